@@ -33,17 +33,17 @@ STRATEGIES: Final = (
     "bar_indicators",
     "bars",
     "checklist",
-    "chosen",
+    "selection",
     "core",
     "decision",
     "declaration",
     "examples/ema_cross",
     "examples/rsi_band",
     "following",
-    "keeping",
-    "nore_moment",
+    "state_codec",
+    "nore_evaluation",
     "nore_strategy_v1",
-    "nore_words",
+    "nore_explanation",
     "parameters",
     "position",
     "prices",
@@ -53,39 +53,39 @@ STRATEGIES: Final = (
     "signals",
     "tick",
     "view",
-    "watched",
+    "symbol_state",
 )
 """Not what loads and judges the files of other people's strategies: it looks into classes."""
-EVENTS: Final = (
-    "bookings",
-    "business_codes",
-    "exact_tick",
-    "finishing",
-    "ids",
-    "ledger",
-    "lots",
-    "messages",
-    "money",
-    "numbers",
-    "order_rules",
-    "performance",
-    "portfolio",
-    "reference",
-    "stop_codes",
+SHARED: Final = (
+    "accounting/bookings",
+    "accounting/ledger",
+    "accounting/lots",
+    "accounting/order_rules",
+    "accounting/performance",
+    "accounting/portfolio",
+    "cores/event_id",
+    "cores/finalize",
+    "cores/messages",
+    "cores/scaled_tick",
+    "events/business_codes",
+    "events/decimals",
+    "events/ids",
+    "events/money",
+    "events/stop_codes",
 )
 OTHERS: Final = (
-    "minibot/backtest/bar_block.py",
-    "minibot/backtest/bar_rows.py",
-    "minibot/backtest/bars.py",
-    "minibot/backtest/drawing.py",
+    "minibot/engine/bar_block.py",
+    "minibot/engine/bar_rows.py",
+    "minibot/backtest/sources/bars.py",
+    "minibot/engine/price_charts.py",
     "minibot/backtest/driver.py",
-    "minibot/backtest/intrabar.py",
-    "minibot/backtest/price_groups.py",
-    "minibot/backtest/tick_rows.py",
-    "minibot/backtest/walked_bars.py",
-    "minibot/replay/decisions.py",
-    "minibot/replay/lockstep.py",
-    "minibot/replay/seats.py",
+    "minibot/engine/intrabar.py",
+    "minibot/engine/price_groups.py",
+    "minibot/engine/tick_rows.py",
+    "minibot/engine/walked_bars.py",
+    "minibot/engine/decisions.py",
+    "minibot/engine/lockstep.py",
+    "minibot/engine/lockstep_ports.py",
 )
 INTERPRETED: Final = frozenset({"__init__.py", "role.py"})
 # One rounding for each operation, as in the interpreter: no fused multiply and add. Nobody outside
@@ -108,7 +108,7 @@ def sources() -> list[str]:
         if path.name not in INTERPRETED
     ]
     found += [f"minibot/strategies/{name}.py" for name in STRATEGIES]
-    return [*found, *(f"minibot/events/{name}.py" for name in EVENTS), *OTHERS]
+    return [*found, *(f"minibot/{name}.py" for name in SHARED), *OTHERS]
 
 
 def missing() -> str | None:

@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from types import NoneType
 from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
+from minibot.cores.profile_keys import DEFINITIONS, OPTIONAL_OR_NULL, is_optional, section_type
 from minibot.events.model import JsonObject
-from minibot.events.profile_keys import DEFINITIONS, OPTIONAL_OR_NULL, is_optional, section_type
-from minibot.runtime.config_files import EXTENDS
-from minibot.runtime.config_schema import SCHEMA_PATH
-from minibot.runtime.config_sections import EXTENDS_KEY, ProfileKeys
+from minibot.runtime.configuration.config_files import EXTENDS
+from minibot.runtime.configuration.config_schema import SCHEMA_PATH
+from minibot.runtime.configuration.config_sections import EXTENDS_KEY, ProfileKeys
 
 HEAD: Final = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",

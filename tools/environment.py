@@ -156,13 +156,16 @@ def wait_for_lock(path: str, holder: str) -> int:
         time.sleep(0.2)
 
 
+DEPLOY = ("minibot", "runtime", "deployment", "deploy.py")
+
+
 def finish_deployment() -> None:
     """Bring a deployment that was cut off to its end, before any half-new code is imported."""
     if not os.path.exists(os.path.join(PROJECT, "staging", "deploying.json")):
         return
     lock = wait_for_lock(os.path.join(PROJECT, "staging", "apply.lock"), "a deployment")
     try:
-        deploy = runpy.run_path(os.path.join(PROJECT, "minibot", "runtime", "deploy.py"))
+        deploy = runpy.run_path(os.path.join(PROJECT, *DEPLOY))
         try:
             outcome = deploy["finish"](pathlib.Path(PROJECT))
         except deploy["DeploymentStuck"] as error:

@@ -30,7 +30,7 @@ from tools import fuzz_json as shapes
 from tools.fuzz_target import Verdict
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
-TAPE: Final = PROJECT / "minibot" / "exchanges" / "embedded" / "tapes" / "btcusdt_20240808.gz"
+TAPE: Final = PROJECT / "minibot" / "exchanges" / "tapes" / "shipped" / "btcusdt_20240808.gz"
 TAPE_LINES: Final = 1500
 FRAME_BYTES_MAX: Final = 1500
 PLAIN: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)

@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from minibot.gates.chaos_night import TRADING_ROLES, Night, NotInjected
+from minibot.engine.role_replay import Recorded, replay_run
+from minibot.gates.drill_run import TRADING_ROLES, Night, NotInjected
 from minibot.kernel.errors import RunStop
 from minibot.kernel.verify import verify_tree
-from minibot.replay.engine import Recorded, replay_run
-from minibot.replay.lineage import verify_lineage
+from minibot.replay.graph.lineage import verify_lineage
 from minibot.runtime.paths import Var
 
 ROLES: Final = (*TRADING_ROLES, "ai_role")

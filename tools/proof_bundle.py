@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
-FIXTURES: Final = ("tests/fixtures", "minibot/exchanges/embedded/tapes")
+FIXTURES: Final = ("tests/fixtures", "minibot/exchanges/tapes/shipped")
 STEPS: Final = ("versions", "pytest", "gates", "demo", "verify", "replay", "independent")
 
 

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from minibot.data.convert import convert
-from minibot.events.numbers import format_fixed
-from minibot.exchanges.embedded.bars import Bar, gather
-from minibot.exchanges.embedded.decimals import SCALE, to_text
-from minibot.exchanges.embedded.generator import FIRST_TRADE_ID, ORIGIN_MS
-from minibot.exchanges.embedded.made_market import MadeSymbol, PricePath
+from minibot.events.decimals import format_fixed
+from minibot.exchanges.tapes.decimals import SCALE, to_text
+from minibot.exchanges.tapes.kline_bars import Bar, gather
+from minibot.simulator.sources.generator import FIRST_TRADE_ID, ORIGIN_MS
+from minibot.simulator.sources.random_market import MadeSymbol, PricePath
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 FIXTURES: Final = PROJECT / "tests" / "fixtures"

@@ -22,16 +22,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from minibot.cores.input_order import LineSource
+from minibot.engine.role_replay import Recorded
 from minibot.events.model import JsonObject
-from minibot.events.order import LineSource
 from minibot.gates.chaos_fault import SURVIVE, Fault
 from minibot.gates.chaos_judge import complaints
-from minibot.gates.chaos_night import Night, NotInjected
+from minibot.gates.drill_run import Night, NotInjected
 from minibot.kernel import canonical
 from minibot.kernel.errors import MinibotError
 from minibot.kernel.files import read_hashed, write_atomic
 from minibot.kernel.queue import open_reader
-from minibot.replay.engine import Recorded
 from minibot.runtime.paths import PROJECT, Var
 from tools.bench import machine
 from tools.soak_faults import FAULTS, SoakFault, survive

@@ -14,9 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from minibot.gates.chaos_night import Night, NotInjected
+from minibot.gates.drill_run import Night, NotInjected
 from minibot.kernel.files import FILES, Access
-from minibot.watchdog.making import role_argv
+from minibot.watchdog.run_manifest import role_argv
 
 POLL_S: Final = 0.5
 # The profile lets an outage last 120 s before it is a STOP.

@@ -10,7 +10,7 @@ from typing import Final
 
 import psutil
 
-from minibot.gates.chaos_night import Night
+from minibot.gates.drill_run import Night
 
 MB: Final = 1024 * 1024
 # A young process still loads and warms up: nothing can be said of its slope.
@@ -22,7 +22,7 @@ NAMES: Final = (
     "execution_role",
     "ai_role",
     "nore_ai_worker",
-    "exchanges.embedded",
+    "simulator",
 )
 
 

@@ -24,9 +24,9 @@ TICK_CASES: Final = (("ema", False), ("ema", True), ("nore", True))
 def train(ticks: int = TICKS, bars: int = BARS) -> list[tuple[int, str]]:
     """Run each workload once, over so many ticks or bars; return fills and digest of each."""
     # Imported here: by now modules come from the folder.
-    from minibot.backtest.bars import BarSource
     from minibot.backtest.driver import run_backtest
-    from minibot.runtime.config import load_config
+    from minibot.backtest.sources.bars import BarSource
+    from minibot.runtime.configuration.config import load_config
     from tools.bench import backtest_market as market
     from tools.bench.backtest_bars import SETS, series
     from tools.bench.backtest_pass import CASES, PROFILE, Pass

@@ -12,8 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from minibot.events.names import TICKS
-from minibot.events.order import (
+from minibot.cores.input_order import (
     Inputs,
     KnownIds,
     LineSource,
@@ -25,6 +24,7 @@ from minibot.events.order import (
     position_to_json,
     read_ranges,
 )
+from minibot.events.names import TICKS
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed, write_hashed
@@ -33,7 +33,7 @@ from minibot.kernel.queue import reader_folder
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import RoleContext
 from minibot.runtime.deadletters import named_lines
-from minibot.runtime.orderlog import open_order_log
+from minibot.runtime.input_log import open_order_log
 
 HINT_FILE: Final = "snapshot.json"
 HOUSEKEEPING_NS: Final = 5_000_000_000

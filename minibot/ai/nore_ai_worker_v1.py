@@ -28,16 +28,12 @@ from minibot.ai.frames import (
     write_frame,
 )
 from minibot.ai.inference import Inference
+from minibot.ai.inherited_environment import STANDARD_STREAMS, foreign_variables, open_descriptors
 from minibot.ai.isolation import Isolation
 from minibot.ai.jail import close_jail
 from minibot.ai.misbehaviour import Misbehaviour
 from minibot.ai.model_text import check_model_text, cut_behind_trees
 from minibot.ai.probes import prepare_probes
-from minibot.ai.surroundings import (
-    STANDARD_STREAMS,
-    foreign_variables,
-    open_descriptors,
-)
 from minibot.ai.trainer import Scorer, Trainer
 from minibot.ai.vector import FEATURES, FEATURES_VERSION
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from minibot.ai.child import Child
 from minibot.ai.frames import DRAFT_BYTES_MAX, FrameError, decode_frame
-from minibot.ai.keeper import hello_problem, isolation_level
+from minibot.ai.jailed_process import Child
 from minibot.ai.nore_ai_worker_v1 import MEMORY_MB_DEFAULT, command
+from minibot.ai.worker_supervisor import hello_problem, isolation_level
 from minibot.kernel import canonical
 from minibot.runtime.interpreter import private_folder, program
 

@@ -13,14 +13,14 @@ import sys
 from typing import Any, Final
 
 from minibot.ai.activation import NO_MODEL
-from minibot.ai.child import Child
-from minibot.ai.clerk import Clerk, Outcome
 from minibot.ai.drafts import Ask
 from minibot.ai.frames import DRAFT_BYTES_MAX
 from minibot.ai.intake import Intake
+from minibot.ai.jailed_process import Child
 from minibot.ai.line_files import LineFiles
 from minibot.ai.nore_ai_worker_v1 import command
 from minibot.ai.requests import request_model_active
+from minibot.ai.service import Clerk, Outcome
 from minibot.ai.settings import AiSettings, ai_settings
 from minibot.ai.snapshots import SnapshotRefused
 from minibot.events import reasons
@@ -32,11 +32,11 @@ from minibot.kernel.files import ensure_folder
 from minibot.kernel.line import encode_line
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, ORPHANED, RoleContext
+from minibot.runtime.deployment.unchanged import CodeStand, refuse_changed
 from minibot.runtime.gate import Gate
 from minibot.runtime.interpreter import private_folder, program
 from minibot.runtime.paths import PROJECT
 from minibot.runtime.stop import StopRecord
-from minibot.runtime.unchanged import CodeStand, refuse_changed
 
 READY: Final = "READY"
 DEGRADED: Final = "DEGRADED"

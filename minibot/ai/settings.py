@@ -9,8 +9,8 @@ from typing import Any
 
 from minibot.ai.dataset import check_permitted
 from minibot.ai.isolation import level_min_here
-from minibot.ai.keeper import KeeperLimits
 from minibot.ai.training import TrainingSettings
+from minibot.ai.worker_supervisor import KeeperLimits
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from minibot.ai.activation import Activation
 from minibot.ai.baseline import baseline_probabilities
-from minibot.ai.child import Child
 from minibot.ai.dataset import Dataset
+from minibot.ai.feature_store import write_pack
 from minibot.ai.frames import RESULT_BYTES_MAX, Frame, FrameError, decode_frame
 from minibot.ai.gate import (
     HOLDOUT_ROWS_MIN,
@@ -27,8 +27,8 @@ from minibot.ai.gate import (
     refused,
 )
 from minibot.ai.isolation import is_enough
+from minibot.ai.jailed_process import Child
 from minibot.ai.nore_ai_worker_v1 import command
-from minibot.ai.packs import write_pack
 from minibot.ai.probabilities import Answers, Probabilities
 from minibot.ai.row_ring import Row
 from minibot.ai.snapshots import SnapshotRefused

@@ -14,14 +14,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from minibot.backtest.bars import BarSource
-from minibot.backtest.deferred import Deferred
-from minibot.backtest.drawing import PriceCharts
-from minibot.backtest.recorded_run import RunSource
-from minibot.backtest.result import NO_CMDLINE, BacktestResult, Derived, EquityPoint
-from minibot.backtest.sources import MarketSource, Root
-from minibot.backtest.stretches import Item, Stretch, Striding
-from minibot.events.messages import QUEUES, Message, fill_in, stop_in
+from minibot.accounting.performance import Performance
+from minibot.backtest.sources.bars import BarSource
+from minibot.backtest.sources.recorded_run import RunSource
+from minibot.cores.input_order import Core
+from minibot.cores.messages import QUEUES, Message, fill_in, stop_in
+from minibot.engine.lazy_list import Deferred
+from minibot.engine.lockstep import Lockstep, fresh_cores
+from minibot.engine.market_source import MarketSource, Root
+from minibot.engine.price_charts import PriceCharts
+from minibot.engine.row_span import Item, Stretch, Striding
+from minibot.engine.run_result import NO_CMDLINE, BacktestResult, Derived, EquityPoint
 from minibot.events.model import (
     Bar,
     Beat,
@@ -40,19 +43,16 @@ from minibot.events.names import (
     TICKS,
     WATCHDOG_ROLE,
 )
-from minibot.events.order import Core
-from minibot.events.performance import Performance
 from minibot.events.reasons import SOURCE_ENDED
 from minibot.events.roles import Roles
-from minibot.replay.lockstep import Lockstep, fresh_cores
 from minibot.risk.core import RiskCore
-from minibot.runtime.config import Config
+from minibot.runtime.configuration.config import Config
 from minibot.strategies.core import StrategyCore
 
 if TYPE_CHECKING:
-    from minibot.backtest.bar_market import BarMarket
-    from minibot.backtest.walked import Walked
-    from minibot.backtest.walked_bars import WalkedBars
+    from minibot.engine.bar_market import BarMarket
+    from minibot.engine.row_run import Walked
+    from minibot.engine.walked_bars import WalkedBars
 
 PROGRESS_EVERY: Final = 4096
 NEVER: Final = 1 << 62
@@ -221,7 +221,7 @@ class _Pass:
     def _walk_bars(self, market: BarMarket, progress: Progress) -> Inputs:
         """Feed a market whose bars are rows, as `_pump` feeds one of events."""
         # Loaded where rows are walked: arrays are a good part of a start.
-        from minibot.backtest.walked_bars import WalkedBars
+        from minibot.engine.walked_bars import WalkedBars
 
         source, result = self._source, self.result
         origin_ms, end_ms = source.origin_ms, source.end_ms
@@ -266,7 +266,7 @@ class _Pass:
         walked = self._walked
         if walked is None:
             # Loaded where rows are walked: arrays are a good part of a start.
-            from minibot.backtest.walked import Walked
+            from minibot.engine.row_run import Walked
 
             walked = self._walked = Walked(
                 stretch, self._lockstep, self._run_id, self.result, self._source.interval_ms

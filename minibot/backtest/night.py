@@ -1,7 +1,7 @@
 """A recorded run with its own profile: its backtest is the night itself, event by event.
 
-The cores go through it in the order that the night logged (`replay.together`); what they derive has
-to stand in the record. So the fills of this backtest are the fills of the night.
+The cores go through it in the order that the night logged (`engine.joint_replay`); what they derive
+has to stand in the record. So the fills of this backtest are the fills of the night.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable
 
-from minibot.backtest.drawing import PriceCharts
-from minibot.backtest.recorded_run import RunSource
-from minibot.backtest.result import BacktestResult, Derived, EquityPoint
+from minibot.accounting.performance import Performance
+from minibot.backtest.sources.recorded_run import RunSource
+from minibot.engine.joint_replay import Together, run_together
+from minibot.engine.price_charts import PriceCharts
+from minibot.engine.run_result import BacktestResult, Derived, EquityPoint
 from minibot.events.model import Fill, MarketTick, PriceMark, RiskAction, RunOpening
 from minibot.events.names import TICKS
-from minibot.events.performance import Performance
 from minibot.events.reasons import NONDETERMINISM, SCHEMA_INVALID
 from minibot.kernel.errors import IntegrityError
 from minibot.replay.rule_order import world
-from minibot.replay.together import Together, run_together
-from minibot.runtime.config import Config
+from minibot.runtime.configuration.config import Config
 
 Progress = Callable[[int, int], None]
 

@@ -1,6 +1,6 @@
 """Night against backtest, event by event: the same, or which assumption makes the difference.
 
-Two comparisons. In the order of the night (`replay.together`) every event has to be the same, byte
+Two comparisons. In the order of the night (`joint_replay`) every event has to be the same, byte
 for byte; anything else is a fault. In rule order a backtest assumes that nothing overtakes anything
 and that nobody is late; there each difference is put down to what the night's order logs say about
 it:
@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from minibot.engine.field_differences import differing_fields
+from minibot.engine.joint_replay import Intake, Made, Together, run_together
+from minibot.engine.recorded_run import Recorded
 from minibot.events.model import Event, JsonObject
-from minibot.replay.compare import describe, differing_fields
+from minibot.replay.compare import describe
 from minibot.replay.diff import Side, comparable, decision_fields, recorded_side, span_of
-from minibot.replay.recorded import Recorded
 from minibot.replay.rule_order import RulePass, Said, rule_order
-from minibot.replay.together import Intake, Made, Together, run_together
 
 ARRIVAL_ORDER: Final = "arrival_order"
 DELAY: Final = "delay"

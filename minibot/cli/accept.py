@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.output import progress_bar, show
-from minibot.cli.selection import add_run, run_dir_of
+from minibot.cli.support.output import progress_bar, show
+from minibot.cli.support.selection import add_run, run_dir_of
 from minibot.kernel.errors import RunStop
 from minibot.report.acceptance import Acceptance, accept, keep, unreadable
 from minibot.report.night import Night

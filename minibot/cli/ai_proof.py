@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from minibot.ai.proof import Proof, prove
-from minibot.cli.output import show
-from minibot.cli.selection import add_run, run_dir_of, var_of
+from minibot.cli.support.output import show
+from minibot.cli.support.selection import add_run, run_dir_of, var_of
+from minibot.engine.role_replay import replay_run
 from minibot.events.names import ORDER_INTENTS
-from minibot.replay.engine import replay_run
 
 HELP = "replay a run with and without the AI: every order has to be the same"
 EXAMPLE = "minibot ai-proof latest"

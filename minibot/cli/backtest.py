@@ -7,22 +7,22 @@ import os
 from pathlib import Path
 from typing import Final
 
-from minibot.backtest.assumptions import KEY, run_band
 from minibot.backtest.driver import run_backtest
-from minibot.backtest.jobs import Job
-from minibot.backtest.recorded_run import LOGGED, RULE
-from minibot.backtest.result import BacktestResult
-from minibot.backtest.span import ALL, parse_span
-from minibot.backtest.words import RUN, run_of
-from minibot.cli.output import progress_bar
-from minibot.cli.profile import profile_of, recorded_profile
-from minibot.cli.publishing import add_output_flags, publish, twice
-from minibot.cli.searching import ALL_FILLS, add_flags, search
-from minibot.cli.selection import add_profile, find_run, var_of
-from minibot.cli.treatment import add_treatment, treatment_of
-from minibot.runtime.config import Config, config_with
+from minibot.backtest.search.assumptions import KEY, run_band
+from minibot.backtest.search.backtest_job import Job
+from minibot.backtest.sources.recorded_run import LOGGED, RULE
+from minibot.backtest.sources.source_spec import RUN, run_of
+from minibot.backtest.sources.span import ALL, parse_span
+from minibot.cli.support.output import progress_bar
+from minibot.cli.support.profile import profile_of, recorded_profile
+from minibot.cli.support.publishing import add_output_flags, publish, twice
+from minibot.cli.support.searching import ALL_FILLS, add_flags, search
+from minibot.cli.support.selection import add_profile, find_run, var_of
+from minibot.cli.support.treatment import add_treatment, treatment_of
+from minibot.engine.run_result import BacktestResult
+from minibot.runtime.configuration.config import Config, config_with
 from minibot.runtime.paths import PROJECT
-from minibot.strategies.chosen import judge
+from minibot.strategies.selection import judge
 
 HELP = "run the same cores on history: tape, klines, columns, recorded run or made market"
 EXAMPLE = "minibot backtest --source tape:demo --set strategy.rsi_period=21"

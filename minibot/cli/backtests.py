@@ -6,12 +6,12 @@ import argparse
 from collections.abc import Callable
 from typing import Final
 
-from minibot.backtest import store, tables
-from minibot.backtest.comparison import compare, compare_lines
-from minibot.backtest.returns import BREAKDOWNS
-from minibot.backtest.sweep import kept_searches
-from minibot.cli.output import show, shown_path, wrapped
-from minibot.cli.selection import var_of
+from minibot.backtest.report import store, tables
+from minibot.backtest.report.kept_comparison import compare, compare_lines
+from minibot.backtest.report.returns import BREAKDOWNS
+from minibot.backtest.search.sweep import kept_searches
+from minibot.cli.support.output import show, shown_path, wrapped
+from minibot.cli.support.selection import var_of
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
 from minibot.report.columns import table_lines

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from minibot.cli.numbers import at_least
-from minibot.cli.output import show
-from minibot.cli.selection import var_of
+from minibot.cli.support.numbers import at_least
+from minibot.cli.support.output import show
+from minibot.cli.support.selection import var_of
 from minibot.gates.chaos import (
     JOBS,
     Result,

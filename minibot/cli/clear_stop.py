@@ -6,14 +6,14 @@ import argparse
 
 import filelock
 
-from minibot.cli.operator import who
-from minibot.cli.output import show
-from minibot.cli.selection import var_of
+from minibot.cli.support.operator import who
+from minibot.cli.support.output import show
+from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder
 from minibot.runtime.running import refuse_living, run_lock
 from minibot.runtime.stop import standing_flags
-from minibot.watchdog.stoplog import clear_flag
+from minibot.watchdog.operator_stop_log import clear_flag
 
 HELP = "remove STOP.flag after a stop, with who and why on record"
 EXAMPLE = 'minibot clear-stop --reason "disk replaced"'

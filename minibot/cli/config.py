@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from minibot.cli.output import show
-from minibot.cli.profile import profile_of
-from minibot.cli.selection import add_profile
-from minibot.runtime.config import Config
-from minibot.strategies.chosen import judge
+from minibot.cli.support.output import show
+from minibot.cli.support.profile import profile_of
+from minibot.cli.support.selection import add_profile
+from minibot.runtime.configuration.config import Config
+from minibot.strategies.selection import judge
 
 HELP = "check a profile, or show what file, environment and --set come to"
 EXAMPLE = "minibot config show --config config/nore-demo.v1.json --origin"

@@ -7,25 +7,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from minibot.backtest.sources import FrameSource
-from minibot.cli.output import progress_bar, show, show_json, shown_path
-from minibot.cli.profile import profile_of
-from minibot.cli.selection import add_profile, find_run, var_of
-from minibot.cli.treatment import add_treatment, treatment_of
+from minibot.backtest.sources.frame_source import FrameSource
+from minibot.cli.support.output import progress_bar, show, show_json, shown_path
+from minibot.cli.support.profile import profile_of
+from minibot.cli.support.selection import add_profile, find_run, var_of
+from minibot.cli.support.treatment import add_treatment, treatment_of
 from minibot.data.convert import Converted, Origin, check, columns_path, convert, write_ticks
 from minibot.data.store import data_files
 from minibot.data.ticks import TICKS, table_of_ticks
 from minibot.data.treatment import DataReport
+from minibot.engine.recorded_run import Recorded
 from minibot.events.model import MarketTick
 from minibot.events.names import TICKS as TICKS_QUEUE
-from minibot.exchanges.embedded.sources import find as find_source
-from minibot.exchanges.embedded.sources import open_source
-from minibot.exchanges.embedded.tape import DEMO_TAPE
+from minibot.exchanges.tapes.tape import DEMO_TAPE
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.kernel.files import hash_file, read_hashed
-from minibot.replay.recorded import Recorded
-from minibot.runtime.config import Config
+from minibot.runtime.configuration.config import Config
 from minibot.runtime.paths import PROJECT, find, resolve
+from minibot.simulator.sources.sources import find as find_source
+from minibot.simulator.sources.sources import open_source
 
 HELP = "check files of historical data, or convert them to columns that a backtest walks fast"
 EXAMPLE = "minibot data check BTCUSDT-1m-2025-01.zip; minibot data convert *.zip --out var/columns"

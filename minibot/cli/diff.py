@@ -6,12 +6,12 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from minibot.cli.output import progress_bar, show, wrapped
-from minibot.cli.selection import find_run, var_of
-from minibot.replay.condition import open_run
+from minibot.cli.support.output import progress_bar, show, wrapped
+from minibot.cli.support.selection import find_run, var_of
 from minibot.replay.diff import Diff, Divergence, Side, decision_fields, diff_runs
-from minibot.replay.lines import clock_ms
+from minibot.replay.explain.lines import clock_ms
 from minibot.replay.rule_order import Said
+from minibot.replay.run_status import open_run
 from minibot.report.figures import counted, money
 
 HELP = "compare what two runs decided: where they part first, and what came of it"

@@ -10,17 +10,17 @@ from pathlib import Path
 
 from minibot.ai.preflight import check_jail
 from minibot.cli.doctor_exchange import add_exchange_arguments, meet_exchange
-from minibot.cli.output import show_json, show_rows
-from minibot.cli.profile import own_var, profile_of
-from minibot.cli.selection import add_profile
+from minibot.cli.support.output import show_json, show_rows
+from minibot.cli.support.profile import own_var, profile_of
+from minibot.cli.support.selection import add_profile
 from minibot.exchanges.base import StreamLost
 from minibot.exchanges.binance.streams import BinanceStream, stream_url
-from minibot.exchanges.embedded.sources import open_source
 from minibot.kernel.errors import MinibotError
 from minibot.report.summary import Row
-from minibot.runtime.config import Config
+from minibot.runtime.configuration.config import Config
 from minibot.runtime.paths import Var
-from minibot.strategies.chosen import judge
+from minibot.simulator.sources.sources import open_source
+from minibot.strategies.selection import judge
 from minibot.watchdog.preflight import AI_JAIL, CheckResult, exchange_checks, preflight
 
 HELP = "can this machine run a profile? names what is missing or unreachable"

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from minibot.cli.output import progress_bar, show_json, show_rows
+from minibot.cli.support.output import progress_bar, show_json, show_rows
 from minibot.exchanges.base import RestError, StreamLost
 from minibot.exchanges.binance.contact_report import Report, lines_of, quantile
 from minibot.exchanges.binance.first_contact import FirstContact
@@ -21,7 +21,7 @@ from minibot.exchanges.binance.streams import BinanceStream, combined_url
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.report.summary import Row
 from minibot.runtime.clock import machine_ns
-from minibot.runtime.config import Config
+from minibot.runtime.configuration.config import Config
 
 MINUTES: Final = "5"
 MINUTES_MAX: Final = 24 * 60

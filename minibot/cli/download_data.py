@@ -7,9 +7,9 @@ import sys
 from datetime import UTC, datetime
 from typing import Final
 
-from minibot.cli.output import show, shown_path
-from minibot.cli.profile import profile_of
-from minibot.cli.selection import add_profile, var_of
+from minibot.cli.support.output import show, shown_path
+from minibot.cli.support.profile import profile_of
+from minibot.cli.support.selection import add_profile, var_of
 from minibot.data.download import Download, Fetched, Wanted
 from minibot.data.patience import MachineClock, Patience
 from minibot.data.store import locked
@@ -17,7 +17,7 @@ from minibot.data.treatment import clock_text
 from minibot.exchanges.binance.archive import ArchiveHost, archive_file
 from minibot.exchanges.binance.limits import WeightBudget
 from minibot.exchanges.binance.rest import BinanceRest
-from minibot.exchanges.embedded.bars import INTERVALS
+from minibot.exchanges.tapes.kline_bars import INTERVALS
 from minibot.kernel.errors import ConfigError
 from minibot.runtime.paths import PROJECT
 

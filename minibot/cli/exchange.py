@@ -13,21 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from minibot.cli.certificate import CERTIFICATE, certificate_in
-from minibot.cli.numbers import between
-from minibot.cli.output import show, shown_path
-from minibot.exchanges.embedded.guard import tell
-from minibot.exchanges.embedded.remote import RunningExchange
-from minibot.exchanges.embedded.server import ExchangeServer
-from minibot.exchanges.embedded.service import (
-    Settings,
-    make_server,
-    ready_line,
-    serve,
-    tls_context,
-)
+from minibot.cli.support.certificate import CERTIFICATE, certificate_in
+from minibot.cli.support.numbers import between
+from minibot.cli.support.output import show, shown_path
 from minibot.kernel.errors import ConfigError
 from minibot.report.figures import counted, listed
+from minibot.simulator.server.guard import tell
+from minibot.simulator.server.remote import RunningExchange
+from minibot.simulator.server.server import ExchangeServer
+from minibot.simulator.server.service import Settings, make_server, ready_line, serve, tls_context
 
 HELP = "the loopback exchange alone, for any client of Binance Spot: serve, status, fault"
 EXAMPLE = "minibot exchange serve --source tape:demo --speed 10"

@@ -6,11 +6,11 @@ import argparse
 import os
 from pathlib import Path
 
-from minibot.cli.output import progress_bar, show, shown_path
-from minibot.cli.selection import add_run, add_zone, run_dir_of
-from minibot.replay.condition import open_run
+from minibot.cli.support.output import progress_bar, show, shown_path
+from minibot.cli.support.selection import add_run, add_zone, run_dir_of
 from minibot.replay.hours import execute_hour
-from minibot.replay.moments import Span
+from minibot.replay.run_status import open_run
+from minibot.replay.time_arguments import Span
 from minibot.report.figures import counted
 
 HELP = "execute one hour of a run anew and write its derived events and hourly state to a folder"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.operator import require_running
-from minibot.cli.request import add_reason, ask, traded_symbol
-from minibot.cli.selection import var_of
-from minibot.cli.standing import ALWAYS_MS
+from minibot.cli.support.operator import require_running
+from minibot.cli.support.request import add_reason, ask, traded_symbol
+from minibot.cli.support.selection import var_of
+from minibot.cli.support.standing import ALWAYS_MS
+from minibot.engine.recorded_run import Recorded
 from minibot.kernel.errors import Refusal, RunStop
-from minibot.replay.recorded import Recorded
-from minibot.replay.second import portfolio_at
+from minibot.replay.explain.snapshot_at import portfolio_at
 from minibot.runtime.paths import Var
 
 HELP = "close the position in a symbol of the running night, on paper"

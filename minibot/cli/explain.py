@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.output import progress_bar, show
 from minibot.cli.replay import window_between
-from minibot.cli.selection import add_run, add_zone, run_dir_of
+from minibot.cli.support.output import progress_bar, show
+from minibot.cli.support.selection import add_run, add_zone, run_dir_of
+from minibot.engine.recorded_run import Recorded
+from minibot.engine.role_replay import Window
 from minibot.kernel.errors import Refusal
-from minibot.replay.condition import open_run
-from minibot.replay.engine import Window
-from minibot.replay.explain import Explainer
-from minibot.replay.explanation import Explanation, explanation_lines
-from minibot.replay.moments import Span
-from minibot.replay.recorded import Recorded
-from minibot.replay.refusals import why_not, why_not_lines
-from minibot.replay.second import second_lines, second_of
+from minibot.replay.explain.causes import Explainer
+from minibot.replay.explain.explanation import Explanation, explanation_lines
+from minibot.replay.explain.rejections import why_not, why_not_lines
+from minibot.replay.explain.snapshot_at import second_lines, second_of
+from minibot.replay.run_status import open_run
+from minibot.replay.time_arguments import Span
 
 HELP = "why it traded, or did not: a fill, an order, a trade, a second, or all refusals"
 EXAMPLE = "minibot explain latest --at 02:13:07"

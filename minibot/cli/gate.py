@@ -7,15 +7,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from minibot.cli.output import show
-from minibot.cli.selection import var_of
+from minibot.cli.support.output import show
+from minibot.cli.support.selection import var_of
 from minibot.gates import ai_isolation, atomic_io, runtime_smoke, schema
 from minibot.gates.result import Finding, GateReport
 from minibot.gates.smoke_run import PROFILE
 from minibot.kernel.files import ensure_folder, write_hashed
 from minibot.runtime.clock import wall_ms
-from minibot.runtime.config import load_config
-from minibot.runtime.deployed import code_sha256
+from minibot.runtime.configuration.config import load_config
+from minibot.runtime.deployment.deployed import code_sha256
 from minibot.runtime.paths import PROJECT
 
 HELP = "run a gate: runtime_smoke, schema, atomic_io, ai_isolation or all"

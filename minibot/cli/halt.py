@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.request import add_reason, ask
+from minibot.cli.support.request import add_reason, ask
 
 HELP = "no new entries in the running night until `minibot resume`; exits go on"
 EXAMPLE = 'minibot halt --reason "news at 14:00"'

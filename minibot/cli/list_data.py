@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minibot.cli.output import show, shown_path
-from minibot.cli.selection import var_of
+from minibot.cli.support.output import show, shown_path
+from minibot.cli.support.selection import var_of
 from minibot.data.kline import bars_between
 from minibot.data.store import Series, all_series
 from minibot.data.treatment import clock_text

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.numbers import between
-from minibot.cli.operator import require_running
-from minibot.cli.request import add_reason, ask, traded_symbol
-from minibot.cli.selection import var_of
+from minibot.cli.support.numbers import between
+from minibot.cli.support.operator import require_running
+from minibot.cli.support.request import add_reason, ask, traded_symbol
+from minibot.cli.support.selection import var_of
 from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 

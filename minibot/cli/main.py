@@ -141,7 +141,7 @@ def guarded(arguments: argparse.Namespace) -> int:
         return _debug(arguments, error.exit_code)
     except RunStop as error:
         # Only here: a verb that meets no damage does not import what tells of it.
-        from minibot.cli.damage import remedy
+        from minibot.cli.support.damage import remedy
 
         print(f"{error.reason_code}: {error.detail}{remedy(error)}", file=sys.stderr)
         return _debug(arguments, CHECK_FAILED)

@@ -6,11 +6,11 @@ import argparse
 import time
 from typing import Any
 
-from minibot.cli.output import show
-from minibot.cli.selection import add_run, run_dir_of, var_of
+from minibot.cli.support.output import show
+from minibot.cli.support.selection import add_run, run_dir_of, var_of
+from minibot.engine.role_replay import Recorded
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed
-from minibot.replay.engine import Recorded
 from minibot.report.figures import date_clock, duration
 from minibot.report.recount import recount
 from minibot.runtime.running import running_run

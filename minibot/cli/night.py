@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 
 from minibot.cli.main import add_common, guarded
-from minibot.cli.outcome import judge
-from minibot.cli.profile import own_var, profile_of
-from minibot.cli.selection import add_profile
-from minibot.cli.strategy_trial import require_tried
+from minibot.cli.support.outcome import judge
+from minibot.cli.support.profile import own_var, profile_of
+from minibot.cli.support.selection import add_profile
+from minibot.cli.support.strategy_trial import require_tried
 from minibot.runtime.interpreter import python_argv
 from minibot.runtime.paths import find
-from minibot.strategies.chosen import judge as judge_strategy
+from minibot.strategies.selection import judge as judge_strategy
 from minibot.watchdog.launcher import Display, launch
 
 HELP = "run a night: six processes on paper, from preflight to sealed proof"
@@ -44,7 +44,7 @@ def run_parsed(arguments: argparse.Namespace) -> int:
 def _display(arguments: argparse.Namespace) -> Display:
     if arguments.quiet:
         return Display()
-    argv = tuple(python_argv("minibot.cli.live"))
+    argv = tuple(python_argv("minibot.cli.support.live"))
     # With --json standard output holds one document and nothing else.
     return Display((*argv, "--stderr") if arguments.json else argv)
 

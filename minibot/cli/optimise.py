@@ -6,12 +6,11 @@ import argparse
 from collections.abc import Sequence
 from decimal import Decimal
 
-from minibot.backtest.jobs import Job
-from minibot.backtest.ranges import parse_range
-from minibot.backtest.span import ALL, parse_span
-from minibot.backtest.statistics import KEY_FIGURES, Shown, figure_text
-from minibot.backtest.sweep import OPTIMISE_FILE, SORTABLE, keep_search
-from minibot.backtest.walk_forward import (
+from minibot.backtest.report.statistics import KEY_FIGURES, Shown, figure_text
+from minibot.backtest.search.backtest_job import Job
+from minibot.backtest.search.ranges import parse_range
+from minibot.backtest.search.sweep import OPTIMISE_FILE, SORTABLE, keep_search
+from minibot.backtest.search.walk_forward import (
     PLACES,
     SUMMED,
     Found,
@@ -24,13 +23,14 @@ from minibot.backtest.walk_forward import (
     walk_forward,
     windows_of,
 )
+from minibot.backtest.sources.span import ALL, parse_span
 from minibot.cli.backtest import DEFAULT_PROFILE, DEFAULT_SOURCE, market_profile, named
-from minibot.cli.numbers import at_least
-from minibot.cli.output import progress_bar, show, shown_path
-from minibot.cli.searching import job_count
-from minibot.cli.selection import add_profile, var_of
-from minibot.cli.treatment import add_treatment, treatment_of
-from minibot.replay.workers import default_jobs
+from minibot.cli.support.numbers import at_least
+from minibot.cli.support.output import progress_bar, show, shown_path
+from minibot.cli.support.searching import job_count
+from minibot.cli.support.selection import add_profile, var_of
+from minibot.cli.support.treatment import add_treatment, treatment_of
+from minibot.engine.worker_pool import default_jobs
 from minibot.report.columns import table_lines
 from minibot.report.figures import counted, date_clock
 

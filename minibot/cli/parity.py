@@ -16,11 +16,11 @@ from minibot.backtest.parity import (
     summary_of,
 )
 from minibot.cli.diff import effect
-from minibot.cli.output import progress_bar, show, wrapped
-from minibot.cli.selection import add_run, run_dir_of
+from minibot.cli.support.output import progress_bar, show, wrapped
+from minibot.cli.support.selection import add_run, run_dir_of
 from minibot.replay.compare import describe
-from minibot.replay.condition import open_run
-from minibot.replay.lines import clock_ms
+from minibot.replay.explain.lines import clock_ms
+from minibot.replay.run_status import open_run
 from minibot.report.figures import counted
 
 HELP = "compare a night with its backtest, event by event, and say what makes a difference"

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import psutil
 
-from minibot.cli.output import show
-from minibot.cli.profile import profile_of
-from minibot.cli.selection import add_profile, var_of
+from minibot.cli.support.output import show
+from minibot.cli.support.profile import profile_of
+from minibot.cli.support.selection import add_profile, var_of
 from minibot.kernel.files import ensure_folder
 from minibot.report.figures import milliseconds
-from minibot.runtime.config import Config
+from minibot.runtime.configuration.config import Config
 from minibot.watchdog.capacity import (
     BATCH,
     EVENT_BYTES,

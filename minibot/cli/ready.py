@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.output import show
-from minibot.cli.selection import var_of
+from minibot.cli.support.output import show
+from minibot.cli.support.selection import var_of
 from minibot.report.readiness import Need, needs
-from minibot.runtime.deployed import code_sha256
+from minibot.runtime.deployment.deployed import code_sha256
 from minibot.runtime.paths import PROJECT
 
 HELP = (

@@ -17,9 +17,9 @@ from typing import Any, Final
 import orjson
 import psutil
 
-from minibot.cli.output import show, shown_path
-from minibot.cli.profile import profile_of
-from minibot.cli.selection import add_profile, var_of
+from minibot.cli.support.output import show, shown_path
+from minibot.cli.support.profile import profile_of
+from minibot.cli.support.selection import add_profile, var_of
 from minibot.data.recording import Recording
 from minibot.exchanges.base import RestError
 from minibot.exchanges.binance.limits import EXCHANGE_INFO
@@ -33,8 +33,8 @@ from minibot.market.shard import Shard
 from minibot.market.wall_clock import WallClock
 from minibot.report.figures import counted
 from minibot.runtime.clock import machine_ns
-from minibot.runtime.config import Config
-from minibot.runtime.config_sections import EMBEDDED, Binance
+from minibot.runtime.configuration.config import Config
+from minibot.runtime.configuration.config_sections import EMBEDDED, Binance
 from minibot.runtime.paths import PROJECT
 
 HELP = "record the venue's raw streams onto tapes (gzip, in parts, hashed) that play again"

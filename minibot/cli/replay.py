@@ -6,19 +6,19 @@ import argparse
 from pathlib import Path
 
 from minibot.cli.diff import lines as diff_lines
-from minibot.cli.output import progress_bar, show, wrapped
-from minibot.cli.selection import add_run, add_zone, run_dir_of
+from minibot.cli.support.output import progress_bar, show, wrapped
+from minibot.cli.support.selection import add_run, add_zone, run_dir_of
+from minibot.engine.recorded_run import Recorded
+from minibot.engine.role_replay import WHOLE, RoleReplay, Window
 from minibot.events.reasons import QUEUE_MISSING
 from minibot.events.roles import Roles
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.replay.compare import describe
-from minibot.replay.condition import called, open_run
 from minibot.replay.diff import rerun_with
-from minibot.replay.engine import WHOLE, RoleReplay, Window
-from minibot.replay.graph_books import graph_lines, graph_of
-from minibot.replay.moments import Span
+from minibot.replay.graph.graph_books import graph_lines, graph_of
 from minibot.replay.proof import Proof, lost_line, prove, remedies
-from minibot.replay.recorded import Recorded
+from minibot.replay.run_status import called, open_run
+from minibot.replay.time_arguments import Span
 from minibot.report.figures import counted
 from minibot.report.proof import what_is_left
 from minibot.runtime.manifest import MANIFEST_FILE

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.output import progress_bar, show
 from minibot.cli.replay import lines
-from minibot.cli.selection import add_run, add_zone, run_dir_of
-from minibot.replay.condition import open_run
+from minibot.cli.support.output import progress_bar, show
+from minibot.cli.support.selection import add_run, add_zone, run_dir_of
 from minibot.replay.hours import hours_of, prove_hours
-from minibot.replay.moments import Span
+from minibot.replay.run_status import open_run
+from minibot.replay.time_arguments import Span
 
 HELP = "replay one hour of a run: its decisions, its ledger and its hourly state"
 EXAMPLE = "minibot replay-hour latest 02"

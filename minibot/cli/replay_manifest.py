@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minibot.cli.output import progress_bar, show, shown_path
-from minibot.cli.selection import LATEST, add_zone, find_run, var_of
+from minibot.cli.support.output import progress_bar, show, shown_path
+from minibot.cli.support.selection import LATEST, add_zone, find_run, var_of
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import write_atomic
-from minibot.replay.condition import open_run
 from minibot.replay.hours import (
     Hour,
     differences,
@@ -21,8 +20,9 @@ from minibot.replay.hours import (
     read_manifest,
     run_entry,
 )
-from minibot.replay.moments import Span
 from minibot.replay.proof import Proof, prove
+from minibot.replay.run_status import open_run
+from minibot.replay.time_arguments import Span
 
 HELP = "replay every hour of runs; write their digests to a manifest, or check runs against one"
 EXAMPLE = "minibot replay-manifest latest --write golden.json"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.output import progress_bar, show
 from minibot.cli.replay import lines
 from minibot.cli.replay_manifest import hour_lines
-from minibot.cli.selection import add_run, add_zone, run_dir_of
+from minibot.cli.support.output import progress_bar, show
+from minibot.cli.support.selection import add_run, add_zone, run_dir_of
 from minibot.kernel.errors import Refusal
-from minibot.replay.condition import open_run
 from minibot.replay.hours import hours_of, prove_hours
-from minibot.replay.moments import Span
+from minibot.replay.run_status import open_run
+from minibot.replay.time_arguments import Span
 
 HELP = "parity over a range of hours: each hour's inputs, outputs, state and digest"
 EXAMPLE = "minibot replay-window latest 01 04"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.output import progress_bar, show_json, show_rows, shown_path
-from minibot.cli.selection import add_run, run_dir_of
+from minibot.cli.support.output import progress_bar, show_json, show_rows, shown_path
+from minibot.cli.support.selection import add_run, run_dir_of
 from minibot.report.html import write_report
 from minibot.report.night import Night
 from minibot.report.summary import Row, summary_json, summary_rows

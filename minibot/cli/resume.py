@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.request import add_reason, ask
+from minibot.cli.support.request import add_reason, ask
 
 HELP = "allow new entries again after `minibot halt`"
 EXAMPLE = 'minibot resume --reason "news are out"'

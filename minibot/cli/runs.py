@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.numbers import at_least
-from minibot.cli.output import show
-from minibot.cli.selection import var_of
+from minibot.cli.support.numbers import at_least
+from minibot.cli.support.output import show
+from minibot.cli.support.selection import var_of
 from minibot.report.figures import date_clock, duration
 from minibot.report.records import RunRecord, read_records
 

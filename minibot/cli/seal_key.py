@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from minibot.cli.output import show
+from minibot.cli.support.output import show
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import write_atomic
 from minibot.kernel.signature import new_keys

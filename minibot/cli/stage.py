@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from minibot.kernel.errors import Refusal
-from minibot.runtime import staging
-from minibot.runtime.bytecode import Check
-from minibot.runtime.deployed import libraries
+from minibot.runtime.deployment import staging
+from minibot.runtime.deployment.bytecode import Check
+from minibot.runtime.deployment.deployed import libraries
 from minibot.runtime.paths import PROJECT, Var, plain, resolve
 
 HELP = "stage, deploy and compare files: changes enter a working installation only this way"

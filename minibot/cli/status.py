@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from minibot.cli.output import show_json, show_rows, shown_path
-from minibot.cli.selection import var_of
-from minibot.cli.standing import Standing, standing_of, standing_rows
+from minibot.cli.support.output import show_json, show_rows, shown_path
+from minibot.cli.support.selection import var_of
+from minibot.cli.support.standing import Standing, standing_of, standing_rows
+from minibot.engine.role_replay import Recorded
 from minibot.events.model import Health, JsonObject, StopJournal
 from minibot.events.reasons import REASONS
 from minibot.kernel.errors import RunStop
 from minibot.kernel.queue import open_reader
-from minibot.replay.engine import Recorded
 from minibot.report.figures import clock, counted, date_clock, duration, megabytes, plain_text
 from minibot.report.records import UNSEALED, RunRecord, read_record, read_records
 from minibot.report.summary import Row
@@ -23,7 +23,7 @@ from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.running import running_run
 from minibot.runtime.stop import standing_flags
-from minibot.watchdog.stoplog import flagged_stop
+from minibot.watchdog.operator_stop_log import flagged_stop
 
 HELP = "what runs now and what it holds, what ran last, whether STOP.flag stands"
 EXAMPLE = "minibot status"

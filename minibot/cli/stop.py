@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.operator import require_running, who
-from minibot.cli.output import show
-from minibot.cli.request import add_reason
-from minibot.cli.selection import var_of
+from minibot.cli.support.operator import require_running, who
+from minibot.cli.support.output import show
+from minibot.cli.support.request import add_reason
+from minibot.cli.support.selection import var_of
 from minibot.watchdog.requests import END, leave_request
 
 HELP = "end the running night in order: no new entries, exit, drain, seal"

@@ -6,12 +6,12 @@ import argparse
 import hashlib
 from pathlib import Path
 
-from minibot.cli.numbers import between
-from minibot.cli.output import show, shown_path
-from minibot.cli.strategy_trial import LIMIT_S, tried
+from minibot.cli.support.numbers import between
+from minibot.cli.support.output import show, shown_path
+from minibot.cli.support.strategy_trial import LIMIT_S, tried
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import is_endless
-from minibot.runtime.own_source import FOLDER, SHIPPED, own_files
+from minibot.runtime.configuration.own_source import FOLDER, SHIPPED, own_files
 from minibot.runtime.paths import PROJECT, find, is_within
 from minibot.strategies.source_check import Finding, source_findings
 from minibot.strategies.trial import Trial, wave_fault

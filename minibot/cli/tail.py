@@ -7,16 +7,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from minibot.cli.numbers import at_least
-from minibot.cli.selection import find_run, var_of
+from minibot.cli.support.numbers import at_least
+from minibot.cli.support.selection import find_run, var_of
+from minibot.engine.lookup import start_of
+from minibot.engine.role_replay import Recorded
 from minibot.kernel.errors import ContractError, Refusal
 from minibot.kernel.journal import JournalReader, Line
 from minibot.kernel.position import Position
 from minibot.kernel.queue import open_reader
 from minibot.kernel.wakeup import Waiter
-from minibot.replay.engine import Recorded
-from minibot.replay.lines import event_line, plain
-from minibot.replay.lookup import start_of
+from minibot.replay.explain.lines import event_line, plain
 from minibot.runtime.paths import Var
 from minibot.runtime.running import running_run
 

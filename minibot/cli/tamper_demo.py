@@ -7,8 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from minibot.cli.output import show
-from minibot.cli.selection import LATEST, add_run, find_run, var_of
+from minibot.cli.support.output import show
+from minibot.cli.support.selection import LATEST, add_run, find_run, var_of
 from minibot.cli.verify import finding_json
 from minibot.gates.tamper import Outcome, demonstrate, digest_of, is_usable, small_run
 from minibot.kernel.errors import Refusal

@@ -9,7 +9,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any, Final
 
-from minibot.cli.output import show, shown_path
+from minibot.cli.support.output import show, shown_path
 from minibot.data.recording import packed
 from minibot.data.tapes import chained, changed, parts_of
 from minibot.data.treatment import clock_text
@@ -21,7 +21,7 @@ from minibot.exchanges.tapes.lines import Line, tape_lines
 from minibot.exchanges.tapes.survey import Survey
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import hash_file, put_atomic, remove_temps
-from minibot.replay.moments import Span
+from minibot.replay.time_arguments import Span
 from minibot.report.figures import counted, listed
 
 HELP = "recorded tapes: info, check (they are their own oracle), cut, merge"

@@ -6,8 +6,8 @@ import argparse
 
 from minibot.ai.models import train
 from minibot.ai.settings import ai_settings
-from minibot.cli.output import show
-from minibot.cli.selection import LATEST, find_run, var_of
+from minibot.cli.support.output import show
+from minibot.cli.support.selection import LATEST, find_run, var_of
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.manifest import Manifest
 

@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from minibot.cli.numbers import at_least
-from minibot.cli.selection import add_run, find_run, var_of
+from minibot.cli.support.numbers import at_least
+from minibot.cli.support.selection import add_run, find_run, var_of
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import is_endless
 from minibot.kernel.signature import parse_public_key

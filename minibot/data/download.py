@@ -32,7 +32,7 @@ from minibot.exchanges.binance.archive import (
 from minibot.exchanges.binance.limits import KLINES, KLINES_LIMIT_MAX, WeightBudget, weight_of
 from minibot.exchanges.binance.messages import parse_candles
 from minibot.exchanges.binance.rest import BinanceRest
-from minibot.exchanges.embedded.bars import next_open, open_of
+from minibot.exchanges.tapes.kline_bars import next_open, open_of
 from minibot.kernel.errors import Refusal
 
 VENUE: Final = "binance"

@@ -7,10 +7,10 @@ from math import gcd
 from typing import NamedTuple
 
 from minibot.data.columns import LARGEST
-from minibot.events.numbers import POWERS, format_fixed
-from minibot.exchanges.embedded.bars import INTERVALS, next_open, open_of
-from minibot.exchanges.embedded.decimals import PLACES, to_units
-from minibot.exchanges.embedded.kline_rows import BadRow, Cells, time_of
+from minibot.events.decimals import POWERS, format_fixed
+from minibot.exchanges.tapes.decimals import PLACES, to_units
+from minibot.exchanges.tapes.kline_bars import INTERVALS, next_open, open_of
+from minibot.simulator.sources.kline_rows import BadRow, Cells, time_of
 
 
 class Kline(NamedTuple):

@@ -19,9 +19,9 @@ from minibot.data.kline import Kline, kline_of
 from minibot.data.mending import Numbered, treat
 from minibot.data.store import data_files
 from minibot.data.treatment import DAMAGED, ROWS, UNITS, ZERO_VOLUME, DataReport, Treatment
-from minibot.exchanges.embedded.bars import INTERVALS
-from minibot.exchanges.embedded.kline_rows import BadRow, rows_of
+from minibot.exchanges.tapes.kline_bars import INTERVALS
 from minibot.kernel.errors import Refusal
+from minibot.simulator.sources.kline_rows import BadRow, rows_of
 
 _NAME: Final = re.compile(r"^([A-Za-z0-9]+?)(?:_([A-Za-z0-9]+))?-")
 _NAMED_INTERVAL: Final = re.compile(r"-(\d+(?:mo|[smhdwM]))(?:[-.]|$)")

@@ -23,7 +23,7 @@ from minibot.data.ticks import (
     TRADES,
 )
 from minibot.events.model import BUY, SELL, MarketTick
-from minibot.exchanges.embedded.decimals import to_text
+from minibot.exchanges.tapes.decimals import to_text
 from minibot.kernel.errors import Refusal
 
 NS_PER_MS: Final = 1_000_000

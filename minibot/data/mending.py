@@ -21,9 +21,9 @@ from minibot.data.treatment import (
     Treatment,
     clock_text,
 )
-from minibot.events.numbers import format_fixed
-from minibot.exchanges.embedded.bars import next_open, open_of
-from minibot.exchanges.embedded.decimals import PLACES
+from minibot.events.decimals import format_fixed
+from minibot.exchanges.tapes.decimals import PLACES
+from minibot.exchanges.tapes.kline_bars import next_open, open_of
 from minibot.kernel.errors import Refusal
 
 # A hole as long as this is no hole but another file, or an error of its times.

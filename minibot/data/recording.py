@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from minibot.exchanges.embedded.tape import split_line
-from minibot.exchanges.embedded.unpacking import bounded_lines
 from minibot.exchanges.tapes.lines import BRACKETS, Line, written
+from minibot.exchanges.tapes.tape import split_line
+from minibot.exchanges.tapes.unpacking import bounded_lines
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import (
     FILES,

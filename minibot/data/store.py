@@ -19,7 +19,7 @@ import orjson
 
 from minibot.data.columns import SUFFIX
 from minibot.data.treatment import GAPS, ZERO_VOLUME, DataReport
-from minibot.exchanges.embedded.bars import open_of
+from minibot.exchanges.tapes.kline_bars import open_of
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.kernel.files import ensure_folder, hash_file, put_atomic, read_hashed, write_hashed
 from minibot.kernel.lock import WriterLock

@@ -32,10 +32,10 @@ from minibot.data.treatment import (
     clock_text,
 )
 from minibot.events.model import MarketTick
-from minibot.exchanges.embedded.decimals import to_units
-from minibot.exchanges.embedded.kline_rows import BOM, time_of, zip_lines
-from minibot.exchanges.embedded.tape import lines_of
+from minibot.exchanges.tapes.decimals import to_units
+from minibot.exchanges.tapes.tape import lines_of
 from minibot.kernel.errors import Refusal
+from minibot.simulator.sources.kline_rows import BOM, time_of, zip_lines
 
 IS_TRADE, IS_TAKER_SELL, HAS_EXCHANGE_TS = 1, 2, 4
 """Bits of the column `flags`."""

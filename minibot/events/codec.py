@@ -11,8 +11,8 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from minibot.events import reasons
+from minibot.events.fast_codec import Quick
 from minibot.events.model import Event, JsonObject, Payload
-from minibot.events.quick import Quick
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel import canonical

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from minibot.events.model import Instrument
-from minibot.events.numbers import (
+from minibot.events.decimals import (
     POWERS,
     QUOTE_PLACES,
     NumberError,
@@ -14,6 +13,7 @@ from minibot.events.numbers import (
     parse_fixed,
     parse_quote,
 )
+from minibot.events.model import Instrument
 
 # What a venue that switched an increment off still cannot exceed: Binance counts in 10**-8.
 OFF_INCREMENT: Final = "0.00000001"

@@ -29,7 +29,7 @@ Side = Literal["BUY", "SELL"]
 TickKind = Literal["trade", "quote"]
 BookWhy = Literal["interval", "resync"]
 
-# The bounds of the contracts, for the types of `events.quick`; it compares both when it starts.
+# The bounds of the contracts, for the types of `fast_codec`; it compares both when it starts.
 Ms = Annotated[int, Meta(ge=0, le=9_999_999_999_999)]
 MonoNs = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]

@@ -3,8 +3,8 @@
 Prices, quantities and money share the scale 10**-8, the finest step of the venue. So nothing that a
 core keeps overnight (a lot, an open order, a stop) depends on an increment that the exchange may
 change in the middle of it; increments only say to which multiples orders are rounded
-(`events.order_rules`). What would have to be rounded is rounded here, by name and against the bot:
-what it pays up, what it receives down.
+(`accounting.order_rules`). What would have to be rounded is rounded here, by name and against the
+bot: what it pays up, what it receives down.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from minibot.events.numbers import (
+from minibot.events.decimals import (
     IS_INTERPRETED,
     div_down,
     format_fixed,

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from minibot.events.model import PAYLOAD_CLASSES, JsonObject
-from minibot.events.pages import reasons_page, with_contracts_section
 from minibot.events.reason import BUSINESS_GROUP, END_GROUP, GROUPS, STOP_GROUP
 from minibot.events.reasons import CLEARED, REFUSED, codes
+from minibot.events.reference_pages import reasons_page, with_contracts_section
 from minibot.events.registry import schema_sha256
 from minibot.kernel.files import write_atomic
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from minibot.events.numbers import parse_fixed
+from minibot.events.decimals import parse_fixed
 
 PLACES: Final = 8
 QUOTE_VOLUME_PLACES: Final = 2 * PLACES

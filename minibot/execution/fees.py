@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from minibot.events.core_profile import ExecutionSection
+from minibot.cores.core_profile import ExecutionSection
+from minibot.events.decimals import IS_INTERPRETED, mul_div_up
 from minibot.events.money import RATE_UNIT, notional_paid_by, parse_rate
-from minibot.events.numbers import IS_INTERPRETED, mul_div_up
 
 TAKER: Final = "TAKER"
 MAKER: Final = "MAKER"

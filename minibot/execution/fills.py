@@ -18,11 +18,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, final
 
-from minibot.events.exact_tick import ExactTick
+from minibot.accounting.order_rules import mid_down
+from minibot.cores.event_id import place_id
+from minibot.cores.scaled_tick import ExactTick
 from minibot.events.model import BUY, Book, JsonObject
 from minibot.events.money import amount_text, parse_amount
-from minibot.events.order_rules import mid_down
-from minibot.events.reference import place_id
 from minibot.execution.fees import MAKER, TAKER
 from minibot.execution.orders import FOK, Order
 

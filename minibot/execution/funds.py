@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from minibot.accounting.order_rules import OrderRules
+from minibot.accounting.portfolio import Portfolio
 from minibot.events.model import BUY
 from minibot.events.money import cost_up
-from minibot.events.order_rules import OrderRules
-from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import INSUFFICIENT_CASH, SHORT_SALE
 from minibot.execution.fees import TAKER, FeeRates
 from minibot.execution.orders import Order

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from minibot.events.messages import IntentMessage
+from minibot.accounting.order_rules import LIMIT, MARKET
+from minibot.cores.messages import IntentMessage
 from minibot.events.model import BUY, SELL, Event
-from minibot.events.order_rules import LIMIT, MARKET
 from minibot.events.reasons import (
     ORDER_TYPE_UNSUPPORTED,
     PRICE_INVALID,

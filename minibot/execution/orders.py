@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, final
 
-from minibot.events.messages import IntentMessage
+from minibot.accounting.order_rules import OrderRules
+from minibot.cores.event_id import Ref, derived, named
+from minibot.cores.messages import IntentMessage
 from minibot.events.model import JsonObject
 from minibot.events.native import mypyc_attr
-from minibot.events.order_rules import OrderRules
 from minibot.events.reasons import INVARIANT_BROKEN, UNFILLED_FOK, UNFILLED_IOC
-from minibot.events.reference import Ref, derived, named
 from minibot.kernel.errors import InvariantError
 
 GTC: Final = "GTC"

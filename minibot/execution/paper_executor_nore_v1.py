@@ -14,10 +14,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from minibot.events.core_profile import CoreProfile
-from minibot.events.exact_tick import ExactTick
-from minibot.events.ledger import Ledger
-from minibot.events.messages import IntentMessage, Message, ResultMessage, drafts_of
+from minibot.accounting.ledger import Ledger
+from minibot.accounting.order_rules import OrderRules
+from minibot.accounting.portfolio import Portfolio
+from minibot.cores.core_profile import CoreProfile
+from minibot.cores.event_id import Ref, Remembered, derived, named
+from minibot.cores.messages import IntentMessage, Message, ResultMessage, drafts_of
+from minibot.cores.scaled_tick import ExactTick
+from minibot.events.decimals import round_down
 from minibot.events.model import (
     BUY,
     AveragePrice,
@@ -35,9 +39,6 @@ from minibot.events.model import (
     RunOpening,
 )
 from minibot.events.money import amount_text, cost_up, parse_amount, qty_for
-from minibot.events.numbers import round_down
-from minibot.events.order_rules import OrderRules
-from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import (
     ACCEPTED,
     DUPLICATE,
@@ -54,8 +55,7 @@ from minibot.events.reasons import (
     STALE_TICK,
     SYMBOL_UNKNOWN,
 )
-from minibot.events.reference import Ref, Remembered, derived, named
-from minibot.execution.answers import IntentRefused, fill_of, move_of
+from minibot.execution.execution_reports import IntentRefused, fill_of, move_of
 from minibot.execution.fees import FeeRates
 from minibot.execution.fill_models import fill_model_of
 from minibot.execution.fills import FillModel, Touch

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from minibot.events.ledger import Ledger
+from minibot.accounting.ledger import Ledger
+from minibot.accounting.portfolio import Portfolio
 from minibot.events.model import Fill, JsonObject, RunOpening
-from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import NONDETERMINISM
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import hashed_bytes, read_hashed, write_hashed

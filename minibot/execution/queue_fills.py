@@ -21,10 +21,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from minibot.events.exact_tick import ExactTick
+from minibot.cores.scaled_tick import ExactTick
+from minibot.events.decimals import round_down
 from minibot.events.model import BUY, SELL, Book, JsonObject, MarketTick
 from minibot.events.money import amount_text, parse_amount
-from minibot.events.numbers import round_down
 from minibot.execution.fees import MAKER
 from minibot.execution.fills import FillModel, Touch, crosses
 from minibot.execution.orders import Order

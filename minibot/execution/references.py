@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from minibot.accounting.order_rules import mid_down
 from minibot.events.model import AveragePrice, JsonObject
 from minibot.events.money import amount_text, parse_amount
-from minibot.events.order_rules import mid_down
 from minibot.execution.fills import Touch
 
 MINUTE_MS: Final = 60_000

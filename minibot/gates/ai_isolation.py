@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from minibot.ai.child import Child
 from minibot.ai.frames import RESULT_BYTES_MAX, decode_frame
 from minibot.ai.isolation import JAIL, is_enough
-from minibot.ai.keeper import isolation_level
+from minibot.ai.jailed_process import Child
 from minibot.ai.nore_ai_worker_v1 import MEMORY_MB_DEFAULT, command
+from minibot.ai.worker_supervisor import isolation_level
 from minibot.events.names import AI_ROLE, EXECUTION_ROLE
 from minibot.events.reasons import AI_ISOLATION_BREACH
 from minibot.events.roles import Roles
@@ -38,13 +38,17 @@ NAME: Final = "ai_isolation"
 FORBIDDEN_ROOMS: Final = frozenset(
     {
         "exchanges",
+        "simulator",
+        "data",
         "market",
         "strategies",
         "risk",
         "execution",
         "watchdog",
+        "engine",
         "replay",
         "report",
+        "backtest",
         "gates",
         "cli",
     }

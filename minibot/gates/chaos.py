@@ -19,10 +19,10 @@ from typing import Final
 import filelock
 
 from minibot.gates.chaos_catalogue import BASE, FAULTS
-from minibot.gates.chaos_crew import FeatureMissing
 from minibot.gates.chaos_fault import REFUSE, STOP, SURVIVE, Fault
 from minibot.gates.chaos_judge import complaints, observed
-from minibot.gates.chaos_night import Night, NotInjected
+from minibot.gates.drill_processes import FeatureMissing
+from minibot.gates.drill_run import Night, NotInjected
 from minibot.kernel.errors import MinibotError
 from minibot.kernel.files import ensure_folder
 from minibot.runtime.paths import PROJECT, Var

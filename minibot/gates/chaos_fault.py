@@ -15,7 +15,7 @@ from minibot.events.names import (
     STRATEGY_ROLE,
     WATCHDOG_ROLE,
 )
-from minibot.gates.chaos_night import TRADING_ROLES, Night
+from minibot.gates.drill_run import TRADING_ROLES, Night
 
 SURVIVE: Final = "SURVIVE"
 STOP: Final = "STOP"

@@ -16,8 +16,8 @@ from typing import Final
 
 from minibot.events.names import STRATEGY_ROLE, TICKS
 from minibot.events.reasons import IO_RENAME
-from minibot.gates.chaos_crew import FeatureMissing
-from minibot.gates.chaos_night import Night, NotInjected
+from minibot.gates.drill_processes import FeatureMissing
+from minibot.gates.drill_run import Night, NotInjected
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import FILES, Access, read_hashed, write_atomic, write_hashed
 

@@ -9,21 +9,21 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from minibot.cores.input_order import LineSource
+from minibot.engine.role_replay import Recorded, replay_role, replay_run
 from minibot.events.model import JsonObject
 from minibot.events.names import EXECUTION_ROLE, STOP_JOURNAL
-from minibot.events.order import LineSource
 from minibot.events.reasons import OPERATOR
 from minibot.gates.chaos_fault import END, REFUSE, STOP, SURVIVE, Fault
-from minibot.gates.chaos_night import EXECUTION_QUEUES, QUIET_NS, Night, inbox_bytes
+from minibot.gates.drill_run import EXECUTION_QUEUES, QUIET_NS, Night, inbox_bytes
 from minibot.kernel import canonical
 from minibot.kernel.errors import MinibotError, RunStop
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.queue import open_reader, reader_folder
 from minibot.kernel.verify import Finding, verify_tree
-from minibot.replay.engine import Recorded, replay_role, replay_run
-from minibot.replay.lineage import verify_lineage
+from minibot.replay.graph.lineage import verify_lineage
 from minibot.runtime.stop import END_KIND, STOP_KIND
-from minibot.watchdog.stoplog import read_stops
+from minibot.watchdog.operator_stop_log import read_stops
 
 FINDINGS_SHOWN: Final = 3
 

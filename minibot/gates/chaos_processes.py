@@ -10,12 +10,12 @@ import psutil
 
 from minibot.events.names import EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
 from minibot.events.reasons import POISON_EVENT, QUEUE_LOCKED
-from minibot.gates.chaos_crew import FeatureMissing
 from minibot.gates.chaos_fault import Inject
-from minibot.gates.chaos_night import TRADING_ROLES, Night
+from minibot.gates.drill_processes import FeatureMissing
+from minibot.gates.drill_run import TRADING_ROLES, Night
 from minibot.kernel.files import read_hashed
 from minibot.runtime.stop import raise_flag
-from minibot.watchdog.making import role_argv
+from minibot.watchdog.run_manifest import role_argv
 
 REFUSED: Final = 2
 # A role that may run 2 ms of every 100 takes some hundred events a second and falls behind.
@@ -208,7 +208,7 @@ def start_twice(night: Night) -> None:
 
 def freeze_table(night: Night) -> None:
     """Freeze the live table for the rest of the run, as a terminal does that nobody reads."""
-    pid = night.wait_for("the live table", lambda: night.child_pid("minibot.cli.live"))
+    pid = night.wait_for("the live table", lambda: night.child_pid("minibot.cli.support.live"))
     night.suspend(pid)
     night.mark()
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Final
 
 from minibot.events.names import AI_ROLE
-from minibot.gates.chaos_crew import FeatureMissing
-from minibot.gates.chaos_night import Night, NotInjected
 from minibot.gates.chaos_processes import kill_role
+from minibot.gates.drill_processes import FeatureMissing
+from minibot.gates.drill_run import Night, NotInjected
 
 FOREVER_MS: Final = 10**9
 THREE_DAYS_MS: Final = 3 * 86_400_000
@@ -41,7 +41,7 @@ def told(name: str, incident: str, **fields: object) -> Callable[[Night], None]:
 
 def kill_exchange(night: Night) -> None:
     """Kill the process of the embedded exchange."""
-    pid = night.wait_for("the exchange", lambda: night.child_pid("minibot.exchanges.embedded"))
+    pid = night.wait_for("the exchange", lambda: night.child_pid("minibot.simulator"))
     night.kill(pid)
     night.mark()
 

@@ -7,13 +7,13 @@ from itertools import islice
 from pathlib import Path
 
 from minibot.ai.isolation import OFF, level_min_here
+from minibot.engine.role_replay import Recorded
 from minibot.gates.result import Finding, GateReport
 from minibot.gates.smoke_run import SmokeRun, run_smoke
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed
 from minibot.kernel.verify import verify_tree
-from minibot.replay.engine import Recorded
-from minibot.replay.lineage import verify_lineage
+from minibot.replay.graph.lineage import verify_lineage
 
 NAME = "runtime_smoke"
 # What must have happened at least once for the chain to be one (N-15, N-19, N-97).

@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from minibot.engine.role_replay import Recorded
 from minibot.events.model import PAYLOAD_CLASSES, JsonObject
 from minibot.events.registry import Contracts
 from minibot.gates.result import Finding, GateReport
 from minibot.kernel import canonical
 from minibot.kernel.errors import MinibotError, Refusal
-from minibot.replay.engine import Recorded
 from minibot.runtime.manifest import is_run_id
 from minibot.runtime.paths import PROJECT
 

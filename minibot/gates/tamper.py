@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from minibot.engine.role_replay import Recorded, replay_run
 from minibot.events.names import FILLS
 from minibot.gates.smoke_run import run_smoke
 from minibot.gates.tamper_forge import Forgery, forge_manifest, reseal
@@ -24,7 +25,6 @@ from minibot.kernel.seal import SEAL_FILE
 from minibot.kernel.signature import new_keys, sign_run
 from minibot.kernel.verify import Finding
 from minibot.replay.compare import describe
-from minibot.replay.engine import Recorded, replay_run
 from minibot.report.proof import finding_line, findings_of
 
 FINDINGS_MAX: Final = 200

@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from minibot.events.decimals import div_down, parse_fixed
 from minibot.events.model import AveragePrice, Bar, Instrument
-from minibot.events.numbers import div_down, parse_fixed
 from minibot.exchanges.units import QUOTE_VOLUME_PLACES, decimal, units
 from minibot.market.intervals import INTERVAL_MS, MINUTE_MS
 

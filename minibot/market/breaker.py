@@ -10,7 +10,7 @@ Measurements go in every state, one at a time and seldom: the first that succeed
 from __future__ import annotations
 
 from minibot.market.backoff import Backoff
-from minibot.market.line import CLOSED, FAILURES_TO_OPEN, HALF_OPEN, OPEN
+from minibot.market.shard_health import CLOSED, FAILURES_TO_OPEN, HALF_OPEN, OPEN
 
 
 class Breaker:

@@ -15,7 +15,7 @@ from minibot.exchanges.binance.messages import stream_names
 from minibot.exchanges.binance.streams import named_in_address
 from minibot.market.address import Address
 from minibot.market.feed import Feed
-from minibot.market.link import Link
+from minibot.market.feed_health import Link
 from minibot.market.reader import Put, Reader
 from minibot.market.sharding import (
     STREAMS_PER_CONNECTION_MAX,

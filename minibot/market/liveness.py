@@ -21,13 +21,13 @@ from typing import Final
 from minibot.exchanges.base import DEPTH, QUOTE, TRADE, Candle
 from minibot.exchanges.base import Quote as BestQuote
 from minibot.market.connections import Connections
-from minibot.market.courier import Answer
+from minibot.market.elapsed_clock import MarketClock
 from minibot.market.feed import Feed
-from minibot.market.line import Line, LinkLimits
-from minibot.market.link import Link
+from minibot.market.feed_health import Link
 from minibot.market.notices import DATA_LATE, STREAM_SILENT
-from minibot.market.pace import MarketClock
 from minibot.market.requests import Requests
+from minibot.market.rest_scheduler import Answer
+from minibot.market.shard_health import Line, LinkLimits
 from minibot.market.succession import Succession
 from minibot.market.symbol import SymbolFeed
 

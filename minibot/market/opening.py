@@ -19,11 +19,11 @@ from minibot.exchanges.binance.filters import TRADING
 from minibot.kernel.errors import FeedLost, RunStop
 from minibot.market.backoff import Backoff, Wait
 from minibot.market.connections import groups_of
-from minibot.market.courier import Answer, Job
 from minibot.market.history import closed_candles
 from minibot.market.intervals import INTERVAL_MS
 from minibot.market.notices import BANNED, BARS_MISSING, RATE_LIMITED, REST_RETRY
 from minibot.market.requests import is_refusal
+from minibot.market.rest_scheduler import Answer, Job
 from minibot.market.session import Session
 from minibot.market.universe import static_universe
 

@@ -18,10 +18,10 @@ from minibot.exchanges.binance.limits import DEPTH, WeightBudget, depth_weight
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.tapes.lines import Missed, depth_message, missed_mark, unreadable_mark
 from minibot.market.backoff import Backoff
-from minibot.market.courier import Answer, Courier, Job
+from minibot.market.elapsed_clock import Pace
 from minibot.market.inbox import Inbox
-from minibot.market.pace import Pace
 from minibot.market.reader import Frames, FromReader, Lost, Opened, Reader
+from minibot.market.rest_scheduler import Answer, Courier, Job
 from minibot.market.shard import Shard
 from minibot.market.wall_clock import WallClock
 

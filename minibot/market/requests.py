@@ -25,11 +25,10 @@ from minibot.exchanges.binance.limits import (
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.kernel.errors import RunStop
 from minibot.market.address import Address
-from minibot.market.courier import DEPTH as OTHER_DEPTH
-from minibot.market.courier import MEASUREMENT, PREFERRED_DEPTH, Answer, Courier, Job
+from minibot.market.elapsed_clock import MarketClock, Pace
 from minibot.market.feed import Feed, HoleWanted
+from minibot.market.feed_health import Link
 from minibot.market.intervals import INTERVAL_MS, align
-from minibot.market.link import Link
 from minibot.market.notices import (
     BANNED as BANNED_NOTICE,
 )
@@ -41,7 +40,8 @@ from minibot.market.notices import (
 from minibot.market.notices import (
     RATE_LIMITED as RATE_LIMITED_NOTICE,
 )
-from minibot.market.pace import MarketClock, Pace
+from minibot.market.rest_scheduler import DEPTH as OTHER_DEPTH
+from minibot.market.rest_scheduler import MEASUREMENT, PREFERRED_DEPTH, Answer, Courier, Job
 from minibot.market.skew import ClockSkew
 
 # Every so many measurements one asks for the time: clocks drift slowly.

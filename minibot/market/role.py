@@ -14,12 +14,12 @@ from minibot.exchanges.binance.streams import BinanceStream, combined_url
 from minibot.kernel.queue import queue_folder
 from minibot.market.address import AddressFile
 from minibot.market.holdings import Holdings
-from minibot.market.line import LinkLimits
 from minibot.market.notices import RESTARTED, Notice
 from minibot.market.opening import Opening
+from minibot.market.resume_point import Tail, read_tail
 from minibot.market.session import Session, SessionConfig
 from minibot.market.settings import feed_config
-from minibot.market.tail import Tail, read_tail
+from minibot.market.shard_health import LinkLimits
 from minibot.market.universe import universe_config
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, RoleContext

@@ -17,24 +17,24 @@ from minibot.exchanges.binance.rest import BinanceRest
 from minibot.market.address import Address, Memory, NoMemory
 from minibot.market.backoff import Backoff
 from minibot.market.connections import Connections, OpenStream
-from minibot.market.courier import Answer, Courier
+from minibot.market.duplicate_trades import Repeats
+from minibot.market.elapsed_clock import Pace
 from minibot.market.feed import DATA, INVALID, SHUTDOWN, UNREADABLE, Feed
+from minibot.market.feed_health import Link
 from minibot.market.inbox import Inbox
-from minibot.market.line import CLOSED, LinkLimits
-from minibot.market.link import Link
 from minibot.market.liveness import Liveness
-from minibot.market.newcomers import Newcomers
 from minibot.market.notices import PAUSED
 from minibot.market.overload import Overload
-from minibot.market.pace import Pace
 from minibot.market.reader import Frames, FromReader, Lost, Opened
-from minibot.market.repeats import Repeats
+from minibot.market.reference_refresh import Holder, NothingHeld, Upkeep
 from minibot.market.requests import Requests
+from minibot.market.rest_scheduler import Answer, Courier
+from minibot.market.shard_health import CLOSED, LinkLimits
 from minibot.market.sharding import STREAMS_PER_CONNECTION_MAX
 from minibot.market.skew import ClockSkew
 from minibot.market.symbol import FeedConfig
+from minibot.market.symbol_onboarding import Newcomers
 from minibot.market.universe import UniverseConfig
-from minibot.market.upkeep import Holder, NothingHeld, Upkeep
 from minibot.market.world import World
 
 STARTING: Final = "STARTING"

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Final
 
 from minibot.market.symbol import FeedConfig
-from minibot.runtime.config import Config
+from minibot.runtime.configuration.config import Config
 
 # A bar that closes by time must outlast the ways of this machine, however fast a simulated clock
 # runs; at up to ten times the speed the profile's 500 ms are more.

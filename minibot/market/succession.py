@@ -14,7 +14,6 @@ from typing import Final
 
 from minibot.exchanges.binance.control import SUBSCRIBE, Reply
 from minibot.market.feed import DATA, UNREADABLE, Feed
-from minibot.market.line import Line
 from minibot.market.notices import (
     CONNECTED,
     CONNECTION_LOST,
@@ -23,6 +22,7 @@ from minibot.market.notices import (
     SERVER_SHUTDOWN,
 )
 from minibot.market.reader import Reader
+from minibot.market.shard_health import Line
 from minibot.market.sharding import Groups
 from minibot.market.subscriptions import Subscriptions
 

@@ -21,10 +21,10 @@ from minibot.exchanges.base import (
 )
 from minibot.exchanges.units import PLACES, QUOTE_VOLUME_PLACES, positive
 from minibot.market.average import AverageWindow
+from minibot.market.bar_backfill import BarLane
 from minibot.market.bars import Hole
 from minibot.market.depth import LOST, NOTHING, Change, SymbolDepth
 from minibot.market.drift import IN_ROW, OFF_BPS, PrintDrift
-from minibot.market.lanes import BarLane
 from minibot.market.notices import (
     BARS_MISSING,
     BOOK_LOST,

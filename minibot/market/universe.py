@@ -20,7 +20,7 @@ from minibot.events.model import Universe
 from minibot.exchanges.binance.filters import TRADING
 from minibot.exchanges.binance.listings import Listing, Listings
 from minibot.exchanges.units import not_negative
-from minibot.runtime.config import Config
+from minibot.runtime.configuration.config import Config
 from minibot.runtime.paths import PROJECT
 
 DYNAMIC: Final = "dynamic"

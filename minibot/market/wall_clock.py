@@ -14,7 +14,7 @@ NS_PER_MS = 1_000_000
 
 
 class WallClock:
-    """The clock of `market.pace.MarketClock`, in real time."""
+    """The clock of `market.elapsed_clock.MarketClock`, in real time."""
 
     is_running = True
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from minibot.events.model import Payload
+from minibot.market.elapsed_clock import MarketClock
 from minibot.market.notices import Notice
-from minibot.market.pace import MarketClock
 
 
 class World(Protocol):

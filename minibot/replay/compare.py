@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any, Final
 
+from minibot.engine.field_differences import differing_fields
+from minibot.engine.role_replay import Difference
 from minibot.events.names import SIGNALS
 from minibot.kernel import canonical
-from minibot.replay.checks import check_words, is_contradicted
-from minibot.replay.engine import Difference
+from minibot.replay.explain.checks import check_words, is_contradicted
 
 CHECKS: Final = "payload.checks"
 
@@ -65,21 +66,5 @@ def false_verdicts(queue: str, fields: Mapping[str, tuple[Any, Any]]) -> list[st
     return said
 
 
-def differing_fields(one: Any, two: Any) -> dict[str, tuple[Any, Any]]:
-    """Return (one's, two's) value of every leaf in which two JSON values differ, by path."""
-    return dict(_fields("", one, two))
-
-
 def _object(json: bytes | None) -> dict[str, Any]:
     return {} if json is None else canonical.decode(json)
-
-
-def _fields(prefix: str, one: Any, two: Any) -> list[tuple[str, tuple[Any, Any]]]:
-    """Return (path, (replayed, recorded)) of every leaf that differs."""
-    if isinstance(one, dict) and isinstance(two, dict):
-        found = []
-        for key in sorted({*one, *two}):
-            path = f"{prefix}.{key}" if prefix else key
-            found += _fields(path, one.get(key), two.get(key))
-        return found
-    return [] if one == two else [(prefix, (one, two))]

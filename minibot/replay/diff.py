@@ -13,6 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from minibot.accounting.performance import Performance
+from minibot.engine.decisions import DecisionDigest, decided
+from minibot.engine.field_differences import differing_fields
+from minibot.engine.lookup import event_at, last_event
+from minibot.engine.recorded_run import Recorded
 from minibot.events.model import (
     Event,
     Fill,
@@ -23,17 +28,12 @@ from minibot.events.model import (
     RunOpening,
 )
 from minibot.events.names import TICKS
-from minibot.events.performance import Performance
 from minibot.kernel import canonical
 from minibot.kernel.errors import Refusal
-from minibot.replay.compare import differing_fields
-from minibot.replay.decisions import DecisionDigest, decided
-from minibot.replay.lookup import event_at, last_event
-from minibot.replay.recorded import Recorded
+from minibot.replay.explain.snapshot_at import portfolio_at
 from minibot.replay.rule_order import Said, rule_order, states_before, world
-from minibot.replay.second import portfolio_at
-from minibot.runtime.config import config_with, with_later_keys
-from minibot.strategies.chosen import judge
+from minibot.runtime.configuration.config import config_with, with_later_keys
+from minibot.strategies.selection import judge
 
 # A decision in the sense of the digest: what is wanted or done, and the reason in one word.
 DECIDES: Final = (

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from minibot.events.books import HourlyState
+from minibot.accounting.hourly_accounts import HourlyState
+from minibot.cores.input_order import Core, LoggedStep
+from minibot.engine.bookkeeping import Bookkeeper
+from minibot.engine.recorded_run import Recorded
+from minibot.engine.role_replay import Counting, HourReplay, RoleReplay, Window, replay_role
 from minibot.events.model import Event, JsonObject
 from minibot.events.names import EXECUTION_ROLE
-from minibot.events.order import Core, LoggedStep
 from minibot.kernel import canonical
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.line import encode_line
-from minibot.replay.bookkeeping import Bookkeeper
-from minibot.replay.condition import Condition
-from minibot.replay.engine import Counting, HourReplay, RoleReplay, Window, replay_role
 from minibot.replay.proof import Proof, prove
-from minibot.replay.recorded import Recorded
+from minibot.replay.run_status import Condition
 
 SCHEMA: Final = "minibot.replay_manifest"
 STATE_FILE: Final = "hourly_state.jsonl"

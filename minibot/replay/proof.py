@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from minibot.engine.bookkeeping import FiguresReplay, LedgerReplay
+from minibot.engine.grouped_replay import Broken, Group, Task, replay_group
+from minibot.engine.recorded_run import Recorded
+from minibot.engine.role_replay import WHOLE, Replay, RoleReplay, Window, is_stopped
+from minibot.engine.worker_pool import Workers, default_jobs, result_of
 from minibot.events.model import JsonObject
-from minibot.replay.bookkeeping import FiguresReplay, LedgerReplay
 from minibot.replay.compare import describe
-from minibot.replay.condition import Condition, Lost, called
-from minibot.replay.engine import WHOLE, Replay, RoleReplay, Window, is_stopped
-from minibot.replay.group import Broken, Group, Task, replay_group
-from minibot.replay.moments import Span
-from minibot.replay.recorded import Recorded
-from minibot.replay.workers import Workers, default_jobs, result_of
+from minibot.replay.run_status import Condition, Lost, called
+from minibot.replay.time_arguments import Span
 
 SEALED: Final = "sealed"
 # Two processes: the strategy in one, risk and execution with their common decoding in the other.

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
+from minibot.accounting.performance import Performance
+from minibot.cores.input_order import KnownIds
+from minibot.engine.decisions import DecisionDigest
+from minibot.engine.lockstep import Lockstep, Take, fresh_cores
+from minibot.engine.recorded_run import Recorded
 from minibot.events.model import Event, Fill, JsonObject, RiskAction, RunOpening
 from minibot.events.names import CONTROL, TICKS
-from minibot.events.order import KnownIds
-from minibot.events.performance import Performance
 from minibot.events.reasons import SCHEMA_INVALID
 from minibot.kernel.errors import IntegrityError
-from minibot.replay.decisions import DecisionDigest
-from minibot.replay.lockstep import Lockstep, Take, fresh_cores
-from minibot.replay.recorded import Recorded
 
 PROGRESS_EVERY = 4096
 

@@ -29,8 +29,8 @@ from minibot.report.night import NIGHT_MODE, Night, read_seal
 from minibot.report.proof import finding_line, findings_of
 from minibot.report.records import ACCEPTANCE_FILE, ACCEPTANCE_V
 from minibot.report.rotation import rotated_logs
-from minibot.runtime.config import acceptance_of
-from minibot.runtime.config_sections import Acceptance as Thresholds
+from minibot.runtime.configuration.config import acceptance_of
+from minibot.runtime.configuration.config_sections import Acceptance as Thresholds
 from minibot.runtime.paths import Var
 
 FINDINGS_MAX: Final = 1000

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+from minibot.accounting.performance import Performance
+from minibot.engine.role_replay import Recorded
 from minibot.events.model import BUY, Event, Fill, OrderIntent, RiskAction, RunOpening
-from minibot.events.performance import Performance
-from minibot.replay.engine import Recorded
 
 MINUTE_MS = 60_000
 BPS = 10_000

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from minibot.events.books import Books
+from minibot.accounting.hourly_accounts import Books
+from minibot.accounting.portfolio import CASH
 from minibot.events.money import amount_text
-from minibot.events.portfolio import CASH
 from minibot.report.figures import clock, counted, money, signed
 
 CHAIN_SHOWN = 16

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from minibot.engine.role_replay import Recorded
 from minibot.events.model import Incident, JsonObject, StopJournal
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import read_hashed
-from minibot.replay.engine import Recorded
 from minibot.report.recount import Progress, Recount
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.stop import END_KIND, STOP_KIND

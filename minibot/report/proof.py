@@ -7,13 +7,13 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from minibot.engine.role_replay import Recorded
 from minibot.events.reasons import CONFIG_INVALID, RUN_FILE_CHANGED
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import read_hashed
 from minibot.kernel.seal import QUEUES, SEAL_FILE, SUMS_FILE
 from minibot.kernel.verify import Finding, verify_tree
-from minibot.replay.engine import Recorded
-from minibot.replay.lineage import verify_lineage
+from minibot.replay.graph.lineage import verify_lineage
 from minibot.runtime.clock import CLOCK_FILE
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.runfiles import missing_of

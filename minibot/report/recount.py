@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from minibot.events.books import Books
+from minibot.accounting.hourly_accounts import Books
+from minibot.accounting.performance import Performance
+from minibot.engine.bookkeeping import tally
+from minibot.engine.role_replay import Recorded
 from minibot.events.model import (
     BUY,
     Event,
@@ -26,12 +29,9 @@ from minibot.events.model import (
     StopJournal,
 )
 from minibot.events.names import AI_ROLE
-from minibot.events.performance import Performance
 from minibot.events.reasons import SCHEMA_INVALID
 from minibot.kernel.errors import IntegrityError
-from minibot.replay.bookkeeping import tally
-from minibot.replay.checks import departure
-from minibot.replay.engine import Recorded
+from minibot.replay.explain.checks import departure
 from minibot.report.curve import EquityCurve
 from minibot.report.trades import RoundTrip, TradeLog
 

@@ -1,7 +1,7 @@
 """Round trips for people to read: each from flat to flat in one symbol, with what it earned.
 
-The figures of a run come from `events.performance`; this keeps beside them what a table shows. A
-test holds both together.
+The figures of a run come from `accounting.performance`; this keeps beside them what a table shows.
+A test holds both together.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from minibot.accounting.performance import Carried
+from minibot.accounting.portfolio import pays_in_base
 from minibot.events.model import BUY, Event, Fill, JsonObject
 from minibot.events.money import amount_text, cost_up, parse_amount
-from minibot.events.performance import Carried
-from minibot.events.portfolio import pays_in_base
 
 
 @dataclass(slots=True)

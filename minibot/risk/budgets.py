@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, final
 
-from minibot.events.exact_tick import NO_BOUND, Calm
+from minibot.accounting.portfolio import DAY_MS, Portfolio
+from minibot.cores.scaled_tick import NO_BOUND, Calm
+from minibot.events.decimals import mul_div_down, mul_div_up
 from minibot.events.model import JsonObject
 from minibot.events.money import UNIT, amount_text, parse_amount
-from minibot.events.numbers import mul_div_down, mul_div_up
-from minibot.events.portfolio import DAY_MS, Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
 from minibot.risk.checks import Checklist, Row, exceeded

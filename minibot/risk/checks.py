@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from minibot.events.decimals import format_fixed
 from minibot.events.model import Check
 from minibot.events.native import mypyc_attr
-from minibot.events.numbers import format_fixed
 
 NONE: Final = "none"
 NOT_ASKED: Final[int] = -(1 << 60)

@@ -14,14 +14,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from minibot.events.exact_tick import Calm, ExactTick
-from minibot.events.messages import (
-    FillMessage,
-    Message,
-    ResultMessage,
-    SignalMessage,
-    drafts_of,
-)
+from minibot.accounting.portfolio import Portfolio
+from minibot.cores.messages import FillMessage, Message, ResultMessage, SignalMessage, drafts_of
+from minibot.cores.scaled_tick import Calm, ExactTick
+from minibot.events.decimals import format_fixed
 from minibot.events.model import (
     BUY,
     SELL,
@@ -47,8 +43,6 @@ from minibot.events.model import (
     Universe,
 )
 from minibot.events.money import amount_text, parse_amount
-from minibot.events.numbers import format_fixed
-from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
 from minibot.risk.budgets import drawdown_of

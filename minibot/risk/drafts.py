@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from minibot.events.exact_tick import ExactTick
-from minibot.events.messages import (
-    ACTIONS,
-    INTENTS,
-    WRITERS,
-    ActionMessage,
-    IntentMessage,
-    Message,
-)
+from minibot.accounting.order_rules import MARKET, OrderRules
+from minibot.cores.event_id import Ref, derived, named
+from minibot.cores.messages import ACTIONS, INTENTS, WRITERS, ActionMessage, IntentMessage, Message
+from minibot.cores.scaled_tick import ExactTick
 from minibot.events.model import BUY, Event, OrderIntent, Payload, RiskAction
 from minibot.events.native import mypyc_attr
-from minibot.events.order_rules import MARKET, OrderRules
 from minibot.events.reasons import RISK_LIMIT
-from minibot.events.reference import Ref, derived, named
 from minibot.risk.checks import Checklist
 from minibot.risk.headroom import Headroom
 from minibot.risk.positions import Market, WorkingOrder

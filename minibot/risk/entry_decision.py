@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from minibot.events.messages import Message, SignalMessage
+from minibot.accounting.order_rules import OrderRules
+from minibot.cores.messages import Message, SignalMessage
+from minibot.events.decimals import mul_div_up
 from minibot.events.model import BUY
 from minibot.events.money import PLACES, cost_up, notional_paid_by, qty_for
-from minibot.events.numbers import mul_div_up
-from minibot.events.order_rules import OrderRules
 from minibot.events.reasons import (
     ALLOWED,
     EXPOSURE_LIMIT,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from minibot.events.messages import Message, SignalMessage
+from minibot.accounting.order_rules import OrderRules
+from minibot.cores.messages import Message, SignalMessage
 from minibot.events.model import SELL, Event
 from minibot.events.money import PLACES, cost_up
-from minibot.events.order_rules import OrderRules
 from minibot.events.reasons import (
     END_EXIT,
     LEFT_TRADING,

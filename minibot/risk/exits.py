@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, final
 
-from minibot.events.core_profile import CoreProfile
-from minibot.events.exact_tick import NO_BOUND, Calm
-from minibot.events.lots import Holding
+from minibot.accounting.lots import Holding
+from minibot.cores.core_profile import CoreProfile
+from minibot.cores.scaled_tick import NO_BOUND, Calm
+from minibot.events.decimals import decimal_text, div_up, parse_fixed, round_up
 from minibot.events.model import JsonObject
 from minibot.events.money import PLACES, amount_text, parse_amount
-from minibot.events.numbers import decimal_text, div_up, parse_fixed, round_up
 from minibot.features.atr import WilderAtr
 
 MULTIPLE_PLACES: Final = 4

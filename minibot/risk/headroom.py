@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import final
 
+from minibot.events.decimals import format_fixed, mul_div_down
 from minibot.events.money import PLACES
 from minibot.events.native import mypyc_attr
-from minibot.events.numbers import format_fixed, mul_div_down
 from minibot.risk.budgets import Budgets, drawdown_of
 from minibot.risk.limits import BPS, Limits
 from minibot.risk.positions import Market, Positions

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from minibot.events.core_profile import CoreProfile
+from minibot.cores.core_profile import CoreProfile
 from minibot.events.model import JsonObject
 from minibot.events.money import PLACES, parse_amount, parse_rate
 from minibot.events.reasons import (

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, final
 
-from minibot.events.exact_tick import ExactTick
-from minibot.events.lots import Holding
-from minibot.events.messages import FillMessage, ResultMessage
+from minibot.accounting.lots import Holding
+from minibot.accounting.order_rules import OrderRules, mid_down
+from minibot.accounting.portfolio import Portfolio
+from minibot.cores.event_id import Ref, named
+from minibot.cores.messages import FillMessage, ResultMessage
+from minibot.cores.scaled_tick import ExactTick
 from minibot.events.model import BUY, SELL, Instrument, JsonObject
 from minibot.events.money import amount_text, cost_up, fee_up, parse_amount, proceeds_down
 from minibot.events.native import mypyc_attr
-from minibot.events.order_rules import OrderRules, mid_down
-from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
-from minibot.events.reference import Ref, named
 from minibot.kernel.errors import InvariantError
 from minibot.risk.exits import SymbolExits
 

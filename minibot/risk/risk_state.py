@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, final
 
+from minibot.cores.event_id import Remembered
 from minibot.events.model import JsonObject
-from minibot.events.reference import Remembered
 from minibot.risk.budgets import Budgets
 from minibot.risk.exits import ExitRules, Exits, SymbolExits
 from minibot.risk.headroom import Headroom

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from minibot.events.messages import SignalMessage
-from minibot.events.order_rules import TRADING, OrderRules
+from minibot.accounting.order_rules import TRADING, OrderRules
+from minibot.cores.messages import SignalMessage
 from minibot.events.reasons import (
     DUPLICATE,
     NO_INSTRUMENT,

@@ -16,8 +16,8 @@ from typing import Any
 
 import psutil
 
+from minibot.cores.finalize import finish
 from minibot.events.codec import Codec
-from minibot.events.finishing import finish
 from minibot.events.ids import position_id, position_ids
 from minibot.events.model import Draft, Event, Health, Incident, Payload
 from minibot.events.names import AI_ROLE, HEALTH, INCIDENTS, STOP_JOURNAL
@@ -28,12 +28,12 @@ from minibot.kernel.journal import JournalReader, JournalWriter, Position
 from minibot.kernel.queue import open_reader, open_writer
 from minibot.runtime.channels import Control, Heartbeat, start_control
 from minibot.runtime.clock import RunClock, machine_ns
-from minibot.runtime.config import Config, config_of_manifest
+from minibot.runtime.configuration.config import Config, config_of_manifest
 from minibot.runtime.deadletters import DeadLetters
+from minibot.runtime.fault_injection import Planted
 from minibot.runtime.log import Log
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT, Var
-from minibot.runtime.planted import Planted
 from minibot.runtime.runfiles import TOLD, require
 from minibot.runtime.secrets import load_secrets
 from minibot.runtime.stop import (

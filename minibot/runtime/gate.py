@@ -19,7 +19,7 @@ from minibot.kernel.lock import lost_lock
 from minibot.kernel.queue import open_reader
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import ORPHANED, STOPPED, RoleContext
-from minibot.runtime.orderlog import OrderLog
+from minibot.runtime.input_log import OrderLog
 from minibot.runtime.stop import STOP_KIND, StopRecord, is_flagged
 
 LOCKS_NS = 1_000_000_000

@@ -9,10 +9,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
+from minibot.accounting.run_counters import percentile
+from minibot.cores.input_order import Taken
 from minibot.events.model import Bar, Event, MarketTick, OrderIntent, OrderResult
 from minibot.events.names import EXECUTION_ROLE, TICKS
-from minibot.events.order import Taken
-from minibot.events.tally import percentile
 from minibot.runtime.clock import machine_ns
 
 # A decision goes back to a tick of the last seconds; a thousand ticks a second need no more.

@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from minibot.events.model import Event, JsonObject
-from minibot.events.names import TICKS
-from minibot.events.order import (
+from minibot.cores.input_order import (
     Core,
     KnownIds,
     LineSource,
@@ -24,6 +22,8 @@ from minibot.events.order import (
     position_to_json,
     read_ranges,
 )
+from minibot.events.model import Event, JsonObject
+from minibot.events.names import TICKS
 from minibot.events.reasons import NONDETERMINISM
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed, write_hashed

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from itertools import groupby
 from operator import itemgetter
 
+from minibot.cores.input_order import Core, Inputs, LineSource, Taken
 from minibot.events import reasons
 from minibot.events.model import Check, Event, JsonObject, RiskAction
 from minibot.events.names import EXECUTION_ROLE, RISK_ROLE, TICKS
-from minibot.events.order import Core, Inputs, LineSource, Taken
 from minibot.events.reasons import POISON_EVENT
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import ContractError, RunStop
@@ -23,13 +23,13 @@ from minibot.kernel.queue import reader_folder
 from minibot.kernel.wakeup import Waiter
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, ORPHANED, STOPPED, Output, RoleContext
+from minibot.runtime.fault_injection import Planted
 from minibot.runtime.gate import ExecutionGate, Gate
+from minibot.runtime.input_log import open_order_log
 from minibot.runtime.latency import DecisionLatency
-from minibot.runtime.orderlog import open_order_log
-from minibot.runtime.planted import Planted
+from minibot.runtime.poison_events import Suspects
 from minibot.runtime.restart import CoreFromConfig, CoreFromState, Restart, Standing
 from minibot.runtime.stop import StopRecord
-from minibot.runtime.suspects import Suspects
 
 Keep = Callable[[Core], None]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from minibot.events.decimals import decimal_text
 from minibot.events.model import Check
-from minibot.events.numbers import decimal_text
 from minibot.features.lossless import is_finite
 
 

@@ -17,14 +17,8 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from minibot.events.messages import (
-    SIGNALS,
-    WRITERS,
-    ActionMessage,
-    FillMessage,
-    Message,
-    drafts_of,
-)
+from minibot.cores.event_id import Ref, derived, named
+from minibot.cores.messages import SIGNALS, WRITERS, ActionMessage, FillMessage, Message, drafts_of
 from minibot.events.model import (
     BUY,
     HOLD,
@@ -47,16 +41,15 @@ from minibot.events.model import (
     RunOpening,
 )
 from minibot.events.reasons import WARMUP
-from minibot.events.reference import Ref, derived, named
 from minibot.strategies.bars import ClosedBar
-from minibot.strategies.chosen import Chosen, choose
 from minibot.strategies.decision import Decision, decision_of
 from minibot.strategies.own import failure, wrong_answer
 from minibot.strategies.prices import Prices
+from minibot.strategies.selection import Chosen, choose
 from minibot.strategies.signals import DecidedSignal
+from minibot.strategies.symbol_state import Watched
 from minibot.strategies.tick import Tick
 from minibot.strategies.view import FOR_EVER, View
-from minibot.strategies.watched import Watched
 
 HOLD_INTERVAL_MS: Final = 1_000
 WAITING: Final = "HOLD: waits for the first bar"

@@ -7,9 +7,9 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Final, final
 
+from minibot.events.decimals import PLACES_MAX
 from minibot.events.model import BUY, HOLD, SELL, Check
 from minibot.events.native import mypyc_attr
-from minibot.events.numbers import PLACES_MAX
 from minibot.events.reasons import BUSINESS_GROUP, OWN_HOLD, OWN_RULE, codes
 
 SCORE: Final = 70

@@ -8,8 +8,8 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, Final
 
+from minibot.events.decimals import DIGITS_MAX, NumberError, parse_fixed
 from minibot.events.model import JsonObject
-from minibot.events.numbers import DIGITS_MAX, NumberError, parse_fixed
 
 WHOLE: Final = "whole"
 NUMBER: Final = "number"

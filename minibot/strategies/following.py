@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from minibot.strategies.chosen import Chosen
 from minibot.strategies.prices import Prices
 from minibot.strategies.protocol import TradeStrategy
+from minibot.strategies.selection import Chosen
 
 CHUNK: Final = 64
 """So many prices at most an own strategy is handed by one call."""

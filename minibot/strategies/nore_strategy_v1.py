@@ -47,8 +47,8 @@ from minibot.strategies.bar_indicators import BarIndicators
 from minibot.strategies.bars import ClosedBar
 from minibot.strategies.decision import Decision, decision_of
 from minibot.strategies.declaration import Needs, Settings
-from minibot.strategies.nore_moment import Moment
-from minibot.strategies.nore_words import NoreWords
+from minibot.strategies.nore_evaluation import Moment
+from minibot.strategies.nore_explanation import NoreWords
 from minibot.strategies.parameters import StrategyParameters
 from minibot.strategies.protocol import Strategy
 from minibot.strategies.tick import Tick

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minibot.events.core_profile import CoreProfile, StrategySection
+from minibot.cores.core_profile import CoreProfile, StrategySection
 from minibot.events.model import JsonObject
 from minibot.events.names import STRATEGY_ROLE
 from minibot.events.reasons import CONFIG_INVALID

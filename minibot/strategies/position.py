@@ -9,18 +9,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from minibot.events.messages import FillMessage
+from minibot.cores.messages import FillMessage
+from minibot.events.decimals import PLACES_MAX, div_down, div_up, format_fixed, parse_fixed, product
 from minibot.events.model import BUY, JsonObject
 from minibot.events.money import PLACES, amount_text, cost_up, parse_amount
 from minibot.events.names import STRATEGY_ROLE
-from minibot.events.numbers import (
-    PLACES_MAX,
-    div_down,
-    div_up,
-    format_fixed,
-    parse_fixed,
-    product,
-)
 from minibot.events.reasons import NONDETERMINISM
 from minibot.kernel.errors import InvariantError
 

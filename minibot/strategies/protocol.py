@@ -35,8 +35,8 @@ from minibot.strategies.declaration import choice as choice
 from minibot.strategies.declaration import flag as flag
 from minibot.strategies.declaration import number as number
 from minibot.strategies.declaration import whole as whole
-from minibot.strategies.keeping import kept, put_back
 from minibot.strategies.prices import Prices
+from minibot.strategies.state_codec import kept, put_back
 from minibot.strategies.tick import Tick as Tick
 from minibot.strategies.view import View as View
 
@@ -71,7 +71,7 @@ class Strategy:
         """Forget what a hole in the data has made doubtful; nothing by default."""
 
     def state(self) -> JsonObject:
-        """Return every attribute as canonical JSON values; see `minibot.strategies.keeping`."""
+        """Return every attribute as canonical JSON values; see `minibot.strategies.state_codec`."""
         return kept(self)
 
     def restore(self, state: JsonObject) -> None:

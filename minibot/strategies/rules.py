@@ -20,8 +20,8 @@ from __future__ import annotations
 
 from typing import final
 
+from minibot.events.decimals import decimal_text
 from minibot.events.model import BUY, HOLD, SELL, Check
-from minibot.events.numbers import decimal_text
 from minibot.events.reasons import (
     CONFLICTING,
     MOMENTUM_DOWN,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import final
 
-from minibot.events.messages import SignalMessage
+from minibot.cores.messages import SignalMessage
 from minibot.events.model import Payload, Signal
 from minibot.events.native import mypyc_attr
-from minibot.strategies.chosen import Chosen
 from minibot.strategies.decision import Decision
+from minibot.strategies.selection import Chosen
 
 
 @mypyc_attr(acyclic=True)

@@ -13,7 +13,7 @@ from minibot.events.model import JsonObject, MarketTick
 from minibot.features.lossless import floats_from, floats_text
 
 if TYPE_CHECKING:
-    from minibot.strategies.watched import Watched
+    from minibot.strategies.symbol_state import Watched
 
 
 @final

@@ -24,12 +24,12 @@ from minibot.events.model import (
 )
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError, MinibotError
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import PROJECT
 from minibot.strategies.bars import ClosedBar, interval_ms
-from minibot.strategies.chosen import judge
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.decision import Decision
+from minibot.strategies.selection import judge
 from minibot.strategies.source_check import source_findings
 from minibot.strategies.tick import Tick
 from minibot.strategies.view import View

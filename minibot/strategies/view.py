@@ -8,10 +8,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import final
 
-from minibot.events.messages import ActionMessage
+from minibot.cores.messages import ActionMessage
+from minibot.events.decimals import PLACES_MAX, parse_fixed
 from minibot.events.model import Instrument, JsonObject
 from minibot.events.names import STRATEGY_ROLE
-from minibot.events.numbers import PLACES_MAX, parse_fixed
 from minibot.events.reasons import CONFIG_INVALID
 from minibot.features.lossless import float_from, float_text
 from minibot.kernel.errors import InvariantError

@@ -26,8 +26,8 @@ from minibot.kernel.errors import RunStop
 from minibot.kernel.queue import open_reader, reader_folder
 from minibot.runtime.channels import STILL_MS_MIN
 from minibot.runtime.clock import awake_ns, suspend_ns, wall_ms
+from minibot.runtime.fault_injection import Planted
 from minibot.runtime.paths import PROJECT
-from minibot.runtime.planted import Planted
 from minibot.runtime.runfiles import RunFiles
 from minibot.runtime.stop import StopRecord
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
 from minibot.runtime.clock import machine_ns
-from minibot.runtime.config import Config
-from minibot.runtime.config_layers import SET, is_variable
+from minibot.runtime.configuration.config import Config
+from minibot.runtime.configuration.config_layers import SET, is_variable
 from minibot.runtime.interpreter import python_argv
 from minibot.runtime.paths import Var
 from minibot.watchdog.child import Child
@@ -129,7 +129,7 @@ def exchange_argv(config: Config, run_dir: Path) -> list[str]:
     embedded = config.embedded
     if embedded is None:
         raise Refusal("this profile has no embedded exchange.", "Use config/nore-demo.v1.json.")
-    argv = [*python_argv("minibot.exchanges.embedded"), "--run", str(run_dir)]
+    argv = [*python_argv("minibot.simulator"), "--run", str(run_dir)]
     argv += ["--source", embedded.source, "--speed", str(embedded.speed)]
     argv += ["--port", str(embedded.port), "--rate", str(embedded.rate_per_s)]
     for flag, value in (("--history", embedded.history), ("--faults", embedded.faults)):

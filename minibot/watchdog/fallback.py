@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from minibot.runtime.config import Config, config_of_manifest
-from minibot.runtime.config_sections import EMBEDDED
+from minibot.runtime.configuration.config import Config, config_of_manifest
+from minibot.runtime.configuration.config_sections import EMBEDDED
 from minibot.watchdog.preflight import EXCHANGE, CheckResult
 
 GENERATOR: Final = "generator"

@@ -14,9 +14,9 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from minibot.cores.input_order import LineSource
 from minibot.events.model import Event, JsonObject
 from minibot.events.names import STOP_JOURNAL, WATCHDOG_ROLE
-from minibot.events.order import LineSource
 from minibot.events.reasons import LOCK_LOST, VAR_LOST
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import write_hashed
@@ -27,7 +27,7 @@ from minibot.runtime.paths import Var
 from minibot.runtime.running import RunLock
 from minibot.runtime.stop import StopRecord, raise_flag
 from minibot.watchdog.background import Background
-from minibot.watchdog.stoplog import append_stop
+from minibot.watchdog.operator_stop_log import append_stop
 
 if sys.platform == "darwin":
     import fcntl

@@ -32,8 +32,9 @@ from minibot.kernel.queue import make_queue
 from minibot.kernel.seal import seal_run
 from minibot.runtime.channels import Control, SilentHeartbeat
 from minibot.runtime.clock import wall_ms
-from minibot.runtime.config import Config
+from minibot.runtime.configuration.config import Config
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
+from minibot.runtime.deployment.unchanged import CodeStand
 from minibot.runtime.manifest import MANIFEST_FILE, Manifest, run_id_of
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.role import stop_record
@@ -47,19 +48,17 @@ from minibot.runtime.running import (
 )
 from minibot.runtime.signing import sign_if_pinned
 from minibot.runtime.stop import END_KIND, OPERATOR, StopRecord, arm, release_all_reserves
-from minibot.runtime.unchanged import CodeStand
 from minibot.watchdog.background import Background
-from minibot.watchdog.books import leave_books
 from minibot.watchdog.child import Child
+from minibot.watchdog.closing_accounts import leave_books
 from minibot.watchdog.console import console_events
-from minibot.watchdog.desk import Desk
 from minibot.watchdog.ending import PlannedEnd
 from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.fallback import fallback_of
 from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.holding import HeldVar, settle_lost
-from minibot.watchdog.making import child_environ, make_manifest
 from minibot.watchdog.opening import opening_of
+from minibot.watchdog.operator_stop_log import copy_stops, note_refused
 from minibot.watchdog.preflight import (
     exchange_checks,
     flag_check,
@@ -74,7 +73,8 @@ from minibot.watchdog.recovery import (
     complete_merge,
     recover_queues,
 )
-from minibot.watchdog.stoplog import copy_stops, note_refused
+from minibot.watchdog.run_manifest import child_environ, make_manifest
+from minibot.watchdog.supervision_loop import Desk
 from minibot.watchdog.supervisor import Supervisor
 
 # A run that ended in order and could not be sealed: nothing vouches for its record yet.

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from minibot.cores.input_order import LineSource, read_ranges
 from minibot.events.codec import Codec
 from minibot.events.model import Ack
 from minibot.events.names import HEALTH, WATCHDOG_ROLE
-from minibot.events.order import LineSource, read_ranges
 from minibot.events.reasons import QUEUE_CHAIN
 from minibot.events.roles import Roles
 from minibot.kernel.errors import ContractError, IntegrityError
@@ -25,7 +25,7 @@ from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_reader, open_side_writer, open_writer, queue_folder
 from minibot.runtime.clock import RunClock
 from minibot.runtime.deadletters import DeadLetters
-from minibot.runtime.orderlog import OrderLog
+from minibot.runtime.input_log import OrderLog
 
 BATCH = 512
 

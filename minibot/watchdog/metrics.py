@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from minibot.accounting.performance import Performance, ratio_text
+from minibot.accounting.run_counters import HealthTally
+from minibot.cores.input_order import LineSource
 from minibot.events.model import Fill, Health, JsonObject, RunOpening
 from minibot.events.names import EXECUTION_ROLE, WATCHDOG_ROLE
-from minibot.events.order import LineSource
-from minibot.events.performance import Performance, ratio_text
 from minibot.events.reasons import INVARIANT_BROKEN
-from minibot.events.tally import HealthTally
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import InvariantError
 from minibot.kernel.files import write_hashed
@@ -23,7 +23,7 @@ from minibot.runtime.clock import machine_ns, wall_ms
 from minibot.runtime.context import RoleContext
 from minibot.runtime.runfiles import run_folders
 from minibot.runtime.stop import STOP_KIND
-from minibot.watchdog.stoplog import read_stops
+from minibot.watchdog.operator_stop_log import read_stops
 
 
 class MetricsKeeper:

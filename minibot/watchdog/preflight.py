@@ -22,13 +22,13 @@ import requests
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.lock import WriterLock
-from minibot.runtime.bytecode import Check
-from minibot.runtime.config import Config
+from minibot.runtime.configuration.config import Config
+from minibot.runtime.deployment.bytecode import Check
+from minibot.runtime.deployment.staging import compare
 from minibot.runtime.interpreter import program_environ, python_argv
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.secrets import load_secrets
 from minibot.runtime.signing import private_key
-from minibot.runtime.staging import compare
 from minibot.runtime.stop import standing_flags
 from minibot.watchdog.capacity import (
     BATCH,

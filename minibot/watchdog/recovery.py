@@ -27,9 +27,9 @@ from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import is_run_folder, make_room
 from minibot.runtime.running import CURRENT_FILE
 from minibot.runtime.signing import sign_if_pinned
-from minibot.watchdog.books import leave_books
+from minibot.watchdog.closing_accounts import leave_books
 from minibot.watchdog.merge import Merger, restore_parts
-from minibot.watchdog.stoplog import copy_stops
+from minibot.watchdog.operator_stop_log import copy_stops
 
 SEAL_FILE = "seal.json"
 

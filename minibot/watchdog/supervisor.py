@@ -20,9 +20,9 @@ from minibot.events.reasons import (
 from minibot.runtime.channels import DRAIN, LEASE, STOP
 from minibot.runtime.clock import awake_ns, machine_ns, suspend_ns
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
+from minibot.runtime.deployment.unchanged import detail_of
 from minibot.runtime.runfiles import TOLD, RunFiles
 from minibot.runtime.stop import StopRecord
-from minibot.runtime.unchanged import detail_of
 from minibot.watchdog.child import NS_PER_MS, Child
 
 LEASE_INTERVAL_NS = 1_000_000_000

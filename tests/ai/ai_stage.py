@@ -32,11 +32,11 @@ from minibot.kernel import canonical
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.queue import make_queue, open_reader, open_writer
 from minibot.runtime.clock import write_clock
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 from minibot.runtime.context import Output
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT, Var
-from minibot.watchdog.making import child_environ
+from minibot.watchdog.run_manifest import child_environ
 from minibot.watchdog.spawn import spawn_role
 from tests.kernel.kernel_support import drain
 from tests.manifests import made_manifest

@@ -19,7 +19,7 @@ from minibot.ai.dataset import (
     RowMaker,
     check_permitted,
 )
-from minibot.ai.packs import PackRefused, read_pack, write_pack
+from minibot.ai.feature_store import PackRefused, read_pack, write_pack
 from minibot.ai.rows import Windows, row_of
 from minibot.ai.vector import FEATURES, SCALE, FeatureWindow
 from minibot.events.model import Event, Gap, Payload

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minibot.ai import child as child_module
+from minibot.ai import jailed_process as child_module
 from minibot.ai.preflight import check_jail
 from minibot.gates import ai_isolation
 from minibot.gates.ai_isolation import Finding, GateResult, check_ai_isolation, check_sources

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from minibot.ai.child import Child
 from minibot.ai.frames import RESULT_BYTES_MAX, decode_frame
+from minibot.ai.inherited_environment import environment, foreign_variables
+from minibot.ai.jailed_process import Child
 from minibot.ai.nore_ai_worker_v1 import command
-from minibot.ai.surroundings import environment, foreign_variables
 from tests.waiting import DEADLINE_S
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: seccomp")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from minibot.ai.dataset import Dataset
+from minibot.ai.feature_store import write_pack
 from minibot.ai.frames import Frame
-from minibot.ai.packs import write_pack
 from minibot.ai.probabilities import Answers
 from minibot.ai.row_ring import ChosenRows, Row, RowRing, in_order
 from minibot.ai.training import Tasks, TrainingFailed, TrainingSettings

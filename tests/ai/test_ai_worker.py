@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from minibot.ai.child import Child
 from minibot.ai.drafts import Answer, Ask, Expected
 from minibot.ai.frames import DRAFT_BYTES_MAX, RESULT_BYTES_MAX, LineSplitter, decode_frame
-from minibot.ai.keeper import OFF, READY, SILENCE_MS_MAX, Keeper, KeeperLimits, Turn
+from minibot.ai.jailed_process import Child
 from minibot.ai.nore_ai_worker_v1 import command
 from minibot.ai.rows import Row, row_of
+from minibot.ai.worker_supervisor import OFF, READY, SILENCE_MS_MAX, Keeper, KeeperLimits, Turn
 from tests.ai.ai_rows import model_text
 from tests.ai.ai_stage import LEVEL_HERE, SYMBOL, history, market
 from tests.waiting import DEADLINE_S, wait_until
@@ -317,7 +317,7 @@ def test_worker_ends_with_its_parent(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys, time\n"
         "from pathlib import Path\n"
-        "from minibot.ai.child import Child\n"
+        "from minibot.ai.jailed_process import Child\n"
         "from minibot.ai.nore_ai_worker_v1 import command\n"
         "folder = Path(sys.argv[1])\n"
         "child = Child(command(sys.executable, folder, 256, 'infer'), folder / 'work',\n"

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from random import Random
 
-from minibot.backtest.bars import BarSeries
-from minibot.backtest.intrabar import Candle
-from minibot.runtime.config import Config, load_config
+from minibot.engine.bar_series import BarSeries
+from minibot.engine.intrabar import Candle
+from minibot.runtime.configuration.config import Config, load_config
 
 PROFILE = "config/nore-demo.v1.json"
 MINUTE_MS = 60_000

@@ -7,8 +7,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from minibot.backtest.result import BacktestResult, Derived, EquityPoint, PriceBar
-from minibot.backtest.review import Review
+from minibot.accounting.performance import Performance
+from minibot.backtest.report.review import Review
+from minibot.engine.run_result import BacktestResult, Derived, EquityPoint, PriceBar
 from minibot.events.model import (
     BUY,
     SELL,
@@ -22,8 +23,7 @@ from minibot.events.model import (
     RunOpening,
     Signal,
 )
-from minibot.events.performance import Performance
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 MINUTE: Final = 60_000

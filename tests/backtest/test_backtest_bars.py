@@ -6,13 +6,13 @@ from collections import Counter
 from functools import cache
 from itertools import pairwise
 
-from minibot.backtest.bars import BarSource
 from minibot.backtest.driver import run_backtest
-from minibot.backtest.portfolio import Merged
-from minibot.backtest.result import BacktestResult
+from minibot.backtest.sources.bars import BarSource
+from minibot.backtest.sources.portfolio import Merged
+from minibot.engine.lockstep import fresh_cores
+from minibot.engine.run_result import BacktestResult
 from minibot.events.model import Bar, Fill, MarketTick, OrderIntent, RiskAction
 from minibot.events.money import parse_amount
-from minibot.replay.lockstep import fresh_cores
 from minibot.risk.core import core_from_state
 from tests.backtest.markets import MINUTE_MS, START_MS, UNIT, bar_profile, candle, series, walk
 

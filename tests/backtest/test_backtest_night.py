@@ -10,14 +10,14 @@ import pytest
 
 from minibot.backtest.driver import run_backtest
 from minibot.backtest.parity import ARRIVAL_ORDER, CLASSES
-from minibot.backtest.recorded_run import RULE, RunSource
-from minibot.backtest.result import BacktestResult
+from minibot.backtest.sources.recorded_run import RULE, RunSource
+from minibot.engine.joint_replay import run_together
+from minibot.engine.recorded_run import Recorded
+from minibot.engine.run_result import BacktestResult
 from minibot.kernel import canonical
-from minibot.replay.recorded import Recorded
 from minibot.replay.rule_order import rule_order
-from minibot.replay.together import run_together
 from minibot.report.recount import Recount
-from minibot.runtime.config import config_with
+from minibot.runtime.configuration.config import config_with
 from tests.replay.forged import Event, cut, edited
 from tests.runs import ShortRun, raw_events, verb
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from minibot.backtest.driver import run_backtest
-from minibot.backtest.portfolio import Merged
-from minibot.backtest.span import Span, parse_span
-from minibot.backtest.words import open_market
+from minibot.backtest.sources.portfolio import Merged
+from minibot.backtest.sources.source_spec import open_market
+from minibot.backtest.sources.span import Span, parse_span
 from minibot.events.model import Bar, Instrument, MarketTick
 from minibot.kernel.errors import ConfigError, Refusal
-from minibot.runtime.config import Config, config_with, load_config
+from minibot.runtime.configuration.config import Config, config_with, load_config
 from tests.backtest.markets import PROFILE, START_MS, bar_profile, walk, write_klines
 from tests.runs import PROJECT, verb
 from tests.waiting import DEADLINE_S
@@ -218,8 +218,8 @@ def digest_of(argv: list[str], **environ: str) -> str:
     code = (
         "import sys\n"
         "from minibot.backtest.driver import run_backtest\n"
-        "from minibot.backtest.words import open_market\n"
-        "from minibot.runtime.config import load_config\n"
+        "from minibot.backtest.sources.source_spec import open_market\n"
+        "from minibot.runtime.configuration.config import load_config\n"
         f"config = load_config({PROFILE!r}, sys.argv[2:])\n"
         "print(run_backtest(open_market([sys.argv[1]], config), config).digest)\n"
     )

@@ -12,19 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibot.backtest import bars as bars_module
-from minibot.backtest import words as words_module
-from minibot.backtest.alteration import CUT, KINDS, REPLACE, Alteration, Seen
-from minibot.backtest.bars import BarSource
-from minibot.backtest.intrabar import Candle, Intrabar, Shown
-from minibot.backtest.jobs import Job
-from minibot.backtest.lookahead import check_lookahead
-from minibot.backtest.sources import NOBODY, Root, Watch
-from minibot.backtest.verdict import Verdict, changed_fields
+from minibot.backtest.checks.lookahead import check_lookahead
+from minibot.backtest.checks.perturbation import CUT, KINDS, REPLACE, Alteration, Seen
+from minibot.backtest.checks.verdict import Verdict, changed_fields
+from minibot.backtest.search.backtest_job import Job
+from minibot.backtest.sources import bars as bars_module
+from minibot.backtest.sources import source_spec as words_module
+from minibot.backtest.sources.bars import BarSource
+from minibot.cores.input_order import Core
+from minibot.engine.intrabar import Candle, Intrabar, Shown
+from minibot.engine.lockstep import fresh_cores
+from minibot.engine.market_source import NOBODY, Root, Watch
 from minibot.events.model import Bar, Draft, Event, JsonObject
-from minibot.events.order import Core
-from minibot.exchanges.embedded.frames import Frame
-from minibot.replay.lockstep import fresh_cores
+from minibot.exchanges.tapes.frames import Frame
 from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, walk, write_klines
 
 pytestmark = pytest.mark.campaign

@@ -7,12 +7,12 @@ from decimal import Decimal
 
 import pytest
 
-from minibot.backtest import tables
-from minibot.backtest.curves import band_of, equity_curve, named_values
-from minibot.backtest.documents import document_of
-from minibot.backtest.page import page
-from minibot.backtest.result import BacktestResult
-from minibot.backtest.review import Review
+from minibot.backtest.report import tables
+from minibot.backtest.report.curves import band_of, equity_curve, named_values
+from minibot.backtest.report.documents import document_of
+from minibot.backtest.report.page import page
+from minibot.backtest.report.review import Review
+from minibot.engine.run_result import BacktestResult
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
 from minibot.report import columns

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibot.backtest import ratios
+from minibot.backtest.report import ratios
 from tools.quantstats_check import differences, ours, series
 
 RETURNS = st.lists(st.floats(-0.3, 0.3, allow_subnormal=False), min_size=2, max_size=60)

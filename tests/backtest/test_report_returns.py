@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibot.backtest import ratios
-from minibot.backtest.exposure import exposure_of, stretched
-from minibot.backtest.result import EquityPoint
-from minibot.backtest.returns import (
+from minibot.backtest.report import ratios
+from minibot.backtest.report.exposure import exposure_of, stretched
+from minibot.backtest.report.returns import (
     DAY,
     HOUR,
     MONTH,
@@ -24,8 +23,9 @@ from minibot.backtest.returns import (
     start_of,
     underwaters,
 )
-from minibot.backtest.review import Review
-from minibot.backtest.statistics import KEY_FIGURES, figure_text
+from minibot.backtest.report.review import Review
+from minibot.backtest.report.statistics import KEY_FIGURES, figure_text
+from minibot.engine.run_result import EquityPoint
 from tests.backtest.results import DAY as DAY_MS
 from tests.backtest.results import HOUR as HOUR_MS
 from tests.backtest.results import START, Trip, made, many, reviewed

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from minibot.backtest import store
-from minibot.backtest.comparison import compare
-from minibot.backtest.documents import document_of, files_of
-from minibot.backtest.review import Review
+from minibot.backtest.report import store
+from minibot.backtest.report.documents import document_of, files_of
+from minibot.backtest.report.kept_comparison import compare
+from minibot.backtest.report.review import Review
 from minibot.kernel.errors import Refusal
 from minibot.runtime.paths import Var
 from tests.backtest.results import HOUR, Trip, made

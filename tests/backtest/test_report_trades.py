@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from minibot.backtest.exposure import exposure_of
-from minibot.backtest.groups import grouped
-from minibot.backtest.trades import trades_of
+from minibot.accounting.performance import Performance
+from minibot.backtest.report.exposure import exposure_of
+from minibot.backtest.report.groups import grouped
+from minibot.backtest.report.trades import trades_of
 from minibot.events.model import BUY, SELL, RunOpening
-from minibot.events.performance import Performance
 from tests.backtest.results import DAY, HOUR, MINUTE, START, ResultMaker, Trip, made, many, reviewed
 
 WON = Trip(HOUR, 2 * HOUR, "100", "150")

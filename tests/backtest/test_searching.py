@@ -12,13 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from minibot.backtest.assumptions import band_jobs, is_night, night_assumption, run_band
-from minibot.backtest.jobs import Job, run_job
-from minibot.backtest.ranges import Range, parse_range
-from minibot.backtest.span import Span
-from minibot.backtest.startup import check_startup
-from minibot.backtest.sweep import Row, parse_axis, points_of, ranked, run_row, run_sweep
-from minibot.backtest.walk_forward import (
+from minibot.backtest.checks.warmup_check import check_startup
+from minibot.backtest.search.assumptions import band_jobs, is_night, night_assumption, run_band
+from minibot.backtest.search.backtest_job import Job, run_job
+from minibot.backtest.search.ranges import Range, parse_range
+from minibot.backtest.search.sweep import Row, parse_axis, points_of, ranked, run_row, run_sweep
+from minibot.backtest.search.walk_forward import (
     Found,
     Window,
     in_sample,
@@ -28,10 +27,11 @@ from minibot.backtest.walk_forward import (
     walk_forward,
     windows_of,
 )
+from minibot.backtest.sources.span import Span
+from minibot.engine.recorded_run import Recorded
+from minibot.engine.worker_pool import Workers, in_parallel
 from minibot.execution.fill_models import FILL_MODELS
 from minibot.kernel.errors import ConfigError, Refusal, RunStop
-from minibot.replay.recorded import Recorded
-from minibot.replay.workers import Workers, in_parallel
 from tests.backtest.markets import bar_profile, walk, write_klines
 from tests.runs import ShortRun
 from tests.waiting import wait_until

@@ -15,10 +15,10 @@ import pytest
 
 from minibot.cli import strategy_check
 from minibot.cli.main import guarded, run
-from minibot.cli.strategy_trial import tried
+from minibot.cli.support.strategy_trial import tried
 from minibot.events import roles as roles_module
 from minibot.kernel.files import is_endless
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 from tests.runs import PROJECT, clean_environ, verb
 
 pytestmark = pytest.mark.campaign

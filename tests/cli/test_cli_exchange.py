@@ -19,9 +19,9 @@ import pytest
 import requests
 import websocket
 
-from minibot.cli.certificate import CERTIFICATE, KEY
 from minibot.cli.main import run
-from tests.exchanges.embedded.embedded_exchange import market, messages, write_tape
+from minibot.cli.support.certificate import CERTIFICATE, KEY
+from tests.simulator.embedded_exchange import market, messages, write_tape
 from tests.waiting import DEADLINE_S, wait_until
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from minibot.cli.live import View, draw
+from minibot.cli.support.live import View, draw
 from minibot.kernel import canonical
 from tests.runs import ShortRun
 from tests.waiting import DEADLINE_S
@@ -243,7 +243,7 @@ def test_night_without_a_terminal_says_at_last_how_it_ended(short_run: ShortRun)
 def table_process(*flags: str) -> subprocess.Popen[bytes]:
     """The process that the launcher starts."""
     return subprocess.Popen(
-        [sys.executable, "-m", "minibot.cli.live", *flags],
+        [sys.executable, "-m", "minibot.cli.support.live", *flags],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

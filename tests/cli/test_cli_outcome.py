@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from minibot.cli import night
-from minibot.cli.outcome import judge
-from minibot.cli.selection import var_of
+from minibot.cli.support.outcome import judge
+from minibot.cli.support.selection import var_of
 from minibot.events.reasons import REASONS
 from minibot.report.night import Night
 from minibot.runtime.paths import Var
@@ -203,7 +203,7 @@ def test_stopped_night_keeps_its_exit_code_whatever_the_proof_says(
 JUDGE = """
 import sys
 from pathlib import Path
-from minibot.cli.outcome import judge
+from minibot.cli.support.outcome import judge
 from minibot.watchdog.launcher import Outcome
 outcome = Outcome(Path(sys.argv[1]), 0, "DURATION_REACHED", "", None)
 sys.exit(judge(outcome, proof=True, as_json=False))

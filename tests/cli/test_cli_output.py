@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 
 import pytest
 
-from minibot.cli.output import wrapped
+from minibot.cli.support.output import wrapped
 
 LINES = [
     "  23:54:38.834  signals:3         BTCUSDT HOLD no_position: checks.confidence 79, rule 80; "

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from minibot.cli import packed
-from minibot.cli.packed import ARCHIVE, unpacked
+from minibot.cli.support import packed
+from minibot.cli.support.packed import ARCHIVE, unpacked
 from minibot.kernel.errors import Refusal
 
 Add = Callable[[tarfile.TarFile], None]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from minibot.cli.main import parser, verbs
-from minibot.runtime.config import load_config
-from minibot.runtime.config_schema import config_schema
+from minibot.runtime.configuration.config import load_config
+from minibot.runtime.configuration.config_schema import config_schema
 from minibot.strategies.unread import READ_BY_RUN
 from tests.backtest.markets import walk, write_klines
 from tests.runs import PROJECT, Said, ShortRun, verb

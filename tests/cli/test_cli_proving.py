@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from minibot.cli.proving import verdict_of
+from minibot.cli.support.proving import verdict_of
 
 GOOD: dict[str, Any] = {
     "identical": True,

@@ -16,9 +16,9 @@ from typing import Any
 import filelock
 import pytest
 
+from minibot.engine.lookup import lines_from
+from minibot.engine.role_replay import Recorded
 from minibot.kernel.files import read_hashed, write_hashed
-from minibot.replay.engine import Recorded
-from minibot.replay.lookup import lines_from
 from minibot.runtime.stop import OPERATOR, arm
 from minibot.watchdog.requests import leave_request
 from tests.runs import PROJECT, ShortRun, clean_environ, night_argv, raw_events, verb

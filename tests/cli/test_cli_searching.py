@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from minibot.backtest import lookahead
-from minibot.backtest.lookahead import check_lookahead
+from minibot.backtest.checks import lookahead
+from minibot.backtest.checks.lookahead import check_lookahead
 from tests.backtest.markets import MINUTE_MS, START_MS, walk, write_klines
 from tests.backtest.test_lookahead import peeking_cores
 from tests.runs import PROJECT, ShortRun, verb

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from minibot.cli.standing import decision_text, standing_of, standing_rows
-from minibot.replay.engine import Recorded
+from minibot.cli.support.standing import decision_text, standing_of, standing_rows
+from minibot.engine.role_replay import Recorded
 from minibot.report.recount import Recount
 from tests.runs import ShortRun, raw_events
 

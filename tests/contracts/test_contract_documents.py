@@ -13,7 +13,7 @@ import pytest
 from minibot.events.model import PAYLOAD_CLASSES
 from minibot.events.reasons import END_GROUP, REASONS, STOP_GROUP, codes
 from minibot.events.roles import Roles
-from minibot.runtime.config_schema import known_keys
+from minibot.runtime.configuration.config_schema import known_keys
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUSSIAN = PROJECT / "contracts" / "NORE_TZ_RU.md"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
 
-from minibot.exchanges.embedded.bars import next_open
+from minibot.exchanges.tapes.kline_bars import next_open
 from tests.data.data_files import Row, csv_text, zipped
 from tests.exchanges.binance.loopback import Loopback, answer
 

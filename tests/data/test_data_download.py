@@ -24,7 +24,7 @@ from minibot.data.store import Series, StoredFile, locked, rest_period
 from minibot.exchanges.binance.archive import ArchiveHost, archive_files
 from minibot.exchanges.binance.limits import WeightBudget
 from minibot.exchanges.binance.rest import BinanceRest
-from minibot.exchanges.embedded.bars import INTERVALS
+from minibot.exchanges.tapes.kline_bars import INTERVALS
 from minibot.kernel.errors import LockBusy, Refusal
 from minibot.kernel.files import read_hashed
 from tests.conftest import PROJECT

@@ -11,7 +11,7 @@ import pytest
 from minibot.data.kline import Kline
 from minibot.data.klines import inspect_klines, open_klines
 from minibot.data.treatment import KEEP_ALL, Treatment
-from minibot.exchanges.embedded.bars import next_open, open_of
+from minibot.exchanges.tapes.kline_bars import next_open, open_of
 from minibot.kernel.errors import Refusal
 from tests.data.data_files import MINUTE_MS, OPEN_MS, csv_text, row, write_rows, zipped
 

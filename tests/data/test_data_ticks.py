@@ -24,7 +24,7 @@ from minibot.data.ticks import (
 )
 from minibot.data.treatment import Treatment
 from minibot.events.model import MarketTick
-from minibot.exchanges.embedded.bars import BarSeries
+from minibot.exchanges.tapes.kline_bars import BarSeries
 from minibot.kernel.errors import Refusal
 from tests.data.data_files import OPEN_MS, zipped
 

@@ -14,7 +14,7 @@ from minibot.data.kline import Kline
 from minibot.data.klines import inspect_klines, merged, open_klines
 from minibot.data.mending import treat
 from minibot.data.treatment import CHOICES, REFUSE, DataReport, Treatment
-from minibot.exchanges.embedded.bars import next_open
+from minibot.exchanges.tapes.kline_bars import next_open
 from minibot.kernel.errors import ConfigError, Refusal
 from tests.data.data_files import MINUTE_MS, OPEN_MS, Row, row, write_rows
 

@@ -11,8 +11,8 @@ import pytest
 
 from minibot.data.convert import check, convert
 from minibot.data.treatment import Treatment
-from minibot.exchanges.embedded import unpacking
-from minibot.exchanges.embedded.tape import lines_of
+from minibot.exchanges.tapes import unpacking
+from minibot.exchanges.tapes.tape import lines_of
 from minibot.kernel.errors import Refusal
 from tests.data.data_files import row
 

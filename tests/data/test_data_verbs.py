@@ -11,8 +11,8 @@ from minibot.data.klines import open_klines
 from minibot.data.treatment import clock_text
 from tests.data.archive_server import ArchiveServer
 from tests.data.data_files import MINUTE_MS, OPEN_MS, row, write_rows
-from tests.exchanges.embedded.embedded_exchange import ORIGIN_MS, Exchange, market, write_tape
 from tests.runs import ShortRun, raw_events, verb
+from tests.simulator.embedded_exchange import ORIGIN_MS, Exchange, market, write_tape
 
 GOOD = [row(number) for number in range(30)]
 WITH_GAP = [*GOOD[:10], *GOOD[12:]]

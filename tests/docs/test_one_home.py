@@ -28,8 +28,8 @@ OTHER_LISTS = {
     ): "the base queues of N-95, fewer than the table has",
     ("minibot.market.holdings", "control fills"): "where a position follows from",
     ("minibot.replay.diff", CHAIN): "an order that the digest of a recorded side goes by",
-    ("minibot.replay.explain", "fills order_intents order_results"): "where an order's id stands",
-    ("minibot.replay.lines", "health stop_journal"): "event types",
+    ("minibot.replay.explain.causes", "fills order_intents order_results"): "where ids stand",
+    ("minibot.replay.explain.lines", "health stop_journal"): "event types",
     ("minibot.report.summary", "incidents order_results risk_actions signals"): "named figures",
 }
 
@@ -48,10 +48,10 @@ FIELDS = {
 OTHER_FACTS = {
     ("minibot.ai.inference", "warmup"): "the worker's answer; the jail loads nothing of `events`",
     ("minibot.ai.isolation", "partial"): "how much of the jail a system has",
-    ("minibot.backtest.ranges", "signal_exit"): "a key of the profile",
-    ("minibot.backtest.sweep", "drawdown"): "the head of a column",
+    ("minibot.backtest.search.ranges", "signal_exit"): "a key of the profile",
+    ("minibot.backtest.search.sweep", "drawdown"): "the head of a column",
     ("minibot.cli.backtests", "drawdown"): "the head of a column",
-    ("minibot.cli.standing", "halted"): "the label of a row",
+    ("minibot.cli.support.standing", "halted"): "the label of a row",
     ("minibot.cli.tape", "duplicate"): "a word of a sentence",
     ("minibot.events.model", "run_ending"): "an event type",
     ("minibot.events.schemas", "REFUSED"): "a kind of record in the stop journal",
@@ -67,7 +67,7 @@ OTHER_FACTS = {
     ("minibot.risk", "run_ending"): "the name of a check",
     ("minibot.risk", "signal_exit"): "the name of a check",
     ("minibot.risk", "symbol_locked"): "the name of a check",
-    ("minibot.runtime.planted", "poison_event"): "the name of a fault",
+    ("minibot.runtime.fault_injection", "poison_event"): "the name of a fault",
     ("minibot.runtime.stop", "REFUSED"): "a kind of record in the stop journal",
     ("minibot.strategies.allowed", "partial"): "a function of the standard library",
     ("minibot.strategies.examples.skeleton", "warmup"): "a user's file; it gives a code as text",
@@ -244,7 +244,7 @@ def test_table_of_roles_is_read_by_one_module(known_texts: list[Text]) -> None:
     """Everybody else is given `Roles`; a manifest alone names the file, to pin its bytes."""
     found = {each.module for each in known_texts if each.text.endswith("roles.v1.json")}
 
-    assert found == {"minibot.events.roles", "minibot.watchdog.making"}
+    assert found == {"minibot.events.roles", "minibot.watchdog.run_manifest"}
 
 
 def test_roles_and_queues_are_listed_in_their_table_alone(modules: dict[str, ast.Module]) -> None:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from minibot.events.decimals import QUOTE_SCALE, NumberError
 from minibot.events.instrument import InstrumentRules, notional
 from minibot.events.model import Instrument
-from minibot.events.numbers import QUOTE_SCALE, NumberError
 
 # As recorded from Binance, 2021-10-11.
 BTCUSDT = Instrument(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from minibot.events.core_profile import CoreProfile
+from minibot.cores.core_profile import CoreProfile
 from minibot.events.model import BUY, Book, Event, Fill, Gap, MarketTick, OrderResult
 from minibot.events.money import parse_amount
 from minibot.execution.fill_models import FILL_MODELS, fill_model_of

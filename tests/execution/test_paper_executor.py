@@ -82,7 +82,7 @@ def test_intent_amiss_is_rejected_with_its_reason_and_never_filled(
 @pytest.mark.parametrize(("field", "value"), [("qty", "NaN"), ("limit_price", "1e3")])
 def test_intent_number_that_is_none_is_rejected_not_raised(field: str, value: str) -> None:
     """Where a contract did not stop it, a text that is no number is refused as such."""
-    from minibot.events.messages import IntentMessage
+    from minibot.cores.messages import IntentMessage
     from minibot.execution.intake import field_refusal
 
     values: dict[str, Any] = {

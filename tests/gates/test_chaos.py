@@ -27,7 +27,7 @@ from minibot.gates.chaos import (
 from minibot.gates.chaos_catalogue import BASE, FAULTS
 from minibot.gates.chaos_fault import STOP, SURVIVE, Fault
 from minibot.gates.chaos_judge import complaints
-from minibot.gates.chaos_night import Night, NotInjected
+from minibot.gates.drill_run import Night, NotInjected
 from minibot.runtime.paths import Var
 
 # The faults that the requirements name; a third of the others runs in CI.

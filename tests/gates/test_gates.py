@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from minibot.engine.role_replay import Recorded
 from minibot.events.registry import Contracts
 from minibot.gates import atomic_io, runtime_smoke, schema
 from minibot.gates.result import Finding, GateReport
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.seal import root_of
-from minibot.replay.engine import Recorded
-from minibot.replay.lineage import verify_lineage
+from minibot.replay.graph.lineage import verify_lineage
 from tests.runs import ShortRun
 
 pytestmark = pytest.mark.campaign

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from minibot.exchanges.embedded.remote import RunningExchange
+from minibot.simulator.server.remote import RunningExchange
 
 
 class ExchangeProcess:
@@ -21,7 +21,7 @@ class ExchangeProcess:
         source: str,
         speed: str,
         *options: str,
-        module: str = "minibot.exchanges.embedded",
+        module: str = "minibot.simulator",
     ) -> None:
         command = [sys.executable, "-m", module, "--run", str(run_dir), "--speed", speed]
         command += [*(("--source", source) if source else ()), *options]

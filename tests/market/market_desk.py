@@ -14,12 +14,12 @@ from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.binance.streams import BinanceStream, combined_url
 from minibot.kernel.errors import RunStop
 from minibot.market.address import Memory
-from minibot.market.line import LinkLimits
 from minibot.market.notices import Notice
 from minibot.market.opening import Opening
+from minibot.market.reference_refresh import Holder
 from minibot.market.session import Session, SessionConfig
+from minibot.market.shard_health import LinkLimits
 from minibot.market.symbol import FeedConfig
-from minibot.market.upkeep import Holder
 from minibot.runtime.clock import RunClock, machine_ns, write_clock
 from tests.waiting import wait_until
 

@@ -12,7 +12,7 @@ from minibot.exchanges.binance.streams import named_in_address
 from minibot.market.address import ATTEMPTS_MAX, ATTEMPTS_MS, Address, NoMemory
 from minibot.market.connections import Connections, groups_of
 from minibot.market.feed import DATA, Feed
-from minibot.market.link import Link
+from minibot.market.feed_health import Link
 from minibot.market.reader import Reader
 from minibot.market.sharding import Groups
 from minibot.market.subscriptions import ANSWER_MS_MAX, Subscriptions

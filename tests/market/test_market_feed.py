@@ -19,11 +19,11 @@ from minibot.exchanges.binance.messages import parse_frame, parse_snapshot
 from minibot.exchanges.top_check import MISMATCHES_MAX, TopCheck
 from minibot.exchanges.units import units
 from minibot.kernel.canonical import encode
+from minibot.market.bar_backfill import SETTLE_MS
 from minibot.market.depth import SymbolDepth
 from minibot.market.feed import DATA, INVALID, OTHER, SHUTDOWN, UNREADABLE, Feed, HoleWanted
-from minibot.market.lanes import SETTLE_MS
 from minibot.market.symbol import FeedConfig
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 from minibot.strategies.core import core_from_config
 from tests.exchanges.binance.binance_recordings import tape_lines
 

@@ -11,8 +11,8 @@ import pytest
 from minibot.exchanges.base import Candle, Snapshot
 from minibot.exchanges.binance.control import Reply
 from minibot.market.connections import groups_of
-from minibot.market.courier import Answer, Job
 from minibot.market.liveness import RENEW_MS, SYMBOLS_OF_A_LINE, TRADE_SILENCE_MS, Liveness
+from minibot.market.rest_scheduler import Answer, Job
 from tests.market.test_market_connections import Floor
 
 T0 = 1_700_000_000_000

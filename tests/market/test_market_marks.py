@@ -13,7 +13,7 @@ from minibot.market.feed import Feed
 from minibot.market.marks import Marks
 from minibot.market.symbol import FeedConfig
 from tests.market.market_desk import Desk
-from tests.market.test_market_upkeep import MARKET, running, universe
+from tests.market.test_market_reference_refresh import MARKET, running, universe
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.row("B-62")

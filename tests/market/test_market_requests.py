@@ -8,15 +8,15 @@ import pytest
 
 from minibot.exchanges.binance.limits import WeightBudget, depth_weight
 from minibot.market.address import Address, NoMemory
-from minibot.market.courier import DEPTH, PREFERRED_DEPTH, Job
+from minibot.market.elapsed_clock import Pace
 from minibot.market.feed import Feed
-from minibot.market.link import Link
-from minibot.market.pace import Pace
+from minibot.market.feed_health import Link
 from minibot.market.requests import SNAPSHOT_LEVELS, Requests
+from minibot.market.rest_scheduler import DEPTH, PREFERRED_DEPTH, Job
 from minibot.market.skew import ClockSkew
 from minibot.market.symbol import FeedConfig
 from tests.market.market_desk import link_limits
-from tests.market.test_market_courier import StepClock
+from tests.market.test_market_rest_scheduler import StepClock
 
 SYMBOLS = tuple(f"C{number:03d}USDT" for number in range(100))
 

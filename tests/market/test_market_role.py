@@ -16,9 +16,9 @@ import pytest
 
 from minibot.events.roles import Roles
 from minibot.kernel.queue import make_queue, open_reader
-from minibot.market.tail import read_tail
+from minibot.market.resume_point import read_tail
 from minibot.runtime.clock import write_clock
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import Var
 from tests.manifests import made_manifest
 from tests.market.exchange_process import ExchangeProcess

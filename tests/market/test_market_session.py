@@ -20,8 +20,8 @@ import pytest
 
 from minibot.events.model import Bar
 from minibot.exchanges.base import Stream, StreamLost
-from minibot.exchanges.embedded.garbage import GARBAGE
 from minibot.market.session import SessionConfig
+from minibot.simulator.faults.garbage import GARBAGE
 from tests.exchanges.binance.loopback import Loopback, accept, answer
 from tests.market.exchange_process import ExchangeProcess
 from tests.market.market_desk import Desk, link_limits, session_config

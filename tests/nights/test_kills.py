@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from minibot.engine.role_replay import Recorded, replay_run
 from minibot.kernel.verify import verify_tree
-from minibot.replay.engine import Recorded, replay_run
-from minibot.replay.lineage import verify_lineage
+from minibot.replay.graph.lineage import verify_lineage
 from tests.nights.night import Night
 from tests.runs import verb
 from tests.waiting import DEADLINE_S, wait_until

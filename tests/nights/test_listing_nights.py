@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from minibot.engine.role_replay import Recorded, replay_run
 from minibot.kernel.verify import verify_tree
-from minibot.replay.engine import Recorded, replay_run
-from minibot.replay.lineage import verify_lineage
+from minibot.replay.graph.lineage import verify_lineage
 from tests.nights.night import Night
 from tests.runs import ShortRun, make_run, raw_events
 from tests.waiting import wait_until

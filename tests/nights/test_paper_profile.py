@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from minibot.exchanges.embedded.sources import open_source
+from minibot.engine.role_replay import replay_run
 from minibot.kernel.errors import ConfigError
 from minibot.kernel.verify import verify_tree
-from minibot.replay.engine import replay_run
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import PROJECT
+from minibot.simulator.sources.sources import open_source
 from minibot.watchdog.fallback import fallback_of, source_of
 from minibot.watchdog.preflight import CheckResult
 from tests.nights.night import refused

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from minibot.engine.role_replay import Difference
 from minibot.events.model import Check
 from minibot.kernel import canonical
-from minibot.replay.checks import (
+from minibot.replay.compare import describe
+from minibot.replay.explain.checks import (
     check_line,
     check_words,
     departure,
@@ -16,8 +18,6 @@ from minibot.replay.checks import (
     failed_checks,
     price_text,
 )
-from minibot.replay.compare import describe
-from minibot.replay.engine import Difference
 from minibot.risk.exit_decision import level_rows, request_rows
 from minibot.risk.risk_state import RiskState
 from tests.risk.desk import SYMBOL, config

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from minibot.engine.recorded_run import Recorded
 from minibot.events.model import JsonObject
 from minibot.replay.diff import diff_runs, recorded_side, rerun_with, span_of
-from minibot.replay.recorded import Recorded
 from tests.replay.forged import Event, edited
 from tests.runs import ShortRun, verb
 

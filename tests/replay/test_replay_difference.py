@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from minibot.engine.role_replay import Recorded, core_of, replay_role, replay_run
 from minibot.kernel.journal import JournalReader
 from minibot.replay.compare import describe
-from minibot.replay.engine import Recorded, core_of, replay_role, replay_run
 from tests.replay.forged import Event, cut, edited
 from tests.runs import ShortRun, verb
 

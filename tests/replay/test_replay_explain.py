@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from minibot.engine.lookup import event_at, events_with_ids
+from minibot.engine.role_replay import Recorded
 from minibot.kernel.errors import Refusal
-from minibot.replay.checks import departure_words
-from minibot.replay.engine import Recorded
-from minibot.replay.explain import Explainer
-from minibot.replay.explanation import Explanation, explanation_lines
-from minibot.replay.lines import notes_of
-from minibot.replay.lookup import event_at, events_with_ids
+from minibot.replay.explain.causes import Explainer
+from minibot.replay.explain.checks import departure_words
+from minibot.replay.explain.explanation import Explanation, explanation_lines
+from minibot.replay.explain.lines import notes_of
 from tests.runs import ShortRun, raw_events, verb
 
 PLACE = re.compile(r"^([a-z_]+):([0-9]+)  \d\d:\d\d:\d\d\.\d{3}(?: UTC)?  [a-z_]+$", re.MULTILINE)
@@ -249,7 +249,7 @@ def test_lots_that_are_not_listed_are_counted(
     short_run: ShortRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A list that ends without a word would say that there are no more."""
-    monkeypatch.setattr("minibot.replay.trace.LOTS_SHOWN", 2)
+    monkeypatch.setattr("minibot.replay.explain.trace.LOTS_SHOWN", 2)
     bought = [n for n, fill in enumerate(all_fills(short_run), 1) if is_purchase(fill)]
 
     said = verb(short_run.var, "explain", "latest", "--lot", "0")

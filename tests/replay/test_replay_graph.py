@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from minibot.replay.graph_books import graph_of
-from minibot.replay.recorded import Recorded
+from minibot.engine.recorded_run import Recorded
+from minibot.replay.graph.graph_books import graph_of
 from tests.replay.damaged import copy_of, flip, forge
 from tests.runs import ShortRun, raw_events, verb
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from minibot.engine.joint_replay import run_together
+from minibot.engine.role_replay import Recorded
 from minibot.replay.diff import recorded_side, span_of
-from minibot.replay.engine import Recorded
-from minibot.replay.together import run_together
 from minibot.watchdog.requests import leave_request
 from tests.runs import (
     PROJECT,

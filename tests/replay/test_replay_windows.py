@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from minibot.engine.role_replay import Window
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import hashed_bytes
 from minibot.kernel.line import decode_line, encode_line
-from minibot.replay.condition import open_run
-from minibot.replay.engine import Window
-from minibot.replay.moments import Span, zone_of
 from minibot.replay.proof import prove
+from minibot.replay.run_status import open_run
+from minibot.replay.time_arguments import Span, zone_of
 from tests.replay.damaged import copy_of, flip, forge
 from tests.runs import ShortRun, raw_events, verb
 

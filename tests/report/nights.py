@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec import structs
 
+from minibot.accounting.run_counters import HealthTally
 from minibot.events.model import Health, Incident, StopJournal
-from minibot.events.tally import HealthTally
 from minibot.kernel.files import write_hashed
 from minibot.report.night import Night
 from minibot.runtime.paths import Var

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minibot.accounting.run_counters import HealthTally
 from minibot.events.model import Health
-from minibot.events.tally import HealthTally
 from minibot.report.acceptance import (
     DRILL,
     FAIL,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from minibot.replay.engine import Recorded
+from minibot.engine.role_replay import Recorded
 from minibot.report.audit import limit_violations, unallowed_intents
 from minibot.report.recount import Recount
 from tests.runs import ShortRun

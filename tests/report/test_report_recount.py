@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from minibot.accounting.performance import Performance
+from minibot.accounting.run_counters import HealthTally
+from minibot.engine.role_replay import Recorded
 from minibot.events.model import Fill, Health, RunOpening
-from minibot.events.performance import Performance
-from minibot.events.tally import HealthTally
-from minibot.replay.engine import Recorded
 from minibot.report.recount import Recount, recount
 from tests.runs import ShortRun, raw_events
 

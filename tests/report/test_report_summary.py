@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from minibot.accounting.performance import Performance
 from minibot.events.model import Fill, RunOpening
-from minibot.events.performance import Performance
 from minibot.report.night import Night
 from minibot.report.summary import Row, summary_json, summary_rows
 from tests.report.nights import opened, sealed, tally, with_incident, with_stop

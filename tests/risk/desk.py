@@ -13,9 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from minibot.cores.input_order import finish
+from minibot.cores.messages import Message, drafts_of
 from minibot.events.codec import Codec
 from minibot.events.ids import position_id
-from minibot.events.messages import Message, drafts_of
 from minibot.events.model import (
     Bar,
     Beat,
@@ -32,7 +33,6 @@ from minibot.events.model import (
     RunOpening,
     Signal,
 )
-from minibot.events.order import finish
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.execution.core import core_from_config as execution_from_config
@@ -40,7 +40,7 @@ from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.kernel.canonical import decode, encode
 from minibot.risk.core import RiskCore
 from minibot.risk.core import core_from_config as risk_from_config
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUN_ID = "20231114_221320"

@@ -6,12 +6,12 @@ import copy
 from collections.abc import Callable
 from typing import Any, Final
 
-from minibot.events.lots import Holding, lot_of
-from minibot.events.messages import SignalMessage
+from minibot.accounting.lots import Holding, lot_of
+from minibot.accounting.order_rules import OrderRules
+from minibot.cores.event_id import NOBODY, named
+from minibot.cores.messages import SignalMessage
 from minibot.events.model import BUY, SELL, Event, JsonObject, Payload, Signal
 from minibot.events.money import UNIT
-from minibot.events.order_rules import OrderRules
-from minibot.events.reference import NOBODY, named
 from minibot.risk.positions import Market, WorkingOrder
 from minibot.risk.risk_state import RiskState
 from tests.risk.desk import HASH, OTHER, RUN_ID, START, SYMBOL, config, instrument

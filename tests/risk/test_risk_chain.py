@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minibot.accounting.portfolio import Portfolio
 from minibot.events.model import (
     Event,
     ExitPosition,
@@ -26,7 +27,6 @@ from minibot.events.model import (
     RunOpening,
 )
 from minibot.events.money import parse_amount
-from minibot.events.portfolio import Portfolio
 from minibot.kernel.canonical import encode
 from tests.risk.desk import OTHER, SYMBOL, Desk, config, opening
 

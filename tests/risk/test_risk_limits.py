@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from minibot.accounting.portfolio import DAY_MS
 from minibot.events.model import Event, RiskAction, RunOpening
 from minibot.events.money import parse_amount
-from minibot.events.portfolio import DAY_MS
 from minibot.risk.limits import BPS, Limits
 from tests.risk.desk import (
     OTHER,

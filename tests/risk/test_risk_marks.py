@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from minibot.accounting.performance import Performance
 from minibot.events.model import PriceMark, RiskAction
-from minibot.events.performance import Performance
 from tests.risk.desk import (
     OTHER,
     SYMBOL,

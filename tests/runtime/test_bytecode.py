@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from minibot.runtime.bytecode import Check, planted
+from minibot.runtime.deployment.bytecode import Check, planted
 from tests.product import plant
 
 TAG = sys.implementation.cache_tag

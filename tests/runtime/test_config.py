@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError
-from minibot.runtime.config import Config, config_of_manifest, load_config
-from minibot.runtime.config_schema import SCHEMA_PATH, known_keys
-from minibot.runtime.config_sections import sections
+from minibot.runtime.configuration.config import Config, config_of_manifest, load_config
+from minibot.runtime.configuration.config_schema import SCHEMA_PATH, known_keys
+from minibot.runtime.configuration.config_sections import sections
 from tests.waiting import DEADLINE_S
 from tools.config_schema import document
 
@@ -450,7 +450,7 @@ def test_config_with_any_value_anywhere_loads_or_is_refused_in_words(key: str, v
 def test_config_in_a_fresh_process_refuses_without_a_traceback() -> None:
     """Importing and loading need nothing but the project."""
     code = (
-        "from minibot.runtime.config import load_config\n"
+        "from minibot.runtime.configuration.config import load_config\n"
         "from minibot.kernel.errors import ConfigError\n"
         "try: load_config('config/nore-demo.v1.json', ['mode=LIVE'])\n"
         "except ConfigError as e: raise SystemExit(e.exit_code)\n"

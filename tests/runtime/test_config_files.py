@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from minibot import environment
 from minibot.kernel.errors import ConfigError
-from minibot.runtime.config import Config, config_with, load_config
-from minibot.runtime.config_files import FILE_BYTES_MAX, leaves, merged, read_profile
-from minibot.runtime.config_schema import SCHEMA_PATH
+from minibot.runtime.configuration.config import Config, config_with, load_config
+from minibot.runtime.configuration.config_files import FILE_BYTES_MAX, leaves, merged, read_profile
+from minibot.runtime.configuration.config_schema import SCHEMA_PATH
 from minibot.runtime.paths import PROJECT
 from minibot.watchdog.checks import PinnedCheck
-from minibot.watchdog.making import make_manifest
+from minibot.watchdog.run_manifest import make_manifest
 
 BASE = "nore.v1.json"
 NIGHT = PROJECT / "config" / BASE

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibot.kernel.errors import ConfigError
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import PROJECT, Var, escape_reason, find, is_within, plain, resolve
 
 DEMO = PROJECT / "config" / "nore-demo.v1.json"

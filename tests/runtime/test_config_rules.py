@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minibot.kernel.errors import ConfigError
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEMO = PROJECT / "config" / "nore-demo.v1.json"

@@ -13,7 +13,7 @@ import pytest
 from minibot.kernel.errors import ContractError
 from minibot.runtime.paths import PROJECT
 from minibot.runtime.runfiles import TOLD
-from minibot.watchdog.making import child_environ
+from minibot.watchdog.run_manifest import child_environ
 from tests.watchdog.watchdog_stage import Stage
 
 SETS = ("queues.line_bytes_max=4096", "watchdog.heartbeat_interval_ms=200")

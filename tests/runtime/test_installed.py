@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from minibot.runtime import installed
+from minibot.runtime.deployment import installed
 
 PACKAGE = {"alpha/__init__.py": "X = 1\n", "alpha/core.py": "Y = 1\n"}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tracemalloc
 
+from minibot.cores.input_order import Taken
 from minibot.events.model import Event, MarketTick, OrderIntent, OrderResult, Payload
 from minibot.events.names import TICKS
-from minibot.events.order import Taken
 from minibot.kernel.position import Line
 from minibot.runtime.latency import TICKS_KEPT, DecisionLatency
 

@@ -15,10 +15,10 @@ import pytest
 
 from minibot import environment, listed
 from minibot.kernel.errors import Refusal
-from minibot.runtime import staging
 from minibot.runtime.cmdline import cmdline_hash
-from minibot.runtime.config import load_config
-from minibot.runtime.deployed import compare
+from minibot.runtime.configuration.config import load_config
+from minibot.runtime.deployment import staging
+from minibot.runtime.deployment.deployed import compare
 from minibot.watchdog import launcher
 from tests.product import (
     copy_product,
@@ -198,7 +198,7 @@ def test_workers_of_a_pool_are_held_to_the_list_of_their_parent(tmp_path: Path) 
     asked = "__import__('sys').modules['minibot.listed'].folder"
     script = (
         "import sys\n"
-        "from minibot.replay.workers import Workers\n"
+        "from minibot.engine.worker_pool import Workers\n"
         "with Workers(2) as workers:\n"
         f"    print(workers.begin(eval, {asked!r}).result())\n"
     )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibot.kernel.errors import IntegrityError
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 from minibot.runtime.manifest import Manifest, is_run_id, run_id_of
 from tests.manifests import made_manifest
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibot.kernel.errors import Refusal
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import Var
 from minibot.runtime.secrets import REDACTED, Redactor, load_secrets, names_secret, redact
 from minibot.watchdog.preflight import preflight

@@ -12,7 +12,7 @@ from minibot.cli.main import run as minibot
 from minibot.kernel.errors import Refusal
 from minibot.kernel.signature import new_keys
 from minibot.kernel.verify import verify_tree
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 from minibot.runtime.secrets import Secrets
 from minibot.runtime.signing import SECRET_NAME, private_key, sign_if_pinned
 from minibot.watchdog.preflight import _secrets

@@ -16,8 +16,8 @@ import pytest
 
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import hashed_bytes, read_hashed
-from minibot.runtime import deploy, staging
-from minibot.runtime.deployed import libraries
+from minibot.runtime.deployment import deploy, staging
+from minibot.runtime.deployment.deployed import libraries
 from tests.waiting import DEADLINE_S
 
 OLD, NEW = b"LIMIT = 1\n", b"LIMIT = 2\n"
@@ -307,8 +307,8 @@ def stage_two(tree: Path) -> None:
 CUT_OFF = """
 import os, sys
 from pathlib import Path
-from minibot.runtime import deploy, staging
-from minibot.runtime.deployed import libraries
+from minibot.runtime.deployment import deploy, staging
+from minibot.runtime.deployment.deployed import libraries
 tree, limit = Path(sys.argv[1]), int(sys.argv[2])
 calls = 0
 def counted(call):

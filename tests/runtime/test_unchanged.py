@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from minibot.kernel.errors import RunStop
-from minibot.runtime.deployed import code_sha256
-from minibot.runtime.unchanged import CodeStand, refuse_changed
+from minibot.runtime.deployment.deployed import code_sha256
+from minibot.runtime.deployment.unchanged import CodeStand, refuse_changed
 
 LIMITS = "minibot/risk/limits.py"
 

@@ -32,7 +32,7 @@ from minibot.events.model import (
     TickKind,
 )
 from minibot.kernel.canonical import encode
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 from minibot.strategies.core import StrategyCore, core_from_config
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -19,9 +19,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibot.cli import strategy_trial
+from minibot.accounting.portfolio import Portfolio
 from minibot.cli.main import run as cli
-from minibot.events.messages import FillMessage
+from minibot.cli.support import strategy_trial
+from minibot.cores.messages import FillMessage
 from minibot.events.model import (
     BUY,
     SELL,
@@ -36,23 +37,23 @@ from minibot.events.model import (
     RunOpening,
 )
 from minibot.events.money import amount_text
-from minibot.events.portfolio import Portfolio
 from minibot.features.ema import Ema
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError, MinibotError, RunStop
-from minibot.runtime import own_source
-from minibot.runtime.config import load_config
-from minibot.strategies import chosen, decision
+from minibot.runtime.configuration import own_source
+from minibot.runtime.configuration.config import load_config
+from minibot.strategies import decision
+from minibot.strategies import selection as chosen
 from minibot.strategies.allowed import safe_builtins, sum_in_order
 from minibot.strategies.bars import BarSeries, ClosedBar
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.following import ASKED, EVERY
-from minibot.strategies.keeping import kept, put_back
 from minibot.strategies.own import failure, own_strategy
 from minibot.strategies.position import Position
 from minibot.strategies.prices import Prices
 from minibot.strategies.protocol import Needs, Settings, TradeStrategy
 from minibot.strategies.source_check import source_findings
+from minibot.strategies.state_codec import kept, put_back
 from minibot.strategies.tick import Tick
 from minibot.strategies.trial import PROFILE, SYMBOL, Trial, findings
 from minibot.strategies.view import View

@@ -21,11 +21,11 @@ from minibot.events.reasons import REASONS
 from minibot.events.registry import Contracts
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError, InvariantError, RunStop
-from minibot.runtime.config import load_config
-from minibot.strategies.chosen import params_hash
+from minibot.runtime.configuration.config import load_config
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.decision import Decision
 from minibot.strategies.nore_strategy_v1 import NoreStrategyV1
+from minibot.strategies.selection import params_hash
 from tests.strategies.strategy_feed import (
     INSTRUMENT,
     OPENING,

@@ -15,7 +15,7 @@ from minibot.events.model import JsonObject
 from minibot.events.registry import Contracts
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import RunStop
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.decision import RELATIONS, check, compare
 from minibot.strategies.source_check import source_findings

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.exchanges.embedded.embedded_exchange import (
+from tests.simulator.embedded_exchange import (
     ORIGIN_MS,
     diff,
     quote,

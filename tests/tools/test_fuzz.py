@@ -9,8 +9,8 @@ from random import Random
 import pytest
 
 from minibot.events.codec import Codec
-from minibot.events.known import Known
-from minibot.events.numbers import parse_fixed
+from minibot.events.decimals import parse_fixed
+from minibot.events.parse_cache import Known
 from minibot.events.registry import Contracts
 from minibot.kernel.errors import ContractError
 from tests.contracts.make_fixtures import PROJECT

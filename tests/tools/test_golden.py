@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from minibot.cli.packed import ARCHIVE, unpacked
+from minibot.cli.support.packed import ARCHIVE, unpacked
 from minibot.compiled import build_folder, stale
 from minibot.kernel.errors import Refusal
 from tools.golden.fixture import FIXTURES, golden_runs, tar_of, wrong_sums

@@ -56,12 +56,13 @@ class Checkout:
         self.root = root
         self.wheels = root.parent / "wheels"
         (root / "tools").mkdir(parents=True)
-        (root / "minibot/runtime").mkdir(parents=True)
+        deploy = Path("minibot/runtime/deployment/deploy.py")
+        (root / deploy.parent).mkdir(parents=True)
         (root / "minibot/__init__.py").write_text("")
         (root / "minibot/__main__.py").write_text("import sys; print('verb', sys.argv[1:])\n")
         for name in ("__init__.py", "with_env.py", "environment.py", "env_setup.py"):
             shutil.copy(project / "tools" / name, root / "tools")
-        shutil.copy(project / "minibot/runtime/deploy.py", root / "minibot/runtime")
+        shutil.copy(project / deploy, root / deploy)
         self.lock(make_wheel(self.wheels, lightgbm))
 
     def lock(self, sha256: str) -> None:

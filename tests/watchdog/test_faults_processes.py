@@ -15,7 +15,7 @@ import pytest
 from minibot.runtime.stop import StopRecord
 from minibot.watchdog import child as child_module
 from minibot.watchdog.child import Child
-from minibot.watchdog.making import child_environ
+from minibot.watchdog.run_manifest import child_environ
 from minibot.watchdog.spawn import spawn_role
 from minibot.watchdog.supervisor import Supervisor
 from tests.kernel.injection import Group, run_victim

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minibot.cli.main import run
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import PROJECT, Var
 from minibot.watchdog.capacity import disk_events_per_s, sync_times, wakeups
 from minibot.watchdog.preflight import CheckResult, preflight

@@ -16,18 +16,18 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed
 from minibot.kernel.seal import seal_run
 from minibot.kernel.verify import verify_tree
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 from minibot.runtime.context import STOPPED, RoleContext
 from minibot.runtime.gate import Gate
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.running import RunLock, run_lock
 from minibot.runtime.stop import STOP_KIND, StopRecord, standing_flags
 from minibot.watchdog.background import Background
-from minibot.watchdog.desk import Desk
 from minibot.watchdog.holding import HeldVar, settle_lost
 from minibot.watchdog.launcher import Display, launch
+from minibot.watchdog.operator_stop_log import clear_flag, flagged_stop, note_refused, read_stops
 from minibot.watchdog.recovery import complete_merge
-from minibot.watchdog.stoplog import clear_flag, flagged_stop, note_refused, read_stops
+from minibot.watchdog.supervision_loop import Desk
 from tests.watchdog.watchdog_stage import RUN_ID, START_TS, Stage
 
 PROFILE = PROJECT / "config" / "nore-smoke.v1.json"

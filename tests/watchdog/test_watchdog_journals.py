@@ -21,8 +21,14 @@ from minibot.runtime.running import note_current
 from minibot.runtime.stop import arm, raise_flag
 from minibot.watchdog.background import Background
 from minibot.watchdog.merge import Merger
+from minibot.watchdog.operator_stop_log import (
+    append_stop,
+    clear_flag,
+    copy_stops,
+    flagged_stop,
+    read_stops,
+)
 from minibot.watchdog.recovery import clear_former_run
-from minibot.watchdog.stoplog import append_stop, clear_flag, copy_stops, flagged_stop, read_stops
 from tests.waiting import wait_until
 from tests.watchdog.watchdog_stage import RUN_ID, START_TS, WATCHDOG, Stage
 

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
+from minibot.engine.role_replay import Recorded
 from minibot.events.codec import Codec
 from minibot.kernel.files import read_hashed
-from minibot.replay.engine import Recorded
-from minibot.runtime.config import config_of_manifest
+from minibot.runtime.configuration.config import config_of_manifest
 from minibot.runtime.context import RoleContext
 from minibot.runtime.paths import Var
 from minibot.watchdog import metrics

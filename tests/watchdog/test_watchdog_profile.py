@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import Var
 from minibot.watchdog.preflight import preflight
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from minibot.gates.chaos_catalogue import BASE
-from minibot.gates.chaos_night import Night
+from minibot.gates.drill_run import Night
 from minibot.kernel.errors import Refusal
 from minibot.kernel.queue import open_writer
 from minibot.kernel.verify import verify_tree
-from minibot.runtime.config import Config, load_config
+from minibot.runtime.configuration.config import Config, load_config
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.running import note_current
 from minibot.watchdog import exchange as exchange_module
@@ -24,8 +24,8 @@ from minibot.watchdog import launcher as launcher_module
 from minibot.watchdog import preflight as preflight_module
 from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.launcher import Display, launch
-from minibot.watchdog.making import child_environ
 from minibot.watchdog.preflight import CheckResult, preflight, refuse_failed
+from minibot.watchdog.run_manifest import child_environ
 from tests.watchdog.watchdog_stage import RUN_ID, Stage
 
 pytestmark = pytest.mark.campaign
@@ -34,7 +34,7 @@ LOCKED = "numpy==0.0.1 \\\n    --hash=sha256:00\nno-such-package==1.0\n"
 PROFILE = PROJECT / "config" / "nore-smoke.v1.json"
 MOMENTS: dict[str, Callable[[Night], object]] = {
     "the lock": lambda night: night.var.lock.exists() or None,
-    "the exchange": lambda night: night.child_pid("minibot.exchanges.embedded"),
+    "the exchange": lambda night: night.child_pid("minibot.simulator"),
     "the manifest": lambda night: night.last_run,
 }
 

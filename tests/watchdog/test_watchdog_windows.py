@@ -14,8 +14,8 @@ from minibot.runtime.interpreter import program, program_environ
 from minibot.runtime.running import note_current
 from minibot.watchdog import console
 from minibot.watchdog.child import Child
-from minibot.watchdog.making import child_environ, role_argv
 from minibot.watchdog.recovery import clear_former_run
+from minibot.watchdog.run_manifest import child_environ, role_argv
 from tests.waiting import wait_until
 from tests.watchdog.watchdog_stage import RUN_ID, Stage
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from minibot.cores.input_order import LineSource
 from minibot.events.codec import Codec
 from minibot.events.model import Event, Incident, JsonObject, Payload, StopJournal
-from minibot.events.order import LineSource
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel import canonical
@@ -21,13 +21,13 @@ from minibot.kernel.journal import JournalReader
 from minibot.kernel.queue import make_queue, open_reader, open_writer
 from minibot.runtime.channels import Control, SilentHeartbeat
 from minibot.runtime.clock import CLOCK_FILE, clock_content
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 from minibot.runtime.context import Output, RoleContext
 from minibot.runtime.manifest import MANIFEST_FILE, Manifest
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.runfiles import RunFiles
 from minibot.watchdog.child import Child
-from minibot.watchdog.making import child_environ, role_argv
+from minibot.watchdog.run_manifest import child_environ, role_argv
 from minibot.watchdog.supervisor import Supervisor
 from tests.manifests import made_manifest
 

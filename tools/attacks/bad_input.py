@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 from tools.attacks.frame import PROJECT, Done, Found, Lab, NotPlayable, attack
 
 DEMO = "config/nore-demo.v1.json"

@@ -286,7 +286,7 @@ class Night:
                 for name in ("market", "strategy", "risk", "execution", "ai"):
                     if word in (f"minibot.{name}.role", f"{name}_role"):
                         found[f"{name}_role"] = process
-                if word == "minibot.exchanges.embedded":
+                if word == "minibot.simulator":
                     found["exchange"] = process
         return found
 

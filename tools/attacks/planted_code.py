@@ -79,7 +79,7 @@ def planted_replay(lab: Lab) -> Found:
     """Unchecked bytecode in the modules of replay, then a proof under the list."""
     run = lab.finished_run()
     product = product_with_list(lab)
-    for name in ("minibot/replay/engine.py", "minibot/risk/core.py", "minibot/cli/replay.py"):
+    for name in ("minibot/engine/role_replay.py", "minibot/risk/core.py", "minibot/cli/replay.py"):
         plant(lab, name, product)
     return judged(lab, lab.minibot("replay", run.name), 0, "identical")
 

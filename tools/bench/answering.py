@@ -22,7 +22,7 @@ from typing import Any, Final
 import psutil
 import requests
 
-from minibot.exchanges.embedded.remote import RunningExchange
+from minibot.simulator.server.remote import RunningExchange
 from tools.bench.machine import describe
 
 CALLS: Final[tuple[tuple[str, dict[str, str], int], ...]] = (
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(symbols: int, rate: int) -> list[Cost]:
     """Serve so many made symbols and ask; return what each call cost."""
     command = [
-        *(sys.executable, "-m", "minibot.exchanges.embedded", "--start", "now"),
+        *(sys.executable, "-m", "minibot.simulator", "--start", "now"),
         *("--source", f"generator:1:{symbols}", "--rate", str(rate)),
     ]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -22,10 +22,11 @@ BEGAN: Final = time.perf_counter()
 # Behind the clock's start, because loading all this is part of what a user waits for.
 import numpy as np  # noqa: E402
 
-from minibot.backtest.bar_table import BAR_COLUMNS, BarTable  # noqa: E402
-from minibot.backtest.bars import BarSeries, BarSource  # noqa: E402
 from minibot.backtest.driver import run_backtest  # noqa: E402
-from minibot.runtime.config import load_config  # noqa: E402
+from minibot.backtest.sources.bars import BarSource  # noqa: E402
+from minibot.engine.bar_series import BarSeries  # noqa: E402
+from minibot.engine.bar_table import BAR_COLUMNS, BarTable  # noqa: E402
+from minibot.runtime.configuration.config import load_config  # noqa: E402
 from tools.bench.backtest_market import SYMBOL, bars  # noqa: E402
 from tools.bench.backtest_pass import PROFILE, UNLIMITED  # noqa: E402
 

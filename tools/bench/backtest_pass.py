@@ -19,13 +19,13 @@ from typing import Final
 BEGAN: Final = time.perf_counter()
 
 # Behind the clock's start, because loading all this is part of what a user waits for.
-from minibot.backtest.tick_rows import TickRows  # noqa: E402
+from minibot.engine.decisions import DecisionDigest  # noqa: E402
+from minibot.engine.lockstep import Lockstep, fresh_cores  # noqa: E402
+from minibot.engine.tick_rows import TickRows  # noqa: E402
 from minibot.events.model import Event, Payload, RunOpening  # noqa: E402
 from minibot.events.names import CONTROL, TICKS  # noqa: E402
 from minibot.events.roles import Roles  # noqa: E402
-from minibot.replay.decisions import DecisionDigest  # noqa: E402
-from minibot.replay.lockstep import Lockstep, fresh_cores  # noqa: E402
-from minibot.runtime.config import Config, load_config  # noqa: E402
+from minibot.runtime.configuration.config import Config, load_config  # noqa: E402
 from minibot.runtime.paths import PROJECT  # noqa: E402
 from tools.bench.backtest_market import SYMBOL, Beside, beside, columns, history, instrument, ticks  # noqa: E402
 

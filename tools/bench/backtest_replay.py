@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from minibot.replay.recorded import Recorded
+from minibot.engine.recorded_run import Recorded
 from tools.bench.frame import Limit, Measure, median
 from tools.bench.machine import PROJECT
 
@@ -21,8 +21,8 @@ GROUPS: Final = (("strategy_role",), ("risk_role", "execution_role"))
 GROUP: Final = """
 import sys
 from pathlib import Path
-from minibot.replay.engine import WHOLE
-from minibot.replay.group import Task, replay_group
+from minibot.engine.role_replay import WHOLE
+from minibot.engine.grouped_replay import Task, replay_group
 if sys.argv[1:]:
     group = replay_group(Task(Path(sys.argv[1]), tuple(sys.argv[2:]), WHOLE, False, False))
     apart = [one.role for one in group.results if one.difference is not None]
@@ -44,7 +44,7 @@ RESTORE: Final = """
 import json, sys, time
 began = time.perf_counter()
 import minibot.runtime.role, minibot.runtime.shell, minibot.runtime.context
-import minibot.replay.engine
+import minibot.engine.role_replay
 from minibot.events.codec import Codec
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles

@@ -20,14 +20,14 @@ from pathlib import Path
 
 import orjson
 
-from minibot.exchanges.embedded.bars import Bar
-from minibot.exchanges.embedded.clock import PlayClock
-from minibot.exchanges.embedded.frames import Frame
-from minibot.exchanges.embedded.generator import Generator
-from minibot.exchanges.embedded.instruments import symbol_infos
-from minibot.exchanges.embedded.server import ExchangeServer
-from minibot.exchanges.embedded.service import ready_line, serve
-from minibot.exchanges.embedded.venue import Venue
+from minibot.exchanges.tapes.clock import PlayClock
+from minibot.exchanges.tapes.frames import Frame
+from minibot.exchanges.tapes.kline_bars import Bar
+from minibot.simulator.server.server import ExchangeServer
+from minibot.simulator.server.service import ready_line, serve
+from minibot.simulator.sources.generator import Generator
+from minibot.simulator.venue.instruments import symbol_infos
+from minibot.simulator.venue.venue import Venue
 
 
 def symbols_of(count: int) -> tuple[str, ...]:

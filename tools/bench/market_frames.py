@@ -17,7 +17,7 @@ from typing import Final
 from tools.bench.machine import PROJECT
 
 RECORDED: Final = PROJECT.parent / "shared" / "data" / "binance-ws-hft"
-SHIPPED: Final = PROJECT / "minibot" / "exchanges" / "embedded" / "tapes"
+SHIPPED: Final = PROJECT / "minibot" / "exchanges" / "tapes" / "shipped"
 SYMBOL: Final = b"BTCUSDT"
 # What stands for the time of sending: thirteen digits, as milliseconds have.
 MARK: Final = b"1111111111111"

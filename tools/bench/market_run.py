@@ -26,10 +26,10 @@ from minibot.events.roles import Roles
 from minibot.kernel.queue import make_queue, open_reader
 from minibot.runtime.clock import write_clock
 from minibot.runtime.cmdline import cmdline, cmdline_hash
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 from minibot.runtime.manifest import Manifest, Process
 from minibot.runtime.paths import Var
-from minibot.watchdog.making import child_environ
+from minibot.watchdog.run_manifest import child_environ
 from tools.bench.machine import PROJECT
 from tools.bench.market_frames import names
 from tools.bench.market_server import PIECE_BYTES

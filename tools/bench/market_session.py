@@ -22,9 +22,8 @@ from minibot.events.model import Payload
 from minibot.exchanges.base import Stream
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.binance.streams import BinanceStream, combined_url
-from minibot.exchanges.embedded.remote import RunningExchange
 from minibot.kernel.errors import RunStop
-from minibot.market.line import LinkLimits
+from minibot.market.elapsed_clock import MarketClock
 from minibot.market.notices import (
     CONNECTED,
     CONNECTION_LOST,
@@ -35,10 +34,11 @@ from minibot.market.notices import (
     Notice,
 )
 from minibot.market.opening import Opening
-from minibot.market.pace import MarketClock
 from minibot.market.session import Session, SessionConfig
+from minibot.market.shard_health import LinkLimits
 from minibot.market.symbol import FeedConfig
 from minibot.runtime.clock import RunClock, machine_ns, write_clock
+from minibot.simulator.server.remote import RunningExchange
 from tools.bench.machine import PROJECT
 
 REQUESTS_AT_ONCE = 4

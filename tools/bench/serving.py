@@ -26,8 +26,8 @@ from typing import Any, Final
 
 import psutil
 
-from minibot.exchanges.embedded.remote import RunningExchange
-from minibot.exchanges.embedded.sources import made_symbols
+from minibot.simulator.server.remote import RunningExchange
+from minibot.simulator.sources.sources import made_symbols
 from tools.bench.machine import describe
 
 KINDS: Final = ("trade", "bookTicker", "depth@100ms")
@@ -84,7 +84,7 @@ def measure(symbols: int, options: argparse.Namespace) -> Figure:
     """Serve so many made symbols to readers that throw all away; return what it cost."""
     rate = min(options.rate, 1000) if symbols == 1 else options.rate
     command = [
-        *(sys.executable, "-m", "minibot.exchanges.embedded"),
+        *(sys.executable, "-m", "minibot.simulator"),
         *("--source", f"generator:1:{symbols}", "--rate", str(rate), "--speed", "1000"),
     ]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -23,8 +23,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from minibot.exchanges.embedded.remote import RunningExchange
-from minibot.exchanges.embedded.tape import DEMO_TAPE
+from minibot.exchanges.tapes.tape import DEMO_TAPE
+from minibot.simulator.server.remote import RunningExchange
 from tools.foreign.environments import HOME, PROJECT, NotInstalled, environment, write_locks
 
 SERVE: Final = (sys.executable, "-m", "minibot", "exchange", "serve")

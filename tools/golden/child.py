@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from minibot.replay.engine import replay_run
+from minibot.engine.role_replay import replay_run
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from minibot.cli.packed import ARCHIVE, unpacked
+from minibot.cli.support.packed import ARCHIVE, unpacked
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 FIXTURES: Final = PROJECT / "tests" / "fixtures"

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from minibot.gates.chaos_night import Night
+from minibot.engine.role_replay import replay_run
 from minibot.gates.chaos_processes import kill_role
+from minibot.gates.drill_run import Night
 from minibot.gates.smoke_run import EAGER
-from minibot.replay.engine import replay_run
 from minibot.runtime.paths import Var
 from tools.golden.fixture import FIXTURES, keep
 

@@ -26,8 +26,8 @@ from minibot.exchanges.base import (
 )
 from minibot.exchanges.binance.deadline import Deadline, DeadlineAdapter
 from minibot.exchanges.binance.rest import CHUNK_BYTES, judge, root_cause
-from minibot.exchanges.embedded.bars import next_open, open_of
 from minibot.exchanges.loopback import is_loopback
+from minibot.exchanges.tapes.kline_bars import next_open, open_of
 
 DAY_MS: Final = 86_400_000
 CHECKSUM: Final = ".CHECKSUM"

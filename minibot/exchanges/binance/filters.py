@@ -2,8 +2,8 @@
 
 Old answers carry MIN_NOTIONAL and PERCENT_PRICE, newer ones NOTIONAL and PERCENT_PRICE_BY_SIDE,
 some both; every listed filter applies, so of two minima the higher counts. A part that the venue
-gives as zero is off and stays "0" here; who uses it asks `events.order_rules`. A filter of a type
-that nobody here knows is no error: its name goes with the instrument. Source: filters.md.
+gives as zero is off and stays "0" here; who uses it asks `accounting.order_rules`. A filter of a
+type that nobody here knows is no error: its name goes with the instrument. Source: filters.md.
 """
 
 from __future__ import annotations

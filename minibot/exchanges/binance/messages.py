@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import orjson
 
-from minibot.events.known import Known
+from minibot.events.decimals import parse_fixed
 from minibot.events.model import BUY, SELL
-from minibot.events.numbers import parse_fixed
+from minibot.events.parse_cache import Known
 from minibot.exchanges.base import (
     Candle,
     Diff,

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from minibot.events.numbers import NumberError, parse_fixed
+from minibot.events.decimals import NumberError, parse_fixed
 
 INT: Final = "integer"
 DEC: Final = "decimal text"

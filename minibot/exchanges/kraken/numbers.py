@@ -13,7 +13,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, NoReturn
 
-from minibot.events.numbers import parse_fixed
+from minibot.events.decimals import parse_fixed
 from minibot.exchanges.units import plain
 
 # Twice as long as any price or quantity that was ever seen; a longer one is nonsense or a trap.

@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from minibot.exchanges.embedded.clock import NS_PER_MS
-from minibot.exchanges.embedded.tape import lines_of, split_line
+from minibot.exchanges.tapes.clock import NS_PER_MS
+from minibot.exchanges.tapes.tape import lines_of, split_line
 
 BRACKETS: Final = (b"{}", b"[]")
 

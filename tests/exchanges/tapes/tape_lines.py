@@ -6,9 +6,9 @@ import gzip
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from minibot.exchanges.embedded.tape import DEMO_TAPE
 from minibot.exchanges.tapes.check import Check
 from minibot.exchanges.tapes.lines import Line, tape_lines, written
+from minibot.exchanges.tapes.tape import DEMO_TAPE
 from tests.exchanges.kraken.kraken_recordings import v1_frames, v2_frames
 
 NS = 10**9

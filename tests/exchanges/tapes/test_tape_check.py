@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from minibot.exchanges.embedded.tape import DEMO_TAPE
 from minibot.exchanges.tapes.check import Check
 from minibot.exchanges.tapes.findings import TOLD_MAX
 from minibot.exchanges.tapes.lines import KRAKEN, Line, Missed, kind_of, missed_mark, tape_lines
+from minibot.exchanges.tapes.tape import DEMO_TAPE
 from tests.exchanges.kraken.kraken_recordings import V1_SYMBOLS
 from tests.exchanges.tapes.tape_lines import checked, demo, kraken_v1, kraken_v2, put
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibot.data.recording import packed
-from minibot.exchanges.embedded.tape import Tape
 from minibot.exchanges.tapes.edit import Cut, Merge
 from minibot.exchanges.tapes.lines import Line, depth_message, tape_lines
+from minibot.exchanges.tapes.tape import Tape
 from tests.exchanges.tapes.tape_lines import (
     checked,
     demo,

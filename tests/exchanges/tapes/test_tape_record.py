@@ -15,15 +15,15 @@ from minibot.cli.main import run
 from minibot.cli.record import recorder_of
 from minibot.data.recording import OPEN
 from minibot.data.tapes import chained, changed, parts_of
-from minibot.exchanges.embedded.tape import Tape
 from minibot.exchanges.tapes.check import Check
 from minibot.exchanges.tapes.lines import RULES, SNAPSHOT, kind_of, tape_lines
+from minibot.exchanges.tapes.tape import Tape
 from minibot.kernel.files import ensure_folder
 from minibot.kernel.lock import WriterLock
 from minibot.market.recorder import Recorder
-from minibot.runtime.config import load_config
+from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import PROJECT
-from tests.exchanges.embedded.embedded_exchange import Exchange, take
+from tests.simulator.embedded_exchange import Exchange, take
 from tests.waiting import wait_until
 
 SOURCE = "generator:7:BTCUSDT,ETHUSDT"

@@ -1,0 +1,1 @@
+"""What is owned: lots, portfolio, ledger, hourly accounts, performance; exact."""

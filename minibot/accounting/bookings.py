@@ -1,0 +1,109 @@
+"""What one fill did to the accounts: entries that add up to zero, and what a day's fills sum to.
+
+Amounts are hundred-millionths (`events.money`); `accounting.portfolio` makes them,
+`accounting.ledger` adds them up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, final
+
+from minibot.accounting.lots import Trade
+from minibot.events.native import mypyc_attr
+
+CASH: Final = "cash"
+POSITION: Final = "position"
+REALISED_PNL: Final = "realised_pnl"
+FEES: Final = "fees"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One side of a booking, in quote: positive into the account, negative out of it.
+
+    Accounts: `cash:<asset>`, `position:<symbol>` (at cost), `realised_pnl`, `fees`. A gain stands
+    as a negative amount in `realised_pnl`, because every booking adds up to zero.
+    """
+
+    fill_n: int
+    ts: int
+    account: str
+    asset: str
+    amount: int
+
+
+@mypyc_attr(acyclic=True)
+@final
+class Booking:
+    """What one fill did to the accounts, and the trades that it closed; adds up to zero.
+
+    Attributes:
+        fill_n, ts: Number and time of the fill.
+        symbol, asset: Whose position, and the quote asset that paid.
+        cash, position, pnl, fee: Into the accounts of these names; negative is out of them.
+        trades: What a sale closed.
+    """
+
+    __slots__ = ("asset", "cash", "fee", "fill_n", "pnl", "position", "symbol", "trades", "ts")
+
+    def __init__(
+        self,
+        fill_n: int,
+        ts: int,
+        symbol: str,
+        asset: str,
+        cash: int,
+        position: int,
+        pnl: int,
+        fee: int,
+        trades: tuple[Trade, ...] = (),
+    ) -> None:
+        self.fill_n: int = fill_n
+        self.ts: int = ts
+        self.symbol: str = symbol
+        self.asset: str = asset
+        self.cash: int = cash
+        self.position: int = position
+        self.pnl: int = pnl
+        self.fee: int = fee
+        self.trades: tuple[Trade, ...] = trades
+
+    def kept(self, trades: Iterable[Trade]) -> Booking:
+        """Return a copy with the trades that it closed, for who keeps it beyond the next fill."""
+        return Booking(
+            self.fill_n,
+            self.ts,
+            self.symbol,
+            self.asset,
+            self.cash,
+            self.position,
+            self.pnl,
+            self.fee,
+            tuple(trades),
+        )
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Its entries, without those of nothing."""
+        n, ts, asset = self.fill_n, self.ts, self.asset
+        entries = (
+            Entry(n, ts, f"{CASH}:{asset}", asset, self.cash),
+            Entry(n, ts, f"{POSITION}:{self.symbol}", asset, self.position),
+            Entry(n, ts, REALISED_PNL, asset, self.pnl),
+            Entry(n, ts, FEES, asset, self.fee),
+        )
+        return tuple(entry for entry in entries if entry.amount)
+
+
+@final
+class DayTotals:
+    """What was bought, gained and paid on one UTC day, by the time of the fills."""
+
+    __slots__ = ("entry_notional", "fees", "realised_pnl")
+
+    def __init__(self, entry_notional: int = 0, realised_pnl: int = 0, fees: int = 0) -> None:
+        self.entry_notional: int = entry_notional
+        self.realised_pnl: int = realised_pnl
+        self.fees: int = fees

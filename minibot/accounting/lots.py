@@ -1,0 +1,186 @@
+"""Lots and trades: what is left of a purchase, and what a sale closed of one.
+
+Amounts are hundred-millionths (`events.money`); which lot a sale takes is `accounting.portfolio`'s.
+Nobody changes one once it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from minibot.cores.event_id import Ref, named
+from minibot.events.decimals import mul_div_up
+from minibot.events.model import JsonObject
+from minibot.events.money import UNIT, amount_text, cost_up, parse_amount
+from minibot.events.native import mypyc_attr
+
+
+@mypyc_attr(acyclic=True)
+@final
+class Lot:
+    """What is left of one purchase; `lot_of` makes one.
+
+    Attributes:
+        qty, price: Of what is left, and at which price it was bought.
+        cost: What the rest cost, without fees.
+        ts: When it was bought, Unix ms.
+        fill_n: The number of the fill that opened it, which is its line in the run's `fills`; 0 is
+            a lot that the run started with.
+        order: Id of the order that bought it; empty for a lot that the run started with.
+    """
+
+    __slots__ = ("cost", "fill_n", "order", "price", "qty", "symbol", "ts")
+
+    symbol: str
+    qty: int
+    price: int
+    cost: int
+    ts: int
+    fill_n: int
+    order: Ref
+
+    @property
+    def order_id(self) -> str:
+        """The id of the order that bought it."""
+        return self.order.text
+
+    def less(self, qty: int, cost: int) -> Lot:
+        """Return what is left once a quantity and its cost are taken off."""
+        rest, left = self.qty - qty, self.cost - cost
+        return lot_of(self.symbol, rest, self.price, left, self.ts, self.fill_n, self.order)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether the other is a lot with the same values."""
+        return isinstance(other, Lot) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        """Return the same for equal lots."""
+        return hash((self.symbol, self.qty, self.cost, self.ts, self.fill_n))
+
+    def to_json(self) -> JsonObject:
+        """Return the lot as canonical JSON values."""
+        return {
+            "symbol": self.symbol,
+            "qty": amount_text(self.qty),
+            "price": amount_text(self.price),
+            "cost": amount_text(self.cost),
+            "ts": self.ts,
+            "fill_n": self.fill_n,
+            "order_id": self.order_id,
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Lot:
+        """Return the lot of `to_json`, or of a `run_opening`, which knows no cost and no fill."""
+        qty, price = parse_amount(data["qty"]), parse_amount(data["price"])
+        cost = data.get("cost")
+        return lot_of(
+            symbol=data["symbol"],
+            qty=qty,
+            price=price,
+            cost=cost_up(qty, price) if cost is None else parse_amount(cost),
+            ts=data["ts"],
+            fill_n=data.get("fill_n", 0),
+            order=named(data.get("order_id", "")),
+        )
+
+
+def lot_of(symbol: str, qty: int, price: int, cost: int, ts: int, fill_n: int, order: Ref) -> Lot:
+    """Return a lot; see its attributes."""
+    lot = Lot()
+    lot.symbol = symbol
+    lot.qty = qty
+    lot.price = price
+    lot.cost = cost
+    lot.ts = ts
+    lot.fill_n = fill_n
+    lot.order = order
+    return lot
+
+
+@final
+class Holding:
+    """What is held of one symbol.
+
+    Attributes:
+        lots: The open lots, oldest first.
+        qty, cost: What they hold, and what they cost without fees.
+    """
+
+    __slots__ = ("cost", "lots", "qty")
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.lots: list[Lot] = []
+        self.qty: int = 0
+        self.cost: int = 0
+
+    def price_avg(self) -> int:
+        """Return the average price of what is held, before fees, rounded up."""
+        return mul_div_up(self.cost, UNIT, self.qty)
+
+
+@mypyc_attr(acyclic=True)
+@final
+class Trade:
+    """A lot, or a part of one, that a sale closed; gains are before fees."""
+
+    __slots__ = ("_closed_by", "_lot", "close_fill_n", "closed_ts", "cost", "proceeds", "qty")
+
+    def __init__(
+        self, lot: Lot, qty: int, cost: int, proceeds: int, ts: int, fill_n: int, order: Ref
+    ) -> None:
+        self._lot: Lot = lot
+        self.qty: int = qty
+        self.cost: int = cost
+        self.proceeds: int = proceeds
+        self.closed_ts: int = ts
+        self.close_fill_n: int = fill_n
+        self._closed_by: Ref = order
+
+    @property
+    def symbol(self) -> str:
+        """What was bought and sold."""
+        return self._lot.symbol
+
+    @property
+    def opened_ts(self) -> int:
+        """When the lot was bought."""
+        return self._lot.ts
+
+    @property
+    def open_fill_n(self) -> int:
+        """The number of the fill that opened the lot."""
+        return self._lot.fill_n
+
+    @property
+    def open_order_id(self) -> str:
+        """The id of the order that bought it."""
+        return self._lot.order.text
+
+    @property
+    def close_order_id(self) -> str:
+        """The id of the order that sold it."""
+        return self._closed_by.text
+
+    @property
+    def realised_pnl(self) -> int:
+        """The closed gain, before fees."""
+        return self.proceeds - self.cost
+
+    def to_json(self) -> JsonObject:
+        """Return the trade as canonical JSON values."""
+        return {
+            "symbol": self.symbol,
+            "qty": amount_text(self.qty),
+            "cost": amount_text(self.cost),
+            "proceeds": amount_text(self.proceeds),
+            "realised_pnl": amount_text(self.realised_pnl),
+            "opened_ts": self.opened_ts,
+            "closed_ts": self.closed_ts,
+            "open_fill_n": self.open_fill_n,
+            "close_fill_n": self.close_fill_n,
+            "open_order_id": self.open_order_id,
+            "close_order_id": self.close_order_id,
+        }

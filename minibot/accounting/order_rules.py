@@ -1,0 +1,218 @@
+"""What the venue asks of an order, as risk sizes by it and execution judges by it.
+
+The same filters are applied twice: risk rounds and refuses before an intent exists, execution
+refuses whatever reaches it all the same. All values are hundred-millionths (`events.money`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import lcm
+from typing import Final
+
+from minibot.events.decimals import Scale
+from minibot.events.instrument import InstrumentRules
+from minibot.events.model import BUY, Instrument
+from minibot.events.money import PLACES, amount_text, parse_amount
+from minibot.events.reasons import (
+    INVARIANT_BROKEN,
+    MIN_NOTIONAL,
+    NOTIONAL_MAX,
+    POSITION_MAX,
+    PRICE_BAND,
+    PRICE_INVALID,
+    PRICE_RANGE,
+    QTY_INVALID,
+    QTY_MAX,
+    QTY_MIN,
+    STEP_SIZE,
+)
+from minibot.kernel.errors import InvariantError
+
+TRADING: Final = "TRADING"
+MARKET: Final = "MARKET"
+LIMIT: Final = "LIMIT"
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Between which multiples of the reference price a limit price may lie; None is off."""
+
+    down: int | None
+    up: int | None
+
+    def holds(self, price: int, reference: int) -> bool:
+        """Return whether the price lies within the band around the reference, bounds included."""
+        unit = 10**PLACES
+        if self.down is not None and price * unit < reference * self.down:
+            return False
+        return self.up is None or price * unit <= reference * self.up
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Quantity and value that an order of one type may have; None is off, and so is a least of 0.
+
+    Every quantity is a multiple of `qty_step`; all bounds belong to what is allowed.
+    """
+
+    qty_step: int
+    qty_min: int
+    qty_max: int | None
+    notional_min: int
+    notional_max: int | None
+
+    def qty_down(self, qty: int) -> int:
+        """Return the largest quantity that an order may have and that is not above `qty`."""
+        step, most = self.qty_step, self.qty_max
+        if most is not None and most < qty:
+            qty = most
+        return qty // step * step if qty > 0 else 0
+
+    def qty_refusal(self, qty: int) -> str | None:
+        """Return why a quantity may not be ordered, or None."""
+        if qty <= 0:
+            return QTY_INVALID
+        if qty % self.qty_step:
+            return STEP_SIZE
+        if qty < self.qty_min:
+            return QTY_MIN
+        most = self.qty_max
+        return QTY_MAX if most is not None and qty > most else None
+
+    def value_refusal(self, notional: int) -> str | None:
+        """Return why an order of this value may not be placed, or None."""
+        if notional < self.notional_min:
+            return MIN_NOTIONAL
+        most = self.notional_max
+        return NOTIONAL_MAX if most is not None and notional > most else None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRules:
+    """The filters of one symbol; a rule that the venue gives as zero is off (None, or 0)."""
+
+    symbol: str
+    base_asset: str
+    quote_asset: str
+    status: str
+    price_step: int
+    price_places: int
+    qty_step: int
+    qty_places: int
+    qty_min: int
+    limit_bounds: Bounds
+    market_bounds: Bounds
+    buy_band: Band
+    sell_band: Band
+    price_min: int
+    price_max: int | None
+    position_max: int | None
+
+    @classmethod
+    def of(cls, instrument: Instrument) -> OrderRules:
+        """Return the filters of an `instrument` event.
+
+        Raises:
+            NumberError: A value is no plain decimal.
+            InvariantError: An increment is finer than the scale of eight places.
+        """
+        rules = InstrumentRules.of(instrument)
+        price, qty = rules.price_increment, rules.qty_increment
+        price_step, qty_step = _step(rules.symbol, price), _step(rules.symbol, qty)
+        qty_min, qty_max = rules.qty_min * qty_step, _scaled(rules.qty_max, qty_step)
+        notional_min, notional_max = rules.notional_min, rules.notional_max
+        # A market order has to meet the rules of any order and its own.
+        market_step = parse_amount(instrument.market_qty_increment or "0")
+        market_min, market_max = instrument.market_notional_min, notional_max
+        if instrument.market_notional_max is not None:
+            market_max = parse_amount(instrument.market_notional_max) or None
+        market_qty_max = _scaled(rules.market_qty_max, qty_step)
+        if market_qty_max is None or (qty_max is not None and qty_max < market_qty_max):
+            market_qty_max = qty_max
+        return cls(
+            symbol=rules.symbol,
+            base_asset=rules.base_asset,
+            quote_asset=rules.quote_asset,
+            status=rules.status,
+            price_step=price_step,
+            price_places=price.places,
+            qty_step=qty_step,
+            qty_places=qty.places,
+            qty_min=qty_min,
+            limit_bounds=Bounds(qty_step, qty_min, qty_max, notional_min, notional_max),
+            market_bounds=Bounds(
+                qty_step=lcm(qty_step, market_step) if market_step else qty_step,
+                qty_min=max(qty_min, parse_amount(instrument.market_qty_min or "0")),
+                qty_max=market_qty_max,
+                notional_min=notional_min if market_min is None else parse_amount(market_min),
+                notional_max=market_max,
+            ),
+            buy_band=Band(
+                _multiple(instrument.bid_percent_down), _multiple(instrument.bid_percent_up)
+            ),
+            sell_band=Band(
+                _multiple(instrument.ask_percent_down), _multiple(instrument.ask_percent_up)
+            ),
+            price_min=parse_amount(instrument.price_min or "0"),
+            price_max=parse_amount(instrument.price_max or "0") or None,
+            position_max=parse_amount(instrument.position_max or "0") or None,
+        )
+
+    @property
+    def is_trading(self) -> bool:
+        """Whether the venue takes orders in this symbol."""
+        return self.status == TRADING
+
+    def price_text(self, price: int) -> str:
+        """Return a price with the places of its increment, or with all if it has more."""
+        return _text(price, self.price_places)
+
+    def qty_text(self, qty: int) -> str:
+        """Return a quantity with the places of its increment, or with all if it has more."""
+        return _text(qty, self.qty_places)
+
+    def position_refusal(self, qty: int, held: int) -> str | None:
+        """Return why `qty` may not be bought on top of what is held and being bought, or None."""
+        if self.position_max is not None and held + qty > self.position_max:
+            return POSITION_MAX
+        return None
+
+    def limit_refusal(self, side: str, limit: int, reference: int) -> str | None:
+        """Return why a limit price may not be used while the market stands at `reference`."""
+        if limit <= 0:
+            return PRICE_INVALID
+        if limit % self.price_step:
+            return STEP_SIZE
+        if limit < self.price_min or (self.price_max is not None and limit > self.price_max):
+            return PRICE_RANGE
+        band = self.buy_band if side == BUY else self.sell_band
+        return None if band.holds(limit, reference) else PRICE_BAND
+
+
+def mid_down(bid: int, ask: int) -> int:
+    """Return the mean of bid and ask, rounded down: a long position is not flattered."""
+    return (bid + ask) // 2
+
+
+def _step(symbol: str, scale: Scale) -> int:
+    if scale.places > PLACES:
+        raise InvariantError(
+            "events",
+            INVARIANT_BROKEN,
+            f"{symbol}: increment {scale.increment}, expected at most {PLACES} places",
+        )
+    return scale.step * int(10 ** (PLACES - scale.places))
+
+
+def _text(value: int, places: int) -> str:
+    # A derived instrument may meet a finer number than any it was derived from: nothing is cut.
+    return amount_text(value, PLACES if value % int(10 ** (PLACES - places)) else places)
+
+
+def _scaled(units: int | None, step: int) -> int | None:
+    return None if units is None else units * step
+
+
+def _multiple(text: str | None) -> int | None:
+    return (parse_amount(text) or None) if text is not None else None

@@ -1,0 +1,233 @@
+"""What a night earned and risked, from its opening, its ticks and its fills; exact.
+
+One definition for the live metrics and the morning report. Equity is cash plus open quantity at
+the mid of the last touch, or at a price that is newer than it, looked at after every tick; a fill
+counts right after the tick that it names. A round trip goes from flat to flat in one symbol and is
+net of its fees; what was carried in was bought at its first mark, as it counts in equity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from minibot.accounting.portfolio import Portfolio
+from minibot.cores.messages import FillMessage
+from minibot.events.cells import CELL, int_at
+from minibot.events.decimals import format_fixed, mul_div_up
+from minibot.events.model import (
+    BUY,
+    Fill,
+    JsonObject,
+    MarketTick,
+    Payload,
+    PriceMark,
+    RunOpening,
+)
+from minibot.events.money import amount_text, parse_amount, proceeds_down
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
+
+BPS: Final = 10_000
+# A separate script has to find the same ratios to 1e-9.
+RATIO_PLACES: Final = 10
+BPS_UNIT: Final[int] = BPS * 10**RATIO_PLACES
+
+
+def ratio_text(numerator: int, denominator: int) -> str | None:
+    """Return a ratio with ten places, rounded down, or None without a denominator."""
+    if denominator == 0:
+        return None
+    return format_fixed(numerator * 10**RATIO_PLACES // denominator, RATIO_PLACES)
+
+
+class Carried(NamedTuple):
+    """What a run started with of a symbol: how much, and what it counts at; hundred-millionths."""
+
+    qty: int
+    value: int
+
+
+class Performance:
+    """Equity, drawdown and round trips of one run; feed it in the order of the module's rule.
+
+    Attributes:
+        carried: What it started with, by symbol; a round trip of that begins at its value.
+    """
+
+    def __init__(self, opening: RunOpening, quote_asset: str) -> None:
+        self.portfolio = Portfolio.from_opening(opening)
+        self.quote_asset = quote_asset
+        self._marks: dict[str, int] = {}
+        self.trips: list[int] = []
+        # What was carried in counts at its first mark: losses before belong to the night before.
+        self.equity_start = self.equity = self.high_water_mark = self._equity()
+        held = self.portfolio
+        self._held = set(held.symbols())
+        self.carried = {
+            symbol: Carried(held.position_qty(symbol), held.position_cost(symbol))
+            for symbol in held.symbols()
+        }
+        self._trip = {symbol: -carried.value for symbol, carried in self.carried.items()}
+        self._unmarked = set(self._held)
+        self._last: dict[str, MarketTick] = {}
+        self.drawdown_max = 0
+        self.drawdown_bps_max = 0
+        # The deepest since the high-water mark last fell: one that is less is less of it, too.
+        self._deepest = -1
+
+    def on_tick(self, tick: MarketTick) -> None:
+        """Mark the symbol at its mid and look at equity."""
+        symbol = tick.symbol
+        self._last[symbol] = tick
+        # What is not held has no part in equity: its mid is looked at when it is bought.
+        if symbol in self._held and self._mark(symbol):
+            self._look()
+
+    def on_mark(self, mark: PriceMark) -> None:
+        """Mark the symbol at a price that is newer than its last tick, and look at equity."""
+        symbol = mark.symbol
+        self._last.pop(symbol, None)
+        if self._value(symbol, parse_amount(mark.price)) and symbol in self._held:
+            self._look()
+
+    def on_market(self, payloads: Sequence[Payload]) -> None:
+        """Take market events in a row; of a symbol that is not held only its last tick counts."""
+        for payload in payloads:
+            if isinstance(payload, MarketTick):
+                if payload.symbol in self._held:
+                    self.on_tick(payload)
+                else:
+                    self._last[payload.symbol] = payload
+            elif isinstance(payload, PriceMark):
+                self.on_mark(payload)
+
+    def on_mids(self, symbol: str, mids: bytes) -> None:
+        """Take mids in a row, as `on_tick` takes each tick, with nothing in between; from flat.
+
+        Equity never falls where the mid rises, so only the dips behind a high are looked at.
+
+        Args:
+            symbol: The market.
+            mids: Hundred-millionths, in the cells that `events.cells` reads; at least one.
+        """
+        size: i64 = len(mids)
+        last = int_at(mids, size - CELL)
+        if symbol not in self._held:
+            self._marks[symbol] = last
+            return
+        mark = self._marks.get(symbol)
+        if size == CELL:
+            if mark != last:
+                self._look_at(symbol, last)
+            return
+        top: i64 = int_at(mids, 0) if mark is None else mark
+        low: i64 = top
+        at: i64 = 0
+        while at < size:
+            mid = int_at(mids, at)
+            if mid > top:
+                if low < top:
+                    self._look_at(symbol, top)
+                    self._look_at(symbol, low)
+                top = low = mid
+            elif mid < low:
+                low = mid
+            at += CELL
+        self._look_at(symbol, top)
+        self._look_at(symbol, low)
+        self._look_at(symbol, last)
+
+    def _look_at(self, symbol: str, mid: int) -> None:
+        self._marks[symbol] = mid
+        self._look()
+
+    def _mark(self, symbol: str) -> bool:
+        """Take the mid of the last tick as the mark; return whether it is another one."""
+        tick = self._last.get(symbol)
+        if tick is None:
+            return False
+        bid, ask = parse_amount(tick.bid), parse_amount(tick.ask)
+        if bid <= 0 or ask < bid:
+            return False
+        return self._value(symbol, (bid + ask) // 2)
+
+    def _value(self, symbol: str, price: int) -> bool:
+        """Value the symbol at a price; return whether it is another one."""
+        if self._marks.get(symbol) == price:
+            return False
+        before = self._equity()
+        self._marks[symbol] = price
+        if symbol in self._unmarked:
+            self._unmarked.discard(symbol)
+            difference = self._equity() - before
+            self.equity_start += difference
+            self.high_water_mark += difference
+            self._trip[symbol] -= difference
+            qty, value = self.carried[symbol]
+            self.carried[symbol] = Carried(qty, value + difference)
+            self._deepest = -1
+        return True
+
+    def on_fill(self, fill: Fill, ts: int) -> None:
+        """Book a fill; a sale that leaves the symbol flat ends its round trip."""
+        self.book(FillMessage.read(fill), ts)
+
+    def on_message(self, fill: FillMessage) -> None:
+        """Do what `on_fill` does, with a fill as the cores tell it."""
+        self.book(fill, fill.ts)
+
+    def book(self, fill: FillMessage, ts: int) -> None:
+        """Do what `on_fill` does, with a fill in numbers."""
+        symbol = fill.symbol
+        self._mark(symbol)
+        self.portfolio.book(fill, ts)
+        notional = proceeds_down(fill.qty, fill.price)
+        flow = -notional if fill.side == BUY else notional
+        # A fee in the base asset has been paid with the notional.
+        fee = 0 if fill.pays_in_base else fill.fee
+        self._trip[symbol] = self._trip.get(symbol, 0) + flow - fee
+        self._held.add(symbol)
+        if not self.portfolio.has_lots(symbol):
+            self._held.discard(symbol)
+            self.trips.append(self._trip.pop(symbol))
+        self._look()
+
+    def _equity(self) -> int:
+        return self.portfolio.equity(self.quote_asset, self._marks)
+
+    def _look(self) -> None:
+        self.equity = self._equity()
+        self.high_water_mark = max(self.high_water_mark, self.equity)
+        drawdown = self.high_water_mark - self.equity
+        if drawdown <= self._deepest:
+            return
+        self._deepest = drawdown
+        self.drawdown_max = max(self.drawdown_max, drawdown)
+        if self.high_water_mark > 0:
+            bps = mul_div_up(drawdown, BPS_UNIT, self.high_water_mark)
+            self.drawdown_bps_max = max(self.drawdown_bps_max, bps)
+
+    def to_json(self) -> JsonObject:
+        """Return the figures: money and ratios as decimal strings, None where nothing closed."""
+        wins = [trip for trip in self.trips if trip > 0]
+        losses = [-trip for trip in self.trips if trip < 0]
+        mean_win = sum(wins) * len(losses)
+        mean_loss = sum(losses) * len(wins)
+        return {
+            "equity_start": amount_text(self.equity_start),
+            "equity": amount_text(self.equity),
+            "cash": amount_text(self.portfolio.cash(self.quote_asset)),
+            "pnl": amount_text(self.equity - self.equity_start),
+            "realised_pnl": amount_text(self.portfolio.realised_pnl),
+            "fees": amount_text(self.portfolio.fees),
+            "drawdown_max": amount_text(self.drawdown_max),
+            "drawdown_bps_max": format_fixed(self.drawdown_bps_max, RATIO_PLACES),
+            "round_trips": len(self.trips),
+            "wins": len(wins),
+            "losses": len(losses),
+            "win_rate": ratio_text(len(wins), len(self.trips)),
+            "reward_risk": ratio_text(mean_win, mean_loss) if wins and losses else None,
+            "open_positions": self.portfolio.open_positions(),
+        }

@@ -1,0 +1,350 @@
+"""The trusted clerk: what it makes of each event, and of each answer of the jailed worker.
+
+It takes events of the run in order and keeps the worker informed, asks for a recommendation per
+symbol and interval of market time and for a window at each signal, builds the dataset, collects
+patterns, lets trainings run and activates what passed the gate. It reads and writes no queue: the
+role hands events in and takes recommendations out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from minibot.ai.activation import NO_MODEL, Activation
+from minibot.ai.dataset import RowMaker
+from minibot.ai.drafts import Answer, Ask, Expected
+from minibot.ai.jailed_process import Child
+from minibot.ai.patterns import Patterns
+from minibot.ai.recent import Recent
+from minibot.ai.rows import TOUCH, Row, Windows, row_of
+from minibot.ai.settings import AiSettings
+from minibot.ai.snapshots import SnapshotRefused
+from minibot.ai.training import Trained, rows_are_enough
+from minibot.ai.training_jobs import Workshop
+from minibot.ai.worker_supervisor import OFF, READY, Keeper, isolation_level
+from minibot.events.model import Bar, Beat, Event, ModelActive, Recommendation, Signal
+from minibot.events.names import TICKS
+
+_ROWS_PER_FRAME: Final = 256
+_SIGNALS_OPEN_MAX: Final = 64
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the role has to do after a turn of the clerk."""
+
+    publish: list[tuple[Recommendation, Ask]] = field(default_factory=list)
+    invalid: list[tuple[bytes, str]] = field(default_factory=list)
+    forbidden: list[tuple[bytes, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    activated: tuple[str, str] | None = None  # (model id, why)
+
+
+class Clerk:
+    """Everything of the AI that is trusted, without queues and files of a run.
+
+    Args:
+        settings: The AI's part of the profile.
+        start_child: Starts a jailed worker.
+        machine_ns: The machine clock.
+        before_start: Called with a name before each start of a process; raises a `RunStop` when
+            the code is not what the run began with.
+    """
+
+    def __init__(
+        self,
+        settings: AiSettings,
+        start_child: Callable[[], Child],
+        machine_ns: Callable[[], int],
+        before_start: Callable[[str], None] = lambda what: None,
+    ) -> None:
+        self.settings = settings
+
+        def start_worker() -> Child:
+            before_start("worker")
+            return start_child()
+
+        self.activation = Activation(settings.root)
+        self.recent = Recent()
+        self.patterns = Patterns(settings.root, settings.run_id, settings.horizon_ms)
+        self.rows = RowMaker(
+            settings.run_id,
+            settings.permitted,
+            Windows(list(settings.symbols), settings.bar_interval, settings.trend_interval),
+            bar_interval=settings.bar_interval,
+            horizon_ms=settings.horizon_ms,
+            label_bps_min=settings.label_bps_min,
+        )
+        self.workshop = Workshop(self.activation, settings.root, settings.training, before_start)
+        self.model_id = NO_MODEL
+        self.model_note = ""
+        self._expected = Expected(frozenset({NO_MODEL}), NO_MODEL, settings.horizon_ms)
+        self.keeper = Keeper(
+            settings.limits, start_worker, self._introduce, self._expected, machine_ns
+        )
+        self._outgoing: list[Row] = []
+        self._touches: dict[str, Row] = {}
+        self._asked_ts: dict[str, int] = {}
+        self._ask_number = 0
+        self._tick_seq = 0
+        self._signals: dict[str, tuple[Event, float]] = {}  # With the mid at the signal.
+        self._trained_ts = 0
+        self._first_ts = 0
+        self._notes: list[str] = []
+
+    # --- events in ----------------------------------------------------------------------------
+
+    def warm(self, queue: str, seq: int, event: Event) -> None:
+        """Take an event again that was taken before a restart: remember it, ask nothing."""
+        if isinstance(event.payload, ModelActive):
+            return
+        if queue in self.settings.permitted:
+            self.rows.take(queue, seq, event)
+        if queue == TICKS:
+            self._tick_seq = seq
+            row = row_of(event.payload)
+            if row is not None:
+                self.recent.take(row)
+
+    def take(self, queue: str, seq: int, event: Event, now: int) -> None:
+        """Take the next event of the run."""
+        self._first_ts = self._first_ts or now
+        payload = event.payload
+        if isinstance(payload, ModelActive):
+            self.use_model(payload.model_id)
+        if queue not in self.settings.permitted:
+            return
+        self.rows.take(queue, seq, event)
+        if queue == TICKS:
+            self._take_market(seq, event, now)
+        elif isinstance(payload, Signal):
+            self._ask_for_signal(payload, event, now)
+
+    def _take_market(self, seq: int, event: Event, now: int) -> None:
+        self._tick_seq = seq
+        payload = event.payload
+        row = row_of(payload)
+        if row is not None:
+            self.recent.take(row)
+            if row[0] == TOUCH:
+                # Only the newest touch between two flushes matters to the worker.
+                self._touches[row[1]] = row
+            else:
+                self._outgoing.append(row)
+                if len(self._outgoing) >= _ROWS_PER_FRAME:
+                    self._flush()
+        if isinstance(payload, Bar) and payload.interval == self.settings.bar_interval:
+            mid = self._mid(payload.symbol)
+            if mid is not None:
+                self.patterns.take_mid(payload.symbol, event.ts, mid)
+        elif isinstance(payload, Beat):
+            self._ask_when_due(event, now)
+
+    def _mid(self, symbol: str) -> float | None:
+        window = self.rows.windows.by_symbol.get(symbol)
+        return None if window is None else window.mid
+
+    def _flush(self) -> None:
+        rows = [*self._outgoing, *self._touches.values()]
+        self._outgoing.clear()
+        self._touches.clear()
+        for at in range(0, len(rows), _ROWS_PER_FRAME):
+            self.keeper.tell(rows[at : at + _ROWS_PER_FRAME])
+
+    def _ask_when_due(self, event: Event, now: int) -> None:
+        for symbol in self.settings.symbols:
+            asked_ts = self._asked_ts.get(symbol)
+            if asked_ts is not None and now - asked_ts < self.settings.interval_ms:
+                continue
+            if self._ask(symbol, event, now):
+                self._asked_ts[symbol] = now
+
+    def _ask_for_signal(self, signal: Signal, event: Event, now: int) -> None:
+        mid = self._mid(signal.symbol)
+        if mid is None or len(self._signals) >= _SIGNALS_OPEN_MAX:
+            self.patterns.lost += 1
+        elif self._ask(signal.symbol, event, now, signal_id=event.id):
+            self._signals[event.id] = (event, mid)
+
+    def _ask(self, symbol: str, event: Event, now: int, signal_id: str = "") -> bool:
+        if self.keeper.state != READY:
+            return False
+        self._flush()
+        self._ask_number += 1
+        return self.keeper.ask(
+            Ask(self._ask_number, symbol, self._tick_seq, event.id, now, signal_id)
+        )
+
+    # --- models -------------------------------------------------------------------------------
+
+    def use_model(self, model_id: str) -> None:
+        """Let the worker use a snapshot, or the baseline; a bad snapshot leaves the baseline."""
+        text = None
+        self.model_note = ""
+        if model_id and model_id != NO_MODEL and self.settings.uses_model:
+            try:
+                text = self.activation.load_passed(model_id).text
+            except SnapshotRefused as error:
+                self.model_note = f"model refused: {error}"
+                self._notes.append(self.model_note)
+        self.model_id = model_id if text is not None else NO_MODEL
+        # Answers under way may still name the former model; the worker's word ends that.
+        self._expect({*self._expected.model_ids, self.model_id})
+        self.keeper.say({"t": "model", "id": self.model_id, "text": text})
+
+    def _expect(self, model_ids: set[str]) -> None:
+        ids = frozenset({*model_ids, NO_MODEL})
+        self._expected = Expected(ids, NO_MODEL, self.settings.horizon_ms)
+        self.keeper.expected = self._expected
+
+    def _introduce(self) -> None:
+        """Tell a worker that is ready what it has to know, and what it missed."""
+        settings = self.settings
+        self._signals.clear()
+        self._outgoing.clear()
+        self._touches.clear()
+        self.keeper.say(
+            {
+                "t": "open",
+                "symbols": list(settings.symbols),
+                "bar_interval": settings.bar_interval,
+                "trend_interval": settings.trend_interval,
+                "horizon_ms": settings.horizon_ms,
+            }
+        )
+        rows = self.recent.rows()
+        for at in range(0, len(rows), _ROWS_PER_FRAME):
+            self.keeper.say({"t": "rows", "rows": rows[at : at + _ROWS_PER_FRAME]})
+        if self.model_id != NO_MODEL:
+            self.use_model(self.model_id)
+        if settings.misbehave:
+            self.keeper.say({"t": "misbehave", "how": settings.misbehave})
+
+    # --- answers out --------------------------------------------------------------------------
+
+    def turn(self, now: int) -> Outcome:
+        """Look at the worker and the workshop; return what the role has to do."""
+        self._flush()
+        turn = self.keeper.turn()
+        outcome = Outcome(invalid=turn.invalid, forbidden=turn.forbidden)
+        for answer in turn.answers:
+            self._on_answer(answer, outcome)
+        self._on_model_answer()
+        self.patterns.files.write_when_due(now)
+        self._train_when_due(now)
+        self._fetch_training(outcome)
+        outcome.notes, self._notes = self._notes, []
+        outcome.warnings, self.keeper.warnings = self.keeper.warnings, []
+        return outcome
+
+    def _on_answer(self, answer: Answer, outcome: Outcome) -> None:
+        ask = answer.ask
+        if not ask.signal_id:
+            if answer.recommendation is not None:
+                outcome.publish.append((answer.recommendation, ask))
+            return
+        waiting = self._signals.pop(ask.signal_id, None)
+        if waiting is not None and isinstance(waiting[0].payload, Signal):
+            event, mid = waiting
+            self.patterns.open(waiting[0].payload, event, answer, mid)
+
+    def _on_model_answer(self) -> None:
+        answer, self.keeper.model_answer = self.keeper.model_answer, None
+        if answer is None:
+            return
+        if answer.get("ok") is not True:
+            self.model_note = f"model {self.model_id} does not load: {str(answer.get('why'))[:200]}"
+            self._notes.append(self.model_note)
+            self.model_id = NO_MODEL
+        self._expect({self.model_id})
+
+    # --- training -----------------------------------------------------------------------------
+
+    def _train_when_due(self, now: int) -> None:
+        settings = self.settings
+        if not (settings.trains and settings.uses_model) or self.workshop.is_busy:
+            return
+        if self.keeper.state != READY or self.keeper.hello.get("lightgbm") is not True:
+            return
+        if self._trained_ts and now - self._trained_ts < settings.train_interval_ms:
+            return
+        # Splitting is not free: look only when there can be enough, and once in a while.
+        if len(self.rows) < settings.training.rows_min or now - self._first_ts < 1_000:
+            return
+        self._first_ts = now
+        dataset = self.rows.dataset()
+        if rows_are_enough(dataset, settings.training):
+            self._trained_ts = now
+            self.workshop.start(dataset, now)
+
+    def _fetch_training(self, outcome: Outcome) -> None:
+        result = self.workshop.fetch()
+        if result is None:
+            return
+        if not isinstance(result, Trained):
+            self.model_note = f"training failed: {result}"
+            self._notes.append(self.model_note)
+            return
+        if not result.verdict.passed:
+            reasons = "; ".join(result.verdict.reasons)
+            self.model_note = f"model {result.model_id} stays inactive: {reasons}"
+            self._notes.append(self.model_note)
+            return
+        why = f"passed the gate on {result.verdict.rows} rows"
+        try:
+            self.activation.activate(result.model_id, why)
+        except SnapshotRefused as error:
+            self.model_note = f"model refused: {error}"
+            self._notes.append(self.model_note)
+            return
+        self.model_note = ""
+        self._notes.append(f"model {result.model_id} {why}")
+        outcome.activated = (result.model_id, why)
+
+    # --- how it is ----------------------------------------------------------------------------
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the AI is off for the rest of the run."""
+        return self.keeper.state == OFF
+
+    def detail(self) -> str:
+        """Return in one line how the AI is."""
+        if self.is_off:
+            return f"AI off: {self.keeper.off_reason}"
+        if self.keeper.state != READY:
+            return "AI worker is starting"
+        level = isolation_level(self.keeper.hello)
+        missing = self.keeper.hello.get("lightgbm_missing")
+        parts = [f"isolation {level}", f"model {self.model_id}", self.model_note]
+        if missing:
+            parts.append(f"LightGBM does not load: {missing}")
+        return "; ".join(part for part in parts if part)[:2000]
+
+    def counters(self) -> dict[str, int]:
+        """Return the counts for health."""
+        return {
+            **self.keeper.counters,
+            "ai_dataset_rows": len(self.rows),
+            "ai_patterns": self.patterns.files.written,
+            "ai_patterns_lost": self.patterns.lost,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Return a few values for the live table."""
+        detail = self.detail()
+        return {
+            "ai": self.keeper.state,
+            "model": self.model_id,
+            "detail": detail,
+            "trouble": detail if self.is_off else "",
+        }
+
+    def end(self, now: int) -> None:
+        """End the worker and the workshop and write what is complete."""
+        self.workshop.end()
+        self.keeper.end()
+        self.patterns.end(now)

@@ -1,0 +1,307 @@
+"""Keeps one jailed worker at work, and switches it off when its budget is spent.
+
+States: `starting` until its hello proves the jail, `ready` while it answers, `off` for good. A
+worker that hangs, floods, sends garbage or ends is killed and started again, `restarts_max`
+times; then the AI is off and the night goes on. Only two things are more than that: a jail that
+does not reach the profile's minimum (the caller decides by `ai.required`), and a draft that the AI
+may never say, which the caller turns into a STOP. All deadlines are machine time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from minibot.ai.drafts import Answer, Ask, DraftForbidden, DraftInvalid, Expected, judge
+from minibot.ai.frames import Frame
+from minibot.ai.isolation import is_enough
+from minibot.ai.jailed_process import Child
+from minibot.ai.rows import Row
+from minibot.ai.vector import FEATURES, FEATURES_VERSION
+
+STARTING: Final = "starting"
+READY: Final = "ready"
+OFF: Final = "off"
+
+_NS_PER_MS: Final = 1_000_000
+# A start takes 0.1 s; a cold disk and a busy machine may make it a hundred times that.
+STARTING_MS_MAX: Final = 20_000
+# The clerk turns ten times a second: after so long it has stood still, and the worker with it.
+PAUSE_MS_MIN: Final = 2_000
+PING_MS: Final = 1_000
+# An answer takes under a millisecond; ten lost pings in a row mean that nobody is there.
+SILENCE_MS_MAX: Final = 10 * PING_MS
+ASKS_OPEN_MAX: Final = 64
+# One bad line may be a bug; ten from one process mean that nothing it says can be used.
+INVALID_MAX: Final = 10
+
+
+@dataclass(slots=True)
+class Turn:
+    """What came of one look at the worker."""
+
+    answers: list[Answer] = field(default_factory=list)
+    invalid: list[tuple[bytes, str]] = field(default_factory=list)
+    forbidden: list[tuple[bytes, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class KeeperLimits:
+    """What a worker may cost; from `ai` of the profile."""
+
+    isolation_min: str
+    restarts_max: int
+    drafts_per_s_max: int
+
+
+class Keeper:
+    """One worker after another.
+
+    Args:
+        limits: What it may cost.
+        start_child: Starts a process.
+        on_ready: Called when a process has shown its jail, to send it what it has to know.
+        expected: What answers must agree with; the caller keeps it up to date.
+        machine_ns: The machine clock.
+    """
+
+    def __init__(
+        self,
+        limits: KeeperLimits,
+        start_child: Callable[[], Child],
+        on_ready: Callable[[], None],
+        expected: Expected,
+        machine_ns: Callable[[], int],
+    ) -> None:
+        self.expected = expected
+        self.state = STARTING
+        self.off_reason = ""
+        self.is_unavailable = False
+        self.restarts = 0
+        self.hello: Frame = {}
+        self.counters: dict[str, int] = {
+            "ai_rows_dropped": 0,
+            "ai_drafts": 0,
+            "ai_drafts_invalid": 0,
+            "ai_asks_skipped": 0,
+            "ai_worker_restarts": 0,
+        }
+        self.model_answer: Frame | None = None
+        self.warnings: list[str] = []
+        self._limits = limits
+        self._start_child = start_child
+        self._on_ready = on_ready
+        self._machine_ns = machine_ns
+        self._asks: dict[int, Ask] = {}
+        self._child: Child | None = None
+        self._invalid = 0
+        self._second_ns = 0
+        self._lines_this_second = 0
+        self._asks_this_second = 0
+        self._ping = 0
+        self._pinged_ns = 0
+        self._heard_ns = 0
+        self._turned_ns = 0
+
+    @property
+    def pid(self) -> int:
+        """The process id of the worker, 0 without one."""
+        return self._child.pid if self._child is not None else 0
+
+    def start(self) -> None:
+        """Start a process; it is used once its hello has come."""
+        self.state = STARTING
+        self._asks.clear()
+        self._invalid = 0
+        self._heard_ns = self._machine_ns()
+        try:
+            self._child = self._start_child()
+        except OSError as error:
+            self._child = None
+            self._switch_off(f"the worker cannot be started: {error}")
+
+    def end(self) -> None:
+        """End the process for good, as at the end of a run."""
+        self._drop_child()
+
+    # --- to the worker ------------------------------------------------------------------------
+
+    def tell(self, rows: list[Row]) -> None:
+        """Send market rows; they are dropped, and counted, when the worker does not keep up."""
+        if self.state != READY or self._child is None or not rows:
+            return
+        if not self._child.send({"t": "rows", "rows": rows}, may_drop=True):
+            self.counters["ai_rows_dropped"] += len(rows)
+
+    def say(self, frame: Frame) -> None:
+        """Send a frame that must arrive; a worker whose pipe is that full is hung."""
+        if self._child is not None and not self._child.send(frame):
+            self._fail("its pipe is full")
+
+    def ask(self, ask: Ask) -> bool:
+        """Send a question; False when too many are open or were asked within this second."""
+        self._new_second()
+        is_full = len(self._asks) >= ASKS_OPEN_MAX
+        if self.state != READY:
+            return False
+        if is_full or self._asks_this_second >= self._limits.drafts_per_s_max:
+            self.counters["ai_asks_skipped"] += 1
+            return False
+        self._asks_this_second += 1
+        self._asks[ask.number] = ask
+        self.say(ask.frame())
+        return True
+
+    # --- from the worker ----------------------------------------------------------------------
+
+    def turn(self) -> Turn:
+        """Take what the worker sent, watch its deadlines, and return what came of it."""
+        turn = Turn()
+        self._heed_pause()
+        child = self._child
+        if self.state == OFF or child is None:
+            return turn
+        for line in child.receive():
+            self._new_second()
+            self._lines_this_second += 1
+            # Answers come at most as fast as questions; a hello, pongs and models are few.
+            if self._lines_this_second > 2 * self._limits.drafts_per_s_max + 10:
+                self._fail("it floods")
+                return turn
+            self._take(line, turn)
+            if self._child is not child:
+                return turn
+        self._watch(child)
+        return turn
+
+    def _heed_pause(self) -> None:
+        """Give the worker its time anew after a pause, which it has spent as this process has."""
+        moment = self._machine_ns()
+        before, self._turned_ns = self._turned_ns, moment
+        if before and moment - before > PAUSE_MS_MIN * _NS_PER_MS:
+            self._heard_ns = moment
+
+    def _take(self, line: bytes, turn: Turn) -> None:
+        try:
+            judged = judge(line, self._asks, self.expected)
+        except DraftForbidden as error:
+            turn.forbidden.append((line, str(error)))
+            self._switch_off(f"it sent {error}")
+            return
+        except DraftInvalid as error:
+            self._count_invalid(line, str(error), turn)
+            return
+        self._heard_ns = self._machine_ns()
+        if isinstance(judged, Answer):
+            self._asks.pop(judged.ask.number, None)
+            if judged.recommendation is not None:
+                self.counters["ai_drafts"] += 1
+            turn.answers.append(judged)
+        elif judged["t"] == "hello":
+            self._on_hello(judged)
+        elif judged["t"] == "model":
+            self.model_answer = judged
+
+    def _count_invalid(self, line: bytes, why: str, turn: Turn) -> None:
+        turn.invalid.append((line, why))
+        self._invalid += 1
+        self.counters["ai_drafts_invalid"] += 1
+        if self._invalid >= INVALID_MAX:
+            self._fail(f"{self._invalid} malformed lines, the last: {why}")
+
+    def _on_hello(self, hello: Frame) -> None:
+        if self.state != STARTING:
+            self._fail("it said hello twice")
+            return
+        problem = hello_problem(hello, self._limits.isolation_min)
+        if problem:
+            # Another start would meet the same system.
+            self.is_unavailable = True
+            self._switch_off(problem)
+            return
+        self.hello = hello
+        self.state = READY
+        self._on_ready()
+
+    def _watch(self, child: Child) -> None:
+        moment = self._machine_ns()
+        if child.broken:
+            self._fail(f"its pipe broke: {child.broken}")
+        elif child.has_ended:
+            self._fail(f"it ended: {child.last_words or 'without a word'}")
+        elif self.state == STARTING:
+            if moment - self._heard_ns > STARTING_MS_MAX * _NS_PER_MS:
+                self._fail(f"no hello within {STARTING_MS_MAX} ms")
+        elif moment - self._heard_ns > SILENCE_MS_MAX * _NS_PER_MS:
+            self._fail(f"no answer for {SILENCE_MS_MAX} ms")
+        elif moment - self._pinged_ns > PING_MS * _NS_PER_MS:
+            self._pinged_ns = moment
+            self._ping += 1
+            self.say({"t": "ping", "n": self._ping})
+
+    def _new_second(self) -> None:
+        moment = self._machine_ns()
+        if moment - self._second_ns >= 1_000 * _NS_PER_MS:
+            self._second_ns = moment
+            self._lines_this_second = 0
+            self._asks_this_second = 0
+
+    # --- the end of a worker ------------------------------------------------------------------
+
+    def _fail(self, why: str) -> None:
+        """Kill the worker; start another while the budget lasts, else switch the AI off."""
+        self.warnings.append(f"worker {self.pid} is killed: {why}")
+        self._drop_child()
+        if self.restarts >= self._limits.restarts_max:
+            self._switch_off(f"the worker failed {self.restarts + 1} times, last: {why}")
+            return
+        self.restarts += 1
+        self.counters["ai_worker_restarts"] += 1
+        self.start()
+
+    def _switch_off(self, why: str) -> None:
+        self._drop_child()
+        self.state = OFF
+        self.off_reason = why[:500]
+        self.warnings.append(f"the AI is off: {self.off_reason}")
+
+    def _drop_child(self) -> None:
+        child, self._child = self._child, None
+        self._asks.clear()
+        if child is not None:
+            child.kill()
+
+
+def isolation_level(hello: Mapping[str, Any]) -> str:
+    """Return the level that a hello claims, empty when it claims none."""
+    isolation = hello.get("isolation")
+    level = isolation.get("level") if isinstance(isolation, dict) else None
+    return level if isinstance(level, str) else ""
+
+
+def hello_problem(hello: Mapping[str, Any], isolation_min: str) -> str:
+    """Return why a process with this hello may not be used, empty when it may."""
+    level = isolation_level(hello)
+    if not is_enough(level, isolation_min):
+        return f"isolation is {level!r}, {isolation_min!r} is needed: {_missing(hello)}"
+    leaks = hello.get("leaks")
+    if not isinstance(leaks, dict) or leaks.get("variables") or leaks.get("descriptors"):
+        return f"something leaks into the worker: {str(leaks)[:300]}"
+    is_same = hello.get("features") == list(FEATURES)
+    if not is_same or hello.get("features_version") != FEATURES_VERSION:
+        return "the worker computes other features than this build"
+    return ""
+
+
+def _missing(hello: Mapping[str, Any]) -> str:
+    isolation = hello.get("isolation")
+    layers = isolation.get("layers") if isinstance(isolation, dict) else None
+    if not isinstance(layers, list):
+        return "no layers"
+    lacking = [
+        f"{layer.get('name')}: {layer.get('detail')}"
+        for layer in layers
+        if isinstance(layer, dict) and layer.get("stands") is not True
+    ]
+    return "; ".join(lacking)[:300]

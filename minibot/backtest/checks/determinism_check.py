@@ -1,0 +1,128 @@
+"""The same backtest in two processes that share nothing: same digest, same bytes, or not (B-76).
+
+Each has its own folder and its own seed of Python's hashes, so that an order that only chance keeps
+shows. What both made alike is kept; where they differ both stay, to be looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from minibot.backtest.report.store import RESULT_FILE, find_kept
+from minibot.events.model import JsonObject
+from minibot.kernel.errors import Refusal
+from minibot.kernel.files import copy_atomic, ensure_folder, hash_file, write_hashed
+from minibot.report.readiness import SIX_MONTHS_MS, TWICE_FILE
+from minibot.runtime.deployment.deployed import code_sha256
+from minibot.runtime.paths import PROJECT, Var
+
+# Said behind everything else, as of two words the later counts, however short the first was.
+ONCE: Final = ("--no-twice", "--json")
+SEEDS: Final = ("1", "2")
+
+
+@dataclass(frozen=True, slots=True)
+class Twice:
+    """What two processes made of one backtest.
+
+    Attributes:
+        documents: What each of them kept.
+        differing: Files whose bytes differ, or that only one of them made.
+        folder: Where it is kept, or where both lie that differ.
+    """
+
+    documents: tuple[JsonObject, JsonObject]
+    differing: tuple[str, ...]
+    folder: Path
+
+    @property
+    def is_same(self) -> bool:
+        """Whether digest and every byte are the same."""
+        return not self.differing and self.documents[0]["digest"] == self.documents[1]["digest"]
+
+    @property
+    def is_six_months(self) -> bool:
+        """Whether it is a report over six months or more."""
+        document = self.documents[0]
+        return int(document["to_ts"] - document["from_ts"]) >= SIX_MONTHS_MS
+
+
+def run_twice(argv: Sequence[str], var: Var) -> Twice:
+    """Run a backtest twice at the same time and compare what both kept.
+
+    Args:
+        argv: The words of the command line after `minibot`; a run in them is a folder.
+        var: Where it is kept when both are the same.
+
+    Raises:
+        Refusal: One of them could not run; with its own message and exit code.
+    """
+    lab = var.lab_of(f"twice-{os.getpid()}").root
+    vars_ = [Var(lab / seed) for seed in SEEDS]
+    try:
+        _run_both(argv, vars_)
+    except Refusal:
+        shutil.rmtree(lab, ignore_errors=True)
+        raise
+    kept = [find_kept("latest", each) for each in vars_]
+    differing = _differing(*(each.folder for each in kept))
+    folder = lab
+    if not differing:
+        folder = var.backtests / kept[0].name
+        ensure_folder(folder)
+        for path in sorted(kept[0].folder.iterdir(), key=lambda path: path.name == RESULT_FILE):
+            copy_atomic(path, folder / path.name)
+        write_hashed(folder / TWICE_FILE, _record(kept[0].document), generation=1)
+        shutil.rmtree(lab)
+    return Twice((kept[0].document, kept[1].document), differing, folder)
+
+
+def _record(document: JsonObject) -> JsonObject:
+    """Return what `minibot ready` needs to know of a backtest that came out the same twice."""
+    return {
+        "schema": "minibot.backtest_twice",
+        "id": document["id"],
+        "digest": document["digest"],
+        "span_ms": document["to_ts"] - document["from_ts"],
+        # A made market is no history.
+        "recorded": all(document["files"].values()),
+        "code_sha256": code_sha256(PROJECT),
+    }
+
+
+def _run_both(argv: Sequence[str], vars_: Sequence[Var]) -> None:
+    started: list[subprocess.Popen[str]] = []
+    for var, seed in zip(vars_, SEEDS, strict=True):
+        ensure_folder(var.root)
+        command = [sys.executable, "-m", "minibot", *argv, "--var", str(var.root), *ONCE]
+        environ = {**os.environ, "PYTHONHASHSEED": seed}
+        # The first may draw its progress on the terminal; two would draw over each other.
+        stderr = None if not started and sys.stderr.isatty() else subprocess.PIPE
+        started.append(
+            subprocess.Popen(
+                command, env=environ, stdout=subprocess.DEVNULL, stderr=stderr, text=True
+            )
+        )
+    said = [process.communicate()[1] or "" for process in started]
+    for process, text, var in zip(started, said, vars_, strict=True):
+        if not var.backtests.exists():
+            reason = text.strip().removeprefix("refused: ") or "it kept nothing"
+            raise Refusal(reason, f"That was: minibot {' '.join(argv)}", process.returncode or 2)
+
+
+def _differing(first: Path, second: Path) -> tuple[str, ...]:
+    """Return the names of files that are not the same in both folders."""
+    found = [
+        {path.name: hash_file(path)[1] for path in folder.iterdir()} for folder in (first, second)
+    ]
+    if first.name != second.name:
+        return (f"{first.name} and {second.name}",)
+    names = sorted({*found[0], *found[1]})
+    return tuple(name for name in names if found[0].get(name) != found[1].get(name))

@@ -1,0 +1,338 @@
+"""Proof that nothing decided at a moment depends on what comes after it.
+
+The market is run once as it is. Then, for many moments, it is run again over data that is another
+one after the moment (`alteration`): every event up to the moment has to be the same one, first what
+the source made of the data, then what strategy, risk and execution made of that. Moments are those
+at which something was decided, and random ones.
+
+What it proves, it proves for these moments and this data. It sees whatever looks ahead through the
+data: a source that tells a bar's close before the bar has closed, a model of ticks inside a bar, a
+strategy that reaches round its inputs into the source. One that has a copy of the data elsewhere is
+seen when it opens it (`reads`), while it is made or while it decides.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b, sha256
+from random import Random
+from typing import Final, NamedTuple
+
+import msgspec
+
+from minibot.backtest.checks.file_access_check import Reads
+from minibot.backtest.checks.perturbation import KINDS, Alteration, Seen, altered
+from minibot.backtest.checks.verdict import DECISIONS, MARKET, RANDOM, Finding, Verdict
+from minibot.backtest.driver import run_backtest
+from minibot.backtest.search.backtest_job import Job
+from minibot.backtest.sources.bars import BarSource
+from minibot.backtest.sources.portfolio import Merged
+from minibot.backtest.sources.span import Part
+from minibot.cores.input_order import Core
+from minibot.engine.lockstep import fresh_cores
+from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
+from minibot.engine.run_result import Derived
+from minibot.engine.worker_pool import in_parallel
+from minibot.events.model import JsonObject, MarketTick
+from minibot.events.money import parse_amount
+from minibot.events.names import SIGNALS, TICKS
+from minibot.exchanges.tapes.kline_bars import next_open, open_of
+from minibot.kernel.errors import RunStop
+
+MakeCores = Callable[[JsonObject], Mapping[str, Core]]
+OnDone = Callable[[int, int], None]
+
+DIGEST_BYTES: Final = 16
+TOLD_MAX: Final = 5
+
+
+class Trace(NamedTuple):
+    """What happened up to a moment: how many events the source and the cores made, and a digest."""
+
+    roots: int
+    derived: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One moment, and one way to alter what comes after it."""
+
+    job: Job
+    change: Alteration
+    make_cores: MakeCores = fresh_cores
+
+
+class _Watched:
+    """A source whose events are noted as they are handed out, up to a moment."""
+
+    def __init__(self, source: MarketSource, until: int | None, end_ms: int | None) -> None:
+        self.name, self.symbols = source.name, source.symbols
+        self.origin_ms, self.end_ms = source.origin_ms, end_ms
+        self.interval_ms, self.assumptions = source.interval_ms, source.assumptions
+        self.source = source
+        self.ts: list[int] = []
+        self.digests: list[bytes] = []
+        self.kept: list[Root] = []
+        self._until = until
+        self.keeps = False
+        self.reads = Reads()
+
+    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
+        """Yield what the source gives; data that makes no sense any more ends it."""
+        roots = self.source.roots(watch)
+        while (root := self._next(roots)) is not None:
+            if self._until is not None and root.ts > self._until:
+                return
+            self.ts.append(root.ts)
+            self.digests.append(_digest(root.queue, root.ts, root.payload))
+            if self.keeps:
+                self.kept.append(root)
+            # Until the next event is asked for, the cores are at work on this one.
+            self.reads.ts, self.reads.is_on = root.ts, True
+            yield root
+            self.reads.is_on = False
+
+    def _next(self, roots: Iterator[Root]) -> Root | None:
+        try:
+            return next(roots, None)
+        except (RunStop, ValueError, LookupError):
+            # Altered messages contradict each other sooner or later.
+            if self._until is None:
+                raise
+            return None
+
+
+class _Base:
+    """The market as it is, and what the cores made of it."""
+
+    def __init__(self, job: Job, make_cores: MakeCores) -> None:
+        config = job.config
+        self.market = _Watched(job.open(), None, None)
+        self.market.end_ms = self.market.source.end_ms
+        self.intervals = _intervals(self.market.source)
+        self.market.keeps = bool(self.intervals)
+        with self.market.reads.listening():
+            self.market.reads.is_on = True
+            cores = make_cores(config.raw)
+            self.market.reads.is_on = False
+            result = run_backtest(self.market, config, cores=cores)
+        self.derived = result.derived
+        self.derived_digests = [_derived_digest(item) for item in self.derived]
+        self._highest: list[int] = []
+        for ts in self.market.ts:
+            self._highest.append(max(ts, self._highest[-1] if self._highest else ts))
+
+    def trace(self, ts: int) -> Trace:
+        """Return what happened up to a moment."""
+        count = bisect_right(self._highest, ts)
+        derived = [
+            digest
+            for digest, item in zip(self.derived_digests, self.derived, strict=True)
+            if item.event.ts <= ts
+        ]
+        return _trace(self.market.digests[:count], derived)
+
+    def modelled(self) -> int:
+        """Return how many signals were decided on ticks that a model put inside bars."""
+        ticks = [root.payload for root in self.market.kept if root.queue == TICKS]
+        seqs = [item.event.tick_seq for item in self.derived if item.queue == SIGNALS]
+        causes = [ticks[seq - 1] for seq in seqs if seq is not None and ticks]
+        return sum(isinstance(one, MarketTick) and one.symbol in self.intervals for one in causes)
+
+    def seen(self, ts: int) -> dict[str, Seen]:
+        """Return, by symbol made of bars, what was seen at a moment of the bar that is going."""
+        return {symbol: self._seen(symbol, name, ts) for symbol, name in self.intervals.items()}
+
+    def _seen(self, symbol: str, interval: str, ts: int) -> Seen:
+        start = open_of(interval, ts)
+        end = next_open(interval, start)
+        prices: list[tuple[int, int]] = []
+        for root in self.market.kept[bisect_right(self._highest, start) :]:
+            if root.ts >= end:
+                break
+            if isinstance(root.payload, MarketTick) and root.payload.symbol == symbol:
+                prices.append((root.ts, parse_amount(root.payload.price)))
+        return _seen(prices, ts)
+
+
+def check_lookahead(
+    job: Job,
+    jobs: int,
+    *,
+    decisions: int | None = DECISIONS,
+    random_moments: int = RANDOM,
+    make_cores: MakeCores = fresh_cores,
+    on_done: OnDone = lambda done, whole: None,
+) -> Verdict:
+    """Return whether anything changes with the future of its moment.
+
+    Args:
+        job: The backtest; the seed of its profile draws moments and data.
+        jobs: How many processes to use.
+        decisions: At how many moments of decisions to look, evenly over the run; None is all.
+        random_moments: At how many others; each is altered in every way.
+        make_cores: Of a resolved profile.
+        on_done: Told how many of how many runs are done.
+
+    Raises:
+        RunStop: The market or a core stops without any alteration.
+    """
+    base = _Base(job, make_cores)
+    seed = job.config.seed
+    moments = _moments(base, decisions, random_moments, seed)
+    probes = [
+        Probe(job, Alteration(ts, kind, seed, base.seen(ts)), make_cores) for ts, kind in moments
+    ]
+    verdict = Verdict(len({ts for ts, _ in moments}), _decision_count(base, moments))
+    verdict.reads, verdict.modelled = base.market.reads.found, base.modelled()
+    for probe, trace in zip(probes, in_parallel(trace_of, probes, jobs), strict=True):
+        verdict.runs += 1
+        if trace != base.trace(probe.change.ts):
+            verdict.differing += 1
+            if len(verdict.findings) < TOLD_MAX:
+                verdict.findings.append(_finding(base, probe))
+        on_done(verdict.runs, len(probes))
+    return verdict
+
+
+_opened: dict[str, MarketSource] = {}
+
+
+def _market_of(job: Job) -> MarketSource:
+    """Return the market of a job; the last one opened in this process is kept, files are slow."""
+    key = repr(job)
+    if key not in _opened:
+        _opened.clear()
+        _opened[key] = job.open()
+    return _opened[key]
+
+
+def trace_of(probe: Probe) -> Trace:
+    """Return what happens up to a probe's moment over the altered data."""
+    market, derived = _altered_run(probe, keeps=False)
+    return _trace(market.digests, [_derived_digest(item) for item in derived])
+
+
+def _altered_run(probe: Probe, *, keeps: bool) -> tuple[_Watched, list[Derived]]:
+    ts, config = probe.change.ts, probe.job.config
+    source = _market_of(probe.job)
+    market = _Watched(altered(source, probe.change), ts, source.end_ms)
+    market.keeps = keeps
+    result = run_backtest(market, config, cores=probe.make_cores(config.raw))
+    return market, [item for item in result.derived if item.event.ts <= ts]
+
+
+# --- which moments ----------------------------------------------------------------------------
+
+
+def _moments(
+    base: _Base, decisions: int | None, random_moments: int, seed: int
+) -> list[tuple[int, str]]:
+    """Return moments with the way in which each is altered, oldest first."""
+    decided = sorted({item.event.ts for item in base.derived})
+    if decisions is not None and len(decided) > decisions:
+        last = len(decided) - 1
+        places = sorted({round(n * last / max(1, decisions - 1)) for n in range(decisions)})
+        decided = [decided[place] for place in places]
+    found = [(ts, KINDS[n % len(KINDS)]) for n, ts in enumerate(decided)]
+    stamps = sorted(set(base.market.ts))
+    drawn = Random(seed).sample(stamps, min(random_moments, len(stamps)))
+    found += [(ts, kind) for ts in drawn for kind in KINDS]
+    return sorted(dict.fromkeys(found))
+
+
+def _decision_count(base: _Base, moments: Sequence[tuple[int, str]]) -> int:
+    stamps = {ts for ts, _ in moments}
+    return len({item.event.ts for item in base.derived} & stamps)
+
+
+def _intervals(source: MarketSource) -> dict[str, str]:
+    """Return the interval of every symbol that a market makes of bars."""
+    if isinstance(source, BarSource):
+        return {source.series.symbol: source.series.interval}
+    if isinstance(source, Part):
+        return _intervals(source.source)
+    if isinstance(source, Merged):
+        return {name: each for part in source.sources for name, each in _intervals(part).items()}
+    return {}
+
+
+def _seen(prices: Sequence[tuple[int, int]], ts: int) -> Seen:
+    past = tuple(price for at, price in prices if at <= ts)
+    if not past:
+        return Seen()
+    whole = [price for _, price in prices]
+    is_close = all(price == past[-1] for price in whole[len(past) :])
+    return Seen(past, min(past) == min(whole), max(past) == max(whole), is_close)
+
+
+# --- what differs -----------------------------------------------------------------------------
+
+
+def _finding(base: _Base, probe: Probe) -> Finding:
+    """Return the first event that differs; both runs are made again, with everything kept."""
+    again = Probe(probe.job, Alteration(probe.change.ts, "", 0), probe.make_cores)
+    plain = _plain_run(again)
+    other = _altered_run(probe, keeps=True)
+    ts, kind = probe.change.ts, probe.change.kind
+    roots = [[_said(MARKET, r.ts, r.payload.TYPE, r.payload.to_json()) for r in market.kept]
+             for market, _ in (plain, other)]  # fmt: skip
+    found = _first_other(*roots)
+    if found is None:
+        said = [
+            [_said(d.queue, d.event.ts, d.event.type, d.event.payload.to_json()) for d in derived]
+            for _, derived in (plain, other)
+        ]
+        found = _first_other(*said)
+    before, after = found or ({}, {})
+    one = before or after
+    where, event_ts = str(one.get("where", MARKET)), int(one.get("ts", ts))
+    return Finding(ts, kind, where, event_ts, before, after)
+
+
+def _plain_run(probe: Probe) -> tuple[_Watched, list[Derived]]:
+    ts, config = probe.change.ts, probe.job.config
+    source = probe.job.open()
+    market = _Watched(source, ts, source.end_ms)
+    market.keeps = True
+    result = run_backtest(market, config, cores=probe.make_cores(config.raw))
+    return market, [item for item in result.derived if item.event.ts <= ts]
+
+
+def _said(where: str, ts: int, kind: str, payload: JsonObject) -> JsonObject:
+    return {"where": where, "ts": ts, "type": kind, "payload": payload}
+
+
+def _first_other(
+    before: Sequence[JsonObject], after: Sequence[JsonObject]
+) -> tuple[JsonObject, JsonObject] | None:
+    for one, other in zip(before, after, strict=False):
+        if one != other:
+            return one, other
+    if len(before) == len(after):
+        return None
+    shared = min(len(before), len(after))
+    return (before[shared], {}) if len(before) > shared else ({}, after[shared])
+
+
+# --- digests ----------------------------------------------------------------------------------
+
+
+def _digest(queue: str, ts: int, payload: object) -> bytes:
+    text = msgspec.json.encode((queue, ts, payload))
+    return blake2b(text, digest_size=DIGEST_BYTES).digest()
+
+
+def _derived_digest(item: Derived) -> bytes:
+    event = item.event
+    causes = list(event.cause_ids or ())
+    return _digest(item.queue, event.ts, [event.id, causes, event.type, event.payload.to_json()])
+
+
+def _trace(roots: Sequence[bytes], derived: Sequence[bytes]) -> Trace:
+    total = sha256(b"".join(roots))
+    total.update(b"".join(derived))
+    return Trace(len(roots), len(derived), total.hexdigest())

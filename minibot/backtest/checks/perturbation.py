@@ -1,0 +1,292 @@
+"""A market whose data is another one after a moment: cut, shuffled or replaced.
+
+What is known at the moment stays as it is. Of a recorded message that is the message itself, once
+it came. Of a bar it is nothing before the bar has closed, but for the prices that the market has
+shown of it by then: a bar that is still going keeps these alone.
+
+The data is altered where it lies, below everything that makes events of it, so that whatever looks
+ahead on the way (feed, gathered bars, the model of what happens inside a bar) looks at other data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any, Final, TypeVar
+
+from msgspec import structs
+
+from minibot.backtest.sources.bars import BarSource
+from minibot.backtest.sources.frame_source import FrameSource
+from minibot.backtest.sources.portfolio import Merged
+from minibot.backtest.sources.recorded_run import RunSource
+from minibot.backtest.sources.span import Part
+from minibot.backtest.sources.ticks import TickSource
+from minibot.engine.intrabar import Candle
+from minibot.engine.market_source import NOBODY, NS_PER_MS, MarketSource, Root, Watch
+from minibot.events.model import MarketTick
+from minibot.events.money import parse_amount
+from minibot.exchanges.tapes.frames import Frame, Source, SourceFacts
+from minibot.exchanges.tapes.kline_bars import Bar
+
+Record = TypeVar("Record")
+Timed = tuple[MarketTick, int]
+"""A tick and its market time, Unix ms."""
+
+CUT: Final = "cut"
+SHUFFLE: Final = "shuffle"
+REPLACE: Final = "replace"
+KINDS: Final = (CUT, SHUFFLE, REPLACE)
+
+# So many records after the moment are dealt anew among each other.
+DECK: Final = 64
+# How far another price lies from the true one: two percent, either way.
+CHANGE_BPS_MAX: Final = 200
+STEPS_MIN: Final = 3
+BPS: Final = 10_000
+# What holds a price or a quantity in the messages of the venue.
+_AMOUNTS: Final = frozenset("pqbBaA")
+_LEVELS: Final = frozenset(("b", "a", "bids", "asks"))
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen already of a bar that is still going.
+
+    Attributes:
+        prices: The bids so far; with the first of them the open is known.
+        is_low, is_high: Whether the lowest, the highest of the bar is among them.
+        is_close: Whether the last of them is the bar's last.
+    """
+
+    prices: tuple[int, ...] = ()
+    is_low: bool = False
+    is_high: bool = False
+    is_close: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Alteration:
+    """What becomes of a market's data after `ts` (market time, Unix ms).
+
+    Attributes:
+        kind: One of `KINDS`.
+        seed: Of everything that is drawn.
+        seen: By symbol, of the bar that is going at `ts`; nothing where it is missing.
+    """
+
+    ts: int
+    kind: str
+    seed: int = 0
+    seen: Mapping[str, Seen] = field(default_factory=dict)
+
+    def candles(self, symbol: str, step: int, candles: Iterable[Candle]) -> Iterator[Candle]:
+        """Yield the bars of a symbol as they are after the moment; `step` is its increment."""
+        random = Random(f"{self.seed} {symbol} {self.ts}")
+        later: list[Candle] = []
+        for candle in candles:
+            if candle.end_ts <= self.ts:
+                yield candle
+            elif candle.open_ts <= self.ts:
+                yield _hidden(candle, self.seen.get(symbol, Seen()), step, random)
+            elif self.kind == REPLACE:
+                yield _hidden(candle, Seen(), step, random)
+            elif self.kind == SHUFFLE:
+                later.append(candle)
+                if len(later) == DECK:
+                    yield from _dealt_candles(later, random)
+                    later = []
+        yield from _dealt_candles(later, random)
+
+    def frames(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Yield recorded messages as they are after the moment."""
+
+        def ts_of(frame: Frame) -> int:
+            return frame.at_ns // NS_PER_MS
+
+        return self._records(frames, ts_of, _moved_frame, _other_frame)
+
+    def ticks(self, ticks: Iterable[Timed]) -> Iterator[Timed]:
+        """Yield ticks with their times as they are after the moment."""
+        return self._records(ticks, lambda timed: timed[1], _moved_tick, _other_tick)
+
+    def _records(
+        self,
+        records: Iterable[Record],
+        ts_of: Callable[[Record], int],
+        moved: Callable[[Record, Record], Record],
+        other: Callable[[Record, Random], Record],
+    ) -> Iterator[Record]:
+        random = Random(f"{self.seed} {self.ts}")
+        later: list[Record] = []
+        for record in records:
+            if ts_of(record) <= self.ts:
+                yield record
+            elif self.kind == REPLACE:
+                yield other(record, random)
+            elif self.kind == SHUFFLE:
+                later.append(record)
+                if len(later) == DECK:
+                    yield from map(moved, later, random.sample(later, DECK))
+                    later = []
+            else:
+                break
+        yield from map(moved, later, random.sample(later, len(later)))
+
+
+def altered(source: MarketSource, change: Alteration) -> MarketSource:
+    """Return the same source over other data; a recorded run is cut, as it derives nothing."""
+    if isinstance(source, Merged):
+        return Merged([altered(part, change) for part in source.sources])
+    twin = copy(source)
+    if isinstance(twin, Part):
+        twin.source = altered(twin.source, change)
+    elif isinstance(twin, BarSource):
+        series, step = twin.series, parse_amount(twin.series.price_increment)
+        twin.series = replace(
+            series, candles=lambda: change.candles(series.symbol, step, series.candles())
+        )
+    elif isinstance(twin, FrameSource):
+        twin.source = _AlteredFrames(twin.source, change)
+    elif isinstance(twin, TickSource):
+        return _AlteredTicks(twin, change)
+    elif isinstance(twin, RunSource):
+        return _CutRoots(source, change.ts)
+    return twin
+
+
+class _AlteredFrames:
+    """A source of frames over other data."""
+
+    def __init__(self, source: Source, change: Alteration) -> None:
+        self.facts: SourceFacts = source.facts
+        self._source = source
+        self._change = change
+
+    def frames(self) -> Iterator[Frame]:
+        return self._change.frames(self._source.frames())
+
+    def past_bars(self, symbol: str, interval: str) -> list[Bar]:
+        return self._source.past_bars(symbol, interval)
+
+
+class _AlteredTicks(TickSource):
+    """Columns of ticks over other data; how far its clock is ahead was measured before."""
+
+    def __init__(self, source: TickSource, change: Alteration) -> None:
+        self.__dict__.update(vars(source))
+        self._skew = source._skew_ms()
+        self._change = change
+
+    def _ticks(self) -> Iterator[Timed]:
+        return self._change.ticks(super()._ticks())
+
+    def stretches(self) -> None:
+        """What is altered is altered tick by tick."""
+
+    def _skew_ms(self) -> int:
+        return self._skew
+
+
+class _CutRoots:
+    """A recorded run up to a moment."""
+
+    def __init__(self, source: MarketSource, ts: int) -> None:
+        self.name, self.symbols = source.name, source.symbols
+        self.origin_ms, self.end_ms = source.origin_ms, source.end_ms
+        self.interval_ms, self.assumptions = source.interval_ms, source.assumptions
+        self._source = source
+        self._ts = ts
+
+    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
+        for root in self._source.roots(watch):
+            if root.ts > self._ts:
+                return
+            yield root
+
+
+def _hidden(candle: Candle, seen: Seen, step: int, random: Random) -> Candle:
+    """Return a bar that agrees with what is seen of it and with nothing else."""
+
+    def beyond(price: int, sign: int) -> int:
+        # Past what is seen by more than a touch is wide, so that it is passed here too.
+        bps = random.randint(CHANGE_BPS_MAX // 10, CHANGE_BPS_MAX)
+        moved = price * (BPS + sign * bps) // BPS // step * step + sign * STEPS_MIN * step
+        return max(step, moved)
+
+    opened = candle.open if seen.prices else beyond(candle.open, random.choice((-1, 1)))
+    low = candle.low if seen.is_low else beyond(min((opened, *seen.prices)), -1)
+    high = candle.high if seen.is_high else beyond(max((opened, *seen.prices)), 1)
+    # Mostly on the other side of the open: what depends on where a bar ends shows itself there.
+    falls = (candle.close >= candle.open) == (random.randint(1, 4) > 1)
+    lowest, highest = (low, opened) if falls else (opened, high)
+    close = lowest + random.randint(0, max(0, highest - lowest) // step) * step
+    close = candle.close if seen.is_close else close
+    volume = max(1, candle.volume * random.randint(1, 3 * BPS) // BPS)
+    return candle._replace(open=opened, high=high, low=low, close=close, volume=volume)
+
+
+def _dealt_candles(candles: list[Candle], random: Random) -> Iterator[Candle]:
+    dealt = random.sample(candles, len(candles))
+    for place, candle in zip(candles, dealt, strict=True):
+        yield candle._replace(open_ts=place.open_ts, end_ts=place.end_ts)
+
+
+def _moved_frame(place: Frame, frame: Frame) -> Frame:
+    return replace(frame, at_ns=place.at_ns)
+
+
+def _other_frame(frame: Frame, random: Random) -> Frame:
+    """Return a message with other prices and quantities, as if the market had gone elsewhere."""
+    try:
+        data = json.loads(frame.data)
+    except ValueError:
+        return frame
+    text = json.dumps(_scaled(data, _other_bps(random)), separators=(",", ":")).encode()
+    return replace(frame, data=text, text=None)
+
+
+def _moved_tick(place: Timed, timed: Timed) -> Timed:
+    where, tick = place[0], timed[0]
+    times = {"recv_mono_ns": where.recv_mono_ns, "exchange_ts": where.exchange_ts}
+    return structs.replace(tick, **times), place[1]
+
+
+def _other_tick(timed: Timed, random: Random) -> Timed:
+    tick, bps = timed[0], _other_bps(random)
+    names = ("price", "bid", "bid_qty", "ask", "ask_qty")
+    amounts = {name: _scaled_amount(getattr(tick, name), bps) for name in names}
+    return structs.replace(tick, **amounts), timed[1]
+
+
+def _other_bps(random: Random) -> int:
+    return BPS + random.choice((-1, 1)) * random.randint(1, CHANGE_BPS_MAX)
+
+
+def _scaled(value: Any, bps: int) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: _scaled_amount(item, bps)
+            if name in _AMOUNTS and isinstance(item, str)
+            else _scaled_levels(item, bps)
+            if name in _LEVELS and isinstance(item, list)
+            else item
+            for name, item in value.items()
+        }
+    return value
+
+
+def _scaled_levels(levels: list[Any], bps: int) -> list[Any]:
+    return [[_scaled_amount(item, bps) for item in level] for level in levels]
+
+
+def _scaled_amount(text: Any, bps: int) -> Any:
+    """Return a decimal text of about the same value, with the same places."""
+    whole, point, places = str(text).partition(".")
+    if not (whole + places).isdigit():
+        return text
+    digits = str(int(whole + places) * bps // BPS).rjust(len(places) + 1, "0")
+    return f"{digits[: -len(places)]}{point}{digits[-len(places) :]}" if places else digits

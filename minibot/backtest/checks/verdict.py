@@ -1,0 +1,86 @@
+"""What a check for look-ahead proves, and what it finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from minibot.backtest.checks.file_access_check import Read
+from minibot.events.model import JsonObject
+
+MARKET: Final = "market"
+# Moments that are tried: of decisions, unless told, and at random.
+DECISIONS: Final = 24
+RANDOM: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An event at or before a moment that changed with the data after it.
+
+    Attributes:
+        ts: The moment, Unix ms.
+        kind: How the data after it was altered.
+        where: `market`, or the queue of the event.
+        event_ts: When the event was to happen.
+        before, after: The event as it was, and over the altered data; empty where there is none.
+    """
+
+    ts: int
+    kind: str
+    where: str
+    event_ts: int
+    before: JsonObject
+    after: JsonObject
+
+    def to_json(self) -> JsonObject:
+        """Return the finding as one JSON object."""
+        return {
+            "ts": self.ts,
+            "altered": self.kind,
+            "where": self.where,
+            "event_ts": self.event_ts,
+            "before": self.before,
+            "after": self.after,
+        }
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was proven: over how many moments, and what was found.
+
+    Attributes:
+        moments, decisions: How many moments were tried, and at how many of them something was
+            decided.
+        runs, differing: Over altered data; in how many of them the past changed.
+        findings: The first of these.
+        reads: Files that the cores opened.
+        modelled: Signals on ticks that a model put inside bars.
+    """
+
+    moments: int = 0
+    decisions: int = 0
+    runs: int = 0
+    differing: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
+    modelled: int = 0
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing changed with the future."""
+        return self.differing == 0 and not self.reads
+
+
+def changed_fields(finding: Finding) -> list[str]:
+    """Return what changed in an event, field by field, the time it happens first."""
+    if not finding.before or not finding.after:
+        return [f"{'only' if finding.before else 'not'} in the true run"]
+    lines = []
+    if finding.before["ts"] != finding.after["ts"]:
+        lines.append(f"ts: {finding.before['ts']} became {finding.after['ts']}")
+    before, after = finding.before["payload"], finding.after["payload"]
+    for name in dict.fromkeys([*before, *after]):
+        if before.get(name) != after.get(name):
+            lines.append(f"{name}: {before.get(name)} became {after.get(name)}")
+    return lines or [f"type: {finding.before['type']} became {finding.after['type']}"]

@@ -1,0 +1,257 @@
+"""How much history a strategy needs: the same backtest after shorter and longer warm-ups.
+
+Averages and indicators remember the past for longer than their period says. What a strategy reads
+off at a moment is compared with what it reads there after the longest warm-up, value by value,
+decision by decision: what moves, and from when on nothing does any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Final, NamedTuple
+
+from minibot.backtest.driver import run_backtest
+from minibot.backtest.search.backtest_job import Job
+from minibot.backtest.sources.recorded_run import RULE
+from minibot.cores.input_order import Core
+from minibot.engine.lockstep import fresh_cores
+from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
+from minibot.engine.worker_pool import in_parallel
+from minibot.events.model import Bar, JsonObject
+from minibot.events.names import STRATEGY_ROLE
+from minibot.kernel.errors import Refusal
+
+KEY: Final = "market.warmup_bars"
+# Of the profile's own warm-up; the longest is what the others are held against.
+FACTORS: Final = ("0.5", "1", "2", "4")
+WARMUP_BARS_MAX: Final = 1000
+DECISION: Final = "decision"
+
+OnDone = Callable[[int, int], None]
+
+
+class Reading(NamedTuple):
+    """What a strategy decided on a symbol at a moment, with its named values."""
+
+    ts: int
+    symbol: str
+    decision: str
+    values: Mapping[str, str]
+
+
+class Readings(NamedTuple):
+    """One backtest: its warm-up, the bars of history it really had, and what was read off."""
+
+    warmup_bars: int
+    history_bars: int
+    readings: list[Reading]
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """One named value, or the decision, against the longest warm-up.
+
+    Attributes:
+        name: Of the value; `decision` for side and reason.
+        readings: At how many moments there is one on either side.
+        differing: At how many of them the two are not the same.
+        first_ts, last_ts: Of these; None where none differs.
+        difference_max: Largest difference of two numbers, as text; None for what is none.
+        ratio_max: That in hundredths of a percent of the value it should be; None likewise.
+    """
+
+    name: str
+    readings: int
+    differing: int
+    first_ts: int | None
+    last_ts: int | None
+    difference_max: str | None
+    ratio_max: int | None
+
+    def to_json(self) -> JsonObject:
+        """Return it as one JSON object."""
+        return {
+            "name": self.name,
+            "readings": self.readings,
+            "differing": self.differing,
+            "first_ts": self.first_ts,
+            "last_ts": self.last_ts,
+            "difference_max": self.difference_max,
+            "ratio_max_bps": self.ratio_max,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """One length of history against the longest."""
+
+    bars: int
+    history_bars: int
+    is_own: bool
+    decision: Moved
+    values: tuple[Moved, ...]
+
+    def to_json(self) -> JsonObject:
+        """Return it as one JSON object."""
+        return {
+            "warmup_bars": self.bars,
+            "history_bars": self.history_bars,
+            "is_own": self.is_own,
+            "decision": self.decision.to_json(),
+            "values": [value.to_json() for value in self.values],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Startup:
+    """What came of all lengths; the last one is what the others are held against."""
+
+    longest: Readings
+    warmups: tuple[WarmUp, ...]
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether no decision moves under the profile's own warm-up."""
+        return all(each.decision.differing == 0 for each in self.warmups if each.is_own)
+
+
+def check_startup(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) -> Startup:
+    """Return what moves with the length of the warm-up.
+
+    Args:
+        job: The backtest.
+        jobs: How many processes to use.
+        on_done: Told how many of how many backtests are done.
+
+    Raises:
+        Refusal: The source has the same history for all of them, so that nothing can be varied.
+    """
+    own = int(job.config.market.warmup_bars)
+    job = job._replace(order=RULE)
+    bars = list(dict.fromkeys(_length(own, factor) for factor in FACTORS))
+    found: list[Readings] = []
+    tasks = [job.changed(f"{KEY}={count}") for count in bars]
+    for readings in in_parallel(read_off, tasks, jobs):
+        found.append(readings)
+        on_done(len(found), len(tasks))
+    if len({readings.history_bars for readings in found}) == 1:
+        raise Refusal(
+            f"{', '.join(job.words)}: has {found[0].history_bars} bars of history, "
+            "whatever the warm-up; nothing can be varied.",
+            "Give a later part of it with --timerange, or embedded.history=klines:FILE.",
+        )
+    longest = found[-1]
+    return Startup(longest, tuple(_warmup(readings, longest, own) for readings in found[:-1]))
+
+
+def _length(own: int, factor: str) -> int:
+    return min(WARMUP_BARS_MAX, max(1, int(own * Decimal(factor))))
+
+
+def read_off(job: Job) -> Readings:
+    """Return what the strategy of a job reads off and decides, moment by moment."""
+    config = job.config
+    cores = fresh_cores(config.raw)
+    market = _ReadOff(job.open(), cores[STRATEGY_ROLE])
+    run_backtest(market, config, cores=cores)
+    return Readings(config.market.warmup_bars, market.history_bars, market.readings)
+
+
+class _ReadOff:
+    """A source that looks at the strategy after each of its events."""
+
+    def __init__(self, source: MarketSource, strategy: Core) -> None:
+        self.name, self.symbols = source.name, source.symbols
+        self.origin_ms, self.end_ms = source.origin_ms, source.end_ms
+        self.interval_ms, self.assumptions = source.interval_ms, source.assumptions
+        self.readings: list[Reading] = []
+        self.history_bars = 0
+        self._source = source
+        self._strategy = strategy
+        self._read: dict[str, int] = {}
+
+    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
+        """Yield what the source gives; whoever asks for the next has taken the one before."""
+        for root in self._source.roots(watch):
+            yield root
+            if isinstance(root.payload, Bar) and root.payload.is_history:
+                self.history_bars += 1
+            else:
+                self._look()
+
+    def _look(self) -> None:
+        for symbol, said in self._strategy.facts()["decisions"].items():
+            if said["ts"] != self._read.get(symbol):
+                self._read[symbol] = said["ts"]
+                decision = f"{said['side']} {said['reason_code']}"
+                self.readings.append(Reading(said["ts"], symbol, decision, said["checks"]))
+
+
+# --- what moves -------------------------------------------------------------------------------
+
+
+def _warmup(readings: Readings, longest: Readings, own: int) -> WarmUp:
+    pairs = _paired(readings.readings, longest.readings)
+    names: dict[str, None] = {}
+    for _, found, wanted in pairs:
+        names |= dict.fromkeys(
+            [*(found.values if found else ()), *(wanted.values if wanted else ())]
+        )
+    decision = _moved(DECISION, [(ts, _decision(f), _decision(w)) for ts, f, w in pairs])
+    values = tuple(
+        _moved(name, [(ts, _value(f, name), _value(w, name)) for ts, f, w in pairs])
+        for name in names
+    )
+    is_own = readings.warmup_bars == own
+    return WarmUp(readings.warmup_bars, readings.history_bars, is_own, decision, values)
+
+
+def _decision(reading: Reading | None) -> str | None:
+    return None if reading is None else reading.decision
+
+
+def _value(reading: Reading | None, name: str) -> str | None:
+    return None if reading is None else reading.values.get(name)
+
+
+def _paired(
+    one: Sequence[Reading], other: Sequence[Reading]
+) -> list[tuple[int, Reading | None, Reading | None]]:
+    """Return the readings of the same moments beside each other, by time."""
+    first, second = ({(r.ts, r.symbol): r for r in readings} for readings in (one, other))
+    return [
+        (ts, first.get((ts, symbol)), second.get((ts, symbol)))
+        for ts, symbol in sorted(first.keys() | second.keys())
+    ]
+
+
+def _moved(name: str, pairs: Sequence[tuple[int, str | None, str | None]]) -> Moved:
+    there = [pair for pair in pairs if pair[1] is not None or pair[2] is not None]
+    differing = [(ts, found, wanted) for ts, found, wanted in there if found != wanted]
+    largest, ratio = None, None
+    for _, found, wanted in differing:
+        gap, share = _gap(found, wanted)
+        if gap is not None and (largest is None or gap > largest):
+            largest = gap
+        if share is not None and (ratio is None or share > ratio):
+            ratio = share
+    return Moved(
+        name,
+        len(there),
+        len(differing),
+        differing[0][0] if differing else None,
+        differing[-1][0] if differing else None,
+        None if largest is None else f"{largest:f}",
+        ratio,
+    )
+
+
+def _gap(found: str | None, wanted: str | None) -> tuple[Decimal | None, int | None]:
+    """Return how far two numbers lie apart, and that in basis points of the second."""
+    try:
+        gap = abs(Decimal(found or "") - Decimal(wanted or ""))
+    except InvalidOperation:
+        return None, None
+    return gap, int(gap * 10_000 / abs(Decimal(wanted or "1"))) if Decimal(wanted or "0") else None

@@ -1,0 +1,139 @@
+"""Curves of a review thinned to what a picture can show, and the band that several of them make."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise
+from typing import Final, NamedTuple
+
+from minibot.backtest.report.trades import Trade
+from minibot.engine.run_result import BacktestResult, EquityPoint, PriceBar
+from minibot.events.model import Event, Signal
+from minibot.report.chart import Span
+from minibot.report.curve import EquityCurve, Point
+
+BAND_POINTS: Final = 240
+FEW: Final = 10
+NUMBER_STARTS: Final = frozenset("+-.0123456789")
+
+
+def equity_curve(result: BacktestResult) -> list[Point]:
+    """Return equity with its lows and drawdowns, a few hundred points."""
+    curve = EquityCurve()
+    high = equity = result.performance.equity_start
+    curve.add(result.from_ts, equity, high)
+    for point in result.equity:
+        high = max(high, point.equity)
+        curve.add(point.ts, point.equity, high)
+    # Stretches begin at round times; the first one begins with the market.
+    curve.points[0].ts = max(curve.points[0].ts, result.from_ts)
+    return curve.points
+
+
+def band_of(results: Sequence[BacktestResult]) -> list[Span]:
+    """Return what equity reaches at most and at least over several results of one source."""
+    if len(results) < 2:
+        return []
+    from_ts = min(result.from_ts for result in results)
+    to_ts = max(result.to_ts for result in results)
+    times = [from_ts + (to_ts - from_ts) * at // BAND_POINTS for at in range(BAND_POINTS + 1)]
+    curves = [list(_at(result, times)) for result in results]
+    reached = zip(*curves, strict=True)
+    return [Span(ts, min(at), max(at)) for ts, at in zip(times, reached, strict=True)]
+
+
+def _at(result: BacktestResult, times: Iterable[int]) -> Iterator[int]:
+    """Yield equity at each time: the last that was known."""
+    marks = [point.ts for point in result.equity]
+    for ts in times:
+        at = bisect_right(marks, ts)
+        point: EquityPoint | None = result.equity[at - 1] if at else None
+        yield result.performance.equity_start if point is None else point.equity
+
+
+def thinned(bars: Sequence[PriceBar], from_ts: int, to_ts: int, count: int) -> list[PriceBar]:
+    """Return at most about `count` wider bars of the same prices within a span."""
+    width = max(1, -(-(to_ts - from_ts) // count))
+    found: list[PriceBar] = []
+    slot = -1
+    for bar in bars:
+        if not from_ts <= bar.ts < to_ts:
+            continue
+        at = (bar.ts - from_ts) // width
+        if at != slot:
+            slot = at
+            found.append(PriceBar(bar.ts, bar.open, bar.high, bar.low, bar.close))
+            continue
+        last = found[-1]
+        last.high, last.low = max(last.high, bar.high), min(last.low, bar.low)
+        last.close = bar.close
+    return found
+
+
+class Named(NamedTuple):
+    """One value that the strategy named at a signal, and the side it said then."""
+
+    ts: int
+    value: float
+    side: str
+
+
+def named_values(signals: Iterable[Event], symbol: str) -> dict[str, list[Named]]:
+    """Return the numeric values of a symbol's signals by name, in the strategy's own order."""
+    found: dict[str, list[Named]] = {}
+    for event in signals:
+        signal = event.payload
+        if not isinstance(signal, Signal) or signal.symbol != symbol:
+            continue
+        for check in signal.checks:
+            name, text = _name_and_value(check)
+            value = _number(text)
+            if value is not None:
+                found.setdefault(name, []).append(Named(event.ts, value, signal.side))
+    return {name: values for name, values in found.items() if _tells(values)}
+
+
+def _tells(values: Sequence[Named]) -> bool:
+    """Return whether a picture of values tells anything: they move, and do not only count up."""
+    if len({each.value for each in values}) < 2:
+        return False
+    return len(values) < FEW or any(b.value < a.value for a, b in pairwise(values))
+
+
+def _name_and_value(check: object) -> tuple[str, str]:
+    if isinstance(check, dict):
+        return str(check["name"]), str(check["value"])
+    return str(getattr(check, "name", "")), str(getattr(check, "value", ""))
+
+
+def _number(text: str) -> float | None:
+    # Most values in words are told by their first letter, which is cheaper than a failed try.
+    if text[:1] not in NUMBER_STARTS:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if abs(value) < 1e15 else None
+
+
+class Earned(NamedTuple):
+    """What all trades closed so far have earned, hundred-millionths of quote."""
+
+    ts: int
+    before_fees: int
+    net: int
+
+
+def earned(trades: Iterable[Trade]) -> list[Earned]:
+    """Return what was earned with and without fees, after each trade that was closed."""
+    closed = sorted(
+        (trade for trade in trades if trade.is_closed), key=lambda trade: trade.trip.closed_ts
+    )
+    nets = accumulate(trade.net for trade in closed)
+    before = accumulate(trade.net + trade.trip.fees for trade in closed)
+    return [
+        Earned(trade.trip.closed_ts, gross, net)
+        for trade, gross, net in zip(closed, before, nets, strict=True)
+    ]

@@ -1,0 +1,81 @@
+"""One backtest as one JSON object: what ran over what, every figure, every trade.
+
+It holds no time of the machine and no path of it, so that the same backtest gives the same bytes
+wherever it is made; its id is made from what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from minibot.backtest.report.review import Review
+from minibot.events.model import JsonObject
+from minibot.exchanges.tapes.tape import DEMO_TAPE
+from minibot.kernel import canonical
+from minibot.kernel.files import hash_file
+from minibot.report.figures import day
+from minibot.report.night import read_seal
+from minibot.simulator.sources.sources import find
+
+SCHEMA: Final = "minibot.backtest"
+ID_HEX: Final = 8
+
+
+def document_of(reviews: Mapping[str, Review], words: Iterable[str]) -> JsonObject:
+    """Return the document of a backtest.
+
+    Args:
+        reviews: By fill assumption, what the night itself assumes first.
+        words: The source words as they were given.
+    """
+    review = next(iter(reviews.values()))
+    body: JsonObject = {
+        "schema": SCHEMA,
+        "v": 1,
+        **review.to_json(),
+        "band": [
+            {"name": name, "digest": each.result.digest, "figures": dict(each.figures)}
+            for name, each in reviews.items()
+        ],
+        "files": {word: files_of(word) for word in words},
+        "config": review.result.config,
+    }
+    return {"id": id_of(body), **body}
+
+
+def id_of(body: JsonObject) -> str:
+    """Return profile, first and last day, and eight digits of what ran and what came out."""
+    named = {key: body[key] for key in ("config", "digest", "files", "sources")}
+    named["band"] = [[each["name"], each["digest"]] for each in body["band"]]
+    span = "_".join(day(body[key]).replace("-", "") for key in ("from_ts", "to_ts"))
+    digits = sha256(canonical.encode(named)).hexdigest()[:ID_HEX]
+    return f"{body['profile']}_{span}_{digits}"
+
+
+def files_of(word: str) -> JsonObject:
+    """Return the sha256 of each file behind a source word, by name; empty for a made market.
+
+    A sealed run is named by the root of its seal, which covers its files.
+    """
+    kind, _, rest = word.partition(":")
+    if kind == "tape" and rest == "demo":
+        return {DEMO_TAPE.name: hash_file(DEMO_TAPE)[1]}
+    found: JsonObject = {}
+    for name in rest.split(","):
+        path = find(name)
+        if path.is_file():
+            found[path.name] = hash_file(path)[1]
+        elif path.is_dir() and kind != "generator":
+            found.update(_folder(path))
+    return found
+
+
+def _folder(folder: Path) -> JsonObject:
+    root = read_seal(folder).get("root")
+    if root is not None:
+        return {folder.name: str(root)}
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hash_file(path)[1] for path in files}

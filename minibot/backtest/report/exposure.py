@@ -1,0 +1,92 @@
+"""How much of the money was in the market, and for how long.
+
+What is held counts at what it cost, over the equity of that time, from each fill to the next: a
+position of two seconds counts two seconds. Floats: statistics, by which nothing is booked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from minibot.engine.run_result import BacktestResult
+from minibot.events.model import BUY, Fill
+from minibot.events.money import UNIT, parse_amount
+
+
+class Held(NamedTuple):
+    """What is held from a time on as a share of equity; 0.05 is five percent."""
+
+    ts: int
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """The shares over time, and what they come to.
+
+    Attributes:
+        steps: One at the start and one after each fill, in order of time.
+        time_ratio: Share of the span with a position in anything.
+        ratio_mean, ratio_max: Held over equity, weighted by time; the largest.
+    """
+
+    steps: tuple[Held, ...]
+    time_ratio: float
+    ratio_mean: float
+    ratio_max: float
+
+
+def exposure_of(result: BacktestResult) -> Exposure:
+    """Return how much was in the market over the span of a result."""
+    steps = tuple(_steps(result))
+    ends = [*(step.ts for step in steps[1:]), result.to_ts]
+    stays = [max(0, end - step.ts) for step, end in zip(steps, ends, strict=True)]
+    span = result.to_ts - result.from_ts
+    if span <= 0:
+        return Exposure(steps, 0.0, 0.0, max(step.ratio for step in steps))
+    held = sum(stay for step, stay in zip(steps, stays, strict=True) if step.ratio)
+    weighted = sum(step.ratio * stay for step, stay in zip(steps, stays, strict=True))
+    largest = max(step.ratio for step in steps)
+    return Exposure(steps, held / span, weighted / span, largest)
+
+
+def stretched(exposure: Exposure, from_ts: int, to_ts: int, count: int) -> list[Held]:
+    """Return the largest share within each of `count` equal stretches of time, for a picture."""
+    width = max(1, -(-(to_ts - from_ts) // count))
+    found = [0.0] * count
+    steps: Sequence[Held] = exposure.steps
+    for at, step in enumerate(steps):
+        until = steps[at + 1].ts if at + 1 < len(steps) else to_ts
+        first = min(count - 1, max(0, (step.ts - from_ts) // width))
+        last = min(count - 1, max(first, (until - 1 - from_ts) // width))
+        for index in range(first, last + 1):
+            found[index] = max(found[index], step.ratio)
+    return [Held(from_ts + index * width, ratio) for index, ratio in enumerate(found)]
+
+
+def _steps(result: BacktestResult) -> Iterator[Held]:
+    """Yield the share at the start and after each fill."""
+    carried = result.performance.carried
+    qty = {symbol: each.qty for symbol, each in carried.items()}
+    cost = {symbol: each.value for symbol, each in carried.items()}
+    points = iter(result.equity)
+    point, equity = next(points, None), result.performance.equity_start
+    yield Held(result.from_ts, sum(cost.values()) / equity if equity > 0 else 0.0)
+    for event in result.of("fills"):
+        fill = event.payload
+        if not isinstance(fill, Fill):
+            continue
+        while point is not None and point.ts <= event.ts:
+            equity = point.equity
+            point = next(points, None)
+        amount, held = parse_amount(fill.qty), qty.get(fill.symbol, 0)
+        if fill.side == BUY:
+            paid = amount * parse_amount(fill.price) // UNIT
+            cost[fill.symbol] = cost.get(fill.symbol, 0) + paid
+            qty[fill.symbol] = held + amount
+        elif held:
+            cost[fill.symbol] -= cost[fill.symbol] * min(amount, held) // held
+            qty[fill.symbol] = max(0, held - amount)
+        yield Held(event.ts, sum(cost.values()) / equity if equity > 0 else 0.0)

@@ -1,0 +1,109 @@
+"""Trades put together by what they have in common, and by when they were closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from minibot.backtest.report import ratios
+from minibot.backtest.report.returns import Period, next_start
+from minibot.backtest.report.trades import Trade
+from minibot.events.model import JsonObject
+from minibot.events.money import amount_text
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The closed trades of one name; amounts in hundred-millionths of quote."""
+
+    name: str
+    trades: tuple[Trade, ...]
+
+    @property
+    def results(self) -> list[int]:
+        """What each trade earned after fees."""
+        return [trade.net for trade in self.trades]
+
+    @property
+    def net(self) -> int:
+        """What they earned together after fees."""
+        return sum(self.results)
+
+    @property
+    def fees(self) -> int:
+        """What they paid in fees."""
+        return sum(trade.trip.fees for trade in self.trades)
+
+    @property
+    def net_mean(self) -> int | None:
+        """What one earned on average, rounded down; None of no trade."""
+        return self.net // len(self.trades) if self.trades else None
+
+    @property
+    def held_ms_mean(self) -> int | None:
+        """For how long one was held on average; None of no trade."""
+        if not self.trades:
+            return None
+        return sum(trade.held_ms for trade in self.trades) // len(self.trades)
+
+    def to_json(self) -> JsonObject:
+        """Return the group as one JSON object."""
+        results = self.results
+        return {
+            "name": self.name,
+            "trades": len(self.trades),
+            "wins": sum(result > 0 for result in results),
+            "losses": sum(result < 0 for result in results),
+            "win_rate": ratios.text(ratios.win_rate(results)),
+            "net": amount_text(self.net),
+            "net_mean": None if self.net_mean is None else amount_text(self.net_mean),
+            "net_max": amount_text(max(results)) if results else None,
+            "net_min": amount_text(min(results)) if results else None,
+            "profit_factor": ratios.text(ratios.profit_factor(results)),
+            "fees": amount_text(self.fees),
+            "held_ms_mean": self.held_ms_mean,
+        }
+
+
+def grouped(trades: Iterable[Trade], name_of: Callable[[Trade], str]) -> list[Group]:
+    """Return the closed trades by name, the one with the largest gain first."""
+    found: dict[str, list[Trade]] = {}
+    for trade in trades:
+        if trade.is_closed:
+            found.setdefault(name_of(trade), []).append(trade)
+    groups = [Group(name, tuple(members)) for name, members in found.items()]
+    return sorted(groups, key=lambda group: (-group.net, group.name))
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A day, week or month: how equity went, and the trades that were closed in it."""
+
+    period: Period
+    group: Group
+
+    def to_json(self) -> JsonObject:
+        """Return the stretch as one JSON object."""
+        shown = self.group.to_json()
+        return {
+            "ts": self.period.ts,
+            "equity": amount_text(self.period.closing),
+            "pnl": amount_text(self.period.pnl),
+            "return": ratios.text(self.period.ratio),
+            **{name: shown[name] for name in ("trades", "wins", "losses", "net", "fees")},
+        }
+
+
+def stretches(series: Sequence[Period], trades: Iterable[Trade], kind: str) -> list[Stretch]:
+    """Return each period with the trades that were closed in it; one at its end is still in it."""
+    closed = sorted(
+        (trade for trade in trades if trade.is_closed), key=lambda trade: trade.trip.closed_ts
+    )
+    found: list[Stretch] = []
+    at = 0
+    for period in series:
+        first, end = at, next_start(period.ts, kind)
+        while at < len(closed) and closed[at].trip.closed_ts <= end:
+            at += 1
+        found.append(Stretch(period, Group("", tuple(closed[first:at]))))
+    return found

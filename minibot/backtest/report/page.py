@@ -1,0 +1,298 @@
+"""The page of a backtest: one HTML file that needs nothing beside itself, like a night's report.
+
+Its size is bounded: curves are thinned, tables of trades cut, close-ups counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from minibot.backtest.report import heat, tables
+from minibot.backtest.report.curves import band_of, earned, equity_curve, named_values
+from minibot.backtest.report.exposure import stretched
+from minibot.backtest.report.pictures import (
+    DOTS_MAX,
+    VALUES_MAX,
+    exposure_chart,
+    fees_chart,
+    price_chart,
+)
+from minibot.backtest.report.returns import DAY, HOUR, MONTH, WEEK
+from minibot.backtest.report.review import Review
+from minibot.backtest.report.statistics import GROUPS, figure_text
+from minibot.events.model import JsonObject
+from minibot.report.chart import equity_chart
+from minibot.report.figures import counted, date_clock, day, long_duration, money, share, signed
+from minibot.report.markup import (
+    Tile,
+    document,
+    folded,
+    heading,
+    paragraph,
+    section,
+    subheading,
+    table,
+    tile_row,
+)
+
+TRADES_SHOWN: Final = 1000
+STRETCHES_SHOWN: Final = 400
+SYMBOLS_DRAWN: Final = 12
+EXPOSURE_POINTS: Final = 400
+# Close-ups of the price: as many as stay readable and small together.
+CLOSE_UPS_MAX: Final = 31
+CLOSE_UP_POINTS: Final = 300
+# What pictures tell to whoever points at a trade, over all of them; and dots of named values.
+TIPS_MAX: Final = 1000
+DOTS_OF_ALL: Final = 24_000
+
+
+def page(reviews: Mapping[str, Review], about: JsonObject) -> str:
+    """Return the whole page.
+
+    Args:
+        reviews: By fill assumption, what the night itself assumes first.
+        about: The document of the same reviews (`documents.document_of`).
+    """
+    review = next(iter(reviews.values()))
+    parts = [
+        _head(about),
+        _tiles(about),
+        section("Equity and drawdown", _equity(reviews)),
+        *_assumptions(about),
+        section("Price, trades and what the strategy saw", "\n".join(_prices(review))),
+        section("Returns by month", heat.monthly(review.series[MONTH])),
+        section("Returns by hour", heat.hourly(review.series[HOUR])),
+        section("Exposure", _exposure(review)),
+        section("Fees", _fees(review)),
+        section("Statistics", _statistics(about["figures"])),
+        *_groups(about),
+        section("Why not more", _refusals(about)),
+        section("Trades", _trades(about["trades"])),
+        section("Days, weeks, months", _stretches(about["breakdown"])),
+        section("What was assumed", _assumed(about)),
+        section("Proof", _proof(about)),
+    ]
+    return document(f"minibot backtest {about['id']}", parts)
+
+
+def _head(about: JsonObject) -> str:
+    badges = [("backtest", ""), ("paper", ""), (", ".join(about["sources"]), "")]
+    if about["stop"]:
+        badges.append((f"STOP {about['stop']}", "bad"))
+    span = f"{date_clock(about['from_ts'])} to {date_clock(about['to_ts'])} UTC"
+    badges.append((f"{span}, {long_duration(about['to_ts'] - about['from_ts'])}", ""))
+    return heading(about["profile"], ", ".join(about["symbols"]), badges)
+
+
+def _tiles(about: JsonObject) -> str:
+    figures = about["figures"]
+    tone = "good" if float(figures["pnl"]) > 0 else "bad" if float(figures["pnl"]) < 0 else ""
+    return tile_row(
+        [
+            Tile(f"result, {about['quote_asset']}", signed(figures["pnl"]), tone),
+            Tile("return", share(figures["return"]), tone),
+            Tile("max drawdown", share(figures["drawdown_ratio_max"])),
+            Tile("Sharpe", money(figures["sharpe"])),
+            Tile("trades", f"{figures['trades']:,}"),
+            Tile("win rate", share(figures["win_rate"], 0)),
+            Tile("profit factor", money(figures["profit_factor"])),
+            Tile("fees", money(figures["fees"])),
+        ]
+    )
+
+
+def _equity(reviews: Mapping[str, Review]) -> str:
+    review = next(iter(reviews.values()))
+    trips = [trade.trip for trade in review.trades]
+    band = band_of([each.result for each in reviews.values()])
+    drawn = equity_chart(equity_curve(review.result), trips, review.quote_asset, band)
+    if not band:
+        return drawn
+    said = (
+        f"The line is {next(iter(reviews))}, what a night assumes; "
+        f"the band is what equity is at least and at most under {', '.join(reviews)}."
+    )
+    return drawn + paragraph(said)
+
+
+def _assumptions(about: JsonObject) -> Iterator[str]:
+    if len(about["band"]) > 1:
+        rows = [tables.band_cells(each) for each in about["band"]]
+        rows[0][0] += " (a night's own)"
+        head = ("assumption", *(shown.label for shown in tables.BAND))
+        yield section("By fill assumption", table(head, rows, "None was run.", "figures"))
+
+
+def _prices(review: Review) -> Iterator[str]:
+    """Yield the whole span of each symbol, then close-ups of its parts."""
+    result = review.result
+    symbols = sorted(result.prices)[:SYMBOLS_DRAWN]
+    signals = result.of("signals")
+    for symbol in symbols:
+        trades = [trade for trade in review.trades if trade.symbol == symbol]
+        values = named_values(signals, symbol)
+        bars = result.prices[symbol]
+        yield subheading(symbol)
+        yield price_chart(
+            *(symbol, bars, trades, values, result.from_ts, result.to_ts),
+            dots=max(100, min(DOTS_MAX, DOTS_OF_ALL // (len(symbols) * VALUES_MAX))),
+            has_tips=len(review.trades) <= TIPS_MAX,
+        )
+        yield from _close_ups(review, symbol, len(symbols))
+    left = len(result.prices) - len(symbols)
+    if left > 0:
+        yield paragraph(f"{left} more symbols are not drawn.")
+    if not symbols:
+        yield paragraph("No market data came.")
+        return
+    yield paragraph(
+        "Triangles from below are entries, from above exits, green where the trade won. "
+        "Dots are values at the strategy's signals: blue at BUY, orange at SELL, grey at HOLD."
+    )
+
+
+def _close_ups(review: Review, symbol: str, symbols: int) -> Iterator[str]:
+    """Yield the parts of the span in which a symbol was traded, folded."""
+    trades = [trade for trade in review.trades if trade.symbol == symbol]
+    bars = review.result.prices[symbol]
+    found = []
+    for name, from_ts, to_ts in _parts(review, symbols):
+        number = sum(from_ts <= trade.trip.opened_ts < to_ts for trade in trades)
+        if number:
+            drawn = price_chart(
+                *(symbol, bars, trades, {}, from_ts, to_ts),
+                points=CLOSE_UP_POINTS,
+                has_tips=len(review.trades) <= TIPS_MAX,
+            )
+            found.append(folded(f"{name}: {counted(number, 'trade')}", drawn))
+    if found:
+        yield folded(f"{symbol} more closely", "\n".join(found))
+
+
+def _parts(review: Review, symbols: int) -> list[tuple[str, int, int]]:
+    """Return the days, weeks or months of the span, whichever are few enough to be drawn."""
+    for kind in (DAY, WEEK, MONTH):
+        series = review.series[kind]
+        if len(series) > 1 and len(series) * symbols <= CLOSE_UPS_MAX:
+            ends = [*(period.ts for period in series[1:]), review.result.to_ts]
+            return [
+                (f"{kind} of {day(period.ts)}", max(period.ts, review.result.from_ts), end)
+                for period, end in zip(series, ends, strict=True)
+            ]
+    return []
+
+
+def _exposure(review: Review) -> str:
+    result = review.result
+    steps = stretched(review.exposure, result.from_ts, result.to_ts, EXPOSURE_POINTS)
+    figures = review.figures
+    if not figures["fills"]:
+        return paragraph("Nothing was held.")
+    said = (
+        f"In the market {share(figures['time_in_market'])} of the time, "
+        f"with {share(figures['exposure_mean'])} of equity on average and "
+        f"{share(figures['exposure_max'])} at most."
+    )
+    return exposure_chart(steps, result.from_ts, result.to_ts) + paragraph(said)
+
+
+def _fees(review: Review) -> str:
+    figures, result = review.figures, review.result
+    if not figures["fills"]:
+        return paragraph("It did not trade, so it paid no fee.")
+    drawn = fees_chart(earned(review.trades), result.from_ts, result.to_ts)
+    said = (
+        f"{money(figures['fees'])} paid on {money(figures['notional'])} bought and sold "
+        f"({figure_text('ratio', figures['fees_bps'])} bps); result before fees "
+        f"{signed(figures['pnl_before_fees'])}, after them {signed(figures['pnl'])}. "
+        "The upper line is what closed trades earned before fees, the lower one after them."
+    )
+    return drawn + paragraph(said)
+
+
+def _statistics(figures: JsonObject) -> str:
+    blocks = [
+        table(
+            (title, ""),
+            [(item.label, figure_text(item.kind, figures.get(item.key))) for item in group],
+            "",
+        )
+        for title, group in GROUPS
+    ]
+    note = tables.of_what(figures)
+    return f'<div class="pair">{"".join(blocks)}</div>{paragraph(note)}'
+
+
+def _groups(about: JsonObject) -> Iterator[str]:
+    for key, title in tables.GROUPINGS:
+        rows = [tables.group_cells(group) for group in about[key]]
+        yield section(title, table(tables.GROUP_HEAD, rows, tables.NO_TRADE, "figures"))
+    trades = about["trades"]
+    for title, found in (
+        ("Best trades", tables.best(trades)),
+        ("Worst trades", tables.worst(trades)),
+    ):
+        if found:
+            rows = [_trade_cells(trade) for trade in found]
+            yield section(title, table(tables.TRADE_HEAD, rows, tables.NO_TRADE))
+
+
+def _trades(trades: Sequence[JsonObject]) -> str:
+    rows = [_trade_cells(trade) for trade in trades[-TRADES_SHOWN:]]
+    left = len(trades) - len(rows)
+    note = f"The first {left:,} are left out here; result.json beside this page has them all."
+    shown = (paragraph(note) if left > 0 else "") + table(tables.TRADE_HEAD, rows, tables.NO_TRADE)
+    return folded(f"{len(trades):,} trades", shown) if len(rows) > 30 else shown
+
+
+def _trade_cells(trade: JsonObject) -> list[str]:
+    """Return a trade as cells; there is room for which exit was hit."""
+    *cells, code = tables.trade_cells(trade)
+    hit = trade.get("left_because")  # Results that were kept before did not say it.
+    return [*cells, f"{code}: {hit}" if hit else code]
+
+
+def _refusals(about: JsonObject) -> str:
+    rows = tables.refusal_rows(about["refusals"])
+    return table(tables.REFUSAL_HEAD, rows, "Nothing was held back.")
+
+
+def _stretches(breakdown: Mapping[str, Sequence[JsonObject]]) -> str:
+    return "\n".join(
+        folded(
+            f"By {kind}",
+            table(
+                tables.STRETCH_HEAD,
+                [tables.stretch_cells(each, kind) for each in found[-STRETCHES_SHOWN:]],
+                "No market data came.",
+                "figures",
+            ),
+        )
+        for kind, found in breakdown.items()
+    )
+
+
+def _assumed(about: JsonObject) -> str:
+    execution = about["config"]["execution"]
+    rows = [(name.replace("_", " "), str(value)) for name, value in sorted(execution.items())]
+    made_up = "".join(paragraph(text) for text in about["assumptions"])
+    words = [
+        "Fills are modelled, on paper, with no effect on the market. ",
+        "The same strategy, risk and execution code as in a night decided everything here. ",
+        "Past prices promise nothing.",
+    ]
+    return made_up + table(("execution", ""), rows, "") + paragraph("".join(words))
+
+
+def _proof(about: JsonObject) -> str:
+    rows = [("decision digest", about["digest"])]
+    rows += [
+        (f"{word}: {name}", str(sha256))
+        for word, files in about["files"].items()
+        for name, sha256 in files.items()
+    ]
+    rows += [("market events", ", ".join(f"{n:,} {kind}" for kind, n in about["inputs"].items()))]
+    how = "The same command gives the same digest and the same bytes: minibot backtest --twice ..."
+    return table(("", "sha256"), rows, "") + paragraph(how)

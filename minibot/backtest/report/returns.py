@@ -1,0 +1,135 @@
+"""Equity by UTC hour, day, week and month, and what was earned in each.
+
+A period's return is its last equity over the last equity before it, less one; the first is counted
+from the equity that the run started with. A period without a market event earned nothing. The
+first and the last period are as long as the data; weeks begin on Monday.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+from minibot.engine.run_result import EquityPoint
+
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 24 * HOUR_MS
+WEEK_MS: Final = 7 * DAY_MS
+# 1970-01-01 was a Thursday.
+MONDAY_MS: Final = 4 * DAY_MS
+
+HOUR, DAY, WEEK, MONTH = "hour", "day", "week", "month"
+BREAKDOWNS: Final = (DAY, WEEK, MONTH)
+# The market never closes.
+PERIODS_PER_YEAR: Final = {HOUR: 8760, DAY: 365}
+# Fewer returns than these say nothing about a year.
+RETURNS_MIN: Final = 10
+
+
+class Period(NamedTuple):
+    """One stretch of the calendar: when it begins, equity before it and at its end."""
+
+    ts: int
+    opening: int
+    closing: int
+
+    @property
+    def pnl(self) -> int:
+        """What equity gained in it, hundred-millionths of quote."""
+        return self.closing - self.opening
+
+    @property
+    def ratio(self) -> float:
+        """What it returned; 0.01 is one percent. Nothing is earned on nothing."""
+        return self.closing / self.opening - 1 if self.opening else 0.0
+
+
+def start_of(ts: int, kind: str) -> int:
+    """Return the beginning of the period that holds a time, Unix ms."""
+    if kind == HOUR:
+        return ts - ts % HOUR_MS
+    if kind == DAY:
+        return ts - ts % DAY_MS
+    if kind == WEEK:
+        return ts - (ts - MONDAY_MS) % WEEK_MS
+    first = datetime.fromtimestamp(ts // 1000, UTC).replace(day=1, hour=0, minute=0, second=0)
+    return int(first.timestamp()) * 1000
+
+
+def next_start(start: int, kind: str) -> int:
+    """Return the beginning of the period after the one that begins at `start`."""
+    if kind == MONTH:
+        later = datetime.fromtimestamp(start // 1000, UTC) + timedelta(days=32)
+        return int(later.replace(day=1).timestamp()) * 1000
+    return start + {HOUR: HOUR_MS, DAY: DAY_MS, WEEK: WEEK_MS}[kind]
+
+
+def periods(
+    points: Sequence[EquityPoint], equity_start: int, from_ts: int, kind: str
+) -> list[Period]:
+    """Return the periods from the first market event to the last point, without a hole.
+
+    Args:
+        points: Equity as candles begin, in order of time; a point on a boundary is the end of
+            what is before it.
+        equity_start: What the run began with.
+        from_ts: When it began, Unix ms.
+        kind: hour, day, week or month.
+    """
+    if not points:
+        return []
+    start, opening, equity = start_of(from_ts, kind), equity_start, equity_start
+    after = next_start(start, kind)
+    found: list[Period] = []
+    for point in points:
+        while point.ts > after:
+            found.append(Period(start, opening, equity))
+            start, after, opening = after, next_start(after, kind), equity
+        equity = point.equity
+    found.append(Period(start, opening, equity))
+    return found
+
+
+def ratios(series: Sequence[Period]) -> list[float]:
+    """Return what each period returned."""
+    return [period.ratio for period in series]
+
+
+def basis(from_ts: int, to_ts: int) -> str | None:
+    """Return the period whose returns stand for a span: day, hour, or None for too short a span."""
+    for kind, length in ((DAY, DAY_MS), (HOUR, HOUR_MS)):
+        if to_ts - from_ts >= RETURNS_MIN * length:
+            return kind
+    return None
+
+
+class Underwater(NamedTuple):
+    """One time below a high: from the high, to the lowest point, to the return (None: never)."""
+
+    from_ts: int
+    low_ts: int
+    until_ts: int | None
+    amount: int
+    ratio: float
+
+
+def underwaters(points: Sequence[EquityPoint], equity_start: int, from_ts: int) -> list[Underwater]:
+    """Return every time that equity stood below a high, in order of time."""
+    found: list[Underwater] = []
+    high, high_ts = equity_start, from_ts
+    low, low_ts = equity_start, from_ts
+    for point in points:
+        if point.equity >= high:
+            if low < high:
+                found.append(_underwater(high_ts, low_ts, point.ts, high, low))
+            high, high_ts, low = point.equity, point.ts, point.equity
+        elif point.equity < low:
+            low, low_ts = point.equity, point.ts
+    if low < high:
+        found.append(_underwater(high_ts, low_ts, None, high, low))
+    return found
+
+
+def _underwater(from_ts: int, low_ts: int, until_ts: int | None, high: int, low: int) -> Underwater:
+    return Underwater(from_ts, low_ts, until_ts, high - low, (high - low) / high if high else 0.0)

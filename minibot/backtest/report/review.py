@@ -1,0 +1,139 @@
+"""Everything that a report of a backtest shows, reckoned once from its result.
+
+Tables, page and kept files all read from here, so that none of them can say something else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from minibot.backtest.report.exposure import Exposure, exposure_of
+from minibot.backtest.report.groups import Group, Stretch, grouped, stretches
+from minibot.backtest.report.returns import BREAKDOWNS, HOUR, Period, basis, periods, underwaters
+from minibot.backtest.report.statistics import figures_of
+from minibot.backtest.report.trades import Trade, trades_of
+from minibot.engine.run_result import BacktestResult
+from minibot.events.model import HOLD, JsonObject, RiskAction, Signal
+from minibot.events.money import amount_text
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A result, its trades, its periods and its key figures.
+
+    Attributes:
+        figures: Key figures by name (`statistics`).
+        series: Periods by kind: hour, day, week, month.
+        signals: How many signals there were by side.
+        refusals: Why the strategy held and why risk refused, each reason with its number.
+    """
+
+    result: BacktestResult
+    trades: tuple[Trade, ...]
+    series: dict[str, tuple[Period, ...]]
+    exposure: Exposure
+    figures: JsonObject
+    signals: dict[str, int]
+    refusals: dict[str, dict[str, int]]
+
+    @classmethod
+    def of(cls, result: BacktestResult) -> Review:
+        """Return the review of a result."""
+        trades = tuple(trades_of(result))
+        start, from_ts = result.performance.equity_start, result.from_ts
+        series = {
+            kind: tuple(periods(result.equity, start, from_ts, kind))
+            for kind in (HOUR, *BREAKDOWNS)
+        }
+        kind = basis(from_ts, result.to_ts)
+        exposure = exposure_of(result)
+        falls = underwaters(result.equity, start, from_ts)
+        yearly = series[kind] if kind is not None else ()
+        figures = figures_of(result, trades, yearly, kind, exposure, falls)
+        return cls(result, trades, series, exposure, figures, _signals(result), _refusals(result))
+
+    @property
+    def quote_asset(self) -> str:
+        """What money is counted in."""
+        return str(self.result.config["portfolio"]["quote_asset"])
+
+    @property
+    def profile(self) -> str:
+        """The name of the profile."""
+        return str(self.result.config["profile"])
+
+    @property
+    def closed(self) -> list[Trade]:
+        """The trades that are over, in the order of their entries."""
+        return [trade for trade in self.trades if trade.is_closed]
+
+    def by_symbol(self) -> list[Group]:
+        """Return the trades by symbol."""
+        return grouped(self.trades, lambda trade: trade.symbol)
+
+    def by_entry(self) -> list[Group]:
+        """Return the trades by entry reason."""
+        return grouped(self.trades, lambda trade: trade.entry_reason)
+
+    def by_exit(self) -> list[Group]:
+        """Return the trades by exit reason."""
+        return grouped(self.trades, lambda trade: trade.exit_reason)
+
+    def breakdown(self, kind: str) -> list[Stretch]:
+        """Return the days, weeks or months."""
+        return stretches(self.series[kind], self.trades, kind)
+
+    def to_json(self) -> JsonObject:
+        """Return the whole review as one JSON object, without a float."""
+        result = self.result
+        return {
+            "profile": self.profile,
+            "quote_asset": self.quote_asset,
+            "sources": list(result.sources),
+            "symbols": sorted(result.prices),
+            "from_ts": result.from_ts,
+            "to_ts": result.to_ts,
+            "inputs": dict(result.inputs),
+            "signals": dict(self.signals),
+            "refusals": {by: dict(counts) for by, counts in self.refusals.items()},
+            "assumptions": list(result.assumptions),
+            "stop": result.stop or None,
+            "digest": result.digest,
+            "figures": dict(self.figures),
+            "by_symbol": [group.to_json() for group in self.by_symbol()],
+            "by_entry_reason": [group.to_json() for group in self.by_entry()],
+            "by_exit_reason": [group.to_json() for group in self.by_exit()],
+            "breakdown": {
+                kind: [stretch.to_json() for stretch in self.breakdown(kind)] for kind in BREAKDOWNS
+            },
+            "returns": [
+                {"ts": period.ts, "pnl": amount_text(period.pnl)} for period in self.series[HOUR]
+            ],
+            "trades": [trade.to_json() for trade in self.trades],
+        }
+
+
+def _signals(result: BacktestResult) -> dict[str, int]:
+    sides = Counter(
+        event.payload.side for event in result.of("signals") if isinstance(event.payload, Signal)
+    )
+    return dict(sorted(sides.items()))
+
+
+def _refusals(result: BacktestResult) -> dict[str, dict[str, int]]:
+    """Return why nothing was done: holds as they were journaled, and what risk blocked."""
+    held = Counter(
+        event.payload.reason_code
+        for event in result.of("signals")
+        if isinstance(event.payload, Signal) and event.payload.side == HOLD
+    )
+    blocked = Counter(
+        event.payload.reason_code
+        for event in result.of("risk_actions")
+        if isinstance(event.payload, RiskAction) and event.payload.action == "BLOCK"
+    )
+    return {
+        by: dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+        for by, counts in (("HOLD", held), ("BLOCK", blocked))
+    }

@@ -1,0 +1,116 @@
+"""Backtests that are kept: `var/backtests/<id>/` with `result.json` and `report.html`.
+
+The document carries its own sha256 and is put in place whole. The same backtest has the same id and
+the same bytes, so that keeping it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from minibot.backtest.report.documents import SCHEMA
+from minibot.events.model import JsonObject
+from minibot.kernel.errors import Refusal, RunStop
+from minibot.kernel.files import ensure_folder, read_hashed, write_atomic, write_hashed
+from minibot.runtime.paths import Var
+
+RESULT_FILE: Final = "result.json"
+PAGE_FILE: Final = "report.html"
+# The newest stay by `minibot backtests prune`; one of six months takes two to five megabytes.
+KEEP_DEFAULT: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One kept backtest; `trouble` says why it cannot be read."""
+
+    folder: Path
+    document: JsonObject
+    trouble: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its id, which names its folder."""
+        return self.folder.name
+
+
+def folder_of(var: Var) -> Path:
+    """Return where backtests, sweeps and searches are kept."""
+    return var.backtests
+
+
+def keep(document: JsonObject, page: str, var: Var) -> Path:
+    """Put a backtest in place and return its folder.
+
+    Raises:
+        RunStop: The disk refuses; what was kept before stands.
+    """
+    folder = folder_of(var) / str(document["id"])
+    ensure_folder(folder)
+    write_atomic(folder / PAGE_FILE, page.encode("utf-8"))
+    # Last, as a folder counts by it. Its number stays 1: nothing in it may tell how often it ran.
+    write_hashed(folder / RESULT_FILE, document, generation=1)
+    return folder
+
+
+def kept(var: Var) -> list[Kept]:
+    """Return every kept backtest, the one that was written last at the end."""
+    found = [path.parent for path in folder_of(var).glob(f"*/{RESULT_FILE}")]
+    return [_read(folder) for folder in sorted(found, key=_age)]
+
+
+def find_kept(name: str, var: Var) -> Kept:
+    """Return one by its id, the beginning of its id, its folder, or `latest`.
+
+    Raises:
+        Refusal: There is none, more than one begins so, or it cannot be read.
+    """
+    folders = sorted((path.parent for path in folder_of(var).glob(f"*/{RESULT_FILE}")), key=_age)
+    if name == "latest" and folders:
+        return _readable(folders[-1])
+    if (Path(name) / RESULT_FILE).is_file():
+        return _readable(Path(name))
+    fitting = [folder for folder in folders if folder.name == name] or [
+        folder for folder in folders if folder.name.startswith(name) or folder.name.endswith(name)
+    ]
+    if len(fitting) == 1:
+        return _readable(fitting[0])
+    if fitting:
+        names = ", ".join(folder.name for folder in fitting)
+        raise Refusal(f"{name} is the beginning of more than one: {names}.", "Say more of it.")
+    raise Refusal(f"{name} is no backtest under {folder_of(var)}.", "See: minibot backtests list")
+
+
+def prune(var: Var, count: int) -> list[str]:
+    """Remove all but the newest and return the ids of what went."""
+    folders = sorted((path.parent for path in folder_of(var).glob(f"*/{RESULT_FILE}")), key=_age)
+    gone = folders[: max(0, len(folders) - count)]
+    for folder in gone:
+        # The document goes first: a folder without it counts as nothing, whatever stops us here.
+        (folder / RESULT_FILE).unlink()
+        shutil.rmtree(folder)
+    return [folder.name for folder in gone]
+
+
+def _age(folder: Path) -> tuple[int, str]:
+    return (folder / RESULT_FILE).stat().st_mtime_ns, folder.name
+
+
+def _read(folder: Path) -> Kept:
+    try:
+        document = dict(read_hashed(folder / RESULT_FILE))
+    except RunStop as error:
+        return Kept(folder, {}, error.detail)
+    if document.get("schema") != SCHEMA or document.get("v") != 1:
+        return Kept(folder, {}, "it is from another version of minibot")
+    return Kept(folder, document)
+
+
+def _readable(folder: Path) -> Kept:
+    found = _read(folder)
+    if found.trouble:
+        raise Refusal(f"{found.folder / RESULT_FILE}: {found.trouble}.", "Run that backtest again.")
+    return found

@@ -1,0 +1,145 @@
+"""The round trips of a backtest, each with why it was entered and why it was left.
+
+Which fills make a trip, and what it earned, `report.trades` says, for a night and a backtest alike;
+here the fills are followed back to what caused them: fill, intent, then signal or risk action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from minibot.backtest.report import ratios
+from minibot.engine.run_result import BacktestResult
+from minibot.events.model import Event, Fill, JsonObject, OrderIntent, RiskAction, Signal
+from minibot.events.money import UNIT, parse_amount
+from minibot.replay.explain.checks import departure
+from minibot.report.trades import RoundTrip, TradeLog
+
+# A position that the run started with has no entry of its own.
+CARRIED: Final = "carried_in"
+OPEN: Final = "open"
+UNKNOWN: Final = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """One round trip, numbered from 1 in the order of the entries.
+
+    Attributes:
+        entry_reason: Reason code of the signal that its first entry goes back to.
+        exit_reason: Reason code of the risk action that its last exit goes back to; `open` while
+            something of it is held.
+        left_because: The exit that was hit, in words; empty where a signal closed it.
+    """
+
+    number: int
+    trip: RoundTrip
+    entry_reason: str
+    exit_reason: str
+    left_because: str = ""
+
+    @property
+    def symbol(self) -> str:
+        """What was traded."""
+        return self.trip.symbol
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether everything that was bought is sold."""
+        return self.trip.is_closed
+
+    @property
+    def net(self) -> int:
+        """What it earned after fees, hundred-millionths of quote; of a closed one."""
+        return self.trip.net
+
+    @property
+    def held_ms(self) -> int:
+        """From the first entry to the last exit, of a closed one."""
+        return self.trip.closed_ts - self.trip.opened_ts
+
+    @property
+    def ratio(self) -> float:
+        """Net over what was paid for it; 0 where nothing was bought."""
+        return self.trip.net / self.trip.paid if self.trip.paid else 0.0
+
+    def to_json(self) -> JsonObject:
+        """Return the trade as one JSON object; money as decimal strings."""
+        shown = {name: value for name, value in self.trip.to_json().items() if name != "fills"}
+        return {
+            "number": self.number,
+            "entry_reason": self.entry_reason,
+            "exit_reason": self.exit_reason,
+            "left_because": self.left_because,
+            "fills": len(self.trip.fills),
+            **shown,
+            "return": ratios.text(self.ratio) if self.is_closed else None,
+        }
+
+
+def trades_of(result: BacktestResult) -> list[Trade]:
+    """Return the round trips of a result, in the order of their entries; the last may be open."""
+    log = TradeLog(result.performance.carried)
+    fills: dict[str, Fill] = {}
+    for event in result.of("fills"):
+        log.on_fill(event)
+        if isinstance(event.payload, Fill):
+            fills[event.id] = event.payload
+    why = _Why(result)
+    return [
+        Trade(number, trip, *why.of([fills[fill_id] for fill_id in trip.fills], trip.is_closed))
+        for number, trip in enumerate(log.trips, start=1)
+    ]
+
+
+def traded_notional(fills: Iterable[Event]) -> int:
+    """Return the sum of what was bought and sold, hundred-millionths of quote."""
+    return sum(
+        parse_amount(event.payload.qty) * parse_amount(event.payload.price) // UNIT
+        for event in fills
+        if isinstance(event.payload, Fill)
+    )
+
+
+class _Why:
+    """Follows a fill to the reason codes behind it."""
+
+    def __init__(self, result: BacktestResult) -> None:
+        self._causes: dict[str, Event] = {}
+        self._intents: dict[str, Event] = {}
+        for item in result.derived:
+            payload = item.event.payload
+            if isinstance(payload, Signal | RiskAction):
+                self._causes[item.event.id] = item.event
+            elif isinstance(payload, OrderIntent):
+                self._intents[payload.client_order_id] = item.event
+
+    def of(self, fills: list[Fill], is_closed: bool) -> tuple[str, str, str]:
+        """Return entry and exit reason of a trip's fills, and which exit was hit."""
+        entries = [fill for fill in fills if fill.side == "BUY"]
+        exits = [fill for fill in fills if fill.side != "BUY"]
+        entry = self._cause(entries[0], Signal) if entries else None
+        if not is_closed or not exits:
+            return _code(entry, entries), OPEN, ""
+        left = self._cause(exits[-1], RiskAction)
+        checks = left.checks if isinstance(left, RiskAction) else ()
+        return _code(entry, entries), _code(left, exits), departure(checks)
+
+    def _cause(
+        self, fill: Fill, kind: type[Signal] | type[RiskAction]
+    ) -> Signal | RiskAction | None:
+        intent = self._intents.get(fill.client_order_id)
+        causes = () if intent is None else intent.cause_ids or ()
+        for cause in causes:
+            event = self._causes.get(cause)
+            if event is not None and isinstance(event.payload, kind):
+                return event.payload
+        return None
+
+
+def _code(cause: Signal | RiskAction | None, fills: list[Fill]) -> str:
+    if cause is not None:
+        return str(cause.reason_code)
+    return UNKNOWN if fills else CARRIED

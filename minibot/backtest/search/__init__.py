@@ -1,0 +1,1 @@
+"""Sweeps, walk-forward search and fill assumptions."""

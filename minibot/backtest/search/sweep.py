@@ -1,0 +1,244 @@
+"""The same backtest with other values: a grid over keys of the profile, one row for each point.
+
+A row is nothing but the backtest that `--set` with the same texts would give; its digest says so.
+Rows come in the order of the grid, whatever finishes first. No row holds more than its figures.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from minibot.backtest.report.documents import ID_HEX, files_of
+from minibot.backtest.report.review import Review
+from minibot.backtest.report.statistics import KEY_FIGURES, Shown, figure_text
+from minibot.backtest.search.backtest_job import Job, run_job
+from minibot.engine.worker_pool import in_parallel
+from minibot.events.model import JsonObject
+from minibot.kernel import canonical
+from minibot.kernel.errors import ConfigError, RunStop
+from minibot.kernel.files import ensure_folder, write_hashed
+from minibot.report.columns import table_lines
+from minibot.runtime.paths import Var
+from minibot.strategies.selection import judge
+
+SCHEMA: Final = "minibot.sweep"
+SWEEP_FILE: Final = "sweep.json"
+OPTIMISE_FILE: Final = "optimise.json"
+KEPT_FILES: Final = (SWEEP_FILE, OPTIMISE_FILE)
+POINTS_MAX: Final = 10_000
+SHOWN_KEYS: Final = ("pnl", "return", "drawdown_ratio_max", "trades", "win_rate", "fees", "sharpe")
+HEADS: Final = {"drawdown_ratio_max": "drawdown", "win_rate": "won"}
+SORTABLE: Final = tuple(shown.key for shown in KEY_FIGURES if shown.better)
+
+OnDone = Callable[[int, int], None]
+
+
+class Axis(NamedTuple):
+    """A key of the profile and the values it takes, as texts of `--set`."""
+
+    key: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One point of the grid: what was set, and what came of it.
+
+    `stop` is the reason code where risk or a core stopped the backtest, else empty.
+    """
+
+    sets: tuple[str, ...]
+    figures: JsonObject
+    digest: str
+    stop: str
+
+    def to_json(self) -> JsonObject:
+        """Return the row as one JSON object."""
+        return {
+            "sets": list(self.sets),
+            "figures": self.figures,
+            "digest": self.digest,
+            "stop": self.stop or None,
+        }
+
+
+def parse_axis(text: str) -> Axis:
+    """Return the axis of `section.key=a,b,c`; commas inside brackets or quotes divide nothing.
+
+    Raises:
+        ConfigError: Another form, or a value that stands twice.
+    """
+    key, equals, rest = text.partition("=")
+    values = tuple(_divided(rest))
+    if not equals or not all(key.split(".")) or not all(values):
+        raise ConfigError(f"--sweep: {text!r} is no axis.", ["allowed: section.key=a,b,c"])
+    if len(set(values)) < len(values):
+        raise ConfigError(f"--sweep: {text!r}: a value stands twice.", ["each value once"])
+    return Axis(key.strip(), values)
+
+
+def _divided(text: str) -> Iterator[str]:
+    depth, quoted, value = 0, False, ""
+    for letter in text:
+        if letter == '"':
+            quoted = not quoted
+        elif not quoted:
+            depth += (letter in "[{") - (letter in "]}")
+        if letter == "," and not quoted and not depth:
+            yield value.strip()
+            value = ""
+        else:
+            value += letter
+    yield value.strip()
+
+
+def points_of(job: Job, axes: Sequence[Axis]) -> list[tuple[str, ...]]:
+    """Return what is set at each point, the last axis changing fastest.
+
+    Raises:
+        ConfigError: Too many points, or points that make no valid profile, all of them named.
+    """
+    points = 1
+    for axis in axes:
+        points *= len(axis.values)
+    if points > POINTS_MAX:
+        raise ConfigError(
+            f"--sweep: {points:,} backtests are too many.", [f"allowed: {POINTS_MAX:,}"]
+        )
+    grid = [
+        tuple(f"{axis.key}={value}" for axis, value in zip(axes, values, strict=True))
+        for values in itertools.product(*(axis.values for axis in axes))
+    ]
+    violations: dict[str, None] = {}
+    for sets in grid:
+        try:
+            config = job.changed(*sets).config
+            judge(config.raw, config.given)
+        except ConfigError as error:
+            violations |= dict.fromkeys(error.violations)
+    if violations:
+        raise ConfigError("--sweep: the profile does not allow this.", list(violations))
+    return grid
+
+
+def run_row(job: Job) -> Row:
+    """Return the row of one backtest; a run that stops is a row too."""
+    try:
+        result = run_job(job)
+    except RunStop as error:
+        return Row(job.sets, {}, "", error.reason_code)
+    return Row(job.sets, dict(Review.of(result).figures), result.digest, result.stop)
+
+
+def run_sweep(
+    job: Job,
+    points: Sequence[tuple[str, ...]],
+    jobs: int,
+    on_done: OnDone = lambda done, whole: None,
+) -> list[Row]:
+    """Return one row for each point, in their order.
+
+    Args:
+        job: The backtest that is varied.
+        points: Of `points_of`.
+        jobs: How many processes to use.
+        on_done: Told after each row.
+    """
+    rows: list[Row] = []
+    for row in in_parallel(run_row, [job.changed(*sets) for sets in points], jobs):
+        # What every row shares stands in the profile of the sweep.
+        rows.append(Row(row.sets[len(job.sets) :], row.figures, row.digest, row.stop))
+        on_done(len(rows), len(points))
+    return rows
+
+
+def ranked(rows: Sequence[Row], key: str) -> list[Row]:
+    """Return the rows, the best by a figure first; without that figure last, else as they came."""
+    shown = _shown(key)
+
+    def rank(row: Row) -> tuple[bool, Decimal]:
+        value = row.figures.get(key)
+        if value is None:
+            return True, Decimal(0)
+        return False, -shown.better * Decimal(str(value))
+
+    return sorted(rows, key=rank)
+
+
+def sweep_document(job: Job, axes: Sequence[Axis], rows: Sequence[Row], key: str) -> JsonObject:
+    """Return a sweep as one JSON object, its rows in the order of the grid."""
+    body: JsonObject = {
+        "schema": SCHEMA,
+        "v": 1,
+        "sources": list(job.words),
+        "files": {word: files_of(word) for word in job.words},
+        "span": [job.span.from_ms, job.span.to_ms],
+        "axes": [{"key": axis.key, "values": list(axis.values)} for axis in axes],
+        "sort_by": key,
+        "rows": [row.to_json() for row in rows],
+        "config": job.config.raw,
+    }
+    digest = sha256(canonical.encode(body)).hexdigest()
+    return {"id": f"sweep_{job.config.profile}_{digest[:ID_HEX]}", **body}
+
+
+def keep_search(document: JsonObject, name: str, var: Var) -> Path:
+    """Put a sweep or a search beside the backtests that are kept and return its file."""
+    folder = var.backtests / str(document["id"])
+    ensure_folder(folder)
+    write_hashed(folder / name, document, generation=1)
+    return folder / name
+
+
+def kept_searches(var: Var) -> list[Path]:
+    """Return the files of the sweeps and searches that are kept, the newest last."""
+    found = [path for name in KEPT_FILES for path in var.backtests.glob(f"*/{name}")]
+    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path))
+
+
+def sweep_lines(rows: Sequence[Row], key: str) -> list[str]:
+    """Return the rows as a table, the best by a figure first."""
+    keys = list(dict.fromkeys([key, *SHOWN_KEYS]))
+    columns = [_shown(name) for name in keys]
+    head = ("set", *(HEADS.get(shown.key, shown.label) for shown in columns), "digest")
+    cells = [
+        [
+            ", ".join(short(text) for text in row.sets) or "the profile",
+            *(_cell(row, shown) for shown in columns),
+            row.stop or row.digest[:ID_HEX],
+        ]
+        for row in ranked(rows, key)
+    ]
+    return table_lines(head, cells, "No point was given.", whole=(0,))
+
+
+def idle_axes(axes: Sequence[Axis], rows: Sequence[Row]) -> list[str]:
+    """Return the keys that decided nothing: rows that differ in one alone have one digest."""
+    found = []
+    for place, axis in enumerate(axes):
+        digests: dict[tuple[str, ...], set[str]] = {}
+        for row in rows:
+            others = row.sets[:place] + row.sets[place + 1 :]
+            digests.setdefault(others, set()).add(row.digest or row.stop)
+        if len(axis.values) > 1 and all(len(each) == 1 for each in digests.values()):
+            found.append(axis.key)
+    return found
+
+
+def short(text: str) -> str:
+    """Return a text of `--set` without its section, which the title of a table has named."""
+    return text.partition(".")[2].replace('"', "")
+
+
+def _cell(row: Row, shown: Shown) -> str:
+    return figure_text(shown.kind, row.figures.get(shown.key))
+
+
+def _shown(key: str) -> Shown:
+    return next(shown for shown in KEY_FIGURES if shown.key == key)

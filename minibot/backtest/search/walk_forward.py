@@ -1,0 +1,312 @@
+"""Walking forward: search on one stretch of time, judge on the next, which the search never saw.
+
+What a search finds fits the past it was searched on; how much of that is luck shows on the time
+after it. So the figure that counts is the one out of sample, window by window, and beside it what
+the profile as it stands would have earned there without any search.
+
+The same seed gives the same result, whatever the number of processes: trials are drawn in rounds of
+a fixed size, and told to the sampler in their order.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any, Final
+
+from minibot.backtest.report.documents import ID_HEX, files_of
+from minibot.backtest.report.statistics import KEY_FIGURES
+from minibot.backtest.search.backtest_job import Job
+from minibot.backtest.search.ranges import Range
+from minibot.backtest.search.sweep import Row, run_row
+from minibot.backtest.sources.recorded_run import RULE
+from minibot.backtest.sources.span import Span
+from minibot.engine.lockstep import fresh_cores
+from minibot.engine.worker_pool import Workers
+from minibot.events.model import JsonObject
+from minibot.kernel import canonical
+from minibot.kernel.errors import ConfigError, Refusal, RunStop
+from minibot.strategies.selection import judge as judge_strategy
+
+SCHEMA: Final = "minibot.optimise"
+# Trials between two words to the sampler: so many can run beside each other.
+ROUND: Final = 4
+WINDOW_MS_MIN: Final = 60_000
+# Figures that grow with time: they are compared for the same length of it.
+SUMMED: Final = frozenset(("fees", "pnl", "pnl_before_fees", "return"))
+PLACES: Final = Decimal("0.00000001")
+
+OnDone = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch to search on, and the one after it to judge on."""
+
+    train: Span
+    test: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one window gave.
+
+    Attributes:
+        best: What the search found best in sample.
+        test: The same out of sample.
+        plain: The profile as it stands, out of sample.
+        trials: Every trial in its order.
+    """
+
+    window: Window
+    best: Row
+    test: Row
+    plain: Row
+    trials: tuple[Row, ...]
+
+    def to_json(self) -> JsonObject:
+        """Return it as one JSON object, the figures out of sample first."""
+        return {
+            "test": [self.window.test.from_ms, self.window.test.to_ms],
+            "train": [self.window.train.from_ms, self.window.train.to_ms],
+            "sets": list(self.best.sets),
+            "out_of_sample": self.test.to_json(),
+            "in_sample": self.best.to_json(),
+            "profile_out_of_sample": self.plain.to_json(),
+            "trials": [row.to_json() for row in self.trials],
+        }
+
+
+def sampler_module() -> Any:
+    """Return optuna.
+
+    Raises:
+        Refusal: It is not installed.
+    """
+    try:
+        return importlib.import_module("optuna")
+    except ImportError as error:
+        raise Refusal(
+            "optimise needs optuna, which is not installed.",
+            'In the project folder: pip install ".[optimise]"',
+        ) from error
+
+
+def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
+    """Return windows of equal length, each judged on the stretch after the one searched on.
+
+    Args:
+        job: Its market has to know its end.
+        count: How many windows.
+        train_ratio: How many times as long the search's stretch is as the judged one.
+
+    Raises:
+        Refusal: The market does not know its end, or is too short.
+    """
+    market = job.open()
+    if market.end_ms is None:
+        raise Refusal(
+            f"{market.name}: does not know its end.", "Say from when to when: --timerange FROM-TO"
+        )
+    origin, length = market.origin_ms, market.end_ms - market.origin_ms
+    step = length // (train_ratio + count)
+    if step < max(WINDOW_MS_MIN, market.interval_ms):
+        raise Refusal(
+            f"{market.name}: {length // 1000:,} s are too short for {count} windows.",
+            "Take more history, or fewer --windows.",
+        )
+    return [
+        Window(
+            Span(origin + at * step, origin + (at + train_ratio) * step),
+            Span(origin + (at + train_ratio) * step, origin + (at + train_ratio + 1) * step),
+        )
+        for at in range(count)
+    ]
+
+
+def judge(job: Job, ranges: Sequence[Range]) -> None:
+    """See that the profile and its strategy take both ends of every range.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    for each in ranges:
+        for place in (0, -1):
+            text = each.set(place)
+            config = job.changed(text).config
+            judge_strategy(config.raw, config.given)
+            try:
+                fresh_cores(config.raw)
+            except RunStop as error:
+                raise ConfigError(f"--vary: {text}: refused.", [error.detail]) from error
+
+
+def walk_forward(
+    job: Job,
+    ranges: Sequence[Range],
+    windows: Sequence[Window],
+    *,
+    figure: str,
+    trials: int,
+    jobs: int,
+    on_done: OnDone = lambda done, whole: None,
+) -> list[Found]:
+    """Return what each window gives.
+
+    Args:
+        job: The backtest; the seed of its profile draws the trials.
+        ranges: What may vary.
+        windows: Of `windows_of`.
+        figure: By which a trial is better than another, of `KEY_FIGURES`.
+        trials: How many backtests a window is searched with.
+        jobs: How many processes to use.
+        on_done: Told how many of how many backtests are done.
+    """
+    optuna = sampler_module()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    job = job._replace(order=RULE)
+    whole, done = len(windows) * (trials + 2), 0
+    found = []
+
+    def count(number: int) -> None:
+        nonlocal done
+        done += number
+        on_done(done, whole)
+
+    with Workers(jobs) as workers:
+        for number, window in enumerate(windows):
+            seed = job.config.seed * 1000 + number
+            study = _Study(optuna, ranges, figure, seed)
+            rows = study.search(job._replace(span=window.train), trials, workers, count)
+            best = study.best(rows)
+            judged = job._replace(span=window.test)
+            test, plain = workers.results(run_row, [judged.changed(*best.sets), judged])
+            count(2)
+            found.append(Found(window, best, _bare(test, job), _bare(plain, job), tuple(rows)))
+    return found
+
+
+def _bare(row: Row, job: Job) -> Row:
+    return Row(row.sets[len(job.sets) :], row.figures, row.digest, row.stop)
+
+
+class _Study:
+    """One search: trials drawn from ranges, told how good they were."""
+
+    def __init__(self, optuna: Any, ranges: Sequence[Range], figure: str, seed: int) -> None:
+        self._optuna = optuna
+        self._ranges = ranges
+        self._figure = figure
+        self._sign = next(shown.better for shown in KEY_FIGURES if shown.key == figure)
+        sampler = optuna.samplers.TPESampler(seed=seed, multivariate=False)
+        self._study = optuna.create_study(direction="maximize", sampler=sampler)
+        self._known: dict[tuple[str, ...], Row] = {}
+
+    def search(
+        self, job: Job, trials: int, workers: Workers, count: Callable[[int], None]
+    ) -> list[Row]:
+        """Return the rows of all trials; a point that comes again is not run again."""
+        rows: list[Row] = []
+        while len(rows) < trials:
+            asked = [self._study.ask() for _ in range(min(ROUND, trials - len(rows)))]
+            points = [self._sets(trial) for trial in asked]
+            fresh = [sets for sets in dict.fromkeys(points) if sets not in self._known]
+            results = workers.results(run_row, [job.changed(*sets) for sets in fresh])
+            for sets, row in zip(fresh, results, strict=True):
+                self._known[sets] = _bare(row, job)
+            for trial, sets in zip(asked, points, strict=True):
+                self._tell(trial, self._known[sets])
+                rows.append(self._known[sets])
+            count(len(asked))
+        return rows
+
+    def _sets(self, trial: Any) -> tuple[str, ...]:
+        return tuple(
+            each.set(
+                trial.suggest_int(each.key, 0, len(each.values) - 1)
+                if each.is_ordered
+                else trial.suggest_categorical(each.key, range(len(each.values)))
+            )
+            for each in self._ranges
+        )
+
+    def _tell(self, trial: Any, row: Row) -> None:
+        value = self.value(row)
+        if value is None:
+            self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
+        else:
+            self._study.tell(trial, float(value))
+
+    def value(self, row: Row) -> Decimal | None:
+        """Return how good a row is, larger is better; None for one that stopped or has none."""
+        found = row.figures.get(self._figure)
+        return None if row.stop or found is None else self._sign * Decimal(str(found))
+
+    def best(self, rows: Sequence[Row]) -> Row:
+        """Return the best row, the first of equals.
+
+        Raises:
+            Refusal: No trial has the figure.
+        """
+        valued = [(value, row) for row in rows if (value := self.value(row)) is not None]
+        if not valued:
+            raise Refusal(
+                f"no trial has a figure {self._figure}: all stopped, or the windows are too short.",
+                "Take another --figure, or more history.",
+            )
+        return max(valued, key=lambda pair: pair[0])[1]
+
+
+def in_sample(found: Found, figure: str) -> Decimal | None:
+    """Return what the search promised for as much time as it was judged on."""
+    value = found.best.figures.get(figure)
+    if value is None:
+        return None
+    amount = Decimal(str(value))
+    if figure not in SUMMED:
+        return amount
+    return (amount / (_length(found.window.train) / _length(found.window.test))).quantize(PLACES)
+
+
+def out_of_sample(found: Found, figure: str) -> Decimal | None:
+    """Return what came of it on the time after."""
+    value = found.test.figures.get(figure)
+    return None if value is None else Decimal(str(value))
+
+
+def _length(span: Span) -> Decimal:
+    return Decimal((span.to_ms or 0) - (span.from_ms or 0))
+
+
+def parts_company(found: Found, figure: str) -> bool:
+    """Return whether a window is less than half as good out of sample as in sample."""
+    better = next(shown.better for shown in KEY_FIGURES if shown.key == figure)
+    inside, outside = in_sample(found, figure), out_of_sample(found, figure)
+    if inside is None or outside is None:
+        return True
+    one, other = better * inside, better * outside
+    # Of a cost, and of a loss, twice as much is as bad as half of a gain.
+    return other < (one / 2 if one > 0 else one * 2)
+
+
+def optimise_document(
+    job: Job, ranges: Sequence[Range], found: Sequence[Found], figure: str, trials: int
+) -> JsonObject:
+    """Return a search as one JSON object; it holds no time of the machine."""
+    body: JsonObject = {
+        "schema": SCHEMA,
+        "v": 1,
+        "figure": figure,
+        "trials": trials,
+        "seed": job.config.seed,
+        "sources": list(job.words),
+        "files": {word: files_of(word) for word in job.words},
+        "ranges": [{"key": each.key, "values": list(each.values)} for each in ranges],
+        "windows": [each.to_json() for each in found],
+        "config": job.config.raw,
+    }
+    digest = sha256(canonical.encode(body)).hexdigest()
+    return {"id": f"optimise_{job.config.profile}_{digest[:ID_HEX]}", "digest": digest, **body}

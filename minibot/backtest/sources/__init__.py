@@ -1,0 +1,1 @@
+"""Where the market of a backtest comes from."""

@@ -1,0 +1,239 @@
+"""A file of bars as a market: no tick is known, so the ticks inside a bar are modelled.
+
+`intrabar` says how. Bars of longer intervals that the profile wants are gathered from the file's
+own; a shorter one cannot be had. Bars before the time range are history and feed indicators only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+
+from minibot.accounting.order_rules import OrderRules
+from minibot.backtest.sources.span import ALL, Span, as_history, nothing_in
+from minibot.engine.bar_series import BarSeries
+from minibot.engine.intrabar import Candle, Intrabar, TouchModel
+from minibot.engine.market_source import NOBODY, Root, Watch
+from minibot.events.decimals import format_fixed, parse_fixed
+from minibot.events.model import Bar, Beat, Instrument
+from minibot.exchanges.binance.filters import parse_instrument
+from minibot.exchanges.tapes.decimals import to_text
+from minibot.exchanges.tapes.kline_bars import INTERVALS, divides, next_open, open_of
+from minibot.kernel.errors import ConfigError, Refusal
+from minibot.runtime.configuration.config import Config
+from minibot.simulator.venue.instruments import symbol_infos
+
+if TYPE_CHECKING:
+    from minibot.engine.bar_market import BarMarket
+
+DEFAULT_SPREAD_BPS = "1"
+DEFAULT_SIZE_PERCENT = 5
+SPREAD_PLACES = 2
+
+
+class BarSource:
+    """One series of bars as a market source.
+
+    Args:
+        series: The bars.
+        config: Which intervals, how many bars of history, how the touch is modelled.
+        span: Bars before it are history, bars behind it are left out.
+
+    Raises:
+        ConfigError: The strategy decides on bars that these cannot be gathered to.
+        Refusal: No whole bar lies in the span.
+    """
+
+    def __init__(self, series: BarSeries, config: Config, span: Span = ALL) -> None:
+        self.name = series.name
+        self.symbols: tuple[str, ...] = (series.symbol,)
+        self.origin_ms = max(span.from_ms or 0, series.first_ts)
+        self._end_ts = series.end_ts
+        if span.to_ms is not None and span.to_ms < series.end_ts:
+            # Whole bars alone: behind the last of them nothing could be closed any more.
+            self._end_ts = open_of(series.interval, span.to_ms)
+        self.end_ms: int | None = self._end_ts
+        self.interval_ms = INTERVALS[series.interval] or 31 * INTERVALS["1d"]
+        self.series = series
+        self._model = touch_model(config)
+        self._warmup = config.market.warmup_bars
+        self._intervals = _intervals(series, config)
+        self._instrument = self._rules()
+        self.assumptions = _assumptions(series, self._model)
+        first_ts = open_of(series.interval, self.origin_ms)
+        if first_ts < self.origin_ms:
+            first_ts = next_open(series.interval, first_ts)
+        if self._end_ts <= first_ts:
+            raise self._nothing()
+
+    def _rules(self) -> Instrument:
+        series = self.series
+        sample = {"p": series.price_increment, "q": series.qty_increment}
+        info = symbol_infos(self.symbols, {}, {series.symbol: sample})[series.symbol]
+        return parse_instrument(info)
+
+    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
+        """Yield rules, history, then ticks and bars; a beat after each bar."""
+        symbol, origin = self.symbols[0], self.origin_ms
+        yield Root(self._instrument, origin)
+        intrabar = Intrabar(symbol, OrderRules.of(self._instrument), self._model)
+        lanes = [_Lane(symbol, self.series.interval, interval) for interval in self._intervals]
+        past: deque[Bar] = deque()
+        for candle in self.series.candles():
+            closed = [bar for lane in lanes for bar in lane.add(candle)]
+            if candle.open_ts < origin:
+                past.extend(closed)
+                intrabar.on_closed(candle)
+                continue
+            if past:
+                yield from self._history(past)
+            if candle.end_ts > self._end_ts:
+                return
+            for shown in intrabar.ticks(candle, watch):
+                yield Root(shown.payload(symbol), shown.at)
+            end = candle.end_ts
+            for bar in closed:
+                yield Root(bar, end)
+            intrabar.on_closed(candle)
+            yield Root(Beat((end - origin) // 1000, {symbol: 0}), end)
+
+    def market(self, read: Collection[str]) -> BarMarket | None:
+        """Return the bars as rows; None where they have to go as events.
+
+        Args:
+            read: The intervals of which the strategy or risk takes anything.
+
+        Raises:
+            Refusal: The span lies in a hole between the bars.
+        """
+        # Loaded where rows are walked: arrays are a good part of a start.
+        from minibot.engine.bar_market import market_of
+
+        rules, span = OrderRules.of(self._instrument), (self.origin_ms, self._end_ts)
+        market = market_of(self.series, self._intervals, read, rules, self._model, span)
+        if market is not None:
+            if market.first == market.last:
+                raise self._nothing()
+            symbol, at = self.symbols[0], self.origin_ms
+            history = market.history(self._warmup)
+            bars = [as_history(bar_event(symbol, *each)) for each in history]
+            market.opening = [Root(self._instrument, at), *(Root(bar, at) for bar in bars)]
+        return market
+
+    def _nothing(self) -> Refusal:
+        series = self.series
+        what = f"no whole bar of {series.interval} in the time range"
+        return nothing_in(series.name, series.first_ts, series.end_ts, what)
+
+    def _history(self, past: deque[Bar]) -> Iterator[Root]:
+        """Yield the last bars of each interval before the time range."""
+        for interval in self._intervals:
+            own = [bar for bar in past if bar.interval == interval]
+            for bar in own[max(0, len(own) - self._warmup) :]:
+                yield Root(as_history(bar), self.origin_ms)
+        past.clear()
+
+
+class _Lane:
+    """Bars of one interval, gathered from the file's own; only whole ones are given."""
+
+    def __init__(self, symbol: str, base: str, interval: str) -> None:
+        self._symbol, self._interval = symbol, interval
+        self._is_base = base == interval
+        self._has_begun = False
+        self._now: Candle | None = None
+
+    def add(self, candle: Candle) -> list[Bar]:
+        """Take the next bar of the file and return what it closes."""
+        if self._is_base:
+            return [self._bar(candle)]
+        closed = []
+        now, open_ts = self._now, open_of(self._interval, candle.open_ts)
+        # The first bar of the file may lie in the middle of a longer one.
+        self._has_begun = self._has_begun or open_ts == candle.open_ts
+        if not self._has_begun:
+            return []
+        if now is not None and now.open_ts != open_ts:
+            closed.append(self._bar(now))  # A hole in the file: its last bars are missing.
+            now = None
+        if now is None:
+            now = candle._replace(open_ts=open_ts, end_ts=next_open(self._interval, open_ts))
+        else:
+            now = _joined(now, candle)
+        if candle.end_ts == now.end_ts:
+            closed.append(self._bar(now))
+            now = None
+        self._now = now
+        return closed
+
+    def _bar(self, candle: Candle) -> Bar:
+        return bar_event(self._symbol, self._interval, candle)
+
+
+def bar_event(symbol: str, interval: str, candle: Candle) -> Bar:
+    """Return a closed bar as an event says it."""
+    text = to_text
+    return Bar(
+        symbol,
+        interval,
+        candle.open_ts,
+        candle.end_ts - 1,
+        text(candle.open),
+        text(candle.high),
+        text(candle.low),
+        text(candle.close),
+        text(candle.volume),
+        False,
+    )
+
+
+def _joined(former: Candle, later: Candle) -> Candle:
+    return Candle(
+        former.open_ts,
+        former.end_ts,
+        former.open,
+        max(former.high, later.high),
+        min(former.low, later.low),
+        later.close,
+        former.volume + later.volume,
+    )
+
+
+def _assumptions(series: BarSeries, model: TouchModel) -> tuple[str, ...]:
+    """Return what the file does not say."""
+    symbol, spread = series.symbol, format_fixed(model.spread_bps, SPREAD_PLACES)
+    return (
+        f"{symbol}: bars of {series.interval} alone; inside a bar open, low, high, close in this "
+        "order, a stop or target on the way met at its own price",
+        f"{symbol}: spread {spread} bps, at least one price increment; size shown "
+        f"{model.size_percent} % of what the bar before traded a minute",
+    )
+
+
+def _intervals(series: BarSeries, config: Config) -> list[str]:
+    """Return the intervals to give, in the profile's order.
+
+    Raises:
+        ConfigError: The strategy's own is not among them.
+    """
+    strategy = config.raw["strategy"]
+    decides, trend = str(strategy["bar_interval"]), str(strategy.get("trend_interval") or "")
+    if decides not in INTERVALS or not divides(series.interval, decides):
+        raise ConfigError(
+            f"{series.name}: bars of {series.interval} cannot be gathered to {decides}.",
+            [f"strategy.bar_interval: {decides}; allowed: {series.interval} or a multiple of it"],
+            f"Try --set strategy.bar_interval={series.interval}",
+        )
+    wanted = dict.fromkeys([*config.market.bar_intervals, decides, trend])
+    return [name for name in wanted if name in INTERVALS and divides(series.interval, name)]
+
+
+def touch_model(config: Config) -> TouchModel:
+    """Return how a profile models the touch where none is known: its section `backtest`."""
+    said = config.raw.get("backtest") or {}
+    return TouchModel(
+        spread_bps=parse_fixed(said.get("spread_bps", DEFAULT_SPREAD_BPS), SPREAD_PLACES),
+        size_percent=int(said.get("size_percent", DEFAULT_SIZE_PERCENT)),
+        latency_ms=int(config.raw["execution"]["latency_market_ms"]),
+    )

@@ -1,0 +1,109 @@
+"""Where the market events of a backtest come from: the same source words as `embedded.source`.
+
+A source yields what `market_role` would have written: the same feed turns the same frames into the
+same ticks, bars, books, beats and gaps. What a live night measures and a file cannot know is
+settled here: the clock is exact, nothing is late, no connection breaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from minibot.engine.market_source import NOBODY, NS_PER_MS, REAL_TIME, SECOND_MS, Root, Watch
+from minibot.exchanges.base import Candle
+from minibot.exchanges.binance.filters import parse_instrument
+from minibot.exchanges.binance.messages import parse_snapshot
+from minibot.exchanges.tapes.decimals import product_text, to_text
+from minibot.exchanges.tapes.frames import Source
+from minibot.exchanges.tapes.kline_bars import Bar, divides, gather
+from minibot.market.feed import Feed
+from minibot.market.history import closed_candles
+from minibot.market.settings import feed_config
+from minibot.runtime.configuration.config import Config
+from minibot.simulator.server.wire import combined
+from minibot.simulator.venue.instruments import symbol_infos
+
+# More levels than any recorded snapshot has.
+SNAPSHOT_LEVELS_MAX: Final = 5000
+History = Mapping[str, tuple[str, list[Bar]]]
+
+
+class FrameSource:
+    """A tape, made market or played file: its frames through the market role's own feed.
+
+    Args:
+        source: The frames.
+        config: Which intervals, how many bars of history, how old data may be.
+        history: Bars of the time before, by symbol with their interval, as `embedded.history`.
+    """
+
+    def __init__(self, source: Source, config: Config, history: History | None = None) -> None:
+        facts = source.facts
+        self.name = facts.name
+        self.symbols = facts.symbols
+        self.origin_ms = facts.origin_ms
+        self.end_ms = facts.end_ms
+        self.interval_ms = SECOND_MS
+        self.assumptions: tuple[str, ...] = ()
+        self.source = source
+        self._config = config
+        self._history = history or {}
+
+    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
+        """Yield the feed's events."""
+        facts, origin_ms = self.source.facts, self.origin_ms
+        feed = Feed(feed_config(self._config, self.symbols, origin_ms, REAL_TIME), origin_ms)
+        feed.skew_ms = facts.skew_ms
+        infos = symbol_infos(self.symbols, facts.symbol_infos, facts.first_trades)
+        feed.on_instruments([parse_instrument(infos[symbol]) for symbol in self.symbols], origin_ms)
+        self._take_history(feed)
+        feed.on_connected(origin_ms)
+        for symbol in feed.snapshots_wanted(origin_ms):
+            if symbol in facts.opening_books:
+                snapshot = parse_snapshot(facts.opening_books[symbol], SNAPSHOT_LEVELS_MAX)
+                feed.on_snapshot(symbol, snapshot, origin_ms)
+        yield from _taken(feed)
+        for frame in self.source.frames():
+            text = frame.text or combined(frame.stream, frame.data)
+            feed.on_frame(text, frame.at_ns // NS_PER_MS, frame.at_ns)
+            yield from _taken(feed)
+        if facts.end_ms is not None:
+            feed.advance(facts.end_ms)
+            yield from _taken(feed)
+
+    def _take_history(self, feed: Feed) -> None:
+        """Write the closed bars before the origin, as the market role does when it opens."""
+        count, exchange_ts = self._config.market.warmup_bars, self.origin_ms + feed.skew_ms
+        for symbol in self.symbols:
+            for interval in self._config.market.bar_intervals:
+                candles = [_candle(bar) for bar in self._past(symbol, interval)]
+                closed = closed_candles(candles, interval, exchange_ts=exchange_ts, count=count)
+                if count and closed:
+                    feed.on_history(symbol, interval, closed, self.origin_ms)
+
+    def _past(self, symbol: str, interval: str) -> list[Bar]:
+        if symbol not in self._history:
+            return self.source.past_bars(symbol, interval)
+        base, bars = self._history[symbol]
+        return gather(bars, interval) if divides(base, interval) else []
+
+
+def _candle(bar: Bar) -> Candle:
+    return Candle(
+        open_ts=bar.open_ms,
+        close_ts=bar.end_ms - 1,
+        open=to_text(bar.open),
+        high=to_text(bar.high),
+        low=to_text(bar.low),
+        close=to_text(bar.close),
+        volume=to_text(bar.volume),
+        quote_volume=product_text(bar.quote),
+        taker_buy_volume=to_text(bar.taker_volume),
+        trades=bar.trades,
+    )
+
+
+def _taken(feed: Feed) -> Iterator[Root]:
+    for payload, ts in feed.take():
+        yield Root(payload, ts)

@@ -1,0 +1,58 @@
+"""Several sources as one market: merged by time, one clock, ties in the order they were named.
+
+A second of time passes once for all: beats of several sources become one, with the age of every
+symbol's data.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+
+from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
+from minibot.events.model import Beat
+from minibot.kernel.errors import ConfigError
+
+
+class Merged:
+    """A portfolio of sources.
+
+    Raises:
+        ConfigError: Two sources tell of the same symbol.
+    """
+
+    def __init__(self, sources: Sequence[MarketSource]) -> None:
+        self.sources = tuple(sources)
+        symbols = [symbol for source in sources for symbol in source.symbols]
+        twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
+        if twice:
+            raise ConfigError(
+                f"--source: {', '.join(twice)} comes from two sources.",
+                ["allowed: each symbol once; join files of one symbol with `minibot data convert`"],
+            )
+        self.name = ", ".join(source.name for source in sources)
+        self.symbols = tuple(symbols)
+        self.origin_ms = min(source.origin_ms for source in sources)
+        ends = [source.end_ms for source in sources]
+        self.end_ms = None if None in ends else max(end for end in ends if end is not None)
+        self.interval_ms = min(source.interval_ms for source in sources)
+        self.assumptions = tuple(text for source in sources for text in source.assumptions)
+
+    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
+        """Yield the events of all sources in order of time."""
+        ages: dict[str, int] = {}
+        beat_ts = -1
+        streams = (source.roots(watch) for source in self.sources)
+        for root in heapq.merge(*streams, key=_time):
+            payload = root.payload
+            if not isinstance(payload, Beat):
+                yield root
+                continue
+            ages.update(payload.data_age_ms)
+            if root.ts > beat_ts:
+                beat_ts = root.ts
+                yield Root(Beat((root.ts - self.origin_ms) // 1000, dict(ages)), root.ts)
+
+
+def _time(root: Root) -> int:
+    return root.ts

@@ -1,0 +1,60 @@
+"""A recorded run as a market: the very events of its night, by time.
+
+What the watchdog told the run (its opening, halts, its ending) comes with them at its own time, so
+that nothing about it is made up. An event of `control` comes before market events of the same
+millisecond, as a role prefers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from minibot.engine.market_source import NOBODY, SECOND_MS, Root, Watch
+from minibot.engine.recorded_run import Recorded
+from minibot.events.names import TICKS
+from minibot.kernel.errors import Refusal
+from minibot.replay.rule_order import world
+from minibot.runtime.configuration.config import Config, is_same_profile
+
+LOGGED: Final = "logged"
+RULE: Final = "rule"
+
+
+class RunSource:
+    """The market and control events of a finished run.
+
+    Args:
+        recorded: The run.
+        name: The word that a person used.
+        order: `logged` is the order of its night, where the profile is its own; else rule order.
+        notices: What has to be known of the run; stands in every report.
+
+    Raises:
+        Refusal: It has no market data.
+    """
+
+    def __init__(
+        self, recorded: Recorded, name: str, order: str = LOGGED, notices: tuple[str, ...] = ()
+    ) -> None:
+        self.recorded = recorded
+        self.order = order
+        self.name = name
+        self.symbols = recorded.manifest.symbols
+        self.interval_ms = SECOND_MS
+        self.assumptions = notices
+        # The run itself says when it ends.
+        self.end_ms: int | None = None
+        first = next((event for _, event in recorded.events(TICKS)), None)
+        if first is None:
+            raise Refusal(f"{recorded.run_dir}: a run without market data.", "Name another run.")
+        self.origin_ms = first.ts
+
+    def is_night_of(self, config: Config) -> bool:
+        """Return whether the order of the night is wanted and a profile is the night's own."""
+        return self.order == LOGGED and is_same_profile(self.recorded.manifest.config, config.raw)
+
+    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
+        """Yield its opening, then everything that it was given, by time."""
+        for queue, _, event in world(self.recorded):
+            yield Root(event.payload, event.ts, queue)

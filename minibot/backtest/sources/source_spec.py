@@ -1,0 +1,190 @@
+"""Opens the market that the words of `--source` name: the words of `embedded.source`, and columns.
+
+A run is taken as it was recorded, not as it would be played again; klines as bars, not as made-up
+trades. What makes its own market without end runs for the profile's `duration_ms`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from minibot.backtest.sources.bars import BarSource
+from minibot.backtest.sources.frame_source import FrameSource
+from minibot.backtest.sources.portfolio import Merged
+from minibot.backtest.sources.recorded_run import LOGGED, RunSource
+from minibot.backtest.sources.span import ALL, Part, Span
+from minibot.backtest.sources.ticks import TickSource
+from minibot.data.columns import Columns
+from minibot.data.kline import Kline
+from minibot.data.klines import KLINES as STORED_KLINES
+from minibot.data.klines import KlineSet, klines_of, open_klines
+from minibot.data.market_source import column_files
+from minibot.data.treatment import Treatment
+from minibot.engine.bar_series import BarSeries
+from minibot.engine.intrabar import Candle
+from minibot.engine.market_source import MarketSource
+from minibot.engine.recorded_run import Recorded
+from minibot.exchanges.tapes.kline_bars import next_open
+from minibot.kernel.errors import ConfigError, Refusal
+from minibot.replay.run_status import called, open_run
+from minibot.runtime.configuration.config import Config
+from minibot.simulator.sources.sources import find, open_history, open_source
+
+# Messages per second of market time, for markets that are made, where the profile names none.
+RATE_PER_S: Final = 20
+ALLOWED: Final = "tape:FILE, tape:demo, klines:FILE, columns:DIR, run:DIR or generator:SEED"
+KLINES: Final = "klines"
+COLUMNS: Final = "columns"
+RUN: Final = "run"
+
+
+def open_market(
+    words: Sequence[str],
+    config: Config,
+    span: Span = ALL,
+    treatment: Treatment | None = None,
+    order: str = LOGGED,
+) -> MarketSource:
+    """Return the market that one or more words name; several are one portfolio.
+
+    Args:
+        words: As a person gave them.
+        config: The resolved profile.
+        span: The part of it that is traded.
+        treatment: What to do with what is wrong with files of bars; refuses by default.
+        order: Of a recorded run: `logged`, as far as its profile is its own, or `rule`.
+
+    Raises:
+        ConfigError: A word is none, or two of them do not go together.
+        Refusal: A source cannot be used, or has nothing in the span.
+    """
+    runs = [word for word in words if word.startswith(f"{RUN}:")]
+    if len(words) == 1 and runs:
+        return _part(_run(words[0], order), span, config)
+    if runs:
+        raise ConfigError(
+            "--source: a run is a whole night with its own opening and ending.",
+            ["allowed: run:DIR alone, or several tapes, klines and made markets"],
+        )
+    sources = [one for word in words for one in _opened(word, config, span, treatment)]
+    _judge_quote(sources, config.portfolio.quote_asset)
+    if len(sources) == 1:
+        return sources[0]
+    return Merged(sources)
+
+
+def run_of(words: Sequence[str]) -> Recorded | None:
+    """Return the recorded run where it is the one source that is named."""
+    kind, _, rest = words[0].partition(":")
+    return Recorded.open(_run_dir(rest)) if len(words) == 1 and kind == RUN and rest else None
+
+
+def _judge_quote(sources: Sequence[MarketSource], quote_asset: str) -> None:
+    strangers = [name for one in sources for name in one.symbols if not name.endswith(quote_asset)]
+    if strangers:
+        raise ConfigError(
+            f"--source: {', '.join(strangers)} cannot be paid in {quote_asset}.",
+            [f"portfolio.quote_asset: {quote_asset}; allowed: what the symbols end with"],
+            "Set portfolio.quote_asset, and portfolio.cash in it.",
+        )
+
+
+def _opened(
+    word: str, config: Config, span: Span, treatment: Treatment | None
+) -> list[MarketSource]:
+    """Return what a word names: one source, or one for each file of columns in a folder."""
+    kind, _, rest = word.partition(":")
+    if kind != COLUMNS or not rest:
+        return [_open(word, config, span, treatment)]
+    return [
+        BarSource(_stored(word, columns), config, span)
+        if columns.kind == STORED_KLINES
+        else _part(TickSource(columns, config, word), span, config)
+        for columns in column_files(find(rest))
+    ]
+
+
+def _open(word: str, config: Config, span: Span, treatment: Treatment | None) -> MarketSource:
+    kind, _, rest = word.partition(":")
+    if kind == KLINES and rest:
+        return BarSource(_series(word, open_klines(find(rest), treatment)), config, span)
+    try:
+        frames = open_source(word, RATE_PER_S if config.embedded is None else _rate(config))
+    except ConfigError as error:
+        raise ConfigError(f"--source: {word!r} is no source.", [f"allowed: {ALLOWED}"]) from error
+    named = None if config.embedded is None else config.embedded.history
+    history = None if named is None else open_history(named, frames.facts)
+    source = FrameSource(frames, config, history)
+    if source.end_ms is None and span.to_ms is None:
+        start = max(source.origin_ms, span.from_ms or 0)
+        span = span._replace(to_ms=start + config.duration_ms)
+    return _part(source, span, config)
+
+
+def _part(source: MarketSource, span: Span, config: Config) -> MarketSource:
+    return source if span == ALL else Part(source, span, config.market.warmup_bars)
+
+
+def _rate(config: Config) -> int:
+    return RATE_PER_S if config.embedded is None else config.embedded.rate_per_s
+
+
+def _run(word: str, order: str) -> RunSource:
+    run_dir = _run_dir(word.partition(":")[2])
+    recorded, condition = open_run(run_dir)
+    if condition.is_running:
+        remedy = f"Wait for its end; what is done can be proven: minibot replay {called(run_dir)}"
+        raise Refusal(f"{run_dir.name} is still going.", remedy)
+    if condition.lost:
+        names = ", ".join(f"{lost.queue}/{lost.name}" for lost in condition.lost)
+        remedy = f"What is left can be looked at: minibot verify {called(run_dir)}"
+        raise Refusal(f"{run_dir.name} lacks {names}.", remedy)
+    return RunSource(recorded, word, order, condition.notices)
+
+
+def _run_dir(text: str) -> Path:
+    path = find(text)
+    if not (path / "manifest.json").is_file():
+        raise Refusal(f"{path}: no run's folder: no manifest.json in it.", "See: minibot runs")
+    return path
+
+
+def _stored(word: str, columns: Columns) -> BarSeries:
+    """Return klines in columns, which are read anew at each pass and never held in memory."""
+    header, interval = columns.header, columns.interval
+    return BarSeries(
+        *(word, columns.symbol, interval, int(header["first_ts"]), int(header["end_ts"])),
+        *(str(header["price_increment"]), str(header["qty_increment"])),
+        candles=lambda: (_candle(kline, interval) for kline in klines_of(columns)),
+        columns=lambda: _arrays(columns, interval),
+    )
+
+
+def _arrays(columns: Columns, interval: str) -> dict[str, Any] | None:
+    # Loaded where rows are walked: arrays are a good part of a start.
+    from minibot.engine.bar_table import stored
+
+    return stored(columns, interval)
+
+
+def _candle(kline: Kline, interval: str) -> Candle:
+    return Candle(
+        *(kline.open_ts, next_open(interval, kline.open_ts)),
+        *(kline.open, kline.high, kline.low, kline.close, kline.volume),
+    )
+
+
+def _series(word: str, found: KlineSet) -> BarSeries:
+    klines = found.klines
+    return BarSeries(
+        name=word,
+        symbol=found.symbol,
+        interval=found.interval,
+        first_ts=klines[0].open_ts,
+        end_ts=next_open(found.interval, klines[-1].open_ts),
+        price_increment=found.report.price_increment,
+        qty_increment=found.report.qty_increment,
+        candles=lambda: (_candle(kline, found.interval) for kline in klines),
+    )

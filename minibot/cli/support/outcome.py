@@ -1,0 +1,200 @@
+"""What a trader reads when a run has ended: the summary, the verdicts, and where the files are.
+
+The figures are recounted from the sealed queues while `verify` and `replay` run as processes of
+their own; a run whose proof fails does not exit 0.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from minibot.cli.support.output import progress_bar, show_json, show_rows, shown_path
+from minibot.cli.support.proving import Proving, Verdict
+from minibot.events.reasons import REASONS
+from minibot.kernel.errors import MinibotError
+from minibot.report.figures import plain_text
+from minibot.report.html import write_report
+from minibot.report.night import Night
+from minibot.report.summary import Row, summary_json, summary_rows
+from minibot.runtime.context import STOPPED
+from minibot.runtime.paths import Var
+from minibot.runtime.stop import standing_flags
+from minibot.watchdog.launcher import Outcome
+
+FAILED = 1
+
+
+def judge(outcome: Outcome, *, proof: bool, as_json: bool) -> int:
+    """Print how a run ended and return its exit code.
+
+    Args:
+        outcome: What the launcher says.
+        proof: Whether to verify and replay the run.
+        as_json: One JSON document on standard output instead of lines.
+    """
+    # Of a run whose folder is gone there is nothing to prove; the summary says so.
+    proving = Proving(outcome.run_dir if proof and outcome.run_dir.exists() else None)
+    try:
+        return _tell(outcome, proving, as_json=as_json)
+    except KeyboardInterrupt:
+        proving.kill()
+        run_id = outcome.run_dir.name
+        text = f"interrupted before {run_id} was proven: minibot verify {run_id}, then replay"
+        print(text, file=sys.stderr)
+        return outcome.exit_code or FAILED
+
+
+def _tell(outcome: Outcome, proving: Proving, *, as_json: bool) -> int:
+    """Print figures as soon as they are counted, then the verdicts when they are there."""
+    run_dir = outcome.run_dir
+    night, trouble = _read(run_dir)
+    if not as_json:
+        rows = [Row(f"Run {run_dir.name}")] if night is None else summary_rows(night)
+        if trouble:
+            rows.append(Row("figures", f"cannot be recounted: {plain_text(trouble)}", "bad"))
+        rows += [*stop_rows(outcome, night), *_unsealed_rows(outcome), *_recovered_rows(outcome)]
+        show_rows(rows)
+    report = _write_report(night)
+    with progress_bar("verify and replay"):
+        verdicts = proving.verdicts()
+    exit_code = outcome.exit_code
+    if exit_code == 0 and not all(verdict.passed for verdict in verdicts):
+        exit_code = FAILED
+    files = files_of(run_dir, report)
+    if as_json:
+        show_json(_document(outcome, night, trouble, verdicts, files, exit_code))
+    else:
+        show_rows([*_proof_rows(verdicts, night), *_file_rows(files), _last(outcome, verdicts)])
+    return exit_code
+
+
+def _read(run_dir: Path) -> tuple[Night | None, str]:
+    try:
+        with progress_bar(f"counting {run_dir.name} again") as progress:
+            return Night.open(run_dir, progress), ""
+    except (MinibotError, OSError) as error:
+        return None, str(error)
+
+
+def _write_report(night: Night | None) -> Path | None:
+    if night is None:
+        return None
+    try:
+        return write_report(night)
+    except (MinibotError, OSError) as error:
+        print(f"the HTML report could not be written: {error}", file=sys.stderr)
+        return None
+
+
+# --- rows -------------------------------------------------------------------------------------
+
+
+def stop_rows(outcome: Outcome, night: Night | None) -> list[Row]:
+    """Return why a run was stopped, what still stands and what to do; nothing for a planned end."""
+    if outcome.exit_code != STOPPED:
+        return []
+    reason = REASONS.get(outcome.reason_code)
+    var = Var(outcome.run_dir.parents[1])
+    rows = [
+        Row("STOPPED", tone="bad"),
+        Row("reason", f"{outcome.reason_code}: {plain_text(outcome.detail)}", "bad"),
+    ]
+    if reason is not None:
+        rows += [Row("meaning", reason.meaning), Row("what to do", reason.remedy)]
+    if night is not None:
+        positions = night.count.performance.portfolio.open_positions()
+        held = ", ".join(f"{item['qty']} {item['symbol']}" for item in positions) or "no position"
+        rows.append(Row("still stands", f"{held}; a STOP closes nothing"))
+    rows += [Row("note", plain_text(note), "bad") for note in outcome.notes]
+    flags = standing_flags(outcome.var or var)
+    if flags:
+        places = " or ".join(map(shown_path, flags))
+        rows.append(Row("no new run", f"while {places} stands. When the reason is understood:"))
+        rows.append(Row("", 'minibot clear-stop --reason "..."'))
+    return rows
+
+
+def _unsealed_rows(outcome: Outcome) -> list[Row]:
+    if not outcome.unsealed:
+        return []
+    return [Row("not sealed", plain_text(outcome.unsealed), "bad")]
+
+
+def _recovered_rows(outcome: Outcome) -> list[Row]:
+    recovered = outcome.recovered
+    if recovered is None:
+        return []
+    text = f"{recovered.run_id} had been interrupted; it was recovered and sealed at this start"
+    rows = [Row("former run", text)]
+    return rows + [Row("", plain_text(finding), "bad") for finding in recovered.findings]
+
+
+def _proof_rows(verdicts: list[Verdict], night: Night | None) -> list[Row]:
+    rows = []
+    for verdict in verdicts:
+        rows.append(Row(verdict.name, verdict.text, "good" if verdict.passed else "bad"))
+        rows += [Row("", line, "bad") for line in verdict.lines]
+    if night is not None and night.seal:
+        rows.append(Row("root", night.seal["root"]))
+        rows.append(Row("", "Keep this line elsewhere: it pins the whole run."))
+    heading = "Proof" if verdicts else "Seal"
+    return [Row(heading), *rows] if rows else []
+
+
+def files_of(run_dir: Path, report: Path | None) -> dict[str, str]:
+    """Return where the files of a run are, from the working folder; those alone that exist."""
+    var = Var(run_dir.parents[1])
+    places = {
+        "run": run_dir,
+        "report": report,
+        "metrics": var.metrics / "metrics.json",
+        "logs": var.logs,
+        "stops, ends": var.stop_journal,
+    }
+    return {
+        name: shown_path(path)
+        for name, path in places.items()
+        if path is not None and path.exists()
+    }
+
+
+def _file_rows(files: dict[str, str]) -> list[Row]:
+    if not files:
+        return []
+    return [Row("Files"), *(Row(name, path) for name, path in files.items())]
+
+
+def _last(outcome: Outcome, verdicts: list[Verdict]) -> Row:
+    how = "STOPPED" if outcome.exit_code == STOPPED else "ended in order"
+    said = "".join(f", {verdict.name} {verdict.text.split(',')[0]}" for verdict in verdicts)
+    return Row(f"{outcome.run_dir.name} {how} by {outcome.reason_code}{said}")
+
+
+def _document(
+    outcome: Outcome,
+    night: Night | None,
+    trouble: str,
+    verdicts: list[Verdict],
+    files: dict[str, str],
+    exit_code: int,
+) -> dict[str, Any]:
+    reason = REASONS.get(outcome.reason_code)
+    return {
+        "run_id": outcome.run_dir.name,
+        "exit_code": exit_code,
+        "reason_code": outcome.reason_code,
+        "detail": outcome.detail,
+        "meaning": None if reason is None else reason.meaning,
+        "remedy": None if reason is None else reason.remedy,
+        "summary": None if night is None else summary_json(night),
+        "trouble": trouble or None,
+        "unsealed": outcome.unsealed or None,
+        "notes": list(outcome.notes),
+        **{
+            verdict.name: verdict.document or {"passed": verdict.passed, "text": verdict.text}
+            for verdict in verdicts
+        },
+        "files": files,
+    }

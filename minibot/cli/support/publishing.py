@@ -1,0 +1,127 @@
+"""How `minibot backtest` shows and keeps what came out."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+
+from minibot.backtest.report import store, tables
+from minibot.backtest.report.documents import document_of
+from minibot.backtest.report.returns import BREAKDOWNS
+from minibot.backtest.report.review import Review
+from minibot.cli.support.output import show, shown_path, wrapped
+from minibot.cli.support.selection import var_of
+from minibot.engine.run_result import BacktestResult
+from minibot.kernel.errors import ConfigError
+from minibot.report.figures import long_duration
+
+
+def add_output_flags(command: argparse.ArgumentParser) -> None:
+    """Add the flags that say what is shown and kept."""
+    command.add_argument(
+        "--breakdown", choices=BREAKDOWNS, help="also a table of days, weeks or months"
+    )
+    command.add_argument(
+        "--keep",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep result and page under var/backtests (default), or print alone",
+    )
+    command.add_argument(
+        "--twice",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="run it in two processes; exit 1 unless digest and every byte are the same",
+    )
+
+
+def publish(
+    arguments: argparse.Namespace, words: Sequence[str], results: Mapping[str, BacktestResult]
+) -> int:
+    """Show a backtest and keep it; 0, or 1 where risk stopped it.
+
+    Args:
+        arguments: With the flags of `add_output_flags`.
+        words: Of `--source`, as they were given.
+        results: By fill assumption, what the night itself assumes first.
+    """
+    reviews = {name: Review.of(result) for name, result in results.items()}
+    document = document_of(reviews, words)
+    result = next(iter(results.values()))
+    lines = [*tables.lines(document, arguments.breakdown), ""]
+    places = {}
+    if arguments.keep:
+        # Loaded only where a page is made.
+        from minibot.backtest.report.page import page
+
+        folder = store.keep(document, page(reviews, document), var_of(arguments))
+        places = {"folder": str(folder), "page": str(folder / store.PAGE_FILE)}
+        lines.append(f"kept    {shown_path(folder / store.PAGE_FILE)}")
+    lines.append(f"digest  {result.digest}; market walked in {result.elapsed_s:.1f} s")
+    show(arguments, {**document, **places}, wrapped(lines))
+    return 1 if result.stop else 0
+
+
+def twice(arguments: argparse.Namespace, words: Sequence[str]) -> int:
+    """Run the same backtest twice; 0 when digest and bytes are the same, else 1.
+
+    Args:
+        arguments: With the flags of `add_output_flags`.
+        words: Of `--source`, a run by its folder: each process has its own `--var`.
+
+    Raises:
+        ConfigError: Other flags ask for something that is no backtest, or is not kept.
+    """
+    from minibot.backtest.checks.determinism_check import run_twice
+    from minibot.report.readiness import SIX_MONTHS_MS
+
+    _judge_twice(arguments)
+    folders = dict(zip(arguments.source or (), words, strict=False))
+    argv = [_with_folder(word, folders) for word in arguments.argv]
+    found = run_twice(argv, var_of(arguments))
+    document = found.documents[0]
+    span = long_duration(document["to_ts"] - document["from_ts"])
+    months = "six months or more" if found.is_six_months else "less than six months"
+    said = [
+        *tables.lines(document, arguments.breakdown),
+        "",
+        f"span    {span}: {months} ({long_duration(SIX_MONTHS_MS)})",
+        f"digest  {document['digest']}",
+    ]
+    if found.is_same:
+        page_file = found.folder / store.PAGE_FILE
+        said.append(f"kept    {shown_path(page_file)}")
+        said.append("twice   the same digest and the same bytes in two processes")
+    else:
+        said.append(f"twice   DIFFERENT: {', '.join(found.differing)}; both in {found.folder}")
+    about = {
+        "same": found.is_same,
+        "six_months": found.is_six_months,
+        "digests": [each["digest"] for each in found.documents],
+        "differing": list(found.differing),
+        "folder": str(found.folder),
+    }
+    show(arguments, {**document, "twice": about}, wrapped(said))
+    return 0 if found.is_same and not document["stop"] else 1
+
+
+def _judge_twice(arguments: argparse.Namespace) -> None:
+    said = {
+        "--no-keep": not arguments.keep,
+        "--sweep": arguments.sweep,
+        "--lookahead-check": arguments.lookahead_check is not None,
+        "--startup-check": arguments.startup_check,
+    }
+    if any(said.values()):
+        raise ConfigError(
+            "--twice compares what one backtest keeps.",
+            [f"{flag}: not beside --twice" for flag, is_said in said.items() if is_said],
+        )
+
+
+def _with_folder(word: str, folders: Mapping[str, str]) -> str:
+    """Return a word such as `run:ID` or `--source=run:ID` with its run as a folder."""
+    flag, equals, rest = word.partition("=")
+    if equals and rest in folders:
+        return f"{flag}={folders[rest]}"
+    return folders.get(word, word)

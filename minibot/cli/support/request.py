@@ -1,0 +1,54 @@
+"""Shared by the verbs that change a running night: the request, which the launcher journals."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Final
+
+from minibot.cli.support.operator import require_running, spoken, who
+from minibot.cli.support.output import show
+from minibot.cli.support.selection import var_of
+from minibot.kernel.errors import Refusal
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import Var
+from minibot.watchdog.requests import leave_request
+
+REASON: Final = "operator"
+
+
+def add_reason(command: argparse.ArgumentParser, default: str = REASON) -> None:
+    """Add `--reason`, without which an order in a hurry acts all the same."""
+    command.add_argument(
+        "--reason",
+        type=lambda text: spoken(text) or default,
+        default=default,
+        help=f"why; journaled (default: {default})",
+    )
+
+
+def ask(arguments: argparse.Namespace, kind: str, said: str, **fields: object) -> int:
+    """Leave a request for the running run and say what was asked for.
+
+    Raises:
+        Refusal: No run is running (exit 3).
+    """
+    var = var_of(arguments)
+    run_id = require_running(var)
+    leave_request(var.requests, run_id, kind, who=who(), why=arguments.reason, **fields)
+    document = {"run_id": run_id, "asked": kind, **fields}
+    show(arguments, document, [f"{run_id}: {said}; journaled in control."])
+    return 0
+
+
+def traded_symbol(var: Var, name: str) -> str:
+    """Return the symbol of the running run that a person names, as `BTCUSDT` or `BTC/USDT`.
+
+    Raises:
+        Refusal: No run is running (exit 3), or it does not trade this symbol.
+    """
+    manifest = Manifest.load(var.run(require_running(var)))
+    symbol = name.replace("/", "").upper()
+    if symbol not in manifest.symbols and not manifest.config.get("universe"):
+        traded = ", ".join(manifest.symbols)
+        raise Refusal(f"{manifest.run_id} does not trade {symbol[:40]!r}.", f"It trades: {traded}.")
+    return symbol

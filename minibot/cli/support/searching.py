@@ -1,0 +1,109 @@
+"""What `minibot backtest` offers beside one pass: assumptions side by side, checks, sweeps."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Final
+
+from minibot.backtest.search.backtest_job import Job
+from minibot.backtest.search.sweep import (
+    SORTABLE,
+    SWEEP_FILE,
+    Axis,
+    Row,
+    idle_axes,
+    keep_search,
+    parse_axis,
+    points_of,
+    run_sweep,
+    sweep_document,
+    sweep_lines,
+)
+from minibot.cli.support.checking import add_check_flags, lookahead, startup
+from minibot.cli.support.output import progress_bar, show, shown_path
+from minibot.cli.support.selection import var_of
+from minibot.engine.worker_pool import default_jobs
+from minibot.execution.fill_models import FILL_MODELS
+from minibot.report.figures import counted
+
+ALL_FILLS: Final = "all"
+JOBS_MAX: Final = 256
+
+
+def add_flags(command: argparse.ArgumentParser) -> None:
+    """Add the flags of these."""
+    command.add_argument(
+        "--fills",
+        choices=(ALL_FILLS, *FILL_MODELS),
+        default=ALL_FILLS,
+        help="under which fill assumption: all three side by side (default), or one alone",
+    )
+    command.add_argument(
+        "--sweep",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=A,B,C",
+        help="one backtest for each value; several of these are a grid",
+    )
+    command.add_argument(
+        "--sort-by",
+        choices=SORTABLE,
+        default="pnl",
+        metavar="FIGURE",
+        help=f"the best of a sweep by this first: {', '.join(SORTABLE)} (default: pnl)",
+    )
+    command.add_argument(
+        "--jobs",
+        type=job_count,
+        default=default_jobs(),
+        metavar="N",
+        help="how many processes to use (default: one for each core)",
+    )
+    add_check_flags(command)
+
+
+def job_count(text: str) -> int:
+    """Return a number of processes, at least one."""
+    if not text.isdigit() or not 1 <= int(text) <= JOBS_MAX:
+        raise argparse.ArgumentTypeError(f"expected 1 to {JOBS_MAX}, found {text}")
+    return int(text)
+
+
+def search(arguments: argparse.Namespace, job: Job) -> int | None:
+    """Do what was asked for instead of a plain backtest; None when nothing was."""
+    if arguments.lookahead_check is not None:
+        return lookahead(arguments, job)
+    if arguments.startup_check:
+        return startup(arguments, job)
+    if arguments.sweep:
+        return sweep(arguments, job)
+    return None
+
+
+def sweep(arguments: argparse.Namespace, job: Job) -> int:
+    """Run a grid and keep it; 0, also where risk stopped single rows."""
+    axes = [parse_axis(text) for text in arguments.sweep]
+    points = points_of(job, axes)
+    with progress_bar(f"{counted(len(points), 'backtest')}") as show_progress:
+        rows = run_sweep(job, points, arguments.jobs, show_progress)
+    document = sweep_document(job, axes, rows, arguments.sort_by)
+    path = keep_search(document, SWEEP_FILE, var_of(arguments))
+    keys = ", ".join(axis.key for axis in axes)
+    lines = [
+        f"{counted(len(rows), 'backtest')} over {keys}, best by {arguments.sort_by} first",
+        *sweep_lines(rows, arguments.sort_by),
+        *idle_lines(axes, rows),
+        "The best of many is partly luck: see minibot optimise for figures out of sample.",
+        f"kept          {shown_path(path)}",
+    ]
+    show(arguments, document, lines)
+    return 0
+
+
+def idle_lines(axes: Sequence[Axis], rows: Sequence[Row]) -> list[str]:
+    """Return one warning for each key of a sweep that changed no decision."""
+    return [
+        f"WARNING: {key} changes no decision here: rows that differ in it alone have one digest."
+        for key in idle_axes(axes, rows)
+    ]

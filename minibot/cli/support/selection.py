@@ -1,0 +1,97 @@
+"""Which run a verb speaks of: a run id, a directory, or `latest`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from minibot.cli.support.packed import ARCHIVE, unpacked
+from minibot.kernel.errors import Refusal
+from minibot.report.figures import plain_text
+from minibot.runtime.paths import Var, plain, resolve
+from minibot.runtime.runfiles import is_run_folder, run_folders
+
+LATEST = "latest"
+# Letters of a name that is told again.
+SHOWN_MAX = 100
+
+
+def var_of(arguments: argparse.Namespace) -> Var:
+    """Return the folders that a verb works on: `--var` from the working folder, else `var`.
+
+    A leading `minibot/` is taken as in every other path (X-16).
+    """
+    if arguments.var is not None:
+        return Var(Path.cwd() / plain(arguments.var))
+    return Var(resolve("var"))
+
+
+def add_run(command: argparse.ArgumentParser, *, needed: bool = False) -> None:
+    """Add the RUN argument of a verb; `needed` where another one follows it."""
+    said = "run id, directory or latest"
+    if needed:
+        command.add_argument("run_name", metavar="RUN", help=said)
+    else:
+        command.add_argument("run_name", nargs="?", default=LATEST, metavar="RUN", help=said)
+
+
+def add_zone(command: argparse.ArgumentParser) -> None:
+    """Add `--zone`, in which the times of a verb are given and shown."""
+    command.add_argument(
+        "--zone", metavar="ZONE", help="times in this zone: UTC (default), local, Europe/Berlin ..."
+    )
+
+
+def run_dir_of(arguments: argparse.Namespace) -> Path:
+    """Return the folder of the run that a verb names.
+
+    Raises:
+        Refusal: There is no such run.
+    """
+    return find_run(str(arguments.run_name), var_of(arguments))
+
+
+def find_run(name: str, var: Var) -> Path:
+    """Return the folder of a run by id, directory or `latest`; a packed one is unpacked first.
+
+    Raises:
+        Refusal: There is no such run.
+    """
+    if name == LATEST:
+        found = run_folders(var.runs)
+        if not found:
+            raise Refusal(
+                f"there is no run under {var.runs}.", "Start one: minibot night --config ..."
+            )
+        return found[-1]
+    # Without a name both would be some folder that nobody has named.
+    for path in (var.runs / name, Path(name)) if name else ():
+        if is_run_folder(path):
+            return path.resolve()
+        if os.path.isfile(path / ARCHIVE):
+            return unpacked(path / ARCHIVE, var.root).resolve()
+    shown = plain_text(name, SHOWN_MAX) or "''"
+    raise Refusal(
+        f"{shown} is no run id under {var.runs} and no run's folder.", "See: minibot runs"
+    )
+
+
+def add_profile(command: argparse.ArgumentParser, default: Path | None = None) -> None:
+    """Add `--config` and `--set`, the same for every verb that takes a profile."""
+    shown = f" (default: {default.as_posix()})" if default is not None else ""
+    command.add_argument(
+        "-c",
+        "--config",
+        required=default is None,
+        default=default,
+        type=Path,
+        help=f"the run profile{shown}",
+    )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override one key; stronger than MINIBOT__SECTION__KEY and the file",
+    )

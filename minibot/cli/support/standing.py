@@ -1,0 +1,157 @@
+"""What a running night holds, and what its operator has forbidden it: from its own queues.
+
+A night in the background has no table to look at; `minibot status` is where its trader looks.
+Positions and gains come from the opening and the fills, exact to the last unit; a halt and locks
+come from `control`, as risk hears them. There is no price in it, so no equity either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from minibot.engine.lookup import last_event
+from minibot.engine.role_replay import Recorded
+from minibot.events.model import Event, Halt, JsonObject, LockSymbol, Resume
+from minibot.events.money import amount_text
+from minibot.replay.explain.snapshot_at import portfolio_at
+from minibot.report.figures import clock, counted, money, plain_text
+from minibot.report.summary import Row
+
+# Every fill there is: later than any that can be.
+ALWAYS_MS: Final = 10**15
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Positions as `{symbol, qty, entry_price_avg}`; amounts are decimal strings in quote.
+
+    `filled_ts` is the market time of the last fill, up to which all of these are true; `decision`
+    is the last one on record, as `{ts, symbol, side, reason, reason_code}`.
+    """
+
+    run_id: str
+    filled_ts: int | None
+    decision: JsonObject | None
+    positions: list[dict[str, str]]
+    realised_pnl: str
+    fees: str
+    fills: int
+    halted: JsonObject | None
+    locks: dict[str, JsonObject]
+
+    def to_json(self) -> JsonObject:
+        """Return it as one JSON object."""
+        return {
+            "run_id": self.run_id,
+            "filled_ts": self.filled_ts,
+            "decision": self.decision,
+            "decision_is_current": self.decision_is_current,
+            "positions": self.positions,
+            "realised_pnl": self.realised_pnl,
+            "fees": self.fees,
+            "fills": self.fills,
+            "halted": self.halted,
+            "locks": self.locks,
+        }
+
+    @property
+    def decision_is_current(self) -> bool:
+        """Whether nothing was bought or sold since the last decision."""
+        if self.decision is None:
+            return False
+        return self.filled_ts is None or int(self.decision["ts"]) >= self.filled_ts
+
+
+def standing_of(recorded: Recorded, now_ms: int) -> Standing:
+    """Return how a run stands now.
+
+    Args:
+        recorded: The run, still going on or not.
+        now_ms: Market time, Unix ms: a lock that has run out by then is none.
+
+    Raises:
+        RunStop: A queue cannot be read.
+    """
+    portfolio = portfolio_at(recorded, ALWAYS_MS)
+    filled, decided = last_event(recorded, "fills"), last_event(recorded, "signals")
+    halted: JsonObject | None = None
+    locks: dict[str, JsonObject] = {}
+    for _, event in recorded.events("control"):
+        payload = event.payload
+        if isinstance(payload, Halt):
+            halted = {"ts": event.ts, "who": payload.who, "why": payload.why}
+        elif isinstance(payload, Resume):
+            halted = None
+        elif isinstance(payload, LockSymbol):
+            locks[payload.symbol] = {
+                "until_ts": payload.until_ts,
+                "who": payload.who,
+                "why": payload.why,
+            }
+    return Standing(
+        run_id=recorded.manifest.run_id,
+        filled_ts=None if filled is None else filled.ts,
+        decision=None if decided is None else _decision(decided),
+        positions=portfolio.open_positions(),
+        realised_pnl=amount_text(portfolio.realised_pnl),
+        fees=amount_text(portfolio.fees),
+        fills=portfolio.fills,
+        halted=halted,
+        locks={name: lock for name, lock in locks.items() if _holds(lock, now_ms)},
+    )
+
+
+def _decision(event: Event) -> JsonObject:
+    said = event.payload.to_json()
+    names = ("symbol", "side", "reason", "reason_code")
+    return {"ts": event.ts, **{name: said[name] for name in names}}
+
+
+def _holds(lock: JsonObject, now_ms: int) -> bool:
+    return lock["until_ts"] is None or now_ms < int(lock["until_ts"])
+
+
+def standing_rows(standing: Standing, quote_asset: str) -> list[Row]:
+    """Return it in words."""
+    held = ", ".join(
+        f"{money(item['qty'], 8)} {item['symbol']} bought at {money(item['entry_price_avg'])}"
+        for item in standing.positions
+    )
+    fills = counted(standing.fills, "fill")
+    if standing.filled_ts is not None:
+        fills = f"{fills}, the last at {clock(standing.filled_ts)} UTC"
+    rows = [
+        Row("decision", decision_text(standing)),
+        Row("open", held or "no position"),
+        Row(
+            "money",
+            f"closed gain {money(standing.realised_pnl)} {quote_asset} before "
+            f"{money(standing.fees)} of fees, {fills}",
+        ),
+    ]
+    if standing.halted is not None:
+        rows.append(Row("halted", f"no new entries since {_words(standing.halted)}", "bad"))
+    for symbol, lock in sorted(standing.locks.items()):
+        until = lock["until_ts"]
+        end = "to the run's end" if until is None else f"until {clock(int(until))} UTC"
+        why = f"{plain_text(lock['who'])}: {plain_text(lock['why'])}"
+        rows.append(Row("locked", f"no entries in {symbol} {end}, by {why}", "bad"))
+    return rows
+
+
+def decision_text(standing: Standing) -> str:
+    """Return the last decision on record with its time, and whether a fill came after it."""
+    decision = standing.decision
+    if decision is None:
+        return "none yet"
+    symbol, reason = decision["symbol"], plain_text(str(decision["reason"]))
+    text = f"{clock(int(decision['ts']))} UTC, {symbol}: {reason}"
+    if standing.decision_is_current:
+        return text
+    return f"none since the last fill; before it, {text}"
+
+
+def _words(halted: JsonObject) -> str:
+    who, why = plain_text(halted["who"]), plain_text(halted["why"])
+    return f"{clock(halted['ts'])} UTC, by {who}: {why}. On again: minibot resume"

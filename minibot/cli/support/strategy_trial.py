@@ -1,0 +1,118 @@
+"""The trial of a strategy's file in a process of its own, which ends where the file hangs.
+
+A file may hold a loop without an end; nothing in Python gets out of one from within.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from minibot.cli.support.output import shown_path
+from minibot.events.model import JsonObject
+from minibot.kernel.canonical import decode, encode
+from minibot.kernel.errors import ConfigError
+from minibot.report.figures import plain_text
+from minibot.runtime.interpreter import program_environ, python_argv
+
+LIMIT_S: Final = 30
+# To say where it stood, and to end.
+ENDING_S: Final = 30
+MODULE: Final = "minibot.cli.support.strategy_trial"
+_PLACE: Final = re.compile(r'  File "(.*)", line (\d+) in (.*)')
+
+
+def require_tried(config: JsonObject, limit_s: int = LIMIT_S) -> None:
+    """Refuse an own strategy that fails its trial with the night's profile, before it starts.
+
+    Args:
+        config: The resolved profile; a shipped strategy is not tried.
+        limit_s: As of `tried`.
+
+    Raises:
+        ConfigError: With what the trial found.
+    """
+    section = config["strategy"]
+    if "source" not in section:
+        return
+    failure = tried(Path(section["source"]["path"]), limit_s, config)
+    if failure:
+        raise ConfigError(
+            f"strategy {section['name']} fails the trial of strategy-check.",
+            failure.split("\n"),
+            "Nothing was started; a night would have stopped at it.",
+        )
+
+
+def tried(path: Path, limit_s: int = LIMIT_S, config: JsonObject | None = None) -> str:
+    """Return how a trial of a strategy's file failed, empty where it did not.
+
+    Args:
+        path: The file.
+        limit_s: After so many seconds the trial is ended, and said where it stood.
+        config: A resolved profile that holds the file's text, to be tried with its values.
+    """
+    argv = [*python_argv(MODULE), str(path), str(limit_s)]
+    try:
+        done = subprocess.run(
+            argv,
+            env={**os.environ, **program_environ()},
+            input="" if config is None else encode(config).decode(),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=limit_s + ENDING_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return _hung(path, limit_s, "")
+    if done.returncode == 0:
+        return str(json.loads(done.stdout))
+    if done.stderr.startswith("Timeout ("):
+        return _hung(path, limit_s, done.stderr)
+    last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
+    said = f"the trial ended with exit code {done.returncode}: {plain_text(last)}"
+    return f"{shown_path(path)}: {said}"
+
+
+def _hung(path: Path, limit_s: int, trace: str) -> str:
+    """Return that a trial had no end, with the innermost line of the file where it is known."""
+    shown = shown_path(path)
+    for found in map(_PLACE.fullmatch, trace.splitlines()):
+        if found is not None and found[1] in (shown, str(path), os.path.realpath(path)):
+            place = f"{shown}, line {found[2]} (in {plain_text(found[3])})"
+            break
+    else:
+        place = shown
+    return (
+        f"{place}: the trial had not ended after {limit_s} s; a loop without an end, or too slow: "
+        "each tick and bar has to be answered in microseconds"
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Try the file, by the profile on standard input if any; print the failure as JSON text."""
+    from minibot.cli.strategy_check import trial_failure
+    from minibot.strategies.trial import Trial, wave_fault
+
+    faulthandler.dump_traceback_later(int(argv[1]), exit=True)
+    if profile := sys.stdin.buffer.read():
+        config = decode(profile)
+        failure = wave_fault(lambda: Trial.of(config), argv[0])
+    else:
+        failure = trial_failure(Path(argv[0]))
+    faulthandler.cancel_dump_traceback_later()
+    print(json.dumps(failure))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,298 @@
+"""The part of a resolved run profile that the cores read, as frozen sections.
+
+Units stand in the names of keys, ranges beside them; decimal numbers are text. `CoreProfile.of`
+builds it of the resolved JSON, also of an older run's, in which keys that came later are missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+from minibot.cores.profile_keys import (
+    DECIMAL,
+    DECIMAL_POSITIVE,
+    LATER,
+    OPTIONAL,
+    PERCENT,
+    Rule,
+    holding,
+    one_of,
+    section_of,
+    string,
+    whole,
+)
+from minibot.events.model import JsonObject
+
+INTERVAL: Final = one_of(
+    *("1s", "1m", "3m", "5m", "15m", "30m"),
+    *("1h", "2h", "4h", "6h", "8h", "12h"),
+    *("1d", "3d", "1w", "1M"),
+)
+"""The rule of a bar's length."""
+
+NAME: Final = string(
+    1, 500, pattern="^[a-z0-9][a-z0-9-]*$", title="lower-case letters, digits and dashes"
+)
+"""The rule of a profile's name."""
+
+NAME_OF_CODE: Final = string(
+    pattern="^[a-z][a-z0-9_]{0,63}$",
+    title="a name of small letters, digits and _, at most 64, that begins with a letter",
+)
+"""The rule of a strategy's name."""
+
+PARAMETERS: Final[Rule] = {
+    "maxProperties": 100,
+    "additionalProperties": {
+        "type": ["string", "integer", "boolean"],
+        "maxLength": 200,
+        "title": "a whole number, a decimal number in quotes, true, false or a word",
+    },
+}
+"""The rule of the values that a strategy declares itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSection:
+    """The own strategy's file as it was at the start.
+
+    Written by minibot into the manifest, never by hand.
+    """
+
+    api: Annotated[
+        int | None,
+        {"minimum": 2, "maximum": 2, "title": "2"},
+        "What its checks mean: 2 that minibot evaluates them; a run without it was recorded "
+        "before.",
+    ] = field(default=None, metadata=OPTIONAL)
+    path: Annotated[str, string(title="a path"), "Where the file stood."]
+    sha256: Annotated[
+        str, string(pattern="^[0-9a-f]{64}$", title="a sha256"), "Of the file's bytes."
+    ]
+    text: Annotated[str, string(title="text"), "The whole file."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategySection:
+    """The strategy's parameters."""
+
+    name: Annotated[
+        str,
+        NAME_OF_CODE,
+        "Which strategy decides: nore_strategy_v1, ema_cross, rsi_band, or NAME for the file "
+        "NAME.py in strategy.folder.",
+    ]
+    folder: Annotated[
+        str,
+        string(1, 1000, title="a folder"),
+        "Where own strategies stand, outside the package.",
+    ] = field(default="strategies", metadata=LATER)
+    parameters: Annotated[
+        JsonObject,
+        PARAMETERS,
+        "Values of the parameters that the strategy itself declares; what is left out has its "
+        "default.",
+    ] = field(default_factory=dict, metadata=LATER)
+    source: Annotated[SourceSection | None, {"title": "nothing: minibot writes it"}] = field(
+        default=None, metadata=holding(SourceSection)
+    )
+    bar_interval: Annotated[str, INTERVAL, "Bars that give signals."]
+    trend_interval: Annotated[str, INTERVAL, "Bars that give the trend."]
+    rsi_period: Annotated[int, whole(2, 500), "Bars of the RSI."]
+    rsi_oversold: Annotated[str, PERCENT, "RSI under which a market counts as oversold."]
+    rsi_overbought: Annotated[str, PERCENT, "RSI above which a market counts as overbought."]
+    ema_fast: Annotated[int, whole(1, 1000), "Bars of the fast average."]
+    ema_slow: Annotated[int, whole(2, 2000), "Bars of the slow average."]
+    atr_period: Annotated[int, whole(2, 500), "Bars of the ATR."]
+    momentum_bps_min: Annotated[str, DECIMAL, "Least distance of the averages."]
+    reversion_bps_min: Annotated[str, DECIMAL, "Least distance from the average."]
+    spread_bps_max: Annotated[str, DECIMAL_POSITIVE, "Widest spread."]
+    touch_notional_min: Annotated[str, DECIMAL, "Least quote amount at the touch."]
+    tick_age_ms_max: Annotated[int, whole(1, 600_000), "Oldest tick to decide on, market time."]
+    score_min: Annotated[int, whole(0, 110), "Least score to trade."]
+    confidence_min: Annotated[int, whole(0, 100), "Least confidence to trade."]
+    horizon_ms: Annotated[
+        int,
+        whole(1000, 86_400_000),
+        "How long a signal is meant to hold, market time.",
+    ]
+    cooldown_ms: Annotated[int, whole(0, 86_400_000), "Wait after a signal to trade, market time."]
+    cost_gate: Annotated[bool, "Hold when the expected move does not pay the costs."]
+    bars_from_ticks: Annotated[
+        bool,
+        "Build the strategy's bars from trades instead of taking live `bar` events.",
+    ]
+    return_bars: Annotated[int, whole(1, 500), "Bars back against which the return is measured."]
+    flow_touches: Annotated[
+        int,
+        whole(1, 10_000),
+        "Changes of the touch over which order flow is netted.",
+    ]
+    cost_gate_atr_mult: Annotated[
+        str,
+        DECIMAL_POSITIVE,
+        LATER,
+        OPTIONAL,
+        "ATRs that a move is expected to make, for the cost gate.",
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskSection:
+    """Limits; there are no defaults."""
+
+    profile: Annotated[str, NAME, "Name of the limits."]
+    order_notional: Annotated[str, DECIMAL_POSITIVE, "Quote amount of one entry."]
+    position_notional_max: Annotated[str, DECIMAL_POSITIVE, "Largest quote amount in one symbol."]
+    positions_max: Annotated[int, whole(1, 1000), "Positions open at a time."]
+    exposure_ratio_max_bps: Annotated[
+        int,
+        whole(1, 10_000),
+        "Largest share of equity in open positions.",
+    ]
+    night_notional_soft: Annotated[str, DECIMAL_POSITIVE, "Notional traded in the run (blocks)."]
+    night_notional_hard: Annotated[
+        str,
+        DECIMAL_POSITIVE,
+        LATER,
+        OPTIONAL,
+        "Notional traded in the run (stops the run).",
+    ]
+    day_notional_soft: Annotated[str, DECIMAL_POSITIVE, "Notional traded on a UTC day (blocks)."]
+    day_notional_hard: Annotated[
+        str,
+        DECIMAL_POSITIVE,
+        LATER,
+        OPTIONAL,
+        "Notional traded on a UTC day (stops the run).",
+    ]
+    night_loss_soft: Annotated[str, DECIMAL_POSITIVE, "Loss of the run in quote (blocks)."]
+    night_loss_hard: Annotated[str, DECIMAL_POSITIVE, "Loss of the run in quote (stops the run)."]
+    day_loss_soft: Annotated[str, DECIMAL_POSITIVE, "Loss of a UTC day in quote (blocks)."]
+    day_loss_hard: Annotated[str, DECIMAL_POSITIVE, "Loss of a UTC day in quote (stops the run)."]
+    drawdown_bps_soft: Annotated[int, whole(1, 10_000), "Fall from the high-water mark (blocks)."]
+    drawdown_bps_hard: Annotated[
+        int,
+        whole(1, 10_000),
+        "Fall from the high-water mark (stops the run).",
+    ]
+    orders_per_minute_soft: Annotated[int, whole(1, 10_000), "Orders within a minute (blocks)."]
+    orders_per_minute_hard: Annotated[
+        int,
+        whole(1, 10_000),
+        "Orders within a minute (stops the run).",
+    ]
+    signal_age_ms_max: Annotated[int, whole(1, 600_000), "Oldest signal to act on, market time."]
+    tick_age_ms_max: Annotated[int, whole(1, 600_000), "Oldest tick to act on, market time."]
+    intent_ttl_ms: Annotated[int, whole(1, 600_000), "Life of an intent, market time."]
+    stop_atr_mult: Annotated[str, DECIMAL_POSITIVE, "Distance of the stop in ATRs."]
+    take_profit_atr_mult: Annotated[str, DECIMAL_POSITIVE, "Distance of the target in ATRs."]
+    signal_exit: Annotated[bool, "Close on a SELL signal."]
+    time_exit_ms: Annotated[
+        int | None,
+        whole(1000, 604_800_000),
+        "Longest holding time, market time, or null for none.",
+    ]
+    left_trading: Annotated[
+        str,
+        one_of("hold", "close"),
+        "A position whose symbol leaves TRADING: held with its exits, or left at market as "
+        "soon as it trades again.",
+    ] = field(default="hold", metadata=LATER)
+    left_universe: Annotated[
+        str,
+        one_of("hold", "close"),
+        "A position whose symbol leaves the universe: held with its exits, or left at market.",
+    ] = field(default="hold", metadata=LATER)
+    reference_deviation_bps_max: Annotated[
+        int,
+        whole(1, 10_000),
+        "Largest distance of a price from the reference.",
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionSection:
+    """The paper executor."""
+
+    latency_market_ms: Annotated[int, whole(0, 60_000), "Modelled way to the exchange and back."]
+    maker_fee_bps: Annotated[str, DECIMAL, "Fee of a resting order."]
+    taker_fee_bps: Annotated[str, DECIMAL, "Fee of an order that takes."]
+    tick_age_ms_max: Annotated[int, whole(1, 600_000), "Oldest tick to fill on, market time."]
+    order_ttl_market_ms: Annotated[int, whole(1, 86_400_000), "Longest life of an order."]
+    left_trading: Annotated[
+        str,
+        one_of("hold", "cancel"),
+        "Open orders of a symbol that leaves TRADING: kept unfilled until they expire, or "
+        "cancelled.",
+    ] = field(default="hold", metadata=LATER)
+    fill_model: Annotated[
+        str,
+        one_of("touch", "worse", "queue"),
+        "What an order gets of the market: docs/BACKTEST.md, Fill assumptions.",
+    ] = field(default="touch", metadata=LATER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortfolioSection:
+    """Cash and positions."""
+
+    quote_asset: Annotated[
+        str,
+        string(
+            most=15, pattern="^[A-Z0-9]{2,15}$", title="upper-case letters and digits, such as USDT"
+        ),
+        "What pays.",
+    ]
+    cash: Annotated[str, DECIMAL_POSITIVE, "Quote amount at a fresh start."]
+    at_end: Annotated[
+        str,
+        one_of("close", "carry"),
+        "What becomes of open positions at a planned end.",
+    ]
+    start_from: Annotated[str, one_of("fresh", "carry"), "Where the run starts from."]
+    close_market_ms: Annotated[int, whole(0, 3_600_000), "Time for closing before the end."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestSection:
+    """Settings of backtests alone; a night refuses the section."""
+
+    night_ms: Annotated[
+        int | None,
+        whole(60_000, 604_800_000),
+        "Budgets of a night begin anew so often; verbs set it to duration_ms.",
+    ] = field(default=None, metadata=OPTIONAL)
+    spread_bps: Annotated[
+        str | None,
+        DECIMAL,
+        "Ask less bid, at least one price increment; 1 where the key is missing.",
+    ] = field(default=None, metadata=OPTIONAL)
+    size_percent: Annotated[
+        int | None,
+        whole(1, 100),
+        "Size at either side, of a minute's volume of the bar before; 5 by default.",
+    ] = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreProfile:
+    """The sections that strategy, risk and executor read."""
+
+    strategy: StrategySection
+    risk: RiskSection
+    execution: ExecutionSection
+    portfolio: PortfolioSection
+    backtest: BacktestSection
+
+    @staticmethod
+    def of(config: JsonObject) -> CoreProfile:
+        """Return the sections of a resolved profile, as a manifest holds it."""
+        return CoreProfile(
+            strategy=section_of(StrategySection, config["strategy"]),
+            risk=section_of(RiskSection, config["risk"]),
+            execution=section_of(ExecutionSection, config["execution"]),
+            portfolio=section_of(PortfolioSection, config["portfolio"]),
+            backtest=section_of(BacktestSection, config.get("backtest") or {}),
+        )

@@ -1,0 +1,451 @@
+"""In which order a role takes its inputs, and how that order is logged and read back.
+
+Live, `Inputs` hands out the next event by the taking rule: nothing before `run_opening`, no event
+before the `market_ticks` line it goes back to, ticks last. What was taken stands in the order log
+as ranges (`ack` events), so that a restart and a replay take the same events at the same times:
+`logged_steps` reads them back. Both sides number inputs, drop duplicates and compute `now` by
+the same code, which is what makes a replay byte-identical.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from minibot.cores.finalize import finish as finish
+from minibot.events.model import Ack, Draft, Event, JsonObject, RunOpening
+from minibot.events.names import CONTROL, TICKS
+from minibot.events.reasons import (
+    CURSOR_AHEAD,
+    CURSOR_CORRUPT,
+    EVENT_ID_CONFLICT,
+    NONDETERMINISM,
+    SCHEMA_INVALID,
+)
+from minibot.kernel.errors import ContractError, IntegrityError, InvariantError
+from minibot.kernel.journal import ZERO, JournalReader, Line, Position
+
+# Two restarts of a writer can repeat at most one batch; a window of four batches is ample.
+KNOWN_IDS_MAX: Final = 4096
+DIGEST_BYTES: Final = 32
+
+# So many lines may be decoded before they are taken.
+AHEAD_MAX: Final = 256
+
+Decode = Callable[[str, Line], Event]
+Skip = Callable[[str, int], bool]
+DecodeMany = Callable[[str, Sequence[bytes]], list[Event] | None]
+DecodeAll = Callable[[str, Sequence[bytes]], list[Event]]
+
+
+class Core(Protocol):
+    """State plus one function from an event to drafts; the same object live and in replay."""
+
+    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
+        """Return what should happen because of one event; `now` is market time in ms."""
+        ...
+
+    def state(self) -> JsonObject:
+        """Return the whole state as canonical JSON values."""
+        ...
+
+    def facts(self) -> JsonObject:
+        """Return a few values for health and the live table."""
+        ...
+
+
+class Taken(NamedTuple):
+    """One input as a role took it; a known id is counted, not applied."""
+
+    queue: str
+    line: Line
+    event: Event
+    is_known: bool
+
+    @property
+    def seq(self) -> int:
+        """The number of its line in the queue."""
+        return self.line.seq
+
+
+class KnownIds:
+    """The last events of each queue, to drop what a restarted writer says twice.
+
+    Args:
+        known: What `state` returned, by queue: id and sha256 of each event's JSON, oldest first.
+    """
+
+    def __init__(self, known: Mapping[str, Sequence[Sequence[str]]] | None = None) -> None:
+        self._order: dict[str, deque[str]] = {}
+        # The JSON itself, or its digest where a snapshot gave it: an id twice is rare, so that
+        # nothing is hashed before it happens. Of queues that take a night to fill their place only
+        # the digest is kept, so that memory is flat.
+        self._known: dict[str, dict[str, bytes]] = {}
+        for queue, listed in (known or {}).items():
+            self._known[queue] = {event_id: bytes.fromhex(digest) for event_id, digest in listed}
+            self._order[queue] = deque(self._known[queue])
+
+    def admit(self, queue: str, event_id: str, json: bytes) -> bool:
+        """Return False for an event that was seen in this queue; remember it otherwise.
+
+        Raises:
+            IntegrityError: EVENT_ID_CONFLICT, the id is known with another content.
+        """
+        known = self._known.setdefault(queue, {})
+        before = known.get(event_id)
+        if before is None:
+            order = self._order.setdefault(queue, deque())
+            known[event_id] = json if queue == TICKS else sha256(json).digest()
+            order.append(event_id)
+            if len(order) > KNOWN_IDS_MAX:
+                del known[order.popleft()]
+            return True
+        if before != json and _digest(before) != _digest(json):
+            raise IntegrityError(
+                "runtime",
+                EVENT_ID_CONFLICT,
+                f"{queue}: two events with the id {event_id}",
+                expected=_digest(before).hex(),
+                found=_digest(json).hex(),
+            )
+        return False
+
+    def state(self) -> dict[str, list[list[str]]]:
+        """Return id and sha256 of the known events by queue, oldest first."""
+        return {
+            queue: [[event_id, _digest(self._known[queue][event_id]).hex()] for event_id in order]
+            for queue, order in sorted(self._order.items())
+        }
+
+
+def _digest(known: bytes) -> bytes:
+    """Return the sha256 of an event's JSON, which is never as short as a digest."""
+    return known if len(known) == DIGEST_BYTES else sha256(known).digest()
+
+
+class LineSource:
+    """The published lines of one journal, one after another."""
+
+    def __init__(self, reader: JournalReader) -> None:
+        self.reader = reader
+
+    @property
+    def position(self) -> Position:
+        """Behind the last line returned."""
+        return self.reader.position
+
+    def next(self) -> Line | None:
+        """Return the next published line, or None."""
+        lines = self.reader.read(1)
+        return lines[0] if lines else None
+
+
+class _Ahead:
+    """The lines of one journal, decoded as many at a time as that goes, taken one by one."""
+
+    def __init__(
+        self,
+        queue: str,
+        reader: JournalReader,
+        decode: Decode,
+        decode_many: DecodeMany,
+        skip: Skip = lambda queue, seq: False,
+    ) -> None:
+        self._queue = queue
+        self._reader = reader
+        self._decode = decode
+        self._decode_many = decode_many
+        self._skip = skip
+        self._waiting: deque[tuple[Line, Event | None]] = deque()
+        self._prepared: dict[bytes, Event] = {}  # By the bytes that they were decoded from.
+
+    def look(self) -> bool:
+        """Return whether a line waits."""
+        return bool(self._waiting) or self._fill()
+
+    def _fill(self) -> bool:
+        lines = self._reader.look(AHEAD_MAX)
+        if not lines:
+            return False
+        jsons = [line.json for line in lines]
+        events: Sequence[Event | None] | None = self._recall(jsons)
+        if events is None and lines[1:]:
+            events = self._decode_many(self._queue, jsons)
+        if events is None:
+            line = lines[0]
+            is_left_out = self._skip(self._queue, line.seq)
+            events = [None if is_left_out else self._decode(self._queue, line)]
+        self._waiting.extend(zip(lines, events, strict=False))
+        return True
+
+    def prepare(self, decode_all: DecodeAll) -> bool:
+        """Decode what stands behind the last line, published or not; return whether any is new.
+
+        Nothing is handed out: `look` takes an event from here for the same bytes alone, and what
+        it does not find at once is forgotten.
+        """
+        jsons = self._reader.preview()
+        if not jsons or jsons[-1] in self._prepared:
+            return False
+        try:
+            events = decode_all(self._queue, jsons)
+        except ContractError:
+            return False  # Said with its place when it is published.
+        self._prepared = dict(zip(jsons, events, strict=True))
+        return True
+
+    def _recall(self, jsons: Sequence[bytes]) -> list[Event] | None:
+        """Return the events of the first lines that were prepared; None where the first was not."""
+        prepared, self._prepared = self._prepared, {}
+        events: list[Event] = []
+        for json in jsons:
+            event = prepared.get(json)
+            if event is None:
+                break
+            events.append(event)
+        return events or None
+
+    @property
+    def waits(self) -> bool:
+        """Whether the last look has left a line."""
+        return bool(self._waiting)
+
+    @property
+    def first(self) -> Event | None:
+        """The event that waits; None for one that is left out. Only after `look`."""
+        return self._waiting[0][1]
+
+    def take(self) -> tuple[Line, Event | None]:
+        """Return the line and event that wait, and step over them. Only after `look`."""
+        self._reader.take(1)
+        return self._waiting.popleft()
+
+
+class Inputs:
+    """What a live role may take next.
+
+    Args:
+        readers: By queue, in order of priority; `market_ticks` comes last whatever its place.
+        decode: From a queue's name and one of its lines to an event; raises `ContractError`.
+        decode_many: From a queue's name and several lines to the events of the first ones, where
+            that is quicker; None where each has to be asked for.
+    """
+
+    def __init__(
+        self,
+        readers: Mapping[str, JournalReader],
+        decode: Decode,
+        known: KnownIds,
+        *,
+        is_opened: bool,
+        tick_seq: int,
+        decode_many: DecodeMany = lambda queue, jsons: None,
+    ) -> None:
+        self.readers = dict(readers)
+        self.is_opened = is_opened
+        self.tick_seq = tick_seq
+        self._known = known
+        self._ahead = {
+            name: _Ahead(name, reader, decode, decode_many) for name, reader in readers.items()
+        }
+        self._priority = [name for name in readers if name != TICKS]
+
+    @property
+    def positions(self) -> dict[str, Position]:
+        """By queue, the place behind the last event that was taken."""
+        return {name: reader.position for name, reader in self.readers.items()}
+
+    def poll(self) -> bool:
+        """Look for the next event of each queue; return whether any waits."""
+        return any([ahead.look() for ahead in self._ahead.values()])
+
+    def prepare(self, name: str, decode_all: DecodeAll) -> bool:
+        """Decode what a queue's writer has written and is syncing; return whether any is new.
+
+        Only saves time later: nothing is taken, nor seen by `next`, before it is published.
+
+        Args:
+            name: The queue.
+            decode_all: From a queue's name and lines to their events, without a trace of those
+                that it refuses.
+        """
+        return self._ahead[name].prepare(decode_all)
+
+    def has_news(self, name: str) -> bool:
+        """Return whether a queue has published more than was taken; only its head is read."""
+        return self.readers[name].backlog() > 0
+
+    def next(self) -> Taken | None:
+        """Return the next event by the taking rule, or None when nothing may be taken now.
+
+        Sees what the last `poll` saw, and of a queue that it takes from also what came since.
+        """
+        for name in self._priority:
+            ahead = self._ahead[name]
+            if ahead.waits and self._may_take(name, ahead.first):
+                return self._take(name, ahead)
+        ticks = self._ahead.get(TICKS)
+        if self.is_opened and ticks is not None and ticks.waits:
+            return self._take(TICKS, ticks)
+        return None
+
+    def _may_take(self, name: str, event: Event | None) -> bool:
+        if not self.is_opened:
+            return name == CONTROL
+        return event is None or event.tick_seq is None or event.tick_seq <= self.tick_seq
+
+    def _take(self, name: str, ahead: _Ahead) -> Taken:
+        line, event = ahead.take()
+        ahead.look()
+        if event is None:
+            raise InvariantError("runtime", NONDETERMINISM, f"{name}:{line.seq} has no event")
+        if name == TICKS:
+            self.tick_seq = line.seq
+        elif not self.is_opened:
+            if not isinstance(event.payload, RunOpening):
+                detail = f"control:1: expected run_opening, found {event.type}"
+                raise IntegrityError("runtime", SCHEMA_INVALID, detail)
+            self.is_opened = True
+        return Taken(name, line, event, not self._known.admit(name, event.id, line.json))
+
+    @property
+    def waits(self) -> bool:
+        """Whether anything waits, as far as was looked; no file is read."""
+        return any([ahead.waits for ahead in self._ahead.values()])
+
+    def backlog(self) -> int:
+        """Return how many published lines have not been taken."""
+        return sum(reader.backlog() for reader in self.readers.values())
+
+
+class Now:
+    """Market time of the inputs of one role: never going back, live and in replay alike."""
+
+    def __init__(self, now: int = 0) -> None:
+        self.value = now
+
+    def of(self, taken_ts: int, event: Event) -> int:
+        """Return the now of an event: the larger of its range's `taken_ts` and its own `ts`."""
+        self.value = max(self.value, taken_ts, event.ts)
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedStep:
+    """One input as the order log has it: its running number, and market time when it was taken."""
+
+    n: int
+    taken: Taken
+    now: int
+
+
+def logged_steps(
+    ranges: Iterator[Ack],
+    open_source: Callable[[str], LineSource],
+    decode: Decode,
+    known: KnownIds,
+    now: Now,
+    *,
+    taken_before: int = 0,
+    skip: Skip = lambda queue, seq: False,
+    decode_many: DecodeMany = lambda queue, jsons: None,
+) -> Iterator[LoggedStep]:
+    """Yield the inputs of a role in logged order.
+
+    Args:
+        ranges: The acks of the order log, in file order.
+        open_source: Gives the lines of a queue from where the reading starts.
+        decode: From a queue's name and one of its lines to an event.
+        known: The ids known at the start; kept up to date.
+        now: Market time at the start; kept up to date.
+        taken_before: The running number of the last input before the first range.
+        skip: True for a line that a dead letter of this order log names.
+        decode_many: As `Inputs` takes it.
+
+    Raises:
+        IntegrityError: A range does not follow the one before, or names a line that is not there.
+    """
+    sources: dict[str, _Ahead] = {}
+    n = taken_before
+    for ack in ranges:
+        if ack.n != n + 1:
+            raise IntegrityError(
+                "runtime", CURSOR_AHEAD, f"order log: expected n {n + 1}, found {ack.n}"
+            )
+        source = sources.get(ack.queue)
+        if source is None:
+            reader = open_source(ack.queue).reader
+            source = sources[ack.queue] = _Ahead(ack.queue, reader, decode, decode_many, skip)
+        for seq in range(ack.from_seq, ack.to_seq + 1):
+            n += 1
+            line, event = source.take() if source.look() else (None, None)
+            if line is None or line.seq != seq:
+                found = "nothing" if line is None else f"line {line.seq}"
+                raise IntegrityError(
+                    "runtime", CURSOR_AHEAD, f"{ack.queue}: logged line {seq}, found {found}"
+                )
+            if event is None or skip(ack.queue, seq):
+                continue
+            is_known = not known.admit(ack.queue, event.id, line.json)
+            taken = Taken(ack.queue, line, event, is_known)
+            yield LoggedStep(n, taken, now.of(ack.taken_ts, event))
+
+
+def position_to_json(position: Position) -> JsonObject:
+    """Return a journal position as canonical JSON values."""
+    return {
+        "seq": position.seq,
+        "segment": position.segment,
+        "offset": position.offset,
+        "chain": position.chain.hex(),
+    }
+
+
+def position_from_json(data: JsonObject) -> Position:
+    """Return the journal position of `position_to_json`."""
+    return Position(data["seq"], data["segment"], data["offset"], bytes.fromhex(data["chain"]))
+
+
+def read_ranges(
+    folder: Path, queue: str, judge: Callable[[str, bytes], Event], start: Position = ZERO
+) -> Iterator[Ack]:
+    """Yield the ranges of the order log in a reader's folder, from a position on.
+
+    Args:
+        folder: Where the reader's `acks.jsonl` stands; none there yet means no ranges.
+        queue: The queue whose acks are the order log.
+        judge: `Codec.decode`.
+        start: Where to begin; a snapshot's place.
+
+    Raises:
+        IntegrityError: The acks are damaged; CURSOR_CORRUPT where the cursor that they could
+            replace is missing too, so that nobody knows any more what was taken.
+    """
+    source = LineSource(JournalReader(folder, "acks", start))
+    while (line := _next_range(source, folder)) is not None:
+        payload = judge(f"{queue}/acks", line.json).payload
+        if isinstance(payload, Ack):
+            yield payload
+
+
+def _next_range(source: LineSource, folder: Path) -> Line | None:
+    try:
+        return source.next()
+    except IntegrityError as error:
+        refuse_lost_place(folder, error)
+        raise
+
+
+def refuse_lost_place(folder: Path, error: IntegrityError) -> None:
+    """Raise where a reader's acks are damaged and the cursor that they could replace is missing.
+
+    Raises:
+        IntegrityError: CURSOR_CORRUPT, as nobody knows any more what was taken.
+    """
+    if not (folder / "cursor.json").exists():
+        detail = f"{folder}: the cursor is missing and its acks are damaged: {error.detail}"
+        raise IntegrityError("runtime", CURSOR_CORRUPT, detail) from error

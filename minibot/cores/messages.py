@@ -1,0 +1,348 @@
+"""What the cores say to each other, in whole numbers; an event only where somebody reads one.
+
+A core answers with messages. `draft` is the text form of one: payload, checks, amounts and ids are
+written when it is called, so that a message that is neither journaled nor compared costs no text.
+What comes as an event is parsed once into the same message (`of`), so that a core has one way for
+both. Amounts are hundred-millionths (`events.money`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final
+
+from minibot.cores.event_id import NOBODY, Ref, derived, named
+from minibot.events import names
+from minibot.events.decimals import NumberError
+from minibot.events.model import (
+    Draft,
+    Event,
+    Fill,
+    OrderIntent,
+    OrderResult,
+    Payload,
+    RiskAction,
+    Signal,
+)
+from minibot.events.money import parse_amount
+from minibot.events.native import mypyc_attr
+
+FILLS: Final = 0
+RESULTS: Final = 1
+SIGNALS: Final = 2
+INTENTS: Final = 3
+ACTIONS: Final = 4
+"""The kind of a message as a number, for tables; the roles say which kind is taken first."""
+
+
+@mypyc_attr(acyclic=True)
+class Message:
+    """One thing that a core said; subclasses say what.
+
+    But for those of risk, messages are made without a constructor, by a function that sets them: a
+    class with `__init__` takes an interpreter twice the time, and each fill is six messages.
+
+    Attributes:
+        place: Of its kind in `QUEUES` and `WRITERS`.
+        ts: The highest `ts` among its causes.
+        tick_seq: The line of `market_ticks` that it goes back to.
+        cause, also: Events that it follows from; the last of them is the one that its role took as
+            it said this.
+        behind: An earlier message of the same step that it follows from first.
+        ordinal: Its place in its step.
+        number: Its line in its queue, where it is written.
+    """
+
+    place: int
+    ts: int
+    tick_seq: int | None
+    cause: Ref
+    also: Ref | None = None
+    behind: Message | None = None
+    ordinal: int = 0
+    number: int = 0
+    _ref: Ref | None = None
+    _payload: Payload | None = None
+
+    def came(self, place: int, event: Event) -> None:
+        """Take over the name, the times and the payload of the event that this is."""
+        self.place = place
+        self.ts = event.ts
+        self.tick_seq = event.tick_seq
+        self.cause = NOBODY
+        self._ref = named(event.id, event.run_id)
+        self._payload = event.payload
+
+    @property
+    def role(self) -> str:
+        """The source of its event."""
+        return WRITERS[self.place]
+
+    def ref(self) -> Ref:
+        """Return the id of its event."""
+        ref = self._ref
+        if ref is None:
+            taken = self.cause if self.also is None else self.also
+            ref = self._ref = derived(WRITERS[self.place], taken, self.ordinal)
+        return ref
+
+    def payload(self) -> Payload:
+        """Return what it says as text."""
+        if self._payload is None:
+            self._payload = self._written()
+        return self._payload
+
+    def _written(self) -> Payload:
+        raise NotImplementedError
+
+    def draft(self) -> Draft:
+        """Return the draft of its event."""
+        causes: list[str | int] = []
+        if self.behind is not None:
+            causes.append(self.behind.ordinal)
+        causes.append(self.cause.text)
+        if self.also is not None:
+            causes.append(self.also.text)
+        return Draft(QUEUES[self.place], self.payload(), self.ts, tuple(causes), self.tick_seq)
+
+    def causes(self) -> tuple[str, ...]:
+        """Return the ids of the events that it follows from."""
+        causes: list[str] = []
+        if self.behind is not None:
+            causes.append(self.behind.ref().text)
+        causes.append(self.cause.text)
+        if self.also is not None:
+            causes.append(self.also.text)
+        return tuple(causes)
+
+    def event(self, cmdline_hash: str) -> Event:
+        """Return its event; `cores.finalize` makes the same one of its draft."""
+        ref = self.ref()
+        return Event(
+            self.ts,
+            ref.text,
+            self.role,
+            ref.run_id,
+            cmdline_hash,
+            self.payload(),
+            self.causes(),
+            self.tick_seq,
+        )
+
+
+def drafts_of(messages: Sequence[Message]) -> list[Draft]:
+    """Return the drafts of a step."""
+    return [message.draft() for message in messages]
+
+
+@mypyc_attr(acyclic=True)
+class SignalMessage(Message):
+    """A wish of the strategy."""
+
+    QUEUE: ClassVar[str] = names.SIGNALS
+    WRITER: ClassVar[str] = names.STRATEGY_ROLE
+
+    symbol: str
+    side: str
+    horizon_ms: int
+
+    @staticmethod
+    def of(signal: Signal, event: Event) -> SignalMessage:
+        """Return the message of an event."""
+        message = SignalMessage()
+        message.came(SIGNALS, event)
+        message.symbol = signal.symbol
+        message.side = signal.side
+        message.horizon_ms = signal.horizon_ms
+        return message
+
+
+@mypyc_attr(acyclic=True)
+class ActionMessage(Message):
+    """What risk made of a signal, a tick or a wish of the operator."""
+
+    QUEUE: ClassVar[str] = names.RISK_ACTIONS
+    WRITER: ClassVar[str] = names.RISK_ROLE
+
+    symbol: str | None
+    action: str
+    reason_code: str
+
+    @staticmethod
+    def of(action: RiskAction, event: Event) -> ActionMessage:
+        """Return the message of an event."""
+        message = ActionMessage()
+        message.came(ACTIONS, event)
+        message.symbol = action.symbol
+        message.action = action.action
+        message.reason_code = action.reason_code
+        return message
+
+    def tells_headroom(self) -> bool:
+        """Return whether it says what is left of each limit."""
+        return self.headroom() is not None
+
+    def headroom(self) -> Mapping[str, str] | None:
+        """Return what is left of each limit as text; None where it is not told."""
+        payload = self.payload()
+        return payload.headroom if isinstance(payload, RiskAction) else None
+
+
+@mypyc_attr(acyclic=True)
+class IntentMessage(Message):
+    """An order that risk allowed.
+
+    Attributes:
+        qty, limit: In numbers; no limit is a market order.
+            What is no number, or too fine, is 0.
+        client: The id that risk gave the order.
+    """
+
+    QUEUE: ClassVar[str] = names.ORDER_INTENTS
+    WRITER: ClassVar[str] = names.RISK_ROLE
+
+    symbol: str
+    side: str
+    qty: int = 0
+    limit: int | None = None
+    order_type: str = ""
+    time_in_force: str = ""
+    purpose: str = ""
+    expires_ts: int | None = None
+    client: Ref
+
+    @staticmethod
+    def of(intent: OrderIntent, event: Event) -> IntentMessage:
+        """Return the message of an event."""
+        message = IntentMessage()
+        message.came(INTENTS, event)
+        message.symbol = intent.symbol
+        message.side = intent.side
+        message.qty = _number(intent.qty)
+        message.limit = None if intent.limit_price is None else _number(intent.limit_price)
+        message.order_type = intent.order_type
+        message.time_in_force = intent.time_in_force or ""
+        message.purpose = intent.purpose
+        message.expires_ts = intent.expires_ts
+        message.client = named(intent.client_order_id)
+        return message
+
+
+@mypyc_attr(acyclic=True)
+class ResultMessage(Message):
+    """One move of an order."""
+
+    QUEUE: ClassVar[str] = names.ORDER_RESULTS
+    WRITER: ClassVar[str] = names.EXECUTION_ROLE
+
+    client: Ref
+    order: Ref
+    result: str
+    filled: int
+
+    @staticmethod
+    def of(result: OrderResult, event: Event) -> ResultMessage:
+        """Return the message of an event."""
+        message = ResultMessage()
+        message.came(RESULTS, event)
+        message.client = named(result.client_order_id)
+        message.order = named(result.order_id)
+        message.result = result.result
+        message.filled = parse_amount(result.filled_qty or "0")
+        return message
+
+
+@mypyc_attr(acyclic=True)
+class FillMessage(Message):
+    """An execution.
+
+    Attributes:
+        fee: In `fee_asset`, which is the quote asset or, for a purchase, the base asset.
+        order, client: Ids of the order, the executor's and risk's.
+    """
+
+    QUEUE: ClassVar[str] = names.FILLS
+    WRITER: ClassVar[str] = names.EXECUTION_ROLE
+
+    symbol: str
+    side: str
+    qty: int
+    price: int
+    fee: int
+    fee_asset: str
+    order: Ref
+    client: Ref
+
+    @staticmethod
+    def read(fill: Fill, ts: int = 0) -> FillMessage:
+        """Return a fill in numbers, for who books it."""
+        message = FillMessage()
+        message.place = FILLS
+        message.ts = ts
+        message.tick_seq = None
+        message.cause = NOBODY
+        message.symbol = fill.symbol
+        message.side = fill.side
+        message.qty = parse_amount(fill.qty)
+        message.price = parse_amount(fill.price)
+        message.fee = parse_amount(fill.fee)
+        message.fee_asset = fill.fee_asset
+        message.order = named(fill.order_id)
+        message.client = named(fill.client_order_id)
+        message._payload = fill
+        return message
+
+    @staticmethod
+    def of(fill: Fill, event: Event) -> FillMessage:
+        """Return the message of an event."""
+        message = FillMessage.read(fill)
+        message.came(FILLS, event)
+        return message
+
+    @property
+    def pays_in_base(self) -> bool:
+        """Whether the fee was taken in the asset that the symbol trades, not in quote."""
+        return self.symbol.startswith(self.fee_asset) and not self.symbol.endswith(self.fee_asset)
+
+    @property
+    def quote_asset(self) -> str:
+        """The asset that pays: that of the fee, unless the fee was taken in the base asset."""
+        if self.pays_in_base:
+            return self.symbol.removeprefix(self.fee_asset)
+        return self.fee_asset
+
+
+_KINDS: Final = (FillMessage, ResultMessage, SignalMessage, IntentMessage, ActionMessage)
+
+QUEUES: Final = tuple([kind.QUEUE for kind in _KINDS])
+"""Where a message of each kind is written, by place."""
+
+WRITERS: Final = tuple([kind.WRITER for kind in _KINDS])
+"""Who says it, by place: each queue has one writer."""
+
+
+def fill_in(message: Message) -> FillMessage | None:
+    """Return a fill in numbers, whoever said it; None of what is no fill."""
+    if message.place != FILLS:
+        return None
+    if isinstance(message, FillMessage):
+        return message
+    said = message.payload()
+    return FillMessage.read(said, message.ts) if isinstance(said, Fill) else None
+
+
+def stop_in(message: Message) -> str:
+    """Return why risk stops the run with this message, a reason code; empty if it does not."""
+    if message.place != ACTIONS:
+        return ""
+    said = message if isinstance(message, ActionMessage) else message.payload()
+    if isinstance(said, ActionMessage | RiskAction) and said.action == "STOP":
+        return said.reason_code
+    return ""
+
+
+def _number(text: str) -> int:
+    try:
+        return parse_amount(text)
+    except NumberError:
+        return 0

@@ -1,0 +1,124 @@
+"""One tick in exact numbers, refilled for the next: what risk and execution read on the tick path.
+
+A core fills its own from each `market_tick` event; whoever has ticks without events fills one from
+columns and hands it to both. Nobody keeps it. The event behind it is asked for by who says
+something because of it, which most ticks do not.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol, final
+
+from minibot.cores.event_id import Ref, named, of_line, place_id
+from minibot.events.model import Event, MarketTick
+from minibot.events.money import parse_amount
+from minibot.events.native import mypyc_attr
+
+
+class Maker(Protocol):
+    """Who filled a tick without an event, and can say which event it would have been."""
+
+    def event(self, seq: int) -> Event:
+        """Return the event of the tick that was filled last, as line `seq` of its queue."""
+        ...
+
+
+@final
+class ExactTick:
+    """A touch, amounts in hundred-millionths.
+
+    Attributes:
+        symbol: The exchange's name of the market, such as BTCUSDT.
+        ts: Market time at which it was received, ms.
+        bid, bid_qty, ask, ask_qty: The touch.
+        id: Of its event; empty where there is none, whose id is its place then.
+        run_id: Of its event.
+    """
+
+    __slots__ = (
+        *("_event", "_maker", "_named", "_ref", "ask", "ask_qty", "bid", "bid_qty", "id"),
+        *("run_id", "symbol", "ts"),
+    )
+
+    def __init__(self, symbol: str = "", maker: Maker | None = None, run_id: str = "") -> None:
+        """Start at nothing."""
+        self.symbol: str = symbol
+        self.ts: int = 0
+        self.bid: int = 0
+        self.bid_qty: int = 0
+        self.ask: int = 0
+        self.ask_qty: int = 0
+        self.id: str = ""
+        self.run_id: str = run_id
+        self._event: Event | None = None
+        # Of the line that was asked for last.
+        self._ref: Ref | None = None
+        self._named: int = 0
+        self._maker: Maker | None = maker
+
+    def fill(self, payload: MarketTick, event: Event) -> None:
+        """Take over an event and its touch."""
+        self._event = event
+        self._ref = None
+        self.id = event.id
+        self.run_id = event.run_id
+        self.symbol = payload.symbol
+        self.ts = event.ts
+        self.bid = parse_amount(payload.bid)
+        self.bid_qty = parse_amount(payload.bid_qty)
+        self.ask = parse_amount(payload.ask)
+        self.ask_qty = parse_amount(payload.ask_qty)
+
+    def event_id(self, seq: int) -> str:
+        """Return the id of its event: its own, or its place where nobody else makes the same."""
+        return self.id or place_id(seq)
+
+    def ref(self, seq: int) -> Ref:
+        """Return a reference to its event."""
+        ref = self._ref
+        if ref is None or self._named != seq:
+            ref = self._ref = named(self.id, self.run_id) if self.id else of_line(seq, self.run_id)
+            self._named = seq
+        return ref
+
+    def event(self, seq: int) -> Event:
+        """Return the event that it was filled from, or the one that it would have been.
+
+        Raises:
+            ValueError: It was filled from nothing.
+        """
+        if self._event is not None:
+            return self._event
+        if self._maker is None:
+            raise ValueError("a tick that nobody has filled")
+        return self._maker.event(seq)
+
+
+NO_BOUND: Final = 1 << 60
+
+
+@mypyc_attr(acyclic=True)
+@final
+class Calm:
+    """Within which touches, and until when, nothing follows from a tick; filled by the cores.
+
+    As long as this holds, ticks in a row leave risk and execution as the last of them does, so that
+    they need to be told of that one alone.
+
+    Attributes:
+        above, below: The bid lies between, neither included.
+        least, most: Of bid and ask together, both included.
+        until: Market time at which it ends.
+        is_lasting: Whether it outlasts a closed bar.
+    """
+
+    __slots__ = ("above", "below", "is_lasting", "least", "most", "until")
+
+    def __init__(self) -> None:
+        """Start without bounds, but for a bid above zero."""
+        self.above: int = 0
+        self.below: int = NO_BOUND
+        self.least: int = 0
+        self.most: int = NO_BOUND
+        self.until: int = NO_BOUND
+        self.is_lasting: bool = True

@@ -1,0 +1,248 @@
+"""Some rows of a table of bars, made ready to be walked: the ticks inside them, all in one go.
+
+The model is `intrabar`: open, low, high and close, each a touch around its price, sizes from the
+bar before. Here it is for whole arrays, of bars in which nobody waits for anything; any
+other bar is asked of `intrabar` itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from math import gcd
+from typing import Final, final
+
+import numpy as np
+
+from minibot.accounting.order_rules import OrderRules
+from minibot.engine.bar_table import WIDE_MAX, Array, BarTable
+from minibot.engine.cells import float_cells, int_cells
+from minibot.engine.intrabar import BPS_UNITS, MARGIN_SHARE, MINUTE_MS, PERCENT, Candle, TouchModel
+from minibot.events.cells import CELL, int_at
+
+# What each row is, and what it does to the touch.
+NEW_BID: Final = 1
+NEW_ASK: Final = 2
+# Of the bars that close with it one is read, its own; or others are, in their order.
+HAS_OWN: Final = 4
+HAS_MIXED: Final = 8
+# Which lane, and which bar of it.
+Told = tuple[int, int]
+PRICES: Final = ("open", "low", "high", "close")
+"""In the order in which a bar's ticks show them."""
+OPEN: Final = 0
+LOW: Final = 1
+HIGH: Final = 2
+CLOSE: Final = 3
+
+
+class Shapes:
+    """How the bars of a table become ticks.
+
+    Attributes:
+        lag_ms: What the open comes late and the close comes early.
+    """
+
+    def __init__(self, table: BarTable, rules: OrderRules, model: TouchModel) -> None:
+        """Take the table and how its touch is modelled."""
+        self.table = table
+        self.rules = rules
+        self._spread_bps = model.spread_bps
+        self._spread_unit = BPS_UNITS * rules.price_step
+        length = table.length_ms
+        self.lag_ms = max(1, min(model.latency_ms, length // MARGIN_SHARE))
+        # Of a bar's volume: how much stands at either side in the bar after it.
+        part, whole = MINUTE_MS * model.size_percent, max(MINUTE_MS, length) * PERCENT
+        common = gcd(part, whole)
+        self._part, self._whole = part // common, whole // common
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether all products of prices and volumes fit 64 bits."""
+        columns = self.table.columns
+        dearest, most = int(columns["high"].max()), int(columns["volume"].max())
+        return (
+            int(columns["low"].min()) > 0
+            and dearest * max(1, self._spread_bps) <= WIDE_MAX
+            and self._spread_unit <= WIDE_MAX
+            and most * self._part <= WIDE_MAX
+        )
+
+    def touch(self, name: str, first: int, last: int) -> tuple[Array, Array]:
+        """Return bid and ask around a price of the rows `first` to `last` (excluded)."""
+        bid, spread = self.around(self.table.columns[name][first:last])
+        return bid, bid + spread
+
+    def around(self, price: Array) -> tuple[Array, Array]:
+        """Return bid and spread around prices, whatever their shape."""
+        step, unit = self.rules.price_step, self._spread_unit
+        # Rounded up to a whole number and then to a whole step is rounded up to a step at once.
+        spread = price * self._spread_bps
+        spread += unit - 1
+        spread //= unit
+        spread *= step
+        np.maximum(spread, step, out=spread)
+        bid = spread >> 1
+        np.subtract(price, bid, out=bid)
+        bid //= step
+        bid *= step
+        np.maximum(bid, step, out=bid)
+        return bid, spread
+
+    def qtys(self, first: int, last: int) -> Array:
+        """Return what stands at either side in each row: a share of the volume before."""
+        rules = self.rules
+        least = max(rules.qty_step, rules.qty_min)
+        volume = self.table.columns["volume"][max(0, first - 1) : last - 1]
+        size = volume * self._part // self._whole // rules.qty_step * rules.qty_step
+        found = np.maximum(least, size)
+        return np.concatenate(([least], found)) if not first else found
+
+
+class Lanes:
+    """The bars that a table's rows close, by interval in the order in which they are told.
+
+    Args:
+        table: The table.
+        intervals: In the profile's order.
+        read: Those of which the strategy or risk takes anything.
+    """
+
+    def __init__(self, table: BarTable, intervals: Sequence[str], read: Collection[str]) -> None:
+        self.all = [table.longer(interval) for interval in intervals]
+        self.read = [interval in read for interval in intervals]
+        own = [interval == table.interval for interval in intervals]
+        self.own = own.index(True) if any(own) else -1
+
+    def of(self, first: int, last: int) -> tuple[Array, Array, dict[int, list[Told]]]:
+        """Return kinds, counts of bars nobody reads, and mixed bars, of some rows.
+
+        The counts are of rows without mixed bars, and of bars behind the own one.
+        """
+        own, count = self.own, last - first
+        has_own = own >= 0 and self.read[own]
+        is_mixed = np.zeros(count, dtype=bool)
+        unread = np.zeros(count, dtype=np.uint8)
+        spans = [range(*np.searchsorted(lane.rows, (first, last)).tolist()) for lane in self.all]
+        rows = [
+            lane.rows[span.start : span.stop] - first
+            for lane, span in zip(self.all, spans, strict=True)
+        ]
+        for number, is_read in enumerate(self.read):
+            if is_read or (has_own and number < own):
+                if number != own:
+                    is_mixed[rows[number]] = True
+            else:
+                # Of the array's own kind: of another one each would be converted by itself.
+                np.add.at(unread, rows[number], np.uint8(1))
+        mixed: dict[int, list[Told]] = {}
+        for number, span in enumerate(spans if is_mixed.any() else ()):
+            chosen = np.flatnonzero(is_mixed[rows[number]])
+            for row, place in zip(rows[number][chosen].tolist(), chosen.tolist(), strict=True):
+                mixed.setdefault(row + first, []).append((number, span.start + place))
+        kinds = np.full(count, HAS_OWN if has_own else 0, dtype=np.uint8)
+        kinds[is_mixed] = HAS_MIXED
+        return kinds, unread, mixed
+
+
+@final
+class BarBlock:
+    """Rows of a table, and what their ticks do: a byte a row, or a cell of `events.cells`.
+
+    Attributes:
+        first, last: The rows, `last` excluded.
+        kinds: Bytes: the bits of this module, the touch against the row before.
+        counts: Bytes: how many ticks each has.
+        unread: Bytes: how many bars close with it that nobody reads, but its own if read.
+        mixed: All bars of a row with `HAS_MIXED`, in the order in which they are told.
+        open_ts: Whole numbers, Unix ms.
+        close_units, bid_units, ask_units, qty_units: The close, and the touch and size of the last
+            tick, in hundred-millionths.
+        least_bid, most_bid, least_sum, most_sum: What the bid, and bid and ask together, are at
+            least and at most at any of its ticks; hundred-millionths.
+        open, high, low, close, volume, bid, ask, qty: The amounts that strategies take, as floats.
+    """
+
+    def __init__(self, shapes: Shapes, lanes: Lanes, first: int, last: int) -> None:
+        """Compute the touches of the rows."""
+        self.first: int = first
+        self.last: int = last
+        columns = {name: values[first:last] for name, values in shapes.table.columns.items()}
+        # A line for each of the four ticks, a column for each row.
+        prices = np.stack([columns[name] for name in PRICES])
+        bids, spreads = shapes.around(prices)
+        asks = bids + spreads
+        qtys = shapes.qtys(first, last)
+        self._length_ms: int = shapes.table.length_ms
+        self._prices: Array = prices
+        self._volumes: Array = columns["volume"]
+        self._bids: Array = bids
+        self._spreads: Array = spreads
+        # The spread grows with the price, and the bid too while the spread does not: between low
+        # and high the bid leaves theirs by no more than the spread grows.
+        narrow, wide = spreads[LOW], spreads[HIGH]
+        least_bid, most_bid = bids[LOW] - (wide - narrow), bids[HIGH] + (wide - narrow)
+        is_moved = prices[1:3] != prices[:2]
+        self.counts: bytes = (is_moved.sum(0, dtype=np.uint8) + np.uint8(2)).tobytes()
+        kinds, unread, self.mixed = lanes.of(first, last)
+        before = None
+        if first:
+            before = (*shapes.touch(PRICES[-1], first - 1, first), shapes.qtys(first - 1, first))
+        self.kinds: bytes = (kinds | _moves(bids, asks, qtys, before)).tobytes()
+        self.unread: bytes = unread.tobytes()
+        self.open_ts: bytes = int_cells(columns["open_ts"])
+        self.close_units: bytes = int_cells(columns["close"])
+        self.bid_units: bytes = int_cells(bids[CLOSE])
+        self.ask_units: bytes = int_cells(asks[CLOSE])
+        self.qty_units: bytes = int_cells(qtys)
+        self.least_bid: bytes = int_cells(least_bid)
+        self.most_bid: bytes = int_cells(most_bid)
+        self.least_sum: bytes = int_cells(2 * least_bid + narrow)
+        self.most_sum: bytes = int_cells(2 * most_bid + wide)
+        self.open: bytes = float_cells(columns["open"])
+        self.high: bytes = float_cells(columns["high"])
+        self.low: bytes = float_cells(columns["low"])
+        self.close: bytes = float_cells(columns["close"])
+        self.volume: bytes = float_cells(columns["volume"])
+        self.bid: bytes = float_cells(bids[CLOSE])
+        self.ask: bytes = float_cells(asks[CLOSE])
+        self.qty: bytes = float_cells(qtys)
+        self._mids: bytes | None = None
+
+    def candle(self, row: int) -> Candle:
+        """Return one of the bars."""
+        place = row - self.first
+        start = int_at(self.open_ts, CELL * place)
+        prices, volume = self._prices[:, place].tolist(), int(self._volumes[place])
+        ends = prices[OPEN], prices[HIGH], prices[LOW], prices[CLOSE]
+        return Candle(start, start + self._length_ms, *ends, volume)
+
+    def mids(self, first: int, last: int) -> bytes:
+        """Return the middle of the touch at each of the four ticks of some rows, as cells."""
+        if self._mids is None:
+            self._mids = int_cells((self._bids + (self._spreads >> 1)).T)
+        size = CELL * len(PRICES)
+        return self._mids[size * (first - self.first) : size * (last - self.first)]
+
+
+def _moves(
+    bids: Array, asks: Array, qtys: Array, before: tuple[Array, Array, Array] | None
+) -> Array:
+    """Return for each row which sides of the touch are others at any of its ticks.
+
+    Args:
+        bids: A line for each tick of a row.
+        asks: Likewise.
+        qtys: Of each row.
+        before: Bid, ask and size of the last tick before them; None for none.
+    """
+    is_other = np.ones(len(qtys), dtype=bool)
+    np.not_equal(qtys[1:], qtys[:-1], out=is_other[1:])
+    if before is not None:
+        is_other[0] = qtys[0] != before[2][0]
+    kinds = np.zeros(len(qtys), dtype=np.uint8)
+    for number, (side, bit) in enumerate(((bids, NEW_BID), (asks, NEW_ASK))):
+        is_new = (side[1:] != side[:-1]).any(0) | is_other
+        is_new[1:] |= side[0, 1:] != side[-1, :-1]
+        is_new[0] |= before is None or side[0, 0] != before[number][0]
+        kinds |= is_new.view(np.uint8) * np.uint8(bit)
+    return kinds

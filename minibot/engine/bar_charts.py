@@ -1,0 +1,107 @@
+"""Candles and equity of bars in columns, made where somebody draws them.
+
+Between two fills a position stands still, so that equity as a candle begins is what is held at the
+mid of its first tick. Candles are those of `drawing`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from minibot.accounting.performance import Performance
+from minibot.engine.bar_block import PRICES
+from minibot.engine.bar_market import BarMarket
+from minibot.engine.cells import floats
+from minibot.engine.lazy_list import Deferred
+from minibot.engine.row_charts import Starts, heads_of
+from minibot.engine.run_result import EquityPoint, PriceBar
+from minibot.engine.tick_table import Array
+from minibot.events.money import proceeds_down
+
+OPEN: Final = PRICES[0]
+
+
+class BarCharts:
+    """What the report draws of the bars of one symbol.
+
+    Args:
+        market: The bars.
+        performance: Knows what is held.
+
+    Attributes:
+        first: The row with which the market begins.
+    """
+
+    def __init__(self, market: BarMarket, performance: Performance) -> None:
+        self.first = market.first
+        self._market = market
+        self._performance = performance
+        # From which row on: cash and quantity held.
+        self._held: list[tuple[int, int, int]] = [(self.first, *self._now())]
+
+    def _now(self) -> tuple[int, int]:
+        performance = self._performance
+        portfolio = performance.portfolio
+        cash = portfolio.cash(performance.quote_asset)
+        return cash, portfolio.position_qty(self._market.symbol)
+
+    def on_fill(self, row: int) -> None:
+        """Take that from a row on something else is held."""
+        self._held.append((row, *self._now()))
+
+    def equity(self, last: int) -> Deferred[EquityPoint]:
+        """Return equity at the first tick of each candle but the first, of rows before `last`."""
+        return Deferred(lambda: self._points(last))
+
+    def candles(self, last: int, shown: list[int]) -> Deferred[PriceBar]:
+        """Return the candles of the rows before `last`.
+
+        Args:
+            last: The row behind the last one that began.
+            shown: The bids of the last row, if it did not come to its end.
+        """
+        return Deferred(lambda: self._candles(last, shown))
+
+    def _starts(self, last: int) -> Starts:
+        market = self._market
+        opened = market.table.columns["open_ts"][:last] + market.lag_ms
+        return Starts(opened, self.first, market.length_ms)
+
+    def _points(self, last: int) -> list[EquityPoint]:
+        if last <= self.first:
+            return []
+        starts = self._starts(last)
+        bid, ask = self._market.shapes.touch(OPEN, self.first, last)
+        mids = ((bid + ask) // 2)[np.array(starts.rows) - self.first].tolist()
+        found: list[EquityPoint] = []
+        held = self._held
+        at = 0
+        for row, ts, mid in zip(starts.rows, starts.ts, mids, strict=True):
+            while at + 1 < len(held) and held[at + 1][0] <= row:
+                at += 1
+            _, cash, qty = held[at]
+            found.append(EquityPoint(ts, cash + proceeds_down(qty, mid) if qty else cash))
+        return found[1:]
+
+    def _candles(self, last: int, shown: list[int]) -> list[PriceBar]:
+        shapes, first = self._market.shapes, self.first
+        bids: list[Array] = [shapes.touch(name, first, last)[0] for name in PRICES]
+        opened, close = bids[0].copy(), bids[3].copy()
+        high, low = np.maximum.reduce(bids), np.minimum.reduce(bids)
+        if shown:
+            opened[-1], close[-1], high[-1], low[-1] = shown[0], shown[-1], max(shown), min(shown)
+        place = self._market.table.columns["open_ts"][first:last]
+        width = self._starts(last).width_at(last)
+        place = place // width
+        heads = heads_of(place)
+        lasts = np.append(heads[1:], len(place)) - 1
+        columns = (
+            (place[heads] * width).tolist(),
+            floats(opened[heads]),
+            floats(np.maximum.reduceat(high, heads)),
+            floats(np.minimum.reduceat(low, heads)),
+            floats(close[lasts]),
+        )
+        return [PriceBar(*each) for each in zip(*columns, strict=True)]

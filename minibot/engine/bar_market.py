@@ -1,0 +1,117 @@
+"""A series of bars as rows to be walked: where they begin and end, and what closes with each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
+
+from minibot.accounting.order_rules import OrderRules
+from minibot.engine.bar_block import BarBlock, Lanes, Shapes
+from minibot.engine.bar_series import BarSeries
+from minibot.engine.bar_table import BarTable, columns_of
+from minibot.engine.cells import floats
+from minibot.engine.intrabar import Candle, Intrabar, TouchModel
+from minibot.engine.market_source import Root
+from minibot.exchanges.tapes.kline_bars import INTERVALS
+from minibot.strategies.bars import ClosedBar
+
+BLOCK_ROWS: Final = 8192
+
+
+class BarMarket:
+    """The bars of one symbol in one backtest.
+
+    Args:
+        symbol: The market.
+        table: All of its bars.
+        intervals: Of the bars that are told, in the profile's order.
+        read: Those of which the strategy or risk takes anything.
+        rules: Of the symbol.
+        model: How the touch is modelled.
+        span: When the part that is traded begins, and ends; Unix ms.
+
+    Attributes:
+        first, last: The rows that are traded, `last` excluded.
+        own: Which of the intervals is that of the table, -1 for none.
+        opening: What comes before them: rules and history.
+    """
+
+    def __init__(
+        self,
+        symbol: str,
+        table: BarTable,
+        intervals: Sequence[str],
+        read: Collection[str],
+        rules: OrderRules,
+        model: TouchModel,
+        span: tuple[int, int],
+    ) -> None:
+        self.symbol, self.table = symbol, table
+        self.interval, self.length_ms = table.interval, table.length_ms
+        self.shapes = Shapes(table, rules, model)
+        self.lag_ms = self.shapes.lag_ms
+        self.lanes = Lanes(table, intervals, read)
+        self.own = self.lanes.own
+        self.opening: list[Root] = []
+        self._intrabar = Intrabar(symbol, rules, model)
+        opened, ends = table.columns["open_ts"], table.columns["end_ts"]
+        self.first = int(opened.searchsorted(span[0]))
+        self.last = max(self.first, int(ends.searchsorted(span[1], side="right")))
+
+    def history(self, count: int) -> Iterator[tuple[str, Candle]]:
+        """Yield the last bars of each interval before those that are traded, at most `count`."""
+        if self.first == self.table.rows:
+            return
+        for lane in self.lanes.all:
+            last = int(lane.rows.searchsorted(self.first))
+            for place in range(max(0, last - count), last):
+                yield lane.interval, lane.candle(place)
+
+    def block(self, first: int) -> BarBlock:
+        """Return rows from `first` on, made ready."""
+        return BarBlock(self.shapes, self.lanes, first, min(self.last, first + BLOCK_ROWS))
+
+    def intrabar(self) -> Intrabar:
+        """Return what shows a bar tick by tick."""
+        return self._intrabar
+
+    def is_read(self, lane: int) -> bool:
+        """Return whether anybody takes anything of an interval's bars."""
+        return self.lanes.read[lane]
+
+    def bar(self, lane: int, place: int) -> tuple[ClosedBar, int]:
+        """Return a bar of one of the intervals as the strategy takes it, and its exact close."""
+        found = self.lanes.all[lane]
+        columns = found.columns
+        opened, high, low, close, volume = (
+            floats(columns[name][place : place + 1])[0]
+            for name in ("open", "high", "low", "close", "volume")
+        )
+        open_ts = int(columns["open_ts"][place])
+        bar = ClosedBar(found.interval, open_ts, opened, high, low, close, volume, True)
+        return bar, int(columns["close"][place])
+
+
+def market_of(
+    series: BarSeries,
+    intervals: Sequence[str],
+    read: Collection[str],
+    rules: OrderRules,
+    model: TouchModel,
+    span: tuple[int, int],
+) -> BarMarket | None:
+    """Return the market of a series; None where it has to go as events.
+
+    That is where bars have no fixed length on a grid of it (weeks, months), or numbers do not fit.
+    """
+    if any(not INTERVALS[name] for name in (series.interval, *intervals)):
+        return None
+    try:
+        columns = series.columns() or columns_of(series.candles())
+    except OverflowError:
+        return None
+    table = BarTable(series.interval, columns)
+    if not table.is_sound(max(INTERVALS[name] for name in (series.interval, *intervals))):
+        return None
+    market = BarMarket(series.symbol, table, intervals, read, rules, model, span)
+    return market if market.shapes.is_narrow else None

@@ -1,0 +1,321 @@
+"""Bars in columns on their way through the cores: no event, no text, and no tick nobody waits for.
+
+As long as nothing is ordered, and the cores say that nothing follows from the touches of a bar
+(`Lockstep.calm`), the strategy takes the closed bar and its last touch, risk the closed bar, and
+both risk and execution the last touch of all these bars. Any other bar goes tick by tick, as
+`intrabar` shows it to a bot that has something on its way. A strategy that listens to trades is
+told each of them, always.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from minibot.cores.event_id import place_id
+from minibot.cores.scaled_tick import Calm, ExactTick
+from minibot.engine.bar_block import HAS_MIXED, HAS_OWN, NEW_ASK, NEW_BID, BarBlock
+from minibot.engine.bar_market import BarMarket
+from minibot.engine.intrabar import Intrabar, Shown
+from minibot.engine.lockstep import Lockstep
+from minibot.engine.market_source import Watch
+from minibot.engine.run_result import NO_CMDLINE
+from minibot.events.cells import CELL, float_at, int_at
+from minibot.events.model import Event
+from minibot.events.money import UNIT
+from minibot.events.names import MARKET_ROLE
+from minibot.strategies.bars import ClosedBar
+from minibot.strategies.core import StrategyCore
+from minibot.strategies.decision import Decision
+from minibot.strategies.nore_strategy_v1 import NoreStrategyV1
+from minibot.strategies.protocol import Strategy
+from minibot.strategies.tick import Tick
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
+
+# What strategies do with a trade that do nothing with it: the base class, and `nore_strategy_v1`,
+# whose order flow is made of quotes.
+DEAF: Final = (Strategy.on_tick, NoreStrategyV1.on_tick)
+
+
+def is_deaf(core: StrategyCore) -> bool:
+    """Return whether a strategy's core keeps nothing of a trade but the tick itself."""
+    chosen = core.chosen
+    return chosen.cls.on_tick in DEAF and not chosen.bars_from_ticks
+
+
+class Listener:
+    """Who keeps what a report needs of bars while they are walked."""
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether risk stopped the run."""
+        raise NotImplementedError
+
+    def on_rows(self, first: int, last: int, block: BarBlock) -> None:
+        """Take rows `first` to `last` (excluded) of which at most the last bar is not told yet."""
+        raise NotImplementedError
+
+    def on_row(self, row: int) -> None:
+        """Take that a row begins whose ticks are told one by one."""
+        raise NotImplementedError
+
+    def on_shown(self, shown: Shown) -> None:
+        """Take the tick that is told next."""
+        raise NotImplementedError
+
+    def on_time(self, ts: int) -> None:
+        """Take when the bars and the beat come that are told next."""
+        raise NotImplementedError
+
+
+@final
+class BarRows:
+    """The bars of one symbol, walked once from the first row to the last.
+
+    Args:
+        market: The bars.
+        lockstep: Whose cores take them.
+        run_id: Stands in the event of a tick, where one is asked for.
+        watch: Knows what the bot waits for.
+        listener: Is told what is walked.
+        close_ts: When the end is announced: nothing is passed over from then on.
+
+    Attributes:
+        row: The next one.
+        seq: The line of `market_ticks` that was told or counted last.
+        ticks, beats: How many were told or counted.
+    """
+
+    def __init__(
+        self,
+        market: BarMarket,
+        lockstep: Lockstep,
+        run_id: str,
+        watch: Watch,
+        listener: Listener,
+        close_ts: int,
+    ) -> None:
+        self._market: BarMarket = market
+        self._lockstep: Lockstep = lockstep
+        self._run_id: str = run_id
+        self._watch: Watch = watch
+        self._listener: Listener = listener
+        self._close_ts: int = close_ts
+        self.seq: int = 0
+        self.row: int = market.first
+        self.ticks: int = 0
+        self.beats: int = 0
+        self._symbol: str = market.symbol
+        self._interval: str = market.interval
+        self._length_ms: int = market.length_ms
+        self._lag_ms: int = market.lag_ms
+        self._to_close_ms: int = market.length_ms - 1 - market.lag_ms
+        self._intrabar: Intrabar = market.intrabar()
+        self._block: BarBlock = market.block(self.row)
+        # When the last tick came.
+        self._at: int = 0
+        self._is_deaf: bool = is_deaf(lockstep.own.strategy.core)
+        self._tick: Tick = lockstep.strategy_tick(market.symbol) or Tick(market.symbol)
+        self._exact: ExactTick = ExactTick(market.symbol, self, run_id)
+
+    def event(self, seq: int) -> Event:
+        """Return the event of the tick that was told last."""
+        exact = self._exact
+        shown = Shown(exact.bid, exact.ask, exact.bid_qty, exact.ts)
+        payload = shown.payload(self._symbol)
+        return Event(exact.ts, place_id(seq), MARKET_ROLE, self._run_id, NO_CMDLINE, payload)
+
+    def end_of(self, row: int) -> int:
+        """Return when a row of the block that is walked is over, Unix ms."""
+        block = self._block
+        return int_at(block.open_ts, CELL * (row - block.first)) + self._length_ms
+
+    def walk(self) -> bool:
+        """Walk on for some rows; return whether there are more and risk has not stopped the run."""
+        row = self.row
+        if row >= self._market.last:
+            return False
+        if row >= self._block.last:
+            self._block = self._market.block(row)
+        calm = self._lockstep.calm(self._symbol) if self._is_deaf else None
+        if calm is not None and calm.is_lasting:
+            self._pass(calm, row)
+        if self.row == row:
+            self._tell_row(row)
+            self.row = row + 1
+        return not self._listener.is_stopped
+
+    # --- bars that nothing but a decision on them follows from --------------------------------
+
+    def _pass(self, calm: Calm, first: int) -> None:
+        """Hand rows to the strategy as long as nothing else follows from them."""
+        block, lockstep, symbol = self._block, self._lockstep, self._symbol
+        kinds, counts, unread, opened = block.kinds, block.counts, block.unread, block.open_ts
+        least_bid, most_bid = block.least_bid, block.most_bid
+        least_sum, most_sum = block.least_sum, block.most_sum
+        length: i64 = self._length_ms
+        until_ts: i64 = min(calm.until, self._close_ts)
+        above: i64 = calm.above
+        below: i64 = calm.below
+        least: i64 = calm.least
+        most: i64 = calm.most
+        seat = lockstep.own.strategy
+        core = seat.core
+        seq: i64 = self.seq
+        tick_seq: i64 = seq
+        moved: i64 = 0
+        place: i64 = first - block.first
+        last: i64 = block.last - block.first
+        if self._at >= int_at(opened, CELL * place) + self._lag_ms:
+            return  # What was told last came later than this row's open would.
+        while place < last:
+            at = CELL * place
+            end_ts = int_at(opened, at) + length
+            if not (
+                end_ts < until_ts
+                and above < int_at(least_bid, at)
+                and int_at(most_bid, at) < below
+                and least <= int_at(least_sum, at)
+                and int_at(most_sum, at) <= most
+            ):
+                break
+            kind: i64 = kinds[place]
+            moved |= kind
+            tick_seq = seq + counts[place]
+            if kind & HAS_MIXED:
+                self._passed(first, place, tick_seq, moved)
+                self._tell_bars(place)
+                return
+            seq = tick_seq + unread[place] + 1
+            if kind & HAS_OWN:
+                seq += 1
+                self._show(place)
+                bar = self._own_bar(place)
+                decision = core.on_bar(symbol, bar, seat.at(end_ts))
+                if decision is not None:
+                    self._passed(first, place, tick_seq, moved)
+                    self._decided(place, bar, decision)
+                    return
+                lockstep.pass_bar(symbol, bar, int_at(block.close_units, at), end_ts)
+            place += 1
+        if block.first + place > first:
+            self._passed(first, place - 1, tick_seq, moved)
+            self.seq = seq
+            self.beats += 1
+
+    def _show(self, place: i64) -> None:
+        """Show the strategy the last touch of a row."""
+        block, tick, at = self._block, self._tick, CELL * place
+        tick.ts = tick.exchange_ts = int_at(block.open_ts, at) + self._to_close_ms
+        tick.price = tick.bid = float_at(block.bid, at)
+        tick.ask = float_at(block.ask, at)
+        tick.bid_qty = tick.ask_qty = float_at(block.qty, at)
+        tick.is_trade = True
+
+    def _own_bar(self, place: i64) -> ClosedBar:
+        """Return the bar of a row as the strategy takes it."""
+        block, at = self._block, CELL * place
+        return ClosedBar(
+            self._interval,
+            int_at(block.open_ts, at),
+            float_at(block.open, at),
+            float_at(block.high, at),
+            float_at(block.low, at),
+            float_at(block.close, at),
+            float_at(block.volume, at),
+            True,
+        )
+
+    def _passed(self, first: int, place: i64, seq: int, moved: i64) -> None:
+        """Take rows that were passed, their bars but the last row's told; tell the last touch.
+
+        Args:
+            first: The first of them.
+            place: The last one in the block.
+            seq: Of its last tick.
+            moved: What they did to the touch.
+        """
+        block, exact, at = self._block, self._exact, CELL * place
+        self._show(place)
+        self.ticks += sum(block.counts[first - block.first : place + 1])
+        self.row = block.first + place + 1
+        self.beats += self.row - first - 1
+        self.seq = seq
+        self._at = exact.ts = self._tick.ts
+        exact.bid = int_at(block.bid_units, at)
+        exact.ask = int_at(block.ask_units, at)
+        exact.bid_qty = exact.ask_qty = int_at(block.qty_units, at)
+        self._listener.on_rows(first, self.row, block)
+        self._lockstep.pass_calm(exact, seq, moved & NEW_BID != 0, moved & NEW_ASK != 0)
+
+    def _decided(self, place: i64, bar: ClosedBar, decision: Decision) -> None:
+        """Take what the strategy decided at the own bar of the row that was passed last."""
+        lockstep, block = self._lockstep, self._block
+        end_ts = bar.open_ts + self._length_ms
+        lockstep.pass_bar(self._symbol, bar, int_at(block.close_units, CELL * place), end_ts)
+        self.seq += 1
+        lockstep.decided_on_bar(self._symbol, end_ts, self.seq, decision)
+        if not self._listener.is_stopped:
+            self.seq += block.unread[place]
+            self._tell_beat(end_ts)
+
+    # --- bars of which everything is told -----------------------------------------------------
+
+    def _tell_row(self, row: int) -> None:
+        """Tell the ticks of a row one by one, then what closes with it."""
+        listener, intrabar = self._listener, self._intrabar
+        listener.on_row(row)
+        place = row - self._block.first
+        intrabar.resume(self._at, int_at(self._block.qty_units, CELL * place))
+        for shown in intrabar.ticks(self._block.candle(row), self._watch):
+            listener.on_shown(shown)
+            self._tell(shown)
+            if listener.is_stopped:
+                return
+        self._tell_bars(place)
+
+    def _tell(self, shown: Shown) -> None:
+        bid, ask, qty, at = shown.bid, shown.ask, shown.qty, shown.at
+        tick, exact = self._tick, self._exact
+        self.seq += 1
+        self.ticks += 1
+        self._at = tick.ts = tick.exchange_ts = at
+        tick.price = tick.bid = bid / UNIT
+        tick.ask = ask / UNIT
+        tick.bid_qty = tick.ask_qty = qty / UNIT
+        tick.is_trade = True
+        exact.ts = at
+        exact.bid = bid
+        exact.ask = ask
+        exact.bid_qty = exact.ask_qty = qty
+        self._lockstep.feed_tick(tick, exact, self.seq)
+
+    def _tell_bars(self, place: i64) -> None:
+        """Tell the bars that close with a row of the block, and the beat behind it."""
+        block, market = self._block, self._market
+        row, at = block.first + place, CELL * place
+        end_ts = int_at(block.open_ts, at) + self._length_ms
+        self._listener.on_time(end_ts)
+        told = block.mixed.get(row)
+        if told is None:
+            is_own_read = block.kinds[place] & HAS_OWN != 0
+            told = [(market.own, row)] if is_own_read else []
+        for lane, number in told:
+            self.seq += 1
+            if market.is_read(lane):
+                if lane == market.own:
+                    bar, units = self._own_bar(place), int_at(block.close_units, at)
+                else:
+                    bar, units = market.bar(lane, number)
+                self._lockstep.feed_bar(self._symbol, bar, units, end_ts, self.seq)
+                if self._listener.is_stopped:
+                    return
+        if row not in block.mixed:
+            self.seq += block.unread[place]
+        self._tell_beat(end_ts)
+
+    def _tell_beat(self, ts: int) -> None:
+        self.seq += 1
+        self.beats += 1
+        self._lockstep.feed_beat(ts, self.seq)

@@ -1,0 +1,314 @@
+"""The logged inputs of a role in runs: many lines of one queue at once, decoded once for all roles.
+
+`input_order.logged_steps` says one input at a time, as a role that restarts needs it. A replay
+takes millions: here lines are read, verified and decoded by the hundred, and what several roles
+read in one process is decoded for the first of them. Numbers, times and what is left out are the
+same, which a test holds against `logged_steps`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from minibot.cores.input_order import (
+    KNOWN_IDS_MAX,
+    KnownIds,
+    LoggedStep,
+    Now,
+    Taken,
+    refuse_lost_place,
+)
+from minibot.engine.intact_prefix import UndamagedReader
+from minibot.events.codec import Codec
+from minibot.events.model import Ack, Event
+from minibot.events.money import parse_amount
+from minibot.events.parse_cache import Known
+from minibot.events.reasons import CURSOR_AHEAD
+from minibot.kernel.errors import ContractError, IntegrityError
+from minibot.kernel.journal import JournalReader, Line
+
+LINES_MAX: Final = 1024
+FOR_EVER: Final = 1 << 62
+ACKS: Final = "acks"
+# So many last bytes of a line tell its type, which stands last but one.
+TAIL_BYTES: Final = 20
+
+
+class Piece(NamedTuple):
+    """Lines of one queue in a row with their events; None for one that cannot be decoded so."""
+
+    first_seq: int
+    lines: list[Line]
+    events: list[Event | None]
+
+
+class Run(NamedTuple):
+    """Inputs in a row of one logged range.
+
+    Attributes:
+        n: The running number of the first.
+        taken_ts: Market time at which the range was taken.
+    """
+
+    n: int
+    queue: str
+    taken_ts: int
+    lines: list[Line]
+    events: list[Event | None]
+
+
+class Reading:
+    """One queue read piece by piece; pieces are kept until every one of its readers has them.
+
+    Args:
+        queue: Its name.
+        reader: From its beginning.
+        codec: Of the run.
+        readers: How many read it in this process.
+    """
+
+    def __init__(self, queue: str, reader: JournalReader, codec: Codec, readers: int) -> None:
+        self._queue = queue
+        self._reader = reader
+        self._codec = codec
+        self._pieces: deque[Piece] = deque()
+        self._dropped = 0
+        self._at = [0] * readers
+
+    def leave(self, reader: int) -> None:
+        """Keep nothing for a reader any more."""
+        self._at[reader] = FOR_EVER
+
+    def piece(self, number: int, reader: int) -> Piece | None:
+        """Return a piece, counted from 0; None where nothing more is published.
+
+        Args:
+            number: Never less than what this reader asked for before.
+            reader: Who asks; what all have gone past is forgotten.
+
+        Raises:
+            IntegrityError: The journal is damaged here.
+        """
+        self._at[reader] = number
+        while self._pieces and self._dropped < min(self._at):
+            self._pieces.popleft()
+            self._dropped += 1
+        while number >= self._dropped + len(self._pieces):
+            lines = self._reader.look(LINES_MAX)
+            if not lines:
+                return None
+            events = events_of(self._codec, whole_queue(self._queue), lines)
+            piece = Piece(lines[0].seq, lines, events)
+            self._reader.take(len(lines))
+            self._pieces.append(piece)
+        return self._pieces[number - self._dropped]
+
+
+def whole_queue(name: str) -> str:
+    """Return the queue that a name stands for: a part of one is judged as the queue itself."""
+    return name.partition("/")[0]
+
+
+def events_of(codec: Codec, queue: str, lines: Sequence[Line]) -> list[Event | None]:
+    """Return the events of lines; None for one that cannot be decoded: who takes it asks why."""
+    found: list[Event | None] = [None] * len(lines)
+    by_tail: dict[bytes, list[int]] = {}
+    for place, line in enumerate(lines):
+        by_tail.setdefault(line.json[-TAIL_BYTES:], []).append(place)
+    for places in by_tail.values():
+        jsons = [lines[place].json for place in places]
+        done = 0
+        while done < len(places):
+            events = codec.decode_many(queue, jsons[done:]) if len(places) > done + 1 else None
+            if events is None:
+                events = [_decoded(codec, queue, jsons[done])]  # type: ignore[list-item]
+            for event in events:
+                found[places[done]] = event
+                done += 1
+    return found
+
+
+def _decoded(codec: Codec, queue: str, json: bytes) -> Event | None:
+    try:
+        return codec.decode(queue, json)
+    except ContractError:
+        return None
+
+
+class Desk:
+    """The queues of a run as several roles of one process read them.
+
+    Attributes:
+        amounts: Amounts by their text, read once for all roles.
+
+    Args:
+        codec: Of the run.
+        open_queue: Gives a reader of a queue from its beginning.
+        readers: How many roles read here.
+    """
+
+    def __init__(
+        self, codec: Codec, open_queue: Callable[[str], JournalReader], readers: int = 1
+    ) -> None:
+        self.codec = codec
+        self.amounts = Known(parse_amount)
+        self._open = open_queue
+        self._readers = readers
+        self._readings: dict[str, Reading] = {}
+
+    def reading(self, queue: str, *, is_shared: bool) -> Reading:
+        """Return the reading of a queue: one for all roles, or one of its own."""
+        if not is_shared:
+            return Reading(queue, self._open(queue), self.codec, 1)
+        reading = self._readings.get(queue)
+        if reading is None:
+            reading = Reading(queue, self._open(queue), self.codec, self._readers)
+            self._readings[queue] = reading
+        return reading
+
+    def leave(self, reader: int) -> None:
+        """Take note that a role reads no more."""
+        for reading in self._readings.values():
+            reading.leave(reader)
+
+
+class _Place:
+    """How far one role has come in one queue."""
+
+    def __init__(self, reading: Reading, reader: int) -> None:
+        self._reading = reading
+        self._reader = reader
+        self._number = 0
+        self._piece: Piece | None = None
+        self._next = 0
+
+    def take(self, seq: int, count: int) -> tuple[list[Line], list[Event | None]] | None:
+        """Return lines from `seq` on, at most `count`, in one piece; None where there are none."""
+        while self._piece is None or self._next >= len(self._piece.lines):
+            if self._piece is not None:
+                self._number += 1
+            self._piece = self._reading.piece(self._number, self._reader)
+            self._next = 0
+            if self._piece is None:
+                return None
+        piece, first = self._piece, self._next
+        if piece.first_seq + first != seq:
+            return None
+        last = min(first + count, len(piece.lines))
+        self._next = last
+        if first == 0 and last == len(piece.lines):
+            return piece.lines, piece.events
+        return piece.lines[first:last], piece.events[first:last]
+
+    def waits(self) -> int:
+        """Return the number of the line that waits here, as far as is known; 0 for none."""
+        piece = self._piece
+        return (
+            0 if piece is None or self._next >= len(piece.lines) else piece.first_seq + self._next
+        )
+
+
+class ManyIds(KnownIds):
+    """Known ids, which takes many in one go where none of them is known."""
+
+    def admit_all(self, queue: str, events: Sequence[Event], lines: Sequence[Line]) -> bool:
+        """Remember events; False, and nothing is remembered, where each has to be asked for."""
+        known = self._known.setdefault(queue, {})
+        ids = [event.id for event in events]
+        if len(ids) > KNOWN_IDS_MAX or not known.keys().isdisjoint(ids):
+            return False
+        if len(set(ids)) != len(ids):
+            return False
+        order = self._order.setdefault(queue, deque())
+        known.update(zip(ids, [line.json for line in lines], strict=True))
+        order.extend(ids)
+        for _ in range(len(order) - KNOWN_IDS_MAX):
+            del known[order.popleft()]
+        return True
+
+
+def ranges_of(folder: Path, queue: str, codec: Codec) -> Iterator[Ack]:
+    """Yield the ranges of the order log in a reader's folder, as `read_ranges` does.
+
+    Raises:
+        IntegrityError: The acks are damaged; CURSOR_CORRUPT where the cursor is missing too.
+    """
+    reader, name = UndamagedReader(folder, ACKS), f"{queue}/{ACKS}"
+    while True:
+        try:
+            lines = reader.look(LINES_MAX)
+        except IntegrityError as error:
+            refuse_lost_place(folder, error)
+            raise
+        if not lines:
+            return
+        for line, found in zip(lines, events_of(codec, name, lines), strict=True):
+            event = codec.decode(name, line.json) if found is None else found
+            if isinstance(event.payload, Ack):
+                yield event.payload
+        reader.take(len(lines))
+
+
+def logged_runs(
+    ranges: Iterator[Ack], desk: Desk, reader: int, shared: frozenset[str]
+) -> Iterator[Run]:
+    """Yield the inputs of a role in logged order, in runs of one range or a part of it.
+
+    Args:
+        ranges: The order log, in file order.
+        desk: Where the queues are read.
+        reader: The number of this role at the desk.
+        shared: Queues that every role at the desk reads.
+
+    Raises:
+        IntegrityError: A range does not follow the one before, or names a line that is not there.
+    """
+    places: dict[str, _Place] = {}
+    n = 0
+    for ack in ranges:
+        queue = ack.queue
+        if ack.n != n + 1:
+            raise IntegrityError(
+                "runtime", CURSOR_AHEAD, f"order log: expected n {n + 1}, found {ack.n}"
+            )
+        place = places.get(queue)
+        if place is None:
+            is_shared = queue in shared
+            reading = desk.reading(queue, is_shared=is_shared)
+            place = places[queue] = _Place(reading, reader if is_shared else 0)
+        seq = ack.from_seq
+        while seq <= ack.to_seq:
+            taken = place.take(seq, ack.to_seq + 1 - seq)
+            if taken is None:
+                found = f"line {place.waits()}" if place.waits() else "nothing"
+                raise IntegrityError(
+                    "runtime", CURSOR_AHEAD, f"{queue}: logged line {seq}, found {found}"
+                )
+            lines, events = taken
+            yield Run(n + 1, queue, ack.taken_ts, lines, events)
+            n += len(lines)
+            seq += len(lines)
+
+
+def steps_of(
+    run: Run,
+    codec: Codec,
+    known: KnownIds,
+    now: Now,
+    named: set[tuple[str, int]],
+) -> Iterator[LoggedStep]:
+    """Yield the inputs of a run one by one, less what dead letters name.
+
+    Raises:
+        ContractError: One that is to be taken cannot be decoded.
+    """
+    queue = run.queue
+    for n, (line, found) in enumerate(zip(run.lines, run.events, strict=True), run.n):
+        if (queue, line.seq) in named:
+            continue
+        event = codec.decode(whole_queue(queue), line.json) if found is None else found
+        is_known = not known.admit(queue, event.id, line.json)
+        yield LoggedStep(n, Taken(queue, line, event, is_known), now.of(run.taken_ts, event))

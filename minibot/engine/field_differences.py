@@ -1,0 +1,21 @@
+"""The fields in which two JSON values differ, by path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def differing_fields(one: Any, two: Any) -> dict[str, tuple[Any, Any]]:
+    """Return (one's, two's) value of every leaf in which two JSON values differ, by path."""
+    return dict(_fields("", one, two))
+
+
+def _fields(prefix: str, one: Any, two: Any) -> list[tuple[str, tuple[Any, Any]]]:
+    """Return (path, (replayed, recorded)) of every leaf that differs."""
+    if isinstance(one, dict) and isinstance(two, dict):
+        found = []
+        for key in sorted({*one, *two}):
+            path = f"{prefix}.{key}" if prefix else key
+            found += _fields(path, one.get(key), two.get(key))
+        return found
+    return [] if one == two else [(prefix, (one, two))]

@@ -1,0 +1,186 @@
+"""Some roles of a run replayed together: they read their common queue once, in step.
+
+A group is what one process does of a proof, so that it can be sent to another one and comes back as
+plain values: what each role gave, where it broke off, and the books if the executor was among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from minibot.cores.input_order import Core
+from minibot.engine.batched_inputs import FOR_EVER, Desk
+from minibot.engine.bookkeeping import Bookkeeper, FiguresReplay, LedgerReplay
+from minibot.engine.recorded_run import Recorded
+from minibot.engine.role_replay import Counting, RoleReplay, Taking, Window
+from minibot.events.model import Event, JsonObject
+from minibot.events.names import EXECUTION_ROLE
+from minibot.events.reasons import QUEUE_CORRUPT
+from minibot.kernel.errors import RunStop
+from minibot.kernel.line import LineError
+
+# So many lines one role may be ahead of the others before they follow: what is held in memory.
+AHEAD_MAX: Final = 2048
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """Where a replay could not go on; `clock` is the last market time that its role came to."""
+
+    role: str
+    inputs: int
+    clock: int
+    reason_code: str
+    detail: str
+
+    def to_json(self) -> JsonObject:
+        """Return the break as one JSON object."""
+        return {
+            "role": self.role,
+            "inputs": self.inputs,
+            "proven_until_ms": self.clock,
+            "reason_code": self.reason_code,
+            "detail": self.detail,
+        }
+
+
+class Task(NamedTuple):
+    """Which roles of which run to replay.
+
+    Attributes:
+        roles: Some of those that have a core; books and figures need the executor.
+        window: What is compared.
+        is_running: Whether the run is still going: then only what its roles are done with counts.
+        has_figures: Whether it ended as planned, so that its figures can be counted again.
+    """
+
+    run_dir: Path
+    roles: tuple[str, ...]
+    window: Window
+    is_running: bool
+    has_figures: bool
+
+
+@dataclass(slots=True)
+class Group:
+    """What replaying some roles gave.
+
+    Attributes:
+        breaks: Of roles; `books_break` is one of the books alone.
+    """
+
+    results: list[RoleReplay] = field(default_factory=list)
+    breaks: list[Broken] = field(default_factory=list)
+    ledger: LedgerReplay | None = None
+    figures: FiguresReplay | None = None
+    books_break: Broken | None = None
+
+
+def replay_group(task: Task, progress: Progress = lambda done, whole: None) -> Group:
+    """Replay roles in step; each up to its first difference, or to where it breaks off.
+
+    Args:
+        task: What to do.
+        progress: Told now and then how many of how many inputs have been taken.
+    """
+    recorded = Recorded.open(task.run_dir)
+    group = Group()
+    count = Counting(recorded, task.roles, progress)
+    desk = recorded.desk(len(task.roles))
+    seats = []
+    for number, name in enumerate(task.roles):
+        result = RoleReplay(name)
+        group.results.append(result)
+        try:
+            seats.append(_Seat(recorded, task, result, desk, number, count))
+        except (RunStop, LineError) as error:
+            desk.leave(number)
+            group.breaks.append(_broken(result, error))
+    _in_step(seats, group)
+    keeper = next((seat.keeper for seat in seats if seat.keeper and seat.is_through), None)
+    if keeper is not None:
+        _keep_books(task, keeper, group)
+    return group
+
+
+def _in_step(seats: list[_Seat], group: Group) -> None:
+    """Let each role take its inputs, whoever is behind first."""
+    while seats:
+        behind = min(seats, key=_tick_seq)
+        ahead = min((seat.taking.tick_seq for seat in seats if seat is not behind), default=0)
+        try:
+            is_done = behind.advance(ahead + AHEAD_MAX if len(seats) > 1 else FOR_EVER)
+        except (RunStop, LineError) as error:
+            group.breaks.append(_broken(behind.result, error))
+            is_done = True
+        if is_done:
+            seats = [seat for seat in seats if seat is not behind]
+
+
+def _tick_seq(seat: _Seat) -> int:
+    return seat.taking.tick_seq
+
+
+def _keep_books(task: Task, keeper: Bookkeeper, group: Group) -> None:
+    """Compare the books, and of a run that ended as planned its figures."""
+    result = next(each for each in group.results if each.role == EXECUTION_ROLE)
+    try:
+        group.ledger = keeper.ledger(task.window, result)
+        group.figures = keeper.figures() if task.has_figures else None
+    except (RunStop, LineError) as error:
+        group.books_break = _broken(result, error)
+
+
+class _Seat:
+    """One role of a group; `is_through` once it has come to its end without a difference."""
+
+    def __init__(
+        self,
+        recorded: Recorded,
+        task: Task,
+        result: RoleReplay,
+        desk: Desk,
+        number: int,
+        count: Counting,
+    ) -> None:
+        role = recorded.roles.roles[result.role]
+        until = recorded.positions(role) if task.is_running else None
+        self.result = result
+        self.keeper = Bookkeeper(recorded) if result.role == EXECUTION_ROLE else None
+        self.taking = Taking(recorded, result, desk, number, task.window, until)
+        self.taking.listener = self
+        self.is_through = False
+        self._count = count
+        self._turns = self.taking.turns()
+
+    def advance(self, tick_seq: int) -> bool:
+        """Take inputs until a line of `market_ticks` is reached; return whether none are left."""
+        for _ in self._turns:
+            if self.taking.tick_seq >= tick_seq:
+                return False
+        self.is_through = self.result.difference is None
+        if self.keeper is not None:
+            self.keeper.on_made(self.taking.core, ())
+        return True
+
+    def on_inputs(self, queue: str, first_seq: int, events: Sequence[Event]) -> None:
+        """Count inputs, and keep the books of them."""
+        self._count.on_inputs(queue, first_seq, events)
+        if self.keeper is not None:
+            self.keeper.on_inputs(queue, first_seq, events)
+
+    def on_made(self, core: Core, events: Sequence[tuple[str, Event]]) -> None:
+        """Book what the executor derived."""
+        if self.keeper is not None:
+            self.keeper.on_made(core, events)
+
+
+def _broken(result: RoleReplay, error: RunStop | LineError) -> Broken:
+    if isinstance(error, RunStop):
+        return Broken(result.role, result.inputs, result.clock, error.reason_code, error.detail)
+    return Broken(result.role, result.inputs, result.clock, QUEUE_CORRUPT, str(error))

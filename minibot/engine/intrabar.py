@@ -1,0 +1,172 @@
+"""What happened inside a bar, as little as keeps the result honest, and never ahead of time.
+
+A file of bars tells four prices. Each bar becomes four ticks and then the closed `bar`:
+
+* Open, just after the bar begins: as late as an order decided on the last bar's close needs to
+  arrive (`execution.latency_market_ms`). Such an order is filled here, never at that close.
+* Low, then high: the worse comes first. Where a stop and a target lie in one bar, the stop is
+  hit; the bot is long or flat, so low is the worse one for all it can hold.
+* Close, just before the bar ends. Only then comes the `bar` event: nobody knows a bar's high, low,
+  close or volume before. Sizes shown come from the bar before.
+
+Between these ticks the price passes every price on its way. Where a stop or a target of an open
+position lies on that way, a tick is put exactly there; and while an order is on its way, the touch
+stands still for its latency. So a stop is filled at its own price, or at the open when the market
+opened beyond it, and a target no better than where it stands.
+
+The price is the mid; bid and ask stand half a spread from it, rounded outwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, final
+
+from minibot.accounting.order_rules import OrderRules
+from minibot.engine.market_source import NS_PER_MS, Watch
+from minibot.events.model import MarketTick
+from minibot.events.native import mypyc_attr
+from minibot.exchanges.tapes.decimals import to_text
+
+# Of the bar's length: what the open comes late and the close comes early, at most.
+MARGIN_SHARE = 16
+MINUTE_MS = 60_000
+PERCENT = 100
+BPS_UNITS = 10_000 * 100
+
+
+class Candle(NamedTuple):
+    """One bar in whole numbers: times in Unix ms, amounts in hundred-millionths."""
+
+    open_ts: int
+    end_ts: int
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+
+
+@mypyc_attr(acyclic=True)
+@final
+class Shown:
+    """A tick inside a bar: touch, size at either side, and when; amounts in hundred-millionths."""
+
+    __slots__ = ("ask", "at", "bid", "qty")
+
+    def __init__(self, bid: int, ask: int, qty: int, at: int) -> None:
+        self.bid: int = bid
+        self.ask: int = ask
+        self.qty: int = qty
+        self.at: int = at
+
+    def payload(self, symbol: str) -> MarketTick:
+        """Return the tick as an event says it."""
+        bid, ask, qty = to_text(self.bid), to_text(self.ask), to_text(self.qty)
+        at = self.at
+        return MarketTick(
+            symbol=symbol,
+            price=bid,
+            kind="trade",
+            bid=bid,
+            bid_qty=qty,
+            ask=ask,
+            ask_qty=qty,
+            recv_mono_ns=at * NS_PER_MS,
+            exchange_ts=at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TouchModel:
+    """How wide and how deep the touch is assumed to be.
+
+    Attributes:
+        spread_bps: Ask less bid in hundredths of a basis point of the price; at least one price
+            increment.
+        size_percent: Size at either side, in percent of what the bar before traded a minute.
+        latency_ms: How long an order is on its way.
+    """
+
+    spread_bps: int
+    size_percent: int
+    latency_ms: int
+
+
+class Intrabar:
+    """Turns the bars of one symbol into ticks."""
+
+    def __init__(self, symbol: str, rules: OrderRules, model: TouchModel) -> None:
+        self._symbol = symbol
+        self._step = rules.price_step
+        self._qty_step = rules.qty_step
+        self._qty_min = max(rules.qty_step, rules.qty_min)
+        self._model = model
+        self._qty = self._qty_min
+        self._at = 0
+
+    def resume(self, at: int, qty: int) -> None:
+        """Go on where bars were passed over: when their last tick came, and the size shown next."""
+        self._at = at
+        self._qty = qty
+
+    def ticks(self, bar: Candle, watch: Watch) -> Iterator[Shown]:
+        """Yield the ticks of a bar; the watch is asked before each of them."""
+        length = bar.end_ts - bar.open_ts
+        lag = max(1, min(self._model.latency_ms, length // MARGIN_SHARE))
+        opened, closed = bar.open_ts + lag, bar.end_ts - 1 - lag
+        before = self._touch(bar.open)
+        yield from self._shown(before, opened, lag, watch)
+        price = bar.open
+        for following, at in (
+            (bar.low, bar.open_ts + length // 4),
+            (bar.high, bar.open_ts + length // 2),
+            (bar.close, closed),
+        ):
+            if following == price and at < closed:
+                continue
+            touch = self._touch(following)
+            for level in self._passed(before[0], touch[0], watch) if touch != before else ():
+                # Half way in time, wherever the price goes on to: when says nothing of how far.
+                halfway = self._at + (at - self._at) // 2
+                yield from self._shown((level, level + self._spread(level)), halfway, lag, watch)
+            yield from self._shown(touch, at, lag, watch)
+            before, price = touch, following
+
+    def on_closed(self, bar: Candle) -> None:
+        """Take what the bar tells once it is over: how much is traded."""
+        minutes_ms = max(MINUTE_MS, bar.end_ts - bar.open_ts)
+        size = bar.volume * MINUTE_MS * self._model.size_percent // (minutes_ms * PERCENT)
+        step = self._qty_step
+        self._qty = max(self._qty_min, size // step * step)
+
+    def _touch(self, price: int) -> tuple[int, int]:
+        """Return bid and ask around a price."""
+        step, spread = self._step, self._spread(price)
+        bid = max(step, (price - spread // 2) // step * step)
+        return bid, bid + spread
+
+    def _spread(self, price: int) -> int:
+        step = self._step
+        spread = -(-price * self._model.spread_bps // BPS_UNITS)
+        return max(step, -(-spread // step) * step)
+
+    def _passed(self, start: int, end: int, watch: Watch) -> list[int]:
+        """Return the levels between two bids, in the order of the way."""
+        levels = watch.levels(self._symbol)
+        if not levels:
+            return []
+        low, high = min(start, end), max(start, end)
+        passed = [level for level in levels if low < level < high]
+        return sorted(passed, reverse=end < start)
+
+    def _shown(self, touch: tuple[int, int], at: int, lag: int, watch: Watch) -> Iterator[Shown]:
+        """Yield a tick, and again the same for whoever has an order on its way because of it."""
+        yield self._tick(touch, at)
+        if watch.is_waiting(self._symbol):
+            yield self._tick(touch, self._at + lag)
+
+    def _tick(self, touch: tuple[int, int], at: int) -> Shown:
+        self._at = at = max(at, self._at + 1)
+        return Shown(touch[0], touch[1], self._qty, at)

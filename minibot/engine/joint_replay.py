@@ -1,0 +1,256 @@
+"""The three cores together in the order of a night: only the world comes from the record.
+
+`engine.replay_role` gives each core its recorded inputs. Here a core gets from the record only what
+came from outside; signals, intents, results and fills are those that the other cores have just
+derived. Each takes its inputs in its own logged order and at its own logged time, and waits for
+what has not been made yet. What comes out has to stand in the run's queues, byte for byte: then
+backtest and night are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from minibot.cores.input_order import Core, KnownIds, LineSource, LoggedStep, finish
+from minibot.engine.recorded_run import Recorded
+from minibot.engine.role_replay import Difference, core_of, is_stopped
+from minibot.events.model import Event
+from minibot.events.names import TICKS
+
+PROGRESS_EVERY: Final = 4096
+
+Progress = Callable[[int, int], None]
+
+
+class Intake(NamedTuple):
+    """How a role came to an input: how many market events later than it could, and how late.
+
+    Rule order knows neither: there a role takes an event with the market event it goes back to, at
+    the event's own time.
+    """
+
+    lag: int
+    delay_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One event that a core derived, with the input that it did so on.
+
+    `at_tick` is how many market events the role had taken when it spoke.
+    """
+
+    queue: str
+    seq: int
+    event: Event
+    role: str
+    intake: Intake
+    at_tick: int
+
+
+@dataclass(slots=True)
+class Compared:
+    """One queue against its record: events that are equal, and those that only one side has."""
+
+    same: int = 0
+    missing: int = 0
+    unproven: int = 0
+    difference: Difference | None = None
+
+
+@dataclass(slots=True)
+class Together:
+    """What the cores did in the order of the night.
+
+    Attributes:
+        made: In the order of the market event that each goes back to; causes before effects.
+        queues: By derived queue.
+        intakes: By role and id of a derived input.
+        inputs: How many inputs the roles took together.
+        stuck: In words, why the cores could not go on to the end; empty if they did.
+    """
+
+    run_id: str
+    was_stopped: bool
+    made: list[Made] = field(default_factory=list)
+    queues: dict[str, Compared] = field(default_factory=dict)
+    intakes: dict[tuple[str, str], Intake] = field(default_factory=dict)
+    inputs: int = 0
+    stuck: str = ""
+
+    @property
+    def difference(self) -> Difference | None:
+        """The first difference, by queue."""
+        return next((one.difference for one in self.queues.values() if one.difference), None)
+
+    @property
+    def is_identical(self) -> bool:
+        """True when every event stands as recorded, and none stands beside them."""
+        beside = sum(one.missing + one.unproven for one in self.queues.values())
+        if self.difference is not None:
+            return False
+        return self.was_stopped or (beside == 0 and not self.stuck)
+
+
+def run_together(recorded: Recorded, progress: Progress = lambda done, whole: None) -> Together:
+    """Run the cores of a recorded night together, up to the first event that differs.
+
+    Raises:
+        IntegrityError: A recorded line fails its own hash or chain.
+    """
+    table = _Table(recorded, progress)
+    table.run()
+    return table.result
+
+
+class _Seat:
+    """One core with its logged inputs; `tick_seq` is the last market event it has taken."""
+
+    def __init__(self, recorded: Recorded, name: str) -> None:
+        self.name = name
+        self.role = recorded.roles.roles[name]
+        self.core: Core = core_of(name, recorded.manifest.config)
+        self.cmdline_hash = recorded.manifest.processes[name].cmdline_hash
+        self.tick_seq = 0
+        self.waiting: LoggedStep | None = None
+        self._steps: Iterator[LoggedStep] = recorded.steps(self.role)
+
+    def look(self) -> LoggedStep | None:
+        """Return the next logged input, without taking it."""
+        if self.waiting is None:
+            self.waiting = next(self._steps, None)
+        return self.waiting
+
+
+class _Queue:
+    """A derived queue as it is made, beside the same queue as it was recorded."""
+
+    def __init__(self, source: LineSource) -> None:
+        self.made: dict[int, Event] = {}
+        self.compared = Compared()
+        self._source = source
+        self._known = KnownIds()
+        self._made_last = 0
+
+    def add(self, event: Event, json: bytes) -> tuple[int, bytes | None]:
+        """Take the next event; return the number and text of the line that should hold it."""
+        while (line := self._source.next()) is not None:
+            # A restarted writer may have said something twice.
+            if self._known.admit("", _id_of(line.json), line.json):
+                break
+        seq = self._made_last + 1 if line is None else line.seq
+        self._made_last = seq
+        self.made[seq] = event
+        return seq, None if line is None else line.json
+
+    def rest(self) -> int:
+        """Return how many recorded lines nothing was made for."""
+        count = 0
+        while self._source.next() is not None:
+            count += 1
+        return count
+
+
+def _id_of(json: bytes) -> str:
+    """Return the id in an event's canonical JSON, whose keys are sorted."""
+    start = json.index(b'"id":"') + 6
+    return json[start : json.index(b'"', start)].decode()
+
+
+class _Table:
+    """The state of one pass."""
+
+    def __init__(self, recorded: Recorded, progress: Progress) -> None:
+        self._recorded = recorded
+        self._progress = progress
+        self.result = Together(recorded.manifest.run_id, is_stopped(recorded))
+        self._seats = [_Seat(recorded, name) for name in recorded.roles.cores]
+        names = [
+            queue
+            for seat in self._seats
+            for queue in seat.role.writes
+            if not recorded.roles.queues[queue].parts
+        ]
+        self._queues = {queue: _Queue(recorded.lines(queue)) for queue in names}
+        self._whole = sum(recorded.published(seat.role) for seat in self._seats)
+
+    def run(self) -> None:
+        """Let each core go as far as it can, again and again, until none can go on."""
+        is_going = True
+        while is_going and self.result.difference is None:
+            is_going = any([self._go(seat) for seat in self._seats])
+        for name, queue in self._queues.items():
+            self.result.queues[name] = queue.compared
+            if self.result.difference is None:
+                queue.compared.unproven = queue.rest()
+        self._say_stuck()
+        # By how far each role was in the market when it spoke: so each queue keeps its order.
+        self.result.made.sort(key=lambda made: made.at_tick)
+
+    def _go(self, seat: _Seat) -> bool:
+        """Take what one core can take; return whether it took anything."""
+        has_taken = False
+        while self.result.difference is None and (step := seat.look()) is not None:
+            event = self._event(step)
+            if event is None:
+                break
+            seat.waiting, has_taken = None, True
+            self.result.inputs += 1
+            if self.result.inputs % PROGRESS_EVERY == 0:
+                self._progress(self.result.inputs, self._whole)
+            taken = step.taken
+            if not taken.is_known and taken.queue in seat.role.inputs:
+                self._step(seat, step, event)
+        return has_taken
+
+    def _event(self, step: LoggedStep) -> Event | None:
+        """Return the event of a logged input: the world's, or the cores' own if it is made."""
+        taken = step.taken
+        if taken.is_known or taken.queue not in self._queues:
+            return taken.event
+        return self._queues[taken.queue].made.get(taken.seq)
+
+    def _step(self, seat: _Seat, step: LoggedStep, event: Event) -> None:
+        queue, seq = step.taken.queue, step.taken.seq
+        if queue == TICKS:
+            seat.tick_seq = seq
+            intake = Intake(0, step.now - event.ts)
+        else:
+            back_to = seat.tick_seq if event.tick_seq is None else event.tick_seq
+            intake = Intake(seat.tick_seq - back_to, step.now - event.ts)
+            self.result.intakes[seat.name, event.id] = intake
+        drafts = seat.core.step(queue, seq, event, step.now)
+        if not drafts:
+            return
+        run_id = self._recorded.manifest.run_id
+        for out, derived in finish(
+            drafts, event, run_id=run_id, role=seat.name, cmdline_hash=seat.cmdline_hash
+        ):
+            self._add(seat, step, out, derived, intake)
+
+    def _add(self, seat: _Seat, step: LoggedStep, out: str, event: Event, intake: Intake) -> None:
+        queue = self._queues[out]
+        json = self._recorded.codec.encode(out, event)
+        seq, found = queue.add(event, json)
+        self.result.made.append(Made(out, seq, event, seat.name, intake, seat.tick_seq))
+        compared = queue.compared
+        if found is None:
+            compared.missing += 1
+        elif found == json and not compared.missing:
+            compared.same += 1
+        elif compared.difference is None:
+            cause = step.taken.event.id
+            state = seat.core.state()
+            compared.difference = Difference(
+                *(seat.name, out, seq, step.n, cause), expected=json, found=found, state=state
+            )
+
+    def _say_stuck(self) -> None:
+        for seat in self._seats:
+            step = seat.waiting
+            if step is not None and self.result.difference is None:
+                where = f"{step.taken.queue}:{step.taken.seq}"
+                self.result.stuck = f"{seat.name} took {where}, which the cores have not made"
+                return

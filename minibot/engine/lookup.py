@@ -1,0 +1,103 @@
+"""Finding single lines of a recorded queue: by number, skipping whole segments, or by id."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from os import SEEK_END
+from pathlib import Path
+
+from minibot.engine.intact_prefix import open_undamaged
+from minibot.engine.recorded_run import Recorded
+from minibot.events.model import Event
+from minibot.kernel.journal import Line, Position
+from minibot.kernel.line import LineError, decode_line
+from minibot.kernel.position import ZERO
+from minibot.kernel.queue import INBOX, PARTS, open_reader, queue_folder
+from minibot.kernel.scan import LINE_BYTES_CAP
+from minibot.kernel.segments import active_name, load_segments
+
+BATCH = 1024
+
+
+def lines_from(recorded: Recorded, queue: str, seq: int) -> Iterator[Line]:
+    """Yield the lines of a queue from a number on; sealed segments before it are not read."""
+    reader = open_undamaged(recorded.queues, queue, start_of(recorded, queue, seq))
+    try:
+        while lines := reader.read(BATCH):
+            for line in lines:
+                if line.seq >= seq:
+                    yield line
+    finally:
+        reader.close()
+
+
+def event_at(recorded: Recorded, queue: str, seq: int) -> Event | None:
+    """Return the event with a number, or None when the queue is shorter."""
+    line = next(lines_from(recorded, queue, seq), None)
+    return None if line is None or line.seq != seq else recorded.decode(queue, line)
+
+
+def events_with_ids(
+    recorded: Recorded, queue: str, ids: Collection[str]
+) -> Iterator[tuple[int, Event]]:
+    """Yield (seq, event) of the events with these ids; reads up to the last, decodes little."""
+    wanted = {event_id.encode() for event_id in ids}
+    lines = lines_from(recorded, queue, 1)
+    while wanted and (line := next(lines, None)) is not None:
+        if any(event_id in line.json for event_id in wanted):
+            event = recorded.decode(queue, line)
+            if event.id.encode() in wanted:
+                wanted.discard(event.id.encode())
+                yield line.seq, event
+
+
+def start_of(recorded: Recorded, queue: str, seq: int) -> Position:
+    """Return the beginning of the segment that holds a line, or would hold it.
+
+    The queue may be one part of another, as `<queue>/parts/<role>`.
+    """
+    name, _, part = queue.partition("/parts/")
+    folder = queue_folder(recorded.queues, name)
+    lines, number, chain = 0, ZERO.segment, ZERO.chain
+    for segment in load_segments(folder / PARTS if part else folder, part or INBOX):
+        if lines + segment.lines >= seq:
+            break
+        lines += segment.lines
+        number += 1
+        chain = segment.chain_after
+    return Position(lines, number, 0, chain)
+
+
+def last_before(recorded: Recorded, queue: str, seq: int) -> Event | None:
+    """Return the event just before a number, or None for the first."""
+    return event_at(recorded, queue, seq - 1) if seq > 1 else None
+
+
+def last_event(recorded: Recorded, queue: str) -> Event | None:
+    """Return the last event of a queue that is whole, from the end of its file; None for none.
+
+    Reads no more than the longest line, so that damage further up does not stand in the way.
+    """
+    folder = queue_folder(recorded.queues, queue)
+    reader = open_reader(recorded.queues, queue)
+    end = reader.head().offset
+    reader.close()
+    names = [segment.name for segment in load_segments(folder, INBOX)]
+    for path, size in ((folder / active_name(INBOX), end), *((folder / n, -1) for n in names[-1:])):
+        if not path.exists():
+            continue
+        for raw in reversed(_tail(path, size)):
+            try:
+                _, said = decode_line(raw)
+            except LineError:
+                continue
+            return recorded.codec.decode(queue, said)
+    return None
+
+
+def _tail(path: Path, end: int) -> list[bytes]:
+    """Return the last lines of a file up to an offset, or to its end for one below zero."""
+    with path.open("rb") as file:
+        end = file.seek(0, SEEK_END) if end < 0 else end
+        file.seek(max(0, end - LINE_BYTES_CAP))
+        return file.read(end - file.tell()).splitlines(keepends=True)

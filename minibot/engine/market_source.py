@@ -1,0 +1,81 @@
+"""A market's history as a source of events: what a backtest drives its cores with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Final, NamedTuple, Protocol
+
+from minibot.events.model import Payload
+from minibot.events.names import TICKS
+
+NS_PER_MS: Final = 1_000_000
+SECOND_MS: Final = 1_000
+# A file has no ways of a machine to be outlasted.
+REAL_TIME: Final = Fraction(1)
+
+
+class Root(NamedTuple):
+    """One event of the world before it has an id: what it says, and when (market time, Unix ms).
+
+    `queue` is `market_ticks`, or `control` for what a recorded run was told.
+    """
+
+    payload: Payload
+    ts: int
+    queue: str = TICKS
+
+
+class Watch(Protocol):
+    """What a source may ask of the bot: only so much as a market without ticks needs to be fair.
+
+    A file of bars does not say what happened between a bar's four prices. Where the bot would act
+    in between, a tick is put there, as the price has passed that point.
+    """
+
+    def levels(self, symbol: str) -> Sequence[int]:
+        """Return the bids at which an open position is left, hundred-millionths."""
+        ...
+
+    def is_waiting(self, symbol: str) -> bool:
+        """Return whether an order of the symbol is on its way or open."""
+        ...
+
+
+class Nobody:
+    """Watches nothing: for whoever wants a market's events without a bot."""
+
+    def levels(self, symbol: str) -> Sequence[int]:
+        """Return nothing."""
+        return ()
+
+    def is_waiting(self, symbol: str) -> bool:
+        """Return False."""
+        return False
+
+
+NOBODY: Final = Nobody()
+
+
+class MarketSource(Protocol):
+    """A market's history as events, in order of time.
+
+    Attributes:
+        name: The word that a person used.
+        symbols: Of which it tells.
+        origin_ms: When it begins.
+        end_ms: When it ends; None for one that does not know, or says itself (`run_ending`).
+        interval_ms: How far its prices lie apart at least; a second for ticks.
+        assumptions: What it had to make up, one sentence each, for every report.
+    """
+
+    name: str
+    symbols: tuple[str, ...]
+    origin_ms: int
+    end_ms: int | None
+    interval_ms: int
+    assumptions: tuple[str, ...]
+
+    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
+        """Yield the events from the beginning: rules, history, then the market."""
+        ...

@@ -1,0 +1,80 @@
+"""Prices as a chart draws them: a file's own bars, of ticks seconds that grow to minutes.
+
+They are for the eye, so that floats are enough. Every width divides the hour, so that equity, which
+is looked at as a candle begins, is known at the end of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableSequence
+from typing import Final
+
+from minibot.engine.run_result import PriceBar
+from minibot.events.model import MarketTick
+
+# Ticks begin with the first, and go on to the next when there are too many candles.
+WIDTHS_MS: Final = (1_000, 10_000, 60_000)
+CANDLES_MAX: Final = 20_000
+
+
+class PriceCharts:
+    """Keeps the candles of each symbol.
+
+    Args:
+        prices: Where they are kept, by symbol.
+        interval_ms: How far prices of the source lie apart at least; a second for ticks.
+    """
+
+    def __init__(self, prices: dict[str, MutableSequence[PriceBar]], interval_ms: int) -> None:
+        self._prices = prices
+        self._width_ms = interval_ms
+        self._wider = [width for width in WIDTHS_MS if width > interval_ms]
+        self._candles = 0
+        self._until: dict[str, int] = {}
+        self._last: dict[str, str] = {}
+
+    def on_tick(self, tick: MarketTick, ts: int) -> int:
+        """Take a tick; return when its candle begins if one before it is finished, else 0."""
+        symbol = tick.symbol
+        if ts < self._until.get(symbol, 0):
+            if tick.price != self._last.get(symbol):
+                self._last[symbol] = tick.price
+                _widen(self._prices[symbol][-1], float(tick.price))
+            return 0
+        self._last[symbol] = tick.price
+        return self.on_price(symbol, float(tick.price), ts)
+
+    def on_price(self, symbol: str, price: float, ts: int) -> int:
+        """Take the price of a tick, as `on_tick` takes it."""
+        if ts < self._until.get(symbol, 0):
+            _widen(self._prices[symbol][-1], price)
+            return 0
+        start = ts - ts % self._width_ms
+        self._until[symbol] = start + self._width_ms
+        bars = self._prices.setdefault(symbol, [])
+        bars.append(PriceBar(start, price, price, price, price))
+        self._candles += 1
+        if self._candles > CANDLES_MAX and self._wider:
+            self._join()
+        return start if len(bars) > 1 else 0
+
+    def _join(self) -> None:
+        """Go on with wider candles, and make those before them as wide."""
+        self._width_ms = width_ms = self._wider.pop(0)
+        for symbol, bars in self._prices.items():
+            joined: list[PriceBar] = []
+            for bar in bars:
+                start = bar.ts - bar.ts % width_ms
+                if joined and joined[-1].ts == start:
+                    last = joined[-1]
+                    last.high, last.low = max(last.high, bar.high), min(last.low, bar.low)
+                    last.close = bar.close
+                else:
+                    joined.append(PriceBar(start, bar.open, bar.high, bar.low, bar.close))
+            bars[:] = joined
+            self._until[symbol] = joined[-1].ts + width_ms
+        self._candles = sum(len(bars) for bars in self._prices.values())
+
+
+def _widen(bar: PriceBar, price: float) -> None:
+    bar.high, bar.low, bar.close = max(bar.high, price), min(bar.low, price), price

@@ -1,0 +1,132 @@
+"""A recorded run, opened for reading: its manifest, its queues, and how its lines are decoded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from minibot.cores.input_order import KnownIds, LineSource, LoggedStep, Now, logged_steps
+from minibot.engine.batched_inputs import Desk, Run, logged_runs, ranges_of
+from minibot.engine.intact_prefix import open_undamaged
+from minibot.events.codec import Codec
+from minibot.events.model import Ack, Event
+from minibot.events.names import TICKS
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles, RoleSpec
+from minibot.kernel.cursor import position_of
+from minibot.kernel.files import read_hashed
+from minibot.kernel.journal import Line
+from minibot.kernel.queue import CURSOR_FILE, open_reader, reader_folder
+from minibot.runtime.deadletters import named_lines
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import PROJECT
+
+# What every core reads.
+SHARED = frozenset({TICKS})
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A run's folder, opened for reading: its manifest, its queues and how to decode them."""
+
+    run_dir: Path
+    manifest: Manifest
+    roles: Roles
+    codec: Codec
+
+    @classmethod
+    def open(cls, run_dir: Path) -> Recorded:
+        """Return a recorded run, sealed or still under `var/queues`."""
+        manifest = Manifest.load(run_dir)
+        roles = Roles.of_project()
+        contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+        codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes(), "replay")
+        return cls(run_dir, manifest, roles, codec)
+
+    @property
+    def queues(self) -> Path:
+        """Where the run's queues stand."""
+        sealed = self.run_dir / "queues"
+        is_sealed = os.path.lexists(self.run_dir / "seal.json")
+        if is_sealed or sealed.exists():  # A sealed run's queues stand nowhere else.
+            return sealed
+        return self.run_dir.parents[1] / "queues"
+
+    def decode(self, queue: str, line: Line) -> Event:
+        """Return the event of one line."""
+        return self.codec.decode(queue.partition("/")[0], line.json)
+
+    def lines(self, queue: str) -> LineSource:
+        """Return the lines of a queue, or of one part of it, up to where it is damaged."""
+        name, _, part = queue.partition("/parts/")
+        return LineSource(open_undamaged(self.queues, name, part=part or None))
+
+    def events(self, queue: str) -> Iterator[tuple[int, Event]]:
+        """Yield (seq, event) of a queue."""
+        source = self.lines(queue)
+        while (line := source.next()) is not None:
+            yield line.seq, self.decode(queue, line)
+
+    def order_log(self, role: RoleSpec) -> Iterator[Ack]:
+        """Yield the ranges of a role's order log."""
+        queue = role.order_log
+        if queue is None:
+            return
+        folder = self._folder(role, queue)
+        if not (folder / "acks.head").exists():
+            return
+        yield from ranges_of(folder, queue, self.codec)
+
+    def steps(self, role: RoleSpec) -> Iterator[LoggedStep]:
+        """Yield the inputs of a role in logged order, less what its dead letters name."""
+        named = self.named(role)
+        return logged_steps(
+            self.order_log(role),
+            self.lines,
+            self.decode,
+            KnownIds(),
+            Now(),
+            skip=lambda queue, seq: (queue, seq) in named,
+            decode_many=self.codec.decode_many,
+        )
+
+    def desk(self, readers: int = 1) -> Desk:
+        """Return where several roles of one process read what all of them read only once."""
+        return Desk(self.codec, lambda queue: self.lines(queue).reader, readers)
+
+    def runs(self, role: RoleSpec, desk: Desk, reader: int) -> Iterator[Run]:
+        """Yield the inputs of a role in logged order, many at once; see `named`.
+
+        Args:
+            role: Whose.
+            desk: Where it reads.
+            reader: Its number there.
+        """
+        return logged_runs(self.order_log(role), desk, reader, SHARED)
+
+    def named(self, role: RoleSpec) -> set[tuple[str, int]]:
+        """Return queue and number of what a role's dead letters name: it was not taken."""
+        folders = {queue: self._folder(role, queue) for queue in role.inputs}
+        return named_lines(folders, self.codec)
+
+    def published(self, role: RoleSpec) -> int:
+        """Return how many lines the queues that a role reads have together."""
+        return sum(open_reader(self.queues, queue).head().lines for queue in role.inputs)
+
+    def positions(self, role: RoleSpec) -> dict[str, int]:
+        """Return by queue how many lines a role has done with, by its cursors.
+
+        A cursor moves after the outputs of what lies before it are durable, so up to there a run
+        that is still going can be proven.
+        """
+        done = {}
+        for queue in role.inputs:
+            path = self._folder(role, queue) / CURSOR_FILE
+            done[queue] = position_of(read_hashed(path)).seq if path.exists() else 0
+        return done
+
+    def _folder(self, role: RoleSpec, queue: str) -> Path:
+        is_primary = self.roles.queues[queue].primary_reader == role.name
+        return reader_folder(self.queues, queue, role.name, is_primary)

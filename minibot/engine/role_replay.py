@@ -1,0 +1,538 @@
+"""Replay: the recorded inputs of a run through the same cores, compared byte for byte.
+
+Each of strategy, risk and execution is fed its own logged inputs in its own logged order; what it
+derives must stand in its queues, event by event. Missing outputs are accepted only behind the
+last logged range of a run that was stopped, and counted.
+
+A `Window` narrows what is compared, never what is taken: every replay begins at the first input of
+the run, because a state is trusted only when it was reckoned here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+from minibot.accounting.ledger import HOUR_MS
+from minibot.cores.input_order import Core, LineSource, LoggedStep, Now, finish
+from minibot.engine.batched_inputs import Desk, ManyIds, Run, steps_of
+from minibot.engine.recorded_run import Recorded
+from minibot.engine.replay_rows import Row, row_of
+from minibot.events.model import Draft, Event, JsonObject
+from minibot.events.names import TICKS
+from minibot.events.roles import Roles
+from minibot.kernel.errors import IntegrityError
+
+__all__ = [
+    "WHOLE",
+    "Difference",
+    "HourReplay",
+    "Recorded",
+    "Replay",
+    "RoleReplay",
+    "Window",
+    "core_of",
+    "is_stopped",
+    "replay_role",
+    "replay_run",
+]
+
+PROGRESS_EVERY: Final = 4096
+
+# The sha256 of no event at all.
+NOTHING: Final = hashlib.sha256().hexdigest()
+
+OnStep = Callable[[LoggedStep, Core, Sequence[tuple[str, Event]]], None]
+OnTaken = Callable[[LoggedStep], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From when to when a replay compares, both in Unix ms of market time and both included.
+
+    The time of an input is that of the last `market_ticks` line which its role had taken by then:
+    it never goes back, and what a fill is booked under is never before it.
+    """
+
+    from_ms: int = 0
+    to_ms: int = 10**15
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left out."""
+        return self == WHOLE
+
+    @classmethod
+    def hour(cls, hour_ts: int) -> Window:
+        """Return the window of one hour of market time."""
+        return cls(hour_ts, hour_ts + HOUR_MS - 1)
+
+
+WHOLE: Final = Window()
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first event that replay derives differently, and what the core held before it."""
+
+    role: str
+    queue: str
+    seq: int
+    n: int
+    cause_id: str
+    expected: bytes | None  # what replay derives
+    found: bytes | None  # what the run recorded
+    state: JsonObject
+
+
+@dataclass(slots=True)
+class HourReplay:
+    """What a role took and derived in one hour of market time; equal as far as it is counted."""
+
+    inputs: int = 0
+    outputs: Counter[str] = field(default_factory=Counter)
+    digest: str = NOTHING
+
+
+@dataclass(slots=True)
+class RoleReplay:
+    """What replaying one role gave.
+
+    Attributes:
+        inputs: All that it took; `compared` are those in the window.
+        now: Market time of the last input that it took, Unix ms.
+        clock: The `ts` of the last market event that it came to.
+        is_cut: Whether there is more behind the end of the window, or of what is done.
+    """
+
+    role: str
+    inputs: int = 0
+    compared: int = 0
+    now: int = 0
+    clock: int = 0
+    is_cut: bool = False
+    outputs: dict[str, int] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    hours: dict[int, HourReplay] = field(default_factory=dict)
+    missing: int = 0
+    unproven: int = 0
+    difference: Difference | None = None
+
+
+def core_of(role: str, config: JsonObject) -> Core:
+    """Return a fresh core of a role that has one."""
+    module = importlib.import_module(str(Roles.of_project().roles[role].core))
+    core: Core = module.core_from_config(config)
+    return core
+
+
+class Listener(Protocol):
+    """Follows a replay without asking for every input by itself, so that most go in one go."""
+
+    def on_inputs(self, queue: str, first_seq: int, events: Sequence[Event]) -> None:
+        """Take inputs in a row, from line `first_seq` on, before what follows from the last."""
+        ...
+
+    def on_made(self, core: Core, events: Sequence[tuple[str, Event]]) -> None:
+        """Take what a core derived from the last input, if anything."""
+        ...
+
+
+def replay_role(
+    recorded: Recorded,
+    name: str,
+    *,
+    core: Core | None = None,
+    on_step: OnStep | None = None,
+    on_taken: OnTaken | None = None,
+    listener: Listener | None = None,
+    window: Window = WHOLE,
+    until: Mapping[str, int] | None = None,
+    result: RoleReplay | None = None,
+    is_compared: bool = True,
+) -> RoleReplay:
+    """Replay one role and compare what it derives with what it recorded.
+
+    Args:
+        recorded: The run.
+        name: One that has a core.
+        core: Another core than the recorded profile's.
+        on_step: Called after each input with the core and the events it derived.
+        on_taken: Called before each input, also for one that is a known double and not applied.
+        listener: Told of inputs in a row; many times quicker than to be asked for each.
+        window: What is compared; nothing behind its end is taken.
+        until: By queue, the last line to take, for a run that is still going.
+        result: Filled as the replay goes, so that it stands also when the record breaks off.
+        is_compared: Whether recorded outputs are looked at; else the inputs are only taken again.
+    """
+    found = RoleReplay(name) if result is None else result
+    taking = Taking(recorded, found, recorded.desk(), 0, window, until, is_compared=is_compared)
+    taking.core = core or taking.core
+    taking.on_step, taking.on_taken, taking.listener = on_step, on_taken, listener
+    for _ in taking.turns():
+        pass
+    return found
+
+
+class Taking:
+    """One role on its way through its logged inputs.
+
+    Attributes:
+        core: What takes them; fresh from the recorded profile.
+        on_step, on_taken, listener: Who is told; see `replay_role`.
+        tick_seq: The last line of `market_ticks` that was taken.
+    """
+
+    def __init__(
+        self,
+        recorded: Recorded,
+        result: RoleReplay,
+        desk: Desk,
+        reader: int,
+        window: Window = WHOLE,
+        until: Mapping[str, int] | None = None,
+        *,
+        is_compared: bool = True,
+    ) -> None:
+        """Open the order log; `reader` is the number of this role at the desk."""
+        self.core: Core = core_of(result.role, recorded.manifest.config)
+        self.on_step: OnStep | None = None
+        self.on_taken: OnTaken | None = None
+        self.listener: Listener | None = None
+        self.tick_seq = 0
+        self._recorded = recorded
+        self._role = recorded.roles.roles[result.role]
+        self._result = result
+        self._desk = desk
+        self._reader = reader
+        self._window = window
+        self._until = until
+        self._is_compared = is_compared
+        self._comparison = _Comparison(recorded, result, window)
+        self._known = ManyIds()
+        self._now = Now()
+        self._named = recorded.named(self._role)
+        self._row: Row | None = None
+
+    def turns(self) -> Iterator[None]:
+        """Take all inputs, some at each turn; ends with the first difference or the window.
+
+        Raises:
+            RunStop: The record breaks off, or a core found something that cannot be.
+        """
+        result = self._result
+        try:
+            for run in self._recorded.runs(self._role, self._desk, self._reader):
+                self._take_all(run) if self._is_plain(run) else self._take_each(run)
+                if result.difference is not None:
+                    return
+                if result.is_cut:
+                    break
+                yield
+        finally:
+            self._desk.leave(self._reader)
+        self._comparison.end(is_cut=result.is_cut or not self._is_compared)
+
+    # --- one by one ---------------------------------------------------------------------------
+
+    def _take_each(self, run: Run) -> None:
+        result, core, role, codec = self._result, self.core, self._role, self._recorded.codec
+        for step in steps_of(run, codec, self._known, self._now, self._named):
+            taken = step.taken
+            queue, event = taken.queue, taken.event
+            if queue == TICKS:
+                result.clock = event.ts
+                self.tick_seq = taken.seq
+            if result.clock > self._window.to_ms or _is_beyond(self._until, queue, taken.seq):
+                result.is_cut = True
+                return
+            self._comparison.count(step.n, step.now, event.ts)
+            if self.on_taken is not None:
+                self.on_taken(step)
+            if self.listener is not None:
+                self.listener.on_inputs(queue, taken.seq, (event,))
+            if taken.is_known or queue not in role.inputs:
+                continue
+            drafts = core.step(queue, taken.seq, event, step.now)
+            events = self._finish(drafts, event) if drafts else []
+            if self.on_step is not None:
+                self.on_step(step, core, events)
+            if events and not self._compare(step.n, event.id, events):
+                return
+
+    def _compare(self, n: int, cause_id: str, events: Sequence[tuple[str, Event]]) -> bool:
+        """Compare what was derived; False where it differs."""
+        if self.listener is not None:
+            self.listener.on_made(self.core, events)
+        for queue, event in events if self._is_compared else ():
+            difference = self._comparison.take(n, cause_id, queue, event)
+            if difference is not None:
+                self._result.difference = replace(difference, state=self.core.state())
+                return False
+        return True
+
+    def _finish(self, drafts: Sequence[Draft], cause: Event) -> list[tuple[str, Event]]:
+        name, manifest = self._result.role, self._recorded.manifest
+        return finish(
+            drafts,
+            cause,
+            run_id=manifest.run_id,
+            role=name,
+            cmdline_hash=manifest.processes[name].cmdline_hash,
+        )
+
+    # --- many at once -------------------------------------------------------------------------
+
+    def _is_plain(self, run: Run) -> bool:
+        """Return whether a run is all of market events that nothing has to be asked about.
+
+        They are new, decoded, inside the window and of one hour; their ids are remembered then.
+        """
+        if run.queue != TICKS or self.on_step is not None or self.on_taken is not None:
+            return False
+        first, last = run.lines[0].seq, run.lines[-1].seq
+        if self._named or None in run.events or _is_beyond(self._until, TICKS, last):
+            return False
+        events = cast("list[Event]", run.events)
+        times = [event.ts for event in events]
+        latest = max(times)
+        if latest > self._window.to_ms or min(times) < self._window.from_ms:
+            return False
+        is_row = last - first + 1 == len(events)
+        return (
+            is_row
+            and self._comparison.is_of_hour(min(times), latest)
+            and self._known.admit_all(TICKS, events, run.lines)
+        )
+
+    def _take_all(self, run: Run) -> None:
+        """Take a plain run: what `_take_each` does, counted where something follows."""
+        events = cast("list[Event]", run.events)
+        now, row = self._now, self._row_of_core()
+        row.begin(events, run.lines[0].seq, max(now.value, run.taken_ts))
+        counted = 0
+        try:
+            while row.at < len(events):
+                drafts = row.go()
+                if drafts:
+                    now.value, cause = row.now, events[row.at - 1]
+                    counted = self._count(run, counted, row.at)
+                    derived = self._finish(drafts, cause)
+                    if not self._compare(self._result.inputs, cause.id, derived):
+                        return
+        except BaseException:
+            # As far as it came, with the input that it came to grief on.
+            now.value = row.now
+            self._count(run, counted, max(counted, min(row.at + 1, len(events))))
+            raise
+        now.value = row.now
+        self._count(run, counted, len(events))
+
+    def _row_of_core(self) -> Row:
+        if self._row is None or self._row.core is not self.core:
+            self._row = row_of(self.core, self._desk.amounts)
+        return self._row
+
+    def _count(self, run: Run, first: int, last: int) -> int:
+        """Count inputs `first` to `last` (excluded) of a plain run; return `last`."""
+        if last > first:
+            events = cast("list[Event]", run.events[first:last])
+            self._result.clock = events[-1].ts
+            self.tick_seq = run.lines[last - 1].seq
+            self._comparison.count_many(run.n + last - 1, self._now.value, len(events))
+            if self.listener is not None:
+                self.listener.on_inputs(TICKS, run.lines[first].seq, events)
+        return last
+
+
+def _is_beyond(until: Mapping[str, int] | None, queue: str, seq: int) -> bool:
+    return until is not None and seq > until.get(queue, seq)
+
+
+class _Comparison:
+    """What one role derives beside what it recorded, line by line in each queue."""
+
+    def __init__(self, recorded: Recorded, result: RoleReplay, window: Window) -> None:
+        self._codec = recorded.codec
+        self._result = result
+        self._window = window
+        writes = recorded.roles.roles[result.role].writes
+        queues = [queue for queue in writes if not recorded.roles.queues[queue].parts]
+        self._found: dict[str, LineSource] = {queue: recorded.lines(queue) for queue in queues}
+        self._digests = {queue: hashlib.sha256() for queue in queues}
+        self._hour = HourReplay()
+        self._hashes: dict[int, hashlib._Hash] = {}
+        self._hour_end = 0
+        self.is_inside = False
+        result.outputs = dict.fromkeys(queues, 0)
+
+    def count(self, n: int, now: int, ts: int) -> None:
+        """Note an input: its number, the market time of it, and its own."""
+        result = self._result
+        result.inputs = n
+        result.now = now
+        clock = result.clock or ts
+        self.is_inside = clock >= self._window.from_ms
+        if not self.is_inside:
+            return
+        result.compared += 1
+        if clock >= self._hour_end:
+            hour_ts = clock // HOUR_MS * HOUR_MS
+            self._hour = result.hours.setdefault(hour_ts, HourReplay())
+            self._hour_end = hour_ts + HOUR_MS
+        self._hour.inputs += 1
+
+    def is_of_hour(self, first: int, last: int) -> bool:
+        """Return whether inputs of these times belong to the hour that is counted now."""
+        return first > 0 and last < self._hour_end
+
+    def count_many(self, n: int, now: int, inputs: int) -> None:
+        """Note inputs in a row that are all inside the window and of the hour that is counted."""
+        result = self._result
+        result.inputs = n
+        result.now = now
+        self.is_inside = True
+        result.compared += inputs
+        self._hour.inputs += inputs
+
+    def take(self, n: int, cause_id: str, queue: str, event: Event) -> Difference | None:
+        """Compare one event, derived from input `n`, with the next recorded line of its queue.
+
+        Before the window only ids are compared: the line has to be that event's, whatever it says.
+        """
+        result = self._result
+        expected = self._codec.encode(queue, event)
+        line = self._found[queue].next()
+        if line is None:
+            result.missing += 1
+            return None
+        is_equal = line.json == expected if self.is_inside else event.id.encode() in line.json
+        if result.missing or not is_equal:
+            return Difference(result.role, queue, line.seq, n, cause_id, expected, line.json, {})
+        if self.is_inside:
+            result.outputs[queue] += 1
+            self._digests[queue].update(expected + b"\n")
+            self._hour.outputs[queue] += 1
+            total = self._hashes.setdefault(self._hour_end, hashlib.sha256())
+            total.update(f"{queue}:".encode() + expected + b"\n")
+            self._hour.digest = total.hexdigest()
+        return None
+
+    def end(self, *, is_cut: bool) -> None:
+        """Count what stands beyond the last input; behind the end of a window that is nothing."""
+        result = self._result
+        for queue, source in self._found.items():
+            while not is_cut and source.next() is not None:
+                result.unproven += 1
+            result.digests[queue] = self._digests[queue].hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The verdict over a whole run, or over a window of it."""
+
+    run_id: str
+    roles: tuple[RoleReplay, ...]
+    was_stopped: bool
+
+    @property
+    def difference(self) -> Difference | None:
+        """The first difference in the time of the run: what others may only follow from."""
+        apart = [role for role in self.roles if role.difference is not None]
+        apart.sort(key=lambda role: role.clock)
+        found = [role.difference for role in apart if role.clock == apart[0].clock]
+        ids = b"".join(one.found or b"" for one in found if one is not None)
+        for one in found:
+            # One whose input is another's differing event was made of it.
+            if one is not None and f'"id":"{one.cause_id}"'.encode() not in ids:
+                return one
+        return found[0] if found else None
+
+    @property
+    def is_identical(self) -> bool:
+        """True when every derived event stands as recorded, and none stands beside them."""
+        missing = sum(role.missing for role in self.roles)
+        unproven = sum(role.unproven for role in self.roles)
+        return self.difference is None and (self.was_stopped or missing + unproven == 0)
+
+    @property
+    def digest(self) -> str:
+        """One sha256 over the digests of all derived queues."""
+        total = hashlib.sha256()
+        for role in self.roles:
+            for queue, digest in sorted(role.digests.items()):
+                total.update(f"{queue}:{digest}\n".encode())
+        return total.hexdigest()
+
+
+def replay_run(
+    run_dir: Path,
+    roles: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] = lambda done, whole: None,
+) -> Replay:
+    """Replay strategy, risk and execution of a recorded run, up to the first that differs.
+
+    Args:
+        run_dir: The run's folder.
+        roles: Some of those that have a core; all by default.
+        progress: Told now and then how many of how many inputs have been taken.
+
+    Raises:
+        IntegrityError: A recorded line fails its own hash or chain; `verify` names them all.
+    """
+    recorded = Recorded.open(run_dir)
+    names = recorded.roles.cores if roles is None else roles
+    count = Counting(recorded, names, progress)
+    results = []
+    for name in names:
+        results.append(replay_role(recorded, name, listener=count))
+        if results[-1].difference is not None:
+            break
+    return Replay(recorded.manifest.run_id, tuple(results), is_stopped(recorded))
+
+
+class Counting:
+    """Tells now and then how many of how many inputs have been taken."""
+
+    def __init__(
+        self, recorded: Recorded, roles: Sequence[str], progress: Callable[[int, int], None]
+    ) -> None:
+        self._whole = sum(recorded.published(recorded.roles.roles[name]) for name in roles)
+        self._done = 0
+        self._progress = progress
+
+    def __call__(self, step: LoggedStep) -> None:
+        """Count one input."""
+        self._add(1)
+
+    def on_inputs(self, queue: str, first_seq: int, events: Sequence[Event]) -> None:
+        """Count inputs in a row."""
+        self._add(len(events))
+
+    def on_made(self, core: Core, events: Sequence[tuple[str, Event]]) -> None:
+        """What is derived is no input."""
+
+    def _add(self, inputs: int) -> None:
+        before = self._done // PROGRESS_EVERY
+        self._done += inputs
+        if self._done // PROGRESS_EVERY > before:
+            self._progress(self._done, self._whole)
+
+
+def is_stopped(recorded: Recorded) -> bool:
+    """Return whether the run ended otherwise than planned: no END stands in its journal."""
+    try:
+        kinds = [
+            event.payload.to_json().get("kind")
+            for role in recorded.roles.writers("stop_journal")
+            if (recorded.queues / "stop_journal" / "parts" / f"{role}.head").exists()
+            for _, event in recorded.events(f"stop_journal/parts/{role}")
+        ]
+    except IntegrityError:
+        return True
+    return "END" not in kinds

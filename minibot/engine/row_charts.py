@@ -1,0 +1,128 @@
+"""Candles and equity of ticks in columns, looked at where something depends on it, not row by row.
+
+Between two fills a position stands still, so equity follows the mids: its highs, its dips and its
+value as a candle begins are found when the next fill comes. Candles are those of `drawing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableSequence
+from typing import Final
+
+import numpy as np
+
+from minibot.accounting.performance import Performance
+from minibot.engine.cells import floats
+from minibot.engine.price_charts import CANDLES_MAX, WIDTHS_MS
+from minibot.engine.run_result import EquityPoint, PriceBar
+from minibot.engine.tick_table import Array, TickTable
+
+BLOCK_ROWS: Final = 1 << 16
+
+
+class RowCharts:
+    """What the report needs of the rows of a table.
+
+    Args:
+        table: The ticks.
+        first: The row with which the market begins.
+        interval_ms: As wide as candles are at the beginning.
+        performance: Where equity is kept.
+        equity: Where its points go, one as each candle begins.
+    """
+
+    def __init__(
+        self,
+        table: TickTable,
+        first: int,
+        interval_ms: int,
+        performance: Performance,
+        equity: MutableSequence[EquityPoint],
+    ) -> None:
+        self._table = table
+        self._performance = performance
+        self._equity = equity
+        self._first = self._row = first
+        self._starts = Starts(table.columns["ts"], first, interval_ms)
+        self._next = 1  # The first candle finishes none.
+
+    def look(self, row: int) -> None:
+        """Look at equity on all rows before `row` that were not looked at."""
+        starts = self._starts
+        while self._next < len(starts.rows) and starts.rows[self._next] < row:
+            self._mark(starts.rows[self._next] + 1)
+            self._equity.append(EquityPoint(starts.ts[self._next], self._performance.equity))
+            self._next += 1
+        self._mark(row)
+
+    def _mark(self, row: int) -> None:
+        symbol = self._table.symbol
+        if row > self._row and not self._performance.portfolio.has_lots(symbol):
+            self._row = row - 1  # What is not held has no part in equity.
+        while self._row < row:
+            last = min(row, self._row + BLOCK_ROWS)
+            self._performance.on_mids(symbol, self._table.mids(self._row, last))
+            self._row = last
+
+    def candles(self, row: int) -> list[PriceBar]:
+        """Return the candles of all rows before `row`."""
+        ts = self._table.columns["ts"][self._first : row]
+        price = self._table.columns["price"][self._first : row]
+        if not len(ts):
+            return []
+        width = self._starts.width_at(row)
+        place = ts // width
+        heads = heads_of(place)
+        closes = price[np.append(heads[1:], len(price)) - 1]
+        return [
+            PriceBar(*each)
+            for each in zip(
+                (place[heads] * width).tolist(),
+                floats(price[heads]),
+                floats(np.maximum.reduceat(price, heads)),
+                floats(np.minimum.reduceat(price, heads)),
+                floats(closes),
+                strict=True,
+            )
+        ]
+
+
+class Starts:
+    """Where candles begin: wider ones from the candle on that there are too many with.
+
+    Attributes:
+        rows, ts: The row of each candle's first tick, and when the candle begins.
+    """
+
+    def __init__(self, ts: Array, first: int, width: int) -> None:
+        self.rows: list[int] = []
+        self.ts: list[int] = []
+        self._widths: list[tuple[int, int]] = []  # From which row on, candles of which width.
+        wider = [each for each in WIDTHS_MS if each > width]
+        row, count, until = first, 0, int(ts[first])
+        while row < len(ts):
+            self._widths.append((row, width))
+            starts = heads_of(ts[row:] // width) + row
+            starts = starts[ts[starts] >= until]
+            if wider and count + len(starts) > CANDLES_MAX:
+                starts = starts[: max(1, CANDLES_MAX + 1 - count)]
+            begins = ts[starts] // width * width
+            self.rows += starts.tolist()
+            self.ts += begins.tolist()
+            count += len(starts)
+            if not wider or count <= CANDLES_MAX:
+                return
+            # The candle that was one too many is begun; from its row on they are wider.
+            row = self.rows[-1]
+            width = wider.pop(0)
+            until = (int(ts[row]) // width + 1) * width
+            count = len(heads_of(ts[first : row + 1] // width))
+
+    def width_at(self, row: int) -> int:
+        """Return how wide the candles of the rows before `row` are in the end."""
+        return [width for first, width in self._widths if first < row][-1]
+
+
+def heads_of(places: Array) -> Array:
+    """Return where each run of the same value begins."""
+    return np.concatenate(([0], np.flatnonzero(places[1:] != places[:-1]) + 1))

@@ -1,0 +1,87 @@
+"""What a backtest gives: every decision, and what is needed to judge and to draw it."""
+
+from __future__ import annotations
+
+from collections.abc import MutableSequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from minibot.accounting.performance import Performance
+from minibot.engine.decisions import DecisionDigest
+from minibot.events.model import Event, JsonObject
+
+# No process has made these events; the field is part of every event.
+NO_CMDLINE: Final = "0" * 64
+
+
+class Derived(NamedTuple):
+    """One event that a core derived: the queue it belongs to, and its number there."""
+
+    queue: str
+    seq: int
+    event: Event
+
+
+class EquityPoint(NamedTuple):
+    """Equity as a candle of the chart begins, and at the end; hundred-millionths of quote."""
+
+    ts: int
+    equity: int
+
+
+@dataclass(slots=True)
+class PriceBar:
+    """One candle of a symbol for the chart (`drawing`); floats, as it is for the eye."""
+
+    ts: int
+    open: float
+    high: float
+    low: float
+    close: float
+
+
+@dataclass(slots=True)
+class BacktestResult:
+    """One pass of the cores over a source.
+
+    Attributes:
+        config: The resolved profile.
+        sources: Their names.
+        from_ts, to_ts: Market time of the first and the last market event, Unix ms.
+        inputs: How many market events were taken, by type.
+        derived: Every signal, risk action, intent, result and fill, in the order they were made.
+        equity: Equity candle by candle; the last point is the end.
+        prices: By symbol, for the chart.
+        performance: Exact equity, drawdown and round trips, as in a night.
+        stop: Reason code where risk stopped the run, else empty.
+        assumptions: What the sources had to make up, one sentence each; stands in every report.
+        elapsed_s: Machine time of the walk through the market, without writing what is read of it.
+    """
+
+    config: JsonObject
+    sources: tuple[str, ...]
+    performance: Performance
+    from_ts: int = 0
+    to_ts: int = 0
+    inputs: dict[str, int] = field(default_factory=dict)
+    derived: MutableSequence[Derived] = field(default_factory=list)
+    equity: MutableSequence[EquityPoint] = field(default_factory=list)
+    prices: dict[str, MutableSequence[PriceBar]] = field(default_factory=dict)
+    stop: str = ""
+    assumptions: tuple[str, ...] = ()
+    elapsed_s: float = 0.0
+    _digest: str = field(default="", init=False, repr=False, compare=False)
+
+    @property
+    def digest(self) -> str:
+        """The decision digest, reckoned when it is first read: of a run that is over."""
+        if not self._digest:
+            digest = DecisionDigest()
+            for item in self.derived:
+                digest.add(*item)
+            self._digest = digest.hex
+        return self._digest
+
+    def of(self, queue: str) -> list[Event]:
+        """Return the derived events of one queue, in order."""
+        return [item.event for item in self.derived if item.queue == queue]

@@ -1,0 +1,104 @@
+"""Ticks in columns as a backtest walks them: whole arrays, mapped and not read.
+
+What a source of columns says as events, one tick at a time, it says as rows of this table too
+(`stretches`). Rows are handed to the cores by `tick_rows`; both ways are one market, which a test
+holds against each other.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from minibot.data.columns import PLACES, Columns
+from minibot.data.ticks import (
+    AMOUNTS,
+    HAS_EXCHANGE_TS,
+    IS_TAKER_SELL,
+    TICK_COLUMNS,
+    TRADE_COLUMNS,
+    TRADES,
+)
+from minibot.engine.cells import int_cells
+
+BPS_UNITS: Final = 10_000 * 100
+# So far a price times a spread in hundredths of a basis point fits 64 bits.
+WIDE_MAX: Final = 2**62
+
+Array = Any  # A one-dimensional array of numpy.
+
+
+class TickTable:
+    """The ticks of one symbol, oldest first.
+
+    Attributes:
+        symbol: The market.
+        columns: By the names of `TICK_COLUMNS`, arrays of one length; amounts in units of 10**-8.
+            A tick for which the exchange named no time has its own there.
+    """
+
+    def __init__(self, symbol: str, columns: dict[str, Array]) -> None:
+        """Take the columns."""
+        self.symbol = symbol
+        self.columns = columns
+        self.ts: memoryview[int] = np.ascontiguousarray(columns["ts"]).data
+
+    @property
+    def rows(self) -> int:
+        """How many ticks."""
+        return len(self.ts)
+
+    def mids(self, first: int, last: int) -> bytes:
+        """Return the middle of the touch in rows `first` to `last` (excluded), as cells."""
+        bid, ask = self.columns["bid"][first:last], self.columns["ask"][first:last]
+        return int_cells((bid + ask) // 2)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether time never goes back and every touch has two sides that do not cross."""
+        ts, bid, ask = (self.columns[name] for name in ("ts", "bid", "ask"))
+        return bool((ts[1:] >= ts[:-1]).all() and (bid > 0).all() and (ask >= bid).all())
+
+
+def table_of(columns: Columns, spread_bps: int, price_step: int) -> TickTable | None:
+    """Return a file of ticks or trades as a table; None where it has to go as events.
+
+    Args:
+        columns: Open.
+        spread_bps: Of trades alone: ask less bid in hundredths of a basis point.
+        price_step: The least spread, and what prices are a multiple of; hundred-millionths.
+    """
+    if any(columns.places(name) != PLACES for name in AMOUNTS & set(columns.names)):
+        return None
+    is_bare = columns.kind == TRADES
+    names = TRADE_COLUMNS if is_bare else TICK_COLUMNS
+    arrays: dict[str, Array] = {
+        name: np.frombuffer(columns.column(name), dtype=np.uint8 if name == "flags" else np.int64)
+        for name in names
+    }
+    if not columns.rows:
+        return None
+    if is_bare:
+        if int(arrays["price"].max()) * max(1, spread_bps) > WIDE_MAX:
+            return None
+        _add_touch(arrays, spread_bps, price_step)
+    else:
+        is_told = (arrays["flags"] & HAS_EXCHANGE_TS) != 0
+        if not is_told.all():
+            arrays["exchange_ts"] = np.where(is_told, arrays["exchange_ts"], arrays["ts"])
+    table = TickTable(columns.symbol, arrays)
+    return table if table.is_sound else None
+
+
+def _add_touch(arrays: dict[str, Array], spread_bps: int, step: int) -> None:
+    """Model the touch of trades: at the trade's price on the taker's side, a spread wide."""
+    price = arrays["price"]
+    wide = -(-price * spread_bps // BPS_UNITS)
+    wide = np.maximum(step, -(-wide // step) * step)
+    is_sell = (arrays["flags"] & IS_TAKER_SELL) != 0
+    arrays["bid"] = np.where(is_sell, price, np.maximum(step, price - wide))
+    arrays["ask"] = arrays["bid"] + wide
+    arrays["bid_qty"] = arrays["ask_qty"] = arrays["qty"]
+    arrays["exchange_ts"] = arrays["ts"]
+    arrays["flags"] = arrays["flags"] | HAS_EXCHANGE_TS

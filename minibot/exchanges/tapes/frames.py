@@ -1,0 +1,77 @@
+"""What a source gives to the player: frames in order, and what is known before the first one.
+
+A frame is one message of the venue at its receive time. Streams that a source does not carry
+itself (klines, tickers, slower depth) are made by the server from what it has played.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from minibot.exchanges.tapes.kline_bars import Bar
+
+TRADE: Final = "trade"
+AGG_TRADE: Final = "aggTrade"
+BOOK_TICKER: Final = "bookTicker"
+DEPTH: Final = "depth"
+SNAPSHOT: Final = "snapshot"  # The body of a REST depth answer; changes the book, goes to nobody.
+OTHER: Final = "other"  # Known to the source alone; passed on to whoever subscribed to it.
+
+
+@dataclass(slots=True)
+class Frame:
+    """One message at `at_ns` of market time; `text` is the recorded combined message, if any."""
+
+    at_ns: int
+    symbol: str
+    kind: str
+    stream: str
+    data: bytes
+    text: bytes | None = None
+
+
+@dataclass(slots=True)
+class SourceFacts:
+    """What a source knows of itself before it plays.
+
+    `skew_ms` is exchange time minus receive time. `opening_books` holds, per symbol, the REST
+    depth body that bridges to the first diff. `streams` names what the source carries itself: it
+    goes out as it is, all else is made. `symbol_infos` are entries of an exchangeInfo that
+    the source carries. `end_ms` is the receive time of the last frame, None when open-ended.
+    """
+
+    name: str
+    origin_ms: int
+    end_ms: int | None
+    symbols: tuple[str, ...]
+    has_depth: bool
+    streams: frozenset[str] = frozenset()
+    skew_ms: int = 0
+    opening_books: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    symbol_infos: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    first_trades: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+class Source(Protocol):
+    """Frames of a market, from the first to the last, in order of receive time."""
+
+    facts: SourceFacts
+
+    def frames(self) -> Iterator[Frame]:
+        """Return a new iterator from the beginning; `at_ns` never goes back."""
+
+    def past_bars(self, symbol: str, interval: str) -> list[Bar]:
+        """Return closed bars before the origin that the source itself knows, oldest first."""
+
+
+def kind_of(stream: str) -> tuple[str, str]:
+    """Return (symbol in upper case, kind) of a stream name such as `btcusdt@depth@100ms`."""
+    symbol, _, rest = stream.partition("@")
+    if rest in (TRADE, AGG_TRADE, BOOK_TICKER):
+        return symbol.upper(), rest
+    if rest in ("depth", "depth@100ms", "depth@1000ms"):
+        return symbol.upper(), DEPTH
+    return symbol.upper(), OTHER

@@ -1,0 +1,293 @@
+"""Recorded tapes as a source: `<receive ns> <message>` per line, gzip or plain text.
+
+A message is the combined-stream JSON as it came, or, unwrapped, the body of a REST depth answer
+(which our recorder gives a field `symbol`) or of exchangeInfo; what else there is goes to nobody
+(docs/TAPES.md). The whole file is looked through once before anything is served (0.1 s for
+40,000 lines), so that a damaged tape is refused and not found out about in the middle of a night.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import IO, Any, Final
+
+import orjson
+
+from minibot.exchanges.tapes.clock import NS_PER_MS
+from minibot.exchanges.tapes.frames import (
+    DEPTH,
+    OTHER,
+    SNAPSHOT,
+    TRADE,
+    Frame,
+    SourceFacts,
+    kind_of,
+)
+from minibot.exchanges.tapes.kline_bars import Bar
+from minibot.exchanges.tapes.unpacking import bounded_lines
+from minibot.kernel.errors import Refusal
+
+TAPES: Final = Path(__file__).with_name("shipped")
+DEMO_TAPE: Final = TAPES / "btcusdt_20240808.gz"
+
+# A night of one symbol has about this size; looking through it takes some two seconds.
+SCAN_BYTES_MAX: Final = 64 << 20
+SCAN_LINES_MIN: Final = 50_000
+# The snapshot of a recorder arrives within a second; a later one could not be taken for the book
+# at the origin without telling clients what had not happened yet.
+OPENING_BOOK_NS_MAX: Final = 10 * 10**9
+# Enough messages for a stable median of the clock skew.
+SKEW_SAMPLES: Final = 200
+
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_WRAPPED: Final = b' {"stream":"'
+_NS_DIGITS: Final = {10: 10**9, 13: 10**6, 16: 10**3, 19: 1}
+
+
+def open_text(path: Path) -> IO[bytes]:
+    """Return the file's bytes as a stream, unpacked if it is gzip.
+
+    Raises:
+        Refusal: The file does not exist or may not be read.
+    """
+    try:
+        with path.open("rb") as file:
+            is_gzip = file.read(2) == _GZIP_MAGIC
+        return gzip.open(path, "rb") if is_gzip else path.open("rb")  # type: ignore[return-value]
+    except OSError as error:
+        raise Refusal(
+            f"{path}: cannot be read ({error.strerror}).", "Name a file that exists."
+        ) from error
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a plain or gzip file.
+
+    Raises:
+        Refusal: The file cannot be read, its gzip data is damaged or cut short, or unpacks to more
+            than market data does.
+    """
+    count = 0
+    with open_text(path) as file:
+        try:
+            # A plain file is as large as it is; a packed one may say nothing of what is in it.
+            lines = bounded_lines(path, file) if isinstance(file, gzip.GzipFile) else file
+            for line in lines:
+                count += 1
+                yield line
+        except EOFError as error:
+            raise Refusal(
+                f"{path}: the gzip file is cut short after line {count}.",
+                "Fetch it again and compare its sha256.",
+            ) from error
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise Refusal(
+                f"{path}: the gzip file is damaged after line {count} ({error}).",
+                "Fetch it again and compare its sha256.",
+            ) from error
+
+
+def split_line(
+    path: Path, number: int, line: bytes, brackets: tuple[bytes, ...] = (b"{}",)
+) -> tuple[int, bytes]:
+    """Return (receive ns, message) of one line.
+
+    Args:
+        path: For the message alone.
+        number: Of the line, from 1.
+        line: As read.
+        brackets: How a message may begin and end; a list is a message at some venues.
+
+    Raises:
+        Refusal: The line is none of a tape.
+    """
+    digits, _, message = line.rstrip().partition(b" ")
+    unit_ns = _NS_DIGITS.get(len(digits))
+    if unit_ns is None or not digits.isdigit() or message[:1] + message[-1:] not in brackets:
+        raise Refusal(
+            f"{path}: not a tape: line {number} is not `<receive ns> {{message}}`.",
+            "Name a recording such as tape:demo.",
+        )
+    return int(digits) * unit_ns, message
+
+
+@dataclass(slots=True)
+class _Scan:
+    """What one look through the file finds."""
+
+    first_ns: int = 0
+    last_ns: int = 0
+    frames: int = 0
+    is_whole: bool = True
+    streams: dict[bytes, None] = field(default_factory=dict)
+    snapshots: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    first_diffs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    first_trades: dict[str, dict[str, Any]] = field(default_factory=dict)
+    symbol_infos: dict[str, dict[str, Any]] = field(default_factory=dict)
+    skews_ms: list[float] = field(default_factory=list)
+
+
+class Tape:
+    """A recorded tape; see the module's text for its form."""
+
+    def __init__(self, path: Path, name: str | None = None) -> None:
+        """Look through the file.
+
+        Raises:
+            Refusal: Missing, damaged, cut short, not a tape, or without a frame.
+        """
+        self._path = path
+        self._streams: dict[bytes, tuple[str, str, str]] = {}
+        scan = self._scan()
+        streams = frozenset(name.decode() for name in scan.streams)
+        # Streams of all symbols, such as !miniTicker@arr, belong to none.
+        symbols = tuple(
+            dict.fromkeys(
+                kind_of(name.decode())[0] for name in scan.streams if not name.startswith(b"!")
+            )
+        )
+        books = _opening_books(scan, symbols)
+        self.facts = SourceFacts(
+            name=name or f"tape:{path}",
+            origin_ms=scan.first_ns // NS_PER_MS,
+            end_ms=-(-scan.last_ns // NS_PER_MS) if scan.is_whole else None,
+            symbols=symbols,
+            has_depth=bool(books),
+            streams=streams,
+            skew_ms=round(median(scan.skews_ms)) if scan.skews_ms else 0,
+            opening_books=books,
+            symbol_infos=scan.symbol_infos,
+            first_trades=scan.first_trades,
+            notes=_notes(path.name, scan, symbols, streams, books),
+        )
+
+    def past_bars(self, symbol: str, interval: str) -> list[Bar]:
+        """Return nothing: a tape knows nothing of the time before it."""
+        return []
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the frames in the order of the tape; time stands where the tape goes back."""
+        at_ns = 0
+        for number, line in enumerate(lines_of(self._path), 1):
+            if not line.strip():
+                continue
+            received_ns, message = split_line(self._path, number, line)
+            at_ns = max(at_ns, received_ns)
+            yield self._frame(at_ns, message)
+
+    def _frame(self, at_ns: int, message: bytes) -> Frame:
+        if not message.startswith(_WRAPPED[1:]):
+            kind = SNAPSHOT if b'"lastUpdateId"' in message[:200] else OTHER
+            symbol = self._snapshot_symbol(message) if kind == SNAPSHOT else ""
+            return Frame(at_ns, symbol, kind, "", message)
+        end = message.index(b'"', 11)
+        name = message[11:end]
+        known = self._streams.get(name)
+        if known is None:
+            stream = name.decode()
+            known = self._streams[name] = (*kind_of(stream), stream)
+        symbol, kind, stream = known
+        if message[end : end + 9] == b'","data":' and message.endswith(b"}}"):
+            return Frame(at_ns, symbol, kind, stream, message[end + 9 : -1], message)
+        return Frame(at_ns, symbol, kind, stream, orjson.dumps(orjson.loads(message)["data"]))
+
+    def _snapshot_symbol(self, message: bytes) -> str:
+        """Return whose snapshot it is: an unwrapped body does not name its symbol."""
+        if len(self.facts.symbols) == 1:
+            return self.facts.symbols[0]
+        body = orjson.loads(message)
+        if "symbol" in body:
+            return str(body["symbol"])
+        update_id = body["lastUpdateId"]
+        for symbol, book in self.facts.opening_books.items():
+            if book["recordedId"] == update_id:
+                return symbol
+        return ""
+
+    def _scan(self) -> _Scan:
+        scan = _Scan()
+        for number, line in enumerate(lines_of(self._path), 1):
+            if number == SCAN_LINES_MIN and self._path.stat().st_size > SCAN_BYTES_MAX:
+                scan.is_whole = False
+                break
+            if not line.strip():
+                continue
+            received_ns, message = split_line(self._path, number, line)
+            scan.first_ns = scan.first_ns or received_ns
+            scan.last_ns = max(scan.last_ns, received_ns)
+            if message.startswith(_WRAPPED[1:]):
+                self._scan_stream(scan, received_ns, message)
+            else:
+                _scan_unwrapped(scan, received_ns, message)
+        if not scan.frames:
+            raise Refusal(f"{self._path}: a tape without any frame.", "Name another recording.")
+        return scan
+
+    def _scan_stream(self, scan: _Scan, received_ns: int, message: bytes) -> None:
+        scan.frames += 1
+        name = message[11 : message.index(b'"', 11)]
+        is_new = name not in scan.streams
+        if not is_new and len(scan.skews_ms) >= SKEW_SAMPLES:
+            return
+        scan.streams[name] = None
+        data = orjson.loads(message)["data"]
+        if "E" in data:
+            scan.skews_ms.append(data["E"] - received_ns / NS_PER_MS)
+        symbol, kind = kind_of(name.decode())
+        if is_new and kind == DEPTH:
+            scan.first_diffs.setdefault(symbol, data)
+        if is_new and kind == TRADE:
+            scan.first_trades.setdefault(symbol, data)
+
+
+def _scan_unwrapped(scan: _Scan, received_ns: int, message: bytes) -> None:
+    body = orjson.loads(message)
+    if "lastUpdateId" in body and received_ns - scan.first_ns <= OPENING_BOOK_NS_MAX:
+        scan.snapshots.append((received_ns, body))
+    for info in body.get("symbols", ()):
+        scan.symbol_infos[info["symbol"]] = info
+
+
+def _notes(
+    name: str,
+    scan: _Scan,
+    symbols: tuple[str, ...],
+    streams: frozenset[str],
+    books: dict[str, dict[str, Any]],
+) -> list[str]:
+    """Return what a user should know of this tape before it plays."""
+    notes = []
+    if not books:
+        notes.append(f"{name}: no depth snapshot: bookTicker and trades only")
+    notes += [f"{name}: no trades of {s}" for s in symbols if f"{s.lower()}@trade" not in streams]
+    if not scan.is_whole:
+        notes.append(f"{name}: too long to look through; its end is not known beforehand")
+    return notes
+
+
+def _opening_books(scan: _Scan, symbols: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Return for each symbol the book that stands before its first diff.
+
+    The recorder asked for its snapshot a moment after the stream had begun. Diffs carry absolute
+    quantities, so applying the few that are older than the snapshot to it ends in the same book;
+    stamped with the id before the first diff it bridges to all of them.
+    """
+    books: dict[str, dict[str, Any]] = {}
+    for _, body in scan.snapshots:
+        recorded_id = body["lastUpdateId"]
+        # Update ids of two symbols are far apart; the nearest first diff tells whose it is.
+        symbol = body.get("symbol") or min(
+            (name for name in symbols if name in scan.first_diffs),
+            key=lambda name: abs(scan.first_diffs[name]["U"] - recorded_id),
+            default=None,
+        )
+        if symbol not in scan.first_diffs or symbol in books:
+            continue
+        opening_id = min(recorded_id, scan.first_diffs[symbol]["U"] - 1)
+        books[symbol] = {**body, "lastUpdateId": opening_id, "recordedId": recorded_id}
+    return books

@@ -1,0 +1,168 @@
+"""What the executor says of an order: moves, refusals and fills, written out when they are read."""
+
+from __future__ import annotations
+
+from typing import final
+
+from minibot.accounting.order_rules import OrderRules
+from minibot.cores.event_id import Ref
+from minibot.cores.messages import FILLS, RESULTS, FillMessage, IntentMessage, ResultMessage
+from minibot.events.model import BUY, Fill, OrderIntent, OrderResult, Payload
+from minibot.events.money import amount_text
+from minibot.events.native import mypyc_attr
+from minibot.execution.fills import FillModel, Touch
+from minibot.execution.orders import STATE_TEXTS, Order, OrderState
+
+
+@mypyc_attr(acyclic=True)
+@final
+class OrderMove(ResultMessage):
+    """An order as it stands after a move; `move_of` makes one."""
+
+    _reason: str
+    _of: Order  # Moves on; what stays is read of it, its quantity and places.
+
+    def _written(self) -> Payload:
+        order = self._of
+        return OrderResult(
+            client_order_id=self.client.text,
+            order_id=self.order.text,
+            result=self.result,
+            symbol=order.symbol,
+            reason_code=self._reason,
+            filled_qty=amount_text(self.filled, order.qty_places),
+            remaining_qty=amount_text(order.qty - self.filled, order.qty_places),
+        )
+
+
+def move_of(
+    order: Order,
+    reason: str,
+    ts: int,
+    tick_seq: int | None,
+    also: Ref | None,
+    ordinal: int,
+) -> OrderMove:
+    """Return what is said of an order that has just moved, behind `ordinal` others of its step.
+
+    It follows from the order's intent, and from `also` where that moved it.
+    """
+    move = OrderMove()
+    move.place = RESULTS
+    move.ts = ts
+    move.tick_seq = tick_seq
+    move.cause = order.intent
+    move.client = order.client
+    move.order = order.order
+    move.result = STATE_TEXTS[order.state]
+    move.filled = order.filled
+    move.also = also
+    move.ordinal = ordinal
+    move._reason = reason
+    move._of = order
+    return move
+
+
+@mypyc_attr(acyclic=True)
+@final
+class IntentRefused(ResultMessage):
+    """An intent that became no order."""
+
+    def __init__(
+        self, intent: IntentMessage, order: Ref, state: OrderState, reason: str, is_whole: bool
+    ) -> None:
+        self.place = RESULTS
+        self.ts = intent.ts
+        self.tick_seq = intent.tick_seq
+        self.cause = intent.ref()
+        self.client = intent.client
+        self.order = order
+        self.result = STATE_TEXTS[state]
+        self.filled = 0
+        self._intent: IntentMessage = intent
+        self._reason: str = reason
+        # Whether its numbers make sense, so that what remains can be said.
+        self._is_whole: bool = is_whole
+
+    def _written(self) -> Payload:
+        intent = self._intent.payload()
+        is_told = self._is_whole and isinstance(intent, OrderIntent)
+        return OrderResult(
+            client_order_id=self.client.text,
+            order_id=self.order.text,
+            result=self.result,
+            symbol=self._intent.symbol,
+            reason_code=self._reason,
+            filled_qty="0",
+            remaining_qty=intent.qty if is_told and isinstance(intent, OrderIntent) else None,
+        )
+
+
+@mypyc_attr(acyclic=True)
+@final
+class PaperFill(FillMessage):
+    """A fill with its evidence: the touch it met, its displayed size and the modelled latency.
+
+    `fill_of` makes one.
+    """
+
+    _of: Order
+    _rules: OrderRules
+    _liquidity: str
+    _bid: int
+    _ask: int
+    _displayed: int
+
+    def _written(self) -> Payload:
+        rules, order = self._rules, self._of
+        return Fill(
+            order_id=self.order.text,
+            client_order_id=self.client.text,
+            symbol=self.symbol,
+            side=self.side,
+            qty=amount_text(self.qty, order.qty_places),
+            price=rules.price_text(self.price),
+            fee=amount_text(self.fee),
+            fee_asset=self.fee_asset,
+            liquidity=self._liquidity,
+            bid=rules.price_text(self._bid),
+            ask=rules.price_text(self._ask),
+            displayed_qty=rules.qty_text(self._displayed),
+            latency_market_ms=order.due_ts - order.intent_ts,
+        )
+
+
+def fill_of(
+    order: Order,
+    found: FillModel,
+    fee: int,
+    rules: OrderRules,
+    touch: Touch,
+    ts: int,
+    seq: int,
+    tick: Ref,
+    ordinal: int,
+) -> PaperFill:
+    """Return the fill of what a model found for an order at a tick, line `seq`."""
+    fill = PaperFill()
+    fill.place = FILLS
+    fill.ts = ts
+    fill.tick_seq = seq
+    fill.cause = order.intent
+    fill.symbol = order.symbol
+    fill.side = order.side
+    fill.qty = found.qty
+    fill.price = found.price
+    fill.fee = fee
+    fill.fee_asset = rules.quote_asset
+    fill.order = order.order
+    fill.client = order.client
+    fill.also = tick
+    fill.ordinal = ordinal
+    fill._of = order
+    fill._rules = rules
+    fill._liquidity = found.liquidity
+    fill._bid = touch.bid
+    fill._ask = touch.ask
+    fill._displayed = touch.ask_qty if order.side == BUY else touch.bid_qty
+    return fill

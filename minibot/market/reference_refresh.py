@@ -1,0 +1,368 @@
+"""What is asked for at a slow cadence: the rules of what is followed, and the universe itself.
+
+    every `instrument_interval`   rules of the followed symbols; one that is gone is delisted
+    every `universe.interval`     everything that is listed and its volumes, resolved anew
+    every second                  symbols that left are given up once nothing is held of them
+
+A symbol that left is not tradable from the `universe` event on; its streams stay for a minute, so
+that an order on its way still meets its market, and for as long as a position is held. While a
+symbol does not trade, or is silent, its rules are asked for once a minute: it may be back, or gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
+
+from msgspec.structs import replace
+
+from minibot.events.model import Gap, Instrument, Universe
+from minibot.exchanges.base import DEPTH, QUOTE, REFUSED, TRADE, RestError
+from minibot.exchanges.binance.limits import DAY_TICKERS, DAY_TICKERS_WEIGHT, EXCHANGE_INFO
+from minibot.exchanges.binance.listings import Listings
+from minibot.exchanges.binance.mini_tickers import MINI_TICKERS, parse_mini_tickers
+from minibot.market.elapsed_clock import MarketClock
+from minibot.market.feed import Feed
+from minibot.market.marks import Marks
+from minibot.market.monitor import PriceMonitor
+from minibot.market.notices import UNIVERSE_CHANGED, UNIVERSE_UNRESOLVED
+from minibot.market.requests import Requests
+from minibot.market.rest_scheduler import Answer, Job
+from minibot.market.universe import Resolution, UniverseConfig, resolve
+
+EXCHANGE_INFO_WEIGHT: Final = 20
+# Longer than any order lives that was allowed just before.
+LINGER_MS: Final = 60_000
+HOLDINGS_MS: Final = 1_000
+# A symbol may be halted, or trade again, long before its rules are due.
+DOUBT_MS: Final = 60_000
+SILENT_MS: Final = 30_000
+UNREADABLE: Final = "UNREADABLE"
+"""Our own word for the status of a symbol whose rules cannot be read any more: not trading."""
+
+
+class Holder(Protocol):
+    """Who knows what is held."""
+
+    def symbols(self) -> frozenset[str]:
+        """Return the symbols that something is held of now."""
+
+
+class NothingHeld:
+    """For a session without a run around it."""
+
+    def symbols(self) -> frozenset[str]:
+        """Return nothing."""
+        return frozenset()
+
+
+class Follower(Protocol):
+    """Who takes symbols and streams in and lets them go: the session."""
+
+    def follow(self, symbols: Iterable[str]) -> None:
+        """Follow symbols: rules, history, streams and book, each as it comes."""
+
+    def unfollow(self, symbols: Iterable[str]) -> None:
+        """Follow symbols no longer."""
+
+    def follow_streams(self, name: str, streams: Sequence[str]) -> None:
+        """Follow streams of the whole market."""
+
+
+class Upkeep:
+    """Keeps rules and universe of a session; all of it runs in the session's loop."""
+
+    def __init__(
+        self,
+        config: UniverseConfig | None,
+        feed: Feed,
+        requests: Requests,
+        follower: Follower,
+        clock: MarketClock,
+        holder: Holder,
+        *,
+        rules_interval_ms: int,
+    ) -> None:
+        self.config = config
+        self.universe: Universe | None = None
+        self.monitor = PriceMonitor(feed.board)
+        self.marks = Marks()
+        self._feed = feed
+        self._requests = requests
+        self._follower = follower
+        self._clock = clock
+        self._holder = holder
+        self._rules_interval_ms = rules_interval_ms
+        self._rules_due = self._doubt_due = self._universe_due = self._holdings_due = 0
+        self._leaving: dict[str, int] = {}
+        self._left: dict[str, int] = {}
+        self._asked: frozenset[str] = frozenset()
+        self._is_checking = self._is_resolving = False
+
+    # --- cadence ------------------------------------------------------------------------------
+
+    def begin(self, now_ms: int) -> None:
+        """Everything was asked for at the start: the intervals count from now."""
+        self._rules_due = now_ms + self._rules_interval_ms
+        self._doubt_due = now_ms + DOUBT_MS
+        if self.config is not None:
+            self._universe_due = now_ms + self.config.interval_ms
+        self._holdings_due = now_ms
+
+    def on_clock(self, now_ms: int) -> None:
+        """Do what is due."""
+        if now_ms >= self._rules_due or (now_ms >= self._doubt_due and self._is_in_doubt(now_ms)):
+            self.check_rules()
+        config = self.config
+        if config is None:
+            return
+        if config.is_dynamic and now_ms >= self._universe_due:
+            self._universe_due = _next(self._universe_due, now_ms, config.interval_ms)
+            self._resolve_again()
+        if now_ms >= self._holdings_due:
+            self._holdings_due = _next(self._holdings_due, now_ms, HOLDINGS_MS)
+            self._look_at_holdings(now_ms)
+
+    # --- rules --------------------------------------------------------------------------------
+
+    def _is_in_doubt(self, now_ms: int) -> bool:
+        """Return whether a symbol does not trade although it is listed, or has fallen silent."""
+        rules = self._feed.rules
+        return any(
+            not rules.is_gone(name)
+            and (not rules.is_trading(name) or now_ms - symbol.data_ms >= SILENT_MS)
+            for name, symbol in self._feed.symbols.items()
+        )
+
+    def check_rules(self) -> None:
+        """Ask for the rules of what is followed; a change becomes an `instrument` event.
+
+        One name that is gone makes the venue refuse the whole request; then everything is asked
+        for, and who is not in it is delisted.
+        """
+        symbols = [name for name in self._feed.symbols if not self._feed.rules.is_gone(name)]
+        now_ms = self._clock.now_ms()
+        self._rules_due = now_ms + self._rules_interval_ms
+        self._doubt_due = now_ms + min(DOUBT_MS, self._rules_interval_ms)
+        if self._is_checking or not symbols:
+            return
+        self._is_checking = True
+
+        def done(answer: Answer) -> None:
+            self._is_checking = False
+            if answer.error is None and not answer.is_skipped:
+                self._feed.on_instruments(answer.value, self._clock.now_ms())
+            elif isinstance(answer.error, RestError) and answer.error.kind == REFUSED:
+                self._is_checking = True
+                self._requests.courier.send(self.listings(whole))
+
+        def whole(answer: Answer) -> None:
+            self._is_checking = False
+            if answer.error is None and not answer.is_skipped:
+                self._take_rules(answer.value, symbols)
+
+        self._requests.courier.send(self._requests.instruments_of(symbols, done))
+
+    def _take_rules(self, listings: Listings, symbols: Iterable[str]) -> None:
+        """Take the rules of followed symbols out of a whole answer; who is missing is delisted."""
+        rules = self._feed.rules
+        taken: list[Instrument] = []
+        for symbol in symbols:
+            listing = listings.by_symbol.get(symbol)
+            known = rules.of(symbol)
+            if listing is None:
+                taken += rules.missing([symbol])
+            elif listing.instrument is not None:
+                taken.append(listing.instrument)
+            elif known is not None:
+                taken.append(replace(known, status=UNREADABLE))
+        self._feed.on_instruments(taken, self._clock.now_ms())
+
+    # --- universe -----------------------------------------------------------------------------
+
+    def listings(self, done: Callable[[Answer], None]) -> Job:
+        """Return the job that asks for everything that is listed."""
+        quote = None if self.config is None else self.config.quote_asset
+        return Job(EXCHANGE_INFO, EXCHANGE_INFO_WEIGHT, lambda rest: rest.listings(quote), done)
+
+    def volumes(self, done: Callable[[Answer], None]) -> Job:
+        """Return the job that asks for the volumes of all symbols."""
+        return Job(DAY_TICKERS, DAY_TICKERS_WEIGHT, lambda rest: rest.day_volumes(), done)
+
+    def _resolve_again(self) -> None:
+        if self._is_resolving:
+            return
+        self._is_resolving = True
+        found: list[Listings] = []
+
+        def listed(answer: Answer) -> None:
+            if answer.error is not None or answer.is_skipped:
+                self._unresolved(str(answer.error))
+                return
+            found.append(answer.value)
+            self._requests.courier.send(self.volumes(measured))
+
+        def measured(answer: Answer) -> None:
+            if answer.error is not None or answer.is_skipped:
+                self._unresolved(str(answer.error))
+                return
+            self._is_resolving = False
+            resolution = self.resolution(found[0], answer.value)
+            if not resolution.traded:
+                self._unresolved("no symbol passes")
+                return
+            self._take_rules(found[0], list(self._feed.symbols))
+            self._change(resolution)
+
+        self._requests.courier.send(self.listings(listed))
+
+    def _unresolved(self, why: str) -> None:
+        """Keep the universe as it is: an answer that did not come is no reason to sell anything."""
+        self._is_resolving = False
+        detail = f"{why}; the universe stays as it is"
+        self._feed.board.add(self._clock.now_ms(), UNIVERSE_UNRESOLVED, detail)
+
+    def resolution(self, listings: Listings, volumes: dict[str, str]) -> Resolution:
+        """Return what the answers give, after what is traded now."""
+        if self.config is None:
+            raise ValueError("a profile without a universe has nothing to resolve")
+        before = tuple(self._feed.symbols) if self.universe is None else self.universe.traded
+        return resolve(self.config, listings, volumes, before)
+
+    def open(self, resolution: Resolution, listings: Listings | None) -> None:
+        """Take the first universe: follow in the feed what it names, and write it.
+
+        The opening of the session then asks for history and streams of what the feed follows.
+        """
+        now_ms = self._clock.now_ms()
+        if listings is not None:
+            wanted = dict.fromkeys([*resolution.traded, *sorted(self._holder.symbols())])
+            for symbol in wanted:
+                listing = listings.by_symbol.get(symbol)
+                if listing is not None and listing.instrument is not None:
+                    self._feed.follow(symbol, now_ms)
+                    self._feed.on_instruments([listing.instrument], now_ms)
+        self._say(resolution, now_ms)
+        for symbol in set(self._feed.symbols) - set(resolution.traded):
+            self._leaving[symbol] = now_ms + LINGER_MS
+
+    def _change(self, resolution: Resolution) -> None:
+        """Take a later universe: newcomers get rules, history and streams, leavers a minute."""
+        now_ms = self._clock.now_ms()
+        traded = set(resolution.traded)
+        before = set() if self.universe is None else set(self.universe.traded)
+        for symbol in resolution.traded:
+            if symbol not in self._feed.symbols:
+                self._tell_gap(symbol, now_ms)
+        self._say(resolution, now_ms)
+        self._follower.follow(resolution.traded)
+        for symbol in traded:
+            self._leaving.pop(symbol, None)
+        for symbol in (before | set(self._feed.symbols)) - traded:
+            self._leaving.setdefault(symbol, now_ms + LINGER_MS)
+        if traded != before:
+            detail = f"in: {_list(traded - before)}; out: {_list(before - traded)}"
+            self._feed.board.add(now_ms, UNIVERSE_CHANGED, detail)
+
+    def _tell_gap(self, symbol: str, now_ms: int) -> None:
+        """Say of a symbol that comes back what was missed while nobody followed it."""
+        left_ms = self._left.pop(symbol, None)
+        for stream in () if left_ms is None else (TRADE, QUOTE, DEPTH):
+            gap = Gap(symbol, stream, left_ms or 0, now_ms, "the symbol was not in the universe")
+            self._feed.write(gap, now_ms)
+
+    def _say(self, resolution: Resolution, now_ms: int) -> None:
+        """Write the `universe` event, unless it would name the same symbols again."""
+        if self.config is None:
+            return
+        before = self.universe
+        generation = 1 if before is None else before.generation + 1
+        event = resolution.event(self.config, self._holder.symbols(), generation)
+        if before is not None and _names(event) == _names(before):
+            return
+        self.universe = event
+        self._feed.write(event, now_ms)
+
+    # --- who leaves ---------------------------------------------------------------------------
+
+    def _look_at_holdings(self, now_ms: int) -> None:
+        """Give up what has left and is not held; say it when what is kept has changed."""
+        universe = self.universe
+        if universe is None:
+            return
+        held = self._holder.symbols()
+        unfollowed = held - set(self._feed.symbols) - self._asked
+        if unfollowed:  # Carried from a former run into a list that does not name it.
+            self._asked |= unfollowed
+            self._follower.follow(sorted(unfollowed))
+        gone = [
+            symbol
+            for symbol, until_ms in sorted(self._leaving.items())
+            if now_ms >= until_ms and symbol not in held
+        ]
+        for symbol in gone:
+            del self._leaving[symbol]
+            self._left[symbol] = now_ms
+        if gone:
+            self._follower.unfollow(gone)
+        kept = tuple(sorted(held - set(universe.traded)))
+        if kept != universe.kept:
+            self.universe = replace(universe, kept=kept, generation=universe.generation + 1)
+            self._feed.write(self.universe, now_ms)
+
+    # --- mini tickers -------------------------------------------------------------------------
+
+    def watch(self) -> None:
+        """Follow the mini tickers of the whole market, where the profile has a universe."""
+        if self.config is not None:
+            self._follower.follow_streams(MINI_TICKERS, (MINI_TICKERS,))
+
+    def on_market_wide(self, data: bytes, ts: int) -> None:
+        """Take a frame of a stream of the whole market.
+
+        Raises:
+            FrameInvalid: It cannot be used.
+        """
+        feed = self._feed
+        tickers = parse_mini_tickers(data)
+        prices = {name: symbol.band.reference for name, symbol in feed.symbols.items()}
+        self.monitor.take(tickers, prices, ts)
+        self.marks.take(tickers, feed, ts)
+
+    # --- figures ------------------------------------------------------------------------------
+
+    def figures(self, now_ms: int) -> dict[str, int]:
+        """Return what health says of the universe; nothing where the profile has none."""
+        universe = self.universe
+        if universe is None:
+            return {}
+        members = [*universe.traded, *universe.watched]
+        return {
+            "universe_traded": len(universe.traded),
+            "universe_watched": len(universe.watched),
+            "universe_kept": len(universe.kept),
+            "universe_heard": self.monitor.heard(members, now_ms),
+            "price_disagreements": self.monitor.disagreements,
+            "price_marks": self.marks.written,
+        }
+
+
+def _list(symbols: Iterable[str]) -> str:
+    return " ".join(sorted(symbols)) or "none"
+
+
+def _names(event: Universe) -> tuple[object, ...]:
+    """Return what of a universe is worth a line: who is in it, not how much was traded."""
+    excluded = {reason: sorted(names) for reason, names in event.excluded.items()}
+    return (
+        sorted(event.traded),
+        sorted(event.watched),
+        event.kept,
+        event.missing_bases,
+        excluded,
+    )
+
+
+def _next(due_ms: int, now_ms: int, every_ms: int) -> int:
+    """Return the next due time on the same grid that lies ahead."""
+    return due_ms + ((now_ms - due_ms) // every_ms + 1) * every_ms

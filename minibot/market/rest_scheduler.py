@@ -1,0 +1,215 @@
+"""The threads for all REST requests of the process, behind one budget.
+
+A slow or dead endpoint never delays the stream. Silence that the venue asked for (429, 418) holds
+for every request: whatever waits, waits here; measurements are dropped instead, because a late
+measurement measures nothing. What matters most goes first; depth never takes the whole budget, so
+that rules, klines and measurements are not starved by a thousand books.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from minibot.exchanges.base import BANNED, RATE_LIMITED, REFUSED, RestError
+from minibot.exchanges.binance.limits import WeightBudget
+from minibot.exchanges.binance.rest import BinanceRest
+from minibot.kernel.errors import RunStop
+from minibot.market.backoff import Backoff
+from minibot.market.breaker import Breaker
+from minibot.market.elapsed_clock import Pace
+
+# A wait is looked at again this often: the clock may start, or the role may end.
+LOOK_AGAIN_S: Final = 1.0
+
+# Ranks of jobs; the lower goes first.
+MEASUREMENT: Final = 0
+NEEDED: Final = 1
+PREFERRED_DEPTH: Final = 2
+DEPTH: Final = 3
+# Of the allowed weight depth may use so much; the rest is for what cannot wait a minute.
+DEPTH_SHARE_PERCENT: Final = 80
+# Waits of the breaker, when whoever makes the courier does not say.
+BREAKER_MS_MIN: Final = 500
+BREAKER_MS_MAX: Final = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a job: `value`, or `error`, or neither when it was skipped.
+
+    `sent_ns` and `received_ns` are machine time around the request; `silent_until_ms` is set when
+    the venue asked for silence.
+    """
+
+    job: Job
+    value: Any = None
+    error: RestError | RunStop | None = None
+    is_skipped: bool = False
+    sent_ns: int = 0
+    received_ns: int = 0
+    weight_used: int = 0
+    silent_until_ms: int = 0
+    silent_ms: int = 0
+
+    @property
+    def took_us(self) -> int:
+        """Round trip in microseconds of machine time."""
+        return (self.received_ns - self.sent_ns) // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request: its path, its weight, how to make it, and who takes the answer.
+
+    `done` runs in the loop of the role, never in the courier's thread. A measurement is skipped
+    rather than delayed.
+    """
+
+    path: str
+    weight: int
+    call: Callable[[BinanceRest], Any]
+    done: Callable[[Answer], None] = field(repr=False)
+    rank: int = NEEDED
+
+    @property
+    def is_measurement(self) -> bool:
+        """Whether a late answer would be worth nothing."""
+        return self.rank == MEASUREMENT
+
+
+class Courier:
+    """Carries jobs to the venue, by rank and then in order, and leaves answers through `put`.
+
+    Args:
+        rests: One for each request that may be under way at a time; each has a thread of its own.
+        budget: Of the address.
+        pace: For waits.
+        put: Takes answers, from any thread.
+        backoff: Draws the waits of the breaker.
+    """
+
+    def __init__(
+        self,
+        rests: Sequence[BinanceRest],
+        budget: WeightBudget,
+        pace: Pace,
+        put: Callable[[Answer], None],
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._rests = tuple(rests)
+        self.budget = budget
+        self.breaker = Breaker(backoff or Backoff(0, BREAKER_MS_MIN, BREAKER_MS_MAX))
+        self._pace = pace
+        self._put = put
+        self._jobs: list[tuple[int, int, Job]] = []
+        self._numbers = itertools.count()
+        self._changed = threading.Condition()
+        self._is_ended = False
+        self._threads = [
+            threading.Thread(target=self._run, args=(rest,), name=f"rest-{number}", daemon=True)
+            for number, rest in enumerate(self._rests, 1)
+        ]
+
+    def start(self) -> None:
+        """Begin to work."""
+        for thread in self._threads:
+            thread.start()
+
+    def send(self, job: Job) -> None:
+        """Leave a job; its answer comes through `put`."""
+        with self._changed:
+            heapq.heappush(self._jobs, (job.rank, next(self._numbers), job))
+            self._changed.notify()
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs have not been begun."""
+        return len(self._jobs)
+
+    def close(self, timeout_s: float) -> None:
+        """End the requests in flight, drop what waits, and wait for the threads."""
+        with self._changed:
+            self._is_ended = True
+            self._changed.notify_all()
+        for rest in self._rests:
+            rest.close()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(timeout_s)
+
+    # --- in the threads -----------------------------------------------------------------------
+
+    def _run(self, rest: BinanceRest) -> None:
+        while (taken := self._next()) is not None:
+            job, may_go = taken
+            self._put(self._carry(job, rest) if may_go else Answer(job, is_skipped=True))
+
+    def _next(self) -> tuple[Job, bool] | None:
+        """Return the next job and whether it goes or is skipped; None at the end."""
+        with self._changed:
+            while not self._is_ended:
+                if not self._jobs:
+                    self._changed.wait()
+                    continue
+                job, now_ms = self._jobs[0][2], self._pace.now_ms()
+                wait_ms = self._wait_ms(job, now_ms)
+                if wait_ms <= 0 or job.is_measurement:
+                    heapq.heappop(self._jobs)
+                    if wait_ms <= 0:
+                        self.budget.begin(now_ms, job.weight)
+                        self.breaker.on_sent()
+                    return job, wait_ms <= 0
+                self._changed.wait(min(self._pace.machine_s(wait_ms), LOOK_AGAIN_S))
+            return None
+
+    def _wait_ms(self, job: Job, now_ms: int) -> int:
+        share = DEPTH_SHARE_PERCENT if job.rank >= PREFERRED_DEPTH else 100
+        wait_ms = self.budget.wait_ms(now_ms, job.weight, share)
+        if job.is_measurement:
+            return wait_ms
+        return max(wait_ms, self.breaker.wait_ms(now_ms))
+
+    def _carry(self, job: Job, rest: BinanceRest) -> Answer:
+        value, error = None, None
+        sent_ns = self._pace.machine_ns()
+        try:
+            value = job.call(rest)
+        except (RestError, RunStop) as failure:
+            error = failure
+        received_ns = self._pace.machine_ns()
+        with self._changed:
+            silent_ms = self._settle(job, rest, error)
+            self._changed.notify_all()
+            return Answer(
+                job,
+                value=value,
+                error=error,
+                sent_ns=sent_ns,
+                received_ns=received_ns,
+                weight_used=self.budget.used,
+                silent_until_ms=self.budget.silent_until_ms,
+                silent_ms=silent_ms,
+            )
+
+    def _settle(self, job: Job, rest: BinanceRest, error: RestError | RunStop | None) -> int:
+        """Take what the answer says of the venue's mood; return for how long it wants silence."""
+        budget, now_ms = self.budget, self._pace.now_ms()
+        budget.answered(now_ms, job.weight, rest.last.weight_used)
+        if rest.weight_limit is not None:
+            budget.limit_per_minute = rest.weight_limit
+        if not isinstance(error, RestError):
+            self.breaker.on_answer(now_ms, ok=True)
+            return 0
+        # What is refused was understood: the endpoint works.
+        self.breaker.on_answer(now_ms, ok=error.kind in (REFUSED, RATE_LIMITED, BANNED))
+        if error.kind not in (RATE_LIMITED, BANNED):
+            return 0
+        # Obeyed at once, before any other job can go.
+        silent_ms = max(error.retry_after_ms, error.until_ms - now_ms)
+        budget.silence(now_ms, silent_ms, is_ban=error.kind == BANNED)
+        return silent_ms

@@ -1,0 +1,130 @@
+"""Symbols that are followed from now on: rules first, then history, then their streams.
+
+In this order because each needs the one before it: no tick without the rules of its symbol, no
+live bar before the bars of the past. Nothing here waits: each answer makes the next request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from minibot.exchanges.binance.filters import TRADING
+from minibot.market.connections import Connections, groups_of
+from minibot.market.elapsed_clock import MarketClock, Pace
+from minibot.market.feed import Feed
+from minibot.market.history import closed_candles
+from minibot.market.notices import BARS_MISSING, FOLLOW_REFUSED
+from minibot.market.requests import Requests, is_refusal
+from minibot.market.rest_scheduler import Answer
+
+# What could not be had is asked for again after so long, and so often.
+RETRY_MS: Final = 5_000
+TRIES_MAX: Final = 5
+
+
+@dataclass(slots=True)
+class Newcomers:
+    """Takes symbols in while the session runs."""
+
+    feed: Feed
+    requests: Requests
+    connections: Connections
+    clock: MarketClock
+    pace: Pace
+    warmup_bars: int
+    _coming: dict[str, int] = field(default_factory=dict)
+    _missing: dict[str, set[str]] = field(default_factory=dict)
+    _retries: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
+
+    def add(self, symbols: Iterable[str]) -> None:
+        """Begin with symbols that are not followed yet."""
+        known = self.feed.symbols
+        fresh = [name for name in symbols if name not in known and name not in self._coming]
+        if fresh:
+            self._coming.update(dict.fromkeys(fresh, 0))
+            self._ask_rules(tuple(fresh))
+
+    def forget(self, symbols: Iterable[str]) -> None:
+        """Take these symbols no further."""
+        for name in symbols:
+            self._coming.pop(name, None)
+            self._missing.pop(name, None)
+
+    def on_clock(self, now_ms: int) -> None:
+        """Ask again for what is due."""
+        while self._retries and self._retries[0][0] <= now_ms:
+            self._ask_rules(self._retries.pop(0)[1])
+
+    # --- rules --------------------------------------------------------------------------------
+
+    def _ask_rules(self, symbols: tuple[str, ...]) -> None:
+        wanted = tuple(name for name in symbols if name in self._coming)
+        if wanted:
+            done = partial(self._on_rules, wanted)
+            self.requests.courier.send(self.requests.instruments_of(wanted, done))
+
+    def _on_rules(self, symbols: tuple[str, ...], answer: Answer) -> None:
+        if answer.error is not None:
+            self._on_no_rules(symbols, answer)
+            return
+        now_ms = self.clock.now_ms()
+        for instrument in answer.value:
+            name = instrument.symbol
+            if name not in self._coming:
+                continue
+            if instrument.status != TRADING:
+                self._refuse(name, f"its status is {instrument.status}")
+                continue
+            self.feed.follow(name, now_ms)
+            self.feed.on_instruments([instrument], now_ms)
+            self._ask_history(name)
+
+    def _on_no_rules(self, symbols: Sequence[str], answer: Answer) -> None:
+        if is_refusal(answer.error) and len(symbols) > 1:
+            for name in symbols:  # One wrong name fails them all; each alone tells which.
+                self._ask_rules((name,))
+            return
+        again: list[str] = []
+        for name in symbols:
+            self._coming[name] = tries = self._coming.get(name, 0) + 1
+            if is_refusal(answer.error) or tries >= TRIES_MAX:
+                self._refuse(name, str(answer.error))
+            else:
+                again.append(name)
+        if again:
+            self._retries.append((self.pace.now_ms() + RETRY_MS, tuple(again)))
+
+    def _refuse(self, name: str, why: str) -> None:
+        self._coming.pop(name, None)
+        self.feed.board.add(self.clock.now_ms(), FOLLOW_REFUSED, f"{name} is not followed: {why}")
+
+    # --- history ------------------------------------------------------------------------------
+
+    def _ask_history(self, name: str) -> None:
+        intervals = self.feed.config.intervals
+        self._missing[name] = set(intervals)
+        for interval in intervals:
+            done = partial(self._on_history, name, interval)
+            job = self.requests.history(name, interval, self.warmup_bars, done)
+            self.requests.courier.send(job)
+
+    def _on_history(self, name: str, interval: str, answer: Answer) -> None:
+        if name not in self._missing:
+            return
+        now_ms = self.clock.now_ms()
+        bars = self.warmup_bars
+        candles = [] if answer.error is not None else list(answer.value)
+        exchange_ts = now_ms + self.feed.skew_ms
+        closed = closed_candles(candles, interval, exchange_ts=exchange_ts, count=bars)
+        count = self.feed.on_history(name, interval, closed, now_ms)
+        if count < bars:
+            why = "" if answer.error is None else f": {answer.error}"
+            detail = f"{name} {interval}: {count} of {bars} bars of history{why}"
+            self.feed.board.add(now_ms, BARS_MISSING, detail)
+        self._missing[name].discard(interval)
+        if not self._missing[name]:
+            self.forget([name])
+            self.connections.follow(groups_of([name]), self.pace.now_ms())

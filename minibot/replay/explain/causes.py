@@ -1,0 +1,416 @@
+"""Why did this happen? From a fill, order, signal or STOP back to the tick, with every reason.
+
+Reads only what stands in the queues of the run, and cites each event as `queue:seq`. Nothing is
+recomputed and nothing is left to memory: what cannot be found is said to be missing. Of a damaged
+queue only what stands before the damage is read: what needs more than that is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeVar
+
+from minibot.engine.lookup import event_at, events_with_ids
+from minibot.engine.recorded_run import Recorded
+from minibot.events.model import (
+    Ack,
+    Event,
+    Fill,
+    Incident,
+    OrderIntent,
+    OrderResult,
+    RiskAction,
+    RunEnding,
+    Signal,
+    StopJournal,
+)
+from minibot.events.names import EXECUTION_ROLE, TICKS
+from minibot.kernel.errors import Refusal
+from minibot.replay.explain.explanation import Explanation, Step
+from minibot.replay.explain.lines import clock_ms, notes_of, plain
+from minibot.replay.explain.trace import Trace
+from minibot.replay.graph.lineage import stop_position
+from minibot.replay.partial_run import BeforeDamage
+from minibot.replay.run_status import called
+
+# What led to a STOP is rarely older than this.
+BEFORE_STOP_MS: Final = 10_000
+ID_LENGTH_MIN: Final = 4
+# Where an id of a kind may stand.
+QUEUES_OF: Final = {
+    "fill": ("fills",),
+    "signal": ("signals",),
+    "order": ("order_intents", "order_results", "fills"),
+}
+LATER: Final = "what came later of this may be missing here"
+
+T = TypeVar("T")
+
+
+class Explainer:
+    """Explains one recorded run; of a damaged one what is before the damage.
+
+    Args:
+        recorded: The run, sealed or not.
+        clock: Says a time.
+
+    Raises:
+        IntegrityError: No explanation can be given: `control` is damaged in its first line.
+    """
+
+    def __init__(self, recorded: Recorded, clock: Callable[[int], str] = clock_ms) -> None:
+        self._recorded = recorded
+        self._clock = clock
+        self._whole = BeforeDamage(recorded)
+        self._known: dict[str, tuple[str, int, Event]] = {}
+        for queue in (*recorded.roles.derived, "control"):
+            for seq, event in self._whole.events(queue):
+                self._known[event.id] = (queue, seq, event)
+        self._trace = Trace(recorded)
+
+    def until(self, ts: int) -> list[Step]:
+        """Return every decision up to a time, causes before effects, without notes.
+
+        Raises:
+            IntegrityError: The time is not before what is damaged.
+        """
+        self._whole.require_until(ts)
+        known = self._known.values()
+        return [Step(queue, seq, event) for queue, seq, event in known if event.ts <= ts]
+
+    def behind(self) -> list[str]:
+        """Return what is damaged behind a time that `until` was asked for, one sentence each."""
+        return self._whole.notes("that is behind this time, and what is told here is before it")
+
+    # --- what may be asked --------------------------------------------------------------------
+
+    def fill(self, event_id: str) -> Explanation:
+        """Return why a fill happened; the id may be abbreviated.
+
+        Raises:
+            Refusal: No fill, or several, have an id that begins so.
+        """
+        return self._order_of(self._one("fill", event_id, self._of(Fill)))
+
+    def last_fill(self) -> Explanation:
+        """Return why the last fill happened.
+
+        Raises:
+            Refusal: The run has no fill.
+            IntegrityError: The fills are damaged, so that nobody knows which is the last.
+        """
+        self._whole.require_whole("fills")
+        fills = self._of(Fill)
+        if not fills:
+            raise Refusal("this run has no fill.", "See why: minibot report, or --signal ID.")
+        return self._order_of(fills[-1])
+
+    def order(self, order_id: str) -> Explanation:
+        """Return what became of an order and why it was placed.
+
+        Args:
+            order_id: Of the order, of the client, or of the intent; may be abbreviated.
+
+        Raises:
+            Refusal: No order, or several, have an id that begins so.
+        """
+        _require_length(order_id)
+        intents = []
+        for queue, seq, event in self._of(OrderIntent):
+            results = self._results(event)
+            ids = {event.id, _client_id(event), *(_order_id(item[2]) for item in results)}
+            if any(found.startswith(order_id) for found in ids):
+                intents.append((queue, seq, event))
+        if len(intents) > 1:
+            raise _ambiguous("order", order_id, [event.id for _, _, event in intents])
+        if not intents:
+            raise self._unknown("order", order_id)
+        return self._order_of(intents[0])
+
+    def signal(self, event_id: str) -> Explanation:
+        """Return where a signal came from and what came of it; the id may be abbreviated.
+
+        Raises:
+            Refusal: No signal, or several, have an id that begins so.
+        """
+        found = self._one("signal", event_id, self._of(Signal))
+        self._whole.require_until(found[2].ts)
+        explanation = Explanation(f"signal {found[2].id}")
+        effects = self._effects(found[2].id)
+        self._walk(explanation, [*reversed(effects), found])
+        explanation.notes += self._whole.notes(LATER)
+        if not effects and not self._whole.damage:
+            explanation.notes.append(_why_nothing(found[2]))
+        return explanation
+
+    def trade(self, text: str) -> Explanation:
+        """Return why a trade was opened and closed, by its number in the run.
+
+        Raises:
+            Refusal: The run has no such trade.
+        """
+        found = self._numbered(self._trace.trade, text)
+        trade = found.trade
+        numbers = [trade.close_fill_n, *([trade.open_fill_n] if trade.open_fill_n else [])]
+        explanation = self._story_of(found.text, numbers)
+        held_s = (trade.closed_ts - trade.opened_ts) / 1000
+        explanation.notes.append(f"held for {held_s:,.0f} s")
+        return explanation
+
+    def lot(self, text: str) -> Explanation:
+        """Return why a lot was opened and what closed it, by its number or its fill's id.
+
+        Raises:
+            Refusal: The run opened no such lot.
+        """
+        n = self._numbered(self._trace.lot, text)
+        closed = [item.trade for item in self._trace.trades if item.trade.open_fill_n == n]
+        numbers = [*sorted({trade.close_fill_n for trade in closed}, reverse=True), n]
+        return self._story_of(f"lot {n}, opened by fills:{n}", numbers)
+
+    def _story_of(self, subject: str, numbers: Sequence[int]) -> Explanation:
+        """Return the whole story of fills, the last one first; a line that is told is not again."""
+        explanation = Explanation(subject)
+        told: set[str] = set()
+        for n in numbers:
+            story = self._order_of(("fills", n, self._trace.fills[n - 1]))
+            explanation.steps += [step for step in story.steps if step.event.id not in told]
+            told |= {step.event.id for step in story.steps}
+            explanation.missing += story.missing
+        explanation.notes += self._whole.notes(LATER)
+        return explanation
+
+    def stop(self) -> Explanation:
+        """Return what ended the run and what led to it.
+
+        Of a STOP: its causes, the incidents before it, and that execution was silent after it. Of
+        a planned end: its announcement and what was decided from then on.
+
+        Raises:
+            Refusal: Nothing ended the run: it is still going, or was interrupted.
+            IntegrityError: A queue is damaged: what it lacks might be what was done at the end.
+        """
+        self._whole.require_whole()
+        ends = [
+            ("stop_journal", seq, event)
+            for seq, event in self._recorded.events("stop_journal")
+            if isinstance(event.payload, StopJournal) and event.payload.kind in ("STOP", "END")
+        ]
+        stops = [end for end in ends if end[2].payload.to_json()["kind"] == "STOP"]
+        if not ends:
+            raise Refusal("nothing has ended this run: no STOP, no END.", "See: minibot status")
+        if not stops:
+            return self._planned_end(ends)
+        explanation = Explanation(f"STOP {stops[0][2].payload.to_json()['reason_code']}")
+        actions = [
+            item for item in self._of(RiskAction) if item[2].payload.to_json()["action"] == "STOP"
+        ]
+        self._walk(explanation, [*stops, *actions])
+        explanation.steps += self._incidents_before(stops[0][2].ts)
+        explanation.notes += self._silence(stops[0][2])
+        return explanation
+
+    def _planned_end(self, ends: Sequence[tuple[str, int, Event]]) -> Explanation:
+        end = ends[0][2].payload.to_json()
+        code = str(end["reason_code"])
+        explanation = Explanation(f"END {code}: a planned end, not a STOP")
+        announced = self._of(RunEnding)
+        begun = announced[0][2].ts if announced else ends[0][2].ts
+        later = [
+            item
+            for item in self._known.values()
+            if isinstance(item[2].payload, OrderIntent | Fill) and item[2].ts >= begun
+        ]
+        self._walk(explanation, [*ends, *reversed(later), *announced])
+        still_open = [f"{held['qty']} {held['symbol']}" for held in end.get("open_positions", ())]
+        if still_open:
+            explanation.notes.append(f"still open at its end: {', '.join(still_open)}")
+        elif not later:
+            explanation.notes.append("nothing had to be closed: no order and no fill came after it")
+        return explanation
+
+    # --- walking ------------------------------------------------------------------------------
+
+    def _order_of(self, found: tuple[str, int, Event]) -> Explanation:
+        """Return the whole story of an order, from its last fill back to the tick."""
+        _, _, event = found
+        self._whole.require_until(event.ts)
+        explanation = Explanation(f"{event.type} {event.id}")
+        intent = found if isinstance(event.payload, OrderIntent) else self._intent_of(event)
+        first = [found] if isinstance(event.payload, Fill) else []
+        if intent is None:
+            self._walk(explanation, first)
+            explanation.notes += self._whole.notes(LATER)
+            return explanation
+        others = [*self._results(intent[2]), *self._fills(intent[2])]
+        others.sort(key=lambda item: (item[2].ts, item[0], item[1]), reverse=True)
+        rest = [item for item in others if item[2].id != event.id]
+        self._walk(explanation, [*first, *rest, intent])
+        explanation.notes += self._whole.notes(LATER)
+        return explanation
+
+    def _walk(self, explanation: Explanation, starts: Sequence[tuple[str, int, Event]]) -> None:
+        """Add events and all their causes, each once; causes follow what they caused."""
+        seen: set[str] = set()
+        later: list[tuple[str, Event]] = []
+        waiting = list(starts)
+        while waiting:
+            queue, seq, event = waiting.pop(0)
+            if event.id in seen:
+                continue
+            seen.add(event.id)
+            notes = (*notes_of(event), *self._trace.notes(event))
+            explanation.steps.append(Step(queue, seq, event, notes))
+            for cause_id in event.cause_ids or ():
+                cause = self._known.get(cause_id)
+                if cause is not None:
+                    waiting.append(cause)
+                else:
+                    later.append((cause_id, event))
+        self._add_roots(explanation, later, seen)
+
+    def _add_roots(
+        self, explanation: Explanation, wanted: Iterable[tuple[str, Event]], seen: set[str]
+    ) -> None:
+        """Add the ticks and bars at the end; each effect says where to look for its cause.
+
+        Raises:
+            IntegrityError: A cause is not found, which a damaged queue may have held.
+        """
+        roots: list[Step] = []
+        scattered: set[str] = set()
+        for cause_id, effect in wanted:
+            if cause_id in seen or cause_id in scattered:
+                continue
+            seq = effect.tick_seq
+            event = None if seq is None else event_at(self._recorded, TICKS, seq)
+            if event is not None and event.id == cause_id and seq is not None:
+                seen.add(cause_id)
+                roots.append(Step(TICKS, seq, event))
+            else:
+                scattered.add(cause_id)
+        for seq, event in events_with_ids(self._recorded, TICKS, scattered):
+            scattered.discard(event.id)
+            roots.append(Step(TICKS, seq, event))
+        explanation.steps += sorted(roots, key=lambda step: step.seq, reverse=True)
+        if scattered:
+            self._whole.require_whole()
+        explanation.missing += sorted(scattered)
+
+    def _incidents_before(self, ts: int) -> list[Step]:
+        return [
+            Step("incidents", seq, event)
+            for seq, event in self._recorded.events("incidents")
+            if isinstance(event.payload, Incident) and 0 <= ts - event.ts <= BEFORE_STOP_MS
+        ]
+
+    def _silence(self, stop: Event) -> list[str]:
+        """Return what execution did with a STOP, and whether anything of it is later."""
+        own = [item for item in self._known.values() if item[2].source == EXECUTION_ROLE]
+        later = [f"{queue}:{seq}" for queue, seq, event in own if event.ts > stop.ts]
+        notes = [_taken(stop_position(self._recorded), self._clock)]
+        if later:
+            return [*notes, f"execution wrote after the STOP: {', '.join(sorted(later))}"]
+        last = max(own, key=lambda item: (item[2].ts, item[0], item[1]), default=None)
+        said = "it wrote nothing at all"
+        if last is not None:
+            said = f"its last event is {last[0]}:{last[1]} of {self._clock(last[2].ts)}"
+        return [*notes, f"nothing that execution wrote is later than the STOP: {said}"]
+
+    # --- finding ------------------------------------------------------------------------------
+
+    def _of(self, kind: type) -> list[tuple[str, int, Event]]:
+        return [item for item in self._known.values() if isinstance(item[2].payload, kind)]
+
+    def _one(
+        self, kind: str, event_id: str, among: Sequence[tuple[str, int, Event]]
+    ) -> tuple[str, int, Event]:
+        _require_length(event_id)
+        found = [item for item in among if item[2].id.startswith(event_id)]
+        if len(found) > 1:
+            raise _ambiguous(kind, event_id, [item[2].id for item in found])
+        if not found:
+            raise self._unknown(kind, event_id)
+        return found[0]
+
+    def _unknown(self, kind: str, given: str) -> Refusal:
+        """Return that there is no such id, which only whole queues can say.
+
+        Raises:
+            IntegrityError: A queue in which it may stand is damaged.
+        """
+        self._whole.require_whole(*QUEUES_OF[kind])
+        said = f"no {kind} has an id that begins with {plain(given)!r}."
+        run = called(self._recorded.run_dir)
+        return Refusal(said, f"See: minibot tail {QUEUES_OF[kind][0]} --run {run}")
+
+    def _numbered(self, find: Callable[[str], T], text: str) -> T:
+        """Return what the books have under a number; see `_unknown`."""
+        try:
+            return find(text)
+        except Refusal:
+            self._whole.require_whole("fills")
+            raise
+
+    def _intent_of(self, event: Event) -> tuple[str, int, Event] | None:
+        for cause_id in event.cause_ids or ():
+            cause = self._known.get(cause_id)
+            if cause is not None and isinstance(cause[2].payload, OrderIntent):
+                return cause
+        return None
+
+    def _results(self, intent: Event) -> list[tuple[str, int, Event]]:
+        return self._named(OrderResult, _client_id(intent))
+
+    def _fills(self, intent: Event) -> list[tuple[str, int, Event]]:
+        return self._named(Fill, _client_id(intent))
+
+    def _named(self, kind: type, client_order_id: str) -> list[tuple[str, int, Event]]:
+        return [item for item in self._of(kind) if _client_id(item[2]) == client_order_id]
+
+    def _effects(self, event_id: str) -> list[tuple[str, int, Event]]:
+        """Return everything that goes back to an event, causes before effects."""
+        reached = {event_id}
+        effects = []
+        for queue in self._recorded.roles.derived:
+            for item in self._known.values():
+                if item[0] == queue and reached & set(item[2].cause_ids or ()):
+                    reached.add(item[2].id)
+                    effects.append(item)
+        return effects
+
+
+# --- words ------------------------------------------------------------------------------------
+
+
+def _why_nothing(signal: Event) -> str:
+    payload = signal.payload.to_json()
+    if payload["side"] == "HOLD":
+        return "a HOLD asks for nothing, so risk and execution have no event about it"
+    return "no risk_action names this signal: it is newer than the last input that risk took"
+
+
+def _taken(ack: Ack | None, clock: Callable[[int], str]) -> str:
+    if ack is None:
+        return "execution was told by the flag or its launcher before it came to the STOP event"
+    where = f"{ack.queue}:{ack.from_seq}"
+    return f"execution took {where} at {clock(ack.taken_ts)} as its last input {ack.n}"
+
+
+def _client_id(event: Event) -> str:
+    return str(event.payload.to_json().get("client_order_id", ""))
+
+
+def _order_id(event: Event) -> str:
+    return str(event.payload.to_json().get("order_id", ""))
+
+
+def _require_length(given: str) -> None:
+    if len(given) < ID_LENGTH_MIN:
+        said = f"{plain(given)!r} is too short for the beginning of an id."
+        raise Refusal(said, f"Give {ID_LENGTH_MIN} characters of it or more.")
+
+
+def _ambiguous(kind: str, given: str, ids: Sequence[str]) -> Refusal:
+    shown = ", ".join(ids[:5])
+    return Refusal(f"several {kind}s begin with {plain(given)!r}: {shown}.", "Give more of it.")

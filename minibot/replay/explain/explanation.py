@@ -1,0 +1,68 @@
+"""An explanation: events from what was asked for back to its root, each with its place and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from minibot.events.model import Event, JsonObject
+from minibot.replay.explain.lines import clock_ms, event_text
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One event of the explanation: where it stands, what it says, and why, line by line."""
+
+    queue: str
+    seq: int
+    event: Event
+    notes: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Where the event stands, as `queue:seq`."""
+        return f"{self.queue}:{self.seq}"
+
+    def to_json(self) -> JsonObject:
+        """Return the step with its whole event."""
+        return {"place": self.place, "event": self.event.to_json(), "notes": list(self.notes)}
+
+
+@dataclass(slots=True)
+class Explanation:
+    """The events from what was asked for back to its root; `missing` names causes not found."""
+
+    subject: str
+    steps: list[Step] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> JsonObject:
+        """Return the explanation as one JSON object."""
+        return {
+            "subject": self.subject,
+            "steps": [step.to_json() for step in self.steps],
+            "missing": self.missing,
+            "notes": self.notes,
+        }
+
+
+def explanation_lines(
+    explanation: Explanation, clock: Callable[[int], str] = clock_ms
+) -> list[str]:
+    """Return an explanation for people: effect first, then cause by cause, each with its place.
+
+    Args:
+        explanation: What was found.
+        clock: Says a time.
+    """
+    lines = [explanation.subject]
+    for step in explanation.steps:
+        lines.append("")
+        lines.append(f"{step.place}  {clock(step.event.ts)}  {step.event.type}")
+        lines.append(f"    {event_text(step.event)}")
+        lines.append(f"    id {step.event.id}")
+        lines += [f"      {note}" for note in step.notes]
+    lines += [f"\nnot found: cause {cause_id}" for cause_id in explanation.missing]
+    lines += [f"\n{note}" for note in explanation.notes]
+    return lines

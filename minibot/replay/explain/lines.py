@@ -1,0 +1,158 @@
+"""One event in one line for a person, exactly as it stands: nothing is rounded, nothing judged.
+
+Texts that came from outside are shown without characters that act on a terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from minibot.events.model import Event, Fill, JsonObject
+from minibot.events.reasons import REASONS
+from minibot.replay.explain.checks import check_line, check_words, failed_checks
+
+TEXT_LENGTH_MAX: Final = 300
+
+
+def clock_ms(ts: int) -> str:
+    """Return a time in Unix milliseconds as UTC to the millisecond."""
+    return f"{datetime.fromtimestamp(ts // 1000, UTC):%H:%M:%S}.{ts % 1000:03d}"
+
+
+def plain(value: object) -> str:
+    """Return a value as bounded text of printable characters."""
+    text = str(value)[:TEXT_LENGTH_MAX]
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def event_line(seq: int, event: Event) -> str:
+    """Return number, time, type and content of one event."""
+    return f"{seq:>7}  {clock_ms(event.ts)}  {event.type:<12}  {event_text(event)}"
+
+
+def event_text(event: Event) -> str:
+    """Return the content of one event in words."""
+    payload = event.payload.to_json()
+    tell = _TELLERS.get(event.type)
+    return plain(tell(payload) if tell is not None else _fields(payload))
+
+
+def notes_of(event: Event) -> list[str]:
+    """Return why an event says what it says: meaning of its reason, values against thresholds."""
+    payload = event.payload.to_json()
+    notes = []
+    reason = REASONS.get(str(payload.get("reason_code")))
+    if reason is not None:
+        notes.append(f"{reason.code}: {reason.meaning}")
+        if payload.get("kind") == "STOP":
+            notes.append(f"what to do: {reason.remedy}")
+    if isinstance(event.payload, Fill):
+        touch = f"bid {payload.get('bid')}, ask {payload.get('ask')}"
+        latency = f"modelled latency {payload.get('latency_market_ms')} ms"
+        notes.append(f"met {touch}, displayed {payload.get('displayed_qty')}; {latency}")
+    notes += [check_line(check) for check in payload.get("checks") or ()]
+    headroom = payload.get("headroom") or {}
+    if headroom:
+        left = ", ".join(f"{name} {value}" for name, value in headroom.items())
+        notes.append(f"left of the limits: {left}")
+    return [plain(note) for note in notes]
+
+
+def _fields(payload: Mapping[str, Any], *left_out: str) -> str:
+    return " ".join(f"{name}={value}" for name, value in payload.items() if name not in left_out)
+
+
+def _tick(p: JsonObject) -> str:
+    touch = f"bid {p['bid']} x {p['bid_qty']}, ask {p['ask']} x {p['ask_qty']}"
+    if p["kind"] != "trade":
+        return f"{p['symbol']} quote {touch}"
+    return f"{p['symbol']} trade {p['price']} x {p.get('qty')} {p.get('taker_side', '')}; {touch}"
+
+
+def _bar(p: JsonObject) -> str:
+    history = ", history" if p["is_history"] else ""
+    values = f"open {p['open']} high {p['high']} low {p['low']} close {p['close']}"
+    return f"{p['symbol']} {p['interval']} {values} volume {p['volume']}{history}"
+
+
+def _book(p: JsonObject) -> str:
+    levels = f"{len(p['bids'])} bids, {len(p['asks'])} asks"
+    best = [f"{side[0][0]} x {side[0][1]}" if side else "none" for side in (p["bids"], p["asks"])]
+    return f"{p['symbol']} {levels}; best {best[0]} / {best[1]}; {p['why']}"
+
+
+def _beat(p: JsonObject) -> str:
+    ages = ", ".join(f"{symbol} {age} ms" for symbol, age in p["data_age_ms"].items())
+    return f"{p['n']}; data age {ages or 'unknown'}"
+
+
+def _signal(p: JsonObject) -> str:
+    reason = str(p["reason"])
+    side = "" if reason.startswith(p["side"]) else f"{p['side']}: "
+    score = "" if "score" in reason else f" (score {p['score']}, confidence {p['confidence']})"
+    return f"{p['symbol']} {side}{reason}{score}"
+
+
+def _risk_action(p: JsonObject) -> str:
+    failed = ", ".join(map(check_words, failed_checks(p.get("checks"))))
+    return f"{p['action']} {p.get('symbol', '')} {p['reason_code']}" + (
+        f": {failed}" * bool(failed)
+    )
+
+
+def _intent(p: JsonObject) -> str:
+    price = f" at {p['limit_price']}" if "limit_price" in p else ""
+    return (
+        f"{p['purpose']} {p['side']} {p['qty']} {p['symbol']} {p['order_type']}{price}"
+        f"; client order {p['client_order_id']}"
+    )
+
+
+def _result(p: JsonObject) -> str:
+    done = f"; {p['filled_qty']} filled, {p['remaining_qty']} left" if "filled_qty" in p else ""
+    return f"{p['result']} {p.get('reason_code', '')}{done}; order {p['order_id']}"
+
+
+def _fill(p: JsonObject) -> str:
+    return (
+        f"{p['side']} {p['qty']} {p['symbol']} at {p['price']}, fee {p['fee']} {p['fee_asset']}"
+        f", {p['liquidity']}"
+    )
+
+
+def _health(p: JsonObject) -> str:
+    rest = _fields(p, "role", "state", "inputs", "counters", "detail", "reason")
+    return f"{p['role']} {p['state']} {rest} {p.get('reason') or p.get('detail') or ''}".rstrip()
+
+
+def _incident(p: JsonObject) -> str:
+    times = f" ({p['count']} times)" if "count" in p else ""
+    return f"{p['component']} {p['kind']}{times}: {p['detail']}"
+
+
+def _stop(p: JsonObject) -> str:
+    return f"{p['kind']} {p['reason_code']} by {p['component']}: {p['detail']}"
+
+
+def _recommendation(p: JsonObject) -> str:
+    said = f"buy {p['p_buy']} hold {p['p_hold']} sell {p['p_sell']}"
+    return f"{p['symbol']} {said} by {p['model_id']}"
+
+
+_TELLERS: Final[Mapping[str, Callable[[JsonObject], str]]] = {
+    "market_tick": _tick,
+    "bar": _bar,
+    "book": _book,
+    "beat": _beat,
+    "signal": _signal,
+    "risk_action": _risk_action,
+    "order_intent": _intent,
+    "order_result": _result,
+    "fill": _fill,
+    "health": _health,
+    "incident": _incident,
+    "stop_journal": _stop,
+    "recommendation": _recommendation,
+}

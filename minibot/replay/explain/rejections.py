@@ -1,0 +1,277 @@
+"""Why not: which filter refused how often, and what the next one would have said.
+
+Every decision of the strategy is made again, also those that were not journaled, and every answer
+of risk is read. A decision lists all its checks; the first that failed refused, and the next that
+failed would have refused had the first one passed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from minibot.cores.input_order import Core, LoggedStep
+from minibot.engine.recorded_run import Recorded
+from minibot.engine.role_replay import Counting, Window, replay_role
+from minibot.events.model import BUY, HOLD, SELL, Event, JsonObject, MarketTick, RiskAction, Signal
+from minibot.events.names import STRATEGY_ROLE
+from minibot.events.reasons import (
+    CONFLICTING,
+    FEATURE_MISSING,
+    INVARIANT_BROKEN,
+    NO_INSTRUMENT,
+    NO_SETUP,
+    NOT_TRADING,
+    REASONS,
+    WARMUP,
+)
+from minibot.kernel.errors import InvariantError
+from minibot.replay.explain.checks import check_words, failed_checks
+from minibot.replay.partial_run import BeforeDamage
+from minibot.replay.time_arguments import Span
+from minibot.strategies.core import StrategyCore
+from minibot.strategies.decision import Decision
+
+SETUP: Final = "setup"
+NOTHING: Final = "nothing else: it would have passed"
+NO_RULE: Final = "no rule spoke"
+UNREACHED: Final = "not known: nothing behind it was looked at"
+# What stands behind these is not checked: there is nothing to check it on.
+UNASKED: Final = {
+    **dict.fromkeys((NO_INSTRUMENT, NOT_TRADING, WARMUP, FEATURE_MISSING), UNREACHED),
+    **dict.fromkeys((NO_SETUP, CONFLICTING), "not asked: no rule spoke for a side"),
+}
+# Values that a rule reads; that one of them is not reached is the rule's silence, no refusal.
+READINGS: Final = frozenset({"rsi", "momentum_bps", "return_bps", "reversion_bps", "atr_bps"})
+NEXT_SHOWN: Final = 4
+
+
+@dataclass(slots=True)
+class Refusals:
+    """One reason to refuse: how often, the first and last time, and what would have come next."""
+
+    code: str
+    count: int = 0
+    first_ts: int = 0
+    last_ts: int = 0
+    example: str = ""
+    following: Counter[str] = field(default_factory=Counter)
+
+    def add(self, ts: int, example: str, following: str) -> None:
+        """Count one."""
+        self.count += 1
+        self.first_ts = self.first_ts or ts
+        self.last_ts = ts
+        self.example = example
+        self.following[following] += 1
+
+    def to_json(self) -> JsonObject:
+        """Return the reason as one JSON object."""
+        meaning = REASONS.get(self.code)
+        return {
+            "reason_code": self.code,
+            "meaning": None if meaning is None else meaning.meaning,
+            "count": self.count,
+            "first_ts": self.first_ts,
+            "last_ts": self.last_ts,
+            "last": self.example,
+            "next": dict(self.following.most_common()),
+        }
+
+
+@dataclass(slots=True)
+class WhyNot:
+    """All refusals of a side in a time of the run."""
+
+    side: str
+    window: Window
+    decisions: int = 0
+    said: int = 0
+    other: Counter[str] = field(default_factory=Counter)
+    strategy: dict[str, Refusals] = field(default_factory=dict)
+    risk: dict[str, Refusals] = field(default_factory=dict)
+    allowed: int = 0
+    fills: int = 0
+
+    def to_json(self) -> JsonObject:
+        """Return the counts as one JSON object."""
+        return {
+            "side": self.side,
+            "decisions": self.decisions,
+            "said": self.said,
+            "other_side": dict(self.other),
+            "strategy": [item.to_json() for item in _ranked(self.strategy)],
+            "risk": {
+                "allowed": self.allowed,
+                "refused": [item.to_json() for item in _ranked(self.risk)],
+            },
+            "fills": self.fills,
+        }
+
+
+class Asking:
+    """Counts every decision as the strategy's replay goes; a hook of `replay_role`."""
+
+    def __init__(self, found: WhyNot, symbol: str | None) -> None:
+        self._found = found
+        self._symbol = symbol
+        self._last: dict[str, tuple[Decision | None, int]] = {}
+
+    def on_step(self, step: LoggedStep, core: Core, events: Sequence[tuple[str, Event]]) -> None:
+        """Look whether the input made the strategy decide."""
+        if not isinstance(core, StrategyCore):
+            raise InvariantError("replay", INVARIANT_BROKEN, "no strategy's core")
+        payload = step.taken.event.payload
+        symbol = payload.symbol if isinstance(payload, MarketTick) else None
+        for name in core.symbols() if symbol is None else (symbol,):
+            said = core.said(name)
+            before = self._last.get(name)
+            if before is None or said[0] is not before[0]:
+                self._last[name] = said
+                if said[0] is not None and self._symbol in (None, name):
+                    self._count(name, said[0], step.taken.event.ts)
+
+    def _count(self, symbol: str, decision: Decision, ts: int) -> None:
+        found = self._found
+        if not found.window.from_ms <= ts <= found.window.to_ms:
+            return
+        found.decisions += 1
+        if decision.side == found.side:
+            found.said += 1
+        elif decision.side != HOLD:
+            found.other[f"said {decision.side}"] += 1
+        else:
+            self._count_hold(symbol, decision, ts)
+
+    def _count_hold(self, symbol: str, decision: Decision, ts: int) -> None:
+        found, code = self._found, decision.reason_code
+        checks = [check.to_json() for check in decision.checks]
+        wish = wish_of(checks)
+        if wish and wish != found.side:
+            found.other[f"wished to {wish}, refused: {code}"] += 1
+            return
+        item = found.strategy.setdefault(code, Refusals(code))
+        reason = decision.reason.removeprefix("HOLD: ")
+        item.add(ts, f"{symbol}: {reason}", next_refusal(code, checks))
+
+
+def next_refusal(code: str, checks: Sequence[Mapping[str, Any]]) -> str:
+    """Return what would have refused had the refusing check passed.
+
+    Args:
+        code: The reason to hold.
+        checks: All checks of the decision, in their order; behind some filters none was made.
+    """
+    if code in UNASKED:
+        return UNASKED[code]
+    failed = [check for check in failed_checks(checks) if check["name"] not in READINGS]
+    if len(failed) < 2:
+        return NOTHING
+    if failed[1]["name"] == SETUP:
+        return NO_RULE
+    return f"{failed[1]['name']} against {failed[1]['threshold']}"
+
+
+def wish_of(checks: Sequence[Mapping[str, Any]]) -> str:
+    """Return the side that a rule spoke for, as its check of the position tells; empty for none."""
+    for check in checks:
+        if check["name"] == "position":
+            return BUY if check["threshold"] == "flat" else SELL
+    return ""
+
+
+def why_not(
+    recorded: Recorded,
+    side: str,
+    window: Window,
+    symbol: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, whole: None,
+) -> WhyNot:
+    """Return which filter refused a side how often.
+
+    Args:
+        recorded: The run.
+        side: BUY or SELL.
+        window: In which time.
+        symbol: Of this symbol alone.
+        progress: Told now and then how many of how many inputs have been taken.
+
+    Raises:
+        IntegrityError: The time is not before what is damaged.
+    """
+    found = WhyNot(side, window)
+    replay_role(
+        recorded,
+        STRATEGY_ROLE,
+        on_step=Asking(found, symbol).on_step,
+        on_taken=Counting(recorded, (STRATEGY_ROLE,), progress),
+        window=Window(to_ms=window.to_ms),
+        is_compared=False,
+    )
+    _ask_risk(recorded, found, symbol)
+    return found
+
+
+def _ask_risk(recorded: Recorded, found: WhyNot, symbol: str | None) -> None:
+    """Count what risk answered to the signals of this side."""
+    window, whole = found.window, BeforeDamage(recorded)
+    signals = {
+        event.id
+        for _, event in whole.events("signals")
+        if isinstance(event.payload, Signal)
+        and event.payload.side == found.side
+        and symbol in (None, event.payload.symbol)
+        and window.from_ms <= event.ts <= window.to_ms
+    }
+    unanswered = set(signals)
+    for _, event in whole.events("risk_actions"):
+        action = event.payload
+        if not isinstance(action, RiskAction) or action.signal_id not in signals:
+            continue
+        unanswered.discard(action.signal_id)
+        if action.action != "BLOCK":
+            found.allowed += 1
+            continue
+        checks = [dict(check) for check in action.checks or ()]
+        failed = failed_checks(checks)
+        said = "".join(f" ({check_words(check)})" for check in failed[:1])
+        item = found.risk.setdefault(action.reason_code, Refusals(action.reason_code))
+        item.add(event.ts, f"{action.symbol}{said}", next_refusal(action.reason_code, checks))
+    if unanswered:  # An answer may be later than the window, and damaged.
+        whole.require_whole("risk_actions")
+    for _, event in whole.events("fills"):
+        payload = event.payload.to_json()
+        is_inside = window.from_ms <= event.ts <= window.to_ms
+        if is_inside and payload["side"] == found.side and symbol in (None, payload["symbol"]):
+            found.fills += 1
+    whole.require_until(window.to_ms)
+
+
+def _ranked(refusals: dict[str, Refusals]) -> list[Refusals]:
+    return sorted(refusals.values(), key=lambda item: (-item.count, item.code))
+
+
+def why_not_lines(found: WhyNot, span: Span) -> list[str]:
+    """Return the counts for people, the most frequent reason first."""
+    begin = span.clock(max(found.window.from_ms, span.from_ms))
+    end = span.clock(min(found.window.to_ms, span.to_ms))
+    lines = [f"why not {found.side}, {begin} to {end}: {found.decisions:,} decisions"]
+    lines.append(f"{found.said:>7,}  said {found.side}")
+    lines += [f"{number:>7,}  {said}" for said, number in found.other.most_common()]
+    for item in _ranked(found.strategy):
+        lines += _refusal_lines(item, span)
+    if found.said:
+        lines.append(f"risk, of {found.said} signals: {found.allowed} allowed")
+        for item in _ranked(found.risk):
+            lines += _refusal_lines(item, span)
+        lines.append(f"{found.fills:>7,}  fills to {found.side}")
+    return lines
+
+
+def _refusal_lines(item: Refusals, span: Span) -> list[str]:
+    lines = [f"{item.count:>7,}  {item.code:<20} last {span.clock(item.last_ts)}  {item.example}"]
+    for name, number in item.following.most_common(NEXT_SHOWN):
+        lines.append(f"           then {number:>7,}  {name}")
+    return lines

@@ -1,0 +1,394 @@
+"""One second of a run: what the bot saw, held, reckoned and decided then, also when it did nothing.
+
+The strategy's core is fed the recorded inputs up to the end of that second, so there is an answer
+for every second, whether or not anything was journaled; what is held comes from the fills.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from minibot.accounting.portfolio import Portfolio
+from minibot.cores.input_order import Core, LoggedStep
+from minibot.engine.recorded_run import Recorded
+from minibot.engine.role_replay import Counting, RoleReplay, Window, replay_role
+from minibot.events.model import (
+    HOLD,
+    Bar,
+    Event,
+    Fill,
+    Halt,
+    JsonObject,
+    LockSymbol,
+    OrderIntent,
+    OrderResult,
+    Resume,
+    RiskAction,
+    RunOpening,
+    Signal,
+)
+from minibot.events.money import amount_text
+from minibot.events.names import STRATEGY_ROLE
+from minibot.events.reasons import INVARIANT_BROKEN, REASONS, SCHEMA_INVALID
+from minibot.kernel.errors import InvariantError
+from minibot.replay.explain.causes import Explainer
+from minibot.replay.explain.checks import check_line
+from minibot.replay.explain.explanation import Step
+from minibot.replay.explain.lines import event_text, plain
+from minibot.replay.time_arguments import Span
+from minibot.strategies.core import StrategyCore
+from minibot.strategies.view import View
+
+BARS_SHOWN: Final = 3
+NO_TRADE: Final = "no trade: "
+AHEAD: Final = "which was ahead of this run's"
+OPEN_RESULTS: Final = frozenset({"ACCEPTED", "PARTIALLY_FILLED"})
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolSecond:
+    """What stood about one symbol at the end of the second; `verdict` says it in one sentence."""
+
+    symbol: str
+    verdict: str
+    saw: JsonObject
+    held: JsonObject
+    decided: JsonObject | None
+
+    def to_json(self) -> JsonObject:
+        """Return it as one JSON object."""
+        return {
+            "symbol": self.symbol,
+            "verdict": self.verdict,
+            "saw": self.saw,
+            "held": self.held,
+            "decided": self.decided,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """The answer: each symbol, what was held over all, and what was journaled in that second."""
+
+    from_ms: int
+    to_ms: int
+    symbols: tuple[SymbolSecond, ...]
+    cash: dict[str, str]
+    steps: tuple[Step, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> JsonObject:
+        """Return it as one JSON object."""
+        return {
+            "from_ms": self.from_ms,
+            "to_ms": self.to_ms,
+            "cash": self.cash,
+            "symbols": [symbol.to_json() for symbol in self.symbols],
+            "events": [step.to_json() for step in self.steps],
+            "notes": list(self.notes),
+        }
+
+
+class Watching:
+    """Keeps what the strategy was shown last, as its replay goes; a hook of `replay_role`."""
+
+    def __init__(self) -> None:
+        self.core: StrategyCore | None = None
+        self.bars: dict[str, dict[str, deque[Bar]]] = {}
+
+    def on_step(self, step: LoggedStep, core: Core, events: Sequence[tuple[str, Event]]) -> None:
+        """Note an input."""
+        if not isinstance(core, StrategyCore):
+            raise InvariantError("replay", INVARIANT_BROKEN, "no strategy's core")
+        self.core = core
+        payload = step.taken.event.payload
+        if isinstance(payload, Bar):
+            kept = self.bars.setdefault(payload.symbol, {})
+            kept.setdefault(payload.interval, deque(maxlen=BARS_SHOWN)).append(payload)
+
+
+def second_of(
+    recorded: Recorded,
+    explainer: Explainer,
+    span: Span,
+    at: tuple[int, int],
+    symbols: Sequence[str],
+    progress: Callable[[int, int], None] = lambda done, whole: None,
+) -> Second:
+    """Return what the bot saw, held and decided in a time of the run.
+
+    Args:
+        recorded: The run.
+        explainer: Of the same run.
+        span: Of the same run; says times.
+        at: From and to, Unix ms; what stood is told as of the end.
+        symbols: Of these alone; of all where it is empty.
+        progress: Told now and then how many of how many inputs have been taken.
+
+    Raises:
+        IntegrityError: The time is not before what is damaged.
+    """
+    from_ms, to_ms = at
+    before = explainer.until(to_ms)
+    watching = Watching()
+    result = RoleReplay(STRATEGY_ROLE)
+    replay_role(
+        recorded,
+        STRATEGY_ROLE,
+        on_step=watching.on_step,
+        on_taken=Counting(recorded, (STRATEGY_ROLE,), progress),
+        window=Window(to_ms=to_ms),
+        result=result,
+        is_compared=False,
+    )
+    portfolio = _portfolio(recorded, (step.event for step in before))
+    core = watching.core
+    wanted = symbols or recorded.manifest.symbols
+    found = [
+        _symbol(name, core, watching, portfolio, at, span, before)
+        for name in (wanted if core is not None else ())
+    ]
+    return Second(
+        from_ms=from_ms,
+        to_ms=to_ms,
+        symbols=tuple(found),
+        cash=portfolio.opening_cash(),
+        steps=tuple(
+            step for step in before if step.event.ts >= from_ms and _is_about(step.event, symbols)
+        ),
+        notes=(*_standing_orders(before, to_ms, span), *explainer.behind()),
+    )
+
+
+def portfolio_at(recorded: Recorded, ts: int) -> Portfolio:
+    """Return what the run held at a market time, from its opening and its fills up to then.
+
+    Raises:
+        IntegrityError: The fills are damaged, wherever that is.
+    """
+    fills = (event for _, event in recorded.events("fills"))
+    return _portfolio(recorded, (event for event in fills if event.ts <= ts))
+
+
+def _portfolio(recorded: Recorded, events: Iterable[Event]) -> Portfolio:
+    """Return what came of the run's opening by the fills among events."""
+    opening = next(recorded.events("control"))[1].payload
+    if not isinstance(opening, RunOpening):
+        raise InvariantError("replay", SCHEMA_INVALID, "control does not begin with run_opening")
+    portfolio = Portfolio.from_opening(opening)
+    for event in events:
+        if isinstance(event.payload, Fill):
+            portfolio.apply(event.payload, event.ts)
+    return portfolio
+
+
+def _symbol(
+    name: str,
+    core: StrategyCore | None,
+    watching: Watching,
+    portfolio: Portfolio,
+    at: tuple[int, int],
+    span: Span,
+    before: Sequence[Step],
+) -> SymbolSecond:
+    from_ms, to_ms = at
+    held: JsonObject = {
+        "qty": amount_text(portfolio.position_qty(name)),
+        "entry_price_avg": amount_text(portfolio.entry_price_avg(name)),
+        "orders": _open_orders(name, before),
+    }
+    if core is None or name not in core.symbols():
+        return SymbolSecond(name, "nothing was heard of it yet", {}, held, None)
+    view = core.view(name)
+    decision, said_ts = core.said(name)
+    decided: JsonObject | None = None
+    if decision is not None:
+        decided = {
+            "ts": said_ts,
+            "at": span.clock(said_ts),
+            "side": decision.side,
+            "score": decision.score,
+            "confidence": decision.confidence,
+            "reason_code": decision.reason_code,
+            "reason": decision.reason,
+            "checks": [check.to_json() for check in decision.checks],
+        }
+    verdict = _verdict(decided, name, before)
+    # Risk leaves a position also while the strategy holds, and a fill comes later than its order.
+    if fills := _fills_in(before, name, from_ms):
+        verdict = f"traded: {', '.join(fills)}; last decision: {verdict.removeprefix(NO_TRADE)}"
+    return SymbolSecond(
+        name, verdict, _saw(view, watching.bars.get(name, {}), to_ms), held, decided
+    )
+
+
+def _saw(view: View, bars: dict[str, deque[Bar]], to_ms: int) -> JsonObject:
+    if view.tick_ts < 0:
+        return {"touch": None, "bars": _bars(bars)}
+    return {
+        "touch": {
+            "bid": repr(view.bid),
+            "bid_qty": repr(view.bid_qty),
+            "ask": repr(view.ask),
+            "ask_qty": repr(view.ask_qty),
+        },
+        "price": repr(view.price),
+        "tick_ts": view.tick_ts,
+        "age_ms": to_ms - view.tick_ts,
+        "book_usable": not view.is_book_broken,
+        "status": view.status or None,
+        "run_ending": view.is_ending,
+        "bars": _bars(bars),
+    }
+
+
+def _bars(bars: dict[str, deque[Bar]]) -> JsonObject:
+    return {interval: [bar.to_json() for bar in kept] for interval, kept in sorted(bars.items())}
+
+
+def _verdict(decided: JsonObject | None, symbol: str, before: Sequence[Step]) -> str:
+    """Return what came of the last decision, in one sentence."""
+    if decided is None:
+        return f"{NO_TRADE}the strategy waits for its first bar"
+    reason = str(decided["reason"])
+    if decided["side"] == HOLD:
+        return f"{NO_TRADE}{reason.removeprefix('HOLD: ')}"
+    signal = next(
+        (
+            step.event
+            for step in reversed(before)
+            if isinstance(step.event.payload, Signal)
+            and step.event.payload.symbol == symbol
+            and step.event.payload.side == decided["side"]
+        ),
+        None,
+    )
+    action = None if signal is None else _action_on(signal, before)
+    if action is None:
+        return f"{reason}; risk had not answered"
+    if action.action == "BLOCK":
+        meaning = REASONS.get(action.reason_code)
+        why = action.reason_code if meaning is None else meaning.meaning
+        return f"{NO_TRADE}the strategy said {decided['side']}, risk refused: {why}"
+    return f"{reason}; risk: {action.action} {action.reason_code}"
+
+
+def _fills_in(before: Sequence[Step], symbol: str, from_ms: int) -> list[str]:
+    """Return what was bought and sold of a symbol from a moment on, each in a few words."""
+    return [
+        f"{fill.side} {fill.qty} at {fill.price}"
+        for step in before
+        if step.event.ts >= from_ms
+        and isinstance(fill := step.event.payload, Fill)
+        and fill.symbol == symbol
+    ]
+
+
+def _action_on(signal: Event, before: Sequence[Step]) -> RiskAction | None:
+    for step in reversed(before):
+        payload = step.event.payload
+        if isinstance(payload, RiskAction) and payload.signal_id == signal.id:
+            return payload
+    return None
+
+
+def _open_orders(symbol: str, before: Sequence[Step]) -> list[str]:
+    """Return the orders that were open, each in words."""
+    is_open: dict[str, bool] = {}
+    words: dict[str, str] = {}
+    for step in before:
+        payload = step.event.payload
+        if isinstance(payload, OrderIntent) and payload.symbol == symbol:
+            words[payload.client_order_id] = event_text(step.event)
+        elif isinstance(payload, OrderResult) and payload.symbol == symbol:
+            is_open[payload.client_order_id] = payload.result in OPEN_RESULTS
+    return [words.get(name, name) for name, still in is_open.items() if still]
+
+
+def _standing_orders(before: Sequence[Step], to_ms: int, span: Span) -> list[str]:
+    """Return what an operator had ordered by then and not taken back."""
+    halted = ""
+    notes = []
+    for step in before:
+        event, payload = step.event, step.event.payload
+        if isinstance(payload, Halt):
+            halted = f"entries were halted since {span.clock(event.ts)} by {payload.who}"
+            halted += f": {payload.why}"
+        elif isinstance(payload, Resume):
+            halted = ""
+        elif isinstance(payload, LockSymbol):
+            until = payload.until_ts
+            if until is None or until > to_ms:
+                notes.append(f"{payload.symbol} was locked by {payload.who}: {payload.why}")
+    return [plain(note) for note in (halted, *notes) if note]
+
+
+def _is_about(event: Event, symbols: Sequence[str]) -> bool:
+    symbol = event.payload.to_json().get("symbol")
+    return not symbols or symbol is None or symbol in symbols
+
+
+# --- words ------------------------------------------------------------------------------------
+
+
+def second_lines(second: Second, span: Span) -> list[str]:
+    """Return a second for people: the verdict of each symbol, then what it rests on."""
+    lines = [f"at {span.clock(second.to_ms)}"]
+    for item in second.symbols:
+        lines += ["", f"{item.symbol}: {item.verdict}", *_saw_lines(item.saw, span, second.to_ms)]
+        lines.append(_held_line(item.held))
+        lines += [f"    open order: {order}" for order in item.held["orders"]]
+        lines += _decided_lines(item.decided)
+    cash = ", ".join(
+        f"{text.rstrip('0').rstrip('.')} {asset}" for asset, text in second.cash.items()
+    )
+    lines += ["", f"cash {cash}", *second.notes]
+    if not second.steps:
+        return [*lines, "nothing was journaled in this time"]
+    lines.append("journaled in this time:")
+    for step in second.steps:
+        lines.append(f"  {step.place}  {span.clock(step.event.ts)}  {step.event.type}")
+        lines.append(f"    {event_text(step.event)}")
+    return lines
+
+
+def _saw_lines(saw: JsonObject, span: Span, to_ms: int) -> list[str]:
+    touch = saw.get("touch")
+    if not touch:
+        return ["  saw       no tick yet"]
+    lines = [
+        f"  saw       bid {touch['bid']} x {touch['bid_qty']}, ask {touch['ask']} x "
+        f"{touch['ask_qty']}; last price {saw['price']}; tick {saw['age_ms']} ms old"
+    ]
+    for interval, bars in saw["bars"].items():
+        bar: dict[str, Any] = bars[-1]
+        # A bar ends by the exchange's time: it is no look into the future where that is ahead.
+        whose = f" by the exchange's clock, {AHEAD}" if bar["close_ts"] > to_ms else ""
+        lines.append(
+            f"            {interval} bar closed {span.clock(bar['close_ts'])}{whose}: "
+            f"open {bar['open']} high {bar['high']} low {bar['low']} close {bar['close']} "
+            f"volume {bar['volume']}"
+        )
+    if not saw["book_usable"]:
+        lines.append("            the book was not usable")
+    return lines
+
+
+def _held_line(held: JsonObject) -> str:
+    if held["qty"].strip("0.") == "":
+        return "  held      nothing"
+    average = held["entry_price_avg"].rstrip("0").rstrip(".")
+    return f"  held      {held['qty'].rstrip('0')} bought at {average} on average"
+
+
+def _decided_lines(decided: JsonObject | None) -> list[str]:
+    if decided is None:
+        return ["  decided   nothing yet"]
+    lines = [
+        f"  decided   {decided['side']} at {decided['at']} ({decided['reason_code']}), score "
+        f"{decided['score']}, confidence {decided['confidence']}"
+    ]
+    return lines + [f"            {check_line(check)}" for check in decided["checks"]]

@@ -1,0 +1,1 @@
+"""The hash graph of a run, and the lineage of every decision."""

@@ -1,0 +1,168 @@
+"""The books of a run in its hash graph: lots, trades, ledger entries and hourly states.
+
+A lot goes back to the fill that opened it, a trade to its lot and to the fill that closed it, an
+entry to its fill, an hourly state to the entries of its hour and to the state before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Final
+
+from minibot.accounting.hourly_accounts import Books, HourlyState
+from minibot.accounting.portfolio import Booking
+from minibot.engine.bookkeeping import STATES_BYTES_MAX, states_path
+from minibot.engine.field_differences import differing_fields
+from minibot.engine.lookup import last_event
+from minibot.engine.recorded_run import Recorded
+from minibot.events.model import Event, Fill, RunOpening
+from minibot.events.reasons import SCHEMA_INVALID
+from minibot.kernel import canonical
+from minibot.kernel.errors import IntegrityError, RunStop
+from minibot.kernel.files import read_whole
+from minibot.kernel.line import JSON_AT, PREFIX
+from minibot.kernel.verify import verify_quick
+from minibot.replay.compare import false_verdicts
+from minibot.replay.graph.hash_graph import BAD_HASH, OTHERWISE, EventGraph, Graph, Node, Raw
+
+LOT: Final = "lot"
+TRADE: Final = "trade"
+ENTRY: Final = "entry"
+STATE: Final = "hourly_state"
+
+
+def graph_of(
+    recorded: Recorded, progress: Callable[[int, int], None] = lambda done, whole: None
+) -> Graph:
+    """Return the whole graph of a run with every change and what depends on it.
+
+    Args:
+        recorded: The run, damaged or not.
+        progress: Told how far it is.
+    """
+    events = EventGraph(recorded, progress)
+    events.build()
+    graph = events.graph
+    try:
+        _add_books(recorded, events)
+    except (RunStop, KeyError, ValueError) as error:
+        graph.notes.append(f"the books end here: {error}")
+    graph.notes += _unsealed(recorded)
+    graph.finish()
+    return graph
+
+
+def _add_books(recorded: Recorded, events: EventGraph) -> None:
+    graph = events.graph
+    opening = next(recorded.events("control"), None)
+    if opening is None or not isinstance(opening[1].payload, RunOpening):
+        raise IntegrityError("replay", SCHEMA_INVALID, "control does not begin with run_opening")
+    books = Books(recorded.manifest.run_id, opening[1].payload, opening[1].ts)
+    entries: list[tuple[int, str]] = []
+    for said in events.fills():
+        event = Event.from_json(said)
+        if not isinstance(event.payload, Fill):
+            continue
+        booking = books.on_fill(event.payload, event.ts)
+        for node in _booking_nodes(booking, event.id, len(books.trades)):
+            graph.add(node)
+            if node.kind == ENTRY:
+                entries.append((booking.fill_n, node.key))
+    last = last_event(recorded, "market_ticks")
+    before = ""
+    states = books.close(opening[1].ts if last is None else last.ts)
+    standing = _standing(recorded)
+    for state in states:
+        raw = standing[state.n - 1] if state.n <= len(standing) else None
+        node = _state_node(state, raw, entries, before)
+        graph.add(node)
+        before = node.key
+        if raw is not None:
+            _judge_state(graph, node.key, state, raw)
+
+
+def _booking_nodes(booking: Booking, fill_id: str, trades: int) -> list[Node]:
+    """Return the nodes of what one fill did; `trades` are all so far."""
+    n = booking.fill_n
+    nodes = []
+    if not booking.trades:
+        nodes.append(_node(LOT, str(n), (fill_id,), {"fill": fill_id}))
+    for at, trade in enumerate(booking.trades, trades - len(booking.trades) + 1):
+        opened = (f"{LOT}:{trade.open_fill_n}",) if trade.open_fill_n else ()
+        nodes.append(_node(TRADE, str(at), (*opened, fill_id), trade.to_json()))
+    for entry in booking.entries:
+        said = {"account": entry.account, "amount": str(entry.amount), "ts": entry.ts}
+        nodes.append(_node(ENTRY, f"{n}.{entry.account}", (fill_id,), said))
+    return nodes
+
+
+def _state_node(
+    state: HourlyState, raw: Raw | None, entries: list[tuple[int, str]], before: str
+) -> Node:
+    own = [key for n, key in entries if state.fills_before < n <= state.fills]
+    parents = (*own, before) if before else tuple(own)
+    said = state.encoded() if raw is None else raw.json
+    key = f"{STATE}:{state.n}"
+    return Node(key, key, STATE, parents, sha256(said).digest())
+
+
+def _judge_state(graph: Graph, key: str, state: HourlyState, raw: Raw) -> None:
+    fields = differing_fields(state.to_json(), raw.event())
+    if not raw.is_whole or fields:
+        graph.change(key, OTHERWISE if raw.is_whole else BAD_HASH, fields)
+
+
+def _standing(recorded: Recorded) -> list[Raw]:
+    """Return the hourly states as the run wrote them; none where it wrote none."""
+    path = states_path(recorded.run_dir)
+    if not path.exists():
+        return []
+    lines = read_whole(path, size_max=STATES_BYTES_MAX).splitlines()
+    return [
+        Raw(
+            n,
+            line[JSON_AT:],
+            sha256(line[JSON_AT:]).hexdigest().encode() == line[len(PREFIX) : JSON_AT - 1],
+        )
+        for n, line in enumerate(lines, 1)
+    ]
+
+
+def _node(kind: str, name: str, parents: tuple[str, ...], said: dict[str, object]) -> Node:
+    key = f"{kind}:{name}"
+    return Node(key, key, kind, parents, sha256(canonical.encode(said)).digest())
+
+
+def _unsealed(recorded: Recorded) -> list[str]:
+    """Return which files are not what was sealed."""
+    if not (recorded.run_dir / "seal.json").exists():
+        return []
+    return [
+        f"{finding.file} is not what was sealed ({finding.code})"
+        for finding in verify_quick(recorded.run_dir)
+    ]
+
+
+def graph_lines(graph: Graph) -> list[str]:
+    """Return a graph for people: its size, each change, and what depends on it."""
+    counts = ", ".join(f"{number} {kind}" for kind, number in sorted(graph.counts().items()))
+    lines = [f"graph: {counts}; root {graph.root}"]
+    lines += [f"  {note}" for note in graph.notes]
+    lines += [f"  cause {key} is not there" for key in graph.missing]
+    for change in graph.changes.values():
+        lines.append(f"changed: {change.node.place} ({change.node.kind} {change.node.key})")
+        lines.append(f"  {change.why}")
+        for name, (one, two) in change.fields.items():
+            lines.append(f"  {name}: replay {one!r}, recorded {two!r}")
+        queue = change.node.place.partition(":")[0]
+        lines += [f"  why: {sentence}" for sentence in false_verdicts(queue, change.fields)]
+        places = [node.place for node in change.dependents]
+        lines.append(f"  {len(places)} depend on it" + (f": {', '.join(places)}" * bool(places)))
+    if graph.is_proven:
+        lines.append("nothing was changed: every hash fits, and every decision comes out again")
+    elif not graph.changes:
+        lines.append(
+            "no event was changed, as far as they were made again; what is wrong stands above"
+        )
+    return lines

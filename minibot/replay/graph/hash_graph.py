@@ -1,0 +1,356 @@
+"""The hash graph of a run: every decision with its causes, down to lots, trades and hourly states.
+
+A node is an event, a lot, a trade, a ledger entry or an hourly state. Its hash covers its own bytes
+and the hashes of its causes, so one changed byte changes the hash of that node and of everything
+that goes back to it, and of nothing else. Which nodes were changed is found twice: by the hash in
+each line, and by making every decision again, which also finds an edit whose hashes were all made
+anew. Reads a damaged run as far as its bytes can be understood; repairs nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from minibot.cores.input_order import Core, LoggedStep
+from minibot.engine.field_differences import differing_fields
+from minibot.engine.recorded_run import Recorded
+from minibot.engine.role_replay import replay_role
+from minibot.events.ids import position_id
+from minibot.events.model import Event, JsonObject
+from minibot.events.names import CONTROL, MARKET_ROLE, TICKS
+from minibot.kernel import canonical
+from minibot.kernel.errors import RunStop
+from minibot.kernel.line import JSON_AT, PREFIX
+from minibot.kernel.queue import INBOX, open_reader, queue_folder
+from minibot.kernel.segments import active_name, load_segments
+
+PROGRESS_EVERY: Final = 65_536
+BAD_HASH: Final = "its bytes do not fit the hash of its line"
+OTHERWISE: Final = "made again, it says something else"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class Node:
+    """One thing that a run holds; `key` is an event's id, or names a node of the books."""
+
+    key: str
+    place: str
+    kind: str
+    parents: tuple[str, ...]
+    digest: bytes
+    hash: str = ""
+
+
+@dataclass(slots=True)
+class Change:
+    """A node that is not as it was written, and why we know."""
+
+    node: Node
+    why: str
+    fields: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    dependents: list[Node] = field(default_factory=list)
+
+    def to_json(self) -> JsonObject:
+        """Return the change with the places of all that depends on it."""
+        return {
+            "place": self.node.place,
+            "kind": self.node.kind,
+            "id": self.node.key,
+            "why": self.why,
+            "fields": {
+                name: {"replay": one, "recorded": two} for name, (one, two) in self.fields.items()
+            },
+            "dependents": [
+                {"place": node.place, "kind": node.kind, "id": node.key} for node in self.dependents
+            ],
+        }
+
+
+class Graph:
+    """All nodes of a run, causes before effects."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.changes: dict[str, Change] = {}
+        self.missing: list[str] = []
+        self.notes: list[str] = []
+
+    def add(self, node: Node) -> None:
+        """Add a node; one of the same key that stands already is kept."""
+        self.nodes.setdefault(node.key, node)
+
+    def change(self, key: str, why: str, fields: dict[str, tuple[Any, Any]] | None = None) -> None:
+        """Note that a node was changed; what was known first is kept, fields are added."""
+        found = self.changes.setdefault(key, Change(self.nodes[key], why))
+        found.fields = found.fields or fields or {}
+
+    def counts(self) -> Counter[str]:
+        """Return how many nodes there are of each kind."""
+        return Counter(node.kind for node in self.nodes.values())
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether nothing was changed, nothing is missing, and nothing else is to be said."""
+        return not (self.changes or self.missing or self.notes)
+
+    @property
+    def root(self) -> str:
+        """One sha256 over the hashes of all nodes, hex; only after `finish`."""
+        total = sha256()
+        for key in sorted(self.nodes):
+            total.update(f"{key}:{self.nodes[key].hash}\n".encode())
+        return total.hexdigest()
+
+    def finish(self) -> None:
+        """Reckon all hashes and what depends on each change."""
+        order = self._in_order()
+        for key in order:
+            node = self.nodes[key]
+            total = sha256(node.digest)
+            for parent in node.parents:
+                total.update(self.nodes[parent].hash.encode() if parent in self.nodes else b"?")
+            node.hash = total.hexdigest()
+        for change in self.changes.values():
+            reached = {change.node.key}
+            for key in order:
+                if key not in reached and reached & set(self.nodes[key].parents):
+                    reached.add(key)
+                    change.dependents.append(self.nodes[key])
+
+    def _in_order(self) -> list[str]:
+        """Return all keys, parents first; a cycle, which no honest run has, is cut."""
+        done: dict[str, None] = {}
+        for start in self.nodes:
+            waiting = [(start, False)]
+            entered: set[str] = set()
+            while waiting:
+                key, is_left = waiting.pop()
+                if key in done or key not in self.nodes:
+                    continue
+                if is_left or key in entered:
+                    done[key] = None
+                    continue
+                entered.add(key)
+                waiting.append((key, True))
+                waiting += [(parent, False) for parent in self.nodes[key].parents]
+        return list(done)
+
+    def to_json(self) -> JsonObject:
+        """Return what was found as one JSON object."""
+        return {
+            "nodes": dict(sorted(self.counts().items())),
+            "root": self.root,
+            "changed": [change.to_json() for change in self.changes.values()],
+            "missing": self.missing,
+            "notes": self.notes,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A derived event as its role makes it again at its input `n`."""
+
+    json: bytes
+    role: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Apart:
+    """A recorded event that is not what is made again in its place."""
+
+    key: str
+    queue: str
+    seq: int
+    made: _Made
+    fields: dict[str, tuple[Any, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """One line as it stands: whether its hash fits, and what it says as far as it can be read."""
+
+    seq: int
+    json: bytes
+    is_whole: bool
+
+    def event(self) -> JsonObject:
+        """Return the envelope; empty where it cannot be read."""
+        try:
+            return canonical.decode(self.json)
+        except canonical.CanonicalError:
+            return {}
+
+
+def raw_lines(recorded: Recorded, queue: str) -> Iterator[Raw]:
+    """Yield every published line of a queue, also damaged ones; a lost segment is left out."""
+    folder = queue_folder(recorded.queues, queue)
+    reader = open_reader(recorded.queues, queue)
+    published = reader.head().lines
+    reader.close()
+    seq = 0
+    for segment in load_segments(folder, INBOX):
+        path = folder / segment.name
+        if path.exists():
+            yield from _lines_of(path, seq, seq + segment.lines)
+        seq += segment.lines
+    yield from _lines_of(folder / active_name(INBOX), seq, published)
+
+
+def _lines_of(path: Path, seq: int, last: int) -> Iterator[Raw]:
+    with path.open("rb") as file:
+        for raw in file:
+            seq += 1
+            if seq > last:
+                return
+            said = raw[JSON_AT:].rstrip(b"\n")
+            written = raw[len(PREFIX) : JSON_AT - 1]
+            yield Raw(seq, said, sha256(said).hexdigest().encode() == written)
+
+
+class EventGraph:
+    """Puts the events of a run into a graph and finds which of them were changed.
+
+    Args:
+        recorded: The run, damaged or not.
+        progress: Told how far it is.
+    """
+
+    def __init__(self, recorded: Recorded, progress: Progress = lambda done, whole: None) -> None:
+        self.graph = Graph()
+        self._made: dict[str, list[_Made]] = {queue: [] for queue in recorded.roles.derived}
+        self._taken: dict[str, dict[tuple[str, int], int]] = {}
+        self._differences: list[_Apart] = []
+        self._recorded = recorded
+        self._progress = progress
+        self._wanted: dict[str, int | None] = {}
+        self._found: dict[str, list[Raw]] = {}
+
+    def build(self) -> None:
+        """Read all events, then make every decision again."""
+        self._make_again()
+        for queue in self._recorded.roles.derived:
+            self._read_derived(queue)
+        self._judge_differences()
+        self._read_roots()
+        self._read_control()
+        self.graph.missing = sorted(key for key in self._wanted if key not in self.graph.nodes)
+
+    def fills(self) -> list[JsonObject]:
+        """Return the fills as they stood before somebody changed them, as far as that is known."""
+        fills = []
+        made = self._made["fills"]
+        for raw in self._found["fills"]:
+            was = canonical.decode(made[raw.seq - 1].json) if raw.seq <= len(made) else {}
+            fills.append(was if was.get("id") in self.graph.changes else raw.event())
+        return fills
+
+    # --- making decisions again ---------------------------------------------------------------
+
+    def _make_again(self) -> None:
+        broken: set[str] = set()
+        for name in self._recorded.roles.cores:
+            taken = self._taken[name] = {}
+
+            def on_taken(step: LoggedStep, taken: dict[tuple[str, int], int] = taken) -> None:
+                if step.taken.queue in self._made:
+                    taken[step.taken.queue, step.taken.seq] = step.n
+
+            def on_step(
+                step: LoggedStep, core: Core, events: Sequence[tuple[str, Event]], name: str = name
+            ) -> None:
+                for queue, event in events:
+                    said = self._recorded.codec.encode(queue, event)
+                    self._made[queue].append(_Made(said, name, step.n))
+
+            try:
+                replay_role(
+                    self._recorded, name, on_taken=on_taken, on_step=on_step, is_compared=False
+                )
+            except RunStop as error:
+                broken.add(f"{error.reason_code}: {error.detail}")
+        self.graph.notes += [f"made again only as far as inputs are whole: {why}" for why in broken]
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def _read_derived(self, queue: str) -> None:
+        all_made = self._made[queue]
+        found = self._found[queue] = list(raw_lines(self._recorded, queue))
+        for raw in found:
+            made = all_made[raw.seq - 1] if raw.seq <= len(all_made) else None
+            stands = raw.event()
+            was = stands if made is None else canonical.decode(made.json)
+            fields = differing_fields(was, stands)
+            # A damaged or forged id is nobody's: then the event goes by the id it was made with.
+            said = stands if raw.is_whole and set(fields) != {"id"} else was
+            key = str(said.get("id") or f"{queue}:{raw.seq}")
+            payload = said.get("payload") or {}
+            causes = tuple(map(str, payload.get("cause_ids") or ()))
+            self.graph.add(_event_node(key, queue, raw, str(said.get("type", queue)), causes))
+            for cause in causes:
+                if cause not in self.graph.nodes:
+                    self._wanted.setdefault(cause, payload.get("tick_seq"))
+            if not raw.is_whole:
+                self.graph.change(key, BAD_HASH, fields if made is not None else None)
+            if made is not None and fields:
+                self._differences.append(_Apart(key, queue, raw.seq, made, fields))
+        for seq, made in enumerate(all_made[len(found) :], len(found) + 1):
+            self.graph.notes.append(
+                f"{queue}:{seq} is missing: {canonical.decode(made.json)['id']}"
+            )
+
+    def _judge_differences(self) -> None:
+        """Tell what was changed from what only comes out otherwise because of it.
+
+        An event that comes out otherwise although all its role had taken by then stands as it was
+        made is a change; one made after the role took a changed event follows from that.
+        """
+        apart = {(item.queue, item.seq) for item in self._differences}
+        follows = 0
+        for item in self._differences:
+            taken = self._taken[item.made.role]
+            if any(taken.get(place, item.made.n + 1) <= item.made.n for place in apart):
+                follows += 1
+            else:
+                self.graph.change(item.key, OTHERWISE, item.fields)
+        if follows:
+            self.graph.notes.append(
+                f"{follows} later decisions come out otherwise from what was changed"
+            )
+
+    def _read_roots(self) -> None:
+        """Find the market events that are causes, and those that are damaged."""
+        seqs = {seq for seq in self._wanted.values() if seq is not None}
+        run_id = self._recorded.manifest.run_id
+        for raw in raw_lines(self._recorded, TICKS):
+            if raw.seq % PROGRESS_EVERY == 0:
+                self._progress(raw.seq, 0)
+            if raw.is_whole and raw.seq not in seqs:
+                continue
+            said = raw.event()
+            key = position_id(run_id, MARKET_ROLE, TICKS, raw.seq)
+            if raw.is_whole:
+                key = str(said.get("id") or key)
+            self.graph.add(_event_node(key, TICKS, raw, str(said.get("type", "market_tick")), ()))
+            if not raw.is_whole:
+                self.graph.change(key, BAD_HASH)
+
+    def _read_control(self) -> None:
+        for raw in raw_lines(self._recorded, CONTROL):
+            said = raw.event()
+            key = str(said.get("id") or f"{CONTROL}:{raw.seq}")
+            if key in self._wanted or not raw.is_whole:
+                self.graph.add(_event_node(key, CONTROL, raw, str(said.get("type", CONTROL)), ()))
+            if not raw.is_whole:
+                self.graph.change(key, BAD_HASH)
+
+
+def _event_node(key: str, queue: str, raw: Raw, kind: str, causes: tuple[str, ...]) -> Node:
+    return Node(key, f"{queue}:{raw.seq}", kind, causes, sha256(raw.json).digest())

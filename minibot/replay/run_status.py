@@ -1,0 +1,229 @@
+"""What a run is in before it is replayed: whole, going on, interrupted, of another format or code.
+
+Each condition is one sentence with what can still be done. What forbids a replay is refused here;
+what only has to be known is a notice.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from minibot.engine.lookup import last_before
+from minibot.engine.recorded_run import Recorded
+from minibot.events.model import JsonObject
+from minibot.events.reasons import QUEUE_MISSING
+from minibot.events.registry import Contracts
+from minibot.kernel.errors import IntegrityError, Refusal, RunStop
+from minibot.kernel.files import FILES, read_hashed
+from minibot.kernel.queue import INBOX, queue_folder
+from minibot.kernel.seal import QUEUES, measure
+from minibot.kernel.segments import load_segments
+from minibot.runtime.configuration.own_source import change_since
+from minibot.runtime.deployment.deployed import code_sha256
+from minibot.runtime.manifest import FORMAT, MANIFEST_FILE, Manifest
+from minibot.runtime.paths import PROJECT, Var, resolve
+from minibot.runtime.running import running_run
+
+SEAL_FILE: Final = "seal.json"
+RUNNING: Final = "running"
+INTERRUPTED: Final = "interrupted"
+SHORT: Final = 12
+INBOX_HEAD: Final = "/inbox.head"
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A sealed segment whose file is gone; what lies before it can still be read.
+
+    `last_ts` is the time of the last event before it, None where nothing lies before it.
+    """
+
+    queue: str
+    name: str
+    number: int
+    of: int
+    from_seq: int
+    to_seq: int
+    last_ts: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How a run stands.
+
+    Attributes:
+        state: `sealed`, `stopped`, `interrupted` or `running`.
+        notices: What has to be known about a verdict over it, one sentence each.
+        lost: Segments that are gone.
+        is_other_code: Another code than this checkout's made it.
+        altered: Files of the run's folder that are not what was sealed: a verdict over them proves
+            nothing.
+    """
+
+    state: str
+    notices: tuple[str, ...]
+    lost: tuple[Lost, ...]
+    is_other_code: bool
+    altered: tuple[str, ...] = ()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether roles may still be writing."""
+        return self.state == RUNNING
+
+
+def called(run_dir: Path) -> str:
+    """Return what a further command calls this run: its id where that finds it, else its folder.
+
+    The id of a copy would name the original, which says nothing about the copy.
+    """
+    kept = Var(resolve("var")).runs / run_dir.name
+    return run_dir.name if kept.resolve() == run_dir.resolve() else str(run_dir.resolve())
+
+
+def open_run(run_dir: Path) -> tuple[Recorded, Condition]:
+    """Return a run and how it stands.
+
+    Raises:
+        Refusal: It is of a format that this minibot does not read.
+        IntegrityError: Its manifest is damaged, or its queues are gone.
+    """
+    _require_format(run_dir)
+    recorded = Recorded.open(run_dir)
+    if not (recorded.queues / "control" / "inbox.head").is_file():
+        detail = f"{run_dir.name}: its queues are missing"
+        raise IntegrityError("replay", QUEUE_MISSING, detail)
+    state = _state(run_dir)
+    altered = altered_files(run_dir)
+    notices = [f"{name} is not what was sealed: it was changed or removed." for name in altered]
+    notices += [*_state_notices(run_dir, state), *_code_notices(recorded.manifest)]
+    lost = tuple(_lost(recorded))
+    is_other_code = recorded.manifest.code_sha256 != code_sha256(PROJECT)
+    return recorded, Condition(state, tuple(notices), lost, is_other_code, altered)
+
+
+def altered_files(run_dir: Path) -> tuple[str, ...]:
+    """Return which files of a run's own folder are not what its seal says, by name."""
+    if not (run_dir / SEAL_FILE).is_file():
+        return ()
+    try:
+        seal = read_hashed(run_dir / SEAL_FILE)
+        altered = [
+            name for name, entry in seal["run_files"].items() if not _is_as(run_dir / name, entry)
+        ]
+        heads = (run_dir / name for name in seal["files"] if name.endswith(INBOX_HEAD))
+        altered += [f"{QUEUES}/{head.parent.name}" for head in heads if not head.is_file()]
+    except (RunStop, KeyError, TypeError, AttributeError):
+        return ()  # The state says that the seal is damaged.
+    return tuple(altered)
+
+
+def _is_as(path: Path, entry: JsonObject) -> bool:
+    status = FILES.stat(path)
+    if status is None or not status.is_file or status.size != entry["size"]:
+        return False
+    try:
+        return measure(path, FILES) == entry
+    except RunStop:
+        return False
+
+
+def _require_format(run_dir: Path) -> None:
+    data = read_hashed(run_dir / MANIFEST_FILE)
+    still = f"Its bytes can still be checked: minibot verify --append-only {called(run_dir)}"
+    made = data.get("v", 1)
+    if data.get("schema") != "minibot.manifest" or type(made) is not int:
+        raise Refusal(f"{run_dir / MANIFEST_FILE} is no run's manifest.", "See: minibot runs")
+    if made != FORMAT:
+        minibot = "a newer minibot" if made > FORMAT else "an older minibot"
+        raise Refusal(
+            f"{run_dir.name} was made by {minibot}: its format is {made}, this one reads {FORMAT}.",
+            f"Replay it with the minibot that made it. {still}",
+        )
+    lacking = sorted(set(Manifest.required()) - set(data))
+    if lacking:
+        raise Refusal(
+            f"{run_dir.name} was made by an older minibot: its manifest does not say "
+            f"{', '.join(lacking)}.",
+            f"Replay it with the minibot that made it. {still}",
+        )
+
+
+def _state(run_dir: Path) -> str:
+    path = run_dir / SEAL_FILE
+    if path.exists():
+        try:
+            return str(read_hashed(path).get("extra", {}).get("state", "sealed"))
+        except RunStop:
+            return "damaged seal"
+    root = run_dir.parent.parent
+    if root != run_dir and running_run(Var(root)) == run_dir.name:
+        return RUNNING
+    return INTERRUPTED
+
+
+def _state_notices(run_dir: Path, state: str) -> list[str]:
+    run_id = run_dir.name
+    if state == RUNNING:
+        return [f"{run_id} is still going: it is replayed up to what its roles have finished."]
+    if state == INTERRUPTED:
+        return [
+            f"{run_id} was interrupted: it is proven up to its last logged inputs, and what stands "
+            "beyond them is counted as unproven."
+        ]
+    if state == "damaged seal":
+        return [f"the seal of {run_id} is damaged: minibot verify {called(run_dir)} says how."]
+    return []
+
+
+def _code_notices(manifest: Manifest) -> list[str]:
+    notices = []
+    here = code_sha256(PROJECT)
+    if manifest.code_sha256 != here:
+        notices.append(
+            f"made by other code ({manifest.code_sha256[:SHORT]} then, {here[:SHORT]} here): an "
+            "identical replay says that this code decides the same; a difference may be the code's."
+        )
+    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    if manifest.contracts_sha256 != contracts.sha256:
+        notices.append(
+            f"made under other contracts ({manifest.contracts_sha256[:SHORT]} then, "
+            f"{contracts.sha256[:SHORT]} here)."
+        )
+    if manifest.python != platform.python_version():
+        notices.append(
+            f"made by Python {manifest.python}, replayed by {platform.python_version()}."
+        )
+    if change := change_since(manifest.config):
+        notices.append(f"{change}.")
+    return notices
+
+
+def _lost(recorded: Recorded) -> list[Lost]:
+    found = []
+    for queue in recorded.roles.queues:
+        folder = queue_folder(recorded.queues, queue)
+        if not folder.exists():
+            continue
+        segments = load_segments(folder, INBOX)
+        before = 0
+        for number, segment in enumerate(segments, 1):
+            if not (folder / segment.name).exists():
+                last = last_before(recorded, queue, before + 1)
+                found.append(
+                    Lost(
+                        queue=queue,
+                        name=segment.name,
+                        number=number,
+                        of=len(segments) + 1,
+                        from_seq=before + 1,
+                        to_seq=before + segment.lines,
+                        last_ts=None if last is None else last.ts,
+                    )
+                )
+                break
+            before += segment.lines
+    return found

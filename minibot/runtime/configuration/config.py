@@ -1,0 +1,289 @@
+"""A run profile: read, laid together, judged as a whole, then frozen.
+
+`load_config` is the only door. It collects every violation before it refuses, so that one start
+tells all that is wrong. What a run was started with stands in its manifest; `config_of_manifest`
+brings it back in other processes without looking at files or environment again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from minibot.cores.profile_keys import section_of
+from minibot.events.model import JsonObject
+from minibot.kernel import canonical
+from minibot.kernel.errors import ConfigError
+from minibot.runtime.configuration.config_files import (
+    SHIPPED,
+    Profile,
+    is_shipped,
+    leaves,
+    printable,
+    read_profile,
+)
+from minibot.runtime.configuration.config_layers import MANIFEST, SET, Layers, is_variable
+from minibot.runtime.configuration.config_rules import rule_violations
+from minibot.runtime.configuration.config_schema import (
+    coerce_numbers,
+    config_schema,
+    schema_violations,
+    told,
+)
+from minibot.runtime.configuration.config_sections import (
+    Acceptance,
+    ProfileKeys,
+    keys_that_came_later,
+    sections,
+)
+from minibot.runtime.configuration.own_source import take_own_source
+from minibot.runtime.paths import Var, find, resolve
+
+# Sections that came later as a whole: what stood in the code when those runs were made (U-06).
+LATER_SECTIONS: Mapping[str, JsonObject] = {
+    "acceptance": {
+        "duration_ms_min": 25_200_000,
+        "latency_ms_p95_max": 1_000,
+        "latency_ms_p99_max": 3_000,
+        "feed_errors_percent_max": 5,
+        "role_away_ms_max": 60_000,
+        "memory_mb_per_hour_max": 10,
+    },
+}
+
+_REMEDY = "Correct these keys; config/config.v1.schema.json describes each."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config(ProfileKeys):
+    """A valid profile: its keys, and where they come from.
+
+    `raw` is the whole resolved profile as the manifest holds it; `sha256` is over its canonical
+    JSON; `origin` maps each dotted key to the file, the environment variable or `--set` that gave
+    its value; `given` is the part of it that a person chose, see `_given`; `base` is the file that
+    the profile extends, None where it stands alone or comes from a manifest.
+    """
+
+    raw: JsonObject
+    sha256: str
+    origin: Mapping[str, str]
+    given: Mapping[str, str]
+    base: Path | None
+
+    @property
+    def var(self) -> Var:
+        """The folders that this profile's run writes."""
+        return Var(resolve(self.paths.var))
+
+    @property
+    def speed(self) -> str:
+        """Market time per machine time as a decimal string; 1 on the real hosts."""
+        return self.embedded.speed if self.embedded else "1"
+
+    def layer_of(self, key: str) -> str:
+        """Return the layer that gives a dotted key its value.
+
+        `base` or `overlay`, `file` for a profile that stands alone, `environment`, `--set`, or
+        `manifest` for a finished run's profile; empty for a key without an origin.
+        """
+        origin = self.origin.get(key, "")
+        if origin in ("", SET):
+            return origin
+        if origin == MANIFEST:
+            return "manifest"
+        if self.base is not None and origin == self.base.name:
+            return "base"
+        if is_variable(origin):
+            return "environment"
+        return "file" if self.base is None else "overlay"
+
+
+def load_config(
+    path: str | Path, sets: Iterable[str] = (), environ: Mapping[str, str] | None = None
+) -> Config:
+    """Return the profile of a file, changed by the environment and then by `--set` texts.
+
+    The file of an own strategy is read as well: its text becomes part of the profile.
+
+    Args:
+        path: As a person names it; a leading `minibot/` is accepted (X-16).
+        sets: Texts `section.key=value`.
+        environ: Variables `MINIBOT__SECTION__KEY` count; none without it.
+
+    Raises:
+        ConfigError: With every violation: key, value, origin, what is allowed, the nearest key.
+    """
+    profile = read_profile(find(path))
+    layers = Layers(profile.raw, profile.origin)
+    layers.put_environ(environ or {})
+    layers.put_texts(sets)
+    return _judged(layers, str(path), profile)
+
+
+def config_of_manifest(raw: JsonObject) -> Config:
+    """Return the profile that a run's manifest holds.
+
+    Raises:
+        ConfigError: It is none of this build.
+    """
+    violations = list(schema_violations(with_later_keys(raw), {}).values())
+    if violations:
+        raise _refused("manifest.json: config", violations)
+    return _config(raw, {}, {}, None)
+
+
+def config_with(
+    raw: JsonObject, sets: Iterable[str], environ: Mapping[str, str] | None = None
+) -> Config:
+    """Return the profile of a finished run, changed as `load_config` does; unchanged without both.
+
+    Raises:
+        ConfigError: With every violation.
+    """
+    texts = list(sets)
+    if not texts and not environ:
+        return config_of_manifest(raw)
+    filled = deepcopy(with_later_keys(raw))
+    layers = Layers(filled, dict.fromkeys(leaves(filled), MANIFEST))
+    layers.put_environ(environ or {})
+    layers.put_texts(texts)
+    if not layers.violations and set(layers.origin.values()) <= {MANIFEST}:
+        return config_of_manifest(raw)
+    return _judged(layers, "the run's profile", None)
+
+
+def acceptance_of(raw: JsonObject) -> Acceptance:
+    """Return the acceptance thresholds of a run's profile, also of an older run."""
+    return section_of(Acceptance, with_later_keys(raw)["acceptance"])
+
+
+def _judged(layers: Layers, name: str, profile: Profile | None) -> Config:
+    if broken := [_told_half(path, layers) for path in _halves(layers.raw, [])]:
+        # No schema and no manifest could take them.
+        raise _refused(name, [*layers.violations, *broken])
+    coerce_numbers(layers.raw, config_schema())
+    by_key = schema_violations(layers.raw, layers.origin)
+    rules = rule_violations(layers.raw, layers.origin, by_key)
+    own: Iterable[str] = ()
+    if not any(key.startswith("strategy") for key in by_key):
+        own = take_own_source(layers.raw, layers.origin)
+    violations = [*layers.violations, *by_key.values(), *rules, *own, *_unwritable(layers.raw)]
+    if violations:
+        raise _refused(name, violations)
+    base = None if profile is None else profile.base
+    return _config(layers.raw, layers.origin, _given(layers, profile), base)
+
+
+def _halves(node: Any, path: list[str]) -> Iterator[list[str]]:
+    """Yield the paths of keys and values that hold half a letter: a surrogate without its other."""
+    if isinstance(node, dict):
+        for key, child in node.items():
+            if _is_whole(key):
+                yield from _halves(child, [*path, key])
+            else:
+                yield [*path, key]
+    elif not _is_whole(node if isinstance(node, str) else json.dumps(node, ensure_ascii=False)):
+        yield path
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _told_half(path: list[str], layers: Layers) -> str:
+    words = "holds half a letter (a lone surrogate), which no manifest can keep"
+    return told(path, _value(layers.raw, path), words, layers.origin)
+
+
+def _given(layers: Layers, profile: Profile | None) -> dict[str, str]:
+    """Return the keys that a person chose, with their origin.
+
+    A key of `--set`, of a variable or of one's own overlay is chosen. A whole file of one's own,
+    and a section that is given whole, have to name every key: there a key is chosen where no
+    shipped profile has its value.
+    """
+    chosen = None if profile is None else _own_name(profile.overlay)
+    copy = None if profile is None else _own_name(profile.whole)
+    given, copied = {}, {}
+    for key, origin in layers.origin.items():
+        if origin == copy or key in layers.by_section:
+            copied[key] = origin
+        elif origin in (chosen, SET) or is_variable(origin):
+            given[key] = origin
+    if copied:
+        shipped = [read_profile(path).raw for path in sorted(SHIPPED.glob("*.v1.json"))]
+        for key, origin in copied.items():
+            keys = key.split(".")
+            value = _value(layers.raw, keys)
+            if all(_value(other, keys) != value for other in shipped):
+                given[key] = origin
+    return given
+
+
+def _own_name(path: Path | None) -> str | None:
+    """Return the name of a file, None where it is a shipped profile or none."""
+    return None if path is None or is_shipped(path) else path.name
+
+
+def _value(raw: JsonObject, path: Sequence[str]) -> Any:
+    node: Any = raw
+    for part in path:
+        node = node.get(part) if isinstance(node, dict) else None
+    return node
+
+
+def is_same_profile(one: JsonObject, other: JsonObject) -> bool:
+    """Return whether two resolved profiles mean the same, whatever build wrote them."""
+    return with_later_keys(one) == with_later_keys(other)
+
+
+def with_later_keys(raw: JsonObject) -> JsonObject:
+    """Return the profile of an older run with the keys that came after it, as it was run."""
+    filled = dict(raw)
+    for name, later in keys_that_came_later().items():
+        if isinstance(raw.get(name), dict):
+            filled[name] = later | raw[name]
+    for name, later in LATER_SECTIONS.items():
+        filled.setdefault(name, dict(later))
+    return filled
+
+
+def _config(
+    raw: JsonObject, origin: Mapping[str, str], given: Mapping[str, str], base: Path | None
+) -> Config:
+    values = with_later_keys(raw)
+    for name, cls in sections().items():
+        if values.get(name) is not None:
+            values[name] = section_of(cls, values[name])
+    return Config(
+        raw=raw,
+        sha256=sha256(canonical.encode(raw)).hexdigest(),
+        origin=MappingProxyType(dict(origin)),
+        given=MappingProxyType(dict(given)),
+        base=base,
+        **values,
+    )
+
+
+def _unwritable(raw: JsonObject) -> Iterator[str]:
+    """Yield why a profile has no canonical JSON, as in the open parts that no schema describes."""
+    try:
+        canonical.encode(raw)
+    except canonical.CanonicalError as error:
+        yield f"the profile cannot be written to a manifest: {printable(str(error))}"
+
+
+def _refused(name: str, violations: list[str]) -> ConfigError:
+    count = len(violations)
+    message = f"{name}: {count} violation{'s' if count > 1 else ''} of the configuration."
+    return ConfigError(message, violations, _REMEDY)

@@ -1,0 +1,96 @@
+"""Files, environment and `--set`, laid over each other, with the origin of every value.
+
+Precedence: `--set section.key=value`, then `MINIBOT__SECTION__KEY`, then the overlay, then its
+base. A value from `--set` or the environment is JSON if it parses, else text. A JSON number with a
+point is kept as its own characters: floats exist nowhere in a profile.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from minibot.events.model import JsonObject
+from minibot.runtime.configuration.config_files import EXTENDS, leaves_below, parse, printable
+
+ENV_PREFIX: Final = "MINIBOT__"
+# One line fewer, and it would steer nothing.
+_ENV_NEARLY: Final = re.compile(r"MINIBOT_[^_].*__", re.IGNORECASE | re.DOTALL)
+SET: Final = "--set"
+MANIFEST: Final = "manifest.json"
+"""The origin of values that a finished run's manifest gives."""
+
+
+@dataclass(slots=True)
+class Layers:
+    """A profile as the layers give it, not yet judged; `violations` are those of the layers."""
+
+    raw: JsonObject
+    origin: dict[str, str]
+    violations: list[str] = field(default_factory=list)
+    by_section: set[str] = field(default_factory=set)
+    """Keys that came inside a whole section, which has to name them all."""
+
+    def put(self, keys: Sequence[str], value: Any, origin: str) -> None:
+        """Set one value by its path; a step through something that is no section is a violation."""
+        if keys[0] == EXTENDS:
+            words = "refused: a file alone names its base; put the key into the profile"
+            self.violations.append(f"{printable('.'.join(keys))} ({printable(origin)}): {words}")
+            return
+        node = self.raw
+        for depth, key in enumerate(keys[:-1], 1):
+            child = node.setdefault(key, {})
+            if not isinstance(child, dict):
+                where = ".".join(keys[:depth])
+                self.violations.append(
+                    printable(f"{'.'.join(keys)} ({origin})")
+                    + f": {printable(where)} is {printable(json.dumps(child))} in this profile, "
+                    + f"so it has no key {printable(keys[depth])}"
+                )
+                return
+            node = child
+        node[keys[-1]] = value
+        path = ".".join(keys)
+        for known in [key for key in self.origin if key == path or key.startswith(path + ".")]:
+            del self.origin[known]
+            self.by_section.discard(known)
+        put = dict.fromkeys(leaves_below(value, path), origin)
+        self.origin.update(put)
+        if isinstance(value, dict):
+            self.by_section.update(put)
+
+    def put_environ(self, environ: Mapping[str, str]) -> None:
+        """Set the values of variables `MINIBOT__SECTION__KEY`; one nearly so is a violation."""
+        for name in sorted(environ):
+            if is_variable(name):
+                keys = name[len(ENV_PREFIX) :].lower().split("__")
+                self.put(keys, parse_value(environ[name]), name)
+            elif _ENV_NEARLY.match(name):
+                self.violations.append(
+                    f"{printable(name)}: expected {ENV_PREFIX}SECTION__KEY, two lines after MINIBOT"
+                )
+
+    def put_texts(self, sets: Iterable[str]) -> None:
+        """Set the values of `--set` texts; one of another form is a violation."""
+        for text in sets:
+            key, equals, value = text.partition("=")
+            if not equals or not all(key.strip().split(".")):
+                self.violations.append(f"{SET} {printable(text)}: expected section.key=value")
+            else:
+                self.put(key.strip().split("."), parse_value(value), SET)
+
+
+def is_variable(origin: str) -> bool:
+    """Return whether a value's origin is a variable of the environment."""
+    return origin.upper().startswith(ENV_PREFIX)
+
+
+def parse_value(text: str) -> Any:
+    """Return a value of `--set` or the environment: JSON if it parses, else the text itself."""
+    try:
+        return parse(text)
+    except (ValueError, RecursionError):
+        return text

@@ -1,0 +1,286 @@
+"""What a schema cannot say of a profile: relations between keys, URLs and paths.
+
+Each rule yields sentences in the form of `config_schema.told` and runs once every key that it
+looks at is allowed by itself; so one start tells all that is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from fractions import Fraction
+from ipaddress import ip_address
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from minibot.events.model import JsonObject
+from minibot.events.names import AI_ROLE
+from minibot.events.roles import Roles
+from minibot.runtime.configuration.config_layers import MANIFEST, SET
+from minibot.runtime.configuration.config_schema import told
+from minibot.runtime.configuration.config_sections import EMBEDDED
+from minibot.runtime.paths import PROJECT, escape_reason, is_within, resolve
+
+# STOP thresholds in market time, and the shortest machine time in which one may pass: below it a
+# single pause of the machine would look like an outage of the exchange.
+STOP_THRESHOLDS: Final = (
+    "outage_stop_market_ms",
+    "error_window_market_ms",
+    "reconnect_window_market_ms",
+)
+STOP_MACHINE_MS_MIN: Final = 2000
+
+Rule = Callable[[JsonObject, Mapping[str, str]], Iterator[str]]
+
+# (section, lower key, upper key, whether they may be equal)
+_PAIRS: Final = (
+    ("risk", "night_notional_soft", "night_notional_hard", True),
+    ("risk", "day_notional_soft", "day_notional_hard", True),
+    ("risk", "night_loss_soft", "night_loss_hard", True),
+    ("risk", "day_loss_soft", "day_loss_hard", True),
+    ("risk", "drawdown_bps_soft", "drawdown_bps_hard", True),
+    ("risk", "orders_per_minute_soft", "orders_per_minute_hard", True),
+    ("risk", "order_notional", "position_notional_max", True),
+    ("strategy", "rsi_oversold", "rsi_overbought", False),
+    ("strategy", "ema_fast", "ema_slow", False),
+    ("binance", "backoff_min_market_ms", "backoff_max_market_ms", True),
+    ("binance", "tick_stale_market_ms", "outage_stop_market_ms", False),
+    ("binance", "ping_interval_market_ms", "error_window_market_ms", False),
+    ("acceptance", "latency_ms_p95_max", "latency_ms_p99_max", True),
+    ("watchdog", "restarts_max_60s", "restarts_max_300s", True),
+    ("watchdog", "heartbeat_interval_ms", "lease_ms", False),
+    ("watchdog", "heartbeat_interval_ms", "hung_execution_ms", False),
+    ("watchdog", "heartbeat_interval_ms", "hung_ms", False),
+)
+
+
+def rule_violations(
+    raw: JsonObject, origin: Mapping[str, str], refused: Collection[str]
+) -> Iterator[str]:
+    """Yield one sentence for each rule that a profile breaks.
+
+    Args:
+        raw: The profile.
+        origin: Where its values come from.
+        refused: Dotted keys that the schema refused; rules that need one of them are left out.
+    """
+    for needs, rule in _RULES:
+        if not any(_touches(need, key) for need in needs for key in refused):
+            yield from rule(raw, origin)
+
+
+def _touches(need: str, key: str) -> bool:
+    """Return whether a refused key is the needed one, inside it, or around it."""
+    return f"{need}.".startswith(f"{key}.") or f"{key}.".startswith(f"{need}.")
+
+
+def _duration_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    if raw["duration_ms"] <= raw["portfolio"]["close_market_ms"]:
+        words = f"allowed: above portfolio.close_market_ms ({raw['portfolio']['close_market_ms']})"
+        yield told(["duration_ms"], raw["duration_ms"], words, origin)
+
+
+def _ai_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    if raw["ai"]["required"] and not raw["ai"]["enabled"]:
+        yield told(["ai", "required"], True, "allowed: false while ai.enabled is false", origin)
+
+
+def _order_rule(section: str, lower: str, upper: str, may_be_equal: bool) -> Rule:
+    def rule(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+        low, high = raw[section][lower], raw[section][upper]
+        gap = Fraction(high) - Fraction(low)
+        if gap < 0 or (gap == 0 and not may_be_equal):
+            relation = "at most" if may_be_equal else "below"
+            words = f"allowed: {relation} {section}.{upper} ({high})"
+            yield told([section, lower], low, words, origin)
+
+    return rule
+
+
+def _exchange_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    binance, embedded = raw["binance"], raw["embedded"]
+    for key, schemes in (("rest_url", ("https", "http")), ("stream_url", ("wss", "ws"))):
+        if binance[key] == EMBEDDED:
+            if embedded is None:
+                words = f"allowed: a {schemes[0]} URL, as the section embedded is null"
+                yield told(["binance", key], binance[key], words, origin)
+        elif embedded is not None:
+            words = 'allowed: "embedded", as the section embedded is given (or set embedded=null)'
+            yield told(["binance", key], binance[key], words, origin)
+        elif why := _url_fault(binance[key], *schemes):
+            words = f"{why}; allowed: {schemes[0]}, or {schemes[1]} to a loopback host"
+            yield told(["binance", key], binance[key], words, origin)
+
+
+def _speed_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    binance, embedded = raw["binance"], raw["embedded"]
+    if embedded is None:
+        return
+    speed = Fraction(embedded["speed"])
+    least = min(STOP_THRESHOLDS, key=lambda key: int(binance[key]))
+    fastest = Fraction(binance[least], STOP_MACHINE_MS_MIN)
+    if speed > fastest:
+        words = (
+            f"allowed: at most {int(fastest)}; binance.{least} ({binance[least]}) divided by the "
+            f"speed would be under {STOP_MACHINE_MS_MIN // 1000} s of machine time"
+        )
+        yield told(["embedded", "speed"], embedded["speed"], words, origin)
+
+
+def _url_fault(text: str, secure: str, plain: str) -> str | None:
+    try:
+        url = urlsplit(text)
+        port_is_fine = url.port is None or url.port > 0
+    except ValueError:
+        return "is no URL"
+    if url.scheme not in (secure, plain) or not url.hostname or not port_is_fine:
+        return f"is no {secure} URL"
+    if url.username or url.password or url.query or url.fragment or text != text.strip():
+        return "holds a user, a query, a fragment or blanks"
+    if url.scheme == plain and not _is_loopback(url.hostname):
+        return "is not encrypted"
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bar_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    built = raw["market"]["bar_intervals"]
+    for key in ("bar_interval", "trend_interval"):
+        if raw["strategy"][key] not in built:
+            words = f"allowed: one of market.bar_intervals ({', '.join(built)})"
+            yield told(["strategy", key], raw["strategy"][key], words, origin)
+
+
+def _symbol_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    quote = raw["portfolio"]["quote_asset"]
+    for symbol in raw["binance"]["symbols"]:
+        if not symbol.endswith(quote) or symbol == quote:
+            words = f"{symbol}: allowed: markets that portfolio.quote_asset ({quote}) pays"
+            yield told(["binance", "symbols"], raw["binance"]["symbols"], words, origin)
+
+
+def _folder_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    for section in ("queues", "ai"):
+        value = raw[section]["base_dir"]
+        if why := escape_reason(value) or _absolute(value):
+            yield _escaped([section, "base_dir"], value, why, origin)
+        elif value != section:
+            words = f'allowed: "{section}", below paths.var'
+            yield told([section, "base_dir"], value, words, origin)
+    known = sorted(Roles.of_project().queues)
+    if sorted(raw["queues"]["names"]) != known:
+        words = f"allowed: exactly the queues of roles.v1.json: {', '.join(known)}"
+        yield told(["queues", "names"], raw["queues"]["names"], words, origin)
+
+
+def _path_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    var = raw["paths"]["var"]
+    if why := escape_reason(var):
+        yield _escaped(["paths", "var"], var, why, origin)
+    elif origin.get("paths.var") not in (SET, MANIFEST) and not is_within(resolve(var), PROJECT):
+        # Whoever types a path means it; a file or an environment may be somebody else's.
+        yield _escaped(["paths", "var"], var, "leads out of the project", origin)
+    elif resolve(var).resolve() == PROJECT:
+        yield _escaped(["paths", "var"], var, "is the project itself", origin)
+
+
+def _secrets_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    path = raw["secrets"]["path"]
+    if path is None:
+        return
+    words = "allowed: null, or an absolute path outside the project"
+    if why := escape_reason(path):
+        yield _escaped(["secrets", "path"], path, why, origin)
+    elif not _absolute(path):
+        yield told(["secrets", "path"], path, f"is relative; {words} (N-11)", origin)
+    elif is_within(Path(path), PROJECT):
+        yield told(["secrets", "path"], path, f"lies inside the project; {words} (N-11)", origin)
+
+
+def _source_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    if raw["embedded"] is None:
+        return
+    source = raw["embedded"]["source"]
+    kind, _, rest = source.partition(":")
+    seed, _, names = rest.partition(":")
+    is_seed = seed.isascii() and seed.isdigit() and len(seed) <= 18
+    if kind == "generator" and not (is_seed and (names or ":" not in rest)):
+        words = "allowed: generator:SEED with a whole number as seed, or generator:SEED:SYMBOL,..."
+        yield told(["embedded", "source"], source, words, origin)
+    for key in ("source", "history"):
+        text = raw["embedded"][key] or ""
+        if any(ord(character) < 32 for character in text):
+            yield _escaped(["embedded", key], text, "holds control characters", origin)
+
+
+def _process_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    for name, roles in raw.get("processes", {}).items():
+        if len(roles) < 2:
+            continue
+        if AI_ROLE in roles:
+            words = "refused: ai_role may never share a process with another role (N-36)"
+        else:
+            words = "refused: each role has a process of its own"
+        yield told(["processes", name], roles, words, origin)
+
+
+def _chaos_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    if raw["chaos"] is not None and raw["embedded"] is None:
+        words = "allowed: null, as faults are planted in front of an embedded exchange alone"
+        yield told(["chaos"], raw["chaos"], words, origin)
+
+
+def _paper_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    has_paper, is_paper = "paper" in raw, raw["mode"] == "PAPER"
+    if has_paper and not is_paper:
+        words = "allowed: no such section in mode NORE, where nothing stands in for the exchange"
+        yield told(["paper"], raw["paper"], words, origin)
+    elif is_paper and not has_paper:
+        words = "allowed: NORE, or PAPER with a section paper that names its fallback"
+        yield told(["mode"], raw["mode"], words, origin)
+
+
+def _absolute(text: str) -> str | None:
+    if PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute():
+        return "is absolute"
+    return None
+
+
+def _escaped(path: list[str], value: Any, why: str, origin: Mapping[str, str]) -> str:
+    words = f"{why}; allowed: a plain path that stays inside (CONFIG_PATH_ESCAPE)"
+    return told(path, value, words, origin)
+
+
+_RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
+    *(
+        ((f"{section}.{lower}", f"{section}.{upper}"), _order_rule(section, lower, upper, equal))
+        for section, lower, upper, equal in _PAIRS
+    ),
+    (("duration_ms", "portfolio.close_market_ms"), _duration_violations),
+    (("binance.rest_url", "binance.stream_url", "embedded"), _exchange_violations),
+    (
+        ("embedded.speed", *(f"binance.{key}" for key in STOP_THRESHOLDS)),
+        _speed_violations,
+    ),
+    (("embedded.source", "embedded.history"), _source_violations),
+    (
+        ("market.bar_intervals", "strategy.bar_interval", "strategy.trend_interval"),
+        _bar_violations,
+    ),
+    (("binance.symbols", "portfolio.quote_asset"), _symbol_violations),
+    (("queues.base_dir", "queues.names", "ai.base_dir"), _folder_violations),
+    (("paths.var",), _path_violations),
+    (("secrets.path",), _secrets_violations),
+    (("processes",), _process_violations),
+    (("ai.enabled", "ai.required"), _ai_violations),
+    (("chaos", "embedded"), _chaos_violations),
+    (("mode", "paper"), _paper_violations),
+)

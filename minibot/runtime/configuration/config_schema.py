@@ -1,0 +1,174 @@
+"""A profile against its JSON Schema, in sentences: key, value, what is allowed, nearest key."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+import jsonschema_rs
+
+from minibot.events.model import JsonObject
+from minibot.runtime.configuration.config_files import EXTENDS, printable
+from minibot.runtime.paths import PROJECT
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+
+SCHEMA_PATH: Final = PROJECT / "config" / "config.v1.schema.json"
+
+# Names that belong to real trading. None exists here, and the value of one is never repeated.
+_LIVE: Final = re.compile(
+    r"(^|_)(live|api|apikey|key|secret|token|password|passphrase|signature|withdraw|real|leverage)"
+    r"(_|$)|apikey|apisecret|secretkey",
+    re.IGNORECASE,
+)
+
+
+@cache
+def config_schema() -> JsonObject:
+    """Return the schema of a resolved profile: the file's own, with every key required.
+
+    The file also allows overlays, for editors; what a whole profile has to name stands in its
+    `else`.
+    """
+    schema: JsonObject = json.loads(SCHEMA_PATH.read_bytes())
+    whole = schema.pop("else")
+    del schema["if"], schema["properties"][EXTENDS]
+    schema["required"] = whole["required"]
+    for name, section in whole["properties"].items():
+        schema["properties"][name] |= section
+    return schema
+
+
+def coerce_numbers(raw: JsonObject, schema: Mapping[str, Any]) -> None:
+    """Turn integers into text where a decimal string is expected: `speed=30` means `"30"`."""
+    for key, value in raw.items():
+        expected = _resolved(schema.get("properties", {}).get(key, {}))
+        if isinstance(value, dict):
+            coerce_numbers(value, expected)
+        elif type(value) is int and expected.get("type") == "string":
+            raw[key] = str(value)
+
+
+def schema_violations(raw: JsonObject, origin: Mapping[str, str]) -> dict[str, str]:
+    """Return one sentence for each key by which a profile breaks the schema, by dotted key."""
+    if _compiled().is_valid(raw):
+        return {}
+    # Loaded only to explain: a role whose profile is fine saves its time and memory.
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(config_schema())
+    found: dict[str, str] = {}
+    for error in sorted(validator.iter_errors(raw), key=lambda error: error.json_path):
+        for path, words in _told_error(error, origin):
+            found.setdefault(".".join(path), words)
+    return found
+
+
+@cache
+def _compiled() -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(config_schema(), offline=True)
+
+
+def _told_error(
+    error: ValidationError, origin: Mapping[str, str]
+) -> Iterator[tuple[list[str], str]]:
+    path = [str(part) for part in error.absolute_path]
+    schema: Any = error.schema
+    wanted: Any = error.validator_value
+    value: Any = error.instance
+    if error.validator == "additionalProperties":
+        for key in sorted(set(value) - set(schema["properties"])):
+            yield [*path, key], _unknown([*path, key], value[key], schema, origin)
+    elif error.validator == "required":
+        for key in [key for key in wanted if key not in value]:
+            allowed = describe(schema["properties"][key])
+            yield [*path, key], f"{'.'.join([*path, key])}: missing; allowed: {allowed}"
+    else:
+        yield path, told(path, value, f"allowed: {describe(schema)}", origin)
+
+
+def told(path: list[str], value: Any, words: str, origin: Mapping[str, str]) -> str:
+    """Return one violation: the key, its value, where it comes from, and what is allowed."""
+    key = ".".join(path)
+    parents = [".".join(path[:depth]) for depth in range(len(path), 0, -1)]
+    where = next((origin[parent] for parent in parents if parent in origin), "")
+    shown = "***" if _LIVE.search(path[-1]) else _shown(value)
+    return f"{printable(key)} = {shown}{f' ({where})' if where else ''}: {words}"
+
+
+def describe(schema: Mapping[str, Any]) -> str:
+    """Return in words what a part of the schema allows."""
+    schema = {**_resolved(schema), **{k: v for k, v in schema.items() if k != "$ref"}}
+    if "title" in schema:
+        return str(schema["title"])
+    if "const" in schema:
+        return json.dumps(schema["const"])
+    if "enum" in schema:
+        return "one of " + ", ".join(json.dumps(value) for value in schema["enum"])
+    types = schema.get("type", [])
+    types = [types] if isinstance(types, str) else list(types)
+    return " or ".join(_described_type(name, schema) for name in types)
+
+
+def _described_type(name: str, schema: Mapping[str, Any]) -> str:
+    if name == "integer":
+        return f"a whole number from {schema['minimum']} to {schema['maximum']}"
+    if name == "array":
+        least = schema.get("minItems", 0)
+        items = schema.get("items")
+        return f"a list of {least} or more, each {describe(items)}" if items else "a list"
+    words = {"boolean": "true or false", "string": "text", "object": "a section in braces"}
+    return words.get(name, name)
+
+
+def _unknown(
+    path: list[str], value: Any, schema: Mapping[str, Any], origin: Mapping[str, str]
+) -> str:
+    if _LIVE.search(path[-1]):
+        words = "refused: real trading and its keys do not exist in NORE (N-22); remove the key"
+        return told(path, value, words, origin)
+    siblings = [*schema["properties"], *([EXTENDS] if len(path) == 1 else [])]
+    near = nearest_key(path, siblings)
+    return told(path, value, f"unknown key; nearest known key: {near}", origin)
+
+
+def nearest_key(path: list[str], siblings: list[str]) -> str:
+    """Return the known key that an unknown one most resembles, siblings first."""
+    prefix = ".".join(path[:-1])
+    close = get_close_matches(path[-1], siblings, 1, 0.5)
+    if close:
+        return f"{prefix}.{close[0]}" if prefix else close[0]
+    everywhere = {key.rpartition(".")[2]: key for key in known_keys()}
+    close = get_close_matches(path[-1], list(everywhere), 1, 0.6)
+    if close:
+        return everywhere[close[0]]
+    return get_close_matches(".".join(path), list(known_keys()), 1, 0.0)[0]
+
+
+@cache
+def known_keys() -> tuple[str, ...]:
+    """Return every key of a profile, dotted, in the schema's order."""
+    return tuple(_keys(config_schema(), ""))
+
+
+def _keys(schema: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for key, child in schema.get("properties", {}).items():
+        yield prefix + key
+        yield from _keys(child, f"{prefix}{key}.")
+
+
+def _resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "$ref" not in schema:
+        return schema
+    name = schema["$ref"].rpartition("/")[2]
+    definition: Mapping[str, Any] = config_schema()["$defs"][name]
+    return definition
+
+
+def _shown(value: Any) -> str:
+    return printable(json.dumps(value))

@@ -1,0 +1,584 @@
+"""The keys of a run profile: sections as frozen classes, with type, range and words of each key.
+
+`config/config.v1.schema.json` is written from here (`python -m tools.config_schema --write`). The
+sections that the cores read stand in `cores/core_profile.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Annotated, Any, Final, get_type_hints
+
+from minibot.cores.core_profile import (
+    INTERVAL,
+    NAME,
+    BacktestSection,
+    ExecutionSection,
+    PortfolioSection,
+    RiskSection,
+    StrategySection,
+)
+from minibot.cores.profile_keys import (
+    DECIMAL_POSITIVE,
+    LATER,
+    OPTIONAL,
+    OPTIONAL_OR_NULL,
+    Rule,
+    later_keys,
+    listed,
+    one_of,
+    only,
+    section_type,
+    string,
+    whole,
+)
+from minibot.events.model import JsonObject
+
+EMBEDDED: Final = "embedded"
+
+_LEVEL: Final = one_of("jail", "advisory", "off")
+ISOLATION: Final[Rule] = {
+    "required": ["linux", "win32", "darwin"],
+    "additionalProperties": False,
+    "properties": {
+        name: {**_LEVEL, "description": f"Least isolation on {name}."}
+        for name in ("linux", "win32", "darwin")
+    },
+}
+"""The rule of the isolation that is accepted, per system."""
+
+PROCESSES: Final[Rule] = {"additionalProperties": {"type": "array", **listed({}, 1)}}
+"""The rule of the roles in each process."""
+
+EXTENDS_KEY = Annotated[
+    str,
+    string(
+        1,
+        255,
+        pattern="^[^/\\\\]+$",
+        title="the name of a whole profile's file, without a folder",
+    ),
+    "Makes this file an overlay of a whole profile, which stands beside it or is a shipped one: "
+    "sections are merged key by key, every other value replaces the base's.",
+]
+"""The key that an overlay has and a resolved profile has not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """Where a run writes."""
+
+    var: Annotated[str, string(1, 500), "Folder of all that a run writes, below the project."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """Which code may run."""
+
+    require_manifest: Annotated[
+        bool,
+        "Refuse to start when code differs from staging/deployed.json (N-23).",
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """Where secrets are; the night needs none."""
+
+    path: Annotated[
+        str | None,
+        string(1, 500),
+        "File outside the project tree that holds secrets, or null.",
+    ]
+    seal_public_key: Annotated[
+        str | None,
+        string(64, 64, pattern="^[0-9a-f]{64}$"),
+        "Ed25519 key, hex, by which every seal has to be signed; null leaves seals unsigned.",
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binance:
+    """The connector to Binance Spot's public market data."""
+
+    rest_url: Annotated[str, string(1, 500), "REST base: an https URL, or embedded."]
+    stream_url: Annotated[str, string(1, 500), "Stream base: a wss URL, or embedded."]
+    symbols: Annotated[
+        tuple[str, ...],
+        listed(
+            string(
+                most=20,
+                pattern="^[A-Z0-9]{5,20}$",
+                title="upper-case letters and digits, such as BTCUSDT",
+            ),
+            1,
+            400,
+        ),
+        "Markets to trade; an embedded source brings its own.",
+    ]
+    transport: Annotated[str, one_of("websocket-client"), "Library that reads the streams."]
+    connect_timeout_ms: Annotated[int, whole(100, 60_000), "Time to connect."]
+    rest_timeout_ms: Annotated[int, whole(100, 60_000), "Time for one REST answer."]
+    ping_interval_market_ms: Annotated[
+        int,
+        whole(1000, 300_000),
+        "Between two latency measurements.",
+    ]
+    instrument_interval_market_ms: Annotated[
+        int,
+        whole(60_000, 86_400_000),
+        "How often the rules of the symbols are asked for again.",
+    ]
+    outage_stop_market_ms: Annotated[
+        int,
+        whole(120_000, 300_000),
+        "Outage after which the run stops.",
+    ]
+    error_window_market_ms: Annotated[
+        int,
+        whole(60_000, 3_600_000),
+        "Window over which the error rate is measured.",
+    ]
+    error_rate_max_percent: Annotated[
+        int,
+        whole(1, 100),
+        "Share of failed calls in the window that stops the run.",
+    ]
+    error_samples_min: Annotated[
+        int,
+        whole(1, 1000),
+        "Calls in the window before the rate means anything.",
+    ]
+    reconnects_max: Annotated[
+        int,
+        whole(1, 300),
+        "Reconnects in their window that stop the run; the exchange allows 300.",
+    ]
+    reconnect_window_market_ms: Annotated[
+        int,
+        whole(60_000, 3_600_000),
+        "Window over which reconnects are counted.",
+    ]
+    backoff_min_market_ms: Annotated[int, whole(50, 60_000), "First wait before a reconnect."]
+    backoff_max_market_ms: Annotated[int, whole(100, 300_000), "Longest wait before a reconnect."]
+    tick_stale_market_ms: Annotated[int, whole(500, 60_000), "Age at which a tick is stale."]
+    book_stale_market_ms: Annotated[int, whole(500, 60_000), "Age at which a book is stale."]
+    renew_after_market_ms: Annotated[
+        int,
+        whole(3_600_000, 86_400_000),
+        "Age at which a connection is renewed, before the exchange's 24 hours.",
+    ]
+    weight_share_max_percent: Annotated[
+        int,
+        whole(1, 100),
+        "Share of the exchange's request weight that may be used.",
+    ]
+    streams_per_connection_max: Annotated[
+        int,
+        whole(3, 800),
+        "Streams that share a connection; the exchange allows 1024.",
+    ] = field(default=800, metadata=LATER)
+    clock_skew_max_ms: Annotated[
+        int,
+        whole(100, 60_000),
+        "Largest difference between our clock and the exchange's.",
+    ]
+    feed_invalid_max: Annotated[
+        int,
+        whole(1, 100_000),
+        "Malformed messages in the error window that stop the run.",
+    ]
+    price_band_percent: Annotated[
+        int,
+        whole(1, 90),
+        "Largest plausible step of a price against the last and the reference price.",
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """The loopback exchange; null for the real hosts."""
+
+    source: Annotated[
+        str,
+        string(
+            1,
+            500,
+            pattern=r"^(tape|klines|run|generator):[^\x00-\x1f]+$",
+            title="tape:FILE, klines:FILE, run:DIR or generator:SEED",
+        ),
+        "What is played: tape:FILE, klines:FILE, run:DIR or generator:SEED; tape:demo ships "
+        "with the package.",
+    ]
+    speed: Annotated[str, DECIMAL_POSITIVE, "Market time per machine time."]
+    history: Annotated[
+        str | None,
+        string(1, 500, pattern=r"^klines:[^\x00-\x1f]+$", title="klines:FILE or null"),
+        "What answers for the time before: klines:FILE, or null.",
+    ]
+    faults: Annotated[
+        Any,
+        {"type": ["string", "array", "object", "null"]},
+        "Script of faults to inject, or null.",
+    ]
+    port: Annotated[int, whole(0, 65_535), "Loopback port; 0 takes a free one."]
+    rate_per_s: Annotated[
+        int,
+        whole(1, 100_000),
+        "Messages of the generator per second of market time.",
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queues:
+    """The durable queues."""
+
+    base_dir: Annotated[str, string(1, 500), "Folder of the queues, below paths.var."]
+    names: Annotated[
+        tuple[str, ...],
+        listed(string(most=40, pattern="^[a-z][a-z_]*$"), 8, 64),
+        "All queues of a run; exactly those of roles.v1.json.",
+    ]
+    segment_bytes: Annotated[
+        int,
+        whole(65_536, 1_073_741_824),
+        "Size at which a queue file is sealed and a new one begun.",
+    ]
+    batch_max: Annotated[
+        int,
+        whole(1, 100_000),
+        "Most lines that a deciding role takes before it looks again whether it may.",
+    ]
+    backlog_max: Annotated[
+        int,
+        whole(1000, 100_000_000),
+        "Lines that a reader may fall behind before the run stops.",
+    ]
+    sync_ms_max: Annotated[int, whole(1000, 120_000), "Longest sync before the run stops."]
+    line_bytes_max: Annotated[
+        int,
+        whole(4096, 16_777_216),
+        "Longest line that is written; a longer one stops the run.",
+    ]
+    events_per_s_min: Annotated[
+        int,
+        whole(0, 10_000_000),
+        "Events a second that the disk has to keep, 256 a sync; a start on a slower one is "
+        "refused. 0 asks nothing.",
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """Ticks, bars and books."""
+
+    book_levels: Annotated[int, whole(1, 1000), "Levels a side in a book event."]
+    book_interval_market_ms: Annotated[int, whole(100, 60_000), "Between two book events."]
+    beat_interval_market_ms: Annotated[int, only(1000), "Between two beats; a beat is a second."]
+    bar_intervals: Annotated[
+        tuple[str, ...],
+        listed(INTERVAL, 1, 16),
+        "Lengths of the bars that are built.",
+    ]
+    bar_grace_market_ms: Annotated[
+        int,
+        whole(0, 60_000),
+        "Wait past a bar's end before it is written without a later trade.",
+    ]
+    warmup_bars: Annotated[int, whole(1, 1000), "Closed bars of each length fetched at start."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ai:
+    """The isolated AI."""
+
+    base_dir: Annotated[str, string(1, 500), "Folder of the AI's files, below paths.var."]
+    enabled: Annotated[bool, "Start the AI."]
+    required: Annotated[bool, "Refuse to run without it."]
+    isolation_min: Annotated[
+        Mapping[str, str],
+        ISOLATION,
+        "Least isolation that is accepted, per system.",
+    ]
+    model: Annotated[str, one_of("lightgbm", "baseline"), "What recommends."]
+    interval_market_ms: Annotated[int, whole(100, 3_600_000), "Between two recommendations."]
+    horizon_ms: Annotated[
+        int,
+        whole(1000, 86_400_000),
+        "What a recommendation looks ahead, market time.",
+    ]
+    label_bps_min: Annotated[
+        str,
+        DECIMAL_POSITIVE,
+        LATER,
+        OPTIONAL,
+        OPTIONAL_OR_NULL,
+        "A move over the horizon of at least this much teaches BUY or SELL, less HOLD.",
+    ]
+    train: Annotated[bool, "Run the trainer."]
+    train_min_rows: Annotated[int, whole(10, 10_000_000), "Rows before a model is trained."]
+    train_interval_market_ms: Annotated[
+        int,
+        whole(10_000, 86_400_000),
+        "Least market time between the starts of two trainings.",
+    ]
+    memory_mb_max: Annotated[int, whole(64, 65_536), "Memory of the worker."]
+    restarts_max: Annotated[int, whole(0, 100), "Restarts of the worker before it is switched off."]
+    drafts_per_s_max: Annotated[
+        int,
+        whole(1, 10_000),
+        "Drafts of the worker per second before it is switched off.",
+    ]
+    permitted_queues: Annotated[
+        tuple[str, ...],
+        listed(one_of("control", "fills", "market_ticks", "signals"), 1),
+        "Queues that the AI may learn from (N-72).",
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watchdog:
+    """Supervision."""
+
+    heartbeat_interval_ms: Annotated[int, whole(100, 10_000), "Between two heartbeats."]
+    starting_ms_max: Annotated[int, whole(1000, 600_000), "Longest start of a role."]
+    hung_ms: Annotated[int, whole(1000, 120_000), "Without progress: hung."]
+    hung_execution_ms: Annotated[int, whole(1000, 120_000), "The same for execution."]
+    lease_ms: Annotated[int, whole(1000, 60_000), "Life of a lease."]
+    restarts_max_60s: Annotated[int, whole(0, 100), "Restarts of one role in 60 s."]
+    restarts_max_300s: Annotated[int, whole(0, 500), "Restarts of one role in 300 s."]
+    drain_ms_max: Annotated[int, whole(1000, 600_000), "Longest drain at the end."]
+    disk_free_min_mb: Annotated[int, whole(1, 10_000_000), "Free space under which the run stops."]
+    clock_jump_ms_max: Annotated[int, whole(100, 600_000), "Largest jump of the wall clock."]
+    pause_max_ms: Annotated[
+        int,
+        whole(3000, 3_600_000),
+        "Longest pause of the whole run, as by a closed lid, that it survives.",
+    ] = field(default=60000, metadata=LATER)
+    rss_mb_max: Annotated[int, whole(16, 1_000_000), "Memory of one role."]
+    metrics_interval_ms: Annotated[int, whole(1000, 3_600_000), "Between two writings of metrics."]
+    snapshot_interval_ms: Annotated[int, whole(1000, 3_600_000), "Between two snapshots of a role."]
+    snapshot_inputs: Annotated[
+        int,
+        whole(100, 100_000_000),
+        "Inputs between two snapshots of a role.",
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logging:
+    """Log files."""
+
+    level: Annotated[
+        str,
+        one_of("debug", "info", "warning", "error"),
+        "Least level that is written.",
+    ]
+    file_bytes_max: Annotated[
+        int,
+        whole(10_000, 2_147_483_648),
+        "Size at which a log file is rotated.",
+    ]
+    files_max: Annotated[int, whole(1, 1000), "Log files kept per process."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """Thresholds of `minibot accept` for this night.
+
+    A profile may ask for more than the specification, never for less.
+    """
+
+    duration_ms_min: Annotated[
+        int,
+        whole(25_200_000, 604_800_000),
+        "Least duration, in market time and on the clock on the wall.",
+    ]
+    latency_ms_p95_max: Annotated[
+        int,
+        whole(1, 1000),
+        "Largest 95th percentile of the exchange's answers to health checks.",
+    ]
+    latency_ms_p99_max: Annotated[
+        int,
+        whole(1, 3000),
+        "Largest 99th percentile of the exchange's answers to health checks.",
+    ]
+    feed_errors_percent_max: Annotated[
+        int,
+        whole(0, 5),
+        "Largest share of failed health checks, and of invalid market messages.",
+    ]
+    role_away_ms_max: Annotated[
+        int,
+        whole(1000, 60_000),
+        "How long a role may be away at start and end together, and once more for each restart.",
+    ]
+    memory_mb_per_hour_max: Annotated[
+        int,
+        whole(1, 10),
+        "By how much a role's memory may grow in an hour, after the first half hour.",
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chaos:
+    """A fault to inject into a short run, or null; a night has null."""
+
+    drill: Annotated[
+        str | None,
+        string(1, 100),
+        "Name of the drill that this run belongs to; it never counts as a night.",
+    ] = field(default=None, metadata=OPTIONAL)
+    plant: Annotated[
+        str | None,
+        string(1, 100),
+        "A defect that a role or an instrument of the run carries.",
+    ] = field(default=None, metadata=OPTIONAL)
+    role: Annotated[str | None, "Whose process carries the planted defect."] = field(
+        default=None, metadata=OPTIONAL
+    )
+    queue: Annotated[str | None, "In which queue the spoiled event appears."] = field(
+        default=None, metadata=OPTIONAL
+    )
+    after: Annotated[
+        int | None,
+        whole(0, 1_000_000_000),
+        "Events that the queue gets before the spoiled one.",
+    ] = field(default=None, metadata=OPTIONAL)
+    after_ms: Annotated[
+        int | None,
+        whole(0, 86_400_000),
+        "Machine time before an instrument goes wrong.",
+    ] = field(default=None, metadata=OPTIONAL)
+    amount: Annotated[
+        int | None,
+        "By how much the instrument is wrong, in its own unit.",
+    ] = field(default=None, metadata=OPTIONAL)
+    ai_worker: Annotated[str | None, "How the AI worker misbehaves."] = field(
+        default=None, metadata=OPTIONAL
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Universe:
+    """Choice of the symbols that the market role follows and trades.
+
+    Null takes the symbols as they are, without `universe` events.
+    """
+
+    mode: Annotated[
+        str,
+        one_of("static", "dynamic"),
+        "The list binance.symbols exactly, or what the exchange lists against "
+        "portfolio.quote_asset and passes the filters.",
+    ]
+    bases: Annotated[
+        str,
+        one_of("universe-v1", "all"),
+        "The thirty bases of config/universe.v1.json, or every base that the exchange lists.",
+    ]
+    exclude: Annotated[
+        tuple[str, ...],
+        listed(
+            string(most=20, pattern="^[A-Z0-9]{1,20}$", title="an asset or a symbol, upper case"),
+            most=200,
+        ),
+        "Bases or symbols that never belong to it, such as stablecoins.",
+    ]
+    quote_volume_min: Annotated[
+        str,
+        string(
+            most=30,
+            pattern="^(0|[1-9][0-9]{0,15})([.][0-9]{1,8})?$",
+            title="a decimal number as text",
+        ),
+        "Least quote volume of 24 hours; at it a symbol belongs.",
+    ]
+    traded_max: Annotated[
+        int,
+        whole(1, 400),
+        "How many of them, by volume, are followed in full and traded.",
+    ]
+    interval_market_ms: Annotated[int, whole(60_000, 86_400_000), "How often it is resolved anew."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paper:
+    """Stand-in for an exchange that cannot be reached; in mode PAPER alone."""
+
+    fallback: Annotated[
+        str,
+        string(
+            most=200,
+            pattern="^generator:[0-9]{1,18}(:[A-Z0-9,]+)?$",
+            title="generator:SEED or generator:SEED:SYMBOL,...",
+        ),
+        "A made market from a seed, of the profile's symbols where it names none.",
+    ]
+    rate_per_s: Annotated[int, whole(1, 1000), "Its messages per second."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileKeys:
+    """A run profile of minibot."""
+
+    schema: Annotated[str, only("minibot.config"), "Names this kind of file."]
+    v: Annotated[int, only(1), "Version of this kind of file."]
+    profile: Annotated[str, NAME, "Name of the profile."]
+    mode: Annotated[
+        str,
+        one_of("NORE", "PAPER"),
+        "NORE is the night: the exchange or nothing. PAPER practises: a made market may stand in, "
+        "and it counts for nothing. Both trade on paper alone (N-22).",
+    ]
+    duration_ms: Annotated[
+        int,
+        whole(1000, 604_800_000),
+        "Length of the run in market time; seven hours are 25200000.",
+    ]
+    seed: Annotated[
+        int,
+        whole(0, 9_007_199_254_740_991),
+        "Seed of whatever is random by intent: jitter, the generator, training.",
+    ]
+    paths: Paths
+    code: Code
+    secrets: Secrets
+    binance: Binance
+    embedded: Embedded | None
+    queues: Queues
+    market: Market
+    strategy: StrategySection
+    risk: RiskSection
+    execution: ExecutionSection
+    portfolio: PortfolioSection
+    ai: Ai
+    watchdog: Watchdog
+    logging: Logging
+    acceptance: Acceptance
+    chaos: Chaos | None
+    backtest: BacktestSection | None = field(default=None, metadata=OPTIONAL)
+    processes: Annotated[
+        JsonObject | None,
+        PROCESSES,
+        "Optional: process name to the roles in it; each role has a process of its own.",
+    ] = field(default=None, metadata=OPTIONAL)
+    universe: Universe | None = field(default=None, metadata=OPTIONAL_OR_NULL)
+    paper: Paper | None = field(default=None, metadata=OPTIONAL)
+
+
+@cache
+def sections() -> dict[str, type[Any]]:
+    """Return the class of each section, by its key."""
+    found = {name: section_type(hint) for name, hint in get_type_hints(ProfileKeys).items()}
+    return {name: cls for name, cls in found.items() if cls is not None}
+
+
+@cache
+def keys_that_came_later() -> dict[str, JsonObject]:
+    """Return the keys that older runs lack in their manifests, with their meaning then."""
+    found = {name: later_keys(cls) for name, cls in sections().items()}
+    return {name: keys for name, keys in found.items() if keys}

@@ -1,0 +1,142 @@
+"""The file of the operator's own strategy: found by its name, read once, kept in the profile.
+
+`load_config` puts `{api, path, sha256, text}` into `strategy.source` of the resolved profile. So
+the manifest of a run holds the very text that decided; roles, replay and backtest read it from
+there and never look at the file again. A change of the file during a night changes nothing in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path, PurePath
+from typing import Final
+
+from minibot.events.model import JsonObject
+from minibot.kernel.files import is_endless
+from minibot.runtime.configuration.config_layers import MANIFEST, SET
+from minibot.runtime.configuration.config_schema import told
+from minibot.runtime.paths import PROJECT, escape_reason, is_within, resolve
+
+SHIPPED: Final = ("ema_cross", "nore_strategy_v1", "rsi_band")
+"""Strategies that the package brings; every other name is a file in `strategy.folder`."""
+
+FOLDER: Final = "strategies"
+"""Where the shipped profiles look for own strategies."""
+
+SOURCE_BYTES_MAX: Final = 200_000
+
+API: Final = 2
+"""Version of the strategy API; `strategies.verdicts` says what came with which."""
+
+
+def own_files(folder: str) -> list[Path]:
+    """Return the files of own strategies in a folder, sorted; tests of them are none."""
+    files = sorted(resolve(folder).glob("*.py"))
+    return [path for path in files if not path.stem.startswith("test_")]
+
+
+def own_file(section: Mapping[str, str]) -> Path | None:
+    """Return where the chosen strategy's file stands, or None for a shipped strategy."""
+    if section["name"] in SHIPPED:
+        return None
+    return resolve(section["folder"]) / f"{section['name']}.py"
+
+
+def take_own_source(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    """Put an own strategy's file into a profile; yield why that cannot be, if it cannot.
+
+    What a manifest holds stays as it is, unless another strategy is chosen now.
+    """
+    section = raw["strategy"]
+    if "source" in section and _is_recorded(origin):
+        if PurePath(section["source"]["path"]).stem == section["name"]:
+            return
+        del section["source"]
+    if "source" in section:
+        words = "refused: minibot writes it from the file of strategy.name; remove the key"
+        yield told(["strategy", "source"], "...", words, origin)
+        return
+    if why := folder_fault(section["folder"], origin):
+        yield told(["strategy", "folder"], section["folder"], why, origin)
+        return
+    path = own_file(section)
+    if path is None:
+        return
+    try:
+        if is_endless(path):
+            raise ValueError("is no regular file")
+        with path.open("rb") as file:
+            data = file.read(SOURCE_BYTES_MAX + 1)
+        if len(data) > SOURCE_BYTES_MAX:
+            raise ValueError(f"is larger than {SOURCE_BYTES_MAX} bytes")
+        text = data.decode("utf-8")
+    except FileNotFoundError:
+        yield told(["strategy", "name"], section["name"], _unknown(section), origin)
+        return
+    except (OSError, ValueError) as error:
+        yield told(["strategy", "name"], section["name"], f"{path}: {error}", origin)
+        return
+    section["source"] = {
+        "api": API,
+        "path": _shown(path),
+        "sha256": _digest(data),
+        "text": text,
+    }
+
+
+def change_since(raw: JsonObject) -> str:
+    """Return one sentence if the strategy's file is no longer what a profile holds, else nothing.
+
+    The profile's own text counts, for replay too; a person wants to know that the file moved on.
+    """
+    source = raw["strategy"].get("source")
+    if source is None:
+        return ""
+    path = resolve(source["path"])
+    try:
+        found = _digest(path.read_bytes())
+    except OSError:
+        return f"{source['path']} is gone since; the text that the run recorded is used"
+    if found == source["sha256"]:
+        return ""
+    return (
+        f"{source['path']} has changed since (sha256 {source['sha256'][:16]} then, {found[:16]} "
+        "now); the text that the run recorded is used"
+    )
+
+
+def _is_recorded(origin: Mapping[str, str]) -> bool:
+    keys = [key for key in origin if key.startswith("strategy.source")]
+    return all(origin[key] == MANIFEST for key in keys)
+
+
+def _unknown(section: Mapping[str, str]) -> str:
+    known = [*SHIPPED, *(path.stem for path in own_files(section["folder"]))]
+    near = get_close_matches(section["name"], known, 1, 0.0)[0]
+    return (
+        f"no file {section['folder']}/{section['name']}.py; nearest known strategy: {near}; "
+        f"make one: minibot new-strategy {section['name']}"
+    )
+
+
+def folder_fault(text: str, origin: Mapping[str, str]) -> str:
+    """Return why a folder may not hold own strategies, empty where it may."""
+    if why := escape_reason(text):
+        return f"{why}; allowed: a plain path (CONFIG_PATH_ESCAPE)"
+    folder = resolve(text)
+    if is_within(folder, PROJECT / "minibot"):
+        return "allowed: a folder outside the package"
+    if origin.get("strategy.folder") not in (SET, MANIFEST) and not is_within(folder, PROJECT):
+        # Whoever types a path means it; a file or an environment may be somebody else's.
+        return "leads out of the project; allowed: a folder in it, or any by --set"
+    return ""
+
+
+def _shown(path: Path) -> str:
+    return path.relative_to(PROJECT).as_posix() if path.is_relative_to(PROJECT) else str(path)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

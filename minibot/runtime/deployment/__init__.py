@@ -1,0 +1,1 @@
+"""Which code is deployed, and how it gets there."""

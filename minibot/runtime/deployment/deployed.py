@@ -1,0 +1,172 @@
+"""Which code is deployed: the list in `staging/deployed.json`, and what differs from it now.
+
+The list names every file that can change what a night does, with its sha256. It is written by
+`minibot stage adopt` once for a fresh clone and by every `minibot stage apply`; the night profile
+refuses to start on code that differs from it (N-23), every other profile names the difference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from minibot.compiled import SWITCH
+from minibot.kernel.canonical import JsonObject
+from minibot.kernel.errors import IntegrityError, Refusal
+from minibot.kernel.files import ensure_folder, read_hashed, write_hashed
+from minibot.runtime.cmdline import own_cmdline_hash
+from minibot.runtime.deployment.deploy import APPLIED, DEPLOYED, JOURNAL, TEMP_SUFFIX
+
+CODE_FOLDERS: Final = ("config", "contracts", "minibot", "tools")
+COMPILED: Final = "build/compiled"
+"""Where compiled builds are, whose libraries are code like their sources."""
+CODE_FILES: Final = ("pyproject.toml", "requirements.lock")
+_PASSED_OVER: Final = frozenset({"__pycache__", ".mypy_cache", ".ruff_cache"})
+
+
+def code_manifest(project: Path) -> dict[str, str]:
+    """Return path -> sha256 of every file that decides what a run does, sorted by path.
+
+    Paths are relative, with slashes. A symbolic link counts by where it points, not by what
+    stands there: deployed code has none.
+    """
+    return {path: _digest(project / path) for path in sorted(_code_paths(project))}
+
+
+def code_sha256(project: Path) -> str:
+    """Return one hash over all Python files and contracts of the product."""
+    digest = hashlib.sha256()
+    for folder in ("minibot", "contracts", "config"):
+        for path in sorted((project / folder).rglob("*")):
+            if path.suffix in (".py", ".json") and "__pycache__" not in path.parts:
+                digest.update(path.relative_to(project).as_posix().encode() + b"\0")
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def compare(project: Path) -> list[str]:
+    """Return what differs from `staging/deployed.json`, one `path: how` each; empty when equal.
+
+    A compiled build counts where it is switched on, as it is used nowhere else.
+
+    Raises:
+        Refusal: There is no list yet, it is damaged, or a deployment was cut off; the remedy
+            names the command.
+    """
+    if (project / JOURNAL).exists():
+        raise Refusal(
+            "a deployment was cut off, so the code is neither old nor new.",
+            "Bring it to its end: minibot stage apply",
+        )
+    found = differences(read_deployed(project), code_manifest(project))
+    if os.environ.get(SWITCH):
+        return found
+    return [text for text in found if not text.startswith(f"{COMPILED}/")]
+
+
+def libraries(project: Path) -> dict[str, str]:
+    """Return path -> sha256 of every library of a compiled build, sorted by path."""
+    return {
+        path: _digest(project / path)
+        for path in sorted(_code_paths(project))
+        if path.startswith(f"{COMPILED}/") and path.endswith((".so", ".pyd"))
+    }
+
+
+def differences(deployed: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """Return the paths in which two manifests differ, each with the way in which it does."""
+    result = []
+    for path in sorted({*deployed, *found}):
+        if path not in found:
+            result.append(f"{path}: missing")
+        elif path not in deployed:
+            result.append(f"{path}: not deployed")
+        elif deployed[path] != found[path]:
+            result.append(f"{path}: changed")
+    return result
+
+
+def read_deployed(project: Path) -> dict[str, str]:
+    """Return path -> sha256 as deployed.
+
+    Raises:
+        Refusal: There is no list yet, or it is damaged.
+    """
+    if not (project / DEPLOYED).exists():
+        raise Refusal(
+            f"{DEPLOYED} does not stand yet: nobody has said which code is deployed.",
+            "Look at the tree, then run: minibot stage adopt --reason ...",
+        )
+    try:
+        files = read_hashed(project / DEPLOYED)["files"]
+    except IntegrityError as error:
+        raise Refusal(
+            f"{DEPLOYED} is damaged: {error.detail}",
+            "Look at the tree, then run `minibot stage adopt --reason ...`.",
+        ) from error
+    return dict(files)
+
+
+def deployed_record(files: Mapping[str, str], how: str, reason: str | None) -> JsonObject:
+    """Return the content of `staging/deployed.json`, without generation and sha256."""
+    record: JsonObject = {
+        "schema": "minibot.deployed",
+        "v": 1,
+        "created_ts": time.time_ns() // 1_000_000,
+        "cmdline_hash": own_cmdline_hash(),
+        "how": how,
+        "files": dict(files),
+    }
+    if reason is not None:
+        record["reason"] = reason
+    return record
+
+
+def adopt(project: Path, reason: str | None) -> int:
+    """Take the tree as it stands for the deployed one; return how many files it lists.
+
+    A list that stands already is kept under `staging/applied/`, and needs a reason to be passed
+    over, which goes on record: otherwise anybody could wave a change through.
+
+    Raises:
+        Refusal: A list stands and no reason was given.
+    """
+    target = project / DEPLOYED
+    if target.exists():
+        if not reason:
+            raise Refusal(
+                f"{DEPLOYED} stands already.",
+                "Bring changes in by `minibot stage add` and `apply`, or give `--reason TEXT`.",
+            )
+        kept = project / APPLIED / f"deployed-before-{time.time_ns() // 1_000_000}.json"
+        ensure_folder(kept.parent)
+        os.replace(target, kept)
+    ensure_folder(target.parent)
+    files = code_manifest(project)
+    write_hashed(target, deployed_record(files, "adopt", reason))
+    return len(files)
+
+
+def _code_paths(project: Path) -> Iterator[str]:
+    for name in CODE_FILES:
+        if os.path.lexists(project / name):
+            yield name
+    for top in (*CODE_FOLDERS, COMPILED):
+        for folder, folders, names in os.walk(project / top):
+            folders[:] = [name for name in folders if name not in _PASSED_OVER]
+            links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+            for name in (*names, *links):
+                # Bytecode outside of a cache folder is a module of its own: it counts.
+                if not name.endswith(TEMP_SUFFIX):
+                    yield Path(folder, name).relative_to(project).as_posix()
+
+
+def _digest(path: Path) -> str:
+    if path.is_symlink():
+        return hashlib.sha256(b"link:" + os.fsencode(os.readlink(path))).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

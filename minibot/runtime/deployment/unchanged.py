@@ -1,0 +1,103 @@
+"""Whether the code on disk still is what a run began with, asked before each start of a process.
+
+A role that crashes in hour five is started again from what stands on the disk then, and a trainer
+is started every hour. After `git pull`, an edit or a deployment that is other code than the
+manifest names. So what can be loaded is looked at again before each start: whatever has another
+stamp than at the run's beginning is hashed again, all of it, as the manifest did.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.machinery import all_suffixes
+from pathlib import Path
+from typing import Final
+
+from minibot.events.reasons import CODE_CHANGED
+from minibot.kernel.errors import RunStop
+from minibot.runtime.deployment.deployed import code_sha256
+
+# What a process of a run loads. Profiles have pins of their own.
+FOLDERS: Final = ("minibot", "contracts")
+DATA_SUFFIX: Final = ".json"
+CACHE: Final = "__pycache__"
+NAMED_MAX: Final = 3
+
+Stamp = tuple[int, int, int, int]
+
+
+class CodeStand:
+    """The code as it stood when a run, or a process of it, began.
+
+    Args:
+        project: Root of the checkout.
+    """
+
+    def __init__(self, project: Path) -> None:
+        self._project = project
+        self._stamps = _stamps(project)
+
+    def changed(self, code_sha256_then: str) -> str | None:
+        """Return which files have changed and how, or None when the code is the same.
+
+        Args:
+            code_sha256_then: As the run's manifest has it.
+        """
+        now = _stamps(self._project)
+        if now == self._stamps:
+            return None
+        found = sorted(
+            path for path in {*now, *self._stamps} if now.get(path) != self._stamps.get(path)
+        )
+        # Only files with these suffixes are in that hash; another that is new was not loaded then.
+        is_hashed = all(path.endswith((".py", DATA_SUFFIX)) for path in found)
+        if is_hashed and code_sha256(self._project) == code_sha256_then:
+            self._stamps = now  # Touched, and what stands in them is the same.
+            return None
+        named = [f"{path}: {self._how(path, now)}" for path in found[:NAMED_MAX]]
+        more = len(found) - NAMED_MAX
+        return ", ".join(named) + (f" and {more} more" if more > 0 else "")
+
+    def _how(self, path: str, now: dict[str, Stamp]) -> str:
+        if path not in now:
+            return "missing"
+        return "changed" if path in self._stamps else "new"
+
+
+def refuse_changed(stand: CodeStand, code_sha256_then: str, component: str, what: str) -> None:
+    """Stop the run when the code has changed.
+
+    Raises:
+        RunStop: CODE_CHANGED, with the files in its detail.
+    """
+    changed = stand.changed(code_sha256_then)
+    if changed is not None:
+        raise RunStop(component, CODE_CHANGED, detail_of(what, changed))
+
+
+def detail_of(what: str, changed: str) -> str:
+    """Return the sentence of a STOP for changed code."""
+    return f"{what} is not started: since this run began, on disk: {changed}"
+
+
+def _stamps(project: Path) -> dict[str, Stamp]:
+    """Return path -> what shows a change, for every file that Python or a role could load."""
+    suffixes = (*all_suffixes(), DATA_SUFFIX)
+    found: dict[str, Stamp] = {}
+    folders = [str(project / name) for name in FOLDERS]
+    start = len(str(project)) + 1
+    while folders:
+        folder = folders.pop()
+        try:
+            entries = list(os.scandir(folder))
+        except FileNotFoundError:
+            continue  # Its files are missing, too.
+        for entry in entries:
+            if entry.is_dir():
+                if entry.name != CACHE:
+                    folders.append(entry.path)
+            elif entry.name.endswith(suffixes):
+                seen = os.stat(entry.path) if entry.is_symlink() else entry.stat()
+                stamp = (seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino)
+                found[entry.path[start:].replace(os.sep, "/")] = stamp
+    return found

@@ -1,0 +1,206 @@
+"""The order log of one role: what it took, in which order and when, written as ranges.
+
+A range is one `ack` event: consecutive lines of one queue with one `taken_ts`. It ends when the
+source changes, before the first output of its events, and when market time has moved 100 ms on.
+Ranges that have ended are written together: before the first output, or at the end of the turn.
+The primary reader's `acks.jsonl` holds all ranges; acks of other inputs repeat their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from minibot.cores.input_order import refuse_lost_place
+from minibot.events.codec import Codec
+from minibot.events.ids import position_id
+from minibot.events.model import Ack, Event
+from minibot.kernel.errors import IntegrityError
+from minibot.kernel.journal import JournalWriter
+from minibot.kernel.queue import open_side_writer
+from minibot.runtime.clock import RunClock, machine_ns
+from minibot.runtime.context import RoleContext
+
+RANGE_MARKET_MS_MAX = 100
+
+
+@dataclass(slots=True)
+class _Range:
+    queue: str
+    from_seq: int
+    to_seq: int
+    n: int
+    taken_ts: int
+    opened_ns: int
+
+
+class OrderLog:
+    """Numbers the inputs of a role and writes their ranges.
+
+    Args:
+        writer: The order log itself; not synced by itself, see `sync`.
+        copies: By queue, the acks file that repeats the ranges of that queue.
+        taken: How many inputs were logged before.
+    """
+
+    def __init__(
+        self,
+        *,
+        role: str,
+        run_id: str,
+        cmdline_hash: str,
+        order_queue: str,
+        codec: Codec,
+        clock: RunClock,
+        writer: JournalWriter,
+        copies: Mapping[str, JournalWriter],
+        taken: int,
+    ) -> None:
+        self.taken = taken
+        self._role = role
+        self._run_id = run_id
+        self._cmdline_hash = cmdline_hash
+        self._order_queue = order_queue
+        self._codec = codec
+        self._clock = clock
+        self._writer = writer
+        self._copies = copies
+        self._range: _Range | None = None
+        self._ended: list[tuple[str, bytes]] = []  # Ranges to be written: queue and ack.
+        self._uncopied: list[tuple[str, bytes]] = []
+
+    @property
+    def position_writer(self) -> JournalWriter:
+        """The journal of the order log."""
+        return self._writer
+
+    def take(self, queue: str, seq: int) -> int:
+        """Log that a line is taken now; return the `taken_ts` of its range."""
+        current = self._range
+        if current is not None:
+            follows = current.queue == queue and current.to_seq + 1 == seq
+            if follows and self._clock.now_ms() - current.taken_ts <= RANGE_MARKET_MS_MAX:
+                current.to_seq = seq
+                self.taken += 1
+                return current.taken_ts
+            self._end_range()
+        self.taken += 1
+        taken_ts = self._clock.now_ms()
+        self._range = _Range(queue, seq, seq, self.taken, taken_ts, machine_ns())
+        return taken_ts
+
+    def close_when_due(self) -> None:
+        """End the range once market time is 100 ms past its `taken_ts`; write what has ended."""
+        current = self._range
+        if current is not None and self._clock.now_ms() - current.taken_ts > RANGE_MARKET_MS_MAX:
+            self._end_range()
+        self._write()
+        self.copy()
+
+    def close(self) -> None:
+        """Write all ranges, the open one too; called before the first output of their events."""
+        self._end_range()
+        self._write()
+
+    def _end_range(self) -> None:
+        current = self._range
+        if current is None:
+            return
+        self._range = None
+        ack = Ack(
+            reader=self._role,
+            queue=current.queue,
+            from_seq=current.from_seq,
+            to_seq=current.to_seq,
+            n=current.n,
+            taken_ts=current.taken_ts,
+            took_us=(machine_ns() - current.opened_ns) // 1000,
+        )
+        log_name = f"{self._order_queue}/acks"
+        event = Event(
+            ts=self._clock.now_ms(),
+            id=position_id(
+                self._run_id,
+                self._role,
+                log_name,
+                self._writer.position.seq + len(self._ended) + 1,
+            ),
+            source=self._role,
+            run_id=self._run_id,
+            cmdline_hash=self._cmdline_hash,
+            payload=ack,
+        )
+        self._ended.append((current.queue, self._codec.encode(log_name, event)))
+
+    def _write(self) -> None:
+        if not self._ended:
+            return
+        ended, self._ended = self._ended, []
+        self._writer.append_json([ack for _, ack in ended])
+        self._uncopied += [each for each in ended if each[0] in self._copies]
+
+    def copy(self) -> None:
+        """Write the acks that repeat ranges of the log; called after the outputs have left."""
+        uncopied, self._uncopied = self._uncopied, []
+        by_queue: dict[str, list[bytes]] = {}
+        for queue, ack in uncopied:
+            by_queue.setdefault(queue, []).append(ack)
+        for queue, acks in by_queue.items():
+            self._copies[queue].append_json(acks)
+
+    def sync(self) -> None:
+        """Make what has ended durable."""
+        self._write()
+        self._writer.sync()
+
+    def sync_copies(self) -> None:
+        """Make the acks that repeat the log durable; they can be made again from it."""
+        self.copy()
+        for copy in self._copies.values():
+            copy.sync()
+
+    def end(self) -> None:
+        """Write what is open, sync and close the files, also those beside one that fails."""
+        with ExitStack() as stack:
+            for writer in (self._writer, *self._copies.values()):
+                stack.callback(writer.close)
+            self.close()
+            self.sync()
+            self.sync_copies()
+
+
+def open_order_log(context: RoleContext, folders: Mapping[str, Path]) -> OrderLog:
+    """Return the order log of a role and the acks that repeat it, open for writing.
+
+    To be opened before its ranges are read: a range that stands whole above the head, because the
+    role was killed before it could publish it, is published by this. Whoever has read the ranges
+    then sets `taken`.
+
+    Args:
+        context: The role.
+        folders: By input queue, where this reader keeps its files.
+
+    Raises:
+        IntegrityError: Acks are damaged; CURSOR_CORRUPT where their cursor is missing too.
+    """
+    order_queue = context.spec.order_log or ""
+    writers = {}
+    for queue, folder in folders.items():
+        try:
+            writers[queue] = open_side_writer(folder, "acks", sync=False)
+        except IntegrityError as error:
+            refuse_lost_place(folder, error)
+            raise
+    return OrderLog(
+        role=context.name,
+        run_id=context.run_id,
+        cmdline_hash=context.cmdline_hash,
+        order_queue=order_queue,
+        codec=context.codec,
+        clock=context.clock,
+        writer=writers.pop(order_queue),
+        copies=writers,
+        taken=0,
+    )

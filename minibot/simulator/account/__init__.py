@@ -1,0 +1,1 @@
+"""The paper account of the simulator, for foreign clients."""

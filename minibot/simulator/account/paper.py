@@ -1,0 +1,301 @@
+"""A pretended account for foreign clients: balances, orders, and fills against the played book.
+
+Never a part of a run of minibot. An own order moves nothing: the book goes on as recorded, and a
+second market order meets the same quantities again. A resting order waits behind what stood at its
+price when it came; it is filled by trades through its price, by trades at it once what stood before
+it is gone, and by a book that crosses it. Fees are taken from the asset that is received.
+All amounts are exact: balances in units of 10**-16, fees cut to eight places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from minibot.exchanges.tapes.decimals import SCALE, to_units
+from minibot.exchanges.tapes.frames import BOOK_TICKER, DEPTH, TRADE, Frame
+from minibot.simulator.account.paper_filters import lot_step
+from minibot.simulator.server.parameters import ApiError
+from minibot.simulator.venue.tickers import touch
+from minibot.simulator.venue.venue import Venue
+
+OPEN: Final = ("NEW", "PARTIALLY_FILLED")
+RATE: Final = 100_000  # 0.1 % in units of 10**-8: what a new account pays, as maker and as taker.
+_BOOK_LEVELS: Final = 5000
+
+
+@dataclass(slots=True)
+class Fill:
+    """One trade of the account; quantity, price and fee in units of 10**-8."""
+
+    identity: int
+    order_id: int
+    price: int
+    qty: int
+    fee: int
+    fee_asset: str
+    time_ms: int
+    is_maker: bool
+
+
+@dataclass(slots=True)
+class Order:
+    """An order and what has become of it; amounts in units of 10**-8, quote sums of 10**-16."""
+
+    identity: int
+    client_id: str
+    symbol: str
+    is_buy: bool
+    kind: str
+    lifetime: str
+    price: int
+    qty: int
+    quote: int
+    time_ms: int
+    stp: str
+    status: str = "NEW"
+    executed: int = 0
+    spent: int = 0
+    locked: int = 0
+    ahead: int = 0  # What stood at its price before it.
+    updated_ms: int = 0
+    expiry_reason: str | None = None
+    fills: list[Fill] = field(default_factory=list)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still be filled."""
+        return self.status in OPEN
+
+    @property
+    def left(self) -> int:
+        """The quantity that is not filled."""
+        return self.qty - self.executed
+
+
+@dataclass(slots=True)
+class Balance:
+    """What there is of an asset, in units of 10**-16."""
+
+    free: int = 0
+    locked: int = 0
+
+
+class PaperAccount:
+    """Balances and orders; every change is told to `on_change` as (order, fill or None)."""
+
+    def __init__(self, venue: Venue, balances: Mapping[str, str] | None = None) -> None:
+        """Begin with so much of each asset, or with 10,000 of every quote asset that is traded."""
+        self._venue = venue
+        assets = {info[key] for info in venue.infos.values() for key in ("baseAsset", "quoteAsset")}
+        if balances is None:
+            balances = {info["quoteAsset"]: "10000" for info in venue.infos.values()}
+        self.balances = {name: Balance() for name in sorted(assets | set(balances))}
+        for name, amount in balances.items():
+            self.balances[name].free = to_units(amount) * SCALE
+        self.orders: dict[int, Order] = {}
+        self.fills: list[Fill] = []
+        self.updated_ms = venue.now_ms()
+        self.on_change: Callable[[Order, Fill | None], None] = lambda order, fill: None
+        self._resting: dict[str, list[Order]] = {}
+        venue.on_taken = self._taken
+
+    def assets(self, symbol: str) -> tuple[str, str]:
+        """Return (base, quote) of a symbol."""
+        info = self._venue.infos[symbol]
+        return info["baseAsset"], info["quoteAsset"]
+
+    def open_orders(self, symbol: str | None = None) -> list[Order]:
+        """Return the open orders of a symbol or of all, oldest first."""
+        chosen = self._resting if symbol is None else {symbol: self._resting.get(symbol, [])}
+        return sorted((order for group in chosen.values() for order in group), key=_age)
+
+    # --- placing ----------------------------------------------------------------------------
+
+    def place(self, order: Order) -> Order:
+        """Take an order that is well-formed and within the filters.
+
+        Raises:
+            ApiError: -2010, the matching engine's refusal; -1112 where no book is known.
+        """
+        against = self._levels(order.symbol, asks=order.is_buy)
+        if not against and not self._levels(order.symbol, asks=not order.is_buy):
+            raise ApiError(-1112, "No orders on book for symbol.")
+        plan = self._plan(order, against)
+        if order.kind == "LIMIT_MAKER" and plan:
+            raise ApiError(-2010, "Order would immediately match and take.")
+        self._reserve(order, plan)
+        order.identity = len(self.orders) + 1
+        order.updated_ms = order.time_ms
+        self.orders[order.identity] = order
+        self.on_change(order, None)
+        for price, qty in plan:
+            self._fill(order, price, qty, is_maker=False)
+        self._rest_or_expire(order)
+        return order
+
+    def _plan(self, order: Order, against: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Return what the order would take at once, as (price, quantity)."""
+        step = lot_step(self._venue.infos[order.symbol]["filters"])
+        left, quote_left = order.qty, order.quote
+        plan: list[tuple[int, int]] = []
+        for price, there in against:
+            if order.price and (price > order.price if order.is_buy else price < order.price):
+                break
+            qty = min(there, quote_left // price // step * step if order.quote else left)
+            if qty <= 0:
+                break
+            plan.append((price, qty))
+            left -= qty
+            quote_left -= price * qty
+            if (left if not order.quote else quote_left) <= 0:
+                break
+        taken = sum(qty for _, qty in plan)
+        if order.quote:
+            if not taken:
+                text = "Order book liquidity is less than `LOT_SIZE` filter minimum quantity."
+                raise ApiError(-2010, text)
+            order.qty = taken
+        return [] if order.lifetime == "FOK" and taken < order.qty else plan
+
+    def _reserve(self, order: Order, plan: list[tuple[int, int]]) -> None:
+        """Lock what the order may need; the whole order is refused where that is not there."""
+        base, quote = self.assets(order.symbol)
+        balance = self.balances[quote if order.is_buy else base]
+        if order.kind == "MARKET":
+            taken = sum(price * qty for price, qty in plan)
+            needed = taken if order.is_buy else order.qty * SCALE
+        else:
+            needed = order.price * order.qty if order.is_buy else order.qty * SCALE
+        if needed > balance.free:
+            raise ApiError(-2010, "Account has insufficient balance for requested action.")
+        balance.free -= needed
+        balance.locked += needed
+        order.locked = needed
+
+    def _rest_or_expire(self, order: Order) -> None:
+        if not order.is_open:
+            return
+        if order.kind == "MARKET":
+            self._end(order, "EXPIRED", "INSUFFICIENT_LIQUIDITY")
+        elif order.lifetime == "IOC":
+            self._end(order, "EXPIRED", "UNFILLED_IOC_QUANTITY_EXPIRED")
+        elif order.lifetime == "FOK":
+            self._end(order, "EXPIRED", "UNFILLED_FOK_ORDER_EXPIRED")
+        else:
+            order.ahead = self._standing(order)
+            self._resting.setdefault(order.symbol, []).append(order)
+
+    def cancel(self, order: Order) -> Order:
+        """Cancel an open order.
+
+        Raises:
+            ApiError: It is not open.
+        """
+        if not order.is_open:
+            raise ApiError(-2011, "Unknown order sent.")
+        self._end(order, "CANCELED", None)
+        return order
+
+    def _end(self, order: Order, status: str, reason: str | None) -> None:
+        order.status, order.expiry_reason = status, reason
+        order.updated_ms = self.updated_ms = self._venue.now_ms()
+        base, quote = self.assets(order.symbol)
+        balance = self.balances[quote if order.is_buy else base]
+        balance.free += order.locked
+        balance.locked -= order.locked
+        order.locked = 0
+        self._forget(order)
+        self.on_change(order, None)
+
+    def _forget(self, order: Order) -> None:
+        group = self._resting.get(order.symbol, [])
+        if order in group:
+            group.remove(order)
+
+    # --- filling ----------------------------------------------------------------------------
+
+    def _fill(self, order: Order, price: int, qty: int, *, is_maker: bool) -> None:
+        """Give and take what a trade moves, its fee included."""
+        base, quote = self.assets(order.symbol)
+        value = price * qty
+        given, received = (value, qty * SCALE) if order.is_buy else (qty * SCALE, value)
+        fee = received * RATE // SCALE // SCALE
+        paid, got = (quote, base) if order.is_buy else (base, quote)
+        self.balances[paid].locked -= given
+        order.locked -= given
+        self.balances[got].free += received - fee * SCALE
+        order.executed += qty
+        order.spent += value
+        order.updated_ms = self.updated_ms = self._venue.now_ms()
+        order.status = "PARTIALLY_FILLED" if order.left else "FILLED"
+        if not order.left:
+            # Taken at better prices than its own: the rest of what was locked comes back.
+            self.balances[paid].locked -= order.locked
+            self.balances[paid].free += order.locked
+            order.locked = 0
+            self._forget(order)
+        fill = Fill(
+            *(len(self.fills) + 1, order.identity, price, qty, fee, got),
+            time_ms=order.updated_ms,
+            is_maker=is_maker,
+        )
+        self.fills.append(fill)
+        order.fills.append(fill)
+        self.on_change(order, fill)
+
+    def _taken(self, frame: Frame, data: dict[str, Any] | None) -> None:
+        """Look whether what has just been played fills a resting order."""
+        resting = self._resting.get(frame.symbol)
+        if not resting or self._venue.statuses[frame.symbol] != "TRADING":
+            return
+        if frame.kind == TRADE and data is not None:
+            self._on_trade(resting, to_units(data["p"]), to_units(data["q"]), is_sell=data["m"])
+        elif frame.kind in (DEPTH, BOOK_TICKER):
+            self._on_book(frame.symbol, resting)
+
+    def _on_trade(self, resting: list[Order], price: int, qty: int, *, is_sell: bool) -> None:
+        """Fill who would have been met before or by this trade: best price first, then oldest."""
+        chosen = [order for order in resting if order.is_buy is is_sell]
+        for order in sorted(chosen, key=lambda o: (-o.price if o.is_buy else o.price, o.identity)):
+            is_through = order.price > price if order.is_buy else order.price < price
+            if not is_through and order.price != price:
+                continue
+            if not is_through:
+                order.ahead = min(order.ahead, self._standing(order) + qty)
+                met = max(0, qty - order.ahead)
+                order.ahead = max(0, order.ahead - qty)
+            else:
+                met = qty
+            met = min(met, order.left)
+            if met:
+                self._fill(order, order.price, met, is_maker=True)
+                qty -= met
+            if qty <= 0:
+                return
+
+    def _on_book(self, symbol: str, resting: list[Order]) -> None:
+        """Fill who is crossed by the book, up to what stands there."""
+        bid, bid_qty, ask, ask_qty = (to_units(text) for text in touch(self._venue, symbol))
+        for order in list(resting):
+            price, there = (ask, ask_qty) if order.is_buy else (bid, bid_qty)
+            is_crossed = price <= order.price if order.is_buy else price >= order.price
+            if price and is_crossed and there:
+                self._fill(order, order.price, min(there, order.left), is_maker=True)
+
+    # --- the book ---------------------------------------------------------------------------
+
+    def _levels(self, symbol: str, *, asks: bool) -> list[tuple[int, int]]:
+        """Return one side of the book, best first, as (price, quantity)."""
+        levels = self._venue.depth(symbol, _BOOK_LEVELS)["asks" if asks else "bids"]
+        return [(to_units(price), to_units(qty)) for price, qty in levels]
+
+    def _standing(self, order: Order) -> int:
+        """Return what the book shows at the price of an order, on its own side."""
+        side = self._levels(order.symbol, asks=not order.is_buy)
+        return next((qty for price, qty in side if price == order.price), 0)
+
+
+def _age(order: Order) -> int:
+    return order.identity

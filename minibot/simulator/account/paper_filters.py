@@ -1,0 +1,149 @@
+"""The filters of a symbol against an order of the paper account, in exact integers.
+
+Prices and quantities are units of 10**-8, notionals units of 10**-16. A part of a filter that is
+zero is off, as documented. What is broken is told in the venue's own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from minibot.exchanges.tapes.decimals import SCALE, to_units
+from minibot.simulator.server.parameters import ApiError
+
+Average = Callable[[int], int]
+"""From minutes to the average price of so many, the last price for none, 0 if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An order as the filters see it; `qty` is 0 where only a quote amount is asked for."""
+
+    is_buy: bool
+    is_market: bool
+    price: int
+    qty: int
+    quote: int  # In units of 10**-16, of market orders by quote amount.
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What an account has of the symbol: open orders, its base asset, and what it is buying."""
+
+    open_orders: int
+    base: int
+    buying: int
+
+
+def check_filters(
+    filters: list[Mapping[str, Any]], asked: Asked, holdings: Holdings, average: Average
+) -> None:
+    """Refuse an order that breaks a filter.
+
+    Raises:
+        ApiError: -1013 with the name of the filter.
+    """
+    for rule in filters:
+        kind = rule["filterType"]
+        check = _CHECKS.get(kind)
+        if check is not None and not check(rule, asked, holdings, average):
+            raise ApiError(-1013, f"Filter failure: {kind}")
+
+
+def _amount(rule: Mapping[str, Any], name: str) -> int:
+    return to_units(str(rule.get(name, "0")))
+
+
+def _in_steps(value: int, lowest: int, highest: int, step: int) -> bool:
+    """Return whether a value lies on its steps between its bounds; a bound of zero is none."""
+    if (lowest and value < lowest) or (highest and value > highest):
+        return False
+    return not step or value % step == 0
+
+
+def _price(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average) -> bool:
+    bounds = (_amount(rule, name) for name in ("minPrice", "maxPrice", "tickSize"))
+    return asked.is_market or _in_steps(asked.price, *bounds)
+
+
+def _lot(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average) -> bool:
+    bounds = (_amount(rule, name) for name in ("minQty", "maxQty", "stepSize"))
+    return not asked.qty or _in_steps(asked.qty, *bounds)
+
+
+def _market_lot(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average) -> bool:
+    return not asked.is_market or _lot(rule, asked, held, average)
+
+
+def _notional_of(rule: Mapping[str, Any], asked: Asked, average: Average) -> int:
+    """Return price times quantity; a market order's price is the average, None known is 0."""
+    if asked.quote:
+        return asked.quote
+    price = average(int(rule.get("avgPriceMins", 5))) if asked.is_market else asked.price
+    return price * asked.qty
+
+
+def _min_notional(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average) -> bool:
+    if asked.is_market and not rule.get("applyToMarket", True):
+        return True
+    notional = _notional_of(rule, asked, average)
+    return not notional or notional >= _amount(rule, "minNotional") * SCALE
+
+
+def _notional(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average) -> bool:
+    notional = _notional_of(rule, asked, average)
+    if not notional:
+        return True
+    lowest, highest = _amount(rule, "minNotional"), _amount(rule, "maxNotional")
+    if asked.is_market:
+        lowest = lowest if rule.get("applyMinToMarket", True) else 0
+        highest = highest if rule.get("applyMaxToMarket", False) else 0
+    return _in_steps(notional, lowest * SCALE, highest * SCALE, 0)
+
+
+def _percent(rule: Mapping[str, Any], asked: Asked, average: Average, up: str, down: str) -> bool:
+    reference = average(int(rule.get("avgPriceMins", 5)))
+    if asked.is_market or not reference:
+        return True
+    lowest, highest = reference * _amount(rule, down), reference * _amount(rule, up)
+    return lowest <= asked.price * SCALE <= highest
+
+
+def _percent_price(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average) -> bool:
+    return _percent(rule, asked, average, "multiplierUp", "multiplierDown")
+
+
+def _percent_by_side(
+    rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average
+) -> bool:
+    side = "bid" if asked.is_buy else "ask"
+    return _percent(rule, asked, average, f"{side}MultiplierUp", f"{side}MultiplierDown")
+
+
+def _order_count(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average) -> bool:
+    return asked.is_market or held.open_orders < int(rule["maxNumOrders"])
+
+
+def _position(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average) -> bool:
+    return not asked.is_buy or held.base + held.buying + asked.qty <= _amount(rule, "maxPosition")
+
+
+_CHECKS: Final[dict[str, Callable[[Mapping[str, Any], Asked, Holdings, Average], bool]]] = {
+    "PRICE_FILTER": _price,
+    "LOT_SIZE": _lot,
+    "MARKET_LOT_SIZE": _market_lot,
+    "MIN_NOTIONAL": _min_notional,
+    "NOTIONAL": _notional,
+    "PERCENT_PRICE": _percent_price,
+    "PERCENT_PRICE_BY_SIDE": _percent_by_side,
+    "MAX_NUM_ORDERS": _order_count,
+    "MAX_POSITION": _position,
+}
+
+
+def lot_step(filters: list[Mapping[str, Any]]) -> int:
+    """Return the step that quantities go in, 1 where there is none."""
+    steps = [_amount(rule, "stepSize") for rule in filters if rule["filterType"] == "LOT_SIZE"]
+    return max([1, *steps])

@@ -1,0 +1,312 @@
+"""Faults by name: from a script, due at moments of market time, or from `POST /minibot/fault`.
+
+A script is a JSON list of `{"at_ms": ..., "name": ..., ...}`; `at_ms` counts market time from the
+origin, values from the year 2001 on are absolute; `after_s` is the same in seconds. All durations
+(`ms`) are market time. docs/EXCHANGE.md lists every fault with its fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, Protocol
+
+import orjson
+
+from minibot.kernel.errors import ConfigError
+from minibot.simulator.faults.faults import FOREVER_MS, FRAME_FAULTS, Faults, FrameFault, HttpFault
+from minibot.simulator.faults.garbage import GARBAGE
+from minibot.simulator.faults.payload_faults import KINDS, change_of
+from minibot.simulator.faults.script import FaultUnknown, check_field, moment_ms
+from minibot.simulator.server import wire
+from minibot.simulator.server.control import SHAPES
+from minibot.simulator.server.hub import Hub
+from minibot.simulator.server.limits import AddressLimits, Rates
+from minibot.simulator.server.rest_handler import BLOCKED
+from minibot.simulator.venue.listing import ListingUnknown, change_filter, delist
+from minibot.simulator.venue.venue import Venue
+
+_RESTRICTED: Final = (
+    "Service unavailable from a restricted location according to 'b. Eligibility' in "
+    "https://www.binance.com/en/terms. Please contact customer service if you believe you "
+    "received this message in error."
+)
+
+
+class Gate(Protocol):
+    """The listening side of the server."""
+
+    def shut(self) -> None:
+        """Refuse connections while the fault `unreachable` lasts; open ones are cut."""
+
+    def later(self, delay_ms: int, action: Callable[[], None]) -> None:
+        """Do something after so much market pace."""
+
+
+class Injector:
+    """Puts faults into force."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        hub: Hub,
+        limits: AddressLimits,
+        faults: Faults,
+        gate: Gate,
+        script: list[dict[str, Any]],
+    ) -> None:
+        self._venue, self._hub, self._limits = venue, hub, limits
+        self._faults, self._gate = faults, gate
+        origin_ms = venue.facts.origin_ms
+        self._script = sorted(
+            ((moment_ms(item, origin_ms), index, item) for index, item in enumerate(script)),
+            key=lambda entry: entry[:2],
+        )
+        self._actions: dict[str, Callable[[Mapping[str, Any]], None]] = {
+            "drop": self._drop,
+            "stall": self._stall,
+            "burst": self._burst,
+            "no_ping": self._no_ping,
+            "429": self._rate_limited,
+            "418": self._banned,
+            "5xx": self._server_error,
+            "html403": self._html_403,
+            "geo451": self._geo_451,
+            "redirect": self._redirect,
+            "bad_json": self._bad_json,
+            "rates": self._rates,
+            "garbage": self._garbage,
+            "shutdown": self._shutdown,
+            "disconnect_24h": self._disconnect,
+            "close_1008": self._policy,
+            "unreachable": self._unreachable,
+            "slow": self._slow,
+            "clock_skew": self._clock_skew,
+            "symbol_break": self._symbol_break,
+            "filter": self._filter,
+            "delist": self._delist,
+            "old_snapshot": self._old_snapshot,
+            "control_errors": self._control_errors,
+            "clear": self._clear,
+            **{name: partial(self._change, name) for name in KINDS},
+        }
+        self._infos = dict(venue.infos)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all faults."""
+        return [*self._actions, *FRAME_FAULTS]
+
+    def due(self, now_ms: int) -> None:
+        """Put into force what the script says up to this market time.
+
+        Raises:
+            ConfigError: A fault of the script has a wrong field.
+        """
+        while self._script and self._script[0][0] <= now_ms:
+            item = self._script.pop(0)[2]
+            try:
+                self.inject(item)
+            except FaultUnknown as error:
+                raise ConfigError(
+                    f"The fault script cannot be played: {item['name']}.", [str(error)]
+                ) from error
+
+    def check(self) -> None:
+        """Refuse a script with an unknown name before anything plays.
+
+        Raises:
+            ConfigError: Names every unknown fault.
+        """
+        unknown = [str(item.get("name")) for _, _, item in self._script]
+        unknown = [name for name in unknown if name not in self.names]
+        if unknown:
+            known = ", ".join(self.names)
+            raise ConfigError(
+                "The fault script names unknown faults.",
+                [f"{name}: one of {known} is allowed" for name in unknown],
+            )
+
+    def inject(self, fields: Mapping[str, Any]) -> None:
+        """Put one fault into force.
+
+        Raises:
+            FaultUnknown: Unknown name or a field that is no non-negative integer.
+        """
+        name = str(fields.get("name"))
+        for key, value in fields.items():
+            check_field(name, key, value)
+        if name in self._actions:
+            self._actions[name](fields)
+        elif name in FRAME_FAULTS:
+            fault = FrameFault(
+                name,
+                fields.get("n", 1),
+                fields.get("symbol"),
+                fields.get("factor", 1000),
+                fields.get("shift_ms", -60_000),
+            )
+            self._faults.frame_faults.append(fault)
+        else:
+            raise FaultUnknown(f"{name}: known faults are {', '.join(self.names)}")
+        self._venue.counters[f"fault_{name}"] += 1
+
+    def _pace(self) -> int:
+        return self._venue.clock.pace_ms()
+
+    def _drop(self, fields: Mapping[str, Any]) -> None:
+        self._hub.reset_all()
+
+    def _stall(self, fields: Mapping[str, Any]) -> None:
+        self._faults.silent_until_ms = self._pace() + fields.get("ms", 30_000)
+
+    def _burst(self, fields: Mapping[str, Any]) -> None:
+        self._faults.held_until_ms = self._pace() + fields.get("ms", 5_000)
+
+    def _no_ping(self, fields: Mapping[str, Any]) -> None:
+        self._faults.no_pings_until_ms = self._pace() + fields.get("ms", 120_000)
+
+    def _rate_limited(self, fields: Mapping[str, Any]) -> None:
+        self._limits.limit(fields.get("retry_after", 10) * 1000, self._pace())
+
+    def _banned(self, fields: Mapping[str, Any]) -> None:
+        self._limits.ban(fields.get("ban_ms", 120_000), self._pace())
+
+    def _server_error(self, fields: Mapping[str, Any]) -> None:
+        body = orjson.dumps({"code": -1000, "msg": "An unknown error occurred."})
+        self._http(fields, fields.get("status", 503), body, "application/json")
+
+    def _html_403(self, fields: Mapping[str, Any]) -> None:
+        self._http(fields, 403, BLOCKED, "text/html")
+
+    def _geo_451(self, fields: Mapping[str, Any]) -> None:
+        body = orjson.dumps({"code": 0, "msg": _RESTRICTED})
+        self._http(fields, 451, body, "application/json")
+
+    def _redirect(self, fields: Mapping[str, Any]) -> None:
+        headers = {"Location": fields.get("to", "https://example.invalid/")}
+        self._http(fields, fields.get("status", 302), b"", "text/html", headers)
+
+    def _bad_json(self, fields: Mapping[str, Any]) -> None:
+        self._http(fields, 200, b'{"symbol":"BTCUSDT","price":', "application/json")
+
+    def _http(
+        self,
+        fields: Mapping[str, Any],
+        status: int,
+        body: bytes,
+        kind: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        left, until_ms = self._duration(fields)
+        endpoint = fields.get("endpoint")
+        fault = HttpFault(status, body, kind, left, until_ms, endpoint, headers or {})
+        self._faults.http.append(fault)
+
+    def _duration(self, fields: Mapping[str, Any]) -> tuple[int, int]:
+        """Return how often a fault happens and until when: once, if it is not said."""
+        has_duration = "ms" in fields
+        left = fields.get("n", FOREVER_MS if has_duration else 1)
+        return left, self._pace() + fields["ms"] if has_duration else FOREVER_MS
+
+    def _rates(self, fields: Mapping[str, Any]) -> None:
+        rates = self._venue.rates
+        self._venue.rates = replace(
+            rates,
+            weight=fields.get("weight", rates.weight),
+            raw_requests=fields.get("raw_requests", rates.raw_requests),
+        )
+
+    def _change(self, kind: str, fields: Mapping[str, Any]) -> None:
+        self._faults.changes.add(change_of(kind, fields, *self._duration(fields)))
+
+    def _garbage(self, fields: Mapping[str, Any]) -> None:
+        kind = fields.get("kind", "text")
+        if kind not in GARBAGE:
+            raise FaultUnknown(f"kind: one of {', '.join(GARBAGE)} is expected, found {kind!r}")
+        frame = GARBAGE[kind]()
+        for connection in self._hub.connections:
+            connection.write_raw([frame] * fields.get("n", 1))
+
+    def _shutdown(self, fields: Mapping[str, Any]) -> None:
+        event = orjson.dumps({"e": "serverShutdown", "E": self._venue.now_ms()})
+        for connection in self._hub.connections:
+            wrapped = wire.combined("!serverShutdown", event)
+            payload = wrapped if connection.held.is_combined else event
+            connection.write_raw([wire.frame(wire.TEXT, payload)])
+        told = list(self._hub.connections)
+
+        def close() -> None:
+            # Whoever came after the announcement is on the new server.
+            for connection in told:
+                connection.close(1001, "going away")
+                self._hub.drop(connection)
+
+        self._gate.later(fields.get("lead_ms", 5_000), close)
+
+    def _disconnect(self, fields: Mapping[str, Any]) -> None:
+        self._hub.close_all(1001, "24 hours")
+
+    def _policy(self, fields: Mapping[str, Any]) -> None:
+        self._hub.close_all(1008, "Too many requests")
+
+    def _unreachable(self, fields: Mapping[str, Any]) -> None:
+        self._faults.unreachable_until_ms = self._pace() + fields.get("ms", 60_000)
+        self._gate.shut()
+
+    def _slow(self, fields: Mapping[str, Any]) -> None:
+        self._faults.slow_until_ms = self._pace() + fields.get("ms", 60_000)
+        self._faults.slow_delay_ms = fields.get("delay_ms", 5_000)
+
+    def _clock_skew(self, fields: Mapping[str, Any]) -> None:
+        self._venue.time_offset_ms = fields.get("skew_ms", 0)
+        if "ms" in fields:
+            self._gate.later(fields["ms"], lambda: self._clock_skew({}))
+
+    def _symbol_break(self, fields: Mapping[str, Any]) -> None:
+        symbol = fields.get("symbol") or self._venue.facts.symbols[0]
+        if symbol not in self._venue.statuses:
+            raise FaultUnknown(f"symbol: {symbol} is not played here")
+        self._venue.statuses[symbol] = fields.get("status", "BREAK")
+        if "ms" in fields:
+            back = {"symbol": symbol, "status": "TRADING"}
+            self._gate.later(fields["ms"], lambda: self._symbol_break(back))
+
+    def _filter(self, fields: Mapping[str, Any]) -> None:
+        symbol = fields.get("symbol") or self._venue.facts.symbols[0]
+        try:
+            change_filter(self._venue, symbol, fields)
+        except ListingUnknown as error:
+            raise FaultUnknown(str(error)) from error
+
+    def _delist(self, fields: Mapping[str, Any]) -> None:
+        try:
+            delist(self._venue, fields.get("symbol") or self._venue.facts.symbols[0])
+        except ListingUnknown as error:
+            raise FaultUnknown(str(error)) from error
+
+    def _old_snapshot(self, fields: Mapping[str, Any]) -> None:
+        self._faults.old_snapshots = fields.get("n", 1)
+
+    def _control_errors(self, fields: Mapping[str, Any]) -> None:
+        kind = fields.get("kind", "seen")
+        if kind not in SHAPES:
+            raise FaultUnknown(f"kind: one of {', '.join(SHAPES)} is expected, found {kind!r}")
+        self._hub.error_shape = kind
+
+    def _clear(self, fields: Mapping[str, Any]) -> None:
+        faults = self._faults
+        faults.http, faults.frame_faults, faults.old_snapshots = [], [], 0
+        faults.silent_until_ms = faults.held_until_ms = 0
+        faults.no_pings_until_ms = faults.slow_until_ms = 0
+        self._limits.limit(0, 0)
+        self._limits.ban(0, 0)
+        self._venue.time_offset_ms = 0
+        self._venue.delisted.clear()
+        self._venue.infos.update(self._infos)
+        self._venue.rates = Rates()
+        self._hub.error_shape = SHAPES[0]
+        faults.changes.clear()
+        for symbol in self._venue.statuses:
+            self._venue.statuses[symbol] = "TRADING"

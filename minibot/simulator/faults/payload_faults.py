@@ -1,0 +1,195 @@
+"""Faults that change what an endpoint or a stream says: a field more, less, or of another type.
+
+A field is named by its way from the top, with dots: `symbols.status`, `k.x`, `bids`. Lists are
+walked through, every element alike; a number picks one place of a list, as klines need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from minibot.simulator.faults.script import FaultUnknown
+
+KINDS: Final = ("field_added", "field_removed", "field_retyped", "stream_silent", "kline_unclosed")
+"""Names of these faults."""
+
+TYPES: Final = ("string", "number", "integer", "boolean", "null", "object", "list")
+"""What a field may be turned into; without a word a text becomes a number and all else a text."""
+
+EVERYTHING: Final = "*"
+_USUAL: Final = {"kline_unclosed": "kline", "stream_silent": EVERYTHING}
+
+
+@dataclass(slots=True)
+class Change:
+    """One such fault, in force for so many messages or until a moment of market pace."""
+
+    kind: str
+    target: str  # An endpoint, a stream, or the kind of a stream.
+    is_stream: bool
+    path: tuple[str, ...]
+    left: int
+    until_ms: int
+    value: Any = None
+    to: str | None = None
+    symbol: str | None = None
+
+
+def change_of(kind: str, fields: Mapping[str, Any], left: int, until_ms: int) -> Change:
+    """Return the change that a fault's fields describe.
+
+    Raises:
+        FaultUnknown: No endpoint or stream is named, or both, no field, or no such type.
+    """
+    is_stream = "endpoint" not in fields
+    target = fields.get("stream" if is_stream else "endpoint", _USUAL.get(kind))
+    if target is None or (not is_stream and "stream" in fields):
+        raise FaultUnknown("endpoint or stream: one of them is expected")
+    field = fields.get("field", "zz" if kind == "field_added" else None)
+    if field is None and kind.startswith("field"):
+        raise FaultUnknown("field: the name of one is expected, with dots for inner ones")
+    to = fields.get("to")
+    if to is not None and to not in TYPES:
+        raise FaultUnknown(f"to: one of {', '.join(TYPES)} is expected, found {to!r}")
+    return Change(
+        *(kind, target, is_stream, tuple((field or "").split(".")), left, until_ms),
+        value=fields.get("value", {"new": [1, "2"]}),
+        to=to,
+        symbol=fields.get("symbol"),
+    )
+
+
+class Changes:
+    """The changes in force; false while there are none."""
+
+    def __init__(self, pace_ms: Callable[[], int]) -> None:
+        self._pace_ms = pace_ms
+        self._held: list[Change] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._held)
+
+    def add(self, change: Change) -> None:
+        """Put a change into force."""
+        self._held.append(change)
+
+    def clear(self) -> None:
+        """End them all."""
+        self._held = []
+
+    def _due(self, *, is_stream: bool) -> list[Change]:
+        pace_ms = self._pace_ms()
+        self._held = [item for item in self._held if item.left > 0 and pace_ms < item.until_ms]
+        return [item for item in self._held if item.is_stream is is_stream]
+
+    def on_answer(self, endpoint: str, body: Any) -> Any:
+        """Return an endpoint's answer as the changes leave it."""
+        due = [item for item in self._due(is_stream=False) if item.target in (endpoint, EVERYTHING)]
+        for item in due:
+            body = _changed(_own(body), item)
+            item.left -= 1
+        return body
+
+    def on_payload(self, stream: str, data: bytes) -> bytes | None:
+        """Return a stream's payload as the changes leave it, None if it does not go out."""
+        for item in self._due(is_stream=True):
+            if not _is_meant(item, stream):
+                continue
+            if item.kind == "stream_silent":
+                item.left -= 1
+                return None
+            payload = orjson.loads(data)
+            if item.kind == "kline_unclosed":
+                if payload.get("k", {}).get("x") is True:
+                    item.left -= 1
+                    return None
+                continue
+            data = orjson.dumps(_changed(payload, item))
+            item.left -= 1
+        return data
+
+
+def kind_of_stream(stream: str) -> str:
+    """Return the kind in a stream's name: `kline` of `btcusdt@kline_1m`, `depth5`, `ticker_1h`."""
+    kind = stream.split("@")[1] if "@" in stream else stream
+    return "kline" if kind.startswith("kline_") else kind
+
+
+def _is_meant(item: Change, stream: str) -> bool:
+    if item.symbol is not None and not stream.startswith(f"{item.symbol.lower()}@"):
+        return False
+    return item.target in (stream, kind_of_stream(stream), EVERYTHING)
+
+
+def _own(body: Any) -> Any:
+    """Return a copy that may be changed: parts of an answer belong to the venue."""
+    return orjson.loads(orjson.dumps(body))
+
+
+def _changed(body: Any, item: Change) -> Any:
+    *way, name = item.path
+    for holder in _holders(body, way):
+        if isinstance(holder, list):
+            _change_place(holder, name, item)
+        elif item.kind == "field_added":
+            holder[name] = item.value
+        elif name in holder:
+            if item.kind == "field_removed":
+                del holder[name]
+            else:
+                holder[name] = _retyped(holder[name], item.to)
+    return body
+
+
+def _change_place(row: list[Any], place: str, item: Change) -> None:
+    """Change one place of a list; a place that is added comes at the end."""
+    if item.kind == "field_added":
+        row.append(item.value)
+    elif place.isdigit() and int(place) < len(row):
+        if item.kind == "field_removed":
+            del row[int(place)]
+        else:
+            row[int(place)] = _retyped(row[int(place)], item.to)
+
+
+def _holders(body: Any, way: list[str]) -> list[Any]:
+    """Return every object, or innermost list, that the way leads to."""
+    if isinstance(body, list):
+        if body and all(isinstance(element, dict | list) for element in body):
+            if not (way and way[0].isdigit()):
+                return [holder for element in body for holder in _holders(element, way)]
+            place = int(way[0])
+            return _holders(body[place], way[1:]) if place < len(body) else []
+        return [body] if not way else []
+    if not isinstance(body, dict):
+        return []
+    if not way:
+        return [body]
+    return _holders(body[way[0]], way[1:]) if way[0] in body else []
+
+
+def _retyped(value: Any, to: str | None) -> Any:
+    if to is None:
+        to = "number" if isinstance(value, str) else "string"
+    if to in ("number", "integer"):
+        return _number(value, whole=to == "integer")
+    made: dict[str, Any] = {
+        "string": value if isinstance(value, str) else orjson.dumps(value).decode(),
+        "boolean": bool(value),
+        "null": None,
+        "object": {"value": value},
+        "list": [value],
+    }
+    return made[to]
+
+
+def _number(value: Any, *, whole: bool) -> int | float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return 0
+    return int(number) if whole or number.is_integer() else number

@@ -1,0 +1,1 @@
+"""What the simulator plays: recordings, klines, a random market."""

@@ -1,0 +1,248 @@
+"""A made market: trades, quotes and depth from a seed, endless, the same bytes on every machine.
+
+The market itself stands in `made_market.py`; here it becomes the venue's messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from operator import attrgetter
+from random import Random
+from typing import Any, Final
+
+from minibot.exchanges.tapes.decimals import to_text
+from minibot.exchanges.tapes.frames import BOOK_TICKER, DEPTH, TRADE, Frame, SourceFacts
+from minibot.exchanges.tapes.kline_bars import Bar, gather
+from minibot.simulator.sources.random_market import MadeBook, MadeSymbol, Step, mix
+from minibot.simulator.venue.instruments import entry
+
+# 2025-01-06 18:00 UTC: a night of seven hours crosses midnight.
+ORIGIN_MS: Final = 1_736_186_400_000
+# How far back the market knows itself; a minute's warm-up of 60 bars needs half of it.
+PAST_S: Final = 7200
+# Of more symbols than this the past is thin, one second of trades a minute: two hours of 400
+# symbols would take two minutes to make.
+FULL_PAST_MAX: Final = 20
+THIN_PAST_EVERY_S: Final = 60
+# Nobody is served while it is made: three seconds at the most.
+PAST_MESSAGES_MAX: Final = 720_000
+# What lies between a message's event time and its receipt.
+DELAY_MS: Final = 5
+
+
+# With fewer messages a second has no trade.
+LIVELY: Final = 4
+# Prices at the touch come again and again within some seconds.
+PRICES_MAX: Final = 256
+FIRST_TRADE_ID: Final = 1_000_000
+
+
+class Generator:
+    """Made markets of one or more symbols; see the module's text."""
+
+    def __init__(self, seed: int, symbols: tuple[str, ...], rate_per_s: int) -> None:
+        least = 1 if len(symbols) == 1 else LIVELY
+        share = max(least, rate_per_s // len(symbols))
+        # Of many symbols at a low rate each lives in some seconds only, in turn.
+        self._every_s = max(1, share * len(symbols) // max(1, rate_per_s))
+        self._seed = seed
+        self._markets = {symbol: MadeSymbol(symbol, seed, share) for symbol in symbols}
+        self._past: dict[str, list[Bar]] = {}
+        self.facts = SourceFacts(
+            name=f"generator:{seed}",
+            origin_ms=ORIGIN_MS,
+            end_ms=None,
+            symbols=symbols,
+            has_depth=True,
+            symbol_infos={
+                symbol: entry(symbol, market.rules, "table")
+                for symbol, market in self._markets.items()
+            },
+            streams=frozenset(
+                f"{symbol.lower()}@{kind}"
+                for symbol in symbols
+                for kind in ("trade", "bookTicker", "depth@100ms")
+            ),
+            opening_books={
+                symbol: _body(market, self._book(market))
+                for symbol, market in self._markets.items()
+            },
+        )
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield messages for ever, in order of time."""
+        if len(self._markets) == 1:
+            return self._symbol_frames(next(iter(self._markets.values())))
+        return self._merged()
+
+    def _merged(self) -> Iterator[Frame]:
+        """Yield the messages of all symbols: a second of each at a time, put in order.
+
+        No message lies outside of its second. The next second is made little by little while this
+        one goes out, so that no message waits for it.
+        """
+        makers = [
+            _Maker(market, self._book(market), number % self._every_s)
+            for number, market in enumerate(self._markets.values())
+        ]
+        second = ORIGIN_MS // 1000
+        batch = [frame for maker in makers for frame in maker.frames(second, self._every_s)]
+        batch.sort(key=_received)
+        while True:
+            second += 1
+            later: list[Frame] = []
+            waiting = iter(makers)
+            share = max(1, len(batch) // len(makers))
+            for number, frame in enumerate(batch):
+                yield frame
+                if number % share == 0 and (maker := next(waiting, None)) is not None:
+                    later += maker.frames(second, self._every_s)
+            for maker in waiting:
+                later += maker.frames(second, self._every_s)
+            # Of messages at one moment the former symbol's is the first: sorting keeps that.
+            later.sort(key=_received)
+            batch = later
+
+    def past_bars(self, symbol: str, interval: str) -> list[Bar]:
+        """Return the bars of the last two hours before the origin, as the market makes them.
+
+        The first one of a longer interval holds what of it is known, as the tickers count it.
+        """
+        if symbol not in self._past:
+            first = ORIGIN_MS // 1000 - PAST_S
+            market = self._markets[symbol]
+            every_s = 1 if len(self._markets) <= FULL_PAST_MAX else THIN_PAST_EVERY_S
+            every_s = max(every_s, market.rate_per_s * PAST_S // PAST_MESSAGES_MAX)
+            seconds = range(first, first + PAST_S, every_s)
+            bars = (market.second_bar(second) for second in seconds)
+            self._past[symbol] = [bar for bar in bars if bar is not None]
+        return gather(self._past[symbol], interval)
+
+    def _book(self, market: MadeSymbol) -> MadeBook:
+        """Return the book as it stands before the first message."""
+        first = market.steps(ORIGIN_MS // 1000)[0]
+        seed = mix(self._seed ^ len(market.symbol))
+        book = MadeBook(Random(seed), first.bid, first.ask)
+        book.quote(first)
+        book.changed_bids, book.changed_asks = {}, {}
+        book.told_id = book.update_id
+        return book
+
+    def _symbol_frames(self, market: MadeSymbol, turn: int = 0) -> Iterator[Frame]:
+        maker = _Maker(market, self._book(market), turn)
+        second = ORIGIN_MS // 1000 + turn
+        while True:
+            yield from maker.frames(second, self._every_s)
+            second += self._every_s
+
+
+_received = attrgetter("at_ns")
+
+
+class _Maker:
+    """Makes the messages of one symbol, second by second; of many symbols only in its turn."""
+
+    def __init__(self, market: MadeSymbol, book: MadeBook, turn: int) -> None:
+        self._market, self._book, self._turn = market, book, turn
+        self._writer = _Writer(market, book)
+
+    def frames(self, second: int, every_s: int) -> list[Frame]:
+        """Return the messages of a second in order, none if it is not the symbol's turn."""
+        if (second - ORIGIN_MS // 1000 - self._turn) % every_s:
+            return []
+        market, book, writer = self._market, self._book, self._writer
+        diffs = market.diffs_in(second)
+        moments = [second * 1000 + (n + 1) * 1000 // (diffs or 1) - 1 for n in range(diffs)]
+        made: list[Frame] = []
+        for step in market.steps(second):
+            while moments and moments[0] < step.at_ms:
+                made += writer.diff(moments.pop(0))
+            book.quote(step)
+            if step.qty:
+                made.append(writer.trade(step))
+            made.append(writer.quote(step))
+        for at_ms in moments:
+            made += writer.diff(at_ms)
+        return made
+
+
+def _body(market: MadeSymbol, book: MadeBook) -> dict[str, Any]:
+    """Return the book as a REST depth body."""
+
+    def levels(side: dict[int, int], *, reverse: bool) -> list[list[str]]:
+        prices = sorted(side, reverse=reverse)
+        return [[to_text(p * market.tick), to_text(side[p] * market.step)] for p in prices]
+
+    return {
+        "lastUpdateId": book.update_id,
+        "bids": levels(book.bids, reverse=True),
+        "asks": levels(book.asks, reverse=False),
+    }
+
+
+class _Writer:
+    """Writes what happens as the venue's messages."""
+
+    def __init__(self, market: MadeSymbol, book: MadeBook) -> None:
+        self._market, self._book = market, book
+        self._tick, self._step = market.tick, market.step
+        self._prices: dict[int, str] = {}
+        self._trade_id = FIRST_TRADE_ID
+        stem = market.symbol.lower()
+        self._streams = {
+            kind: f"{stem}@{name}"
+            for kind, name in ((TRADE, TRADE), (BOOK_TICKER, BOOK_TICKER), (DEPTH, "depth@100ms"))
+        }
+
+    def _frame(self, kind: str, at_ms: int, data: str) -> Frame:
+        at_ns = (at_ms + DELAY_MS) * 1_000_000
+        return Frame(at_ns, self._market.symbol, kind, self._streams[kind], data.encode())
+
+    def _price(self, ticks: int) -> str:
+        text = self._prices.get(ticks)
+        if text is None:
+            if len(self._prices) >= PRICES_MAX:
+                self._prices.clear()
+            text = self._prices[ticks] = to_text(ticks * self._tick)
+        return text
+
+    def _qty(self, steps: int) -> str:
+        return to_text(steps * self._step)
+
+    def trade(self, step: Step) -> Frame:
+        self._trade_id += 1
+        return self._frame(
+            TRADE,
+            step.at_ms,
+            f'{{"e":"trade","E":{step.at_ms},"s":"{self._market.symbol}","t":{self._trade_id},'
+            f'"p":"{self._price(step.price)}","q":"{self._qty(step.qty)}","T":{step.at_ms},'
+            f'"m":{"true" if step.is_taker_sell else "false"},"M":true}}',
+        )
+
+    def quote(self, step: Step) -> Frame:
+        return self._frame(
+            BOOK_TICKER,
+            step.at_ms,
+            f'{{"u":{self._book.update_id},"s":"{self._market.symbol}",'
+            f'"b":"{self._price(step.bid)}","B":"{self._qty(step.bid_qty)}",'
+            f'"a":"{self._price(step.ask)}","A":"{self._qty(step.ask_qty)}"}}',
+        )
+
+    def diff(self, at_ms: int) -> Iterator[Frame]:
+        book = self._book
+        if book.update_id == book.told_id:
+            return
+        first_id, book.told_id = book.told_id + 1, book.update_id
+        bids, asks = self._levels(book.changed_bids), self._levels(book.changed_asks)
+        book.changed_bids, book.changed_asks = {}, {}
+        yield self._frame(
+            DEPTH,
+            at_ms,
+            f'{{"e":"depthUpdate","E":{at_ms},"s":"{self._market.symbol}","U":{first_id},'
+            f'"u":{book.update_id},"b":[{bids}],"a":[{asks}]}}',
+        )
+
+    def _levels(self, changed: dict[int, int]) -> str:
+        return ",".join(
+            f'["{self._price(price)}","{self._qty(qty)}"]' for price, qty in changed.items()
+        )

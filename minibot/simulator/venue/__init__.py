@@ -1,0 +1,1 @@
+"""The simulated venue: books, bars, tickers, rules."""

@@ -1,0 +1,115 @@
+"""What the venue knows of one symbol at this moment: book, bars, last trades, the touch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from minibot.exchanges.tapes.decimals import product_text, to_text, to_units
+from minibot.exchanges.tapes.frames import (
+    AGG_TRADE,
+    BOOK_TICKER,
+    DEPTH,
+    SNAPSHOT,
+    TRADE,
+    Frame,
+    SourceFacts,
+)
+from minibot.exchanges.tapes.kline_bars import BarSeries, seconds_kept
+from minibot.simulator.venue.aggregates import Aggregates
+from minibot.simulator.venue.book import OrderBook
+from minibot.simulator.venue.logs import Log, Row, kept_max
+from minibot.simulator.venue.windows import Windows
+
+
+class SymbolState:
+    """Everything that REST and the derived streams read; changed by frames alone.
+
+    `trades` holds rows of (id, time in ms, price, quantity, is taker sell).
+    """
+
+    def __init__(self, symbol: str, facts: SourceFacts) -> None:
+        self.symbol = symbol
+        symbols = len(facts.symbols)
+        opening_book = facts.opening_books.get(symbol)
+        self._has_trades = f"{symbol.lower()}@{TRADE}" in facts.streams
+        self._has_aggregates = f"{symbol.lower()}@{AGG_TRADE}" in facts.streams
+        self.book = OrderBook()
+        if opening_book is not None:
+            self.book.load(opening_book)
+        self.bars = BarSeries(seconds_kept(symbols))
+        self.trades = Log(5, kept_max(symbols))
+        self.windows = Windows(self.bars, self.trades)
+        self.aggregates = Aggregates(symbol, kept_max(symbols))
+        self.last_price = self.last_qty = self.last_ms = 0
+        self.repeated_trades = 0
+        self._quote: bytes | None = None
+
+    def take(self, frame: Frame) -> dict[str, Any] | None:
+        """Take one frame into the state; return its parsed data where it had to be parsed."""
+        if frame.kind == BOOK_TICKER:
+            self._quote = frame.data  # Two of three frames: parsed only when somebody asks.
+            return None
+        if frame.kind == TRADE:
+            trade: dict[str, Any] = orjson.loads(frame.data)
+            self._take_trade(trade, frame.at_ns)
+            return trade
+        if frame.kind == DEPTH:
+            diff: dict[str, Any] = orjson.loads(frame.data)
+            if self.book.is_known:
+                self.book.apply(diff)
+            return diff
+        if frame.kind == AGG_TRADE:
+            aggregate: dict[str, Any] = orjson.loads(frame.data)
+            self._take_aggregate(aggregate)
+            return aggregate
+        if frame.kind == SNAPSHOT:
+            self._take_snapshot(orjson.loads(frame.data))
+        return None
+
+    def _take_trade(self, trade: dict[str, Any], at_ns: int) -> None:
+        price, qty = to_units(trade["p"]), to_units(trade["q"])
+        # A recording over two connections holds trades twice; they have happened once.
+        if not self.trades.add(trade["t"], trade["T"], price, qty, trade["m"]):
+            self.repeated_trades += 1
+            return
+        if not self._has_aggregates:
+            self.aggregates.add(trade, price, qty, at_ns)
+        self._count(trade["T"], price, qty, trade["m"], trade["t"])
+
+    def _take_aggregate(self, row: dict[str, Any]) -> None:
+        if self.aggregates.keep(row) and not self._has_trades:
+            self._count(row["T"], to_units(row["p"]), to_units(row["q"]), row["m"], row["l"])
+
+    def _count(self, time_ms: int, price: int, qty: int, is_sell: bool, trade_id: int) -> None:
+        self.bars.add_trade(time_ms, price, qty, is_sell, trade_id)
+        if time_ms >= self.last_ms:
+            self.last_price, self.last_qty, self.last_ms = price, qty, time_ms
+
+    def _take_snapshot(self, body: dict[str, Any]) -> None:
+        # A snapshot behind the kept book would take updates back that clients have already seen.
+        if body["lastUpdateId"] >= self.book.update_id:
+            self.book.load(body)
+
+    @property
+    def quote(self) -> dict[str, Any] | None:
+        """The newest bookTicker payload, None before the first."""
+        if self._quote is None:
+            return None
+        quote: dict[str, Any] = orjson.loads(self._quote)
+        return quote
+
+
+def rest_trade(row: Row) -> dict[str, Any]:
+    """Return a row of the trades in the form of `/api/v3/trades`."""
+    identity, time_ms, price, qty, is_sell = row
+    return {
+        "id": identity,
+        "price": to_text(price),
+        "qty": to_text(qty),
+        "quoteQty": product_text(price * qty),
+        "time": time_ms,
+        "isBuyerMaker": bool(is_sell),
+        "isBestMatch": True,
+    }

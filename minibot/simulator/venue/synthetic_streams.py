@@ -1,0 +1,184 @@
+"""Streams that the server makes itself, at fixed moments of exchange time.
+
+Klines, tickers, slower and partial depth are made from the venue's state every 100 ms, 1 s or
+2 s, as the venue's own cadences are. The moments lie on a grid of exchange time and the state at
+a moment holds exactly the frames before it, so what is sent does not depend on how turns fall.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import orjson
+
+from minibot.simulator.venue.kline_stream import KlineStream, is_interval
+from minibot.simulator.venue.ticker_payloads import OF_ALL, OF_SYMBOL, Payload
+from minibot.simulator.venue.venue import Venue
+
+GRID_MS: Final = 100
+SECOND_MS: Final = 1000
+
+_UTC_8_MS: Final = 8 * 3_600_000
+_KLINE: Final = re.compile(r"kline_(\w+?)(@\+08:00)?")
+_PARTIAL: Final = re.compile(r"depth(5|10|20)(@100ms|@1000ms)?")
+_SLOW_DEPTH: Final = ("depth", "depth@1000ms")
+
+Publish = Callable[[str, bytes], None]
+
+
+class DerivedStreams:
+    """The made streams that somebody is subscribed to."""
+
+    def __init__(self, venue: Venue, publish: Publish) -> None:
+        self._venue = venue
+        self._publish = publish
+        self._fast: dict[str, tuple[str, int]] = {}
+        self._partial: dict[str, tuple[str, int]] = {}
+        self._klines: dict[str, KlineStream] = {}
+        self._tickers: dict[str, tuple[str, Payload]] = {}
+        self._slow: dict[str, SlowDepth] = {}
+        self._all: dict[str, Payload] = {}
+        # What has traded since the last second; the lists of all symbols tell these alone.
+        self._traded: set[str] = set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody wants a made stream."""
+        parts = (
+            *(self._fast, self._partial, self._klines),
+            *(self._tickers, self._slow, self._all),
+        )
+        return not any(parts)
+
+    def want(self, streams: Iterable[str]) -> None:
+        """Make these streams too, as far as they are makeable and the source has them not."""
+        for stream in streams:
+            if stream in self._venue.facts.streams:
+                continue
+            if stream in OF_ALL:
+                self._all[stream] = OF_ALL[stream]
+                continue
+            name, _, kind = stream.partition("@")
+            symbol = name.upper()
+            # In upper case it is accepted and silent, as at the venue.
+            if name == name.lower() and symbol in self._venue.symbols:
+                self._want_of(symbol, stream, kind)
+
+    def _want_of(self, symbol: str, stream: str, kind: str) -> None:
+        if kind in OF_SYMBOL:
+            self._tickers[stream] = (symbol, OF_SYMBOL[kind])
+        elif kind in _SLOW_DEPTH:
+            if not self._is_slow_itself(symbol):
+                self._slow.setdefault(symbol, SlowDepth(symbol)).names[stream] = None
+        elif match := _PARTIAL.fullmatch(kind):
+            chosen = self._fast if match.group(2) == "@100ms" else self._partial
+            chosen[stream] = (symbol, int(match.group(1)))
+        elif (match := _KLINE.fullmatch(kind)) and is_interval(match.group(1)):
+            offset_ms = _UTC_8_MS if match.group(2) else 0
+            if stream not in self._klines:
+                self._klines[stream] = KlineStream(self._venue, symbol, match.group(1), offset_ms)
+
+    def _is_slow_itself(self, symbol: str) -> bool:
+        """Return whether the source tells depth once a second; the hub gives it all its names."""
+        return any(f"{symbol.lower()}@{kind}" in self._venue.facts.streams for kind in _SLOW_DEPTH)
+
+    def forget(self, streams: Iterable[str]) -> None:
+        """Make these streams no longer."""
+        for stream in streams:
+            for part in (self._fast, self._partial, self._klines, self._tickers, self._all):
+                part.pop(stream, None)
+            symbol = stream.partition("@")[0].upper()
+            slow = self._slow.get(symbol)
+            if slow is not None and slow.names.pop(stream, 0) is None and not slow.names:
+                del self._slow[symbol]
+
+    def traded(self, symbol: str) -> None:
+        """Note that a symbol has traded."""
+        self._traded.add(symbol)
+
+    def merge_diff(self, symbol: str, diff: dict[str, Any]) -> None:
+        """Add a diff to the event that the slow depth streams of the symbol send next."""
+        slow = self._slow.get(symbol)
+        if slow is None:
+            return
+        # A hole in the source must not be told as if there was none.
+        if slow.is_before_hole(diff):
+            self._send_slow(slow)
+        slow.merge(diff)
+
+    def on_grid(self, now_ms: int) -> None:
+        """Send what is due at this moment of exchange time, a multiple of `GRID_MS`."""
+        self._send_partial(self._fast)
+        for name, stream in self._klines.items():
+            for message in stream.due(now_ms):
+                self._publish(name, orjson.dumps(message))
+        if now_ms % SECOND_MS:
+            return
+        self._send_partial(self._partial)
+        for slow in self._slow.values():
+            self._send_slow(slow)
+        for name, (symbol, payload) in self._tickers.items():
+            if self._venue.symbols[symbol].last_ms:
+                self._publish(name, orjson.dumps(payload(self._venue, symbol, now_ms)))
+        if self._all:
+            self._send_all(now_ms)
+        self._traded.clear()
+
+    def _send_all(self, now_ms: int) -> None:
+        # In the order of exchangeInfo, whoever traded first.
+        changed = [symbol for symbol in self._venue.symbols if symbol in self._traded]
+        if changed:
+            for name, payload in self._all.items():
+                rows = [payload(self._venue, symbol, now_ms) for symbol in changed]
+                self._publish(name, orjson.dumps(rows))
+
+    def _send_partial(self, streams: dict[str, tuple[str, int]]) -> None:
+        for name, (symbol, levels) in streams.items():
+            if self._venue.symbols[symbol].book.is_known:
+                self._publish(name, orjson.dumps(self._venue.depth(symbol, levels)))
+
+    def _send_slow(self, slow: SlowDepth) -> None:
+        event = slow.take()
+        if event is not None:
+            data = orjson.dumps(event)
+            for name in slow.names:
+                self._publish(name, data)
+
+
+class SlowDepth:
+    """The diffs of a second as one: the newest quantity of each level that changed."""
+
+    def __init__(self, symbol: str) -> None:
+        self.names: dict[str, None] = {}
+        self._symbol = symbol
+        self._first_id = self._last_id = self._time_ms = 0
+        self._sides: dict[str, dict[str, str]] = {"b": {}, "a": {}}
+
+    def is_before_hole(self, diff: dict[str, Any]) -> bool:
+        """Return whether something is missing between what is merged and a diff."""
+        return bool(self._last_id) and diff["U"] > self._last_id + 1
+
+    def merge(self, diff: dict[str, Any]) -> None:
+        """Add a diff."""
+        self._first_id = self._first_id or diff["U"]
+        self._last_id, self._time_ms = diff["u"], diff["E"]
+        for name, side in self._sides.items():
+            side.update((price, qty) for price, qty in diff[name])
+
+    def take(self) -> dict[str, Any] | None:
+        """Return the event of what was merged, and begin anew; None if nothing was."""
+        if not self._last_id:
+            return None
+        event = {
+            "e": "depthUpdate",
+            "E": self._time_ms,
+            "s": self._symbol,
+            "U": self._first_id,
+            "u": self._last_id,
+            **{name: list(side.items()) for name, side in self._sides.items()},
+        }
+        self._first_id = self._last_id = 0
+        self._sides = {"b": {}, "a": {}}
+        return event

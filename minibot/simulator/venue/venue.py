@@ -1,0 +1,132 @@
+"""The venue's state over all symbols, and its clock: what REST and streams read from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from minibot.exchanges.tapes.clock import PlayClock
+from minibot.exchanges.tapes.frames import Frame, Source
+from minibot.exchanges.tapes.kline_bars import Bar, divides, gather
+from minibot.simulator.server.limits import Rates
+from minibot.simulator.venue.symbols import SymbolState
+
+
+class Venue:
+    """All symbols of one source, the exchange's time, and what has been counted.
+
+    `history` maps a symbol to closed bars of the time before the origin, oldest first, with the
+    name of their interval.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        infos: Mapping[str, Mapping[str, Any]],
+        clock: PlayClock,
+        history: Mapping[str, tuple[str, list[Bar]]],
+    ) -> None:
+        self.source = source
+        self.facts = source.facts
+        self.clock = clock
+        self.infos: dict[str, Mapping[str, Any]] = dict(infos)
+        self.statuses = {symbol: str(info["status"]) for symbol, info in infos.items()}
+        self.delisted: set[str] = set()
+        self.rates = Rates()
+        self.on_taken: Callable[[Frame, dict[str, Any] | None], None] | None = None
+        self.symbols = {symbol: SymbolState(symbol, self.facts) for symbol in self.facts.symbols}
+        self.time_offset_ms = 0  # A scripted fault; on top of the source's own skew.
+        self.counters: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
+        self._history = history
+
+    def calls(self) -> int:
+        """Return how many calls of the venue's API have come."""
+        return sum(n for path, n in self.requests.items() if path.startswith("/api/"))
+
+    def now_ms(self) -> int:
+        """Return exchange time: market time plus the source's own skew."""
+        return self.clock.now_ms() + self.facts.skew_ms
+
+    def server_time_ms(self) -> int:
+        """Return what `/api/v3/time` says, which a fault may have shifted."""
+        return self.now_ms() + self.time_offset_ms
+
+    def take(self, frame: Frame) -> dict[str, Any] | None:
+        """Take one frame into its symbol's state; return its data where it had to be parsed."""
+        state = self.symbols.get(frame.symbol)
+        if state is None:
+            return None
+        data = state.take(frame)
+        if self.on_taken is not None:
+            self.on_taken(frame, data)
+        return data
+
+    def depth(self, symbol: str, limit: int) -> dict[str, Any]:
+        """Return the REST depth body of this moment.
+
+        A source without a book knows the touch alone, and that is what it answers.
+        """
+        state = self.symbols[symbol]
+        if state.book.is_known:
+            return state.book.snapshot(limit)
+        quote = state.quote
+        if quote is None:
+            return {"lastUpdateId": 0, "bids": [], "asks": []}
+        return {
+            "lastUpdateId": quote["u"],
+            "bids": [[quote["b"], quote["B"]]],
+            "asks": [[quote["a"], quote["A"]]],
+        }
+
+    def bars(
+        self, symbol: str, interval: str, start_ms: int | None, end_ms: int | None, limit: int
+    ) -> list[Bar]:
+        """Return the bars of a window, the past included where something knows it."""
+        series = self.symbols[symbol].bars
+        self._know_past(symbol, interval)
+        return series.window(interval, start_ms, end_ms, limit, self.now_ms())
+
+    def rolled(self, symbol: str, open_ms: int, now_ms: int) -> tuple[Bar | None, int]:
+        """Return one bar over the trades since `open_ms`, and the last price before it or 0."""
+        self._know_past(symbol, "1m")
+        self._know_past(symbol, "1h")
+        return self.symbols[symbol].windows.bar(open_ms, now_ms)
+
+    def learn_pasts(self) -> Iterator[str]:
+        """Get to know the past of one symbol after the other, for windows; yield each.
+
+        A made market may take milliseconds for each: a server does not do all of them in one go.
+        """
+        for symbol, state in self.symbols.items():
+            if not (state.bars.has_past("1m") and state.bars.has_past("1h")):
+                self._know_past(symbol, "1m")
+                self._know_past(symbol, "1h")
+                yield symbol
+
+    def _know_past(self, symbol: str, interval: str) -> None:
+        series = self.symbols[symbol].bars
+        if not series.has_past(interval):
+            series.set_past(interval, self._past_bars(symbol, interval))
+
+    def set_status(self, symbol: str, status: str) -> None:
+        """Change whether a symbol trades, for exchangeInfo and for the streams."""
+        self.statuses[symbol] = status
+
+    def set_info(self, symbol: str, info: Mapping[str, Any]) -> None:
+        """Change the trading rules of a symbol."""
+        self.infos[symbol] = info
+
+    def listed(self) -> Collection[str]:
+        """Return the symbols that may be asked for, in order; delisted ones are unknown."""
+        if not self.delisted:
+            return self.symbols.keys()
+        return {symbol: None for symbol in self.symbols if symbol not in self.delisted}.keys()
+
+    def _past_bars(self, symbol: str, interval: str) -> list[Bar]:
+        if symbol not in self._history:
+            return self.source.past_bars(symbol, interval)
+        base, bars = self._history[symbol]
+        # Bars that do not divide the asked ones (1m into 1s) say nothing about them.
+        return gather(bars, interval) if divides(base, interval) else []

@@ -1,0 +1,241 @@
+"""What `nore_strategy_v1` knows and judges at one moment, in numbers: the only home of its filters.
+
+The words for it are `strategies.nore_explanation`, which judges nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from minibot.events.model import BUY, HOLD, SELL
+from minibot.events.reasons import (
+    BOOK_UNUSABLE,
+    CONFIDENCE_TOO_LOW,
+    COOLDOWN,
+    COST_GATE,
+    FEATURE_MISSING,
+    IN_POSITION,
+    LIQUIDITY_TOO_LOW,
+    NO_INSTRUMENT,
+    NO_POSITION,
+    NO_SETUP,
+    NOT_TRADING,
+    RUN_ENDING,
+    SCORE_TOO_LOW,
+    SPREAD_TOO_WIDE,
+    STALE_TICK,
+    WARMUP,
+)
+from minibot.features.order_flow import OrderFlowImbalance
+from minibot.features.touch import spread_bps, touch_notional
+from minibot.strategies.bar_indicators import BarIndicators
+from minibot.strategies.parameters import StrategyParameters
+from minibot.strategies.readings import Readings, read, trend_bps
+from minibot.strategies.rules import Opinion, opinion
+from minibot.strategies.view import View
+
+TRADING: Final = "TRADING"
+ENTRY_POINTS: Final = 50
+EXIT_POINTS: Final = 60
+TREND_POINTS: Final = 10
+QUALITY_POINTS: Final = 20
+# Four times the least that is accepted: a fill of the default size then takes a quarter of it.
+AMPLE_TOUCH: Final = 4.0
+
+
+@final
+class Moment:
+    """One decision in numbers; values that a filter did not come to keep what they start with.
+
+    Attributes:
+        code: Reason code of the first filter that failed; empty where the opinion is acted on.
+        is_trading, is_warm: The two filters before everything else.
+        readings: None where they or a filter before them is missing.
+        said: What the rules say of the readings.
+        age_ms: Of the last tick; None before the first.
+        is_fresh, is_usable, is_narrow, is_liquid: The market's filters.
+        place, notional: The side of the touch that would be taken, and what stands there.
+        trend: Of the longer interval, bps; None while it lacks bars, of which it has `trend_bars`.
+        is_asked: Whether the filters of an opinion for a side were come to.
+        is_placed, is_open, is_cool, pays, is_scored, is_confident: These filters.
+        score, confidence: Of the opinion.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        bars: BarIndicators,
+        trend: BarIndicators,
+        flow: OrderFlowImbalance,
+        parameters: StrategyParameters,
+        is_after_gap: bool,
+    ) -> None:
+        """Judge the symbol of a view at `view.now`."""
+        self.code: str = ""
+        self.symbol: str = view.symbol
+        self.status: str = view.status
+        self.bars: int = bars.count
+        self.is_after_gap: bool = is_after_gap
+        self.is_trading: bool = view.status == TRADING
+        self.is_warm: bool = bars.is_ready
+        self.readings: Readings | None = None
+        self.said: Opinion | None = None
+        self.age_ms: int | None = None
+        self.is_fresh: bool = False
+        self.spread: float | None = None
+        self.is_book_broken: bool = False
+        self.is_usable: bool = False
+        self.is_narrow: bool = False
+        self.place: str = ""
+        self.notional: float = 0.0
+        self.is_liquid: bool = False
+        self.trend: float | None = None
+        self.trend_bars: int = 0
+        self.is_asked: bool = False
+        self.is_long: bool = False
+        self.held: int = 0
+        self.is_placed: bool = True
+        self.is_open: bool = True
+        self.since_ms: int = 0
+        self.is_cool: bool = True
+        self.expected: float = 0.0
+        self.costs: float = 0.0
+        self.pays: bool = True
+        self.score: int = 0
+        self.confidence: int = 0
+        self.is_scored: bool = True
+        self.is_confident: bool = True
+        self._require(self.is_trading, NOT_TRADING if view.status else NO_INSTRUMENT)
+        self._require(self.is_warm, WARMUP)
+        if not self.code:
+            self._judge(view, bars, trend, flow, parameters)
+
+    def _require(self, passed: bool, code: str) -> None:
+        if not passed and not self.code:
+            self.code = code
+
+    def _judge(
+        self,
+        view: View,
+        bars: BarIndicators,
+        trend: BarIndicators,
+        flow: OrderFlowImbalance,
+        parameters: StrategyParameters,
+    ) -> None:
+        readings = self.readings = read(bars)
+        if readings is None:
+            self.code = FEATURE_MISSING
+            return
+        self.is_long = view.is_long
+        said = opinion(readings, parameters, is_long=self.is_long, entry_code=view.entry_code)
+        self.said = said
+        self._judge_market(view, said, parameters)
+        self.trend = trend_bps(trend)
+        self.trend_bars = trend.count
+        spread = self.spread
+        if said is None:
+            self._require(False, NO_SETUP)
+        elif said.side == HOLD:
+            self._require(False, said.code)
+        elif spread is not None:
+            self.is_asked = True
+            self._judge_state(view, said, parameters)
+            if said.side == BUY and parameters.cost_gate:
+                self._judge_costs(readings, spread, parameters)
+            self.score = self._score(said)
+            self.confidence = self._confidence(said, spread, flow.value, parameters)
+            self.is_scored = self.score >= parameters.score_min
+            self._require(self.is_scored, SCORE_TOO_LOW)
+            self.is_confident = self.confidence >= parameters.confidence_min
+            self._require(self.is_confident, CONFIDENCE_TOO_LOW)
+
+    def _judge_market(
+        self, view: View, said: Opinion | None, parameters: StrategyParameters
+    ) -> None:
+        """Judge age, touch, spread and liquidity."""
+        age_ms = None if view.tick_ts < 0 else view.now - view.tick_ts
+        self.age_ms = age_ms
+        self.is_fresh = age_ms is not None and age_ms <= parameters.tick_age_ms_max
+        self._require(self.is_fresh, STALE_TICK)
+        spread = self.spread = spread_bps(view.bid, view.ask)
+        self.is_book_broken = view.is_book_broken
+        self.is_usable = spread is not None and not view.is_book_broken
+        self._require(self.is_usable, BOOK_UNUSABLE)
+        self.is_narrow = spread is not None and spread <= parameters.spread_bps_max
+        self._require(self.is_narrow, SPREAD_TOO_WIDE)
+        bid = touch_notional(view.bid, view.bid_qty)
+        ask = touch_notional(view.ask, view.ask_qty)
+        # The side that would be taken; the thinner one while nobody speaks for a side.
+        takes_bid = bid < ask if said is None or said.side == HOLD else said.side != BUY
+        self.place = "bid" if takes_bid else "ask"
+        self.notional = bid if takes_bid else ask
+        self.is_liquid = self.notional >= parameters.touch_notional_min
+        self._require(self.is_liquid, LIQUIDITY_TOO_LOW)
+
+    def _judge_state(self, view: View, said: Opinion, parameters: StrategyParameters) -> None:
+        is_buy = said.side == BUY
+        self.held = view.held.qty
+        self.is_placed = self.is_long != is_buy
+        self._require(self.is_placed, IN_POSITION if is_buy else NO_POSITION)
+        last_ts = view.sell_ts
+        if is_buy:
+            self.is_open = not view.is_ending
+            self._require(self.is_open, RUN_ENDING)
+            if view.buy_ts > last_ts:
+                last_ts = view.buy_ts
+        self.since_ms = view.now - last_ts
+        self.is_cool = self.since_ms >= parameters.cooldown_ms
+        self._require(self.is_cool, COOLDOWN)
+
+    def _judge_costs(
+        self, readings: Readings, spread: float, parameters: StrategyParameters
+    ) -> None:
+        self.expected = parameters.cost_gate_atr_mult * readings.atr_bps
+        self.costs = 2.0 * parameters.taker_fee_bps + spread
+        self.pays = self.expected >= self.costs
+        self._require(self.pays, COST_GATE)
+
+    # --- points -------------------------------------------------------------------------------
+
+    def _score(self, said: Opinion) -> int:
+        points = said.strength + said.rsi_points
+        if said.side == SELL:
+            return EXIT_POINTS + points
+        trend = self.trend
+        if trend is None or trend == 0.0:
+            return ENTRY_POINTS + points
+        return ENTRY_POINTS + points + (TREND_POINTS if trend > 0.0 else -TREND_POINTS)
+
+    def _confidence(
+        self,
+        said: Opinion,
+        spread: float,
+        imbalance: float | None,
+        parameters: StrategyParameters,
+    ) -> int:
+        most_ms = parameters.tick_age_ms_max
+        age_ms = most_ms if self.age_ms is None else self.age_ms
+        towards = 0.0 if imbalance is None else imbalance
+        if said.side == SELL:
+            towards = -towards
+        return (
+            QUALITY_POINTS
+            + _quality(1.0 - _share(spread, parameters.spread_bps_max))
+            + _quality(_share(self.notional, AMPLE_TOUCH * parameters.touch_notional_min))
+            + _quality(1.0 - _share(float(age_ms), float(most_ms)))
+            + _quality((1.0 + towards) / 2.0)
+        )
+
+
+def _share(value: float, whole: float) -> float:
+    """Return value of the whole, held between 0 and 1; of nothing everything is all."""
+    if whole <= 0.0:
+        return 1.0
+    share = value / whole
+    if share <= 0.0:
+        return 0.0
+    return share if share < 1.0 else 1.0
+
+
+def _quality(share: float) -> int:
+    return int(share * QUALITY_POINTS)

@@ -1,0 +1,223 @@
+"""Which strategy a profile chooses: a shipped one by name, or the operator's own by its source.
+
+An own strategy comes as text in `strategy.source` of the resolved profile (`own_source` puts it
+there), so that a run's manifest holds exactly what decided, and replay needs no file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from minibot.cores.core_profile import CoreProfile, StrategySection
+from minibot.events.model import JsonObject
+from minibot.events.names import STRATEGY_ROLE
+from minibot.events.reasons import CONFIG_INVALID
+from minibot.kernel.canonical import CanonicalError, decode, encode
+from minibot.kernel.errors import ConfigError, RunStop
+from minibot.strategies.declaration import (
+    Needs,
+    Settings,
+    declaration_violations,
+    parameter_violations,
+    settings_of,
+)
+from minibot.strategies.examples.ema_cross import EmaCross
+from minibot.strategies.examples.rsi_band import RsiBand
+from minibot.strategies.nore_strategy_v1 import NoreStrategyV1
+from minibot.strategies.own import failure, own_strategy
+from minibot.strategies.protocol import Strategy
+from minibot.strategies.unread import unread_violations
+
+SHIPPED: Final[dict[str, type[Strategy]]] = {
+    "ema_cross": EmaCross,
+    "nore_strategy_v1": NoreStrategyV1,
+    "rsi_band": RsiBand,
+}
+REMEDY: Final = "Correct these; the strategy's file declares what it takes."
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A strategy with its values, ready to be made for each symbol.
+
+    Attributes:
+        name: As the profile says it; stands in every signal.
+        params_hash: sha256 of the section `strategy`, an own strategy's source included.
+        cls: The strategy's class.
+        settings: Values of its parameters.
+        needs: What it declared.
+        path: The file of an own strategy, else the name of a shipped one.
+        is_own: Whether it is the operator's own.
+        horizon_ms: How long a signal is meant to hold, market time.
+        bars_from_ticks: Live bars are made from trades instead of taken from `bar` events.
+    """
+
+    name: str
+    params_hash: str
+    cls: type[Strategy]
+    settings: Settings
+    needs: Needs
+    path: str
+    is_own: bool
+    horizon_ms: int
+    bars_from_ticks: bool
+
+    def make(self, symbol: str) -> Strategy:
+        """Return the strategy of one symbol; one that says nothing where it wants none."""
+        symbols = self.needs.symbols
+        if symbols and symbol not in symbols:
+            return Strategy(self.settings)
+        try:
+            return self.cls(self.settings)
+        except Exception as error:  # Whatever it was, nothing can be decided without it.
+            raise failure(error, self.path) from error
+
+
+def choose(config: JsonObject) -> Chosen:
+    """Return the strategy of a resolved profile.
+
+    Raises:
+        RunStop: CONFIG_INVALID, for one that does not exist, that its own check refuses, or whose
+            parameters are not what it declares.
+    """
+    section = CoreProfile.of(config).strategy
+    cls = _class(section)
+    path = section.name if section.source is None else section.source.path
+    given = section.parameters
+    wrong = parameter_violations(cls.PARAMETERS, given)
+    if wrong:
+        first = next(iter(wrong))
+        raise _invalid(f"strategy.parameters.{first} = {given[first]!r}: {wrong[first]}")
+    settings = settings_of(cls.PARAMETERS, given, config)
+    try:
+        needs = cls.needs(settings)
+    except Exception as error:  # Whatever it was, nothing can be decided with it.
+        raise failure(error, path) from error
+    if not isinstance(needs, Needs):
+        raise _invalid(f"{path}: needs() returns {needs!r:.80}; expected Needs(...)")
+    return Chosen(
+        name=section.name,
+        params_hash=params_hash(config["strategy"]),
+        cls=cls,
+        settings=settings,
+        needs=needs,
+        path=path,
+        is_own=section.source is not None,
+        horizon_ms=section.horizon_ms,
+        bars_from_ticks=section.bars_from_ticks,
+    )
+
+
+def judge(config: JsonObject, given: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Refuse a profile whose strategy cannot run with it, before anything is started.
+
+    Args:
+        config: The resolved profile.
+        given: Dotted keys that a person chose, with where; one that is not read is refused.
+
+    Raises:
+        ConfigError: With every violation.
+    """
+    section = CoreProfile.of(config).strategy
+    name, values = section.name, section.parameters
+    try:
+        cls = _class(section)
+        found = [
+            f"strategy.parameters.{key} = {values[key]!r}: {words}"
+            for key, words in parameter_violations(cls.PARAMETERS, values).items()
+        ]
+        found += unread_violations(config["strategy"], cls.PARAMETERS, given)
+        if not found:
+            chosen = choose(config)
+            found = declaration_violations(cls.PARAMETERS, chosen.needs)
+        if not found:
+            found = needs_violations(chosen.needs, config)
+            _require_kept(chosen, config["binance"]["symbols"][0])
+    except RunStop as error:
+        raise ConfigError(f"strategy {name} is refused.", error.detail.split("\n  ")) from error
+    if found:
+        count = f"{len(found)} violation{'s' if len(found) > 1 else ''}"
+        raise ConfigError(f"strategy {name}: {count}.", found, REMEDY)
+
+
+def needs_violations(needs: Needs, config: JsonObject) -> list[str]:
+    """Return what a strategy declares and the profile does not give."""
+    market, binance = config["market"], config["binance"]
+    found = []
+    for interval in needs.intervals:
+        if interval not in market["bar_intervals"]:
+            built = ", ".join(market["bar_intervals"])
+            found.append(
+                f"it needs bars of {interval}; market.bar_intervals has {built}: add {interval}"
+            )
+    if needs.intervals and needs.history > market["warmup_bars"]:
+        found.append(
+            f"it needs {needs.history} bars of history; market.warmup_bars is "
+            f"{market['warmup_bars']}: set market.warmup_bars={needs.history}"
+        )
+    return found + [
+        f"it trades {symbol}, which is not among binance.symbols: add it"
+        for symbol in needs.symbols
+        if symbol not in binance["symbols"]
+    ]
+
+
+def params_hash(section: JsonObject) -> str:
+    """Return the sha256 (hex) of the strategy section as canonical JSON."""
+    return hashlib.sha256(encode(section)).hexdigest()
+
+
+def state_of(strategy: Strategy, path: str) -> JsonObject:
+    """Return what a strategy says of itself for a snapshot.
+
+    Raises:
+        RunStop: It holds what no snapshot can keep, or its own `state` fails.
+    """
+    try:
+        return strategy.state()
+    except Exception as error:  # Whatever it was, the snapshot would not be whole.
+        raise failure(error, path) from error
+
+
+def give_back(strategy: Strategy, state: JsonObject, path: str) -> None:
+    """Give a strategy what it said of itself.
+
+    Raises:
+        RunStop: Its own `restore` fails.
+    """
+    try:
+        strategy.restore(state)
+    except Exception as error:  # Whatever it was, the strategy would not be whole.
+        raise failure(error, path) from error
+
+
+def _require_kept(chosen: Chosen, symbol: str) -> None:
+    """What no snapshot can keep is found here and not a minute into the night."""
+    state = state_of(chosen.make(symbol), chosen.path)
+    try:
+        kept = decode(encode(state))
+    except CanonicalError as error:
+        raise _invalid(
+            f"{chosen.path}: state() gives what no snapshot can keep: {error}"
+        ) from error
+    give_back(chosen.make(symbol), kept, chosen.path)
+
+
+def _class(section: StrategySection) -> type[Strategy]:
+    source = section.source
+    if source is not None:
+        api = 1 if source.api is None else source.api
+        return own_strategy(source.path, source.text, source.sha256, api)
+    cls = SHIPPED.get(section.name)
+    if cls is None:
+        known = ", ".join(SHIPPED)
+        raise _invalid(f"strategy.name: expected one of {known}, found {section.name}")
+    return cls
+
+
+def _invalid(detail: str) -> RunStop:
+    return RunStop(STRATEGY_ROLE, CONFIG_INVALID, detail)

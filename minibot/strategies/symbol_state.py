@@ -1,0 +1,111 @@
+"""All that the core keeps of one symbol."""
+
+from __future__ import annotations
+
+from typing import final
+
+from minibot.events.model import Check, JsonObject
+from minibot.strategies.bars import TickBars
+from minibot.strategies.decision import Decision, decision_of
+from minibot.strategies.following import Follower
+from minibot.strategies.protocol import Strategy, TradeStrategy
+from minibot.strategies.selection import Chosen, give_back, state_of
+from minibot.strategies.view import NEVER, View
+
+
+@final
+class Watched:
+    """One symbol: its view, its strategy, its bars being built, and what was said last.
+
+    Attributes:
+        builders: Bars being made from trades, the deciding interval last; empty unless
+            `strategy.bars_from_ticks`.
+        trades_alone: The strategy, where it needs the prices of trades alone until it decides.
+        follower: It hands prices to such a one that does not ship.
+        path: The strategy's file, or the name of a shipped one.
+        said, said_ts: The last decision, also one that was not written, and its market time.
+        said_code, said_hold_ts: What stands in the journal: the last signal's reason code, and
+            the market time of the last HOLD.
+    """
+
+    __slots__ = (
+        *(
+            "builders",
+            "follower",
+            "path",
+            "said",
+            "said_code",
+            "said_hold_ts",
+            "said_ts",
+            "strategy",
+        ),
+        *("trades_alone", "view"),
+    )
+
+    def __init__(self, symbol: str, chosen: Chosen, views: dict[str, View]) -> None:
+        """Start knowing nothing, beside the views of the other symbols."""
+        self.view: View = View(symbol, chosen.needs, views)
+        views[symbol] = self.view
+        self.view.tick.owner = self
+        self.strategy: Strategy = chosen.make(symbol)
+        self.path: str = chosen.path
+        intervals = chosen.needs.intervals if chosen.bars_from_ticks else ()
+        self.builders: list[TickBars] = [
+            TickBars(interval, chosen.needs.hole_bars_max) for interval in reversed(intervals)
+        ]
+        self.trades_alone: TradeStrategy | None = None
+        self.follower: Follower | None = None
+        strategy = self.strategy
+        if isinstance(strategy, TradeStrategy) and not self.builders:
+            self.trades_alone = strategy
+            if chosen.is_own:
+                self.follower = Follower(strategy, symbol, chosen)
+        self.said: Decision | None = None
+        self.said_ts: int = -1
+        self.said_code: str = ""
+        self.said_hold_ts: int = NEVER
+
+    def state(self) -> JsonObject:
+        """Return the state as canonical JSON values."""
+        return {
+            **self.view.state(),
+            "builders": [builder.state() for builder in self.builders],
+            "said": None if self.said is None else _decision_state(self.said),
+            "said_code": self.said_code,
+            "said_hold_ts": self.said_hold_ts,
+            "said_ts": self.said_ts,
+            "strategy": state_of(self.strategy, self.path),
+        }
+
+    def restore(self, state: JsonObject) -> None:
+        """Take over what `state` described."""
+        self.view.restore(state)
+        for builder, builder_state in zip(self.builders, state["builders"], strict=True):
+            builder.restore(builder_state)
+        self.said = None if state["said"] is None else _decision_from(state["said"])
+        self.said_code = state["said_code"]
+        self.said_hold_ts = state["said_hold_ts"]
+        self.said_ts = state["said_ts"]
+        give_back(self.strategy, state["strategy"], self.path)
+
+
+def _decision_state(decision: Decision) -> JsonObject:
+    return {
+        "checks": [check.to_json() for check in decision.checks],
+        "confidence": decision.confidence,
+        "reason": decision.reason,
+        "reason_code": decision.reason_code,
+        "score": decision.score,
+        "side": decision.side,
+    }
+
+
+def _decision_from(state: JsonObject) -> Decision:
+    return decision_of(
+        side=state["side"],
+        score=state["score"],
+        confidence=state["confidence"],
+        reason_code=state["reason_code"],
+        reason=state["reason"],
+        checks=tuple(Check(**check) for check in state["checks"]),
+    )

@@ -1,0 +1,105 @@
+"""The books of a run that has ended, written beside its queues before the seal.
+
+`hourly_state.jsonl` holds one hash-chained state for every hour of the run, `metrics.json` the last
+figures that were kept while it lived; the seal covers both. They are projections: replay makes
+them again from the inputs and says where they differ.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from minibot.accounting.hourly_accounts import HOURLY_STATE_FILE, Books, states_bytes
+from minibot.cores.input_order import LineSource
+from minibot.events.codec import Codec
+from minibot.events.model import Event, Fill, RunOpening
+from minibot.events.names import CONTROL, FILLS, TICKS, WATCHDOG_ROLE
+from minibot.events.reasons import SCHEMA_INVALID
+from minibot.kernel.errors import IntegrityError, RunStop
+from minibot.kernel.files import parse_hashed, read_whole
+from minibot.kernel.queue import INBOX, open_reader, queue_folder
+from minibot.kernel.segments import end_of, load_segments
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import Var
+
+METRICS_FILE = "metrics.json"
+BATCH = 1024
+
+Put = Callable[[str, bytes], None]
+
+
+def leave_books(var: Var, manifest: Manifest, codec: Codec, put: Put) -> list[str]:
+    """Write the books of a run that has ended; return what could not be done, empty as a rule.
+
+    Needs queues that nobody writes any more. Books can be made again at any time, so nothing that
+    befalls them keeps a run from being sealed.
+
+    Args:
+        var: Where its queues and its last figures stand.
+        manifest: The run's.
+        codec: The run's.
+        put: Writes a file of a name into the run's folder.
+    """
+    findings = []
+    steps: tuple[Callable[[], None], ...] = (
+        lambda: write_hourly_states(var.queues, manifest.run_id, codec, put),
+        lambda: _keep_metrics(var.metrics / METRICS_FILE, manifest.run_id, put),
+    )
+    for step in steps:
+        try:
+            step()
+        except RunStop as error:
+            findings.append(f"books: {error.reason_code}: {error.detail}")
+    return findings
+
+
+def write_hourly_states(queues: Path, run_id: str, codec: Codec, put: Put) -> None:
+    """Write `hourly_state.jsonl` of a run; nothing for a run without an event.
+
+    Raises:
+        RunStop: A queue is damaged, or the disk refuses.
+    """
+    opening = _next(LineSource(open_reader(queues, CONTROL)), CONTROL, codec)
+    if opening is None:
+        return
+    if not isinstance(opening.payload, RunOpening):
+        detail = "control does not begin with run_opening"
+        raise IntegrityError(WATCHDOG_ROLE, SCHEMA_INVALID, detail)
+    books = Books(run_id, opening.payload, opening.ts)
+    fills = LineSource(open_reader(queues, FILLS))
+    while (event := _next(fills, FILLS, codec)) is not None:
+        if isinstance(event.payload, Fill):
+            books.on_fill(event.payload, event.ts)
+    last = _last_tick(queues, codec)
+    states = books.close(opening.ts if last is None else last.ts)
+    put(HOURLY_STATE_FILE, states_bytes(states))
+
+
+def _keep_metrics(path: Path, run_id: str, put: Put) -> None:
+    """Copy the last figures of a run into its folder; another run's are left."""
+    if not os.path.lexists(path):
+        return
+    data = read_whole(path)
+    if parse_hashed(data, path).get("run_id") == run_id:
+        put(METRICS_FILE, data)
+
+
+def _next(source: LineSource, queue: str, codec: Codec) -> Event | None:
+    line = source.next()
+    return None if line is None else codec.decode(queue, line.json)
+
+
+def _last_tick(queues: Path, codec: Codec) -> Event | None:
+    """Return the last event of the market, reading no more than the last segment with lines."""
+    segments = load_segments(queue_folder(queues, TICKS), INBOX)
+    for start in (end_of(segments), end_of(segments[:-1])):
+        reader = open_reader(queues, TICKS, start)
+        last = None
+        while lines := reader.read(BATCH):
+            last = lines[-1]
+        reader.close()
+        if last is not None:
+            return codec.decode(TICKS, last.json)
+    return None

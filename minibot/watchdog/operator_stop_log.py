@@ -1,0 +1,179 @@
+"""`var/stop_journal.jsonl`: every stop and end of every run, the file that operators tail.
+
+Never rotated or moved; written by whoever holds the run's lock. The lines are those of the
+runs' own `stop_journal` parts; an id that stands there is not written again. Two kinds are no
+run's: the CLEAR of a flag, and the start that was REFUSED.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from minibot.cores.input_order import LineSource
+from minibot.events.codec import Codec
+from minibot.events.ids import derive_id
+from minibot.events.model import Event, JsonObject, StopJournal
+from minibot.events.names import STOP_JOURNAL, WATCHDOG_ROLE
+from minibot.events.reasons import CLEARED, REFUSED
+from minibot.kernel import canonical
+from minibot.kernel.errors import RunStop
+from minibot.kernel.files import ensure_folder, read_hashed
+from minibot.kernel.journal import JournalReader
+from minibot.kernel.line import encode_line
+from minibot.kernel.queue import open_reader, open_side_writer
+from minibot.runtime.clock import wall_ms
+from minibot.runtime.cmdline import own_cmdline_hash
+from minibot.runtime.manifest import run_id_of
+from minibot.runtime.paths import Var
+from minibot.runtime.stop import (
+    CLEAR_KIND,
+    OPERATOR,
+    REFUSED_KIND,
+    STOP_KIND,
+    standing_flags,
+)
+
+
+def read_stops(var_root: Path) -> list[JsonObject]:
+    """Return every envelope of the operators' stop journal, oldest first."""
+    if not (var_root / f"{STOP_JOURNAL}.head").exists():
+        return []
+    source = LineSource(JournalReader(var_root, STOP_JOURNAL))
+    found = []
+    while (line := source.next()) is not None:
+        found.append(canonical.decode(line.json))
+    return found
+
+
+def flagged_run(var: Var) -> str | None:
+    """Return the run that `STOP.flag` names; None for one made by hand, which names none."""
+    for flag in standing_flags(var):
+        with suppress(RunStop, OSError, KeyError):
+            return str(read_hashed(flag)["run_id"])
+    return None
+
+
+def stop_beside(var: Var) -> JsonObject | None:
+    """Return the STOP of a run that had lost this `var`, from the note beside it; None for none."""
+    for flag in standing_flags(var):
+        with suppress(RunStop, OSError, KeyError):
+            stop = read_hashed(flag)["stop"]
+            return stop if isinstance(stop, dict) else None
+    return None
+
+
+def flagged_stop(var: Var) -> JsonObject | None:
+    """Return the STOP on record that `STOP.flag` stands for, the last one as a rule.
+
+    None where it is not on record yet, as of a run whose launcher was killed: what was stopped and
+    cleared before that run explains nothing.
+    """
+    beside = stop_beside(var)
+    if beside is not None:
+        return beside
+    stops = [envelope for envelope in read_stops(var.root) if _kind(envelope) == STOP_KIND]
+    flagged = flagged_run(var)
+    if not stops or (flagged is not None and str(stops[-1]["run_id"]) < flagged):
+        return None
+    return stops[-1]
+
+
+def append_stop(var: Var, json: bytes) -> None:
+    """Append one envelope, given as canonical JSON, unless its id stands there."""
+    wanted = canonical.decode(json)["id"]
+    if any(envelope["id"] == wanted for envelope in read_stops(var.root)):
+        return
+    writer = open_side_writer(var.root, STOP_JOURNAL, sync=True)
+    writer.append([encode_line(json)])
+    writer.close()
+
+
+def copy_stops(var: Var, codec: Codec) -> None:
+    """Append what the parts of the run's `stop_journal` hold."""
+    for role in codec.roles.writers(STOP_JOURNAL):
+        if not (var.queues / STOP_JOURNAL / "parts" / f"{role}.head").exists():
+            continue
+        source = LineSource(open_reader(var.queues, STOP_JOURNAL, part=role))
+        while (line := source.next()) is not None:
+            codec.decode(f"{STOP_JOURNAL}/parts/{role}", line.json)
+            append_stop(var, line.json)
+
+
+def clear_flag(var: Var, who: str, why: str) -> str | None:
+    """Remove `STOP.flag` and record who and why; return the run it had stopped, if known.
+
+    The record comes first: a flag that is gone without one would be a silent continue. The STOP of
+    a run that had lost this `var` stands in the note beside it alone, and is put on record too.
+    """
+    beside = stop_beside(var)
+    if beside is not None:
+        append_stop(var, canonical.encode(beside))
+    last = flagged_stop(var)
+    stopped = flagged_run(var) if last is None else str(last["run_id"])
+    run_id = stopped or "00000000_000000"
+    payload = StopJournal(
+        component=OPERATOR,
+        reason_code=CLEARED,
+        detail=why,
+        kind=CLEAR_KIND,
+        who=who,
+        why=why,
+        stopped_run=run_id,
+    )
+    append_stop(var, _own_event(run_id, f"clear {wall_ms()}", payload))
+    for flag in standing_flags(var):
+        remove_flag(var, flag)
+    return stopped
+
+
+def remove_flag(var: Var, flag: Path) -> None:
+    """Take a flag away, whatever it is; a folder that holds something is set aside in `var/stop`.
+
+    Raises:
+        OSError: The system refuses.
+    """
+    if not flag.is_dir() or flag.is_symlink():
+        flag.unlink()
+        return
+    try:
+        flag.rmdir()
+    except OSError:
+        ensure_folder(var.stop)
+        flag.rename(var.stop / f"{flag.name}-{wall_ms()}.aside")
+
+
+def note_refused(var: Var, why: str) -> None:
+    """Put a start on record that was refused; only for who holds the run's lock.
+
+    It has the id that its run would have had: no run of this `var` has it.
+
+    Raises:
+        RunStop: The journal cannot be written.
+    """
+    moment = wall_ms()
+    run_id = run_id_of(moment // 1000)
+    payload = StopJournal(
+        component=WATCHDOG_ROLE,
+        reason_code=REFUSED,
+        detail=why[:2000],
+        kind=REFUSED_KIND,
+    )
+    append_stop(var, _own_event(run_id, f"refused {moment}", payload))
+
+
+def _own_event(run_id: str, word: str, payload: StopJournal) -> bytes:
+    """Return an event of the operators' journal that is no run's, as canonical JSON."""
+    event = Event(
+        ts=wall_ms(),
+        id=derive_id(run_id, WATCHDOG_ROLE, word, 0),
+        source=WATCHDOG_ROLE,
+        run_id=run_id,
+        cmdline_hash=own_cmdline_hash(),
+        payload=payload,
+    )
+    return canonical.encode(event.to_json())
+
+
+def _kind(envelope: JsonObject) -> str:
+    return str(envelope["payload"].get("kind", ""))

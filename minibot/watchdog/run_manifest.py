@@ -1,0 +1,150 @@
+"""What a run is made of: its manifest, its command lines, the environment of its processes."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+from minibot.events.model import JsonObject
+from minibot.events.names import AI_ROLE, WATCHDOG_ROLE
+from minibot.events.roles import Roles
+from minibot.runtime.clock import wall_ms
+from minibot.runtime.cmdline import cmdline, cmdline_hash, own_cmdline, own_cmdline_hash
+from minibot.runtime.configuration.config import Config
+from minibot.runtime.deployment.deployed import code_sha256
+from minibot.runtime.interpreter import program_environ, python_argv
+from minibot.runtime.manifest import Manifest, Process
+from minibot.runtime.paths import PROJECT
+from minibot.watchdog.exchange import EmbeddedExchange
+
+# What a role needs of the outside; everything else stays with the operator.
+ENVIRON_KEPT = (
+    "PATH",
+    "SYSTEMROOT",
+    "TEMP",
+    "TMP",
+    "TMPDIR",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "VIRTUAL_ENV",
+    "LD_LIBRARY_PATH",
+    "PYTHONHASHSEED",
+    "WINEPREFIX",
+)
+
+
+def make_manifest(
+    config: Config,
+    profile: Path,
+    run_dir: Path,
+    exchange: EmbeddedExchange | None,
+    *,
+    contracts_sha256: str,
+    opening: JsonObject,
+    degraded: str | None = None,
+) -> Manifest:
+    """Return the manifest of a run that is about to start."""
+    simulated = exchange is not None
+    processes = {WATCHDOG_ROLE: Process(tuple(sys.orig_argv), own_cmdline(), own_cmdline_hash())}
+    for name in Roles.of_project().start_order:
+        if name == WATCHDOG_ROLE or (name == AI_ROLE and not config.ai.enabled):
+            continue
+        argv = role_argv(name, run_dir)
+        processes[name] = Process(tuple(argv), cmdline(argv), cmdline_hash(argv))
+    urls = (config.binance.rest_url, config.binance.stream_url)
+    lock = PROJECT / "requirements.lock"
+    return Manifest(
+        run_id=run_dir.name,
+        profile=config.profile,
+        config=config.raw,
+        config_sha256=config.sha256,
+        contracts_sha256=contracts_sha256,
+        code_sha256=code_sha256(PROJECT),
+        lock_sha256=_file_sha256(lock),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        versions=_versions(),
+        seed=config.seed,
+        clock_kind="simulated" if simulated else "wall",
+        clock_origin_ms=exchange.origin_ms if exchange is not None else wall_ms(),
+        clock_speed=config.speed,
+        started_ms=wall_ms(),
+        symbols=exchange.symbols if exchange is not None else config.binance.symbols,
+        processes=processes,
+        hosts=tuple(urls) if exchange is None else (f"127.0.0.1:{exchange.port}",),
+        embedded=None if exchange is None else exchange.facts,
+        simulated=simulated,
+        pinned=_pinned(profile, config.base),
+        opening=opening,
+        degraded=degraded,
+    )
+
+
+def role_argv(name: str, run_dir: Path) -> list[str]:
+    """Return the command line of a role, the same at every start."""
+    return [*python_argv("minibot.runtime.role"), name, "--run", str(run_dir)]
+
+
+def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the scrubbed environment of our processes.
+
+    No secrets; one thread per library, and one arena of memory for all threads: glibc gives each
+    its own, which keep what threads that only read sockets have given back. Large blocks stay out
+    of it: glibc takes them in once one was given back, and they leave holes that nothing fills.
+    """
+    kept = {name: environ[name] for name in ENVIRON_KEPT if name in environ}
+    return {
+        **kept,
+        **program_environ(),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONUTF8": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "1",
+        "MALLOC_MMAP_THRESHOLD_": "131072",  # What glibc begins with; named, it stays so.
+    }
+
+
+def _versions() -> dict[str, str]:
+    names = (
+        "orjson",
+        "jsonschema-rs",
+        "jsonschema",
+        "requests",
+        "websocket-client",
+        "aiohttp",
+        "numpy",
+        "lightgbm",
+        "portalocker",
+        "filelock",
+        "psutil",
+        "rich",
+    )
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def _file_sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+
+
+def _pinned(profile: Path, base: Path | None) -> dict[str, str]:
+    tables = [PROJECT / "config" / name for name in ("roles.v1.json", "contracts.v1.json")]
+    files = [*tables, profile, *([] if base is None else [base])]
+    return {_pin_name(path.resolve()): _file_sha256(path) for path in files}
+
+
+def _pin_name(path: Path) -> str:
+    """Return a file's path from the project's root, the whole path for one outside."""
+    return path.relative_to(PROJECT).as_posix() if path.is_relative_to(PROJECT) else str(path)

@@ -1,0 +1,362 @@
+"""The supervising loop: everything that may end a run passes over this desk.
+
+A turn is short and cannot wait: leases, the parts of `stop_journal`, the flag, the children, and
+once a second the slower checks. It returns the first STOP it meets; a planned end is stepped
+between.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import traceback
+
+from minibot.cores.input_order import LineSource
+from minibot.events.model import JsonObject, Payload, StopJournal
+from minibot.events.names import AI_ROLE, EXECUTION_ROLE, MARKET_ROLE, STOP_JOURNAL, WATCHDOG_ROLE
+from minibot.events.reasons import INVARIANT_BROKEN, OPERATOR_KILL
+from minibot.kernel.errors import ContractError, RunStop
+from minibot.kernel.files import read_hashed
+from minibot.kernel.queue import open_reader
+from minibot.runtime.clock import CLOCK_FILE, clock_content, machine_ns, wall_ms
+from minibot.runtime.context import Output, RoleContext
+from minibot.runtime.role import stop_record
+from minibot.runtime.runfiles import RunFiles
+from minibot.runtime.stop import END_KIND, STOP_KIND, StopRecord, disarm_operator, read_word
+from minibot.watchdog.background import Background
+from minibot.watchdog.checks import (
+    Check,
+    ClockCheck,
+    CursorCheck,
+    DiskCheck,
+    PauseCheck,
+    PinnedCheck,
+    RunFilesCheck,
+)
+from minibot.watchdog.child import Child
+from minibot.watchdog.ending import Phase, PlannedEnd
+from minibot.watchdog.exchange import EmbeddedExchange
+from minibot.watchdog.feed import LiveFeed
+from minibot.watchdog.holding import HeldVar
+from minibot.watchdog.requests import END, control_payload, take_requests
+from minibot.watchdog.supervisor import Supervisor
+
+TURN_S = 0.05
+SLOW_CHECK_NS = 1_000_000_000
+HEALTH_MARKET_MS = 10_000
+# A role raises the flag first and then appends its event, with a sync of some milliseconds.
+FLAG_EVENT_NS = 2_000_000_000
+
+
+class Desk:
+    """Where the supervising thread sits."""
+
+    def __init__(
+        self,
+        context: RoleContext,
+        supervisor: Supervisor,
+        end: PlannedEnd,
+        control: Output,
+        exchange: EmbeddedExchange | None,
+        feed: LiveFeed,
+        interrupts: queue.SimpleQueue[str],
+        run_files: RunFiles,
+        held: HeldVar | None = None,
+    ) -> None:
+        self.context = context
+        self.supervisor = supervisor
+        self.end = end
+        self.exchange = exchange
+        self.feed = feed
+        self.lag_market_ms_max = 0
+        self._run_files = run_files
+        self._control = control
+        self._interrupts = interrupts
+        self._held = held
+        self._ended_by_hand = False
+        self._slow_ns = 0
+        self._health_ts = 0
+        self._ai_trouble = ""
+        self._flagged_ns = 0
+        self._stops: dict[str, LineSource] = {}
+        limits = context.config.watchdog
+        self._pause = PauseCheck(limits.pause_max_ms)
+        self._cursors = CursorCheck(context.var.queues, context.roles, context.run_id)
+        self._checks: tuple[Check, ...] = (
+            DiskCheck(context.var.root, limits.disk_free_min_mb, context.planted),
+            ClockCheck(limits.clock_jump_ms_max, limits.pause_max_ms, context.planted),
+            self._cursors,
+            PinnedCheck(context.manifest.pinned),
+            # First: where the whole folder is gone, so is every file in it.
+            *(() if held is None else (held,)),
+            RunFilesCheck(run_files),
+        )
+
+    def supervise(self, background: Background) -> StopRecord | None:
+        """Return the STOP that ended the run, or None when it drained as planned."""
+        pause = threading.Event()
+        while True:
+            is_last = self._is_last()
+            self.context.heartbeat.turns += 1
+            found = self._looked(background)
+            lost = None if self._held is None else self._held.lost(found[0] if found else None)
+            if lost is not None:
+                return lost  # What it means for flag and journal, the launcher knows.
+            if found is not None:
+                record, is_journaled = found
+                if not is_journaled:
+                    self.context.stop(record)
+                return record
+            if is_last and not os.path.lexists(self.context.var.flag):
+                return None
+            pause.wait(TURN_S)
+
+    def close(self) -> None:
+        """Give back what supervision had open; merge and seal need the descriptors."""
+        self._cursors.close()
+        for source in self._stops.values():
+            source.reader.close()
+        self._stops.clear()
+
+    def _is_last(self) -> bool:
+        """Whether all roles have ended: a kill that comes now comes too late, and is told so.
+
+        One more look follows, for what came before.
+        """
+        if self.end.phase is not Phase.DRAINED:
+            return False
+        disarm_operator(self.context.var.stop)
+        return True
+
+    def _looked(self, background: Background) -> tuple[StopRecord, bool] | None:
+        """Do one short turn; whatever goes wrong in it is a STOP, never the end of supervision."""
+        try:
+            return self._look(background)
+        except Exception as error:  # It ends the run: nobody would supervise it otherwise.
+            record = stop_record(WATCHDOG_ROLE, error)
+            if record is None:
+                traceback.print_exc()
+                record = StopRecord(WATCHDOG_ROLE, INVARIANT_BROKEN, repr(error))
+            return record, False
+
+    def _look(self, background: Background) -> tuple[StopRecord, bool] | None:
+        """Do one short turn; return a STOP and whether its event stands in a part already."""
+        record = self._paused()
+        if record is not None:
+            return record, False
+        self.supervisor.lease()
+        self.supervisor.check_memory()
+        journaled = self._journaled_stop()
+        if journaled is not None:
+            return journaled, True
+        if os.path.lexists(self.context.var.flag):
+            flagged = self._flagged()
+            return None if flagged is None else (flagged, False)
+        record = (
+            background.failure
+            or self._interrupted()
+            or self.supervisor.check()
+            or self._slow_checks()
+            or self.end.step()
+        )
+        if record is not None:
+            # The role may have journaled its STOP between our look and its exit.
+            journaled = self._journaled_stop()
+            return (journaled, True) if journaled is not None else (record, False)
+        self._start_clock()
+        return None
+
+    def _paused(self) -> StopRecord | None:
+        """Tell a pause of the whole run from a role that hangs: this turn was late as well.
+
+        Within the limit every deadline counts anew; market asks for its feed anew by itself.
+        """
+        record = self._pause.check()
+        if record is None and self._pause.pause_ms:
+            self.supervisor.rearm()
+            self.end.rearm()
+            detail = f"everything stood still for {self._pause.pause_ms} ms; deadlines count anew"
+            self.context.incident("PAUSED", detail)
+        return record
+
+    def _journaled_stop(self) -> StopRecord | None:
+        root = self.context.var.queues
+        for role in self.context.roles.writers(STOP_JOURNAL):
+            source = self._stops.get(role)
+            if source is None:
+                if not (root / STOP_JOURNAL / "parts" / f"{role}.head").exists():
+                    continue
+                source = self._stops[role] = LineSource(open_reader(root, STOP_JOURNAL, part=role))
+            while (line := source.next()) is not None:
+                payload = self.context.codec.decode(STOP_JOURNAL, line.json).payload
+                if isinstance(payload, StopJournal) and payload.kind == STOP_KIND:
+                    return StopRecord(payload.component, payload.reason_code, payload.detail)
+        return None
+
+    def _flagged(self) -> StopRecord | None:
+        """Return the STOP of a flag that no role's event explains, usually the operator's.
+
+        None while a role has raised it and its event is still on its way: nobody else may be
+        named for a STOP of its.
+        """
+        try:
+            armed = read_hashed(self.context.var.flag)
+        except (RunStop, OSError):
+            armed = {}
+        who = str(armed.get("role", "somebody"))
+        child = self.supervisor.children.get(who)
+        if child is not None and armed.get("run_id") == self.context.run_id:
+            return self._flagged_by(child)
+        # Without what it had prepared, a role raises a flag that holds its name alone.
+        child = self.supervisor.children.get(read_word(self.context.var.flag))
+        if child is not None:
+            return self._flagged_by(child)
+        detail = "STOP.flag was created"
+        for request in take_requests(self.context.var.requests, self.context.run_id):
+            if request.get("kind") == "kill":
+                detail = str(request.get("why", detail))
+        return StopRecord(WATCHDOG_ROLE, OPERATOR_KILL, f"{who}: {detail}")
+
+    def _flagged_by(self, child: Child) -> StopRecord | None:
+        """Return the STOP of a role that raised the flag and has left no event, after a while."""
+        moment = machine_ns()
+        self._flagged_ns = self._flagged_ns or moment
+        if child.said_stop is not None and child.final_code() is not None:
+            return StopRecord(child.name, *child.said_stop)
+        if moment - self._flagged_ns < FLAG_EVENT_NS:
+            return None
+        said = child.said_stop or (INVARIANT_BROKEN, "it raised STOP.flag and left no event")
+        return StopRecord(child.name, *said)
+
+    def _interrupted(self) -> StopRecord | None:
+        while not self._interrupts.empty():
+            name = self._interrupts.get()
+            if self._ended_by_hand:
+                return StopRecord(WATCHDOG_ROLE, OPERATOR_KILL, f"{name} a second time")
+            self._ended_by_hand = True
+            self.end.begin_by_operator("a signal to the launcher", name)
+        return None
+
+    def _slow_checks(self) -> StopRecord | None:
+        moment = machine_ns()
+        if moment - self._slow_ns < SLOW_CHECK_NS:
+            return None
+        self._slow_ns = moment
+        for check in self._checks:
+            record = check.check()
+            if record is not None:
+                return record
+        self._take_requests()
+        self._watch_exchange()
+        self._note_lag()
+        self._note_ai()
+        self._health()
+        self.feed.show(self.status())
+        return None
+
+    def _take_requests(self) -> None:
+        for request in take_requests(self.context.var.requests, self.context.run_id):
+            if request.get("kind") == END:
+                self._ended_by_hand = True
+                who, why = request.get("who", "somebody"), request.get("why", "minibot stop")
+                self.end.begin_by_operator(str(who), str(why))
+                continue
+            payload = control_payload(request)
+            if payload is None:
+                self.context.incident("REQUEST_REFUSED", f"not a request: {request.get('kind')}")
+            else:
+                self._journal_request(payload)
+
+    def _journal_request(self, payload: Payload) -> None:
+        """Journal what an operator asked for; a request against its contract is refused."""
+        try:
+            self._control.append_roots([(payload, self.context.clock.now_ms())])
+        except ContractError as error:
+            self.context.incident("REQUEST_REFUSED", error.detail)
+
+    def _watch_exchange(self) -> None:
+        exchange = self.exchange
+        if exchange is not None and exchange.has_died():
+            self.context.incident("EXCHANGE_PROCESS_ENDED", "the embedded exchange ended by itself")
+
+    def _note_ai(self) -> None:
+        """Journal what befalls the AI: its clerk may write no incidents of its own."""
+        child = self.supervisor.children.get(AI_ROLE)
+        said = "" if child is None else str(child.heartbeat.get("facts", {}).get("trouble", ""))
+        if said and said != self._ai_trouble:
+            self.context.incident("AI_DEGRADED", f"ai_role: {said}")
+        self._ai_trouble = said
+
+    def _note_lag(self) -> None:
+        facts = self.supervisor.children[MARKET_ROLE].heartbeat.get("facts", {})
+        self.lag_market_ms_max = max(self.lag_market_ms_max, int(facts.get("lag_market_ms", 0)))
+
+    def _health(self) -> None:
+        now_ts = self.context.clock.now_ms()
+        if now_ts - self._health_ts >= HEALTH_MARKET_MS:
+            self._health_ts = now_ts
+            self.context.health("READY")
+
+    def _start_clock(self) -> None:
+        """Start market time once every role is there: before, no market comes and nothing trades.
+
+        A simulated market waits for its history and subscriptions too; a real one asks for them
+        when its clock runs, which tells the wall clock's time.
+        """
+        if self.context.clock.is_running or not self.supervisor.are_all_there():
+            return
+        manifest, passed_ms = self.context.manifest, 0
+        if manifest.clock_kind == "wall":
+            passed_ms = max(0, wall_ms() - manifest.clock_origin_ms)
+        elif not self.supervisor.children[MARKET_ROLE].heartbeat.get("market_ready"):
+            return
+        content = clock_content(manifest.clock_origin_ms, manifest.clock_speed, passed_ms=passed_ms)
+        self._run_files.put_hashed(CLOCK_FILE, content)
+        self.context.clock.begin(content)
+
+    def last_look(self) -> StopRecord | None:
+        """Return the STOP of a file that changed since the last look, once all roles have ended."""
+        return RunFilesCheck(self._run_files).check()
+
+    def status(self, ended: StopRecord | None = None) -> JsonObject:
+        """Return what the live table shows; `ended` is how the run has ended, once it has."""
+        return {
+            "run_id": self.context.run_id,
+            "profile": self.context.manifest.profile,
+            "simulated": self.context.manifest.simulated,
+            "phase": self.end.phase.value,
+            "ended": None
+            if ended is None
+            else {
+                "kind": ended.kind,
+                "reason_code": ended.reason_code,
+                # A name of a file may be no UTF-8: whatever is told here, the run is sealed.
+                "detail": ended.detail.encode("utf-8", "replace").decode(),
+            },
+            "now_ms": self.context.clock.now_ms(),
+            "origin_ms": self.context.manifest.clock_origin_ms,
+            "planned_ms": self.end.planned_ts,
+            "ai_off": self.supervisor.ai_off,
+            "roles": {
+                name: {
+                    "pid": child.pid,
+                    "running": child.is_running,
+                    "restarts": len(child.restarts_ns),
+                    "heartbeat": child.heartbeat,
+                }
+                for name, child in self.supervisor.children.items()
+            },
+        }
+
+    def end_record(self) -> StopRecord:
+        """Return the record of the planned end, with what is still open."""
+        facts = self.supervisor.children[EXECUTION_ROLE].heartbeat.get("facts", {})
+        open_positions = facts.get("open_positions", [])
+        return StopRecord(
+            WATCHDOG_ROLE,
+            self.end.reason_code,
+            self.end.detail or self.end.reason_code,
+            kind=END_KIND,
+            open_positions=tuple(open_positions),
+        )

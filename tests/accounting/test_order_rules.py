@@ -1,0 +1,154 @@
+"""The venue's filters as exact integers, against fractions that cannot round."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import lcm
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibot.accounting.order_rules import LIMIT, MARKET, Bounds, OrderRules
+from minibot.events.model import BUY, SELL, Instrument
+from minibot.events.money import amount_text, parse_amount
+
+
+def rules(**changes: Any) -> OrderRules:
+    """Rules with everything off but the increments."""
+    values: dict[str, Any] = {
+        "symbol": "BTCUSDT",
+        "base_asset": "BTC",
+        "quote_asset": "USDT",
+        "status": "TRADING",
+        "price_increment": "0.01",
+        "qty_increment": "0.001",
+        "qty_min": "0",
+        "qty_max": "0",
+        "notional_min": "0",
+        "origin": "exchange",
+    }
+    return OrderRules.of(Instrument(**(values | changes)))
+
+
+def bounds(of: OrderRules, order_type: str) -> Bounds:
+    """What an order of this type may have."""
+    return of.market_bounds if order_type == MARKET else of.limit_bounds
+
+
+def units(text: str) -> int:
+    return parse_amount(text)
+
+
+@pytest.mark.parametrize(
+    ("qty", "order_type", "refusal"),
+    [
+        ("0.002", MARKET, None),
+        ("0.001", MARKET, "step_size"),  # a step of any order, not of a market order
+        ("0.001", LIMIT, None),
+        ("0.004", MARKET, None),
+        ("0.006", MARKET, None),
+        ("0.008", MARKET, "qty_max"),
+        ("0.008", LIMIT, None),
+    ],
+)
+def test_market_lot_size_holds_on_top_of_lot_size(
+    qty: str, order_type: str, refusal: str | None
+) -> None:
+    """A market order meets its own step, least and most quantity as well as those of any order."""
+    given_rules = rules(
+        market_qty_increment="0.002", market_qty_min="0.002", market_qty_max="0.006"
+    )
+
+    assert bounds(given_rules, order_type).qty_refusal(units(qty)) == refusal
+
+
+def test_market_lot_size_given_as_zero_is_off() -> None:
+    """Live data has a step and a minimum of zero: nothing is divided by it, nothing refused."""
+    given_rules = rules(
+        market_qty_increment="0.00000000", market_qty_min="0.00000000", market_qty_max="0"
+    )
+
+    assert given_rules.market_bounds.qty_refusal(units("0.001")) is None
+    assert given_rules.market_bounds.qty_down(units("12345.6789")) == units("12345.678")
+
+
+@pytest.mark.parametrize(
+    ("limit", "refusal"),
+    [("0.99", "price_range"), ("1", None), ("2", None), ("2.01", "price_range")],
+)
+def test_limit_price_at_its_bounds_passes(limit: str, refusal: str | None) -> None:
+    """The lowest and the highest price belong to what is allowed."""
+    given_rules = rules(price_min="1", price_max="2")
+
+    assert given_rules.limit_refusal(BUY, units(limit), units("1.5")) == refusal
+
+
+def test_notional_of_a_market_order_has_rules_of_its_own() -> None:
+    """Where the venue says that a bound does not apply to market orders, it does not."""
+    given_rules = rules(
+        notional_min="10", notional_max="20", market_notional_min="0", market_notional_max="0"
+    )
+    old = rules(notional_min="10", notional_max="20")
+
+    assert given_rules.limit_bounds.value_refusal(units("9.99")) == "min_notional"
+    assert given_rules.limit_bounds.value_refusal(units("20.01")) == "notional_max"
+    assert given_rules.market_bounds.value_refusal(units("9.99")) is None
+    assert given_rules.market_bounds.value_refusal(units("20.01")) is None
+    assert old.market_bounds.value_refusal(units("9.99")) == "min_notional"
+    assert old.market_bounds.value_refusal(units("20.01")) == "notional_max"
+
+
+def test_position_at_its_maximum_passes() -> None:
+    """What is held and bought may reach the maximum, and not one unit more."""
+    given_rules = rules(position_max="2")
+
+    assert given_rules.position_refusal(units("0.5"), units("1.5")) is None
+    assert given_rules.position_refusal(units("0.501"), units("1.5")) == "position_max"
+    assert rules().position_refusal(units("1000000"), units("1000000")) is None
+
+
+STEPS = st.integers(1, 5000)
+
+
+@given(STEPS, st.integers(0, 5000), st.integers(0, 10**12), st.sampled_from([LIMIT, MARKET]))
+def test_quantity_rounded_down_is_the_largest_that_passes(
+    step: int, market_step: int, qty: int, order_type: str
+) -> None:
+    """Rounding and refusing agree for any pair of steps."""
+    given_rules = rules(
+        qty_increment=amount_text(step), market_qty_increment=amount_text(market_step)
+    )
+    found = bounds(given_rules, order_type).qty_down(qty)
+    expected = lcm(step, market_step) if market_step and order_type == MARKET else step
+
+    assert found <= qty
+    assert found == 0 or bounds(given_rules, order_type).qty_refusal(found) is None
+    assert qty - found < expected
+    assert Fraction(found, expected).denominator == 1
+
+
+@given(
+    st.integers(1, 10**12),
+    st.integers(1, 10**12),
+    st.integers(0, 10 * 10**8),
+    st.integers(0, 10 * 10**8),
+    st.sampled_from([BUY, SELL]),
+)
+def test_percent_band_equals_fractions(
+    price: int, reference: int, down: int, up: int, side: str
+) -> None:
+    """The band around the reference is judged without a division; zero is off."""
+    prefix = "bid" if side == BUY else "ask"
+    given_rules = rules(
+        price_increment="0.00000001",
+        **{f"{prefix}_percent_down": amount_text(down), f"{prefix}_percent_up": amount_text(up)},
+    )
+    ratio = Fraction(price, reference)
+    is_low = down > 0 and ratio < Fraction(down, 10**8)
+    is_high = up > 0 and ratio > Fraction(up, 10**8)
+
+    refusal = given_rules.limit_refusal(side, price, reference)
+
+    assert refusal == ("price_band" if is_low or is_high else None)

@@ -1,0 +1,65 @@
+"""Typed sections of a profile: built of the resolved JSON, also of an older run's."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import FrozenInstanceError, asdict
+from typing import Any
+
+import pytest
+
+from minibot.cores.core_profile import CoreProfile
+from minibot.runtime.configuration.config import is_same_profile, load_config
+from minibot.runtime.paths import PROJECT
+
+RAW = load_config(PROJECT / "config" / "nore.v1.json").raw
+# Keys that came after the first runs, and what those runs did without them.
+MEANT: dict[str, dict[str, Any]] = {
+    "strategy": {"folder": "strategies", "parameters": {}},
+    "risk": {"left_trading": "hold", "left_universe": "hold"},
+    "execution": {"fill_model": "touch", "left_trading": "hold"},
+    "binance": {"streams_per_connection_max": 800},
+    "watchdog": {"pause_max_ms": 60_000},
+}
+
+
+def test_sections_hold_what_the_profile_says() -> None:
+    """Key by key, as text where a number is decimal; what is missing is None."""
+    profile = asdict(CoreProfile.of(RAW))
+
+    assert profile["strategy"] == RAW["strategy"] | {"source": None}
+    for name in ("risk", "execution", "portfolio"):
+        assert profile[name] == RAW[name]
+    assert set(profile["backtest"].values()) == {None}
+
+
+def test_sections_of_an_older_run_mean_what_it_did() -> None:
+    """Cores that replay it read its manifest as it is, without the keys that came later."""
+    older, as_meant = deepcopy(RAW), deepcopy(RAW)
+    for name, keys in MEANT.items():
+        as_meant[name] |= keys
+        for key in keys:
+            del older[name][key]
+
+    assert CoreProfile.of(older) == CoreProfile.of(as_meant)
+    assert is_same_profile(older, as_meant)
+    assert not is_same_profile(older, RAW)
+
+
+def test_section_of_an_own_strategy_holds_its_file() -> None:
+    """A file that an older build recorded says nothing of its API."""
+    source = {"path": "strategies/mine.py", "sha256": "0" * 64, "text": "x = 1"}
+    raw = {**RAW, "strategy": RAW["strategy"] | {"source": source}}
+
+    found = CoreProfile.of(raw).strategy.source
+
+    assert found is not None
+    assert asdict(found) == source | {"api": None}
+
+
+def test_sections_are_frozen() -> None:
+    """No core changes its limits on the way."""
+    risk = CoreProfile.of(RAW).risk
+
+    with pytest.raises(FrozenInstanceError):
+        risk.positions_max = 5  # type: ignore[misc]

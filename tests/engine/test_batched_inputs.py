@@ -1,0 +1,118 @@
+"""Inputs by the hundred are the inputs one by one, and a proof by two processes is that by one."""
+
+from __future__ import annotations
+
+import pytest
+
+from minibot.cores.input_order import KNOWN_IDS_MAX, KnownIds, LoggedStep, Now
+from minibot.engine import batched_inputs as intake
+from minibot.engine.batched_inputs import ManyIds, steps_of
+from minibot.engine.grouped_replay import AHEAD_MAX, Task, replay_group
+from minibot.engine.recorded_run import Recorded
+from minibot.engine.role_replay import WHOLE, Counting, RoleReplay, replay_role
+from minibot.events.model import Event
+from minibot.kernel.journal import Line
+from minibot.replay.proof import prove
+from minibot.replay.run_status import open_run
+from tools.golden.fixture import golden_runs
+
+CORE_ROLES = ("strategy_role", "risk_role", "execution_role")
+
+GOLDEN = {one.name: one for one in golden_runs()}
+
+
+@pytest.fixture(scope="module", params=["crash_run", "faults_run"])
+def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """A golden run: one with a crash and restarts, one with faults of the market."""
+    return Recorded.open(GOLDEN[request.param].unpack(tmp_path_factory.mktemp("golden")))
+
+
+def steps_by_runs(recorded: Recorded, name: str) -> list[LoggedStep]:
+    """Return the inputs of a role as the runs have them."""
+    role, known, now = recorded.roles.roles[name], KnownIds(), Now()
+    named = recorded.named(role)
+    runs = recorded.runs(role, recorded.desk(), 0)
+    return [step for run in runs for step in steps_of(run, recorded.codec, known, now, named)]
+
+
+@pytest.mark.parametrize("role", CORE_ROLES)
+@pytest.mark.parametrize("most", [1, 7, 1024])
+def test_runs_are_the_logged_steps(
+    role: str, most: int, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Number, queue, line, event, market time, and what is known already."""
+    monkeypatch.setattr(intake, "LINES_MAX", most)
+    expected = list(recorded.steps(recorded.roles.roles[role]))
+
+    assert steps_by_runs(recorded, role) == expected
+    assert len(expected) > 1000
+
+
+@pytest.mark.parametrize("role", CORE_ROLES)
+def test_a_listener_changes_nothing_of_a_replay(role: str, recorded: Recorded) -> None:
+    """Counts, hours, digests and times are those of a replay that asks for each input."""
+    each, many = RoleReplay(role), RoleReplay(role)
+    replay_role(recorded, role, result=each, on_taken=lambda step: None)
+    replay_role(recorded, role, result=many, listener=Counting(recorded, (role,), _silent))
+
+    assert many == each
+    assert many.difference is None
+    assert many.inputs > 1000
+
+
+def test_a_proof_by_two_processes_is_that_by_one(recorded: Recorded) -> None:
+    """Every word of it, books and figures as well."""
+    condition = open_run(recorded.run_dir)[1]
+    one = prove(recorded, condition, jobs=1)
+    two = prove(recorded, condition, jobs=2)
+
+    assert two == one
+    assert two.to_json() == one.to_json()
+    assert two.is_identical
+
+
+def test_roles_in_step_hold_little_of_the_queue_that_they_share(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is ahead waits, so that memory does not grow with the run."""
+    monkeypatch.setattr(intake, "LINES_MAX", 16)
+    held = 0
+    take = intake.Reading.piece
+
+    def piece(self: intake.Reading, number: int, reader: int) -> intake.Piece | None:
+        nonlocal held
+        found = take(self, number, reader)
+        held = max(held, len(self._pieces))
+        return found
+
+    monkeypatch.setattr(intake.Reading, "piece", piece)
+    group = replay_group(Task(recorded.run_dir, CORE_ROLES, WHOLE, False, True))
+
+    assert not group.breaks
+    assert held <= AHEAD_MAX // 16 + 64
+
+
+def test_many_ids_are_known_as_they_are_one_by_one() -> None:
+    """A window of the last ones; one that is known is left to be asked for."""
+    many, single = ManyIds(), KnownIds()
+    for first in range(0, 3 * KNOWN_IDS_MAX, 700):
+        events = [_event(f"id{n}") for n in range(first, first + 700)]
+        lines = [Line(n, 0, b"{%d}" % n) for n in range(first, first + 700)]
+        assert many.admit_all("q", events, lines)
+        for event, line in zip(events, lines, strict=True):
+            assert single.admit("q", event.id, line.json)
+        assert many.state() == single.state()
+    before = many.state()
+
+    known = [_event("new"), events[-1]]
+    assert not many.admit_all("q", known, lines[:2])
+    assert not many.admit_all("q", [_event("x"), _event("x")], lines[:2])
+    assert many.state() == before
+
+
+def _event(name: str) -> Event:
+    return Event(1, name, "market_role", "r", "0", None)  # type: ignore[arg-type]
+
+
+def _silent(done: int, whole: int) -> None:
+    """Nobody looks."""

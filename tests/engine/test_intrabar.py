@@ -1,0 +1,143 @@
+"""Inside a bar: the worse first, nothing ahead of time, stops and targets at their own price."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibot.backtest.sources.bars import BarSource
+from minibot.backtest.sources.span import ALL, Span
+from minibot.engine.intrabar import Candle
+from minibot.engine.market_source import NOBODY, Root, Watch
+from minibot.events.model import Bar, MarketTick
+from minibot.kernel.errors import ConfigError, Refusal
+from tests.backtest.markets import MINUTE_MS, START_MS, UNIT, bar_profile, candle, series, walk
+
+
+class Holding:
+    """A bot that holds a position with a stop and a target, and sells at either once."""
+
+    def __init__(self, *levels: float) -> None:
+        self._levels = [round(level * UNIT) for level in levels]
+
+    def levels(self, symbol: str) -> Sequence[int]:
+        """Return stop and target."""
+        return self._levels
+
+    def is_waiting(self, symbol: str) -> bool:
+        """Return False: it only looks."""
+        return False
+
+
+def roots(bars: list[Candle], watch: Watch = NOBODY, span: Span = ALL) -> list[Root]:
+    """Return everything that the bars become."""
+    return list(BarSource(series(bars), bar_profile(), span).roots(watch))
+
+
+def ticks(found: list[Root]) -> list[MarketTick]:
+    """Return the ticks alone."""
+    return [root.payload for root in found if isinstance(root.payload, MarketTick)]
+
+
+def test_bar_becomes_open_low_high_close_and_only_then_the_bar() -> None:
+    """Four prices, the worse extreme first, inside the bar's own time."""
+    found = roots([candle(0, (100, 104, 97, 102))])
+    shown = [root for root in found if isinstance(root.payload, (MarketTick, Bar))]
+
+    assert [float(tick.ask) for tick in ticks(found)] == pytest.approx(
+        [100, 97, 104, 102], abs=0.02
+    )
+    assert isinstance(shown[-1].payload, Bar)
+    assert all(START_MS < root.ts < START_MS + MINUTE_MS for root in shown[:-1])
+    assert shown[-1].ts == START_MS + MINUTE_MS
+    assert [root.ts for root in shown] == sorted({root.ts for root in shown})
+
+
+def test_open_comes_as_late_as_an_order_needs() -> None:
+    """An order decided on a bar's close meets the next open, never that close."""
+    latency_ms = bar_profile().raw["execution"]["latency_market_ms"]
+    found = [root for root in roots(walk(2)) if isinstance(root.payload, MarketTick)]
+    second = [root.ts for root in found if root.ts > START_MS + MINUTE_MS]
+
+    assert second[0] - (START_MS + MINUTE_MS) >= latency_ms
+
+
+def test_level_between_two_prices_is_met_at_its_own_price() -> None:
+    """The price passes every price on its way: a stop or a target is a tick of its own."""
+    found = roots([candle(0, (100, 104, 97, 102))], Holding(98.5, 103))
+
+    bids = [float(tick.bid) for tick in ticks(found)]
+    assert bids == [99.99, 98.5, 96.99, 98.5, 103.0, 103.99, 103.0, 101.99]
+
+
+def test_level_beyond_the_bar_is_not_met() -> None:
+    """No price that the bar did not have."""
+    found = roots([candle(0, (100, 104, 97, 102))], Holding(96, 105))
+
+    assert len(ticks(found)) == 4
+
+
+prices = st.tuples(*(st.integers(9_000, 11_000),) * 4)
+
+
+@given(first=prices, other=prices, volumes=st.tuples(st.integers(0, 99), st.integers(0, 99)))
+def test_nothing_of_a_bar_is_known_before_its_time(
+    first: tuple[int, ...], other: tuple[int, ...], volumes: tuple[int, int]
+) -> None:
+    """What a bar will be changes nothing before it: neither a price nor a size nor a time."""
+    past = walk(3, around=100.0)
+
+    def with_last(raw: tuple[int, ...], volume: int) -> list[Root]:
+        values = [value / 100 for value in raw]
+        low, high = min(values), max(values)
+        return roots([*past, candle(3, (100.0, max(high, 100), min(low, 100), values[3]), volume)])
+
+    before = START_MS + 3 * MINUTE_MS
+    one, two = with_last(first, volumes[0]), with_last(other, volumes[1])
+
+    assert [r for r in one if r.ts <= before] == [r for r in two if r.ts <= before]
+    # Its open is known when it opens; its size is that of the bar before.
+    opens = [next(r for r in found if r.ts > before) for found in (one, two)]
+    assert opens[0] == opens[1]
+
+
+def test_longer_bars_are_gathered_and_come_with_the_bar_that_ends_them() -> None:
+    """Fifteen minutes make one bar of 15m, in the order of the profile."""
+    found = roots(walk(31))
+    bars = [(root.ts, root.payload) for root in found if isinstance(root.payload, Bar)]
+    longer = [(ts, bar) for ts, bar in bars if bar.interval == "15m"]
+    minutes = [bar for _, bar in bars if bar.interval == "1m"][:15]
+
+    assert [ts for ts, _ in longer] == [START_MS + n * MINUTE_MS for n in (15, 30)]
+    assert longer[0][1].high == max((bar.high for bar in minutes), key=float)
+    assert longer[0][1].close == minutes[-1].close
+
+
+def test_bars_before_the_span_are_history_alone() -> None:
+    """The warm-up has bars and no tick, as many as the profile wants."""
+    start = START_MS + 90 * MINUTE_MS
+    found = roots(walk(120), span=Span(start, None))
+    history = [r for r in found if isinstance(r.payload, Bar) and r.payload.is_history]
+    minutes = [r for r in history if isinstance(r.payload, Bar) and r.payload.interval == "1m"]
+
+    assert len(minutes) == bar_profile().market.warmup_bars
+    assert {root.ts for root in history} == {start}
+    assert min(root.ts for root in found if isinstance(root.payload, MarketTick)) > start
+
+
+def test_bars_longer_than_the_strategys_are_refused_in_words() -> None:
+    """A minute cannot be made of a quarter of an hour."""
+    bars = [bar._replace(end_ts=bar.end_ts) for bar in walk(3)]
+
+    with pytest.raises(ConfigError) as refused:
+        BarSource(series(bars, interval="15m"), bar_profile())
+    assert "strategy.bar_interval" in refused.value.violations[0]
+
+
+def test_span_without_bars_is_refused_with_what_there_is() -> None:
+    """A person sees which time the file has."""
+    with pytest.raises(Refusal, match="2025-01-01 00:00:00 to 2025-01-01 00:03:00"):
+        BarSource(series(walk(3)), bar_profile(), Span(START_MS + 10 * MINUTE_MS, None))

@@ -1,0 +1,54 @@
+"""Candles for the eye: fine for minutes of ticks, few for months of them, never another price."""
+
+from __future__ import annotations
+
+from collections.abc import MutableSequence
+
+from minibot.engine.price_charts import CANDLES_MAX, WIDTHS_MS, PriceCharts
+from minibot.engine.run_result import PriceBar
+from tests.backtest.results import START, tick_at
+
+SECOND, MINUTE = 1_000, 60_000
+
+
+def test_candles_of_ticks_last_a_second_and_tell_when_one_is_finished() -> None:
+    """Open, high, low and close are those of the ticks in it."""
+    prices: dict[str, MutableSequence[PriceBar]] = {}
+    charts = PriceCharts(prices, SECOND)
+    told = [
+        charts.on_tick(tick_at(price), START + ms)
+        for ms, price in ((0, "5"), (400, "7"), (900, "4"), (1_000, "6"), (5_500, "8"))
+    ]
+
+    assert told == [0, 0, 0, START + 1_000, START + 5_000]
+    first = prices["BTCUSDT"][0]
+    assert (first.open, first.high, first.low, first.close) == (5, 7, 4, 4)
+
+
+def test_candles_of_a_file_are_its_own_bars() -> None:
+    """One candle a bar, however many prices the model makes of it."""
+    prices: dict[str, MutableSequence[PriceBar]] = {}
+    charts = PriceCharts(prices, MINUTE)
+    for at in range(40):
+        charts.on_tick(tick_at(str(100 + at)), START + at * 15_000)
+
+    assert [bar.ts for bar in prices["BTCUSDT"]] == [START + at * MINUTE for at in range(10)]
+
+
+def test_long_backtests_of_ticks_keep_few_candles_and_every_extreme() -> None:
+    """Candles grow wider; the highest and the lowest price stay, and times stay in order."""
+    prices: dict[str, MutableSequence[PriceBar]] = {}
+    charts = PriceCharts(prices, SECOND)
+    count = CANDLES_MAX * 4
+    for at in range(count):
+        charts.on_tick(tick_at(str(1000 + at % 977)), START + at * SECOND)
+        charts.on_tick(tick_at(str(50 + at % 13), "ETHUSDT"), START + at * SECOND + 1)
+
+    assert sum(len(bars) for bars in prices.values()) <= CANDLES_MAX + 2
+    for symbol, low, high in (("BTCUSDT", 1000, 1976), ("ETHUSDT", 50, 62)):
+        bars = prices[symbol]
+        assert min(bar.low for bar in bars) == low
+        assert max(bar.high for bar in bars) == high
+        starts = [bar.ts for bar in bars]
+        assert starts == sorted(set(starts))
+        assert all(start % WIDTHS_MS[1] == 0 for start in starts)

@@ -1,0 +1,283 @@
+"""Bars with their ticks as numbers, and quiet bars in one, are the bars with every tick told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from minibot.backtest import driver
+from minibot.backtest.driver import run_backtest
+from minibot.backtest.sources.bars import BarSource
+from minibot.backtest.sources.span import ALL, Span
+from minibot.cores.input_order import Core
+from minibot.cores.scaled_tick import ExactTick
+from minibot.engine.decisions import DecisionDigest
+from minibot.engine.intrabar import Candle
+from minibot.engine.lockstep import Lockstep, fresh_cores
+from minibot.events.model import Draft, Event, JsonObject, MarketTick
+from minibot.strategies.tick import Tick
+from tests.backtest.markets import START_MS, bar_profile, candle, series, walk
+from tests.engine.test_row_span import AsEvents, assert_same
+
+pytestmark = pytest.mark.campaign
+
+HOUR_MS = 3_600_000
+EASY = (
+    "strategy.momentum_bps_min=0.5",
+    "strategy.cost_gate=false",
+    "risk.orders_per_minute_soft=50",
+    "risk.orders_per_minute_hard=60",
+)
+
+
+def jumping(seed: int, count: int = 900) -> list[Candle]:
+    """Return bars with flat ones, jumps, opens off the last close, no volume, and holes."""
+    random = Random(seed)
+    found = []
+    number, price = 0, 40_000.0
+    for _ in range(count):
+        number += 1 if random.random() > 0.01 else random.randint(2, 90)
+        opened = price if random.random() < 0.6 else price * (1 + random.gauss(0, 0.0008))
+        low = opened * (1 - abs(random.gauss(0, 0.0008)) * (random.random() < 0.8))
+        high = opened * (1 + abs(random.gauss(0, 0.0008)) * (random.random() < 0.8))
+        price = random.choice((low, high, random.uniform(low, high)))
+        volume = 0.0 if random.random() < 0.05 else random.uniform(0, 900)
+        prices = [round(each, 2) for each in (opened, high, low, price)]
+        found.append(candle(number, prices, volume))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("model", ["touch", "worse", "queue"])
+def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
+    """Derived events, digest, counts, equity, candles and figures, for every fill assumption."""
+    config = bar_profile(*EASY, f"execution.fill_model={model}")
+    source = BarSource(series(jumping(seed)), config)
+
+    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+    assert_same(quick, told)
+    assert quick.of("fills")
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ("strategy.name=ema_cross", "risk.order_notional=100"),
+        ("portfolio.at_end=close", "portfolio.close_market_ms=600000"),
+        ("portfolio.at_end=carry", "backtest.night_ms=25200000"),
+        ("risk.time_exit_ms=90000", "execution.latency_market_ms=0"),
+        ("execution.latency_market_ms=5000", 'backtest.spread_bps="7.5"'),
+        ("strategy.bars_from_ticks=true", 'market.bar_intervals=["1m","15m"]'),
+        ('risk.night_loss_soft="1.95"', "risk.night_loss_hard=2"),
+    ],
+)
+def test_any_profile_gives_the_same_either_way(sets: tuple[str, ...]) -> None:
+    """A strategy of ticks, the end, nights in a row, exits by time, delays, bars of its own."""
+    config = bar_profile(*EASY, *sets)
+    source = BarSource(series(jumping(11)), config, Span(START_MS + HOUR_MS, None))
+
+    assert_same(run_backtest(source, config), run_backtest(AsEvents(source), config))
+
+
+@pytest.mark.parametrize(("interval", "length_ms"), [("1s", 1_000), ("1h", HOUR_MS)])
+def test_bars_of_any_length_give_the_same_either_way(interval: str, length_ms: int) -> None:
+    """Seconds, whose candles grow wider, and hours, in which a night begins and ends."""
+    bars = [
+        bar._replace(open_ts=START_MS + n * length_ms, end_ts=START_MS + (n + 1) * length_ms)
+        for n, bar in enumerate(walk(700, 5))
+    ]
+    config = bar_profile(*EASY, "backtest.night_ms=1800000", interval=interval, trend="4h")
+    source = BarSource(series(bars, interval=interval), config)
+
+    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+    assert_same(quick, told)
+    assert len(quick.derived) > 5
+
+
+def test_quiet_bars_are_not_told_and_counted_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cores hear few ticks one by one; as many are counted as the model has."""
+    told: list[int] = []
+    feed_tick = Lockstep.feed_tick
+
+    def counting(self: Lockstep, tick: Tick, exact: ExactTick, seq: int) -> None:
+        told.append(seq)
+        feed_tick(self, tick, exact, seq)
+
+    monkeypatch.setattr(Lockstep, "feed_tick", counting)
+    config = bar_profile("risk.order_notional=20")
+    source = BarSource(series(walk(600, 3)), config, ALL)
+
+    result = run_backtest(source, config)
+
+    counted = run_backtest(AsEvents(source), config).inputs[MarketTick.TYPE]
+    assert result.inputs[MarketTick.TYPE] == counted
+    assert len(told) < counted // 4
+
+
+def test_events_written_when_they_are_read_are_those_written_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was said is kept in numbers, and nothing that happened since gets into its text."""
+    at_once: list[tuple[str, int, Event]] = []
+
+    def writing(*words: Any, **named: Any) -> Lockstep:
+        return Lockstep(*words, **named, take=lambda *said: at_once.append(said))
+
+    config = bar_profile(*EASY)
+    source = BarSource(series(jumping(3)), config)
+    later = run_backtest(source, config)
+    monkeypatch.setattr(driver, "Lockstep", writing)
+    run_backtest(source, config)
+    digest = DecisionDigest()
+    for said in at_once:
+        digest.add(*said)
+
+    assert later.digest == digest.hex
+    assert list(later.derived) == at_once
+    assert later.of("fills")
+
+
+OWN = """
+from minibot.strategies.protocol import Needs, Strategy, buy, check, sell
+
+
+class Turns(Strategy):
+    def __init__(self, settings):
+        self.count = 0
+
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=("5m", "1m"), history=4)
+
+    def on_bar(self, bar, view):
+        if not bar.is_live:
+            return None
+        self.count += 1
+        closes = [each.close for each in view.bars("1m")]
+        seen = (
+            check("tick", f"{view.tick_ts} {view.price} {view.bid} {view.ask_qty}", "seen"),
+            check("now", f"{view.now} {view.position} {view.entry_price_avg}", "seen"),
+            check("bar", f"{bar.interval} {bar.open_ts} {bar.open} {bar.volume} {closes}", "seen"),
+        )
+        if self.count % 29 == 7:
+            return buy("it is time", seen)
+        return sell("it is time", seen) if self.count % 29 == 26 else None
+"""
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ('market.bar_intervals=["15m","1m","5m"]', "strategy.name=rsi_band"),
+        (
+            'market.bar_intervals=["30m","15m","1m","5m"]',
+            *("strategy.bar_interval=5m", "strategy.trend_interval=30m"),
+        ),
+        (
+            *('market.bar_intervals=["15m","30m"]', "strategy.bar_interval=15m"),
+            *("strategy.trend_interval=30m", "strategy.name=rsi_band"),
+        ),
+        (
+            *('market.bar_intervals=["5m","1m","15m"]', "strategy.folder=FOLDER"),
+            "strategy.name=turns",
+        ),
+        (
+            'market.bar_intervals=["5m","1m","4h","15m"]',
+            "strategy.folder=FOLDER",
+            "strategy.name=turns",
+        ),
+        ('market.bar_intervals=["1m","15m","5m"]', "strategy.folder=FOLDER", "strategy.name=turns"),
+    ],
+)
+@pytest.mark.parametrize("seed", [21, 22])
+def test_bars_of_several_intervals_are_told_in_their_order(
+    sets: tuple[str, ...], seed: int, tmp_path: Path
+) -> None:
+    """Those that somebody reads, and those that are only counted; also to an own strategy."""
+    (tmp_path / "turns.py").write_text(OWN)
+    texts = (each.replace("FOLDER", str(tmp_path)) for each in sets)
+    words = ("below=45", "above=55", "warm=20")
+    parameters = tuple(f"strategy.parameters.{word}" for word in words)
+    extra = parameters if "strategy.name=rsi_band" in sets else ()
+    config = bar_profile(*EASY, "risk.order_notional=20", *texts, *extra)
+    source = BarSource(series(jumping(seed, 1500)), config, Span(START_MS + HOUR_MS, None))
+
+    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+    assert_same(quick, told)
+    assert quick.of("fills")
+
+
+@pytest.mark.parametrize("seed", [31, 32, 33])
+def test_the_cores_end_in_the_same_state(seed: int) -> None:
+    """What a night would go on with: marks, budgets, exits, indicators."""
+    config = bar_profile(*EASY, "portfolio.at_end=carry")
+    source = BarSource(series(jumping(seed, 300 + 57 * seed)), config)
+    states = []
+    for market in (source, AsEvents(source)):
+        cores = fresh_cores(config.raw)
+        run_backtest(market, config, cores=cores)
+        states.append({name: core.state() for name, core in cores.items()})
+
+    assert states[0] == states[1]
+
+
+@pytest.mark.parametrize(
+    ("interval", "change"),
+    [("1w", {}), ("1m", {"volume": 2**62}), ("1m", {"high": 2**61}), ("1m", {"low": 2**43})],
+)
+def test_what_does_not_fit_goes_as_events(interval: str, change: dict[str, int]) -> None:
+    """Weeks off the grid of a week, products beyond 64 bits, a low above what it should hold."""
+    bars = [bar._replace(**change) for bar in walk(40, 2)]
+    if interval == "1w":
+        monday, week = START_MS + 5 * 24 * HOUR_MS, 7 * 24 * HOUR_MS
+        bars = [
+            bar._replace(open_ts=monday + n * week, end_ts=monday + (n + 1) * week)
+            for n, bar in enumerate(bars)
+        ]
+    config = bar_profile(*EASY, "strategy.name=rsi_band", interval=interval, trend="1M")
+    source = BarSource(series(bars, interval=interval), config)
+
+    assert source.market({interval}) is None
+    assert_same(run_backtest(source, config), run_backtest(AsEvents(source), config))
+
+
+class Seeing:
+    """An executor of somebody's own, which counts the ticks that it is told."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self.ticks = 0
+
+    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
+        """Count, and do as the other one does."""
+        self.ticks += isinstance(event.payload, MarketTick)
+        return self._core.step(queue, seq, event, now)
+
+    def state(self) -> JsonObject:
+        """Return the other one's."""
+        return self._core.state()
+
+    def facts(self) -> JsonObject:
+        """Return the other one's."""
+        return self._core.facts()
+
+
+def test_a_core_of_ones_own_is_told_every_tick() -> None:
+    """Nobody knows what it keeps of them."""
+    config = bar_profile(*EASY)
+    source = BarSource(series(jumping(2, 300)), config)
+    results, seen = [], []
+    for market in (source, AsEvents(source)):
+        cores = fresh_cores(config.raw)
+        cores["execution_role"] = seeing = Seeing(cores["execution_role"])
+        results.append(run_backtest(market, config, cores=cores))
+        seen.append(seeing.ticks)
+
+    assert seen == [result.inputs[MarketTick.TYPE] for result in results]
+    assert_same(*results)

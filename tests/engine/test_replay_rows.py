@@ -1,0 +1,234 @@
+"""Ticks passed in rows leave a core as ticks one by one do, and make it say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+import pytest
+from msgspec.structs import replace
+
+from minibot.cores.input_order import Core
+from minibot.cores.scaled_tick import Calm
+from minibot.engine.lockstep import Lockstep, fresh_cores
+from minibot.engine.replay_rows import Row, _Touches, row_of
+from minibot.engine.role_replay import core_of
+from minibot.engine.tick_rows import TickRows
+from minibot.events.decimals import NumberError
+from minibot.events.model import Draft, Event, JsonObject, MarketTick
+from minibot.events.money import UNIT, parse_amount
+from minibot.events.names import TICKS
+from minibot.events.parse_cache import Known
+from minibot.events.roles import Roles
+from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
+from minibot.runtime.configuration.config import load_config
+from minibot.runtime.paths import PROJECT
+from tests.engine.test_tick_rows import SETS, market
+from tools.bench.backtest_market import beside
+from tools.bench.backtest_pass import CASES, NO_CMDLINE, PROFILE, RUN_ID, Pass
+
+pytestmark = pytest.mark.campaign
+
+CORE_ROLES = ("strategy_role", "risk_role", "execution_role")
+
+# Each fill at the mid's mercy: equity comes to new highs while something is held.
+FREE = (*CASES["ema"], "execution.taker_fee_bps=0", "risk.order_notional=90000")
+STOPS = ("risk.stop_atr_mult=0.1", "risk.take_profit_atr_mult=0.2")
+CASE_SETS = {**SETS, "free": FREE, "stops": (*FREE, *STOPS)}
+ROW = 90
+START = 1_700_000_000_000
+Input = tuple[str, int, Event, int]
+Said = list[tuple[int, list[Draft], JsonObject]]
+
+
+class _Logged:
+    """A core that notes what it is given."""
+
+    def __init__(self, core: Core, log: list[Input]) -> None:
+        self._core = core
+        self._log = log
+
+    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
+        """Note an input and take it."""
+        self._log.append((queue, seq, event, now))
+        return self._core.step(queue, seq, event, now)
+
+    def state(self) -> JsonObject:
+        """Return the core's."""
+        return self._core.state()
+
+    def facts(self) -> JsonObject:
+        """Return the core's."""
+        return self._core.facts()
+
+
+def inputs_of(case: str, seed: int) -> tuple[JsonObject, dict[str, list[Input]]]:
+    """Return a profile, and what each core is given over a market of some thousand ticks."""
+    config = load_config(PROFILE, list(CASE_SETS[case]), {})
+    logs: dict[str, list[Input]] = {name: [] for name in CORE_ROLES}
+    one = Pass(config)
+    one.lockstep = Lockstep(
+        {name: _Logged(core, logs[name]) for name, core in fresh_cores(config.raw).items()},
+        Roles.load(PROJECT / "config" / "roles.v1.json"),
+        run_id=RUN_ID,
+        cmdline_hashes=dict.fromkeys(CORE_ROLES, NO_CMDLINE),
+    )
+
+    def walk(rows: TickRows, first: int, last: int, seq: int) -> None:
+        for row in range(first, last):
+            rows.at, rows.row = row, row + 1
+            place = seq + row - first
+            rows.lockstep.feed(TICKS, place, rows.event(place))
+
+    one.walk = walk  # type: ignore[method-assign]
+    table = market(seed)
+    one.run(table, beside(table))
+    return config.raw, logs
+
+
+def in_rows(inputs: list[Input]) -> Iterator[list[Input]]:
+    """Yield inputs in rows of `market_ticks`, as order logs have them, and others alone."""
+    for queue, group in groupby(inputs, lambda one: one[0]):
+        row = list(group)
+        size = ROW if queue == TICKS else 1
+        yield from (row[first : first + size] for first in range(0, len(row), size))
+
+
+def told(core: Core, inputs: list[Input], row: Row) -> Said:
+    """Return what a core says to inputs taken in rows, and how it is left behind each row."""
+    said: Said = []
+    now = 0
+    for part in in_rows(inputs):
+        queue, first_seq, event, _ = part[0]
+        if queue != TICKS:
+            now = max(now, event.ts)
+            said.append((first_seq, core.step(queue, first_seq, event, now), core.state()))
+            continue
+        row.begin([one[2] for one in part], first_seq, now)
+        while row.at < len(part):
+            said.append((first_seq + row.at, row.go(), core.state()))
+        now = row.now
+        assert now == part[-1][3]
+    return said
+
+
+@pytest.mark.row("N-02", "N-121")
+@pytest.mark.parametrize("case", ["ema", "nore", "tight", "losing", "free", "stops"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_ticks_in_rows_leave_each_core_as_one_by_one(case: str, seed: int) -> None:
+    """Over stops, targets, highs, orders on their way and a loss that ends the run."""
+    config, logs = inputs_of(case, seed)
+    for name, inputs in logs.items():
+        rows, each = core_of(name, config), core_of(name, config)
+        by_rows = told(rows, inputs, row_of(rows, Known(parse_amount)))
+        one_by_one = told(each, inputs, Row(each))
+
+        # Behind what follows from a tick both stand at the same place; a row ends there.
+        assert [one for one in by_rows if one[1]] == [one for one in one_by_one if one[1]], name
+        assert by_rows == one_by_one, name
+        assert any(drafts for _, drafts, _ in by_rows), name
+
+
+def ticks(count: int) -> list[Event]:
+    """Return ticks of which each has another size."""
+    return [
+        Event(
+            ts=START + number,
+            id=f"{number:08x}-0000-4000-8000-000000000000",
+            source="market_role",
+            run_id=RUN_ID,
+            cmdline_hash=NO_CMDLINE,
+            payload=MarketTick(
+                symbol="BTCUSDT",
+                price="100",
+                kind="quote",
+                bid=f"{100 + number // 5}",
+                bid_qty=f"{1 + number}",
+                ask=f"{101 + number // 3}",
+                ask_qty=f"{2 + number}.50",
+                recv_mono_ns=number,
+            ),
+        )
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize("field", ["bid", "bid_qty", "ask", "ask_qty"])
+@pytest.mark.parametrize("at", [0, 7, 19])
+def test_tick_that_no_core_can_read_is_met_at_its_place(field: str, at: int) -> None:
+    """Ten places are refused where they stand, whether or not the tick would have been passed."""
+    events = ticks(20)
+    payload = replace(events[at].payload, **{field: "105.0000000001"})
+    events[at] = replace(events[at], payload=payload)
+    config = load_config(PROFILE, [], {}).raw
+    left = []
+    for is_passed in (True, False):
+        core = core_of("execution_role", config)
+        row = row_of(core, Known(parse_amount)) if is_passed else Row(core)
+        row.begin(events, 1, 0)
+        with pytest.raises(NumberError):
+            row.go()
+        left.append((row.at, row.now, core.state()))
+
+    assert left[0] == left[1]
+    assert left[0][0] == at
+
+
+@pytest.mark.parametrize(
+    ("bound", "value", "first", "calm_ones"),
+    [
+        ("until", START + 20, 0, 20),
+        ("until", START + 7, 0, 7),
+        ("until", START, 0, 0),
+        ("below", 102 * UNIT, 0, 10),
+        ("below", 102 * UNIT, 4, 6),
+        ("above", 100 * UNIT, 0, 0),
+        ("above", 100 * UNIT, 5, 15),
+        ("most", 204 * UNIT, 0, 9),
+        ("least", 202 * UNIT, 0, 0),
+        ("least", 202 * UNIT, 3, 17),
+    ],
+)
+def test_row_ends_before_the_tick_that_is_beyond_the_calm(
+    bound: str, value: int, first: int, calm_ones: int
+) -> None:
+    """Bid above and below alone, both together with their ends, time before its end."""
+    events, calm = ticks(20), Calm()
+    setattr(calm, bound, value)
+    touches = _Touches(
+        [event.payload for event in events if isinstance(event.payload, MarketTick)],
+        [event.ts for event in events],
+        Known(parse_amount),
+    )
+
+    assert touches.within(calm, first, 0) == calm_ones
+
+
+def test_zeros_behind_the_last_place_are_read_as_they_are() -> None:
+    """They say no more than the same number without them."""
+    events = ticks(20)
+    payload = replace(events[3].payload, bid_qty="5.00000000000")
+    events[3] = replace(events[3], payload=payload)
+    core = core_of("execution_role", load_config(PROFILE, [], {}).raw)
+    row = row_of(core, Known(parse_amount))
+    row.begin(events, 1, 0)
+
+    assert row.go() == []
+    assert row.at == len(events)
+
+
+def test_size_that_our_own_orders_took_is_back_after_a_row_in_which_the_touch_changed() -> None:
+    """Also where the last tick of the row shows what the first one did."""
+    core = core_of("execution_role", load_config(PROFILE, [], {}).raw)
+    assert isinstance(core, PaperExecutorNoreV1)
+    first, second = ticks(2)
+    core.step(TICKS, 1, first, first.ts)
+    touch = core._touches["BTCUSDT"]
+    touch.bid_taken = touch.ask_taken = parse_amount("0.5")
+    row = row_of(core, Known(parse_amount))
+    row.begin(
+        [first, replace(second, payload=replace(first.payload, bid_qty="9")), *[first] * 8], 2, 0
+    )
+
+    assert row.go() == []
+    assert (touch.bid_taken, touch.ask_taken) == (0, parse_amount("0.5"))

@@ -1,0 +1,196 @@
+"""Columns walked row by row and columns as events are one market: the same result to the byte."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibot.backtest.driver import run_backtest
+from minibot.backtest.sources.source_spec import open_market
+from minibot.backtest.sources.span import ALL, Span
+from minibot.data.convert import write_ticks
+from minibot.data.ticks import TICK_COLUMNS, TICKS, TRADE_COLUMNS, TRADES, TickTable, _sum_up
+from minibot.data.treatment import DataReport, Treatment
+from minibot.engine import price_charts as drawing
+from minibot.engine import row_charts, tick_bars
+from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
+from minibot.engine.row_span import Striding
+from minibot.engine.run_result import BacktestResult
+from minibot.runtime.configuration.config import Config, load_config
+from tools.bench.backtest_market import SYMBOL, columns, ticks
+from tools.bench.backtest_pass import CASES, PROFILE
+
+pytestmark = pytest.mark.campaign
+
+ROWS = 15_000
+
+
+class AsEvents:
+    """A source that gives its ticks as events, whatever it could do."""
+
+    def __init__(self, source: MarketSource) -> None:
+        self.name, self.symbols = source.name, source.symbols
+        self.origin_ms, self.end_ms = source.origin_ms, source.end_ms
+        self.interval_ms, self.assumptions = source.interval_ms, source.assumptions
+        self._source = source
+
+    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
+        """Yield its events."""
+        return self._source.roots(watch)
+
+
+def made(seed: int) -> dict[str, Any]:
+    """Return ticks with quotes, holes, late and untimed messages, and a clock that is off."""
+    table = columns(ticks(ROWS))
+    chance = np.random.default_rng(seed)
+    table["ts"] = table["ts"] + np.cumsum((chance.random(ROWS) < 0.001) * 4_000)
+    table["ask"] = table["price"] + chance.integers(0, 3, ROWS) * 10**6
+    table["bid_qty"] = chance.integers(100, 400, ROWS) * 10**7
+    table["ask_qty"] = chance.integers(100, 400, ROWS) * 10**7
+    late = chance.integers(0, 5, ROWS) + (chance.random(ROWS) < 0.003) * 1_700
+    table["exchange_ts"] = table["ts"] - late + 300 * seed
+    table["flags"] = np.where(chance.random(ROWS) < 0.4, 4, table["flags"])
+    is_untimed = (chance.random(ROWS) < 0.05) & (table["flags"] == 4)
+    table["flags"] = np.where(is_untimed, 0, table["flags"])
+    table["exchange_ts"] = np.where(is_untimed, 0, table["exchange_ts"])
+    for name in ("qty", "trade_id"):
+        table[name] = np.where(table["flags"] & 1, table[name], 0)
+    return table
+
+
+def word_of(folder: Path, table: dict[str, Any], kind: str = TICKS) -> str:
+    """Write columns and return the word that names them."""
+    names = TICK_COLUMNS if kind == TICKS else TRADE_COLUMNS
+    kept = table["flags"] & 1 if kind == TRADES else np.ones(ROWS)
+    arrays = {
+        name: array("B", table[name][kept != 0].astype(np.uint8).tobytes())
+        if name == "flags"
+        else array("q", table[name][kept != 0].astype(np.int64).tobytes())
+        for name in names
+    }
+    stored = TickTable(SYMBOL, arrays, DataReport(folder / "made", kind, SYMBOL))
+    _sum_up(stored)
+    write_ticks(stored, folder, Treatment())
+    return f"columns:{folder}"
+
+
+def both(word: str, config: Config, span: Span = ALL) -> tuple[BacktestResult, BacktestResult]:
+    """Return the result by rows and by events."""
+    source = open_market([word], config, span)
+    assert isinstance(source, Striding)
+    assert source.stretches() is not None
+    return run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+
+def assert_same(rows: BacktestResult, events: BacktestResult) -> None:
+    """Everything of a result but the time that it took."""
+    for name in ("derived", "digest", "inputs", "equity", "prices", "from_ts", "to_ts", "stop"):
+        assert getattr(rows, name) == getattr(events, name), name
+    assert rows.performance.to_json() == events.performance.to_json()
+
+
+@pytest.mark.parametrize("case", ["ema", "nore"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("kind", [TICKS, TRADES])
+def test_rows_and_events_give_the_same_backtest(
+    case: str, seed: int, kind: str, tmp_path: Path
+) -> None:
+    """Derived events, digest, equity, candles and figures; with bars that close by the clock."""
+    config = load_config(PROFILE, list(CASES[case]), {})
+    rows, events = both(word_of(tmp_path, made(seed), kind), config)
+
+    assert_same(rows, events)
+    assert rows.of("fills" if (case, kind) != ("nore", TRADES) else "signals")
+
+
+@pytest.mark.parametrize("loaded", [1, 37, 1000])
+def test_trades_are_loaded_some_at_a_time(
+    loaded: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bars over the end of what is loaded are whole: memory does not grow with the file."""
+    monkeypatch.setattr(tick_bars, "LOADED", loaded)
+    config = load_config(PROFILE, list(CASES["nore"]), {})
+    rows, events = both(word_of(tmp_path, made(2)), config)
+
+    assert_same(rows, events)
+
+
+@settings(deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1), st.booleans()),
+        min_size=1,
+        max_size=40,
+    ),
+    bits=st.tuples(st.integers(1, 63), st.integers(1, 63)),
+)
+def test_sums_of_products_are_exact_beyond_64_bits(
+    rows: list[tuple[int, int, bool]], bits: tuple[int, int]
+) -> None:
+    """Volumes of bars are whole numbers, whatever is traded in how small a coin."""
+    first = [one >> (63 - bits[0]) for one, _, _ in rows]
+    second = [one >> (63 - bits[1]) for _, one, _ in rows]
+    heads = [0, *(number for number, (_, _, is_head) in enumerate(rows) if is_head and number)]
+
+    found = tick_bars.sums_of_products(
+        np.array(first, dtype=np.int64), np.array(second, dtype=np.int64), np.array(heads)
+    )
+
+    assert found == [
+        sum(one * other for one, other in zip(first[head:end], second[head:end], strict=True))
+        for head, end in zip(heads, [*heads[1:], len(rows)], strict=True)
+    ]
+
+
+@pytest.mark.parametrize("from_s", [0, 61, 150])
+def test_a_part_of_the_rows_is_the_same_part_of_the_events(from_s: int, tmp_path: Path) -> None:
+    """With bars as history before it, and an end within the data."""
+    table = made(1)
+    start = int(table["ts"][0]) + from_s * 1000
+    config = load_config(PROFILE, list(CASES["ema"]), {})
+    rows, events = both(word_of(tmp_path, table), config, Span(start, start + 70_123))
+
+    assert_same(rows, events)
+    assert rows.of("fills")
+
+
+def test_a_stop_ends_the_rows_where_it_ends_the_events(tmp_path: Path) -> None:
+    """Nothing behind the tick of the STOP counts, wherever in a stretch it stands."""
+    sets = [one for one in CASES["ema"] if "night_loss" not in one]
+    sets += ['risk.night_loss_soft="1.95"', "risk.night_loss_hard=2"]
+    rows, events = both(word_of(tmp_path, made(1)), load_config(PROFILE, sets, {}))
+
+    assert_same(rows, events)
+    assert rows.stop
+
+
+@pytest.mark.parametrize("most", [15, 40, 200])
+def test_candles_grow_wider_at_the_same_tick(
+    most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often they are joined."""
+    monkeypatch.setattr(drawing, "CANDLES_MAX", most)
+    monkeypatch.setattr(row_charts, "CANDLES_MAX", most)
+    config = load_config(PROFILE, list(CASES["ema"]), {})
+    rows, events = both(word_of(tmp_path, made(2)), config)
+
+    assert_same(rows, events)
+
+
+@pytest.mark.parametrize("name", ["ts", "ask", "bid"])
+def test_rows_that_are_no_market_go_as_events(name: str, tmp_path: Path) -> None:
+    """Time that goes back, a crossed touch, a side that is missing: tick by tick, as ever."""
+    table = made(1)
+    table[name][700] = table["ts"][0] if name == "ts" else 0
+    config = load_config(PROFILE, list(CASES["ema"]), {})
+    source = open_market([word_of(tmp_path, table)], config)
+
+    assert isinstance(source, Striding)
+    assert source.stretches() is None

@@ -1,0 +1,160 @@
+"""Ticks by column and ticks as events are one path: the same cores say the same of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minibot.cores.scaled_tick import ExactTick
+from minibot.engine.tick_rows import TickRows
+from minibot.events.model import BUY, Event, JsonObject, RunEnding
+from minibot.events.names import CONTROL, TICKS
+from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
+from minibot.runtime.configuration.config import load_config
+from tools.bench.backtest_market import SYMBOL, beside, columns, ticks
+from tools.bench.backtest_pass import CASES, NO_CMDLINE, PROFILE, RUN_ID, Pass
+
+pytestmark = pytest.mark.campaign
+
+Said = list[tuple[str, int, Event]]
+# Stops and targets within a few cents, and in the end a loss that stops the run.
+TIGHT = (
+    *CASES["ema"],
+    "risk.stop_atr_mult=0.02",
+    "risk.take_profit_atr_mult=0.03",
+    "risk.night_loss_soft=3",
+    "risk.night_loss_hard=3",
+)
+# No fee, so that a loss comes with a tick and not with a fill.
+LOSING = (
+    *CASES["ema"],
+    "execution.taker_fee_bps=0",
+    "risk.night_loss_soft=0.06",
+    "risk.night_loss_hard=0.06",
+)
+# Orders wait for some ticks, so that the strategy also asks while nothing is calm.
+LATE = (*CASES["ema"], "execution.latency_market_ms=900")
+SETS = {**CASES, "tight": TIGHT, "losing": LOSING, "late": LATE}
+ROWS = 6_000
+
+
+def market(seed: int) -> dict[str, Any]:
+    """Return ticks of a market with quotes among the trades, sizes and spreads that change."""
+    table = columns(ticks(ROWS))
+    chance = np.random.default_rng(seed)
+    table["ask"] = table["price"] + chance.integers(0, 3, ROWS) * 10**6
+    table["bid_qty"] = chance.integers(100, 400, ROWS) * 10**7
+    table["ask_qty"] = chance.integers(100, 400, ROWS) * 10**7
+    # Now and then nothing happens for a while.
+    table["ts"] = table["ts"] + np.cumsum(
+        chance.integers(250, 900, ROWS) * (chance.random(ROWS) < 0.01)
+    )
+    table["exchange_ts"] = table["ts"] - chance.integers(0, 5, ROWS)
+    table["flags"] = np.where(chance.random(ROWS) < 0.4, 4, table["flags"])
+    return table
+
+
+def said_of(case: str, table: dict[str, Any], *, as_events: bool) -> tuple[Said, str, JsonObject]:
+    """Return everything that the cores derive, the digest, and how the cores are left."""
+    one = Pass(load_config(PROFILE, list(SETS[case]), {}))
+    derived: Said = []
+    digest = one.digest.add
+
+    def take(queue: str, seq: int, event: Event) -> None:
+        derived.append((queue, seq, event))
+        digest(queue, seq, event)
+
+    one.lockstep._take = take
+    if as_events:
+        one.walk = _by_events  # type: ignore[method-assign]
+    one.run(table, beside(table))
+    states = {name: core.state() for name, core in one.lockstep.cores.items()}
+    last_ts = int(table["ts"][-1])
+    one.say(CONTROL, RunEnding(who="test", why="SOURCE_ENDED", until_ts=last_ts + 10), last_ts)
+    return derived, one.digest.hex, states
+
+
+def _by_events(rows: TickRows, first: int, last: int, seq: int) -> None:
+    """Feed rows as events, each with the id that its place gives."""
+    for row in range(first, last):
+        rows.at = row
+        rows.row = row + 1
+        rows.lockstep.feed(TICKS, seq + row - first, rows.event(seq + row - first))
+
+
+@pytest.mark.parametrize("case", ["ema", "nore", "tight", "losing", "late"])
+@pytest.mark.parametrize("seed", [1, 2, 5, 6])
+def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
+    case: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every derived event is the same, with its id, its causes and its time; so are the states."""
+    monkeypatch.setattr("minibot.engine.tick_rows.BLOCK_ROWS", 1000)
+    table = market(seed)
+
+    by_column, digest, states = said_of(case, table, as_events=False)
+    by_event, expected, expected_states = said_of(case, table, as_events=True)
+
+    assert digest == expected
+    assert by_column == by_event
+    assert states == expected_states
+    assert any(queue == "fills" for queue, _, _ in by_column)
+    if case == "tight":
+        reasons = {event.payload.to_json().get("reason_code") for _, _, event in by_column}
+        assert {"stop_loss", "take_profit", "RISK_LIMIT"} <= reasons
+    if case == "losing":
+        actions = [event.payload.to_json().get("action") for _, _, event in by_column]
+        assert actions.count("STOP") == 1
+    if case == "late":
+        reasons = {event.payload.to_json().get("reason_code") for _, _, event in by_column}
+        assert "pending_order" in reasons
+
+
+def test_size_that_our_own_orders_took_is_back_once_the_touch_was_another_one() -> None:
+    """Also where that was for a moment, in a row of ticks of which execution is told the last."""
+    one = Pass(load_config(PROFILE, list(CASES["ema"]), {}))
+    executor = one.lockstep.cores["execution_role"]
+    assert isinstance(executor, PaperExecutorNoreV1)
+    tick = ExactTick(SYMBOL)
+    tick.bid, tick.bid_qty, tick.ask, tick.ask_qty = 99, 5, 100, 5
+    executor.on_tick(tick, 1, 1)
+    touch = executor._touches[SYMBOL]
+    touch.bid_taken = touch.ask_taken = 3
+
+    executor.on_calm(tick, 2, True, False)
+
+    assert (touch.bid_taken, touch.ask_taken, touch.seq) == (0, 3, 2)
+
+
+def test_event_of_a_row_says_what_the_columns_say() -> None:
+    """Texts are the venue's own, a quote has no trade in it."""
+    table = market(3)
+    one = Pass(load_config(PROFILE, [], {}))
+    rows = TickRows(SYMBOL, table, one.lockstep, RUN_ID, NO_CMDLINE)
+    trade = int(np.argmax(table["flags"] & 1))
+    quote = int(np.argmin(table["flags"] & 1))
+
+    rows.at = trade
+    event = rows.event(7)
+    payload = event.payload.to_json()
+    assert (event.id, event.ts, event.type) == ("market_ticks:7", table["ts"][trade], "market_tick")
+    assert payload["price"] == f"{int(table['price'][trade]) / 10**8:.8f}"
+    assert payload["taker_side"] == (BUY if table["flags"][trade] == 5 else "SELL")
+    rows.at = quote
+    assert not {"qty", "taker_side", "trade_id"} & set(rows.event(8).payload.to_json())
+
+
+def test_amounts_beyond_what_a_float_holds_exactly_are_rounded_once() -> None:
+    """A price of more than 53 bits becomes the float that its decimal text gives."""
+    table = market(4)
+    table["price"] = table["price"] + (2**53 // 10**6 + 1) * 10**6 + 12_345_678
+    one = Pass(load_config(PROFILE, list(CASES["ema"]), {}))
+    one.say(CONTROL, one.opening, int(table["ts"][0]))
+    rows = TickRows(SYMBOL, table, one.lockstep, RUN_ID, NO_CMDLINE)
+
+    rows.walk(1, 1)
+
+    assert rows.tick.price == float(
+        f"{int(table['price'][0]) // 10**8}.{int(table['price'][0]) % 10**8:08d}"
+    )

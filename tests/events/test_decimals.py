@@ -1,0 +1,188 @@
+"""Exact numbers against `fractions`: nothing is rounded unless the name of the function says so."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibot.events import decimals as numbers
+from minibot.events import money
+from minibot.events.decimals import (
+    NumberError,
+    Scale,
+    decimal_text,
+    div_down,
+    div_up,
+    format_fixed,
+    mul_div_down,
+    mul_div_up,
+    parse_fixed,
+    parse_quote,
+    round_down,
+    round_up,
+)
+from minibot.events.money import UNIT, cost_up, proceeds_down
+
+INCREMENTS = (
+    "1",
+    "0.01",
+    "0.01000000",
+    "0.00000001",
+    "0.5",
+    "5.00000000",
+    "0.00250000",
+    "10",
+    "25",
+)
+DECIMALS = st.builds(
+    lambda sign, whole, fraction: f"{sign}{whole}{'.' + fraction if fraction else ''}",
+    st.sampled_from(["", "-"]),
+    st.integers(0, 10**12),
+    st.text("0123456789", max_size=10),
+)
+NO_NUMBERS = (
+    *("", ".", "-", "1.", ".5", "-.5", "+1", "--1", "1.2.3", "1.-2", "1e3", "1E3", "1_0", "0x10"),
+    *("NaN", "Infinity", "inf", " 1", "1 ", "1\n", "1,5", "\u0661", "1.\u0662", "\u00b2"),
+    *("1" * 50, "0." + "1" * 19),
+)
+
+
+@given(DECIMALS, st.sampled_from(INCREMENTS))
+def test_scale_parse_equals_exact_arithmetic_or_refuses(text: str, increment: str) -> None:
+    """A multiple of the increment gives its number of units; everything else is refused."""
+    scale = Scale.of(increment)
+    units = Fraction(text) / Fraction(increment)
+
+    if units.denominator == 1:
+        assert scale.parse(text) == units
+    else:
+        with pytest.raises(NumberError):
+            scale.parse(text)
+
+
+@given(DECIMALS, st.sampled_from(INCREMENTS))
+def test_scale_parse_down_and_up_are_the_neighbours(text: str, increment: str) -> None:
+    """The named roundings give floor and ceiling of the exact number of units."""
+    scale = Scale.of(increment)
+    units = Fraction(text) / Fraction(increment)
+
+    assert scale.parse_down(text) == math.floor(units)
+    assert scale.parse_up(text) == math.ceil(units)
+
+
+@given(st.integers(-(10**15), 10**15), st.sampled_from(INCREMENTS))
+def test_scale_format_is_exact_and_reads_back(units: int, increment: str) -> None:
+    """What is written has the increment's places, no minus zero, and reads back as itself."""
+    scale = Scale.of(increment)
+    text = scale.format(units)
+
+    assert Fraction(text) == units * Fraction(increment)
+    assert scale.parse(text) == units
+    assert len(text.partition(".")[2]) == scale.places
+    assert units or not text.startswith("-")
+
+
+@pytest.mark.parametrize(
+    ("increment", "units", "text"),
+    [("0.01000000", 6183763, "61837.63"), ("5.00000000", 3, "15"), ("0.00250000", 3, "0.0075")],
+)
+def test_scale_format_has_as_many_places_as_the_increment(
+    increment: str, units: int, text: str
+) -> None:
+    """Zeros that the exchange pads its increments with are not places."""
+    assert Scale.of(increment).format(units) == text
+
+
+@pytest.mark.parametrize("increment", ["0", "0.000", "-0.01", "", "x"])
+def test_scale_of_no_increment_is_refused(increment: str) -> None:
+    """An increment is above zero."""
+    with pytest.raises(NumberError):
+        Scale.of(increment)
+
+
+@pytest.mark.parametrize("text", NO_NUMBERS)
+def test_parse_of_what_is_no_plain_decimal_is_refused(text: str) -> None:
+    """No exponent, sign, blank, separator, foreign digit, or more digits than any market has."""
+    scale = Scale.of("0.01")
+    for parse in (scale.parse, scale.parse_down, scale.parse_up, parse_quote):
+        with pytest.raises(NumberError):
+            parse(text)
+
+
+def test_parse_quote_refuses_a_ninth_place_and_takes_trailing_zeros() -> None:
+    """Money has eight places; zeros beyond them say nothing."""
+    assert parse_quote("1.234567890000") == 123456789
+    with pytest.raises(NumberError):
+        parse_quote("1.234567891")
+
+
+@given(st.integers(-(10**20), 10**20), st.integers(0, 18))
+def test_format_fixed_reads_back(value: int, places: int) -> None:
+    """Formatting and parsing with the same places are inverse."""
+    assert parse_fixed(format_fixed(value, places), places) == value
+
+
+@given(st.integers(-(10**12), 10**12), st.integers(1, 10**6))
+def test_named_roundings_never_cross_the_value(value: int, step: int) -> None:
+    """Down is at or below, up at or above, each by less than one step."""
+    assert round_down(value, step) <= value <= round_up(value, step)
+    assert value - round_down(value, step) < step
+    assert round_up(value, step) - value < step
+    assert div_down(value, step) == math.floor(Fraction(value, step))
+    assert div_up(value, step) == math.ceil(Fraction(value, step))
+
+
+# Around what a machine word holds, and around what a float holds exactly.
+FACTORS = st.one_of(
+    st.integers(-(10**12), 10**12),
+    st.builds(lambda power, beside: 2**power + beside, st.integers(20, 70), st.integers(-2, 2)),
+)
+
+
+@given(FACTORS, FACTORS, st.one_of(st.integers(1, 10**12), st.integers(2**61, 2**65)))
+def test_product_over_a_third_number_is_exact_whatever_its_size(
+    value: int, times: int, by: int
+) -> None:
+    """Products that a machine word holds and those that it does not are divided alike.
+
+    Both as interpreted code goes and as compiled code does, whose way is taken here too.
+    """
+    down, up = math.floor(Fraction(value * times, by)), math.ceil(Fraction(value * times, by))
+    assert (mul_div_down(value, times, by), mul_div_up(value, times, by)) == (down, up)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numbers, "IS_INTERPRETED", False)
+        assert (mul_div_down(value, times, by), mul_div_up(value, times, by)) == (down, up)
+
+
+@given(st.integers(0, 10**12), st.integers(0, 10**16))
+def test_cost_and_proceeds_are_rounded_alike_interpreted_and_compiled(qty: int, price: int) -> None:
+    """The short way of interpreted code gives what the long one of compiled code does."""
+    short = cost_up(qty, price), proceeds_down(qty, price)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(money, "IS_INTERPRETED", False)
+        patch.setattr(numbers, "IS_INTERPRETED", False)
+        assert (cost_up(qty, price), proceeds_down(qty, price)) == short
+    assert short == (
+        math.ceil(Fraction(qty * price, UNIT)),
+        math.floor(Fraction(qty * price, UNIT)),
+    )
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, width=64), st.integers(0, 12))
+def test_decimal_text_is_the_nearest_decimal(value: float, places: int) -> None:
+    """An indicator's text is off by half a unit of its last place at most, and never minus zero."""
+    text = decimal_text(value, places)
+
+    assert abs(Fraction(text) - Fraction(value)) <= Fraction(1, 2 * 10**places)
+    assert not (text.startswith("-") and Fraction(text) == 0)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_decimal_text_of_no_number_is_refused(value: float) -> None:
+    """What is no number never enters an event."""
+    with pytest.raises(NumberError):
+        decimal_text(value, 2)

@@ -1,0 +1,291 @@
+"""Waits, windows, the breaker and every threshold that ends a run, from both sides."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from minibot.kernel.errors import FeedLost
+from minibot.market.backoff import Backoff
+from minibot.market.feed_health import Link
+from minibot.market.notices import GATHER_MS, RATE_LIMITED, REST_ERRORS, NoticeBoard
+from minibot.market.shard_health import CLOSED, HALF_OPEN, OPEN, Line, LinkLimits
+from minibot.market.windows import Window
+from tests.market.market_desk import link_limits
+
+# How long an example takes says something about the machine, nothing about the product.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def reason_of(link: Link, now_ms: int) -> str:
+    """Return the reason code with which the link ends the run, or "" while it does not."""
+    try:
+        link.judge(now_ms)
+    except FeedLost as stop:
+        return stop.reason_code
+    return ""
+
+
+def one_line(limits: LinkLimits) -> tuple[Link, Line]:
+    """Return a link with a single line, both beginning at 0."""
+    link = Link(limits, 0)
+    return link, link.new_line(0)
+
+
+# --- waits --------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("S-21", "B-54")
+def test_waits_grow_are_jittered_and_repeat_with_the_seed() -> None:
+    """The ceiling doubles up to the limit; what is drawn is spread and the same for a seed."""
+    first, same, other = (Backoff(seed, 500, 60_000) for seed in (7, 7, 8))
+    waits = [first.next() for _ in range(10)]
+
+    assert [wait.ceiling_ms for wait in waits] == [
+        500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000,
+    ]  # fmt: skip
+    assert all(0 <= wait.wait_ms <= wait.ceiling_ms for wait in waits)
+    assert waits == [same.next() for _ in range(10)]
+    assert waits != [other.next() for _ in range(10)]
+    assert len({wait.wait_ms for wait in waits}) > 5
+
+
+def test_waits_begin_anew_after_a_reset() -> None:
+    """What has worked and lasted starts with short waits again."""
+    backoff = Backoff(1, 500, 60_000)
+    for _ in range(5):
+        backoff.next()
+    backoff.reset()
+
+    assert backoff.next().ceiling_ms == 500
+
+
+@untimed
+@given(st.lists(st.integers(0, 500), max_size=60), st.integers(1, 300), st.integers(1, 5))
+def test_window_counts_like_a_list(pauses: list[int], span: int, limit: int) -> None:
+    """A sliding window holds what happened within its span, and says when it has room again."""
+    window, times, now = Window(span), list[int](), 0
+    for pause in pauses:
+        now += pause
+        window.add(now)
+        times.append(now)
+        assert window.count(now) == sum(time > now - span for time in times)
+
+    free = window.free_at_ms(now, limit)
+    assert sum(time > free - span for time in times) < limit
+    assert free == now or sum(time > free - 1 - span for time in times) >= limit
+
+
+@pytest.mark.row("S-22")
+@untimed
+@given(st.integers(0, 1000), st.lists(st.integers(0, 400), min_size=40, max_size=80))
+def test_attempts_in_any_window_stay_at_the_cap(seed: int, lives: list[int]) -> None:
+    """Whatever fails however fast, no window of five minutes holds more attempts than allowed."""
+    limits = link_limits(seed=seed, reconnects_max=10, backoff_max_ms=2_000, outage_stop_ms=10**9)
+    line, now, attempts = Line(limits, 0), 0, list[int]()
+    for life in lives:
+        line.on_attempt(now)
+        attempts.append(now)
+        line.on_data(now)
+        due, _ = line.on_lost(now + life)
+        now = due
+
+    for start in attempts:
+        inside = [t for t in attempts if start <= t < start + limits.reconnect_window_ms]
+        assert len(inside) <= 10
+
+
+def test_wait_never_sleeps_through_the_outage_limit() -> None:
+    """With sixty seconds left a wait of sixty is cut, or a short outage would become a STOP."""
+    _link, line = one_line(link_limits())
+    due = now = 0
+    while now < 119_000:
+        line.on_attempt(now)
+        due, _ = line.on_lost(now)
+        assert due - now <= max((120_000 - now) // 2, 500)
+        now = due
+
+
+# --- breaker ------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("S-23")
+def test_breaker_opens_after_failures_and_one_attempt_decides() -> None:
+    """Two failures are bad luck; the third opens, the next attempt is the one that decides."""
+    _link, line = one_line(link_limits())
+    states = []
+    for now in (0, 1_000, 2_000):
+        line.on_attempt(now)
+        line.on_lost(now)
+        states.append(line.breaker)
+    assert states == [CLOSED, CLOSED, OPEN]
+
+    line.on_attempt(5_000)
+    assert line.breaker == HALF_OPEN
+    line.on_lost(5_000)
+    assert line.breaker == OPEN
+    line.on_attempt(9_000)
+    line.on_connected(9_000)
+    assert line.breaker == HALF_OPEN
+    line.on_data(9_001)
+    assert line.breaker == CLOSED
+
+
+def test_failures_are_forgotten_only_after_a_stable_time() -> None:
+    """A connection that dies after a second each time does not start with short waits again."""
+    limits = link_limits()
+    _link, line = one_line(limits)
+    ceilings = []
+    now = 0
+    for life in (1_000, 1_000, 1_000, limits.backoff_max_ms, 1_000):
+        line.on_attempt(now)
+        line.on_connected(now)
+        line.on_data(now + 1)
+        line.on_data(now + life)
+        _, wait = line.on_lost(now + life)
+        ceilings.append(wait.ceiling_ms)
+        now += life
+
+    assert ceilings == [500, 1_000, 2_000, 500, 1_000]
+
+
+# --- thresholds ---------------------------------------------------------------------------------
+
+
+@pytest.mark.row("F102", "F103", "N-84")
+@pytest.mark.parametrize(("age", "code"), [(119_999, ""), (120_000, "EXCHANGE_UNREACHABLE")])
+def test_outage_without_a_connection(age: int, code: str) -> None:
+    """Up to the limit the run waits; at the limit it stops."""
+    link, _line = one_line(link_limits())
+
+    assert reason_of(link, age) == code
+
+
+@pytest.mark.row("F108")
+@pytest.mark.parametrize(("age", "code"), [(119_999, ""), (120_000, "FEED_STALE")])
+def test_outage_with_a_connection_that_brings_nothing(age: int, code: str) -> None:
+    """A socket that stands open is no excuse for having no data."""
+    link, line = one_line(link_limits())
+    line.on_connected(50_000)
+
+    assert reason_of(link, age) == code
+
+
+@pytest.mark.row("F108")
+@pytest.mark.parametrize(("age", "silent"), [(9_999, False), (10_000, True)])
+def test_silence_is_twice_the_age_of_a_stale_tick(age: int, silent: bool) -> None:
+    """Counted from the last data or the connection, whichever is later."""
+    _link, line = one_line(link_limits())
+    line.on_connected(1_000)
+    line.on_data(2_000)
+
+    assert line.is_silent(2_000 + age) is silent
+
+
+@pytest.mark.row("F104", "N-53")
+@pytest.mark.parametrize(
+    ("failed", "answered", "code"),
+    [(2, 7, ""), (2, 8, ""), (3, 9, "EXCHANGE_ERROR_RATE"), (3, 12, ""), (9, 0, "")],
+)
+def test_error_rate_needs_samples_and_more_than_its_share(
+    failed: int, answered: int, code: str
+) -> None:
+    """Twenty percent is allowed, a little more is not, and nine samples prove nothing."""
+    link, line = one_line(link_limits())
+    line.on_connected(0)
+    for number in range(failed + answered):
+        line.on_data(number)
+        link.on_sample(number, ok=number >= failed)
+
+    assert reason_of(link, failed + answered) == code
+
+
+def test_failures_while_everything_is_out_of_reach_are_no_error_rate() -> None:
+    """An outage below its own limit is survived, though every ping in it fails."""
+    link, _line = one_line(link_limits())
+    for now in range(0, 110_000, 5_000):
+        link.on_sample(now, ok=False)
+
+    assert reason_of(link, 110_000) == ""
+
+
+def test_old_samples_leave_the_window() -> None:
+    """Errors of the last hour do not end the run now."""
+    link, line = one_line(link_limits())
+    line.on_connected(0)
+    for now in range(20):
+        line.on_data(now)
+        link.on_sample(now, ok=False)
+    line.on_data(300_100)
+
+    assert reason_of(link, 300_100) == ""
+
+
+@pytest.mark.row("F104")
+def test_flapping_connection_ends_the_run() -> None:
+    """Thirty connections that stood and fell within the window are no way to trade."""
+    link, line = one_line(link_limits(reconnects_max=30))
+    for now in range(30):
+        assert reason_of(link, now) == ""
+        line.on_connected(now)
+        line.on_data(now)
+        line.on_lost(now)
+
+    assert reason_of(link, 30) == "EXCHANGE_ERROR_RATE"
+
+
+@pytest.mark.row("F109", "F114")
+def test_one_invalid_frame_too_many_ends_the_run() -> None:
+    """The limit itself passes; those of a former window do not count."""
+    link, _line = one_line(link_limits(feed_invalid_max=100))
+    for _ in range(100):
+        link.on_invalid(0)
+    link.on_invalid(300_001)
+    for _ in range(99):
+        link.on_invalid(300_002)
+
+    with pytest.raises(FeedLost) as stop:
+        link.on_invalid(300_003)
+    assert stop.value.reason_code == "FEED_INVALID"
+
+
+@pytest.mark.row("F106")
+def test_ban_longer_than_an_outage_may_last_ends_the_run() -> None:
+    """A short ban is waited for, a longer one is not."""
+    link, _line = one_line(link_limits())
+    link.on_banned(120_000, "banned")
+
+    with pytest.raises(FeedLost) as stop:
+        link.on_banned(120_001, "banned")
+    assert stop.value.reason_code == "EXCHANGE_BANNED"
+
+
+# --- notices ------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("S-47")
+def test_every_429_is_an_incident_of_its_own() -> None:
+    """One line per occurrence, also when they come together."""
+    board = NoticeBoard()
+    for now in (0, 1, 2):
+        board.add(now, RATE_LIMITED, "HTTP 429", until_ms=now + 1000)
+
+    assert [notice.until_ms for notice in board.take(3)] == [1000, 1001, 1002]
+
+
+@untimed
+@given(st.lists(st.integers(0, 3_000), min_size=1, max_size=60))
+def test_gathered_notices_are_few_and_none_is_lost(pauses: list[int]) -> None:
+    """A burst is a line every ten seconds, and the counts add up to what happened."""
+    board, now, lines = NoticeBoard(), 0, []
+    for pause in pauses:
+        now += pause
+        board.add(now, REST_ERRORS, "HTTP 503")
+        lines += [(now, notice) for notice in board.take(now)]
+    lines += [(now + GATHER_MS, notice) for notice in board.take_all()]
+
+    assert sum(notice.count or 1 for _, notice in lines) == len(pauses)
+    assert all(later - earlier >= GATHER_MS for (earlier, _), (later, _) in pairwise(lines[:-1]))

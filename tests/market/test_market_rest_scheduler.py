@@ -1,0 +1,277 @@
+"""Requests by rank, behind one budget, one silence and one breaker; without a socket."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from minibot.exchanges.base import BANNED, RATE_LIMITED, REFUSED, SERVER, RestError
+from minibot.exchanges.binance.limits import PING, WeightBudget
+from minibot.exchanges.binance.rest import BinanceRest, Reply
+from minibot.market.backoff import Backoff
+from minibot.market.breaker import Breaker
+from minibot.market.elapsed_clock import Pace
+from minibot.market.rest_scheduler import (
+    DEPTH,
+    DEPTH_SHARE_PERCENT,
+    MEASUREMENT,
+    NEEDED,
+    PREFERRED_DEPTH,
+    Answer,
+    Courier,
+    Job,
+)
+from minibot.market.shard_health import CLOSED, FAILURES_TO_OPEN, HALF_OPEN, OPEN
+from tests.waiting import wait_until
+
+
+class StepClock:
+    """A run's clock that the test moves; waits of the courier end when it does."""
+
+    is_running = True
+
+    def __init__(self) -> None:
+        self.ms = 0
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    def at_machine_ns(self, moment_ns: int) -> int:
+        return self.ms
+
+    def machine_s(self, market_ms: int) -> float:
+        return min(market_ms / 1000, 0.005)
+
+
+class FakeRest:
+    """What the courier needs of `BinanceRest`; requests wait while `gate` is closed."""
+
+    def __init__(self, desk: Office) -> None:
+        self.last = Reply("", 0, None, 0)
+        self.weight_limit: int | None = None
+        self._desk = desk
+
+    def ask(self, name: str) -> str:
+        desk = self._desk
+        desk.gate.wait(10)
+        with desk.lock:
+            desk.asked.append((name, desk.clock.ms))
+            error = desk.errors.pop(name, desk.error)
+        self.last = Reply(PING, 200, desk.reported, 0)
+        if error is not None:
+            raise error
+        return name
+
+    def close(self) -> None:
+        self._desk.gate.set()
+
+
+class Office:
+    """A courier with fake requests."""
+
+    def __init__(self, *, threads: int = 1, share_percent: int = 50) -> None:
+        self.clock = StepClock()
+        self.lock = threading.Lock()
+        self.gate = threading.Event()
+        self.asked: list[tuple[str, int]] = []
+        self.errors: dict[str, RestError] = {}
+        self.error: RestError | None = None
+        self.reported: int | None = None
+        self.answers: list[Answer] = []
+        rests: Any = [FakeRest(self) for _ in range(threads)]
+        self.budget = WeightBudget(share_percent, 600)
+        self.courier = Courier(
+            rests,
+            self.budget,
+            Pace(self.clock, lambda: 0),
+            self.answers.append,
+            Backoff(1, 1_000, 60_000),
+        )
+
+    def __enter__(self) -> Office:
+        self.courier.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.courier.close(5)
+
+    def send(self, name: str, rank: int, weight: int = 5) -> None:
+        def call(rest: BinanceRest) -> Any:
+            return rest.ask(name)  # type: ignore[attr-defined]
+
+        self.courier.send(Job(PING, weight, call, lambda answer: None, rank))
+
+    def names(self) -> list[str]:
+        with self.lock:
+            return [name for name, _ in self.asked]
+
+    def wait(self, condition: Callable[[], object], what: str) -> None:
+        wait_until(condition, what)
+
+
+def error(kind: str, **fields: int) -> RestError:
+    return RestError(kind, "of the test", **fields)
+
+
+# --- order --------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("S-46")
+def test_what_matters_most_goes_first_and_equals_in_order() -> None:
+    """Measurements, then rules and klines, then books of preferred symbols, then all others."""
+    office = Office()
+    with office:
+        office.send("first", NEEDED)
+        office.wait(lambda: office.courier.waiting == 0, "the first is under way")
+        for name, rank in (("d1", DEPTH), ("d2", DEPTH), ("p", PREFERRED_DEPTH), ("k", NEEDED)):
+            office.send(name, rank)
+        office.send("ping", MEASUREMENT)
+        office.gate.set()
+        office.wait(lambda: len(office.answers) == 6, "all answers")
+
+    assert office.names() == ["first", "ping", "k", "p", "d1", "d2"]
+
+
+@pytest.mark.row("S-46", "F105")
+def test_depth_leaves_a_part_of_the_budget_to_what_cannot_wait() -> None:
+    """A hundred books wait for the next minute; klines and pings of this one go."""
+    office = Office()
+    office.gate.set()
+    with office:
+        for number in range(100):
+            office.send(f"d{number}", DEPTH)
+        allowed = 600 * 50 // 100 * DEPTH_SHARE_PERCENT // 100
+        office.wait(lambda: len(office.answers) == allowed // 5, "books of the first minute")
+        office.send("k", NEEDED)
+        office.send("ping", MEASUREMENT, 1)
+        office.wait(lambda: "k" in office.names() and "ping" in office.names(), "k and ping")
+        assert len(office.answers) == allowed // 5 + 2
+        office.clock.ms = 60_000
+        office.wait(lambda: len(office.answers) == 2 * (allowed // 5) + 2, "those of the second")
+
+    assert {ms for name, ms in office.asked if name == "d99"} <= {60_000}
+
+
+def test_weight_of_requests_under_way_is_added_to_what_the_venue_reports() -> None:
+    """Four at a time: the count of one answer knows nothing of the other three."""
+    budget = WeightBudget(50, 600)
+    for _ in range(4):
+        budget.begin(0, 50)
+    budget.answered(0, 50, 50)
+
+    assert budget.used == 200
+    assert budget.wait_ms(0, 101) == 60_000
+    for used in (100, 150, 200):
+        budget.answered(0, 50, used)
+    assert budget.used == 200
+    assert budget.left(0) == 100
+
+
+# --- silence ------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("S-46", "F105", "F106")
+@pytest.mark.parametrize(("kind", "is_ban"), [(RATE_LIMITED, False), (BANNED, True)])
+def test_silence_holds_for_every_thread_to_the_millisecond(kind: str, *, is_ban: bool) -> None:
+    """One answer silences all; measurements are skipped, the rest waits for its time."""
+    office = Office(threads=4)
+    office.errors["a"] = error(kind, retry_after_ms=30_000)
+    office.gate.set()
+    with office:
+        office.send("a", NEEDED)
+        office.wait(lambda: len(office.answers) == 1, "the answer that silences")
+        for number in range(8):
+            office.send(f"d{number}", DEPTH)
+        office.send("ping", MEASUREMENT)
+        office.wait(lambda: any(a.is_skipped for a in office.answers), "the skipped ping")
+        office.clock.ms = 29_999
+        assert office.budget.is_banned is is_ban
+        office.send("again", MEASUREMENT)
+        office.wait(lambda: sum(a.is_skipped for a in office.answers) == 2, "skipped again")
+        assert office.names() == ["a"]
+        office.clock.ms = 30_000
+        office.wait(lambda: len(office.answers) == 11, "all others")
+
+    assert office.answers[0].silent_until_ms == 30_000
+    assert {ms for name, ms in office.asked if name != "a"} == {30_000}
+
+
+# --- breaker ------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("C-101", "S-23", "F107")
+def test_failing_endpoint_is_left_alone_and_asked_by_one_request() -> None:
+    """After three failures nothing goes; after the wait one goes and decides for the others."""
+    office = Office()
+    office.error = error(SERVER, status=503)
+    office.gate.set()
+    with office:
+        for number in range(20):
+            office.send(f"d{number}", DEPTH)
+        office.wait(lambda: len(office.answers) == FAILURES_TO_OPEN, "three failures")
+        office.wait(lambda: office.courier.breaker.state == OPEN, "open")
+        asked = len(office.asked)
+        office.clock.ms = 1_001  # The first wait is drawn from 0..1000.
+        office.wait(lambda: len(office.asked) == asked + 1, "the one that decides")
+        office.wait(lambda: office.courier.breaker.state == OPEN, "open again")
+        with office.lock:
+            office.error = None
+        office.clock.ms = 4_000
+        office.wait(lambda: len(office.answers) == 20, "all others after a success")
+
+    assert office.courier.breaker.state == CLOSED
+
+
+@pytest.mark.row("C-101")
+def test_measurement_that_succeeds_closes_the_breaker() -> None:
+    """They go in every state, so an endpoint that works again is found without waiting."""
+    office = Office()
+    office.errors = {f"d{n}": error(SERVER, status=500) for n in range(3)}
+    office.gate.set()
+    with office:
+        for number in range(3):
+            office.send(f"d{number}", DEPTH)
+        office.wait(lambda: office.courier.breaker.state == OPEN, "open")
+        office.send("ping", MEASUREMENT)
+        office.wait(lambda: office.courier.breaker.state == CLOSED, "closed")
+
+
+def test_refusal_is_an_answer() -> None:
+    """A wrong symbol says nothing against the endpoint."""
+    breaker = Breaker(Backoff(1, 1_000, 60_000))
+    office = Office()
+    office.error = error(REFUSED, status=400, code=-1121)
+    office.gate.set()
+    with office:
+        for number in range(10):
+            office.send(f"d{number}", DEPTH)
+        office.wait(lambda: len(office.answers) == 10, "ten refusals")
+
+    assert office.courier.breaker.state == breaker.state == CLOSED
+
+
+@pytest.mark.row("C-101", "B-54")
+def test_waits_of_the_breaker_grow_and_one_request_decides() -> None:
+    """Closed, open, half open, open for longer; a success begins anew."""
+    breaker = Breaker(Backoff(7, 1_000, 60_000))
+    ends = []
+    now = 0
+    for _ in range(FAILURES_TO_OPEN):
+        breaker.on_sent()
+        breaker.on_answer(now, ok=False)
+    for _ in range(5):
+        assert breaker.state == OPEN
+        now += breaker.wait_ms(now)
+        ends.append(now)
+        breaker.on_sent()
+        assert breaker.state == HALF_OPEN
+        assert breaker.wait_ms(now) > 0
+        breaker.on_answer(now, ok=False)
+    breaker.on_answer(now, ok=True)
+
+    assert breaker.wait_ms(now) == 0
+    assert sorted(ends) == ends
+    assert breaker.failures == 0

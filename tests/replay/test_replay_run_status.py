@@ -1,0 +1,304 @@
+"""Runs that something befell: one clear sentence each, what can still be done, the exit code."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import filelock
+import pytest
+
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles
+from minibot.kernel.files import write_hashed
+from minibot.replay import run_status as condition
+from minibot.replay.proof import prove
+from minibot.replay.run_status import open_run
+from minibot.runtime.paths import PROJECT, Var
+from minibot.watchdog.recovery import clear_former_run
+from tests.replay.damaged import copy_of, flip, in_segments, manifest_says
+from tests.runs import ShortRun, raw_events, verb
+
+
+def in_var(run: ShortRun, var: Path) -> Path:
+    """A copy of the run in a `var` of its own, with its queues where a running run has them."""
+    run_dir = copy_of(run, var / "runs")
+    (run_dir / "queues").rename(var / "queues")
+    (run_dir / "seal.json").unlink()
+    write_hashed(var / "current.json", {"run_id": run.run_id})
+    return run_dir
+
+
+@pytest.mark.row("S-50")
+def test_run_that_is_still_going_is_proven_up_to_what_its_roles_have_done(
+    short_run: ShortRun, var_dir: Path
+) -> None:
+    """It is a notice, not a failure; nothing beyond the cursors is looked at."""
+    (var_dir / "runs").mkdir()
+    in_var(short_run, var_dir)
+    cursor = var_dir / "queues/market_ticks/cursor.json"
+    done = json.loads(cursor.read_bytes())
+    write_hashed(cursor, {**done, "seq": 500}, generation=done["generation"] + 1)
+
+    with filelock.FileLock(str(var_dir / "run.lock")):
+        said = verb(var_dir, "replay")
+        document = verb(var_dir, "replay", "--json").document
+
+    assert said.code == 0, said.err
+    assert "is still going" in said.out
+    assert document["state"] == "running"
+    inputs = {role["role"]: role["inputs"] for role in document["roles"]}
+    assert inputs["strategy_role"] < inputs["risk_role"]
+
+
+def test_run_that_was_interrupted_is_proven_up_to_its_last_logged_inputs(
+    short_run: ShortRun, var_dir: Path
+) -> None:
+    """No seal and nobody who holds the lock: the power went, and what there is is compared."""
+    (var_dir / "runs").mkdir()
+    in_var(short_run, var_dir)
+
+    said = verb(var_dir, "replay")
+
+    assert said.code == 0, said.err
+    assert "was interrupted" in said.out
+    assert "identical" in said.out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"v": 2}, "was made by a newer minibot: its format is 2, this one reads 1."),
+        ({"v": 0}, "was made by an older minibot: its format is 0, this one reads 1."),
+        ({"opening": None}, "was made by an older minibot: its manifest does not say opening."),
+    ],
+)
+def test_run_of_another_format_is_refused_with_what_can_still_be_done(
+    fields: dict[str, object], sentence: str, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Exit 2: nothing was wrong with the run, it cannot be replayed here."""
+    copied = copy_of(short_run, tmp_path)
+    manifest_says(copied, **fields)
+
+    for words in (("replay", str(copied)), ("explain", str(copied), "--at", "18:00:10")):
+        said = verb(tmp_path, *words)
+
+        assert said.code == 2
+        assert sentence in said.err
+        assert f"minibot verify --append-only {copied}" in said.err
+        assert len(said.err.splitlines()) == 1
+
+
+def test_run_made_by_other_code_is_a_notice_when_it_is_identical(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """The code's hash differs, the decisions do not: exit 0, and both hashes are named."""
+    copied = copy_of(short_run, tmp_path)
+    manifest_says(copied, code_sha256="ab" * 32)
+
+    said = verb(tmp_path, "replay", str(copied))
+
+    assert said.code == 0, said.out
+    assert "made by other code (abababababab then, " in said.out
+
+
+def test_one_changed_byte_ends_the_replay_there_and_says_what_can_still_be_proven(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Exit 1 with file and line; the time that it names can be replayed with exit 0."""
+    copied = copy_of(short_run, tmp_path)
+    middle = len(raw_events(short_run.run_dir, "market_ticks")) * 3 // 4
+    flip(copied / "queues/market_ticks/inbox.jsonl", middle, b'"ts":')
+
+    said = verb(tmp_path, "replay", str(copied))
+
+    assert said.code == 1
+    assert f"inbox.jsonl, line {middle}, " in said.out
+    assert "NOT PROVEN beyond " in said.out.splitlines()[-1]
+    remedy = next(line for line in said.out.splitlines() if "--until" in line)
+    until = remedy.rpartition(" ")[2]
+    again = verb(tmp_path, "replay", str(copied), "--until", until)
+    assert again.code == 0, again.out
+    assert f"minibot verify {copied}" in said.out
+    assert remedy.strip().startswith(f"what lies before it can be proven: minibot replay {copied} ")
+    # Some decisions were not made, so there is no digest of all of them.
+    assert "digest" not in said.out.splitlines()[-1]
+    assert verb(tmp_path, "replay", str(copied), "--json").document["digest"] is None
+
+
+def test_remedies_call_a_run_by_its_id_only_where_that_finds_the_same_run(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The id of a copy names the original: `verify` of it would call the damaged copy clean."""
+    copied = copy_of(short_run, tmp_path)
+    monkeypatch.setattr(
+        condition, "resolve", lambda text: short_run.run_dir.parents[1] if text == "var" else None
+    )
+
+    assert condition.called(short_run.run_dir) == short_run.run_id
+    assert condition.called(copied) == str(copied)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("explain", "--at", "18:01:30"),
+        ("parity",),
+        ("diff", "OTHER"),
+        ("backtest", "--source", "run:RUN", "--no-keep", "--fills", "touch"),
+        ("replay", "--set", "strategy.rsi_period=21"),
+    ],
+)
+def test_damage_is_told_with_what_can_still_be_done_by_every_verb_that_reads_a_run(
+    words: tuple[str, ...], short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Exit 1, one line: the place, and how to see all damage and what can be proven."""
+    copied = copy_of(short_run, tmp_path)
+    middle = len(raw_events(short_run.run_dir, "market_ticks")) // 4
+    flip(copied / "queues/market_ticks/inbox.jsonl", middle, b'"ts":')
+    told = [word.replace("RUN", str(copied)) for word in words]
+    told = [word.replace("OTHER", str(short_run.run_dir)) for word in told]
+    if words[0] != "backtest":
+        told.insert(1, str(copied))
+
+    said = verb(tmp_path, *told)
+
+    assert said.code == 1
+    assert f"inbox.jsonl, line {middle}, " in said.err
+    assert f"minibot verify {copied}; up to when it can be proven: minibot replay {copied}" in (
+        said.err
+    )
+
+
+def test_run_that_lacks_a_segment_names_it_and_can_be_replayed_up_to_it(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """The list of segments knows what is gone: number, file and lines."""
+    copied = copy_of(short_run, tmp_path)
+    sealed = in_segments(copied, "market_ticks", 256 << 10)
+    assert len(sealed) >= 3
+    sealed[1].unlink()
+
+    said = verb(tmp_path, "replay", str(copied))
+
+    assert said.code == 1
+    line = next(line for line in said.out.splitlines() if line.startswith("lost: "))
+    assert f"market_ticks lacks segment 2 of {len(sealed) + 1} (inbox.000002.jsonl, lines " in line
+    until = next(line for line in said.out.splitlines() if "--until" in line).rpartition(" ")[2]
+    again = verb(tmp_path, "replay", str(copied), "--until", until)
+    assert again.code == 0, again.out
+
+
+def test_damaged_manifest_is_one_line_and_exit_1(short_run: ShortRun, tmp_path: Path) -> None:
+    """Nothing can be replayed without it."""
+    copied = copy_of(short_run, tmp_path)
+    path = copied / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"seed":', b'"seed": '))
+
+    said = verb(tmp_path, "replay", str(copied))
+
+    assert said.code == 1
+    assert "manifest.json" in said.err
+    assert said.err.strip().endswith(f"All damage with its places: minibot verify {copied}")
+    assert len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--from", "03:00"), ("--to", "25:00"), ("--until", "nonsense"), ("--zone", "Mars/Olympus")],
+)
+def test_time_that_the_run_does_not_have_is_refused_with_its_span(
+    words: tuple[str, ...], short_run: ShortRun
+) -> None:
+    """Exit 2 and one line; a time of day is told with what the run goes from and to."""
+    said = verb(short_run.var, "replay", *words)
+
+    assert said.code == 2
+    assert len(said.err.splitlines()) == 1
+    if words[1] == "03:00":
+        last = max(event["ts"] for event in raw_events(short_run.run_dir, "market_ticks"))
+        end = datetime.fromtimestamp(last // 1000, UTC)
+        assert f"It goes from 2025-01-06 18:00:00 to {end:%H:%M:%S}" in said.err
+
+
+@pytest.mark.parametrize(
+    "words", [("replay",), ("explain", "--why-not", "BUY")], ids=["replay", "why-not"]
+)
+@pytest.mark.parametrize("last", ["18:00:20", "18:00:30"])
+def test_time_that_ends_before_it_begins_is_refused_and_not_answered_with_nothing(
+    words: tuple[str, ...], last: str, short_run: ShortRun
+) -> None:
+    """`0 decisions` of a time that is none would read as: nothing happened."""
+    said = verb(short_run.var, *words, "--from", "18:00:30", "--to", last)
+
+    assert said.code == 2
+    assert f"{last} is not after 18:00:30" in said.err
+
+
+@pytest.mark.row("N-121", "D-51")
+def test_proof_of_a_finished_run_covers_books_and_figures(short_run: ShortRun) -> None:
+    """Lots, trades, entries, hourly states and every figure of metrics.json are compared."""
+    proof = prove(*open_run(short_run.run_dir))
+
+    assert proof.is_identical
+    assert proof.ledger is not None
+    assert proof.figures is not None
+    fills = raw_events(short_run.run_dir, "fills")
+    assert proof.ledger.lots == sum(event["payload"]["side"] == "BUY" for event in fills)
+    assert proof.ledger.trades >= 1
+    assert proof.ledger.states == 1
+    assert proof.ledger.is_recorded
+    assert proof.figures.is_recorded
+    assert proof.figures.figures > 40
+
+
+@pytest.mark.row("D-52")
+def test_run_that_was_interrupted_gets_its_hourly_states_when_it_is_recovered(
+    short_run: ShortRun, var_dir: Path
+) -> None:
+    """The next start writes what the power kept from being written: the same bytes."""
+    (var_dir / "runs").mkdir()
+    run_dir = in_var(short_run, var_dir)
+    path = run_dir / "hourly_state.jsonl"
+    before = path.read_bytes()
+    path.unlink()
+    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+
+    clear_former_run(Var(var_dir), contracts, Roles.load(PROJECT / "config" / "roles.v1.json"))
+
+    assert path.read_bytes() == before
+    seal = json.loads((run_dir / "seal.json").read_bytes())
+    assert seal["extra"]["state"] == "interrupted"
+    assert "hourly_state.jsonl" in seal["run_files"]
+    said = verb(var_dir, "replay")
+    assert said.code == 0, said.out
+    assert "1 hourly state equal" in said.out
+
+
+@pytest.mark.row("D-51", "D-52")
+def test_run_that_was_stopped_is_identical_with_its_books(stopped_run: ShortRun) -> None:
+    """A STOP closes nothing: what was still open stands as a lot in the last hourly state."""
+    said = verb(stopped_run.var, "replay", "--json")
+
+    assert said.code == 0, said.out
+    assert said.document["state"] == "stopped"
+    ledger = said.document["ledger"]
+    assert ledger["recorded"]
+    assert ledger["identical"]
+    assert ledger["hourly_states"] == 1
+    assert verb(stopped_run.var, "replay", "--graph").code == 0
+
+
+def test_second_of_a_run_that_is_still_going_can_be_asked(
+    short_run: ShortRun, var_dir: Path
+) -> None:
+    """Nobody has to wait for the morning to ask why."""
+    (var_dir / "runs").mkdir()
+    in_var(short_run, var_dir)
+
+    with filelock.FileLock(str(var_dir / "run.lock")):
+        said = verb(var_dir, "explain", "--at", "18:00:30")
+
+    assert said.code == 0, said.err
+    assert "BTCUSDT: " in said.out

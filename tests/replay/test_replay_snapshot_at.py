@@ -1,0 +1,274 @@
+"""Every second of a run has an answer, and what was refused is counted with what came next."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+
+from minibot.engine.recorded_run import Recorded
+from minibot.engine.role_replay import WHOLE, Window
+from minibot.events.model import Event, MarketTick
+from minibot.kernel.errors import Refusal
+from minibot.replay.explain.causes import Explainer
+from minibot.replay.explain.rejections import NOTHING, next_refusal, why_not, wish_of
+from minibot.replay.explain.snapshot_at import second_lines, second_of
+from minibot.replay.run_status import open_run
+from minibot.replay.time_arguments import Span
+from tests.runs import ShortRun, raw_events, verb
+
+
+@pytest.fixture(scope="module")
+def recorded(short_run: ShortRun) -> Recorded:
+    """The short run."""
+    return open_run(short_run.run_dir)[0]
+
+
+def check(name: str, passed: bool, threshold: str = "1") -> dict[str, object]:
+    """A check as an event has it."""
+    return {"name": name, "value": "0", "threshold": threshold, "passed": passed}
+
+
+def test_any_second_of_the_run_says_what_was_seen_held_and_decided(
+    short_run: ShortRun, recorded: Recorded
+) -> None:
+    """Taken at random: the touch is the last tick's, the position what fills add up to by then."""
+    span, explainer = Span.of(recorded, None), Explainer(recorded)
+    ticks = [event for _, event in recorded.events("market_ticks")]
+    fills = raw_events(short_run.run_dir, "fills")
+    chosen = random.Random(4).sample(range(span.from_ms // 1000 + 1, span.to_ms // 1000), 6)
+    for second in (*chosen, fills[0]["ts"] // 1000):
+        at = (second * 1000, second * 1000 + 999)
+
+        found = second_of(recorded, explainer, span, at, [])
+
+        (symbol,) = found.symbols
+        assert symbol.verdict
+        last = last_tick(ticks, at[1])
+        assert symbol.saw["touch"] is not None
+        assert float(symbol.saw["touch"]["bid"]) == float(last.bid)
+        assert float(symbol.saw["touch"]["ask"]) == float(last.ask)
+        assert symbol.saw["age_ms"] >= 0
+        held = sum(
+            float(fill["payload"]["qty"]) * (1 if fill["payload"]["side"] == "BUY" else -1)
+            for fill in fills
+            if fill["ts"] <= at[1]
+        )
+        assert float(symbol.held["qty"]) == pytest.approx(held, abs=1e-12)
+        journaled = {
+            f"{queue}:{n}"
+            for queue in ("signals", "risk_actions", "order_intents", "order_results", "fills")
+            for n, event in enumerate(raw_events(short_run.run_dir, queue), 1)
+            if at[0] <= event["ts"] <= at[1]
+        }
+        assert {step.place for step in found.steps} == journaled
+
+
+def test_bar_that_closed_by_a_clock_ahead_of_the_runs_is_no_look_into_the_future(
+    recorded: Recorded,
+) -> None:
+    """A recorder's clock behind the exchange's: a bar's end lies after the second asked for."""
+    span, explainer = Span.of(recorded, None), Explainer(recorded)
+    last_ms = span.to_ms // 1000 * 1000 - 1
+    found = second_of(recorded, explainer, span, (last_ms - 999, last_ms), [])
+    (symbol,) = found.symbols
+    bar = symbol.saw["bars"]["1s"][-1]
+
+    told = {}
+    for name, close_ts in (("by", found.to_ms), ("after", found.to_ms + 1)):
+        bar["close_ts"] = close_ts
+        (told[name],) = (line for line in second_lines(found, span) if " 1s bar closed " in line)
+
+    assert "ahead" not in told["by"]
+    assert (
+        f"1s bar closed {span.clock(found.to_ms + 1)} by the exchange's clock, which was ahead of "
+        "this run's: open "
+    ) in told["after"]
+
+
+def last_tick(ticks: list[Event], ts: int) -> MarketTick:
+    """The last tick at or before a time."""
+    payloads = [event.payload for event in ticks if event.ts <= ts]
+    return [payload for payload in payloads if isinstance(payload, MarketTick)][-1]
+
+
+def test_hold_that_was_never_journaled_is_told_with_its_checks(
+    short_run: ShortRun, recorded: Recorded
+) -> None:
+    """A hold is journaled when its reason changes; every other second is reckoned again."""
+    span, explainer = Span.of(recorded, None), Explainer(recorded)
+    signals = {event["ts"] // 1000 for event in raw_events(short_run.run_dir, "signals")}
+    quiet = next(
+        second
+        for second in range(span.from_ms // 1000 + 30, span.to_ms // 1000)
+        if not signals & {second - 1, second, second + 1}
+    )
+
+    found = second_of(recorded, explainer, span, (quiet * 1000, quiet * 1000 + 999), [])
+
+    decided = found.symbols[0].decided
+    assert decided is not None
+    assert decided["ts"] >= quiet * 1000 - 2000
+    assert decided["checks"]
+    assert found.symbols[0].verdict.startswith("no trade: ")
+    assert not found.steps
+
+
+def test_second_in_which_was_traded_does_not_say_that_it_was_not(
+    short_run: ShortRun, recorded: Recorded
+) -> None:
+    """Risk leaves a position while the strategy holds, and a fill comes later than its order."""
+    span, explainer = Span.of(recorded, None), Explainer(recorded)
+    for fill in raw_events(short_run.run_dir, "fills")[:4]:
+        second = fill["ts"] // 1000 * 1000
+
+        found = second_of(recorded, explainer, span, (second, second + 999), [])
+
+        said, payload = found.symbols[0].verdict, fill["payload"]
+        assert said.startswith("traded: ")
+        assert f"{payload['side']} {payload['qty']} at {payload['price']}" in said
+        assert "no trade" not in said
+
+
+def test_second_of_a_fill_names_it_and_second_before_the_first_tick_says_so(
+    short_run: ShortRun,
+) -> None:
+    """By the command, in UTC and in the operator's zone."""
+    fill = raw_events(short_run.run_dir, "fills")[0]
+    minute, second = divmod(fill["ts"] // 1000 % 3600, 60)
+
+    utc = verb(short_run.var, "explain", "--at", f"18:{minute:02}:{second:02}")
+    berlin = verb(
+        short_run.var, "explain", "--at", f"19:{minute:02}:{second:02}", "--zone", "Europe/Berlin"
+    )
+
+    assert (utc.code, berlin.code) == (0, 0), utc.err + berlin.err
+    assert "fills:1" in utc.out
+    assert "fills:1" in berlin.out
+    assert "Europe/Berlin" in berlin.out
+    with pytest.raises(Refusal):
+        Span.of(open_run(short_run.run_dir)[0], None).moment("17:59:59")
+
+
+def test_why_not_counts_every_decision_once_and_agrees_with_the_journal(
+    short_run: ShortRun, recorded: Recorded
+) -> None:
+    """Bars closed live are decisions; those that were journaled are among them."""
+    bars = [
+        event
+        for event in raw_events(short_run.run_dir, "market_ticks")
+        if event["type"] == "bar"
+        and event["payload"]["interval"] == "1s"
+        and not event["payload"]["is_history"]
+    ]
+    signals = raw_events(short_run.run_dir, "signals")
+    said = Counter(event["payload"]["side"] for event in signals)
+
+    found = why_not(recorded, "BUY", WHOLE)
+
+    refused = sum(item.count for item in found.strategy.values())
+    assert found.decisions == len(bars)
+    assert found.said == said["BUY"]
+    assert found.said + sum(found.other.values()) + refused == found.decisions
+    assert found.other["said SELL"] == said["SELL"]
+    allowed = [event["payload"] for event in raw_events(short_run.run_dir, "risk_actions")]
+    ids = {event["id"] for event in signals if event["payload"]["side"] == "BUY"}
+    assert found.allowed == sum(
+        action["action"] != "BLOCK" and action.get("signal_id") in ids for action in allowed
+    )
+    assert found.fills == sum(
+        event["payload"]["side"] == "BUY" for event in raw_events(short_run.run_dir, "fills")
+    )
+    assert all(sum(item.following.values()) == item.count for item in found.strategy.values())
+
+
+@pytest.mark.parametrize(
+    ("code", "checks", "said"),
+    [
+        ("cooldown", [check("since_signal_ms", False)], NOTHING),
+        (
+            "spread_too_wide",
+            [check("spread_bps", False), check("rsi", False), check("score", False, ">= 60")],
+            "score against >= 60",
+        ),
+        ("spread_too_wide", [check("spread_bps", False), check("setup", False)], "no rule spoke"),
+        ("warmup", [check("bars_1s", False)], "not known: nothing behind it was looked at"),
+        ("no_setup", [check("setup", False)], "not asked: no rule spoke for a side"),
+    ],
+)
+def test_next_refusal_is_the_next_filter_that_would_have_refused(
+    code: str, checks: list[dict[str, object]], said: str
+) -> None:
+    """With the refusing one passed; a reading that no rule reached refuses nothing."""
+    assert next_refusal(code, checks) == said
+
+
+def test_wish_is_told_by_the_position_that_it_needs() -> None:
+    """To buy it has to be flat, to sell long; without a rule nobody wished for anything."""
+    assert wish_of([check("position", False, "flat")]) == "BUY"
+    assert wish_of([check("position", False, "long")]) == "SELL"
+    assert wish_of([check("setup", False)]) == ""
+
+
+def test_why_not_in_a_part_of_the_run_counts_that_part(recorded: Recorded) -> None:
+    """Two parts add up to the whole, by the command too."""
+    span = Span.of(recorded, None)
+    middle = (span.from_ms + span.to_ms) // 2
+
+    parts = [
+        why_not(recorded, "SELL", Window(span.from_ms, middle)),
+        why_not(recorded, "SELL", Window(middle + 1, span.to_ms)),
+    ]
+
+    assert sum(part.decisions for part in parts) == why_not(recorded, "SELL", WHOLE).decisions
+    assert all(part.decisions for part in parts)
+
+
+@pytest.mark.row("D-48")
+def test_trade_is_traced_to_both_its_fills_and_signals_and_back_from_each(
+    short_run: ShortRun,
+) -> None:
+    """Signal, order, fill, lot and trade by ids: down from the signal, up from the trade."""
+    trade = verb(short_run.var, "explain", "--trade", "1", "--json").document
+    places = [step["place"] for step in trade["steps"]]
+    fills = [step for step in trade["steps"] if step["event"]["type"] == "fill"]
+    opened = next(step for step in fills if step["event"]["payload"]["side"] == "BUY")
+    closed = next(step for step in fills if step["event"]["payload"]["side"] == "SELL")
+    signal = next(
+        step
+        for step in trade["steps"]
+        if step["event"]["type"] == "signal" and step["event"]["payload"]["side"] == "BUY"
+    )
+
+    assert not trade["missing"]
+    assert len(places) == len(set(places))
+    n = opened["place"].partition(":")[2]
+    assert any(note.startswith(f"opened lot {n}: ") for note in opened["notes"])
+    assert any(note.startswith("trade 1: ") for note in closed["notes"])
+    assert any("closed by trade 1" in note for note in opened["notes"])
+    assert any(note.startswith("booked (") and ": cash:USDT -" in note for note in opened["notes"])
+    down = verb(short_run.var, "explain", "--signal", signal["event"]["id"]).out
+    assert f"opened lot {n}: " in down
+    lot = verb(short_run.var, "explain", "--lot", n, "--json").document
+    assert {step["place"] for step in lot["steps"]} == set(places)
+    by_id = verb(short_run.var, "explain", "--lot", opened["event"]["id"][:8], "--json").document
+    assert by_id == lot
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("explain", "latest", "--last", "--from", "18:00"),
+        ("explain", "latest", "--trade", "1", "--symbol", "BTCUSDT"),
+        ("replay", "latest", "--graph", "--from", "18:00"),
+    ],
+)
+def test_flag_that_would_change_nothing_is_refused(
+    words: tuple[str, ...], short_run: ShortRun
+) -> None:
+    """Nobody believes to have asked for a part and reads the whole."""
+    said = verb(short_run.var, *words)
+
+    assert said.code == 2
+    assert len(said.err.splitlines()) == 1

@@ -1,0 +1,182 @@
+"""A recorded run as a source: its queue comes back as the messages it was made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.events.model import Bar, Beat, Book, Instrument, MarketTick, Payload
+from minibot.exchanges.tapes.frames import BOOK_TICKER, DEPTH, TRADE
+from minibot.kernel.canonical import encode
+from minibot.kernel.errors import Refusal
+from minibot.simulator.sources.recorded_run import RecordedRun
+from tests.simulator.embedded_exchange import Exchange, take
+from tests.simulator.test_simulator_book import Client, venue_of
+
+START_MS = 1_700_000_000_000
+SKEW_MS = 250
+INSTRUMENT = Instrument(
+    *("BTCUSDT", "BTC", "USDT", "TRADING", "0.01000000", "0.00001000"),
+    *("0.00001000", "9000.00000000", "5.00000000", "exchange"),
+)
+
+
+def tick(kind: str, number: int, **changes: Any) -> MarketTick:
+    fields: dict[str, Any] = {
+        **{"symbol": "BTCUSDT", "price": f"{100 + number}.00", "kind": kind},
+        **{"bid": "99.00", "bid_qty": "1.0", "ask": "101.00", "ask_qty": f"{number + 1}.0"},
+        **{"recv_mono_ns": 5, "exchange_ts": START_MS + number * 100 + SKEW_MS},
+    }
+    if kind == "trade":
+        fields |= {"qty": "0.5", "taker_side": "SELL" if number % 2 else "BUY", "trade_id": number}
+    return MarketTick(**{**fields, **changes})
+
+
+def book(number: int) -> Book:
+    bids = (("99.00", f"{number + 1}.0"), (f"{90 - number}.00", "2.0"))
+    return Book("BTCUSDT", bids, (("101.00", "3.0"),), 500 + number, "interval")
+
+
+def recorded(count: int = 20) -> list[tuple[int, Payload]]:
+    past = [
+        Bar("BTCUSDT", "1m", START_MS - n, START_MS - n + 59_999, *("1", "2", "1", "2", "5"), True)
+        for n in (120_000 + 20_000, 60_000 + 20_000)
+    ]
+    events: list[tuple[int, Payload]] = [(START_MS - 9, INSTRUMENT)]
+    events += [(START_MS - 8, bar) for bar in past]
+    for number in range(count):
+        at_ms = START_MS + number * 100
+        events.append((at_ms, tick("quote", number)))
+        events.append((at_ms + 1, tick("trade", number)))
+        if number % 5 == 0:
+            events.append((at_ms + 2, book(number)))
+            events.append((at_ms + 3, Beat(number, {"BTCUSDT": 0})))
+    return events
+
+
+def write_run(folder: Path, parts: list[list[tuple[int, Payload]]]) -> Path:
+    """Write a run's market_ticks: all parts but the last as sealed segments."""
+    queue = folder / "queues" / "market_ticks"
+    queue.mkdir(parents=True)
+    for number, events in enumerate(parts, 1):
+        lines = []
+        for at_ms, payload in events:
+            body = encode({"ts": at_ms, "type": payload.TYPE, "payload": payload.to_json()})
+            lines.append(b"sha256:%s:%s\n" % (hashlib.sha256(body).hexdigest().encode(), body))
+        is_last = number == len(parts)
+        name = "inbox.jsonl" if is_last else f"inbox.{number:06d}.jsonl"
+        (queue / name).write_bytes(b"".join(lines))
+    return folder
+
+
+def test_recorded_run_says_what_it_is(tmp_path: Path) -> None:
+    """Origin and end are those of its ticks, the skew is the recorded one, rules are its own."""
+    events = recorded()
+    facts = RecordedRun(write_run(tmp_path / "run", [events[:9], events[9:]]), "run").facts
+
+    assert facts.origin_ms == START_MS
+    assert facts.end_ms == events[-1][0]
+    assert facts.skew_ms == pytest.approx(SKEW_MS, abs=1)
+    assert facts.symbols == ("BTCUSDT",)
+    assert facts.has_depth
+    assert facts.symbol_infos["BTCUSDT"]["origin"] == "exchange"
+
+
+def test_warm_up_of_a_recorded_run_is_closed_at_its_origin(tmp_path: Path) -> None:
+    """Slow messages make the exchange look late; its last closed bar shows that it was not."""
+    start_ms = START_MS + 40_000  # A whole minute.
+    bar = Bar(*("BTCUSDT", "1m", start_ms - 60_000, start_ms - 1, "1", "2", "1", "2", "5"), True)
+    ticks = [tick("quote", n, exchange_ts=start_ms + n * 100 - 40 - n) for n in range(9)]
+    events: list[tuple[int, Payload]] = [(start_ms, bar)]
+    events += [(start_ms + n * 100, payload) for n, payload in enumerate(ticks)]
+
+    source = RecordedRun(write_run(tmp_path / "run", [events]), "run")
+    bars = venue_of(source).bars("BTCUSDT", "1m", None, None, 10)
+
+    assert source.facts.skew_ms == 0
+    assert [bar.open_ms for bar in bars] == [start_ms - 60_000]
+
+
+def test_recorded_ticks_come_back_in_order_and_unchanged(tmp_path: Path) -> None:
+    """Each trade and quote is the message that made the tick, at the tick's time."""
+    events = recorded()
+    source = RecordedRun(write_run(tmp_path / "run", [events[:9], events[9:]]), "run")
+
+    frames = [frame for frame in source.frames() if frame.kind in (TRADE, BOOK_TICKER)]
+    ticks = [(at_ms, payload) for at_ms, payload in events if isinstance(payload, MarketTick)]
+
+    assert len(frames) == len(ticks) == 40
+    for frame, (at_ms, payload) in zip(frames, ticks, strict=True):
+        data = json.loads(frame.data)
+        assert frame.at_ns == at_ms * 10**6
+        if frame.kind == TRADE:
+            assert (data["p"], data["q"], data["t"]) == (
+                *(payload.price, payload.qty),
+                payload.trade_id,
+            )
+            assert data["m"] == (payload.taker_side == "SELL")
+            assert data["T"] == payload.exchange_ts
+        else:
+            assert (data["b"], data["B"], data["a"], data["A"]) == (
+                *(payload.bid, payload.bid_qty, payload.ask),
+                payload.ask_qty,
+            )
+
+
+def test_recorded_books_become_diffs_that_bridge(tmp_path: Path) -> None:
+    """A client that follows the diffs holds the last recorded book."""
+    source = RecordedRun(write_run(tmp_path / "run", [recorded()]), "run")
+    venue = venue_of(source)
+    client = Client(venue.depth("BTCUSDT", 100))
+    quotes: dict[int, Any] = {}
+    for frame in source.frames():
+        venue.take(frame)
+        data = json.loads(frame.data)
+        if frame.kind == BOOK_TICKER:
+            quotes[data["u"]] = data
+        if frame.kind == DEPTH:
+            client.apply(data)
+            # A diff never lags behind the quotes: its top is that of the newest one.
+            quote = quotes[max(quotes)]
+            assert client.best() == (quote["b"], quote["a"])
+            assert client.sides["asks"][quote["a"]] == quote["A"]
+
+    # The levels of the last book, the sizes of the last quote.
+    assert client.sides["bids"] == {"99.00": "1.0", "75.00": "2.0"}
+    assert client.sides["asks"] == {"101.00": "20.0"}
+    assert client.sides == Client(venue.depth("BTCUSDT", 100)).sides
+
+
+def test_recorded_run_plays_and_answers_for_its_past(tmp_path: Path) -> None:
+    """The bars of its warm-up are the klines before the origin."""
+    run = write_run(tmp_path / "run", [recorded()])
+
+    with Exchange(f"run:{run}", speed="50") as exchange:
+        bars = exchange.json("klines", symbol="BTCUSDT", interval="1m")
+        messages = take(exchange.stream("btcusdt@trade"), 20)
+
+    assert len(bars) == 2
+    assert bars[0][1:6] == [f"{n}.00000000" for n in (1, 2, 1, 2, 5)]
+    assert [message["data"]["t"] for message in messages] == list(range(20))
+
+
+@pytest.mark.parametrize("kind", ["empty_folder", "no_ticks", "flipped"])
+def test_unusable_run_is_refused_by_name(kind: str, tmp_path: Path) -> None:
+    """A folder that is no run, a run without data, and a line whose hash is wrong."""
+    folder = tmp_path / "some_run"
+    if kind == "empty_folder":
+        folder.mkdir()
+    else:
+        write_run(folder, [recorded(20 if kind == "flipped" else 0)])
+    if kind == "flipped":
+        path = folder / "queues" / "market_ticks" / "inbox.jsonl"
+        path.write_bytes(path.read_bytes().replace(b'"99.00"', b'"98.00"', 1))
+
+    with pytest.raises(Refusal) as refusal:
+        RecordedRun(folder, "run")
+
+    assert "some_run" in str(refusal.value)

@@ -1,0 +1,219 @@
+"""Tapes: what is refused and how, and what the shipped one is."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from minibot.exchanges.tapes.frames import DEPTH, SNAPSHOT
+from minibot.exchanges.tapes.tape import DEMO_TAPE, TAPES, Tape
+from minibot.kernel.errors import Refusal
+from tests.simulator.embedded_exchange import (
+    ORIGIN_MS,
+    Exchange,
+    diff,
+    market,
+    quote,
+    snapshot,
+    take,
+    trade,
+    write_tape,
+)
+
+pytestmark = pytest.mark.campaign
+
+
+def test_demo_tape_is_the_one_its_readme_describes() -> None:
+    """Bytes, length and content of the shipped tape are as stated beside it."""
+    stated = (TAPES / "btcusdt_20240808.gz.sha256").read_text().split()[0]
+    facts = Tape(DEMO_TAPE).facts
+
+    assert hashlib.sha256(DEMO_TAPE.read_bytes()).hexdigest() == stated
+    assert stated in (TAPES / "README.md").read_text()
+    assert facts.end_ms is not None
+    assert 34.0 < (facts.end_ms - facts.origin_ms) / 10_000 < 35.0
+    assert facts.symbols == ("BTCUSDT",)
+    assert facts.has_depth
+    assert facts.skew_ms == pytest.approx(1272, abs=5)
+
+
+def test_demo_tape_frames_are_all_lines_in_order() -> None:
+    """Every line becomes a frame, at its recorded nanosecond, with the recorded bytes."""
+    frames = list(Tape(DEMO_TAPE).frames())
+    with gzip.open(DEMO_TAPE) as file:
+        lines = file.read().splitlines()
+
+    assert len(frames) == len(lines) == 41_249
+    for frame, line in zip(frames, lines, strict=True):
+        digits, _, message = line.partition(b" ")
+        assert frame.at_ns == int(digits)
+        assert (frame.text or frame.data) == message
+        assert frame.data in message
+
+
+def damaged(kind: str, folder: Path) -> Path:
+    """Return the path of a file that is no playable tape."""
+    path = folder / f"{kind}.gz"
+    whole = write_tape(folder / "whole.gz", market(20)).read_bytes()
+    contents = {
+        "random": os.urandom(3000),
+        "truncated": whole[: len(whole) // 2],
+        "broken": whole[:200] + bytes(20) + whole[220:],
+        "empty": b"",
+        "packed_nothing": gzip.compress(b""),
+        "packed_text": gzip.compress(b"hello\nworld\n"),
+        "packed_random": gzip.compress(os.urandom(3000)),
+        "no_frames": write_tape(folder / "lonely.gz", [snapshot(0, 5)]).read_bytes(),
+        "half_line": gzip.compress(gzip.decompress(whole)[:-20]),
+    }
+    if kind != "missing":
+        path.write_bytes(contents[kind])
+    return path
+
+
+BAD_TAPES = (
+    *("missing", "random", "truncated", "broken", "empty", "packed_nothing"),
+    *("packed_text", "packed_random", "no_frames", "half_line"),
+)
+
+
+@pytest.mark.parametrize("kind", BAD_TAPES)
+def test_bad_tape_is_refused_by_name(kind: str, tmp_path: Path) -> None:
+    """Whatever is wrong with it: a refusal that names the file and what to do, never a crash."""
+    path = damaged(kind, tmp_path)
+
+    with pytest.raises(Refusal) as refusal:
+        Tape(path)
+
+    assert path.name in refusal.value.message
+    assert refusal.value.remedy
+    assert refusal.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "word"),
+    [
+        ("tape:missing.gz", 2, "missing.gz"),
+        ("generator:many", 4, "generator:many"),
+        ("cassette:demo", 4, "cassette:demo"),
+        ("klines:nowhere-1m.csv", 2, "nowhere"),
+        ("run:nowhere", 2, "nowhere"),
+        ("generator:1:NOSUCHCOIN", 2, "NOSUCHCOIN"),
+    ],
+)
+def test_bad_source_ends_the_process_with_one_line(source: str, code: int, word: str) -> None:
+    """A user reads one line on standard error, the launcher the same in its first line."""
+    exchange = Exchange(source)
+    _, stderr = exchange.process.communicate()
+
+    assert exchange.process.returncode == code
+    assert len(stderr.splitlines()) == 1
+    assert word in stderr
+    assert exchange.ready["ready"] is False
+    assert exchange.ready["exit_code"] == code
+
+
+def test_symbol_without_rules_is_refused_by_name(tmp_path: Path) -> None:
+    """A symbol that no table knows and whose quote asset cannot be told is named."""
+    path = write_tape(tmp_path / "odd.gz", [trade(0, 1, s="ABCXYZ")])
+
+    exchange = Exchange(f"tape:{path}")
+    _, stderr = exchange.process.communicate()
+
+    assert exchange.process.returncode == 2
+    assert "ABCXYZ" in stderr
+
+
+def test_rules_come_from_tape_then_table_then_decimals(tmp_path: Path) -> None:
+    """Each instrument says where its rules are from."""
+    own = {"symbol": "FOOUSDT", "status": "TRADING", "baseAsset": "FOO", "quoteAsset": "USDT"}
+    lines = [
+        (0, {"timezone": "UTC", "symbols": [own | {"filters": []}]}),
+        trade(1, 1),
+        trade(2, 1, s="FOOUSDT"),
+        trade(3, 1, "0.1230", s="BARUSDT", q="5.5"),
+    ]
+
+    with Exchange(f"tape:{write_tape(tmp_path / 'three.gz', lines)}") as exchange:
+        infos = {info["symbol"]: info for info in exchange.json("exchangeInfo")["symbols"]}
+
+    assert exchange.ready["has_exchange_info"]
+    assert {symbol: info["origin"] for symbol, info in infos.items()} == {
+        "BTCUSDT": "table",
+        "FOOUSDT": "exchange",
+        "BARUSDT": "derived",
+    }
+    filters = {entry["filterType"]: entry for entry in infos["BARUSDT"]["filters"]}
+    assert filters["PRICE_FILTER"]["tickSize"] == "0.00100000"
+    assert filters["LOT_SIZE"]["stepSize"] == "0.10000000"
+    assert infos["BARUSDT"]["baseAsset"] == "BAR"
+
+
+def test_tape_without_snapshot_plays_without_depth(tmp_path: Path) -> None:
+    """It says so beforehand, sends trades and quotes, and no diffs that nobody could use."""
+    lines = [line for line in market(1) if "lastUpdateId" not in line[1]]
+    path = write_tape(tmp_path / "bare.gz", lines)
+
+    with Exchange(f"tape:{path}", speed="50") as exchange:
+        socket = exchange.stream("btcusdt@trade", "btcusdt@bookTicker", "btcusdt@depth@100ms")
+        kinds = {message["stream"] for message in take(socket, 20)}
+        depth = exchange.json("depth", symbol="BTCUSDT")
+
+    assert exchange.ready["has_depth"] is False
+    assert any("bare.gz" in note for note in exchange.ready["notes"])
+    assert not any("depth" in kind for kind in kinds)
+    assert depth["bids"] == [["99.99", "1.00000"]]
+
+
+def test_receive_times_that_go_back_keep_the_order_of_the_tape(tmp_path: Path) -> None:
+    """Time stands still where the recorder's clock went back; nothing is lost or reordered."""
+    times = [100, 50, 70, 300, 299, 301]
+    lines = [quote(0, 0), *(trade(at_ms, n) for n, at_ms in enumerate(times, 1))]
+    tape = Tape(write_tape(tmp_path / "back.gz", lines))
+
+    at_ms = [frame.at_ns // 10**6 - ORIGIN_MS for frame in tape.frames()]
+
+    assert at_ms == [0, 100, 100, 100, 300, 300, 301]
+    assert tape.facts.end_ms == ORIGIN_MS + 301
+
+
+def test_late_snapshot_is_no_opening_book(tmp_path: Path) -> None:
+    """A snapshot of a minute later would tell the book of the origin what is still to come."""
+    lines = [diff(0, 101, 101), trade(5, 1), snapshot(60_000, 101), trade(60_001, 2)]
+
+    assert Tape(write_tape(tmp_path / "late.gz", lines)).facts.has_depth is False
+
+
+def test_snapshots_of_two_symbols_go_to_their_own(tmp_path: Path) -> None:
+    """An unwrapped snapshot does not name its symbol; the nearest update ids do."""
+    lines = [
+        diff(0, 101, 105),
+        diff(1, 9_000_001, 9_000_004, symbol="ETHUSDT"),
+        snapshot(2, 9_000_002),
+        snapshot(3, 104),
+    ]
+    tape = Tape(write_tape(tmp_path / "two.gz", lines))
+
+    frames = [frame for frame in tape.frames() if frame.kind == SNAPSHOT]
+
+    assert tape.facts.opening_books["BTCUSDT"]["lastUpdateId"] == 100
+    assert tape.facts.opening_books["ETHUSDT"]["lastUpdateId"] == 9_000_000
+    assert [frame.symbol for frame in frames] == ["ETHUSDT", "BTCUSDT"]
+
+
+def test_plain_text_and_spaced_json_are_tapes_too(tmp_path: Path) -> None:
+    """A tape that somebody unpacked, or wrote with another JSON library, plays the same."""
+    path = tmp_path / "plain.txt"
+    path.write_text(
+        f'{ORIGIN_MS * 10**6} {{"stream":"btcusdt@depth@100ms", "data": {{"e": "depthUpdate", '
+        '"E": 1, "s": "BTCUSDT", "U": 1, "u": 2, "b": [], "a": []}}\n\n'
+    )
+
+    frames = list(Tape(path).frames())
+
+    assert [(frame.kind, frame.stream) for frame in frames] == [(DEPTH, "btcusdt@depth@100ms")]
+    assert frames[0].data.startswith(b'{"e":"depthUpdate"')

@@ -1,0 +1,720 @@
+"""What ends a run: requests, flags, checks and planned ends, without a market."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import psutil
+import pytest
+
+from minibot.events.model import Halt, RunEnding
+from minibot.kernel import canonical
+from minibot.kernel.cursor import cursor_json
+from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.position import Position
+from minibot.runtime.configuration.config_sections import Chaos
+from minibot.runtime.context import Output, RoleContext
+from minibot.runtime.fault_injection import Planted
+from minibot.runtime.stop import OPERATOR, StopRecord, arm, raise_flag, raise_operators_flag
+from minibot.watchdog import checks
+from minibot.watchdog.background import Background
+from minibot.watchdog.checks import ClockCheck, CursorCheck, DiskCheck, PauseCheck, PinnedCheck
+from minibot.watchdog.ending import BEAT_GRACE_MARKET_MS, Phase, PlannedEnd
+from minibot.watchdog.feed import LiveFeed
+from minibot.watchdog.requests import END, control_payload, leave_request, take_requests
+from minibot.watchdog.supervision_loop import Desk
+from minibot.watchdog.supervisor import Supervisor
+from tests.waiting import DEADLINE_S, wait_until
+from tests.watchdog.watchdog_stage import RUN_ID, START_TS, Stage
+
+SHORT = ("portfolio.close_market_ms=1000",)
+
+
+class Calm:
+    """Stands for the second thread where a test needs none."""
+
+    failure: StopRecord | None = None
+
+
+class Scene:
+    """A desk over actors, with everything but a market."""
+
+    def __init__(
+        self,
+        root: Path,
+        hows: dict[str, str],
+        planned_ts: int | None = None,
+        *,
+        has_clock: bool = True,
+    ) -> None:
+        self.stage = Stage(root, SHORT, has_clock=has_clock)
+        self.context: RoleContext = self.stage.context()
+        self.control: Output = self.context.open_output("control")
+        self.interrupts: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.supervisor = Supervisor(self.context, self.stage.actors(hows))
+        self.end = PlannedEnd(
+            self.context, self.control, self.supervisor, planned_ts, "DURATION_REACHED"
+        )
+        self.desk = Desk(
+            self.context,
+            self.supervisor,
+            self.end,
+            self.control,
+            None,
+            LiveFeed(()),
+            self.interrupts,
+            self.stage.run_files,
+        )
+        self.calm = Calm()
+        self.supervisor.start()
+
+    def supervise(self) -> StopRecord | None:
+        """Sit at the desk until the run has ended; one that never does ends as that."""
+        late = StopRecord("test", "INVARIANT_BROKEN", "the run never ended")
+        alarm = threading.Timer(DEADLINE_S, lambda: setattr(self.calm, "failure", late))
+        alarm.daemon = True
+        alarm.start()
+        try:
+            return self.desk.supervise(cast(Background, self.calm))
+        finally:
+            alarm.cancel()
+
+    def close(self) -> None:
+        """End what the scene started."""
+        for child in self.supervisor.children.values():
+            child.kill()
+            child.wait(5.0)
+        self.context.close_outputs()
+
+
+@pytest.fixture
+def scenes() -> Iterator[list[Scene]]:
+    """Scenes made by a test; their processes end with it."""
+    made: list[Scene] = []
+    yield made
+    for scene in made:
+        scene.close()
+
+
+def staged(
+    scenes: list[Scene], root: Path, hows: dict[str, str] | None = None, **kept: Any
+) -> Scene:
+    """Return a scene that is closed after the test."""
+    scenes.append(Scene(root, hows or {}, **kept))
+    return scenes[-1]
+
+
+# --- ends ---------------------------------------------------------------------------------------
+
+
+def test_planned_end_is_announced_ahead_and_drains_upstream_first(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """`run_ending` names the planned moment, ahead of it; then all roles drain, market first."""
+    scene = staged(scenes, tmp_path / "var", planned_ts=START_TS + 2500)
+
+    assert scene.supervise() is None
+
+    ending = scene.stage.envelopes("control")[0]
+    assert ending["type"] == RunEnding.TYPE
+    assert ending["payload"]["why"] == "DURATION_REACHED"
+    assert ending["payload"]["until_ts"] == START_TS + 2500
+    assert ending["ts"] < START_TS + 2500
+    assert scene.desk.end_record().detail == "planned by the profile"
+    assert scene.end.phase is Phase.DRAINED
+    assert {child.exit_code() for child in scene.supervisor.children.values()} == {0}
+
+
+def test_operator_ends_a_run_that_holds_nothing_before_the_time_is_up(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """A first Ctrl-C is a planned end with the operator's code."""
+    scene = staged(scenes, tmp_path / "var")
+    scene.interrupts.put("SIGINT")
+
+    assert scene.supervise() is None
+    assert scene.end.reason_code == "OPERATOR"
+    assert scene.end.detail == "a signal to the launcher: SIGINT"
+
+
+def test_end_says_who_asked_for_it_and_why(tmp_path: Path, scenes: list[Scene]) -> None:
+    """The operator's name and reason stand in the END, as the request gave them."""
+    scene = staged(scenes, tmp_path / "var")
+    run_id = scene.context.run_id
+    leave_request(scene.context.var.requests, run_id, END, who="anna", why="enough")
+
+    assert scene.supervise() is None
+    assert scene.desk.end_record().detail == "anna: enough"
+
+
+@pytest.mark.parametrize(
+    ("risk_s", "execution_s", "is_closed"),
+    [(3600, 3600, True), (0, 3600, False), (3600, 0, False)],
+)
+def test_operators_end_waits_until_risk_and_execution_knew_of_it_and_held_nothing(
+    tmp_path: Path, scenes: list[Scene], risk_s: int, execution_s: int, is_closed: bool
+) -> None:
+    """What was said before the end was announced says nothing of an entry made just then."""
+    hows = {
+        "risk_role": f"flat {START_TS + risk_s * 1000}",
+        "execution_role": f"flat {START_TS + execution_s * 1000}",
+    }
+    scene = staged(scenes, tmp_path / "var", hows)
+    scene.end._close_ms = 3_600_000  # So that time alone ends nothing here.
+    scene.end.begin_by_operator("a test", "enough")
+    begun_ts = scene.context.clock.now_ms()
+    children = scene.supervisor.children
+    wait_until(lambda: all(children[name].heartbeat for name in hows), "heartbeats")
+    wait_until(
+        lambda: scene.context.clock.now_ms() >= begun_ts + BEAT_GRACE_MARKET_MS, "the last beat"
+    )
+
+    assert scene.end._is_closed() == is_closed
+
+
+@pytest.mark.row("N-20", "F62")
+@pytest.mark.parametrize("role", ["market_role", "execution_role", "ai_role"])
+def test_role_that_crashed_just_before_its_drain_comes_back_and_drains(
+    tmp_path: Path, scenes: list[Scene], role: str
+) -> None:
+    """Nobody has judged its end yet: it is not passed over with what it had left."""
+    scene = staged(scenes, tmp_path / "var")
+    child = scene.supervisor.children[role]
+    wait_until(lambda: child.heartbeat, "a heartbeat")
+    child.kill()
+    assert child.wait(DEADLINE_S)
+    scene.end.phase = Phase.DRAINING
+
+    wait_until(lambda: scene.end.step() or scene.end.phase is Phase.DRAINED, "the end")
+
+    assert scene.end.phase is Phase.DRAINED
+    ended = {name: each.exit_code() for name, each in scene.supervisor.children.items()}
+    assert ended == dict.fromkeys(ended, 0) | ({role: -9} if role == "ai_role" else {})
+
+
+def test_role_that_does_not_drain_is_hung(tmp_path: Path, scenes: list[Scene]) -> None:
+    """An end in order has its limit too: a role that stays is a STOP."""
+    scene = staged(scenes, tmp_path / "var", {"risk_role": "undrainable"})
+    object.__setattr__(scene.context.config.watchdog, "drain_ms_max", 300)
+    scene.interrupts.put("SIGTERM")
+
+    record = scene.supervise()
+
+    assert record is not None
+    assert (record.reason_code, record.detail) == ("ROLE_HUNG", "risk_role does not drain")
+
+
+@pytest.mark.row("N-20")
+def test_role_that_is_frozen_while_it_drains_is_hung_long_before_the_limit_of_a_drain(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """A drain may take long; a role that neither speaks nor works will never end it."""
+    scene = staged(scenes, tmp_path / "var", {})
+    wait_until(scene.supervisor.are_all_there, "all roles")
+    psutil.Process(scene.supervisor.children["market_role"].pid).suspend()
+    scene.interrupts.put("SIGINT")
+
+    record = scene.supervise()
+
+    assert record is not None
+    assert record.reason_code == "ROLE_HUNG"
+    assert record.detail.startswith("market_role froze while it drained")
+
+
+@pytest.mark.row("N-20", "F62")
+def test_role_that_crashes_while_draining_comes_back_and_drains(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """A crash with queues intact is survived at the end of a night as well."""
+    scene = staged(scenes, tmp_path / "var", {"execution_role": "dies_once"})
+    scene.interrupts.put("SIGINT")
+
+    assert scene.supervise() is None
+
+    execution = scene.supervisor.children["execution_role"]
+    assert (execution.exit_code(), len(execution.restarts_ns)) == (0, 1)
+
+
+@pytest.mark.row("N-88", "F72")
+def test_second_interrupt_is_a_kill_on_record(tmp_path: Path, scenes: list[Scene]) -> None:
+    """Who presses twice means it."""
+    scene = staged(scenes, tmp_path / "var")
+    scene.interrupts.put("SIGINT")
+    scene.interrupts.put("SIGINT")
+
+    record = scene.supervise()
+
+    assert record is not None
+    assert record.reason_code == "OPERATOR_KILL"
+    assert scene.stage.var.flag.exists()
+    stops = scene.stage.envelopes("stop_journal", "watchdog_role")
+    assert [stop["payload"]["reason_code"] for stop in stops] == ["OPERATOR_KILL"]
+
+
+# --- flags --------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("N-88", "N-89", "F71")
+def test_flag_of_a_role_waits_for_the_event_that_explains_it(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """A role raises the flag before its event stands: nobody else is named for its STOP."""
+    scene = staged(scenes, tmp_path / "var")
+    var = scene.stage.var
+    arm(var.stop, RUN_ID, "risk_role")
+    raise_flag(var.stop, var.flag, "risk_role")
+    for _ in range(5):
+        assert scene.desk._look(cast(Background, scene.calm)) is None
+    scene.stage.leave_stop("risk_role", "RISK_LIMIT")
+
+    record = scene.supervise()
+
+    assert record is not None
+    assert (record.component, record.reason_code) == ("risk_role", "RISK_LIMIT")
+    assert scene.stage.envelopes("stop_journal", "watchdog_role") == []
+
+
+@pytest.mark.row("N-88", "N-89")
+def test_flag_of_a_role_that_leaves_no_event_still_stops_the_run(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """A role that died between flag and event: the launcher journals for it after a while."""
+    scene = staged(scenes, tmp_path / "var")
+    var = scene.stage.var
+    arm(var.stop, RUN_ID, "risk_role")
+    raise_flag(var.stop, var.flag, "risk_role")
+
+    record = scene.supervise()
+
+    assert record is not None
+    assert (record.component, record.reason_code) == ("risk_role", "INVARIANT_BROKEN")
+    assert scene.stage.envelopes("stop_journal", "watchdog_role")
+
+
+@pytest.mark.row("N-89", "F71")
+def test_flag_made_by_hand_is_the_operators_stop(tmp_path: Path, scenes: list[Scene]) -> None:
+    """Whatever stands in it: a flag ends the run. The reason of `minibot kill` comes with it."""
+    scene = staged(scenes, tmp_path / "var")
+    leave_request(scene.stage.var.requests, RUN_ID, "kill", who="anna", why="odd prices")
+    scene.stage.var.flag.write_bytes(b"\x00\xff not json")
+
+    record = scene.supervise()
+
+    assert record is not None
+    assert record.reason_code == "OPERATOR_KILL"
+    assert "odd prices" in record.detail
+
+
+def test_flag_left_by_a_dead_link_stops_as_well(tmp_path: Path, scenes: list[Scene]) -> None:
+    """A link to nowhere is a flag too: in doubt the run stops."""
+    scene = staged(scenes, tmp_path / "var")
+    os.symlink(tmp_path / "nowhere", scene.stage.var.flag)
+
+    record = scene.supervise()
+
+    assert record is not None
+    assert record.reason_code == "OPERATOR_KILL"
+
+
+def test_kill_before_the_last_role_has_ended_is_a_stop(tmp_path: Path, scenes: list[Scene]) -> None:
+    """Also between the last look at the flag and the end of the drain."""
+    scene = staged(scenes, tmp_path / "var")
+    var = scene.stage.var
+    arm(var.stop, RUN_ID, OPERATOR)
+    scene.interrupts.put("SIGINT")
+    step = scene.end.step
+
+    def step_and_kill() -> StopRecord | None:
+        record = step()
+        if scene.end.phase is Phase.DRAINED:
+            leave_request(var.requests, RUN_ID, "kill", who="anna", why="odd prices")
+            assert raise_operators_flag(var.stop, var.flag)
+        return record
+
+    scene.end.step = step_and_kill  # type: ignore[method-assign]
+    record = scene.supervise()
+
+    assert record is not None
+    assert (record.reason_code, record.detail) == ("OPERATOR_KILL", "operator: odd prices")
+
+
+def test_kill_after_the_last_role_has_ended_comes_too_late_and_raises_no_flag(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """The run ends in order: a flag that no STOP on record explains would keep the next away."""
+    scene = staged(scenes, tmp_path / "var")
+    var = scene.stage.var
+    arm(var.stop, RUN_ID, OPERATOR)
+    scene.interrupts.put("SIGINT")
+
+    assert scene.supervise() is None
+    assert not raise_operators_flag(var.stop, var.flag)
+    assert not var.flag.exists()
+
+
+# --- what goes wrong in supervision itself ------------------------------------------------------
+
+
+@pytest.mark.row("N-35")
+def test_failure_of_the_second_thread_stops_the_run(tmp_path: Path, scenes: list[Scene]) -> None:
+    """Without merging nothing reaches the operators: its end is the run's."""
+    scene = staged(scenes, tmp_path / "var")
+    scene.calm.failure = StopRecord("watchdog_role", "IO_ENOSPC", "the disk is full")
+
+    assert scene.supervise() == scene.calm.failure
+
+
+@pytest.mark.row("N-35", "N-01")
+def test_error_in_a_turn_of_supervision_is_a_stop_and_not_its_end(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """Roles without a supervisor would trade on: whatever fails there stops the run."""
+    scene = staged(scenes, tmp_path / "var")
+    scene.supervisor.lease = lambda: [][1]  # type: ignore[method-assign]
+
+    record = scene.supervise()
+
+    assert record is not None
+    assert record.reason_code == "INVARIANT_BROKEN"
+    assert scene.stage.var.flag.exists()
+
+
+# --- checks -------------------------------------------------------------------------------------
+
+
+def planted(name: str, amount: int) -> Planted:
+    """Return an instrument that is wrong from the beginning."""
+    found = Planted.of(Chaos(plant=name, amount=amount))
+    assert found is not None
+    return found
+
+
+@pytest.mark.row("F51")
+@pytest.mark.fault(
+    "F51", by="an instrument that reads too little free space", ends="STOP(DISK_LOW)"
+)
+def test_disk_at_its_floor_is_fine_and_below_it_a_stop(tmp_path: Path) -> None:
+    """The boundary: as many megabytes as needed are enough."""
+    free_mb = 10**7
+    enough = DiskCheck(tmp_path, free_mb, planted("disk_low", 10**15))
+    short = DiskCheck(tmp_path, free_mb, planted("disk_low", -(10**15)))
+
+    assert enough.check() is None
+    record = short.check()
+    assert record is not None
+    assert record.reason_code == "DISK_LOW"
+
+
+@pytest.mark.row("F78", "F79")
+@pytest.mark.parametrize(("step_ms", "code"), [(-3_600_000, "CLOCK_JUMP"), (500, None)])
+def test_wall_clock_may_step_a_little_and_not_by_an_hour(step_ms: int, code: str | None) -> None:
+    """A step within the limit is survived; timers run on machine time anyway."""
+    sick = Planted("clock_jump", "", "", 0, 0, 0, 0)
+    check = ClockCheck(2000, 60_000, sick)
+    sick.amount = step_ms
+
+    record = check.check()
+
+    assert (None if record is None else record.reason_code) == code
+
+
+class Clocks:
+    """The three clocks of a machine, as a test sets them; milliseconds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.wall = self.awake = self.suspend = 1_000_000
+        monkeypatch.setattr(checks, "wall_ms", lambda: self.wall)
+        monkeypatch.setattr(checks, "awake_ns", lambda: self.awake * 1_000_000)
+        monkeypatch.setattr(checks, "suspend_ns", lambda: self.suspend * 1_000_000)
+
+    def sleep(self, ms: int) -> None:
+        """Let the machine sleep: monotonic time stands."""
+        self.wall += ms
+        self.suspend += ms
+
+
+@pytest.mark.row("F77", "F81")
+@pytest.mark.parametrize(("ms", "code"), [(12_000, None), (60_000, None), (60_001, "CLOCK_JUMP")])
+def test_machine_may_sleep_for_as_long_as_a_pause_may_last(
+    monkeypatch: pytest.MonkeyPatch, ms: int, code: str | None
+) -> None:
+    """The wall clock goes on meanwhile, which is no step of it."""
+    clocks = Clocks(monkeypatch)
+    check = ClockCheck(2000, 60_000, None)
+    clocks.sleep(ms)
+
+    assert _code(check.check()) == code
+
+
+@pytest.mark.row("F81")
+@pytest.mark.parametrize(
+    ("ms", "told_ms", "code"),
+    [
+        (2_000, 0, None),
+        (5_000, 5_000, None),
+        (60_000, 60_000, None),
+        (60_001, 60_001, "CLOCK_JUMP"),
+    ],
+)
+def test_turn_that_takes_seconds_is_a_pause_of_everything(
+    monkeypatch: pytest.MonkeyPatch, ms: int, told_ms: int, code: str | None
+) -> None:
+    """Told with its length, a stop beyond the limit, and over with the next turn."""
+    clocks = Clocks(monkeypatch)
+    check = PauseCheck(60_000)
+    clocks.suspend += ms
+
+    assert _code(check.check()) == code
+    assert check.pause_ms == told_ms
+    assert check.check() is None
+    assert check.pause_ms == 0
+
+
+@pytest.mark.row("F81", "F63")
+def test_pause_of_everything_is_an_incident_and_no_hang(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """The launcher's own turn was late, so that it waits for its roles anew."""
+    scene = staged(scenes, tmp_path / "var")
+    children = scene.supervisor.children.values()
+    wait_until(scene.supervisor.are_all_there, "all roles")
+    for child in children:
+        psutil.Process(child.pid).suspend()
+    wait_until(lambda: min(child.silent_ms() for child in children) > 6_000, "a long silence")
+    scene.desk._pause._turned_ns -= 10_000_000_000
+    for child in children:
+        psutil.Process(child.pid).resume()
+    scene.interrupts.put("SIGINT")
+
+    assert scene.supervise() is None
+    scene.context.sync_parts(now=True)
+    told = scene.stage.envelopes("incidents", "watchdog_role")
+    assert [event["payload"]["kind"] for event in told] == ["PAUSED"]
+
+
+class Until(Calm):
+    """Ends the run as soon as something is so."""
+
+    def __init__(self, condition: Callable[[], bool]) -> None:
+        self._condition = condition
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "failure" and object.__getattribute__(self, "_condition")():
+            return StopRecord("test", "INVARIANT_BROKEN", "it is so")
+        return object.__getattribute__(self, name)
+
+
+@pytest.mark.row("F63")
+@pytest.mark.parametrize(("how", "is_started"), [("starting", False), ("well", True)])
+def test_market_time_begins_once_every_role_has_begun(
+    tmp_path: Path, scenes: list[Scene], how: str, is_started: bool
+) -> None:
+    """Market is ready, and waits with its first frame until nobody is still starting."""
+    hows = {"market_role": "ready", "strategy_role": how}
+    scene = staged(scenes, tmp_path / "var", hows, has_clock=False)
+    clock = scene.stage.run_dir / "clock.json"
+    children = scene.supervisor.children.values()
+    heard = {name: 0 for name in scene.supervisor.children}
+
+    def are_heard() -> bool:
+        for child in children:
+            heard[child.name] += bool(child.heartbeat)
+        return min(heard.values()) > 5
+
+    scene.calm = Until(clock.exists if is_started else are_heard)
+    record = scene.supervise()
+
+    assert record is not None
+    assert record.detail == "it is so"
+    assert clock.exists() is is_started
+
+
+@pytest.mark.row("N-83", "N-86", "F33", "F37", "F43")
+@pytest.mark.fault(
+    "F33", by="the watchdog meets a cursor ahead of its queue", ends="STOP(CURSOR_AHEAD)"
+)
+@pytest.mark.fault(
+    "F37", by="the watchdog meets a cursor of another run", ends="STOP(CURSOR_FOREIGN_RUN)"
+)
+@pytest.mark.fault(
+    "F43", by="the watchdog meets a cursor cut short", ends="STOP(ATOMICITY_VIOLATION)"
+)
+def test_cursor_is_judged_against_its_own_hash_its_run_and_its_queue(tmp_path: Path) -> None:
+    """Torn, foreign and ahead: each is a STOP with its own code; a right one is none."""
+    stage = Stage(tmp_path / "var")
+    check = CursorCheck(stage.var.queues, stage.roles, RUN_ID)
+    path = stage.var.queues / "signals" / "cursor.json"
+
+    def put(run_id: str, seq: int) -> None:
+        path.unlink()
+        chain = bytes(32) if seq == 0 else b"\x01" * 32
+        write_hashed(path, cursor_json(run_id, "signals", "risk_role", Position(seq, 1, 0, chain)))
+
+    assert check.check() is None
+    put(RUN_ID, 7)
+    assert _code(check.check()) == "CURSOR_AHEAD"
+    put("20000101_000000", 7)
+    assert _code(check.check()) == "CURSOR_FOREIGN_RUN"
+    path.write_bytes(path.read_bytes()[:40])
+    assert _code(check.check()) == "ATOMICITY_VIOLATION"
+    path.unlink()
+    path.symlink_to(tmp_path / "elsewhere")
+    assert _code(check.check()) == "PERMISSIONS_UNSAFE"
+
+
+def _code(record: StopRecord | None) -> str | None:
+    return None if record is None else record.reason_code
+
+
+@pytest.mark.row("N-83", "F147")
+def test_pinned_file_that_changes_or_goes_is_a_stop(tmp_path: Path) -> None:
+    """A profile is read once: a changed one means that somebody is at work here."""
+    path = tmp_path / "profile.json"
+    path.write_bytes(b"{}")
+    pins = {str(path): "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}
+    check = PinnedCheck(pins)
+
+    assert check.check() is None
+    path.write_bytes(b"{ }")
+    assert _code(check.check()) == "CONFIG_INVALID"
+    path.unlink()
+    assert _code(check.check()) == "CONFIG_INVALID"
+
+
+# --- requests -----------------------------------------------------------------------------------
+
+
+def test_requests_are_taken_once_oldest_first_and_only_for_this_run(tmp_path: Path) -> None:
+    """What is for another run, or damaged, is set aside and never applied."""
+    for number in range(3):
+        path = leave_request(tmp_path, RUN_ID, "halt", who="anna", why=str(number))
+        os.utime(path, ns=(number, number))
+    leave_request(tmp_path, "20000101_000000", END, who="anna", why="old")
+    (tmp_path / "halt-torn.json").write_bytes(b'{"kind":"ha')
+
+    taken = [request["why"] for request in take_requests(tmp_path, RUN_ID)]
+
+    assert taken == ["0", "1", "2"]
+    assert list(take_requests(tmp_path, RUN_ID)) == []
+    assert len(list(tmp_path.glob("*.aside"))) == 2
+
+
+def test_request_becomes_a_control_event_only_if_it_is_one(tmp_path: Path) -> None:
+    """A request that is no `control` payload, or lacks a field, changes nothing."""
+    good = read_hashed(leave_request(tmp_path, RUN_ID, "halt", who="anna", why="thin book"))
+
+    assert control_payload(good) == Halt(who="anna", why="thin book")
+    assert control_payload({**good, "kind": "order_intent"}) is None
+    assert control_payload({"kind": "halt"}) is None
+
+
+# --- the live table -----------------------------------------------------------------------------
+
+
+@pytest.mark.row("N-115")
+def test_table_that_reads_nothing_never_makes_supervision_wait(tmp_path: Path) -> None:
+    """A frozen terminal: statuses are dropped, offering one costs nothing, the end comes."""
+    feed = LiveFeed([sys.executable, "-S", "-E", "-c", "import time; time.sleep(600)"])
+    feed.start({})
+    process = feed._process
+    assert process is not None
+    status = {"text": "x" * 50_000}
+
+    for _ in range(50):
+        feed.show(status)
+    feed.end(status)
+
+    assert process.poll() not in (None, 0)
+
+
+def test_table_is_shown_how_the_run_ended_whatever_it_was_shown_just_before(
+    tmp_path: Path,
+) -> None:
+    """The last status is never the one that is dropped."""
+    shown = tmp_path / "shown.jsonl"
+    keep = "import shutil, sys; shutil.copyfileobj(sys.stdin.buffer, open(sys.argv[1], 'wb'))"
+    feed = LiveFeed([sys.executable, "-S", "-E", "-c", keep, str(shown)])
+    feed.start({})
+
+    for number in range(500):
+        feed.show({"number": number})
+    feed.end({"number": "last"})
+
+    assert shown.read_bytes().splitlines()[-1] == b'{"number":"last"}'
+
+
+def test_line_for_the_operator_waits_for_the_end_of_a_table_on_the_same_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between two drawings it would push the table down, and its old head would stay above it."""
+    said: list[tuple[str, bool]] = []
+    feed = LiveFeed([sys.executable, "-S", "-E", "-c", "import sys; sys.stdin.read()"])
+    monkeypatch.setattr(
+        "minibot.watchdog.feed.to_stderr",
+        lambda line: said.append((line, feed._process is None or feed._process.poll() is not None)),
+    )
+
+    feed.tell("before there is a table")
+    feed.start({})
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    feed.tell("to a file")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    feed.tell("STOP while the table stands")
+    feed.end({})
+    feed.tell("behind it")
+
+    assert said == [
+        ("before there is a table", True),
+        ("to a file", False),
+        ("STOP while the table stands", True),
+        ("behind it", True),
+    ]
+
+
+def test_status_of_an_end_says_how_whatever_stands_in_its_detail(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """A file's name that is no UTF-8 keeps nobody from being told, and no run from its seal."""
+    desk = staged(scenes, tmp_path / "var").desk
+    record = StopRecord("watchdog_role", "IO_ENOSPC", "write of \udcff: no space")
+
+    told = canonical.decode(canonical.encode(desk.status(record)))
+
+    assert desk.status()["ended"] is None
+    assert told["ended"] == {
+        "kind": "STOP",
+        "reason_code": "IO_ENOSPC",
+        "detail": "write of ?: no space",
+    }
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "clock.json"])
+def test_file_of_the_run_that_goes_is_a_stop_that_names_it(
+    name: str, tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """Supervision notices; nothing is written in its place."""
+    scene = staged(scenes, tmp_path / "var")
+    path = scene.stage.run_dir / name
+    path.unlink()
+    record = scene.supervise()
+
+    assert record is not None
+    assert (record.reason_code, record.detail.split()[0]) == ("RUN_FILE_CHANGED", name)
+    assert not path.exists()
+
+
+def test_file_that_changes_after_the_last_role_has_ended_is_a_stop_as_well(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """The last look comes before the end is written."""
+    scene = staged(scenes, tmp_path / "var")
+    assert scene.desk.last_look() is None
+    (scene.stage.run_dir / "clock.json").write_bytes(b"{}\n")
+
+    assert _code(scene.desk.last_look()) == "RUN_FILE_CHANGED"
