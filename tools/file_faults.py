@@ -37,6 +37,7 @@ from tools.file_table import (
     FOUND_AFTER,
     GOES_ON,
     NO_PART,
+    NOT_SEALED,
     NOT_THERE,
     ROWS,
     Row,
@@ -261,6 +262,8 @@ def outcome_of(code: int, printed: str, verify_code: int, verified: str) -> tupl
     if code == 10:
         match = STOPPED.search(printed)
         return f"STOP {(match[1] or match[2]) if match else 'without a code'}", last
+    if code == 1 and "could not be sealed: " in printed:
+        return NOT_SEALED, last
     if code != 0:
         return f"exit {code}", last
     return (GOES_ON if verify_code == 0 else FOUND_AFTER), last
@@ -358,8 +361,9 @@ def page() -> str:
         "by `python -m tools.file_faults`. `QUEUE` is `var/queues/NAME`; once the run is sealed,",
         "`var/runs/RUN/queues/NAME`. Faults: changed, truncated, deleted, replaced by a folder, a",
         "link or a FIFO. During the run: `STOP CODE`; `goes on` (no proof rests on it, or it is",
-        "made again); `found after` (the night ends, `verify` names it). Afterwards: `found` by",
-        "`verify`, or `no part` of the run's proof. `-`: not there then, or not played.",
+        "made again); `found after` (the night ends, `verify` names it); `not sealed` (the night",
+        "ends with exit code 1 and says why). Afterwards: `found` by `verify`, or `no part` of the",
+        "run's proof. `-`: not there then, or not played.",
         "",
         "| file | written by | read by | during the run | afterwards | note |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -4,8 +4,9 @@ The one home of the table: `tools.file_faults` plays its cells with real runs an
 and a test holds its patterns against the files that a night really left.
 
 An outcome during the run is `STOP CODE` (with `|` between codes of which a moment decides),
-`goes on` (the night ends in order, verify is clean) or `found after` (the night ends, verify then
-names the file). Afterwards it is `found` (verify of the run names it), `no part` (the file is no
+`goes on` (the night ends in order, verify is clean), `found after` (the night ends, verify then
+names the file) or `not sealed` (the night ends, exit code 1, and its last words say why it could
+not be sealed). Afterwards it is `found` (verify of the run names it), `no part` (the file is no
 part of a run's proof; verify stays clean) or `-` (it stands there only while a run lives).
 """
 
@@ -19,7 +20,7 @@ from typing import Final
 FAULTS: Final = ("changed", "truncated", "deleted", "folder", "link", "fifo")
 EACH: Final = "each"
 FOUND, NO_PART, NOT_THERE = "found", "no part", "-"
-GOES_ON, FOUND_AFTER = "goes on", "found after"
+GOES_ON, FOUND_AFTER, NOT_SEALED = "goes on", "found after", "not sealed"
 
 Outcomes = Mapping[str, str]
 
@@ -159,10 +160,10 @@ ROWS: Final = (
         _queue("inbox.head"),
         "the queue's writer",
         "the queue's readers, watchdog, verbs of proof",
-        {EACH: "STOP", "changed": "STOP|goes on"},
+        {EACH: "STOP", "changed": "STOP|goes on", "truncated": "STOP|goes on"},
         ALL_FOUND,
         "queues/signals/inbox.head",
-        "One wrong bit falls in one of two slots, which the next append writes again.",
+        "One wrong bit or one lost half falls in one of two slots, which the next append renews.",
     ),
     Row(
         "QUEUE/acks.jsonl",
@@ -192,7 +193,11 @@ ROWS: Final = (
         (*_queue("deadletter.jsonl"), *_queue("deadletter.head"), *_queue("deadletter.lock")),
         "the primary reader",
         "that reader after a restart, replay",
-        {EACH: "STOP|found after|goes on"},
+        {
+            EACH: "STOP|found after|goes on",
+            "link": "STOP|found after|goes on|not sealed",
+            "fifo": "STOP|found after|goes on|not sealed",
+        },
         ALL_FOUND,
         "queues/signals/deadletter.head",
         "An empty one is made again by the reader that needs it.",
@@ -387,7 +392,7 @@ ROWS: Final = (
         "people, model training",
         {EACH: GOES_ON},
         NEVER_PROOF,
-        "ai/recommendations/*/000001.jsonl",
+        "ai/recommendations/*/*.jsonl",
     ),
     Row(
         "ai/packs, ai/snapshots",

@@ -6,6 +6,7 @@ it, nothing is rebuilt from it, and at most the lines since the last write are l
 
 from __future__ import annotations
 
+import stat
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -60,9 +61,14 @@ class LineFiles:
         self._written_ts = ts
 
     def _path(self, ts: int) -> Path:
-        """Return the last part of the hour that has room, else the next one."""
+        """Return the last part of the hour that has room, else the next one.
+
+        What somebody put in the place of a part is left alone: the AI's notes end no night.
+        """
         hour = f"{datetime.fromtimestamp(ts // 1000, UTC):%Y%m%d_%H}"
         parts = sorted(self._folder.glob(f"{hour}-*.jsonl"))
-        if parts and parts[-1].stat().st_size < PART_BYTES_MAX:
-            return parts[-1]
+        if parts:
+            last = parts[-1].lstat()
+            if stat.S_ISREG(last.st_mode) and last.st_size < PART_BYTES_MAX:
+                return parts[-1]
         return self._folder / f"{hour}-{len(parts) + 1:02d}.jsonl"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def disarm_operator(stop_folder: Path) -> None:
 
     A link is made before or it fails, so that no flag is raised for a run that ended in order.
     """
-    armed_path(stop_folder, OPERATOR).unlink(missing_ok=True)
+    _remove(armed_path(stop_folder, OPERATOR))
 
 
 def raise_operators_flag(stop_folder: Path, flag: Path) -> bool:
@@ -134,9 +135,15 @@ def read_word(flag: Path) -> str:
 def release_all_reserves(stop_folder: Path) -> None:
     """Give back what every role reserved: they have ended, the merge and the seal need room."""
     for path in stop_folder.glob("*.reserve"):
-        path.unlink(missing_ok=True)
+        _remove(path)
 
 
 def release_reserve(stop_folder: Path, role: str) -> None:
     """Give the reserved space back, so that the STOP event fits on a full disk."""
-    (stop_folder / f"{role}.reserve").unlink(missing_ok=True)
+    _remove(stop_folder / f"{role}.reserve")
+
+
+def _remove(path: Path) -> None:
+    """Remove a file of ours; a folder that somebody put in its place stays, and ends no STOP."""
+    with suppress(IsADirectoryError, PermissionError):
+        path.unlink(missing_ok=True)

@@ -160,6 +160,7 @@ def _launch(
     config: Config, profile: Path, display: Display, say: Callable[[str], None], lock: RunLock
 ) -> Outcome:
     var = config.var
+    run: _Launch | None = None
     try:
         refuse_failed(preflight(config, var))
         _refuse_unlisted(config)
@@ -179,6 +180,11 @@ def _launch(
             f"Wait for its end, or end it: its command line names a run below {var.runs}.",
         ) from error
     except OSError as error:
+        if run is not None and run.is_begun:
+            raise Refusal(
+                f"the run broke off: {error}.",
+                "Its roles end by themselves; the next start recovers and seals it.",
+            ) from error
         raise Refusal(
             f"the start failed: {error}.", "Nothing was started. See: minibot doctor"
         ) from error

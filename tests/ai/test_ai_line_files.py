@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -49,6 +50,27 @@ def test_clerk_that_was_started_again_goes_on_in_the_file_of_its_hour(tmp_path: 
 
     assert names(tmp_path) == ["20261122_20-01.jsonl"]
     assert (tmp_path / "20261122_20-01.jsonl").read_bytes() == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("planted", ["folder", "link", "fifo"])
+def test_what_stands_in_the_place_of_a_part_is_left_alone(tmp_path: Path, planted: str) -> None:
+    """The notes go on in a further part: nothing that befalls them may end a night."""
+    part = tmp_path / "20261122_20-01.jsonl"
+    if planted == "folder":
+        part.mkdir()
+    elif planted == "link":
+        part.symlink_to(tmp_path / "elsewhere")
+    elif hasattr(os, "mkfifo"):
+        os.mkfifo(part)
+    else:
+        pytest.skip("this system has no FIFO")
+    files = LineFiles(tmp_path, tmp_path, MINUTE_MS)
+    files.add(b"one\n")
+
+    files.write(HOUR_TS)
+
+    assert names(tmp_path) == ["20261122_20-01.jsonl", "20261122_20-02.jsonl"]
+    assert (tmp_path / "20261122_20-02.jsonl").read_bytes() == b"one\n"
 
 
 def test_lines_wait_for_their_interval_and_a_full_hour_goes_on_in_a_further_part(

@@ -118,7 +118,10 @@ def test_byte_changed_between_runs_is_sealed_as_found_and_named(tmp_path: Path) 
 
 @pytest.mark.row("D-51", "D-52")
 def test_night_that_is_stopped_before_its_roles_have_begun_is_proven(tmp_path: Path) -> None:
-    """What the executor has not said yet differs from nothing; market time was none, not 1970."""
+    """What the executor has not said yet is no difference; without market there is no market time.
+
+    How far market came before the flag was seen is for the machine to say.
+    """
     night = Night(tmp_path / "var")
     wait_until(night.run_dirs, "the run")
     (night.var / "STOP.flag").touch()
@@ -134,6 +137,7 @@ def test_night_that_is_stopped_before_its_roles_have_begun_is_proven(tmp_path: P
     assert replayed.document["ledger"]["identical"]
     assert verified.code == report.code == 0
     assert "1970" not in report.out
-    assert any("market time" in line and "none" in line for line in report.out.splitlines()), (
-        report.out
-    )
+    (run,) = night.run_dirs()
+    is_silent = not (run / "queues" / "market_ticks" / "inbox.jsonl").stat().st_size
+    (told,) = (line for line in report.out.splitlines() if "market time" in line)
+    assert ("market time   none" in told) == is_silent, report.out

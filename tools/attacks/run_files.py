@@ -242,3 +242,18 @@ def _moved(run: Path, lab: Lab) -> Path:
     target = lab.folder / "moved"
     os.replace(run, target)
     return target
+
+
+@attack("A4", "a folder in place of a role's reserve, then minibot kill", "stopped, sealed, proven")
+def folder_in_place_of_a_reserve(lab: Lab) -> Found:
+    """Put a folder where a role has reserved space, and end the night at once."""
+    night = lab.start_night(LONG)
+    run = night.wait_for_fills()
+    reserve = night.var / "stop" / "risk_role.reserve"
+    reserve.unlink()
+    reserve.mkdir()
+    lab.minibot("kill")
+    done = night.wait()
+    verify = lab.minibot("verify", run.name)
+    said = f"exit {done.code}, verify exit {verify.code}: {verify.last_words()}"
+    return Found(said, done.code, done.code == 10 and verify.code == 0)

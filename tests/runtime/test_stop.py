@@ -1,0 +1,45 @@
+"""What a STOP prepares and gives back, also where somebody else was at its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from minibot.runtime.stop import (
+    OPERATOR,
+    arm,
+    armed_path,
+    disarm_operator,
+    release_all_reserves,
+    release_reserve,
+)
+
+RUN_ID = "20251120_000000"
+
+
+@pytest.mark.row("N-01")
+def test_folder_in_the_place_of_a_reserve_keeps_no_stop_from_its_end(tmp_path: Path) -> None:
+    """The reserves of all others are given back; the folder stays where it is."""
+    for role in ("risk_role", "strategy_role", "market_role"):
+        arm(tmp_path, RUN_ID, role)
+    planted = tmp_path / "risk_role.reserve"
+    planted.unlink()
+    planted.mkdir()
+
+    release_reserve(tmp_path, "risk_role")
+    release_all_reserves(tmp_path)
+
+    assert [path.name for path in tmp_path.glob("*.reserve")] == ["risk_role.reserve"]
+    assert planted.is_dir()
+
+
+def test_folder_in_the_place_of_the_operators_file_keeps_no_run_from_its_end(
+    tmp_path: Path,
+) -> None:
+    """Nothing can be linked from a folder, so that it arms nobody."""
+    armed_path(tmp_path, OPERATOR).mkdir()
+
+    disarm_operator(tmp_path)
+
+    assert armed_path(tmp_path, OPERATOR).is_dir()
