@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from minibot.engine.role_replay import Recorded, replay_run
-from minibot.gates.drill_run import TRADING_ROLES, Night, NotInjected
+from minibot.gates.drill_run import TRADING_ROLES, DrillRun, NotInjected
 from minibot.kernel.errors import RunStop
 from minibot.kernel.verify import verify_tree
 from minibot.replay.graph.lineage import verify_lineage
@@ -47,7 +47,7 @@ def kill_roles(folder: Path, kills: int, seed: int) -> int:
     while left > 0:
         count = min(NIGHT_KILLS, left)
         rnd = random.Random(f"{seed} {number}")
-        night = Night("kill_storm", Var(folder / f"night{number}"), sets=SETS, chaos={})
+        night = DrillRun("kill_storm", Var(folder / f"night{number}"), sets=SETS, chaos={})
         try:
             digest, found = _storm(night, rnd, count, counts)
         except NotInjected as error:
@@ -71,7 +71,7 @@ def kill_roles(folder: Path, kills: int, seed: int) -> int:
 
 
 def _storm(
-    night: Night, rnd: random.Random, kills: int, counts: Counter[str]
+    night: DrillRun, rnd: random.Random, kills: int, counts: Counter[str]
 ) -> tuple[str, list[str]]:
     """Run one night under fire; return its replay's digest and what was wrong."""
     night.start()
@@ -90,7 +90,7 @@ def _storm(
     return _judge(night)
 
 
-def _judge(night: Night) -> tuple[str, list[str]]:
+def _judge(night: DrillRun) -> tuple[str, list[str]]:
     run_dir = night.run_dir
     wrong = [] if night.exit_code == 0 else [f"exit {night.exit_code}: {night.said()[-600:]}"]
     wrong += [f"verify: {finding}" for finding in verify_tree(run_dir)]
@@ -121,9 +121,9 @@ def _keys(recorded: Recorded, queue: str) -> Iterator[str]:
             yield str(event.payload.to_json()["client_order_id"])
 
 
-def _running(night: Night, role: str) -> int:
+def _running(night: DrillRun, role: str) -> int:
     return night.wait_for(role, lambda: night.role_pid(role))
 
 
-def _other(night: Night, role: str, pid: int) -> bool:
+def _other(night: DrillRun, role: str, pid: int) -> bool:
     return night.role_pid(role) not in (None, pid)

@@ -28,7 +28,7 @@ from minibot.events.decimals import format_fixed
 from minibot.exchanges.tapes.decimals import SCALE, to_text
 from minibot.exchanges.tapes.kline_bars import Bar, gather
 from minibot.simulator.sources.generator import FIRST_TRADE_ID, ORIGIN_MS
-from minibot.simulator.sources.random_market import MadeSymbol, PricePath
+from minibot.simulator.sources.random_market import PricePath, RandomSymbol
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 FIXTURES: Final = PROJECT / "tests" / "fixtures"
@@ -77,7 +77,7 @@ def samples() -> dict[str, bytes]:
 
 def minutes(symbol: str) -> list[Bar]:
     """Return the last two hours before the generator's origin as one-minute bars."""
-    market = MadeSymbol(symbol, SEED, RATE_PER_S)
+    market = RandomSymbol(symbol, SEED, RATE_PER_S)
     first = (ORIGIN_MS - BARS * MINUTE_MS) // 1000
     seconds = (market.second_bar(first + number) for number in range(BARS * 60))
     return gather([bar for bar in seconds if bar is not None], "1m")
@@ -85,7 +85,7 @@ def minutes(symbol: str) -> list[Bar]:
 
 def agg_trades(symbol: str) -> list[list[Any]]:
     """Return the first trades after the origin as the archive writes them, in microseconds."""
-    market = MadeSymbol(symbol, SEED, RATE_PER_S)
+    market = RandomSymbol(symbol, SEED, RATE_PER_S)
     rows: list[list[Any]] = []
     for second in range(ORIGIN_MS // 1000, ORIGIN_MS // 1000 + TRADES_S):
         for step in market.steps(second):
@@ -160,7 +160,7 @@ def _record(symbol: str, number: int) -> dict[str, Any]:
     """Return what is known at one settlement: `basis` is (futures - spot) / spot."""
     ts = (ORIGIN_MS // FUNDING_MS - FUNDINGS + 1 + number) * FUNDING_MS
     second = ts // 1000
-    market = MadeSymbol(symbol, SEED, RATE_PER_S)
+    market = RandomSymbol(symbol, SEED, RATE_PER_S)
     step = market.steps(second)[0]
     spot = (step.bid + step.ask) * market.tick // 2
     mark = _at_tick(spot * (MILLION + basis_millionths(second)) // MILLION)

@@ -27,7 +27,7 @@ from minibot.engine.role_replay import Recorded
 from minibot.events.model import JsonObject
 from minibot.gates.chaos_fault import SURVIVE, Fault
 from minibot.gates.chaos_judge import complaints
-from minibot.gates.drill_run import Night, NotInjected
+from minibot.gates.drill_run import DrillRun, NotInjected
 from minibot.kernel import canonical
 from minibot.kernel.errors import MinibotError
 from minibot.kernel.files import read_hashed, write_atomic
@@ -70,7 +70,7 @@ SETS: Final[JsonObject] = {
 class Soak:
     """One soak, from its start to its judgement."""
 
-    night: Night
+    night: DrillRun
     hours: float
     seed: int
     report: Path | None
@@ -228,7 +228,7 @@ class Soak:
             write_atomic(self.report.resolve(), text.encode(), is_durable=False)
 
 
-def _parts(night: Night, queue: str) -> list[JsonObject]:
+def _parts(night: DrillRun, queue: str) -> list[JsonObject]:
     """Return the payloads of all parts of a queue, live or sealed."""
     root, payloads = night.var.queues, []
     if not (root / queue).exists():
@@ -240,7 +240,7 @@ def _parts(night: Night, queue: str) -> list[JsonObject]:
     return payloads
 
 
-def _backlog_max(night: Night) -> Counter[str]:
+def _backlog_max(night: DrillRun) -> Counter[str]:
     """Return the most lines that waited for a role, as its own health said."""
     most: Counter[str] = Counter()
     for payload in _parts(night, "health"):
@@ -249,7 +249,7 @@ def _backlog_max(night: Night) -> Counter[str]:
     return +most
 
 
-def _incidents(night: Night) -> Counter[str]:
+def _incidents(night: DrillRun) -> Counter[str]:
     return Counter(payload["kind"] for payload in _parts(night, "incidents"))
 
 
@@ -290,7 +290,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "embedded.source": f"generator:{arguments.seed}",
     }
     try:
-        night = Night("soak", Var(arguments.var.resolve()).lab_of("soak"), sets=sets, chaos={})
+        night = DrillRun("soak", Var(arguments.var.resolve()).lab_of("soak"), sets=sets, chaos={})
         soak = Soak(night, arguments.hours, arguments.seed, arguments.report)
         soak.pause_s = (arguments.every[0], arguments.every[1])
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from minibot.gates.drill_run import Night, NotInjected
+from minibot.gates.drill_run import DrillRun, NotInjected
 from minibot.kernel.files import FILES, Access
 from minibot.watchdog.run_manifest import role_argv
 
@@ -27,7 +27,7 @@ PIECE_BYTES: Final = 1024 * 1024
 QUEUE_LOCKED_EXIT: Final = 10
 REFUSED_EXIT: Final = 2
 
-Put = Callable[[Night], None]
+Put = Callable[[DrillRun], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class SoakFault:
     weight: int = 1
 
 
-def survive(night: Night, fault: SoakFault) -> float:
+def survive(night: DrillRun, fault: SoakFault) -> float:
     """Put a fault in and return the seconds until the run had dealt with it.
 
     Raises:
@@ -71,7 +71,7 @@ def survive(night: Night, fault: SoakFault) -> float:
     return time.monotonic() - begin
 
 
-def wait_until(night: Night, what: str, condition: Callable[[], bool]) -> None:
+def wait_until(night: DrillRun, what: str, condition: Callable[[], bool]) -> None:
     """Wait for a condition with few looks, so that the soak itself costs next to nothing.
 
     Raises:
@@ -92,7 +92,7 @@ def wait_until(night: Night, what: str, condition: Callable[[], bool]) -> None:
 def _kill(*words: str) -> Put:
     """Return what kills a process of the run and waits for another one in its place."""
 
-    def put(night: Night) -> None:
+    def put(night: DrillRun) -> None:
         pid = night.child_pid(*words)
         if pid is None:
             raise NotInjected(f"no process of {words[-1]}")
@@ -107,7 +107,7 @@ def _kill(*words: str) -> Put:
 def _freeze(role: str, seconds: float) -> Put:
     """Return what holds a process still for less time than makes it a hung one."""
 
-    def put(night: Night) -> None:
+    def put(night: DrillRun) -> None:
         pid = night.launcher_pid if role == "launcher" else night.role_pid(role)
         if pid is None:
             raise NotInjected(f"no process of {role}")
@@ -120,15 +120,15 @@ def _freeze(role: str, seconds: float) -> Put:
     return put
 
 
-def _second_writer(night: Night) -> None:
+def _second_writer(night: DrillRun) -> None:
     _refused(night, role_argv("strategy_role", night.run_dir), QUEUE_LOCKED_EXIT)
 
 
-def _second_start(night: Night) -> None:
+def _second_start(night: DrillRun) -> None:
     _refused(night, night.argv(), REFUSED_EXIT)
 
 
-def _refused(night: Night, argv: list[str], code: int) -> None:
+def _refused(night: DrillRun, argv: list[str], code: int) -> None:
     process = night.spawn(argv, "second")
     wait_until(night, "the end of the second process", lambda: process.poll() is not None)
     if process.returncode != code:
@@ -141,7 +141,7 @@ def _refused(night: Night, argv: list[str], code: int) -> None:
 def _exchange(*faults: Mapping[str, object]) -> Put:
     """Return what puts faults of the embedded exchange into force, in order."""
 
-    def put(night: Night) -> None:
+    def put(night: DrillRun) -> None:
         for fault in faults:
             fields = {key: value for key, value in fault.items() if key != "name"}
             night.exchange_fault(str(fault["name"]), **fields)
@@ -149,13 +149,13 @@ def _exchange(*faults: Mapping[str, object]) -> Put:
     return put
 
 
-def _unreachable(night: Night) -> None:
+def _unreachable(night: DrillRun) -> None:
     """Let the exchange refuse everybody for some seconds, the one who asks for it as well."""
     with suppress(NotInjected):  # Whether it went in, the incident says.
         night.exchange_fault("unreachable", ms=5_000)
 
 
-def _disk_pressure(night: Night) -> None:
+def _disk_pressure(night: DrillRun) -> None:
     """Write and sync much beside the queues, then give it back."""
     path = night.var.root / "pressure"
     piece = os.urandom(PIECE_BYTES)

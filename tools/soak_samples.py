@@ -10,7 +10,7 @@ from typing import Final
 
 import psutil
 
-from minibot.gates.drill_run import Night
+from minibot.gates.drill_run import DrillRun
 
 MB: Final = 1024 * 1024
 # A young process still loads and warms up: nothing can be said of its slope.
@@ -52,7 +52,7 @@ class Samples:
     started: float = field(default_factory=time.monotonic)
     by_name: dict[str, list[Sample]] = field(default_factory=lambda: defaultdict(list))
 
-    def take(self, night: Night) -> None:
+    def take(self, night: DrillRun) -> None:
         """Look at every process of the run once."""
         at_s, wall = time.monotonic() - self.started, time.time()
         for process in night.crew.members():

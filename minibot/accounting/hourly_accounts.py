@@ -1,6 +1,6 @@
 """The books of one run: portfolio, ledger, trades and a state for every hour, out of its fills.
 
-`Books` takes the opening and the fills in order and nothing else, so live, report and replay make
+They take the opening and the fills in order and nothing else, so live, report and replay make
 the same books from the same events. Each hour of market time that the run touched gives one
 `HourlyState`: what every account held at its beginning, what was entered, what it held at its end,
 and the lots open then. A state names the sha256 of the one before it, the first that of the run's
@@ -102,7 +102,7 @@ class HourlyState:
         return sha256(self.encoded()).hexdigest()
 
 
-class Books:
+class HourlyAccounts:
     """What a run owns, hour by hour; feed it the fills in the order of their queue.
 
     Attributes:

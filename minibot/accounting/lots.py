@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, final
 
-from minibot.cores.event_id import Ref, named
+from minibot.cores.event_id import EventId, named
 from minibot.events.decimals import mul_div_up
 from minibot.events.model import JsonObject
 from minibot.events.money import UNIT, amount_text, cost_up, parse_amount
@@ -38,7 +38,7 @@ class Lot:
     cost: int
     ts: int
     fill_n: int
-    order: Ref
+    order: EventId
 
     @property
     def order_id(self) -> str:
@@ -86,7 +86,9 @@ class Lot:
         )
 
 
-def lot_of(symbol: str, qty: int, price: int, cost: int, ts: int, fill_n: int, order: Ref) -> Lot:
+def lot_of(
+    symbol: str, qty: int, price: int, cost: int, ts: int, fill_n: int, order: EventId
+) -> Lot:
     """Return a lot; see its attributes."""
     lot = Lot()
     lot.symbol = symbol
@@ -129,7 +131,7 @@ class Trade:
     __slots__ = ("_closed_by", "_lot", "close_fill_n", "closed_ts", "cost", "proceeds", "qty")
 
     def __init__(
-        self, lot: Lot, qty: int, cost: int, proceeds: int, ts: int, fill_n: int, order: Ref
+        self, lot: Lot, qty: int, cost: int, proceeds: int, ts: int, fill_n: int, order: EventId
     ) -> None:
         self._lot: Lot = lot
         self.qty: int = qty
@@ -137,7 +139,7 @@ class Trade:
         self.proceeds: int = proceeds
         self.closed_ts: int = ts
         self.close_fill_n: int = fill_n
-        self._closed_by: Ref = order
+        self._closed_by: EventId = order
 
     @property
     def symbol(self) -> str:

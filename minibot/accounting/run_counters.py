@@ -23,7 +23,7 @@ def percentile(values: Sequence[int], percent: int) -> int | None:
     return ordered[max(1, -(-len(ordered) * percent // 100)) - 1]
 
 
-class HealthTally:
+class HealthCounters:
     """What the roles said of themselves.
 
     Args:

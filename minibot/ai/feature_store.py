@@ -39,12 +39,12 @@ _SMALL_BYTES_MAX: Final = 8 << 20
 _LINES_PER_PIECE: Final = 250
 
 
-class PackRefused(Exception):
+class FeaturePackRefused(Exception):
     """A pack that may not be used; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pack:
+class FeaturePack:
     """A pack whose hashes hold."""
 
     version: str
@@ -54,7 +54,7 @@ class Pack:
 
 def _folder(ai_root: Path, version: str) -> Path:
     if _VERSION.fullmatch(version) is None:
-        raise PackRefused(f"{version[:80]!r} is no version of a pack")
+        raise FeaturePackRefused(f"{version[:80]!r} is no version of a pack")
     return ai_root / "packs" / version
 
 
@@ -88,7 +88,7 @@ def write_pack(ai_root: Path, dataset: Dataset, *, created_ts: int) -> str:
     return version
 
 
-def read_pack(ai_root: Path, version: str) -> Pack:
+def read_pack(ai_root: Path, version: str) -> FeaturePack:
     """Return a pack after checking all of it.
 
     Raises:
@@ -101,10 +101,10 @@ def read_pack(ai_root: Path, version: str) -> Pack:
         sums = read_whole(folder / SUMS_FILE, size_max=_SMALL_BYTES_MAX)
         manifest = parse_hashed(raw, folder / MANIFEST_FILE)
     except (OSError, RunStop) as error:
-        raise PackRefused(f"{version}: {error}") from error
+        raise FeaturePackRefused(f"{version}: {error}") from error
     digest = sha256(data).hexdigest()
     if sums != _sums(digest, raw):
-        raise PackRefused(f"{version}: {SUMS_FILE} does not fit the files beside it")
+        raise FeaturePackRefused(f"{version}: {SUMS_FILE} does not fit the files beside it")
     wanted = {
         "schema": _SCHEMA,
         "version": version,
@@ -113,8 +113,8 @@ def read_pack(ai_root: Path, version: str) -> Pack:
     }
     for name, value in wanted.items():
         if manifest.get(name) != value:
-            raise PackRefused(f"{version}: {MANIFEST_FILE}: {name} does not fit")
-    return Pack(version, tuple(_rows(data, version)), manifest)
+            raise FeaturePackRefused(f"{version}: {MANIFEST_FILE}: {name} does not fit")
+    return FeaturePack(version, tuple(_rows(data, version)), manifest)
 
 
 def _pieces(rows: Sequence[Row]) -> Iterator[bytes]:
@@ -146,7 +146,7 @@ def _rows(data: bytes, version: str) -> Iterator[Row]:
                 raise ValueError("not one value per feature")
             yield Row(row["ts"], row["symbol"], tuple(features), row["label"])
         except (LineError, ValueError, KeyError, TypeError) as error:
-            raise PackRefused(f"{version}: {ROWS_FILE}, line {number}: {error}") from error
+            raise FeaturePackRefused(f"{version}: {ROWS_FILE}, line {number}: {error}") from error
 
 
 def _sums(digest: str, manifest: bytes) -> bytes:

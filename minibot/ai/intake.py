@@ -33,7 +33,7 @@ from minibot.kernel.queue import reader_folder
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import RoleContext
 from minibot.runtime.deadletters import named_lines
-from minibot.runtime.input_log import open_order_log
+from minibot.runtime.input_log import open_input_log
 
 HINT_FILE: Final = "snapshot.json"
 HOUSEKEEPING_NS: Final = 5_000_000_000
@@ -59,7 +59,7 @@ class Intake:
         self._is_opened = False
         self._starts: dict[str, Position] = {}
         self._order_start: Position | None = None
-        self._order = open_order_log(context, self.folders)
+        self._order = open_input_log(context, self.folders)
         self._housekept_ns = 0
         self._hinted_ns = machine_ns()
 

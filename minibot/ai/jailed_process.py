@@ -28,7 +28,7 @@ LAST_WORDS_BYTES: Final = 2000
 KILL_WAIT_S: Final = 5.0
 
 
-class Child:
+class JailedProcess:
     """One jailed process, started at once.
 
     Args:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from minibot.ai.frames import DRAFT_BYTES_MAX, FrameError, decode_frame
-from minibot.ai.jailed_process import Child
+from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.nore_ai_worker_v1 import MEMORY_MB_DEFAULT, command
 from minibot.ai.worker_supervisor import hello_problem, isolation_level
 from minibot.kernel import canonical
@@ -51,7 +51,7 @@ class Preflight:
 
 def check_jail(ai_root: Path, memory_mb: int, level_min: str) -> Preflight:
     """Start a worker, return what it says, end it."""
-    child = Child(
+    child = JailedProcess(
         command(program(), ai_root, memory_mb, "infer", private_folder()),
         ai_root / "work",
         line_bytes_max=DRAFT_BYTES_MAX,
@@ -74,7 +74,7 @@ def check_jail(ai_root: Path, memory_mb: int, level_min: str) -> Preflight:
     )
 
 
-def _hello(child: Child) -> dict[str, Any] | str:
+def _hello(child: JailedProcess) -> dict[str, Any] | str:
     deadline = time.monotonic() + HELLO_S_MAX
     while time.monotonic() < deadline:
         for line in child.receive(_POLL_S):

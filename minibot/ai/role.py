@@ -16,11 +16,11 @@ from minibot.ai.activation import NO_MODEL
 from minibot.ai.drafts import Ask
 from minibot.ai.frames import DRAFT_BYTES_MAX
 from minibot.ai.intake import Intake
-from minibot.ai.jailed_process import Child
+from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.line_files import LineFiles
 from minibot.ai.nore_ai_worker_v1 import command
 from minibot.ai.requests import request_model_active
-from minibot.ai.service import Clerk, Outcome
+from minibot.ai.service import AiService, Outcome
 from minibot.ai.settings import AiSettings, ai_settings
 from minibot.ai.snapshots import SnapshotRefused
 from minibot.events import reasons
@@ -54,9 +54,9 @@ def main(context: RoleContext) -> int:
     return AiRole(context).run()
 
 
-def start_worker(settings: AiSettings) -> Child:
+def start_worker(settings: AiSettings) -> JailedProcess:
     """Start a jailed worker with the same command line at every start."""
-    return Child(
+    return JailedProcess(
         command(program(), settings.root, settings.memory_mb, "infer", private_folder()),
         settings.root / "work",
         line_bytes_max=DRAFT_BYTES_MAX,
@@ -76,7 +76,7 @@ class AiRole:
         )
         ensure_folder(self.settings.root)
         stand = CodeStand(PROJECT)
-        self._clerk = Clerk(
+        self._clerk = AiService(
             self.settings,
             lambda: start_worker(self.settings),
             machine_ns,

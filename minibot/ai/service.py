@@ -15,15 +15,15 @@ from typing import Any, Final
 from minibot.ai.activation import NO_MODEL, Activation
 from minibot.ai.dataset import RowMaker
 from minibot.ai.drafts import Answer, Ask, Expected
-from minibot.ai.jailed_process import Child
+from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.patterns import Patterns
 from minibot.ai.recent import Recent
 from minibot.ai.rows import TOUCH, Row, Windows, row_of
 from minibot.ai.settings import AiSettings
 from minibot.ai.snapshots import SnapshotRefused
 from minibot.ai.training import Trained, rows_are_enough
-from minibot.ai.training_jobs import Workshop
-from minibot.ai.worker_supervisor import OFF, READY, Keeper, isolation_level
+from minibot.ai.training_jobs import TrainingJobs
+from minibot.ai.worker_supervisor import OFF, READY, WorkerSupervisor, isolation_level
 from minibot.events.model import Bar, Beat, Event, ModelActive, Recommendation, Signal
 from minibot.events.names import TICKS
 
@@ -43,7 +43,7 @@ class Outcome:
     activated: tuple[str, str] | None = None  # (model id, why)
 
 
-class Clerk:
+class AiService:
     """Everything of the AI that is trusted, without queues and files of a run.
 
     Args:
@@ -57,13 +57,13 @@ class Clerk:
     def __init__(
         self,
         settings: AiSettings,
-        start_child: Callable[[], Child],
+        start_child: Callable[[], JailedProcess],
         machine_ns: Callable[[], int],
         before_start: Callable[[str], None] = lambda what: None,
     ) -> None:
         self.settings = settings
 
-        def start_worker() -> Child:
+        def start_worker() -> JailedProcess:
             before_start("worker")
             return start_child()
 
@@ -78,11 +78,13 @@ class Clerk:
             horizon_ms=settings.horizon_ms,
             label_bps_min=settings.label_bps_min,
         )
-        self.workshop = Workshop(self.activation, settings.root, settings.training, before_start)
+        self.workshop = TrainingJobs(
+            self.activation, settings.root, settings.training, before_start
+        )
         self.model_id = NO_MODEL
         self.model_note = ""
         self._expected = Expected(frozenset({NO_MODEL}), NO_MODEL, settings.horizon_ms)
-        self.keeper = Keeper(
+        self.keeper = WorkerSupervisor(
             settings.limits, start_worker, self._introduce, self._expected, machine_ns
         )
         self._outgoing: list[Row] = []

@@ -10,7 +10,7 @@ from typing import Any
 from minibot.ai.dataset import check_permitted
 from minibot.ai.isolation import level_min_here
 from minibot.ai.training import TrainingSettings
-from minibot.ai.worker_supervisor import KeeperLimits
+from minibot.ai.worker_supervisor import WorkerLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class AiSettings:
     trains: bool
     train_interval_ms: int
     is_required: bool
-    limits: KeeperLimits
+    limits: WorkerLimits
     training: TrainingSettings
     misbehave: str
 
@@ -64,7 +64,7 @@ def ai_settings(
         trains=ai["train"],
         train_interval_ms=ai["train_interval_market_ms"],
         is_required=ai["required"],
-        limits=KeeperLimits(isolation_min, ai["restarts_max"], ai["drafts_per_s_max"]),
+        limits=WorkerLimits(isolation_min, ai["restarts_max"], ai["drafts_per_s_max"]),
         training=TrainingSettings(
             memory_mb=ai["memory_mb_max"],
             isolation_min=isolation_min,

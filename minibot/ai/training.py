@@ -27,7 +27,7 @@ from minibot.ai.gate import (
     refused,
 )
 from minibot.ai.isolation import is_enough
-from minibot.ai.jailed_process import Child
+from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.nore_ai_worker_v1 import command
 from minibot.ai.probabilities import Answers, Probabilities
 from minibot.ai.row_ring import Row
@@ -206,7 +206,7 @@ class Tasks:
     def _run(self, task: str, frames: Iterable[Frame], answer: str) -> Frame:
         settings = self._settings
         self._before_start("trainer")
-        child = Child(
+        child = JailedProcess(
             command(program(), self._root, settings.memory_mb, task, private_folder()),
             self._root / "work",
             line_bytes_max=RESULT_BYTES_MAX,
@@ -227,14 +227,14 @@ class Tasks:
         finally:
             child.kill()
 
-    def _wait_for_room(self, child: Child, deadline: float) -> None:
+    def _wait_for_room(self, child: JailedProcess, deadline: float) -> None:
         """Make the next frame once the last is on its way: all of them are a night of rows."""
         while not child.wait_until_taken(_POLL_S):
             if self._is_cancelled() or time.monotonic() >= deadline:
                 why = "cancelled" if self._is_cancelled() else "its rows are not taken in time"
                 raise TrainingFailed(why)
 
-    def _wait(self, child: Child, kind: str, deadline: float) -> Frame:
+    def _wait(self, child: JailedProcess, kind: str, deadline: float) -> Frame:
         while time.monotonic() < deadline and not self._is_cancelled():
             for line in child.receive(_POLL_S):
                 try:

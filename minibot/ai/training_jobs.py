@@ -18,7 +18,7 @@ from minibot.kernel.errors import RunStop
 JOIN_S_MAX = 10.0
 
 
-class Workshop:
+class TrainingJobs:
     """Starts trainings and tells what came of them.
 
     Args:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from minibot.ai.drafts import Answer, Ask, DraftForbidden, DraftInvalid, Expected, judge
 from minibot.ai.frames import Frame
 from minibot.ai.isolation import is_enough
-from minibot.ai.jailed_process import Child
+from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.rows import Row
 from minibot.ai.vector import FEATURES, FEATURES_VERSION
 
@@ -47,7 +47,7 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class KeeperLimits:
+class WorkerLimits:
     """What a worker may cost; from `ai` of the profile."""
 
     isolation_min: str
@@ -55,7 +55,7 @@ class KeeperLimits:
     drafts_per_s_max: int
 
 
-class Keeper:
+class WorkerSupervisor:
     """One worker after another.
 
     Args:
@@ -68,8 +68,8 @@ class Keeper:
 
     def __init__(
         self,
-        limits: KeeperLimits,
-        start_child: Callable[[], Child],
+        limits: WorkerLimits,
+        start_child: Callable[[], JailedProcess],
         on_ready: Callable[[], None],
         expected: Expected,
         machine_ns: Callable[[], int],
@@ -94,7 +94,7 @@ class Keeper:
         self._on_ready = on_ready
         self._machine_ns = machine_ns
         self._asks: dict[int, Ask] = {}
-        self._child: Child | None = None
+        self._child: JailedProcess | None = None
         self._invalid = 0
         self._second_ns = 0
         self._lines_this_second = 0
@@ -224,7 +224,7 @@ class Keeper:
         self.state = READY
         self._on_ready()
 
-    def _watch(self, child: Child) -> None:
+    def _watch(self, child: JailedProcess) -> None:
         moment = self._machine_ns()
         if child.broken:
             self._fail(f"its pipe broke: {child.broken}")

@@ -19,11 +19,11 @@ from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.recorded_run import RunSource
 from minibot.cores.input_order import Core
 from minibot.cores.messages import QUEUES, Message, fill_in, stop_in
-from minibot.engine.lazy_list import Deferred
+from minibot.engine.lazy_list import LazyList
 from minibot.engine.lockstep import Lockstep, fresh_cores
 from minibot.engine.market_source import MarketSource, Root
 from minibot.engine.price_charts import PriceCharts
-from minibot.engine.row_span import Item, Stretch, Striding
+from minibot.engine.row_span import Item, RowSpan, Striding
 from minibot.engine.run_result import NO_CMDLINE, BacktestResult, Derived, EquityPoint
 from minibot.events.model import (
     Bar,
@@ -51,7 +51,7 @@ from minibot.strategies.core import StrategyCore
 
 if TYPE_CHECKING:
     from minibot.engine.bar_market import BarMarket
-    from minibot.engine.row_run import Walked
+    from minibot.engine.row_run import RowRun
     from minibot.engine.walked_bars import WalkedBars
 
 PROGRESS_EVERY: Final = 4096
@@ -112,9 +112,9 @@ class _Pass:
         self.result.assumptions = source.assumptions
         # What the cores said; written out where somebody reads it.
         self._said: list[Message] = []
-        self.result.derived = Deferred(self._written)
+        self.result.derived = LazyList(self._written)
         self._controls = 0
-        self._walked: Walked | None = None
+        self._walked: RowRun | None = None
         self._bars: WalkedBars | None = None
         self._charts = PriceCharts(self.result.prices, source.interval_ms)
         roles = Roles.of_project()
@@ -192,11 +192,11 @@ class _Pass:
         close_ts = self._close_ts()
         seq = told = 0
         for item in _split_at(items, close_ts):
-            ts = item.table.ts[item.first] if isinstance(item, Stretch) else item.ts
+            ts = item.table.ts[item.first] if isinstance(item, RowSpan) else item.ts
             if ts >= close_ts:
                 self._announce_end(ts)
                 close_ts = NEVER
-            if isinstance(item, Stretch):
+            if isinstance(item, RowSpan):
                 count = self._walk(item, seq + 1)
                 seq += count
                 inputs[MarketTick] = inputs.get(MarketTick, 0) + count
@@ -257,7 +257,7 @@ class _Pass:
                 inputs[kind] = inputs.get(kind, 0) + count
         return inputs
 
-    def _walk(self, stretch: Stretch, seq: int) -> int:
+    def _walk(self, stretch: RowSpan, seq: int) -> int:
         """Hand rows to the cores, the first as line `seq`; return how many they took.
 
         Whoever walks is not asked to stop half way, so what is said behind the tick of a STOP is
@@ -266,9 +266,9 @@ class _Pass:
         walked = self._walked
         if walked is None:
             # Loaded where rows are walked: arrays are a good part of a start.
-            from minibot.engine.row_run import Walked
+            from minibot.engine.row_run import RowRun
 
-            walked = self._walked = Walked(
+            walked = self._walked = RowRun(
                 stretch, self._lockstep, self._run_id, self.result, self._source.interval_ms
             )
         walked.walk(stretch.last, seq)
@@ -348,12 +348,12 @@ class _Pass:
 def _split_at(items: Iterator[Item], ts: int) -> Iterator[Item]:
     """Yield items; rows that stand on both sides of a moment come as two stretches."""
     for item in items:
-        if isinstance(item, Stretch):
+        if isinstance(item, RowSpan):
             table, first, last = item
             if table.ts[first] < ts <= table.ts[last - 1]:
                 place = bisect_left(table.ts, ts, first, last)
-                yield Stretch(table, first, place)
-                item = Stretch(table, place, last)
+                yield RowSpan(table, first, place)
+                item = RowSpan(table, place, last)
             yield item
         else:
             yield item

@@ -13,7 +13,7 @@ from minibot.kernel.errors import Refusal
 from minibot.replay.explain.causes import Explainer
 from minibot.replay.explain.explanation import Explanation, explanation_lines
 from minibot.replay.explain.rejections import why_not, why_not_lines
-from minibot.replay.explain.snapshot_at import second_lines, second_of
+from minibot.replay.explain.snapshot_at import snapshot_lines, snapshot_of_second
 from minibot.replay.run_status import open_run
 from minibot.replay.time_arguments import Span
 
@@ -64,8 +64,8 @@ def _second(arguments: argparse.Namespace, recorded: Recorded) -> int:
     at = (span.moment(arguments.at), span.moment(arguments.at, is_end=True))
     symbols = [arguments.symbol] if arguments.symbol else []
     with progress_bar(f"going back to {span.clock(at[1])}") as progress:
-        second = second_of(recorded, Explainer(recorded), span, at, symbols, progress)
-    show(arguments, second.to_json(), second_lines(second, span))
+        second = snapshot_of_second(recorded, Explainer(recorded), span, at, symbols, progress)
+    show(arguments, second.to_json(), snapshot_lines(second, span))
     return 0
 
 

@@ -21,7 +21,7 @@ def place_id(seq: int) -> str:
 
 @mypyc_attr(acyclic=True)
 @final
-class Ref:
+class EventId:
     """The id of an event or of an order; `named`, `derived` and `of_line` make one.
 
     Attributes:
@@ -33,7 +33,7 @@ class Ref:
     _text: str
     _run_id: str  # Of what derives from nothing; the others have none.
     _role: str
-    _of: Ref | None
+    _of: EventId | None
     _ordinal: int
     root: int
 
@@ -51,7 +51,7 @@ class Ref:
             self._text = place_id(self._ordinal)
         return self._text
 
-    def is_same(self, other: Ref) -> bool:
+    def is_same(self, other: EventId) -> bool:
         """Return whether the other one is the same id."""
         if self is other:
             return True
@@ -67,9 +67,9 @@ class Ref:
         return self.text == other.text
 
 
-def named(text: str, run_id: str = "") -> Ref:
+def named(text: str, run_id: str = "") -> EventId:
     """Return an id that is known; of an event that something is derived from, with its run."""
-    ref = Ref()
+    ref = EventId()
     ref._text = text
     ref._run_id = run_id
     ref._role = ""
@@ -78,9 +78,9 @@ def named(text: str, run_id: str = "") -> Ref:
     return ref
 
 
-def of_line(seq: int, run_id: str) -> Ref:
+def of_line(seq: int, run_id: str) -> EventId:
     """Return the id of a tick without an event, by its line in `market_ticks`."""
-    ref = Ref()
+    ref = EventId()
     ref._text = ref._role = ""
     ref._run_id = run_id
     ref._of = None
@@ -88,9 +88,9 @@ def of_line(seq: int, run_id: str) -> Ref:
     return ref
 
 
-def derived(role: str, of: Ref, ordinal: int) -> Ref:
+def derived(role: str, of: EventId, ordinal: int) -> EventId:
     """Return what `events.ids.derive_id` makes of these, `of` instead of its input's id and run."""
-    ref = Ref()
+    ref = EventId()
     ref._text = ""
     ref._role = role
     ref._of = of
@@ -110,7 +110,7 @@ ROOM: Final = 16
 
 
 @final
-class Remembered:
+class RecentIds:
     """Ids with a time each, in the order in which they came; for a few at a time.
 
     Forgotten ones are taken off in bulk: before somebody looks, or when many may have come.
@@ -120,7 +120,7 @@ class Remembered:
 
     def __init__(self) -> None:
         """Start with none."""
-        self._times: dict[Ref, int] = {}
+        self._times: dict[EventId, int] = {}
         # What has an earlier time is forgotten, if it still stands here.
         self._before: int = -LINE_MAX
         # How many may stand here before the forgotten ones are taken off.
@@ -128,7 +128,7 @@ class Remembered:
         # No id goes back to a later line than this; nobody knows that of one that came as a text.
         self._root_max: int = 0
 
-    def has(self, ref: Ref) -> bool:
+    def has(self, ref: EventId) -> bool:
         """Return whether an id is remembered."""
         root = ref.root
         if root > self._root_max:
@@ -140,7 +140,7 @@ class Remembered:
                 return True
         return False
 
-    def admit(self, ref: Ref, ts: int, since: int) -> bool:
+    def admit(self, ref: EventId, ts: int, since: int) -> bool:
         """Forget ids with a time before `since`, add this one and return whether it is new."""
         if ref.root <= self._root_max:
             if since > self._before:
@@ -150,7 +150,7 @@ class Remembered:
         self.note(ref, ts, since)
         return True
 
-    def note(self, ref: Ref, ts: int, since: int) -> None:
+    def note(self, ref: EventId, ts: int, since: int) -> None:
         """Forget ids with a time before `since`, and remember one that is not known."""
         if since > self._before:
             self._before = since
@@ -180,9 +180,9 @@ class Remembered:
         return {ref.text: ts for ref, ts in self._times.items()}
 
     @staticmethod
-    def from_state(state: Mapping[str, int]) -> Remembered:
+    def from_state(state: Mapping[str, int]) -> RecentIds:
         """Return what `state` described."""
-        remembered = Remembered()
+        remembered = RecentIds()
         remembered._times = {named(text): ts for text, ts in state.items()}
         remembered._room = ROOM + 2 * len(state)
         remembered._root_max = LINE_MAX if state else 0

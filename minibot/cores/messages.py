@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
-from minibot.cores.event_id import NOBODY, Ref, derived, named
+from minibot.cores.event_id import NOBODY, EventId, derived, named
 from minibot.events import names
 from minibot.events.decimals import NumberError
 from minibot.events.model import (
@@ -56,12 +56,12 @@ class Message:
     place: int
     ts: int
     tick_seq: int | None
-    cause: Ref
-    also: Ref | None = None
+    cause: EventId
+    also: EventId | None = None
     behind: Message | None = None
     ordinal: int = 0
     number: int = 0
-    _ref: Ref | None = None
+    _ref: EventId | None = None
     _payload: Payload | None = None
 
     def came(self, place: int, event: Event) -> None:
@@ -78,7 +78,7 @@ class Message:
         """The source of its event."""
         return WRITERS[self.place]
 
-    def ref(self) -> Ref:
+    def ref(self) -> EventId:
         """Return the id of its event."""
         ref = self._ref
         if ref is None:
@@ -209,7 +209,7 @@ class IntentMessage(Message):
     time_in_force: str = ""
     purpose: str = ""
     expires_ts: int | None = None
-    client: Ref
+    client: EventId
 
     @staticmethod
     def of(intent: OrderIntent, event: Event) -> IntentMessage:
@@ -235,8 +235,8 @@ class ResultMessage(Message):
     QUEUE: ClassVar[str] = names.ORDER_RESULTS
     WRITER: ClassVar[str] = names.EXECUTION_ROLE
 
-    client: Ref
-    order: Ref
+    client: EventId
+    order: EventId
     result: str
     filled: int
 
@@ -270,8 +270,8 @@ class FillMessage(Message):
     price: int
     fee: int
     fee_asset: str
-    order: Ref
-    client: Ref
+    order: EventId
+    client: EventId
 
     @staticmethod
     def read(fill: Fill, ts: int = 0) -> FillMessage:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol, final
 
-from minibot.cores.event_id import Ref, named, of_line, place_id
+from minibot.cores.event_id import EventId, named, of_line, place_id
 from minibot.events.model import Event, MarketTick
 from minibot.events.money import parse_amount
 from minibot.events.native import mypyc_attr
@@ -24,7 +24,7 @@ class Maker(Protocol):
 
 
 @final
-class ExactTick:
+class ScaledTick:
     """A touch, amounts in hundred-millionths.
 
     Attributes:
@@ -52,7 +52,7 @@ class ExactTick:
         self.run_id: str = run_id
         self._event: Event | None = None
         # Of the line that was asked for last.
-        self._ref: Ref | None = None
+        self._ref: EventId | None = None
         self._named: int = 0
         self._maker: Maker | None = maker
 
@@ -73,7 +73,7 @@ class ExactTick:
         """Return the id of its event: its own, or its place where nobody else makes the same."""
         return self.id or place_id(seq)
 
-    def ref(self, seq: int) -> Ref:
+    def ref(self, seq: int) -> EventId:
         """Return a reference to its event."""
         ref = self._ref
         if ref is None or self._named != seq:
@@ -99,7 +99,7 @@ NO_BOUND: Final = 1 << 60
 
 @mypyc_attr(acyclic=True)
 @final
-class Calm:
+class QuietRange:
     """Within which touches, and until when, nothing follows from a tick; filled by the cores.
 
     As long as this holds, ticks in a row leave risk and execution as the last of them does, so that

@@ -14,7 +14,7 @@ from minibot.accounting.performance import Performance
 from minibot.engine.bar_block import PRICES
 from minibot.engine.bar_market import BarMarket
 from minibot.engine.cells import floats
-from minibot.engine.lazy_list import Deferred
+from minibot.engine.lazy_list import LazyList
 from minibot.engine.row_charts import Starts, heads_of
 from minibot.engine.run_result import EquityPoint, PriceBar
 from minibot.engine.tick_table import Array
@@ -51,18 +51,18 @@ class BarCharts:
         """Take that from a row on something else is held."""
         self._held.append((row, *self._now()))
 
-    def equity(self, last: int) -> Deferred[EquityPoint]:
+    def equity(self, last: int) -> LazyList[EquityPoint]:
         """Return equity at the first tick of each candle but the first, of rows before `last`."""
-        return Deferred(lambda: self._points(last))
+        return LazyList(lambda: self._points(last))
 
-    def candles(self, last: int, shown: list[int]) -> Deferred[PriceBar]:
+    def candles(self, last: int, shown: list[int]) -> LazyList[PriceBar]:
         """Return the candles of the rows before `last`.
 
         Args:
             last: The row behind the last one that began.
             shown: The bids of the last row, if it did not come to its end.
         """
-        return Deferred(lambda: self._candles(last, shown))
+        return LazyList(lambda: self._candles(last, shown))
 
     def _starts(self, last: int) -> Starts:
         market = self._market

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 from minibot.cores.event_id import place_id
-from minibot.cores.scaled_tick import Calm, ExactTick
+from minibot.cores.scaled_tick import QuietRange, ScaledTick
 from minibot.engine.bar_block import HAS_MIXED, HAS_OWN, NEW_ASK, NEW_BID, BarBlock
 from minibot.engine.bar_market import BarMarket
 from minibot.engine.intrabar import Intrabar, Shown
@@ -117,7 +117,7 @@ class BarRows:
         self._at: int = 0
         self._is_deaf: bool = is_deaf(lockstep.own.strategy.core)
         self._tick: Tick = lockstep.strategy_tick(market.symbol) or Tick(market.symbol)
-        self._exact: ExactTick = ExactTick(market.symbol, self, run_id)
+        self._exact: ScaledTick = ScaledTick(market.symbol, self, run_id)
 
     def event(self, seq: int) -> Event:
         """Return the event of the tick that was told last."""
@@ -148,7 +148,7 @@ class BarRows:
 
     # --- bars that nothing but a decision on them follows from --------------------------------
 
-    def _pass(self, calm: Calm, first: int) -> None:
+    def _pass(self, calm: QuietRange, first: int) -> None:
         """Hand rows to the strategy as long as nothing else follows from them."""
         block, lockstep, symbol = self._block, self._lockstep, self._symbol
         kinds, counts, unread, opened = block.kinds, block.counts, block.unread, block.open_ts

@@ -21,11 +21,11 @@ from minibot.cores.input_order import (
     Taken,
     refuse_lost_place,
 )
-from minibot.engine.intact_prefix import UndamagedReader
+from minibot.engine.intact_prefix import IntactReader
 from minibot.events.codec import Codec
 from minibot.events.model import Ack, Event
 from minibot.events.money import parse_amount
-from minibot.events.parse_cache import Known
+from minibot.events.parse_cache import ParseCache
 from minibot.events.reasons import CURSOR_AHEAD
 from minibot.kernel.errors import ContractError, IntegrityError
 from minibot.kernel.journal import JournalReader, Line
@@ -154,7 +154,7 @@ class Desk:
         self, codec: Codec, open_queue: Callable[[str], JournalReader], readers: int = 1
     ) -> None:
         self.codec = codec
-        self.amounts = Known(parse_amount)
+        self.amounts = ParseCache(parse_amount)
         self._open = open_queue
         self._readers = readers
         self._readings: dict[str, Reading] = {}
@@ -236,7 +236,7 @@ def ranges_of(folder: Path, queue: str, codec: Codec) -> Iterator[Ack]:
     Raises:
         IntegrityError: The acks are damaged; CURSOR_CORRUPT where the cursor is missing too.
     """
-    reader, name = UndamagedReader(folder, ACKS), f"{queue}/{ACKS}"
+    reader, name = IntactReader(folder, ACKS), f"{queue}/{ACKS}"
     while True:
         try:
             lines = reader.look(LINES_MAX)

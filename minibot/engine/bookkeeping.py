@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minibot.accounting.hourly_accounts import HOURLY_STATE_FILE, Books, HourlyState
+from minibot.accounting.hourly_accounts import HOURLY_STATE_FILE, HourlyAccounts, HourlyState
 from minibot.accounting.performance import Performance
-from minibot.accounting.run_counters import HealthTally
+from minibot.accounting.run_counters import HealthCounters
 from minibot.cores.input_order import Core, LoggedStep
 from minibot.engine.field_differences import differing_fields
 from minibot.engine.lookup import lines_from
@@ -107,7 +107,7 @@ class Bookkeeper:
             raise IntegrityError("replay", SCHEMA_INVALID, detail)
         opening = first[1]
         quote_asset = recorded.manifest.config["portfolio"]["quote_asset"]
-        self.books = Books(recorded.manifest.run_id, first[1].payload, opening.ts)
+        self.books = HourlyAccounts(recorded.manifest.run_id, first[1].payload, opening.ts)
         self.performance = Performance(first[1].payload, quote_asset)
         self._recorded = recorded
         self._types: Counter[str] = Counter()
@@ -244,9 +244,9 @@ class Bookkeeper:
         }
 
 
-def tally(recorded: Recorded) -> HealthTally:
+def tally(recorded: Recorded) -> HealthCounters:
     """Return what the roles said of themselves, from their own parts."""
-    found = HealthTally()
+    found = HealthCounters()
     for role in recorded.roles.writers("health"):
         for _, event in recorded.events(f"health/parts/{role}"):
             if isinstance(event.payload, Health):
@@ -290,7 +290,7 @@ def _balance(state: HourlyState) -> JsonObject:
     }
 
 
-def _digest(books: Books) -> str:
+def _digest(books: HourlyAccounts) -> str:
     """Return one sha256 over every entry, trade and hourly state."""
     total = hashlib.sha256()
     for booking in books.bookings:

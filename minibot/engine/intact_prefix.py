@@ -22,7 +22,7 @@ from minibot.kernel.scan import Step, walk
 from minibot.kernel.segments import load_segments
 
 
-class UndamagedReader(JournalReader):
+class IntactReader(JournalReader):
     """Reads a journal as its base does, and all good lines of the chunk in which it is damaged.
 
     The line that is damaged, and whatever is behind it, raises at each look from then on.
@@ -80,9 +80,9 @@ class UndamagedReader(JournalReader):
             FILES.close(fd)
 
 
-def open_undamaged(
+def open_intact(
     root: Path, name: str, start: Position = ZERO, part: str | None = None
-) -> UndamagedReader:
+) -> IntactReader:
     """Return a reader of a queue's inbox, or of one role's part of it, up to damage in it."""
     folder = queue_folder(root, name)
-    return UndamagedReader(folder / PARTS if part else folder, part or INBOX, start)
+    return IntactReader(folder / PARTS if part else folder, part or INBOX, start)

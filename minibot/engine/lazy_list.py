@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, overload
 T = TypeVar("T")
 
 
-class Deferred(MutableSequence[T], Generic[T]):
+class LazyList(MutableSequence[T], Generic[T]):
     """What a call gives, once it is asked for, and what was appended to it.
 
     Sent to another process it is a plain list.
@@ -72,7 +72,7 @@ class Deferred(MutableSequence[T], Generic[T]):
 
     def __eq__(self, other: object) -> bool:
         """Return whether another list holds the same."""
-        return isinstance(other, list | Deferred) and self._all == list(other)
+        return isinstance(other, list | LazyList) and self._all == list(other)
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -17,8 +17,8 @@ from typing import Final
 from minibot.cores.event_id import of_line
 from minibot.cores.input_order import Core
 from minibot.cores.messages import QUEUES, Message
-from minibot.cores.scaled_tick import Calm, ExactTick
-from minibot.engine.lockstep_ports import EventSeat, OwnSeats, Seat, Table, own_seats
+from minibot.cores.scaled_tick import QuietRange, ScaledTick
+from minibot.engine.lockstep_ports import EventPort, OwnPorts, Port, Table, own_ports
 from minibot.engine.role_replay import core_of
 from minibot.events.model import Event, JsonObject
 from minibot.events.names import TICKS
@@ -71,16 +71,16 @@ class Lockstep:
         self._hashes: dict[str, str] = dict(cmdline_hashes)
         delays = delay_ms or {}
         table = self._table = Table(self._hashes)
-        self._own: OwnSeats | None = own_seats(self.cores, delays, table)
-        seats: dict[str, Seat] = {}
+        self._own: OwnPorts | None = own_ports(self.cores, delays, table)
+        seats: dict[str, Port] = {}
         if self._own is not None:
             seats.update(self._own.by_role())
         else:
             for name, core in self.cores.items():
-                seats[name] = EventSeat(core, delays.get(name, 0), table)
+                seats[name] = EventPort(core, delays.get(name, 0), table)
         for name in roles.cores:
             _check_inputs(name, roles, seats[name])
-        self._world: list[Seat] = [seats[name] for name in roles.market_order]
+        self._world: list[Port] = [seats[name] for name in roles.market_order]
         if self._own is not None:
             _check_order(self._own, self._world)
         # Whether anybody wants to know the line of each message: who takes events has to.
@@ -88,7 +88,7 @@ class Lockstep:
         self._seqs: list[int] = [0 for _ in QUEUES]
         # Told and not yet taken: by place, and with their readers in the order of emptying.
         self._by_place: list[list[Message]] = [[] for _ in QUEUES]
-        self._emptied: list[tuple[list[Message], list[Seat]]] = [
+        self._emptied: list[tuple[list[Message], list[Port]]] = [
             (
                 self._by_place[QUEUES.index(queue)],
                 [seats[name] for name in roles.market_order if queue in roles.roles[name].inputs],
@@ -97,7 +97,7 @@ class Lockstep:
         ]
 
     @property
-    def own(self) -> OwnSeats:
+    def own(self) -> OwnPorts:
         """The seats of the three cores.
 
         Raises:
@@ -120,7 +120,7 @@ class Lockstep:
         if said:
             self._deliver(said)
 
-    def feed_tick(self, tick: Tick, exact: ExactTick, seq: int) -> None:
+    def feed_tick(self, tick: Tick, exact: ScaledTick, seq: int) -> None:
         """Take one tick that is no event, line `seq` of `market_ticks`, and all that follows.
 
         Args:
@@ -138,7 +138,7 @@ class Lockstep:
         decision = strategy.core.on_tick(tick, strategy.at(tick.ts))
         self.tell_tick(exact, seq, decision)
 
-    def tell_tick(self, exact: ExactTick, seq: int, decision: Decision | None) -> None:
+    def tell_tick(self, exact: ScaledTick, seq: int, decision: Decision | None) -> None:
         """Take one tick of which the strategy knows already, and all that follows.
 
         Args:
@@ -221,7 +221,7 @@ class Lockstep:
         """Return whether the strategy of a symbol can be handed prices instead of ticks."""
         return self._own is not None and self._own.strategy.core.follows(symbol)
 
-    def calm(self, symbol: str) -> Calm | None:
+    def calm(self, symbol: str) -> QuietRange | None:
         """Return within which touches only the strategy has to see the ticks of a symbol.
 
         None is: hand each to `feed_tick`. Of ticks in a row that are within, the strategy takes
@@ -238,7 +238,7 @@ class Lockstep:
 
     def pass_calm(
         self,
-        exact: ExactTick,
+        exact: ScaledTick,
         seq: int,
         is_bid_new: bool,
         is_ask_new: bool,
@@ -306,7 +306,7 @@ class Lockstep:
                 self._take(QUEUES[message.place], message.number, self.event_of(message))
 
 
-def _check_inputs(name: str, roles: Roles, seat: Seat) -> None:
+def _check_inputs(name: str, roles: Roles, seat: Port) -> None:
     """Refuse a role that reads other queues than a lockstep hands it.
 
     Raises:
@@ -321,13 +321,13 @@ def _check_inputs(name: str, roles: Roles, seat: Seat) -> None:
         raise ValueError(f"{name} reads {sorted(queues)}: a lockstep hands it {sorted(handed)}")
 
 
-def _check_order(own: OwnSeats, world: list[Seat]) -> None:
+def _check_order(own: OwnPorts, world: list[Port]) -> None:
     """Refuse an order of the market that ticks which are no events are not shown in.
 
     Raises:
         ValueError: It is another one.
     """
-    expected: list[Seat] = [own.strategy, own.execution, own.risk]
+    expected: list[Port] = [own.strategy, own.execution, own.risk]
     if world != expected:
         found = [seat.ROLE for seat in world]
         raise ValueError(f"market_order {found}: ticks go to {[seat.ROLE for seat in expected]}")

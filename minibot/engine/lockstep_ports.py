@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, final
 
-from minibot.cores.event_id import Ref, named
+from minibot.cores.event_id import EventId, named
 from minibot.cores.input_order import Core
 from minibot.cores.messages import (
     ACTIONS,
@@ -49,7 +49,7 @@ class Table:
         self.hashes: Mapping[str, str] = hashes
 
 
-class Seat:
+class Port:
     """One core at the table, and what it is told.
 
     Args:
@@ -86,7 +86,7 @@ class Seat:
 
 
 @final
-class StrategySeat(Seat):
+class StrategyPort(Port):
     """The strategy's."""
 
     ROLE: ClassVar[str] = STRATEGY_ROLE
@@ -111,7 +111,7 @@ class StrategySeat(Seat):
 
 
 @final
-class RiskSeat(Seat):
+class RiskPort(Port):
     """Risk's."""
 
     ROLE: ClassVar[str] = RISK_ROLE
@@ -138,7 +138,7 @@ class RiskSeat(Seat):
 
 
 @final
-class ExecutionSeat(Seat):
+class ExecutionPort(Port):
     """The executor's."""
 
     ROLE: ClassVar[str] = EXECUTION_ROLE
@@ -161,7 +161,7 @@ class ExecutionSeat(Seat):
 
 
 @final
-class EventSeat(Seat):
+class EventPort(Port):
     """Of a core where one of the three is of another class: it takes events, answers in drafts."""
 
     __slots__ = ("core",)
@@ -190,7 +190,7 @@ class EventSeat(Seat):
 class Drafted(Message):
     """What a core said in a draft, behind others of its step: whoever takes it reads its event."""
 
-    def __init__(self, draft: Draft, cause: Ref, before: list[Message]) -> None:
+    def __init__(self, draft: Draft, cause: EventId, before: list[Message]) -> None:
         self.place = QUEUES.index(draft.queue)
         self.ts = draft.ts
         self.tick_seq = draft.tick_seq
@@ -214,25 +214,25 @@ class Drafted(Message):
 
 
 @final
-class OwnSeats:
+class OwnPorts:
     """Those of the three cores themselves, which understand each other's messages."""
 
     __slots__ = ("execution", "risk", "strategy")
 
-    def __init__(self, strategy: StrategySeat, execution: ExecutionSeat, risk: RiskSeat) -> None:
-        self.strategy: StrategySeat = strategy
-        self.execution: ExecutionSeat = execution
-        self.risk: RiskSeat = risk
+    def __init__(self, strategy: StrategyPort, execution: ExecutionPort, risk: RiskPort) -> None:
+        self.strategy: StrategyPort = strategy
+        self.execution: ExecutionPort = execution
+        self.risk: RiskPort = risk
 
-    def by_role(self) -> dict[str, Seat]:
+    def by_role(self) -> dict[str, Port]:
         """Return each seat by the role of its core."""
-        seats: list[Seat] = [self.strategy, self.execution, self.risk]
+        seats: list[Port] = [self.strategy, self.execution, self.risk]
         return {seat.ROLE: seat for seat in seats}
 
 
-def own_seats(
+def own_ports(
     cores: Mapping[str, Core], delays_ms: Mapping[str, int], table: Table
-) -> OwnSeats | None:
+) -> OwnPorts | None:
     """Return the places of the three cores; None where one of them is of another class."""
     strategy, execution, risk = cores[STRATEGY_ROLE], cores[EXECUTION_ROLE], cores[RISK_ROLE]
     if (
@@ -240,9 +240,9 @@ def own_seats(
         and isinstance(execution, PaperExecutorNoreV1)
         and isinstance(risk, RiskCore)
     ):
-        return OwnSeats(
-            StrategySeat(strategy, delays_ms.get(STRATEGY_ROLE, 0), table),
-            ExecutionSeat(execution, delays_ms.get(EXECUTION_ROLE, 0), table),
-            RiskSeat(risk, delays_ms.get(RISK_ROLE, 0), table),
+        return OwnPorts(
+            StrategyPort(strategy, delays_ms.get(STRATEGY_ROLE, 0), table),
+            ExecutionPort(execution, delays_ms.get(EXECUTION_ROLE, 0), table),
+            RiskPort(risk, delays_ms.get(RISK_ROLE, 0), table),
         )
     return None

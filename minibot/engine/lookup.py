@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from os import SEEK_END
 from pathlib import Path
 
-from minibot.engine.intact_prefix import open_undamaged
+from minibot.engine.intact_prefix import open_intact
 from minibot.engine.recorded_run import Recorded
 from minibot.events.model import Event
 from minibot.kernel.journal import Line, Position
@@ -21,7 +21,7 @@ BATCH = 1024
 
 def lines_from(recorded: Recorded, queue: str, seq: int) -> Iterator[Line]:
     """Yield the lines of a queue from a number on; sealed segments before it are not read."""
-    reader = open_undamaged(recorded.queues, queue, start_of(recorded, queue, seq))
+    reader = open_intact(recorded.queues, queue, start_of(recorded, queue, seq))
     try:
         while lines := reader.read(BATCH):
             for line in lines:

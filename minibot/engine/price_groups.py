@@ -12,7 +12,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from minibot.cores.scaled_tick import Calm
+from minibot.cores.scaled_tick import QuietRange
 from minibot.data.ticks import IS_TRADE
 from minibot.engine.cells import floats_of, int_cells
 from minibot.events.cells import CELL, int_at
@@ -70,7 +70,7 @@ class PriceGroups:
         # From the last to the first, as `Prices` hands them on.
         self._backwards: array[float] = array("d", floats_of(prices)[::-1].tobytes())
 
-    def reached(self, calm: Calm, place: int, end: int) -> int:
+    def reached(self, calm: QuietRange, place: int, end: int) -> int:
         """Return up to which row (excluded, at most `end`) all rows lie within a calm.
 
         That is `end` or where a group begins; `place` where one of its group does not.
@@ -121,7 +121,7 @@ class PriceGroups:
         return place + trade
 
 
-def _are_calm(rows: Extremes, calm: Calm) -> bool:
+def _are_calm(rows: Extremes, calm: QuietRange) -> bool:
     """Return whether rows lie within a calm."""
     bid_least, bid_most, sum_least, sum_most, last_ts = rows
     return (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from minibot.cores.input_order import KnownIds, LineSource, LoggedStep, Now, logged_steps
 from minibot.engine.batched_inputs import Desk, Run, logged_runs, ranges_of
-from minibot.engine.intact_prefix import open_undamaged
+from minibot.engine.intact_prefix import open_intact
 from minibot.events.codec import Codec
 from minibot.events.model import Ack, Event
 from minibot.events.names import TICKS
@@ -61,7 +61,7 @@ class Recorded:
     def lines(self, queue: str) -> LineSource:
         """Return the lines of a queue, or of one part of it, up to where it is damaged."""
         name, _, part = queue.partition("/parts/")
-        return LineSource(open_undamaged(self.queues, name, part=part or None))
+        return LineSource(open_intact(self.queues, name, part=part or None))
 
     def events(self, queue: str) -> Iterator[tuple[int, Event]]:
         """Yield (seq, event) of a queue."""

@@ -16,11 +16,11 @@ from typing import Final, cast
 from minibot.cores.event_id import named
 from minibot.cores.input_order import Core
 from minibot.cores.messages import drafts_of
-from minibot.cores.scaled_tick import Calm, ExactTick
+from minibot.cores.scaled_tick import QuietRange, ScaledTick
 from minibot.events.decimals import NumberError
 from minibot.events.model import Draft, Event, MarketTick, Payload
 from minibot.events.names import TICKS
-from minibot.events.parse_cache import Known
+from minibot.events.parse_cache import ParseCache
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.risk.core import RiskCore
 from minibot.strategies.core import StrategyCore
@@ -106,7 +106,7 @@ class StrategyRow(Row):
 class _Touches:
     """The touches of ticks in a row, of one symbol; numbers are read of what is asked for."""
 
-    def __init__(self, ticks: Sequence[MarketTick], times: list[int], amounts: Known) -> None:
+    def __init__(self, ticks: Sequence[MarketTick], times: list[int], amounts: ParseCache) -> None:
         self.times = times
         self._read = amounts.__getitem__
         self._bids = [tick.bid for tick in ticks]
@@ -119,7 +119,7 @@ class _Touches:
         """Whether no size has more places than amounts have; prices are read as they are met."""
         return _too_fine(",".join(self._bid_qtys + self._ask_qtys)) is None
 
-    def within(self, calm: Calm, first: int, now: int) -> int:
+    def within(self, calm: QuietRange, first: int, now: int) -> int:
         """Return how many ticks from `first` on, taken from market time `now` on, are calm.
 
         Raises:
@@ -155,12 +155,12 @@ class _Touches:
         return any(self._read(text) != value for text in texts)
 
 
-class CalmRow(Row):
+class QuietRow(Row):
     """A core that says within which touches nothing follows from ticks in a row."""
 
-    def __init__(self, core: Core, amounts: Known) -> None:
+    def __init__(self, core: Core, amounts: ParseCache) -> None:
         super().__init__(core)
-        self._exact = ExactTick()
+        self._exact = ScaledTick()
         self._amounts = amounts
         self._pause = 0
         # Places of ticks of one symbol in a row, and the numbers of those that were come to.
@@ -225,7 +225,7 @@ class CalmRow(Row):
         self.at += 1
         return drafts
 
-    def _calm(self, symbol: str) -> Calm | None:
+    def _calm(self, symbol: str) -> QuietRange | None:
         raise NotImplementedError
 
     def _told(self, seq: int, is_bid_new: bool, is_ask_new: bool) -> list[Draft]:
@@ -233,29 +233,29 @@ class CalmRow(Row):
         raise NotImplementedError
 
 
-class RiskRow(CalmRow):
+class RiskRow(QuietRow):
     """Risk's: it bounds bid, equity and time."""
 
-    def __init__(self, core: RiskCore, amounts: Known) -> None:
+    def __init__(self, core: RiskCore, amounts: ParseCache) -> None:
         super().__init__(core, amounts)
         self._risk = core
 
-    def _calm(self, symbol: str) -> Calm | None:
+    def _calm(self, symbol: str) -> QuietRange | None:
         return self._risk.calm(symbol, self.now)
 
     def _told(self, seq: int, is_bid_new: bool, is_ask_new: bool) -> list[Draft]:
         return drafts_of(self._risk.on_tick(self._exact, seq, self.now) or [])
 
 
-class ExecutionRow(CalmRow):
+class ExecutionRow(QuietRow):
     """The executor's: calm while no order waits for a tick."""
 
-    def __init__(self, core: PaperExecutorNoreV1, amounts: Known) -> None:
+    def __init__(self, core: PaperExecutorNoreV1, amounts: ParseCache) -> None:
         super().__init__(core, amounts)
         self._executor = core
-        self._any = Calm()
+        self._any = QuietRange()
 
-    def _calm(self, symbol: str) -> Calm | None:
+    def _calm(self, symbol: str) -> QuietRange | None:
         return None if self._executor.orders else self._any
 
     def _told(self, seq: int, is_bid_new: bool, is_ask_new: bool) -> list[Draft]:
@@ -283,7 +283,7 @@ def _symbol_of(payload: Payload) -> str | None:
     return payload.symbol if type(payload) is MarketTick else None
 
 
-def row_of(core: Core, amounts: Known) -> Row:
+def row_of(core: Core, amounts: ParseCache) -> Row:
     """Return how a core takes inputs in a row."""
     if isinstance(core, StrategyCore):
         return StrategyRow(core)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from minibot.cores.messages import FILLS, Message, stop_in
 from minibot.engine.lockstep import Lockstep
 from minibot.engine.row_charts import RowCharts
-from minibot.engine.row_span import Stretch
+from minibot.engine.row_span import RowSpan
 from minibot.engine.run_result import NO_CMDLINE, BacktestResult
 from minibot.engine.tick_rows import TickRows
 
 
-class Walked:
+class RowRun:
     """The rows of one table in one backtest.
 
     Args:
@@ -26,7 +26,7 @@ class Walked:
 
     def __init__(
         self,
-        stretch: Stretch,
+        stretch: RowSpan,
         lockstep: Lockstep,
         run_id: str,
         result: BacktestResult,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from minibot.engine.tick_table import TickTable
 
 
-class Stretch(NamedTuple):
+class RowSpan(NamedTuple):
     """Rows `first` to `last` (excluded) of a table: at least one, and nothing between them."""
 
     table: TickTable
@@ -22,7 +22,7 @@ class Stretch(NamedTuple):
     last: int
 
 
-Item: TypeAlias = Root | Stretch
+Item: TypeAlias = Root | RowSpan
 
 
 @runtime_checkable

@@ -16,7 +16,7 @@ import numpy as np
 
 from minibot.data.ticks import IS_TAKER_SELL, IS_TRADE
 from minibot.engine.market_source import NS_PER_MS, Root
-from minibot.engine.row_span import Item, Stretch
+from minibot.engine.row_span import Item, RowSpan
 from minibot.engine.tick_table import Array, TickTable
 from minibot.events.model import Bar, Beat
 from minibot.exchanges.tapes.decimals import to_text
@@ -182,11 +182,11 @@ def with_bars(table: TickTable, settings: FeedConfig, origin: int, skew_ms: int)
                 closes = _next_close(builders) - skew_ms
         if found:
             if row > given:
-                yield Stretch(table, given, row)
+                yield RowSpan(table, given, row)
                 given = row
             yield from found
     if table.rows > given:
-        yield Stretch(table, given, table.rows)
+        yield RowSpan(table, given, table.rows)
 
 
 def _next_close(builders: Sequence[BarBuilder]) -> int:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
-from minibot.cores.scaled_tick import Calm, ExactTick
+from minibot.cores.scaled_tick import QuietRange, ScaledTick
 from minibot.engine.cells import EXACT_MAX, exact_quotient, float_cells, int_cells
 from minibot.engine.lockstep import Lockstep
-from minibot.engine.lockstep_ports import StrategySeat
+from minibot.engine.lockstep_ports import StrategyPort
 from minibot.engine.price_groups import PriceGroups
 from minibot.engine.tick_texts import tick_event
 from minibot.events.cells import CELL, float_at, int_at
@@ -136,7 +136,7 @@ class Block:
             tick.is_taker_buy = False
             tick.qty = 0.0
 
-    def show(self, tick: Tick, exact: ExactTick, place: i64) -> None:
+    def show(self, tick: Tick, exact: ScaledTick, place: i64) -> None:
         """Make the strategy's tick that of a row, as the exact one is already."""
         at = CELL * place
         price, bid, bid_qty = int_at(self.price, at), exact.bid, exact.bid_qty
@@ -196,7 +196,7 @@ class TickRows:
         self._block: Block = Block(columns, 0, 0, reads_all=True)
         # Only for a strategy that follows prices.
         self._groups: PriceGroups | None = None
-        self.exact: ExactTick = ExactTick(symbol, self, run_id)
+        self.exact: ScaledTick = ScaledTick(symbol, self, run_id)
         self.tick: Tick = lockstep.strategy_tick(symbol) or Tick(symbol)
 
     def event(self, seq: int) -> Event:
@@ -258,7 +258,7 @@ class TickRows:
         exact.ask_qty = int_at(block.ask_qty, at)
         self.at = self._block_first + place
 
-    def _walk_calm(self, calm: Calm, first: int, until: int, seq: int) -> int:
+    def _walk_calm(self, calm: QuietRange, first: int, until: int, seq: int) -> int:
         """Hand rows to the strategy alone, and the last of them to all; return the next row.
 
         Ends behind a row that something follows from, or that is beyond the calm.
@@ -318,7 +318,7 @@ class TickRows:
             seat.core.come_to(tick, seat.at(tick.ts))
 
     def _tell_followed(
-        self, groups: PriceGroups, place: int, end: int, seq: int, asks: StrategySeat | None
+        self, groups: PriceGroups, place: int, end: int, seq: int, asks: StrategyPort | None
     ) -> None:
         """Tell risk and execution of rows whose prices the strategy has; at the last it may ask.
 
@@ -352,7 +352,7 @@ class TickRows:
             else:
                 lockstep.tell_tick(exact, seq + place - 1, decision)
 
-    def _reached_in_group(self, groups: PriceGroups, calm: Calm, place: int, end: int) -> int:
+    def _reached_in_group(self, groups: PriceGroups, calm: QuietRange, place: int, end: int) -> int:
         """Return up to which row of a group beside a bound (at most `end`) nothing follows."""
         times, bids, asks = self._block.ts, self._block.bid, self._block.ask
         reached = min(end, groups.end(place))

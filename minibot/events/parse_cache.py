@@ -9,7 +9,7 @@ from typing import Final
 KNOWN_MAX: Final = 65_536
 
 
-class Known(dict[str, int]):
+class ParseCache(dict[str, int]):
     """Texts that have been read already: the same ones come again and again.
 
     A hit costs a tenth of reading the digits. What is refused is never remembered.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import final
 
 from minibot.accounting.order_rules import OrderRules
-from minibot.cores.event_id import Ref
+from minibot.cores.event_id import EventId
 from minibot.cores.messages import FILLS, RESULTS, FillMessage, IntentMessage, ResultMessage
 from minibot.events.model import BUY, Fill, OrderIntent, OrderResult, Payload
 from minibot.events.money import amount_text
@@ -40,7 +40,7 @@ def move_of(
     reason: str,
     ts: int,
     tick_seq: int | None,
-    also: Ref | None,
+    also: EventId | None,
     ordinal: int,
 ) -> OrderMove:
     """Return what is said of an order that has just moved, behind `ordinal` others of its step.
@@ -69,7 +69,7 @@ class IntentRefused(ResultMessage):
     """An intent that became no order."""
 
     def __init__(
-        self, intent: IntentMessage, order: Ref, state: OrderState, reason: str, is_whole: bool
+        self, intent: IntentMessage, order: EventId, state: OrderState, reason: str, is_whole: bool
     ) -> None:
         self.place = RESULTS
         self.ts = intent.ts
@@ -140,7 +140,7 @@ def fill_of(
     touch: Touch,
     ts: int,
     seq: int,
-    tick: Ref,
+    tick: EventId,
     ordinal: int,
 ) -> PaperFill:
     """Return the fill of what a model found for an order at a tick, line `seq`."""

@@ -20,7 +20,7 @@ from typing import Any, Final, final
 
 from minibot.accounting.order_rules import mid_down
 from minibot.cores.event_id import place_id
-from minibot.cores.scaled_tick import ExactTick
+from minibot.cores.scaled_tick import ScaledTick
 from minibot.events.model import BUY, Book, JsonObject
 from minibot.events.money import amount_text, parse_amount
 from minibot.execution.fees import MAKER, TAKER
@@ -57,7 +57,7 @@ class Touch:
         self.is_usable: bool = False
         self._mark_before: int = 0
 
-    def take(self, tick: ExactTick, seq: int) -> None:
+    def take(self, tick: ScaledTick, seq: int) -> None:
         """Take over a tick; a side whose price or size changed shows its whole size again."""
         bid, ask = tick.bid, tick.ask
         if self.bid_taken and (bid != self.bid or tick.bid_qty != self.bid_qty):
@@ -129,7 +129,7 @@ class FillModel:
         # By one price increment than the touch.
         self._is_worse: bool = False
 
-    def begin(self, tick: ExactTick, seq: int) -> None:
+    def begin(self, tick: ScaledTick, seq: int) -> None:
         """Take the tick, line `seq`, that open orders of its symbol are about to meet."""
 
     def match(self, order: Order, touch: Touch, price_step: int) -> bool:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Final, final
 
 from minibot.accounting.order_rules import OrderRules
-from minibot.cores.event_id import Ref, derived, named
+from minibot.cores.event_id import EventId, derived, named
 from minibot.cores.messages import IntentMessage
 from minibot.events.model import JsonObject
 from minibot.events.native import mypyc_attr
@@ -110,10 +110,10 @@ class Order:
         *("symbol", "time_in_force"),
     )
 
-    intent: Ref
+    intent: EventId
     intent_ts: int
-    order: Ref
-    client: Ref
+    order: EventId
+    client: EventId
     symbol: str
     side: str
     qty: int

@@ -18,9 +18,9 @@ from minibot.accounting.ledger import Ledger
 from minibot.accounting.order_rules import OrderRules
 from minibot.accounting.portfolio import Portfolio
 from minibot.cores.core_profile import CoreProfile
-from minibot.cores.event_id import Ref, Remembered, derived, named
+from minibot.cores.event_id import EventId, RecentIds, derived, named
 from minibot.cores.messages import IntentMessage, Message, ResultMessage, drafts_of
-from minibot.cores.scaled_tick import ExactTick
+from minibot.cores.scaled_tick import ScaledTick
 from minibot.events.decimals import round_down
 from minibot.events.model import (
     BUY,
@@ -110,7 +110,7 @@ class PaperExecutorNoreV1:
         self._instruments: dict[str, Instrument] = {}
         self._rules: dict[str, OrderRules] = {}
         self._touches: dict[str, Touch] = {}
-        self._tick: ExactTick = ExactTick()
+        self._tick: ScaledTick = ScaledTick()
         # What is of one symbol comes in rows: the touch found last is most often the next one, and
         # so are the rules, None of a symbol that does not trade.
         self._symbol: str = ""
@@ -120,7 +120,7 @@ class PaperExecutorNoreV1:
         self._marks: dict[str, int] = {}
         self._references: References = References()
         self.orders: list[Order] = []
-        self._clients: Remembered = Remembered()
+        self._clients: RecentIds = RecentIds()
         self._ending_until: int | None = None
         self._is_ended: bool = False
         self._reason: str = ""
@@ -280,7 +280,7 @@ class PaperExecutorNoreV1:
 
     # --- the market ---------------------------------------------------------------------------
 
-    def on_tick(self, tick: ExactTick, seq: int, now: int) -> list[Message] | None:
+    def on_tick(self, tick: ScaledTick, seq: int, now: int) -> list[Message] | None:
         """Take one tick at market time `now`; return what follows, None for nothing.
 
         `step` calls it with the tick of an event, a backtest with one filled from columns.
@@ -318,7 +318,7 @@ class PaperExecutorNoreV1:
                 self._fill_model.keep(still_open)
         return messages
 
-    def on_calm(self, tick: ExactTick, seq: int, is_bid_new: bool, is_ask_new: bool) -> None:
+    def on_calm(self, tick: ScaledTick, seq: int, is_bid_new: bool, is_ask_new: bool) -> None:
         """Take the last of ticks in a row that nothing follows from, while no order is open.
 
         Args:
@@ -369,7 +369,7 @@ class PaperExecutorNoreV1:
         self._fill_model.keep(still_open)
         return messages
 
-    def on_beat(self, seq: int, ts: int, ref: Ref, now: int) -> list[Message]:
+    def on_beat(self, seq: int, ts: int, ref: EventId, now: int) -> list[Message]:
         """Take that market time has come to `ts`, at `now`; return which orders that ends.
 
         The beat is line `seq` of `market_ticks`, and `ref` its id.
@@ -397,7 +397,7 @@ class PaperExecutorNoreV1:
         rules: OrderRules,
         touch: Touch,
         seq: int,
-        tick: ExactTick,
+        tick: ScaledTick,
         messages: list[Message],
     ) -> bool:
         """Fill what the touch and the cash allow; return whether that, or the tick, ends it."""
@@ -448,7 +448,7 @@ class PaperExecutorNoreV1:
         reason: str,
         seq: int,
         tick_ts: int,
-        cause: Ref,
+        cause: EventId,
         messages: list[Message],
     ) -> None:
         """End an order that is open no longer, and say so."""
@@ -509,7 +509,7 @@ class PaperExecutorNoreV1:
         core._references = References.from_json(state.get("references", {}))
         core._fill_model.restore(state["fill_model"])
         core.orders = [Order.from_json(data) for data in state["orders"]]
-        core._clients = Remembered.from_state(state["client_order_ids"])
+        core._clients = RecentIds.from_state(state["client_order_ids"])
         core._ending_until = state["ending_until"]
         core._is_ended = state["is_ended"]
         core._reason = state["reason"]

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from minibot.cores.scaled_tick import ExactTick
+from minibot.cores.scaled_tick import ScaledTick
 from minibot.events.decimals import round_down
 from minibot.events.model import BUY, SELL, Book, JsonObject, MarketTick
 from minibot.events.money import amount_text, parse_amount
@@ -43,7 +43,7 @@ class QueueFills(FillModel):
         self._trade_left: int = 0
         self._taker_side: str = ""
 
-    def begin(self, tick: ExactTick, seq: int) -> None:
+    def begin(self, tick: ScaledTick, seq: int) -> None:
         """Take the tick; a trade of it can be used up once by all our orders together."""
         self._trade_left = 0
         said = tick.event(seq).payload

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from minibot.ai.frames import RESULT_BYTES_MAX, decode_frame
 from minibot.ai.isolation import JAIL, is_enough
-from minibot.ai.jailed_process import Child
+from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.nore_ai_worker_v1 import MEMORY_MB_DEFAULT, command
 from minibot.ai.worker_supervisor import isolation_level
 from minibot.events.names import AI_ROLE, EXECUTION_ROLE
@@ -196,7 +196,7 @@ def _probe(lab: Path, bait: Mapping[str, str]) -> tuple[str, list[Finding]]:
     descriptor = os.open(bait["planted secrets"], os.O_RDONLY)
     os.set_inheritable(descriptor, True)
     os.environ[_BAIT_VARIABLE] = "planted by the gate"
-    child = Child(
+    child = JailedProcess(
         command(program(), lab / "ai", MEMORY_MB_DEFAULT, "probe", private_folder()),
         lab / "ai" / "work",
         line_bytes_max=RESULT_BYTES_MAX,
@@ -220,7 +220,7 @@ def _probe(lab: Path, bait: Mapping[str, str]) -> tuple[str, list[Finding]]:
     return isolation_level(hello), findings
 
 
-def _answer(child: Child) -> dict[str, Any]:
+def _answer(child: JailedProcess) -> dict[str, Any]:
     deadline = time.monotonic() + _WAIT_S
     while time.monotonic() < deadline and not child.has_ended:
         for line in child.receive(0.2):

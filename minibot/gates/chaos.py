@@ -22,7 +22,7 @@ from minibot.gates.chaos_catalogue import BASE, FAULTS
 from minibot.gates.chaos_fault import REFUSE, STOP, SURVIVE, Fault
 from minibot.gates.chaos_judge import complaints, observed
 from minibot.gates.drill_processes import FeatureMissing
-from minibot.gates.drill_run import Night, NotInjected
+from minibot.gates.drill_run import DrillRun, NotInjected
 from minibot.kernel.errors import MinibotError
 from minibot.kernel.files import ensure_folder
 from minibot.runtime.paths import PROJECT, Var
@@ -63,7 +63,7 @@ def run_fault(fault: Fault, var: Var, *, on_own_disk: bool = False) -> Result:
     if on_own_disk:
         return _run(fault, lab)
     try:
-        # One drill of a name at a time; `Night` refuses a var that a run is using.
+        # One drill of a name at a time; `DrillRun` refuses a var that a run is using.
         with filelock.FileLock(str(lab.root.with_suffix(".lock")), timeout=0):
             return _on_own_disk(fault, var, lab) if fault.disk_mb else _run(fault, lab)
     except filelock.Timeout:
@@ -94,7 +94,7 @@ def run_faults(
 def _run(fault: Fault, lab: Var) -> Result:
     night = None
     try:
-        night = Night(
+        night = DrillRun(
             fault.name, lab, sets={**BASE, **fault.sets}, chaos=fault.chaos, shows=fault.shows
         )
         _drive(fault, night)
@@ -120,7 +120,7 @@ def _run(fault: Fault, lab: Var) -> Result:
             night.clean_up()
 
 
-def _drive(fault: Fault, night: Night) -> None:
+def _drive(fault: Fault, night: DrillRun) -> None:
     """Bring the run to where the fault belongs, put it in, and watch the run to its end."""
     if fault.ready != "none":
         night.start()
@@ -135,7 +135,7 @@ def _drive(fault: Fault, night: Night) -> None:
     night.watch_end()
 
 
-def _seconds(fault: Fault, night: Night) -> str:
+def _seconds(fault: Fault, night: DrillRun) -> str:
     if fault.expect not in (STOP, REFUSE) or not night.injected_ns:
         return ""
     if fault.expect == REFUSE or not night.flagged_ns:

@@ -15,7 +15,7 @@ from minibot.events.names import (
     STRATEGY_ROLE,
     WATCHDOG_ROLE,
 )
-from minibot.gates.drill_run import TRADING_ROLES, Night
+from minibot.gates.drill_run import TRADING_ROLES, DrillRun
 
 SURVIVE: Final = "SURVIVE"
 STOP: Final = "STOP"
@@ -36,7 +36,7 @@ EXECUTION: Final = (EXECUTION_ROLE,)
 AI: Final = (AI_ROLE,)
 ANY_ROLE: Final = (*WATCHDOG, *TRADING_ROLES, *AI)
 
-Inject = Callable[[Night], None]
+Inject = Callable[[DrillRun], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Fault:
     dead_letter: bool = False
     shows: bool = False
     disk_mb: int = 0
-    afterwards: Callable[[Night], list[str]] | None = None
+    afterwards: Callable[[DrillRun], list[str]] | None = None
 
     @property
     def outcome(self) -> str:

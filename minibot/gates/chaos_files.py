@@ -17,7 +17,7 @@ from typing import Final
 from minibot.events.names import STRATEGY_ROLE, TICKS
 from minibot.events.reasons import IO_RENAME
 from minibot.gates.drill_processes import FeatureMissing
-from minibot.gates.drill_run import Night, NotInjected
+from minibot.gates.drill_run import DrillRun, NotInjected
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import FILES, Access, read_hashed, write_atomic, write_hashed
 
@@ -29,12 +29,12 @@ FOREIGN_BYTES: Final = 64 * 1024
 FILL_BYTES: Final = 256 * 1024
 
 
-def inbox(night: Night, queue: str = TICKS) -> Path:
+def inbox(night: DrillRun, queue: str = TICKS) -> Path:
     """Return the file of a queue."""
     return night.var.queues / queue / "inbox.jsonl"
 
 
-def control_cursor(night: Night) -> Path:
+def control_cursor(night: DrillRun) -> Path:
     """Return a cursor that its reader has saved and will not touch before the end of the run."""
     path = night.var.queues / "control" / "cursor.json"
     night.wait_for("a saved cursor", lambda: read_hashed(path)["seq"] > 0)
@@ -44,12 +44,12 @@ def control_cursor(night: Night) -> Path:
 # --- lines below the head -----------------------------------------------------------------------
 
 
-def flip_byte(night: Night) -> None:
+def flip_byte(night: DrillRun) -> None:
     """Flip a bit of a published line that one role has not taken."""
     _harm_unread_line(night, lambda line: line[:100] + bytes([line[100] ^ 1]) + line[101:])
 
 
-def edit_line(night: Night) -> None:
+def edit_line(night: DrillRun) -> None:
     """Put another valid line in the place of a published one that one role has not taken."""
     _harm_unread_line(night, _edited)
 
@@ -65,7 +65,7 @@ def _edited(line: bytes) -> bytes:
     return b"sha256:" + sha256(json).hexdigest().encode() + b":" + json + b"\n"
 
 
-def _harm_unread_line(night: Night, harm: Callable[[bytes], bytes]) -> None:
+def _harm_unread_line(night: DrillRun, harm: Callable[[bytes], bytes]) -> None:
     with night.suspended(UNREAD_ROLE):
         first = night.lines(TICKS)
         night.wait_for("unread lines", lambda: night.lines(TICKS) >= first + UNREAD_LINES)
@@ -88,20 +88,20 @@ def _overwrite(path: Path, offset: int, data: bytes) -> None:
 # --- whole files --------------------------------------------------------------------------------
 
 
-def truncate_queue(night: Night) -> None:
+def truncate_queue(night: DrillRun) -> None:
     """Cut the end off a queue under its writer."""
     _cut(inbox(night), lambda size: size - 10)
     night.mark()
 
 
-def append_foreign(night: Night) -> None:
+def append_foreign(night: DrillRun) -> None:
     """Append bytes to a queue that its writer did not write."""
     path = inbox(night)
     _overwrite(path, path.stat().st_size, b"not a line of ours\n" * (FOREIGN_BYTES // 19))
     night.mark()
 
 
-def delete_queue(night: Night) -> None:
+def delete_queue(night: DrillRun) -> None:
     """Delete a queue's file while its writer holds it."""
     FILES.unlink(inbox(night))
     if inbox(night).exists():
@@ -109,7 +109,7 @@ def delete_queue(night: Night) -> None:
     night.mark()
 
 
-def replace_queue(night: Night) -> None:
+def replace_queue(night: DrillRun) -> None:
     """Put another file in the place of a queue's, as programs do that save by replacing."""
     try:
         write_atomic(inbox(night), b"")
@@ -131,23 +131,23 @@ def _cut(path: Path, size_of: Callable[[int], int]) -> None:
 # --- cursors ------------------------------------------------------------------------------------
 
 
-def tear_cursor(night: Night) -> None:
+def tear_cursor(night: DrillRun) -> None:
     """Leave half of a cursor, as a program does that opens it with "w" and dies."""
     _cut(control_cursor(night), lambda size: size // 2)
     night.mark()
 
 
-def cursor_ahead(night: Night) -> None:
+def cursor_ahead(night: DrillRun) -> None:
     """Put a cursor beyond the end of its queue."""
     _forge_cursor(night, seq=9999)
 
 
-def cursor_foreign_run(night: Night) -> None:
+def cursor_foreign_run(night: DrillRun) -> None:
     """Put the cursor of another run in place."""
     _forge_cursor(night, run_id="20000101_000000")
 
 
-def _forge_cursor(night: Night, **fields: object) -> None:
+def _forge_cursor(night: DrillRun, **fields: object) -> None:
     path = control_cursor(night)
     kept = {key: value for key, value in read_hashed(path).items() if key not in _OWN}
     write_hashed(path, {**kept, **fields})
@@ -157,7 +157,7 @@ def _forge_cursor(night: Night, **fields: object) -> None:
 _OWN: Final = ("generation", "sha256")
 
 
-def cursor_link(night: Night) -> None:
+def cursor_link(night: DrillRun) -> None:
     """Put a symbolic link in the place of a cursor."""
     path = control_cursor(night)
     target = night.var.root / "elsewhere.json"
@@ -176,19 +176,19 @@ def cursor_link(night: Night) -> None:
 # --- other files of the run ---------------------------------------------------------------------
 
 
-def raise_flag_by_hand(night: Night) -> None:
+def raise_flag_by_hand(night: DrillRun) -> None:
     """Create STOP.flag as a person would."""
     write_atomic(night.var.flag, b"stop, says the operator\n")
     night.mark()
 
 
-def change_profile(night: Night) -> None:
+def change_profile(night: DrillRun) -> None:
     """Change the profile while the run that it was read for is going on."""
     write_atomic(night.profile, night.profile.read_bytes() + b"\n")
     night.mark()
 
 
-def fill_disk(night: Night) -> None:
+def fill_disk(night: DrillRun) -> None:
     """Fill the disk of the run to its last byte."""
     descriptor = FILES.open(night.var.root / "filler", Access.CREATE)
     size = FILL_BYTES

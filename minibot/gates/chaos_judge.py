@@ -15,7 +15,7 @@ from minibot.events.model import JsonObject
 from minibot.events.names import EXECUTION_ROLE, STOP_JOURNAL
 from minibot.events.reasons import OPERATOR
 from minibot.gates.chaos_fault import END, REFUSE, STOP, SURVIVE, Fault
-from minibot.gates.drill_run import EXECUTION_QUEUES, QUIET_NS, Night, inbox_bytes
+from minibot.gates.drill_run import EXECUTION_QUEUES, QUIET_NS, DrillRun, inbox_bytes
 from minibot.kernel import canonical
 from minibot.kernel.errors import MinibotError, RunStop
 from minibot.kernel.journal import JournalReader
@@ -28,7 +28,7 @@ from minibot.watchdog.operator_stop_log import read_stops
 FINDINGS_SHOWN: Final = 3
 
 
-def complaints(fault: Fault, night: Night) -> list[str]:
+def complaints(fault: Fault, night: DrillRun) -> list[str]:
     """Return everything that is not as the catalogue says."""
     found = list(night.complaints)
     if night.exit_code != fault.exit_code:
@@ -53,7 +53,7 @@ def complaints(fault: Fault, night: Night) -> list[str]:
     return found
 
 
-def observed(fault: Fault, night: Night) -> str:
+def observed(fault: Fault, night: DrillRun) -> str:
     """Return in one word how the run ended, as the table shows it."""
     run_dir = night.last_run
     if run_dir is None:
@@ -74,11 +74,11 @@ def observed(fault: Fault, night: Night) -> str:
 # --- the end of the run -------------------------------------------------------------------------
 
 
-def _orphans(night: Night) -> list[str]:
+def _orphans(night: DrillRun) -> list[str]:
     return [f"still alive: {name}" for name in night.orphans()]
 
 
-def _flag(fault: Fault, night: Night) -> list[str]:
+def _flag(fault: Fault, night: DrillRun) -> list[str]:
     stands = night.var.flag.exists()
     is_expected = fault.expect in (STOP, REFUSE)
     if stands == is_expected:
@@ -86,7 +86,7 @@ def _flag(fault: Fault, night: Night) -> list[str]:
     return ["STOP.flag is missing" if is_expected else "STOP.flag stands"]
 
 
-def _last_line(night: Night) -> str:
+def _last_line(night: DrillRun) -> str:
     lines = night.said().strip().splitlines()
     return lines[-1][:300] if lines else "it said nothing"
 
@@ -107,7 +107,7 @@ def _envelopes(reader: JournalReader) -> list[JsonObject]:
     return found
 
 
-def _journal(fault: Fault, night: Night, recorded: Recorded) -> list[str]:
+def _journal(fault: Fault, night: DrillRun, recorded: Recorded) -> list[str]:
     """Each record in the parts, in the merged journal and in the operators' journal."""
     found = []
     inbox = _envelopes(open_reader(recorded.queues, STOP_JOURNAL))
@@ -146,7 +146,7 @@ def _wrong_records(fault: Fault, payloads: list[JsonObject]) -> Iterable[str]:
 # --- silence ------------------------------------------------------------------------------------
 
 
-def _silence(fault: Fault, night: Night, recorded: Recorded) -> list[str]:
+def _silence(fault: Fault, night: DrillRun, recorded: Recorded) -> list[str]:
     """Nothing of execution follows its acked position of the STOP, or a second after the flag."""
     if fault.expect != STOP:
         return []
@@ -166,7 +166,7 @@ def _silence(fault: Fault, night: Night, recorded: Recorded) -> list[str]:
 # --- evidence -----------------------------------------------------------------------------------
 
 
-def _evidence(fault: Fault, night: Night, recorded: Recorded) -> list[str]:
+def _evidence(fault: Fault, night: DrillRun, recorded: Recorded) -> list[str]:
     found = [f"no incident {kind}" for kind in fault.evidence if not night.incidents(kind)]
     if fault.dead_letter:
         found += _letterless(recorded, fault)

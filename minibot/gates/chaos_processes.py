@@ -12,7 +12,7 @@ from minibot.events.names import EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEG
 from minibot.events.reasons import POISON_EVENT, QUEUE_LOCKED
 from minibot.gates.chaos_fault import Inject
 from minibot.gates.drill_processes import FeatureMissing
-from minibot.gates.drill_run import TRADING_ROLES, Night
+from minibot.gates.drill_run import TRADING_ROLES, DrillRun
 from minibot.kernel.files import read_hashed
 from minibot.runtime.stop import raise_flag
 from minibot.watchdog.run_manifest import role_argv
@@ -24,14 +24,14 @@ ASLEEP_S: Final = 0.098
 FILE_BYTES_MAX: Final = 4096
 
 
-def wait_for_stop(night: Night) -> None:
+def wait_for_stop(night: DrillRun) -> None:
     """Let the run meet what its profile plants; from when it does nobody can say."""
 
 
 def planted_line(queue: str, number: int) -> Inject:
     """Return an injection that waits for the line that its writer spoils."""
 
-    def inject(night: Night) -> None:
+    def inject(night: DrillRun) -> None:
         night.wait_for(
             f"line {number} of {queue}",
             lambda: night.lines(queue) >= number or night.flagged_ns or night.look() or None,
@@ -42,7 +42,7 @@ def planted_line(queue: str, number: int) -> Inject:
     return inject
 
 
-def poison(night: Night) -> None:
+def poison(night: DrillRun) -> None:
     """Wait until the role has set the line aside at which it crashed, and has gone on."""
     night.wait_for("the dead letter", lambda: night.incidents(POISON_EVENT) or None)
     night.mark()
@@ -52,13 +52,13 @@ def poison(night: Night) -> None:
 # --- roles --------------------------------------------------------------------------------------
 
 
-def kill_each_role(night: Night) -> None:
+def kill_each_role(night: DrillRun) -> None:
     """Kill each trading role in turn; the next one once the former is back at work."""
     for role in TRADING_ROLES:
         kill_role(night, role)
 
 
-def kill_role(night: Night, role: str) -> None:
+def kill_role(night: DrillRun, role: str) -> None:
     """Kill a role and wait until it is back at work."""
     count = len(night.incidents("role_restarted"))
     pid = night.wait_for(role, lambda: night.role_pid(role))
@@ -73,7 +73,7 @@ def _other(pid: int | None, before: int) -> int | None:
     return None if pid == before else pid
 
 
-def kill_while_draining(night: Night) -> None:
+def kill_while_draining(night: DrillRun) -> None:
     """Kill the executor when it has been told to drain: it has to come back and finish."""
     pid = night.wait_for(EXECUTION_ROLE, lambda: night.role_pid(EXECUTION_ROLE))
     night.suspend(pid)
@@ -83,7 +83,7 @@ def kill_while_draining(night: Night) -> None:
     night.mark()
 
 
-def kill_again_and_again(night: Night) -> None:
+def kill_again_and_again(night: DrillRun) -> None:
     """Kill a role as often as it is restarted."""
     night.mark()
     killed = 0
@@ -95,23 +95,23 @@ def kill_again_and_again(night: Night) -> None:
         time.sleep(0.01)
 
 
-def freeze_strategy(night: Night) -> None:
+def freeze_strategy(night: DrillRun) -> None:
     """Freeze the strategy for good."""
     _freeze(night, STRATEGY_ROLE)
 
 
-def freeze_execution(night: Night) -> None:
+def freeze_execution(night: DrillRun) -> None:
     """Freeze the executor for good."""
     _freeze(night, EXECUTION_ROLE)
 
 
-def _freeze(night: Night, role: str) -> None:
+def _freeze(night: DrillRun, role: str) -> None:
     pid = night.wait_for(role, lambda: night.role_pid(role))
     night.suspend(pid)
     night.mark()
 
 
-def slow_strategy(night: Night) -> None:
+def slow_strategy(night: DrillRun) -> None:
     """Leave the strategy so little time that it falls behind more and more."""
     pid = night.wait_for(STRATEGY_ROLE, lambda: night.role_pid(STRATEGY_ROLE))
     night.mark()
@@ -122,7 +122,7 @@ def slow_strategy(night: Night) -> None:
         time.sleep(AWAKE_S)
 
 
-def start_role_twice(night: Night) -> None:
+def start_role_twice(night: DrillRun) -> None:
     """Start a second process of a role that runs: it has to be refused, the first goes on."""
     argv = role_argv(STRATEGY_ROLE, night.run_dir)
     process = night.spawn(argv, "second")
@@ -132,17 +132,17 @@ def start_role_twice(night: Night) -> None:
         night.complaints.append(f"the second process ended with {code}, not with QUEUE_LOCKED")
 
 
-def limit_file_size(night: Night) -> None:
+def limit_file_size(night: DrillRun) -> None:
     """Forbid the market role to write files of more than some bytes, as a quota does."""
     _limit(night, MARKET_ROLE, "RLIMIT_FSIZE", FILE_BYTES_MAX)
 
 
-def limit_descriptors(night: Night) -> None:
+def limit_descriptors(night: DrillRun) -> None:
     """Take all free descriptors from the risk role."""
     _limit(night, RISK_ROLE, "RLIMIT_NOFILE", 3)
 
 
-def _limit(night: Night, role: str, name: str, value: int) -> None:
+def _limit(night: DrillRun, role: str, name: str, value: int) -> None:
     pid = night.wait_for(role, lambda: night.role_pid(role))
     if sys.platform != "linux":
         raise FeatureMissing("limits of another process (prlimit, Linux)")
@@ -156,14 +156,14 @@ def _limit(night: Night, role: str, name: str, value: int) -> None:
 # --- the launcher -------------------------------------------------------------------------------
 
 
-def kill_launcher(night: Night) -> None:
+def kill_launcher(night: DrillRun) -> None:
     """Kill the launcher: nobody supervises any more."""
     night.kill(night.launcher_pid)
     night.mark()
     night.wait_for("the roles' own STOP", lambda: night.flagged_ns or None, until_end=True)
 
 
-def after_killed_launcher(night: Night) -> list[str]:
+def after_killed_launcher(night: DrillRun) -> list[str]:
     """Start again: the dead run has to be recovered and sealed, the new one has to live."""
     dead = night.run_dir
     complaints = []
@@ -187,7 +187,7 @@ def after_killed_launcher(night: Night) -> list[str]:
     return complaints
 
 
-def freeze_launcher(night: Night) -> None:
+def freeze_launcher(night: DrillRun) -> None:
     """Freeze the launcher until execution has stopped by itself, then let it wake."""
     night.suspend(night.launcher_pid)
     night.mark()
@@ -197,7 +197,7 @@ def freeze_launcher(night: Night) -> None:
         night.resume(night.launcher_pid)
 
 
-def start_twice(night: Night) -> None:
+def start_twice(night: DrillRun) -> None:
     """Start a second run on the same var: refused, and the first goes on."""
     process = night.spawn(night.argv(), "second")
     night.mark()
@@ -206,7 +206,7 @@ def start_twice(night: Night) -> None:
         night.complaints.append(f"the second start ended with {code}, not with {REFUSED}")
 
 
-def freeze_table(night: Night) -> None:
+def freeze_table(night: DrillRun) -> None:
     """Freeze the live table for the rest of the run, as a terminal does that nobody reads."""
     pid = night.wait_for("the live table", lambda: night.child_pid("minibot.cli.support.live"))
     night.suspend(pid)
@@ -216,30 +216,30 @@ def freeze_table(night: Night) -> None:
 # --- the operator -------------------------------------------------------------------------------
 
 
-def operator_stop(night: Night) -> None:
+def operator_stop(night: DrillRun) -> None:
     """End the run by `minibot stop`."""
     _ordered(night, "stop", "--reason", "chaos")
 
 
-def operator_kill(night: Night) -> None:
+def operator_kill(night: DrillRun) -> None:
     """End the run by `minibot kill`."""
     night.mark()
     _ordered(night, "kill", "--reason", "chaos")
 
 
-def _ordered(night: Night, *words: str) -> None:
+def _ordered(night: DrillRun, *words: str) -> None:
     code = night.verb(*words)
     if code != 0:
         night.complaints.append(f"minibot {words[0]} ended with {code}")
 
 
-def interrupt(night: Night) -> None:
+def interrupt(night: DrillRun) -> None:
     """Press Ctrl-C once."""
     night.interrupt()
     night.mark()
 
 
-def interrupt_twice(night: Night) -> None:
+def interrupt_twice(night: DrillRun) -> None:
     """Press Ctrl-C, and again while the run is closing."""
     night.interrupt()
     night.wait_for("the run to close", lambda: night.lines("control") > 1)
@@ -247,7 +247,7 @@ def interrupt_twice(night: Night) -> None:
     night.mark()
 
 
-def start_with_flag(night: Night) -> None:
+def start_with_flag(night: DrillRun) -> None:
     """Start while the flag of a former run stands."""
     raise_flag(night.var.stop, night.var.flag, "operator")
     night.mark()

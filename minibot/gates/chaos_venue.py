@@ -9,7 +9,7 @@ from typing import Final
 from minibot.events.names import AI_ROLE
 from minibot.gates.chaos_processes import kill_role
 from minibot.gates.drill_processes import FeatureMissing
-from minibot.gates.drill_run import Night, NotInjected
+from minibot.gates.drill_run import DrillRun, NotInjected
 
 FOREVER_MS: Final = 10**9
 THREE_DAYS_MS: Final = 3 * 86_400_000
@@ -17,20 +17,20 @@ JAIL: Final = "a jail for the AI worker"
 WORKER: Final = "nore_ai_worker"
 
 
-def faulty(name: str, **fields: object) -> Callable[[Night], None]:
+def faulty(name: str, **fields: object) -> Callable[[DrillRun], None]:
     """Return an injection that puts one fault of the exchange into force."""
 
-    def inject(night: Night) -> None:
+    def inject(night: DrillRun) -> None:
         night.exchange_fault(name, **fields)
         night.mark()
 
     return inject
 
 
-def told(name: str, incident: str, **fields: object) -> Callable[[Night], None]:
+def told(name: str, incident: str, **fields: object) -> Callable[[DrillRun], None]:
     """Return an injection whose fault the market role has to put on record before we go on."""
 
-    def inject(night: Night) -> None:
+    def inject(night: DrillRun) -> None:
         count = len(night.incidents(incident))
         night.exchange_fault(name, **fields)
         night.mark()
@@ -39,24 +39,24 @@ def told(name: str, incident: str, **fields: object) -> Callable[[Night], None]:
     return inject
 
 
-def kill_exchange(night: Night) -> None:
+def kill_exchange(night: DrillRun) -> None:
     """Kill the process of the embedded exchange."""
     pid = night.wait_for("the exchange", lambda: night.child_pid("minibot.simulator"))
     night.kill(pid)
     night.mark()
 
 
-def send_garbage(night: Night) -> None:
+def send_garbage(night: DrillRun) -> None:
     """Put frames between the good ones that nobody can read, until the run has had enough."""
     _until_stop(night, 0.02, "garbage", n=3)
 
 
-def drop_again_and_again(night: Night) -> None:
+def drop_again_and_again(night: DrillRun) -> None:
     """Drop each connection soon after it stands, until the run has had enough."""
     _until_stop(night, 0.1, "drop")
 
 
-def _until_stop(night: Night, pause_s: float, name: str, **fields: object) -> None:
+def _until_stop(night: DrillRun, pause_s: float, name: str, **fields: object) -> None:
     night.mark()
     while not night.look() and not night.flagged_ns:
         try:
@@ -69,7 +69,7 @@ def _until_stop(night: Night, pause_s: float, name: str, **fields: object) -> No
 # --- the AI -------------------------------------------------------------------------------------
 
 
-def wait_for_worker(night: Night) -> None:
+def wait_for_worker(night: DrillRun) -> None:
     """Wait until the jailed worker is at work.
 
     Raises:
@@ -80,20 +80,20 @@ def wait_for_worker(night: Night) -> None:
         raise FeatureMissing(f"{JAIL} ({said[8:120]})")
 
 
-def _worker_says(night: Night) -> str | None:
+def _worker_says(night: DrillRun) -> str | None:
     if night.flagged_ns or night.exit_code is not None:
         return "stopped"
     states = [said for said in night.ai_states() if said != "AI worker is starting"]
     return states[-1] if states else None
 
 
-def worker_sends_order(night: Night) -> None:
+def worker_sends_order(night: DrillRun) -> None:
     """Let the worker try to send an order."""
     wait_for_worker(night)
     night.mark()
 
 
-def worker_goes_bad(night: Night) -> None:
+def worker_goes_bad(night: DrillRun) -> None:
     """Let the worker do what the profile tells it, until the AI is switched off."""
     wait_for_worker(night)
     night.mark()
@@ -102,7 +102,7 @@ def worker_goes_bad(night: Night) -> None:
     )
 
 
-def kill_ai(night: Night) -> None:
+def kill_ai(night: DrillRun) -> None:
     """Kill the jailed worker, then the clerk; both have to come back."""
     wait_for_worker(night)
     pid = night.wait_for("the AI worker", lambda: night.child_pid(WORKER))

@@ -24,7 +24,7 @@ class FeatureMissing(MinibotError):
     """This machine cannot have the fault; the message names the feature."""
 
 
-class Crew:
+class DrillProcesses:
     """Every process of one run.
 
     Args:

@@ -23,7 +23,7 @@ from minibot.cores.input_order import LineSource
 from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE, EXECUTION_ROLE
 from minibot.events.roles import Roles
-from minibot.gates.drill_processes import OWN_GROUP, Crew, interrupted, named, signalled
+from minibot.gates.drill_processes import OWN_GROUP, DrillProcesses, interrupted, named, signalled
 from minibot.kernel import canonical
 from minibot.kernel.errors import MinibotError, Refusal, RunStop
 from minibot.kernel.files import ensure_folder, read_hashed, write_atomic
@@ -56,7 +56,7 @@ class NotInjected(MinibotError):
     """The drill could not come to its fault, or a condition of it never came true."""
 
 
-class Night:
+class DrillRun:
     """One run of a drill.
 
     Args:
@@ -89,7 +89,7 @@ class Night:
         self.quiet_bytes: dict[str, int] | None = None
         self.complaints: list[str] = []
         self.launcher: subprocess.Popen[bytes] | None = None
-        self.crew = Crew(var.root)
+        self.crew = DrillProcesses(var.root)
         empty(var)
         write_atomic(self.profile, _profile(self.sets))
 

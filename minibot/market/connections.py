@@ -15,7 +15,7 @@ from minibot.exchanges.binance.messages import stream_names
 from minibot.exchanges.binance.streams import named_in_address
 from minibot.market.address import Address
 from minibot.market.feed import Feed
-from minibot.market.feed_health import Link
+from minibot.market.feed_health import FeedHealth
 from minibot.market.reader import Put, Reader
 from minibot.market.sharding import (
     STREAMS_PER_CONNECTION_MAX,
@@ -52,7 +52,7 @@ class Connections:
     def __init__(
         self,
         feed: Feed,
-        link: Link,
+        link: FeedHealth,
         address: Address,
         open_stream: OpenStream,
         put: Put,

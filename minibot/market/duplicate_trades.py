@@ -17,7 +17,7 @@ TELL_MS: Final = 60_000
 SETTLE_MS: Final = 5_000
 
 
-class Repeats:
+class DuplicateTrades:
     """Tells of repeated trades, at most once a minute."""
 
     def __init__(self, feed: Feed) -> None:

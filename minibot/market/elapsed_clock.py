@@ -29,7 +29,7 @@ class MarketClock(Protocol):
         """Return how many machine seconds a market duration takes."""
 
 
-class Pace:
+class ElapsedClock:
     """Milliseconds that always pass: the run's clock once it runs, machine time before."""
 
     def __init__(self, clock: MarketClock, machine_ns: Callable[[], int]) -> None:

@@ -17,11 +17,11 @@ from minibot.events.reasons import (
     FEED_STALE,
 )
 from minibot.kernel.errors import FeedLost
-from minibot.market.shard_health import CLOSED, HALF_OPEN, OPEN, Line, LinkLimits
+from minibot.market.shard_health import CLOSED, HALF_OPEN, OPEN, LinkLimits, ShardHealth
 from minibot.market.windows import RateWindow, Window
 
 
-class Link:
+class FeedHealth:
     """State of all lines and of the requests beside them."""
 
     def __init__(
@@ -31,7 +31,7 @@ class Link:
         free_at_ms: Callable[[int], int] = lambda now_ms: now_ms,
     ) -> None:
         self.limits = limits
-        self.lines: list[Line] = []
+        self.lines: list[ShardHealth] = []
         self.last_sample_ok = True
         self._began_ms = now_ms
         self._count = 0
@@ -42,14 +42,14 @@ class Link:
 
     # --- lines --------------------------------------------------------------------------------
 
-    def new_line(self, now_ms: int) -> Line:
+    def new_line(self, now_ms: int) -> ShardHealth:
         """Return a line for one more shard."""
-        line = Line(self.limits, now_ms, self._count, self._free_at_ms)
+        line = ShardHealth(self.limits, now_ms, self._count, self._free_at_ms)
         self._count += 1
         self.lines.append(line)
         return line
 
-    def end_line(self, line: Line) -> None:
+    def end_line(self, line: ShardHealth) -> None:
         """Forget a line whose shard is empty."""
         self.lines.remove(line)
         self._closed_reconnects += line.reconnects
@@ -159,7 +159,7 @@ class Link:
                 f"fewer than {limits.reconnects_max} allowed",
             )
 
-    def _judge_outage(self, line: Line, now_ms: int) -> None:
+    def _judge_outage(self, line: ShardHealth, now_ms: int) -> None:
         age = line.data_age_ms(now_ms)
         if age < self.limits.outage_stop_ms:
             return

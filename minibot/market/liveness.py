@@ -23,11 +23,11 @@ from minibot.exchanges.base import Quote as BestQuote
 from minibot.market.connections import Connections
 from minibot.market.elapsed_clock import MarketClock
 from minibot.market.feed import Feed
-from minibot.market.feed_health import Link
+from minibot.market.feed_health import FeedHealth
 from minibot.market.notices import DATA_LATE, STREAM_SILENT
 from minibot.market.requests import Requests
 from minibot.market.rest_scheduler import Answer
-from minibot.market.shard_health import Line, LinkLimits
+from minibot.market.shard_health import LinkLimits, ShardHealth
 from minibot.market.succession import Succession
 from minibot.market.symbol import SymbolFeed
 
@@ -86,7 +86,7 @@ class Liveness:
         self,
         limits: LinkLimits,
         feed: Feed,
-        link: Link,
+        link: FeedHealth,
         connections: Connections,
         requests: Requests,
         clock: MarketClock,
@@ -128,7 +128,7 @@ class Liveness:
         """Return how much market time a second of machine time is: no silence is shorter."""
         return int(1000 / self._clock.machine_s(1000))
 
-    def is_quiet(self, line: Line) -> bool:
+    def is_quiet(self, line: ShardHealth) -> bool:
         """Return whether a line has been silent for long enough of machine time."""
         return self._machine_ns() - max(line.frame_ns, self._began_ns) >= SILENCE_NS_MIN
 

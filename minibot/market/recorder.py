@@ -18,10 +18,10 @@ from minibot.exchanges.binance.limits import DEPTH, WeightBudget, depth_weight
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.tapes.lines import Missed, depth_message, missed_mark, unreadable_mark
 from minibot.market.backoff import Backoff
-from minibot.market.elapsed_clock import Pace
+from minibot.market.elapsed_clock import ElapsedClock
 from minibot.market.inbox import Inbox
 from minibot.market.reader import Frames, FromReader, Lost, Opened, Reader
-from minibot.market.rest_scheduler import Answer, Courier, Job
+from minibot.market.rest_scheduler import Answer, Job, RestScheduler
 from minibot.market.shard import Shard
 from minibot.market.wall_clock import WallClock
 
@@ -125,8 +125,8 @@ class Recorder:
         self._tell = tell
         self._inbox: Inbox[FromReader | Answer] = Inbox()
         budget = WeightBudget(config.weight_share_max_percent)
-        pace = Pace(clock, clock.machine_ns)
-        self._courier = Courier((rest,), budget, pace, self._inbox.put)
+        pace = ElapsedClock(clock, clock.machine_ns)
+        self._courier = RestScheduler((rest,), budget, pace, self._inbox.put)
         self._of_reader: dict[int, Shard] = {}
         self._connections = 0
         self._attempts: deque[int] = deque()

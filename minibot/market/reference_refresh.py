@@ -69,7 +69,7 @@ class Follower(Protocol):
         """Follow streams of the whole market."""
 
 
-class Upkeep:
+class ReferenceRefresh:
     """Keeps rules and universe of a session; all of it runs in the session's loop."""
 
     def __init__(

@@ -25,9 +25,9 @@ from minibot.exchanges.binance.limits import (
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.kernel.errors import RunStop
 from minibot.market.address import Address
-from minibot.market.elapsed_clock import MarketClock, Pace
+from minibot.market.elapsed_clock import ElapsedClock, MarketClock
 from minibot.market.feed import Feed, HoleWanted
-from minibot.market.feed_health import Link
+from minibot.market.feed_health import FeedHealth
 from minibot.market.intervals import INTERVAL_MS, align
 from minibot.market.notices import (
     BANNED as BANNED_NOTICE,
@@ -41,7 +41,7 @@ from minibot.market.notices import (
     RATE_LIMITED as RATE_LIMITED_NOTICE,
 )
 from minibot.market.rest_scheduler import DEPTH as OTHER_DEPTH
-from minibot.market.rest_scheduler import MEASUREMENT, PREFERRED_DEPTH, Answer, Courier, Job
+from minibot.market.rest_scheduler import MEASUREMENT, PREFERRED_DEPTH, Answer, Job, RestScheduler
 from minibot.market.skew import ClockSkew
 
 # Every so many measurements one asks for the time: clocks drift slowly.
@@ -67,12 +67,12 @@ class Requests:
     whatever is held.
     """
 
-    courier: Courier
+    courier: RestScheduler
     feed: Feed
-    link: Link
+    link: FeedHealth
     address: Address
     clock: MarketClock
-    pace: Pace
+    pace: ElapsedClock
     skew: ClockSkew
     on_measured: Callable[[Answer], None]
     preferred: set[str] = field(default_factory=set)

@@ -21,7 +21,7 @@ from minibot.exchanges.binance.rest import BinanceRest
 from minibot.kernel.errors import RunStop
 from minibot.market.backoff import Backoff
 from minibot.market.breaker import Breaker
-from minibot.market.elapsed_clock import Pace
+from minibot.market.elapsed_clock import ElapsedClock
 
 # A wait is looked at again this often: the clock may start, or the role may end.
 LOOK_AGAIN_S: Final = 1.0
@@ -82,7 +82,7 @@ class Job:
         return self.rank == MEASUREMENT
 
 
-class Courier:
+class RestScheduler:
     """Carries jobs to the venue, by rank and then in order, and leaves answers through `put`.
 
     Args:
@@ -97,7 +97,7 @@ class Courier:
         self,
         rests: Sequence[BinanceRest],
         budget: WeightBudget,
-        pace: Pace,
+        pace: ElapsedClock,
         put: Callable[[Answer], None],
         backoff: Backoff | None = None,
     ) -> None:

@@ -20,7 +20,7 @@ LINES_AT_ONCE = 4096
 
 
 @dataclass(slots=True)
-class Tail:
+class ResumePoint:
     """Where the queue ends.
 
     `last_ts` is the time of its last line, 0 for an empty queue; `trade_ids` the last trade id by
@@ -34,7 +34,7 @@ class Tail:
     followed: tuple[str, ...] = ()
 
 
-def read_tail(folder: Path) -> Tail:
+def read_resume_point(folder: Path) -> ResumePoint:
     """Return what the end of the queue in `folder` says.
 
     The active segment may be nearly empty after a rotation, so the one before is read too.
@@ -42,7 +42,7 @@ def read_tail(folder: Path) -> Tail:
     Raises:
         IntegrityError: The queue is damaged.
     """
-    tail = Tail()
+    tail = ResumePoint()
     sealed = load_segments(folder, STEM)
     reader = JournalReader(folder, STEM, end_of(sealed[:-1]) if sealed else ZERO)
     try:
@@ -54,7 +54,7 @@ def read_tail(folder: Path) -> Tail:
     return tail
 
 
-def _note(tail: Tail, json: bytes) -> None:
+def _note(tail: ResumePoint, json: bytes) -> None:
     event = canonical.decode(json)
     tail.last_ts = event["ts"]
     payload = event["payload"]

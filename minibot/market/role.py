@@ -16,7 +16,7 @@ from minibot.market.address import AddressFile
 from minibot.market.holdings import Holdings
 from minibot.market.notices import RESTARTED, Notice
 from minibot.market.opening import Opening
-from minibot.market.resume_point import Tail, read_tail
+from minibot.market.resume_point import ResumePoint, read_resume_point
 from minibot.market.session import Session, SessionConfig
 from minibot.market.settings import feed_config
 from minibot.market.shard_health import LinkLimits
@@ -42,7 +42,7 @@ def main(context: RoleContext) -> int:
     if code is not None:
         context.close("STOPPED")
         return code
-    tail = read_tail(queue_folder(context.var.queues, TICKS))
+    tail = read_resume_point(queue_folder(context.var.queues, TICKS))
     rest_url, stream_base = addresses(context)
     binance = context.config.binance
     rests = [
@@ -137,7 +137,7 @@ def session_config(context: RoleContext) -> SessionConfig:
     )
 
 
-def resume(session: Session, tail: Tail) -> None:
+def resume(session: Session, tail: ResumePoint) -> None:
     """Go on behind a former process of this run: what was missed meanwhile is a gap."""
     if session.config.universe is not None:
         for symbol in tail.followed:

@@ -17,23 +17,23 @@ from minibot.exchanges.binance.rest import BinanceRest
 from minibot.market.address import Address, Memory, NoMemory
 from minibot.market.backoff import Backoff
 from minibot.market.connections import Connections, OpenStream
-from minibot.market.duplicate_trades import Repeats
-from minibot.market.elapsed_clock import Pace
+from minibot.market.duplicate_trades import DuplicateTrades
+from minibot.market.elapsed_clock import ElapsedClock
 from minibot.market.feed import DATA, INVALID, SHUTDOWN, UNREADABLE, Feed
-from minibot.market.feed_health import Link
+from minibot.market.feed_health import FeedHealth
 from minibot.market.inbox import Inbox
 from minibot.market.liveness import Liveness
 from minibot.market.notices import PAUSED
 from minibot.market.overload import Overload
 from minibot.market.reader import Frames, FromReader, Lost, Opened
-from minibot.market.reference_refresh import Holder, NothingHeld, Upkeep
+from minibot.market.reference_refresh import Holder, NothingHeld, ReferenceRefresh
 from minibot.market.requests import Requests
-from minibot.market.rest_scheduler import Answer, Courier
+from minibot.market.rest_scheduler import Answer, RestScheduler
 from minibot.market.shard_health import CLOSED, LinkLimits
 from minibot.market.sharding import STREAMS_PER_CONNECTION_MAX
 from minibot.market.skew import ClockSkew
 from minibot.market.symbol import FeedConfig
-from minibot.market.symbol_onboarding import Newcomers
+from minibot.market.symbol_onboarding import SymbolOnboarding
 from minibot.market.universe import UniverseConfig
 from minibot.market.world import World
 
@@ -101,12 +101,12 @@ class Session:
         self.config = config
         self.world = world
         self.clock = world.clock
-        self.pace = Pace(world.clock, world.machine_ns)
+        self.pace = ElapsedClock(world.clock, world.machine_ns)
         self.inbox: Inbox[Item] = Inbox()
         self.feed = Feed(config.feed, now_ms)
         self.overload = Overload(self.feed)
         self.address = Address(memory or NoMemory(), self.pace.now_ms())
-        self.link = Link(config.link, now_ms, self.address.free_at_ms)
+        self.link = FeedHealth(config.link, now_ms, self.address.free_at_ms)
         self.connections = Connections(
             self.feed,
             self.link,
@@ -129,7 +129,7 @@ class Session:
             set(config.feed.symbols),
             (holder or NothingHeld()).symbols,
         )
-        self.upkeep = Upkeep(
+        self.upkeep = ReferenceRefresh(
             config.universe,
             self.feed,
             self.requests,
@@ -138,7 +138,7 @@ class Session:
             holder or NothingHeld(),
             rules_interval_ms=config.instrument_interval_ms,
         )
-        self.repeats = Repeats(self.feed)
+        self.repeats = DuplicateTrades(self.feed)
         self.liveness = Liveness(
             config.link,
             self.feed,
@@ -149,7 +149,7 @@ class Session:
             world.machine_ns,
             self.upkeep.check_rules,
         )
-        self.newcomers = Newcomers(
+        self.newcomers = SymbolOnboarding(
             self.feed, self.requests, self.connections, self.clock, self.pace, config.warmup_bars
         )
         self.on_market_wide: Callable[[bytes, int], None] | None = self.upkeep.on_market_wide
@@ -160,14 +160,14 @@ class Session:
         self._unread = 0
         self._still_ms = world.still_ms()
 
-    def _new_courier(self, rests: Sequence[BinanceRest]) -> Courier:
+    def _new_courier(self, rests: Sequence[BinanceRest]) -> RestScheduler:
         limits, address = self.config.link, self.address
         budget = WeightBudget(self.config.weight_share_max_percent)
         # What a former process was told still holds.
         left_ms = max(0, address.silent_until_ms - self.pace.now_ms())
         budget.silence(self.pace.now_ms(), left_ms, is_ban=address.is_banned and left_ms > 0)
         backoff = Backoff(limits.seed, limits.backoff_min_ms, limits.backoff_max_ms)
-        return Courier(rests, budget, self.pace, self.inbox.put, backoff)
+        return RestScheduler(rests, budget, self.pace, self.inbox.put, backoff)
 
     # --- the loop -----------------------------------------------------------------------------
 

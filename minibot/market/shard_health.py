@@ -50,7 +50,7 @@ class LinkLimits:
         return SILENCE_STALES * self.tick_stale_ms
 
 
-class Line:
+class ShardHealth:
     """State of the stream connection of one shard.
 
     Args:

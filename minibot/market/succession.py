@@ -22,7 +22,7 @@ from minibot.market.notices import (
     SERVER_SHUTDOWN,
 )
 from minibot.market.reader import Reader
-from minibot.market.shard_health import Line
+from minibot.market.shard_health import ShardHealth
 from minibot.market.sharding import Groups
 from minibot.market.subscriptions import Subscriptions
 
@@ -57,7 +57,7 @@ class Succession:
 
     number: int
     groups: Groups
-    line: Line
+    line: ShardHealth
     feed: Feed
     connect: Callable[[Groups, int], tuple[Reader, Subscriptions]]
     _active: _Connection | None = None

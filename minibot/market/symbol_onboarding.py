@@ -13,7 +13,7 @@ from typing import Final
 
 from minibot.exchanges.binance.filters import TRADING
 from minibot.market.connections import Connections, groups_of
-from minibot.market.elapsed_clock import MarketClock, Pace
+from minibot.market.elapsed_clock import ElapsedClock, MarketClock
 from minibot.market.feed import Feed
 from minibot.market.history import closed_candles
 from minibot.market.notices import BARS_MISSING, FOLLOW_REFUSED
@@ -26,14 +26,14 @@ TRIES_MAX: Final = 5
 
 
 @dataclass(slots=True)
-class Newcomers:
+class SymbolOnboarding:
     """Takes symbols in while the session runs."""
 
     feed: Feed
     requests: Requests
     connections: Connections
     clock: MarketClock
-    pace: Pace
+    pace: ElapsedClock
     warmup_bars: int
     _coming: dict[str, int] = field(default_factory=dict)
     _missing: dict[str, set[str]] = field(default_factory=dict)

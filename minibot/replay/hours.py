@@ -24,7 +24,7 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.line import encode_line
 from minibot.replay.proof import Proof, prove
-from minibot.replay.run_status import Condition
+from minibot.replay.run_status import RunStatus
 
 SCHEMA: Final = "minibot.replay_manifest"
 STATE_FILE: Final = "hourly_state.jsonl"
@@ -143,7 +143,7 @@ def manifest_bytes(runs: Sequence[JsonObject]) -> bytes:
 
 def prove_hours(
     recorded: Recorded,
-    condition: Condition,
+    condition: RunStatus,
     first_ts: int,
     last_ts: int,
     progress: Callable[[int, int], None],

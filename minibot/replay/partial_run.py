@@ -20,7 +20,7 @@ from minibot.events.names import TICKS
 from minibot.kernel.errors import IntegrityError
 
 
-class BeforeDamage:
+class PartialRun:
     """The queues of a run, each up to its first damaged line.
 
     Attributes:
@@ -80,7 +80,7 @@ class BeforeDamage:
         taken = {ack.queue: ack.to_seq for ack in self._recorded.order_log(role)}
         last = {}
         for queue in sorted(taken.keys() & set(role.inputs) - {TICKS}):
-            events = BeforeDamage(self._recorded).events(queue)
+            events = PartialRun(self._recorded).events(queue)
             seqs = (seq for seq, event in events if event.ts <= ts and seq <= taken[queue])
             last[queue] = max(seqs, default=0)
         return last

@@ -18,7 +18,7 @@ from minibot.engine.role_replay import WHOLE, Replay, RoleReplay, Window, is_sto
 from minibot.engine.worker_pool import Workers, default_jobs, result_of
 from minibot.events.model import JsonObject
 from minibot.replay.compare import describe
-from minibot.replay.run_status import Condition, Lost, called
+from minibot.replay.run_status import Lost, RunStatus, called
 from minibot.replay.time_arguments import Span
 
 SEALED: Final = "sealed"
@@ -33,7 +33,7 @@ class Proof:
     """The verdict over a run or a window of it."""
 
     replay: Replay
-    condition: Condition
+    condition: RunStatus
     window: Window
     ledger: LedgerReplay | None
     figures: FiguresReplay | None
@@ -82,7 +82,7 @@ class Proof:
 
 def prove(
     recorded: Recorded,
-    condition: Condition,
+    condition: RunStatus,
     *,
     roles: Sequence[str] | None = None,
     window: Window = WHOLE,

@@ -51,7 +51,7 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class RunStatus:
     """How a run stands.
 
     Attributes:
@@ -84,7 +84,7 @@ def called(run_dir: Path) -> str:
     return run_dir.name if kept.resolve() == run_dir.resolve() else str(run_dir.resolve())
 
 
-def open_run(run_dir: Path) -> tuple[Recorded, Condition]:
+def open_run(run_dir: Path) -> tuple[Recorded, RunStatus]:
     """Return a run and how it stands.
 
     Raises:
@@ -102,7 +102,7 @@ def open_run(run_dir: Path) -> tuple[Recorded, Condition]:
     notices += [*_state_notices(run_dir, state), *_code_notices(recorded.manifest)]
     lost = tuple(_lost(recorded))
     is_other_code = recorded.manifest.code_sha256 != code_sha256(PROJECT)
-    return recorded, Condition(state, tuple(notices), lost, is_other_code, altered)
+    return recorded, RunStatus(state, tuple(notices), lost, is_other_code, altered)
 
 
 def altered_files(run_dir: Path) -> tuple[str, ...]:

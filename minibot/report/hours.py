@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minibot.accounting.hourly_accounts import Books
+from minibot.accounting.hourly_accounts import HourlyAccounts
 from minibot.accounting.portfolio import CASH
 from minibot.events.money import amount_text
 from minibot.report.figures import clock, counted, money, signed
@@ -11,8 +11,8 @@ CHAIN_SHOWN = 16
 AMOUNT_PLACES = 8
 
 
-def ledger_text(books: Books) -> str:
-    """Return in one sentence that every hour balances; `Books` would not have closed otherwise."""
+def ledger_text(books: HourlyAccounts) -> str:
+    """Say in one sentence that every hour balances; the books would not have closed otherwise."""
     lots = sum(1 for booking in books.bookings if not booking.trades)
     return (
         f"{counted(lots, 'lot')} opened, {counted(len(books.trades), 'trade')} closed, "
@@ -22,7 +22,7 @@ def ledger_text(books: Books) -> str:
     )
 
 
-def ledger_table(books: Books) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def ledger_table(books: HourlyAccounts) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return head and rows: one row for each hour and asset, amounts to the last digit."""
     head = ("hour, UTC", "asset", "opening", "entries", "closing", "fills", "sha256 of the state")
     rows: list[tuple[str, ...]] = []

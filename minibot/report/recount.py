@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from minibot.accounting.hourly_accounts import Books
+from minibot.accounting.hourly_accounts import HourlyAccounts
 from minibot.accounting.performance import Performance
 from minibot.engine.bookkeeping import tally
 from minibot.engine.role_replay import Recorded
@@ -70,7 +70,7 @@ class Recount:
         self.curve = EquityCurve()
         self.tally = tally(recorded)
         opening, self._opened_ts = _opening(recorded)
-        self.books = Books(recorded.manifest.run_id, opening, self._opened_ts)
+        self.books = HourlyAccounts(recorded.manifest.run_id, opening, self._opened_ts)
         quote_asset = recorded.manifest.config["portfolio"]["quote_asset"]
         self.performance = Performance(opening, quote_asset)
         self.trades = TradeLog(self.performance.carried)

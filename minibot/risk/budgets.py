@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final, final
 
 from minibot.accounting.portfolio import DAY_MS, Portfolio
-from minibot.cores.scaled_tick import NO_BOUND, Calm
+from minibot.cores.scaled_tick import NO_BOUND, QuietRange
 from minibot.events.decimals import mul_div_down, mul_div_up
 from minibot.events.model import JsonObject
 from minibot.events.money import UNIT, amount_text, parse_amount
@@ -257,7 +257,7 @@ class Budgets:
         floor = night if night > day else day
         return floor if floor > drawdown else drawdown
 
-    def calm(self, rest: int, qty: int, calm: Calm) -> bool:
+    def calm(self, rest: int, qty: int, calm: QuietRange) -> bool:
         """Bound mids to where equity reaches neither a hard limit nor its high-water mark.
 
         Args:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from minibot.accounting.portfolio import Portfolio
 from minibot.cores.messages import FillMessage, Message, ResultMessage, SignalMessage, drafts_of
-from minibot.cores.scaled_tick import Calm, ExactTick
+from minibot.cores.scaled_tick import QuietRange, ScaledTick
 from minibot.events.decimals import format_fixed
 from minibot.events.model import (
     BUY,
@@ -72,10 +72,10 @@ class RiskCore:
     def __init__(self, config: JsonObject) -> None:
         """Take limits and exits from the resolved configuration; nothing is known of the world."""
         self._state: RiskState = RiskState(config)
-        self._tick: ExactTick = ExactTick()
+        self._tick: ScaledTick = ScaledTick()
         # Said again by the next question: of a symbol of which nothing is held, and of one held.
-        self._calm_of_flat: Calm = Calm()
-        self._calm_of_held: Calm = Calm()
+        self._calm_of_flat: QuietRange = QuietRange()
+        self._calm_of_held: QuietRange = QuietRange()
 
     def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
         """Return actions and intents because of one event; see `hear`."""
@@ -198,7 +198,7 @@ class RiskCore:
             return on_sell(state, market, signal)
         return None
 
-    def on_tick(self, tick: ExactTick, seq: int, now: int) -> list[Message] | None:
+    def on_tick(self, tick: ScaledTick, seq: int, now: int) -> list[Message] | None:
         """Take one tick at market time `now`; return what follows.
 
         `step` calls it with the tick of an event, a backtest with one filled from columns.
@@ -229,7 +229,7 @@ class RiskCore:
             return None
         return leave(state, market, trigger, verdict_for_tick(state, tick, seq))
 
-    def calm(self, symbol: str, now: int) -> Calm | None:
+    def calm(self, symbol: str, now: int) -> QuietRange | None:
         """Return within which touches of a symbol nothing follows from its ticks; None for none.
 
         Then `on_tick` with the last of such ticks leaves the core as all of them do: marks and

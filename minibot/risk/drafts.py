@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final, final
 
 from minibot.accounting.order_rules import MARKET, OrderRules
-from minibot.cores.event_id import Ref, derived, named
+from minibot.cores.event_id import EventId, derived, named
 from minibot.cores.messages import ACTIONS, INTENTS, WRITERS, ActionMessage, IntentMessage, Message
-from minibot.cores.scaled_tick import ExactTick
+from minibot.cores.scaled_tick import ScaledTick
 from minibot.events.model import BUY, Event, OrderIntent, Payload, RiskAction
 from minibot.events.native import mypyc_attr
 from minibot.events.reasons import RISK_LIMIT
@@ -38,16 +38,16 @@ class Verdict(ActionMessage):
     """
 
     checks: Checklist
-    signal: Ref | None
+    signal: EventId | None
     left: Headroom
 
     def __init__(
         self,
-        cause: Ref,
+        cause: EventId,
         ts: int,
         tick_seq: int | None,
         symbol: str,
-        signal: Ref | None,
+        signal: EventId | None,
         left: Headroom,
     ) -> None:
         """Start without a check and without an outcome; `new_verdict` has the arguments."""
@@ -105,7 +105,7 @@ class AllowedIntent(IntentMessage):
         market: Market,
         side: str,
         qty: int,
-        client: Ref,
+        client: EventId,
         rules: OrderRules,
         expires_ts: int,
     ) -> None:
@@ -142,11 +142,11 @@ class AllowedIntent(IntentMessage):
 
 def new_verdict(
     state: RiskState,
-    cause: Ref,
+    cause: EventId,
     ts: int,
     tick_seq: int | None,
     symbol: str,
-    signal: Ref | None = None,
+    signal: EventId | None = None,
 ) -> Verdict:
     """Return an undecided action because of an event, with the headroom of now.
 
@@ -161,7 +161,7 @@ def new_verdict(
     return Verdict(cause, ts, tick_seq, symbol, signal, state.headroom(symbol))
 
 
-def verdict_for_tick(state: RiskState, tick: ExactTick, seq: int) -> Verdict:
+def verdict_for_tick(state: RiskState, tick: ScaledTick, seq: int) -> Verdict:
     """Return an undecided action because of a tick, line `seq`."""
     return new_verdict(state, tick.ref(seq), tick.ts, seq, tick.symbol)
 

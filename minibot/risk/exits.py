@@ -13,7 +13,7 @@ from typing import Any, Final, final
 
 from minibot.accounting.lots import Holding
 from minibot.cores.core_profile import CoreProfile
-from minibot.cores.scaled_tick import NO_BOUND, Calm
+from minibot.cores.scaled_tick import NO_BOUND, QuietRange
 from minibot.events.decimals import decimal_text, div_up, parse_fixed, round_up
 from minibot.events.model import JsonObject
 from minibot.events.money import PLACES, amount_text, parse_amount
@@ -114,7 +114,7 @@ class SymbolExits:
         self.quiet_until: int = 0
         self.is_untried: bool = False
 
-    def calm(self, now: int, calm: Calm) -> bool:
+    def calm(self, now: int, calm: QuietRange) -> bool:
         """Bound bid and time to where no exit is due; return whether that is known."""
         above, below, until = self.quiet_above, self.quiet_below, self.quiet_until
         if now >= until:

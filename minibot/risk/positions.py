@@ -12,9 +12,9 @@ from typing import Any, Final, final
 from minibot.accounting.lots import Holding
 from minibot.accounting.order_rules import OrderRules, mid_down
 from minibot.accounting.portfolio import Portfolio
-from minibot.cores.event_id import Ref, named
+from minibot.cores.event_id import EventId, named
 from minibot.cores.messages import FillMessage, ResultMessage
-from minibot.cores.scaled_tick import ExactTick
+from minibot.cores.scaled_tick import ScaledTick
 from minibot.events.model import BUY, SELL, Instrument, JsonObject
 from minibot.events.money import amount_text, cost_up, fee_up, parse_amount, proceeds_down
 from minibot.events.native import mypyc_attr
@@ -108,15 +108,15 @@ class WorkingOrder:
         "side",
     )
 
-    def __init__(self, client: Ref, market: Market, side: str, qty: int, price: int) -> None:
+    def __init__(self, client: EventId, market: Market, side: str, qty: int, price: int) -> None:
         """Start as sent: no result, no fill."""
-        self.client: Ref = client
+        self.client: EventId = client
         self.market: Market = market
         self.side: str = side
         self.qty: int = qty
         self.price: int = price
         self.pending: int = qty
-        self.order: Ref | None = None
+        self.order: EventId | None = None
         self.booked: int = 0
         self.final_filled: int | None = None
 
@@ -219,7 +219,7 @@ class Positions:
         """Trust the last touch no longer; the position keeps its mark."""
         self.of(symbol).is_fresh = False
 
-    def on_tick(self, market: Market, tick: ExactTick, seq: int) -> int | None:
+    def on_tick(self, market: Market, tick: ScaledTick, seq: int) -> int | None:
         """Take a touch of a market.
 
         Returns:

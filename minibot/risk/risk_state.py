@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, final
 
-from minibot.cores.event_id import Remembered
+from minibot.cores.event_id import RecentIds
 from minibot.events.model import JsonObject
 from minibot.risk.budgets import Budgets
 from minibot.risk.exits import ExitRules, Exits, SymbolExits
@@ -40,7 +40,7 @@ class RiskState:
         self.positions: Positions = Positions(self.limits.quote_asset, self.limits.taker_rate)
         self.halts: TradingHalts = TradingHalts()
         # The signals that were acted on, each for as long as it is not stale anyway.
-        self.decided: Remembered = Remembered()
+        self.decided: RecentIds = RecentIds()
         self.now: int = 0
         self.reason: str = ""
         self.is_stopped: bool = False
@@ -82,7 +82,7 @@ class RiskState:
         restored.budgets = Budgets.from_state(limits, state["budgets"])
         restored.exits = Exits.from_state(restored.exits.rules, state["exits"])
         restored.halts = TradingHalts.from_state(state["locks"])
-        restored.decided = Remembered.from_state(state["decided"])
+        restored.decided = RecentIds.from_state(state["decided"])
         restored.now = state["now"]
         restored.reason = state["reason"]
         restored.is_stopped = state["is_stopped"]

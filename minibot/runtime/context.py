@@ -30,7 +30,7 @@ from minibot.runtime.channels import Control, Heartbeat, start_control
 from minibot.runtime.clock import RunClock, machine_ns
 from minibot.runtime.configuration.config import Config, config_of_manifest
 from minibot.runtime.deadletters import DeadLetters
-from minibot.runtime.fault_injection import Planted
+from minibot.runtime.fault_injection import PlantedFaults
 from minibot.runtime.log import Log
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT, Var
@@ -63,7 +63,7 @@ class Output:
     cmdline_hash: str
     codec: Codec
     writer: JournalWriter
-    planted: Planted | None = None
+    planted: PlantedFaults | None = None
 
     def append(self, events: Sequence[Event]) -> int:
         """Append events; durable and published on return. Returns the seq of the first."""
@@ -149,7 +149,7 @@ class RoleContext:
             contracts, self.roles, self.run_id, self.manifest.cmdline_hashes(), component=name
         )
         self.cmdline_hash = self.manifest.processes[name].cmdline_hash
-        self.planted = Planted.of(self.config.chaos)
+        self.planted = PlantedFaults.of(self.config.chaos)
         self.control = control
         self.heartbeat = heartbeat
         heartbeat.interval_s = self.config.watchdog.heartbeat_interval_ms / 1000

@@ -48,7 +48,7 @@ SPOILS: Final[Mapping[str, Spoil]] = {
 
 
 @dataclass(slots=True)
-class Planted:
+class PlantedFaults:
     """One planted defect of a drill.
 
     Attributes:
@@ -68,7 +68,7 @@ class Planted:
     _seen: int = 0
 
     @classmethod
-    def of(cls, chaos: Chaos | None) -> Planted | None:
+    def of(cls, chaos: Chaos | None) -> PlantedFaults | None:
         """Return the defect that a profile's `chaos` section plants, or None."""
         if chaos is None or chaos.plant is None:
             return None

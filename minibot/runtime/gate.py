@@ -19,7 +19,7 @@ from minibot.kernel.lock import lost_lock
 from minibot.kernel.queue import open_reader
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import ORPHANED, STOPPED, RoleContext
-from minibot.runtime.input_log import OrderLog
+from minibot.runtime.input_log import InputLog
 from minibot.runtime.stop import STOP_KIND, StopRecord, is_flagged
 
 LOCKS_NS = 1_000_000_000
@@ -80,7 +80,7 @@ class Gate:
 class ExecutionGate(Gate):
     """The executor's gate: lease, flag and every part of `stop_journal`."""
 
-    def __init__(self, context: RoleContext, order: OrderLog) -> None:
+    def __init__(self, context: RoleContext, order: InputLog) -> None:
         super().__init__(context)
         self._order = order
         self._lease_ms = context.config.watchdog.lease_ms

@@ -36,7 +36,7 @@ class _Range:
     opened_ns: int
 
 
-class OrderLog:
+class InputLog:
     """Numbers the inputs of a role and writes their ranges.
 
     Args:
@@ -171,7 +171,7 @@ class OrderLog:
             self.sync_copies()
 
 
-def open_order_log(context: RoleContext, folders: Mapping[str, Path]) -> OrderLog:
+def open_input_log(context: RoleContext, folders: Mapping[str, Path]) -> InputLog:
     """Return the order log of a role and the acks that repeat it, open for writing.
 
     To be opened before its ranges are read: a range that stands whole above the head, because the
@@ -193,7 +193,7 @@ def open_order_log(context: RoleContext, folders: Mapping[str, Path]) -> OrderLo
         except IntegrityError as error:
             refuse_lost_place(folder, error)
             raise
-    return OrderLog(
+    return InputLog(
         role=context.name,
         run_id=context.run_id,
         cmdline_hash=context.cmdline_hash,

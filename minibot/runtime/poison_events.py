@@ -17,7 +17,7 @@ SUSPECT_FILE: Final = "suspect.json"
 CRASHES_MAX: Final = 2
 
 
-class Suspects:
+class PoisonEvents:
     """The last line at which this role crashed, and how often.
 
     Args:

@@ -23,11 +23,11 @@ from minibot.kernel.queue import reader_folder
 from minibot.kernel.wakeup import Waiter
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, ORPHANED, STOPPED, Output, RoleContext
-from minibot.runtime.fault_injection import Planted
+from minibot.runtime.fault_injection import PlantedFaults
 from minibot.runtime.gate import ExecutionGate, Gate
-from minibot.runtime.input_log import open_order_log
+from minibot.runtime.input_log import open_input_log
 from minibot.runtime.latency import DecisionLatency
-from minibot.runtime.poison_events import Suspects
+from minibot.runtime.poison_events import PoisonEvents
 from minibot.runtime.restart import CoreFromConfig, CoreFromState, Restart, Standing
 from minibot.runtime.stop import StopRecord
 
@@ -97,7 +97,7 @@ class Shell:
             for queue in context.spec.writes
             if not context.roles.queues[queue].parts
         }
-        self.order = open_order_log(context, self._folders)
+        self.order = open_input_log(context, self._folders)
         self.gate: Gate = Gate(context)
         self._housekept_ns = self._hinted_ns = 0
         self._health_ts = 0
@@ -107,7 +107,7 @@ class Shell:
         self._planted = context.planted
         # Risk leaves positions by ticks, too; all else that is no primary input can wait a moment.
         self._decides_on = {self._primary, TICKS} if context.name == RISK_ROLE else {self._primary}
-        self._suspects = Suspects(self._folders[self._primary], context.run_id)
+        self._suspects = PoisonEvents(self._folders[self._primary], context.run_id)
 
     # --- restart ------------------------------------------------------------------------------
 
@@ -289,7 +289,7 @@ class Shell:
         self.order.take(taken.queue, taken.seq)
         self.context.incident(POISON_EVENT, detail)
 
-    def _planted_crash(self, planted: Planted, taken: Taken) -> None:
+    def _planted_crash(self, planted: PlantedFaults, taken: Taken) -> None:
         if planted.chokes(self.context.name, taken.queue, taken.seq):
             raise ValueError("a drill planted this crash")
 

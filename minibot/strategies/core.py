@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from minibot.cores.event_id import Ref, derived, named
+from minibot.cores.event_id import EventId, derived, named
 from minibot.cores.messages import SIGNALS, WRITERS, ActionMessage, FillMessage, Message, drafts_of
 from minibot.events.model import (
     BUY,
@@ -45,9 +45,9 @@ from minibot.strategies.bars import ClosedBar
 from minibot.strategies.decision import Decision, decision_of
 from minibot.strategies.own import failure, wrong_answer
 from minibot.strategies.prices import Prices
-from minibot.strategies.selection import Chosen, choose
+from minibot.strategies.selection import ChosenStrategy, choose
 from minibot.strategies.signals import DecidedSignal
-from minibot.strategies.symbol_state import Watched
+from minibot.strategies.symbol_state import SymbolState
 from minibot.strategies.tick import Tick
 from minibot.strategies.view import FOR_EVER, View
 
@@ -64,14 +64,14 @@ class StrategyCore:
         *("_views", "_watched", "chosen"),
     )
 
-    def __init__(self, chosen: Chosen) -> None:
+    def __init__(self, chosen: ChosenStrategy) -> None:
         """Start before the first event."""
-        self.chosen: Chosen = chosen
+        self.chosen: ChosenStrategy = chosen
         self._bars_from_ticks: bool = chosen.bars_from_ticks
         # Events of one symbol come in rows: the one found last is most often the next one.
         self._symbol: str = ""
-        self._found: Watched | None = None
-        self._watched: dict[str, Watched] = {}
+        self._found: SymbolState | None = None
+        self._watched: dict[str, SymbolState] = {}
         self._views: dict[str, View] = {}
         self._is_ending: bool = False
         self._is_halted: bool = False
@@ -161,7 +161,7 @@ class StrategyCore:
         self._find(tick.symbol).view.now = now
 
     def signal(
-        self, symbol: str, decision: Decision, ts: int, cause: Ref, seq: int
+        self, symbol: str, decision: Decision, ts: int, cause: EventId, seq: int
     ) -> DecidedSignal:
         """Return the signal of a decision that `on_tick` or `on_bar` returned.
 
@@ -233,16 +233,16 @@ class StrategyCore:
         watched = self._watched.get(symbol)
         return (None, -1) if watched is None else (watched.said, watched.said_ts)
 
-    def _find(self, symbol: str) -> Watched:
+    def _find(self, symbol: str) -> SymbolState:
         watched = self._watched.get(symbol)
         if watched is None:
-            watched = self._watched[symbol] = Watched(symbol, self.chosen, self._views)
+            watched = self._watched[symbol] = SymbolState(symbol, self.chosen, self._views)
             watched.view.is_ending = self._is_ending
             watched.view.is_halted = self._is_halted
         self._symbol, self._found = symbol, watched
         return watched
 
-    def _build(self, watched: Watched, tick: Tick) -> Decision | None:
+    def _build(self, watched: SymbolState, tick: Tick) -> Decision | None:
         """Take a trade into the bars being made; return what the newest of them gave."""
         decision: Decision | None = None
         for builder in watched.builders:
@@ -250,7 +250,7 @@ class StrategyCore:
                 decision = self._hand_bar(watched, bar) or decision
         return decision
 
-    def _hand_bar(self, watched: Watched, bar: ClosedBar) -> Decision | None:
+    def _hand_bar(self, watched: SymbolState, bar: ClosedBar) -> Decision | None:
         if not watched.view.take_bar(bar):
             return None
         try:
@@ -259,7 +259,7 @@ class StrategyCore:
             raise failure(error, self.chosen.path) from error
         return decision if bar.is_live else None
 
-    def _weighed(self, watched: Watched, decision: Decision, now: int) -> Decision | None:
+    def _weighed(self, watched: SymbolState, decision: Decision, now: int) -> Decision | None:
         """Note a decision; return it unless it is a hold that says nothing new."""
         if not isinstance(decision, Decision):
             found = repr(decision) if isinstance(decision, str) else type(decision).__name__

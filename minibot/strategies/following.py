@@ -13,7 +13,7 @@ from typing import Final, final
 
 from minibot.strategies.prices import Prices
 from minibot.strategies.protocol import TradeStrategy
-from minibot.strategies.selection import Chosen
+from minibot.strategies.selection import ChosenStrategy
 
 CHUNK: Final = 64
 """So many prices at most an own strategy is handed by one call."""
@@ -42,10 +42,10 @@ class Follower:
 
     __slots__ = ("_asked", "_calls", "_chosen", "_strategy", "_symbol")
 
-    def __init__(self, strategy: TradeStrategy, symbol: str, chosen: Chosen) -> None:
+    def __init__(self, strategy: TradeStrategy, symbol: str, chosen: ChosenStrategy) -> None:
         self._strategy: TradeStrategy = strategy
         self._symbol: str = symbol
-        self._chosen: Chosen = chosen
+        self._chosen: ChosenStrategy = chosen
         self._calls: int = 0
         self._asked: int = 0
 

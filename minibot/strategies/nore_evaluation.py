@@ -44,7 +44,7 @@ AMPLE_TOUCH: Final = 4.0
 
 
 @final
-class Moment:
+class Evaluation:
     """One decision in numbers; values that a filter did not come to keep what they start with.
 
     Attributes:

@@ -11,7 +11,7 @@ from typing import final
 from minibot.events.model import BUY, HOLD, Check
 from minibot.strategies.checklist import Checklist, number_text
 from minibot.strategies.decision import Words
-from minibot.strategies.nore_evaluation import TRADING, Moment
+from minibot.strategies.nore_evaluation import TRADING, Evaluation
 from minibot.strategies.parameters import StrategyParameters
 from minibot.strategies.position import qty_text
 from minibot.strategies.readings import Readings
@@ -19,7 +19,7 @@ from minibot.strategies.rules import Opinion, clause_of, reading_checks
 
 
 @final
-class NoreWords(Words):
+class NoreExplanation(Words):
     """The words for one moment.
 
     Args:
@@ -30,9 +30,9 @@ class NoreWords(Words):
     """
 
     def __init__(
-        self, moment: Moment, parameters: StrategyParameters, warmup: int, trend_warmup: int
+        self, moment: Evaluation, parameters: StrategyParameters, warmup: int, trend_warmup: int
     ) -> None:
-        self._moment: Moment = moment
+        self._moment: Evaluation = moment
         self._parameters: StrategyParameters = parameters
         self._warmup: int = warmup
         self._trend_warmup: int = trend_warmup

@@ -47,8 +47,8 @@ from minibot.strategies.bar_indicators import BarIndicators
 from minibot.strategies.bars import ClosedBar
 from minibot.strategies.decision import Decision, decision_of
 from minibot.strategies.declaration import Needs, Settings
-from minibot.strategies.nore_evaluation import Moment
-from minibot.strategies.nore_explanation import NoreWords
+from minibot.strategies.nore_evaluation import Evaluation
+from minibot.strategies.nore_explanation import NoreExplanation
 from minibot.strategies.parameters import StrategyParameters
 from minibot.strategies.protocol import Strategy
 from minibot.strategies.tick import Tick
@@ -138,10 +138,10 @@ class NoreStrategyV1(Strategy):
     def decide(self, view: View) -> Decision:
         """Return the decision about the symbol at market time `view.now`."""
         parameters, bars = self.parameters, self.bars
-        moment = Moment(view, bars, self.trend, self.flow, parameters, self.is_after_gap)
+        moment = Evaluation(view, bars, self.trend, self.flow, parameters, self.is_after_gap)
         said = moment.said
         side, code = HOLD, moment.code
         if said is not None and not code:
             side, code = said.side, said.code
-        words = NoreWords(moment, parameters, bars.warmup, self.trend.slow.warmup)
+        words = NoreExplanation(moment, parameters, bars.warmup, self.trend.slow.warmup)
         return decision_of(side, moment.score, moment.confidence, code, "", (), words)

@@ -41,7 +41,7 @@ REMEDY: Final = "Correct these; the strategy's file declares what it takes."
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenStrategy:
     """A strategy with its values, ready to be made for each symbol.
 
     Attributes:
@@ -77,7 +77,7 @@ class Chosen:
             raise failure(error, self.path) from error
 
 
-def choose(config: JsonObject) -> Chosen:
+def choose(config: JsonObject) -> ChosenStrategy:
     """Return the strategy of a resolved profile.
 
     Raises:
@@ -99,7 +99,7 @@ def choose(config: JsonObject) -> Chosen:
         raise failure(error, path) from error
     if not isinstance(needs, Needs):
         raise _invalid(f"{path}: needs() returns {needs!r:.80}; expected Needs(...)")
-    return Chosen(
+    return ChosenStrategy(
         name=section.name,
         params_hash=params_hash(config["strategy"]),
         cls=cls,
@@ -195,7 +195,7 @@ def give_back(strategy: Strategy, state: JsonObject, path: str) -> None:
         raise failure(error, path) from error
 
 
-def _require_kept(chosen: Chosen, symbol: str) -> None:
+def _require_kept(chosen: ChosenStrategy, symbol: str) -> None:
     """What no snapshot can keep is found here and not a minute into the night."""
     state = state_of(chosen.make(symbol), chosen.path)
     try:

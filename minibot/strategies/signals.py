@@ -8,7 +8,7 @@ from minibot.cores.messages import SignalMessage
 from minibot.events.model import Payload, Signal
 from minibot.events.native import mypyc_attr
 from minibot.strategies.decision import Decision
-from minibot.strategies.selection import Chosen
+from minibot.strategies.selection import ChosenStrategy
 
 
 @mypyc_attr(acyclic=True)
@@ -21,7 +21,7 @@ class DecidedSignal(SignalMessage):
         decision: What it said.
     """
 
-    chosen: Chosen
+    chosen: ChosenStrategy
     decision: Decision
 
     def _written(self) -> Payload:

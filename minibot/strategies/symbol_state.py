@@ -9,12 +9,12 @@ from minibot.strategies.bars import TickBars
 from minibot.strategies.decision import Decision, decision_of
 from minibot.strategies.following import Follower
 from minibot.strategies.protocol import Strategy, TradeStrategy
-from minibot.strategies.selection import Chosen, give_back, state_of
+from minibot.strategies.selection import ChosenStrategy, give_back, state_of
 from minibot.strategies.view import NEVER, View
 
 
 @final
-class Watched:
+class SymbolState:
     """One symbol: its view, its strategy, its bars being built, and what was said last.
 
     Attributes:
@@ -42,7 +42,7 @@ class Watched:
         *("trades_alone", "view"),
     )
 
-    def __init__(self, symbol: str, chosen: Chosen, views: dict[str, View]) -> None:
+    def __init__(self, symbol: str, chosen: ChosenStrategy, views: dict[str, View]) -> None:
         """Start knowing nothing, beside the views of the other symbols."""
         self.view: View = View(symbol, chosen.needs, views)
         views[symbol] = self.view

@@ -13,7 +13,7 @@ from minibot.events.model import JsonObject, MarketTick
 from minibot.features.lossless import floats_from, floats_text
 
 if TYPE_CHECKING:
-    from minibot.strategies.symbol_state import Watched
+    from minibot.strategies.symbol_state import SymbolState
 
 
 @final
@@ -50,7 +50,7 @@ class Tick:
     def __init__(self, symbol: str) -> None:
         """Start at nothing."""
         self.symbol: str = symbol
-        self.owner: Watched | None = None
+        self.owner: SymbolState | None = None
         self.ts: int = -1
         self.exchange_ts: int = 0
         self.price: float = 0.0

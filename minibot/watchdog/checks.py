@@ -26,7 +26,7 @@ from minibot.kernel.errors import RunStop
 from minibot.kernel.queue import open_reader, reader_folder
 from minibot.runtime.channels import STILL_MS_MIN
 from minibot.runtime.clock import awake_ns, suspend_ns, wall_ms
-from minibot.runtime.fault_injection import Planted
+from minibot.runtime.fault_injection import PlantedFaults
 from minibot.runtime.paths import PROJECT
 from minibot.runtime.runfiles import RunFiles
 from minibot.runtime.stop import StopRecord
@@ -43,7 +43,7 @@ class Check(Protocol):
 class DiskCheck:
     """Free space above the floor, so that STOP comes before the disk is full."""
 
-    def __init__(self, folder: Path, free_min_mb: int, planted: Planted | None) -> None:
+    def __init__(self, folder: Path, free_min_mb: int, planted: PlantedFaults | None) -> None:
         self._folder = folder
         self._planted = planted
         self._free_min = free_min_mb * 1024 * 1024
@@ -85,7 +85,7 @@ class PauseCheck:
 class ClockCheck:
     """The wall clock against a clock that runs through suspend, and machine time against that."""
 
-    def __init__(self, jump_ms_max: int, pause_ms_max: int, planted: Planted | None) -> None:
+    def __init__(self, jump_ms_max: int, pause_ms_max: int, planted: PlantedFaults | None) -> None:
         self._jump_ms_max = jump_ms_max
         self._pause_ms_max = max(jump_ms_max, pause_ms_max)
         self._planted = planted

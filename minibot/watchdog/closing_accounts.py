@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from minibot.accounting.hourly_accounts import HOURLY_STATE_FILE, Books, states_bytes
+from minibot.accounting.hourly_accounts import HOURLY_STATE_FILE, HourlyAccounts, states_bytes
 from minibot.cores.input_order import LineSource
 from minibot.events.codec import Codec
 from minibot.events.model import Event, Fill, RunOpening
@@ -30,7 +30,7 @@ BATCH = 1024
 Put = Callable[[str, bytes], None]
 
 
-def leave_books(var: Var, manifest: Manifest, codec: Codec, put: Put) -> list[str]:
+def write_closing_accounts(var: Var, manifest: Manifest, codec: Codec, put: Put) -> list[str]:
     """Write the books of a run that has ended; return what could not be done, empty as a rule.
 
     Needs queues that nobody writes any more. Books can be made again at any time, so nothing that
@@ -67,7 +67,7 @@ def write_hourly_states(queues: Path, run_id: str, codec: Codec, put: Put) -> No
     if not isinstance(opening.payload, RunOpening):
         detail = "control does not begin with run_opening"
         raise IntegrityError(WATCHDOG_ROLE, SCHEMA_INVALID, detail)
-    books = Books(run_id, opening.payload, opening.ts)
+    books = HourlyAccounts(run_id, opening.payload, opening.ts)
     fills = LineSource(open_reader(queues, FILLS))
     while (event := _next(fills, FILLS, codec)) is not None:
         if isinstance(event.payload, Fill):

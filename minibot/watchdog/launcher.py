@@ -50,7 +50,7 @@ from minibot.runtime.signing import sign_if_pinned
 from minibot.runtime.stop import END_KIND, OPERATOR, StopRecord, arm, release_all_reserves
 from minibot.watchdog.background import Background
 from minibot.watchdog.child import Child
-from minibot.watchdog.closing_accounts import leave_books
+from minibot.watchdog.closing_accounts import write_closing_accounts
 from minibot.watchdog.console import console_events
 from minibot.watchdog.ending import PlannedEnd
 from minibot.watchdog.exchange import EmbeddedExchange
@@ -74,7 +74,7 @@ from minibot.watchdog.recovery import (
     recover_queues,
 )
 from minibot.watchdog.run_manifest import child_environ, make_manifest
-from minibot.watchdog.supervision_loop import Desk
+from minibot.watchdog.supervision_loop import SupervisionLoop
 from minibot.watchdog.supervisor import Supervisor
 
 # A run that ended in order and could not be sealed: nothing vouches for its record yet.
@@ -338,7 +338,7 @@ class _Launch:
         )
         planned_ts, planned_code = self._planned_end(context, exchange)
         end = PlannedEnd(context, control, supervisor, planned_ts, planned_code)
-        desk = Desk(
+        desk = SupervisionLoop(
             context,
             supervisor,
             end,
@@ -408,7 +408,7 @@ class _Launch:
         context: RoleContext,
         supervisor: Supervisor,
         background: Background,
-        desk: Desk,
+        desk: SupervisionLoop,
         recovered: Recovered | None,
         exchange: EmbeddedExchange | None,
         run_files: RunFiles,
@@ -450,7 +450,7 @@ class _Launch:
         record: StopRecord,
         context: RoleContext,
         background: Background,
-        desk: Desk,
+        desk: SupervisionLoop,
         recovered: Recovered | None,
         exchange: EmbeddedExchange | None,
         run_files: RunFiles,
@@ -515,14 +515,14 @@ class _Launch:
         context: RoleContext,
         record: StopRecord,
         exchange: EmbeddedExchange | None,
-        desk: Desk,
+        desk: SupervisionLoop,
         run_files: RunFiles,
     ) -> str:
         """Merge what is left and seal the run; return why it is not sealed, empty where it is."""
         manifest, run_dir = context.manifest, run_files.run_dir
         repaired, findings = self._recover_after(record, var, context)
         differences = [*run_files.differences(), *run_files.set_aside()]
-        findings += leave_books(var, manifest, context.codec, run_files.put)
+        findings += write_closing_accounts(var, manifest, context.codec, run_files.put)
         findings += [f"RUN_FILE_CHANGED: {why}" for why in differences]
         try:
             seal_run(

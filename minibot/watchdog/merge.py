@@ -25,7 +25,7 @@ from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_reader, open_side_writer, open_writer, queue_folder
 from minibot.runtime.clock import RunClock
 from minibot.runtime.deadletters import DeadLetters
-from minibot.runtime.input_log import OrderLog
+from minibot.runtime.input_log import InputLog
 
 BATCH = 512
 
@@ -105,7 +105,7 @@ class Merger:
             if queue != HEALTH
             for role in roles.writers(queue)
         }
-        self._order = OrderLog(
+        self._order = InputLog(
             role=WATCHDOG_ROLE,
             run_id=run_id,
             cmdline_hash=cmdline_hash,

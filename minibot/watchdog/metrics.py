@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 
 from minibot.accounting.performance import Performance, ratio_text
-from minibot.accounting.run_counters import HealthTally
+from minibot.accounting.run_counters import HealthCounters
 from minibot.cores.input_order import LineSource
 from minibot.events.model import Fill, Health, JsonObject, RunOpening
 from minibot.events.names import EXECUTION_ROLE, WATCHDOG_ROLE
@@ -41,7 +41,7 @@ class MetricsKeeper:
         }
         self._types: Counter[str] = Counter()
         self._market_ts = context.manifest.clock_origin_ms
-        self._tally = HealthTally(keeps_rss=False)
+        self._tally = HealthCounters(keeps_rss=False)
         self._next_fill: tuple[int, Fill, int] | None = None
         self._performance = Performance(self._opening(), context.config.portfolio.quote_asset)
         self._executed = Cursor(

@@ -27,7 +27,7 @@ from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import is_run_folder, make_room
 from minibot.runtime.running import CURRENT_FILE
 from minibot.runtime.signing import sign_if_pinned
-from minibot.watchdog.closing_accounts import leave_books
+from minibot.watchdog.closing_accounts import write_closing_accounts
 from minibot.watchdog.merge import Merger, restore_parts
 from minibot.watchdog.operator_stop_log import copy_stops
 
@@ -164,7 +164,7 @@ def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> Rec
         findings.append(f"{error.reason_code}: {error.detail}")
         clock.never_read()
     findings += complete_merge(var, manifest, codec, clock)
-    findings += leave_books(
+    findings += write_closing_accounts(
         var, manifest, codec, lambda name, data: write_atomic(run_dir / name, data)
     )
     root = seal_run(

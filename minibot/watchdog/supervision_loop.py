@@ -49,7 +49,7 @@ HEALTH_MARKET_MS = 10_000
 FLAG_EVENT_NS = 2_000_000_000
 
 
-class Desk:
+class SupervisionLoop:
     """Where the supervising thread sits."""
 
     def __init__(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from minibot.accounting.hourly_accounts import Books, genesis, states_bytes
+from minibot.accounting.hourly_accounts import HourlyAccounts, genesis, states_bytes
 from minibot.accounting.ledger import HOUR_MS
 from minibot.accounting.lots import Trade
 from minibot.accounting.performance import Performance
@@ -26,9 +26,9 @@ from tests.accounting.test_portfolio import MOVE, OPENING, T0, fill, three_lots
 RUN_ID = "20231114_221320"
 
 
-def books() -> Books:
+def books() -> HourlyAccounts:
     """Of an empty run."""
-    return Books(RUN_ID, OPENING, T0)
+    return HourlyAccounts(RUN_ID, OPENING, T0)
 
 
 @pytest.mark.row("D-50", "D-48")

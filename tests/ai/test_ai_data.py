@@ -19,7 +19,7 @@ from minibot.ai.dataset import (
     RowMaker,
     check_permitted,
 )
-from minibot.ai.feature_store import PackRefused, read_pack, write_pack
+from minibot.ai.feature_store import FeaturePackRefused, read_pack, write_pack
 from minibot.ai.rows import Windows, row_of
 from minibot.ai.vector import FEATURES, SCALE, FeatureWindow
 from minibot.events.model import Event, Gap, Payload
@@ -226,7 +226,7 @@ def test_pack_is_versioned_and_a_changed_byte_is_refused(tmp_path: Path) -> None
         path = root / "packs" / version / name
         whole = path.read_bytes()
         path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
-        with pytest.raises(PackRefused):
+        with pytest.raises(FeaturePackRefused):
             read_pack(root, version)
         path.write_bytes(whole)
     read_pack(root, version)
@@ -235,7 +235,7 @@ def test_pack_is_versioned_and_a_changed_byte_is_refused(tmp_path: Path) -> None
 @pytest.mark.parametrize("version", ["../../etc", "features-v1-" + "0" * 15, "", "/abs", "x" * 300])
 def test_pack_of_a_foreign_name_is_refused(tmp_path: Path, version: str) -> None:
     """A version is a name of ours, never a path."""
-    with pytest.raises(PackRefused):
+    with pytest.raises(FeaturePackRefused):
         read_pack(tmp_path, version)
 
 

@@ -15,14 +15,14 @@ import pytest
 
 from minibot.ai.frames import RESULT_BYTES_MAX, decode_frame
 from minibot.ai.inherited_environment import environment, foreign_variables
-from minibot.ai.jailed_process import Child
+from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.nore_ai_worker_v1 import command
 from tests.waiting import DEADLINE_S
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: seccomp")
 
 
-def answer(child: Child) -> dict[str, Any]:
+def answer(child: JailedProcess) -> dict[str, Any]:
     """Return the next frame of a child; fail with its last words when it ended."""
     for _ in range(150):
         for line in child.receive(0.2):
@@ -33,9 +33,9 @@ def answer(child: Child) -> dict[str, Any]:
 
 
 @pytest.fixture
-def prober(tmp_path: Path) -> Iterator[Child]:
+def prober(tmp_path: Path) -> Iterator[JailedProcess]:
     """A jailed process that tries to break out when told."""
-    child = Child(
+    child = JailedProcess(
         command(sys.executable, tmp_path / "ai", 256, "probe"),
         tmp_path / "ai" / "work",
         line_bytes_max=RESULT_BYTES_MAX,
@@ -46,7 +46,7 @@ def prober(tmp_path: Path) -> Iterator[Child]:
 
 @linux_only
 @pytest.mark.row("N-100", "N-16", "F128", "F129", "F130", "F131", "I9")
-def test_jail_every_attempt_to_break_out_is_denied(prober: Child, tmp_path: Path) -> None:
+def test_jail_every_attempt_to_break_out_is_denied(prober: JailedProcess, tmp_path: Path) -> None:
     """Network, files, processes, signals and escapes: the kernel says no to each; threads work."""
     secret = tmp_path / "secret.json"
     secret.write_text("{}")
@@ -77,7 +77,7 @@ def test_jail_by_seccomp_alone_denies_every_attempt_too(tmp_path: Path) -> None:
         "sys.exit(worker.main())\n"
     )
     argv = [sys.executable, "-I", "-c", code, "--root", str(tmp_path), "--task", "probe"]
-    child = Child(argv, tmp_path / "work", line_bytes_max=RESULT_BYTES_MAX)
+    child = JailedProcess(argv, tmp_path / "work", line_bytes_max=RESULT_BYTES_MAX)
     try:
         assert answer(child)["isolation"]["level"] == "jail"
         child.send({"t": "probe", "targets": {}})
@@ -150,7 +150,7 @@ def test_jail_as_ordinary_user_is_whole(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     sys.platform == "win32" or os.geteuid() != 0, reason="needs root, to have capabilities"
 )
-def test_jail_started_by_root_keeps_no_capability(prober: Child) -> None:
+def test_jail_started_by_root_keeps_no_capability(prober: JailedProcess) -> None:
     """Nothing that root could do is left to the worker, as the kernel tells it from outside."""
     assert answer(prober)["isolation"]["level"] == "jail"
     lines = Path(f"/proc/{prober.pid}/status").read_text().splitlines()
@@ -277,7 +277,7 @@ def test_worker_inherits_nothing_but_its_pipes(
     monkeypatch.setenv("BINANCE_API_SECRET", "do not leak")
     descriptor = os.open(tmp_path, os.O_RDONLY)
     os.set_inheritable(descriptor, True)
-    child = Child(
+    child = JailedProcess(
         command(sys.executable, tmp_path / "ai", 256, "infer"),
         tmp_path / "ai" / "work",
         line_bytes_max=RESULT_BYTES_MAX,
@@ -323,7 +323,7 @@ def test_environment_holds_no_name_that_it_would_call_foreign() -> None:
 
 
 @pytest.mark.row("N-100")
-def test_worker_loads_no_room_of_the_trade(prober: Child) -> None:
+def test_worker_loads_no_room_of_the_trade(prober: JailedProcess) -> None:
     """Neither execution nor risk nor exchanges are in the worker's memory."""
     rooms = set(answer(prober)["rooms"])
     assert rooms <= {"ai", "events", "features", "kernel"}

@@ -14,10 +14,17 @@ import pytest
 
 from minibot.ai.drafts import Answer, Ask, Expected
 from minibot.ai.frames import DRAFT_BYTES_MAX, RESULT_BYTES_MAX, LineSplitter, decode_frame
-from minibot.ai.jailed_process import Child
+from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.nore_ai_worker_v1 import command
 from minibot.ai.rows import Row, row_of
-from minibot.ai.worker_supervisor import OFF, READY, SILENCE_MS_MAX, Keeper, KeeperLimits, Turn
+from minibot.ai.worker_supervisor import (
+    OFF,
+    READY,
+    SILENCE_MS_MAX,
+    Turn,
+    WorkerLimits,
+    WorkerSupervisor,
+)
 from tests.ai.ai_rows import model_text
 from tests.ai.ai_stage import LEVEL_HERE, SYMBOL, history, market
 from tests.waiting import DEADLINE_S, wait_until
@@ -32,10 +39,10 @@ class Bench:
         self.folder = folder
         self.misbehave = misbehave
         self.pushed_ns = 0
-        self.started: list[Child] = []
+        self.started: list[JailedProcess] = []
         self.seen = Turn()
-        limits = KeeperLimits(LEVEL_HERE, restarts_max, 100)
-        self.keeper = Keeper(
+        limits = WorkerLimits(LEVEL_HERE, restarts_max, 100)
+        self.keeper = WorkerSupervisor(
             limits, self.start_child, self.introduce, BASELINE, lambda: self.clock_ns()
         )
 
@@ -43,9 +50,9 @@ class Bench:
         """Return the machine clock, plus what the test pushed."""
         return time.monotonic_ns() + self.pushed_ns
 
-    def start_child(self) -> Child:
+    def start_child(self) -> JailedProcess:
         """Start a jailed worker."""
-        child = Child(
+        child = JailedProcess(
             command(sys.executable, self.folder / "ai", 256, "infer"),
             self.folder / "ai" / "work",
             line_bytes_max=DRAFT_BYTES_MAX,
@@ -171,7 +178,7 @@ def test_worker_of_a_task_is_this_deliverable_and_says_that_it_is_jailed(
 ) -> None:
     """The process runs `minibot/ai/nore_ai_worker_v1.py`, isolated, and knows its own room."""
     argv = command(sys.executable, tmp_path / "ai", 256, task)
-    child = Child(argv, tmp_path / "ai" / "work", line_bytes_max=RESULT_BYTES_MAX)
+    child = JailedProcess(argv, tmp_path / "ai" / "work", line_bytes_max=RESULT_BYTES_MAX)
     try:
         said = wait_until(lambda: child.receive(0.1) or child.has_ended, "its hello")
         running = psutil.Process(child.pid).cmdline()
@@ -275,8 +282,8 @@ def test_isolation_below_the_minimum_is_off_without_a_second_try(
 ) -> None:
     """Where the jail does not reach what the profile wants, no worker is used at all."""
     one = Bench(tmp_path, restarts_max=3)
-    one.keeper = Keeper(
-        KeeperLimits("unreachable", 3, 100),
+    one.keeper = WorkerSupervisor(
+        WorkerLimits("unreachable", 3, 100),
         one.start_child,
         one.introduce,
         BASELINE,
@@ -361,13 +368,13 @@ def test_lines_are_cut_the_same_however_they_arrive() -> None:
 def test_child_that_cannot_be_started_is_off(tmp_path: Path) -> None:
     """A missing interpreter is a reason to be off, not an error of the clerk."""
 
-    def start() -> Child:
-        return Child(
+    def start() -> JailedProcess:
+        return JailedProcess(
             [str(tmp_path / "nothing")], tmp_path / "work", line_bytes_max=RESULT_BYTES_MAX
         )
 
-    keeper = Keeper(
-        KeeperLimits(LEVEL_HERE, 3, 10), start, lambda: None, BASELINE, time.monotonic_ns
+    keeper = WorkerSupervisor(
+        WorkerLimits(LEVEL_HERE, 3, 10), start, lambda: None, BASELINE, time.monotonic_ns
     )
     keeper.start()
     assert keeper.state == OFF

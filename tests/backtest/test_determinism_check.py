@@ -101,7 +101,7 @@ def test_half_a_year_is_the_shortest_half_of_one(days: int, is_enough: bool) -> 
     """January to June of a common year are 181 days."""
     document = {"from_ts": START, "to_ts": START + days * DAY, "digest": "d"}
 
-    found = twice.Twice((document, document), (), Path("kept"))
+    found = twice.DeterminismCheck((document, document), (), Path("kept"))
     assert (found.is_same, found.is_six_months) == (True, is_enough)
 
 

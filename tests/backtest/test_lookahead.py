@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibot.backtest.checks.lookahead import check_lookahead
-from minibot.backtest.checks.perturbation import CUT, KINDS, REPLACE, Alteration, Seen
+from minibot.backtest.checks.perturbation import CUT, KINDS, REPLACE, Perturbation, Seen
 from minibot.backtest.checks.verdict import Verdict, changed_fields
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources import bars as bars_module
@@ -245,7 +245,7 @@ def test_altered_bars_keep_what_has_closed_and_change_what_has_not(
 ) -> None:
     """Before the moment nothing changes; after it hardly anything stays."""
     candles, ts = walk(12, seed=seed), START_MS + offset
-    change = Alteration(ts, kind, seed)
+    change = Perturbation(ts, kind, seed)
 
     found = list(change.candles("BTCUSDT", 10**6, candles))
 
@@ -264,7 +264,7 @@ def test_altered_bars_keep_what_has_closed_and_change_what_has_not(
 def test_altered_bar_that_goes_keeps_what_was_seen_of_it(seed: int) -> None:
     """Open and low are known, so that high and close alone may be others."""
     (candle,) = walk(1, seed=seed)
-    change = Alteration(candle.open_ts + 20_000, REPLACE, seed, {"X": Seen((candle.low,), True)})
+    change = Perturbation(candle.open_ts + 20_000, REPLACE, seed, {"X": Seen((candle.low,), True)})
 
     (found,) = change.candles("X", 10**6, [candle])
 
@@ -282,7 +282,7 @@ def test_altered_messages_are_the_same_up_to_the_moment(ts: int, kind: str) -> N
         for n in range(300)
     ]
 
-    found = list(Alteration(ts, kind, 1).frames(frames))
+    found = list(Perturbation(ts, kind, 1).frames(frames))
 
     known = [frame for frame in frames if frame.at_ns <= ts * 10**6]
     assert found[: len(known)] == known

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from minibot.backtest.checks.warmup_check import check_startup
+from minibot.backtest.checks.warmup_check import check_warmup
 from minibot.backtest.search.assumptions import band_jobs, is_night, night_assumption, run_band
 from minibot.backtest.search.backtest_job import Job, run_job
 from minibot.backtest.search.ranges import Range, parse_range
@@ -220,7 +220,7 @@ def test_short_warm_up_moves_values_until_they_agree(job: Job) -> None:
     """RSI remembers; after a while nobody can tell, and decisions come the same."""
     middle = job.open().origin_ms + 240 * 60_000
 
-    found = check_startup(job._replace(span=Span(middle, None)), 1)
+    found = check_warmup(job._replace(span=Span(middle, None)), 1)
 
     assert [each.bars for each in found.warmups] == [30, 60, 120]
     assert [each.is_own for each in found.warmups] == [False, True, False]
@@ -238,7 +238,7 @@ def test_warm_up_too_short_for_the_strategy_moves_its_decisions(job: Job) -> Non
     middle = job.open().origin_ms + 240 * 60_000
     job = job.changed("market.warmup_bars=3")._replace(span=Span(middle, None))
 
-    found = check_startup(job, 1)
+    found = check_warmup(job, 1)
 
     assert not found.is_enough
     own = next(each for each in found.warmups if each.is_own)
@@ -248,7 +248,7 @@ def test_warm_up_too_short_for_the_strategy_moves_its_decisions(job: Job) -> Non
 def test_source_without_history_is_refused_with_what_to_do(job: Job) -> None:
     """From its first bar on there is nothing before, whatever is asked for."""
     with pytest.raises(Refusal, match="history") as refused:
-        check_startup(job, 1)
+        check_warmup(job, 1)
 
     assert "--timerange" in refused.value.remedy
 

@@ -7,22 +7,22 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibot.cores.event_id import Ref, Remembered, derived, named, of_line
+from minibot.cores.event_id import EventId, RecentIds, derived, named, of_line
 
 TIMES = st.integers(0, 20)
 SAID = st.lists(st.tuples(TIMES, TIMES), max_size=60)
 
 
-def said_as_text(n: int) -> Ref:
+def said_as_text(n: int) -> EventId:
     return named(f"id{n}")
 
 
-def of_tick(n: int) -> Ref:
+def of_tick(n: int) -> EventId:
     """Of a line, two of each."""
     return derived("role", of_line(1 + n // 2, "run"), n % 2)
 
 
-def either(n: int) -> Ref:
+def either(n: int) -> EventId:
     return of_tick(n) if n % 3 else said_as_text(n)
 
 
@@ -32,7 +32,7 @@ def test_id_is_the_same_whether_it_came_as_a_text_or_is_derived() -> None:
         (of_tick(4), named(of_tick(4).text)),
         (named(of_tick(4).text), of_tick(4)),
     ):
-        remembered = Remembered()
+        remembered = RecentIds()
         remembered.note(of_tick(0), 1, 0)
         remembered.note(known, 1, 0)
 
@@ -42,7 +42,7 @@ def test_id_is_the_same_whether_it_came_as_a_text_or_is_derived() -> None:
 
 def test_admitted_id_is_new_again_once_it_is_too_old() -> None:
     """Known until a question says that nothing so old counts."""
-    remembered = Remembered()
+    remembered = RecentIds()
 
     assert remembered.admit(of_tick(1), 5, 0)
     assert not remembered.admit(of_tick(1), 9, 5)
@@ -52,14 +52,14 @@ def test_admitted_id_is_new_again_once_it_is_too_old() -> None:
 
 @given(SAID, st.integers(0, 60), st.sampled_from([said_as_text, of_tick, either]))
 def test_remembered_ids_are_those_that_a_plain_dict_would_hold(
-    said: list[tuple[int, int]], restart: int, made: Callable[[int], Ref]
+    said: list[tuple[int, int]], restart: int, made: Callable[[int], EventId]
 ) -> None:
     """Also behind a restart in the middle: an id keeps its first time until that is too old."""
-    remembered = Remembered()
+    remembered = RecentIds()
     held: dict[str, int] = {}
     for n, (ts, since) in enumerate(said):
         if n == restart:
-            remembered = Remembered.from_state(remembered.state())
+            remembered = RecentIds.from_state(remembered.state())
         if not remembered.has(made(n % 7)):
             remembered.note(made(n % 7), ts, since)
             held = {name: at for name, at in held.items() if at >= since}
@@ -74,7 +74,7 @@ def test_id_that_nobody_asked_for_is_noted_and_forgotten_all_the_same(
     steps: list[tuple[int, int]],
 ) -> None:
     """Ids of later and later lines, each noted without a question, with times as they come."""
-    remembered = Remembered()
+    remembered = RecentIds()
     held: dict[str, int] = {}
     now = 0
     for n, (step, late) in enumerate(steps):

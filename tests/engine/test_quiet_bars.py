@@ -13,7 +13,7 @@ from minibot.backtest.driver import run_backtest
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.span import ALL, Span
 from minibot.cores.input_order import Core
-from minibot.cores.scaled_tick import ExactTick
+from minibot.cores.scaled_tick import ScaledTick
 from minibot.engine.decisions import DecisionDigest
 from minibot.engine.intrabar import Candle
 from minibot.engine.lockstep import Lockstep, fresh_cores
@@ -104,7 +104,7 @@ def test_quiet_bars_are_not_told_and_counted_in_full(monkeypatch: pytest.MonkeyP
     told: list[int] = []
     feed_tick = Lockstep.feed_tick
 
-    def counting(self: Lockstep, tick: Tick, exact: ExactTick, seq: int) -> None:
+    def counting(self: Lockstep, tick: Tick, exact: ScaledTick, seq: int) -> None:
         told.append(seq)
         feed_tick(self, tick, exact, seq)
 

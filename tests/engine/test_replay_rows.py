@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from minibot.cores.input_order import Core
-from minibot.cores.scaled_tick import Calm
+from minibot.cores.scaled_tick import QuietRange
 from minibot.engine.lockstep import Lockstep, fresh_cores
 from minibot.engine.replay_rows import Row, _Touches, row_of
 from minibot.engine.role_replay import core_of
@@ -18,7 +18,7 @@ from minibot.events.decimals import NumberError
 from minibot.events.model import Draft, Event, JsonObject, MarketTick
 from minibot.events.money import UNIT, parse_amount
 from minibot.events.names import TICKS
-from minibot.events.parse_cache import Known
+from minibot.events.parse_cache import ParseCache
 from minibot.events.roles import Roles
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.runtime.configuration.config import load_config
@@ -120,7 +120,7 @@ def test_ticks_in_rows_leave_each_core_as_one_by_one(case: str, seed: int) -> No
     config, logs = inputs_of(case, seed)
     for name, inputs in logs.items():
         rows, each = core_of(name, config), core_of(name, config)
-        by_rows = told(rows, inputs, row_of(rows, Known(parse_amount)))
+        by_rows = told(rows, inputs, row_of(rows, ParseCache(parse_amount)))
         one_by_one = told(each, inputs, Row(each))
 
         # Behind what follows from a tick both stand at the same place; a row ends there.
@@ -164,7 +164,7 @@ def test_tick_that_no_core_can_read_is_met_at_its_place(field: str, at: int) -> 
     left = []
     for is_passed in (True, False):
         core = core_of("execution_role", config)
-        row = row_of(core, Known(parse_amount)) if is_passed else Row(core)
+        row = row_of(core, ParseCache(parse_amount)) if is_passed else Row(core)
         row.begin(events, 1, 0)
         with pytest.raises(NumberError):
             row.go()
@@ -193,12 +193,12 @@ def test_row_ends_before_the_tick_that_is_beyond_the_calm(
     bound: str, value: int, first: int, calm_ones: int
 ) -> None:
     """Bid above and below alone, both together with their ends, time before its end."""
-    events, calm = ticks(20), Calm()
+    events, calm = ticks(20), QuietRange()
     setattr(calm, bound, value)
     touches = _Touches(
         [event.payload for event in events if isinstance(event.payload, MarketTick)],
         [event.ts for event in events],
-        Known(parse_amount),
+        ParseCache(parse_amount),
     )
 
     assert touches.within(calm, first, 0) == calm_ones
@@ -210,7 +210,7 @@ def test_zeros_behind_the_last_place_are_read_as_they_are() -> None:
     payload = replace(events[3].payload, bid_qty="5.00000000000")
     events[3] = replace(events[3], payload=payload)
     core = core_of("execution_role", load_config(PROFILE, [], {}).raw)
-    row = row_of(core, Known(parse_amount))
+    row = row_of(core, ParseCache(parse_amount))
     row.begin(events, 1, 0)
 
     assert row.go() == []
@@ -225,7 +225,7 @@ def test_size_that_our_own_orders_took_is_back_after_a_row_in_which_the_touch_ch
     core.step(TICKS, 1, first, first.ts)
     touch = core._touches["BTCUSDT"]
     touch.bid_taken = touch.ask_taken = parse_amount("0.5")
-    row = row_of(core, Known(parse_amount))
+    row = row_of(core, ParseCache(parse_amount))
     row.begin(
         [first, replace(second, payload=replace(first.payload, bid_qty="9")), *[first] * 8], 2, 0
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minibot.cores.scaled_tick import ExactTick
+from minibot.cores.scaled_tick import ScaledTick
 from minibot.engine.tick_rows import TickRows
 from minibot.events.model import BUY, Event, JsonObject, RunEnding
 from minibot.events.names import CONTROL, TICKS
@@ -116,7 +116,7 @@ def test_size_that_our_own_orders_took_is_back_once_the_touch_was_another_one() 
     one = Pass(load_config(PROFILE, list(CASES["ema"]), {}))
     executor = one.lockstep.cores["execution_role"]
     assert isinstance(executor, PaperExecutorNoreV1)
-    tick = ExactTick(SYMBOL)
+    tick = ScaledTick(SYMBOL)
     tick.bid, tick.bid_qty, tick.ask, tick.ask_qty = 99, 5, 100, 5
     executor.on_tick(tick, 1, 1)
     touch = executor._touches[SYMBOL]

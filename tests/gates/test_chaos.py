@@ -27,7 +27,7 @@ from minibot.gates.chaos import (
 from minibot.gates.chaos_catalogue import BASE, FAULTS
 from minibot.gates.chaos_fault import STOP, SURVIVE, Fault
 from minibot.gates.chaos_judge import complaints
-from minibot.gates.drill_run import Night, NotInjected
+from minibot.gates.drill_run import DrillRun, NotInjected
 from minibot.runtime.paths import Var
 
 # The faults that the requirements name; a third of the others runs in CI.
@@ -64,10 +64,10 @@ def test_fault_in_a_real_run_ends_as_catalogued(name: str, tmp_path: Path) -> No
 
 
 @pytest.fixture(scope="module")
-def hung(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+def hung(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DrillRun]:
     """A night whose strategy was frozen: it has stopped with ROLE_HUNG."""
     root = tmp_path_factory.mktemp("judge") / "var"
-    night = Night("role_hang", Var(root), sets=BASE, chaos={})
+    night = DrillRun("role_hang", Var(root), sets=BASE, chaos={})
     night.start()
     night.wait_for_trading()
     FAULTS["role_hang"].inject(night)
@@ -77,7 +77,7 @@ def hung(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
 
 
 @pytest.mark.row("N-35", "N-88", "F63")
-def test_hung_role_stops_the_run_in_the_name_of_the_watchdog(hung: Night) -> None:
+def test_hung_role_stops_the_run_in_the_name_of_the_watchdog(hung: DrillRun) -> None:
     """The STOP names watchdog_role as its component, in every journal."""
     assert complaints(FAULTS["role_hang"], hung) == []
 
@@ -95,7 +95,7 @@ def test_hung_role_stops_the_run_in_the_name_of_the_watchdog(hung: Night) -> Non
     ],
 )
 def test_judge_finds_an_end_other_than_the_expected_one(
-    hung: Night, change: dict[str, object], told: str
+    hung: DrillRun, change: dict[str, object], told: str
 ) -> None:
     """Each claim of a catalogue entry is checked: a false one is complained of."""
     fault = replace(FAULTS["role_hang"], **change)  # type: ignore[arg-type]
@@ -104,7 +104,7 @@ def test_judge_finds_an_end_other_than_the_expected_one(
 
 
 def test_judge_asks_a_dead_letter_of_everybody_who_stopped(
-    hung: Night, monkeypatch: pytest.MonkeyPatch
+    hung: DrillRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One reader's does not do for another, whichever came to the line first."""
     monkeypatch.setattr(chaos_judge, "_dead_letters", lambda *_: [{"source": "risk_role"}])
@@ -114,7 +114,7 @@ def test_judge_asks_a_dead_letter_of_everybody_who_stopped(
 
 
 @pytest.mark.row("N-90")
-def test_judge_finds_execution_that_goes_on_after_a_stop(hung: Night) -> None:
+def test_judge_finds_execution_that_goes_on_after_a_stop(hung: DrillRun) -> None:
     """What came later than a second after the flag is complained of."""
     watched = hung.quiet_bytes
     assert watched is not None
@@ -128,7 +128,7 @@ def test_judge_finds_execution_that_goes_on_after_a_stop(hung: Night) -> None:
 
 
 @pytest.mark.row("N-89")
-def test_judge_finds_a_missing_flag(hung: Night) -> None:
+def test_judge_finds_a_missing_flag(hung: DrillRun) -> None:
     """A STOP without its flag is none."""
     aside = hung.var.root / "aside"
     hung.var.flag.rename(aside)
@@ -141,7 +141,7 @@ def test_judge_finds_a_missing_flag(hung: Night) -> None:
 
 
 @pytest.mark.row("N-88")
-def test_judge_finds_a_stop_that_the_operators_journal_lacks(hung: Night) -> None:
+def test_judge_finds_a_stop_that_the_operators_journal_lacks(hung: DrillRun) -> None:
     """The file that operators tail has to hold every STOP."""
     head = hung.var.root / "stop_journal.head"
     aside = hung.var.root / "aside"
@@ -229,13 +229,13 @@ def test_skipped_fault_is_told_with_its_missing_feature_and_fails_nothing() -> N
     assert lines[-1].startswith("1 of 2 faults end as catalogued")
 
 
-def test_lab_that_a_run_is_using_is_left_alone(tmp_path: Path, hung: Night) -> None:
+def test_lab_that_a_run_is_using_is_left_alone(tmp_path: Path, hung: DrillRun) -> None:
     """A drill empties its own lab, but never one with a run in it."""
-    night = Night("second", Var(tmp_path / "var"), sets=BASE, chaos={})
+    night = DrillRun("second", Var(tmp_path / "var"), sets=BASE, chaos={})
     night.start()
     try:
         night.wait_for("the run's lock", lambda: night.last_run)
         with pytest.raises(NotInjected, match="another run is using"):
-            Night("second", Var(tmp_path / "var"), sets=BASE, chaos={})
+            DrillRun("second", Var(tmp_path / "var"), sets=BASE, chaos={})
     finally:
         night.clean_up()

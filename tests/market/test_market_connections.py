@@ -12,7 +12,7 @@ from minibot.exchanges.binance.streams import named_in_address
 from minibot.market.address import ATTEMPTS_MAX, ATTEMPTS_MS, Address, NoMemory
 from minibot.market.connections import Connections, groups_of
 from minibot.market.feed import DATA, Feed
-from minibot.market.feed_health import Link
+from minibot.market.feed_health import FeedHealth
 from minibot.market.reader import Reader
 from minibot.market.sharding import Groups
 from minibot.market.subscriptions import ANSWER_MS_MAX, Subscriptions
@@ -65,7 +65,7 @@ class Floor:
         config = FeedConfig(symbols=self.symbols, intervals=("1m",), origin_ms=0)
         self.feed = Feed(config, 0)
         self.address = Address(NoMemory(), 0)
-        self.link = Link(link_limits(**limits), 0, self.address.free_at_ms)
+        self.link = FeedHealth(link_limits(**limits), 0, self.address.free_at_ms)
         self.all = Readerless(
             self.feed,
             self.link,

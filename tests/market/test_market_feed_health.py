@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from minibot.kernel.errors import FeedLost
 from minibot.market.backoff import Backoff
-from minibot.market.feed_health import Link
+from minibot.market.feed_health import FeedHealth
 from minibot.market.notices import GATHER_MS, RATE_LIMITED, REST_ERRORS, NoticeBoard
-from minibot.market.shard_health import CLOSED, HALF_OPEN, OPEN, Line, LinkLimits
+from minibot.market.shard_health import CLOSED, HALF_OPEN, OPEN, LinkLimits, ShardHealth
 from minibot.market.windows import Window
 from tests.market.market_desk import link_limits
 
@@ -20,7 +20,7 @@ from tests.market.market_desk import link_limits
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def reason_of(link: Link, now_ms: int) -> str:
+def reason_of(link: FeedHealth, now_ms: int) -> str:
     """Return the reason code with which the link ends the run, or "" while it does not."""
     try:
         link.judge(now_ms)
@@ -29,9 +29,9 @@ def reason_of(link: Link, now_ms: int) -> str:
     return ""
 
 
-def one_line(limits: LinkLimits) -> tuple[Link, Line]:
+def one_line(limits: LinkLimits) -> tuple[FeedHealth, ShardHealth]:
     """Return a link with a single line, both beginning at 0."""
-    link = Link(limits, 0)
+    link = FeedHealth(limits, 0)
     return link, link.new_line(0)
 
 
@@ -85,7 +85,7 @@ def test_window_counts_like_a_list(pauses: list[int], span: int, limit: int) -> 
 def test_attempts_in_any_window_stay_at_the_cap(seed: int, lives: list[int]) -> None:
     """Whatever fails however fast, no window of five minutes holds more attempts than allowed."""
     limits = link_limits(seed=seed, reconnects_max=10, backoff_max_ms=2_000, outage_stop_ms=10**9)
-    line, now, attempts = Line(limits, 0), 0, list[int]()
+    line, now, attempts = ShardHealth(limits, 0), 0, list[int]()
     for life in lives:
         line.on_attempt(now)
         attempts.append(now)

@@ -8,9 +8,9 @@ import pytest
 
 from minibot.exchanges.binance.limits import WeightBudget, depth_weight
 from minibot.market.address import Address, NoMemory
-from minibot.market.elapsed_clock import Pace
+from minibot.market.elapsed_clock import ElapsedClock
 from minibot.market.feed import Feed
-from minibot.market.feed_health import Link
+from minibot.market.feed_health import FeedHealth
 from minibot.market.requests import SNAPSHOT_LEVELS, Requests
 from minibot.market.rest_scheduler import DEPTH, PREFERRED_DEPTH, Job
 from minibot.market.skew import ClockSkew
@@ -39,10 +39,10 @@ def requests_of(tray: Tray, **options: Any) -> Requests:
     return Requests(
         tray,  # type: ignore[arg-type]
         feed,
-        Link(link_limits(), 0),
+        FeedHealth(link_limits(), 0),
         Address(NoMemory(), 0),
         clock,
-        Pace(clock, lambda: 0),
+        ElapsedClock(clock, lambda: 0),
         ClockSkew(5_000),
         lambda answer: None,
         **options,

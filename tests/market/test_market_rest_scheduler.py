@@ -13,7 +13,7 @@ from minibot.exchanges.binance.limits import PING, WeightBudget
 from minibot.exchanges.binance.rest import BinanceRest, Reply
 from minibot.market.backoff import Backoff
 from minibot.market.breaker import Breaker
-from minibot.market.elapsed_clock import Pace
+from minibot.market.elapsed_clock import ElapsedClock
 from minibot.market.rest_scheduler import (
     DEPTH,
     DEPTH_SHARE_PERCENT,
@@ -21,8 +21,8 @@ from minibot.market.rest_scheduler import (
     NEEDED,
     PREFERRED_DEPTH,
     Answer,
-    Courier,
     Job,
+    RestScheduler,
 )
 from minibot.market.shard_health import CLOSED, FAILURES_TO_OPEN, HALF_OPEN, OPEN
 from tests.waiting import wait_until
@@ -83,10 +83,10 @@ class Office:
         self.answers: list[Answer] = []
         rests: Any = [FakeRest(self) for _ in range(threads)]
         self.budget = WeightBudget(share_percent, 600)
-        self.courier = Courier(
+        self.courier = RestScheduler(
             rests,
             self.budget,
-            Pace(self.clock, lambda: 0),
+            ElapsedClock(self.clock, lambda: 0),
             self.answers.append,
             Backoff(1, 1_000, 60_000),
         )

@@ -16,7 +16,7 @@ import pytest
 
 from minibot.events.roles import Roles
 from minibot.kernel.queue import make_queue, open_reader
-from minibot.market.resume_point import read_tail
+from minibot.market.resume_point import read_resume_point
 from minibot.runtime.clock import write_clock
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import Var
@@ -203,6 +203,6 @@ def test_role_that_cannot_go_on_leaves_a_stop(run_dir: Path) -> None:
 
 def test_tail_of_an_empty_queue_is_a_first_start(run_dir: Path) -> None:
     """Nothing written yet: no gap, no restart."""
-    tail = read_tail(run_dir.parents[1] / "queues" / "market_ticks")
+    tail = read_resume_point(run_dir.parents[1] / "queues" / "market_ticks")
 
     assert (tail.last_ts, tail.trade_ids, tail.bar_ends) == (0, {}, {})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from minibot.engine.intact_prefix import UndamagedReader
+from minibot.engine.intact_prefix import IntactReader
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.journal import JournalReader, JournalWriter
 from minibot.kernel.line import encode_line
@@ -224,7 +224,7 @@ def test_reader_hands_out_every_line_before_a_damaged_one_and_none_behind(
         whole = path.read_bytes()
         path.write_bytes(whole.replace(text, text.replace(b"n", b"m")))
 
-        found = read_all(UndamagedReader(tmp_path, "inbox"), at_once)
+        found = read_all(IntactReader(tmp_path, "inbox"), at_once)
 
         assert found == [b'{"n":%d}' % n for n in range(1, damaged_line)]
         path.write_bytes(whole)
@@ -240,7 +240,7 @@ def test_reader_of_a_whole_journal_is_its_base(tmp_path: Path) -> None:
     for start in (ZERO, middle):
         one, other = (
             JournalReader(tmp_path, "inbox", start),
-            UndamagedReader(tmp_path, "inbox", start),
+            IntactReader(tmp_path, "inbox", start),
         )
         while lines := one.read(3):
             assert other.read(3) == lines
@@ -258,4 +258,4 @@ def test_reader_hands_out_nothing_of_a_chunk_whose_chain_leads_elsewhere(
     forge(copied, "fills", 2, lambda event: event["payload"].update(qty="9.00000000"))
     (folder / "inbox.head").write_bytes(head)
 
-    assert read_all(UndamagedReader(folder, "inbox"), 1) == []
+    assert read_all(IntactReader(folder, "inbox"), 1) == []

@@ -12,8 +12,8 @@ from minibot.engine.role_replay import WHOLE, Window
 from minibot.events.model import Event, MarketTick
 from minibot.kernel.errors import Refusal
 from minibot.replay.explain.causes import Explainer
-from minibot.replay.explain.rejections import NOTHING, next_refusal, why_not, wish_of
-from minibot.replay.explain.snapshot_at import second_lines, second_of
+from minibot.replay.explain.rejections import NOTHING, next_rejection, why_not, wish_of
+from minibot.replay.explain.snapshot_at import snapshot_lines, snapshot_of_second
 from minibot.replay.run_status import open_run
 from minibot.replay.time_arguments import Span
 from tests.runs import ShortRun, raw_events, verb
@@ -41,7 +41,7 @@ def test_any_second_of_the_run_says_what_was_seen_held_and_decided(
     for second in (*chosen, fills[0]["ts"] // 1000):
         at = (second * 1000, second * 1000 + 999)
 
-        found = second_of(recorded, explainer, span, at, [])
+        found = snapshot_of_second(recorded, explainer, span, at, [])
 
         (symbol,) = found.symbols
         assert symbol.verdict
@@ -71,14 +71,14 @@ def test_bar_that_closed_by_a_clock_ahead_of_the_runs_is_no_look_into_the_future
     """A recorder's clock behind the exchange's: a bar's end lies after the second asked for."""
     span, explainer = Span.of(recorded, None), Explainer(recorded)
     last_ms = span.to_ms // 1000 * 1000 - 1
-    found = second_of(recorded, explainer, span, (last_ms - 999, last_ms), [])
+    found = snapshot_of_second(recorded, explainer, span, (last_ms - 999, last_ms), [])
     (symbol,) = found.symbols
     bar = symbol.saw["bars"]["1s"][-1]
 
     told = {}
     for name, close_ts in (("by", found.to_ms), ("after", found.to_ms + 1)):
         bar["close_ts"] = close_ts
-        (told[name],) = (line for line in second_lines(found, span) if " 1s bar closed " in line)
+        (told[name],) = (line for line in snapshot_lines(found, span) if " 1s bar closed " in line)
 
     assert "ahead" not in told["by"]
     assert (
@@ -105,7 +105,7 @@ def test_hold_that_was_never_journaled_is_told_with_its_checks(
         if not signals & {second - 1, second, second + 1}
     )
 
-    found = second_of(recorded, explainer, span, (quiet * 1000, quiet * 1000 + 999), [])
+    found = snapshot_of_second(recorded, explainer, span, (quiet * 1000, quiet * 1000 + 999), [])
 
     decided = found.symbols[0].decided
     assert decided is not None
@@ -123,7 +123,7 @@ def test_second_in_which_was_traded_does_not_say_that_it_was_not(
     for fill in raw_events(short_run.run_dir, "fills")[:4]:
         second = fill["ts"] // 1000 * 1000
 
-        found = second_of(recorded, explainer, span, (second, second + 999), [])
+        found = snapshot_of_second(recorded, explainer, span, (second, second + 999), [])
 
         said, payload = found.symbols[0].verdict, fill["payload"]
         assert said.startswith("traded: ")
@@ -201,7 +201,7 @@ def test_next_refusal_is_the_next_filter_that_would_have_refused(
     code: str, checks: list[dict[str, object]], said: str
 ) -> None:
     """With the refusing one passed; a reading that no rule reached refuses nothing."""
-    assert next_refusal(code, checks) == said
+    assert next_rejection(code, checks) == said
 
 
 def test_wish_is_told_by_the_position_that_it_needs() -> None:

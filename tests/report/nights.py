@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import structs
 
-from minibot.accounting.run_counters import HealthTally
+from minibot.accounting.run_counters import HealthCounters
 from minibot.events.model import Health, Incident, StopJournal
 from minibot.kernel.files import write_hashed
 from minibot.report.night import Night
@@ -95,9 +95,9 @@ def tally(
     uptimes_s: dict[str, int] | None = None,
     growth_mb_per_hour: float = 0.0,
     frames_invalid: int = 0,
-) -> HealthTally:
+) -> HealthCounters:
     """What six roles said of themselves in seven hours, a word each minute."""
-    found = HealthTally()
+    found = HealthCounters()
     uptimes = dict.fromkeys(ROLES, NIGHT_MS // 1000) | (uptimes_s or {})
     for minute in range(NIGHT_MS // MINUTE_MS + 1):
         rss = int(50 * MEGABYTE + growth_mb_per_hour * minute / 60 * MEGABYTE)

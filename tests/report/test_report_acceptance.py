@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibot.accounting.run_counters import HealthTally
+from minibot.accounting.run_counters import HealthCounters
 from minibot.events.model import Health
 from minibot.report.acceptance import (
     DRILL,
@@ -169,7 +169,7 @@ def test_share_of_invalid_messages_over_five_percent_fails(
 
 def test_frames_of_a_market_role_that_was_restarted_add_up() -> None:
     """Each process counts from zero; a word without counters takes nothing away."""
-    tally_ = HealthTally()
+    tally_ = HealthCounters()
     for uptime_s, frames, invalid in ((10, 100, 3), (20, 200, 4), (5, 50, 1)):
         counters = {"frames": frames, "frames_invalid": invalid}
         tally_.on_health(Health("market_role", "READY", uptime_s, 1, counters=counters), uptime_s)

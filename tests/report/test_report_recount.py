@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from minibot.accounting.performance import Performance
-from minibot.accounting.run_counters import HealthTally
+from minibot.accounting.run_counters import HealthCounters
 from minibot.engine.role_replay import Recorded
 from minibot.events.model import Fill, Health, RunOpening
 from minibot.report.recount import Recount, recount
@@ -85,7 +85,7 @@ def test_uptime_is_there_for_every_role(short_run: ShortRun, live: dict[str, Any
 @pytest.mark.row("N-75")
 def test_uptime_of_a_role_that_was_restarted_adds_up_over_its_lives() -> None:
     """What a process lived before it was replaced counts on; the others keep their own."""
-    count = HealthTally()
+    count = HealthCounters()
     for role, uptime_s in (
         ("risk_role", 5), ("market_role", 6), ("risk_role", 9), ("risk_role", 0),
         ("risk_role", 4), ("risk_role", 1), ("market_role", 16),

@@ -14,7 +14,7 @@ import pytest
 from minibot.exchanges.tapes.clock import PlayClock
 from minibot.exchanges.tapes.frames import BOOK_TICKER, TRADE
 from minibot.simulator.sources.generator import ORIGIN_MS, Generator
-from minibot.simulator.sources.random_market import MadeSymbol
+from minibot.simulator.sources.random_market import RandomSymbol
 from minibot.simulator.venue.venue import Venue
 
 pytestmark = pytest.mark.campaign
@@ -124,7 +124,7 @@ def test_own_past_is_what_the_same_market_would_have_traded() -> None:
 @pytest.mark.parametrize("seed", [1, 2, 7, 12345])
 def test_night_has_moves_worth_trading_and_both_directions(seed: int) -> None:
     """A minute moves by some bps, half hours go up and down, the price stays near its base."""
-    market = MadeSymbol("BTCUSDT", seed, 20)
+    market = RandomSymbol("BTCUSDT", seed, 20)
     first = ORIGIN_MS // 1000
     mids = [market._mid(first + second) for second in range(0, NIGHT_S, 60)]
     minutes = [(b / a - 1) * 10_000 for a, b in itertools.pairwise(mids)]

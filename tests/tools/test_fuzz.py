@@ -10,7 +10,7 @@ import pytest
 
 from minibot.events.codec import Codec
 from minibot.events.decimals import parse_fixed
-from minibot.events.parse_cache import Known
+from minibot.events.parse_cache import ParseCache
 from minibot.events.registry import Contracts
 from minibot.kernel.errors import ContractError
 from tests.contracts.make_fixtures import PROJECT
@@ -90,7 +90,7 @@ def _read_any(text: str) -> int:
 
 
 def _frames_without_check_of_prices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("minibot.exchanges.binance.messages.PRICES", Known(_read_any))
+    monkeypatch.setattr("minibot.exchanges.binance.messages.PRICES", ParseCache(_read_any))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from minibot.watchdog.holding import HeldVar, settle_lost
 from minibot.watchdog.launcher import Display, launch
 from minibot.watchdog.operator_stop_log import clear_flag, flagged_stop, note_refused, read_stops
 from minibot.watchdog.recovery import complete_merge
-from minibot.watchdog.supervision_loop import Desk
+from minibot.watchdog.supervision_loop import SupervisionLoop
 from tests.watchdog.watchdog_stage import RUN_ID, START_TS, Stage
 
 PROFILE = PROJECT / "config" / "nore-smoke.v1.json"
@@ -368,7 +368,7 @@ def test_desk_is_never_blamed_on_an_operator_by_the_flag_of_a_role(scene: Held) 
     """A role that has lost what it had prepared raises a flag with its name: it is the one."""
     scene.stage.var.flag.write_text("risk_role\n")
     child = scene.stage.actors({})["risk_role"]
-    desk = object.__new__(Desk)
+    desk = object.__new__(SupervisionLoop)
     desk.context = scene.context
     desk.supervisor = FlagOnly()  # type: ignore[assignment]
     desk.supervisor.children = {"risk_role": child}

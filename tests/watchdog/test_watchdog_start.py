@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from minibot.gates.chaos_catalogue import BASE
-from minibot.gates.drill_run import Night
+from minibot.gates.drill_run import DrillRun
 from minibot.kernel.errors import Refusal
 from minibot.kernel.queue import open_writer
 from minibot.kernel.verify import verify_tree
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.campaign
 
 LOCKED = "numpy==0.0.1 \\\n    --hash=sha256:00\nno-such-package==1.0\n"
 PROFILE = PROJECT / "config" / "nore-smoke.v1.json"
-MOMENTS: dict[str, Callable[[Night], object]] = {
+MOMENTS: dict[str, Callable[[DrillRun], object]] = {
     "the lock": lambda night: night.var.lock.exists() or None,
     "the exchange": lambda night: night.child_pid("minibot.simulator"),
     "the manifest": lambda night: night.last_run,
@@ -45,7 +45,7 @@ def test_start_interrupted_at_any_moment_leaves_no_process_and_the_next_start_wo
     tmp_path: Path, moment: str
 ) -> None:
     """Before its roles run a start is refused with exit 2; from then on it ends in order, 0."""
-    night = Night("interrupted", Var(tmp_path / "var"), sets=BASE, chaos={})
+    night = DrillRun("interrupted", Var(tmp_path / "var"), sets=BASE, chaos={})
     night.start()
     try:
         night.wait_for(moment, lambda: MOMENTS[moment](night))

@@ -20,7 +20,7 @@ from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.position import Position
 from minibot.runtime.configuration.config_sections import Chaos
 from minibot.runtime.context import Output, RoleContext
-from minibot.runtime.fault_injection import Planted
+from minibot.runtime.fault_injection import PlantedFaults
 from minibot.runtime.stop import OPERATOR, StopRecord, arm, raise_flag, raise_operators_flag
 from minibot.watchdog import checks
 from minibot.watchdog.background import Background
@@ -28,7 +28,7 @@ from minibot.watchdog.checks import ClockCheck, CursorCheck, DiskCheck, PauseChe
 from minibot.watchdog.ending import BEAT_GRACE_MARKET_MS, Phase, PlannedEnd
 from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.requests import END, control_payload, leave_request, take_requests
-from minibot.watchdog.supervision_loop import Desk
+from minibot.watchdog.supervision_loop import SupervisionLoop
 from minibot.watchdog.supervisor import Supervisor
 from tests.waiting import DEADLINE_S, wait_until
 from tests.watchdog.watchdog_stage import RUN_ID, START_TS, Stage
@@ -61,7 +61,7 @@ class Scene:
         self.end = PlannedEnd(
             self.context, self.control, self.supervisor, planned_ts, "DURATION_REACHED"
         )
-        self.desk = Desk(
+        self.desk = SupervisionLoop(
             self.context,
             self.supervisor,
             self.end,
@@ -388,9 +388,9 @@ def test_error_in_a_turn_of_supervision_is_a_stop_and_not_its_end(
 # --- checks -------------------------------------------------------------------------------------
 
 
-def planted(name: str, amount: int) -> Planted:
+def planted(name: str, amount: int) -> PlantedFaults:
     """Return an instrument that is wrong from the beginning."""
-    found = Planted.of(Chaos(plant=name, amount=amount))
+    found = PlantedFaults.of(Chaos(plant=name, amount=amount))
     assert found is not None
     return found
 
@@ -415,7 +415,7 @@ def test_disk_at_its_floor_is_fine_and_below_it_a_stop(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("step_ms", "code"), [(-3_600_000, "CLOCK_JUMP"), (500, None)])
 def test_wall_clock_may_step_a_little_and_not_by_an_hour(step_ms: int, code: str | None) -> None:
     """A step within the limit is survived; timers run on machine time anyway."""
-    sick = Planted("clock_jump", "", "", 0, 0, 0, 0)
+    sick = PlantedFaults("clock_jump", "", "", 0, 0, 0, 0)
     check = ClockCheck(2000, 60_000, sick)
     sick.amount = step_ms
 

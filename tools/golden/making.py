@@ -14,7 +14,7 @@ from typing import Final
 
 from minibot.engine.role_replay import replay_run
 from minibot.gates.chaos_processes import kill_role
-from minibot.gates.drill_run import Night
+from minibot.gates.drill_run import DrillRun
 from minibot.gates.smoke_run import EAGER
 from minibot.runtime.paths import Var
 from tools.golden.fixture import FIXTURES, keep
@@ -45,7 +45,7 @@ FAULTS: Final[tuple[tuple[str, Mapping[str, object]], ...]] = (
     ("disconnect_24h", {}),
 )
 
-Drive = Callable[[Night], None]
+Drive = Callable[[DrillRun], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +63,17 @@ class Recipe:
     drive: Drive
 
 
-def _leave_alone(night: Night) -> None:
+def _leave_alone(night: DrillRun) -> None:
     night.wait_for_run()
 
 
-def _kill_roles(night: Night) -> None:
+def _kill_roles(night: DrillRun) -> None:
     night.wait_for_trading()
     for role in ("strategy_role", "risk_role", "execution_role"):
         kill_role(night, role)
 
 
-def _break_the_feed(night: Night) -> None:
+def _break_the_feed(night: DrillRun) -> None:
     night.wait_for_trading()
     for name, fields in FAULTS:
         night.exchange_fault(name, **fields)
@@ -113,7 +113,7 @@ def make(name: str, folder: Path = FIXTURES) -> str:
     """
     recipe = RECIPES[name]
     with tempfile.TemporaryDirectory(prefix=f"golden-{name}-") as lab:
-        night = Night(name, Var(Path(lab)), sets={**SMALL, **recipe.sets}, chaos={})
+        night = DrillRun(name, Var(Path(lab)), sets={**SMALL, **recipe.sets}, chaos={})
         try:
             night.start()
             recipe.drive(night)

@@ -29,7 +29,7 @@ SEEDS: Final = ("1", "2")
 
 
 @dataclass(frozen=True, slots=True)
-class Twice:
+class DeterminismCheck:
     """What two processes made of one backtest.
 
     Attributes:
@@ -54,7 +54,7 @@ class Twice:
         return int(document["to_ts"] - document["from_ts"]) >= SIX_MONTHS_MS
 
 
-def run_twice(argv: Sequence[str], var: Var) -> Twice:
+def run_twice(argv: Sequence[str], var: Var) -> DeterminismCheck:
     """Run a backtest twice at the same time and compare what both kept.
 
     Args:
@@ -81,7 +81,7 @@ def run_twice(argv: Sequence[str], var: Var) -> Twice:
             copy_atomic(path, folder / path.name)
         write_hashed(folder / TWICE_FILE, _record(kept[0].document), generation=1)
         shutil.rmtree(lab)
-    return Twice((kept[0].document, kept[1].document), differing, folder)
+    return DeterminismCheck((kept[0].document, kept[1].document), differing, folder)
 
 
 def _record(document: JsonObject) -> JsonObject:

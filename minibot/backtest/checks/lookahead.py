@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from minibot.backtest.checks.file_access_check import Reads
-from minibot.backtest.checks.perturbation import KINDS, Alteration, Seen, altered
+from minibot.backtest.checks.perturbation import KINDS, Perturbation, Seen, perturbed
 from minibot.backtest.checks.verdict import DECISIONS, MARKET, RANDOM, Finding, Verdict
 from minibot.backtest.driver import run_backtest
 from minibot.backtest.search.backtest_job import Job
@@ -61,7 +61,7 @@ class Probe:
     """One moment, and one way to alter what comes after it."""
 
     job: Job
-    change: Alteration
+    change: Perturbation
     make_cores: MakeCores = fresh_cores
 
 
@@ -184,7 +184,7 @@ def check_lookahead(
     seed = job.config.seed
     moments = _moments(base, decisions, random_moments, seed)
     probes = [
-        Probe(job, Alteration(ts, kind, seed, base.seen(ts)), make_cores) for ts, kind in moments
+        Probe(job, Perturbation(ts, kind, seed, base.seen(ts)), make_cores) for ts, kind in moments
     ]
     verdict = Verdict(len({ts for ts, _ in moments}), _decision_count(base, moments))
     verdict.reads, verdict.modelled = base.market.reads.found, base.modelled()
@@ -219,7 +219,7 @@ def trace_of(probe: Probe) -> Trace:
 def _altered_run(probe: Probe, *, keeps: bool) -> tuple[_Watched, list[Derived]]:
     ts, config = probe.change.ts, probe.job.config
     source = _market_of(probe.job)
-    market = _Watched(altered(source, probe.change), ts, source.end_ms)
+    market = _Watched(perturbed(source, probe.change), ts, source.end_ms)
     market.keeps = keeps
     result = run_backtest(market, config, cores=probe.make_cores(config.raw))
     return market, [item for item in result.derived if item.event.ts <= ts]
@@ -274,7 +274,7 @@ def _seen(prices: Sequence[tuple[int, int]], ts: int) -> Seen:
 
 def _finding(base: _Base, probe: Probe) -> Finding:
     """Return the first event that differs; both runs are made again, with everything kept."""
-    again = Probe(probe.job, Alteration(probe.change.ts, "", 0), probe.make_cores)
+    again = Probe(probe.job, Perturbation(probe.change.ts, "", 0), probe.make_cores)
     plain = _plain_run(again)
     other = _altered_run(probe, keeps=True)
     ts, kind = probe.change.ts, probe.change.kind

@@ -69,7 +69,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Alteration:
+class Perturbation:
     """What becomes of a market's data after `ts` (market time, Unix ms).
 
     Attributes:
@@ -137,13 +137,13 @@ class Alteration:
         yield from map(moved, later, random.sample(later, len(later)))
 
 
-def altered(source: MarketSource, change: Alteration) -> MarketSource:
+def perturbed(source: MarketSource, change: Perturbation) -> MarketSource:
     """Return the same source over other data; a recorded run is cut, as it derives nothing."""
     if isinstance(source, Merged):
-        return Merged([altered(part, change) for part in source.sources])
+        return Merged([perturbed(part, change) for part in source.sources])
     twin = copy(source)
     if isinstance(twin, Part):
-        twin.source = altered(twin.source, change)
+        twin.source = perturbed(twin.source, change)
     elif isinstance(twin, BarSource):
         series, step = twin.series, parse_amount(twin.series.price_increment)
         twin.series = replace(
@@ -161,7 +161,7 @@ def altered(source: MarketSource, change: Alteration) -> MarketSource:
 class _AlteredFrames:
     """A source of frames over other data."""
 
-    def __init__(self, source: Source, change: Alteration) -> None:
+    def __init__(self, source: Source, change: Perturbation) -> None:
         self.facts: SourceFacts = source.facts
         self._source = source
         self._change = change
@@ -176,7 +176,7 @@ class _AlteredFrames:
 class _AlteredTicks(TickSource):
     """Columns of ticks over other data; how far its clock is ahead was measured before."""
 
-    def __init__(self, source: TickSource, change: Alteration) -> None:
+    def __init__(self, source: TickSource, change: Perturbation) -> None:
         self.__dict__.update(vars(source))
         self._skew = source._skew_ms()
         self._change = change

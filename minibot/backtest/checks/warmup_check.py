@@ -105,7 +105,7 @@ class WarmUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Startup:
+class WarmupCheck:
     """What came of all lengths; the last one is what the others are held against."""
 
     longest: Readings
@@ -117,7 +117,7 @@ class Startup:
         return all(each.decision.differing == 0 for each in self.warmups if each.is_own)
 
 
-def check_startup(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) -> Startup:
+def check_warmup(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) -> WarmupCheck:
     """Return what moves with the length of the warm-up.
 
     Args:
@@ -143,7 +143,7 @@ def check_startup(job: Job, jobs: int, on_done: OnDone = lambda done, whole: Non
             "Give a later part of it with --timerange, or embedded.history=klines:FILE.",
         )
     longest = found[-1]
-    return Startup(longest, tuple(_warmup(readings, longest, own) for readings in found[:-1]))
+    return WarmupCheck(longest, tuple(_warmup(readings, longest, own) for readings in found[:-1]))
 
 
 def _length(own: int, factor: str) -> int:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
-from minibot.engine.row_span import Item, Stretch, Striding
+from minibot.engine.row_span import Item, RowSpan, Striding
 from minibot.events.model import Bar, Book, Instrument
 from minibot.events.names import CONTROL
 from minibot.kernel.errors import ConfigError, Refusal
@@ -131,13 +131,13 @@ class Part:
         is_open = False
         for item in items:
             part = item
-            if isinstance(item, Stretch):
+            if isinstance(item, RowSpan):
                 table, first, last = item
                 first = bisect_left(table.ts, start, first, last)
                 last = last if end is None else bisect_left(table.ts, end, first, last)
                 if first == item.last:
                     continue
-                part = Stretch(table, first, last)
+                part = RowSpan(table, first, last)
             elif item.ts < start:
                 before.take(item)
                 continue

@@ -20,7 +20,7 @@ from minibot.report.columns import table_lines
 from minibot.report.figures import counted, date_clock
 
 if TYPE_CHECKING:
-    from minibot.backtest.checks.warmup_check import Moved, Startup
+    from minibot.backtest.checks.warmup_check import Moved, WarmupCheck
 
 ALL: Final = "all"
 MOVED_HEAD: Final = ("value", "readings", "move", "by at most", "first", "the same from")
@@ -120,10 +120,10 @@ def _clock(ts: int) -> str:
 
 def startup(arguments: argparse.Namespace, job: Job) -> int:
     """Vary the warm-up; 0 when the profile's own decides as the longest does, else 1."""
-    from minibot.backtest.checks.warmup_check import check_startup
+    from minibot.backtest.checks.warmup_check import check_warmup
 
     with progress_bar("warming up") as show_progress:
-        found = check_startup(job, arguments.jobs, show_progress)
+        found = check_warmup(job, arguments.jobs, show_progress)
     document = {
         "enough": found.is_enough,
         "longest": found.longest.warmup_bars,
@@ -134,7 +134,7 @@ def startup(arguments: argparse.Namespace, job: Job) -> int:
     return 0 if found.is_enough else 1
 
 
-def startup_lines(found: Startup) -> list[str]:
+def startup_lines(found: WarmupCheck) -> list[str]:
     """Return what moves as one table for each warm-up."""
     longest = found.longest
     lines = [

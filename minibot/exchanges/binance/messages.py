@@ -13,7 +13,7 @@ import orjson
 
 from minibot.events.decimals import parse_fixed
 from minibot.events.model import BUY, SELL
-from minibot.events.parse_cache import Known
+from minibot.events.parse_cache import ParseCache
 from minibot.exchanges.base import (
     Candle,
     Diff,
@@ -40,8 +40,8 @@ _NOT_USED: Final = "event type not used: "
 # Quotes, trades and levels of books tell the same numbers, so they are remembered in one place.
 # What comes again comes soon: a minute or two of a busy market, half a megabyte each.
 TEXTS_MAX: Final = 4_096
-PRICES: Final = Known(positive, TEXTS_MAX)
-AMOUNTS: Final = Known(not_negative, TEXTS_MAX)
+PRICES: Final = ParseCache(positive, TEXTS_MAX)
+AMOUNTS: Final = ParseCache(not_negative, TEXTS_MAX)
 # A named tuple made by its own name costs twice as much.
 _new: Final = tuple.__new__
 

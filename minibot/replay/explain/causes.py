@@ -30,7 +30,7 @@ from minibot.replay.explain.explanation import Explanation, Step
 from minibot.replay.explain.lines import clock_ms, notes_of, plain
 from minibot.replay.explain.trace import Trace
 from minibot.replay.graph.lineage import stop_position
-from minibot.replay.partial_run import BeforeDamage
+from minibot.replay.partial_run import PartialRun
 from minibot.replay.run_status import called
 
 # What led to a STOP is rarely older than this.
@@ -61,7 +61,7 @@ class Explainer:
     def __init__(self, recorded: Recorded, clock: Callable[[int], str] = clock_ms) -> None:
         self._recorded = recorded
         self._clock = clock
-        self._whole = BeforeDamage(recorded)
+        self._whole = PartialRun(recorded)
         self._known: dict[str, tuple[str, int, Event]] = {}
         for queue in (*recorded.roles.derived, "control"):
             for seq, event in self._whole.events(queue):

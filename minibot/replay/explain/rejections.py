@@ -29,7 +29,7 @@ from minibot.events.reasons import (
 )
 from minibot.kernel.errors import InvariantError
 from minibot.replay.explain.checks import check_words, failed_checks
-from minibot.replay.partial_run import BeforeDamage
+from minibot.replay.partial_run import PartialRun
 from minibot.replay.time_arguments import Span
 from minibot.strategies.core import StrategyCore
 from minibot.strategies.decision import Decision
@@ -49,7 +49,7 @@ NEXT_SHOWN: Final = 4
 
 
 @dataclass(slots=True)
-class Refusals:
+class Rejections:
     """One reason to refuse: how often, the first and last time, and what would have come next."""
 
     code: str
@@ -90,8 +90,8 @@ class WhyNot:
     decisions: int = 0
     said: int = 0
     other: Counter[str] = field(default_factory=Counter)
-    strategy: dict[str, Refusals] = field(default_factory=dict)
-    risk: dict[str, Refusals] = field(default_factory=dict)
+    strategy: dict[str, Rejections] = field(default_factory=dict)
+    risk: dict[str, Rejections] = field(default_factory=dict)
     allowed: int = 0
     fills: int = 0
 
@@ -152,12 +152,12 @@ class Asking:
         if wish and wish != found.side:
             found.other[f"wished to {wish}, refused: {code}"] += 1
             return
-        item = found.strategy.setdefault(code, Refusals(code))
+        item = found.strategy.setdefault(code, Rejections(code))
         reason = decision.reason.removeprefix("HOLD: ")
-        item.add(ts, f"{symbol}: {reason}", next_refusal(code, checks))
+        item.add(ts, f"{symbol}: {reason}", next_rejection(code, checks))
 
 
-def next_refusal(code: str, checks: Sequence[Mapping[str, Any]]) -> str:
+def next_rejection(code: str, checks: Sequence[Mapping[str, Any]]) -> str:
     """Return what would have refused had the refusing check passed.
 
     Args:
@@ -216,7 +216,7 @@ def why_not(
 
 def _ask_risk(recorded: Recorded, found: WhyNot, symbol: str | None) -> None:
     """Count what risk answered to the signals of this side."""
-    window, whole = found.window, BeforeDamage(recorded)
+    window, whole = found.window, PartialRun(recorded)
     signals = {
         event.id
         for _, event in whole.events("signals")
@@ -237,8 +237,8 @@ def _ask_risk(recorded: Recorded, found: WhyNot, symbol: str | None) -> None:
         checks = [dict(check) for check in action.checks or ()]
         failed = failed_checks(checks)
         said = "".join(f" ({check_words(check)})" for check in failed[:1])
-        item = found.risk.setdefault(action.reason_code, Refusals(action.reason_code))
-        item.add(event.ts, f"{action.symbol}{said}", next_refusal(action.reason_code, checks))
+        item = found.risk.setdefault(action.reason_code, Rejections(action.reason_code))
+        item.add(event.ts, f"{action.symbol}{said}", next_rejection(action.reason_code, checks))
     if unanswered:  # An answer may be later than the window, and damaged.
         whole.require_whole("risk_actions")
     for _, event in whole.events("fills"):
@@ -249,7 +249,7 @@ def _ask_risk(recorded: Recorded, found: WhyNot, symbol: str | None) -> None:
     whole.require_until(window.to_ms)
 
 
-def _ranked(refusals: dict[str, Refusals]) -> list[Refusals]:
+def _ranked(refusals: dict[str, Rejections]) -> list[Rejections]:
     return sorted(refusals.values(), key=lambda item: (-item.count, item.code))
 
 
@@ -270,7 +270,7 @@ def why_not_lines(found: WhyNot, span: Span) -> list[str]:
     return lines
 
 
-def _refusal_lines(item: Refusals, span: Span) -> list[str]:
+def _refusal_lines(item: Rejections, span: Span) -> list[str]:
     lines = [f"{item.count:>7,}  {item.code:<20} last {span.clock(item.last_ts)}  {item.example}"]
     for name, number in item.following.most_common(NEXT_SHOWN):
         lines.append(f"           then {number:>7,}  {name}")

@@ -49,7 +49,7 @@ OPEN_RESULTS: Final = frozenset({"ACCEPTED", "PARTIALLY_FILLED"})
 
 
 @dataclass(frozen=True, slots=True)
-class SymbolSecond:
+class SymbolSnapshot:
     """What stood about one symbol at the end of the second; `verdict` says it in one sentence."""
 
     symbol: str
@@ -70,12 +70,12 @@ class SymbolSecond:
 
 
 @dataclass(frozen=True, slots=True)
-class Second:
+class SecondSnapshot:
     """The answer: each symbol, what was held over all, and what was journaled in that second."""
 
     from_ms: int
     to_ms: int
-    symbols: tuple[SymbolSecond, ...]
+    symbols: tuple[SymbolSnapshot, ...]
     cash: dict[str, str]
     steps: tuple[Step, ...]
     notes: tuple[str, ...]
@@ -110,14 +110,14 @@ class Watching:
             kept.setdefault(payload.interval, deque(maxlen=BARS_SHOWN)).append(payload)
 
 
-def second_of(
+def snapshot_of_second(
     recorded: Recorded,
     explainer: Explainer,
     span: Span,
     at: tuple[int, int],
     symbols: Sequence[str],
     progress: Callable[[int, int], None] = lambda done, whole: None,
-) -> Second:
+) -> SecondSnapshot:
     """Return what the bot saw, held and decided in a time of the run.
 
     Args:
@@ -151,7 +151,7 @@ def second_of(
         _symbol(name, core, watching, portfolio, at, span, before)
         for name in (wanted if core is not None else ())
     ]
-    return Second(
+    return SecondSnapshot(
         from_ms=from_ms,
         to_ms=to_ms,
         symbols=tuple(found),
@@ -193,7 +193,7 @@ def _symbol(
     at: tuple[int, int],
     span: Span,
     before: Sequence[Step],
-) -> SymbolSecond:
+) -> SymbolSnapshot:
     from_ms, to_ms = at
     held: JsonObject = {
         "qty": amount_text(portfolio.position_qty(name)),
@@ -201,7 +201,7 @@ def _symbol(
         "orders": _open_orders(name, before),
     }
     if core is None or name not in core.symbols():
-        return SymbolSecond(name, "nothing was heard of it yet", {}, held, None)
+        return SymbolSnapshot(name, "nothing was heard of it yet", {}, held, None)
     view = core.view(name)
     decision, said_ts = core.said(name)
     decided: JsonObject | None = None
@@ -220,7 +220,7 @@ def _symbol(
     # Risk leaves a position also while the strategy holds, and a fill comes later than its order.
     if fills := _fills_in(before, name, from_ms):
         verdict = f"traded: {', '.join(fills)}; last decision: {verdict.removeprefix(NO_TRADE)}"
-    return SymbolSecond(
+    return SymbolSnapshot(
         name, verdict, _saw(view, watching.bars.get(name, {}), to_ms), held, decided
     )
 
@@ -334,7 +334,7 @@ def _is_about(event: Event, symbols: Sequence[str]) -> bool:
 # --- words ------------------------------------------------------------------------------------
 
 
-def second_lines(second: Second, span: Span) -> list[str]:
+def snapshot_lines(second: SecondSnapshot, span: Span) -> list[str]:
     """Return a second for people: the verdict of each symbol, then what it rests on."""
     lines = [f"at {span.clock(second.to_ms)}"]
     for item in second.symbols:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from minibot.accounting.hourly_accounts import Books, HourlyState
+from minibot.accounting.hourly_accounts import HourlyAccounts, HourlyState
 from minibot.accounting.lots import Trade
 from minibot.accounting.portfolio import Booking
 from minibot.engine.lookup import last_event
@@ -17,7 +17,7 @@ from minibot.engine.recorded_run import Recorded
 from minibot.events.model import BUY, Event, Fill, RunOpening
 from minibot.events.money import amount_text
 from minibot.kernel.errors import Refusal
-from minibot.replay.partial_run import BeforeDamage
+from minibot.replay.partial_run import PartialRun
 
 LOTS_SHOWN: Final = 20
 
@@ -54,7 +54,7 @@ class Trace:
     """
 
     def __init__(self, recorded: Recorded) -> None:
-        whole = BeforeDamage(recorded)
+        whole = PartialRun(recorded)
         self.fills = [event for _, event in whole.events("fills")]
         self.trades: list[Numbered] = []
         self._bookings: list[Booking] = []
@@ -67,7 +67,7 @@ class Trace:
         opening = next(recorded.events("control"), None)
         if opening is None or not isinstance(opening[1].payload, RunOpening):
             return
-        books = Books(recorded.manifest.run_id, opening[1].payload, opening[1].ts)
+        books = HourlyAccounts(recorded.manifest.run_id, opening[1].payload, opening[1].ts)
         for event in self.fills:
             if isinstance(event.payload, Fill):
                 books.on_fill(event.payload, event.ts)

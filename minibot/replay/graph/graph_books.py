@@ -10,7 +10,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
 
-from minibot.accounting.hourly_accounts import Books, HourlyState
+from minibot.accounting.hourly_accounts import HourlyAccounts, HourlyState
 from minibot.accounting.portfolio import Booking
 from minibot.engine.bookkeeping import STATES_BYTES_MAX, states_path
 from minibot.engine.field_differences import differing_fields
@@ -58,7 +58,7 @@ def _add_books(recorded: Recorded, events: EventGraph) -> None:
     opening = next(recorded.events("control"), None)
     if opening is None or not isinstance(opening[1].payload, RunOpening):
         raise IntegrityError("replay", SCHEMA_INVALID, "control does not begin with run_opening")
-    books = Books(recorded.manifest.run_id, opening[1].payload, opening[1].ts)
+    books = HourlyAccounts(recorded.manifest.run_id, opening[1].payload, opening[1].ts)
     entries: list[tuple[int, str]] = []
     for said in events.fills():
         event = Event.from_json(said)

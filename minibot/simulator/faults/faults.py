@@ -14,7 +14,7 @@ import orjson
 
 from minibot.exchanges.tapes.decimals import SCALE, to_text, to_units
 from minibot.exchanges.tapes.frames import BOOK_TICKER, DEPTH, TRADE, Frame
-from minibot.simulator.faults.payload_faults import Changes
+from minibot.simulator.faults.payload_faults import PayloadFaults
 
 FOREVER_MS: Final = 1 << 62
 
@@ -57,7 +57,7 @@ class Faults:
         self.old_snapshots = 0
         self.http: list[HttpFault] = []
         self.frame_faults: list[FrameFault] = []
-        self.changes = Changes(pace_ms)
+        self.changes = PayloadFaults(pace_ms)
 
     @property
     def is_silent(self) -> bool:

@@ -25,7 +25,7 @@ _USUAL: Final = {"kline_unclosed": "kline", "stream_silent": EVERYTHING}
 
 
 @dataclass(slots=True)
-class Change:
+class PayloadFault:
     """One such fault, in force for so many messages or until a moment of market pace."""
 
     kind: str
@@ -39,7 +39,7 @@ class Change:
     symbol: str | None = None
 
 
-def change_of(kind: str, fields: Mapping[str, Any], left: int, until_ms: int) -> Change:
+def change_of(kind: str, fields: Mapping[str, Any], left: int, until_ms: int) -> PayloadFault:
     """Return the change that a fault's fields describe.
 
     Raises:
@@ -55,7 +55,7 @@ def change_of(kind: str, fields: Mapping[str, Any], left: int, until_ms: int) ->
     to = fields.get("to")
     if to is not None and to not in TYPES:
         raise FaultUnknown(f"to: one of {', '.join(TYPES)} is expected, found {to!r}")
-    return Change(
+    return PayloadFault(
         *(kind, target, is_stream, tuple((field or "").split(".")), left, until_ms),
         value=fields.get("value", {"new": [1, "2"]}),
         to=to,
@@ -63,17 +63,17 @@ def change_of(kind: str, fields: Mapping[str, Any], left: int, until_ms: int) ->
     )
 
 
-class Changes:
+class PayloadFaults:
     """The changes in force; false while there are none."""
 
     def __init__(self, pace_ms: Callable[[], int]) -> None:
         self._pace_ms = pace_ms
-        self._held: list[Change] = []
+        self._held: list[PayloadFault] = []
 
     def __bool__(self) -> bool:
         return bool(self._held)
 
-    def add(self, change: Change) -> None:
+    def add(self, change: PayloadFault) -> None:
         """Put a change into force."""
         self._held.append(change)
 
@@ -81,7 +81,7 @@ class Changes:
         """End them all."""
         self._held = []
 
-    def _due(self, *, is_stream: bool) -> list[Change]:
+    def _due(self, *, is_stream: bool) -> list[PayloadFault]:
         pace_ms = self._pace_ms()
         self._held = [item for item in self._held if item.left > 0 and pace_ms < item.until_ms]
         return [item for item in self._held if item.is_stream is is_stream]
@@ -119,7 +119,7 @@ def kind_of_stream(stream: str) -> str:
     return "kline" if kind.startswith("kline_") else kind
 
 
-def _is_meant(item: Change, stream: str) -> bool:
+def _is_meant(item: PayloadFault, stream: str) -> bool:
     if item.symbol is not None and not stream.startswith(f"{item.symbol.lower()}@"):
         return False
     return item.target in (stream, kind_of_stream(stream), EVERYTHING)
@@ -130,7 +130,7 @@ def _own(body: Any) -> Any:
     return orjson.loads(orjson.dumps(body))
 
 
-def _changed(body: Any, item: Change) -> Any:
+def _changed(body: Any, item: PayloadFault) -> Any:
     *way, name = item.path
     for holder in _holders(body, way):
         if isinstance(holder, list):
@@ -145,7 +145,7 @@ def _changed(body: Any, item: Change) -> Any:
     return body
 
 
-def _change_place(row: list[Any], place: str, item: Change) -> None:
+def _change_place(row: list[Any], place: str, item: PayloadFault) -> None:
     """Change one place of a list; a place that is added comes at the end."""
     if item.kind == "field_added":
         row.append(item.value)

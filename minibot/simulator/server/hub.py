@@ -9,7 +9,7 @@ from minibot.exchanges.tapes.frames import AGG_TRADE, DEPTH, TRADE, Frame
 from minibot.simulator.faults.faults import Faults
 from minibot.simulator.server import wire
 from minibot.simulator.server.connection import Connection
-from minibot.simulator.venue.synthetic_streams import GRID_MS, DerivedStreams
+from minibot.simulator.venue.synthetic_streams import GRID_MS, SyntheticStreams
 from minibot.simulator.venue.venue import Venue
 
 
@@ -23,7 +23,7 @@ class Hub:
         self._faults = faults
         self._readers: dict[str, dict[Connection, None]] = {}
         self._streams: dict[Connection, frozenset[str]] = {}
-        self._derived = DerivedStreams(venue, self.publish)
+        self._derived = SyntheticStreams(venue, self.publish)
         self._heads: dict[str, bytes] = {}
         self._grid_ms = venue.now_ms() // GRID_MS * GRID_MS + GRID_MS
         self._grid_ns = self._grid_to_ns()

@@ -66,7 +66,7 @@ class Paper(Protocol):
         """
 
 
-class RestDesk:
+class RestHandler:
     """Answers what is asked under `/api/`."""
 
     def __init__(

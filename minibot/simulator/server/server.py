@@ -33,7 +33,7 @@ from minibot.simulator.server.guard import (
 )
 from minibot.simulator.server.hub import Hub
 from minibot.simulator.server.limits import AddressLimits
-from minibot.simulator.server.rest_handler import RestDesk, not_found
+from minibot.simulator.server.rest_handler import RestHandler, not_found
 from minibot.simulator.sources.player import Player
 from minibot.simulator.venue.ticker_payloads import OF_ALL
 from minibot.simulator.venue.venue import Venue
@@ -79,7 +79,7 @@ class ExchangeServer:
         self._paper = None
         if has_paper_account:
             self._paper = PaperDesk(venue, PaperAccount(venue), self.hub.publish)
-        self.desk = RestDesk(venue, self.limits, self.faults, self._paper)
+        self.desk = RestHandler(venue, self.limits, self.faults, self._paper)
         self.injector = Injector(venue, self.hub, self.limits, self.faults, self, script)
         self.injector.check()
         self.player = Player(venue, self.hub, self.injector, lambda: try_start(self))

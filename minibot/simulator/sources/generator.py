@@ -13,7 +13,7 @@ from typing import Any, Final
 from minibot.exchanges.tapes.decimals import to_text
 from minibot.exchanges.tapes.frames import BOOK_TICKER, DEPTH, TRADE, Frame, SourceFacts
 from minibot.exchanges.tapes.kline_bars import Bar, gather
-from minibot.simulator.sources.random_market import MadeBook, MadeSymbol, Step, mix
+from minibot.simulator.sources.random_market import RandomBook, RandomSymbol, Step, mix
 from minibot.simulator.venue.instruments import entry
 
 # 2025-01-06 18:00 UTC: a night of seven hours crosses midnight.
@@ -46,7 +46,7 @@ class Generator:
         # Of many symbols at a low rate each lives in some seconds only, in turn.
         self._every_s = max(1, share * len(symbols) // max(1, rate_per_s))
         self._seed = seed
-        self._markets = {symbol: MadeSymbol(symbol, seed, share) for symbol in symbols}
+        self._markets = {symbol: RandomSymbol(symbol, seed, share) for symbol in symbols}
         self._past: dict[str, list[Bar]] = {}
         self.facts = SourceFacts(
             name=f"generator:{seed}",
@@ -118,17 +118,17 @@ class Generator:
             self._past[symbol] = [bar for bar in bars if bar is not None]
         return gather(self._past[symbol], interval)
 
-    def _book(self, market: MadeSymbol) -> MadeBook:
+    def _book(self, market: RandomSymbol) -> RandomBook:
         """Return the book as it stands before the first message."""
         first = market.steps(ORIGIN_MS // 1000)[0]
         seed = mix(self._seed ^ len(market.symbol))
-        book = MadeBook(Random(seed), first.bid, first.ask)
+        book = RandomBook(Random(seed), first.bid, first.ask)
         book.quote(first)
         book.changed_bids, book.changed_asks = {}, {}
         book.told_id = book.update_id
         return book
 
-    def _symbol_frames(self, market: MadeSymbol, turn: int = 0) -> Iterator[Frame]:
+    def _symbol_frames(self, market: RandomSymbol, turn: int = 0) -> Iterator[Frame]:
         maker = _Maker(market, self._book(market), turn)
         second = ORIGIN_MS // 1000 + turn
         while True:
@@ -142,7 +142,7 @@ _received = attrgetter("at_ns")
 class _Maker:
     """Makes the messages of one symbol, second by second; of many symbols only in its turn."""
 
-    def __init__(self, market: MadeSymbol, book: MadeBook, turn: int) -> None:
+    def __init__(self, market: RandomSymbol, book: RandomBook, turn: int) -> None:
         self._market, self._book, self._turn = market, book, turn
         self._writer = _Writer(market, book)
 
@@ -166,7 +166,7 @@ class _Maker:
         return made
 
 
-def _body(market: MadeSymbol, book: MadeBook) -> dict[str, Any]:
+def _body(market: RandomSymbol, book: RandomBook) -> dict[str, Any]:
     """Return the book as a REST depth body."""
 
     def levels(side: dict[int, int], *, reverse: bool) -> list[list[str]]:
@@ -183,7 +183,7 @@ def _body(market: MadeSymbol, book: MadeBook) -> dict[str, Any]:
 class _Writer:
     """Writes what happens as the venue's messages."""
 
-    def __init__(self, market: MadeSymbol, book: MadeBook) -> None:
+    def __init__(self, market: RandomSymbol, book: RandomBook) -> None:
         self._market, self._book = market, book
         self._tick, self._step = market.tick, market.step
         self._prices: dict[int, str] = {}

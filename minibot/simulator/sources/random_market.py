@@ -119,7 +119,7 @@ class Step(NamedTuple):
     is_taker_sell: bool = False
 
 
-class MadeSymbol:
+class RandomSymbol:
     """The market of one symbol; prices in ticks, quantities in steps."""
 
     def __init__(self, symbol: str, seed: int, rate_per_s: int) -> None:
@@ -208,7 +208,7 @@ class MadeSymbol:
         return bar
 
 
-class MadeBook:
+class RandomBook:
     """The levels behind the touch, as the made quotes push them about."""
 
     def __init__(self, random: Random, bid: int, ask: int) -> None:

@@ -28,7 +28,7 @@ _SLOW_DEPTH: Final = ("depth", "depth@1000ms")
 Publish = Callable[[str, bytes], None]
 
 
-class DerivedStreams:
+class SyntheticStreams:
     """The made streams that somebody is subscribed to."""
 
     def __init__(self, venue: Venue, publish: Publish) -> None:
