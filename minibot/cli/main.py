@@ -33,7 +33,6 @@ ALIASES = {
     "hyperopt": "optimise",
     "list-runs": "runs",
     "show-config": "config",
-    "profit": "report",
     "stopentry": "halt",
     "forceexit": "exit-position",
 }
