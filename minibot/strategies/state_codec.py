@@ -13,31 +13,26 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from fractions import Fraction
+from importlib import import_module
 from typing import Any, Final
 
 from minibot.events.model import JsonObject
 from minibot.events.names import STRATEGY_ROLE
 from minibot.events.reasons import CONFIG_INVALID
-from minibot.features.atr import WilderAtr
-from minibot.features.ema import Ema
 from minibot.features.lossless import float_from, float_text
-from minibot.features.order_flow import OrderFlowImbalance
-from minibot.features.rate_of_change import RateOfChange
-from minibot.features.rsi import WilderRsi
-from minibot.features.volatility import RealisedVolatility
 from minibot.kernel.errors import RunStop
+from minibot.strategies import allowed
 from minibot.strategies.bars import ClosedBar
 from minibot.strategies.declaration import Settings
 
 INT_MAX: Final = 2**53 - 1
 DEPTH_MAX: Final = 50
+# Every indicator that a strategy may import; what has a state tells it and comes back from it.
 FEATURES: Final[dict[str, Any]] = {
-    "Ema": Ema,
-    "OrderFlowImbalance": OrderFlowImbalance,
-    "RateOfChange": RateOfChange,
-    "RealisedVolatility": RealisedVolatility,
-    "WilderAtr": WilderAtr,
-    "WilderRsi": WilderRsi,
+    name: found
+    for module in allowed.FEATURES
+    for name, found in vars(import_module(module)).items()
+    if isinstance(found, type) and hasattr(found, "from_state")
 }
 Classes = dict[str, type[Any]]
 

@@ -617,7 +617,9 @@ def test_core_modules_import_features_and_nothing_impure(project: Path) -> None:
     foreign = {
         name
         for name in imported - allowed
-        if not name.startswith(("minibot.events.", "minibot.features.", "minibot.strategies"))
+        if not name.startswith(
+            ("minibot.cores.", "minibot.events.", "minibot.features.", "minibot.strategies")
+        )
     }
 
     assert foreign == {"minibot.kernel.canonical", "minibot.kernel.errors"}
