@@ -16,6 +16,7 @@ from typing import Any, Final
 API: Final = "minibot.strategies.protocol"
 FEATURES: Final = (
     "minibot.features.atr",
+    "minibot.features.bollinger",
     "minibot.features.ema",
     "minibot.features.order_flow",
     "minibot.features.rate_of_change",

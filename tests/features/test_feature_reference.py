@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibot.features.atr import WilderAtr
+from minibot.features.bollinger import BollingerBands
 from minibot.features.ema import Ema
 from minibot.features.order_flow import OrderFlowImbalance
 from minibot.features.rate_of_change import RateOfChange
@@ -189,6 +190,30 @@ def test_volatility_any_series_equals_root_mean_square(values: list[float], peri
         assert volatility.value is not None
         mean_square = sum(squares, Fraction(0)) / period
         assert math.isclose(volatility.value**2, float(mean_square), rel_tol=1e-6, abs_tol=1e-18)
+
+
+@settings(max_examples=60, deadline=None)
+@given(values=PRICES, period=PERIODS)
+def test_bollinger_bands_of_any_series_are_mean_and_population_deviation(
+    values: list[float], period: int
+) -> None:
+    """The middle is the mean of the window; the bands lie two deviations of it to each side."""
+    bands = BollingerBands(period)
+    for count, value in enumerate(values, start=1):
+        bands.update(value)
+
+        if count < period:
+            assert (bands.value, bands.upper, bands.lower) == (None, None, None)
+            continue
+        window = exact(values[count - period : count])
+        mean = sum(window, Fraction(0)) / period
+        variance = sum(((each - mean) ** 2 for each in window), Fraction(0)) / period
+        assert_close(bands.value, mean, 1.0)
+        assert bands.deviation is not None
+        assert bands.upper is not None
+        assert bands.lower is not None
+        assert math.isclose(bands.deviation**2, float(variance), rel_tol=1e-6, abs_tol=1e-6)
+        assert math.isclose(bands.upper - bands.lower, 4 * bands.deviation, abs_tol=1e-6)
 
 
 def push(before: tuple[float, ...], after: tuple[float, ...]) -> Fraction:

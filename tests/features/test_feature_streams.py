@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibot.features.atr import WilderAtr
+from minibot.features.bollinger import BollingerBands
 from minibot.features.ema import Ema, cross
 from minibot.features.lossless import is_finite
 from minibot.features.order_flow import OrderFlowImbalance
@@ -35,6 +36,7 @@ LONG_ROWS = st.lists(st.tuples(PRICE, PRICE, PRICE, PRICE), min_size=20, max_siz
 
 # How each indicator is made with a period, and which part of a row it takes.
 KINDS: dict[str, tuple[Callable[[int], Any], Callable[[Row], Sequence[float]], int]] = {
+    "bollinger": (BollingerBands, lambda row: row[:1], 0),
     "ema": (Ema, lambda row: row[:1], 0),
     "rsi": (WilderRsi, lambda row: row[:1], 1),
     "atr": (WilderAtr, lambda row: row[:3], 0),
