@@ -1,0 +1,38 @@
+"""tools.additions: how many files the example of an addition touched."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tools.additions import examples
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_newest_commit_of_a_kind_is_its_example_and_generated_files_are_apart(
+    tmp_path: Path,
+) -> None:
+    """A commit names its kind in a line of its own; a word within a sentence is no name."""
+
+    def commit(message: str, *names: str) -> None:
+        for name in names:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            with (tmp_path / name).open("a") as file:
+                file.write("x\n")
+        author = ("-c", "user.name=a", "-c", "user.email=a@b")
+        for words in (("add", "."), (*author, "commit", "-q", "-m", message)):
+            subprocess.run(["git", "-C", tmp_path, *words], check=True, capture_output=True)
+
+    subprocess.run(["git", "init", "-q", tmp_path], check=True, capture_output=True)
+    commit("old\n\nAddition: verb", "a.py")
+    commit("new\n\nWhy.\n\nAddition: verb", "a.py", "b.py", "docs/rows.tsv")
+    commit("other\n\nNo Addition: verb here", "c.py")
+
+    (found,) = examples(tmp_path).items()
+
+    assert found[0] == "verb"
+    assert found[1].subject == "new"
+    assert found[1].by_hand == ["a.py", "b.py"]
