@@ -53,10 +53,14 @@ print(f"{len(names)} modules on {sys.platform}, Python {sys.version.split()[0]}"
 """
 
 
+# Wine itself quotes the program that Linux starts; what Windows starts is as its parent wrote it.
 OWN_HASH: Final = """
-import sys
-from minibot.runtime.cmdline import cmdline_hash, own_cmdline_hash
-print(own_cmdline_hash() == cmdline_hash(sys.orig_argv))
+import subprocess, sys
+from minibot.runtime.cmdline import cmdline_hash
+ask = "from minibot.runtime.cmdline import own_cmdline_hash; print(own_cmdline_hash())"
+argv = [sys.executable, *sys.argv[1:], "-c", ask]
+said = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+print(said == cmdline_hash(argv))
 """
 
 
@@ -233,7 +237,10 @@ def listed(wine: Wine) -> str:
         shutil.copy2(PROJECT / name, product / name)
     wine.python("-m", "minibot", "stage", "adopt", cwd=product)
     run = product / "var" / "runs" / "20260101_000000"
-    shutil.copytree(max((wine.var / "runs").glob("2*")), run)
+    runs = sorted((wine.var / "runs").glob("2*"))
+    if not runs:
+        raise Failed("there is no run yet: name the step demo before it")
+    shutil.copytree(runs[-1], run)
     words = ("-m", "minibot", "verify", windows_path(run))
     clean = _last(wine.python(*words, cwd=product))
     seal = run / "seal.json"
@@ -241,8 +248,8 @@ def listed(wine: Wine) -> str:
     wine.python(*words, cwd=product, exit_codes=(1,))
     private = product / "private"
     private.mkdir()
-    flags = ("-I", "-X", f"pycache_prefix={windows_path(private)}", "minibot/listed.py", "-c")
-    if _last(wine.python(*flags, OWN_HASH, cwd=product)) != "True":
+    flags = ("-I", "-X", f"pycache_prefix={windows_path(private)}", "minibot/listed.py")
+    if _last(wine.python("-c", OWN_HASH, *flags, cwd=product)) != "True":
         raise Failed("the hash of its command line is not the one that its parent knows")
     return f"{clean}; exit 1 for a damaged run; hash of the command line as started"
 

@@ -27,7 +27,7 @@ from minibot.market.symbol import FeedConfig
 from minibot.runtime.context import Output
 
 PROJECT = Path(__file__).resolve().parents[2]
-TAPE = PROJECT / "minibot" / "exchanges" / "embedded" / "tapes" / "btcusdt_20240808.gz"
+TAPE = PROJECT / "minibot" / "exchanges" / "tapes" / "shipped" / "btcusdt_20240808.gz"
 RUN_ID, ROLE, QUEUE, HASH = "20260101_000000", "market_role", "market_ticks", "a" * 64
 # Of the lines below, taken from the code before its hot path was made anew (commit e25bea6).
 TAPE_LINES = 38_843
