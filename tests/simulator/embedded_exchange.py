@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import orjson
 import requests
 import websocket
 
@@ -126,7 +127,7 @@ def texts(socket: websocket.WebSocket) -> Iterator[bytes]:
 
 def messages(socket: websocket.WebSocket) -> Iterator[Message]:
     """Yield JSON messages as they come."""
-    return map(json.loads, texts(socket))
+    return map(orjson.loads, texts(socket))
 
 
 def take(socket: websocket.WebSocket, count: int) -> list[Message]:
