@@ -57,6 +57,7 @@ def _stop(
     inject: Inject,
     code: str,
     components: tuple[str, ...],
+    also: tuple[str, ...] = (),
     **fields: object,
 ) -> Fault:
     return Fault(
@@ -65,7 +66,7 @@ def _stop(
         what,
         STOP,
         inject,
-        codes=(code,),
+        codes=(code, *also),
         components=components,
         exit_code=STOPPED_EXIT,
         **fields,  # type: ignore[arg-type]
@@ -195,6 +196,8 @@ QUEUES: Final = (
         files.truncate_queue,
         reasons.QUEUE_TRUNCATED,
         ANY_ROLE,
+        # A writer that was just about to append leaves a gap, and readers find a wrong line there.
+        also=(reasons.QUEUE_CORRUPT,),
         damaged=(TICKS,),
     ),
     _stop(
