@@ -12,6 +12,7 @@ from minibot.cli.support.output import progress_bar, show, show_json, shown_path
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile, find_run, var_of
 from minibot.cli.support.treatment import add_treatment, treatment_of
+from minibot.cores.core_profile import venue_name
 from minibot.data.convert import Converted, Origin, check, columns_path, convert, write_ticks
 from minibot.data.store import data_files
 from minibot.data.ticks import TICKS, table_of_ticks
@@ -151,7 +152,8 @@ def _ticks(word: str, arguments: argparse.Namespace, profile: Config) -> Ticks:
         root = str(read_hashed(seal)["root"]) if seal.exists() else ""
         events = (event for _, event in recorded.events(TICKS_QUEUE))
         ticks = ((e.payload, e.ts) for e in events if isinstance(e.payload, MarketTick))
-        symbols = tuple(recorded.manifest.config["binance"]["symbols"])
+        profile_then = recorded.manifest.config
+        symbols = tuple(profile_then[venue_name(profile_then)]["symbols"])
         return Ticks(Origin(run_dir.name, root, 0), symbols, ticks, None, None)
     source = FrameSource(open_source(word, RATE_PER_S), profile)
     digest = hash_file(DEMO_TAPE if rest == "demo" else find_source(rest))[1]

@@ -14,8 +14,9 @@ from minibot.cli.support.output import show_json, show_rows
 from minibot.cli.support.profile import own_var, profile_of
 from minibot.cli.support.selection import add_profile
 from minibot.exchanges.base import StreamLost
-from minibot.exchanges.binance.streams import BinanceStream, stream_url
 from minibot.kernel.errors import MinibotError
+from minibot.market.connections import groups_of
+from minibot.market.venue_access import new_stream, server_time, venue_of
 from minibot.report.summary import Row
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.paths import Var
@@ -91,8 +92,7 @@ def _market_data(config: Config) -> Iterator[CheckResult]:
     if config.embedded is not None:
         yield _source(config)
         return
-    binance = config.binance
-    yield from exchange_checks(binance.rest_url, binance.rest_timeout_ms, binance.clock_skew_max_ms)
+    yield from exchange_checks(config, server_time)
     yield _stream(config)
 
 
@@ -111,19 +111,18 @@ def _source(config: Config) -> CheckResult:
 
 def _stream(config: Config) -> CheckResult:
     """Open the combined stream once and close it."""
-    binance = config.binance
-    stream = BinanceStream(
-        stream_url(binance.stream_url, binance.symbols),
-        connect_timeout_s=binance.connect_timeout_ms / 1000,
-    )
+    exchange, streams = config.exchange, venue_of(config).streams
+    groups = groups_of(exchange.symbols, streams)
+    named = streams.named_in_address(groups)
+    stream = new_stream(config, [name for symbol in named for name in groups[symbol]])
     try:
         stream.open()
     except StreamLost as error:
         remedy = "Check the network, a proxy, and whether the host is blocked where you are."
-        return CheckResult("stream", False, f"{binance.stream_url}: {error}", remedy)
+        return CheckResult("stream", False, f"{exchange.stream_url}: {error}", remedy)
     finally:
         stream.close()
-    return CheckResult("stream", True, f"{binance.stream_url} opens")
+    return CheckResult("stream", True, f"{exchange.stream_url} opens")
 
 
 def _rows(results: list[CheckResult]) -> Iterator[Row]:

@@ -1,7 +1,7 @@
 """`minibot doctor --exchange`: the first contact with the host of a profile, for a person to read.
 
 Read-only: public market data over the same requests and streams that a night uses, no key, no
-order. What is compared with what stands in `exchanges.binance.expected`.
+order. What is compared with what stands in the venue's package.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from minibot.cli.support.output import progress_bar, show_json, show_rows
 from minibot.exchanges.base import RestError, StreamLost
-from minibot.exchanges.binance.contact_report import Report, lines_of, quantile
-from minibot.exchanges.binance.first_contact import FirstContact
-from minibot.exchanges.binance.rest import BinanceRest
-from minibot.exchanges.binance.streams import BinanceStream, combined_url
+from minibot.exchanges.contact_report import Report, lines_of, quantile
+from minibot.exchanges.venues import first_contact
 from minibot.kernel.errors import ConfigError, Refusal
+from minibot.market.venue_access import new_rest, new_stream, venue_of
 from minibot.report.summary import Row
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.configuration.config import Config
@@ -51,7 +51,7 @@ def meet_exchange(arguments: argparse.Namespace, config: Config) -> int:
     Raises:
         Refusal: The host cannot be reached, or the profile has none.
     """
-    binance = config.binance
+    exchange = config.exchange
     if config.embedded is not None:
         raise ConfigError(
             f"{config.profile}: a profile on the embedded exchange has no host to meet.",
@@ -59,35 +59,29 @@ def meet_exchange(arguments: argparse.Namespace, config: Config) -> int:
             "Take config/nore.v1.json, or set embedded=null, binance.rest_url and stream_url.",
         )
     seconds = 60 * _minutes(arguments.minutes)
-    rest = BinanceRest(
-        binance.rest_url,
-        connect_timeout_s=binance.connect_timeout_ms / 1000,
-        total_timeout_s=binance.rest_timeout_ms / 1000,
-        machine_ns=machine_ns,
-    )
-
-    def open_stream(streams: Sequence[str]) -> BinanceStream:
-        return BinanceStream(
-            combined_url(binance.stream_url, streams),
-            connect_timeout_s=binance.connect_timeout_ms / 1000,
-            machine_ns=machine_ns,
+    meet = first_contact(venue_of(config))
+    if meet is None:
+        raise ConfigError(
+            f"{config.profile}: nothing is written down of {config.venue} to compare it with.",
+            (),
+            "minibot doctor without --exchange looks whether it answers.",
         )
-
-    contact = FirstContact(
+    rest = new_rest(config)
+    contact = meet(
         rest,
-        open_stream,
-        binance.symbols[:SYMBOLS_MAX],
+        partial(new_stream, config),
+        exchange.symbols[:SYMBOLS_MAX],
         wall_ms=lambda: time.time_ns() // NS_PER_MS,
         machine_ms=lambda: machine_ns() // NS_PER_MS,
-        skew_max_ms=binance.clock_skew_max_ms,
+        skew_max_ms=exchange.clock_skew_max_ms,
     )
     if not arguments.json:
-        print(f"meeting {binance.rest_url} for {seconds:.0f} s, read-only", file=sys.stderr)
+        print(f"meeting {exchange.rest_url} for {seconds:.0f} s, read-only", file=sys.stderr)
     try:
         with progress_bar("first contact") as bar:
             report = contact.run(seconds, lambda part: bar(round(part * 100), 100))
     except (RestError, StreamLost) as error:
-        host = binance.stream_url if isinstance(error, StreamLost) else binance.rest_url
+        host = exchange.stream_url if isinstance(error, StreamLost) else exchange.rest_url
         raise Refusal(
             f"{host} cannot be reached: {error}.",
             "Check the network, a proxy, and whether the host is blocked where you are.",
@@ -118,14 +112,14 @@ def document_of(report: Report, config: Config) -> dict[str, Any]:
     trips, delays = report.round_trips_us, report.delays_ms
     return {
         "verdict": "PASS" if report.passed else "DIFFERS",
-        "rest_url": config.binance.rest_url,
-        "stream_url": config.binance.stream_url,
+        "rest_url": config.exchange.rest_url,
+        "stream_url": config.exchange.stream_url,
         "symbols": list(report.symbols),
         "differences": [told.to_json() for told in report.differences],
         "clock": {
             "offset_ms": report.offset_ms,
             "samples": len(report.offsets_ms),
-            "skew_max_ms": config.binance.clock_skew_max_ms,
+            "skew_max_ms": config.exchange.clock_skew_max_ms,
         },
         "round_trip_us": {"p50": quantile(trips, 50), "p99": quantile(trips, 99)},
         "stream_delay_ms": {"p50": quantile(delays, 50), "p99": quantile(delays, 99)},
@@ -142,7 +136,7 @@ def rows_of(report: Report, config: Config) -> list[Row]:
     trips, delays = report.round_trips_us, report.delays_ms
     rows = [
         Row(f"minibot doctor --exchange, profile {config.profile}"),
-        Row("hosts", f"{config.binance.rest_url}, {config.binance.stream_url}"),
+        Row("hosts", f"{config.exchange.rest_url}, {config.exchange.stream_url}"),
         Row("clock", f"{report.offset_ms} ms ahead of ours, {len(report.offsets_ms)} samples"),
         Row("round trip", f"{_ms(trips, 50)} ms p50, {_ms(trips, 99)} ms p99"),
         Row("delay", f"{quantile(delays, 50)} ms p50, {quantile(delays, 99)} ms p99 of events"),

@@ -14,11 +14,13 @@ from minibot.data.download import Download, Fetched, Wanted
 from minibot.data.patience import MachineClock, Patience
 from minibot.data.store import locked
 from minibot.data.treatment import clock_text
-from minibot.exchanges.binance.archive import ArchiveHost, archive_file
-from minibot.exchanges.binance.limits import WeightBudget
-from minibot.exchanges.binance.rest import BinanceRest
+from minibot.exchanges.base import Venue
 from minibot.exchanges.tapes.kline_bars import INTERVALS
+from minibot.exchanges.venue_facts import SYMBOL
+from minibot.exchanges.venues import VENUES
+from minibot.exchanges.weight_budget import WeightBudget
 from minibot.kernel.errors import ConfigError
+from minibot.market.venue_access import new_rest, venue_of
 from minibot.runtime.paths import PROJECT
 
 HELP = (
@@ -26,7 +28,7 @@ HELP = (
 )
 EXAMPLE = "minibot download-data --pairs BTC/USDT --intervals 1m,15m --from 2025-01-01"
 
-ARCHIVE_URL: Final = "https://data.binance.vision"
+ARCHIVES: Final = ", ".join(filter(None, (venue.hosts.archive for venue in VENUES.values())))
 # A month of seconds over a slow line.
 ARCHIVE_TIMEOUT_S: Final = 600.0
 
@@ -43,8 +45,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         default="auto",
         help="archive files, REST, or (auto) the archive and REST for what it does not have yet",
     )
-    command.add_argument("--archive-url", default=ARCHIVE_URL, help=f"default: {ARCHIVE_URL}")
-    command.add_argument("--rest-url", help="default: binance.rest_url of the profile")
+    command.add_argument("--archive-url", help=f"default: {ARCHIVES}")
+    command.add_argument("--rest-url", help="default: rest_url of the profile's venue")
     command.add_argument(
         "--host",
         action="append",
@@ -57,27 +59,31 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Download; 1 when a file was refused or something is still missing."""
-    wanted = list(_wanted(arguments))
-    binance = profile_of(arguments).binance
-    timeouts = binance.connect_timeout_ms / 1000, binance.rest_timeout_ms / 1000
-    rest_url = arguments.rest_url or binance.rest_url
+    config = profile_of(arguments)
+    venue = venue_of(config)
+    wanted = list(_wanted(arguments, venue))
+    if arguments.source == "archive" and venue.archive is None:
+        why = f"--source archive: {venue.name} publishes no files; its klines come by REST"
+        raise ConfigError("download-data: nothing was asked for.", [why])
     archive = rest = None
     try:
-        if arguments.source != "rest":
-            archive = ArchiveHost(
-                arguments.archive_url,
+        if arguments.source != "rest" and venue.archive is not None:
+            archive = venue.archive.new_host(
+                arguments.archive_url or venue.hosts.archive,
                 hosts=arguments.host,
-                connect_timeout_s=timeouts[0],
+                connect_timeout_s=config.exchange.connect_timeout_ms / 1000,
                 total_timeout_s=ARCHIVE_TIMEOUT_S,
             )
         if arguments.source != "archive":
-            rest = BinanceRest(rest_url, connect_timeout_s=timeouts[0], total_timeout_s=timeouts[1])
+            rest = new_rest(config, arguments.rest_url)
     except ValueError as error:
         raise ConfigError("download-data: an address is none.", [str(error)]) from error
     root = var_of(arguments).root / "data"
-    budget = WeightBudget(binance.weight_share_max_percent)
+    share = config.exchange.weight_share_max_percent
+    budget = WeightBudget(share, venue.limits.weight_per_minute)
     with locked(root):
-        download = Download(root, archive, rest, budget, Patience(MachineClock(), _tell), _tell)
+        patience = Patience(MachineClock(), _tell)
+        download = Download(root, venue, archive, rest, budget, patience, _tell)
         fetched = [download.fetch(each) for each in wanted]
     show(
         arguments,
@@ -87,19 +93,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if any(each.troubles for each in fetched) else 0
 
 
-def _wanted(arguments: argparse.Namespace) -> list[Wanted]:
+def _wanted(arguments: argparse.Namespace, venue: Venue) -> list[Wanted]:
     """Return every pair and interval with the span.
 
     Raises:
         ConfigError: A pair, an interval or a date is none.
     """
     now_ts = MachineClock().now_ms()
-    symbols = [pair.replace("/", "").strip().upper() for pair in arguments.pairs.split(",")]
+    symbols = [venue.symbols.read(pair) for pair in arguments.pairs.split(",")]
     intervals = [name.strip() for name in arguments.intervals.split(",")]
     wrong = [
         f"--pairs: {name[:40]!r} is no symbol; as BTC/USDT or BTCUSDT"
         for name in symbols
-        if not _is_symbol(name)
+        if SYMBOL.fullmatch(name) is None
     ]
     wrong += [
         f"--intervals: {name!r}; known: {', '.join(INTERVALS)}"
@@ -119,15 +125,6 @@ def _wanted(arguments: argparse.Namespace) -> list[Wanted]:
     return [
         Wanted(symbol, name, start, min(end, now_ts)) for symbol in symbols for name in intervals
     ]
-
-
-def _is_symbol(name: str) -> bool:
-    """Return whether the archive has addresses for such a name: its own rule, asked of it."""
-    try:
-        archive_file(name, "1m", 0, is_monthly=True)
-    except ValueError:
-        return False
-    return True
 
 
 def _date(text: str) -> int | None:

@@ -11,6 +11,7 @@ from minibot.cli.support.outcome import judge
 from minibot.cli.support.profile import own_var, profile_of
 from minibot.cli.support.selection import add_profile
 from minibot.cli.support.strategy_trial import require_tried
+from minibot.market.venue_access import server_time
 from minibot.runtime.interpreter import python_argv
 from minibot.runtime.paths import find
 from minibot.strategies.selection import judge as judge_strategy
@@ -37,7 +38,7 @@ def run_parsed(arguments: argparse.Namespace) -> int:
     config = profile_of(arguments, *own_var(arguments))
     judge_strategy(config.raw, config.given)
     require_tried(config.raw)
-    outcome = launch(config, find(arguments.config), _display(arguments), _say)
+    outcome = launch(config, find(arguments.config), _display(arguments), _say, server_time)
     return judge(outcome, proof=not arguments.no_proof, as_json=arguments.json)
 
 

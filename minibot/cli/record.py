@@ -14,27 +14,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
 import psutil
 
 from minibot.cli.support.output import show, shown_path
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile, var_of
 from minibot.data.recording import Recording
-from minibot.exchanges.base import RestError
-from minibot.exchanges.binance.limits import EXCHANGE_INFO
-from minibot.exchanges.binance.rest import BinanceRest
-from minibot.exchanges.binance.streams import BinanceStream, stream_url
+from minibot.exchanges.base import Rest, RestError
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.kernel.files import hash_file
 from minibot.kernel.lock import WriterLock
+from minibot.market.connections import groups_of
 from minibot.market.recorder import Recorder, RecorderConfig
 from minibot.market.shard import Shard
+from minibot.market.venue_access import new_rest, new_stream, venue_of
 from minibot.market.wall_clock import WallClock
 from minibot.report.figures import counted
-from minibot.runtime.clock import machine_ns
 from minibot.runtime.configuration.config import Config
-from minibot.runtime.configuration.config_sections import EMBEDDED, Binance
+from minibot.runtime.configuration.config_sections import EMBEDDED
 from minibot.runtime.paths import PROJECT
 
 HELP = "record the venue's raw streams onto tapes (gzip, in parts, hashed) that play again"
@@ -64,7 +61,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Record; 0 when told to end, 1 when the disk is nearly full."""
     config = profile_of(arguments)
-    symbols, part_s, end_s = _asked(arguments, config.binance)
+    symbols, part_s, end_s = _asked(arguments, config)
     folder = var_of(arguments).root / "tapes" / arguments.name
     lock = WriterLock(folder / LOCK)
     try:
@@ -93,40 +90,35 @@ def recorder_of(
     Raises:
         Refusal: The venue cannot be reached, or does not know a symbol.
     """
-    binance = config.binance
-    rest = BinanceRest(
-        binance.rest_url,
-        connect_timeout_s=binance.connect_timeout_ms / 1000,
-        total_timeout_s=binance.rest_timeout_ms / 1000,
-        machine_ns=machine_ns,
-    )
+    exchange, rest = config.exchange, new_rest(config)
     return Recorder(
         RecorderConfig(
             part_bytes_max=part_bytes_max,
             part_ms_max=part_ms_max,
-            backoff_min_ms=binance.backoff_min_market_ms,
-            backoff_max_ms=binance.backoff_max_market_ms,
+            backoff_min_ms=exchange.backoff_min_market_ms,
+            backoff_max_ms=exchange.backoff_max_market_ms,
             seed=config.seed,
-            weight_share_max_percent=binance.weight_share_max_percent,
-            renew_after_ms=binance.renew_after_market_ms,
+            weight_share_max_percent=exchange.weight_share_max_percent,
+            renew_after_ms=exchange.renew_after_market_ms,
         ),
+        venue_of(config),
         Recording(folder),
         rest,
-        list(_shards(symbols, binance)),
-        _rules(rest, symbols, binance.rest_url),
+        list(_shards(symbols, config)),
+        _rules(rest, symbols, exchange.rest_url),
         WallClock(),
         _tell,
     )
 
 
-def _asked(arguments: argparse.Namespace, binance: Binance) -> tuple[list[str], float, float]:
+def _asked(arguments: argparse.Namespace, config: Config) -> tuple[list[str], float, float]:
     """Return symbols, seconds of a part and seconds of it all (0 for no end).
 
     Raises:
         ConfigError: Something that was asked for makes no sense.
     """
-    names = arguments.symbols.split(",") if arguments.symbols else binance.symbols
-    symbols = list(dict.fromkeys(name.strip().replace("/", "").upper() for name in names))
+    names = arguments.symbols.split(",") if arguments.symbols else config.exchange.symbols
+    symbols = list(dict.fromkeys(map(venue_of(config).symbols.read, names)))
     wrong = [f"--symbols: {name!r}" for name in symbols if not (name.isascii() and name.isalnum())]
     durations = [_seconds(text) for text in (arguments.part_time, arguments.duration)]
     wrong += [
@@ -143,8 +135,10 @@ def _asked(arguments: argparse.Namespace, binance: Binance) -> tuple[list[str], 
         wrong.append(f"--name: {arguments.name!r}; letters, digits, . _ -")
     if arguments.part_mb <= 0:
         wrong.append("--part-mb: above zero")
-    if binance.rest_url == EMBEDDED:
-        wrong.append('binance.rest_url: "embedded" exists inside a run alone; give its address')
+    if config.exchange.rest_url == EMBEDDED:
+        wrong.append(
+            f"{config.venue}.rest_url: {EMBEDDED!r} exists inside a run alone; give its address"
+        )
     if wrong:
         raise ConfigError("record: nothing was recorded.", wrong)
     return symbols, durations[0] or 0, durations[1] or 0
@@ -155,36 +149,31 @@ def _seconds(text: str | None) -> float | None:
     return None if found is None else float(found[1]) * SECONDS[found[2]]
 
 
-def _rules(rest: BinanceRest, symbols: list[str], url: str) -> bytes:
-    """Return the venue's exchangeInfo of the symbols, in its own words.
+def _rules(rest: Rest, symbols: list[str], url: str) -> bytes:
+    """Return the rules of the symbols in the venue's own words.
 
     Raises:
         Refusal: The venue cannot be reached, or does not know a symbol.
     """
-    names = orjson.dumps(symbols).decode()
     try:
-        body = rest.get(EXCHANGE_INFO, {"symbols": names, "showPermissionSets": "true"})
+        return rest.rules_text(symbols)
     except RestError as error:
         raise Refusal(
             f"{url}: the rules of {', '.join(symbols)} could not be had ({error}).",
             "Is the address right, is every symbol listed? See: minibot doctor",
         ) from error
-    return orjson.dumps(body)
 
 
-def _shards(symbols: list[str], binance: Binance) -> Iterator[Shard]:
+def _shards(symbols: list[str], config: Config) -> Iterator[Shard]:
+    streams = venue_of(config).streams
     for begin in range(0, len(symbols), SYMBOLS_PER_CONNECTION):
         some = tuple(symbols[begin : begin + SYMBOLS_PER_CONNECTION])
-        url = stream_url(binance.stream_url, some)
-        yield Shard(
-            some,
-            partial(
-                BinanceStream,
-                url,
-                connect_timeout_s=binance.connect_timeout_ms / 1000,
-                machine_ns=machine_ns,
-            ),
-        )
+        groups = groups_of(some, streams)
+        if streams.named_in_address(groups) != some:
+            why = f"an address of {config.venue} cannot name the streams of {len(some)} symbols"
+            raise ConfigError("record: nothing was recorded.", [why])
+        names = [name for group in groups.values() for name in group]
+        yield Shard(some, partial(new_stream, config, names))
 
 
 @contextmanager

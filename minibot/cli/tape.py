@@ -13,8 +13,7 @@ from minibot.cli.support.output import show, shown_path
 from minibot.data.recording import packed
 from minibot.data.tapes import chained, changed, parts_of
 from minibot.data.treatment import clock_text
-from minibot.exchanges.kraken.book import DEPTHS
-from minibot.exchanges.tapes.check import Check
+from minibot.exchanges.tapes.check import BOOK_DEPTHS, Check
 from minibot.exchanges.tapes.edit import Cut, Merge
 from minibot.exchanges.tapes.findings import DAMAGED, SUM, TOLD_MAX, Finding
 from minibot.exchanges.tapes.lines import Line, tape_lines
@@ -60,7 +59,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--depth",
         type=int,
-        choices=DEPTHS,
+        choices=BOOK_DEPTHS,
         default=0,
         help="of Kraken's books, where the tape does not say it",
     )

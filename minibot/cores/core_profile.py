@@ -24,6 +24,9 @@ from minibot.cores.profile_keys import (
 )
 from minibot.events.model import JsonObject
 
+VENUE: Final = "binance"
+"""The venue of a profile that names none; the simulator speaks its protocol."""
+
 INTERVAL: Final = one_of(
     *("1s", "1m", "3m", "5m", "15m", "30m"),
     *("1h", "2h", "4h", "6h", "8h", "12h"),
@@ -51,6 +54,12 @@ PARAMETERS: Final[Rule] = {
     },
 }
 """The rule of the values that a strategy declares itself."""
+
+
+def venue_name(raw: JsonObject) -> str:
+    """Return the venue of a profile, which is also the name of its section."""
+    name: str = raw.get("venue", VENUE)
+    return name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,22 +20,13 @@ from minibot.data.klines import inspect_klines
 from minibot.data.patience import Patience
 from minibot.data.store import Piece, Series, StoredFile, rest_period
 from minibot.data.treatment import KEEP_ALL, MISALIGNED, ORDER, PRICES, ROWS, UNITS, clock_text
-from minibot.exchanges.base import MALFORMED, TIMEOUT, UNREACHABLE, FrameInvalid, RestError
-from minibot.exchanges.binance.archive import (
-    DAY_MS,
-    MONTHLY_ONLY,
-    ArchiveFile,
-    ArchiveHost,
-    archive_files,
-    days_of,
-)
-from minibot.exchanges.binance.limits import KLINES, KLINES_LIMIT_MAX, WeightBudget, weight_of
-from minibot.exchanges.binance.messages import parse_candles
-from minibot.exchanges.binance.rest import BinanceRest
-from minibot.exchanges.tapes.kline_bars import next_open, open_of
+from minibot.exchanges.base import TIMEOUT, UNREACHABLE, Rest, RestError, Venue
+from minibot.exchanges.tapes.kline_bars import INTERVALS, next_open, open_of
+from minibot.exchanges.venue_facts import Archive, ArchiveFile, ArchiveHost
+from minibot.exchanges.weight_budget import WeightBudget
 from minibot.kernel.errors import Refusal
 
-VENUE: Final = "binance"
+DAY_MS: Final = INTERVALS["1d"]
 # Whatever a host on this machine serves, as `minibot exchange` does: made, or played again.
 LOOPBACK_VENUE: Final = "embedded"
 VERIFIED, NONE = "verified", "none"
@@ -94,6 +85,7 @@ class Download:
 
     Args:
         root: `var/data`.
+        venue: Whose klines; what is stored bears its name.
         archive: The archive's host; None leaves it out.
         rest: The venue's REST; None leaves it out.
         budget: The request weight that REST may use.
@@ -105,8 +97,9 @@ class Download:
     def __init__(
         self,
         root: Path,
+        venue: Venue,
         archive: ArchiveHost | None,
-        rest: BinanceRest | None,
+        rest: Rest | None,
         budget: WeightBudget,
         patience: Patience,
         tell: Tell,
@@ -115,11 +108,12 @@ class Download:
     ) -> None:
         self._pages_a_write = pages_a_write
         self._root = root
+        self._limits, self._layout = venue.limits, venue.archive
         self._archive = archive
         self._rest = rest
         hosts = [host for host in (archive, rest) if host is not None]
         # One file of the loopback exchange is enough: nothing made is ever taken for the venue's.
-        self._venue = LOOPBACK_VENUE if any(host.is_loopback for host in hosts) else VENUE
+        self._venue = LOOPBACK_VENUE if any(host.is_loopback for host in hosts) else venue.name
         self._budget = budget
         self._patience = patience
         self._clock = patience.clock
@@ -136,8 +130,8 @@ class Download:
         fetched = Fetched(wanted, series.folder)
         for name in series.forget_changed():
             self._tell(f"{name}: not what the manifest says, asked for again")
-        if self._archive is not None:
-            self._from_archive(self._archive, series, wanted, fetched)
+        if self._archive is not None and self._layout is not None:
+            self._from_archive(self._archive, self._layout, series, wanted, fetched)
         if self._rest is not None:
             self._from_rest(self._rest, series, wanted, fetched)
         fetched.missing = series.missing(wanted.from_ts, wanted.to_ts)
@@ -146,18 +140,28 @@ class Download:
     # --- archive ------------------------------------------------------------------------------
 
     def _from_archive(
-        self, host: ArchiveHost, series: Series, wanted: Wanted, fetched: Fetched
+        self,
+        host: ArchiveHost,
+        layout: Archive,
+        series: Series,
+        wanted: Wanted,
+        fetched: Fetched,
     ) -> None:
         spans = series.missing(wanted.from_ts, wanted.to_ts)
         now_ts = self._clock.now_ms()
-        files = list(archive_files(wanted.symbol, wanted.interval, spans, now_ts))
+        files = list(layout.files(wanted.symbol, wanted.interval, spans, now_ts))
         while files and self._archive is not None:
             file = files.pop(0)
             is_month = "/monthly/" in file.path
             is_there = self._take_file(host, series, file, fetched)
             is_young = now_ts - file.end_ts < MONTH_LATE_MS
-            if is_there is None and is_month and is_young and wanted.interval not in MONTHLY_ONLY:
-                files = [*days_of(file, wanted.symbol, wanted.interval), *files]
+            if (
+                is_there is None
+                and is_month
+                and is_young
+                and wanted.interval not in layout.monthly_only
+            ):
+                files = [*layout.days_of(file, wanted.symbol, wanted.interval), *files]
 
     def _take_file(
         self, host: ArchiveHost, series: Series, file: ArchiveFile, fetched: Fetched
@@ -218,9 +222,7 @@ class Download:
 
     # --- REST ---------------------------------------------------------------------------------
 
-    def _from_rest(
-        self, rest: BinanceRest, series: Series, wanted: Wanted, fetched: Fetched
-    ) -> None:
+    def _from_rest(self, rest: Rest, series: Series, wanted: Wanted, fetched: Fetched) -> None:
         try:
             # What counts as closed is the venue's clock, not this machine's.
             now_ts = self._patience.ask(rest.server_time)
@@ -235,7 +237,7 @@ class Download:
 
     def _take_span(
         self,
-        rest: BinanceRest,
+        rest: Rest,
         series: Series,
         wanted: Wanted,
         span: tuple[int, int],
@@ -251,7 +253,7 @@ class Download:
             body = self._page(rest, wanted, at, end_ts)
             fetched.requests += 1
             rows += body
-            is_last = len(body) < KLINES_LIMIT_MAX
+            is_last = len(body) < self._limits.candles_max
             at = next_open(wanted.interval, int(body[-1][0])) if body else at
             # The newest bars may come late; what is a day old and not there, is a hole.
             at = end_ts if is_last and is_settled else at
@@ -262,15 +264,8 @@ class Download:
         if self._write_whole(series, Piece(name, rows, first_ts, at), fetched):
             self._count(fetched, series.files[name], had)
 
-    def _page(self, rest: BinanceRest, wanted: Wanted, from_ts: int, to_ts: int) -> list[list[Any]]:
-        params = {
-            "symbol": wanted.symbol,
-            "interval": wanted.interval,
-            "startTime": from_ts,
-            "endTime": to_ts - 1,
-            "limit": KLINES_LIMIT_MAX,
-        }
-        weight = weight_of(KLINES, params)
+    def _page(self, rest: Rest, wanted: Wanted, from_ts: int, to_ts: int) -> list[list[Any]]:
+        weight, limit = self._limits.candles.weight, self._limits.candles_max
 
         def request() -> list[list[Any]]:
             wait_ms = self._budget.wait_ms(self._clock.now_ms(), weight)
@@ -278,14 +273,12 @@ class Download:
                 self._tell(f"request weight is used up: waiting {wait_ms / 1000:.0f} s")
                 self._clock.wait_ms(wait_ms)
             self._budget.sent(self._clock.now_ms(), weight)
-            body = rest.get(KLINES, params)
+            rows = rest.candle_rows(
+                wanted.symbol, wanted.interval, start=from_ts, end=to_ts - 1, limit=limit
+            )
             if rest.last.weight_used is not None:
                 self._budget.reported(self._clock.now_ms(), rest.last.weight_used)
-            try:
-                parse_candles(body)
-            except FrameInvalid as error:
-                raise RestError(MALFORMED, f"{KLINES}: {error}", status=rest.last.status) from error
-            return [row for row in body if from_ts <= row[0] < to_ts]
+            return [row for row in rows if from_ts <= row[0] < to_ts]
 
         return self._patience.ask(request)
 
@@ -306,7 +299,7 @@ class Download:
         """
         data = b"".join(orjson.dumps(row) + b"\n" for row in piece.rows)
         stored = StoredFile(
-            *(piece.name, KLINES, sha256(data).hexdigest(), len(piece.rows)),
+            *(piece.name, self._limits.candles.path, sha256(data).hexdigest(), len(piece.rows)),
             *(piece.first_ts, piece.end_ts, NONE),
         )
         series.receive(piece.name, (data,))

@@ -1,18 +1,30 @@
-"""What the market role asks of a venue, in words that are no venue's own.
+"""The port of a venue: what the market role asks of one, in words that are no venue's own.
 
-Messages are values: a stream's frame becomes one of them or a `FrameInvalid`. Prices and
-quantities keep the venue's own characters beside whole hundred-millionths, so that events repeat
-exactly what was said and arithmetic is exact. `PublicData` and `Stream` are read-only on purpose:
-there is no word in them for an order or an account.
+`Venue` is all of a venue; each lies in a package beside this module and is registered in
+`exchanges.venues`. Messages are values: a stream's frame becomes one of them or a `FrameInvalid`.
+Prices and quantities keep the venue's own characters beside whole hundred-millionths, so that
+events repeat exactly what was said and arithmetic is exact. `Rest` and `Stream` are read-only on
+purpose: there is no word in them for an order or an account.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from minibot.events.model import Instrument, Side
+from minibot.exchanges.venue_facts import (
+    Archive,
+    ConnectionLimits,
+    Hosts,
+    Limits,
+    Listings,
+    Reply,
+    Rules,
+    SymbolMap,
+    Tickers,
+)
 from minibot.kernel.errors import Transient
 
 TRADE: Final = "trade"
@@ -197,8 +209,33 @@ class StreamLost(Transient):
     """A stream connection could not be made, or is no more."""
 
 
-class PublicData(Protocol):
-    """The read-only requests of a venue; each blocks, at most for the configured time."""
+class RestReply(NamedTuple):
+    """The last answer: HTTP status (0 for none), weight used where said, and time taken."""
+
+    path: str
+    status: int
+    weight_used: int | None
+    took_us: int
+
+
+class Rest(Protocol):
+    """The read-only requests of a venue; each blocks, at most for the configured time.
+
+    For one thread at a time, but for `close`. A request raises `RestError` where there is no usable
+    answer, and stops the run (REAL_ORDER_ATTEMPT) where its path is not public market data.
+
+    Attributes:
+        last: What is known of the last answer.
+        weight_limit: Weight a minute as the venue last granted it; None where it did not say.
+        is_loopback: The host is this machine, so what it serves is no venue's data.
+    """
+
+    last: RestReply
+    weight_limit: int | None
+    is_loopback: bool
+
+    def close(self) -> None:
+        """End a request in flight and close all connections; callable from any thread."""
 
     def ping(self) -> None:
         """Ask for nothing, to measure the round trip."""
@@ -207,7 +244,13 @@ class PublicData(Protocol):
         """Return the venue's clock in Unix milliseconds."""
 
     def instruments(self, symbols: Sequence[str]) -> list[Instrument]:
-        """Return the rules of the given symbols."""
+        """Return the rules of the given symbols; a name the venue does not know is REFUSED."""
+
+    def listings(self, quote_asset: str | None = None) -> Listings:
+        """Return what the venue lists, all of it or what one asset pays for."""
+
+    def day_volumes(self) -> dict[str, str]:
+        """Return the quote volume of 24 hours of every symbol."""
 
     def candles(
         self, symbol: str, interval: str, *, start: int | None, end: int, limit: int
@@ -219,6 +262,17 @@ class PublicData(Protocol):
 
     def snapshot(self, symbol: str, limit: int) -> Snapshot:
         """Return the book with at most `limit` levels a side."""
+
+    def rules_text(self, symbols: Sequence[str]) -> bytes:
+        """Return the rules of the given symbols in the venue's own words, for a recording."""
+
+    def snapshot_body(self, symbol: str, limit: int) -> dict[str, Any]:
+        """Return a book in the venue's own words, for a recording."""
+
+    def candle_rows(
+        self, symbol: str, interval: str, *, start: int, end: int, limit: int
+    ) -> list[list[Any]]:
+        """Return klines as rows of a kline file, after a look at each."""
 
 
 class Stream(Protocol):
@@ -335,9 +389,103 @@ class Dialect:
             an update that nobody would miss, so the books that it may have belonged to are lost.
         has_quotes: Whether best quotes have a stream of their own; if not, the top of the proved
             book is what they are.
+        parse_snapshot: Reads an answer with a book of at most so many levels a side; None where
+            books come on the stream alone.
     """
 
     parse_frame: Callable[[bytes], Message]
     new_keeper: Callable[[], BookKeeper]
     is_numbered: bool = True
     has_quotes: bool = True
+    parse_snapshot: Callable[[Any, int], Snapshot] | None = None
+
+
+class NewRest(Protocol):
+    """Makes the requests of one thread."""
+
+    def __call__(
+        self,
+        base_url: str,
+        *,
+        connect_timeout_s: float,
+        total_timeout_s: float,
+        machine_ns: Callable[[], int] = ...,
+    ) -> Rest:
+        """Return requests to a host that are not connected yet.
+
+        Args:
+            base_url: Scheme, host and port.
+            connect_timeout_s: Machine seconds for one connection attempt.
+            total_timeout_s: Machine seconds for a whole request with its answer.
+            machine_ns: Machine time, for the measured round trip.
+
+        Raises:
+            ValueError: The address is none.
+        """
+
+
+class NewStream(Protocol):
+    """Makes one stream connection."""
+
+    def __call__(
+        self,
+        base_url: str,
+        streams: Sequence[str],
+        *,
+        connect_timeout_s: float,
+        machine_ns: Callable[[], int] = ...,
+    ) -> Stream:
+        """Return a connection that is not made yet, and whose address names these streams.
+
+        Raises:
+            ValueError: The address is none, or more streams than one can name.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The streams of a venue: their names, their connections and what is said on them.
+
+    Attributes:
+        names: Returns the streams of a symbol; they are lost and found together.
+        new: Makes a connection.
+        named_in_address: Returns the first groups of streams that one address can name; the rest is
+            asked for by control messages.
+        control: Returns the text of a control message: SUBSCRIBE or UNSUBSCRIBE, names, number.
+        reply_of: Returns the answer that a frame is, None if it is none.
+        shutdown: What a frame holds near its beginning that announces the end of a connection.
+        market_wide: How frames of streams begin that belong to no symbol.
+        limits: What an address and a connection may do.
+    """
+
+    names: Callable[[str], tuple[str, ...]]
+    new: NewStream
+    named_in_address: Callable[[Mapping[str, Sequence[str]]], tuple[str, ...]]
+    control: Callable[[str, Sequence[str], int], str]
+    reply_of: Callable[[bytes], Reply | None]
+    shutdown: bytes
+    market_wide: bytes
+    limits: ConnectionLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """One venue: everything that is its own, as attributes.
+
+    Attributes:
+        name: As in the profile's key `venue`, and of the profile's section.
+        new_rest: Makes requests; several may be under way at a time.
+        tickers: None where the venue has no stream of the whole market.
+        archive: None where it publishes no files.
+    """
+
+    name: str
+    dialect: Dialect
+    rules: Rules
+    limits: Limits
+    hosts: Hosts
+    new_rest: NewRest
+    streams: Streams
+    tickers: Tickers | None
+    symbols: SymbolMap
+    archive: Archive | None

@@ -9,18 +9,13 @@ from __future__ import annotations
 
 from collections import deque
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from minibot.events.names import MARKET_ROLE
 from minibot.events.reasons import ATOMICITY_VIOLATION
+from minibot.exchanges.venue_facts import ConnectionLimits
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import ensure_folder, read_hashed, write_hashed
-
-# The venue bans an address at 300 attempts in five minutes; other programs may share it.
-ATTEMPTS_MAX: Final = 240
-ATTEMPTS_MS: Final = 300_000
-# The longest ban that the venue documents. A stamp further ahead comes from a clock that was wrong.
-BAN_MS_MAX: Final = 3 * 86_400_000
 
 
 class Memory(Protocol):
@@ -77,8 +72,9 @@ class AddressFile:
 class Address:
     """Attempts to connect and the silence that the venue asked for."""
 
-    def __init__(self, memory: Memory, now_ms: int) -> None:
+    def __init__(self, memory: Memory, now_ms: int, limits: ConnectionLimits) -> None:
         self._memory = memory
+        self._limits = limits
         state = memory.load()
         try:
             stamps = [min(int(stamp), now_ms) for stamp in state.get("attempts_ms", ())]
@@ -89,18 +85,18 @@ class Address:
                 MARKET_ROLE, ATOMICITY_VIOLATION, f"state of the address: {error}"
             ) from error
         self._attempts: deque[int] = deque(sorted(stamps))
-        self.silent_until_ms = min(silent_until_ms, now_ms + BAN_MS_MAX)
+        self.silent_until_ms = min(silent_until_ms, now_ms + limits.ban_ms_max)
 
     def attempts(self, now_ms: int) -> int:
-        """Return how many attempts the last five minutes hold."""
-        while self._attempts and self._attempts[0] <= now_ms - ATTEMPTS_MS:
+        """Return how many attempts the venue's window holds now."""
+        while self._attempts and self._attempts[0] <= now_ms - self._limits.attempts_ms:
             self._attempts.popleft()
         return len(self._attempts)
 
     def free_at_ms(self, now_ms: int) -> int:
         """Return when the address may try to connect, `now_ms` if it may now."""
-        surplus = self.attempts(now_ms) - ATTEMPTS_MAX
-        return now_ms if surplus < 0 else self._attempts[surplus] + ATTEMPTS_MS
+        surplus = self.attempts(now_ms) - self._limits.attempts_max
+        return now_ms if surplus < 0 else self._attempts[surplus] + self._limits.attempts_ms
 
     def on_attempt(self, now_ms: int) -> None:
         """A connection is about to be tried; saved before it is."""

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from minibot.exchanges.base import Stream
-from minibot.exchanges.binance.messages import stream_names
-from minibot.exchanges.binance.streams import named_in_address
+from minibot.exchanges.base import Stream, Streams
 from minibot.market.address import Address
 from minibot.market.feed import Feed
 from minibot.market.feed_health import FeedHealth
@@ -31,9 +29,9 @@ OpenStream = Callable[[Sequence[str]], Stream]
 """Makes a stream that is not connected yet, with an address that names these streams."""
 
 
-def groups_of(symbols: Iterable[str]) -> Groups:
+def groups_of(symbols: Iterable[str], streams: Streams) -> Groups:
     """Return the streams of symbols, as groups."""
-    return {symbol: tuple(stream_names((symbol,))) for symbol in symbols}
+    return {symbol: streams.names(symbol) for symbol in symbols}
 
 
 class Connections:
@@ -43,6 +41,7 @@ class Connections:
         feed: Told which symbols have a connection and which have lost theirs.
         link: Gets a line for each shard.
         address: The budget of attempts, over restarts.
+        streams: Of the venue.
         open_stream: See there.
         put: Where the readers leave what they get.
         machine_ms: Machine time in milliseconds; control messages are paced by it.
@@ -54,6 +53,7 @@ class Connections:
         feed: Feed,
         link: FeedHealth,
         address: Address,
+        streams: Streams,
         open_stream: OpenStream,
         put: Put,
         machine_ms: Callable[[], int],
@@ -63,6 +63,7 @@ class Connections:
         self._feed = feed
         self._link = link
         self._address = address
+        self._venue_streams = streams
         self._open_stream = open_stream
         self._put = put
         self._machine_ms = machine_ms
@@ -110,6 +111,10 @@ class Connections:
 
     # --- what is followed ---------------------------------------------------------------------
 
+    def follow_symbols(self, symbols: Iterable[str], now_ms: int) -> None:
+        """Carry the streams of these symbols too."""
+        self.follow(groups_of(symbols, self._venue_streams), now_ms)
+
     def follow(self, groups: Mapping[str, Sequence[str]], now_ms: int) -> None:
         """Carry these groups too; a symbol's streams begin with `Feed.on_connected` of it."""
         rest: Groups = {}
@@ -153,10 +158,10 @@ class Connections:
     def _connect(self, groups: Groups, now_ms: int) -> tuple[Reader, Subscriptions]:
         self._address.on_attempt(now_ms)
         self._connections += 1
-        named = named_in_address(groups)
+        named = self._venue_streams.named_in_address(groups)
         streams = [stream for name in named for stream in groups[name]]
         reader = Reader(self._connections, self._open_stream(streams), self._put)
-        return reader, Subscriptions(groups, named)
+        return reader, Subscriptions(groups, named, self._venue_streams)
 
     # --- time and readers ---------------------------------------------------------------------
 

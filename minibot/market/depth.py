@@ -1,6 +1,6 @@
 """The book of one symbol as the market role keeps it: synced, checked, written once a second.
 
-The rule of the book itself is the venue's (`exchanges.binance.book`, `exchanges.kraken.book`).
+The rule of the book itself is the venue's (`exchanges.base.BookKeeper`).
 Here: when to ask for a snapshot, and the continuous proof that the top of the book equals the
 stream of best quotes.
 """

@@ -25,7 +25,6 @@ from minibot.exchanges.base import (
     Trade,
     Trades,
 )
-from minibot.exchanges.binance.dialect import BINANCE
 from minibot.market.average import minutes_of
 from minibot.market.bars import Hole
 from minibot.market.notices import (
@@ -64,7 +63,7 @@ class _Left(FrameInvalid):
 class Feed:
     """Turns decoded frames, snapshots, klines and passing time into root events."""
 
-    def __init__(self, config: FeedConfig, now_ms: int, dialect: Dialect = BINANCE) -> None:
+    def __init__(self, config: FeedConfig, now_ms: int, dialect: Dialect) -> None:
         self.config = config
         self.dialect = dialect
         self.board = NoticeBoard()

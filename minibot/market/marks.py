@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from minibot.events.model import PriceMark
-from minibot.exchanges.binance.mini_tickers import MiniTicker
+from minibot.exchanges.venue_facts import LastPrice
 from minibot.market.feed import Feed
 from minibot.market.symbol import SymbolFeed
 
@@ -41,7 +41,7 @@ class Marks:
         # Price that was written, and when.
         self._marked: dict[str, tuple[int, int]] = {}
 
-    def take(self, tickers: Iterable[MiniTicker], feed: Feed, now_ms: int) -> None:
+    def take(self, tickers: Iterable[LastPrice], feed: Feed, now_ms: int) -> None:
         """Take the tickers of one frame; write what is newer than the symbols' own streams."""
         for ticker in tickers:
             own = feed.symbols.get(ticker.symbol)
@@ -59,7 +59,7 @@ class Marks:
                 mark = PriceMark(ticker.symbol, ticker.close, STREAM, ticker.exchange_ts)
                 feed.write(mark, now_ms)
 
-    def _is_newer(self, ticker: MiniTicker, own: SymbolFeed, at_ms: int) -> bool:
+    def _is_newer(self, ticker: LastPrice, own: SymbolFeed, at_ms: int) -> bool:
         price, since = self._told[ticker.symbol]
         if not price or not own.band.is_plausible(price):
             return False
@@ -70,10 +70,10 @@ class Marks:
             return False
         return price != own.last_trade_units or self._marked_ms(ticker) >= own_ms
 
-    def _marked_ms(self, ticker: MiniTicker) -> int:
+    def _marked_ms(self, ticker: LastPrice) -> int:
         return self._marked.get(ticker.symbol, (0, 0))[1]
 
-    def _is_written(self, ticker: MiniTicker, own: SymbolFeed) -> bool:
+    def _is_written(self, ticker: LastPrice, own: SymbolFeed) -> bool:
         """Return whether this very price was written, and nothing of the symbol came since."""
         price, marked_ms = self._marked.get(ticker.symbol, (0, 0))
         return price == ticker.close_units and (own.own_ms is None or own.own_ms <= marked_ms)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from minibot.exchanges.binance.mini_tickers import MiniTicker
+from minibot.exchanges.venue_facts import LastPrice
 from minibot.market.notices import PRICE_DISAGREES, NoticeBoard
 
 # Tickers are a second old and a trade may move more than a spread; a whole per cent for ten
@@ -31,7 +31,7 @@ class PriceMonitor:
         self._told: set[str] = set()
         self.disagreements = 0
 
-    def take(self, tickers: Iterable[MiniTicker], prices: Mapping[str, int], now_ms: int) -> None:
+    def take(self, tickers: Iterable[LastPrice], prices: Mapping[str, int], now_ms: int) -> None:
         """Take the tickers of one frame; `prices` are the last accepted ones of what is followed.
 
         Prices are hundred-millionths; 0 is none yet.
@@ -42,7 +42,7 @@ class PriceMonitor:
             if price:
                 self._compare(ticker, price, now_ms)
 
-    def _compare(self, ticker: MiniTicker, price: int, now_ms: int) -> None:
+    def _compare(self, ticker: LastPrice, price: int, now_ms: int) -> None:
         symbol = ticker.symbol
         distance = abs(ticker.close_units - price) * 10_000
         if distance <= DISAGREEMENT_BPS * price:

@@ -12,13 +12,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from minibot.accounting.order_rules import TRADING
 from minibot.events.names import MARKET_ROLE
 from minibot.events.reasons import CONFIG_INVALID, EXCHANGE_BANNED, EXCHANGE_UNREACHABLE
 from minibot.exchanges.base import RestError
-from minibot.exchanges.binance.filters import TRADING
 from minibot.kernel.errors import FeedLost, RunStop
 from minibot.market.backoff import Backoff, Wait
-from minibot.market.connections import groups_of
 from minibot.market.history import closed_candles
 from minibot.market.intervals import INTERVAL_MS
 from minibot.market.notices import BANNED, BARS_MISSING, RATE_LIMITED, REST_RETRY
@@ -195,7 +194,7 @@ class Opening:
 
     def _subscribe(self) -> None:
         session = self._session
-        session.connections.follow(groups_of(session.feed.symbols), session.pace.now_ms())
+        session.connections.follow_symbols(session.feed.symbols, session.pace.now_ms())
         session.upkeep.watch()
         while not session.connections.is_complete:
             self._pump("no stream connection that carries all streams")
@@ -234,14 +233,15 @@ class Opening:
             self._wait(self._backoff.next())
 
     def _refuse(self, answer: Answer) -> None:
+        session = self._session
         if _status(answer) == RESTRICTED:
             raise FeedLost(
                 MARKET_ROLE,
                 EXCHANGE_UNREACHABLE,
                 f"the exchange refuses this place: {answer.error}; "
-                "use its public data hosts, see binance.rest_url",
+                f"use its public data hosts, see {session.venue.name}.rest_url",
             )
-        symbols = ", ".join(self._session.config.feed.symbols)
+        symbols = ", ".join(session.config.feed.symbols)
         raise RunStop(
             MARKET_ROLE, CONFIG_INVALID, f"the exchange refuses {symbols}: {answer.error}"
         )

@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from minibot.exchanges.binance.limits import DEPTH, WeightBudget, depth_weight
-from minibot.exchanges.binance.rest import BinanceRest
+from minibot.exchanges.base import Rest, Venue
 from minibot.exchanges.tapes.lines import Missed, depth_message, missed_mark, unreadable_mark
+from minibot.exchanges.weight_budget import WeightBudget
 from minibot.market.backoff import Backoff
 from minibot.market.elapsed_clock import ElapsedClock
 from minibot.market.inbox import Inbox
@@ -25,19 +25,16 @@ from minibot.market.rest_scheduler import Answer, Job, RestScheduler
 from minibot.market.shard import Shard
 from minibot.market.wall_clock import WallClock
 
-SNAPSHOT_LEVELS: Final = 1000
 FLUSH_MS: Final = 1_000
 WAIT_S_MAX: Final = 0.2
 JOIN_S: Final = 5.0
-# The venue bans an address at 300 attempts in five minutes; other programs may share it.
+# Fewer than a night may make: it shares the address.
 ATTEMPTS_MAX: Final = 200
-ATTEMPTS_MS: Final = 300_000
 # Nothing at all on a connection with a hundred streams: the line is dead, whatever the socket says.
 SILENCE_MS_MAX: Final = 60_000
 # Two connections of one venue run a few hundred ms apart at most.
 OVERLAP_MS: Final = 2_000
 RENEWAL_RETRY_MS: Final = 60_000
-SHUTDOWN: Final = b'"serverShutdown"'
 SHUTDOWN_BYTES_MAX: Final = 300
 # A snapshot that could not be had is asked for again.
 RETRY_MS: Final = 5_000
@@ -95,10 +92,11 @@ class Recorder:
 
     Args:
         config: See there.
+        venue: What is recorded.
         recording: Its open part is this object's.
         rest: For depth; used by one thread of its own.
         shards: At least one.
-        rules: The body of the venue's exchangeInfo, first in every part.
+        rules: The rules of the symbols in the venue's words, first in every part.
         clock: The wall clock.
         tell: Takes a sentence for a person when something has happened.
     """
@@ -106,14 +104,19 @@ class Recorder:
     def __init__(
         self,
         config: RecorderConfig,
+        venue: Venue,
         recording: Recording,
-        rest: BinanceRest,
+        rest: Rest,
         shards: Sequence[Shard],
         rules: bytes,
         clock: WallClock,
         tell: Callable[[str], None],
     ) -> None:
         self.config = config
+        self._snapshot = venue.limits.snapshot(venue.limits.levels_deep)
+        self._levels = venue.limits.levels_deep
+        self._limits = venue.streams.limits
+        self._shutdown = b'"' + venue.streams.shutdown + b'"'
         self.recording = recording
         self.shards = list(shards)
         self.missed: list[Missed] = []
@@ -124,7 +127,7 @@ class Recorder:
         self._clock = clock
         self._tell = tell
         self._inbox: Inbox[FromReader | Answer] = Inbox()
-        budget = WeightBudget(config.weight_share_max_percent)
+        budget = WeightBudget(config.weight_share_max_percent, venue.limits.weight_per_minute)
         pace = ElapsedClock(clock, clock.machine_ns)
         self._courier = RestScheduler((rest,), budget, pace, self._inbox.put)
         self._of_reader: dict[int, Shard] = {}
@@ -217,9 +220,9 @@ class Recorder:
     # --- connections --------------------------------------------------------------------------
 
     def _may_connect(self, now_ms: int) -> bool:
-        while self._attempts and now_ms - self._attempts[0] >= ATTEMPTS_MS:
+        while self._attempts and now_ms - self._attempts[0] >= self._limits.attempts_ms:
             self._attempts.popleft()
-        return len(self._attempts) < ATTEMPTS_MAX
+        return len(self._attempts) < min(ATTEMPTS_MAX, self._limits.attempts_max)
 
     def _connect(self, shard: Shard, now_ms: int) -> None:
         shard.due_ms = None
@@ -297,7 +300,7 @@ class Recorder:
             shard.last_ns = max(shard.last_ns, at_ns)
             shard.backoff.reset()
             shard.hear(data)
-            if len(data) <= SHUTDOWN_BYTES_MAX and SHUTDOWN in data:
+            if len(data) <= SHUTDOWN_BYTES_MAX and self._shutdown in data:
                 shard.renew_at_ms = 0
         self._keep(at_ns, data)
 
@@ -319,24 +322,21 @@ class Recorder:
     # --- depth --------------------------------------------------------------------------------
 
     def _ask_depth(self, symbol: str) -> None:
-        params = {"symbol": symbol, "limit": SNAPSHOT_LEVELS}
-
         def done(answer: Answer) -> None:
             self._on_depth(symbol, answer)
 
         self._courier.send(
-            Job(DEPTH, depth_weight(SNAPSHOT_LEVELS), lambda rest: rest.get(DEPTH, params), done)
+            Job(*self._snapshot, lambda rest: rest.snapshot_body(symbol, self._levels), done)
         )
 
     def _on_depth(self, symbol: str, answer: Answer) -> None:
-        body: Any = answer.value
-        if answer.error is not None or not isinstance(body, dict) or "lastUpdateId" not in body:
+        if answer.error is not None:
             self._tell(f"{symbol}: no depth ({answer.error}); asked for again in 5 s")
             self._retries.append((self._clock.now_ms() + RETRY_MS, symbol))
             return
         self.snapshots += 1
         at_ns = self._clock.ns_of(answer.received_ns)
-        self._write(at_ns, depth_message(body, symbol))
+        self._write(at_ns, depth_message(answer.value, symbol))
 
     # --- parts --------------------------------------------------------------------------------
 

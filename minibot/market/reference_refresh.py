@@ -17,10 +17,8 @@ from typing import Final, Protocol
 from msgspec.structs import replace
 
 from minibot.events.model import Gap, Instrument, Universe
-from minibot.exchanges.base import DEPTH, QUOTE, REFUSED, TRADE, RestError
-from minibot.exchanges.binance.limits import DAY_TICKERS, DAY_TICKERS_WEIGHT, EXCHANGE_INFO
-from minibot.exchanges.binance.listings import Listings
-from minibot.exchanges.binance.mini_tickers import MINI_TICKERS, parse_mini_tickers
+from minibot.exchanges.base import DEPTH, QUOTE, REFUSED, TRADE, FrameInvalid, RestError
+from minibot.exchanges.venue_facts import Listings, Tickers
 from minibot.market.elapsed_clock import MarketClock
 from minibot.market.feed import Feed
 from minibot.market.marks import Marks
@@ -30,7 +28,6 @@ from minibot.market.requests import Requests
 from minibot.market.rest_scheduler import Answer, Job
 from minibot.market.universe import Resolution, UniverseConfig, resolve
 
-EXCHANGE_INFO_WEIGHT: Final = 20
 # Longer than any order lives that was allowed just before.
 LINGER_MS: Final = 60_000
 HOLDINGS_MS: Final = 1_000
@@ -75,6 +72,7 @@ class ReferenceRefresh:
     def __init__(
         self,
         config: UniverseConfig | None,
+        tickers: Tickers | None,
         feed: Feed,
         requests: Requests,
         follower: Follower,
@@ -87,6 +85,7 @@ class ReferenceRefresh:
         self.universe: Universe | None = None
         self.monitor = PriceMonitor(feed.board)
         self.marks = Marks()
+        self._tickers = tickers
         self._feed = feed
         self._requests = requests
         self._follower = follower
@@ -183,11 +182,11 @@ class ReferenceRefresh:
     def listings(self, done: Callable[[Answer], None]) -> Job:
         """Return the job that asks for everything that is listed."""
         quote = None if self.config is None else self.config.quote_asset
-        return Job(EXCHANGE_INFO, EXCHANGE_INFO_WEIGHT, lambda rest: rest.listings(quote), done)
+        return Job(*self._requests.limits.listings, lambda rest: rest.listings(quote), done)
 
     def volumes(self, done: Callable[[Answer], None]) -> Job:
         """Return the job that asks for the volumes of all symbols."""
-        return Job(DAY_TICKERS, DAY_TICKERS_WEIGHT, lambda rest: rest.day_volumes(), done)
+        return Job(*self._requests.limits.volumes, lambda rest: rest.day_volumes(), done)
 
     def _resolve_again(self) -> None:
         if self._is_resolving:
@@ -313,9 +312,10 @@ class ReferenceRefresh:
     # --- mini tickers -------------------------------------------------------------------------
 
     def watch(self) -> None:
-        """Follow the mini tickers of the whole market, where the profile has a universe."""
-        if self.config is not None:
-            self._follower.follow_streams(MINI_TICKERS, (MINI_TICKERS,))
+        """Follow the last prices of the whole market, where the profile has a universe."""
+        if self.config is not None and self._tickers is not None:
+            stream = self._tickers.stream
+            self._follower.follow_streams(stream, (stream,))
 
     def on_market_wide(self, data: bytes, ts: int) -> None:
         """Take a frame of a stream of the whole market.
@@ -324,7 +324,9 @@ class ReferenceRefresh:
             FrameInvalid: It cannot be used.
         """
         feed = self._feed
-        tickers = parse_mini_tickers(data)
+        if self._tickers is None:
+            raise FrameInvalid("the venue has no stream of the whole market")
+        tickers = self._tickers.parse(data)
         prices = {name: symbol.band.reference for name, symbol in feed.symbols.items()}
         self.monitor.take(tickers, prices, ts)
         self.marks.take(tickers, feed, ts)

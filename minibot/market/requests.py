@@ -12,17 +12,8 @@ from functools import partial
 from typing import Final
 
 from minibot.events.model import Instrument
-from minibot.exchanges.base import BANNED, RATE_LIMITED, Book, RestError, Snapshot
-from minibot.exchanges.binance.limits import (
-    DEPTH,
-    EXCHANGE_INFO,
-    KLINES,
-    KLINES_LIMIT_MAX,
-    PING,
-    TIME,
-    depth_weight,
-)
-from minibot.exchanges.binance.rest import BinanceRest
+from minibot.exchanges.base import BANNED, RATE_LIMITED, Book, Rest, RestError, Snapshot
+from minibot.exchanges.venue_facts import Limits
 from minibot.kernel.errors import RunStop
 from minibot.market.address import Address
 from minibot.market.elapsed_clock import ElapsedClock, MarketClock
@@ -40,22 +31,22 @@ from minibot.market.notices import (
 from minibot.market.notices import (
     RATE_LIMITED as RATE_LIMITED_NOTICE,
 )
-from minibot.market.rest_scheduler import DEPTH as OTHER_DEPTH
-from minibot.market.rest_scheduler import MEASUREMENT, PREFERRED_DEPTH, Answer, Job, RestScheduler
+from minibot.market.rest_scheduler import (
+    DEPTH,
+    MEASUREMENT,
+    PREFERRED_DEPTH,
+    Answer,
+    Job,
+    RestScheduler,
+)
 from minibot.market.skew import ClockSkew
 
 # Every so many measurements one asks for the time: clocks drift slowly.
 TIME_EVERY: Final = 6
-# Deep enough that a minute of a moving market stays inside, at a fifth of the largest weight.
-SNAPSHOT_LEVELS: Final = 1000
-SNAPSHOT_TIERS: Final = (100, 500, SNAPSHOT_LEVELS, 5000)
 # A `book` event's levels have to stay inside the snapshot while the market moves.
 EDGE_MARGIN: Final = 5
 # The update id alone is wanted, at the lowest weight.
 TOUCH_LEVELS: Final = 5
-# More names make a request line longer than servers take (8 kB).
-INSTRUMENTS_MAX: Final = 100
-INSTRUMENTS_WEIGHT: Final = 20
 MINUTE: Final = "1m"
 
 
@@ -68,6 +59,7 @@ class Requests:
     """
 
     courier: RestScheduler
+    limits: Limits
     feed: Feed
     link: FeedHealth
     address: Address
@@ -131,7 +123,7 @@ class Requests:
 
     def ping(self, done: Callable[[Answer], None]) -> Job:
         """Return the job that measures the round trip."""
-        return Job(PING, 1, lambda rest: rest.ping(), done, MEASUREMENT)
+        return Job(*self.limits.ping, lambda rest: rest.ping(), done, MEASUREMENT)
 
     def time(self, done: Callable[[Answer], None]) -> Job:
         """Return the job that measures how far the exchange's clock is ahead of the run's."""
@@ -141,7 +133,7 @@ class Requests:
                 self._take_time(answer)
             done(answer)
 
-        return Job(TIME, 1, lambda rest: rest.server_time(), take, MEASUREMENT)
+        return Job(*self.limits.time, lambda rest: rest.server_time(), take, MEASUREMENT)
 
     def _take_time(self, answer: Answer) -> None:
         middle_ns = (answer.sent_ns + answer.received_ns) // 2
@@ -157,25 +149,25 @@ class Requests:
         return self.instruments_of(tuple(self.feed.symbols), done)
 
     def instruments_of(self, symbols: Sequence[str], done: Callable[[Answer], None]) -> Job:
-        """Return the job that asks for the rules of the given symbols, a hundred at a time."""
+        """Return the job that asks for the rules of the given symbols, some at a time."""
         parts = [
-            symbols[start : start + INSTRUMENTS_MAX]
-            for start in range(0, len(symbols), INSTRUMENTS_MAX)
+            symbols[start : start + self.limits.instruments_max]
+            for start in range(0, len(symbols), self.limits.instruments_max)
         ]
 
-        def call(rest: BinanceRest) -> list[Instrument]:
+        def call(rest: Rest) -> list[Instrument]:
             return [instrument for part in parts for instrument in rest.instruments(part)]
 
-        return Job(EXCHANGE_INFO, INSTRUMENTS_WEIGHT * len(parts), call, done)
+        path, weight = self.limits.instruments
+        return Job(path, weight * len(parts), call, done)
 
     def history(self, symbol: str, interval: str, bars: int, done: Callable[[Answer], None]) -> Job:
-        """Return the job that asks for the newest closed klines, at most a thousand."""
+        """Return the job that asks for the newest closed klines, as many as one answer has."""
         exchange_ts = self.clock.now_ms() + self.feed.skew_ms
         end = align(exchange_ts, INTERVAL_MS[interval]) - 1
-        limit = min(bars, KLINES_LIMIT_MAX)
+        limit = min(bars, self.limits.candles_max)
         return Job(
-            KLINES,
-            2,
+            *self.limits.candles,
             lambda rest: rest.candles(symbol, interval, start=None, end=end, limit=limit),
             done,
         )
@@ -196,8 +188,7 @@ class Requests:
 
         self.courier.send(
             Job(
-                KLINES,
-                2,
+                *self.limits.candles,
                 lambda rest: rest.candles(
                     wanted.symbol,
                     wanted.interval,
@@ -217,12 +208,14 @@ class Requests:
         left of this minute, and else as shallow as the `book` events allow; a book whose edge comes
         near is refreshed later, one by one.
         """
-        weight = (self._depths + count) * depth_weight(SNAPSHOT_LEVELS)
+        deep = self.limits.levels_deep
+        weight = (self._depths + count) * self.limits.snapshot(deep).weight
         left = self.courier.budget.left(self.pace.now_ms())
         if 2 * weight <= left:
-            return SNAPSHOT_LEVELS
+            return deep
         needed = EDGE_MARGIN * self.feed.config.book_levels
-        return next((tier for tier in SNAPSHOT_TIERS if needed <= tier), SNAPSHOT_TIERS[-1])
+        tiers = self.limits.snapshot_levels
+        return next((tier for tier in tiers if needed <= tier), tiers[-1])
 
     def snapshots(self, symbols: Sequence[str], done: Callable[[], None] | None = None) -> None:
         """Ask for the depth of symbols; `done` is told when an answer has been taken."""
@@ -230,7 +223,7 @@ class Requests:
             return
         levels, first = self.levels(len(symbols)), self.preferred | self.held()
         for symbol in symbols:
-            rank = PREFERRED_DEPTH if symbol in first else OTHER_DEPTH
+            rank = PREFERRED_DEPTH if symbol in first else DEPTH
             self._snapshot(symbol, levels, rank, done)
 
     def _snapshot(
@@ -252,8 +245,7 @@ class Requests:
 
         self.courier.send(
             Job(
-                DEPTH,
-                depth_weight(levels),
+                *self.limits.snapshot(levels),
                 lambda rest: rest.snapshot(symbol, levels),
                 take,
                 rank,
@@ -287,8 +279,7 @@ class Requests:
 
     def _touch(self, symbol: str, done: Callable[[Answer], None]) -> Job:
         return Job(
-            DEPTH,
-            depth_weight(TOUCH_LEVELS),
+            *self.limits.snapshot(TOUCH_LEVELS),
             lambda rest: rest.snapshot(symbol, TOUCH_LEVELS),
             done,
             MEASUREMENT,

@@ -15,9 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from minibot.exchanges.base import BANNED, RATE_LIMITED, REFUSED, RestError
-from minibot.exchanges.binance.limits import WeightBudget
-from minibot.exchanges.binance.rest import BinanceRest
+from minibot.exchanges.base import BANNED, RATE_LIMITED, REFUSED, Rest, RestError
+from minibot.exchanges.weight_budget import WeightBudget
 from minibot.kernel.errors import RunStop
 from minibot.market.backoff import Backoff
 from minibot.market.breaker import Breaker
@@ -72,7 +71,7 @@ class Job:
 
     path: str
     weight: int
-    call: Callable[[BinanceRest], Any]
+    call: Callable[[Rest], Any]
     done: Callable[[Answer], None] = field(repr=False)
     rank: int = NEEDED
 
@@ -95,7 +94,7 @@ class RestScheduler:
 
     def __init__(
         self,
-        rests: Sequence[BinanceRest],
+        rests: Sequence[Rest],
         budget: WeightBudget,
         pace: ElapsedClock,
         put: Callable[[Answer], None],
@@ -144,7 +143,7 @@ class RestScheduler:
 
     # --- in the threads -----------------------------------------------------------------------
 
-    def _run(self, rest: BinanceRest) -> None:
+    def _run(self, rest: Rest) -> None:
         while (taken := self._next()) is not None:
             job, may_go = taken
             self._put(self._carry(job, rest) if may_go else Answer(job, is_skipped=True))
@@ -174,7 +173,7 @@ class RestScheduler:
             return wait_ms
         return max(wait_ms, self.breaker.wait_ms(now_ms))
 
-    def _carry(self, job: Job, rest: BinanceRest) -> Answer:
+    def _carry(self, job: Job, rest: Rest) -> Answer:
         value, error = None, None
         sent_ns = self._pace.machine_ns()
         try:
@@ -196,7 +195,7 @@ class RestScheduler:
                 silent_ms=silent_ms,
             )
 
-    def _settle(self, job: Job, rest: BinanceRest, error: RestError | RunStop | None) -> int:
+    def _settle(self, job: Job, rest: Rest, error: RestError | RunStop | None) -> int:
         """Take what the answer says of the venue's mood; return for how long it wants silence."""
         budget, now_ms = self.budget, self._pace.now_ms()
         budget.answered(now_ms, job.weight, rest.last.weight_used)

@@ -9,8 +9,6 @@ from typing import Any, Final
 from minibot.events.model import MarketTick, Payload
 from minibot.events.names import TICKS
 from minibot.exchanges.base import Stream
-from minibot.exchanges.binance.rest import BinanceRest
-from minibot.exchanges.binance.streams import BinanceStream, combined_url
 from minibot.kernel.queue import queue_folder
 from minibot.market.address import AddressFile
 from minibot.market.holdings import Holdings
@@ -21,6 +19,7 @@ from minibot.market.session import Session, SessionConfig
 from minibot.market.settings import feed_config
 from minibot.market.shard_health import LinkLimits
 from minibot.market.universe import universe_config
+from minibot.market.venue_access import new_rest, new_stream, venue_of
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, RoleContext
 from minibot.runtime.gate import Gate
@@ -44,27 +43,21 @@ def main(context: RoleContext) -> int:
         return code
     tail = read_resume_point(queue_folder(context.var.queues, TICKS))
     rest_url, stream_base = addresses(context)
-    binance = context.config.binance
-    rests = [
-        BinanceRest(
-            rest_url,
-            connect_timeout_s=binance.connect_timeout_ms / 1000,
-            total_timeout_s=binance.rest_timeout_ms / 1000,
-            machine_ns=machine_ns,
-        )
-        for _ in range(REQUESTS_AT_ONCE)
-    ]
+    config = context.config
+    rests = [new_rest(config, rest_url) for _ in range(REQUESTS_AT_ONCE)]
 
     def open_stream(streams: Sequence[str]) -> Stream:
-        return BinanceStream(
-            combined_url(stream_base, streams),
-            connect_timeout_s=binance.connect_timeout_ms / 1000,
-            machine_ns=machine_ns,
-        )
+        return new_stream(config, streams, stream_base)
 
     holdings = Holdings(context.var.queues)
     session = Session(
-        session_config(context), world, rests, open_stream, address_file(context), holdings
+        session_config(context),
+        world,
+        venue_of(config),
+        rests,
+        open_stream,
+        address_file(context),
+        holdings,
     )
     is_restart = tail.last_ts > 0
     if is_restart:
@@ -88,22 +81,22 @@ def address_file(context: RoleContext) -> AddressFile:
     folder = context.var.root / "exchange"
     if context.manifest.embedded is not None:
         return AddressFile(folder / "embedded.json", context.manifest.run_id)
-    return AddressFile(folder / "binance.json", "unix")
+    return AddressFile(folder / f"{context.config.venue}.json", "unix")
 
 
 def addresses(context: RoleContext) -> tuple[str, str]:
     """Return REST and stream address: of the embedded exchange, if this run has one."""
     embedded = context.manifest.embedded
-    binance = context.config.binance
     if embedded is None:
-        return binance.rest_url, binance.stream_url
+        exchange = context.config.exchange
+        return exchange.rest_url, exchange.stream_url
     host = f"127.0.0.1:{embedded['port']}"
     return f"http://{host}", f"ws://{host}"
 
 
 def session_config(context: RoleContext) -> SessionConfig:
     """Return what the session needs of the run's profile."""
-    binance, market = context.config.binance, context.config.market
+    exchange, market = context.config.exchange, context.config.market
     universe = universe_config(context.config, context.manifest.symbols)
     is_chosen = universe is not None and universe.is_dynamic
     return SessionConfig(
@@ -115,24 +108,24 @@ def session_config(context: RoleContext) -> SessionConfig:
         ),
         link=LinkLimits(
             seed=context.config.seed,
-            outage_stop_ms=binance.outage_stop_market_ms,
-            error_window_ms=binance.error_window_market_ms,
-            error_rate_max_percent=binance.error_rate_max_percent,
-            error_samples_min=binance.error_samples_min,
-            reconnects_max=binance.reconnects_max,
-            reconnect_window_ms=binance.reconnect_window_market_ms,
-            backoff_min_ms=binance.backoff_min_market_ms,
-            backoff_max_ms=binance.backoff_max_market_ms,
-            tick_stale_ms=binance.tick_stale_market_ms,
-            renew_after_ms=binance.renew_after_market_ms,
-            feed_invalid_max=binance.feed_invalid_max,
+            outage_stop_ms=exchange.outage_stop_market_ms,
+            error_window_ms=exchange.error_window_market_ms,
+            error_rate_max_percent=exchange.error_rate_max_percent,
+            error_samples_min=exchange.error_samples_min,
+            reconnects_max=exchange.reconnects_max,
+            reconnect_window_ms=exchange.reconnect_window_market_ms,
+            backoff_min_ms=exchange.backoff_min_market_ms,
+            backoff_max_ms=exchange.backoff_max_market_ms,
+            tick_stale_ms=exchange.tick_stale_market_ms,
+            renew_after_ms=exchange.renew_after_market_ms,
+            feed_invalid_max=exchange.feed_invalid_max,
         ),
         warmup_bars=market.warmup_bars,
-        ping_interval_ms=binance.ping_interval_market_ms,
-        instrument_interval_ms=binance.instrument_interval_market_ms,
-        skew_max_ms=binance.clock_skew_max_ms,
-        weight_share_max_percent=binance.weight_share_max_percent,
-        streams_per_connection_max=binance.streams_per_connection_max,
+        ping_interval_ms=exchange.ping_interval_market_ms,
+        instrument_interval_ms=exchange.instrument_interval_market_ms,
+        skew_max_ms=exchange.clock_skew_max_ms,
+        weight_share_max_percent=exchange.weight_share_max_percent,
+        streams_per_connection_max=exchange.streams_per_connection_max,
         universe=universe,
     )
 

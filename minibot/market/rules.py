@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from minibot.accounting.order_rules import TRADING
 from minibot.events.model import Instrument
-from minibot.exchanges.binance.filters import DELISTED, TRADING, gone
+from minibot.exchanges.venue_facts import DELISTED, gone
 from minibot.market.notices import (
     FILTER_UNKNOWN,
     INSTRUMENT_CHANGED,

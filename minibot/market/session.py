@@ -10,10 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from minibot.exchanges.base import FrameInvalid
-from minibot.exchanges.binance.control import reply_of
-from minibot.exchanges.binance.limits import WeightBudget
-from minibot.exchanges.binance.rest import BinanceRest
+from minibot.exchanges.base import FrameInvalid, Rest, Venue
+from minibot.exchanges.weight_budget import WeightBudget
 from minibot.market.address import Address, Memory, NoMemory
 from minibot.market.backoff import Backoff
 from minibot.market.connections import Connections, OpenStream
@@ -45,9 +43,7 @@ DRAINING: Final = "DRAINING"
 HEALTH_MS: Final = 10_000
 # The loop looks this often whether it has to end; everything else wakes it by itself.
 WAIT_S_MAX: Final = 0.2
-# Frames of streams that belong to no symbol begin like this, and so does one that is for us.
-MARKET_WIDE: Final = b'{"stream":"!'
-SHUTDOWN_NAME: Final = b"serverShutdown"
+# A frame that announces the end of a connection says so this near to its beginning.
 SHUTDOWN_WITHIN: Final = 40
 NS_PER_MS: Final = 1_000_000
 JOIN_S: Final = 2.0
@@ -82,6 +78,7 @@ class Session:
     Args:
         config: The profile's values.
         world: The process around it.
+        venue: Where it listens.
         rests: Requests of the venue; as many as there are may be under way at a time.
         open_stream: Makes a stream that is not connected yet, for given stream names.
         memory: Where attempts and bans of this address outlive the process; nowhere without.
@@ -92,7 +89,8 @@ class Session:
         self,
         config: SessionConfig,
         world: World,
-        rests: Sequence[BinanceRest],
+        venue: Venue,
+        rests: Sequence[Rest],
         open_stream: OpenStream,
         memory: Memory | None = None,
         holder: Holder | None = None,
@@ -100,25 +98,28 @@ class Session:
         now_ms = world.clock.now_ms()
         self.config = config
         self.world = world
+        self.venue = venue
         self.clock = world.clock
         self.pace = ElapsedClock(world.clock, world.machine_ns)
         self.inbox: Inbox[Item] = Inbox()
-        self.feed = Feed(config.feed, now_ms)
+        self.feed = Feed(config.feed, now_ms, venue.dialect)
         self.overload = Overload(self.feed)
-        self.address = Address(memory or NoMemory(), self.pace.now_ms())
+        self.address = Address(memory or NoMemory(), self.pace.now_ms(), venue.streams.limits)
         self.link = FeedHealth(config.link, now_ms, self.address.free_at_ms)
         self.connections = Connections(
             self.feed,
             self.link,
             self.address,
+            venue.streams,
             open_stream,
             self.inbox.put,
             lambda: world.machine_ns() // NS_PER_MS,
-            config.streams_per_connection_max,
+            min(config.streams_per_connection_max, venue.streams.limits.streams_max),
         )
         self.courier = self._new_courier(rests)
         self.requests = Requests(
             self.courier,
+            venue.limits,
             self.feed,
             self.link,
             self.address,
@@ -131,6 +132,7 @@ class Session:
         )
         self.upkeep = ReferenceRefresh(
             config.universe,
+            venue.tickers,
             self.feed,
             self.requests,
             self,
@@ -153,6 +155,9 @@ class Session:
             self.feed, self.requests, self.connections, self.clock, self.pace, config.warmup_bars
         )
         self.on_market_wide: Callable[[bytes, int], None] | None = self.upkeep.on_market_wide
+        self._market_wide = venue.streams.market_wide
+        self._shutdown = venue.streams.shutdown
+        self._reply_of = venue.streams.reply_of
         self.state = STARTING
         self._ping_due = self._health_due = now_ms
         self._look_ns = world.machine_ns()
@@ -160,9 +165,11 @@ class Session:
         self._unread = 0
         self._still_ms = world.still_ms()
 
-    def _new_courier(self, rests: Sequence[BinanceRest]) -> RestScheduler:
+    def _new_courier(self, rests: Sequence[Rest]) -> RestScheduler:
         limits, address = self.config.link, self.address
-        budget = WeightBudget(self.config.weight_share_max_percent)
+        budget = WeightBudget(
+            self.config.weight_share_max_percent, self.venue.limits.weight_per_minute
+        )
         # What a former process was told still holds.
         left_ms = max(0, address.silent_until_ms - self.pace.now_ms())
         budget.silence(self.pace.now_ms(), left_ms, is_ban=address.is_banned and left_ms > 0)
@@ -276,13 +283,14 @@ class Session:
         connection, recv_mono_ns, messages = frames
         ts = self.clock.at_machine_ns(recv_mono_ns)
         on_frame, shard, is_noted = self.feed.on_frame, None, False
+        market_wide = self._market_wide
         for number, data in enumerate(messages):
             if not is_noted:
                 shard = self.connections.of(connection)
             if shard is None:
                 self._on_late(messages[number:], ts)
                 return
-            if data.startswith(MARKET_WIDE) and self._on_market_wide(data, ts):
+            if data.startswith(market_wide) and self._on_market_wide(data, ts):
                 continue
             kind = on_frame(data, ts, recv_mono_ns)
             if kind == DATA:
@@ -296,14 +304,14 @@ class Session:
                 self.link.on_invalid(ts)
             elif kind == SHUTDOWN:
                 shard.on_shutdown(connection, ts)
-            elif (reply := reply_of(data)) is not None:
+            elif (reply := self._reply_of(data)) is not None:
                 shard.on_reply(connection, reply, ts)
             shard.on_frame(connection, kind, ts)
 
     def _on_market_wide(self, data: bytes, ts: int) -> bool:
         """Hand over a frame of a stream of the whole market; False if nobody takes it."""
         take = self.on_market_wide
-        if take is None or SHUTDOWN_NAME in data[:SHUTDOWN_WITHIN]:
+        if take is None or self._shutdown in data[:SHUTDOWN_WITHIN]:
             return False
         try:
             take(data, ts)

@@ -17,7 +17,7 @@ def feed_config(
     config: Config, symbols: tuple[str, ...], origin_ms: int, speed: Fraction
 ) -> FeedConfig:
     """Return the feed's part of a profile, for symbols and a clock that began at `origin_ms`."""
-    binance, market = config.binance, config.market
+    exchange, market = config.exchange, config.market
     return FeedConfig(
         symbols=symbols,
         intervals=market.bar_intervals,
@@ -26,7 +26,7 @@ def feed_config(
         beat_interval_ms=market.beat_interval_market_ms,
         book_interval_ms=market.book_interval_market_ms,
         book_levels=market.book_levels,
-        tick_stale_ms=binance.tick_stale_market_ms,
-        book_stale_ms=binance.book_stale_market_ms,
-        band_percent=binance.price_band_percent,
+        tick_stale_ms=exchange.tick_stale_market_ms,
+        book_stale_ms=exchange.book_stale_market_ms,
+        band_percent=exchange.price_band_percent,
     )

@@ -29,7 +29,7 @@ SILENCE_STALES: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class LinkLimits:
-    """Thresholds of the profile, section `binance`; durations in market milliseconds."""
+    """Thresholds of the profile, section of the venue; durations in market milliseconds."""
 
     seed: int
     outage_stop_ms: int

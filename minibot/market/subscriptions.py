@@ -2,7 +2,7 @@
 
 The first streams stand in the connection's address; the rest is asked for in batches. One message
 is under way at a time and the next waits for its answer and for its turn, so a storm of changes
-stays below what the venue lets a connection send (5 messages in a second, pongs counted). Pure:
+stays below what the venue lets a connection send. Pure:
 times come in as values, messages go out as text.
 """
 
@@ -11,13 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from minibot.exchanges.binance.control import SUBSCRIBE, UNSUBSCRIBE, Reply, control_message
+from minibot.exchanges.base import Streams
+from minibot.exchanges.venue_facts import SUBSCRIBE, UNSUBSCRIBE, Reply
 from minibot.market.sharding import Groups
 
-# Two in any second leave three for pongs and for what the network pushes together.
-MESSAGE_INTERVAL_MS: Final = 500
-# About 4 kB; the venue counts messages, not streams.
-BATCH_STREAMS_MAX: Final = 200
 # The venue answers in milliseconds; without an answer nobody knows what the connection carries.
 ANSWER_MS_MAX: Final = 10_000
 
@@ -34,14 +31,18 @@ class Subscriptions:
     Args:
         groups: What the connection is to carry.
         named: The groups of these that its address names.
+        streams: Of the venue: its control messages, and how often they may go.
     """
 
-    def __init__(self, groups: Mapping[str, Sequence[str]], named: Iterable[str]) -> None:
+    def __init__(
+        self, groups: Mapping[str, Sequence[str]], named: Iterable[str], streams: Streams
+    ) -> None:
+        self._control, self._limits = streams.control, streams.limits
         self._wanted: Groups = {name: tuple(streams) for name, streams in groups.items()}
         self._held: Groups = {name: self._wanted[name] for name in named}
         self._again: dict[str, None] = {}
         self._under_way: _Message | None = None
-        self._sent_ms = -MESSAGE_INTERVAL_MS
+        self._sent_ms = -self._limits.message_interval_ms
         self._count = 0
         self.errors = 0
 
@@ -77,7 +78,7 @@ class Subscriptions:
         """Return when the next message may go; None while none is to be sent."""
         if self._under_way is not None or self.is_complete:
             return None
-        return self._sent_ms + MESSAGE_INTERVAL_MS
+        return self._sent_ms + self._limits.message_interval_ms
 
     def message(self, now_ms: int) -> str | None:
         """Return the control message to send now, if there is one; it counts as sent."""
@@ -98,14 +99,14 @@ class Subscriptions:
         batch: list[str] = []
         params: list[str] = []
         for name in names:
-            if params and len(params) + len(of[name]) > BATCH_STREAMS_MAX:
+            if params and len(params) + len(of[name]) > self._limits.batch_streams_max:
                 break
             batch.append(name)
             params += of[name]
         self._count += 1
         self._sent_ms = now_ms
         self._under_way = _Message(self._count, method, tuple(batch))
-        return control_message(method, params, self._count)
+        return self._control(method, params, self._count)
 
     def on_reply(self, reply: Reply) -> tuple[str, tuple[str, ...]]:
         """Take an answer; return method and groups that it settled, ("", ()) for none.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from minibot.exchanges.binance.control import SUBSCRIBE, Reply
+from minibot.exchanges.venue_facts import SUBSCRIBE, Reply
 from minibot.market.feed import DATA, UNREADABLE, Feed
 from minibot.market.notices import (
     CONNECTED,

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from minibot.exchanges.binance.filters import TRADING
-from minibot.market.connections import Connections, groups_of
+from minibot.accounting.order_rules import TRADING
+from minibot.market.connections import Connections
 from minibot.market.elapsed_clock import ElapsedClock, MarketClock
 from minibot.market.feed import Feed
 from minibot.market.history import closed_candles
@@ -127,4 +127,4 @@ class SymbolOnboarding:
         self._missing[name].discard(interval)
         if not self._missing[name]:
             self.forget([name])
-            self.connections.follow(groups_of([name]), self.pace.now_ms())
+            self.connections.follow_symbols([name], self.pace.now_ms())

@@ -16,10 +16,10 @@ from typing import Final
 
 import orjson
 
+from minibot.accounting.order_rules import TRADING
 from minibot.events.model import Universe
-from minibot.exchanges.binance.filters import TRADING
-from minibot.exchanges.binance.listings import Listing, Listings
 from minibot.exchanges.units import not_negative
+from minibot.exchanges.venue_facts import Listing, Listings
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.paths import PROJECT
 
@@ -125,7 +125,7 @@ def resolve(
 
     Args:
         config: Of the profile.
-        listings: The whole exchangeInfo.
+        listings: Everything that the venue lists.
         volumes: Quote volume of 24 hours by symbol.
         traded_before: What was traded until now.
     """

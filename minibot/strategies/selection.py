@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from minibot.cores.core_profile import CoreProfile, StrategySection
+from minibot.cores.core_profile import CoreProfile, StrategySection, venue_name
 from minibot.events.model import JsonObject
 from minibot.events.names import STRATEGY_ROLE
 from minibot.events.reasons import CONFIG_INVALID
@@ -136,7 +136,7 @@ def judge(config: JsonObject, given: Mapping[str, str] = MappingProxyType({})) -
             found = declaration_violations(cls.PARAMETERS, chosen.needs)
         if not found:
             found = needs_violations(chosen.needs, config)
-            _require_kept(chosen, config["binance"]["symbols"][0])
+            _require_kept(chosen, config[venue_name(config)]["symbols"][0])
     except RunStop as error:
         raise ConfigError(f"strategy {name} is refused.", error.detail.split("\n  ")) from error
     if found:
@@ -146,7 +146,7 @@ def judge(config: JsonObject, given: Mapping[str, str] = MappingProxyType({})) -
 
 def needs_violations(needs: Needs, config: JsonObject) -> list[str]:
     """Return what a strategy declares and the profile does not give."""
-    market, binance = config["market"], config["binance"]
+    market, venue = config["market"], venue_name(config)
     found = []
     for interval in needs.intervals:
         if interval not in market["bar_intervals"]:
@@ -160,9 +160,9 @@ def needs_violations(needs: Needs, config: JsonObject) -> list[str]:
             f"{market['warmup_bars']}: set market.warmup_bars={needs.history}"
         )
     return found + [
-        f"it trades {symbol}, which is not among binance.symbols: add it"
+        f"it trades {symbol}, which is not among {venue}.symbols: add it"
         for symbol in needs.symbols
-        if symbol not in binance["symbols"]
+        if symbol not in config[venue]["symbols"]
     ]
 
 

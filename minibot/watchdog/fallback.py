@@ -36,10 +36,10 @@ def fallback_of(config: Config, checks: Sequence[CheckResult]) -> Fallback | Non
     failed = [check for check in checks if not check.passed]
     if paper is None or [check.name for check in failed] != [EXCHANGE]:
         return None
-    source = source_of(paper.fallback, config.binance.symbols)
+    source = source_of(paper.fallback, config.exchange.symbols)
     raw = {
         **config.raw,
-        "binance": {**config.raw["binance"], "rest_url": EMBEDDED, "stream_url": EMBEDDED},
+        config.venue: {**config.raw[config.venue], "rest_url": EMBEDDED, "stream_url": EMBEDDED},
         "embedded": {
             "source": source,
             "speed": "1",

@@ -60,6 +60,7 @@ from minibot.watchdog.holding import HeldVar, settle_lost
 from minibot.watchdog.opening import opening_of
 from minibot.watchdog.operator_stop_log import copy_stops, note_refused
 from minibot.watchdog.preflight import (
+    ServerTime,
     exchange_checks,
     flag_check,
     preflight,
@@ -110,7 +111,13 @@ class Display:
     argv: tuple[str, ...] = ()
 
 
-def launch(config: Config, profile: Path, display: Display, say: Callable[[str], None]) -> Outcome:
+def launch(
+    config: Config,
+    profile: Path,
+    display: Display,
+    say: Callable[[str], None],
+    server_time: ServerTime,
+) -> Outcome:
     """Run one night from preflight to seal.
 
     Args:
@@ -118,6 +125,7 @@ def launch(config: Config, profile: Path, display: Display, say: Callable[[str],
         profile: The file it came from; pinned while the run lives.
         display: The table process.
         say: Takes one line for the operator; called before and after, never while supervising.
+        server_time: Asks the venue for its clock.
 
     Raises:
         Refusal: The run cannot start; nothing was left running.
@@ -136,18 +144,23 @@ def launch(config: Config, profile: Path, display: Display, say: Callable[[str],
         ) from error
     try:
         refuse_living(var)
-        return _launch_alone(config, profile, display, say, lock)
+        return _launch_alone(config, profile, display, say, server_time, lock)
     finally:
         lock.release()
 
 
 def _launch_alone(
-    config: Config, profile: Path, display: Display, say: Callable[[str], None], lock: RunLock
+    config: Config,
+    profile: Path,
+    display: Display,
+    say: Callable[[str], None],
+    server_time: ServerTime,
+    lock: RunLock,
 ) -> Outcome:
     """Run one night on a `var` whose lock is held; a start that is refused is put on record."""
     var = config.var
     try:
-        return _launch(config, profile, display, say, lock)
+        return _launch(config, profile, display, say, server_time, lock)
     except Refusal as refusal:
         try:
             note_refused(var, str(refusal))
@@ -157,7 +170,12 @@ def _launch_alone(
 
 
 def _launch(
-    config: Config, profile: Path, display: Display, say: Callable[[str], None], lock: RunLock
+    config: Config,
+    profile: Path,
+    display: Display,
+    say: Callable[[str], None],
+    server_time: ServerTime,
+    lock: RunLock,
 ) -> Outcome:
     var = config.var
     run: _Launch | None = None
@@ -167,7 +185,7 @@ def _launch(
         # Again: an operator may have raised it meanwhile.
         refuse_failed([flag_check(var)])
         with closing(HeldVar(var, lock)) as held:
-            run = _Launch(config, profile, display, say, held)
+            run = _Launch(config, profile, display, say, server_time, held)
             with console_events(run.interrupts):
                 return run.run()
     except RunStop as error:
@@ -215,6 +233,7 @@ class _Launch:
         profile: Path,
         display: Display,
         say: Callable[[str], None],
+        server_time: ServerTime,
         held: HeldVar,
     ) -> None:
         self.config = config
@@ -222,6 +241,7 @@ class _Launch:
         self.profile = profile
         self.var = var = config.var
         self.say = say
+        self.server_time = server_time
         self.roles = Roles.of_project()
         self.contracts = Contracts.load(
             PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json"
@@ -276,10 +296,7 @@ class _Launch:
         Raises:
             Refusal: It does not, and nothing may stand in.
         """
-        binance = self.config.binance
-        checks = exchange_checks(
-            binance.rest_url, binance.rest_timeout_ms, binance.clock_skew_max_ms
-        )
+        checks = exchange_checks(self.config, self.server_time)
         fallback = fallback_of(self.config, checks)
         if fallback is None:
             refuse_failed(checks)

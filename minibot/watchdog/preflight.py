@@ -10,18 +10,17 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import psutil
-import requests
 
-from minibot.kernel.errors import Refusal, RunStop
+from minibot.kernel.errors import Refusal, RunStop, Transient
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.lock import WriterLock
+from minibot.runtime.clock import wall_ms
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.deployment.bytecode import Check
 from minibot.runtime.deployment.staging import compare
@@ -45,6 +44,8 @@ FLAG = "STOP.flag"
 AI_JAIL = "ai jail"
 LOADED_MAX = 5
 EXCHANGE = "exchange"
+ServerTime = Callable[[Config], int]
+"""Asks a profile's venue for its clock in Unix ms; a `Transient` says that it did not answer."""
 AI_JAIL_S_MAX = 30.0
 SYNC_BYTES = 400
 # A disk that needs longer than this for one small sync cannot keep a night's queues.
@@ -315,21 +316,16 @@ def _no_jail(config: Config, why: str) -> CheckResult:
     )
 
 
-def exchange_checks(rest_url: str, timeout_ms: int, skew_ms_max: int) -> list[CheckResult]:
+def exchange_checks(config: Config, server_time: ServerTime) -> list[CheckResult]:
     """Return whether the exchange answers and how far its clock is from ours."""
     remedy = "Check the network, a proxy, and whether the host is blocked where you are."
+    rest_url, skew_ms_max = config.exchange.rest_url, config.exchange.clock_skew_max_ms
+    begin = wall_ms()
     try:
-        begin = time.time_ns() // 1_000_000
-        answer = requests.get(
-            f"{rest_url}/api/v3/time", timeout=timeout_ms / 1000, allow_redirects=False
-        )
-        end = time.time_ns() // 1_000_000
-        if answer.status_code != 200:
-            return [CheckResult(EXCHANGE, False, f"{rest_url}: HTTP {answer.status_code}", remedy)]
-        server_ms = int(answer.json()["serverTime"])
-    except (requests.RequestException, ValueError, KeyError) as error:
-        reason = type(error).__name__
-        return [CheckResult(EXCHANGE, False, f"{rest_url} cannot be reached ({reason})", remedy)]
+        server_ms = server_time(config)
+    except Transient as error:
+        return [CheckResult(EXCHANGE, False, f"{rest_url} cannot be reached ({error})", remedy)]
+    end = wall_ms()
     skew = server_ms - (begin + end) // 2
     return [
         CheckResult(EXCHANGE, True, f"{rest_url} answers in {end - begin} ms"),

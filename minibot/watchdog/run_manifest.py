@@ -57,7 +57,7 @@ def make_manifest(
             continue
         argv = role_argv(name, run_dir)
         processes[name] = Process(tuple(argv), cmdline(argv), cmdline_hash(argv))
-    urls = (config.binance.rest_url, config.binance.stream_url)
+    urls = (config.exchange.rest_url, config.exchange.stream_url)
     lock = PROJECT / "requirements.lock"
     return Manifest(
         run_id=run_dir.name,
@@ -75,7 +75,7 @@ def make_manifest(
         clock_origin_ms=exchange.origin_ms if exchange is not None else wall_ms(),
         clock_speed=config.speed,
         started_ms=wall_ms(),
-        symbols=exchange.symbols if exchange is not None else config.binance.symbols,
+        symbols=exchange.symbols if exchange is not None else config.exchange.symbols,
         processes=processes,
         hosts=tuple(urls) if exchange is None else (f"127.0.0.1:{exchange.port}",),
         embedded=None if exchange is None else exchange.facts,

@@ -22,9 +22,10 @@ from minibot.data.klines import open_klines
 from minibot.data.patience import ATTEMPTS_MAX, Patience
 from minibot.data.store import Series, StoredFile, locked, rest_period
 from minibot.exchanges.binance.archive import ArchiveHost, archive_files
-from minibot.exchanges.binance.limits import WeightBudget
 from minibot.exchanges.binance.rest import BinanceRest
+from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.tapes.kline_bars import INTERVALS
+from minibot.exchanges.weight_budget import WeightBudget
 from minibot.kernel.errors import LockBusy, Refusal
 from minibot.kernel.files import read_hashed
 from tests.conftest import PROJECT
@@ -76,9 +77,9 @@ class Desk:
             rest, connect_timeout_s=5, total_timeout_s=5
         )  # fmt: skip
         patience = Patience(self.clock, self.told.append)
-        budget = WeightBudget(self.share_percent)
+        budget = WeightBudget(self.share_percent, 6000)
         download = Download(
-            *(self.root, host, venue, budget, patience, self.told.append),
+            *(self.root, BINANCE, host, venue, budget, patience, self.told.append),
             pages_a_write=self.pages_a_write,
         )
         return download.fetch(wanted)
@@ -187,7 +188,9 @@ def test_interrupted_download_goes_on_where_it_was(server: ArchiveServer, desk: 
 
     host = ArchiveHost(server.url, hosts=(), connect_timeout_s=5, total_timeout_s=5)
     patience = Interrupted(desk.clock, desk.told.append)
-    download = Download(desk.root, host, None, WeightBudget(50), patience, desk.told.append)
+    download = Download(
+        desk.root, BINANCE, host, None, WeightBudget(50, 6000), patience, desk.told.append
+    )
     with pytest.raises(KeyboardInterrupt):
         download.fetch(wanted)
     stray = desk.series().folder / "BTCUSDT-1h-2025-02-03.zip"
@@ -314,11 +317,13 @@ def test_large_file_is_never_whole_in_memory(tmp_path: Path) -> None:
         from minibot.data.download import Download, Wanted
         from minibot.data.patience import Patience
         from minibot.exchanges.binance.archive import ArchiveHost
-        from minibot.exchanges.binance.limits import WeightBudget
+        from minibot.exchanges.binance.venue import BINANCE
+        from minibot.exchanges.weight_budget import WeightBudget
         from tests.data.test_data_download import FakeClock, stamp
         host = ArchiveHost(sys.argv[1], hosts=(), connect_timeout_s=120, total_timeout_s=120)
         patience = Patience(FakeClock(), print)
-        download = Download(Path(sys.argv[2]), host, None, WeightBudget(50), patience, print)
+        budget = WeightBudget(50, 6000)
+        download = Download(Path(sys.argv[2]), BINANCE, host, None, budget, patience, print)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         fetched = download.fetch(Wanted("BTCUSDT", "1h", stamp("2025-02-01"), stamp("2025-02-02")))
         print(fetched.troubles, file=sys.stderr)

@@ -30,7 +30,6 @@ SOCKETS = {"aiohttp", "http", "requests", "socket", "ssl", "urllib.request", "we
 SOCKET_EXCEPTIONS = {
     "minibot.ai.probes": "tries to open one inside the jail, to prove that it cannot",
     "minibot.ai.jail_linux": "names address families for the filter of system calls",
-    "minibot.watchdog.preflight": "asks before a night whether the market-data hosts answer",
 }
 # Whom the product may ask: public market data of the venues, archives of them, and itself.
 HOSTS = {
@@ -239,6 +238,34 @@ def test_product_uses_no_client_of_others(modules: dict[str, ast.Module]) -> Non
 
     assert users == set()
     assert any(is_one_of(name, {"minibot.exchanges.binance"}) for name in modules)
+
+
+def test_package_of_a_venue_is_known_to_exchanges_alone(
+    project: Path, modules: dict[str, ast.Module]
+) -> None:
+    """Everybody else has the port; the import contract names every room and every venue."""
+    venues = {
+        f"minibot.exchanges.{path.parent.name}"
+        for path in (project / "minibot" / "exchanges").glob("*/messages.py")
+    }
+    strangers = {
+        name: imported
+        for name, tree in modules.items()
+        for imported in imports(name, tree)
+        if is_one_of(imported, venues) and not is_one_of(name, {"minibot.exchanges"})
+    }
+    settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = (
+        contract
+        for contract in settings["tool"]["importlinter"]["contracts"]
+        if contract["name"].startswith("a venue is known by the port alone")
+    )
+    rooms = {f"minibot.{path.parent.name}" for path in (project / "minibot").glob("*/__init__.py")}
+
+    assert strangers == {}
+    assert len(venues) >= 2
+    assert set(contract["forbidden_modules"]) == venues
+    assert set(contract["source_modules"]) == rooms - {"minibot.exchanges"}
 
 
 @pytest.mark.row("S-14")

@@ -11,7 +11,9 @@ from typing import Any
 from minibot.events.model import Payload
 from minibot.exchanges.base import Stream
 from minibot.exchanges.binance.rest import BinanceRest
-from minibot.exchanges.binance.streams import BinanceStream, combined_url
+from minibot.exchanges.binance.streams import combined_url
+from minibot.exchanges.binance.venue import BINANCE
+from minibot.exchanges.websocket_stream import WebSocketStream
 from minibot.kernel.errors import RunStop
 from minibot.market.address import Memory
 from minibot.market.notices import Notice
@@ -151,10 +153,10 @@ class Desk:
 
         def open_stream(streams: Sequence[str]) -> Stream:
             url = combined_url(f"ws://127.0.0.1:{port}", streams)
-            stream = BinanceStream(url, connect_timeout_s=5.0, machine_ns=machine_ns)
+            stream = WebSocketStream(url, connect_timeout_s=5.0, machine_ns=machine_ns)
             return wrap(streams, stream)
 
-        self.session = Session(config, self.world, rests, open_stream, memory, holder)
+        self.session = Session(config, self.world, BINANCE, rests, open_stream, memory, holder)
         self.exit_code: int | None = None
         self.stopped: RunStop | None = None
         self.crashed: BaseException | None = None

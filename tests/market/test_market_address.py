@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minibot.exchanges.binance.limits import CONNECTION_LIMITS as LIMITS
 from minibot.kernel.errors import IntegrityError
 from minibot.market.address import (
-    ATTEMPTS_MAX,
-    ATTEMPTS_MS,
-    BAN_MS_MAX,
     Address,
     AddressFile,
     NoMemory,
@@ -26,7 +24,7 @@ def test_attempts_of_former_processes_count_in_the_same_window(tmp_path: Path) -
     now = 1_000_000
     attempts: list[int] = []
     for _ in range(10):
-        address = Address(AddressFile(tmp_path / "address.json", "unix"), now)
+        address = Address(AddressFile(tmp_path / "address.json", "unix"), now, LIMITS)
         for _ in range(30):
             now = address.free_at_ms(now + 10)
             address.on_attempt(now)
@@ -34,25 +32,27 @@ def test_attempts_of_former_processes_count_in_the_same_window(tmp_path: Path) -
 
     assert attempts == sorted(attempts)
     for first, start in enumerate(attempts):
-        assert bisect_left(attempts, start + ATTEMPTS_MS) - first <= ATTEMPTS_MAX
-    assert attempts[-1] - attempts[0] >= ATTEMPTS_MS
-    assert ATTEMPTS_MAX < 300  # What the venue allows, with room for whoever shares the address.
+        assert bisect_left(attempts, start + LIMITS.attempts_ms) - first <= LIMITS.attempts_max
+    assert attempts[-1] - attempts[0] >= LIMITS.attempts_ms
+    assert (
+        LIMITS.attempts_max < 300
+    )  # What the venue allows, with room for whoever shares the address.
 
 
 @pytest.mark.row("F106")
 def test_ban_is_remembered_by_the_next_process(tmp_path: Path) -> None:
     """With its end, and that it is a ban."""
     path = tmp_path / "exchange" / "address.json"
-    Address(AddressFile(path, "unix"), 0).on_silence(120_000, is_ban=True)
+    Address(AddressFile(path, "unix"), 0, LIMITS).on_silence(120_000, is_ban=True)
 
-    again = Address(AddressFile(path, "unix"), 60_000)
+    again = Address(AddressFile(path, "unix"), 60_000, LIMITS)
 
     assert (again.silent_until_ms, again.is_banned) == (120_000, True)
 
 
 def test_shorter_silence_does_not_shorten_a_ban(tmp_path: Path) -> None:
     """A 429 during a ban changes nothing."""
-    address = Address(AddressFile(tmp_path / "a.json", "unix"), 0)
+    address = Address(AddressFile(tmp_path / "a.json", "unix"), 0, LIMITS)
     address.on_silence(120_000, is_ban=True)
     address.on_silence(10_000, is_ban=False)
 
@@ -62,35 +62,35 @@ def test_shorter_silence_does_not_shorten_a_ban(tmp_path: Path) -> None:
 def test_state_of_another_clock_is_no_state(tmp_path: Path) -> None:
     """A simulated run begins anew; its times mean nothing to the next."""
     path = tmp_path / "a.json"
-    Address(AddressFile(path, "20260101_000000"), 0).on_silence(500_000, is_ban=True)
+    Address(AddressFile(path, "20260101_000000"), 0, LIMITS).on_silence(500_000, is_ban=True)
 
-    assert Address(AddressFile(path, "20260101_000001"), 0).silent_until_ms == 0
-    assert Address(AddressFile(path, "20260101_000000"), 0).silent_until_ms == 500_000
+    assert Address(AddressFile(path, "20260101_000001"), 0, LIMITS).silent_until_ms == 0
+    assert Address(AddressFile(path, "20260101_000000"), 0, LIMITS).silent_until_ms == 500_000
 
 
 def test_clock_that_was_set_back_neither_frees_nor_locks_for_ever(tmp_path: Path) -> None:
     """Stamps from ahead count as made now; a ban from ahead lasts the longest there is."""
     path = tmp_path / "a.json"
     late = 10**13
-    address = Address(AddressFile(path, "unix"), late)
-    for _ in range(ATTEMPTS_MAX):
+    address = Address(AddressFile(path, "unix"), late, LIMITS)
+    for _ in range(LIMITS.attempts_max):
         address.on_attempt(late)
     address.on_silence(late + 120_000, is_ban=True)
 
-    again = Address(AddressFile(path, "unix"), 1_000)
+    again = Address(AddressFile(path, "unix"), 1_000, LIMITS)
 
-    assert again.free_at_ms(1_000) == 1_000 + ATTEMPTS_MS
-    assert again.silent_until_ms == 1_000 + BAN_MS_MAX
+    assert again.free_at_ms(1_000) == 1_000 + LIMITS.attempts_ms
+    assert again.silent_until_ms == 1_000 + LIMITS.ban_ms_max
 
 
 def test_damaged_state_stops_with_the_file_named(tmp_path: Path) -> None:
     """Whether the address is banned is not to be guessed."""
     path = tmp_path / "a.json"
-    Address(AddressFile(path, "unix"), 0).on_silence(120_000, is_ban=True)
+    Address(AddressFile(path, "unix"), 0, LIMITS).on_silence(120_000, is_ban=True)
     path.write_bytes(path.read_bytes().replace(b"120000", b"000000"))
 
     with pytest.raises(IntegrityError) as stop:
-        Address(AddressFile(path, "unix"), 0)
+        Address(AddressFile(path, "unix"), 0, LIMITS)
     assert stop.value.reason_code == "ATOMICITY_VIOLATION"
     assert "a.json" in stop.value.detail
 
@@ -99,7 +99,7 @@ def test_damaged_state_stops_with_the_file_named(tmp_path: Path) -> None:
 @given(st.lists(st.integers(0, 3_000), min_size=250, max_size=400))
 def test_whoever_waits_as_told_never_exceeds_the_budget(pauses: list[int]) -> None:
     """In no window of five minutes."""
-    address, now = Address(NoMemory(), 0), 0
+    address, now = Address(NoMemory(), 0, LIMITS), 0
     attempts: list[int] = []
     for pause in pauses:
         now = address.free_at_ms(now + pause)
@@ -108,4 +108,4 @@ def test_whoever_waits_as_told_never_exceeds_the_budget(pauses: list[int]) -> No
 
     assert attempts == sorted(attempts)
     for first, start in enumerate(attempts):
-        assert bisect_left(attempts, start + ATTEMPTS_MS) - first <= ATTEMPTS_MAX
+        assert bisect_left(attempts, start + LIMITS.attempts_ms) - first <= LIMITS.attempts_max

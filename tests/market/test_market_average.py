@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from minibot.events.model import AveragePrice, Bar
 from minibot.exchanges.base import Candle, Trade
+from minibot.exchanges.binance.venue import BINANCE
 from minibot.market.average import MINUTES, AverageWindow, minutes_of
 from minibot.market.feed import Feed
 from minibot.market.symbol import FeedConfig
@@ -130,7 +131,7 @@ def test_only_rules_with_a_band_want_an_average(changes: dict[str, Any], minutes
 def test_feed_tells_the_average_of_history_and_of_live_trades_about_once_a_minute() -> None:
     """Four klines of the warm-up and one minute of trades; then one event for each minute."""
     now = START
-    feed = Feed(FeedConfig(("BTCUSDT",), ("1s", "1m"), now), now)
+    feed = Feed(FeedConfig(("BTCUSDT",), ("1s", "1m"), now), now, BINANCE.dialect)
     feed.on_instruments([instrument(bid_percent_up="5", percent_minutes=5)], now)
     candles = [
         Candle(now - n * MINUTE, now - (n - 1) * MINUTE - 1, *("9",) * 4, "1", "9", 1, "0")

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from minibot.exchanges.binance.control import Reply
 from minibot.exchanges.binance.streams import named_in_address
-from minibot.market.address import ATTEMPTS_MAX, ATTEMPTS_MS, Address, NoMemory
+from minibot.exchanges.binance.venue import BINANCE
+from minibot.exchanges.venue_facts import Reply
+from minibot.market.address import Address, NoMemory
 from minibot.market.connections import Connections, groups_of
 from minibot.market.feed import DATA, Feed
 from minibot.market.feed_health import FeedHealth
@@ -51,7 +52,7 @@ class Readerless(Connections):
         self._address.on_attempt(now_ms)
         self._connections += 1
         reader = self.readers[self._connections] = FakeReader(self._connections)
-        return reader, Subscriptions(groups, named_in_address(groups))  # type: ignore[return-value]
+        return reader, Subscriptions(groups, named_in_address(groups), BINANCE.streams)  # type: ignore[return-value]
 
 
 class Floor:
@@ -63,13 +64,14 @@ class Floor:
         self.symbols = tuple(symbols)
         self.now_ms = 0
         config = FeedConfig(symbols=self.symbols, intervals=("1m",), origin_ms=0)
-        self.feed = Feed(config, 0)
-        self.address = Address(NoMemory(), 0)
+        self.feed = Feed(config, 0, BINANCE.dialect)
+        self.address = Address(NoMemory(), 0, BINANCE.streams.limits)
         self.link = FeedHealth(link_limits(**limits), 0, self.address.free_at_ms)
         self.all = Readerless(
             self.feed,
             self.link,
             self.address,
+            BINANCE.streams,
             lambda streams: (_ for _ in ()).throw(AssertionError("no socket in this test")),
             lambda item, messages=1: None,
             lambda: self.now_ms,
@@ -77,7 +79,7 @@ class Floor:
         )
         self.readers = self.all.readers = {}
         if begin:
-            self.all.follow(groups_of(self.symbols), 0)
+            self.all.follow(groups_of(self.symbols, BINANCE.streams), 0)
             self.tick()
             for number in list(self.readers):
                 self.open(number)
@@ -157,9 +159,13 @@ def test_shards_draw_different_waits_and_share_one_budget() -> None:
         attempts += [floor.now_ms] * (len(floor.readers) - before)
 
     assert len(waits) > 5
-    assert len(attempts) > 2 * ATTEMPTS_MAX
+    limits = BINANCE.streams.limits
+    assert len(attempts) > 2 * limits.attempts_max
     for start in attempts:
-        assert sum(start <= at < start + ATTEMPTS_MS for at in attempts) <= ATTEMPTS_MAX
+        assert (
+            sum(start <= at < start + BINANCE.streams.limits.attempts_ms for at in attempts)
+            <= BINANCE.streams.limits.attempts_max
+        )
 
 
 @pytest.mark.row("F112")
@@ -231,7 +237,7 @@ def test_newcomers_join_the_roomiest_shard_or_open_a_new_one() -> None:
     floor = Floor(FOUR[:3], streams_max=6)
     floor.feed.follow("DUSDT", 0)
     floor.feed.follow("EUSDT", 0)
-    floor.all.follow(groups_of(["DUSDT", "EUSDT"]), 0)
+    floor.all.follow(groups_of(["DUSDT", "EUSDT"], BINANCE.streams), 0)
     floor.tick(1_000)
 
     assert len(floor.all.shards) == 3
@@ -265,7 +271,7 @@ def test_unfollowed_symbol_is_unsubscribed_and_the_others_stay() -> None:
 
     (message,) = floor.readers[1].sent
     assert message["method"] == "UNSUBSCRIBE"
-    assert message["params"] == list(groups_of([leaving])[leaving])
+    assert message["params"] == list(groups_of([leaving], BINANCE.streams)[leaving])
     floor.answer(1)
     assert floor.shard(1).is_complete
     assert list(floor.shard(1).groups) == [staying]
@@ -327,7 +333,7 @@ def test_one_dark_line_is_enough_to_end_the_run() -> None:
 
 def test_names_of_an_address_fit_into_it() -> None:
     """Whole groups, in order, below the bound of the venue's front."""
-    groups = groups_of(f"LONGNAME{number:03d}USDT" for number in range(300))
+    groups = groups_of((f"LONGNAME{number:03d}USDT" for number in range(300)), BINANCE.streams)
     named = named_in_address(groups)
 
     assert list(named) == list(groups)[: len(named)]

@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from minibot.exchanges.base import Quote, Trade
+from minibot.exchanges.binance.venue import BINANCE
 from minibot.market.drift import IN_ROW, PrintDrift
 from minibot.market.feed import Feed
 from minibot.market.notices import PRINTS_OFF_TOUCH
@@ -54,7 +55,7 @@ def test_prints_off_in_a_row_are_told_once_until_one_is_good_again() -> None:
 @pytest.mark.row("C-89")
 def test_quotes_that_stay_behind_the_trades_are_an_incident_and_a_figure() -> None:
     """A stream that lives and tells of another time is seen by what trades beside it."""
-    feed = Feed(FeedConfig(("BTCUSDT",), ("1s",), T0), T0)
+    feed = Feed(FeedConfig(("BTCUSDT",), ("1s",), T0), T0, BINANCE.dialect)
     feed.on_connected(T0)
     quote = {"u": 1, "s": "BTCUSDT", "b": "100.0", "B": "1.0", "a": "100.1", "A": "1.0"}
     feed.on_frame(orjson.dumps(quote), T0, 1)

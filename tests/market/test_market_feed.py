@@ -14,8 +14,8 @@ import pytest
 from minibot.events.model import Bar, Event, Instrument, MarketTick, Payload
 from minibot.exchanges.base import Diff, Quote, Snapshot, Trade
 from minibot.exchanges.binance.book import BookKeeper
-from minibot.exchanges.binance.dialect import BINANCE
 from minibot.exchanges.binance.messages import parse_frame, parse_snapshot
+from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.top_check import MISMATCHES_MAX, TopCheck
 from minibot.exchanges.units import units
 from minibot.kernel.canonical import encode
@@ -32,7 +32,7 @@ T0 = 1_700_000_000_000
 
 def new_feed(now_ms: int = T0, **changes: Any) -> Feed:
     config = FeedConfig(("BTCUSDT",), ("1s",), T0, **changes)
-    feed = Feed(config, now_ms)
+    feed = Feed(config, now_ms, BINANCE.dialect)
     feed.on_connected(now_ms)
     return feed
 
@@ -70,7 +70,7 @@ def played(shared_data: Path) -> tuple[Feed, list[tuple[Payload, int]]]:
     out: list[tuple[Payload, int]] = []
     for line in tape_lines(shared_data):
         if feed is None:
-            feed = Feed(FeedConfig(("BTCUSDT",), ("1s", "1m"), line.ts), line.ts)
+            feed = Feed(FeedConfig(("BTCUSDT",), ("1s", "1m"), line.ts), line.ts, BINANCE.dialect)
             feed.skew_ms = 1_270
             feed.on_connected(line.ts)
         if line.is_snapshot:
@@ -140,7 +140,7 @@ def test_same_frames_give_the_same_events(shared_data: Path) -> None:
     lines = [line for _, line in zip(range(3000), tape_lines(shared_data), strict=False)]
 
     def play(batch: int) -> list[tuple[Payload, int]]:
-        feed = Feed(FeedConfig(("BTCUSDT",), ("1s",), lines[0].ts), lines[0].ts)
+        feed = Feed(FeedConfig(("BTCUSDT",), ("1s",), lines[0].ts), lines[0].ts, BINANCE.dialect)
         out: list[tuple[Payload, int]] = []
         for index, line in enumerate(lines):
             if not line.is_snapshot:
@@ -417,7 +417,7 @@ def test_check_compares_with_the_latest_quote_that_is_not_newer(quotes_first: bo
 
 def test_quotes_are_kept_for_a_book_alone() -> None:
     """Hundreds of symbols that have none must not gather their quotes by the thousand."""
-    depth = SymbolDepth("BTCUSDT", 20, BINANCE.new_keeper())
+    depth = SymbolDepth("BTCUSDT", 20, BINANCE.dialect.new_keeper())
     quote = Quote("BTCUSDT", 11, "99", 99, "5.0", "101", 101, "5.0", None)
     for number in range(100):
         depth.on_quote(quote._replace(update_id=number), T0)

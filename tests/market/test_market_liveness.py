@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from minibot.exchanges.base import Candle, Snapshot
-from minibot.exchanges.binance.control import Reply
+from minibot.exchanges.binance.venue import BINANCE
+from minibot.exchanges.venue_facts import Reply
 from minibot.market.connections import groups_of
 from minibot.market.liveness import RENEW_MS, SYMBOLS_OF_A_LINE, TRADE_SILENCE_MS, Liveness
 from minibot.market.rest_scheduler import Answer, Job
@@ -71,7 +72,7 @@ class Market:
             lambda: self.floor.now_ms * 1_000_000,
             self.questions.check_rules,
         )
-        self.floor.all.follow(groups_of(symbols), T0)
+        self.floor.all.follow(groups_of(symbols, BINANCE.streams), T0)
         self.floor.tick()
         self.floor.open(1)
         self._ids = count(100)

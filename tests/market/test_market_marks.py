@@ -9,6 +9,7 @@ import pytest
 
 from minibot.events.model import MarketTick, PriceMark
 from minibot.exchanges.binance.mini_tickers import parse_mini_tickers
+from minibot.exchanges.binance.venue import BINANCE
 from minibot.market.feed import Feed
 from minibot.market.marks import Marks
 from minibot.market.symbol import FeedConfig
@@ -26,7 +27,7 @@ class World:
     """A feed of one symbol and the mini tickers beside it; times are ms since the start."""
 
     def __init__(self, skew_ms: int = 0) -> None:
-        self.feed = Feed(FeedConfig((SYMBOL,), ("1s", "1m"), START), START)
+        self.feed = Feed(FeedConfig((SYMBOL,), ("1s", "1m"), START), START, BINANCE.dialect)
         self.feed.skew_ms = skew_ms
         self.marks = Marks()
         self._trade_id = 0

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from minibot.events.model import MarketTick
 from minibot.exchanges.base import Snapshot
+from minibot.exchanges.binance.venue import BINANCE
 from minibot.market.feed import Feed
 from minibot.market.notices import OVERLOAD_ENDED, OVERLOADED, SEQUENCE_GAP, TRADES_DROPPED
 from minibot.market.overload import Overload
@@ -55,7 +56,7 @@ class Venue:
 
 
 def new_feed() -> Feed:
-    feed = Feed(FeedConfig(NAMES, ("1s",), T0), T0)
+    feed = Feed(FeedConfig(NAMES, ("1s",), T0), T0, BINANCE.dialect)
     feed.on_connected(T0)
     assert feed.snapshots_wanted(T0) == list(NAMES)
     for name in NAMES:

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from minibot.exchanges.binance.rest import BinanceRest
-from minibot.exchanges.binance.streams import BinanceStream, combined_url
+from minibot.exchanges.binance.streams import combined_url
+from minibot.exchanges.binance.venue import BINANCE
+from minibot.exchanges.websocket_stream import WebSocketStream
 from minibot.market import opening
 from minibot.market.session import Session
 from tests.exchanges.binance.loopback import Loopback
@@ -31,10 +33,10 @@ def desk_at(tmp_path: Path, host: str) -> Desk:
     desk = Desk(tmp_path, session_config(("BTCUSDT",), T0), 1)
     rest = BinanceRest(f"https://{host}", connect_timeout_s=1.0, total_timeout_s=1.0)
 
-    def open_stream(streams: Any) -> BinanceStream:
-        return BinanceStream(combined_url(f"wss://{host}", streams), connect_timeout_s=1.0)
+    def open_stream(streams: Any) -> WebSocketStream:
+        return WebSocketStream(combined_url(f"wss://{host}", streams), connect_timeout_s=1.0)
 
-    desk.session = Session(desk.session.config, desk.world, [rest], open_stream)
+    desk.session = Session(desk.session.config, desk.world, BINANCE, [rest], open_stream)
     return desk
 
 

@@ -14,6 +14,7 @@ import pytest
 from minibot.data.recording import Recording
 from minibot.exchanges.base import StreamLost
 from minibot.exchanges.binance.rest import BinanceRest
+from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.tapes.lines import MARK, STREAM, kind_of, read_mark, tape_lines
 from minibot.market.recorder import (
     ATTEMPTS_MAX,
@@ -101,7 +102,7 @@ def new_recorder(
     shards = [Shard((name,), partial(next, each)) for name, each in zip(names, lines, strict=False)]
     rules = b'{"symbols":[]}'
     recording = Recording(folder)
-    return Recorder(config, recording, Rest(), shards, rules, clock, lambda _: None), clock
+    return Recorder(config, BINANCE, recording, Rest(), shards, rules, clock, lambda _: None), clock
 
 
 def streamed(folder: Path) -> list[bytes]:

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from minibot.exchanges.binance.limits import WeightBudget, depth_weight
+from minibot.exchanges.binance.limits import LIMITS, depth_weight
+from minibot.exchanges.binance.venue import BINANCE
+from minibot.exchanges.weight_budget import WeightBudget
 from minibot.market.address import Address, NoMemory
 from minibot.market.elapsed_clock import ElapsedClock
 from minibot.market.feed import Feed
 from minibot.market.feed_health import FeedHealth
-from minibot.market.requests import SNAPSHOT_LEVELS, Requests
+from minibot.market.requests import Requests
 from minibot.market.rest_scheduler import DEPTH, PREFERRED_DEPTH, Job
 from minibot.market.skew import ClockSkew
 from minibot.market.symbol import FeedConfig
@@ -26,7 +28,7 @@ class Tray:
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
-        self.budget = WeightBudget(50)
+        self.budget = WeightBudget(50, LIMITS.weight_per_minute)
 
     def send(self, job: Job) -> None:
         self.jobs.append(job)
@@ -35,12 +37,17 @@ class Tray:
 def requests_of(tray: Tray, **options: Any) -> Requests:
     """Return requests over a hundred symbols that write twenty levels a side."""
     clock = StepClock()
-    feed = Feed(FeedConfig(SYMBOLS, ("1m",), 0, book_levels=options.pop("book_levels", 20)), 0)
+    feed = Feed(
+        FeedConfig(SYMBOLS, ("1m",), 0, book_levels=options.pop("book_levels", 20)),
+        0,
+        BINANCE.dialect,
+    )
     return Requests(
         tray,  # type: ignore[arg-type]
+        LIMITS,
         feed,
         FeedHealth(link_limits(), 0),
-        Address(NoMemory(), 0),
+        Address(NoMemory(), 0, BINANCE.streams.limits),
         clock,
         ElapsedClock(clock, lambda: 0),
         ClockSkew(5_000),
@@ -53,11 +60,11 @@ def requests_of(tray: Tray, **options: Any) -> Requests:
 @pytest.mark.parametrize(
     ("count", "used", "levels"),
     [
-        (1, 0, SNAPSHOT_LEVELS),
-        (30, 0, SNAPSHOT_LEVELS),  # 1,500 is half of what a minute allows.
+        (1, 0, LIMITS.levels_deep),
+        (30, 0, LIMITS.levels_deep),  # 1,500 is half of what a minute allows.
         (31, 0, 100),
         (100, 0, 100),
-        (1, 2_900, SNAPSHOT_LEVELS),
+        (1, 2_900, LIMITS.levels_deep),
         (1, 2_901, 100),
     ],
 )

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from minibot.exchanges.base import BANNED, RATE_LIMITED, REFUSED, SERVER, RestError
-from minibot.exchanges.binance.limits import PING, WeightBudget
-from minibot.exchanges.binance.rest import BinanceRest, Reply
+from minibot.exchanges.base import BANNED, RATE_LIMITED, REFUSED, SERVER, Rest, RestError, RestReply
+from minibot.exchanges.binance.limits import PING
+from minibot.exchanges.weight_budget import WeightBudget
 from minibot.market.backoff import Backoff
 from minibot.market.breaker import Breaker
 from minibot.market.elapsed_clock import ElapsedClock
@@ -50,7 +50,7 @@ class FakeRest:
     """What the courier needs of `BinanceRest`; requests wait while `gate` is closed."""
 
     def __init__(self, desk: Office) -> None:
-        self.last = Reply("", 0, None, 0)
+        self.last = RestReply("", 0, None, 0)
         self.weight_limit: int | None = None
         self._desk = desk
 
@@ -60,7 +60,7 @@ class FakeRest:
         with desk.lock:
             desk.asked.append((name, desk.clock.ms))
             error = desk.errors.pop(name, desk.error)
-        self.last = Reply(PING, 200, desk.reported, 0)
+        self.last = RestReply(PING, 200, desk.reported, 0)
         if error is not None:
             raise error
         return name
@@ -99,7 +99,7 @@ class Office:
         self.courier.close(5)
 
     def send(self, name: str, rank: int, weight: int = 5) -> None:
-        def call(rest: BinanceRest) -> Any:
+        def call(rest: Rest) -> Any:
             return rest.ask(name)  # type: ignore[attr-defined]
 
         self.courier.send(Job(PING, weight, call, lambda answer: None, rank))

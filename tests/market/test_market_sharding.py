@@ -8,17 +8,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from minibot.exchanges.binance.control import SUBSCRIBE, UNSUBSCRIBE, Reply, reply_of
+from minibot.exchanges.binance.venue import BINANCE
+from minibot.exchanges.venue_facts import SUBSCRIBE, UNSUBSCRIBE, Reply
 from minibot.market.connections import groups_of
 from minibot.market.sharding import STREAMS_PER_CONNECTION_MAX, count_of, roomiest, spread
 from minibot.market.subscriptions import (
     ANSWER_MS_MAX,
-    BATCH_STREAMS_MAX,
-    MESSAGE_INTERVAL_MS,
     Subscriptions,
 )
 
 untimed = settings(deadline=None)
+STREAMS = BINANCE.streams
 
 
 def lone_streams(count: int) -> dict[str, tuple[str, ...]]:
@@ -41,7 +41,7 @@ def test_streams_1700_are_three_connections_of_at_most_800() -> None:
 @pytest.mark.row("S-18", "S-19")
 def test_four_hundred_symbols_are_two_even_connections() -> None:
     """1,200 streams; a symbol's three are never torn apart."""
-    shards = spread(groups_of(f"C{number:03d}USDT" for number in range(400)))
+    shards = spread(groups_of((f"C{number:03d}USDT" for number in range(400)), STREAMS))
 
     assert [count_of(shard) for shard in shards] == [600, 600]
     assert all(len(streams) == 3 for shard in shards for streams in shard.values())
@@ -105,7 +105,7 @@ class Wire:
         """Do what the venue does."""
         params = message["params"]
         assert isinstance(params, list)
-        assert len(params) <= BATCH_STREAMS_MAX
+        assert len(params) <= STREAMS.limits.batch_streams_max
         self.sent_ms.append(self.now_ms)
         self.methods.append(str(message["method"]))
         if message["method"] == SUBSCRIBE:
@@ -121,7 +121,7 @@ class Wire:
 def test_storm_of_subscriptions_stays_below_the_cap_of_control_messages() -> None:
     """800 streams asked for, dropped and asked for again: never over 3 messages in a second."""
     groups = lone_streams(800)
-    carries = Subscriptions(groups, list(groups)[:100])
+    carries = Subscriptions(groups, list(groups)[:100], STREAMS)
     wire = Wire(carries)
     wire.run(until_ms=5_000)
     assert carries.is_complete
@@ -141,8 +141,8 @@ def test_storm_of_subscriptions_stays_below_the_cap_of_control_messages() -> Non
 
 def test_renewed_group_is_ended_first_and_then_asked_for_again() -> None:
     """A stream that is silent is not helped by asking for what the venue thinks it sends."""
-    groups = groups_of(["BTCUSDT", "ETHUSDT"])
-    carries = Subscriptions(groups, groups)
+    groups = groups_of(["BTCUSDT", "ETHUSDT"], STREAMS)
+    carries = Subscriptions(groups, groups, STREAMS)
     wire = Wire(carries)
     assert carries.message(0) is None
     carries.renew(["BTCUSDT", "NOPE"])
@@ -155,22 +155,22 @@ def test_renewed_group_is_ended_first_and_then_asked_for_again() -> None:
 
 def test_next_message_waits_for_the_answer_and_the_answer_only_so_long() -> None:
     """Nobody knows what a connection carries that does not answer."""
-    carries = Subscriptions(lone_streams(2), [])
+    carries = Subscriptions(lone_streams(2), [], STREAMS)
     assert carries.message(0) is not None
-    assert carries.message(MESSAGE_INTERVAL_MS * 5) is None
+    assert carries.message(STREAMS.limits.message_interval_ms * 5) is None
     assert not carries.is_overdue(ANSWER_MS_MAX - 1)
     assert carries.is_overdue(ANSWER_MS_MAX)
 
 
 def test_refused_message_settles_nothing_and_is_counted() -> None:
     """An error leaves the groups unheld; they are asked for again."""
-    carries = Subscriptions(lone_streams(2), [])
+    carries = Subscriptions(lone_streams(2), [], STREAMS)
     assert carries.message(0) is not None
 
     assert carries.on_reply(Reply(1, "2: Invalid request")) == ("", ())
     assert carries.errors == 1
     assert not carries.is_complete
-    assert carries.message(MESSAGE_INTERVAL_MS) is not None
+    assert carries.message(STREAMS.limits.message_interval_ms) is not None
     assert carries.on_reply(Reply(1, "")) == ("", ())  # An old answer.
     assert carries.on_reply(Reply(2, ""))[0] == SUBSCRIBE
     assert carries.is_complete
@@ -192,4 +192,4 @@ def test_refused_message_settles_nothing_and_is_counted() -> None:
 )
 def test_answers_are_read_in_both_shapes(data: bytes, reply: Reply | None) -> None:
     """Errors come flat as documented and nested as seen; nothing else is an answer."""
-    assert reply_of(data) == reply
+    assert STREAMS.reply_of(data) == reply

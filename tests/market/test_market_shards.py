@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from minibot.exchanges.base import Stream
-from minibot.market.address import ATTEMPTS_MAX, AddressFile
+from minibot.exchanges.binance.limits import CONNECTION_LIMITS
+from minibot.market.address import AddressFile
 from minibot.market.notices import OVERLOAD_ENDED, OVERLOADED
 from minibot.market.overload import OVERLOAD_FROM
 from tests.market.exchange_process import ExchangeProcess
@@ -320,7 +321,7 @@ def test_attempts_of_former_runs_leave_fewer_to_the_next(tmp_path: Path) -> None
     memory = AddressFile(tmp_path / "address.json", "unix")
     with six(tmp_path) as running:
         now_ms = running.origin_ms
-        stamps = [now_ms - 299_000 + number for number in range(ATTEMPTS_MAX)]
+        stamps = [now_ms - 299_000 + number for number in range(CONNECTION_LIMITS.attempts_max)]
         memory.save({"attempts_ms": stamps, "silent_until_ms": 0, "is_banned": False})
         desk = started(tmp_path, running, memory=memory)
         saved = memory.load()["attempts_ms"]

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from minibot.exchanges.base import FrameInvalid
 from minibot.exchanges.binance.filters import is_spot
 from minibot.exchanges.binance.listings import (
-    Listings,
     parse_day_volumes,
     parse_listings,
 )
-from minibot.exchanges.binance.mini_tickers import MiniTicker, parse_mini_tickers
+from minibot.exchanges.binance.mini_tickers import parse_mini_tickers
+from minibot.exchanges.venue_facts import LastPrice, Listings
 from minibot.market.monitor import DISAGREEMENT_MS, PriceMonitor
 from minibot.market.notices import NoticeBoard
 from minibot.market.universe import (
@@ -253,7 +253,7 @@ def test_volume_that_cannot_be_read_is_none() -> None:
         parse_day_volumes({"symbol": "AAAUSDT"})
 
 
-def mini(symbol: str, close: str) -> MiniTicker:
+def mini(symbol: str, close: str) -> LastPrice:
     (found,) = parse_mini_tickers(
         json.dumps([{"e": "24hrMiniTicker", "E": 1, "s": symbol, "c": close}]).encode()
     )

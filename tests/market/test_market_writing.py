@@ -19,6 +19,7 @@ from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.exchanges.base import FrameInvalid
 from minibot.exchanges.binance.messages import parse_candles, parse_snapshot
+from minibot.exchanges.binance.venue import BINANCE
 from minibot.kernel.errors import ContractError
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.position import Position
@@ -162,7 +163,7 @@ def test_frame_makes_an_event_by_its_contract_or_none(
     codec: Codec, found: list[dict[str, Any]]
 ) -> None:
     """What no event may carry is refused as a frame: written, it would end the role."""
-    feed = Feed(FeedConfig(("BTCUSDT",), ("1s",), T), T)
+    feed = Feed(FeedConfig(("BTCUSDT",), ("1s",), T), T, BINANCE.dialect)
     feed.on_connected(T)
     assert feed.snapshots_wanted(T) == ["BTCUSDT"]
     body = {"lastUpdateId": 10, "bids": [["100.0", "1.0"]], "asks": [["101.0", "1.0"]]}
@@ -204,7 +205,7 @@ def test_recorded_tape_is_written_as_before(codec: Codec) -> None:
     with gzip.open(TAPE) as file:
         lines = [line.rstrip(b"\n").partition(b" ") for line in file]
     origin_ms = int(lines[0][0]) // 1_000_000
-    feed = Feed(FeedConfig(("BTCUSDT",), ("1s", "1m"), origin_ms), origin_ms)
+    feed = Feed(FeedConfig(("BTCUSDT",), ("1s", "1m"), origin_ms), origin_ms, BINANCE.dialect)
     feed.skew_ms = 1_270
     feed.on_connected(origin_ms)
     for number, (at_ns, _, body) in enumerate(lines):

@@ -15,6 +15,7 @@ import pytest
 
 from minibot import environment, listed
 from minibot.kernel.errors import Refusal
+from minibot.market.venue_access import server_time
 from minibot.runtime.cmdline import cmdline_hash
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.deployment import staging
@@ -256,7 +257,7 @@ def test_night_that_asks_for_the_list_unseen_is_refused(
     monkeypatch.setattr(launcher, "preflight", lambda *_: [])
 
     with pytest.raises(Refusal, match="not been held to the list"):
-        launcher.launch(config, project / "config", launcher.Display(), print)
+        launcher.launch(config, project / "config", launcher.Display(), print, server_time)
 
 
 def test_list_of_a_private_folder_is_the_one_that_was_deployed_at_its_start(

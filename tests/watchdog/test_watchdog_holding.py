@@ -16,6 +16,7 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed
 from minibot.kernel.seal import seal_run
 from minibot.kernel.verify import verify_tree
+from minibot.market.venue_access import server_time
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.context import STOPPED, RoleContext
 from minibot.runtime.gate import Gate
@@ -262,7 +263,7 @@ def test_lost_var_is_cleared_on_record_with_the_stop_that_stood_beside_it(scene:
 def start(var: Var) -> None:
     """Start a night on a folder."""
     config = load_config(PROFILE, [f"paths.var={var.root}", "ai.enabled=false"], {})
-    launch(config, PROFILE, Display(), lambda line: None)
+    launch(config, PROFILE, Display(), lambda line: None, server_time)
 
 
 @pytest.mark.row("N-89", "F70")

@@ -16,6 +16,7 @@ from minibot.gates.drill_run import DrillRun
 from minibot.kernel.errors import Refusal
 from minibot.kernel.queue import open_writer
 from minibot.kernel.verify import verify_tree
+from minibot.market.venue_access import server_time
 from minibot.runtime.configuration.config import Config, load_config
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.running import note_current
@@ -90,7 +91,7 @@ def test_flag_raised_while_a_start_looks_around_refuses_it(
 
     monkeypatch.setattr(launcher_module, "preflight", look_and_stop)
     with pytest.raises(Refusal, match=r"STOP\.flag .*stands"):
-        launch(bare(var), PROFILE, Display(), lambda line: None)
+        launch(bare(var), PROFILE, Display(), lambda line: None, server_time)
 
     assert not list(var.runs.iterdir())
 
@@ -105,7 +106,7 @@ def test_process_left_of_a_former_run_refuses_the_next_start_with_what_to_do(
         closing(open_writer(stage.var.queues, "signals")),
         pytest.raises(Refusal) as refused,
     ):
-        launch(bare(stage.var), PROFILE, Display(), lambda line: None)
+        launch(bare(stage.var), PROFILE, Display(), lambda line: None, server_time)
 
     assert "a process of a former run is still there" in refused.value.message
     assert "writer.lock" in refused.value.message

@@ -20,7 +20,8 @@ import psutil
 from minibot.exchanges.base import Diff
 from minibot.exchanges.binance.book import BookKeeper
 from minibot.exchanges.binance.messages import parse_frame, parse_snapshot
-from minibot.exchanges.binance.streams import BinanceStream, stream_url
+from minibot.exchanges.binance.streams import stream_url
+from minibot.exchanges.websocket_stream import WebSocketStream
 
 SYMBOL: Final = "BTCUSDT"
 
@@ -30,7 +31,7 @@ def main() -> int:
     port, counts = int(sys.argv[1]), json.loads(sys.argv[2])
     if sys.platform == "linux" and len(sys.argv) > 4:
         os.sched_setaffinity(0, {int(sys.argv[4])})
-    stream = BinanceStream(stream_url(f"ws://127.0.0.1:{port}", [SYMBOL]), connect_timeout_s=5.0)
+    stream = WebSocketStream(stream_url(f"ws://127.0.0.1:{port}", [SYMBOL]), connect_timeout_s=5.0)
     url = f"http://127.0.0.1:{port}/api/v3/depth?symbol={SYMBOL}&limit=1000"
     with urllib.request.urlopen(url, timeout=5) as answer:
         body = answer.read()

@@ -21,7 +21,9 @@ from typing import Any
 from minibot.events.model import Payload
 from minibot.exchanges.base import Stream
 from minibot.exchanges.binance.rest import BinanceRest
-from minibot.exchanges.binance.streams import BinanceStream, combined_url
+from minibot.exchanges.binance.streams import combined_url
+from minibot.exchanges.binance.venue import BINANCE
+from minibot.exchanges.websocket_stream import WebSocketStream
 from minibot.kernel.errors import RunStop
 from minibot.market.elapsed_clock import MarketClock
 from minibot.market.notices import (
@@ -159,6 +161,7 @@ class Running:
         self.session = Session(
             _config(self.exchange, book_interval_ms),
             self.world,
+            BINANCE,
             [_rest(self.exchange.port) for _ in range(REQUESTS_AT_ONCE)],
             self._open_stream,
         )
@@ -167,7 +170,7 @@ class Running:
 
     def _open_stream(self, streams: Sequence[str]) -> Stream:
         url = combined_url(f"ws://127.0.0.1:{self.exchange.port}", streams)
-        return BinanceStream(url, connect_timeout_s=TIMEOUT_S, machine_ns=machine_ns)
+        return WebSocketStream(url, connect_timeout_s=TIMEOUT_S, machine_ns=machine_ns)
 
     def _run(self) -> None:
         try:

@@ -17,9 +17,9 @@ from minibot.engine.intrabar import Candle, Intrabar, TouchModel
 from minibot.engine.market_source import NOBODY, Root, Watch
 from minibot.events.decimals import format_fixed, parse_fixed
 from minibot.events.model import Bar, Beat, Instrument
-from minibot.exchanges.binance.filters import parse_instrument
 from minibot.exchanges.tapes.decimals import to_text
 from minibot.exchanges.tapes.kline_bars import INTERVALS, divides, next_open, open_of
+from minibot.exchanges.venues import SIMULATED
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.runtime.configuration.config import Config
 from minibot.simulator.venue.instruments import symbol_infos
@@ -71,7 +71,7 @@ class BarSource:
         series = self.series
         sample = {"p": series.price_increment, "q": series.qty_increment}
         info = symbol_infos(self.symbols, {}, {series.symbol: sample})[series.symbol]
-        return parse_instrument(info)
+        return SIMULATED.rules.parse(info)
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
         """Yield rules, history, then ticks and bars; a beat after each bar."""

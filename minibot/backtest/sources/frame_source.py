@@ -12,11 +12,10 @@ from typing import Final
 
 from minibot.engine.market_source import NOBODY, NS_PER_MS, REAL_TIME, SECOND_MS, Root, Watch
 from minibot.exchanges.base import Candle
-from minibot.exchanges.binance.filters import parse_instrument
-from minibot.exchanges.binance.messages import parse_snapshot
 from minibot.exchanges.tapes.decimals import product_text, to_text
 from minibot.exchanges.tapes.frames import Source
 from minibot.exchanges.tapes.kline_bars import Bar, divides, gather
+from minibot.exchanges.venues import SIMULATED
 from minibot.market.feed import Feed
 from minibot.market.history import closed_candles
 from minibot.market.settings import feed_config
@@ -53,15 +52,17 @@ class FrameSource:
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
         """Yield the feed's events."""
         facts, origin_ms = self.source.facts, self.origin_ms
-        feed = Feed(feed_config(self._config, self.symbols, origin_ms, REAL_TIME), origin_ms)
+        config = feed_config(self._config, self.symbols, origin_ms, REAL_TIME)
+        dialect, parse = SIMULATED.dialect, SIMULATED.rules.parse
+        feed = Feed(config, origin_ms, dialect)
         feed.skew_ms = facts.skew_ms
         infos = symbol_infos(self.symbols, facts.symbol_infos, facts.first_trades)
-        feed.on_instruments([parse_instrument(infos[symbol]) for symbol in self.symbols], origin_ms)
+        feed.on_instruments([parse(infos[symbol]) for symbol in self.symbols], origin_ms)
         self._take_history(feed)
         feed.on_connected(origin_ms)
         for symbol in feed.snapshots_wanted(origin_ms):
-            if symbol in facts.opening_books:
-                snapshot = parse_snapshot(facts.opening_books[symbol], SNAPSHOT_LEVELS_MAX)
+            if symbol in facts.opening_books and dialect.parse_snapshot is not None:
+                snapshot = dialect.parse_snapshot(facts.opening_books[symbol], SNAPSHOT_LEVELS_MAX)
                 feed.on_snapshot(symbol, snapshot, origin_ms)
         yield from _taken(feed)
         for frame in self.source.frames():

@@ -22,7 +22,7 @@ from minibot.events.decimals import format_fixed
 from minibot.events.model import BUY, SELL, Beat, Instrument, MarketTick
 from minibot.events.money import parse_amount
 from minibot.exchanges.base import Trade
-from minibot.exchanges.binance.filters import parse_instrument
+from minibot.exchanges.venues import SIMULATED
 from minibot.market.bars import BarBuilder
 from minibot.market.settings import feed_config
 from minibot.runtime.configuration.config import Config
@@ -60,7 +60,7 @@ class TickSource:
     def _rules(self) -> Instrument:
         header, symbol = self._columns.header, self.symbols[0]
         sample = {"p": str(header["price_increment"]), "q": str(header["qty_increment"])}
-        return parse_instrument(symbol_infos(self.symbols, {}, {symbol: sample})[symbol])
+        return SIMULATED.rules.parse(symbol_infos(self.symbols, {}, {symbol: sample})[symbol])
 
     def _assumed(self) -> tuple[str, ...]:
         if self._columns.kind != TRADES:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -24,10 +24,12 @@ from minibot.exchanges.base import (
     UNREACHABLE,
     RestError,
 )
-from minibot.exchanges.binance.deadline import Deadline, DeadlineAdapter
-from minibot.exchanges.binance.rest import CHUNK_BYTES, judge, root_cause
+from minibot.exchanges.binance.rest import judge
+from minibot.exchanges.deadline import Deadline, DeadlineAdapter
 from minibot.exchanges.loopback import is_loopback
+from minibot.exchanges.public_http import CHUNK_BYTES, root_cause
 from minibot.exchanges.tapes.kline_bars import next_open, open_of
+from minibot.exchanges.venue_facts import SYMBOL, Archive, ArchiveFile
 
 DAY_MS: Final = 86_400_000
 CHECKSUM: Final = ".CHECKSUM"
@@ -43,20 +45,6 @@ REDIRECTS_MAX: Final = 3
 Kept = TypeVar("Kept")
 
 _CHECKSUM_LINE: Final = re.compile(r"([0-9a-fA-F]{64}) [ *](\S+)\s*")
-_SYMBOL: Final = re.compile(r"[A-Z0-9]{2,30}")
-
-
-class ArchiveFile(NamedTuple):
-    """One file of the archive: its path below the host, and the period it covers, in Unix ms."""
-
-    path: str
-    first_ts: int
-    end_ts: int
-
-    @property
-    def name(self) -> str:
-        """The file's own name."""
-        return self.path.rpartition("/")[2]
 
 
 def archive_file(symbol: str, interval: str, open_ts: int, *, is_monthly: bool) -> ArchiveFile:
@@ -65,7 +53,7 @@ def archive_file(symbol: str, interval: str, open_ts: int, *, is_monthly: bool) 
     Raises:
         ValueError: The symbol is none.
     """
-    if not _SYMBOL.fullmatch(symbol):
+    if not SYMBOL.fullmatch(symbol):
         raise ValueError(f"{symbol[:40]!r} is no symbol")
     period = "1M" if is_monthly else "1d"
     first_ts = open_of(period, open_ts)
@@ -243,3 +231,6 @@ def _bounded(response: requests.Response, url: str, bytes_max: int) -> Iterator[
         if size > bytes_max:
             raise RestError(MALFORMED, f"{url}: more than {bytes_max} bytes")
         yield chunk
+
+
+ARCHIVE: Final = Archive(archive_files, days_of, MONTHLY_ONLY, ArchiveHost)

@@ -7,19 +7,10 @@ a flat shape and seen in a nested one (facts, section 7), so both are read.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
 
 import orjson
 
-SUBSCRIBE: Final = "SUBSCRIBE"
-UNSUBSCRIBE: Final = "UNSUBSCRIBE"
-
-
-class Reply(NamedTuple):
-    """The venue's answer to a control message; `error` is empty when it was taken."""
-
-    id: int | None
-    error: str
+from minibot.exchanges.venue_facts import Reply
 
 
 def control_message(method: str, streams: Sequence[str], identity: int) -> str:

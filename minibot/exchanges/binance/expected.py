@@ -21,7 +21,7 @@ from minibot.exchanges.binance.limits import (
     TIME,
     TRADES,
 )
-from minibot.exchanges.binance.shapes import ANY, BOOL, DEC, INT, TEXT, Shape, Tagged
+from minibot.exchanges.shapes import ANY, BOOL, DEC, INT, TEXT, Shape, Tagged
 
 STATUSES: Final = frozenset({"TRADING", "END_OF_DAY", "HALT", "BREAK", "CANCEL_ONLY"})
 

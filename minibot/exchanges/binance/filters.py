@@ -12,8 +12,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from msgspec.structs import replace
-
 from minibot.events.model import Instrument
 from minibot.exchanges.base import FrameInvalid
 from minibot.exchanges.units import not_negative
@@ -23,10 +21,6 @@ ORIGIN: Final = "exchange"
 ORIGIN_KEY: Final = "origin"
 ORIGINS: Final = frozenset({"exchange", "table", "derived"})
 SPOT: Final = "SPOT"
-TRADING: Final = "TRADING"
-DELISTED: Final = "DELISTED"
-"""Our own word for a symbol that the venue lists no longer; it has none for what is not there."""
-
 # What a paper order has to meet.
 USED_FILTERS: Final = frozenset(
     {
@@ -144,11 +138,6 @@ def unknown_filters(names: Iterable[str]) -> tuple[str, ...]:
     found = {name for name in names if name not in USED_FILTERS and name not in IDLE_FILTERS}
     told = {name if _FILTER_NAME.fullmatch(name) else "UNREADABLE" for name in found}
     return tuple(sorted(told)[:UNKNOWN_FILTERS_MAX])
-
-
-def gone(before: Instrument) -> Instrument:
-    """Return the rules of a symbol that the venue lists no longer: as they were, not trading."""
-    return replace(before, status=DELISTED)
 
 
 def is_spot(info: Mapping[str, Any]) -> bool:

@@ -18,15 +18,15 @@ import orjson
 from minibot.events.names import CONTROL
 from minibot.exchanges.base import FrameInvalid, RestError, StreamLost
 from minibot.exchanges.binance import expected
-from minibot.exchanges.binance.contact_report import Report
 from minibot.exchanges.binance.filters import parse_instruments
 from minibot.exchanges.binance.limits import DEPTH, EXCHANGE_INFO, TIME, weight_of
 from minibot.exchanges.binance.messages import parse_frame
 from minibot.exchanges.binance.rest import BinanceRest, judge
-from minibot.exchanges.binance.shapes import Difference, differences
-from minibot.exchanges.binance.streams import BinanceStream
+from minibot.exchanges.contact_report import Report
+from minibot.exchanges.shapes import Difference, differences
 from minibot.exchanges.tapes.check import Check
 from minibot.exchanges.tapes.lines import Line, depth_message
+from minibot.exchanges.websocket_stream import WebSocketStream
 
 # Kinds of differences besides those of `shapes`.
 CLOCK: Final = "clock"
@@ -68,7 +68,7 @@ class FirstContact:
     def __init__(
         self,
         rest: BinanceRest,
-        open_stream: Callable[[Sequence[str]], BinanceStream],
+        open_stream: Callable[[Sequence[str]], WebSocketStream],
         symbols: Sequence[str],
         *,
         wall_ms: Callable[[], int],
@@ -274,7 +274,7 @@ class FirstContact:
 
     def _converse(
         self,
-        stream: BinanceStream,
+        stream: WebSocketStream,
         names: Sequence[str],
         begin_ms: int,
         end_ms: int,

@@ -1,9 +1,8 @@
-"""What may be asked of the venue, how much it costs, and when to be silent.
+"""Requests of Binance Spot with their weights, its hosts, and what a connection may do.
 
 `weight_of` is also the list of allowed paths: whatever is not on it can not be requested, so an
-order, an account or a withdrawal is out of reach by construction. `WeightBudget` is one shared
-budget of this process: limits of the venue are per address, not per connection. Times come in as
-values (market time in milliseconds). Source: rest-api.md, "LIMITS" and the weight of each endpoint.
+order, an account or a withdrawal is out of reach by construction. Source: rest-api.md, "LIMITS" and
+the weight of each endpoint; web-socket-streams.md, general information.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from minibot.events.reasons import REAL_ORDER_ATTEMPT
-from minibot.kernel.errors import RunStop
+from minibot.exchanges.venue_facts import ConnectionLimits, Endpoint, Hosts, Limits
 
 PING: Final = "/api/v3/ping"
 TIME: Final = "/api/v3/time"
@@ -27,7 +25,6 @@ AVG_PRICE: Final = "/api/v3/avgPrice"
 PRICE: Final = "/api/v3/ticker/price"
 BOOK_TICKER: Final = "/api/v3/ticker/bookTicker"
 
-MINUTE_MS: Final = 60_000
 WEIGHT_PER_MINUTE: Final = 6000
 KLINES_LIMIT_MAX: Final = 1000
 # A ban without a readable end: the shortest that the venue documents.
@@ -69,7 +66,13 @@ _WEIGHTS: Final[Mapping[str, Callable[[Mapping[str, Any]], int]]] = {
     PRICE: lambda params: 2 if "symbol" in params else 4,
     BOOK_TICKER: lambda params: 2 if "symbol" in params else 4,
 }
-PATHS: Final = frozenset(_WEIGHTS)
+HOSTS: Final = Hosts(
+    venue="binance",
+    rest="https://data-api.binance.vision",
+    stream="wss://data-stream.binance.vision",
+    archive="https://data.binance.vision",
+    paths=frozenset(_WEIGHTS),
+)
 
 
 def weight_of(path: str, params: Mapping[str, Any]) -> int:
@@ -78,88 +81,39 @@ def weight_of(path: str, params: Mapping[str, Any]) -> int:
     Raises:
         RunStop: REAL_ORDER_ATTEMPT; the path is not on the list of public market data.
     """
-    weight = _WEIGHTS.get(path)
-    if weight is None:
-        raise RunStop(
-            "exchanges.binance",
-            REAL_ORDER_ATTEMPT,
-            f"request to {path[:200]!r}: only public market data may be asked for",
-        )
-    return weight(params)
+    HOSTS.check(path)
+    return _WEIGHTS[path](params)
 
 
-class WeightBudget:
-    """Request weight of this address, kept below a share of what the venue grants.
+def _endpoint(path: str) -> Endpoint:
+    return Endpoint(path, weight_of(path, {}))
 
-    The venue's own count, which comes with every answer, wins over the count kept here, because
-    other programs may share the address.
-    """
 
-    def __init__(self, share_max_percent: int, limit_per_minute: int = WEIGHT_PER_MINUTE) -> None:
-        self.share_max_percent = share_max_percent
-        self.limit_per_minute = limit_per_minute
-        self.used = 0
-        self.silent_until_ms = 0
-        self.is_banned = False
-        self._minute = 0
-        self._under_way = 0
-
-    @property
-    def allowed(self) -> int:
-        """Weight that may be used in one minute."""
-        return self.limit_per_minute * self.share_max_percent // 100
-
-    def wait_ms(self, now_ms: int, weight: int, share_percent: int = 100) -> int:
-        """Return how long to wait before a request of this weight; 0 when it may go now.
-
-        `share_percent` is how much of the allowed weight such requests may use together.
-        """
-        if now_ms < self.silent_until_ms:
-            return self.silent_until_ms - now_ms
-        self.is_banned = False
-        self._turn(now_ms)
-        # A request heavier than the whole share still goes when nothing else was asked.
-        if self.used and self.used + weight > self.allowed * share_percent // 100:
-            return MINUTE_MS - now_ms % MINUTE_MS
-        return 0
-
-    def sent(self, now_ms: int, weight: int) -> None:
-        """Count a request that was just sent, where one is under way at a time."""
-        self._turn(now_ms)
-        self.used += weight
-
-    def reported(self, now_ms: int, used: int) -> None:
-        """Take the venue's own count of the current minute, where none is under way."""
-        self._turn(now_ms)
-        self.used = used
-
-    def begin(self, now_ms: int, weight: int) -> None:
-        """Count a request that is about to be sent, beside others; `answered` ends it."""
-        self.sent(now_ms, weight)
-        self._under_way += weight
-
-    def answered(self, now_ms: int, weight: int, used: int | None) -> None:
-        """End a request that `begin` has counted; `used` is the venue's count, where it says one.
-
-        What is still under way may not be in that count yet, and is added.
-        """
-        self._under_way = max(0, self._under_way - weight)
-        self._turn(now_ms)
-        if used is not None:
-            self.used = used + self._under_way
-
-    def left(self, now_ms: int) -> int:
-        """Return the weight that may still be used in this minute."""
-        self._turn(now_ms)
-        return max(0, self.allowed - self.used)
-
-    def silence(self, now_ms: int, retry_after_ms: int, *, is_ban: bool) -> int:
-        """Send nothing for `retry_after_ms` (HTTP 429, or 418 as a ban); returns until when."""
-        self.silent_until_ms = max(self.silent_until_ms, now_ms + retry_after_ms)
-        self.is_banned = self.is_banned or is_ban
-        return self.silent_until_ms
-
-    def _turn(self, now_ms: int) -> None:
-        minute = now_ms // MINUTE_MS
-        if minute != self._minute:
-            self._minute, self.used = minute, self._under_way
+LIMITS: Final = Limits(
+    weight_per_minute=WEIGHT_PER_MINUTE,
+    ping=_endpoint(PING),
+    time=_endpoint(TIME),
+    instruments=_endpoint(EXCHANGE_INFO),
+    listings=_endpoint(EXCHANGE_INFO),
+    volumes=_endpoint(DAY_TICKERS),
+    candles=_endpoint(KLINES),
+    snapshot=lambda levels: Endpoint(DEPTH, depth_weight(levels)),
+    snapshot_levels=(100, 500, 1000, 5000),
+    levels_deep=1000,
+    candles_max=KLINES_LIMIT_MAX,
+    # More names make a request line longer than servers take (8 kB).
+    instruments_max=100,
+)
+CONNECTION_LIMITS: Final = ConnectionLimits(
+    # The venue allows 1024 a connection; the rest is room for what comes at run time.
+    streams_max=800,
+    # The venue bans an address at 300 attempts in five minutes; other programs may share it.
+    attempts_max=240,
+    attempts_ms=300_000,
+    ban_ms_max=3 * 86_400_000,
+    # The venue lets a connection send 5 messages in a second: two in any second leave three for
+    # pongs and for what the network pushes together.
+    message_interval_ms=500,
+    # About 4 kB; the venue counts messages, not streams.
+    batch_streams_max=200,
+)

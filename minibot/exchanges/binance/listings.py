@@ -8,37 +8,15 @@ on purpose) is counted and left out. Source: rest-api.md, exchangeInfo and ticke
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
-from minibot.events.model import Instrument
 from minibot.exchanges.base import FrameInvalid
 from minibot.exchanges.binance.filters import is_spot, parse_instrument
 from minibot.exchanges.units import not_negative
+from minibot.exchanges.venue_facts import Listing, Listings
 
 _SYMBOL: Final = re.compile(r"[A-Z0-9]{2,20}")
 _ASSET: Final = re.compile(r"[A-Z0-9]{1,15}")
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """One symbol as the venue lists it; `instrument` is None where its rules cannot be used."""
-
-    symbol: str
-    base_asset: str
-    quote_asset: str
-    status: str
-    is_spot: bool
-    instrument: Instrument | None
-
-
-@dataclass(frozen=True, slots=True)
-class Listings:
-    """One whole exchangeInfo; `unreadable` counts entries whose names no event may carry."""
-
-    by_symbol: Mapping[str, Listing]
-    unreadable: int
 
 
 def parse_listings(body: Any, quote_asset: str | None = None) -> Listings:

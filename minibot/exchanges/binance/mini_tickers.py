@@ -5,30 +5,19 @@ Source: web-socket-streams.md, All Market Mini Tickers Stream. Only symbols that
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 
 from minibot.exchanges.base import FrameInvalid
 from minibot.exchanges.binance.messages import time_ms
 from minibot.exchanges.units import not_negative
+from minibot.exchanges.venue_facts import LastPrice
 
 MINI_TICKERS: Final = "!miniTicker@arr"
 
 
-class MiniTicker(NamedTuple):
-    """The last price of a symbol, about once a second where it changed; units of 10**-8.
-
-    `exchange_ts` is when the venue says that it was so, Unix ms on its clock.
-    """
-
-    symbol: str
-    close: str
-    close_units: int
-    exchange_ts: int
-
-
-def parse_mini_tickers(data: bytes) -> list[MiniTicker]:
+def parse_mini_tickers(data: bytes) -> list[LastPrice]:
     """Return the mini tickers of one frame.
 
     Raises:
@@ -47,8 +36,8 @@ def parse_mini_tickers(data: bytes) -> list[MiniTicker]:
         raise FrameInvalid(f"mini ticker: {error}") from error
 
 
-def _mini_ticker(row: Any) -> MiniTicker:
+def _mini_ticker(row: Any) -> LastPrice:
     symbol, close, exchange_ts = row["s"], row["c"], time_ms(row["E"])
     if type(symbol) is not str or row["e"] != "24hrMiniTicker":
         raise TypeError("expected 24hrMiniTicker of a symbol")
-    return MiniTicker(symbol, close, not_negative(close), exchange_ts)
+    return LastPrice(symbol, close, not_negative(close), exchange_ts)

@@ -55,6 +55,8 @@ from minibot.exchanges.top_check import MISMATCHES_MAX, TopCheck
 from minibot.kernel.errors import Refusal
 
 SNAPSHOT_LEVELS: Final = 1000
+BOOK_DEPTHS: Final = DEPTHS
+"""Depths that a book of Kraken may have."""
 
 
 @dataclass(slots=True)

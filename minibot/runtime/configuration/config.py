@@ -39,8 +39,10 @@ from minibot.runtime.configuration.config_schema import (
 from minibot.runtime.configuration.config_sections import (
     Acceptance,
     ProfileKeys,
+    VenueSection,
     keys_that_came_later,
     sections,
+    values_that_came_later,
 )
 from minibot.runtime.configuration.own_source import take_own_source
 from minibot.runtime.paths import Var, find, resolve
@@ -80,6 +82,12 @@ class Config(ProfileKeys):
     def var(self) -> Var:
         """The folders that this profile's run writes."""
         return Var(resolve(self.paths.var))
+
+    @property
+    def exchange(self) -> VenueSection:
+        """The section of the venue that is traded on."""
+        section: VenueSection = getattr(self, self.venue)
+        return section
 
     @property
     def speed(self) -> str:
@@ -244,7 +252,8 @@ def _value(raw: JsonObject, path: Sequence[str]) -> Any:
 
 def is_same_profile(one: JsonObject, other: JsonObject) -> bool:
     """Return whether two resolved profiles mean the same, whatever build wrote them."""
-    return with_later_keys(one) == with_later_keys(other)
+    absent = values_that_came_later()
+    return absent | with_later_keys(one) == absent | with_later_keys(other)
 
 
 def with_later_keys(raw: JsonObject) -> JsonObject:

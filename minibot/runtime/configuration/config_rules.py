@@ -13,12 +13,13 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from minibot.cores.core_profile import VENUE, venue_name
 from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE
 from minibot.events.roles import Roles
 from minibot.runtime.configuration.config_layers import MANIFEST, SET
 from minibot.runtime.configuration.config_schema import told
-from minibot.runtime.configuration.config_sections import EMBEDDED
+from minibot.runtime.configuration.config_sections import EMBEDDED, VENUES
 from minibot.runtime.paths import PROJECT, escape_reason, is_within, resolve
 
 # STOP thresholds in market time, and the shortest machine time in which one may pass: below it a
@@ -43,14 +44,17 @@ _PAIRS: Final = (
     ("risk", "order_notional", "position_notional_max", True),
     ("strategy", "rsi_oversold", "rsi_overbought", False),
     ("strategy", "ema_fast", "ema_slow", False),
-    ("binance", "backoff_min_market_ms", "backoff_max_market_ms", True),
-    ("binance", "tick_stale_market_ms", "outage_stop_market_ms", False),
-    ("binance", "ping_interval_market_ms", "error_window_market_ms", False),
     ("acceptance", "latency_ms_p95_max", "latency_ms_p99_max", True),
     ("watchdog", "restarts_max_60s", "restarts_max_300s", True),
     ("watchdog", "heartbeat_interval_ms", "lease_ms", False),
     ("watchdog", "heartbeat_interval_ms", "hung_execution_ms", False),
     ("watchdog", "heartbeat_interval_ms", "hung_ms", False),
+)
+# The same of a venue's section, whatever its name.
+_VENUE_PAIRS: Final = (
+    ("backoff_min_market_ms", "backoff_max_market_ms", True),
+    ("tick_stale_market_ms", "outage_stop_market_ms", False),
+    ("ping_interval_market_ms", "error_window_market_ms", False),
 )
 
 
@@ -87,6 +91,8 @@ def _ai_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
 
 def _order_rule(section: str, lower: str, upper: str, may_be_equal: bool) -> Rule:
     def rule(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+        if raw.get(section) is None:
+            return
         low, high = raw[section][lower], raw[section][upper]
         gap = Fraction(high) - Fraction(low)
         if gap < 0 or (gap == 0 and not may_be_equal):
@@ -97,31 +103,51 @@ def _order_rule(section: str, lower: str, upper: str, may_be_equal: bool) -> Rul
     return rule
 
 
-def _exchange_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
-    binance, embedded = raw["binance"], raw["embedded"]
-    for key, schemes in (("rest_url", ("https", "http")), ("stream_url", ("wss", "ws"))):
-        if binance[key] == EMBEDDED:
-            if embedded is None:
-                words = f"allowed: a {schemes[0]} URL, as the section embedded is null"
-                yield told(["binance", key], binance[key], words, origin)
-        elif embedded is not None:
-            words = 'allowed: "embedded", as the section embedded is given (or set embedded=null)'
-            yield told(["binance", key], binance[key], words, origin)
-        elif why := _url_fault(binance[key], *schemes):
-            words = f"{why}; allowed: {schemes[0]}, or {schemes[1]} to a loopback host"
-            yield told(["binance", key], binance[key], words, origin)
+def _venue_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    name = venue_name(raw)
+    if raw.get(name) is None:
+        yield told(["venue"], name, f"allowed: a venue whose section {name} is given", origin)
+    if name != VENUE and raw["embedded"] is not None:
+        words = f"allowed: null for the venue {name}, as the simulator speaks as {VENUE} alone"
+        yield told(["embedded"], raw["embedded"], words, origin)
+    if name != VENUE and "paper" in raw:
+        words = f"allowed: no such section for the venue {name}, as the simulator is {VENUE} alone"
+        yield told(["paper"], raw["paper"], words, origin)
+
+
+def _exchange_rule(venue: str) -> Rule:
+    def rule(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+        section, embedded = raw.get(venue), raw["embedded"]
+        if section is None or venue != venue_name(raw):
+            return
+        for key, schemes in (("rest_url", ("https", "http")), ("stream_url", ("wss", "ws"))):
+            path, url = [venue, key], section[key]
+            if url == EMBEDDED:
+                if embedded is None:
+                    words = f"allowed: a {schemes[0]} URL, as the section embedded is null"
+                    yield told(path, url, words, origin)
+            elif embedded is not None:
+                words = (
+                    'allowed: "embedded", as the section embedded is given (or set embedded=null)'
+                )
+                yield told(path, url, words, origin)
+            elif why := _url_fault(url, *schemes):
+                words = f"{why}; allowed: {schemes[0]}, or {schemes[1]} to a loopback host"
+                yield told(path, url, words, origin)
+
+    return rule
 
 
 def _speed_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
-    binance, embedded = raw["binance"], raw["embedded"]
+    section, embedded = raw[VENUE], raw["embedded"]
     if embedded is None:
         return
     speed = Fraction(embedded["speed"])
-    least = min(STOP_THRESHOLDS, key=lambda key: int(binance[key]))
-    fastest = Fraction(binance[least], STOP_MACHINE_MS_MIN)
+    least = min(STOP_THRESHOLDS, key=lambda key: int(section[key]))
+    fastest = Fraction(section[least], STOP_MACHINE_MS_MIN)
     if speed > fastest:
         words = (
-            f"allowed: at most {int(fastest)}; binance.{least} ({binance[least]}) divided by the "
+            f"allowed: at most {int(fastest)}; {VENUE}.{least} ({section[least]}) divided by the "
             f"speed would be under {STOP_MACHINE_MS_MIN // 1000} s of machine time"
         )
         yield told(["embedded", "speed"], embedded["speed"], words, origin)
@@ -159,12 +185,18 @@ def _bar_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]
             yield told(["strategy", key], raw["strategy"][key], words, origin)
 
 
-def _symbol_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
-    quote = raw["portfolio"]["quote_asset"]
-    for symbol in raw["binance"]["symbols"]:
-        if not symbol.endswith(quote) or symbol == quote:
-            words = f"{symbol}: allowed: markets that portfolio.quote_asset ({quote}) pays"
-            yield told(["binance", "symbols"], raw["binance"]["symbols"], words, origin)
+def _symbol_rule(venue: str) -> Rule:
+    def rule(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+        quote = raw["portfolio"]["quote_asset"]
+        if raw.get(venue) is None or venue != venue_name(raw):
+            return
+        symbols = raw[venue]["symbols"]
+        for symbol in symbols:
+            if not symbol.endswith(quote) or symbol == quote:
+                words = f"{symbol}: allowed: markets that portfolio.quote_asset ({quote}) pays"
+                yield told([venue, "symbols"], symbols, words, origin)
+
+    return rule
 
 
 def _folder_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -262,12 +294,19 @@ def _escaped(path: list[str], value: Any, why: str, origin: Mapping[str, str]) -
 _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     *(
         ((f"{section}.{lower}", f"{section}.{upper}"), _order_rule(section, lower, upper, equal))
-        for section, lower, upper, equal in _PAIRS
+        for section, lower, upper, equal in (
+            *_PAIRS,
+            *((venue, *pair) for venue in VENUES for pair in _VENUE_PAIRS),
+        )
     ),
     (("duration_ms", "portfolio.close_market_ms"), _duration_violations),
-    (("binance.rest_url", "binance.stream_url", "embedded"), _exchange_violations),
+    (("venue", "embedded", "paper", *VENUES), _venue_violations),
+    *(
+        (("venue", f"{name}.rest_url", f"{name}.stream_url", "embedded"), _exchange_rule(name))
+        for name in VENUES
+    ),
     (
-        ("embedded.speed", *(f"binance.{key}" for key in STOP_THRESHOLDS)),
+        ("embedded.speed", *(f"{VENUE}.{key}" for key in STOP_THRESHOLDS)),
         _speed_violations,
     ),
     (("embedded.source", "embedded.history"), _source_violations),
@@ -275,7 +314,10 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
         ("market.bar_intervals", "strategy.bar_interval", "strategy.trend_interval"),
         _bar_violations,
     ),
-    (("binance.symbols", "portfolio.quote_asset"), _symbol_violations),
+    *(
+        (("venue", f"{name}.symbols", "portfolio.quote_asset"), _symbol_rule(name))
+        for name in VENUES
+    ),
     (("queues.base_dir", "queues.names", "ai.base_dir"), _folder_violations),
     (("paths.var",), _path_violations),
     (("secrets.path",), _secrets_violations),

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, get_type_hints
 from minibot.cores.core_profile import (
     INTERVAL,
     NAME,
+    VENUE,
     BacktestSection,
     ExecutionSection,
     PortfolioSection,
@@ -37,6 +38,9 @@ from minibot.cores.profile_keys import (
 from minibot.events.model import JsonObject
 
 EMBEDDED: Final = "embedded"
+
+VENUES: Final = (VENUE,)
+"""The venues that a profile may name: those of `exchanges.venues`, each with a section below."""
 
 _LEVEL: Final = one_of("jail", "advisory", "off")
 ISOLATION: Final[Rule] = {
@@ -100,8 +104,8 @@ class Secrets:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Binance:
-    """The connector to Binance Spot's public market data."""
+class VenueSection:
+    """The connector to the public market data of the venue whose name the section bears."""
 
     rest_url: Annotated[str, string(1, 500), "REST base: an https URL, or embedded."]
     stream_url: Annotated[str, string(1, 500), "Stream base: a wss URL, or embedded."]
@@ -472,7 +476,7 @@ class Universe:
     mode: Annotated[
         str,
         one_of("static", "dynamic"),
-        "The list binance.symbols exactly, or what the exchange lists against "
+        "The list of the venue's section exactly, or what the exchange lists against "
         "portfolio.quote_asset and passes the filters.",
     ]
     bases: Annotated[
@@ -547,7 +551,10 @@ class ProfileKeys:
     paths: Paths
     code: Code
     secrets: Secrets
-    binance: Binance
+    venue: Annotated[
+        str, one_of(*VENUES), "Whose market is traded: the name of a venue and of its section."
+    ] = field(default=VENUE, metadata=LATER | OPTIONAL)
+    binance: VenueSection
     embedded: Embedded | None
     queues: Queues
     market: Market
@@ -582,3 +589,9 @@ def keys_that_came_later() -> dict[str, JsonObject]:
     """Return the keys that older runs lack in their manifests, with their meaning then."""
     found = {name: later_keys(cls) for name, cls in sections().items()}
     return {name: keys for name, keys in found.items() if keys}
+
+
+@cache
+def values_that_came_later() -> JsonObject:
+    """Return the keys outside of sections that a profile may lack, with their meaning then."""
+    return later_keys(ProfileKeys)

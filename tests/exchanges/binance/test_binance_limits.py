@@ -12,13 +12,12 @@ from minibot.exchanges.binance.limits import (
     DEPTH,
     EXCHANGE_INFO,
     KLINES,
-    MINUTE_MS,
     PING,
     TIME,
-    WeightBudget,
     depth_weight,
     weight_of,
 )
+from minibot.exchanges.weight_budget import MINUTE_MS, WeightBudget
 from minibot.kernel.errors import RunStop
 
 # How long an example takes says something about the machine, nothing about the product.
@@ -99,7 +98,7 @@ def test_count_of_the_venue_wins_over_the_own() -> None:
 @pytest.mark.row("S-46", "F105")
 def test_silence_lasts_to_the_millisecond() -> None:
     """After 429 nothing goes before the time that the venue gave, and something does then."""
-    budget = WeightBudget(50)
+    budget = WeightBudget(50, limit_per_minute=6000)
     until = budget.silence(10_000, 2_000, is_ban=False)
 
     assert until == 12_000
@@ -110,7 +109,7 @@ def test_silence_lasts_to_the_millisecond() -> None:
 @pytest.mark.row("F106")
 def test_later_shorter_silence_does_not_end_a_ban() -> None:
     """A ban holds, whatever is answered meanwhile."""
-    budget = WeightBudget(50)
+    budget = WeightBudget(50, limit_per_minute=6000)
     budget.silence(0, 120_000, is_ban=True)
     budget.silence(1_000, 1_000, is_ban=False)
 

@@ -23,7 +23,8 @@ from minibot.exchanges.base import (
     RestError,
 )
 from minibot.exchanges.binance.limits import PING, TIME
-from minibot.exchanges.binance.rest import ANSWER_BYTES_MAX, BinanceRest, judge
+from minibot.exchanges.binance.rest import BinanceRest, judge
+from minibot.exchanges.public_http import ANSWER_BYTES_MAX
 from minibot.kernel.errors import RunStop
 from tests.exchanges.binance.loopback import Loopback, Talk, answer
 from tests.waiting import DEADLINE_S, wait_until

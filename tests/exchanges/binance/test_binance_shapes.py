@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from minibot.exchanges.binance import expected
 from minibot.exchanges.binance.limits import DEPTH, EXCHANGE_INFO, KLINES, TIME
-from minibot.exchanges.binance.shapes import (
+from minibot.exchanges.shapes import (
     BOOL,
     DEC,
     INT,

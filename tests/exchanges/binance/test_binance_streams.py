@@ -15,11 +15,11 @@ import pytest
 
 from minibot.exchanges.base import UNREACHABLE, RestError, StreamLost
 from minibot.exchanges.binance.rest import BinanceRest
-from minibot.exchanges.binance.streams import (
+from minibot.exchanges.binance.streams import stream_url
+from minibot.exchanges.websocket_stream import (
     FRAME_BYTES_MAX,
-    BinanceStream,
+    WebSocketStream,
     _BufferedSocket,
-    stream_url,
 )
 from tests.exchanges.binance.loopback import (
     Loopback,
@@ -56,8 +56,8 @@ def sends(*frames: bytes) -> Talk:
     return after_handshake(serve)
 
 
-def opened(port: int) -> BinanceStream:
-    stream = BinanceStream(
+def opened(port: int) -> WebSocketStream:
+    stream = WebSocketStream(
         stream_url(f"ws://127.0.0.1:{port}", ["BTCUSDT"]), connect_timeout_s=DEADLINE_S
     )
     stream.open()
@@ -240,7 +240,7 @@ def test_handshake_that_fails_or_drags_on_is_given_up(pieces: list[bytes]) -> No
         had_to_wait.append(given_up.wait(DEADLINE_S))
 
     with Loopback(talk) as server:
-        stream = BinanceStream(
+        stream = WebSocketStream(
             stream_url(f"ws://127.0.0.1:{server.port}", ["BTCUSDT"]), connect_timeout_s=0.5
         )
         with pytest.raises(StreamLost):
@@ -270,7 +270,7 @@ def test_certificate_that_nobody_vouches_for_is_refused(host: str) -> None:
     wrap = partial(context.wrap_socket, server_side=True)
 
     with Loopback(sends(frame(BODY)), wrap) as server:
-        stream = BinanceStream(
+        stream = WebSocketStream(
             stream_url(f"wss://{host}:{server.port}", ["BTCUSDT"]), connect_timeout_s=DEADLINE_S
         )
         with pytest.raises(StreamLost, match="certificate"):
@@ -323,7 +323,7 @@ def test_messages_that_came_and_were_not_read_are_counted() -> None:
         sock.recv(1000)
 
     with Loopback(after_handshake(serve)) as server:
-        stream = BinanceStream(
+        stream = WebSocketStream(
             stream_url(f"ws://127.0.0.1:{server.port}", ["BTCUSDT"]), connect_timeout_s=DEADLINE_S
         )
         before = stream.unread()

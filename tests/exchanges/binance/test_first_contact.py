@@ -12,12 +12,13 @@ import orjson
 import pytest
 
 from minibot.exchanges.base import RestError, StreamLost
-from minibot.exchanges.binance.contact_report import Report, lines_of
 from minibot.exchanges.binance.expected import UNKNOWN_SYMBOL
 from minibot.exchanges.binance.first_contact import FirstContact
 from minibot.exchanges.binance.limits import DEPTH, EXCHANGE_INFO, KLINES, PRICE, TIME
 from minibot.exchanges.binance.rest import BinanceRest
-from minibot.exchanges.binance.streams import BinanceStream, combined_url
+from minibot.exchanges.binance.streams import combined_url
+from minibot.exchanges.contact_report import Report, lines_of
+from minibot.exchanges.websocket_stream import WebSocketStream
 from minibot.runtime.clock import write_clock
 from tests.market.exchange_process import ExchangeProcess
 from tests.waiting import wait_until
@@ -48,7 +49,7 @@ class AlteredRest(BinanceRest):
         return status, changed, orjson.dumps(self.alter(orjson.loads(content)))
 
 
-class AlteredStream(BinanceStream):
+class AlteredStream(WebSocketStream):
     """A host whose frames of one kind of stream are altered; None swallows them."""
 
     kind = ""
@@ -75,7 +76,7 @@ class Host:
     def meet(
         self,
         rest: type[BinanceRest] = BinanceRest,
-        stream: type[BinanceStream] = BinanceStream,
+        stream: type[WebSocketStream] = WebSocketStream,
         *,
         shift_ms: int = 0,
         seconds: float = BRIEF_S,
@@ -83,7 +84,7 @@ class Host:
         """Meet it through the given classes, our clock shifted."""
         ours = rest(f"http://127.0.0.1:{self.port}", connect_timeout_s=5.0, total_timeout_s=20.0)
 
-        def open_stream(names: Sequence[str]) -> BinanceStream:
+        def open_stream(names: Sequence[str]) -> WebSocketStream:
             return stream(combined_url(f"ws://127.0.0.1:{self.port}", names), connect_timeout_s=5.0)
 
         shift = self.shift_ms + shift_ms
@@ -391,7 +392,7 @@ def test_answer_to_a_subscription_that_differs_is_told(
 ) -> None:
     """Without it nobody knows what a connection carries."""
 
-    class Mute(BinanceStream):
+    class Mute(WebSocketStream):
         def recv(self) -> tuple[int, bytes]:
             while True:
                 at_ns, data = super().recv()
@@ -422,7 +423,7 @@ def test_host_that_is_not_there_is_an_error_not_a_report() -> None:
 def test_streams_that_are_not_there_are_an_error_not_a_report(host: Host) -> None:
     """A host that answers but does not stream is no host for a night."""
 
-    class Elsewhere(BinanceStream):
+    class Elsewhere(WebSocketStream):
         def __init__(self, url: str, **options: Any) -> None:
             super().__init__(url.replace(f":{host.port}/", ":9/"), **options)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from minibot.exchanges.binance.shapes import Difference
+from minibot.exchanges.shapes import Difference
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,88 @@
+"""The budget of request weight that all requests of a process share.
+
+Limits of a venue are per address, not per connection. Times come in as values (market time in
+milliseconds).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MINUTE_MS: Final = 60_000
+
+
+class WeightBudget:
+    """Request weight of this address, kept below a share of what the venue grants.
+
+    The venue's own count, which comes with every answer, wins over the count kept here, because
+    other programs may share the address.
+    """
+
+    def __init__(self, share_max_percent: int, limit_per_minute: int) -> None:
+        self.share_max_percent = share_max_percent
+        self.limit_per_minute = limit_per_minute
+        self.used = 0
+        self.silent_until_ms = 0
+        self.is_banned = False
+        self._minute = 0
+        self._under_way = 0
+
+    @property
+    def allowed(self) -> int:
+        """Weight that may be used in one minute."""
+        return self.limit_per_minute * self.share_max_percent // 100
+
+    def wait_ms(self, now_ms: int, weight: int, share_percent: int = 100) -> int:
+        """Return how long to wait before a request of this weight; 0 when it may go now.
+
+        `share_percent` is how much of the allowed weight such requests may use together.
+        """
+        if now_ms < self.silent_until_ms:
+            return self.silent_until_ms - now_ms
+        self.is_banned = False
+        self._turn(now_ms)
+        # A request heavier than the whole share still goes when nothing else was asked.
+        if self.used and self.used + weight > self.allowed * share_percent // 100:
+            return MINUTE_MS - now_ms % MINUTE_MS
+        return 0
+
+    def sent(self, now_ms: int, weight: int) -> None:
+        """Count a request that was just sent, where one is under way at a time."""
+        self._turn(now_ms)
+        self.used += weight
+
+    def reported(self, now_ms: int, used: int) -> None:
+        """Take the venue's own count of the current minute, where none is under way."""
+        self._turn(now_ms)
+        self.used = used
+
+    def begin(self, now_ms: int, weight: int) -> None:
+        """Count a request that is about to be sent, beside others; `answered` ends it."""
+        self.sent(now_ms, weight)
+        self._under_way += weight
+
+    def answered(self, now_ms: int, weight: int, used: int | None) -> None:
+        """End a request that `begin` has counted; `used` is the venue's count, where it says one.
+
+        What is still under way may not be in that count yet, and is added.
+        """
+        self._under_way = max(0, self._under_way - weight)
+        self._turn(now_ms)
+        if used is not None:
+            self.used = used + self._under_way
+
+    def left(self, now_ms: int) -> int:
+        """Return the weight that may still be used in this minute."""
+        self._turn(now_ms)
+        return max(0, self.allowed - self.used)
+
+    def silence(self, now_ms: int, retry_after_ms: int, *, is_ban: bool) -> int:
+        """Send nothing for `retry_after_ms` (HTTP 429, or 418 as a ban); returns until when."""
+        self.silent_until_ms = max(self.silent_until_ms, now_ms + retry_after_ms)
+        self.is_banned = self.is_banned or is_ban
+        return self.silent_until_ms
+
+    def _turn(self, now_ms: int) -> None:
+        minute = now_ms // MINUTE_MS
+        if minute != self._minute:
+            self._minute, self.used = minute, self._under_way

@@ -1,0 +1,50 @@
+"""Access to the venue of a profile: its port, and connections to the configured hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from minibot.exchanges.base import Rest, Stream, Venue
+from minibot.exchanges.venues import VENUES
+from minibot.runtime.clock import machine_ns
+from minibot.runtime.configuration.config import Config
+
+
+def venue_of(config: Config) -> Venue:
+    """Return the venue that a profile names."""
+    return VENUES[config.venue]
+
+
+def new_rest(config: Config, base_url: str | None = None) -> Rest:
+    """Return requests to the profile's host, or to another one."""
+    exchange = config.exchange
+    return venue_of(config).new_rest(
+        exchange.rest_url if base_url is None else base_url,
+        connect_timeout_s=exchange.connect_timeout_ms / 1000,
+        total_timeout_s=exchange.rest_timeout_ms / 1000,
+        machine_ns=machine_ns,
+    )
+
+
+def new_stream(config: Config, streams: Sequence[str], base_url: str | None = None) -> Stream:
+    """Return a connection to the profile's stream host, or to another one, not made yet."""
+    exchange = config.exchange
+    return venue_of(config).streams.new(
+        exchange.stream_url if base_url is None else base_url,
+        streams,
+        connect_timeout_s=exchange.connect_timeout_ms / 1000,
+        machine_ns=machine_ns,
+    )
+
+
+def server_time(config: Config) -> int:
+    """Return the venue's clock in Unix milliseconds.
+
+    Raises:
+        RestError: The host cannot be reached, or has no usable answer.
+    """
+    rest = new_rest(config)
+    try:
+        return rest.server_time()
+    finally:
+        rest.close()

@@ -1,0 +1,180 @@
+"""The venues that the contract suite runs over, each with a server of its own on loopback.
+
+A venue adds one case here and to `CASES`. A dialect without the rest of a venue, as Kraken's, is a
+case of the parts that it has: its frames come from a recording.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from minibot.exchanges.base import BANNED, RATE_LIMITED, Dialect, Rest, Stream, Venue
+from minibot.exchanges.binance.venue import BINANCE
+from minibot.exchanges.kraken.messages import dialect
+from minibot.exchanges.venue_facts import SUBSCRIBE
+from minibot.runtime.clock import write_clock
+from tests.exchanges.kraken.kraken_recordings import v2_frames
+from tests.market.exchange_process import ExchangeProcess
+
+TIMEOUT_S: Final = 10.0
+
+
+@dataclass(frozen=True)
+class DialectCase:
+    """The frames of a venue: `frames` yields them, as long as its context lasts.
+
+    `snapshot` of the connection gives the book now; None where books come on the stream.
+    """
+
+    name: str
+    dialect: Dialect
+    symbol: str
+    connect: Callable[[Path, Path], AbstractContextManager[Connection]]
+
+
+@dataclass
+class Connection:
+    """Frames of one symbol, and the requests beside them."""
+
+    frames: Iterator[bytes]
+    rest: Rest | None
+
+
+@dataclass(frozen=True)
+class VenueCase:
+    """A whole venue.
+
+    Attributes:
+        serve: Runs its server; yields the port.
+        symbols: Names that events carry, and how the venue calls them.
+        entry: The rules of a symbol with a status in the venue's words.
+        answers: Replies to control message 7: taken, refused.
+        silence: Statuses and headers of answers that ask for silence, with their kind and time.
+        unknown: A symbol that the server does not have.
+    """
+
+    venue: Venue
+    serve: Callable[[Path], AbstractContextManager[int]]
+    symbols: Mapping[str, str]
+    entry: Callable[[str], Mapping[str, Any]]
+    answers: tuple[bytes, bytes]
+    silence: Sequence[tuple[str, dict[str, str], str, int]]
+    unknown: str
+
+
+def requests_to(venue: Venue, port: int) -> Rest:
+    """Return the requests of a venue to a server on loopback."""
+    url = f"http://127.0.0.1:{port}"
+    return venue.new_rest(url, connect_timeout_s=TIMEOUT_S, total_timeout_s=TIMEOUT_S)
+
+
+@contextmanager
+def joined(venue: Venue, port: int, symbol: str) -> Iterator[Stream]:
+    """Yield a connection that carries the streams of a symbol, however the venue wants it."""
+    groups = {symbol: venue.streams.names(symbol)}
+    named = [name for group in venue.streams.named_in_address(groups) for name in groups[group]]
+    base = f"ws://127.0.0.1:{port}"
+    stream = venue.streams.new(base, named, connect_timeout_s=TIMEOUT_S)
+    timer = threading.Timer(60, stream.abort)
+    timer.start()
+    try:
+        stream.open()
+        rest = [name for name in groups[symbol] if name not in named]
+        if rest:
+            stream.send(venue.streams.control(SUBSCRIBE, rest, 7))
+        yield stream
+    finally:
+        timer.cancel()
+        stream.abort()
+        stream.close()
+
+
+def _live(case: VenueCase) -> DialectCase:
+    """Return the dialect of a venue, with frames from its server."""
+    venue, symbol = case.venue, next(iter(case.symbols))
+
+    @contextmanager
+    def connect(tmp_path: Path, shared_data: Path) -> Iterator[Connection]:
+        with case.serve(tmp_path) as port, joined(venue, port, symbol) as stream:
+            rest = requests_to(venue, port)
+            yield Connection((stream.recv()[1] for _ in iter(int, 1)), rest)
+            rest.close()
+
+    return DialectCase(venue.name, venue.dialect, symbol, connect)
+
+
+@contextmanager
+def _recorded(tmp_path: Path, shared_data: Path) -> Iterator[Connection]:
+    yield Connection((frame.data for frame in v2_frames(shared_data, KRAKEN_L2)), None)
+
+
+@contextmanager
+def _simulator(tmp_path: Path) -> Iterator[int]:
+    source = "generator:1:BTCUSDT"
+    with ExchangeProcess(tmp_path, source, "1", "--rate", "40") as exchange:
+        write_clock(tmp_path, exchange.origin_ms, "1")
+        yield exchange.port
+
+
+def _binance_entry(status: str) -> dict[str, Any]:
+    filters = [
+        {"filterType": "PRICE_FILTER", "tickSize": "0.01", "minPrice": "0.01", "maxPrice": "9999"},
+        {"filterType": "LOT_SIZE", "stepSize": "0.001", "minQty": "0.001", "maxQty": "9000"},
+    ]
+    assets = {"baseAsset": "BTC", "quoteAsset": "USDT"}
+    return {"symbol": "BTCUSDT", "status": status, "filters": filters, **assets}
+
+
+KRAKEN_L2)), None)
+
+
+@contextmanager
+def _simulator(tmp_path: Path) -> Iterator[int]:
+    source = "generator:1:BTCUSDT"
+    with ExchangeProcess(tmp_path, source, "1", "--rate", "40") as exchange:
+        write_clock(tmp_path, exchange.origin_ms, "1")
+        yield exchange.port
+
+
+def _binance_entry(status: str) -> dict[str, Any]:
+    filters = [
+        {"filterType": "PRICE_FILTER", "tickSize": "0.01", "minPrice": "0.01", "maxPrice": "9999"},
+        {"filterType": "LOT_SIZE", "stepSize": "0.001", "minQty": "0.001", "maxQty": "9000"},
+    ]
+    assets = {"baseAsset": "BTC", "quoteAsset": "USDT"}
+    return {"symbol": "BTCUSDT", "status": status, "filters": filters, **assets}
+
+
+def _madeup_entry(status: str) -> dict[str, Any]:
+    rules = {"tick": "0.5", "lot": "0.001", "lots": [1, 9_000_000], "least": "5"}
+    return {"market": "btc:usdt", "state": status, **rules}
+
+
+KRAKEN_L2: Final = "kraken_btcusd_l2.cbcap.gz"
+VENUE_CASES: Final = (
+    VenueCase(
+        BINANCE,
+        _simulator,
+        {"BTCUSDT": "BTCUSDT"},
+        _binance_entry,
+        (b'{"result":null,"id":7}', b'{"error":{"code":2,"msg":"no"},"id":7}'),
+        (
+            ("429 Too Many", {"Retry-After": "3"}, RATE_LIMITED, 3_000),
+            ("418 I'm a teapot", {"Retry-After": "130"}, BANNED, 130_000),
+        ),
+        "NONEUSDT",
+    ),
+)
+DIALECT_CASES: Final = (
+    *map(_live, VENUE_CASES),
+    DialectCase("kraken", dialect(10), "BTC/USD", _recorded),
+)
+by_venue: Final = pytest.mark.parametrize("case", VENUE_CASES, ids=lambda case: case.venue.name)
+by_dialect: Final = pytest.mark.parametrize("case", DIALECT_CASES, ids=lambda case: case.name)
