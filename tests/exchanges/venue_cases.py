@@ -21,6 +21,8 @@ from minibot.exchanges.kraken.messages import dialect
 from minibot.exchanges.venue_facts import SUBSCRIBE
 from minibot.runtime.clock import write_clock
 from tests.exchanges.kraken.kraken_recordings import v2_frames
+from tests.exchanges.madeup.installed import MadeUpServer
+from tests.exchanges.madeup.venue import MADEUP
 from tests.market.exchange_process import ExchangeProcess
 
 TIMEOUT_S: Final = 10.0
@@ -123,24 +125,10 @@ def _simulator(tmp_path: Path) -> Iterator[int]:
         yield exchange.port
 
 
-def _binance_entry(status: str) -> dict[str, Any]:
-    filters = [
-        {"filterType": "PRICE_FILTER", "tickSize": "0.01", "minPrice": "0.01", "maxPrice": "9999"},
-        {"filterType": "LOT_SIZE", "stepSize": "0.001", "minQty": "0.001", "maxQty": "9000"},
-    ]
-    assets = {"baseAsset": "BTC", "quoteAsset": "USDT"}
-    return {"symbol": "BTCUSDT", "status": status, "filters": filters, **assets}
-
-
-KRAKEN_L2)), None)
-
-
 @contextmanager
-def _simulator(tmp_path: Path) -> Iterator[int]:
-    source = "generator:1:BTCUSDT"
-    with ExchangeProcess(tmp_path, source, "1", "--rate", "40") as exchange:
-        write_clock(tmp_path, exchange.origin_ms, "1")
-        yield exchange.port
+def _madeup(tmp_path: Path) -> Iterator[int]:
+    with MadeUpServer() as server:
+        yield server.port
 
 
 def _binance_entry(status: str) -> dict[str, Any]:
@@ -168,6 +156,18 @@ VENUE_CASES: Final = (
         (
             ("429 Too Many", {"Retry-After": "3"}, RATE_LIMITED, 3_000),
             ("418 I'm a teapot", {"Retry-After": "130"}, BANNED, 130_000),
+        ),
+        "NONEUSDT",
+    ),
+    VenueCase(
+        MADEUP,
+        _madeup,
+        {"BTCUSDT": "btc:usdt", "ETHUSDT": "eth:usdt", "BTCEUR": "btc:eur"},
+        _madeup_entry,
+        (b'{"tag":7,"done":true}', b'{"tag":7,"refused":"no"}'),
+        (
+            ("429 Slow Down", {"x-wait-ms": "1500"}, RATE_LIMITED, 1_500),
+            ("420 Gone Fishing", {"x-wait-ms": "90000"}, BANNED, 90_000),
         ),
         "NONEUSDT",
     ),

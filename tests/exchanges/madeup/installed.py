@@ -1,0 +1,105 @@
+"""The made-up venue's server as a process, and the venue as a package of a copy of the product.
+
+A copy is how tests register it: the product itself has no door for venues from outside. What is
+added are the three places that docs/ADDING.md names: package, registry line, config section.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from minibot.runtime.deployment import staging
+from tests.product import copy_product, in_product
+from tests.runs import PROJECT
+
+HERE = Path(__file__).parent
+PROFILE = "config/madeup.v1.json"
+
+
+class MadeUpServer:
+    """The server on a free port; `tell` gives it a word of its standard input."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE / "server.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+
+    def tell(self, word: str) -> None:
+        """Let the market or the server change."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(word + "\n")
+        self._process.stdin.flush()
+
+    def __enter__(self) -> MadeUpServer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+
+def install(product: Path, port: int, changes: dict[str, dict[str, Any]]) -> None:
+    """Copy the product with the venue in it, a profile for a server, and a code list of it all."""
+    copy_product(product)
+    package = product / "minibot" / "exchanges" / "madeup"
+    package.mkdir()
+    (package / "__init__.py").write_text('"""A made-up venue."""\n', encoding="utf-8")
+    shutil.copy2(HERE / "venue.py", package / "venue.py")
+    venues = product / "minibot" / "exchanges" / "venues.py"
+    line = "from minibot.exchanges.madeup.venue import MADEUP\n"
+    put(venues, "import BINANCE\n", f"import BINANCE\n{line}")
+    put(venues, "(BINANCE,)", "(BINANCE, MADEUP)")
+    sections = product / "minibot" / "runtime" / "config_sections.py"
+    put(sections, "VENUES: Final = (VENUE,)", 'VENUES: Final = (VENUE, "madeup")')
+    section = "    madeup: VenueSection | None = field(default=None, metadata=OPTIONAL)\n"
+    put(sections, "    backtest: BacktestSection", f"{section}    backtest: BacktestSection")
+    base = json.loads((product / "config" / "nore.v1.json").read_text(encoding="utf-8"))
+    hosts = {"rest_url": f"http://127.0.0.1:{port}", "stream_url": f"ws://127.0.0.1:{port}"}
+    overlay: dict[str, Any] = {
+        "schema": "minibot.config",
+        "v": 1,
+        "extends": "nore.v1.json",
+        "profile": "madeup",
+        "venue": "madeup",
+        "madeup": base["binance"] | hosts | changes.pop("madeup", {}),
+        **changes,
+    }
+    (product / PROFILE).write_text(json.dumps(overlay, indent=2), encoding="utf-8")
+    tools = product / "tools"
+    tools.mkdir()
+    for name in ("__init__.py", "config_schema.py"):
+        shutil.copy2(PROJECT / "tools" / name, tools / name)
+    said = in_product(product, "-m", "tools.config_schema", "--write")
+    assert said.code == 0, said.err
+    shutil.rmtree(tools)
+    staging.adopt(product, None)
+
+
+def put(path: Path, old: str, new: str) -> None:
+    """Replace the one place of a text in a file."""
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"{path.name}: {old!r} stands {text.count(old)} times"
+    path.write_text(text.replace(old, new), encoding="utf-8")

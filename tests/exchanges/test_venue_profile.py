@@ -1,0 +1,140 @@
+"""The key `venue` of a profile: what its absence means, and what may stand beside it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.exchanges.venues import VENUES
+from minibot.kernel.errors import ConfigError
+from minibot.runtime.configuration.config import (
+    Config,
+    config_of_manifest,
+    is_same_profile,
+    load_config,
+)
+from tests.exchanges.madeup.installed import PROFILE, MadeUpServer, install
+from tests.product import in_product
+from tests.runs import PROJECT, Said
+
+NIGHT = PROJECT / "config" / "nore.v1.json"
+SIMULATOR = {"source": "generator:1", "speed": "1", "history": None, "faults": None}
+SIMULATOR_REST = {"port": 0, "rate_per_s": 5}
+
+
+def sha256_of(config: Config) -> str:
+    """Return the hash that a manifest holds."""
+    return config.sha256
+
+
+@pytest.mark.row("N-92")
+def test_profile_without_the_key_trades_on_binance_and_keeps_its_bytes() -> None:
+    """What a manifest of before holds, means what it meant and has the hash that it had."""
+    config = load_config(NIGHT)
+
+    assert "venue" not in config.raw
+    assert config.venue == "binance"
+    assert config.exchange is config.binance
+    assert sha256_of(config_of_manifest(config.raw)) == config.sha256
+
+
+def test_night_asks_the_hosts_that_the_venue_names() -> None:
+    """The profile's addresses are the venue's public ones."""
+    exchange, hosts = load_config(NIGHT).exchange, VENUES["binance"].hosts
+
+    assert (exchange.rest_url, exchange.stream_url) == (hosts.rest, hosts.stream)
+
+
+def test_venue_that_is_written_out_is_the_same_profile() -> None:
+    """A run is continued by a profile that only names what was meant before."""
+    config, named = load_config(NIGHT), load_config(NIGHT, ["venue=binance"])
+
+    assert named.exchange == config.exchange
+    assert is_same_profile(named.raw, config.raw)
+    assert is_same_profile(config.raw, named.raw)
+    assert sha256_of(named) != config.sha256
+
+
+@pytest.mark.parametrize("word", ["kraken", "Binance", "null", "5", "queues"])
+def test_venue_that_nobody_registered_is_refused_by_name(word: str) -> None:
+    """Also one whose package stands, and another section's name."""
+    with pytest.raises(ConfigError) as refused:
+        load_config(NIGHT, [f"venue={word}"])
+
+    (violation,) = refused.value.violations
+    assert violation.startswith("venue = ")
+    assert '"binance"' in violation
+
+
+def test_verbs_of_another_venue_ask_its_own_server(tmp_path: Path) -> None:
+    """Doctor and download speak to the profile's venue; what it has not, is refused by name."""
+    product, day = tmp_path / "product", datetime.now(UTC) - timedelta(minutes=30)
+    product.mkdir()
+
+    def verb(*words: str) -> Said:
+        flags = ["--config", PROFILE, "--var", str(tmp_path / "var"), "--json"]
+        return in_product(product, "-m", "minibot", *words, *flags)
+
+    with MadeUpServer() as server:
+        changes: dict[str, dict[str, Any]] = {
+            "code": {"require_manifest": False},
+            "ai": {"enabled": False, "required": False},
+            "queues": {"events_per_s_min": 0},
+        }
+        install(product, server.port, changes)
+        doctor = verb("doctor")
+        words = ["--pairs", "btc:usdt", "--from", day.strftime("%Y-%m-%dT%H:%M")]
+        brought, archive = (
+            verb("download-data", *words, "--source", source) for source in ("rest", "archive")
+        )
+        outside = verb("download-data", "--pairs", "../../x", *words[2:], "--source", "rest")
+        record = verb("record", "--for", "1s")
+
+    checks = {check["name"]: check["passed"] for check in doctor.document["checks"]}
+    assert (checks["exchange"], checks["clock"], checks["stream"]) == (True, True, True)
+    assert brought.code == 0, brought.err
+    (series,) = brought.document
+    assert series["rows"] >= 29
+    assert series["troubles"] == []
+    assert outside.code == 4
+    assert "is no symbol" in outside.err
+    assert archive.code == 4
+    assert "madeup publishes no files" in archive.err
+    assert record.code == 4
+    assert "an address of madeup cannot name" in record.err
+
+
+def test_profile_of_another_venue_has_its_section_and_no_simulator(tmp_path: Path) -> None:
+    """A missing section, a loopback exchange and its paper fallback are refused with the key."""
+    product = tmp_path / "product"
+    product.mkdir()
+    install(product, 9, {"code": {"require_manifest": False}})
+
+    def show(*sets: str) -> Said:
+        words = [word for text in sets for word in ("--set", text)]
+        return in_product(product, "-m", "minibot", "config", "show", "--config", PROFILE, *words)
+
+    assert show().code == 0
+    simulator = json.dumps(SIMULATOR | SIMULATOR_REST)
+    for sets, key in (
+        (("madeup=null",), "madeup"),
+        ((f"embedded={simulator}",), "embedded"),
+        (("mode=PAPER", 'paper={"fallback":"generator:1","rate_per_s":5}'), "paper"),
+        (("madeup.rest_url=http://madeup.invalid",), "madeup.rest_url"),
+        (("madeup.backoff_min_market_ms=60000", "madeup.backoff_max_market_ms=500"), "madeup"),
+        (('madeup.symbols=["BTCEUR"]',), "madeup.symbols"),
+    ):
+        said = show(*sets)
+        assert said.code == 4, said.out
+        assert key in said.err
+    profile = product / PROFILE
+    raw = json.loads(profile.read_text(encoding="utf-8"))
+    del raw["madeup"]
+    profile.write_text(json.dumps(raw), encoding="utf-8")
+    said = show()
+    assert said.code == 4
+    assert "a venue whose section madeup is given" in said.err

@@ -1,0 +1,143 @@
+"""A whole night on a made-up venue: launcher and roles as ever, and a server that is no Binance."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.kernel.queue import open_reader
+from tests.exchanges.madeup.installed import PROFILE, MadeUpServer, install
+from tests.product import in_product, started_by_a_user
+from tests.runs import LINE_PREFIX
+from tests.waiting import DEADLINE_S, wait_until
+
+pytestmark = pytest.mark.campaign
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "madeup": {
+        "symbols": ["BTCUSDT", "ETHUSDT"],
+        "tick_stale_market_ms": 2_000,
+        "instrument_interval_market_ms": 60_000,
+        "ping_interval_market_ms": 2_000,
+        "error_rate_max_percent": 90,
+    },
+    "queues": {"events_per_s_min": 0},
+    "ai": {"enabled": False, "required": False},
+}
+
+
+class MadeUpNight:
+    """A launcher of the copy with the venue in it, and what its queues say so far."""
+
+    def __init__(self, product: Path, var: Path) -> None:
+        self.product, self.var = product, var
+        words = ["-m", "minibot.nore_run_v1", "--config", PROFILE, "--var", str(var), "--quiet"]
+        self.process = subprocess.Popen(
+            [sys.executable, *words, "--no-proof", "--set", "duration_ms=600000"],
+            cwd=product,
+            env=started_by_a_user(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def __enter__(self) -> MadeUpNight:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.process.poll() is None:
+            self.end()
+
+    def payloads(self, queue: str, kind: str) -> list[dict[str, Any]]:
+        """Return the payloads of one type in a queue that is being written."""
+        folder = self.var / "queues" / queue
+        parts = [*folder.glob("parts/*.jsonl")] or sorted(folder.glob("inbox*.jsonl"))
+        mark = f'"type":"{kind}"'.encode()
+        lines = [line for part in parts for line in part.read_bytes().splitlines(keepends=True)]
+        found = [line for line in lines if mark in line and line.endswith(b"\n")]
+        return [json.loads(line[LINE_PREFIX:])["payload"] for line in found]
+
+    def incidents(self) -> list[str]:
+        """Return the kinds of all incidents so far."""
+        return [payload["kind"] for payload in self.payloads("incidents", "incident")]
+
+    def statuses(self) -> list[str]:
+        """Return the statuses of the first market so far."""
+        instruments = self.payloads("market_ticks", "instrument")
+        return [rules["status"] for rules in instruments if rules["symbol"] == "BTCUSDT"]
+
+    def await_fact(self, is_so: Callable[[], bool], what: str) -> None:
+        """Wait for something, or fail with what the launcher said."""
+        wait_until(lambda: self.process.poll() is not None or is_so(), what)
+        if self.process.poll() is not None:
+            said, _ = self.process.communicate(timeout=DEADLINE_S)
+            raise AssertionError(f"ended before {what}: {said}")
+
+    def await_ticks(self, more: int) -> None:
+        """Wait until the queue of ticks has grown by so many lines."""
+
+        def lines() -> int:
+            if not (self.var / "queues" / "market_ticks" / "inbox.head").exists():
+                return 0
+            return open_reader(self.var / "queues", "market_ticks").head().lines
+
+        before = lines()
+        self.await_fact(lambda: lines() >= before + more, f"{more} more ticks")
+
+    def end(self) -> tuple[int, str]:
+        """Send what Ctrl-C sends; return the exit code and what was said."""
+        self.process.send_signal(signal.SIGINT)
+        said, _ = self.process.communicate(timeout=DEADLINE_S)
+        return self.process.returncode, said
+
+
+def play(night: MadeUpNight, server: MadeUpServer) -> None:
+    """Lead a night through a gap, an outage and a halt."""
+    night.await_fact(lambda: len(night.payloads("market_ticks", "book")) > 10, "books")
+    server.tell("gap")
+    night.await_fact(lambda: night.incidents().count("book_resync") >= 2, "two new books")
+    server.tell("down")
+    night.await_fact(lambda: "connection_lost" in night.incidents(), "an outage")
+    server.tell("up")
+    night.await_fact(lambda: "connected" in night.incidents(), "a new connection")
+    night.await_ticks(50)
+    server.tell("pause")
+    night.await_fact(lambda: night.statuses()[-1] == "PAUSED", "the halt")
+    server.tell("open")
+    night.await_fact(lambda: night.statuses()[-1] == "TRADING", "the end of the halt")
+    night.await_ticks(100)
+
+
+def test_night_on_a_made_up_venue_ends_in_order_and_proves_itself(tmp_path: Path) -> None:
+    """Through a gap that only a checksum shows, an outage and a halt; then verify and replay."""
+    product, var = tmp_path / "product", tmp_path / "var"
+    product.mkdir()
+    with MadeUpServer() as server:
+        install(product, server.port, CHANGES)
+        with MadeUpNight(product, var) as night:
+            play(night, server)
+            incidents, code = night.incidents(), night.end()
+
+    assert code[0] == 0, code[1]
+    assert {"book_lost", "symbol_halted", "symbol_trading"} <= set(incidents)
+    (run,) = (path.parent for path in (var / "runs").glob("*/seal.json"))
+    manifest = json.loads((run / "manifest.json").read_bytes())
+    assert manifest["config"]["venue"] == "madeup"
+    assert manifest["symbols"] == ["BTCUSDT", "ETHUSDT"]
+    # The list that the run was held to names the venue's own code.
+    listed = json.loads((product / "staging" / "deployed.json").read_bytes())["files"]
+    assert "minibot/exchanges/madeup/venue.py" in listed
+    for verb in ("verify", "replay", "parity"):
+        said = in_product(product, "-m", "minibot", verb, str(run))
+        assert said.code == 0, said.out + said.err
+    words = ["--source", f"run:{run}", "--var", str(tmp_path / "backtest")]
+    said = in_product(product, "-m", "minibot", "backtest", "--config", PROFILE, *words)
+    assert said.code == 0, said.out + said.err
