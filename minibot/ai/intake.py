@@ -12,23 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from minibot.cores.input_order import (
-    Inputs,
-    KnownIds,
-    LineSource,
-    LoggedStep,
-    Now,
-    Taken,
-    logged_steps,
-    position_from_json,
-    position_to_json,
-    read_ranges,
-)
+from minibot.cores.input_order import Inputs, LineSource, Taken, read_ranges
+from minibot.cores.processor import Progress
 from minibot.events.names import TICKS
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed, write_hashed
-from minibot.kernel.journal import ZERO, Position
+from minibot.kernel.journal import ZERO
 from minibot.kernel.queue import reader_folder
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import RoleContext
@@ -52,13 +42,7 @@ class Intake:
             for queue in context.spec.inputs
         }
         self._letters = context.dead_letters(self.folders)
-        self._known = KnownIds()
-        self._now = Now()
-        self._taken = 0
-        self._tick_seq = 0
-        self._is_opened = False
-        self._starts: dict[str, Position] = {}
-        self._order_start: Position | None = None
+        self._progress = Progress(self.folders)
         self._order = open_input_log(context, self.folders)
         self._housekept_ns = 0
         self._hinted_ns = machine_ns()
@@ -66,7 +50,7 @@ class Intake:
     @property
     def now(self) -> int:
         """Market time of what was taken last."""
-        return self._now.value
+        return self._progress.now.value
 
     # --- restart ------------------------------------------------------------------------------
 
@@ -79,56 +63,46 @@ class Intake:
             data = read_hashed(path)
             if data["run_id"] != self.context.run_id:
                 return []
-            starts = {name: position_from_json(at) for name, at in data["inputs"].items()}
-            order = position_from_json(data["order"])
-            known, now = KnownIds(data["known"]), Now(data["now"])
-            taken, tick_seq, recent = data["taken"], data["tick_seq"], list(data["recent"])
+            recent = list(data["recent"])
+            self._progress.restore(data)
         except (IntegrityError, KeyError, ValueError, TypeError) as error:
             self.context.log.warning("snapshot_unusable", detail=repr(error))
             return []
-        self._starts, self._order_start, self._known, self._now = starts, order, known, now
-        self._taken, self._tick_seq, self._is_opened = taken, tick_seq, True
         return recent
 
-    def logged(self) -> Iterator[LoggedStep]:
+    def logged(self) -> Iterator[Taken]:
         """Yield the logged inputs behind the hint again; afterwards `start` continues there."""
-        context = self.context
+        context, progress = self.context, self._progress
+        sources: dict[str, LineSource] = {}
 
         def open_source(queue: str) -> LineSource:
-            return LineSource(context.open_input(queue, self._starts.get(queue)))
+            source = LineSource(context.open_input(queue, progress.inputs.get(queue)))
+            return sources.setdefault(queue, source)
 
-        sources: dict[str, LineSource] = {}
         named = named_lines(self.folders, context.codec)
-        for step in logged_steps(
-            read_ranges(
-                self.folders[TICKS], TICKS, context.codec.decode, self._order_start or ZERO
-            ),
-            lambda queue: sources.setdefault(queue, open_source(queue)),
+        for step, is_admitted in progress.logged(
+            read_ranges(self.folders[TICKS], TICKS, context.codec.decode, progress.order or ZERO),
+            open_source,
             self._letters.decode,
-            self._known,
-            self._now,
-            taken_before=self._taken,
             skip=lambda queue, seq: (queue, seq) in named,
             decode_many=context.codec.decode_many,
         ):
-            self._taken = step.n
-            self._is_opened = True
-            if step.taken.queue == TICKS:
-                self._tick_seq = step.taken.seq
-            yield step
-        self._starts.update({queue: source.position for queue, source in sources.items()})
+            if is_admitted:
+                yield step.taken
+        behind = {queue: source.position for queue, source in sources.items()}
+        progress.inputs = {**progress.inputs, **behind}
 
     def start(self) -> None:
         """Open the live side where the logged side ended."""
-        context = self.context
+        context, progress = self.context, self._progress
         queues = context.spec.inputs
-        readers = {queue: context.open_input(queue, self._starts.get(queue)) for queue in queues}
+        readers = {queue: context.open_input(queue, progress.inputs.get(queue)) for queue in queues}
         self._inputs = Inputs(
             readers,
             self._letters.decode,
-            self._known,
-            is_opened=self._is_opened,
-            tick_seq=self._tick_seq,
+            progress.known,
+            is_opened=progress.is_opened,
+            tick_seq=progress.tick_seq,
             decode_many=context.codec.decode_many,
         )
         self._saved = self._inputs.positions
@@ -136,7 +110,7 @@ class Intake:
             queue: Cursor(folder / "cursor.json", context.run_id, queue, context.name)
             for queue, folder in self.folders.items()
         }
-        self._order.taken = self._taken
+        self._order.taken = progress.taken
 
     # --- live ---------------------------------------------------------------------------------
 
@@ -151,8 +125,8 @@ class Intake:
             return took
         while took < events_max and (taken := self._inputs.next()) is not None:
             took += 1
-            now = self._now.of(self._order.take(taken.queue, taken.seq), taken.event)
-            if not taken.is_known:
+            now = self._progress.now.of(self._order.take(taken.queue, taken.seq), taken.event)
+            if self._progress.admit(taken):
                 apply(taken, now)
         return took
 
@@ -212,19 +186,10 @@ class Intake:
 
     def _write_hint(self, recent: list[Any]) -> None:
         self._order.close()
-        write_hashed(
-            self.folders[TICKS] / HINT_FILE,
-            {
-                "run_id": self.context.run_id,
-                "taken": self._order.taken,
-                "tick_seq": self._inputs.tick_seq,
-                "now": self._now.value,
-                "recent": recent,
-                "known": self._known.state(),
-                "order": position_to_json(self._order.position_writer.position),
-                "inputs": {q: position_to_json(p) for q, p in self._inputs.positions.items()},
-            },
-        )
+        self._progress.taken = self._order.taken
+        place = self._progress.state(self._order.position_writer.position, self._inputs.positions)
+        hint = {**place, "run_id": self.context.run_id, "recent": recent}
+        write_hashed(self.folders[TICKS] / HINT_FILE, hint)
 
     def end(self) -> None:
         """Write what is open and give the files back."""

@@ -117,9 +117,8 @@ class AiRole:
         for row in self._intake.hint():
             self._clerk.recent.take(row)
             self._clerk.rows.windows.take(row)
-        for step in self._intake.logged():
-            if not step.taken.is_known:
-                self._clerk.warm(step.taken.queue, step.taken.seq, step.taken.event)
+        for taken in self._intake.logged():
+            self._clerk.warm(taken.queue, taken.seq, taken.event)
         self._intake.start()
         self._clerk.keeper.start()
         self._use_active_model()

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from minibot.accounting.performance import Performance
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.recorded_run import RunSource
-from minibot.cores.input_order import Core
-from minibot.cores.messages import QUEUES, Message, fill_in, stop_in
+from minibot.cores.messages import QUEUES, FillMessage, Message, stop_in
+from minibot.cores.protocol import Core
 from minibot.engine.lazy_list import LazyList
 from minibot.engine.lockstep import Lockstep, fresh_cores
-from minibot.engine.market_source import MarketSource, Root
+from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
 from minibot.engine.price_charts import PriceCharts
 from minibot.engine.row_span import Item, RowSpan, Striding
 from minibot.engine.run_result import NO_CMDLINE, BacktestResult, Derived, EquityPoint
@@ -121,7 +121,6 @@ class _Pass:
         self._lockstep = Lockstep(
             cores,
             roles,
-            run_id=self._run_id,
             cmdline_hashes=dict.fromkeys(roles.cores, NO_CMDLINE),
             on_message=self._on_message,
         )
@@ -130,7 +129,9 @@ class _Pass:
         """Feed opening, market and ending."""
         source, result = self._source, self.result
         result.from_ts = result.to_ts = source.origin_ms
-        rows = source.stretches() if isinstance(source, Striding) else None
+        # Another core than the shipped ones is fed events.
+        is_shipped = isinstance(self._lockstep.strategy.core, StrategyCore)
+        rows = source.stretches() if isinstance(source, Striding) and is_shipped else None
         if rows is not None:
             self._world(Root(self._opening, source.origin_ms, CONTROL))
             inputs = self._stride(rows, progress)
@@ -138,7 +139,7 @@ class _Pass:
             self._world(Root(self._opening, source.origin_ms, CONTROL))
             inputs = self._walk_bars(market, progress)
         else:
-            roots = self._opened(source.roots(_RiskWatch(self._lockstep.cores[RISK_ROLE])))
+            roots = self._opened(source.roots(self._watch()))
             opening = next(roots, None)
             if opening is not None:
                 self._world(opening)
@@ -151,7 +152,8 @@ class _Pass:
         source, result, charts = self._source, self.result, self._charts
         origin_ms, run_id = source.origin_ms, self._run_id
         whole = 0 if source.end_ms is None else source.end_ms - origin_ms
-        feed, on_tick, close_ts = self._lockstep.feed, result.performance.on_tick, self._close_ts()
+        process, on_tick = self._lockstep.process, result.performance.on_tick
+        close_ts = self._close_ts()
         inputs: Inputs = {}
         seq = 0
         for root in roots:
@@ -175,7 +177,8 @@ class _Pass:
                 result.performance.on_mark(payload)
             seq += 1
             # Nobody else can make the same event, so that its place is id enough.
-            feed(TICKS, seq, Event(ts, f"{TICKS}:{seq}", MARKET_ROLE, run_id, NO_CMDLINE, payload))
+            event = Event(ts, f"{TICKS}:{seq}", MARKET_ROLE, run_id, NO_CMDLINE, payload)
+            process(event, seq)
             if not seq % PROGRESS_EVERY:
                 progress(result.to_ts - origin_ms, whole)
             if result.stop:
@@ -207,7 +210,7 @@ class _Pass:
                 seq += 1
                 place = f"{TICKS}:{seq}"
                 event = Event(ts, place, MARKET_ROLE, run_id, NO_CMDLINE, item.payload)
-                self._lockstep.feed(TICKS, seq, event)
+                self._lockstep.process(event, seq)
             if seq - told >= PROGRESS_EVERY:
                 told = seq
                 progress(result.to_ts - origin_ms, whole)
@@ -232,7 +235,7 @@ class _Pass:
             market,
             self._lockstep,
             self._run_id,
-            _RiskWatch(self._lockstep.cores[RISK_ROLE]),
+            self._watch(),
             result,
             self._announce_end,
             self._close_ts(),
@@ -242,7 +245,7 @@ class _Pass:
             seq += 1
             inputs[type(payload)] = inputs.get(type(payload), 0) + 1
             event = Event(ts, f"{TICKS}:{seq}", MARKET_ROLE, self._run_id, NO_CMDLINE, payload)
-            self._lockstep.feed(TICKS, seq, event)
+            self._lockstep.process(event, seq)
         rows = walked.rows
         rows.seq = told = seq
         while rows.walk():
@@ -281,10 +284,12 @@ class _Pass:
         source, core = self._source, self._lockstep.cores[STRATEGY_ROLE]
         if not isinstance(source, BarSource) or not isinstance(core, StrategyCore):
             return None
-        if self._lockstep.strategy_tick(source.symbols[0]) is None:
-            return None
         needs = core.chosen.needs.intervals
         return source.market({*needs, str(self._config.raw["strategy"]["bar_interval"])})
+
+    def _watch(self) -> Watch:
+        core = self._lockstep.cores[RISK_ROLE]
+        return core.watch if isinstance(core, RiskCore) else NOBODY
 
     def _close_ts(self) -> int:
         """Return when the end is announced: as early as a night does it."""
@@ -320,20 +325,20 @@ class _Pass:
         self._controls += 1
         place = f"{CONTROL}:{self._controls}"
         event = Event(root.ts, place, WATCHDOG_ROLE, self._run_id, NO_CMDLINE, root.payload)
-        self._lockstep.feed(CONTROL, self._controls, event)
+        self._lockstep.process(event, self._controls)
 
     def _on_message(self, message: Message) -> None:
         if self._walked is not None and not self._walked.hears(message):
             return
         self._said.append(message)
-        fill, bars = fill_in(message), self._bars
-        if fill is None:
+        bars = self._bars
+        if not isinstance(message, FillMessage):
             if code := stop_in(message):
                 self.result.stop = code
             return
         if bars is not None:
             bars.settle()
-        self.result.performance.on_message(fill)
+        self.result.performance.on_message(message)
         if bars is not None:
             bars.booked()
 
@@ -357,19 +362,6 @@ def _split_at(items: Iterator[Item], ts: int) -> Iterator[Item]:
             yield item
         else:
             yield item
-
-
-class _RiskWatch:
-    """What a source may ask of the bot, answered by its risk core."""
-
-    def __init__(self, core: Core) -> None:
-        self._core = core if isinstance(core, RiskCore) else None
-
-    def levels(self, symbol: str) -> Sequence[int]:
-        return () if self._core is None else self._core.exit_levels(symbol)
-
-    def is_waiting(self, symbol: str) -> bool:
-        return self._core is not None and self._core.has_order(symbol)
 
 
 def _type_of(kind: type[Payload]) -> str:

@@ -1,1 +1,1 @@
-"""What all cores share: messages, event ids, scaled ticks, the order of inputs."""
+"""Cores: what all three share, from one input to the events that follow and their comparison."""

@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
-from minibot.cores.finalize import finish as finish
-from minibot.events.model import Ack, Draft, Event, JsonObject, RunOpening
+from minibot.events.model import Ack, Event, JsonObject, RunOpening
 from minibot.events.names import CONTROL, TICKS
 from minibot.events.reasons import (
     CURSOR_AHEAD,
@@ -40,22 +39,6 @@ Decode = Callable[[str, Line], Event]
 Skip = Callable[[str, int], bool]
 DecodeMany = Callable[[str, Sequence[bytes]], list[Event] | None]
 DecodeAll = Callable[[str, Sequence[bytes]], list[Event]]
-
-
-class Core(Protocol):
-    """State plus one function from an event to drafts; the same object live and in replay."""
-
-    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
-        """Return what should happen because of one event; `now` is market time in ms."""
-        ...
-
-    def state(self) -> JsonObject:
-        """Return the whole state as canonical JSON values."""
-        ...
-
-    def facts(self) -> JsonObject:
-        """Return a few values for health and the live table."""
-        ...
 
 
 class Taken(NamedTuple):

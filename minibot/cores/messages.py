@@ -321,23 +321,10 @@ WRITERS: Final = tuple([kind.WRITER for kind in _KINDS])
 """Who says it, by place: each queue has one writer."""
 
 
-def fill_in(message: Message) -> FillMessage | None:
-    """Return a fill in numbers, whoever said it; None of what is no fill."""
-    if message.place != FILLS:
-        return None
-    if isinstance(message, FillMessage):
-        return message
-    said = message.payload()
-    return FillMessage.read(said, message.ts) if isinstance(said, Fill) else None
-
-
 def stop_in(message: Message) -> str:
     """Return why risk stops the run with this message, a reason code; empty if it does not."""
-    if message.place != ACTIONS:
-        return ""
-    said = message if isinstance(message, ActionMessage) else message.payload()
-    if isinstance(said, ActionMessage | RiskAction) and said.action == "STOP":
-        return said.reason_code
+    if isinstance(message, ActionMessage) and message.action == "STOP":
+        return message.reason_code
     return ""
 
 

@@ -95,12 +95,14 @@ class ScaledTick:
 
 
 NO_BOUND: Final = 1 << 60
+Extremes = tuple[int, int, int, int, int]
+"""Of some ticks, as `QuietRange.contains_all` takes them."""
 
 
 @mypyc_attr(acyclic=True)
 @final
 class QuietRange:
-    """Within which touches, and until when, nothing follows from a tick; filled by the cores.
+    """Within which touches, and until when, a tick changes nothing; filled by the cores.
 
     As long as this holds, ticks in a row leave risk and execution as the last of them does, so that
     they need to be told of that one alone.
@@ -122,3 +124,36 @@ class QuietRange:
         self.most: int = NO_BOUND
         self.until: int = NO_BOUND
         self.is_lasting: bool = True
+
+    def contains(self, bid: int, ask: int, ts: int) -> bool:
+        """Return whether a tick with this touch, at market time `ts`, changes nothing."""
+        return (
+            self.above < bid < self.below
+            and bid <= ask
+            and self.least <= bid + ask <= self.most
+            and ts < self.until
+        )
+
+    def contains_all(
+        self, bid_least: int, bid_most: int, sum_least: int, sum_most: int, ts: int
+    ) -> bool:
+        """Return whether all of some ticks, none of them crossed, change nothing.
+
+        Args:
+            bid_least: The lowest of their bids.
+            bid_most: The highest of them.
+            sum_least: The least sum of bid and ask.
+            sum_most: The highest such sum.
+            ts: Market time of the last of them, or later.
+        """
+        return (
+            self.above < bid_least
+            and bid_most < self.below
+            and self.least <= sum_least
+            and sum_most <= self.most
+            and ts < self.until
+        )
+
+
+ANY_TOUCH: Final = QuietRange()
+"""Of a core to which no tick of a symbol matters; nobody narrows it."""

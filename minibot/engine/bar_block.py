@@ -14,6 +14,7 @@ from typing import Final, final
 import numpy as np
 
 from minibot.accounting.order_rules import OrderRules
+from minibot.cores.scaled_tick import Extremes
 from minibot.engine.bar_table import WIDE_MAX, Array, BarTable
 from minibot.engine.cells import float_cells, int_cells
 from minibot.engine.intrabar import BPS_UNITS, MARGIN_SHARE, MINUTE_MS, PERCENT, Candle, TouchModel
@@ -159,6 +160,7 @@ class BarBlock:
             tick, in hundred-millionths.
         least_bid, most_bid, least_sum, most_sum: What the bid, and bid and ask together, are at
             least and at most at any of its ticks; hundred-millionths.
+        extremes: The same of all rows, and when the last one is over.
         open, high, low, close, volume, bid, ask, qty: The amounts that strategies take, as floats.
     """
 
@@ -194,10 +196,18 @@ class BarBlock:
         self.bid_units: bytes = int_cells(bids[CLOSE])
         self.ask_units: bytes = int_cells(asks[CLOSE])
         self.qty_units: bytes = int_cells(qtys)
+        least_sum, most_sum = 2 * least_bid + narrow, 2 * most_bid + wide
         self.least_bid: bytes = int_cells(least_bid)
         self.most_bid: bytes = int_cells(most_bid)
-        self.least_sum: bytes = int_cells(2 * least_bid + narrow)
-        self.most_sum: bytes = int_cells(2 * most_bid + wide)
+        self.least_sum: bytes = int_cells(least_sum)
+        self.most_sum: bytes = int_cells(most_sum)
+        self.extremes: Extremes = (
+            int(least_bid.min()),
+            int(most_bid.max()),
+            int(least_sum.min()),
+            int(most_sum.max()),
+            int(columns["open_ts"][-1]) + self._length_ms,
+        )
         self.open: bytes = float_cells(columns["open"])
         self.high: bytes = float_cells(columns["high"])
         self.low: bytes = float_cells(columns["low"])

@@ -1,17 +1,19 @@
 """Bars in columns on their way through the cores: no event, no text, and no tick nobody waits for.
 
-As long as nothing is ordered, and the cores say that nothing follows from the touches of a bar
-(`Lockstep.calm`), the strategy takes the closed bar and its last touch, risk the closed bar, and
-both risk and execution the last touch of all these bars. Any other bar goes tick by tick, as
-`intrabar` shows it to a bot that has something on its way. A strategy that listens to trades is
-told each of them, always.
+As long as nothing is ordered, and the cores say that the touches of a bar change nothing
+(`Lockstep.quiet_range`), the strategy takes the closed bar and its last touch, risk the closed bar,
+and both risk and execution the last touch of all these bars. Any other bar goes tick by tick, as
+`intrabar` shows it to a bot that has something on its way. A strategy that wants trades is told
+each of them, always.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
+from minibot.cores.closed_bar import BarInput, ClosedBar
 from minibot.cores.event_id import place_id
+from minibot.cores.messages import Message
 from minibot.cores.scaled_tick import QuietRange, ScaledTick
 from minibot.engine.bar_block import HAS_MIXED, HAS_OWN, NEW_ASK, NEW_BID, BarBlock
 from minibot.engine.bar_market import BarMarket
@@ -19,29 +21,21 @@ from minibot.engine.intrabar import Intrabar, Shown
 from minibot.engine.lockstep import Lockstep
 from minibot.engine.market_source import Watch
 from minibot.engine.run_result import NO_CMDLINE
+from minibot.engine.tick_rows import tick_of
 from minibot.events.cells import CELL, float_at, int_at
-from minibot.events.model import Event
+from minibot.events.model import Beat, Event
 from minibot.events.money import UNIT
 from minibot.events.names import MARKET_ROLE
-from minibot.strategies.bars import ClosedBar
 from minibot.strategies.core import StrategyCore
-from minibot.strategies.decision import Decision
-from minibot.strategies.nore_strategy_v1 import NoreStrategyV1
-from minibot.strategies.protocol import Strategy
 from minibot.strategies.tick import Tick
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-# What strategies do with a trade that do nothing with it: the base class, and `nore_strategy_v1`,
-# whose order flow is made of quotes.
-DEAF: Final = (Strategy.on_tick, NoreStrategyV1.on_tick)
-
-
-def is_deaf(core: StrategyCore) -> bool:
-    """Return whether a strategy's core keeps nothing of a trade but the tick itself."""
-    chosen = core.chosen
-    return chosen.cls.on_tick in DEAF and not chosen.bars_from_ticks
+# No core reads which beat it is.
+BEAT: Final = Beat(1, {})
+NOTHING: Final[list[Message]] = []
+NO_BAR: Final = ClosedBar("", 0, 0.0, 0.0, 0.0, 0.0, 0.0, False)
 
 
 class Listener:
@@ -115,9 +109,13 @@ class BarRows:
         self._block: BarBlock = market.block(self.row)
         # When the last tick came.
         self._at: int = 0
-        self._is_deaf: bool = is_deaf(lockstep.own.strategy.core)
-        self._tick: Tick = lockstep.strategy_tick(market.symbol) or Tick(market.symbol)
+        core = lockstep.strategy.core
+        self._is_deaf: bool = isinstance(core, StrategyCore) and core.is_deaf_to_trades
+        self._tick: Tick = tick_of(lockstep, market.symbol)
         self._exact: ScaledTick = ScaledTick(market.symbol, self, run_id)
+        self._tick.scaled = self._exact
+        # Of the row that is walked; filled anew for each.
+        self._told: BarInput = BarInput(market.symbol, NO_BAR, 0, 0, run_id)
 
     def event(self, seq: int) -> Event:
         """Return the event of the tick that was told last."""
@@ -138,9 +136,9 @@ class BarRows:
             return False
         if row >= self._block.last:
             self._block = self._market.block(row)
-        calm = self._lockstep.calm(self._symbol) if self._is_deaf else None
-        if calm is not None and calm.is_lasting:
-            self._pass(calm, row)
+        quiet = self._lockstep.quiet_range(self._symbol) if self._is_deaf else None
+        if quiet is not None and quiet.is_lasting:
+            self._pass(quiet, row)
         if self.row == row:
             self._tell_row(row)
             self.row = row + 1
@@ -148,20 +146,19 @@ class BarRows:
 
     # --- bars that nothing but a decision on them follows from --------------------------------
 
-    def _pass(self, calm: QuietRange, first: int) -> None:
+    def _pass(self, quiet: QuietRange, first: int) -> None:
         """Hand rows to the strategy as long as nothing else follows from them."""
-        block, lockstep, symbol = self._block, self._lockstep, self._symbol
+        block, lockstep, told = self._block, self._lockstep, self._told
         kinds, counts, unread, opened = block.kinds, block.counts, block.unread, block.open_ts
         least_bid, most_bid = block.least_bid, block.most_bid
         least_sum, most_sum = block.least_sum, block.most_sum
         length: i64 = self._length_ms
-        until_ts: i64 = min(calm.until, self._close_ts)
-        above: i64 = calm.above
-        below: i64 = calm.below
-        least: i64 = calm.least
-        most: i64 = calm.most
-        seat = lockstep.own.strategy
-        core = seat.core
+        close_ts: i64 = self._close_ts
+        port = lockstep.strategy
+        core = port.core
+        # Most often all rows of the block lie within, so that none has to be looked at.
+        bid_least, bid_most, sum_least, sum_most, last_ts = block.extremes
+        is_within = quiet.contains_all(bid_least, bid_most, sum_least, sum_most, last_ts)
         seq: i64 = self.seq
         tick_seq: i64 = seq
         moved: i64 = 0
@@ -172,12 +169,14 @@ class BarRows:
         while place < last:
             at = CELL * place
             end_ts = int_at(opened, at) + length
-            if not (
-                end_ts < until_ts
-                and above < int_at(least_bid, at)
-                and int_at(most_bid, at) < below
-                and least <= int_at(least_sum, at)
-                and int_at(most_sum, at) <= most
+            if end_ts >= close_ts:
+                break
+            if not is_within and not quiet.contains_all(
+                int_at(least_bid, at),
+                int_at(most_bid, at),
+                int_at(least_sum, at),
+                int_at(most_sum, at),
+                end_ts,
             ):
                 break
             kind: i64 = kinds[place]
@@ -191,13 +190,15 @@ class BarRows:
             if kind & HAS_OWN:
                 seq += 1
                 self._show(place)
-                bar = self._own_bar(place)
-                decision = core.on_bar(symbol, bar, seat.at(end_ts))
-                if decision is not None:
+                told.bar = self._own_bar(place)
+                told.close_units = int_at(block.close_units, at)
+                told.ts = end_ts
+                said = core.process(told, tick_seq + 1, port.at(end_ts))
+                if said:
                     self._passed(first, place, tick_seq, moved)
-                    self._decided(place, bar, decision)
+                    self._decided(place, said)
                     return
-                lockstep.pass_bar(symbol, bar, int_at(block.close_units, at), end_ts)
+                lockstep.process(told, tick_seq + 1, NOTHING)
             place += 1
         if block.first + place > first:
             self._passed(first, place - 1, tick_seq, moved)
@@ -247,18 +248,15 @@ class BarRows:
         exact.ask = int_at(block.ask_units, at)
         exact.bid_qty = exact.ask_qty = int_at(block.qty_units, at)
         self._listener.on_rows(first, self.row, block)
-        self._lockstep.pass_calm(exact, seq, moved & NEW_BID != 0, moved & NEW_ASK != 0)
+        self._lockstep.skip_to(exact, seq, moved & NEW_BID != 0, moved & NEW_ASK != 0)
 
-    def _decided(self, place: i64, bar: ClosedBar, decision: Decision) -> None:
-        """Take what the strategy decided at the own bar of the row that was passed last."""
-        lockstep, block = self._lockstep, self._block
-        end_ts = bar.open_ts + self._length_ms
-        lockstep.pass_bar(self._symbol, bar, int_at(block.close_units, CELL * place), end_ts)
+    def _decided(self, place: i64, said: list[Message]) -> None:
+        """Take what the strategy said to the own bar of the row that was passed last."""
         self.seq += 1
-        lockstep.decided_on_bar(self._symbol, end_ts, self.seq, decision)
+        self._lockstep.process(self._told, self.seq, said)
         if not self._listener.is_stopped:
-            self.seq += block.unread[place]
-            self._tell_beat(end_ts)
+            self.seq += self._block.unread[place]
+            self._tell_beat(self._told.ts)
 
     # --- bars of which everything is told -----------------------------------------------------
 
@@ -289,7 +287,7 @@ class BarRows:
         exact.bid = bid
         exact.ask = ask
         exact.bid_qty = exact.ask_qty = qty
-        self._lockstep.feed_tick(tick, exact, self.seq)
+        self._lockstep.process(tick, self.seq)
 
     def _tell_bars(self, place: i64) -> None:
         """Tell the bars that close with a row of the block, and the beat behind it."""
@@ -308,7 +306,8 @@ class BarRows:
                     bar, units = self._own_bar(place), int_at(block.close_units, at)
                 else:
                     bar, units = market.bar(lane, number)
-                self._lockstep.feed_bar(self._symbol, bar, units, end_ts, self.seq)
+                whole = BarInput(self._symbol, bar, units, end_ts, self._run_id)
+                self._lockstep.process(whole, self.seq)
                 if self._listener.is_stopped:
                     return
         if row not in block.mixed:
@@ -318,4 +317,5 @@ class BarRows:
     def _tell_beat(self, ts: int) -> None:
         self.seq += 1
         self.beats += 1
-        self._lockstep.feed_beat(ts, self.seq)
+        beat = Event(ts, place_id(self.seq), MARKET_ROLE, self._run_id, NO_CMDLINE, BEAT)
+        self._lockstep.process(beat, self.seq)

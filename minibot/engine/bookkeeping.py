@@ -17,7 +17,8 @@ from typing import Any
 from minibot.accounting.hourly_accounts import HOURLY_STATE_FILE, HourlyAccounts, HourlyState
 from minibot.accounting.performance import Performance
 from minibot.accounting.run_counters import HealthCounters
-from minibot.cores.input_order import Core, LoggedStep
+from minibot.cores.input_order import LoggedStep
+from minibot.cores.protocol import Core
 from minibot.engine.field_differences import differing_fields
 from minibot.engine.lookup import lines_from
 from minibot.engine.recorded_run import Recorded

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from minibot.cores.input_order import Core
+from minibot.cores.protocol import Core
 from minibot.engine.batched_inputs import FOR_EVER, Desk
 from minibot.engine.bookkeeping import Bookkeeper, FiguresReplay, LedgerReplay
 from minibot.engine.recorded_run import Recorded
@@ -112,7 +112,9 @@ def _in_step(seats: list[_Seat], group: Group) -> None:
     """Let each role take its inputs, whoever is behind first."""
     while seats:
         behind = min(seats, key=_tick_seq)
-        ahead = min((seat.taking.tick_seq for seat in seats if seat is not behind), default=0)
+        ahead = min(
+            (seat.taking.processor.tick_seq for seat in seats if seat is not behind), default=0
+        )
         try:
             is_done = behind.advance(ahead + AHEAD_MAX if len(seats) > 1 else FOR_EVER)
         except (RunStop, LineError) as error:
@@ -123,7 +125,7 @@ def _in_step(seats: list[_Seat], group: Group) -> None:
 
 
 def _tick_seq(seat: _Seat) -> int:
-    return seat.taking.tick_seq
+    return seat.taking.processor.tick_seq
 
 
 def _keep_books(task: Task, keeper: Bookkeeper, group: Group) -> None:
@@ -152,8 +154,7 @@ class _Seat:
         until = recorded.positions(role) if task.is_running else None
         self.result = result
         self.keeper = Bookkeeper(recorded) if result.role == EXECUTION_ROLE else None
-        self.taking = Taking(recorded, result, desk, number, task.window, until)
-        self.taking.listener = self
+        self.taking = Taking(recorded, result, desk, number, task.window, until, listener=self)
         self.is_through = False
         self._count = count
         self._turns = self.taking.turns()
@@ -161,11 +162,11 @@ class _Seat:
     def advance(self, tick_seq: int) -> bool:
         """Take inputs until a line of `market_ticks` is reached; return whether none are left."""
         for _ in self._turns:
-            if self.taking.tick_seq >= tick_seq:
+            if self.taking.processor.tick_seq >= tick_seq:
                 return False
         self.is_through = self.result.difference is None
         if self.keeper is not None:
-            self.keeper.on_made(self.taking.core, ())
+            self.keeper.on_made(self.taking.processor.core, ())
         return True
 
     def on_inputs(self, queue: str, first_seq: int, events: Sequence[Event]) -> None:

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from minibot.cores.input_order import Core, KnownIds, LineSource, LoggedStep, finish
+from minibot.cores.comparison import Comparison, Difference
+from minibot.cores.input_order import LoggedStep
 from minibot.engine.recorded_run import Recorded
-from minibot.engine.role_replay import Difference, core_of, is_stopped
+from minibot.engine.role_replay import is_stopped, processor_of
 from minibot.events.model import Event
 from minibot.events.names import TICKS
 
@@ -106,16 +107,13 @@ def run_together(recorded: Recorded, progress: Progress = lambda done, whole: No
 
 
 class _Seat:
-    """One core with its logged inputs; `tick_seq` is the last market event it has taken."""
+    """One core with its logged inputs."""
 
     def __init__(self, recorded: Recorded, name: str) -> None:
         self.name = name
-        self.role = recorded.roles.roles[name]
-        self.core: Core = core_of(name, recorded.manifest.config)
-        self.cmdline_hash = recorded.manifest.processes[name].cmdline_hash
-        self.tick_seq = 0
+        self.processor = processor_of(recorded, name)
         self.waiting: LoggedStep | None = None
-        self._steps: Iterator[LoggedStep] = recorded.steps(self.role)
+        self._steps: Iterator[LoggedStep] = recorded.steps(recorded.roles.roles[name])
 
     def look(self) -> LoggedStep | None:
         """Return the next logged input, without taking it."""
@@ -127,36 +125,11 @@ class _Seat:
 class _Queue:
     """A derived queue as it is made, beside the same queue as it was recorded."""
 
-    def __init__(self, source: LineSource) -> None:
+    def __init__(self, recorded: Recorded, name: str) -> None:
         self.made: dict[int, Event] = {}
         self.compared = Compared()
-        self._source = source
-        self._known = KnownIds()
-        self._made_last = 0
-
-    def add(self, event: Event, json: bytes) -> tuple[int, bytes | None]:
-        """Take the next event; return the number and text of the line that should hold it."""
-        while (line := self._source.next()) is not None:
-            # A restarted writer may have said something twice.
-            if self._known.admit("", _id_of(line.json), line.json):
-                break
-        seq = self._made_last + 1 if line is None else line.seq
-        self._made_last = seq
-        self.made[seq] = event
-        return seq, None if line is None else line.json
-
-    def rest(self) -> int:
-        """Return how many recorded lines nothing was made for."""
-        count = 0
-        while self._source.next() is not None:
-            count += 1
-        return count
-
-
-def _id_of(json: bytes) -> str:
-    """Return the id in an event's canonical JSON, whose keys are sorted."""
-    start = json.index(b'"id":"') + 6
-    return json[start : json.index(b'"', start)].decode()
+        source = recorded.lines(name)
+        self.comparison = Comparison(recorded.codec.encode, {name: source}, skips_repeats=True)
 
 
 class _Table:
@@ -167,14 +140,10 @@ class _Table:
         self._progress = progress
         self.result = Together(recorded.manifest.run_id, is_stopped(recorded))
         self._seats = [_Seat(recorded, name) for name in recorded.roles.cores]
-        names = [
-            queue
-            for seat in self._seats
-            for queue in seat.role.writes
-            if not recorded.roles.queues[queue].parts
-        ]
-        self._queues = {queue: _Queue(recorded.lines(queue)) for queue in names}
-        self._whole = sum(recorded.published(seat.role) for seat in self._seats)
+        names = [queue for seat in self._seats for queue in recorded.roles.outputs(seat.name)]
+        self._queues = {queue: _Queue(recorded, queue) for queue in names}
+        roles = recorded.roles
+        self._whole = sum(recorded.published(roles.roles[seat.name]) for seat in self._seats)
 
     def run(self) -> None:
         """Let each core go as far as it can, again and again, until none can go on."""
@@ -184,7 +153,7 @@ class _Table:
         for name, queue in self._queues.items():
             self.result.queues[name] = queue.compared
             if self.result.difference is None:
-                queue.compared.unproven = queue.rest()
+                queue.compared.unproven = sum(1 for _ in queue.comparison.rest())
         self._say_stuck()
         # By how far each role was in the market when it spoke: so each queue keeps its order.
         self.result.made.sort(key=lambda made: made.at_tick)
@@ -200,8 +169,7 @@ class _Table:
             self.result.inputs += 1
             if self.result.inputs % PROGRESS_EVERY == 0:
                 self._progress(self.result.inputs, self._whole)
-            taken = step.taken
-            if not taken.is_known and taken.queue in seat.role.inputs:
+            if seat.processor.admit(step.taken):
                 self._step(seat, step, event)
         return has_taken
 
@@ -213,39 +181,30 @@ class _Table:
         return self._queues[taken.queue].made.get(taken.seq)
 
     def _step(self, seat: _Seat, step: LoggedStep, event: Event) -> None:
-        queue, seq = step.taken.queue, step.taken.seq
-        if queue == TICKS:
-            seat.tick_seq = seq
+        taken, tick_seq = step.taken, seat.processor.tick_seq
+        if taken.queue == TICKS:
             intake = Intake(0, step.now - event.ts)
         else:
-            back_to = seat.tick_seq if event.tick_seq is None else event.tick_seq
-            intake = Intake(seat.tick_seq - back_to, step.now - event.ts)
+            back_to = tick_seq if event.tick_seq is None else event.tick_seq
+            intake = Intake(tick_seq - back_to, step.now - event.ts)
             self.result.intakes[seat.name, event.id] = intake
-        drafts = seat.core.step(queue, seq, event, step.now)
-        if not drafts:
-            return
-        run_id = self._recorded.manifest.run_id
-        for out, derived in finish(
-            drafts, event, run_id=run_id, role=seat.name, cmdline_hash=seat.cmdline_hash
-        ):
+        for out, derived in seat.processor.process(taken._replace(event=event), step.now):
             self._add(seat, step, out, derived, intake)
 
     def _add(self, seat: _Seat, step: LoggedStep, out: str, event: Event, intake: Intake) -> None:
-        queue = self._queues[out]
-        json = self._recorded.codec.encode(out, event)
-        seq, found = queue.add(event, json)
-        self.result.made.append(Made(out, seq, event, seat.name, intake, seat.tick_seq))
+        queue, processor = self._queues[out], seat.processor
+        found = queue.comparison.take(out, event)
+        queue.made[found.seq] = event
+        made = Made(out, found.seq, event, seat.name, intake, processor.tick_seq)
+        self.result.made.append(made)
         compared = queue.compared
-        if found is None:
+        if found.is_missing:
             compared.missing += 1
-        elif found == json and not compared.missing:
+        elif found.is_equal:
             compared.same += 1
         elif compared.difference is None:
-            cause = step.taken.event.id
-            state = seat.core.state()
-            compared.difference = Difference(
-                *(seat.name, out, seq, step.n, cause), expected=json, found=found, state=state
-            )
+            cause, state = step.taken.event.id, processor.core.state()
+            compared.difference = found.difference(seat.name, out, step.n, cause, state)
 
     def _say_stuck(self) -> None:
         for seat in self._seats:

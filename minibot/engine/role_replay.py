@@ -14,16 +14,19 @@ import hashlib
 import importlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, cast
 
 from minibot.accounting.ledger import HOUR_MS
-from minibot.cores.input_order import Core, LineSource, LoggedStep, Now, finish
+from minibot.cores.comparison import Compared, Comparison, Difference
+from minibot.cores.input_order import LoggedStep
+from minibot.cores.processor import Processor
+from minibot.cores.protocol import Core
 from minibot.engine.batched_inputs import Desk, ManyIds, Run, steps_of
 from minibot.engine.recorded_run import Recorded
-from minibot.engine.replay_rows import Row, row_of
-from minibot.events.model import Draft, Event, JsonObject
+from minibot.engine.replay_rows import Row
+from minibot.events.model import Event, JsonObject
 from minibot.events.names import TICKS
 from minibot.events.roles import Roles
 from minibot.kernel.errors import IntegrityError
@@ -76,20 +79,6 @@ class Window:
 WHOLE: Final = Window()
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """The first event that replay derives differently, and what the core held before it."""
-
-    role: str
-    queue: str
-    seq: int
-    n: int
-    cause_id: str
-    expected: bytes | None  # what replay derives
-    found: bytes | None  # what the run recorded
-    state: JsonObject
-
-
 @dataclass(slots=True)
 class HourReplay:
     """What a role took and derived in one hour of market time; equal as far as it is counted."""
@@ -129,6 +118,24 @@ def core_of(role: str, config: JsonObject) -> Core:
     module = importlib.import_module(str(Roles.of_project().roles[role].core))
     core: Core = module.core_from_config(config)
     return core
+
+
+def processor_of(recorded: Recorded, role: str, core: Core | None = None) -> Processor:
+    """Return the processor of a recorded role before its first input.
+
+    Args:
+        recorded: The run.
+        role: One that has a core.
+        core: Another core than the recorded profile's.
+    """
+    manifest = recorded.manifest
+    return Processor(
+        core_of(role, manifest.config) if core is None else core,
+        recorded.roles.roles[role].inputs,
+        run_id=manifest.run_id,
+        role=role,
+        cmdline_hash=manifest.processes[role].cmdline_hash,
+    )
 
 
 class Listener(Protocol):
@@ -171,9 +178,19 @@ def replay_role(
         is_compared: Whether recorded outputs are looked at; else the inputs are only taken again.
     """
     found = RoleReplay(name) if result is None else result
-    taking = Taking(recorded, found, recorded.desk(), 0, window, until, is_compared=is_compared)
-    taking.core = core or taking.core
-    taking.on_step, taking.on_taken, taking.listener = on_step, on_taken, listener
+    taking = Taking(
+        recorded,
+        found,
+        recorded.desk(),
+        0,
+        window,
+        until,
+        core=core,
+        on_step=on_step,
+        on_taken=on_taken,
+        listener=listener,
+        is_compared=is_compared,
+    )
     for _ in taking.turns():
         pass
     return found
@@ -182,10 +199,15 @@ def replay_role(
 class Taking:
     """One role on its way through its logged inputs.
 
+    Args:
+        recorded: The run.
+        result: Filled on the way.
+        desk: Where the role reads.
+        reader: Its number there.
+        window, until, core, on_step, on_taken, listener, is_compared: As `replay_role` takes them.
+
     Attributes:
-        core: What takes them; fresh from the recorded profile.
-        on_step, on_taken, listener: Who is told; see `replay_role`.
-        tick_seq: The last line of `market_ticks` that was taken.
+        processor: Gives the inputs to the core.
     """
 
     def __init__(
@@ -197,14 +219,15 @@ class Taking:
         window: Window = WHOLE,
         until: Mapping[str, int] | None = None,
         *,
+        core: Core | None = None,
+        on_step: OnStep | None = None,
+        on_taken: OnTaken | None = None,
+        listener: Listener | None = None,
         is_compared: bool = True,
     ) -> None:
-        """Open the order log; `reader` is the number of this role at the desk."""
-        self.core: Core = core_of(result.role, recorded.manifest.config)
-        self.on_step: OnStep | None = None
-        self.on_taken: OnTaken | None = None
-        self.listener: Listener | None = None
-        self.tick_seq = 0
+        self.processor = processor_of(recorded, result.role, core)
+        # The ids of plain runs are remembered many at a time.
+        self._known = self.processor.known = ManyIds()
         self._recorded = recorded
         self._role = recorded.roles.roles[result.role]
         self._result = result
@@ -212,12 +235,13 @@ class Taking:
         self._reader = reader
         self._window = window
         self._until = until
+        self._on_step = on_step
+        self._on_taken = on_taken
+        self._listener = listener
         self._is_compared = is_compared
-        self._comparison = _Comparison(recorded, result, window)
-        self._known = ManyIds()
-        self._now = Now()
+        self._comparison = _RoleComparison(recorded, result, window)
         self._named = recorded.named(self._role)
-        self._row: Row | None = None
+        self._row = Row(self.processor.core, desk.amounts)
 
     def turns(self) -> Iterator[None]:
         """Take all inputs, some at each turn; ends with the first difference or the window.
@@ -241,50 +265,40 @@ class Taking:
     # --- one by one ---------------------------------------------------------------------------
 
     def _take_each(self, run: Run) -> None:
-        result, core, role, codec = self._result, self.core, self._role, self._recorded.codec
-        for step in steps_of(run, codec, self._known, self._now, self._named):
+        result, processor, codec = self._result, self.processor, self._recorded.codec
+        for step in steps_of(run, codec, self._known, processor.now, self._named):
             taken = step.taken
             queue, event = taken.queue, taken.event
             if queue == TICKS:
                 result.clock = event.ts
-                self.tick_seq = taken.seq
             if result.clock > self._window.to_ms or _is_beyond(self._until, queue, taken.seq):
                 result.is_cut = True
                 return
             self._comparison.count(step.n, step.now, event.ts)
-            if self.on_taken is not None:
-                self.on_taken(step)
-            if self.listener is not None:
-                self.listener.on_inputs(queue, taken.seq, (event,))
-            if taken.is_known or queue not in role.inputs:
+            if self._on_taken is not None:
+                self._on_taken(step)
+            if self._listener is not None:
+                self._listener.on_inputs(queue, taken.seq, (event,))
+            if not processor.admit(taken):
                 continue
-            drafts = core.step(queue, taken.seq, event, step.now)
-            events = self._finish(drafts, event) if drafts else []
-            if self.on_step is not None:
-                self.on_step(step, core, events)
+            events = processor.process(taken, step.now)
+            if self._on_step is not None:
+                self._on_step(step, processor.core, events)
             if events and not self._compare(step.n, event.id, events):
                 return
 
     def _compare(self, n: int, cause_id: str, events: Sequence[tuple[str, Event]]) -> bool:
         """Compare what was derived; False where it differs."""
-        if self.listener is not None:
-            self.listener.on_made(self.core, events)
+        core = self.processor.core
+        if self._listener is not None:
+            self._listener.on_made(core, events)
         for queue, event in events if self._is_compared else ():
-            difference = self._comparison.take(n, cause_id, queue, event)
-            if difference is not None:
-                self._result.difference = replace(difference, state=self.core.state())
+            found = self._comparison.take(queue, event)
+            if not found.is_equal and not found.is_missing:
+                difference = found.difference(self._result.role, queue, n, cause_id, core.state())
+                self._result.difference = difference
                 return False
         return True
-
-    def _finish(self, drafts: Sequence[Draft], cause: Event) -> list[tuple[str, Event]]:
-        name, manifest = self._result.role, self._recorded.manifest
-        return finish(
-            drafts,
-            cause,
-            run_id=manifest.run_id,
-            role=name,
-            cmdline_hash=manifest.processes[name].cmdline_hash,
-        )
 
     # --- many at once -------------------------------------------------------------------------
 
@@ -293,7 +307,7 @@ class Taking:
 
         They are new, decoded, inside the window and of one hour; their ids are remembered then.
         """
-        if run.queue != TICKS or self.on_step is not None or self.on_taken is not None:
+        if run.queue != TICKS or self._on_step is not None or self._on_taken is not None:
             return False
         first, last = run.lines[0].seq, run.lines[-1].seq
         if self._named or None in run.events or _is_beyond(self._until, TICKS, last):
@@ -313,16 +327,16 @@ class Taking:
     def _take_all(self, run: Run) -> None:
         """Take a plain run: what `_take_each` does, counted where something follows."""
         events = cast("list[Event]", run.events)
-        now, row = self._now, self._row_of_core()
+        now, row = self.processor.now, self._row
         row.begin(events, run.lines[0].seq, max(now.value, run.taken_ts))
         counted = 0
         try:
             while row.at < len(events):
-                drafts = row.go()
-                if drafts:
+                said = row.go()
+                if said:
                     now.value, cause = row.now, events[row.at - 1]
                     counted = self._count(run, counted, row.at)
-                    derived = self._finish(drafts, cause)
+                    derived = self.processor.finalize(said, cause)
                     if not self._compare(self._result.inputs, cause.id, derived):
                         return
         except BaseException:
@@ -333,20 +347,16 @@ class Taking:
         now.value = row.now
         self._count(run, counted, len(events))
 
-    def _row_of_core(self) -> Row:
-        if self._row is None or self._row.core is not self.core:
-            self._row = row_of(self.core, self._desk.amounts)
-        return self._row
-
     def _count(self, run: Run, first: int, last: int) -> int:
         """Count inputs `first` to `last` (excluded) of a plain run; return `last`."""
         if last > first:
             events = cast("list[Event]", run.events[first:last])
             self._result.clock = events[-1].ts
-            self.tick_seq = run.lines[last - 1].seq
-            self._comparison.count_many(run.n + last - 1, self._now.value, len(events))
-            if self.listener is not None:
-                self.listener.on_inputs(TICKS, run.lines[first].seq, events)
+            self.processor.tick_seq = run.lines[last - 1].seq
+            now = self.processor.now.value
+            self._comparison.count_many(run.n + last - 1, now, len(events))
+            if self._listener is not None:
+                self._listener.on_inputs(TICKS, run.lines[first].seq, events)
         return last
 
 
@@ -354,16 +364,15 @@ def _is_beyond(until: Mapping[str, int] | None, queue: str, seq: int) -> bool:
     return until is not None and seq > until.get(queue, seq)
 
 
-class _Comparison:
-    """What one role derives beside what it recorded, line by line in each queue."""
+class _RoleComparison:
+    """What one role derives beside what it recorded, counted and hashed by queue and by hour."""
 
     def __init__(self, recorded: Recorded, result: RoleReplay, window: Window) -> None:
-        self._codec = recorded.codec
         self._result = result
         self._window = window
-        writes = recorded.roles.roles[result.role].writes
-        queues = [queue for queue in writes if not recorded.roles.queues[queue].parts]
-        self._found: dict[str, LineSource] = {queue: recorded.lines(queue) for queue in queues}
+        queues = recorded.roles.outputs(result.role)
+        sources = {queue: recorded.lines(queue) for queue in queues}
+        self._comparison = Comparison(recorded.codec.encode, sources)
         self._digests = {queue: hashlib.sha256() for queue in queues}
         self._hour = HourReplay()
         self._hashes: dict[int, hashlib._Hash] = {}
@@ -400,36 +409,31 @@ class _Comparison:
         result.compared += inputs
         self._hour.inputs += inputs
 
-    def take(self, n: int, cause_id: str, queue: str, event: Event) -> Difference | None:
-        """Compare one event, derived from input `n`, with the next recorded line of its queue.
+    def take(self, queue: str, event: Event) -> Compared:
+        """Compare one derived event with the next recorded line of its queue.
 
         Before the window only ids are compared: the line has to be that event's, whatever it says.
         """
         result = self._result
-        expected = self._codec.encode(queue, event)
-        line = self._found[queue].next()
-        if line is None:
-            result.missing += 1
-            return None
-        is_equal = line.json == expected if self.is_inside else event.id.encode() in line.json
-        if result.missing or not is_equal:
-            return Difference(result.role, queue, line.seq, n, cause_id, expected, line.json, {})
-        if self.is_inside:
+        found = self._comparison.take(queue, event, is_id_enough=not self.is_inside)
+        result.missing = self._comparison.missing
+        if found.is_equal and self.is_inside:
             result.outputs[queue] += 1
-            self._digests[queue].update(expected + b"\n")
+            line = found.expected + b"\n"
+            self._digests[queue].update(line)
             self._hour.outputs[queue] += 1
             total = self._hashes.setdefault(self._hour_end, hashlib.sha256())
-            total.update(f"{queue}:".encode() + expected + b"\n")
+            total.update(f"{queue}:".encode() + line)
             self._hour.digest = total.hexdigest()
-        return None
+        return found
 
     def end(self, *, is_cut: bool) -> None:
         """Count what stands beyond the last input; behind the end of a window that is nothing."""
         result = self._result
-        for queue, source in self._found.items():
-            while not is_cut and source.next() is not None:
-                result.unproven += 1
-            result.digests[queue] = self._digests[queue].hexdigest()
+        if not is_cut:
+            result.unproven += sum(1 for _ in self._comparison.rest())
+        for queue, digest in self._digests.items():
+            result.digests[queue] = digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

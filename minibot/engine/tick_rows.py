@@ -3,10 +3,8 @@
 A block of rows is compared with the rows before it in one go; then each row changes only what is
 another one than in the row before, in the strategy's own tick and in the exact one that risk and
 execution read. Amounts become floats by one correctly rounded division, which gives the same bits
-as reading their decimal text: all of a block in one go, or where one is read if few are. Rows that
-nothing follows from go to the strategy alone; risk and execution are told of the last of them
-(`Lockstep.calm`). A strategy that follows the prices of trades is handed those first, up to the row
-at which it asks; then the others come to that row (`engine.price_groups`).
+as reading their decimal text: all of a block in one go. Rows that change nothing go to the strategy
+alone; risk and execution are told of the last of them (`Lockstep.quiet_range`).
 """
 
 from __future__ import annotations
@@ -16,16 +14,14 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
-from minibot.cores.scaled_tick import QuietRange, ScaledTick
-from minibot.engine.cells import EXACT_MAX, exact_quotient, float_cells, int_cells
+from minibot.cores.messages import Message
+from minibot.cores.scaled_tick import Extremes, QuietRange, ScaledTick
+from minibot.engine.cells import float_cells, int_cells
 from minibot.engine.lockstep import Lockstep
-from minibot.engine.lockstep_ports import StrategyPort
-from minibot.engine.price_groups import PriceGroups
 from minibot.engine.tick_texts import tick_event
 from minibot.events.cells import CELL, float_at, int_at
 from minibot.events.model import Event
-from minibot.events.money import UNIT
-from minibot.strategies.decision import Decision
+from minibot.strategies.core import StrategyCore
 from minibot.strategies.tick import Tick
 
 if TYPE_CHECKING:
@@ -55,27 +51,23 @@ class Block:
 
     Attributes:
         changes: A byte a row: the bits of this module.
-        new_bids, new_asks: A byte a row, above zero where price or size of that side is new.
-        ts, exchange_ts, price, qty, bid, bid_qty, ask, ask_qty: Of each row, whole numbers.
+        extremes: Lowest and highest bid, the same of bid and ask together, and the last time; a
+            lowest bid that no quiet range contains where a touch is crossed.
+        ts, exchange_ts, bid, bid_qty, ask, ask_qty: Of each row, whole numbers.
     """
 
     __slots__ = (
         *("_ask", "_ask_qty", "_bid", "_bid_qty", "_price", "_qty"),
-        *("ask", "ask_qty", "bid", "bid_qty", "changes", "exchange_ts"),
-        *("new_asks", "new_bids", "price", "qty", "ts"),
+        *("ask", "ask_qty", "bid", "bid_qty", "changes", "exchange_ts", "extremes", "ts"),
     )
 
-    def __init__(
-        self, columns: Mapping[str, Column], first: int, last: int, *, reads_all: bool
-    ) -> None:
+    def __init__(self, columns: Mapping[str, Column], first: int, last: int) -> None:
         """Compare rows with those before.
 
         Args:
             columns: All rows.
             first: Of the block.
             last: Behind it.
-            reads_all: Whether each row is handed over (`fill`), so that amounts become floats in
-                one go; else where one is shown (`show`).
         """
         changes = columns["flags"][first:last].astype(np.uint8) & np.uint8(IS_TRADE | IS_TAKER_SELL)
         # One row more than is looked at, to compare the first with, where there is one.
@@ -86,18 +78,15 @@ class Block:
             np.not_equal(values[1:], values[:-1], out=is_new if first else is_new[1:])
             changes |= is_new.view(np.uint8) * np.uint8(bit)
         self.changes: bytes = changes.tobytes()
-        self.new_bids: bytes = (changes & NEW_BID).astype(bool).tobytes()
-        self.new_asks: bytes = (changes & NEW_ASK).astype(bool).tobytes()
         self.ts: bytes = int_cells(columns["ts"][first:last])
         self.exchange_ts: bytes = int_cells(columns["exchange_ts"][first:last])
         self.bid: bytes = int_cells(columns["bid"][first:last])
         self.bid_qty: bytes = int_cells(columns["bid_qty"][first:last])
         self.ask: bytes = int_cells(columns["ask"][first:last])
         self.ask_qty: bytes = int_cells(columns["ask_qty"][first:last])
-        self.price: bytes = int_cells(columns["price"][first:last])
-        self.qty: bytes = int_cells(columns["qty"][first:last])
+        self.extremes: Extremes = _extremes(columns, first, last)
         # Amounts as the strategy reads them.
-        read = slice(first, last) if reads_all else slice(0, 0)
+        read = slice(first, last)
         self._price: bytes = float_cells(columns["price"][read])
         self._qty: bytes = float_cells(columns["qty"][read])
         self._bid: bytes = float_cells(columns["bid"][read])
@@ -136,26 +125,14 @@ class Block:
             tick.is_taker_buy = False
             tick.qty = 0.0
 
-    def show(self, tick: Tick, exact: ScaledTick, place: i64) -> None:
-        """Make the strategy's tick that of a row, as the exact one is already."""
-        at = CELL * place
-        price, bid, bid_qty = int_at(self.price, at), exact.bid, exact.bid_qty
-        ask, ask_qty = exact.ask, exact.ask_qty
-        tick.ts = exact.ts
-        tick.exchange_ts = int_at(self.exchange_ts, at)
-        tick.price = price / UNIT if price <= EXACT_MAX else exact_quotient(price)
-        tick.bid = bid / UNIT if bid <= EXACT_MAX else exact_quotient(bid)
-        tick.bid_qty = bid_qty / UNIT if bid_qty <= EXACT_MAX else exact_quotient(bid_qty)
-        tick.ask = ask / UNIT if ask <= EXACT_MAX else exact_quotient(ask)
-        tick.ask_qty = ask_qty / UNIT if ask_qty <= EXACT_MAX else exact_quotient(ask_qty)
-        change: i64 = self.changes[place]
-        is_trade = change & IS_TRADE != 0
-        tick.is_trade = is_trade
-        tick.is_taker_buy = is_trade and not change & IS_TAKER_SELL
-        tick.qty = 0.0
-        if is_trade:
-            qty = int_at(self.qty, at)
-            tick.qty = qty / UNIT if qty <= EXACT_MAX else exact_quotient(qty)
+
+def _extremes(columns: Mapping[str, Column], first: int, last: int) -> Extremes:
+    bids, asks = columns["bid"][first:last], columns["ask"][first:last]
+    if not len(bids) or (bids > asks).any():
+        return -1, 0, 0, 0, 0
+    sums = bids + asks
+    last_ts = int(columns["ts"][first:last].max())
+    return int(bids.min()), int(bids.max()), int(sums.min()), int(sums.max()), last_ts
 
 
 @final
@@ -171,8 +148,8 @@ class TickRows:
     """
 
     __slots__ = (
-        *("_block", "_block_first", "_block_last", "_cmdline_hash", "_columns", "_groups"),
-        *("_run_id", "at", "exact", "lockstep", "row", "rows", "symbol", "tick"),
+        *("_block", "_block_first", "_block_last", "_cmdline_hash", "_columns", "_run_id", "at"),
+        *("exact", "lockstep", "row", "rows", "symbol", "tick"),
     )
 
     def __init__(
@@ -193,11 +170,10 @@ class TickRows:
         self.at: int = 0
         self._block_first: int = 0
         self._block_last: int = 0
-        self._block: Block = Block(columns, 0, 0, reads_all=True)
-        # Only for a strategy that follows prices.
-        self._groups: PriceGroups | None = None
+        self._block: Block = Block(columns, 0, 0)
         self.exact: ScaledTick = ScaledTick(symbol, self, run_id)
-        self.tick: Tick = lockstep.strategy_tick(symbol) or Tick(symbol)
+        self.tick: Tick = tick_of(lockstep, symbol)
+        self.tick.scaled = self.exact
 
     def event(self, seq: int) -> Event:
         """Return the event of the row that was handed over last."""
@@ -223,30 +199,25 @@ class TickRows:
         first = self.row
         self._block_first = first
         self._block_last = min(self.rows, first + BLOCK_ROWS)
-        follows = self.lockstep.follows(self.symbol)
-        self._block = Block(self._columns, first, self._block_last, reads_all=not follows)
-        self._groups = PriceGroups(self._columns, first, self._block_last) if follows else None
+        self._block = Block(self._columns, first, self._block_last)
 
     def _walk_rows(self, until: int, seq: int) -> None:
-        if self._groups is not None:
-            self._walk_followed(self._groups, until, seq)
-            return
         row = self.row
         seq -= row
         while row < until:
-            calm = self.lockstep.calm(self.symbol)
-            if calm is None:
+            quiet = self.lockstep.quiet_range(self.symbol)
+            if quiet is None:
                 self._feed(row, seq + row)
                 row += 1
             else:
-                row = self._walk_calm(calm, row, until, seq)
+                row = self._walk_quiet(quiet, row, until, seq)
 
     def _feed(self, row: int, seq: int) -> None:
         """Hand one row to all cores."""
         block, exact, place = self._block, self.exact, row - self._block_first
         self._set_exact(place)
         block.fill(self.tick, exact.ts, block.changes[place], CELL * place)
-        self.lockstep.feed_tick(self.tick, exact, seq)
+        self.lockstep.process(self.tick, seq)
 
     def _set_exact(self, place: int) -> None:
         """Make the exact tick that of a row of the block, from which something may follow."""
@@ -258,109 +229,52 @@ class TickRows:
         exact.ask_qty = int_at(block.ask_qty, at)
         self.at = self._block_first + place
 
-    def _walk_calm(self, calm: QuietRange, first: int, until: int, seq: int) -> int:
+    def _walk_quiet(self, quiet: QuietRange, first: int, until: int, seq: int) -> int:
         """Hand rows to the strategy alone, and the last of them to all; return the next row.
 
-        Ends behind a row that something follows from, or that is beyond the calm.
+        Ends behind a row that something follows from, or that is beyond the quiet range.
         """
-        block, tick, seat = self._block, self.tick, self.lockstep.own.strategy
+        block, tick, port = self._block, self.tick, self.lockstep.strategy
         changes, times, bids, asks = block.changes, block.ts, block.bid, block.ask
-        above: i64 = calm.above
-        below: i64 = calm.below
-        least: i64 = calm.least
-        most: i64 = calm.most
-        until_ts: i64 = calm.until
-        core = seat.core
-        decision: Decision | None = None
+        core = port.core
+        said: list[Message] | None = None
+        # Most often all rows of the block lie within, so that none has to be looked at.
+        bid_least, bid_most, sum_least, sum_most, last_ts = block.extremes
+        is_within = quiet.contains_all(bid_least, bid_most, sum_least, sum_most, last_ts)
+        delay_ms: i64 = port.delay_ms
+        now: i64 = port.at(0)
         moved: i64 = 0
         place: i64 = first - self._block_first
         last: i64 = until - self._block_first
-        while place < last and decision is None:
+        seq += self._block_first
+        while place < last and not said:
             at = CELL * place
             change: i64 = changes[place]
             ts = int_at(times, at)
-            if ts >= until_ts:
+            if not is_within and not quiet.contains(int_at(bids, at), int_at(asks, at), ts):
                 break
-            if change & TOUCHED:
-                bid, ask = int_at(bids, at), int_at(asks, at)
-                if not (above < bid < below and bid <= ask and least <= bid + ask <= most):
-                    break
-                moved |= change
+            moved |= change
             block.fill(tick, ts, change, at)
-            decision = core.on_tick(tick, seat.at(ts))
+            if ts + delay_ms > now:
+                now = ts + delay_ms
+            said = core.process(tick, seq + place, now)
             place += 1
         row = self._block_first + place
         if row > first:
             self._set_exact(place - 1)
             is_bid_new, is_ask_new = moved & NEW_BID != 0, moved & NEW_ASK != 0
-            self.lockstep.pass_calm(self.exact, seq + row - 1, is_bid_new, is_ask_new, decision)
-        if decision is None and row < until:
-            self._feed(row, seq + row)
+            last_seq = seq + place - 1
+            self.lockstep.skip_to(self.exact, last_seq, is_bid_new, is_ask_new, said)
+        if not said and row < until:
+            self._feed(row, seq + place)
             row += 1
         return row
 
-    # --- for a strategy that follows prices ---------------------------------------------------
 
-    def _walk_followed(self, groups: PriceGroups, until: int, seq: int) -> None:
-        """Hand the strategy prices up to the row at which it asks, then the others those rows."""
-        tick, seat = self.tick, self.lockstep.own.strategy
-        start, last = self.row - self._block_first, until - self._block_first
-        seq -= start
-        prices = groups.prices(start, last)
-        place, is_asked = start, False
-        while place < last:
-            is_asked = seat.core.follow(tick, prices)
-            end = groups.row_of(start, prices.taken - 1) + 1 if is_asked else last
-            self._tell_followed(groups, place, end, seq, seat if is_asked else None)
-            place = end
-        if not is_asked:
-            self._block.show(tick, self.exact, last - 1)
-            seat.core.come_to(tick, seat.at(tick.ts))
+def tick_of(lockstep: Lockstep, symbol: str) -> Tick:
+    """Return the tick of a symbol that the strategy's core wants filled.
 
-    def _tell_followed(
-        self, groups: PriceGroups, place: int, end: int, seq: int, asks: StrategyPort | None
-    ) -> None:
-        """Tell risk and execution of rows whose prices the strategy has; at the last it may ask.
-
-        Args:
-            groups: Of the block.
-            place: The first row, counted from the block's first.
-            end: Behind the last one.
-            seq: Of the block's first row.
-            asks: Who decides at the last row; None where nobody does.
-        """
-        block, lockstep = self._block, self.lockstep
-        tick, exact = self.tick, self.exact
-        while place < end:
-            calm, first = lockstep.calm(self.symbol), place
-            if calm is not None:
-                place = groups.reached(calm, first, end)
-                if place == first:
-                    place = self._reached_in_group(groups, calm, first, end)
-            is_calm = place > first
-            if not is_calm:
-                place += 1
-            self._set_exact(place - 1)
-            decision: Decision | None = None
-            if asks is not None and place == end:
-                block.show(tick, exact, place - 1)
-                decision = asks.core.decide(tick, asks.at(exact.ts))
-            if is_calm:
-                is_bid_new = 1 in block.new_bids[first:place]
-                is_ask_new = 1 in block.new_asks[first:place]
-                lockstep.pass_calm(exact, seq + place - 1, is_bid_new, is_ask_new, decision)
-            else:
-                lockstep.tell_tick(exact, seq + place - 1, decision)
-
-    def _reached_in_group(self, groups: PriceGroups, calm: QuietRange, place: int, end: int) -> int:
-        """Return up to which row of a group beside a bound (at most `end`) nothing follows."""
-        times, bids, asks = self._block.ts, self._block.bid, self._block.ask
-        reached = min(end, groups.end(place))
-        while place < reached and int_at(times, CELL * place) < calm.until:
-            bid, ask = int_at(bids, CELL * place), int_at(asks, CELL * place)
-            if not (calm.above < bid < calm.below and bid <= ask):
-                break
-            if not calm.least <= bid + ask <= calm.most:
-                break
-            place += 1
-        return place
+    Another core than the shipped one has none: it refuses to process the one returned.
+    """
+    core = lockstep.strategy.core
+    return core.view(symbol).tick if isinstance(core, StrategyCore) else Tick(symbol)

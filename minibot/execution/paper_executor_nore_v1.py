@@ -3,7 +3,7 @@
 It keeps its own portfolio and ledger from `run_opening` and its own fills, judges every intent
 again, and meets the market as its fill model assumes (`execution.fills`). Results come in the
 order of the table in `execution.orders`; a fill stands before the result that tells of it. Nothing
-here can reach an exchange: it returns drafts.
+here can reach an exchange: it returns messages.
 
 Invariants: quantities of an order add up; cash and positions never fall below zero; an intent ends
 in exactly one terminal result.
@@ -12,22 +12,23 @@ in exactly one terminal result.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from minibot.accounting.ledger import Ledger
 from minibot.accounting.order_rules import OrderRules
 from minibot.accounting.portfolio import Portfolio
+from minibot.cores.closed_bar import BarInput
 from minibot.cores.core_profile import CoreProfile
 from minibot.cores.event_id import EventId, RecentIds, derived, named
-from minibot.cores.messages import IntentMessage, Message, ResultMessage, drafts_of
-from minibot.cores.scaled_tick import ScaledTick
+from minibot.cores.messages import INTENTS, IntentMessage, Message, ResultMessage
+from minibot.cores.protocol import Core, Input
+from minibot.cores.scaled_tick import ANY_TOUCH, QuietRange, ScaledTick
 from minibot.events.decimals import round_down
 from minibot.events.model import (
     BUY,
     AveragePrice,
     Beat,
     Book,
-    Draft,
     Event,
     Gap,
     Instrument,
@@ -79,13 +80,15 @@ from minibot.execution.references import References
 from minibot.kernel.errors import InvariantError
 
 
-class PaperExecutorNoreV1:
+class PaperExecutorNoreV1(Core):
     """The core of `execution_role`; see the module.
 
     Attributes:
         orders: What is open, oldest first; to be read. While there is none, nothing follows from a
             tick.
     """
+
+    TAKES: ClassVar[frozenset[int]] = frozenset({INTENTS})
 
     __slots__ = (
         *("_cancels_halted", "_clients", "_ending_until", "_fees", "_fill_model", "_instruments"),
@@ -127,26 +130,33 @@ class PaperExecutorNoreV1:
 
     # --- one step -----------------------------------------------------------------------------
 
-    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
-        """Return results and fills because of one event; see `hear`."""
-        return drafts_of(self.hear(queue, seq, event, now))
-
-    def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
-        """Take one event at market time `now`; return results and fills, not yet written out.
+    def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
+        """Process one input at market time `now`; return results and fills, not yet written out.
 
         Raises:
             InvariantError: Something came before `run_opening`, or a state that cannot be.
             ContractError: An intent that names no allowing risk_action: SOURCE_FORBIDDEN.
         """
+        if isinstance(item, ScaledTick):
+            return self._on_tick(item, seq, now)
+        if isinstance(item, BarInput):  # Of which the executor wants nothing.
+            return None
+        if isinstance(item, IntentMessage):
+            return [self._on_intent(item, now)]
+        if isinstance(item, Event):
+            return self._on_event(item, seq, now)
+        raise TypeError(f"{type(item).__name__} is no input of the executor")
+
+    def _on_event(self, event: Event, seq: int, now: int) -> list[Message] | None:
         payload = event.payload
         if isinstance(payload, MarketTick):
             self._tick.fill(payload, event)
-            return self.on_tick(self._tick, seq, now) or []
+            return self._on_tick(self._tick, seq, now)
         if isinstance(payload, OrderIntent):
             require_lineage(event)
-            return [self.on_intent(IntentMessage.of(payload, event), now)]
+            return [self._on_intent(IntentMessage.of(payload, event), now)]
         if isinstance(payload, Beat):
-            return self.on_beat(seq, event.ts, named(event.id, event.run_id), now)
+            return self._on_beat(seq, event, now)
         if isinstance(payload, Book):
             self._fill_model.on_book(payload)
         elif isinstance(payload, Instrument):
@@ -166,7 +176,7 @@ class PaperExecutorNoreV1:
             self._ledger = Ledger.from_opening(payload)
         elif isinstance(payload, RunEnding):
             self._ending_until = payload.until_ts
-        return []
+        return None
 
     def _distrust(self, symbol: str) -> None:
         """Take that the last touch says nothing any more; the next tick of the symbol does."""
@@ -207,7 +217,7 @@ class PaperExecutorNoreV1:
 
     # --- intents ------------------------------------------------------------------------------
 
-    def on_intent(self, intent: IntentMessage, now: int) -> ResultMessage:
+    def _on_intent(self, intent: IntentMessage, now: int) -> ResultMessage:
         """Take an intent that names an allowing risk_action; return its first result.
 
         It is judged by the most telling reason first; what none speaks against is an open order.
@@ -280,11 +290,8 @@ class PaperExecutorNoreV1:
 
     # --- the market ---------------------------------------------------------------------------
 
-    def on_tick(self, tick: ScaledTick, seq: int, now: int) -> list[Message] | None:
-        """Take one tick at market time `now`; return what follows, None for nothing.
-
-        `step` calls it with the tick of an event, a backtest with one filled from columns.
-        """
+    def _on_tick(self, tick: ScaledTick, seq: int, now: int) -> list[Message] | None:
+        """Take one tick at market time `now`; return what follows, None for nothing."""
         symbol, touch = tick.symbol, self._touch
         if touch is None or symbol != self._symbol:
             touch = self._find(symbol)
@@ -318,15 +325,16 @@ class PaperExecutorNoreV1:
                 self._fill_model.keep(still_open)
         return messages
 
-    def on_calm(self, tick: ScaledTick, seq: int, is_bid_new: bool, is_ask_new: bool) -> None:
-        """Take the last of ticks in a row that nothing follows from, while no order is open.
+    def quiet_range(self, symbol: str, now: int) -> QuietRange | None:
+        """Return that any touch changes nothing as long as no order is open; else None."""
+        return None if self.orders else ANY_TOUCH
 
-        Args:
-            tick: The last one.
-            seq: Its line.
-            is_bid_new: Whether price or size of the bid changed in the row, if only for a moment:
-                what our own orders took of it stands there again.
-            is_ask_new: The same of the ask.
+    def skip_to(
+        self, tick: ScaledTick, seq: int, now: int, is_bid_new: bool, is_ask_new: bool
+    ) -> None:
+        """Take the last of ticks in a row while no order is open; see `Core.skip_to`.
+
+        What our own orders took of a side stands there again once that side has changed.
         """
         touch = self._touch
         if touch is None or tick.symbol != self._symbol:
@@ -369,17 +377,16 @@ class PaperExecutorNoreV1:
         self._fill_model.keep(still_open)
         return messages
 
-    def on_beat(self, seq: int, ts: int, ref: EventId, now: int) -> list[Message]:
-        """Take that market time has come to `ts`, at `now`; return which orders that ends.
-
-        The beat is line `seq` of `market_ticks`, and `ref` its id.
-        """
+    def _on_beat(self, seq: int, event: Event, now: int) -> list[Message]:
+        """Take a beat, line `seq` of `market_ticks`; return which orders end with it."""
+        ts = event.ts
         until = self._ending_until
         if until is not None and ts >= until:
             self._is_ended = True
         messages: list[Message] = []
         if not self.orders:
             return messages
+        ref = named(event.id, event.run_id)
         still_open: list[Order] = []
         for order in self.orders:
             if self._is_ended or now >= order.expires_ts:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from operator import length_hint
-from typing import Any, Final
+from typing import Any
 
 from minibot.features.lossless import float_from, float_text
-
-LIST_ITERATOR: Final = type(iter([0.0]))
-"""Of which `length_hint` says exactly how many values are left; so it does of an array reversed."""
 
 
 class Ema:
@@ -70,57 +65,3 @@ class Ema:
         restored.count = state["count"]
         restored.mean = float_from(state["mean"])
         return restored
-
-
-def cross(fast: Ema, slow: Ema, is_above: bool, values: Iterator[float]) -> bool:
-    """Feed two averages, up to the value at which the fast one changes its side.
-
-    What `feed` of both does, value by value, without a call for each.
-
-    Args:
-        fast: Takes every value that is taken.
-        slow: So does this one.
-        is_above: On which side the fast one was.
-        values: The iterator of a list, or an array `reversed`; those behind the one at which it
-            crosses are left.
-
-    Returns:
-        Whether it crossed with the last value that was taken; False is that none is left.
-
-    Raises:
-        ValueError: Another iterator, of which nobody could say how many values were taken.
-    """
-    kind = type(values)
-    if kind is not reversed and kind is not LIST_ITERATOR:
-        expected = "the iterator of a list or an array reversed"
-        raise ValueError(f"cross(): expected {expected}, found {kind.__name__}")
-    while fast.count < fast.warmup or slow.count < slow.warmup:
-        for value in values:
-            is_ready = fast.feed(value)
-            if slow.feed(value) and is_ready and (fast.mean > slow.mean) is not is_above:
-                return True
-            break
-        else:
-            return False
-    if is_above:
-        above, below = fast, slow
-    else:
-        above, below = slow, fast
-    upper, lower = above.mean, below.mean
-    upper_weight, lower_weight = above._weight, below._weight
-    taken = length_hint(values)
-    crossed = False
-    for value in values:
-        upper = upper + upper_weight * (value - upper)
-        lower = lower + lower_weight * (value - lower)
-        if lower < upper:
-            continue
-        # Where they are equal, or one is NaN, the fast one is not above.
-        if is_above or lower > upper:
-            crossed = True
-            taken -= length_hint(values)
-            break
-    above.mean, below.mean = upper, lower
-    fast.count += taken
-    slow.count += taken
-    return crossed

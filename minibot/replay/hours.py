@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from minibot.accounting.hourly_accounts import HourlyState
-from minibot.cores.input_order import Core, LoggedStep
+from minibot.cores.input_order import LoggedStep
+from minibot.cores.protocol import Core
 from minibot.engine.bookkeeping import Bookkeeper
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import Counting, HourReplay, RoleReplay, Window, replay_role

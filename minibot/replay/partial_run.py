@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from minibot.cores.input_order import Core
+from minibot.cores.protocol import Core
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import replay_role
 from minibot.events.model import Event

@@ -119,7 +119,7 @@ def rule_order(
     whole = sum(recorded.lines(queue).reader.head().lines for queue in recorded.roles.world)
     for root, one in enumerate(world(recorded)):
         done.performance.on_market([one.event.payload])
-        lockstep.feed(*one)
+        lockstep.process(one.event, one.seq)
         if root % PROGRESS_EVERY == 0:
             progress(root, whole)
         if done.stop:
@@ -132,7 +132,7 @@ def states_before(recorded: Recorded, config: JsonObject, root: int) -> JsonObje
     """Return the state of each core, by role, before the event of the world with that number."""
     lockstep = _lockstep(recorded, config, lambda queue, seq, event: None)
     for one in islice(world(recorded), root):
-        lockstep.feed(*one)
+        lockstep.process(one.event, one.seq)
     return {name: core.state() for name, core in lockstep.cores.items()}
 
 
@@ -141,7 +141,6 @@ def _lockstep(recorded: Recorded, config: JsonObject, take: Take) -> Lockstep:
     return Lockstep(
         fresh_cores(config),
         recorded.roles,
-        run_id=recorded.manifest.run_id,
         cmdline_hashes={name: process.cmdline_hash for name, process in processes.items()},
         take=take,
     )

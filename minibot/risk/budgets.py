@@ -257,13 +257,13 @@ class Budgets:
         floor = night if night > day else day
         return floor if floor > drawdown else drawdown
 
-    def calm(self, rest: int, qty: int, calm: QuietRange) -> bool:
+    def bound(self, rest: int, qty: int, quiet: QuietRange) -> bool:
         """Bound mids to where equity reaches neither a hard limit nor its high-water mark.
 
         Args:
             rest: Equity beside the position.
             qty: Of the position, above zero.
-            calm: Ends at `midnight` at the latest.
+            quiet: Ends at `midnight` at the latest.
 
         Returns:
             Whether the bounds are known.
@@ -273,10 +273,10 @@ class Budgets:
         # Equity is rest + qty x mid // UNIT, which is rising; a mid is (bid + ask) // 2.
         most = 2 * mul_div_up(self.high_water_mark - rest + 1, UNIT, qty) - 1
         floor = self._floor
-        calm.least = 2 * mul_div_up(floor - rest, UNIT, qty) if floor > rest else 0
-        calm.most = most if most < NO_BOUND else NO_BOUND
-        if self.midnight < calm.until:
-            calm.until = self.midnight
+        quiet.least = 2 * mul_div_up(floor - rest, UNIT, qty) if floor > rest else 0
+        quiet.most = most if most < NO_BOUND else NO_BOUND
+        if self.midnight < quiet.until:
+            quiet.until = self.midnight
         return True
 
     # --- as text ------------------------------------------------------------------------------

@@ -12,10 +12,20 @@ or notional limits.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from minibot.accounting.portfolio import Portfolio
-from minibot.cores.messages import FillMessage, Message, ResultMessage, SignalMessage, drafts_of
+from minibot.cores.closed_bar import BarInput, ClosedBar
+from minibot.cores.messages import (
+    FILLS,
+    RESULTS,
+    SIGNALS,
+    FillMessage,
+    Message,
+    ResultMessage,
+    SignalMessage,
+)
+from minibot.cores.protocol import Core, Input
 from minibot.cores.scaled_tick import QuietRange, ScaledTick
 from minibot.events.decimals import format_fixed
 from minibot.events.model import (
@@ -23,7 +33,6 @@ from minibot.events.model import (
     SELL,
     Bar,
     Beat,
-    Draft,
     Event,
     ExitPosition,
     Fill,
@@ -60,69 +69,77 @@ from minibot.risk.exit_decision import (
 from minibot.risk.limits import DRAWDOWN_PLACES
 from minibot.risk.positions import NO_PRICE
 from minibot.risk.risk_state import RiskState
+from minibot.risk.watch import RiskWatch
 
 REJECTED: Final = "REJECTED"
 
 
-class RiskCore:
+class RiskCore(Core):
     """The decisions of risk over one run; see the module."""
 
-    __slots__ = ("_calm_of_flat", "_calm_of_held", "_state", "_tick")
+    TAKES: ClassVar[frozenset[int]] = frozenset({FILLS, RESULTS, SIGNALS})
+
+    __slots__ = ("_quiet_flat", "_quiet_held", "_state", "_tick")
 
     def __init__(self, config: JsonObject) -> None:
         """Take limits and exits from the resolved configuration; nothing is known of the world."""
         self._state: RiskState = RiskState(config)
         self._tick: ScaledTick = ScaledTick()
         # Said again by the next question: of a symbol of which nothing is held, and of one held.
-        self._calm_of_flat: QuietRange = QuietRange()
-        self._calm_of_held: QuietRange = QuietRange()
+        self._quiet_flat: QuietRange = QuietRange()
+        self._quiet_held: QuietRange = QuietRange()
 
-    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
-        """Return actions and intents because of one event; see `hear`."""
-        return drafts_of(self.hear(queue, seq, event, now))
-
-    def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
-        """Take one event at market time `now`; return actions and intents, not yet written out.
+    def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
+        """Process one input at market time `now`; return actions and intents, not yet written out.
 
         Nothing more comes after a STOP.
 
         Raises:
             InvariantError: Something came before `run_opening`, or a state that cannot be.
         """
+        if isinstance(item, ScaledTick):
+            return self._on_tick(item, seq, now)
+        if isinstance(item, BarInput):
+            self._on_bar(item.symbol, item.bar, item.close_units, now)
+            return None
+        if isinstance(item, SignalMessage):
+            return self._on_signal(item, now)
+        if isinstance(item, FillMessage):
+            return self._on_fill(item, now)
+        if isinstance(item, ResultMessage):
+            self._on_result(item, now)
+            return None
+        if isinstance(item, Event):
+            return self._on_event(item, seq, now)
+        raise TypeError(f"{type(item).__name__} is no input of risk")
+
+    def _on_event(self, event: Event, seq: int, now: int) -> list[Message] | None:
         payload = event.payload
         if isinstance(payload, MarketTick):
             self._tick.fill(payload, event)
-            return self.on_tick(self._tick, seq, now) or []
+            return self._on_tick(self._tick, seq, now)
         if isinstance(payload, Beat):
-            self.on_beat(now)
-            return []
+            self._on_beat(now)
+            return None
         if isinstance(payload, Bar):
-            self.on_bar(
-                payload.symbol,
-                payload.interval,
-                payload.open_ts,
-                float(payload.high),
-                float(payload.low),
-                float(payload.close),
-                parse_amount(payload.close),
-                now,
-            )
-            return []
+            bar, close_units = ClosedBar.of_event(payload), parse_amount(payload.close)
+            self._on_bar(payload.symbol, bar, close_units, now)
+            return None
         if isinstance(payload, Signal):
-            return self.on_signal(SignalMessage.of(payload, event), now) or []
+            return self._on_signal(SignalMessage.of(payload, event), now)
         if isinstance(payload, Fill):
-            return self.on_fill(FillMessage.of(payload, event), now) or []
+            return self._on_fill(FillMessage.of(payload, event), now)
         if isinstance(payload, OrderResult):
-            self.on_result(ResultMessage.of(payload, event), now)
-            return []
+            self._on_result(ResultMessage.of(payload, event), now)
+            return None
         state = self._state
         if state.is_stopped:
-            return []
+            return None
         state.now = now
         if isinstance(payload, RunOpening):
             state.positions.open(Portfolio.from_opening(payload))
             state.budgets.open(payload.budgets_used, state.positions.equity, now)
-            return []
+            return None
         if now >= state.budgets.midnight:
             self._begin(event.type, now)
         if isinstance(payload, RunEnding):
@@ -134,15 +151,15 @@ class RiskCore:
         if isinstance(payload, PriceMark):
             rebased = state.positions.on_price(payload.symbol, parse_amount(payload.price))
             if rebased is None:
-                return []
+                return None
             breaches = state.budgets.on_equity(state.positions.equity, rebased)
             if breaches is None:
-                return []
+                return None
             verdict = verdict_for_event(state, event, payload.symbol)
             verdict.tick_seq = seq
             return [stop(state, breaches, verdict)]
         self._take(payload)
-        return []
+        return None
 
     def _take(self, payload: Payload) -> None:
         """Apply an event that changes the state and asks for no decision."""
@@ -176,7 +193,7 @@ class RiskCore:
         state.budgets.roll(now)
         return True
 
-    def on_signal(self, signal: SignalMessage, now: int) -> list[Message] | None:
+    def _on_signal(self, signal: SignalMessage, now: int) -> list[Message] | None:
         """Take a signal; return the action on it and, where it allows, the intent.
 
         None is that nothing follows, here and wherever something is taken.
@@ -198,10 +215,8 @@ class RiskCore:
             return on_sell(state, market, signal)
         return None
 
-    def on_tick(self, tick: ScaledTick, seq: int, now: int) -> list[Message] | None:
+    def _on_tick(self, tick: ScaledTick, seq: int, now: int) -> list[Message] | None:
         """Take one tick at market time `now`; return what follows.
-
-        `step` calls it with the tick of an event, a backtest with one filled from columns.
 
         Raises:
             InvariantError: It came before `run_opening`.
@@ -229,12 +244,11 @@ class RiskCore:
             return None
         return leave(state, market, trigger, verdict_for_tick(state, tick, seq))
 
-    def calm(self, symbol: str, now: int) -> QuietRange | None:
+    def quiet_range(self, symbol: str, now: int) -> QuietRange | None:
         """Return within which touches of a symbol nothing follows from its ticks; None for none.
 
-        Then `on_tick` with the last of such ticks leaves the core as all of them do: marks and
-        equity are those of the last, and the high-water mark is not reached. What is returned holds
-        until the next question; who asked may narrow it.
+        Then the last of such ticks leaves the core as all of them do: marks and equity are those of
+        the last, and the high-water mark is not reached. Whoever asked may narrow what is returned.
         """
         state = self._state
         positions, budgets = state.positions, state.budgets
@@ -244,38 +258,22 @@ class RiskCore:
         if now >= budgets.midnight or market.is_unmarked:
             return None
         if not market.qty:
-            calm = self._calm_of_flat
-            calm.until = budgets.midnight
-            return calm
-        calm, exits = self._calm_of_held, market.exits
-        if market.price == NO_PRICE or exits is None or not exits.calm(now, calm):
+            quiet = self._quiet_flat
+            quiet.until = budgets.midnight
+            return quiet
+        quiet, exits = self._quiet_held, market.exits
+        if market.price == NO_PRICE or exits is None or not exits.bound(now, quiet):
             return None
         beside = positions.equity - market.value
-        return calm if budgets.calm(beside, market.qty, calm) else None
+        return quiet if budgets.bound(beside, market.qty, quiet) else None
 
-    def on_bar(
-        self,
-        symbol: str,
-        interval: str,
-        open_ts: int,
-        high: float,
-        low: float,
-        close: float,
-        units: int,
-        now: int,
-    ) -> None:
-        """Take a closed bar at market time `now`, live or of history.
-
-        `step` calls it with the bar of an event, a backtest with one from columns.
+    def _on_bar(self, symbol: str, bar: ClosedBar, close_units: int, now: int) -> None:
+        """Take a closed bar, live or of history.
 
         Args:
             symbol: The market.
-            interval: As the profile writes it, such as `1m`.
-            open_ts: When it opened, Unix ms.
-            high: Its highest price, as indicators take prices.
-            low: Its lowest price.
-            close: Its last price.
-            units: The close in hundred-millionths.
+            bar: As indicators take it.
+            close_units: Its close in hundred-millionths.
             now: Market time.
 
         Raises:
@@ -285,10 +283,10 @@ class RiskCore:
         if now >= state.budgets.midnight and not self._begin("bar", now):
             return
         state.now = now
-        if interval == state.exits.rules.bar_interval:
-            state.exits.on_bar(symbol, open_ts, high, low, close, units)
+        if bar.interval == state.exits.rules.bar_interval:
+            state.exits.on_bar(symbol, bar.open_ts, bar.high, bar.low, bar.close, close_units)
 
-    def on_beat(self, now: int) -> None:
+    def _on_beat(self, now: int) -> None:
         """Take that market time `now` has come.
 
         Raises:
@@ -298,7 +296,7 @@ class RiskCore:
         if now < state.budgets.midnight or self._begin("beat", now):
             state.now = now
 
-    def on_fill(self, fill: FillMessage, now: int) -> list[Message] | None:
+    def _on_fill(self, fill: FillMessage, now: int) -> list[Message] | None:
         """Take a fill; return a STOP where it exceeds a hard limit.
 
         Raises:
@@ -324,7 +322,7 @@ class RiskCore:
         verdict = new_verdict(state, fill.ref(), fill.ts, fill.tick_seq, market.symbol)
         return [stop(state, breaches, verdict)]
 
-    def on_result(self, result: ResultMessage, now: int) -> None:
+    def _on_result(self, result: ResultMessage, now: int) -> None:
         """Take a move of an order.
 
         Raises:
@@ -341,18 +339,10 @@ class RiskCore:
 
     # --- what others see ----------------------------------------------------------------------
 
-    def has_order(self, symbol: str) -> bool:
-        """Return whether an order of the symbol is not settled."""
-        return self._state.positions.has_order(symbol)
-
-    def exit_levels(self, symbol: str) -> tuple[int, ...]:
-        """Return the bids at which the open position is left: stop and target, as far as set."""
-        state = self._state
-        market = state.positions.held.get(symbol)
-        if market is None or market.holding is None or market.rules is None:
-            return ()
-        exits = market.exits or state.exits_of(market)
-        return state.exits.levels(exits, market.holding, market.rules.price_step)
+    @property
+    def watch(self) -> RiskWatch:
+        """What a market without ticks may ask."""
+        return RiskWatch(self._state)
 
     def facts(self) -> JsonObject:
         """Return equity, drawdown, what is open and what is left, for health and the live table."""

@@ -114,15 +114,15 @@ class SymbolExits:
         self.quiet_until: int = 0
         self.is_untried: bool = False
 
-    def calm(self, now: int, calm: QuietRange) -> bool:
+    def bound(self, now: int, quiet: QuietRange) -> bool:
         """Bound bid and time to where no exit is due; return whether that is known."""
         above, below, until = self.quiet_above, self.quiet_below, self.quiet_until
         if now >= until:
             return False
-        calm.above = above if above > 0 else 0
-        calm.below = below if below < NO_BOUND else NO_BOUND
-        calm.until = until
-        calm.is_lasting = self.is_guarded
+        quiet.above = above if above > 0 else 0
+        quiet.below = below if below < NO_BOUND else NO_BOUND
+        quiet.until = until
+        quiet.is_lasting = self.is_guarded
         return True
 
     def set_quiet_range(self, bounds: tuple[int, int, int]) -> None:

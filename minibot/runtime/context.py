@@ -16,10 +16,9 @@ from typing import Any
 
 import psutil
 
-from minibot.cores.finalize import finish
 from minibot.events.codec import Codec
 from minibot.events.ids import position_id, position_ids
-from minibot.events.model import Draft, Event, Health, Incident, Payload
+from minibot.events.model import Event, Health, Incident, Payload
 from minibot.events.names import AI_ROLE, HEALTH, INCIDENTS, STOP_JOURNAL
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles, RoleSpec
@@ -205,12 +204,6 @@ class RoleContext:
             self._outputs[queue] = self._open(queue, sync=sync)
             self.report_recovery()
         return self._outputs[queue]
-
-    def finish(self, drafts: Sequence[Draft], cause: Event) -> list[tuple[str, Event]]:
-        """Return what this role says because of one event, by queue, ready to be written."""
-        return finish(
-            drafts, cause, run_id=self.run_id, role=self.name, cmdline_hash=self.cmdline_hash
-        )
 
     def open_input(self, queue: str, start: Position | None = None) -> JournalReader:
         """Return a reader of a queue's published lines, from a position or from the beginning."""

@@ -1,4 +1,4 @@
-"""What a role has behind it: its logged inputs taken again through its core, its outputs compared.
+"""Restart of a role: its logged inputs processed again by its core, its outputs compared.
 
 A snapshot shortens the way and decides nothing. Outputs that are missing are appended; a difference
 between what stands and what follows is STOP(NONDETERMINISM).
@@ -7,23 +7,14 @@ between what stands and what follows is STOP(NONDETERMINISM).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from minibot.cores.input_order import (
-    Core,
-    KnownIds,
-    LineSource,
-    Now,
-    Taken,
-    logged_steps,
-    position_from_json,
-    position_to_json,
-    read_ranges,
-)
+from minibot.cores.comparison import Comparison
+from minibot.cores.input_order import LineSource, position_from_json, position_to_json, read_ranges
+from minibot.cores.processor import Processor
+from minibot.cores.protocol import Core
 from minibot.events.model import Event, JsonObject
-from minibot.events.names import TICKS
 from minibot.events.reasons import NONDETERMINISM
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed, write_hashed
@@ -40,47 +31,31 @@ Decode = Callable[[str, Line], Event]
 SNAPSHOT_FILE: Final = "snapshot.json"
 
 
-@dataclass(slots=True)
-class Standing:
-    """Where a role stands: what it took, and how far its queues are read and written.
+def save_snapshot(
+    folder: Path,
+    run_id: str,
+    processor: Processor,
+    order: Position,
+    inputs: Mapping[str, Position],
+    outputs: Mapping[str, Position],
+) -> None:
+    """Write a snapshot into the folder of the primary input.
 
-    Attributes:
-        core: With all that was taken in it.
-        known: Ids of the events that were taken.
-        now: Market time of the last.
-        taken: How many, over all inputs.
-        tick_seq: The last line of `market_ticks`.
-        is_opened: Whether `run_opening` was taken.
-        order: How far the order log is read; None before anything was.
-        inputs, outputs: By queue: how far it is read, or written.
-        dup_dropped: How many events were known already, since the snapshot.
+    Args:
+        folder: There.
+        run_id: Of the run.
+        processor: The role's, with all that it has taken.
+        order: How far the input log is written.
+        inputs: How far each queue is read.
+        outputs: How far each queue is written.
     """
-
-    core: Core
-    known: KnownIds
-    now: Now
-    taken: int = 0
-    tick_seq: int = 0
-    is_opened: bool = False
-    order: Position | None = None
-    inputs: Mapping[str, Position] = field(default_factory=dict)
-    outputs: Mapping[str, Position] = field(default_factory=dict)
-    dup_dropped: int = 0
-
-    def save(self, folder: Path, run_id: str) -> None:
-        """Write a snapshot into the folder of the primary input."""
-        data = {
-            "run_id": run_id,
-            "taken": self.taken,
-            "tick_seq": self.tick_seq,
-            "now": self.now.value,
-            "core": self.core.state(),
-            "known": self.known.state(),
-            "order": position_to_json(self.order or ZERO),
-            "inputs": {queue: position_to_json(at) for queue, at in self.inputs.items()},
-            "outputs": {queue: position_to_json(at) for queue, at in self.outputs.items()},
-        }
-        write_hashed(folder / SNAPSHOT_FILE, data)
+    data = {
+        **processor.state(order, inputs),
+        "run_id": run_id,
+        "core": processor.core.state(),
+        "outputs": {queue: position_to_json(at) for queue, at in outputs.items()},
+    }
+    write_hashed(folder / SNAPSHOT_FILE, data)
 
 
 class Restart:
@@ -118,59 +93,44 @@ class Restart:
         self._from_config = core_from_config
         self._from_state = core_from_state
 
-    def run(self) -> Standing:
+    def run(self) -> Processor:
         """Return where the role stands; what it had not said any more is appended.
 
         Raises:
             IntegrityError: What stands is not what follows from the logged inputs.
         """
         context = self._context
-        at = self._snapshot() or Standing(self._from_config(context.config.raw), KnownIds(), Now())
-        produced = {
-            queue: LineSource(context.open_input(queue, at.outputs.get(queue)))
-            for queue in self._outputs
-        }
+        processor, written = self._snapshot()
 
         def open_source(queue: str) -> LineSource:
-            source = LineSource(self._open_logged(queue, at.inputs.get(queue)))
+            source = LineSource(self._open_logged(queue, processor.inputs.get(queue)))
             self.sources[queue] = source
             return source
 
+        comparison = Comparison(
+            context.codec.encode,
+            {
+                queue: LineSource(context.open_input(queue, written.get(queue)))
+                for queue in self._outputs
+            },
+            on_missing=self._append,
+        )
         folder = self._folders[self._primary]
         named = named_lines(self._folders, context.codec)
-        steps = logged_steps(
-            read_ranges(folder, self._primary, context.codec.decode, at.order or ZERO),
+        steps = processor.logged(
+            read_ranges(folder, self._primary, context.codec.decode, processor.order or ZERO),
             open_source,
             self._decode,
-            at.known,
-            at.now,
-            taken_before=at.taken,
             skip=lambda queue, seq: (queue, seq) in named,
             decode_many=context.codec.decode_many,
         )
-        for step in steps:
-            at.taken = step.n
-            self._step(at, step.taken, step.now, produced)
-        for queue, source in produced.items():
-            extra = source.next()
-            if extra is not None:
-                raise self._nondeterminism(
-                    f"{queue}:{extra.seq} does not follow from the logged inputs"
-                )
-        return at
-
-    def _step(
-        self, at: Standing, taken: Taken, now: int, produced: Mapping[str, LineSource]
-    ) -> None:
-        if taken.queue == TICKS:
-            at.tick_seq = taken.seq
-        at.is_opened = True
-        if taken.is_known or taken.queue not in self._folders:
-            at.dup_dropped += taken.is_known
-            return
-        drafts = at.core.step(taken.queue, taken.seq, taken.event, now)
-        if drafts:
-            self._compare(self._context.finish(drafts, taken.event), produced)
+        for step, is_admitted in steps:
+            if is_admitted:
+                for queue, event in processor.process(step.taken, step.now):
+                    self._compare(comparison, queue, event)
+        for queue, seq in comparison.rest():
+            raise self._nondeterminism(f"{queue}:{seq} does not follow from the logged inputs")
+        return processor
 
     def _open_logged(self, queue: str, start: Position | None) -> JournalReader:
         if "/parts/" in queue:
@@ -178,47 +138,47 @@ class Restart:
             return open_reader(self._context.var.queues, name, part=part)
         return self._context.open_input(queue, start)
 
-    def _compare(self, events: list[tuple[str, Event]], produced: Mapping[str, LineSource]) -> None:
-        context = self._context
-        for queue, event in events:
-            expected = context.codec.encode(queue, event)
-            line = produced[queue].next()
-            if line is None:
-                self._outputs[queue].writer.append([encode_line(expected)])
-                context.log.info("appended_after_restart", event=event, queue=queue)
-                # Step over our own line, so that the comparison goes on behind it.
-                line = produced[queue].next()
-            if line is None or line.json != expected:
-                seq = "end" if line is None else line.seq
-                raise self._nondeterminism(
-                    f"{queue}:{seq}: the logged inputs give another event than the one that stands"
-                )
+    def _compare(self, comparison: Comparison, queue: str, event: Event) -> None:
+        found = comparison.take(queue, event)
+        if not found.is_equal:
+            seq = "end" if found.is_missing else found.seq
+            raise self._nondeterminism(
+                f"{queue}:{seq}: the logged inputs give another event than the one that stands"
+            )
+
+    def _append(self, queue: str, event: Event, json: bytes) -> None:
+        self._outputs[queue].writer.append([encode_line(json)])
+        self._context.log.info("appended_after_restart", event=event, queue=queue)
 
     def _nondeterminism(self, detail: str) -> IntegrityError:
         return IntegrityError(self._context.name, NONDETERMINISM, detail)
 
-    def _snapshot(self) -> Standing | None:
-        """Return the last snapshot; without a usable one the restart only takes longer."""
+    def _snapshot(self) -> tuple[Processor, Mapping[str, Position]]:
+        """Return the processor of the last snapshot, and how far each output was written then.
+
+        Without a usable one the restart only takes longer.
+        """
+        context, config = self._context, self._context.config.raw
         path = self._folders[self._primary] / SNAPSHOT_FILE
-        if not path.exists():
-            return None
         try:
-            data = read_hashed(path)
-            if data["run_id"] != self._context.run_id:
-                return None
-            return Standing(
-                core=self._from_state(self._context.config.raw, data["core"]),
-                known=KnownIds(data["known"]),
-                now=Now(data["now"]),
-                taken=data["taken"],
-                tick_seq=data["tick_seq"],
-                is_opened=True,
-                order=position_from_json(data["order"]),
-                inputs={name: position_from_json(at) for name, at in data["inputs"].items()},
-                outputs={name: position_from_json(at) for name, at in data["outputs"].items()},
-            )
+            data = read_hashed(path) if path.exists() else None
+            if data is not None and data["run_id"] == context.run_id:
+                processor = self._processor(self._from_state(config, data["core"]))
+                written = {name: position_from_json(at) for name, at in data["outputs"].items()}
+                processor.restore(data)
+                return processor, written
         except (IntegrityError, KeyError, ValueError, TypeError) as error:
-            self._context.log.warning("snapshot_unusable", detail=repr(error))
+            context.log.warning("snapshot_unusable", detail=repr(error))
             # A hint that cannot be read would stand in the way of the next one.
             path.unlink()
-            return None
+        return self._processor(self._from_config(config)), {}
+
+    def _processor(self, core: Core) -> Processor:
+        context = self._context
+        return Processor(
+            core,
+            self._folders,
+            run_id=context.run_id,
+            role=context.name,
+            cmdline_hash=context.cmdline_hash,
+        )

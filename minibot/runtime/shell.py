@@ -11,7 +11,8 @@ from collections.abc import Callable
 from itertools import groupby
 from operator import itemgetter
 
-from minibot.cores.input_order import Core, Inputs, LineSource, Taken
+from minibot.cores.input_order import Inputs, LineSource, Taken
+from minibot.cores.protocol import Core
 from minibot.events import reasons
 from minibot.events.model import Check, Event, JsonObject, RiskAction
 from minibot.events.names import EXECUTION_ROLE, RISK_ROLE, TICKS
@@ -28,7 +29,7 @@ from minibot.runtime.gate import ExecutionGate, Gate
 from minibot.runtime.input_log import open_input_log
 from minibot.runtime.latency import DecisionLatency
 from minibot.runtime.poison_events import PoisonEvents
-from minibot.runtime.restart import CoreFromConfig, CoreFromState, Restart, Standing
+from minibot.runtime.restart import CoreFromConfig, CoreFromState, Restart, save_snapshot
 from minibot.runtime.stop import StopRecord
 
 Keep = Callable[[Core], None]
@@ -93,9 +94,7 @@ class Shell:
         self._letters = context.dead_letters(self._folders)
         self.latency = DecisionLatency(context.name)
         self.outputs = {
-            queue: context.open_output(queue)
-            for queue in context.spec.writes
-            if not context.roles.queues[queue].parts
+            queue: context.open_output(queue) for queue in context.roles.outputs(context.name)
         }
         self.order = open_input_log(context, self._folders)
         self.gate: Gate = Gate(context)
@@ -103,7 +102,6 @@ class Shell:
         self._health_ts = 0
         self._snapshot_ns = machine_ns()
         self._snapshot_n = 0
-        self.dup_dropped = 0
         self._planted = context.planted
         # Risk leaves positions by ticks, too; all else that is no primary input can wait a moment.
         self._decides_on = {self._primary, TICKS} if context.name == RISK_ROLE else {self._primary}
@@ -122,14 +120,12 @@ class Shell:
             self._from_config,
             self._from_state,
         )
-        at = restart.run()
-        self.dup_dropped = at.dup_dropped
-        self._start(at, restart.sources)
+        self.processor = restart.run()
+        self._start(restart.sources)
 
-    def _start(self, at: Standing, sources: dict[str, LineSource]) -> None:
+    def _start(self, sources: dict[str, LineSource]) -> None:
         """Open the live side where the logged side ended."""
-        context = self.context
-        self.core, self._known, self._now = at.core, at.known, at.now
+        context, at = self.context, self.processor
         readers: dict[str, JournalReader] = {}
         for queue in context.spec.inputs:
             source = sources.get(queue)
@@ -219,28 +215,26 @@ class Shell:
             self._leave_out(taken)
             return True
         self._check_ts(taken)
-        now = self._now.of(self.order.take(taken.queue, taken.seq), taken.event)
+        now = self.processor.now.of(self.order.take(taken.queue, taken.seq), taken.event)
         self.context.heartbeat.position += 1
-        if taken.is_known:
-            self.dup_dropped += 1
+        if not self.processor.admit(taken):
             return True
         self.latency.on_taken(taken)
         try:
             if self._planted is not None:
                 self._planted_crash(self._planted, taken)
-            drafts = self.core.step(taken.queue, taken.seq, taken.event, now)
+            events = self.processor.process(taken, now)
         except RunStop:
             raise
         except Exception as error:
             self._suspects.note(taken.queue, taken.seq, error)
             raise
-        if not drafts:
+        if not events:
             return True
         self.order.close()
         if self.gate.check_append() is not None:
             self._is_ahead = True
             return True  # What a stopped executor would have said stays unsaid; replay knows.
-        events = self.context.finish(drafts, taken.event)
         self._append(events)
         self._log_decision(taken, events)
         return self._stop_by_decision(events)
@@ -315,7 +309,7 @@ class Shell:
                         self.context.name,
                         payload.reason_code,
                         "; ".join(failed) or payload.reason_code,
-                        open_positions=self.core.facts().get("open_positions", ()),
+                        open_positions=self.processor.core.facts().get("open_positions", ()),
                     )
                 )
                 return False
@@ -325,7 +319,7 @@ class Shell:
         self.order.end()
         self._save_cursors()
         if not self._is_ahead:
-            self._keep(self.core)
+            self._keep(self.processor.core)
             self._tell_facts()  # The last heartbeat says what the run ends with.
         if code == ORPHANED:
             return code
@@ -353,22 +347,26 @@ class Shell:
             self.order.sync_copies()
             self._save_cursors()
         if not self._is_ahead:
-            self._keep(self.core)
+            self._keep(self.processor.core)
         self._snapshot_when_due(moment)
 
     def _tell_facts(self) -> None:
         """Give heartbeats what the core says of itself, and until when it has taken its inputs."""
-        facts = {**self.core.facts(), **self.latency.counters(), "now": self._now.value}
+        facts = {
+            **self.processor.core.facts(),
+            **self.latency.counters(),
+            "now": self.processor.now.value,
+        }
         self.context.heartbeat.facts = facts
 
     def _health_fields(self) -> JsonObject:
-        facts = self.core.facts()
+        facts = self.processor.core.facts()
         fields: JsonObject = {
             "inputs": {
                 queue: {"position": reader.position.seq, "backlog": reader.backlog()}
                 for queue, reader in self.inputs.readers.items()
             },
-            "dup_dropped": self.dup_dropped,
+            "dup_dropped": self.processor.dup_dropped,
             "counters": self.latency.counters(),
         }
         for name in ("reason", "open_orders", "data_age_ms", "decision_age_ms"):
@@ -393,15 +391,13 @@ class Shell:
             return
         self.order.close()
         self._snapshot_ns, self._snapshot_n = moment, self.order.taken
-        standing = Standing(
-            self.core,
-            self._known,
-            self._now,
-            self.order.taken,
-            self.inputs.tick_seq,
-            is_opened=True,
-            order=self.order.position_writer.position,
-            inputs=self.inputs.positions,
-            outputs={queue: output.writer.position for queue, output in self.outputs.items()},
+        self.processor.taken = self.order.taken
+        self.processor.tick_seq = self.inputs.tick_seq
+        save_snapshot(
+            self._folders[self._primary],
+            self.context.run_id,
+            self.processor,
+            self.order.position_writer.position,
+            self.inputs.positions,
+            {queue: output.writer.position for queue, output in self.outputs.items()},
         )
-        standing.save(self._folders[self._primary], self.context.run_id)

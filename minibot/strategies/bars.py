@@ -5,16 +5,14 @@ Nothing that happened after a bar closed can be in it (no look-ahead).
 
 from __future__ import annotations
 
-from typing import Any, Final, final
+from typing import Any
 
-from minibot.events.model import Bar, JsonObject
+from minibot.cores.closed_bar import ClosedBar as ClosedBar
+from minibot.events.model import JsonObject
 from minibot.events.names import STRATEGY_ROLE
-from minibot.events.native import mypyc_attr
 from minibot.events.reasons import CONFIG_INVALID
-from minibot.features.lossless import float_from, float_text
 from minibot.kernel.errors import RunStop
 
-_INFINITE: Final = float("inf")
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
@@ -32,88 +30,6 @@ def interval_ms(interval: str) -> int:
             f"interval {interval!r}: expected a number of s, m, h, d or w",
         )
     return int(interval[:-1]) * unit
-
-
-@mypyc_attr(acyclic=True)
-@final
-class ClosedBar:
-    """A closed bar in floats; nobody changes one.
-
-    Attributes:
-        interval: Its length as the profile writes it, such as `1m`.
-        open_ts: Its beginning, ms of exchange time.
-        open, high, low, close: Prices.
-        volume: Traded amount, base.
-        is_live: It closed just now, and none that closed with it is newer. A bar of history, or
-            one that only fills a hole, is not: nobody can act on it any more.
-    """
-
-    __slots__ = ("close", "high", "interval", "is_live", "low", "open", "open_ts", "volume")
-
-    def __init__(
-        self,
-        interval: str,
-        open_ts: int,
-        open: float,
-        high: float,
-        low: float,
-        close: float,
-        volume: float,
-        is_live: bool,
-    ) -> None:
-        self.interval: str = interval
-        self.open_ts: int = open_ts
-        self.open: float = open
-        self.high: float = high
-        self.low: float = low
-        self.close: float = close
-        self.volume: float = volume
-        self.is_live: bool = is_live
-
-    def __eq__(self, other: object) -> bool:
-        """Return whether the other one is the same bar, to the last bit."""
-        return isinstance(other, ClosedBar) and self.state() == other.state()
-
-    def __hash__(self) -> int:
-        """Return the same for equal bars, and in every process: the hash of a text is not."""
-        return self.open_ts
-
-    def __repr__(self) -> str:
-        """Return the same text in every process, unlike an address."""
-        prices = f"{self.open!r}, {self.high!r}, {self.low!r}, {self.close!r}"
-        return f"ClosedBar({self.interval!r}, {self.open_ts}, {prices}, {self.volume!r})"
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether the prices can be prices: finite, above zero, the close inside the range."""
-        return 0.0 < self.low <= self.close <= self.high < _INFINITE
-
-    @classmethod
-    def of_event(cls, bar: Bar) -> ClosedBar:
-        """Return the bar of an event."""
-        return cls(
-            bar.interval,
-            bar.open_ts,
-            float(bar.open),
-            float(bar.high),
-            float(bar.low),
-            float(bar.close),
-            float(bar.volume),
-            not bar.is_history,
-        )
-
-    def state(self) -> list[Any]:
-        """Return every bit of it as canonical JSON values."""
-        floats = (self.open, self.high, self.low, self.close, self.volume)
-        texts = [float_text(value) for value in floats]
-        return [self.interval, self.open_ts, *texts, self.is_live]
-
-    @classmethod
-    def from_state(cls, state: list[Any]) -> ClosedBar:
-        """Return the bar that `state` described."""
-        interval, open_ts, *texts, is_live = state
-        opened, high, low, close, volume = (float_from(text) for text in texts)
-        return cls(interval, open_ts, opened, high, low, close, volume, is_live)
 
 
 class BarSeries:

@@ -1,4 +1,4 @@
-"""The strategy's core: events in, signals out; pure and deterministic.
+"""The strategy's core: market in, signals out; pure and deterministic.
 
 It keeps a view of each symbol up to date and hands ticks and closed bars to the strategy of that
 symbol. BUY and SELL become signals at once. A HOLD becomes a signal only when its reason code
@@ -6,8 +6,8 @@ differs from the last one written, at most once a second of market time per symb
 the current reason with its values always. With `strategy.bars_from_ticks` bars are closed by the
 trades themselves, and live `bar` events are left out.
 
-`step` takes events, live and in replay. It fills the symbol's `Tick` and calls `on_tick`, which
-whoever has ticks without events calls himself: there is one path.
+A tick comes as an event, from which the symbol's `Tick` is filled, or as that `Tick`, filled from
+columns: there is one path.
 
 Bars of history feed the strategy and nothing else. The position is known from `run_opening` and
 `fills`, what risk made of a signal from `risk_actions`: the strategy's inputs beside the market.
@@ -15,10 +15,21 @@ Bars of history feed the strategy and nothing else. The position is known from `
 
 from __future__ import annotations
 
-from typing import Final, final
+from collections.abc import Mapping
+from typing import ClassVar, Final, final
 
+from minibot.cores.closed_bar import BarInput, ClosedBar
 from minibot.cores.event_id import EventId, derived, named
-from minibot.cores.messages import SIGNALS, WRITERS, ActionMessage, FillMessage, Message, drafts_of
+from minibot.cores.messages import (
+    ACTIONS,
+    FILLS,
+    SIGNALS,
+    WRITERS,
+    ActionMessage,
+    FillMessage,
+    Message,
+)
+from minibot.cores.protocol import Core, Input
 from minibot.events.model import (
     BUY,
     HOLD,
@@ -26,7 +37,6 @@ from minibot.events.model import (
     Bar,
     Beat,
     Book,
-    Draft,
     Event,
     Fill,
     Gap,
@@ -41,10 +51,9 @@ from minibot.events.model import (
     RunOpening,
 )
 from minibot.events.reasons import WARMUP
-from minibot.strategies.bars import ClosedBar
 from minibot.strategies.decision import Decision, decision_of
 from minibot.strategies.own import failure, wrong_answer
-from minibot.strategies.prices import Prices
+from minibot.strategies.protocol import Strategy
 from minibot.strategies.selection import ChosenStrategy, choose
 from minibot.strategies.signals import DecidedSignal
 from minibot.strategies.symbol_state import SymbolState
@@ -56,18 +65,21 @@ WAITING: Final = "HOLD: waits for the first bar"
 
 
 @final
-class StrategyCore:
-    """State plus one function from an event to drafts of signals."""
+class StrategyCore(Core):
+    """State plus one function from an input to signals."""
+
+    TAKES: ClassVar[frozenset[int]] = frozenset({FILLS, ACTIONS})
 
     __slots__ = (
         *("_bars_from_ticks", "_found", "_is_ending", "_is_halted", "_signals", "_symbol"),
-        *("_views", "_watched", "chosen"),
+        *("_views", "_wants_trades", "_watched", "chosen"),
     )
 
     def __init__(self, chosen: ChosenStrategy) -> None:
         """Start before the first event."""
         self.chosen: ChosenStrategy = chosen
         self._bars_from_ticks: bool = chosen.bars_from_ticks
+        self._wants_trades: bool = chosen.needs.trades
         # Events of one symbol come in rows: the one found last is most often the next one.
         self._symbol: str = ""
         self._found: SymbolState | None = None
@@ -77,97 +89,120 @@ class StrategyCore:
         self._is_halted: bool = False
         self._signals: int = 0
 
-    # --- the tick path ------------------------------------------------------------------------
+    # --- one input ----------------------------------------------------------------------------
 
-    def tick(self, symbol: str) -> Tick:
-        """Return the one `Tick` of a symbol, to be filled and handed to `on_tick`."""
-        return self._find(symbol).view.tick
-
-    def on_tick(self, tick: Tick, now: int) -> Decision | None:
-        """Take one tick at market time `now` (ms); return what is to be journaled, mostly None.
+    def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
+        """Process one input at market time `now` (ms); return the signal that follows, if any.
 
         Args:
-            tick: What `tick` gave for the symbol, filled with the values of this tick. It stays
-                the symbol's last tick until it is filled again.
+            item: An event, a fill, a risk action, a closed bar, or the core's own tick of a symbol
+                (`view(symbol).tick`), filled; it stays the symbol's last until it is filled again.
+            seq: The number of its line.
             now: Market time, never going back.
+
+        Raises:
+            RunStop: The strategy failed, or answered what is no decision.
         """
-        watched = tick.owner
-        if watched is None:
-            raise ValueError(f"a tick of {tick.symbol} that is not the core's own")
+        if isinstance(item, Tick):
+            watched = item.owner
+            if watched is None:
+                raise ValueError(f"a tick of {item.symbol} that is not the core's own")
+            decision = self._on_tick(watched, item, now)
+            if decision is None:
+                return None
+            return [self._signal(item.symbol, decision, item.ts, item.scaled.ref(seq), seq)]
+        if isinstance(item, BarInput):
+            decision = self._on_bar(item.symbol, item.bar, now)
+            if decision is None:
+                return None
+            return [self._signal(item.symbol, decision, item.ts, item.ref(seq), seq)]
+        if isinstance(item, Event):
+            return self._on_event(item, seq, now)
+        if isinstance(item, FillMessage):
+            self._on_fill(item, now)
+        elif isinstance(item, ActionMessage):
+            self._on_action(item)
+        else:
+            raise TypeError(f"{type(item).__name__} is no input of the strategy")
+        return None
+
+    def _on_event(self, event: Event, seq: int, now: int) -> list[Message] | None:
+        payload = event.payload
+        if isinstance(payload, MarketTick):
+            symbol = payload.symbol
+            watched = self._found
+            if watched is None or symbol != self._symbol:
+                watched = self._find(symbol)
+            tick = watched.view.tick
+            tick.fill(payload, event.ts)
+            decision = self._on_tick(watched, tick, now)
+        elif isinstance(payload, Bar):
+            symbol = payload.symbol
+            decision = self._on_bar(symbol, ClosedBar.of_event(payload), now)
+        else:
+            if not isinstance(payload, Beat):  # Of which a strategy is told nothing.
+                self._take_rare(event, now)
+            return None
+        if decision is None:
+            return None
+        return [self._signal(symbol, decision, event.ts, named(event.id, event.run_id), seq)]
+
+    def _on_tick(self, watched: SymbolState, tick: Tick, now: int) -> Decision | None:
+        """Show the strategy a tick; return what is to be journaled, mostly None."""
         view = watched.view
         view.now = now
         barred = self._build(watched, tick) if watched.builders and tick.is_trade else None
-        try:
-            decision = watched.strategy.on_tick(tick, view)
-        except Exception as error:  # Stops the run: the same tick would raise it again.
-            raise failure(error, self.chosen.path) from error
+        decision: Decision | None = None
+        if self._wants_trades or not tick.is_trade:
+            try:
+                decision = watched.strategy.on_tick(tick, view)
+            except Exception as error:  # Stops the run: the same tick would raise it again.
+                raise failure(error, self.chosen.path) from error
         if barred is not None and (decision is None or barred.side != HOLD):
             decision = barred
         return None if decision is None else self._weighed(watched, decision, now)
 
-    def follows(self, symbol: str) -> bool:
-        """Return whether the strategy of a symbol can be handed prices: see `follow`."""
-        return self._find(symbol).trades_alone is not None
+    def _on_bar(self, symbol: str, bar: ClosedBar, now: int) -> Decision | None:
+        """Show the strategy a closed bar; return what is to be journaled.
 
-    def follow(self, tick: Tick, prices: Prices) -> bool:
-        """Hand a strategy the prices of trades in a row, which say nothing to anybody else.
-
-        It gets them before anybody else gets their ticks: what it is shown in the meantime is
-        nothing that `follow` of a strategy can look at.
-
-        Args:
-            tick: The core's own of the symbol.
-            prices: Those that wait are handed over, up to the one at which it asks.
-
-        Returns:
-            Whether `decide` is to be asked at the last price that was taken; False is that all
-            were. `come_to` or `decide` follows, with the last tick that was taken.
+        With `strategy.bars_from_ticks` live ones are left out: the trades make their own.
         """
-        watched = tick.owner
-        if watched is None or watched.trades_alone is None:
-            raise ValueError(f"a tick of {tick.symbol}, whose strategy does not follow prices")
-        try:
-            if watched.follower is not None:
-                return watched.follower.asks(prices)
-            return watched.trades_alone.asks(prices)
-        except Exception as error:  # Stops the run: the same prices would raise it again.
-            raise failure(error, self.chosen.path) from error
-
-    def decide(self, tick: Tick, now: int) -> Decision | None:
-        """Come to the tick whose price `follow` ended with; return what is to be journaled.
-
-        Args:
-            tick: Filled with it.
-            now: Market time, never going back.
-        """
-        watched = tick.owner
-        if watched is None or watched.trades_alone is None:
-            raise ValueError(f"a tick of {tick.symbol}, whose strategy does not follow prices")
-        view = watched.view
-        view.now = now
-        try:
-            decision = watched.trades_alone.decide(tick, view)
-        except Exception as error:  # Stops the run: the same tick would raise it again.
-            raise failure(error, self.chosen.path) from error
+        if self._bars_from_ticks and bar.is_live:
+            return None
+        watched = self._found
+        if watched is None or symbol != self._symbol:
+            watched = self._find(symbol)
+        watched.view.now = now
+        decision = self._hand_bar(watched, bar)
         return None if decision is None else self._weighed(watched, decision, now)
 
-    def come_to(self, tick: Tick, now: int) -> None:
-        """Come to the last tick that was followed, at which the strategy does not ask.
+    def _on_fill(self, fill: FillMessage, now: int) -> None:
+        watched = self._found
+        if watched is None or fill.symbol != self._symbol:
+            watched = self._find(fill.symbol)
+        view = watched.view
+        view.held.apply(fill, view.base_asset)
+        if fill.side != BUY:  # A sale starts the cooldown, whoever asked for it.
+            view.sell_ts = now
 
-        Args:
-            tick: Filled with it.
-            now: Market time, never going back.
-        """
-        self._find(tick.symbol).view.now = now
+    def _on_action(self, action: ActionMessage) -> None:
+        """Take what risk decided about a symbol."""
+        symbol = action.symbol
+        if symbol is None:
+            return
+        watched = self._found
+        if watched is None or symbol != self._symbol:
+            watched = self._find(symbol)
+        watched.view.take_risk_action(action)
 
-    def signal(
+    def _signal(
         self, symbol: str, decision: Decision, ts: int, cause: EventId, seq: int
     ) -> DecidedSignal:
-        """Return the signal of a decision that `on_tick` or `on_bar` returned.
+        """Return the signal of a decision.
 
         Args:
             symbol: The market.
-            decision: What was returned.
+            decision: What was decided.
             ts: Of the event that caused it.
             cause: Its id.
             seq: Its line in `market_ticks`.
@@ -186,52 +221,22 @@ class StrategyCore:
         signal.decision = decision
         return signal
 
-    def on_fill(self, fill: FillMessage, now: int) -> None:
-        """Take a fill at market time `now` (ms)."""
-        watched = self._found
-        if watched is None or fill.symbol != self._symbol:
-            watched = self._find(fill.symbol)
-        view = watched.view
-        view.held.apply(fill, view.base_asset)
-        if fill.side != BUY:  # A sale starts the cooldown, whoever asked for it.
-            view.sell_ts = now
-
-    def on_action(self, action: ActionMessage) -> None:
-        """Take what risk decided about a symbol."""
-        symbol = action.symbol
-        if symbol is None:
-            return
-        watched = self._found
-        if watched is None or symbol != self._symbol:
-            watched = self._find(symbol)
-        watched.view.take_risk_action(action)
-
-    def on_bar(self, symbol: str, bar: ClosedBar, now: int) -> Decision | None:
-        """Take one closed bar at market time `now` (ms); return what is to be journaled.
-
-        With `strategy.bars_from_ticks` live ones are left out: the trades make their own.
-        """
-        if self._bars_from_ticks and bar.is_live:
-            return None
-        watched = self._found
-        if watched is None or symbol != self._symbol:
-            watched = self._find(symbol)
-        watched.view.now = now
-        decision = self._hand_bar(watched, bar)
-        return None if decision is None else self._weighed(watched, decision, now)
+    # --- what others see ----------------------------------------------------------------------
 
     def view(self, symbol: str) -> View:
         """Return what the strategy of a symbol is shown."""
         return self._find(symbol).view
 
-    def symbols(self) -> list[str]:
-        """Return the symbols that something was heard of, sorted."""
-        return sorted(self._watched)
+    @property
+    def is_deaf_to_trades(self) -> bool:
+        """Whether nothing is kept of a trade but the tick itself."""
+        is_shown = self._wants_trades and self.chosen.cls.on_tick is not Strategy.on_tick
+        return not is_shown and not self._bars_from_ticks
 
-    def said(self, symbol: str) -> tuple[Decision | None, int]:
-        """Return the last decision about a symbol, also one that was not written, and its time."""
-        watched = self._watched.get(symbol)
-        return (None, -1) if watched is None else (watched.said, watched.said_ts)
+    @property
+    def watched(self) -> Mapping[str, SymbolState]:
+        """What the core keeps of each symbol that it has heard of; to be read."""
+        return self._watched
 
     def _find(self, symbol: str) -> SymbolState:
         watched = self._watched.get(symbol)
@@ -285,31 +290,6 @@ class StrategyCore:
         self._signals += 1
         return decision
 
-    # --- events -------------------------------------------------------------------------------
-
-    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
-        """Return the signals because of one event; see `hear`."""
-        return drafts_of(self.hear(queue, seq, event, now))
-
-    def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
-        """Take one event at market time `now` (ms); return the signals that follow from it."""
-        payload = event.payload
-        if isinstance(payload, MarketTick):
-            tick = self.tick(payload.symbol)
-            tick.fill(payload, event.ts)
-            decision = self.on_tick(tick, now)
-            symbol = payload.symbol
-        elif isinstance(payload, Bar):
-            decision = self.on_bar(payload.symbol, ClosedBar.of_event(payload), now)
-            symbol = payload.symbol
-        else:
-            if not isinstance(payload, Beat):  # Of which a strategy is told nothing.
-                self._take_rare(event, now)
-            return []
-        if decision is None:
-            return []
-        return [self.signal(symbol, decision, event.ts, named(event.id, event.run_id), seq)]
-
     def _take_rare(self, event: Event, now: int) -> None:
         payload = event.payload
         if isinstance(payload, Book):
@@ -320,12 +300,12 @@ class StrategyCore:
         elif isinstance(payload, Instrument):
             self._find(payload.symbol).view.take_instrument(payload)
         elif isinstance(payload, Fill):
-            self.on_fill(FillMessage.of(payload, event), now)
+            self._on_fill(FillMessage.of(payload, event), now)
         elif isinstance(payload, RunOpening):
             for lot in payload.lots:
                 self._find(lot["symbol"]).view.held.add_lot(lot)
         elif isinstance(payload, RiskAction):
-            self.on_action(ActionMessage.of(payload, event))
+            self._on_action(ActionMessage.of(payload, event))
         elif isinstance(payload, LockSymbol):
             until_ts = payload.until_ts
             view = self._find(payload.symbol).view

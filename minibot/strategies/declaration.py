@@ -31,12 +31,15 @@ class Needs:
         symbols: The markets it trades; none means every market of the profile.
         hole_bars_max: A hole of more missing bars than this empties `view.bars`; shorter ones are
             passed over (bars from the exchange) or filled flat (bars made from ticks).
+        trades: Whether `on_tick` is called with trades, too; else with quotes alone, and a backtest
+            of bars, which are trades, need not show what happened inside each.
     """
 
     intervals: tuple[str, ...] = ()
     history: int = 100
     symbols: tuple[str, ...] = ()
     hole_bars_max: int = HOLE_BARS_MAX
+    trades: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +202,8 @@ def declaration_violations(parameters: Sequence[Parameter], needs: Needs) -> lis
         for name, count in (("history", needs.history), ("hole_bars_max", needs.hole_bars_max))
         if type(count) is not int or count < 0
     ]
+    if type(needs.trades) is not bool:
+        found.append(f"needs(): trades = {_short(needs.trades)}: expected True or False")
     return found
 
 

@@ -84,12 +84,11 @@ class NoreStrategyV1(Strategy):
         """Return both intervals; the bars themselves live on in the indicators alone."""
         parameters = StrategyParameters.from_config(settings.profile)
         intervals = (parameters.bar_interval, parameters.trend_interval)
-        return Needs(intervals, history=0, hole_bars_max=parameters.ema_slow)
+        return Needs(intervals, history=0, hole_bars_max=parameters.ema_slow, trades=False)
 
     def on_tick(self, tick: Tick, view: View) -> Decision | None:
-        """Follow the order flow; only quotes count as changes of the touch."""
-        if not tick.is_trade:
-            self.flow.update(tick.bid, tick.bid_qty, tick.ask, tick.ask_qty)
+        """Follow the order flow; only quotes, which `needs` asks for, are changes of the touch."""
+        self.flow.update(tick.bid, tick.bid_qty, tick.ask, tick.ask_qty)
         return None
 
     def on_bar(self, bar: ClosedBar, view: View) -> Decision | None:

@@ -20,15 +20,14 @@ from minibot.events.reasons import CONFIG_INVALID, INVARIANT_BROKEN, STRATEGY_ER
 from minibot.kernel.errors import RunStop
 from minibot.strategies.allowed import API, instead_of, names_of, safe_builtins
 from minibot.strategies.declaration import kind_fault
-from minibot.strategies.protocol import Strategy, TradeStrategy
+from minibot.strategies.protocol import Strategy
 from minibot.strategies.source_check import source_findings
 from minibot.strategies.verdicts import API_EVALUATED, former_check, former_compare
 
 TOLD_MAX: Final = 20
 ERROR_CHARS_MAX: Final = 300
 SUFFIX: Final = ".py"
-FOLLOWING: Final = ("follow", "decide")
-ANSWERING: Final = ("on_tick", "on_bar", "decide")
+ANSWERING: Final = ("on_tick", "on_bar")
 
 _LOADED: dict[tuple[str, int], type[Strategy]] = {}
 
@@ -184,23 +183,9 @@ def _class_of(path: str, namespace: dict[str, Any]) -> type[Strategy]:
     if len(classes) != 1:
         names = ", ".join(item.__name__ for item in classes) or "none"
         raise _invalid(f"{path}: expected one class that derives from Strategy, found {names}")
-    if issubclass(classes[0], TradeStrategy):
-        _require_following(path, classes[0])
     if why := kind_fault(classes[0].PARAMETERS):
         raise _invalid(f"{path}: {why}")
     return classes[0]
-
-
-def _require_following(path: str, strategy: type[TradeStrategy]) -> None:
-    """Refuse a strategy whose backtest would ask other methods than its night."""
-    missing = [
-        name for name in FOLLOWING if getattr(strategy, name) is getattr(TradeStrategy, name)
-    ]
-    if missing:
-        raise _invalid(f"{path}: a TradeStrategy defines follow and decide; no {missing[0]} found")
-    if strategy.on_tick is not TradeStrategy.on_tick:
-        told = "a TradeStrategy answers in follow and decide; for on_tick derive from Strategy"
-        raise _invalid(f"{path}: {told}")
 
 
 def _invalid(detail: str) -> RunStop:

@@ -7,21 +7,19 @@ back after a restart. It gets values and returns decisions; it touches nothing o
 The core calls, in this order for one event
     on_bar    for each closed bar of a declared interval (longer ones first), history included:
               so indicators warm up; what is returned for a bar that is not live is dropped
-    on_tick   for each trade and quote; of a `TradeStrategy` follow and decide instead
+    on_tick   for each trade and quote
     on_gap    when market data is missing: what was reckoned over the hole is doubtful
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from operator import length_hint
-from typing import ClassVar, final
+from typing import ClassVar
 
+from minibot.cores.closed_bar import ClosedBar as ClosedBar
 from minibot.events.model import Check as Check
 from minibot.events.model import Gap as Gap
 from minibot.events.model import JsonObject
 from minibot.events.native import mypyc_attr
-from minibot.strategies.bars import ClosedBar as ClosedBar
 from minibot.strategies.decision import Decision as Decision
 from minibot.strategies.decision import buy as buy
 from minibot.strategies.decision import check as check
@@ -35,7 +33,6 @@ from minibot.strategies.declaration import choice as choice
 from minibot.strategies.declaration import flag as flag
 from minibot.strategies.declaration import number as number
 from minibot.strategies.declaration import whole as whole
-from minibot.strategies.prices import Prices
 from minibot.strategies.state_codec import kept, put_back
 from minibot.strategies.tick import Tick as Tick
 from minibot.strategies.view import View as View
@@ -81,48 +78,3 @@ class Strategy:
     def __repr__(self) -> str:
         """Return the same text in every process, unlike an address."""
         return f"<{type(self).__name__}>"
-
-
-@mypyc_attr(allow_interpreted_subclasses=True)
-class TradeStrategy(Strategy):
-    """A strategy that looks at nothing but the prices of trades until it has something to say.
-
-    Derive from it, and answer in `follow` and `decide` instead of `on_tick`: a backtest hands it
-    many prices by one call. A night hands it one price after the other, to the same two methods.
-    """
-
-    def follow(self, prices: Iterator[float]) -> bool:
-        """Take prices in a `for` loop, up to the first at which `decide` is to be asked.
-
-        Return True right after taking that one, else False when none is left. What was taken is
-        past: where it stops is where it decides, so that it sees no price too early. Each price is
-        judged as if it came by itself: what lasts from one to the next is kept in `self`.
-        """
-        raise NotImplementedError
-
-    def decide(self, tick: Tick, view: View) -> Decision | None:
-        """Answer the trade at which `follow` returned True; None says nothing."""
-        raise NotImplementedError
-
-    @final
-    def asks(self, prices: Prices) -> bool:
-        """Hand it the prices that wait; return whether it asks at the last one that was taken.
-
-        Raises:
-            ValueError: It said True without taking a price, or False with prices left.
-        """
-        asks = self.follow(prices.waiting)
-        count, before = prices.count, prices.taken
-        taken = prices.taken = count - length_hint(prices.waiting)
-        if taken == before if asks else taken < count:
-            since, count = taken - before, count - before
-            said = f"follow() returned {asks} after {since} of {count} prices"
-            raise ValueError(f"{said}; True needs one that was taken, False that none is left")
-        return asks
-
-    @final
-    def on_tick(self, tick: Tick, view: View) -> Decision | None:
-        """Follow a trade by itself, and decide where that asks for it; quotes are passed by."""
-        if tick.is_trade and self.asks(Prices([tick.price])):
-            return self.decide(tick, view)
-        return None

@@ -7,8 +7,7 @@ from typing import final
 from minibot.events.model import Check, JsonObject
 from minibot.strategies.bars import TickBars
 from minibot.strategies.decision import Decision, decision_of
-from minibot.strategies.following import Follower
-from minibot.strategies.protocol import Strategy, TradeStrategy
+from minibot.strategies.protocol import Strategy
 from minibot.strategies.selection import ChosenStrategy, give_back, state_of
 from minibot.strategies.view import NEVER, View
 
@@ -20,8 +19,6 @@ class SymbolState:
     Attributes:
         builders: Bars being made from trades, the deciding interval last; empty unless
             `strategy.bars_from_ticks`.
-        trades_alone: The strategy, where it needs the prices of trades alone until it decides.
-        follower: It hands prices to such a one that does not ship.
         path: The strategy's file, or the name of a shipped one.
         said, said_ts: The last decision, also one that was not written, and its market time.
         said_code, said_hold_ts: What stands in the journal: the last signal's reason code, and
@@ -29,17 +26,14 @@ class SymbolState:
     """
 
     __slots__ = (
-        *(
-            "builders",
-            "follower",
-            "path",
-            "said",
-            "said_code",
-            "said_hold_ts",
-            "said_ts",
-            "strategy",
-        ),
-        *("trades_alone", "view"),
+        "builders",
+        "path",
+        "said",
+        "said_code",
+        "said_hold_ts",
+        "said_ts",
+        "strategy",
+        "view",
     )
 
     def __init__(self, symbol: str, chosen: ChosenStrategy, views: dict[str, View]) -> None:
@@ -53,13 +47,6 @@ class SymbolState:
         self.builders: list[TickBars] = [
             TickBars(interval, chosen.needs.hole_bars_max) for interval in reversed(intervals)
         ]
-        self.trades_alone: TradeStrategy | None = None
-        self.follower: Follower | None = None
-        strategy = self.strategy
-        if isinstance(strategy, TradeStrategy) and not self.builders:
-            self.trades_alone = strategy
-            if chosen.is_own:
-                self.follower = Follower(strategy, symbol, chosen)
         self.said: Decision | None = None
         self.said_ts: int = -1
         self.said_code: str = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, final
 
+from minibot.cores.protocol import ShownTick
 from minibot.events.model import JsonObject, MarketTick
 from minibot.features.lossless import floats_from, floats_text
 
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 
 
 @final
-class Tick:
+class Tick(ShownTick):
     """A trade, or a quote that changed the touch; the last one of its symbol.
 
     Attributes:
         symbol: The exchange's name of the market, such as BTCUSDT.
         owner: What the core keeps of the symbol; its own business.
-        ts: Market time at which it was received, ms; -1 before the first tick.
+        ts, scaled: See `ShownTick`.
         exchange_ts: The exchange's own time, ms; `ts` where it gave none.
         price: Of the last trade, also in a quote.
         qty: Of this trade, base; 0 in a quote.
@@ -44,14 +45,13 @@ class Tick:
         "price",
         "qty",
         "symbol",
-        "ts",
     )
 
     def __init__(self, symbol: str) -> None:
         """Start at nothing."""
+        super().__init__()
         self.symbol: str = symbol
         self.owner: SymbolState | None = None
-        self.ts: int = -1
         self.exchange_ts: int = 0
         self.price: float = 0.0
         self.qty: float = 0.0

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from minibot.cores.closed_bar import BarInput, ClosedBar
 from minibot.events.model import (
     BUY,
     SELL,
@@ -26,10 +27,11 @@ from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError, MinibotError
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import PROJECT
-from minibot.strategies.bars import ClosedBar, interval_ms
+from minibot.strategies.bars import interval_ms
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.decision import Decision
 from minibot.strategies.selection import judge
+from minibot.strategies.signals import DecidedSignal
 from minibot.strategies.source_check import source_findings
 from minibot.strategies.tick import Tick
 from minibot.strategies.view import View
@@ -117,8 +119,8 @@ class Trial:
         self._wish = ""
         self.now = START_MS
         self.decisions: list[Decision] = []
-        self._take("control", RunOpening(cash={"USDT": "10000"}, lots=(), budgets_used={}))
-        self._take("market_ticks", _instrument(self._symbol))
+        self._take(RunOpening(cash={"USDT": "10000"}, lots=(), budgets_used={}))
+        self._take(_instrument(self._symbol))
 
     @property
     def view(self) -> View:
@@ -130,7 +132,7 @@ class Trial:
         self.now += 100
         tick = self._at(price, qty)
         self._fill(price)
-        return self._note(self._core.on_tick(tick, self.now))
+        return self._show(tick)
 
     def trades(self, prices: Iterable[float]) -> list[Decision]:
         """Let trades happen one after another; return all that is said to them."""
@@ -144,7 +146,7 @@ class Trial:
         self._at(close, 1.0)
         self._fill(close)
         bar = ClosedBar(interval, open_ts, close, close, close, close, 1.0, is_live)
-        return self._note(self._core.on_bar(self._symbol, bar, self.now))
+        return self._show(BarInput(self._symbol, bar, 0, self.now))
 
     def bars(self, closes: Iterable[float], interval: str = "1s") -> list[Decision]:
         """Let bars close one after another; return all that is said to them."""
@@ -155,7 +157,7 @@ class Trial:
         """Let trades be missing for some time."""
         self.now += length_ms
         gap = Gap(self._symbol, "trade", self.now - length_ms, self.now, "reconnect")
-        self._take("market_ticks", gap)
+        self._take(gap)
 
     def restart(self) -> None:
         """Let the process end and come back from its snapshot."""
@@ -163,13 +165,16 @@ class Trial:
         self._core = core_from_state(self._config, state)
 
     def _at(self, price: float, qty: float) -> Tick:
-        tick = self._core.tick(self._symbol)
+        tick = self.view.tick
         tick.ts = tick.exchange_ts = self.now
         tick.price, tick.qty, tick.is_trade = price, qty, True
         tick.bid, tick.ask, tick.bid_qty, tick.ask_qty = price - 0.01, price + 0.01, 10.0, 10.0
         return tick
 
-    def _note(self, decision: Decision | None) -> Decision | None:
+    def _show(self, item: Tick | BarInput) -> Decision | None:
+        said = self._core.process(item, self._n, self.now)
+        signal = said[0] if said else None
+        decision = signal.decision if isinstance(signal, DecidedSignal) else None
         if decision is not None:
             self.decisions.append(decision)
             if decision.side == (SELL if self.view.is_long else BUY):
@@ -183,13 +188,13 @@ class Trial:
         qty = QTY if side == BUY else self.view.held.text
         name = f"trial-{self._n}"
         fill = Fill(name, name, self._symbol, side, qty, f"{price:.2f}", "0", "USDT", "TAKER")
-        self._take("fills", fill)
+        self._take(fill)
 
-    def _take(self, queue: str, payload: Payload) -> None:
+    def _take(self, payload: Payload) -> None:
         self._n += 1
         name = f"{self._n:08x}-0000-4000-8000-000000000000"
         event = Event(self.now, name, "trial", "trial", "0" * 64, payload)
-        self._core.step(queue, self._n, event, self.now)
+        self._core.process(event, self._n, self.now)
 
 
 def _json(value: int | str | bool) -> str:

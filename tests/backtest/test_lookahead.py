@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -19,12 +19,14 @@ from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources import bars as bars_module
 from minibot.backtest.sources import source_spec as words_module
 from minibot.backtest.sources.bars import BarSource
-from minibot.cores.input_order import Core
+from minibot.cores.messages import Message
+from minibot.cores.protocol import Core, Input
 from minibot.engine.intrabar import Candle, Intrabar, Shown
 from minibot.engine.lockstep import fresh_cores
 from minibot.engine.market_source import NOBODY, Root, Watch
-from minibot.events.model import Bar, Draft, Event, JsonObject
+from minibot.events.model import Bar, Event, JsonObject
 from minibot.exchanges.tapes.frames import Frame
+from minibot.strategies.core import StrategyCore
 from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, walk, write_klines
 
 pytestmark = pytest.mark.campaign
@@ -98,20 +100,22 @@ def test_check_gives_the_same_verdict_in_two_processes(job: Job) -> None:
 # --- what does --------------------------------------------------------------------------------
 
 
-@dataclass
-class Peeking:
+class Peeking(Core):
     """A strategy that finds the market's own data by walking up the stack, and uses it."""
 
-    inner: Core
+    TAKES: ClassVar[frozenset[int]] = StrategyCore.TAKES
 
-    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
-        drafts = self.inner.step(queue, seq, event, now)
-        bar = event.payload
+    def __init__(self, inner: Core) -> None:
+        self.inner = inner
+
+    def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
+        said = self.inner.process(item, seq, now)
+        bar = item.payload if isinstance(item, Event) else None
         if isinstance(bar, Bar) and not bar.is_history and bar.interval == "1m":
             coming = next((c for c in future_bars() if c.open_ts > bar.open_ts), None)
             if coming is not None and coming.close < coming.open:
-                return []
-        return drafts
+                return None
+        return said
 
     def state(self) -> JsonObject:
         return self.inner.state()
@@ -148,21 +152,20 @@ def test_strategy_that_reaches_round_its_inputs_is_caught_with_its_decision(job:
     assert changed_fields(finding)
 
 
-@dataclass
 class Reading(Peeking):
     """A strategy that reads the data file, where the altered data never shows."""
 
-    path: str = ""
-    at_start: bool = False
-
-    def __post_init__(self) -> None:
+    def __init__(self, inner: Core, path: str, at_start: bool) -> None:
+        super().__init__(inner)
+        self.path, self.at_start = path, at_start
         if self.at_start:
             Path(self.path).read_text()
 
-    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
-        if not self.at_start and isinstance(event.payload, Bar):
+    def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
+        is_bar = isinstance(item, Event) and isinstance(item.payload, Bar)
+        if not self.at_start and is_bar:
             Path(self.path).read_text()
-        return self.inner.step(queue, seq, event, now)
+        return self.inner.process(item, seq, now)
 
 
 @pytest.mark.parametrize("at_start", [False, True])

@@ -11,15 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minibot.cores.input_order import (
-    KNOWN_IDS_MAX,
-    Inputs,
-    KnownIds,
-    LineSource,
-    Now,
-    finish,
-    logged_steps,
-)
+from minibot.cores.finalize import finish
+from minibot.cores.input_order import KNOWN_IDS_MAX, Inputs, KnownIds, LineSource, Now, logged_steps
 from minibot.events.ids import derive_id
 from minibot.events.model import Ack, Beat, Draft, Event, Halt, Payload, RunOpening
 from minibot.events.names import CONTROL, TICKS

@@ -157,7 +157,7 @@ def test_core_and_all_it_imports_know_neither_clock_nor_disk_nor_chance(
 
 @pytest.mark.row("N-02")
 @pytest.mark.parametrize("core", CORES)
-def test_core_reaches_its_own_room_events_and_features_alone(
+def test_core_reaches_its_own_room_events_cores_and_features_alone(
     core: str, modules: dict[str, ast.Module]
 ) -> None:
     """No core knows a run, a file, an exchange or another role."""

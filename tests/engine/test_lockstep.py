@@ -7,64 +7,55 @@ from dataclasses import replace
 
 import pytest
 
-from minibot.cores.input_order import Core
+from minibot.cores.messages import QUEUES, FillMessage, IntentMessage, Message, SignalMessage
+from minibot.cores.protocol import Core, Input
 from minibot.engine.lockstep import Lockstep, fresh_cores
-from minibot.engine.recorded_run import Recorded
-from minibot.events.model import Beat, Draft, Event, Fill, JsonObject, OrderIntent, Signal
+from minibot.events.model import Beat, Event, Fill, OrderIntent, Signal
 from minibot.events.names import TICKS
 from minibot.events.roles import Roles
-from minibot.replay import rule_order as rule_order_module
-from minibot.replay.rule_order import rule_order
+from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
+from minibot.risk.core import RiskCore
 from minibot.runtime.configuration.config import load_config
-from tests.runs import PROJECT, ShortRun
+from minibot.strategies.core import StrategyCore
+from tests.runs import PROJECT
 
 CORE_ROLES = ("strategy_role", "risk_role", "execution_role")
 
 Taken = list[tuple[str, str, int, int]]
-Answer = Callable[[str, Event], list[Draft]]
+Answer = Callable[[str], list[Message]]
 
 SIGNAL = Signal("BTCUSDT", "BUY", 1, 1, 1, "r", "c", ())
 INTENT = OrderIntent("BTCUSDT", "BUY", "1", "MARKET", "x", "ENTRY")
 FILL = Fill("o", "x", "BTCUSDT", "BUY", "1", "1", "0", "USDT", "TAKER")
+TAKES = {
+    "strategy_role": StrategyCore.TAKES,
+    "risk_role": RiskCore.TAKES,
+    "execution_role": PaperExecutorNoreV1.TAKES,
+}
 
 
-class Recorder:
+class Recorder(Core):
     """A core that notes what it takes and answers as it is told."""
 
     def __init__(self, name: str, taken: Taken, answer: Answer) -> None:
         self._name, self._taken, self._answer = name, taken, answer
+        self.TAKES = TAKES[name]  # type: ignore[misc]
 
-    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
+    def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
         """Note the input."""
+        queue = QUEUES[item.place] if isinstance(item, Message) else TICKS
         self._taken.append((self._name, queue, seq, now))
-        return self._answer(queue, event)
-
-    def state(self) -> JsonObject:
-        """Return nothing."""
-        return {}
-
-    def facts(self) -> JsonObject:
-        """Return nothing."""
-        return {}
+        return self._answer(queue)
 
 
-class Wrapped:
-    """One of the three cores behind `step` alone, as somebody else's core would be."""
-
-    def __init__(self, core: Core) -> None:
-        self._core = core
-
-    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
-        """Hand the event on."""
-        return self._core.step(queue, seq, event, now)
-
-    def state(self) -> JsonObject:
-        """Return the core's."""
-        return self._core.state()
-
-    def facts(self) -> JsonObject:
-        """Return the core's."""
-        return self._core.facts()
+def said(payload: Signal | OrderIntent | Fill) -> Message:
+    """Return a message that says this."""
+    event = Event(1000, "id", "a_role", "20250101_000000", "0" * 64, payload, ("cause",), 1)
+    if isinstance(payload, Signal):
+        return SignalMessage.of(payload, event)
+    if isinstance(payload, Fill):
+        return FillMessage.of(payload, event)
+    return IntentMessage.of(payload, event)
 
 
 def lockstep(
@@ -74,11 +65,10 @@ def lockstep(
     roles: Roles | None = None,
 ) -> Lockstep:
     """Return a table of recorders."""
-    nothing: Answer = lambda queue, event: []  # noqa: E731
+    nothing: Answer = lambda queue: []  # noqa: E731
     return Lockstep(
         {name: Recorder(name, taken, answers.get(name, nothing)) for name in CORE_ROLES},
         roles or Roles.of_project(),
-        run_id="20250101_000000",
         cmdline_hashes=dict.fromkeys(CORE_ROLES, "0" * 64),
         take=lambda queue, seq, event: None,
         delay_ms=delay_ms,
@@ -94,26 +84,19 @@ def test_market_goes_round_first_then_fills_then_signals_then_intents() -> None:
     """Everything that a tick leads to comes before the next tick, fills before signals."""
     taken: Taken = []
 
-    def on_tick(queue: str, payload: Signal | Fill, out: str) -> Answer:
-        def answer(found: str, event: Event) -> list[Draft]:
-            return [Draft(out, payload, event.ts, (event.id,), 1)] if found == queue else []
-
-        return answer
+    def on(queue: str, payload: Signal | OrderIntent | Fill) -> Answer:
+        return lambda found: [said(payload)] if found == queue else []
 
     table = lockstep(
         taken,
         {
-            "strategy_role": on_tick(TICKS, SIGNAL, "signals"),
-            "execution_role": on_tick(TICKS, FILL, "fills"),
-            "risk_role": lambda queue, event: (
-                [Draft("order_intents", INTENT, event.ts, (event.id,), 1)]
-                if queue == "signals"
-                else []
-            ),
+            "strategy_role": on(TICKS, SIGNAL),
+            "execution_role": on(TICKS, FILL),
+            "risk_role": on("signals", INTENT),
         },
         {},
     )
-    table.feed(TICKS, 1, beat(1000))
+    table.process(beat(1000), 1)
 
     assert [(role, queue) for role, queue, _, _ in taken] == [
         ("strategy_role", TICKS),
@@ -131,7 +114,7 @@ def test_now_is_the_events_time_plus_the_roles_delay_and_never_goes_back() -> No
     taken: Taken = []
     table = lockstep(taken, {}, {"risk_role": 30})
     for seq, ts in enumerate((1000, 1010, 1005), 1):
-        table.feed(TICKS, seq, beat(ts))
+        table.process(beat(ts), seq)
 
     of_risk = [now for role, _, _, now in taken if role == "risk_role"]
     of_strategy = [now for role, _, _, now in taken if role == "strategy_role"]
@@ -149,7 +132,6 @@ def test_role_that_reads_other_queues_than_a_lockstep_hands_it_is_refused() -> N
         Lockstep(
             fresh_cores(load_config(PROJECT / "config" / "nore.v1.json", [], {}).raw),
             roles,
-            run_id="20250101_000000",
             cmdline_hashes=dict.fromkeys(CORE_ROLES, "0" * 64),
         )
 
@@ -162,7 +144,6 @@ def test_order_of_the_market_that_ticks_do_not_have_is_refused() -> None:
         Lockstep(
             fresh_cores(load_config(PROJECT / "config" / "nore.v1.json", [], {}).raw),
             roles,
-            run_id="20250101_000000",
             cmdline_hashes=dict.fromkeys(CORE_ROLES, "0" * 64),
         )
 
@@ -171,37 +152,13 @@ def test_queues_are_emptied_in_the_order_of_the_roles() -> None:
     """The table says which of two messages that wait is taken first."""
     taken: Taken = []
     say: dict[str, Answer] = {
-        "strategy_role": lambda queue, event: (
-            [Draft("signals", SIGNAL, event.ts, (event.id,), 1)] if queue == TICKS else []
-        ),
-        "execution_role": lambda queue, event: (
-            [Draft("fills", FILL, event.ts, (event.id,), 1)] if queue == TICKS else []
-        ),
+        "strategy_role": lambda queue: [said(SIGNAL)] if queue == TICKS else [],
+        "execution_role": lambda queue: [said(FILL)] if queue == TICKS else [],
     }
     roles = Roles.of_project()
     backwards = replace(roles, derived_order=tuple(reversed(roles.derived_order)))
     for order in (roles, backwards):
-        lockstep(taken, say, {}, order).feed(TICKS, 1, beat(1000))
+        lockstep(taken, say, {}, order).process(beat(1000), 1)
 
     of_risk = [queue for role, queue, _, _ in taken if role == "risk_role" and queue != TICKS]
     assert of_risk == ["fills", "signals", "signals", "fills"]
-
-
-@pytest.mark.parametrize("names", [(name,) for name in CORE_ROLES] + [CORE_ROLES])
-def test_core_that_speaks_in_events_is_understood_by_the_others(
-    short_run: ShortRun, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
-) -> None:
-    """Whoever stands behind `step`: what is derived is the same to the byte."""
-    recorded = Recorded.open(short_run.run_dir)
-    expected = rule_order(recorded, recorded.manifest.config)
-
-    def some_wrapped(config: JsonObject) -> dict[str, Core]:
-        cores = fresh_cores(config)
-        return {name: Wrapped(core) if name in names else core for name, core in cores.items()}
-
-    monkeypatch.setattr(rule_order_module, "fresh_cores", some_wrapped)
-    found = rule_order(recorded, recorded.manifest.config)
-
-    assert sum(said.queue == "fills" for said in expected.derived) > 2
-    assert found.derived == expected.derived
-    assert found.digest == expected.digest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -12,12 +12,14 @@ from minibot.backtest import driver
 from minibot.backtest.driver import run_backtest
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.span import ALL, Span
-from minibot.cores.input_order import Core
+from minibot.cores.messages import Message
+from minibot.cores.protocol import Core, Input
 from minibot.cores.scaled_tick import ScaledTick
 from minibot.engine.decisions import DecisionDigest
 from minibot.engine.intrabar import Candle
 from minibot.engine.lockstep import Lockstep, fresh_cores
-from minibot.events.model import Draft, Event, JsonObject, MarketTick
+from minibot.events.model import Event, JsonObject, MarketTick
+from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.strategies.tick import Tick
 from tests.backtest.markets import START_MS, bar_profile, candle, series, walk
 from tests.engine.test_row_span import AsEvents, assert_same
@@ -102,13 +104,14 @@ def test_bars_of_any_length_give_the_same_either_way(interval: str, length_ms: i
 def test_quiet_bars_are_not_told_and_counted_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """The cores hear few ticks one by one; as many are counted as the model has."""
     told: list[int] = []
-    feed_tick = Lockstep.feed_tick
+    process = Lockstep.process
 
-    def counting(self: Lockstep, tick: Tick, exact: ScaledTick, seq: int) -> None:
-        told.append(seq)
-        feed_tick(self, tick, exact, seq)
+    def counting(self: Lockstep, item: Any, seq: int, said: Any = None) -> None:
+        if isinstance(item, Tick):
+            told.append(seq)
+        process(self, item, seq, said)
 
-    monkeypatch.setattr(Lockstep, "feed_tick", counting)
+    monkeypatch.setattr(Lockstep, "process", counting)
     config = bar_profile("risk.order_notional=20")
     source = BarSource(series(walk(600, 3)), config, ALL)
 
@@ -149,10 +152,14 @@ from minibot.strategies.protocol import Needs, Strategy, buy, check, sell
 class Turns(Strategy):
     def __init__(self, settings):
         self.count = 0
+        self.seen = 0
 
     @staticmethod
     def needs(settings):
-        return Needs(intervals=("5m", "1m"), history=4)
+        return Needs(intervals=("5m", "1m"), history=4, trades=TRADES)
+
+    def on_tick(self, tick, view):
+        self.seen += tick.is_trade
 
     def on_bar(self, bar, view):
         if not bar.is_live:
@@ -160,6 +167,7 @@ class Turns(Strategy):
         self.count += 1
         closes = [each.close for each in view.bars("1m")]
         seen = (
+            check("trades", f"{self.seen}", "seen"),
             check("tick", f"{view.tick_ts} {view.price} {view.bid} {view.ask_qty}", "seen"),
             check("now", f"{view.now} {view.position} {view.entry_price_avg}", "seen"),
             check("bar", f"{bar.interval} {bar.open_ts} {bar.open} {bar.volume} {closes}", "seen"),
@@ -194,12 +202,15 @@ class Turns(Strategy):
         ('market.bar_intervals=["1m","15m","5m"]', "strategy.folder=FOLDER", "strategy.name=turns"),
     ],
 )
-@pytest.mark.parametrize("seed", [21, 22])
+@pytest.mark.parametrize(("seed", "trades"), [(21, True), (22, False)])
 def test_bars_of_several_intervals_are_told_in_their_order(
-    sets: tuple[str, ...], seed: int, tmp_path: Path
+    sets: tuple[str, ...], seed: int, trades: bool, tmp_path: Path
 ) -> None:
-    """Those that somebody reads, and those that are only counted; also to an own strategy."""
-    (tmp_path / "turns.py").write_text(OWN)
+    """Those that somebody reads, and those that are only counted; also to an own strategy.
+
+    Whether that wants trades or not, it is shown the same either way.
+    """
+    (tmp_path / "turns.py").write_text(OWN.replace("TRADES", str(trades)))
     texts = (each.replace("FOLDER", str(tmp_path)) for each in sets)
     words = ("below=45", "above=55", "warm=20")
     parameters = tuple(f"strategy.parameters.{word}" for word in words)
@@ -247,17 +258,20 @@ def test_what_does_not_fit_goes_as_events(interval: str, change: dict[str, int])
     assert_same(run_backtest(source, config), run_backtest(AsEvents(source), config))
 
 
-class Seeing:
+class Seeing(Core):
     """An executor of somebody's own, which counts the ticks that it is told."""
+
+    TAKES: ClassVar[frozenset[int]] = PaperExecutorNoreV1.TAKES
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self.ticks = 0
 
-    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
+    def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
         """Count, and do as the other one does."""
-        self.ticks += isinstance(event.payload, MarketTick)
-        return self._core.step(queue, seq, event, now)
+        payload = item.payload if isinstance(item, Event) else None
+        self.ticks += isinstance(item, ScaledTick) or isinstance(payload, MarketTick)
+        return self._core.process(item, seq, now)
 
     def state(self) -> JsonObject:
         """Return the other one's."""

@@ -8,16 +8,17 @@ from itertools import groupby
 import pytest
 from msgspec.structs import replace
 
-from minibot.cores.input_order import Core
+from minibot.cores.messages import QUEUES, Message, drafts_of
+from minibot.cores.protocol import Core, Input
 from minibot.cores.scaled_tick import QuietRange
 from minibot.engine.lockstep import Lockstep, fresh_cores
-from minibot.engine.replay_rows import Row, _Touches, row_of
+from minibot.engine.replay_rows import Row, _Touches
 from minibot.engine.role_replay import core_of
 from minibot.engine.tick_rows import TickRows
 from minibot.events.decimals import NumberError
 from minibot.events.model import Draft, Event, JsonObject, MarketTick
 from minibot.events.money import UNIT, parse_amount
-from minibot.events.names import TICKS
+from minibot.events.names import CONTROL, TICKS
 from minibot.events.parse_cache import ParseCache
 from minibot.events.roles import Roles
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
@@ -37,21 +38,27 @@ STOPS = ("risk.stop_atr_mult=0.1", "risk.take_profit_atr_mult=0.2")
 CASE_SETS = {**SETS, "free": FREE, "stops": (*FREE, *STOPS)}
 ROW = 90
 START = 1_700_000_000_000
-Input = tuple[str, int, Event, int]
+Logged = tuple[str, int, Event, int]
 Said = list[tuple[int, list[Draft], JsonObject]]
 
 
-class _Logged:
+class _Logged(Core):
     """A core that notes what it is given."""
 
-    def __init__(self, core: Core, log: list[Input]) -> None:
+    def __init__(self, core: Core, log: list[Logged]) -> None:
         self._core = core
         self._log = log
+        self.TAKES = core.TAKES  # type: ignore[misc]
 
-    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
-        """Note an input and take it."""
+    def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
+        """Note an input as its queue holds it, and take it."""
+        if isinstance(item, Message):
+            event, queue = item.event(NO_CMDLINE), QUEUES[item.place]
+        else:
+            assert isinstance(item, Event)
+            event, queue = item, CONTROL if item.source == "watchdog_role" else TICKS
         self._log.append((queue, seq, event, now))
-        return self._core.step(queue, seq, event, now)
+        return self._core.process(item, seq, now)
 
     def state(self) -> JsonObject:
         """Return the core's."""
@@ -62,15 +69,14 @@ class _Logged:
         return self._core.facts()
 
 
-def inputs_of(case: str, seed: int) -> tuple[JsonObject, dict[str, list[Input]]]:
+def inputs_of(case: str, seed: int) -> tuple[JsonObject, dict[str, list[Logged]]]:
     """Return a profile, and what each core is given over a market of some thousand ticks."""
     config = load_config(PROFILE, list(CASE_SETS[case]), {})
-    logs: dict[str, list[Input]] = {name: [] for name in CORE_ROLES}
+    logs: dict[str, list[Logged]] = {name: [] for name in CORE_ROLES}
     one = Pass(config)
     one.lockstep = Lockstep(
         {name: _Logged(core, logs[name]) for name, core in fresh_cores(config.raw).items()},
         Roles.load(PROJECT / "config" / "roles.v1.json"),
-        run_id=RUN_ID,
         cmdline_hashes=dict.fromkeys(CORE_ROLES, NO_CMDLINE),
     )
 
@@ -78,7 +84,7 @@ def inputs_of(case: str, seed: int) -> tuple[JsonObject, dict[str, list[Input]]]
         for row in range(first, last):
             rows.at, rows.row = row, row + 1
             place = seq + row - first
-            rows.lockstep.feed(TICKS, place, rows.event(place))
+            rows.lockstep.process(rows.event(place), place)
 
     one.walk = walk  # type: ignore[method-assign]
     table = market(seed)
@@ -86,7 +92,7 @@ def inputs_of(case: str, seed: int) -> tuple[JsonObject, dict[str, list[Input]]]
     return config.raw, logs
 
 
-def in_rows(inputs: list[Input]) -> Iterator[list[Input]]:
+def in_rows(inputs: list[Logged]) -> Iterator[list[Logged]]:
     """Yield inputs in rows of `market_ticks`, as order logs have them, and others alone."""
     for queue, group in groupby(inputs, lambda one: one[0]):
         row = list(group)
@@ -94,7 +100,7 @@ def in_rows(inputs: list[Input]) -> Iterator[list[Input]]:
         yield from (row[first : first + size] for first in range(0, len(row), size))
 
 
-def told(core: Core, inputs: list[Input], row: Row) -> Said:
+def told(core: Core, inputs: list[Logged], row: Row) -> Said:
     """Return what a core says to inputs taken in rows, and how it is left behind each row."""
     said: Said = []
     now = 0
@@ -102,11 +108,13 @@ def told(core: Core, inputs: list[Input], row: Row) -> Said:
         queue, first_seq, event, _ = part[0]
         if queue != TICKS:
             now = max(now, event.ts)
-            said.append((first_seq, core.step(queue, first_seq, event, now), core.state()))
+            drafts = drafts_of(core.process(event, first_seq, now) or [])
+            said.append((first_seq, drafts, core.state()))
             continue
         row.begin([one[2] for one in part], first_seq, now)
         while row.at < len(part):
-            said.append((first_seq + row.at, row.go(), core.state()))
+            at = first_seq + row.at
+            said.append((at, drafts_of(row.go() or []), core.state()))
         now = row.now
         assert now == part[-1][3]
     return said
@@ -120,7 +128,7 @@ def test_ticks_in_rows_leave_each_core_as_one_by_one(case: str, seed: int) -> No
     config, logs = inputs_of(case, seed)
     for name, inputs in logs.items():
         rows, each = core_of(name, config), core_of(name, config)
-        by_rows = told(rows, inputs, row_of(rows, ParseCache(parse_amount)))
+        by_rows = told(rows, inputs, Row(rows, ParseCache(parse_amount)))
         one_by_one = told(each, inputs, Row(each))
 
         # Behind what follows from a tick both stand at the same place; a row ends there.
@@ -164,7 +172,7 @@ def test_tick_that_no_core_can_read_is_met_at_its_place(field: str, at: int) -> 
     left = []
     for is_passed in (True, False):
         core = core_of("execution_role", config)
-        row = row_of(core, ParseCache(parse_amount)) if is_passed else Row(core)
+        row = Row(core, ParseCache(parse_amount)) if is_passed else Row(core)
         row.begin(events, 1, 0)
         with pytest.raises(NumberError):
             row.go()
@@ -175,7 +183,7 @@ def test_tick_that_no_core_can_read_is_met_at_its_place(field: str, at: int) -> 
 
 
 @pytest.mark.parametrize(
-    ("bound", "value", "first", "calm_ones"),
+    ("bound", "value", "first", "quiet_ones"),
     [
         ("until", START + 20, 0, 20),
         ("until", START + 7, 0, 7),
@@ -189,19 +197,19 @@ def test_tick_that_no_core_can_read_is_met_at_its_place(field: str, at: int) -> 
         ("least", 202 * UNIT, 3, 17),
     ],
 )
-def test_row_ends_before_the_tick_that_is_beyond_the_calm(
-    bound: str, value: int, first: int, calm_ones: int
+def test_row_ends_before_the_tick_that_is_beyond_the_quiet_range(
+    bound: str, value: int, first: int, quiet_ones: int
 ) -> None:
     """Bid above and below alone, both together with their ends, time before its end."""
-    events, calm = ticks(20), QuietRange()
-    setattr(calm, bound, value)
+    events, quiet = ticks(20), QuietRange()
+    setattr(quiet, bound, value)
     touches = _Touches(
         [event.payload for event in events if isinstance(event.payload, MarketTick)],
         [event.ts for event in events],
         ParseCache(parse_amount),
     )
 
-    assert touches.within(calm, first, 0) == calm_ones
+    assert touches.within(quiet, first, 0) == quiet_ones
 
 
 def test_zeros_behind_the_last_place_are_read_as_they_are() -> None:
@@ -210,10 +218,10 @@ def test_zeros_behind_the_last_place_are_read_as_they_are() -> None:
     payload = replace(events[3].payload, bid_qty="5.00000000000")
     events[3] = replace(events[3], payload=payload)
     core = core_of("execution_role", load_config(PROFILE, [], {}).raw)
-    row = row_of(core, ParseCache(parse_amount))
+    row = Row(core, ParseCache(parse_amount))
     row.begin(events, 1, 0)
 
-    assert row.go() == []
+    assert not row.go()
     assert row.at == len(events)
 
 
@@ -222,13 +230,13 @@ def test_size_that_our_own_orders_took_is_back_after_a_row_in_which_the_touch_ch
     core = core_of("execution_role", load_config(PROFILE, [], {}).raw)
     assert isinstance(core, PaperExecutorNoreV1)
     first, second = ticks(2)
-    core.step(TICKS, 1, first, first.ts)
+    core.process(first, 1, first.ts)
     touch = core._touches["BTCUSDT"]
     touch.bid_taken = touch.ask_taken = parse_amount("0.5")
-    row = row_of(core, ParseCache(parse_amount))
+    row = Row(core, ParseCache(parse_amount))
     row.begin(
         [first, replace(second, payload=replace(first.payload, bid_qty="9")), *[first] * 8], 2, 0
     )
 
-    assert row.go() == []
+    assert not row.go()
     assert (touch.bid_taken, touch.ask_taken) == (0, parse_amount("0.5"))

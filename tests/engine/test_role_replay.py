@@ -1,4 +1,4 @@
-"""The one shape of all cores: events in, drafts out, nothing else."""
+"""The one shape of all cores: inputs in, messages out, nothing else."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import typing
 
 import pytest
 
+from minibot.cores.closed_bar import BarInput
+from minibot.cores.messages import Message
+from minibot.cores.protocol import ShownTick
+from minibot.cores.scaled_tick import ScaledTick
 from minibot.engine.role_replay import core_of
-from minibot.events.model import Draft, Event
+from minibot.events.model import Event
 from minibot.runtime.configuration.config import load_config
 
 CORE_ROLES = ("strategy_role", "risk_role", "execution_role")
@@ -15,15 +19,14 @@ CORE_ROLES = ("strategy_role", "risk_role", "execution_role")
 
 @pytest.mark.row("S-16")
 @pytest.mark.parametrize("role", CORE_ROLES)
-def test_core_takes_events_and_returns_drafts(role: str) -> None:
+def test_core_takes_typed_inputs_and_returns_messages(role: str) -> None:
     """Typed objects cross the border of each core, never bare dicts."""
     core = core_of(role, load_config("config/nore-demo.v1.json").raw)
-    hints = typing.get_type_hints(type(core).step)
+    hints = typing.get_type_hints(type(core).process)
 
     assert hints == {
-        "queue": str,
+        "item": Event | Message | ScaledTick | ShownTick | BarInput,
         "seq": int,
-        "event": Event,
         "now": int,
-        "return": list[Draft],
+        "return": list[Message] | None,
     }

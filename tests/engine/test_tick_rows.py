@@ -10,7 +10,7 @@ import pytest
 from minibot.cores.scaled_tick import ScaledTick
 from minibot.engine.tick_rows import TickRows
 from minibot.events.model import BUY, Event, JsonObject, RunEnding
-from minibot.events.names import CONTROL, TICKS
+from minibot.events.names import CONTROL
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.runtime.configuration.config import load_config
 from tools.bench.backtest_market import SYMBOL, beside, columns, ticks
@@ -81,7 +81,7 @@ def _by_events(rows: TickRows, first: int, last: int, seq: int) -> None:
     for row in range(first, last):
         rows.at = row
         rows.row = row + 1
-        rows.lockstep.feed(TICKS, seq + row - first, rows.event(seq + row - first))
+        rows.lockstep.process(rows.event(seq + row - first), seq + row - first)
 
 
 @pytest.mark.parametrize("case", ["ema", "nore", "tight", "losing", "late"])
@@ -118,11 +118,11 @@ def test_size_that_our_own_orders_took_is_back_once_the_touch_was_another_one() 
     assert isinstance(executor, PaperExecutorNoreV1)
     tick = ScaledTick(SYMBOL)
     tick.bid, tick.bid_qty, tick.ask, tick.ask_qty = 99, 5, 100, 5
-    executor.on_tick(tick, 1, 1)
+    executor.process(tick, 1, 1)
     touch = executor._touches[SYMBOL]
     touch.bid_taken = touch.ask_taken = 3
 
-    executor.on_calm(tick, 2, True, False)
+    executor.skip_to(tick, 2, 2, True, False)
 
     assert (touch.bid_taken, touch.ask_taken, touch.seq) == (0, 3, 2)
 

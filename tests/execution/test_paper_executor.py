@@ -188,7 +188,7 @@ def test_executor_judges_lineage_before_anything_is_said() -> None:
     event = Event(desk.ts, "id", "risk_role", "r", "h", wish, cause_ids=("only",))
 
     with pytest.raises(ContractError):
-        desk.execution.step("order_intents", 1, event, desk.ts)
+        desk.execution.process(event, 1, desk.ts)
 
 
 @pytest.mark.row("D-42")

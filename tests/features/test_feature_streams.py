@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
-import itertools
 import math
 import os
 import subprocess
 import sys
-from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from hypothesis import strategies as st
 
 from minibot.features.atr import WilderAtr
 from minibot.features.bollinger import BollingerBands
-from minibot.features.ema import Ema, cross
+from minibot.features.ema import Ema
 from minibot.features.lossless import is_finite
 from minibot.features.order_flow import OrderFlowImbalance
 from minibot.features.rate_of_change import RateOfChange
@@ -59,82 +57,6 @@ def series(kind: str, period: int, rows: Sequence[Row]) -> list[str]:
         indicator.update(*pick(row))
         found.append(bits(indicator.value))
     return found
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    values=st.lists(st.integers(1, 9).map(float) | PRICE, max_size=60)
-    | st.lists(st.integers(1, 9).map(float) | NO_PRICE, max_size=30),
-    fast=st.integers(1, 5),
-    slow=st.integers(1, 12),
-    is_above=st.booleans(),
-    fed=st.integers(0, 20),
-    is_reversed=st.booleans(),
-)
-def test_two_averages_fed_up_to_their_cross_are_those_fed_one_by_one(
-    values: list[float], fast: int, slow: int, is_above: bool, fed: int, is_reversed: bool
-) -> None:
-    """To the last bit and the last count, wherever one begins; what is behind the cross is left."""
-    ones = (Ema(fast), Ema(slow))
-    many = (Ema(fast), Ema(slow))
-    for value in values[:fed]:
-        for ema in (*ones, *many):
-            ema.feed(value)
-    taken, crossed = fed, False
-    while taken < len(values) and not crossed:
-        ready = [ema.feed(values[taken]) for ema in ones]
-        crossed = all(ready) and (ones[0].mean > ones[1].mean) is not is_above
-        taken += 1
-    left = values[fed:]
-    rest = reversed(array("d", left[::-1])) if is_reversed else iter(left)
-
-    assert cross(*many, is_above, rest) is crossed
-
-    assert [bits(value) for value in rest] == [bits(value) for value in values[taken:]]
-    assert [ema.state() for ema in many] == [ema.state() for ema in ones]
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    values=st.lists(st.integers(1, 9).map(float) | PRICE, max_size=60),
-    lengths=st.lists(st.integers(1, 20), min_size=60, max_size=60),
-    fast=st.integers(1, 5),
-    slow=st.integers(1, 12),
-)
-def test_crosses_are_the_same_however_the_values_are_split(
-    values: list[float], lengths: list[int], fast: int, slow: int
-) -> None:
-    """A night feeds one value at a time, a backtest many: at each cross the same state."""
-
-    def crosses(parts: list[list[float]]) -> list[Any]:
-        averages, is_above, found = (Ema(fast), Ema(slow)), False, []
-        for part in parts:
-            rest = iter(part)
-            while cross(*averages, is_above, rest):
-                is_above = not is_above
-                found.append([ema.state() for ema in averages])
-        return [*found, [ema.state() for ema in averages]]
-
-    starts = [0, *itertools.accumulate(lengths)]
-    split = [values[start:end] for start, end in itertools.pairwise(starts)]
-
-    assert crosses(split) == crosses([[value] for value in values]) == crosses([values])
-
-
-@pytest.mark.parametrize(
-    "values",
-    [[1.0, 2.0], (value for value in [1.0]), itertools.islice([1.0, 2.0], 2), map(float, [1])],
-    ids=["list", "generator", "islice", "map"],
-)
-def test_cross_refuses_values_it_could_not_count(values: Any) -> None:
-    """Before it takes one: a count that is wrong would come back from the next snapshot."""
-    fast, slow = Ema(1), Ema(2)
-
-    with pytest.raises(ValueError, match=f"an array reversed, found {type(values).__name__}"):
-        cross(fast, slow, False, values)
-
-    assert (fast.count, slow.count) == (0, 0)
-    assert next(iter(values)) == 1.0
 
 
 @each_kind

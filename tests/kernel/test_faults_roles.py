@@ -430,17 +430,17 @@ def test_event_against_its_contract_is_a_dead_letter_and_a_stop(again: Again) ->
 GREEDY = """
 import resource
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1 as Core
-step, left = Core.step, [{left}]
-def greedy(self, queue, seq, event, now):
-    drafts = step(self, queue, seq, event, now)
-    if queue == "order_intents":
+process, left = Core.process, [{left}]
+def greedy(self, item, seq, now):
+    said = process(self, item, seq, now)
+    if item.type == "order_intent":
         left[0] -= 1
         if left[0] == 0:
             size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (size + 2**26, -1))
             bytearray(2**30)
-    return drafts
-Core.step = greedy
+    return said
+Core.process = greedy
 """
 
 
@@ -474,13 +474,13 @@ def test_role_without_memory_exits_and_its_successor_finishes_the_step(
 
 HUNGRY = """
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1 as Core
-step, eaten = Core.step, []
-def hungry(self, queue, seq, event, now):
-    drafts = step(self, queue, seq, event, now)
-    while queue == "order_intents" and seq == 4:
+process, eaten = Core.process, []
+def hungry(self, item, seq, now):
+    said = process(self, item, seq, now)
+    while item.type == "order_intent" and seq == 4:
         eaten.append(bytearray(b"x") * 2**20)
-    return drafts
-Core.step = hungry
+    return said
+Core.process = hungry
 """
 
 

@@ -322,7 +322,7 @@ def test_strategy_has_no_signal_while_the_book_is_lost(loss: str) -> None:
                 cmdline_hash="0" * 64,
                 payload=payload,
             )
-            core.step("market_ticks", seq, happened, ts)
+            core.process(happened, seq, ts)
         return b'"is_book_broken":true' in encode(core.state())
 
     feed.on_snapshot("BTCUSDT", BOOK, T0)

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from minibot.cores.input_order import finish
+from minibot.cores.finalize import finish
 from minibot.cores.messages import Message, drafts_of
 from minibot.events.codec import Codec
 from minibot.events.ids import position_id
@@ -205,10 +205,10 @@ class Desk:
             now = max(self.ts, taken.ts) + self.lag_ms
             answers: list[tuple[str, Event]] = []
             if name in EXECUTION_INPUTS:
-                messages = self.execution.hear(name, seq, taken, now)
+                messages = self.execution.process(taken, seq, now) or []
                 answers += finished(messages, taken, "execution_role")
             if name in RISK_INPUTS and self.with_risk:
-                messages = self.risk.hear(name, seq, taken, now)
+                messages = self.risk.process(taken, seq, now) or []
                 answers += finished(messages, taken, "risk_role")
             said += [answer for _, answer in answers]
             waiting += answers

@@ -294,7 +294,7 @@ def test_fill_of_an_order_that_risk_did_not_send_is_a_broken_invariant() -> None
     stranger = made.events("fills")[-1]
 
     with pytest.raises(InvariantError):
-        made.risk.step("fills", 2, stranger, made.ts)
+        made.risk.process(stranger, 2, made.ts)
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_fill_that_is_not_of_its_order_is_a_broken_invariant(changes: dict[str, 
     before = made.risk.facts()
 
     with pytest.raises(InvariantError, match="which risk did not send"):
-        made.risk.step("fills", 1, replace(fill, payload=replace(fill.payload, **changes)), made.ts)
+        made.risk.process(replace(fill, payload=replace(fill.payload, **changes)), 1, made.ts)
     assert made.risk.facts() == before
 
 
@@ -324,9 +324,9 @@ def test_order_that_ends_before_its_fill_is_read_stays_open_until_it_is_booked()
     fill, result = made.events("fills")[-1], made.events("order_results")[-1]
     made.with_risk = True
 
-    made.risk.step("order_results", 2, result, made.ts)
+    made.risk.process(result, 2, made.ts)
     assert made.risk.facts()["open_orders"] == 1
-    made.risk.step("fills", 1, fill, made.ts)
+    made.risk.process(fill, 1, made.ts)
 
     assert made.risk.facts()["open_orders"] == 0
     assert made.risk.facts()["open_positions"] != []
@@ -349,4 +349,4 @@ def test_nothing_is_judged_before_run_opening() -> None:
     signal = [event for event in made.log if event[0] == "market_ticks"][-1][1]
 
     with pytest.raises(InvariantError):
-        core_from_config(config()).step("market_ticks", 1, signal, made.ts)
+        core_from_config(config()).process(signal, 1, made.ts)

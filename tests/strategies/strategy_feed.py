@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from minibot.cores.messages import drafts_of
 from minibot.events.model import (
     Bar,
     Book,
@@ -126,7 +127,7 @@ class Feed:
         if queue == "market_ticks":
             self.seq += 1
         happened = event(self.ts - age_ms, self.number, payload)
-        return self.core.step(queue, self.seq, happened, self.ts)
+        return drafts_of(self.core.process(happened, self.seq, self.ts) or [])
 
     def quote(
         self,
@@ -351,7 +352,7 @@ def run_recorded(core: StrategyCore, events: Iterator[Event]) -> tuple[list[Draf
         payload = happened.payload
         is_control = isinstance(payload, RunOpening)
         seq += 0 if is_control else 1
-        new = core.step("control" if is_control else "market_ticks", seq, happened, happened.ts)
+        new = drafts_of(core.process(happened, seq, happened.ts) or [])
         drafts += new
         is_long = len(fills) % 2 == 1
         if wish and isinstance(payload, MarketTick):
@@ -359,7 +360,7 @@ def run_recorded(core: StrategyCore, events: Iterator[Event]) -> tuple[list[Draf
             wish = ""
             fills.append(fill)
             done = event(happened.ts, 10_000_000 + len(fills), fill, "execution_role")
-            drafts += core.step("fills", len(fills), done, happened.ts)
+            drafts += drafts_of(core.process(done, len(fills), happened.ts) or [])
         for signal in signals(new):
             if signal.side == ("SELL" if is_long else "BUY"):
                 wish = signal.side

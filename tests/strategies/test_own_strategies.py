@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-from array import array
 from collections import deque
 from collections.abc import Iterator
 from decimal import Decimal
@@ -22,7 +21,7 @@ from hypothesis import strategies as st
 from minibot.accounting.portfolio import Portfolio
 from minibot.cli.main import run as cli
 from minibot.cli.support import strategy_trial
-from minibot.cores.messages import FillMessage
+from minibot.cores.messages import FillMessage, drafts_of
 from minibot.events.model import (
     BUY,
     SELL,
@@ -47,11 +46,8 @@ from minibot.strategies import selection as chosen
 from minibot.strategies.allowed import safe_builtins, sum_in_order
 from minibot.strategies.bars import BarSeries, ClosedBar
 from minibot.strategies.core import core_from_config, core_from_state
-from minibot.strategies.following import ASKED, EVERY
 from minibot.strategies.own import failure, own_strategy
 from minibot.strategies.position import Position
-from minibot.strategies.prices import Prices
-from minibot.strategies.protocol import Needs, Settings, TradeStrategy
 from minibot.strategies.source_check import source_findings
 from minibot.strategies.state_codec import kept, put_back
 from minibot.strategies.tick import Tick
@@ -413,157 +409,11 @@ def test_two_classes_or_none_are_refused(tmp_path: Path) -> None:
             own_strategy("mine.py", wrong, digest)
 
 
-# --- strategies that follow the prices of trades --------------------------------------------------
+def test_strategy_that_follows_prices_is_refused_with_what_there_is_instead() -> None:
+    """`TradeStrategy` had a way through a backtest that no other strategy had."""
+    text = "from minibot.strategies.protocol import TradeStrategy\n\nclass A(TradeStrategy): pass\n"
 
-FOLLOWS = """from minibot.strategies.protocol import TradeStrategy, buy
-
-
-class Mine(TradeStrategy):
-    def __init__(self, settings):
-        self.best = 0.0
-
-    def follow(self, prices):
-        for price in prices:
-            if price > self.best:
-                self.best = price
-                return True
-        return False
-
-    def decide(self, tick, view):
-        return buy(f"{tick.price} of {self.best}")
-"""
-
-
-def test_strategy_that_follows_prices_decides_at_the_trade_at_which_it_asked(
-    tmp_path: Path,
-) -> None:
-    """By one tick after the other, as a night hands them."""
-    path = tmp_path / "mine.py"
-    path.write_text(FOLLOWS, encoding="utf-8")
-    trial = Trial(path)
-
-    said = [trial.trade(price) for price in (2.0, 1.0, 3.0)]
-
-    assert [one and one.reason for one in said] == ["BUY: 2.0 of 2.0", None, "BUY: 3.0 of 3.0"]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "told"),
-    [
-        ("return True", "return False", "returned False after 1 of 3 prices"),
-        ("for price in prices:", "for price in ():", "returned False after 0 of 3 prices"),
-        ("for price in prices:", "for price in (1.0,):", "returned True after 0 of 3 prices"),
-    ],
-)
-def test_strategy_that_follows_prices_otherwise_than_it_says_is_refused(
-    old: str, new: str, told: str
-) -> None:
-    """Which price it decides at is where it stopped, never what it says."""
-    text = FOLLOWS.replace(old, new)
-    made = own_strategy("mine.py", text, hashlib.sha256(text.encode()).hexdigest())
-    strategy = made(Settings({}, {}))
-    assert isinstance(strategy, TradeStrategy)
-
-    with pytest.raises(ValueError, match=told):
-        strategy.asks(Prices([1.0, 2.0, 3.0]))
-
-
-@pytest.mark.parametrize(
-    ("body", "told"),
-    [
-        # Looks at all of them, then decides at the last.
-        (
-            "self.best = max([self.best, *prices])\n        return self.best > 3.5",
-            "price 3 of 5 asks by itself",
-        ),
-        # Keeps the former price where the next call does not find it.
-        (
-            "last = 9.0\n        for price in prices:\n            if price > last:\n"
-            "                return True\n            last = price\n        return False",
-            "price 2 of 5 does not ask by itself",
-        ),
-        # Asks rightly, and is left otherwise.
-        (
-            "self.best += 1\n        for price in prices:\n            if price > 3.5:\n"
-            "                return True\n        return False",
-            "3 prices one by one, as a night hands them, leave other attributes",
-        ),
-    ],
-)
-def test_strategy_whose_backtest_would_not_be_its_night_stops(
-    tmp_path: Path, body: str, told: str
-) -> None:
-    """The same prices one by one are what a night hands it."""
-    start = FOLLOWS.index("        for price in prices")
-    end = FOLLOWS.index("    def decide")
-    path = tmp_path / "mine.py"
-    path.write_text(f"{FOLLOWS[:start]}        {body}\n\n{FOLLOWS[end:]}", encoding="utf-8")
-    core = Trial(path)._core
-
-    with pytest.raises(RunStop, match=re.escape(told)):
-        core.follow(core.tick(SYMBOL), Prices([2.0, 3.0, 4.0, 1.0, 1.0]))
-
-
-@given(values=st.lists(st.floats(0.01, 1e6), max_size=12), taken=st.integers(0, 12))
-def test_prices_that_stand_backwards_are_handed_on_in_their_order(
-    values: list[float], taken: int
-) -> None:
-    """A backtest keeps them so; whoever follows them sees no other prices than a night's."""
-    forwards, backwards = Prices(values), Prices.of_array(array("d", values[::-1]))
-    for prices in (forwards, backwards):
-        prices.taken = min(taken, prices.count)
-
-    assert backwards.count == forwards.count
-    assert [backwards.some(most) for most in range(14)] == [forwards.some(n) for n in range(14)]
-    assert list(backwards.waiting) == list(forwards.waiting) == values
-
-
-def test_strategy_that_follows_prices_is_compared_again_and_again(tmp_path: Path) -> None:
-    """What only shows later is found later: one call in many is compared."""
-    path = tmp_path / "mine.py"
-    greedy = "best = max(prices)\n        return best > 5"
-    start, end = FOLLOWS.index("        for price in prices"), FOLLOWS.index("    def decide")
-    path.write_text(f"{FOLLOWS[:start]}        {greedy}\n\n{FOLLOWS[end:]}", encoding="utf-8")
-    core = Trial(path)._core
-    tick = core.tick(SYMBOL)
-    for _ in range(ASKED):
-        assert core.follow(tick, Prices([1.0, 6.0]))
-
-    assert core.follow(tick, Prices([6.0, 2.0]))
-    with pytest.raises(RunStop, match="price 1 of 2 asks by itself"):
-        deque((core.follow(tick, Prices([6.0, 2.0])) for _ in range(EVERY)), maxlen=0)
-
-
-def test_strategy_that_follows_prices_is_not_handed_those_of_quotes() -> None:
-    """A quote repeats the price of the last trade."""
-    made = own_strategy("mine.py", FOLLOWS, hashlib.sha256(FOLLOWS.encode()).hexdigest())
-    quote = Tick(SYMBOL)
-    quote.price = 7.0
-    strategy = made(Settings({}, {}))
-
-    assert strategy.on_tick(quote, View(SYMBOL, Needs(), {})) is None
-    assert kept(strategy) == {"best": {"float": "0x0.0p+0"}}
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "told"),
-    [
-        ("def decide", "def decides", "no decide found"),
-        ("def follow", "def follows", "no follow found"),
-        (
-            "def follow(",
-            "def on_tick(self, tick, view):\n        pass\n\n    def follow(",
-            "derive",
-        ),
-    ],
-)
-def test_strategy_that_a_backtest_would_ask_otherwise_than_a_night_is_refused(
-    old: str, new: str, told: str
-) -> None:
-    """Both ask `follow` and `decide`."""
-    text = FOLLOWS.replace(old, new)
-
-    with pytest.raises(RunStop, match=told):
+    with pytest.raises(RunStop, match=r"imports TradeStrategy .* there are: .*Strategy, Tick"):
         own_strategy("mine.py", text, hashlib.sha256(text.encode()).hexdigest())
 
 
@@ -998,10 +848,29 @@ def test_strategy_is_asked_about_its_own_symbols_alone(tmp_path: Path) -> None:
 
     said = {}
     for symbol in (SYMBOL, "ETHUSDT"):
-        tick = core.tick(symbol)
+        tick = core.view(symbol).tick
         tick.ts = tick.exchange_ts = START
-        said[symbol] = core.on_tick(tick, START) is not None
+        said[symbol] = bool(core.process(tick, 1, START))
     assert said == {SYMBOL: True, "ETHUSDT": False}
+
+
+def test_strategy_that_wants_no_trades_is_shown_quotes_alone(tmp_path: Path) -> None:
+    """By its events as by its ticks: what a backtest leaves out, a night does not show either."""
+    needs = "@staticmethod\ndef needs(settings):\n    return Needs(trades=False)\n\n"
+    answer = on_tick("return buy(f'{tick.is_trade} {tick.price}')")
+    path = written(tmp_path, needs + answer)
+
+    assert Trial(path).trade(100.0) is None
+    core = Trial(path)._core
+    tick = core.view(SYMBOL).tick
+    said = {}
+    for is_trade in (True, False):
+        tick.is_trade = is_trade
+        said[is_trade] = core.process(tick, 1, START)
+
+    assert said[True] is None
+    assert said[False]
+    assert core.is_deaf_to_trades
 
 
 def test_ticks_with_and_without_events_give_the_same_decisions() -> None:
@@ -1012,13 +881,13 @@ def test_ticks_with_and_without_events_give_the_same_decisions() -> None:
         price = PRICE + (n * 37 % 101) / 10 - abs(n % 150 - 75)
         by_event.ts = by_tick.ts = START + 100 * n
         expected += [signal.reason for signal in signals(by_event.trade(price, None))]
-        tick = by_tick.core.tick(FEED_SYMBOL)
+        tick = by_tick.core.view(FEED_SYMBOL).tick
         tick.ts = tick.exchange_ts = by_tick.ts
         tick.price, tick.qty, tick.is_trade = float(f"{price:.2f}"), 0.01, True
         tick.bid, tick.bid_qty = float(f"{price:.2f}"), 1.0
         tick.ask, tick.ask_qty, tick.is_taker_buy = float(f"{price + 0.01:.2f}"), 1.0, True
-        decision = by_tick.core.on_tick(tick, by_tick.ts)
-        found += [] if decision is None else [decision.reason]
+        drafts = drafts_of(by_tick.core.process(tick, n + 1, by_tick.ts) or [])
+        found += [signal.reason for signal in signals(drafts)]
 
     assert found == expected
     assert len(found) > 3
@@ -1099,7 +968,7 @@ def test_gap_is_told_unless_only_the_depth_of_the_book_is_touched(
 def test_tick_of_somebody_else_is_refused() -> None:
     """Only the symbol's own tick knows whose it is."""
     with pytest.raises(ValueError, match="not the core's own"):
-        Feed().core.on_tick(Tick(FEED_SYMBOL), START)
+        Feed().core.process(Tick(FEED_SYMBOL), 1, START)
 
 
 # --- the verbs ------------------------------------------------------------------------------------

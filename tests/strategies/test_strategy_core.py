@@ -99,8 +99,9 @@ def warmed(profile: JsonObject) -> Feed:
     return feed
 
 
+OWN_ROOMS = ("minibot.cores.", "minibot.events.", "minibot.features.", "minibot.strategies")
 # What a core only keeps from one call to the next to be quick.
-SCRATCH = {"_seen", "_views", "chosen", "owner"}
+SCRATCH = {"_seen", "_views", "chosen", "owner", "scaled"}
 
 
 def portrait(thing: object) -> object:
@@ -116,7 +117,8 @@ def portrait(thing: object) -> object:
     if isinstance(thing, Decision):  # Its words may not stand there yet.
         said = (thing.side, thing.score, thing.confidence, thing.reason_code, thing.reason)
         return [*said, portrait(thing.checks)]
-    names = getattr(type(thing), "__slots__", None) or vars(thing)
+    slots = {name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())}
+    names = slots or set(vars(thing))
     return {name: portrait(getattr(thing, name)) for name in sorted(names) if name not in SCRATCH}
 
 
@@ -614,13 +616,7 @@ def test_core_modules_import_features_and_nothing_impure(project: Path) -> None:
                 imported.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module or "")
-    foreign = {
-        name
-        for name in imported - allowed
-        if not name.startswith(
-            ("minibot.cores.", "minibot.events.", "minibot.features.", "minibot.strategies")
-        )
-    }
+    foreign = {name for name in imported - allowed if not name.startswith(OWN_ROOMS)}
 
     assert foreign == {"minibot.kernel.canonical", "minibot.kernel.errors"}
     assert {
@@ -694,6 +690,6 @@ def test_opening_event_is_taken_before_anything_else() -> None:
     """A core that only saw its opening holds nothing and says nothing."""
     core = core_from_config(config())
 
-    assert core.step("control", 1, event(START, 1, OPENING, "watchdog_role"), START) == []
+    assert not core.process(event(START, 1, OPENING, "watchdog_role"), 1, START)
     assert core.facts()["reason"] == "HOLD: waits for the first bar"
     assert core.state()["symbols"] == {}

@@ -203,9 +203,9 @@ def test_check_of_each_verdict_is_written_and_read_again(tmp_path: Path) -> None
     assert [found.passed for found in said.checks] == [None, False, True]
 
     core = core_from_config(configs(path)[0])
-    core.on_tick(filled(core.tick(SYMBOL)), 1)
+    core.process(filled(core.view(SYMBOL).tick), 1, 1)
     again = core_from_state(configs(path)[0], decode(encode(core.state())))
-    assert again.said(SYMBOL)[0] == said
+    assert again.watched[SYMBOL].said == said
 
 
 # --- texts ----------------------------------------------------------------------------------------

@@ -161,7 +161,7 @@ def b1(plan: Plan) -> list[Measure]:
 
 def b2(plan: Plan) -> list[Measure]:
     """EMA cross by ticks, interpreted."""
-    limit = Limit(1.5e6, 2.5e6)
+    limit = Limit(0.75e6, 2.5e6)
     return [
         *_speed(plan, "B2", "EMA cross by ticks, interpreted", "ema", False, limit),
         *_speed(plan, "B2", "the same, averages that seldom cross", "rare", False, None),
@@ -174,7 +174,7 @@ def b3(plan: Plan) -> list[Measure]:
     rivals = {k: float(v["ev_per_s"]) for k, v in outcome.figures.items() if "nautilus" in k}
     found = []
     for word, is_compiled, limit in (
-        ("interpreted", False, Limit(2, 4)),
+        ("interpreted", False, Limit(1.25, 4)),
         ("compiled", True, Limit(10, 18)),
     ):
         runs = plan.case("ema", MILLION, is_compiled=is_compiled)

@@ -78,7 +78,6 @@ class Pass:
         self.lockstep = Lockstep(
             fresh_cores(config.raw),
             Roles.of_project(),
-            run_id=RUN_ID,
             cmdline_hashes=dict.fromkeys(Roles.of_project().cores, NO_CMDLINE),
             take=self.digest.add if has_digest else None,
         )
@@ -89,7 +88,7 @@ class Pass:
         seq = self.seqs[queue]
         source = "watchdog_role" if queue == CONTROL else "market_role"
         name = f"{queue}:{seq}"  # As a tick from columns is called.
-        self.lockstep.feed(queue, seq, Event(ts, name, source, RUN_ID, NO_CMDLINE, payload))
+        self.lockstep.process(Event(ts, name, source, RUN_ID, NO_CMDLINE, payload), seq)
 
     def run(self, table: dict[str, object], between: Sequence[Beside]) -> int:
         """Walk the market; return how many events that were."""

@@ -30,7 +30,7 @@ from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.span import Part
-from minibot.cores.input_order import Core
+from minibot.cores.protocol import Core
 from minibot.engine.lockstep import fresh_cores
 from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
 from minibot.engine.run_result import Derived

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from minibot.cores.input_order import Core, LoggedStep
+from minibot.cores.input_order import LoggedStep
+from minibot.cores.protocol import Core
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import Counting, Window, replay_role
 from minibot.events.model import BUY, HOLD, SELL, Event, JsonObject, MarketTick, RiskAction, Signal
@@ -125,8 +126,9 @@ class Asking:
             raise InvariantError("replay", INVARIANT_BROKEN, "no strategy's core")
         payload = step.taken.event.payload
         symbol = payload.symbol if isinstance(payload, MarketTick) else None
-        for name in core.symbols() if symbol is None else (symbol,):
-            said = core.said(name)
+        for name in sorted(core.watched) if symbol is None else (symbol,):
+            watched = core.watched[name]
+            said = (watched.said, watched.said_ts)
             before = self._last.get(name)
             if before is None or said[0] is not before[0]:
                 self._last[name] = said

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from minibot.accounting.portfolio import Portfolio
-from minibot.cores.input_order import Core, LoggedStep
+from minibot.cores.input_order import LoggedStep
+from minibot.cores.protocol import Core
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import Counting, RoleReplay, Window, replay_role
 from minibot.events.model import (
@@ -200,10 +201,10 @@ def _symbol(
         "entry_price_avg": amount_text(portfolio.entry_price_avg(name)),
         "orders": _open_orders(name, before),
     }
-    if core is None or name not in core.symbols():
+    if core is None or name not in core.watched:
         return SymbolSnapshot(name, "nothing was heard of it yet", {}, held, None)
-    view = core.view(name)
-    decision, said_ts = core.said(name)
+    watched = core.watched[name]
+    view, decision, said_ts = watched.view, watched.said, watched.said_ts
     decided: JsonObject | None = None
     if decision is not None:
         decided = {

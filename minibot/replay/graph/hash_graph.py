@@ -16,7 +16,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from minibot.cores.input_order import Core, LoggedStep
+from minibot.cores.input_order import LoggedStep
+from minibot.cores.protocol import Core
 from minibot.engine.field_differences import differing_fields
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import replay_role

@@ -6,18 +6,17 @@ both averages have their ticks is passed over.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import ClassVar
 
-from minibot.features.ema import Ema, cross
+from minibot.features.ema import Ema
 from minibot.strategies.protocol import (
     Decision,
     Gap,
     Needs,
     Parameter,
     Settings,
+    Strategy,
     Tick,
-    TradeStrategy,
     View,
     buy,
     compare,
@@ -26,7 +25,7 @@ from minibot.strategies.protocol import (
 )
 
 
-class EmaCross(TradeStrategy):
+class EmaCross(Strategy):
     """Long or flat by two averages over the prices of trades."""
 
     PARAMETERS: ClassVar[tuple[Parameter, ...]] = (
@@ -45,20 +44,22 @@ class EmaCross(TradeStrategy):
         """Return that trades are enough."""
         return Needs()
 
-    def follow(self, prices: Iterator[float]) -> bool:
-        """Take prices up to the one at which the averages cross."""
-        if not cross(self.fast, self.slow, self.is_above, prices):
-            return False
-        self.is_above = not self.is_above
-        return True
-
-    def decide(self, tick: Tick, view: View) -> Decision | None:
-        """Say BUY where the fast average came above the slow one, SELL where it fell below."""
-        is_above = self.is_above
+    def on_tick(self, tick: Tick, view: View) -> Decision | None:
+        """Say BUY where the fast average comes above the slow one, SELL where it falls below."""
+        if not tick.is_trade:
+            return None
+        fast, slow, price = self.fast, self.slow, tick.price
+        is_ready = fast.feed(price)
+        if not slow.feed(price) or not is_ready:
+            return None
+        is_above = fast.mean > slow.mean
+        if is_above is self.is_above:
+            return None
+        self.is_above = is_above
         if is_above == view.is_long:
             return None
         relation = ">" if is_above else "<="
-        checks = (compare("fast", self.fast.mean, relation, self.slow.mean),)
+        checks = (compare("fast", fast.mean, relation, slow.mean),)
         if is_above:
             return buy("the fast average came above the slow one", checks)
         return sell("the fast average fell below the slow one", checks)

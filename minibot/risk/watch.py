@@ -1,0 +1,34 @@
+"""Watch of risk: what a market without ticks may ask, so that it shows those that matter."""
+
+from __future__ import annotations
+
+from typing import final
+
+from minibot.risk.risk_state import RiskState
+
+
+@final
+class RiskWatch:
+    """Levels of exits and orders on their way, read from the state of risk.
+
+    Args:
+        state: The core's own.
+    """
+
+    __slots__ = ("_state",)
+
+    def __init__(self, state: RiskState) -> None:
+        self._state: RiskState = state
+
+    def levels(self, symbol: str) -> tuple[int, ...]:
+        """Return the bids at which the open position is left: stop and target, as far as set."""
+        state = self._state
+        market = state.positions.held.get(symbol)
+        if market is None or market.holding is None or market.rules is None:
+            return ()
+        exits = market.exits or state.exits_of(market)
+        return state.exits.levels(exits, market.holding, market.rules.price_step)
+
+    def is_waiting(self, symbol: str) -> bool:
+        """Return whether an order of the symbol is not settled."""
+        return self._state.positions.has_order(symbol)

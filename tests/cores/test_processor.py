@@ -1,0 +1,94 @@
+"""Processor: what every way to feed a core does with one input after another."""
+
+from __future__ import annotations
+
+import pytest
+
+from minibot.cores.input_order import Taken
+from minibot.cores.messages import FillMessage, Message
+from minibot.cores.processor import Processor
+from minibot.cores.protocol import Core, Input
+from minibot.cores.scaled_tick import ScaledTick
+from minibot.events.ids import derive_id
+from minibot.events.model import Beat, Event, Fill, JsonObject
+from minibot.events.names import CONTROL, TICKS
+from minibot.kernel.errors import InvariantError
+from minibot.kernel.journal import ZERO, Line
+
+RUN, ROLE, HASH = "20260101_000000", "execution_role", "0" * 64
+
+
+class Echo(Core):
+    """A core that answers each input with a fill, caused by it, and notes what it was given."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[Input, int, int]] = []
+
+    def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
+        """Answer."""
+        self.given.append((item, seq, now))
+        fill = Fill("o", "c", "BTCUSDT", "BUY", "1", "1", "0", "USDT", "TAKER")
+        message = FillMessage.of(fill, Event(now, "cause", "x", RUN, HASH, fill))
+        message.cause = message.ref()
+        return [message]
+
+    def state(self) -> JsonObject:
+        """Return nothing."""
+        return {}
+
+
+def taken(seq: int, queue: str = TICKS, *, is_known: bool = False) -> Taken:
+    """Return an input."""
+    event = Event(seq, f"event-{seq}", "market_role", RUN, HASH, Beat(seq, {}))
+    return Taken(queue, Line(seq, 0, b""), event, is_known)
+
+
+def processor() -> Processor:
+    """Return one that reads ticks alone."""
+    return Processor(Echo(), (TICKS,), run_id=RUN, role=ROLE, cmdline_hash=HASH)
+
+
+def test_repeat_and_line_of_another_queue_are_not_admitted() -> None:
+    """Both are inputs of the log; neither reaches the core, and only the repeat is counted."""
+    made = processor()
+    admitted = [made.admit(taken(1)), made.admit(taken(2, is_known=True))]
+    admitted.append(made.admit(taken(9, CONTROL)))
+
+    assert admitted == [True, False, False]
+    assert (made.dup_dropped, made.tick_seq, made.is_opened) == (1, 2, True)
+
+
+def test_what_a_core_says_becomes_events_of_its_role_with_derived_ids() -> None:
+    """Live, at a restart and in replay alike."""
+    made = processor()
+    given = taken(5)
+
+    ((queue, event),) = made.process(given, 70)
+
+    assert isinstance(made.core, Echo)
+    assert made.core.given == [(given.event, 5, 70)]
+    assert queue == "fills"
+    assert event.id == derive_id(RUN, ROLE, given.event.id, 0)
+    assert (event.source, event.run_id, event.cmdline_hash) == (ROLE, RUN, HASH)
+
+
+def test_place_comes_back_from_a_snapshot() -> None:
+    """How far everything is read, and the ids that are known."""
+    made = processor()
+    made.admit(taken(3))
+    made.taken, made.now.value = 4, 99
+    made.known.admit(TICKS, "event-3", b"{}")
+    state = made.state(ZERO, {TICKS: ZERO._replace(seq=3)})
+
+    again = processor()
+    again.restore(state)
+
+    assert (again.taken, again.tick_seq, again.now.value, again.is_opened) == (4, 3, 99, True)
+    assert again.inputs[TICKS].seq == 3
+    assert not again.known.admit(TICKS, "event-3", b"{}")
+
+
+def test_core_that_says_something_to_a_tick_it_called_quiet_is_found() -> None:
+    """Nothing may follow from what is passed over."""
+    with pytest.raises(InvariantError, match="market_ticks:8 was said to change nothing"):
+        Echo().skip_to(ScaledTick("BTCUSDT"), 8, 1, True, True)
