@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from minibot.accounting.ledger import HOUR_MS, Ledger
+from minibot.accounting.ledger import Ledger
 from minibot.accounting.lots import Lot, Trade
 from minibot.accounting.portfolio import CASH, FEES, POSITION, REALISED_PNL, Booking, Portfolio
 from minibot.events.model import Fill, JsonObject, RunOpening
 from minibot.events.money import amount_text
 from minibot.events.reasons import INVARIANT_BROKEN
+from minibot.events.unit_sizes import HOUR_MS
 from minibot.kernel import canonical
 from minibot.kernel.errors import InvariantError
 from minibot.kernel.line import encode_line

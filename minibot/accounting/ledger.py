@@ -11,16 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, final
 
 from minibot.accounting.portfolio import CASH, FEES, POSITION, REALISED_PNL, Booking, Portfolio
 from minibot.events.model import JsonObject, RunOpening
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.native import mypyc_attr
 from minibot.events.reasons import INVARIANT_BROKEN
+from minibot.events.unit_sizes import HOUR_MS
 from minibot.kernel.errors import InvariantError
-
-HOUR_MS: Final = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,11 @@ from minibot.events.model import (
     RunOpening,
 )
 from minibot.events.money import amount_text, parse_amount, proceeds_down
+from minibot.events.unit_sizes import BPS
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-BPS: Final = 10_000
 # A separate script has to find the same ratios to 1e-9.
 RATIO_PLACES: Final = 10
 BPS_UNIT: Final[int] = BPS * 10**RATIO_PLACES

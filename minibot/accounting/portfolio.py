@@ -11,7 +11,7 @@ fill add up to zero, fills are applied once and in order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from minibot.accounting.bookings import CASH as CASH
 from minibot.accounting.bookings import FEES as FEES
@@ -25,9 +25,8 @@ from minibot.events.decimals import mul_div_down
 from minibot.events.model import BUY, SELL, Fill, JsonObject, RunOpening
 from minibot.events.money import amount_text, cost_up, parse_amount, proceeds_down
 from minibot.events.reasons import INVARIANT_BROKEN
+from minibot.events.unit_sizes import DAY_MS
 from minibot.kernel.errors import InvariantError
-
-DAY_MS: Final = 86_400_000
 
 
 class Portfolio:

@@ -20,11 +20,11 @@ from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.errors import Refusal
 from minibot.kernel.queue import open_reader
+from minibot.kernel.seal import SEAL_FILE
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT
 
 _BATCH: Final = 1024
-_SEAL_FILE: Final = "seal.json"
 
 
 def collect(run_dirs: Sequence[Path], runs_root: Path, settings: AiSettings) -> Dataset:
@@ -66,7 +66,7 @@ def _collect(run_dir: Path, runs_root: Path, settings: AiSettings) -> Dataset:
 def _own_run(run_dir: Path, runs_root: Path) -> Manifest:
     if run_dir.resolve().parent != runs_root.resolve():
         raise Refusal(f"{run_dir} is no run of {runs_root}.", "Train on runs of this var alone.")
-    if not (run_dir / _SEAL_FILE).exists():
+    if not (run_dir / SEAL_FILE).exists():
         raise Refusal(f"{run_dir.name} is not sealed.", "Wait for its end, or start a run once.")
     manifest = Manifest.load(run_dir)
     if manifest.run_id != run_dir.name:

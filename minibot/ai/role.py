@@ -25,25 +25,21 @@ from minibot.ai.settings import AiSettings, ai_settings
 from minibot.ai.snapshots import SnapshotRefused
 from minibot.events import reasons
 from minibot.events.ids import position_id
-from minibot.events.model import Event, Recommendation
+from minibot.events.model import DEGRADED, READY, Event, Recommendation
 from minibot.events.names import RECOMMENDATIONS
 from minibot.kernel import canonical
 from minibot.kernel.files import ensure_folder
 from minibot.kernel.line import encode_line
 from minibot.runtime.clock import machine_ns
-from minibot.runtime.context import CLEAN, ORPHANED, RoleContext
+from minibot.runtime.context import CLEAN, HEALTH_MARKET_MS, ORPHANED, WAIT_S, RoleContext
 from minibot.runtime.deployment.unchanged import CodeStand, refuse_changed
 from minibot.runtime.gate import Gate
 from minibot.runtime.interpreter import private_folder, program
 from minibot.runtime.paths import PROJECT
 from minibot.runtime.stop import StopRecord
 
-READY: Final = "READY"
-DEGRADED: Final = "DEGRADED"
 _BATCH_MAX: Final = 512
-_WAIT_S: Final = 0.1
 NICENESS: Final = 5
-_HEALTH_MARKET_MS: Final = 10_000
 _SYNC_NS: Final = 1_000_000_000
 
 
@@ -87,7 +83,7 @@ class AiRole:
         self._intake = Intake(context)
         self._output = context.open_output(RECOMMENDATIONS)
         root = self.settings.root
-        self._said = LineFiles(root, root / RECOMMENDATIONS / context.run_id, _HEALTH_MARKET_MS)
+        self._said = LineFiles(root, root / RECOMMENDATIONS / context.run_id, HEALTH_MARKET_MS)
         self._gate = Gate(context)
         self._told = ("", "")
         self._health_ts = 0
@@ -111,7 +107,7 @@ class AiRole:
             if took == 0:
                 if self.context.control.draining:
                     return self._leave(CLEAN)
-                self._intake.wait(_WAIT_S)
+                self._intake.wait(WAIT_S)
 
     def _restore(self) -> None:
         for row in self._intake.hint():
@@ -205,7 +201,7 @@ class AiRole:
             self._synced_ns = moment
             self._output.writer.sync()
         state = DEGRADED if self._clerk.is_off else READY
-        is_due = context.clock.now_ms() - self._health_ts >= _HEALTH_MARKET_MS
+        is_due = context.clock.now_ms() - self._health_ts >= HEALTH_MARKET_MS
         if is_due or (state, self._clerk.detail()) != self._told:
             self._tell_health()
 

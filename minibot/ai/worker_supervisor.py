@@ -19,12 +19,12 @@ from minibot.ai.isolation import is_enough
 from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.rows import Row
 from minibot.ai.vector import FEATURES, FEATURES_VERSION
+from minibot.events.unit_sizes import NS_PER_MS
 
 STARTING: Final = "starting"
 READY: Final = "ready"
 OFF: Final = "off"
 
-_NS_PER_MS: Final = 1_000_000
 # A start takes 0.1 s; a cold disk and a busy machine may make it a hundred times that.
 STARTING_MS_MAX: Final = 20_000
 # The clerk turns ten times a second: after so long it has stood still, and the worker with it.
@@ -179,7 +179,7 @@ class WorkerSupervisor:
         """Give the worker its time anew after a pause, which it has spent as this process has."""
         moment = self._machine_ns()
         before, self._turned_ns = self._turned_ns, moment
-        if before and moment - before > PAUSE_MS_MIN * _NS_PER_MS:
+        if before and moment - before > PAUSE_MS_MIN * NS_PER_MS:
             self._heard_ns = moment
 
     def _take(self, line: bytes, turn: Turn) -> None:
@@ -231,18 +231,18 @@ class WorkerSupervisor:
         elif child.has_ended:
             self._fail(f"it ended: {child.last_words or 'without a word'}")
         elif self.state == STARTING:
-            if moment - self._heard_ns > STARTING_MS_MAX * _NS_PER_MS:
+            if moment - self._heard_ns > STARTING_MS_MAX * NS_PER_MS:
                 self._fail(f"no hello within {STARTING_MS_MAX} ms")
-        elif moment - self._heard_ns > SILENCE_MS_MAX * _NS_PER_MS:
+        elif moment - self._heard_ns > SILENCE_MS_MAX * NS_PER_MS:
             self._fail(f"no answer for {SILENCE_MS_MAX} ms")
-        elif moment - self._pinged_ns > PING_MS * _NS_PER_MS:
+        elif moment - self._pinged_ns > PING_MS * NS_PER_MS:
             self._pinged_ns = moment
             self._ping += 1
             self.say({"t": "ping", "n": self._ping})
 
     def _new_second(self) -> None:
         moment = self._machine_ns()
-        if moment - self._second_ns >= 1_000 * _NS_PER_MS:
+        if moment - self._second_ns >= 1_000 * NS_PER_MS:
             self._second_ns = moment
             self._lines_this_second = 0
             self._asks_this_second = 0

@@ -12,7 +12,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from minibot.accounting.performance import Performance
 from minibot.backtest.sources.bars import BarSource
@@ -23,6 +23,7 @@ from minibot.engine.lazy_list import LazyList
 from minibot.engine.lockstep import Lockstep, fresh_cores
 from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
 from minibot.engine.price_charts import PriceCharts
+from minibot.engine.role_replay import PROGRESS_EVERY
 from minibot.engine.row_span import Item, RowSpan, Striding
 from minibot.engine.run_result import NO_CMDLINE, BacktestResult, Derived, EquityPoint
 from minibot.events.model import (
@@ -45,6 +46,7 @@ from minibot.events.names import (
 )
 from minibot.events.reasons import SOURCE_ENDED
 from minibot.events.roles import Roles
+from minibot.events.unit_sizes import NEVER
 from minibot.risk.core import RiskCore
 from minibot.runtime.configuration.config import Config
 from minibot.strategies.core import StrategyCore
@@ -54,8 +56,6 @@ if TYPE_CHECKING:
     from minibot.engine.row_run import RowRun
     from minibot.engine.walked_bars import WalkedBars
 
-PROGRESS_EVERY: Final = 4096
-NEVER: Final = 1 << 62
 
 Inputs = dict[type[Payload], int]
 Progress = Callable[[int, int], None]

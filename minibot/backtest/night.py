@@ -6,15 +6,15 @@ has to stand in the record. So the fills of this backtest are the fills of the n
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable
 
+from minibot.accounting.market_projection import MarketProjection, by_tick
 from minibot.accounting.performance import Performance
 from minibot.backtest.sources.recorded_run import RunSource
 from minibot.engine.joint_replay import Together, run_together
 from minibot.engine.price_charts import PriceCharts
 from minibot.engine.run_result import BacktestResult, Derived, EquityPoint
-from minibot.events.model import Fill, MarketTick, PriceMark, RiskAction, RunOpening
+from minibot.events.model import MarketTick, RiskAction, RunOpening
 from minibot.events.names import TICKS
 from minibot.events.reasons import NONDETERMINISM, SCHEMA_INVALID
 from minibot.kernel.errors import IntegrityError
@@ -67,29 +67,19 @@ def _opening(source: RunSource) -> RunOpening:
 
 
 def _walk(source: RunSource, result: BacktestResult) -> None:
-    """Mark equity along the market; a fill counts right after the tick that it names."""
-    fills: dict[int | None, list[tuple[Fill, int]]] = defaultdict(list)
-    for item in result.derived:
-        if isinstance(item.event.payload, Fill):
-            fills[item.event.tick_seq].append((item.event.payload, item.event.ts))
-    inputs: Counter[str] = Counter()
+    """Mark equity along the market, with a point at the beginning of each interval of a chart."""
+    fills = by_tick(item.event for item in result.derived)
+    market = MarketProjection(result.performance, fills)
     charts = PriceCharts(result.prices, source.interval_ms)
-    performance = result.performance
     result.from_ts = source.origin_ms
     for queue, seq, event in world(source.recorded):
-        if queue != TICKS:
-            continue
-        payload = event.payload
-        inputs[payload.TYPE] += 1
-        result.to_ts = event.ts
-        if isinstance(payload, MarketTick):
-            performance.on_tick(payload)
-            start = charts.on_tick(payload, event.ts)
-            if start:
-                result.equity.append(EquityPoint(start, performance.equity))
-        elif isinstance(payload, PriceMark):
-            performance.on_mark(payload)
-        for fill, ts in fills.get(seq, ()):
-            performance.on_fill(fill, ts)
-    result.inputs = dict(sorted(inputs.items()))
-    result.equity.append(EquityPoint(result.to_ts, performance.equity))
+        if queue == TICKS:
+            market.take(seq, event)
+            if isinstance(event.payload, MarketTick):
+                start = charts.on_tick(event.payload, event.ts)
+                if start:
+                    result.equity.append(EquityPoint(start, market.performance.equity))
+    market.book_before(market.seq + 1)
+    result.to_ts = market.last_ts or result.to_ts
+    result.inputs = dict(sorted(market.types.items()))
+    result.equity.append(EquityPoint(result.to_ts, market.performance.equity))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minibot.backtest.sources.frame_source import FrameSource
+from minibot.backtest.sources.source_spec import RATE_PER_S
 from minibot.cli.support.output import progress_bar, show, show_json, shown_path
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile, find_run, var_of
@@ -32,8 +33,6 @@ HELP = "check files of historical data, or convert them to columns that a backte
 EXAMPLE = "minibot data check BTCUSDT-1m-2025-01.zip; minibot data convert *.zip --out var/columns"
 
 FINE, TROUBLE = 0, 1
-# Messages per second of market time, for sources that make their own.
-RATE_PER_S = 20
 
 
 class Ticks(NamedTuple):

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 from minibot.cli.support.output import progress_bar, show_json, show_rows
+from minibot.events.unit_sizes import NS_PER_MS
 from minibot.exchanges.base import RestError, StreamLost
 from minibot.exchanges.contact_report import Report, lines_of, quantile
 from minibot.exchanges.venues import first_contact
@@ -27,7 +28,6 @@ MINUTES: Final = "5"
 MINUTES_MAX: Final = 24 * 60
 SYMBOLS_MAX: Final = 5
 PASS, DIFFERS = 0, 1
-NS_PER_MS: Final = 1_000_000
 
 
 def add_exchange_arguments(command: argparse.ArgumentParser) -> None:

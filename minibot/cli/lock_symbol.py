@@ -8,12 +8,12 @@ from minibot.cli.support.numbers import between
 from minibot.cli.support.operator import require_running
 from minibot.cli.support.request import add_reason, ask, traded_symbol
 from minibot.cli.support.selection import var_of
+from minibot.events.unit_sizes import MINUTE_MS
 from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 
 HELP = "no entries in one symbol of the running night, for a time or to its end"
 EXAMPLE = 'minibot lock-symbol BTC/USDT --minutes 30 --reason "thin book"'
-MINUTE_MS = 60_000
 MINUTES_MAX = 1_000_000
 
 

@@ -28,10 +28,10 @@ from minibot.watchdog.capacity import (
     sync_times,
     wakeups,
 )
+from minibot.watchdog.preflight import SYNC_BYTES
 
 HELP = "what this machine and disk sustain in ten seconds, and which limits of a profile follow"
 EXAMPLE = "minibot probe --config config/nore.v1.json"
-SYNC_BYTES = 400
 SYNC_SAMPLES = 1000
 BATCH_SAMPLES = 50
 SECONDS = 10.0

@@ -9,12 +9,12 @@ from typing import Any, Final
 from minibot.cli.support.numbers import at_least
 from minibot.cli.support.output import show
 from minibot.cli.support.selection import var_of
-from minibot.engine.bookkeeping import METRICS_FILE
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed
 from minibot.report.columns import table_lines
 from minibot.report.figures import date_clock, money
 from minibot.report.records import RunRecord, read_records
+from minibot.runtime.runfiles import METRICS_FILE
 
 HELP = "what each finished run earned, and all of them together"
 EXAMPLE = "minibot profit"

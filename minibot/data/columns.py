@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from minibot.events.money import PLACES
 from minibot.kernel import canonical
 from minibot.kernel.canonical import CanonicalError, JsonObject
 from minibot.kernel.errors import Refusal
@@ -34,7 +35,6 @@ HEADER_BYTES_MAX: Final = 1 << 20
 CHUNK_BYTES: Final = 1 << 20
 # As many rows as stay in the second level of a cache with a few columns of Python integers.
 BLOCK_ROWS: Final = 8192
-PLACES: Final = 8
 WIDTHS: Final[Mapping[str, int]] = {"q": 8, "B": 1}
 LARGEST: Final = 2**63 - 1
 _REMEDY: Final = "Convert the data again: minibot data convert."

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from minibot.data.columns import PLACES, SUFFIX, Column, Columns, amounts, write_columns
+from minibot.data.columns import SUFFIX, Column, Columns, amounts, write_columns
 from minibot.data.kline import Kline
 from minibot.data.klines import (
     KLINES,
@@ -32,6 +32,7 @@ from minibot.data.ticks import (
     open_trades,
 )
 from minibot.data.treatment import DataReport, Treatment
+from minibot.events.money import PLACES
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import hash_file
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from minibot.data.columns import LARGEST
 from minibot.events.decimals import POWERS, format_fixed
-from minibot.exchanges.tapes.decimals import PLACES, to_units
+from minibot.events.money import PLACES
+from minibot.exchanges.tapes.decimals import to_units
 from minibot.exchanges.tapes.kline_bars import INTERVALS, next_open, open_of
 from minibot.simulator.sources.kline_rows import BadRow, Cells, time_of
 

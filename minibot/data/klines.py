@@ -14,11 +14,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from minibot.data.columns import PLACES, SUFFIX, Columns
+from minibot.data.columns import SUFFIX, Columns
 from minibot.data.kline import Kline, kline_of
 from minibot.data.mending import Numbered, treat
 from minibot.data.store import data_files
 from minibot.data.treatment import DAMAGED, ROWS, UNITS, ZERO_VOLUME, DataReport, Treatment
+from minibot.events.money import PLACES
 from minibot.exchanges.tapes.kline_bars import INTERVALS
 from minibot.kernel.errors import Refusal
 from minibot.simulator.sources.kline_rows import BadRow, rows_of

@@ -23,10 +23,10 @@ from minibot.data.ticks import (
     TRADES,
 )
 from minibot.events.model import BUY, SELL, MarketTick
+from minibot.events.unit_sizes import NS_PER_MS
 from minibot.exchanges.tapes.decimals import to_text
 from minibot.kernel.errors import Refusal
 
-NS_PER_MS: Final = 1_000_000
 # Prices and sizes repeat; the texts of so many are kept.
 TEXTS_MAX: Final = 65_536
 

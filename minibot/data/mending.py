@@ -22,7 +22,7 @@ from minibot.data.treatment import (
     clock_text,
 )
 from minibot.events.decimals import format_fixed
-from minibot.exchanges.tapes.decimals import PLACES
+from minibot.events.money import PLACES
 from minibot.exchanges.tapes.kline_bars import next_open, open_of
 from minibot.kernel.errors import Refusal
 

@@ -15,10 +15,12 @@ import numpy as np
 
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.scaled_tick import Extremes
-from minibot.engine.bar_table import WIDE_MAX, Array, BarTable
+from minibot.engine.bar_table import Array, BarTable
 from minibot.engine.cells import float_cells, int_cells
-from minibot.engine.intrabar import BPS_UNITS, MARGIN_SHARE, MINUTE_MS, PERCENT, Candle, TouchModel
+from minibot.engine.intrabar import MARGIN_SHARE, PERCENT, Candle, TouchModel
+from minibot.engine.tick_table import WIDE_MAX
 from minibot.events.cells import CELL, int_at
+from minibot.events.unit_sizes import BPS_UNITS, MINUTE_MS
 
 # What each row is, and what it does to the touch.
 NEW_BID: Final = 1

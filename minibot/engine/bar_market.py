@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Final
 
 from minibot.accounting.order_rules import OrderRules
+from minibot.data.columns import BLOCK_ROWS
 from minibot.engine.bar_block import BarBlock, Lanes, Shapes
 from minibot.engine.bar_series import BarSeries
 from minibot.engine.bar_table import BarTable, columns_of
@@ -14,8 +14,6 @@ from minibot.engine.intrabar import Candle, Intrabar, TouchModel
 from minibot.engine.market_source import Root
 from minibot.exchanges.tapes.kline_bars import INTERVALS
 from minibot.strategies.bars import ClosedBar
-
-BLOCK_ROWS: Final = 8192
 
 
 class BarMarket:

@@ -12,14 +12,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from minibot.data.columns import PLACES
 from minibot.data.columns import Columns as Stored
 from minibot.engine.intrabar import Candle
+from minibot.engine.tick_table import WIDE_MAX
+from minibot.events.money import PLACES
 from minibot.exchanges.tapes.kline_bars import INTERVALS, open_of
 
 BAR_COLUMNS: Final = Candle._fields
-# So far sums and products of amounts fit 64 bits.
-WIDE_MAX: Final = 2**62
 
 Array = Any  # A one-dimensional array of numpy.
 Columns = dict[str, Array]

@@ -27,12 +27,12 @@ from minibot.events.model import Ack, Event
 from minibot.events.money import parse_amount
 from minibot.events.parse_cache import ParseCache
 from minibot.events.reasons import CURSOR_AHEAD
+from minibot.events.unit_sizes import NEVER
 from minibot.kernel.errors import ContractError, IntegrityError
 from minibot.kernel.journal import JournalReader, Line
+from minibot.kernel.queue import ACKS
 
 LINES_MAX: Final = 1024
-FOR_EVER: Final = 1 << 62
-ACKS: Final = "acks"
 # So many last bytes of a line tell its type, which stands last but one.
 TAIL_BYTES: Final = 20
 
@@ -80,7 +80,7 @@ class Reading:
 
     def leave(self, reader: int) -> None:
         """Keep nothing for a reader any more."""
-        self._at[reader] = FOR_EVER
+        self._at[reader] = NEVER
 
     def piece(self, number: int, reader: int) -> Piece | None:
         """Return a piece, counted from 0; None where nothing more is published.

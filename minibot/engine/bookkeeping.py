@@ -8,13 +8,13 @@ executor's own portfolio and ledger have to say the same.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from minibot.accounting.hourly_accounts import HOURLY_STATE_FILE, HourlyAccounts, HourlyState
+from minibot.accounting.market_projection import MarketProjection
 from minibot.accounting.performance import Performance
 from minibot.accounting.run_counters import HealthCounters
 from minibot.cores.input_order import LoggedStep
@@ -31,8 +31,8 @@ from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed, read_whole
 from minibot.kernel.line import decode_line
 from minibot.kernel.queue import open_reader
+from minibot.runtime.runfiles import METRICS_FILE
 
-METRICS_FILE = "metrics.json"
 STATES_BYTES_MAX = 1 << 30
 # What metrics.json says besides what queues tell: of the moment of its writing, of other runs.
 OF_THE_MOMENT = frozenset({"schema", "generation", "sha256", "market_ms", "stop"})
@@ -109,18 +109,16 @@ class Bookkeeper:
         opening = first[1]
         quote_asset = recorded.manifest.config["portfolio"]["quote_asset"]
         self.books = HourlyAccounts(recorded.manifest.run_id, first[1].payload, opening.ts)
-        self.performance = Performance(first[1].payload, quote_asset)
+        self.market = MarketProjection(Performance(first[1].payload, quote_asset))
         self._recorded = recorded
-        self._types: Counter[str] = Counter()
-        self._tick_seq = 0
-        self.last_ts = opening.ts
+        self._opened_ts = opening.ts
         self._core: Core | None = None
 
     def on_taken(self, step: LoggedStep) -> None:
         """Take an input of the executor."""
         taken = step.taken
         if taken.queue == TICKS:
-            self._tick(taken.seq, taken.event)
+            self.market.take(taken.seq, taken.event)
 
     def on_step(self, step: LoggedStep, core: Core, events: Sequence[tuple[str, Event]]) -> None:
         """Take what the executor derived."""
@@ -128,13 +126,8 @@ class Bookkeeper:
 
     def on_inputs(self, queue: str, first_seq: int, events: Sequence[Event]) -> None:
         """Take inputs of the executor in a row."""
-        if queue != TICKS:
-            return
-        self._tick_seq = first_seq + len(events) - 1
-        self.last_ts = events[-1].ts
-        payloads = [event.payload for event in events]
-        self._types.update([payload.TYPE for payload in payloads])
-        self.performance.on_market(payloads)
+        if queue == TICKS:
+            self.market.take_all(first_seq, events)
 
     def on_made(self, core: Core, events: Sequence[tuple[str, Event]]) -> None:
         """Take what the executor derived from the last input."""
@@ -142,13 +135,7 @@ class Bookkeeper:
         for _, event in events:
             if isinstance(event.payload, Fill):
                 self.books.on_fill(event.payload, event.ts)
-                self.performance.on_fill(event.payload, event.ts)
-
-    def _tick(self, seq: int, event: Event) -> None:
-        self._tick_seq = seq
-        self.last_ts = event.ts
-        self._types[event.type] += 1
-        self.performance.on_market([event.payload])
+                self.market.on_fill(event)
 
     # --- the verdict --------------------------------------------------------------------------
 
@@ -165,7 +152,7 @@ class Bookkeeper:
             books.on_time(role.clock)
         else:
             self._take_rest()
-            books.close(self.last_ts)
+            books.close(self.market.last_ts or self._opened_ts)
         recorded = recorded_states(self._recorded.run_dir)
         result = LedgerReplay(
             lots=sum(1 for booking in books.bookings if not booking.trades),
@@ -181,8 +168,8 @@ class Bookkeeper:
 
     def _take_rest(self) -> None:
         """Take the market events that the executor did not live to take."""
-        for line in lines_from(self._recorded, TICKS, self._tick_seq + 1):
-            self._tick(line.seq, self._recorded.decode(TICKS, line))
+        for line in lines_from(self._recorded, TICKS, self.market.seq + 1):
+            self.market.take(line.seq, self._recorded.decode(TICKS, line))
 
     def _against_core(self) -> str:
         """Return where the executor's own portfolio and ledger part from the books.
@@ -239,8 +226,7 @@ class Bookkeeper:
         return {
             "run_id": recorded.manifest.run_id,
             "lines": lines,
-            "market_ticks": dict(sorted(self._types.items())),
-            "performance": self.performance.to_json(),
+            **self.market.figures(),
             **tally(recorded).to_json(),
         }
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from minibot.cores.protocol import Core
-from minibot.engine.batched_inputs import FOR_EVER, Desk
+from minibot.engine.batched_inputs import Desk
 from minibot.engine.bookkeeping import Bookkeeper, FiguresReplay, LedgerReplay
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import Counting, RoleReplay, Taking, Window
 from minibot.events.model import Event, JsonObject
 from minibot.events.names import EXECUTION_ROLE
 from minibot.events.reasons import QUEUE_CORRUPT
+from minibot.events.unit_sizes import NEVER
 from minibot.kernel.errors import RunStop
 from minibot.kernel.line import LineError
 
@@ -116,7 +117,7 @@ def _in_step(seats: list[_Seat], group: Group) -> None:
             (seat.taking.processor.tick_seq for seat in seats if seat is not behind), default=0
         )
         try:
-            is_done = behind.advance(ahead + AHEAD_MAX if len(seats) > 1 else FOR_EVER)
+            is_done = behind.advance(ahead + AHEAD_MAX if len(seats) > 1 else NEVER)
         except (RunStop, LineError) as error:
             group.breaks.append(_broken(behind.result, error))
             is_done = True

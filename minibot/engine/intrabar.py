@@ -24,16 +24,15 @@ from dataclasses import dataclass
 from typing import NamedTuple, final
 
 from minibot.accounting.order_rules import OrderRules
-from minibot.engine.market_source import NS_PER_MS, Watch
+from minibot.engine.market_source import Watch
 from minibot.events.model import MarketTick
 from minibot.events.native import mypyc_attr
+from minibot.events.unit_sizes import BPS_UNITS, MINUTE_MS, NS_PER_MS
 from minibot.exchanges.tapes.decimals import to_text
 
 # Of the bar's length: what the open comes late and the close comes early, at most.
 MARGIN_SHARE = 16
-MINUTE_MS = 60_000
 PERCENT = 100
-BPS_UNITS = 10_000 * 100
 
 
 class Candle(NamedTuple):

@@ -11,16 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from minibot.cores.comparison import Comparison, Difference
 from minibot.cores.input_order import LoggedStep
 from minibot.engine.recorded_run import Recorded
-from minibot.engine.role_replay import is_stopped, processor_of
+from minibot.engine.role_replay import PROGRESS_EVERY, is_stopped, processor_of
 from minibot.events.model import Event
 from minibot.events.names import TICKS
-
-PROGRESS_EVERY: Final = 4096
 
 Progress = Callable[[int, int], None]
 

@@ -9,8 +9,6 @@ from typing import Final, NamedTuple, Protocol
 from minibot.events.model import Payload
 from minibot.events.names import TICKS
 
-NS_PER_MS: Final = 1_000_000
-SECOND_MS: Final = 1_000
 # A file has no ways of a machine to be outlasted.
 REAL_TIME: Final = Fraction(1)
 

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, cast
 
-from minibot.accounting.ledger import HOUR_MS
 from minibot.cores.comparison import Compared, Comparison, Difference
 from minibot.cores.input_order import LoggedStep
 from minibot.cores.processor import Processor
@@ -29,6 +28,7 @@ from minibot.engine.replay_rows import Row
 from minibot.events.model import Event, JsonObject
 from minibot.events.names import TICKS
 from minibot.events.roles import Roles
+from minibot.events.unit_sizes import HOUR_MS
 from minibot.kernel.errors import IntegrityError
 
 __all__ = [

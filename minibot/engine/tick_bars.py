@@ -15,16 +15,16 @@ from typing import Final
 import numpy as np
 
 from minibot.data.ticks import IS_TAKER_SELL, IS_TRADE
-from minibot.engine.market_source import NS_PER_MS, Root
+from minibot.engine.market_source import Root
 from minibot.engine.row_span import Item, RowSpan
 from minibot.engine.tick_table import Array, TickTable
 from minibot.events.model import Bar, Beat
+from minibot.events.unit_sizes import DAY_MS, NEVER, NS_PER_MS
 from minibot.exchanges.tapes.decimals import to_text
 from minibot.market.bars import BarBuilder
-from minibot.market.intervals import DAY_MS, INTERVAL_MS, align
+from minibot.market.intervals import INTERVAL_MS, align
 from minibot.market.symbol import FeedConfig
 
-NEVER: Final = 1 << 62
 ONE: Final = np.ones((), dtype=np.int64)
 # So many trades are looked at together.
 LOADED: Final = 1 << 18

@@ -16,6 +16,7 @@ import numpy as np
 
 from minibot.cores.messages import Message
 from minibot.cores.scaled_tick import Extremes, QuietRange, ScaledTick
+from minibot.data.columns import BLOCK_ROWS
 from minibot.engine.cells import float_cells, int_cells
 from minibot.engine.lockstep import Lockstep
 from minibot.engine.tick_texts import tick_event
@@ -27,7 +28,6 @@ from minibot.strategies.tick import Tick
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-BLOCK_ROWS: Final = 8192
 IS_TRADE: Final = 1
 IS_TAKER_SELL: Final = 2
 PRICE: Final = 8

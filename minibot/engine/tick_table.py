@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from minibot.data.columns import PLACES, Columns
+from minibot.data.columns import Columns
 from minibot.data.ticks import (
     AMOUNTS,
     HAS_EXCHANGE_TS,
@@ -21,9 +21,11 @@ from minibot.data.ticks import (
     TRADES,
 )
 from minibot.engine.cells import int_cells
+from minibot.events.money import PLACES
+from minibot.events.unit_sizes import BPS_UNITS
 
-BPS_UNITS: Final = 10_000 * 100
-# So far a price times a spread in hundredths of a basis point fits 64 bits.
+# So far sums and products of amounts fit 64 bits, and a price times a spread in hundredths of a
+# basis point.
 WIDE_MAX: Final = 2**62
 
 Array = Any  # A one-dimensional array of numpy.

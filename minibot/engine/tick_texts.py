@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from minibot.cores.event_id import place_id
 from minibot.events.model import BUY, SELL, Event, MarketTick
 from minibot.events.names import MARKET_ROLE
+from minibot.events.unit_sizes import NS_PER_MS
 from minibot.exchanges.tapes.decimals import to_text
 
-NS_PER_MS: Final = 1_000_000
 IS_TRADE, IS_TAKER_SELL, HAS_EXCHANGE_TS = 1, 2, 4
 
 

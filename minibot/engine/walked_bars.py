@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, final
+from typing import final
 
 from minibot.accounting.performance import Performance
 from minibot.engine.bar_block import BarBlock
@@ -15,8 +15,7 @@ from minibot.engine.lockstep import Lockstep
 from minibot.engine.market_source import Watch
 from minibot.engine.run_result import BacktestResult
 from minibot.events.cells import CELL
-
-NEVER: Final = 1 << 62
+from minibot.events.unit_sizes import NEVER
 
 
 @final

@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from minibot.events.fast_rules import Texts, text_rules
+from minibot.events.field_types import MS_MAX
 from minibot.events.model import Ack, Bar, Beat, Book, Event, MarketTick, Payload
 from minibot.events.registry import Contracts, lean_schema
 from minibot.events.roles import Roles
@@ -31,9 +32,9 @@ _ID_AT: Final = 89
 _ID_END: Final = _ID_AT + 36
 _PAYLOAD_AT: Final = _ID_END + 12
 _PAYLOAD_KEY: Final = b'","payload":'
-_TS_DIGITS: Final = 13  # Unix milliseconds from 2001 to 2286.
+_TS_MAX: Final = MS_MAX
+_TS_DIGITS: Final = len(str(_TS_MAX))  # Unix milliseconds from 2001 to 2286.
 _TS_MIN: Final = 10 ** (_TS_DIGITS - 1)
-_TS_MAX: Final = 10**_TS_DIGITS - 1
 
 _HEX_TO_X: Final = bytes(
     ord("x") if code in b"0123456789abcdef" else code if code in b"-," else ord("?")

@@ -27,8 +27,10 @@ from msgspec.inspect import (
     type_info,
 )
 
+from minibot.events.field_types import SYMBOL
 from minibot.events.model import JsonObject, Payload
 from minibot.events.reasons import SCHEMA_INVALID
+from minibot.events.registry import lean_schema
 from minibot.kernel.errors import InvariantError
 
 # Prices come again and again, quantities now and then; beyond this the memory begins anew. So few
@@ -36,7 +38,7 @@ from minibot.kernel.errors import InvariantError
 KNOWN_MAX: Final = 4_096
 # Contracts let any text be a key. Here it is a market's name or the long way judges the line:
 # of other texts two encoders might not write the same bytes.
-KEYS: Final = {"type": "string", "pattern": "^[A-Z0-9]{2,20}$", "maxLength": 20}
+KEYS: Final = lean_schema(SYMBOL.rule, {})
 
 
 class TextRule:

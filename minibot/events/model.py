@@ -13,10 +13,56 @@ This module holds no validation: `events.codec` validates on both sides of a que
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    Literal,
+    NamedTuple,
+    TypeAlias,
+    get_args,
+    get_origin,
+)
 
 from msgspec import Meta, Struct
 from msgspec.structs import fields
+
+from minibot.events.field_types import (
+    DEFINED_LAST,
+    OR_NULL,
+    UNIQUE,
+    WHOLE_MAX,
+    Amounts,
+    Asset,
+    Codes,
+    Count,
+    Example,
+    Id,
+    Levels,
+    Lot,
+    Market,
+    MonoNs,
+    Ms,
+    Name,
+    Named,
+    Number,
+    NumberAboveZero,
+    Probability,
+    Rule,
+    RunId,
+    Seq,
+    Sha256,
+    SignedNumber,
+    Symbol,
+    Text,
+    Who,
+    Why,
+    matching,
+    one_of,
+    only,
+)
+from minibot.events.reason import BUSINESS_GROUP, END_GROUP, GROUPS, STOP_GROUP
 
 JsonObject = dict[str, Any]
 """A JSON object as decoded: str keys; str, int, bool, None, list and dict values; never float."""
@@ -25,23 +71,36 @@ BUY: Final = "BUY"
 SELL: Final = "SELL"
 HOLD: Final = "HOLD"
 
+ENTRY: Final = "ENTRY"
+EXIT: Final = "EXIT"
+
+STARTING: Final = "STARTING"
+READY: Final = "READY"
+DEGRADED: Final = "DEGRADED"
+
 Side = Literal["BUY", "SELL"]
+OrderSide: TypeAlias = Annotated[str, Named("side", "", "`BUY` `SELL`", one_of(BUY, SELL))]
 TickKind = Literal["trade", "quote"]
 BookWhy = Literal["interval", "resync"]
 
-# The bounds of the contracts, for the types of `fast_codec`; it compares both when it starts.
-Ms = Annotated[int, Meta(ge=0, le=9_999_999_999_999)]
-MonoNs = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
-Seq = Annotated[int, Meta(ge=1, le=2**53 - 1)]
-Levels = Annotated[tuple[tuple[str, str], ...], Meta(max_length=5000)]
-Ages = Annotated[Mapping[str, Ms], Meta(max_length=2000)]
+FILTER_TYPE: Final[Rule] = matching("^[A-Z][A-Z0-9_]{0,59}$", 60)
 
 
 class Payload(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
-    """The domain part of an event; subclasses add fields."""
+    """The domain part of an event; subclasses add fields.
+
+    A subclass is its contract: the first line of its docstring is the title, the second part the
+    description, and each field is written with its rule and its words (`events.field_types`).
+    """
 
     TYPE: ClassVar[str] = ""
+    NAMED_LAST: ClassVar[tuple[str, ...]] = ()
+    """Fields that the contract names behind the others, in this order."""
+
+    @classmethod
+    def conditions(cls) -> Rule:
+        """Return what the contract asks of several fields together."""
+        return {}
 
     def to_json(self) -> JsonObject:
         """Return the JSON object of this payload, without fields that are None."""
@@ -77,7 +136,6 @@ class _Shape(NamedTuple):
 
 
 _SHAPES: dict[type[Payload], _Shape] = {}
-_TUPLES: Final = ("tuple[", "Levels")
 
 
 def _shape(cls: type[Payload]) -> _Shape:
@@ -86,10 +144,14 @@ def _shape(cls: type[Payload]) -> _Shape:
         names = cls.__struct_fields__
         required = tuple(field.name for field in fields(cls) if field.required)
         optional = tuple(name for name in names if name not in required)
-        tuples = tuple(name for name in names if cls.__annotations__[name].startswith(_TUPLES))
+        tuples = tuple(field.name for field in fields(cls) if _holds_tuple(field.type))
         is_flat = not tuples and cls.__match_args__ == names
         shape = _SHAPES[cls] = _Shape(required, optional, names, tuples, is_flat)
     return shape
+
+
+def _holds_tuple(hint: Any) -> bool:
+    return get_origin(hint) is tuple or any(map(_holds_tuple, get_args(hint)))
 
 
 def _frozen(value: Any) -> Any:
@@ -110,10 +172,12 @@ class Check(Struct, frozen=True):
     `passed` is None where nobody judged, which a strategy's signal may say and risk never does.
     """
 
-    name: str
-    value: str
-    threshold: str
-    passed: bool | None
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    value: Annotated[str, Meta(max_length=200)]
+    threshold: Annotated[str, Meta(max_length=200)]
+    passed: Annotated[
+        bool | None, OR_NULL, "Whether the value keeps to the threshold; null where nobody judged."
+    ]
 
     def to_json(self) -> JsonObject:
         """Return the JSON object of this check."""
@@ -125,391 +189,690 @@ class Check(Struct, frozen=True):
         }
 
 
+class RiskCheck(Check, frozen=True):
+    """A check as risk writes it: judged."""
+
+    passed: bool
+
+
+def _checks(cls: type[Check]) -> Named:
+    """Return the rule of a list of checks of a class."""
+    checks = Named("checks", "Named values against named thresholds.", "list of checks")
+    item = Annotated[cls, Named("check", "", "check")]  # type: ignore[valid-type]
+    checks.rule = {"type": "array", "maxItems": 64, "description": "", "items": item}
+    return checks
+
+
+# Tuples of `Check` as a core writes them; plain dicts once read back.
+SignalChecks: TypeAlias = Annotated[tuple[Any, ...], _checks(Check)]
+RiskChecks: TypeAlias = Annotated[tuple[Any, ...], _checks(RiskCheck)]
+
+
 # --- market_ticks, by market_role -------------------------------------------------------------
 
 
+# The fields of a tick stand by their names, as they are written: most events are ticks, and so
+# neither reading nor writing one has to look for the next field.
 class MarketTick(Payload, frozen=True, kw_only=True):
-    """A trade, or a quote that changed price or size of the touch.
+    """A trade, or a quote that changed the touch.
 
-    Its fields stand by their names, as they are written: most events are ticks, and so neither
-    reading nor writing one has to look for the next field.
+    Written by market_role into market_ticks; one per trade and per bookTicker that changes
+    price or size of the touch.
     """
 
     TYPE: ClassVar[str] = "market_tick"
-    ask: str
-    ask_qty: str
-    bid: str
-    bid_qty: str
-    exchange_ts: Ms | None = None
-    kind: TickKind
-    price: str
-    qty: str | None = None
-    recv_mono_ns: MonoNs
-    symbol: str
-    taker_side: Side | None = None
-    trade_id: Count | None = None
+    NAMED_LAST: ClassVar[tuple[str, ...]] = (
+        *("symbol", "price", "kind", "bid", "bid_qty", "ask", "ask_qty", "recv_mono_ns"),
+        *("exchange_ts", "qty", "taker_side", "trade_id"),
+    )
+    ask: Annotated[Number, "Best ask price."]
+    ask_qty: Annotated[Number, "Base amount at the best ask."]
+    bid: Annotated[Number, "Best bid price."]
+    bid_qty: Annotated[Number, "Base amount at the best bid."]
+    exchange_ts: Annotated[
+        Ms | None, OR_NULL, "The exchange's own event time in Unix ms, where it gives one."
+    ] = None
+    kind: Annotated[TickKind, "A trade, or a quote that changed price or size of the touch."]
+    price: Annotated[
+        Number, "A trade's price; on a quote the last trade's, before the first trade the bid."
+    ]
+    qty: Annotated[Number | None, "Base amount of the trade."] = None
+    recv_mono_ns: Annotated[MonoNs, "Machine time of the socket read."]
+    symbol: Market
+    taker_side: Annotated[Side | None, "Who crossed the spread."] = None
+    trade_id: Annotated[Count | None, "The exchange's id of the trade."] = None
 
 
 class Bar(Payload, frozen=True):
-    """A closed bar, aligned in exchange time."""
+    """A closed bar, aligned in exchange time.
+
+    Written by market_role into market_ticks; history fetched at start is marked.
+    """
 
     TYPE: ClassVar[str] = "bar"
-    symbol: str
-    interval: str
-    open_ts: Ms
-    close_ts: Ms
-    open: str
-    high: str
-    low: str
-    close: str
-    volume: str
-    is_history: bool
-    quote_volume: str | None = None
-    taker_buy_volume: str | None = None
-    trades: Count | None = None
-    recv_mono_ns: MonoNs | None = None  # machine time of the socket read that closed it
+    NAMED_LAST: ClassVar[tuple[str, ...]] = ("is_history", "recv_mono_ns")
+    symbol: Market
+    interval: Annotated[
+        str,
+        matching("^[1-9][0-9]{0,3}[smhdwM]$", 5),
+        Example("1m"),
+        "Length of the bar: 1s, 1m, 1h ...",
+    ]
+    open_ts: Annotated[Ms, "First millisecond of the bar."]
+    close_ts: Annotated[Ms, "Last millisecond of the bar."]
+    open: Annotated[Number, "First trade's price, quote per base."]
+    high: Annotated[Number, "Highest trade's price."]
+    low: Annotated[Number, "Lowest trade's price."]
+    close: Annotated[Number, "Last trade's price; of a bar without trades the last one before it."]
+    volume: Annotated[Number, "Base amount traded."]
+    is_history: Annotated[bool, "Fetched as a closed kline, not built from live trades."]
+    quote_volume: Annotated[Number | None, "Quote amount traded."] = None
+    taker_buy_volume: Annotated[Number | None, "Base amount bought by takers."] = None
+    trades: Annotated[Count | None, "Number of trades."] = None
+    recv_mono_ns: Annotated[
+        MonoNs | None,
+        DEFINED_LAST,
+        "Machine time of the socket read of the message that closed the bar; none in history.",
+    ] = None
 
 
 class Book(Payload, frozen=True):
-    """The best levels of the local book, best first; a level is (price, qty)."""
+    """The best levels of the local order book.
+
+    Written by market_role into market_ticks once a second of market time and after a resync.
+    """
 
     TYPE: ClassVar[str] = "book"
-    symbol: str
-    bids: Levels
-    asks: Levels
-    last_update_id: Count
-    why: BookWhy
+    symbol: Market
+    bids: Annotated[Levels, "Levels of buyers, best (highest) first."]
+    asks: Annotated[Levels, "Levels of sellers, best (lowest) first."]
+    last_update_id: Annotated[Count, "The exchange's id of the last update applied."]
+    why: Annotated[
+        BookWhy, "Written because its second passed, or because the book was built anew."
+    ]
 
 
 class Instrument(Payload, frozen=True):
-    """The rules of a symbol; at start and on change."""
+    """The rules of a symbol.
+
+    Written by market_role into market_ticks at start and on change.
+    """
 
     TYPE: ClassVar[str] = "instrument"
-    symbol: str
-    base_asset: str
-    quote_asset: str
-    status: str
-    price_increment: str
-    qty_increment: str
-    qty_min: str
-    qty_max: str
-    notional_min: str
-    origin: str  # "exchange", "table" or "derived"
-    market_qty_max: str | None = None
-    notional_max: str | None = None
-    bid_percent_up: str | None = None
-    bid_percent_down: str | None = None
-    ask_percent_up: str | None = None
-    ask_percent_down: str | None = None
-    price_min: str | None = None
-    price_max: str | None = None
-    market_qty_min: str | None = None
-    market_qty_increment: str | None = None
-    market_notional_min: str | None = None
-    market_notional_max: str | None = None
-    position_max: str | None = None
-    filters_unknown: tuple[str, ...] | None = None
-    percent_minutes: Count | None = None  # of the average that percent bands are multiples of
+    NAMED_LAST: ClassVar[tuple[str, ...]] = ("origin",)
+    symbol: Market
+    base_asset: Annotated[Asset, "What is bought and sold."]
+    quote_asset: Annotated[Asset, "What pays."]
+    status: Annotated[
+        str,
+        matching("^[A-Z_]{1,40}$", 40),
+        Example("TRADING"),
+        "The exchange's word; TRADING is the one that trades.",
+    ]
+    price_increment: Annotated[Number, "Tick size; 0 means the rule is off."]
+    qty_increment: Annotated[Number, "Step size; 0 means the rule is off."]
+    qty_min: Annotated[Number, "Smallest base amount of an order."]
+    qty_max: Annotated[Number, "0 means no limit."]
+    notional_min: Annotated[Number, "Smallest order value in quote."]
+    origin: Annotated[str, one_of("exchange", "table", "derived"), "Where the rules come from."]
+    market_qty_max: Annotated[
+        Number | None, "Largest quantity of a market order; 0 means no limit."
+    ] = None
+    notional_max: Annotated[Number | None, "Largest order value in quote; 0 means no limit."] = None
+    bid_percent_up: Annotated[
+        Number | None, "Multiplier of the reference price: highest buy price."
+    ] = None
+    bid_percent_down: Annotated[Number | None, "Multiplier: lowest buy price."] = None
+    ask_percent_up: Annotated[Number | None, "Multiplier: highest sell price."] = None
+    ask_percent_down: Annotated[Number | None, "Multiplier: lowest sell price."] = None
+    price_min: Annotated[Number | None, "Lowest limit price; 0 means the rule is off."] = None
+    price_max: Annotated[Number | None, "Highest limit price; 0 means the rule is off."] = None
+    market_qty_min: Annotated[
+        Number | None,
+        "Smallest quantity of a market order, on top of qty_min; 0 means the rule is off.",
+    ] = None
+    market_qty_increment: Annotated[
+        Number | None,
+        "Step size of a market order, on top of qty_increment; 0 means the rule is off.",
+    ] = None
+    market_notional_min: Annotated[
+        Number | None,
+        "Smallest value of a market order; 0 means no limit, a missing key notional_min.",
+    ] = None
+    market_notional_max: Annotated[
+        Number | None,
+        "Largest value of a market order; 0 means no limit, a missing key notional_max.",
+    ] = None
+    position_max: Annotated[
+        Number | None, "Largest base amount held and being bought; 0 means no limit."
+    ] = None
+    filters_unknown: Annotated[
+        tuple[Annotated[str, FILTER_TYPE], ...] | None,
+        Meta(min_length=1, max_length=16),
+        "Types of filters that this build does not know; no order is judged by them.",
+    ] = None
+    percent_minutes: Annotated[
+        Count | None,
+        "Minutes of the average price that the percent bands are multiples of; "
+        "0 means the last price.",
+    ] = None
 
 
 class Universe(Payload, frozen=True):
-    """Which symbols the run may trade from now on; at start and on change."""
+    """Which symbols the run may trade.
+
+    Written by market_role into market_ticks at start and on change; risk allows entries in
+    `traded` alone.
+    """
 
     TYPE: ClassVar[str] = "universe"
-    mode: str  # "static" or "dynamic"
-    quote_asset: str
-    traded: tuple[str, ...]  # full streams; entries are allowed in these alone
-    watched: tuple[str, ...]  # mini tickers only
-    kept: tuple[str, ...]  # followed because of a position, no entry
-    missing_bases: tuple[str, ...]  # asked for, not listed by the venue
-    excluded: Mapping[str, list[str]]  # reason to symbols or bases
-    quote_volumes: Mapping[str, str]  # 24 hours, of the traded symbols
-    generation: int
+    mode: Annotated[
+        str,
+        one_of("static", "dynamic"),
+        "A list of the profile, or resolved from the exchange's answers.",
+    ]
+    quote_asset: Annotated[Asset, "What pays in every symbol of it."]
+    traded: Annotated[
+        tuple[Symbol, ...],
+        Meta(max_length=400),
+        UNIQUE,
+        "Followed with trades, quotes and depth, best rank first; entries are allowed here.",
+    ]
+    watched: Annotated[
+        tuple[Symbol, ...],
+        Meta(max_length=2000),
+        UNIQUE,
+        "In the universe below the rank that is traded: mini tickers alone.",
+    ]
+    kept: Annotated[
+        tuple[Symbol, ...],
+        Meta(max_length=400),
+        UNIQUE,
+        "Followed because a position is held, although they are not in the universe.",
+    ]
+    missing_bases: Annotated[
+        tuple[Asset, ...],
+        Meta(max_length=2000),
+        UNIQUE,
+        "Bases that the profile asks for and the exchange does not list against the quote asset.",
+    ]
+    excluded: Annotated[
+        Mapping[str, Annotated[list[Symbol], Meta(max_length=2000)]],
+        Meta(max_length=20),
+        "Why symbols were left out: not_trading, not_spot, excluded, volume, no_volume, no_rules.",
+    ]
+    quote_volumes: Annotated[
+        Mapping[str, Number],
+        Meta(max_length=400),
+        "Quote volume of 24 hours of the traded symbols, as the exchange said it.",
+    ]
+    generation: Annotated[
+        int,
+        Meta(ge=1, le=WHOLE_MAX),
+        "Counts universes of this run from 1, anew after a restart of market_role.",
+    ]
 
 
 class Beat(Payload, frozen=True):
-    """A second of market time has passed; `data_age_ms` by symbol."""
+    """A second of market time has passed.
+
+    Written by market_role into market_ticks; time itself for the cores.
+    """
 
     TYPE: ClassVar[str] = "beat"
-    n: Seq
-    data_age_ms: Ages
+    n: Annotated[Seq, "Running number of the beat, from 1."]
+    data_age_ms: Annotated[
+        Mapping[str, Ms], Meta(max_length=2000), "Symbol to age of its last message."
+    ]
 
 
 class Gap(Payload, frozen=True):
-    """Market data is missing between two times."""
+    """Market data is missing between two times.
+
+    Written by market_role into market_ticks.
+    """
 
     TYPE: ClassVar[str] = "gap"
-    symbol: str
-    stream: str
-    from_ts: int
-    to_ts: int
-    why: str
+    symbol: Market
+    stream: Annotated[Name, "Which stream, such as trade or depth."]
+    from_ts: Annotated[Ms, "Last time before the gap, Unix ms on the run clock."]
+    to_ts: Annotated[Ms, "First time after it."]
+    why: Annotated[Text, "What caused it."]
 
 
 class PriceMark(Payload, frozen=True):
-    """A last price from another stream, newer than all that a symbol's own streams brought."""
+    """A price that is newer than what the symbol's own streams brought.
+
+    Written by market_role into market_ticks; it values what is held, and nothing is traded at
+    it.
+    """
 
     TYPE: ClassVar[str] = "price_mark"
-    symbol: str
-    price: str
-    stream: str
-    exchange_ts: Ms
+    symbol: Market
+    price: Annotated[NumberAboveZero, "Last price of the market."]
+    stream: Annotated[Name, "Which stream told it, such as miniTicker."]
+    exchange_ts: Annotated[Ms, "The exchange's own event time in Unix ms."]
 
 
 class AveragePrice(Payload, frozen=True):
-    """The volume-weighted price of the last minutes of trades, up to `to_ts` of exchange time."""
+    """The volume-weighted price of the last minutes.
+
+    Written by market_role into market_ticks about once a minute; what percent bands of limit
+    prices are multiples of.
+    """
 
     TYPE: ClassVar[str] = "average_price"
-    symbol: str
-    price: str
-    minutes: Seq
-    to_ts: Ms
+    symbol: Market
+    price: Annotated[
+        Number,
+        "Quote traded over base traded, rounded down to eight places; "
+        "without trades the last price.",
+    ]
+    minutes: Annotated[Seq, "How many minutes of trades it is made of."]
+    to_ts: Annotated[Ms, "End of those minutes in exchange time."]
 
 
 # --- decisions --------------------------------------------------------------------------------
 
 
 class Signal(Payload, frozen=True):
-    """What the strategy thinks of a symbol now, and why, in values against thresholds."""
+    """What the strategy thinks of a symbol now, and why.
+
+    Written by strategy_role into signals.
+    """
 
     TYPE: ClassVar[str] = "signal"
-    symbol: str
-    side: str  # BUY, SELL or HOLD
-    score: int  # 0-110
-    confidence: int  # 0-100
-    horizon_ms: int
-    reason: str
-    reason_code: str
-    checks: tuple[Any, ...]  # of Check; plain dicts once read back
-    strategy: str | None = None
-    params_hash: str | None = None
+    symbol: Market
+    side: Annotated[str, one_of(BUY, SELL, HOLD), "What the strategy would do."]
+    score: Annotated[int, Meta(ge=0, le=110), "0-100, to which social input may add up to 10."]
+    confidence: Annotated[int, Meta(ge=0, le=100), "0-100."]
+    horizon_ms: Annotated[Ms, "How long the signal is meant to hold, market time."]
+    reason: Annotated[Text, "One sentence for a person."]
+    reason_code: Annotated[
+        str, Codes(BUSINESS_GROUP), "A code of the closed list in events/reasons.py; generated."
+    ]
+    checks: Annotated[
+        SignalChecks, "Every value against its threshold, so that a trader can check the reason."
+    ]
+    strategy: Annotated[Name | None, "Name of the strategy."] = None
+    params_hash: Annotated[Sha256 | None, "Hash of the strategy's parameters."] = None
 
 
 class RiskAction(Payload, frozen=True):
-    """What risk decided: ALLOW, BLOCK, REDUCE, EXIT or STOP."""
+    """What risk decided.
+
+    Written by risk_role into risk_actions, before the intent it allows.
+    """
 
     TYPE: ClassVar[str] = "risk_action"
-    action: str
-    reason_code: str
-    symbol: str | None = None
-    signal_id: str | None = None
-    checks: tuple[Any, ...] | None = None
-    profile: str | None = None
-    headroom: Mapping[str, str] | None = None
+    action: Annotated[
+        str,
+        one_of("ALLOW", "BLOCK", "REDUCE", "EXIT", "STOP"),
+        "Let pass, refuse, make smaller, leave a position, or stop the run.",
+    ]
+    reason_code: Annotated[
+        str, Codes(BUSINESS_GROUP, STOP_GROUP), "A business code; with STOP a STOP code. Generated."
+    ]
+    symbol: Market | None = None
+    signal_id: Annotated[Id | None, "The signal that was judged."] = None
+    checks: Annotated[RiskChecks | None, "Every limit looked at, also when it allows."] = None
+    profile: Annotated[Name | None, "Name of the risk profile."] = None
+    headroom: Annotated[
+        Mapping[str, Annotated[str, Meta(max_length=100)]] | None,
+        Meta(max_length=100),
+        "How much is left of each limit, as text.",
+    ] = None
+
+    @classmethod
+    def conditions(cls) -> Rule:
+        """Return that a STOP code goes with STOP, and a business code with all else."""
+        return {
+            "if": {"properties": {"action": only("STOP")}},
+            "then": {"properties": {"reason_code": Codes(STOP_GROUP)}},
+            "else": {"properties": {"reason_code": Codes(BUSINESS_GROUP)}},
+        }
 
 
 class OrderIntent(Payload, frozen=True):
-    """A wish that risk allowed; `limit_price`, `time_in_force` and `expires_ts` as they apply."""
+    """A wish that risk allowed.
+
+    Written by risk_role alone into order_intents.
+    """
 
     TYPE: ClassVar[str] = "order_intent"
-    symbol: str
-    side: str
-    qty: str
-    order_type: str  # MARKET or LIMIT
-    client_order_id: str
-    purpose: str  # ENTRY or EXIT
-    limit_price: str | None = None
-    time_in_force: str | None = None
-    expires_ts: int | None = None
+    symbol: Market
+    side: Annotated[OrderSide, "BUY opens or adds, SELL closes or reduces."]
+    qty: Annotated[SignedNumber, "Base amount; execution rejects what is not above zero."]
+    order_type: Annotated[
+        str, one_of("MARKET", "LIMIT"), "At the market, or at limit_price or better."
+    ]
+    client_order_id: Annotated[Id, "Derived from the run and the cause."]
+    purpose: Annotated[str, one_of(ENTRY, EXIT), "To open a position or to leave it."]
+    limit_price: Annotated[SignedNumber | None, "Quote per base; LIMIT only."] = None
+    time_in_force: Annotated[
+        str | None,
+        one_of("GTC", "IOC", "FOK"),
+        "Till cancelled, at once or not at all in part, at once or not at all.",
+    ] = None
+    expires_ts: Annotated[Ms | None, "Not executed at or after this time."] = None
 
 
 class OrderResult(Payload, frozen=True):
-    """One change of state of an order."""
+    """One change of state of an order.
+
+    Written by execution_role into order_results.
+    """
 
     TYPE: ClassVar[str] = "order_result"
-    client_order_id: str
-    order_id: str
-    result: str  # ACCEPTED PARTIALLY_FILLED FILLED CANCELLED EXPIRED REJECTED
-    symbol: str | None = None
-    reason_code: str | None = None
-    filled_qty: str | None = None
-    remaining_qty: str | None = None
+    client_order_id: Annotated[Id, "The intent's id of the order."]
+    order_id: Annotated[Id, "The executor's id of the order."]
+    result: Annotated[
+        str,
+        one_of("ACCEPTED", "PARTIALLY_FILLED", "FILLED", "CANCELLED", "EXPIRED", "REJECTED"),
+        "The state that the order is in from now on.",
+    ]
+    symbol: Market | None = None
+    reason_code: Annotated[
+        str | None,
+        Codes(BUSINESS_GROUP),
+        "A code of the closed list in events/reasons.py; generated.",
+    ] = None
+    filled_qty: Annotated[Number | None, "Base amount filled so far."] = None
+    remaining_qty: Annotated[SignedNumber | None, "Base amount still open."] = None
 
 
 class Fill(Payload, frozen=True):
-    """An execution with its evidence: the touch it met and the modelled latency."""
+    """An execution with its evidence.
+
+    Written by execution_role into fills.
+    """
 
     TYPE: ClassVar[str] = "fill"
-    order_id: str
-    client_order_id: str
-    symbol: str
-    side: str
-    qty: str
-    price: str
-    fee: str
-    fee_asset: str
-    liquidity: str  # TAKER or MAKER
-    bid: str | None = None
-    ask: str | None = None
-    displayed_qty: str | None = None
-    latency_market_ms: int | None = None
+    order_id: Annotated[Id, "The executor's id of the order."]
+    client_order_id: Annotated[Id, "The intent's id of the order."]
+    symbol: Market
+    side: Annotated[OrderSide, "BUY pays quote for base, SELL the reverse."]
+    qty: Annotated[Number, "Base amount, above zero."]
+    price: Annotated[Number, "Quote per base, above zero."]
+    fee: Annotated[Number, "In fee_asset."]
+    fee_asset: Annotated[Asset, "The asset that pays the fee."]
+    liquidity: Annotated[str, one_of("TAKER", "MAKER"), "Whether the order took or gave liquidity."]
+    bid: Annotated[Number | None, "Best bid that the order met."] = None
+    ask: Annotated[Number | None, "Best ask that the order met."] = None
+    displayed_qty: Annotated[Number | None, "Base amount shown at that touch."] = None
+    latency_market_ms: Annotated[Ms | None, "Modelled latency."] = None
 
 
 # --- run and world ----------------------------------------------------------------------------
 
 
 class RunOpening(Payload, frozen=True):
-    """What the run starts with; always its first event.
+    """What the run starts with.
 
-    `cash` maps asset to decimal string; a lot is {symbol, qty, price, ts}; `budgets_used` maps
-    the name of a budget to its used amount as a decimal string.
+    Written by watchdog_role into control; always its first event.
     """
 
     TYPE: ClassVar[str] = "run_opening"
-    cash: Mapping[str, str]
-    lots: tuple[Mapping[str, Any], ...]
-    budgets_used: Mapping[str, str]
-    from_run: str | None = None
-    from_root: str | None = None
+    cash: Annotated[Amounts, "Asset to amount."]
+    lots: Annotated[tuple[Lot, ...], Meta(max_length=100_000), "Open lots, oldest first."]
+    budgets_used: Annotated[Amounts, "Name of a budget to its used amount."]
+    from_run: Annotated[RunId | None, "The run that this one carries on."] = None
+    from_root: Annotated[Sha256 | None, "Seal root of that run."] = None
 
 
 class RunEnding(Payload, frozen=True):
-    """No entries from now on; what is open expires on the first beat at or after `until_ts`."""
+    """No entries from now on.
+
+    Written by watchdog_role into control; what is open expires on the first beat at or after
+    until_ts.
+    """
 
     TYPE: ClassVar[str] = "run_ending"
-    who: str
-    why: str
-    until_ts: int
+    who: Who
+    why: Why
+    until_ts: Annotated[Ms, "Planned end, Unix ms on the run clock."]
 
 
 class Halt(Payload, frozen=True):
-    """No new entries until `resume`."""
+    """No new entries until resume.
+
+    Written by watchdog_role into control.
+    """
 
     TYPE: ClassVar[str] = "halt"
-    who: str
-    why: str
+    who: Who
+    why: Why
 
 
 class Resume(Payload, frozen=True):
-    """Entries are allowed again."""
+    """Entries are allowed again.
+
+    Written by watchdog_role into control.
+    """
 
     TYPE: ClassVar[str] = "resume"
-    who: str
-    why: str
+    who: Who
+    why: Why
 
 
 class ExitPosition(Payload, frozen=True):
-    """Close the position in a symbol."""
+    """Close the position in a symbol.
+
+    Written by watchdog_role into control.
+    """
 
     TYPE: ClassVar[str] = "exit_position"
-    who: str
-    why: str
-    symbol: str
+    who: Who
+    why: Why
+    symbol: Market
 
 
 class LockSymbol(Payload, frozen=True):
-    """No entries in a symbol until `until_ts`."""
+    """No entries in a symbol.
+
+    Written by watchdog_role into control; without until_ts until the run ends.
+    """
 
     TYPE: ClassVar[str] = "lock_symbol"
-    who: str
-    why: str
-    symbol: str
-    until_ts: int | None = None
+    who: Who
+    why: Why
+    symbol: Market
+    until_ts: Annotated[
+        Ms | None, "End of the lock; without it the lock lasts as long as the run."
+    ] = None
 
 
 class ModelActive(Payload, frozen=True):
-    """A model snapshot passed its gate and is the active one, or was rolled back."""
+    """A model snapshot is the active one.
+
+    Written by watchdog_role into control, after the gate or a rollback.
+    """
 
     TYPE: ClassVar[str] = "model_active"
-    who: str
-    why: str
-    model_id: str
+    who: Who
+    why: Why
+    model_id: Annotated[Name, "The snapshot that is active from now on."]
 
 
 class Health(Payload, frozen=True):
-    """How a role is; which optional fields are present depends on the role."""
+    """How a role is.
+
+    Written by each role into its own part of health.
+    """
 
     TYPE: ClassVar[str] = "health"
-    role: str
-    state: str  # STARTING READY DEGRADED DRAINING STOPPED
-    uptime_s: int
-    turns: int
-    rss_bytes: int | None = None
-    cpu_ms: int | None = None
-    open_files: int | None = None
-    threads: int | None = None
-    inputs: Mapping[str, Mapping[str, int]] | None = None
-    data_age_ms: int | None = None
-    decision_age_ms: int | None = None
-    latency_us: int | None = None
-    endpoint: str | None = None
-    ok: bool | None = None
-    weight_used: int | None = None
-    reconnects: int | None = None
-    breaker: str | None = None
-    late_trades: int | None = None
-    reason: str | None = None
-    open_orders: int | None = None
-    open_positions: int | None = None
-    dup_dropped: int | None = None
-    detail: str | None = None
-    counters: Mapping[str, int] | None = None
-    degraded: str | None = None
+    role: Annotated[Name, "The role that speaks of itself."]
+    state: Annotated[
+        str,
+        one_of(STARTING, READY, DEGRADED, "DRAINING", "STOPPED"),
+        "Where the role stands in its life.",
+    ]
+    uptime_s: Annotated[Count, "Whole machine seconds since start."]
+    turns: Annotated[Count, "Turns of the role's loop."]
+    rss_bytes: Annotated[Count | None, "Resident memory."] = None
+    cpu_ms: Annotated[Count | None, "CPU time used, user and system."] = None
+    open_files: Annotated[Count | None, "Descriptors or handles."] = None
+    threads: Annotated[Count | None, "Threads of the process."] = None
+    inputs: Annotated[
+        Mapping[str, Annotated[Mapping[str, Count], {"maxProperties": 20}]] | None,
+        Meta(max_length=100),
+        "Queue to position, backlog, age_ms.",
+    ] = None
+    data_age_ms: Annotated[Ms | None, "Market ms since the last message of the oldest symbol."] = (
+        None
+    )
+    decision_age_ms: Annotated[Ms | None, "Market ms since the last decision."] = None
+    latency_us: Annotated[
+        Count | None, "One measured round trip to the exchange, machine time."
+    ] = None
+    endpoint: Annotated[str | None, Meta(min_length=1, max_length=200), "What was measured."] = None
+    ok: Annotated[bool | None, "Whether the measurement succeeded."] = None
+    weight_used: Annotated[Count | None, "API weight used in this minute."] = None
+    reconnects: Annotated[Count | None, "Connections built again since start."] = None
+    breaker: Annotated[Name | None, "State of the circuit breaker."] = None
+    late_trades: Annotated[Count | None, "Trades that came after their bar was written."] = None
+    reason: Annotated[str | None, Meta(max_length=4096), "The strategy's reason now."] = None
+    open_orders: Annotated[Count | None, "Orders not yet at their end."] = None
+    open_positions: Annotated[Count | None, "Symbols held."] = None
+    dup_dropped: Annotated[Count | None, "Events dropped because their id was known."] = None
+    detail: Annotated[str | None, Meta(max_length=4096), "More words for a person."] = None
+    counters: Annotated[
+        Mapping[str, Annotated[int, Meta(ge=-WHOLE_MAX, le=WHOLE_MAX)]] | None,
+        Meta(max_length=200),
+        "Further counts by name.",
+    ] = None
+    degraded: Annotated[
+        str | None,
+        Meta(max_length=500),
+        "Why the market data of this run are not the exchange's; "
+        "such a run never counts. In every event of it.",
+    ] = None
 
 
 class Incident(Payload, frozen=True):
-    """Something that the run survived and an operator should know."""
+    """Something that the run survived and an operator should know.
+
+    Written by each role but ai_role into its own part of incidents.
+    """
 
     TYPE: ClassVar[str] = "incident"
-    component: str
-    kind: str
-    detail: str
-    count: int | None = None
-    until_ts: int | None = None
+    component: Annotated[Name, "Who found it."]
+    kind: Annotated[Name, "What kind of thing, a stable word."]
+    detail: Annotated[Text, "What happened, for a person."]
+    count: Annotated[Count | None, "How often, where it is counted."] = None
+    until_ts: Annotated[Ms | None, "Until when it lasts, where that is known."] = None
 
 
 class StopJournal(Payload, frozen=True):
-    """A STOP, a planned END, a CLEAR of the flag, or a REFUSED start."""
+    """A STOP, a planned END, a CLEAR of the flag, or a REFUSED start.
+
+    Written by each role into its own part of stop_journal.
+    """
 
     TYPE: ClassVar[str] = "stop_journal"
-    component: str
-    reason_code: str
-    detail: str
-    kind: str  # STOP, END, CLEAR or REFUSED
-    open_positions: tuple[Mapping[str, str], ...] | None = None
-    who: str | None = None
-    why: str | None = None
-    stopped_run: str | None = None
+    component: Annotated[Name, "The role or part that stopped or ended the run."]
+    reason_code: Annotated[
+        str,
+        Codes(STOP_GROUP, END_GROUP),
+        "A STOP code, a planned end, CLEARED or REFUSED; generated.",
+    ]
+    detail: Annotated[Text, "What happened, for a person."]
+    kind: Annotated[
+        str,
+        one_of("STOP", "END", "CLEAR", "REFUSED"),
+        "A STOP at once, a planned END, a CLEAR of the flag, or a REFUSED start of no run.",
+    ]
+    open_positions: Annotated[
+        tuple[
+            Annotated[Mapping[str, Annotated[str, Meta(max_length=200)]], Meta(max_length=20)], ...
+        ]
+        | None,
+        Meta(max_length=2000),
+        "What is open: symbol, qty, entry price ...",
+    ] = None
+    who: Annotated[Text | None, "Who cleared the flag."] = None
+    why: Annotated[Text | None, "The reason given for it."] = None
+    stopped_run: Annotated[RunId | None, "The run whose flag a CLEAR removed."] = None
+
+    @classmethod
+    def conditions(cls) -> Rule:
+        """Return which reason codes go with each kind."""
+        # Imported by whoever asks: the codes take longer to load than all classes of events.
+        from minibot.events.reasons import CLEARED, REFUSED, codes
+
+        ends = (code for code in codes(END_GROUP) if code not in (CLEARED, REFUSED))
+        by_kind = {
+            "STOP": Codes(STOP_GROUP),
+            "END": one_of(*ends),
+            "CLEAR": one_of(CLEARED),
+            "REFUSED": one_of(REFUSED),
+        }
+        return {
+            "allOf": [
+                {
+                    "if": {"properties": {"kind": only(kind)}},
+                    "then": {"properties": {"reason_code": allowed}},
+                }
+                for kind, allowed in by_kind.items()
+            ]
+        }
 
 
 class Recommendation(Payload, frozen=True):
-    """What the model thinks; probabilities are decimal strings with six places, one in sum."""
+    """What the model thinks.
+
+    Written by ai_role into recommendations; advice, never an order.
+    """
 
     TYPE: ClassVar[str] = "recommendation"
-    symbol: str
-    model_id: str
-    p_buy: str
-    p_hold: str
-    p_sell: str
-    horizon_ms: int
-    baseline: bool | None = None
-    top_features: tuple[Any, ...] | None = None
+    symbol: Market
+    model_id: Annotated[Name, "The snapshot that speaks, or baseline."]
+    p_buy: Annotated[Probability, "Probability that buying pays over the horizon."]
+    p_hold: Annotated[Probability, "Probability that neither pays."]
+    p_sell: Annotated[Probability, "Probability that selling pays over the horizon."]
+    horizon_ms: Annotated[Ms, "What it looks ahead, market ms."]
+    baseline: Annotated[bool | None, "No model was active."] = None
+    top_features: Annotated[
+        tuple[Any, ...] | None,
+        Meta(max_length=100),
+        {"items": {"type": ["string", "object", "array"]}},
+        "What weighed most.",
+    ] = None
 
 
 class Ack(Payload, frozen=True):
-    """A range of lines that a reader took: lines from_seq..to_seq of `queue`, at `taken_ts`."""
+    """A range of lines that a reader took.
+
+    Written by a reader into acks.jsonl of a queue; those of its order log are the order in
+    which it took its inputs.
+    """
 
     TYPE: ClassVar[str] = "ack"
-    reader: str
-    queue: str
-    from_seq: Seq
-    to_seq: Seq
-    n: Seq  # running number of the reader's first input in this range, from 1
-    taken_ts: Ms
-    took_us: Count | None = None
+    reader: Annotated[Name, "The role that took the lines."]
+    queue: Annotated[Name, "The queue taken from; a part is queue/parts/role."]
+    from_seq: Annotated[Seq, "First line taken."]
+    to_seq: Annotated[Seq, "Last line taken."]
+    n: Annotated[Seq, "Running number of the reader's first input in this range."]
+    taken_ts: Annotated[Ms, "Run clock when the range was opened."]
+    took_us: Annotated[Count | None, "Machine time from opening to closing."] = None
 
 
 class DeadLetter(Payload, frozen=True):
-    """A line that could not be used at all."""
+    """A line that could not be used at all.
+
+    Written by a reader into deadletter.jsonl of a queue.
+    """
 
     TYPE: ClassVar[str] = "dead_letter"
-    queue: str
-    seq: int
-    offset: int
-    reason_code: str
-    detail: str
-    line: str
-    line_sha256: str
+    queue: Annotated[Name, "The queue that holds the line."]
+    seq: Annotated[Count, "Line number, from 1; 0 where none is known."]
+    offset: Annotated[Count, "Byte offset in the segment."]
+    reason_code: Annotated[
+        str, Codes(*GROUPS), "A code of the closed list in events/reasons.py; generated."
+    ]
+    detail: Annotated[Text, "What is wrong with it."]
+    line: Annotated[str, Meta(max_length=65536), "The line as escaped text, bounded."]
+    line_sha256: Annotated[Sha256, "Over the whole line as it was found."]
 
 
 PAYLOAD_CLASSES: Final[Mapping[str, type[Payload]]] = {
@@ -546,6 +909,29 @@ PAYLOAD_CLASSES: Final[Mapping[str, type[Payload]]] = {
 }
 
 
+class Envelope(Struct, frozen=True, kw_only=True):
+    """The envelope of every event.
+
+    Strict: no further keys. The payload's contract is that of the type.
+    """
+
+    schema: Annotated[str, matching("^minibot[.][a-z_]{1,40}$", 48), "minibot.<type>."]
+    v: Annotated[int, only(1), "Version of the contract."]
+    ts: Annotated[Ms, "Unix ms on the run clock."]
+    ts_iso: Annotated[
+        str | None, Meta(min_length=20, max_length=40), "ts for people; left out by default."
+    ] = None
+    id: Annotated[
+        Id,
+        "uuid4-shaped, derived from the cause, so that a restarted role finds its own outputs.",
+    ]
+    source: Annotated[str, matching("^[a-z][a-z0-9_]{0,39}$", 40), "Name of the writing role."]
+    type: Annotated[str, matching("^[a-z_]{1,40}$", 40), "Event type."]
+    run_id: Annotated[RunId, "The run, YYYYMMDD_HHMMSS in UTC of the machine at its start."]
+    cmdline_hash: Annotated[Sha256, "sha256 of the writing process's command line."]
+    payload: Annotated[Mapping[str, Any], "The domain part; its contract is that of the type."]
+
+
 class Event(Struct, frozen=True, gc=False):
     """An envelope with its typed payload and its lineage."""
 
@@ -555,8 +941,12 @@ class Event(Struct, frozen=True, gc=False):
     run_id: str
     cmdline_hash: str
     payload: Payload
-    cause_ids: tuple[str, ...] | None = None
-    tick_seq: int | None = None
+    cause_ids: Annotated[
+        tuple[Id, ...] | None,
+        Meta(min_length=1, max_length=64),
+        "Ids of the events this one follows from.",
+    ] = None
+    tick_seq: Annotated[Seq | None, "The market_ticks line it goes back to."] = None
 
     @property
     def type(self) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 STOP_GROUP: Final = "stop"
 END_GROUP: Final = "end"
@@ -12,8 +11,7 @@ FEED_GROUP: Final = "feed"
 GROUPS: Final = (STOP_GROUP, END_GROUP, BUSINESS_GROUP, FEED_GROUP)
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """One reason code with one sentence of meaning and one of remedy."""
 
     code: str

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from minibot.events.model import JsonObject
+from minibot.events.field_types import Named
+from minibot.events.model import PAYLOAD_CLASSES, JsonObject
 from minibot.events.reason import BUSINESS_GROUP, END_GROUP, FEED_GROUP, GROUPS, STOP_GROUP
 from minibot.events.reasons import REASONS
+from minibot.events.roles import Roles
 
 CONTRACTS_BEGIN: Final = "<!-- generated: contracts -->"
 CONTRACTS_END: Final = "<!-- end of generated -->"
@@ -19,28 +21,7 @@ _TITLES: Final[Mapping[str, str]] = {
     FEED_GROUP: "Data from outside that was set aside or survived",
 }
 
-# What a reader wants to know of a value's form, by the name of its definition.
-_KINDS: Final[Mapping[str, str]] = {
-    "decimal": "decimal",
-    "decimal_positive": "decimal, above zero",
-    "decimal_positive_or_zero": "decimal, zero or more",
-    "probability": "decimal, six places",
-    "symbol": "symbol",
-    "asset": "asset",
-    "ms": "ms",
-    "count": "count",
-    "seq": "seq",
-    "mono_ns": "machine ns",
-    "name": "name",
-    "text": "text",
-    "id": "id",
-    "sha256": "sha256",
-    "run_id": "run id",
-    "checks": "list of checks",
-    "side": "`BUY` `SELL`",
-    "levels": "list of [price, qty]",
-    "amounts": "name: decimal",
-}
+_WORDS: Final[Mapping[str, str]] = {named.name: named.words for named in Named.made}
 
 
 def reasons_page() -> str:
@@ -62,22 +43,55 @@ def reasons_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def contracts_section(schemas: Mapping[str, JsonObject]) -> str:
-    """Return the generated part of `docs/DATA_CONTRACTS.md`: each contract with its fields."""
-    return "\n".join([CONTRACTS_BEGIN, *_contracts(schemas), "", CONTRACTS_END])
-
-
-def with_contracts_section(page: str, schemas: Mapping[str, JsonObject]) -> str:
-    """Return the page of contracts with its generated part renewed.
+def with_contracts(page: str, schemas: Mapping[str, JsonObject]) -> str:
+    """Return `docs/DATA_CONTRACTS.md` with its generated part renewed: contracts and fields.
 
     Raises:
         ValueError: The page lacks the marks of that part.
     """
+    return _with_section(page, _contracts(schemas))
+
+
+def with_writers(page: str, roles: Roles) -> str:
+    """Return `docs/SPEC.md` with its generated part renewed: who writes each event type.
+
+    Raises:
+        ValueError: The page lacks the marks of that part.
+    """
+    return _with_section(page, _writers(roles))
+
+
+def _with_section(page: str, lines: Iterable[str]) -> str:
     before, begin, rest = page.partition(CONTRACTS_BEGIN)
     _, end, after = rest.partition(CONTRACTS_END)
     if not begin or not end:
-        raise ValueError("DATA_CONTRACTS.md: the marks of its generated part are missing")
-    return before + contracts_section(schemas) + after
+        raise ValueError(f"a page lacks the marks of its generated part: {CONTRACTS_BEGIN}")
+    return before + "\n".join([CONTRACTS_BEGIN, *lines, "", CONTRACTS_END]) + after
+
+
+def _writers(roles: Roles) -> Iterator[str]:
+    yield ""
+    yield "| type | schema | writer |"
+    yield "| --- | --- | --- |"
+    for type_ in PAYLOAD_CLASSES:
+        schema = f"contracts/{type_}.v1.schema.json"
+        yield f"| `{type_}` | `{schema}` | {_writers_of(type_, roles)} |"
+
+
+def _writers_of(type_: str, roles: Roles) -> str:
+    writers = [
+        name
+        for name, role in roles.roles.items()
+        if any(type_ in types for types in role.writes.values())
+    ]
+    others = [name for name in roles.roles if name not in writers]
+    if not writers:
+        return "whoever reads a queue"
+    if not others:
+        return "every role"
+    if len(others) == 1:
+        return f"every role but `{others[0]}`"
+    return " ".join(f"`{name}`" for name in writers)
 
 
 def _contracts(schemas: Mapping[str, JsonObject]) -> Iterator[str]:
@@ -98,7 +112,7 @@ def _form(field: str, part: Mapping[str, Any]) -> str:
     if field == "reason_code":
         return "[reason code](reference/reasons.md)"
     if "$ref" in part:
-        return _KINDS[part["$ref"].rpartition("/")[2]]
+        return _WORDS[part["$ref"].rpartition("/")[2]]
     if "const" in part:
         return f"`{part['const']}`"
     if "enum" in part:

@@ -18,12 +18,12 @@ from typing import Any, Final
 import jsonschema_rs
 import orjson
 
+from minibot.events.field_types import NEWLINE_GUARD
 from minibot.events.model import PAYLOAD_CLASSES, JsonObject
 from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError
 
 ERRORS_MAX: Final = 20
-NEWLINE_GUARD: Final = {"pattern": "\\n"}
 
 _PREFIX: Final = "contracts/"
 _WORDS: Final = frozenset({"title", "description", "$defs"})

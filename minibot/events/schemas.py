@@ -1,46 +1,33 @@
-"""Generates what follows from reason codes and schemas: `python -m minibot.events.schemas`.
+"""What follows from the classes of events and from the reason codes, as files.
 
-The `reason_code` enums inside the schemas, the pins in `config/contracts.v1.json`,
-`docs/reference/reasons.md`, and the tables of `docs/DATA_CONTRACTS.md`: a test holds each equal to
+    python -m minibot.events.schemas                    write the files that differ
+    python -m minibot.events.schemas --check            exit 1 when a file is stale
+    python -m minibot.events.schemas --skeleton TYPE    print where examples of a type begin
+
+The schemas of `contracts/`, their pins in `config/contracts.v1.json`, `docs/reference/reasons.md`,
+the tables of `docs/DATA_CONTRACTS.md` and of writers in `docs/SPEC.md`: a test holds each equal to
 what stands in the tree.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from minibot.events.class_schemas import envelope_schema, payload_schema
 from minibot.events.model import PAYLOAD_CLASSES, JsonObject
-from minibot.events.reason import BUSINESS_GROUP, END_GROUP, GROUPS, STOP_GROUP
-from minibot.events.reasons import CLEARED, REFUSED, codes
-from minibot.events.reference_pages import reasons_page, with_contracts_section
+from minibot.events.reference_pages import reasons_page, with_contracts, with_writers
 from minibot.events.registry import schema_sha256
+from minibot.events.roles import PATH, Roles
+from minibot.events.skeletons import skeleton
 from minibot.kernel.files import write_atomic
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 SUFFIX: Final = ".v1.schema.json"
-
-_ENDS: Final = tuple(code for code in codes(END_GROUP) if code not in (CLEARED, REFUSED))
-_STOPS: Final = codes(STOP_GROUP)
-
-
-def with_enums(type_: str, schema: JsonObject) -> JsonObject:
-    """Return a payload's schema with its `reason_code` enums filled from the closed list."""
-    code = schema["properties"].get("reason_code")
-    if code is None:
-        return schema
-    code["enum"] = list(_allowed(type_))
-    if type_ == "risk_action":
-        _enum_of(schema["then"])["enum"] = list(_STOPS)
-        _enum_of(schema["else"])["enum"] = list(codes(BUSINESS_GROUP))
-    if type_ == "stop_journal":
-        by_kind = {"STOP": _STOPS, "END": _ENDS, "CLEAR": (CLEARED,), "REFUSED": (REFUSED,)}
-        for branch in schema["allOf"]:
-            kind = branch["if"]["properties"]["kind"]["const"]
-            _enum_of(branch["then"])["enum"] = list(by_kind[kind])
-    return schema
 
 
 def contracts_config(schemas: dict[str, JsonObject]) -> JsonObject:
@@ -55,47 +42,57 @@ def contracts_config(schemas: dict[str, JsonObject]) -> JsonObject:
     }
 
 
-def generated(project: Path = PROJECT) -> dict[Path, bytes]:
+def contracts() -> dict[str, JsonObject]:
+    """Return the schema of the envelope and of each payload by name, as their classes say."""
+    of_types = {name: payload_schema(cls) for name, cls in PAYLOAD_CLASSES.items()}
+    return {"envelope": envelope_schema(), **of_types}
+
+
+def generated(project: Path | None = None) -> dict[Path, bytes]:
     """Return every generated file with the content that it should have."""
-    files: dict[Path, bytes] = {}
-    schemas: dict[str, JsonObject] = {}
-    for name in ("envelope", *PAYLOAD_CLASSES):
-        path = project / "contracts" / f"{name}{SUFFIX}"
-        schema = json.loads(path.read_bytes())
-        schemas[name] = schema if name == "envelope" else with_enums(name, schema)
-        files[path] = _page(schemas[name])
-    files[project / "config" / "contracts.v1.json"] = _page(contracts_config(schemas))
-    files[project / "docs" / "reference" / "reasons.md"] = reasons_page().encode()
-    page = project / "docs" / "DATA_CONTRACTS.md"
-    text = page.read_text(encoding="utf-8")
-    files[page] = with_contracts_section(text, schemas).encode()
-    return files
+    project = project or PROJECT
+    schemas = contracts()
+    fields, writers = (project / "docs" / name for name in ("DATA_CONTRACTS.md", "SPEC.md"))
+    roles = Roles.load(project / "config" / PATH.name)
+    return {
+        **{project / "contracts" / f"{name}{SUFFIX}": _page(schemas[name]) for name in schemas},
+        project / "config" / "contracts.v1.json": _page(contracts_config(schemas)),
+        project / "docs" / "reference" / "reasons.md": reasons_page().encode(),
+        fields: with_contracts(fields.read_text(encoding="utf-8"), schemas).encode(),
+        writers: with_writers(writers.read_text(encoding="utf-8"), roles).encode(),
+    }
 
 
-def main() -> int:
-    """Rewrite what differs and say so."""
-    for path, content in generated().items():
-        if not path.exists() or path.read_bytes().replace(b"\r\n", b"\n") != content:
+def stale(project: Path | None = None) -> dict[Path, bytes]:
+    """Return the generated files that are missing or say something else, with their content."""
+    return {
+        path: content
+        for path, content in generated(project).items()
+        if not path.is_file() or path.read_bytes().replace(b"\r\n", b"\n") != content
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Rewrite what differs and say so; with --check exit 1 instead."""
+    flags = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    flags.add_argument("--check", action="store_true", help="exit 1 when a file is stale")
+    flags.add_argument(
+        "--skeleton", metavar="TYPE", choices=PAYLOAD_CLASSES, help="print where examples begin"
+    )
+    arguments = flags.parse_args(argv)
+    if arguments.skeleton:
+        print(_page(skeleton(PAYLOAD_CLASSES[arguments.skeleton])).decode(), end="")
+        return 0
+    found = stale()
+    for path, content in found.items():
+        if not arguments.check:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, content)
-            print(f"written: {path.relative_to(PROJECT).as_posix()}")
-    return 0
-
-
-def _allowed(type_: str) -> tuple[str, ...]:
-    by_type = {
-        "signal": (BUSINESS_GROUP,),
-        "order_result": (BUSINESS_GROUP,),
-        "risk_action": (BUSINESS_GROUP, STOP_GROUP),
-        "stop_journal": (STOP_GROUP, END_GROUP),
-        "dead_letter": GROUPS,
-    }
-    return codes(*by_type[type_])
-
-
-def _enum_of(branch: JsonObject) -> JsonObject:
-    found: JsonObject = branch["properties"]["reason_code"]
-    return found
+        word = "stale" if arguments.check else "written"
+        print(f"{word}: {path.relative_to(PROJECT).as_posix()}")
+    return int(arguments.check and bool(found))
 
 
 def _page(value: Any) -> bytes:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from minibot.events.decimals import NumberError, parse_fixed
+from minibot.events.decimals import PLACES_MAX, NumberError, parse_fixed
 
 INT: Final = "integer"
 DEC: Final = "decimal text"
@@ -25,7 +25,6 @@ MISSING: Final = "missing"
 UNKNOWN: Final = "unknown"
 RETYPED: Final = "retyped"
 
-PLACES_MAX: Final = 18
 SAMPLE_MAX: Final = 60
 
 Shape = Any

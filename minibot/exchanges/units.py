@@ -11,8 +11,8 @@ import re
 from typing import Final
 
 from minibot.events.decimals import parse_fixed
+from minibot.events.money import PLACES
 
-PLACES: Final = 8
 QUOTE_VOLUME_PLACES: Final = 2 * PLACES
 """A price times a quantity, exactly."""
 # The contracts' decimal: no sign, no needless zero, at most so many digits.

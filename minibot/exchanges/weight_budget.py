@@ -6,9 +6,7 @@ milliseconds).
 
 from __future__ import annotations
 
-from typing import Final
-
-MINUTE_MS: Final = 60_000
+from minibot.events.unit_sizes import MINUTE_MS
 
 
 class WeightBudget:

@@ -10,7 +10,7 @@ from typing import Final
 
 from minibot.accounting.order_rules import LIMIT, MARKET
 from minibot.cores.messages import IntentMessage
-from minibot.events.model import BUY, SELL, Event
+from minibot.events.model import BUY, ENTRY, EXIT, SELL, Event
 from minibot.events.reasons import (
     ORDER_TYPE_UNSUPPORTED,
     PRICE_INVALID,
@@ -21,8 +21,6 @@ from minibot.events.reasons import (
 from minibot.execution.orders import FOK, GTC, IOC
 from minibot.kernel.errors import ContractError
 
-ENTRY: Final = "ENTRY"
-EXIT: Final = "EXIT"
 SIDE_OF_PURPOSE: Final = {ENTRY: BUY, EXIT: SELL}
 """Spot is long or flat: an entry buys, an exit sells."""
 

@@ -26,6 +26,7 @@ from minibot.cores.scaled_tick import ANY_TOUCH, QuietRange, ScaledTick
 from minibot.events.decimals import round_down
 from minibot.events.model import (
     BUY,
+    ENTRY,
     AveragePrice,
     Beat,
     Book,
@@ -61,13 +62,7 @@ from minibot.execution.fees import FeeRates
 from minibot.execution.fill_models import fill_model_of
 from minibot.execution.fills import FillModel, Touch
 from minibot.execution.funds import funds_refusal
-from minibot.execution.intake import (
-    ENTRY,
-    SIDE_OF_PURPOSE,
-    field_refusal,
-    require_lineage,
-    side_refusal,
-)
+from minibot.execution.intake import SIDE_OF_PURPOSE, field_refusal, require_lineage, side_refusal
 from minibot.execution.orders import (
     FOK,
     ORDER_ROLE,

@@ -8,14 +8,13 @@ the touch stands for it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from minibot.accounting.order_rules import mid_down
 from minibot.events.model import AveragePrice, JsonObject
 from minibot.events.money import amount_text, parse_amount
+from minibot.events.unit_sizes import MINUTE_MS
 from minibot.execution.fills import Touch
-
-MINUTE_MS: Final = 60_000
 
 
 class References:

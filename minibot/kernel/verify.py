@@ -36,6 +36,7 @@ from minibot.kernel.files import (
 from minibot.kernel.head import head_path, newest, read_head_bytes
 from minibot.kernel.line import LineError, decode_line
 from minibot.kernel.merge import merge_findings
+from minibot.kernel.queue import CURSOR_FILE
 from minibot.kernel.recovery import QUARANTINE
 from minibot.kernel.scan import raw_lines
 from minibot.kernel.seal import PINNED, QUEUES, SEAL_FILE
@@ -45,7 +46,6 @@ from minibot.kernel.sweep import Job, Sweeper
 
 __all__ = ["Finding", "LineCheck", "verify_quick", "verify_tree"]
 
-CURSOR_FILE: Final = "cursor.json"
 OWN_HASHED: Final = ("snapshot.json", "suspect.json")
 """Files beside a reader's acks that carry their own sha256, besides its cursor."""
 _REST: Final = re.compile(r".+\.[0-9]{6}\.[0-9]+\.(?P<sha256>[0-9a-f]{64})\.rest")

@@ -14,8 +14,9 @@ from typing import Final, NamedTuple
 
 from minibot.events.decimals import div_down, parse_fixed
 from minibot.events.model import AveragePrice, Bar, Instrument
+from minibot.events.unit_sizes import MINUTE_MS
 from minibot.exchanges.units import QUOTE_VOLUME_PLACES, decimal, units
-from minibot.market.intervals import INTERVAL_MS, MINUTE_MS
+from minibot.market.intervals import INTERVAL_MS
 
 # What the venue's filters say of every symbol that was ever recorded.
 MINUTES: Final = 5

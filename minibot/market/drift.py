@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from minibot.events.unit_sizes import BPS
 from minibot.exchanges.base import Quote, Trade
 
 # Ten times what liquid symbols trade through in one breath; below what a stop or target is worth.
 OFF_BPS: Final = 50
 # One print may be a sweep through a thin book; five are no sweep of the same touch.
 IN_ROW: Final = 5
-BPS: Final = 10_000
 
 
 class PrintDrift:

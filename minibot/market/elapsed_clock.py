@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-NS_PER_MS = 1_000_000
+from minibot.events.unit_sizes import NS_PER_MS
 
 
 class MarketClock(Protocol):

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SECOND_MS: Final = 1000
-MINUTE_MS: Final = 60 * SECOND_MS
-HOUR_MS: Final = 60 * MINUTE_MS
-DAY_MS: Final = 24 * HOUR_MS
-WEEK_MS: Final = 7 * DAY_MS
+from minibot.events.unit_sizes import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WEEK_MS
 
 # A calendar month (`1M`) has no fixed length, so no bars of a month are built here.
 INTERVAL_MS: Final[dict[str, int]] = {

@@ -15,6 +15,7 @@ from typing import Final
 from minibot.accounting.order_rules import TRADING
 from minibot.events.names import MARKET_ROLE
 from minibot.events.reasons import CONFIG_INVALID, EXCHANGE_BANNED, EXCHANGE_UNREACHABLE
+from minibot.events.unit_sizes import NS_PER_MS, NS_PER_S
 from minibot.exchanges.base import RestError
 from minibot.kernel.errors import FeedLost, RunStop
 from minibot.market.backoff import Backoff, Wait
@@ -30,8 +31,6 @@ from minibot.market.universe import static_universe
 OPENING_S_MAX: Final = 45.0
 DEPTH_S_MAX: Final = 5.0
 PUMP_S: Final = 0.1
-NS_PER_S: Final = 1_000_000_000
-NS_PER_MS: Final = 1_000_000
 RESTRICTED: Final = 451
 HISTORY_AT_ONCE: Final = 8
 

@@ -23,6 +23,7 @@ from minibot.market.inbox import Inbox
 from minibot.market.reader import Frames, FromReader, Lost, Opened, Reader
 from minibot.market.rest_scheduler import Answer, Job, RestScheduler
 from minibot.market.shard import Shard
+from minibot.market.succession import OVERLAP_MS
 from minibot.market.wall_clock import WallClock
 
 FLUSH_MS: Final = 1_000
@@ -32,8 +33,6 @@ JOIN_S: Final = 5.0
 ATTEMPTS_MAX: Final = 200
 # Nothing at all on a connection with a hundred streams: the line is dead, whatever the socket says.
 SILENCE_MS_MAX: Final = 60_000
-# Two connections of one venue run a few hundred ms apart at most.
-OVERLAP_MS: Final = 2_000
 RENEWAL_RETRY_MS: Final = 60_000
 SHUTDOWN_BYTES_MAX: Final = 300
 # A snapshot that could not be had is asked for again.

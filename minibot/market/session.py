@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from minibot.events.model import DEGRADED, READY, STARTING
+from minibot.events.unit_sizes import NS_PER_MS, NS_PER_S
 from minibot.exchanges.base import FrameInvalid, Rest, Venue
 from minibot.exchanges.weight_budget import WeightBudget
 from minibot.market.address import Address, Memory, NoMemory
@@ -35,9 +37,6 @@ from minibot.market.symbol_onboarding import SymbolOnboarding
 from minibot.market.universe import UniverseConfig
 from minibot.market.world import World
 
-STARTING: Final = "STARTING"
-READY: Final = "READY"
-DEGRADED: Final = "DEGRADED"
 DRAINING: Final = "DRAINING"
 
 HEALTH_MS: Final = 10_000
@@ -45,14 +44,12 @@ HEALTH_MS: Final = 10_000
 WAIT_S_MAX: Final = 0.2
 # A frame that announces the end of a connection says so this near to its beginning.
 SHUTDOWN_WITHIN: Final = 40
-NS_PER_MS: Final = 1_000_000
 JOIN_S: Final = 2.0
 # One write for so many messages: under a flood some fifty ms of work, which is what a tick may wait
 # for the others. Whatever else has to be done is done between two writes.
 MESSAGES_AT_ONCE: Final = 4096
 # What every symbol or connection is asked for is asked so often, and not with each frame.
 LOOK_EVERY_NS: Final = 10_000_000
-NS_PER_S: Final = 1_000_000_000
 
 Item = FromReader | Answer
 

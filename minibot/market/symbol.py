@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from minibot.events.model import Bar, Gap, Payload
+from minibot.events.money import PLACES
 from minibot.exchanges.base import (
     DEPTH,
     QUOTE,
@@ -19,7 +20,7 @@ from minibot.exchanges.base import (
     Snapshot,
     Trade,
 )
-from minibot.exchanges.units import PLACES, QUOTE_VOLUME_PLACES, positive
+from minibot.exchanges.units import QUOTE_VOLUME_PLACES, positive
 from minibot.market.average import AverageWindow
 from minibot.market.bar_backfill import BarLane
 from minibot.market.bars import Hole

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import time
 
+from minibot.events.unit_sizes import NS_PER_MS
 from minibot.runtime.clock import machine_ns
-
-NS_PER_MS = 1_000_000
 
 
 class WallClock:

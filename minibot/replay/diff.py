@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from minibot.accounting.market_projection import MarketProjection, by_tick
 from minibot.accounting.performance import Performance
 from minibot.engine.decisions import DecisionDigest, decided
 from minibot.engine.field_differences import differing_fields
@@ -20,11 +21,9 @@ from minibot.engine.lookup import event_at, last_event
 from minibot.engine.recorded_run import Recorded
 from minibot.events.model import (
     Event,
-    Fill,
     JsonObject,
     MarketTick,
     Payload,
-    PriceMark,
     RunOpening,
 )
 from minibot.events.names import TICKS
@@ -259,15 +258,13 @@ def recorded_side(
             if begin <= event.ts <= end
         ]
     )
-    fills: dict[int, list[Event]] = {}
     digest = DecisionDigest()
     for said in found:
         digest.add(said.queue, said.seq, said.event)
-        if isinstance(said.event.payload, Fill):
-            fills.setdefault(said.event.tick_seq or 0, []).append(said.event)
     quote_asset = recorded.manifest.config["portfolio"]["quote_asset"]
     performance = Performance(_opening_at(recorded, begin), quote_asset)
-    market = _walked(recorded, fills, performance, (begin, end), progress)
+    fills = by_tick(said.event for said in found)
+    market = _market(recorded, MarketProjection(performance, fills), (begin, end), progress)
     return Side(recorded.manifest.run_id, found, performance, digest.hex), market
 
 
@@ -291,29 +288,27 @@ def _opening_at(recorded: Recorded, begin: int) -> RunOpening:
     return RunOpening(portfolio.opening_cash(), tuple(portfolio.opening_lots()), budgets_used={})
 
 
-def _walked(
+def _market(
     recorded: Recorded,
-    fills: Mapping[int, list[Event]],
-    performance: Performance,
+    market: MarketProjection,
     span: tuple[int, int],
     progress: Progress,
 ) -> Market:
-    ticks, total = 0, hashlib.sha256()
+    """Fold the market of a span and the fills that go back to it."""
+    total = hashlib.sha256()
     whole = recorded.lines(TICKS).reader.head().lines
+    last = 0
     for queue, seq, event in world(recorded):
-        payload = event.payload
-        if queue == TICKS and isinstance(payload, MarketTick) and span[0] <= event.ts <= span[1]:
-            ticks += 1
-            total.update(_tick_text(payload))
-            performance.on_tick(payload)
-        elif isinstance(payload, PriceMark) and span[0] <= event.ts <= span[1]:
-            performance.on_mark(payload)
-        for fill in fills.get(seq, ()) if queue == TICKS else ():
-            if isinstance(fill.payload, Fill):
-                performance.on_fill(fill.payload, fill.ts)
+        if queue == TICKS:
+            last = seq
+            if span[0] <= event.ts <= span[1]:
+                market.take(seq, event)
+                if isinstance(event.payload, MarketTick):
+                    total.update(_tick_text(event.payload))
         if seq % 4096 == 0:
             progress(seq, whole)
-    return Market(ticks, total.hexdigest())
+    market.book_before(last + 1)
+    return Market(market.types[MarketTick.TYPE], total.hexdigest())
 
 
 def _tick_text(tick: MarketTick) -> bytes:

@@ -18,12 +18,11 @@ from minibot.cores.input_order import KnownIds
 from minibot.engine.decisions import DecisionDigest
 from minibot.engine.lockstep import Lockstep, Take, fresh_cores
 from minibot.engine.recorded_run import Recorded
+from minibot.engine.role_replay import PROGRESS_EVERY
 from minibot.events.model import Event, Fill, JsonObject, RiskAction, RunOpening
 from minibot.events.names import CONTROL, TICKS
 from minibot.events.reasons import SCHEMA_INVALID
 from minibot.kernel.errors import IntegrityError
-
-PROGRESS_EVERY = 4096
 
 Progress = Callable[[int, int], None]
 

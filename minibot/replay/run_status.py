@@ -19,7 +19,7 @@ from minibot.events.registry import Contracts
 from minibot.kernel.errors import IntegrityError, Refusal, RunStop
 from minibot.kernel.files import FILES, read_hashed
 from minibot.kernel.queue import INBOX, queue_folder
-from minibot.kernel.seal import QUEUES, measure
+from minibot.kernel.seal import QUEUES, SEAL_FILE, measure
 from minibot.kernel.segments import load_segments
 from minibot.runtime.configuration.own_source import change_since
 from minibot.runtime.deployment.deployed import code_sha256
@@ -27,7 +27,6 @@ from minibot.runtime.manifest import FORMAT, MANIFEST_FILE, Manifest
 from minibot.runtime.paths import PROJECT, Var, resolve
 from minibot.runtime.running import running_run
 
-SEAL_FILE: Final = "seal.json"
 RUNNING: Final = "running"
 INTERRUPTED: Final = "interrupted"
 SHORT: Final = 12

@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from minibot.accounting.ledger import HOUR_MS
 from minibot.engine.lookup import last_event
 from minibot.engine.recorded_run import Recorded
+from minibot.events.unit_sizes import HOUR_MS
 from minibot.kernel.errors import Refusal
 
 TIME: Final = re.compile(

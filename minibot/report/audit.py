@@ -16,9 +16,7 @@ from typing import Any
 from minibot.accounting.performance import Performance
 from minibot.engine.role_replay import Recorded
 from minibot.events.model import BUY, Event, Fill, OrderIntent, RiskAction, RunOpening
-
-MINUTE_MS = 60_000
-BPS = 10_000
+from minibot.events.unit_sizes import BPS, MINUTE_MS
 
 
 def limit_violations(recorded: Recorded, performance: Performance) -> list[str]:

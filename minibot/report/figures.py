@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
+from minibot.events.unit_sizes import DAY_MS
+
 NONE = "-"
-DAY_MS = 86_400_000
 
 
 def money(amount: str | None, places: int = 2) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-HOUR_MS = 3_600_000
+from minibot.events.unit_sizes import HOUR_MS
+
 # Caches fill and libraries load; what grows after half an hour grows for ever.
 WARM_UP_MS = 1_800_000
 SPAN_MS_MIN = HOUR_MS

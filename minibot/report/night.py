@@ -17,13 +17,13 @@ from minibot.engine.role_replay import Recorded
 from minibot.events.model import Incident, JsonObject, StopJournal
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import read_hashed
+from minibot.kernel.seal import SEAL_FILE
+from minibot.replay.run_status import INTERRUPTED
 from minibot.report.recount import Progress, Recount
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.stop import END_KIND, STOP_KIND
 
-SEAL_FILE = "seal.json"
 NIGHT_MODE = "NORE"
-INTERRUPTED = "interrupted"
 RESTARTED = "ROLE_RESTARTED"
 AI_OFF = "AI_OFF"
 
@@ -97,7 +97,7 @@ class Night:
     @property
     def market_ms(self) -> int:
         """Market milliseconds from the run's origin to its last market event."""
-        return max(0, self.count.market_to_ts - self.manifest.clock_origin_ms)
+        return max(0, self.count.market.last_ts - self.manifest.clock_origin_ms)
 
     @property
     def planned_ms(self) -> int:

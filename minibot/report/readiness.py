@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from minibot.events.model import JsonObject
+from minibot.events.unit_sizes import DAY_MS
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed
 from minibot.report.figures import counted, date_clock, listed
@@ -22,7 +23,6 @@ from minibot.runtime.stop import standing_flags
 
 GATES: Final = ("runtime_smoke", "schema", "atomic_io", "ai_isolation")
 REAL_DAYS_MIN: Final = 30
-DAY_MS: Final = 86_400_000
 # January to June of a common year.
 SIX_MONTHS_MS: Final = 181 * DAY_MS
 # What `minibot backtest --twice` leaves beside a result that came out the same.

@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from minibot.accounting.hourly_accounts import HourlyAccounts
+from minibot.accounting.market_projection import MarketProjection
 from minibot.accounting.performance import Performance
 from minibot.engine.bookkeeping import tally
-from minibot.engine.role_replay import Recorded
+from minibot.engine.role_replay import PROGRESS_EVERY, Recorded
 from minibot.events.model import (
     BUY,
     Event,
@@ -20,9 +21,7 @@ from minibot.events.model import (
     Health,
     Incident,
     JsonObject,
-    MarketTick,
     OrderIntent,
-    PriceMark,
     RiskAction,
     RunOpening,
     Signal,
@@ -35,7 +34,6 @@ from minibot.replay.explain.checks import departure
 from minibot.report.curve import EquityCurve
 from minibot.report.trades import RoundTrip, TradeLog
 
-PROGRESS_EVERY = 4096
 Progress = Callable[[int], None]
 """Told now and then how many lines have been read so far."""
 
@@ -53,7 +51,6 @@ class Recount:
 
     def __init__(self, recorded: Recorded, progress: Progress = lambda lines: None) -> None:
         self.lines: dict[str, int] = {}
-        self.types: Counter[str] = Counter()
         self.sides: Counter[str] = Counter()
         self.hold_reasons: Counter[str] = Counter()
         self.actions: Counter[str] = Counter()
@@ -64,7 +61,6 @@ class Recount:
         self.models: Counter[str] = Counter()
         self.ai_detail = ""
         self.ai_levels: set[str] = set()
-        self.market_from_ts = self.market_to_ts = 0  # Of the market's first and last event, if any.
         self._exits: dict[str, RiskAction] = {}
         self._exit_causes: dict[str, tuple[str, ...]] = {}
         self.curve = EquityCurve()
@@ -73,6 +69,8 @@ class Recount:
         self.books = HourlyAccounts(recorded.manifest.run_id, opening, self._opened_ts)
         quote_asset = recorded.manifest.config["portfolio"]["quote_asset"]
         self.performance = Performance(opening, quote_asset)
+        fills = (event for _, event in self._events("fills"))
+        self.market = MarketProjection(self.performance, lambda: next(fills, None), self._look)
         self.trades = TradeLog(self.performance.carried)
         self._recorded = recorded
         self._progress = progress
@@ -87,8 +85,7 @@ class Recount:
         return {
             "run_id": self._recorded.manifest.run_id,
             "lines": {queue: self.lines[queue] for queue in self._recorded.roles.queues},
-            "market_ticks": dict(sorted(self.types.items())),
-            "performance": self.performance.to_json(),
+            **self.market.figures(),
             **self.tally.to_json(),
         }
 
@@ -103,41 +100,18 @@ class Recount:
     # --- market data and fills ----------------------------------------------------------------
 
     def _count_ticks(self) -> None:
-        """Look at equity after every tick; a fill counts right after the tick that it names."""
-        fills = self._events("fills")
-        waiting = next(fills, None)
-        seq = 0
+        """Look at equity after every tick and fill."""
         for seq, event in self._events("market_ticks"):
-            self.types[event.type] += 1
-            while waiting is not None and (waiting[1].tick_seq or 0) < seq:
-                self._book(waiting[1])
-                waiting = next(fills, None)
-            if isinstance(event.payload, MarketTick):
-                self.performance.on_tick(event.payload)
-                self._look(event.ts)
-            elif isinstance(event.payload, PriceMark):
-                self.performance.on_mark(event.payload)
-                self._look(event.ts)
-            self._note_time(event)
-        while waiting is not None:
-            self._book(waiting[1])
-            waiting = next(fills, None)
-        self.books.close(self.market_to_ts or self._opened_ts)
-        self.lines["market_ticks"] = seq
+            self.market.take(seq, event)
+        self.market.book_before(None)
+        self.books.close(self.market.last_ts or self._opened_ts)
+        self.lines["market_ticks"] = self.market.seq
 
-    def _note_time(self, event: Event) -> None:
-        self.market_from_ts = self.market_from_ts or event.ts
-        self.market_to_ts = event.ts
-
-    def _book(self, event: Event) -> None:
+    def _look(self, event: Event) -> None:
         if isinstance(event.payload, Fill):
-            self.performance.on_fill(event.payload, event.ts)
             self.books.on_fill(event.payload, event.ts)
             self.trades.on_fill(event)
-            self._look(max(event.ts, self.market_to_ts))
-
-    def _look(self, ts: int) -> None:
-        performance = self.performance
+        ts, performance = max(event.ts, self.market.last_ts), self.performance
         self.curve.add(ts, performance.equity, performance.high_water_mark)
 
     # --- the other queues ---------------------------------------------------------------------

@@ -69,7 +69,7 @@ def summary_json(night: Night) -> JsonObject:
         "planned_ms": night.planned_ms,
         "stopped_ms": night.stopped_ms,
         "market_from_ms": manifest.clock_origin_ms,
-        "market_to_ms": count.market_to_ts or None,
+        "market_to_ms": count.market.last_ts or None,
         "wall_ms": night.wall_ms,
         "metrics": count.metrics(),
         "signals": dict(count.sides),
@@ -115,7 +115,7 @@ def _what_ran(night: Night) -> list[Row]:
     else:
         data = f"{symbols}, live from {source_of(night)}"
     wall = "not ended" if night.wall_ms is None else duration(night.wall_ms)
-    begin, end = manifest.clock_origin_ms, count.market_to_ts
+    begin, end = manifest.clock_origin_ms, count.market.last_ts
     span = f"{date_clock(begin)} to {date_clock(end)} UTC, {duration(night.market_ms)}"
     rows = [
         Row(f"Run {night.run_id}, profile {manifest.profile}, paper"),
@@ -158,7 +158,7 @@ def _ended_by(night: Night) -> list[Row]:
 
 def _what_it_did(night: Night) -> list[Row]:
     count, tally = night.count, night.count.tally.to_json()
-    types, lines = count.types, count.lines
+    types, lines = count.market.types, count.lines
     pings = tally["latency_us"]
     ticks = counted(types["market_tick"], "tick")
     return [

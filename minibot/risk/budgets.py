@@ -12,17 +12,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, final
 
-from minibot.accounting.portfolio import DAY_MS, Portfolio
+from minibot.accounting.portfolio import Portfolio
 from minibot.cores.scaled_tick import NO_BOUND, QuietRange
 from minibot.events.decimals import mul_div_down, mul_div_up
 from minibot.events.model import JsonObject
 from minibot.events.money import UNIT, amount_text, parse_amount
 from minibot.events.reasons import INVARIANT_BROKEN
+from minibot.events.unit_sizes import BPS, DAY_MS, MINUTE_MS
 from minibot.kernel.errors import InvariantError
 from minibot.risk.checks import Checklist, Row, exceeded
-from minibot.risk.limits import BPS, DRAWDOWN_PLACES, Limits
+from minibot.risk.limits import DRAWDOWN_PLACES, Limits
 
-MINUTE_MS: Final = 60_000
 WHOLE: Final[int] = BPS * 10**DRAWDOWN_PLACES
 BUDGETS: Final = ("night_notional", "day_notional", "night_loss", "day_loss")
 

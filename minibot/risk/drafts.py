@@ -8,7 +8,7 @@ from minibot.accounting.order_rules import MARKET, OrderRules
 from minibot.cores.event_id import EventId, derived, named
 from minibot.cores.messages import ACTIONS, INTENTS, WRITERS, ActionMessage, IntentMessage, Message
 from minibot.cores.scaled_tick import ScaledTick
-from minibot.events.model import BUY, Event, OrderIntent, Payload, RiskAction
+from minibot.events.model import BUY, ENTRY, EXIT, Event, OrderIntent, Payload, RiskAction
 from minibot.events.native import mypyc_attr
 from minibot.events.reasons import RISK_LIMIT
 from minibot.risk.checks import Checklist
@@ -24,9 +24,7 @@ WRITER: Final = WRITERS[INTENTS]
 ALLOW: Final = "ALLOW"
 BLOCK: Final = "BLOCK"
 REDUCE: Final = "REDUCE"
-EXIT: Final = "EXIT"
 STOP: Final = "STOP"
-ENTRY: Final = "ENTRY"
 
 
 @mypyc_attr(acyclic=True)

@@ -31,6 +31,7 @@ from minibot.events.reasons import (
     SYMBOL_LOCKED,
     WARMUP,
 )
+from minibot.events.unit_sizes import BPS
 from minibot.risk.budgets import drawdown_of
 from minibot.risk.checks import (
     AT_LEAST,
@@ -47,7 +48,6 @@ from minibot.risk.drafts import ALLOW, BLOCK, REDUCE, action, approve, new_verdi
 from minibot.risk.exits import UNKNOWN
 from minibot.risk.headroom import Headroom, loss_of
 from minibot.risk.limits import (
-    BPS,
     OF_DAY_LOSS,
     OF_DAY_NOTIONAL,
     OF_DRAWDOWN,

@@ -7,8 +7,9 @@ from typing import final
 from minibot.events.decimals import format_fixed, mul_div_down
 from minibot.events.money import PLACES
 from minibot.events.native import mypyc_attr
+from minibot.events.unit_sizes import BPS
 from minibot.risk.budgets import Budgets, drawdown_of
-from minibot.risk.limits import BPS, Limits
+from minibot.risk.limits import Limits
 from minibot.risk.positions import Market, Positions
 
 

@@ -20,12 +20,12 @@ from minibot.events.reasons import (
     NIGHT_NOTIONAL,
     ORDER_RATE,
 )
+from minibot.events.unit_sizes import BPS
 from minibot.risk.checks import NOT_ASKED, Gate
 
 DRAWDOWN_PLACES: Final = 4
 """Drawdown is reckoned in ten-thousandths of a basis point, so that no boundary is blurred."""
 
-BPS: Final = 10_000
 
 # What an entry is asked of each limit. Notional gives no reason: an order that is too much is made
 # smaller before it is refused.

@@ -48,6 +48,10 @@ STOPPED = 10
 CRASHED = 11
 ORPHANED = 12
 
+# How often a role tells how it is, and how long it waits for input at a time.
+HEALTH_MARKET_MS = 10_000
+WAIT_S = 0.1
+
 
 @dataclass(slots=True)
 class Output:

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from minibot.events.codec import Codec
+from minibot.events.codec import DETAIL_CHARS_MAX, Codec
 from minibot.events.ids import position_id
 from minibot.events.model import DeadLetter, Event
 from minibot.events.names import RECOMMENDATIONS
@@ -22,7 +22,6 @@ from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_side_writer
 from minibot.runtime.clock import RunClock
 
-DETAIL_CHARS_MAX: Final = 2000
 LINE_CHARS_MAX: Final = 4096
 SIDE_QUEUE: Final = "deadletter"
 # What the AI's worker sends is on its way there.

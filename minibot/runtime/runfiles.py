@@ -30,6 +30,7 @@ from minibot.kernel.seal import PINNED, QUEUES, SEAL_FILE, SUMS_FILE
 from minibot.kernel.signature import SIGNATURE_FILE
 
 COMPONENT: Final = "runtime.runfiles"
+METRICS_FILE: Final = "metrics.json"
 LATER: Final = (*PINNED, QUEUES, SEAL_FILE, SUMS_FILE, SIGNATURE_FILE)
 """Names that the launcher writes later; until then none of them may exist."""
 MARKS: Final = (*PINNED, QUEUES, SEAL_FILE)

@@ -23,7 +23,15 @@ from minibot.kernel.journal import JournalReader
 from minibot.kernel.queue import reader_folder
 from minibot.kernel.wakeup import Waiter
 from minibot.runtime.clock import machine_ns
-from minibot.runtime.context import CLEAN, ORPHANED, STOPPED, Output, RoleContext
+from minibot.runtime.context import (
+    CLEAN,
+    HEALTH_MARKET_MS,
+    ORPHANED,
+    STOPPED,
+    WAIT_S,
+    Output,
+    RoleContext,
+)
 from minibot.runtime.fault_injection import PlantedFaults
 from minibot.runtime.gate import ExecutionGate, Gate
 from minibot.runtime.input_log import open_input_log
@@ -34,13 +42,11 @@ from minibot.runtime.stop import StopRecord
 
 Keep = Callable[[Core], None]
 
-WAIT_S = 0.1
 # So long a role that has nothing to decide on leaves the cores to those who have.
 GIVE_WAY_S = 0.001
 HOUSEKEEPING_NS = 1_000_000_000
 # Each atomic file is a commit of the file system, for which the syncs of decisions wait.
 HINTS_NS = 5_000_000_000
-HEALTH_MARKET_MS = 10_000
 # Every process of a run reads the same clock. What is further ahead of it was not written by one;
 # what is older than the longest night with its history is not of this one.
 TS_AHEAD_MS_MAX = 60_000

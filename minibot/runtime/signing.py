@@ -15,10 +15,9 @@ from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
 from minibot.kernel.signature import public_of, sign_run
 from minibot.runtime.paths import PROJECT
-from minibot.runtime.secrets import Secrets, load_secrets
+from minibot.runtime.secrets import EXIT_CONFIG, Secrets, load_secrets
 
 SECRET_NAME: Final = "seal_private_key"
-EXIT_CONFIG: Final = 4
 
 
 def public_key_of(config: JsonObject) -> str | None:

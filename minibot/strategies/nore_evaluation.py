@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from minibot.accounting.order_rules import TRADING
 from minibot.events.model import BUY, HOLD, SELL
 from minibot.events.reasons import (
     BOOK_UNUSABLE,
@@ -34,7 +35,6 @@ from minibot.strategies.readings import Readings, read, trend_bps
 from minibot.strategies.rules import Opinion, opinion
 from minibot.strategies.view import View
 
-TRADING: Final = "TRADING"
 ENTRY_POINTS: Final = 50
 EXIT_POINTS: Final = 60
 TREND_POINTS: Final = 10

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import final
 
+from minibot.accounting.order_rules import TRADING
 from minibot.events.model import BUY, HOLD, Check
 from minibot.strategies.checklist import Checklist, number_text
 from minibot.strategies.decision import Words
-from minibot.strategies.nore_evaluation import TRADING, Evaluation
+from minibot.strategies.nore_evaluation import Evaluation
 from minibot.strategies.parameters import StrategyParameters
 from minibot.strategies.position import qty_text
 from minibot.strategies.readings import Readings

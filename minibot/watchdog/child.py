@@ -17,15 +17,14 @@ from typing import IO
 
 import psutil
 
-from minibot.events.model import JsonObject
+from minibot.events.model import STARTING, JsonObject
+from minibot.events.unit_sizes import NS_PER_MS
 from minibot.kernel import canonical
 from minibot.runtime.clock import awake_ns
 from minibot.watchdog.spawn import spawn_role
 
-NS_PER_MS = 1_000_000
 # The last words of a process that has ended are in its pipe: they are read within this time.
 LAST_WORDS_NS = 500_000_000
-STARTING = "STARTING"
 
 
 class Child:

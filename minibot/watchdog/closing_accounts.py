@@ -23,8 +23,8 @@ from minibot.kernel.queue import INBOX, open_reader, queue_folder
 from minibot.kernel.segments import end_of, load_segments
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
+from minibot.runtime.runfiles import METRICS_FILE
 
-METRICS_FILE = "metrics.json"
 BATCH = 1024
 
 Put = Callable[[str, bytes], None]

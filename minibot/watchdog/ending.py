@@ -12,10 +12,10 @@ from enum import Enum
 from minibot.events.model import RunEnding
 from minibot.events.names import AI_ROLE, EXECUTION_ROLE, RISK_ROLE, WATCHDOG_ROLE
 from minibot.events.reasons import DURATION_REACHED, OPERATOR, ROLE_HUNG, SOURCE_ENDED
+from minibot.events.unit_sizes import NS_PER_MS
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, Output, RoleContext
 from minibot.runtime.stop import StopRecord
-from minibot.watchdog.child import NS_PER_MS
 from minibot.watchdog.supervisor import Supervisor
 
 # The beat that ends the orders is written up to a second after `until_ts`, and needs its way.

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+from minibot.accounting.market_projection import MarketProjection
 from minibot.accounting.performance import Performance, ratio_text
 from minibot.accounting.run_counters import HealthCounters
 from minibot.cores.input_order import LineSource
-from minibot.events.model import Fill, Health, JsonObject, RunOpening
+from minibot.events.model import Event, Health, JsonObject, RunOpening
 from minibot.events.names import EXECUTION_ROLE, WATCHDOG_ROLE
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.cursor import Cursor
@@ -39,11 +40,9 @@ class MetricsKeeper:
             role: LineSource(open_reader(self._root, "health", part=role))
             for role in context.roles.roles
         }
-        self._types: Counter[str] = Counter()
-        self._market_ts = context.manifest.clock_origin_ms
         self._tally = HealthCounters(keeps_rss=False)
-        self._next_fill: tuple[int, Fill, int] | None = None
-        self._performance = Performance(self._opening(), context.config.portfolio.quote_asset)
+        opened = Performance(self._opening(), context.config.portfolio.quote_asset)
+        self._market = MarketProjection(opened, self._next_fill)
         self._executed = Cursor(
             reader_folder(self._root, "market_ticks", EXECUTION_ROLE, False) / "cursor.json",
             context.run_id,
@@ -89,35 +88,18 @@ class MetricsKeeper:
             line = self._ticks.next()
             if line is None:
                 break
-            event = decode("market_ticks", line.json)
-            payload, self._market_ts = event.payload, event.ts
-            self._types[payload.TYPE] += 1
-            self._fills_before(line.seq)
-            self._performance.on_market([payload])
+            self._market.take(line.seq, decode("market_ticks", line.json))
         if until_seq is None:
-            self._fills_before(None)
+            self._market.book_before(None)
         for role, source in self._health.items():
             while (line := source.next()) is not None:
                 event = decode(f"health/parts/{role}", line.json)
                 if isinstance(event.payload, Health):
                     self._tally.on_health(event.payload, event.ts)
 
-    def _fills_before(self, seq: int | None) -> None:
-        """Book the fills that name an earlier tick than `seq`; all without one."""
-        while True:
-            if self._next_fill is None:
-                line = self._fills.next()
-                if line is None:
-                    return
-                event = self._context.codec.decode("fills", line.json)
-                if not isinstance(event.payload, Fill):
-                    continue
-                self._next_fill = (event.tick_seq or 0, event.payload, event.ts)
-            tick_seq, fill, ts = self._next_fill
-            if seq is not None and tick_seq >= seq:
-                return
-            self._performance.on_fill(fill, ts)
-            self._next_fill = None
+    def _next_fill(self) -> Event | None:
+        line = self._fills.next()
+        return None if line is None else self._context.codec.decode("fills", line.json)
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -128,9 +110,10 @@ class MetricsKeeper:
             "run_id": self._context.run_id,
             "market_ms": self._context.clock.now_ms(),
             "lines": counts,
-            "market_ticks": dict(sorted(self._types.items())),
-            "performance": self._performance.to_json(),
-            "stop": stop_share(self._context, self._market_ts),
+            **self._market.figures(),
+            "stop": stop_share(
+                self._context, self._market.last_ts or self._context.manifest.clock_origin_ms
+            ),
             **self._tally.to_json(),
         }
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minibot.accounting.portfolio import DAY_MS, Portfolio
+from minibot.accounting.portfolio import Portfolio
 from minibot.cores.input_order import LineSource
 from minibot.events.codec import Codec
 from minibot.events.model import Fill, JsonObject, RunOpening
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
+from minibot.events.unit_sizes import DAY_MS
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed
 from minibot.kernel.queue import open_reader
+from minibot.kernel.seal import SEAL_FILE
 from minibot.kernel.verify import verify_tree
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.runfiles import run_folders
-
-SEAL_FILE = "seal.json"
 
 
 def fresh_opening(config: Config) -> RunOpening:

@@ -28,7 +28,7 @@ from minibot.runtime.interpreter import program_environ, python_argv
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.secrets import load_secrets
 from minibot.runtime.signing import private_key
-from minibot.runtime.stop import standing_flags
+from minibot.runtime.stop import FLAG, standing_flags
 from minibot.watchdog.capacity import (
     BATCH,
     EVENT_BYTES,
@@ -40,7 +40,6 @@ from minibot.watchdog.capacity import (
 SYNC_SAMPLES = 20
 BATCH_SAMPLES = 5
 SYNC_MS_MAX = 2_000
-FLAG = "STOP.flag"
 AI_JAIL = "ai jail"
 LOADED_MAX = 5
 EXCHANGE = "exchange"

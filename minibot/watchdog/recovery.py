@@ -20,7 +20,7 @@ from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import read_hashed, write_atomic
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.queue import open_side_writer, open_writer, queue_folder, reader_folder
-from minibot.kernel.seal import release, seal_run
+from minibot.kernel.seal import SEAL_FILE, release, seal_run
 from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
@@ -30,8 +30,6 @@ from minibot.runtime.signing import sign_if_pinned
 from minibot.watchdog.closing_accounts import write_closing_accounts
 from minibot.watchdog.merge import Merger, restore_parts
 from minibot.watchdog.operator_stop_log import copy_stops
-
-SEAL_FILE = "seal.json"
 
 
 @dataclass(frozen=True, slots=True)

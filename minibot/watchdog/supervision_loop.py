@@ -20,7 +20,7 @@ from minibot.kernel.errors import ContractError, RunStop
 from minibot.kernel.files import read_hashed
 from minibot.kernel.queue import open_reader
 from minibot.runtime.clock import CLOCK_FILE, clock_content, machine_ns, wall_ms
-from minibot.runtime.context import Output, RoleContext
+from minibot.runtime.context import HEALTH_MARKET_MS, Output, RoleContext
 from minibot.runtime.role import stop_record
 from minibot.runtime.runfiles import RunFiles
 from minibot.runtime.stop import END_KIND, STOP_KIND, StopRecord, disarm_operator, read_word
@@ -44,7 +44,6 @@ from minibot.watchdog.supervisor import Supervisor
 
 TURN_S = 0.05
 SLOW_CHECK_NS = 1_000_000_000
-HEALTH_MARKET_MS = 10_000
 # A role raises the flag first and then appends its event, with a sync of some milliseconds.
 FLAG_EVENT_NS = 2_000_000_000
 

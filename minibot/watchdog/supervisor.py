@@ -17,13 +17,14 @@ from minibot.events.reasons import (
     ROLE_MEMORY,
     RUN_FILE_CHANGED,
 )
+from minibot.events.unit_sizes import NS_PER_MS
 from minibot.runtime.channels import DRAIN, LEASE, STOP
 from minibot.runtime.clock import awake_ns, machine_ns, suspend_ns
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
 from minibot.runtime.deployment.unchanged import detail_of
 from minibot.runtime.runfiles import TOLD, RunFiles
 from minibot.runtime.stop import StopRecord
-from minibot.watchdog.child import NS_PER_MS, Child
+from minibot.watchdog.child import Child
 
 LEASE_INTERVAL_NS = 1_000_000_000
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from minibot.accounting.hourly_accounts import HourlyAccounts, genesis, states_bytes
-from minibot.accounting.ledger import HOUR_MS
 from minibot.accounting.lots import Trade
 from minibot.accounting.performance import Performance
 from minibot.accounting.portfolio import Portfolio
 from minibot.events.model import Fill, RunOpening
 from minibot.events.money import amount_text, parse_amount
+from minibot.events.unit_sizes import HOUR_MS
 from minibot.kernel.canonical import decode
 from minibot.kernel.errors import InvariantError
 from minibot.kernel.line import decode_line

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from minibot.accounting.ledger import HOUR_MS, Ledger
+from minibot.accounting.ledger import Ledger
 from minibot.accounting.portfolio import Portfolio
 from minibot.cores.messages import FillMessage
 from minibot.events.model import Fill, RunOpening
 from minibot.events.money import amount_text, parse_amount
+from minibot.events.unit_sizes import HOUR_MS
 from minibot.execution.portfolio import (
     OPEN_POSITIONS_FILE,
     PORTFOLIO_FILE,

@@ -53,7 +53,7 @@ def test_backtest_of_a_night_has_the_nights_figures(short_run: ShortRun) -> None
 
     recount = Recount(Recorded.open(short_run.run_dir))
     assert done.performance.to_json() == recount.performance.to_json()
-    assert done.inputs == {name: recount.types[name] for name in done.inputs}
+    assert done.inputs == {name: recount.market.types[name] for name in done.inputs}
 
 
 def test_range_behind_the_end_of_a_night_is_refused(short_run: ShortRun, var_dir: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from minibot.events.ids import derive_id, position_id, stop_id
 from minibot.events.model import PAYLOAD_CLASSES, Event, JsonObject, Payload
+from minibot.events.roles import Roles
 from minibot.runtime.cmdline import cmdline_hash
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -36,28 +37,25 @@ ERRORS_ORIGIN = "github.com/ccxt/ccxt/issues/14639, quoted briefly"
 SNAPSHOT_LINE, QUOTE_LINE, TRADE_LINE, INFO_LINE, KLINE_LINE, BAN_LINE = 8, 3, 4, 1, 2592, 1
 OTHER_TICK = "00000000-0000-4000-8000-000000000000"
 
-WRITERS = {
-    "market_tick": "market_role",
-    "bar": "market_role",
-    "book": "market_role",
-    "instrument": "market_role",
-    "universe": "market_role",
-    "beat": "market_role",
-    "gap": "market_role",
-    "price_mark": "market_role",
-    "average_price": "market_role",
-    "signal": "strategy_role",
-    "risk_action": "risk_role",
-    "order_intent": "risk_role",
-    "order_result": "execution_role",
-    "fill": "execution_role",
-    "recommendation": "ai_role",
-    "incident": "market_role",
+# Of the types that several roles write, or a reader beside its queue.
+ONE_OF_SEVERAL = {
     "health": "market_role",
+    "incident": "market_role",
     "stop_journal": "market_role",
     "ack": "risk_role",
     "dead_letter": "risk_role",
 }
+ROLES = Roles.of_project()
+
+
+def writer_of(type_: str) -> str:
+    """Return a role that writes a type."""
+    found = ONE_OF_SEVERAL.get(type_)
+    return found or next(
+        role.name
+        for role in ROLES.roles.values()
+        if any(type_ in types for types in role.writes.values())
+    )
 
 
 def hash_of(role: str) -> str:
@@ -386,7 +384,7 @@ def payloads(said: dict[str, Any]) -> dict[str, tuple[str, JsonObject]]:
 
 def event_of(type_: str, payload: JsonObject, ts: int) -> JsonObject:
     """Return the event that minibot would write for a payload."""
-    source = WRITERS.get(type_, "watchdog_role")
+    source = writer_of(type_)
     typed: Payload = PAYLOAD_CLASSES[type_].from_json(payload)
     id_ = position_id(RUN_ID, source, type_, 1)
     if type_ == "stop_journal":

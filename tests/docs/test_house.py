@@ -38,6 +38,7 @@ HOSTS = {
 # Addresses that nobody asks, and why they stand there.
 HOST_EXCEPTIONS = {
     ("config.v1.schema.json", "json-schema.org"): "the name of the schemas' language",
+    ("minibot.events.class_schemas", "json-schema.org"): "the same",
     ("minibot.report.plot", "www.w3.org"): "the name of SVG",
     ("minibot.simulator.faults.injector", "www.binance.com"): "in a refusal that is played",
     ("minibot.simulator.faults.injector", "example.invalid"): "where a redirect leads to",
@@ -56,7 +57,7 @@ JSON_EXCEPTIONS = {
     "minibot.market.universe": "reads the bases of Universe V1",
     "minibot.events.registry": "reads schemas",
     "minibot.events.roles": "reads the roles file",
-    "minibot.events.schemas": "reads schemas",
+    "minibot.events.schemas": "writes schemas",
 }
 ROOMS_OF_EVENTS = {
     "accounting", "ai", "cores", "engine", "events", "execution", "features", "kernel", "market",

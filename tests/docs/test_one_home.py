@@ -54,7 +54,7 @@ OTHER_FACTS = {
     ("minibot.cli.support.standing", "halted"): "the label of a row",
     ("minibot.cli.tape", "duplicate"): "a word of a sentence",
     ("minibot.events.model", "run_ending"): "an event type",
-    ("minibot.events.schemas", "REFUSED"): "a kind of record in the stop journal",
+    ("minibot.events.model", "REFUSED"): "a kind of record in the stop journal",
     ("minibot.exchanges.base", "rate_limited"): "a kind of failed call; venues know no codes",
     ("minibot.gates.chaos_catalogue", "poison_event"): "the name of a fault",
     ("minibot.gates.chaos_catalogue", "sequence_gap"): "the name of a fault",
@@ -72,6 +72,46 @@ OTHER_FACTS = {
     ("minibot.strategies.allowed", "partial"): "a function of the standard library",
     ("minibot.strategies.examples.skeleton", "warmup"): "a user's file; it gives a code as text",
 }  # fmt: skip
+
+
+# Constants that have name and value in common by chance, or where one must not know the other.
+APART = {
+    "BAN_MS_MIN": "the simulator states a venue's limits by itself",
+    "BANNED": "a kind of failed call and a kind of notice",
+    "BATCH": "lines at once, chosen for each reader",
+    "BOOK": "a kind of row, a stage of first contact, a finding",
+    "BPS": "as a float, for the worker's features alone: the jail loads nothing of `events`",
+    "CACHE": "the check of packages imports nothing of the product",
+    "CANNOT_RUN": "an exit code; what starts before the package imports nothing of it",
+    "CHUNK_BYTES": "bytes at once, chosen for each reader",
+    "CLEAN": "an exit code of the jailed worker",
+    "COMPONENT": "two modules of one component",
+    "DEPTH": "a part of a feed and a stream of the simulator",
+    "DIGEST_BYTES": "of sha256",
+    "GAP": "what a book says of an update, and a finding of a tape",
+    "KEPT_MAX": "how much two caches hold",
+    "LOOK_MS": "how often two things are looked at",
+    "MANIFEST": "files of two formats",
+    "MANIFEST_FILE": "files of several formats; the kernel knows no `runtime`",
+    "MINUTES_MAX": "of an average price, and of an option",
+    "OFF": "a level of the profile and a state of the worker",
+    "OPEN": "a word of three tables",
+    "OTHER": "a kind of frame, of line and of message",
+    "POLL_S": "how often something is asked, chosen for each",
+    "REFUSED": "exit codes of two processes",
+    "RETRY_MS": "after how long something is tried again, chosen for each",
+    "SHOWN": "how many of a list are shown",
+    "SNAPSHOT": "a frame of the simulator and a kind of line of a tape",
+    "SNAPSHOT_LEVELS": "how deep a book is asked for, chosen for each use",
+    "STOP": "a risk action and a column of the catalogue of faults",
+    "SUMS_FILE": "files of two formats",
+    "TOLD_MAX": "how many of a list are told",
+    "TOUCH": "a kind of row and a way to fill",
+    "TRADE": "a stream, a kind of frame, a node of a graph",
+    "TRIES_MAX": "how often something is tried, chosen for each",
+    "UNKNOWN": "a word of two tables",
+    "WAIT_S_MAX": "how long two loops wait at most",
+}
 
 
 @pytest.fixture(scope="module")
@@ -258,3 +298,62 @@ def test_roles_and_queues_are_listed_in_their_table_alone(modules: dict[str, ast
 
     assert [each for each in found if each[:2] not in OTHER_LISTS] == []
     assert {each[:2] for each in found} == OTHER_LISTS.keys(), "an exception that nothing needs"
+
+
+# --- constants ----------------------------------------------------------------------------------
+
+
+def literals_of(tree: ast.Module) -> Iterator[tuple[str, object]]:
+    """Yield each constant of a module that is a literal, or reckoned from literals, with its value.
+
+    The name is without a leading underscore: that it is private makes it no other fact.
+    """
+    known: dict[str, object] = {}
+    for node in tree.body:
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                pass
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                pass
+            case _:
+                continue
+        public = name.lstrip("_")
+        if not public.isupper() or any(isinstance(part, ast.Call) for part in ast.walk(value)):
+            continue
+        try:
+            code = compile(ast.Expression(value), name, "eval")
+            known[name] = eval(code, {"__builtins__": {}}, dict(known))
+        except (NameError, AttributeError, KeyError):  # It is made of what another module has.
+            continue
+        yield public, known[name]
+
+
+def test_constant_is_defined_in_one_module(modules: dict[str, ast.Module]) -> None:
+    """Whoever means the same name and value imports it, so that it is changed in one place."""
+    homes: dict[tuple[str, str], list[str]] = {}
+    for module, tree in modules.items():
+        for name, value in literals_of(tree):
+            if isinstance(value, (int, float, str, bytes)):
+                homes.setdefault((name, repr(value)), []).append(module)
+    twice = {key: found for key, found in homes.items() if len(set(found)) > 1}
+
+    assert len(homes) > 1_000
+    assert {key: found for key, found in twice.items() if key[0] not in APART} == {}
+    assert {name for name, _ in twice} == APART.keys(), "an exception that nothing needs"
+
+
+def test_size_of_a_unit_is_defined_in_its_home_alone(modules: dict[str, ast.Module]) -> None:
+    """No module has milliseconds of a minute of its own, whatever value it gives them."""
+    units = dict(literals_of(modules["minibot.events.unit_sizes"]))
+    others = [
+        (module, name)
+        for module, tree in modules.items()
+        for name, value in literals_of(tree)
+        if name in units and isinstance(value, int) and module != "minibot.events.unit_sizes"
+    ]
+
+    assert units["MINUTE_MS"] * 60 == units["HOUR_MS"]  # type: ignore[operator]
+    assert sorted(others) == [
+        ("minibot.risk.exits", "NEVER"),
+        ("minibot.strategies.view", "NEVER"),
+    ]

@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minibot.events.field_types import NEWLINE_GUARD
 from minibot.events.model import PAYLOAD_CLASSES
-from minibot.events.registry import NEWLINE_GUARD, Contracts, schema_sha256
+from minibot.events.registry import Contracts, schema_sha256
 from minibot.kernel.errors import ConfigError
 
 PROJECT = Path(__file__).resolve().parents[2]

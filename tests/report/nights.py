@@ -52,7 +52,7 @@ def seven_hours(run: ShortRun, tmp_path: Path) -> tuple[Night, Var]:
     manifest = replace(night.manifest, simulated=False, config=config, hosts=HOSTS)
     night = replace(night, recorded=replace(night.recorded, manifest=manifest))
     night.count.ai_levels = {"jail"}
-    night.count.market_to_ts = manifest.clock_origin_ms + NIGHT_MS
+    night.count.market.last_ts = manifest.clock_origin_ms + NIGHT_MS
     night = sealed(night, ended_ms=manifest.started_ms + NIGHT_MS + MINUTE_MS // 2)
     night.count.tally = tally()
     keep_metrics(night, var)
@@ -119,12 +119,12 @@ def tally(
 def with_incident(night: Night, kind: str, detail: str, count: int | None = None) -> Night:
     """The night with one more incident."""
     incident = Incident("watchdog_role", kind, detail, count)
-    night.count.incidents.append((night.count.market_to_ts, incident))
+    night.count.incidents.append((night.count.market.last_ts, incident))
     return night
 
 
 def with_stop(night: Night, code: str) -> Night:
     """The night stopped by a code instead of its planned end."""
     stop = StopJournal("watchdog_role", code, "a test said so", "STOP")
-    night.count.stops[:] = [(night.count.market_to_ts, stop)]
+    night.count.stops[:] = [(night.count.market.last_ts, stop)]
     return sealed(night, state="stopped", reason_code=code)

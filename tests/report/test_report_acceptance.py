@@ -119,7 +119,7 @@ def test_night_a_millisecond_short_is_none(
 ) -> None:
     """Seven hours are 25,200,000 ms; one less is no night."""
     night, var = seven_hours(short_run, tmp_path)
-    night.count.market_to_ts -= lacking_ms
+    night.count.market.last_ts -= lacking_ms
 
     assert accept(night, var).verdict == verdict
 

@@ -197,7 +197,7 @@ def test_share_of_stop_is_told_in_minutes_of_the_plan(night: Night) -> None:
     """What was planned and what a STOP cost of it; a run without a STOP lost none."""
     minute_ms = 60_000
     night.manifest.config["duration_ms"] = 420 * minute_ms
-    night.count.market_to_ts = night.manifest.clock_origin_ms + 400 * minute_ms
+    night.count.market.last_ts = night.manifest.clock_origin_ms + 400 * minute_ms
     stopped = with_stop(night, "RISK_LIMIT")
 
     assert row(stopped, "STOP share") == "20 of 420 planned minutes were lost to a STOP"

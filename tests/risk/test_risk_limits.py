@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from minibot.accounting.portfolio import DAY_MS
 from minibot.events.model import Event, RiskAction, RunOpening
 from minibot.events.money import parse_amount
-from minibot.risk.limits import BPS, Limits
+from minibot.events.unit_sizes import BPS, DAY_MS
+from minibot.risk.limits import Limits
 from tests.risk.desk import (
     OTHER,
     SYMBOL,

@@ -12,9 +12,10 @@ from typing import Final
 
 import numpy as np
 
-from minibot.data.columns import PLACES, Column, write_columns
+from minibot.data.columns import Column, write_columns
 from minibot.data.ticks import AMOUNTS, TICK_COLUMNS, TICKS
 from minibot.data.treatment import Treatment
+from minibot.events.money import PLACES
 from tools.bench.backtest_market import SYMBOL, columns, ticks
 from tools.bench.frame import Limit, Measure, median
 from tools.bench.machine import PROJECT

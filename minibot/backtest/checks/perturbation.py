@@ -26,9 +26,10 @@ from minibot.backtest.sources.recorded_run import RunSource
 from minibot.backtest.sources.span import Part
 from minibot.backtest.sources.ticks import TickSource
 from minibot.engine.intrabar import Candle
-from minibot.engine.market_source import NOBODY, NS_PER_MS, MarketSource, Root, Watch
+from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
 from minibot.events.model import MarketTick
 from minibot.events.money import parse_amount
+from minibot.events.unit_sizes import BPS, NS_PER_MS
 from minibot.exchanges.tapes.frames import Frame, Source, SourceFacts
 from minibot.exchanges.tapes.kline_bars import Bar
 
@@ -46,7 +47,6 @@ DECK: Final = 64
 # How far another price lies from the true one: two percent, either way.
 CHANGE_BPS_MAX: Final = 200
 STEPS_MIN: Final = 3
-BPS: Final = 10_000
 # What holds a price or a quantity in the messages of the venue.
 _AMOUNTS: Final = frozenset("pqbBaA")
 _LEVELS: Final = frozenset(("b", "a", "bids", "asks"))

@@ -9,6 +9,7 @@ from typing import Final
 
 from minibot.backtest.report import ratios
 from minibot.backtest.report.returns import Period
+from minibot.events.unit_sizes import BPS
 
 MONTHS: Final = (
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
@@ -18,7 +19,6 @@ WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 STEPS: Final = 5
 # Where even the largest figure would read as next to nothing, all get two places more.
 SMALL: Final = 0.1
-BPS: Final = 10_000
 
 
 def monthly(series: Sequence[Period]) -> str:

@@ -12,10 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from minibot.engine.run_result import EquityPoint
+from minibot.events.unit_sizes import DAY_MS, HOUR_MS, WEEK_MS
 
-HOUR_MS: Final = 3_600_000
-DAY_MS: Final = 24 * HOUR_MS
-WEEK_MS: Final = 7 * DAY_MS
 # 1970-01-01 was a Thursday.
 MONDAY_MS: Final = 4 * DAY_MS
 

@@ -17,9 +17,8 @@ from minibot.backtest.report.trades import Trade, traded_notional
 from minibot.engine.run_result import BacktestResult
 from minibot.events.model import Fill, JsonObject
 from minibot.events.money import amount_text, parse_amount
+from minibot.events.unit_sizes import BPS
 from minibot.report.figures import NONE, date_clock, decimal, long_duration, money, share, signed
-
-BPS: Final = 10_000
 
 
 class Shown(NamedTuple):

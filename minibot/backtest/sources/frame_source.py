@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from minibot.engine.market_source import NOBODY, NS_PER_MS, REAL_TIME, SECOND_MS, Root, Watch
+from minibot.engine.market_source import NOBODY, REAL_TIME, Root, Watch
+from minibot.events.unit_sizes import NS_PER_MS, SECOND_MS
 from minibot.exchanges.base import Candle
 from minibot.exchanges.tapes.decimals import product_text, to_text
 from minibot.exchanges.tapes.frames import Source

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from minibot.engine.market_source import NOBODY, SECOND_MS, Root, Watch
+from minibot.engine.market_source import NOBODY, Root, Watch
 from minibot.engine.recorded_run import Recorded
 from minibot.events.names import TICKS
+from minibot.events.unit_sizes import SECOND_MS
 from minibot.kernel.errors import Refusal
 from minibot.replay.rule_order import world
 from minibot.runtime.configuration.config import Config, is_same_profile

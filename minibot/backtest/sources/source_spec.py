@@ -18,8 +18,8 @@ from minibot.backtest.sources.span import ALL, Part, Span
 from minibot.backtest.sources.ticks import TickSource
 from minibot.data.columns import Columns
 from minibot.data.kline import Kline
+from minibot.data.klines import KLINES, KlineSet, klines_of, open_klines
 from minibot.data.klines import KLINES as STORED_KLINES
-from minibot.data.klines import KlineSet, klines_of, open_klines
 from minibot.data.market_source import column_files
 from minibot.data.treatment import Treatment
 from minibot.engine.bar_series import BarSeries
@@ -35,7 +35,6 @@ from minibot.simulator.sources.sources import find, open_history, open_source
 # Messages per second of market time, for markets that are made, where the profile names none.
 RATE_PER_S: Final = 20
 ALLOWED: Final = "tape:FILE, tape:demo, klines:FILE, columns:DIR, run:DIR or generator:SEED"
-KLINES: Final = "klines"
 COLUMNS: Final = "columns"
 RUN: Final = "run"
 

@@ -16,11 +16,12 @@ from minibot.backtest.sources.bars import touch_model
 from minibot.data.columns import Columns
 from minibot.data.market_source import Texts, ticks_of, trade_rows
 from minibot.data.ticks import IS_TAKER_SELL, TRADES
-from minibot.engine.market_source import NOBODY, NS_PER_MS, REAL_TIME, SECOND_MS, Root, Watch
+from minibot.engine.market_source import NOBODY, REAL_TIME, Root, Watch
 from minibot.engine.row_span import Item
 from minibot.events.decimals import format_fixed
 from minibot.events.model import BUY, SELL, Beat, Instrument, MarketTick
 from minibot.events.money import parse_amount
+from minibot.events.unit_sizes import BPS_UNITS, NEVER, NS_PER_MS, SECOND_MS
 from minibot.exchanges.base import Trade
 from minibot.exchanges.venues import SIMULATED
 from minibot.market.bars import BarBuilder
@@ -30,8 +31,6 @@ from minibot.simulator.venue.instruments import symbol_infos
 
 # The quickest of so many messages shows best how far the exchange's clock is ahead.
 SKEW_TICKS = 400
-BPS_UNITS = 10_000 * 100
-NEVER = 1 << 62
 
 
 class TickSource:

@@ -17,6 +17,7 @@ import requests
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError
 
+from minibot.events.unit_sizes import DAY_MS
 from minibot.exchanges.base import (
     MALFORMED,
     REDIRECT,
@@ -31,7 +32,6 @@ from minibot.exchanges.public_http import CHUNK_BYTES, root_cause
 from minibot.exchanges.tapes.kline_bars import next_open, open_of
 from minibot.exchanges.venue_facts import SYMBOL, Archive, ArchiveFile
 
-DAY_MS: Final = 86_400_000
 CHECKSUM: Final = ".CHECKSUM"
 # What files call the month: small and capital letters are one file on many disks.
 MONTH_NAME: Final = "1mo"

@@ -16,6 +16,7 @@ from typing import Any, Final
 import orjson
 
 from minibot.events.names import CONTROL
+from minibot.events.unit_sizes import NS_PER_MS
 from minibot.exchanges.base import FrameInvalid, RestError, StreamLost
 from minibot.exchanges.binance import expected
 from minibot.exchanges.binance.filters import parse_instruments
@@ -50,7 +51,6 @@ COMPARED_MAX: Final = 2_000
 WEIGHT_HEADERS: Final = ("x-mbx-used-weight", "x-mbx-used-weight-1m")
 # What the connector itself subscribes and reads.
 PARSED: Final = frozenset({"trade", "bookTicker", "depth@100ms"})
-NS_PER_MS: Final = 1_000_000
 
 
 class FirstContact:

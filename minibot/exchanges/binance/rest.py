@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from minibot.events.model import Instrument
+from minibot.events.unit_sizes import MINUTE_MS
 from minibot.exchanges.base import (
     BANNED,
     MALFORMED,
@@ -40,7 +41,6 @@ from minibot.exchanges.binance.listings import parse_day_volumes, parse_listings
 from minibot.exchanges.binance.messages import parse_candles, parse_snapshot
 from minibot.exchanges.public_http import ANSWER_BYTES_MAX, PublicHttp, decoded
 from minibot.exchanges.venue_facts import Listings
-from minibot.exchanges.weight_budget import MINUTE_MS
 
 # exchangeInfo of all symbols is the largest answer there is, about 20 MB; ours name their symbols.
 WHOLE_ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024

@@ -11,7 +11,7 @@ import sys
 import time
 from fractions import Fraction
 
-NS_PER_MS = 1_000_000
+from minibot.events.unit_sizes import NS_PER_MS
 
 
 def machine_ns() -> int:

@@ -6,7 +6,8 @@ are cut, never rounded up, when they go out. Nothing here is a float.
 
 from __future__ import annotations
 
-PLACES: int = 8
+from minibot.events.money import PLACES
+
 SCALE: int = 10**PLACES
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from minibot.exchanges.tapes.clock import NS_PER_MS
+from minibot.events.unit_sizes import NS_PER_MS
 from minibot.exchanges.tapes.tape import lines_of, split_line
 
 BRACKETS: Final = (b"{}", b"[]")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from minibot.exchanges.tapes.clock import NS_PER_MS
+from minibot.events.unit_sizes import NS_PER_MS
 from minibot.exchanges.tapes.lines import (
     KRAKEN,
     MARK,

@@ -18,7 +18,7 @@ from typing import IO, Any, Final
 
 import orjson
 
-from minibot.exchanges.tapes.clock import NS_PER_MS
+from minibot.events.unit_sizes import NS_PER_MS
 from minibot.exchanges.tapes.frames import (
     DEPTH,
     OTHER,

@@ -24,11 +24,10 @@ from types import CodeType
 from typing import Final
 
 from minibot import listed
-from minibot.runtime.deployment.installed import problems
+from minibot.runtime.deployment.installed import CACHE, problems
 from minibot.runtime.interpreter import program, program_environ
 
 FOLDERS: Final = ("minibot", "tools")
-CACHE: Final = "__pycache__"
 SUFFIX: Final = ".pyc"
 HEAD_BYTES: Final = 16
 UNCHECKED, CHECKED, STAMPED = 0b01, 0b11, 0

@@ -25,7 +25,8 @@ CODE_FOLDERS: Final = ("config", "contracts", "minibot", "tools")
 COMPILED: Final = "build/compiled"
 """Where compiled builds are, whose libraries are code like their sources."""
 CODE_FILES: Final = ("pyproject.toml", "requirements.lock")
-_PASSED_OVER: Final = frozenset({"__pycache__", ".mypy_cache", ".ruff_cache"})
+CACHE: Final = "__pycache__"
+_PASSED_OVER: Final = frozenset({CACHE, ".mypy_cache", ".ruff_cache"})
 
 
 def code_manifest(project: Path) -> dict[str, str]:
@@ -42,7 +43,7 @@ def code_sha256(project: Path) -> str:
     digest = hashlib.sha256()
     for folder in ("minibot", "contracts", "config"):
         for path in sorted((project / folder).rglob("*")):
-            if path.suffix in (".py", ".json") and "__pycache__" not in path.parts:
+            if path.suffix in (".py", ".json") and CACHE not in path.parts:
                 digest.update(path.relative_to(project).as_posix().encode() + b"\0")
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

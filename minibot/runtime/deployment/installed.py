@@ -24,8 +24,8 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
 
-CUSTOM: Final = ("sitecustomize", "usercustomize")
 CACHE: Final = "__pycache__"
+CUSTOM: Final = ("sitecustomize", "usercustomize")
 _NAME: Final = re.compile(r"^[A-Za-z0-9._-]+")
 _SYSTEM: Final = re.compile(r"^include-system-site-packages\s*=\s*true\s*$", re.M | re.I)
 _CODE: Final = (*all_suffixes(), *EXTENSION_SUFFIXES, ".pth", ".dll", ".dylib")

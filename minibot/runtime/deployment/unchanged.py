@@ -15,12 +15,11 @@ from typing import Final
 
 from minibot.events.reasons import CODE_CHANGED
 from minibot.kernel.errors import RunStop
-from minibot.runtime.deployment.deployed import code_sha256
+from minibot.runtime.deployment.deployed import CACHE, code_sha256
 
 # What a process of a run loads. Profiles have pins of their own.
 FOLDERS: Final = ("minibot", "contracts")
 DATA_SUFFIX: Final = ".json"
-CACHE: Final = "__pycache__"
 NAMED_MAX: Final = 3
 
 Stamp = tuple[int, int, int, int]

@@ -33,12 +33,14 @@ from minibot.simulator.account.paper_orders import (
     trade,
 )
 from minibot.simulator.server.parameters import (
+    MICROS_MIN,
     ApiError,
     Parameters,
     bad_combination,
     illegal_characters,
     mandatory_missing,
 )
+from minibot.simulator.server.rest import ROWS, ROWS_MAX
 from minibot.simulator.venue.venue import Venue
 
 API_KEY: Final = "minibot-paper-key"
@@ -48,9 +50,6 @@ RECV_WINDOW_MS: Final = 5000
 RECV_WINDOW_MS_MAX: Final = 60_000
 AHEAD_MS_MAX: Final = 1000
 LOOKUP_MS_MAX: Final = 24 * 3_600_000
-ROWS: Final = 500
-ROWS_MAX: Final = 1000
-_MICROS_MIN: Final = 10**14
 _WINDOW: Final = re.compile(r"^\d{1,5}(\.\d{1,3})?\Z")
 _SIGNED: Final = frozenset({"timestamp", "recvWindow", "signature"})
 
@@ -154,7 +153,7 @@ class PaperDesk:
         stamp = parameters.integer("timestamp")
         if stamp is None:
             raise mandatory_missing("timestamp")
-        stamp_ms = stamp / 1000 if stamp >= _MICROS_MIN else stamp
+        stamp_ms = stamp / 1000 if stamp >= MICROS_MIN else stamp
         patience = max(1.0, float(self._venue.clock.speed))
         now_ms = self._venue.server_time_ms()
         if stamp_ms >= now_ms + AHEAD_MS_MAX * patience:

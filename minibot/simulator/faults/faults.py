@@ -16,8 +16,6 @@ from minibot.exchanges.tapes.decimals import SCALE, to_text, to_units
 from minibot.exchanges.tapes.frames import BOOK_TICKER, DEPTH, TRADE, Frame
 from minibot.simulator.faults.payload_faults import PayloadFaults
 
-FOREVER_MS: Final = 1 << 62
-
 
 @dataclass(slots=True)
 class HttpFault:

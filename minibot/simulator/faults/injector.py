@@ -14,8 +14,9 @@ from typing import Any, Final, Protocol
 
 import orjson
 
+from minibot.events.unit_sizes import NEVER
 from minibot.kernel.errors import ConfigError
-from minibot.simulator.faults.faults import FOREVER_MS, FRAME_FAULTS, Faults, FrameFault, HttpFault
+from minibot.simulator.faults.faults import FRAME_FAULTS, Faults, FrameFault, HttpFault
 from minibot.simulator.faults.garbage import GARBAGE
 from minibot.simulator.faults.payload_faults import KINDS, change_of
 from minibot.simulator.faults.script import FaultUnknown, check_field, moment_ms
@@ -207,8 +208,8 @@ class Injector:
     def _duration(self, fields: Mapping[str, Any]) -> tuple[int, int]:
         """Return how often a fault happens and until when: once, if it is not said."""
         has_duration = "ms" in fields
-        left = fields.get("n", FOREVER_MS if has_duration else 1)
-        return left, self._pace() + fields["ms"] if has_duration else FOREVER_MS
+        left = fields.get("n", NEVER if has_duration else 1)
+        return left, self._pace() + fields["ms"] if has_duration else NEVER
 
     def _rates(self, fields: Mapping[str, Any]) -> None:
         rates = self._venue.rates

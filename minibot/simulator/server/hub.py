@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from minibot.exchanges.tapes.clock import NS_PER_MS
+from minibot.events.unit_sizes import NS_PER_MS
 from minibot.exchanges.tapes.frames import AGG_TRADE, DEPTH, TRADE, Frame
 from minibot.simulator.faults.faults import Faults
 from minibot.simulator.server import wire

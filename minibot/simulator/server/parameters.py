@@ -8,7 +8,9 @@ from typing import Any, Final
 
 import orjson
 
-from minibot.exchanges.tapes.decimals import PLACES, to_units
+from minibot.events.money import PLACES
+from minibot.events.unit_sizes import HOUR_MS
+from minibot.exchanges.tapes.decimals import to_units
 from minibot.exchanges.tapes.kline_bars import INTERVALS
 
 _SYMBOL_RANGE: Final = r"^[\w\-._&&[^a-z]]{1,50}$"
@@ -20,10 +22,9 @@ _SYMBOL: Final = re.compile(rf"^{_LETTER}{{1,50}}\Z")
 _SYMBOLS: Final = re.compile(rf'^\["{_LETTER}{{1,50}}"(?:,"{_LETTER}{{1,50}}")*\]\Z')
 _DECIMAL: Final = re.compile(r"^([0-9]{1,20})(\.[0-9]{1,20})?\Z")
 _TIME_ZONE: Final = re.compile(r"^([+-]?)(\d{1,2})(?::(\d{2}))?\Z", re.ASCII)
-_MICROS_MIN: Final = 10**14  # A time in ms of this size would lie in the year 5138.
+MICROS_MIN: Final = 10**14  # A time in ms of this size would lie in the year 5138.
 _INT_MAX: Final = 2**31 - 1
 _LONG_MAX: Final = 2**63 - 1
-_HOUR_MS: Final = 3_600_000
 STATUSES_ASKED: Final = ("TRADING", "HALT", "BREAK")
 """What `symbolStatus` may say; a symbol may be in others."""
 
@@ -183,7 +184,7 @@ class Parameters:
     def time_ms(self, name: str) -> int | None:
         """Return a time parameter in ms; it may be given in microseconds."""
         value = self.integer(name)
-        return value // 1000 if value is not None and value >= _MICROS_MIN else value
+        return value // 1000 if value is not None and value >= MICROS_MIN else value
 
     def limit(self, default: int, maximum: int) -> int:
         """Return the limit: at least 1, larger ones are cut to the maximum."""
@@ -207,9 +208,9 @@ class Parameters:
         if match is None:
             raise not_valid("timeZone")
         sign, hours, minutes = match.groups()
-        offset_ms = int(hours) * _HOUR_MS + int(minutes or 0) * 60_000
+        offset_ms = int(hours) * HOUR_MS + int(minutes or 0) * 60_000
         offset_ms = -offset_ms if sign == "-" else offset_ms
-        if int(minutes or 0) > 59 or not -12 * _HOUR_MS <= offset_ms <= 14 * _HOUR_MS:
+        if int(minutes or 0) > 59 or not -12 * HOUR_MS <= offset_ms <= 14 * HOUR_MS:
             raise not_valid("timeZone")
         return offset_ms
 

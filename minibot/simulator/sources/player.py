@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from minibot.exchanges.tapes.clock import NS_PER_MS
+from minibot.events.unit_sizes import NS_PER_MS
 from minibot.simulator.faults.injector import Injector
 from minibot.simulator.server.hub import Hub
 from minibot.simulator.venue.venue import Venue

@@ -13,7 +13,7 @@ from typing import Final
 
 import orjson
 
-from minibot.exchanges.tapes.clock import NS_PER_MS
+from minibot.events.unit_sizes import NS_PER_MS
 from minibot.exchanges.tapes.frames import SNAPSHOT, Frame, Source
 from minibot.exchanges.tapes.kline_bars import INTERVALS, Bar, copy_bar, divides, gather
 from minibot.simulator.server import wire

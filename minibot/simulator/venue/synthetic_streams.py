@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import orjson
 
+from minibot.events.unit_sizes import SECOND_MS
 from minibot.simulator.venue.kline_stream import KlineStream, is_interval
 from minibot.simulator.venue.ticker_payloads import OF_ALL, OF_SYMBOL, Payload
 from minibot.simulator.venue.venue import Venue
 
 GRID_MS: Final = 100
-SECOND_MS: Final = 1000
 
 _UTC_8_MS: Final = 8 * 3_600_000
 _KLINE: Final = re.compile(r"kline_(\w+?)(@\+08:00)?")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from minibot.events.unit_sizes import DAY_MS
 from minibot.exchanges.tapes.decimals import to_text
 from minibot.exchanges.tapes.kline_bars import INTERVALS
 from minibot.simulator.venue import tickers
@@ -15,7 +16,7 @@ Payload = Callable[[Venue, str, int], dict[str, Any]]
 
 def mini_ticker(venue: Venue, symbol: str, now_ms: int) -> dict[str, Any]:
     """Return the payload of `<symbol>@miniTicker`."""
-    rest = tickers.statistics(venue, symbol, tickers.DAY_MS, "MINI", is_day=True, now_ms=now_ms)
+    rest = tickers.statistics(venue, symbol, DAY_MS, "MINI", is_day=True, now_ms=now_ms)
     return {
         "e": "24hrMiniTicker",
         "E": now_ms,
@@ -31,7 +32,7 @@ def mini_ticker(venue: Venue, symbol: str, now_ms: int) -> dict[str, Any]:
 
 def day_ticker(venue: Venue, symbol: str, now_ms: int) -> dict[str, Any]:
     """Return the payload of `<symbol>@ticker`."""
-    rest = tickers.statistics(venue, symbol, tickers.DAY_MS, "FULL", is_day=True, now_ms=now_ms)
+    rest = tickers.statistics(venue, symbol, DAY_MS, "FULL", is_day=True, now_ms=now_ms)
     return {
         "e": "24hrTicker",
         "E": now_ms,

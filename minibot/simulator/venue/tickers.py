@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from minibot.events.unit_sizes import DAY_MS, MINUTE_MS
 from minibot.exchanges.tapes.decimals import SCALE, to_text
 from minibot.exchanges.tapes.kline_bars import Bar, open_of
 from minibot.simulator.server.parameters import (
@@ -20,8 +21,6 @@ from minibot.simulator.server.parameters import (
 )
 from minibot.simulator.venue.venue import Venue
 
-_MINUTE_MS: Final = 60_000
-DAY_MS: Final = 24 * 60 * _MINUTE_MS
 AVERAGE_MINUTES: Final = 5
 WINDOW_SYMBOLS_MAX: Final = 100
 _WINDOW: Final = re.compile(r"^(?:([1-9]|[1-5]\d)m|([1-9]|1\d|2[0-3])h|([1-7])d)\Z", re.ASCII)
@@ -44,7 +43,7 @@ def average(venue: Venue, symbol: str, now_ms: int | None = None) -> tuple[int, 
     """Return (volume-weighted price of the last minutes or the last price, last trade time)."""
     state = venue.symbols[symbol]
     now_ms = venue.now_ms() if now_ms is None else now_ms
-    bar, before = venue.rolled(symbol, now_ms - AVERAGE_MINUTES * _MINUTE_MS, now_ms)
+    bar, before = venue.rolled(symbol, now_ms - AVERAGE_MINUTES * MINUTE_MS, now_ms)
     if bar is None:
         return state.last_price or before, state.last_ms
     return (bar.quote // bar.volume if bar.volume else bar.close), state.last_ms
@@ -134,7 +133,7 @@ def rolling(venue: Venue, parameters: Parameters) -> Any:
     if match is None:
         raise illegal_characters("windowSize", "^(([1-9]|[1-5][0-9])m|([1-9]|1..|2[0-3])h|[1-7]d)$")
     minutes, hours, days = (int(part or 0) for part in match.groups())
-    window_ms = ((days * 24 + hours) * 60 + minutes) * _MINUTE_MS
+    window_ms = ((days * 24 + hours) * 60 + minutes) * MINUTE_MS
     _check_named(parameters)
     return _each(
         venue, parameters, lambda symbol: statistics(venue, symbol, window_ms, kind, is_day=False)
@@ -195,7 +194,7 @@ def statistics(
     now_ms = venue.now_ms() if now_ms is None else now_ms
     open_ms = now_ms - window_ms
     if not is_day:
-        open_ms -= open_ms % _MINUTE_MS
+        open_ms -= open_ms % MINUTE_MS
     bar, before = venue.rolled(symbol, open_ms, now_ms)
     mini = _mini(symbol, bar, open_ms, now_ms)
     if kind == "MINI":

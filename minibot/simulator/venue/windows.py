@@ -11,11 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from minibot.events.unit_sizes import HOUR_MS, MINUTE_MS
 from minibot.exchanges.tapes.kline_bars import Bar, BarSeries, copy_bar
 from minibot.simulator.venue.logs import Log
-
-MINUTE_MS: Final = 60_000
-_HOUR_MS: Final = 60 * MINUTE_MS
 
 # A ticker stream of each length and the REST windows in use; a client may ask for any.
 _KEPT_MAX: Final = 8
@@ -107,12 +105,12 @@ class Windows:
     def _sum(self, first_ms: int, end_ms: int) -> Bar | None:
         total: Bar | None = None
         oldest_minute_ms = self._bars.first_open("1m") or 0
-        open_ms = max(first_ms, (self._bars.first_open("1h") or 0) // _HOUR_MS * _HOUR_MS)
+        open_ms = max(first_ms, (self._bars.first_open("1h") or 0) // HOUR_MS * HOUR_MS)
         while open_ms < end_ms:
-            hour_ms = open_ms // _HOUR_MS * _HOUR_MS
+            hour_ms = open_ms // HOUR_MS * HOUR_MS
             is_gone = open_ms + MINUTE_MS <= oldest_minute_ms and self._bars.is_cut("1m")
-            if (open_ms == hour_ms or is_gone) and hour_ms + _HOUR_MS <= end_ms:
-                bar, open_ms = self._bars.bar("1h", hour_ms), hour_ms + _HOUR_MS
+            if (open_ms == hour_ms or is_gone) and hour_ms + HOUR_MS <= end_ms:
+                bar, open_ms = self._bars.bar("1h", hour_ms), hour_ms + HOUR_MS
             else:
                 bar, open_ms = self._bars.bar("1m", open_ms), open_ms + MINUTE_MS
             if bar is None:

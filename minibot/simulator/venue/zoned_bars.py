@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import Final
 
+from minibot.events.unit_sizes import DAY_MS
 from minibot.exchanges.tapes.kline_bars import INTERVALS, Bar, copy_bar, next_open, open_of
 from minibot.simulator.venue.venue import Venue
 
 _BASES: Final = ("1h", "30m", "15m", "5m", "3m", "1m", "1s")
-_DAY_MS: Final = 24 * 3_600_000
 # More bars than a series keeps, its past included.
 _ALL: Final = 1 << 30
 
 
 def is_shifted(interval: str, offset_ms: int) -> bool:
     """Return whether bars of this interval lie elsewhere in a zone than in UTC."""
-    length_ms = INTERVALS[interval] or _DAY_MS
+    length_ms = INTERVALS[interval] or DAY_MS
     return offset_ms % length_ms != 0 or (interval in ("3d", "1w", "1M") and offset_ms != 0)
 
 
@@ -43,7 +43,7 @@ def zoned_bars(
         end_ms: Last open time, inclusive; None means up to now.
         limit: At most so many.
     """
-    length_ms = INTERVALS[interval] or _DAY_MS
+    length_ms = INTERVALS[interval] or DAY_MS
     base = next(
         name
         for name in _BASES

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from minibot.events.unit_sizes import MINUTE_MS
 from minibot.exchanges.binance.limits import (
     DEPTH,
     EXCHANGE_INFO,
@@ -17,7 +18,7 @@ from minibot.exchanges.binance.limits import (
     depth_weight,
     weight_of,
 )
-from minibot.exchanges.weight_budget import MINUTE_MS, WeightBudget
+from minibot.exchanges.weight_budget import WeightBudget
 from minibot.kernel.errors import RunStop
 
 # How long an example takes says something about the machine, nothing about the product.

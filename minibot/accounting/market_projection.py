@@ -1,0 +1,111 @@
+"""A run's market events, folded once: how many, when, and what its equity is along them.
+
+The live metrics, the report, a replay, a comparison of runs and the backtest of a night all go
+through this fold, so a figure cannot differ between them. A fill counts right after the tick that
+it names.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from minibot.accounting.performance import Performance
+from minibot.events.model import Event, Fill, JsonObject, MarketTick, PriceMark
+
+NextFill = Callable[[], Event | None]
+"""Gives the next recorded fill, in the order of their queue; None while there is none."""
+
+
+def no_fill() -> None:
+    """Return no recorded fill: whoever folds the market hands over each fill as it is made."""
+
+
+def by_tick(events: Iterable[Event]) -> NextFill:
+    """Give the fills among events by the market event that each names; one without is left out."""
+    fills = (one for one in events if isinstance(one.payload, Fill) and one.tick_seq)
+    in_order = iter(sorted(fills, key=lambda fill: fill.tick_seq or 0))
+    return lambda: next(in_order, None)
+
+
+class MarketProjection:
+    """Market events and fills in the order in which they count.
+
+    Attributes:
+        performance: Equity, drawdown and round trips so far.
+        types: How many market events of each type.
+        seq: Number of the last line of `market_ticks`, 0 before the first.
+        first_ts: When the first market event was, Unix ms; 0 without any.
+        last_ts: When the last one was.
+    """
+
+    __slots__ = (
+        "_after",
+        "_next_fill",
+        "_waiting",
+        "first_ts",
+        "last_ts",
+        "performance",
+        "seq",
+        "types",
+    )
+
+    def __init__(
+        self,
+        performance: Performance,
+        next_fill: NextFill = no_fill,
+        after: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        """Begin before the first market event.
+
+        Args:
+            performance: As the run opens.
+            next_fill: The recorded fills, each of which waits for its tick.
+            after: Told of each fill, tick and price mark once equity contains it.
+        """
+        self.performance = performance
+        self.types: Counter[str] = Counter()
+        self.seq = self.first_ts = self.last_ts = 0
+        self._next_fill = next_fill
+        self._waiting: Event | None = None
+        self._after = after
+
+    def take(self, seq: int, event: Event) -> None:
+        """Fold the next market event, behind the recorded fills that name an earlier one."""
+        self.book_before(seq)
+        self.take_all(seq, (event,))
+        if isinstance(event.payload, MarketTick | PriceMark):
+            self._after(event)
+
+    def take_all(self, first_seq: int, events: Sequence[Event]) -> None:
+        """Fold market events in a row, with no fill between them; nobody is told of each."""
+        payloads = [event.payload for event in events]
+        self.types.update([payload.TYPE for payload in payloads])
+        self.seq = first_seq + len(events) - 1
+        self.first_ts = self.first_ts or events[0].ts
+        self.last_ts = events[-1].ts
+        self.performance.on_market(payloads)
+
+    def on_fill(self, event: Event) -> None:
+        """Book a fill behind all that was folded so far."""
+        if isinstance(event.payload, Fill):
+            self.performance.on_fill(event.payload, event.ts)
+            self._after(event)
+
+    def book_before(self, seq: int | None) -> None:
+        """Book the recorded fills that name an earlier market event than `seq`; all without one."""
+        while True:
+            if self._waiting is None:
+                self._waiting = self._next_fill()
+            fill = self._waiting
+            if fill is None or (seq is not None and (fill.tick_seq or 0) >= seq):
+                return
+            self._waiting = None
+            self.on_fill(fill)
+
+    def figures(self) -> JsonObject:
+        """Return counts and performance, as `metrics.json` names them."""
+        return {
+            "market_ticks": dict(sorted(self.types.items())),
+            "performance": self.performance.to_json(),
+        }

@@ -1,0 +1,265 @@
+"""Types of the fields of events: a Python type with the rule that a contract states of it.
+
+A field of an event is `Annotated[type, rule, "description"]`. Numbers, lengths and closed lists
+that msgspec judges while it decodes are `Meta` and `Literal`; patterns are rules beside the type,
+for `events.fast_rules` judges each different text once instead of each text. A rule with a name
+stands once in the `$defs` of every contract that uses it. `events.class_schemas` makes the
+contracts of all this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, NamedTuple, TypeAlias
+
+from msgspec import Meta
+
+Rule = Mapping[str, Any]
+"""JSON Schema of a value beside its type; a type of this module inside it stands for its rule."""
+
+MS_MAX: Final = 9_999_999_999_999
+WHOLE_MAX: Final = 2**53 - 1
+"""The highest whole number that every reader of JSON takes for itself."""
+
+NEWLINE_GUARD: Final[Rule] = {"pattern": "\\n"}
+"""Under `not`: for engines whose `$` also matches before a last newline, as Python's does."""
+
+
+class Named:
+    """A rule with a name, by which contracts refer to it.
+
+    Attributes:
+        name: Its key in `$defs`; `$defs` are ordered as these objects are made.
+        description: Its words there, none for "".
+        words: What the reference page calls a value of it.
+        rule: What the type and its `Meta` leave open.
+    """
+
+    __slots__ = ("description", "name", "place", "rule", "words")
+
+    made: Final[list[Named]] = []
+
+    def __init__(self, name: str, description: str, words: str, rule: Rule | None = None) -> None:
+        self.name = name
+        self.description = description
+        self.words = words
+        self.rule: Rule = rule or {}
+        self.place = len(self.made)
+        self.made.append(self)
+
+
+class Codes:
+    """A closed list of reason codes: those of some groups, in the order of their names."""
+
+    __slots__ = ("groups",)
+
+    def __init__(self, *groups: str) -> None:
+        self.groups = groups
+
+
+class Example(NamedTuple):
+    """A value that follows a rule, where none follows from the type alone."""
+
+    value: str
+
+
+class Mark:
+    """A remark on a field, for the maker of contracts."""
+
+    __slots__ = ()
+
+
+OR_NULL: Final = Mark()
+"""The contract admits null as a value; a rule that has a name is written out then."""
+
+DEFINED_LAST: Final = Mark()
+"""The field joined a contract later: its named rule stands behind the other ones."""
+
+UNIQUE: Final = Mark()
+"""Nothing stands twice in the list."""
+
+
+def one_of(*words: str) -> Rule:
+    """Return the rule of a word among some."""
+    return {"enum": list(words)}
+
+
+def only(value: str | int) -> Rule:
+    """Return the rule of a value that is always the same."""
+    return {"const": value}
+
+
+def matching(pattern: str, most: int) -> dict[str, Any]:
+    """Return the rule of a text by its form and its greatest length."""
+    return {
+        "type": "string",
+        "description": "",  # Its place; whoever uses the rule has the words.
+        "maxLength": most,
+        "pattern": pattern,
+        "not": NEWLINE_GUARD,
+    }
+
+
+_DECIMAL: Final = matching("^-?(0|[1-9][0-9]{0,19})([.][0-9]{1,18})?$", 40)
+_NUMBER: Final = matching("^(0|[1-9][0-9]{0,19})([.][0-9]{1,18})?$", 40)
+_SOME_DIGIT: Final = {"maxLength": 40, "pattern": "^[0.]*[1-9][0-9.]*$", "not": NEWLINE_GUARD}
+
+# --- decimal numbers, exact as text ---------------------------------------------------------------
+
+Probability: TypeAlias = Annotated[
+    str,
+    Named(
+        "probability",
+        "A probability in [0, 1] with six places.",
+        "decimal, six places",
+        matching("^(0[.][0-9]{6}|1[.]0{6})$", 8),
+    ),
+    Example("0.333333"),
+]
+SignedNumber: TypeAlias = Annotated[
+    str,
+    Named(
+        "decimal",
+        "A decimal number as text, never a float; compared by value.",
+        "decimal",
+        _DECIMAL,
+    ),
+    Example("1.5"),
+]
+NumberAboveZero: TypeAlias = Annotated[
+    str,
+    Named(
+        "decimal_positive",
+        "A decimal number as text, above zero; never a float.",
+        "decimal, above zero",
+        {**_NUMBER, "allOf": [_SOME_DIGIT]},
+    ),
+    Example("1.5"),
+]
+Number: TypeAlias = Annotated[
+    str,
+    Named(
+        "decimal_positive_or_zero",
+        "A decimal number as text, zero or more; never a float.",
+        "decimal, zero or more",
+        _NUMBER,
+    ),
+    Example("1.5"),
+]
+
+# --- names of a venue -----------------------------------------------------------------------------
+
+SYMBOL: Final = Named(
+    "symbol",
+    "The exchange's name of a market, such as BTCUSDT.",
+    "symbol",
+    matching("^[A-Z0-9]{2,20}$", 20),
+)
+Symbol: TypeAlias = Annotated[str, SYMBOL, Example("BTCUSDT")]
+Asset: TypeAlias = Annotated[
+    str,
+    Named(
+        "asset",
+        "The exchange's name of an asset, such as USDT.",
+        "asset",
+        matching("^[A-Z0-9]{1,15}$", 15),
+    ),
+    Example("USDT"),
+]
+
+# --- whole numbers --------------------------------------------------------------------------------
+
+Ms: TypeAlias = Annotated[
+    int,
+    Meta(ge=0, le=MS_MAX),
+    Named("ms", "Unix milliseconds, or a duration in milliseconds of market time.", "ms"),
+]
+Count: TypeAlias = Annotated[
+    int, Meta(ge=0, le=WHOLE_MAX), Named("count", "A whole number, zero or more.", "count")
+]
+Seq: TypeAlias = Annotated[
+    int,
+    Meta(ge=1, le=WHOLE_MAX),
+    Named("seq", "A line number in a queue over all segments, from 1.", "seq"),
+]
+MonoNs: TypeAlias = Annotated[
+    int,
+    Meta(ge=0, le=2**63 - 1),
+    Named("mono_ns", "Machine time in nanoseconds of a monotonic clock.", "machine ns"),
+]
+
+# --- names and words of ours ----------------------------------------------------------------------
+
+Name: TypeAlias = Annotated[
+    str,
+    Named(
+        "name",
+        "A short name without spaces.",
+        "name",
+        matching("^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,99}$", 100),
+    ),
+    Example("name"),
+]
+Text: TypeAlias = Annotated[
+    str, Meta(min_length=1, max_length=4096), Named("text", "Words for a person.", "text")
+]
+ID: Final = Named(
+    "id",
+    "uuid4-shaped, lower case.",
+    "id",
+    matching("^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$", 36),
+)
+Id: TypeAlias = Annotated[str, ID, Example("00000000-0000-4000-8000-000000000000")]
+Sha256: TypeAlias = Annotated[
+    str,
+    Named(
+        "sha256",
+        "64 lower-case hex digits.",
+        "sha256",
+        matching("^[0-9a-f]{64}$", 64),
+    ),
+    Example("0" * 64),
+]
+RunId: TypeAlias = Annotated[
+    str,
+    Named(
+        "run_id",
+        "YYYYMMDD_HHMMSS in UTC.",
+        "run id",
+        matching("^[0-9]{8}_[0-9]{6}$", 15),
+    ),
+    Example("20240808_235413"),
+]
+
+# --- words that are the same everywhere -----------------------------------------------------------
+
+Market: TypeAlias = Annotated[Symbol, "The exchange's name of the market, such as BTCUSDT."]
+Who: TypeAlias = Annotated[Text, "Who asked for it."]
+Why: TypeAlias = Annotated[Text, "Why."]
+
+# --- lists and objects ----------------------------------------------------------------------------
+
+Level: TypeAlias = Annotated[tuple[Number, Number], Named("level", "[price, qty].", "[price, qty]")]
+Levels: TypeAlias = Annotated[
+    tuple[Level, ...],
+    Meta(max_length=5000),
+    Named("levels", "Best first.", "list of [price, qty]"),
+]
+Amounts: TypeAlias = Annotated[
+    Mapping[str, SignedNumber],
+    Meta(max_length=1000),
+    Named("amounts", "Name to decimal amount.", "name: decimal"),
+]
+Lot: TypeAlias = Annotated[
+    Mapping[str, Any],
+    Named(
+        "lot",
+        "",
+        "lot",
+        rule={
+            "required": ["symbol", "qty", "price", "ts"],
+            "additionalProperties": True,
+            "properties": {"symbol": Symbol, "qty": Number, "price": Number, "ts": Ms},
+        },
+    ),
+]

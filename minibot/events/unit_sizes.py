@@ -1,0 +1,25 @@
+"""Sizes of units: of times in smaller times, and of the parts of a whole.
+
+Plain literals, for compiled modules take these in by value.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+NS_PER_MS: Final = 1_000_000
+NS_PER_S: Final = 1_000_000_000
+
+SECOND_MS: Final = 1_000
+MINUTE_MS: Final = 60_000
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 86_400_000
+WEEK_MS: Final = 604_800_000
+
+NEVER: Final = 1 << 62
+"""A time, or number of a line, behind all others."""
+
+BPS: Final = 10_000
+"""Basis points of a whole."""
+BPS_UNITS: Final = 1_000_000
+"""Hundredths of a basis point of a whole."""

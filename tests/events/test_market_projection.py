@@ -1,0 +1,123 @@
+"""The fold over a run's market: what counts when, whoever folds it and in whatever pieces."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from minibot.accounting.market_projection import MarketProjection, by_tick
+from minibot.accounting.performance import Performance
+from minibot.events.model import Beat, Event, Fill, MarketTick, Payload, PriceMark, RunOpening
+
+COIN, OTHER = "BTCUSDT", "ETHUSDT"
+
+
+def event(ts: int, payload: Payload, tick_seq: int | None = None) -> Event:
+    return Event(ts, f"id {ts}", "role", "run", "hash", payload, None, tick_seq)
+
+
+def tick(ts: int, bid: str, symbol: str = COIN) -> Event:
+    quote = MarketTick(
+        symbol=symbol, kind="quote", price=bid, bid=bid, bid_qty="1", ask=bid, ask_qty="1",
+        recv_mono_ns=1,
+    )  # fmt: skip
+    return event(ts, quote)
+
+
+def fill(ts: int, tick_seq: int | None, side: str, price: str) -> Event:
+    done = Fill("order", "client", COIN, side, "1", price, "0", "USDT", "TAKER")
+    return event(ts, done, tick_seq)
+
+
+def opened() -> Performance:
+    return Performance(RunOpening({"USDT": "1000"}, (), {}), "USDT")
+
+
+MARKET = [
+    tick(10, "100"),
+    tick(20, "5", OTHER),
+    tick(30, "110"),
+    event(40, Beat(1, {})),
+    event(50, PriceMark(COIN, "130", "miniTicker", 50)),
+    tick(60, "120"),
+    tick(70, "90"),
+]
+FILLS = [fill(10, 1, "BUY", "100"), fill(60, 6, "SELL", "120")]
+
+
+@pytest.mark.row("N-77", "N-80")
+def test_fill_counts_behind_its_tick_and_before_the_next() -> None:
+    """Bought at the first tick, marked at each later one, sold before the last."""
+    fills = iter(FILLS)
+    seen: list[tuple[int, str, int]] = []
+    market = MarketProjection(
+        opened(),
+        lambda: next(fills, None),
+        lambda one: seen.append((one.ts, one.type, market.performance.equity // 10**8)),
+    )
+
+    for seq, one in enumerate(MARKET, 1):
+        market.take(seq, one)
+
+    assert seen == [
+        (10, "market_tick", 1000),
+        (10, "fill", 1000),
+        (20, "market_tick", 1000),
+        (30, "market_tick", 1010),
+        (50, "price_mark", 1030),
+        (60, "market_tick", 1020),
+        (60, "fill", 1020),
+        (70, "market_tick", 1020),
+    ]
+
+
+def test_counts_and_times_are_those_of_the_market_alone() -> None:
+    """A fill is no market event; each type is counted, and the first and last time kept."""
+    market = MarketProjection(opened())
+    assert (market.seq, market.first_ts, market.last_ts) == (0, 0, 0)
+
+    market.take_all(1, MARKET)
+    market.on_fill(fill(80, 7, "BUY", "90"))
+
+    assert (market.seq, market.first_ts, market.last_ts) == (7, 10, 70)
+    assert market.figures()["market_ticks"] == {"beat": 1, "market_tick": 5, "price_mark": 1}
+    assert market.figures()["performance"] == market.performance.to_json()
+
+
+@pytest.mark.row("N-77")
+def test_projection_is_the_same_in_whatever_pieces_it_is_fed() -> None:
+    """One by one, live with fills that come late, or in a row between fills."""
+    rng = random.Random(7)
+    events = [tick(at, str(rng.randint(80, 120))) for at in range(1, 200)]
+    fills = [fill(at, at, ("BUY", "SELL")[n % 2], "100") for n, at in enumerate(range(5, 195, 9))]
+    found = []
+    for cuts in ([], [50], [1, 2, 3, 150], list(range(1, 199))):
+        arrived: list[Event] = []
+        market = MarketProjection(opened(), lambda: arrived.pop(0) if arrived else None)  # noqa: B023
+        done = 0
+        for cut in (*cuts, len(events)):
+            arrived += [one for one in fills if done < (one.tick_seq or 0) <= cut]
+            for at in range(done, cut):
+                market.take(at + 1, events[at])
+            done = cut
+        market.book_before(None)
+        found.append(market.figures())
+    rows = MarketProjection(opened())
+    done = 0
+    for one in fills:
+        rows.take_all(done + 1, events[done : one.tick_seq])
+        rows.on_fill(one)
+        done = one.tick_seq or 0
+    rows.take_all(done + 1, events[done:])
+
+    assert [each for each in found if each != rows.figures()] == []
+    assert rows.figures()["performance"]["round_trips"] == len(fills) // 2
+
+
+def test_fills_by_tick_come_in_the_order_of_their_ticks() -> None:
+    """Fills of one tick keep their order; what is no fill or names no tick is left out."""
+    late, early, second = (fill(ts, seq, "BUY", "1") for ts, seq in ((1, 9), (2, 3), (3, 3)))
+    following = by_tick([late, tick(1, "1"), early, second, fill(4, None, "BUY", "1")])
+
+    assert [following() for _ in range(4)] == [early, second, late, None]
