@@ -1,9 +1,10 @@
-"""Records raw streams onto tapes: every message with its receive time, and what was missed.
+"""Recorder of raw streams onto tapes: every message with its receive time, and what was missed.
 
-One reader thread for each connection, one for REST; the loop here only writes. Nothing is decoded,
-so a message that minibot does not understand is on the tape too. Each part begins with the rules of
-the instruments and asks for the depth of every symbol, so that it plays by itself; after a broken
-connection the depth is asked for again, and a mark says which streams were silent and for how long.
+There is one reader thread for each connection and one for REST; the loop here only writes. Nothing
+is decoded, so messages that minibot does not understand are on the tape too. Each part begins with
+the rules of the instruments and a depth snapshot request for every symbol, so that it can be played
+by itself. After a broken connection the depth is requested again, and a mark says which streams
+were silent and for how long.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ JOIN_S: Final = 5.0
 # The venue bans an address at 300 attempts in five minutes; other programs may share it.
 ATTEMPTS_MAX: Final = 200
 ATTEMPTS_MS: Final = 300_000
-# Nothing at all on a connection with a hundred streams: the line is dead, whatever the socket says.
+# No message at all on a connection with a hundred streams: it is dead, whatever the socket says.
 SILENCE_MS_MAX: Final = 60_000
 # Two connections of one venue run a few hundred ms apart at most.
 OVERLAP_MS: Final = 2_000
 RENEWAL_RETRY_MS: Final = 60_000
 SHUTDOWN: Final = b'"serverShutdown"'
 SHUTDOWN_BYTES_MAX: Final = 300
-# A snapshot that could not be had is asked for again.
+# Wait before a failed snapshot is requested again.
 RETRY_MS: Final = 5_000
 
 
@@ -49,14 +50,14 @@ class Part(Protocol):
     size: int
 
     def add(self, at_ns: int, message: bytes) -> None:
-        """Write one line."""
+        """Append one line."""
 
     def flush(self) -> None:
-        """Put all lines so far onto the disk."""
+        """Flush all lines so far to the disk."""
 
 
 class Recording(Protocol):
-    """Where the parts go, as `data.recording.Recording` is one."""
+    """A recording that holds the parts, such as `data.recording.Recording`."""
 
     folder: Path
     parts: list[Path]
@@ -65,20 +66,20 @@ class Recording(Protocol):
         """Begin a part."""
 
     def close(self) -> Path | None:
-        """Close the open part; None without one, or without a line in it."""
+        """Close the open part and return its path; None without one, or if it has no lines."""
 
     def saved(self) -> list[tuple[Path, int, int]]:
-        """Close what a crash left open; return each with its lines and the last one's time."""
+        """Close parts that a crash left open; return each with its line count and its last time."""
 
     def last_ns(self) -> int:
-        """Return the receive time of the last line, 0 without any."""
+        """Return the receive time of the last line; 0 without any."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecorderConfig:
-    """How to record; durations in milliseconds.
+    """Settings of a recording; durations in milliseconds.
 
-    A part is closed when it has one of the two: so many bytes, or so much time.
+    A part is closed when it reaches either limit, in bytes or in time.
     """
 
     part_bytes_max: int
@@ -91,16 +92,16 @@ class RecorderConfig:
 
 
 class Recorder:
-    """Writes what the shards hear into a recording.
+    """Writer of the shards' messages into a recording.
 
     Args:
-        config: See there.
-        recording: Its open part is this object's.
+        config: See `RecorderConfig`.
+        recording: Holds the parts; the recorder owns the open one.
         rest: For depth; used by one thread of its own.
         shards: At least one.
         rules: The body of the venue's exchangeInfo, first in every part.
         clock: The wall clock.
-        tell: Takes a sentence for a person when something has happened.
+        tell: Takes a message for the operator when something has happened.
     """
 
     def __init__(
@@ -143,7 +144,7 @@ class Recorder:
         """Record until told to end; the last part is closed on return, also after an error.
 
         Raises:
-            RunStop: The disk does not take it, or another path than public data was asked for.
+            RunStop: The disk refused a write, or a path other than public data was requested.
         """
         self._courier.start()
         try:
@@ -154,7 +155,7 @@ class Recorder:
             self._end()
 
     def _resume(self) -> None:
-        """Go on behind what an earlier recorder left; the time between is marked as missed."""
+        """Go on after an earlier recorder; the time between is marked as missed."""
         saved = self.recording.saved()
         for path, lines, _ in saved:
             self._tell(f"{path.name}: saved {lines} lines that a crash had left open")
@@ -197,7 +198,7 @@ class Recorder:
             part.flush()
 
     def _watch_silence(self, shard: Shard, now_ms: int) -> None:
-        """Give a connection up that brings nothing; that it has ended comes through the inbox."""
+        """Give up a connection that brings nothing; its end is reported through the inbox."""
         is_silent = now_ms - shard.last_ns // 10**6 > SILENCE_MS_MAX
         if shard.is_open and is_silent and not shard.is_given_up and shard.reader is not None:
             shard.is_given_up = True
@@ -341,7 +342,7 @@ class Recorder:
     # --- parts --------------------------------------------------------------------------------
 
     def _new_part(self) -> None:
-        """Close the part and begin the next one; both have everything that was received."""
+        """Close the part and begin the next; everything received so far is written first."""
         closed = self.recording.close()
         if closed is not None:
             self._tell(f"{closed.name}: closed, {closed.stat().st_size / 1e6:.1f} MB")

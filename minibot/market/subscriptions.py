@@ -1,9 +1,9 @@
-"""What one connection carries, and the control messages that make it so.
+"""Subscriptions of one connection, and the control messages that bring them about.
 
-The first streams stand in the connection's address; the rest is asked for in batches. One message
-is under way at a time and the next waits for its answer and for its turn, so a storm of changes
-stays below what the venue lets a connection send (5 messages in a second, pongs counted). Pure:
-times come in as values, messages go out as text.
+The first streams are named in the connection's address; the rest is subscribed in batches. One
+message is under way at a time; the next waits for its answer and its turn, so a storm of changes
+stays below the venue's limit for a connection (5 messages in a second, pongs counted). Pure: times
+come in as values, messages go out as text.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Final, NamedTuple
 from minibot.exchanges.binance.control import SUBSCRIBE, UNSUBSCRIBE, Reply, control_message
 from minibot.market.sharding import Groups
 
-# Two in any second leave three for pongs and for what the network pushes together.
+# Two in any second leave three for pongs and for messages that the network bunches together.
 MESSAGE_INTERVAL_MS: Final = 500
 # About 4 kB; the venue counts messages, not streams.
 BATCH_STREAMS_MAX: Final = 200
-# The venue answers in milliseconds; without an answer nobody knows what the connection carries.
+# The venue answers in milliseconds; without an answer the state of the connection is unknown.
 ANSWER_MS_MAX: Final = 10_000
 
 
@@ -29,11 +29,11 @@ class _Message(NamedTuple):
 
 
 class Subscriptions:
-    """The groups of one connection.
+    """Groups of one connection.
 
     Args:
-        groups: What the connection is to carry.
-        named: The groups of these that its address names.
+        groups: Groups that the connection is to carry.
+        named: Those of them that its address names.
     """
 
     def __init__(self, groups: Mapping[str, Sequence[str]], named: Iterable[str]) -> None:
@@ -47,12 +47,12 @@ class Subscriptions:
 
     @property
     def held(self) -> tuple[str, ...]:
-        """Names of the groups that the venue sends on this connection."""
+        """Return the names of the groups that the venue sends on this connection."""
         return tuple(self._held)
 
     @property
     def is_complete(self) -> bool:
-        """True when the connection carries what it should, and nothing else."""
+        """Return True when the connection carries exactly the groups that it should."""
         return self._under_way is None and not self._again and self._held == self._wanted
 
     # --- wishes -------------------------------------------------------------------------------
@@ -62,19 +62,19 @@ class Subscriptions:
         self._wanted.update({name: tuple(streams) for name, streams in groups.items()})
 
     def drop(self, names: Iterable[str]) -> None:
-        """Carry these groups no longer."""
+        """Stop carrying these groups."""
         for name in names:
             self._wanted.pop(name, None)
             self._again.pop(name, None)
 
     def renew(self, names: Iterable[str]) -> None:
-        """Ask for these groups anew: the venue sends nothing of them although it should."""
+        """Subscribe again to these groups: the venue should send them, but does not."""
         self._again.update(dict.fromkeys(name for name in names if name in self._held))
 
     # --- messages -----------------------------------------------------------------------------
 
     def due_ms(self) -> int | None:
-        """Return when the next message may go; None while none is to be sent."""
+        """Return when the next message may be sent; None while there is none."""
         if self._under_way is not None or self.is_complete:
             return None
         return self._sent_ms + MESSAGE_INTERVAL_MS
@@ -108,9 +108,9 @@ class Subscriptions:
         return control_message(method, params, self._count)
 
     def on_reply(self, reply: Reply) -> tuple[str, tuple[str, ...]]:
-        """Take an answer; return method and groups that it settled, ("", ()) for none.
+        """Take an answer; return the method and groups that it settled, ("", ()) for none.
 
-        A refused message settles nothing: what it asked for is asked for again.
+        A refused message settles nothing: its request is sent again.
         """
         message = self._under_way
         if message is None or (reply.id is not None and reply.id != message.id):
@@ -128,5 +128,5 @@ class Subscriptions:
         return message.method, message.groups
 
     def is_overdue(self, now_ms: int) -> bool:
-        """Return whether an answer has been awaited for too long."""
+        """Return whether an answer is overdue."""
         return self._under_way is not None and now_ms - self._sent_ms >= ANSWER_MS_MAX
