@@ -124,7 +124,7 @@ class BarBuilder:
         self.is_suspended = False
 
     def resume_broken(self, exchange_ts: int) -> list[Bar]:
-        """Go on after trades were missed: only bars that open from `exchange_ts` on are whole."""
+        """Go on after missed trades: only bars that open from `exchange_ts` on are complete."""
         self.is_suspended = False
         self._whole_from = exchange_ts
         if self.open_ts is None:

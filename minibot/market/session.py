@@ -314,7 +314,7 @@ class Session:
         return True
 
     def _on_late(self, messages: list[bytes], ts: int) -> None:
-        """The connection was given up, but a flood of nonsense counts to its last frame."""
+        """Count unreadable frames of an abandoned connection: a flood of them still matters."""
         for data in messages:
             if self.feed.is_unreadable(data, ts):
                 self.link.on_invalid(ts)

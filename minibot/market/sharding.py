@@ -32,7 +32,7 @@ def roomiest(shards: Sequence[Mapping[str, Sequence[str]]], size: int, streams_m
 def spread(
     groups: Mapping[str, Sequence[str]], streams_max: int = STREAMS_PER_CONNECTION_MAX
 ) -> list[Groups]:
-    """Return as few shards as hold all groups, each at most `streams_max`, evenly filled.
+    """Return the fewest shards that hold all groups, each at most `streams_max`, evenly filled.
 
     Raises:
         ValueError: A group alone is larger than a connection may be.

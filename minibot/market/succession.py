@@ -105,7 +105,7 @@ class Succession:
         return sum(connection.reader.unread() for connection in self._connections())
 
     def control_due_ms(self) -> int | None:
-        """When a control message may go next, in machine milliseconds; None for none."""
+        """Return when a control message may be sent next, in machine milliseconds, or None."""
         dues = [c.carries.due_ms() for c in self._connections() if c.is_open]
         return min((due for due in dues if due is not None), default=None)
 
