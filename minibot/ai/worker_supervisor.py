@@ -176,7 +176,7 @@ class WorkerSupervisor:
         return turn
 
     def _heed_pause(self) -> None:
-        """Give the worker its time anew after a pause, which it has spent as this process has."""
+        """Restart the worker's deadlines after a pause, in which it stood still as well."""
         moment = self._machine_ns()
         before, self._turned_ns = self._turned_ns, moment
         if before and moment - before > PAUSE_MS_MIN * _NS_PER_MS:

@@ -137,7 +137,7 @@ def _interval(path: Path, opens: list[int]) -> str:
 
 
 def _read(path: Path, report: DataReport) -> Iterator[Numbered]:
-    """Yield the rows that are klines; the others, and damage, stand in the report."""
+    """Yield the rows that are klines; other rows, and damage, go into the report."""
     number = 0
     first_unit = ""
     try:

@@ -36,11 +36,11 @@ MEANINGS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """What to do with each kind of trouble; `refuse` is the default of all.
+    """Treatment of each kind of trouble; the default for all is `refuse`.
 
     `keep` leaves the rows in; `drop` leaves them out; `flat` puts a bar without volume at the
-    former close into each hole; `sort` puts rows into order; `first` and `last` say which of
-    several rows of one time counts.
+    former close into each hole; `sort` puts rows into order; `first` and `last` choose among
+    several rows of one time.
     """
 
     gaps: str = REFUSE

@@ -16,7 +16,7 @@ UNSUBSCRIBE: Final = "UNSUBSCRIBE"
 
 
 class Reply(NamedTuple):
-    """The venue's answer to a control message; `error` is empty when it was taken."""
+    """The venue's answer to a control message; `error` is empty when it was accepted."""
 
     id: int | None
     error: str
@@ -28,7 +28,7 @@ def control_message(method: str, streams: Sequence[str], identity: int) -> str:
 
 
 def reply_of(data: bytes) -> Reply | None:
-    """Return the answer that a frame is, None if it is none."""
+    """Return the control answer in a frame; None if it is another message."""
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError:

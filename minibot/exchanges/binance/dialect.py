@@ -1,4 +1,4 @@
-"""Binance Spot as the market role hears it: its frames, and its rule for a book."""
+"""Dialect of Binance Spot for the market role: its frames, and its rule for a book."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What may be asked of the venue, how much it costs, and when to be silent.
+"""Limits of the venue: allowed requests, their weight, and times of silence.
 
-`weight_of` is also the list of allowed paths: whatever is not on it can not be requested, so an
-order, an account or a withdrawal is out of reach by construction. `WeightBudget` is one shared
-budget of this process: limits of the venue are per address, not per connection. Times come in as
-values (market time in milliseconds). Source: rest-api.md, "LIMITS" and the weight of each endpoint.
+`weight_of` is also the list of allowed paths: no other path can be requested, so an order, an
+account or a withdrawal is out of reach by construction. `WeightBudget` is one shared budget of this
+process: limits of the venue are per address, not per connection. Times come in as values (market
+time in milliseconds). Source: rest-api.md, "LIMITS" and the weight of each endpoint.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EXCHANGE_INFO: Final = "/api/v3/exchangeInfo"
 KLINES: Final = "/api/v3/klines"
 DEPTH: Final = "/api/v3/depth"
 DAY_TICKERS: Final = "/api/v3/ticker/24hr"
-# Asked for by the first contact alone.
+# Requested only by the first contact.
 TRADES: Final = "/api/v3/trades"
 AGG_TRADES: Final = "/api/v3/aggTrades"
 AVG_PRICE: Final = "/api/v3/avgPrice"
@@ -34,7 +34,7 @@ KLINES_LIMIT_MAX: Final = 1000
 BAN_MS_MIN: Final = 120_000
 
 
-# All symbols at once; asked for when a universe is resolved.
+# All symbols at once; requested when a universe is resolved.
 DAY_TICKERS_WEIGHT: Final = 80
 
 
@@ -47,7 +47,7 @@ def depth_weight(limit: int) -> int:
 
 
 def day_tickers_weight(params: Mapping[str, Any]) -> int:
-    """Return the weight of the tickers of a day: of one symbol, of a JSON list, or of all."""
+    """Return the weight of the 24-hour tickers: of one symbol, of a JSON list, or of all."""
     if "symbol" in params:
         return 2
     count = str(params.get("symbols", "")).count('"') // 2
@@ -73,7 +73,7 @@ PATHS: Final = frozenset(_WEIGHTS)
 
 
 def weight_of(path: str, params: Mapping[str, Any]) -> int:
-    """Return what a request costs.
+    """Return the weight of a request.
 
     Raises:
         RunStop: REAL_ORDER_ATTEMPT; the path is not on the list of public market data.
@@ -89,9 +89,9 @@ def weight_of(path: str, params: Mapping[str, Any]) -> int:
 
 
 class WeightBudget:
-    """Request weight of this address, kept below a share of what the venue grants.
+    """Request weight of this address, kept below a share of the venue's limit.
 
-    The venue's own count, which comes with every answer, wins over the count kept here, because
+    The venue's own count, which comes with every answer, overrides the count kept here, because
     other programs may share the address.
     """
 
@@ -106,30 +106,30 @@ class WeightBudget:
 
     @property
     def allowed(self) -> int:
-        """Weight that may be used in one minute."""
+        """Return the weight that may be used in one minute."""
         return self.limit_per_minute * self.share_max_percent // 100
 
     def wait_ms(self, now_ms: int, weight: int, share_percent: int = 100) -> int:
-        """Return how long to wait before a request of this weight; 0 when it may go now.
+        """Return how long to wait before a request of this weight; 0 when it may be sent now.
 
-        `share_percent` is how much of the allowed weight such requests may use together.
+        `share_percent` is the share of the allowed weight that such requests may use together.
         """
         if now_ms < self.silent_until_ms:
             return self.silent_until_ms - now_ms
         self.is_banned = False
         self._turn(now_ms)
-        # A request heavier than the whole share still goes when nothing else was asked.
+        # A request heavier than the whole share is still sent when no weight is used yet.
         if self.used and self.used + weight > self.allowed * share_percent // 100:
             return MINUTE_MS - now_ms % MINUTE_MS
         return 0
 
     def sent(self, now_ms: int, weight: int) -> None:
-        """Count a request that was just sent, where one is under way at a time."""
+        """Count a request that was just sent, with one request at a time."""
         self._turn(now_ms)
         self.used += weight
 
     def reported(self, now_ms: int, used: int) -> None:
-        """Take the venue's own count of the current minute, where none is under way."""
+        """Take the venue's own count of the current minute, while no request is under way."""
         self._turn(now_ms)
         self.used = used
 
@@ -139,9 +139,9 @@ class WeightBudget:
         self._under_way += weight
 
     def answered(self, now_ms: int, weight: int, used: int | None) -> None:
-        """End a request that `begin` has counted; `used` is the venue's count, where it says one.
+        """End a request that `begin` has counted; `used` is the venue's count, if it gave one.
 
-        What is still under way may not be in that count yet, and is added.
+        Requests still under way may not be in that count yet, so they are added.
         """
         self._under_way = max(0, self._under_way - weight)
         self._turn(now_ms)
@@ -154,7 +154,7 @@ class WeightBudget:
         return max(0, self.allowed - self.used)
 
     def silence(self, now_ms: int, retry_after_ms: int, *, is_ban: bool) -> int:
-        """Send nothing for `retry_after_ms` (HTTP 429, or 418 as a ban); returns until when."""
+        """Send nothing for `retry_after_ms` (HTTP 429, or 418 as a ban); return the end time."""
         self.silent_until_ms = max(self.silent_until_ms, now_ms + retry_after_ms)
         self.is_banned = self.is_banned or is_ban
         return self.silent_until_ms

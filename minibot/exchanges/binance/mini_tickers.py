@@ -1,6 +1,7 @@
-"""The last prices of the whole market: frames of `!miniTicker@arr`, wrapped or raw.
+"""Last prices of the whole market: frames of `!miniTicker@arr`, wrapped or raw.
 
-Source: web-socket-streams.md, All Market Mini Tickers Stream. Only symbols that changed are in it.
+Source: web-socket-streams.md, All Market Mini Tickers Stream. A frame holds only symbols that
+changed.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ MINI_TICKERS: Final = "!miniTicker@arr"
 
 
 class MiniTicker(NamedTuple):
-    """The last price of a symbol, about once a second where it changed; units of 10**-8.
+    """Last price of a symbol, about once a second if it changed; units of 10**-8.
 
-    `exchange_ts` is when the venue says that it was so, Unix ms on its clock.
+    `exchange_ts` is the venue's time of the price, Unix ms on its clock.
     """
 
     symbol: str

@@ -1,9 +1,10 @@
-"""Public REST requests of Binance Spot: bounded in time and size, read-only, without a key.
+"""Public REST requests of Binance Spot: limited in time and size, read-only, without a key.
 
 Every request names a path of `limits.PATHS` on the one configured host; anything else stops the
 run. The session follows no redirect, reads no proxy, cookie or credential of the environment, and
-asks for no compression, so that an answer can not swell. What is not JSON of the expected status
-is a `RestError`, never a guess. Source: rest-api.md and errors.md of the venue's documentation.
+accepts no compression, so that an answer cannot swell. An answer that is not JSON of the expected
+status is a `RestError`, never a guess. Source: rest-api.md and errors.md of the venue's
+documentation.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ _BANNED_UNTIL = re.compile(r"banned until (\d{13})")
 
 
 class Reply(NamedTuple):
-    """The last answer: HTTP status (0 for none), weight used where said, and time taken."""
+    """The last answer: HTTP status (0 for none), weight used if given, and time taken."""
 
     path: str
     status: int
@@ -76,7 +77,7 @@ class Reply(NamedTuple):
 
 
 class BinanceRest:
-    """The read-only requests of `exchanges.base.PublicData`, for one thread at a time.
+    """Read-only client with the requests of `exchanges.base.PublicData`, for one thread at a time.
 
     Args:
         base_url: Scheme, host and port, such as `https://data-api.binance.vision`.
@@ -85,7 +86,7 @@ class BinanceRest:
         machine_ns: Machine time, for the measured round trip.
 
     Attributes:
-        is_loopback: The host is this machine, so what it serves is no venue's data.
+        is_loopback: Whether the host is this machine, so that its data are no venue's.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class BinanceRest:
     # --- requests -----------------------------------------------------------------------------
 
     def ping(self) -> None:
-        """Ask for nothing, to measure the round trip."""
+        """Request nothing, to measure the round trip."""
         self.get(PING, {})
 
     def server_time(self) -> int:
@@ -137,14 +138,14 @@ class BinanceRest:
         return server_time
 
     def instruments(self, symbols: Sequence[str]) -> list[Instrument]:
-        """Return the rules of the given symbols; a name the venue does not know is REFUSED."""
+        """Return the rules of the given symbols; a name unknown to the venue is REFUSED."""
         names = orjson.dumps(list(symbols)).decode()
         body = self.get(EXCHANGE_INFO, {"symbols": names, "showPermissionSets": "true"})
         self.weight_limit = weight_limit(body)
         return self._parsed(EXCHANGE_INFO, lambda: parse_instruments(body, symbols), REFUSED)
 
     def listings(self, quote_asset: str | None = None) -> Listings:
-        """Return what the venue lists, all of it or what one asset pays for.
+        """Return all listings of the venue, or those of one quote asset.
 
         The answer holds everything: about 5 MB without the sets of permissions.
         """
@@ -153,7 +154,7 @@ class BinanceRest:
         return self._parsed(EXCHANGE_INFO, lambda: parse_listings(body, quote_asset))
 
     def day_volumes(self) -> dict[str, str]:
-        """Return the quote volume of 24 hours of every symbol."""
+        """Return the 24-hour quote volume of every symbol."""
         body = self.get(DAY_TICKERS, {"type": "MINI"})
         return self._parsed(DAY_TICKERS, lambda: parse_day_volumes(body))
 
@@ -195,7 +196,7 @@ class BinanceRest:
         return judge(path, *self.answer(path, params))
 
     def answer(self, path: str, params: Mapping[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
-        """Return status, headers and body of one GET request, whatever they are.
+        """Return status, headers and body of one GET request, whatever the status.
 
         Raises:
             RunStop: REAL_ORDER_ATTEMPT; the path is not public market data.
@@ -211,7 +212,7 @@ class BinanceRest:
             with self._deadline.within(self._timeouts[1]):
                 status, headers, content = self._exchange(path, params)
             if self._deadline.expired:
-                # Headers that end with the connection look complete to the HTTP library.
+                # Headers that break off with the connection look complete to the HTTP library.
                 raise TimeoutError
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             took = (self._machine_ns() - started) // 1000
@@ -234,7 +235,7 @@ class BinanceRest:
             content = bytearray()
             is_whole = path == EXCHANGE_INFO and "symbols" not in params
             bytes_max = WHOLE_ANSWER_BYTES_MAX if is_whole else ANSWER_BYTES_MAX
-            # The raw body: `iter_content` would inflate what we asked not to be compressed.
+            # The raw body: `iter_content` would decompress a body that was to come uncompressed.
             for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
                 content += chunk
                 if len(content) > bytes_max:
@@ -251,7 +252,7 @@ class BinanceRest:
 
 
 def root_cause(error: BaseException) -> str:
-    """Return the words of the innermost error; the outer ones are the libraries' own layers."""
+    """Return the text of the innermost error; the outer ones are layers of the libraries."""
     while True:
         inner = error.__cause__ or error.__context__
         if inner is None:
@@ -263,7 +264,7 @@ def judge(path: str, status: int, headers: Mapping[str, str], content: bytes) ->
     """Return the decoded body of a good answer.
 
     Raises:
-        RestError: Any other answer, with what the venue asked for.
+        RestError: Any other answer, with the silence that the venue asked for.
     """
     if status == 200:
         return _decoded(path, status, headers, content)
@@ -296,7 +297,7 @@ def _decoded(path: str, status: int, headers: Mapping[str, str], content: bytes)
 
 
 def error_of(content: bytes) -> tuple[int, str]:
-    """Return code and message of an error body; (0, what it looks like) when it is not JSON."""
+    """Return code and message of an error body; (0, description) when it is not JSON."""
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -310,8 +311,8 @@ def error_of(content: bytes) -> tuple[int, str]:
 def retry_after_ms(status: int, headers: Mapping[str, str]) -> int:
     """Return how long the venue wants silence.
 
-    Without a readable header: a minute after 429, the longest until weight is counted anew, and
-    the shortest documented ban after 418.
+    Without a readable header: a minute after 429, when weight is reset at the latest, and the
+    shortest documented ban after 418.
     """
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit() and len(text) < 12:
@@ -320,7 +321,7 @@ def retry_after_ms(status: int, headers: Mapping[str, str]) -> int:
 
 
 def banned_until_ms(message: str) -> int:
-    """Return the end of a ban, Unix milliseconds, as the text of a 418 says it, or 0."""
+    """Return the end of a ban, Unix milliseconds, from the text of a 418; 0 if not given."""
     found = _BANNED_UNTIL.search(message)
     return int(found.group(1)) if found else 0
 

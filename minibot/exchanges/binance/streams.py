@@ -1,9 +1,9 @@
-"""One combined stream connection over websocket-client, bounded in time and size.
+"""Combined stream connection over websocket-client, limited in time and size.
 
-`recv` blocks in the reader's own thread and answers pings there, so a slow consumer never costs a
-pong. The connection closes itself on whatever RFC 6455 forbids a server (masked frames, reserved
-bits, wrong opcodes) and on a message over the limit before it is read. Compression is never
-offered, so a small frame can not swell. Text is checked for UTF-8 by the JSON parser.
+`recv` blocks in the reader's own thread and answers pings there, so a slow consumer never delays a
+pong. The connection closes itself on anything that RFC 6455 forbids a server (masked frames,
+reserved bits, wrong opcodes), and on a message over the limit before it is read. Compression is
+never offered, so a small frame cannot swell. Text is checked for UTF-8 by the JSON parser.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ CLOSE_CODES: Final = {1001: "going away", 1008: "policy", 1006: "no close frame"
 
 
 def named_in_address(groups: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Return the first groups of streams that one address can name; the rest is asked for later.
+    """Return the first groups of streams that fit into one address; others are subscribed later.
 
-    What a host and its path take up is left free.
+    Room for a host and its path is left free.
     """
     left = URL_CHARS_MAX - HOST_CHARS_MAX
     named: list[str] = []
@@ -76,7 +76,7 @@ def combined_url(base_url: str, streams: Sequence[str]) -> str:
 
 
 class _BoundedFrames(frame_buffer):
-    """Frames of a server, refused when they break the protocol or the size limit."""
+    """Frame reader that refuses frames which break the protocol or the size limit."""
 
     message_bytes = 0
 
@@ -91,7 +91,7 @@ class _BoundedFrames(frame_buffer):
         if self.header is None or self.length is None:
             return
         is_last, opcode = self.header[0], self.header[4]
-        if opcode < ABNF.OPCODE_CLOSE:  # Control frames may stand between fragments.
+        if opcode < ABNF.OPCODE_CLOSE:  # Control frames may come between fragments.
             self.message_bytes += self.length
             if self.message_bytes > FRAME_BYTES_MAX:
                 raise WebSocketException(f"message of more than {FRAME_BYTES_MAX} bytes")
@@ -100,20 +100,20 @@ class _BoundedFrames(frame_buffer):
 
 
 class _BufferedSocket:
-    """Reads a socket in large pieces, and finds plain messages in them.
+    """Socket reader that reads large pieces and finds plain messages in them.
 
     websocket-client asks for two to four bytes at a time and takes some fifty microseconds for a
-    frame. Nearly all frames of a venue are the plainest there are, so these are taken here.
+    frame. Nearly all frames of a venue are of the plainest kind, so those are split here.
 
     Attributes:
         read_ns: Machine time right after the last read of the socket.
-        message_bytes: How long a message is, over all that came so far.
+        message_bytes: Length of a message, averaged over all so far.
     """
 
     def __init__(self, sock: socket.socket, machine_ns: Callable[[], int]) -> None:
         self._sock = sock
         self._machine_ns = machine_ns
-        # One place for all reads: a block for each, cut to what came, would leave holes in memory.
+        # One buffer for all reads: one for each, cut to its size, would fragment the memory.
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._rest = b""
         self._at = 0
@@ -133,17 +133,17 @@ class _BufferedSocket:
         return self._rest[at:end]
 
     def _fill(self) -> bool:
-        """Read more behind what is left; False at the end."""
+        """Read more after the unread rest; False at the end."""
         size = self._sock.recv_into(self._buffer)
         self.read_ns = self._machine_ns()
         self._rest, self._at = self._rest[self._at :] + self._buffer[:size], 0
         return size > 0
 
     def text_messages(self) -> list[bytes]:
-        """Return all messages that are here, if they are whole, short and unmasked text frames.
+        """Return all messages received, if they are whole, short and unmasked text frames.
 
-        Waits for the first of them. Of everything else no byte is taken and nothing is returned; it
-        is for websocket-client to judge. May only be called between messages.
+        Blocks for the first of them. If anything else comes next, no byte is consumed and nothing
+        is returned; websocket-client has to judge it. May only be called between messages.
         """
         while True:
             messages = self._whole_messages()
@@ -170,7 +170,7 @@ class _BufferedSocket:
         return messages
 
     def _may_become_one(self) -> bool:
-        """Return whether more bytes may make what is left here a message of that kind."""
+        """Return whether more bytes may complete the rest to a message of that kind."""
         left = self._rest[self._at : self._at + 2]
         return left in (b"", PLAIN) or (left[0] == PLAIN_TEXT and left[1] <= LENGTH_FOLLOWS)
 
@@ -179,7 +179,7 @@ class _BufferedSocket:
 
 
 class BinanceStream:
-    """One connection of `exchanges.base.Stream`.
+    """Connection with the interface of `exchanges.base.Stream`.
 
     Args:
         url: Address with its streams, see `stream_url`.
@@ -207,7 +207,7 @@ class BinanceStream:
         self._closing = threading.Lock()
 
     def open(self) -> None:
-        """Connect and shake hands, all within the time limit.
+        """Connect and complete the handshake, all within the time limit.
 
         Raises:
             StreamLost: Not connected in time, refused, redirected, or not trusted (TLS).
@@ -262,7 +262,7 @@ class BinanceStream:
         return self._waiting.popleft()
 
     def recv_all(self) -> tuple[int, list[bytes]]:
-        """Return what `recv` does, with all other messages that came whole by the same read.
+        """Return the result of `recv`, plus all other messages completed by the same socket read.
 
         Raises:
             StreamLost: Closed by the server, by `abort`, or for breaking the protocol.
@@ -286,18 +286,18 @@ class BinanceStream:
         raise StreamLost(f"unexpected opcode {opcode}")
 
     def unread(self) -> int:
-        """Return about how many messages wait in the system's buffer; from any thread."""
+        """Return roughly how many messages wait in the system's buffer; from any thread."""
         buffer = self._buffer
         if buffer is None:
             return 0
-        with self._closing:  # A closed descriptor may be another file's already.
+        with self._closing:  # A closed descriptor may already be another file's.
             return unread_bytes(self._sockets[-1]) // buffer.message_bytes
 
     def send(self, text: str) -> None:
         """Send one text message, from any thread; blocks while the socket is full.
 
         Raises:
-            StreamLost: The connection is no more.
+            StreamLost: The connection was lost.
         """
         try:
             self._websocket.send(text)
@@ -315,10 +315,10 @@ class BinanceStream:
             try:
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
             except OSError:
-                continue  # Never connected, or gone already.
+                continue  # Never connected, or closed already.
 
     def close(self) -> None:
-        """Give the descriptor back; for the reading thread, once it has left `recv`."""
+        """Close the descriptor; for the reading thread, once it has left `recv`."""
         self._shut_down()
         with self._closing:
             for sock in self._sockets:
