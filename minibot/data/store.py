@@ -54,7 +54,7 @@ class StoredFile:
 
     @property
     def edges(self) -> list[tuple[int, int]]:
-        """The spans of its period before its first bar and behind its last, all of it for none."""
+        """Return the spans of the period before its first and after its last bar, or all of it."""
         if not self.rows:
             return [(self.first_ts, self.end_ts)]
         if not self.bars_end_ts:
