@@ -29,7 +29,7 @@ STANDARD_STREAMS: Final = (0, 1, 2)
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for a sandboxed process, made from that of its parent."""
+    """Return the environment for a sandboxed process: fixed values, plus those Windows needs."""
     scrubbed = dict(_FIXED)
     if sys.platform == "win32":
         scrubbed.update({k: v for k, v in environ.items() if k.upper() in _WINDOWS_INHERITED})

@@ -46,7 +46,7 @@ class MachineClock:
         return time.time_ns() // 1_000_000
 
     def wait_ms(self, duration_ms: int) -> None:
-        """Return after so many milliseconds."""
+        """Return after `duration_ms` milliseconds."""
         time.sleep(duration_ms / 1000)
 
 

@@ -187,11 +187,11 @@ class Series:
         return self._rest_name(from_ts), []
 
     def forget_changed(self) -> list[str]:
-        """Drop REST files that differ from the manifest from the stored ones; return their names.
+        """Drop REST files that differ from the manifest from `files`; return their names.
 
         REST files are extended and cut. A file that was changed from outside must not be hashed
-        anew with the added rows, and one that was written just before a missed manifest holds other
-        rows.
+        anew with the added rows, and a file that was written just before a crash, without its
+        manifest, holds other rows.
         """
         changed = [
             name

@@ -288,7 +288,7 @@ class Book(Protocol):
         """Return bid, its quantity, ask, its quantity; None while a side is empty."""
 
     def is_beyond_edge(self, bids: Sequence[Level], asks: Sequence[Level]) -> bool:
-        """Return whether the given best levels reach beyond those that the venue has shown."""
+        """Return whether the given best levels reach beyond the levels that the venue has shown."""
 
 
 class BookKeeper(Protocol):

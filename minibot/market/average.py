@@ -2,8 +2,8 @@
 
 The venue reports its own average price only on request, at a weight of two for each symbol. Bars
 hold the same trades: all of them were seen, or klines have filled the hole. The average is computed
-exactly, from the longest bars that make whole minutes, and reported when it has moved on. Pure;
-times are exchange time in milliseconds.
+exactly, from the longest bars that make whole minutes, and reported once a minute. Pure; times are
+exchange time in milliseconds.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Inbox(Generic[T]):
         self._is_awaited = False
 
     def put(self, item: T, messages: int = 1) -> None:
-        """Add an item that stands for so many messages.
+        """Add an item that holds `messages` messages.
 
         Blocks while too many messages wait; returns at once when closed.
         """
@@ -39,7 +39,7 @@ class Inbox(Generic[T]):
     def take(self, timeout_s: float, messages_max: int | None = None) -> list[T]:
         """Return the waiting items; block for at most `timeout_s` while there are none.
 
-        Returns all of them, or as many as stand for about `messages_max` messages.
+        Returns all of them, or enough for about `messages_max` messages.
         """
         with self._changed:
             if not self._items and timeout_s > 0:

@@ -42,7 +42,7 @@ class Put(Protocol):
     """Callable that takes the items of a reader."""
 
     def __call__(self, item: FromReader, messages: int = 1, /) -> None:
-        """Take an item that stands for so many messages; may block."""
+        """Take an item that holds `messages` messages; may block."""
 
 
 class Reader:

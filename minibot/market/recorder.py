@@ -1,4 +1,4 @@
-"""Recorder of raw streams onto tapes: every message with its receive time, and what was missed.
+"""Recorder of raw streams onto tapes: every message with its receive time, and marks for losses.
 
 There is one reader thread for each connection and one for REST; the loop here only writes. Nothing
 is decoded, so messages that minibot does not understand are on the tape too. Each part begins with
@@ -342,7 +342,7 @@ class Recorder:
     # --- parts --------------------------------------------------------------------------------
 
     def _new_part(self) -> None:
-        """Close the part and begin the next; everything received so far is written first."""
+        """Close the open part and begin the next: rules first, and new depth of every symbol."""
         closed = self.recording.close()
         if closed is not None:
             self._tell(f"{closed.name}: closed, {closed.stat().st_size / 1e6:.1f} MB")

@@ -248,7 +248,7 @@ class ReferenceRefresh:
             self._leaving[symbol] = now_ms + LINGER_MS
 
     def _change(self, resolution: Resolution) -> None:
-        """Take a later universe: follow new symbols, and give up those that left after a minute."""
+        """Take a later universe: follow new symbols; those that left stay for a minute."""
         now_ms = self._clock.now_ms()
         traded = set(resolution.traded)
         before = set() if self.universe is None else set(self.universe.traded)

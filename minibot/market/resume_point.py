@@ -1,4 +1,4 @@
-"""Resume point of a restarted market role: what a former process of the same run wrote last.
+"""Resume point of a restarted market role: the last data that a former process wrote.
 
 The last segments of `market_ticks` are read once. They decide only where bars, trade ids and the
 gap begin.

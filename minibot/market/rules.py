@@ -1,7 +1,7 @@
 """Rules of the symbols as last read from the venue, and incidents for their changes.
 
 Pure: instruments in, new or changed ones out. A change is reported part by part, a symbol that
-leaves or enters trading by a kind of its own, and an unknown filter type only once.
+leaves or enters trading with its own kind of incident, and an unknown filter type only once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Loop of the market role: take what arrived, decide, write once, judge the link; repeat.
+"""Loop of the market role: take new messages, decide, write once, judge the link; repeat.
 
 Threads put frames and answers into one inbox; all decisions are made here. Messages that gathered
 during the last append's sync are written together by the next one; a single frame is written at
@@ -46,7 +46,7 @@ DRAINING: Final = "DRAINING"
 HEALTH_MS: Final = 10_000
 # The loop checks this often whether it has to end; everything else wakes it by itself.
 WAIT_S_MAX: Final = 0.2
-# Frames of streams that belong to no symbol begin like this.
+# Frames of streams without a symbol begin like this, and so does the notice of a shutdown.
 MARKET_WIDE: Final = b'{"stream":"!'
 SHUTDOWN_NAME: Final = b"serverShutdown"
 SHUTDOWN_WITHIN: Final = 40
@@ -83,7 +83,7 @@ class Session:
     Args:
         config: The profile's values.
         world: The process around it.
-        rests: REST clients of the venue; each allows one more request at a time.
+        rests: REST clients of the venue, one for each request that may be under way at a time.
         open_stream: Makes a stream, not connected yet, for given stream names.
         memory: Storage for attempts and bans of this address; by default nothing is kept.
         holder: Source of the held symbols; by default nothing is held.

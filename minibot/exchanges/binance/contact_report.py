@@ -54,7 +54,7 @@ class Report:
 
     @property
     def differences(self) -> list[Told]:
-        """Return all differences, those that prevent a night first."""
+        """Return all differences; differences that prevent a night come first."""
         told = [Told(key[0], found, count) for key, (found, count) in self._told.items()]
         return sorted(told, key=lambda one: not one.difference.hinders)
 

@@ -173,7 +173,7 @@ class FirstContact:
     def _weight_counted(
         self, path: str, params: Mapping[str, Any], before: int | None
     ) -> int | None:
-        """Return the host's count for the last request; a wrong weight is requested twice.
+        """Return the host's count for the last request; with a wrong weight, request it again.
 
         Other programs may share the address, and the minute may turn: only the same surplus twice
         in a row is a difference.

@@ -16,7 +16,7 @@ TRADE: Final = "trade"
 AGG_TRADE: Final = "aggTrade"
 BOOK_TICKER: Final = "bookTicker"
 DEPTH: Final = "depth"
-SNAPSHOT: Final = "snapshot"  # The body of a REST depth answer; changes the book, goes to nobody.
+SNAPSHOT: Final = "snapshot"  # The body of a REST depth answer; changes the book, is not sent.
 OTHER: Final = "other"  # Of a kind that only the source knows; passed on to its subscribers.
 
 

@@ -329,8 +329,8 @@ class BarSeries:
             interval: A name of `INTERVALS`.
             start_ms: First open time, inclusive; None means the newest `limit` bars.
             end_ms: Last open time, inclusive; None means up to now.
-            limit: At most so many.
-            now_ms: Exchange time; nothing that opens later is returned.
+            limit: Most bars to return.
+            now_ms: Exchange time; bars that open later are not returned.
         """
         first_ms = self.first_open(interval)
         if first_ms is None or limit < 1:

@@ -17,7 +17,7 @@ from minibot.kernel.errors import Refusal
 RATIO_MAX: Final = 250
 # Unpacked sizes below this are never refused.
 FREE_BYTES: Final = 8 << 20
-# Least size that a line counts: mere line ends are no data either.
+# Smallest size that a line is counted with: mere line ends are no data either.
 LINE_BYTES_MIN: Final = 32
 # A whole answer of klines in one line has some hundred kilobytes, a full book five.
 LINE_BYTES_MAX: Final = 16 << 20

@@ -148,7 +148,7 @@ class Connection:
         self.is_open = False
         self._queued = []
         sock = self._transport.get_extra_info("socket")
-        if sock is not None and sock.fileno() >= 0:  # The loop closes it of who hung up.
+        if sock is not None and sock.fileno() >= 0:  # Closed by the loop after a hang-up.
             # Linger of zero seconds makes the kernel send RST in place of FIN.
             linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

@@ -76,7 +76,7 @@ def bad_combination() -> ApiError:
 
 
 class Parameters:
-    """The query of one request; every read checks what it reads."""
+    """Query of one request; every method checks the value that it reads."""
 
     def __init__(self, query: Iterable[tuple[str, str]], allowed: frozenset[str]) -> None:
         """Check the names.

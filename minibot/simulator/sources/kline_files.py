@@ -1,7 +1,7 @@
 """Kline files as a source: every row in order and well-formed, or the file is refused.
 
-The formats are those of `kline_rows`. Archive times of 2025 and later are microseconds; the unit of
-each row is told by its size. Facts that a file does not contain are read from its name:
+The formats are those of `kline_rows`. Archive times of 2025 and later are microseconds; the unit is
+recognised row by row, by size. Facts that a file does not contain are read from its name:
 `BTCUSDT-1m-2025-01-01.csv`, `BTC_USDT-1m.feather`. To repair a file, use `minibot data convert`.
 """
 

@@ -161,7 +161,7 @@ def _plain_cells(text: bytes) -> Cells | BadRow:
 
 
 def _places(head: Sequence[str]) -> list[int] | None:
-    """Return the positions of the twelve columns, -1 for none; None if a needed one lacks."""
+    """Return positions of the twelve columns, -1 for none; None if a needed one is missing."""
     names = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") for name in head]
     known = [OTHER_NAMES.get(name, name) for name in names]
     if tuple(known[:NEEDED]) == COLUMNS[:NEEDED] and len(known) == len(COLUMNS):
