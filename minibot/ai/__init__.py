@@ -1,1 +1,1 @@
-"""ai_role: a trusted clerk and a jailed worker. It recommends; it never decides."""
+"""ai_role: a trusted clerk and a sandboxed worker. It recommends; it never decides."""

@@ -1,8 +1,9 @@
-"""Which model is active: one small file, replaced in one step, never pointing at an untested model.
+"""Activation of models: one small file names the active one, which is never an untested model.
 
-`var/ai/active.json` names the active snapshot and those before it, newest last. Only a snapshot
-that loads whole and whose gate passed can become active; going back takes the former one. Two
-programs (the clerk, an operator's verb) may want to at once, so a file lock serialises them.
+`var/ai/active.json` names the active snapshot and those before it, newest last, and is replaced in
+one step. Only a snapshot that is complete and passed the gate can become active; a rollback returns
+to the one before. The clerk and an operator's command may want to change it at once, so a file lock
+serialises them.
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ class Activation:
         self.snapshots = Snapshots(ai_root)
 
     def read(self) -> Active:
-        """Return what is active.
+        """Return the active model and its predecessors.
 
         Raises:
-            IntegrityError: ATOMICITY_VIOLATION, somebody changed the file.
+            IntegrityError: ATOMICITY_VIOLATION, the file was changed from outside.
         """
         if not self._path.exists():
             return Active()
@@ -54,19 +55,19 @@ class Activation:
         return Active(found["model_id"], tuple(found["former"]))
 
     def load_active(self) -> Snapshot | None:
-        """Return the active snapshot, None while there is none.
+        """Return the active snapshot; None while there is none.
 
         Raises:
-            SnapshotRefused: It does not hold any more, or its gate has not passed.
+            SnapshotRefused: It is damaged, or has not passed the gate.
         """
         model_id = self.read().model_id
         return self.load_passed(model_id) if model_id else None
 
     def load_passed(self, model_id: str) -> Snapshot:
-        """Return a snapshot that may be active.
+        """Return a snapshot that has passed the gate and may be active.
 
         Raises:
-            SnapshotRefused: It is damaged, or the gate has not passed it.
+            SnapshotRefused: It is damaged, or has not passed the gate.
         """
         snapshot = self.snapshots.load(model_id)
         verdict = self.snapshots.verdict(model_id)
@@ -80,11 +81,11 @@ class Activation:
         return snapshot
 
     def activate(self, model_id: str, why: str) -> Active:
-        """Make a snapshot the active one; returns what is active now.
+        """Activate a snapshot and return the new state.
 
         Raises:
-            SnapshotRefused: It is damaged, or the gate has not passed it; nothing changed.
-            LockBusy: Somebody else is at it for longer than 5 s.
+            SnapshotRefused: It is damaged, or has not passed the gate; nothing changed.
+            LockBusy: Another process has held the lock for longer than 5 s.
         """
 
         def choose(now: Active) -> Active:
@@ -97,13 +98,11 @@ class Activation:
         return self._change(choose, why)
 
     def rollback(self, why: str) -> Active:
-        """Go back to the former snapshot, or to the baseline when there is none that holds.
-
-        Former snapshots that do not hold any more are passed over.
+        """Return to the newest former snapshot that is still intact, or else to the baseline.
 
         Raises:
-            SnapshotRefused: Nothing is active, so there is nothing to go back from.
-            LockBusy: Somebody else is at it for longer than 5 s.
+            SnapshotRefused: No snapshot is active, so there is nothing to roll back.
+            LockBusy: Another process has held the lock for longer than 5 s.
         """
 
         def choose(now: Active) -> Active:

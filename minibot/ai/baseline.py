@@ -1,8 +1,8 @@
-"""What the AI says without a model: a fixed rule over three features, marked as baseline.
+"""Baseline: the AI's answer without a model, from a fixed rule over three features.
 
-Short momentum, pressure of takers and pressure at the touch are each squashed to -1..1 and
-averaged; the average moves weight from HOLD to BUY or SELL. It claims no edge: it is the bar that
-a trained model has to clear.
+Short momentum, taker pressure and pressure at the touch are each squashed to -1..1 and averaged;
+the average moves weight from HOLD to BUY or SELL. The baseline claims no edge and is marked as
+such: it is the bar that a trained model has to clear.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 from minibot.ai.vector import FEATURES, SCALE
 
 BASELINE_ID: Final = "baseline-v1"
-HOLD_SHARE: Final = 0.5  # At least half of the weight stays with HOLD: a rule should be modest.
+HOLD_SHARE: Final = 0.5  # At least half of the weight stays with HOLD: the rule is cautious.
 _MOMENTUM_BPS_FULL: Final = 10.0  # A return over 15 bars that counts as full momentum.
 _AT: Final = {name: index for index, name in enumerate(FEATURES)}
 
@@ -24,7 +24,7 @@ def baseline_probabilities(vector: tuple[int, ...]) -> tuple[int, int, int]:
     touch = _bounded(_feature(vector, "touch_imbalance"))
     lean = (momentum + takers + touch) / 3.0
     moved = round((1.0 - HOLD_SHARE) * abs(lean) * SCALE)
-    # What does not lean is shared 1:2:1, so that no side is ever held to be impossible.
+    # The rest is shared 1:2:1, so that no side ever gets a probability of zero.
     rest = SCALE - moved
     quarter = rest // 4
     sell = quarter + (moved if lean < 0.0 else 0)

@@ -1,10 +1,9 @@
-"""LightGBM through its C interface: load a text model, predict, train; nothing else of it.
+"""LightGBM through its C interface: load a text model, predict, train; nothing else.
 
 The Python package of LightGBM would bring scipy, pickle and a second copy of memory into the
-jail; its C interface needs none of them. Used in the jailed processes alone: the native parser is
-not trusted, so `model_text.check_model_text` comes first and the jail holds the rest.
-
-One thread, `deterministic=true` and a fixed seed: the same rows give the same model text.
+sandbox; its C interface needs none of them. Used only in sandboxed processes: the native parser is
+not trusted, so `model_text.check_model_text` comes first and the sandbox contains the rest. One
+thread, `deterministic=true` and a fixed seed: the same rows give the same model text.
 
 Source:
     LightGBM 4, `include/LightGBM/c_api.h`.
@@ -31,7 +30,7 @@ _PREDICT_PARAMETERS: Final = b"num_threads=1 verbosity=-1 predict_disable_shape_
 
 
 class NativeError(Exception):
-    """LightGBM is missing or refused what it was given."""
+    """LightGBM is missing, or refused its input."""
 
 
 def _library_path() -> Path:
@@ -53,7 +52,7 @@ class LightGbm:
     """The native library, loaded once.
 
     Raises:
-        NativeError: It cannot be loaded; the message names what is missing, on Linux mostly
+        NativeError: It cannot be loaded; the message names the missing part, on Linux mostly
             `libgomp.so.1`.
     """
 
@@ -65,7 +64,7 @@ class LightGbm:
         self._library.LGBM_GetLastError.restype = ctypes.c_char_p
 
     def check(self, result: int) -> None:
-        """Raise NativeError with LightGBM's own words unless the call succeeded."""
+        """Raise NativeError with LightGBM's own message unless the call succeeded."""
         if result != 0:
             raise NativeError(self._library.LGBM_GetLastError().decode("utf-8", "replace"))
 
@@ -74,7 +73,7 @@ class LightGbm:
         self.check(getattr(self._library, name)(*arguments))
 
     def load(self, text: str) -> Booster:
-        """Return the model of a text that the structural check has passed."""
+        """Return the model of a text that has passed the structural check."""
         handle = ctypes.c_void_p()
         iterations = ctypes.c_int()
         self.call(
@@ -152,7 +151,7 @@ class Booster:
         return [(flat[at], flat[at + 1], flat[at + 2]) for at in range(0, len(flat), 3)]
 
     def contributions(self, row: Sequence[int]) -> list[list[float]]:
-        """Return, for each class, what each feature added to the score, and last its base."""
+        """Return, for each class, each feature's contribution to the score, and last its base."""
         width = len(row) + 1
         flat = self._predict([row], _PREDICT_CONTRIBUTION, width * len(CLASSES))
         return [flat[at : at + width] for at in range(0, len(flat), width)]
@@ -184,7 +183,7 @@ class Booster:
         """Return the model as text."""
         size = ctypes.c_int64()
         buffer = ctypes.create_string_buffer(1)
-        for _ in range(2):  # The first call says how long the text is.
+        for _ in range(2):  # The first call returns the length of the text.
             self._native.call(
                 "LGBM_BoosterSaveModelToString",
                 self._handle,
@@ -213,10 +212,10 @@ def _matrix(rows: Sequence[Sequence[int]], columns: int) -> ctypes.Array[ctypes.
 
 
 def _training_parameters(seed: int) -> bytes:
-    """Return the parameters: a small model, exactly repeatable.
+    """Return the parameters: a small model, exactly reproducible.
 
-    Few leaves, many rows per leaf and strong shrinkage, because a night has tens of thousands
-    of rows that are far from independent.
+    Few leaves, many rows per leaf and strong shrinkage, because a night has tens of thousands of
+    rows that are far from independent.
     """
     parameters = {
         "objective": "multiclass",

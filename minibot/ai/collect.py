@@ -1,8 +1,8 @@
-"""Datasets from finished runs: verified lines of permitted queues of runs that are our own.
+"""Datasets from finished runs: verified lines of permitted queues of our own runs.
 
-A run counts as our own when its folder lies under `var/runs`, bears its run id, and is sealed.
-Every line is read through the journal (hash, chain, head) and the codec (contract, run id, command
-line), so an edited, foreign or misplaced event ends the collection instead of entering it.
+A run is our own when its folder lies under `var/runs`, bears its run id, and is sealed. Every line
+is read through the journal (hash, chain, head) and the codec (contract, run id, command line), so
+an edited, foreign or misplaced event ends the collection instead of entering it.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def _collect(run_dir: Path, runs_root: Path, settings: AiSettings) -> Dataset:
         horizon_ms=settings.horizon_ms,
         label_bps_min=settings.label_bps_min,
     )
-    # Only market data makes rows; the others are read where they are permitted, so that the
-    # manifest of a model can never claim a queue that was not verified.
+    # Only market data makes rows. Other permitted queues are read too, so that the manifest of a
+    # model can never claim a queue that was not verified.
     for queue in sorted(settings.permitted & PERMITTED_QUEUES):
         reader = open_reader(run_dir / "queues", queue)
         try:

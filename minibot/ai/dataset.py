@@ -1,8 +1,8 @@
-"""Labelled rows for training, from events of permitted queues alone.
+"""Labelled rows for training, made only from events of permitted queues.
 
-A row is the feature vector of one symbol at the close of a bar, labelled by what the mid did over
-the horizon. Whoever feeds it reads verified lines (hash, chain, contract, run id), live in the
-clerk or from a finished run; a queue that is not permitted is refused here again.
+A row is the feature vector of one symbol at the close of a bar, labelled by the move of the mid
+over the horizon. The caller feeds verified lines (hash, chain, contract, run id), live in the clerk
+or from a finished run; a queue that is not permitted is refused here once more.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PERMITTED_QUEUES: Final = frozenset({"market_ticks", "signals", "fills"})
 SELL: Final = 0
 HOLD: Final = 1
 BUY: Final = 2
-# A horizon that ends this much later than it should says nothing about the horizon.
+# A mid that comes this much after the end of the horizon says nothing about the horizon.
 _LATE_MS_MAX: Final = 5_000
 ROWS_MAX: Final = 50_000  # Two symbols of a night in 1 s bars; 9 MB.
 
@@ -55,7 +55,7 @@ class QueueForbidden(Exception):
 
 @dataclass(slots=True)
 class Source:
-    """Which lines of a queue of a run went in."""
+    """Range of a queue's lines in a run that went into a dataset."""
 
     run_id: str
     queue: str
@@ -74,7 +74,7 @@ class Source:
 
 @dataclass(slots=True)
 class Dataset:
-    """Rows in order of time, with where they come from."""
+    """Rows in order of time, with their sources."""
 
     rows: Sequence[Row] = ()
     sources: list[Source] = field(default_factory=list)
@@ -82,9 +82,9 @@ class Dataset:
     def split(
         self, horizon_ms: int, holdout_percent: int = 25
     ) -> tuple[Sequence[Row], Sequence[Row]]:
-        """Return (training rows, held out rows): the last part in time, with a gap between.
+        """Return (training rows, holdout rows): the holdout is the last part in time, behind a gap.
 
-        Rows whose label looks into the held out time are in neither, so that nothing leaks.
+        Rows whose label looks into the holdout time are in neither, so that nothing leaks.
         """
         rows = self.rows
         if not rows:
@@ -95,13 +95,13 @@ class Dataset:
         def ts_of(number: int) -> int:
             return rows[number].ts
 
-        last_ts = first - horizon_ms - _LATE_MS_MAX  # Of training rows, not reached by them.
+        last_ts = first - horizon_ms - _LATE_MS_MAX  # Training rows end before it.
         train = order[: bisect_left(order, last_ts, key=ts_of)]
         holdout = order[bisect_left(order, first, key=ts_of) :]
         return ChosenRows(rows, train), ChosenRows(rows, holdout)
 
     def manifest(self) -> dict[str, Any]:
-        """Return what a manifest says of this dataset."""
+        """Return the dataset's entry in a manifest."""
         return {
             "source_queues": sorted({source.queue for source in self.sources}),
             "sources": [source.to_json() for source in self.sources],
@@ -124,12 +124,12 @@ class _Unlabelled:
 
 
 class RowMaker:
-    """Turns the events of one run into labelled rows, one event after another.
+    """Converter of one run's events into labelled rows.
 
     Args:
         run_id: Events of another run are refused.
-        permitted: The queues that may go in.
-        windows: The feature windows, which this object feeds.
+        permitted: Queues that may go in.
+        windows: Feature windows, which this object feeds.
         bar_interval: A row is made at each live bar of this interval.
         horizon_ms: How far the label looks ahead, in market time.
         label_bps_min: A move of at least this much is BUY or SELL, less is HOLD.
@@ -177,7 +177,7 @@ class RowMaker:
         if row is not None:
             self.windows.take(row)
         if isinstance(event.payload, Gap):
-            # What a missing stretch would have shown is unknown; rows over it are not labelled.
+            # Prices within the gap are unknown, so rows whose horizon spans it are not labelled.
             self._waiting.get(event.payload.symbol, deque()).clear()
         elif isinstance(event.payload, Bar) and event.payload.interval == self._bar_interval:
             self._on_bar(event.payload, event.ts)
@@ -209,7 +209,7 @@ class RowMaker:
         self._rows.add(row.ts, symbol, row.features, label)
 
     def dataset(self) -> Dataset:
-        """Return the rows labelled so far; later events do not touch them."""
+        """Return the rows labelled so far; later events do not change them."""
         sources = [
             Source(item.run_id, item.queue, item.from_seq, item.to_seq)
             for item in self._sources.values()

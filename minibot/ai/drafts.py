@@ -1,9 +1,9 @@
-"""Judging what the worker sends: an answer to a question that was asked, or nothing at all.
+"""Drafts of the worker: judged to be an answer to an open question, or rejected.
 
 The clerk asks; the worker answers with a draft or passes. A draft counts only if every field is
-what the contract allows, the question is open, symbol, model and horizon are the ones asked for,
-and the three probabilities add up to one. Whatever looks like an event of another type, another
-source or another queue is not a mistake but a breach.
+allowed by the contract, the question is open, symbol, model and horizon are those of the question,
+and the three probabilities add up to one. Anything that looks like an event of another type, source
+or queue is not a mistake but a breach.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class DraftInvalid(Exception):
 
 
 class DraftForbidden(Exception):
-    """The line claims to be something the AI may never say: a breach of its isolation."""
+    """The line claims to be something that the AI may never send: a breach of its isolation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ class Ask:
     """A question to the worker.
 
     Args:
-        number: Runs from 1 in a process of the clerk.
-        symbol: Which symbol.
-        tick_seq: The `market_ticks` line up to which the worker has been told.
-        cause_id: The event that made the clerk ask.
+        number: Counts from 1 in a process of the clerk.
+        symbol: Symbol of the question.
+        tick_seq: The last `market_ticks` line that the worker has been sent.
+        cause_id: Event that made the clerk ask.
         ts: Market time of that event.
-        signal_id: The signal whose window is wanted; empty for a recommendation to publish.
+        signal_id: Signal whose window is wanted; empty for a recommendation to publish.
     """
 
     number: int
@@ -67,13 +67,13 @@ class Ask:
     signal_id: str = ""
 
     def frame(self) -> Frame:
-        """Return the frame that asks."""
+        """Return the frame of the question."""
         return {"t": "ask", "ask": self.number, "symbol": self.symbol}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An accepted answer; without recommendation the worker passed."""
+    """An accepted answer; without a recommendation, the worker passed."""
 
     ask: Ask
     recommendation: Recommendation | None
@@ -82,7 +82,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What an answer must agree with: the model that is loaded and the horizon of the profile."""
+    """Expected values of an answer: the loaded model and the horizon of the profile."""
 
     model_ids: frozenset[str]
     baseline_id: str
@@ -90,11 +90,11 @@ class Expected:
 
 
 def judge(line: bytes, asks: Mapping[int, Ask], expected: Expected) -> Answer | Frame:
-    """Return the accepted answer of a line, or the frame of one that is no answer.
+    """Return the accepted answer of a line, or its frame if it is a message of another kind.
 
     Raises:
         DraftForbidden: The line claims a type, source, schema or queue that the AI may not use.
-        DraftInvalid: Anything else that is not exactly right.
+        DraftInvalid: The line is wrong in any other way.
     """
     try:
         frame = decode_frame(line)
@@ -113,7 +113,7 @@ def judge(line: bytes, asks: Mapping[int, Ask], expected: Expected) -> Answer | 
 
 
 def _refuse_forbidden(frame: Frame) -> None:
-    """Raise for an object that claims to be an event of somebody else, at either level."""
+    """Raise for an object that claims to be an event of another source, at either level."""
     payload = frame.get("payload")
     for level in (frame, payload if isinstance(payload, dict) else {}):
         claimed = level.get("type")

@@ -1,8 +1,8 @@
 """Feature packs: `var/ai/packs/<version>/` with rows.jsonl, manifest.json and sha256.
 
-A pack is what one training saw, frozen: each line a row in the line format of the queues, the
-manifest with version, features, source queues and the sha256 of the rows. A pack is read only
-whole and unchanged; a changed byte anywhere refuses it.
+A pack is the frozen input of one training: each line a row in the line format of the queues, the
+manifest with version, features, source queues and the sha256 of the rows. A pack is read only whole
+and unchanged; a single changed byte refuses it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class FeaturePackRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FeaturePack:
-    """A pack whose hashes hold."""
+    """A pack with verified hashes."""
 
     version: str
     rows: Sequence[Row]
@@ -59,7 +59,7 @@ def _folder(ai_root: Path, version: str) -> Path:
 
 
 def write_pack(ai_root: Path, dataset: Dataset, *, created_ts: int) -> str:
-    """Write the rows of a dataset as a pack and return its version; the same rows give the same."""
+    """Write the rows of a dataset as a pack; return its version, which depends on the rows only."""
     # Encoded twice rather than held whole: a night of rows is tens of megabytes.
     hashed, size = sha256(), 0
     for piece in _pieces(dataset.rows):
@@ -92,7 +92,7 @@ def read_pack(ai_root: Path, version: str) -> FeaturePack:
     """Return a pack after checking all of it.
 
     Raises:
-        PackRefused: A file is missing or changed, or it was made for other features.
+        FeaturePackRefused: A file is missing or changed, or the pack was made for other features.
     """
     folder = _folder(ai_root, version)
     try:

@@ -1,9 +1,9 @@
-"""Frames between the clerk and the jailed processes: one canonical JSON object per line.
+"""Frames between the clerk and the sandboxed processes: one canonical JSON object per line.
 
 Clerk to worker: `open`, `rows`, `ask`, `model`, `ping`; to the trainer `train_rows`, `train`; to
 the scorer `score`. Worker to clerk: `hello`, `draft`, `pass`, `model`, `pong`; from the trainer
-`trained`; from the scorer `scored`. Both sides bound what they take; the clerk trusts nothing
-that it reads here.
+`trained`; from the scorer `scored`. Both sides limit the size of their input; the clerk trusts
+nothing that it reads here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ READ_BYTES: Final = 1 << 16
 
 
 class FrameError(Exception):
-    """What came through the pipe is not a frame."""
+    """The bytes from the pipe are not a frame."""
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -50,14 +50,14 @@ def decode_frame(line: bytes) -> Frame:
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines of bounded length."""
+    """Splitter of a byte stream into lines of limited length."""
 
     def __init__(self, line_bytes_max: int) -> None:
         self._line_bytes_max = line_bytes_max
         self._rest = bytearray()
 
     def take(self, data: bytes) -> list[bytes]:
-        """Return the lines that are whole now, without their newlines.
+        """Return the lines that are now complete, without their newlines.
 
         Raises:
             FrameError: A line is longer than allowed.
@@ -87,7 +87,7 @@ def read_lines(descriptor: int, line_bytes_max: int) -> Iterator[bytes]:
 
 
 def write_frame(descriptor: int, frame: Frame) -> None:
-    """Write one frame into a pipe, waiting until it took all of it."""
+    """Write one frame into a pipe, blocking until all of it was accepted."""
     data = memoryview(encode_frame(frame))
     while data:
         data = data[os.write(descriptor, data) :]

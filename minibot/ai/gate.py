@@ -1,9 +1,9 @@
-"""The gate: may this snapshot become the active one? Judged on rows that training never saw.
+"""Gate: decides whether a snapshot may become active, on rows that training never saw.
 
-The candidate must be at least as good as what answers today (the active model, else the
-baseline) and better than always saying the same. Its probabilities come from a jailed process
-that does not know the labels; everything here is plain arithmetic on the trusted side. No answer,
-a wrong count or a broken number is a refusal: whatever is not proven stays inactive.
+The candidate must be at least as good as the reference (the active model, else the baseline) and
+better than a constant answer. Its probabilities come from a sandboxed process that does not know
+the labels; everything here is plain arithmetic on the trusted side. No answer, a wrong count or a
+broken number is a refusal: without proof a snapshot stays inactive.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MODEL_DAMAGED: Final = "MODEL_DAMAGED"
 ROWS_TOO_FEW: Final = "ROWS_TOO_FEW"
 
 HOLDOUT_ROWS_MIN: Final = 30
-# Certainty is bounded, so that one sure and wrong answer costs much but not everything.
+# Certainty is bounded, so that one certain but wrong answer costs much but not everything.
 _PROBABILITY_MIN: Final = 1e-6
 # Accuracy of three unbalanced classes jumps from row to row; logloss decides, this only guards.
 _ACCURACY_LOSS_MAX: Final = 0.05
@@ -30,7 +30,7 @@ _ACCURACY_LOSS_MAX: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How well probabilities fit labels: mean negative log likelihood, and share of hits."""
+    """Fit of probabilities to labels: mean negative log likelihood, and share of hits."""
 
     logloss: float
     accuracy: float
@@ -45,7 +45,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the gate says, with its reasons and the scores behind them."""
+    """Verdict of the gate, with its reasons and the scores behind them."""
 
     passed: bool
     reasons: tuple[str, ...]
@@ -65,7 +65,7 @@ class Verdict:
 
 
 def score(probabilities: Sequence[Probabilities], rows: Sequence[Row]) -> Score:
-    """Return how well (sell, hold, buy) of each row fit the rows' labels.
+    """Return the score of (sell, hold, buy) probabilities against the rows' labels.
 
     Raises:
         ValueError: Not one answer per row, or one that does not add up to a million.
@@ -83,7 +83,7 @@ def score(probabilities: Sequence[Probabilities], rows: Sequence[Row]) -> Score:
 
 
 def prior(train: Sequence[Row]) -> Probabilities:
-    """Return the shares of the labels in the training rows, each counted once more (Laplace)."""
+    """Return the shares of the labels in the training rows, with one added to each (Laplace)."""
     counts = [1 + sum(row.label == label for row in train) for label in range(3)]
     sell = counts[0] * SCALE // sum(counts)
     buy = counts[2] * SCALE // sum(counts)
@@ -104,10 +104,10 @@ def judge_candidate(
     """Return the verdict on a candidate.
 
     Args:
-        train: What it was trained on.
+        train: Rows that it was trained on.
         holdout: Later rows, which it has not seen.
         candidate: Its probabilities for `holdout`.
-        reference: What answers today says for `holdout`.
+        reference: Probabilities of the active model, or of the baseline, for `holdout`.
     """
     if len(holdout) < HOLDOUT_ROWS_MIN:
         return refused(ROWS_TOO_FEW, f"{len(holdout)} rows held out, {HOLDOUT_ROWS_MIN} needed")

@@ -1,7 +1,7 @@
-"""What the worker does inside the jail: feature windows in, recommendations out.
+"""Inference inside the sandbox: feature windows in, recommendations out.
 
-Without a model, and where LightGBM does not load, the baseline answers and says so. Everything
-here treats its input as data from a stranger; what it sends is judged again by the clerk.
+Without a model, and where LightGBM does not load, the baseline answers and is named as such. All
+input is treated as untrusted; the clerk judges the output again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BASELINE_FEATURES: Final = ("return_15_bps", "taker_buy_share_20", "touch_imbal
 
 
 class Inference:
-    """The state of the worker: windows of all symbols and the model that is loaded."""
+    """State of the worker: windows of all symbols, and the loaded model."""
 
     def __init__(self, native: LightGbm | None) -> None:
         self._native = native
@@ -36,7 +36,7 @@ class Inference:
         self._model_id = BASELINE_ID
 
     def take(self, frame: Frame) -> Frame | None:
-        """Apply one frame and return the answer, if it has one.
+        """Apply one frame and return the answer, if there is one.
 
         Raises:
             ValueError: The frame is not one of the clerk's.
@@ -61,7 +61,7 @@ class Inference:
         raise ValueError(f"unknown frame {kind!r}")
 
     def _load(self, frame: Frame) -> Frame:
-        """Load a model text, or go back to the baseline when there is none."""
+        """Load a model text; without one, return to the baseline."""
         text = frame["text"]
         answer: Frame = {"t": "model", "id": frame["id"], "ok": True, "why": ""}
         if self._model is not None:
@@ -111,7 +111,7 @@ class Inference:
     def _top_features(
         self, vector: tuple[int, ...], probabilities: Probabilities
     ) -> list[list[str]]:
-        """Return what moved the likeliest class most, with its signed share of the score."""
+        """Return the features that moved the likeliest class most, with their signed shares."""
         model = self._model
         if model is None:
             return []

@@ -1,7 +1,7 @@
-"""What a jailed process may inherit: an allow list of environment variables and of descriptors.
+"""Inherited environment of a sandboxed process: allow lists of variables and descriptors.
 
-The clerk starts the process with exactly these; the process looks again and says what it found,
-so that a leak is seen by both.
+The clerk starts the process with exactly these; the process checks them itself and reports its
+findings, so that both sides would notice a leak.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
-# One thread for each native library, no byte code written, UTF-8; nothing of the user's own.
+# One thread for each native library, no byte code written, UTF-8; no variable of the user.
 _FIXED: Final = {
     "LANG": "C.UTF-8",
     "OMP_NUM_THREADS": "1",
@@ -29,7 +29,7 @@ STANDARD_STREAMS: Final = (0, 1, 2)
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for a jailed process, made from that of its parent."""
+    """Return the environment for a sandboxed process: fixed values, plus those Windows needs."""
     scrubbed = dict(_FIXED)
     if sys.platform == "win32":
         scrubbed.update({k: v for k, v in environ.items() if k.upper() in _WINDOWS_INHERITED})
@@ -48,7 +48,7 @@ def _is_allowed(name: str) -> bool:
 
 
 def open_descriptors() -> list[int] | None:
-    """Return the open descriptors of this process, or None where the system does not list them."""
+    """Return the open descriptors of this process; None where the system does not list them."""
     if sys.platform != "linux":
         return None
     listed = [int(name) for name in os.listdir("/proc/self/fd")]
@@ -56,7 +56,7 @@ def open_descriptors() -> list[int] | None:
 
 
 def _is_open(descriptor: int) -> bool:
-    """Return False for the descriptor that the listing itself held."""
+    """Return False for the descriptor that was open only for the listing itself."""
     try:
         os.fstat(descriptor)
     except OSError:

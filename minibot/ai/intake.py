@@ -1,9 +1,9 @@
-"""How the clerk takes its inputs: by the same rule, order log and cursors as the trading roles.
+"""Input of the clerk: the same rule, input log and cursors as in the trading roles.
 
-What the AI says is not a function of its inputs alone (it is another process with its own speed),
-so nothing of it is replayed or compared; but what it took, and when, stands in its order log like
-that of every role. After a restart the logged inputs since the last hint are taken again, to know
-what the worker has to be told.
+The AI's output is not a function of its inputs alone (the worker is another process with its own
+speed), so it is never replayed or compared. But which inputs the clerk processed, and when, stands
+in its input log as for every role. After a restart the logged inputs since the last hint are
+processed again, to find out what the worker has to be sent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HOUSEKEEPING_NS: Final = 5_000_000_000
 
 
 class Intake:
-    """The inputs of `ai_role`, from restore to end."""
+    """Inputs of `ai_role`, from restore to end."""
 
     def __init__(self, context: RoleContext) -> None:
         self.context = context
@@ -49,13 +49,13 @@ class Intake:
 
     @property
     def now(self) -> int:
-        """Market time of what was taken last."""
+        """Return the market time of the last processed input."""
         return self._progress.now.value
 
     # --- restart ------------------------------------------------------------------------------
 
     def hint(self) -> list[Any]:
-        """Return what the clerk remembered at the last hint, and start behind it; empty without."""
+        """Return the clerk's state at the last hint, and start after it; empty without a hint."""
         path = self.folders[TICKS] / HINT_FILE
         if not path.exists():
             return []
@@ -71,7 +71,7 @@ class Intake:
         return recent
 
     def logged(self) -> Iterator[Taken]:
-        """Yield the logged inputs behind the hint again; afterwards `start` continues there."""
+        """Yield the logged inputs after the hint again; afterwards `start` continues there."""
         context, progress = self.context, self._progress
         sources: dict[str, LineSource] = {}
 
@@ -93,7 +93,7 @@ class Intake:
         progress.inputs = {**progress.inputs, **behind}
 
     def start(self) -> None:
-        """Open the live side where the logged side ended."""
+        """Start reading live where the logged inputs ended."""
         context, progress = self.context, self._progress
         queues = context.spec.inputs
         readers = {queue: context.open_input(queue, progress.inputs.get(queue)) for queue in queues}
@@ -115,10 +115,10 @@ class Intake:
     # --- live ---------------------------------------------------------------------------------
 
     def take(self, events_max: int, apply: Callable[[Taken, int], None]) -> int:
-        """Hand up to `events_max` events with their market time to `apply`; return how many.
+        """Pass up to `events_max` events with their market time to `apply`; return their number.
 
-        The order log gets each range before anything that follows from it is written, because
-        the role closes the range (`close_range`) before it appends.
+        The input log gets each range before anything that follows from it is written, because the
+        role closes the range (`close_range`) before it appends.
         """
         took = 0
         if not self._inputs.poll():
@@ -131,28 +131,28 @@ class Intake:
         return took
 
     def set_aside(self, draft: bytes, reason_code: str, why: str) -> None:
-        """Keep what the worker sent, beside the clerk's order log; it names no line of a queue."""
+        """Set a draft aside as a dead letter of the clerk; it refers to no line of a queue."""
         self._letters.set_aside_draft(TICKS, draft, reason_code, why)
 
     def close_range(self) -> None:
-        """Log what was taken so far: before an output."""
+        """Log the range of inputs processed so far; to be called before an output."""
         self._order.close()
 
     def wait(self, timeout_s: float) -> None:
-        """Return after the timeout.
+        """Sleep for the timeout.
 
-        The AI is never in the way: being woken at every tick would take the processor from the
-        roles that decide, so it looks a few times a second.
+        The AI must not slow the other roles down: waking at every tick would take CPU time from the
+        cores, so it polls a few times a second.
         """
         time.sleep(timeout_s)
 
     def backlog(self) -> int:
-        """Return how many published lines have not been taken."""
+        """Return the number of published lines that were not processed yet."""
         return self._inputs.backlog()
 
     @property
     def taken(self) -> int:
-        """How many inputs were taken in this run."""
+        """Return the number of inputs processed in this run."""
         return self._order.taken
 
     def positions(self) -> dict[str, dict[str, int]]:
@@ -163,7 +163,7 @@ class Intake:
         }
 
     def housekeep(self, recent: Callable[[], list[Any]]) -> None:
-        """Now and then sync the order log, save cursors and write a hint."""
+        """Sync the input log, save cursors and write a hint, each from time to time."""
         self._order.close_when_due()
         moment = machine_ns()
         if moment - self._housekept_ns < HOUSEKEEPING_NS:
@@ -192,6 +192,6 @@ class Intake:
         write_hashed(self.folders[TICKS] / HINT_FILE, hint)
 
     def end(self) -> None:
-        """Write what is open and give the files back."""
+        """Write what is open and release the files."""
         self._order.end()
         self._save_cursors()

@@ -1,9 +1,9 @@
-"""How well the AI is shut in, as a value: which layers stand, and which level that makes.
+"""Isolation of the AI as a value: the layers in force, and the level that they make.
 
-`jail` means that every layer of this system stands and the self-check after closing was denied
-everything it tried. `advisory` (Windows) limits what the process can do by a Job object and a
-lowered token, without a kernel rule for every file and socket. `partial` is a jail that lacks a
-layer, `off` no jail at all. Nothing is rounded up: a level is computed from layers, never claimed.
+`jail` means that every layer of this system is in force and the self-check after closing was denied
+everything it tried. `advisory` (Windows) limits the process by a Job object and a lowered token,
+without a kernel rule for every file and socket. `partial` is a sandbox that lacks a layer, `off` no
+sandbox at all. Nothing is rounded up: a level is computed from layers, never claimed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _RANKS: Final[Mapping[str, int]] = {OFF: 0, PARTIAL: 1, ADVISORY: 2, JAIL: 3}
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer of the jail: does it stand, and what it is or why it does not stand."""
+    """One layer of the sandbox: whether it is in force, and its description or the reason."""
 
     name: str
     stands: bool
@@ -36,7 +36,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """The level that was reached, with the layers that make it."""
+    """Level that was reached, with its layers."""
 
     level: str
     layers: tuple[Layer, ...]
@@ -46,17 +46,17 @@ class Isolation:
         return {"level": self.level, "layers": [layer.to_json() for layer in self.layers]}
 
     def missing(self) -> str:
-        """Return the layers that do not stand with their reasons, as one line."""
+        """Return the layers that are not in force with their reasons, as one line."""
         return "; ".join(f"{item.name}: {item.detail}" for item in self.layers if not item.stands)
 
 
 def is_enough(level: str, level_min: str) -> bool:
-    """Return whether a level reaches the least that the profile accepts; an unknown one never."""
+    """Return whether a level reaches the profile's minimum; an unknown level never does."""
     if level not in _RANKS or level_min not in _RANKS:
         return False
     return _RANKS[level] >= _RANKS[level_min]
 
 
 def level_min_here(isolation_min: Mapping[str, str]) -> str:
-    """Return the least level of `ai.isolation_min` for this system; `jail` where none is named."""
+    """Return the minimum of `ai.isolation_min` for this system; `jail` where none is named."""
     return isolation_min.get(sys.platform, JAIL)

@@ -1,8 +1,7 @@
-"""The jail of the AI: closed after the imports, before the first byte of data or of a model.
+"""Sandbox of the AI: closed after the imports, before the first byte of data or of a model.
 
-One call for every system; what stands behind it differs and is reported as it is
-(`isolation.py`). The jail can only be closed, never opened: all of it holds until the process
-ends.
+One call for every system; the layers differ and are reported as they are (`isolation.py`). The
+sandbox can only be closed, never opened: all of it holds until the process ends.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ elif sys.platform == "win32":
 
 
 def close_jail(memory_bytes_max: int) -> Isolation:
-    """Close the jail around this process and return what stands.
+    """Close the sandbox around this process and return its isolation.
 
     Args:
-        memory_bytes_max: How much data this process may hold at most.
+        memory_bytes_max: Most memory that this process may hold.
     """
     if sys.platform == "linux":
         return close_linux(memory_bytes_max)

@@ -1,13 +1,13 @@
-"""The jail on Linux, set by ctypes without root.
+"""Sandbox on Linux, set up by ctypes without root.
 
 Its layers: no capabilities, no new privileges, limits, Landlock, seccomp.
 
 Files are kept out twice: seccomp denies every call that takes a path or opens a descriptor, and
-Landlock, where the kernel has it, denies what such a call could reach. A kernel without Landlock
-still gets a whole jail, and the report says which of the two stands; a kernel that has Landlock
-but refuses it does not.
+Landlock, where the kernel has it, denies what such a call could reach. On a kernel without Landlock
+the sandbox still counts as complete, and the report says so; on a kernel that has Landlock but
+refuses it, it does not.
 
-The process must be single-threaded when the jail closes, because Landlock binds the calling
+The process must be single-threaded when the sandbox closes, because Landlock binds the calling
 thread and those it starts later.
 
 Source:
@@ -40,19 +40,19 @@ if sys.platform == "linux":
     _PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
     _CAPABILITY_VERSION_3: Final = 0x20080522
     _CAPABILITIES_MAX: Final = 64
-    # The sets that let a process act, or get back what it gave up. The bounding set limits exec
-    # alone, which the filter denies; an ordinary user cannot change it.
+    # The sets that let a process act, or regain what it gave up. The bounding set only limits exec,
+    # which the filter denies; an ordinary user cannot change it.
     _USABLE: Final = ("CapEff", "CapPrm", "CapAmb")
     _SECCOMP_SET_MODE_FILTER: Final = 1
     _SECCOMP_FILTER_FLAG_TSYNC: Final = 1
     _SYS_SECCOMP: Final = {"x86_64": 317, "aarch64": 277}
-    _SYS_LANDLOCK_CREATE_RULESET: Final = 444  # The same on every machine.
+    _SYS_LANDLOCK_CREATE_RULESET: Final = 444  # The same number on every architecture.
     _SYS_LANDLOCK_RESTRICT_SELF: Final = 446
     _LANDLOCK_CREATE_RULESET_VERSION: Final = 1
 
-    # The worker holds five descriptors and can open none; the rest is room for the interpreter.
+    # The worker holds five descriptors and can open none; the rest is for the interpreter.
     DESCRIPTORS_MAX: Final = 16
-    # Nothing can be opened for writing; the limit bounds a standard output sent to a file.
+    # Nothing can be opened for writing; this limits a standard output redirected to a file.
     FILE_BYTES_MAX: Final = 1 << 20
 
     _libc = ctypes.CDLL(None, use_errno=True)
@@ -75,14 +75,14 @@ if sys.platform == "linux":
         return result
 
     def _capabilities() -> str:
-        """Give up every capability: a process that root started keeps none, and gets none back.
+        """Drop every capability: a process started by root keeps none and cannot regain any.
 
-        Before the parent-death signal is set, as a change of credentials may clear it.
+        Called before the parent-death signal is set, as a change of credentials may clear it.
         """
         held = _capability_sets()
         if any(held.values()):
             for number in range(_CAPABILITIES_MAX):
-                # EINVAL behind the last one that this kernel knows, EPERM for an ordinary user.
+                # EINVAL after the last one that this kernel knows, EPERM for an ordinary user.
                 if _libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) < 0:
                     break
             _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
@@ -94,7 +94,7 @@ if sys.platform == "linux":
         return "dropped for good" if held["CapEff"] else "none were held"
 
     def _capability_sets() -> dict[str, int]:
-        """Return each set of capabilities of this process as /proc/self/status names it."""
+        """Return each capability set of this process, by its name in /proc/self/status."""
         with open("/proc/self/status", "rb") as status:
             lines = status.read().decode("ascii", "replace").splitlines()
         pairs = (line.split(":", 1) for line in lines if line.startswith("Cap"))
@@ -106,14 +106,14 @@ if sys.platform == "linux":
         return "set"
 
     def _limits(memory_bytes_max: int) -> str:
-        """Bound memory, descriptors, files and core dumps, below what the system allows.
+        """Limit memory, descriptors, files and core dumps, below what the system allows.
 
-        NPROC stays alone: it counts all processes of the user, so that any value either means
-        nothing or breaks the worker's own threads; seccomp denies new processes.
+        NPROC is left alone: it counts all processes of the user, so that any value either has no
+        effect or breaks the worker's own threads; seccomp denies new processes.
         """
         with open("/proc/self/statm", "rb") as statm:
             mapped = int(statm.read().split()[0]) * resource.getpagesize()
-        # DATA bounds what is written to; AS bounds address space on top of libraries mapped so far.
+        # DATA limits written memory; AS limits address space beyond the libraries mapped so far.
         _lower(resource.RLIMIT_DATA, memory_bytes_max)
         _lower(resource.RLIMIT_AS, mapped + memory_bytes_max)
         _lower(resource.RLIMIT_NOFILE, DESCRIPTORS_MAX)
@@ -127,14 +127,14 @@ if sys.platform == "linux":
         resource.setrlimit(which, (bound, bound))
 
     def landlock_abi() -> int:
-        """Return the version of Landlock that this kernel has, 0 if none."""
+        """Return the kernel's version of Landlock; 0 without it."""
         result = _libc.syscall(
             _SYS_LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_CREATE_RULESET_VERSION
         )
         return max(0, int(result))
 
     def _ruleset(abi: int) -> tuple[_Ruleset, int]:
-        """Return everything this version can handle, and the size of its structure."""
+        """Return all rights that this version can handle, and the size of its structure."""
         last_right = {1: 12, 2: 13, 3: 14, 4: 14}.get(abi, 15)
         rules = _Ruleset(handled_access_fs=(1 << (last_right + 1)) - 1)
         if abi >= 4:
@@ -194,7 +194,7 @@ if sys.platform == "linux":
         raise OSError(errno.EPERM, f"{what} is not denied")
 
     def _self_check() -> str:
-        """Try one thing of each kind; the jail is believed only if the kernel denies them all."""
+        """Attempt one thing of each kind; the sandbox counts only if the kernel denies them all."""
         _denied(lambda: os.open("/dev/null", os.O_RDONLY), "opening a file")
         _denied(lambda: os.stat("/"), "looking at a folder")
         _denied(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM), "a socket")
@@ -202,7 +202,7 @@ if sys.platform == "linux":
         return "file, folder, socket and signal denied"
 
     def close_linux(memory_bytes_max: int) -> Isolation:
-        """Close all layers in their order; one that fails is reported and the rest still closes."""
+        """Close all layers in order; one that fails is reported, and the rest still closes."""
         steps: tuple[tuple[str, Callable[[], str]], ...] = (
             ("single_thread", _single_thread),
             ("capabilities", _capabilities),

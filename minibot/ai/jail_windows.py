@@ -1,9 +1,8 @@
-"""The jail on Windows: a Job object and a lowered token, from inside and without administrator.
+"""Sandbox on Windows: a Job object and a lowered token, set from inside, no administrator needed.
 
-The Job allows no second process, bounds memory and ends with the worker; the token loses all
-privileges and goes down to low integrity, so that nothing of the user can be written. Reading of
-files that everybody may read and sockets are not closed by this, therefore the level is
-`advisory` and never `jail`.
+The Job allows no second process, limits memory and ends with the worker; the token loses all
+privileges and goes down to low integrity, so that no file of the user can be written. Files that
+everybody may read, and sockets, stay open, therefore the level is `advisory` and never `jail`.
 
 Source:
     Microsoft Learn: "Job Objects", "Mandatory Integrity Control", "AdjustTokenPrivileges".
@@ -142,7 +141,7 @@ if sys.platform == "win32":
         return token
 
     def _privileges() -> str:
-        """Remove every privilege from the token, for good."""
+        """Remove every privilege from the token, irrevocably."""
         token = _token()
         size = wintypes.DWORD()
         _security.GetTokenInformation(token, _TOKEN_PRIVILEGES_CLASS, None, 0, ctypes.byref(size))
@@ -159,7 +158,7 @@ if sys.platform == "win32":
         return f"{count} privileges removed"
 
     def _integrity() -> str:
-        """Lower the token to low integrity: nothing of the user can be written any more."""
+        """Lower the token to low integrity: no file of the user can be written any more."""
         sid = ctypes.c_void_p()
         _checked(_security.ConvertStringSidToSidW(_LOW_INTEGRITY, ctypes.byref(sid)))
         label = _SidAndAttributes(sid, _SE_GROUP_INTEGRITY)
@@ -171,14 +170,14 @@ if sys.platform == "win32":
         return "low"
 
     def close_windows(memory_bytes_max: int) -> Isolation:
-        """Enter the Job and lower the token; one that fails is reported and the rest goes on."""
+        """Enter the Job and lower the token; a failed step is reported, and the rest still runs."""
         steps: tuple[tuple[str, Callable[[], str]], ...] = (
             ("job", lambda: _job(memory_bytes_max)),
             ("privileges", _privileges),
             ("integrity", _integrity),
         )
         layers = tuple(_layer(name, step) for name, step in steps)
-        # The Job is what makes it advisory; a system without integrity levels (Wine) says so.
+        # The Job alone makes it advisory; a system without integrity levels (Wine) reports that.
         level = ADVISORY if layers[0].stands else PARTIAL
         if not any(layer.stands for layer in layers):
             level = OFF

@@ -1,9 +1,9 @@
-"""A jailed process as its parent sees it: two pipes that never make the parent wait.
+"""Sandboxed process as its parent sees it: two pipes that never block the parent.
 
-What is sent goes into a bounded buffer that a thread empties; when it is full, market rows are
-dropped and counted. What comes back is cut into lines of bounded length and count by a second
-thread; a child that sends faster than anybody reads waits in its own pipe. Its error stream is
-read to its end and the last words are kept.
+Frames go into a bounded buffer that a thread empties; when it is full, market rows are dropped and
+counted. A second thread splits the output into lines, limited in length and number; a child that
+sends faster than the parent reads blocks in its own pipe. Its error stream is read to the end, and
+the last part is kept.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ KILL_WAIT_S: Final = 5.0
 
 
 class JailedProcess:
-    """One jailed process, started at once.
+    """One sandboxed process, started at once.
 
     Args:
         argv: Its command line.
         folder: Its working folder.
         line_bytes_max: A longer line from it breaks the connection.
-        buffer_bytes_max: Above this, frames that may be dropped are dropped.
+        buffer_bytes_max: Above this, droppable frames are dropped.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class JailedProcess:
             thread.start()
 
     def _start(self, folder: Path) -> subprocess.Popen[bytes]:
-        # Its own session, so that a Ctrl-C on the terminal reaches the launcher alone.
+        # Its own session, so that a Ctrl-C on the terminal reaches only the launcher.
         flags = 0
         if sys.platform == "win32":
             flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.BELOW_NORMAL_PRIORITY_CLASS
@@ -90,24 +90,24 @@ class JailedProcess:
 
     @property
     def pid(self) -> int:
-        """The process id."""
+        """Return the process id."""
         return self._process.pid
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process still runs."""
+        """Return whether the process is still running."""
         return self._process.poll() is None
 
     @property
     def last_words(self) -> str:
-        """The end of what it wrote to its error stream, printable."""
+        """Return the end of its error output, printable."""
         return self._last_words.decode("ascii", "backslashreplace").strip()
 
     def send(self, frame: Frame, *, may_drop: bool = False) -> bool:
         """Put a frame into the buffer; return False when it was dropped instead.
 
-        Frames that may not be dropped are few and bounded by whoever sends them; they have
-        four times the room.
+        Frames that may not be dropped are few, and their senders limit them; they have four times
+        the room.
         """
         line = encode_frame(frame)
         room = self._buffer_bytes_max * (1 if may_drop else 4)
@@ -121,12 +121,12 @@ class JailedProcess:
         return True
 
     def wait_until_taken(self, timeout_s: float) -> bool:
-        """Return whether all that was sent is in the pipe or on its way, waiting up to a time."""
+        """Return whether everything sent has left the buffer, waiting up to `timeout_s`."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._outgoing or self._ended, timeout_s)
 
     def receive(self, timeout_s: float = 0.0) -> list[bytes]:
-        """Return the lines that have come, waiting up to `timeout_s` for the first."""
+        """Return the received lines, waiting up to `timeout_s` for the first."""
         with self._changed:
             if not self._incoming and timeout_s > 0.0:
                 self._changed.wait_for(lambda: self._incoming or self._ended, timeout_s)
@@ -137,12 +137,12 @@ class JailedProcess:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more can come: the pipe closed or broke, and all lines were taken."""
+        """Return whether no more lines can come: the pipe has ended, and all lines were read."""
         with self._changed:
             return self._ended and not self._incoming
 
     def kill(self) -> int | None:
-        """End the process at once and return its exit code, None if even that takes too long."""
+        """Kill the process and return its exit code; None if even that takes too long."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
@@ -170,7 +170,7 @@ class JailedProcess:
                 while data:
                     data = data[os.write(stream.fileno(), data) :]
             except OSError:
-                # The process is gone; its end of the other pipe says so to whoever reads.
+                # The process is gone; the end of its other pipe tells the reader.
                 return
 
     def _next_line(self) -> bytes | None:
@@ -202,7 +202,7 @@ class JailedProcess:
             self._changed.notify_all()
 
     def _deliver(self, line: bytes) -> bool:
-        """Hand a line over, waiting while too many lie there; False once nobody reads any more."""
+        """Hand a line over, waiting while too many are unread; False once the reader has gone."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._incoming) < LINES_MAX or self._ended)
             if self._ended:

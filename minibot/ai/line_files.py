@@ -1,7 +1,7 @@
-"""Lines collected into whole files, one an hour of market time, each written atomically.
+"""Hourly files of lines, by market time, each written atomically.
 
-For what the AI keeps beside the queues (patterns, its log of recommendations): nobody waits for
-it, nothing is rebuilt from it, and at most the lines since the last write are lost with a process.
+For the AI's notes beside the queues (patterns, its log of recommendations): nothing waits for them
+or is rebuilt from them, and a crash loses at most the lines since the last write.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Final
 from minibot.kernel.files import chunks_of, ensure_below, put_atomic
 
 LINES_PER_WRITE: Final = 500
-# An hour with more than this goes on in a further part: every write writes the whole file.
+# An hour with more than this continues in a further part: every write writes the whole file.
 PART_BYTES_MAX: Final = 4_000_000
 
 
 class LineFiles:
-    """The files of one folder: `20261122_20-01.jsonl`, by date and hour (UTC) of the market.
+    """Files of one folder: `20261122_20-01.jsonl`, by date and hour (UTC) of the market.
 
-    A clerk that was started again goes on in the file of the hour that it finds.
+    A restarted clerk continues the file of the current hour.
 
     Args:
-        base: The AI's folder of the run's `var`, which has to stand.
-        folder: Made with the first file, below the base.
-        interval_ms: Lines wait at most this long, in market time.
+        base: The AI's folder in the run's `var`, which has to exist.
+        folder: Created with the first file, below the base.
+        interval_ms: Longest wait of a line, in market time.
     """
 
     def __init__(self, base: Path, folder: Path, interval_ms: int) -> None:
@@ -39,7 +39,7 @@ class LineFiles:
         self._written_ts = 0
 
     def add(self, line: bytes) -> None:
-        """Take one line, as `kernel.line.encode_line` makes it."""
+        """Add one line, encoded by `kernel.line.encode_line`."""
         self._lines.append(line)
 
     def write_when_due(self, ts: int) -> None:
@@ -49,7 +49,7 @@ class LineFiles:
             self.write(ts)
 
     def write(self, ts: int) -> None:
-        """Write what is there into the file of this hour; without lines, nothing."""
+        """Write the waiting lines into the file of this hour; no effect without lines."""
         if not self._lines:
             return
         ensure_below(self._base, self._folder)
@@ -63,7 +63,8 @@ class LineFiles:
     def _path(self, ts: int) -> Path:
         """Return the last part of the hour that has room, else the next one.
 
-        What somebody put in the place of a part is left alone: the AI's notes end no night.
+        Anything in the place of a part that is no regular file is left alone: the AI's notes never
+        end a run.
         """
         hour = f"{datetime.fromtimestamp(ts // 1000, UTC):%Y%m%d_%H}"
         parts = sorted(self._folder.glob(f"{hour}-*.jsonl"))

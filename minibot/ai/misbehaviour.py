@@ -1,7 +1,7 @@
 """Faults of a hostile or broken worker, on demand of `minibot chaos` and of the tests.
 
-The clerk sends `misbehave` only when the run's configuration carries such a fault; what the
-worker then does is what a malicious model could make it do, from inside the real jail.
+The clerk sends `misbehave` only when the run's configuration carries such a fault; the worker then
+does what a malicious model could make it do, from inside the real sandbox.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NOT_A_NUMBER: Final = b'{"ask":1,"payload":{"p_buy":NaN},"t":"draft","type":"re
 
 
 class Misbehaviour:
-    """Does one of the known bad things with the pipe to the clerk."""
+    """Known kinds of misuse of the pipe to the clerk."""
 
     def __init__(self, sink: int) -> None:
         self._sink = sink
@@ -36,7 +36,7 @@ class Misbehaviour:
         }
 
     def start(self, how: str) -> None:
-        """Misbehave in one way; raises KeyError for an unknown one."""
+        """Start one kind of misbehaviour; raises KeyError for an unknown one."""
         self._ways[how]()
 
     def _write(self, data: bytes) -> None:

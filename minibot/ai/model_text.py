@@ -1,10 +1,10 @@
-"""Is this text a model of ours? Answered by plain Python, before any native parser sees it.
+"""Structural check of a model text, in plain Python, before any native parser sees it.
 
-The only model format is LightGBM's text, cut behind its trees: a header of fixed lines, then tree
+The only model format is LightGBM's text, cut after its trees: a header of fixed lines, then tree
 blocks of fixed lines, then `end of trees`. Everything that carries code (pickle, joblib, torch)
 fails at the first byte. Every count is checked against every list, every tree must be one tree
-(each node and leaf reached exactly once, children behind their parent), every number must be
-finite and bounded, and the byte sizes that the native parser trusts must be the real ones.
+(each node and leaf reached exactly once, children after their parent), every number must be finite
+and bounded, and the byte sizes that the native parser trusts must be the real ones.
 
 Source:
     LightGBM 4, `src/boosting/gbdt_model_text.cpp`, `src/io/tree.cpp`.
@@ -21,7 +21,7 @@ TEXT_BYTES_MAX: Final = 4 << 20
 TREES_MAX: Final = 1500
 LEAVES_MAX: Final = 64
 VALUE_MAX: Final = 1e12
-LEAF_VALUE_MAX: Final = 1e3  # A score; exp of more would not be a probability.
+LEAF_VALUE_MAX: Final = 1e3  # A score; exp of a larger one would not make a probability.
 COUNT_MAX: Final = 10**12
 END: Final = "end of trees\n"
 
@@ -31,19 +31,19 @@ _CLASSES: Final = 3
 
 
 class ModelRefused(Exception):
-    """The text is not an acceptable model; the message names the line and what is wrong."""
+    """The text is not an acceptable model; the message names the line and the error."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """What an accepted model consists of."""
+    """Size of an accepted model."""
 
     trees: int
     leaves: int
 
 
 def cut_behind_trees(text: str) -> str:
-    """Return the text up to the end of its trees: importances and parameters are left out.
+    """Return the text up to the end of its trees, without importances and parameters.
 
     Raises:
         ModelRefused: The text has no end of trees.
@@ -123,7 +123,7 @@ def _blocks(body: str, sizes: list[int]) -> Iterator[str]:
     for size in sizes:
         yield body[at : at + size]
         at += size
-    # A block ends with two empty lines, the last one too.
+    # Every block, also the last, ends with two empty lines.
     if at != len(body):
         raise ModelRefused(f"tree_sizes: declared {at} bytes, found {len(body)}")
 
@@ -139,7 +139,7 @@ def _check_tree(number: int, block: str, features: int) -> int:
         lines.numbers("split_gain", inner, VALUE_MAX)
         lines.numbers("threshold", inner, VALUE_MAX)
         for decision in lines.integers("decision_type", inner, 0, 11):
-            if decision & 1:  # Bit 0 is a categorical split, whose sets nothing here bounds.
+            if decision & 1:  # Bit 0 marks a categorical split, whose sets are not checked here.
                 raise ModelRefused("decision_type: categorical")
         left = lines.integers("left_child", inner, -leaves, inner - 1)
         right = lines.integers("right_child", inner, -leaves, inner - 1)
@@ -159,7 +159,7 @@ def _check_tree(number: int, block: str, features: int) -> int:
 
 
 def _check_shape(left: list[int], right: list[int], leaves: int) -> None:
-    """Refuse anything but one tree: every node but the root and every leaf is one node's child."""
+    """Refuse anything but one tree: every leaf and every node but the root has one parent."""
     children: list[int] = []
     for parent, pair in enumerate(zip(left, right, strict=True)):
         for child in pair:

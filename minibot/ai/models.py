@@ -1,7 +1,7 @@
-"""What operators do with models: list, train on finished runs, activate, roll back.
+"""Operations on models for operators: list, train on finished runs, activate, roll back.
 
-The verbs of the command line call these and print. Activation during a run also leaves the
-`model_active` request, so that the change is an input of the run like any other.
+The commands call these and print. Activation during a run also leaves the `model_active` request,
+so that the change is an input of the run like any other.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ModelLine:
 
 
 def list_models(ai_root: Path) -> list[ModelLine]:
-    """Return every snapshot with what the gate said, oldest first; damaged ones say so."""
+    """Return every snapshot with the gate's verdict, oldest first; damaged ones are marked."""
     activation = Activation(ai_root)
     active = activation.read().model_id
     lines = [_line(activation, name, active) for name in activation.snapshots.listed()]
@@ -69,16 +69,16 @@ def _line(activation: Activation, model_id: str, active: str) -> ModelLine:
 
 
 def activate_model(var: Var, model_id: str, why: str, *, running: str | None = None) -> Active:
-    """Make a snapshot active; in a running run (its id) also ask for `model_active`.
+    """Activate a snapshot; with the id of a running run, also request `model_active` there.
 
     Raises:
-        Refusal: The snapshot is damaged or the gate has not passed it; nothing changed.
+        Refusal: The snapshot is damaged or has not passed the gate; nothing changed.
     """
     return _change(var, lambda activation: activation.activate(model_id, why), why, running)
 
 
 def rollback_model(var: Var, why: str, *, running: str | None = None) -> Active:
-    """Go back to the former snapshot that holds, else to the baseline.
+    """Return to the newest former snapshot that is intact, else to the baseline.
 
     Raises:
         Refusal: No model is active.
@@ -101,10 +101,10 @@ def _change(
 
 
 def train(var: Var, run_dirs: Sequence[Path], settings: AiSettings, *, created_ts: int) -> Trained:
-    """Train on finished runs and let the gate judge; nothing is activated.
+    """Train on finished runs and let the gate judge the result; nothing is activated.
 
     Raises:
-        Refusal: A run is not ours, or no snapshot came of it.
+        Refusal: A run is not ours, or training gave no snapshot.
         IntegrityError or ContractError: A queue of a run is damaged.
     """
     dataset = collect(run_dirs, var.runs, settings)

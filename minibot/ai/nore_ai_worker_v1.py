@@ -1,12 +1,12 @@
-"""The jailed AI worker: `python -m minibot.ai.nore_ai_worker_v1 --root <ai folder>`.
+"""Sandboxed AI worker: `python -m minibot.ai.nore_ai_worker_v1 --root <ai folder>`.
 
-Started by the clerk with a scrubbed environment and three pipes and nothing else. It imports what
-it needs, loads LightGBM, exercises once what would load later, closes the jail, and only then
-reads its first byte of data or model. From there on it knows two pipes: frames in, frames out.
+The clerk starts it with a scrubbed environment and three pipes and nothing else. It imports its
+modules, loads LightGBM, exercises once whatever would load later, closes the sandbox, and only then
+reads its first byte of data or model. From then on it has two pipes: frames in, frames out.
 
-`--task infer` recommends (the default), `--task train` turns rows into a model text, `--task
-score` gives a model's probabilities for rows, `--task probe` tries to break out and reports each
-attempt. A task that meets anything unexpected ends the process; the clerk decides what follows.
+`--task infer` recommends (the default), `--task train` turns rows into a model text, `--task score`
+gives a model's probabilities for rows, `--task probe` tries to break out and reports each attempt.
+Anything unexpected ends the process; the clerk decides how to go on.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ CLEAN: Final = 0
 REFUSED: Final = 2
 MEMORY_MB_DEFAULT: Final = 512
 TASKS: Final = ("infer", "train", "score", "probe")
-# Behind the trading roles, ahead of nothing; a trainer only gets what nobody else wants.
+# After the trading roles; trainer and scorer only get otherwise idle CPU time.
 NICENESS: Final = {"infer": 10, "train": 19, "score": 19, "probe": 10}
 
 
 def command(
     python: str, root: Path, memory_mb: int, task: str, private: str | None = None
 ) -> list[str]:
-    """Return the command line of a jailed process, the same at every start of a run.
+    """Return the command line of a sandboxed process, the same at every start of a run.
 
     `-I` keeps the working folder and the user's packages out of the import path, `-B` writes no
     byte code. Under a code list the process begins with `listed.py` and shares the private folder
-    of the run: it reads and writes byte code there before the jail closes.
+    of the run: it reads and writes byte code there before the sandbox closes.
     """
     module = "minibot.ai.nore_ai_worker_v1"
     if private is None:
         start = ["-I", "-B", "-X", "utf8", "-m", module]
     else:
-        from minibot.listed import flags  # Of the parent alone, not of the jailed process.
+        from minibot.listed import flags  # Only the parent needs it, not the sandboxed process.
 
         script = str(Path(__file__).resolve().parents[1] / "listed.py")
         start = ["-X", "utf8", *flags(private), script, module]
@@ -75,7 +75,7 @@ def command(
 
 
 def _take_pipes() -> tuple[int, int]:
-    """Keep the two pipes under own numbers, so that no print of a library reaches the clerk."""
+    """Move the two pipes to other descriptors, so that no print of a library reaches the clerk."""
     source, sink = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
@@ -85,7 +85,7 @@ def _take_pipes() -> tuple[int, int]:
 
 
 def _load_native() -> tuple[LightGbm | None, str]:
-    """Load and exercise LightGBM once, so that nothing of it has to be opened in the jail."""
+    """Load and exercise LightGBM once, so that nothing has to be opened in the sandbox."""
     try:
         native = LightGbm()
         rows = [[at * 1000 + column for column in range(len(FEATURES))] for at in range(120)]
@@ -102,7 +102,7 @@ def _load_native() -> tuple[LightGbm | None, str]:
 
 
 def _be_last(task: str) -> None:
-    """Give the processor to everybody else first; where that is not possible, go on."""
+    """Let every other process have the CPU first; where that is not possible, go on."""
     if sys.platform == "linux":
         os.nice(NICENESS[task])
         if task in ("train", "score"):
@@ -130,7 +130,7 @@ def _rooms() -> list[str]:
 
 
 def _leaks(pipes: Sequence[int]) -> Frame:
-    """Return what this process inherited beyond the allow lists, as the hello frame tells it."""
+    """Return what this process inherited beyond the allow lists, for the hello frame."""
     found = open_descriptors()
     allowed = {*STANDARD_STREAMS, *pipes}
     return {
@@ -140,7 +140,7 @@ def _leaks(pipes: Sequence[int]) -> Frame:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Close the jail, then serve the pipes until they end; return the exit code."""
+    """Close the sandbox, then serve the pipes until they end; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m minibot.ai.nore_ai_worker_v1")
     parser.add_argument("--root", type=Path, required=True, help="the folder var/ai of the run")
     parser.add_argument("--memory-mb", type=int, default=MEMORY_MB_DEFAULT)
@@ -159,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Prober:
-    """The task of the probes: tries to break out, once per frame."""
+    """Task of the probes: try to break out, once per frame."""
 
     def __init__(self) -> None:
         self._run = prepare_probes()
@@ -181,7 +181,7 @@ def _server(task: str, native: LightGbm | None) -> _Server:
 
 
 def _serve(source: int, sink: int, server: _Server) -> int:
-    """Answer frames until the clerk closes its end; a frame nobody understands ends the process."""
+    """Answer frames until the clerk closes its end; an unknown frame ends the process."""
     misbehaviour = Misbehaviour(sink)
     try:
         for line in read_lines(source, INPUT_BYTES_MAX):

@@ -1,8 +1,8 @@
-"""Patterns: what the market looked like before each signal, what the AI said, what followed.
+"""Patterns: the market before each signal, the AI's answer, and the move that followed.
 
-Collected in `var/ai/patterns/<run_id>/`, a file an hour (`line_files.py`), written atomically, each
-line in the line format of the queues. They are material for people and for later features, not an
-input of anything that runs; at most one file's worth is lost with the process.
+Collected in `var/ai/patterns/<run_id>/`, one file an hour (`line_files.py`), written atomically,
+each line in the line format of the queues. They are material for people and for later features, not
+an input of any program; a crash loses at most one file's worth.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class _Open:
 
 
 class Patterns:
-    """Collects the patterns of one run.
+    """Collector of one run's patterns.
 
     Args:
         ai_root: The folder `var/ai`.
         run_id: The run.
-        horizon_ms: How long to look at what follows, in market time.
+        horizon_ms: How long the move after a signal is watched, in market time.
     """
 
     def __init__(self, ai_root: Path, run_id: str, horizon_ms: int) -> None:
@@ -104,7 +104,7 @@ class Patterns:
         self.files.add(encode_line(canonical.encode(record)))
 
     def end(self, ts: int) -> None:
-        """Write what is complete and, marked by a null outcome, what is still open."""
+        """Write the complete patterns and, marked by a null outcome, the open ones."""
         for pattern in self._open:
             record = {**pattern.record, "outcome": None}
             self.files.add(encode_line(canonical.encode(record)))
@@ -113,5 +113,5 @@ class Patterns:
 
 
 def _bps_text(value: float, start: float) -> str:
-    """Return how far a value lies from the start, in bps with four places."""
+    """Return the distance of a value from the start, in bps with four places."""
     return f"{(value - start) / start * _BPS:.4f}"

@@ -1,6 +1,6 @@
-"""Can the AI be shut in on this machine? `python -m minibot.ai.preflight --root DIR`.
+"""Preflight of the AI's sandbox on this machine: `python -m minibot.ai.preflight --root DIR`.
 
-Starts one jailed worker as a run would, reads its hello and prints one JSON line: `level`,
+Starts one sandboxed worker as a run would, reads its hello and prints one JSON line: `level`,
 `level_min`, `problem` (empty when the AI may run), `layers`, `lightgbm`. Exit code 0 when it may
 run, 1 when not; the launcher's preflight and `minibot doctor` decide by `ai.required`.
 """
@@ -28,7 +28,7 @@ _POLL_S: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What a jailed worker said of itself; `problem` is empty when it may be used."""
+    """Hello of a sandboxed worker, summarised; `problem` is empty when it may be used."""
 
     level: str
     level_min: str
@@ -50,7 +50,7 @@ class Preflight:
 
 
 def check_jail(ai_root: Path, memory_mb: int, level_min: str) -> Preflight:
-    """Start a worker, return what it says, end it."""
+    """Start a worker, return its report, end it."""
     child = JailedProcess(
         command(program(), ai_root, memory_mb, "infer", private_folder()),
         ai_root / "work",

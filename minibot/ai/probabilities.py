@@ -17,7 +17,7 @@ _TEXT: Final = re.compile(r"0\.[0-9]{6}|1\.000000", re.ASCII)
 
 
 class Answers(Sequence[Probabilities]):
-    """Probabilities of many rows, a sixth as large as so many tuples.
+    """Probabilities of many rows, in a sixth of the memory of tuples.
 
     Raises:
         OverflowError: A number is beyond 64 bits.
@@ -46,7 +46,7 @@ class Answers(Sequence[Probabilities]):
 
 
 def probabilities_of(sell: float, hold: float, buy: float) -> Probabilities:
-    """Return rounded probabilities; what rounding leaves over goes to HOLD.
+    """Return rounded probabilities; the rounding remainder goes to HOLD.
 
     Raises:
         ValueError: One is not a number from 0 to 1, or they do not add up to one.

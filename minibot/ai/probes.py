@@ -1,9 +1,9 @@
-"""What a hostile worker would try, tried from inside the jail; each attempt must be denied.
+"""Probes: attempts of a hostile worker, made inside the sandbox; each must be denied.
 
-An attempt counts as denied only when the kernel says no (EPERM, EACCES; ENOSYS for a call that
-the filter hides). Another failure, or a success, is reported as it is and makes the gate fail.
-An attempt that succeeds undoes itself or harms nothing: a forked child ends at once, signal 0
-checks only, a file is opened but not written.
+An attempt counts as denied only when the kernel refuses it (EPERM, EACCES; ENOSYS for a call that
+the filter hides). Any other failure, or a success, is reported as it is and makes the gate fail. A
+successful attempt undoes itself or harms nothing: a forked child ends at once, signal 0 only
+checks, a file is opened but not written.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Attempt = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One attempt with its group and name; `must_work` is the reverse: it has to stay possible."""
+    """One attempt with its group and name; if `must_work`, it has to stay possible instead."""
 
     group: str
     name: str
@@ -41,7 +41,7 @@ class Probe:
     must_work: bool = False
 
     def run(self) -> Frame:
-        """Try, and return the outcome with what the system said."""
+        """Make the attempt; return its outcome and the system's answer."""
         outcome, detail = _outcome(self.attempt)
         if self.must_work:
             is_right = outcome == OPEN
@@ -61,7 +61,7 @@ def _outcome(attempt: Attempt) -> tuple[str, str]:
     try:
         result = attempt()
     except socket.gaierror as error:
-        # The resolver hides why; `localhost` resolves anywhere without a network.
+        # The resolver hides the reason; `localhost` resolves anywhere without a network.
         return DENIED, f"not resolved: {error.strerror}"
     except OSError as error:
         said = errno.errorcode.get(error.errno or 0, str(error.errno))
@@ -118,7 +118,7 @@ def _socketpair() -> object:
 
 
 def _files(targets: dict[str, str]) -> list[Probe]:
-    """Return one reading and one writing attempt for each named file the caller points at."""
+    """Return one read and one write attempt for each file that the caller names."""
     probes = []
     for name, path in sorted(targets.items()):
         probes.append(Probe("files", f"read {name}", _open(path, os.O_RDONLY)))
@@ -167,7 +167,7 @@ if sys.platform != "win32":
         child = os.fork()
         if child == 0:
             os._exit(0)
-        # That it could be started is the finding, whatever becomes of waiting for it.
+        # The finding is that it could be started, even if waiting for it fails.
         with suppress(OSError):
             os.waitpid(child, 0)
         return child
@@ -198,9 +198,10 @@ def _processes() -> list[Probe]:
 
 
 def prepare_probes() -> Callable[[Frame], list[Frame]]:
-    """Load whatever the attempts need, before the jail closes; return what runs them.
+    """Load everything that the attempts need, before the sandbox closes; return their runner.
 
-    The frame given to it may name `targets`: {name: path} of files that must stay out of reach.
+    The frame given to the runner may name `targets`: {name: path} of files that must stay out of
+    reach.
     """
     raw = [Probe("kernel", name, attempt) for name, attempt in raw_calls()]
 

@@ -1,8 +1,8 @@
-"""`ai-proof`: one recorded run, replayed with and without what the AI said; orders must be equal.
+"""`ai-proof`: one recorded run, replayed with and without the AI; the orders must be equal.
 
-Two views of the run are replayed: as recorded, and with the `recommendations` queue gone. Whatever
-replays gives the digest of each derived queue; every one of them has to be equal in both. The
-second view is made of links to the run's own files in a scratch folder; the run is not touched.
+Two views of the run are replayed: as recorded, and without the `recommendations` queue. The replay
+gives the digest of each derived queue; all of them have to be equal in both views. The second view
+is made of links to the run's own files in a scratch folder; the run is not touched.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Replay = Callable[[Path], Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The digests of each view, and what differs."""
+    """Digests of each view, and their differences."""
 
     run_id: str
     recommendations: int
@@ -35,7 +35,7 @@ class Proof:
 
     @property
     def holds(self) -> bool:
-        """Whether the orders do not depend on the AI."""
+        """Return whether the orders are independent of the AI."""
         return not self.differences
 
     def to_json(self) -> dict[str, Any]:
@@ -50,12 +50,12 @@ class Proof:
 
 
 def prove(run_dir: Path, replay: Replay, scratch: Path) -> Proof:
-    """Return whether the recorded run's decisions are the same with and without the AI.
+    """Return the proof whether a recorded run's decisions are the same with and without the AI.
 
     Args:
         run_dir: A sealed run.
         replay: Replays one folder; raises IntegrityError when a logged input is missing.
-        scratch: A folder for the second view; it is made, and removed at the end.
+        scratch: A folder for the second view; created, and removed at the end.
 
     Raises:
         Refusal: The folder holds no sealed queues.
@@ -88,14 +88,14 @@ def _lines(folder: Path) -> int:
 
 
 def _view(run_dir: Path, scratch: Path) -> Path:
-    """Return a run's folder that shares all files with the recorded one but the AI's queue."""
+    """Return a run's folder that shares all files with the recorded one except the AI's queue."""
     view = scratch / "runs" / run_dir.name
     for path in sorted(run_dir.rglob("*")):
         inside = path.relative_to(run_dir)
         if not path.is_file() or inside.parts[:2] == ("queues", RECOMMENDATIONS):
             continue
         if inside.parts[0] in ("report", "seal.json"):
-            continue  # A seal speaks of all files; the view has fewer and is no run of its own.
+            continue  # A seal covers all files; the view has fewer and is no run of its own.
         ensure_folder((view / inside).parent)
         _share(path, view / inside)
     return view

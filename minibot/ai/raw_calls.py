@@ -1,7 +1,7 @@
-"""Kernel calls that Python has no function for, as probes: by number, mostly with empty arguments.
+"""Kernel calls without a Python function, as probes: by number, mostly with empty arguments.
 
-Without a jail an empty argument gives EINVAL or EFAULT, which counts as open: the kernel looked at
-it. With the jail the filter answers before the kernel does.
+Without a sandbox an empty argument gives EINVAL or EFAULT, which counts as open: the kernel looked
+at it. In the sandbox the filter answers before the kernel does.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ if sys.platform == "linux":
         "sched_setscheduler": (144, 119),
         "personality": (135, 92),
         "init_module": (175, 105),
-        # Allowed with other arguments than these:
+        # Allowed by the filter with other arguments:
         "clone": (56, 220),
         "tgkill": (234, 131),
         "fcntl": (72, 25),
@@ -80,25 +80,25 @@ if sys.platform == "linux":
         "clock_getres": (229, 114),
         "clock_nanosleep": (230, 115),
     }
-    # Memory that attempts point at, for as long as they may be made.
+    # Memory that attempts point at; kept for as long as they may run.
     _KEPT: Final[list[Any]] = []
     _F_SETOWN: Final = 8
     _PTRACE_SEIZE: Final = 0x4206  # Attaches without stopping; the end of this process detaches.
 
-    _MADV_MERGEABLE: Final = 12  # Shares equal pages with other processes: a way to see theirs.
+    _MADV_MERGEABLE: Final = 12  # Shares equal pages with other processes: reveals theirs.
     _MADV_HWPOISON: Final = 100  # Takes a page of memory out of service for the whole machine.
 
     def _cpu_clock_of(process: int) -> int:
-        """Return the clock that tells the CPU time of a process (clock_getcpuclockid(3))."""
+        """Return the clock of a process's CPU time (clock_getcpuclockid(3))."""
         return (~process << 3) | 2
 
     def _arguments() -> dict[str, dict[str, tuple[int, ...]]]:
-        """Return call -> attempt -> first arguments, for calls that empty ones would not test."""
+        """Return call -> attempt -> first arguments, for calls that need more than empty ones."""
         parent = os.getppid()
         page = mmap.mmap(-1, mmap.PAGESIZE)
         start = ctypes.addressof(ctypes.c_char.from_buffer(page))
         answer = (ctypes.c_uint64 * 16)()
-        # No such time: where it is allowed, the kernel refuses it instead of waiting.
+        # An invalid time: without a sandbox the kernel refuses it instead of waiting.
         pause = (ctypes.c_uint64 * 2)(0, 2_000_000_000)
         _KEPT.extend((page, answer, pause))
         memory = ctypes.addressof(answer)
@@ -117,7 +117,7 @@ if sys.platform == "linux":
             "sched_getaffinity": {"processors of the parent": (parent, 128, memory)},
             "madvise": {
                 "madvise mergeable": (start, mmap.PAGESIZE, _MADV_MERGEABLE),
-                # No length: where it is allowed, no page is lost.
+                # Length zero: without a sandbox no page is lost.
                 "madvise poison": (start, 0, _MADV_HWPOISON),
             },
             "clock_gettime": {"CPU time of the parent": (clock, memory)},
@@ -153,7 +153,7 @@ if sys.platform == "linux":
                     number = ctypes.get_errno()
                     raise OSError(number, os.strerror(number))
                 if call == "clone" and result == 0:
-                    os._exit(0)  # The child of a fork that should not have been possible.
+                    os._exit(0)  # The child of a fork that should have been denied.
                 return result
 
             return attempt

@@ -1,4 +1,4 @@
-"""The last rows of each symbol: what a worker that starts in the middle of a run has to be told."""
+"""Recent rows of each symbol, for a worker that is started in the middle of a run."""
 
 from __future__ import annotations
 

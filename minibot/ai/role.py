@@ -1,9 +1,10 @@
-"""`ai_role`: the process of the trusted clerk around the jailed worker.
+"""`ai_role`: the process of the trusted clerk around the sandboxed worker.
 
-It takes the permitted queues, writes `recommendations` and its own part of `health`, and never
-stops the run for anything the worker does or fails to do, but for two: a draft that the AI may
-never say is a dead letter and STOP(AI_ISOLATION_BREACH); a jail below the profile's minimum is
-STOP(AI_ISOLATION_UNAVAILABLE) where the profile requires the AI, else the AI is off, marked.
+It reads the permitted queues and writes `recommendations` and its own part of `health`. The
+worker's behaviour stops the run in two cases only: a draft that the AI may never send is a dead
+letter and STOP(AI_ISOLATION_BREACH); a sandbox below the profile's minimum is
+STOP(AI_ISOLATION_UNAVAILABLE) where the profile requires the AI, and otherwise the AI is off, which
+is recorded.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ _SYNC_NS: Final = 1_000_000_000
 def main(context: RoleContext) -> int:
     """Run the clerk until it is drained or the run stops; return the exit code."""
     if sys.platform != "win32":
-        os.nice(NICENESS)  # Who advises waits for who decides.
+        os.nice(NICENESS)  # Advice waits for decisions.
     return AiRole(context).run()
 
 
 def start_worker(settings: AiSettings) -> JailedProcess:
-    """Start a jailed worker with the same command line at every start."""
+    """Start a sandboxed worker, with the same command line at every start."""
     return JailedProcess(
         command(program(), settings.root, settings.memory_mb, "infer", private_folder()),
         settings.root / "work",
@@ -60,7 +61,7 @@ def start_worker(settings: AiSettings) -> JailedProcess:
 
 
 class AiRole:
-    """The loop: take events, look at the worker, publish, keep house."""
+    """Loop of the role: process events, check the worker, publish, sync."""
 
     def __init__(self, context: RoleContext) -> None:
         self.context = context
@@ -90,7 +91,7 @@ class AiRole:
         self._synced_ns = 0
 
     def run(self) -> int:
-        """Restore, then turn until the end."""
+        """Restore the state, then loop until the end."""
         self._restore()
         while True:
             code = self._gate.check()
@@ -121,7 +122,7 @@ class AiRole:
         self._tell_health()
 
     def _use_active_model(self) -> None:
-        """Begin with the model that is active on disk; later changes come as `model_active`."""
+        """Start with the model that is active on disk; later changes come as `model_active`."""
         try:
             snapshot = self._clerk.activation.load_active()
         except SnapshotRefused as error:
@@ -132,7 +133,7 @@ class AiRole:
     # --- after a turn -------------------------------------------------------------------------
 
     def _after(self, outcome: Outcome) -> int | None:
-        """Do what the clerk says; return an exit code when the run was stopped."""
+        """Act on the clerk's outcome; return an exit code when the run was stopped."""
         for note in outcome.notes:
             self.context.log.info("ai", detail=note)
         for warning in outcome.warnings:
@@ -206,7 +207,7 @@ class AiRole:
             self._tell_health()
 
     def _tell_health(self) -> None:
-        """Journal how the AI is: at each change, and every ten seconds of market time."""
+        """Write the AI's health: at each change, and every ten seconds of market time."""
         state = DEGRADED if self._clerk.is_off else READY
         detail = self._clerk.detail()
         self._told = (state, detail)

@@ -1,8 +1,8 @@
-"""Labelled rows as numbers in one block of memory, which has its full size from the beginning.
+"""Ring of labelled rows: numbers in one block of memory that is allocated in full at the start.
 
-A row as an object is twice as large, and a night of them grows for hours. Who reads rows sees a
-`Row` made at that moment; a stretch of the block that somebody reads is copied only where new rows
-would overwrite it.
+Rows as objects take twice the memory, and a night of them keeps growing for hours. Readers get a
+`Row` made on the spot; a part of the block that is being read is copied only when new rows would
+overwrite it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from minibot.ai.vector import FEATURES
 
-# Market time, symbol by its number, label; then the features.
+# Market time, index of the symbol, label; then the features.
 _HEAD: Final = 3
 _WIDTH: Final = _HEAD + len(FEATURES)
 _UNUSED: Final = -1
@@ -23,7 +23,7 @@ _UNUSED: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One labelled row: market time, symbol, features in millionths, and what followed."""
+    """One labelled row: market time, symbol, features in millionths, and the outcome as label."""
 
     ts: int
     symbol: str
@@ -32,18 +32,18 @@ class Row:
 
 
 class RowRing:
-    """The newest rows: beyond `rows_max` each new one takes the place of the oldest.
+    """The newest rows: beyond `rows_max` each new one replaces the oldest.
 
     Args:
-        symbols: All that rows may name.
-        rows_max: How many rows are kept.
+        symbols: All symbols of the rows.
+        rows_max: Number of rows that are kept.
     """
 
     def __init__(self, symbols: Sequence[str], rows_max: int) -> None:
         self._symbols = tuple(symbols)
         self._numbers = {symbol: number for number, symbol in enumerate(self._symbols)}
         self._rows_max = rows_max
-        # Written to, not only asked for: what is touched later would be growth.
+        # Written to, not only allocated: pages first touched later would be growth.
         self._cells = array("q", [_UNUSED]) * (rows_max * _WIDTH)
         self._added = 0
         self._views: WeakSet[RowView] = WeakSet()
@@ -52,7 +52,7 @@ class RowRing:
         return min(self._added, self._rows_max)
 
     def add(self, ts: int, symbol: str, features: array[int], label: int) -> None:
-        """Take a row; features as `array("q")`, one value for each name."""
+        """Add a row; features as `array("q")`, one value for each name."""
         if self._added >= self._rows_max:
             for view in list(self._views):
                 view.keep()
@@ -66,7 +66,7 @@ class RowRing:
         self._added += 1
 
     def view(self) -> RowView:
-        """Return the rows of now; what is added later does not change them."""
+        """Return a view of the current rows; rows added later do not change it."""
         rows = len(self)
         view = RowView(self._symbols, self._cells, (self._added - rows) % self._rows_max, rows)
         self._views.add(view)
@@ -74,12 +74,12 @@ class RowRing:
 
 
 class RowView(Sequence[Row]):
-    """Rows of a ring as they were at one moment, oldest first; may be read by another thread."""
+    """Rows of a ring at one moment, oldest first; another thread may read them."""
 
     def __init__(self, symbols: tuple[str, ...], cells: array[int], first: int, rows: int) -> None:
         self._symbols = symbols
         self._rows = rows
-        # One attribute, so that a reader in another thread sees both of before or both of after.
+        # One attribute, so that a reader in another thread sees both old values or both new ones.
         self._place = (cells, first)
 
     def keep(self) -> None:
@@ -114,17 +114,17 @@ class RowView(Sequence[Row]):
             at = (first + number) * _WIDTH % len(cells)
             ts, symbol, label = cells[at : at + _HEAD]
             row = Row(ts, self._symbols[symbol], cells[at + _HEAD : at + _WIDTH], label)
-            # Copied meanwhile: what was read may have been overwritten already.
+            # If copied meanwhile, the values read may have been overwritten already.
             if self._place is place:
                 return row
 
 
 class ChosenRows(Sequence[Row]):
-    """Some rows of others, by their numbers.
+    """Selection of rows, by their indices.
 
     Args:
-        rows: The others; they stay as they are.
-        numbers: Which of them, in the order wanted; a range where they stand in a row.
+        rows: Rows to select from; they stay as they are.
+        numbers: Indices in the wanted order; a range where they are consecutive.
     """
 
     def __init__(self, rows: Sequence[Row], numbers: Sequence[int]) -> None:
@@ -147,7 +147,7 @@ class ChosenRows(Sequence[Row]):
 
 
 def in_order(rows: Sequence[Row]) -> Sequence[int]:
-    """Return the numbers of rows by market time and symbol; a range where they stand so."""
+    """Return the row indices in order of market time and symbol; a range if already ordered."""
     before = (0, "")
     for row in rows:
         here = (row.ts, row.symbol)

@@ -1,8 +1,8 @@
-"""Market events as compact rows, and rows into feature windows.
+"""Market events as compact rows, and rows applied to feature windows.
 
-The clerk sends rows through a pipe to the worker and feeds the same rows to its own windows when
-it builds a dataset. A row is a JSON list whose first element says its kind; decimals stay the
-exchange's own characters.
+The clerk sends rows through a pipe to the worker and feeds the same rows to its own windows when it
+builds a dataset. A row is a JSON list whose first element is its kind; decimals keep the exchange's
+own digits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Row = list[Any]
 
 
 def row_of(payload: Payload) -> Row | None:
-    """Return the row of a market event, or None for one that no feature uses."""
+    """Return the row of a market event; None for an event that no feature uses."""
     if isinstance(payload, MarketTick):
         return [
             TOUCH,
@@ -68,7 +68,7 @@ class Windows:
         """Apply one row.
 
         Raises:
-            ValueError: The row is not one that `row_of` makes.
+            ValueError: The row does not have the form that `row_of` makes.
         """
         try:
             window = self.by_symbol.get(row[1])

@@ -1,10 +1,10 @@
-"""The seccomp filter of the jail: a list of what is allowed, and no to all the rest.
+"""Seccomp filter of the sandbox: a list of allowed calls; everything else is denied.
 
-A list of what is forbidden would have to know every system call that a later kernel brings; this
-filter needs to know only what Python and LightGBM with their threads need.
-No call that takes a path, opens a descriptor, starts or signals a process, maps executable
-memory or reaches the network is in it, so the jail needs no file rules to keep files out. What
-is denied fails with EPERM, which a probe can see, instead of killing the process.
+A list of forbidden calls would have to know every system call of later kernels; this filter only
+needs to know those of Python and LightGBM with their threads. It contains no call that takes a
+path, opens a descriptor, starts or signals a process, maps executable memory or reaches the
+network, so the sandbox needs no file rules to keep files out. A denied call fails with EPERM, which
+a probe can see, instead of killing the process.
 
 This module builds the program as bytes; `jail_linux.py` installs it.
 
@@ -39,13 +39,13 @@ _ARGUMENTS_OFFSET: Final = 16
 _X32_BIT: Final = 0x40000000
 
 _PROT_EXEC: Final = 0x4
-# What pthread_create passes: VM FS FILES SIGHAND THREAD SYSVSEM SETTLS PARENT_SETTID CLEARTID;
-# musl adds DETACHED. Compared whole, so that no namespace flag can ride along.
+# Flags of pthread_create: VM FS FILES SIGHAND THREAD SYSVSEM SETTLS PARENT_SETTID CLEARTID; musl
+# adds DETACHED. Compared whole, so that no namespace flag can slip in.
 _THREAD_FLAGS: Final = (0x003D0F00, 0x007D0F00)
 _FCNTL_READS: Final = (1, 3)  # F_GETFD, F_GETFL: neither owner nor signal of a descriptor changes.
-# What allocators ask for: DONTNEED, FREE, HUGEPAGE. None shares, removes or poisons a page.
+# Advice that allocators give: DONTNEED, FREE, HUGEPAGE. None shares, removes or poisons a page.
 _MADVISE: Final = (4, 8, 14)
-# The fixed clocks. All further ids are made of a process id and tell another process's CPU time.
+# The fixed clocks. All other ids contain a process id and give another process's CPU time.
 _CLOCKS: Final = range(12)
 
 
@@ -70,7 +70,7 @@ def _one_of(index: int, values: Iterable[int]) -> list[bytes]:
 
 
 def _only(index: int, values: Iterable[int]) -> list[bytes]:
-    """Deny unless the low half of an argument equals one of the values; go on behind it if so."""
+    """Deny unless the low half of an argument equals one of the values; else continue after it."""
     chosen = tuple(values)
     tests = [
         _instruction(_JUMP_EQUAL, len(chosen) - number, 0, value)
@@ -110,9 +110,9 @@ def _conditions(own_pid: int) -> dict[str, list[bytes]]:
         "clone": _one_of(0, _THREAD_FLAGS),
         "clone3": [_instruction(_RETURN, 0, 0, _NOT_THERE)],
         "fcntl": _one_of(1, _FCNTL_READS),
-        # abort() signals its own process; nobody else may be signalled.
+        # abort() signals its own process; no other process may be signalled.
         "tgkill": _one_of(0, (own_pid,)),
-        # Reading its own limits only: a process of root could raise them, or change another's.
+        # Reading its own limits only: a root process could raise them, or change another's.
         "prlimit64": [*_only(0, this_process), *_null_pointer(2)],
         "sched_getaffinity": _one_of(0, this_process),
         "madvise": _one_of(2, _MADVISE),

@@ -1,9 +1,9 @@
-"""The trusted clerk: what it makes of each event, and of each answer of the jailed worker.
+"""Trusted clerk: handles the run's events, and the answers of the sandboxed worker.
 
-It takes events of the run in order and keeps the worker informed, asks for a recommendation per
+It processes events of the run in order, keeps the worker informed, asks for a recommendation per
 symbol and interval of market time and for a window at each signal, builds the dataset, collects
-patterns, lets trainings run and activates what passed the gate. It reads and writes no queue: the
-role hands events in and takes recommendations out.
+patterns, runs trainings and activates models that passed the gate. It reads and writes no queue:
+the role passes events in and takes recommendations out.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SIGNALS_OPEN_MAX: Final = 64
 
 @dataclass(slots=True)
 class Outcome:
-    """What the role has to do after a turn of the clerk."""
+    """Tasks for the role after a turn of the clerk."""
 
     publish: list[tuple[Recommendation, Ask]] = field(default_factory=list)
     invalid: list[tuple[bytes, str]] = field(default_factory=list)
@@ -44,14 +44,14 @@ class Outcome:
 
 
 class AiService:
-    """Everything of the AI that is trusted, without queues and files of a run.
+    """Trusted half of the AI, without queues and files of a run.
 
     Args:
         settings: The AI's part of the profile.
-        start_child: Starts a jailed worker.
+        start_child: Starts a sandboxed worker.
         machine_ns: The machine clock.
-        before_start: Called with a name before each start of a process; raises a `RunStop` when
-            the code is not what the run began with.
+        before_start: Called with a name before each start of a process; raises a `RunStop` when the
+            code differs from that at the start of the run.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class AiService:
     # --- events in ----------------------------------------------------------------------------
 
     def warm(self, queue: str, seq: int, event: Event) -> None:
-        """Take an event again that was taken before a restart: remember it, ask nothing."""
+        """Process an event from before a restart again: remember it, ask nothing."""
         if isinstance(event.payload, ModelActive):
             return
         if queue in self.settings.permitted:
@@ -112,7 +112,7 @@ class AiService:
                 self.recent.take(row)
 
     def take(self, queue: str, seq: int, event: Event, now: int) -> None:
-        """Take the next event of the run."""
+        """Process the next event of the run."""
         self._first_ts = self._first_ts or now
         payload = event.payload
         if isinstance(payload, ModelActive):
@@ -193,7 +193,7 @@ class AiService:
                 self.model_note = f"model refused: {error}"
                 self._notes.append(self.model_note)
         self.model_id = model_id if text is not None else NO_MODEL
-        # Answers under way may still name the former model; the worker's word ends that.
+        # Answers under way may still name the former model; the worker's confirmation ends that.
         self._expect({*self._expected.model_ids, self.model_id})
         self.keeper.say({"t": "model", "id": self.model_id, "text": text})
 
@@ -203,7 +203,7 @@ class AiService:
         self.keeper.expected = self._expected
 
     def _introduce(self) -> None:
-        """Tell a worker that is ready what it has to know, and what it missed."""
+        """Send a ready worker its model and the rows that it missed."""
         settings = self.settings
         self._signals.clear()
         self._outgoing.clear()
@@ -228,7 +228,7 @@ class AiService:
     # --- answers out --------------------------------------------------------------------------
 
     def turn(self, now: int) -> Outcome:
-        """Look at the worker and the workshop; return what the role has to do."""
+        """Check the worker and the training jobs; return the role's tasks."""
         self._flush()
         turn = self.keeper.turn()
         outcome = Outcome(invalid=turn.invalid, forbidden=turn.forbidden)
@@ -273,7 +273,7 @@ class AiService:
             return
         if self._trained_ts and now - self._trained_ts < settings.train_interval_ms:
             return
-        # Splitting is not free: look only when there can be enough, and once in a while.
+        # Splitting takes time: do it only when there may be enough rows, and not too often.
         if len(self.rows) < settings.training.rows_min or now - self._first_ts < 1_000:
             return
         self._first_ts = now
@@ -310,11 +310,11 @@ class AiService:
 
     @property
     def is_off(self) -> bool:
-        """Whether the AI is off for the rest of the run."""
+        """Return whether the AI is off for the rest of the run."""
         return self.keeper.state == OFF
 
     def detail(self) -> str:
-        """Return in one line how the AI is."""
+        """Return the AI's state in one line."""
         if self.is_off:
             return f"AI off: {self.keeper.off_reason}"
         if self.keeper.state != READY:
@@ -327,7 +327,7 @@ class AiService:
         return "; ".join(part for part in parts if part)[:2000]
 
     def counters(self) -> dict[str, int]:
-        """Return the counts for health."""
+        """Return the counters for health."""
         return {
             **self.keeper.counters,
             "ai_dataset_rows": len(self.rows),
@@ -346,7 +346,7 @@ class AiService:
         }
 
     def end(self, now: int) -> None:
-        """End the worker and the workshop and write what is complete."""
+        """End the worker and the training jobs, and write all patterns."""
         self.workshop.end()
         self.keeper.end()
         self.patterns.end(now)

@@ -1,4 +1,4 @@
-"""What the clerk needs of a run's configuration, checked once."""
+"""Settings of the clerk from a run's configuration, checked once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class AiSettings:
 
     @property
     def memory_mb(self) -> int:
-        """What a jailed process may hold."""
+        """Return the memory limit of a sandboxed process in MB."""
         return self.training.memory_mb
 
 
@@ -77,5 +77,5 @@ def ai_settings(
 
 
 def _misbehaviour(chaos: Mapping[str, Any] | None) -> str:
-    """Return what a chaos run wants the worker to do: `{"ai_worker": "hang"}`; empty for none."""
+    """Return the misbehaviour of a chaos run, from `{"ai_worker": "hang"}`; empty for none."""
     return str((chaos or {}).get("ai_worker", ""))

@@ -1,9 +1,9 @@
 """Model snapshots on disk, `var/ai/snapshots/<id>/`: model.txt, manifest.json, sha256, gate.json.
 
-A snapshot is written once and never changed; its id comes from the sha256 of its text. `sha256`
-is written last, so a snapshot without it is not there. Loading checks every hash, the feature
-list and the format again, because anybody may have been at the disk; the text itself is then
-checked by `model_text`. Writing goes through `kernel.files` alone.
+A snapshot is written once and never changed; its id comes from the sha256 of its text. `sha256` is
+written last, so a snapshot without it does not exist. Loading checks every hash, the feature list
+and the format again, because the files may have been changed; the text itself is then checked by
+`model_text`. All writing goes through `kernel.files`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SnapshotRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A snapshot whose hashes, features and structure hold."""
+    """A snapshot with verified hashes, features and structure."""
 
     model_id: str
     text: str
@@ -51,7 +51,7 @@ class Snapshot:
 
 
 def model_id_of(text: str) -> str:
-    """Return the id of a model: it names its content."""
+    """Return the id of a model, derived from its text."""
     return f"lgbm-{sha256(text.encode()).hexdigest()[:16]}"
 
 
@@ -65,25 +65,25 @@ class Snapshots:
         """Return the folder of a snapshot.
 
         Raises:
-            SnapshotRefused: The id is no id of a snapshot, such as a path.
+            SnapshotRefused: The id is not that of a snapshot; it might be a path.
         """
         if _ID.fullmatch(model_id) is None:
             raise SnapshotRefused(f"{model_id[:80]!r} is no id of a snapshot")
         return self._root / model_id
 
     def listed(self) -> list[str]:
-        """Return the ids that stand in the folder, usable or not, sorted."""
+        """Return the ids in the folder, usable or not, sorted."""
         if not self._root.is_dir():
             return []
         return sorted(item.name for item in self._root.iterdir() if _ID.fullmatch(item.name))
 
     def write(self, text: str, *, created_ts: int, training: Mapping[str, Any]) -> str:
-        """Write a snapshot and return its id; one that stands already stays as it is.
+        """Write a snapshot and return its id; an existing one stays as it is.
 
         Args:
             text: The model, as `check_model_text` accepts it.
             created_ts: Unix milliseconds.
-            training: What it was trained on and how: source queues, runs, rows, parameters.
+            training: Source queues, runs, rows and parameters of the training.
 
         Raises:
             SnapshotRefused: The text is no acceptable model.
@@ -120,7 +120,7 @@ class Snapshots:
         """Return a snapshot after checking all of it.
 
         Raises:
-            SnapshotRefused: A file is missing, was changed, or fits another build.
+            SnapshotRefused: A file is missing or changed, or the snapshot belongs to another build.
         """
         folder = self.folder(model_id)
         try:
@@ -138,11 +138,11 @@ class Snapshots:
         return Snapshot(model_id, text, manifest)
 
     def write_verdict(self, model_id: str, verdict: Mapping[str, Any]) -> None:
-        """Write what the gate said of a snapshot."""
+        """Write the gate's verdict on a snapshot."""
         write_hashed(self.folder(model_id) / GATE_FILE, {**verdict, "model_id": model_id})
 
     def verdict(self, model_id: str) -> Mapping[str, Any] | None:
-        """Return what the gate said of a snapshot, None when it has said nothing usable."""
+        """Return the gate's verdict on a snapshot; None without a usable one."""
         try:
             verdict = read_hashed(self.folder(model_id) / GATE_FILE)
         except (OSError, RunStop):
@@ -183,7 +183,7 @@ def _sums(folder: Path) -> bytes:
 
 
 def _sums_of(model: bytes, manifest: bytes) -> bytes:
-    """Return the sums as `sha256sum -c` reads them."""
+    """Return the checksums in the format of `sha256sum -c`."""
     lines = (
         f"{sha256(model).hexdigest()}  {MODEL_FILE}\n",
         f"{sha256(manifest).hexdigest()}  {MANIFEST_FILE}\n",

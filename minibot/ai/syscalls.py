@@ -1,8 +1,8 @@
-"""System call numbers of what the jail allows, per machine; everything else is denied.
+"""System call numbers that the sandbox allows, per machine; everything else is denied.
 
 Numbers are part of the kernel's interface and never change: `syscall_64.tbl` in
 `arch/x86/entry/syscalls` for x86_64, `include/uapi/asm-generic/unistd.h` for aarch64. A machine
-that is not listed here has no jail, and says so.
+that is not listed here has no sandbox, which is reported.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The tasks of the second jailed worker: rows to a model text, and a model text to probabilities.
+"""Tasks of the second sandboxed worker: rows to a model text, and a model text to probabilities.
 
-Training and scoring are two processes: the scorer sees features alone, never a label, so that no
-model and no trainer can tell the gate what it wants to hear.
+Training and scoring are two processes: the scorer sees only features, never a label, so that
+neither model nor trainer can adapt its answer to the gate.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ ROWS_MAX: Final = 200_000
 
 
 class _Rows:
-    """Rows as they come in chunks."""
+    """Rows received in chunks."""
 
     def __init__(self) -> None:
         self.rows: list[list[int]] = []
         self.labels: list[int] = []
 
     def add(self, frame: Frame) -> None:
-        """Take one chunk; raises ValueError for anything but whole rows of integers."""
+        """Add one chunk; raises ValueError for anything but whole rows of integers."""
         rows, labels = frame["rows"], frame.get("labels", [])
         if len(self.rows) + len(rows) > ROWS_MAX:
             raise ValueError(f"more than {ROWS_MAX} rows")
@@ -39,14 +39,14 @@ class _Rows:
 
 
 class Trainer:
-    """Collects labelled rows and trains one small model on them."""
+    """Training of one small model on collected labelled rows."""
 
     def __init__(self, native: LightGbm | None) -> None:
         self._native = native
         self._data = _Rows()
 
     def take(self, frame: Frame) -> Frame | None:
-        """Take a chunk of rows, or train on what has come."""
+        """Add a chunk of rows, or train on the rows received."""
         kind = frame["t"]
         if kind == "train_rows":
             self._data.add(frame)
@@ -73,14 +73,14 @@ class Trainer:
 
 
 class Scorer:
-    """Gives the probabilities of one model for rows whose labels it does not know."""
+    """Probabilities of one model for rows whose labels are hidden."""
 
     def __init__(self, native: LightGbm | None) -> None:
         self._native = native
         self._data = _Rows()
 
     def take(self, frame: Frame) -> Frame | None:
-        """Take a chunk of rows, or score what has come with a model text."""
+        """Add a chunk of rows, or score the rows received with a model text."""
         kind = frame["t"]
         if kind == "train_rows":
             self._data.add({"rows": frame["rows"]})

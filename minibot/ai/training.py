@@ -1,8 +1,8 @@
-"""One training from rows to a judged snapshot: pack, jailed trainer, snapshot, jailed scorer, gate.
+"""Training from rows to a judged snapshot: pack, trainer, snapshot, scorer, gate.
 
-Everything that touches a model runs in a jailed process of its own at idle priority; this side
-hands rows over, checks the text that comes back, keeps the held out labels to itself and writes
-the files. It decides nothing: activation is another step.
+Everything that touches a model runs in a sandboxed process of its own at idle priority; this side
+hands rows over, checks the text that comes back, keeps the holdout labels to itself and writes the
+files. It decides nothing: activation is another step.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from minibot.ai.snapshots import SnapshotRefused
 from minibot.runtime.interpreter import private_folder, program
 
 ROUNDS: Final = 60
-# Rows of a whole night take a jailed trainer a few seconds; at idle priority on a busy machine
-# it may have to wait long for its turn.
+# A sandboxed trainer needs a few seconds for the rows of a whole night; at idle priority on a busy
+# machine it may wait long for CPU time.
 TASK_S_MAX: Final = 180.0
 _CHUNK: Final = 500
 _BUFFER_BYTES: Final = 16 << 20
@@ -44,19 +44,19 @@ _POLL_S: Final = 0.2
 
 
 class TrainingFailed(Exception):
-    """No snapshot came of it; the message says why. The active model is untouched."""
+    """Training gave no snapshot; the message says why. The active model is untouched."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
-    """How to train.
+    """Settings of a training.
 
     Args:
-        memory_mb: What a jailed process may hold.
-        isolation_min: The least isolation under which a model is touched at all.
+        memory_mb: Memory limit of a sandboxed process.
+        isolation_min: Minimum isolation for any process that touches a model.
         rows_min: Fewer training rows are refused.
-        horizon_ms: Of the labels.
-        seed: Of LightGBM.
+        horizon_ms: Horizon of the labels.
+        seed: Seed of LightGBM.
     """
 
     memory_mb: int
@@ -68,7 +68,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A snapshot that was written, and what the gate said of it."""
+    """A written snapshot, and the gate's verdict on it."""
 
     model_id: str
     pack: str
@@ -94,7 +94,7 @@ def train_snapshot(
     """Train on a dataset, write the snapshot, let the gate judge it; return both.
 
     Raises:
-        TrainingFailed: Too few rows, no jail, a trainer that failed or sent a bad text.
+        TrainingFailed: Too few rows, no sandbox, a trainer that failed or sent a bad text.
     """
     train, holdout = dataset.split(settings.horizon_ms)
     if len(train) < settings.rows_min or len(holdout) < HOLDOUT_ROWS_MIN:
@@ -132,7 +132,7 @@ def judge_snapshot(
     train: Sequence[Row],
     holdout: Sequence[Row],
 ) -> Verdict:
-    """Let the gate judge a snapshot that stands, write its verdict beside it and return it."""
+    """Let the gate judge an existing snapshot, write its verdict beside it and return it."""
     snapshots = activation.snapshots
     try:
         snapshot = snapshots.load(model_id)
@@ -151,7 +151,7 @@ def judge_snapshot(
 def _reference(
     activation: Activation, tasks: Tasks, holdout: Sequence[Row]
 ) -> tuple[Sequence[Probabilities], str]:
-    """Return what answers today says for the rows, and its id; the baseline where no model does."""
+    """Return the active model's probabilities for the rows and its id, or the baseline's."""
     try:
         active = activation.load_active()
     except SnapshotRefused:
@@ -163,7 +163,7 @@ def _reference(
 
 
 class Tasks:
-    """Trainings and scorings, each in a jailed process of its own."""
+    """Trainings and scorings, each in a sandboxed process of its own."""
 
     def __init__(
         self,
@@ -181,7 +181,7 @@ class Tasks:
         """Return the text of a model trained on the rows.
 
         Raises:
-            TrainingFailed: The trainer did not come to a good end.
+            TrainingFailed: The trainer failed.
         """
         last: Frame = {"t": "train", "rounds": ROUNDS, "seed": self._settings.seed}
         frames = chain(_chunks(rows, with_labels=True), (last,))
@@ -191,10 +191,10 @@ class Tasks:
         return text
 
     def score(self, text: str, rows: Sequence[Row]) -> Sequence[Probabilities]:
-        """Return the probabilities of a model for rows, whose labels stay here.
+        """Return the probabilities of a model for rows, without sending their labels.
 
         Raises:
-            TrainingFailed: The scorer did not come to a good end.
+            TrainingFailed: The scorer failed.
         """
         frames = chain(_chunks(rows, with_labels=False), ({"t": "score", "text": text},))
         listed = self._run("score", frames, "scored")["probabilities"]
@@ -228,7 +228,7 @@ class Tasks:
             child.kill()
 
     def _wait_for_room(self, child: JailedProcess, deadline: float) -> None:
-        """Make the next frame once the last is on its way: all of them are a night of rows."""
+        """Wait until the last frame has been taken: all frames together are a night of rows."""
         while not child.wait_until_taken(_POLL_S):
             if self._is_cancelled() or time.monotonic() >= deadline:
                 why = "cancelled" if self._is_cancelled() else "its rows are not taken in time"

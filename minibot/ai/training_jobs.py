@@ -1,7 +1,7 @@
-"""Training beside a run: one training at a time, in a thread that only waits for its processes.
+"""Training jobs beside a run: one at a time, in a thread that only waits for its processes.
 
-The thread hands rows over and waits; the work is done by jailed processes at idle priority. What
-came of it is fetched by the clerk's loop, which alone activates and journals.
+The thread hands rows over and waits; the work is done by sandboxed processes at idle priority. The
+result is fetched by the clerk's loop, which alone activates and journals.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ JOIN_S_MAX = 10.0
 
 
 class TrainingJobs:
-    """Starts trainings and tells what came of them.
+    """Starter of trainings, and holder of their results.
 
     Args:
         activation: The snapshots and the pointer to the active one.
         ai_root: The folder `var/ai`.
-        settings: How to train.
+        settings: Settings of a training.
         before_start: Called with a name before each start of a process; may raise a `RunStop`.
     """
 
@@ -45,11 +45,11 @@ class TrainingJobs:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a training runs, or its result has not been fetched."""
+        """Return whether a training is running, or its result has not been fetched."""
         return self._thread is not None
 
     def start(self, dataset: Dataset, created_ts: int) -> None:
-        """Start a training on a dataset that nobody changes any more."""
+        """Start a training on a dataset that will not change any more."""
         self._thread = threading.Thread(
             target=self._train, args=(dataset, created_ts), name="ai-training", daemon=True
         )
@@ -67,11 +67,11 @@ class TrainingJobs:
                 before_start=self._before_start,
             )
         except (TrainingFailed, RunStop, OSError) as error:
-            # Raised again, or told, by the loop that fetches it.
+            # The loop that fetches it raises or reports it.
             self._result = error
 
     def fetch(self) -> Trained | TrainingFailed | None:
-        """Return what came of a training that ended, once; None while there is none.
+        """Return the result of a finished training, once; None while there is none.
 
         Raises:
             RunStop or OSError: The files could not be written.

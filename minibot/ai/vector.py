@@ -1,9 +1,9 @@
-"""The feature vector: what the model sees of one symbol, from bars, the touch and the book.
+"""Feature vector: the model's input for one symbol, from bars, the touch and the book.
 
-The same code computes it in the jailed worker (to recommend), in the clerk (to build datasets)
+The same code computes it in the sandboxed worker (to recommend), in the clerk (to build datasets)
 and offline, so training and inference cannot drift apart. A vector is a tuple of integers in
 millionths, in the order of `FEATURES`: exact in JSON, equal on every system, free of NaN by
-construction. Changing a name, a formula or the order is a new `FEATURES_VERSION`.
+construction. Changing a name, a formula or the order requires a new `FEATURES_VERSION`.
 """
 
 from __future__ import annotations
@@ -81,11 +81,11 @@ class _BarSeries:
 
 
 class FeatureWindow:
-    """What is known of one symbol now; `vector` turns it into the model's input.
+    """Current window of one symbol; `vector` turns it into the model's input.
 
     Assumes bars of each interval arrive in order, history first. Bars and touch are required; a
-    book that has not come yet counts as balanced, and a trend that still lacks bars as flat: a
-    short recording without history has too few of them to ever begin otherwise.
+    book that has not come yet counts as balanced, and a trend that still lacks bars as flat:
+    otherwise a short recording without history could never give a vector.
     """
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class FeatureWindow:
 
     @property
     def mid(self) -> float | None:
-        """The mid of the last touch, or None before there is one or while it says nothing."""
+        """Return the mid of the last touch; None before there is one or while it is unusable."""
         if self._touch is None or spread_bps(self._touch[0], self._touch[2]) is None:
             return None
         return mid(self._touch[0], self._touch[2])
@@ -130,7 +130,7 @@ class FeatureWindow:
         )
 
     def vector(self) -> tuple[int, ...] | None:
-        """Return the features in millionths, or None while one of them lacks its input."""
+        """Return the features in millionths; None while one of them lacks its input."""
         values = self._values()
         if values is None:
             return None
@@ -171,25 +171,25 @@ class FeatureWindow:
         ]
 
     def _range_position(self, close: float) -> float:
-        """Return where the close stands in the range of the window, 0 low to 1 high."""
+        """Return the position of the close in the range of the window, 0 low to 1 high."""
         low, high = min(self._lows), max(self._highs)
         return 0.5 if high <= low else (close - low) / (high - low)
 
     def _volume_ratio(self) -> float:
-        """Return the mean volume of the last 5 bars against that of the window; 1 if none."""
+        """Return the mean volume of the last 5 bars relative to that of the window; 1 if none."""
         window = _total(self._volumes) / _WINDOW_BARS
         if window <= 0.0:
             return 1.0
         return _total(list(self._volumes)[-5:]) / 5 / window
 
     def _taker_buy_share(self, bars: int) -> float:
-        """Return the share of volume that takers bought; a half if nothing was traded."""
+        """Return the share of volume bought by takers; a half if nothing was traded."""
         volume = _total(list(self._volumes)[-bars:])
         return 0.5 if volume <= 0.0 else _total(list(self._taker_buys)[-bars:]) / volume
 
 
 def _total(values: list[float] | deque[float]) -> float:
-    # In order from the oldest: `sum` may compensate on later Pythons and so differ between them.
+    # Added from the oldest on: `sum` compensates on later Pythons, so its result would differ.
     total = 0.0
     for value in values:
         total = total + value

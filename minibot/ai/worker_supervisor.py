@@ -1,10 +1,10 @@
-"""Keeps one jailed worker at work, and switches it off when its budget is spent.
+"""Supervisor of the sandboxed worker: restarts it, and switches it off when its budget is spent.
 
-States: `starting` until its hello proves the jail, `ready` while it answers, `off` for good. A
-worker that hangs, floods, sends garbage or ends is killed and started again, `restarts_max`
-times; then the AI is off and the night goes on. Only two things are more than that: a jail that
-does not reach the profile's minimum (the caller decides by `ai.required`), and a draft that the AI
-may never say, which the caller turns into a STOP. All deadlines are machine time.
+States: `starting` until its hello proves the sandbox, `ready` while it answers, `off` for good. A
+worker that hangs, floods, sends garbage or ends is killed and started again, `restarts_max` times;
+then the AI is off and the run goes on. Only two things are more serious: a sandbox that does not
+reach the profile's minimum (the caller decides by `ai.required`), and a draft that the AI may never
+send, which the caller turns into a STOP. All deadlines are machine time.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ STARTING: Final = "starting"
 READY: Final = "ready"
 OFF: Final = "off"
 
-# A start takes 0.1 s; a cold disk and a busy machine may make it a hundred times that.
+# A start takes 0.1 s; on a cold disk and a busy machine it may take a hundred times that.
 STARTING_MS_MAX: Final = 20_000
-# The clerk turns ten times a second: after so long it has stood still, and the worker with it.
+# The clerk turns ten times a second: after this long it has stood still, and the worker too.
 PAUSE_MS_MIN: Final = 2_000
 PING_MS: Final = 1_000
-# An answer takes under a millisecond; ten lost pings in a row mean that nobody is there.
+# An answer takes under a millisecond; after ten lost pings in a row the worker is dead.
 SILENCE_MS_MAX: Final = 10 * PING_MS
 ASKS_OPEN_MAX: Final = 64
-# One bad line may be a bug; ten from one process mean that nothing it says can be used.
+# One bad line may be a bug; ten from one process mean that none of its lines can be used.
 INVALID_MAX: Final = 10
 
 
 @dataclass(slots=True)
 class Turn:
-    """What came of one look at the worker."""
+    """Result of one check of the worker."""
 
     answers: list[Answer] = field(default_factory=list)
     invalid: list[tuple[bytes, str]] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    """What a worker may cost; from `ai` of the profile."""
+    """Limits of a worker; from `ai` of the profile."""
 
     isolation_min: str
     restarts_max: int
@@ -59,10 +59,10 @@ class WorkerSupervisor:
     """One worker after another.
 
     Args:
-        limits: What it may cost.
+        limits: Limits of each worker.
         start_child: Starts a process.
-        on_ready: Called when a process has shown its jail, to send it what it has to know.
-        expected: What answers must agree with; the caller keeps it up to date.
+        on_ready: Called when a process has proved its sandbox, to send its model and rows.
+        expected: Values that answers must agree with; the caller keeps it up to date.
         machine_ns: The machine clock.
     """
 
@@ -106,7 +106,7 @@ class WorkerSupervisor:
 
     @property
     def pid(self) -> int:
-        """The process id of the worker, 0 without one."""
+        """Return the process id of the worker; 0 without one."""
         return self._child.pid if self._child is not None else 0
 
     def start(self) -> None:
@@ -135,7 +135,7 @@ class WorkerSupervisor:
             self.counters["ai_rows_dropped"] += len(rows)
 
     def say(self, frame: Frame) -> None:
-        """Send a frame that must arrive; a worker whose pipe is that full is hung."""
+        """Send a frame that must arrive; a worker whose pipe is too full for it counts as hung."""
         if self._child is not None and not self._child.send(frame):
             self._fail("its pipe is full")
 
@@ -156,7 +156,7 @@ class WorkerSupervisor:
     # --- from the worker ----------------------------------------------------------------------
 
     def turn(self) -> Turn:
-        """Take what the worker sent, watch its deadlines, and return what came of it."""
+        """Read the worker's lines, check its deadlines, and return the result."""
         turn = Turn()
         self._heed_pause()
         child = self._child
@@ -176,7 +176,7 @@ class WorkerSupervisor:
         return turn
 
     def _heed_pause(self) -> None:
-        """Give the worker its time anew after a pause, which it has spent as this process has."""
+        """Restart the worker's deadlines after a pause, in which it stood still as well."""
         moment = self._machine_ns()
         before, self._turned_ns = self._turned_ns, moment
         if before and moment - before > PAUSE_MS_MIN * NS_PER_MS:
@@ -274,14 +274,14 @@ class WorkerSupervisor:
 
 
 def isolation_level(hello: Mapping[str, Any]) -> str:
-    """Return the level that a hello claims, empty when it claims none."""
+    """Return the level that a hello claims; empty when it claims none."""
     isolation = hello.get("isolation")
     level = isolation.get("level") if isinstance(isolation, dict) else None
     return level if isinstance(level, str) else ""
 
 
 def hello_problem(hello: Mapping[str, Any], isolation_min: str) -> str:
-    """Return why a process with this hello may not be used, empty when it may."""
+    """Return why a process with this hello may not be used; empty when it may."""
     level = isolation_level(hello)
     if not is_enough(level, isolation_min):
         return f"isolation is {level!r}, {isolation_min!r} is needed: {_missing(hello)}"

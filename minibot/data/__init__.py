@@ -1,1 +1,1 @@
-"""Historical data: files read, checked, converted and downloaded; it decides and trades nothing."""
+"""Historical data: files read, checked, converted and downloaded; no decisions, no trading."""

@@ -1,11 +1,11 @@
-"""Our own file of market data: fixed-width whole numbers by column, one file, mapped and not read.
+"""Column files: our own format of market data, fixed-width integers by column, memory-mapped.
 
 A file is a magic, the length of a header, the header (canonical JSON), the columns, and the sha256
-of all that goes before. A column is one run of little-endian 64-bit signed integers, or of bytes
-for flags; it begins at a multiple of 64. The header names symbol, kind, rows, span, increments,
-sources, and of each column its place, type and decimal places: an amount is its integer times
-10**-places. Prices and quantities have eight places, as the cores count them, unless a number does
-not fit 64 bits so; nothing is ever rounded. Written once, atomically, and never changed.
+of everything before it. A column is a sequence of little-endian 64-bit signed integers, or of bytes
+for flags; it begins at a multiple of 64. The header names symbol, kind, rows, span, increments and
+sources, and for each column its place, type and decimal places: an amount is its integer times
+10**-places. Prices and quantities have eight places, as in the cores, unless a number would not fit
+64 bits; nothing is ever rounded. Written once, atomically, and never changed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ALIGNMENT: Final = 64
 DIGEST_BYTES: Final = 32
 HEADER_BYTES_MAX: Final = 1 << 20
 CHUNK_BYTES: Final = 1 << 20
-# As many rows as stay in the second level of a cache with a few columns of Python integers.
+# As many rows as fit the second-level cache with a few columns of Python integers.
 BLOCK_ROWS: Final = 8192
 WIDTHS: Final[Mapping[str, int]] = {"q": 8, "B": 1}
 LARGEST: Final = 2**63 - 1
@@ -42,7 +42,7 @@ _REMEDY: Final = "Convert the data again: minibot data convert."
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column to be written: its name, its numbers, and how many decimal places they have."""
+    """One column to be written: its name, its numbers, and their decimal places."""
 
     name: str
     values: array[int]
@@ -50,10 +50,10 @@ class Column:
 
 
 def amounts(name: str, values: Iterable[int]) -> Column:
-    """Return a column of amounts in units of 10**-8, with fewer places where 64 bits ask for it.
+    """Return a column of amounts in units of 10**-8, or with fewer places if 64 bits require it.
 
     Raises:
-        Refusal: A number needs more than 64 bits and all its places.
+        Refusal: A number does not fit 64 bits without rounding.
     """
     numbers = values if isinstance(values, list) else list(values)
     places = PLACES
@@ -68,12 +68,12 @@ def write_columns(path: Path, about: JsonObject, columns: Sequence[Column]) -> s
     """Write a file of columns; return its sha256, which also stands at its end.
 
     Args:
-        path: Where it goes; folders are made.
-        about: What the header says besides the columns: kind, symbol, span, sources.
+        path: Path of the file; folders are created.
+        about: Header fields besides the columns: kind, symbol, span, sources.
         columns: All of one length.
 
     Raises:
-        RunStop: The disk refuses.
+        RunStop: The disk refused a write.
     """
     rows = len(columns[0].values)
     entries: list[JsonObject] = []
@@ -117,9 +117,9 @@ def _padded(data: bytes) -> bytes:
 
 
 class Columns:
-    """A file of columns, open for reading; numbers are taken from the map as they are asked for.
+    """A file of columns, open for reading; numbers are read from the map on demand.
 
-    Iterating goes by blocks of Python lists, which is the quickest way to walk rows one by one.
+    Iteration goes by blocks of Python lists, which is the fastest way to walk rows one by one.
     """
 
     def __init__(self, path: Path, *, is_verified: bool = True) -> None:
@@ -127,7 +127,7 @@ class Columns:
 
         Args:
             path: A file that `write_columns` wrote.
-            is_verified: Whether the sha256 over the whole file is looked at (a second a gigabyte).
+            is_verified: Whether to check the sha256 of the whole file (a second a gigabyte).
 
         Raises:
             Refusal: Missing, not such a file, cut short, or changed.
@@ -164,7 +164,7 @@ class Columns:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; views taken from it are void from now on."""
+        """Close the file; views taken from it become invalid."""
         for view in self._views:
             view.release()
         self._views = []
@@ -172,15 +172,15 @@ class Columns:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of all columns, in order."""
+        """Return the names of all columns, in order."""
         return tuple(self._entries)
 
     def places(self, name: str) -> int:
-        """Return how many decimal places a column's integers have."""
+        """Return the decimal places of a column's integers."""
         return int(self._entries[name]["places"])
 
     def column(self, name: str) -> memoryview[int]:
-        """Return one whole column as integers, unread and uncopied; void once this is closed.
+        """Return one whole column as integers, without copying; invalid once this is closed.
 
         Raises:
             KeyError: There is no such column.
@@ -217,7 +217,7 @@ class Columns:
             yield from zip(*block, strict=True)
 
     def _parsed(self) -> tuple[JsonObject, int]:
-        """Return the header and where the columns begin; sizes have to fit."""
+        """Return the header and the start of the columns, after checking the sizes."""
         size = int.from_bytes(self._map[8:16], "little")
         if self._map[:8] != MAGIC or not 0 < size <= HEADER_BYTES_MAX:
             raise Refusal(f"{self.path}: not a file of columns.", _REMEDY)

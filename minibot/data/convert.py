@@ -1,8 +1,8 @@
-"""Data files of any form made into files of columns, and read back from them.
+"""Conversion of data files of any form into column files, and their reports.
 
 One file for each series: `BTCUSDT-1m.columns` for klines, `BTCUSDT-trades.columns` for trades,
 `BTCUSDT-ticks.columns` for market ticks with their touch. Several inputs of one series become one
-file, in order of time; where they meet they are judged like the rows of one file.
+file, in order of time; rows where they meet are judged like the rows of one file.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ _EXACT: Final = frozenset({"open_ts", "close_ts", "trades"})
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """One file of columns that was written, what is in it, and what was found on the way."""
+    """One column file that was written, its contents, and the report on its source."""
 
     path: Path
     sha256: str
     report: DataReport
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON."""
+        """Return the conversion as JSON."""
         found = self.report.to_json()
         return {**found, "from": found["path"], "path": str(self.path), "sha256": self.sha256}
 
 
 class Origin(NamedTuple):
-    """What a file of columns was made of: a file with its sha256, or a run with its seal's root."""
+    """Origin of a column file: a source file with its sha256, or a run with its seal's root."""
 
     name: str
     sha256: str
@@ -62,7 +62,7 @@ class Origin(NamedTuple):
 
 
 def origin(report: DataReport) -> Origin:
-    """Return the file that a report is about."""
+    """Return the origin that a report is about."""
     return Origin(report.path.name, hash_file(report.path)[1], report.rows)
 
 
@@ -74,14 +74,14 @@ def convert(
     symbol: str = "",
     interval: str = "",
 ) -> list[Converted]:
-    """Write the klines and trades of data files as columns; return what was written.
+    """Write the klines and trades of data files as columns; return the files written.
 
     Args:
         paths: Files of klines or of trades, in any order.
-        out: The folder that the files go to.
-        treatment: What to do with what is wrong; refuses by default.
-        symbol: Whose they are, where names do not say it.
-        interval: How long a bar is, where rows and names do not say it.
+        out: Folder of the new files.
+        treatment: Treatment of each kind of trouble; refuses by default.
+        symbol: Symbol of the files, where names do not tell it.
+        interval: Interval of the klines, where rows and names do not tell it.
 
     Raises:
         Refusal: A file cannot be used, or has trouble that the treatment refuses. Nothing of its
@@ -113,14 +113,14 @@ def convert(
 
 
 def columns_path(out: Path, symbol: str, what: str) -> Path:
-    """Return where a series goes: `what` is the interval of klines, else the kind."""
+    """Return the path of a series: `what` is the interval of klines, else the kind."""
     return out / f"{symbol}-{what}{SUFFIX}"
 
 
 def write_klines(
     found: KlineSet, out: Path, treatment: Treatment, sources: Sequence[Origin]
 ) -> Converted:
-    """Write klines as columns and return what was written."""
+    """Write klines as columns; return the conversion."""
     path = columns_path(out, found.symbol, found.interval)
     columns = []
     for name, values in zip(Kline._fields, zip(*found.klines, strict=True), strict=True):
@@ -144,7 +144,7 @@ def write_ticks(
     *,
     skew_ms: int | None = None,
 ) -> Converted:
-    """Write ticks or trades as columns and return what was written.
+    """Write ticks or trades as columns; return the conversion.
 
     `skew_ms` is exchange time minus the time of receipt, where the source knows it.
     """
@@ -177,10 +177,10 @@ def _about(
 
 
 def check(path: Path, treatment: Treatment, *, symbol: str = "", interval: str = "") -> DataReport:
-    """Return the report of a data file of any form; judging it is the caller's business.
+    """Return the report of a data file of any form; judging it is left to the caller.
 
     Raises:
-        Refusal: It cannot be read at all, or a file of columns has been changed.
+        Refusal: It cannot be read at all, or a column file has been changed.
     """
     if path.suffix == SUFFIX:
         with Columns(path) as columns:

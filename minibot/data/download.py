@@ -1,8 +1,8 @@
-"""Klines downloaded into `var/data`: archive files where there are some, REST for the rest.
+"""Download of klines into `var/data`: archive files where they exist, REST for the rest.
 
-What is stored already is not asked for again: only the spans that no stored file covers. Each file
-is checked before the manifest names it: against the sha256 that the archive publishes, and row by
-row. A file that fails is not stored and is named in the result; the others go on.
+Only spans that no stored file covers are requested. Each file is checked before the manifest names
+it: against the sha256 that the archive publishes, and row by row. A file that fails is not stored
+and is named in the result; the others go on.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from minibot.exchanges.weight_budget import WeightBudget
 from minibot.kernel.errors import Refusal
 
 DAY_MS: Final = INTERVALS["1d"]
-# Whatever a host on this machine serves, as `minibot exchange` does: made, or played again.
+# Venue name of data from a host on this machine, such as `minibot exchange`: synthetic or replayed.
 LOOPBACK_VENUE: Final = "embedded"
 VERIFIED, NONE = "verified", "none"
-# A month's file appears on the first Monday of the next; until then its days are asked for.
+# A month's file appears on the first Monday of the next; until then its days are requested.
 MONTH_LATE_MS: Final = 10 * 86_400_000
-# What may not be in a file that a venue publishes; gaps and quiet bars are the market's own.
+# Trouble that a venue's published file may not have; gaps and quiet bars are the market's own.
 _NEVER: Final = (ROWS, UNITS, ORDER, MISALIGNED, PRICES)
-# Who did not answer within all attempts is not asked for the next file, nor the next series.
+# A host that did not answer within all attempts is not asked for the next file or series.
 _GONE: Final = (UNREACHABLE, TIMEOUT)
-# An interruption costs at most so many pages of a thousand rows.
+# An interruption costs at most this many pages of a thousand rows.
 PAGES_A_WRITE: Final = 10
 
 Tell = Callable[[str], None]
@@ -44,7 +44,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which klines: a symbol, an interval, and from when to when (excluded), Unix ms."""
+    """Klines to download: a symbol, an interval, and a span (end excluded) in Unix ms."""
 
     symbol: str
     interval: str
@@ -54,7 +54,7 @@ class Wanted:
 
 @dataclass(slots=True)
 class Fetched:
-    """What one call brought, and what it could not bring."""
+    """Result of one download: files and rows received, and the spans still missing."""
 
     wanted: Wanted
     folder: Path
@@ -66,7 +66,7 @@ class Fetched:
     troubles: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON."""
+        """Return the result as JSON."""
         return {
             "symbol": self.wanted.symbol,
             "interval": self.wanted.interval,
@@ -81,7 +81,7 @@ class Fetched:
 
 
 class Download:
-    """Brings one series up to what is wanted.
+    """Download of one series, up to a wanted span.
 
     Args:
         root: `var/data`.
@@ -89,8 +89,8 @@ class Download:
         archive: The archive's host; None leaves it out.
         rest: The venue's REST; None leaves it out.
         budget: The request weight that REST may use.
-        patience: How often and how long a host is asked again.
-        tell: Takes one sentence for a person for each file.
+        patience: Limits of retries and waits for a host.
+        tell: Takes one message for the operator for each file.
         pages_a_write: REST rows are stored after so many pages of a thousand.
     """
 
@@ -112,7 +112,7 @@ class Download:
         self._archive = archive
         self._rest = rest
         hosts = [host for host in (archive, rest) if host is not None]
-        # One file of the loopback exchange is enough: nothing made is ever taken for the venue's.
+        # A single loopback host is enough: synthetic data must never pass for the venue's.
         self._venue = LOOPBACK_VENUE if any(host.is_loopback for host in hosts) else venue.name
         self._budget = budget
         self._patience = patience
@@ -120,11 +120,11 @@ class Download:
         self._tell = tell
 
     def fetch(self, wanted: Wanted) -> Fetched:
-        """Fetch what is not stored yet; return what came and what is still missing.
+        """Fetch all klines that are not stored yet; return the files and the spans still missing.
 
         Raises:
-            Refusal: The host has banned this address, or what is stored is damaged.
-            RunStop: The disk refuses.
+            Refusal: The host has banned this address, or stored data is damaged.
+            RunStop: The disk refused a write.
         """
         series = Series.open(self._root, self._venue, wanted.symbol, wanted.interval)
         fetched = Fetched(wanted, series.folder)
@@ -194,7 +194,7 @@ class Download:
         return self._store(series, file, found, fetched)
 
     def _store(self, series: Series, file: ArchiveFile, digest: str, fetched: Fetched) -> bool:
-        """Return whether a file that was received is what it should be, and is named now."""
+        """Check a received file and name it in the manifest; return whether it passed."""
         stored = StoredFile(
             *(file.name, file.path, digest, 0, file.first_ts, file.end_ts), VERIFIED
         )
@@ -224,7 +224,7 @@ class Download:
 
     def _from_rest(self, rest: Rest, series: Series, wanted: Wanted, fetched: Fetched) -> None:
         try:
-            # What counts as closed is the venue's clock, not this machine's.
+            # The venue's clock decides which bars are closed, not this machine's.
             now_ts = self._patience.ask(rest.server_time)
             closed_ts = open_of(wanted.interval, now_ts)
             for from_ts, to_ts in series.missing(wanted.from_ts, min(wanted.to_ts, closed_ts)):
@@ -243,7 +243,7 @@ class Download:
         span: tuple[int, int],
         fetched: Fetched,
     ) -> None:
-        """Fetch a span within one file's period page by page, and store it now and then."""
+        """Fetch a span within one file's period page by page, storing it every few pages."""
         at, end_ts = span
         is_settled = end_ts <= self._clock.now_ms() - DAY_MS
         name, rows = series.rest_file(at)
@@ -255,7 +255,7 @@ class Download:
             rows += body
             is_last = len(body) < self._limits.candles_max
             at = next_open(wanted.interval, int(body[-1][0])) if body else at
-            # The newest bars may come late; what is a day old and not there, is a hole.
+            # The newest bars may come late; bars missing after a day are a hole.
             at = end_ts if is_last and is_settled else at
             if is_last or at >= end_ts:
                 break
@@ -283,7 +283,7 @@ class Download:
         return self._patience.ask(request)
 
     def _write_whole(self, series: Series, piece: Piece, fetched: Fetched) -> bool:
-        """Return whether the rows of a span could be stored."""
+        """Store the rows of a finished span; return whether they passed the check."""
         try:
             self._write(series, piece, is_whole=True)
         except Refusal as refusal:
@@ -292,10 +292,10 @@ class Download:
         return True
 
     def _write(self, series: Series, piece: Piece, *, is_whole: bool) -> None:
-        """Store the rows of a span; the whole of them is looked at row by row.
+        """Store the rows of a span; a finished span is checked row by row.
 
         Raises:
-            Refusal: They are not what they should be.
+            Refusal: The rows failed the check.
         """
         data = b"".join(orjson.dumps(row) + b"\n" for row in piece.rows)
         stored = StoredFile(
@@ -307,7 +307,7 @@ class Download:
 
 
 def _rest_spans(interval: str, from_ts: int, to_ts: int) -> Iterator[tuple[int, int]]:
-    """Yield the spans of a time that become a file each."""
+    """Yield the parts of a span that become one file each."""
     period = rest_period(interval)
     while from_ts < to_ts:
         end_ts = min(to_ts, next_open(period, open_of(period, from_ts)))
@@ -316,10 +316,10 @@ def _rest_spans(interval: str, from_ts: int, to_ts: int) -> Iterator[tuple[int, 
 
 
 def _examined(series: Series, stored: StoredFile) -> StoredFile:
-    """Look at every row of a file that was received; return it with its figures.
+    """Check every row of a received file; return it with its figures.
 
     Raises:
-        Refusal: It is not what it should be.
+        Refusal: The file failed the check.
     """
     path = series.folder / stored.name
     report = inspect_klines(path, KEEP_ALL, symbol=series.symbol, interval=series.interval).report

@@ -1,4 +1,4 @@
-"""One kline in exact whole numbers, and what a row of cells, a hole or a price step mean in it."""
+"""Kline in exact integers: parsing of rows, bars within a hole, and price increments."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Kline(NamedTuple):
 
 
 def kline_of(cells: Cells | BadRow) -> tuple[Kline, str] | BadRow:
-    """Return the kline of twelve cells with the unit of its times, or what is wrong with them.
+    """Return the kline of twelve cells with the unit of its times, or the error of a bad row.
 
-    A file that tells no close time closes its bars a millisecond before the next one opens; what
-    else it does not tell is zero.
+    Without a close time, a bar closes a millisecond before the next one opens; other missing cells
+    count as zero.
     """
     if isinstance(cells, BadRow):
         return cells
@@ -60,7 +60,7 @@ def kline_of(cells: Cells | BadRow) -> tuple[Kline, str] | BadRow:
 
 
 def units_of(text: str) -> int:
-    """Return a decimal string in units of 10**-8; a minus is taken, to be told apart later."""
+    """Return a decimal string in units of 10**-8; a minus is accepted, and judged later."""
     whole, point, places = text.partition(".")
     count = len(places)
     if whole.isdigit() and count <= PLACES and (places.isdigit() or not point) and text.isascii():
@@ -69,11 +69,11 @@ def units_of(text: str) -> int:
         return -units_of(text[1:])
     if not whole.isdigit() or not places.isdigit() or not text.isascii():
         raise ValueError(f"{text[:40]!r}")
-    return to_units(text)  # Finer than eight places, if only by zeros.
+    return to_units(text)  # More than eight places, if only by zeros.
 
 
 def _count(text: str) -> int:
-    """Return a whole number that a column can hold; a minus is taken, to be told apart later."""
+    """Return an integer that a column can hold; a minus is accepted, and judged later."""
     digits = text.removeprefix("-")
     if not digits.isdigit() or not digits.isascii() or int(digits) > LARGEST:
         raise ValueError(f"{text[:40]!r}")
@@ -81,7 +81,7 @@ def _count(text: str) -> int:
 
 
 def bars_between(interval: str, from_ts: int, to_ts: int) -> int:
-    """Return how many bars open from `from_ts` on and before `to_ts`."""
+    """Return the number of bars that open from `from_ts` on and before `to_ts`."""
     at = open_of(interval, from_ts)
     if at < from_ts:
         at = next_open(interval, at)
@@ -95,7 +95,7 @@ def bars_between(interval: str, from_ts: int, to_ts: int) -> int:
 
 
 def flat_bars(price: int, interval: str, from_ts: int, to_ts: int) -> Iterator[Kline]:
-    """Yield bars without volume at a price, for a hole."""
+    """Yield bars without volume at a fixed price, to fill a hole."""
     while from_ts < to_ts:
         until = next_open(interval, from_ts)
         yield Kline(from_ts, until - 1, price, price, price, price, 0, 0, 0, 0, 0)

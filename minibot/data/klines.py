@@ -1,7 +1,7 @@
-"""Klines of any form as exact whole numbers: prices and amounts in units of 10**-8, times in ms.
+"""Klines of any form as exact integers: prices and amounts in units of 10**-8, times in ms.
 
-`open_klines` reads a file, looks at every row, and gives the klines in order, each once; whatever
-is wrong is in the report, and refuses the file unless the `Treatment` settles it.
+`open_klines` reads a file, checks every row, and returns the klines in order, each once; all
+trouble is in the report, and refuses the file unless the `Treatment` settles it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KLINES: Final = "klines"
 
 @dataclass(slots=True)
 class KlineSet:
-    """The klines of one symbol and interval, oldest first, and what was found in their file."""
+    """Klines of one symbol and interval, oldest first, with the report on their file."""
 
     symbol: str
     interval: str
@@ -51,13 +51,13 @@ def open_klines(
 ) -> KlineSet:
     """Return the klines of a file, or of all files of a folder.
 
-    A file of columns was judged when it was converted; what was settled then is in its report.
+    A column file was judged when it was converted; trouble settled then is in its report.
 
     Args:
         path: JSON rows, CSV, archive zip, feather, columns, or a folder of one series.
-        treatment: What to do with what is wrong; refuses by default.
-        symbol: Whose they are; by default what the file's name begins with.
-        interval: How long a bar is; by default the shortest step between rows, else the name's.
+        treatment: Treatment of each kind of trouble; refuses by default.
+        symbol: Symbol of the file; by default the beginning of its name.
+        interval: Interval; by default the shortest step between rows, else the name's.
 
     Raises:
         Refusal: Missing, damaged, empty, no klines, or trouble that the treatment refuses.
@@ -84,7 +84,7 @@ def inspect_klines(
     """Return the klines of a file with its report, which has not been judged yet.
 
     Raises:
-        Refusal: Missing, other columns altogether, or its symbol or interval cannot be told.
+        Refusal: Missing, other columns altogether, or symbol or interval cannot be determined.
     """
     report = DataReport(path, KLINES, symbol or symbol_of(path))
     rows = list(_read(path, report))
@@ -96,10 +96,10 @@ def inspect_klines(
 
 
 def symbol_of(path: Path) -> str:
-    """Return the symbol that a file's name begins with: `BTCUSDT-1m...`, `BTC_USDT-1m...`.
+    """Return the symbol at the beginning of a file's name: `BTCUSDT-1m...`, `BTC_USDT-1m...`.
 
     Raises:
-        Refusal: It begins otherwise.
+        Refusal: The name does not begin with a symbol.
     """
     match = _NAME.match(path.name)
     if match is None:
@@ -111,18 +111,18 @@ def symbol_of(path: Path) -> str:
 
 
 def named_interval(path: Path) -> str:
-    """Return the interval in a file's name, empty where there is none."""
+    """Return the interval in a file's name; empty where there is none."""
     named = _NAMED_INTERVAL.search(path.name)
     name = named.group(1).replace("mo", "M") if named else ""
     return name if name in INTERVALS else ""
 
 
 def _interval(path: Path, opens: list[int]) -> str:
-    """Return the interval: the name's where the rows allow it, else the rows' usual step."""
+    """Return the interval: the name's if the rows allow it, else the usual step between rows."""
     steps_ms = Counter(later - former for former, later in pairwise(sorted(set(opens))))
     step_ms = steps_ms.most_common(1)[0][0] if steps_ms else 0
     name = named_interval(path)
-    # A lone row, months, or so many holes that hardly two rows follow each other.
+    # A lone row, months, or so many holes that hardly two rows are consecutive.
     if name and step_ms % (INTERVALS[name] or 1) == 0:
         return name
     for known, length_ms in INTERVALS.items():
@@ -138,7 +138,7 @@ def _interval(path: Path, opens: list[int]) -> str:
 
 
 def _read(path: Path, report: DataReport) -> Iterator[Numbered]:
-    """Yield the rows that are klines; the others, and damage, stand in the report."""
+    """Yield the rows that are klines; other rows, and damage, go into the report."""
     number = 0
     first_unit = ""
     try:
@@ -154,7 +154,7 @@ def _read(path: Path, report: DataReport) -> Iterator[Numbered]:
                 report.add(UNITS, number, kline.open_ts, what)
             yield number, kline
     except Refusal as refusal:
-        # A file that never gave a row is refused as what it is; one that broke off is damaged.
+        # A file without any good row is refused as such; a file that breaks off is damaged.
         if not number:
             raise
         report.add(DAMAGED, number, 0, f"last whole row; {refusal.message}")
@@ -164,7 +164,7 @@ def merged(sets: list[KlineSet], treatment: Treatment) -> KlineSet:
     """Return several sets of one symbol and interval as one, judged again where they meet.
 
     Raises:
-        Refusal: They are of several symbols or intervals, or meet with a gap or twice.
+        Refusal: They have several symbols or intervals, or there is a gap or overlap between them.
     """
     first = sets[0]
     if any((each.symbol, each.interval) != (first.symbol, first.interval) for each in sets):
@@ -185,10 +185,10 @@ def merged(sets: list[KlineSet], treatment: Treatment) -> KlineSet:
 
 
 def klines_of(columns: Columns) -> Iterator[Kline]:
-    """Yield the klines of a file of columns, all amounts in units of 10**-8.
+    """Yield the klines of a column file, all amounts in units of 10**-8.
 
     Raises:
-        Refusal: It holds something else.
+        Refusal: It holds another kind of data.
     """
     if columns.kind != KLINES:
         raise Refusal(f"{columns.path}: holds {columns.kind}, not klines.", "Name another one.")
@@ -204,7 +204,7 @@ def klines_of(columns: Columns) -> Iterator[Kline]:
 
 
 def report_of(columns: Columns) -> DataReport:
-    """Return what a file of columns says of itself."""
+    """Return the report that a column file carries in its header."""
     header = columns.header
     report = DataReport(columns.path, columns.kind, columns.symbol, columns.interval, columns.rows)
     report.first_ts, report.end_ts = int(header["first_ts"]), int(header["end_ts"])

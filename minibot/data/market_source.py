@@ -1,8 +1,8 @@
-"""Stored data as a backtest takes it: the words `klines:` and `columns:`, and ticks as events.
+"""Stored data as a source of backtests: `klines:` and `columns:`, and ticks as events.
 
 A source of a backtest yields events of a market role. Klines come as `KlineSet`; columns of ticks
-give back the very `market_tick` payloads that they were made of, but for `recv_mono_ns`, which is
-the time of the machine that recorded them and is set to the tick's own time.
+give back the same `market_tick` payloads that they were made of, except `recv_mono_ns`: it belongs
+to the machine that recorded them and is replaced by the tick's own time.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from minibot.events.unit_sizes import NS_PER_MS
 from minibot.exchanges.tapes.decimals import to_text
 from minibot.kernel.errors import Refusal
 
-# Prices and sizes repeat; the texts of so many are kept.
+# Prices and sizes repeat; this many of their texts are cached.
 TEXTS_MAX: Final = 65_536
 
 
 class Texts(dict[int, str]):
-    """Amounts in units of 10**-8 as the venue writes them, remembered."""
+    """Cache of amounts in units of 10**-8 as the venue writes them."""
 
     def __missing__(self, units: int) -> str:
-        """Return the text of an amount that was not asked for yet."""
+        """Return the text of an amount that is not in the cache yet."""
         if len(self) >= TEXTS_MAX:
             self.clear()
         text = self[units] = to_text(units)
@@ -43,7 +43,7 @@ class Texts(dict[int, str]):
 
 
 def column_files(path: Path) -> list[Columns]:
-    """Return the files of columns that a path names, open: one file, or all of a folder.
+    """Return the column files of a path, open: one file, or all of a folder.
 
     Raises:
         Refusal: There is none, or one is damaged.
@@ -58,7 +58,7 @@ def ticks_of(columns: Columns, first: int = 0, last: int | None = None) -> Itera
     """Yield the market ticks of rows `first` to `last` (excluded); `ts` stands in the column.
 
     Raises:
-        Refusal: The file holds no market ticks: trades alone have no touch.
+        Refusal: The file holds no market ticks: mere trades have no touch.
     """
     if columns.kind != TICKS:
         what = f"holds {columns.kind}, not ticks with their touch"
@@ -84,7 +84,7 @@ def ticks_of(columns: Columns, first: int = 0, last: int | None = None) -> Itera
 
 
 def trade_rows(columns: Columns) -> Iterator[tuple[int, ...]]:
-    """Yield (ts, price, qty, trade_id, flags) of trades or of the trades among ticks.
+    """Yield (ts, price, qty, trade_id, flags) of a trade file, or of the trades among ticks.
 
     Raises:
         Refusal: The file holds klines.

@@ -1,6 +1,6 @@
-"""Klines put in order, each once and sound, without holes: as far as the `Treatment` says so.
+"""Repair of klines as far as the `Treatment` allows: order, duplicates, bad rows, holes.
 
-Everything found is counted in the report with its place, also what the treatment then settles.
+All trouble is counted in the report with its place, also trouble that the treatment settles.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from minibot.events.money import PLACES
 from minibot.exchanges.tapes.kline_bars import next_open, open_of
 from minibot.kernel.errors import Refusal
 
-# A hole as long as this is no hole but another file, or an error of its times.
+# A longer hole is no hole but another file, or an error in its times.
 FLAT_BARS_MAX: Final = 1_000_000
 
 Numbered = tuple[int, Kline]
@@ -34,7 +34,7 @@ Numbered = tuple[int, Kline]
 
 
 def treat(rows: list[Numbered], report: DataReport, treatment: Treatment) -> list[Kline]:
-    """Return the klines that the treatment leaves, in order; what was found is in the report.
+    """Return the klines after the treatment, in order; all trouble is in the report.
 
     Raises:
         Refusal: A hole is too long to be filled.
@@ -80,7 +80,7 @@ def _once(rows: list[Numbered], report: DataReport, treatment: Treatment) -> lis
 
 
 def _is_sound(row: Numbered, report: DataReport, treatment: Treatment) -> bool:
-    """Count what is wrong with one row; return whether it stays."""
+    """Count the trouble of one row; return whether the row stays."""
     number, kline = row
     ts = kline.open_ts
     if open_of(report.interval, ts) != ts:
@@ -105,7 +105,7 @@ def _prices_text(kline: Kline) -> str:
 
 
 def _without_holes(rows: list[Numbered], report: DataReport, treatment: Treatment) -> list[Kline]:
-    """Count the holes, fill them where wanted, and give each bar a close time."""
+    """Count the holes, fill them if the treatment says so, and give each bar a close time."""
     interval = report.interval
     klines: list[Kline] = []
     due = rows[0][1].open_ts if rows else 0

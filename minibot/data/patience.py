@@ -1,4 +1,4 @@
-"""Asking a host again: only for what may pass, at most a few times, and never during a ban."""
+"""Retries of requests: only for passing errors, a few times at most, and never during a ban."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ T = TypeVar("T")
 ATTEMPTS_MAX: Final = 5
 BACKOFF_MS_MIN: Final = 1_000
 BACKOFF_MS_MAX: Final = 30_000
-# Weight is counted anew each minute: whoever asks for much more silence means something else.
+# Weight is reset each minute: a request for much more silence has another reason.
 RETRY_AFTER_MS_MAX: Final = 180_000
 _PASSING: Final = frozenset({TIMEOUT, UNREACHABLE, SERVER, RATE_LIMITED})
 
 
 class Clock(Protocol):
-    """The machine's clock, and waiting on it."""
+    """Clock of the machine, and waiting on it."""
 
     def now_ms(self) -> int:
         """Return Unix milliseconds."""
 
     def wait_ms(self, duration_ms: int) -> None:
-        """Return after so many milliseconds."""
+        """Return after `duration_ms` milliseconds."""
 
 
 class MachineClock:
@@ -46,18 +46,18 @@ class MachineClock:
         return time.time_ns() // 1_000_000
 
     def wait_ms(self, duration_ms: int) -> None:
-        """Return after so many milliseconds."""
+        """Return after `duration_ms` milliseconds."""
         time.sleep(duration_ms / 1000)
 
 
 @dataclass(slots=True)
 class Patience:
-    """Makes a request until it is answered, within bounds.
+    """Retries of a request until it is answered, within limits.
 
     Args:
-        clock: Tells and waits.
-        tell: Takes a sentence for a person, before each wait.
-        attempts_max: How often one request is made at most.
+        clock: For times and waits.
+        tell: Takes a message for the operator, before each wait.
+        attempts_max: Most attempts for one request.
     """
 
     clock: Clock
@@ -68,8 +68,8 @@ class Patience:
         """Return the answer of a request.
 
         Raises:
-            Refusal: A ban, or too long a silence is asked for: nothing more is asked of this host.
-            RestError: Nothing that may pass, or it did not pass within the attempts.
+            Refusal: A ban, or a request for too long a silence: this host is not asked again.
+            RestError: An error that does not pass, or did not pass within the attempts.
         """
         for attempt in range(1, self.attempts_max + 1):
             try:

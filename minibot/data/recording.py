@@ -1,10 +1,10 @@
-"""A recording on disk: gzip parts that are closed one by one, each listed with its sha256.
+"""Recording on disk: gzip parts that are closed one by one, each listed with its sha256.
 
     tape-20261120T143000Z-0001.gz   a closed part; plays by itself
-    SHA256SUMS                      of every closed part, as `sha256sum -c` wants it
-    tape-...-0002.gz.part           the open part: what a crash leaves is saved at the next start
+    SHA256SUMS                      sums of every closed part, in the format of `sha256sum -c`
+    tape-...-0002.gz.part           the open part; after a crash it is saved at the next start
 
-An open part is flushed to the disk every second, so a crash costs the second in hand.
+An open part is flushed to the disk every second, so a crash costs at most one second.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from minibot.kernel.files import (
 
 SUMS: Final = "SHA256SUMS"
 OPEN: Final = ".part"
-# Level 6 of zlib takes twice the time of level 3 and saves a tenth of the bytes of a market.
+# zlib's level 6 takes twice the time of level 3 and makes market data only a tenth smaller.
 LEVEL: Final = 3
 GZIP_WINDOW: Final = zlib.MAX_WBITS | 16
 CHUNK_BYTES: Final = 1 << 20
@@ -50,7 +50,7 @@ class Part:
         """Create the file.
 
         Raises:
-            RunStop: It cannot be created, or there is one.
+            RunStop: It cannot be created, or exists already.
         """
         self.path = path
         self.lines = 0
@@ -65,7 +65,7 @@ class Part:
             raise io_stop(error, "create", path) from error
 
     def add(self, at_ns: int, message: bytes) -> None:
-        """Write one line; time never goes back within a part."""
+        """Append one line; time never goes back within a part."""
         at_ns = max(at_ns, self.last_ns)
         self.first_ns = self.first_ns or at_ns
         self.last_ns = at_ns
@@ -78,7 +78,7 @@ class Part:
             self.size += len(data)
 
     def flush(self) -> None:
-        """Put all lines so far onto the disk, readable by whoever finds the file."""
+        """Flush all lines so far to the disk, so that a reader of the file can unpack them."""
         self._write(self._packer.flush(zlib.Z_SYNC_FLUSH))
         sync(lambda: self._files.datasync(self._fd), self.path)
 
@@ -90,7 +90,7 @@ class Part:
 
 
 class Recording:
-    """The folder of a recording: one open part, closed parts, and their sums.
+    """Folder of a recording: one open part, closed parts, and their sums.
 
     The caller holds the folder's lock.
     """
@@ -110,7 +110,7 @@ class Recording:
         return self.part
 
     def close(self) -> Path | None:
-        """Close the open part and list it; one without a line is taken away."""
+        """Close the open part and list it; a part without lines is removed."""
         part, self.part = self.part, None
         if part is None:
             return None
@@ -130,9 +130,9 @@ class Recording:
         return target
 
     def saved(self) -> list[tuple[Path, int, int]]:
-        """Close what a crash left open; return each with its whole lines and the last one's time.
+        """Close parts that a crash left open; return each with its line count and its last time.
 
-        Whatever stands behind the last whole line is cut off. A part without a whole line goes.
+        Bytes after the last whole line are cut off. A part without a whole line is removed.
         """
         found = []
         for path in sorted(self.folder.glob(f"tape-*.gz{OPEN}")):
@@ -148,7 +148,7 @@ class Recording:
         return found
 
     def _list_forgotten(self) -> None:
-        """List parts that were closed right before a crash, but not listed any more."""
+        """List parts that were closed right before a crash, but not listed in time."""
         sums = self.folder / SUMS
         listed = sums.read_text() if sums.exists() else ""
         for path in sorted(self.folder.glob("tape-*.gz")):
@@ -156,7 +156,7 @@ class Recording:
                 self._list(path, path)
 
     def last_ns(self) -> int:
-        """Return the receive time of the last line of the last closed part, 0 without any."""
+        """Return the receive time of the last line of the last closed part; 0 without any."""
         closed = sorted(self.folder.glob("tape-*.gz"), key=_number)
         last = 0
         for line in _whole_lines(closed[-1]) if closed else ():
@@ -165,13 +165,13 @@ class Recording:
 
 
 def _number(path: Path) -> int:
-    """Return the number of a part by its name, 0 for what is none."""
+    """Return the number in a part's name; 0 for any other file."""
     digits = path.name.partition(".gz")[0].rpartition("-")[2]
     return int(digits) if digits.isascii() and digits.isdigit() else 0
 
 
 def _whole_lines(path: Path) -> Iterator[Line]:
-    """Yield the lines of a gzip file that may end anywhere, up to where it is damaged."""
+    """Yield the lines of a gzip file that may end anywhere, up to the first damage."""
     with gzip.open(path, "rb") as file, suppress(EOFError, gzip.BadGzipFile, zlib.error, Refusal):
         for number, line in enumerate(bounded_lines(path, file), 1):
             if line.endswith(b"\n"):
@@ -179,7 +179,7 @@ def _whole_lines(path: Path) -> Iterator[Line]:
 
 
 def packed(lines: Iterable[Line]) -> Iterator[bytes]:
-    """Yield the gzip bytes of lines, in pieces."""
+    """Yield the gzip bytes of lines, piece by piece."""
     packer = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP_WINDOW)
     for line in lines:
         data = packer.compress(written(line.at_ns, line.message))

@@ -1,8 +1,8 @@
-"""Where downloaded data stands: `var/data/<venue>/<symbol>/<interval>/`, with a manifest.
+"""Store of downloaded data: `var/data/<venue>/<symbol>/<interval>/`, with a manifest.
 
-The manifest names each file with its sha256, rows, span, and where it came from. A file that it
-does not name is no part of the data: it was never finished. Files are written before the manifest
-names them, both atomically, so an interruption costs at most the file in hand.
+The manifest names each file with its sha256, rows, span and origin. A file that it does not name
+was never finished and is no part of the data. Files are written before the manifest names them,
+both atomically, so an interruption costs at most the file in progress.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ FORMS: Final = (".zip", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".json", ".fea
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """One file of a series: what it is called, where it came from, and what is in it.
+    """One file of a series: its name, its origin, and its contents.
 
-    `first_ts` and `end_ts` are the period that it covers, whether or not the venue had a bar in
-    all of it; `bars_first_ts` and `bars_end_ts` are that from its first bar to the end of its last,
-    0 where nobody looked. `checksum` is `verified`, or `none` for REST, which publishes none.
+    `first_ts` and `end_ts` are the period that it covers, whether or not the venue had a bar in all
+    of it; `bars_first_ts` and `bars_end_ts` are the span from its first bar to the end of its last,
+    0 where unknown. `checksum` is `verified`, or `none` for REST, which publishes none.
     """
 
     name: str
@@ -54,7 +54,7 @@ class StoredFile:
 
     @property
     def edges(self) -> list[tuple[int, int]]:
-        """The spans of its period before its first bar and behind its last, all of it for none."""
+        """Return the spans of the period before its first and after its last bar, or all of it."""
         if not self.rows:
             return [(self.first_ts, self.end_ts)]
         if not self.bars_end_ts:
@@ -62,7 +62,7 @@ class StoredFile:
         return [(self.first_ts, self.bars_first_ts), (self.bars_end_ts, self.end_ts)]
 
     def with_figures(self, report: DataReport) -> StoredFile:
-        """Return it with the figures of its report."""
+        """Return the file with the figures of its report."""
         counts = {code: trouble.count for code, trouble in report.troubles.items()}
         return replace(
             self,
@@ -75,7 +75,7 @@ class StoredFile:
 
 
 class Piece(NamedTuple):
-    """REST rows of a period, with the name of the file that they go to."""
+    """REST rows of a period, with the name of their file."""
 
     name: str
     rows: list[list[Any]]
@@ -84,7 +84,7 @@ class Piece(NamedTuple):
 
 
 def rest_period(interval: str) -> str:
-    """Return the period that one file of REST rows covers at most: what fits well into memory.
+    """Return the longest period of one file of REST rows, which has to fit into memory.
 
     A month of seconds has 2.7 million rows, a day 86,400.
     """
@@ -93,9 +93,9 @@ def rest_period(interval: str) -> str:
 
 @dataclass(slots=True)
 class Series:
-    """The downloaded klines of one symbol and interval.
+    """Downloaded klines of one symbol and interval.
 
-    `files` are those that the manifest names and that are there, `gone` the names of the others.
+    `files` are the files that the manifest names and that exist, `gone` the names of missing ones.
     """
 
     folder: Path
@@ -107,12 +107,13 @@ class Series:
 
     @classmethod
     def open(cls, root: Path, venue: str, symbol: str, interval: str) -> Series:
-        """Return the series as its manifest tells it; an empty one where there is none.
+        """Return the series of a manifest; an empty one where there is none.
 
         Raises:
             Refusal: The manifest is damaged.
         """
-        # Small and capital letters are one name on many disks; the archive's own word tells apart.
+        # Many disks ignore case, which would confuse `1m` and `1M`; the archive writes `1mo` for
+        # months.
         folder = root / venue / symbol / interval.replace("M", "mo")
         series = cls(folder, venue, symbol, interval)
         if (folder / MANIFEST).exists():
@@ -146,7 +147,7 @@ class Series:
         return [(first, end) for first, end in spans if first < end]
 
     def receive(self, name: str, pieces: Iterable[bytes]) -> tuple[int, str]:
-        """Write a file as its pieces come; return its size in bytes and its sha256.
+        """Write a file piece by piece; return its size in bytes and its sha256.
 
         It is no part of the data before `name` names it in the manifest.
         """
@@ -165,7 +166,7 @@ class Series:
         return size, digest.hexdigest()
 
     def discard(self, name: str) -> None:
-        """Remove a file that was received and is not what it should be."""
+        """Remove a received file that failed its check."""
         (self.folder / name).unlink(missing_ok=True)
 
     def name(self, file: StoredFile) -> None:
@@ -174,9 +175,9 @@ class Series:
         self._save()
 
     def rest_file(self, from_ts: int) -> tuple[str, list[list[Any]]]:
-        """Return the file that REST rows from a time on belong to, and the rows it has already.
+        """Return the file for REST rows from `from_ts` on, and the rows it has already.
 
-        One that ends just there in the same period is continued; otherwise a new one begins.
+        A file that ends exactly there in the same period is continued; otherwise a new one begins.
         """
         period = rest_period(self.interval)
         for item in self.files.values():
@@ -186,10 +187,11 @@ class Series:
         return self._rest_name(from_ts), []
 
     def forget_changed(self) -> list[str]:
-        """Take no REST file for stored that is not what the manifest says; return their names.
+        """Drop REST files that differ from the manifest from `files`; return their names.
 
-        Such a file is added to and cut. One that somebody changed must not be hashed anew with
-        what is added, and one that was written when the manifest was not yet holds other rows.
+        REST files are extended and cut. A file that was changed from outside must not be hashed
+        anew with the added rows, and a file that was written just before a crash, without its
+        manifest, holds other rows.
         """
         changed = [
             name
@@ -201,9 +203,9 @@ class Series:
         return changed
 
     def cut(self, from_ts: int, to_ts: int) -> list[Piece]:
-        """Name no REST file any more that reaches into a period, which an archive file has now.
+        """Drop REST files that reach into a period, because an archive file covers it now.
 
-        What such files hold outside of the period is returned, and has to be stored again.
+        Returns their rows outside of the period, which have to be stored again.
         """
         pieces = []
         for item in [each for each in self.files.values() if each.name.endswith(REST)]:
@@ -234,7 +236,7 @@ class Series:
         write_hashed(self.folder / MANIFEST, body)
 
     def changed(self) -> list[str]:
-        """Return the files that are no longer what the manifest says."""
+        """Return the files that differ from the manifest."""
         return [item.name for item in self.ordered() if self._is_changed(item)]
 
     def _is_changed(self, item: StoredFile) -> bool:
@@ -247,10 +249,10 @@ def _rows(path: Path) -> list[list[Any]]:
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Hold the data folder: one download at a time.
+    """Lock the data folder: one download at a time.
 
     Raises:
-        LockBusy: Another one is under way.
+        LockBusy: Another download is under way.
     """
     lock = WriterLock(root / LOCK)
     try:
@@ -267,7 +269,7 @@ def all_series(root: Path) -> Iterator[Series]:
 
 
 def data_files(path: Path) -> list[Path]:
-    """Return a file, or the data files of a folder: those its manifest names, else by their form.
+    """Return a file, or the data files of a folder: those its manifest names, else by suffix.
 
     Raises:
         Refusal: There is no such path, or no data file in the folder.

@@ -1,4 +1,4 @@
-"""The files of a tape: a folder of parts in order, and whether they are what their list says."""
+"""Tape files: the parts of a folder in order, and their check against the list of sums."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from minibot.kernel.files import hash_file
 
 
 def parts_of(paths: Sequence[Path]) -> list[Path]:
-    """Return the files that are meant, folders opened, in the order in which they begin.
+    """Return the tape files of paths, folders expanded, in the order of their first times.
 
     Raises:
         Refusal: A path does not exist, a folder holds no tape, or a file is none.
@@ -34,13 +34,13 @@ def _first_ns(path: Path) -> int:
 
 
 def chained(paths: Sequence[Path]) -> Iterator[Line]:
-    """Yield the lines of several parts as those of one tape."""
+    """Yield the lines of several parts as one tape."""
     for path in paths:
         yield from tape_lines(path)
 
 
 def changed(paths: Sequence[Path]) -> list[tuple[Path, str]]:
-    """Return the listed files among the given ones whose bytes are not as listed, and why."""
+    """Return the listed files among `paths` whose bytes differ from the list, and why."""
     wrong = []
     for folder in dict.fromkeys(path.parent for path in paths):
         sums = folder / SUMS

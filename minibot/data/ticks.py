@@ -1,8 +1,8 @@
-"""Ticks by column: trades of the public archive, and what a market role had said of a market.
+"""Ticks by column: trades of the public archive, and recorded market ticks.
 
 Times are Unix milliseconds, prices and quantities units of 10**-8. A table of trades has no touch;
-a table of market ticks has the bid and ask of each tick as well. What is wrong with a file of
-trades is counted and settled like what is wrong with klines; gaps and duplicates are told by ids.
+a table of market ticks also has the bid and ask of each tick. Trouble in a file of trades is
+counted and settled as in one of klines; gaps and duplicates are found by ids.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ TICK_COLUMNS: Final = (
 )
 AMOUNTS: Final = frozenset({"price", "qty", "bid", "bid_qty", "ask", "ask_qty"})
 
-# Where id, price, quantity, time and "the buyer was the maker" stand, by the number of columns.
+# Positions of id, price, quantity, time and "the buyer was the maker", by the number of columns.
 _LAYOUTS: Final = {7: (0, 1, 2, 4, 5), 8: (0, 1, 2, 5, 6)}
-# What "the buyer was the maker" says: the taker sold where it is true.
+# Meaning of "the buyer was the maker": the taker sold where it is true.
 _TAKER_BUYS: Final = IS_TRADE | HAS_EXCHANGE_TS
 _FLAGS: Final = {
     **dict.fromkeys(("True", "true", "TRUE"), _TAKER_BUYS | IS_TAKER_SELL),
@@ -62,12 +62,12 @@ _FLAGS: Final = {
 
 @dataclass(slots=True)
 class TickTable:
-    """Ticks of one symbol, oldest first, one array per column, and what was found in them."""
+    """Ticks of one symbol, oldest first, one array per column, with their report."""
 
     symbol: str
     columns: dict[str, array[int]]
     report: DataReport
-    # Ids of rows that the venue blanked: they are no trades, and no holes either.
+    # Ids of rows that the venue blanked: they are neither trades nor holes.
     blanks: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -84,9 +84,9 @@ def empty_columns(names: Sequence[str]) -> dict[str, array[int]]:
 
 
 def is_trades_file(path: Path) -> bool:
-    """Tell whether a file is, by its name, one of trades: `BTCUSDT-aggTrades-2025-01-01.zip`."""
+    """Return whether a file name is one of trades: `BTCUSDT-aggTrades-2025-01-01.zip`."""
     is_named_so = "-trades" in path.name or "-aggTrades" in path.name
-    # Our own columns say themselves what they hold.
+    # Our own column files name their kind in the header.
     return is_named_so and path.suffix != SUFFIX
 
 
@@ -124,8 +124,8 @@ def table_of_ticks(path: Path, symbol: str, ticks: Iterable[tuple[MarketTick, in
     """Return market ticks of one symbol as a table; `ts` is the run clock's time of each.
 
     Args:
-        path: Where they come from, for the report.
-        symbol: Whose; ticks of others are passed over.
+        path: Source of the ticks, for the report.
+        symbol: Symbol of the table; ticks of others are skipped.
         ticks: Tick and time, as a market role or a source of a backtest gives them.
     """
     columns = empty_columns(TICK_COLUMNS)
@@ -154,7 +154,7 @@ def _values(tick: MarketTick, ts: int) -> tuple[int, ...]:
 
 
 def _read(path: Path, table: TickTable) -> None:
-    """Fill the columns with the rows that are trades; the others, and damage, are reported."""
+    """Fill the columns with the rows that are trades; other rows, and damage, are reported."""
     lines = zip_lines(path) if path.suffix == ".zip" else lines_of(path)
     report = table.report
     appends = [table.columns[name].append for name in TRADE_COLUMNS]
@@ -167,7 +167,7 @@ def _read(path: Path, table: TickTable) -> None:
                 continue
             row = _trade(text.decode("ascii", "replace").split(","))
             if row is None:
-                # A header names its columns; whatever else is no trade, was to be one.
+                # A header names its columns; any other row that is no trade is a bad row.
                 if number > 1 or not text[:1].isalpha():
                     report.add(ROWS, number, 0, f"no trade of 7 or 8 columns: {line[:60]!r}")
                 continue
@@ -204,7 +204,7 @@ def _trade(cells: list[str]) -> tuple[tuple[int, ...], str] | None:
         numbers = units_of(cells[price_at]), units_of(cells[qty_at]), int(trade_id)
     except ValueError:
         return None
-    # A column holds no more.
+    # A column cannot hold larger numbers.
     return None if max(map(abs, numbers)) > LARGEST else ((at[0], *numbers, flags), at[1])
 
 
@@ -216,7 +216,7 @@ def _no_row(path: Path) -> Refusal:
 
 
 def _treat(table: TickTable, treatment: Treatment) -> None:
-    """Put the rows in order, each once; what was found is in the report."""
+    """Put the rows in order, each once; all trouble is in the report."""
     _sort(table)
     report, columns = table.report, table.columns
     blanks = sorted(table.blanks)
@@ -245,7 +245,7 @@ def _treat(table: TickTable, treatment: Treatment) -> None:
 
 
 def _sort(table: TickTable) -> None:
-    """Report rows older than the one before; put all in order of time, then of id."""
+    """Report rows older than the one before; sort all by time, then by id."""
     times, ids = table.columns["ts"], table.columns["trade_id"]
     if not any(map(lt, memoryview(times)[1:], times)) and not any(
         map(lt, memoryview(ids)[1:], ids)
@@ -277,7 +277,7 @@ def joined(tables: Sequence[TickTable], treatment: Treatment) -> TickTable:
     """Return tables of one symbol as one, judged again where they meet.
 
     Raises:
-        Refusal: They meet with a gap or twice, and the treatment does not settle it.
+        Refusal: There is a gap or overlap between them that the treatment does not settle.
     """
     if len(tables) == 1:
         return tables[0]

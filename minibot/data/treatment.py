@@ -1,7 +1,7 @@
-"""What is wrong with a data file, counted and placed, and what its reader was told to do about it.
+"""Trouble in a data file, counted and placed, and the treatment that its reader chose.
 
-Nothing is mended by itself: each kind of trouble that a file has refuses the file, unless the
-`Treatment` says otherwise. What was done is counted in the report like what was found.
+Nothing is repaired by itself: each kind of trouble refuses the file, unless the `Treatment` says
+otherwise. Repaired trouble is counted in the report like any other.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ MEANINGS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """What to do with each kind of trouble; `refuse` is the default of all.
+    """Treatment of each kind of trouble; the default for all is `refuse`.
 
     `keep` leaves the rows in; `drop` leaves them out; `flat` puts a bar without volume at the
-    former close into each hole; `sort` puts rows into order; `first` and `last` say which of
-    several rows of one time counts.
+    former close into each hole; `sort` puts rows into order; `first` and `last` choose among
+    several rows of one time.
     """
 
     gaps: str = REFUSE
@@ -62,11 +62,11 @@ class Treatment:
             raise ConfigError("treatment of data: a word that is none.", wrong)
 
     def of(self, code: str) -> str:
-        """Return what to do with a kind of trouble; damage is always refused."""
+        """Return the treatment of a kind of trouble; damage is always refused."""
         return REFUSE if code == DAMAGED else str(getattr(self, code))
 
     def to_json(self) -> dict[str, str]:
-        """Return what differs from refusing."""
+        """Return the treatments other than `refuse`."""
         return {name: word for name, word in asdict(self).items() if word != REFUSE}
 
 
@@ -90,34 +90,34 @@ KEEP_ALL: Final = Treatment(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where trouble is: row number from 1, market time in ms (0 where none is known), what."""
+    """Place of trouble: row number from 1, market time in ms (0 if unknown), description."""
 
     row: int
     ts: int
     what: str
 
     def text(self) -> str:
-        """Return the place in words."""
+        """Return the place as text."""
         when = f", {clock_text(self.ts)}" if self.ts else ""
         return f"row {self.row}{when}: {self.what}"
 
 
 @dataclass(slots=True)
 class Trouble:
-    """One kind of trouble: how often, and where first."""
+    """One kind of trouble: its count, and its first places."""
 
     code: str
     count: int = 0
     places: list[Place] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON."""
+        """Return the trouble as JSON."""
         return asdict(self)
 
 
 @dataclass(slots=True)
 class DataReport:
-    """What a data file holds and what is wrong with it."""
+    """Contents of a data file, and its trouble."""
 
     path: Path
     kind: str
@@ -140,7 +140,7 @@ class DataReport:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing is wrong."""
+        """Return whether there is no trouble."""
         return not self.troubles
 
     def refused(self, treatment: Treatment) -> list[Trouble]:
@@ -152,10 +152,10 @@ class DataReport:
         ]
 
     def judge(self, treatment: Treatment) -> None:
-        """Refuse the file for the trouble that the treatment does not settle.
+        """Refuse the file for trouble that the treatment does not settle.
 
         Raises:
-            Refusal: With the counts, the first place of each kind, and the words that settle it.
+            Refusal: With the counts, the first place of each kind, and the options that settle it.
         """
         refused = self.refused(treatment)
         if not refused:
@@ -179,7 +179,7 @@ class DataReport:
         }
 
     def lines(self, path: str | None = None) -> list[str]:
-        """Return the report for a person, under another name of the file where one is given."""
+        """Return the report for a person, with another name of the file if `path` is given."""
         span = f"{clock_text(self.first_ts)} .. {clock_text(self.end_ts)}" if self.rows else "-"
         what = f"{self.symbol} {self.interval}".strip()
         steps = f"steps {self.price_increment or '-'} / {self.qty_increment or '-'}"
@@ -207,6 +207,6 @@ def _remedy(codes: list[str]) -> str:
 
 
 def clock_text(ts: int) -> str:
-    """Return a time as `2025-06-01 17:20:00`, UTC, with milliseconds only where there are some."""
+    """Return a time as `2025-06-01 17:20:00`, UTC, with milliseconds only if not zero."""
     moment = datetime.fromtimestamp(ts // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
     return f"{moment}.{ts % 1000:03d}" if ts % 1000 else moment

@@ -36,7 +36,7 @@ Rows = list[list[str]]
 Level = tuple[str, str]
 """One level as (price, quantity)."""
 
-# What a keeper of a book did with a diff, or with a snapshot.
+# Outcomes of a diff, or of a snapshot, in a book keeper.
 BUFFERED: Final = "buffered"
 APPLIED: Final = "applied"
 IGNORED: Final = "ignored"
@@ -59,7 +59,7 @@ class Trade(NamedTuple):
 
 
 class Quote(NamedTuple):
-    """The best bid and ask after book update `update_id`; `exchange_ts` where the venue says it."""
+    """Best bid and ask after book update `update_id`; `exchange_ts` where the venue sends it."""
 
     symbol: str
     update_id: int
@@ -73,10 +73,10 @@ class Quote(NamedTuple):
 
 
 class Diff(NamedTuple):
-    """Absolute new quantities of levels; zero removes.
+    """Absolute new quantities of levels; zero removes a level.
 
-    A venue proves the book by numbers, first_id..last_id, or by a checksum of what it is after the
-    diff; the numbers are 0 and the checksum is None where it does not.
+    A venue proves the book either by update numbers, first_id..last_id, or by a checksum of the
+    book after the diff. Without numbers both ids are 0; without a checksum it is None.
     """
 
     symbol: str
@@ -102,7 +102,7 @@ class Ignored(NamedTuple):
 class Snapshot(NamedTuple):
     """A book as of `last_update_id`, best levels first; `is_whole` if no level was cut off.
 
-    The id is 0 at a venue that does not number its updates, and there may be a checksum instead.
+    The id is 0 at a venue that does not number its updates; such a venue may send a checksum.
     """
 
     last_update_id: int
@@ -146,8 +146,8 @@ class Candle(NamedTuple):
 class FrameInvalid(ValueError):
     """A frame that cannot be used; `is_readable` is False when it is not even JSON.
 
-    `symbol` says whose frame it was, where that could still be read; `may_be_diff` is False when it
-    is known to be of another stream than the book's.
+    `symbol` is the symbol of the frame, where that could still be read; `may_be_diff` is False when
+    the frame is known to belong to another stream than the book's.
     """
 
     def __init__(
@@ -165,15 +165,15 @@ class FrameInvalid(ValueError):
 
 
 class RestError(Transient):
-    """A request that gave no usable answer.
+    """A request without a usable answer.
 
     Args:
         kind: One of the constants below.
-        detail: For a person; bounded.
+        detail: Text for the operator, limited in length.
         status: HTTP status, 0 if there was none.
         code: The venue's own error code, 0 if there was none.
         retry_after_ms: How long the venue asked for silence (429) or banned this address (418).
-        until_ms: The end of a ban on the venue's clock, 0 if it did not say one.
+        until_ms: The end of a ban on the venue's clock, 0 if the venue did not name one.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ REDIRECT: Final = "redirect"
 
 
 class StreamLost(Transient):
-    """A stream connection could not be made, or is no more."""
+    """A stream connection could not be established, or was lost."""
 
 
 class RestReply(NamedTuple):
@@ -238,7 +238,7 @@ class Rest(Protocol):
         """End a request in flight and close all connections; callable from any thread."""
 
     def ping(self) -> None:
-        """Ask for nothing, to measure the round trip."""
+        """Request nothing, to measure the round trip."""
 
     def server_time(self) -> int:
         """Return the venue's clock in Unix milliseconds."""
@@ -257,7 +257,7 @@ class Rest(Protocol):
     ) -> list[Candle]:
         """Return at most `limit` klines that open within start..end, oldest first.
 
-        Without `start` the newest ones up to `end`.
+        Without `start`, the newest ones up to `end`.
         """
 
     def snapshot(self, symbol: str, limit: int) -> Snapshot:
@@ -276,10 +276,10 @@ class Rest(Protocol):
 
 
 class Stream(Protocol):
-    """One stream connection; `recv` belongs to one thread, `abort` to any."""
+    """One stream connection; `recv` may only be called by one thread, `abort` by any."""
 
     def open(self) -> None:
-        """Connect, at most for the configured time.
+        """Connect within the configured time.
 
         Raises:
             StreamLost: No connection.
@@ -289,31 +289,31 @@ class Stream(Protocol):
         """Return machine time of the socket read and one frame; blocks without a limit.
 
         Raises:
-            StreamLost: The connection is no more.
+            StreamLost: The connection was lost.
         """
 
     def recv_all(self) -> tuple[int, list[bytes]]:
-        """Return what `recv` does, with all other frames that came whole by the same read.
+        """Return the result of `recv`, plus all other frames completed by the same socket read.
 
         Raises:
-            StreamLost: The connection is no more.
+            StreamLost: The connection was lost.
         """
 
     def unread(self) -> int:
-        """Return about how many frames have come and wait to be received; from any thread."""
+        """Return roughly how many frames wait to be received; callable from any thread."""
 
     def send(self, text: str) -> None:
         """Send one text message, from any thread; blocks while the socket is full.
 
         Raises:
-            StreamLost: The connection is no more.
+            StreamLost: The connection was lost.
         """
 
     def abort(self) -> None:
-        """End the connection now and wake whoever reads."""
+        """End the connection now and wake the reading thread."""
 
     def close(self) -> None:
-        """Give everything back; for the reading thread, once it has left `recv`."""
+        """Release all resources; for the reading thread, once it has left `recv`."""
 
 
 class Levels(Protocol):
@@ -328,67 +328,67 @@ class Book(Protocol):
 
     @property
     def book_id(self) -> int:
-        """The number of the last update applied."""
+        """Return the number of the last update applied."""
 
     @property
     def bids(self) -> Levels:
-        """The side of buyers."""
+        """Return the bids."""
 
     @property
     def asks(self) -> Levels:
-        """The side of sellers."""
+        """Return the asks."""
 
     def touch(self) -> tuple[str, str, str, str] | None:
         """Return bid, its quantity, ask, its quantity; None while a side is empty."""
 
     def is_beyond_edge(self, bids: Sequence[Level], asks: Sequence[Level]) -> bool:
-        """Return whether the given best levels reach past what the venue has shown."""
+        """Return whether the given best levels reach beyond the levels that the venue has shown."""
 
 
 class BookKeeper(Protocol):
-    """Keeps the book of one symbol valid by the venue's own rule, or says that it is not."""
+    """Keeper of one symbol's book: valid by the venue's own rule, or absent."""
 
     @property
     def book(self) -> Book | None:
-        """The book that may be believed, None while there is none."""
+        """Return the valid book; None while there is none."""
 
     @property
     def wants_snapshot(self) -> bool:
-        """True while there is no valid book, or a fresh snapshot shall replace it."""
+        """Return True while there is no valid book, or a fresh snapshot is to replace it."""
 
     def on_diff(self, diff: Diff) -> str:
-        """Take one diff and return BUFFERED, APPLIED, IGNORED or GAP; after GAP the book is gone.
+        """Take one diff and return BUFFERED, APPLIED, IGNORED or GAP; after GAP the book is lost.
 
         Raises:
-            FrameInvalid: The diff makes no sense, or what it leads to is not what the venue says
-                it should; the book is gone.
+            FrameInvalid: The diff is contradictory, or its result is not the book that the venue
+                announced; the book is lost.
         """
 
     def on_snapshot(self, snapshot: Snapshot) -> str:
-        """Take a snapshot and return SYNCED, TOO_OLD (ask again) or GAP.
+        """Take a snapshot and return SYNCED, TOO_OLD (request another) or GAP.
 
         Raises:
-            FrameInvalid: The snapshot makes no sense; the book is gone.
+            FrameInvalid: The snapshot is contradictory; the book is lost.
         """
 
     def refresh(self) -> None:
-        """Ask for a new snapshot while the valid book goes on."""
+        """Request a new snapshot while the valid book goes on."""
 
     def reset(self) -> None:
-        """Throw everything away."""
+        """Discard everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a venue speaks on its streams.
+    """Stream protocol of a venue.
 
     Attributes:
         parse_frame: Makes a message of a frame, or raises `FrameInvalid`.
         new_keeper: Makes the keeper of one symbol's book.
-        is_numbered: Whether diffs are numbered. If not, a frame that can not be used may have been
-            an update that nobody would miss, so the books that it may have belonged to are lost.
+        is_numbered: Whether diffs are numbered. If not, an unusable frame may have been an update
+            whose loss no number would show, so the books that it may have changed are lost.
         has_quotes: Whether best quotes have a stream of their own; if not, the top of the proved
-            book is what they are.
+            book takes their place.
         parse_snapshot: Reads an answer with a book of at most so many levels a side; None where
             books come on the stream alone.
     """

@@ -1,4 +1,4 @@
-"""What came of a first contact: figures, and every difference with its place and count."""
+"""Report of a first contact: figures, and every difference with its place and count."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from minibot.exchanges.shapes import Difference
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A difference, where it was seen (an endpoint or a stream), and how often."""
+    """A difference, the endpoint or stream where it was seen, and its count."""
 
     where: str
     difference: Difference
     count: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return it for `--json`."""
+        """Return the difference for `--json`."""
         one = self.difference
         return {
             "where": self.where,
@@ -33,7 +33,7 @@ class Told:
 
 @dataclass(slots=True)
 class Report:
-    """What came of a contact; times in ms, round trips in microseconds."""
+    """Result of a first contact; times in ms, round trips in microseconds."""
 
     symbols: tuple[str, ...]
     endpoints: list[dict[str, Any]] = field(default_factory=list)
@@ -47,30 +47,30 @@ class Report:
     _told: dict[tuple[str, str, str], tuple[Difference, int]] = field(default_factory=dict)
 
     def tell(self, where: str, difference: Difference) -> None:
-        """Note a difference; the same at the same place is counted."""
+        """Note a difference; repeated ones at the same place are counted."""
         key = (where, difference.kind, difference.path)
         first, count = self._told.get(key, (difference, 0))
         self._told[key] = (first, count + 1)
 
     @property
     def differences(self) -> list[Told]:
-        """All of them, what hinders a night first."""
+        """Return all differences; differences that prevent a night come first."""
         told = [Told(key[0], found, count) for key, (found, count) in self._told.items()]
         return sorted(told, key=lambda one: not one.difference.hinders)
 
     @property
     def passed(self) -> bool:
-        """Whether nothing at all differs."""
+        """Return whether there are no differences."""
         return not self._told
 
     @property
     def offset_ms(self) -> int:
-        """How far the host's clock is ahead of ours, the median of all samples."""
+        """Return how far the host's clock is ahead of ours, as the median of all samples."""
         return sorted(self.offsets_ms)[len(self.offsets_ms) // 2] if self.offsets_ms else 0
 
 
 def quantile(values: Sequence[int], percent: int) -> int | None:
-    """Return the value below which so many per cent of the given ones lie; None without any."""
+    """Return the value below which `percent` per cent of the values lie; None without any."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] if ordered else None
 

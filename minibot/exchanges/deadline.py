@@ -1,4 +1,4 @@
-"""A total time limit for HTTP requests, which timeouts per read can not give.
+"""Total time limit for HTTP requests, which timeouts per read cannot give.
 
 A server that sends one byte a second, in headers or body, never trips a socket's own timeout. So
 one timer per request shuts the socket down when the time is over, which ends any read.
@@ -18,7 +18,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 
 class Deadline:
-    """Shuts down the sockets in use when the time of the request in flight is over."""
+    """Timer that shuts down the sockets in use when the time of the current request is over."""
 
     def __init__(self) -> None:
         self.expired = False
@@ -27,7 +27,7 @@ class Deadline:
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Bound everything inside to `seconds` of machine time."""
+        """Limit the block to `seconds` of machine time."""
         self.expired = False
         timer = threading.Timer(seconds, self.expire)
         timer.daemon = True
@@ -38,7 +38,7 @@ class Deadline:
             timer.cancel()
 
     def watch(self, sock: socket.socket) -> None:
-        """Remember a socket that the request in flight may wait on."""
+        """Remember a socket that the current request may wait on."""
         with self._lock:
             self._sockets = [known for known in self._sockets if known.fileno() >= 0]
             if sock not in self._sockets:
@@ -50,11 +50,11 @@ class Deadline:
         with self._lock:
             for sock in self._sockets:
                 try:
-                    # Of the plain class: `SSLSocket.shutdown` would drop the TLS object that
-                    # the reading thread is inside of.
+                    # The plain class's method: `SSLSocket.shutdown` would drop the TLS object that
+                    # the reading thread is using.
                     socket.socket.shutdown(sock, socket.SHUT_RDWR)
                 except OSError:
-                    continue  # Closed already: nobody reads it.
+                    continue  # Closed already: no thread reads it.
 
 
 def _connection_classes(deadline: Deadline) -> dict[str, type[Any]]:

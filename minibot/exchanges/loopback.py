@@ -7,7 +7,7 @@ from ipaddress import IPv6Address, ip_address
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host of an address names this machine, in any spelling of it."""
+    """Return whether the host of an address is this machine, in any spelling."""
     name = host.rstrip(".").lower()
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -15,7 +15,7 @@ def is_loopback(host: str) -> bool:
         address = ip_address(name)
     except ValueError:
         try:
-            # `127.1` and `0x7f000001` are numbers too, to whoever opens the connection.
+            # `127.1` and `0x7f000001` are valid addresses too when a connection is opened.
             address = ip_address(socket.inet_aton(name))
         except (OSError, ValueError):
             return False

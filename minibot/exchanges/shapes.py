@@ -1,10 +1,10 @@
-"""What a JSON answer should look like, and in what a real one differs.
+"""Shapes of JSON answers, and the differences of a real answer from its shape.
 
 A shape is a plain value: the name of a type, `[shape]` for a list, a tuple of shapes for a list of
-so many elements, or a dict of fields. A field that ends with `?` may be missing. One that ends with
-`!` is read by minibot: without it, or with another type, a night could not run. `Tagged` chooses a
-shape by one field, as filters and limits do. Every difference is told; nothing is accepted in
-silence, an unknown field neither.
+that length, or a dict of fields. A field that ends with `?` may be missing. One that ends with `!`
+is read by minibot: without it, or with another type, a night could not run. `Tagged` chooses a
+shape by one field, as filters and limits do. Every difference is reported, also an unknown field;
+nothing is accepted silently.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Shape = Any
 class Tagged:
     """Objects of several kinds: `shapes` by the value of the field `tag`.
 
-    A value that `shapes` lacks is UNKNOWN, with that value in its path.
+    A value missing in `shapes` is UNKNOWN, with that value in its path.
     """
 
     tag: str
@@ -44,13 +44,13 @@ class Tagged:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that is not as it should be.
+    """One difference from a shape.
 
     Attributes:
-        kind: MISSING, UNKNOWN, RETYPED, or a word of who looked.
-        path: Where inside the answer, such as `symbols[].filters[LOT_SIZE].stepSize`.
-        expected: What should be there, empty for an unknown field.
-        found: What is there, bounded; empty for a missing field.
+        kind: MISSING, UNKNOWN, RETYPED, or a kind of the caller's own.
+        path: Place inside the answer, such as `symbols[].filters[LOT_SIZE].stepSize`.
+        expected: Expected value or type, empty for an unknown field.
+        found: Value found, limited in length; empty for a missing field.
         hinders: Whether minibot reads it, so that a night could not run.
     """
 
@@ -62,7 +62,7 @@ class Difference:
 
 
 def differences(shape: Shape, value: Any, path: str = "") -> Iterator[Difference]:
-    """Yield in what a decoded JSON value differs from a shape."""
+    """Yield the differences of a decoded JSON value from a shape."""
     yield from _differences(shape, value, path, hinders=True)
 
 
@@ -179,6 +179,6 @@ def _sample(value: Any) -> str:
 
 
 def _clean(text: str) -> str:
-    """Return a text of the host, bounded and without characters that act on a terminal."""
+    """Return a text of the host, limited in length and without terminal control characters."""
     shown = "".join(c if c.isprintable() else "?" for c in text[: SAMPLE_MAX + 1])
     return shown if len(shown) <= SAMPLE_MAX else shown[: SAMPLE_MAX - 3] + "..."

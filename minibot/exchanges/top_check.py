@@ -1,4 +1,4 @@
-"""The continuous proof of a book: its top equals the venue's own stream of best quotes."""
+"""Continuous check of a book: its top has to equal the venue's own stream of best quotes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Top = tuple[str, str, str, str]
 
 
 class TopCheck:
-    """Compares the top of the book after each diff with the stream of best quotes.
+    """Comparison of the top of the book after each diff with the stream of best quotes.
 
     After the diff ending at update X the top has to equal the latest quote whose update is not
     newer than X. Quotes run ahead of diffs or behind them, so both wait for each other: a quote is
-    known to be the latest one only when a quote newer than X is there.
+    known to be the latest one only once a quote newer than X has come.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class TopCheck:
         self._tops: deque[tuple[int, Top]] = deque(maxlen=WAITING_MAX)
 
     def __len__(self) -> int:
-        """How many quotes are kept."""
+        """Return the number of waiting quotes."""
         return len(self._quotes)
 
     def on_book(self, book_id: int, top: Top) -> None:
@@ -67,7 +67,7 @@ class TopCheck:
         self.in_row += 1
 
     def forget(self) -> None:
-        """Compare nothing across a break."""
+        """Start over after a break: nothing is compared across it."""
         self.in_row = 0
         self._quotes.clear()
         self._tops.clear()

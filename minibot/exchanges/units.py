@@ -1,8 +1,8 @@
-"""Prices and quantities of a venue as whole hundred-millionths, read fast and strictly.
+"""Prices and quantities of a venue as whole hundred-millionths, parsed fast and strictly.
 
-Venues write decimals as strings; Binance with exactly eight places. Nothing is rounded, ever. What
-is taken may stand in an event as it was written: a text that the contracts refuse would end the
-role that writes it, so it is refused here, where it is one bad frame.
+Venues write decimals as strings; Binance with exactly eight places. Nothing is ever rounded. An
+accepted text may stand in an event as it was written: a text that the contracts refuse would end
+the role that writes it, so it is refused here, where it costs only one bad frame.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from minibot.events.money import PLACES
 
 QUOTE_VOLUME_PLACES: Final = 2 * PLACES
 """A price times a quantity, exactly."""
-# The contracts' decimal: no sign, no needless zero, at most so many digits.
+# The contracts' decimal: no sign, no leading zeros, limited digits.
 _PLAIN: Final = re.compile(r"(?:0|[1-9][0-9]{0,19})(?:\.[0-9]{1,18})?", re.ASCII)
 
 
@@ -59,7 +59,7 @@ def positive(text: str) -> int:
 
 
 def not_negative(text: str) -> int:
-    """Return a displayed quantity in hundred-millionths; zero means nothing there.
+    """Return a displayed quantity in hundred-millionths; zero means an empty level.
 
     Raises:
         ValueError: No plain decimal, or a sign.

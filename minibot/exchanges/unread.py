@@ -1,7 +1,7 @@
-"""How much of a connection the operating system holds that nobody has read yet.
+"""Unread bytes of a connection: received by the operating system, not yet by its reader.
 
-A reader that gets too little of its core leaves what came in the buffer of the socket, where it
-is no less late than in a queue of ours.
+A reader that gets too little CPU time leaves messages in the buffer of the socket, where they are
+no less late than in a queue of ours.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ else:
 def unread_bytes(sock: socket.socket) -> int:
     """Return how many bytes wait in the system's buffer of a socket, encrypted ones with TLS.
 
-    0 for a socket that is closed, or where the system does not tell.
+    Returns 0 for a socket that is closed, or where the system does not tell.
     """
     try:
         return _asked(sock.fileno())

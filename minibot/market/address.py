@@ -1,8 +1,8 @@
-"""What this address has used of the venue's patience, remembered over restarts.
+"""Request and connection budget of this IP address, remembered over restarts.
 
-The venue counts connection attempts and bans by address, not by process: a role that is restarted,
-or a run that follows another, stands where the one before it stood. Times are milliseconds of the
-run's clock, which for a real venue is Unix time.
+The venue counts connection attempts and bans by address, not by process: a restarted role, or the
+next run, inherits the state of the one before it. Times are milliseconds of the run's clock, which
+for a real venue is Unix time.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from minibot.kernel.files import ensure_folder, read_hashed, write_hashed
 
 
 class Memory(Protocol):
-    """Where the address's state outlives the process."""
+    """Storage in which the address's state outlives the process."""
 
     def load(self) -> dict[str, Any]:
-        """Return what was saved, empty without anything."""
+        """Return the saved state; empty without any."""
 
     def save(self, state: dict[str, Any]) -> None:
-        """Keep the state; durable on return."""
+        """Save the state; durable on return."""
 
 
 class NoMemory:
-    """Keeps nothing: for a venue that nobody else will meet."""
+    """A memory that keeps nothing: for a venue that no later run will meet."""
 
     def load(self) -> dict[str, Any]:
         """Return nothing."""
         return {}
 
     def save(self, state: dict[str, Any]) -> None:
-        """Forget it."""
+        """Discard the state."""
 
 
 class AddressFile:
-    """One hashed file, replaced atomically.
+    """State of the address in one hashed file, replaced atomically.
 
     Args:
-        path: Of the file; its folder is made when needed.
-        clock: Name of the clock that its times are of: a simulated one means nothing to the next
-            run, so what another clock has left is no state.
+        path: Path of the file; its folder is created when needed.
+        clock: Name of the clock of its times. A simulated clock means nothing to the next run, so
+            state saved on another clock is ignored.
     """
 
     def __init__(self, path: Path, clock: str) -> None:
@@ -53,7 +53,7 @@ class AddressFile:
         self._clock = clock
 
     def load(self) -> dict[str, Any]:
-        """Return what was saved on the same clock.
+        """Return the state that was saved on the same clock; empty without any.
 
         Raises:
             IntegrityError: ATOMICITY_VIOLATION; the file is damaged.
@@ -70,7 +70,7 @@ class AddressFile:
 
 
 class Address:
-    """Attempts to connect and the silence that the venue asked for."""
+    """Connection attempts of the address, and the silence that the venue asked for."""
 
     def __init__(self, memory: Memory, now_ms: int, limits: ConnectionLimits) -> None:
         self._memory = memory
@@ -99,13 +99,13 @@ class Address:
         return now_ms if surplus < 0 else self._attempts[surplus] + self._limits.attempts_ms
 
     def on_attempt(self, now_ms: int) -> None:
-        """A connection is about to be tried; saved before it is."""
+        """Count an attempt to connect; to be called before it is made, and saved at once."""
         self._attempts.append(now_ms)
         self.attempts(now_ms)
         self._save()
 
     def on_silence(self, until_ms: int, *, is_ban: bool) -> None:
-        """The venue wants no request until then."""
+        """Note that the venue wants no request before `until_ms`."""
         if until_ms > self.silent_until_ms:
             self.silent_until_ms, self.is_banned = until_ms, is_ban
             self._save()

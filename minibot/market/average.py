@@ -1,9 +1,9 @@
-"""The average price of the last minutes, out of bars: what percent bands are multiples of.
+"""Average price of the last minutes, computed from bars: the reference of percent price filters.
 
-The venue tells its own average price only to those who ask, two of its weight for each symbol.
-Bars hold the same trades: all of them were seen, or klines have filled the hole. The average is
-reckoned from the longest bars that make whole minutes, exactly, and told when it has moved on.
-Pure; times are exchange time in milliseconds.
+The venue reports its own average price only on request, at a weight of two for each symbol. Bars
+hold the same trades: all of them were seen, or klines have filled the hole. The average is computed
+exactly, from the longest bars that make whole minutes, and reported once a minute. Pure; times are
+exchange time in milliseconds.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from minibot.events.unit_sizes import MINUTE_MS
 from minibot.exchanges.units import QUOTE_VOLUME_PLACES, decimal, units
 from minibot.market.intervals import INTERVAL_MS
 
-# What the venue's filters say of every symbol that was ever recorded.
+# Minutes in the venue's filters of every symbol that was ever recorded.
 MINUTES: Final = 5
 
 
 def minutes_of(instrument: Instrument) -> int:
-    """Return over how many minutes a symbol's percent bands want an average; 0 for none."""
+    """Return the minutes over which a symbol's percent bands need an average; 0 for none."""
     bands = (
         *(instrument.bid_percent_down, instrument.bid_percent_up),
         *(instrument.ask_percent_down, instrument.ask_percent_up),
@@ -34,7 +34,7 @@ def minutes_of(instrument: Instrument) -> int:
 
 
 class _Part(NamedTuple):
-    """What one bar adds: base in hundred-millionths, quote in their squares, its close."""
+    """Contribution of one bar: base in hundred-millionths, quote in their squares, its close."""
 
     open_ts: int
     volume: int
@@ -43,11 +43,11 @@ class _Part(NamedTuple):
 
 
 class AverageWindow:
-    """The bars of the last minutes of one symbol; none until `use` says how many minutes.
+    """Bars of the last minutes of one symbol; empty until `use` sets the number of minutes.
 
     Args:
         symbol: In the venue's own spelling.
-        intervals: Of the bars that there are.
+        intervals: Intervals of the bars that are built.
     """
 
     def __init__(self, symbol: str, intervals: Iterable[str]) -> None:
@@ -58,13 +58,14 @@ class AverageWindow:
         self.use(0)
 
     def use(self, minutes: int) -> None:
-        """Average over so many minutes from now on; 0 for no average at all."""
+        """Average over `minutes` from now on; 0 for no average at all."""
         fitting = {
             length: interval
             for interval in self._intervals
             if minutes and (minutes * MINUTE_MS) % (length := INTERVAL_MS[interval]) == 0
         }
-        # A minute's bars say no less than a second's, and are fewer; five of them no more often.
+        # Minute bars give the same average as second bars, and are fewer; 5m bars would update it
+        # late.
         minute_or_less = [length for length in fitting if length <= MINUTE_MS]
         length = max(minute_or_less, default=min(fitting, default=0))
         self.minutes = minutes
@@ -73,7 +74,7 @@ class AverageWindow:
         self._parts = deque(maxlen=minutes * MINUTE_MS // length if length else 0)
 
     def take(self, bars: Iterable[Bar]) -> None:
-        """Take bars of `interval` in the order of time; a hole among them begins anew."""
+        """Take bars of `interval` in order of time; after a hole the average starts over."""
         parts = self._parts
         for bar in bars:
             if parts and bar.open_ts != parts[-1].open_ts + self._length_ms:
@@ -85,7 +86,7 @@ class AverageWindow:
             parts.append(_Part(bar.open_ts, units(bar.volume), quote_volume, bar.close))
 
     def due(self) -> AveragePrice | None:
-        """Return the average where a minute has passed since the last one, once; else None."""
+        """Return the average once for every minute that has passed; None otherwise."""
         parts = self._parts
         if not parts or len(parts) != parts.maxlen:
             return None

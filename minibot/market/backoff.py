@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt: exponential, with full jitter, from a given seed."""
+"""Waits between attempts: exponential, with full jitter, from a given seed."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ class Backoff:
         return Wait(self.attempt, ceiling, self._random.randint(0, ceiling))
 
     def reset(self) -> None:
-        """Begin anew: what was tried has worked, and lasted."""
+        """Start over: the last attempt succeeded and its connection lasted."""
         self.attempt = 0

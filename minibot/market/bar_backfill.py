@@ -1,7 +1,7 @@
-"""All bars of one symbol and interval in one order: history, bars from trades, filled holes.
+"""Bars of one symbol and interval in order: history, bars from trades, filled holes.
 
-Readers get each bar at most once and in the order of time. While a hole waits for its klines,
-younger bars wait behind it; what the venue does not answer in time is given up and counted.
+Readers get each bar at most once and in order of time. While a hole waits for its klines, later
+bars wait behind it. A hole whose klines do not come in time is given up and counted.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from minibot.market.average import AverageWindow
 from minibot.market.bars import BarBuilder, Hole
 from minibot.market.history import candles_of, history_bar
 
-# Klines come from a cache of the venue, so the last one of a hole is asked for a moment later.
+# Klines come from a cache of the venue, so those that fill a hole are requested a moment later.
 SETTLE_MS: Final = 500
 RETRY_MS: Final = 1000
 TRIES_MAX: Final = 5
-# The venue gives at most a thousand klines at once; a longer hole is not one of an outage.
+# The venue returns at most a thousand klines at once; no survivable outage leaves a longer hole.
 BARS_MAX: Final = 1000
 
 
 class BarLane:
-    """Builder and hole of one symbol and interval."""
+    """Bars of one symbol and interval: their builder, and the hole that waits for klines."""
 
     def __init__(self, symbol: str, interval: str, grace_ms: int) -> None:
         self.builder = BarBuilder(symbol, interval, grace_ms)
@@ -37,13 +37,13 @@ class BarLane:
         self._is_asked = False
         self._due_ms: int | None = None
         self._tries = 0
-        # Who averages over the bars of this lane, if anybody does.
+        # Average price computed from the bars of this lane, if there is one.
         self.average: AverageWindow | None = None
 
     # --- history ------------------------------------------------------------------------------
 
     def take_history(self, candles: Iterable[Candle]) -> list[Bar]:
-        """Return the bars of the warm-up that do not stand yet; live bars start behind them."""
+        """Return the warm-up bars that are not written yet; live bars start after them."""
         end = self.history_end or 0
         bars = [history_bar(self.symbol, self.interval, c) for c in candles if c.open_ts >= end]
         if bars:
@@ -51,7 +51,7 @@ class BarLane:
         return self._told(bars)
 
     def end_history(self, ts: int) -> None:
-        """Bars that open before `ts` stand already."""
+        """Treat bars that open before `ts` as already written."""
         self.history_end = ts
         self.builder.start_after(ts)
 
@@ -70,15 +70,15 @@ class BarLane:
         return bars
 
     def on_clock(self, exchange_ts: int) -> list[Bar]:
-        """Return the bars that the exchange's clock closes and that can be written now."""
+        """Return the bars that are closed by the exchange's clock and can be written now."""
         return self._ordered(self.builder.on_clock(exchange_ts))
 
     def resume_broken(self, exchange_ts: int) -> list[Bar]:
-        """Trades were missed before `exchange_ts`."""
+        """Go on after a break: trades were missed before `exchange_ts`."""
         return self._ordered(self.builder.resume_broken(exchange_ts))
 
     def _join_history(self) -> None:
-        """Between the last kline of the warm-up and the first trade some bars may have closed."""
+        """Make a hole of the bars between the last kline of the warm-up and the first trade."""
         first, end = self.builder.open_ts, self.history_end
         if first is None or end is None or end >= first:
             return
@@ -109,7 +109,7 @@ class BarLane:
     # --- the hole -----------------------------------------------------------------------------
 
     def wanted(self, now_ms: int) -> Hole | None:
-        """Return the hole to ask klines for now; a hole that is returned counts as asked."""
+        """Return the hole whose klines to request now; returning it counts as the request."""
         if self._hole is None or self._is_asked:
             return None
         if self._due_ms is None:
@@ -120,10 +120,10 @@ class BarLane:
         return self._hole
 
     def fill(self, hole: Hole, candles: Iterable[Candle], now_ms: int) -> list[Bar]:
-        """Take the answer for `hole` and return what can be written now."""
+        """Fill `hole` with the klines of the answer and return the bars that can be written now."""
         self._is_asked = False
         if self._hole != hole:
-            return []  # It grew meanwhile and is asked for again.
+            return []  # It grew meanwhile and is requested again.
         standing = {bar.open_ts for bar in self._waiting}
         found = [c for c in candles_of(candles, hole) if c.open_ts not in standing]
         covered = len(found) + sum(hole.from_ts <= ts < hole.to_ts for ts in standing)
@@ -137,7 +137,7 @@ class BarLane:
         return self._released([history_bar(self.symbol, self.interval, c) for c in found])
 
     def fail(self, now_ms: int) -> list[Bar]:
-        """The request failed: try again, or give the hole up and return what waited behind it."""
+        """Note a failed request: retry, or give the hole up and return the bars behind it."""
         self._is_asked = False
         hole = self._hole
         if hole is None or self._tries + 1 < TRIES_MAX:
@@ -151,13 +151,13 @@ class BarLane:
         self._due_ms = now_ms + RETRY_MS
 
     def _released(self, history: list[Bar]) -> list[Bar]:
-        """Return history and waiting bars in the order of time; the hole is closed."""
+        """Return history and waiting bars in order of time; the hole is closed."""
         self._hole = None
         waiting, self._waiting = self._waiting, []
         return self._told(sorted(history + waiting, key=lambda bar: bar.open_ts))
 
     def _told(self, bars: list[Bar]) -> list[Bar]:
-        """Return bars that are written now, in order; who averages gets them too."""
+        """Return bars that are written now, in order, after passing them to the average."""
         if self.average is not None:
             self.average.take(bars)
         return bars

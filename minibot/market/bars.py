@@ -1,11 +1,12 @@
-"""Closed bars of one symbol and one interval, out of single trades.
+"""Closed bars of one symbol and one interval, built from single trades.
 
-Aligned in exchange time (trade time). From the first trade on there is one bar for every interval,
-flat with volume 0 when nothing traded, as in the venue's klines. A bar is closed by a trade of a
-later interval, or by the exchange's clock plus a grace; a later trade is counted, not merged.
+Bars are aligned in exchange time (trade time). From the first trade on there is one bar for every
+interval, flat with volume 0 when nothing traded, as in the venue's klines. A bar is closed by a
+trade of a later interval, or by the exchange's clock plus a grace period; a trade that comes later
+is counted, not merged.
 
-A bar that lacks trades is never written: after a break in the stream the intervals that are not
-known whole become a hole, which klines fill. Volumes are exact integers.
+A bar that lacks trades is never written: after a break in the stream, intervals that may be
+incomplete become a hole, which klines fill. Volumes are exact integers.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _ALWAYS: Final = -(2**62)
 
 
 class Hole(NamedTuple):
-    """Bars that open within from_ts..to_ts, the end left out, could not be built from trades."""
+    """Interval [from_ts, to_ts) of open times whose bars could not be built from trades."""
 
     from_ts: int
     to_ts: int
@@ -48,7 +49,7 @@ class BarBuilder:
         self._floor_ts = 0
         self._starts_partial = False
         self._whole_from = _ALWAYS
-        self._close = ""  # Last known price; "" where trades we have not seen may have moved it.
+        self._close = ""  # Last known price; "" where unseen trades may have moved it.
         self._clear()
 
     def _clear(self) -> None:
@@ -57,11 +58,11 @@ class BarBuilder:
         self._volume = self._quote_volume = self._taker_buy = self._trades = 0
 
     def start_after(self, ts: int) -> None:
-        """Treat trades of bars that open before `ts` as late: those bars stand already."""
+        """Treat trades of bars that open before `ts` as late: those bars are already written."""
         self._floor_ts = max(self._floor_ts, ts)
 
     def start_partial(self) -> None:
-        """The bar of the first trade lacks trades that a former process took."""
+        """Treat the first trade's bar as incomplete: a former process took some of its trades."""
         self._starts_partial = True
 
     def learn_close(self, price: str) -> None:
@@ -98,7 +99,7 @@ class BarBuilder:
         return self._roll_to(align(exchange_ts - self.grace_ms, self.interval_ms))
 
     def next_close_ts(self) -> int | None:
-        """Return when on the exchange's clock the current bar closes by time; None for never."""
+        """Return when, on the exchange's clock, time closes the current bar; None for never."""
         if self.open_ts is None or self.is_suspended:
             return None
         return self.open_ts + self.interval_ms + self.grace_ms
@@ -115,15 +116,15 @@ class BarBuilder:
     # --- breaks -------------------------------------------------------------------------------
 
     def suspend(self) -> None:
-        """Close nothing by time: trades may be missing, and nobody knows yet."""
+        """Close nothing by time: trades may be missing, which only the next trade can tell."""
         self.is_suspended = True
 
     def resume(self) -> None:
-        """Go on as if nothing had happened: the next trade's id says that none is missing."""
+        """Go on after a break without loss: the next trade's id shows that none is missing."""
         self.is_suspended = False
 
     def resume_broken(self, exchange_ts: int) -> list[Bar]:
-        """Go on after trades were missed: only bars that open from `exchange_ts` on are whole."""
+        """Go on after missed trades: only bars that open from `exchange_ts` on are complete."""
         self.is_suspended = False
         self._whole_from = exchange_ts
         if self.open_ts is None:
@@ -132,14 +133,14 @@ class BarBuilder:
         return self._roll_to(align(exchange_ts, self.interval_ms))
 
     def take_hole(self) -> Hole | None:
-        """Return what has to be filled by klines, once."""
+        """Return the hole that klines have to fill, once; None without one."""
         hole, self.hole = self.hole, None
         return hole
 
     # --- one bar ------------------------------------------------------------------------------
 
     def merge(self, trade: Trade) -> None:
-        """Take a trade into the bar that is open."""
+        """Add a trade to the open bar."""
         price, units = trade.price, trade.price_units
         if not self._trades:
             self._open = self._high = self._low = price

@@ -1,10 +1,11 @@
-"""The breaker of requests: an endpoint that fails is left alone, and asked again by one request.
+"""Circuit breaker of REST requests: pauses a failing endpoint, then tries it with one request.
 
-    closed      requests go
-    open        several failed in a row: none goes until the drawn wait is over
-    half_open   one goes and decides
+    closed      requests are sent
+    open        several failed in a row: none is sent until the drawn wait is over
+    half_open   one is sent, and its outcome decides
 
-Measurements go in every state, one at a time and seldom: the first that succeeds closes it.
+Measurements are sent in every state, rarely and one at a time; the first success closes the
+breaker.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from minibot.market.shard_health import CLOSED, FAILURES_TO_OPEN, HALF_OPEN, OPE
 
 
 class Breaker:
-    """State of the requests; times are milliseconds and come in as values."""
+    """State of the breaker; times are milliseconds and come in as values."""
 
     def __init__(self, backoff: Backoff) -> None:
         self.state = CLOSED
@@ -23,22 +24,22 @@ class Breaker:
         self._until_ms = 0
 
     def wait_ms(self, now_ms: int) -> int:
-        """Return how long a request has to wait; 0 when it may go now."""
+        """Return how long a request has to wait; 0 when it may be sent now."""
         if self.state == CLOSED:
             return 0
-        # While one request decides the others wait for its answer, not for a time.
+        # While one request is being tried, the others wait for its outcome, not for a time.
         return max(1, self._until_ms - now_ms) if self._is_waiting(now_ms) else 0
 
     def _is_waiting(self, now_ms: int) -> bool:
         return self.state == HALF_OPEN or now_ms < self._until_ms
 
     def on_sent(self) -> None:
-        """A request goes; in the open state it is the one that decides."""
+        """Note that a request is sent; in the open state it becomes the deciding one."""
         if self.state == OPEN:
             self.state = HALF_OPEN
 
     def on_answer(self, now_ms: int, *, ok: bool) -> None:
-        """A request or a measurement was answered, or not."""
+        """Note the outcome of a request or a measurement."""
         if ok:
             self.state, self.failures = CLOSED, 0
             self._backoff.reset()

@@ -1,9 +1,9 @@
-"""All stream connections of the market role: shards, and which connection a frame came from.
+"""Stream connections of the market role: its shards, and the connection each frame came from.
 
-What is followed is given as groups of streams (a symbol's three, or one stream of the whole
-market). Groups can come and go at run time: a newcomer goes to the connection with the most room,
-by a control message, and opens a new one only when none has room. Renewals take their turn, one at
-a time, and all attempts together stay below what the venue allows an address.
+Streams to follow are given as groups (the three of a symbol, or one of the whole market). Groups
+can come and go at run time: a new group is added to the connection with the most room by a control
+message; a new connection is opened only when none has room. Connections are renewed one at a time,
+and all attempts together stay below the venue's limit for an address.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OpenStream = Callable[[Sequence[str]], Stream]
 
 
 def groups_of(symbols: Iterable[str], streams: Streams) -> Groups:
-    """Return the streams of symbols, as groups."""
+    """Return the streams of symbols, grouped by symbol."""
     return {symbol: streams.names(symbol) for symbol in symbols}
 
 
@@ -77,30 +77,30 @@ class Connections:
 
     @property
     def is_open(self) -> bool:
-        """True while every shard stands."""
+        """Return True while every shard is connected."""
         return bool(self.shards) and all(shard.is_open for shard in self.shards)
 
     @property
     def is_complete(self) -> bool:
-        """True while every shard stands and carries every stream it should."""
+        """Return True while every shard is connected and carries all of its streams."""
         return bool(self.shards) and all(shard.is_complete for shard in self.shards)
 
     @property
     def streams(self) -> int:
-        """How many streams are followed."""
+        """Return the number of streams that are followed."""
         return sum(count_of(shard.groups) for shard in self.shards)
 
     def unread(self) -> int:
-        """Return about how many messages the system holds that no reader has read yet."""
+        """Return roughly how many received messages no reader has read yet."""
         return sum(shard.unread() for shard in self.shards)
 
     def due_ms(self) -> int | None:
-        """When the next attempt or end of a connection is due; None while none is waiting."""
+        """Return when the next attempt or end of a connection is due; None for never."""
         dues = [shard.due_ms for shard in self.shards]
         return min((due for due in dues if due is not None), default=None)
 
     def control_wait_ms(self) -> int | None:
-        """How many machine milliseconds the next control message waits; None without one."""
+        """Return the machine milliseconds until the next control message; None without one."""
         dues = [shard.control_due_ms() for shard in self.shards]
         due = min((due for due in dues if due is not None), default=None)
         return None if due is None else max(0, due - self._machine_ms())
@@ -116,7 +116,7 @@ class Connections:
         self.follow(groups_of(symbols, self._venue_streams), now_ms)
 
     def follow(self, groups: Mapping[str, Sequence[str]], now_ms: int) -> None:
-        """Carry these groups too; a symbol's streams begin with `Feed.on_connected` of it."""
+        """Carry these groups too; `Feed.on_connected` marks the start of a symbol's streams."""
         rest: Groups = {}
         for name, streams in groups.items():
             if self.shard_of(name) is not None:
@@ -138,7 +138,7 @@ class Connections:
         shard.plan(now_ms)
 
     def unfollow(self, names: Iterable[str]) -> None:
-        """Carry these groups no longer; a connection that carries nothing is closed."""
+        """Stop carrying these groups; a connection without any group left is closed."""
         names = list(names)
         for shard in self.shards:
             shard.drop(names)
@@ -149,7 +149,7 @@ class Connections:
             self._left.append(shard)
 
     def renew(self, names: Sequence[str], why: str, now_ms: int) -> None:
-        """Ask the venue for the streams of these groups anew."""
+        """Subscribe again to the streams of these groups."""
         for shard in self.shards:
             own = [name for name in names if name in shard.groups]
             if own:
@@ -166,7 +166,7 @@ class Connections:
     # --- time and readers ---------------------------------------------------------------------
 
     def on_clock(self, now_ms: int) -> None:
-        """Make attempts that are due, send control messages, and plan successors."""
+        """Make due attempts, send control messages, and plan successors."""
         machine_ms = self._machine_ms()
         is_renewing = any(shard.has_successor for shard in self.shards)
         for shard in self.shards:
@@ -174,7 +174,7 @@ class Connections:
             is_renewing = is_renewing or shard.has_successor
 
     def of(self, number: int) -> Succession | None:
-        """Return the shard of a connection that counts; None for one that was given up."""
+        """Return the shard of a connection in use; None for one that was given up."""
         shard = self._of.get(number)
         if shard is not None and number in shard.numbers:
             return shard

@@ -26,15 +26,15 @@ from minibot.exchanges.top_check import MISMATCHES_MAX, TopCheck
 INTERVAL: Final = "interval"
 RESYNC: Final = "resync"
 
-# A snapshot comes from a cache of the venue that may lag the stream by some hundred ms.
+# A snapshot comes from a cache of the venue that may lag behind the stream by some hundred ms.
 RETRY_MS_MIN: Final = 250
 RETRY_MS_MAX: Final = 60_000
-# A fresh snapshot of the same market is worth its weight at most this often.
+# A fresh snapshot is worth its request weight at most this often.
 REFRESH_MS: Final = 60_000
 
 
 class Change(NamedTuple):
-    """What a message did to the book: nothing (""), or lost for `why`."""
+    """Effect of a message on the book: none (""), or the book is lost, with the reason in `why`."""
 
     kind: str
     why: str = ""
@@ -49,8 +49,8 @@ class SymbolDepth:
 
     Args:
         symbol: In the venue's own spelling.
-        levels: How many levels a side a `book` event holds.
-        keeper: Of the venue, new.
+        levels: Number of levels a side in a `book` event.
+        keeper: The venue's book keeper, new.
     """
 
     def __init__(self, symbol: str, levels: int, keeper: BookKeeper) -> None:
@@ -59,7 +59,7 @@ class SymbolDepth:
         self.keeper = keeper
         self.check = TopCheck()
         self.resyncs = 0
-        self.refused = 0  # Diffs that made no sense to the book.
+        self.refused = 0  # Diffs that the book refused as contradictory.
         self.failures = 0
         self.diff_ms: int | None = None
         self.is_asked = False
@@ -70,7 +70,7 @@ class SymbolDepth:
 
     @property
     def is_valid(self) -> bool:
-        """True while there is a book that may be believed."""
+        """Return True while there is a valid book."""
         return self.keeper.book is not None
 
     # --- messages -----------------------------------------------------------------------------
@@ -84,7 +84,7 @@ class SymbolDepth:
             self.refused += 1
             return self._lost(now_ms, str(error))
         if result == GAP and self._owes_resync:
-            return NOTHING  # A snapshot that never met the stream; nobody has seen that book.
+            return NOTHING  # A snapshot that never met the stream; that book was never published.
         if result == GAP:
             return self._lost(now_ms, f"updates missing before {diff.first_id}")
         if result == APPLIED:
@@ -103,7 +103,7 @@ class SymbolDepth:
         return self._lost(now_ms, f"top of book differs from {check.in_row} best quotes in a row")
 
     def on_snapshot(self, snapshot: Snapshot, now_ms: int) -> Change:
-        """Take a snapshot that was asked for."""
+        """Take a requested snapshot."""
         self.is_asked = False
         if not snapshot.bids or not snapshot.asks:
             self.on_failure(now_ms)
@@ -120,25 +120,25 @@ class SymbolDepth:
         return self._synced(now_ms, was_valid=was_valid)
 
     def on_streamed_snapshot(self, snapshot: Snapshot, now_ms: int) -> Change:
-        """Take a snapshot that came on the stream: it has met the diffs already."""
+        """Take a snapshot from the stream: it is in sync with the diffs already."""
         self.diff_ms = now_ms
         return self.on_snapshot(snapshot, now_ms)
 
     def on_unread(self, now_ms: int, why: str) -> Change:
-        """A frame that may have been a diff could not be used, and no number will miss it."""
+        """Lose the book: an unusable frame may have been a diff, and no update number shows it."""
         if not self.is_valid:
             return NOTHING
         self.keeper.reset()
         return self._lost(now_ms, why)
 
     def on_failure(self, now_ms: int) -> None:
-        """A snapshot could not be had or used: ask again later, ever more seldom."""
+        """Schedule the next request after a failed or unusable snapshot, with growing waits."""
         self.is_asked = False
         self._due_ms = now_ms + min(RETRY_MS_MIN << min(self.failures, 20), RETRY_MS_MAX)
         self.failures += 1
 
     def on_disconnected(self, now_ms: int) -> None:
-        """The stream is gone, and the book with it."""
+        """Reset the book: its stream is gone."""
         self.keeper.reset()
         self.check.forget()
         self.diff_ms = None
@@ -146,7 +146,7 @@ class SymbolDepth:
         self.failures, self._due_ms = 0, now_ms
 
     def on_connected(self, now_ms: int) -> None:
-        """A stream is there: ask for one snapshot at once, before the first diff."""
+        """Request one snapshot at once, before the first diff of the new stream."""
         self._is_new = True
         self._due_ms = now_ms
 
@@ -173,10 +173,10 @@ class SymbolDepth:
     # --- now and then -------------------------------------------------------------------------
 
     def wants_snapshot(self, now_ms: int) -> bool:
-        """Return whether to ask for a snapshot now; True counts as asked.
+        """Return whether to request a snapshot now; True counts as the request.
 
-        After the first one diffs come first: only a stream that is buffered can be joined, and a
-        source without diffs is not asked again and again.
+        After the first one, diffs have to come first: a snapshot can only be joined to a buffered
+        stream, and a source without diffs is not asked again and again.
         """
         if self.is_asked or now_ms < self._due_ms or not self.keeper.wants_snapshot:
             return False
@@ -199,7 +199,7 @@ class SymbolDepth:
         return _book(self.symbol, bids, asks, book.book_id, INTERVAL)
 
     def written_resync(self) -> Book | None:
-        """Return the first book after a sync, once, as soon as the stream has met it."""
+        """Return the first book after a sync, once, as soon as a diff has joined it."""
         book = self.keeper.book
         if not self._owes_resync or book is None or self.diff_ms is None:
             return None

@@ -1,8 +1,8 @@
-"""How far trades print from the best quote of their own stream: a third witness of one symbol.
+"""Distance of trade prints from the best quote of the same symbol: a third check of its streams.
 
-Quote and trade of one moment come on two streams, and a fast market prints a little outside of the
-touch that was read before. Prints that lie far off it one after the other mean that one of both
-streams tells of another time, or of another market, although both are alive. Pure.
+Quote and trade of one moment come on two streams, and in a fast market trades print slightly
+outside the touch that was read before. Consecutive prints far away from it mean that one of the two
+streams is delayed or shows another market, although both are alive. Pure.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from typing import Final
 from minibot.events.unit_sizes import BPS
 from minibot.exchanges.base import Quote, Trade
 
-# Ten times what liquid symbols trade through in one breath; below what a stop or target is worth.
+# Ten times what liquid symbols trade through in one burst; less than a typical stop or target.
 OFF_BPS: Final = 50
-# One print may be a sweep through a thin book; five are no sweep of the same touch.
+# One print may be a sweep through a thin book; five in a row are not.
 IN_ROW: Final = 5
 
 
 class PrintDrift:
-    """Counts trades that print off the touch, and says when they go on doing so."""
+    """Counter of consecutive trades that print away from the touch."""
 
     def __init__(self) -> None:
         self.off = 0
         self._in_row = 0
 
     def is_told(self, trade: Trade, quote: Quote) -> bool:
-        """Take a trade beside the quote before it; True once, when so many in a row are off."""
+        """Compare a trade with the quote before it; True once, when enough in a row are off."""
         price = trade.price_units
         bid, ask = quote.bid_units, quote.ask_units
         if bid <= price <= ask:

@@ -1,7 +1,7 @@
-"""Trades that came a second time, or after their place was given up: dropped, counted, told.
+"""Trades that came twice, or after they were given up as missing: dropped, counted, reported.
 
-While a connection is being replaced every trade comes twice, which is how none is missed; those
-repeats are told by nobody. Pure; times are market milliseconds.
+While a connection is being replaced every trade comes twice, so that none is missed; those repeats
+are not reported. Pure; times are market milliseconds.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from minibot.market.notices import TRADES_REPEATED
 
 LOOK_MS: Final = 1_000
 TELL_MS: Final = 60_000
-# What a replaced connection brought last may still wait when it has gone.
+# Last messages of a replaced connection may still wait after it has gone.
 SETTLE_MS: Final = 5_000
 
 
 class DuplicateTrades:
-    """Tells of repeated trades, at most once a minute."""
+    """Reporter of repeated trades, at most once a minute."""
 
     def __init__(self, feed: Feed) -> None:
-        """Start without any; they are told on the feed's board."""
+        """Start without any; notices go to the feed's board."""
         self._feed = feed
         self._told = 0
         self._look_due = self._tell_due = self._renewed_until = 0
 
     def look(self, now_ms: int, *, is_renewing: bool) -> None:
-        """Look, once a second, at how many trades were repeats."""
+        """Check, once a second, how many trades were repeats."""
         if now_ms < self._look_due:
             return
         self._look_due = now_ms + LOOK_MS

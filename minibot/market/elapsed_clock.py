@@ -1,7 +1,7 @@
-"""Time for waits and limits, also before the run's clock has started.
+"""Clock for waits and limits, which also runs before the run's clock has started.
 
-A simulated clock stands at its origin until the market role is ready. Waits that are measured on
-it would never end, so until then the machine's time passes instead, one to one.
+A simulated clock stands at its origin until the market role is ready. Waits measured on it would
+never end, so until then machine time is used instead, one to one.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from minibot.events.unit_sizes import NS_PER_MS
 
 
 class MarketClock(Protocol):
-    """The run's clock, as `runtime.clock.RunClock` is one."""
+    """Clock of the run, such as `runtime.clock.RunClock`."""
 
     @property
     def is_running(self) -> bool:
-        """False while a simulated clock stands at its origin."""
+        """Return False while a simulated clock stands at its origin."""
 
     def now_ms(self) -> int:
         """Return market time in Unix milliseconds."""
@@ -30,7 +30,7 @@ class MarketClock(Protocol):
 
 
 class ElapsedClock:
-    """Milliseconds that always pass: the run's clock once it runs, machine time before."""
+    """Clock that never stands still: the run's clock once it runs, machine time before."""
 
     def __init__(self, clock: MarketClock, machine_ns: Callable[[], int]) -> None:
         self.clock = clock

@@ -1,8 +1,8 @@
-"""The market role's decisions: frames in, root events out; no clock, no thread, no file.
+"""Decisions of the market role: frames in, root events out; no clock, no thread, no file.
 
-Every input comes with its time on the run's clock. Every output carries a time that never goes
-back: beats, bars by the clock and books stand at their own time, between the frames around them.
-The same inputs in the same order give the same events.
+Every input comes with its time on the run's clock. Times of outputs never go back: beats, bars
+closed by the clock, and books have their own time, between the frames around them. The same inputs
+in the same order give the same events.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from minibot.market.notices import (
 from minibot.market.rules import RulesBook
 from minibot.market.symbol import FeedConfig, SymbolFeed
 
-# What a frame was.
+# Kinds of frames.
 DATA: Final = "data"
 OTHER: Final = "other"
 SHUTDOWN: Final = "shutdown"
 INVALID: Final = "invalid"
 UNREADABLE: Final = "unreadable"
 
-# After a pause of the whole process beats are not caught up one by one without end.
+# After a pause of the whole process, at most this much time is caught up beat by beat.
 CATCH_UP_MS_MAX: Final = 120_000
-# So often a snapshot may fail before an operator is told; the book goes on being asked for.
+# Failed snapshots in a row before the operator is told; requests for the book go on.
 SNAPSHOT_FAILURES_TOLD: Final = 4
 
 
 class HoleWanted(NamedTuple):
-    """Klines to ask for: the bars of one symbol and interval that open inside the hole."""
+    """Request for klines: the bars of one symbol and interval that open inside the hole."""
 
     symbol: str
     interval: str
@@ -57,11 +57,11 @@ class HoleWanted(NamedTuple):
 
 
 class _Left(FrameInvalid):
-    """A frame of a symbol that is not followed any more."""
+    """A frame of a symbol that is no longer followed."""
 
 
 class Feed:
-    """Turns decoded frames, snapshots, klines and passing time into root events."""
+    """Converter of decoded frames, snapshots, klines and passing time into root events."""
 
     def __init__(self, config: FeedConfig, now_ms: int, dialect: Dialect) -> None:
         self.config = config
@@ -77,8 +77,8 @@ class Feed:
         self._last_ts = now_ms
         self._beat_due = self._after(now_ms, config.beat_interval_ms)
         self._book_due = self._after(now_ms, config.book_interval_ms)
-        # Nothing is due before `_next_due`. Frames look at the clock by what was due when time last
-        # passed, so that what they lead to does not depend on how many came at once.
+        # Nothing is due before `_next_due`. Frames use `_frame_due`, the due time when time last
+        # passed, so that the result does not depend on how many frames came at once.
         self._next_due = self._frame_due = now_ms
         self._no_depth_told: set[str] = set()
         self._left: set[str] = set()
@@ -101,7 +101,7 @@ class Feed:
 
     @property
     def skew_ms(self) -> int:
-        """How far the exchange's clock is ahead of the run's, as last measured."""
+        """Return how far the exchange's clock is ahead of the run's, as last measured."""
         return self._skew_ms
 
     @skew_ms.setter
@@ -114,7 +114,7 @@ class Feed:
         return origin + ((now_ms - origin) // interval_ms + 1) * interval_ms
 
     def take(self) -> list[tuple[Payload, int]]:
-        """Return what is to be written now, with its time; nothing twice."""
+        """Return the events to write now, each with its time; each event once."""
         if self._is_coalescing:
             self._release_quotes()
         out, self._out = self._out, []
@@ -124,7 +124,7 @@ class Feed:
 
     @property
     def is_coalescing(self) -> bool:
-        """Whether of the quotes between two calls of `take` only the newest makes a tick."""
+        """Return whether only the newest of the quotes between two calls of `take` makes a tick."""
         return self._is_coalescing
 
     @is_coalescing.setter
@@ -136,7 +136,7 @@ class Feed:
 
     @property
     def quotes_coalesced(self) -> int:
-        """How many quotes made no tick because a newer one came with them."""
+        """Return how many quotes made no tick because a newer one came with them."""
         return self._coalesced_before + sum(f.ticks.coalesced for f in self.symbols.values())
 
     def _release_quotes(self) -> None:
@@ -156,14 +156,14 @@ class Feed:
     # --- frames -------------------------------------------------------------------------------
 
     def on_frame(self, data: bytes, ts: int, recv_mono_ns: int) -> str:
-        """Take one frame and say what it was: DATA, OTHER, SHUTDOWN, INVALID or UNREADABLE."""
+        """Take one frame and return its kind: DATA, OTHER, SHUTDOWN, INVALID or UNREADABLE."""
         if ts >= self._frame_due:
             self.advance(ts)
         self.frames += 1
         message = None
         try:
             message = self._parse(data)
-            if type(message) is Quote:  # Two of three frames.
+            if type(message) is Quote:  # Two thirds of all frames.
                 ticks = self._of(message.symbol).on_quote(message, recv_mono_ns, ts)
                 if ticks:
                     self._emit(ticks, ts)
@@ -179,7 +179,7 @@ class Feed:
             return INVALID if error.is_readable else UNREADABLE
 
     def is_unreadable(self, data: bytes, ts: int) -> bool:
-        """Return whether a frame that is not used any more is no JSON; counted if so."""
+        """Return whether a frame of a discarded connection is not JSON; counted if so."""
         try:
             self.dialect.parse_frame(data)
         except FrameInvalid as error:
@@ -189,7 +189,7 @@ class Feed:
         return False
 
     def refuse(self, error: FrameInvalid, data: bytes, ts: int) -> None:
-        """Count a frame that could not be used, and tell it."""
+        """Count and report a frame that could not be used."""
         self.counters["frames_invalid"] += 1
         self.board.add(ts, FRAME_INVALID, f"{error}: {data[:120]!r}")
 
@@ -212,7 +212,7 @@ class Feed:
         return DATA
 
     def _on_unread(self, error: FrameInvalid, ts: int) -> None:
-        """Lose the books that a frame without use may have changed: one, or all of them."""
+        """Lose the books that an unusable frame may have changed: one, or all of them."""
         named = self.symbols.get(error.symbol)
         for feed in self.symbols.values() if named is None else [named]:
             self._emit(feed.on_unread(ts, f"a frame could not be used: {error}"), ts)
@@ -223,7 +223,7 @@ class Feed:
         self._emit(feed.on_diff(diff, recv_mono_ns, ts), ts)
         if feed.depth.refused == refused:
             return DATA
-        self.counters["frames_invalid"] += 1  # Told with the book that it cost.
+        self.counters["frames_invalid"] += 1  # Reported with the loss of the book.
         return INVALID
 
     def _on_trade(self, trade: Trade, ts: int, recv_mono_ns: int) -> str:
@@ -247,13 +247,13 @@ class Feed:
     # --- connection ---------------------------------------------------------------------------
 
     def on_connected(self, now_ms: int, symbols: Iterable[str] | None = None) -> None:
-        """A stream connection stands: of the given symbols, of all without."""
+        """Note that the given symbols, by default all, have a stream connection."""
         for feed in self._named(symbols):
             feed.on_connected(now_ms)
             self._learn_due(feed)
 
     def on_disconnected(self, now_ms: int, why: str, symbols: Iterable[str] | None = None) -> None:
-        """No stream connection stands any more: of the given symbols, of all without."""
+        """Note that the given symbols, by default all, have no stream connection any more."""
         for feed in self._named(symbols):
             self._emit(feed.on_disconnected(now_ms, why), now_ms)
 
@@ -265,7 +265,7 @@ class Feed:
     # --- symbols that come and go -------------------------------------------------------------
 
     def follow(self, symbol: str, now_ms: int) -> None:
-        """Take a symbol in, before its first frame; nothing when it is followed already."""
+        """Follow a symbol, before its first frame; no effect when it is followed already."""
         if symbol not in self.symbols:
             self.symbols[symbol] = self._new_symbol(symbol, now_ms)
             self._left.discard(symbol)
@@ -273,7 +273,7 @@ class Feed:
             self._next_due = self._frame_due = now_ms
 
     def unfollow(self, symbol: str) -> None:
-        """Forget a symbol, its bars and its book; frames still on the way count as other."""
+        """Forget a symbol, its bars and its book; frames still on the way count as OTHER."""
         feed = self.symbols.pop(symbol, None)
         if feed is not None:
             feed.ticks.forget_touch()
@@ -283,7 +283,7 @@ class Feed:
         self._no_depth_told.discard(symbol)
 
     def write(self, payload: Payload, now_ms: int) -> None:
-        """Write one event of what is not a matter of frames, behind the quotes that came before."""
+        """Write one event that did not come from a frame, after the quotes that came before it."""
         if self._is_coalescing:
             self._release_quotes()
         self._emit([payload], now_ms)
@@ -291,7 +291,7 @@ class Feed:
     # --- answers ------------------------------------------------------------------------------
 
     def on_instruments(self, instruments: Iterable[Instrument], now_ms: int) -> None:
-        """Write the rules of symbols at the start and where they changed."""
+        """Write the rules of symbols at the start and whenever they change."""
         for instrument in instruments:
             told = self.rules.take(instrument)
             if told is None:
@@ -305,30 +305,30 @@ class Feed:
 
     @property
     def is_trading(self) -> bool:
-        """True while every symbol is open for trading, as far as its rules were last read."""
+        """Return True while every symbol is open for trading, by its rules as last read."""
         return not self.rules.closed()
 
     def on_history(self, symbol: str, interval: str, candles: Iterable[Candle], ts: int) -> int:
-        """Write the warm-up bars of one symbol and interval and return how many there were."""
+        """Write the warm-up bars of one symbol and interval and return their number."""
         bars: list[Bar] = self.symbols[symbol].take_history(interval, candles)
         self._emit(bars, ts)
         return len(bars)
 
     def on_snapshot(self, symbol: str, snapshot: Snapshot, now_ms: int) -> None:
-        """Take a depth snapshot that was asked for."""
+        """Take a requested depth snapshot."""
         feed = self.symbols[symbol]
         self._emit(feed.on_snapshot(snapshot, now_ms), now_ms)
         if not feed.depth.is_valid:
             self._tell_no_book(feed, now_ms, "no usable depth snapshot so far")
 
     def on_snapshot_failed(self, symbol: str, now_ms: int, why: str) -> None:
-        """A depth snapshot that was asked for could not be had."""
+        """Note that a requested depth snapshot was not available."""
         feed = self.symbols[symbol]
         feed.depth.on_failure(now_ms)
         self._tell_no_book(feed, now_ms, why)
 
     def on_candles(self, wanted: HoleWanted, candles: list[Candle] | None, now_ms: int) -> None:
-        """Take the klines of a hole; None when they could not be had."""
+        """Take the klines of a hole; None when the request failed."""
         if wanted.symbol not in self.symbols:
             return  # It was unfollowed meanwhile.
         feed = self.symbols[wanted.symbol]
@@ -346,7 +346,7 @@ class Feed:
     # --- wishes -------------------------------------------------------------------------------
 
     def snapshots_wanted(self, now_ms: int) -> list[str]:
-        """Return the symbols whose depth snapshot is to be asked for now; each once."""
+        """Return the symbols whose depth snapshot to request now; each once."""
         return [
             name
             for name, feed in self.symbols.items()
@@ -354,7 +354,7 @@ class Feed:
         ]
 
     def holes_wanted(self, now_ms: int) -> list[HoleWanted]:
-        """Return the klines that are to be asked for now; each once."""
+        """Return the klines to request now; each once."""
         return [
             HoleWanted(symbol, interval, hole)
             for symbol, feed in self.symbols.items()
@@ -365,7 +365,7 @@ class Feed:
     # --- time ---------------------------------------------------------------------------------
 
     def advance(self, now_ms: int) -> None:
-        """Let time pass up to `now_ms`: bars, books and beats that are due, each at its time."""
+        """Advance time to `now_ms`: write bars, books and beats that are due, each at its time."""
         latest = now_ms - CATCH_UP_MS_MAX
         self._beat_due = max(self._beat_due, self._after(latest, self.config.beat_interval_ms))
         self._book_due = max(self._book_due, self._after(latest, self.config.book_interval_ms))
@@ -393,7 +393,7 @@ class Feed:
             self._watch_depth(name, feed, ts)
 
     def _watch_depth(self, name: str, feed: SymbolFeed, ts: int) -> None:
-        """Say once that a source quotes but sends no updates of its book."""
+        """Report once that a source sends quotes but no updates of its book."""
         if name in self._no_depth_told or feed.connected_ms is None:
             return
         is_quiet = feed.depth.diff_ms is None and ts - feed.connected_ms > self.config.tick_stale_ms
@@ -401,7 +401,7 @@ class Feed:
             self._no_depth(name, ts, "no updates of the book on the stream")
 
     def _learn_due(self, feed: SymbolFeed) -> None:
-        """Take in that something of a symbol may be due sooner than all that was known."""
+        """Lower the next due time if something of this symbol is due sooner."""
         feed.has_new_due = False
         due = feed.next_due_ms(self._skew_ms)
         if due is not None and due < self._next_due:
@@ -417,22 +417,22 @@ class Feed:
 
     @property
     def next_due_ms(self) -> int:
-        """When on the run's clock `advance` may have something to do next, nothing before."""
+        """Return the earliest time on the run's clock at which `advance` may have work."""
         return self._next_due
 
     @property
     def duplicate_trades(self) -> int:
-        """How many trades came a second time, or too late."""
+        """Return how many trades came a second time, or too late."""
         return sum(feed.order.duplicates for feed in self.symbols.values())
 
     # --- figures ------------------------------------------------------------------------------
 
     def data_age_ms(self, now_ms: int) -> int:
-        """Return the age of the oldest symbol's last data."""
+        """Return the age of the last data of the symbol that has been silent for longest."""
         return max((max(0, now_ms - feed.data_ms) for feed in self.symbols.values()), default=0)
 
     def figures(self) -> dict[str, int]:
-        """Return what has been counted so far, over all symbols."""
+        """Return all counters so far, over all symbols."""
         feeds = self.symbols.values()
         return {
             "frames": self.frames,

@@ -1,7 +1,7 @@
-"""How the link to the venue is over all its lines, and when it is too bad to go on.
+"""Health of the link to the venue over all lines, and when it is too bad to go on.
 
-A line is one shard's stream connection. One line that stays dark is enough to end the run: the
-symbols on it may be the ones that are held. All times are market time and come in as values.
+A line is one shard's stream connection. One line that stays down is enough to end the run: a
+position may be held in its symbols. All times are market time and come in as values.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from minibot.market.windows import RateWindow, Window
 
 
 class FeedHealth:
-    """State of all lines and of the requests beside them."""
+    """State of all lines and of the REST requests."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class FeedHealth:
     # --- lines --------------------------------------------------------------------------------
 
     def new_line(self, now_ms: int) -> ShardHealth:
-        """Return a line for one more shard."""
+        """Return a new line for one more shard."""
         line = ShardHealth(self.limits, now_ms, self._count, self._free_at_ms)
         self._count += 1
         self.lines.append(line)
@@ -55,43 +55,43 @@ class FeedHealth:
         self._closed_reconnects += line.reconnects
 
     def begin(self, now_ms: int) -> None:
-        """Data are awaited from now on: what went before was the start."""
+        """Start to expect data now: the time before belongs to the start."""
         for line in self.lines:
             line.data_ms = now_ms
 
     @property
     def reconnects(self) -> int:
-        """Connections built again since the start, over all lines."""
+        """Return the number of reconnects since the start, over all lines."""
         return self._closed_reconnects + sum(line.reconnects for line in self.lines)
 
     @property
     def breaker(self) -> str:
-        """The worst state of any line."""
+        """Return the worst breaker state of any line."""
         states = {line.breaker for line in self.lines}
         return next((state for state in (OPEN, HALF_OPEN) if state in states), CLOSED)
 
     @property
     def is_connected(self) -> bool:
-        """True while every line stands."""
+        """Return True while every line is connected."""
         return all(line.is_connected for line in self.lines)
 
     @property
     def has_data(self) -> bool:
-        """True when every line has brought data since it stands."""
+        """Return True when every line has brought data since it was connected."""
         return all(line.has_data for line in self.lines)
 
     def data_age_ms(self, now_ms: int) -> int:
-        """Return the age of the last data of the line that has been without for longest."""
+        """Return the age of the last data of the line that has been silent for longest."""
         ages = [line.data_age_ms(now_ms) for line in self.lines]
         return max(ages, default=max(0, now_ms - self._began_ms))
 
     # --- requests and frames ------------------------------------------------------------------
 
     def on_sample(self, now_ms: int, *, ok: bool) -> None:
-        """A scheduled measurement was answered, or not.
+        """Note the outcome of a scheduled measurement.
 
-        While no data come either, the whole exchange is out of reach, and the limit for that is
-        another one: such failures say nothing of its error rate.
+        While no data come either, the whole exchange is unreachable, which has a limit of its own:
+        such failures do not count towards the error rate.
         """
         self.last_sample_ok = ok
         is_fed = self.is_connected and self.data_age_ms(now_ms) <= self.limits.tick_stale_ms
@@ -99,7 +99,7 @@ class FeedHealth:
             self._samples.add(now_ms, ok=ok)
 
     def on_invalid(self, now_ms: int) -> None:
-        """A frame or a price was refused.
+        """Count a refused frame or price.
 
         Raises:
             FeedLost: FEED_INVALID; more than the limit within the window.
@@ -115,7 +115,7 @@ class FeedHealth:
             )
 
     def on_banned(self, wait_ms: int, detail: str) -> None:
-        """The venue banned this address.
+        """Stop the run if the venue's ban of this address is too long.
 
         Raises:
             FeedLost: EXCHANGE_BANNED; the ban is longer than an outage may last.

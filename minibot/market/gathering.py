@@ -1,9 +1,9 @@
-"""When a reader lets messages gather: where they come one by one faster than each is worth a wake.
+"""Batching of socket reads: a reader pauses when messages come too fast to wake for each one.
 
-A thread that wakes for every message costs more than all that is done with it. So where the last
-reads came faster than one in an eighth of a millisecond and brought next to nothing each, the
-reader pauses before the next one, and goes on doing so while a pause pays. The messages gather in
-the socket meanwhile, at most for the pause; below some 8,000 reads a second nothing ever waits.
+A thread that wakes for every message costs more than all the work on that message. Where the last
+reads came faster than one in an eighth of a millisecond and brought few messages each, the reader
+pauses before the next one, for as long as a pause pays. Meanwhile the messages gather in the
+socket, at most for the length of the pause; below some 8,000 reads a second nothing ever waits.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import Final
 READS: Final = 8
 WITHIN_NS: Final = 1_000_000
 MESSAGES_MAX: Final = 64
-# Added to the age of a tick, at such rates alone.
+# Added to the age of a tick, only at such rates.
 PAUSE_S: Final = 0.002
-# Fewer than so many after a pause, 6,000 a second, and the rate is no longer what it was.
+# With fewer messages after a pause (6,000 a second) the rate has dropped, and pauses end.
 WORTH: Final = 12
 
 
 class Gathering:
-    """Says after each read how long to wait before the next one."""
+    """Pause before the next read of a socket, decided after each read."""
 
     def __init__(self) -> None:
         self._reads: deque[tuple[int, int]] = deque(maxlen=READS)
         self._is_dense = False
 
     def pause_s(self, at_ns: int, messages: int) -> float:
-        """Return the pause after a read that brought so many messages at that machine time."""
+        """Return the pause after a read at `at_ns` (machine time) that brought so many messages."""
         if self._is_dense:
             self._is_dense = WORTH <= messages <= MESSAGES_MAX
             return PAUSE_S if self._is_dense else 0.0

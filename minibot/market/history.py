@@ -1,4 +1,4 @@
-"""Bars out of closed klines: for the warm-up, and for holes that trades cannot fill."""
+"""Bars from closed klines: for the warm-up, and for holes that trades cannot fill."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minibot.market.intervals import INTERVAL_MS, align
 
 
 def history_bar(symbol: str, interval: str, candle: Candle) -> Bar:
-    """Return one closed kline as a bar; the venue's own close time stands, odd as it may be."""
+    """Return one closed kline as a bar, with the venue's own close time even if it is odd."""
     return Bar(
         symbol=symbol,
         interval=interval,
@@ -32,17 +32,17 @@ def history_bar(symbol: str, interval: str, candle: Candle) -> Bar:
 def closed_candles(
     candles: Iterable[Candle], interval: str, *, exchange_ts: int, count: int
 ) -> list[Candle]:
-    """Return the last `count` klines that are closed for good, oldest first, none twice.
+    """Return the last `count` klines that are final, oldest first, without duplicates.
 
-    REST has no flag for a closed kline: the newest row is normally the running one, so only what
-    opens before the current interval of the exchange's clock counts.
+    REST has no flag for a closed kline: the newest row is normally still open, so only klines that
+    open before the current interval of the exchange's clock count.
     """
     now_open = align(exchange_ts, INTERVAL_MS[interval])
     return _ordered(candle for candle in candles if candle.open_ts < now_open)[-count:]
 
 
 def candles_of(candles: Iterable[Candle], hole: Hole) -> list[Candle]:
-    """Return the klines that open inside a hole, oldest first, none twice."""
+    """Return the klines that open inside a hole, oldest first, without duplicates."""
     return _ordered(c for c in candles if hole.from_ts <= c.open_ts < hole.to_ts)
 
 

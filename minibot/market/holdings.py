@@ -1,7 +1,7 @@
-"""Which symbols a position is held in, read from the queues: those streams are never given up.
+"""Symbols with an open position, read from the queues: their streams are never given up.
 
-The market role looks at `control` and `fills`, it takes nothing from them: no cursor, no ack, and
-no line of its own depends on an order, but for how long a symbol is followed.
+The market role only reads `control` and `fills`, without cursor or ack. Orders influence nothing
+that it writes except how long a symbol is followed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LINES_AT_ONCE: Final = 1024
 
 
 class Holdings:
-    """Quantities by symbol, from the opening of the run and its fills so far."""
+    """Quantities by symbol: the opening of the run plus its fills so far."""
 
     def __init__(self, queues: Path) -> None:
         """Read from the beginning of both queues, also after a restart."""
@@ -29,7 +29,7 @@ class Holdings:
         self._qty: Counter[str] = Counter()
 
     def symbols(self) -> frozenset[str]:
-        """Return the symbols that something is held of now.
+        """Return the symbols in which a position is held now.
 
         Raises:
             IntegrityError: One of the queues is damaged.

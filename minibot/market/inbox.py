@@ -1,4 +1,4 @@
-"""Where the threads of the market role leave what they got for its one loop."""
+"""Inbox of the market role's one loop, filled by its threads."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
-# More messages waiting than this and the readers wait too: the venue's side of the socket fills,
-# not ours. Some seconds of the worst flood, and fifty to a hundred megabytes.
+# With more messages waiting than this, readers wait too: the venue's side of the socket fills, not
+# ours. That is some seconds of the worst flood, and fifty to a hundred megabytes.
 WAITING_MAX: Final = 200_000
 
 
 class Inbox(Generic[T]):
-    """A queue of many writers and one reader, who takes many items at once."""
+    """A queue with many writers and one reader, which takes many items at once."""
 
     def __init__(self) -> None:
         self._items: deque[tuple[T, int]] = deque()
@@ -24,9 +24,9 @@ class Inbox(Generic[T]):
         self._is_awaited = False
 
     def put(self, item: T, messages: int = 1) -> None:
-        """Leave an item that stands for so many messages.
+        """Add an item that holds `messages` messages.
 
-        Waits while too many are waiting, returns at once when closed.
+        Blocks while too many messages wait; returns at once when closed.
         """
         with self._changed:
             while self._waiting >= WAITING_MAX and not self._is_closed:
@@ -37,9 +37,9 @@ class Inbox(Generic[T]):
                 self._changed.notify_all()
 
     def take(self, timeout_s: float, messages_max: int | None = None) -> list[T]:
-        """Return items that wait, after at most `timeout_s` without any.
+        """Return the waiting items; block for at most `timeout_s` while there are none.
 
-        All of them, or as many as stand for about `messages_max` messages.
+        Returns all of them, or enough for about `messages_max` messages.
         """
         with self._changed:
             if not self._items and timeout_s > 0:
@@ -59,11 +59,11 @@ class Inbox(Generic[T]):
             return items
 
     def __len__(self) -> int:
-        """How many messages wait."""
+        """Return the number of waiting messages."""
         return self._waiting
 
     def close(self) -> None:
-        """Let nobody wait to leave an item any more."""
+        """Release every thread that waits to add an item."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""Bar intervals by their names at the venue, and how bars are aligned."""
+"""Bar intervals by their names at the venue, and the alignment of bars."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 from minibot.events.unit_sizes import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WEEK_MS
 
-# A calendar month (`1M`) has no fixed length, so no bars of a month are built here.
+# A calendar month (`1M`) has no fixed length, so bars of a month are not built.
 INTERVAL_MS: Final[dict[str, int]] = {
     "1s": SECOND_MS,
     **{f"{count}m": count * MINUTE_MS for count in (1, 3, 5, 15, 30)},
@@ -21,6 +21,6 @@ _MONDAY_OFFSET_MS: Final = 4 * DAY_MS
 
 
 def align(ts: int, interval_ms: int) -> int:
-    """Return the open time of the bar that holds `ts`; Unix milliseconds."""
+    """Return the open time of the bar that contains `ts`; Unix milliseconds."""
     offset = _MONDAY_OFFSET_MS if interval_ms == WEEK_MS else 0
     return ts - (ts - offset) % interval_ms

@@ -1,14 +1,14 @@
-"""Whether what should come does come: by the age of data, line by line and stream by stream.
+"""Liveness of the market data: the age of data, by line and by stream.
 
 A line that is silent as a whole is given up, unless the venue's books say that nothing has
-happened. A single stream can be silent while its neighbours flow, which no socket shows:
+happened. A single stream can be silent while others on the same line flow, which no socket shows:
 
     depth    best quotes have moved on, but no update of the book has come for a while
     quote    the top of the proved book differs from a best quote that does not change any more
     trade    the venue's own klines count trades that never came
 
-Such a symbol's streams are asked for anew; when it is the rule on a connection, the connection is
-given up. Data that come later and later are as old as they are late.
+The streams of such a symbol are subscribed again; if it happens to half of a connection, the
+connection is given up. Data with growing delay count as old as they are late.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from minibot.market.shard_health import LinkLimits, ShardHealth
 from minibot.market.succession import Succession
 from minibot.market.symbol import SymbolFeed
 
-# However fast a simulated clock runs, a pause of this process is no silence of the venue.
+# However fast a simulated clock runs, a short pause of this process is no silence of the venue.
 SILENCE_NS_MIN: Final = 1_000_000_000
-# So many books of a silent line are compared with the venue's: weight 5 each.
+# Books of a silent line that are compared with the venue's, at weight 5 each.
 SAMPLE_MAX: Final = 5
 LOOK_MS: Final = 1_000
-# A symbol may have no trade for minutes; after so long the venue's klines are asked, weight 2.
+# A symbol may have no trade for minutes; after this long the venue's klines are asked, weight 2.
 TRADE_SILENCE_MS: Final = 60_000
 TRADE_CHECK_MS: Final = 5_000
-# A symbol's streams are asked for anew at most this often, and ever more seldom.
+# A symbol's streams are subscribed again at most this often, with growing waits.
 RENEW_MS: Final = 60_000
 RENEW_MS_MAX: Final = 1_800_000
-# From three symbols on, when it is half of a connection, the connection is at fault.
+# From three symbols on, when they are half of a connection, the connection is at fault.
 SYMBOLS_OF_A_LINE: Final = 3
 
 
 @dataclass(slots=True)
 class _Watch:
-    """What was seen of a symbol at the last looks.
+    """State of a symbol at the last checks.
 
     Attributes:
         quote: The last best quote.
-        moved_ms: When it was last another one, or last what the book says.
+        moved_ms: When the quote last changed, or last agreed with the book.
         ahead_ms: Since when best quotes have moved on and the book has not.
     """
 
@@ -62,24 +62,24 @@ class _Watch:
 
 
 def _has_moved(feed: SymbolFeed, quote: BestQuote) -> bool:
-    """Return whether the top of the proved book is another one than the quote says."""
+    """Return whether the top of the proved book differs from the quote."""
     book = feed.depth.keeper.book
     touch = None if book is None else book.touch()
     return touch is not None and touch != (quote.bid, quote.bid_qty, quote.ask, quote.ask_qty)
 
 
 class Liveness:
-    """Looks at lines and streams; called by the loop when nothing waits to be taken.
+    """Checks of lines and streams; called by the loop when the inbox is empty.
 
     Args:
-        limits: Of the profile.
-        feed: Its symbols say when each stream was last heard.
-        link: Told how late the data are.
-        connections: Asked to give up, or to ask anew.
-        requests: For questions to the venue.
-        clock: The run's.
+        limits: Thresholds of the profile.
+        feed: Its symbols say when each stream last brought data.
+        link: Is told how late the data are.
+        connections: Gives connections up, or subscribes again.
+        requests: For requests to the venue.
+        clock: The run's clock.
         machine_ns: Machine time.
-        check_rules: Asks for the rules of what is followed.
+        check_rules: Requests the rules of the followed symbols.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Liveness:
                 self._watch_streams(shard, now_ms)
 
     def _second_ms(self) -> int:
-        """Return how much market time a second of machine time is: no silence is shorter."""
+        """Return one second of machine time in market milliseconds: no silence is shorter."""
         return int(1000 / self._clock.machine_s(1000))
 
     def is_quiet(self, line: ShardHealth) -> bool:
@@ -143,14 +143,14 @@ class Liveness:
             return
         sample = self._sample(shard)
         if not sample and self._is_halted(shard):
-            # Nothing of it trades, so silence is what there should be; its rules are looked at.
+            # None of its symbols trades, so silence is expected; their rules are checked.
             line.on_quiet(now_ms)
             return
         self._checking.add(shard.number)
         self._requests.check_quiet(sample, partial(self._on_checked, shard))
 
     def _sample(self, shard: Succession) -> list[str]:
-        """Return the symbols of a shard that were heard last, of those that trade."""
+        """Return the trading symbols of a shard that brought data most recently."""
         feeds = self._feed.symbols
         trading = self._feed.rules.is_trading
         known = [name for name in shard.groups if name in feeds and trading(name)]
@@ -171,13 +171,13 @@ class Liveness:
             shard.line.on_quiet(now_ms)
         elif shard.line.is_silent(now_ms):
             shard.give_up(now_ms, f"no data for {shard.line.data_age_ms(now_ms)} ms")
-        # A symbol that is halted is silent too, and then its rules say so.
+        # A halted symbol is silent too; its rules would say so.
         self._check_rules()
 
     # --- lateness -----------------------------------------------------------------------------
 
     def _watch_lateness(self, shard: Succession, now_ms: int) -> None:
-        """Take the data of a line as old as the best of its symbols is behind its usual delay."""
+        """Set the delay of a line: how far its best symbol is behind its usual delay."""
         line = shard.line
         delays = [
             feed.seen_ms[TRADE] - feed.order.last_ts
@@ -189,7 +189,7 @@ class Liveness:
         if not delays or not line.is_connected:
             return
         delay = min(delays)
-        # The exchange's clock is `skew_ms` ahead, so a trade that comes at once is `-skew_ms` old.
+        # The exchange's clock is `skew_ms` ahead, so a trade without delay is `-skew_ms` old.
         usual = self._delays.setdefault(shard.number, min(delay, -self._feed.skew_ms))
         self._delays[shard.number] = min(usual, delay)
         late_ms = delay - self._delays[shard.number]
@@ -200,7 +200,7 @@ class Liveness:
             self._feed.board.add(now_ms, DATA_LATE, detail)
         line.on_late(late_ms if is_late else 0)
         is_hopeless = is_late and late_ms >= self._limits.silence_ms and not shard.has_successor
-        # A venue that is late on every connection only gets later by new ones: ever more seldom.
+        # A venue that is late on every connection gets later by reconnecting: growing waits.
         if is_hopeless and self._may_renew(f"shard {shard.number}", now_ms):
             shard.give_up(now_ms, f"data come {late_ms} ms late")
 
@@ -208,7 +208,7 @@ class Liveness:
 
     def _watch_streams(self, shard: Succession, now_ms: int) -> None:
         silent: dict[str, str] = {}
-        # Who does not trade is silent by right.
+        # A symbol that does not trade is rightly silent.
         trading = self._feed.rules.is_trading
         names = [name for name in shard.groups if name in self._feed.symbols and trading(name)]
         for name in names:
@@ -228,7 +228,7 @@ class Liveness:
                 shard.renew([name], f"{stream} stream silent", now_ms)
 
     def _silent_stream(self, name: str, feed: SymbolFeed, now_ms: int) -> str:
-        """Return which stream of a symbol is silent although the others say it should not be."""
+        """Return the stream of a symbol that is silent although the others show activity."""
         watch, quote = self._watches.setdefault(name, _Watch()), feed.ticks.quote
         silence_ms = max(self._limits.silence_ms, self._second_ms())
         connected_ms, depth_ms = feed.connected_ms, feed.seen_ms.get(DEPTH)
@@ -250,7 +250,7 @@ class Liveness:
         if not _has_moved(feed, quote):
             watch.moved_ms = now_ms
             return ""
-        # Only a book that is still told of changes can say that a quote has missed them.
+        # Only a book that still gets updates can show that a quote has missed them.
         return QUOTE if depth_ms is not None and depth_ms - watch.moved_ms >= silence_ms else ""
 
     def _may_renew(self, name: str, now_ms: int) -> bool:
@@ -264,7 +264,7 @@ class Liveness:
     # --- trades -------------------------------------------------------------------------------
 
     def _watch_trades(self, name: str, feed: SymbolFeed, now_ms: int) -> None:
-        """Ask the venue's klines about a symbol that quotes but has not traded for long."""
+        """Check the venue's klines for a symbol with quotes that has not traded for long."""
         heard_ms = max(feed.seen_ms.get(TRADE, 0), feed.connected_ms or now_ms)
         if self._is_asking or now_ms < self._trade_due or now_ms - heard_ms < TRADE_SILENCE_MS:
             return

@@ -1,15 +1,16 @@
-"""Prices that value what is held while a symbol's own streams say nothing: from mini tickers.
+"""Marks from mini tickers: value held positions while a symbol's own streams are silent.
 
-A mini ticker tells the last price once a second, where something changed. It is newer than the
+A mini ticker carries the last price, once a second if something changed. It is newer than the
 symbol's own streams, and is written as a `price_mark`, when all of this holds:
 
-    it is another price than the ticker's before, first told after the last own trade or quote
-    by the exchange's own time, nothing of the symbol came within the ticker's second
-    it is not the price of the last own trade, unless another one was written since
+    its price differs from the ticker's before, and came first after the last own trade or quote
+    by exchange time, nothing of the symbol came within the ticker's second
+    it is not the price of the last own trade, unless another mark was written since
     it lies within the band of plausible prices
 
-So a quiet market, whose last trade may be older than its quotes, is never marked by it, and the
-next own trade or quote ends it. A symbol that has brought nothing at all is marked by any price.
+So a quiet market, whose last trade may be older than its quotes, is never marked by a ticker, and
+the next own trade or quote ends the mark. A symbol that has brought nothing at all is marked by any
+price.
 """
 
 from __future__ import annotations
@@ -27,22 +28,22 @@ CADENCE_MS: Final = 1_000
 
 
 class Marks:
-    """What mini tickers said of each followed symbol, and since when."""
+    """Last mini ticker price of each followed symbol, and since when."""
 
     def __init__(self) -> None:
         """Start without any."""
         self.written = 0
-        # Price in hundred-millionths, and when on the run's clock it was told first; a first
-        # ticker may tell what has been so for long.
+        # Price in hundred-millionths, and when on the run's clock it first came; None for a first
+        # ticker, whose price may be old.
         self._told: dict[str, tuple[int, int | None]] = {}
-        # The exchange's time of the last, never ahead of now: while a connection is replaced, both
+        # Exchange time of the last ticker, never ahead of now: while a connection is replaced, both
         # bring tickers.
         self._heard: dict[str, int] = {}
         # Price that was written, and when.
         self._marked: dict[str, tuple[int, int]] = {}
 
     def take(self, tickers: Iterable[LastPrice], feed: Feed, now_ms: int) -> None:
-        """Take the tickers of one frame; write what is newer than the symbols' own streams."""
+        """Take the tickers of one frame; write marks newer than the symbols' own streams."""
         for ticker in tickers:
             own = feed.symbols.get(ticker.symbol)
             if own is None or ticker.exchange_ts < self._heard.get(ticker.symbol, 0):
@@ -74,6 +75,6 @@ class Marks:
         return self._marked.get(ticker.symbol, (0, 0))[1]
 
     def _is_written(self, ticker: LastPrice, own: SymbolFeed) -> bool:
-        """Return whether this very price was written, and nothing of the symbol came since."""
+        """Return whether this price was the last mark, with no own data of the symbol since."""
         price, marked_ms = self._marked.get(ticker.symbol, (0, 0))
         return price == ticker.close_units and (own.own_ms is None or own.own_ms <= marked_ms)

@@ -1,7 +1,7 @@
-"""The last price of every symbol, from mini tickers: a second witness of the market.
+"""Last price of every symbol from mini tickers: a second check of the market data.
 
-What is followed in full is compared with it: a stream that stands open and repeats an old market,
-or none, is told although its socket is fine. Pure; times are market milliseconds.
+Followed symbols are compared with it: a stream that is open but repeats an old market, or is
+silent, is reported although its socket is fine. Pure; times are market milliseconds.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Final
 from minibot.exchanges.venue_facts import LastPrice
 from minibot.market.notices import PRICE_DISAGREES, NoticeBoard
 
-# Tickers are a second old and a trade may move more than a spread; a whole per cent for ten
-# seconds is neither.
+# Tickers are a second old and a trade may move more than a spread; a whole per cent for ten seconds
+# is beyond both.
 DISAGREEMENT_BPS: Final = 100
 DISAGREEMENT_MS: Final = 10_000
-# The array holds only what has changed within its second.
+# The array holds only symbols that changed within its second.
 HEARD_MS: Final = 60_000
 
 
 class PriceMonitor:
-    """Last prices by symbol, and since when they disagree with what is followed."""
+    """Last prices by symbol, and since when they disagree with the followed streams."""
 
     def __init__(self, board: NoticeBoard) -> None:
-        """Start without any price; disagreements are told on the board."""
+        """Start without any price; disagreements are reported on the board."""
         self._board = board
         self._heard: dict[str, tuple[int, int]] = {}
         self._since: dict[str, int] = {}
@@ -32,9 +32,9 @@ class PriceMonitor:
         self.disagreements = 0
 
     def take(self, tickers: Iterable[LastPrice], prices: Mapping[str, int], now_ms: int) -> None:
-        """Take the tickers of one frame; `prices` are the last accepted ones of what is followed.
+        """Compare the tickers of one frame with `prices`, the last accepted ones by symbol.
 
-        Prices are hundred-millionths; 0 is none yet.
+        Prices are hundred-millionths; 0 for none yet.
         """
         for ticker in tickers:
             self._heard[ticker.symbol] = (ticker.close_units, now_ms)
@@ -61,12 +61,12 @@ class PriceMonitor:
         self._board.add(now_ms, PRICE_DISAGREES, detail)
 
     def price(self, symbol: str) -> int | None:
-        """Return the last price heard of a symbol in hundred-millionths, None without any."""
+        """Return the last ticker price of a symbol in hundred-millionths; None without any."""
         heard = self._heard.get(symbol)
         return None if heard is None else heard[0]
 
     def heard(self, symbols: Iterable[str], now_ms: int) -> int:
-        """Return of how many of the symbols something came within the last minute."""
+        """Return for how many of the symbols a ticker came within the last minute."""
         return sum(
             1
             for symbol in symbols

@@ -1,4 +1,4 @@
-"""What befell the market role and an operator should know, said once and not a thousand times."""
+"""Notices for the operator about the market role: repeated ones are gathered into one."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ OVERLOAD_ENDED: Final = "overload_ended"
 TRADES_DROPPED: Final = "trades_dropped"
 TRADES_REPEATED: Final = "trades_repeated"
 
-# Each of these is an event of its own; the others may come by the hundred and are gathered.
+# Other kinds become one incident each; these may come by the hundred and are gathered.
 GATHERED: Final = frozenset({FRAME_INVALID, PRICE_OUTLIER, REST_ERRORS, TRADES_DROPPED})
 GATHER_MS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One incident to be: `until_ms` where it ends by itself, `count` where it stands for many."""
+    """One future incident: `until_ms` if it ends by itself, `count` if it stands for several."""
 
     kind: str
     detail: str
@@ -59,7 +59,7 @@ class Notice:
 
 
 class NoticeBoard:
-    """Collects notices; of a gathered kind one stands for all within ten seconds."""
+    """Collector of notices; gathered kinds become one notice in ten seconds."""
 
     def __init__(self) -> None:
         self._ready: list[Notice] = []
@@ -67,7 +67,7 @@ class NoticeBoard:
         self._last_ms: dict[str, int] = {}
 
     def add(self, now_ms: int, kind: str, detail: str, *, until_ms: int | None = None) -> None:
-        """Note something that happened."""
+        """Add a notice."""
         if kind not in GATHERED or now_ms - self._last_ms.get(kind, -GATHER_MS) >= GATHER_MS:
             held = self._held.pop(kind, None)
             count = None if held is None or held.count is None else held.count + 1
@@ -79,7 +79,7 @@ class NoticeBoard:
         self._held[kind] = Notice(kind, detail, count, until_ms)
 
     def take(self, now_ms: int) -> list[Notice]:
-        """Return what is to be written now."""
+        """Return the notices to write now."""
         for kind in list(self._held):
             if now_ms - self._last_ms[kind] >= GATHER_MS:
                 self._last_ms[kind] = now_ms
@@ -88,7 +88,7 @@ class NoticeBoard:
         return ready
 
     def take_all(self) -> list[Notice]:
-        """Return everything, also what would still be gathered: the role ends."""
+        """Return all notices, also those still being gathered: the role ends."""
         self._ready += self._held.values()
         self._held.clear()
         ready, self._ready = self._ready, []

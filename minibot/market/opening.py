@@ -1,9 +1,9 @@
-"""How the market role begins: reach the venue, learn the rules, take history, subscribe.
+"""Start of the market role: reach the venue, learn the rules, load history, subscribe.
 
-In this order: ping, time, rules of the symbols, closed klines of every interval, streams, depth.
-A simulated clock stands still meanwhile, so every limit here is machine time. What the venue
-refuses for good (an unknown symbol) ends the run at once; what may pass is tried again with
-backoff until the time for starting is over.
+In this order: ping, time, rules of the symbols, closed klines of every interval, streams, depth. A
+simulated clock stands still meanwhile, so every limit here is machine time. A final refusal of the
+venue (an unknown symbol) ends the run at once; other failures are retried with backoff until the
+time for starting is over.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from minibot.market.rest_scheduler import Answer, Job
 from minibot.market.session import Session
 from minibot.market.universe import static_universe
 
-# The launcher gives a role 60 s to start; saying why it failed needs the rest.
+# The launcher gives a role 60 s to start; the rest is for reporting why it failed.
 OPENING_S_MAX: Final = 45.0
 DEPTH_S_MAX: Final = 5.0
 PUMP_S: Final = 0.1
@@ -75,7 +75,7 @@ class Opening:
     # --- steps --------------------------------------------------------------------------------
 
     def _heed_silence(self) -> None:
-        """Take what a former process was told: not one request goes before the time is over."""
+        """Wait for the end of a silence that a former process was told: no request before."""
         session, address = self._session, self._session.address
         now_ms = session.pace.now_ms()
         left_ms = address.silent_until_ms - now_ms
@@ -102,7 +102,7 @@ class Opening:
             requests.on_measured(self._ask(requests.time))
 
     def _choose(self) -> None:
-        """Learn what is followed, and its rules: from the profile, or from the venue's answers."""
+        """Determine the followed symbols and their rules, by the profile or the venue's answers."""
         upkeep = self._session.upkeep
         config = upkeep.config
         if config is None or not config.is_dynamic:
@@ -143,7 +143,7 @@ class Opening:
             for symbol in session.feed.symbols
             for interval in session.config.feed.intervals
         ]
-        # Several at a time, written in the order of asking.
+        # Several requests at a time, written in the order of the requests.
         for start in range(0, len(wanted), HISTORY_AT_ONCE):
             some = wanted[start : start + HISTORY_AT_ONCE]
             for (symbol, interval, bars), answer in zip(some, self._ask_all(some), strict=True):
@@ -151,7 +151,7 @@ class Opening:
             session.write()
 
     def _ask_all(self, wanted: list[tuple[str, str, int]]) -> list[Answer]:
-        """Return the answers of some klines, in order; what fails is asked for again alone."""
+        """Return the answers for some klines, in order; a failed request is retried alone."""
         answers: dict[int, Answer] = {}
         history = self._session.requests.history
         jobs = [partial(history, symbol, interval, bars) for symbol, interval, bars in wanted]
@@ -170,7 +170,7 @@ class Opening:
         return not is_refusal(answer.error) or _status(answer) == RESTRICTED
 
     def _bars_wanted(self, symbol: str, interval: str) -> int:
-        """Return how many bars to ask for: the warm-up, or what a former process left open."""
+        """Return how many bars to request: the warm-up, or those a former process left open."""
         session = self._session
         end = session.feed.symbols[symbol].lanes[interval].history_end
         warmup = session.config.warmup_bars
@@ -180,7 +180,7 @@ class Opening:
         return max(warmup, (exchange_ts - end) // INTERVAL_MS[interval] + 1)
 
     def _take_bars(self, symbol: str, interval: str, bars: int, answer: Answer) -> None:
-        """Take the newest closed klines; none where the venue does not have the interval."""
+        """Take the newest closed klines; none if the venue does not have the interval."""
         session = self._session
         candles = [] if answer.error is not None else list(answer.value)
         now_ms = session.clock.now_ms()
@@ -199,7 +199,7 @@ class Opening:
             self._pump("no stream connection that carries all streams")
 
     def _take_depth(self) -> None:
-        """Ask for each book once; one that is not to be had is asked for again later."""
+        """Request each book once; one that is not available is requested again later."""
         session = self._session
         now_ms = session.clock.now_ms()
         answered: list[bool] = []
@@ -214,7 +214,7 @@ class Opening:
     def _ask(
         self, make: Callable[[Callable[[Answer], None]], Job], *, may_refuse: bool = False
     ) -> Answer:
-        """Return the answer of a job, tried until it comes or the time is over."""
+        """Return the answer of a job, retried until it succeeds or the time is over."""
         while True:
             answers: list[Answer] = []
             self._session.courier.send(make(answers.append))
@@ -256,7 +256,7 @@ class Opening:
             self._pump(self._last_error)
 
     def _pump(self, lack: str) -> None:
-        """Turn the session's loop once; end when told to, or when the time is over."""
+        """Run the session's loop once; raise when told to end, or when the time is over."""
         session = self._session
         code = session.world.end_code()
         if code is not None:

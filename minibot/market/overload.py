@@ -1,11 +1,11 @@
-"""What happens when more comes than can be written: newest best quote wins, trades all stay.
+"""Overload rule: when messages come faster than events can be written, only quotes are dropped.
 
-Every frame is still read, judged and counted: books take every diff and are held against every
-quote, bars take every trade, and every trade makes its tick, which carries the touch of its own
-moment. Only of the best quotes of one symbol that were taken together the last one alone makes a
-tick; the others are counted (`quotes_coalesced`). Beginning and end are incidents. Nothing is ever
-thrown away unread: when even this is too slow, readers wait, the venue's side of the socket fills,
-and what the venue then drops shows as a gap in the ids of trades and updates.
+Every frame is still read, judged and counted: books take every diff and are compared with every
+quote, bars take every trade, and every trade makes its tick, with the touch at its own moment. Of
+the best quotes of one symbol that were taken together, only the last makes a tick; the others are
+counted (`quotes_coalesced`). Beginning and end are incidents. Nothing is ever discarded unread:
+when even this is too slow, readers wait, the venue's side of the socket fills, and messages that
+the venue then drops show as gaps in the ids of trades and updates.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import Final
 from minibot.market.feed import Feed
 from minibot.market.notices import OVERLOAD_ENDED, OVERLOADED
 
-# Messages that wait behind those just taken: two more writes, some 100 ms of work. A socket's
-# buffer holds more of them nearly everywhere (Linux: 6 MB at most), so that this is reached even
-# where a reader gets too little of its core to bring them here.
+# Messages behind those just taken: two more writes, some 100 ms of work. A socket's buffer holds
+# more than that nearly everywhere (Linux: 6 MB at most), so the limit is reached even where a
+# reader gets too little CPU to bring the messages here.
 OVERLOAD_FROM: Final = 8192
-# Less than one write waits: what comes can be written again.
+# Less than one write is waiting: the load is manageable again.
 OVERLOAD_UNTIL: Final = 4096
 
 
 class Overload:
-    """Switches the rule on and off by what waits.
+    """Switch of the overload rule, by the number of waiting messages.
 
     Args:
-        feed: Follows the rule while it is on.
-        waiting_from: From so many waiting messages on it is on.
-        waiting_until: Below so many it is off again.
+        feed: Applies the rule while it is on.
+        waiting_from: Turn it on from this many waiting messages.
+        waiting_until: Turn it off below this many.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Overload:
         self._before = 0
 
     def look(self, waiting: int, now_ms: int) -> None:
-        """Judge what waits, here and unread in sockets, before the next messages are decided on."""
+        """Check the number of waiting messages, also those unread in sockets, before deciding."""
         feed = self._feed
         if feed.is_coalescing:
             if waiting < self._until:

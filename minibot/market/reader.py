@@ -1,6 +1,6 @@
-"""One thread for one stream connection: connect, read, hand over, and nothing else.
+"""Reader thread of one stream connection: connect, read, hand over, and nothing else.
 
-Pings are answered inside `recv`, so neither a slow disk nor a slow loop ever costs a pong.
+Pings are answered inside `recv`, so neither a slow disk nor a slow loop ever delays a pong.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from minibot.market.gathering import Gathering
 
 
 class Opened(NamedTuple):
-    """A connection stands."""
+    """A connection was established."""
 
     connection: int
 
 
 class Frames(NamedTuple):
-    """Messages that one read of the socket has brought, at least one, with its machine time."""
+    """Messages of one read of the socket, at least one, with its machine time."""
 
     connection: int
     recv_mono_ns: int
@@ -29,7 +29,7 @@ class Frames(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """A connection is no more, or could not be made."""
+    """A connection was lost, or could not be established."""
 
     connection: int
     why: str
@@ -39,14 +39,14 @@ FromReader = Opened | Frames | Lost
 
 
 class Put(Protocol):
-    """Where a reader leaves what it gets."""
+    """Callable that takes the items of a reader."""
 
     def __call__(self, item: FromReader, messages: int = 1, /) -> None:
-        """Leave an item that stands for so many messages; may wait."""
+        """Take an item that holds `messages` messages; may block."""
 
 
 class Reader:
-    """Owns one connection; what it gets goes through `put`, from its own thread."""
+    """Owner of one connection; its items go through `put`, from its own thread."""
 
     def __init__(self, number: int, stream: Stream, put: Put) -> None:
         self.number = number
@@ -55,7 +55,7 @@ class Reader:
         self._thread = threading.Thread(target=self._run, name=f"stream-{number}", daemon=True)
 
     def start(self) -> None:
-        """Begin to connect."""
+        """Start connecting."""
         self._thread.start()
 
     def _run(self) -> None:
@@ -77,9 +77,9 @@ class Reader:
             put(Lost(number, why))
 
     def send(self, text: str) -> None:
-        """Send one control message, from a thread of its own: a full socket delays nobody else.
+        """Send one control message, in a thread of its own: a full socket delays nothing else.
 
-        Whether it arrived is told by the venue's answer, or by the loss of the connection.
+        The venue's answer, or the loss of the connection, tells whether it arrived.
         """
         name = f"control-{self.number}"
         threading.Thread(target=self._send, args=(text,), name=name, daemon=True).start()
@@ -89,7 +89,7 @@ class Reader:
             self._stream.send(text)
 
     def unread(self) -> int:
-        """Return about how many messages have come and were not read yet."""
+        """Return roughly how many received messages were not read yet."""
         return self._stream.unread()
 
     def abort(self) -> None:

@@ -1,9 +1,10 @@
-"""Records raw streams onto tapes: every message with its receive time, and what was missed.
+"""Recorder of raw streams onto tapes: every message with its receive time, and marks for losses.
 
-One reader thread for each connection, one for REST; the loop here only writes. Nothing is decoded,
-so a message that minibot does not understand is on the tape too. Each part begins with the rules of
-the instruments and asks for the depth of every symbol, so that it plays by itself; after a broken
-connection the depth is asked for again, and a mark says which streams were silent and for how long.
+There is one reader thread for each connection and one for REST; the loop here only writes. Nothing
+is decoded, so messages that minibot does not understand are on the tape too. Each part begins with
+the rules of the instruments and a depth snapshot request for every symbol, so that it can be played
+by itself. After a broken connection the depth is requested again, and a mark says which streams
+were silent and for how long.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ WAIT_S_MAX: Final = 0.2
 JOIN_S: Final = 5.0
 # Fewer than a night may make: it shares the address.
 ATTEMPTS_MAX: Final = 200
-# Nothing at all on a connection with a hundred streams: the line is dead, whatever the socket says.
+# No message at all on a connection with a hundred streams: it is dead, whatever the socket says.
 SILENCE_MS_MAX: Final = 60_000
 RENEWAL_RETRY_MS: Final = 60_000
 SHUTDOWN_BYTES_MAX: Final = 300
-# A snapshot that could not be had is asked for again.
+# Wait before a failed snapshot is requested again.
 RETRY_MS: Final = 5_000
 
 
@@ -45,14 +46,14 @@ class Part(Protocol):
     size: int
 
     def add(self, at_ns: int, message: bytes) -> None:
-        """Write one line."""
+        """Append one line."""
 
     def flush(self) -> None:
-        """Put all lines so far onto the disk."""
+        """Flush all lines so far to the disk."""
 
 
 class Recording(Protocol):
-    """Where the parts go, as `data.recording.Recording` is one."""
+    """A recording that holds the parts, such as `data.recording.Recording`."""
 
     folder: Path
     parts: list[Path]
@@ -61,20 +62,20 @@ class Recording(Protocol):
         """Begin a part."""
 
     def close(self) -> Path | None:
-        """Close the open part; None without one, or without a line in it."""
+        """Close the open part and return its path; None without one, or if it has no lines."""
 
     def saved(self) -> list[tuple[Path, int, int]]:
-        """Close what a crash left open; return each with its lines and the last one's time."""
+        """Close parts that a crash left open; return each with its line count and its last time."""
 
     def last_ns(self) -> int:
-        """Return the receive time of the last line, 0 without any."""
+        """Return the receive time of the last line; 0 without any."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecorderConfig:
-    """How to record; durations in milliseconds.
+    """Settings of a recording; durations in milliseconds.
 
-    A part is closed when it has one of the two: so many bytes, or so much time.
+    A part is closed when it reaches either limit, in bytes or in time.
     """
 
     part_bytes_max: int
@@ -97,7 +98,7 @@ class Recorder:
         shards: At least one.
         rules: The rules of the symbols in the venue's words, first in every part.
         clock: The wall clock.
-        tell: Takes a sentence for a person when something has happened.
+        tell: Takes a message for the operator when something has happened.
     """
 
     def __init__(
@@ -145,7 +146,7 @@ class Recorder:
         """Record until told to end; the last part is closed on return, also after an error.
 
         Raises:
-            RunStop: The disk does not take it, or another path than public data was asked for.
+            RunStop: The disk refused a write, or a path other than public data was requested.
         """
         self._courier.start()
         try:
@@ -156,7 +157,7 @@ class Recorder:
             self._end()
 
     def _resume(self) -> None:
-        """Go on behind what an earlier recorder left; the time between is marked as missed."""
+        """Go on after an earlier recorder; the time between is marked as missed."""
         saved = self.recording.saved()
         for path, lines, _ in saved:
             self._tell(f"{path.name}: saved {lines} lines that a crash had left open")
@@ -199,7 +200,7 @@ class Recorder:
             part.flush()
 
     def _watch_silence(self, shard: Shard, now_ms: int) -> None:
-        """Give a connection up that brings nothing; that it has ended comes through the inbox."""
+        """Give up a connection that brings nothing; its end is reported through the inbox."""
         is_silent = now_ms - shard.last_ns // 10**6 > SILENCE_MS_MAX
         if shard.is_open and is_silent and not shard.is_given_up and shard.reader is not None:
             shard.is_given_up = True
@@ -340,7 +341,7 @@ class Recorder:
     # --- parts --------------------------------------------------------------------------------
 
     def _new_part(self) -> None:
-        """Close the part and begin the next one; both have everything that was received."""
+        """Close the open part and begin the next: rules first, and new depth of every symbol."""
         closed = self.recording.close()
         if closed is not None:
             self._tell(f"{closed.name}: closed, {closed.stat().st_size / 1e6:.1f} MB")

@@ -1,12 +1,12 @@
-"""What is asked for at a slow cadence: the rules of what is followed, and the universe itself.
+"""Periodic requests for reference data: the rules of followed symbols, and the universe.
 
     every `instrument_interval`   rules of the followed symbols; one that is gone is delisted
-    every `universe.interval`     everything that is listed and its volumes, resolved anew
-    every second                  symbols that left are given up once nothing is held of them
+    every `universe.interval`     all listings and volumes; the universe is resolved again
+    every second                  symbols that left are given up once no position is held
 
-A symbol that left is not tradable from the `universe` event on; its streams stay for a minute, so
+A symbol that left is not tradable from the `universe` event on. Its streams stay for a minute, so
 that an order on its way still meets its market, and for as long as a position is held. While a
-symbol does not trade, or is silent, its rules are asked for once a minute: it may be back, or gone.
+symbol does not trade, or is silent, its rules are requested once a minute: it may be back, or gone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from minibot.market.requests import Requests
 from minibot.market.rest_scheduler import Answer, Job
 from minibot.market.universe import Resolution, UniverseConfig, resolve
 
-# Longer than any order lives that was allowed just before.
+# Longer than the life of any order that was allowed just before.
 LINGER_MS: Final = 60_000
 HOLDINGS_MS: Final = 1_000
 # A symbol may be halted, or trade again, long before its rules are due.
@@ -39,14 +39,14 @@ UNREADABLE: Final = "UNREADABLE"
 
 
 class Holder(Protocol):
-    """Who knows what is held."""
+    """Source of the symbols in which a position is held."""
 
     def symbols(self) -> frozenset[str]:
-        """Return the symbols that something is held of now."""
+        """Return the symbols in which a position is held now."""
 
 
 class NothingHeld:
-    """For a session without a run around it."""
+    """Holder without positions, for a session outside a run."""
 
     def symbols(self) -> frozenset[str]:
         """Return nothing."""
@@ -54,20 +54,20 @@ class NothingHeld:
 
 
 class Follower(Protocol):
-    """Who takes symbols and streams in and lets them go: the session."""
+    """Follower of symbols and streams: the session."""
 
     def follow(self, symbols: Iterable[str]) -> None:
-        """Follow symbols: rules, history, streams and book, each as it comes."""
+        """Start to follow symbols: rules, history, streams and book, in that order."""
 
     def unfollow(self, symbols: Iterable[str]) -> None:
-        """Follow symbols no longer."""
+        """Stop following symbols."""
 
     def follow_streams(self, name: str, streams: Sequence[str]) -> None:
         """Follow streams of the whole market."""
 
 
 class ReferenceRefresh:
-    """Keeps rules and universe of a session; all of it runs in the session's loop."""
+    """Refresh of a session's rules and universe; all of it runs in the session's loop."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class ReferenceRefresh:
     # --- cadence ------------------------------------------------------------------------------
 
     def begin(self, now_ms: int) -> None:
-        """Everything was asked for at the start: the intervals count from now."""
+        """Start the intervals now: everything was requested at the start."""
         self._rules_due = now_ms + self._rules_interval_ms
         self._doubt_due = now_ms + DOUBT_MS
         if self.config is not None:
@@ -109,7 +109,7 @@ class ReferenceRefresh:
         self._holdings_due = now_ms
 
     def on_clock(self, now_ms: int) -> None:
-        """Do what is due."""
+        """Make the requests that are due."""
         if now_ms >= self._rules_due or (now_ms >= self._doubt_due and self._is_in_doubt(now_ms)):
             self.check_rules()
         config = self.config
@@ -125,7 +125,7 @@ class ReferenceRefresh:
     # --- rules --------------------------------------------------------------------------------
 
     def _is_in_doubt(self, now_ms: int) -> bool:
-        """Return whether a symbol does not trade although it is listed, or has fallen silent."""
+        """Return whether a listed symbol does not trade, or has fallen silent."""
         rules = self._feed.rules
         return any(
             not rules.is_gone(name)
@@ -134,10 +134,10 @@ class ReferenceRefresh:
         )
 
     def check_rules(self) -> None:
-        """Ask for the rules of what is followed; a change becomes an `instrument` event.
+        """Request the rules of followed symbols; a change becomes an `instrument` event.
 
-        One name that is gone makes the venue refuse the whole request; then everything is asked
-        for, and who is not in it is delisted.
+        One delisted name makes the venue refuse the whole request. In that case all listings are
+        requested, and followed symbols that are missing there are delisted.
         """
         symbols = [name for name in self._feed.symbols if not self._feed.rules.is_gone(name)]
         now_ms = self._clock.now_ms()
@@ -163,7 +163,7 @@ class ReferenceRefresh:
         self._requests.courier.send(self._requests.instruments_of(symbols, done))
 
     def _take_rules(self, listings: Listings, symbols: Iterable[str]) -> None:
-        """Take the rules of followed symbols out of a whole answer; who is missing is delisted."""
+        """Take the rules of followed symbols from all listings; missing symbols are delisted."""
         rules = self._feed.rules
         taken: list[Instrument] = []
         for symbol in symbols:
@@ -180,12 +180,12 @@ class ReferenceRefresh:
     # --- universe -----------------------------------------------------------------------------
 
     def listings(self, done: Callable[[Answer], None]) -> Job:
-        """Return the job that asks for everything that is listed."""
+        """Return the job that requests all listings."""
         quote = None if self.config is None else self.config.quote_asset
         return Job(*self._requests.limits.listings, lambda rest: rest.listings(quote), done)
 
     def volumes(self, done: Callable[[Answer], None]) -> Job:
-        """Return the job that asks for the volumes of all symbols."""
+        """Return the job that requests the volumes of all symbols."""
         return Job(*self._requests.limits.volumes, lambda rest: rest.day_volumes(), done)
 
     def _resolve_again(self) -> None:
@@ -216,22 +216,23 @@ class ReferenceRefresh:
         self._requests.courier.send(self.listings(listed))
 
     def _unresolved(self, why: str) -> None:
-        """Keep the universe as it is: an answer that did not come is no reason to sell anything."""
+        """Keep the universe as it is: a missing answer is no reason to sell anything."""
         self._is_resolving = False
         detail = f"{why}; the universe stays as it is"
         self._feed.board.add(self._clock.now_ms(), UNIVERSE_UNRESOLVED, detail)
 
     def resolution(self, listings: Listings, volumes: dict[str, str]) -> Resolution:
-        """Return what the answers give, after what is traded now."""
+        """Return the universe that follows from the answers and the symbols traded now."""
         if self.config is None:
             raise ValueError("a profile without a universe has nothing to resolve")
         before = tuple(self._feed.symbols) if self.universe is None else self.universe.traded
         return resolve(self.config, listings, volumes, before)
 
     def open(self, resolution: Resolution, listings: Listings | None) -> None:
-        """Take the first universe: follow in the feed what it names, and write it.
+        """Take the first universe: follow its symbols in the feed, and write its event.
 
-        The opening of the session then asks for history and streams of what the feed follows.
+        The session's opening then requests history and streams of the symbols that the feed
+        follows.
         """
         now_ms = self._clock.now_ms()
         if listings is not None:
@@ -246,7 +247,7 @@ class ReferenceRefresh:
             self._leaving[symbol] = now_ms + LINGER_MS
 
     def _change(self, resolution: Resolution) -> None:
-        """Take a later universe: newcomers get rules, history and streams, leavers a minute."""
+        """Take a later universe: follow new symbols; those that left stay for a minute."""
         now_ms = self._clock.now_ms()
         traded = set(resolution.traded)
         before = set() if self.universe is None else set(self.universe.traded)
@@ -264,7 +265,7 @@ class ReferenceRefresh:
             self._feed.board.add(now_ms, UNIVERSE_CHANGED, detail)
 
     def _tell_gap(self, symbol: str, now_ms: int) -> None:
-        """Say of a symbol that comes back what was missed while nobody followed it."""
+        """Write the gaps of a symbol that comes back: what was missed while it was not followed."""
         left_ms = self._left.pop(symbol, None)
         for stream in () if left_ms is None else (TRADE, QUOTE, DEPTH):
             gap = Gap(symbol, stream, left_ms or 0, now_ms, "the symbol was not in the universe")
@@ -285,7 +286,7 @@ class ReferenceRefresh:
     # --- who leaves ---------------------------------------------------------------------------
 
     def _look_at_holdings(self, now_ms: int) -> None:
-        """Give up what has left and is not held; say it when what is kept has changed."""
+        """Give up symbols that left and are not held; write the universe when this changes it."""
         universe = self.universe
         if universe is None:
             return
@@ -321,7 +322,7 @@ class ReferenceRefresh:
         """Take a frame of a stream of the whole market.
 
         Raises:
-            FrameInvalid: It cannot be used.
+            FrameInvalid: The frame cannot be used.
         """
         feed = self._feed
         if self._tickers is None:
@@ -334,7 +335,7 @@ class ReferenceRefresh:
     # --- figures ------------------------------------------------------------------------------
 
     def figures(self, now_ms: int) -> dict[str, int]:
-        """Return what health says of the universe; nothing where the profile has none."""
+        """Return the figures of the universe for health events; empty without a universe."""
         universe = self.universe
         if universe is None:
             return {}
@@ -354,7 +355,7 @@ def _list(symbols: Iterable[str]) -> str:
 
 
 def _names(event: Universe) -> tuple[object, ...]:
-    """Return what of a universe is worth a line: who is in it, not how much was traded."""
+    """Return the parts of a universe whose change is worth an event: its members, not volumes."""
     excluded = {reason: sorted(names) for reason, names in event.excluded.items()}
     return (
         sorted(event.traded),
@@ -366,5 +367,5 @@ def _names(event: Universe) -> tuple[object, ...]:
 
 
 def _next(due_ms: int, now_ms: int, every_ms: int) -> int:
-    """Return the next due time on the same grid that lies ahead."""
+    """Return the next due time after `now_ms` on the same grid."""
     return due_ms + ((now_ms - due_ms) // every_ms + 1) * every_ms

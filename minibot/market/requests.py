@@ -1,7 +1,7 @@
-"""The REST jobs of the market role and what becomes of their answers.
+"""REST jobs of the market role, and the handling of their answers.
 
-Bootstrap (time, rules, klines, depth), measurements (ping, now and then the time), and the rules of
-the symbols again every few minutes: nothing else is ever asked for.
+Nothing else is ever requested: bootstrap (time, rules, klines, depth), measurements (ping,
+sometimes the time), and the rules of the symbols every few minutes.
 """
 
 from __future__ import annotations
@@ -52,10 +52,9 @@ MINUTE: Final = "1m"
 
 @dataclass(slots=True)
 class Requests:
-    """Makes jobs, and takes their answers in the loop of the role.
+    """Maker of REST jobs, and receiver of their answers in the loop of the role.
 
-    Of all books that are wanted those of `preferred` symbols come first: the profile's own, and
-    whatever is held.
+    Books of `preferred` symbols are requested first: those named in the profile, and all held ones.
     """
 
     courier: RestScheduler
@@ -78,7 +77,7 @@ class Requests:
     # --- what every answer tells --------------------------------------------------------------
 
     def note(self, answer: Answer, now_ms: int) -> None:
-        """Take what any answer says of the venue's mood.
+        """Note an answer's status, weight and request for silence.
 
         Raises:
             RunStop: A path that is no public market data, or a ban that is too long.
@@ -107,7 +106,7 @@ class Requests:
     # --- measurements -------------------------------------------------------------------------
 
     def measure(self) -> None:
-        """Measure the round trip; nothing while a measurement is still under way."""
+        """Measure the round trip; no effect while a measurement is under way."""
         if self._is_measuring:
             return
         self._is_measuring = True
@@ -145,7 +144,7 @@ class Requests:
     # --- rules, klines, depth -----------------------------------------------------------------
 
     def instruments(self, done: Callable[[Answer], None]) -> Job:
-        """Return the job that asks for the rules of all symbols that are followed."""
+        """Return the job that requests the rules of all followed symbols."""
         return self.instruments_of(tuple(self.feed.symbols), done)
 
     def instruments_of(self, symbols: Sequence[str], done: Callable[[Answer], None]) -> Job:
@@ -173,12 +172,12 @@ class Requests:
         )
 
     def ask_trades(self, symbol: str, done: Callable[[Answer], None]) -> None:
-        """Ask for the newest closed minute of a symbol: did anybody trade?"""
+        """Request the newest closed minute of a symbol, to see whether it traded."""
         job = self.history(symbol, MINUTE, 1, done)
         self.courier.send(job)
 
     def fill(self, wanted: HoleWanted) -> None:
-        """Ask for the klines of a hole."""
+        """Request the klines of a hole."""
         hole = wanted.hole
         count = (hole.to_ts - hole.from_ts) // INTERVAL_MS[wanted.interval]
 
@@ -201,12 +200,12 @@ class Requests:
         )
 
     def levels(self, count: int) -> int:
-        """Return how deep `count` snapshots at once are to be.
+        """Return the depth to request for `count` snapshots at once.
 
-        Deep ones stay good for longer while a market moves, but a hundred of them would use the
-        budget of minutes. So they are deep while all that are under way fit into half of what is
-        left of this minute, and else as shallow as the `book` events allow; a book whose edge comes
-        near is refreshed later, one by one.
+        Deep snapshots stay usable for longer while a market moves, but a hundred of them would use
+        up the budget of minutes. So they are deep while all snapshots under way fit into half of
+        this minute's remaining weight, and otherwise as shallow as the `book` events allow; a book
+        that nears its edge is refreshed later, on its own.
         """
         deep = self.limits.levels_deep
         weight = (self._depths + count) * self.limits.snapshot(deep).weight
@@ -218,7 +217,7 @@ class Requests:
         return next((tier for tier in tiers if needed <= tier), tiers[-1])
 
     def snapshots(self, symbols: Sequence[str], done: Callable[[], None] | None = None) -> None:
-        """Ask for the depth of symbols; `done` is told when an answer has been taken."""
+        """Request the depth of symbols; `done` is called each time an answer was handled."""
         if not symbols:
             return
         levels, first = self.levels(len(symbols)), self.preferred | self.held()
@@ -253,10 +252,10 @@ class Requests:
         )
 
     def check_quiet(self, symbols: Sequence[str], done: Callable[[bool], None]) -> None:
-        """Find out whether silent streams are a quiet market: no book has moved since.
+        """Find out whether streams are silent because the market is quiet.
 
-        `done` gets True when the book of each of these symbols stands at the venue where ours
-        stands; so nothing was missed. It gets False at any doubt.
+        `done` gets True when the venue's book of every symbol has the same update id as ours, so
+        that nothing was missed. In any doubt it gets False.
         """
         feeds = self.feed.symbols
         books = {name: feeds[name].depth.keeper.book for name in symbols if name in feeds}
@@ -286,12 +285,12 @@ class Requests:
         )
 
     def send_wanted(self, now_ms: int) -> None:
-        """Ask for every snapshot and kline that the feed wants now."""
+        """Request every snapshot and kline that the feed wants now."""
         self.snapshots(self.feed.snapshots_wanted(now_ms))
         for wanted in self.feed.holes_wanted(now_ms):
             self.fill(wanted)
 
 
 def is_refusal(error: RestError | RunStop | None) -> bool:
-    """Return whether the venue understood the request and said no: asking again is useless."""
+    """Return whether the venue understood the request and refused it: a retry is useless."""
     return isinstance(error, RestError) and 400 <= error.status < 500 and error.kind == "refused"

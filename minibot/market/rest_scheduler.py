@@ -1,9 +1,9 @@
-"""The threads for all REST requests of the process, behind one budget.
+"""Scheduler of all REST requests of the process: worker threads behind one budget.
 
 A slow or dead endpoint never delays the stream. Silence that the venue asked for (429, 418) holds
-for every request: whatever waits, waits here; measurements are dropped instead, because a late
-measurement measures nothing. What matters most goes first; depth never takes the whole budget, so
-that rules, klines and measurements are not starved by a thousand books.
+for every request: jobs wait here; measurements are dropped instead, because a late measurement
+measures nothing. Jobs go by rank; depth never takes the whole budget, so that rules, klines and
+measurements are not starved by a thousand books.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from minibot.market.backoff import Backoff
 from minibot.market.breaker import Breaker
 from minibot.market.elapsed_clock import ElapsedClock
 
-# A wait is looked at again this often: the clock may start, or the role may end.
+# Waits are rechecked this often: the clock may start, or the role may end.
 LOOK_AGAIN_S: Final = 1.0
 
 # Ranks of jobs; the lower goes first.
@@ -30,16 +30,16 @@ MEASUREMENT: Final = 0
 NEEDED: Final = 1
 PREFERRED_DEPTH: Final = 2
 DEPTH: Final = 3
-# Of the allowed weight depth may use so much; the rest is for what cannot wait a minute.
+# Share of the allowed weight for depth; the rest is for jobs that cannot wait a minute.
 DEPTH_SHARE_PERCENT: Final = 80
-# Waits of the breaker, when whoever makes the courier does not say.
+# Default waits of the breaker.
 BREAKER_MS_MIN: Final = 500
 BREAKER_MS_MAX: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a job: `value`, or `error`, or neither when it was skipped.
+    """Outcome of a job: `value`, or `error`, or neither when it was skipped.
 
     `sent_ns` and `received_ns` are machine time around the request; `silent_until_ms` is set when
     the venue asked for silence.
@@ -57,16 +57,16 @@ class Answer:
 
     @property
     def took_us(self) -> int:
-        """Round trip in microseconds of machine time."""
+        """Return the round trip in microseconds of machine time."""
         return (self.received_ns - self.sent_ns) // 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One request: its path, its weight, how to make it, and who takes the answer.
+    """One request: its path, its weight, how to make it, and the callback for its answer.
 
-    `done` runs in the loop of the role, never in the courier's thread. A measurement is skipped
-    rather than delayed.
+    `done` runs in the loop of the role, never in a thread of the scheduler. A measurement is
+    skipped rather than delayed.
     """
 
     path: str
@@ -77,17 +77,17 @@ class Job:
 
     @property
     def is_measurement(self) -> bool:
-        """Whether a late answer would be worth nothing."""
+        """Return whether a late answer would be worthless."""
         return self.rank == MEASUREMENT
 
 
 class RestScheduler:
-    """Carries jobs to the venue, by rank and then in order, and leaves answers through `put`.
+    """Sender of jobs to the venue, by rank and then in order; answers go through `put`.
 
     Args:
-        rests: One for each request that may be under way at a time; each has a thread of its own.
-        budget: Of the address.
-        pace: For waits.
+        rests: One client for each request that may be under way at a time; each has its own thread.
+        budget: Request weight of the address.
+        pace: Clock for waits.
         put: Takes answers, from any thread.
         backoff: Draws the waits of the breaker.
     """
@@ -115,19 +115,19 @@ class RestScheduler:
         ]
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def send(self, job: Job) -> None:
-        """Leave a job; its answer comes through `put`."""
+        """Queue a job; its answer comes through `put`."""
         with self._changed:
             heapq.heappush(self._jobs, (job.rank, next(self._numbers), job))
             self._changed.notify()
 
     @property
     def waiting(self) -> int:
-        """How many jobs have not been begun."""
+        """Return the number of jobs that have not been started."""
         return len(self._jobs)
 
     def close(self, timeout_s: float) -> None:
@@ -149,7 +149,7 @@ class RestScheduler:
             self._put(self._carry(job, rest) if may_go else Answer(job, is_skipped=True))
 
     def _next(self) -> tuple[Job, bool] | None:
-        """Return the next job and whether it goes or is skipped; None at the end."""
+        """Return the next job and whether it is sent or skipped; None at the end."""
         with self._changed:
             while not self._is_ended:
                 if not self._jobs:
@@ -196,7 +196,7 @@ class RestScheduler:
             )
 
     def _settle(self, job: Job, rest: Rest, error: RestError | RunStop | None) -> int:
-        """Take what the answer says of the venue's mood; return for how long it wants silence."""
+        """Apply the outcome to breaker and budget; return how long the venue wants silence."""
         budget, now_ms = self.budget, self._pace.now_ms()
         budget.answered(now_ms, job.weight, rest.last.weight_used)
         if rest.weight_limit is not None:
@@ -204,11 +204,11 @@ class RestScheduler:
         if not isinstance(error, RestError):
             self.breaker.on_answer(now_ms, ok=True)
             return 0
-        # What is refused was understood: the endpoint works.
+        # A refused request was understood: the endpoint works.
         self.breaker.on_answer(now_ms, ok=error.kind in (REFUSED, RATE_LIMITED, BANNED))
         if error.kind not in (RATE_LIMITED, BANNED):
             return 0
-        # Obeyed at once, before any other job can go.
+        # Obeyed at once, before any other job is sent.
         silent_ms = max(error.retry_after_ms, error.until_ms - now_ms)
         budget.silence(now_ms, silent_ms, is_ban=error.kind == BANNED)
         return silent_ms

@@ -1,7 +1,7 @@
-"""What a former process of the same run wrote last, for a market role that starts again.
+"""Resume point of a restarted market role: the last data that a former process wrote.
 
-The last segments of `market_ticks` are read once; nothing is decided from them but where bars,
-trade ids and the gap begin.
+The last segments of `market_ticks` are read once. They decide only where bars, trade ids and the
+gap begin.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ LINES_AT_ONCE = 4096
 
 @dataclass(slots=True)
 class ResumePoint:
-    """Where the queue ends.
+    """State at the end of the queue.
 
     `last_ts` is the time of its last line, 0 for an empty queue; `trade_ids` the last trade id by
-    symbol; `bar_ends` by (symbol, interval) the exchange time up to which bars stand; `followed`
-    the symbols of the last beat.
+    symbol; `bar_ends` the exchange time up to which bars are written, by (symbol, interval);
+    `followed` the symbols of the last beat.
     """
 
     last_ts: int = 0
@@ -35,7 +35,7 @@ class ResumePoint:
 
 
 def read_resume_point(folder: Path) -> ResumePoint:
-    """Return what the end of the queue in `folder` says.
+    """Return the resume point at the end of the queue in `folder`.
 
     The active segment may be nearly empty after a rotation, so the one before is read too.
 

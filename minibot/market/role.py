@@ -1,4 +1,4 @@
-"""The process around the market role's session: configuration in, root events out."""
+"""Process around the market role's session: configuration in, root events out."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, RoleContext
 from minibot.runtime.gate import Gate
 
-# A round trip takes some fifty ms; a hundred books after a lost connection would wait five seconds.
+# A round trip takes some fifty ms; one at a time, a hundred books would take five seconds.
 REQUESTS_AT_ONCE: Final = 4
-# A look at one name, and a round trip to the venue takes longer.
+# One look at a file name; a round trip to the venue takes longer.
 AWAIT_S: Final = 0.02
 
 
@@ -73,10 +73,10 @@ def main(context: RoleContext) -> int:
 
 
 def address_file(context: RoleContext) -> AddressFile:
-    """Return where attempts and bans of this address are remembered.
+    """Return the file that remembers attempts and bans of this address.
 
-    A simulated clock means nothing to the next run, so its run stands in the file; the real
-    exchange meets the same address in every run.
+    Times of a simulated clock mean nothing to the next run, so the file names its run; the real
+    exchange sees the same address in every run.
     """
     folder = context.var.root / "exchange"
     if context.manifest.embedded is not None:
@@ -85,7 +85,7 @@ def address_file(context: RoleContext) -> AddressFile:
 
 
 def addresses(context: RoleContext) -> tuple[str, str]:
-    """Return REST and stream address: of the embedded exchange, if this run has one."""
+    """Return the REST and stream addresses: those of the run's simulator, if it has one."""
     embedded = context.manifest.embedded
     if embedded is None:
         exchange = context.config.exchange
@@ -95,7 +95,7 @@ def addresses(context: RoleContext) -> tuple[str, str]:
 
 
 def session_config(context: RoleContext) -> SessionConfig:
-    """Return what the session needs of the run's profile."""
+    """Return the session's configuration from the run's profile."""
     exchange, market = context.config.exchange, context.config.market
     universe = universe_config(context.config, context.manifest.symbols)
     is_chosen = universe is not None and universe.is_dynamic
@@ -131,7 +131,7 @@ def session_config(context: RoleContext) -> SessionConfig:
 
 
 def resume(session: Session, tail: ResumePoint) -> None:
-    """Go on behind a former process of this run: what was missed meanwhile is a gap."""
+    """Resume after a former process of this run: everything missed meanwhile is a gap."""
     if session.config.universe is not None:
         for symbol in tail.followed:
             session.feed.follow(symbol, session.clock.now_ms())
@@ -143,14 +143,14 @@ def resume(session: Session, tail: ResumePoint) -> None:
 
 
 class RoleWorld:
-    """The role's process as its session sees it."""
+    """World of a session: the role's process."""
 
     def __init__(self, context: RoleContext) -> None:
         self._context = context
         self._output = context.open_output(TICKS)
         self._gate = Gate(context)
         self.clock = context.clock
-        # Never replaced: the heartbeat thread reads it while the loop counts.
+        # Updated in place, never replaced: the heartbeat thread reads it while the loop counts.
         self._facts: dict[str, int] = {"ticks": 0, "lag_market_ms": 0, "latency_us": 0}
         context.heartbeat.facts = self._facts
         context.heartbeat.sync_started_ns = lambda: self._output.writer.sync_started_ns
@@ -184,12 +184,12 @@ class RoleWorld:
         self._context.health(state, **fields)
 
     def ready(self) -> None:
-        """Tell the launcher that history and subscriptions stand."""
+        """Tell the launcher that history and subscriptions are complete."""
         self._context.heartbeat.market_ready = True
         self._context.heartbeat.send()
 
     def await_clock(self) -> int | None:
-        """Wait until a real market's clock runs, which is when every role is there to follow it.
+        """Wait until the clock of a real market runs, which starts once every role is ready.
 
         Returns:
             The exit code when the role has to end before, else None.
@@ -203,12 +203,12 @@ class RoleWorld:
         return None
 
     def turn(self, waiting: int) -> None:
-        """Note that the loop has turned."""
+        """Count a turn of the loop."""
         self._context.heartbeat.turns += 1
         self._context.heartbeat.waiting = waiting
 
     def still_ms(self) -> int:
-        """Return for how many machine milliseconds this process has stood still in all."""
+        """Return the total time in machine milliseconds that this process stood still."""
         return self._context.heartbeat.still_ms()
 
     def end_code(self) -> int | None:

@@ -1,7 +1,7 @@
-"""The rules of the symbols as the venue last said them, and what to tell of a change.
+"""Rules of the symbols as last read from the venue, and incidents for their changes.
 
-Pure: instruments in, those that are new or changed out. A change is told part by part, a symbol
-that leaves or enters trading by a kind of its own, a filter type that nobody here knows once.
+Pure: instruments in, new or changed ones out. A change is reported part by part, a symbol that
+leaves or enters trading with its own kind of incident, and an unknown filter type only once.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from minibot.market.notices import (
     SYMBOL_TRADING,
 )
 
-# A change of many parts is told by the first of them; the event holds them all.
+# A change of many parts is reported by the first of them; the event holds them all.
 PARTS_TOLD_MAX: Final = 6
 
 
 class Told(NamedTuple):
-    """One incident to be."""
+    """One future incident."""
 
     kind: str
     detail: str
 
 
 class RulesBook:
-    """What is known of each symbol's rules."""
+    """Rules of each symbol, as far as known."""
 
     def __init__(self) -> None:
         """Start without any."""
@@ -40,7 +40,7 @@ class RulesBook:
         self._filters_told: set[str] = set()
 
     def take(self, instrument: Instrument) -> list[Told] | None:
-        """Take a symbol's rules; return what to tell of them, None when they are as they were."""
+        """Take a symbol's rules; return the incidents of a change, None when nothing changed."""
         before = self._instruments.get(instrument.symbol)
         if before == instrument:
             return None
@@ -59,21 +59,21 @@ class RulesBook:
         ]
 
     def missing(self, symbols: Iterable[str]) -> list[Instrument]:
-        """Return the rules of known symbols that an answer no longer lists, as delisted."""
+        """Return the rules of known symbols that an answer no longer lists, marked as delisted."""
         return [
             gone(self._instruments[symbol]) for symbol in symbols if symbol in self._instruments
         ]
 
     def forget(self, symbol: str) -> None:
-        """Forget a symbol that is followed no longer; what was told of filters stays told."""
+        """Forget a symbol that is no longer followed; reported filter types stay reported."""
         self._instruments.pop(symbol, None)
 
     def of(self, symbol: str) -> Instrument | None:
-        """Return the rules of a symbol as they were last taken, None before the first."""
+        """Return the last rules of a symbol; None before the first."""
         return self._instruments.get(symbol)
 
     def is_gone(self, symbol: str) -> bool:
-        """Return whether the venue lists a symbol no longer."""
+        """Return whether the venue no longer lists a symbol."""
         instrument = self._instruments.get(symbol)
         return instrument is not None and instrument.status == DELISTED
 
@@ -88,7 +88,7 @@ class RulesBook:
 
 
 def changes(before: Instrument, after: Instrument) -> list[Told]:
-    """Return what to tell of a symbol whose rules changed."""
+    """Return the incidents of a symbol whose rules changed."""
     told = []
     symbol = after.symbol
     if before.status != after.status:

@@ -1,7 +1,8 @@
-"""The market role's one loop: take what waits, decide, write once, judge the link; again.
+"""Loop of the market role: take new messages, decide, write once, judge the link; repeat.
 
-Threads bring frames and answers into one inbox; all decisions fall here. What gathered while the
-last append was being synced goes into the next one together; a single frame is written at once.
+Threads put frames and answers into one inbox; all decisions are made here. Messages that gathered
+during the last append's sync are written together by the next one; a single frame is written at
+once.
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ WAIT_S_MAX: Final = 0.2
 # A frame that announces the end of a connection says so this near to its beginning.
 SHUTDOWN_WITHIN: Final = 40
 JOIN_S: Final = 2.0
-# One write for so many messages: under a flood some fifty ms of work, which is what a tick may wait
-# for the others. Whatever else has to be done is done between two writes.
+# Messages of one write: under a flood some fifty ms of work, the time a tick may wait for the
+# others. Everything else is done between two writes.
 MESSAGES_AT_ONCE: Final = 4096
-# What every symbol or connection is asked for is asked so often, and not with each frame.
+# Wishes of symbols and connections are collected this often, not with each frame.
 LOOK_EVERY_NS: Final = 10_000_000
 
 Item = FromReader | Answer
@@ -56,7 +57,7 @@ Item = FromReader | Answer
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
-    """What the session needs of the profile; durations in market milliseconds."""
+    """Values of the profile for the session; durations in market milliseconds."""
 
     feed: FeedConfig
     link: LinkLimits
@@ -76,10 +77,10 @@ class Session:
         config: The profile's values.
         world: The process around it.
         venue: Where it listens.
-        rests: Requests of the venue; as many as there are may be under way at a time.
-        open_stream: Makes a stream that is not connected yet, for given stream names.
-        memory: Where attempts and bans of this address outlive the process; nowhere without.
-        holder: Knows what is held; nothing is without.
+        rests: REST clients of the venue, one for each request that may be under way at a time.
+        open_stream: Makes a stream, not connected yet, for given stream names.
+        memory: Storage for attempts and bans of this address; by default nothing is kept.
+        holder: Source of the held symbols; by default nothing is held.
     """
 
     def __init__(
@@ -167,7 +168,7 @@ class Session:
         budget = WeightBudget(
             self.config.weight_share_max_percent, self.venue.limits.weight_per_minute
         )
-        # What a former process was told still holds.
+        # Silence that a former process was told still holds.
         left_ms = max(0, address.silent_until_ms - self.pace.now_ms())
         budget.silence(self.pace.now_ms(), left_ms, is_ban=address.is_banned and left_ms > 0)
         backoff = Backoff(limits.seed, limits.backoff_min_ms, limits.backoff_max_ms)
@@ -176,10 +177,10 @@ class Session:
     # --- the loop -----------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Take events until told to end; return the exit code.
+        """Process events until told to end; return the exit code.
 
         Raises:
-            RunStop: The link is too bad to go on, or a queue is.
+            RunStop: The link or a queue is too bad to go on.
         """
         now_ms = self.clock.now_ms()
         self.link.begin(now_ms)
@@ -194,7 +195,7 @@ class Session:
         return code
 
     def pump(self, timeout_s: float) -> None:
-        """Take what waits, decide on all of it, and write it at once."""
+        """Take everything that waits, decide on all of it, and write it at once."""
         items = self.inbox.take(timeout_s, MESSAGES_AT_ONCE)
         if self.world.still_ms() != self._still_ms:
             self._on_pause()
@@ -216,9 +217,9 @@ class Session:
         self.world.turn(self.waiting)
 
     def _on_pause(self) -> None:
-        """Ask for everything anew after this process stood still: what waits in sockets is old.
+        """Reconnect everything after this process stood still: messages waiting in sockets are old.
 
-        What was missed is a gap, and the time without data counts from now on.
+        Everything missed is a gap, and the time without data counts from now on.
         """
         before, self._still_ms = self._still_ms, self.world.still_ms()
         why = f"this process stood still for {self._still_ms - before} ms"
@@ -230,11 +231,11 @@ class Session:
 
     @property
     def waiting(self) -> int:
-        """How many messages wait, here or, about and as last looked, in the system's buffers."""
+        """Return the number of waiting messages: in the inbox, plus an estimate for the sockets."""
         return len(self.inbox) + self._unread
 
     def write(self) -> None:
-        """Write events and incidents that are ready."""
+        """Write the events and incidents that are ready."""
         payloads = self.feed.take()
         if payloads:
             self.world.write(payloads)
@@ -276,7 +277,7 @@ class Session:
                 shard.on_lost(item.connection, item.why, self.pace.now_ms())
 
     def _on_frames(self, frames: Frames) -> None:
-        """Take what one read of a socket has brought; good data are noted once for all of them."""
+        """Process the messages of one socket read; good data are noted once for all of them."""
         connection, recv_mono_ns, messages = frames
         ts = self.clock.at_machine_ns(recv_mono_ns)
         on_frame, shard, is_noted = self.feed.on_frame, None, False
@@ -306,7 +307,7 @@ class Session:
             shard.on_frame(connection, kind, ts)
 
     def _on_market_wide(self, data: bytes, ts: int) -> bool:
-        """Hand over a frame of a stream of the whole market; False if nobody takes it."""
+        """Hand over a frame of a stream of the whole market; False without a receiver."""
         take = self.on_market_wide
         if take is None or self._shutdown in data[:SHUTDOWN_WITHIN]:
             return False
@@ -318,7 +319,7 @@ class Session:
         return True
 
     def _on_late(self, messages: list[bytes], ts: int) -> None:
-        """The connection was given up, but a flood of nonsense counts to its last frame."""
+        """Count unreadable frames of an abandoned connection: a flood of them still matters."""
         for data in messages:
             if self.feed.is_unreadable(data, ts):
                 self.link.on_invalid(ts)
@@ -336,7 +337,7 @@ class Session:
             self.requests.measure()
         self.upkeep.on_clock(now_ms)
         if not len(self.inbox):
-            # Only what has been looked at can be judged: a backlog of ours is no outage.
+            # Judge only after everything was read: a backlog of ours is no outage.
             self.link.judge(now_ms)
             self.liveness.look(now_ms)
         is_renewing = any(shard.has_successor for shard in self.connections.shards)
@@ -347,7 +348,7 @@ class Session:
 
     @staticmethod
     def _next(due_ms: int, now_ms: int, every_ms: int) -> int:
-        """Return the next due time on the same grid that lies ahead."""
+        """Return the next due time after `now_ms` on the same grid."""
         return due_ms + ((now_ms - due_ms) // every_ms + 1) * every_ms
 
     def _set_state(self, now_ms: int) -> None:
@@ -382,7 +383,7 @@ class Session:
         )
 
     def _link_figures(self) -> dict[str, int]:
-        """Return how the link stands, for every health event."""
+        """Return the state of the link, for every health event."""
         shards = self.connections.shards
         return {
             "connections": len(shards),
@@ -399,10 +400,10 @@ class Session:
     # --- what is followed ---------------------------------------------------------------------
 
     def follow(self, symbols: Iterable[str], *, is_preferred: bool = False) -> None:
-        """Follow symbols from now on: rules, history, streams and book, each as it comes.
+        """Start to follow symbols: rules, history, streams and book, in that order.
 
-        A symbol that is followed already only changes its preference: books of preferred symbols
-        are asked for before all others. To be called in the loop of the session.
+        For a symbol that is followed already, only its preference changes: books of preferred
+        symbols are requested before all others. To be called in the loop of the session.
         """
         symbols = list(symbols)
         if is_preferred:
@@ -410,7 +411,7 @@ class Session:
         self.newcomers.add(symbols)
 
     def unfollow(self, symbols: Iterable[str]) -> None:
-        """Follow symbols no longer: their streams end, their books and open bars are forgotten."""
+        """Stop following symbols: end their streams, forget their books and open bars."""
         symbols = list(symbols)
         self.newcomers.forget(symbols)
         self.connections.unfollow(symbols)
@@ -428,7 +429,7 @@ class Session:
     # --- the end ------------------------------------------------------------------------------
 
     def _end(self) -> None:
-        """Stop the streams, write what is left, end the threads."""
+        """Stop the streams, write the remaining events, end the threads."""
         self.state = DRAINING
         self.health()
         self.inbox.close()
@@ -445,7 +446,7 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """End all threads; callable twice, also after an error."""
+        """End all threads; may be called twice, also after an error."""
         self.inbox.close()
         self.connections.close(JOIN_S)
         self.courier.close(JOIN_S)

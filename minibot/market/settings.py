@@ -1,4 +1,4 @@
-"""What the feed needs of a profile: one place for a night and for a backtest."""
+"""Settings of the feed from a profile: one place for a night and for a backtest."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final
 from minibot.market.symbol import FeedConfig
 from minibot.runtime.configuration.config import Config
 
-# A bar that closes by time must outlast the ways of this machine, however fast a simulated clock
-# runs; at up to ten times the speed the profile's 500 ms are more.
+# A bar that closes by time must outlast this machine's delays, however fast a simulated clock runs;
+# at up to ten times the speed the profile's 500 ms are longer.
 GRACE_MACHINE_MS_MIN: Final = 50
 
 

@@ -1,8 +1,9 @@
-"""Symbols that share a connection of the recorder, and how one connection follows another.
+"""Shard of the recorder: symbols that share a connection, and how its successor takes over.
 
-A planned successor is opened beside the connection that counts. What it brings is held back; what
-the other one still brings is remembered. When that one has ended, what only the successor had is
-written behind it, so that each message is on the tape once, in the order of its stream.
+A planned successor is opened beside the active connection. Its messages are held back, and those of
+the active connection are remembered. When the active one has ended, messages that only the
+successor brought are written behind it, so that each message is on the tape once, in the order of
+its stream.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from minibot.market.reader import Reader
 
 @dataclass(slots=True)
 class Shard:
-    """One connection that counts, and perhaps its successor; numbers are 0 where there is none."""
+    """Active connection of the shard, and perhaps its successor; number 0 means none."""
 
     symbols: tuple[str, ...]
     open_stream: Callable[[], Stream]
@@ -37,20 +38,20 @@ class Shard:
     _held: list[tuple[int, bytes]] = field(default_factory=list)
 
     def begin_renewal(self, reader: Reader, number: int) -> None:
-        """A successor is being opened."""
+        """Note a successor that is being opened."""
         self.standby, self.standby_number = reader, number
 
     def hear(self, data: bytes) -> None:
-        """Remember what the connection that counts has brought, while a successor is there."""
+        """Remember a message of the active connection while there is a successor."""
         if self.standby is not None:
             self._heard.add(data)
 
     def hold(self, at_ns: int, data: bytes) -> None:
-        """Keep what the successor has brought."""
+        """Hold back a message of the successor."""
         self._held.append((at_ns, data))
 
     def held(self) -> Iterator[tuple[int, bytes]]:
-        """Yield what the successor alone has brought so far, once."""
+        """Yield the messages that only the successor has brought so far, once."""
         held, self._held = self._held, []
         for at_ns, data in held:
             if data not in self._heard:
@@ -58,13 +59,13 @@ class Shard:
                 yield at_ns, data
 
     def promote(self) -> None:
-        """The successor is the connection that counts."""
+        """Make the successor the active connection."""
         self.reader, self.number = self.standby, self.standby_number
         self.is_open, self.is_given_up = self.hand_over_ms is not None, False
         self.forget_standby()
 
     def forget_standby(self) -> None:
-        """There is no successor any more."""
+        """Forget the successor and all held or remembered messages."""
         self.standby, self.standby_number, self.hand_over_ms = None, 0, None
         self._heard.clear()
         self._held.clear()

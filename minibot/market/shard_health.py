@@ -1,11 +1,11 @@
-"""The line to the venue of one shard: is it up, does it bring data, when to try again.
+"""Health of one shard's line to the venue: whether it brings data, and when to reconnect.
 
-Judged by the age of data, not by the state of a socket: a socket can stand open for hours and
-bring nothing. All times are market time and come in as values. The states of the breaker:
+Judged by the age of data, not by the state of a socket: a socket can stay open for hours and bring
+nothing. All times are market time and come in as values. The states of the breaker:
 
-    closed      connected, or trying again at once
+    closed      connected, or reconnecting at once
     open        several failures in a row: no attempt until the wait is over
-    half_open   the one attempt that decides
+    half_open   one attempt, whose outcome decides
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HALF_OPEN: Final = "half_open"
 
 # One failure happens, two are bad luck; from the third on the venue is left alone for a while.
 FAILURES_TO_OPEN: Final = 3
-# A quiet second is no silence; twice the age at which a tick is stale is.
+# A quiet second is no silence; twice the age at which a tick is stale is one.
 SILENCE_STALES: Final = 2
 
 
@@ -46,7 +46,7 @@ class LinkLimits:
 
     @property
     def silence_ms(self) -> int:
-        """After so long without any data a connection is given up."""
+        """Return the time without any data after which a connection is given up."""
         return SILENCE_STALES * self.tick_stale_ms
 
 
@@ -54,10 +54,10 @@ class ShardHealth:
     """State of the stream connection of one shard.
 
     Args:
-        limits: Of the profile.
-        now_ms: Data are as old as this at most.
-        number: Shards draw different waits, or all would come back at the same moment.
-        free_at_ms: When the address may connect again, by what all shards have tried.
+        limits: Thresholds of the profile.
+        now_ms: Start of the age of data.
+        number: Seeds the waits: with equal ones all shards would reconnect at the same moment.
+        free_at_ms: When the address may connect again, given the attempts of all shards.
     """
 
     def __init__(
@@ -86,40 +86,40 @@ class ShardHealth:
     # --- what happens -------------------------------------------------------------------------
 
     def on_attempt(self, now_ms: int) -> None:
-        """A connection is being tried."""
+        """Note an attempt to connect."""
         self._attempts.add(now_ms)
         if self.breaker == OPEN:
             self.breaker = HALF_OPEN
 
     def on_connected(self, now_ms: int) -> None:
-        """The connection stands; whether it brings data is another matter."""
+        """Note that the connection is established; it has not brought data yet."""
         self.is_connected = True
         self.has_data = False
         self.connected_ms = now_ms
         self.late_ms = 0
 
     def on_data(self, now_ms: int) -> None:
-        """A frame with market data came."""
+        """Note a frame with market data."""
         if now_ms > self.data_ms:
             self.data_ms = now_ms
         if not self.has_data:
             self.has_data = True
             self.breaker = CLOSED
         if self.failures and now_ms - self.connected_ms >= self.limits.backoff_max_ms:
-            # It has lasted longer than the longest wait: the trouble is over.
+            # The connection has lasted longer than the longest wait: the trouble is over.
             self.failures = 0
             self._backoff.reset()
 
     def on_quiet(self, now_ms: int) -> None:
-        """The venue says that there was nothing to send: the silence is no fault."""
+        """Note that the venue had nothing to send: the silence is no fault."""
         self.data_ms = max(self.data_ms, now_ms)
 
     def on_late(self, late_ms: int) -> None:
-        """What comes is so much older than it should be; 0 when it is not."""
+        """Set how much later than usual the data come; 0 when they are on time."""
         self.late_ms = late_ms
 
     def on_lost(self, now_ms: int) -> tuple[int, Wait]:
-        """A connection or an attempt failed; return when to try next, and the wait drawn."""
+        """Note a failed connection or attempt; return when to try next, and the wait drawn."""
         if self.is_connected:
             self._drops.add(now_ms)
         self.is_connected = False
@@ -128,19 +128,19 @@ class ShardHealth:
         wait = self._backoff.next()
         if self.breaker == HALF_OPEN or self.failures >= FAILURES_TO_OPEN:
             self.breaker = OPEN
-        # Sleeping through the rest of the time that an outage may last would turn a short one
-        # into a STOP, so at most half of it is waited away at once.
+        # Waiting out the rest of the allowed outage would turn a short one into a STOP, so one wait
+        # takes at most half of it.
         rest_ms = self.limits.outage_stop_ms - self.data_age_ms(now_ms)
         wait_ms = min(wait.wait_ms, max(rest_ms // 2, self.limits.backoff_min_ms))
         return max(now_ms + wait_ms, self.attempt_free_at_ms(now_ms)), wait
 
     def on_successor_lost(self, now_ms: int) -> tuple[int, Wait]:
-        """A planned successor failed while the connection stands; return when to try again."""
+        """Note a failed successor while the connection stands; return when to retry, and wait."""
         wait = self._backoff.next()
         return max(now_ms + wait.wait_ms, self.attempt_free_at_ms(now_ms)), wait
 
     def on_replaced(self, now_ms: int) -> None:
-        """A planned successor took over without a break."""
+        """Note that a planned successor took over without a break."""
         self.reconnects += 1
         self.connected_ms = now_ms
 
@@ -152,14 +152,14 @@ class ShardHealth:
         return max(own_ms, self._address_free_at_ms(now_ms))
 
     def drops(self, now_ms: int) -> int:
-        """Return how many connections that stood have fallen within the window."""
+        """Return how many established connections were lost within the window."""
         return self._drops.count(now_ms)
 
     def is_silent(self, now_ms: int) -> bool:
-        """Return whether a standing connection brings nothing."""
+        """Return whether an established connection brings nothing."""
         since = max(self.data_ms, self.connected_ms)
         return self.is_connected and now_ms - since >= self.limits.silence_ms
 
     def data_age_ms(self, now_ms: int) -> int:
-        """Return the age of the last data of any symbol of the shard."""
+        """Return the age of the shard's last data, including their delay."""
         return max(0, now_ms - self.data_ms) + self.late_ms

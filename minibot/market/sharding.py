@@ -1,7 +1,8 @@
-"""Which streams share a connection.
+"""Distribution of streams over connections.
 
-What belongs together (the streams of a symbol) stays on one connection, so that it is lost and
-found together. Pure: groups in, shards out; the same groups in the same order give the same shards.
+Streams that belong together (those of a symbol) stay on one connection, so that they are lost and
+restored together. Pure: groups in, shards out; the same groups in the same order give the same
+shards.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-# The venue allows 1024 a connection; the rest is room for what comes at run time.
+# The venue allows 1024 a connection; the rest is room for streams added at run time.
 STREAMS_PER_CONNECTION_MAX: Final = 800
 
 Groups = dict[str, tuple[str, ...]]
@@ -17,12 +18,12 @@ Groups = dict[str, tuple[str, ...]]
 
 
 def count_of(groups: Mapping[str, Sequence[str]]) -> int:
-    """Return how many streams the groups have."""
+    """Return the number of streams in the groups."""
     return sum(len(streams) for streams in groups.values())
 
 
 def roomiest(shards: Sequence[Mapping[str, Sequence[str]]], size: int, streams_max: int) -> int:
-    """Return the number of the shard with the most room for a group of `size`; -1 for none."""
+    """Return the index of the shard with the most room for a group of `size`; -1 for none."""
     loads = [(count_of(shard), number) for number, shard in enumerate(shards)]
     load, number = min(loads, default=(streams_max, -1))
     return number if load + size <= streams_max else -1
@@ -31,7 +32,7 @@ def roomiest(shards: Sequence[Mapping[str, Sequence[str]]], size: int, streams_m
 def spread(
     groups: Mapping[str, Sequence[str]], streams_max: int = STREAMS_PER_CONNECTION_MAX
 ) -> list[Groups]:
-    """Return as few shards as hold all groups, each at most `streams_max`, evenly filled.
+    """Return the fewest shards that hold all groups, each at most `streams_max`, evenly filled.
 
     Raises:
         ValueError: A group alone is larger than a connection may be.
@@ -44,14 +45,15 @@ def spread(
         shards = _spread_over(groups, count, streams_max)
         if shards is not None:
             return shards
-        count += 1  # Whole groups leave a rest on each connection.
+        count += 1  # Whole groups leave unused room on each connection.
 
 
 def _spread_over(
     groups: Mapping[str, Sequence[str]], count: int, streams_max: int
 ) -> list[Groups] | None:
     shards: list[Groups] = [{} for _ in range(count)]
-    # The largest first: one that comes last finds a rest on every connection, and room on none.
+    # Largest first: a large group that comes last would find some room on every connection, but
+    # enough on none.
     for name, streams in sorted(groups.items(), key=lambda group: -len(group[1])):
         number = roomiest(shards, len(streams), streams_max)
         if number < 0:

@@ -1,9 +1,9 @@
-"""How far the exchange's clock is ahead of the run's: measured, believed, and watched for drift.
+"""Clock skew: how far the exchange's clock is ahead of the run's, measured and watched for drift.
 
 The first measurement is taken as it is: a recording's clock may be seconds off, and bars need it. A
 jump is believed when a second measurement confirms it, and is an incident. Small differences are
-followed; where they add up to more than a jump may have, one of the two clocks runs wrong. So it
-does where a measurement finds an hour or more, and the next one does as well.
+followed; when they add up to more than a jump may have, one of the two clocks runs wrong. The same
+holds when two measurements in a row find an hour or more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from minibot.events import reasons
 from minibot.events.names import MARKET_ROLE
 from minibot.kernel.errors import RunStop
 
-# No recording and no machine that somebody looks after is so far off: bars are of another hour.
+# No recording and no maintained machine is this far off: bars would fall into another hour.
 FAR_MS = 3_600_000
 
 
@@ -20,11 +20,11 @@ class ClockSkew:
     """The believed skew of one run, in milliseconds.
 
     Args:
-        max_ms: What may lie between two measurements, and what small steps may add up to.
+        max_ms: Largest difference between two measurements, and largest sum of small steps.
 
     Attributes:
-        ms: What is believed; 0 before the first measurement.
-        is_far: Whether the last measurement was an hour off or more, which the next has to deny.
+        ms: The believed skew; 0 before the first measurement.
+        is_far: Whether the last measurement was an hour off or more; the next has to deny it.
     """
 
     def __init__(self, max_ms: int) -> None:
@@ -35,7 +35,7 @@ class ClockSkew:
         self.is_far = False
 
     def take(self, skew_ms: int) -> str:
-        """Take a measurement; return what is to be told of it, empty for nothing.
+        """Take a measurement; return the text of an incident, empty for none.
 
         Raises:
             RunStop: CLOCK_JUMP, the clocks are an hour apart, or small steps have added up to more
@@ -66,7 +66,7 @@ class ClockSkew:
         return ""
 
     def _take_far(self, skew_ms: int) -> str:
-        """Take a measurement that one of both clocks is wrong by; the second in a row stops."""
+        """Take a measurement that is an hour off or more; the second in a row stops the run."""
         told = f"the exchange's clock is {skew_ms} ms off ours, less than {FAR_MS} allowed"
         if self.is_far:
             raise RunStop(MARKET_ROLE, reasons.CLOCK_JUMP, f"{told}; measured twice")

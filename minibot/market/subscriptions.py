@@ -15,7 +15,7 @@ from minibot.exchanges.base import Streams
 from minibot.exchanges.venue_facts import SUBSCRIBE, UNSUBSCRIBE, Reply
 from minibot.market.sharding import Groups
 
-# The venue answers in milliseconds; without an answer nobody knows what the connection carries.
+# The venue answers in milliseconds; without an answer the state of the connection is unknown.
 ANSWER_MS_MAX: Final = 10_000
 
 
@@ -26,11 +26,11 @@ class _Message(NamedTuple):
 
 
 class Subscriptions:
-    """The groups of one connection.
+    """Groups of one connection.
 
     Args:
-        groups: What the connection is to carry.
-        named: The groups of these that its address names.
+        groups: Groups that the connection is to carry.
+        named: Those of them that its address names.
         streams: Of the venue: its control messages, and how often they may go.
     """
 
@@ -48,12 +48,12 @@ class Subscriptions:
 
     @property
     def held(self) -> tuple[str, ...]:
-        """Names of the groups that the venue sends on this connection."""
+        """Return the names of the groups that the venue sends on this connection."""
         return tuple(self._held)
 
     @property
     def is_complete(self) -> bool:
-        """True when the connection carries what it should, and nothing else."""
+        """Return True when the connection carries exactly the groups that it should."""
         return self._under_way is None and not self._again and self._held == self._wanted
 
     # --- wishes -------------------------------------------------------------------------------
@@ -63,19 +63,19 @@ class Subscriptions:
         self._wanted.update({name: tuple(streams) for name, streams in groups.items()})
 
     def drop(self, names: Iterable[str]) -> None:
-        """Carry these groups no longer."""
+        """Stop carrying these groups."""
         for name in names:
             self._wanted.pop(name, None)
             self._again.pop(name, None)
 
     def renew(self, names: Iterable[str]) -> None:
-        """Ask for these groups anew: the venue sends nothing of them although it should."""
+        """Subscribe again to these groups: the venue should send them, but does not."""
         self._again.update(dict.fromkeys(name for name in names if name in self._held))
 
     # --- messages -----------------------------------------------------------------------------
 
     def due_ms(self) -> int | None:
-        """Return when the next message may go; None while none is to be sent."""
+        """Return when the next message may be sent; None while there is none."""
         if self._under_way is not None or self.is_complete:
             return None
         return self._sent_ms + self._limits.message_interval_ms
@@ -109,9 +109,9 @@ class Subscriptions:
         return self._control(method, params, self._count)
 
     def on_reply(self, reply: Reply) -> tuple[str, tuple[str, ...]]:
-        """Take an answer; return method and groups that it settled, ("", ()) for none.
+        """Take an answer; return the method and groups that it settled, ("", ()) for none.
 
-        A refused message settles nothing: what it asked for is asked for again.
+        A refused message settles nothing: its request is sent again.
         """
         message = self._under_way
         if message is None or (reply.id is not None and reply.id != message.id):
@@ -129,5 +129,5 @@ class Subscriptions:
         return message.method, message.groups
 
     def is_overdue(self, now_ms: int) -> bool:
-        """Return whether an answer has been awaited for too long."""
+        """Return whether an answer is overdue."""
         return self._under_way is not None and now_ms - self._sent_ms >= ANSWER_MS_MAX

@@ -1,9 +1,10 @@
-"""The stream connection of one shard and its successor: opening, losing, replacing.
+"""Stream connection of one shard and its successor: opening, losing, replacing.
 
-One connection is active. A planned successor (the venue announces its end, or the day is nearly
-over) is opened beside it and takes over with its first frame, once it carries every stream; the old
-one still counts for a moment, so nothing is missed, and ids drop what comes twice. An unplanned
-loss waits for the backoff, and for the budget of attempts. Only the symbols of the shard notice.
+One connection is active. A planned successor (the venue announces the end, or the day is nearly
+over) is opened beside it and takes over with its first frame, once it carries every stream. The old
+connection still counts for a moment, so nothing is missed, and ids remove duplicates. After an
+unplanned loss, the next attempt waits for the backoff and the budget of attempts. Only the symbols
+of the shard are affected.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from minibot.market.subscriptions import Subscriptions
 UNREADABLE_MAX: Final = 5
 # Two connections of one venue run a few hundred ms apart at most.
 OVERLAP_MS: Final = 2000
-# What the venue refuses three times it will refuse again on this connection.
+# After three refusals the venue will keep refusing on this connection.
 REFUSALS_MAX: Final = 3
 # Connections that were opened together are renewed one after the other, each this much earlier.
 STAGGER_SHARE: Final = 200
@@ -47,11 +48,11 @@ class _Connection:
 
 @dataclass(slots=True)
 class Succession:
-    """Keeps one shard connected.
+    """Connection of one shard, kept alive.
 
     Args:
-        number: Of the shard, from 0; says when its turn to be renewed is.
-        groups: What the shard carries.
+        number: Number of the shard, from 0; staggers its renewals.
+        groups: Groups that the shard carries.
         connect: Starts a connection for these groups, after counting the attempt.
     """
 
@@ -72,39 +73,39 @@ class Succession:
 
     @property
     def is_open(self) -> bool:
-        """True while the active connection stands."""
+        """Return True while the active connection is established."""
         return self._active is not None and self._active.is_open
 
     @property
     def is_complete(self) -> bool:
-        """True while the active connection stands and carries every stream."""
+        """Return True while the active connection is established and carries every stream."""
         active = self._active
         return active is not None and active.is_open and active.carries.is_complete
 
     @property
     def has_successor(self) -> bool:
-        """True while one is planned, being opened, or has just taken over."""
+        """Return True while a successor is planned, being opened, or has just taken over."""
         waits = self._standby is not None or self._standby_due_ms is not None
         return waits or self._retiring is not None
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The numbers of the connections that count."""
+        """Return the numbers of the connections in use."""
         return tuple(connection.reader.number for connection in self._connections())
 
     @property
     def due_ms(self) -> int | None:
-        """When the next attempt or end is due; None while none is waiting."""
+        """Return when the next attempt or end is due; None for never."""
         retire_ms = None if self._retiring is None else self._retire_ms
         dues = [d for d in (self._due_ms, self._standby_due_ms, retire_ms) if d is not None]
         return min(dues, default=None)
 
     def unread(self) -> int:
-        """Return about how many messages of the connections that count were not read yet."""
+        """Return roughly how many messages of the connections in use were not read yet."""
         return sum(connection.reader.unread() for connection in self._connections())
 
     def control_due_ms(self) -> int | None:
-        """When a control message may go next, in machine milliseconds; None for none."""
+        """Return when a control message may be sent next, in machine milliseconds, or None."""
         dues = [c.carries.due_ms() for c in self._connections() if c.is_open]
         return min((due for due in dues if due is not None), default=None)
 
@@ -127,7 +128,7 @@ class Succession:
             connection.carries.want(groups)
 
     def drop(self, names: Iterable[str]) -> None:
-        """Carry these groups no longer."""
+        """Stop carrying these groups."""
         names = list(names)
         for name in names:
             self.groups.pop(name, None)
@@ -135,7 +136,7 @@ class Succession:
             connection.carries.drop(names)
 
     def renew(self, names: Sequence[str], why: str, now_ms: int) -> None:
-        """Ask for these groups anew on the standing connection; what was missed is a gap."""
+        """Subscribe again to these groups on the active connection; everything missed is a gap."""
         active = self._active
         if active is not None and active.is_open:
             active.carries.renew(names)
@@ -154,7 +155,7 @@ class Succession:
         return _Connection(reader, carries)
 
     def on_clock(self, now_ms: int, machine_ms: int, *, may_renew: bool) -> None:
-        """Make attempts that are due, send control messages, and plan a successor in time."""
+        """Make due attempts, send control messages, and plan a successor in time."""
         if self._due_ms is not None and now_ms >= self._due_ms:
             self._due_ms = self._when_free(now_ms)
             if self._due_ms is None:
@@ -201,7 +202,7 @@ class Succession:
     # --- what readers say ---------------------------------------------------------------------
 
     def on_opened(self, number: int, now_ms: int) -> None:
-        """A connection stands."""
+        """Note that a connection was established."""
         connection = self._of(number)
         if connection is None:
             return
@@ -217,7 +218,7 @@ class Succession:
         self.feed.on_connected(now_ms, connection.carries.held)
 
     def on_frame(self, number: int, kind: str, now_ms: int) -> None:
-        """Note what a frame of a connection was."""
+        """Note the kind of a connection's frame."""
         connection = self._of(number)
         if connection is None:
             return
@@ -247,13 +248,13 @@ class Succession:
             self.feed.on_connected(now_ms, names)
 
     def on_shutdown(self, number: int, now_ms: int) -> None:
-        """The venue says that it will close this connection."""
+        """Plan a successor: the venue announced that it will close this connection."""
         active = self._active
         if active is not None and active.reader.number == number and not self.has_successor:
             self._replace(now_ms, SERVER_SHUTDOWN, "the exchange announced a shutdown")
 
     def on_lost(self, number: int, why: str, now_ms: int) -> None:
-        """A connection is gone, or was given up."""
+        """Handle a connection that was lost or given up."""
         connection = self._of(number)
         if connection is None:
             return
@@ -284,13 +285,13 @@ class Succession:
         if standby is None:
             self._due_ms = due_ms
             return
-        # The successor is there already, or nearly; what was missed shows in the ids.
+        # The successor is there already, or nearly; missed messages show in the ids.
         self._active = standby
         if standby.is_open:
             self._connected(standby, now_ms)
 
     def give_up(self, now_ms: int, why: str) -> None:
-        """Give up the active connection because it brings nothing, or nothing of use."""
+        """Give up the active connection because it brings nothing, or nothing usable."""
         if self._active is not None:
             self.on_lost(self._active.reader.number, why, now_ms)
 

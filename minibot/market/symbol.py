@@ -1,4 +1,4 @@
-"""All that is known of one symbol: trades in order, ticks, bars, book, and when data last came."""
+"""State of one symbol's market data: trades in order, ticks, bars, book, and time of last data."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ from minibot.market.trades import Arrival, Missing, Passed, TradeOrder
 
 # A trade this far ahead of the measured exchange clock has no credible time, and would close bars.
 TRADE_AHEAD_MS_MAX: Final = 60_000
-# One this far behind has none either: where no bar stands yet it would begin one in the past, and
-# bars from there to now would be made, millions of them.
+# Neither has a trade this far behind: without a bar yet it would begin one in the past, and
+# millions of bars from there to now would follow.
 TRADE_BEHIND_MS_MAX: Final = 3_600_000
 
-# Beyond so much of the base asset, and so much money (1e17 of each), no trade was ever made. Bars
-# add trades up, and a thousand such ones still fit into what an event may say.
+# No trade was ever larger than this in base or in quote (1e17 of each). Bars add trades up, and a
+# thousand of this size still fit into an event's fields.
 QTY_UNITS_MAX: Final = 10**17 * 10**PLACES
 NOTIONAL_UNITS_MAX: Final = 10**17 * 10**QUOTE_VOLUME_PLACES
 
@@ -55,7 +55,7 @@ Payloads = Sequence[Payload]
 
 @dataclass(frozen=True, slots=True)
 class FeedConfig:
-    """What the feed needs of the profile; durations in market milliseconds.
+    """Values of the profile for the feed; durations in market milliseconds.
 
     `origin_ms` is where the run's clock began: beats are counted from there.
     """
@@ -73,7 +73,7 @@ class FeedConfig:
 
 
 class SymbolFeed:
-    """One symbol; every method returns the payloads that are to be written, in order."""
+    """Feed of one symbol; every method returns the payloads to write, in order."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class SymbolFeed:
         self._is_suspended = False
         self._has_warned = False
         self._has_quotes = has_quotes
-        # Set when something may be due sooner than `next_due_ms` has said before.
+        # Set when something may be due sooner than `next_due_ms` last returned.
         self.has_new_due = False
 
     # --- messages -----------------------------------------------------------------------------
@@ -118,7 +118,7 @@ class SymbolFeed:
         """Take one trade.
 
         Raises:
-            FrameInvalid: Its time, its id or its size cannot be.
+            FrameInvalid: Its time, id or size is implausible.
         """
         ahead_ms = trade.trade_ts - exchange_ts
         if not -TRADE_BEHIND_MS_MAX <= ahead_ms <= TRADE_AHEAD_MS_MAX:
@@ -142,7 +142,7 @@ class SymbolFeed:
         """Take one best quote.
 
         Raises:
-            FrameInvalid: A price is out of the band.
+            FrameInvalid: A price is outside the band.
         """
         payloads = self._take_quote(quote, recv_mono_ns, now_ms)
         change = self.depth.on_quote(quote, now_ms)
@@ -165,22 +165,22 @@ class SymbolFeed:
         return payloads if self._has_quotes else [*payloads, *self._top(recv_mono_ns, now_ms)]
 
     def on_snapshot(self, snapshot: Snapshot, now_ms: int) -> Payloads:
-        """Take a snapshot that was asked for."""
+        """Take a requested snapshot."""
         change = self.depth.on_snapshot(snapshot, now_ms)
         return self._resynced(now_ms) if change is NOTHING else self._note(change, now_ms)
 
     def on_streamed_snapshot(self, snapshot: Snapshot, recv_mono_ns: int, now_ms: int) -> Payloads:
-        """Take a snapshot that came on the stream."""
+        """Take a snapshot from the stream."""
         self._seen(DEPTH, now_ms)
         change = self.depth.on_streamed_snapshot(snapshot, now_ms)
         payloads = self._resynced(now_ms) if change is NOTHING else self._note(change, now_ms)
         return payloads if self._has_quotes else [*payloads, *self._top(recv_mono_ns, now_ms)]
 
     def _top(self, recv_mono_ns: int, now_ms: int) -> Payloads:
-        """Take the top of the book as the best quote, where there is no other.
+        """Use the top of the book as the best quote where the venue has no stream of best quotes.
 
         Raises:
-            FrameInvalid: A price is out of the band, or finer than any price may be.
+            FrameInvalid: A price is outside the band, or has too many decimals.
         """
         book = self.depth.keeper.book
         touch = None if book is None else book.touch()
@@ -198,7 +198,7 @@ class SymbolFeed:
         return self._take_quote(quote, recv_mono_ns, now_ms)
 
     def on_unread(self, now_ms: int, why: str) -> Payloads:
-        """A frame that may have changed the book could not be used; its updates have no numbers."""
+        """Note an unusable frame that may have changed the book, whose updates have no numbers."""
         change = self.depth.on_unread(now_ms, why)
         return [] if change is NOTHING else self._note(change, now_ms)
 
@@ -222,7 +222,7 @@ class SymbolFeed:
                 continue
             trade = item.trade
             if not self.band.accepts(trade.price_units):
-                # The bar would lack this trade, so klines have to tell what the bar was.
+                # The bar would lack this trade, so klines have to provide the bar.
                 missing = Missing(trade.trade_id, trade.trade_id)
                 self._outlier(now_ms, f"trade {trade.trade_id} at {trade.price}")
                 continue
@@ -234,7 +234,7 @@ class SymbolFeed:
         return payloads
 
     def _pass_one(self, arrival: Arrival) -> Payloads:
-        """Take a trade that is in order: bars that it closes, then its tick."""
+        """Take a trade that is in order: return the bars that it closes, then its tick."""
         trade, recv_mono_ns = arrival
         payloads: list[Payload] = []
         is_late = False
@@ -259,7 +259,7 @@ class SymbolFeed:
         return payloads
 
     def _resume(self, missing: Missing | None, trade_ts: int, now_ms: int) -> Payloads:
-        """Go on after a break, or after nothing; trades that are missing make a hole."""
+        """Go on after a break, if there was one; trades that are missing make a hole."""
         if missing is None:
             if self._is_suspended:
                 self._is_suspended = False
@@ -284,7 +284,7 @@ class SymbolFeed:
     # --- gaps ---------------------------------------------------------------------------------
 
     def on_disconnected(self, now_ms: int, why: str) -> Payloads:
-        """The stream is gone: bars wait, the touch and the book are not known any more."""
+        """Note a lost stream: bars are suspended, the touch and the book become unknown."""
         was_valid = self.depth.is_valid
         self.connected_ms = None
         self._gap_why = why
@@ -299,14 +299,14 @@ class SymbolFeed:
         return [self._gap(DEPTH, self._gap_from.get(DEPTH, now_ms), now_ms, why)] * was_valid
 
     def on_connected(self, now_ms: int) -> None:
-        """A stream is there."""
+        """Note that a stream is connected."""
         self.connected_ms = now_ms
         self.depth.on_connected(now_ms)
 
     def resume_run(self, from_ms: int, last_trade_id: int | None, ends: dict[str, int]) -> None:
-        """This process follows a former one of the same run: what it missed is a gap.
+        """Resume after a former process of the same run: everything it missed is a gap.
 
-        `ends` says by interval up to which exchange time bars stand already.
+        `ends` is the exchange time up to which bars are written, by interval.
         """
         self._gap_why = "market_role was restarted"
         self._gap_from = dict.fromkeys((TRADE, QUOTE, DEPTH), from_ms)
@@ -328,9 +328,9 @@ class SymbolFeed:
     # --- book ---------------------------------------------------------------------------------
 
     def _note(self, change: Change, now_ms: int) -> Payloads:
-        """Say at once that the book is lost; that it was, and for how long, is said with the next.
+        """Return the start of a gap at once when the book is lost; the next book ends it.
 
-        Whoever decides has to know it while it lasts: best quotes go on meanwhile.
+        The cores have to know of a lost book while it lasts: best quotes go on meanwhile.
         """
         if change.kind != LOST:
             return []
@@ -353,11 +353,11 @@ class SymbolFeed:
     # --- time ---------------------------------------------------------------------------------
 
     def on_clock(self, now_ms: int, exchange_ts: int) -> Payloads:
-        """Let time pass: held trades, bars that close, a symbol that stayed quiet after a gap."""
+        """Advance time: held trades, bars that close, a symbol that stayed quiet after a gap."""
         payloads = [*self._pass(self.order.due(now_ms), now_ms)]
         connected_ms = self.connected_ms
         if self._is_suspended and connected_ms is not None:
-            # No trade came to say whether any is missing; klines will.
+            # No trade came to show whether any is missing; klines will.
             if now_ms - connected_ms >= self._config.tick_stale_ms:
                 payloads += self._broken(exchange_ts, now_ms, "no trade since the connection")
             return payloads
@@ -366,14 +366,14 @@ class SymbolFeed:
         return payloads
 
     def on_second(self, now_ms: int) -> Payloads:
-        """Return the book of this second, if there is one to believe, and an average price."""
+        """Return the book of this second, if it is valid, and an average price, if one is due."""
         book = self.depth.written(now_ms, self._config.book_stale_ms)
         average = self._average.due()
         payloads: list[Payload] = [] if book is None else [book]
         return payloads if average is None else [*payloads, average]
 
     def next_due_ms(self, skew_ms: int) -> int | None:
-        """Return when on the run's clock something of this symbol is due; None for nothing."""
+        """Return when, on the run's clock, something of this symbol is due; None for nothing."""
         dues = [] if self.order.due_ms is None else [self.order.due_ms]
         if self._is_suspended and self.connected_ms is not None:
             dues.append(self.connected_ms + self._config.tick_stale_ms)
@@ -386,7 +386,7 @@ class SymbolFeed:
     # --- prices -------------------------------------------------------------------------------
 
     def average_over(self, minutes: int) -> None:
-        """Tell the average price of so many minutes from now on; 0 for none."""
+        """Report the average price over `minutes` from now on; 0 for none."""
         if minutes != self._average.minutes:
             self._let_average(None)
             self._average.use(minutes)
@@ -399,13 +399,13 @@ class SymbolFeed:
 
     @property
     def own_ms(self) -> int | None:
-        """When the last trade or best quote came; None before the first."""
+        """Return when the last trade or best quote came; None before the first."""
         times = [self.seen_ms[stream] for stream in (TRADE, QUOTE) if stream in self.seen_ms]
         return max(times, default=None)
 
     @property
     def last_trade_units(self) -> int:
-        """The price of the last trade that made a tick, in hundred-millionths; 0 for none."""
+        """Return the price of the last trade that made a tick, in hundred-millionths, or 0."""
         return positive(self.ticks.last_price) if self.ticks.last_price else 0
 
     # --- klines -------------------------------------------------------------------------------
@@ -417,7 +417,7 @@ class SymbolFeed:
     def fill(
         self, interval: str, hole: Hole, candles: list[Candle] | None, now_ms: int
     ) -> Payloads:
-        """Take the klines of a hole, None when the request failed."""
+        """Take the klines of a hole; None when the request failed."""
         lane = self.lanes[interval]
         before = lane.unfilled
         bars = lane.fail(now_ms) if candles is None else lane.fill(hole, candles, now_ms)
@@ -428,5 +428,5 @@ class SymbolFeed:
 
 
 def passed_ts(passed: Passed) -> int:
-    """Return the exchange time of the last trade among the given ones, 0 without any."""
+    """Return the exchange time of the latest given trade; 0 without any."""
     return max((item.trade.trade_ts for item in passed if not isinstance(item, Missing)), default=0)

@@ -1,7 +1,7 @@
-"""Symbols that are followed from now on: rules first, then history, then their streams.
+"""Onboarding of newly followed symbols: rules first, then history, then streams.
 
-In this order because each needs the one before it: no tick without the rules of its symbol, no
-live bar before the bars of the past. Nothing here waits: each answer makes the next request.
+The order is needed: no tick without the rules of its symbol, no live bar before the bars of the
+past. Nothing here blocks: each answer makes the next request.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from minibot.market.notices import BARS_MISSING, FOLLOW_REFUSED
 from minibot.market.requests import Requests, is_refusal
 from minibot.market.rest_scheduler import Answer
 
-# What could not be had is asked for again after so long, and so often.
+# Wait before a failed request is repeated, and how often it is.
 RETRY_MS: Final = 5_000
 TRIES_MAX: Final = 5
 
 
 @dataclass(slots=True)
 class SymbolOnboarding:
-    """Takes symbols in while the session runs."""
+    """Symbols that are being added while the session runs."""
 
     feed: Feed
     requests: Requests
@@ -40,7 +40,7 @@ class SymbolOnboarding:
     _retries: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
 
     def add(self, symbols: Iterable[str]) -> None:
-        """Begin with symbols that are not followed yet."""
+        """Start to add the symbols that are not followed yet."""
         known = self.feed.symbols
         fresh = [name for name in symbols if name not in known and name not in self._coming]
         if fresh:
@@ -48,13 +48,13 @@ class SymbolOnboarding:
             self._ask_rules(tuple(fresh))
 
     def forget(self, symbols: Iterable[str]) -> None:
-        """Take these symbols no further."""
+        """Stop adding these symbols."""
         for name in symbols:
             self._coming.pop(name, None)
             self._missing.pop(name, None)
 
     def on_clock(self, now_ms: int) -> None:
-        """Ask again for what is due."""
+        """Repeat the requests that are due."""
         while self._retries and self._retries[0][0] <= now_ms:
             self._ask_rules(self._retries.pop(0)[1])
 
@@ -84,7 +84,7 @@ class SymbolOnboarding:
 
     def _on_no_rules(self, symbols: Sequence[str], answer: Answer) -> None:
         if is_refusal(answer.error) and len(symbols) > 1:
-            for name in symbols:  # One wrong name fails them all; each alone tells which.
+            for name in symbols:  # One wrong name fails them all; single requests tell which.
                 self._ask_rules((name,))
             return
         again: list[str] = []

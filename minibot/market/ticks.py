@@ -1,7 +1,7 @@
 """`market_tick` events of one symbol: a trade, or a quote that changed price or size of the touch.
 
-A tick always carries a touch. Trades that come before the first quote, at the start or after a
-lost connection, wait for it, so that no tick pairs a trade with a touch of another time.
+A tick always carries a touch. Trades that come before the first quote, at the start or after a lost
+connection, wait for it, so that no tick pairs a trade with a touch of another time.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from minibot.events.model import MarketTick
 from minibot.exchanges.base import Quote
 from minibot.market.trades import Arrival
 
-# A stream that never quotes must not fill the memory; what falls out is counted.
+# A stream without quotes must not fill the memory; dropped trades are counted.
 WAITING_MAX: Final = 1000
 
 
 class PriceBand:
-    """Refuses prices that are implausibly far from the last accepted one.
+    """Band of plausible prices around the last accepted one.
 
-    Assumes that a real market does not move by the whole band between two messages of one symbol;
-    a jump over an outage longer than a run survives is not this class's business.
+    Assumes that a real market does not move by the whole band between two messages of one symbol; a
+    jump over an outage longer than a run survives is out of scope.
     """
 
     def __init__(self, percent: int) -> None:
@@ -29,7 +29,7 @@ class PriceBand:
         self.reference = 0
 
     def accepts(self, price_units: int) -> bool:
-        """Return whether the price is plausible; a price that is becomes the reference."""
+        """Return whether the price is plausible; if so, it becomes the reference."""
         if price_units != self.reference:
             if not self.is_plausible(price_units):
                 return False
@@ -37,13 +37,13 @@ class PriceBand:
         return True
 
     def is_plausible(self, price_units: int) -> bool:
-        """Return whether the price lies within the band; before the first one any does."""
+        """Return whether the price lies within the band; any price does before the first."""
         reference = self.reference
         return not reference or abs(price_units - reference) * 100 <= self.percent * reference
 
 
 class TickMaker:
-    """Turns trades and quotes of one symbol into ticks."""
+    """Maker of ticks from the trades and quotes of one symbol."""
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
@@ -59,9 +59,9 @@ class TickMaker:
     def on_quote(
         self, quote: Quote, recv_mono_ns: int, *, is_held: bool = False
     ) -> list[MarketTick]:
-        """Take a quote and return its tick, if the touch changed, and ticks that waited for it.
+        """Take a quote; return its tick, if the touch changed, and ticks that waited for it.
 
-        A tick that is held comes from `held_tick`, unless a newer one takes its place before.
+        A held tick is returned by `held_tick`, unless a newer one replaces it first.
         """
         if quote.update_id <= self._last_update_id:
             self.outdated += 1
@@ -97,14 +97,14 @@ class TickMaker:
         return []
 
     def held_tick(self) -> MarketTick | None:
-        """Return the tick of the newest quote whose tick was held; None if none is."""
+        """Return the held tick of the newest quote; None without one."""
         recv_mono_ns, self._held_ns = self._held_ns, None
         if recv_mono_ns is None or self.quote is None:
             return None
         return self._quote_tick(self.quote, recv_mono_ns)
 
     def forget_touch(self) -> None:
-        """The connection is gone: the next tick waits for a new touch."""
+        """Forget the touch of a lost connection: the next tick waits for a new one."""
         self.coalesced += self._held_ns is not None
         self._held_ns = None
         self.quote = None

@@ -1,8 +1,8 @@
 """Trades of one symbol in the order of their ids: duplicates dropped, gaps found.
 
-Ids of the venue step by exactly one, so a jump means that something is missing. Within a
-connection a missing trade may still come, so what follows waits for it for a moment; after a
-lost connection nothing is ever sent again.
+Ids of the venue step by exactly one, so a jump means that something is missing. Within a connection
+a missing trade may still come, so later trades wait for it for a moment; after a lost connection
+nothing is ever sent again.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from typing import Final, NamedTuple
 
 from minibot.exchanges.base import FrameInvalid, Trade
 
-# Frames of one connection are ordered; more patience would only delay the ticks behind.
+# Frames of one connection are ordered; a longer wait would only delay the following ticks.
 WINDOW_MS: Final = 200
 HELD_MAX: Final = 256
-# Five minutes of outage at thirty thousand trades a second: beyond that an id is no trade's id.
+# Five minutes of outage at thirty thousand trades a second: a larger jump is no trade id.
 JUMP_MAX: Final = 10_000_000
-# Test networks start their ids anew. A lower id that is this much younger is no duplicate.
+# Test networks restart their ids. A lower id that is this much younger is no duplicate.
 RESTART_MS: Final = 60_000
 
 
 class Arrival(NamedTuple):
-    """One trade in its place, and machine time of its socket read."""
+    """One trade in order, with the machine time of its socket read."""
 
     trade: Trade
     recv_mono_ns: int
 
 
 class Missing(NamedTuple):
-    """Trades from_id..to_id never came; the next arrival follows them."""
+    """Gap of trades from_id..to_id that never came; the next arrival follows it."""
 
     from_id: int
     to_id: int
@@ -38,7 +38,7 @@ Passed = list[Arrival | Missing]
 
 
 class TradeOrder:
-    """Puts the trades of one symbol in order."""
+    """Ordering of the trades of one symbol."""
 
     def __init__(self) -> None:
         self.last_id: int | None = None
@@ -50,29 +50,29 @@ class TradeOrder:
 
     @property
     def due_ms(self) -> int | None:
-        """Market time at which held trades pass without the missing one; None if none is held."""
+        """Return when held trades pass without the missing one, in market time, or None."""
         return self._held_since_ms + WINDOW_MS if self._held else None
 
     @property
     def last_ts(self) -> int:
-        """Exchange time of the youngest trade so far, 0 before the first."""
+        """Return the exchange time of the latest trade so far; 0 before the first."""
         return self._last_ts
 
     def resume(self) -> None:
-        """A connection was lost: the next trade tells at once whether any is missing."""
+        """Expect a gap after a lost connection: the next trade shows whether any is missing."""
         self.is_resuming = True
 
     def follows(self, trade: Trade) -> bool:
-        """Return whether nothing stands between the last trade and this one, or behind it."""
+        """Return whether this trade directly follows the last one, with none held."""
         last = self.last_id
         return last is not None and trade.trade_id == last + 1 and not self._held
 
     def pass_next(self, trade: Trade) -> None:
-        """Note a trade that follows: it passes at once and alone."""
+        """Note a trade that directly follows: it passes at once."""
         self._advance(trade)
 
     def take(self, trade: Trade, recv_mono_ns: int, now_ms: int) -> Passed:
-        """Take one trade and return what passes now, in order.
+        """Take one trade and return the trades that pass now, in order.
 
         Raises:
             FrameInvalid: The id is too far ahead to be one.
@@ -104,12 +104,12 @@ class TradeOrder:
         return [*passed, missing, arrival]
 
     def due(self, now_ms: int) -> Passed:
-        """Return held trades whose time is over, with what is missing before them."""
+        """Return held trades whose wait is over, with the gaps before them."""
         due = self.due_ms
         return self.flush() if due is not None and now_ms >= due else []
 
     def flush(self) -> Passed:
-        """Return all held trades in order, with what is missing before them."""
+        """Return all held trades in order, with the gaps before them."""
         passed: Passed = []
         for trade_id in sorted(self._held):
             arrival = self._held.pop(trade_id)

@@ -1,11 +1,11 @@
-"""Which symbols a run follows and trades: resolved from the venue's answers, pure.
+"""Universe: the symbols that a run follows and trades, resolved from the venue's answers.
 
     bases x quote asset -> listed? spot? trading? not excluded? volume? -> ranked by volume
 
-The first `traded_max` are traded (full streams), the rest of it is watched (mini tickers). The
-same answers after the same resolution before give the same universe, in whatever order the venue
-lists. A symbol at the edge of the rank does not come and go with every minute: what is traded
-stays until it has fallen a tenth of the places (at least one) below the last.
+The first `traded_max` are traded (full streams), the rest are watched (mini tickers). The same
+answers after the same previous resolution give the same universe, in whatever order the venue
+lists. To keep symbols at the edge of the rank from coming and going with every minute, a traded
+symbol stays until it has fallen a tenth of the places (at least one) below the last. Pure.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DYNAMIC: Final = "dynamic"
 UNIVERSE_V1: Final = "universe-v1"
 BASES_PATH: Final = PROJECT / "config" / "universe.v1.json"
 
-# Why a symbol that the venue lists against the quote asset does not belong.
+# Reasons that exclude a symbol which the venue lists against the quote asset.
 NOT_SPOT: Final = "not_spot"
 NOT_TRADING: Final = "not_trading"
 EXCLUDED: Final = "excluded"
@@ -38,7 +38,7 @@ VOLUME: Final = "volume"
 
 @dataclass(frozen=True, slots=True)
 class UniverseConfig:
-    """What the profile says of it; `bases` None for all, the volume in hundred-millionths."""
+    """Universe settings of the profile; `bases` None for all, the volume in hundred-millionths."""
 
     mode: str
     quote_asset: str
@@ -51,13 +51,13 @@ class UniverseConfig:
 
     @property
     def is_dynamic(self) -> bool:
-        """Whether the venue's answers choose."""
+        """Return whether the universe is chosen from the venue's answers."""
         return self.mode == DYNAMIC
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What came of the answers: traded by rank, watched by rank, and why the others are not."""
+    """Resolved universe: traded and watched by rank, and the reasons that exclude the others."""
 
     traded: tuple[str, ...]
     watched: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class Resolution:
     quote_volumes: Mapping[str, str] = field(default_factory=dict)
 
     def event(self, config: UniverseConfig, kept: Iterable[str], generation: int) -> Universe:
-        """Return the event that says it; `kept` are symbols that a position keeps followed."""
+        """Return the universe event; `kept` are symbols that a position keeps followed."""
         return Universe(
             mode=config.mode,
             quote_asset=config.quote_asset,
@@ -87,7 +87,7 @@ class Resolution:
 def universe_config(config: Config, symbols: tuple[str, ...]) -> UniverseConfig | None:
     """Return the universe of a profile; None where it has none.
 
-    `symbols` is the list of the run, which is a static universe.
+    `symbols` is the list of the run, used for a static universe.
     """
     section = config.universe
     if section is None:
@@ -111,7 +111,7 @@ def universe_v1() -> tuple[str, ...]:
 
 
 def static_universe(config: UniverseConfig) -> Resolution:
-    """Return the list of the profile, exactly and in its order (B-18)."""
+    """Return the profile's list, unchanged and in its order (B-18)."""
     return Resolution(config.symbols)
 
 
@@ -158,7 +158,7 @@ def resolve(
 
 
 def _why_not(config: UniverseConfig, listing: Listing, volumes: Mapping[str, str]) -> str:
-    """Return why a listed symbol does not belong, empty if it does; the first reason speaks."""
+    """Return the first reason that excludes a listed symbol; empty if it belongs."""
     if listing.base_asset in config.exclude or listing.symbol in config.exclude:
         return EXCLUDED
     if not listing.is_spot:
@@ -173,7 +173,7 @@ def _why_not(config: UniverseConfig, listing: Listing, volumes: Mapping[str, str
 
 
 def _traded(order: Sequence[str], count: int, before: Collection[str]) -> tuple[str, ...]:
-    """Return the symbols to trade, by rank: who was there stays a little below the last place."""
+    """Return the symbols to trade, by rank; traded ones may stay a little below the last place."""
     slack = -(-count // 10)
     staying = [symbol for symbol in order[: count + slack] if symbol in before][:count]
     chosen = set(staying)

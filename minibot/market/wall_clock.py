@@ -1,7 +1,7 @@
-"""The real clock of a recording: Unix nanoseconds that follow the machine's monotonic clock.
+"""Real clock of a recording: Unix nanoseconds that follow the machine's monotonic clock.
 
-Between two moments of `settle` only monotonic time counts, so that a step of the wall clock never
-puts lines out of order within a part; at the next part the wall clock is believed again.
+Between two calls of `settle` only monotonic time counts, so that a step of the wall clock never
+puts lines of a part out of order; the next part starts from the wall clock again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from minibot.runtime.clock import machine_ns
 
 
 class WallClock:
-    """The clock of `market.elapsed_clock.MarketClock`, in real time."""
+    """Clock with the interface of `market.elapsed_clock.MarketClock`, in real time."""
 
     is_running = True
 
@@ -22,7 +22,7 @@ class WallClock:
         self.settle()
 
     def settle(self) -> None:
-        """Believe the wall clock again."""
+        """Adopt the wall clock's current time."""
         self._offset_ns = time.time_ns() - machine_ns()
 
     def machine_ns(self) -> int:

@@ -1,4 +1,4 @@
-"""Events counted over the last so many milliseconds."""
+"""Counts of events and failures over a sliding window of time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 
 
 class Window:
-    """Counts events of the last `span_ms`; times may only grow."""
+    """Counter of events within the last `span_ms`; times may only grow."""
 
     def __init__(self, span_ms: int) -> None:
         self.span_ms = span_ms
@@ -17,14 +17,14 @@ class Window:
         self._times.append(now_ms)
 
     def count(self, now_ms: int) -> int:
-        """Return how many events the window holds."""
+        """Return the number of events in the window."""
         times, oldest = self._times, now_ms - self.span_ms
         while times and times[0] <= oldest:
             times.popleft()
         return len(times)
 
     def free_at_ms(self, now_ms: int, count_max: int) -> int:
-        """Return when the window holds fewer than `count_max` events, `now_ms` if it does."""
+        """Return when the window holds fewer than `count_max` events; `now_ms` if it does now."""
         surplus = self.count(now_ms) - count_max
         return now_ms if surplus < 0 else self._times[surplus] + self.span_ms
 
@@ -43,5 +43,5 @@ class RateWindow:
             self._failed.add(now_ms)
 
     def counts(self, now_ms: int) -> tuple[int, int]:
-        """Return failed samples and all samples of the window."""
+        """Return the number of failed samples and of all samples in the window."""
         return self._failed.count(now_ms), self._all.count(now_ms)

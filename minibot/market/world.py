@@ -1,4 +1,4 @@
-"""What the market role's session needs of its process: a clock, queues, and when to end."""
+"""Interface from the market role's session to its process: a clock, queues, and when to end."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from minibot.market.notices import Notice
 
 
 class World(Protocol):
-    """What the session needs of its process."""
+    """Process of a session, as the session sees it."""
 
     @property
     def clock(self) -> MarketClock:
-        """The run's clock."""
+        """Return the run's clock."""
 
     def machine_ns(self) -> int:
         """Return machine time in nanoseconds."""
@@ -30,13 +30,13 @@ class World(Protocol):
         """Append one health event."""
 
     def ready(self) -> None:
-        """History and subscriptions stand."""
+        """Report that history and subscriptions are complete."""
 
     def turn(self, waiting: int) -> None:
-        """The loop has turned once more, and so many items wait."""
+        """Count a turn of the loop, with the number of waiting items."""
 
     def still_ms(self) -> int:
-        """Return for how many machine milliseconds this process has stood still in all."""
+        """Return the total time in machine milliseconds that this process stood still."""
 
     def end_code(self) -> int | None:
         """Return the exit code when the role has to end now, else None."""

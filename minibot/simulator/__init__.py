@@ -1,1 +1,1 @@
-"""The loopback exchange: server, sources, scripted faults."""
+"""Simulator: the loopback exchange with its server, sources and scripted faults."""

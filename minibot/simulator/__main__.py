@@ -1,7 +1,7 @@
 """`python -m minibot.simulator`: the loopback exchange as a process of a run.
 
-The first line on standard output says what is played and where; then one line a second. It exits
-with 0 when its standard input closes. By hand, `minibot exchange serve` is the friendlier one.
+The first line on standard output names source and address; then one line a second. It exits with 0
+when its standard input closes. For use by hand, `minibot exchange serve` is friendlier.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _fill(options: argparse.Namespace) -> None:
-    """Fill what the command line leaves out from the run's manifest, then from defaults."""
+    """Fill options missing on the command line from the run's manifest, then from defaults."""
     settings: dict[str, Any] = {"source": "tape:demo", "speed": "1", "port": 0, "rate_per_s": 20}
     if options.run is not None and options.source is None:
         settings |= _manifest_settings(options.run / "manifest.json")
@@ -115,7 +115,7 @@ async def _report(server: ExchangeServer) -> None:
     told_end = False
     player = server.player
     while True:
-        # The end is told at once; it is what a run waits for.
+        # The end is reported at once; a run waits for it.
         with contextlib.suppress(TimeoutError):
             waiting = asyncio.sleep(3600) if told_end else player.ended.wait()
             await asyncio.wait_for(waiting, REPORT_INTERVAL_S)
@@ -132,7 +132,7 @@ async def _report(server: ExchangeServer) -> None:
 
 def _watch_stdin(loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> None:
     def watch() -> None:
-        # Not sys.stdin: its lock, held by a thread that waits, aborts the interpreter at its end.
+        # Not sys.stdin: its lock, held by a waiting thread, aborts the interpreter at its end.
         while os.read(sys.stdin.fileno(), 4096):
             pass
         loop.call_soon_threadsafe(done.set)

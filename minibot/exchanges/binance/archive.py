@@ -1,7 +1,7 @@
-"""The public archive of Binance (data.binance.vision): which files there are, and getting them.
+"""Public archive of Binance (data.binance.vision): names of its files, and their download.
 
 A file is a zip of one CSV, for a day or a month, with its sha256 beside it as `.CHECKSUM`. Bodies
-come whole or not at all: bounded in time and size, counted against their length, and a redirect is
+come whole or not at all: limited in time and size, checked against their length, and a redirect is
 followed only to a host on the list. Layout: `data/spot/{daily|monthly}/klines/SYMBOL/INTERVAL/`.
 """
 
@@ -33,12 +33,12 @@ from minibot.exchanges.tapes.kline_bars import next_open, open_of
 from minibot.exchanges.venue_facts import SYMBOL, Archive, ArchiveFile
 
 CHECKSUM: Final = ".CHECKSUM"
-# What files call the month: small and capital letters are one file on many disks.
+# The month in file names: many disks ignore case, which would confuse `1M` with `1m`.
 MONTH_NAME: Final = "1mo"
 MONTHLY_ONLY: Final = frozenset({"3d", "1w", "1M"})
 # A month of seconds is about 150 MB packed.
 BODY_BYTES_MAX: Final = 512 * 1024 * 1024
-# A checksum is one line of 64 digits and a name; what a host says of an error is as short.
+# A checksum is one line of 64 digits and a name; error answers are as short.
 CHECKSUM_BYTES_MAX: Final = 1024
 REDIRECTS_MAX: Final = 3
 
@@ -48,10 +48,10 @@ _CHECKSUM_LINE: Final = re.compile(r"([0-9a-fA-F]{64}) [ *](\S+)\s*")
 
 
 def archive_file(symbol: str, interval: str, open_ts: int, *, is_monthly: bool) -> ArchiveFile:
-    """Return the file of klines of the day or month that a time falls into.
+    """Return the kline file of the day or month that contains a time.
 
     Raises:
-        ValueError: The symbol is none.
+        ValueError: Not a symbol.
     """
     if not SYMBOL.fullmatch(symbol):
         raise ValueError(f"{symbol[:40]!r} is no symbol")
@@ -67,12 +67,12 @@ def archive_file(symbol: str, interval: str, open_ts: int, *, is_monthly: bool) 
 def archive_files(
     symbol: str, interval: str, spans: Collection[tuple[int, int]], now_ts: int
 ) -> Iterator[ArchiveFile]:
-    """Yield the files that cover the spans: a month where it is over and wholly wanted, else days.
+    """Yield the files that cover the spans: a month if it is over and wanted in full, else days.
 
     Args:
         symbol: Such as BTCUSDT.
         interval: A name of `INTERVALS`.
-        spans: From and to (excluded), Unix ms, in order, apart from each other.
+        spans: Start and end (excluded), Unix ms, in order, not overlapping.
         now_ts: Days that are not over yet have no file.
     """
     today = open_of("1d", now_ts)
@@ -91,13 +91,13 @@ def archive_files(
 
 
 def days_of(file: ArchiveFile, symbol: str, interval: str) -> Iterator[ArchiveFile]:
-    """Yield the files of the days of a month."""
+    """Yield the files of a month's days."""
     for at in range(file.first_ts, file.end_ts, DAY_MS):
         yield archive_file(symbol, interval, at, is_monthly=False)
 
 
 class ArchiveHost:
-    """Gets files of the archive, for one thread at a time.
+    """Client for the files of the archive, for one thread at a time.
 
     Args:
         base_url: Scheme, host and port, such as `https://data.binance.vision`.
@@ -106,7 +106,7 @@ class ArchiveHost:
         total_timeout_s: Machine seconds for a whole file.
 
     Attributes:
-        is_loopback: The host is this machine, so what it serves is no venue's data.
+        is_loopback: Whether the host is this machine, so that its data are no venue's.
     """
 
     def __init__(
@@ -146,15 +146,15 @@ class ArchiveHost:
         *,
         bytes_max: int = BODY_BYTES_MAX,
     ) -> Kept | None:
-        """Hand the body of a file on as it comes, so that no file has to fit into memory.
+        """Pass the body of a file on as it comes, so that no file has to fit into memory.
 
         Args:
             path: Below the host.
-            keep: Takes the pieces of the body; what it raises goes on to the caller.
+            keep: Takes the pieces of the body; its errors go on to the caller.
             bytes_max: A longer body is refused while it comes.
 
         Returns:
-            What `keep` made of the body, None if the archive has no such file.
+            The result of `keep`; None if the archive has no such file.
 
         Raises:
             RestError: No whole body: timeout, cut short, too long, a redirect elsewhere, or the
@@ -167,12 +167,12 @@ class ArchiveHost:
                 raise TimeoutError
         except (requests.RequestException, HTTPError, OSError) as error:
             raise self._no_answer(path, error) from error
-        except ValueError as error:  # A redirect to what is no address.
+        except ValueError as error:  # A redirect to an invalid address.
             raise RestError(MALFORMED, f"{path}: {root_cause(error)}") from error
         return kept
 
     def checksum(self, path: str) -> str | None:
-        """Return the sha256 that the archive publishes for a file, None if it publishes none.
+        """Return the sha256 that the archive publishes for a file; None if it publishes none.
 
         Raises:
             RestError: No answer, or one that is no checksum of that file.
@@ -223,7 +223,7 @@ def _bounded(response: requests.Response, url: str, bytes_max: int) -> Iterator[
     """Yield the pieces of a body.
 
     Raises:
-        RestError: It is longer than it may be; `bytes_max` bytes at most were handed on.
+        RestError: It is longer than allowed; at most `bytes_max` bytes were passed on.
     """
     size = 0
     for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):

@@ -1,10 +1,10 @@
-"""The local order book of one symbol, kept by the venue's documented rule.
+"""Local order book of one symbol, kept by the venue's documented rule.
 
 `BookSide` holds levels, `LocalBook` both sides and the update id, `BookKeeper` the procedure:
-buffer diffs, take a snapshot, drop what it holds already, apply the rest, and start over at a gap
-while the buffer stays. Source: "How to manage a local order book correctly" of the venue's
-web-socket-streams.md as corrected on 2025-11-12. One edge is ours: a snapshot whose id is exactly
-one below the first buffered `U` is taken, because the gap rule proves it continuous.
+buffer diffs, take a snapshot, drop the diffs that it includes, apply the rest, and start over at a
+gap while the buffer stays. Source: "How to manage a local order book correctly" of the venue's
+web-socket-streams.md as corrected on 2025-11-12. One addition is ours: a snapshot whose id is
+exactly one below the first buffered `U` is accepted, because the gap rule proves it continuous.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from minibot.exchanges.base import (
 from minibot.exchanges.binance.messages import AMOUNTS, PRICES
 from minibot.exchanges.units import plain
 
-# Ten diffs a second, so two minutes: a snapshot is as new as its answer, which comes within seconds
-# of being asked for. Hundreds of symbols without a snapshot must not fill the memory.
+# Ten diffs a second, so two minutes: a snapshot comes within seconds of its request, and is as new
+# as its answer. Hundreds of symbols without a snapshot must not fill the memory.
 BUFFER_DIFFS_MAX: Final = 1200
-# Removed levels stay in the heap until they surface; beyond this surplus the heap is made anew.
+# Removed levels stay in the heap until they surface; beyond this surplus the heap is rebuilt.
 HEAP_SURPLUS_MAX: Final = 4096
-# The most that the venue gives in a snapshot. Through a night of diffs a side would grow without
+# Most levels that the venue gives in a snapshot. Through a night of diffs a side would grow without
 # end: prices that the market has left are hardly ever removed.
 LEVELS_MAX: Final = 5000
 
@@ -45,11 +45,10 @@ _NO_EDGE: Final = 2**63
 def _is_shown(qty: str) -> int:
     """Return 0 for a quantity of zero, else 1.
 
-    A level's size is kept as the venue wrote it, so it may be finer than anything that is reckoned
-    with.
+    A level's size is kept as the venue wrote it, so it may have more decimals than our arithmetic.
 
     Raises:
-        ValueError, TypeError: No plain decimal without a sign.
+        ValueError, TypeError: Not a plain decimal without a sign.
     """
     return 1 if plain(qty).strip("0.") else 0
 
@@ -57,8 +56,8 @@ def _is_shown(qty: str) -> int:
 class BookSide:
     """Levels of one side, keyed by price in hundred-millionths; texts are the venue's own.
 
-    The best price comes from a heap with lazy deletion: setting and removing a level cost no
-    search, and a price that was removed is skipped when it surfaces.
+    The best price comes from a heap with lazy deletion: setting or removing a level needs no
+    search, and a removed price is skipped when it surfaces.
     """
 
     __slots__ = ("_heap", "_sign", "levels")
@@ -93,13 +92,13 @@ class BookSide:
             heapify(self._heap)
 
     def cut(self) -> int | None:
-        """Forget levels far from the touch where there are very many; return the last one kept."""
+        """Forget levels far from the touch if there are very many; return the last level kept."""
         if len(self.levels) <= 2 * LEVELS_MAX:
             return None
         pick = nlargest if self._sign < 0 else nsmallest
         kept = pick(LEVELS_MAX, self.levels)
         self.levels = {key: self.levels[key] for key in kept}
-        self._heap = [self._sign * key for key in kept]  # In order, so a heap already.
+        self._heap = [self._sign * key for key in kept]  # Sorted, so already a heap.
         return kept[-1]
 
     def best(self) -> int:
@@ -126,7 +125,7 @@ class LocalBook:
     __slots__ = ("_ask_edge", "_bid_edge", "asks", "bids", "book_id")
 
     def __init__(self, snapshot: Snapshot) -> None:
-        """Take a snapshot.
+        """Build the book of a snapshot.
 
         Raises:
             FrameInvalid: A row is no level, or the sides cross.
@@ -135,7 +134,7 @@ class LocalBook:
         self.bids = BookSide(is_bid=True)
         self.asks = BookSide(is_bid=False)
         self._set(snapshot.bids, snapshot.asks)
-        # Beyond the last level of a cut snapshot nothing is known until it changes.
+        # Beyond the last level of a cut snapshot, levels are unknown until they change.
         is_whole = snapshot.is_whole
         self._bid_edge = 0 if is_whole or not self.bids.levels else min(self.bids.levels)
         self._ask_edge = _NO_EDGE if is_whole or not self.asks.levels else max(self.asks.levels)
@@ -154,7 +153,7 @@ class LocalBook:
         """Apply one diff and return APPLIED, IGNORED (older than the book) or GAP (unchanged).
 
         Raises:
-            FrameInvalid: The diff makes no sense; the book must not be used any more.
+            FrameInvalid: The diff is contradictory; the book must not be used any more.
         """
         if diff.last_id < self.book_id:
             return IGNORED
@@ -166,7 +165,7 @@ class LocalBook:
         return APPLIED
 
     def _cut(self) -> None:
-        """Keep both sides small; what was forgotten is as unknown as what was never shown."""
+        """Limit both sides; forgotten levels are as unknown as those that were never shown."""
         bid, ask = self.bids.cut(), self.asks.cut()
         if bid is not None:
             self._bid_edge = max(self._bid_edge, bid)
@@ -182,17 +181,17 @@ class LocalBook:
         return bid_row[0], bid_row[1], ask_row[0], ask_row[1]
 
     def is_beyond_edge(self, bids: Sequence[Level], asks: Sequence[Level]) -> bool:
-        """Return whether the given best levels reach past what the snapshot showed."""
+        """Return whether the given best levels reach beyond those of the snapshot."""
         last_bid = PRICES[bids[-1][0]] if bids else 0
         last_ask = PRICES[asks[-1][0]] if asks else _NO_EDGE
         return last_bid < self._bid_edge or last_ask > self._ask_edge
 
 
 class BookKeeper:
-    """Keeps the book of one symbol valid, or says that it is not.
+    """Keeper of one symbol's book: valid, or absent.
 
     `book` is None until a snapshot has met the buffered diffs. While `refreshing`, the valid book
-    goes on and diffs are kept besides, so that a new snapshot can replace it without a hole.
+    goes on and diffs are buffered as well, so that a new snapshot can replace it without a hole.
     """
 
     def __init__(self) -> None:
@@ -202,16 +201,16 @@ class BookKeeper:
 
     @property
     def wants_snapshot(self) -> bool:
-        """True while there is no valid book, or a fresh snapshot shall replace it."""
+        """Return True while there is no valid book, or a fresh snapshot is to replace it."""
         return self.book is None or self.refreshing
 
     def on_diff(self, diff: Diff) -> str:
         """Take one diff and return BUFFERED, APPLIED, IGNORED or GAP.
 
-        After GAP the book is gone and the diff is the first of a new buffer.
+        After GAP the book is lost and the diff is the first of a new buffer.
 
         Raises:
-            FrameInvalid: The diff makes no sense; the book is gone.
+            FrameInvalid: The diff is contradictory; the book is lost.
         """
         book = self.book
         if book is None:
@@ -231,10 +230,10 @@ class BookKeeper:
         return result
 
     def on_snapshot(self, snapshot: Snapshot) -> str:
-        """Take a snapshot and return SYNCED, TOO_OLD (ask again; the buffer stays) or GAP.
+        """Take a snapshot and return SYNCED, TOO_OLD (request another; the buffer stays) or GAP.
 
         Raises:
-            FrameInvalid: Snapshot or a buffered diff makes no sense; nothing is kept of either.
+            FrameInvalid: Snapshot or a buffered diff is contradictory; both are discarded.
         """
         buffer = self._buffer
         if buffer and snapshot.last_update_id + 1 < buffer[0].first_id:
@@ -255,7 +254,7 @@ class BookKeeper:
         return SYNCED
 
     def _catch_up(self, book: LocalBook) -> bool:
-        """Apply what the snapshot lacks; True at a gap, with the buffer cut to start behind it."""
+        """Apply the diffs after the snapshot; True at a gap, with the buffer cut to start there."""
         snapshot_id = book.book_id
         for index, diff in enumerate(self._buffer):
             if diff.last_id <= snapshot_id:
@@ -268,12 +267,12 @@ class BookKeeper:
         return False
 
     def refresh(self) -> None:
-        """Keep diffs from now on, so that the next snapshot replaces the valid book."""
+        """Buffer diffs from now on, so that the next snapshot replaces the valid book."""
         if self.book is not None:
             self._buffer.clear()
             self.refreshing = True
 
     def reset(self) -> None:
-        """Throw everything away: the connection is gone or the stream made no sense."""
+        """Discard everything: the connection was lost or the stream was contradictory."""
         self.book, self.refreshing = None, False
         self._buffer.clear()

@@ -19,7 +19,7 @@ def control_message(method: str, streams: Sequence[str], identity: int) -> str:
 
 
 def reply_of(data: bytes) -> Reply | None:
-    """Return the answer that a frame is, None if it is none."""
+    """Return the control answer in a frame; None if it is another message."""
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -1,7 +1,7 @@
-"""What Binance Spot documents of its public market data, as shapes: the facts of a first contact.
+"""Expected shapes of Binance Spot's public market data, as documented, for a first contact.
 
-Source: rest-api.md, web-socket-streams.md, filters.md and enums.md of the venue's documentation,
-state of July 2026, read for this project. A name with `!` is one that minibot reads (`shapes`).
+Source: rest-api.md, web-socket-streams.md, filters.md and enums.md of the venue's documentation, as
+of July 2026, read for this project. A name with `!` is one that minibot reads (`shapes`).
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ SYMBOL: Final = {
     "permissionSets!": [[TEXT]],
     "defaultSelfTradePreventionMode": TEXT,
     "allowedSelfTradePreventionModes": [TEXT],
-    "origin?": TEXT,  # The embedded exchange alone says where its rules are from.
+    "origin?": TEXT,  # Only the simulator names the origin of its rules.
 }
 _LEVEL: Final = (DEC, DEC)
 _MINI: Final = {
@@ -205,7 +205,7 @@ REPLY: Final = {"result": ANY, "id": INT}
 
 
 def parameters(path: str, symbol: str) -> dict[str, Any]:
-    """Return what a first contact asks an endpoint for, at little weight."""
+    """Return the parameters with which a first contact requests an endpoint, at little weight."""
     if path in (PING, TIME):
         return {}
     if path == EXCHANGE_INFO:

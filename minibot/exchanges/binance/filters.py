@@ -1,9 +1,9 @@
-"""The rules of a symbol, out of the venue's exchangeInfo.
+"""Symbol rules from the venue's exchangeInfo.
 
 Old answers carry MIN_NOTIONAL and PERCENT_PRICE, newer ones NOTIONAL and PERCENT_PRICE_BY_SIDE,
-some both; every listed filter applies, so of two minima the higher counts. A part that the venue
-gives as zero is off and stays "0" here; who uses it asks `accounting.order_rules`. A filter of a
-type that nobody here knows is no error: its name goes with the instrument. Source: filters.md.
+some both; every listed filter applies, so of two minima the higher counts. A value that the venue
+gives as zero is off and stays "0" here; `accounting.order_rules` interprets it. An unknown filter
+type is no error: its name goes with the instrument. Source: filters.md.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from minibot.exchanges.base import FrameInvalid
 from minibot.exchanges.units import not_negative
 
 ORIGIN: Final = "exchange"
-# The embedded exchange marks instruments that it did not get from a recording.
+# The simulator marks instruments that it did not get from a recording.
 ORIGIN_KEY: Final = "origin"
 ORIGINS: Final = frozenset({"exchange", "table", "derived"})
 SPOT: Final = "SPOT"
-# What a paper order has to meet.
+# Filters that a paper order has to meet.
 USED_FILTERS: Final = frozenset(
     {
         *("PRICE_FILTER", "LOT_SIZE", "MARKET_LOT_SIZE", "MIN_NOTIONAL", "NOTIONAL"),
         *("PERCENT_PRICE", "PERCENT_PRICE_BY_SIDE", "MAX_POSITION"),
     }
 )
-# What no order of ours can fail: no icebergs, no trailing stops, no lists, no amends, and one open
-# order a symbol and side where the venue counts them by the hundred.
+# Filters that none of our orders can fail: no icebergs, no trailing stops, no lists, no amends, and
+# one open order a symbol and side where the venue counts them by the hundred.
 IDLE_FILTERS: Final = frozenset(
     {
         *("ICEBERG_PARTS", "TRAILING_DELTA", "MAX_NUM_ORDERS", "MAX_NUM_ALGO_ORDERS"),
@@ -40,14 +40,14 @@ IDLE_FILTERS: Final = frozenset(
     }
 )
 _FILTER_NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,59}")
-# A day: a longer average is no rule that the venue has.
+# A day: the venue has no rule with a longer average.
 MINUTES_MAX: Final = 1440
-# A hostile answer can not make an event of any size.
+# A hostile answer cannot make an event arbitrarily large.
 UNKNOWN_FILTERS_MAX: Final = 16
 
 
 def parse_instruments(body: Any, symbols: Sequence[str]) -> list[Instrument]:
-    """Return the rules of `symbols` out of an exchangeInfo answer, in that order.
+    """Return the rules of `symbols` from an exchangeInfo answer, in that order.
 
     Raises:
         FrameInvalid: The answer is no exchangeInfo, lacks a symbol, or a needed filter is missing.
@@ -60,7 +60,7 @@ def parse_instruments(body: Any, symbols: Sequence[str]) -> list[Instrument]:
 
 
 def weight_limit(body: Any) -> int | None:
-    """Return the request weight per minute that exchangeInfo grants, None if it does not say."""
+    """Return the request weight per minute that exchangeInfo grants; None if not given."""
     limits = body.get("rateLimits") if isinstance(body, dict) else None
     for limit in limits if isinstance(limits, list) else []:
         if (
@@ -85,7 +85,7 @@ def parse_instrument(info: Mapping[str, Any]) -> Instrument:
     """Return the rules of one symbol.
 
     Raises:
-        FrameInvalid: Not a spot symbol, or price or lot filter is missing or senseless.
+        FrameInvalid: Not a spot symbol, or price or lot filter is missing or contradictory.
     """
     try:
         return _instrument(info)
@@ -134,7 +134,7 @@ def _instrument(info: Mapping[str, Any]) -> Instrument:
 
 
 def unknown_filters(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the filter types among the given ones that nobody here knows, sorted and bounded."""
+    """Return the unknown filter types among `names`, sorted and limited in number."""
     found = {name for name in names if name not in USED_FILTERS and name not in IDLE_FILTERS}
     told = {name if _FILTER_NAME.fullmatch(name) else "UNREADABLE" for name in found}
     return tuple(sorted(told)[:UNKNOWN_FILTERS_MAX])
@@ -179,7 +179,7 @@ def _notional_min(filters: Mapping[str, Any]) -> tuple[str, str]:
         if name in filters:
             minimum = _decimal(filters[name], "minNotional")
             found.append(minimum)
-            # Whatever is not a plain "no" holds for market orders too: the stricter reading.
+            # Anything but a plain "no" applies to market orders too: the stricter reading.
             if filters[name].get(switch) is not False:
                 market.append(minimum)
     return max(found, key=not_negative, default="0"), max(market, key=not_negative, default="0")
@@ -210,7 +210,7 @@ def _percent_bands(filters: Mapping[str, Any]) -> tuple[str | None, ...]:
 
 
 def _percent_minutes(filters: Mapping[str, Any]) -> int | None:
-    """Return of how many minutes' average the percent bands are multiples; None if untold."""
+    """Return the minutes of the average behind the percent bands; None if not given."""
     for name in ("PERCENT_PRICE_BY_SIDE", "PERCENT_PRICE"):
         minutes = filters.get(name, {}).get("avgPriceMins")
         if type(minutes) is int and 0 <= minutes <= MINUTES_MAX:
@@ -219,7 +219,7 @@ def _percent_minutes(filters: Mapping[str, Any]) -> int | None:
 
 
 def _narrower(one: str | None, other: str | None, way: str) -> str | None:
-    """Return the stricter of two multiples; zero is off, so it is never the stricter one."""
+    """Return the stricter of two multiples; zero means off, so it is never the stricter one."""
     given = [text for text in (one, other) if text is not None]
     rules = [text for text in given if not_negative(text)]
     if not rules:

@@ -1,9 +1,10 @@
-"""The first contact with a host: everything that it sends, against what is written down of it.
+"""First contact with a host: everything that it sends is compared with its documentation.
 
 Read-only and slow on purpose: each endpoint once, its weight counted by the host, then the streams
-for the asked time with a clock sample every few seconds. What differs is told, harmless or not;
-what the connector's own parsers refuse is told too, and books are rebuilt from snapshot and updates
-and compared with the stream of best quotes. Whoever calls gives the clocks; nothing here is traded.
+for the wanted time with a clock sample every few seconds. All differences are reported, harmless or
+not, also everything that the connector's own parsers refuse; books are rebuilt from snapshot and
+updates and compared with the stream of best quotes. The caller provides the clocks; nothing is
+traded.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ SAMPLE_EVERY_MS: Final = 5_000
 SNAPSHOT_LEVELS: Final = 1000
 SNAPSHOT_AFTER_MS: Final = 2_000
 CONNECTIONS_MAX: Final = 3
-# A shape is compared with so many messages of each stream; parsers and books take them all.
+# Messages of each stream that are compared with a shape; parsers and books take all of them.
 COMPARED_MAX: Final = 2_000
 WEIGHT_HEADERS: Final = ("x-mbx-used-weight", "x-mbx-used-weight-1m")
-# What the connector itself subscribes and reads.
+# Streams that the connector itself subscribes to and reads.
 PARSED: Final = frozenset({"trade", "bookTicker", "depth@100ms"})
 
 
@@ -57,9 +58,9 @@ class FirstContact:
     """One contact.
 
     Args:
-        rest: Requests of the host.
+        rest: REST client of the host.
         open_stream: Makes a stream that is not connected yet, for given stream names.
-        symbols: What is looked at, one or more.
+        symbols: Symbols to test, one or more.
         wall_ms: Our clock, Unix milliseconds.
         machine_ms: Machine time in milliseconds.
         skew_max_ms: How far the clocks may be apart.
@@ -87,7 +88,7 @@ class FirstContact:
         self._is_answered = False
 
     def run(self, seconds: float, say: Callable[[float], None] = lambda part: None) -> Report:
-        """Look at the host for so many machine seconds; `say` is told how far it is, 0 to 1.
+        """Test the host for so many machine seconds; `say` is called with the progress, 0 to 1.
 
         Raises:
             RestError: The first request had no answer: the host cannot be reached.
@@ -155,7 +156,7 @@ class FirstContact:
             return
         self._compare(path, expected.ENDPOINTS[path], body)
         if body == []:
-            # What is not there cannot be compared, so nothing is known of it.
+            # An empty list cannot be compared, so its shape remains unknown.
             self._tell(path, ANSWER, "(rows)", "at least one", "none", hinders=False)
         if path == EXCHANGE_INFO:
             self._look_at_rules(symbol, body)
@@ -172,7 +173,7 @@ class FirstContact:
     def _weight_counted(
         self, path: str, params: Mapping[str, Any], before: int | None
     ) -> int | None:
-        """Return what the host counted for the last request; a wrong weight is asked for twice.
+        """Return the host's count for the last request; with a wrong weight, request it again.
 
         Other programs may share the address, and the minute may turn: only the same surplus twice
         in a row is a difference.
@@ -225,7 +226,7 @@ class FirstContact:
                 self._tell(EXCHANGE_INFO, LIMIT, name, str(limit), str(given), hinders=False)
 
     def _look_at_error(self) -> None:
-        """Ask for a symbol that does not exist: refusals have a shape too."""
+        """Request a symbol that does not exist: refusals have a shape too."""
         where = f"{DEPTH} of {expected.UNKNOWN_SYMBOL}"
         try:
             status, _, content = self._rest.answer(
@@ -280,7 +281,7 @@ class FirstContact:
         end_ms: int,
         say: Callable[[float], None],
     ) -> None:
-        """Subscribe to the rest by a control message, then take what comes until the end."""
+        """Subscribe to the other streams by a control message, then read until the end."""
         stream.send(orjson.dumps({"method": "SUBSCRIBE", "params": names[1:], "id": 1}).decode())
         sample_ms, snapshot_ms = self._machine_ms(), None
         while True:
@@ -334,7 +335,7 @@ class FirstContact:
             self.report.delays_ms.append(self._wall_ms() + self.report.offset_ms - event_ms)
 
     def _prove(self, kind: str, data: bytes) -> None:
-        """Let the connector's own parser and book take a frame."""
+        """Pass a frame to the connector's own parser and book."""
         try:
             parse_frame(data)
         except FrameInvalid as error:
@@ -355,7 +356,7 @@ class FirstContact:
             self._check.take(Line(self._lines, self._wall_ms() * NS_PER_MS, message))
 
     def _judge_streams(self) -> None:
-        """Say what was not answered, which streams brought nothing, and whether the books fit."""
+        """Report unanswered requests, streams without messages, and whether the books fit."""
         if not self._is_answered:
             self._tell("SUBSCRIBE", CONTROL, "(answer)", "an answer", "none")
         for name in self._names():

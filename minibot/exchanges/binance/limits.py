@@ -18,7 +18,7 @@ EXCHANGE_INFO: Final = "/api/v3/exchangeInfo"
 KLINES: Final = "/api/v3/klines"
 DEPTH: Final = "/api/v3/depth"
 DAY_TICKERS: Final = "/api/v3/ticker/24hr"
-# Asked for by the first contact alone.
+# Requested only by the first contact.
 TRADES: Final = "/api/v3/trades"
 AGG_TRADES: Final = "/api/v3/aggTrades"
 AVG_PRICE: Final = "/api/v3/avgPrice"
@@ -31,7 +31,7 @@ KLINES_LIMIT_MAX: Final = 1000
 BAN_MS_MIN: Final = 120_000
 
 
-# All symbols at once; asked for when a universe is resolved.
+# All symbols at once; requested when a universe is resolved.
 DAY_TICKERS_WEIGHT: Final = 80
 
 
@@ -44,7 +44,7 @@ def depth_weight(limit: int) -> int:
 
 
 def day_tickers_weight(params: Mapping[str, Any]) -> int:
-    """Return the weight of the tickers of a day: of one symbol, of a JSON list, or of all."""
+    """Return the weight of the 24-hour tickers: of one symbol, of a JSON list, or of all."""
     if "symbol" in params:
         return 2
     count = str(params.get("symbols", "")).count('"') // 2
@@ -76,7 +76,7 @@ HOSTS: Final = Hosts(
 
 
 def weight_of(path: str, params: Mapping[str, Any]) -> int:
-    """Return what a request costs.
+    """Return the weight of a request.
 
     Raises:
         RunStop: REAL_ORDER_ATTEMPT; the path is not on the list of public market data.

@@ -1,8 +1,9 @@
-"""What the venue lists, and what traded in a day: the answers that a universe is resolved from.
+"""Listings of the venue and their daily volumes: the answers that a universe is resolved from.
 
-Of exchangeInfo only what a choice needs is read here; the rules of a chosen symbol come from the
-same entry through `filters.parse_instrument`. A name that no event may carry (testnets list some
-on purpose) is counted and left out. Source: rest-api.md, exchangeInfo and ticker/24hr.
+From exchangeInfo only the fields needed for the choice are read here; the rules of a chosen symbol
+come from the same entry through `filters.parse_instrument`. A name that no event may carry
+(testnets list some on purpose) is counted and left out. Source: rest-api.md, exchangeInfo and
+ticker/24hr.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ _ASSET: Final = re.compile(r"[A-Z0-9]{1,15}")
 
 
 def parse_listings(body: Any, quote_asset: str | None = None) -> Listings:
-    """Return everything that an exchangeInfo answer lists, or what one asset pays for.
+    """Return all listings of an exchangeInfo answer, or those of one quote asset.
 
-    Most of a venue is paid in something else, and is then not looked at any further.
+    Most of a venue's symbols have another quote asset, and are then not parsed any further.
 
     Raises:
         FrameInvalid: The answer is no exchangeInfo at all.
@@ -68,7 +69,7 @@ def _matches(pattern: re.Pattern[str], text: Any) -> bool:
 def parse_day_volumes(body: Any) -> dict[str, str]:
     """Return the quote volume of 24 hours by symbol, as the venue wrote it.
 
-    A row that cannot be read is left out: its symbol has no volume then, and is not chosen.
+    An unreadable row is left out: its symbol then has no volume, and is not chosen.
 
     Raises:
         FrameInvalid: The answer is no list of tickers.

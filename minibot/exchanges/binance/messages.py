@@ -1,8 +1,8 @@
 """Frames of Binance Spot streams as typed messages.
 
-Fields that are not needed may come, go or change (the venue has done all three); what is needed
-is checked for type and sense, and a frame that fails is refused as a whole. Source:
-web-socket-streams.md of the venue, payloads of trade, bookTicker and diff depth.
+Unused fields may come, go or change (the venue has done all three); needed fields are checked for
+type and plausibility, and a frame that fails is refused as a whole. Source: web-socket-streams.md
+of the venue, payloads of trade, bookTicker and diff depth.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from minibot.exchanges.base import (
 )
 from minibot.exchanges.units import QUOTE_VOLUME_PLACES, not_negative, plain, positive
 
-# Times are milliseconds unless asked otherwise; from here on a number can only be microseconds.
+# Times are milliseconds by default; from here on a number can only be microseconds.
 MICROSECONDS_FROM: Final = 10**14
-# The largest id and the last time that an event may carry; who is sent more is sent nonsense.
+# The largest id and the last time that an event may carry; anything larger is nonsense.
 COUNT_MAX: Final = 2**53 - 1
 TIME_MS_MAX: Final = 9_999_999_999_999
 # A wrong name in a stream's URL is accepted silently by the venue, so names are fixed here.
 STREAMS: Final = ("trade", "bookTicker", "depth@100ms")
 
 _NOT_USED: Final = "event type not used: "
-# Quotes, trades and levels of books tell the same numbers, so they are remembered in one place.
-# What comes again comes soon: a minute or two of a busy market, half a megabyte each.
+# Quotes, trades and book levels repeat the same numbers, so they share one cache. Numbers repeat
+# soon: a minute or two of a busy market, half a megabyte each.
 TEXTS_MAX: Final = 4_096
 PRICES: Final = ParseCache(positive, TEXTS_MAX)
 AMOUNTS: Final = ParseCache(not_negative, TEXTS_MAX)
-# A named tuple made by its own name costs twice as much.
+# Calling a named tuple's class costs twice as much.
 _new: Final = tuple.__new__
 
 
 def stream_names(symbols: tuple[str, ...]) -> list[str]:
-    """Return the stream names of the given symbols; the venue wants them in lower case."""
+    """Return the stream names of the given symbols; the venue requires lower case."""
     return [f"{symbol.lower()}@{stream}" for symbol in symbols for stream in STREAMS]
 
 
@@ -55,7 +55,7 @@ def parse_frame(data: bytes) -> Message:
     """Return the message of one frame, wrapped (combined stream) or raw.
 
     Raises:
-        FrameInvalid: Not JSON, or a field that is needed is missing, of a wrong type or senseless.
+        FrameInvalid: Not JSON, or a needed field is missing, has a wrong type or is implausible.
     """
     try:
         root = orjson.loads(data)
@@ -77,7 +77,7 @@ def parse_frame(data: bytes) -> Message:
 def _message(data: dict[str, Any]) -> Message:
     event = data.get("e")
     if event is None:
-        if "u" in data and "b" in data and "a" in data:  # bookTicker alone has no event type.
+        if "u" in data and "b" in data and "a" in data:  # Only bookTicker has no event type.
             return _quote(data)
         return _reply(data)
     if event == "trade":
@@ -147,10 +147,10 @@ def _integer(data: dict[str, Any], key: str) -> int:
 
 
 def time_ms(value: Any) -> int:
-    """Return a time of the venue in Unix ms; it says microseconds to those who asked for them.
+    """Return a time of the venue in Unix ms; the venue sends microseconds on request.
 
     Raises:
-        TypeError: No whole number from 0, or a time after the year 2286.
+        TypeError: Not an integer from 0, or a time after the year 2286.
     """
     if type(value) is not int or not 0 <= value <= COUNT_MAX:
         raise TypeError(f"expected a time in milliseconds, found {str(value)[:40]!r}")
@@ -161,7 +161,7 @@ def time_ms(value: Any) -> int:
 
 
 def _rows(value: Any) -> Rows:
-    """Return levels without looking into them: the book parses every row it applies."""
+    """Return levels without checking them: the book parses every row that it applies."""
     if type(value) is not list:
         raise TypeError("levels: expected a list")
     return value

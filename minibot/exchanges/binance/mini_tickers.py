@@ -1,6 +1,7 @@
-"""The last prices of the whole market: frames of `!miniTicker@arr`, wrapped or raw.
+"""Last prices of the whole market: frames of `!miniTicker@arr`, wrapped or raw.
 
-Source: web-socket-streams.md, All Market Mini Tickers Stream. Only symbols that changed are in it.
+Source: web-socket-streams.md, All Market Mini Tickers Stream. A frame holds only symbols that
+changed.
 """
 
 from __future__ import annotations

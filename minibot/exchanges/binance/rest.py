@@ -80,7 +80,7 @@ class BinanceRest(PublicHttp):
     # --- requests -----------------------------------------------------------------------------
 
     def ping(self) -> None:
-        """Ask for nothing, to measure the round trip."""
+        """Request nothing, to measure the round trip."""
         self.get(PING, {})
 
     def server_time(self) -> int:
@@ -92,7 +92,7 @@ class BinanceRest(PublicHttp):
         return server_time
 
     def instruments(self, symbols: Sequence[str]) -> list[Instrument]:
-        """Return the rules of the given symbols; a name the venue does not know is REFUSED."""
+        """Return the rules of the given symbols; a name unknown to the venue is REFUSED."""
         body = self._rules(symbols)
         self.weight_limit = weight_limit(body)
         return self._parsed(EXCHANGE_INFO, lambda: parse_instruments(body, symbols), REFUSED)
@@ -102,7 +102,7 @@ class BinanceRest(PublicHttp):
         return self.get(EXCHANGE_INFO, {"symbols": names, "showPermissionSets": "true"})
 
     def listings(self, quote_asset: str | None = None) -> Listings:
-        """Return what the venue lists, all of it or what one asset pays for.
+        """Return all listings of the venue, or those of one quote asset.
 
         The answer holds everything: about 5 MB without the sets of permissions.
         """
@@ -111,7 +111,7 @@ class BinanceRest(PublicHttp):
         return self._parsed(EXCHANGE_INFO, lambda: parse_listings(body, quote_asset))
 
     def day_volumes(self) -> dict[str, str]:
-        """Return the quote volume of 24 hours of every symbol."""
+        """Return the 24-hour quote volume of every symbol."""
         body = self.get(DAY_TICKERS, {"type": "MINI"})
         return self._parsed(DAY_TICKERS, lambda: parse_day_volumes(body))
 
@@ -176,7 +176,7 @@ def judge(path: str, status: int, headers: Mapping[str, str], content: bytes) ->
     """Return the decoded body of a good answer.
 
     Raises:
-        RestError: Any other answer, with what the venue asked for.
+        RestError: Any other answer, with the silence that the venue asked for.
     """
     if status == 200:
         return decoded(path, status, headers, content)
@@ -197,7 +197,7 @@ def judge(path: str, status: int, headers: Mapping[str, str], content: bytes) ->
 
 
 def error_of(content: bytes) -> tuple[int, str]:
-    """Return code and message of an error body; (0, what it looks like) when it is not JSON."""
+    """Return code and message of an error body; (0, description) when it is not JSON."""
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -211,8 +211,8 @@ def error_of(content: bytes) -> tuple[int, str]:
 def retry_after_ms(status: int, headers: Mapping[str, str]) -> int:
     """Return how long the venue wants silence.
 
-    Without a readable header: a minute after 429, the longest until weight is counted anew, and
-    the shortest documented ban after 418.
+    Without a readable header: a minute after 429, when weight is reset at the latest, and the
+    shortest documented ban after 418.
     """
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit() and len(text) < 12:
@@ -221,6 +221,6 @@ def retry_after_ms(status: int, headers: Mapping[str, str]) -> int:
 
 
 def banned_until_ms(message: str) -> int:
-    """Return the end of a ban, Unix milliseconds, as the text of a 418 says it, or 0."""
+    """Return the end of a ban, Unix milliseconds, from the text of a 418; 0 if not given."""
     found = _BANNED_UNTIL.search(message)
     return int(found.group(1)) if found else 0

@@ -16,9 +16,9 @@ HOST_CHARS_MAX: Final = 150
 
 
 def named_in_address(groups: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Return the first groups of streams that one address can name; the rest is asked for later.
+    """Return the first groups of streams that fit into one address; others are subscribed later.
 
-    What a host and its path take up is left free.
+    Room for a host and its path is left free.
     """
     left = URL_CHARS_MAX - HOST_CHARS_MAX
     named: list[str] = []

@@ -1,1 +1,1 @@
-"""Kraken Spot's book, version 1 and 2 of its streams, behind the words of `exchanges.base`."""
+"""Kraken Spot's book, version 1 and 2 of its streams, with the interface of `exchanges.base`."""

@@ -1,4 +1,4 @@
-"""Kraken's book: no numbers, a checksum after every update, and never more levels than asked for.
+"""Kraken's book: no update numbers, a checksum after every update, and a fixed depth.
 
 The rule: apply the entries in order, then cut each side to the subscribed depth (levels that are
 pushed out get no removal), then compare the checksum over the ten best levels of each side. It is
@@ -27,7 +27,7 @@ from minibot.exchanges.kraken.numbers import price_key
 from minibot.exchanges.units import plain
 
 DEPTHS: Final = (10, 25, 100, 500, 1000)
-# Whatever the depth, the checksum is over these.
+# The checksum covers these, whatever the depth.
 CHECKED_LEVELS: Final = 10
 
 
@@ -60,13 +60,13 @@ class KrakenSide:
                 del self._keys[bisect_left(self._keys, key)]
 
     def cut(self, depth: int) -> None:
-        """Forget what lies behind the best `depth` levels."""
+        """Forget levels beyond the best `depth`."""
         for key in self._keys[depth:]:
             del self._levels[key]
         del self._keys[depth:]
 
     def best(self) -> int | None:
-        """Return the best price at 10**-12, None when the side is empty."""
+        """Return the best price in units of 10**-12; None when the side is empty."""
         return self._sign * self._keys[0] if self._keys else None
 
     def top(self, count: int) -> tuple[Level, ...]:
@@ -77,7 +77,7 @@ class KrakenSide:
 def checksum(asks: Sequence[Level], bids: Sequence[Level]) -> int:
     """Return the venue's CRC-32 over the best ten asks and then the best ten bids.
 
-    Of each price and each quantity the digits count, without point and without leading zeros.
+    The digits of each price and quantity count, without point and without leading zeros.
     """
     digits = [
         text.replace(".", "", 1).lstrip("0")
@@ -89,15 +89,15 @@ def checksum(asks: Sequence[Level], bids: Sequence[Level]) -> int:
 
 
 class KrakenBook:
-    """Both sides after so many messages; `book_id` is our own count, the venue has none."""
+    """Both sides after a number of messages; `book_id` is our own count, the venue has none."""
 
     __slots__ = ("_depth", "asks", "bids", "book_id")
 
     def __init__(self, depth: int, book_id: int, snapshot: Snapshot) -> None:
-        """Take a snapshot.
+        """Build the book of a snapshot.
 
         Raises:
-            FrameInvalid: A row is no level, the sides cross, or the checksum is another.
+            FrameInvalid: A row is no level, the sides cross, or the checksum differs.
         """
         self._depth = depth
         self.book_id = book_id
@@ -109,7 +109,7 @@ class KrakenBook:
         """Apply one diff.
 
         Raises:
-            FrameInvalid: It makes no sense or the checksum is another: use the book no more.
+            FrameInvalid: The diff is contradictory or the checksum differs; discard the book.
         """
         self._set(diff.bids, diff.asks, diff.checksum)
         self.book_id = book_id
@@ -136,14 +136,14 @@ class KrakenBook:
         return (*bids[0], *asks[0]) if bids and asks else None
 
     def is_beyond_edge(self, bids: Sequence[Level], asks: Sequence[Level]) -> bool:
-        """Return False: every level within the depth is known, and no other is kept."""
+        """Return False: every level within the depth is known, and no others are kept."""
         return False
 
 
 class KrakenKeeper:
-    """Keeps the book of one symbol: a snapshot on the stream begins it, a checksum ends it.
+    """Keeper of one symbol's book: begun by a snapshot on the stream, ended by a wrong checksum.
 
-    Between a loss and the next snapshot updates are worth nothing: the snapshot is whole.
+    Updates between a loss and the next snapshot are worthless: the snapshot includes them.
 
     Args:
         depth: As subscribed.
@@ -159,14 +159,14 @@ class KrakenKeeper:
 
     @property
     def wants_snapshot(self) -> bool:
-        """True while the symbol has to be subscribed to anew."""
+        """Return True while the symbol has to be subscribed again."""
         return self.book is None or self.is_refreshing
 
     def on_diff(self, diff: Diff) -> str:
         """Take one diff and return BUFFERED (there is no book) or APPLIED.
 
         Raises:
-            FrameInvalid: It makes no sense, or the checksum is another; the book is gone.
+            FrameInvalid: The diff is contradictory, or the checksum differs; the book is lost.
         """
         if self.book is None:
             return BUFFERED
@@ -181,10 +181,10 @@ class KrakenKeeper:
         return APPLIED
 
     def on_snapshot(self, snapshot: Snapshot) -> str:
-        """Take a snapshot, also one that nobody asked for, and return SYNCED.
+        """Take a snapshot, also an unrequested one, and return SYNCED.
 
         Raises:
-            FrameInvalid: It makes no sense, or its checksum is another; there is no book.
+            FrameInvalid: It is contradictory, or its checksum differs; there is no book.
         """
         self._messages += 1
         self.reset()
@@ -192,9 +192,9 @@ class KrakenKeeper:
         return SYNCED
 
     def refresh(self) -> None:
-        """Want a new snapshot while the valid book goes on."""
+        """Request a new snapshot while the valid book goes on."""
         self.is_refreshing = self.book is not None
 
     def reset(self) -> None:
-        """Throw the book away."""
+        """Discard the book."""
         self.book, self.is_refreshing = None, False

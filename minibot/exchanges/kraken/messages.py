@@ -1,9 +1,9 @@
 """Frames of Kraken's streams, version 1 (lists) and 2 (objects), as typed messages.
 
-What is needed is checked for type, and a frame that fails is refused as a whole with the name of
-its symbol where that could be read: a lost update changes the book, and no number would miss it.
-Levels are looked into by the book. Of the other channels the trades of version 2 are used (those of
-version 1 have no ids); best quotes are the top of the book, as the ticker follows trades.
+Needed fields are checked for type, and a frame that fails is refused as a whole, with the name of
+its symbol if that could be read: a lost update changes the book, and no number would show it.
+Levels are checked by the book. Of the other channels, only the trades of version 2 are used (those
+of version 1 have no ids); best quotes are the top of the book, as the ticker follows trades.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ NO_PLACES: Final[Mapping[str, Places]] = {}
 
 
 def dialect(depth: int, places: Mapping[str, Places] = NO_PLACES) -> Dialect:
-    """Return how Kraken speaks to who subscribed to books of that depth.
+    """Return Kraken's dialect for subscribed books of a given depth.
 
     Args:
         depth: Levels a side.
-        places: Of the pairs, for numbers with an exponent.
+        places: Decimal places of the pairs, for numbers with an exponent.
     """
     return Dialect(
         partial(parse_frame, places=places),
@@ -56,7 +56,7 @@ def parse_frame(data: bytes, places: Mapping[str, Places] = NO_PLACES) -> Messag
     """Return the message of one frame.
 
     Raises:
-        FrameInvalid: Not JSON, or a field that is needed is missing or of a wrong type.
+        FrameInvalid: Not JSON, or a needed field is missing or has a wrong type.
     """
     try:
         root = read_json(data)
@@ -78,7 +78,7 @@ def parse_frame(data: bytes, places: Mapping[str, Places] = NO_PLACES) -> Messag
 
 
 def _symbol_of(root: Any) -> str:
-    """Return whose book a frame is about, "" where that can not be read."""
+    """Return the symbol of a frame's book; "" if it cannot be read."""
     found = None
     if type(root) is list and root:
         found = root[-1]
@@ -166,7 +166,7 @@ def _trade(data: Any, places: Mapping[str, Places]) -> Trade:
 
 
 def _milliseconds(value: Any) -> int:
-    """Return a time of RFC 3339 in UTC as Unix milliseconds; finer digits are cut."""
+    """Return an RFC 3339 time in UTC as Unix milliseconds; finer digits are cut."""
     found = TIME.fullmatch(value) if type(value) is str else None
     if found is None:
         raise TypeError(f"expected a time, found {str(value)[:40]!r}")

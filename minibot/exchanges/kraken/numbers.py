@@ -1,8 +1,8 @@
-"""Numbers as Kraken writes them: JSON literals whose every zero counts for the checksum.
+"""Numbers as Kraken writes them: JSON literals in which every zero counts for the checksum.
 
 A float loses trailing zeros, so literals are kept as text. The venue may write tiny values with an
-exponent (`1e-08`); those are written out, with as many places as the pair has where that is known.
-Which text is a decimal that may be used, `units.plain` says, as for every venue.
+exponent (`1e-08`); those are written out, with the pair's number of places where it is known. As
+for every venue, `units.plain` decides which decimals may be used.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any, Final, NamedTuple, NoReturn
 from minibot.events.decimals import parse_fixed
 from minibot.exchanges.units import plain
 
-# Twice as long as any price or quantity that was ever seen; a longer one is nonsense or a trap.
+# Twice as long as any price or quantity ever seen; a longer one is nonsense or an attack.
 LITERAL_CHARS_MAX: Final = 40
-# An exponent of more digits would write out a text without end, also of a zero.
+# An exponent with more digits would expand to an endless text, even for a zero.
 _SCIENTIFIC: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,2}", re.ASCII)
 # Prices of the smallest coins have ten places at this venue.
 KEY_PLACES: Final = 12
 
 
 class Places(NamedTuple):
-    """Decimal places of a pair's prices and quantities, as the venue's instrument channel says."""
+    """Decimal places of a pair's prices and quantities, from the venue's instrument channel."""
 
     price: int
     qty: int
@@ -45,10 +45,10 @@ _decode = json.JSONDecoder(parse_float=Literal, parse_constant=_refuse).decode
 
 
 def read_json(data: bytes) -> Any:
-    """Return the value of a JSON text; numbers with a fraction stay as they were written.
+    """Return the value of a JSON text; numbers with a fraction keep their characters.
 
     Raises:
-        ValueError, RecursionError: No JSON, or not UTF-8, or nested without end.
+        ValueError, RecursionError: Not JSON, or not UTF-8, or nested too deeply.
     """
     return _decode(data.decode())
 
@@ -58,7 +58,7 @@ def digits(number: object, places: int | None) -> str:
 
     Args:
         number: A `Literal`, or an integer.
-        places: Of the pair, for a literal with an exponent; None where they are not known.
+        places: Places of the pair, for a literal with an exponent; None where they are not known.
 
     Raises:
         TypeError: Not a number.
@@ -85,7 +85,7 @@ def _written_out(number: str, places: int | None) -> str:
 
 @lru_cache(maxsize=32_768)
 def price_key(text: str) -> int:
-    """Return a price at 10**-12; it has to be above zero.
+    """Return a price in units of 10**-12; it has to be above zero.
 
     Raises:
         ValueError: No plain decimal, more than twelve significant places, or not above zero.

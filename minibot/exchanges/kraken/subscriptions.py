@@ -1,8 +1,8 @@
-"""Subscribing to books, and subscribing anew when one is lost: the venue's way to a new snapshot.
+"""Subscriptions to books, repeated when a book is lost: the venue's way to a new snapshot.
 
-Pure: it says which control messages to send now. A lost symbol is asked for once and then waited
-for; one that is lost again soon waits twice as long, up to a minute, because who subscribes anew at
-every bad frame trips the venue's limit of messages and loses healthy books too.
+Pure: returns the control messages to send now. A lost symbol is subscribed once and then waited
+for; one that is soon lost again waits twice as long, up to a minute, because a new subscription at
+every bad frame would exceed the venue's message limit and cost healthy books too.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Final
 
 import orjson
 
-# The venue's own advice: nothing of any kind for five seconds is a dead line.
+# The venue's own advice: a line without any message for five seconds is dead.
 ANSWER_MS_MAX: Final = 5_000
 SPACING_MS_MIN: Final = 1_000
 SPACING_MS_MAX: Final = 60_000
-# A book that held for so long had a single accident; its next one is asked for at once again.
+# A book that was valid for this long had a single accident; it is subscribed again at once.
 HELD_MS: Final = 60_000
-# The venue publishes no number; this is the default venue's, less one for a ping.
+# The venue publishes no number; this is Binance's, less one for a ping.
 MESSAGES_PER_S_MAX: Final = 4
 
 
@@ -47,7 +47,7 @@ class Subscriptions:
         return self._message("subscribe", list(symbols))
 
     def renew(self, symbol: str, now_ms: int) -> None:
-        """Want a new snapshot of one symbol; asking twice is asking once."""
+        """Request a new snapshot of one symbol; a repeated request has no effect."""
         if symbol in self._wanted:
             return
         state = self._symbols[symbol]
@@ -59,13 +59,13 @@ class Subscriptions:
         state.held_since_ms = state.asked_ms = None
 
     def on_snapshot(self, symbol: str, now_ms: int) -> None:
-        """The snapshot of a symbol is there."""
+        """Note the snapshot of a symbol."""
         state = self._symbols[symbol]
         state.asked_ms, state.held_since_ms = None, now_ms
         self._wanted.pop(symbol, None)
 
     def due(self, now_ms: int) -> list[bytes]:
-        """Return the control messages that go out now, in order."""
+        """Return the control messages to send now, in order."""
         messages: list[bytes] = []
         for symbol, free_at_ms in list(self._wanted.items()):
             if now_ms < free_at_ms:
@@ -83,7 +83,7 @@ class Subscriptions:
         return len(self._sent_ms) + 2 <= MESSAGES_PER_S_MAX
 
     def overdue(self, now_ms: int) -> list[str]:
-        """Return the symbols whose snapshot did not come in time; each once."""
+        """Return the symbols whose snapshot is overdue; each once."""
         late = [
             symbol
             for symbol, state in self._symbols.items()

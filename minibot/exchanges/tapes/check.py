@@ -1,8 +1,8 @@
-"""A tape as its own oracle: what it says once has to agree with what it says another time.
+"""Check of a tape against itself: its redundant messages have to agree.
 
-Binance: update ids follow each other, diffs over a snapshot give a book whose top equals the stream
+Binance: update ids are consecutive, diffs over a snapshot give a book whose top equals the stream
 of best quotes, trade ids step by one. Kraken: every update leads to the checksum that came with it.
-What a recorder marked as missed is no fault of the tape; everything else that does not fit is one.
+Spans that the recorder marked as missed are no fault of the tape; every other contradiction is one.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ BOOK_DEPTHS: Final = DEPTHS
 
 @dataclass(slots=True)
 class SymbolCheck:
-    """What is known of one symbol, and how much of it was compared."""
+    """State of one symbol's check, and how much of it was compared."""
 
     keeper: BookKeeper
     top: TopCheck = field(default_factory=TopCheck)
@@ -92,11 +92,11 @@ class SymbolCheck:
 
 
 class Check:
-    """Takes the lines of a tape in order; `findings` say what does not fit.
+    """Check of a tape, line by line; `findings` lists the contradictions.
 
     Args:
-        depth: Of Kraken's books on the tape; 0 takes it from the answer to the subscription, or
-            the least that holds the first snapshot.
+        depth: Depth of Kraken's books on the tape; 0 takes it from the answer to the subscription,
+            or the smallest depth that holds the first snapshot.
     """
 
     def __init__(self, depth: int = 0) -> None:
@@ -108,7 +108,7 @@ class Check:
         self._last_ns = 0
 
     def read(self, lines: Iterable[Line]) -> None:
-        """Take all lines; damage of the file ends the reading and is a finding."""
+        """Take all lines; a damaged file ends the reading and is a finding."""
         try:
             for line in lines:
                 self.take(line)
@@ -216,17 +216,17 @@ class Check:
         check = self._of(symbol)
         check.snapshots += 1
         if not check.keeper.wants_snapshot:
-            return  # The book stands already; one that replaces it could hide what was lost.
+            return  # The book is valid already; replacing it could hide a loss.
         try:
             outcome = check.keeper.on_snapshot(parse_snapshot(body, SNAPSHOT_LEVELS))
         except FrameInvalid as error:
             self._found(BOOK, symbol, f"snapshot: {error}")
             return
-        if outcome != SYNCED:  # Older than the first diff behind it: the next one may fit.
+        if outcome != SYNCED:  # Older than the first diff after it: the next snapshot may fit.
             check.snapshots_unused += 1
             return
         if check.snapshots - check.snapshots_unused == 1:
-            check.unchecked = 0  # The diffs that came before it were waiting for it.
+            check.unchecked = 0  # The diffs before it were waiting for it.
         check.top.forget()
 
     def _note_top(self, check: SymbolCheck) -> None:
@@ -289,7 +289,7 @@ class Check:
 
 
 def _subscribed_depth(body: Any) -> int:
-    """Return the depth that an answer to a subscription names, 0 if none that there is."""
+    """Return the depth in the answer to a subscription; 0 if there is no valid one."""
     for key in ("result", "subscription"):
         part = body.get(key) if isinstance(body, dict) else None
         if isinstance(part, dict) and part.get("depth") in DEPTHS:

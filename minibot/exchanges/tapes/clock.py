@@ -1,4 +1,4 @@
-"""The run clock of the embedded exchange: market time computed from a monotonic machine clock.
+"""Run clock of the simulator: market time computed from a monotonic machine clock.
 
 Pure apart from reading the machine clock. Before it is started the clock stands at its origin, so
 that clients can fetch history and subscribe while no frame plays. Times are integers: market time
@@ -31,7 +31,7 @@ class PlayClock:
         self._made_ns = machine_ns()
 
     def start(self, machine_origin_ns: int, market_origin_ms: int, speed: Fraction) -> None:
-        """Let time run from the given pair of origins, as `clock.json` states them."""
+        """Start the clock at the given pair of origins, as stated by `clock.json`."""
         self._machine_origin_ns = machine_origin_ns
         self.market_origin_ms = market_origin_ms
         self.speed = speed
@@ -50,10 +50,10 @@ class PlayClock:
         return self.now_ns() // NS_PER_MS
 
     def pace_ms(self) -> int:
-        """Return milliseconds of market pace since this object was made, also while time stands.
+        """Return milliseconds since this object was made, at market speed, also while time stands.
 
-        Rate windows, pings and bans run on it: they must pass at the run's speed, but a client
-        that connects before the start needs them to pass at all.
+        Rate windows, pings and bans run on it: they must pass at the run's speed, but a client that
+        connects before the start needs them to pass at all.
         """
         elapsed_ns = machine_ns() - self._made_ns
         return elapsed_ns * self.speed.numerator // self.speed.denominator // NS_PER_MS

@@ -1,7 +1,7 @@
 """Decimal strings of the venue as integers in units of 10**-8, and back.
 
-Binance writes spot prices and quantities with eight places; sums of products need sixteen and
-are cut, never rounded up, when they go out. Nothing here is a float.
+Binance writes spot prices and quantities with eight places; sums of products need sixteen and are
+cut, never rounded up, on output. Nothing here is a float.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Tapes made of tapes: a span cut out so that it plays by itself, several laid into one.
+"""Edited tapes: a span cut out so that it plays by itself, or several tapes merged into one.
 
-A cut begins with the rules of the instruments and with the book of each symbol as it stood at that
-moment, rebuilt from what came before: diffs alone tell nobody what the book was. A merge puts lines
-in order of receipt and drops what another recorder of the same streams has already written.
+A cut begins with the rules of the instruments and with the book of each symbol at that moment,
+rebuilt from the lines before it, because diffs alone do not give a book. A merge puts lines in
+order of receipt and drops those that another recorder of the same streams has already written.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from minibot.exchanges.kraken.book import CHECKED_LEVELS, KrakenBook, checksum
 from minibot.exchanges.tapes.check import Check
 from minibot.exchanges.tapes.lines import RULES, Line, kind_of, snapshot_line
 
-# Two recorders of one stream hear a message within seconds; what comes later is another one.
+# Two recorders of one stream get a message within seconds; later it is another message.
 SAME_NS_MAX: Final = 300 * 10**9
 LEVELS_ALL: Final = 1 << 30
 
@@ -79,7 +79,7 @@ class Cut:
 
 
 def kraken_snapshot(symbol: str, book: KrakenBook) -> bytes:
-    """Return the book as a snapshot of Kraken's version 2, every digit as it was."""
+    """Return the book as a snapshot of Kraken's version 2, with unchanged digits."""
     sides = [
         ",".join(f'{{"price":{price},"qty":{qty}}}' for price, qty in side.top(LEVELS_ALL))
         for side in (book.bids, book.asks)
@@ -96,8 +96,8 @@ def kraken_snapshot(symbol: str, book: KrakenBook) -> bytes:
 class Merge:
     """Several tapes in order of receipt.
 
-    A message counts as heard twice when another tape had the same bytes within five to ten minutes:
-    of each message there are as many in the merged tape as in the tape that has the most of it.
+    A message counts as a duplicate when another tape had the same bytes within five to ten minutes:
+    each message occurs in the merged tape as often as in the tape that has it most often.
     """
 
     lines: int = 0

@@ -1,4 +1,4 @@
-"""What a check has to say: findings of a kind, counted, the first ones with their place."""
+"""Findings of a check, counted by kind, the first ones with their place."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ TOP: Final = "top"
 CHECKSUM: Final = "checksum"
 SUM: Final = "sha256"
 
-# Of each kind so many are told with their place; all are counted.
+# Findings of each kind that are kept with their place; all are counted.
 TOLD_MAX: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong with a tape.
+    """One contradiction or damage in a tape.
 
     Attributes:
         kind: One of the constants above.
         line: Number of the line, from 1; 0 where it has none.
         at_ns: Receive time of that line.
-        symbol: Whose data it is, "" for all.
-        detail: For a person.
+        symbol: Symbol concerned, "" for all.
+        detail: Text for the operator.
     """
 
     kind: str
@@ -42,19 +42,19 @@ class Finding:
 
 @dataclass(slots=True)
 class Findings:
-    """All of one check."""
+    """All findings of one check."""
 
     counts: Counter[str] = field(default_factory=Counter)
     told: list[Finding] = field(default_factory=list)
 
     def add(self, finding: Finding) -> None:
-        """Count a finding and keep the first ones of its kind."""
+        """Count a finding, and keep it if it is among the first ones of its kind."""
         self.counts[finding.kind] += 1
         if self.counts[finding.kind] <= TOLD_MAX:
             self.told.append(finding)
 
     def to_json(self) -> dict[str, Any]:
-        """Return counts by kind, and the findings that are told."""
+        """Return counts by kind, and the findings that were kept."""
         return {
             "wrong": dict(sorted(self.counts.items())),
             "findings": [

@@ -1,7 +1,7 @@
-"""What a source gives to the player: frames in order, and what is known before the first one.
+"""Frames from a source to the player, in order, and the facts known before the first one.
 
-A frame is one message of the venue at its receive time. Streams that a source does not carry
-itself (klines, tickers, slower depth) are made by the server from what it has played.
+A frame is one message of the venue at its receive time. Streams that a source does not carry itself
+(klines, tickers, slower depth) are made by the server from the frames already played.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ TRADE: Final = "trade"
 AGG_TRADE: Final = "aggTrade"
 BOOK_TICKER: Final = "bookTicker"
 DEPTH: Final = "depth"
-SNAPSHOT: Final = "snapshot"  # The body of a REST depth answer; changes the book, goes to nobody.
-OTHER: Final = "other"  # Known to the source alone; passed on to whoever subscribed to it.
+SNAPSHOT: Final = "snapshot"  # The body of a REST depth answer; changes the book, is not sent.
+OTHER: Final = "other"  # Of a kind that only the source knows; passed on to its subscribers.
 
 
 @dataclass(slots=True)
@@ -34,12 +34,13 @@ class Frame:
 
 @dataclass(slots=True)
 class SourceFacts:
-    """What a source knows of itself before it plays.
+    """Facts that a source knows before it plays.
 
-    `skew_ms` is exchange time minus receive time. `opening_books` holds, per symbol, the REST
-    depth body that bridges to the first diff. `streams` names what the source carries itself: it
-    goes out as it is, all else is made. `symbol_infos` are entries of an exchangeInfo that
-    the source carries. `end_ms` is the receive time of the last frame, None when open-ended.
+    `skew_ms` is exchange time minus receive time. `opening_books` holds, per symbol, the REST depth
+    body that bridges to the first diff. `streams` names the streams that the source carries itself:
+    they are passed on as they are, all others are made. `symbol_infos` are entries of an
+    exchangeInfo that the source carries. `end_ms` is the receive time of the last frame, None when
+    open-ended.
     """
 
     name: str

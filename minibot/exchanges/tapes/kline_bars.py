@@ -1,8 +1,8 @@
 """Klines made from trades, for every interval of the venue at once.
 
-Bars are sparse: an interval without a trade has no bar here and is written flat, at the former
-close, when somebody asks. Alignment is in exchange time, weeks begin on Monday, months are
-calendar months, as the venue does it.
+Bars are sparse: an interval without a trade has no bar here and is written flat, at the previous
+close, on request. Alignment is in exchange time, weeks begin on Monday, months are calendar months,
+as at the venue.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ _WEEK_OFFSET_MS: Final = 4 * _DAY  # 1970-01-05 was a Monday.
 
 # 25 hours of minutes serve every 24 h ticker; 50 minutes of seconds serve a long warm-up.
 BARS_KEPT_MAX: Final = 3000
-# One answer holds 1,000; of many symbols no more seconds than that are kept.
+# One answer holds 1,000; with many symbols hardly more seconds than that are kept.
 SECONDS_KEPT_MIN: Final = 1100
 SECONDS_KEPT_ALL_MAX: Final = 120_000
 
 
 def seconds_kept(symbols: int) -> int:
-    """Return how many one-second bars each of so many symbols keeps: 600 bytes each."""
+    """Return how many one-second bars to keep for each of `symbols` symbols: 600 bytes each."""
     share = SECONDS_KEPT_ALL_MAX // max(1, symbols)
     return min(BARS_KEPT_MAX, max(SECONDS_KEPT_MIN, share))
 
 
 def open_of(interval: str, time_ms: int) -> int:
-    """Return the open time of the bar of `interval` that `time_ms` falls into."""
+    """Return the open time of the bar of `interval` that contains `time_ms`."""
     length_ms = INTERVALS[interval]
     if length_ms:
         offset_ms = _WEEK_OFFSET_MS if interval == "1w" else 0
@@ -107,10 +107,10 @@ class Bar:
     taker_quote: int = 0
     first_id: int = -1
     last_id: int = -1
-    last_ms: int = 0  # Time of the trade that made the close.
+    last_ms: int = 0  # Time of the trade that set the close.
 
     def add(self, time_ms: int, price: int, qty: int, is_taker_sell: bool, trade_id: int) -> None:
-        """Count one trade; a late one leaves the close alone."""
+        """Add one trade; a late one does not change the close."""
         if price > self.high:
             self.high = price
         if price < self.low:
@@ -163,7 +163,7 @@ class Bar:
 
 
 def copy_bar(bar: Bar, open_ms: int, end_ms: int) -> Bar:
-    """Return a copy of the bar under other bounds, as the first part of a longer bar."""
+    """Return a copy of the bar with other bounds, as the first part of a longer bar."""
     return Bar(
         open_ms,
         end_ms,
@@ -195,10 +195,10 @@ def gather(bars: list[Bar], interval: str) -> list[Bar]:
 
 
 class BarSeries:
-    """The bars of one symbol, from its trades as they are played and its past as it is asked.
+    """Bars of one symbol, from its trades as they are played and its past as it is requested.
 
     A trade changes its second's bar at once. The longer bars take the trades of a minute together:
-    when it is over, or when somebody asks.
+    when it is over, or on request.
     """
 
     def __init__(self, seconds_max: int = BARS_KEPT_MAX) -> None:
@@ -213,7 +213,7 @@ class BarSeries:
     def add_trade(
         self, time_ms: int, price: int, qty: int, is_taker_sell: bool, trade_id: int
     ) -> None:
-        """Count one trade in the bar of every interval that its time falls into."""
+        """Add one trade to the bar of every interval that contains its time."""
         second = self._open.get("1s")
         if second is None or time_ms >= second.end_ms:
             second = self._open["1s"] = self._new("1s", time_ms, price)
@@ -230,7 +230,7 @@ class BarSeries:
         waiting.add(time_ms, price, qty, is_taker_sell, trade_id)
 
     def _settle(self) -> None:
-        """Give the waiting trades to the bars that are longer than a second."""
+        """Add the waiting trades to the bars that are longer than a second."""
         waiting, self._waiting = self._waiting, None
         if waiting is None:
             return
@@ -243,7 +243,7 @@ class BarSeries:
     def _add_late(
         self, time_ms: int, price: int, qty: int, is_taker_sell: bool, trade_id: int
     ) -> None:
-        """Count a trade of a second that is over; bars that are over are changed too."""
+        """Add a trade of an earlier second, also to bars that are closed."""
         self.late_trades += 1
         self._settle()
         for name in INTERVALS:
@@ -269,7 +269,7 @@ class BarSeries:
         return interval in self._cut
 
     def is_past(self, interval: str, open_ms: int) -> bool:
-        """Return whether a part of this bar was there before the first trade was played."""
+        """Return whether a part of this bar lies before the first trade that was played."""
         return open_ms in self._past.get(interval, {})
 
     def newest_open(self, interval: str) -> int | None:
@@ -285,7 +285,7 @@ class BarSeries:
         return interval in self._past
 
     def set_past(self, interval: str, bars: list[Bar]) -> None:
-        """Set the closed bars of the time before the origin; they never overlap a live trade."""
+        """Set the closed bars before the origin; they never overlap a live trade."""
         self._past[interval] = {
             bar.open_ms: bar for bar in sorted(bars, key=lambda bar: bar.open_ms)
         }
@@ -329,8 +329,8 @@ class BarSeries:
             interval: A name of `INTERVALS`.
             start_ms: First open time, inclusive; None means the newest `limit` bars.
             end_ms: Last open time, inclusive; None means up to now.
-            limit: At most so many.
-            now_ms: Exchange time; nothing that opens later is returned.
+            limit: Most bars to return.
+            now_ms: Exchange time; bars that open later are not returned.
         """
         first_ms = self.first_open(interval)
         if first_ms is None or limit < 1:

@@ -1,8 +1,8 @@
-"""The lines of a tape, of Binance or of Kraken, and what kind of message each one holds.
+"""Lines of a tape, of Binance or of Kraken, and the kind of message in each one.
 
-One line is `<receive ns> <message>`. What a recorder adds itself are marks, `{"minibot":...}`, and
-the field `symbol` of a depth snapshot. Kraken's messages stand on a tape as they came, a list in
-version 1 and an object in version 2.
+One line is `<receive ns> <message>`. A recorder itself adds marks, `{"minibot":...}`, and the field
+`symbol` of a depth snapshot. Kraken's messages stand on a tape as they came, a list in version 1
+and an object in version 2.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from minibot.exchanges.tapes.tape import lines_of, split_line
 
 BRACKETS: Final = (b"{}", b"[]")
 
-# What a message is.
+# Kinds of messages.
 STREAM: Final = "stream"
 SNAPSHOT: Final = "snapshot"
 RULES: Final = "rules"
@@ -43,7 +43,7 @@ def tape_lines(path: Path) -> Iterator[Line]:
     """Yield the lines of a plain or gzip tape; empty ones are left out.
 
     Raises:
-        Refusal: The file cannot be read, is damaged or cut short, or a line is none of a tape.
+        Refusal: The file cannot be read, is damaged or cut short, or a line is not one of a tape.
     """
     for number, line in enumerate(lines_of(path), 1):
         if line.strip():
@@ -51,7 +51,7 @@ def tape_lines(path: Path) -> Iterator[Line]:
 
 
 def kind_of(message: bytes) -> str:
-    """Return what a message is, by its first characters alone."""
+    """Return the kind of a message, by its first characters alone."""
     if message.startswith(_STREAM):
         return STREAM
     if message.startswith(_MARK):
@@ -72,7 +72,7 @@ def written(at_ns: int, message: bytes) -> bytes:
 
 
 class Missed(NamedTuple):
-    """What a recorder did not hear: streams of `symbols`, from `from_ns` to `to_ns`."""
+    """Data that a recorder missed: streams of `symbols`, from `from_ns` to `to_ns`."""
 
     from_ns: int
     to_ns: int
@@ -81,12 +81,12 @@ class Missed(NamedTuple):
 
 
 def missed_mark(missed: Missed) -> bytes:
-    """Return the message that marks what was missed."""
+    """Return the message that marks missed data."""
     return orjson.dumps({"minibot": MISSED, **missed._asdict()})
 
 
 def read_mark(message: bytes) -> Missed | None:
-    """Return what a mark says was missed; None for a mark of another kind."""
+    """Return the missed data of a mark; None for a mark of another kind."""
     body = orjson.loads(message)
     if body.get("minibot") != MISSED:
         return None
@@ -94,13 +94,13 @@ def read_mark(message: bytes) -> Missed | None:
 
 
 def unreadable_mark(data: bytes) -> bytes:
-    """Return the message that stands for a frame which is no JSON object in one line."""
+    """Return the message that replaces a frame which is not a JSON object in one line."""
     begins = data[:200].decode("utf-8", "backslashreplace")
     return orjson.dumps({"minibot": "unreadable", "bytes": len(data), "begins": begins})
 
 
 def depth_message(body: dict[str, Any], symbol: str) -> bytes:
-    """Return a depth answer of the venue with the name of its symbol as the last field."""
+    """Return a depth answer of the venue with its symbol added as the last field."""
     return orjson.dumps({**body, "symbol": symbol})
 
 
@@ -111,7 +111,7 @@ def snapshot_line(book_id: int, bids: Any, asks: Any, symbol: str) -> bytes:
 
 
 def symbol_of_snapshot(body: dict[str, Any], seen: Callable[[], dict[str, int]]) -> str | None:
-    """Return whose snapshot it is: as it says itself, else whose update ids are nearest."""
+    """Return the symbol of a snapshot: its own field, else the one with the nearest update ids."""
     if isinstance(body.get("symbol"), str):
         return str(body["symbol"])
     update_id = body["lastUpdateId"]

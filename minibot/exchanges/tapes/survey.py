@@ -1,4 +1,4 @@
-"""What a tape holds: span, symbols, streams and their counts, what was missed, clock skew."""
+"""Survey of a tape: span, symbols, streams and their counts, missed data, clock skew."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from minibot.exchanges.tapes.lines import (
     read_mark,
 )
 
-# Every so many messages of a stream one is looked into for its event time.
+# One in this many messages of a stream is parsed for its event time.
 SKEW_EVERY: Final = 50
 SILENCE_NS: Final = 5 * 10**9
 
 
 @dataclass(slots=True)
 class Survey:
-    """Takes the lines of a tape one by one; everything is Unix nanoseconds of receipt.
+    """Survey of a tape's lines, taken one by one; all times are Unix nanoseconds of receipt.
 
-    `silences` are spans in which nothing at all was received for five seconds and more.
-    `skews_ms` are event time less receive time; the recorder's own clock is in them.
+    `silences` are spans of five seconds and more without any message. `skews_ms` are event time
+    less receive time; the error of the recorder's own clock is included.
     """
 
     lines: int = 0
@@ -76,7 +76,7 @@ class Survey:
 
     @property
     def symbols(self) -> list[str]:
-        """The symbols whose streams are on the tape."""
+        """Return the symbols whose streams are on the tape."""
         found = {
             name.partition("@")[0].upper() if "@" in name else name.partition(" ")[2]
             for name in self.counts
@@ -85,7 +85,7 @@ class Survey:
         return sorted(found - {""})
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as a document."""
+        """Return the survey as a document."""
         skews = sorted(self.skews_ms)
         return {
             "lines": self.lines,
@@ -104,7 +104,7 @@ class Survey:
 
 
 def _kraken_name(message: bytes) -> str:
-    """Return `channel symbol` of a Kraken frame, as far as it says."""
+    """Return `channel symbol` of a Kraken frame, as far as they are given."""
     body = orjson.loads(message) if _is_json(message) else None
     if isinstance(body, list) and len(body) >= 4:
         return f"{body[-2]} {body[-1]}"

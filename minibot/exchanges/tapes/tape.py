@@ -1,9 +1,9 @@
 """Recorded tapes as a source: `<receive ns> <message>` per line, gzip or plain text.
 
-A message is the combined-stream JSON as it came, or, unwrapped, the body of a REST depth answer
-(which our recorder gives a field `symbol`) or of exchangeInfo; what else there is goes to nobody
-(docs/TAPES.md). The whole file is looked through once before anything is served (0.1 s for
-40,000 lines), so that a damaged tape is refused and not found out about in the middle of a night.
+A message is the combined-stream JSON as it came, or, unwrapped, the body of a REST depth answer (to
+which our recorder adds a field `symbol`) or of exchangeInfo; other messages are sent to no client
+(docs/TAPES.md). The whole file is scanned once before anything is served (0.1 s for 40,000 lines),
+so that a damaged tape is refused at once and not noticed in the middle of a night.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from minibot.kernel.errors import Refusal
 TAPES: Final = Path(__file__).with_name("shipped")
 DEMO_TAPE: Final = TAPES / "btcusdt_20240808.gz"
 
-# A night of one symbol has about this size; looking through it takes some two seconds.
+# A night of one symbol has about this size; scanning it takes some two seconds.
 SCAN_BYTES_MAX: Final = 64 << 20
 SCAN_LINES_MIN: Final = 50_000
-# The snapshot of a recorder arrives within a second; a later one could not be taken for the book
-# at the origin without telling clients what had not happened yet.
+# The snapshot of a recorder arrives within a second; a later one, served as the book at the origin,
+# would tell clients of changes that had not happened yet.
 OPENING_BOOK_NS_MAX: Final = 10 * 10**9
 # Enough messages for a stable median of the clock skew.
 SKEW_SAMPLES: Final = 200
@@ -69,13 +69,14 @@ def lines_of(path: Path) -> Iterator[bytes]:
     """Yield the lines of a plain or gzip file.
 
     Raises:
-        Refusal: The file cannot be read, its gzip data is damaged or cut short, or unpacks to more
-            than market data does.
+        Refusal: The file cannot be read, its gzip data is damaged or cut short, or it unpacks to
+            more than market data does.
     """
     count = 0
     with open_text(path) as file:
         try:
-            # A plain file is as large as it is; a packed one may say nothing of what is in it.
+            # A plain file cannot be larger than it is; the size of a packed one says nothing of its
+            # contents.
             lines = bounded_lines(path, file) if isinstance(file, gzip.GzipFile) else file
             for line in lines:
                 count += 1
@@ -98,13 +99,13 @@ def split_line(
     """Return (receive ns, message) of one line.
 
     Args:
-        path: For the message alone.
-        number: Of the line, from 1.
+        path: Only for the error message.
+        number: Number of the line, from 1.
         line: As read.
-        brackets: How a message may begin and end; a list is a message at some venues.
+        brackets: First and last characters of a message; a list is a message at some venues.
 
     Raises:
-        Refusal: The line is none of a tape.
+        Refusal: The line is not one of a tape.
     """
     digits, _, message = line.rstrip().partition(b" ")
     unit_ns = _NS_DIGITS.get(len(digits))
@@ -118,7 +119,7 @@ def split_line(
 
 @dataclass(slots=True)
 class _Scan:
-    """What one look through the file finds."""
+    """Result of one scan of the file."""
 
     first_ns: int = 0
     last_ns: int = 0
@@ -133,10 +134,10 @@ class _Scan:
 
 
 class Tape:
-    """A recorded tape; see the module's text for its form."""
+    """A recorded tape; see the module's docstring for its form."""
 
     def __init__(self, path: Path, name: str | None = None) -> None:
-        """Look through the file.
+        """Scan the file.
 
         Raises:
             Refusal: Missing, damaged, cut short, not a tape, or without a frame.
@@ -145,7 +146,7 @@ class Tape:
         self._streams: dict[bytes, tuple[str, str, str]] = {}
         scan = self._scan()
         streams = frozenset(name.decode() for name in scan.streams)
-        # Streams of all symbols, such as !miniTicker@arr, belong to none.
+        # Streams of all symbols, such as !miniTicker@arr, belong to no symbol.
         symbols = tuple(
             dict.fromkeys(
                 kind_of(name.decode())[0] for name in scan.streams if not name.startswith(b"!")
@@ -167,11 +168,11 @@ class Tape:
         )
 
     def past_bars(self, symbol: str, interval: str) -> list[Bar]:
-        """Return nothing: a tape knows nothing of the time before it."""
+        """Return nothing: a tape has no data from before its beginning."""
         return []
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the frames in the order of the tape; time stands where the tape goes back."""
+        """Yield the frames in the order of the tape; where it goes back, time stands still."""
         at_ns = 0
         for number, line in enumerate(lines_of(self._path), 1):
             if not line.strip():
@@ -197,7 +198,7 @@ class Tape:
         return Frame(at_ns, symbol, kind, stream, orjson.dumps(orjson.loads(message)["data"]))
 
     def _snapshot_symbol(self, message: bytes) -> str:
-        """Return whose snapshot it is: an unwrapped body does not name its symbol."""
+        """Return the symbol of a snapshot: an unwrapped body does not name it."""
         if len(self.facts.symbols) == 1:
             return self.facts.symbols[0]
         body = orjson.loads(message)
@@ -260,7 +261,7 @@ def _notes(
     streams: frozenset[str],
     books: dict[str, dict[str, Any]],
 ) -> list[str]:
-    """Return what a user should know of this tape before it plays."""
+    """Return notes on this tape that a user should read before it plays."""
     notes = []
     if not books:
         notes.append(f"{name}: no depth snapshot: bookTicker and trades only")
@@ -271,16 +272,16 @@ def _notes(
 
 
 def _opening_books(scan: _Scan, symbols: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """Return for each symbol the book that stands before its first diff.
+    """Return, for each symbol, the book before its first diff.
 
-    The recorder asked for its snapshot a moment after the stream had begun. Diffs carry absolute
+    The recorder requested its snapshot a moment after the stream had begun. Diffs carry absolute
     quantities, so applying the few that are older than the snapshot to it ends in the same book;
-    stamped with the id before the first diff it bridges to all of them.
+    stamped with the id before the first diff, it bridges to all of them.
     """
     books: dict[str, dict[str, Any]] = {}
     for _, body in scan.snapshots:
         recorded_id = body["lastUpdateId"]
-        # Update ids of two symbols are far apart; the nearest first diff tells whose it is.
+        # Update ids of two symbols are far apart; the nearest first diff tells the symbol.
         symbol = body.get("symbol") or min(
             (name for name in symbols if name in scan.first_diffs),
             key=lambda name: abs(scan.first_diffs[name]["U"] - recorded_id),

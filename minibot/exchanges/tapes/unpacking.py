@@ -1,7 +1,7 @@
-"""Lines of packed data with a bound: a small file may not become a full memory or a full day.
+"""Lines of packed data with a limit: a small file must not fill the memory or take a day.
 
-Recordings and the public archive's files unpack to four to thirty times their size. What unpacks to
-hundreds of times, or to a line without end, was made to do harm or is no market data.
+Recordings and the public archive's files unpack to four to thirty times their size. A file that
+unpacks to hundreds of times its size, or to an endless line, is an attack or no market data.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import IO, Final
 
 from minibot.kernel.errors import Refusal
 
-# Of the packed size; deflate itself ends at about a thousand.
+# Relative to the packed size; deflate itself ends at about a thousand.
 RATIO_MAX: Final = 250
-# Below this nothing is refused, whatever it was packed into.
+# Unpacked sizes below this are never refused.
 FREE_BYTES: Final = 8 << 20
-# What a line counts at least: nothing but ends of lines is no data either.
+# Smallest size that a line is counted with: mere line ends are no data either.
 LINE_BYTES_MIN: Final = 32
 # A whole answer of klines in one line has some hundred kilobytes, a full book five.
 LINE_BYTES_MAX: Final = 16 << 20
@@ -29,7 +29,7 @@ def bounded_lines(path: Path, file: IO[bytes] | GzipFile) -> Iterator[bytes]:
 
     Args:
         path: The packed file.
-        file: Gives what is in it.
+        file: Its unpacking stream.
 
     Raises:
         Refusal: It unpacks to more than market data does.

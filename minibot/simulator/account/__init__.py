@@ -1,1 +1,1 @@
-"""The paper account of the simulator, for foreign clients."""
+"""Paper account of the simulator, for foreign clients."""

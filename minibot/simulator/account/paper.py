@@ -1,10 +1,10 @@
-"""A pretended account for foreign clients: balances, orders, and fills against the played book.
+"""Paper account for foreign clients: balances, orders, and fills against the played book.
 
-Never a part of a run of minibot. An own order moves nothing: the book goes on as recorded, and a
-second market order meets the same quantities again. A resting order waits behind what stood at its
-price when it came; it is filled by trades through its price, by trades at it once what stood before
-it is gone, and by a book that crosses it. Fees are taken from the asset that is received.
-All amounts are exact: balances in units of 10**-16, fees cut to eight places.
+Never part of a run of minibot. Own orders have no market impact: the book goes on as recorded, and
+a second market order meets the same quantities again. A resting order queues behind the quantity at
+its price when it arrived; it is filled by trades through its price, by trades at it once the
+quantity ahead is gone, and by a book that crosses it. Fees are taken from the asset that is
+received. All amounts are exact: balances in units of 10**-16, fees cut to eight places.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from minibot.simulator.venue.tickers import touch
 from minibot.simulator.venue.venue import Venue
 
 OPEN: Final = ("NEW", "PARTIALLY_FILLED")
-RATE: Final = 100_000  # 0.1 % in units of 10**-8: what a new account pays, as maker and as taker.
+RATE: Final = 100_000  # 0.1 % in units of 10**-8: fee rate of a new account, as maker and as taker.
 _BOOK_LEVELS: Final = 5000
 
 
@@ -41,7 +41,7 @@ class Fill:
 
 @dataclass(slots=True)
 class Order:
-    """An order and what has become of it; amounts in units of 10**-8, quote sums of 10**-16."""
+    """An order and its current state; amounts in units of 10**-8, quote sums of 10**-16."""
 
     identity: int
     client_id: str
@@ -58,35 +58,35 @@ class Order:
     executed: int = 0
     spent: int = 0
     locked: int = 0
-    ahead: int = 0  # What stood at its price before it.
+    ahead: int = 0  # Quantity ahead of it at its price.
     updated_ms: int = 0
     expiry_reason: str | None = None
     fills: list[Fill] = field(default_factory=list)
 
     @property
     def is_open(self) -> bool:
-        """Whether it may still be filled."""
+        """Return whether it may still be filled."""
         return self.status in OPEN
 
     @property
     def left(self) -> int:
-        """The quantity that is not filled."""
+        """Return the quantity that is not filled."""
         return self.qty - self.executed
 
 
 @dataclass(slots=True)
 class Balance:
-    """What there is of an asset, in units of 10**-16."""
+    """Balance of one asset, in units of 10**-16."""
 
     free: int = 0
     locked: int = 0
 
 
 class PaperAccount:
-    """Balances and orders; every change is told to `on_change` as (order, fill or None)."""
+    """Balances and orders; `on_change` gets every change as (order, fill or None)."""
 
     def __init__(self, venue: Venue, balances: Mapping[str, str] | None = None) -> None:
-        """Begin with so much of each asset, or with 10,000 of every quote asset that is traded."""
+        """Begin with the given balances, or with 10,000 of every quote asset that is traded."""
         self._venue = venue
         assets = {info[key] for info in venue.infos.values() for key in ("baseAsset", "quoteAsset")}
         if balances is None:
@@ -114,7 +114,7 @@ class PaperAccount:
     # --- placing ----------------------------------------------------------------------------
 
     def place(self, order: Order) -> Order:
-        """Take an order that is well-formed and within the filters.
+        """Accept an order that is well-formed and within the filters.
 
         Raises:
             ApiError: -2010, the matching engine's refusal; -1112 where no book is known.
@@ -136,7 +136,7 @@ class PaperAccount:
         return order
 
     def _plan(self, order: Order, against: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Return what the order would take at once, as (price, quantity)."""
+        """Return the order's immediate fills, as (price, quantity)."""
         step = lot_step(self._venue.infos[order.symbol]["filters"])
         left, quote_left = order.qty, order.quote
         plan: list[tuple[int, int]] = []
@@ -160,7 +160,7 @@ class PaperAccount:
         return [] if order.lifetime == "FOK" and taken < order.qty else plan
 
     def _reserve(self, order: Order, plan: list[tuple[int, int]]) -> None:
-        """Lock what the order may need; the whole order is refused where that is not there."""
+        """Lock the funds that the order may need; refuse the whole order if they are missing."""
         base, quote = self.assets(order.symbol)
         balance = self.balances[quote if order.is_buy else base]
         if order.kind == "MARKET":
@@ -191,7 +191,7 @@ class PaperAccount:
         """Cancel an open order.
 
         Raises:
-            ApiError: It is not open.
+            ApiError: The order is not open.
         """
         if not order.is_open:
             raise ApiError(-2011, "Unknown order sent.")
@@ -217,7 +217,7 @@ class PaperAccount:
     # --- filling ----------------------------------------------------------------------------
 
     def _fill(self, order: Order, price: int, qty: int, *, is_maker: bool) -> None:
-        """Give and take what a trade moves, its fee included."""
+        """Book a trade of the order, its fee included."""
         base, quote = self.assets(order.symbol)
         value = price * qty
         given, received = (value, qty * SCALE) if order.is_buy else (qty * SCALE, value)
@@ -231,7 +231,7 @@ class PaperAccount:
         order.updated_ms = self.updated_ms = self._venue.now_ms()
         order.status = "PARTIALLY_FILLED" if order.left else "FILLED"
         if not order.left:
-            # Taken at better prices than its own: the rest of what was locked comes back.
+            # Filled at better prices than its own: the rest of the locked amount is released.
             self.balances[paid].locked -= order.locked
             self.balances[paid].free += order.locked
             order.locked = 0
@@ -246,7 +246,7 @@ class PaperAccount:
         self.on_change(order, fill)
 
     def _taken(self, frame: Frame, data: dict[str, Any] | None) -> None:
-        """Look whether what has just been played fills a resting order."""
+        """Fill resting orders that the frame just played would fill."""
         resting = self._resting.get(frame.symbol)
         if not resting or self._venue.statuses[frame.symbol] != "TRADING":
             return
@@ -256,7 +256,7 @@ class PaperAccount:
             self._on_book(frame.symbol, resting)
 
     def _on_trade(self, resting: list[Order], price: int, qty: int, *, is_sell: bool) -> None:
-        """Fill who would have been met before or by this trade: best price first, then oldest."""
+        """Fill orders that this trade would have reached: best price first, then oldest."""
         chosen = [order for order in resting if order.is_buy is is_sell]
         for order in sorted(chosen, key=lambda o: (-o.price if o.is_buy else o.price, o.identity)):
             is_through = order.price > price if order.is_buy else order.price < price
@@ -276,7 +276,7 @@ class PaperAccount:
                 return
 
     def _on_book(self, symbol: str, resting: list[Order]) -> None:
-        """Fill who is crossed by the book, up to what stands there."""
+        """Fill orders that the book crosses, up to the quantity at the touch."""
         bid, bid_qty, ask, ask_qty = (to_units(text) for text in touch(self._venue, symbol))
         for order in list(resting):
             price, there = (ask, ask_qty) if order.is_buy else (bid, bid_qty)
@@ -292,7 +292,7 @@ class PaperAccount:
         return [(to_units(price), to_units(qty)) for price, qty in levels]
 
     def _standing(self, order: Order) -> int:
-        """Return what the book shows at the price of an order, on its own side."""
+        """Return the book's quantity at the price of an order, on its own side."""
         side = self._levels(order.symbol, asks=not order.is_buy)
         return next((qty for price, qty in side if price == order.price), 0)
 

@@ -1,7 +1,7 @@
-"""The filters of a symbol against an order of the paper account, in exact integers.
+"""Filters of a symbol, applied to an order of the paper account, in exact integers.
 
-Prices and quantities are units of 10**-8, notionals units of 10**-16. A part of a filter that is
-zero is off, as documented. What is broken is told in the venue's own words.
+Prices and quantities are units of 10**-8, notionals units of 10**-16. A filter value of zero is
+off, as documented. Refusals use the venue's own words.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ Average = Callable[[int], int]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An order as the filters see it; `qty` is 0 where only a quote amount is asked for."""
+    """An order as the filters see it; `qty` is 0 for an order by quote amount."""
 
     is_buy: bool
     is_market: bool
     price: int
     qty: int
-    quote: int  # In units of 10**-16, of market orders by quote amount.
+    quote: int  # Quote amount of a market order, in units of 10**-16; else 0.
 
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What an account has of the symbol: open orders, its base asset, and what it is buying."""
+    """Account state for one symbol: open orders, base asset held, and quantity being bought."""
 
     open_orders: int
     base: int
@@ -57,7 +57,7 @@ def _amount(rule: Mapping[str, Any], name: str) -> int:
 
 
 def _in_steps(value: int, lowest: int, highest: int, step: int) -> bool:
-    """Return whether a value lies on its steps between its bounds; a bound of zero is none."""
+    """Return whether a value lies on its steps and within its bounds; a bound of zero is off."""
     if (lowest and value < lowest) or (highest and value > highest):
         return False
     return not step or value % step == 0
@@ -78,7 +78,7 @@ def _market_lot(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: 
 
 
 def _notional_of(rule: Mapping[str, Any], asked: Asked, average: Average) -> int:
-    """Return price times quantity; a market order's price is the average, None known is 0."""
+    """Return price times quantity; a market order uses the average price, 0 if unknown."""
     if asked.quote:
         return asked.quote
     price = average(int(rule.get("avgPriceMins", 5))) if asked.is_market else asked.price
@@ -144,6 +144,6 @@ _CHECKS: Final[dict[str, Callable[[Mapping[str, Any], Asked, Holdings, Average],
 
 
 def lot_step(filters: list[Mapping[str, Any]]) -> int:
-    """Return the step that quantities go in, 1 where there is none."""
+    """Return the quantity increment; 1 where there is none."""
     steps = [_amount(rule, "stepSize") for rule in filters if rule["filterType"] == "LOT_SIZE"]
     return max([1, *steps])

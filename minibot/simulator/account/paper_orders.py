@@ -1,4 +1,4 @@
-"""Orders of the paper account as they are sent and as they are answered."""
+"""Orders of the paper account: parsing of requests, and the answers to them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STRATEGY_TYPE_MIN: Final = 1_000_000
 
 _LIFETIMES: Final = ("GTC", "IOC", "FOK")
 _KINDS: Final = ("LIMIT", "MARKET", "LIMIT_MAKER")
-# Known at the venue, not played here; its own words for a symbol without them.
+# Known at the venue, not supported here; refused in the venue's words for symbols without them.
 _UNSUPPORTED: Final = {
     "STOP_LOSS": "Stop loss orders are not supported for this symbol.",
     "STOP_LOSS_LIMIT": "Stop loss limit orders are not supported for this symbol.",
@@ -53,7 +53,7 @@ _CLIENT_ID: Final = re.compile(r"^[a-zA-Z0-9\-_]{1,36}\Z")
 
 
 def read_order(parameters: Parameters, symbol: str, now_ms: int) -> Order:
-    """Return the order that is asked for, without an id.
+    """Return the requested order, without an id.
 
     Raises:
         ApiError: A parameter is missing, not required for its type, or wrong.
@@ -96,7 +96,7 @@ def read_order(parameters: Parameters, symbol: str, now_ms: int) -> Order:
 
 
 def _check_the_rest(parameters: Parameters) -> None:
-    """Look at what changes nothing here but must be well-formed."""
+    """Check parameters that have no effect here but must be well-formed."""
     if parameters.has("icebergQty"):
         raise ApiError(-2010, "Iceberg orders are not supported for this symbol.")
     if parameters.has("pegPriceType", "pegOffsetValue", "pegOffsetType"):
@@ -109,7 +109,7 @@ def _check_the_rest(parameters: Parameters) -> None:
 
 
 def response_type(parameters: Parameters, kind: str) -> str:
-    """Return how much the answer to a new order says."""
+    """Return the level of detail of the answer to a new order."""
     default = "ACK" if kind == "LIMIT_MAKER" else "FULL"
     return _one_of(parameters, "newOrderRespType", ("ACK", "RESULT", "FULL"), default)
 
@@ -122,7 +122,7 @@ def _one_of(parameters: Parameters, name: str, allowed: tuple[str, ...], default
 
 
 def _positive(parameters: Parameters, name: str) -> int:
-    """Return a decimal in units of 10**-8, 0 if it was not sent."""
+    """Return a decimal in units of 10**-8; 0 if it was not sent."""
     value = parameters.units(name)
     if value == 0:
         raise ApiError(-1013, f"Invalid {name}.")
@@ -130,10 +130,10 @@ def _positive(parameters: Parameters, name: str) -> int:
 
 
 def client_id(parameters: Parameters, name: str) -> str | None:
-    """Return a client's own id of an order or a cancel, None if it was not sent.
+    """Return a client's own id of an order or a cancel; None if it was not sent.
 
     Raises:
-        ApiError: It has other characters, or too many.
+        ApiError: It has illegal characters, or too many.
     """
     value = parameters.get(name)
     if value is not None and _CLIENT_ID.match(value) is None:
@@ -147,7 +147,7 @@ def as_asked(order: Order) -> Asked:
 
 
 def named(parameters: Parameters, find: Callable[[int | None, str | None], Order | None]) -> Order:
-    """Return the order that `orderId` and `origClientOrderId` name.
+    """Return the order with the given `orderId` or `origClientOrderId`.
 
     Raises:
         ApiError: Neither was sent, or -2013: there is no such order.
@@ -207,7 +207,7 @@ def cancelled(order: Order, cancel_id: str) -> dict[str, Any]:
 
 
 def looked_up(order: Order) -> dict[str, Any]:
-    """Return an order as the queries tell it."""
+    """Return an order as the queries show it."""
     return {
         "symbol": order.symbol,
         "orderId": order.identity,
@@ -263,7 +263,7 @@ def trade(fill: Fill, order: Order) -> dict[str, Any]:
 
 
 def execution_report(order: Order, fill: Fill | None, now_ms: int) -> dict[str, Any]:
-    """Return what the user data stream says of a change of an order."""
+    """Return the user data stream's event for a change of an order."""
     happened = "TRADE" if fill else order.status if order.status != "PARTIALLY_FILLED" else "TRADE"
     return {
         "e": "executionReport",

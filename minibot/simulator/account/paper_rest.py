@@ -1,7 +1,7 @@
-"""The signed endpoints of the paper account: for foreign clients, switched on by hand alone.
+"""Signed endpoints of the paper account: for foreign clients, enabled only by hand.
 
-Keys and signatures are checked as the venue does it, so that a client's own code for them is used;
-they guard nothing, the account is pretended and the server listens on loopback.
+Keys and signatures are checked as at the venue, so that a client's own code for them is used; they
+protect nothing, as no money is involved and the server listens on loopback.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from minibot.simulator.server.rest import ROWS, ROWS_MAX
 from minibot.simulator.venue.venue import Venue
 
 API_KEY: Final = "minibot-paper-key"
-API_SECRET: Final = "minibot-paper-secret"  # Of a pretended account; it guards nothing.
+API_SECRET: Final = "minibot-paper-secret"  # Of the paper account; it protects nothing.
 
 RECV_WINDOW_MS: Final = 5000
 RECV_WINDOW_MS_MAX: Final = 60_000
@@ -59,17 +59,17 @@ Publish = Callable[[str, bytes], None]
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One endpoint: its answer, its parameters, its weight, and whether it is signed."""
+    """One endpoint: its handler, its parameters, its weight, and whether it is signed."""
 
     answer: Answer
     allowed: frozenset[str]
     weight: int
-    weight_without: tuple[str, int] | None = None  # Without this parameter it costs so much.
+    weight_without: tuple[str, int] | None = None  # Parameter, and the weight without it.
     is_signed: bool = True
 
 
 class PaperDesk:
-    """Answers for one account; `publish` sends a payload on a stream."""
+    """REST handler of one account; `publish` sends a payload on a stream."""
 
     def __init__(self, venue: Venue, account: PaperAccount, publish: Publish) -> None:
         self._venue = venue
@@ -102,11 +102,11 @@ class PaperDesk:
         }
 
     def knows(self, method: str, name: str) -> bool:
-        """Return whether it answers this call."""
+        """Return whether this call is one of the account's."""
         return (method, name) in self._calls
 
     def weight(self, method: str, name: str, query: Mapping[str, str]) -> int:
-        """Return what the call costs."""
+        """Return the weight of the call."""
         call = self._calls[method, name]
         if call.weight_without is not None and call.weight_without[0] not in query:
             return call.weight_without[1]
@@ -115,7 +115,7 @@ class PaperDesk:
     def answer(
         self, method: str, name: str, query: str, body: bytes, headers: Mapping[str, str]
     ) -> tuple[Any, dict[str, str]]:
-        """Return the answer to a call and headers of its own; query and body as sent.
+        """Return the answer to a call, and additional headers; query and body as sent.
 
         Raises:
             ApiError: The call is refused.
@@ -130,7 +130,7 @@ class PaperDesk:
         sent = body.decode(errors="replace")
         in_query = parse_qsl(query, keep_blank_values=True)
         names = {name for name, _ in in_query}
-        # What is in both counts as it is in the query.
+        # For a parameter in both, the query's value counts.
         pairs = in_query + [
             pair for pair in parse_qsl(sent, keep_blank_values=True) if pair[0] not in names
         ]
@@ -143,7 +143,7 @@ class PaperDesk:
         return answered, self._order_headers() if method == "POST" and name == "order" else {}
 
     def _check_time(self, parameters: Parameters) -> None:
-        """Refuse a call of another time; at more than the market's own speed with more patience."""
+        """Refuse a call with a wrong timestamp; above the market's own speed tolerate more."""
         text = parameters.get("recvWindow")
         if text is not None and _WINDOW.match(text) is None:
             raise illegal_characters("recvWindow", r"^\d{1,5}(\.\d{1,3})?$")
@@ -165,7 +165,7 @@ class PaperDesk:
     # --- orders -----------------------------------------------------------------------------
 
     def _checked(self, parameters: Parameters) -> Order:
-        """Return the order that is asked for, if it is well-formed and within the filters."""
+        """Return the requested order, if it is well-formed and within the filters."""
         symbol = parameters.symbol(self._venue.listed())
         order = read_order(parameters, symbol, self._venue.now_ms())
         if self._venue.statuses[symbol] != "TRADING":
@@ -242,7 +242,7 @@ class PaperDesk:
                 is_it = order and order.symbol == symbol and own in (None, order.client_id)
                 return order if is_it else None
             chosen = [o for o in orders.values() if (o.symbol, o.client_id) == (symbol, own)]
-            # The id may be used again once its order is filled: the newest is meant.
+            # The id may be used again once its order is filled: the newest one is meant.
             return chosen[-1] if chosen else None
 
         return find
@@ -365,7 +365,7 @@ class PaperDesk:
     # --- the user data stream ---------------------------------------------------------------
 
     def is_listen_key(self, name: str) -> bool:
-        """Return whether a stream of this name tells of the account."""
+        """Return whether a stream of this name is the account's."""
         return self._listen_key is not None and name == self._listen_key
 
     def _listen(self, parameters: Parameters) -> Any:
@@ -387,7 +387,7 @@ class PaperDesk:
 
     def _tell(self, order: Order, fill: Fill | None) -> None:
         if fill is not None and not order.is_open and self._placed:
-            self._placed.pop()  # A filled order counts no more.
+            self._placed.pop()  # A filled order no longer counts.
         if self._listen_key is None:
             return
         now_ms = self._venue.now_ms()
@@ -410,7 +410,7 @@ _DISCOUNT: Final = {
 
 
 def _check_signature(signature: str, query: str, body: str) -> None:
-    """Refuse a call whose signature is not that of what was sent, query and body joined.
+    """Refuse a call whose signature does not match the data sent, query and body joined.
 
     Raises:
         ApiError: -1022.
@@ -425,7 +425,7 @@ def _check_signature(signature: str, query: str, body: str) -> None:
 
 
 def _lookup(parameters: Parameters) -> tuple[int | None, int | None]:
-    """Return the bounds of a lookup.
+    """Return the time bounds of a query.
 
     Raises:
         ApiError: -1127, they are more than a day apart.

@@ -1,7 +1,8 @@
-"""What is wrong with the exchange at the moment: state that frames and REST calls pass through.
+"""Faults in force at the exchange: state that frames and REST calls pass through.
 
-`injector.py` sets it by name; nothing here knows of scripts or clients. Kept state (book, bars,
-trades) stays right whatever goes out, so a client that recovers finds a sane venue.
+`injector.py` sets it by name; this module knows neither scripts nor clients. The venue's own state
+(book, bars, trades) stays right whatever is sent, so a client that recovers finds a consistent
+venue.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from minibot.simulator.faults.payload_faults import PayloadFaults
 
 @dataclass(slots=True)
 class HttpFault:
-    """An answer given in place of the right one, so often or until a moment of market pace."""
+    """An answer in place of the right one, for some calls or until a moment of market pace."""
 
     status: int
     body: bytes
@@ -42,7 +43,7 @@ class FrameFault:
 
 
 class Faults:
-    """The faults in force; durations are in market pace."""
+    """Faults in force; durations are in market pace."""
 
     def __init__(self, pace_ms: Callable[[], int]) -> None:
         self._pace_ms = pace_ms
@@ -59,31 +60,31 @@ class Faults:
 
     @property
     def is_silent(self) -> bool:
-        """Whether data frames are swallowed."""
+        """Return whether data frames are swallowed."""
         return bool(self.silent_until_ms) and self._pace_ms() < self.silent_until_ms
 
     @property
     def is_held(self) -> bool:
-        """Whether what goes out waits, to go all at once."""
+        """Return whether outgoing frames are held, to be sent all at once."""
         return bool(self.held_until_ms) and self._pace_ms() < self.held_until_ms
 
     @property
     def has_no_pings(self) -> bool:
-        """Whether the server sends no pings."""
+        """Return whether the server sends no pings."""
         return self._pace_ms() < self.no_pings_until_ms
 
     @property
     def is_unreachable(self) -> bool:
-        """Whether connections are refused."""
+        """Return whether connections are refused."""
         return self._pace_ms() < self.unreachable_until_ms
 
     @property
     def answer_delay_ms(self) -> int:
-        """How long a REST answer is held back, in market time."""
+        """Return how long a REST answer is delayed, in market time."""
         return self.slow_delay_ms if self._pace_ms() < self.slow_until_ms else 0
 
     def on_request(self, endpoint: str) -> HttpFault | None:
-        """Return what to answer a call of an endpoint in place of the right answer, if anything."""
+        """Return the answer that replaces the right one for a call of this endpoint, if any."""
         if not self.http:
             return None
         pace_ms = self._pace_ms()
@@ -95,18 +96,18 @@ class Faults:
         return None
 
     def on_answer(self, endpoint: str, body: Any) -> Any:
-        """Return the right answer of an endpoint, changed as the faults in force say."""
+        """Return the right answer of an endpoint, changed by the faults in force."""
         if endpoint == "depth" and self.old_snapshots > 0:
             self.old_snapshots -= 1
             body = {**body, "lastUpdateId": max(1, body["lastUpdateId"] - 1_000_000)}
         return self.changes.on_answer(endpoint, body) if self.changes else body
 
     def on_payload(self, stream: str, data: bytes) -> bytes | None:
-        """Return what goes out on a stream for this payload, None for nothing."""
+        """Return the payload to send on a stream in place of this one; None to send nothing."""
         return self.changes.on_payload(stream, data) if self.changes else data
 
     def on_frame(self, frame: Frame, data: dict[str, Any] | None) -> list[Frame]:
-        """Return what goes out for this frame: itself, changed, twice or nothing."""
+        """Return the frames to send for this one: itself, changed, repeated or none."""
         if not self.frame_faults:
             return [frame]
         self.frame_faults = [fault for fault in self.frame_faults if fault.left > 0]
@@ -137,7 +138,7 @@ def _twice(frame: Frame, data: dict[str, Any], fault: FrameFault) -> list[Frame]
 
 
 def _often(frame: Frame, data: dict[str, Any], fault: FrameFault) -> list[Frame]:
-    """Send it so often that who reads can hardly follow; its number says that it is the same."""
+    """Repeat a frame so often that readers can hardly keep up; its number stays the same."""
     return [frame] * max(1, fault.factor)
 
 

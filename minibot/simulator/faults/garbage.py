@@ -1,4 +1,4 @@
-"""Frames that no parser likes, for the fault `garbage`."""
+"""Frames that every parser should refuse, for the fault `garbage`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Final
 
 from minibot.simulator.server import wire
 
-# More than any client should take: real frames have 60 kB at the most.
+# More than any client should accept: real frames have 60 kB at most.
 HUGE_BYTES: Final = 10_000_000
-PACKED_BIT: Final = 0x40  # RSV1: compressed, which nobody has agreed on here.
-BLOCK_END: Final = b"\x00\x00\xff\xff"  # What a sender leaves away (RFC 7692, 7.2.1).
+PACKED_BIT: Final = 0x40  # RSV1: compressed, although compression was not negotiated.
+BLOCK_END: Final = b"\x00\x00\xff\xff"  # Bytes that a sender omits (RFC 7692, 7.2.1).
 
 
 def _huge() -> bytes:

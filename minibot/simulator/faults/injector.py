@@ -1,4 +1,4 @@
-"""Faults by name: from a script, due at moments of market time, or from `POST /minibot/fault`.
+"""Fault injection by name: from a script, at moments of market time, or from `POST /minibot/fault`.
 
 A script is a JSON list of `{"at_ms": ..., "name": ..., ...}`; `at_ms` counts market time from the
 origin, values from the year 2001 on are absolute; `after_s` is the same in seconds. All durations
@@ -36,17 +36,17 @@ _RESTRICTED: Final = (
 
 
 class Gate(Protocol):
-    """The listening side of the server."""
+    """Listening side of the server."""
 
     def shut(self) -> None:
         """Refuse connections while the fault `unreachable` lasts; open ones are cut."""
 
     def later(self, delay_ms: int, action: Callable[[], None]) -> None:
-        """Do something after so much market pace."""
+        """Run an action after a delay in market pace."""
 
 
 class Injector:
-    """Puts faults into force."""
+    """Injector of faults."""
 
     def __init__(
         self,
@@ -96,11 +96,11 @@ class Injector:
 
     @property
     def names(self) -> list[str]:
-        """Names of all faults."""
+        """Return the names of all faults."""
         return [*self._actions, *FRAME_FAULTS]
 
     def due(self, now_ms: int) -> None:
-        """Put into force what the script says up to this market time.
+        """Inject the script's faults that are due at this market time.
 
         Raises:
             ConfigError: A fault of the script has a wrong field.
@@ -130,7 +130,7 @@ class Injector:
             )
 
     def inject(self, fields: Mapping[str, Any]) -> None:
-        """Put one fault into force.
+        """Inject one fault.
 
         Raises:
             FaultUnknown: Unknown name or a field that is no non-negative integer.
@@ -206,7 +206,7 @@ class Injector:
         self._faults.http.append(fault)
 
     def _duration(self, fields: Mapping[str, Any]) -> tuple[int, int]:
-        """Return how often a fault happens and until when: once, if it is not said."""
+        """Return the count and the end of a fault: once, unless a count or a duration is given."""
         has_duration = "ms" in fields
         left = fields.get("n", NEVER if has_duration else 1)
         return left, self._pace() + fields["ms"] if has_duration else NEVER
@@ -239,7 +239,7 @@ class Injector:
         told = list(self._hub.connections)
 
         def close() -> None:
-            # Whoever came after the announcement is on the new server.
+            # A client that connected after the announcement is on the new server.
             for connection in told:
                 connection.close(1001, "going away")
                 self._hub.drop(connection)

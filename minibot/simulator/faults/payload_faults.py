@@ -1,7 +1,7 @@
-"""Faults that change what an endpoint or a stream says: a field more, less, or of another type.
+"""Payload faults: a field of an endpoint or a stream added, removed, or of another type.
 
-A field is named by its way from the top, with dots: `symbols.status`, `k.x`, `bids`. Lists are
-walked through, every element alike; a number picks one place of a list, as klines need.
+A field is named by its path from the top, with dots: `symbols.status`, `k.x`, `bids`. Every element
+of a list is changed alike; a number selects one place of a list, as klines need.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _USUAL: Final = {"kline_unclosed": "kline", "stream_silent": EVERYTHING}
 
 @dataclass(slots=True)
 class PayloadFault:
-    """One such fault, in force for so many messages or until a moment of market pace."""
+    """One payload fault, in force for some messages or until a moment of market pace."""
 
     kind: str
     target: str  # An endpoint, a stream, or the kind of a stream.
@@ -43,7 +43,7 @@ def change_of(kind: str, fields: Mapping[str, Any], left: int, until_ms: int) ->
     """Return the change that a fault's fields describe.
 
     Raises:
-        FaultUnknown: No endpoint or stream is named, or both, no field, or no such type.
+        FaultUnknown: Not exactly one endpoint or stream is named, or the field or type is missing.
     """
     is_stream = "endpoint" not in fields
     target = fields.get("stream" if is_stream else "endpoint", _USUAL.get(kind))
@@ -64,7 +64,7 @@ def change_of(kind: str, fields: Mapping[str, Any], left: int, until_ms: int) ->
 
 
 class PayloadFaults:
-    """The changes in force; false while there are none."""
+    """Payload faults in force; false while there are none."""
 
     def __init__(self, pace_ms: Callable[[], int]) -> None:
         self._pace_ms = pace_ms
@@ -74,11 +74,11 @@ class PayloadFaults:
         return bool(self._held)
 
     def add(self, change: PayloadFault) -> None:
-        """Put a change into force."""
+        """Add a fault."""
         self._held.append(change)
 
     def clear(self) -> None:
-        """End them all."""
+        """End all faults."""
         self._held = []
 
     def _due(self, *, is_stream: bool) -> list[PayloadFault]:
@@ -87,7 +87,7 @@ class PayloadFaults:
         return [item for item in self._held if item.is_stream is is_stream]
 
     def on_answer(self, endpoint: str, body: Any) -> Any:
-        """Return an endpoint's answer as the changes leave it."""
+        """Return an endpoint's answer, changed by the faults."""
         due = [item for item in self._due(is_stream=False) if item.target in (endpoint, EVERYTHING)]
         for item in due:
             body = _changed(_own(body), item)
@@ -95,7 +95,7 @@ class PayloadFaults:
         return body
 
     def on_payload(self, stream: str, data: bytes) -> bytes | None:
-        """Return a stream's payload as the changes leave it, None if it does not go out."""
+        """Return a stream's payload, changed by the faults; None if it is not to be sent."""
         for item in self._due(is_stream=True):
             if not _is_meant(item, stream):
                 continue
@@ -146,7 +146,7 @@ def _changed(body: Any, item: PayloadFault) -> Any:
 
 
 def _change_place(row: list[Any], place: str, item: PayloadFault) -> None:
-    """Change one place of a list; a place that is added comes at the end."""
+    """Change one place of a list; an added place comes at the end."""
     if item.kind == "field_added":
         row.append(item.value)
     elif place.isdigit() and int(place) < len(row):
@@ -157,7 +157,7 @@ def _change_place(row: list[Any], place: str, item: PayloadFault) -> None:
 
 
 def _holders(body: Any, way: list[str]) -> list[Any]:
-    """Return every object, or innermost list, that the way leads to."""
+    """Return every object, or innermost list, at the end of a path."""
     if isinstance(body, list):
         if body and all(isinstance(element, dict | list) for element in body):
             if not (way and way[0].isdigit()):

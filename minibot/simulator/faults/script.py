@@ -1,4 +1,4 @@
-"""Fault scripts: read from a file, and the fields that a fault may have.
+"""Fault scripts: reading of the file, and checks of a fault's fields.
 
 A script is a JSON list of `{"at_ms": ..., "name": ..., ...}`; `at_ms` counts market time from the
 origin, values from the year 2001 on are absolute; `after_s` is the same in seconds.
@@ -18,7 +18,7 @@ ABSOLUTE_MS_MIN: Final = 10**12
 
 
 class FaultUnknown(Exception):
-    """No fault of this name, or a field of it is wrong."""
+    """There is no fault of this name, or one of its fields is wrong."""
 
 
 _TEXT_FIELDS: Final = frozenset(
@@ -30,13 +30,13 @@ def check_field(name: str, key: str, value: Any) -> None:
     """Refuse a field of the wrong type.
 
     Raises:
-        FaultUnknown: No integer where one is due, or no text.
+        FaultUnknown: Not an integer where one is required, or not a text.
     """
     if key == "after_s" or (key == "value" and name == "field_added"):
         return
     is_text = key in _TEXT_FIELDS or key == "value"
     if is_text and key == "status" and type(value) is int:
-        return  # That of an answer, not that of a symbol.
+        return  # The status of an answer, not that of a symbol.
     if is_text and not isinstance(value, str):
         raise FaultUnknown(f"{key}: a text is expected, found {value!r}")
     if not is_text and type(value) is not int:

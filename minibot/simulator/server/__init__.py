@@ -1,1 +1,1 @@
-"""The HTTP and WebSocket server of the simulator."""
+"""HTTP and WebSocket server of the simulator."""

@@ -1,7 +1,7 @@
-"""One stream connection: its subscriptions, what waits to be written, pings and limits.
+"""Stream connection: its subscriptions, its unsent frames, pings and limits.
 
-Frames are queued and written in one go per turn of the player. Nothing waits for a slow client:
-one whose unread bytes pass a bound is cut off, as the venue does.
+Frames are queued and written together once per turn of the player. The server never waits for a
+slow client: a client with too many unread bytes is disconnected, as at the venue.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from minibot.simulator.server.limits import RateWindow
 MESSAGES_PER_S_MAX: Final = 5
 PING_INTERVAL_MS: Final = 20_000
 PONG_TIMEOUT_MS: Final = 60_000
-# At 60 times the speed a minute is one second, less than a busy machine may keep a client waiting.
+# At 60 times the speed a minute is one second, which a busy machine may keep a client waiting.
 PONG_TIMEOUT_MACHINE_MS_MIN: Final = 5_000
 LIFE_MS_MAX: Final = 24 * 3_600_000
 
-# The demo tape three times over; a client that is this far behind does not catch up.
+# Three times the demo tape; a client this far behind does not catch up.
 UNREAD_BYTES_MAX: Final = 32 << 20
 CLOSE_BYTES_MAX: Final = 1 << 16
 
@@ -56,7 +56,7 @@ class Connection:
         self._pinged_ms = pace_ms
         self._unanswered: dict[bytes, int] = {}  # Payload of a ping: when it was sent.
         self._pong_timeout_ms = max(PONG_TIMEOUT_MS, int(PONG_TIMEOUT_MACHINE_MS_MIN * speed))
-        # The bound is ours to watch; the transport must not pause anybody.
+        # This class enforces the bound; the transport must not pause writing by itself.
         transport.set_write_buffer_limits(high=2 * UNREAD_BYTES_MAX)
 
     def queue(self, framed: bytes) -> None:
@@ -65,7 +65,7 @@ class Connection:
         self.sent += 1
 
     def flush(self) -> bool:
-        """Write what is queued; return False if the client was too slow and is cut off."""
+        """Write the queued frames; return False if the client was too slow and was disconnected."""
         if not self._queued:
             return True
         queued, self._queued = self._queued, []
@@ -78,7 +78,7 @@ class Connection:
         return True
 
     def count_message(self, pace_ms: int) -> bool:
-        """Count an incoming message; False if the client now sends too many."""
+        """Count an incoming message; return False if the client sends too many."""
         self.messages += 1
         return self._rate.add(pace_ms)
 
@@ -87,7 +87,7 @@ class Connection:
 
         Args:
             text: The message.
-            shape: Of errors, one of `control.SHAPES`.
+            shape: Form of errors, one of `control.SHAPES`.
         """
         self.queue(wire.frame(wire.TEXT, orjson.dumps(answer(self.held, text, shape))))
         self.flush()
@@ -112,7 +112,7 @@ class Connection:
         return True
 
     def ping_if_due(self, pace_ms: int, now_ms: int) -> bool:
-        """Send a ping when it is time; return False if the last ones stayed unanswered."""
+        """Send a ping when it is due; return False if the last ones were not answered."""
         waiting_since_ms = next(iter(self._unanswered.values()), pace_ms)
         if pace_ms - waiting_since_ms >= self._pong_timeout_ms:
             return False
@@ -124,17 +124,17 @@ class Connection:
         return True
 
     def is_too_old(self, pace_ms: int) -> bool:
-        """Return whether the connection has lived its 24 hours."""
+        """Return whether the connection is 24 hours old."""
         return pace_ms - self._opened_ms >= LIFE_MS_MAX
 
     def close(self, code: int, reason: str) -> None:
-        """Send a close frame after what is queued and end the connection."""
+        """Send a close frame after the queued frames and end the connection."""
         if self.is_open:
             self._queued.append(wire.close_frame(code, reason))
             self.flush()
             self.is_open = False
             if self._transport.get_write_buffer_size() > CLOSE_BYTES_MAX:
-                self.reset()  # It does not read; a close would wait for that for ever.
+                self.reset()  # The client does not read; a close would wait for it for ever.
             else:
                 self._transport.close()
 
@@ -148,7 +148,7 @@ class Connection:
         self.is_open = False
         self._queued = []
         sock = self._transport.get_extra_info("socket")
-        if sock is not None and sock.fileno() >= 0:  # The loop closes it of who hung up.
+        if sock is not None and sock.fileno() >= 0:  # Closed by the loop after a hang-up.
             # Linger of zero seconds makes the kernel send RST in place of FIN.
             linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

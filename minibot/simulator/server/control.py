@@ -1,7 +1,7 @@
 """Control messages of a stream connection: subscribe, unsubscribe, list, properties.
 
-Pure: a message and what the connection holds go in, a reply comes out. Errors take both shapes
-that are seen on the wire: flat ones as documented, nested ones for a bad stream or bad JSON.
+Pure: a message and the connection's subscriptions go in, a reply comes out. Errors have both forms
+seen at the venue: flat ones as documented, nested ones for a bad stream or bad JSON.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TEXT_ID: Final = re.compile(r"^[0-9A-Za-z_\-]{1,36}\Z")
 
 @dataclass(slots=True)
 class Subscriptions:
-    """What one connection is subscribed to, in order, and whether payloads are wrapped."""
+    """Subscriptions of one connection, in order, and whether payloads are wrapped."""
 
     is_combined: bool
     streams: dict[str, None] = field(default_factory=dict)
@@ -38,12 +38,12 @@ SHAPES: Final = ("seen", "flat", "nested")
 
 
 def answer(held: Subscriptions, text: str | bytes, shape: str = "seen") -> dict[str, Any]:
-    """Apply one control message to what is held, and return the reply.
+    """Apply one control message to the subscriptions, and return the reply.
 
-    A message that is refused changes nothing.
+    A refused message changes nothing.
 
     Args:
-        held: What the connection holds; changed.
+        held: Subscriptions of the connection; changed.
         text: The message as it came.
         shape: One of `SHAPES`, for the errors.
     """

@@ -1,8 +1,8 @@
 """Guard between a client's bytes and the HTTP server: limits on time and on frames.
 
-A client that sends half a request would hold a connection for ever, and a frame without a mask is
-an error of the protocol that hides a broken client (RFC 6455, section 5.1). Both end the
-connection, and each client that is cut off is named in one line.
+A client that sends half a request would hold a connection for ever, and a frame without a mask is a
+protocol error that hides a broken client (RFC 6455, section 5.1). Both end the connection, and each
+disconnected client is reported in one line.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from minibot.simulator.server.wire import close_frame
 
 REQUEST_S_MAX: Final = 10.0
 PROTOCOL_ERROR: Final = 1002
-# A page in a browser may be led to loopback by a name of its own; it then sends that name.
+# A web page may resolve its own host name to loopback; its requests then carry that name.
 OWN_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 SHOWN_BYTES: Final = 60
@@ -35,7 +35,7 @@ Note = Callable[[str], None]
 
 
 def is_own_host(host: str | None) -> bool:
-    """Tell whether a request names this exchange by a loopback name, or names no host."""
+    """Return whether a request names this exchange by a loopback name, or names no host."""
     if host is None:
         return True
     name, _, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
@@ -51,7 +51,7 @@ def tell(text: str) -> None:
 def error_logger(note: Note) -> logging.Logger:
     """Return a logger for the HTTP server: its own errors with their traceback.
 
-    What a client did is left out here, as the client's guard names it.
+    Errors of a client are left out here, as the client's guard reports them.
     """
     logger = logging.Logger("minibot.exchange", logging.WARNING)
     logger.addHandler(_OwnErrors(note))
@@ -70,11 +70,11 @@ class _OwnErrors(logging.Handler):
 
 
 class GuardedProtocol(asyncio.Protocol):
-    """One connection: hands everything on to the HTTP server and watches what comes in.
+    """Guard of one connection: passes everything on to the HTTP server and checks the input.
 
     Args:
         inner: The HTTP server's protocol of this connection.
-        note: Takes one line about a client that is cut off.
+        note: Takes one line about a client that is disconnected.
         request_s_max: Machine seconds from the first byte of a request to its last header.
     """
 
@@ -92,18 +92,18 @@ class GuardedProtocol(asyncio.Protocol):
     # --- what the HTTP server tells of its request ------------------------------------------
 
     def request_begins(self) -> None:
-        """Note that a whole head has come and is being answered."""
+        """Note that all headers have come and the request is being answered."""
         self._is_busy = True
         self._disarm()
         self._head = self._head.partition(_HEAD_END)[2]
 
     def request_ends(self) -> None:
-        """Note that the answer is out: the next byte begins another request."""
+        """Note that the answer was sent: the next byte begins another request."""
         self._is_busy = False
         self._head.clear()
 
     def becomes_stream(self) -> None:
-        """Note that the client talks in WebSocket frames from here on."""
+        """Note that the client sends WebSocket frames from here on."""
         self._frames = FrameCheck()
         early, self._head = bytes(self._head), bytearray()
         self._check_frames(early)
@@ -111,19 +111,19 @@ class GuardedProtocol(asyncio.Protocol):
     # --- asyncio.Protocol -------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Hand on."""
+        """Pass the call on."""
         self._transport = cast(asyncio.Transport, transport)
         self._inner.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Hand on; name a client that has gone before it said anything whole."""
+        """Pass the call on; report a client that has gone before it sent a whole request."""
         self._disarm()
         if self._head and not self._is_noted and not self._is_busy:
             self.note(f"no whole HTTP request: {bytes(self._head[:SHOWN_BYTES])!r}")
         self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Hand on what may come; end the connection at a frame without a mask."""
+        """Pass allowed data on; end the connection at a frame without a mask."""
         if self._frames is not None:
             if not self._check_frames(data):
                 return
@@ -134,15 +134,15 @@ class GuardedProtocol(asyncio.Protocol):
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
-        """Hand on."""
+        """Pass the call on."""
         return self._inner.eof_received()
 
     def pause_writing(self) -> None:
-        """Hand on."""
+        """Pass the call on."""
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        """Hand on."""
+        """Pass the call on."""
         self._inner.resume_writing()
 
     # --- limits -----------------------------------------------------------------------------
@@ -169,7 +169,7 @@ class GuardedProtocol(asyncio.Protocol):
         return False
 
     def cut_off(self, why: str) -> None:
-        """End the connection at once, and say so in one line."""
+        """End the connection at once, and report it in one line."""
         if self._transport is not None and not self._transport.is_closing():
             self._end(why)
             self._transport.abort()
@@ -181,7 +181,7 @@ class GuardedProtocol(asyncio.Protocol):
         self._transport.close()
 
     def note(self, what: str) -> None:
-        """Say in one line what this client did."""
+        """Report this client's error in one line."""
         self._is_noted = True
         transport = self._transport
         peer = (transport.get_extra_info("peername") if transport is not None else None) or "?"
@@ -190,7 +190,7 @@ class GuardedProtocol(asyncio.Protocol):
 
 
 class FrameCheck:
-    """Walks over the frames of a client without keeping them, and sees whether each is masked."""
+    """Check that every frame of a client is masked, without keeping the frames."""
 
     def __init__(self) -> None:
         self._header = bytearray()
@@ -221,7 +221,7 @@ class FrameCheck:
 
 
 def guard_of(request: web.Request) -> GuardedProtocol | None:
-    """Return the guard of the connection that a request came by; None once that is gone."""
+    """Return the guard of a request's connection; None once that is gone."""
     transport = request.transport
     protocol = transport.get_protocol() if isinstance(transport, asyncio.Transport) else None
     return protocol if isinstance(protocol, GuardedProtocol) else None

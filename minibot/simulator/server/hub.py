@@ -1,4 +1,4 @@
-"""Who gets which stream: connections, their subscriptions, and the way of each frame to them."""
+"""Hub of the streams: connections, their subscriptions, and the distribution of frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Hub:
 
     def __init__(self, venue: Venue, faults: Faults) -> None:
         self.connections: dict[Connection, None] = {}
-        self.error_shape = "seen"  # Of replies to bad control messages; a fault changes it.
+        self.error_shape = "seen"  # Form of replies to bad control messages; a fault changes it.
         self._venue = venue
         self._faults = faults
         self._readers: dict[str, dict[Connection, None]] = {}
@@ -30,11 +30,11 @@ class Hub:
 
     @property
     def has_readers(self) -> bool:
-        """Whether anybody is subscribed to anything."""
+        """Return whether any client is subscribed to anything."""
         return bool(self._readers)
 
     def add(self, connection: Connection) -> None:
-        """Take a connection in."""
+        """Add a connection."""
         self.connections[connection] = None
         self.subscriptions_changed(connection)
 
@@ -46,7 +46,7 @@ class Hub:
             self.subscriptions_changed(connection)
 
     def subscriptions_changed(self, connection: Connection) -> None:
-        """Look again what a connection reads; nothing, once it is dropped."""
+        """Update the readers after a change of a connection's subscriptions, or after its end."""
         former = self._streams.pop(connection, frozenset())
         now = frozenset[str]()
         if connection in self.connections:
@@ -57,21 +57,21 @@ class Hub:
             if not readers:
                 del self._readers[stream]
                 self._derived.forget((stream,))
-        # In the order of the subscription: it is the order of what is made at one moment.
+        # In the order of subscription, which is the order of streams made at one moment.
         for stream in connection.held.streams:
             if stream in now and stream not in former:
                 self._readers.setdefault(stream, {})[connection] = None
                 self._derived.want((stream,))
 
     def take(self, frame: Frame) -> None:
-        """Take one frame: grid moments before it, the state, then everybody who reads it."""
+        """Process one frame: grid moments before it, the venue's state, then all readers."""
         if frame.at_ns >= self._grid_ns:
             self.advance(frame.at_ns)
         data = self._venue.take(frame)
         if self._venue.statuses.get(frame.symbol, "TRADING") != "TRADING":
             return
         if frame.kind == DEPTH and not self._venue.symbols[frame.symbol].book.is_known:
-            return  # Diffs without a book to put them on mislead whoever reads them.
+            return  # Diffs without a book to apply them to would mislead clients.
         changed = self._faults.on_frame(frame, data) if self._faults.frame_faults else (frame,)
         for sent in changed:
             self.publish(sent.stream, sent.data, sent.text)
@@ -84,7 +84,7 @@ class Hub:
             self._derived.merge_diff(frame.symbol, data)
 
     def advance(self, at_ns: int) -> None:
-        """Pass the moments of the grid up to a time of the run clock."""
+        """Process the moments of the grid up to a time of the run clock."""
         if at_ns < self._grid_ns:
             return
         now_ms = at_ns // NS_PER_MS + self._venue.facts.skew_ms
@@ -104,7 +104,7 @@ class Hub:
         return (self._grid_ms - self._venue.facts.skew_ms) * NS_PER_MS
 
     def _publish_slow_depth(self, recorded: str, data: bytes) -> None:
-        """Send what was recorded once a second under all names: nothing faster is to be had."""
+        """Send depth that was recorded once a second under all names: there is nothing faster."""
         symbol = recorded.partition("@")[0]
         for kind in ("depth", "depth@1000ms", "depth@100ms"):
             stream = f"{symbol}@{kind}"
@@ -118,7 +118,7 @@ class Hub:
                 self.publish(stream, orjson.dumps(aggregate))
 
     def publish(self, stream: str, data: bytes, text: bytes | None = None) -> None:
-        """Queue a payload for everybody who reads the stream; `text` is its wrapped form."""
+        """Queue a payload for every reader of the stream; `text` is its wrapped form."""
         readers = self._readers.get(stream)
         if not readers or self._faults.is_silent:
             return
@@ -130,7 +130,7 @@ class Hub:
             data = changed
         frames: list[bytes | None] = [None, None, None, None]
         for connection in readers:
-            # Each form is made once, for however many read it.
+            # Each form is made once, for any number of readers.
             form = connection.in_micros * 2 + connection.held.is_combined
             framed = frames[form]
             if framed is None:
@@ -154,7 +154,7 @@ class Hub:
         return b"".join((header, head, data, b"}"))
 
     def flush(self) -> None:
-        """Write what is queued everywhere; clients that are too slow are cut off."""
+        """Write all queued frames; clients that are too slow are disconnected."""
         if self._faults.is_held:
             return
         for connection in list(self.connections):
@@ -163,7 +163,7 @@ class Hub:
                 self.drop(connection)
 
     def keep_alive(self) -> None:
-        """Ping, close the unanswering and the day-old ones."""
+        """Ping; close connections that do not answer or are a day old."""
         pace_ms = self._venue.clock.pace_ms()
         for connection in list(self.connections):
             if connection.is_too_old(pace_ms):

@@ -1,8 +1,8 @@
-"""Request weight, 429 and 418 as the venue counts them: per address and minute of market pace.
+"""Request limits, with 429 and 418 as at the venue: weight by address and minute of market pace.
 
-Assumptions where the venue documents nothing: the window is fixed and begins with the first
-minute; a client that sends more than `IGNORED_MAX` requests after a 429, before its Retry-After
-has passed, is banned for two minutes, and twice as long each further time, up to three days.
+Assumptions where the venue documents nothing: the window is fixed and begins with the first minute;
+a client that sends more than `IGNORED_MAX` requests after a 429, before its Retry-After has passed,
+is banned for two minutes, and twice as long each further time, up to three days.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ BAN_MS_MAX: Final = 3 * 24 * 3_600_000
 WS_CONNECTIONS_MAX: Final = 300
 WS_CONNECTIONS_WINDOW_MS: Final = 300_000
 
-# A client may come from any address of 127.0.0.0/8; whoever tries them all starts anew.
+# A client may come from any address of 127.0.0.0/8; one that tries them all starts afresh.
 ADDRESSES_MAX: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """The limits in force: what exchangeInfo tells and what is enforced are the same numbers."""
+    """Limits in force: exchangeInfo reports the same numbers that are enforced."""
 
     weight: int = WEIGHT_MAX
     raw_requests: int = RAW_REQUESTS_MAX
@@ -38,7 +38,7 @@ class Rates:
     orders_day: int = ORDERS_DAY_MAX
 
     def listed(self) -> list[dict[str, Any]]:
-        """Return them as exchangeInfo's `rateLimits`."""
+        """Return the limits as exchangeInfo's `rateLimits`."""
         return [
             _listed("REQUEST_WEIGHT", "MINUTE", 1, self.weight),
             *self.order_limits(),
@@ -46,7 +46,7 @@ class Rates:
         ]
 
     def order_limits(self) -> list[dict[str, Any]]:
-        """Return those that count orders, of an account."""
+        """Return the limits on an account's orders."""
         return [
             _listed("ORDERS", "SECOND", 10, self.orders_10s),
             _listed("ORDERS", "DAY", 1, self.orders_day),
@@ -67,7 +67,7 @@ class Denial:
 
 
 class RequestLimits:
-    """The weight that one address has used, and whether it must wait."""
+    """Weight used by one address, and whether it must wait."""
 
     def __init__(self, weight_max: int = WEIGHT_MAX, raw_max: int = RAW_REQUESTS_MAX) -> None:
         self.weight_max = weight_max
@@ -81,11 +81,11 @@ class RequestLimits:
         self._ignored = 0
 
     def charge(self, weight: int, pace_ms: int, now_ms: int) -> Denial | None:
-        """Count a request; return why it is refused, None if it is not.
+        """Count a request; return the refusal, None if it is allowed.
 
         Args:
-            weight: What the endpoint costs.
-            pace_ms: Market pace, never standing.
+            weight: Weight of the request.
+            pace_ms: Market pace, which never stands still.
             now_ms: Exchange time, for the text of a ban.
         """
         self._turn(pace_ms)
@@ -110,7 +110,7 @@ class RequestLimits:
         return None
 
     def _turn(self, pace_ms: int) -> None:
-        """Begin a new window where the old one has ended."""
+        """Begin a new window when the old one has ended."""
         if pace_ms // WINDOW_MS != self._window:
             self._window, self.used = pace_ms // WINDOW_MS, 0
         if pace_ms // RAW_WINDOW_MS != self._raw_window:
@@ -150,7 +150,7 @@ def _seconds(duration_ms: int) -> int:
 
 
 class AddressLimits:
-    """The limits of every address that asks; a fault puts all of them under one."""
+    """Limits of every address; a fault puts all of them under one."""
 
     def __init__(self, rates: Callable[[], Rates] = Rates) -> None:
         self._rates = rates
@@ -170,7 +170,7 @@ class AddressLimits:
         return known
 
     def charge(self, address: str, weight: int, pace_ms: int, now_ms: int) -> Denial | None:
-        """Count a request of an address; return why it is refused, None if it is not."""
+        """Count a request of an address; return the refusal, None if it is allowed."""
         self._for_all.weight_max = self._rates().weight
         return self._for_all.charge(0, pace_ms, now_ms) or self.of(address).charge(
             weight, pace_ms, now_ms
@@ -186,20 +186,20 @@ class AddressLimits:
 
     @property
     def used(self) -> int:
-        """The most that any address has used in this minute."""
+        """Return the most weight that any address has used in this minute."""
         return max((limits.used for limits in self._addresses.values()), default=0)
 
     def limit(self, duration_ms: int, pace_ms: int) -> None:
-        """Answer 429 to everybody for the next `duration_ms`, and 418 to whoever carries on."""
+        """Answer 429 to all for the next `duration_ms`, and 418 to clients that carry on."""
         self._for_all.limit(duration_ms, pace_ms)
 
     def ban(self, duration_ms: int, pace_ms: int) -> None:
-        """Answer 418 to everybody for the next `duration_ms`."""
+        """Answer 418 to all for the next `duration_ms`."""
         self._for_all.ban(duration_ms, pace_ms)
 
 
 class RateWindow:
-    """Counts events in a sliding window of market pace."""
+    """Counter of events in a sliding window of market pace."""
 
     def __init__(self, count_max: int, window_ms: int) -> None:
         self._count_max = count_max
@@ -207,7 +207,7 @@ class RateWindow:
         self._times_ms: list[int] = []
 
     def add(self, pace_ms: int) -> bool:
-        """Count one event; return whether it still is within the limit."""
+        """Count one event; return whether it is within the limit."""
         floor_ms = pace_ms - self._window_ms
         self._times_ms = [time_ms for time_ms in self._times_ms if time_ms > floor_ms]
         self._times_ms.append(pace_ms)

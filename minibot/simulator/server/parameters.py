@@ -15,10 +15,10 @@ from minibot.exchanges.tapes.kline_bars import INTERVALS
 
 _SYMBOL_RANGE: Final = r"^[\w\-._&&[^a-z]]{1,50}$"
 _SYMBOLS_RANGE: Final = r'^\["[\w\-._&&[^a-z]]{1,50}"(,"[\w\-._&&[^a-z]]{1,50}"){0,}\]$'
-# The venue writes its ranges as Java does; here the same without lower-case Latin letters.
+# The venue writes its ranges as Java does; this is the same without lower-case Latin letters.
 _LETTER: Final = r"(?:(?![a-z])[\w\-.])"
 _SYMBOL: Final = re.compile(rf"^{_LETTER}{{1,50}}\Z")
-# No space after a comma: a list written with one is refused at the venue too.
+# No space after a comma: the venue refuses a list with one too.
 _SYMBOLS: Final = re.compile(rf'^\["{_LETTER}{{1,50}}"(?:,"{_LETTER}{{1,50}}")*\]\Z')
 _DECIMAL: Final = re.compile(r"^([0-9]{1,20})(\.[0-9]{1,20})?\Z")
 _TIME_ZONE: Final = re.compile(r"^([+-]?)(\d{1,2})(?::(\d{2}))?\Z", re.ASCII)
@@ -44,7 +44,7 @@ class ApiError(Exception):
 
     @property
     def body(self) -> dict[str, Any]:
-        """What is answered."""
+        """Return the body of the answer."""
         return {"code": self.code, "msg": self.text}
 
 
@@ -67,7 +67,7 @@ def illegal_characters(name: str, legal: str) -> ApiError:
 
 
 def not_valid(name: str) -> ApiError:
-    """Return the venue's answer to a well-formed parameter with a value it does not take."""
+    """Return the venue's answer to a well-formed parameter with a value that it does not accept."""
     return ApiError(-1130, f"Data sent for parameter '{name}' is not valid.")
 
 
@@ -77,7 +77,7 @@ def bad_combination() -> ApiError:
 
 
 class Parameters:
-    """The query of one request; every read checks what it reads."""
+    """Query of one request; every method checks the value that it reads."""
 
     def __init__(self, query: Iterable[tuple[str, str]], allowed: frozenset[str]) -> None:
         """Check the names.
@@ -102,7 +102,7 @@ class Parameters:
                 raise ApiError(-1105, f"Parameter '{name}' was empty.")
 
     def get(self, name: str) -> str | None:
-        """Return the text of a parameter, None if it was not sent."""
+        """Return the text of a parameter; None if it was not sent."""
         return self._values.get(name)
 
     def text(self, name: str) -> str:
@@ -117,7 +117,7 @@ class Parameters:
         return any(name in self._values for name in names)
 
     def count(self, name: str) -> int:
-        """Return how many values a list parameter holds, 0 if it was not sent."""
+        """Return the number of values in a list parameter; 0 if it was not sent."""
         return self._values[name].count('","') + 1 if name in self._values else 0
 
     def symbol(self, known: Container[str]) -> str:
@@ -141,7 +141,7 @@ class Parameters:
         return [known_symbol(name, known) for name in names]
 
     def status(self) -> str | None:
-        """Return the asked `symbolStatus`, None if it was not sent."""
+        """Return the requested `symbolStatus`; None if it was not sent."""
         value = self._values.get("symbolStatus")
         if value is not None and value not in STATUSES_ASKED:
             raise ApiError(-1122, "Invalid symbolStatus.")
@@ -170,7 +170,7 @@ class Parameters:
         return int(value)
 
     def units(self, name: str) -> int | None:
-        """Return a decimal parameter in units of 10**-8, None if it was not sent."""
+        """Return a decimal parameter in units of 10**-8; None if it was not sent."""
         value = self._values.get(name)
         if value is None:
             return None
@@ -201,7 +201,7 @@ class Parameters:
         return value
 
     def time_zone_ms(self) -> int:
-        """Return what `timeZone` lies ahead of UTC, in ms: hours, or hours and minutes."""
+        """Return how far `timeZone` (hours, or hours and minutes) is ahead of UTC, in ms."""
         text = self._values.get("timeZone", "0")
         # A plus sign that was not encoded arrives as a space.
         match = _TIME_ZONE.match(text.strip())
@@ -215,7 +215,7 @@ class Parameters:
         return offset_ms
 
     def values(self) -> dict[str, Any]:
-        """Return all that was sent, by name."""
+        """Return all parameters that were sent, by name."""
         return dict(self._values)
 
 

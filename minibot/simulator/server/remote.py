@@ -1,4 +1,4 @@
-"""A running loopback exchange, asked from outside: its status, and faults put into force."""
+"""Client of a running loopback exchange: reads its status, and injects faults."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class RunningExchange:
     """The exchange that listens on a port of this machine.
 
     Args:
-        port: Where it listens.
-        timeout_s: How long it may take to answer, seconds.
+        port: Its port.
+        timeout_s: Longest wait for an answer, seconds.
     """
 
     def __init__(self, port: int, timeout_s: float = TIMEOUT_S) -> None:
@@ -26,18 +26,18 @@ class RunningExchange:
         self._timeout_s = timeout_s
 
     def status(self) -> dict[str, Any]:
-        """Return its counters.
+        """Return the exchange's counters.
 
         Raises:
-            Refusal: Nothing of ours listens there.
+            Refusal: No exchange of ours listens there.
         """
         return self._json(self._ask("GET", "status"))
 
     def fault(self, name: str, fields: Mapping[str, object]) -> None:
-        """Put a fault into force.
+        """Inject a fault.
 
         Raises:
-            Refusal: Nothing of ours listens there, or it knows no such fault.
+            Refusal: No exchange of ours listens there, or it knows no such fault.
         """
         answer = self._ask("POST", "fault", {**fields, "name": name})
         body = self._json(answer)

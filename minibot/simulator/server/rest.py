@@ -1,8 +1,8 @@
-"""The REST endpoints of public market data: what each answers, and its weight.
+"""REST endpoints of public market data: their answers, and their weights.
 
 Every endpoint is a function from the venue and its parameters to a JSON value. Order and account
-endpoints are not here: the server counts calls to them and answers that the key is wrong, unless
-it serves a paper account (`paper_rest.py`).
+endpoints are not here: the server counts calls to them and answers that the key is wrong, unless it
+serves a paper account (`paper_rest.py`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROWS: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One endpoint: its answer, the parameters it takes, and what it costs."""
+    """One endpoint: its handler, its parameters, and its weight."""
 
     answer: Answer
     allowed: frozenset[str]
@@ -73,7 +73,7 @@ def _klines(venue: Venue, parameters: Parameters) -> Any:
         parameters.limit(ROWS, ROWS_MAX),
     )
     if (window[0] or 0) > venue.now_ms():
-        return []  # Nor has a calendar an answer for every number that may be sent.
+        return []  # The calendar cannot represent every number that may be sent either.
     if is_shifted(interval, offset_ms):
         bars = zoned_bars(venue, symbol, interval, offset_ms, *window)
     else:
@@ -137,7 +137,7 @@ def _no_reference_price(venue: Venue, parameters: Parameters) -> Any:
 
 def _depth_weight(query: Mapping[str, str]) -> int:
     text = query.get("limit", "100")
-    # Other scripts have digits too, of which not all are read as numbers.
+    # Other scripts have digits too, not all of which parse as numbers.
     is_number = text.isascii() and text.isdigit() and len(text) < 20
     limit = int(text) if is_number else 100
     return next((cost for bound, cost in ((100, 5), (500, 25), (1000, 50)) if limit <= bound), 250)
@@ -148,7 +148,7 @@ def _one_or_all(one: int, all_symbols: int) -> Weight:
 
 
 def _named(query: Mapping[str, str]) -> int:
-    """Return how many symbols a query names, none counting as more than any."""
+    """Return how many symbols a query names; none counts as more than any number."""
     if "symbol" in query:
         return 1
     return query["symbols"].count(",") + 1 if "symbols" in query else 1 << 30

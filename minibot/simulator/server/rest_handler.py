@@ -1,4 +1,4 @@
-"""The REST side of the server: from a request to its answer, with headers, limits and faults."""
+"""REST side of the server: from a request to its answer, with headers, limits and faults."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NOT_FOUND: Final = (
     b"<html><head><title>404 Not Found</title></head>"
     b"<body><center><h1>404 Not Found</h1></center></body></html>"
 )
-# What a program would call that trades, moves money or looks into an account.
+# Paths that a program calls to trade, move money or read an account.
 _ORDER_PATH: Final = re.compile(
     r"^/(?:sapi|wapi|fapi|dapi|papi|ws-api)(?:/|$)|"
     r"^/api/v\d+/(?:order|openOrder|allOrder|account|myTrades|myAllocations|myPrevented|"
@@ -35,7 +35,7 @@ _ORDER_PATH: Final = re.compile(
 _ORDER_ANSWER: Final = orjson.dumps(
     {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}
 )
-# The firewall in front of the venue looks for SQL; so does this, for its most usual words.
+# The firewall in front of the venue rejects SQL; this rejects its most usual words.
 _SQL: Final = re.compile(
     r"\b(?:union\s+(?:all\s+)?select|select\b.{1,80}\bfrom|insert\s+into|drop\s+table|"
     r"delete\s+from|update\b.{1,80}\bset)\b",
@@ -48,18 +48,18 @@ _TIMES: Final = frozenset(
 
 
 class Paper(Protocol):
-    """A pretended account, behind the endpoints that trade."""
+    """Paper account behind the trading endpoints."""
 
     def knows(self, method: str, name: str) -> bool:
-        """Return whether it answers this call."""
+        """Return whether this call is one of the account's."""
 
     def weight(self, method: str, name: str, query: Mapping[str, str]) -> int:
-        """Return what the call costs."""
+        """Return the weight of the call."""
 
     def answer(
         self, method: str, name: str, query: str, body: bytes, headers: Mapping[str, str]
     ) -> tuple[Any, dict[str, str]]:
-        """Return the answer to a signed call and headers of its own; query and body as sent.
+        """Return the answer to a signed call, and additional headers; query and body as sent.
 
         Raises:
             ApiError: The call is refused.
@@ -67,7 +67,7 @@ class Paper(Protocol):
 
 
 class RestHandler:
-    """Answers what is asked under `/api/`."""
+    """Handler of all requests under `/api/`."""
 
     def __init__(
         self, venue: Venue, limits: AddressLimits, faults: Faults, paper: Paper | None
@@ -78,7 +78,7 @@ class RestHandler:
         self._paper = paper
 
     def refuse_order(self, request: web.Request) -> web.Response | None:
-        """Count and refuse a call that would trade; None if it is no such call, or allowed here."""
+        """Count and refuse a trading call; None if it is no such call, or allowed here."""
         is_order = _ORDER_PATH.match(request.path) or (
             request.path.startswith("/api/") and request.method not in ("GET", "HEAD")
         )
@@ -90,7 +90,7 @@ class RestHandler:
         return web.Response(status=401, body=_ORDER_ANSWER, headers={"Content-Type": JSON_TYPE})
 
     def knows(self, request: web.Request) -> bool:
-        """Return whether a call is one that is answered here."""
+        """Return whether a call is answered here."""
         name = _name(request)
         is_paper = self._paper is not None and self._paper.knows(request.method, name)
         return request.path.startswith(API) and (is_paper or name in ENDPOINTS)
@@ -146,7 +146,7 @@ class RestHandler:
         return _response(200, in_micros(answered) if micros else answered, {**headers, **more})
 
     def _charge(self, request: web.Request, weight: int) -> tuple[Denial | None, dict[str, str]]:
-        """Count a call; return why it is refused, if it is, and the headers that tell the count."""
+        """Count a call; return the refusal, if any, and the headers with the used weight."""
         address = request.remote or ""
         now_ms = self._venue.server_time_ms()
         denial = self._limits.charge(address, weight, self._venue.clock.pace_ms(), now_ms)
@@ -170,7 +170,7 @@ def _response(status: int, body: Any, headers: Mapping[str, str]) -> web.Respons
 
 
 def not_found(request: web.Request) -> web.Response:
-    """Answer an unknown path: with a page for whoever accepts one, else without a body."""
+    """Answer an unknown path: with a page if the client accepts HTML, else without a body."""
     if "text/html" in request.headers.get("Accept", ""):
         return web.Response(status=404, body=_NOT_FOUND, content_type="text/html")
     return web.Response(status=404)
@@ -180,7 +180,7 @@ def wants_micros(headers: Mapping[str, str]) -> bool:
     """Return whether a request asks for times in microseconds.
 
     Raises:
-        ApiError: The header says neither unit.
+        ApiError: The header names neither unit.
     """
     unit = headers.get("X-MBX-TIME-UNIT", "MILLISECOND")
     if unit not in ("MILLISECOND", "millisecond", "MICROSECOND", "microsecond"):
@@ -190,7 +190,7 @@ def wants_micros(headers: Mapping[str, str]) -> bool:
 
 
 def in_micros(body: Any) -> Any:
-    """Return an answer with its times in microseconds: klines by their place, others by name."""
+    """Return an answer with its times in microseconds: klines by place, others by name."""
     if isinstance(body, orjson.Fragment):
         body = orjson.loads(orjson.dumps(body))
     if isinstance(body, list):

@@ -1,4 +1,4 @@
-"""The HTTP and WebSocket server on loopback; the protocol itself stands in the modules it joins."""
+"""HTTP and WebSocket server on loopback; the protocol itself is in the modules it combines."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from minibot.simulator.venue.ticker_payloads import OF_ALL
 from minibot.simulator.venue.venue import Venue
 
 LOOPBACK: Final = "127.0.0.1"
-# By these all requests are counted that nothing here answers.
+# Name under which requests to unknown paths are counted.
 UNKNOWN: Final = "(unknown)"
 UNKNOWN_CALL: Final = "/api/ (unknown)"
 
@@ -51,11 +51,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ExchangeServer:
-    """Listens, answers, and lets the player send.
+    """Server of the exchange: listens, answers, and lets the player send.
 
     Args:
-        venue: What is told.
-        script: Faults with the market time at which each comes.
+        venue: State that is served.
+        script: Faults with the market time at which each is due.
         try_start: Starts the clock once it may; returns whether it did.
         has_paper_account: Whether account and order calls are answered.
 
@@ -112,7 +112,7 @@ class ExchangeServer:
 
         Args:
             port: For plain connections.
-            tls: Context and port of a second listener, for clients that insist on TLS.
+            tls: Context and port of a second listener, for clients that require TLS.
 
         Raises:
             Refusal: A port is taken.
@@ -124,7 +124,7 @@ class ExchangeServer:
             await self._open_listeners(port)
         except OSError as error:
             await self._runner.cleanup()
-            # asyncio's own words name the address once more; the reason alone is asked for.
+            # asyncio's message repeats the address; only the reason is wanted.
             reason = os.strerror(error.errno) if error.errno else str(error)
             taken = self.tls_port if self._listeners else port
             raise Refusal(
@@ -158,7 +158,7 @@ class ExchangeServer:
         return GuardedProtocol(serve(), self.note, self.request_s_max)
 
     async def close(self) -> None:
-        """Cut everything off."""
+        """Cut all connections and stop."""
         for task in self._tasks:
             task.cancel()
         self._stop_listening()
@@ -173,13 +173,13 @@ class ExchangeServer:
     # --- the gate, for faults ---------------------------------------------------------------
 
     def later(self, delay_ms: int, action: Callable[[], None]) -> None:
-        """Do something after so much market pace."""
+        """Run an action after a delay in market pace."""
         asyncio.get_running_loop().call_later(
             self.venue.clock.machine_s(delay_ms * 1_000_000), action
         )
 
     def shut(self) -> None:
-        """Refuse connections while that fault lasts; open ones are cut."""
+        """Refuse connections while the fault `unreachable` lasts; open ones are cut."""
         task = asyncio.get_running_loop().create_task(self._shut())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -200,7 +200,7 @@ class ExchangeServer:
     async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         guard = guard_of(request)
         if request.transport is None or guard is None:
-            return web.Response(status=400)  # Nobody is there any more to read it.
+            return web.Response(status=400)  # The client has gone; no one reads the answer.
         self._transports.add(request.transport)
         guard.request_begins()
         try:
@@ -232,7 +232,7 @@ class ExchangeServer:
             return not_found(request)
 
     def _counted(self, request: web.Request) -> str:
-        """Return the name a request is counted by: a client that scans cannot grow the table."""
+        """Return the name a request is counted by: a scanning client cannot grow the table."""
         if request.path.startswith("/api/"):
             return request.path if self.desk.knows(request) else UNKNOWN_CALL
         resource = request.match_info.route.resource
@@ -265,7 +265,7 @@ class ExchangeServer:
         }
 
     async def _fault(self, request: web.Request) -> web.Response:
-        # A page in a browser must not be able to do this: it always sends its origin.
+        # A web page must not be able to do this: a browser always sends its origin.
         if "Origin" in request.headers:
             return web.json_response({"ok": False, "error": "not from a page"}, status=403)
         try:
@@ -280,7 +280,7 @@ class ExchangeServer:
     # --- streams ----------------------------------------------------------------------------
 
     async def _combined(self, request: web.Request) -> web.StreamResponse:
-        # A plus in this address is a plus, as in `@kline_1d@+08:00`, and no space.
+        # A plus in this address is a plus, as in `@kline_1d@+08:00`, not a space.
         query = request.rel_url.raw_query_string.replace("+", "%2B")
         text = dict(parse_qsl(query)).get("streams", "")
         return await self._stream(request, text.split("/") if text else [], is_combined=True)
@@ -350,9 +350,10 @@ class ExchangeServer:
                 self.hub.subscriptions_changed(connection)
 
     async def learn_for(self, held: Subscriptions) -> None:
-        """Make the pasts that lists of the whole market tell of, one after the other.
+        """Make the pasts that lists of the whole market need, one after the other.
 
-        The first list would make all of them at once, and nobody would hear anything meanwhile.
+        Otherwise the first list would make all of them at once, and no client would get anything
+        meanwhile.
         """
         if not OF_ALL.keys().isdisjoint(held.streams):
             for _ in self.venue.learn_pasts():

@@ -1,7 +1,7 @@
-"""The loopback exchange as a service: what it is asked to play, made into a server, and served.
+"""Service of the loopback exchange: settings made into a server, and served.
 
-Used by `python -m minibot.simulator`, which a run starts, and by `minibot exchange serve`,
-which anybody may.
+Used by `python -m minibot.simulator`, which a run starts, and by `minibot exchange serve`, which
+anyone may start.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from minibot.simulator.sources.sources import find, open_history, open_source
 from minibot.simulator.venue.instruments import symbol_infos
 from minibot.simulator.venue.venue import Venue
 
-# Four hundred symbols at fifty messages a second each: about what one core makes and sends.
+# Four hundred symbols at fifty messages a second each: about the capacity of one core.
 RATE_PER_S_MAX: Final = 20_000
-# A day in a second: beyond it nothing but the end of the source can be seen.
+# A day in a second: beyond it only the end of the source is visible.
 SPEED_MAX: Final = 100_000
 STARTS: Final = ("reader", "client", "now")
 """When a server without a run begins to play: somebody subscribed, somebody asked, at once."""
@@ -40,7 +40,7 @@ Start = Callable[[ExchangeServer], bool]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is played, and how; `run` is the folder of the run whose clock.json counts."""
+    """Settings of the simulator; `run` is the folder of the run whose clock.json is used."""
 
     source: str
     speed: str = "1"
@@ -57,7 +57,7 @@ def make_server(settings: Settings) -> ExchangeServer:
     """Return the server that the settings describe, not yet listening.
 
     Raises:
-        ConfigError: A setting is none, or a run asks for a paper account.
+        ConfigError: A setting is invalid, or a run asks for a paper account.
         Refusal: The source, its history or the fault script cannot be played.
     """
     speed = _speed(settings)
@@ -107,16 +107,16 @@ def _rebased(
 
 
 def _from_run(clock: PlayClock, run: Path) -> Start:
-    """Start the clock as soon as the launcher has written its file; it appears whole."""
+    """Start the clock as soon as the launcher has written its file, which appears atomically."""
     path = run / "clock.json"
 
     def start(server: ExchangeServer) -> bool:
         try:
             if not path.is_file():
-                return False  # Not there yet; a FIFO in its place would never end.
+                return False  # Not there yet; reading a FIFO in its place would never end.
             data = orjson.loads(path.read_bytes())
         except (FileNotFoundError, PermissionError):
-            return False  # Windows denies access while the file is being put in its place.
+            return False  # Windows denies access while the file is being replaced.
         clock.start(data["machine_origin_ns"], data["market_origin_ms"], Fraction(data["speed"]))
         return True
 
@@ -136,7 +136,7 @@ def _alone(word: str) -> Start:
 
 
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Return what a listener that speaks TLS needs.
+    """Return the context of a TLS listener.
 
     Raises:
         Refusal: The files are no certificate with its key.
@@ -161,14 +161,14 @@ async def serve(
     beside: Callable[[], Awaitable[None]],
     done: asyncio.Event,
 ) -> None:
-    """Listen, say so, and play until `done` is set or something that runs beside it ends.
+    """Listen, report it, and play until `done` is set or `beside` ends.
 
     Args:
         server: From `make_server`.
         port: On loopback; 0 takes a free one.
-        tls: Context and port of a second listener, that speaks TLS.
+        tls: Context and port of a second listener, for TLS.
         on_ready: Called when it listens.
-        beside: What reports while it plays.
+        beside: Reports while it plays.
         done: Set from outside to end it.
 
     Raises:
@@ -186,11 +186,11 @@ async def serve(
             task.cancel()
         await server.close()
     for task in finished:
-        task.result()  # A player that failed must not look like an orderly end.
+        task.result()  # A failed player must not look like an orderly end.
 
 
 def ready_line(server: ExchangeServer) -> dict[str, Any]:
-    """Return what is served, as the first line on standard output says it."""
+    """Return the facts of the first line on standard output: source and address."""
     facts = server.venue.facts
     origins = {symbol: info["origin"] for symbol, info in server.venue.infos.items()}
     return {

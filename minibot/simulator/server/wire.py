@@ -1,7 +1,7 @@
 """WebSocket frames as a server writes them, and the venue's wrapping of payloads.
 
-The server writes its frames itself, many to one system call: at 60 times the speed a call for
-each frame would be most of its work.
+The server writes its frames itself, many to one system call: at 60 times the speed a call for each
+frame would be most of its work.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NOT_TIMES: Final = {"trade": frozenset({"t"}), "blockTrade": frozenset({"t"})}
 
 
 def header(opcode: int, size: int) -> bytes:
-    """Return what stands before `size` bytes of payload in a final, unmasked WebSocket frame."""
+    """Return the header of a final, unmasked WebSocket frame with `size` bytes of payload."""
     if size < 126:
         return bytes((0x80 | opcode, size))
     if size < 65536:
@@ -48,7 +48,7 @@ def combined(stream: str, data: bytes) -> bytes:
 
 
 def combined_head(stream: str) -> bytes:
-    """Return what stands before a payload of the stream in a combined message."""
+    """Return the part of a combined message before the stream's payload."""
     return b'{"stream":"' + stream.encode() + b'","data":'
 
 
@@ -61,7 +61,7 @@ def in_micros(data: bytes) -> bytes:
 
 
 def with_times(payload: Any, change: Callable[[int], int]) -> Any:
-    """Return a payload of any stream with each of its times changed, and nothing else."""
+    """Return a payload of any stream with all of its times changed, and nothing else."""
     if isinstance(payload, list):
         return [with_times(item, change) for item in payload]
     if not isinstance(payload, dict):

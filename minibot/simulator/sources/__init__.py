@@ -1,1 +1,1 @@
-"""What the simulator plays: recordings, klines, a random market."""
+"""Sources of the simulator: recordings, klines, a synthetic market."""

@@ -1,6 +1,7 @@
-"""A made market: trades, quotes and depth from a seed, endless, the same bytes on every machine.
+"""Generator of a synthetic market: trades, quotes and depth from a seed, endless, reproducible.
 
-The market itself stands in `made_market.py`; here it becomes the venue's messages.
+The market itself is in `random_market.py`; here it becomes the venue's messages. The bytes are the
+same on every machine.
 """
 
 from __future__ import annotations
@@ -18,32 +19,32 @@ from minibot.simulator.venue.instruments import entry
 
 # 2025-01-06 18:00 UTC: a night of seven hours crosses midnight.
 ORIGIN_MS: Final = 1_736_186_400_000
-# How far back the market knows itself; a minute's warm-up of 60 bars needs half of it.
+# How far back the market has a past; a minute's warm-up of 60 bars needs half of it.
 PAST_S: Final = 7200
-# Of more symbols than this the past is thin, one second of trades a minute: two hours of 400
+# With more symbols than this the past is thin, one second of trades a minute: two hours of 400
 # symbols would take two minutes to make.
 FULL_PAST_MAX: Final = 20
 THIN_PAST_EVERY_S: Final = 60
-# Nobody is served while it is made: three seconds at the most.
+# No client is served while it is made: three seconds at most.
 PAST_MESSAGES_MAX: Final = 720_000
-# What lies between a message's event time and its receipt.
+# Delay between a message's event time and its receipt.
 DELAY_MS: Final = 5
 
 
 # With fewer messages a second has no trade.
 LIVELY: Final = 4
-# Prices at the touch come again and again within some seconds.
+# Prices at the touch repeat within some seconds.
 PRICES_MAX: Final = 256
 FIRST_TRADE_ID: Final = 1_000_000
 
 
 class Generator:
-    """Made markets of one or more symbols; see the module's text."""
+    """Synthetic markets of one or more symbols; see the module's docstring."""
 
     def __init__(self, seed: int, symbols: tuple[str, ...], rate_per_s: int) -> None:
         least = 1 if len(symbols) == 1 else LIVELY
         share = max(least, rate_per_s // len(symbols))
-        # Of many symbols at a low rate each lives in some seconds only, in turn.
+        # With many symbols at a low rate, each is active in some seconds only, in turn.
         self._every_s = max(1, share * len(symbols) // max(1, rate_per_s))
         self._seed = seed
         self._markets = {symbol: RandomSymbol(symbol, seed, share) for symbol in symbols}
@@ -76,10 +77,10 @@ class Generator:
         return self._merged()
 
     def _merged(self) -> Iterator[Frame]:
-        """Yield the messages of all symbols: a second of each at a time, put in order.
+        """Yield the messages of all symbols: one second of each at a time, sorted.
 
-        No message lies outside of its second. The next second is made little by little while this
-        one goes out, so that no message waits for it.
+        No message lies outside of its second. The next second is made piece by piece while this one
+        goes out, so that no message waits for it.
         """
         makers = [
             _Maker(market, self._book(market), number % self._every_s)
@@ -99,14 +100,14 @@ class Generator:
                     later += maker.frames(second, self._every_s)
             for maker in waiting:
                 later += maker.frames(second, self._every_s)
-            # Of messages at one moment the former symbol's is the first: sorting keeps that.
+            # At equal times the symbol that comes first stays first: sorting is stable.
             later.sort(key=_received)
             batch = later
 
     def past_bars(self, symbol: str, interval: str) -> list[Bar]:
         """Return the bars of the last two hours before the origin, as the market makes them.
 
-        The first one of a longer interval holds what of it is known, as the tickers count it.
+        The first bar of a longer interval holds only its known part, as the tickers count it.
         """
         if symbol not in self._past:
             first = ORIGIN_MS // 1000 - PAST_S
@@ -119,7 +120,7 @@ class Generator:
         return gather(self._past[symbol], interval)
 
     def _book(self, market: RandomSymbol) -> RandomBook:
-        """Return the book as it stands before the first message."""
+        """Return the book before the first message."""
         first = market.steps(ORIGIN_MS // 1000)[0]
         seed = mix(self._seed ^ len(market.symbol))
         book = RandomBook(Random(seed), first.bid, first.ask)
@@ -140,14 +141,14 @@ _received = attrgetter("at_ns")
 
 
 class _Maker:
-    """Makes the messages of one symbol, second by second; of many symbols only in its turn."""
+    """Maker of one symbol's messages, second by second; with many symbols only in its turn."""
 
     def __init__(self, market: RandomSymbol, book: RandomBook, turn: int) -> None:
         self._market, self._book, self._turn = market, book, turn
         self._writer = _Writer(market, book)
 
     def frames(self, second: int, every_s: int) -> list[Frame]:
-        """Return the messages of a second in order, none if it is not the symbol's turn."""
+        """Return the messages of a second in order; none if it is not the symbol's turn."""
         if (second - ORIGIN_MS // 1000 - self._turn) % every_s:
             return []
         market, book, writer = self._market, self._book, self._writer
@@ -181,7 +182,7 @@ def _body(market: RandomSymbol, book: RandomBook) -> dict[str, Any]:
 
 
 class _Writer:
-    """Writes what happens as the venue's messages."""
+    """Writer of market steps as the venue's messages."""
 
     def __init__(self, market: RandomSymbol, book: RandomBook) -> None:
         self._market, self._book = market, book

@@ -1,8 +1,8 @@
-"""Files of klines as a source: every row in order and in shape, or the file is refused.
+"""Kline files as a source: every row in order and well-formed, or the file is refused.
 
-The forms are those of `kline_rows`. Archive times of 2025 and later are microseconds; each row is
-told apart by its size. What a file does not say about itself is read from its name:
-`BTCUSDT-1m-2025-01-01.csv`, `BTC_USDT-1m.feather`. To mend a file, `minibot data convert`.
+The formats are those of `kline_rows`. Archive times of 2025 and later are microseconds; the unit is
+recognised row by row, by size. Facts that a file does not contain are read from its name:
+`BTCUSDT-1m-2025-01-01.csv`, `BTC_USDT-1m.feather`. To repair a file, use `minibot data convert`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NAME: Final = re.compile(r"^([A-Za-z0-9]+?)(?:_([A-Za-z0-9]+))?-")
 
 @dataclass(frozen=True, slots=True)
 class KlineFile:
-    """A file of klines: whose, how long, from when to when, and with how many decimals."""
+    """A file of klines: symbol, interval, span, and decimal places."""
 
     path: Path
     symbol: str
@@ -50,10 +50,10 @@ class KlineFile:
 
 
 def open_klines(path: Path) -> KlineFile:
-    """Return what a file of klines says about itself; every row is looked at.
+    """Return a file of klines with its facts, after checking every row.
 
     Raises:
-        Refusal: Missing, damaged, not klines, empty, or its symbol or interval cannot be told.
+        Refusal: Missing, damaged, not klines, empty, or symbol or interval cannot be determined.
     """
     match = _NAME.match(path.name)
     if match is None:
@@ -85,7 +85,7 @@ def _places(text: str) -> int:
 
 
 def _interval(path: Path, opens: list[int]) -> str:
-    """Return the interval: the shortest step between rows, else what the name says."""
+    """Return the interval: the shortest step between rows, else the one in the name."""
     gaps_ms = [later - former for former, later in pairwise(opens) if later > former]
     gap_ms = min(gaps_ms, default=0)
     for name, length_ms in INTERVALS.items():
@@ -93,7 +93,7 @@ def _interval(path: Path, opens: list[int]) -> str:
             return name
     named = re.search(r"-(\d+(?:mo|[smhdwM]))(?:[-.]|$)", path.name)
     name = named.group(1).replace("mo", "M") if named else ""
-    # A lone row, months, or so many holes that no two rows follow each other.
+    # A lone row, months, or so many holes that no two rows are consecutive.
     if name in INTERVALS and gap_ms % (INTERVALS[name] or 1) == 0:
         return name
     raise Refusal(
@@ -103,11 +103,11 @@ def _interval(path: Path, opens: list[int]) -> str:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (row number, cells as text); a row that is no kline ends it."""
+    """Yield (row number, cells as text); refuse the file at a row that is no kline."""
     for number, cells in rows_of(path):
         if isinstance(cells, BadRow):
             raise _refusal(path, number, cells.why)
-        # What a file does not tell of a bar counts as nothing.
+        # Values that a file lacks count as zero.
         yield number, [cell or "0" for cell in cells]
 
 

@@ -1,9 +1,9 @@
-"""The rows of a kline file, in whatever form it came, as twelve cells of text.
+"""Rows of a kline file of any format, as twelve cells of text.
 
-Forms: rows of the REST endpoint (one JSON array per line, or a whole answer), CSV with or without
-a header, both plain, as `.gz` or in the `.zip` of data.binance.vision, and feather. A row that
-cannot be taken is told apart and not raised: whoever reads decides what becomes of it. Cells are
-as they were written; a file without some of the twelve columns has empty cells there.
+Formats: rows of the REST endpoint (one JSON array per line, or a whole answer), CSV with or without
+a header, both plain, as `.gz` or in the `.zip` of data.binance.vision, and feather. A bad row is
+yielded as such and not raised: the caller decides about it. Cells keep their text; a file without
+some of the twelve columns has empty cells there.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ COLUMNS: Final = (
     *("close_time", "quote_volume", "trades", "taker_volume", "taker_quote", "ignore"),
 )
 NEEDED: Final = 6
-# What some programs put before the first letter of a file.
+# Byte order mark that some programs put at the beginning of a file.
 BOM: Final = b"\xef\xbb\xbf"
-# What others call the columns, in small letters with everything else as an underline.
+# Other names of the columns, in small letters with everything else as an underline.
 OTHER_NAMES: Final = {
     **dict.fromkeys(("timestamp", "date", "time", "datetime", "unix", "opentime"), "open_time"),
     **dict.fromkeys(("closetime",), "close_time"),
@@ -45,19 +45,19 @@ OTHER_NAMES: Final = {
 # Unix times from 1973 to 5138 in s, ms, us and ns do not overlap: (below, name, how many in a ms).
 SECONDS_BELOW: Final = 10**11
 _FINER: Final = ((10**14, "ms", 1), (10**17, "us", 1000), (10**20, "ns", 10**6))
-# What the library raises for zips that are damaged, encrypted, or packed in a way it does not know.
+# Errors of the library for zips that are damaged, encrypted, or of an unknown compression.
 _BAD_ZIP: Final = (
     *(OSError, EOFError, RuntimeError, ValueError, OverflowError),
     *(struct.error, zipfile.BadZipFile, zlib.error),
 )
-# The archive's own names are such; a path, a blank or a control character is nobody's market data.
+# The archive's own names look like this; a path, a blank or a control character is suspicious.
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _FEATHER_STREAM_AT: Final = 8  # An IPC file is its magic, padding, and then an IPC stream.
 _FEATHER_MAGIC: Final = b"ARROW1"
 
 
 class BadRow(NamedTuple):
-    """A row that is no kline, and why."""
+    """A row that is no kline, and the reason."""
 
     why: str
 
@@ -67,7 +67,7 @@ Row = tuple[int, Cells | BadRow]
 
 
 def rows_of(path: Path) -> Iterator[Row]:
-    """Yield (row number from 1, twelve cells or what is wrong with them); a header is no row.
+    """Yield (row number from 1, twelve cells or a bad row); a header is no row.
 
     Raises:
         Refusal: The file is missing, damaged or cut short, or has other columns.
@@ -88,7 +88,7 @@ def rows_of(path: Path) -> Iterator[Row]:
 
 
 def time_of(text: str) -> tuple[int, str] | None:
-    """Return a time in Unix milliseconds and the unit it was written in; None if it is none."""
+    """Return a time in Unix milliseconds and the unit it was written in; None if invalid."""
     if not text.isascii() or not text.isdigit() or len(text) > 20:
         return None
     value = int(text)
@@ -161,7 +161,7 @@ def _plain_cells(text: bytes) -> Cells | BadRow:
 
 
 def _places(head: Sequence[str]) -> list[int] | None:
-    """Return where each of the twelve columns stands, -1 for none; None if one is missing."""
+    """Return positions of the twelve columns, -1 for none; None if a needed one is missing."""
     names = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") for name in head]
     known = [OTHER_NAMES.get(name, name) for name in names]
     if tuple(known[:NEEDED]) == COLUMNS[:NEEDED] and len(known) == len(COLUMNS):
@@ -180,7 +180,7 @@ def _placed_cells(places: Sequence[int], found: Cells) -> Cells | BadRow:
 
 
 def _digits_of_date(text: str) -> str:
-    """Return an ISO date as Unix milliseconds; UTC where it names no zone; empty if it is none."""
+    """Return an ISO date as Unix milliseconds, UTC without a zone; empty if it is no date."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -238,7 +238,7 @@ def _feather_rows(path: Path) -> Iterator[Row]:
 
 
 def _decimal(value: float) -> str:
-    """Return the shortest text that reads as this float, which is what the venue had written."""
+    """Return the shortest text that parses as this float, which is the venue's own text."""
     text = repr(float(value))
     if "e" in text or len(text.partition(".")[2]) > 8:
         return f"{value:.8f}"

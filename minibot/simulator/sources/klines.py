@@ -76,20 +76,20 @@ class Klines:
             for at_ms, price, qty in trades_of(bar, self._count(bar), tick, step):
                 is_sell = price < before or (price == before and (at_ms // 7) % 2 == 0)
                 bid = price if is_sell else price - tick
-                # More stands at the touch than is taken from it.
+                # The size at the touch is larger than the trade.
                 yield writer.quote(at_ms, bid, qty + 9 * usual_qty, tick)
                 yield writer.trade(at_ms, price, qty, is_sell)
                 before = price
 
     def _count(self, bar: Bar) -> int:
-        """Return how many trades to make of a bar."""
+        """Return how many trades to make for a bar."""
         wanted = (bar.end_ms - bar.open_ms) * self._rate_per_s // 2000
         had = bar.trades if bar.trades > 0 else wanted
         return max(TRADES_MIN, min(wanted, had))
 
 
 def _sample(units: int, places: int) -> str:
-    """Return a number of that many places whose last digit is not zero, to derive a step from."""
+    """Return a number with that many places whose last digit is not zero, to derive a step from."""
     smallest: int = 10 ** (8 - places)
     return to_text(units // (10 * smallest) * (10 * smallest) + smallest)
 
@@ -103,7 +103,7 @@ def trades_of(bar: Bar, count: int, tick: int, step: int) -> list[tuple[int, int
     """Return the trades of a bar as (time in ms, price, quantity), oldest first.
 
     Args:
-        bar: Not without volume.
+        bar: A bar with volume.
         count: At least four.
         tick: Smallest difference of prices, in units of 10**-8.
         step: Smallest difference of quantities, in the same units.
@@ -129,7 +129,7 @@ def trades_of(bar: Bar, count: int, tick: int, step: int) -> list[tuple[int, int
 
 def _bridge(random: Random, bar: Bar, start: int, end: int, count: int, tick: int) -> list[int]:
     """Return `count` prices from `start`, included, to `end`, excluded."""
-    # Steps as large as a walk needs that covers about a third of the bar's range.
+    # Steps of a walk that covers about a third of the bar's range.
     stride = max(1, (bar.high - bar.low) // (tick * 3 * (isqrt(count) or 1)))
     walk = [0]
     for _ in range(count):
@@ -154,13 +154,13 @@ def _shares(random: Random, volume: int, count: int, step: int, needed: set[int]
         upto = spare * summed // total // step * step
         shares.append(upto - given + (step if index in needed else 0))
         given = upto
-    # What the file writes finer than its own step belongs to the last trade.
+    # A remainder finer than the file's own step goes to the last trade.
     shares[-1] += spare - given
     return shares
 
 
 class _Writer:
-    """Writes trades and quotes as the venue's messages, with running ids."""
+    """Writer of trades and quotes as the venue's messages, with running ids."""
 
     def __init__(self, symbol: str, streams: dict[str, str]) -> None:
         self._symbol, self._streams = symbol, streams

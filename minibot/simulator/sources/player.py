@@ -1,4 +1,4 @@
-"""Plays the frames of a source on the run clock."""
+"""Player of a source's frames, by the run clock."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from minibot.simulator.faults.injector import Injector
 from minibot.simulator.server.hub import Hub
 from minibot.simulator.venue.venue import Venue
 
-# Two milliseconds of machine time: twenty of market time at speed 10, less than receive times
-# themselves vary; waking for each frame would cost five times as much.
+# Two milliseconds of machine time: twenty of market time at speed 10, less than receive times vary
+# by themselves; waking for each frame would cost five times as much.
 TURN_S_MIN: Final = 0.002
-# Timers of the exchange (pings, faults, grid) need a turn also when no frame is near.
+# Timers of the exchange (pings, faults, grid) need a turn even when no frame is near.
 TURN_S_MAX: Final = 0.02
-# REST calls and pongs get their turn also while a backlog of late frames is played.
+# REST calls and pongs get their turn even while a backlog of late frames is played.
 FRAMES_PER_TURN_MAX: Final = 500
 
 
 class Player:
-    """Hands each frame over when its time has come, in order; late ones at once."""
+    """Player of frames, each at its time, in order; late ones at once."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Player:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the last frame has been played."""
+        """Return whether the last frame has been played."""
         return self.ended.is_set()
 
     async def run(self) -> None:

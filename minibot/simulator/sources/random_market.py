@@ -1,14 +1,14 @@
-"""What happens in a made market: the price path, the trades and quotes of a second, the book.
+"""Synthetic market: the price path, the trades and quotes of a second, the book.
 
 The price is a sum of value noise over periods from 2 s to 4.5 h, each with an amplitude
 proportional to the square root of its period: it moves like a random walk up to some hours (about
 11 bps in a minute, trends of about 1 % in an hour) and never runs away. Another noise makes calm
-and lively phases. What happens in a second is a function of seed, symbol and second alone, so the
-market knows its own past, and any stretch can be made without what came before it. Integers and
+and lively phases. The steps of a second are a function of seed, symbol and second alone, so the
+market knows its own past, and any span can be made without the one before it. Integers and
 `random.Random` only: no float arithmetic decides a price.
 
-Assumptions: one-tick to some-tick spreads, trades at the touch, the touch is quoted anew from
-second to second; no hidden orders, no correlation between symbols.
+Assumptions: spreads of one to a few ticks, trades at the touch, a new touch from second to second;
+no hidden orders, no correlation between symbols.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ def mix(value: int) -> int:
 
 
 class PricePath:
-    """The mid price at every whole second, in millionths of the base price around zero."""
+    """Mid price at every whole second, as deviation in millionths of the base price."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._nodes: dict[int, tuple[int, int, int]] = {}
 
     def _noise(self, octave: int, second: int) -> int:
-        """Return noise of period 2**octave, from -2**20 to 2**20, straight between its nodes."""
+        """Return noise of period 2**octave, from -2**20 to 2**20, linear between its nodes."""
         index = second >> octave
         node = self._nodes.get(octave)
         if node is None or node[0] != index:
@@ -87,13 +87,13 @@ class PricePath:
         total = 0
         for octave in _OCTAVES:
             part = _AMPLITUDES[octave] * self._noise(octave, second)
-            # Only fast movements are livelier: a factor on slow ones would be a jump of its own.
+            # Only fast movements are scaled: a factor on slow ones would be a jump of its own.
             total += part * lively // 100 if octave < _LIVELINESS_OCTAVE else part
         return total >> 20
 
 
 def below(bits: Callable[[int], int], limit: int) -> int:
-    """Return a number from 0 to `limit` - 1, the one that `Random.randrange` draws, sooner.
+    """Return a number from 0 to `limit` - 1, the same as `Random.randrange`, but faster.
 
     Args:
         bits: `getrandbits` of a generator.
@@ -107,7 +107,7 @@ def below(bits: Callable[[int], int], limit: int) -> int:
 
 
 class Step(NamedTuple):
-    """One thing that happens: a quote, or a trade and the quote that it leaves."""
+    """One step of the market: a quote, or a trade and the quote after it."""
 
     at_ms: int
     bid: int
@@ -131,7 +131,7 @@ class RandomSymbol:
         self.rate_per_s = rate_per_s
         base = to_units(BASE_PRICES.get(symbol, "100"))
         self._base_ticks = base // self.tick
-        # A usual order is about 1,000 in quote, the touch some ten of them.
+        # A usual order is about 1,000 in quote, the size at the touch some ten of them.
         self._usual_qty = max(1, 1000 * SCALE * SCALE // base // self.step)
         self._seed = mix(seed ^ int.from_bytes(symbol.encode(), "big") & _MASK)
         self._path = PricePath(self._seed)
@@ -142,7 +142,7 @@ class RandomSymbol:
         return min(count, DIFFS_PER_S_MAX)
 
     def steps(self, second: int) -> list[Step]:
-        """Return what happens in a second, in order."""
+        """Return the steps of a second, in order."""
         bits = Random(mix(self._seed ^ second << 8)).getrandbits
         left = self.rate_per_s - self.diffs_in(second)
         kinds: list[bool] = []
@@ -177,7 +177,7 @@ class RandomSymbol:
         return self._usual_qty * (200 + below(bits, 2800)) // 100
 
     def _trade(self, bits: Callable[[int], int], at_ms: int, mid: int, touch: Step) -> Step:
-        # Takers follow the price: it is they who move it.
+        # Takers follow the price, as their trades move it.
         leans_down = 2 * mid < touch.bid + touch.ask
         is_sell = leans_down if below(bits, 100) < 75 else not leans_down
         held = touch.bid_qty if is_sell else touch.ask_qty
@@ -195,7 +195,7 @@ class RandomSymbol:
         )
 
     def second_bar(self, second: int) -> Bar | None:
-        """Return the one-second bar of a second, None if nothing traded."""
+        """Return the one-second bar of a second; None if nothing traded."""
         bar: Bar | None = None
         for step in self.steps(second):
             if not step.qty:
@@ -209,7 +209,7 @@ class RandomSymbol:
 
 
 class RandomBook:
-    """The levels behind the touch, as the made quotes push them about."""
+    """Levels behind the touch, moved by the synthetic quotes."""
 
     def __init__(self, random: Random, bid: int, ask: int) -> None:
         self._random = random
@@ -223,11 +223,11 @@ class RandomBook:
         self._fill(bid, ask)
 
     def quote(self, step: Step) -> None:
-        """Set the touch; what would cross it goes, what is missing behind it comes."""
+        """Set the touch; levels that would cross it go, missing ones behind it are added."""
         before = len(self.changed_bids) + len(self.changed_asks)
         best_bid, best_ask = self._touch
         self._touch = (step.bid, step.ask)
-        # Nothing lies above the last best bid, so only a lower one leaves something behind.
+        # No bid lies above the last best one, so only a lower one leaves levels behind.
         if step.bid < best_bid:
             for price in [price for price in self.bids if price > step.bid]:
                 self._set(self.bids, self.changed_bids, price, 0)

@@ -1,8 +1,9 @@
-"""A source whose times are moved to another day, for clients that only know the wall clock.
+"""Rebased source: all times moved to another day, for clients that only know the wall clock.
 
 Every time moves by the same amount: receive times, event and trade times, the bars of the past.
-Intervals stay aligned, because bars are moved by whole lengths of themselves and the bars of what
-is played are made from its trades. A recorder's clock skew goes: exchange time is the new origin's.
+Intervals stay aligned, because past bars are moved by whole lengths of themselves and the bars of
+played data are made from its trades. A recorder's clock skew is removed: exchange time is the new
+origin's.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from minibot.exchanges.tapes.frames import SNAPSHOT, Frame, Source
 from minibot.exchanges.tapes.kline_bars import INTERVALS, Bar, copy_bar, divides, gather
 from minibot.simulator.server import wire
 
-# Of these a source's own past is moved; longer bars are gathered from them.
+# Past bars of these intervals are moved; longer ones are gathered from them.
 _BASES: Final = ("1s", "1m")
 
 
 class Rebased:
-    """A source that begins at `origin_ms`, all its times moved with it."""
+    """A source that begins at `origin_ms`, with all its times moved."""
 
     def __init__(self, source: Source, origin_ms: int) -> None:
         self._source = source
         facts = source.facts
-        # Whole seconds, so that a second's bar stays a second's bar.
+        # Whole seconds, so that one-second bars stay whole.
         self.shift_ms = (origin_ms - facts.origin_ms) // 1000 * 1000
         self._event_shift_ms = self.shift_ms - facts.skew_ms
         end_ms = None if facts.end_ms is None else facts.end_ms + self.shift_ms
@@ -48,20 +49,20 @@ class Rebased:
         return orjson.dumps(wire.with_times(orjson.loads(data), lambda time_ms: time_ms + by_ms))
 
     def past_bars(self, symbol: str, interval: str) -> list[Bar]:
-        """Return the source's own past, moved and gathered anew into bars of `interval`."""
+        """Return the source's own past, moved and gathered again into bars of `interval`."""
         for base in _BASES:
             bars = self._source.past_bars(symbol, base) if divides(base, interval) else []
             if bars:
-                # The first one may have lost its beginning: it holds what is known of it.
+                # The first one may lack its beginning: it holds only the known part.
                 return gather([_moved_bar(bar, self._whole(base)) for bar in bars], interval)
         return []
 
     def history(
         self, history: Mapping[str, tuple[str, list[Bar]]]
     ) -> dict[str, tuple[str, list[Bar]]]:
-        """Return bars of the time before the origin, moved by whole lengths of themselves.
+        """Return bars from before the origin, moved by whole lengths of themselves.
 
-        Calendar months have no length to be moved by and are left out.
+        Calendar months have no fixed length to be moved by and are left out.
         """
         return {
             symbol: (base, [_moved_bar(bar, self._whole(base)) for bar in bars])

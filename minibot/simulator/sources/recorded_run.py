@@ -1,11 +1,10 @@
-"""A recorded run of minibot as a source: its `market_ticks` queue turned back into messages.
+"""Recorded run of minibot as a source: its `market_ticks` queue turned back into messages.
 
 Trades and quotes come back as they were, at the run clock's time of their receipt. The book holds
-the levels of the last `book` event, once a second, with the newest quote on top, and no more; its
-changes go out as depth diffs. Ids of quotes and diffs were not recorded and are counted anew. The
-closed bars of the run's own warm-up answer for the time before, its `instrument` events are the
-exchangeInfo. Every line's hash is checked; replaying byte for byte is not this source's business
-but that of `minibot replay`.
+only the levels of the last `book` event, once a second, with the newest quote on top; its changes
+go out as depth diffs. Ids of quotes and diffs were not recorded and are renumbered. The closed bars
+of the run's own warm-up serve as the past, its `instrument` events as the exchangeInfo. Every
+line's hash is checked. An exact replay is the task of `minibot replay`, not of this source.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _LINE_HEAD: Final = len(b"sha256:") + 64 + 1
 
 @dataclass(slots=True)
 class _Head:
-    """What the beginning of the queue says."""
+    """Facts from the beginning of the queue."""
 
     origin_ms: int | None = None
     last_ms: int = 0
@@ -49,17 +48,17 @@ class _Head:
 
     @property
     def skew_ms(self) -> int:
-        """Exchange time minus the run clock.
+        """Return exchange time minus the run clock.
 
-        The quickest message shows it best: at high speed the way of the others took long in
-        market time. And at the origin the last bar of the warm-up had been closed.
+        The message with the least delay shows it best: at high speed the delays of the others are
+        long in market time. Also, the last bar of the warm-up had been closed at the origin.
         """
         ends_ms = [bars[-1].end_ms - (self.origin_ms or 0) for bars in self.bars.values()]
         return max(self.skews_ms + ends_ms, default=0)
 
     @property
     def is_enough(self) -> bool:
-        """Whether nothing more is learnt from reading on."""
+        """Return whether reading on would add nothing."""
         if self.origin_ms is None or self.ticks < HEAD_TICKS:
             return False
         has_books = self.books.keys() >= self.symbols.keys()
@@ -67,7 +66,7 @@ class _Head:
 
 
 class RecordedRun:
-    """The market data of a finished run."""
+    """Market data of a finished run."""
 
     def __init__(self, run_dir: Path, name: str) -> None:
         """Read the beginning and the end of its `market_ticks`.
@@ -105,7 +104,7 @@ class RecordedRun:
         )
 
     def past_bars(self, symbol: str, interval: str) -> list[Bar]:
-        """Return the bars of the run's warm-up, gathered from shorter ones where it had none."""
+        """Return the bars of the run's warm-up, gathered from shorter ones if it had none."""
         own = self._bars.get((symbol, interval))
         if own:
             return own
@@ -226,7 +225,7 @@ def _info(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Book:
-    """The recorded levels with the newest quote on top, and what clients have been told of them."""
+    """Recorded levels with the newest quote on top, and the state last sent to clients."""
 
     def __init__(self, body: Mapping[str, Any] | None) -> None:
         self.bids: dict[str, str] = {} if body is None else dict(body["bids"])
@@ -241,7 +240,7 @@ class _Book:
             self.take_quote(self._quote)
 
     def take_quote(self, payload: Mapping[str, Any]) -> None:
-        """Put the touch of a quote on top; levels that it has passed go."""
+        """Put the touch of a quote on top; levels that it has passed are removed."""
         self._quote = payload
         bid, ask = to_units(payload["bid"]), to_units(payload["ask"])
         self.bids = {price: qty for price, qty in self.bids.items() if to_units(price) < bid}
@@ -250,7 +249,7 @@ class _Book:
         self.asks[payload["ask"]] = payload["ask_qty"]
 
     def changes(self) -> tuple[list[list[str]], list[list[str]]]:
-        """Return what has changed on both sides since the last call."""
+        """Return the changes of both sides since the last call."""
         changed = _changes(self._told_bids, self.bids), _changes(self._told_asks, self.asks)
         self._told_bids, self._told_asks = dict(self.bids), dict(self.asks)
         return changed
@@ -262,7 +261,7 @@ def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[list[s
 
 
 class _Writer:
-    """Writes the events of one symbol as the venue's messages, with running ids."""
+    """Writer of one symbol's events as the venue's messages, with running ids."""
 
     def __init__(self, symbol: str, body: Mapping[str, Any] | None, skew_ms: int) -> None:
         self._symbol, self._stem = symbol, symbol.lower()

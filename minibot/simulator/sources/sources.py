@@ -1,4 +1,4 @@
-"""Opens the source that the word `embedded.source` names."""
+"""Source named by `embedded.source`: parsing of the word, and opening."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from minibot.simulator.sources.recorded_run import RecordedRun
 DEFAULT_SYMBOL: Final = "BTCUSDT"
 # Four months of minutes: 100 MB at most.
 HISTORY_BARS_MAX: Final = 180_000
-# As many as the venue lists in USDT, about.
+# About as many as the venue lists in USDT.
 SYMBOLS_MAX: Final = 500
 PROJECT: Final = Path(__file__).resolve().parents[3]
 
@@ -64,7 +64,7 @@ def open_source(word: str, rate_per_s: int) -> Source:
 
 
 def _generator(word: str, rest: str, rate_per_s: int) -> Source:
-    """Return a made market of `SEED`, `SEED:SYMBOL,SYMBOL` or `SEED:COUNT`."""
+    """Return a synthetic market of `SEED`, `SEED:SYMBOL,SYMBOL` or `SEED:COUNT`."""
     seed, _, names = rest.partition(":")
     if not _is_whole(seed):
         raise ConfigError(
@@ -82,10 +82,10 @@ def _is_whole(text: str) -> bool:
 
 
 def made_symbols(word: str, count: int) -> tuple[str, ...]:
-    """Return so many symbols: those with a price of their own first, then invented ones.
+    """Return `count` symbols: those with a price of their own first, then invented ones.
 
     Raises:
-        ConfigError: None, or more than are made.
+        ConfigError: None, or more than the maximum.
     """
     if not 1 <= count <= SYMBOLS_MAX:
         raise ConfigError(
@@ -96,13 +96,13 @@ def made_symbols(word: str, count: int) -> tuple[str, ...]:
 
 
 def open_history(word: str, facts: SourceFacts) -> dict[str, tuple[str, list[Bar]]]:
-    """Return closed bars of the time before the origin: symbol to (interval, bars oldest first).
+    """Return closed bars from before the origin: symbol to (interval, bars oldest first).
 
-    Bars that end after the origin would tell what is still to come and are left out.
+    Bars that end after the origin would reveal the future and are left out.
 
     Args:
         word: `klines:FILE`, or several files with commas between them.
-        facts: Of the source that plays afterwards.
+        facts: Facts of the source that plays afterwards.
 
     Raises:
         ConfigError: The word has another form.

@@ -1,1 +1,1 @@
-"""The simulated venue: books, bars, tickers, rules."""
+"""Simulated venue: books, bars, tickers, rules."""

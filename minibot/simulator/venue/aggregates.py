@@ -1,7 +1,7 @@
 """Aggregate trades, made from trades: one taker order's fills at one price and one time.
 
-Two trades belong together when time, price and side are the same and they arrive within
-`HOLD_NS`; the venue knows the order itself, a recording of trades does not.
+Two trades are aggregated when time, price and side are the same and they arrive within `HOLD_NS`;
+the venue knows the order itself, a recording of trades does not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ HOLD_NS: Final = 5_000_000
 
 
 class Aggregates:
-    """The aggregate that grows and the finished ones; ids begin with the first trade's.
+    """The growing aggregate and the finished ones; ids begin with the first trade's.
 
     `log` holds rows of (id, time in ms, price, quantity, is taker sell, first id, last id).
     """
@@ -32,7 +32,7 @@ class Aggregates:
         self._finished: list[dict[str, Any]] = []
 
     def add(self, trade: Mapping[str, Any], price: int, qty: int, at_ns: int) -> None:
-        """Take one trade at its receive time, with its price and quantity in units."""
+        """Add one trade at its receive time, with its price and quantity in units."""
         self.close(at_ns)
         growing = self._growing
         if (
@@ -64,14 +64,14 @@ class Aggregates:
         self._next_id += 1
 
     def keep(self, row: Mapping[str, Any]) -> bool:
-        """Keep an aggregate that the source carries; return False if it is known."""
+        """Keep an aggregate that the source carries; return False if it is known already."""
         price, qty = to_units(row["p"]), to_units(row["q"])
         return self.log.add(row["a"], row["T"], price, qty, row["m"], row["f"], row["l"])
 
     def grown(self, at_ns: int) -> Row | None:
-        """Return the growing aggregate as a row of the log, once nothing should join it any more.
+        """Return the growing aggregate as a row of the log, once no more trades should join it.
 
-        It is not finished by this: what goes out on streams depends on what is played alone.
+        This does not finish it: streams must depend only on the played frames, not on requests.
         """
         row = self._growing
         if row is None or at_ns - self._began_ns < HOLD_NS:
@@ -79,7 +79,7 @@ class Aggregates:
         return row["a"], row["T"], self._price, self._qty, row["m"], row["f"], row["l"]
 
     def close(self, at_ns: int) -> None:
-        """Finish the growing aggregate if nothing can join it any more."""
+        """Finish the growing aggregate if no more trades can join it."""
         if self._growing is not None and at_ns - self._began_ns >= HOLD_NS:
             self._finish()
 
@@ -94,7 +94,7 @@ class Aggregates:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing grows and nothing waits to be drained."""
+        """Return whether no aggregate is growing or waiting to be drained."""
         return self._growing is None and not self._finished
 
     def drain(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The order book of one symbol, kept from a snapshot and diffs, answerable at any time."""
+"""Order book of one symbol, kept from a snapshot and diffs, readable at any time."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from minibot.exchanges.tapes.decimals import to_units
 
-# Prices come again and again: one that is known costs a quarter of one that is read.
+# Prices repeat: a cached one costs a quarter of a parsed one.
 _PRICES_MAX: Final = 1 << 13
 _prices: dict[str, int] = {}
 
 
 def _price(text: str) -> int:
-    """Return `to_units(text)`, remembered."""
+    """Return `to_units(text)`, cached."""
     units = _prices.get(text)
     if units is None:
         if len(_prices) >= _PRICES_MAX:
@@ -24,7 +24,7 @@ def _price(text: str) -> int:
 
 
 class Side:
-    """One side: quantity strings by price, and prices in order; `sign` puts the best one first."""
+    """One side: quantity strings by price, and sorted prices; `sign` puts the best one first."""
 
     def __init__(self, sign: int) -> None:
         self._sign = sign
@@ -32,7 +32,7 @@ class Side:
         self._order: list[int] = []  # Prices times sign, ascending: the best first.
 
     def set(self, price: str, qty: str) -> None:
-        """Set the quantity at a price; zero removes it, also where nothing stood."""
+        """Set the quantity at a price; zero removes the level, if there is one."""
         key = self._sign * _price(price)
         if qty.strip("0."):
             if key not in self._levels:
@@ -42,7 +42,7 @@ class Side:
             del self._order[bisect_left(self._order, key)]
 
     def replace(self, levels: Iterable[Sequence[str]]) -> None:
-        """Forget everything and hold exactly these levels."""
+        """Replace all levels by the given ones."""
         self._levels = {self._sign * to_units(p): (p, q) for p, q in levels if to_units(q)}
         self._order = sorted(self._levels)
 
@@ -52,7 +52,7 @@ class Side:
 
 
 class OrderBook:
-    """Bids and asks with the id of the last update that is in them."""
+    """Bids and asks, with the id of the last update included."""
 
     def __init__(self) -> None:
         self.bids = Side(-1)
@@ -62,14 +62,14 @@ class OrderBook:
         self.gaps = 0
 
     def load(self, snapshot: Mapping[str, Any]) -> None:
-        """Take a REST depth body as the whole book."""
+        """Load a REST depth body as the whole book."""
         self.bids.replace(snapshot["bids"])
         self.asks.replace(snapshot["asks"])
         self.update_id = snapshot["lastUpdateId"]
         self.is_known = True
 
     def apply(self, diff: Mapping[str, Any]) -> None:
-        """Apply a depthUpdate; one that is older than the book changes nothing."""
+        """Apply a depthUpdate; one that is older than the book has no effect."""
         if diff["u"] <= self.update_id:
             return
         if diff["U"] > self.update_id + 1:

@@ -1,4 +1,4 @@
-"""`/api/v3/exchangeInfo`: rules of every symbol, made once and kept until a rule changes.
+"""`/api/v3/exchangeInfo`: rules of every symbol, cached until a rule changes.
 
 Four hundred symbols are a megabyte; only the server's time differs from call to call.
 """
@@ -27,7 +27,7 @@ _kept: WeakKeyDictionary[Venue, _Kept] = WeakKeyDictionary()
 
 
 class _Kept:
-    """Answers as they were made, while nothing that they say has changed."""
+    """Cache of answers, valid until any of their contents changes."""
 
     def __init__(self) -> None:
         self._rules: tuple[Mapping[str, Any], ...] = ()
@@ -37,9 +37,9 @@ class _Kept:
     def get(
         self, rules: tuple[Mapping[str, Any], ...], made_of: tuple[Any, ...], asked: tuple[Any, ...]
     ) -> bytes | None:
-        """Return the answer, None if there is none or something has changed.
+        """Return the cached answer; None if there is none or something has changed.
 
-        Rules are replaced, never changed in place: the same objects say the same.
+        Rules are replaced, never changed in place: the same objects have the same contents.
         """
         is_same = len(rules) == len(self._rules) and all(map(is_, rules, self._rules))
         if not is_same or made_of != self._made_of:
@@ -48,7 +48,7 @@ class _Kept:
         return self._answers.get(asked)
 
     def put(self, asked: tuple[Any, ...], answer: bytes) -> None:
-        """Keep an answer; the oldest goes when there are too many."""
+        """Keep an answer; with too many, the oldest is dropped."""
         self._answers[asked] = answer
         if len(self._answers) > _KEPT_MAX:
             self._answers.popitem(last=False)
@@ -84,7 +84,7 @@ def exchange_info(venue: Venue, rates: Rates, parameters: Parameters) -> orjson.
 
 
 def _permissions(parameters: Parameters) -> frozenset[str] | None:
-    """Return the asked permissions: one word, or a JSON list of words."""
+    """Return the requested permissions: one word, or a JSON list of words."""
     text = parameters.get("permissions")
     if text is None:
         return None
@@ -115,7 +115,7 @@ def _chosen(
 def _granted(info: Mapping[str, Any]) -> frozenset[str]:
     """Return every permission that a symbol names: `permissions` in recordings before 2024.
 
-    An entry that says nothing of them is of the spot market, which is all that is played here.
+    An entry without permissions counts as spot, the only market played here.
     """
     sets = info.get("permissionSets") or []
     named = {name for names in sets for name in names} | set(info.get("permissions") or ())

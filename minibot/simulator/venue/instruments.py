@@ -1,8 +1,9 @@
 """Trading rules of the symbols that a source plays, in the form of exchangeInfo.
 
-First the source's own exchangeInfo, else the shipped table `instruments.v1.json`, else rules
-derived from the decimals that the source writes. Each entry says in `origin` which it is:
-`exchange`, `table` or `derived`. An exchange knows no such field; readers there assume `exchange`.
+The rules come from the source's own exchangeInfo, else from the shipped table
+`instruments.v1.json`, else they are derived from the decimals that the source writes. Each entry
+names its origin in `origin`: `exchange`, `table` or `derived`. A real exchange has no such field;
+readers then assume `exchange`.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from minibot.kernel.errors import Refusal
 
 TABLE_PATH: Final = Path(__file__).with_name("instruments.v1.json")
 
-# A symbol does not say where its base ends; these are the quote assets the venue lists, longest
+# A symbol does not show where its base ends; these are the quote assets the venue lists, longest
 # first, so that BTCFDUSD is not read as BTCFD/USD.
 QUOTE_ASSETS: Final = (
     *("FDUSD", "USDT", "USDC", "TUSD", "BUSD", "USD1"),
     *("BTC", "ETH", "BNB", "EUR", "TRY", "BRL", "JPY", "PLN", "MXN", "ARS", "ZAR", "USD"),
 )
 
-# Of a coin of about a hundred in quote, as most of the venue's symbols have them.
+# Rules of a coin worth about a hundred in quote, as for most of the venue's symbols.
 _USUAL_RULES: Final = {
     "tick": "0.01000000",
     "step": "0.00100000",
@@ -40,7 +41,7 @@ ORDER_TYPES: Final = (
 
 
 def made_rules(symbol: str) -> dict[str, str]:
-    """Return the rules of a made market: the shipped table's, or usual ones for another symbol.
+    """Return the rules of a synthetic market: the shipped table's, or usual ones for other symbols.
 
     Raises:
         Refusal: Neither the table nor the quote asset of the symbol is known.
@@ -70,7 +71,7 @@ def symbol_infos(
     """Return the exchangeInfo entry of each symbol, with its `origin`.
 
     Args:
-        symbols: What the source plays.
+        symbols: Symbols that the source plays.
         own: Entries of the source's own exchangeInfo.
         samples: A trade of each symbol (`p`, `q`), for derived rules.
 
@@ -110,7 +111,7 @@ def _derived(symbol: str, sample: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def _increment(text: str) -> str:
-    """Return the smallest step that a decimal string shows, as the venue writes increments."""
+    """Return the smallest increment that a decimal string shows, as the venue writes increments."""
     places = len(text.rstrip("0").partition(".")[2])
     return f"{10 ** (8 - min(places, 8)) // 10**8}.{10 ** (8 - min(places, 8)) % 10**8:08d}"
 

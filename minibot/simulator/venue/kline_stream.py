@@ -1,4 +1,4 @@
-"""Kline streams: a bar as it grows, and one last message when it is over."""
+"""Kline streams: messages of a growing bar, and one last message when it is closed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ CADENCE_MS: Final = 2000
 class KlineStream:
     """One kline stream: changes at its cadence, and one closing message for every bar.
 
-    The bars are those that REST tells, the past before the first trade included. With `offset_ms`
-    they begin and end at the clock of a zone that is so far ahead; their times stay UTC.
+    The bars are those of REST, including the past before the first trade. With `offset_ms` they
+    begin and end at the clock of a zone that is so far ahead of UTC; their times stay UTC.
     """
 
     def __init__(self, venue: Venue, symbol: str, interval: str, offset_ms: int = 0) -> None:
@@ -55,7 +55,7 @@ class KlineStream:
         return next_open(self._interval, open_ms + self._offset_ms) - self._offset_ms
 
     def _bar(self, open_ms: int) -> Bar:
-        """Return the bar being told, flat at the former close while nothing has traded in it."""
+        """Return the current bar, flat at the former close while nothing has traded in it."""
         window = (open_ms, open_ms, 1)
         if self._offset_ms:
             found = zoned_bars(self._venue, self._symbol, self._interval, self._offset_ms, *window)

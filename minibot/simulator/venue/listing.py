@@ -1,6 +1,6 @@
-"""What the venue lists changes while it is open: filters, statuses, symbols that go for good.
+"""Listing changes while the venue is open: filters, statuses, delisted symbols.
 
-Faults of these names come by script or by `POST /minibot/fault`; prices and books go on.
+These faults come by script or by `POST /minibot/fault`; prices and books go on.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 
 class Listed(Protocol):
-    """The part of the venue that is changed here."""
+    """Part of the venue that is changed here."""
 
     delisted: set[str]
 
     @property
     def infos(self) -> Mapping[str, Mapping[str, Any]]:
-        """Entries of exchangeInfo by symbol."""
+        """Return the exchangeInfo entries by symbol."""
 
     def set_info(self, symbol: str, info: Mapping[str, Any]) -> None:
         """Change the trading rules of a symbol."""
@@ -27,11 +27,11 @@ class Listed(Protocol):
 
 
 class ListingUnknown(Exception):
-    """The fault names a symbol, a filter or a part that is not there."""
+    """The fault names a symbol, a filter or a field that does not exist."""
 
 
 def change_filter(venue: Listed, symbol: str, fields: Mapping[str, Any]) -> None:
-    """Give one part of a symbol's filter another value; a filter it lacks is added with that part.
+    """Set one field of a symbol's filter; a filter that it lacks is added with that field.
 
     Raises:
         ListingUnknown: No such symbol, or `filter`, `field` or `value` is no text.
@@ -51,7 +51,7 @@ def change_filter(venue: Listed, symbol: str, fields: Mapping[str, Any]) -> None
 
 
 def delist(venue: Listed, symbol: str) -> None:
-    """List a symbol no longer: exchangeInfo does not know it, its streams are silent.
+    """Delist a symbol: exchangeInfo no longer has it, its streams are silent.
 
     Raises:
         ListingUnknown: No such symbol.
@@ -62,7 +62,7 @@ def delist(venue: Listed, symbol: str) -> None:
 
 
 def listed(venue: Listed, symbols: Iterable[str]) -> list[str]:
-    """Return those of the symbols that exchangeInfo still knows, in their order."""
+    """Return those of the symbols that exchangeInfo still lists, in their order."""
     return [symbol for symbol in symbols if symbol not in venue.delisted]
 
 

@@ -1,6 +1,6 @@
-"""What has traded, kept in columns: some 40 bytes a row where objects would take ten times that.
+"""Logs of trades, kept in columns: some 40 bytes a row, a tenth of what objects would take.
 
-A log is in order of its key (a trade's id), bounded, and answers by key and by time.
+A log is sorted by its key (a trade's id), bounded, and searchable by key and by time.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ Row = tuple[int, ...]
 
 
 def kept_max(symbols: int) -> int:
-    """Return how many rows each of so many symbols keeps."""
+    """Return how many rows to keep for each of `symbols` symbols."""
     return max(KEPT_MIN, KEPT_ALL_MAX // max(1, symbols))
 
 
 class Log:
-    """Rows of integers: the key first, then the time in ms, then what else there is."""
+    """Rows of integers: the key first, then the time in ms, then the other values."""
 
     def __init__(self, width: int, rows_max: int) -> None:
         self._keys = array("q")
         self._times_ms = array("q")
-        self._rest = bytearray()  # One call packs a row; a column of each would take five.
+        self._rest = bytearray()  # One call packs a row; a column for each value would take five.
         self._packed = Struct(f"={width - 2}q")
         self._rows_max = rows_max
-        # Cutting moves every row: it must be worth it.
+        # Cutting moves every row, so it has to remove many.
         self._slack = max(1, rows_max // 4)
-        self._is_timely = True  # Times never fell: they can be searched.
-        self.is_cut = False  # Older rows have been forgotten.
+        self._is_timely = True  # Times never fell, so they can be searched.
+        self.is_cut = False  # Older rows have been dropped.
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def add(self, key: int, time_ms: int, *rest: int) -> bool:
-        """Keep a row at its place; return False if its key is held or older than all that is."""
+        """Insert a row in order; return False if its key is known or older than all rows."""
         keys, times_ms = self._keys, self._times_ms
         if keys:
             if key <= keys[-1]:
@@ -74,29 +74,29 @@ class Log:
         self.is_cut = True
 
     def rows(self, start: int, end: int) -> list[Row]:
-        """Return the rows of a range of places."""
+        """Return the rows of a range of positions."""
         size = self._packed.size
         rest = self._packed.iter_unpack(self._rest[start * size : end * size])
         keys, times_ms = self._keys[start:end], self._times_ms[start:end]
         return [(key, at, *more) for key, at, more in zip(keys, times_ms, rest, strict=True)]
 
     def newest(self, limit: int) -> list[Row]:
-        """Return the newest rows, oldest of them first."""
+        """Return the newest rows, oldest first."""
         return self.rows(max(0, len(self) - limit), len(self))
 
     def from_key(self, key: int, limit: int) -> list[Row]:
-        """Return rows from a key on, itself included."""
+        """Return rows from a key on, the key included."""
         start = bisect_left(self._keys, key)
         return self.rows(start, start + limit)
 
     def reaches(self, time_ms: int) -> bool:
-        """Return whether every row since this time is still held."""
+        """Return whether every row since this time is still kept."""
         return bool(self._keys) and (not self.is_cut or self._times_ms[0] < time_ms)
 
     def between(self, start_ms: int | None, end_ms: int | None, limit: int) -> list[Row]:
         """Return rows by the venue's window rule, both bounds included, oldest first.
 
-        With a start the oldest `limit` rows from there on, without one the newest up to the end.
+        With a start, the oldest `limit` rows from there on; without one, the newest up to the end.
         """
         if self._is_timely:
             start = 0 if start_ms is None else bisect_left(self._times_ms, start_ms)

@@ -1,4 +1,4 @@
-"""What the venue knows of one symbol at this moment: book, bars, last trades, the touch."""
+"""State of one symbol at the venue: book, bars, last trades, the touch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from minibot.simulator.venue.windows import Windows
 
 
 class SymbolState:
-    """Everything that REST and the derived streams read; changed by frames alone.
+    """State that REST and the derived streams read; changed only by frames.
 
     `trades` holds rows of (id, time in ms, price, quantity, is taker sell).
     """
@@ -47,9 +47,9 @@ class SymbolState:
         self._quote: bytes | None = None
 
     def take(self, frame: Frame) -> dict[str, Any] | None:
-        """Take one frame into the state; return its parsed data where it had to be parsed."""
+        """Apply one frame to the state; return its parsed data if it had to be parsed."""
         if frame.kind == BOOK_TICKER:
-            self._quote = frame.data  # Two of three frames: parsed only when somebody asks.
+            self._quote = frame.data  # Two thirds of all frames: parsed only on request.
             return None
         if frame.kind == TRADE:
             trade: dict[str, Any] = orjson.loads(frame.data)
@@ -70,7 +70,7 @@ class SymbolState:
 
     def _take_trade(self, trade: dict[str, Any], at_ns: int) -> None:
         price, qty = to_units(trade["p"]), to_units(trade["q"])
-        # A recording over two connections holds trades twice; they have happened once.
+        # A recording over two connections holds trades twice; each one counts once.
         if not self.trades.add(trade["t"], trade["T"], price, qty, trade["m"]):
             self.repeated_trades += 1
             return
@@ -88,13 +88,14 @@ class SymbolState:
             self.last_price, self.last_qty, self.last_ms = price, qty, time_ms
 
     def _take_snapshot(self, body: dict[str, Any]) -> None:
-        # A snapshot behind the kept book would take updates back that clients have already seen.
+        # A snapshot older than the kept book would take back updates that clients have already
+        # seen.
         if body["lastUpdateId"] >= self.book.update_id:
             self.book.load(body)
 
     @property
     def quote(self) -> dict[str, Any] | None:
-        """The newest bookTicker payload, None before the first."""
+        """Return the newest bookTicker payload; None before the first."""
         if self._quote is None:
             return None
         quote: dict[str, Any] = orjson.loads(self._quote)

@@ -1,8 +1,8 @@
-"""Streams that the server makes itself, at fixed moments of exchange time.
+"""Synthetic streams: made by the server itself, at fixed moments of exchange time.
 
-Klines, tickers, slower and partial depth are made from the venue's state every 100 ms, 1 s or
-2 s, as the venue's own cadences are. The moments lie on a grid of exchange time and the state at
-a moment holds exactly the frames before it, so what is sent does not depend on how turns fall.
+Klines, tickers, slower and partial depth are made from the venue's state every 100 ms, 1 s or 2 s,
+with the venue's own cadences. The moments lie on a grid of exchange time and the state at a moment
+holds exactly the frames before it, so the output does not depend on the timing of turns.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Publish = Callable[[str, bytes], None]
 
 
 class SyntheticStreams:
-    """The made streams that somebody is subscribed to."""
+    """Synthetic streams that have subscribers."""
 
     def __init__(self, venue: Venue, publish: Publish) -> None:
         self._venue = venue
@@ -40,12 +40,12 @@ class SyntheticStreams:
         self._tickers: dict[str, tuple[str, Payload]] = {}
         self._slow: dict[str, SlowDepth] = {}
         self._all: dict[str, Payload] = {}
-        # What has traded since the last second; the lists of all symbols tell these alone.
+        # Symbols that traded since the last second; lists of all symbols contain only these.
         self._traded: set[str] = set()
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody wants a made stream."""
+        """Return whether no synthetic stream has subscribers."""
         parts = (
             *(self._fast, self._partial, self._klines),
             *(self._tickers, self._slow, self._all),
@@ -53,7 +53,7 @@ class SyntheticStreams:
         return not any(parts)
 
     def want(self, streams: Iterable[str]) -> None:
-        """Make these streams too, as far as they are makeable and the source has them not."""
+        """Add these streams, if they can be made and the source does not carry them."""
         for stream in streams:
             if stream in self._venue.facts.streams:
                 continue
@@ -81,11 +81,11 @@ class SyntheticStreams:
                 self._klines[stream] = KlineStream(self._venue, symbol, match.group(1), offset_ms)
 
     def _is_slow_itself(self, symbol: str) -> bool:
-        """Return whether the source tells depth once a second; the hub gives it all its names."""
+        """Return whether the source has depth once a second; the hub sends it under all names."""
         return any(f"{symbol.lower()}@{kind}" in self._venue.facts.streams for kind in _SLOW_DEPTH)
 
     def forget(self, streams: Iterable[str]) -> None:
-        """Make these streams no longer."""
+        """Stop making these streams."""
         for stream in streams:
             for part in (self._fast, self._partial, self._klines, self._tickers, self._all):
                 part.pop(stream, None)
@@ -99,17 +99,17 @@ class SyntheticStreams:
         self._traded.add(symbol)
 
     def merge_diff(self, symbol: str, diff: dict[str, Any]) -> None:
-        """Add a diff to the event that the slow depth streams of the symbol send next."""
+        """Add a diff to the next event of the symbol's slow depth streams."""
         slow = self._slow.get(symbol)
         if slow is None:
             return
-        # A hole in the source must not be told as if there was none.
+        # A hole in the source must not be hidden.
         if slow.is_before_hole(diff):
             self._send_slow(slow)
         slow.merge(diff)
 
     def on_grid(self, now_ms: int) -> None:
-        """Send what is due at this moment of exchange time, a multiple of `GRID_MS`."""
+        """Send everything due at this moment of exchange time, a multiple of `GRID_MS`."""
         self._send_partial(self._fast)
         for name, stream in self._klines.items():
             for message in stream.due(now_ms):
@@ -127,7 +127,7 @@ class SyntheticStreams:
         self._traded.clear()
 
     def _send_all(self, now_ms: int) -> None:
-        # In the order of exchangeInfo, whoever traded first.
+        # In the order of exchangeInfo, independent of the order of trades.
         changed = [symbol for symbol in self._venue.symbols if symbol in self._traded]
         if changed:
             for name, payload in self._all.items():
@@ -148,7 +148,7 @@ class SyntheticStreams:
 
 
 class SlowDepth:
-    """The diffs of a second as one: the newest quantity of each level that changed."""
+    """Diffs of a second merged into one: the newest quantity of each changed level."""
 
     def __init__(self, symbol: str) -> None:
         self.names: dict[str, None] = {}
@@ -157,7 +157,7 @@ class SlowDepth:
         self._sides: dict[str, dict[str, str]] = {"b": {}, "a": {}}
 
     def is_before_hole(self, diff: dict[str, Any]) -> bool:
-        """Return whether something is missing between what is merged and a diff."""
+        """Return whether updates are missing between the merged diffs and this one."""
         return bool(self._last_id) and diff["U"] > self._last_id + 1
 
     def merge(self, diff: dict[str, Any]) -> None:
@@ -168,7 +168,7 @@ class SlowDepth:
             side.update((price, qty) for price, qty in diff[name])
 
     def take(self) -> dict[str, Any] | None:
-        """Return the event of what was merged, and begin anew; None if nothing was."""
+        """Return the event of the merged diffs, and start over; None without any."""
         if not self._last_id:
             return None
         event = {

@@ -1,4 +1,4 @@
-"""What the ticker streams say: the REST statistics by their short names."""
+"""Payloads of the ticker streams: the REST statistics by their short names."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def day_ticker(venue: Venue, symbol: str, now_ms: int) -> dict[str, Any]:
 
 
 def rolling_ticker(window: str) -> Payload:
-    """Return what makes the payload of `<symbol>@ticker_<window>`."""
+    """Return the function that makes the payload of `<symbol>@ticker_<window>`."""
 
     def payload(venue: Venue, symbol: str, now_ms: int) -> dict[str, Any]:
         rest = tickers.statistics(
@@ -73,7 +73,7 @@ def average_price(venue: Venue, symbol: str, now_ms: int) -> dict[str, Any]:
 
 
 def _window_fields(rest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what all tickers say of their window, by their short names."""
+    """Return the fields on the window that all tickers share, by their short names."""
     return {
         "p": rest["priceChange"],
         "P": rest["priceChangePercent"],

@@ -1,4 +1,4 @@
-"""Tickers and average prices: what the last minutes, hours and days came to.
+"""Tickers and average prices: statistics of the last minutes, hours and days.
 
 The 24 h ticker and the average price roll to the millisecond; a window of `/ticker` and of the
 `ticker_<window>` streams opens on a whole minute and is up to 59,999 ms wider, as documented.
@@ -61,7 +61,7 @@ def _each(venue: Venue, parameters: Parameters, answer: Callable[[str], Any]) ->
 
 
 def check_status(venue: Venue, symbol: str, status: str | None) -> None:
-    """Refuse a single symbol that is in another status than the asked one.
+    """Refuse a single symbol whose status is not the requested one.
 
     Raises:
         ApiError: -1220.
@@ -81,16 +81,16 @@ def last_price(venue: Venue, parameters: Parameters) -> Any:
 
 
 def _former_price(venue: Venue, symbol: str) -> int:
-    """Return the price at which the past ended, before anything was played."""
+    """Return the last price of the past, before anything was played."""
     now_ms = venue.now_ms()
     bar, before = venue.rolled(symbol, now_ms - DAY_MS, now_ms)
     return bar.close if bar else before
 
 
 def touch(venue: Venue, symbol: str) -> tuple[str, str, str, str]:
-    """Return (bid, bid quantity, ask, ask quantity), zeros before the first quote.
+    """Return (bid, bid quantity, ask, ask quantity); zeros before the first quote.
 
-    The newer of the best quote and the book, which may have been told at different moments.
+    Taken from the newer of the best quote and the book, which may differ in time.
     """
     state = venue.symbols[symbol]
     quote, book = state.quote, state.book
@@ -184,7 +184,7 @@ def statistics(
     """Return the statistics of a window in the form of the REST tickers.
 
     Args:
-        venue: Where it trades.
+        venue: The venue.
         symbol: A symbol of it.
         window_ms: Length of the window, which ends now.
         kind: FULL or MINI.

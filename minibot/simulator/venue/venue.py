@@ -1,4 +1,4 @@
-"""The venue's state over all symbols, and its clock: what REST and streams read from."""
+"""State of the venue over all symbols, and its clock: the data behind REST and streams."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from minibot.simulator.venue.symbols import SymbolState
 
 
 class Venue:
-    """All symbols of one source, the exchange's time, and what has been counted.
+    """All symbols of one source, the exchange's time, and its counters.
 
-    `history` maps a symbol to closed bars of the time before the origin, oldest first, with the
-    name of their interval.
+    `history` maps a symbol to closed bars from before the origin, oldest first, with the name of
+    their interval.
     """
 
     def __init__(
@@ -36,13 +36,13 @@ class Venue:
         self.rates = Rates()
         self.on_taken: Callable[[Frame, dict[str, Any] | None], None] | None = None
         self.symbols = {symbol: SymbolState(symbol, self.facts) for symbol in self.facts.symbols}
-        self.time_offset_ms = 0  # A scripted fault; on top of the source's own skew.
+        self.time_offset_ms = 0  # Set by a fault; added to the source's own skew.
         self.counters: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
         self._history = history
 
     def calls(self) -> int:
-        """Return how many calls of the venue's API have come."""
+        """Return the number of calls to the venue's API."""
         return sum(n for path, n in self.requests.items() if path.startswith("/api/"))
 
     def now_ms(self) -> int:
@@ -50,11 +50,11 @@ class Venue:
         return self.clock.now_ms() + self.facts.skew_ms
 
     def server_time_ms(self) -> int:
-        """Return what `/api/v3/time` says, which a fault may have shifted."""
+        """Return the time reported by `/api/v3/time`, which a fault may have shifted."""
         return self.now_ms() + self.time_offset_ms
 
     def take(self, frame: Frame) -> dict[str, Any] | None:
-        """Take one frame into its symbol's state; return its data where it had to be parsed."""
+        """Apply one frame to its symbol's state; return its data if it had to be parsed."""
         state = self.symbols.get(frame.symbol)
         if state is None:
             return None
@@ -64,9 +64,9 @@ class Venue:
         return data
 
     def depth(self, symbol: str, limit: int) -> dict[str, Any]:
-        """Return the REST depth body of this moment.
+        """Return the current REST depth body.
 
-        A source without a book knows the touch alone, and that is what it answers.
+        For a source without a book it holds only the touch.
         """
         state = self.symbols[symbol]
         if state.book.is_known:
@@ -83,7 +83,7 @@ class Venue:
     def bars(
         self, symbol: str, interval: str, start_ms: int | None, end_ms: int | None, limit: int
     ) -> list[Bar]:
-        """Return the bars of a window, the past included where something knows it."""
+        """Return the bars of a window, including the past where it is known."""
         series = self.symbols[symbol].bars
         self._know_past(symbol, interval)
         return series.window(interval, start_ms, end_ms, limit, self.now_ms())
@@ -95,9 +95,9 @@ class Venue:
         return self.symbols[symbol].windows.bar(open_ms, now_ms)
 
     def learn_pasts(self) -> Iterator[str]:
-        """Get to know the past of one symbol after the other, for windows; yield each.
+        """Load the past of one symbol after the other, for windows; yield each.
 
-        A made market may take milliseconds for each: a server does not do all of them in one go.
+        A synthetic market may take milliseconds for each, so a server does not load all at once.
         """
         for symbol, state in self.symbols.items():
             if not (state.bars.has_past("1m") and state.bars.has_past("1h")):
@@ -119,7 +119,7 @@ class Venue:
         self.infos[symbol] = info
 
     def listed(self) -> Collection[str]:
-        """Return the symbols that may be asked for, in order; delisted ones are unknown."""
+        """Return the symbols that may be requested, in order; delisted ones are unknown."""
         if not self.delisted:
             return self.symbols.keys()
         return {symbol: None for symbol in self.symbols if symbol not in self.delisted}.keys()
@@ -128,5 +128,5 @@ class Venue:
         if symbol not in self._history:
             return self.source.past_bars(symbol, interval)
         base, bars = self._history[symbol]
-        # Bars that do not divide the asked ones (1m into 1s) say nothing about them.
+        # Bars that do not divide the requested ones (1m into 1s) are of no use for them.
         return gather(bars, interval) if divides(base, interval) else []

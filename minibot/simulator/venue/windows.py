@@ -1,9 +1,9 @@
 """Rolling windows over one symbol's trades: exact to the millisecond, and cheap for 400 symbols.
 
-A window is made of three parts: the trades of its first, begun minute; whole minutes and hours,
-added up once a minute and kept; and the minute that is going on. Where the trades of the first
-minute are no longer known (a log is bounded, a past is known in bars alone) that minute's bar is
-counted whole, and where minutes are gone too (after two days) its hour.
+A window has three parts: the trades of its first, partial minute; whole minutes and hours, added up
+once a minute and cached; and the current minute. Where the trades of the first minute are no longer
+known (a log is bounded, a past has only bars) that minute's bar is counted whole, and where minutes
+are gone too (after two days) its hour.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from minibot.events.unit_sizes import HOUR_MS, MINUTE_MS
 from minibot.exchanges.tapes.kline_bars import Bar, BarSeries, copy_bar
 from minibot.simulator.venue.logs import Log
 
-# A ticker stream of each length and the REST windows in use; a client may ask for any.
+# A ticker stream of each length and the REST windows in use; a client may request any.
 _KEPT_MAX: Final = 8
 _EDGE_TRADES_MAX: Final = 1 << 20
 
 
 @dataclass(slots=True)
 class _Middle:
-    """The whole minutes of a window, added up, and the price before its begun minute."""
+    """Whole minutes of a window, added up, and the price before its partial minute."""
 
     first_ms: int
     end_ms: int
@@ -32,7 +32,7 @@ class _Middle:
 
 
 class Windows:
-    """The windows of one symbol."""
+    """Windows of one symbol."""
 
     def __init__(self, bars: BarSeries, trades: Log) -> None:
         self._bars = bars
@@ -42,7 +42,7 @@ class Windows:
     def bar(self, open_ms: int, now_ms: int) -> tuple[Bar | None, int]:
         """Return one bar over all trades from `open_ms` on, and the last price before it.
 
-        The bar is None where nothing traded; the price is 0 where nothing is known.
+        The bar is None where nothing traded; the price is 0 where none is known.
         """
         minute_ms = now_ms // MINUTE_MS * MINUTE_MS
         first_ms = -(-open_ms // MINUTE_MS) * MINUTE_MS
@@ -60,13 +60,13 @@ class Windows:
         return total, edge_before or middle.price_before
 
     def _newest(self, start_ms: int) -> list[Bar | None]:
-        """Return the minutes from the going one on; clocks may differ by one."""
+        """Return the bars from the current minute on; clocks may differ by one."""
         last_ms = self._bars.newest_open("1m")
         opens = range(start_ms, last_ms + 1, MINUTE_MS) if last_ms is not None else ()
         return [self._bars.bar("1m", open_ms) for open_ms in opens]
 
     def _edge(self, open_ms: int, first_ms: int) -> tuple[Bar | None, int]:
-        """Return the part of the begun minute that is in the window, and the price before it."""
+        """Return the part of the partial minute inside the window, and the price before it."""
         minute = self._bars.bar("1m", first_ms - MINUTE_MS)
         if minute is None:
             return None, 0

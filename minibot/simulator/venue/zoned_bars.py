@@ -1,4 +1,4 @@
-"""Klines of another time zone than UTC: days, and whatever else is long enough, begin at its clock.
+"""Klines of another time zone than UTC: days and other long bars begin at its clock.
 
 Made from the longest UTC bars that divide both the interval and the zone's offset, so that no bar
 is ever split. A month of a zone is its calendar month.
@@ -18,7 +18,7 @@ _ALL: Final = 1 << 30
 
 
 def is_shifted(interval: str, offset_ms: int) -> bool:
-    """Return whether bars of this interval lie elsewhere in a zone than in UTC."""
+    """Return whether bars of this interval begin at other times in a zone than in UTC."""
     length_ms = INTERVALS[interval] or DAY_MS
     return offset_ms % length_ms != 0 or (interval in ("3d", "1w", "1M") and offset_ms != 0)
 
@@ -35,13 +35,13 @@ def zoned_bars(
     """Return bars by the venue's window rule, cut at the clock of the zone; times stay UTC.
 
     Args:
-        venue: Where it trades.
+        venue: The venue.
         symbol: A symbol of it.
         interval: A name of `INTERVALS`.
         offset_ms: How far the zone is ahead of UTC, in ms.
         start_ms: First open time, inclusive; None means the newest `limit` bars.
         end_ms: Last open time, inclusive; None means up to now.
-        limit: At most so many.
+        limit: Most bars to return.
     """
     length_ms = INTERVALS[interval] or DAY_MS
     base = next(
