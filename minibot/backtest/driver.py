@@ -360,7 +360,7 @@ def _split_at(items: Iterator[Item], ts: int) -> Iterator[Item]:
 
 
 class _RiskWatch:
-    """What a source may ask of the bot, answered by its risk core."""
+    """Watch that answers a source's questions about the bot from its risk core."""
 
     def __init__(self, core: Core) -> None:
         self._core = core if isinstance(core, RiskCore) else None

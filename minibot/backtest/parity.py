@@ -87,7 +87,7 @@ class RuleParity:
 
     @property
     def classes(self) -> Counter[str]:
-        """How many deviations each assumption makes."""
+        """Number of deviations caused by each assumption."""
         return Counter(one.kind for one in self.deviations)
 
 
@@ -101,7 +101,7 @@ class Parity:
 
     @property
     def by_rule(self) -> Side:
-        """What came of rule order."""
+        """Return the side of the comparison that was computed in rule order."""
         done = self.rule.done
         return Side("rule order", done.derived, done.performance, done.digest, done.stop)
 

@@ -50,7 +50,7 @@ MB = 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was found."""
+    """Measurements of this machine."""
 
     sync: Spread
     disk_events_per_s: int

@@ -36,7 +36,7 @@ CLOSE: Final = 3
 
 
 class Shapes:
-    """How the bars of a table become ticks.
+    """Shapes of the ticks that a table's bars are turned into.
 
     Attributes:
         lag_ms: What the open comes late and the close comes early.
@@ -57,7 +57,7 @@ class Shapes:
 
     @property
     def is_narrow(self) -> bool:
-        """Whether all products of prices and volumes fit 64 bits."""
+        """True when all products of prices and volumes fit 64 bits."""
         columns = self.table.columns
         dearest, most = int(columns["high"].max()), int(columns["volume"].max())
         return (

@@ -24,7 +24,7 @@ OPEN: Final = PRICES[0]
 
 
 class BarCharts:
-    """What the report draws of the bars of one symbol.
+    """Charts of one symbol's bars for the report: equity and candles.
 
     Args:
         market: The bars.

@@ -45,11 +45,11 @@ def is_deaf(core: StrategyCore) -> bool:
 
 
 class Listener:
-    """Who keeps what a report needs of bars while they are walked."""
+    """Listener that keeps the report's data while bars are walked."""
 
     @property
     def is_stopped(self) -> bool:
-        """Whether risk stopped the run."""
+        """True when risk stopped the run."""
         raise NotImplementedError
 
     def on_rows(self, first: int, last: int, block: BarBlock) -> None:

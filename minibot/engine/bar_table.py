@@ -41,7 +41,7 @@ class Longer:
 
     @cached_property
     def columns(self) -> Columns:
-        """As those of the table, without `end_ts`."""
+        """Columns of the table without `end_ts`."""
         return self._gather()
 
     def candle(self, place: int) -> Candle:

@@ -176,7 +176,7 @@ class Desk:
 
 
 class _Place:
-    """How far one role has come in one queue."""
+    """Position of one role in one queue."""
 
     def __init__(self, reading: Reading, reader: int) -> None:
         self._reading = reading

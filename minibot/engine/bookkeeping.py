@@ -39,7 +39,7 @@ OF_THE_MOMENT = frozenset({"schema", "generation", "sha256", "market_ms", "stop"
 
 @dataclass(slots=True)
 class LedgerReplay:
-    """What replaying the books gave; `difference` says where they part, empty where nowhere."""
+    """Result of replaying the ledger; `difference` names the first deviation, empty if none."""
 
     lots: int = 0
     lots_open: int = 0
@@ -71,7 +71,7 @@ class LedgerReplay:
 
 @dataclass(slots=True)
 class FiguresReplay:
-    """What counting the figures again gave; `differing` by path: (replayed, recorded)."""
+    """Result of recounting the figures; `differing` by path: (replayed, recorded)."""
 
     figures: int = 0
     is_recorded: bool = False

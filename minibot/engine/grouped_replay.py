@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """Where a replay could not go on; `clock` is the last market time that its role came to."""
+    """Break of a replay that could not go on; `clock` is the last market time its role reached."""
 
     role: str
     inputs: int
@@ -68,7 +68,7 @@ class Task(NamedTuple):
 
 @dataclass(slots=True)
 class Group:
-    """What replaying some roles gave.
+    """Results of replaying a group of roles.
 
     Attributes:
         breaks: Of roles; `books_break` is one of the books alone.

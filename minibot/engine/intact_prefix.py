@@ -57,7 +57,7 @@ class IntactReader(JournalReader):
 
     @property
     def position(self) -> Position:
-        """Where the reader stands: behind the last line it has handed out."""
+        """Position of the reader: behind the last line that it returned."""
         return super().position if self._damage is None else self._behind
 
     def _before_damage(self, error: IntegrityError) -> list[Step]:

@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 
 
 class Intake(NamedTuple):
-    """How a role came to an input: how many market events later than it could, and how late.
+    """Lateness of an input at its role, in market events and in milliseconds.
 
     Rule order knows neither: there a role takes an event with the market event it goes back to, at
     the event's own time.
@@ -62,7 +62,7 @@ class Compared:
 
 @dataclass(slots=True)
 class Together:
-    """What the cores did in the order of the night.
+    """Decisions of the cores in the recorded order of the night, compared with the record.
 
     Attributes:
         made: In the order of the market event that each goes back to; causes before effects.

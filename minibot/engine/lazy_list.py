@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class LazyList(MutableSequence[T], Generic[T]):
-    """What a call gives, once it is asked for, and what was appended to it.
+    """List made by a call on first use, with values appended to it since.
 
     Sent to another process it is a plain list.
 

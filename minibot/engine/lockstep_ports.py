@@ -34,7 +34,7 @@ from minibot.strategies.core import StrategyCore
 
 @final
 class Table:
-    """What the seats have in common.
+    """State that all ports share.
 
     Attributes:
         ts: The highest `ts` of what came from outside. What the cores say to each other does not
@@ -162,7 +162,7 @@ class ExecutionPort(Port):
 
 @final
 class EventPort(Port):
-    """Of a core where one of the three is of another class: it takes events, answers in drafts."""
+    """Port of a lockstep with a core of another class: it takes events and answers in drafts."""
 
     __slots__ = ("core",)
 
@@ -188,7 +188,7 @@ class EventPort(Port):
 
 @final
 class Drafted(Message):
-    """What a core said in a draft, behind others of its step: whoever takes it reads its event."""
+    """Message made of a core's draft; its receiver reads it as an event."""
 
     def __init__(self, draft: Draft, cause: EventId, before: list[Message]) -> None:
         self.place = QUEUES.index(draft.queue)

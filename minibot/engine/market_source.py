@@ -27,7 +27,7 @@ class Root(NamedTuple):
 
 
 class Watch(Protocol):
-    """What a source may ask of the bot: only so much as a market without ticks needs to be fair.
+    """Watch on the bot for a source: only as much as a market without ticks needs to be fair.
 
     A file of bars does not say what happened between a bar's four prices. Where the bot would act
     in between, a tick is put there, as the price has passed that point.

@@ -64,7 +64,7 @@ class Window:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is left out."""
+        """True when the window covers the whole run."""
         return self == WHOLE
 
     @classmethod
@@ -92,7 +92,7 @@ class Difference:
 
 @dataclass(slots=True)
 class HourReplay:
-    """What a role took and derived in one hour of market time; equal as far as it is counted."""
+    """Inputs and outputs of a role in one hour of market time, counted up to any difference."""
 
     inputs: int = 0
     outputs: Counter[str] = field(default_factory=Counter)
@@ -101,7 +101,7 @@ class HourReplay:
 
 @dataclass(slots=True)
 class RoleReplay:
-    """What replaying one role gave.
+    """Result of replaying one role.
 
     Attributes:
         inputs: All that it took; `compared` are those in the window.
@@ -355,7 +355,7 @@ def _is_beyond(until: Mapping[str, int] | None, queue: str, seq: int) -> bool:
 
 
 class _Comparison:
-    """What one role derives beside what it recorded, line by line in each queue."""
+    """Comparison of a role's derived events with its recorded ones, line by line in each queue."""
 
     def __init__(self, recorded: Recorded, result: RoleReplay, window: Window) -> None:
         self._codec = recorded.codec
@@ -515,7 +515,7 @@ class Counting:
         self._add(len(events))
 
     def on_made(self, core: Core, events: Sequence[tuple[str, Event]]) -> None:
-        """What is derived is no input."""
+        """Do nothing: a derived event is no input."""
 
     def _add(self, inputs: int) -> None:
         before = self._done // PROGRESS_EVERY

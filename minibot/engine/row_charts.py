@@ -21,7 +21,7 @@ BLOCK_ROWS: Final = 1 << 16
 
 
 class RowCharts:
-    """What the report needs of the rows of a table.
+    """Charts of a table's rows for the report.
 
     Args:
         table: The ticks.
@@ -88,7 +88,7 @@ class RowCharts:
 
 
 class Starts:
-    """Where candles begin: wider ones from the candle on that there are too many with.
+    """Beginnings of the candles, which become wider where there would be too many.
 
     Attributes:
         rows, ts: The row of each candle's first tick, and when the candle begins.

@@ -46,7 +46,7 @@ class TickTable:
 
     @property
     def rows(self) -> int:
-        """How many ticks."""
+        """Number of ticks."""
         return len(self.ts)
 
     def mids(self, first: int, last: int) -> bytes:
@@ -56,7 +56,7 @@ class TickTable:
 
     @property
     def is_sound(self) -> bool:
-        """Whether time never goes back and every touch has two sides that do not cross."""
+        """True when time never goes back and every touch has two sides that do not cross."""
         ts, bid, ask = (self.columns[name] for name in ("ts", "bid", "ask"))
         return bool((ts[1:] >= ts[:-1]).all() and (bid > 0).all() and (ask >= bid).all())
 

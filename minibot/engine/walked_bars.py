@@ -60,7 +60,7 @@ class WalkedBars(Listener):
 
     @property
     def is_stopped(self) -> bool:
-        """Whether risk stopped the run."""
+        """True when risk stopped the run."""
         return bool(self._result.stop)
 
     def on_rows(self, first: int, last: int, block: BarBlock) -> None:

@@ -1,4 +1,4 @@
-"""What the executor says of an order: moves, refusals and fills, written out when they are read."""
+"""Execution reports of an order: moves, refusals and fills, written out when they are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether cash or position covers an order on top of what open orders may still take."""
+"""Check that cash or position covers an order beside what open orders may still take."""
 
 from __future__ import annotations
 

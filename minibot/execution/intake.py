@@ -1,4 +1,4 @@
-"""Whether an intent becomes an order: every base field is judged again, whatever risk said.
+"""Intake of intents as orders: every base field is checked again, whatever risk decided.
 
 A business no is a value, the reason code. Only an intent that names no allowing `risk_action` is
 no business: somebody went round risk, and the run stops.

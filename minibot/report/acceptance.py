@@ -80,7 +80,7 @@ class Acceptance:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing fell short; a drill may pass without counting."""
+        """True when nothing fell short; a drill may pass without counting as a night."""
         return self.verdict in (PASS, DRILL)
 
     def to_json(self) -> JsonObject:

@@ -55,7 +55,7 @@ def equity_chart(
 
 
 class _Frame:
-    """Where values and times lie in the picture."""
+    """Layout of the picture: the panels and the time axis."""
 
     def __init__(self, points: Sequence[Point], band: Sequence[Span]) -> None:
         self.points = points

@@ -51,7 +51,7 @@ class Night:
 
     @property
     def manifest(self) -> Manifest:
-        """What the run was made of."""
+        """The manifest of the run."""
         return self.recorded.manifest
 
     @property
@@ -61,18 +61,18 @@ class Night:
 
     @property
     def sealed(self) -> JsonObject:
-        """What the launcher added to the seal: state, times, lag, sync."""
+        """The launcher's additions to the seal: state, times, lag, sync."""
         extra: JsonObject = self.seal.get("extra", {})
         return extra
 
     @property
     def drill(self) -> str:
-        """What was planted or injected on purpose, empty where nothing was."""
+        """The faults planted or injected on purpose, empty where there were none."""
         return drill_of(self.manifest)
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether the run came to no end of its own, as after a loss of power."""
+        """True when the run did not end by itself, as after a loss of power."""
         return self.sealed.get("state") == INTERRUPTED
 
     @property
@@ -82,7 +82,7 @@ class Night:
 
     @property
     def end(self) -> StopJournal | None:
-        """What ended the run: the STOP that the seal names, else the first, else the END."""
+        """The STOP that the seal names, else the run's first STOP, else its END."""
         stops = [stop for _, stop in self.stops]
         named = [stop for stop in stops if stop.reason_code == self.sealed.get("reason_code")]
         ends = [stop for _, stop in self.count.stops if stop.kind == END_KIND]
@@ -111,12 +111,12 @@ class Night:
 
     @property
     def made_up(self) -> str:
-        """Why its market data are not the exchange's own, empty where they are."""
+        """The reason why the market data are not the exchange's own, empty where they are."""
         return made_up_of(self.manifest)
 
     @property
     def restarts(self) -> Counter[str]:
-        """How often the watchdog brought a role back."""
+        """Number of restarts by the watchdog, by role."""
         return Counter(
             incident.detail.partition(" ")[0]
             for _, incident in self.count.incidents
@@ -125,7 +125,7 @@ class Night:
 
     @property
     def ai_off(self) -> str:
-        """Why the AI was switched off, empty while it was not."""
+        """The reason why the AI was switched off, empty while it was not."""
         for _, incident in self.count.incidents:
             if incident.kind == AI_OFF:
                 return incident.detail

@@ -19,7 +19,7 @@ TIME_HEIGHT: Final = 24
 
 
 class TimeAxis:
-    """Where a time lies from left to right; what is outside lies at the edge."""
+    """Horizontal axis of a plot; a time outside its span is drawn at the edge."""
 
     def __init__(self, from_ts: int, to_ts: int) -> None:
         self.from_ts = from_ts

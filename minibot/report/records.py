@@ -36,25 +36,25 @@ class RunRecord:
 
     @property
     def state(self) -> str:
-        """How it ended: sealed, stopped, interrupted, damaged; `unsealed` while it runs."""
+        """State of the run: sealed, stopped, interrupted, damaged; `unsealed` while it runs."""
         if self.manifest is None:
             return "damaged"
         return str(self.seal.get("extra", {}).get("state", UNSEALED))
 
     @property
     def reason_code(self) -> str:
-        """What ended it, empty where nothing did."""
+        """Reason code of the run's end, empty where the seal names none."""
         return str(self.seal.get("extra", {}).get("reason_code", ""))
 
     @property
     def is_real(self) -> bool:
-        """Whether it ran on real market data in real time with nothing injected."""
+        """True when the run used real market data in real time with nothing injected."""
         manifest = self.manifest
         return manifest is not None and not made_up_of(manifest) and not drill_of(manifest)
 
     @property
     def is_accepted_night(self) -> bool:
-        """Whether `minibot accept` passed it as a real night of mode NORE that ended as planned."""
+        """True for a real night of mode NORE that ended as planned and that `accept` passed."""
         if self.manifest is None or self.acceptance is None or not self.is_real:
             return False
         is_night = self.manifest.config.get("mode") == NIGHT_MODE and self.state == "sealed"

@@ -17,7 +17,7 @@ from minibot.events.money import amount_text, cost_up, parse_amount
 
 @dataclass(slots=True)
 class RoundTrip:
-    """What was bought and sold between flat and flat; amounts in hundred-millionths.
+    """Round trip: purchases and sales between flat and flat; amounts in hundred-millionths.
 
     `exit_order` is the client's id of the order that sold last.
     """
@@ -35,12 +35,12 @@ class RoundTrip:
 
     @property
     def net(self) -> int:
-        """What it earned after fees."""
+        """Net P&L of the round trip, after fees."""
         return self.received - self.paid - self.fees
 
     @property
     def is_closed(self) -> bool:
-        """Whether everything that was bought is sold."""
+        """True when everything that was bought has been sold."""
         return self.closed_ts > 0
 
     def to_json(self) -> JsonObject:

@@ -63,7 +63,7 @@ class ExitRules:
 
 @final
 class SymbolExits:
-    """What the exits of one symbol remember.
+    """Exit state of one symbol.
 
     While the bid is between `quiet_above` and `quiet_below` and time before `quiet_until`, no exit
     is due; 0 until that is found out. What it was found out from ends it: a bar, a fill, a wish,

@@ -1,4 +1,4 @@
-"""What a strategy declares: which data it needs, and which parameters it takes."""
+"""Declaration of a strategy: the data that it needs and the parameters that it takes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Parameter:
 
     @property
     def allowed(self) -> str:
-        """What may stand there, in words."""
+        """Allowed values of the parameter, in words."""
         if self.kind == FLAG:
             return "true or false"
         if self.kind == CHOICE:

@@ -40,7 +40,7 @@ RSI_MIDDLE = 50.0
 
 @final
 class Opinion:
-    """What a rule says: a side, its reason code, and how strongly."""
+    """Opinion of a rule: a side, its reason code, and its strength."""
 
     __slots__ = ("code", "rsi_points", "side", "strength")
 

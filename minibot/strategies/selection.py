@@ -196,7 +196,7 @@ def give_back(strategy: Strategy, state: JsonObject, path: str) -> None:
 
 
 def _require_kept(chosen: ChosenStrategy, symbol: str) -> None:
-    """What no snapshot can keep is found here and not a minute into the night."""
+    """Refuse a strategy whose state no snapshot can keep, before the night and not during it."""
     state = state_of(chosen.make(symbol), chosen.path)
     try:
         kept = decode(encode(state))

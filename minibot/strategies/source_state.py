@@ -1,4 +1,4 @@
-"""Where a strategy's file keeps what can change: in attributes of `self`, or it is told its line.
+"""State in a strategy's file: kept in attributes of `self`, or its line is reported.
 
 An object beside `self` would be one for all symbols, and gone after a restart; what the core shows
 is the core's own. A maker of such objects is known by its name: of a display, of a builtin, of
@@ -113,7 +113,7 @@ def _is_mutable(node: ast.expr, makers: frozenset[str]) -> bool:
 
 
 def _is_made(node: ast.Call, makers: frozenset[str]) -> bool:
-    """Of a call: of a maker, of one of its methods, or a tuple of what makers make."""
+    """Return whether a call makes a mutable object: a maker, its method, or a tuple of such."""
     function = node.func
     if isinstance(function, ast.Name):
         if function.id == "tuple" and node.args:

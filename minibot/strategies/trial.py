@@ -122,7 +122,7 @@ class Trial:
 
     @property
     def view(self) -> View:
-        """What the strategy is shown."""
+        """View that the strategy is shown."""
         return self._core.view(self._symbol)
 
     def trade(self, price: float, qty: float = 1.0) -> Decision | None:

@@ -30,12 +30,12 @@ SEEDS: Final = ("1", "2")
 
 @dataclass(frozen=True, slots=True)
 class DeterminismCheck:
-    """What two processes made of one backtest.
+    """The same backtest run by two processes, and where their reports differ.
 
     Attributes:
-        documents: What each of them kept.
-        differing: Files whose bytes differ, or that only one of them made.
-        folder: Where it is kept, or where both lie that differ.
+        documents: The report document of each process.
+        differing: Files whose bytes differ, or that only one of them wrote.
+        folder: The kept report, or the folder with both reports if they differ.
     """
 
     documents: tuple[JsonObject, JsonObject]
@@ -44,12 +44,12 @@ class DeterminismCheck:
 
     @property
     def is_same(self) -> bool:
-        """Whether digest and every byte are the same."""
+        """True when the digests and every byte of both reports are the same."""
         return not self.differing and self.documents[0]["digest"] == self.documents[1]["digest"]
 
     @property
     def is_six_months(self) -> bool:
-        """Whether it is a report over six months or more."""
+        """True when the report covers six months or more."""
         document = self.documents[0]
         return int(document["to_ts"] - document["from_ts"]) >= SIX_MONTHS_MS
 

@@ -25,9 +25,9 @@ class Read(NamedTuple):
 
 
 class Reads:
-    """What was opened between `begin` and `end`, while this is the one that listens.
+    """Recorder of the files that are opened inside a `listening` block while `is_on` is set.
 
-    The listener stays for the life of the process, as Python has no way to take it back.
+    The audit hook stays for the life of the process, as Python cannot remove it.
     """
 
     _listening: Reads | None = None

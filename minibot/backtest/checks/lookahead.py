@@ -49,7 +49,7 @@ TOLD_MAX: Final = 5
 
 
 class Trace(NamedTuple):
-    """What happened up to a moment: how many events the source and the cores made, and a digest."""
+    """Trace up to a moment: the number of root and derived events, and a digest of them."""
 
     roots: int
     derived: int

@@ -54,7 +54,7 @@ _LEVELS: Final = frozenset(("b", "a", "bids", "asks"))
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was seen already of a bar that is still going.
+    """Prices of an unfinished bar that the cores have already seen.
 
     Attributes:
         prices: The bids so far; with the first of them the open is known.
@@ -70,7 +70,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Perturbation:
-    """What becomes of a market's data after `ts` (market time, Unix ms).
+    """Alteration of a market's data after `ts` (market time, Unix ms).
 
     Attributes:
         kind: One of `KINDS`.
@@ -185,7 +185,7 @@ class _AlteredTicks(TickSource):
         return self._change.ticks(super()._ticks())
 
     def stretches(self) -> None:
-        """What is altered is altered tick by tick."""
+        """Offer no quiet stretches: altered data are walked tick by tick."""
 
     def _skew_ms(self) -> int:
         return self._skew

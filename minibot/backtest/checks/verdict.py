@@ -1,4 +1,4 @@
-"""What a check for look-ahead proves, and what it finds."""
+"""Verdict and findings of a check for look-ahead."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Verdict:
-    """What was proven: over how many moments, and what was found.
+    """Result of a look-ahead check: how much was tried, and what was found.
 
     Attributes:
         moments, decisions: How many moments were tried, and at how many of them something was
@@ -68,7 +68,7 @@ class Verdict:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing changed with the future."""
+        """True when no past event changed with the future and no core opened a file."""
         return self.differing == 0 and not self.reads
 
 

@@ -1,8 +1,8 @@
-"""How much history a strategy needs: the same backtest after shorter and longer warm-ups.
+"""Warm-up check: the same backtest after shorter and longer warm-ups.
 
-Averages and indicators remember the past for longer than their period says. What a strategy reads
-off at a moment is compared with what it reads there after the longest warm-up, value by value,
-decision by decision: what moves, and from when on nothing does any more.
+Averages and indicators remember the past for longer than their period says. Each value and each
+decision of a strategy is compared with the one at the same moment after the longest warm-up: the
+report says which of them move, and from which warm-up on none does.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OnDone = Callable[[int, int], None]
 
 
 class Reading(NamedTuple):
-    """What a strategy decided on a symbol at a moment, with its named values."""
+    """Decision of a strategy on a symbol at a moment, with its named values."""
 
     ts: int
     symbol: str
@@ -106,14 +106,14 @@ class WarmUp:
 
 @dataclass(frozen=True, slots=True)
 class WarmupCheck:
-    """What came of all lengths; the last one is what the others are held against."""
+    """Results of all warm-up lengths; the longest is what the others are compared with."""
 
     longest: Readings
     warmups: tuple[WarmUp, ...]
 
     @property
     def is_enough(self) -> bool:
-        """Whether no decision moves under the profile's own warm-up."""
+        """True when no decision moves under the profile's own warm-up."""
         return all(each.decision.differing == 0 for each in self.warmups if each.is_own)
 
 

@@ -119,7 +119,7 @@ def _number(text: str) -> float | None:
 
 
 class Earned(NamedTuple):
-    """What all trades closed so far have earned, hundred-millionths of quote."""
+    """Realised P&L of all trades closed by `ts`, hundred-millionths of quote."""
 
     ts: int
     before_fees: int

@@ -1,7 +1,8 @@
-"""How much of the money was in the market, and for how long.
+"""Exposure: how much of equity was in the market, and for how long.
 
-What is held counts at what it cost, over the equity of that time, from each fill to the next: a
-position of two seconds counts two seconds. Floats: statistics, by which nothing is booked.
+A position counts at its cost, divided by the equity of that time, from each fill to the next: a
+position of two seconds counts two seconds. Floats, as these are statistics: nothing is booked by
+them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from minibot.events.money import UNIT, parse_amount
 
 
 class Held(NamedTuple):
-    """What is held from a time on as a share of equity; 0.05 is five percent."""
+    """Position from `ts` on, as a share of equity; 0.05 is five percent."""
 
     ts: int
     ratio: float

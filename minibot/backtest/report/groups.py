@@ -21,22 +21,22 @@ class Group:
 
     @property
     def results(self) -> list[int]:
-        """What each trade earned after fees."""
+        """Net P&L of each trade, after fees."""
         return [trade.net for trade in self.trades]
 
     @property
     def net(self) -> int:
-        """What they earned together after fees."""
+        """Net P&L of all trades together, after fees."""
         return sum(self.results)
 
     @property
     def fees(self) -> int:
-        """What they paid in fees."""
+        """Fees of all trades together."""
         return sum(trade.trip.fees for trade in self.trades)
 
     @property
     def net_mean(self) -> int | None:
-        """What one earned on average, rounded down; None of no trade."""
+        """Mean net P&L of a trade, rounded down; None without trades."""
         return self.net // len(self.trades) if self.trades else None
 
     @property

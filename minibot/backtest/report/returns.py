@@ -36,12 +36,12 @@ class Period(NamedTuple):
 
     @property
     def pnl(self) -> int:
-        """What equity gained in it, hundred-millionths of quote."""
+        """Gain of equity in the period, hundred-millionths of quote."""
         return self.closing - self.opening
 
     @property
     def ratio(self) -> float:
-        """What it returned; 0.01 is one percent. Nothing is earned on nothing."""
+        """Return of the period; 0.01 is one percent, and 0 where opening equity is 0."""
         return self.closing / self.opening - 1 if self.opening else 0.0
 
 

@@ -55,7 +55,7 @@ class Review:
 
     @property
     def quote_asset(self) -> str:
-        """What money is counted in."""
+        """The quote asset, in which money is counted."""
         return str(self.result.config["portfolio"]["quote_asset"])
 
     @property

@@ -42,17 +42,17 @@ class Trade:
 
     @property
     def symbol(self) -> str:
-        """What was traded."""
+        """The symbol that was traded."""
         return self.trip.symbol
 
     @property
     def is_closed(self) -> bool:
-        """Whether everything that was bought is sold."""
+        """True when everything that was bought has been sold."""
         return self.trip.is_closed
 
     @property
     def net(self) -> int:
-        """What it earned after fees, hundred-millionths of quote; of a closed one."""
+        """Net P&L of a closed trade after fees, hundred-millionths of quote."""
         return self.trip.net
 
     @property

@@ -1,4 +1,4 @@
-"""What an optimiser may vary: keys of the profile with their ranges, and no limit of risk upwards.
+"""Ranges that an optimiser may search: keys of the profile, and no risk limit above its value.
 
 A range is whole numbers or decimals with a fixed step, or a list of values. Decimals are counted in
 steps, so that the same point of a search is the same text on every machine.

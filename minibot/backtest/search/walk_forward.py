@@ -52,13 +52,13 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one window gave.
+    """Result of one window.
 
     Attributes:
-        best: What the search found best in sample.
-        test: The same out of sample.
-        plain: The profile as it stands, out of sample.
-        trials: Every trial in its order.
+        best: The best trial in sample.
+        test: The same values out of sample.
+        plain: The unchanged profile, out of sample.
+        trials: Every trial, in order.
     """
 
     window: Window

@@ -1,8 +1,8 @@
-"""Where the market events of a backtest come from: the same source words as `embedded.source`.
+"""Source of a backtest's market events, named by the same words as `embedded.source`.
 
-A source yields what `market_role` would have written: the same feed turns the same frames into the
-same ticks, bars, books, beats and gaps. What a live night measures and a file cannot know is
-settled here: the clock is exact, nothing is late, no connection breaks.
+A source yields the events that `market_role` would have written: the same feed turns the same
+frames into the same ticks, bars, books, beats and gaps. A file cannot know what a live night
+measures, so it is assumed here: the clock is exact, nothing is late, no connection breaks.
 """
 
 from __future__ import annotations

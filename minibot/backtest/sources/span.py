@@ -161,7 +161,7 @@ class Part:
 
 
 class _Before:
-    """What is kept of the time before a span."""
+    """Market data kept from before a span: rules, books and the last bars."""
 
     def __init__(self, warmup_bars: int) -> None:
         self._count = warmup_bars

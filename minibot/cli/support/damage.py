@@ -1,4 +1,4 @@
-"""What can still be done with a run in which a verb met damage, in one sentence."""
+"""Remedy for a run in which a verb met damage: one sentence that says what can still be done."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ Status = dict[str, Any]
 
 
 class View:
-    """What the table says of one status."""
+    """Texts of the live table for one status."""
 
     def __init__(self, status: Status) -> None:
         self.status = status

@@ -1,7 +1,7 @@
-"""What a trader reads when a run has ended: the summary, the verdicts, and where the files are.
+"""Outcome of a finished run for its trader: summary, verdicts, and where the files are.
 
-The figures are recounted from the sealed queues while `verify` and `replay` run as processes of
-their own; a run whose proof fails does not exit 0.
+The figures are recounted from the sealed queues while `verify` and `replay` run as separate
+processes; a run whose proof fails does not exit with 0.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How verbs speak: one JSON document on stdout with `--json`, lines for people without.
+"""Output of the verbs: one JSON document on stdout with `--json`, lines for people without.
 
 On a terminal, rows are wrapped to its width and coloured; in a pipe they stand as plain lines.
 Progress goes to standard error, and only where that is a terminal.

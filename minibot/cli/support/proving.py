@@ -17,7 +17,7 @@ FINDINGS_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one check of the finished run said; `document` is its JSON, empty when it broke off."""
+    """Verdict of one check of the finished run; `document` is its JSON, empty when it broke off."""
 
     name: str
     passed: bool

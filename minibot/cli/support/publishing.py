@@ -1,4 +1,4 @@
-"""How `minibot backtest` shows and keeps what came out."""
+"""Results of `minibot backtest`: how they are shown and kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `minibot backtest` offers beside one pass: assumptions side by side, checks, sweeps."""
+"""Options of `minibot backtest` beyond one pass: assumptions side by side, checks, sweeps."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What a running night holds, and what its operator has forbidden it: from its own queues.
+"""Positions of a running night and its operator's prohibitions, read from its own queues.
 
-A night in the background has no table to look at; `minibot status` is where its trader looks.
-Positions and gains come from the opening and the fills, exact to the last unit; a halt and locks
-come from `control`, as risk hears them. There is no price in it, so no equity either.
+A night in the background has no table on a screen; its trader looks at `minibot status` instead.
+Positions and realised gains come from the opening and the fills, exact to the last unit; a halt
+and locks come from `control`, as risk reads them. No prices are read, so there is no equity.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Standing:
 
     @property
     def decision_is_current(self) -> bool:
-        """Whether nothing was bought or sold since the last decision."""
+        """True when nothing was bought or sold since the last decision."""
         if self.decision is None:
             return False
         return self.filled_ts is None or int(self.decision["ts"]) >= self.filled_ts

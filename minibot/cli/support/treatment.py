@@ -1,4 +1,4 @@
-"""What to do with bad data, as options: the same words for every verb that reads data files."""
+"""Options for the treatment of bad data: the same words for every verb that reads data files."""
 
 from __future__ import annotations
 
