@@ -1,7 +1,7 @@
-"""One night as its folder tells it: manifest, seal, and every figure recounted from its queues.
+"""One night, read from its folder: manifest, seal, and every figure recounted from its queues.
 
-What a night was (simulated, a drill, stopped, interrupted) is decided here once, for summary,
-report and acceptance alike.
+The kind of a night (simulated, a drill, stopped, interrupted) is decided here once for summary,
+report and acceptance.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ AI_OFF = "AI_OFF"
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """A run's folder, read to its end; `seal` is empty while the run is not sealed."""
+    """Run read from its folder to the end; `seal` is empty while the run is not sealed."""
 
     recorded: Recorded
     seal: JsonObject
@@ -41,8 +41,8 @@ class Night:
         """Return a night.
 
         Raises:
-            RunStop: Its queues cannot be read to their end; `minibot verify` says where.
-            Refusal: It has not written its opening yet.
+            RunStop: The queues cannot be read to their end; `minibot verify` names the place.
+            Refusal: The run has not written its opening yet.
         """
         recorded = Recorded.open(run_dir)
         if next(recorded.events("control"), None) is None:
@@ -90,7 +90,7 @@ class Night:
 
     @property
     def wall_ms(self) -> int | None:
-        """Machine milliseconds from start to seal, or None for a run without an end."""
+        """Wall-clock milliseconds from start to seal, or None for a run without an end."""
         ended = self.sealed.get("ended_ms")
         return None if ended is None else int(ended) - self.manifest.started_ms
 
@@ -101,12 +101,12 @@ class Night:
 
     @property
     def planned_ms(self) -> int:
-        """Market milliseconds that the run was to last."""
+        """Planned duration of the run in market milliseconds."""
         return int(self.manifest.config["duration_ms"])
 
     @property
     def stopped_ms(self) -> int:
-        """Market milliseconds of its plan that a STOP cost the run; 0 without a STOP (U-21)."""
+        """Planned market milliseconds that the run lost to a STOP; 0 without a STOP (U-21)."""
         return max(0, self.planned_ms - self.market_ms) if self.stops else 0
 
     @property
@@ -153,7 +153,7 @@ def read_seal(run_dir: Path) -> JsonObject:
 
 
 def made_up_of(manifest: Manifest) -> str:
-    """Return why the market data of a run are not the exchange's own, empty where they are."""
+    """Return the reason why a run's market data are not the exchange's own, empty if they are."""
     if manifest.degraded:
         return manifest.degraded
     if manifest.simulated:
@@ -171,7 +171,7 @@ def _is_loopback(url: str) -> bool:
 
 
 def drill_of(manifest: Manifest) -> str:
-    """Return what a run's profile injects on purpose, empty where it injects nothing."""
+    """Return the faults that a run's profile injects on purpose, empty if there are none."""
     config: dict[str, Any] = manifest.config
     planted = config.get("chaos") or {}
     if planted:
