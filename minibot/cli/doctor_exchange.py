@@ -1,7 +1,7 @@
-"""`minibot doctor --exchange`: the first contact with the host of a profile, for a person to read.
+"""`minibot doctor --exchange`: a report of the first contact with a profile's host.
 
-Read-only: public market data over the same requests and streams that a night uses, no key, no
-order. What is compared with what stands in `exchanges.binance.expected`.
+Read-only: public market data over the same requests and streams as in a night, no key, no order.
+The findings are compared with `exchanges.binance.expected`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def add_exchange_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def meet_exchange(arguments: argparse.Namespace, config: Config) -> int:
-    """Meet the host; 0 when nothing differs, 1 when something does.
+    """Contact the host; 0 when nothing differs, 1 when something does.
 
     Raises:
         Refusal: The host cannot be reached, or the profile has none.

@@ -27,7 +27,7 @@ HELP = (
 EXAMPLE = "minibot download-data --pairs BTC/USDT --intervals 1m,15m --from 2025-01-01"
 
 ARCHIVE_URL: Final = "https://data.binance.vision"
-# A month of seconds over a slow line.
+# Enough for a month of one-second klines over a slow line.
 ARCHIVE_TIMEOUT_S: Final = 600.0
 
 
@@ -88,10 +88,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _wanted(arguments: argparse.Namespace) -> list[Wanted]:
-    """Return every pair and interval with the span.
+    """Return every requested pair and interval with its span.
 
     Raises:
-        ConfigError: A pair, an interval or a date is none.
+        ConfigError: A pair, an interval or a date is invalid.
     """
     now_ts = MachineClock().now_ms()
     symbols = [pair.replace("/", "").strip().upper() for pair in arguments.pairs.split(",")]
@@ -122,7 +122,7 @@ def _wanted(arguments: argparse.Namespace) -> list[Wanted]:
 
 
 def _is_symbol(name: str) -> bool:
-    """Return whether the archive has addresses for such a name: its own rule, asked of it."""
+    """Return whether the archive could have addresses for a name, by the archive's own rule."""
     try:
         archive_file(name, "1m", 0, is_monthly=True)
     except ValueError:
@@ -131,7 +131,7 @@ def _is_symbol(name: str) -> bool:
 
 
 def _date(text: str) -> int | None:
-    """Return a date, or date and time (UTC where it names no zone), in Unix ms; None for none."""
+    """Return a date, or date and time (UTC without a zone), in Unix ms; None if it is invalid."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -145,7 +145,7 @@ def _tell(text: str) -> None:
 
 
 def lines(fetched: Fetched) -> list[str]:
-    """Return what one series got, in words."""
+    """Return the result of one series in words."""
     wanted = fetched.wanted
     brought = f"{len(fetched.files)} files, {fetched.rows} rows" if fetched.files else "nothing new"
     said = [f"{wanted.symbol} {wanted.interval}: {brought}, {fetched.requests} requests"]
