@@ -35,7 +35,7 @@ SYNC_BYTES = 400
 SYNC_SAMPLES = 1000
 BATCH_SAMPLES = 50
 SECONDS = 10.0
-# Share of the time for each of six: three queue rates, two series of syncs, the wake-ups.
+# Shares of the time for each of three queue rates and two series of syncs; wake-ups follow.
 RATE_SHARE = 0.15
 SYNC_SHARE = 0.15
 HOPS_PER_S = 100

@@ -10,7 +10,7 @@ from minibot.runtime.manifest import MANIFEST_FILE
 
 
 def remedy(error: RunStop) -> str:
-    """Return the sentence, after a full stop; empty where the error is none of a run's file."""
+    """Return the sentence, after a full stop; empty if the error concerns no file of a run."""
     if not isinstance(error, IntegrityError) or not error.file:
         return ""
     damaged = Path(error.file)

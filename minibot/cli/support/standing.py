@@ -18,16 +18,17 @@ from minibot.replay.explain.snapshot_at import portfolio_at
 from minibot.report.figures import clock, counted, money, plain_text
 from minibot.report.summary import Row
 
-# Every fill there is: later than any that can be.
+# A market time later than any possible fill, so that all fills count.
 ALWAYS_MS: Final = 10**15
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Positions as `{symbol, qty, entry_price_avg}`; amounts are decimal strings in quote.
+    """Standing of a run, with positions as `{symbol, qty, entry_price_avg}`.
 
-    `filled_ts` is the market time of the last fill, up to which all of these are true; `decision`
-    is the last one on record, as `{ts, symbol, side, reason, reason_code}`.
+    Amounts are decimal strings in quote. `filled_ts` is the market time of the last fill, up to
+    which the positions are current; `decision` is the last one on record, as `{ts, symbol, side,
+    reason, reason_code}`.
     """
 
     run_id: str
@@ -41,7 +42,7 @@ class Standing:
     locks: dict[str, JsonObject]
 
     def to_json(self) -> JsonObject:
-        """Return it as one JSON object."""
+        """Return the standing as one JSON object."""
         return {
             "run_id": self.run_id,
             "filled_ts": self.filled_ts,
@@ -64,11 +65,11 @@ class Standing:
 
 
 def standing_of(recorded: Recorded, now_ms: int) -> Standing:
-    """Return how a run stands now.
+    """Return the standing of a run at a market time.
 
     Args:
-        recorded: The run, still going on or not.
-        now_ms: Market time, Unix ms: a lock that has run out by then is none.
+        recorded: The run, running or ended.
+        now_ms: Market time, Unix ms: a lock that has expired by then is left out.
 
     Raises:
         RunStop: A queue cannot be read.
@@ -113,7 +114,7 @@ def _holds(lock: JsonObject, now_ms: int) -> bool:
 
 
 def standing_rows(standing: Standing, quote_asset: str) -> list[Row]:
-    """Return it in words."""
+    """Return the standing in words."""
     held = ", ".join(
         f"{money(item['qty'], 8)} {item['symbol']} bought at {money(item['entry_price_avg'])}"
         for item in standing.positions
