@@ -1,4 +1,4 @@
-"""Bars in columns on their way through the cores: no event, no text, and no tick nobody waits for.
+"""Walk of bars in columns through the cores: no events, no texts, and only ticks with an effect.
 
 As long as nothing is ordered, and the cores say that nothing follows from the touches of a bar
 (`Lockstep.calm`), the strategy takes the closed bar and its last touch, risk the closed bar, and
@@ -39,7 +39,7 @@ DEAF: Final = (Strategy.on_tick, NoreStrategyV1.on_tick)
 
 
 def is_deaf(core: StrategyCore) -> bool:
-    """Return whether a strategy's core keeps nothing of a trade but the tick itself."""
+    """Return whether a strategy's core keeps only the tick of a trade."""
     chosen = core.chosen
     return chosen.cls.on_tick in DEAF and not chosen.bars_from_ticks
 
@@ -127,7 +127,7 @@ class BarRows:
         return Event(exact.ts, place_id(seq), MARKET_ROLE, self._run_id, NO_CMDLINE, payload)
 
     def end_of(self, row: int) -> int:
-        """Return when a row of the block that is walked is over, Unix ms."""
+        """Return the end of a row of the current block, Unix ms."""
         block = self._block
         return int_at(block.open_ts, CELL * (row - block.first)) + self._length_ms
 

@@ -1,4 +1,4 @@
-"""Some roles of a run replayed together: they read their common queue once, in step.
+"""Replay of several roles of a run together, in step: their common queue is read once.
 
 A group is what one process does of a proof, so that it can be sent to another one and comes back as
 plain values: what each role gave, where it broke off, and the books if the executor was among them.
@@ -50,7 +50,7 @@ class Broken:
 
 
 class Task(NamedTuple):
-    """Which roles of which run to replay.
+    """Task of a replay: the run and its roles.
 
     Attributes:
         roles: Some of those that have a core; books and figures need the executor.

@@ -1,4 +1,4 @@
-"""The three cores together in the order of a night: only the world comes from the record.
+"""Joint replay of the three cores in recorded order: only outside events come from the record.
 
 `engine.replay_role` gives each core its recorded inputs. Here a core gets from the record only what
 came from outside; signals, intents, results and fills are those that the other cores have just

@@ -16,7 +16,7 @@ REAL_TIME: Final = Fraction(1)
 
 
 class Root(NamedTuple):
-    """One event of the world before it has an id: what it says, and when (market time, Unix ms).
+    """One event from outside before it has an id: its payload and market time (Unix ms).
 
     `queue` is `market_ticks`, or `control` for what a recorded run was told.
     """
@@ -43,7 +43,7 @@ class Watch(Protocol):
 
 
 class Nobody:
-    """Watches nothing: for whoever wants a market's events without a bot."""
+    """Watch without a bot, for callers that want only a market's events."""
 
     def levels(self, symbol: str) -> Sequence[int]:
         """Return nothing."""

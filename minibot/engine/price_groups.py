@@ -1,4 +1,4 @@
-"""Rows in groups, for a strategy that follows the prices of trades: what holds for all of a group.
+"""Groups of rows for a strategy that follows trade prices, with facts that hold for a group.
 
 Whether a group lies within a calm is seen by its extremes, so that risk and execution are told of
 many rows by their last one; a group that does not is looked at row by row.

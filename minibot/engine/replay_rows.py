@@ -1,4 +1,4 @@
-"""Market events in a row through one replayed core; of ticks that nothing follows from, the last.
+"""Rows of market events through one replayed core: of ticks without effect, only the last.
 
 A core's `step` is behind an event what its `on_tick` is behind a tick. Here ticks reach `on_tick`
 without an answer in drafts for each, and risk and execution are told of the last of those ticks
@@ -284,7 +284,7 @@ def _symbol_of(payload: Payload) -> str | None:
 
 
 def row_of(core: Core, amounts: ParseCache) -> Row:
-    """Return how a core takes inputs in a row."""
+    """Return the row walker of a core."""
     if isinstance(core, StrategyCore):
         return StrategyRow(core)
     if isinstance(core, RiskCore):

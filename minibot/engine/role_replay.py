@@ -1,4 +1,4 @@
-"""Replay: the recorded inputs of a run through the same cores, compared byte for byte.
+"""Replay of a run's recorded inputs through the same cores, compared byte for byte.
 
 Each of strategy, risk and execution is fed its own logged inputs in its own logged order; what it
 derives must stand in its queues, event by event. Missing outputs are accepted only behind the
@@ -53,7 +53,7 @@ OnTaken = Callable[[LoggedStep], None]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From when to when a replay compares, both in Unix ms of market time and both included.
+    """Window of a replay's comparison, in Unix ms of market time, both ends included.
 
     The time of an input is that of the last `market_ticks` line which its role had taken by then:
     it never goes back, and what a fill is booked under is never before it.
@@ -132,7 +132,7 @@ def core_of(role: str, config: JsonObject) -> Core:
 
 
 class Listener(Protocol):
-    """Follows a replay without asking for every input by itself, so that most go in one go."""
+    """Listener of a replay that does not need each input by itself, so most go in batches."""
 
     def on_inputs(self, queue: str, first_seq: int, events: Sequence[Event]) -> None:
         """Take inputs in a row, from line `first_seq` on, before what follows from the last."""
@@ -180,7 +180,7 @@ def replay_role(
 
 
 class Taking:
-    """One role on its way through its logged inputs.
+    """Pass of one role through its logged inputs.
 
     Attributes:
         core: What takes them; fresh from the recorded profile.
@@ -424,7 +424,7 @@ class _Comparison:
         return None
 
     def end(self, *, is_cut: bool) -> None:
-        """Count what stands beyond the last input; behind the end of a window that is nothing."""
+        """Count the recorded lines after the last input, unless cut, and set the digests."""
         result = self._result
         for queue, source in self._found.items():
             while not is_cut and source.next() is not None:
@@ -497,7 +497,7 @@ def replay_run(
 
 
 class Counting:
-    """Tells now and then how many of how many inputs have been taken."""
+    """Counter that reports now and then the inputs processed and their total."""
 
     def __init__(
         self, recorded: Recorded, roles: Sequence[str], progress: Callable[[int, int], None]

@@ -1,4 +1,4 @@
-"""Candles and equity of ticks in columns, looked at where something depends on it, not row by row.
+"""Charts of ticks in columns: candles, and equity marked only where something depends on it.
 
 Between two fills a position stands still, so equity follows the mids: its highs, its dips and its
 value as a candle begins are found when the next fill comes. Candles are those of `drawing`.

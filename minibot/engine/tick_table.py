@@ -1,4 +1,4 @@
-"""Ticks in columns as a backtest walks them: whole arrays, mapped and not read.
+"""Table of ticks in columns for a backtest: whole arrays, memory-mapped and not read.
 
 What a source of columns says as events, one tick at a time, it says as rows of this table too
 (`stretches`). Rows are handed to the cores by `tick_rows`; both ways are one market, which a test

@@ -1,4 +1,4 @@
-"""Bars on their way through the cores: what a report needs of them, kept as they are walked."""
+"""Walked bars: the report's data, collected while bars pass through the cores."""
 
 from __future__ import annotations
 

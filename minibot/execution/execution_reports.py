@@ -43,7 +43,7 @@ def move_of(
     also: EventId | None,
     ordinal: int,
 ) -> OrderMove:
-    """Return what is said of an order that has just moved, behind `ordinal` others of its step.
+    """Return the report of an order that has just moved, after `ordinal` others of its step.
 
     It follows from the order's intent, and from `also` where that moved it.
     """

@@ -52,7 +52,7 @@ def require_lineage(event: Event) -> None:
 
 
 def field_refusal(intent: IntentMessage) -> str | None:
-    """Return the reason code of a field that makes no sense, or None.
+    """Return the reason code of an invalid field, or None.
 
     After None the quantity is above zero, and so is the limit, which a LIMIT order has and a MARKET
     order has not.

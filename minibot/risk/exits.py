@@ -29,7 +29,7 @@ RETRY_MS_MAX: Final = 30_000
 
 @final
 class ExitRules:
-    """Which exits the profile wants; a multiple or a time that is None is off."""
+    """Exit rules of the profile; a multiple or a time that is None is off."""
 
     __slots__ = (
         "atr_period",
@@ -175,7 +175,7 @@ class Exits:
         self.ending_until: int | None = None
 
     def of(self, symbol: str) -> SymbolExits:
-        """Return what is remembered of a symbol."""
+        """Return the exit state of a symbol."""
         found = self._found
         if found is not None and symbol == self._symbol:
             return found

@@ -1,4 +1,4 @@
-"""A strategy that follows prices, and whether it says of many what it says of one after the other.
+"""Follower of prices, with a check that many prices at once give the answers of one by one.
 
 A night hands it one price at a time, a backtest many by one call. `for price in prices` gives the
 same either way; one that looks at all of them first, or that keeps something from price to price

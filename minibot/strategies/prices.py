@@ -1,4 +1,4 @@
-"""The prices of trades in a row, as they are handed to a strategy that follows them."""
+"""Prices of consecutive trades, for a strategy that follows them."""
 
 from __future__ import annotations
 

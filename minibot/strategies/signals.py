@@ -1,4 +1,4 @@
-"""The signal of a decision, written out when somebody reads it."""
+"""Signals of decisions, written out when they are read."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def _functions(tree: ast.Module) -> frozenset[str]:
 
 
 def _changes(node: ast.AST, functions: frozenset[str]) -> Iterator[Finding]:
-    """Any way of writing: an assignment, a loop, a `with` or a `del` give an attribute a value."""
+    """Yield a write of any kind: by an assignment, a loop, a `with` or a `del`."""
     if not isinstance(node, ast.Attribute | ast.Subscript) or isinstance(node.ctx, ast.Load):
         return
     base = _base(node)
