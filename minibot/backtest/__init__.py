@@ -1,1 +1,1 @@
-"""Backtests: the same cores on history, with no queue and no process."""
+"""Backtests: the cores of a night on historical data, without queues or processes."""

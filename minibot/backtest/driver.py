@@ -1,9 +1,9 @@
-"""One pass of the three cores over a source, in rule order.
+"""Driver of a backtest: one pass of the three cores over a source, in rule order.
 
 `now` of an event is its own `ts`; fills come no earlier than `execution.latency_market_ms` after
-their intent, exactly as in a night. Before the end of the source `run_ending` is said as early as a
-night says it, so that positions can still be closed; a recorded run says its opening and its ending
-itself. A STOP by risk ends the pass, as it ends a night. `night` is for a run with its own profile.
+their intent, exactly as in a night. `run_ending` comes as early before the end of the source as in
+a night, so that positions can still be closed; a recorded run brings its own opening and ending. A
+STOP by risk ends the pass, as it ends a night. A run with its own profile goes through `night`.
 """
 
 from __future__ import annotations
@@ -68,22 +68,22 @@ def run_backtest(
     progress: Progress = lambda done, whole: None,
     cores: Mapping[str, Core] | None = None,
 ) -> BacktestResult:
-    """Return what the cores of a profile do on a source.
+    """Return the result of a profile's cores on a source.
 
-    A recorded run with its own profile goes in the order that its night logged.
+    A recorded run with its own profile is replayed in the order that its night recorded.
 
     Args:
         source: The market's history.
         config: The resolved profile.
-        progress: Told now and then how far it is.
-        cores: Fresh ones by role, for who wants to look at them; by default the profile's.
+        progress: Called now and then with the progress.
+        cores: Fresh cores by role, for a caller that inspects them; by default the profile's.
 
     Raises:
-        RunStop: A core found something that cannot be.
+        RunStop: A core found an impossible state.
     """
     started = time.perf_counter()
     if cores is None and isinstance(source, RunSource) and source.is_night_of(config):
-        # Loaded where a night is taken: no other backtest needs it.
+        # Imported here because only the backtest of a night needs it.
         from minibot.backtest.night import night_of
 
         result = night_of(source, config, progress)
@@ -96,7 +96,7 @@ def run_backtest(
 
 
 class _Pass:
-    """The state of one pass: the cores, and what is kept for the report."""
+    """State of one pass: the cores, and the data kept for the report."""
 
     def __init__(self, source: MarketSource, config: Config, cores: Mapping[str, Core]) -> None:
         self._source = source
@@ -110,7 +110,7 @@ class _Pass:
             config.raw, (source.name,), Performance(self._opening, portfolio.quote_asset)
         )
         self.result.assumptions = source.assumptions
-        # What the cores said; written out where somebody reads it.
+        # Messages of the cores, which are written out when they are read.
         self._said: list[Message] = []
         self.result.derived = LazyList(self._written)
         self._controls = 0
@@ -148,7 +148,7 @@ class _Pass:
         self._mark(result.to_ts)
 
     def _pump(self, roots: Iterator[Root], progress: Progress) -> Inputs:
-        """Feed the market to its end or to a STOP; return how many events of each type it had."""
+        """Feed the market to its end or to a STOP; return the number of events of each type."""
         source, result, charts = self._source, self.result, self._charts
         origin_ms, run_id = source.origin_ms, self._run_id
         whole = 0 if source.end_ms is None else source.end_ms - origin_ms
@@ -176,7 +176,7 @@ class _Pass:
             elif isinstance(payload, PriceMark):
                 result.performance.on_mark(payload)
             seq += 1
-            # Nobody else can make the same event, so that its place is id enough.
+            # No other writer can make the same event, so its place suffices as an id.
             event = Event(ts, f"{TICKS}:{seq}", MARKET_ROLE, run_id, NO_CMDLINE, payload)
             process(event, seq)
             if not seq % PROGRESS_EVERY:
@@ -261,10 +261,9 @@ class _Pass:
         return inputs
 
     def _walk(self, stretch: RowSpan, seq: int) -> int:
-        """Hand rows to the cores, the first as line `seq`; return how many they took.
+        """Feed rows to the cores, the first as line `seq`; return how many they processed.
 
-        Whoever walks is not asked to stop half way, so what is said behind the tick of a STOP is
-        left out.
+        A walk is not interrupted, so messages after the tick of a STOP are left out afterwards.
         """
         walked = self._walked
         if walked is None:
@@ -280,7 +279,7 @@ class _Pass:
         return last - stretch.first
 
     def _bar_market(self) -> BarMarket | None:
-        """Return the market as rows of bars; None where it is no such one, or has to be events."""
+        """Return the market as rows of bars; None if it has none or has to be fed as events."""
         source, core = self._source, self._lockstep.cores[STRATEGY_ROLE]
         if not isinstance(source, BarSource) or not isinstance(core, StrategyCore):
             return None
@@ -292,12 +291,12 @@ class _Pass:
         return core.watch if isinstance(core, RiskCore) else NOBODY
 
     def _close_ts(self) -> int:
-        """Return when the end is announced: as early as a night does it."""
+        """Return the time at which the end is announced, as early as in a night."""
         end_ms = self._source.end_ms
         return NEVER if end_ms is None else end_ms - self._config.portfolio.close_market_ms
 
     def _opened(self, roots: Iterator[Root]) -> Iterator[Root]:
-        """Yield the roots behind a `run_opening`: the record's own, else the profile's."""
+        """Yield a `run_opening`, the record's own or else the profile's, then the roots."""
         first = next(roots, None)
         if first is None:
             return
@@ -312,16 +311,16 @@ class _Pass:
         yield from roots
 
     def _announce_end(self, next_ts: int) -> None:
-        """No entries from now on; what is open closes as `portfolio.at_end` says.
+        """Announce the end: no entries from now on, positions close as `portfolio.at_end` says.
 
-        Said at its time, or right behind what came last, before what comes at `next_ts`.
+        The event comes at its time, or right after the last event, before the one at `next_ts`.
         """
         until_ts = self._source.end_ms or next_ts
         ending = RunEnding(who="backtest", why=SOURCE_ENDED, until_ts=until_ts)
         self._world(Root(ending, max(self._close_ts(), self.result.to_ts), CONTROL))
 
     def _world(self, root: Root) -> None:
-        """Take what the watchdog says."""
+        """Feed an event of the watchdog."""
         self._controls += 1
         place = f"{CONTROL}:{self._controls}"
         event = Event(root.ts, place, WATCHDOG_ROLE, self._run_id, NO_CMDLINE, root.payload)
@@ -351,7 +350,7 @@ class _Pass:
 
 
 def _split_at(items: Iterator[Item], ts: int) -> Iterator[Item]:
-    """Yield items; rows that stand on both sides of a moment come as two stretches."""
+    """Yield items; a span of rows on both sides of a moment is split in two."""
     for item in items:
         if isinstance(item, RowSpan):
             table, first, last = item
@@ -369,5 +368,5 @@ def _type_of(kind: type[Payload]) -> str:
 
 
 def run_id_of(origin_ms: int) -> str:
-    """Return the id of a backtest, which the time of its first event gives."""
+    """Return the id of a backtest, made from the time of its first event."""
     return f"{datetime.fromtimestamp(origin_ms // 1000, UTC):%Y%m%d_%H%M%S}"

@@ -1,7 +1,7 @@
-"""A recorded run with its own profile: its backtest is the night itself, event by event.
+"""Backtest of a recorded run with its own profile: the night itself, event by event.
 
-The cores go through it in the order that the night logged (`engine.joint_replay`); what they derive
-has to stand in the record. So the fills of this backtest are the fills of the night.
+The cores process it in the order that the night recorded (`engine.joint_replay`), and must derive
+the recorded events. So the fills of this backtest are the fills of the night.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Progress = Callable[[int, int], None]
 def night_of(
     source: RunSource, config: Config, progress: Progress = lambda done, whole: None
 ) -> BacktestResult:
-    """Return the backtest of a recorded run in the order of its night.
+    """Return the backtest of a recorded run in its recorded order.
 
     Raises:
-        IntegrityError: The cores of this build do otherwise than the record says.
+        IntegrityError: The cores of this build deviate from the record.
     """
     together = run_together(source.recorded, progress)
     if not together.is_identical:
@@ -44,7 +44,7 @@ def night_of(
 
 
 def result_of(source: RunSource, config: Config, together: Together) -> BacktestResult:
-    """Return what the cores did in the order of the night as a backtest's result."""
+    """Return a joint replay in recorded order as a backtest's result."""
     quote_asset = config.portfolio.quote_asset
     result = BacktestResult(config.raw, (source.name,), Performance(_opening(source), quote_asset))
     for made in together.made:

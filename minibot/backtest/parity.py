@@ -1,13 +1,12 @@
-"""Night against backtest, event by event: the same, or which assumption makes the difference.
+"""Parity of a night and its backtest, event by event, with the cause of each difference.
 
-Two comparisons. In the order of the night (`joint_replay`) every event has to be the same, byte
-for byte; anything else is a fault. In rule order a backtest assumes that nothing overtakes anything
-and that nobody is late; there each difference is put down to what the night's order logs say about
-it:
+Two comparisons. In recorded order (`joint_replay`) every event has to be the same, byte for byte;
+anything else is a fault. Rule order assumes that no event overtakes another and that no role is
+late; there each difference is attributed by the night's input logs:
 
-* `arrival_order`: a role had taken market events by the time it took a signal, an intent or a fill,
-  which rule order gives it only afterwards.
-* `delay`: a role took an event later than at the event's own time, so that an age is greater.
+* `arrival_order`: before a signal, an intent or a fill, a role had processed market events that
+  rule order gives it only afterwards.
+* `delay`: a role processed an event later than the event's own time, so an age is greater.
 * `follows`: neither; an earlier difference has led to another state.
 """
 
@@ -34,14 +33,14 @@ CLASSES: Final[Mapping[str, str]] = {
     DELAY: "a role took an event later than at its own time",
     FOLLOWS: "an earlier difference has led here",
 }
-# The same decision, met by another tick, may come so much earlier or later in market time.
+# The same decision on another tick may come this much earlier or later in market time.
 APART_MS_MAX: Final = 10_000
 
 Progress = Callable[[int, int], None]
 
 
 class Pair(NamedTuple):
-    """One decision of the night and the one of rule order that it is compared with."""
+    """Pair of decisions to compare: one of the night, one of rule order."""
 
     night: Made | None
     rule: Said | None
@@ -49,7 +48,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """One event in which rule order and night differ, and what it is put down to."""
+    """One event in which rule order and night differ, with the cause attributed to it."""
 
     pair: Pair
     kind: str
@@ -87,13 +86,13 @@ class RuleParity:
 
     @property
     def classes(self) -> Counter[str]:
-        """How many deviations each assumption makes."""
+        """Number of deviations caused by each assumption."""
         return Counter(one.kind for one in self.deviations)
 
 
 @dataclass(slots=True)
 class Parity:
-    """Both comparisons of one run, and what came of the night."""
+    """Both comparisons of one run, and the results of the night."""
 
     logged: Together
     rule: RuleParity
@@ -101,7 +100,7 @@ class Parity:
 
     @property
     def by_rule(self) -> Side:
-        """What came of rule order."""
+        """Return the side of the comparison that was computed in rule order."""
         done = self.rule.done
         return Side("rule order", done.derived, done.performance, done.digest, done.stop)
 
@@ -134,7 +133,7 @@ class Parity:
 
 
 def parity_of(recorded: Recorded, progress: Progress = lambda done, whole: None) -> Parity:
-    """Return how a recorded run compares with its backtests.
+    """Return the comparison of a recorded run with its backtests.
 
     Raises:
         IntegrityError: A recorded line fails its own hash or chain.
@@ -159,7 +158,7 @@ def _compared(logged: Together, done: RulePass) -> RuleParity:
 
 
 def pairs_of(night: list[Made], rule: list[Said]) -> Iterator[Pair]:
-    """Yield each decision with its counterpart, in order of the night; then what rule has alone."""
+    """Yield each decision with its counterpart in recorded order; then those of rule alone."""
     waiting: dict[tuple[str, ...], deque[Said]] = {}
     for said in rule:
         waiting.setdefault(_key(said.queue, said.event), deque()).append(said)
@@ -177,7 +176,7 @@ def pairs_of(night: list[Made], rule: list[Said]) -> Iterator[Pair]:
 
 
 def _key(queue: str, event: Event) -> tuple[str, ...]:
-    """Return what two decisions have to share to be the same one at perhaps another moment."""
+    """Return the fields by which two decisions, perhaps at different moments, are the same."""
     payload = event.payload.to_json()
     names = ("symbol", "side", "action", "purpose", "result", "reason_code")
     return (queue, *(str(payload.get(name, "")) for name in names))
@@ -199,7 +198,7 @@ def _judged(
     logged: Together,
     upstream: Mapping[str, Made],
 ) -> Deviation:
-    """Return a deviation with the assumption that it is put down to."""
+    """Return a deviation with the assumption that causes it."""
     late: tuple[str, Intake] | None = None
     for role, intake in _intakes(pair.night, logged, upstream):
         if intake.lag > 0:
@@ -214,7 +213,7 @@ def _judged(
 def _intakes(
     made: Made | None, logged: Together, upstream: Mapping[str, Made]
 ) -> Iterator[tuple[str, Intake]]:
-    """Yield how the roles came to what led to an event, the nearest first."""
+    """Yield the lateness of each input behind an event, with its role, the nearest first."""
     if made is None:
         return
     yield made.role, made.intake

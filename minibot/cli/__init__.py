@@ -1,1 +1,1 @@
-"""One file per verb: parse, call one room, print; no logic."""
+"""Command line: one file per verb, which parses, calls one room and prints; no logic."""

@@ -1,4 +1,4 @@
-"""minibot accept: was it a night? N-103 to N-107, each with its threshold and what was found."""
+"""minibot accept: judge a run as a night by N-103 to N-107, with thresholds and findings."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def lines(acceptance: Acceptance) -> list[str]:
-    """Return the judgement in words, the verdict last."""
+    """Return the acceptance in words, the verdict last."""
     said = [
         f"{item.verdict:<10}  {item.row:<5}  {item.name}: {item.found}  [{item.threshold}]"
         for item in acceptance.criteria

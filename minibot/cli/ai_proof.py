@@ -1,4 +1,4 @@
-"""minibot ai-proof: one recorded run, replayed with and without the AI; orders must be equal."""
+"""minibot ai-proof: replay a recorded run with and without the AI; orders must be equal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""minibot backtest: what the profile's cores would have done on history."""
+"""minibot backtest: run the profile's cores on historical data."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Backtest; 0 when it came to its end, 1 when risk stopped it."""
+    """Run a backtest; 0 when it reached its end, 1 when risk stopped it."""
     words = [named(word, arguments) for word in arguments.source or [DEFAULT_SOURCE]]
     if arguments.twice:
         return twice(arguments, words)
@@ -65,13 +65,13 @@ def run(arguments: argparse.Namespace) -> int:
     span = parse_span(arguments.timerange) if arguments.timerange else ALL
     treatment = treatment_of(arguments)
     job = Job(tuple(words), config.raw, (), span, treatment, arguments.run_order)
-    # What is compared with each other has to go by one order: there is but one for all profiles.
+    # Compared backtests need one event order, and only rule order is common to all profiles.
     done = search(arguments, job._replace(order=RULE))
     return publish(arguments, words, results_of(arguments, job)) if done is None else done
 
 
 def named(word: str, arguments: argparse.Namespace) -> str:
-    """Return a source word with its run as a folder, where it names one by id or as `latest`."""
+    """Return a source word in which a run's id or `latest` is replaced by the run's folder."""
     kind, _, rest = word.partition(":")
     if kind != RUN or not rest or os.path.exists(Path(rest, "manifest.json")):
         return word
@@ -79,7 +79,7 @@ def named(word: str, arguments: argparse.Namespace) -> str:
 
 
 def results_of(arguments: argparse.Namespace, job: Job) -> dict[str, BacktestResult]:
-    """Return the result by fill assumption: of all with the night's own first, or of one alone."""
+    """Return the results by fill assumption: all, the profile's own first, or that one alone."""
     with progress_bar(f"backtest {', '.join(job.words)}") as show_progress:
         if arguments.fills == ALL_FILLS:
             return run_band(job, arguments.jobs, show_progress)
@@ -88,7 +88,7 @@ def results_of(arguments: argparse.Namespace, job: Job) -> dict[str, BacktestRes
 
 
 def market_profile(arguments: argparse.Namespace, words: list[str]) -> Config:
-    """Return the profile: the named one, or that of the night where a recorded run is taken."""
+    """Return the profile: the named one, or that of the night if the source is a recorded run."""
     recorded = run_of(words)
     if recorded is not None and arguments.config is DEFAULT_PROFILE:
         config = recorded_profile(recorded.manifest.config, arguments)
@@ -100,7 +100,7 @@ def market_profile(arguments: argparse.Namespace, words: list[str]) -> Config:
 
 
 def as_nights(config: Config) -> Config:
-    """Return a profile in which a long market is a row of nights, each with its own budgets."""
+    """Return a profile in which a long market is a series of nights, each with its own budgets."""
     if "night_ms" in (config.raw.get("backtest") or {}):
         return config
     return config_with(config.raw, [f"backtest.night_ms={config.duration_ms}"])

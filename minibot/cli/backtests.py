@@ -1,4 +1,4 @@
-"""minibot backtests: what is kept of backtests; list, show, compare, prune."""
+"""minibot backtests: list, show, compare and prune kept backtests."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what is asked; 0 when it could be done."""
+    """Run the sub-verb; 0 when it succeeds."""
     wanted, do = _DOING[arguments.what]
     if len(arguments.ids) != wanted:
         said = f"backtests {arguments.what} takes {NUMBERS[wanted]}, not {len(arguments.ids)}."

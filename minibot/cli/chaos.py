@@ -1,4 +1,4 @@
-"""minibot chaos: put a fault into a real short run and see whether it ends as catalogued."""
+"""minibot chaos: inject a fault into a real short run and check that it ends as catalogued."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _part(asked: list[Fault], faults: list[Fault], seed: int) -> str:
-    """Return which part of the faults is run, by name; empty where all are."""
+    """Return a sentence that names the selected faults; empty where all are run."""
     if len(faults) == len(asked):
         return ""
     names = ", ".join(fault.name for fault in faults)

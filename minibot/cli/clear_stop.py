@@ -1,4 +1,4 @@
-"""minibot clear-stop: take STOP.flag away, on record, so that the next night may start."""
+"""minibot clear-stop: remove STOP.flag, on record, so that the next night may start."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not flags:
         raise Refusal(f"there is no STOP.flag in {var.root}.", "Nothing to clear.", exit_code=3)
     refuse_living(var)
-    ensure_folder(var.root)  # A run may have lost it; what it left stands beside its place.
+    ensure_folder(var.root)  # A run may have lost the folder; its remains stand beside it.
     try:
         with run_lock(var):
             stopped = clear_flag(var, who(), arguments.reason)

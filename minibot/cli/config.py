@@ -1,4 +1,4 @@
-"""minibot config (also show-config): is a profile valid, and what does it come to?"""
+"""minibot config (also show-config): check a profile and show its resolved values."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _origin(config: Config, key: str) -> str:
-    """Return the file or variable that gives a value, and its layer."""
+    """Return the file or variable from which a value comes, and its layer."""
     name, layer = config.origin.get(key, "file"), config.layer_of(key)
     return name if layer in ("", name) else f"{name}, {layer}"
 

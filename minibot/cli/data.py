@@ -1,4 +1,4 @@
-"""minibot data: check files of historical data, and convert them to our own columns."""
+"""minibot data: check files of historical data, and convert them to minibot's columns."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FINE, TROUBLE = 0, 1
 
 
 class Ticks(NamedTuple):
-    """Market ticks with their times: where they come from and whose they are."""
+    """Market ticks with their times, their source and their symbol."""
 
     origin: Origin
     symbols: tuple[str, ...]
@@ -69,7 +69,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check or convert; 1 when a checked file has trouble that the options do not settle."""
+    """Check or convert; 1 when a checked file has defects that no option treats."""
     profile = profile_of(arguments)
     return _check(arguments) if arguments.action == "check" else _convert(arguments, profile)
 
@@ -124,7 +124,7 @@ def _convert(arguments: argparse.Namespace, profile: Config) -> int:
                 table = table_of_ticks(Path(word), symbol, source.ticks)
                 made_of = [source.origin._replace(rows=len(table))]
                 if source.span is not None:
-                    # The market's own beginning and end: beats and history stand relative to them.
+                    # The market's own beginning and end, to which beats and history are relative.
                     table.report.first_ts, table.report.end_ts = source.span
                 written.append(write_ticks(table, out, treatment, made_of, skew_ms=source.skew_ms))
     if arguments.json:
@@ -137,7 +137,7 @@ def _convert(arguments: argparse.Namespace, profile: Config) -> int:
 
 
 def _shown(path: Path) -> str:
-    """Return a path as it is shortest; the word of a run or a tape as it is."""
+    """Return a path in its shortest form; a run's or tape's source word unchanged."""
     return shown_path(path) if path.exists() else str(path)
 
 

@@ -1,4 +1,4 @@
-"""minibot diff: where what two nights decided parts, and what came of it."""
+"""minibot diff: where the decisions of two nights diverge, and with which results."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _fields(fields: Mapping[str, tuple[Any, Any]], indent: str) -> list[str]:
 
 
 def effect(first: Side, second: Side, names: tuple[str, str] = ("one", "other")) -> list[str]:
-    """Return the figures of two sides beside each other."""
+    """Return the figures of two sides next to each other."""
     one, other = first.figures(), second.figures()
     rows = [
         (name.replace("_", " "), _figure(name, one[name]), _figure(name, other[name]))

@@ -1,4 +1,4 @@
-"""minibot doctor: can this machine run a profile? Names what is missing or unreachable."""
+"""minibot doctor: check that this machine can run a profile, and name what is missing."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look at everything that a start looks at; 0 when nothing is missing, else 2.
+    """Check everything that a start checks; 0 when nothing is missing, else 2.
 
-    With `--exchange`, meet the host instead: 0 when it is as written down, 1 when it differs.
+    With `--exchange`, contact the host instead: 0 when it is as expected, 1 when it differs.
     """
     config = profile_of(arguments, *own_var(arguments))
     judge(config.raw, config.given)
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 def examine(config: Config, var: Var) -> Iterator[CheckResult]:
     """Yield every check: set-up, this machine, the AI's jail, the exchange."""
     yield _python()
-    # The jail is looked at below, with what it lets the AI use.
+    # The jail is checked below, together with what it lets the AI use.
     yield from (found for found in preflight(config, var, whole=True) if found.name != AI_JAIL)
     if config.ai.enabled:
         yield _ai(config, var)
@@ -79,7 +79,7 @@ def _ai(config: Config, var: Var) -> CheckResult:
     except (MinibotError, OSError) as error:
         return CheckResult("AI jail", not config.ai.required, f"not looked at: {error}")
     if found.problem:
-        # Where the AI is not required a run goes on without it, marked.
+        # Where the AI is not required, a run continues without it and is marked so.
         remedy = "Set ai.required to false, or ai.enabled." if config.ai.required else ""
         text = f"{found.problem}; the AI would be off"
         return CheckResult("AI jail", not config.ai.required, text, remedy)
@@ -110,7 +110,7 @@ def _source(config: Config) -> CheckResult:
 
 
 def _stream(config: Config) -> CheckResult:
-    """Open the combined stream once and close it."""
+    """Check the combined stream by opening it once."""
     exchange, streams = config.exchange, venue_of(config).streams
     groups = groups_of(exchange.symbols, streams)
     named = streams.named_in_address(groups)

@@ -46,7 +46,7 @@ def add_exchange_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def meet_exchange(arguments: argparse.Namespace, config: Config) -> int:
-    """Meet the host; 0 when nothing differs, 1 when something does.
+    """Contact the host; 0 when nothing differs, 1 when something does.
 
     Raises:
         Refusal: The host cannot be reached, or the profile has none.

@@ -29,7 +29,7 @@ HELP = (
 EXAMPLE = "minibot download-data --pairs BTC/USDT --intervals 1m,15m --from 2025-01-01"
 
 ARCHIVES: Final = ", ".join(filter(None, (venue.hosts.archive for venue in VENUES.values())))
-# A month of seconds over a slow line.
+# Enough for a month of one-second klines over a slow line.
 ARCHIVE_TIMEOUT_S: Final = 600.0
 
 
@@ -94,10 +94,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _wanted(arguments: argparse.Namespace, venue: Venue) -> list[Wanted]:
-    """Return every pair and interval with the span.
+    """Return every requested pair and interval with its span.
 
     Raises:
-        ConfigError: A pair, an interval or a date is none.
+        ConfigError: A pair, an interval or a date is invalid.
     """
     now_ts = MachineClock().now_ms()
     symbols = [venue.symbols.read(pair) for pair in arguments.pairs.split(",")]
@@ -128,7 +128,7 @@ def _wanted(arguments: argparse.Namespace, venue: Venue) -> list[Wanted]:
 
 
 def _date(text: str) -> int | None:
-    """Return a date, or date and time (UTC where it names no zone), in Unix ms; None for none."""
+    """Return a date, or date and time (UTC without a zone), in Unix ms; None if it is invalid."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -142,7 +142,7 @@ def _tell(text: str) -> None:
 
 
 def lines(fetched: Fetched) -> list[str]:
-    """Return what one series got, in words."""
+    """Return the result of one series in words."""
     wanted = fetched.wanted
     brought = f"{len(fetched.files)} files, {fetched.rows} rows" if fetched.files else "nothing new"
     said = [f"{wanted.symbol} {wanted.interval}: {brought}, {fetched.requests} requests"]

@@ -1,4 +1,4 @@
-"""minibot exchange: the loopback exchange alone, for this bot or anybody's."""
+"""minibot exchange: the simulator alone on loopback, for this bot or any other client."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked."""
+    """Run the action."""
     if arguments.action == "fault":
         return _fault(arguments)
     if arguments.words:
@@ -170,7 +170,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _ending(loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> Iterator[None]:
-    """Let Ctrl-C and a polite kill end the serving in order."""
+    """End the server in order on SIGINT (Ctrl-C) or SIGTERM."""
     former = {
         number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(done.set))
         for number in (signal.SIGINT, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""minibot execute-hour: one hour of a run executed anew, its outputs written to a folder."""
+"""minibot execute-hour: execute one hour of a run again and write its outputs to a folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Execute an hour; 0 when it is written."""
+    """Execute an hour; 0 when its outputs are written."""
     recorded, _ = open_run(run_dir_of(arguments))
     hour_ts = Span.of(recorded, arguments.zone).hour(arguments.hour)
     folder = Path(os.path.realpath(arguments.folder))

@@ -1,4 +1,4 @@
-"""minibot exit-position (also forceexit): close what is held in a symbol of the running night."""
+"""minibot exit-position (also forceexit): close a position of the running night."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Leave the request; 2 when nothing is held in the symbol, 3 when nothing runs."""
+    """Leave the request; 2 without a position in the symbol, 3 when no run is running."""
     var = var_of(arguments)
     symbol = traded_symbol(var, arguments.symbol)
     _require_held(var, symbol)
@@ -32,9 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _require_held(var: Var, symbol: str) -> None:
-    """Refuse where there is nothing to close: it would read as if something had been closed.
+    """Refuse without a position: the answer would read as if one had been closed.
 
-    What cannot be read keeps nobody from asking: risk knows what it holds.
+    If the queues cannot be read, the request is left all the same: risk knows its positions.
     """
     run_id = require_running(var)
     try:

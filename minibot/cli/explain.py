@@ -1,4 +1,4 @@
-"""minibot explain: why something happened, or did not: back to the tick, second by second."""
+"""minibot explain: show why something happened, or did not: back to the tick, by second."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Explain; 2 when nothing has that id or time."""
+    """Print an explanation; 2 when nothing has that id or time."""
     recorded, _ = open_run(run_dir_of(arguments))
     _require_symbol(recorded, arguments.symbol)
     _require_question(arguments)
@@ -95,7 +95,7 @@ def _require_symbol(recorded: Recorded, symbol: str | None) -> None:
 
 
 def _require_question(arguments: argparse.Namespace) -> None:
-    """Refuse what would be left out of the answer without a word."""
+    """Refuse combinations of flags of which the answer would silently ignore some."""
     is_narrowed = arguments.from_time is not None or arguments.to_time is not None
     if is_narrowed and not arguments.why_not:
         raise Refusal("--from and --to go with --why-not.", "For one moment: --at TIME")

@@ -1,4 +1,4 @@
-"""minibot gate: what must hold before a night."""
+"""minibot gate: run the gates that have to pass before a night."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _smoke(lab: Path) -> GateReport:
 
 
 def _schema(lab: Path) -> GateReport:
-    """Judge the run that `runtime_smoke` left, or make one."""
+    """Judge the run left by `runtime_smoke`, or make one."""
     folder = lab / runtime_smoke.NAME
     found = sorted((folder / "runs").glob("*/seal.json"))
     if not found:
@@ -81,7 +81,7 @@ GATES: dict[str, Callable[[Path], GateReport]] = {
 
 
 def _keep(lab: Path, report: GateReport) -> None:
-    """Leave the verdict where `minibot ready` finds it, and which code it is about."""
+    """Write the verdict, with the hash of the code, to where `minibot ready` finds it."""
     ensure_folder(lab / "gates")
     about = {"ts": wall_ms(), "code_sha256": code_sha256(PROJECT)}
     write_hashed(lab / "gates" / f"{report.gate}.json", {**about, **as_json(report)})
@@ -102,7 +102,7 @@ def as_json(report: GateReport) -> dict[str, object]:
 def lines(report: GateReport) -> list[str]:
     """Return a report in words, the verdict last.
 
-    What a gate that passes does not deny (isolation that is advisory) is open, no failure.
+    A point that a passed gate leaves open (advisory isolation) is shown as open, no failure.
     """
     wrong = "open" if report.passed else "FAIL"
     said = [

@@ -1,4 +1,4 @@
-"""minibot halt (also stopentry): no new entries until `minibot resume`; exits go on."""
+"""minibot halt (also stopentry): allow no new entries until `minibot resume`; exits go on."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Leave the request; 3 when nothing runs."""
+    """Leave the request; 3 when no run is running."""
     return ask(arguments, "halt", "no new entries from now on")

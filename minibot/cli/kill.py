@@ -13,7 +13,7 @@ from minibot.runtime.stop import raise_operators_flag
 from minibot.watchdog.requests import leave_request
 
 HELP = "stop the running night at once: execution first, flag raised, exit code 10"
-# Who stops everything waits for nobody; a run that has ended is known by what is no longer armed.
+# A kill does not wait; that a run has ended shows in its switch, which is no longer armed.
 PATIENCE_S = 0.1
 EXAMPLE = 'minibot kill --reason "something is wrong"'
 
@@ -24,14 +24,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Raise the flag; 3 when nothing runs, or no longer. Needs no free space on the disk."""
+    """Raise the flag; 3 when no run is running, or no longer. Needs no free disk space."""
     var = var_of(arguments)
     run_id = require_running(var, PATIENCE_S)
     said = "the reason is journaled"
     try:
         leave_request(var.requests, run_id, "kill", who=who(), why=arguments.reason)
     except (OSError, RunStop) as error:
-        # The disk is full or gone: the flag needs no space, so the run stops all the same.
+        # The disk is full or gone, but the flag needs no space: the run stops all the same.
         said = f"the reason could not be written ({error})"
     if not raise_operators_flag(var.stop, var.flag):
         raise ended(run_id)

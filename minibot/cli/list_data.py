@@ -1,4 +1,4 @@
-"""minibot list-data: what has been downloaded, how far it goes, and what is missing in it."""
+"""minibot list-data: list downloaded data with its span and its gaps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List; 1 when a file is not what the manifest says."""
+    """List the data; 1 when a file differs from the manifest."""
     root = var_of(arguments).root / "data"
     documents: list[dict[str, Any]] = []
     for series in all_series(root):
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def facts(series: Series) -> dict[str, Any]:
-    """Return what is known of a series from its manifest."""
+    """Return the facts of a series from its manifest."""
     files = series.ordered()
     first_ts = min((each.first_ts for each in files), default=0)
     end_ts = max((each.end_ts for each in files), default=0)
@@ -67,7 +67,7 @@ def facts(series: Series) -> dict[str, Any]:
 
 
 def joined(spans: list[tuple[int, int]], interval: str) -> list[tuple[int, int]]:
-    """Return spans in order, as one where they meet, without those in which no bar opens."""
+    """Return spans in order, adjacent ones joined, without those in which no bar opens."""
     found: list[tuple[int, int]] = []
     for first_ts, end_ts in sorted(spans):
         if not bars_between(interval, first_ts, end_ts):
@@ -96,7 +96,7 @@ def _lines(documents: list[dict[str, Any]], *, is_with_gaps: bool) -> list[str]:
 
 
 def _span(document: dict[str, Any]) -> list[str]:
-    """Return from when to when a series goes; dashes where none of its files is left."""
+    """Return the beginning and end of a series as texts; dashes where no file of it is left."""
     spans = (document["first_ts"], document["end_ts"]) if document["files"] else ()
     return [date_clock(ts)[:16] for ts in spans] or ["-", "-"]
 

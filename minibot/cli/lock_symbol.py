@@ -1,4 +1,4 @@
-"""minibot lock-symbol: no entries in one symbol of the running night, for a time or for good."""
+"""minibot lock-symbol: forbid entries in a symbol of the running night, for a time or for good."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Leave the request; 3 when nothing runs."""
+    """Leave the request; 3 when no run is running."""
     var = var_of(arguments)
     symbol = traded_symbol(var, arguments.symbol)
     if arguments.minutes is None:

@@ -1,4 +1,4 @@
-"""The command line: one file per verb, found by name, parsed the same way everywhere.
+"""Command line: one file per verb, found by name, parsed the same way everywhere.
 
 A verb's module has `HELP`, `EXAMPLE`, `add_arguments(parser)` and `run(arguments) -> int`. Every
 verb takes `--json`, `--var` and `--debug`; messages go to standard error. Exit codes: 0 fine,
@@ -24,9 +24,9 @@ from minibot.kernel.errors import ConfigError, MinibotError, Refusal, RunStop
 from minibot.report.figures import plain_text
 
 CHECK_FAILED, CANNOT_RUN, NOT_RUNNING, CONFIGURATION, TIMED_OUT, STOPPED = 1, 2, 3, 4, 5, 10
-# Letters of a file's name that are shown.
+# Largest number of characters shown of a file's name.
 NAME_MAX = 200
-# What other bots call it, so that hands find their way.
+# Names of the same verbs in other bots, for users who are used to them.
 ALIASES = {
     "trade": "night",
     "backtesting": "backtest",
@@ -84,10 +84,10 @@ def run(argv: Sequence[str]) -> int:
         return _parsed_and_run(argv)
     except (KeyboardInterrupt, BrokenPipeError):
         return _unheard()
-    except ConfigError as error:  # A verb is parsed with names of `config`.
+    except ConfigError as error:  # The parser of a verb may read names from `config`.
         return _refused(error)
     except SystemExit:
-        # Of argparse: help, or a wrong command line. Nobody may be there to read either.
+        # From argparse: help, or a wrong command line. The reader of either may be gone.
         try:
             sys.stdout.flush()
         except OSError:
@@ -96,14 +96,14 @@ def run(argv: Sequence[str]) -> int:
 
 
 def with_streams() -> None:
-    """Give a process whose standard streams were closed others, so that it can speak to nobody."""
+    """Replace closed standard streams by the null device, so that writing to them works."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _parsed_and_run(argv: Sequence[str]) -> int:
-    # A verb starts without the others, which together import everything there is.
+    # Only the requested verb is imported: all of them together would import everything.
     first = argv[0] if argv else None
     known = verbs(first) if first is not None and not first.startswith("-") else {}
     if first is not None and not first.startswith("-") and not known:
@@ -114,9 +114,9 @@ def _parsed_and_run(argv: Sequence[str]) -> int:
 
 
 def unknown_verb(name: str) -> str:
-    """Return one sentence about a verb that there is none of: the nearest one, where one is near.
+    """Return the refusal of an unknown verb in one sentence, with similar verbs if there are any.
 
-    All fifty of them in one line, as argparse tells them, would hide the one that was meant.
+    argparse would list all fifty verbs in one line and so hide the intended one.
     """
     names = [*verbs(), *ALIASES]
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
@@ -127,7 +127,7 @@ def unknown_verb(name: str) -> str:
 def guarded(arguments: argparse.Namespace) -> int:
     """Run a parsed verb; turn every expected error into one message and its exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A letter that a pipe of Windows has no code for must not end a night.
+        # A character that a Windows pipe cannot encode must not end a night.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code: int = arguments.run(arguments)
@@ -139,7 +139,7 @@ def guarded(arguments: argparse.Namespace) -> int:
         print(f"refused: {error}", file=sys.stderr)
         return _debug(arguments, error.exit_code)
     except RunStop as error:
-        # Only here: a verb that meets no damage does not import what tells of it.
+        # Imported here because only a verb that meets damage needs it.
         from minibot.cli.support.damage import remedy
 
         print(f"{error.reason_code}: {error.detail}{remedy(error)}", file=sys.stderr)
@@ -161,7 +161,7 @@ def guarded(arguments: argparse.Namespace) -> int:
     except MemoryError:
         print("refused: there is not enough memory for this.", file=sys.stderr)
         return _debug(arguments, CANNOT_RUN)
-    except Exception as error:  # Of our own making: it ends here, in one line with its place.
+    except Exception as error:  # Our own bug: it ends here, in one line with its place.
         print(_told_error(error), file=sys.stderr)
         return _debug(arguments, CANNOT_RUN)
 
@@ -174,12 +174,12 @@ def _refused(error: ConfigError) -> int:
 
 
 def _unheard() -> int:
-    """Return the code of a verb that could not tell what it found, and let it end in peace.
+    """Return the exit code of a verb whose output could not be written, and close stdout.
 
-    Whoever read us has gone, as `| head` does, or the disk behind the pipe is full. What was found
-    was not told, so it is no 0: a pipe with `pipefail` would take damage for a clean run.
+    The reader has gone, as `| head` does, or the disk behind the pipe is full. The findings were
+    not printed, so the code is not 0: with `pipefail`, damage would pass as a clean run.
     """
-    # A standard output that is no file has nothing to end.
+    # A standard output that is no file needs no closing.
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return CANNOT_RUN
@@ -193,7 +193,7 @@ def _told_system(error: OSError) -> str:
 
 
 def _told_error(error: Exception) -> str:
-    """Return one line about an error that nobody foresaw: what, where in minibot, what to do."""
+    """Return one line about an unexpected error: what, where in minibot, what to do."""
     if isinstance(error, ValueError) and "null byte" in str(error):
         return "refused: a name holds a NUL, which no system takes. Give another."
     frames = traceback.extract_tb(error.__traceback__)

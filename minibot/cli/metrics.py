@@ -1,4 +1,4 @@
-"""minibot metrics: the figures of a run as one table, written while it ran or counted again."""
+"""minibot metrics: show the figures of a run in one table, as written live or recounted."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _told(figures: dict[str, Any], written_ms: int, running: str | None) -> str:
-    """Return one line: whose figures these are, of when, and whether they are of what runs now."""
+    """Return one line: the run of the figures, their time, and whether that run is running now."""
     run_id, age = figures["run_id"], duration(max(0, round(time.time() * 1000) - written_ms))
     written = f"written {date_clock(written_ms)} UTC, {age} ago"
     line = f"{run_id} at market time {date_clock(figures['market_ms'])} UTC, {written}"

@@ -1,4 +1,4 @@
-"""minibot model: the snapshots of the AI, which one is active, and going back."""
+"""minibot model: list, activate and roll back the model snapshots of the AI."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List, activate or roll back; 2 when the snapshot may not be active."""
+    """List, activate or roll back; 2 when the snapshot may not be activated."""
     var = var_of(arguments)
     if arguments.action == "list":
         listed = list_models(var.ai)

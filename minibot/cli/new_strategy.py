@@ -1,4 +1,4 @@
-"""minibot new-strategy: a strategy of one's own, with its test, ready to change."""
+"""minibot new-strategy: write a strategy with its test, ready to be changed."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write both files; refused where one of them stands."""
+    """Write both files; refuse if one of them exists."""
     name = arguments.name
     if not NAME.fullmatch(name) or name in SHIPPED or name.startswith("test_"):
         raise Refusal(
@@ -149,7 +149,7 @@ def own_text(example: str, name: str) -> str:
 
 
 def class_of(name: str) -> str:
-    """Return the name of the class in a file of a name."""
+    """Return the class name for a file's name."""
     return "".join(part.capitalize() for part in name.split("_"))
 
 

@@ -1,4 +1,4 @@
-"""minibot night (also trade): the night run, the same as `python -m minibot.nore_run_v1`."""
+"""minibot night (also trade): run a night, the same as `python -m minibot.nore_run_v1`."""
 
 from __future__ import annotations
 

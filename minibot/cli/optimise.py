@@ -1,4 +1,4 @@
-"""minibot optimise: search the profile's parameters walking forward, judged on time never seen."""
+"""minibot optimise: search the profile's parameters walk-forward, judged on unseen time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from minibot.report.figures import counted, date_clock
 HELP = "search parameters walking forward; the figure out of sample stands first"
 EXAMPLE = "minibot optimise --source klines:FILE --vary strategy.rsi_period=7:28"
 HEAD = ("judged from", "out of sample", "in sample", "the profile", "trades")
-# Figures below zero where money is lost.
+# Figures that are below zero when money is lost.
 LOSING = frozenset(("calmar", "cagr", "expectancy", "pnl", "return", "sharpe", "sortino"))
 
 
@@ -93,7 +93,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Search and judge; 0 when every window holds out of sample, 1 when one parts from it."""
+    """Search and judge; 0 when every window holds out of sample, 1 when one does not."""
     sampler_module()
     words = [named(word, arguments) for word in arguments.source or [DEFAULT_SOURCE]]
     config = market_profile(arguments, words)
@@ -120,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def lines(found: Sequence[Found], figure: str) -> list[str]:
-    """Return the windows as a table, what counts first."""
+    """Return the windows as a table, the figure out of sample first."""
     shown = next(shown for shown in KEY_FIGURES if shown.key == figure)
 
     def text(value: object, stop: str = "") -> str:

@@ -1,4 +1,4 @@
-"""minibot parity: does the backtest of a night do what the night did, event by event?"""
+"""minibot parity: compare a night with its own backtest, event by event."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare; 0 when the backtest in the night's order equals it, else 1."""
+    """Compare; 0 when the backtest in recorded order equals the night, else 1."""
     recorded, condition = open_run(run_dir_of(arguments))
     with progress_bar(f"comparing {recorded.manifest.run_id}") as show_progress:
         parity = parity_of(recorded, show_progress)

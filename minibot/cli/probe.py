@@ -1,4 +1,4 @@
-"""minibot probe: what this machine and its disk sustain, and what follows for a profile."""
+"""minibot probe: measure this machine and its disk, and compare a profile's limits."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ EXAMPLE = "minibot probe --config config/nore.v1.json"
 SYNC_SAMPLES = 1000
 BATCH_SAMPLES = 50
 SECONDS = 10.0
-# Of the whole time: three rates through a queue, two series of syncs, the wake-ups.
+# Shares of the time for each of three queue rates and two series of syncs; wake-ups follow.
 RATE_SHARE = 0.15
 SYNC_SHARE = 0.15
 HOPS_PER_S = 100
 HOPS_MIN = 20
-# Of an order's way from its tick to its fill: each of five files is synced, four readers wake.
+# From an order's tick to its fill, five files are synced and four readers wake up.
 SYNCS = 5
 WAKES = 4
 ROLES = 6
@@ -50,7 +50,7 @@ MB = 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was found."""
+    """Measurements of this machine."""
 
     sync: Spread
     disk_events_per_s: int
@@ -62,7 +62,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Follows:
-    """A limit of the profile against what was found."""
+    """A limit of the profile, compared with the measurement."""
 
     key: str
     asked: str
@@ -79,7 +79,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure for a while, then hold the profile against it; only a start refuses."""
+    """Measure for a while, then compare the profile; only a start refuses."""
     config = profile_of(arguments)
     folder = var_of(arguments).lab_of("probe").root
     ensure_folder(folder)
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def measure(folder: Path, seconds: float) -> Measured:
-    """Measure disk, queue and wake-up in a folder for about so long."""
+    """Measure disk, queue and wake-up in a folder for about `seconds`."""
     sync_ms = int(SYNC_SHARE * seconds * 1000)
     one = sync_times(folder, SYNC_BYTES, SYNC_SAMPLES, sync_ms)
     batch = sync_times(folder, BATCH * EVENT_BYTES, BATCH_SAMPLES, sync_ms)
@@ -105,7 +105,7 @@ def measure(folder: Path, seconds: float) -> Measured:
 
 
 def limits(config: Config, measured: Measured) -> Iterator[Follows]:
-    """Yield the limits of a profile that follow from what was measured."""
+    """Yield the limits of a profile that depend on the measurements."""
     asked = config.queues.events_per_s_min
     given = measured.disk_events_per_s
     text = f"at most {given:,}, what the disk keeps"

@@ -1,4 +1,4 @@
-"""minibot profit: what each finished run earned, and all of them together."""
+"""minibot profit: show the P&L of each finished run and the sums over all."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _row(record: RunRecord) -> dict[str, Any]:
-    """Return the result of a run as it was written at its end; `trouble` says why there is none."""
+    """Return the result of a run as written at its end; `trouble` says why there is none."""
     manifest = record.manifest
     row: dict[str, Any] = {"run_id": record.run_id, "result": None, "trouble": record.trouble}
     if manifest is None:

@@ -1,4 +1,4 @@
-"""minibot ready: what is still missing before anything beyond paper is thought of."""
+"""minibot ready: list what is still missing before anything beyond paper trading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""minibot record: the venue's raw streams onto tapes that play, until told to end."""
+"""minibot record: record the venue's raw streams onto playable tapes until told to end."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)", re.ASCII)
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 LOCK: Final = "record.lock"
-# Three streams each: under the venue's bound of an address, and far under its 1024 streams.
+# Three streams each: within the venue's URL length, and far below its limit of 1024 streams.
 SYMBOLS_PER_CONNECTION: Final = 100
 
 
@@ -112,10 +112,10 @@ def recorder_of(
 
 
 def _asked(arguments: argparse.Namespace, config: Config) -> tuple[list[str], float, float]:
-    """Return symbols, seconds of a part and seconds of it all (0 for no end).
+    """Return the symbols, the seconds of a part and the seconds in total (0 for no end).
 
     Raises:
-        ConfigError: Something that was asked for makes no sense.
+        ConfigError: An argument is invalid.
     """
     names = arguments.symbols.split(",") if arguments.symbols else config.exchange.symbols
     symbols = list(dict.fromkeys(map(venue_of(config).symbols.read, names)))
@@ -178,7 +178,7 @@ def _shards(symbols: list[str], config: Config) -> Iterator[Shard]:
 
 @contextmanager
 def _ending(end_s: float) -> Iterator[threading.Event]:
-    """Yield what is set when the recording shall end: by a signal, or when its time is over."""
+    """Yield the event that is set when recording has to end: by a signal, or by its duration."""
     ending = threading.Event()
     timer = threading.Timer(end_s, ending.set) if end_s else None
     former = {

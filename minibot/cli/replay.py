@@ -1,4 +1,4 @@
-"""minibot replay: the recorded inputs through the same cores, compared byte for byte."""
+"""minibot replay: feed the recorded inputs to the same cores and compare byte for byte."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show_remains(arguments: argparse.Namespace, run_dir: Path, error: RunStop) -> int:
-    """Say of a run that cannot be replayed what is left of it, and what is missing."""
+    """Show, for a run that cannot be replayed, what is left of it and what is missing."""
     left = what_is_left(run_dir)
     document = {
         "run_id": run_dir.name,
@@ -115,7 +115,7 @@ def _show_remains(arguments: argparse.Namespace, run_dir: Path, error: RunStop) 
 
 
 def _require_whole(arguments: argparse.Namespace) -> None:
-    """Refuse what would be left out of the answer without a word."""
+    """Refuse flags that the answer would silently ignore."""
     if arguments.graph and arguments.set:
         raise Refusal("--graph is of the run as it was.", "Leave --set out.")
     narrowing = ("from_time", "to_time", "until", "role", "zone")
@@ -128,7 +128,7 @@ def _require_whole(arguments: argparse.Namespace) -> None:
 
 
 def _show_changed(arguments: argparse.Namespace, recorded: Recorded) -> int:
-    """Show what a changed profile would have done; 0, as nothing is claimed that could fail."""
+    """Show what a changed profile would have done; always 0, as there is no check to fail."""
     with progress_bar(f"replaying {recorded.manifest.run_id} twice") as show_progress:
         diff = rerun_with(recorded, arguments.set, show_progress)
     show(arguments, diff.to_json(), wrapped(diff_lines(diff)))
@@ -143,20 +143,20 @@ def _show_graph(arguments: argparse.Namespace, recorded: Recorded) -> int:
 
 
 def window_of(arguments: argparse.Namespace, span: Span) -> Window:
-    """Return what is to be compared.
+    """Return the window to compare.
 
     Raises:
-        Refusal: A time is none of the run's.
+        Refusal: A time is outside the run.
     """
     end = arguments.until if arguments.to_time is None else arguments.to_time
     return window_between(arguments.from_time, end, span)
 
 
 def window_between(first: str | None, last: str | None, span: Span) -> Window:
-    """Return what lies between two times of a run, the second not included; None is its end.
+    """Return the window between two times of a run, the second excluded; None is no bound.
 
     Raises:
-        Refusal: A time is none of the run's, or nothing lies between them.
+        Refusal: A time is outside the run, or the window is empty.
     """
     begin = WHOLE.from_ms if first is None else span.moment(first)
     end = WHOLE.to_ms if last is None else span.moment(last) - 1
@@ -202,7 +202,7 @@ def _range(proof: Proof, span: Span) -> str:
 
 
 def role_lines(role: RoleReplay, *, is_whole: bool) -> list[str]:
-    """Return what replaying one role gave."""
+    """Return the result of replaying one role, in words."""
     outputs = ", ".join(f"{count} {queue}" for queue, count in role.outputs.items())
     compared = "" if is_whole else f", {role.compared} of them compared"
     said = [f"{role.role}: {role.inputs} inputs taken again{compared}, {outputs} equal"]

@@ -1,4 +1,4 @@
-"""minibot replay-hour: one hour of a run made again and compared."""
+"""minibot replay-hour: recompute one hour of a run and compare it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""minibot replay-manifest: runs and their hours with digests, written down and held against."""
+"""minibot replay-manifest: write or check a list of runs and hours with their digests."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _prove(run_dir: Path, zone: str | None) -> tuple[Proof, Span]:
 
 
 def _shown(run_dir: Path, manifest: Path | None) -> str:
-    """Return a run's folder as a manifest names it: from the manifest's own folder if below it."""
+    """Return a run's folder as a manifest names it: relative if it is below the manifest's own."""
     if manifest is not None and run_dir.is_relative_to(manifest.resolve().parent):
         return run_dir.relative_to(manifest.resolve().parent).as_posix()
     return run_dir.as_posix()

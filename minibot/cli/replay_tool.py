@@ -1,4 +1,4 @@
-"""minibot replay-tool: the stored runs listed, compared and explained, by the verbs that do it."""
+"""minibot replay-tool: list, compare and explain stored runs, by the verbs that do so."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the verb that does it; its exit code."""
-    # Here, because the command line finds its verbs by importing them.
+    """Run the verb behind the tool and return its exit code."""
+    # Imported here, because `main` imports every verb.
     from minibot.cli.main import run as run_verb
 
     flags = ["--json"] if arguments.json else []

@@ -1,4 +1,4 @@
-"""minibot replay-window: parity over a range of hours."""
+"""minibot replay-window: recompute a range of hours of a run and compare them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""minibot report: the summary of a run again, and its HTML report."""
+"""minibot report: show the summary of a run again, and write its HTML report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""minibot resume: new entries are allowed again after `minibot halt`; no limit grows by it."""
+"""minibot resume: allow new entries again after `minibot halt`; limits stay as they are."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Leave the request; 3 when nothing runs."""
+    """Leave the request; 3 when no run is running."""
     return ask(arguments, "resume", "entries are allowed again")

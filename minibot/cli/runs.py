@@ -1,4 +1,4 @@
-"""minibot runs (also list-runs): every run of this `var`, oldest first."""
+"""minibot runs (also list-runs): list every run of this `var`, oldest first."""
 
 from __future__ import annotations
 

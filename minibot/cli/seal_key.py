@@ -1,4 +1,4 @@
-"""minibot seal-key: a pair of keys, so that whoever owns the disk cannot write a night anew."""
+"""minibot seal-key: make a key pair, so that an attacker with the disk cannot forge a night."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the private key into a new file and say the public one; 0 done, 2 refused."""
+    """Write the private key into a new file and print the public one; 0 done, 2 refused."""
     path = Path(arguments.to).expanduser().absolute()
     refuse_inside(path, PROJECT)
     if path.exists():

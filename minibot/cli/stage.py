@@ -1,4 +1,4 @@
-"""minibot stage: bring changed files into this installation, all of them or none."""
+"""minibot stage: deploy changed files into this installation, all of them or none."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do one action and print what it did."""
+    """Run one action and print its result."""
     actions = {"status": _status, "add": _add, "apply": _apply, "adopt": _adopt}
     code, document, lines = actions[arguments.action](arguments)
     print(json.dumps(document, indent=1, sort_keys=True) if arguments.json else "\n".join(lines))

@@ -1,4 +1,4 @@
-"""minibot status: is a run running, how are its roles, what ended the last one."""
+"""minibot status: show whether a run is running, its roles, and how the last one ended."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show how things stand; 0 running, 3 not running, 10 while STOP.flag stands."""
+    """Show the status; 0 running, 3 not running, 10 while STOP.flag exists."""
     var = var_of(arguments)
     run_id = running_run(var)
     document: dict[str, Any] = {"var": str(var.root), "running": run_id}
@@ -86,7 +86,7 @@ def _exit_code(
 
 
 def _roles(var: Var, run_dir: Path) -> list[JsonObject]:
-    """Return what each role last said of itself, and how many machine seconds ago."""
+    """Return each role's last heartbeat, and its age in wall-clock seconds."""
     try:
         recorded = Recorded.open(run_dir)
     except RunStop:
@@ -114,7 +114,7 @@ def _last_health(recorded: Recorded, var: Var, role: str) -> Health | None:
 
 
 def _standing(run_dir: Path) -> Standing | None:
-    """Return what the run holds and may not do; None while it starts or cannot be read."""
+    """Return the run's positions and prohibitions; None while it starts or is unreadable."""
     try:
         recorded = Recorded.open(run_dir)
         return standing_of(recorded, _market_now_ms(run_dir, recorded.manifest))
@@ -169,7 +169,7 @@ def _last_row(record: RunRecord) -> Row:
 
 
 def _flag(var: Var) -> JsonObject | None:
-    """Return the flag with the last STOP on record, or None where no flag stands."""
+    """Return the flag with the last recorded STOP, or None without a flag."""
     flags = standing_flags(var)
     if not flags:
         return None

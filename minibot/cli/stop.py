@@ -20,7 +20,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Leave the request; 3 when nothing runs."""
+    """Leave the request; 3 when no run is running."""
     var = var_of(arguments)
     run_id = require_running(var)
     leave_request(var.requests, run_id, END, who=who(), why=arguments.reason)

@@ -1,4 +1,4 @@
-"""minibot strategy-check: may this strategy run, does it load, does it survive a restart?"""
+"""minibot strategy-check: check that a strategy is allowed, loads and survives a restart."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def examined(path: Path, limit_s: int = LIMIT_S) -> tuple[Path, str, list[Finding], str]:
-    """Return a file, its sha256, what its lines do wrong, and how a trial of it failed.
+    """Return a file, its sha256, the findings by line, and the failure of its trial, if any.
 
     Raises:
-        Refusal: There is no such file, it is no text, or no profile could name it.
+        Refusal: The file does not exist, is no text, or has a name that no profile can use.
     """
     if path.suffix != ".py" or (path.stem in SHIPPED and not is_within(path, PACKAGE)):
-        # A profile names a strategy by its file's name, and would find another one by this.
+        # A profile names a strategy by its file's name, and would find another one by this name.
         raise Refusal(
             f"{path}: no name for an own strategy; shipped are {', '.join(SHIPPED)}.",
             "Name it NAME.py, of small letters, digits and _.",
@@ -93,5 +93,5 @@ def examined(path: Path, limit_s: int = LIMIT_S) -> tuple[Path, str, list[Findin
 
 
 def trial_failure(path: Path) -> str:
-    """Run it over a made-up wave, whole and with a restart; return what went wrong."""
+    """Run a strategy over a synthetic wave, whole and with a restart; return the failure."""
     return wave_fault(lambda: Trial(path), shown_path(path))

@@ -1,4 +1,4 @@
-"""minibot tail: the events of a queue, as they stand or as they come."""
+"""minibot tail: print the events of a queue, the recorded ones or also new ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print events, with --json each as its JSON on a line; 0 also when interrupted."""
+    """Print events, with --json one JSON object a line; 0 also when interrupted."""
     var = var_of(arguments)
     followed = Followed(_recorded(var, arguments.of_run), arguments.queue, arguments.lines)
     try:
@@ -78,19 +78,19 @@ class Followed:
         return open_reader(self.recorded.queues, name, start, part=self._part)
 
     def read(self) -> Iterator[Line]:
-        """Yield what has come since the last call."""
+        """Yield the lines that were published since the last call."""
         while lines := self._reader.read(BATCH):
             for line in lines:
                 if line.seq >= self._first:
                     yield line
 
     def wait(self) -> None:
-        """Wait until something may have come."""
+        """Wait until new lines may have been published."""
         if not self._reader.backlog():
             self._waiter.wait(WAIT_S)
 
     def close(self) -> None:
-        """Give everything back."""
+        """Close the reader and the waiter."""
         self._reader.close()
         self._waiter.close()
 
@@ -102,7 +102,7 @@ def _recorded(var: Var, name: str | None) -> Recorded:
 
 
 def _reopened(var: Var, followed: Followed, arguments: argparse.Namespace) -> Followed:
-    """Return the same queue of a run that began meanwhile, from its first event on."""
+    """Return the same queue of a run that has begun since, from its first event on."""
     run_id = running_run(var)
     if arguments.of_run is not None or run_id in (None, followed.recorded.manifest.run_id):
         return followed

@@ -1,4 +1,4 @@
-"""minibot tamper-demo: a cheat's tricks on a copy of a run, and what finds each of them."""
+"""minibot tamper-demo: play an attacker's tricks on a copy of a run and detect each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from minibot.runtime.paths import Var
 HELP = "play a cheat's tricks on a copy of a run and show what finds each, and what nothing finds"
 EXAMPLE = "minibot tamper-demo latest"
 LAB = "tamper-demo"
-# What replay found may be a whole event; its beginning names the place, --json has the rest.
+# A finding of replay may be a whole event; its beginning names the place, --json has the rest.
 FOUND_CHARACTERS_MAX = 240
 
 
@@ -27,7 +27,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Play every trick; 0 when each that has to be found was found, 1 otherwise."""
+    """Play every trick; 0 when each detectable one was detected, 1 otherwise."""
     var = var_of(arguments)
     lab = var.lab_of(LAB).root
     run_dir = _run_dir(str(arguments.run_name), var, lab)
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run_dir(name: str, var: Var, lab: Path) -> Path:
-    """Return the run that is named; where none is and the latest does not serve, a small one."""
+    """Return the named run; without a name, the latest if it is usable, else a small new one."""
     try:
         run_dir = find_run(name, var)
     except Refusal as error:
@@ -79,7 +79,7 @@ def _run_dir(name: str, var: Var, lab: Path) -> Path:
 
 
 def lines(number: int, outcome: Outcome) -> list[str]:
-    """Return a trick and how it was found, in words."""
+    """Return a trick and its detection, in words."""
     trick = outcome.trick
     said = [f"{number}. {trick.name}: {trick.words}"]
     for check, text in outcome.said.items():
@@ -99,7 +99,7 @@ def _shortened(text: str) -> str:
 
 
 def as_json(outcome: Outcome) -> dict[str, object]:
-    """Return a trick and how it was found as one JSON object."""
+    """Return a trick and its detection as one JSON object."""
     return {
         "name": outcome.trick.name,
         "words": outcome.trick.words,

@@ -1,4 +1,4 @@
-"""minibot tape: what recorded tapes hold, whether they agree with themselves, parts of them."""
+"""minibot tape: show, check, cut and merge recorded tapes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked; 1 when a check finds something."""
+    """Run the action; 1 when a check has findings."""
     action = {"info": _info, "check": _check, "cut": _cut, "merge": _merge}[arguments.action]
     return action(arguments)
 
@@ -221,7 +221,7 @@ def _put(out: Path, lines: Iterable[Line], count: Any) -> None:
     try:
         put_atomic(out, packed(lines))
     except Refusal:
-        remove_temps(out)  # The source was damaged on the way.
+        remove_temps(out)  # The source turned out to be damaged.
         raise
     if not count():
         out.unlink()
@@ -238,7 +238,7 @@ def _target(arguments: argparse.Namespace) -> Path:
 
 
 def _bounds(paths: Sequence[Path]) -> Span:
-    """Return the span of a tape, up to where it is damaged: what is before can be cut out."""
+    """Return the span of a tape up to any damage: the part before it can be cut out."""
     first_ns = last_ns = 0
     try:
         for line in chained(paths):

@@ -1,4 +1,4 @@
-"""minibot train: a model from finished runs, judged by the gate; activation is another step."""
+"""minibot train: train a model on finished runs and judge it; activation is another step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""minibot verify: is anything in a run lost, changed, or written by whoever may not?"""
+"""minibot verify: find anything in a run that is lost, changed, or written without permission."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _findings(path: Path, arguments: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _show_lines(path: Path, found: Iterable[Finding]) -> int:
-    """Print each finding when it is found, and the verdict; return how many there were."""
+    """Print each finding when it is found, and the verdict; return their number."""
     count = 0
     for finding in found:
         count += 1

@@ -1,4 +1,4 @@
-"""Some rows of a table of bars, made ready to be walked: the ticks inside them, all in one go.
+"""Block of rows of a bar table, prepared for walking: all ticks inside its bars at once.
 
 The model is `intrabar`: open, low, high and close, each a touch around its price, sizes from the
 bar before. Here it is for whole arrays, of bars in which nobody waits for anything; any
@@ -39,7 +39,7 @@ CLOSE: Final = 3
 
 
 class Shapes:
-    """How the bars of a table become ticks.
+    """Shapes of the ticks that a table's bars are turned into.
 
     Attributes:
         lag_ms: What the open comes late and the close comes early.
@@ -60,7 +60,7 @@ class Shapes:
 
     @property
     def is_narrow(self) -> bool:
-        """Whether all products of prices and volumes fit 64 bits."""
+        """True when all products of prices and volumes fit 64 bits."""
         columns = self.table.columns
         dearest, most = int(columns["high"].max()), int(columns["volume"].max())
         return (
@@ -92,7 +92,7 @@ class Shapes:
         return bid, spread
 
     def qtys(self, first: int, last: int) -> Array:
-        """Return what stands at either side in each row: a share of the volume before."""
+        """Return the displayed size at either side in each row: a share of the volume before."""
         rules = self.rules
         least = max(rules.qty_step, rules.qty_min)
         volume = self.table.columns["volume"][max(0, first - 1) : last - 1]

@@ -1,4 +1,4 @@
-"""Candles and equity of bars in columns, made where somebody draws them.
+"""Charts of bars in columns: candles and equity, made when they are drawn.
 
 Between two fills a position stands still, so that equity as a candle begins is what is held at the
 mid of its first tick. Candles are those of `drawing`.
@@ -24,7 +24,7 @@ OPEN: Final = PRICES[0]
 
 
 class BarCharts:
-    """What the report draws of the bars of one symbol.
+    """Charts of one symbol's bars for the report: equity and candles.
 
     Args:
         market: The bars.
@@ -48,7 +48,7 @@ class BarCharts:
         return cash, portfolio.position_qty(self._market.symbol)
 
     def on_fill(self, row: int) -> None:
-        """Take that from a row on something else is held."""
+        """Note that the position has changed from a row on."""
         self._held.append((row, *self._now()))
 
     def equity(self, last: int) -> LazyList[EquityPoint]:

@@ -1,4 +1,4 @@
-"""A series of bars as rows to be walked: where they begin and end, and what closes with each."""
+"""Market of a bar series as rows to walk: where they begin and end, and which bars close."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bars in columns on their way through the cores: no event, no text, and no tick nobody waits for.
+"""Walk of bars in columns through the cores: no events, no texts, and only ticks with an effect.
 
 As long as nothing is ordered, and the cores say that the touches of a bar change nothing
 (`Lockstep.quiet_range`), the strategy takes the closed bar and its last touch, risk the closed bar,
@@ -39,11 +39,11 @@ NO_BAR: Final = ClosedBar("", 0, 0.0, 0.0, 0.0, 0.0, 0.0, False)
 
 
 class Listener:
-    """Who keeps what a report needs of bars while they are walked."""
+    """Listener that keeps the report's data while bars are walked."""
 
     @property
     def is_stopped(self) -> bool:
-        """Whether risk stopped the run."""
+        """True when risk stopped the run."""
         raise NotImplementedError
 
     def on_rows(self, first: int, last: int, block: BarBlock) -> None:
@@ -125,7 +125,7 @@ class BarRows:
         return Event(exact.ts, place_id(seq), MARKET_ROLE, self._run_id, NO_CMDLINE, payload)
 
     def end_of(self, row: int) -> int:
-        """Return when a row of the block that is walked is over, Unix ms."""
+        """Return the end of a row of the current block, Unix ms."""
         block = self._block
         return int_at(block.open_ts, CELL * (row - block.first)) + self._length_ms
 

@@ -1,4 +1,4 @@
-"""The bars of one symbol, however they are stored."""
+"""Series of bars of one symbol, independent of their storage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minibot.engine.intrabar import Candle
 
 @dataclass(frozen=True, slots=True)
 class BarSeries:
-    """The bars of one symbol, however they were stored.
+    """Series of bars of one symbol, independent of their storage.
 
     Attributes:
         name: The word that a person used.

@@ -1,4 +1,4 @@
-"""Bars in columns: a whole file of them as arrays, and the longer bars that they make.
+"""Table of bars in columns: a whole file as arrays, and longer bars aggregated from it.
 
 What a source of bars says as events, bar by bar, it says as rows of this table too. Rows are handed
 to the cores by `bar_rows`; both ways are one market, which a test holds against each other.
@@ -25,7 +25,7 @@ Columns = dict[str, Array]
 
 
 class Longer:
-    """The bars of one interval that a table's own are gathered to; only whole ones.
+    """Longer bars of one interval, aggregated from a table's own; only whole ones.
 
     Args:
         interval: Of the venue, such as `15m`.
@@ -40,7 +40,7 @@ class Longer:
 
     @cached_property
     def columns(self) -> Columns:
-        """As those of the table, without `end_ts`."""
+        """Columns of the table without `end_ts`."""
         return self._gather()
 
     def candle(self, place: int) -> Candle:

@@ -1,4 +1,4 @@
-"""The logged inputs of a role in runs: many lines of one queue at once, decoded once for all roles.
+"""Batches of a role's logged inputs: many lines of a queue at once, decoded once for all roles.
 
 `input_order.logged_steps` says one input at a time, as a role that restarts needs it. A replay
 takes millions: here lines are read, verified and decoded by the hundred, and what several roles
@@ -79,7 +79,7 @@ class Reading:
         self._at = [0] * readers
 
     def leave(self, reader: int) -> None:
-        """Keep nothing for a reader any more."""
+        """Stop keeping pieces for a reader."""
         self._at[reader] = NEVER
 
     def piece(self, number: int, reader: int) -> Piece | None:
@@ -139,7 +139,7 @@ def _decoded(codec: Codec, queue: str, json: bytes) -> Event | None:
 
 
 class Desk:
-    """The queues of a run as several roles of one process read them.
+    """Desk: the queues of a run, shared by several roles of one process.
 
     Attributes:
         amounts: Amounts by their text, read once for all roles.
@@ -170,13 +170,13 @@ class Desk:
         return reading
 
     def leave(self, reader: int) -> None:
-        """Take note that a role reads no more."""
+        """Note that a role reads no more."""
         for reading in self._readings.values():
             reading.leave(reader)
 
 
 class _Place:
-    """How far one role has come in one queue."""
+    """Position of one role in one queue."""
 
     def __init__(self, reading: Reading, reader: int) -> None:
         self._reading = reading
@@ -212,7 +212,7 @@ class _Place:
 
 
 class ManyIds(KnownIds):
-    """Known ids, which takes many in one go where none of them is known."""
+    """Known ids, to which many can be added at once if none of them is known."""
 
     def admit_all(self, queue: str, events: Sequence[Event], lines: Sequence[Line]) -> bool:
         """Remember events; False, and nothing is remembered, where each has to be asked for."""

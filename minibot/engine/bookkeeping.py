@@ -1,4 +1,4 @@
-"""The economic side of a replay: lots, trades, ledger, hourly states and figures made again.
+"""Bookkeeping of a replay: lots, trades, ledger, hourly states and figures, recomputed.
 
 The books are fed with the fills that the replayed executor derives, never with recorded ones, and
 compared with what the run wrote at its end: `hourly_state.jsonl` and `metrics.json`. The
@@ -40,7 +40,7 @@ OF_THE_MOMENT = frozenset({"schema", "generation", "sha256", "market_ms", "stop"
 
 @dataclass(slots=True)
 class LedgerReplay:
-    """What replaying the books gave; `difference` says where they part, empty where nowhere."""
+    """Result of replaying the ledger; `difference` names the first deviation, empty if none."""
 
     lots: int = 0
     lots_open: int = 0
@@ -72,7 +72,7 @@ class LedgerReplay:
 
 @dataclass(slots=True)
 class FiguresReplay:
-    """What counting the figures again gave; `differing` by path: (replayed, recorded)."""
+    """Result of recounting the figures; `differing` by path: (replayed, recorded)."""
 
     figures: int = 0
     is_recorded: bool = False
@@ -140,7 +140,7 @@ class Bookkeeper:
     # --- the verdict --------------------------------------------------------------------------
 
     def ledger(self, window: Window, role: RoleReplay) -> LedgerReplay:
-        """Compare the books with what the run wrote of them.
+        """Compare the books with those that the run wrote.
 
         Args:
             window: Of which hours the states are compared.
@@ -167,12 +167,12 @@ class Bookkeeper:
         return result
 
     def _take_rest(self) -> None:
-        """Take the market events that the executor did not live to take."""
+        """Process the market events that the executor no longer reached."""
         for line in lines_from(self._recorded, TICKS, self.market.seq + 1):
             self.market.take(line.seq, self._recorded.decode(TICKS, line))
 
     def _against_core(self) -> str:
-        """Return where the executor's own portfolio and ledger part from the books.
+        """Return how the executor's own portfolio and ledger differ from the books.
 
         One that has not taken the opening has neither yet: a STOP came before, and nothing differs.
         """
@@ -232,7 +232,7 @@ class Bookkeeper:
 
 
 def tally(recorded: Recorded) -> HealthCounters:
-    """Return what the roles said of themselves, from their own parts."""
+    """Return the run counters that the roles reported, from their own queue parts."""
     found = HealthCounters()
     for role in recorded.roles.writers("health"):
         for _, event in recorded.events(f"health/parts/{role}"):
@@ -242,7 +242,7 @@ def tally(recorded: Recorded) -> HealthCounters:
 
 
 def states_path(run_dir: Path) -> Path:
-    """Return where a run wrote its hourly states."""
+    """Return the path of a run's hourly states."""
     return run_dir / HOURLY_STATE_FILE
 
 

@@ -1,4 +1,4 @@
-"""Arrays as bytes that `events.cells` reads, and amounts as floats, each rounded once."""
+"""Cells: arrays as bytes for `events.cells`, and amounts as floats, each rounded once."""
 
 from __future__ import annotations
 

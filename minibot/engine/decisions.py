@@ -1,4 +1,4 @@
-"""The decision digest: what two different runs decided, without what has to differ between them.
+"""Decision digest: the decisions of a run, without fields that differ between any two runs.
 
 An event counts with its type and its payload less ids; causes count as ordinals, that is as
 (queue, number). Ids, `run_id`, `cmdline_hash` and `ts` are left out (`docs/ARCH.md`, section 4).
@@ -22,7 +22,7 @@ LEFT_OUT: Final = frozenset({"client_order_id", "order_id", "params_hash", "sign
 
 
 def decided(event: Event) -> JsonObject:
-    """Return what an event decides: its payload without what has to differ between two runs."""
+    """Return an event's decision: its payload without fields that differ between any two runs."""
     return {k: v for k, v in event.payload.to_json().items() if k not in LEFT_OUT}
 
 

@@ -1,4 +1,4 @@
-"""Some roles of a run replayed together: they read their common queue once, in step.
+"""Replay of several roles of a run together, in step: their common queue is read once.
 
 A group is what one process does of a proof, so that it can be sent to another one and comes back as
 plain values: what each role gave, where it broke off, and the books if the executor was among them.
@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """Where a replay could not go on; `clock` is the last market time that its role came to."""
+    """Break of a replay that could not go on; `clock` is the last market time its role reached."""
 
     role: str
     inputs: int
@@ -51,7 +51,7 @@ class Broken:
 
 
 class Task(NamedTuple):
-    """Which roles of which run to replay.
+    """Task of a replay: the run and its roles.
 
     Attributes:
         roles: Some of those that have a core; books and figures need the executor.
@@ -69,7 +69,7 @@ class Task(NamedTuple):
 
 @dataclass(slots=True)
 class Group:
-    """What replaying some roles gave.
+    """Results of replaying a group of roles.
 
     Attributes:
         breaks: Of roles; `books_break` is one of the books alone.

@@ -1,4 +1,4 @@
-"""The lines of a journal before its first damaged one.
+"""Intact prefix of a journal: the lines before its first damaged one.
 
 A journal's reader verifies a chunk before it hands out its first line, so that one wrong byte hides
 every good line of its chunk. For a role that is right: it stops. Whoever asks what happened before
@@ -57,7 +57,7 @@ class IntactReader(JournalReader):
 
     @property
     def position(self) -> Position:
-        """Where the reader stands: behind the last line it has handed out."""
+        """Position of the reader: behind the last line that it returned."""
         return super().position if self._damage is None else self._behind
 
     def _before_damage(self, error: IntegrityError) -> list[Step]:

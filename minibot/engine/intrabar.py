@@ -1,4 +1,4 @@
-"""What happened inside a bar, as little as keeps the result honest, and never ahead of time.
+"""Path of prices inside a bar: the fewest ticks that keep a result honest, none ahead of time.
 
 A file of bars tells four prices. Each bar becomes four ticks and then the closed `bar`:
 
@@ -79,7 +79,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class TouchModel:
-    """How wide and how deep the touch is assumed to be.
+    """Model of the touch: its assumed spread and displayed sizes, and the latency of orders.
 
     Attributes:
         spread_bps: Ask less bid in hundredths of a basis point of the price; at least one price

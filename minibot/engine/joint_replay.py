@@ -1,4 +1,4 @@
-"""The three cores together in the order of a night: only the world comes from the record.
+"""Joint replay of the three cores in recorded order: only outside events come from the record.
 
 `engine.replay_role` gives each core its recorded inputs. Here a core gets from the record only what
 came from outside; signals, intents, results and fills are those that the other cores have just
@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]
 
 
 class Intake(NamedTuple):
-    """How a role came to an input: how many market events later than it could, and how late.
+    """Lateness of an input at its role, in market events and in milliseconds.
 
     Rule order knows neither: there a role takes an event with the market event it goes back to, at
     the event's own time.
@@ -61,7 +61,7 @@ class Compared:
 
 @dataclass(slots=True)
 class Together:
-    """What the cores did in the order of the night.
+    """Decisions of the cores in the recorded order of the night, compared with the record.
 
     Attributes:
         made: In the order of the market event that each goes back to; causes before effects.

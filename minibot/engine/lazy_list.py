@@ -1,4 +1,4 @@
-"""A list that is made when somebody reads it: what is drawn, where nobody may ever draw it."""
+"""Lazy list, made when it is first read, as for a picture that may never be drawn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class LazyList(MutableSequence[T], Generic[T]):
-    """What a call gives, once it is asked for, and what was appended to it.
+    """List made by a call on first use, with values appended to it since.
 
     Sent to another process it is a plain list.
 
@@ -31,7 +31,7 @@ class LazyList(MutableSequence[T], Generic[T]):
         return self._made
 
     def append(self, value: T) -> None:
-        """Add one more behind all of them."""
+        """Append a value."""
         (self._more if self._made is None else self._made).append(value)
 
     @overload
@@ -41,7 +41,7 @@ class LazyList(MutableSequence[T], Generic[T]):
     def __getitem__(self, place: slice) -> list[T]: ...
 
     def __getitem__(self, place: int | slice) -> T | list[T]:
-        """Return one or several."""
+        """Return one value or several."""
         return self._all[place]
 
     @overload
@@ -51,35 +51,35 @@ class LazyList(MutableSequence[T], Generic[T]):
     def __setitem__(self, place: slice, value: Iterable[T]) -> None: ...
 
     def __setitem__(self, place: Any, value: Any) -> None:
-        """Put another one, or others, in its place."""
+        """Replace one value or several."""
         self._all[place] = value
 
     def __delitem__(self, place: int | slice) -> None:
-        """Leave one or several out."""
+        """Remove one value or several."""
         del self._all[place]
 
     def insert(self, index: int, value: T) -> None:
-        """Put one in front of another."""
+        """Insert a value before another."""
         self._all.insert(index, value)
 
     def __iter__(self) -> Iterator[T]:
-        """Return all of them, one by one."""
+        """Yield all values."""
         return iter(self._all)
 
     def __len__(self) -> int:
-        """Return how many they are."""
+        """Return the number of values."""
         return len(self._all)
 
     def __eq__(self, other: object) -> bool:
-        """Return whether another list holds the same."""
+        """Return whether another list has equal values."""
         return isinstance(other, list | LazyList) and self._all == list(other)
 
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Return what makes the plain list of it."""
+        """Return the constructor of a plain list with the same values."""
         return list, (self._all,)
 
     def __repr__(self) -> str:
-        """Return it as the list that it is."""
+        """Return the text of the plain list."""
         return repr(self._all)

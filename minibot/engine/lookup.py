@@ -1,4 +1,4 @@
-"""Finding single lines of a recorded queue: by number, skipping whole segments, or by id."""
+"""Lookup of single lines in a recorded queue: by number, skipping whole segments, or by id."""
 
 from __future__ import annotations
 

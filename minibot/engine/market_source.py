@@ -14,7 +14,7 @@ REAL_TIME: Final = Fraction(1)
 
 
 class Root(NamedTuple):
-    """One event of the world before it has an id: what it says, and when (market time, Unix ms).
+    """One event from outside before it has an id: its payload and market time (Unix ms).
 
     `queue` is `market_ticks`, or `control` for what a recorded run was told.
     """
@@ -25,7 +25,7 @@ class Root(NamedTuple):
 
 
 class Watch(Protocol):
-    """What a source may ask of the bot: only so much as a market without ticks needs to be fair.
+    """Watch on the bot for a source: only as much as a market without ticks needs to be fair.
 
     A file of bars does not say what happened between a bar's four prices. Where the bot would act
     in between, a tick is put there, as the price has passed that point.
@@ -41,7 +41,7 @@ class Watch(Protocol):
 
 
 class Nobody:
-    """Watches nothing: for whoever wants a market's events without a bot."""
+    """Watch without a bot, for callers that want only a market's events."""
 
     def levels(self, symbol: str) -> Sequence[int]:
         """Return nothing."""

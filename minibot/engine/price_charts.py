@@ -1,4 +1,4 @@
-"""Prices as a chart draws them: a file's own bars, of ticks seconds that grow to minutes.
+"""Price charts: candles from a file's bars, or from ticks by the second, widened to minutes.
 
 They are for the eye, so that floats are enough. Every width divides the hour, so that equity, which
 is looked at as a candle begins, is known at the end of each.

@@ -47,7 +47,7 @@ class Recorded:
 
     @property
     def queues(self) -> Path:
-        """Where the run's queues stand."""
+        """Folder of the run's queues."""
         sealed = self.run_dir / "queues"
         is_sealed = os.path.lexists(self.run_dir / "seal.json")
         if is_sealed or sealed.exists():  # A sealed run's queues stand nowhere else.

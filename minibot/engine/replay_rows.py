@@ -138,7 +138,7 @@ class _Touches:
 
     @property
     def is_readable(self) -> bool:
-        """Whether no size has more places than amounts have; prices are read as they are met."""
+        """True when no size has more places than amounts; prices are checked as they are read."""
         return _too_fine(",".join(self._bid_qtys + self._ask_qtys)) is None
 
     def within(self, quiet: QuietRange, first: int, now: int) -> int:

@@ -1,4 +1,4 @@
-"""Replay: the recorded inputs of a run through the same cores, compared byte for byte.
+"""Replay of a run's recorded inputs through the same cores, compared byte for byte.
 
 Each of strategy, risk and execution is fed its own logged inputs in its own logged order; what it
 derives must stand in its queues, event by event. Missing outputs are accepted only behind the
@@ -56,7 +56,7 @@ OnTaken = Callable[[LoggedStep], None]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From when to when a replay compares, both in Unix ms of market time and both included.
+    """Window of a replay's comparison, in Unix ms of market time, both ends included.
 
     The time of an input is that of the last `market_ticks` line which its role had taken by then:
     it never goes back, and what a fill is booked under is never before it.
@@ -67,7 +67,7 @@ class Window:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is left out."""
+        """True when the window covers the whole run."""
         return self == WHOLE
 
     @classmethod
@@ -81,7 +81,7 @@ WHOLE: Final = Window()
 
 @dataclass(slots=True)
 class HourReplay:
-    """What a role took and derived in one hour of market time; equal as far as it is counted."""
+    """Inputs and outputs of a role in one hour of market time, counted up to any difference."""
 
     inputs: int = 0
     outputs: Counter[str] = field(default_factory=Counter)
@@ -90,7 +90,7 @@ class HourReplay:
 
 @dataclass(slots=True)
 class RoleReplay:
-    """What replaying one role gave.
+    """Result of replaying one role.
 
     Attributes:
         inputs: All that it took; `compared` are those in the window.
@@ -139,7 +139,7 @@ def processor_of(recorded: Recorded, role: str, core: Core | None = None) -> Pro
 
 
 class Listener(Protocol):
-    """Follows a replay without asking for every input by itself, so that most go in one go."""
+    """Listener of a replay that does not need each input by itself, so most go in batches."""
 
     def on_inputs(self, queue: str, first_seq: int, events: Sequence[Event]) -> None:
         """Take inputs in a row, from line `first_seq` on, before what follows from the last."""
@@ -197,7 +197,7 @@ def replay_role(
 
 
 class Taking:
-    """One role on its way through its logged inputs.
+    """Pass of one role through its logged inputs.
 
     Args:
         recorded: The run.
@@ -428,7 +428,7 @@ class _RoleComparison:
         return found
 
     def end(self, *, is_cut: bool) -> None:
-        """Count what stands beyond the last input; behind the end of a window that is nothing."""
+        """Count the recorded lines after the last input, unless cut, and set the digests."""
         result = self._result
         if not is_cut:
             result.unproven += sum(1 for _ in self._comparison.rest())
@@ -501,7 +501,7 @@ def replay_run(
 
 
 class Counting:
-    """Tells now and then how many of how many inputs have been taken."""
+    """Counter that reports now and then the inputs processed and their total."""
 
     def __init__(
         self, recorded: Recorded, roles: Sequence[str], progress: Callable[[int, int], None]
@@ -519,7 +519,7 @@ class Counting:
         self._add(len(events))
 
     def on_made(self, core: Core, events: Sequence[tuple[str, Event]]) -> None:
-        """What is derived is no input."""
+        """Do nothing: a derived event is no input."""
 
     def _add(self, inputs: int) -> None:
         before = self._done // PROGRESS_EVERY

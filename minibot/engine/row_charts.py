@@ -1,4 +1,4 @@
-"""Candles and equity of ticks in columns, looked at where something depends on it, not row by row.
+"""Charts of ticks in columns: candles, and equity marked only where something depends on it.
 
 Between two fills a position stands still, so equity follows the mids: its highs, its dips and its
 value as a candle begins are found when the next fill comes. Candles are those of `drawing`.
@@ -21,7 +21,7 @@ BLOCK_ROWS: Final = 1 << 16
 
 
 class RowCharts:
-    """What the report needs of the rows of a table.
+    """Charts of a table's rows for the report.
 
     Args:
         table: The ticks.
@@ -88,7 +88,7 @@ class RowCharts:
 
 
 class Starts:
-    """Where candles begin: wider ones from the candle on that there are too many with.
+    """Beginnings of the candles, which become wider where there would be too many.
 
     Attributes:
         rows, ts: The row of each candle's first tick, and when the candle begins.

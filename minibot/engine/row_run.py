@@ -1,4 +1,4 @@
-"""Rows on their way through the cores, and how far equity on them was looked at."""
+"""Walk of rows through the cores, and up to which row equity was marked."""
 
 from __future__ import annotations
 

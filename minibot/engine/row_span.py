@@ -1,4 +1,4 @@
-"""A market's history with its ticks as rows: what a source may give instead of events.
+"""Row spans: a market's ticks as rows, which a source may yield instead of events.
 
 Loaded by every backtest, so that it knows of arrays by name alone.
 """

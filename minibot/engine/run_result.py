@@ -1,4 +1,4 @@
-"""What a backtest gives: every decision, and what is needed to judge and to draw it."""
+"""Result of a backtest: every decision, and the data to judge and to draw it."""
 
 from __future__ import annotations
 

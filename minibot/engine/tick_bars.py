@@ -1,4 +1,4 @@
-"""Bars and beats between ticks in columns: what the market role would have said, where it stands.
+"""Bars and beats between ticks in columns, placed as the market role would have written them.
 
 The builders are the market role's own. Trades that fall into one bar with nothing in between are
 a run, merged in one go; where bars may close, by a trade or by the clock, is found for all rows at

@@ -1,4 +1,4 @@
-"""Ticks in columns, handed to the cores row by row: nothing is parsed, no event is made.
+"""Walk of ticks in columns through the cores, row by row: no parsing, no events.
 
 A block of rows is compared with the rows before it in one go; then each row changes only what is
 another one than in the row before, in the strategy's own tick and in the exact one that risk and

@@ -1,4 +1,4 @@
-"""Ticks in columns as a backtest walks them: whole arrays, mapped and not read.
+"""Table of ticks in columns for a backtest: whole arrays, memory-mapped and not read.
 
 What a source of columns says as events, one tick at a time, it says as rows of this table too
 (`stretches`). Rows are handed to the cores by `tick_rows`; both ways are one market, which a test
@@ -48,7 +48,7 @@ class TickTable:
 
     @property
     def rows(self) -> int:
-        """How many ticks."""
+        """Number of ticks."""
         return len(self.ts)
 
     def mids(self, first: int, last: int) -> bytes:
@@ -58,7 +58,7 @@ class TickTable:
 
     @property
     def is_sound(self) -> bool:
-        """Whether time never goes back and every touch has two sides that do not cross."""
+        """True when time never goes back and every touch has two sides that do not cross."""
         ts, bid, ask = (self.columns[name] for name in ("ts", "bid", "ask"))
         return bool((ts[1:] >= ts[:-1]).all() and (bid > 0).all() and (ask >= bid).all())
 

@@ -1,4 +1,4 @@
-"""The event that a row of columns stands for, for whoever has to name it."""
+"""Tick events of rows of columns, for messages that have to name their cause."""
 
 from __future__ import annotations
 

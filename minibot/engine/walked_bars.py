@@ -1,4 +1,4 @@
-"""Bars on their way through the cores: what a report needs of them, kept as they are walked."""
+"""Walked bars: the report's data, collected while bars pass through the cores."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class WalkedBars(Listener):
 
     @property
     def is_stopped(self) -> bool:
-        """Whether risk stopped the run."""
+        """True when risk stopped the run."""
         return bool(self._result.stop)
 
     def on_rows(self, first: int, last: int, block: BarBlock) -> None:

@@ -1,4 +1,4 @@
-"""Several pieces of work beside each other, one process each: results in the order of the tasks.
+"""Worker pool: tasks in parallel processes, with results in the order of the tasks.
 
 Workers are fresh interpreters on every system, so that none inherits threads or open files. They
 leave Ctrl-C to the process that started them, which ends them and gives nothing half done. No more
@@ -30,7 +30,7 @@ AHEAD: Final = 2
 
 
 def default_jobs() -> int:
-    """Return how many processes this machine has cores for."""
+    """Return the number of processes that this machine has CPU cores for."""
     return os.cpu_count() or 1
 
 
@@ -63,7 +63,7 @@ class Workers:
             child.terminate()
 
     def begin(self, work: Callable[[Task], Result], task: Task) -> Future[Result]:
-        """Have a task done beside this process; ask its `result` later.
+        """Begin a task in another process; `result_of` returns its result later.
 
         Raises:
             ValueError: There is but this process.
@@ -92,7 +92,7 @@ class Workers:
 
 
 def result_of(future: Future[Result]) -> Result:
-    """Return what a task gave that was begun beside this process.
+    """Return the result of a task that was begun in another process.
 
     Raises:
         Refusal: Its worker died, as for want of memory.

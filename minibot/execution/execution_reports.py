@@ -1,4 +1,4 @@
-"""What the executor says of an order: moves, refusals and fills, written out when they are read."""
+"""Execution reports of an order: moves, refusals and fills, written out when they are read."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def move_of(
     also: EventId | None,
     ordinal: int,
 ) -> OrderMove:
-    """Return what is said of an order that has just moved, behind `ordinal` others of its step.
+    """Return the report of an order that has just moved, after `ordinal` others of its step.
 
     It follows from the order's intent, and from `also` where that moved it.
     """

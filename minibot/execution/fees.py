@@ -20,7 +20,7 @@ RATE_UP: Final[int] = RATE_UNIT - 1
 
 @final
 class FeeRates:
-    """What a taker and a maker pay, as rates of `events.money`."""
+    """Fee rates of takers and makers, as rates of `events.money`."""
 
     __slots__ = ("maker", "taker")
 

@@ -1,4 +1,4 @@
-"""Which fill model answers the executor: `execution.fill_model` of the configuration."""
+"""Fill models by name: `execution.fill_model` of the configuration."""
 
 from __future__ import annotations
 

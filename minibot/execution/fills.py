@@ -1,4 +1,4 @@
-"""How a paper order meets the market: at the touch, by the displayed size, no further.
+"""Fill models of paper orders: at the touch, up to the displayed size, no further.
 
 Assumptions, so that a reader of results can doubt them. An order meets the first tick of its
 symbol whose `ts` is at least the intent's `ts` plus the latency. It trades against the best price
@@ -108,7 +108,7 @@ class Touch:
 
 
 class FillModel:
-    """What an order gets of the market, before the question who pays it: the model `touch`.
+    """Fill of an order at the touch, before cash or position is checked: the model `touch`.
 
     Attributes:
         qty, price, liquidity: What `match` found last.

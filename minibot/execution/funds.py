@@ -1,4 +1,4 @@
-"""Whether cash or position covers an order on top of what open orders may still take."""
+"""Check that cash or position covers an order beside what open orders may still take."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def funds_refusal(
     qty: int,
     notional: int,
 ) -> str | None:
-    """Return why an order is not covered, or None; what it needs exactly is enough.
+    """Return why an order is not covered, or None; exactly enough is covered.
 
     Args:
         portfolio: What is held.

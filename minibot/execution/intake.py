@@ -1,4 +1,4 @@
-"""Whether an intent becomes an order: every base field is judged again, whatever risk said.
+"""Intake of intents as orders: every base field is checked again, whatever risk decided.
 
 A business no is a value, the reason code. Only an intent that names no allowing `risk_action` is
 no business: somebody went round risk, and the run stops.
@@ -50,7 +50,7 @@ def require_lineage(event: Event) -> None:
 
 
 def field_refusal(intent: IntentMessage) -> str | None:
-    """Return the reason code of a field that makes no sense, or None.
+    """Return the reason code of an invalid field, or None.
 
     After None the quantity is above zero, and so is the limit, which a LIMIT order has and a MARKET
     order has not.

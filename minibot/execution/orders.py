@@ -31,7 +31,7 @@ ORDER_ROLE: Final = "paper_executor_nore_v1"
 
 
 class OrderState(StrEnum):
-    """Where an order stands; all but NEW, of an intent not yet judged, are published results."""
+    """State of an order; all but NEW, of an intent not yet judged, are published results."""
 
     NEW = "NEW"
     ACCEPTED = "ACCEPTED"

@@ -191,12 +191,12 @@ class PaperExecutorNoreV1(Core):
 
     @property
     def is_opened(self) -> bool:
-        """Whether `run_opening` was taken."""
+        """True once `run_opening` was processed."""
         return self._portfolio is not None
 
     @property
     def portfolio(self) -> Portfolio:
-        """What is held now.
+        """Portfolio as it is now.
 
         Raises:
             InvariantError: The run has not been opened.

@@ -1,4 +1,4 @@
-"""What percent bands of limit prices are multiples of: the average price of the last minutes.
+"""Reference prices for the venue's percent bands: the average price of the last minutes.
 
 The market role tells it about once a minute. Until it has, where the venue takes the last price
 (`percent_minutes` 0), and once the last one is older than the minutes it is made of, the mid of

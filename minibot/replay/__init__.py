@@ -1,1 +1,1 @@
-"""Replay, verification of lineage, explanation: the same cores fed from files."""
+"""Questions about a recorded run: replay, lineage and explanation by the same cores."""

@@ -16,7 +16,7 @@ CHECKS: Final = "payload.checks"
 
 
 def describe(difference: Difference) -> dict[str, Any]:
-    """Return where replay and record part, for people (`lines`) and for programs."""
+    """Return the place where replay and record diverge, for people (`lines`) and for programs."""
     expected, found = _object(difference.expected), _object(difference.found)
     fields = differing_fields(expected, found)
     where = f"{difference.queue}:{difference.seq}"
@@ -39,13 +39,13 @@ def describe(difference: Difference) -> dict[str, Any]:
 
 
 def false_verdicts(queue: str, fields: Mapping[str, tuple[Any, Any]]) -> list[str]:
-    """Return which checks of a recorded signal have a verdict that this code does not give.
+    """Return the checks of a recorded signal whose verdict differs from this code's.
 
-    Until 2026-11-22 an own strategy wrote the verdict of a check itself, or had it written as held.
+    Until 2026-11-22 an own strategy wrote the verdict of a check itself, or had it set to passed.
 
     Args:
-        queue: Where the event stands.
-        fields: What differs in it: replay's and the record's values by path.
+        queue: The queue of the event.
+        fields: Its differing fields by path: replay's value and the record's.
     """
     checks = fields.get(CHECKS, ((), ()))
     if queue != SIGNALS or not all(isinstance(each, list) for each in checks):

@@ -1,8 +1,8 @@
-"""What would have been different: two passes over the same or another world, and where they part.
+"""Comparison of two passes over the same or another market, and where they diverge.
 
 `rerun_with` compares a recorded run under its own profile with the same run under a changed one,
-both in rule order: in the night's own order the changed one would take events for which there is no
-order. `diff_runs` compares what two nights decided over the time that both saw. Runs are only read.
+both in rule order: the night recorded no order for events that only the changed profile makes.
+`diff_runs` compares the decisions of two nights over the time that both saw. Runs are only read.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from minibot.replay.rule_order import Said, rule_order, states_before, world
 from minibot.runtime.configuration.config import config_with, with_later_keys
 from minibot.strategies.selection import judge
 
-# A decision in the sense of the digest: what is wanted or done, and the reason in one word.
+# Fields that make a decision in the sense of the digest: the wish or act, and its reason code.
 DECIDES: Final = (
     *("symbol", "side", "action", "purpose", "order_type", "limit_price"),
     *("result", "qty", "price", "fee", "reason_code"),
@@ -45,7 +45,7 @@ Progress = Callable[[int, int], None]
 
 
 class Side(NamedTuple):
-    """What one of the two did: its decisions in order, and what came of them."""
+    """One of the two passes: its decisions in order, and their results."""
 
     name: str
     said: Sequence[Said]
@@ -54,7 +54,7 @@ class Side(NamedTuple):
     stop: str = ""
 
     def figures(self) -> JsonObject:
-        """Return what came of it."""
+        """Return the pass's counts by queue and side, and its key figures."""
         queues = Counter(said.queue for said in self.said)
         sides = Counter(
             said.event.payload.to_json()["side"] for said in self.said if said.queue == "signals"
@@ -71,12 +71,12 @@ class Side(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """The first place where two sides say something else; None is where one has ended.
+    """The first place where two sides differ; None stands for a side that has ended.
 
     Attributes:
-        index: How many events both said alike before, from 0.
-        fields: By path, the value of the one and of the other.
-        states: By path, in what the cores differed before it; empty where nobody looked.
+        index: Number of equal events before it.
+        fields: By path, both values of each field that differs.
+        states: By path, how the cores' states differed before it; empty if not computed.
     """
 
     index: int
@@ -87,7 +87,7 @@ class Divergence:
 
     @property
     def ts(self) -> int:
-        """Market time, Unix ms."""
+        """Market time of the earlier of the two events, Unix ms."""
         return min(said.event.ts for said in (self.one, self.other) if said is not None)
 
     def to_json(self) -> JsonObject:
@@ -108,9 +108,9 @@ class Diff:
 
     Attributes:
         changed: By dotted key, the two values of the profile.
-        market: In words, how the markets that both saw compare.
+        market: A sentence that compares the markets of both.
         decision: The first decision that differs.
-        value: The first event that differs in any value, even one that led to nothing else.
+        value: The first event that differs in any value, even if no decision changed with it.
     """
 
     one: Side
@@ -122,7 +122,7 @@ class Diff:
 
     @property
     def is_same(self) -> bool:
-        """Whether both decided the same."""
+        """True when both decided the same."""
         return self.decision is None
 
     def to_json(self) -> JsonObject:
@@ -152,7 +152,7 @@ def _pairs(fields: Mapping[str, tuple[Any, Any]]) -> JsonObject:
 def rerun_with(
     recorded: Recorded, sets: Iterable[str], progress: Progress = lambda done, whole: None
 ) -> Diff:
-    """Return what a recorded run would have done under a changed profile, against its own.
+    """Return a comparison of a recorded run under its own profile with a changed one.
 
     Args:
         recorded: The run; it is only read.
@@ -193,7 +193,7 @@ def _with_states(found: Divergence, states: Mapping[str, tuple[Any, Any]]) -> Di
 def diff_runs(
     one: Recorded, other: Recorded, progress: Progress = lambda done, whole: None
 ) -> Diff:
-    """Return how what two nights decided compares, over the market time that both saw.
+    """Return a comparison of two nights' decisions over the market time that both saw.
 
     Raises:
         IntegrityError: A recorded line is damaged.
@@ -224,7 +224,7 @@ def diff_runs(
 
 
 class Market(NamedTuple):
-    """Ticks of a night in a span: how many, and a hash over what they say."""
+    """Ticks of a night in a span: their number, and a hash over their content."""
 
     ticks: int
     digest: str
@@ -245,7 +245,7 @@ def span_of(recorded: Recorded) -> tuple[int, int]:
 def recorded_side(
     recorded: Recorded, begin: int, end: int, progress: Progress
 ) -> tuple[Side, Market]:
-    """Return what a night said between two moments, and the market that it saw there.
+    """Return the events that a night derived between two moments, and its market there.
 
     Raises:
         IntegrityError: A recorded line is damaged.
@@ -269,9 +269,9 @@ def recorded_side(
 
 
 def _in_order(found: list[Said]) -> list[Said]:
-    """Return what a night said by the market event that each goes back to, causes before effects.
+    """Return a night's events ordered by the market event behind each, causes before effects.
 
-    What goes back to an operator's order alone stands behind what had been said by then.
+    An event that follows from an operator's order alone comes after those derived by then.
     """
     places: dict[str, int] = {}
     last = 0
@@ -283,7 +283,7 @@ def _in_order(found: list[Said]) -> list[Said]:
 
 
 def _opening_at(recorded: Recorded, begin: int) -> RunOpening:
-    """Return what a night had at a moment, as the opening of what is told from then on."""
+    """Return the opening from which a night can be recounted from a moment on."""
     portfolio = portfolio_at(recorded, begin - 1)
     return RunOpening(portfolio.opening_cash(), tuple(portfolio.opening_lots()), budgets_used={})
 
@@ -312,7 +312,7 @@ def _market(
 
 
 def _tick_text(tick: MarketTick) -> bytes:
-    """Return what a tick says of the market, without when this machine heard of it."""
+    """Return a tick's content as text, without the time at which this machine received it."""
     parts = (tick.symbol, tick.kind, tick.price, tick.qty, tick.bid, tick.bid_qty, tick.ask)
     return "|".join(map(str, (*parts, tick.ask_qty, tick.trade_id))).encode() + b"\n"
 
@@ -321,7 +321,7 @@ def _tick_text(tick: MarketTick) -> bytes:
 
 
 def comparable(event: Event) -> JsonObject:
-    """Return what an event says, checks by their names, less what differs between any two runs."""
+    """Return an event's content, checks by name, without fields that differ in any two runs."""
     said = decided(event)
     if isinstance(said.get("checks"), (list, tuple)):
         said["checks"] = {check["name"]: check["value"] for check in said["checks"]}
@@ -329,12 +329,12 @@ def comparable(event: Event) -> JsonObject:
 
 
 def _decision(event: Event) -> JsonObject:
-    """Return an event as far as it decides something."""
+    """Return the type and the deciding fields of an event."""
     return {"type": event.type, **decision_fields(event.payload)}
 
 
 def decision_fields(payload: Payload) -> JsonObject:
-    """Return the fields of a payload that decide something."""
+    """Return the deciding fields of a payload."""
     said = payload.to_json()
     return {name: said[name] for name in DECIDES if said.get(name) is not None}
 
@@ -342,7 +342,7 @@ def decision_fields(payload: Payload) -> JsonObject:
 def diverging(
     one: Sequence[Said], other: Sequence[Said], view: Callable[[Event], JsonObject]
 ) -> Divergence | None:
-    """Return where two sequences part in what a view shows of their events; None if nowhere."""
+    """Return the first place where a view of two sequences' events differs; None if nowhere."""
     for index, (first, second) in enumerate(zip(one, other, strict=False)):
         seen = view(first.event), view(second.event)
         if canonical.encode(seen[0]) != canonical.encode(seen[1]):

@@ -1,6 +1,6 @@
-"""A run hour by hour: what each hour derived, as digests and as files.
+"""Hours of a run: the events that each hour derived, as digests and as files.
 
-An hour is one of market time, in UTC. Its digest covers every derived event of the hour and the
+Hours are of market time, in UTC. An hour's digest covers every derived event of the hour and the
 hourly state at its end, so two runs of the same code over the same inputs agree hour for hour.
 """
 
@@ -34,7 +34,7 @@ DIGEST_FILE: Final = "hour.json"
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """What a replay took and derived in one hour; `state` is the sha256 of its hourly state."""
+    """Inputs and outputs of a replay in one hour; `state` is the sha256 of its hourly state."""
 
     hour_ts: int
     inputs: int
@@ -74,7 +74,7 @@ def hours_of(proof: Proof) -> list[Hour]:
 
 
 def run_entry(proof: Proof, run: str) -> JsonObject:
-    """Return a run as a manifest lists it: what its replay gave, as a whole and by hour."""
+    """Return a run's entry in a manifest: the result of its replay, as a whole and by hour."""
     return {
         "run": run,
         "run_id": proof.replay.run_id,
@@ -85,7 +85,7 @@ def run_entry(proof: Proof, run: str) -> JsonObject:
 
 
 def differences(listed: JsonObject, found: JsonObject) -> list[str]:
-    """Return in which ways a replayed run is not what a manifest lists, one sentence each."""
+    """Return the differences of a replayed run from its manifest entry, one sentence each."""
     said = [
         f"{name}: listed {listed.get(name)}, replayed {found.get(name)}"
         for name in ("run_id", "digest", "ledger")
@@ -104,7 +104,7 @@ def read_manifest(path: Path) -> list[JsonObject]:
     """Return the runs that a manifest lists.
 
     Raises:
-        Refusal: It is no such manifest, or lists no run.
+        Refusal: The file is no such manifest, or lists no run.
     """
     try:
         runs = _listed(canonical.decode(path.read_bytes().strip()))
@@ -120,7 +120,7 @@ def _listed(data: JsonObject) -> list[JsonObject]:
     """Return the runs of a manifest's content.
 
     Raises:
-        ValueError: What is wrong with it.
+        ValueError: The content is no list of runs; the message says why.
     """
     runs = data.get("runs")
     if (data.get("schema"), data.get("v")) != (SCHEMA, 1):
@@ -157,14 +157,14 @@ def prove_hours(
 def execute_hour(
     recorded: Recorded, hour_ts: int, folder: Path, progress: Callable[[int, int], None]
 ) -> JsonObject:
-    """Execute one hour and write what it derives into a folder; return what was written.
+    """Execute one hour and write its derived events into a folder; return what was written.
 
-    Recorded outputs are not looked at. The folder gets one file of hashed lines for each queue,
-    the hour's `hourly_state.jsonl` and `hour.json` with counts and sha256 of each.
+    Recorded outputs are not read. The folder gets one file of hashed lines for each queue, the
+    hour's `hourly_state.jsonl`, and `hour.json` with the counts and sha256 of each.
 
     Raises:
-        Refusal: The folder holds something already.
-        RunStop: The record is damaged before the hour's end, or the disk refuses.
+        Refusal: The folder is not empty.
+        RunStop: The record is damaged before the hour's end, or the disk refuses a write.
     """
     if folder.exists() and not folder.is_dir():
         raise Refusal(f"{folder} is no folder.", "Name a folder that does not stand yet.")
@@ -180,7 +180,7 @@ def execute_hour(
 
 
 class _Execution:
-    """The roles of one hour executed one after another; what they derived in it by queue."""
+    """Execution of the roles over one hour, one after another; their derived events by queue."""
 
     def __init__(self, recorded: Recorded, window: Window, count: Counting) -> None:
         self.keeper = Bookkeeper(recorded)
@@ -191,7 +191,7 @@ class _Execution:
         self._result = RoleReplay("")
 
     def execute(self, name: str) -> None:
-        """Take all inputs of a role up to the end of the hour."""
+        """Process all inputs of a role up to the end of the hour."""
         self._result = RoleReplay(name)
         replay_role(
             self._recorded,

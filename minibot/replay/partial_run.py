@@ -1,10 +1,10 @@
-"""What can be said about a run of which a queue is damaged: everything before the damage.
+"""Readable part of a run with a damaged queue: everything before the damage.
 
-Whether a damaged line, or one behind it, belongs to the time that somebody asks about, it cannot
-say itself. The cores can: an event is as old as the youngest of its causes, so where every role
-takes all its inputs up to that time again and needs no damaged line on the way, neither as input
-nor to compare what it wrote, there is nothing of that time behind the damage. Of `control`, which
-no core writes, it is certain that no role had come to the damaged line by then.
+A damaged line cannot say whether it, or a line behind it, belongs to the time in question. The
+cores can: an event's `ts` is that of its latest cause. So if every role can process all its inputs
+up to that time again and needs no damaged line on the way, neither as an input nor to compare its
+own output, then nothing of that time stands behind the damage. No core writes `control`; there, it
+is only certain that no role had reached the damaged line by then.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class PartialRun:
     """The queues of a run, each up to its first damaged line.
 
     Attributes:
-        damage: By queue what ended its reading; empty as long as all that was read is whole.
+        damage: By queue, the error that ended its reading; empty while all lines read are whole.
     """
 
     def __init__(self, recorded: Recorded) -> None:
@@ -33,14 +33,14 @@ class PartialRun:
         self._until = -1  # Proven to be before all damage.
 
     def events(self, queue: str) -> Iterator[tuple[int, Event]]:
-        """Yield (seq, event) of a queue; ends before a damaged line as if nothing followed."""
+        """Yield (seq, event) of a queue; end before a damaged line as if nothing followed."""
         try:
             yield from self._recorded.events(queue)
         except IntegrityError as error:
             self.damage[queue] = error
 
     def require_whole(self, *queues: str) -> None:
-        """Refuse what can only be said of whole queues; of all that were read where none is named.
+        """Refuse unless the named queues, or all that were read if none is named, are whole.
 
         Raises:
             IntegrityError: One of them is damaged.
@@ -50,14 +50,14 @@ class PartialRun:
                 raise error
 
     def require_until(self, ts: int) -> None:
-        """Refuse a time of the run that a damaged line may belong to.
+        """Refuse a time of the run to which a damaged line may belong.
 
         Args:
-            ts: The last millisecond that is asked about, Unix ms.
+            ts: The last millisecond of the time in question, Unix ms.
 
         Raises:
-            IntegrityError: A queue that was read is damaged, and a replay up to then needs that
-                line, or decides otherwise than was recorded, so that nobody knows.
+            IntegrityError: A queue that was read is damaged, and a replay up to then needs the
+                damaged line or deviates from the record, so the question cannot be answered.
         """
         if not self.damage or ts <= self._until:
             return
@@ -72,9 +72,9 @@ class PartialRun:
         self._until = ts
 
     def _last_inputs(self, name: str, ts: int) -> dict[str, int]:
-        """Return by queue the last line of a time, before its damage, that a role has taken.
+        """Return, by queue, the last undamaged line of a time that a role has processed.
 
-        Market events are left out; and of a queue what the role never came to.
+        Market events are left out, and so are lines that the role never reached.
         """
         role = self._recorded.roles.roles[name]
         taken = {ack.queue: ack.to_seq for ack in self._recorded.order_log(role)}
@@ -86,7 +86,7 @@ class PartialRun:
         return last
 
     def notes(self, consequence: str) -> list[str]:
-        """Return a sentence for each damaged queue: where it is damaged, and so what."""
+        """Return a sentence for each damaged queue: the place of the damage and its consequence."""
         return [
             f"{queue} is damaged ({_place(error)}): {consequence}"
             for queue, error in self.damage.items()
@@ -94,15 +94,15 @@ class PartialRun:
 
 
 class _AllTaken(Exception):
-    """A role has taken all its inputs of a time, and what follows from them is compared."""
+    """Signal that a role has processed all inputs of a time, and their effects are compared."""
 
 
 class _UpTo:
-    """Ends a replay by `_AllTaken` before the first input that is not of a time any more.
+    """Hook that ends a replay with `_AllTaken` before the first input after a time.
 
     Args:
-        ts: The last millisecond of the time, Unix ms; market events come in its order.
-        last: By every other queue that the role reads the last line of that time.
+        ts: The last millisecond of the time, Unix ms; market events come in order of `ts`.
+        last: For every other queue that the role reads, the last line of that time.
     """
 
     def __init__(self, ts: int, last: dict[str, int]) -> None:
@@ -112,10 +112,10 @@ class _UpTo:
         self._is_past = False
 
     def on_inputs(self, queue: str, first_seq: int, events: Sequence[Event]) -> None:
-        """Look whether the last of these inputs, from which something may follow, is of the time.
+        """End the replay once these inputs are later than the time and none of the time is left.
 
         Raises:
-            _AllTaken: It is not, and none is left that would be.
+            _AllTaken: Market time is past it, and every other queue is past its line in `last`.
         """
         seq = first_seq + len(events) - 1
         if queue == TICKS:
@@ -129,7 +129,7 @@ class _UpTo:
             self._left.discard(queue)
 
     def on_made(self, core: Core, events: Sequence[tuple[str, Event]]) -> None:
-        """What follows is compared by the replay."""
+        """Do nothing: the replay compares what the core derives."""
 
 
 def _place(error: IntegrityError) -> str:

@@ -1,7 +1,7 @@
-"""The proof of a run: every decision made again, and what it owned and counted, within a window.
+"""Proof of a run within a window: every decision, balance and figure recomputed and compared.
 
-What stands in the way of a replay half-way (a damaged line, a state that cannot be) is part of the
-verdict: up to where the record was proven, what broke there, and what can still be done.
+A replay that breaks off (a damaged line, an impossible state) is part of the verdict: up to where
+the record was proven, what broke there, and what can still be done.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from minibot.replay.run_status import Lost, RunStatus, called
 from minibot.replay.time_arguments import Span
 
 SEALED: Final = "sealed"
-# Two processes: the strategy in one, risk and execution with their common decoding in the other.
+# Two processes: the strategy in one, risk and execution, which share their decoding, in the other.
 BESIDE: Final = 2
-# A run of fewer inputs is through before a second process has started.
+# A run of fewer inputs is replayed before a second process has started.
 ALONE_MAX: Final = 200_000
 
 
@@ -42,12 +42,12 @@ class Proof:
 
     @property
     def digest(self) -> str | None:
-        """The digest of all decisions; None where the replay broke off, as it made only some."""
+        """Digest of all decisions; None where the replay broke off, as it made only some."""
         return None if self.broken is not None else self.replay.digest
 
     @property
     def is_identical(self) -> bool:
-        """True when all that was compared stands as recorded, in a record as it was sealed."""
+        """True when everything compared is as recorded, in a record that is as it was sealed."""
         return self.broken is None and not self.condition.altered and self.agrees
 
     @property
@@ -93,13 +93,12 @@ def prove(
 
     Args:
         recorded: The run.
-        condition: How it stands; of one that is still going only what its roles are done with is
-            taken.
-        roles: Some of those that have a core, all by default; books and figures need the executor.
-        window: What is compared.
-        progress: Told now and then how many of how many inputs have been taken, of those that are
-            taken in this process.
-        jobs: How many processes there may be; by default one, and two for a long run.
+        condition: Its status; of a running run, only inputs that its roles have finished count.
+        roles: Roles that have a core, all by default; books and figures need the executor.
+        window: The part that is compared.
+        progress: Called now and then with the inputs processed and their total, both of this
+            process alone.
+        jobs: Largest number of processes; by default one, and two for a long run.
     """
     has_figures = window.is_whole and condition.state == SEALED
     names = recorded.roles.cores if roles is None else tuple(roles)
@@ -112,7 +111,7 @@ def prove(
         breaks.append(books.books_break)
     if breaks:
         books = Group()
-    # What every role can prove ends where the first of them broke off.
+    # The proof of all roles together ends where the first of them broke off.
     broken = min(breaks, key=lambda one: one.clock, default=None)
     replay = Replay(recorded.manifest.run_id, tuple(results), is_stopped(recorded))
     return Proof(replay, condition, window, books.ledger, books.figures, broken, recorded.run_dir)
@@ -121,7 +120,7 @@ def prove(
 def _replayed(
     recorded: Recorded, whole: Task, jobs: int | None, progress: Callable[[int, int], None]
 ) -> list[Group]:
-    """Replay all roles here, or the first of a long run in a process beside this one."""
+    """Replay all roles here, or the first role of a long run in a second process."""
     roles = recorded.roles.roles
     inputs = sum(recorded.published(roles[name]) for name in whole.roles)
     if jobs is None:
@@ -148,13 +147,13 @@ def role_json(role: RoleReplay) -> JsonObject:
 
 
 def remedies(proof: Proof, span: Span) -> list[str]:
-    """Return what can still be done with a run whose replay broke off, one sentence each."""
+    """Return the remedies for a run whose replay broke off, one sentence each."""
     broken = proof.broken
     if broken is None:
         return []
     run = called(proof.run_dir)
     said = []
-    # Up to, and without, the second of the break.
+    # Up to the second of the break, excluded.
     end = broken.clock // 1000 * 1000
     if end > span.from_ms:
         until = span.written(end)
@@ -166,7 +165,7 @@ def remedies(proof: Proof, span: Span) -> list[str]:
 
 
 def lost_line(lost: Lost, span: Span) -> str:
-    """Return in one sentence which segment is gone and up to where the run can be read."""
+    """Return one sentence: which segment is gone, and up to where the run can be read."""
     said = (
         f"{lost.queue} lacks segment {lost.number} of {lost.of} ({lost.name}, lines "
         f"{lost.from_seq:,} to {lost.to_seq:,})"

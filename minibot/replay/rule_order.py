@@ -1,8 +1,8 @@
-"""A recorded run once more in rule order, with its own profile or with another one.
+"""Recorded run in rule order, with its own profile or with another one.
 
 Market and control events come from the record with their own ids and numbers, by time; a control
-event before market events of the same millisecond, as a role prefers it. Everything else the cores
-derive. The run itself is only read.
+event before market events of the same millisecond, as a role prefers it. The cores derive
+everything else. The run itself is only read.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ Progress = Callable[[int, int], None]
 
 
 class Said(NamedTuple):
-    """One derived event, its place, and what it goes back to.
+    """One derived event, its place, and the root event behind it.
 
     Attributes:
-        equity: When it was made, hundred-millionths of quote.
-        root: The running number, from 0, of the event of the world that led to it.
+        equity: Equity when it was made, hundred-millionths of quote.
+        root: The running number, from 0, of the event from outside that led to it.
     """
 
     queue: str
@@ -52,12 +52,12 @@ class World(NamedTuple):
 
 @dataclass(slots=True)
 class RulePass:
-    """What the cores of a profile do with a recorded world in rule order.
+    """Pass of a profile's cores over a recorded market in rule order.
 
     Attributes:
-        derived: In the order they were made.
+        derived: Derived events, in the order in which they were made.
         performance: Exact equity, drawdown and round trips.
-        stop: Reason code where risk stopped it, else empty.
+        stop: The reason code if risk stopped the pass, else empty.
     """
 
     performance: Performance
@@ -67,7 +67,7 @@ class RulePass:
 
 
 def world(recorded: Recorded) -> Iterator[World]:
-    """Yield what a run was given from outside, by time; what was said twice, once."""
+    """Yield the events that a run received from outside, by time; duplicates once."""
     return heapq.merge(
         _once(recorded, CONTROL), _once(recorded, TICKS), key=lambda one: one.event.ts
     )
@@ -81,10 +81,10 @@ def _once(recorded: Recorded, queue: str) -> Iterator[World]:
 
 
 def opening_of(recorded: Recorded) -> RunOpening:
-    """Return what a run started with.
+    """Return the opening of a run.
 
     Raises:
-        IntegrityError: It has no opening.
+        IntegrityError: The run has no opening.
     """
     first = next((event.payload for _, event in recorded.events(CONTROL)), None)
     if not isinstance(first, RunOpening):
@@ -95,7 +95,7 @@ def opening_of(recorded: Recorded) -> RunOpening:
 def rule_order(
     recorded: Recorded, config: JsonObject, progress: Progress = lambda done, whole: None
 ) -> RulePass:
-    """Return what the cores of a resolved profile do with a run's world in rule order.
+    """Return the pass of a resolved profile's cores over a run's market in rule order.
 
     Raises:
         IntegrityError: A line is damaged, or the run has no opening.
@@ -128,7 +128,7 @@ def rule_order(
 
 
 def states_before(recorded: Recorded, config: JsonObject, root: int) -> JsonObject:
-    """Return the state of each core, by role, before the event of the world with that number."""
+    """Return the state of each core, by role, before the outside event with that number."""
     lockstep = _lockstep(recorded, config, lambda queue, seq, event: None)
     for one in islice(world(recorded), root):
         lockstep.process(one.event, one.seq)

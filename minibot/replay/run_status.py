@@ -1,7 +1,7 @@
-"""What a run is in before it is replayed: whole, going on, interrupted, of another format or code.
+"""Status of a run before its replay: whole, running, interrupted, of another format or code.
 
-Each condition is one sentence with what can still be done. What forbids a replay is refused here;
-what only has to be known is a notice.
+Each condition is one sentence that says what can still be done. A condition that forbids a replay
+is refused here; one that the reader only has to know is a notice.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """How a run stands.
+    """Status of a run.
 
     Attributes:
         state: `sealed`, `stopped`, `interrupted` or `running`.
-        notices: What has to be known about a verdict over it, one sentence each.
+        notices: Facts that a reader of a verdict on the run has to know, one sentence each.
         lost: Segments that are gone.
-        is_other_code: Another code than this checkout's made it.
-        altered: Files of the run's folder that are not what was sealed: a verdict over them proves
-            nothing.
+        is_other_code: True when the run was made by other code than this checkout's.
+        altered: Files of the run's folder that differ from the sealed ones: a verdict on them
+            proves nothing.
     """
 
     state: str
@@ -70,25 +70,25 @@ class RunStatus:
 
     @property
     def is_running(self) -> bool:
-        """Whether roles may still be writing."""
+        """True when roles may still be writing."""
         return self.state == RUNNING
 
 
 def called(run_dir: Path) -> str:
-    """Return what a further command calls this run: its id where that finds it, else its folder.
+    """Return the run's name for a further command: its id where that finds it, else its folder.
 
-    The id of a copy would name the original, which says nothing about the copy.
+    The id of a copy would name the original, which may differ from the copy.
     """
     kept = Var(resolve("var")).runs / run_dir.name
     return run_dir.name if kept.resolve() == run_dir.resolve() else str(run_dir.resolve())
 
 
 def open_run(run_dir: Path) -> tuple[Recorded, RunStatus]:
-    """Return a run and how it stands.
+    """Return a run and its status.
 
     Raises:
-        Refusal: It is of a format that this minibot does not read.
-        IntegrityError: Its manifest is damaged, or its queues are gone.
+        Refusal: The run has a format that this minibot does not read.
+        IntegrityError: The manifest is damaged, or the queues are gone.
     """
     _require_format(run_dir)
     recorded = Recorded.open(run_dir)
@@ -105,7 +105,7 @@ def open_run(run_dir: Path) -> tuple[Recorded, RunStatus]:
 
 
 def altered_files(run_dir: Path) -> tuple[str, ...]:
-    """Return which files of a run's own folder are not what its seal says, by name."""
+    """Return the names of files in a run's own folder that differ from its seal."""
     if not (run_dir / SEAL_FILE).is_file():
         return ()
     try:

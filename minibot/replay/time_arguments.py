@@ -1,7 +1,7 @@
-"""Times of a run as people write them, in UTC or in the operator's zone.
+"""Time arguments: times of a run as people write them, in UTC or in the operator's zone.
 
-A time of day means the first such time after the run began; with a date it means that moment. A
-time that the run does not have, or has twice, is refused with the run's own span.
+A time of day means the first such time after the run began; with a date it is that moment. A time
+outside of the run, or one that the run has twice, is refused, and the refusal names the run's span.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HOUR: Final = re.compile(r"(?:(?P<date>\d{4}-\d{2}-\d{2})[T ])?(?P<hour>[01]?\d|
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From the first to the last market time of a run, Unix ms, and the zone people speak in."""
+    """Span of a run from its first to its last market time, Unix ms, and the zone of its reader."""
 
     run_id: str
     from_ms: int
@@ -46,7 +46,7 @@ class Span:
             zone: An IANA name, `UTC`, or `local` for this machine's; None is UTC.
 
         Raises:
-            Refusal: Nobody knows the zone, or the run has no event yet.
+            Refusal: The zone is unknown, or the run has no event yet.
         """
         first = next(recorded.events("control"), None)
         if first is None:
@@ -70,7 +70,7 @@ class Span:
         return f"{self._local(ts):%H:%M:%S}.{ts % 1000:03d} {self.zone_name}"
 
     def written(self, ts: int) -> str:
-        """Return the flags that give a time, to the second, back to a verb: the time, its zone."""
+        """Return the arguments by which a verb gets the same time, to the second: time and zone."""
         local = self._local(ts // 1000 * 1000)
         text = f"{local:%H:%M:%S}"
         try:
@@ -84,12 +84,12 @@ class Span:
         """Return the Unix ms that a text means.
 
         Args:
-            text: `HH:MM`, `HH:MM:SS`, `HH:MM:SS.mmm`, each with a date before and a zone behind.
-            is_end: The last millisecond that it covers instead of the first: of the minute where
-                no second is given, of the second where no millisecond is.
+            text: `HH:MM`, `HH:MM:SS`, `HH:MM:SS.mmm`, each with an optional date and zone.
+            is_end: Return the last millisecond that the text covers, not the first: of the minute
+                if no second is given, of the second if no millisecond is given.
 
         Raises:
-            Refusal: It is no time, the run does not have it, or has it twice.
+            Refusal: The text is no time, or the run does not have it or has it twice.
         """
         found = TIME.fullmatch(text.strip())
         if found is None:
@@ -103,17 +103,17 @@ class Span:
         return begin + length - 1 if is_end else begin
 
     def hour(self, text: str) -> int:
-        """Return the Unix ms at which an hour of the run begins.
+        """Return the beginning of an hour of the run, Unix ms.
 
-        The hours of a run are those of UTC: where a zone is half an hour apart, one of its own is
-        a part of two of them.
+        The hours of a run are UTC hours: in a zone that is half an hour off, a local hour covers
+        parts of two of them.
 
         Args:
             text: `2` or `02` for the hour of day, `2026-11-20T02`, `02:00`, or `#3` for the
                 third hour of the run.
 
         Raises:
-            Refusal: It is no hour, none of this run, or more than one of them.
+            Refusal: The text is no hour, is none of this run, or fits more than one of them.
         """
         hours = {f"#{n}": hour_ts for n, hour_ts in enumerate(self.hours(), 1)}
         if text in hours:
@@ -141,12 +141,12 @@ class Span:
         return next(iter(meant.values()))
 
     def hours(self) -> list[int]:
-        """Return when each hour of market time began that the run has a part of, Unix ms."""
+        """Return the beginning of each hour of market time that the run touches, Unix ms."""
         first = self.from_ms // HOUR_MS
         return [hour * HOUR_MS for hour in range(first, self.to_ms // HOUR_MS + 1)]
 
     def _meets(self, at: int, hour_ts: int) -> bool:
-        """Return whether the run has a time that is of both hours."""
+        """Return whether the hours from `at` and from `hour_ts` share a time of the run."""
         return max(at, hour_ts, self.from_ms) <= min(
             at + HOUR_MS - 1, hour_ts + HOUR_MS - 1, self.to_ms
         )
@@ -166,7 +166,7 @@ class Span:
     def _days(
         self, date: str | None, zone: tzinfo, hour: int, minute: int, second: int
     ) -> list[int]:
-        """Return every moment at which the clocks of a zone show a time, on a date or in the run.
+        """Return every moment at which a zone's clocks show a time, on a date or in the run.
 
         Where clocks are set back, the same time comes twice.
         """
@@ -180,7 +180,7 @@ class Span:
             for fold in (0, 1):
                 moment = shown.replace(fold=fold).astimezone(UTC)
                 back = moment.astimezone(zone)
-                if (back.hour, back.minute) == (hour, minute):  # Else clocks were set forward.
+                if (back.hour, back.minute) == (hour, minute):  # Else clocks skipped this time.
                     moments.add(int(moment.timestamp()) * 1000)
         return sorted(moments)
 
@@ -195,7 +195,7 @@ class Span:
 
 
 class _LocalZone(tzinfo):
-    """This machine's zone at the moment that is shown: in summer another one than in winter."""
+    """This machine's zone, with the offset of the moment that is shown: summer or winter time."""
 
     def utcoffset(self, moment: datetime | None) -> timedelta | None:
         return None if moment is None else moment.replace(tzinfo=None).astimezone().utcoffset()
@@ -217,10 +217,10 @@ LOCAL: Final = _LocalZone()
 
 
 def zone_of(name: str | None) -> tuple[tzinfo, str]:
-    """Return a zone and how it is called.
+    """Return a zone and its name.
 
     Raises:
-        Refusal: Nobody knows it.
+        Refusal: The zone is unknown.
     """
     if name is None or name.upper() in ("UTC", "Z"):
         return UTC, "UTC"

@@ -1,1 +1,1 @@
-"""Metrics, acceptance and the morning report, recounted from the queues."""
+"""Report of a run: metrics, acceptance and the morning report, recounted from the queues."""

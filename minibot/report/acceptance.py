@@ -1,9 +1,9 @@
-"""Was it a night? The acceptance of a finished run by N-103..N-107, with the thresholds of U-06.
+"""Acceptance of a finished run as a night by N-103..N-107, with the thresholds of U-06.
 
-Every criterion quotes its threshold, which stands in the run's own profile, and what was found.
-Made-up market data never count as a real night, nor does a run into which faults were injected: at
-best such a run passes as a drill. A losing night passes; what it earned only has to be counted
-correctly. A night without the AI, without its jail or without the code list falls short by name.
+Every criterion quotes its threshold, from the run's own profile, and its finding. A run on made-up
+market data never counts as a real night, nor does one with injected faults: at best it passes as a
+drill. A losing night passes; its result only has to be counted correctly. A night without the AI,
+without its jail or without the code list fails a criterion of that name.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from minibot.runtime.paths import Var
 
 FINDINGS_MAX: Final = 1000
 SHOWN: Final = 3
-# The one level under which nothing of the AI can reach keys, network or files (minibot/ai/jail).
+# The only level at which the AI can reach no keys, network or files (minibot/ai/jail).
 ISOLATED: Final = "jail"
 DURATION: Final = "duration"
-# What a night is made of; a drill may lack it, a real night may not.
+# Parts of a night's set-up that a drill may lack and a real night may not.
 MAKING: Final = ("the AI", "isolation of the AI", "code list")
 
 PASS, FAIL, OPEN = "PASS", "FAIL", "not judged"
@@ -48,7 +48,7 @@ DRILL: Final = "PASS (drill, does not count)"
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """One line of the judgement."""
+    """Criterion of the acceptance, with its threshold, finding and verdict."""
 
     row: str
     name: str
@@ -69,7 +69,7 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The judgement of one run."""
+    """Acceptance of one run: its verdict and criteria."""
 
     run_id: str
     root: str
@@ -80,7 +80,7 @@ class Acceptance:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing fell short; a drill may pass without counting."""
+        """True when nothing fell short; a drill may pass without counting as a night."""
         return self.verdict in (PASS, DRILL)
 
     def to_json(self) -> JsonObject:
@@ -98,11 +98,11 @@ class Acceptance:
 
 
 def accept(night: Night, var: Var) -> Acceptance:
-    """Return the judgement of a run.
+    """Return the acceptance of a run.
 
     Args:
         night: The run, recounted.
-        var: Where its metrics and logs are.
+        var: The folders of its metrics and logs.
     """
     violations = [
         *limit_violations(night.recorded, night.count.performance),
@@ -137,14 +137,14 @@ def accept(night: Night, var: Var) -> Acceptance:
 
 
 def unreadable(run_dir: Path, trouble: str) -> Acceptance:
-    """Return the judgement of a run whose queues cannot be read to their end."""
+    """Return the acceptance of a run whose queues cannot be read to their end."""
     criterion = Criterion("N-105", "verify", "0 findings", plain_text(trouble), FAIL)
     root = str(read_seal(run_dir).get("root", ""))
     return Acceptance(run_dir.name, root, FAIL, False, 0, (criterion,))
 
 
 def keep(acceptance: Acceptance, run_dir: Path) -> Path:
-    """Leave the judgement in the run's `report/`, where `minibot ready` finds it."""
+    """Write the acceptance into the run's `report/`, where `minibot ready` finds it."""
     folder = run_dir / "report"
     ensure_folder(folder)
     path = folder / ACCEPTANCE_FILE
@@ -184,7 +184,7 @@ def _end(night: Night) -> Criterion:
 
 
 def _stand_in(night: Night) -> Iterator[Criterion]:
-    """Yield why a run on a stand-in for the exchange is no night; nothing where it had none."""
+    """Yield a failure for a run whose market data came from a stand-in for the exchange."""
     why = night.manifest.degraded
     if why:
         yield Criterion("B-50", "market data", "the exchange's own", plain_text(why, 200), FAIL)
@@ -206,9 +206,9 @@ def _duration(night: Night, limits: Thresholds) -> Criterion:
 
 
 def _making(night: Night) -> Iterator[Criterion]:
-    """Yield whether the night had its AI, whether that was jailed, and whether code was listed.
+    """Yield the criteria of the night's AI, of its jail and of the code list.
 
-    A drill or made-up data prove the machinery, whatever they are made of: not judged there.
+    They are not judged for a drill or made-up data, which prove the machinery in any set-up.
     """
     lacking = OPEN if night.made_up or night.drill else FAIL
     had_ai, levels = AI_ROLE in night.manifest.processes, sorted(night.count.ai_levels)
@@ -228,9 +228,9 @@ def _making(night: Night) -> Iterator[Criterion]:
 
 
 def _roles(night: Night, limits: Thresholds) -> Iterator[Criterion]:
-    """Yield for each role whether it was there all the time, or came back as it should.
+    """Yield a criterion for each role: it ran all the time, or was restarted in time.
 
-    A role may be away while it starts and while others drain; a restart may take as long again.
+    A role may be absent while it starts and while others drain, and as long again for a restart.
     """
     away_s_max = limits.role_away_ms_max // 1000
     threshold = f"there all the time but for {away_s_max} s at start and end and per restart"
@@ -302,7 +302,7 @@ def _dead_letters(night: Night) -> Criterion:
 
 
 def dead_letters(night: Night) -> Iterator[DeadLetter]:
-    """Yield every line that a role could not use."""
+    """Yield every dead letter of the night."""
     recorded = night.recorded
     for queue, spec in recorded.roles.queues.items():
         for role in recorded.roles.readers(queue):
@@ -316,7 +316,7 @@ def dead_letters(night: Night) -> Iterator[DeadLetter]:
 
 
 def _figures(night: Night, var: Var) -> Criterion:
-    """Judge whether what was shown while it ran is what the queues give again."""
+    """Judge whether the metrics shown during the run equal those recounted from the queues."""
     threshold = "the metrics written at its end equal a recount from the queues"
     try:
         written = _last_metrics(night.run_id, var)
@@ -355,7 +355,7 @@ def _limits(violations: list[str]) -> Criterion:
 
 
 def _rotation(night: Night, limits: Thresholds, var: Var) -> Criterion:
-    """Judge whether this very run rotated something; what an earlier one left is not its own."""
+    """Judge whether this run itself rotated a file; files of an earlier run do not count."""
     segments = sum(1 for _ in night.recorded.queues.rglob("*.[0-9]*.jsonl"))
     logs = len(rotated_logs(var.logs, night.run_id))
     found = f"{counted(segments, 'sealed segment')}, {counted(logs, 'rotated log')} of this run"

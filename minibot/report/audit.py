@@ -1,9 +1,9 @@
-"""Were the risk limits kept? An audit of a finished run that shares no code with `risk` (B-75).
+"""Audit of a finished run's risk limits, which shares no code with `risk` (B-75).
 
-Looks at intents and fills alone, in plain decimals. A limit on what has happened (notional, loss,
-drawdown) may be passed by the event that breaches it: then the run has to have stopped; passed
-without a STOP it is a violation. Limits on what is asked for (orders per minute, positions, the
-size of one) may never be passed.
+It reads intents and fills alone, in plain decimals. A limit on past events (notional, loss,
+drawdown) may be exceeded by the event that breaches it: then the run has to have stopped, and
+without a STOP it is a violation. Limits on requests (orders per minute, positions, the size of
+one) may never be exceeded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from minibot.events.unit_sizes import BPS, MINUTE_MS
 
 
 def limit_violations(recorded: Recorded, performance: Performance) -> list[str]:
-    """Return one sentence for each limit that was passed; empty when all were kept.
+    """Return one sentence for each limit that was exceeded; empty when all were kept.
 
     Args:
         recorded: The run.
@@ -53,8 +53,8 @@ def _order_rate(intents: list[Event], limits: dict[str, Any]) -> Iterator[str]:
 def _positions(
     fills: list[Event], limits: dict[str, Any], carried: dict[str, Decimal]
 ) -> Iterator[str]:
-    """Yield where more was held than allowed, or more sold than held."""
-    # What a market order costs is known when it fills; so far may the price have moved.
+    """Yield a sentence where a position was larger than allowed, or more was sold than held."""
+    # A market order's cost is known when it fills; the price may have moved this far by then.
     slack = Decimal(limits["reference_deviation_bps_max"]) / BPS
     cost_max = Decimal(limits["position_notional_max"]) * (1 + slack)
     held = dict(carried)
@@ -81,7 +81,7 @@ def _positions(
 
 
 def _carried(recorded: Recorded) -> dict[str, Decimal]:
-    """Return what the run started with, by symbol."""
+    """Return the quantities that the run started with, by symbol."""
     held: dict[str, Decimal] = {}
     for _, event in recorded.events("control"):
         if isinstance(event.payload, RunOpening):
@@ -93,7 +93,7 @@ def _carried(recorded: Recorded) -> dict[str, Decimal]:
 
 
 def _rest(cost: Decimal, before: Decimal, after: Decimal) -> Decimal:
-    """Return what is left of a position's cost after a part of it was sold."""
+    """Return the remaining cost of a position after a part of it was sold."""
     return cost * after / before if before > 0 else Decimal(0)
 
 

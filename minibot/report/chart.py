@@ -20,7 +20,7 @@ TRIPS_MARKED_MAX = 400
 
 
 class Span(NamedTuple):
-    """The lowest and the highest equity that several curves have at a time."""
+    """Band at one time: the lowest and the highest equity of several curves."""
 
     ts: int
     low: int
@@ -38,8 +38,8 @@ def equity_chart(
     Args:
         points: The curve.
         trips: The round trips whose ends are marked.
-        asset: What equity is counted in.
-        band: What other curves of the same time reach, drawn behind it.
+        asset: The quote asset of equity.
+        band: The range of other curves over the same time, drawn behind this one.
     """
     if len(points) < 2:
         return "<p>No market data came, so there is no curve.</p>"
@@ -55,7 +55,7 @@ def equity_chart(
 
 
 class _Frame:
-    """Where values and times lie in the picture."""
+    """Layout of the picture: the panels and the time axis."""
 
     def __init__(self, points: Sequence[Point], band: Sequence[Span]) -> None:
         self.points = points
@@ -63,7 +63,7 @@ class _Frame:
         low = min([point.low for point in points] + [span.low for span in band])
         high = max([point.last for point in points] + [span.high for span in band])
         if low == high:
-            # A line with nothing above and below it: one unit of quote each way.
+            # A flat line has no range: one unit of quote each way.
             low, high = low - UNIT, high + UNIT
         self.equity = Panel(TOP, EQUITY_HEIGHT, low, high)
         self.deepest = max(1, *(point.drawdown for point in points))
@@ -71,7 +71,7 @@ class _Frame:
 
 
 def _curve(frame: _Frame) -> str:
-    """Return the path of equity: into the low of each stretch and out at its last value."""
+    """Return the path of equity: through the low of each stretch to its last value."""
     places = []
     for point in frame.points:
         x = frame.axis.x(point.ts)

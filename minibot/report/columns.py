@@ -1,9 +1,9 @@
-"""Tables as plain lines: the first column is text, figures stand to the right; no colour, no frame.
+"""Tables as plain lines: the first column is text, figures are right-aligned; no colour, no frame.
 
-A line is no wider than the terminal, or than a hundred columns in a pipe or a file. What is too
-wide gives way: columns that may go below their row do so, headings and sentences go on below their
-beginning, codes behind an underscore, and what is left over follows as a table of its own. Nothing
-is cut, and no figure is ever parted.
+A line is no wider than the terminal, or than a hundred columns in a pipe or a file. In a table that
+is too wide, columns that may go below their row do so; then headings and sentences wrap, codes
+after an underscore, and the columns that still do not fit follow as a second table. Nothing is cut,
+and no figure is ever split.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Final
 WIDTH: Final = 100
 GAP: Final = "  "
 TEXT_MIN: Final = 8
-# Behind these a code may go on in the next line.
+# A code may wrap after an underscore.
 PIECES: Final = re.compile(r"[^_]*_|[^_]+")
 
 
 def width_now() -> int:
-    """Return how wide a line may be: as the terminal is, or `WIDTH` where there is none."""
+    """Return the width of a line: that of the terminal, or `WIDTH` without one."""
     return shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
 
 
@@ -43,11 +43,11 @@ def table_lines(
     Args:
         head: Names of the columns.
         rows: Cells as they are shown.
-        none: The sentence that stands instead of an empty table.
-        texts: Columns that are text and stand to the left.
-        whole: Columns that are never narrowed.
-        below: Columns that go below their row where there is no room beside the others.
-        width: How wide a line may be; `width_now` where none is given.
+        none: The sentence shown in place of an empty table.
+        texts: Indexes of text columns, which are left-aligned.
+        whole: Indexes of columns that are never narrowed.
+        below: Indexes of columns that may go below their row where the table is too wide.
+        width: Width of a line; `width_now` by default.
     """
     if not rows:
         return [f"  {none}"]
@@ -75,7 +75,7 @@ def _wide(widths: Sequence[int]) -> int:
 
 
 def _least(head: Sequence[str], rows: Sequence[Sequence[str]], at: int, *, is_text: bool) -> int:
-    """Return how narrow a column can be: a figure stays whole, its heading and a text do not."""
+    """Return a column's least width: figures are not wrapped, headings and texts are."""
     words = max(map(len, head[at].split()), default=0)
     if not is_text:
         return max(words, *(len(row[at]) for row in rows))
@@ -89,7 +89,7 @@ def _pieces(cell: str) -> list[str]:
 
 
 def _fitting(least: Sequence[int], width: int) -> int:
-    """Return how many of the first columns have room beside each other."""
+    """Return how many of the first columns fit in a line."""
     return max((n for n in range(1, len(least)) if _wide(least[:n]) + len(GAP) <= width), default=0)
 
 
@@ -120,12 +120,12 @@ def _with_below(
     below: Sequence[int],
     width: int,
 ) -> list[str]:
-    """Return the table with some columns below each row, named there."""
+    """Return the table with some columns below each row, labelled there."""
     part = [at for at in range(len(head)) if at not in below]
-    # One row alone at a time would have widths of its own: cells keep to the widest of all rows.
+    # Rows made one at a time would differ in width: cells take the widths of all rows together.
     table = _part(head, rows, texts, (*whole, *texts), part, width)
     first = len(table) - len(rows)
-    if any(not line for line in table):  # Still too wide, so in parts: whole rows follow.
+    if any(not line for line in table):  # Still too wide and therefore in parts: whole rows follow.
         first = len(table)
     said = list(table[:first])
     for n, row in enumerate(rows):
@@ -137,7 +137,7 @@ def _with_below(
 
 
 def _narrow(widths: list[int], least: Sequence[int], those: Sequence[int], width: int) -> None:
-    """Take from the widest of those columns until a line fits or nothing more can be taken."""
+    """Narrow the widest of `those` columns until a line fits or none can be narrowed."""
     while _wide(widths) + len(GAP) > width:
         giving = [at for at in those if widths[at] > least[at]]
         if not giving:
@@ -146,13 +146,13 @@ def _narrow(widths: list[int], least: Sequence[int], those: Sequence[int], width
 
 
 def _lines(row: Sequence[str], widths: Sequence[int], texts: Sequence[int]) -> list[str]:
-    """Return one row: as many lines as its longest sentence takes."""
+    """Return one row, in as many lines as its longest cell takes."""
     parts = [_fitted(cell, size) for cell, size in zip(row, widths, strict=True)]
     return [_line(cells, widths, texts) for cells in zip_longest(*parts, fillvalue="")]
 
 
 def _fitted(cell: str, size: int) -> list[str]:
-    """Return a cell in lines of a size: parted between words, and in a code behind underscores."""
+    """Return a cell wrapped to a size: between words, and in a code after underscores."""
     if len(cell) <= size:
         return [cell]
     found = [""]

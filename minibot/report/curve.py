@@ -1,7 +1,7 @@
-"""The equity of a run over time in bounded memory: lowest and last value of each stretch of time.
+"""Equity of a run over time in bounded memory: lowest and last value of each stretch of time.
 
 A night has millions of marks and a picture a few hundred points. Stretches grow with the run: when
-there are too many, two become one. The lowest value of each is kept, so that no fall is hidden.
+there are too many, pairs are joined. The lowest value of each is kept, so no drawdown is hidden.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ STRETCH_MS_START = 100
 
 @dataclass(slots=True)
 class Point:
-    """One stretch: when it began, the lowest and the last equity, the highest drawdown in it."""
+    """One stretch of time: its beginning, its lowest and last equity, its largest drawdown."""
 
     ts: int
     low: int
@@ -33,7 +33,7 @@ class EquityCurve:
         self._width_ms = STRETCH_MS_START
 
     def add(self, ts: int, equity: int, high_water_mark: int) -> None:
-        """Note the equity at a market time, which never goes back."""
+        """Add the equity at a market time, which never goes back."""
         start = ts - ts % self._width_ms
         drawdown = high_water_mark - equity
         last = self.points[-1] if self.points else None

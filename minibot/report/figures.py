@@ -1,7 +1,7 @@
-"""Figures as a person reads them: money, times, counts; nothing here decides or rounds for others.
+"""Figures as text for people: money, times, counts; no decision or calculation uses these texts.
 
-Values stay exact everywhere else; a figure that is shown shorter is rounded half to even, and a
-loss never reads as zero.
+Values stay exact everywhere else; a figure that is shortened is rounded half to even, and a loss
+never reads as zero.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ def money(amount: str | None, places: int = 2) -> str:
     """Return an amount with thousands separators; one that would read as zero keeps its digits.
 
     Args:
-        amount: A decimal string, or None for a figure that there is none of.
-        places: How many places a person needs.
+        amount: A decimal string, or None for a missing figure.
+        places: Number of decimals to show.
     """
     if amount is None:
         return NONE
@@ -32,7 +32,7 @@ def money(amount: str | None, places: int = 2) -> str:
 
 
 def signed(amount: str, places: int = 2) -> str:
-    """Return an amount with its sign, also a gain's."""
+    """Return an amount with its sign, `+` for a gain."""
     text = money(amount, places)
     return f"+{text}" if Decimal(amount) > 0 else text
 
@@ -43,7 +43,7 @@ def percent(ratio: str | None) -> str:
 
 
 def share(ratio: str | None, places: int = 2) -> str:
-    """Return a ratio in percent with its places; one that would read as zero keeps its digits."""
+    """Return a ratio in percent with decimals; one that would read as zero keeps its digits."""
     return NONE if ratio is None else f"{money(str(Decimal(ratio) * 100), places)} %"
 
 
@@ -53,7 +53,7 @@ def decimal(ratio: str | None, places: int = 2) -> str:
 
 
 def milliseconds(microseconds: int | None) -> str:
-    """Return a time given in microseconds in milliseconds, with as many places as tell something.
+    """Return microseconds as a text in milliseconds, with as many decimals as are useful.
 
     None is a time that was never measured.
     """
@@ -70,7 +70,7 @@ def megabytes(size: int | None) -> str:
 
 
 def minutes(ms: int) -> str:
-    """Return a duration in minutes, with one place where they are no whole ones."""
+    """Return a duration in minutes, with one decimal where they are not whole."""
     return f"{ms // 60_000:,}" if ms % 60_000 == 0 else f"{ms / 60_000:,.1f}"
 
 
@@ -91,7 +91,7 @@ def long_duration(ms: int) -> str:
 
 
 def short_duration(ms: int) -> str:
-    """Return a duration in its largest unit with one place, such as `2.8 s` or `3.4 h`."""
+    """Return a duration in its largest unit with one decimal, such as `2.8 s` or `3.4 h`."""
     for unit_ms, unit in ((DAY_MS, "d"), (3_600_000, "h"), (60_000, "min")):
         if ms >= unit_ms:
             return f"{ms / unit_ms:,.1f} {unit}"
@@ -109,7 +109,7 @@ def date_clock(ms: int) -> str:
 
 
 def moment(ms: int, span_ms: int) -> str:
-    """Return a time as a picture of a span needs it: the clock, day and clock, or the date."""
+    """Return a time as a label for a picture of a span: clock, day and clock, or date."""
     if span_ms < 2 * DAY_MS:
         return clock(ms)
     return _utc(ms).strftime("%m-%d %H:%M" if span_ms < 30 * DAY_MS else "%Y-%m-%d")
@@ -131,7 +131,7 @@ def listed(items: Iterable[str], none: str = "none") -> str:
 
 
 def plain_text(text: str, length_max: int = 500) -> str:
-    """Return a text from outside, bounded, without characters that act on a terminal."""
+    """Return a text from outside, bounded and without control characters for a terminal."""
     shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[:length_max])
     return shown if len(text) <= length_max else shown + "..."
 

@@ -1,4 +1,4 @@
-"""The ledger of a night by hour: what cash was, what was entered, what it is."""
+"""Ledger of a night by hour: opening balance, entries, closing balance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ AMOUNT_PLACES = 8
 
 
 def ledger_text(books: HourlyAccounts) -> str:
-    """Say in one sentence that every hour balances; the books would not have closed otherwise."""
+    """Return the sentence that every hour balances; else the accounts could not have closed."""
     lots = sum(1 for booking in books.bookings if not booking.trades)
     return (
         f"{counted(lots, 'lot')} opened, {counted(len(books.trades), 'trade')} closed, "

@@ -1,7 +1,7 @@
-"""The morning report: one HTML file in the run's `report/` that needs nothing beside itself.
+"""Morning report: one self-contained HTML file in the run's `report/`.
 
-No script, no font, no picture from outside; it can be mailed, archived, opened offline. It shows
-what the queues say; its root hash pins the run that it speaks of.
+No script, no font, no picture from outside; it can be mailed, archived, opened offline. All its
+content comes from the queues; its root hash names the exact run.
 """
 
 from __future__ import annotations

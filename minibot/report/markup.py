@@ -1,7 +1,7 @@
-"""The pieces of a page: one HTML file that needs nothing beside itself.
+"""Pieces of a page, which is one self-contained HTML file.
 
-No script, no font, no picture from outside; every text is escaped here. A night's report and a
-backtest's are put together from the same pieces.
+No script, no font, no picture from outside; every text is escaped here. The reports of nights and
+of backtests are made from the same pieces.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Cells = Sequence[str]
 
 
 class Tile(NamedTuple):
-    """One figure at the top: its name, the figure, and how it sounds."""
+    """Tile at the top of a page: a figure's name, the figure, and its tone."""
 
     name: str
     value: str
@@ -24,7 +24,7 @@ class Tile(NamedTuple):
 
 
 def document(title: str, parts: Iterable[str]) -> str:
-    """Return a whole page of the parts of its body."""
+    """Return a whole page made of the parts of its body."""
     body = "\n".join(parts)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -37,7 +37,7 @@ def document(title: str, parts: Iterable[str]) -> str:
 
 
 def heading(title: str, beside: str, badges: Iterable[tuple[str, str]]) -> str:
-    """Return the top of a page: what it is about, and badges with their tones."""
+    """Return the top of a page: its title, and badges with their tones."""
     shown = " ".join(f'<span class="badge {tone}">{escape(text)}</span>' for text, tone in badges)
     return f"<h1>{escape(title)} <small>{escape(beside)}</small></h1>\n<p>{shown}</p>"
 
@@ -73,7 +73,7 @@ def tile_row(tiles: Iterable[Tile]) -> str:
 
 
 def table(head: Cells, rows: Sequence[Cells], none: str, kind: str = "") -> str:
-    """Return a table; of the kind `figures` all but the first column stands to the right."""
+    """Return a table; in the kind `figures` all but the first column is right-aligned."""
     if not rows:
         return paragraph(none)
     top = "".join(f"<th>{escape(name)}</th>" for name in head)

@@ -1,4 +1,4 @@
-"""Does a role's memory grow? The slope of its resident size by least squares."""
+"""Growth of a role's memory: the slope of its resident size by least squares."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from minibot.events.unit_sizes import HOUR_MS
 
-# Caches fill and libraries load; what grows after half an hour grows for ever.
+# Caches fill and libraries load; memory that still grows after half an hour is a leak.
 WARM_UP_MS = 1_800_000
 SPAN_MS_MIN = HOUR_MS
 SAMPLES_MIN = 30
 
 
 def slope_bytes_per_hour(samples: Sequence[tuple[int, int]]) -> float | None:
-    """Return by how many bytes an hour the resident memory grew, None for too short a run.
+    """Return the growth of resident memory in bytes an hour, None for too short a run.
 
     Args:
         samples: (market time in ms, resident bytes), oldest first; the first half hour is left out.

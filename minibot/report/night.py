@@ -1,7 +1,7 @@
-"""One night as its folder tells it: manifest, seal, and every figure recounted from its queues.
+"""One night, read from its folder: manifest, seal, and every figure recounted from its queues.
 
-What a night was (simulated, a drill, stopped, interrupted) is decided here once, for summary,
-report and acceptance alike.
+The kind of a night (simulated, a drill, stopped, interrupted) is decided here once for summary,
+report and acceptance.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ AI_OFF = "AI_OFF"
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """A run's folder, read to its end; `seal` is empty while the run is not sealed."""
+    """Run read from its folder to the end; `seal` is empty while the run is not sealed."""
 
     recorded: Recorded
     seal: JsonObject
@@ -41,8 +41,8 @@ class Night:
         """Return a night.
 
         Raises:
-            RunStop: Its queues cannot be read to their end; `minibot verify` says where.
-            Refusal: It has not written its opening yet.
+            RunStop: The queues cannot be read to their end; `minibot verify` names the place.
+            Refusal: The run has not written its opening yet.
         """
         recorded = Recorded.open(run_dir)
         if next(recorded.events("control"), None) is None:
@@ -51,7 +51,7 @@ class Night:
 
     @property
     def manifest(self) -> Manifest:
-        """What the run was made of."""
+        """The manifest of the run."""
         return self.recorded.manifest
 
     @property
@@ -61,18 +61,18 @@ class Night:
 
     @property
     def sealed(self) -> JsonObject:
-        """What the launcher added to the seal: state, times, lag, sync."""
+        """The launcher's additions to the seal: state, times, lag, sync."""
         extra: JsonObject = self.seal.get("extra", {})
         return extra
 
     @property
     def drill(self) -> str:
-        """What was planted or injected on purpose, empty where nothing was."""
+        """The faults planted or injected on purpose, empty where there were none."""
         return drill_of(self.manifest)
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether the run came to no end of its own, as after a loss of power."""
+        """True when the run did not end by itself, as after a loss of power."""
         return self.sealed.get("state") == INTERRUPTED
 
     @property
@@ -82,7 +82,7 @@ class Night:
 
     @property
     def end(self) -> StopJournal | None:
-        """What ended the run: the STOP that the seal names, else the first, else the END."""
+        """The STOP that the seal names, else the run's first STOP, else its END."""
         stops = [stop for _, stop in self.stops]
         named = [stop for stop in stops if stop.reason_code == self.sealed.get("reason_code")]
         ends = [stop for _, stop in self.count.stops if stop.kind == END_KIND]
@@ -90,7 +90,7 @@ class Night:
 
     @property
     def wall_ms(self) -> int | None:
-        """Machine milliseconds from start to seal, or None for a run without an end."""
+        """Wall-clock milliseconds from start to seal, or None for a run without an end."""
         ended = self.sealed.get("ended_ms")
         return None if ended is None else int(ended) - self.manifest.started_ms
 
@@ -101,22 +101,22 @@ class Night:
 
     @property
     def planned_ms(self) -> int:
-        """Market milliseconds that the run was to last."""
+        """Planned duration of the run in market milliseconds."""
         return int(self.manifest.config["duration_ms"])
 
     @property
     def stopped_ms(self) -> int:
-        """Market milliseconds of its plan that a STOP cost the run; 0 without a STOP (U-21)."""
+        """Planned market milliseconds that the run lost to a STOP; 0 without a STOP (U-21)."""
         return max(0, self.planned_ms - self.market_ms) if self.stops else 0
 
     @property
     def made_up(self) -> str:
-        """Why its market data are not the exchange's own, empty where they are."""
+        """The reason why the market data are not the exchange's own, empty where they are."""
         return made_up_of(self.manifest)
 
     @property
     def restarts(self) -> Counter[str]:
-        """How often the watchdog brought a role back."""
+        """Number of restarts by the watchdog, by role."""
         return Counter(
             incident.detail.partition(" ")[0]
             for _, incident in self.count.incidents
@@ -125,7 +125,7 @@ class Night:
 
     @property
     def ai_off(self) -> str:
-        """Why the AI was switched off, empty while it was not."""
+        """The reason why the AI was switched off, empty while it was not."""
         for _, incident in self.count.incidents:
             if incident.kind == AI_OFF:
                 return incident.detail
@@ -153,7 +153,7 @@ def read_seal(run_dir: Path) -> JsonObject:
 
 
 def made_up_of(manifest: Manifest) -> str:
-    """Return why the market data of a run are not the exchange's own, empty where they are."""
+    """Return the reason why a run's market data are not the exchange's own, empty if they are."""
     if manifest.degraded:
         return manifest.degraded
     if manifest.simulated:
@@ -171,7 +171,7 @@ def _is_loopback(url: str) -> bool:
 
 
 def drill_of(manifest: Manifest) -> str:
-    """Return what a run's profile injects on purpose, empty where it injects nothing."""
+    """Return the faults that a run's profile injects on purpose, empty if there are none."""
     config: dict[str, Any] = manifest.config
     planted = config.get("chaos") or {}
     if planted:

@@ -1,6 +1,6 @@
-"""The pieces of a picture over market time: an axis of time, panels of values, one inline SVG.
+"""Pieces of a picture over market time: a time axis, panels of values, one inline SVG.
 
-No script and no resource; coordinates have one place, so that equal data give equal bytes.
+No script and no resource; coordinates have one decimal, so that equal data give equal bytes.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ TIME_HEIGHT: Final = 24
 
 
 class TimeAxis:
-    """Where a time lies from left to right; what is outside lies at the edge."""
+    """Horizontal axis of a plot; a time outside its span is drawn at the edge."""
 
     def __init__(self, from_ts: int, to_ts: int) -> None:
         self.from_ts = from_ts
         self.to_ts = max(to_ts, from_ts + 1)
 
     def x(self, ts: int) -> float:
-        """Return the place of a time, Unix ms."""
+        """Return the x coordinate of a time, Unix ms."""
         share = (ts - self.from_ts) / (self.to_ts - self.from_ts)
         return round(LEFT + min(1.0, max(0.0, share)) * (WIDTH - LEFT - RIGHT), 1)
 
     def marks(self, y: int) -> list[str]:
-        """Return times in words along the bottom."""
+        """Return time labels along the bottom."""
         span = self.to_ts - self.from_ts
         parts = []
         for index in range(TIME_MARKS + 1):
@@ -52,12 +52,12 @@ class Panel:
         self.high = high if high > low else low + 1
 
     def y(self, value: float) -> float:
-        """Return the place of a value; above the range or below it lies at the edge."""
+        """Return the y coordinate of a value; one outside the range is drawn at the edge."""
         share = (self.high - value) / (self.high - self.low)
         return round(self.top + min(1.0, max(0.0, share)) * self.height, 1)
 
     def level(self, value: float, label: str) -> list[str]:
-        """Return a line across at a value, with its name at the left."""
+        """Return a horizontal line at a value, with its label at the left."""
         y = self.y(value)
         return [
             f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>',
@@ -66,19 +66,19 @@ class Panel:
 
 
 def line(places: Iterable[tuple[float, float]]) -> str:
-    """Return the path through places."""
+    """Return the path through points."""
     return "M" + " L".join(f"{x} {y}" for x, y in places)
 
 
 def area(upper: Sequence[tuple[float, float]], lower: Sequence[tuple[float, float]]) -> str:
-    """Return the path around what lies between two lines."""
+    """Return the outline of the area between two lines."""
     return f"{line([*upper, *reversed(lower)])} Z"
 
 
 def picture(title: str, height: float, parts: Iterable[str]) -> str:
-    """Return the whole picture, which can be pushed aside where the page is narrow.
+    """Return the whole picture, which scrolls sideways where the page is narrow.
 
-    Its title is what a reader without eyes gets.
+    A screen reader reads its title.
     """
     return "\n".join(
         [

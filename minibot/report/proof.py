@@ -1,4 +1,4 @@
-"""Proof of a run: every byte and every cause (`verify`), every decision made again (`replay`)."""
+"""Proof of a run: every byte and every cause (`verify`), every decision recomputed (`replay`)."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def findings_of(
     public_key: str | None = None,
     jobs: int = 1,
 ) -> Iterator[Finding]:
-    """Return what is wrong with a run, a queue or a file; empty when nothing is.
+    """Return the findings of a run, a queue or a file; empty when nothing is wrong.
 
     Args:
         path: A run's folder, a queue's, or a file.
         bytes_too: Judge bytes, hashes and chains.
         lineage: Judge contracts, causes and permissions, where the path is a run.
-        public_key: The key that has to have signed a run's seal; by default the one that the
+        public_key: The key that must have signed a run's seal; by default the one that the
             profile in its manifest pins, if any.
-        jobs: How many processes may read bytes at once.
+        jobs: Largest number of processes that read bytes at once.
     """
     parts: list[Iterable[Finding]] = []
     if bytes_too:
@@ -47,20 +47,20 @@ def findings_of(
 
 
 def pinned_key(path: Path) -> str | None:
-    """Return the key that the manifest of a run pins for its seal, if it is one and can be read.
+    """Return the key that a run's manifest pins for its seal, None if it cannot be read.
 
-    Whoever rewrites a whole run can leave it out there, so a key known from elsewhere is better.
+    An attacker who rewrites a whole run can omit it there; a key known from elsewhere is safer.
     """
     try:
         return public_key_of(Manifest.load(path).config)
     except (RunStop, KeyError, TypeError, AttributeError):
-        return None  # No run, or a damaged one, of which verify tells.
+        return None  # No run, or a damaged one, which verify reports.
 
 
 def _clock(path: Path) -> Iterator[Finding]:
-    """Yield where a run's clock is not the one of its manifest, or is gone although it has run.
+    """Yield a finding if a run's clock differs from its manifest or is missing after it ran.
 
-    A seal made by the next start covers what a killed launcher left, so it cannot tell this.
+    The next start seals whatever a killed launcher left, so such a seal cannot show this.
     """
     try:
         manifest = Manifest.load(path)
@@ -69,7 +69,7 @@ def _clock(path: Path) -> Iterator[Finding]:
             return
         clock = read_hashed(path / CLOCK_FILE)
     except (RunStop, Refusal):
-        return  # What cannot be read, others tell.
+        return  # Other checks report an unreadable file.
     for name, wanted in (
         ("market_origin_ms", manifest.clock_origin_ms),
         ("speed", manifest.clock_speed),
@@ -98,7 +98,7 @@ def _lineage(path: Path) -> Iterator[Finding]:
 
 
 def what_is_left(run_dir: Path) -> str:
-    """Return in one sentence which parts of a run's folder stand, and which are missing."""
+    """Return one sentence: which parts of a run's folder are left, and which are missing."""
     parts = ("manifest.json", CLOCK_FILE, QUEUES, SEAL_FILE, SUMS_FILE)
     missing = missing_of(run_dir, parts)
     lacking = {sentence.partition(" ")[0] for sentence in missing}
@@ -108,7 +108,7 @@ def what_is_left(run_dir: Path) -> str:
 
 
 def finding_line(finding: Finding) -> str:
-    """Return a finding in one line: code, place, what was expected and what is there."""
+    """Return a finding in one line: code, place, what was expected and what was found."""
     line = f"{finding.file}:{finding.line} (byte {finding.offset})"
     place = line if finding.line else finding.file
     return f"{finding.code} {place}: expected {finding.expected}, found {finding.found}"

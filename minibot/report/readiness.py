@@ -1,9 +1,9 @@
-"""Is minibot ready for anything beyond paper? What is missing, with the runs that prove the rest.
+"""Readiness for anything beyond paper: the missing needs, and the runs that prove the others.
 
-Ready takes all gates passed by this code, a real seven-hour night that passes (N-120), thirty such
-nights of mode NORE, each begun on a day of its own (B-74), not one passed risk limit (B-75), and a
-backtest over half a year of recorded prices that came out the same twice (B-76). Simulated runs,
-drills and made markets prove the machinery and count for none of these.
+It needs all gates passed by this code, a real seven-hour night that passes (N-120), thirty such
+nights in mode NORE, each begun on a different day (B-74), no risk limit exceeded (B-75), and a
+backtest over half a year of recorded prices that gave the same result twice (B-76). Simulated runs,
+drills and synthetic markets prove the machinery and count for none of these.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ GATES: Final = ("runtime_smoke", "schema", "atomic_io", "ai_isolation")
 REAL_DAYS_MIN: Final = 30
 # January to June of a common year.
 SIX_MONTHS_MS: Final = 181 * DAY_MS
-# What `minibot backtest --twice` leaves beside a result that came out the same.
+# `minibot backtest --twice` writes this file beside a result that was the same both times.
 TWICE_FILE: Final = "twice.json"
 SHOWN: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One thing that readiness takes: whether it is there, what was found, what to do if not."""
+    """Need of readiness: whether it is met, what was found, and what to do if it is not."""
 
     row: str
     name: str
@@ -52,11 +52,11 @@ class Need:
 
 
 def needs(var: Var, code_sha256: str) -> list[Need]:
-    """Return everything that readiness takes, met or not.
+    """Return every need of readiness, met or not.
 
     Args:
-        var: Where the runs and the gates' results are.
-        code_sha256: Of the code as it stands; a gate that other code passed does not count.
+        var: The folders of the runs and of the gates' results.
+        code_sha256: The hash of the current code; a gate that other code passed does not count.
     """
     real = [record for record in read_records(var) if record.is_real]
     return [
@@ -105,7 +105,7 @@ def _night(real: list[RunRecord]) -> Need:
 def _days(real: list[RunRecord]) -> Need:
     """Count the UTC days on which an accepted night of mode NORE began.
 
-    A night is one day, the one that it began on, whatever midnight it ran over: so thirty days
+    A night counts for the day on which it began, even if it ran past midnight: so thirty days
     take thirty nights.
     """
     nights = [record for record in real if record.is_accepted_night and record.manifest]
@@ -143,7 +143,7 @@ def _limits(real: list[RunRecord]) -> Need:
 
 
 def _backtest(var: Var, code_sha256: str) -> Need:
-    """Look for a backtest that this code made twice alike, over six months of recorded prices."""
+    """Find a backtest by this code, the same twice, over six months of recorded prices."""
     name = "a backtest over six months, twice the same"
     remedy = "minibot backtest --source klines:FILE --timerange FROM-TO --twice"
     short = 0

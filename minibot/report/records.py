@@ -1,4 +1,4 @@
-"""The runs of one `var` as their manifests and seals tell them, without reading a single queue."""
+"""Records of the runs in one `var`, from their manifests and seals, without reading a queue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNSEALED = "unsealed"
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run at a glance; `trouble` says why its manifest cannot be read."""
+    """Record of one run; `trouble` says why its manifest cannot be read."""
 
     run_dir: Path
     manifest: Manifest | None
@@ -36,25 +36,25 @@ class RunRecord:
 
     @property
     def state(self) -> str:
-        """How it ended: sealed, stopped, interrupted, damaged; `unsealed` while it runs."""
+        """State of the run: sealed, stopped, interrupted, damaged; `unsealed` while it runs."""
         if self.manifest is None:
             return "damaged"
         return str(self.seal.get("extra", {}).get("state", UNSEALED))
 
     @property
     def reason_code(self) -> str:
-        """What ended it, empty where nothing did."""
+        """Reason code of the run's end, empty where the seal names none."""
         return str(self.seal.get("extra", {}).get("reason_code", ""))
 
     @property
     def is_real(self) -> bool:
-        """Whether it ran on real market data in real time with nothing injected."""
+        """True when the run used real market data in real time with nothing injected."""
         manifest = self.manifest
         return manifest is not None and not made_up_of(manifest) and not drill_of(manifest)
 
     @property
     def is_accepted_night(self) -> bool:
-        """Whether `minibot accept` passed it as a real night of mode NORE that ended as planned."""
+        """True for a real night of mode NORE that ended as planned and that `accept` passed."""
         if self.manifest is None or self.acceptance is None or not self.is_real:
             return False
         is_night = self.manifest.config.get("mode") == NIGHT_MODE and self.state == "sealed"
@@ -62,7 +62,7 @@ class RunRecord:
 
     @property
     def wall_ms(self) -> int | None:
-        """Machine milliseconds from start to seal, None without an end."""
+        """Wall-clock milliseconds from start to seal, None without an end."""
         ended = self.seal.get("extra", {}).get("ended_ms")
         if ended is None or self.manifest is None:
             return None
@@ -88,7 +88,7 @@ class RunRecord:
 
 
 def read_record(run_dir: Path) -> RunRecord:
-    """Return one run at a glance."""
+    """Return the record of one run."""
     seal = read_seal(run_dir)
     try:
         manifest = Manifest.load(run_dir)
@@ -103,7 +103,7 @@ def read_records(var: Var) -> list[RunRecord]:
 
 
 def _acceptance(run_dir: Path, seal: JsonObject) -> JsonObject | None:
-    """Return the verdict of `minibot accept`; one of another root or by older rules is none."""
+    """Return the verdict of `minibot accept`, None if it is of another root or of older rules."""
     path = run_dir / "report" / ACCEPTANCE_FILE
     if not path.exists():
         return None

@@ -1,7 +1,7 @@
-"""Every figure of a run counted again from its queues alone.
+"""Recount of every figure of a run from its queues alone.
 
-One pass over each queue. `recount` gives the same object as `var/metrics/metrics.json` where both
-speak of the same thing; a `Recount` also keeps what the summary and the report show.
+One pass over each queue. `recount` gives the same object as `var/metrics/metrics.json` for the
+figures that both have; a `Recount` also keeps the details that the summary and the report show.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ Progress = Callable[[int], None]
 
 
 class Recount:
-    """A run counted again.
+    """Recount of one run.
 
     Args:
         recorded: The run, sealed or not.
-        progress: Told how far it is.
+        progress: Called with the lines read so far.
 
     Raises:
         IntegrityError: A queue is damaged, or the run has no opening.
@@ -90,7 +90,7 @@ class Recount:
         }
 
     def left_because(self, trip: RoundTrip) -> str:
-        """Return why a round trip's last order sold: the exit that was hit, else a reason code."""
+        """Return why a round trip was closed: the exit that was hit, else a reason code."""
         for cause in self._exit_causes.get(trip.exit_order, ()):
             action = self._exits.get(cause)
             if action is not None:
@@ -171,7 +171,7 @@ def recount(recorded: Recorded) -> JsonObject:
 
 
 def _opening(recorded: Recorded) -> tuple[RunOpening, int]:
-    """Return what the run started with, and when."""
+    """Return the opening of the run and its time."""
     first = next(recorded.events("control"), None)
     if first is None or not isinstance(first[1].payload, RunOpening):
         raise IntegrityError("report", SCHEMA_INVALID, "control does not begin with run_opening")

@@ -1,8 +1,7 @@
-"""Which logs did a run itself rotate? Read from the lines, which name their run.
+"""Log files that a run itself rotated, found by the run id in their lines.
 
-A log file outlives the run that filled it, so its mere existence says nothing of a night. A file
-was rotated by a run where the last line before the change and the first one behind it are both of
-that run.
+A log file outlives its run, so its existence alone proves nothing about a night. A run rotated a
+file if the last line before the rotation and the first one after it are both of that run.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ _NUMBERED: Final = re.compile(r"(?P<role>.+)[.](?P<number>[0-9]+)[.]jsonl")
 
 
 def rotated_logs(folder: Path, run_id: str) -> list[Path]:
-    """Return the log files that were full and set aside while this run wrote them, sorted.
+    """Return the log files that were rotated while this run wrote them, sorted.
 
     Args:
         folder: `var/logs`.
-        run_id: The run's.
+        run_id: The id of the run.
     """
     found = []
     for path in sorted(folder.glob("*.jsonl")):

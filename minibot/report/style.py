@@ -1,10 +1,10 @@
-"""The style sheet of every report."""
+"""Style sheet of every report."""
 
 from __future__ import annotations
 
 from typing import Final
 
-# How strongly the five steps of a heat table are coloured, percent.
+# Colour strength of the five steps of a heat table, percent.
 HEAT: Final = (12, 24, 36, 50, 64)
 _HEAT_RULES: Final = "".join(
     f".heat td.{side}{step} {{ background: color-mix(in srgb, var(--{colour}) {share}%, "

@@ -1,8 +1,7 @@
-"""The summary of a night in words that a trader understands, and the same as one JSON object.
+"""Summary of a night in words that a trader understands, and the same as one JSON object.
 
 It says what ran, what it did, what it earned and risked, how well it ran, and what is still open.
-Every figure comes from the queues; nothing is judged here (`acceptance` does) and nothing proven
-(`proof` does).
+Every figure comes from the queues; `acceptance` judges them and `proof` proves them.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ AI_DETAILS_SHOWN = 3
 
 
 class Row(NamedTuple):
-    """One line: a label (a heading has no text), its text, and how it sounds."""
+    """Row of the summary: a label (a heading has no text), its text, and its tone."""
 
     label: str
     text: str = ""
@@ -99,7 +98,7 @@ def summary_json(night: Night) -> JsonObject:
 
 
 def source_of(night: Night) -> str:
-    """Return where the market data came from."""
+    """Return the source of the market data."""
     embedded = night.manifest.config.get("embedded")
     if embedded is None:
         return night.manifest.hosts[0] if night.manifest.hosts else "the exchange"
@@ -132,7 +131,7 @@ def _what_ran(night: Night) -> list[Row]:
 
 
 def _strategy(section: JsonObject) -> str:
-    """Return which strategy decided, and with which text if it is the operator's own."""
+    """Return the strategy's name, with file and sha256 if it is the operator's own."""
     source = section.get("source")
     if source is None:
         return str(section["name"])
@@ -227,7 +226,7 @@ def _result(night: Night) -> list[Row]:
 
 
 def _plainly(night: Night, pnl: Decimal, before_fees: Decimal) -> str:
-    """Return in one sentence what the figures mean, where they could be misread."""
+    """Return one sentence that explains the figures where they could be misread."""
     if not night.count.lines["fills"]:
         return _why_no_trade(night)
     if pnl >= 0:
@@ -245,7 +244,7 @@ def _plainly(night: Night, pnl: Decimal, before_fees: Decimal) -> str:
 
 
 def _why_no_trade(night: Night) -> str:
-    """Return what kept a night from trading most often: risk's refusals, else the strategy's."""
+    """Return the most frequent reason for no trade: a refusal by risk, else by the strategy."""
     refused = night.count.block_reasons.most_common(1)
     held = night.count.hold_reasons.most_common(1)
     if not refused and not held:

@@ -1,7 +1,7 @@
-"""Round trips for people to read: each from flat to flat in one symbol, with what it earned.
+"""Round trips for people to read: each from flat to flat in one symbol, with its P&L.
 
-The figures of a run come from `accounting.performance`; this keeps beside them what a table shows.
-A test holds both together.
+The figures of a run come from `accounting.performance`; this module keeps the columns of a table
+beside them. A test compares the two.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from minibot.events.money import amount_text, cost_up, parse_amount
 
 @dataclass(slots=True)
 class RoundTrip:
-    """What was bought and sold between flat and flat; amounts in hundred-millionths.
+    """Round trip: purchases and sales between flat and flat; amounts in hundred-millionths.
 
     `exit_order` is the client's id of the order that sold last.
     """
@@ -35,12 +35,12 @@ class RoundTrip:
 
     @property
     def net(self) -> int:
-        """What it earned after fees."""
+        """Net P&L of the round trip, after fees."""
         return self.received - self.paid - self.fees
 
     @property
     def is_closed(self) -> bool:
-        """Whether everything that was bought is sold."""
+        """True when everything that was bought has been sold."""
         return self.closed_ts > 0
 
     def to_json(self) -> JsonObject:
@@ -59,12 +59,12 @@ class RoundTrip:
 
 
 class TradeLog:
-    """The round trips of a run, fed with its fills in order.
+    """Log of the round trips of a run, fed with its fills in order.
 
-    What was carried in counts as bought before: a sale that leaves the symbol flat ends its trip.
+    Carried-in positions count as bought before: a sale that leaves the symbol flat ends its trip.
 
     Args:
-        carried: What the run started with, of its `Performance`, which takes each fill first.
+        carried: The run's opening positions, from its `Performance`, which takes each fill first.
     """
 
     def __init__(self, carried: Mapping[str, Carried]) -> None:
@@ -75,7 +75,7 @@ class TradeLog:
         self.trips: list[RoundTrip] = []
 
     def on_fill(self, event: Event) -> None:
-        """Take one fill."""
+        """Process one fill."""
         fill = event.payload
         if not isinstance(fill, Fill):
             return

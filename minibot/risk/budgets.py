@@ -1,4 +1,4 @@
-"""What of the budgets is used: notional, loss and drawdown of night and day, orders per minute.
+"""Budgets and their use: notional, loss and drawdown of night and day, orders per minute.
 
 The night is the run; a backtest longer than a night is a row of nights, each with budgets of its
 own (`backtest.night_ms`), as consecutive runs have. The day is the UTC day of market time and

@@ -29,7 +29,7 @@ RETRY_MS_MAX: Final = 30_000
 
 @final
 class ExitRules:
-    """Which exits the profile wants; a multiple or a time that is None is off."""
+    """Exit rules of the profile; a multiple or a time that is None is off."""
 
     __slots__ = (
         "atr_period",
@@ -63,7 +63,7 @@ class ExitRules:
 
 @final
 class SymbolExits:
-    """What the exits of one symbol remember.
+    """Exit state of one symbol.
 
     While the bid is between `quiet_above` and `quiet_below` and time before `quiet_until`, no exit
     is due; 0 until that is found out. What it was found out from ends it: a bar, a fill, a wish,
@@ -175,7 +175,7 @@ class Exits:
         self.ending_until: int | None = None
 
     def of(self, symbol: str) -> SymbolExits:
-        """Return what is remembered of a symbol."""
+        """Return the exit state of a symbol."""
         found = self._found
         if found is not None and symbol == self._symbol:
             return found

@@ -104,5 +104,5 @@ class Headroom:
 
 
 def loss_of(level: int, equity: int) -> int:
-    """Return how far equity is below a level; 0 for a gain."""
+    """Return the loss of equity against a level; 0 for a gain."""
     return level - equity if level > equity else 0

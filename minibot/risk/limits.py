@@ -1,4 +1,4 @@
-"""What risk may not exceed: every limit of the profile, soft and hard, as one value each.
+"""Limits of risk: every limit of the profile, soft and hard, as one value each.
 
 A soft value refuses or shrinks entries; a hard value ends the run. A limit without a soft value, or
 with one that is not below the hard one, is hard at once: the first entry that would pass it ends

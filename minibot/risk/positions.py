@@ -1,4 +1,4 @@
-"""Positions, markets and working orders: what risk knows of the world.
+"""Positions, markets and working orders as risk knows them.
 
 An order stays open here until its terminal result and all fills that result speaks of have been
 taken, whichever queue was read first. So nothing is sent twice while an answer is on its way.
@@ -164,7 +164,7 @@ class Positions:
         self.orders: list[WorkingOrder] = []
 
     def of(self, symbol: str) -> Market:
-        """Return what is known of a symbol."""
+        """Return the market of a symbol."""
         market = self.market
         if symbol == market.symbol:
             return market

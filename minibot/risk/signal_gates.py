@@ -54,11 +54,11 @@ def is_tradable(rules: OrderRules | None) -> bool:
 
 
 def tick_age(market: Market, now: int) -> int:
-    """Return how old the last touch is, in ms of market time; `NOT_ASKED` without one."""
+    """Return the age of the last touch, in ms of market time; `NOT_ASKED` without one."""
     return NOT_ASKED if market.ts == UNSEEN else now - market.ts
 
 
 def signal_age_max(limits: Limits, signal: SignalMessage) -> int:
-    """Return how old a signal may be: its own horizon, but never more than the profile's limit."""
+    """Return a signal's maximum age: its own horizon, but never more than the profile's limit."""
     age_max = limits.signal_age_ms_max
     return signal.horizon_ms if signal.horizon_ms < age_max else age_max

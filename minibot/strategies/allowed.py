@@ -1,4 +1,4 @@
-"""What an own strategy may import and call: the one list of the static check and of the import.
+"""Allowed imports and calls of an own strategy: one list for the static check and the import.
 
 A strategy's answers follow from what it is given and from nothing else, in every process, on every
 machine and in every year that replays it. So there is no clock, chance, file, environment, network

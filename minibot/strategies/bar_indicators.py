@@ -50,12 +50,12 @@ class BarIndicators:
 
     @property
     def count(self) -> int:
-        """How many bars have been taken since the last reset."""
+        """Number of bars since the last reset."""
         return self.slow.count
 
     @property
     def is_ready(self) -> bool:
-        """Whether every indicator has its bars."""
+        """True when every indicator has had its warm-up bars."""
         return self.slow.count >= self.warmup
 
     def reset(self) -> None:

@@ -1,4 +1,4 @@
-"""A list of named values against named thresholds, which remembers what failed first."""
+"""Checklist of named values against named thresholds, which remembers the first failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a strategy answers: a side with its reason, or that it holds and why."""
+"""Decision of a strategy: a side with its reason, or a hold with its reason."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Comparison:
 
 
 class Words:
-    """What a decision says in words, for one that is written out only when somebody reads it."""
+    """Words of a decision that are written out only when somebody reads them."""
 
     def write(self) -> tuple[str, tuple[Check, ...]]:
         """Return the reason and the checks."""
@@ -91,7 +91,7 @@ class Decision:
 
     @property
     def reason(self) -> str:
-        """Why, in words a person reads in the morning."""
+        """Reason in words, for a person who reads it in the morning."""
         self._write()
         return self._reason
 

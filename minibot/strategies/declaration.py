@@ -1,4 +1,4 @@
-"""What a strategy declares: which data it needs, and which parameters it takes."""
+"""Declaration of a strategy: the data that it needs and the parameters that it takes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Parameter:
 
     @property
     def allowed(self) -> str:
-        """What may stand there, in words."""
+        """Allowed values of the parameter, in words."""
         if self.kind == FLAG:
             return "true or false"
         if self.kind == CHOICE:
@@ -143,7 +143,7 @@ class Settings:
 def settings_of(
     parameters: Sequence[Parameter], given: Mapping[str, Any], profile: JsonObject
 ) -> Settings:
-    """Return what a profile gives, with the defaults for what it leaves out; judged before."""
+    """Return the profile's parameter values, with defaults for missing ones; already judged."""
     values = {parameter.name: parameter.default for parameter in parameters}
     values.update(given)
     return Settings(values, profile)
@@ -152,7 +152,7 @@ def settings_of(
 def parameter_violations(
     parameters: Sequence[Parameter], given: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Return what is wrong with the parameters that a profile gives, by name."""
+    """Return the violations of a profile's parameters, by name."""
     known = {parameter.name: parameter for parameter in parameters}
     found: dict[str, str] = {}
     for name, value in sorted(given.items()):
@@ -169,7 +169,7 @@ def parameter_violations(
 
 
 def kind_fault(parameters: object) -> str:
-    """Return why `PARAMETERS` is nothing that can be asked, empty where it is."""
+    """Return the fault of a `PARAMETERS` of the wrong kind, empty if it is right."""
     if isinstance(parameters, tuple) and all(isinstance(one, Parameter) for one in parameters):
         return ""
     return (

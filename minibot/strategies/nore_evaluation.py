@@ -1,4 +1,4 @@
-"""What `nore_strategy_v1` knows and judges at one moment, in numbers: the only home of its filters.
+"""Evaluation of `nore_strategy_v1` at one moment, in numbers: the only home of its filters.
 
 The words for it are `strategies.nore_explanation`, which judges nothing.
 """

@@ -1,4 +1,4 @@
-"""The words of `nore_strategy_v1`: every check of a moment, and one sentence for a person.
+"""Explanation of `nore_strategy_v1`: every check of a moment, and one sentence for a person.
 
 Nothing is judged here: what passed stands in the moment (`strategies.nore_evaluation`), and this
 says it. It is called when a decision is journaled, shown or explained, and not at each bar.
@@ -126,7 +126,7 @@ class NoreExplanation(Words):
     def _setup(
         self, readings: Readings, said: Opinion | None, clause: str, checklist: Checklist
     ) -> None:
-        """Say why nobody is for a side, or that the filters before left nothing to ask."""
+        """Return why no rule wants a side, or that earlier filters left nothing to check."""
         code, section = self._moment.code, self._parameters.section
         if said is not None:
             checklist.require(said.side != HOLD, ("setup", said.code, "one"), code, clause)

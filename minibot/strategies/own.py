@@ -1,4 +1,4 @@
-"""The operator's own strategy: from the text of its file to its class, with what it may have.
+"""Own strategy of the operator: from its file's text to its class, with the allowed names.
 
 The text is checked by its lines, then run with a few builtins and an import that hands out the
 allowed names of allowed modules and nothing behind them. That finds what is reached by accident
@@ -63,7 +63,7 @@ def own_strategy(path: str, text: str, sha256: str, api: int = API_EVALUATED) ->
 
 
 def failure(error: Exception, path: str) -> RunStop:
-    """Return the STOP that an error of a strategy means: the same inputs would raise it again.
+    """Return the STOP for a strategy's error: the same inputs would raise it again.
 
     Of an own strategy it is the operator's to correct; of a shipped one it is ours.
     """
@@ -78,7 +78,7 @@ def failure(error: Exception, path: str) -> RunStop:
 
 
 def wrong_answer(strategy: Strategy, what: str, path: str) -> RunStop:
-    """Return the STOP that an answer means which is none; it names where that came from."""
+    """Return the STOP for an answer of the wrong kind; it names the place of the answer."""
     if _is_own(path):
         return strategy_error(_answers_at(strategy, path), what, path)
     return RunStop(STRATEGY_ROLE, INVARIANT_BROKEN, f"{path}: {what}")

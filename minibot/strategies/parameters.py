@@ -1,4 +1,4 @@
-"""The numbers of `nore_strategy_v1` as the profile gives them, parsed.
+"""Parameters of `nore_strategy_v1`, parsed from the profile.
 
 Decimal strings become floats here and are kept as text for the sentences a person reads.
 """

@@ -1,4 +1,4 @@
-"""What the strategy knows of its position: exactly what `run_opening` and `fills` say.
+"""Position as the strategy knows it: exactly as `run_opening` and `fills` say.
 
 Only long or flat matters to a spot strategy; the quantity is kept exactly, so that "flat" is
 never a matter of rounding. A sale takes the oldest purchase first, as in docs/accounting.md, so

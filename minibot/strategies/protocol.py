@@ -1,4 +1,4 @@
-"""What a strategy is: the class that every strategy derives from, and all that one needs.
+"""Strategy protocol: the class that every strategy derives from, and all that one needs.
 
 A strategy's file imports from here and from `minibot.features`. One object stands for one symbol:
 what it keeps in its attributes belongs to that symbol alone, is part of every snapshot, and comes

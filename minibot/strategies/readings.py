@@ -1,4 +1,4 @@
-"""What the indicators of a symbol say at one moment, in the units that the rules use."""
+"""Readings of a symbol's indicators at one moment, in the units that the rules use."""
 
 from __future__ import annotations
 

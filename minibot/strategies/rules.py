@@ -40,7 +40,7 @@ RSI_MIDDLE = 50.0
 
 @final
 class Opinion:
-    """What a rule says: a side, its reason code, and how strongly."""
+    """Opinion of a rule: a side, its reason code, and its strength."""
 
     __slots__ = ("code", "rsi_points", "side", "strength")
 
@@ -54,7 +54,7 @@ class Opinion:
 def opinion(
     readings: Readings, parameters: StrategyParameters, *, is_long: bool, entry_code: str
 ) -> Opinion | None:
-    """Return what the rules say, or None when none of them speaks.
+    """Return the opinion of the rules, or None when none of them has one.
 
     When long, exits speak before entries; when flat, entries before exits: the strategy first says
     what could be done, and the filters refuse what cannot (`no_position`, `in_position`).
@@ -67,7 +67,7 @@ def opinion(
 
 
 def clause_of(said: Opinion, readings: Readings, parameters: StrategyParameters) -> str:
-    """Return what a rule says of the readings, as a clause for a person."""
+    """Return a rule's opinion of the readings, as a clause for a person."""
     section, code = parameters.section, said.code
     rsi, momentum = decimal_text(readings.rsi, 1), decimal_text(readings.momentum_bps, 2)
     if code == CONFLICTING:

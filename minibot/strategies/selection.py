@@ -1,4 +1,4 @@
-"""Which strategy a profile chooses: a shipped one by name, or the operator's own by its source.
+"""Selection of a profile's strategy: a shipped one by name, or the operator's own by source.
 
 An own strategy comes as text in `strategy.source` of the resolved profile (`own_source` puts it
 there), so that a run's manifest holds exactly what decided, and replay needs no file.
@@ -145,7 +145,7 @@ def judge(config: JsonObject, given: Mapping[str, str] = MappingProxyType({})) -
 
 
 def needs_violations(needs: Needs, config: JsonObject) -> list[str]:
-    """Return what a strategy declares and the profile does not give."""
+    """Return the needs that a strategy declares and the profile does not meet."""
     market, venue = config["market"], venue_name(config)
     found = []
     for interval in needs.intervals:
@@ -172,7 +172,7 @@ def params_hash(section: JsonObject) -> str:
 
 
 def state_of(strategy: Strategy, path: str) -> JsonObject:
-    """Return what a strategy says of itself for a snapshot.
+    """Return a strategy's own state for a snapshot.
 
     Raises:
         RunStop: It holds what no snapshot can keep, or its own `state` fails.
@@ -184,7 +184,7 @@ def state_of(strategy: Strategy, path: str) -> JsonObject:
 
 
 def give_back(strategy: Strategy, state: JsonObject, path: str) -> None:
-    """Give a strategy what it said of itself.
+    """Restore a strategy's own state.
 
     Raises:
         RunStop: Its own `restore` fails.
@@ -196,7 +196,7 @@ def give_back(strategy: Strategy, state: JsonObject, path: str) -> None:
 
 
 def _require_kept(chosen: ChosenStrategy, symbol: str) -> None:
-    """What no snapshot can keep is found here and not a minute into the night."""
+    """Refuse a strategy whose state no snapshot can keep, before the night and not during it."""
     state = state_of(chosen.make(symbol), chosen.path)
     try:
         kept = decode(encode(state))

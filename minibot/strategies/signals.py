@@ -1,4 +1,4 @@
-"""The signal of a decision, written out when somebody reads it."""
+"""Signals of decisions, written out when they are read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from minibot.strategies.selection import ChosenStrategy
 @mypyc_attr(acyclic=True)
 @final
 class DecidedSignal(SignalMessage):
-    """What a strategy decided about a symbol; `StrategyCore.signal` makes one.
+    """Signal of a strategy's decision about a symbol; `StrategyCore.signal` makes one.
 
     Attributes:
         chosen: The strategy; its name and its parameters' hash stand in the signal.

@@ -1,4 +1,4 @@
-"""Does a strategy's file keep to what a strategy may do? Told by its lines, without running it.
+"""Static check that a strategy's file does only what is allowed, without running it.
 
 What it cannot see (a name reached through another object) the restricted import and builtins of
 `minibot.strategies.own` do not have.
@@ -171,7 +171,7 @@ def _attribute(name: str, line: int, *, is_own: bool) -> Iterator[Finding]:
 
 
 def _texts(node: ast.AST) -> Iterator[Finding]:
-    """A format reads attributes by their names in a text, where no other rule sees them."""
+    """Yield formats that read attributes by names in a text, which no other rule sees."""
     if not isinstance(node, ast.Attribute) or _is_self(node.value):
         return
     if node.attr == "format_map":
@@ -240,7 +240,7 @@ def _handler(node: ast.ExceptHandler) -> Iterator[Finding]:
 
 
 def _leaving(statements: Sequence[ast.AST], *, is_in_loop: bool = False) -> Iterator[int]:
-    """Yield the lines that leave a block for good, and drop the error on its way."""
+    """Yield the lines that leave a block for good and so drop an error in flight."""
     for statement in statements:
         if isinstance(statement, ast.Return):
             yield statement.lineno
@@ -257,7 +257,7 @@ def _leaving(statements: Sequence[ast.AST], *, is_in_loop: bool = False) -> Iter
 
 
 def _relations(tree: ast.Module) -> Iterator[Finding]:
-    """A `compare` whose relation is written there and is none would end a night."""
+    """Yield every `compare` with an unknown literal relation, which would end a night."""
     names = {
         alias.asname or alias.name
         for node in ast.walk(tree)
@@ -308,7 +308,7 @@ def _is_whole(node: ast.expr) -> bool:
 
 
 def _sets(tree: ast.Module) -> Iterator[Finding]:
-    """A set may be asked what is in it, and nothing else."""
+    """Yield every use of a set other than a membership test."""
     asked = {
         right
         for node in ast.walk(tree)

@@ -1,4 +1,4 @@
-"""One thing that a strategy's file may not do."""
+"""Finding of the static check of a strategy's file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a strategy may not do: where, what, and what to do instead."""
+    """One forbidden thing in a strategy's file: where, what, and what to do instead."""
 
     line: int
     what: str

@@ -1,4 +1,4 @@
-"""Where a strategy's file keeps what can change: in attributes of `self`, or it is told its line.
+"""State in a strategy's file: kept in attributes of `self`, or its line is reported.
 
 An object beside `self` would be one for all symbols, and gone after a restart; what the core shows
 is the core's own. A maker of such objects is known by its name: of a display, of a builtin, of
@@ -113,7 +113,7 @@ def _is_mutable(node: ast.expr, makers: frozenset[str]) -> bool:
 
 
 def _is_made(node: ast.Call, makers: frozenset[str]) -> bool:
-    """Of a call: of a maker, of one of its methods, or a tuple of what makers make."""
+    """Return whether a call makes a mutable object: a maker, its method, or a tuple of such."""
     function = node.func
     if isinstance(function, ast.Name):
         if function.id == "tuple" and node.args:
@@ -146,7 +146,7 @@ def _functions(tree: ast.Module) -> frozenset[str]:
 
 
 def _changes(node: ast.AST, functions: frozenset[str]) -> Iterator[Finding]:
-    """Any way of writing: an assignment, a loop, a `with` or a `del` give an attribute a value."""
+    """Yield a write of any kind: by an assignment, a loop, a `with` or a `del`."""
     if not isinstance(node, ast.Attribute | ast.Subscript) or isinstance(node.ctx, ast.Load):
         return
     base = _base(node)

@@ -1,4 +1,4 @@
-"""Any strategy's attributes as canonical JSON and back, so that nobody writes `state` by hand.
+"""State codec: any strategy's attributes as canonical JSON and back, without a `state` by hand.
 
 Known kinds: None, bool, int, float, str, Decimal, Fraction, list, tuple, dict, deque, closed bars,
 indicators of `minibot.features`, and dataclasses of the strategy's own file. Anything else is an
@@ -52,7 +52,7 @@ def kept(owner: object) -> JsonObject:
 
 
 def put_back(owner: object, state: JsonObject) -> None:
-    """Give a strategy the attributes that `kept` told."""
+    """Restore a strategy's attributes from the values of `kept`."""
     classes = _own_classes(owner)
     for name in _names(owner):
         if name not in state and not isinstance(getattr(owner, name), Settings):

@@ -1,4 +1,4 @@
-"""All that the core keeps of one symbol."""
+"""Symbol state: everything that the core keeps of one symbol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One tick as a strategy sees it: numbers to read, refilled for the next tick.
+"""Tick as a strategy sees it: numbers to read, refilled for the next tick.
 
 The core has one `Tick` for each symbol. It fills it from each `market_tick`; whoever drives the
 core without events asks for it once and fills it from columns. A strategy reads it, during

@@ -1,4 +1,4 @@
-"""A strategy on made-up prices, without a market: what its tests are written with.
+"""Trial of a strategy on made-up prices, without a market, for its tests.
 
 It is the same core as at night: the same check of the file, the same views, the same rules about
 what is journaled. Orders are filled whole at the next trade, which risk and executor do more
@@ -46,13 +46,13 @@ CUT: Final = 317
 
 
 def findings(path: Path) -> list[str]:
-    """Return what a strategy's file does and may not do, one line each; none is right."""
+    """Return the static findings of a strategy's file, one line each; empty if all is right."""
     text = path.read_text(encoding="utf-8")
     return [finding.told(path.name) for finding in source_findings(text)]
 
 
 def wave_fault(make: Callable[[], Trial], path: str) -> str:
-    """Run a strategy over a made-up wave, whole and with a restart; return what went wrong.
+    """Run a strategy over a synthetic wave, whole and with a restart; return the failure.
 
     Args:
         make: A new trial of it.
@@ -124,7 +124,7 @@ class Trial:
 
     @property
     def view(self) -> View:
-        """What the strategy is shown."""
+        """View that the strategy is shown."""
         return self._core.view(self._symbol)
 
     def trade(self, price: float, qty: float = 1.0) -> Decision | None:

@@ -1,4 +1,4 @@
-"""Keys that a person gave to a strategy that does not read them: they would change nothing.
+"""Unread keys: given in the profile, but the strategy does not read them: without effect.
 
 The section `strategy` names all numbers of `nore_strategy_v1`. Another strategy has parameters of
 its own, and a run reads but a few keys of the section beside those.

@@ -1,4 +1,4 @@
-"""Verdicts of checks as texts tell them, and what a strategy of an older record is handed.
+"""Verdicts of checks from their texts, and the former checks for strategies of older records.
 
 Until 2026-11-22 `compare` and `check` wrote `passed` as they were told, and told nothing they wrote
 True. A night recorded then has to replay: its manifest holds a strategy without `strategy.source.

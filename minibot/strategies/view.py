@@ -1,4 +1,4 @@
-"""What a strategy is shown of one symbol: the touch, the rules, the bars and its position.
+"""View of one symbol for a strategy: the touch, the rules, the bars and its position.
 
 The core keeps it up to date; a strategy reads it and changes nothing in it.
 """
@@ -118,7 +118,7 @@ class View:
 
     @property
     def bid_qty(self) -> float:
-        """What stands at the best bid, base."""
+        """Size at the best bid, base."""
         return self.tick.bid_qty
 
     @property
@@ -128,7 +128,7 @@ class View:
 
     @property
     def ask_qty(self) -> float:
-        """What stands at the best ask, base."""
+        """Size at the best ask, base."""
         return self.tick.ask_qty
 
     @property
@@ -149,7 +149,7 @@ class View:
 
     @property
     def is_long(self) -> bool:
-        """Whether something is held that the exchange would let us sell.
+        """True when a position is held that the exchange would let us sell.
 
         A rest below its minimum quantity or its minimum notional cannot be sold: it counts as
         flat, else it would keep the strategy from buying ever again.
@@ -162,7 +162,7 @@ class View:
 
     @property
     def may_buy(self) -> bool:
-        """Whether neither the run's end nor an operator forbids a purchase; limits are risk's."""
+        """True unless the run's end or an operator forbids a purchase; limits are risk's."""
         return not (self.is_ending or self.is_halted or self.now < self.locked_until_ts)
 
     def headroom(self, name: str) -> Decimal | None:

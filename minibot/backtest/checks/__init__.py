@@ -1,1 +1,1 @@
-"""Checks of a backtest: look-ahead, warm-up, determinism, files that are read."""
+"""Checks of a backtest: look-ahead, warm-up, determinism, file access."""

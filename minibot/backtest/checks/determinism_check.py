@@ -1,7 +1,7 @@
-"""The same backtest in two processes that share nothing: same digest, same bytes, or not (B-76).
+"""Determinism check: one backtest in two separate processes, compared byte for byte (B-76).
 
-Each has its own folder and its own seed of Python's hashes, so that an order that only chance keeps
-shows. What both made alike is kept; where they differ both stay, to be looked at.
+Each has its own folder and its own seed of Python's hashes, so an order that depends on hashes
+shows. If both reports are the same, one is kept; if they differ, both stay for inspection.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from minibot.report.readiness import SIX_MONTHS_MS, TWICE_FILE
 from minibot.runtime.deployment.deployed import code_sha256
 from minibot.runtime.paths import PROJECT, Var
 
-# Said behind everything else, as of two words the later counts, however short the first was.
+# Appended last, because argparse lets the later of two flags win, also over an abbreviated one.
 ONCE: Final = ("--no-twice", "--json")
 SEEDS: Final = ("1", "2")
 
 
 @dataclass(frozen=True, slots=True)
 class DeterminismCheck:
-    """What two processes made of one backtest.
+    """The same backtest run by two processes, and where their reports differ.
 
     Attributes:
-        documents: What each of them kept.
-        differing: Files whose bytes differ, or that only one of them made.
-        folder: Where it is kept, or where both lie that differ.
+        documents: The report document of each process.
+        differing: Files whose bytes differ, or that only one of them wrote.
+        folder: The kept report, or the folder with both reports if they differ.
     """
 
     documents: tuple[JsonObject, JsonObject]
@@ -44,25 +44,25 @@ class DeterminismCheck:
 
     @property
     def is_same(self) -> bool:
-        """Whether digest and every byte are the same."""
+        """True when the digests and every byte of both reports are the same."""
         return not self.differing and self.documents[0]["digest"] == self.documents[1]["digest"]
 
     @property
     def is_six_months(self) -> bool:
-        """Whether it is a report over six months or more."""
+        """True when the report covers six months or more."""
         document = self.documents[0]
         return int(document["to_ts"] - document["from_ts"]) >= SIX_MONTHS_MS
 
 
 def run_twice(argv: Sequence[str], var: Var) -> DeterminismCheck:
-    """Run a backtest twice at the same time and compare what both kept.
+    """Run a backtest twice at the same time and compare the two reports.
 
     Args:
-        argv: The words of the command line after `minibot`; a run in them is a folder.
-        var: Where it is kept when both are the same.
+        argv: The command line after `minibot`; a run in it is given as a folder.
+        var: The folders in which the report is kept when both are the same.
 
     Raises:
-        Refusal: One of them could not run; with its own message and exit code.
+        Refusal: One of them could not run; it carries that one's message and exit code.
     """
     lab = var.lab_of(f"twice-{os.getpid()}").root
     vars_ = [Var(lab / seed) for seed in SEEDS]
@@ -85,13 +85,13 @@ def run_twice(argv: Sequence[str], var: Var) -> DeterminismCheck:
 
 
 def _record(document: JsonObject) -> JsonObject:
-    """Return what `minibot ready` needs to know of a backtest that came out the same twice."""
+    """Return the record for `minibot ready` of a backtest that was the same twice."""
     return {
         "schema": "minibot.backtest_twice",
         "id": document["id"],
         "digest": document["digest"],
         "span_ms": document["to_ts"] - document["from_ts"],
-        # A made market is no history.
+        # A synthetic market is no history.
         "recorded": all(document["files"].values()),
         "code_sha256": code_sha256(PROJECT),
     }
@@ -103,7 +103,7 @@ def _run_both(argv: Sequence[str], vars_: Sequence[Var]) -> None:
         ensure_folder(var.root)
         command = [sys.executable, "-m", "minibot", *argv, "--var", str(var.root), *ONCE]
         environ = {**os.environ, "PYTHONHASHSEED": seed}
-        # The first may draw its progress on the terminal; two would draw over each other.
+        # Only the first draws its progress on the terminal; two would draw over each other.
         stderr = None if not started and sys.stderr.isatty() else subprocess.PIPE
         started.append(
             subprocess.Popen(
@@ -118,7 +118,7 @@ def _run_both(argv: Sequence[str], vars_: Sequence[Var]) -> None:
 
 
 def _differing(first: Path, second: Path) -> tuple[str, ...]:
-    """Return the names of files that are not the same in both folders."""
+    """Return the names of files that differ between the two folders."""
     found = [
         {path.name: hash_file(path)[1] for path in folder.iterdir()} for folder in (first, second)
     ]

@@ -1,7 +1,7 @@
-"""Which files are opened while decisions are made: a core that reads has more than its inputs.
+"""File access check: files opened during decisions, as a core that reads has extra inputs.
 
-What a strategy learns beside its inputs may be from the future, and no altered data shows it: it
-has a copy of its own. Python tells of every file that is opened, so that none has to be guessed.
+A strategy that reads a file may learn the future from a copy of the data, which a check with
+altered data cannot show. Python's audit hook reports every file that is opened.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-# What an import opens.
+# Suffixes of files that an import opens.
 MODULES: Final = (".py", ".pyc", ".pyd", ".so")
 READS_MAX: Final = 100
 
 
 class Read(NamedTuple):
-    """A file, and the market time (Unix ms) at which it was opened; None while a core was made."""
+    """A file and the market time (Unix ms) of its opening; None while a core was constructed."""
 
     path: str
     ts: int | None
 
 
 class Reads:
-    """What was opened between `begin` and `end`, while this is the one that listens.
+    """Recorder of the files that are opened inside a `listening` block while `is_on` is set.
 
-    The listener stays for the life of the process, as Python has no way to take it back.
+    The audit hook stays for the life of the process, as Python cannot remove it.
     """
 
     _listening: Reads | None = None
@@ -40,7 +40,7 @@ class Reads:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Listen until the end of the block."""
+        """Record opened files until the end of the block, whenever `is_on` is set."""
         if not Reads._is_hooked:
             sys.addaudithook(_hear)
             Reads._is_hooked = True
@@ -52,9 +52,9 @@ class Reads:
             Reads._listening = None
 
     def hear(self, opened: object) -> None:
-        """Take the path of a file that was opened."""
+        """Record the path of an opened file, except modules and repetitions."""
         if not isinstance(opened, str | bytes | os.PathLike):
-            return  # A descriptor that was opened before.
+            return  # A descriptor of a file that was opened before.
         path = os.fsdecode(opened)
         read = Read(path, self.ts)
         if not path.endswith(MODULES) and len(self.found) < READS_MAX and read not in self.found:
@@ -62,7 +62,7 @@ class Reads:
 
     @classmethod
     def now(cls) -> Reads | None:
-        """Return who listens, if anybody does now."""
+        """Return the recorder that is active now, or None."""
         listening = cls._listening
         return listening if listening is not None and listening.is_on else None
 

@@ -1,14 +1,14 @@
-"""Proof that nothing decided at a moment depends on what comes after it.
+"""Look-ahead check: no decision may depend on data after its moment.
 
-The market is run once as it is. Then, for many moments, it is run again over data that is another
-one after the moment (`alteration`): every event up to the moment has to be the same one, first what
-the source made of the data, then what strategy, risk and execution made of that. Moments are those
-at which something was decided, and random ones.
+The market is run once as it is. Then, for many moments, it is run again over data that is altered
+after the moment (`perturbation`): every event up to the moment has to be the same, first those that
+the source made of the data, then those of strategy, risk and execution. The moments are times of
+decisions, and random ones.
 
-What it proves, it proves for these moments and this data. It sees whatever looks ahead through the
-data: a source that tells a bar's close before the bar has closed, a model of ticks inside a bar, a
-strategy that reaches round its inputs into the source. One that has a copy of the data elsewhere is
-seen when it opens it (`reads`), while it is made or while it decides.
+The proof covers these moments and this data. It detects all look-ahead through the data: a source
+that gives a bar's close before the bar has closed, a model of ticks inside a bar, a strategy that
+bypasses its inputs and reads the source. A strategy with a copy of the data elsewhere is detected
+when it opens the copy (`file_access_check`), while it is constructed or while it decides.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ TOLD_MAX: Final = 5
 
 
 class Trace(NamedTuple):
-    """What happened up to a moment: how many events the source and the cores made, and a digest."""
+    """Trace up to a moment: the number of root and derived events, and a digest of them."""
 
     roots: int
     derived: int
@@ -66,7 +66,7 @@ class Probe:
 
 
 class _Watched:
-    """A source whose events are noted as they are handed out, up to a moment."""
+    """A source whose events are recorded as it yields them, up to a moment."""
 
     def __init__(self, source: MarketSource, until: int | None, end_ms: int | None) -> None:
         self.name, self.symbols = source.name, source.symbols
@@ -81,7 +81,7 @@ class _Watched:
         self.reads = Reads()
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield what the source gives; data that makes no sense any more ends it."""
+        """Yield the source's events; altered data that has become contradictory ends them."""
         roots = self.source.roots(watch)
         while (root := self._next(roots)) is not None:
             if self._until is not None and root.ts > self._until:
@@ -90,7 +90,7 @@ class _Watched:
             self.digests.append(_digest(root.queue, root.ts, root.payload))
             if self.keeps:
                 self.kept.append(root)
-            # Until the next event is asked for, the cores are at work on this one.
+            # The cores process this event until they ask for the next one.
             self.reads.ts, self.reads.is_on = root.ts, True
             yield root
             self.reads.is_on = False
@@ -106,7 +106,7 @@ class _Watched:
 
 
 class _Base:
-    """The market as it is, and what the cores made of it."""
+    """The unaltered market, and the events that the cores derived from it."""
 
     def __init__(self, job: Job, make_cores: MakeCores) -> None:
         config = job.config
@@ -126,7 +126,7 @@ class _Base:
             self._highest.append(max(ts, self._highest[-1] if self._highest else ts))
 
     def trace(self, ts: int) -> Trace:
-        """Return what happened up to a moment."""
+        """Return the trace up to a moment."""
         count = bisect_right(self._highest, ts)
         derived = [
             digest
@@ -136,14 +136,14 @@ class _Base:
         return _trace(self.market.digests[:count], derived)
 
     def modelled(self) -> int:
-        """Return how many signals were decided on ticks that a model put inside bars."""
+        """Return the number of signals on ticks that a model put inside bars."""
         ticks = [root.payload for root in self.market.kept if root.queue == TICKS]
         seqs = [item.event.tick_seq for item in self.derived if item.queue == SIGNALS]
         causes = [ticks[seq - 1] for seq in seqs if seq is not None and ticks]
         return sum(isinstance(one, MarketTick) and one.symbol in self.intervals for one in causes)
 
     def seen(self, ts: int) -> dict[str, Seen]:
-        """Return, by symbol made of bars, what was seen at a moment of the bar that is going."""
+        """Return by symbol the seen prices of the bar that is unfinished at a moment."""
         return {symbol: self._seen(symbol, name, ts) for symbol, name in self.intervals.items()}
 
     def _seen(self, symbol: str, interval: str, ts: int) -> Seen:
@@ -167,18 +167,18 @@ def check_lookahead(
     make_cores: MakeCores = fresh_cores,
     on_done: OnDone = lambda done, whole: None,
 ) -> Verdict:
-    """Return whether anything changes with the future of its moment.
+    """Return the verdict whether any event depends on data after its moment.
 
     Args:
-        job: The backtest; the seed of its profile draws moments and data.
-        jobs: How many processes to use.
-        decisions: At how many moments of decisions to look, evenly over the run; None is all.
-        random_moments: At how many others; each is altered in every way.
-        make_cores: Of a resolved profile.
-        on_done: Told how many of how many runs are done.
+        job: The backtest; its profile's seed determines the random moments and data.
+        jobs: Number of processes to use.
+        decisions: Number of decisions to check, spread evenly over the run; None is all.
+        random_moments: Number of random moments; each is altered in every way.
+        make_cores: Makes the cores of a resolved profile.
+        on_done: Called with the runs done and their total.
 
     Raises:
-        RunStop: The market or a core stops without any alteration.
+        RunStop: The market or a core stops even on unaltered data.
     """
     base = _Base(job, make_cores)
     seed = job.config.seed
@@ -202,7 +202,7 @@ _opened: dict[str, MarketSource] = {}
 
 
 def _market_of(job: Job) -> MarketSource:
-    """Return the market of a job; the last one opened in this process is kept, files are slow."""
+    """Return the market of a job; this process caches the last one, as opening files is slow."""
     key = repr(job)
     if key not in _opened:
         _opened.clear()
@@ -211,7 +211,7 @@ def _market_of(job: Job) -> MarketSource:
 
 
 def trace_of(probe: Probe) -> Trace:
-    """Return what happens up to a probe's moment over the altered data."""
+    """Return the trace up to a probe's moment over the altered data."""
     market, derived = _altered_run(probe, keeps=False)
     return _trace(market.digests, [_derived_digest(item) for item in derived])
 
@@ -231,7 +231,7 @@ def _altered_run(probe: Probe, *, keeps: bool) -> tuple[_Watched, list[Derived]]
 def _moments(
     base: _Base, decisions: int | None, random_moments: int, seed: int
 ) -> list[tuple[int, str]]:
-    """Return moments with the way in which each is altered, oldest first."""
+    """Return the moments with the kind of alteration for each, oldest first."""
     decided = sorted({item.event.ts for item in base.derived})
     if decisions is not None and len(decided) > decisions:
         last = len(decided) - 1
@@ -250,7 +250,7 @@ def _decision_count(base: _Base, moments: Sequence[tuple[int, str]]) -> int:
 
 
 def _intervals(source: MarketSource) -> dict[str, str]:
-    """Return the interval of every symbol that a market makes of bars."""
+    """Return the bar interval of every symbol whose market is made of bars."""
     if isinstance(source, BarSource):
         return {source.series.symbol: source.series.interval}
     if isinstance(source, Part):
@@ -273,7 +273,7 @@ def _seen(prices: Sequence[tuple[int, int]], ts: int) -> Seen:
 
 
 def _finding(base: _Base, probe: Probe) -> Finding:
-    """Return the first event that differs; both runs are made again, with everything kept."""
+    """Return the first event that differs; both runs are repeated and keep all events."""
     again = Probe(probe.job, Perturbation(probe.change.ts, "", 0), probe.make_cores)
     plain = _plain_run(again)
     other = _altered_run(probe, keeps=True)

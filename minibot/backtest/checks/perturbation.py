@@ -1,11 +1,11 @@
-"""A market whose data is another one after a moment: cut, shuffled or replaced.
+"""Perturbation of a market: its data is cut, shuffled or replaced after a moment.
 
-What is known at the moment stays as it is. Of a recorded message that is the message itself, once
-it came. Of a bar it is nothing before the bar has closed, but for the prices that the market has
-shown of it by then: a bar that is still going keeps these alone.
+Data that is known at the moment stays as it is. A recorded message is known once it has arrived. A
+bar is known once it has closed; of an unfinished bar only the prices that the market has shown by
+then are known and kept.
 
-The data is altered where it lies, below everything that makes events of it, so that whatever looks
-ahead on the way (feed, gathered bars, the model of what happens inside a bar) looks at other data.
+The data is altered below everything that makes events of it, so whatever looks ahead on the way
+(feed, aggregated bars, the model of prices inside a bar) looks at altered data.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ SHUFFLE: Final = "shuffle"
 REPLACE: Final = "replace"
 KINDS: Final = (CUT, SHUFFLE, REPLACE)
 
-# So many records after the moment are dealt anew among each other.
+# Number of records after the moment that are shuffled among each other.
 DECK: Final = 64
-# How far another price lies from the true one: two percent, either way.
+# Largest distance of a replaced price from the true one: two percent, either way.
 CHANGE_BPS_MAX: Final = 200
 STEPS_MIN: Final = 3
-# What holds a price or a quantity in the messages of the venue.
+# Keys of prices and quantities in the venue's messages.
 _AMOUNTS: Final = frozenset("pqbBaA")
 _LEVELS: Final = frozenset(("b", "a", "bids", "asks"))
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was seen already of a bar that is still going.
+    """Prices of an unfinished bar that the cores have already seen.
 
     Attributes:
-        prices: The bids so far; with the first of them the open is known.
-        is_low, is_high: Whether the lowest, the highest of the bar is among them.
-        is_close: Whether the last of them is the bar's last.
+        prices: The bids so far; the first of them reveals the open.
+        is_low, is_high: True when the bar's low or high is among them.
+        is_close: True when the last of them is the bar's close.
     """
 
     prices: tuple[int, ...] = ()
@@ -70,12 +70,12 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Perturbation:
-    """What becomes of a market's data after `ts` (market time, Unix ms).
+    """Alteration of a market's data after `ts` (market time, Unix ms).
 
     Attributes:
         kind: One of `KINDS`.
-        seed: Of everything that is drawn.
-        seen: By symbol, of the bar that is going at `ts`; nothing where it is missing.
+        seed: The seed of all random values.
+        seen: By symbol, the prices seen of the bar unfinished at `ts`; a missing symbol has none.
     """
 
     ts: int
@@ -84,7 +84,7 @@ class Perturbation:
     seen: Mapping[str, Seen] = field(default_factory=dict)
 
     def candles(self, symbol: str, step: int, candles: Iterable[Candle]) -> Iterator[Candle]:
-        """Yield the bars of a symbol as they are after the moment; `step` is its increment."""
+        """Yield the bars of a symbol, altered after the moment; `step` is its price increment."""
         random = Random(f"{self.seed} {symbol} {self.ts}")
         later: list[Candle] = []
         for candle in candles:
@@ -102,7 +102,7 @@ class Perturbation:
         yield from _dealt_candles(later, random)
 
     def frames(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Yield recorded messages as they are after the moment."""
+        """Yield recorded messages, altered after the moment."""
 
         def ts_of(frame: Frame) -> int:
             return frame.at_ns // NS_PER_MS
@@ -110,7 +110,7 @@ class Perturbation:
         return self._records(frames, ts_of, _moved_frame, _other_frame)
 
     def ticks(self, ticks: Iterable[Timed]) -> Iterator[Timed]:
-        """Yield ticks with their times as they are after the moment."""
+        """Yield ticks with their times, altered after the moment."""
         return self._records(ticks, lambda timed: timed[1], _moved_tick, _other_tick)
 
     def _records(
@@ -138,7 +138,7 @@ class Perturbation:
 
 
 def perturbed(source: MarketSource, change: Perturbation) -> MarketSource:
-    """Return the same source over other data; a recorded run is cut, as it derives nothing."""
+    """Return the same source over altered data; a recorded run, which derives nothing, is cut."""
     if isinstance(source, Merged):
         return Merged([perturbed(part, change) for part in source.sources])
     twin = copy(source)
@@ -159,7 +159,7 @@ def perturbed(source: MarketSource, change: Perturbation) -> MarketSource:
 
 
 class _AlteredFrames:
-    """A source of frames over other data."""
+    """A source of frames over altered data."""
 
     def __init__(self, source: Source, change: Perturbation) -> None:
         self.facts: SourceFacts = source.facts
@@ -174,7 +174,7 @@ class _AlteredFrames:
 
 
 class _AlteredTicks(TickSource):
-    """Columns of ticks over other data; how far its clock is ahead was measured before."""
+    """Columns of ticks over altered data; the clock skew is that of the unaltered data."""
 
     def __init__(self, source: TickSource, change: Perturbation) -> None:
         self.__dict__.update(vars(source))
@@ -185,14 +185,14 @@ class _AlteredTicks(TickSource):
         return self._change.ticks(super()._ticks())
 
     def stretches(self) -> None:
-        """What is altered is altered tick by tick."""
+        """Offer no quiet stretches: altered data are walked tick by tick."""
 
     def _skew_ms(self) -> int:
         return self._skew
 
 
 class _CutRoots:
-    """A recorded run up to a moment."""
+    """A recorded run that ends at a moment."""
 
     def __init__(self, source: MarketSource, ts: int) -> None:
         self.name, self.symbols = source.name, source.symbols
@@ -209,10 +209,10 @@ class _CutRoots:
 
 
 def _hidden(candle: Candle, seen: Seen, step: int, random: Random) -> Candle:
-    """Return a bar that agrees with what is seen of it and with nothing else."""
+    """Return a random bar that agrees with the seen prices alone."""
 
     def beyond(price: int, sign: int) -> int:
-        # Past what is seen by more than a touch is wide, so that it is passed here too.
+        # Beyond the seen price by more than a spread, so that the bar passes it here too.
         bps = random.randint(CHANGE_BPS_MAX // 10, CHANGE_BPS_MAX)
         moved = price * (BPS + sign * bps) // BPS // step * step + sign * STEPS_MIN * step
         return max(step, moved)
@@ -220,7 +220,7 @@ def _hidden(candle: Candle, seen: Seen, step: int, random: Random) -> Candle:
     opened = candle.open if seen.prices else beyond(candle.open, random.choice((-1, 1)))
     low = candle.low if seen.is_low else beyond(min((opened, *seen.prices)), -1)
     high = candle.high if seen.is_high else beyond(max((opened, *seen.prices)), 1)
-    # Mostly on the other side of the open: what depends on where a bar ends shows itself there.
+    # Mostly on the other side of the open, where any dependence on the bar's close shows.
     falls = (candle.close >= candle.open) == (random.randint(1, 4) > 1)
     lowest, highest = (low, opened) if falls else (opened, high)
     close = lowest + random.randint(0, max(0, highest - lowest) // step) * step
@@ -240,7 +240,7 @@ def _moved_frame(place: Frame, frame: Frame) -> Frame:
 
 
 def _other_frame(frame: Frame, random: Random) -> Frame:
-    """Return a message with other prices and quantities, as if the market had gone elsewhere."""
+    """Return a message with other prices and quantities, as if the market had moved differently."""
     try:
         data = json.loads(frame.data)
     except ValueError:
@@ -284,7 +284,7 @@ def _scaled_levels(levels: list[Any], bps: int) -> list[Any]:
 
 
 def _scaled_amount(text: Any, bps: int) -> Any:
-    """Return a decimal text of about the same value, with the same places."""
+    """Return a decimal text of about the same value, with the same number of decimals."""
     whole, point, places = str(text).partition(".")
     if not (whole + places).isdigit():
         return text

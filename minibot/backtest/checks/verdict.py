@@ -1,4 +1,4 @@
-"""What a check for look-ahead proves, and what it finds."""
+"""Verdict and findings of a check for look-ahead."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from minibot.backtest.checks.file_access_check import Read
 from minibot.events.model import JsonObject
 
 MARKET: Final = "market"
-# Moments that are tried: of decisions, unless told, and at random.
+# Default number of moments to try: of decisions, and random ones.
 DECISIONS: Final = 24
 RANDOM: Final = 4
 
@@ -20,10 +20,10 @@ class Finding:
 
     Attributes:
         ts: The moment, Unix ms.
-        kind: How the data after it was altered.
+        kind: The kind of alteration after it.
         where: `market`, or the queue of the event.
-        event_ts: When the event was to happen.
-        before, after: The event as it was, and over the altered data; empty where there is none.
+        event_ts: The event's own time.
+        before, after: The event over the true and over the altered data; empty where it is missing.
     """
 
     ts: int
@@ -47,15 +47,14 @@ class Finding:
 
 @dataclass(slots=True)
 class Verdict:
-    """What was proven: over how many moments, and what was found.
+    """Result of a look-ahead check: how much was tried, and what was found.
 
     Attributes:
-        moments, decisions: How many moments were tried, and at how many of them something was
-            decided.
-        runs, differing: Over altered data; in how many of them the past changed.
-        findings: The first of these.
+        moments, decisions: Number of moments tried, and of those among them with a decision.
+        runs, differing: Number of runs over altered data, and of those whose past changed.
+        findings: The first differences.
         reads: Files that the cores opened.
-        modelled: Signals on ticks that a model put inside bars.
+        modelled: Number of signals on ticks that a model put inside bars.
     """
 
     moments: int = 0
@@ -68,12 +67,12 @@ class Verdict:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing changed with the future."""
+        """True when no past event changed with the future and no core opened a file."""
         return self.differing == 0 and not self.reads
 
 
 def changed_fields(finding: Finding) -> list[str]:
-    """Return what changed in an event, field by field, the time it happens first."""
+    """Return the changed fields of an event, one line each, its time first."""
     if not finding.before or not finding.after:
         return [f"{'only' if finding.before else 'not'} in the true run"]
     lines = []

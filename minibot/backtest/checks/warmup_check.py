@@ -1,8 +1,8 @@
-"""How much history a strategy needs: the same backtest after shorter and longer warm-ups.
+"""Warm-up check: the same backtest after shorter and longer warm-ups.
 
-Averages and indicators remember the past for longer than their period says. What a strategy reads
-off at a moment is compared with what it reads there after the longest warm-up, value by value,
-decision by decision: what moves, and from when on nothing does any more.
+Averages and indicators remember the past for longer than their period says. Each value and each
+decision of a strategy is compared with the one at the same moment after the longest warm-up: the
+report says which of them move, and from which warm-up on none does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from minibot.events.names import STRATEGY_ROLE
 from minibot.kernel.errors import Refusal
 
 KEY: Final = "market.warmup_bars"
-# Of the profile's own warm-up; the longest is what the others are held against.
+# Multiples of the profile's own warm-up; the others are compared with the longest.
 FACTORS: Final = ("0.5", "1", "2", "4")
 WARMUP_BARS_MAX: Final = 1000
 DECISION: Final = "decision"
@@ -33,7 +33,7 @@ OnDone = Callable[[int, int], None]
 
 
 class Reading(NamedTuple):
-    """What a strategy decided on a symbol at a moment, with its named values."""
+    """Decision of a strategy on a symbol at a moment, with its named values."""
 
     ts: int
     symbol: str
@@ -42,7 +42,7 @@ class Reading(NamedTuple):
 
 
 class Readings(NamedTuple):
-    """One backtest: its warm-up, the bars of history it really had, and what was read off."""
+    """One backtest: its warm-up, the bars of history it really had, and its readings."""
 
     warmup_bars: int
     history_bars: int
@@ -51,15 +51,15 @@ class Readings(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """One named value, or the decision, against the longest warm-up.
+    """One named value, or the decision, compared with the longest warm-up.
 
     Attributes:
-        name: Of the value; `decision` for side and reason.
-        readings: At how many moments there is one on either side.
-        differing: At how many of them the two are not the same.
-        first_ts, last_ts: Of these; None where none differs.
-        difference_max: Largest difference of two numbers, as text; None for what is none.
-        ratio_max: That in hundredths of a percent of the value it should be; None likewise.
+        name: Name of the value; `decision` for side and reason.
+        readings: Number of moments at which either side has a reading.
+        differing: Number of moments at which the two differ.
+        first_ts, last_ts: First and last of these moments; None where none differs.
+        difference_max: Largest difference of two numbers, as text; None for other values.
+        ratio_max: The same in basis points of the longest warm-up's value; None likewise.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """One length of history against the longest."""
+    """One length of warm-up compared with the longest."""
 
     bars: int
     history_bars: int
@@ -106,27 +106,27 @@ class WarmUp:
 
 @dataclass(frozen=True, slots=True)
 class WarmupCheck:
-    """What came of all lengths; the last one is what the others are held against."""
+    """Results of all warm-up lengths; the longest is what the others are compared with."""
 
     longest: Readings
     warmups: tuple[WarmUp, ...]
 
     @property
     def is_enough(self) -> bool:
-        """Whether no decision moves under the profile's own warm-up."""
+        """True when no decision moves under the profile's own warm-up."""
         return all(each.decision.differing == 0 for each in self.warmups if each.is_own)
 
 
 def check_warmup(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) -> WarmupCheck:
-    """Return what moves with the length of the warm-up.
+    """Return the values and decisions that change with the length of the warm-up.
 
     Args:
         job: The backtest.
-        jobs: How many processes to use.
-        on_done: Told how many of how many backtests are done.
+        jobs: Number of processes to use.
+        on_done: Called with the backtests done and their total.
 
     Raises:
-        Refusal: The source has the same history for all of them, so that nothing can be varied.
+        Refusal: The source gives all of them the same history, so nothing can be varied.
     """
     own = int(job.config.market.warmup_bars)
     job = job._replace(order=RULE)
@@ -151,7 +151,7 @@ def _length(own: int, factor: str) -> int:
 
 
 def read_off(job: Job) -> Readings:
-    """Return what the strategy of a job reads off and decides, moment by moment."""
+    """Return a job's readings: its strategy's values and decisions, moment by moment."""
     config = job.config
     cores = fresh_cores(config.raw)
     market = _ReadOff(job.open(), cores[STRATEGY_ROLE])
@@ -160,7 +160,7 @@ def read_off(job: Job) -> Readings:
 
 
 class _ReadOff:
-    """A source that looks at the strategy after each of its events."""
+    """A source that reads the strategy's values after each of its events."""
 
     def __init__(self, source: MarketSource, strategy: Core) -> None:
         self.name, self.symbols = source.name, source.symbols
@@ -173,7 +173,7 @@ class _ReadOff:
         self._read: dict[str, int] = {}
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield what the source gives; whoever asks for the next has taken the one before."""
+        """Yield the source's events; when the next is requested, the last has been processed."""
         for root in self._source.roots(watch):
             yield root
             if isinstance(root.payload, Bar) and root.payload.is_history:
@@ -249,7 +249,7 @@ def _moved(name: str, pairs: Sequence[tuple[int, str | None, str | None]]) -> Mo
 
 
 def _gap(found: str | None, wanted: str | None) -> tuple[Decimal | None, int | None]:
-    """Return how far two numbers lie apart, and that in basis points of the second."""
+    """Return the difference of two numbers, also in basis points of the second."""
     try:
         gap = abs(Decimal(found or "") - Decimal(wanted or ""))
     except InvalidOperation:

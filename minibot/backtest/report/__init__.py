@@ -1,1 +1,1 @@
-"""What a report of a backtest shows: figures, tables, pictures, the page."""
+"""Report of a backtest: figures, tables, pictures, the page."""

@@ -1,4 +1,4 @@
-"""Curves of a review thinned to what a picture can show, and the band that several of them make."""
+"""Curves of a review, thinned to the resolution of a picture, and the band of several curves."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ NUMBER_STARTS: Final = frozenset("+-.0123456789")
 
 
 def equity_curve(result: BacktestResult) -> list[Point]:
-    """Return equity with its lows and drawdowns, a few hundred points."""
+    """Return the equity curve with its lows and drawdowns, a few hundred points."""
     curve = EquityCurve()
     high = equity = result.performance.equity_start
     curve.add(result.from_ts, equity, high)
     for point in result.equity:
         high = max(high, point.equity)
         curve.add(point.ts, point.equity, high)
-    # Stretches begin at round times; the first one begins with the market.
+    # Stretches begin at round times, but the first one begins with the market.
     curve.points[0].ts = max(curve.points[0].ts, result.from_ts)
     return curve.points
 
 
 def band_of(results: Sequence[BacktestResult]) -> list[Span]:
-    """Return what equity reaches at most and at least over several results of one source."""
+    """Return the highest and lowest equity over time of several results of one source."""
     if len(results) < 2:
         return []
     from_ts = min(result.from_ts for result in results)
@@ -44,7 +44,7 @@ def band_of(results: Sequence[BacktestResult]) -> list[Span]:
 
 
 def _at(result: BacktestResult, times: Iterable[int]) -> Iterator[int]:
-    """Yield equity at each time: the last that was known."""
+    """Yield the last known equity at each time."""
     marks = [point.ts for point in result.equity]
     for ts in times:
         at = bisect_right(marks, ts)
@@ -72,7 +72,7 @@ def thinned(bars: Sequence[PriceBar], from_ts: int, to_ts: int, count: int) -> l
 
 
 class Named(NamedTuple):
-    """One value that the strategy named at a signal, and the side it said then."""
+    """One named value of the strategy at a signal, with the signal's side."""
 
     ts: int
     value: float
@@ -95,7 +95,7 @@ def named_values(signals: Iterable[Event], symbol: str) -> dict[str, list[Named]
 
 
 def _tells(values: Sequence[Named]) -> bool:
-    """Return whether a picture of values tells anything: they move, and do not only count up."""
+    """Return whether values are worth a picture: they change, and do not only count up."""
     if len({each.value for each in values}) < 2:
         return False
     return len(values) < FEW or any(b.value < a.value for a, b in pairwise(values))
@@ -108,7 +108,7 @@ def _name_and_value(check: object) -> tuple[str, str]:
 
 
 def _number(text: str) -> float | None:
-    # Most values in words are told by their first letter, which is cheaper than a failed try.
+    # Most textual values show by their first letter, which is cheaper than a failed conversion.
     if text[:1] not in NUMBER_STARTS:
         return None
     try:
@@ -119,7 +119,7 @@ def _number(text: str) -> float | None:
 
 
 class Earned(NamedTuple):
-    """What all trades closed so far have earned, hundred-millionths of quote."""
+    """Realised P&L of all trades closed by `ts`, hundred-millionths of quote."""
 
     ts: int
     before_fees: int
@@ -127,7 +127,7 @@ class Earned(NamedTuple):
 
 
 def earned(trades: Iterable[Trade]) -> list[Earned]:
-    """Return what was earned with and without fees, after each trade that was closed."""
+    """Return realised P&L, gross and net of fees, after each closed trade."""
     closed = sorted(
         (trade for trade in trades if trade.is_closed), key=lambda trade: trade.trip.closed_ts
     )

@@ -1,7 +1,7 @@
-"""One backtest as one JSON object: what ran over what, every figure, every trade.
+"""Document of a backtest as one JSON object: profile, source, every figure, every trade.
 
-It holds no time of the machine and no path of it, so that the same backtest gives the same bytes
-wherever it is made; its id is made from what it is.
+It holds no wall-clock time and no path, so the same backtest gives the same bytes on every machine;
+its id is made from its content.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def document_of(reviews: Mapping[str, Review], words: Iterable[str]) -> JsonObje
     """Return the document of a backtest.
 
     Args:
-        reviews: By fill assumption, what the night itself assumes first.
+        reviews: By fill assumption, the profile's own first.
         words: The source words as they were given.
     """
     review = next(iter(reviews.values()))
@@ -47,7 +47,7 @@ def document_of(reviews: Mapping[str, Review], words: Iterable[str]) -> JsonObje
 
 
 def id_of(body: JsonObject) -> str:
-    """Return profile, first and last day, and eight digits of what ran and what came out."""
+    """Return the id: profile, first and last day, and eight digits of a hash of the content."""
     named = {key: body[key] for key in ("config", "digest", "files", "sources")}
     named["band"] = [[each["name"], each["digest"]] for each in body["band"]]
     span = "_".join(day(body[key]).replace("-", "") for key in ("from_ts", "to_ts"))
@@ -56,7 +56,7 @@ def id_of(body: JsonObject) -> str:
 
 
 def files_of(word: str) -> JsonObject:
-    """Return the sha256 of each file behind a source word, by name; empty for a made market.
+    """Return the sha256 of each file behind a source word, by name; empty if synthetic.
 
     A sealed run is named by the root of its seal, which covers its files.
     """

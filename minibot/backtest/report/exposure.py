@@ -1,7 +1,8 @@
-"""How much of the money was in the market, and for how long.
+"""Exposure: how much of equity was in the market, and for how long.
 
-What is held counts at what it cost, over the equity of that time, from each fill to the next: a
-position of two seconds counts two seconds. Floats: statistics, by which nothing is booked.
+A position counts at its cost, divided by the equity of that time, from each fill to the next: a
+position of two seconds counts two seconds. Floats, as these are statistics: nothing is booked by
+them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from minibot.events.money import UNIT, parse_amount
 
 
 class Held(NamedTuple):
-    """What is held from a time on as a share of equity; 0.05 is five percent."""
+    """Position from `ts` on, as a share of equity; 0.05 is five percent."""
 
     ts: int
     ratio: float
@@ -24,12 +25,12 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """The shares over time, and what they come to.
+    """Exposure over time, and its totals.
 
     Attributes:
         steps: One at the start and one after each fill, in order of time.
-        time_ratio: Share of the span with a position in anything.
-        ratio_mean, ratio_max: Held over equity, weighted by time; the largest.
+        time_ratio: Share of the span with any position.
+        ratio_mean, ratio_max: Position over equity: mean weighted by time, and largest.
     """
 
     steps: tuple[Held, ...]
@@ -39,7 +40,7 @@ class Exposure:
 
 
 def exposure_of(result: BacktestResult) -> Exposure:
-    """Return how much was in the market over the span of a result."""
+    """Return the exposure over the span of a result."""
     steps = tuple(_steps(result))
     ends = [*(step.ts for step in steps[1:]), result.to_ts]
     stays = [max(0, end - step.ts) for step, end in zip(steps, ends, strict=True)]
@@ -53,7 +54,7 @@ def exposure_of(result: BacktestResult) -> Exposure:
 
 
 def stretched(exposure: Exposure, from_ts: int, to_ts: int, count: int) -> list[Held]:
-    """Return the largest share within each of `count` equal stretches of time, for a picture."""
+    """Return the largest exposure in each of `count` equal stretches of time, for a picture."""
     width = max(1, -(-(to_ts - from_ts) // count))
     found = [0.0] * count
     steps: Sequence[Held] = exposure.steps
@@ -67,7 +68,7 @@ def stretched(exposure: Exposure, from_ts: int, to_ts: int, count: int) -> list[
 
 
 def _steps(result: BacktestResult) -> Iterator[Held]:
-    """Yield the share at the start and after each fill."""
+    """Yield the exposure at the start and after each fill."""
     carried = result.performance.carried
     qty = {symbol: each.qty for symbol, each in carried.items()}
     cost = {symbol: each.value for symbol, each in carried.items()}

@@ -1,4 +1,4 @@
-"""Trades put together by what they have in common, and by when they were closed."""
+"""Groups of trades: by a common name, such as the symbol, and by the period of their closing."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from minibot.events.money import amount_text
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The closed trades of one name; amounts in hundred-millionths of quote."""
+    """Closed trades with one name in common; amounts in hundred-millionths of quote."""
 
     name: str
     trades: tuple[Trade, ...]
 
     @property
     def results(self) -> list[int]:
-        """What each trade earned after fees."""
+        """Net P&L of each trade, after fees."""
         return [trade.net for trade in self.trades]
 
     @property
     def net(self) -> int:
-        """What they earned together after fees."""
+        """Net P&L of all trades together, after fees."""
         return sum(self.results)
 
     @property
     def fees(self) -> int:
-        """What they paid in fees."""
+        """Fees of all trades together."""
         return sum(trade.trip.fees for trade in self.trades)
 
     @property
     def net_mean(self) -> int | None:
-        """What one earned on average, rounded down; None of no trade."""
+        """Mean net P&L of a trade, rounded down; None without trades."""
         return self.net // len(self.trades) if self.trades else None
 
     @property
     def held_ms_mean(self) -> int | None:
-        """For how long one was held on average; None of no trade."""
+        """Mean time from entry to exit, ms; None without trades."""
         if not self.trades:
             return None
         return sum(trade.held_ms for trade in self.trades) // len(self.trades)
@@ -66,7 +66,7 @@ class Group:
 
 
 def grouped(trades: Iterable[Trade], name_of: Callable[[Trade], str]) -> list[Group]:
-    """Return the closed trades by name, the one with the largest gain first."""
+    """Return the closed trades grouped by name, the group with the largest gain first."""
     found: dict[str, list[Trade]] = {}
     for trade in trades:
         if trade.is_closed:
@@ -77,7 +77,7 @@ def grouped(trades: Iterable[Trade], name_of: Callable[[Trade], str]) -> list[Gr
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A day, week or month: how equity went, and the trades that were closed in it."""
+    """A day, week or month: its change of equity, and the trades that were closed in it."""
 
     period: Period
     group: Group
@@ -95,7 +95,7 @@ class Stretch:
 
 
 def stretches(series: Sequence[Period], trades: Iterable[Trade], kind: str) -> list[Stretch]:
-    """Return each period with the trades that were closed in it; one at its end is still in it."""
+    """Return each period with its closed trades; a trade closed at its very end belongs to it."""
     closed = sorted(
         (trade for trade in trades if trade.is_closed), key=lambda trade: trade.trip.closed_ts
     )

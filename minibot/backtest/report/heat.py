@@ -1,4 +1,4 @@
-"""Returns by month and by hour as tables whose cells are coloured by what was earned."""
+"""Heat tables of returns by month and by hour, whose cells are coloured by the return."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MONTHS: Final = (
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 )  # fmt: skip
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-# Five steps each way tell a good month from a bad one; more cannot be told apart.
+# Five steps each way tell good months from bad ones; more could not be distinguished.
 STEPS: Final = 5
-# Where even the largest figure would read as next to nothing, all get two places more.
+# If even the largest figure is below this, all figures get two more decimals.
 SMALL: Final = 0.1
 
 

@@ -1,4 +1,4 @@
-"""Two kept backtests beside each other: figures, and what they were made with."""
+"""Comparison of two kept backtests: their figures, and their settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ABSENT: Final = "absent"
 
 
 def compare(first: JsonObject, second: JsonObject) -> JsonObject:
-    """Return what is the same in two backtests and what is not."""
+    """Return what two backtests have in common and where they differ."""
     return {
         "ids": [first["id"], second["id"]],
         "same_decisions": first["digest"] == second["digest"],
@@ -75,7 +75,7 @@ def _spans(*documents: JsonObject) -> Iterator[str]:
 
 
 def _rows(first: JsonObject, second: JsonObject) -> Iterator[list[str]]:
-    """Yield each figure of both; where neither has one there is nothing to compare."""
+    """Yield each figure of both, without those that neither has."""
     for shown in KEY_FIGURES:
         pair = [first["figures"].get(shown.key), second["figures"].get(shown.key)]
         if pair == [None, None]:

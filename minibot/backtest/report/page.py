@@ -1,6 +1,6 @@
-"""The page of a backtest: one HTML file that needs nothing beside itself, like a night's report.
+"""Page of a backtest: one self-contained HTML file, like a night's report.
 
-Its size is bounded: curves are thinned, tables of trades cut, close-ups counted.
+Its size is bounded: curves are thinned, tables of trades cut, close-ups limited.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ TRADES_SHOWN: Final = 1000
 STRETCHES_SHOWN: Final = 400
 SYMBOLS_DRAWN: Final = 12
 EXPOSURE_POINTS: Final = 400
-# Close-ups of the price: as many as stay readable and small together.
+# Largest number of close-ups of the price, so that the page stays readable and small.
 CLOSE_UPS_MAX: Final = 31
 CLOSE_UP_POINTS: Final = 300
-# What pictures tell to whoever points at a trade, over all of them; and dots of named values.
+# Largest number of trades with tooltips, and of dots of named values over all pictures.
 TIPS_MAX: Final = 1000
 DOTS_OF_ALL: Final = 24_000
 
@@ -52,7 +52,7 @@ def page(reviews: Mapping[str, Review], about: JsonObject) -> str:
     """Return the whole page.
 
     Args:
-        reviews: By fill assumption, what the night itself assumes first.
+        reviews: By fill assumption, the profile's own first.
         about: The document of the same reviews (`documents.document_of`).
     """
     review = next(iter(reviews.values()))
@@ -126,7 +126,7 @@ def _assumptions(about: JsonObject) -> Iterator[str]:
 
 
 def _prices(review: Review) -> Iterator[str]:
-    """Yield the whole span of each symbol, then close-ups of its parts."""
+    """Yield the price chart of each symbol's whole span, then close-ups of its parts."""
     result = review.result
     symbols = sorted(result.prices)[:SYMBOLS_DRAWN]
     signals = result.of("signals")
@@ -154,7 +154,7 @@ def _prices(review: Review) -> Iterator[str]:
 
 
 def _close_ups(review: Review, symbol: str, symbols: int) -> Iterator[str]:
-    """Yield the parts of the span in which a symbol was traded, folded."""
+    """Yield folded close-ups of those parts of the span in which a symbol was traded."""
     trades = [trade for trade in review.trades if trade.symbol == symbol]
     bars = review.result.prices[symbol]
     found = []
@@ -248,9 +248,9 @@ def _trades(trades: Sequence[JsonObject]) -> str:
 
 
 def _trade_cells(trade: JsonObject) -> list[str]:
-    """Return a trade as cells; there is room for which exit was hit."""
+    """Return a trade as cells, with the exit that was hit."""
     *cells, code = tables.trade_cells(trade)
-    hit = trade.get("left_because")  # Results that were kept before did not say it.
+    hit = trade.get("left_because")  # Older kept results do not have it.
     return [*cells, f"{code}: {hit}" if hit else code]
 
 

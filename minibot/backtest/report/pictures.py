@@ -1,4 +1,4 @@
-"""The pictures of a backtest's page beside equity: price with trades, exposure, fees."""
+"""Pictures of a backtest's page other than equity: price with trades, exposure, fees."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ SMALL_HEIGHT: Final = 110
 GAP: Final = 24
 PRICE_MARKS: Final = 4
 PRICE_POINTS: Final = 480
-# More in one picture are drawn small.
+# With more marks in one picture, they are drawn small.
 MARKS_LARGE_MAX: Final = 200
 MARKS_MAX: Final = 3000
 MARK, MARK_SMALL = 4, 2
 VALUES_MAX: Final = 10
-# Values beyond these shares of all lie at the edge: one wild value would flatten the rest.
+# This share of values at either end is drawn at the edge: an outlier would flatten the rest.
 OUTLIERS: Final = 0.01
 DOTS_MAX: Final = 800
-# Bars this few are drawn as candles, more as a line within its range.
+# Up to this many bars are drawn as candles, more as a line within its range.
 CANDLES_MAX: Final = 160
 
 
@@ -51,15 +51,15 @@ def price_chart(
     """Return prices of a span with entries, exits and the values that the strategy named.
 
     Args:
-        symbol: Whose prices they are.
+        symbol: The symbol.
         bars: Its bars; those outside of the span are left out.
         trades: Its trades; those outside of the span are left out.
-        values: By name, in panels under the price.
-        from_ts: The beginning of the span, Unix ms.
-        to_ts: Its end.
-        points: How finely prices are drawn.
-        dots: How many values a panel shows at most.
-        has_tips: Whether pointing at an exit tells of its trade.
+        values: The named values by name, drawn in panels under the price.
+        from_ts: Beginning of the span, Unix ms.
+        to_ts: End of the span, Unix ms.
+        points: Largest number of points of the price curve.
+        dots: Largest number of values in a panel.
+        has_tips: Whether exits have tooltips that describe their trades.
     """
     shown = thinned(bars, from_ts, to_ts + 1, points)
     if len(shown) < 2:
@@ -104,7 +104,7 @@ def _prices(axis: TimeAxis, panel: Panel, bars: Sequence[PriceBar]) -> list[str]
 
 
 def _candles(axis: TimeAxis, panel: Panel, bars: Sequence[PriceBar]) -> list[str]:
-    """Return bars with wicks: bodies hang on one path each for rising and for falling ones."""
+    """Return candles with wicks: one path for all rising bodies and one for all falling ones."""
     widths = [axis.x(b.ts) - axis.x(a.ts) for a, b in pairwise(bars)]
     width = round(max(1.0, min(min(widths) * 0.7, 8.0)), 1)
     wicks = []
@@ -122,7 +122,7 @@ def _candles(axis: TimeAxis, panel: Panel, bars: Sequence[PriceBar]) -> list[str
 
 
 def _inside(axis: TimeAxis, trades: Sequence[Trade]) -> list[Trade]:
-    """Return the trades that were open at some time of the span, evenly thinned when too many."""
+    """Return the trades open at some time of the span, evenly thinned if there are too many."""
     found = [
         trade
         for trade in trades
@@ -133,7 +133,7 @@ def _inside(axis: TimeAxis, trades: Sequence[Trade]) -> list[Trade]:
 
 
 def _trade_marks(axis: TimeAxis, panel: Panel, trades: Sequence[Trade]) -> list[str]:
-    """Return entries as triangles from below, exits from above, green or red by the result."""
+    """Return entry marks as triangles from below and exit marks from above, coloured by result."""
     size = MARK if len(trades) <= MARKS_LARGE_MAX else MARK_SMALL
     marks: dict[str, list[str]] = {"entry": [], "won": [], "lost": []}
     for trade in trades:
@@ -154,7 +154,7 @@ def _place(axis: TimeAxis, panel: Panel, ts: int, notional: int, qty: int) -> st
 
 
 def _tips(axis: TimeAxis, panel: Panel, trades: Iterable[Trade]) -> Iterable[str]:
-    """Yield an unseen spot over each exit that tells of its trade to whoever points at it."""
+    """Yield an invisible spot over each exit whose tooltip describes the trade."""
     span = axis.to_ts - axis.from_ts
     for trade in trades:
         trip = trade.trip
@@ -170,7 +170,7 @@ def _tips(axis: TimeAxis, panel: Panel, trades: Iterable[Trade]) -> Iterable[str
 
 
 def _thin(values: Sequence[Named], count: int) -> list[Named]:
-    """Return evenly fewer values; what led to an order goes before the many holds between."""
+    """Return values thinned evenly; those of BUY and SELL have priority over HOLD."""
     said = [value for value in values if value.side != "HOLD"]
     held = [value for value in values if value.side == "HOLD"]
     few = said[:: -(-len(said) // count) or 1]
@@ -200,7 +200,7 @@ def _value_panel(axis: TimeAxis, top: float, name: str, values: Sequence[Named])
 
 
 def exposure_chart(steps: Sequence[Held], from_ts: int, to_ts: int) -> str:
-    """Return the largest share of equity in the market over each stretch of time."""
+    """Return the picture of exposure: the largest share of equity in each stretch of time."""
     axis = TimeAxis(from_ts, to_ts)
     largest = max((step.ratio for step in steps), default=0.0)
     if not largest:
@@ -223,7 +223,7 @@ def exposure_chart(steps: Sequence[Held], from_ts: int, to_ts: int) -> str:
 
 
 def fees_chart(curve: Sequence[Earned], from_ts: int, to_ts: int, points: int = 400) -> str:
-    """Return what closed trades earned before fees and after them; between lie the fees."""
+    """Return the picture of realised P&L, gross and net; the area between is the fees."""
     if not curve:
         return "<p>No trade was closed, so no fee was earned back or lost.</p>"
     step = -(-len(curve) // points)

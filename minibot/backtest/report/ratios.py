@@ -1,8 +1,8 @@
-"""The ratios that traders compare bots by, from returns and from results of trades.
+"""Ratios by which traders compare bots, from returns and from the results of trades.
 
-Pure functions on plain numbers; docs/BACKTEST.md has the formulas. Those on returns are what
-`quantstats` computes on the same returns; None stands where a denominator is zero, never infinity.
-Sums are exact (`math.fsum`), so that the order of equal inputs changes nothing.
+Pure functions on plain numbers; docs/BACKTEST.md has the formulas. Ratios of returns equal those
+of `quantstats` on the same returns; a zero denominator gives None, never infinity. Sums are exact
+(`math.fsum`), so the order of inputs does not matter.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ PLACES: Final = 6
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """Return the arithmetic mean, None of nothing."""
+    """Return the arithmetic mean, None without values."""
     return math.fsum(values) / len(values) if values else None
 
 
 def deviation(values: Sequence[float]) -> float | None:
-    """Return the sample standard deviation (n - 1), None of fewer than two."""
+    """Return the sample standard deviation (n - 1), None for fewer than two values."""
     centre = mean(values)
     if centre is None or len(values) < 2:
         return None
@@ -47,12 +47,12 @@ def sortino(returns: Sequence[float], per_year: int) -> float | None:
 
 
 def compounded(returns: Sequence[float]) -> float:
-    """Return what the returns make together."""
+    """Return the compounded return."""
     return math.prod(1 + value for value in returns) - 1
 
 
 def cagr(returns: Sequence[float], per_year: int) -> float | None:
-    """Return the yearly growth that would give the same end; None once all is lost."""
+    """Return the compound annual growth rate; None once all is lost."""
     growth = 1 + compounded(returns)
     if not returns or growth < 0:
         return None
@@ -60,7 +60,7 @@ def cagr(returns: Sequence[float], per_year: int) -> float | None:
 
 
 def drawdown(returns: Sequence[float]) -> float:
-    """Return the largest fall from a high over the ends of the periods, as a positive share."""
+    """Return the maximum drawdown over the ends of the periods, as a positive share."""
     equity = high = 1.0
     deepest = 0.0
     for value in returns:
@@ -71,12 +71,12 @@ def drawdown(returns: Sequence[float]) -> float:
 
 
 def calmar(returns: Sequence[float], per_year: int) -> float | None:
-    """Return yearly growth over the largest fall of the same returns."""
+    """Return the compound annual growth rate over the maximum drawdown of the same returns."""
     return _over(cagr(returns, per_year), drawdown(returns), 1.0)
 
 
 def win_rate(results: Sequence[int]) -> float | None:
-    """Return the share of trades that earned something after fees; one at zero is no win."""
+    """Return the share of trades with a gain after fees; zero is no win."""
     return sum(result > 0 for result in results) / len(results) if results else None
 
 
@@ -90,13 +90,13 @@ def reward_risk(results: Sequence[int]) -> float | None:
 
 
 def profit_factor(results: Sequence[int]) -> float | None:
-    """Return all wins over all losses."""
+    """Return the sum of wins over the sum of losses."""
     losses = -sum(result for result in results if result < 0)
     return sum(result for result in results if result > 0) / losses if losses else None
 
 
 def expectancy_ratio(results: Sequence[int]) -> float | None:
-    """Return what a trade earns on average for each unit that a losing trade loses on average."""
+    """Return the mean result of a trade over the mean loss of a losing trade."""
     losses = [-result for result in results if result < 0]
     if not losses:
         return None

@@ -1,8 +1,8 @@
-"""Equity by UTC hour, day, week and month, and what was earned in each.
+"""Returns and equity by UTC hour, day, week and month.
 
-A period's return is its last equity over the last equity before it, less one; the first is counted
-from the equity that the run started with. A period without a market event earned nothing. The
-first and the last period are as long as the data; weeks begin on Monday.
+A period's return is its last equity over the last equity before it, less one; the first period
+starts from the run's opening equity. A period without a market event has return zero. The first
+and the last period are as long as the data; weeks begin on Monday.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ HOUR, DAY, WEEK, MONTH = "hour", "day", "week", "month"
 BREAKDOWNS: Final = (DAY, WEEK, MONTH)
 # The market never closes.
 PERIODS_PER_YEAR: Final = {HOUR: 8760, DAY: 365}
-# Fewer returns than these say nothing about a year.
+# Fewer returns than this say nothing about a year.
 RETURNS_MIN: Final = 10
 
 
 class Period(NamedTuple):
-    """One stretch of the calendar: when it begins, equity before it and at its end."""
+    """Period of the calendar: its beginning, equity before it and at its end."""
 
     ts: int
     opening: int
@@ -34,17 +34,17 @@ class Period(NamedTuple):
 
     @property
     def pnl(self) -> int:
-        """What equity gained in it, hundred-millionths of quote."""
+        """Gain of equity in the period, hundred-millionths of quote."""
         return self.closing - self.opening
 
     @property
     def ratio(self) -> float:
-        """What it returned; 0.01 is one percent. Nothing is earned on nothing."""
+        """Return of the period; 0.01 is one percent, and 0 where opening equity is 0."""
         return self.closing / self.opening - 1 if self.opening else 0.0
 
 
 def start_of(ts: int, kind: str) -> int:
-    """Return the beginning of the period that holds a time, Unix ms."""
+    """Return the beginning of the period that contains a time, Unix ms."""
     if kind == HOUR:
         return ts - ts % HOUR_MS
     if kind == DAY:
@@ -66,13 +66,13 @@ def next_start(start: int, kind: str) -> int:
 def periods(
     points: Sequence[EquityPoint], equity_start: int, from_ts: int, kind: str
 ) -> list[Period]:
-    """Return the periods from the first market event to the last point, without a hole.
+    """Return the periods from the first market event to the last point, without gaps.
 
     Args:
-        points: Equity as candles begin, in order of time; a point on a boundary is the end of
-            what is before it.
-        equity_start: What the run began with.
-        from_ts: When it began, Unix ms.
+        points: Equity at the beginning of candles, in order of time; a point on a boundary ends
+            the period before it.
+        equity_start: Equity at the run's start.
+        from_ts: Start of the run, Unix ms.
         kind: hour, day, week or month.
     """
     if not points:
@@ -90,12 +90,12 @@ def periods(
 
 
 def ratios(series: Sequence[Period]) -> list[float]:
-    """Return what each period returned."""
+    """Return the return of each period."""
     return [period.ratio for period in series]
 
 
 def basis(from_ts: int, to_ts: int) -> str | None:
-    """Return the period whose returns stand for a span: day, hour, or None for too short a span."""
+    """Return the period whose returns are annualised: day, hour, or None for too short a span."""
     for kind, length in ((DAY, DAY_MS), (HOUR, HOUR_MS)):
         if to_ts - from_ts >= RETURNS_MIN * length:
             return kind
@@ -103,7 +103,7 @@ def basis(from_ts: int, to_ts: int) -> str | None:
 
 
 class Underwater(NamedTuple):
-    """One time below a high: from the high, to the lowest point, to the return (None: never)."""
+    """Drawdown period: the high, the lowest point, the recovery (None: never)."""
 
     from_ts: int
     low_ts: int
@@ -113,7 +113,7 @@ class Underwater(NamedTuple):
 
 
 def underwaters(points: Sequence[EquityPoint], equity_start: int, from_ts: int) -> list[Underwater]:
-    """Return every time that equity stood below a high, in order of time."""
+    """Return every drawdown period of equity, in order of time."""
     found: list[Underwater] = []
     high, high_ts = equity_start, from_ts
     low, low_ts = equity_start, from_ts

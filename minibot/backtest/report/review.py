@@ -1,6 +1,6 @@
-"""Everything that a report of a backtest shows, reckoned once from its result.
+"""Review of a backtest: everything that its report shows, computed once from the result.
 
-Tables, page and kept files all read from here, so that none of them can say something else.
+Tables, page and kept files all read from here, so they cannot contradict each other.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from minibot.events.money import amount_text
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A result, its trades, its periods and its key figures.
+    """Review of one result: its trades, periods and key figures.
 
     Attributes:
         figures: Key figures by name (`statistics`).
         series: Periods by kind: hour, day, week, month.
-        signals: How many signals there were by side.
-        refusals: Why the strategy held and why risk refused, each reason with its number.
+        signals: Number of signals by side.
+        refusals: Reasons of the strategy's holds and of risk's refusals, each with its number.
     """
 
     result: BacktestResult
@@ -55,7 +55,7 @@ class Review:
 
     @property
     def quote_asset(self) -> str:
-        """What money is counted in."""
+        """The quote asset, in which money is counted."""
         return str(self.result.config["portfolio"]["quote_asset"])
 
     @property
@@ -65,7 +65,7 @@ class Review:
 
     @property
     def closed(self) -> list[Trade]:
-        """The trades that are over, in the order of their entries."""
+        """Closed trades, in the order of their entries."""
         return [trade for trade in self.trades if trade.is_closed]
 
     def by_symbol(self) -> list[Group]:
@@ -81,7 +81,7 @@ class Review:
         return grouped(self.trades, lambda trade: trade.exit_reason)
 
     def breakdown(self, kind: str) -> list[Stretch]:
-        """Return the days, weeks or months."""
+        """Return the days, weeks or months with their trades."""
         return stretches(self.series[kind], self.trades, kind)
 
     def to_json(self) -> JsonObject:
@@ -122,7 +122,7 @@ def _signals(result: BacktestResult) -> dict[str, int]:
 
 
 def _refusals(result: BacktestResult) -> dict[str, dict[str, int]]:
-    """Return why nothing was done: holds as they were journaled, and what risk blocked."""
+    """Return why no order was sent: recorded holds, and refusals by risk, counted by reason."""
     held = Counter(
         event.payload.reason_code
         for event in result.of("signals")

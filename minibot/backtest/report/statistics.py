@@ -1,7 +1,7 @@
-"""The key figures of a result by name, and how each is shown; docs/BACKTEST.md has the formulas.
+"""Key figures of a result by name, and how each is shown; docs/BACKTEST.md has the formulas.
 
-Money and what is counted are exact; ratios have six places. None stands where there is nothing to
-reckon with, never a zero that would look like a result.
+Money and counts are exact; ratios have six decimals. A figure that cannot be computed is None,
+never a zero that would look like a result.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from minibot.report.figures import NONE, date_clock, decimal, long_duration, mon
 
 
 class Shown(NamedTuple):
-    """A figure: its name in the document, its name for a person, and how it reads.
+    """Figure as it is shown: its key in the document, its label, and its format.
 
     `better` says which of two a trader prefers: 1 the larger, -1 the smaller, 0 neither.
     """
@@ -92,7 +92,7 @@ KEY_FIGURES: Final = tuple(shown for _, group in GROUPS for shown in group)
 
 
 def figure_text(kind: str, value: str | int | None) -> str:
-    """Return a figure as a person reads it."""
+    """Return a figure as text for people."""
     if value is None:
         return NONE
     if kind == "count":
@@ -117,12 +117,12 @@ def figures_of(
     """Return every key figure of a result by name.
 
     Args:
-        result: What the cores did.
+        result: The result of the backtest.
         trades: Its round trips.
-        series: Its periods of the kind that stands for a year.
-        kind: That kind, None where the span is too short to say anything of a year.
-        exposure: What was held.
-        falls: Every time below a high.
+        series: Its periods of the kind that is annualised.
+        kind: That kind, None where the span is too short to be annualised.
+        exposure: Its exposure.
+        falls: Its drawdown periods.
     """
     returned = [period.ratio for period in series]
     return {
@@ -151,7 +151,7 @@ def _money(result: BacktestResult) -> JsonObject:
 
 
 def _yearly(returned: Sequence[float], kind: str | None) -> JsonObject:
-    """Return the figures on returns; all None where the span is too short for a year."""
+    """Return the annualised figures; all None where the span is too short."""
     if kind is None:
         names = ("cagr", "volatility", "sharpe", "sortino", "calmar")
         return {"returns_of": None, "returns": 0, **dict.fromkeys(names)}
@@ -170,7 +170,7 @@ def _yearly(returned: Sequence[float], kind: str | None) -> JsonObject:
 def _falls(
     result: BacktestResult, returned: Sequence[float], falls: Sequence[Underwater]
 ) -> JsonObject:
-    """Return the largest fall by every mark, by the ends of periods, and the longest."""
+    """Return the maximum drawdown by every mark and by the ends of periods, and the longest."""
     deepest = max(falls, key=lambda fall: fall.ratio, default=None)
     lengths = [(fall.until_ts or result.to_ts) - fall.from_ts for fall in falls]
     figures = result.performance.to_json()

@@ -1,7 +1,7 @@
-"""Backtests that are kept: `var/backtests/<id>/` with `result.json` and `report.html`.
+"""Store of kept backtests: `var/backtests/<id>/` with `result.json` and `report.html`.
 
-The document carries its own sha256 and is put in place whole. The same backtest has the same id and
-the same bytes, so that keeping it again changes nothing.
+The document carries its own sha256 and is written atomically. The same backtest has the same id
+and the same bytes, so keeping it again changes nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from minibot.runtime.paths import Var
 
 RESULT_FILE: Final = "result.json"
 PAGE_FILE: Final = "report.html"
-# The newest stay by `minibot backtests prune`; one of six months takes two to five megabytes.
+# `minibot backtests prune` keeps the newest; one of six months takes two to five megabytes.
 KEEP_DEFAULT: Final = 50
 
 
@@ -33,40 +33,40 @@ class Kept:
 
     @property
     def name(self) -> str:
-        """Its id, which names its folder."""
+        """Id of the backtest, which names its folder."""
         return self.folder.name
 
 
 def folder_of(var: Var) -> Path:
-    """Return where backtests, sweeps and searches are kept."""
+    """Return the folder of kept backtests, sweeps and searches."""
     return var.backtests
 
 
 def keep(document: JsonObject, page: str, var: Var) -> Path:
-    """Put a backtest in place and return its folder.
+    """Keep a backtest and return its folder.
 
     Raises:
-        RunStop: The disk refuses; what was kept before stands.
+        RunStop: The disk refuses a write; an earlier result is unchanged.
     """
     folder = folder_of(var) / str(document["id"])
     ensure_folder(folder)
     write_atomic(folder / PAGE_FILE, page.encode("utf-8"))
-    # Last, as a folder counts by it. Its number stays 1: nothing in it may tell how often it ran.
+    # Written last, as it makes the folder count. Its generation stays 1: equal runs, equal bytes.
     write_hashed(folder / RESULT_FILE, document, generation=1)
     return folder
 
 
 def kept(var: Var) -> list[Kept]:
-    """Return every kept backtest, the one that was written last at the end."""
+    """Return every kept backtest, the latest last."""
     found = [path.parent for path in folder_of(var).glob(f"*/{RESULT_FILE}")]
     return [_read(folder) for folder in sorted(found, key=_age)]
 
 
 def find_kept(name: str, var: Var) -> Kept:
-    """Return one by its id, the beginning of its id, its folder, or `latest`.
+    """Return a kept backtest by its id, the beginning of its id, its folder, or `latest`.
 
     Raises:
-        Refusal: There is none, more than one begins so, or it cannot be read.
+        Refusal: There is none, several ids begin so, or it cannot be read.
     """
     folders = sorted((path.parent for path in folder_of(var).glob(f"*/{RESULT_FILE}")), key=_age)
     if name == "latest" and folders:
@@ -85,11 +85,11 @@ def find_kept(name: str, var: Var) -> Kept:
 
 
 def prune(var: Var, count: int) -> list[str]:
-    """Remove all but the newest and return the ids of what went."""
+    """Remove all but the newest `count` and return the ids of those removed."""
     folders = sorted((path.parent for path in folder_of(var).glob(f"*/{RESULT_FILE}")), key=_age)
     gone = folders[: max(0, len(folders) - count)]
     for folder in gone:
-        # The document goes first: a folder without it counts as nothing, whatever stops us here.
+        # The document goes first: if this is interrupted, a folder without it does not count.
         (folder / RESULT_FILE).unlink()
         shutil.rmtree(folder)
     return [folder.name for folder in gone]

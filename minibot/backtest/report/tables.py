@@ -1,6 +1,6 @@
-"""The document of a backtest as tables for a terminal, or of a hundred columns for a pipe.
+"""Tables of a backtest's document for a terminal, or of a hundred columns for a pipe.
 
-They are made from the document alone, so that a kept result reads as it did when it was made.
+They are made from the document alone, so a kept result reads as it did when it was made.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from minibot.report.figures import (
 
 NO_TRADE: Final = "It did not trade."
 EXTREMES: Final = 5
-# The name of a figure with the figure, where nothing is lacking.
+# Width of a label with its figure, where there is enough room.
 FIGURE_WIDE: Final = 44
 STRETCHES_SHOWN: Final = 60
 # Fewer days than a quarter say little about a year.
@@ -49,7 +49,7 @@ TRADE_HEAD: Final = (
 REFUSAL_HEAD: Final = ("", "reason", "times", "meaning")
 REFUSALS_SHOWN: Final = 6
 STRETCH_HEAD: Final = ("from", "trades", "won", "lost", "result", "return", "fees", "equity")
-# What is shown of each assumption side by side.
+# Figures of each fill assumption that are shown side by side.
 BAND_KEYS: Final = ("pnl", "return", "drawdown_ratio_max", "trades", "win_rate", "fees", "sharpe")
 BAND: Final = tuple(shown for key in BAND_KEYS for shown in KEY_FIGURES if shown.key == key)
 
@@ -58,8 +58,8 @@ def lines(document: JsonObject, breakdown: str | None = None) -> list[str]:
     """Return the whole report as lines.
 
     Args:
-        document: What `documents.document_of` gives, fresh or kept.
-        breakdown: day, week or month for a table of these.
+        document: A document of `documents.document_of`, fresh or kept.
+        breakdown: day, week or month, for a table of these periods.
     """
     figures, trades = document["figures"], document["trades"]
     sections: list[list[str]] = [head_lines(document), figure_lines(figures)]
@@ -79,7 +79,7 @@ def lines(document: JsonObject, breakdown: str | None = None) -> list[str]:
 
 
 def head_lines(document: JsonObject) -> list[str]:
-    """Return what ran over what, and how it ended."""
+    """Return the head: profile, source, span, and how it ended."""
     from_ts, to_ts = document["from_ts"], document["to_ts"]
     market = ", ".join(
         counted(number, kind.replace("_", " ")) for kind, number in document["inputs"].items()
@@ -114,7 +114,7 @@ def _still_open(figures: JsonObject) -> list[str]:
 
 
 def figure_lines(figures: JsonObject) -> list[str]:
-    """Return the key figures, two groups beside each other where there is room for that."""
+    """Return the key figures, two groups side by side where there is room."""
     found: list[str] = []
     size, is_beside = _figure_size(figures)
     for left, right in zip(GROUPS[::2], GROUPS[1::2], strict=True):
@@ -134,7 +134,7 @@ def figure_lines(figures: JsonObject) -> list[str]:
 
 
 def _figure_size(figures: JsonObject) -> tuple[int, bool]:
-    """Return how wide a name with its figure is, and whether two have room beside each other."""
+    """Return the width of a label with its figure, and whether two fit side by side."""
     every = [shown for _, group in GROUPS for shown in group]
     least = max(len(_figure(figures, shown, 0)) for shown in every)
     room = (width_now() - len("    ") - len("    ")) // 2
@@ -149,7 +149,7 @@ def _figure(figures: JsonObject, shown: Shown | None, size: int) -> str:
 
 
 def of_what(figures: JsonObject) -> str:
-    """Say from which returns the figures of a year come, or why there are none."""
+    """Return a sentence: the returns that are annualised, or why there are none."""
     kind, number = figures["returns_of"], figures["returns"]
     if kind is None:
         return "Too short for figures of a year: they need ten hours of market time."
@@ -159,13 +159,13 @@ def of_what(figures: JsonObject) -> str:
 
 
 def best(trades: Sequence[JsonObject]) -> list[JsonObject]:
-    """Return the trades that earned most, the best first."""
+    """Return the trades with the largest gains, the best first."""
     won = [trade for trade in trades if trade["net"] is not None and Decimal(trade["net"]) > 0]
     return sorted(won, key=lambda trade: (-Decimal(trade["net"]), trade["number"]))[:EXTREMES]
 
 
 def worst(trades: Sequence[JsonObject]) -> list[JsonObject]:
-    """Return the trades that lost most, the worst first."""
+    """Return the trades with the largest losses, the worst first."""
     lost = [trade for trade in trades if trade["net"] is not None and Decimal(trade["net"]) < 0]
     return sorted(lost, key=lambda trade: (Decimal(trade["net"]), trade["number"]))[:EXTREMES]
 
@@ -191,7 +191,7 @@ def group_cells(group: JsonObject) -> list[str]:
 
 
 def trade_lines(trades: Sequence[JsonObject], none: str = NO_TRADE) -> list[str]:
-    """Return a table of trades, without what a terminal has no room for."""
+    """Return a table of trades, without their numbers and the year, to save room."""
     rows = [trade_cells(trade)[1:] for trade in trades]
     for row in rows:
         row[1] = row[1][5:]
@@ -217,13 +217,13 @@ def trade_cells(trade: JsonObject) -> list[str]:
 
 
 def refusal_lines(refusals: JsonObject) -> list[str]:
-    """Return a table of why the strategy held and why risk refused, the most frequent first."""
+    """Return a table of the reasons for holds and refusals, the most frequent first."""
     rows = refusal_rows(refusals)
     return table_lines(REFUSAL_HEAD, rows, "Nothing was held back.", texts=(0, 1, 3), whole=(0, 1))
 
 
 def refusal_rows(refusals: JsonObject) -> list[list[str]]:
-    """Return who refused, the reason code, how often, and what it means."""
+    """Return rows of strategy or risk, the reason code, its count and its meaning."""
     return [
         [by, code, f"{number:,}", REASONS[code].meaning if code in REASONS else ""]
         for by, counts in refusals.items()
@@ -232,7 +232,7 @@ def refusal_rows(refusals: JsonObject) -> list[list[str]]:
 
 
 def stretch_lines(found: Sequence[JsonObject], kind: str) -> list[str]:
-    """Return a table of days, weeks or months; the newest where there are too many to read."""
+    """Return a table of days, weeks or months; only the newest if there are too many to read."""
     rows = [stretch_cells(stretch, kind) for stretch in found[-STRETCHES_SHOWN:]]
     left = len(found) - len(rows)
     note = [f"  The first {left:,} are left out here; --json has them all."] if left else []
@@ -262,7 +262,7 @@ def band_lines(assumptions: Sequence[JsonObject]) -> list[str]:
 
 
 def _the_same(assumptions: Sequence[JsonObject]) -> list[str]:
-    """Say which assumptions made no difference, so that no one takes them for a coincidence."""
+    """Name the assumptions that made no difference, so that equal rows need no explanation."""
     first, *others = assumptions
     same = [each["name"] for each in others if each["digest"] == first["digest"]]
     return [f"  {', '.join(same)}: every fill as under {first['name']}"] if same else []

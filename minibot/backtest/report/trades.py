@@ -1,7 +1,7 @@
-"""The round trips of a backtest, each with why it was entered and why it was left.
+"""Round trips of a backtest, each with its entry and exit reason.
 
-Which fills make a trip, and what it earned, `report.trades` says, for a night and a backtest alike;
-here the fills are followed back to what caused them: fill, intent, then signal or risk action.
+`report.trades` decides which fills make a trip and what it earned, for nights and backtests alike;
+this module follows fills back to their causes: fill, intent, then signal or risk action.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Trade:
     """One round trip, numbered from 1 in the order of the entries.
 
     Attributes:
-        entry_reason: Reason code of the signal that its first entry goes back to.
-        exit_reason: Reason code of the risk action that its last exit goes back to; `open` while
-            something of it is held.
+        entry_reason: Reason code of the signal behind its first entry.
+        exit_reason: Reason code of the risk action behind its last exit; `open` while any of it
+            is held.
         left_because: The exit that was hit, in words; empty where a signal closed it.
     """
 
@@ -42,27 +42,27 @@ class Trade:
 
     @property
     def symbol(self) -> str:
-        """What was traded."""
+        """The symbol that was traded."""
         return self.trip.symbol
 
     @property
     def is_closed(self) -> bool:
-        """Whether everything that was bought is sold."""
+        """True when everything that was bought has been sold."""
         return self.trip.is_closed
 
     @property
     def net(self) -> int:
-        """What it earned after fees, hundred-millionths of quote; of a closed one."""
+        """Net P&L of a closed trade after fees, hundred-millionths of quote."""
         return self.trip.net
 
     @property
     def held_ms(self) -> int:
-        """From the first entry to the last exit, of a closed one."""
+        """Time from the first entry to the last exit of a closed trade, ms."""
         return self.trip.closed_ts - self.trip.opened_ts
 
     @property
     def ratio(self) -> float:
-        """Net over what was paid for it; 0 where nothing was bought."""
+        """Net P&L over the cost; 0 where nothing was bought."""
         return self.trip.net / self.trip.paid if self.trip.paid else 0.0
 
     def to_json(self) -> JsonObject:
@@ -95,7 +95,7 @@ def trades_of(result: BacktestResult) -> list[Trade]:
 
 
 def traded_notional(fills: Iterable[Event]) -> int:
-    """Return the sum of what was bought and sold, hundred-millionths of quote."""
+    """Return the notional of all purchases and sales, hundred-millionths of quote."""
     return sum(
         parse_amount(event.payload.qty) * parse_amount(event.payload.price) // UNIT
         for event in fills
@@ -104,7 +104,7 @@ def traded_notional(fills: Iterable[Event]) -> int:
 
 
 class _Why:
-    """Follows a fill to the reason codes behind it."""
+    """Index from a fill to the reason codes behind it."""
 
     def __init__(self, result: BacktestResult) -> None:
         self._causes: dict[str, Event] = {}
@@ -117,7 +117,7 @@ class _Why:
                 self._intents[payload.client_order_id] = item.event
 
     def of(self, fills: list[Fill], is_closed: bool) -> tuple[str, str, str]:
-        """Return entry and exit reason of a trip's fills, and which exit was hit."""
+        """Return the entry and exit reason of a trip's fills, and the exit that was hit."""
         entries = [fill for fill in fills if fill.side == "BUY"]
         exits = [fill for fill in fills if fill.side != "BUY"]
         entry = self._cause(entries[0], Signal) if entries else None

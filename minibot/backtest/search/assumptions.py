@@ -1,7 +1,7 @@
-"""The same backtest under each fill assumption: the band in which a result has to be read.
+"""Fill assumptions: the same backtest under each, as the band of its result.
 
-Whoever reads one number believes the assumption behind it. Three numbers side by side show how much
-of a result is the market's and how much the assumption's.
+A single number depends on the assumption behind it. Three numbers side by side show how much of a
+result comes from the market and how much from the assumption.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ OnDone = Callable[[int, int], None]
 
 
 def night_assumption(job: Job) -> str:
-    """Return what the profile itself assumes, as a night with it does."""
+    """Return the fill assumption of the profile itself, as of a night with it."""
     return job.config.execution.fill_model
 
 
 def is_night(job: Job) -> bool:
-    """Return whether a job is a recorded night with its own profile, gone through in its order."""
+    """Return whether a job is a recorded night with its own profile, in recorded order."""
     if not job.words[0].startswith(f"{RUN}:"):
         return False
     market = job.open()
@@ -35,10 +35,10 @@ def is_night(job: Job) -> bool:
 
 
 def band_jobs(job: Job) -> dict[str, Job]:
-    """Return what to run, by the name of its line, what the night itself assumes first.
+    """Return the jobs to run by the name of their line, the profile's own assumption first.
 
-    A recorded night stands first as it was. All three assumptions then go by rule order, so that
-    they differ from each other in their fills alone and not in who came first.
+    A recorded night comes first as it was. All three assumptions then run in rule order, so they
+    differ from each other in their fills alone and not in the order of events.
     """
     own = night_assumption(job)
     names = [own, *(name for name in FILL_MODELS if name != own)]
@@ -50,12 +50,12 @@ def band_jobs(job: Job) -> dict[str, Job]:
 def run_band(
     job: Job, jobs: int, on_done: OnDone = lambda done, whole: None
 ) -> dict[str, BacktestResult]:
-    """Return the result under every fill assumption by its name, the night's own first.
+    """Return the result under every fill assumption by its name, the profile's own first.
 
     Args:
         job: The backtest.
-        jobs: How many processes to use.
-        on_done: Told after each.
+        jobs: Number of processes to use.
+        on_done: Called after each backtest.
     """
     tasks = band_jobs(job)
     results: dict[str, BacktestResult] = {}

@@ -1,4 +1,4 @@
-"""A backtest as something that can be sent to another process: words, profile, changes."""
+"""Job: a backtest that can be sent to another process, as words, profile and changes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Job(NamedTuple):
     """One backtest.
 
     Attributes:
-        words: Of `--source`.
+        words: Source words, as of `--source`.
         profile: The resolved profile.
         sets: Texts `section.key=value` on top of it.
         span: The part of the market that is traded.
-        treatment: What to do with what is wrong with files of bars.
-        order: Of a recorded run: its night's, or `rule`.
+        treatment: How defects in files of bars are treated.
+        order: Event order of a recorded run: as recorded (`logged`), or `rule`.
     """
 
     words: tuple[str, ...]
@@ -35,12 +35,12 @@ class Job(NamedTuple):
     order: str = LOGGED
 
     def changed(self, *sets: str) -> Job:
-        """Return the same with further changes of the profile."""
+        """Return the same job with further changes of the profile."""
         return self._replace(sets=(*self.sets, *sets))
 
     @property
     def config(self) -> Config:
-        """The profile with its changes.
+        """Profile with its changes applied.
 
         Raises:
             ConfigError: The changes make no valid profile.
@@ -48,10 +48,10 @@ class Job(NamedTuple):
         return config_with(self.profile, self.sets)
 
     def open(self) -> MarketSource:
-        """Return its market."""
+        """Return the market of the job."""
         return open_market(self.words, self.config, self.span, self.treatment, self.order)
 
 
 def run_job(job: Job) -> BacktestResult:
-    """Return what `run_backtest` gives for a job."""
+    """Return the result of `run_backtest` for a job."""
     return run_backtest(job.open(), job.config)

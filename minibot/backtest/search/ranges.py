@@ -1,4 +1,4 @@
-"""What an optimiser may vary: keys of the profile with their ranges, and no limit of risk upwards.
+"""Ranges that an optimiser may search: keys of the profile, and no risk limit above its value.
 
 A range is whole numbers or decimals with a fixed step, or a list of values. Decimals are counted in
 steps, so that the same point of a search is the same text on every machine.
@@ -13,7 +13,7 @@ from minibot.events.model import JsonObject
 from minibot.kernel.errors import ConfigError
 
 SECTIONS: Final = ("risk", "strategy")
-# Keys of risk that say when to take a gain, not how much may be lost.
+# Keys of the risk section that say when to take a gain and not how much may be lost.
 NO_LIMITS: Final = frozenset(("signal_exit", "take_profit_atr_mult"))
 OWN: Final = "strategy.parameters."
 POINTS_MAX: Final = 1_000_000
@@ -36,7 +36,7 @@ def parse_range(text: str, profile: JsonObject) -> Range:
     """Return the range of `section.key=low:high`, `section.key=low:high:step` or `...=a,b,c`.
 
     Raises:
-        ConfigError: Another form, a key that no search may touch, or a limit that would be widened.
+        ConfigError: Wrong form, a key that no search may change, or a limit that would be widened.
     """
     key, equals, rest = text.partition("=")
     key = key.strip()
@@ -58,7 +58,7 @@ def _own(key: str, profile: JsonObject) -> Any:
             [f"allowed: keys of {' and '.join(SECTIONS)}; fees, money and fills are what they are"],
         )
     if key.startswith(OWN) and name.count(".") == 1:
-        # What an own strategy declares has a value of its own where the profile names none.
+        # A parameter that the profile does not name has its default in the own strategy.
         return profile[section].get("parameters", {}).get(key.removeprefix(OWN))
     node: Any = profile[section]
     for part in name.split("."):
@@ -90,7 +90,7 @@ def _values(text: str, rest: str) -> list[str]:
 
 
 def _guard(key: str, own: Any, values: list[str]) -> None:
-    """Refuse to search beyond what the profile risks: a limit may become smaller, never larger."""
+    """Refuse a search beyond the profile's limits: a limit may become smaller, never larger."""
     section, _, name = key.partition(".")
     if section != "risk" or name in NO_LIMITS or own is None:
         return

@@ -1,7 +1,7 @@
-"""The same backtest with other values: a grid over keys of the profile, one row for each point.
+"""Sweep: the same backtest over a grid of profile values, one row for each point.
 
-A row is nothing but the backtest that `--set` with the same texts would give; its digest says so.
-Rows come in the order of the grid, whatever finishes first. No row holds more than its figures.
+A row is exactly the backtest that `--set` with the same texts would give, with the same digest.
+Rows come in the order of the grid, whatever finishes first. A row keeps only its figures.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ OnDone = Callable[[int, int], None]
 
 
 class Axis(NamedTuple):
-    """A key of the profile and the values it takes, as texts of `--set`."""
+    """Axis of the grid: a key of the profile and its values, as texts of `--set`."""
 
     key: str
     values: tuple[str, ...]
@@ -48,7 +48,7 @@ class Axis(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One point of the grid: what was set, and what came of it.
+    """One point of the grid: its settings and its results.
 
     `stop` is the reason code where risk or a core stopped the backtest, else empty.
     """
@@ -69,10 +69,10 @@ class Row:
 
 
 def parse_axis(text: str) -> Axis:
-    """Return the axis of `section.key=a,b,c`; commas inside brackets or quotes divide nothing.
+    """Return the axis of `section.key=a,b,c`; commas inside brackets or quotes do not separate.
 
     Raises:
-        ConfigError: Another form, or a value that stands twice.
+        ConfigError: Wrong form, or a duplicate value.
     """
     key, equals, rest = text.partition("=")
     values = tuple(_divided(rest))
@@ -99,10 +99,10 @@ def _divided(text: str) -> Iterator[str]:
 
 
 def points_of(job: Job, axes: Sequence[Axis]) -> list[tuple[str, ...]]:
-    """Return what is set at each point, the last axis changing fastest.
+    """Return the settings of each point, the last axis changing fastest.
 
     Raises:
-        ConfigError: Too many points, or points that make no valid profile, all of them named.
+        ConfigError: Too many points, or points with an invalid profile, all of them named.
     """
     points = 1
     for axis in axes:
@@ -128,7 +128,7 @@ def points_of(job: Job, axes: Sequence[Axis]) -> list[tuple[str, ...]]:
 
 
 def run_row(job: Job) -> Row:
-    """Return the row of one backtest; a run that stops is a row too."""
+    """Return the row of one backtest, even of one that stops."""
     try:
         result = run_job(job)
     except RunStop as error:
@@ -142,24 +142,24 @@ def run_sweep(
     jobs: int,
     on_done: OnDone = lambda done, whole: None,
 ) -> list[Row]:
-    """Return one row for each point, in their order.
+    """Return one row for each point, in order.
 
     Args:
         job: The backtest that is varied.
-        points: Of `points_of`.
-        jobs: How many processes to use.
-        on_done: Told after each row.
+        points: The points, from `points_of`.
+        jobs: Number of processes to use.
+        on_done: Called after each row.
     """
     rows: list[Row] = []
     for row in in_parallel(run_row, [job.changed(*sets) for sets in points], jobs):
-        # What every row shares stands in the profile of the sweep.
+        # Settings that all rows share stand in the profile of the sweep.
         rows.append(Row(row.sets[len(job.sets) :], row.figures, row.digest, row.stop))
         on_done(len(rows), len(points))
     return rows
 
 
 def ranked(rows: Sequence[Row], key: str) -> list[Row]:
-    """Return the rows, the best by a figure first; without that figure last, else as they came."""
+    """Return the rows, the best by a figure first; rows without it last, ties in given order."""
     shown = _shown(key)
 
     def rank(row: Row) -> tuple[bool, Decimal]:
@@ -189,7 +189,7 @@ def sweep_document(job: Job, axes: Sequence[Axis], rows: Sequence[Row], key: str
 
 
 def keep_search(document: JsonObject, name: str, var: Var) -> Path:
-    """Put a sweep or a search beside the backtests that are kept and return its file."""
+    """Keep a sweep or a search beside the kept backtests and return its file."""
     folder = var.backtests / str(document["id"])
     ensure_folder(folder)
     write_hashed(folder / name, document, generation=1)
@@ -197,7 +197,7 @@ def keep_search(document: JsonObject, name: str, var: Var) -> Path:
 
 
 def kept_searches(var: Var) -> list[Path]:
-    """Return the files of the sweeps and searches that are kept, the newest last."""
+    """Return the files of kept sweeps and searches, the newest last."""
     found = [path for name in KEPT_FILES for path in var.backtests.glob(f"*/{name}")]
     return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path))
 
@@ -219,7 +219,7 @@ def sweep_lines(rows: Sequence[Row], key: str) -> list[str]:
 
 
 def idle_axes(axes: Sequence[Axis], rows: Sequence[Row]) -> list[str]:
-    """Return the keys that decided nothing: rows that differ in one alone have one digest."""
+    """Return the keys without effect: rows that differ in one of them alone have equal digests."""
     found = []
     for place, axis in enumerate(axes):
         digests: dict[tuple[str, ...], set[str]] = {}
@@ -232,7 +232,7 @@ def idle_axes(axes: Sequence[Axis], rows: Sequence[Row]) -> list[str]:
 
 
 def short(text: str) -> str:
-    """Return a text of `--set` without its section, which the title of a table has named."""
+    """Return a text of `--set` without its section, which the title of a table names."""
     return text.partition(".")[2].replace('"', "")
 
 

@@ -1,11 +1,11 @@
-"""Walking forward: search on one stretch of time, judge on the next, which the search never saw.
+"""Walk-forward search: optimise on one stretch of time, judge on the next, unseen one.
 
-What a search finds fits the past it was searched on; how much of that is luck shows on the time
-after it. So the figure that counts is the one out of sample, window by window, and beside it what
-the profile as it stands would have earned there without any search.
+A search fits the past on which it ran; the time after it shows how much of that was luck. So the
+figure that counts is the one out of sample, window by window, beside that of the unchanged profile
+over the same time.
 
-The same seed gives the same result, whatever the number of processes: trials are drawn in rounds of
-a fixed size, and told to the sampler in their order.
+The same seed gives the same result with any number of processes: trials are drawn in rounds of a
+fixed size, and reported to the sampler in order.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from minibot.kernel.errors import ConfigError, Refusal, RunStop
 from minibot.strategies.selection import judge as judge_strategy
 
 SCHEMA: Final = "minibot.optimise"
-# Trials between two words to the sampler: so many can run beside each other.
+# Trials in a round, between two reports to the sampler: so many can run in parallel.
 ROUND: Final = 4
 WINDOW_MS_MIN: Final = 60_000
-# Figures that grow with time: they are compared for the same length of it.
+# Figures that grow with time: they are compared over equal lengths of time.
 SUMMED: Final = frozenset(("fees", "pnl", "pnl_before_fees", "return"))
 PLACES: Final = Decimal("0.00000001")
 
@@ -44,7 +44,7 @@ OnDone = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch to search on, and the one after it to judge on."""
+    """Window: a stretch of time to search on, and the one after it to judge on."""
 
     train: Span
     test: Span
@@ -52,13 +52,13 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one window gave.
+    """Result of one window.
 
     Attributes:
-        best: What the search found best in sample.
-        test: The same out of sample.
-        plain: The profile as it stands, out of sample.
-        trials: Every trial in its order.
+        best: The best trial in sample.
+        test: The same values out of sample.
+        plain: The unchanged profile, out of sample.
+        trials: Every trial, in order.
     """
 
     window: Window
@@ -68,7 +68,7 @@ class Found:
     trials: tuple[Row, ...]
 
     def to_json(self) -> JsonObject:
-        """Return it as one JSON object, the figures out of sample first."""
+        """Return the result as one JSON object, the figures out of sample first."""
         return {
             "test": [self.window.test.from_ms, self.window.test.to_ms],
             "train": [self.window.train.from_ms, self.window.train.to_ms],
@@ -96,15 +96,15 @@ def sampler_module() -> Any:
 
 
 def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
-    """Return windows of equal length, each judged on the stretch after the one searched on.
+    """Return windows of equal length, each with its stretches to search and to judge on.
 
     Args:
-        job: Its market has to know its end.
-        count: How many windows.
-        train_ratio: How many times as long the search's stretch is as the judged one.
+        job: The backtest, whose market has to have a known end.
+        count: Number of windows.
+        train_ratio: Length of the searched stretch over that of the judged one.
 
     Raises:
-        Refusal: The market does not know its end, or is too short.
+        Refusal: The market has no known end, or is too short.
     """
     market = job.open()
     if market.end_ms is None:
@@ -128,7 +128,7 @@ def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
 
 
 def judge(job: Job, ranges: Sequence[Range]) -> None:
-    """See that the profile and its strategy take both ends of every range.
+    """Check that the profile and its strategy accept both ends of every range.
 
     Raises:
         ConfigError: They do not.
@@ -154,16 +154,16 @@ def walk_forward(
     jobs: int,
     on_done: OnDone = lambda done, whole: None,
 ) -> list[Found]:
-    """Return what each window gives.
+    """Return the result of each window.
 
     Args:
-        job: The backtest; the seed of its profile draws the trials.
-        ranges: What may vary.
-        windows: Of `windows_of`.
-        figure: By which a trial is better than another, of `KEY_FIGURES`.
-        trials: How many backtests a window is searched with.
-        jobs: How many processes to use.
-        on_done: Told how many of how many backtests are done.
+        job: The backtest; its profile's seed determines the trials.
+        ranges: The ranges to search.
+        windows: The windows, from `windows_of`.
+        figure: The figure to optimise, of `KEY_FIGURES`.
+        trials: Number of backtests in the search of a window.
+        jobs: Number of processes to use.
+        on_done: Called with the backtests done and their total.
     """
     optuna = sampler_module()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -194,7 +194,7 @@ def _bare(row: Row, job: Job) -> Row:
 
 
 class _Study:
-    """One search: trials drawn from ranges, told how good they were."""
+    """One search: trials drawn from ranges, with their results reported to the sampler."""
 
     def __init__(self, optuna: Any, ranges: Sequence[Range], figure: str, seed: int) -> None:
         self._optuna = optuna
@@ -208,7 +208,7 @@ class _Study:
     def search(
         self, job: Job, trials: int, workers: Workers, count: Callable[[int], None]
     ) -> list[Row]:
-        """Return the rows of all trials; a point that comes again is not run again."""
+        """Return the rows of all trials; a repeated point is not run again."""
         rows: list[Row] = []
         while len(rows) < trials:
             asked = [self._study.ask() for _ in range(min(ROUND, trials - len(rows)))]
@@ -241,12 +241,12 @@ class _Study:
             self._study.tell(trial, float(value))
 
     def value(self, row: Row) -> Decimal | None:
-        """Return how good a row is, larger is better; None for one that stopped or has none."""
+        """Return the score of a row, larger is better; None if it stopped or lacks the figure."""
         found = row.figures.get(self._figure)
         return None if row.stop or found is None else self._sign * Decimal(str(found))
 
     def best(self, rows: Sequence[Row]) -> Row:
-        """Return the best row, the first of equals.
+        """Return the best row, the first of equal ones.
 
         Raises:
             Refusal: No trial has the figure.
@@ -261,7 +261,7 @@ class _Study:
 
 
 def in_sample(found: Found, figure: str) -> Decimal | None:
-    """Return what the search promised for as much time as it was judged on."""
+    """Return the figure in sample, scaled to the length of the judged stretch."""
     value = found.best.figures.get(figure)
     if value is None:
         return None
@@ -272,7 +272,7 @@ def in_sample(found: Found, figure: str) -> Decimal | None:
 
 
 def out_of_sample(found: Found, figure: str) -> Decimal | None:
-    """Return what came of it on the time after."""
+    """Return the figure out of sample."""
     value = found.test.figures.get(figure)
     return None if value is None else Decimal(str(value))
 
@@ -288,14 +288,14 @@ def parts_company(found: Found, figure: str) -> bool:
     if inside is None or outside is None:
         return True
     one, other = better * inside, better * outside
-    # Of a cost, and of a loss, twice as much is as bad as half of a gain.
+    # For a cost or a loss, twice as much is as bad as half of a gain.
     return other < (one / 2 if one > 0 else one * 2)
 
 
 def optimise_document(
     job: Job, ranges: Sequence[Range], found: Sequence[Found], figure: str, trials: int
 ) -> JsonObject:
-    """Return a search as one JSON object; it holds no time of the machine."""
+    """Return a search as one JSON object, without any wall-clock time."""
     body: JsonObject = {
         "schema": SCHEMA,
         "v": 1,

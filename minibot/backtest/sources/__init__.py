@@ -1,1 +1,1 @@
-"""Where the market of a backtest comes from."""
+"""Sources of the market of a backtest."""

@@ -1,7 +1,7 @@
-"""A file of bars as a market: no tick is known, so the ticks inside a bar are modelled.
+"""Source of bars: a file of bars as a market, with modelled ticks inside each bar.
 
-`intrabar` says how. Bars of longer intervals that the profile wants are gathered from the file's
-own; a shorter one cannot be had. Bars before the time range are history and feed indicators only.
+`intrabar` is the model. Longer bars that the profile wants are aggregated from the file's own;
+shorter ones are impossible. Bars before the time range are history and feed indicators only.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class BarSource:
 
     Args:
         series: The bars.
-        config: Which intervals, how many bars of history, how the touch is modelled.
-        span: Bars before it are history, bars behind it are left out.
+        config: Its intervals, number of history bars and model of the touch are used.
+        span: Bars before it are history, bars after it are left out.
 
     Raises:
-        ConfigError: The strategy decides on bars that these cannot be gathered to.
+        ConfigError: The strategy decides on bars that cannot be aggregated from these.
         Refusal: No whole bar lies in the span.
     """
 
@@ -51,7 +51,7 @@ class BarSource:
         self.origin_ms = max(span.from_ms or 0, series.first_ts)
         self._end_ts = series.end_ts
         if span.to_ms is not None and span.to_ms < series.end_ts:
-            # Whole bars alone: behind the last of them nothing could be closed any more.
+            # Whole bars alone: no position could be closed after the last of them.
             self._end_ts = open_of(series.interval, span.to_ms)
         self.end_ms: int | None = self._end_ts
         self.interval_ms = INTERVALS[series.interval] or 31 * INTERVALS["1d"]
@@ -99,13 +99,13 @@ class BarSource:
             yield Root(Beat((end - origin) // 1000, {symbol: 0}), end)
 
     def market(self, read: Collection[str]) -> BarMarket | None:
-        """Return the bars as rows; None where they have to go as events.
+        """Return the bars as rows; None where they have to be fed as events.
 
         Args:
-            read: The intervals of which the strategy or risk takes anything.
+            read: The intervals that the strategy or risk reads.
 
         Raises:
-            Refusal: The span lies in a hole between the bars.
+            Refusal: The span lies in a gap between the bars.
         """
         # Loaded where rows are walked: arrays are a good part of a start.
         from minibot.engine.bar_market import market_of
@@ -136,7 +136,7 @@ class BarSource:
 
 
 class _Lane:
-    """Bars of one interval, gathered from the file's own; only whole ones are given."""
+    """Aggregation of the file's bars to one interval; only whole bars are returned."""
 
     def __init__(self, symbol: str, base: str, interval: str) -> None:
         self._symbol, self._interval = symbol, interval
@@ -145,17 +145,17 @@ class _Lane:
         self._now: Candle | None = None
 
     def add(self, candle: Candle) -> list[Bar]:
-        """Take the next bar of the file and return what it closes."""
+        """Add the next bar of the file and return the bars that it closes."""
         if self._is_base:
             return [self._bar(candle)]
         closed = []
         now, open_ts = self._now, open_of(self._interval, candle.open_ts)
-        # The first bar of the file may lie in the middle of a longer one.
+        # The first bar of the file may lie in the middle of a longer bar.
         self._has_begun = self._has_begun or open_ts == candle.open_ts
         if not self._has_begun:
             return []
         if now is not None and now.open_ts != open_ts:
-            closed.append(self._bar(now))  # A hole in the file: its last bars are missing.
+            closed.append(self._bar(now))  # A gap in the file: the end of this bar is missing.
             now = None
         if now is None:
             now = candle._replace(open_ts=open_ts, end_ts=next_open(self._interval, open_ts))
@@ -172,7 +172,7 @@ class _Lane:
 
 
 def bar_event(symbol: str, interval: str, candle: Candle) -> Bar:
-    """Return a closed bar as an event says it."""
+    """Return the event of a closed bar."""
     text = to_text
     return Bar(
         symbol,
@@ -201,7 +201,7 @@ def _joined(former: Candle, later: Candle) -> Candle:
 
 
 def _assumptions(series: BarSeries, model: TouchModel) -> tuple[str, ...]:
-    """Return what the file does not say."""
+    """Return the assumptions that replace what the file lacks, as sentences."""
     symbol, spread = series.symbol, format_fixed(model.spread_bps, SPREAD_PLACES)
     return (
         f"{symbol}: bars of {series.interval} alone; inside a bar open, low, high, close in this "
@@ -212,7 +212,7 @@ def _assumptions(series: BarSeries, model: TouchModel) -> tuple[str, ...]:
 
 
 def _intervals(series: BarSeries, config: Config) -> list[str]:
-    """Return the intervals to give, in the profile's order.
+    """Return the intervals to provide, in the profile's order.
 
     Raises:
         ConfigError: The strategy's own is not among them.
@@ -230,7 +230,7 @@ def _intervals(series: BarSeries, config: Config) -> list[str]:
 
 
 def touch_model(config: Config) -> TouchModel:
-    """Return how a profile models the touch where none is known: its section `backtest`."""
+    """Return a profile's model of an unknown touch, from its section `backtest`."""
     said = config.raw.get("backtest") or {}
     return TouchModel(
         spread_bps=parse_fixed(said.get("spread_bps", DEFAULT_SPREAD_BPS), SPREAD_PLACES),

@@ -1,8 +1,8 @@
-"""Where the market events of a backtest come from: the same source words as `embedded.source`.
+"""Source of a backtest's market events, named by the same words as `embedded.source`.
 
-A source yields what `market_role` would have written: the same feed turns the same frames into the
-same ticks, bars, books, beats and gaps. What a live night measures and a file cannot know is
-settled here: the clock is exact, nothing is late, no connection breaks.
+A source yields the events that `market_role` would have written: the same feed turns the same
+frames into the same ticks, bars, books, beats and gaps. A file cannot know what a live night
+measures, so it is assumed here: the clock is exact, nothing is late, no connection breaks.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ History = Mapping[str, tuple[str, list[Bar]]]
 
 
 class FrameSource:
-    """A tape, made market or played file: its frames through the market role's own feed.
+    """Tape, synthetic market or played file: its frames through the market role's own feed.
 
     Args:
         source: The frames.
-        config: Which intervals, how many bars of history, how old data may be.
-        history: Bars of the time before, by symbol with their interval, as `embedded.history`.
+        config: Its intervals, number of history bars and maximum age of data are used.
+        history: Earlier bars by symbol, with their interval, as `embedded.history`.
     """
 
     def __init__(self, source: Source, config: Config, history: History | None = None) -> None:
@@ -75,7 +75,7 @@ class FrameSource:
             yield from _taken(feed)
 
     def _take_history(self, feed: Feed) -> None:
-        """Write the closed bars before the origin, as the market role does when it opens."""
+        """Emit the closed bars before the origin, as the market role does at its start."""
         count, exchange_ts = self._config.market.warmup_bars, self.origin_ms + feed.skew_ms
         for symbol in self.symbols:
             for interval in self._config.market.bar_intervals:

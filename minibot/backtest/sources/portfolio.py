@@ -1,7 +1,7 @@
-"""Several sources as one market: merged by time, one clock, ties in the order they were named.
+"""Portfolio of sources as one market: merged by time, one clock, ties in the order given.
 
-A second of time passes once for all: beats of several sources become one, with the age of every
-symbol's data.
+A second of time passes once for all sources: their beats become one, with the age of every symbol's
+data.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Merged:
     """A portfolio of sources.
 
     Raises:
-        ConfigError: Two sources tell of the same symbol.
+        ConfigError: Two sources have the same symbol.
     """
 
     def __init__(self, sources: Sequence[MarketSource]) -> None:

@@ -1,8 +1,8 @@
-"""A recorded run as a market: the very events of its night, by time.
+"""Recorded run as a market: the events of its night themselves, by time.
 
-What the watchdog told the run (its opening, halts, its ending) comes with them at its own time, so
-that nothing about it is made up. An event of `control` comes before market events of the same
-millisecond, as a role prefers it.
+The watchdog's events (opening, halts, ending) come with them at their own time, so none of them is
+made up. An event of `control` comes before market events of the same millisecond, as a role prefers
+it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class RunSource:
 
     Args:
         recorded: The run.
-        name: The word that a person used.
-        order: `logged` is the order of its night, where the profile is its own; else rule order.
-        notices: What has to be known of the run; stands in every report.
+        name: The source word as given.
+        order: `logged` is the recorded order, if the profile is its own; else rule order.
+        notices: Facts about the run that every report repeats.
 
     Raises:
-        Refusal: It has no market data.
+        Refusal: The run has no market data.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class RunSource:
         self.symbols = recorded.manifest.symbols
         self.interval_ms = SECOND_MS
         self.assumptions = notices
-        # The run itself says when it ends.
+        # The run has its own `run_ending`.
         self.end_ms: int | None = None
         first = next((event for _, event in recorded.events(TICKS)), None)
         if first is None:
@@ -52,10 +52,10 @@ class RunSource:
         self.origin_ms = first.ts
 
     def is_night_of(self, config: Config) -> bool:
-        """Return whether the order of the night is wanted and a profile is the night's own."""
+        """Return whether the recorded order is wanted and a profile is the night's own."""
         return self.order == LOGGED and is_same_profile(self.recorded.manifest.config, config.raw)
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield its opening, then everything that it was given, by time."""
+        """Yield the run's opening, then all its events from outside, by time."""
         for queue, _, event in world(self.recorded):
             yield Root(event.payload, event.ts, queue)

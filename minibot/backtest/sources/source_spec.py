@@ -1,7 +1,7 @@
-"""Opens the market that the words of `--source` name: the words of `embedded.source`, and columns.
+"""Source words of `--source` and their markets: those of `embedded.source`, and columns.
 
-A run is taken as it was recorded, not as it would be played again; klines as bars, not as made-up
-trades. What makes its own market without end runs for the profile's `duration_ms`.
+A run is used as it was recorded, not as the simulator would play it; klines are bars, not made-up
+trades. A generator without an end runs for the profile's `duration_ms`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from minibot.replay.run_status import called, open_run
 from minibot.runtime.configuration.config import Config
 from minibot.simulator.sources.sources import find, open_history, open_source
 
-# Messages per second of market time, for markets that are made, where the profile names none.
+# Messages per second of market time of a synthetic market, if the profile names no rate.
 RATE_PER_S: Final = 20
 ALLOWED: Final = "tape:FILE, tape:demo, klines:FILE, columns:DIR, run:DIR or generator:SEED"
 COLUMNS: Final = "columns"
@@ -46,17 +46,17 @@ def open_market(
     treatment: Treatment | None = None,
     order: str = LOGGED,
 ) -> MarketSource:
-    """Return the market that one or more words name; several are one portfolio.
+    """Return the market named by one or more words; several make one portfolio.
 
     Args:
-        words: As a person gave them.
+        words: The source words as given.
         config: The resolved profile.
-        span: The part of it that is traded.
-        treatment: What to do with what is wrong with files of bars; refuses by default.
-        order: Of a recorded run: `logged`, as far as its profile is its own, or `rule`.
+        span: The part of the market that is traded.
+        treatment: How defects in files of bars are treated; they are refused by default.
+        order: Event order of a recorded run: `logged`, if the profile is its own, or `rule`.
 
     Raises:
-        ConfigError: A word is none, or two of them do not go together.
+        ConfigError: A word is unknown, or two words cannot be combined.
         Refusal: A source cannot be used, or has nothing in the span.
     """
     runs = [word for word in words if word.startswith(f"{RUN}:")]
@@ -75,7 +75,7 @@ def open_market(
 
 
 def run_of(words: Sequence[str]) -> Recorded | None:
-    """Return the recorded run where it is the one source that is named."""
+    """Return the recorded run if it is the only source."""
     kind, _, rest = words[0].partition(":")
     return Recorded.open(_run_dir(rest)) if len(words) == 1 and kind == RUN and rest else None
 
@@ -93,7 +93,7 @@ def _judge_quote(sources: Sequence[MarketSource], quote_asset: str) -> None:
 def _opened(
     word: str, config: Config, span: Span, treatment: Treatment | None
 ) -> list[MarketSource]:
-    """Return what a word names: one source, or one for each file of columns in a folder."""
+    """Return the sources of a word: one, or one for each file of columns in a folder."""
     kind, _, rest = word.partition(":")
     if kind != COLUMNS or not rest:
         return [_open(word, config, span, treatment)]
@@ -151,7 +151,7 @@ def _run_dir(text: str) -> Path:
 
 
 def _stored(word: str, columns: Columns) -> BarSeries:
-    """Return klines in columns, which are read anew at each pass and never held in memory."""
+    """Return klines in columns, which are read again at each pass and never held in memory."""
     header, interval = columns.header, columns.interval
     return BarSeries(
         *(word, columns.symbol, interval, int(header["first_ts"]), int(header["end_ts"])),

@@ -1,8 +1,7 @@
-"""A part of a market's history: what lies before it feeds indicators, what lies behind is left out.
+"""Span of a market's history: data before it feeds indicators, data after it is left out.
 
-Before the first moment of the part the market is played in silence. Then come, as at the start of a
-night, the rules, the last closed bars of each interval as history, and the last book; after that
-the market as it is.
+Events before the span are read but not passed on. Then come, as at the start of a night, the rules,
+the last closed bars of each interval as history, and the last book; after that the market as it is.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ MILLISECONDS_DIGITS: Final = 13
 
 
 class Span(NamedTuple):
-    """From a moment (included) to a moment (excluded), Unix ms; None is as far as there is any."""
+    """Span from a moment (included) to a moment (excluded), Unix ms; None is without a bound."""
 
     from_ms: int | None = None
     to_ms: int | None = None
@@ -41,11 +40,11 @@ def parse_span(text: str) -> Span:
     """Return the span of `FROM-TO`; either may be left out.
 
     Args:
-        text: Each a date `20250131`, a time `202501311200`, Unix seconds (10 digits) or
+        text: Each bound is a date `20250131`, a time `202501311200`, Unix seconds (10 digits) or
             milliseconds (13 digits), UTC.
 
     Raises:
-        ConfigError: Another form, or an end that is not after the beginning.
+        ConfigError: Wrong form, or an end that is not after the beginning.
     """
     first, dash, last = text.partition("-")
     if not dash or not (first or last):
@@ -82,11 +81,11 @@ def _refused(text: str) -> ConfigError:
 
 
 class Part:
-    """A part of another source.
+    """Part of another source.
 
     Raises:
-        Refusal: Nothing of the source lies in the span; of one that does not know its end only
-            when it has been walked.
+        Refusal: Nothing of the source lies in the span; if its end is unknown, this is found
+            only after a whole pass.
     """
 
     def __init__(self, source: MarketSource, span: Span, warmup_bars: int) -> None:
@@ -103,7 +102,7 @@ class Part:
             raise self._nothing()
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield what lies in the span, after what a start needs of the time before."""
+        """Yield the events of the span, after the rules, history and books that a start needs."""
         start = self.origin_ms
         before = _Before(self._warmup_bars)
         is_open = False
@@ -121,7 +120,7 @@ class Part:
             raise self._nothing()
 
     def stretches(self) -> Iterator[Item] | None:
-        """Return what `roots` yields with the ticks as rows, where the source can do so."""
+        """Return the items of `roots` with the ticks as rows, None if the source cannot do so."""
         items = self.source.stretches() if isinstance(self.source, Striding) else None
         return None if items is None else self._within(items)
 
@@ -161,7 +160,7 @@ class Part:
 
 
 class _Before:
-    """What is kept of the time before a span."""
+    """Market data kept from before a span: rules, books and the last bars."""
 
     def __init__(self, warmup_bars: int) -> None:
         self._count = warmup_bars
@@ -190,7 +189,7 @@ class _Before:
 
 
 def as_history(bar: Bar) -> Bar:
-    """Return a bar as one of the time before."""
+    """Return a bar marked as history."""
     if bar.is_history:
         return bar
     history: Bar = Bar.from_json(bar.to_json() | {"is_history": True})  # type: ignore[assignment]
@@ -200,7 +199,7 @@ def as_history(bar: Bar) -> Bar:
 def nothing_in(
     name: str, origin_ms: int, end_ms: int | None, what: str = "nothing in the time range"
 ) -> Refusal:
-    """Return the refusal of a span in which a source has nothing, with the time that it has."""
+    """Return the refusal of a span without data, which names the span of the source."""
     first = date_clock(origin_ms)
     has = f"begins {first}" if end_ms is None else f"has {first} to {date_clock(end_ms)}"
     return Refusal(f"{name}: {what}; it {has} UTC.", "Take a part of that.")

@@ -1,9 +1,9 @@
-"""Columns of ticks or trades as a market: no frame is parsed, so that years of ticks go quickly.
+"""Source of ticks: columns of ticks or trades as a market, fast as no frame is parsed.
 
 Bars are built from the trades by the market role's own builder, and beats come each second of
-market time, as the feed makes them. Columns hold no book. Trades alone have no touch: it is
-modelled, on the side of the taker at the trade's own price, a spread wide (`backtest.spread_bps`)
-and as deep as the trade was large.
+market time, as in the feed. Columns hold no book. Trades alone have no touch, so it is modelled:
+the side that the taker hit is at the trade's price, the spread is `backtest.spread_bps`, and both
+sizes are the trade's quantity.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from minibot.market.settings import feed_config
 from minibot.runtime.configuration.config import Config
 from minibot.simulator.venue.instruments import symbol_infos
 
-# The quickest of so many messages shows best how far the exchange's clock is ahead.
+# The fastest of this many messages gives the best estimate of the exchange's clock skew.
 SKEW_TICKS = 400
 
 
@@ -38,8 +38,8 @@ class TickSource:
 
     Args:
         columns: Open, of kind `ticks` or `trades`.
-        config: Which intervals, how the touch is modelled where there is none.
-        name: The word that a person used.
+        config: Its intervals and its model of a missing touch are used.
+        name: The source word as given.
     """
 
     def __init__(self, columns: Columns, config: Config, name: str) -> None:
@@ -47,7 +47,7 @@ class TickSource:
         self.name = name
         self.symbols: tuple[str, ...] = (columns.symbol,)
         self.origin_ms = int(header["first_ts"])
-        # The last tick belongs to it.
+        # Later than the last tick, which belongs to the market.
         self.end_ms: int | None = int(header["end_ts"])
         self.interval_ms = SECOND_MS
         self._columns = columns
@@ -71,7 +71,7 @@ class TickSource:
         )
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield the rules, then ticks with the bars and beats that they bring."""
+        """Yield the rules, then ticks with the bars and beats that they cause."""
         symbol, origin = self.symbols[0], self.origin_ms
         settings = feed_config(self._config, self.symbols, origin, REAL_TIME)
         builders = [BarBuilder(symbol, name, settings.grace_ms) for name in settings.intervals]
@@ -98,7 +98,7 @@ class TickSource:
             yield Root(tick, ts)
 
     def stretches(self) -> Iterator[Item] | None:
-        """Return what `roots` yields with the ticks as rows; None where they have to be events."""
+        """Return the items of `roots` with the ticks as rows; None where they have to be events."""
         # Loaded where rows are walked: arrays are a good part of a start.
         from minibot.engine.tick_bars import with_bars
         from minibot.engine.tick_table import table_of
@@ -118,7 +118,7 @@ class TickSource:
         return ((tick, tick.recv_mono_ns // NS_PER_MS) for tick in ticks)
 
     def _skew_ms(self) -> int:
-        """Return how far the exchange's clock is ahead of the recording's."""
+        """Return the lead of the exchange's clock over the recording's, ms."""
         told = self._columns.header.get("skew_ms")
         if told is not None:
             return int(told)
@@ -157,7 +157,7 @@ class TickSource:
 
 
 def _next_close(builders: list[BarBuilder]) -> int:
-    """Return when on the exchange's clock the next bar closes by time."""
+    """Return the exchange's time at which the next bar closes."""
     return min((builder.next_close_ts() or NEVER for builder in builders), default=NEVER)
 
 

@@ -1,1 +1,1 @@
-"""What verbs share; no verb itself."""
+"""Modules that several verbs share; none is a verb itself."""

@@ -1,4 +1,4 @@
-"""A certificate for loopback, for clients that insist on TLS; worthless anywhere else."""
+"""Certificate for loopback, for clients that insist on TLS; useless anywhere else."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from minibot.kernel.files import ensure_folder, write_atomic
 CERTIFICATE: Final = "cert.pem"
 KEY: Final = "key.pem"
 LIFE: Final = timedelta(days=365)
-# A clock that is a little slow must not find it to be of tomorrow.
+# A client whose clock is slow must not find that the certificate is not valid yet.
 BACKDATED: Final = timedelta(days=1)
 
 
 def certificate_in(folder: Path) -> tuple[Path, Path]:
-    """Return the folder's certificate and its key, made there where neither stands."""
+    """Return the folder's certificate and its key, made there if neither exists."""
     certificate, key = folder / CERTIFICATE, folder / KEY
     if not certificate.exists() and not key.exists():
         _make(folder)
@@ -47,7 +47,7 @@ def _make(folder: Path) -> None:
         .not_valid_before(now - BACKDATED)
         .not_valid_after(now + LIFE)
         .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
-        # Whoever trusts this file trusts it as its own authority, and for nothing else.
+        # The certificate is its own authority: a client that trusts it trusts nothing else by it.
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )

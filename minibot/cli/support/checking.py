@@ -1,4 +1,4 @@
-"""The checks of a backtest: does anything look ahead, and was the warm-up long enough."""
+"""Checks of a backtest for `minibot backtest`: look-ahead and length of the warm-up."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def _moments(text: str) -> str:
 
 
 def lookahead(arguments: argparse.Namespace, job: Job) -> int:
-    """Check for look-ahead; 0 when nothing depends on what comes after it, else 1."""
-    # Loaded for who asks for it: every other backtest starts without.
+    """Check for look-ahead; 0 when no event depends on later data, else 1."""
+    # Imported here because no other backtest needs it.
     from minibot.backtest.checks.lookahead import check_lookahead
 
     decisions = None if arguments.lookahead_check == ALL else int(arguments.lookahead_check)
@@ -65,7 +65,7 @@ def lookahead(arguments: argparse.Namespace, job: Job) -> int:
 
 
 def verdict_json(verdict: Verdict) -> dict[str, object]:
-    """Return what was proven as one JSON object."""
+    """Return the verdict as one JSON object."""
     return {
         "clean": verdict.is_clean,
         "moments": verdict.moments,
@@ -79,7 +79,7 @@ def verdict_json(verdict: Verdict) -> dict[str, object]:
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:
-    """Return what was proven in words."""
+    """Return the verdict in words."""
     lines = [
         f"{counted(verdict.moments, 'moment')}, {verdict.decisions:,} of them of decisions, "
         f"{counted(verdict.runs, 'run')} over data that is cut, shuffled or replaced after it"
@@ -119,7 +119,7 @@ def _clock(ts: int) -> str:
 
 
 def startup(arguments: argparse.Namespace, job: Job) -> int:
-    """Vary the warm-up; 0 when the profile's own decides as the longest does, else 1."""
+    """Vary the warm-up; 0 when the profile's own gives the decisions of the longest, else 1."""
     from minibot.backtest.checks.warmup_check import check_warmup
 
     with progress_bar("warming up") as show_progress:
@@ -135,7 +135,7 @@ def startup(arguments: argparse.Namespace, job: Job) -> int:
 
 
 def startup_lines(found: WarmupCheck) -> list[str]:
-    """Return what moves as one table for each warm-up."""
+    """Return the differences, one table for each warm-up."""
     longest = found.longest
     lines = [
         f"against {longest.warmup_bars} bars of warm-up "

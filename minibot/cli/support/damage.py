@@ -1,4 +1,4 @@
-"""What can still be done with a run in which a verb met damage, in one sentence."""
+"""Remedy for a run in which a verb met damage: one sentence that says what can still be done."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from minibot.runtime.manifest import MANIFEST_FILE
 
 
 def remedy(error: RunStop) -> str:
-    """Return the sentence, after a full stop; empty where the error is none of a run's file."""
+    """Return the sentence, after a full stop; empty if the error concerns no file of a run."""
     if not isinstance(error, IntegrityError) or not error.file:
         return ""
     damaged = Path(error.file)

@@ -1,4 +1,4 @@
-"""The live table of a running night: a process of its own, which may block or die.
+"""Live table of a running night: a separate process, which may block or die.
 
 It reads one status per line on standard input. On a terminal it redraws a table; elsewhere it
 prints a sentence every few seconds. Started by the launcher, not by people. `--stderr` keeps
@@ -28,13 +28,13 @@ SENTENCE_EVERY_S = 3.0
 STATE_STYLES = {"READY": "green", "DEGRADED": "yellow", "STARTING": "yellow"}
 WORD_STYLES = {"note": "yellow", "end": "bold"}
 BAR_WIDTH = 20
-# A terminal that shows less than this shows no process ids and no restarts that did not happen.
+# A narrower terminal shows no process ids, and restarts only where there were any.
 WIDE_COLUMNS = 100
 Status = dict[str, Any]
 
 
 class View:
-    """What the table says of one status."""
+    """Texts of the live table for one status."""
 
     def __init__(self, status: Status) -> None:
         self.status = status
@@ -47,7 +47,7 @@ class View:
     # --- one sentence -------------------------------------------------------------------------
 
     def sentence(self) -> str:
-        """Return one line that says how the night stands."""
+        """Return the status of the night in one line."""
         parts = [
             f"{self.status['run_id']} {clock(self.status['now_ms'])} {self._progress()}",
             counted(self.market.get("ticks", 0), "tick"),
@@ -61,7 +61,7 @@ class View:
         return " | ".join([*self.ending(), *parts, *troubles, f"{decided}{self.decision()}"])
 
     def decision(self) -> str:
-        """Return the last decision with its reason; one of before the open position says so."""
+        """Return the last decision with its reason, marked if older than the open position."""
         text = plain_text(str(self.strategy.get("reason", "no decision yet")), 300)
         opened_ts, decided_ts = self.execution.get("opened_ts"), self._decided_ts()
         if opened_ts and decided_ts and decided_ts < opened_ts:
@@ -78,7 +78,7 @@ class View:
         return max(times, default=None)
 
     def ending(self) -> list[str]:
-        """Return how the night ended, in one sentence; nothing while it goes on."""
+        """Return how the night ended, in one sentence; empty while it runs."""
         ended = self.status["ended"]
         if ended is None:
             return []
@@ -87,7 +87,7 @@ class View:
         return [f"{'STOPPED' if ended['kind'] == STOP_KIND else 'ended'} by {code}{why}"]
 
     def troubles(self) -> list[str]:
-        """Return what an operator should see at once: restarts, an AI that is off, a halt."""
+        """Return troubles that an operator should see at once: restarts, a disabled AI, a halt."""
         found = []
         for role, entry in self.status["roles"].items():
             if entry["restarts"]:
@@ -107,7 +107,7 @@ class View:
         return f"{self.percent()} % of {duration(planned - origin)}"
 
     def percent(self) -> int:
-        """Return how much of the planned time has passed."""
+        """Return the percentage of the planned time that has passed."""
         planned, origin = self.status.get("planned_ms"), self.status["origin_ms"]
         if not planned or planned <= origin:
             return 0
@@ -117,7 +117,7 @@ class View:
     # --- the table ----------------------------------------------------------------------------
 
     def table(self, width: int) -> Group:
-        """Return the whole table for a terminal of a width; it needs 17 lines."""
+        """Return the whole table for a terminal of this width; it needs 17 lines."""
         return Group(self._head(), self._time(), Text(), self._roles(width), Text(), self._words())
 
     def _head(self) -> Text:
@@ -196,7 +196,7 @@ class View:
                 return fills
             p50 = milliseconds(self.execution["tick_to_result_us_p50"])
             p95 = milliseconds(self.execution["tick_to_result_us_p95"])
-            # From a tick to the result of its order; longer words do not fit eighty columns.
+            # Latency from a tick to its order's result; longer words do not fit eighty columns.
             return f"{fills}, result in {p50} p50, {p95} p95"
         return plain_text(str(self.ai.get("detail", "")), 300)
 
@@ -228,12 +228,12 @@ class View:
 
 
 def _at(label: str, facts: dict[str, Any]) -> str:
-    """Return a label with the market time up to which its role has taken its inputs."""
+    """Return a label with the market time up to which its role has processed its inputs."""
     return f"{label:<8} {clock(facts['now'])}" if facts.get("now") else label
 
 
 def facts(status: Status, role: str) -> dict[str, Any]:
-    """Return what a role's last heartbeat said of its work."""
+    """Return the facts in a role's last heartbeat."""
     heartbeat = status["roles"].get(role, {}).get("heartbeat", {})
     found: dict[str, Any] = heartbeat.get("facts", {})
     return found
@@ -244,8 +244,8 @@ def draw(console: Console) -> None:
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         for line in sys.stdin.buffer:
             view = View(canonical.decode(line.rstrip(b"\r\n")))
-            # The cursor rests on a line of its own: `^C` at the end of a full one would begin the
-            # next, and the head of the table would stay behind, one line higher.
+            # The cursor rests on a line of its own: `^C` at the end of a full line would begin a
+            # new one, and the head of the table would stay behind, one line higher.
             live.update(Group(view.table(console.width), Text()), refresh=True)
 
 
@@ -261,7 +261,7 @@ def speak(console: Console) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Show statuses until standard input ends."""
-    # Ctrl-C is the launcher's business; the table shows how it ends.
+    # The launcher handles Ctrl-C; the table shows how the run ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     console = Console(stderr="--stderr" in argv, highlight=False)
     try:

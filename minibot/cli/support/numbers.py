@@ -1,4 +1,4 @@
-"""Whole numbers on the command line, each within its bounds: what argparse takes as a `type`."""
+"""Whole numbers on the command line, each within its bounds, as a `type` for argparse."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _WHOLE: Final = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 
 def between(first: int, last: int) -> Callable[[str], int]:
-    """Return what reads a whole number from `first` to `last`, both included."""
+    """Return a parser of whole numbers from `first` to `last`, both included."""
     return _within(f"{first} to {last}", lambda number: first <= number <= last)
 
 
 def at_least(first: int) -> Callable[[str], int]:
-    """Return what reads a whole number that is not below `first`."""
+    """Return a parser of whole numbers that are not below `first`."""
     return _within(f"a whole number from {first} on", lambda number: number >= first)
 
 

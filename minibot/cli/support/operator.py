@@ -1,4 +1,4 @@
-"""Shared by the verbs that speak to a running night: is one running, and which?"""
+"""Operator's side of a running night: the running run's id, and who gives an order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from minibot.runtime.running import MOMENT_S, running_run
 from minibot.runtime.stop import OPERATOR, armed_path
 
 NOT_RUNNING = 3
-# Letters of the longest text that is journaled whole; a contract takes up to 4096.
+# Longest text that is recorded whole, in characters; a contract accepts up to 4096.
 WORDS_MAX = 2000
 
 
@@ -18,7 +18,7 @@ def require_running(var: Var, patience_s: float = MOMENT_S) -> str:
     """Return the id of the running run; see `running_run` for `patience_s`.
 
     Raises:
-        Refusal: No run is running here, or it has ended already (exit 3).
+        Refusal: No run is running here, or it has already ended (exit 3).
     """
     run_id = running_run(var, patience_s)
     if run_id is None:
@@ -40,7 +40,7 @@ def ended(run_id: str) -> Refusal:
 
 
 def who() -> str:
-    """Return who gives an order, for the record."""
+    """Return the name of the user who gives an order, for the record."""
     try:
         return spoken(getpass.getuser()) or OPERATOR
     except (OSError, KeyError, ImportError):
@@ -48,6 +48,6 @@ def who() -> str:
 
 
 def spoken(text: str) -> str:
-    """Return a person's words as contracts take them: printable, and of a length for the record."""
+    """Return a person's text as contracts accept it: printable and of bounded length."""
     letters = (c if c.isprintable() else f"\\u{ord(c):04x}" for c in text.strip()[:WORDS_MAX])
     return "".join(letters)[:WORDS_MAX]

@@ -1,7 +1,7 @@
-"""What a trader reads when a run has ended: the summary, the verdicts, and where the files are.
+"""Outcome of a finished run for its trader: summary, verdicts, and where the files are.
 
-The figures are recounted from the sealed queues while `verify` and `replay` run as processes of
-their own; a run whose proof fails does not exit 0.
+The figures are recounted from the sealed queues while `verify` and `replay` run as separate
+processes; a run whose proof fails does not exit with 0.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def judge(outcome: Outcome, *, proof: bool, as_json: bool) -> int:
     """Print how a run ended and return its exit code.
 
     Args:
-        outcome: What the launcher says.
+        outcome: The launcher's outcome of the run.
         proof: Whether to verify and replay the run.
-        as_json: One JSON document on standard output instead of lines.
+        as_json: Print one JSON document on standard output instead of lines.
     """
-    # Of a run whose folder is gone there is nothing to prove; the summary says so.
+    # If the run's folder is gone there is nothing to prove; the summary says so.
     proving = Proving(outcome.run_dir if proof and outcome.run_dir.exists() else None)
     try:
         return _tell(outcome, proving, as_json=as_json)
@@ -47,7 +47,7 @@ def judge(outcome: Outcome, *, proof: bool, as_json: bool) -> int:
 
 
 def _tell(outcome: Outcome, proving: Proving, *, as_json: bool) -> int:
-    """Print figures as soon as they are counted, then the verdicts when they are there."""
+    """Print figures as soon as they are counted, then the verdicts when they are ready."""
     run_dir = outcome.run_dir
     night, trouble = _read(run_dir)
     if not as_json:
@@ -92,7 +92,7 @@ def _write_report(night: Night | None) -> Path | None:
 
 
 def stop_rows(outcome: Outcome, night: Night | None) -> list[Row]:
-    """Return why a run was stopped, what still stands and what to do; nothing for a planned end."""
+    """Return why a run was stopped, what remains and what to do; nothing for a planned end."""
     if outcome.exit_code != STOPPED:
         return []
     reason = REASONS.get(outcome.reason_code)
@@ -144,7 +144,7 @@ def _proof_rows(verdicts: list[Verdict], night: Night | None) -> list[Row]:
 
 
 def files_of(run_dir: Path, report: Path | None) -> dict[str, str]:
-    """Return where the files of a run are, from the working folder; those alone that exist."""
+    """Return the paths of a run's existing files, relative to the working folder."""
     var = Var(run_dir.parents[1])
     places = {
         "run": run_dir,

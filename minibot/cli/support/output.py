@@ -1,6 +1,6 @@
-"""How verbs speak: one JSON document on stdout with `--json`, lines for people without.
+"""Output of the verbs: one JSON document on stdout with `--json`, lines for people without.
 
-On a terminal, rows are wrapped to its width and coloured; in a pipe they stand as plain lines.
+On a terminal, rows are wrapped to its width and coloured; in a pipe they are plain lines.
 Progress goes to standard error, and only where that is a terminal.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LABEL_WIDTH = 14
 WIDTH_MIN = 40
-# What stands before a text: its label and the gap behind that.
+# A row's label and the gap before its text.
 LABEL = re.compile(r" *\S+(?: \S+)* {2,}")
 STYLES = {"good": "green", "bad": "red", "dim": "dim", "": ""}
 
@@ -38,10 +38,10 @@ def show(arguments: argparse.Namespace, document: object, lines: Sequence[str]) 
 
 
 def wrapped(lines: Sequence[str]) -> list[str]:
-    """Return lines as they fit a terminal: what is too long goes on below where its text begins.
+    """Return lines wrapped to the terminal; a row continues below the beginning of its text.
 
-    In a pipe they stand as they are. Nothing is cut, and no word is parted: with a path that is
-    longer than a line the terminal itself has to go on.
+    In a pipe they are unchanged. Nothing is cut, and no word is split: a path that is longer than
+    a line is wrapped by the terminal itself.
     """
     if not sys.stdout.isatty():
         return list(lines)
@@ -70,13 +70,13 @@ def _parts(line: str, width: int) -> list[str]:
 
 
 def show_json(document: object) -> None:
-    """Print one JSON document; letters outside ASCII stand escaped, for any pipe."""
+    """Print one JSON document; characters outside ASCII are escaped, for any pipe."""
     print(json.dumps(document, indent=2))
 
 
 def show_rows(rows: Sequence[Row]) -> None:
     """Print labelled rows; a row without text is a heading."""
-    # Loaded for who draws: a verb in a pipe starts without.
+    # Imported here because only a verb that draws needs it.
     from rich.console import Console
     from rich.text import Text
 
@@ -112,7 +112,7 @@ def _wrapped(row: Row, width: int) -> str:
 
 
 class Bar(Protocol):
-    """Takes how much of how much is done; 0 for a whole that nobody knows."""
+    """Progress bar: called with the work done and the whole, 0 for an unknown whole."""
 
     def __call__(self, done: int, whole: int = 0) -> None:
         """Draw."""
@@ -120,7 +120,7 @@ class Bar(Protocol):
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Bar]:
-    """Yield a function that takes how far the work is; draws on a terminal's stderr alone."""
+    """Yield a function that draws progress, on standard error and only on a terminal."""
     if not (sys.stderr.isatty() or "FORCE_COLOR" in os.environ or "TTY_COMPATIBLE" in os.environ):
         yield lambda done, whole=0: None
         return
@@ -138,7 +138,7 @@ def progress_bar(title: str) -> Iterator[Bar]:
 
 
 def shown_path(path: Path) -> str:
-    """Return a path as it is shortest from the working folder."""
+    """Return a path relative to the working folder if it lies below it, else as it is."""
     try:
         return Path(os.path.realpath(path)).relative_to(Path.cwd()).as_posix()
     except ValueError:

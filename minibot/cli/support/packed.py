@@ -1,4 +1,4 @@
-"""Runs that are kept in one archive: unpacked below `var` when a verb names their folder."""
+"""Packed runs: an archive of one run, unpacked below `var` when a verb names it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from minibot.kernel.files import ensure_folder, write_atomic
 
 ARCHIVE: Final = "run.tar.xz"
 MEMBERS_MAX: Final = 10_000
-# Runs pack ten to one. What would unpack to more than this many times its size is a bomb.
+# Runs pack ten to one. An archive that would unpack to more than this factor is a bomb.
 UNPACKED_MAX: Final = 100
 CHUNK_BYTES: Final = 1024 * 1024
 
 
 def unpacked(archive: Path, var: Path) -> Path:
-    """Return the folder of a packed run, unpacked below `var/unpacked` unless it stands there.
+    """Return the folder of a packed run, unpacked below `var/unpacked` unless it exists there.
 
-    The archive's sha256 names the place, so a folder there is never that of another archive.
+    The archive's sha256 names the folder, so it never holds another archive's run.
 
     Raises:
-        Refusal: The archive is damaged, or holds something else than one run's folder.
+        Refusal: The archive is damaged, or holds anything but one run's folder.
     """
     folder = var / "unpacked" / hashlib.sha256(archive.read_bytes()).hexdigest()[:16]
     stamp = folder / "complete"
@@ -34,7 +34,7 @@ def unpacked(archive: Path, var: Path) -> Path:
         with lzma.open(archive) as plain, tarfile.open(fileobj=plain, mode="r|") as packed:
             bytes_max = UNPACKED_MAX * archive.stat().st_size
             name = _extract(packed, folder, bytes_max)
-            # To the end, where the checksum stands.
+            # Read to the end, where the checksum is.
             while plain.read(CHUNK_BYTES):
                 if plain.tell() > bytes_max + CHUNK_BYTES:
                     raise tarfile.TarError(f"it unpacks to more than {bytes_max} bytes")
@@ -47,7 +47,7 @@ def unpacked(archive: Path, var: Path) -> Path:
 
 
 def _extract(packed: tarfile.TarFile, folder: Path, bytes_max: int) -> str:
-    """Put every file of an archive in place; return the one folder that they all are in."""
+    """Extract every file of an archive; return the one folder that contains them all."""
     names = set()
     size = 0
     for count, member in enumerate(packed):

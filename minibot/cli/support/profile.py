@@ -1,4 +1,4 @@
-"""From a command line to a profile: the one way, so that each verb takes and refuses the same."""
+"""Profile of a command line: one way for all verbs, so that each accepts and refuses the same."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def profile_of(arguments: argparse.Namespace, *sets: str) -> Config:
     """Return the profile that `--config` names, changed by the environment, then by `--set`.
 
     Args:
-        arguments: Of a verb that has the flags of `selection.add_profile`.
-        sets: Further texts `section.key=value`, which the verb's own flags come to.
+        arguments: The arguments of a verb with the flags of `selection.add_profile`.
+        sets: Further texts `section.key=value`, made from the verb's own flags.
 
     Raises:
         ConfigError: With every violation.
@@ -24,7 +24,7 @@ def profile_of(arguments: argparse.Namespace, *sets: str) -> Config:
 
 
 def own_var(arguments: argparse.Namespace) -> list[str]:
-    """Return `--var` as a text of `--set` for a profile, or none."""
+    """Return `--var` as a text of `--set` for a profile; empty without the flag."""
     return [] if arguments.var is None else [f"paths.var={var_of(arguments).root}"]
 
 

@@ -1,4 +1,4 @@
-"""The proof of a finished run by processes of its own: `verify` and `replay` side by side."""
+"""Proof of a finished run by separate processes: `verify` and `replay` in parallel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FINDINGS_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one check of the finished run said; `document` is its JSON, empty when it broke off."""
+    """Verdict of one check of the finished run; `document` is its JSON, empty when it broke off."""
 
     name: str
     passed: bool
@@ -27,14 +27,14 @@ class Verdict:
 
 
 class Proving:
-    """Two checks that run while the figures are counted; none without a run."""
+    """Proving: two checks that run while the figures are counted; none without a run."""
 
     def __init__(self, run_dir: Path | None) -> None:
         names = () if run_dir is None else ("verify", "replay")
         self._processes = {name: _start(name, str(run_dir)) for name in names}
 
     def verdicts(self) -> list[Verdict]:
-        """Wait for both and return what they said."""
+        """Wait for both checks and return their verdicts."""
         found = []
         for name, process in self._processes.items():
             said, complaint = process.communicate()
@@ -42,7 +42,7 @@ class Proving:
         return found
 
     def kill(self) -> None:
-        """End what still runs."""
+        """Kill the checks that are still running."""
         for process in self._processes.values():
             if process.poll() is None:
                 process.kill()
@@ -62,7 +62,7 @@ def _start(name: str, run: str) -> subprocess.Popen[str]:
 
 
 def verdict_of(name: str, code: int, said: str, complaint: str) -> Verdict:
-    """Return what a check said: its exit code, its JSON document, and what it complained of."""
+    """Return the verdict of a check, from its exit code, its JSON document and its stderr."""
     try:
         document = json.loads(said)
     except ValueError:
@@ -88,7 +88,7 @@ def verdict_of(name: str, code: int, said: str, complaint: str) -> Verdict:
 
 
 def _why_not_identical(document: dict[str, Any]) -> list[str]:
-    """Return what else than a decision stands in the way; nothing where all is equal."""
+    """Return reasons other than a decision for a failed replay; empty where all is equal."""
     broken, ledger, figures = (document.get(name) for name in ("broken", "ledger", "figures"))
     lines = []
     if broken:

@@ -1,4 +1,4 @@
-"""How `minibot backtest` shows and keeps what came out."""
+"""Results of `minibot backtest`: how they are shown and kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from minibot.report.figures import long_duration
 
 
 def add_output_flags(command: argparse.ArgumentParser) -> None:
-    """Add the flags that say what is shown and kept."""
+    """Add the flags for what is shown and kept."""
     command.add_argument(
         "--breakdown", choices=BREAKDOWNS, help="also a table of days, weeks or months"
     )
@@ -41,9 +41,9 @@ def publish(
     """Show a backtest and keep it; 0, or 1 where risk stopped it.
 
     Args:
-        arguments: With the flags of `add_output_flags`.
-        words: Of `--source`, as they were given.
-        results: By fill assumption, what the night itself assumes first.
+        arguments: Arguments with the flags of `add_output_flags`.
+        words: The words of `--source` as given.
+        results: The results by fill assumption, the profile's own first.
     """
     reviews = {name: Review.of(result) for name, result in results.items()}
     document = document_of(reviews, words)
@@ -51,7 +51,7 @@ def publish(
     lines = [*tables.lines(document, arguments.breakdown), ""]
     places = {}
     if arguments.keep:
-        # Loaded only where a page is made.
+        # Imported here because only a page needs it.
         from minibot.backtest.report.page import page
 
         folder = store.keep(document, page(reviews, document), var_of(arguments))
@@ -63,14 +63,14 @@ def publish(
 
 
 def twice(arguments: argparse.Namespace, words: Sequence[str]) -> int:
-    """Run the same backtest twice; 0 when digest and bytes are the same, else 1.
+    """Run the same backtest twice; 0 when digests and bytes are the same, else 1.
 
     Args:
-        arguments: With the flags of `add_output_flags`.
-        words: Of `--source`, a run by its folder: each process has its own `--var`.
+        arguments: Arguments with the flags of `add_output_flags`.
+        words: The words of `--source`, a run by its folder: each process has its own `--var`.
 
     Raises:
-        ConfigError: Other flags ask for something that is no backtest, or is not kept.
+        ConfigError: Other flags ask for something other than a backtest that is kept.
     """
     from minibot.backtest.checks.determinism_check import run_twice
     from minibot.report.readiness import SIX_MONTHS_MS
@@ -120,7 +120,7 @@ def _judge_twice(arguments: argparse.Namespace) -> None:
 
 
 def _with_folder(word: str, folders: Mapping[str, str]) -> str:
-    """Return a word such as `run:ID` or `--source=run:ID` with its run as a folder."""
+    """Return a word such as `run:ID` or `--source=run:ID` with the run's folder for its id."""
     flag, equals, rest = word.partition("=")
     if equals and rest in folders:
         return f"{flag}={folders[rest]}"

@@ -1,4 +1,4 @@
-"""Shared by the verbs that change a running night: the request, which the launcher journals."""
+"""Request that changes a running night; the launcher records it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REASON: Final = "operator"
 
 
 def add_reason(command: argparse.ArgumentParser, default: str = REASON) -> None:
-    """Add `--reason`, without which an order in a hurry acts all the same."""
+    """Add `--reason`, which is optional so that an order in a hurry works without it."""
     command.add_argument(
         "--reason",
         type=lambda text: spoken(text) or default,
@@ -27,7 +27,7 @@ def add_reason(command: argparse.ArgumentParser, default: str = REASON) -> None:
 
 
 def ask(arguments: argparse.Namespace, kind: str, said: str, **fields: object) -> int:
-    """Leave a request for the running run and say what was asked for.
+    """Leave a request for the running run and print what was requested.
 
     Raises:
         Refusal: No run is running (exit 3).

@@ -1,4 +1,4 @@
-"""What `minibot backtest` offers beside one pass: assumptions side by side, checks, sweeps."""
+"""Options of `minibot backtest` beyond one pass: assumptions side by side, checks, sweeps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ JOBS_MAX: Final = 256
 
 
 def add_flags(command: argparse.ArgumentParser) -> None:
-    """Add the flags of these."""
+    """Add the flags of these options."""
     command.add_argument(
         "--fills",
         choices=(ALL_FILLS, *FILL_MODELS),
@@ -71,7 +71,7 @@ def job_count(text: str) -> int:
 
 
 def search(arguments: argparse.Namespace, job: Job) -> int | None:
-    """Do what was asked for instead of a plain backtest; None when nothing was."""
+    """Run the option that replaces a plain backtest; None when there is none."""
     if arguments.lookahead_check is not None:
         return lookahead(arguments, job)
     if arguments.startup_check:
@@ -82,7 +82,7 @@ def search(arguments: argparse.Namespace, job: Job) -> int | None:
 
 
 def sweep(arguments: argparse.Namespace, job: Job) -> int:
-    """Run a grid and keep it; 0, also where risk stopped single rows."""
+    """Run a sweep and keep it; 0 even if risk stopped single rows."""
     axes = [parse_axis(text) for text in arguments.sweep]
     points = points_of(job, axes)
     with progress_bar(f"{counted(len(points), 'backtest')}") as show_progress:

@@ -1,4 +1,4 @@
-"""Which run a verb speaks of: a run id, a directory, or `latest`."""
+"""Selection of the run that a verb is about: a run id, a directory, or `latest`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from minibot.runtime.paths import Var, plain, resolve
 from minibot.runtime.runfiles import is_run_folder, run_folders
 
 LATEST = "latest"
-# Letters of a name that is told again.
+# Longest part of a name that a message repeats, in characters.
 SHOWN_MAX = 100
 
 
 def var_of(arguments: argparse.Namespace) -> Var:
-    """Return the folders that a verb works on: `--var` from the working folder, else `var`.
+    """Return the folders of a verb: `--var`, relative to the working folder, else `var`.
 
-    A leading `minibot/` is taken as in every other path (X-16).
+    A leading `minibot/` is handled as in every other path (X-16).
     """
     if arguments.var is not None:
         return Var(Path.cwd() / plain(arguments.var))
@@ -37,7 +37,7 @@ def add_run(command: argparse.ArgumentParser, *, needed: bool = False) -> None:
 
 
 def add_zone(command: argparse.ArgumentParser) -> None:
-    """Add `--zone`, in which the times of a verb are given and shown."""
+    """Add `--zone`, the time zone of a verb's input and output."""
     command.add_argument(
         "--zone", metavar="ZONE", help="times in this zone: UTC (default), local, Europe/Berlin ..."
     )
@@ -65,7 +65,7 @@ def find_run(name: str, var: Var) -> Path:
                 f"there is no run under {var.runs}.", "Start one: minibot night --config ..."
             )
         return found[-1]
-    # Without a name both would be some folder that nobody has named.
+    # An empty name would match both of these folders.
     for path in (var.runs / name, Path(name)) if name else ():
         if is_run_folder(path):
             return path.resolve()

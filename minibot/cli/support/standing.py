@@ -1,8 +1,8 @@
-"""What a running night holds, and what its operator has forbidden it: from its own queues.
+"""Positions of a running night and its operator's prohibitions, read from its own queues.
 
-A night in the background has no table to look at; `minibot status` is where its trader looks.
-Positions and gains come from the opening and the fills, exact to the last unit; a halt and locks
-come from `control`, as risk hears them. There is no price in it, so no equity either.
+A night in the background has no table on a screen; its trader looks at `minibot status` instead.
+Positions and realised gains come from the opening and the fills, exact to the last unit; a halt
+and locks come from `control`, as risk reads them. No prices are read, so there is no equity.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from minibot.replay.explain.snapshot_at import portfolio_at
 from minibot.report.figures import clock, counted, money, plain_text
 from minibot.report.summary import Row
 
-# Every fill there is: later than any that can be.
+# A market time later than any possible fill, so that all fills count.
 ALWAYS_MS: Final = 10**15
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Positions as `{symbol, qty, entry_price_avg}`; amounts are decimal strings in quote.
+    """Standing of a run, with positions as `{symbol, qty, entry_price_avg}`.
 
-    `filled_ts` is the market time of the last fill, up to which all of these are true; `decision`
-    is the last one on record, as `{ts, symbol, side, reason, reason_code}`.
+    Amounts are decimal strings in quote. `filled_ts` is the market time of the last fill, up to
+    which the positions are current; `decision` is the last one on record, as `{ts, symbol, side,
+    reason, reason_code}`.
     """
 
     run_id: str
@@ -41,7 +42,7 @@ class Standing:
     locks: dict[str, JsonObject]
 
     def to_json(self) -> JsonObject:
-        """Return it as one JSON object."""
+        """Return the standing as one JSON object."""
         return {
             "run_id": self.run_id,
             "filled_ts": self.filled_ts,
@@ -57,18 +58,18 @@ class Standing:
 
     @property
     def decision_is_current(self) -> bool:
-        """Whether nothing was bought or sold since the last decision."""
+        """True when nothing was bought or sold since the last decision."""
         if self.decision is None:
             return False
         return self.filled_ts is None or int(self.decision["ts"]) >= self.filled_ts
 
 
 def standing_of(recorded: Recorded, now_ms: int) -> Standing:
-    """Return how a run stands now.
+    """Return the standing of a run at a market time.
 
     Args:
-        recorded: The run, still going on or not.
-        now_ms: Market time, Unix ms: a lock that has run out by then is none.
+        recorded: The run, running or ended.
+        now_ms: Market time, Unix ms: a lock that has expired by then is left out.
 
     Raises:
         RunStop: A queue cannot be read.
@@ -113,7 +114,7 @@ def _holds(lock: JsonObject, now_ms: int) -> bool:
 
 
 def standing_rows(standing: Standing, quote_asset: str) -> list[Row]:
-    """Return it in words."""
+    """Return the standing in words."""
     held = ", ".join(
         f"{money(item['qty'], 8)} {item['symbol']} bought at {money(item['entry_price_avg'])}"
         for item in standing.positions

@@ -1,6 +1,6 @@
-"""The trial of a strategy's file in a process of its own, which ends where the file hangs.
+"""Trial of a strategy's file in a separate process, which can be ended if the file hangs.
 
-A file may hold a loop without an end; nothing in Python gets out of one from within.
+A file may contain an endless loop, which Python cannot leave from within the process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from minibot.report.figures import plain_text
 from minibot.runtime.interpreter import program_environ, python_argv
 
 LIMIT_S: Final = 30
-# To say where it stood, and to end.
+# Time to report its current line, and to end.
 ENDING_S: Final = 30
 MODULE: Final = "minibot.cli.support.strategy_trial"
 _PLACE: Final = re.compile(r'  File "(.*)", line (\d+) in (.*)')
@@ -34,10 +34,10 @@ def require_tried(config: JsonObject, limit_s: int = LIMIT_S) -> None:
 
     Args:
         config: The resolved profile; a shipped strategy is not tried.
-        limit_s: As of `tried`.
+        limit_s: As for `tried`.
 
     Raises:
-        ConfigError: With what the trial found.
+        ConfigError: The trial failed; it carries the finding.
     """
     section = config["strategy"]
     if "source" not in section:
@@ -52,12 +52,12 @@ def require_tried(config: JsonObject, limit_s: int = LIMIT_S) -> None:
 
 
 def tried(path: Path, limit_s: int = LIMIT_S, config: JsonObject | None = None) -> str:
-    """Return how a trial of a strategy's file failed, empty where it did not.
+    """Return the failure of a trial of a strategy's file, empty if it passed.
 
     Args:
         path: The file.
-        limit_s: After so many seconds the trial is ended, and said where it stood.
-        config: A resolved profile that holds the file's text, to be tried with its values.
+        limit_s: Seconds after which the trial is ended, and its current line reported.
+        config: A resolved profile that contains the file's text, for a trial with its values.
     """
     argv = [*python_argv(MODULE), str(path), str(limit_s)]
     try:
@@ -84,7 +84,7 @@ def tried(path: Path, limit_s: int = LIMIT_S, config: JsonObject | None = None) 
 
 
 def _hung(path: Path, limit_s: int, trace: str) -> str:
-    """Return that a trial had no end, with the innermost line of the file where it is known."""
+    """Return the message for a trial without an end, with the innermost known line of the file."""
     shown = shown_path(path)
     for found in map(_PLACE.fullmatch, trace.splitlines()):
         if found is not None and found[1] in (shown, str(path), os.path.realpath(path)):
@@ -99,7 +99,7 @@ def _hung(path: Path, limit_s: int, trace: str) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Try the file, by the profile on standard input if any; print the failure as JSON text."""
+    """Try the file, with the profile on standard input if any; print the failure as JSON text."""
     from minibot.cli.strategy_check import trial_failure
     from minibot.strategies.trial import Trial, wave_fault
 

@@ -1,4 +1,4 @@
-"""What to do with bad data, as options: the same words for every verb that reads data files."""
+"""Options for the treatment of bad data: the same words for every verb that reads data files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from minibot.data.treatment import CHOICES, MEANINGS, REFUSE, Treatment
 
 
 def add_treatment(command: argparse.ArgumentParser) -> None:
-    """Add one option for each kind of trouble that a data file may have."""
+    """Add one option for each kind of defect that a data file may have."""
     group = command.add_argument_group(
         "bad data", "each kind of trouble refuses the file by default"
     )
@@ -19,5 +19,5 @@ def add_treatment(command: argparse.ArgumentParser) -> None:
 
 
 def treatment_of(arguments: argparse.Namespace) -> Treatment:
-    """Return what the options say."""
+    """Return the treatment that the options choose."""
     return Treatment(**{code: getattr(arguments, code) for code in CHOICES})

@@ -1,1 +1,1 @@
-"""Why something happened, or did not: chains, rejections, one second of a run."""
+"""Explanations why something happened, or did not: chains, rejections, one second of a run."""

@@ -1,8 +1,8 @@
-"""Why did this happen? From a fill, order, signal or STOP back to the tick, with every reason.
+"""Chain of causes from a fill, order, signal or STOP back to the tick, with every reason.
 
-Reads only what stands in the queues of the run, and cites each event as `queue:seq`. Nothing is
-recomputed and nothing is left to memory: what cannot be found is said to be missing. Of a damaged
-queue only what stands before the damage is read: what needs more than that is refused.
+It reads only the queues of the run, and cites each event as `queue:seq`. Nothing is recomputed or
+assumed: an event that cannot be found is reported as missing. A damaged queue is read only up to
+the damage: a question that needs more than that is refused.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from minibot.replay.graph.lineage import stop_position
 from minibot.replay.partial_run import PartialRun
 from minibot.replay.run_status import called
 
-# What led to a STOP is rarely older than this.
+# Events that led to a STOP are rarely older than this.
 BEFORE_STOP_MS: Final = 10_000
 ID_LENGTH_MIN: Final = 4
-# Where an id of a kind may stand.
+# Queues that may hold an id of each kind.
 QUEUES_OF: Final = {
     "fill": ("fills",),
     "signal": ("signals",),
@@ -48,14 +48,14 @@ T = TypeVar("T")
 
 
 class Explainer:
-    """Explains one recorded run; of a damaged one what is before the damage.
+    """Explainer of one recorded run; of a damaged one, up to the damage.
 
     Args:
         recorded: The run, sealed or not.
-        clock: Says a time.
+        clock: Formats a time.
 
     Raises:
-        IntegrityError: No explanation can be given: `control` is damaged in its first line.
+        IntegrityError: `control` is damaged in its first line, so nothing can be explained.
     """
 
     def __init__(self, recorded: Recorded, clock: Callable[[int], str] = clock_ms) -> None:
@@ -72,14 +72,14 @@ class Explainer:
         """Return every decision up to a time, causes before effects, without notes.
 
         Raises:
-            IntegrityError: The time is not before what is damaged.
+            IntegrityError: The time is not before the damage.
         """
         self._whole.require_until(ts)
         known = self._known.values()
         return [Step(queue, seq, event) for queue, seq, event in known if event.ts <= ts]
 
     def behind(self) -> list[str]:
-        """Return what is damaged behind a time that `until` was asked for, one sentence each."""
+        """Return one sentence for each queue that is damaged after the time given to `until`."""
         return self._whole.notes("that is behind this time, and what is told here is before it")
 
     # --- what may be asked --------------------------------------------------------------------
@@ -97,7 +97,7 @@ class Explainer:
 
         Raises:
             Refusal: The run has no fill.
-            IntegrityError: The fills are damaged, so that nobody knows which is the last.
+            IntegrityError: The fills are damaged, so the last one is unknown.
         """
         self._whole.require_whole("fills")
         fills = self._of(Fill)
@@ -106,10 +106,10 @@ class Explainer:
         return self._order_of(fills[-1])
 
     def order(self, order_id: str) -> Explanation:
-        """Return what became of an order and why it was placed.
+        """Return the outcome of an order and why it was placed.
 
         Args:
-            order_id: Of the order, of the client, or of the intent; may be abbreviated.
+            order_id: Id of the order, the client's order id or the intent's id; may be abbreviated.
 
         Raises:
             Refusal: No order, or several, have an id that begins so.
@@ -128,7 +128,7 @@ class Explainer:
         return self._order_of(intents[0])
 
     def signal(self, event_id: str) -> Explanation:
-        """Return where a signal came from and what came of it; the id may be abbreviated.
+        """Return the causes and the effects of a signal; the id may be abbreviated.
 
         Raises:
             Refusal: No signal, or several, have an id that begins so.
@@ -169,7 +169,7 @@ class Explainer:
         return self._story_of(f"lot {n}, opened by fills:{n}", numbers)
 
     def _story_of(self, subject: str, numbers: Sequence[int]) -> Explanation:
-        """Return the whole story of fills, the last one first; a line that is told is not again."""
+        """Return the whole story of fills, the last one first; no line is told twice."""
         explanation = Explanation(subject)
         told: set[str] = set()
         for n in numbers:
@@ -181,14 +181,14 @@ class Explainer:
         return explanation
 
     def stop(self) -> Explanation:
-        """Return what ended the run and what led to it.
+        """Return the event that ended the run and those that led to it.
 
-        Of a STOP: its causes, the incidents before it, and that execution was silent after it. Of
-        a planned end: its announcement and what was decided from then on.
+        For a STOP: its causes, the incidents before it, and that execution was silent after it.
+        For a planned end: its announcement and the decisions from then on.
 
         Raises:
-            Refusal: Nothing ended the run: it is still going, or was interrupted.
-            IntegrityError: A queue is damaged: what it lacks might be what was done at the end.
+            Refusal: Nothing ended the run: it is still running, or was interrupted.
+            IntegrityError: A queue is damaged: the lost lines might be of the end.
         """
         self._whole.require_whole()
         ends = [
@@ -250,7 +250,7 @@ class Explainer:
         return explanation
 
     def _walk(self, explanation: Explanation, starts: Sequence[tuple[str, int, Event]]) -> None:
-        """Add events and all their causes, each once; causes follow what they caused."""
+        """Add events and all their causes, each once; causes follow their effects."""
         seen: set[str] = set()
         later: list[tuple[str, Event]] = []
         waiting = list(starts)
@@ -272,10 +272,10 @@ class Explainer:
     def _add_roots(
         self, explanation: Explanation, wanted: Iterable[tuple[str, Event]], seen: set[str]
     ) -> None:
-        """Add the ticks and bars at the end; each effect says where to look for its cause.
+        """Add the ticks and bars at the end; each effect says which queue holds its cause.
 
         Raises:
-            IntegrityError: A cause is not found, which a damaged queue may have held.
+            IntegrityError: A cause is not found that a damaged queue may have held.
         """
         roots: list[Step] = []
         scattered: set[str] = set()
@@ -305,7 +305,7 @@ class Explainer:
         ]
 
     def _silence(self, stop: Event) -> list[str]:
-        """Return what execution did with a STOP, and whether anything of it is later."""
+        """Return how execution took a STOP, and whether it recorded anything later."""
         own = [item for item in self._known.values() if item[2].source == EXECUTION_ROLE]
         later = [f"{queue}:{seq}" for queue, seq, event in own if event.ts > stop.ts]
         notes = [_taken(stop_position(self._recorded), self._clock)]
@@ -334,7 +334,7 @@ class Explainer:
         return found[0]
 
     def _unknown(self, kind: str, given: str) -> Refusal:
-        """Return that there is no such id, which only whole queues can say.
+        """Return the refusal of an unknown id, which only whole queues can prove unknown.
 
         Raises:
             IntegrityError: A queue in which it may stand is damaged.
@@ -345,7 +345,7 @@ class Explainer:
         return Refusal(said, f"See: minibot tail {QUEUES_OF[kind][0]} --run {run}")
 
     def _numbered(self, find: Callable[[str], T], text: str) -> T:
-        """Return what the books have under a number; see `_unknown`."""
+        """Return the trade or lot with a number in the books; see `_unknown`."""
         try:
             return find(text)
         except Refusal:
@@ -369,7 +369,7 @@ class Explainer:
         return [item for item in self._of(kind) if _client_id(item[2]) == client_order_id]
 
     def _effects(self, event_id: str) -> list[tuple[str, int, Event]]:
-        """Return everything that goes back to an event, causes before effects."""
+        """Return all events that follow from an event, causes before effects."""
         reached = {event_id}
         effects = []
         for queue in self._recorded.roles.derived:

@@ -1,8 +1,8 @@
-"""Checks of signals and risk actions as a person reads them; nothing else puts them into words.
+"""Checks of signals and risk actions in words; the only place that puts them into words.
 
-Risk leaves a position because a row of its checks failed: the bid is no longer above the stop. As a
-row that is `passed: false`; for a person it is a stop that was hit, and so it is told. A check
-without a verdict is told without one; a verdict that its own numbers contradict is doubted.
+Risk leaves a position when a row of its checks fails: the bid is no longer above the stop. The row
+says `passed: false`, and a person reads that a stop was hit. A check without a verdict is shown
+without one; a verdict that its own numbers contradict is marked as doubtful.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def check_words(check: CheckRow) -> str:
 
 
 def failed_checks(checks: Iterable[CheckRow] | None) -> list[CheckRow]:
-    """Return the checks that were judged and did not hold."""
+    """Return the checks that were judged and failed."""
     return [check for check in checks or () if check["passed"] is False]
 
 
 def departure(checks: Iterable[CheckRow | Check] | None) -> str:
-    """Return why a position was left, as the checks of a risk action tell it; else nothing."""
+    """Return why a position was left, by the checks of a risk action; else an empty text."""
     for check in checks or ():
         row = check.to_json() if isinstance(check, Check) else check
         if words := departure_words(row):
@@ -64,7 +64,7 @@ def departure(checks: Iterable[CheckRow | Check] | None) -> str:
 
 
 def departure_words(check: CheckRow) -> str:
-    """Return which exit a failed check was, such as `stop hit: bid 61,806.00 <= 61,809.54`.
+    """Return a failed exit check in words, such as `stop hit: bid 61,806.00 <= 61,809.54`.
 
     Empty for every other check.
     """
@@ -75,7 +75,7 @@ def departure_words(check: CheckRow) -> str:
 
 
 def is_contradicted(check: CheckRow) -> bool:
-    """Return whether the numbers of a check say the contrary of its verdict."""
+    """Return whether the numbers of a check contradict its verdict."""
     passed = check["passed"]
     return passed is not None and verdict_of_texts(check["value"], check["threshold"]) is (
         not passed
@@ -83,7 +83,7 @@ def is_contradicted(check: CheckRow) -> bool:
 
 
 def price_text(text: str) -> str:
-    """Return a price with thousands apart and no more zeros than cents have."""
+    """Return a price with thousands separators and at least two decimals, no further zeros."""
     whole, _, places = f"{Decimal(text):,f}".partition(".")
     return f"{whole}.{places.rstrip('0').ljust(2, '0')}"
 
@@ -109,7 +109,7 @@ def _held(held_ms: str, held_ms_max: str) -> str:
 
 
 def _ending(now: str, until: str) -> str:
-    # An entry that comes too late has the same name, and words instead of times.
+    # The check of a late entry has the same name, but words in place of times.
     if not now.isdigit() or not until.isdigit():
         return ""
     return f"the run is ending: {_clock(now)} < {_clock(until)}"

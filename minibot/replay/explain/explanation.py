@@ -1,4 +1,4 @@
-"""An explanation: events from what was asked for back to its root, each with its place and why."""
+"""An explanation: events from the requested one back to its root, with places and reasons."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minibot.replay.explain.lines import clock_ms, event_text
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One event of the explanation: where it stands, what it says, and why, line by line."""
+    """One event of the explanation: its place, its content, and notes that give the reasons."""
 
     queue: str
     seq: int
@@ -20,7 +20,7 @@ class Step:
 
     @property
     def place(self) -> str:
-        """Where the event stands, as `queue:seq`."""
+        """The place of the event, as `queue:seq`."""
         return f"{self.queue}:{self.seq}"
 
     def to_json(self) -> JsonObject:
@@ -30,7 +30,7 @@ class Step:
 
 @dataclass(slots=True)
 class Explanation:
-    """The events from what was asked for back to its root; `missing` names causes not found."""
+    """The events from the requested one back to its root; `missing` names causes not found."""
 
     subject: str
     steps: list[Step] = field(default_factory=list)
@@ -53,8 +53,8 @@ def explanation_lines(
     """Return an explanation for people: effect first, then cause by cause, each with its place.
 
     Args:
-        explanation: What was found.
-        clock: Says a time.
+        explanation: The explanation.
+        clock: Formats a time.
     """
     lines = [explanation.subject]
     for step in explanation.steps:

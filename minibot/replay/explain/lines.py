@@ -1,4 +1,4 @@
-"""One event in one line for a person, exactly as it stands: nothing is rounded, nothing judged.
+"""One event in one line for a person, exactly as recorded: nothing is rounded, nothing judged.
 
 Texts that came from outside are shown without characters that act on a terminal.
 """
@@ -40,7 +40,7 @@ def event_text(event: Event) -> str:
 
 
 def notes_of(event: Event) -> list[str]:
-    """Return why an event says what it says: meaning of its reason, values against thresholds."""
+    """Return the reasons of an event: its reason code's meaning, values against thresholds."""
     payload = event.payload.to_json()
     notes = []
     reason = REASONS.get(str(payload.get("reason_code")))

@@ -1,8 +1,8 @@
-"""Why not: which filter refused how often, and what the next one would have said.
+"""Rejections: how often each filter refused, and which one would have refused next.
 
-Every decision of the strategy is made again, also those that were not journaled, and every answer
-of risk is read. A decision lists all its checks; the first that failed refused, and the next that
-failed would have refused had the first one passed.
+Every decision of the strategy is recomputed, also those that were not recorded, and every answer
+of risk is read. A decision lists all its checks: the first that failed refused it, and the next
+that failed would have refused it had the first one passed.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ SETUP: Final = "setup"
 NOTHING: Final = "nothing else: it would have passed"
 NO_RULE: Final = "no rule spoke"
 UNREACHED: Final = "not known: nothing behind it was looked at"
-# What stands behind these is not checked: there is nothing to check it on.
+# Checks behind these are not made: there is nothing to check them on.
 UNASKED: Final = {
     **dict.fromkeys((NO_INSTRUMENT, NOT_TRADING, WARMUP, FEATURE_MISSING), UNREACHED),
     **dict.fromkeys((NO_SETUP, CONFLICTING), "not asked: no rule spoke for a side"),
 }
-# Values that a rule reads; that one of them is not reached is the rule's silence, no refusal.
+# Values that a rule reads; where one is not reached, the rule has no opinion: no refusal.
 READINGS: Final = frozenset({"rsi", "momentum_bps", "return_bps", "reversion_bps", "atr_bps"})
 NEXT_SHOWN: Final = 4
 
 
 @dataclass(slots=True)
 class Rejections:
-    """One reason to refuse: how often, the first and last time, and what would have come next."""
+    """One reason to refuse: its count, its first and last time, and the refusals behind it."""
 
     code: str
     count: int = 0
@@ -84,7 +84,7 @@ class Rejections:
 
 @dataclass(slots=True)
 class WhyNot:
-    """All refusals of a side in a time of the run."""
+    """All refusals of a side in a window of the run."""
 
     side: str
     window: Window
@@ -113,7 +113,7 @@ class WhyNot:
 
 
 class Asking:
-    """Counts every decision as the strategy's replay goes; a hook of `replay_role`."""
+    """Counter of every decision during the strategy's replay; a hook of `replay_role`."""
 
     def __init__(self, found: WhyNot, symbol: str | None) -> None:
         self._found = found
@@ -121,7 +121,7 @@ class Asking:
         self._last: dict[str, tuple[Decision | None, int]] = {}
 
     def on_step(self, step: LoggedStep, core: Core, events: Sequence[tuple[str, Event]]) -> None:
-        """Look whether the input made the strategy decide."""
+        """Count the decision of the strategy on this input, if it made one."""
         if not isinstance(core, StrategyCore):
             raise InvariantError("replay", INVARIANT_BROKEN, "no strategy's core")
         payload = step.taken.event.payload
@@ -160,11 +160,11 @@ class Asking:
 
 
 def next_rejection(code: str, checks: Sequence[Mapping[str, Any]]) -> str:
-    """Return what would have refused had the refusing check passed.
+    """Return the check that would have refused had the refusing check passed.
 
     Args:
         code: The reason to hold.
-        checks: All checks of the decision, in their order; behind some filters none was made.
+        checks: All checks of the decision, in order; behind some filters none was made.
     """
     if code in UNASKED:
         return UNASKED[code]
@@ -177,7 +177,7 @@ def next_rejection(code: str, checks: Sequence[Mapping[str, Any]]) -> str:
 
 
 def wish_of(checks: Sequence[Mapping[str, Any]]) -> str:
-    """Return the side that a rule spoke for, as its check of the position tells; empty for none."""
+    """Return the side that a rule wanted, as its position check shows; empty for none."""
     for check in checks:
         if check["name"] == "position":
             return BUY if check["threshold"] == "flat" else SELL
@@ -191,17 +191,17 @@ def why_not(
     symbol: str | None = None,
     progress: Callable[[int, int], None] = lambda done, whole: None,
 ) -> WhyNot:
-    """Return which filter refused a side how often.
+    """Return how often each filter refused a side.
 
     Args:
         recorded: The run.
         side: BUY or SELL.
-        window: In which time.
-        symbol: Of this symbol alone.
-        progress: Told now and then how many of how many inputs have been taken.
+        window: The time to look at.
+        symbol: This symbol alone; None is all.
+        progress: Called now and then with the inputs processed and their total.
 
     Raises:
-        IntegrityError: The time is not before what is damaged.
+        IntegrityError: The window is not before the damage.
     """
     found = WhyNot(side, window)
     replay_role(
@@ -217,7 +217,7 @@ def why_not(
 
 
 def _ask_risk(recorded: Recorded, found: WhyNot, symbol: str | None) -> None:
-    """Count what risk answered to the signals of this side."""
+    """Count risk's answers to the signals of this side."""
     window, whole = found.window, PartialRun(recorded)
     signals = {
         event.id
@@ -241,7 +241,7 @@ def _ask_risk(recorded: Recorded, found: WhyNot, symbol: str | None) -> None:
         said = "".join(f" ({check_words(check)})" for check in failed[:1])
         item = found.risk.setdefault(action.reason_code, Rejections(action.reason_code))
         item.add(event.ts, f"{action.symbol}{said}", next_rejection(action.reason_code, checks))
-    if unanswered:  # An answer may be later than the window, and damaged.
+    if unanswered:  # The answer may stand after the window, in the damaged part.
         whole.require_whole("risk_actions")
     for _, event in whole.events("fills"):
         payload = event.payload.to_json()

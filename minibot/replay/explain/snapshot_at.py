@@ -1,7 +1,7 @@
-"""One second of a run: what the bot saw, held, reckoned and decided then, also when it did nothing.
+"""Snapshot of one second: what the bot saw, held and decided then, even if it did nothing.
 
 The strategy's core is fed the recorded inputs up to the end of that second, so there is an answer
-for every second, whether or not anything was journaled; what is held comes from the fills.
+for every second, even if nothing was recorded in it; positions come from the fills.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ OPEN_RESULTS: Final = frozenset({"ACCEPTED", "PARTIALLY_FILLED"})
 
 @dataclass(frozen=True, slots=True)
 class SymbolSnapshot:
-    """What stood about one symbol at the end of the second; `verdict` says it in one sentence."""
+    """State of one symbol at the end of the second; `verdict` sums it up in one sentence."""
 
     symbol: str
     verdict: str
@@ -72,7 +72,7 @@ class SymbolSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class SecondSnapshot:
-    """The answer: each symbol, what was held over all, and what was journaled in that second."""
+    """Snapshot of each symbol and of the portfolio, with the events recorded in that second."""
 
     from_ms: int
     to_ms: int
@@ -94,7 +94,7 @@ class SecondSnapshot:
 
 
 class Watching:
-    """Keeps what the strategy was shown last, as its replay goes; a hook of `replay_role`."""
+    """Recorder of the strategy's last view during its replay; a hook of `replay_role`."""
 
     def __init__(self) -> None:
         self.core: StrategyCore | None = None
@@ -119,18 +119,18 @@ def snapshot_of_second(
     symbols: Sequence[str],
     progress: Callable[[int, int], None] = lambda done, whole: None,
 ) -> SecondSnapshot:
-    """Return what the bot saw, held and decided in a time of the run.
+    """Return a snapshot of what the bot saw, held and decided in a span of the run.
 
     Args:
         recorded: The run.
-        explainer: Of the same run.
-        span: Of the same run; says times.
-        at: From and to, Unix ms; what stood is told as of the end.
-        symbols: Of these alone; of all where it is empty.
-        progress: Told now and then how many of how many inputs have been taken.
+        explainer: The explainer of the same run.
+        span: The span of the same run; formats times.
+        at: From and to, Unix ms; states are those at the end.
+        symbols: These symbols alone; all of them if empty.
+        progress: Called now and then with the inputs processed and their total.
 
     Raises:
-        IntegrityError: The time is not before what is damaged.
+        IntegrityError: The time is not before the damage.
     """
     from_ms, to_ms = at
     before = explainer.until(to_ms)
@@ -165,17 +165,17 @@ def snapshot_of_second(
 
 
 def portfolio_at(recorded: Recorded, ts: int) -> Portfolio:
-    """Return what the run held at a market time, from its opening and its fills up to then.
+    """Return the run's portfolio at a market time, from its opening and its fills up to then.
 
     Raises:
-        IntegrityError: The fills are damaged, wherever that is.
+        IntegrityError: The fills are damaged, at whatever line.
     """
     fills = (event for _, event in recorded.events("fills"))
     return _portfolio(recorded, (event for event in fills if event.ts <= ts))
 
 
 def _portfolio(recorded: Recorded, events: Iterable[Event]) -> Portfolio:
-    """Return what came of the run's opening by the fills among events."""
+    """Return the run's opening portfolio after the fills among events."""
     opening = next(recorded.events("control"))[1].payload
     if not isinstance(opening, RunOpening):
         raise InvariantError("replay", SCHEMA_INVALID, "control does not begin with run_opening")
@@ -218,7 +218,7 @@ def _symbol(
             "checks": [check.to_json() for check in decision.checks],
         }
     verdict = _verdict(decided, name, before)
-    # Risk leaves a position also while the strategy holds, and a fill comes later than its order.
+    # Risk may exit while the strategy says HOLD, and a fill comes later than its order.
     if fills := _fills_in(before, name, from_ms):
         verdict = f"traded: {', '.join(fills)}; last decision: {verdict.removeprefix(NO_TRADE)}"
     return SymbolSnapshot(
@@ -251,7 +251,7 @@ def _bars(bars: dict[str, deque[Bar]]) -> JsonObject:
 
 
 def _verdict(decided: JsonObject | None, symbol: str, before: Sequence[Step]) -> str:
-    """Return what came of the last decision, in one sentence."""
+    """Return the outcome of the last decision, in one sentence."""
     if decided is None:
         return f"{NO_TRADE}the strategy waits for its first bar"
     reason = str(decided["reason"])
@@ -278,7 +278,7 @@ def _verdict(decided: JsonObject | None, symbol: str, before: Sequence[Step]) ->
 
 
 def _fills_in(before: Sequence[Step], symbol: str, from_ms: int) -> list[str]:
-    """Return what was bought and sold of a symbol from a moment on, each in a few words."""
+    """Return the fills of a symbol from a moment on, each in a few words."""
     return [
         f"{fill.side} {fill.qty} at {fill.price}"
         for step in before
@@ -310,7 +310,7 @@ def _open_orders(symbol: str, before: Sequence[Step]) -> list[str]:
 
 
 def _standing_orders(before: Sequence[Step], to_ms: int, span: Span) -> list[str]:
-    """Return what an operator had ordered by then and not taken back."""
+    """Return the operator's orders that were in force by then, such as a halt."""
     halted = ""
     notes = []
     for step in before:
@@ -366,7 +366,7 @@ def _saw_lines(saw: JsonObject, span: Span, to_ms: int) -> list[str]:
     ]
     for interval, bars in saw["bars"].items():
         bar: dict[str, Any] = bars[-1]
-        # A bar ends by the exchange's time: it is no look into the future where that is ahead.
+        # A bar ends by the exchange's clock, which may be ahead: this is no look-ahead.
         whose = f" by the exchange's clock, {AHEAD}" if bar["close_ts"] > to_ms else ""
         lines.append(
             f"            {interval} bar closed {span.clock(bar['close_ts'])}{whose}: "

@@ -1,4 +1,4 @@
-"""From a signal down to the books and back: which lot a fill opened, which trades it closed.
+"""Trace from fills to the books and back: the lot a fill opened, the trades it closed.
 
 A lot has the number of the fill that opened it, which is its line in `fills`; a trade has its
 number in the order of closing, from 1. `0` is a lot that the run started with.
@@ -45,8 +45,7 @@ class Trace:
     """The books of a recorded run, by fill.
 
     Args:
-        recorded: The run; its recorded fills are taken as they stand.
-            Where they are damaged, the books end before that.
+        recorded: The run; its fills are used as recorded, and the books end before a damaged one.
 
     Raises:
         IntegrityError: The first line of `control` is damaged.
@@ -77,7 +76,7 @@ class Trace:
         self.trades = [Numbered(n, trade) for n, trade in enumerate(books.trades, 1)]
 
     def notes(self, event: Event) -> list[str]:
-        """Return what a fill did in the books: lot or trades, entries, hourly state."""
+        """Return the effects of a fill in the books: lot or trades, entries, hourly state."""
         n = self._number.get(event.id)
         if n is None or n > len(self._bookings):
             return []
@@ -137,6 +136,6 @@ class Trace:
 
 
 def short(amount: int) -> str:
-    """Return an amount without zeros that say nothing."""
+    """Return an amount without trailing zeros."""
     text = amount_text(amount)
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -39,7 +39,7 @@ def graph_of(
 
     Args:
         recorded: The run, damaged or not.
-        progress: Told how far it is.
+        progress: Called with the work done and the whole.
     """
     events = EventGraph(recorded, progress)
     events.build()
@@ -83,7 +83,7 @@ def _add_books(recorded: Recorded, events: EventGraph) -> None:
 
 
 def _booking_nodes(booking: Booking, fill_id: str, trades: int) -> list[Node]:
-    """Return the nodes of what one fill did; `trades` are all so far."""
+    """Return the book nodes of one fill; `trades` counts all trades so far."""
     n = booking.fill_n
     nodes = []
     if not booking.trades:
@@ -135,7 +135,7 @@ def _node(kind: str, name: str, parents: tuple[str, ...], said: dict[str, object
 
 
 def _unsealed(recorded: Recorded) -> list[str]:
-    """Return which files are not what was sealed."""
+    """Return the files that differ from the sealed ones."""
     if not (recorded.run_dir / "seal.json").exists():
         return []
     return [

@@ -2,9 +2,9 @@
 
 A node is an event, a lot, a trade, a ledger entry or an hourly state. Its hash covers its own bytes
 and the hashes of its causes, so one changed byte changes the hash of that node and of everything
-that goes back to it, and of nothing else. Which nodes were changed is found twice: by the hash in
-each line, and by making every decision again, which also finds an edit whose hashes were all made
-anew. Reads a damaged run as far as its bytes can be understood; repairs nothing.
+derived from it, and of nothing else. Changed nodes are found in two ways: by the hash in each line,
+and by recomputing every decision, which also finds an edit whose hashes were all recomputed. A
+damaged run is read as far as its bytes can be parsed; nothing is repaired.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class Node:
-    """One thing that a run holds; `key` is an event's id, or names a node of the books."""
+    """Node of the graph; `key` is an event's id, or names a node of the books."""
 
     key: str
     place: str
@@ -51,7 +51,7 @@ class Node:
 
 @dataclass(slots=True)
 class Change:
-    """A node that is not as it was written, and why we know."""
+    """A node that was changed after it was written, and the evidence for it."""
 
     node: Node
     why: str
@@ -59,7 +59,7 @@ class Change:
     dependents: list[Node] = field(default_factory=list)
 
     def to_json(self) -> JsonObject:
-        """Return the change with the places of all that depends on it."""
+        """Return the change with the places of all nodes that depend on it."""
         return {
             "place": self.node.place,
             "kind": self.node.kind,
@@ -84,11 +84,11 @@ class Graph:
         self.notes: list[str] = []
 
     def add(self, node: Node) -> None:
-        """Add a node; one of the same key that stands already is kept."""
+        """Add a node, unless one with the same key exists."""
         self.nodes.setdefault(node.key, node)
 
     def change(self, key: str, why: str, fields: dict[str, tuple[Any, Any]] | None = None) -> None:
-        """Note that a node was changed; what was known first is kept, fields are added."""
+        """Note that a node was changed; the first reason is kept, fields are added once."""
         found = self.changes.setdefault(key, Change(self.nodes[key], why))
         found.fields = found.fields or fields or {}
 
@@ -98,7 +98,7 @@ class Graph:
 
     @property
     def is_proven(self) -> bool:
-        """Whether nothing was changed, nothing is missing, and nothing else is to be said."""
+        """True when nothing was changed, nothing is missing, and there are no other notes."""
         return not (self.changes or self.missing or self.notes)
 
     @property
@@ -110,7 +110,7 @@ class Graph:
         return total.hexdigest()
 
     def finish(self) -> None:
-        """Reckon all hashes and what depends on each change."""
+        """Compute all hashes and the dependents of each change."""
         order = self._in_order()
         for key in order:
             node = self.nodes[key]
@@ -144,7 +144,7 @@ class Graph:
         return list(done)
 
     def to_json(self) -> JsonObject:
-        """Return what was found as one JSON object."""
+        """Return the graph's findings as one JSON object."""
         return {
             "nodes": dict(sorted(self.counts().items())),
             "root": self.root,
@@ -156,7 +156,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A derived event as its role makes it again at its input `n`."""
+    """A derived event as its role recomputes it at its input `n`."""
 
     json: bytes
     role: str
@@ -165,7 +165,7 @@ class _Made:
 
 @dataclass(frozen=True, slots=True)
 class _Apart:
-    """A recorded event that is not what is made again in its place."""
+    """A recorded event that differs from the one recomputed in its place."""
 
     key: str
     queue: str
@@ -176,7 +176,7 @@ class _Apart:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """One line as it stands: whether its hash fits, and what it says as far as it can be read."""
+    """One line as recorded: whether its hash fits, and its content as far as it can be parsed."""
 
     seq: int
     json: bytes
@@ -191,7 +191,7 @@ class Raw:
 
 
 def raw_lines(recorded: Recorded, queue: str) -> Iterator[Raw]:
-    """Yield every published line of a queue, also damaged ones; a lost segment is left out."""
+    """Yield every published line of a queue, even damaged ones; a lost segment is left out."""
     folder = queue_folder(recorded.queues, queue)
     reader = open_reader(recorded.queues, queue)
     published = reader.head().lines
@@ -217,11 +217,11 @@ def _lines_of(path: Path, seq: int, last: int) -> Iterator[Raw]:
 
 
 class EventGraph:
-    """Puts the events of a run into a graph and finds which of them were changed.
+    """Builder that puts the events of a run into a graph and finds those that were changed.
 
     Args:
         recorded: The run, damaged or not.
-        progress: Told how far it is.
+        progress: Called with the work done and the whole.
     """
 
     def __init__(self, recorded: Recorded, progress: Progress = lambda done, whole: None) -> None:
@@ -235,7 +235,7 @@ class EventGraph:
         self._found: dict[str, list[Raw]] = {}
 
     def build(self) -> None:
-        """Read all events, then make every decision again."""
+        """Read all events, then recompute every decision."""
         self._make_again()
         for queue in self._recorded.roles.derived:
             self._read_derived(queue)
@@ -245,7 +245,7 @@ class EventGraph:
         self.graph.missing = sorted(key for key in self._wanted if key not in self.graph.nodes)
 
     def fills(self) -> list[JsonObject]:
-        """Return the fills as they stood before somebody changed them, as far as that is known."""
+        """Return the fills as they were before any change, as far as that is known."""
         fills = []
         made = self._made["fills"]
         for raw in self._found["fills"]:
@@ -289,7 +289,7 @@ class EventGraph:
             stands = raw.event()
             was = stands if made is None else canonical.decode(made.json)
             fields = differing_fields(was, stands)
-            # A damaged or forged id is nobody's: then the event goes by the id it was made with.
+            # A damaged or forged id names no event: then the recomputed event's id counts.
             said = stands if raw.is_whole and set(fields) != {"id"} else was
             key = str(said.get("id") or f"{queue}:{raw.seq}")
             payload = said.get("payload") or {}
@@ -308,10 +308,10 @@ class EventGraph:
             )
 
     def _judge_differences(self) -> None:
-        """Tell what was changed from what only comes out otherwise because of it.
+        """Distinguish changed events from those that differ only because of a change.
 
-        An event that comes out otherwise although all its role had taken by then stands as it was
-        made is a change; one made after the role took a changed event follows from that.
+        An event differs from its recomputation. If all inputs that its role had processed by then
+        are unchanged, the event itself was changed; otherwise it follows from a changed input.
         """
         apart = {(item.queue, item.seq) for item in self._differences}
         follows = 0
@@ -327,7 +327,7 @@ class EventGraph:
             )
 
     def _read_roots(self) -> None:
-        """Find the market events that are causes, and those that are damaged."""
+        """Read the market events that are causes, and those that are damaged."""
         seqs = {seq for seq in self._wanted.values() if seq is not None}
         run_id = self._recorded.manifest.run_id
         for raw in raw_lines(self._recorded, TICKS):

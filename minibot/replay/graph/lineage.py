@@ -1,9 +1,9 @@
-"""Where every decision comes from: contracts, causes and permissions over a whole run (N-04).
+"""Lineage of every decision: contracts, causes and permissions over a whole run (N-04).
 
-`kernel.verify` proves that no byte changed; this proves that what stands there is allowed: every
-line satisfies its contract and was written by a role that may, every cause exists and is not
-younger than its effect, no intent without an allowing `risk_action`, no fill beyond its intent,
-nothing executed after a STOP.
+`kernel.verify` proves that no byte changed; this proves that the content is allowed: every line
+satisfies its contract and was written by a role that may write it, every cause exists and is not
+younger than its effect, no intent lacks an allowing `risk_action`, no fill exceeds its intent, and
+nothing was executed after a STOP.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ ALLOWING: Final = frozenset({"ALLOW", "REDUCE", "EXIT"})
 
 @dataclass(slots=True)
 class _Seen:
-    """Derived events in memory, and of root events only those that are somebody's cause.
+    """Derived events in memory, and those root events that are a cause of one.
 
-    `damaged` are queues of which only the beginning could be read.
+    `damaged` names the queues that could be read only up to their damage.
     """
 
     derived: dict[str, Event] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class _Seen:
 
     @property
     def unread(self) -> str:
-        """Why something that is not found may be there all the same; empty where all was read."""
+        """Caveat that a missing event may stand behind the damage; empty when all was read."""
         named = ", ".join(self.damaged)
         return f"; it may stand behind the damage in {named}, which is not read" if named else ""
 
@@ -69,7 +69,7 @@ def _events(recorded: Recorded, queue: str, seen: _Seen) -> Iterator[tuple[int, 
         try:
             line = source.next()
         except RunStop as error:
-            # The bytes are damaged from here on; `kernel.verify` names where.
+            # The bytes are damaged from here on; `kernel.verify` names the place.
             seen.damaged.append(queue)
             yield _finding(queue, 0, error.reason_code, "whole lines", error.detail)
             return
@@ -164,7 +164,7 @@ def _judge_fills(seen: _Seen) -> Iterator[Finding]:
 
 
 def stop_position(recorded: Recorded) -> Ack | None:
-    """Return the range with which the executor took a STOP, or None."""
+    """Return the ack with which the executor processed a STOP, or None."""
     role = recorded.roles.roles[EXECUTION_ROLE]
     for ack in recorded.order_log(role):
         if ack.queue.startswith("stop_journal/"):
