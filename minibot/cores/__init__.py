@@ -1,1 +1,1 @@
-"""What all cores share: messages, event ids, scaled ticks, the order of inputs."""
+"""Shared parts of all cores: messages, event ids, scaled ticks, the order of inputs."""

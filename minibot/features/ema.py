@@ -16,7 +16,7 @@ class Ema:
     """Exponential moving average over `period` values, in the unit of its input.
 
     It starts as the plain mean of the first `period` values; from then on each value moves it by
-    2 / (period + 1) of the distance. Until then `mean` is their sum. A NaN that is fed stays:
+    2 / (period + 1) of the distance. Until then `mean` is their sum. A NaN, once fed, stays:
     callers check what they read.
     """
 
@@ -51,7 +51,7 @@ class Ema:
 
     @property
     def is_ready(self) -> bool:
-        """Whether `warmup` values have been taken."""
+        """True once `warmup` values have been taken."""
         return self.count >= self.warmup
 
     @property
@@ -75,20 +75,20 @@ class Ema:
 def cross(fast: Ema, slow: Ema, is_above: bool, values: Iterator[float]) -> bool:
     """Feed two averages, up to the value at which the fast one changes its side.
 
-    What `feed` of both does, value by value, without a call for each.
+    It does what calling `feed` on both with each value would, without the calls.
 
     Args:
-        fast: Takes every value that is taken.
-        slow: So does this one.
-        is_above: On which side the fast one was.
-        values: The iterator of a list, or an array `reversed`; those behind the one at which it
-            crosses are left.
+        fast: Takes every value consumed.
+        slow: Takes the same values.
+        is_above: Whether the fast one was above the slow one.
+        values: The iterator of a list, or an array `reversed`; values behind the crossing are left
+            in it.
 
     Returns:
-        Whether it crossed with the last value that was taken; False is that none is left.
+        True if it crossed at the last value taken; False if no value is left.
 
     Raises:
-        ValueError: Another iterator, of which nobody could say how many values were taken.
+        ValueError: Another kind of iterator, which does not tell how many values were taken.
     """
     kind = type(values)
     if kind is not reversed and kind is not LIST_ITERATOR:
