@@ -44,7 +44,7 @@ class Control:
         return (suspend_ns() - self._issued_ns) // 1_000_000
 
     def silence_ms(self, since_ns: int = 0) -> int:
-        """Return how long, awake, no lease has arrived; at most since a moment of `awake_ns`."""
+        """Return how long no lease has come while awake; at most since a moment of `awake_ns`."""
         return (awake_ns() - max(since_ns, self._received_ns)) // 1_000_000
 
     def take(self, line: str) -> None:

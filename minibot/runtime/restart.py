@@ -1,7 +1,7 @@
-"""What a role has behind it: its logged inputs taken again through its core, its outputs compared.
+"""Restart of a role: its logged inputs go through its core again, its outputs are compared.
 
-A snapshot shortens the way and decides nothing. Outputs that are missing are appended; a difference
-between what stands and what follows is STOP(NONDETERMINISM).
+A snapshot shortens this and decides nothing. Missing outputs are appended; a difference between
+recorded and recomputed outputs is STOP(NONDETERMINISM).
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ SNAPSHOT_FILE: Final = "snapshot.json"
 
 @dataclass(slots=True)
 class Standing:
-    """Where a role stands: what it took, and how far its queues are read and written.
+    """Standing of a role: the inputs that it took, and how far its queues are read and written.
 
     Attributes:
-        core: With all that was taken in it.
-        known: Ids of the events that were taken.
-        now: Market time of the last.
-        taken: How many, over all inputs.
+        core: The core after all inputs taken.
+        known: Ids of the events taken.
+        now: Market time of the last input.
+        taken: Number of events taken, over all inputs.
         tick_seq: The last line of `market_ticks`.
         is_opened: Whether `run_opening` was taken.
-        order: How far the order log is read; None before anything was.
+        order: How far the input log is read; None before the first range.
         inputs, outputs: By queue: how far it is read, or written.
-        dup_dropped: How many events were known already, since the snapshot.
+        dup_dropped: Number of duplicate events since the snapshot.
     """
 
     core: Core
@@ -84,16 +84,16 @@ class Standing:
 
 
 class Restart:
-    """Takes a role's logged inputs once more.
+    """Restart of one role from its logged inputs.
 
     Args:
-        context: The role's.
-        folders: Of its inputs, by queue.
-        primary: Which of them has the order log.
-        outputs: By queue.
-        decode: Returns the event of a line; sets aside one that it refuses.
-        core_from_config: Makes a core that has taken nothing.
-        core_from_state: Makes one of a snapshot.
+        context: The role's context.
+        folders: Reader folders of its inputs, by queue.
+        primary: The input whose folder holds the input log.
+        outputs: Its outputs, by queue.
+        decode: Returns the event of a line; sets aside a line that it refuses.
+        core_from_config: Makes a core in its initial state.
+        core_from_state: Makes a core from a snapshot.
 
     Attributes:
         sources: The inputs as far as they were taken, by queue, once `run` has returned.
@@ -119,10 +119,10 @@ class Restart:
         self._from_state = core_from_state
 
     def run(self) -> Standing:
-        """Return where the role stands; what it had not said any more is appended.
+        """Return the role's standing; append outputs that it had not written before it ended.
 
         Raises:
-            IntegrityError: What stands is not what follows from the logged inputs.
+            IntegrityError: Recorded outputs differ from those of the logged inputs.
         """
         context = self._context
         at = self._snapshot() or Standing(self._from_config(context.config.raw), KnownIds(), Now())
@@ -186,7 +186,7 @@ class Restart:
             if line is None:
                 self._outputs[queue].writer.append([encode_line(expected)])
                 context.log.info("appended_after_restart", event=event, queue=queue)
-                # Step over our own line, so that the comparison goes on behind it.
+                # Step over our own line, so that the comparison continues behind it.
                 line = produced[queue].next()
             if line is None or line.json != expected:
                 seq = "end" if line is None else line.seq
@@ -219,6 +219,6 @@ class Restart:
             )
         except (IntegrityError, KeyError, ValueError, TypeError) as error:
             self._context.log.warning("snapshot_unusable", detail=repr(error))
-            # A hint that cannot be read would stand in the way of the next one.
+            # An unreadable hint would be in the way of the next one.
             path.unlink()
             return None

@@ -35,7 +35,7 @@ class Layers:
     """Keys that came inside a whole section, which has to name them all."""
 
     def put(self, keys: Sequence[str], value: Any, origin: str) -> None:
-        """Set one value by its path; a step through something that is no section is a violation."""
+        """Set one value by its path; a path through anything but sections is a violation."""
         if keys[0] == EXTENDS:
             words = "refused: a file alone names its base; put the key into the profile"
             self.violations.append(f"{printable('.'.join(keys))} ({printable(origin)}): {words}")

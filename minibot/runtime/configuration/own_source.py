@@ -130,7 +130,7 @@ def folder_fault(text: str, origin: Mapping[str, str]) -> str:
     if is_within(folder, PROJECT / "minibot"):
         return "allowed: a folder outside the package"
     if origin.get("strategy.folder") not in (SET, MANIFEST) and not is_within(folder, PROJECT):
-        # Whoever types a path means it; a file or an environment may be somebody else's.
+        # A typed path is meant; a file or an environment may be another person's.
         return "leads out of the project; allowed: a folder in it, or any by --set"
     return ""
 
