@@ -26,7 +26,7 @@ from minibot.runtime.clock import RunClock
 DETAIL_CHARS_MAX: Final = 2000
 LINE_CHARS_MAX: Final = 4096
 SIDE_QUEUE: Final = "deadletter"
-# The queue for which the AI worker's drafts are meant.
+# Side queue of all dead letters, an AI worker's drafts included.
 
 
 def named_lines(folders: Mapping[str, Path], codec: Codec) -> set[tuple[str, int]]:

@@ -28,7 +28,7 @@ LEASE_WAIT_S = 0.005
 
 
 class Gate:
-    """Ends a role that is told to stop, or has lost its launcher or a lock of its."""
+    """Gate that ends a role told to stop, or one without its launcher or one of its locks."""
 
     def __init__(self, context: RoleContext) -> None:
         self.context = context
@@ -119,13 +119,13 @@ class ExecutionGate(Gate):
         return None
 
     def _silence_ms(self) -> int:
-        """Return how long this process has waited for a lease; while it stood still it did not."""
+        """Return how long this process has waited for a lease, not counting its suspension."""
         heartbeat = self.context.heartbeat
         heartbeat.still_ms()
         return self.context.control.silence_ms(heartbeat.resumed_ns)
 
     def _is_after_pause(self) -> bool:
-        """Whether the lease ran out while this process stood still, so that another may come."""
+        """True if the lease expired while this process was suspended: a new one may come."""
         is_short = self._silence_ms() <= self._lease_ms
         return is_short and self.context.control.silence_ms() > self._lease_ms
 

@@ -100,7 +100,7 @@ class InputLog:
         self.copy()
 
     def close(self) -> None:
-        """Write all ranges, the open one too; called before the first output of their events."""
+        """Write all ranges, also the open one; called before the first output of their events."""
         self._end_range()
         self._write()
 

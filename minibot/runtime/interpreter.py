@@ -23,7 +23,7 @@ if sys.platform == "win32":
         return getattr(sys, "_base_executable", "") or sys.executable
 
     def program_environ() -> dict[str, str]:
-        """Return what the program has to find in its environment; it takes it out itself."""
+        """Return the variables that the program needs in its environment; it removes them."""
         if program() == sys.executable:
             return {}
         return {"__PYVENV_LAUNCHER__": sys.executable}

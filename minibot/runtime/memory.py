@@ -23,13 +23,13 @@ def ceiling_bytes(rss_mb_max: int) -> int:
 if sys.platform == "win32":
 
     def limit_memory(rss_mb_max: int) -> None:
-        """Leave it to the launcher: a process cannot limit itself here without a job of its own."""
+        """Leave the limit to the launcher: only a job of its own could limit a process here."""
 
 else:
     import resource
 
     def limit_memory(rss_mb_max: int) -> None:
-        """Keep this process's private memory below the ceiling; children may set limits anew."""
+        """Keep this process's private memory below the ceiling; children may set other limits."""
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
         soft = ceiling_bytes(rss_mb_max)
         if hard != resource.RLIM_INFINITY:

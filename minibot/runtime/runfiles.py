@@ -69,7 +69,7 @@ class RunFiles:
 
     @property
     def told(self) -> str:
-        """Name and sha256 of each file that a starting role has to find; see `require`."""
+        """Names and sha256 of the files that a starting role has to find; see `require`."""
         return " ".join(f"{name}={entry['sha256']}" for name, entry in self._written.items())
 
     def put_hashed(self, name: str, obj: JsonObject) -> None:
