@@ -5,7 +5,7 @@ and are left out of the JSON. Lineage (`cause_ids`, `tick_seq`) stands in the pa
 in `Event` and `Draft` here, so that no payload class repeats it. Decimal values are strings with
 the exchange's own characters; times are integer Unix milliseconds.
 
-Nothing here can hold itself, so that the garbage collector need not look at it (`gc=False`).
+No object here can contain itself, so the garbage collector need not track it (`gc=False`).
 
 This module holds no validation: `events.codec` validates on both sides of a queue.
 """
@@ -67,7 +67,7 @@ class Payload(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_
 
 
 class _Shape(NamedTuple):
-    """The fields of a payload class; a flat one takes them in their order, as they are read."""
+    """Shape of a payload class: its fields; a flat class takes them in their order, as read."""
 
     required: tuple[str, ...]
     optional: tuple[str, ...]
@@ -107,7 +107,7 @@ def _plain(value: Any) -> Any:
 class Check(Struct, frozen=True):
     """One named value against one named threshold, as a trader would check it.
 
-    `passed` is None where nobody judged, which a strategy's signal may say and risk never does.
+    `passed` is None without a judgement, which a strategy's signal may have and risk never does.
     """
 
     name: str
@@ -131,8 +131,8 @@ class Check(Struct, frozen=True):
 class MarketTick(Payload, frozen=True, kw_only=True):
     """A trade, or a quote that changed price or size of the touch.
 
-    Its fields stand by their names, as they are written: most events are ticks, and so neither
-    reading nor writing one has to look for the next field.
+    Its fields are in the order of their names, as in the JSON: most events are ticks, and so
+    neither reading nor writing one has to search for the next field.
     """
 
     TYPE: ClassVar[str] = "market_tick"
@@ -270,7 +270,7 @@ class AveragePrice(Payload, frozen=True):
 
 
 class Signal(Payload, frozen=True):
-    """What the strategy thinks of a symbol now, and why, in values against thresholds."""
+    """Signal: the strategy's decision on a symbol, with its checks against thresholds."""
 
     TYPE: ClassVar[str] = "signal"
     symbol: str
@@ -286,7 +286,7 @@ class Signal(Payload, frozen=True):
 
 
 class RiskAction(Payload, frozen=True):
-    """What risk decided: ALLOW, BLOCK, REDUCE, EXIT or STOP."""
+    """Risk action: ALLOW, BLOCK, REDUCE, EXIT or STOP."""
 
     TYPE: ClassVar[str] = "risk_action"
     action: str
@@ -349,7 +349,7 @@ class Fill(Payload, frozen=True):
 
 
 class RunOpening(Payload, frozen=True):
-    """What the run starts with; always its first event.
+    """Opening of a run: its cash, lots and used budgets; always its first event.
 
     `cash` maps asset to decimal string; a lot is {symbol, qty, price, ts}; `budgets_used` maps
     the name of a budget to its used amount as a decimal string.
@@ -417,7 +417,7 @@ class ModelActive(Payload, frozen=True):
 
 
 class Health(Payload, frozen=True):
-    """How a role is; which optional fields are present depends on the role."""
+    """Health of a role; which optional fields are present depends on the role."""
 
     TYPE: ClassVar[str] = "health"
     role: str
@@ -473,7 +473,7 @@ class StopJournal(Payload, frozen=True):
 
 
 class Recommendation(Payload, frozen=True):
-    """What the model thinks; probabilities are decimal strings with six places, one in sum."""
+    """Recommendation of the model: probabilities as decimal strings with six places, sum one."""
 
     TYPE: ClassVar[str] = "recommendation"
     symbol: str
@@ -560,7 +560,7 @@ class Event(Struct, frozen=True, gc=False):
 
     @property
     def type(self) -> str:
-        """The event type, which is the payload's."""
+        """The event type, taken from the payload."""
         return self.payload.TYPE
 
     def to_json(self) -> JsonObject:

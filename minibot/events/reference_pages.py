@@ -1,4 +1,4 @@
-"""The pages of the documentation that follow from reason codes and contracts."""
+"""Reference pages of the documentation, generated from reason codes and contracts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TITLES: Final[Mapping[str, str]] = {
     FEED_GROUP: "Data from outside that was set aside or survived",
 }
 
-# What a reader wants to know of a value's form, by the name of its definition.
+# Form of a value in words, by the name of its definition.
 _KINDS: Final[Mapping[str, str]] = {
     "decimal": "decimal",
     "decimal_positive": "decimal, above zero",
@@ -71,7 +71,7 @@ def with_contracts_section(page: str, schemas: Mapping[str, JsonObject]) -> str:
     """Return the page of contracts with its generated part renewed.
 
     Raises:
-        ValueError: The page lacks the marks of that part.
+        ValueError: The page lacks the markers of that part.
     """
     before, begin, rest = page.partition(CONTRACTS_BEGIN)
     _, end, after = rest.partition(CONTRACTS_END)

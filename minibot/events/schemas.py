@@ -1,8 +1,8 @@
-"""Generates what follows from reason codes and schemas: `python -m minibot.events.schemas`.
+"""Generator of files from reason codes and schemas: `python -m minibot.events.schemas`.
 
 The `reason_code` enums inside the schemas, the pins in `config/contracts.v1.json`,
-`docs/reference/reasons.md`, and the tables of `docs/DATA_CONTRACTS.md`: a test holds each equal to
-what stands in the tree.
+`docs/reference/reasons.md`, and the tables of `docs/DATA_CONTRACTS.md`: a test compares each with
+the file in the tree.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def generated(project: Path = PROJECT) -> dict[Path, bytes]:
 
 
 def main() -> int:
-    """Rewrite what differs and say so."""
+    """Rewrite the files that differ and print their names."""
     for path, content in generated().items():
         if not path.exists() or path.read_bytes().replace(b"\r\n", b"\n") != content:
             path.parent.mkdir(parents=True, exist_ok=True)

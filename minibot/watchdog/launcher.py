@@ -125,7 +125,7 @@ def launch(config: Config, profile: Path, display: Display, say: Callable[[str],
     var = config.var
     refuse_living(var)
     if not var.root.exists():
-        refuse_failed([flag_check(var)])  # Of a run that has lost this folder: none is made anew.
+        refuse_failed([flag_check(var)])  # A run that lost this folder left it.
     refuse_failed([root_check(var)])
     lock = run_lock(var)
     try:

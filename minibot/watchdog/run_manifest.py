@@ -108,7 +108,7 @@ def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MALLOC_ARENA_MAX": "1",
-        "MALLOC_MMAP_THRESHOLD_": "131072",  # What glibc begins with; named, it stays so.
+        "MALLOC_MMAP_THRESHOLD_": "131072",  # glibc's initial value; set, it stays fixed.
     }
 
 
