@@ -83,7 +83,7 @@ class Codec:
         ids: Sequence[bytes],
         roots: Sequence[tuple[Payload, int]],
     ) -> list[bytes] | None:
-        """Return what `encode_all` returns for events without an input; None: ask for each.
+        """Return the lines of events without an input; None means: use `encode_all`.
 
         It takes payloads of one type with their times, without making events of them first.
         """

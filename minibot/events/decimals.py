@@ -1,4 +1,4 @@
-"""Exact numbers: decimal strings outside, scaled integers inside, and nothing between.
+"""Exact numbers: decimal strings outside, scaled integers inside.
 
 Parsing and formatting are integer arithmetic on digits; values that would need rounding are
 refused. Only functions that are named for it round. Floats are accepted by one function,

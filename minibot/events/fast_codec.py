@@ -72,7 +72,7 @@ class Quick:
         self._frames: dict[tuple[str, str], list[_Frame]] = {}
 
     def encode(self, queue: str, event: Event) -> bytes | None:
-        """Return the canonical JSON of an event that may be written to a queue, if this way can."""
+        """Return the canonical JSON of an event that may be written to a queue, or None."""
         kind = self._kinds.get(event.payload.TYPE)
         if kind is None or event.cause_ids is not None or event.tick_seq is not None:
             return None
@@ -283,7 +283,7 @@ class _Frame:
     def _written(
         self, ids: Iterable[bytes], payloads: Sequence[Payload], times: Sequence[int]
     ) -> list[bytes] | None:
-        """Return lines with sound ids and payloads of our class, once all else is judged."""
+        """Return the lines of sound ids and payloads of our class; None if other parts are not."""
         if set(map(type, times)) != {int} or not _TS_MIN <= min(times) <= max(times) <= _TS_MAX:
             return None
         jsons = self._kind.jsons(payloads)

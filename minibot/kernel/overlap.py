@@ -50,7 +50,7 @@ class Overlap:
         self._thread.join()
 
     def begin(self, work: Work) -> None:
-        """Begin work after the former work; return once that is done and this one waits.
+        """Begin work after the former work; return once that is done and this work waits.
 
         Raises:
             BaseException: The error of this work or the former.

@@ -316,11 +316,11 @@ class SupervisionLoop:
         self.context.clock.begin(content)
 
     def last_look(self) -> StopRecord | None:
-        """Return the STOP of a file that changed since the last look, once all roles have ended."""
+        """Return the STOP for a file that changed since the last look, after all roles ended."""
         return RunFilesCheck(self._run_files).check()
 
     def status(self, ended: StopRecord | None = None) -> JsonObject:
-        """Return what the live table shows; `ended` is how the run has ended, once it has."""
+        """Return the status for the live table; `ended` is the record of the end, if any."""
         return {
             "run_id": self.context.run_id,
             "profile": self.context.manifest.profile,
