@@ -64,7 +64,8 @@ class Ledger:
         self._hour_end: int = 0  # End of that hour.
         self._hour: dict[str, int] = {}  # Cash movements in that hour.
         # Fills of one symbol come in runs, so these cache the last symbol's four accounts, the sum
-        # that they must have given all others, and whether one of them still lacks its first entry.
+        # that the other accounts require of these, and whether one of them still lacks its first
+        # entry.
         self._asset: str = ""
         self._symbol: str = ""
         self._cash: Account = Account()

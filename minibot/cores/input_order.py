@@ -282,7 +282,7 @@ class Inputs:
     def next(self) -> Taken | None:
         """Return the next event by the taking rule, or None when nothing may be taken now.
 
-        It sees what the last `poll` saw; of the queue from which it takes also later lines.
+        It sees what the last `poll` saw, and later lines of the queue from which it takes.
         """
         for name in self._priority:
             ahead = self._ahead[name]

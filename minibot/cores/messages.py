@@ -87,7 +87,7 @@ class Message:
         return ref
 
     def payload(self) -> Payload:
-        """Return its content as text, an event's payload."""
+        """Return its content as the payload of its event."""
         if self._payload is None:
             self._payload = self._written()
         return self._payload

@@ -16,7 +16,7 @@ from minibot.events.native import mypyc_attr
 
 
 class Maker(Protocol):
-    """Maker of a tick without an event, which can say which event it would have been."""
+    """Maker of ticks without events, which can say which event a tick would have been."""
 
     def event(self, seq: int) -> Event:
         """Return the event of the tick that was filled last, as line `seq` of its queue."""

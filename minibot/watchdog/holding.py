@@ -192,7 +192,7 @@ def _journal(var: Var, context: RoleContext, stop: Event) -> None:
 
 
 def _why_other(path: Path, identity: tuple[int, int]) -> str | None:
-    """Return how a path has lost a folder, or None; without identities existence counts."""
+    """Return how a path no longer leads to a folder, or None; without ids existence counts."""
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):

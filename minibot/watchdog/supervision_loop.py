@@ -350,7 +350,7 @@ class SupervisionLoop:
         }
 
     def end_record(self) -> StopRecord:
-        """Return the record of the planned end, with open positions and orders."""
+        """Return the record of the planned end, with the positions still open."""
         facts = self.supervisor.children[EXECUTION_ROLE].heartbeat.get("facts", {})
         open_positions = facts.get("open_positions", [])
         return StopRecord(
