@@ -1,8 +1,8 @@
-"""Compiled cores: with `MINIBOT_COMPILED=1` modules come from `build/compiled` where they stand.
+"""Compiled cores: with `MINIBOT_COMPILED=1` modules come from `build/compiled` if they are there.
 
-`python -m tools.compile` builds them from the very sources that stand here; nothing in the package
-changes, and without the variable nothing of this is asked for. A build of other sources than those
-that stand here is refused, so what runs is what can be read.
+`python -m tools.compile` builds them from the sources here; nothing in the package changes, and
+without the variable none of this is used. A build of other sources than these is refused, so the
+code that runs is the code that can be read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REMEDY: Final = f"Build it: python -m tools.compile; or unset {SWITCH}"
 
 
 class Compiled(MetaPathFinder):
-    """Finds modules in a build."""
+    """Finder of modules in a build."""
 
     def __init__(self, modules: Mapping[str, Path]) -> None:
         self.modules = dict(modules)
@@ -38,18 +38,18 @@ class Compiled(MetaPathFinder):
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        """Return where a compiled module is, or None for one that is not compiled."""
+        """Return the spec of a compiled module, or None for one that is not compiled."""
         file = self.modules.get(fullname)
         return None if file is None else spec_from_file_location(fullname, file)
 
 
 def build_folder(tag: str = sys.implementation.cache_tag or "") -> Path:
-    """Return where the build for a Python is, whose cache tag is such as `cpython-311`."""
+    """Return the build folder for a Python by its cache tag, such as `cpython-311`."""
     return PROJECT / "build" / "compiled" / tag
 
 
 def stale(folder: Path) -> str | None:
-    """Return why a build cannot be used, or None when it is one of the sources that stand here."""
+    """Return why a build cannot be used, or None if it was built from the present sources."""
     path = folder / RECORD
     if not path.is_file():
         return f"there is no build in {folder}"
@@ -67,7 +67,7 @@ def stale(folder: Path) -> str | None:
 
 
 def unlisted(folder: Path) -> str | None:
-    """Return which file of a build the code list does not have; None without such a list."""
+    """Return a file of a build that the code list lacks; None if there is none, or no list."""
     if not listed.is_on or listed.files is None:
         return None
     libraries = json.loads((folder / RECORD).read_bytes())["libraries"]
@@ -87,10 +87,10 @@ def _sha256(path: Path) -> str | None:
 
 
 def take_into_use(folder: Path | None = None) -> None:
-    """Take compiled modules from now on, by default those of the build for this Python.
+    """Use compiled modules from now on, by default those of the build for this Python.
 
     Raises:
-        ImportError: There is no such build, or it is one of other sources.
+        ImportError: There is no such build, or it was built from other sources.
     """
     folder = folder or build_folder()
     why = stale(folder) or unlisted(folder)

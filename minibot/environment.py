@@ -1,10 +1,10 @@
-"""Which Python runs this, and from what: standard library alone, to be able to say what is missing.
+"""Choice of the Python and the code that run; standard library alone, to tell what is missing.
 
 The launch command of the specification may be given to any Python. One without the locked
-dependencies starts the same command in the project's `.venv`, or says how to make it. What works
-under a code list starts itself again by `minibot/listed.py`, before anything else is imported: a
-night whose profile has `code.require_manifest`, and every verb of proof where a list of deployed
-code stands or the run in question was held to one.
+dependencies starts the same command in the project's `.venv`, or says how to make it. Commands
+under a code list restart themselves by `minibot/listed.py` before anything else is imported: a
+night whose profile has `code.require_manifest`, and every verb of proof if a list of deployed code
+exists or the run in question was held to one.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from minibot import listed
 
 PROJECT = Path(__file__).resolve().parent.parent
 NEEDED = ("orjson", "jsonschema_rs", "portalocker", "filelock", "psutil", "requests")
-# Stands beside the package in a checkout, and in no place that pip installs to.
+# Lies beside the package in a checkout, and never where pip installs.
 BESIDE = Path("config", "config.v1.schema.json")
 CANNOT_RUN = 2
 NIGHTS = frozenset({"night", "trade"})
-# What says of a record whether it is true, or shows it to others as true.
+# Verbs that say whether a record is true, or show it to others as true.
 PROOFS = frozenset(
     {
         *("verify", "replay", "accept", "ready", "parity", "report", "profit"),
@@ -38,9 +38,9 @@ PROOFS = frozenset(
         *("replay-window", "explain", "diff"),
     }
 )
-# What would load code before ours, or in its place; none of it goes into a process under a list.
+# Variables that would load code before ours, or in its place; kept from processes under a list.
 LOADS_CODE = ("PYTHON", "LD_", "DYLD_")
-# A killed process leaves its private folder; none is used as long as this.
+# A killed process leaves its private folder; no process uses one as long as this.
 KEPT_S = 7 * 24 * 3600.0
 BYTES_MAX = 1 << 22
 REQUIRED = "code.require_manifest"
@@ -48,7 +48,7 @@ REQUIRED_VARIABLE = "MINIBOT__CODE__REQUIRE_MANIFEST"
 
 
 def hand_over(module: str) -> None:
-    """Go on here, or in `.venv`, or under the code list; or end with one line that says why not."""
+    """Continue here, in `.venv` or under the code list, or exit with one line that says why not."""
     words = sys.argv[1:]
     if not (PROJECT / BESIDE).is_file():
         _go_to_checkout(module, words)
@@ -68,7 +68,7 @@ def hand_over(module: str) -> None:
 
 
 def _go_to_checkout(module: str, words: Sequence[str]) -> None:
-    """Go on with the checkout in the working folder: what pip installed is the package alone."""
+    """Continue with the checkout in the working folder: pip installed the package alone."""
     here = Path.cwd()
     is_first = not getattr(sys.flags, "safe_path", False)
     if is_first and (here / BESIDE).is_file() and (here / "minibot" / "__main__.py").is_file():
@@ -87,8 +87,8 @@ def _go_to_checkout(module: str, words: Sequence[str]) -> None:
 def asks_for_list(module: str, words: Sequence[str], environ: Mapping[str, str]) -> bool:
     """Return whether a command has to execute listed sources alone.
 
-    A profile that says so in a way that is not seen here, such as an abbreviated flag, is met once
-    it has been read: `minibot.cli.night` goes on under the list then.
+    A profile named in a way that is not seen here, such as by an abbreviated flag, is caught once
+    it has been read: `minibot.cli.night` then continues under the list.
     """
     if "--help" in words or "-h" in words:
         return False
@@ -114,7 +114,7 @@ def go_on_listed(module: str, words: Sequence[str]) -> None:
 
 
 def private_folder() -> str:
-    """Return a new, empty folder for bytecode that only this user can enter."""
+    """Create and return an empty folder for bytecode that only this user can enter."""
     import tempfile
 
     _sweep(tempfile.gettempdir())
@@ -127,19 +127,19 @@ def _sweep(folder: str) -> None:
     for entry in os.scandir(folder):
         if not entry.name.startswith(listed.PREFIX):
             continue
-        with suppress(OSError):  # Somebody else's, or another start has removed it.
+        with suppress(OSError):  # Another user's, or removed by another start.
             if now_s - entry.stat(follow_symlinks=False).st_mtime > KEPT_S:
                 listed.remove(entry.path)
 
 
 def _become(command: Sequence[str], environ: Mapping[str, str], private: str | None = None) -> None:
-    """Go on as another command, with this process's signals and exit code; never return.
+    """Continue as another command, with this process's signals and exit code; never return.
 
-    Windows cannot replace a process: there this one waits, leaves Ctrl-C and Ctrl-Break to the
-    other, and removes its private folder at the end.
+    Windows cannot replace a process: there this one waits, leaves Ctrl-C and Ctrl-Break to the new
+    one, and removes its private folder at the end.
     """
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # One that was closed is none.
+        if stream is not None:  # A closed one is None.
             stream.flush()
     if os.name != "nt":
         os.execve(command[0], list(command), dict(environ))
@@ -153,14 +153,14 @@ def _become(command: Sequence[str], environ: Mapping[str, str], private: str | N
 
 
 def _program() -> str:
-    """Return the Python itself: in an environment of Windows another program starts it."""
+    """Return the Python itself, which in a virtual environment on Windows a launcher starts."""
     if os.name == "nt":
         return str(getattr(sys, "_base_executable", "") or sys.executable)
     return sys.executable
 
 
 def _kept_flags() -> list[str]:
-    """Return the flags of this process that its second start has to have, too."""
+    """Return the flags of this process that its restart has to have too."""
     kept = ["-" + "O" * sys.flags.optimize] if sys.flags.optimize else []
     if sys.flags.utf8_mode:
         kept += ["-X", "utf8"]
@@ -188,7 +188,7 @@ def _is_true(text: str) -> bool:
 
 
 def _profiles(path: str) -> Iterator[Path]:
-    """Yield where a profile may stand that a person names so (X-16)."""
+    """Yield the paths of a profile that a person may mean by a name (X-16)."""
     plain = path.replace("\\", "/").removeprefix("./").removeprefix("minibot/")
     for place in (Path(path), Path(plain), PROJECT / plain):
         if os.path.isfile(place):
@@ -196,7 +196,7 @@ def _profiles(path: str) -> Iterator[Path]:
 
 
 def _profile_requires(path: Path) -> bool:
-    """Return whether a profile asks for the list, by itself or by the base that it extends."""
+    """Return whether a profile, or the base that it extends, requires the list."""
     profile = _json(path)
     base = profile.get("extends") if isinstance(profile, dict) else None
     if not isinstance(base, str) or _says(profile):
@@ -207,7 +207,7 @@ def _profile_requires(path: Path) -> bool:
 
 
 def _runs(words: Sequence[str]) -> Iterator[Path]:
-    """Yield the folders of the runs that words of a command may name, else the newest."""
+    """Yield the folders of runs that the words of a command may name, else the newest."""
     var = PROJECT / "var"
     for at, word in enumerate(words):
         name, _, value = word.partition("=")
@@ -234,13 +234,13 @@ def _required_by(profile: Any) -> bool:
 
 
 def _says(profile: Any) -> bool:
-    """Return whether a profile itself says if the list is required."""
+    """Return whether a profile itself has the key that requires the list."""
     code = profile.get("code")
     return isinstance(code, dict) and "require_manifest" in code
 
 
 def _json(path: Path) -> Any:
-    """Return a small JSON file's content; None where unreadable, which others report."""
+    """Return a small JSON file's content; None if unreadable, which other checks report."""
     try:
         with open(path, "rb", opener=_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -251,5 +251,5 @@ def _json(path: Path) -> Any:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Open a file without waiting for a writer where it is a FIFO."""
+    """Open a file, without waiting for a writer if it is a FIFO."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

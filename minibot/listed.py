@@ -2,19 +2,19 @@
 
     python -I -S -X pycache_prefix=FOLDER minibot/listed.py MODULE [ARGUMENTS ...]
 
-Python runs a script from its source, whatever bytecode stands beside it: so this one is the first
-code of minibot in the process, and it is small. FOLDER is private to one run or one verb: bytecode
-is read from there alone, and what the first process of a run compiles its others find. From here on
-each module of minibot comes from this tree, by its name in the list, and a source is executed only
-if it has the sha256 that stands there: no package beside a module, no library, no bytecode without
-a source and no install elsewhere can take its place. With `-S` no `.pth` file, `sitecustomize` or
-`usercustomize` is run either: the folder of the packages is put on the path here (Windows goes
-without `-S`, because a package of its own is found by a `.pth` file). The list is `list.json` in
-FOLDER, made at first of `staging/deployed.json`; without either any source of this tree is taken,
-as on a machine that only proves what another one recorded.
+Python runs a script from its source, whatever bytecode lies beside it, so this small script is the
+first code of minibot in the process. FOLDER is private to one run or one verb: bytecode is read
+from there alone, and the run's other processes find what its first one compiles. From here on each
+module of minibot comes from this tree, by its name in the list, and a source is executed only if it
+has the listed sha256: no package beside a module, no library, no bytecode without a source and no
+install elsewhere can take its place. With `-S` no `.pth` file, `sitecustomize` or `usercustomize`
+is run either: the folder of the packages is put on the path here (Windows goes without `-S`,
+because a package of its own is found by a `.pth` file). The list is `list.json` in FOLDER, made at
+first from `staging/deployed.json`. Without either any source of this tree is accepted, as on a
+machine that only verifies another one's record.
 
-`minibot.environment` starts processes again this way, `minibot.runtime.interpreter` starts children
-so. Standard library alone. docs/THREATS.md says what remains open.
+`minibot.environment` restarts processes this way, `minibot.runtime.interpreter` starts children.
+Standard library alone. docs/THREATS.md says what remains open.
 """
 
 import atexit
@@ -31,7 +31,7 @@ PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DEPLOYED = os.path.join(PROJECT, "staging", "deployed.json")
 PACKAGE = "minibot"
 LIST = "list.json"
-# The name of a private folder begins so, and goes on with the id of the process that ends it.
+# Prefix of a private folder's name; the id of the process that removes it follows.
 PREFIX = "minibot-code-"
 SCRIPT = "-c"
 CANNOT_RUN = 2
@@ -45,11 +45,11 @@ files: "dict[str, str] | None" = None
 
 
 class NotListed(ImportError):
-    """A source is not what the list says; the message names it."""
+    """A source differs from the list; the message names it."""
 
 
 class ListedLoader(SourceFileLoader):
-    """Loads one module from its source, which has to have the sha256 of the list."""
+    """Loader of one module from its source, which has to have the sha256 of the list."""
 
     def __init__(self, fullname: str, path: str, sha256: "str | None") -> None:
         super().__init__(fullname, path)
@@ -65,10 +65,10 @@ class ListedLoader(SourceFileLoader):
 
 
 class Guard(MetaPathFinder):
-    """Finds every module of minibot in this tree, and no other.
+    """Finder of every module of minibot in this tree, and of no other.
 
     Args:
-        files: Path from the project's root to sha256, with slashes; None takes what stands there.
+        files: Path from the project's root, with slashes, to sha256; None accepts any source.
     """
 
     def __init__(self, files: "dict[str, str] | None") -> None:
@@ -77,7 +77,7 @@ class Guard(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: object = None, target: object = None
     ) -> "ModuleSpec | None":
-        """Return where a module of minibot is; None for modules of others."""
+        """Return the spec of a module of minibot; None for other modules."""
         if fullname.partition(".")[0] != PACKAGE:
             return None
         stem = fullname.replace(".", "/")
@@ -104,7 +104,7 @@ def flags(private: str) -> "list[str]":
 
 
 def add_packages() -> None:
-    """Put the packages of this Python's environment on the path, where nothing else has."""
+    """Put the packages of this Python's environment on the path, unless they are there already."""
     import site
 
     home = os.path.dirname(os.path.dirname(os.path.abspath(sys.executable)))
@@ -114,7 +114,7 @@ def add_packages() -> None:
 
 
 def files_of(private: str) -> "dict[str, str] | None":
-    """Return the list of a private folder, made of the deployed one if it has none yet.
+    """Return the list in a private folder, made from the deployed one if it has none yet.
 
     Raises:
         ValueError: It is damaged.
@@ -136,7 +136,7 @@ def files_of(private: str) -> "dict[str, str] | None":
 
 
 def remove(private: str) -> None:
-    """Remove a private folder; what cannot be removed is left to the system."""
+    """Remove a private folder; files that cannot be removed are left to the system."""
     import shutil
 
     shutil.rmtree(private, ignore_errors=True)
@@ -157,8 +157,8 @@ def begin() -> str:
     files = files_of(private)
     sys.meta_path.insert(0, Guard(files))
     if os.path.basename(private).startswith(f"{PREFIX}{os.getpid()}-"):
-        atexit.register(remove, private)  # The first to be registered is the last to be called.
-    # Workers of a pool are started by the flags of their parent, in which the folder is missing.
+        atexit.register(remove, private)  # First registered, last called.
+    # Workers of a pool are started with their parent's flags, which lack the folder.
     given = subprocess._args_from_interpreter_flags  # type: ignore[attr-defined]
     again = [*flags(private)[-2:], os.path.abspath(__file__)]
     subprocess._args_from_interpreter_flags = lambda: [*given(), *again]  # type: ignore[attr-defined]
@@ -177,7 +177,7 @@ def main() -> int:
         return _refuse(str(error), "See minibot/listed.py and docs/THREATS.md.")
     sys.argv = sys.argv[1:]
     try:
-        if sys.argv[0] == SCRIPT:  # `-c TEXT ...`, as multiprocessing starts its workers.
+        if sys.argv[0] == SCRIPT:  # `-c TEXT ...`, as multiprocessing starts workers.
             text = sys.argv.pop(1)
             exec(compile(text, "<worker>", "exec"), {"__name__": "__main__"})
         else:

@@ -1,8 +1,8 @@
 """python -m minibot.nore_run_v1 --config config/nore.v1.json: the night run.
 
-Started by a Python without the environment it hands over to `.venv` if that stands, else it says
-in one line how to make it. The run itself is `watchdog.launcher`; this file parses, prints and
-judges what the run left.
+A Python without the environment hands over to `.venv` if that exists, else it says in one line how
+to make it. The run itself is `watchdog.launcher`; this file parses the command line, prints, and
+judges the finished run.
 """
 
 from __future__ import annotations

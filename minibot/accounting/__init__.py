@@ -1,1 +1,1 @@
-"""What is owned: lots, portfolio, ledger, hourly accounts, performance; exact."""
+"""Accounting in exact integers: lots, portfolio, ledger, hourly accounts, performance."""

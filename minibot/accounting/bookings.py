@@ -1,6 +1,6 @@
-"""What one fill did to the accounts: entries that add up to zero, and what a day's fills sum to.
+"""Bookings: the entries of one fill, which add up to zero, and the totals of a UTC day.
 
-Amounts are hundred-millionths (`events.money`); `accounting.portfolio` makes them,
+Amounts are hundred-millionths (`events.money`). `accounting.portfolio` makes bookings,
 `accounting.ledger` adds them up.
 """
 
@@ -23,8 +23,8 @@ FEES: Final = "fees"
 class Entry:
     """One side of a booking, in quote: positive into the account, negative out of it.
 
-    Accounts: `cash:<asset>`, `position:<symbol>` (at cost), `realised_pnl`, `fees`. A gain stands
-    as a negative amount in `realised_pnl`, because every booking adds up to zero.
+    Accounts: `cash:<asset>`, `position:<symbol>` (at cost), `realised_pnl`, `fees`. A gain is a
+        negative amount in `realised_pnl`, because every booking adds up to zero.
     """
 
     fill_n: int
@@ -37,13 +37,13 @@ class Entry:
 @mypyc_attr(acyclic=True)
 @final
 class Booking:
-    """What one fill did to the accounts, and the trades that it closed; adds up to zero.
+    """Booking of one fill: its entries, which add up to zero, and the trades that it closed.
 
     Attributes:
         fill_n, ts: Number and time of the fill.
-        symbol, asset: Whose position, and the quote asset that paid.
-        cash, position, pnl, fee: Into the accounts of these names; negative is out of them.
-        trades: What a sale closed.
+        symbol, asset: The symbol traded, and the quote asset that paid.
+        cash, position, pnl, fee: Amounts into the accounts of these names; negative is out of them.
+        trades: The trades that a sale closed.
     """
 
     __slots__ = ("asset", "cash", "fee", "fill_n", "pnl", "position", "symbol", "trades", "ts")
@@ -71,7 +71,7 @@ class Booking:
         self.trades: tuple[Trade, ...] = trades
 
     def kept(self, trades: Iterable[Trade]) -> Booking:
-        """Return a copy with the trades that it closed, for who keeps it beyond the next fill."""
+        """Return a copy with the trades that it closed, to keep beyond the next fill."""
         return Booking(
             self.fill_n,
             self.ts,
@@ -86,7 +86,7 @@ class Booking:
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """Its entries, without those of nothing."""
+        """The entries whose amount is not zero."""
         n, ts, asset = self.fill_n, self.ts, self.asset
         entries = (
             Entry(n, ts, f"{CASH}:{asset}", asset, self.cash),
@@ -99,7 +99,7 @@ class Booking:
 
 @final
 class DayTotals:
-    """What was bought, gained and paid on one UTC day, by the time of the fills."""
+    """Totals of one UTC day: purchases, realised P&L and fees, by the time of the fills."""
 
     __slots__ = ("entry_notional", "fees", "realised_pnl")
 

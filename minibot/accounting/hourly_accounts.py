@@ -1,13 +1,13 @@
-"""The books of one run: portfolio, ledger, trades and a state for every hour, out of its fills.
+"""The accounts of one run: portfolio, ledger, trades and a state for every hour, from its fills.
 
-They take the opening and the fills in order and nothing else, so live, report and replay make
-the same books from the same events. Each hour of market time that the run touched gives one
-`HourlyState`: what every account held at its beginning, what was entered, what it held at its end,
-and the lots open then. A state names the sha256 of the one before it, the first that of the run's
-opening, so that no hour can be changed, left out or moved without all later ones saying so.
+They depend on the opening and the fills in order and on nothing else, so live, report and replay
+reach the same accounts from the same events. Each hour of market time that the run touched gives
+one `HourlyState`: the opening balance, entries and closing balance of every account, and the lots
+open at its end. A state names the sha256 of the one before it, the first that of the run's opening,
+so that no hour can be changed, left out or moved without breaking the hash of every later one.
 
-Invariant, checked at every closing: opening plus entries is closing, for every account, exactly,
-and is what the portfolio holds; the entries of an hour add up to zero.
+Invariant, checked at every closing: for every account opening plus entries equals closing exactly
+and agrees with the portfolio; the entries of an hour add up to zero.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class HourlyState:
-    """What a run owned over one hour of market time.
+    """Accounts of a run over one hour of market time.
 
     Attributes:
         run_id: The run.
         n: Its number in the run, from 1.
-        hour_ts: When the hour began, Unix ms; `from_ts` and `to_ts` are the run's share of it.
-        fills_before: How many fills the run had before it.
-        fills: How many it has at its end; so it holds fills `fills_before + 1` to `fills`.
-        trades: How many trades the run had closed at its end.
-        accounts: By name; a gain stands in `realised_pnl` as a negative amount.
-        lots: What was open at its end, oldest first, by symbol.
-        previous: sha256 of the state before, hex; of the opening for the first.
+        hour_ts: Start of the hour, Unix ms; `from_ts` and `to_ts` bound the run's share of it.
+        fills_before: Fills of the run before this hour.
+        fills: Fills of the run at its end; the hour holds fills `fills_before + 1` to `fills`.
+        trades: Trades that the run had closed at its end.
+        accounts: Balances by account name; a gain is a negative amount in `realised_pnl`.
+        lots: Open lots at its end, oldest first, by symbol.
+        previous: sha256 of the state before it, hex; the first state names the opening's.
     """
 
     run_id: str
@@ -94,7 +94,7 @@ class HourlyState:
         }
 
     def encoded(self) -> bytes:
-        """Return its canonical JSON."""
+        """Return the state's canonical JSON."""
         return canonical.encode(self.to_json())
 
     @property
@@ -104,22 +104,22 @@ class HourlyState:
 
 
 class HourlyAccounts:
-    """What a run owns, hour by hour; feed it the fills in the order of their queue.
+    """Accounts of a run, hour by hour; feed it the fills in the order of their queue.
 
     Attributes:
-        portfolio: What is held after the last fill.
+        portfolio: Cash and lots after the last fill.
         ledger: Totals by account after the last fill.
-        bookings: What each fill did, in order.
+        bookings: The booking of each fill, in order.
         trades: Every lot, or part of one, that a sale closed, in order.
         states: The hours that are over.
     """
 
     def __init__(self, run_id: str, opening: RunOpening, opened_ts: int) -> None:
-        """Open the books.
+        """Open the accounts.
 
         Args:
             run_id: The run.
-            opening: What it starts with.
+            opening: Cash and lots that it starts with.
             opened_ts: The `ts` of its `run_opening`, Unix ms of market time.
         """
         self.portfolio = Portfolio.from_opening(opening)
@@ -142,14 +142,14 @@ class HourlyAccounts:
 
     @property
     def entries(self) -> int:
-        """How many entries stand in the ledger."""
+        """Number of entries in the ledger."""
         return sum(len(booking.entries) for booking in self.bookings)
 
     def on_fill(self, fill: Fill, ts: int) -> Booking:
-        """Book a fill; hours before the one it falls into are over.
+        """Book a fill and close all hours before the one that it falls into.
 
         Raises:
-            InvariantError: It cannot have come from these books, or an hour does not balance.
+            InvariantError: The fill does not fit these accounts, or an hour does not balance.
         """
         self.on_time(ts)
         booking = self.portfolio.apply(fill, ts)
@@ -169,7 +169,7 @@ class HourlyAccounts:
         self._last_ts = max(self._last_ts, ts)
 
     def close(self, ts: int) -> list[HourlyState]:
-        """Close the books at the run's last market time and return a state for each of its hours.
+        """Close the accounts at the run's last market time; return a state for each of its hours.
 
         Raises:
             InvariantError: An hour does not balance.
@@ -210,7 +210,7 @@ class HourlyAccounts:
         self._from_ts = self._last_ts = to_ts + 1
 
     def _balances(self) -> dict[str, Balance]:
-        """Return every account over the hour; what is held has to be opening plus entries."""
+        """Return every account's balance over the hour; opening plus entries must be holdings."""
         totals, held = self.ledger.totals(), self._held()
         balances = {}
         for name in sorted({*totals, *held, *self._opening}):
@@ -225,7 +225,7 @@ class HourlyAccounts:
         return balances
 
     def _held(self) -> dict[str, int]:
-        """Return what the portfolio says of each account, in the ledger's signs."""
+        """Return the balance of each account by the portfolio, in the ledger's signs."""
         portfolio = self.portfolio
         held = {f"{CASH}:{asset}": portfolio.cash(asset) for asset in portfolio.opening_cash()}
         for symbol in portfolio.symbols():
@@ -234,7 +234,7 @@ class HourlyAccounts:
 
 
 def genesis(run_id: str, opening: RunOpening) -> str:
-    """Return what the first hourly state of a run names as the one before it, hex."""
+    """Return the hash, hex, that the first hourly state of a run names as its predecessor."""
     return sha256(canonical.encode({"run_id": run_id, "opening": opening.to_json()})).hexdigest()
 
 

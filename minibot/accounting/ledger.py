@@ -2,9 +2,9 @@
 
 Every fill is one booking whose entries add up to zero (`accounting.portfolio`). The ledger keeps
 the total of each account and the movement of cash in each hour of market time, so that opening plus
-entries gives closing for every hour. It has one verb that changes it, `append`, and that takes
-bookings once and in order: nothing is changed or removed afterwards. Being a projection of
-`run_opening` and `fills`, it is rebuilt rather than repaired.
+entries gives closing for every hour. Only `append` changes it, taking each booking once and in
+order; nothing is changed or removed afterwards. As a projection of `run_opening` and `fills` it is
+rebuilt rather than repaired.
 """
 
 from __future__ import annotations
@@ -56,14 +56,15 @@ class Ledger:
     def __init__(self, opening: Mapping[str, int]) -> None:
         """Open with the cash of the run's opening, by asset."""
         self._opening: dict[str, int] = dict(opening)
-        self._accounts: dict[str, Account] = {}  # By name; some may wait for an entry yet.
-        self._closing: dict[str, int] = dict(opening)  # Of each asset: opening plus entries.
+        self._accounts: dict[str, Account] = {}  # By name; some may have no entry yet.
+        self._closing: dict[str, int] = dict(opening)  # By asset: opening plus entries.
         self._hours: dict[int, dict[str, int]] = {}
-        self._hour_ts: int = 0  # The last one in which something was booked.
-        self._hour_end: int = 0  # Until when bookings are of this hour.
-        self._hour: dict[str, int] = {}  # Its movements.
-        # Fills of one symbol come in rows: the accounts of the last one, what these four have
-        # to sum to beside all others, and whether one of the four waits for its first entry.
+        self._hour_ts: int = 0  # The last hour with a booking.
+        self._hour_end: int = 0  # End of that hour.
+        self._hour: dict[str, int] = {}  # Cash movements in that hour.
+        # Fills of one symbol come in runs, so these cache the last symbol's four accounts, the sum
+        # that the other accounts require of these, and whether one of them still lacks its first
+        # entry.
         self._asset: str = ""
         self._symbol: str = ""
         self._cash: Account = Account()
@@ -83,8 +84,9 @@ class Ledger:
         """Add the booking of the next fill, and compare with the portfolio that made it.
 
         Raises:
-            InvariantError: Not the next one, or its entries do not add up to zero: nothing is
-                changed then. Or the accounts do not after it, or cash differs.
+            InvariantError: It is not the next booking, or its entries do not add up to zero;
+                nothing is changed then. Or, after it, the accounts do not add up to zero or cash
+                differs from the portfolio's.
         """
         n = self.fills + 1
         if booking.fill_n != n:
@@ -95,7 +97,7 @@ class Ledger:
         asset = booking.asset
         if asset != self._asset or booking.symbol != self._symbol:
             self._turn_to(asset, booking.symbol)
-        # An hour that a later booking has left takes nothing more.
+        # Once a later hour has begun, an earlier one takes no more bookings.
         if booking.ts >= self._hour_end:
             self._turn_to_hour(booking.ts)
         if self._is_waiting:
@@ -115,7 +117,7 @@ class Ledger:
             self._compare(portfolio)
 
     def _compare(self, portfolio: Portfolio) -> None:
-        """Raise of the first asset with another amount; an asset may be missing at nothing."""
+        """Raise for the first asset whose cash differs; a missing asset counts as zero."""
         for asset, cash in portfolio.balances.items():
             closing = self.closing(asset)
             if closing != cash:
@@ -125,7 +127,7 @@ class Ledger:
                 )
 
     def _turn_to(self, asset: str, symbol: str) -> None:
-        """Find the accounts of another symbol, or of another asset that pays."""
+        """Select the accounts of another symbol or paying asset."""
         self._asset, self._symbol = asset, symbol
         self._closing.setdefault(asset, 0)
         self._cash = self._account(f"{CASH}:{asset}")
@@ -134,18 +136,18 @@ class Ledger:
         self._is_waiting = True
 
     def _turn_to_hour(self, ts: int) -> None:
-        """Begin the hour of a time, unless a later one has begun."""
+        """Begin the hour of a market time, unless a later one has begun."""
         self._hour_ts = max(self._hour_ts, ts // HOUR_MS * HOUR_MS)
         self._hour_end = self._hour_ts + HOUR_MS
         self._hour = self._hours.setdefault(self._hour_ts, {})
 
     def _sum_others(self) -> int:
-        """Return the sum of all accounts but the four."""
+        """Return the sum of all accounts except the four selected ones."""
         four = self._cash.total + self._position.total + self._pnl.total + self._fees.total
         return sum([account.total for account in self._accounts.values()]) - four
 
     def _note_entries(self, booking: Booking) -> None:
-        """Note whose first entry is in a booking."""
+        """Note the accounts that get their first entry by a booking."""
         self._cash.has_entries |= booking.cash != 0
         self._position.has_entries |= booking.position != 0
         self._pnl.has_entries |= booking.pnl != 0
@@ -177,7 +179,7 @@ class Ledger:
         return 0 if found is None else found.total
 
     def closing(self, asset: str) -> int:
-        """Return opening cash plus all its entries."""
+        """Return an asset's opening cash plus all its entries."""
         return self._closing.get(asset, 0)
 
     def hours(self, asset: str) -> list[HourBalance]:

@@ -1,7 +1,7 @@
-"""Lots and trades: what is left of a purchase, and what a sale closed of one.
+"""Lots and trades: a purchase that is still held, and the part of one that a sale closed.
 
-Amounts are hundred-millionths (`events.money`); which lot a sale takes is `accounting.portfolio`'s.
-Nobody changes one once it is made.
+Amounts are hundred-millionths (`events.money`); `accounting.portfolio` decides which lot a sale
+takes. Both are never changed once made.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from minibot.events.native import mypyc_attr
 @mypyc_attr(acyclic=True)
 @final
 class Lot:
-    """What is left of one purchase; `lot_of` makes one.
+    """Remainder of one purchase; `lot_of` makes one.
 
     Attributes:
-        qty, price: Of what is left, and at which price it was bought.
-        cost: What the rest cost, without fees.
-        ts: When it was bought, Unix ms.
-        fill_n: The number of the fill that opened it, which is its line in the run's `fills`; 0 is
-            a lot that the run started with.
+        qty, price: Quantity that remains, and the price at which it was bought.
+        cost: Cost of the remainder, without fees.
+        ts: Time of the purchase, Unix ms.
+        fill_n: Number of the fill that opened it, which is its line in the run's `fills`; 0 for a
+            lot that the run started with.
         order: Id of the order that bought it; empty for a lot that the run started with.
     """
 
@@ -46,7 +46,7 @@ class Lot:
         return self.order.text
 
     def less(self, qty: int, cost: int) -> Lot:
-        """Return what is left once a quantity and its cost are taken off."""
+        """Return the lot that remains once a quantity and its cost are taken off."""
         rest, left = self.qty - qty, self.cost - cost
         return lot_of(self.symbol, rest, self.price, left, self.ts, self.fill_n, self.order)
 
@@ -55,7 +55,7 @@ class Lot:
         return isinstance(other, Lot) and self.to_json() == other.to_json()
 
     def __hash__(self) -> int:
-        """Return the same for equal lots."""
+        """Return a hash that is equal for equal lots."""
         return hash((self.symbol, self.qty, self.cost, self.ts, self.fill_n))
 
     def to_json(self) -> JsonObject:
@@ -103,11 +103,11 @@ def lot_of(
 
 @final
 class Holding:
-    """What is held of one symbol.
+    """Holding of one symbol.
 
     Attributes:
         lots: The open lots, oldest first.
-        qty, cost: What they hold, and what they cost without fees.
+        qty, cost: Their total quantity, and its cost without fees.
     """
 
     __slots__ = ("cost", "lots", "qty")
@@ -119,7 +119,7 @@ class Holding:
         self.cost: int = 0
 
     def price_avg(self) -> int:
-        """Return the average price of what is held, before fees, rounded up."""
+        """Return the average price of the holding, before fees, rounded up."""
         return mul_div_up(self.cost, UNIT, self.qty)
 
 
@@ -143,12 +143,12 @@ class Trade:
 
     @property
     def symbol(self) -> str:
-        """What was bought and sold."""
+        """The symbol that was bought and sold."""
         return self._lot.symbol
 
     @property
     def opened_ts(self) -> int:
-        """When the lot was bought."""
+        """Time at which the lot was bought, Unix ms."""
         return self._lot.ts
 
     @property

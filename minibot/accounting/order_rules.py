@@ -1,7 +1,7 @@
-"""What the venue asks of an order, as risk sizes by it and execution judges by it.
+"""Order rules of the venue, by which risk sizes orders and execution judges them.
 
-The same filters are applied twice: risk rounds and refuses before an intent exists, execution
-refuses whatever reaches it all the same. All values are hundred-millionths (`events.money`).
+The same filters are applied twice: risk rounds and refuses before an intent exists, and execution
+refuses any order that breaks them nevertheless. All values are hundred-millionths (`events.money`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LIMIT: Final = "LIMIT"
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Between which multiples of the reference price a limit price may lie; None is off."""
+    """Range of multiples of the reference price that a limit price may take; None is off."""
 
     down: int | None
     up: int | None
@@ -51,9 +51,9 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Quantity and value that an order of one type may have; None is off, and so is a least of 0.
+    """Bounds on quantity and value of an order of one type; None or a minimum of 0 is off.
 
-    Every quantity is a multiple of `qty_step`; all bounds belong to what is allowed.
+    Every quantity is a multiple of `qty_step`; all bounds are inclusive.
     """
 
     qty_step: int
@@ -63,7 +63,7 @@ class Bounds:
     notional_max: int | None
 
     def qty_down(self, qty: int) -> int:
-        """Return the largest quantity that an order may have and that is not above `qty`."""
+        """Return the largest orderable quantity that is not above `qty`."""
         step, most = self.qty_step, self.qty_max
         if most is not None and most < qty:
             qty = most
@@ -161,19 +161,19 @@ class OrderRules:
 
     @property
     def is_trading(self) -> bool:
-        """Whether the venue takes orders in this symbol."""
+        """True if the venue takes orders in this symbol."""
         return self.status == TRADING
 
     def price_text(self, price: int) -> str:
-        """Return a price with the places of its increment, or with all if it has more."""
+        """Return a price with the places of its increment, or with all eight if it is finer."""
         return _text(price, self.price_places)
 
     def qty_text(self, qty: int) -> str:
-        """Return a quantity with the places of its increment, or with all if it has more."""
+        """Return a quantity with the places of its increment, or with all eight if it is finer."""
         return _text(qty, self.qty_places)
 
     def position_refusal(self, qty: int, held: int) -> str | None:
-        """Return why `qty` may not be bought on top of what is held and being bought, or None."""
+        """Return why `qty` may not be bought on top of position and open purchases, or None."""
         if self.position_max is not None and held + qty > self.position_max:
             return POSITION_MAX
         return None
@@ -191,7 +191,7 @@ class OrderRules:
 
 
 def mid_down(bid: int, ask: int) -> int:
-    """Return the mean of bid and ask, rounded down: a long position is not flattered."""
+    """Return the mean of bid and ask, rounded down: a long position is never overvalued."""
     return (bid + ask) // 2
 
 
@@ -206,7 +206,7 @@ def _step(symbol: str, scale: Scale) -> int:
 
 
 def _text(value: int, places: int) -> str:
-    # A derived instrument may meet a finer number than any it was derived from: nothing is cut.
+    # A number may be finer than the increment of a derived instrument: no digit is cut.
     return amount_text(value, PLACES if value % int(10 ** (PLACES - places)) else places)
 
 

@@ -1,9 +1,9 @@
-"""What a night earned and risked, from its opening, its ticks and its fills; exact.
+"""Performance of a run, exact: what it earned and risked, from its opening, ticks and fills.
 
-One definition for the live metrics and the morning report. Equity is cash plus open quantity at
-the mid of the last touch, or at a price that is newer than it, looked at after every tick; a fill
-counts right after the tick that it names. A round trip goes from flat to flat in one symbol and is
-net of its fees; what was carried in was bought at its first mark, as it counts in equity.
+One definition for the live metrics and the morning report. Equity is cash plus open quantity at the
+mid of the last touch, or at a newer price mark. It is computed after every tick; a fill counts
+right after the tick that it names. A round trip goes from flat to flat in one symbol and is net of
+its fees. A position carried in counts as bought at its first mark, as it does in equity.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from minibot.events.unit_sizes import BPS
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-# A separate script has to find the same ratios to 1e-9.
+# A separate script has to reproduce the ratios to 1e-9.
 RATIO_PLACES: Final = 10
 BPS_UNIT: Final[int] = BPS * 10**RATIO_PLACES
 
@@ -43,7 +43,7 @@ def ratio_text(numerator: int, denominator: int) -> str | None:
 
 
 class Carried(NamedTuple):
-    """What a run started with of a symbol: how much, and what it counts at; hundred-millionths."""
+    """Carried position in a symbol at the run's start: quantity and value, hundred-millionths."""
 
     qty: int
     value: int
@@ -53,7 +53,7 @@ class Performance:
     """Equity, drawdown and round trips of one run; feed it in the order of the module's rule.
 
     Attributes:
-        carried: What it started with, by symbol; a round trip of that begins at its value.
+        carried: Positions at the start, by symbol; their round trips begin at their value.
     """
 
     def __init__(self, opening: RunOpening, quote_asset: str) -> None:
@@ -61,7 +61,7 @@ class Performance:
         self.quote_asset = quote_asset
         self._marks: dict[str, int] = {}
         self.trips: list[int] = []
-        # What was carried in counts at its first mark: losses before belong to the night before.
+        # A carried position counts at its first mark: losses before that belong to the run before.
         self.equity_start = self.equity = self.high_water_mark = self._equity()
         held = self.portfolio
         self._held = set(held.symbols())
@@ -74,26 +74,27 @@ class Performance:
         self._last: dict[str, MarketTick] = {}
         self.drawdown_max = 0
         self.drawdown_bps_max = 0
-        # The deepest since the high-water mark last fell: one that is less is less of it, too.
+        # The deepest drawdown since the high-water mark last fell; a smaller one is smaller in bps
+        # too.
         self._deepest = -1
 
     def on_tick(self, tick: MarketTick) -> None:
-        """Mark the symbol at its mid and look at equity."""
+        """Mark the symbol at its mid and update equity."""
         symbol = tick.symbol
         self._last[symbol] = tick
-        # What is not held has no part in equity: its mid is looked at when it is bought.
+        # A symbol that is not held has no part in equity: its mid is read when it is bought.
         if symbol in self._held and self._mark(symbol):
             self._look()
 
     def on_mark(self, mark: PriceMark) -> None:
-        """Mark the symbol at a price that is newer than its last tick, and look at equity."""
+        """Mark the symbol at a price that is newer than its last tick, and update equity."""
         symbol = mark.symbol
         self._last.pop(symbol, None)
         if self._value(symbol, parse_amount(mark.price)) and symbol in self._held:
             self._look()
 
     def on_market(self, payloads: Sequence[Payload]) -> None:
-        """Take market events in a row; of a symbol that is not held only its last tick counts."""
+        """Process market events in order; of a symbol that is not held only the last one counts."""
         for payload in payloads:
             if isinstance(payload, MarketTick):
                 if payload.symbol in self._held:
@@ -104,13 +105,13 @@ class Performance:
                 self.on_mark(payload)
 
     def on_mids(self, symbol: str, mids: bytes) -> None:
-        """Take mids in a row, as `on_tick` takes each tick, with nothing in between; from flat.
+        """Process consecutive mids as `on_tick` would each tick; for runs that opened flat.
 
         Equity never falls where the mid rises, so only the dips behind a high are looked at.
 
         Args:
             symbol: The market.
-            mids: Hundred-millionths, in the cells that `events.cells` reads; at least one.
+            mids: At least one mid, in hundred-millionths, as cells that `events.cells` reads.
         """
         size: i64 = len(mids)
         last = int_at(mids, size - CELL)
@@ -144,7 +145,7 @@ class Performance:
         self._look()
 
     def _mark(self, symbol: str) -> bool:
-        """Take the mid of the last tick as the mark; return whether it is another one."""
+        """Take the mid of the last tick as the mark; return whether the mark changed."""
         tick = self._last.get(symbol)
         if tick is None:
             return False
@@ -154,7 +155,7 @@ class Performance:
         return self._value(symbol, (bid + ask) // 2)
 
     def _value(self, symbol: str, price: int) -> bool:
-        """Value the symbol at a price; return whether it is another one."""
+        """Value the symbol at a price; return whether the mark changed."""
         if self._marks.get(symbol) == price:
             return False
         before = self._equity()
@@ -175,11 +176,11 @@ class Performance:
         self.book(FillMessage.read(fill), ts)
 
     def on_message(self, fill: FillMessage) -> None:
-        """Do what `on_fill` does, with a fill as the cores tell it."""
+        """Book a fill given as a core's message; see `on_fill`."""
         self.book(fill, fill.ts)
 
     def book(self, fill: FillMessage, ts: int) -> None:
-        """Do what `on_fill` does, with a fill in numbers."""
+        """Book a fill given in numbers; see `on_fill`."""
         symbol = fill.symbol
         self._mark(symbol)
         self.portfolio.book(fill, ts)

@@ -1,8 +1,8 @@
-"""What is held and owed, exactly: cash by asset, lots first in first out, gains and fees.
+"""Portfolio in exact integers: cash by asset, lots first in first out, realised P&L and fees.
 
-A portfolio is a projection: `run_opening` plus the fills in their order give it again, to the same
-bytes. Risk and execution each keep their own from the same events, and so do report and the next
-run's opening. Amounts are hundred-millionths (`events.money`); docs/accounting.md has the rules.
+A portfolio is a projection: `run_opening` plus the fills in their order rebuild it to the same
+bytes. Risk, execution, report and the next run's opening each build their own from the same events.
+Amounts are hundred-millionths (`events.money`); docs/accounting.md has the rules.
 
 Invariants, checked at every fill: no cash below zero, no position below zero, the entries of a
 fill add up to zero, fills are applied once and in order.
@@ -33,9 +33,9 @@ class Portfolio:
     """Cash, lots and totals of one run; see the module for its invariants.
 
     Attributes:
-        balances: The cash of each asset; to be read, not to be changed.
-        fills: How many were booked.
-        bought: What all entries cost, of all days.
+        balances: The cash of each asset; not to be changed from outside.
+        fills: Number of fills booked.
+        bought: Cost of all purchases, over all days.
         days: The totals of each UTC day, counted from 1970-01-01.
     """
 
@@ -45,20 +45,20 @@ class Portfolio:
     )
 
     def __init__(self, cash: Mapping[str, int], lots: Iterable[Lot]) -> None:
-        """Open with cash and lots, oldest first; raises `InvariantError` for less than nothing."""
+        """Open with cash and lots, oldest first; raises `InvariantError` for a negative amount."""
         self.balances: dict[str, int] = dict(cash)
-        self._held: dict[str, Holding] = {}  # By symbol, without those of nothing.
+        self._held: dict[str, Holding] = {}  # By symbol, without empty ones.
         self.fills: int = 0
         self.days: dict[int, DayTotals] = {}
-        # Fills of one symbol come in rows: what is held of it, and who pays for it with how much
-        # cash, by the asset of the fee.
+        # Fills of one symbol come in runs, so these cache its holding, and the asset that pays for
+        # it with its cash, by the asset of the fee.
         self._symbol: str = ""
         self._fee_asset: str = ""
         self._holding: Holding = Holding()
         self._quote_asset: str = ""
         self._cash: int = 0
         self._pays_in_base: bool = False
-        # Fills of one day come in rows: the day booked last.
+        # Fills of one day come in runs: the day booked last.
         self._day_n: int = -1
         self._day: DayTotals = DayTotals()
         self._booking: Booking = Booking(0, 0, "", "", 0, 0, 0, 0)
@@ -88,12 +88,12 @@ class Portfolio:
 
     @property
     def realised_pnl(self) -> int:
-        """Return the gains of all closed trades, before fees."""
+        """Return the realised P&L of all closed trades, before fees."""
         return sum([day.realised_pnl for day in self.days.values()])
 
     @property
     def fees(self) -> int:
-        """Return what all fills paid."""
+        """Return the fees of all fills."""
         return sum([day.fees for day in self.days.values()])
 
     def symbols(self) -> list[str]:
@@ -106,11 +106,11 @@ class Portfolio:
         return () if held is None else tuple(held.lots)
 
     def has_lots(self, symbol: str) -> bool:
-        """Return whether anything of a symbol is held."""
+        """Return whether a symbol is held."""
         return symbol in self._held
 
     def holding(self, symbol: str) -> Holding | None:
-        """Return what is held of a symbol, to be read, not to be changed; None for nothing."""
+        """Return the holding of a symbol, not to be changed by the caller; None when flat."""
         return self._held.get(symbol)
 
     def position_qty(self, symbol: str) -> int:
@@ -119,17 +119,17 @@ class Portfolio:
         return 0 if held is None else held.qty
 
     def position_cost(self, symbol: str) -> int:
-        """Return what the open position cost, without fees."""
+        """Return the cost of the open position, without fees."""
         held = self._held.get(symbol)
         return 0 if held is None else held.cost
 
     def entry_price_avg(self, symbol: str) -> int:
-        """Return the average price of what is open, rounded up; 0 when flat."""
+        """Return the average price of the open position, rounded up; 0 when flat."""
         held = self._held.get(symbol)
         return 0 if held is None else held.price_avg()
 
     def exposure(self, marks: dict[str, int]) -> int:
-        """Return what all open positions are worth at the marks."""
+        """Return the value of all open positions at the marks."""
         worth = 0
         if self._held:
             for symbol, held in self._held.items():
@@ -141,7 +141,7 @@ class Portfolio:
         return worth
 
     def equity(self, asset: str, marks: dict[str, int]) -> int:
-        """Return cash in the quote asset plus what is open at the marks."""
+        """Return cash in the quote asset plus all open positions at the marks."""
         cash = self.balances.get(asset, 0)
         return cash + self.exposure(marks) if self._held else cash
 
@@ -152,7 +152,7 @@ class Portfolio:
         return self.days.get(day, DayTotals())
 
     def open_positions(self) -> list[dict[str, str]]:
-        """Return what is open as `{symbol, qty, entry_price_avg}`, by symbol."""
+        """Return the open positions as `{symbol, qty, entry_price_avg}`, by symbol."""
         return [
             {
                 "symbol": symbol,
@@ -163,7 +163,7 @@ class Portfolio:
         ]
 
     def opening_lots(self) -> list[JsonObject]:
-        """Return the lots as a following run's `run_opening` carries them, oldest first."""
+        """Return the lots for the `run_opening` of a following run, oldest first."""
         lots = [lot for symbol in self.symbols() for lot in self._held[symbol].lots]
         return [
             {
@@ -177,32 +177,32 @@ class Portfolio:
         ]
 
     def opening_cash(self) -> dict[str, str]:
-        """Return the cash as a following run's `run_opening` carries it."""
+        """Return the cash for the `run_opening` of a following run."""
         return {asset: amount_text(amount) for asset, amount in sorted(self.balances.items())}
 
     # --- the one way to change it -------------------------------------------------------------
 
     def apply(self, fill: Fill, ts: int) -> Booking:
-        """Book one fill and return what it did.
+        """Book one fill and return its booking.
 
         Args:
-            fill: The fill; its fee is in the quote asset, which is how the quote asset is known.
-                A purchase may also pay in the base asset: the fee then lessens the lot, and its
-                value at the price of the fill stands in `fees` instead of in the lot's cost.
+            fill: The fill. Its fee is in the quote asset, by which the quote asset is known. The
+                fee of a purchase may also be in the base asset: it then reduces the lot, and its
+                value at the price of the fill goes to `fees` instead of the lot's cost.
             ts: The fill event's `ts`.
 
         Raises:
-            InvariantError: It would leave cash or position below zero, or is no fill at all;
-                nothing is changed then.
+            InvariantError: The fill would leave cash or position below zero, or is not a valid
+                fill; nothing is changed then.
         """
         trades: list[Trade] = []
         return self.book(FillMessage.read(fill), ts, trades).kept(trades)
 
     def book(self, fill: FillMessage, ts: int, trades: list[Trade] | None = None) -> Booking:
-        """Do what `apply` does, with a fill in numbers.
+        """Book a fill given in numbers; see `apply`.
 
-        The booking holds until the next one. The trades that a sale closes are added to `trades`,
-        where somebody wants to be told.
+        The booking is valid until the next one. The trades that a sale closes are added to
+        `trades`, if given.
         """
         n = self.fills + 1
         qty, price, fee = fill.qty, fill.price, fill.fee
@@ -253,7 +253,7 @@ class Portfolio:
         else:
             if left or trades is not None:
                 cost = self._close(fill, ts, proceeds, trades)
-            else:  # No matter which lot brought what.
+            else:  # The gain of each lot is not asked for.
                 cost = held.cost
                 held.lots.clear()
             held.qty = left
@@ -276,9 +276,9 @@ class Portfolio:
         return booking
 
     def _close(self, fill: FillMessage, ts: int, proceeds: int, trades: list[Trade] | None) -> int:
-        """Take what was sold from the oldest lots, and return what it had cost.
+        """Take the sold quantity from the oldest lots, and return its cost.
 
-        Shares that do not divide stay with the rest.
+        A remainder that does not divide evenly stays with the rest of the lot.
         """
         lots, left = self._holding.lots, fill.qty
         brought, cost = proceeds, 0
@@ -299,7 +299,7 @@ class Portfolio:
         return cost
 
     def _turn_to(self, fill: FillMessage) -> None:
-        """Find what fills of another symbol, or with a fee in another asset, change."""
+        """Select the holding and cash for fills of another symbol or with another fee asset."""
         symbol = self._symbol = fill.symbol
         self._fee_asset = fill.fee_asset
         held = self._held.get(symbol)
@@ -309,7 +309,7 @@ class Portfolio:
         self._booking.symbol, self._booking.asset = symbol, self._quote_asset
 
     def _turn_to_day(self, day: int) -> None:
-        """Find the totals of another day than that of the last fill."""
+        """Select the totals of another day than that of the last fill."""
         self._day_n, self._day = day, self.days.setdefault(day, DayTotals())
 
     # --- as text ------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""Counts, latencies and uptimes of a run out of its `health` events (N-75..N-77).
+"""Counts, latencies and uptimes of a run, from its `health` events (N-75..N-77).
 
-The watchdog keeps one while the run lives, the report recounts one from the sealed queues; both
-must agree to the last unit.
+The watchdog keeps them while the run lives, the report recounts them from the sealed queues; both
+must agree exactly.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def percentile(values: Sequence[int], percent: int) -> int | None:
 
 
 class HealthCounters:
-    """What the roles said of themselves.
+    """Counters from the roles' `health` events.
 
     Args:
-        keeps_rss: Whether each look at a role's memory is kept, which takes memory itself.
+        keeps_rss: Keep each sample of a role's memory, which takes memory itself.
     """
 
     def __init__(self, *, keeps_rss: bool = True) -> None:
@@ -39,16 +39,16 @@ class HealthCounters:
         self._ended_s: dict[str, int] = {}
         self._last: dict[str, Health] = {}
         self._decision: JsonObject = {}
-        # Frames as the market process counts them, and what those before it had counted.
+        # Frames counted by the current market process, and by those before it.
         self._frames: Counter[str] = Counter()
         self._frames_before: Counter[str] = Counter()
         self._rss: dict[str, list[tuple[int, int]]] = {}
 
     def on_health(self, health: Health, ts: int) -> None:
-        """Take one event of a role, in the order of that role's part."""
+        """Process one event of a role, in the order of that role's part."""
         role = health.role
         uptime = self._uptime_s.get(role, 0)
-        if health.uptime_s < uptime:  # A restarted process counts anew.
+        if health.uptime_s < uptime:  # A restarted process counts from zero.
             self._ended_s[role] = self._ended_s.get(role, 0) + uptime
             if role == MARKET_ROLE:
                 self._frames_before.update(self._frames)
@@ -74,7 +74,7 @@ class HealthCounters:
         return self._rss.get(role, [])
 
     def frames(self) -> tuple[int, int]:
-        """Return how many frames of the exchange could not be used, and how many came in all."""
+        """Return how many frames of the exchange were unusable, and how many arrived in all."""
         counted = self._frames_before + self._frames
         return counted[FRAMES_INVALID], counted[FRAMES]
 

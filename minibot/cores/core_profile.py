@@ -1,7 +1,8 @@
 """The part of a resolved run profile that the cores read, as frozen sections.
 
 Units stand in the names of keys, ranges beside them; decimal numbers are text. `CoreProfile.of`
-builds it of the resolved JSON, also of an older run's, in which keys that came later are missing.
+builds it from the resolved JSON, also from that of an older run, which lacks keys that were added
+later.
 """
 
 from __future__ import annotations

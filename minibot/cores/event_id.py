@@ -1,7 +1,7 @@
-"""An id that is derived only when somebody reads it: most of them nobody does in a backtest.
+"""Lazily derived event ids: the hash is computed on first use, which most ids never see.
 
-Two references are the same when their ids are; derived ones are compared by what they derive from,
-which decides it without a hash.
+In a backtest most ids are never read. Derived ids are compared by what they derive from, which
+decides equality without a hash.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from minibot.events.native import mypyc_attr
 
 
 def place_id(seq: int) -> str:
-    """Return what a tick without an event is called: its line, were it written."""
+    """Return the id of a tick without an event: the line that it would have in its queue."""
     return f"{TICKS}:{seq}"
 
 
@@ -25,13 +25,13 @@ class EventId:
     """The id of an event or of an order; `named`, `derived` and `of_line` make one.
 
     Attributes:
-        root: The line of `market_ticks` that it derives from; 0 where it came as a text.
+        root: The line of `market_ticks` that it derives from; 0 for an id that came as text.
     """
 
     __slots__ = ("_of", "_ordinal", "_role", "_run_id", "_text", "root")
 
     _text: str
-    _run_id: str  # Of what derives from nothing; the others have none.
+    _run_id: str  # Run id of an id that derives from nothing; unset in derived ids.
     _role: str
     _of: EventId | None
     _ordinal: int
@@ -39,7 +39,7 @@ class EventId:
 
     @property
     def run_id(self) -> str:
-        """The run of its event; empty of what nothing is derived from."""
+        """The run of its event; empty for an id from which nothing is derived."""
         return self._run_id if self._of is None else self._of.run_id
 
     @property
@@ -52,7 +52,7 @@ class EventId:
         return self._text
 
     def is_same(self, other: EventId) -> bool:
-        """Return whether the other one is the same id."""
+        """Return whether the other is the same id."""
         if self is other:
             return True
         mine, theirs = self._of, other._of
@@ -68,7 +68,7 @@ class EventId:
 
 
 def named(text: str, run_id: str = "") -> EventId:
-    """Return an id that is known; of an event that something is derived from, with its run."""
+    """Return an id given as text; with its run if other ids derive from it."""
     ref = EventId()
     ref._text = text
     ref._run_id = run_id
@@ -89,7 +89,7 @@ def of_line(seq: int, run_id: str) -> EventId:
 
 
 def derived(role: str, of: EventId, ordinal: int) -> EventId:
-    """Return what `events.ids.derive_id` makes of these, `of` instead of its input's id and run."""
+    """Return the id that `events.ids.derive_id` gives for these; `of` is its input's id and run."""
     ref = EventId()
     ref._text = ""
     ref._role = role
@@ -111,9 +111,9 @@ ROOM: Final = 16
 
 @final
 class RecentIds:
-    """Ids with a time each, in the order in which they came; for a few at a time.
+    """Recent ids with a time each, in order of arrival; meant for a few at a time.
 
-    Forgotten ones are taken off in bulk: before somebody looks, or when many may have come.
+    Forgotten ids are removed in bulk: before a look-up, or when many may have arrived.
     """
 
     __slots__ = ("_before", "_room", "_root_max", "_times")
@@ -121,11 +121,11 @@ class RecentIds:
     def __init__(self) -> None:
         """Start with none."""
         self._times: dict[EventId, int] = {}
-        # What has an earlier time is forgotten, if it still stands here.
+        # Ids with an earlier time are forgotten, even if they still stand here.
         self._before: int = -LINE_MAX
-        # How many may stand here before the forgotten ones are taken off.
+        # How many may stand here before the forgotten ones are removed.
         self._room: int = ROOM
-        # No id goes back to a later line than this; nobody knows that of one that came as a text.
+        # No id goes back to a later line than this; ids that came as text have no known line.
         self._root_max: int = 0
 
     def has(self, ref: EventId) -> bool:
@@ -135,7 +135,7 @@ class RecentIds:
             return False
         self._take_off()
         for known in self._times:
-            # What derives from another line is another one.
+            # An id that derives from another line is another id.
             if (not root or not known.root or known.root == root) and known.is_same(ref):
                 return True
         return False
@@ -151,7 +151,7 @@ class RecentIds:
         return True
 
     def note(self, ref: EventId, ts: int, since: int) -> None:
-        """Forget ids with a time before `since`, and remember one that is not known."""
+        """Forget ids with a time before `since`, and remember this one if it is new."""
         if since > self._before:
             self._before = since
         if ts < self._before or len(self._times) >= self._room:
@@ -164,7 +164,7 @@ class RecentIds:
         self._times[ref] = ts
 
     def _take_off(self) -> None:
-        """Take off what is forgotten, so that nothing is from here on."""
+        """Remove all forgotten ids, so that none is left."""
         before = self._before
         if before == -LINE_MAX:
             return
@@ -181,7 +181,7 @@ class RecentIds:
 
     @staticmethod
     def from_state(state: Mapping[str, int]) -> RecentIds:
-        """Return what `state` described."""
+        """Return the ids that `state` described."""
         remembered = RecentIds()
         remembered._times = {named(text): ts for text, ts in state.items()}
         remembered._room = ROOM + 2 * len(state)

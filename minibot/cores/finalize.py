@@ -1,4 +1,4 @@
-"""From drafts to events: ids derived, causes resolved; one way for night, replay and backtest."""
+"""Drafts made into events: ids derived, causes resolved; one way for night, replay and backtest."""
 
 from __future__ import annotations
 

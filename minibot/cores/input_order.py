@@ -1,10 +1,10 @@
 """In which order a role takes its inputs, and how that order is logged and read back.
 
 Live, `Inputs` hands out the next event by the taking rule: nothing before `run_opening`, no event
-before the `market_ticks` line it goes back to, ticks last. What was taken stands in the order log
-as ranges (`ack` events), so that a restart and a replay take the same events at the same times:
-`logged_steps` reads them back. Both sides number inputs, drop duplicates and compute `now` by
-the same code, which is what makes a replay byte-identical.
+before the `market_ticks` line it goes back to, ticks last. The order log records the events taken
+as ranges (`ack` events). `logged_steps` reads them back, so that a restart and a replay take the
+same events at the same times. Both sides number inputs, drop duplicates and compute `now` by the
+same code, which is what makes a replay byte-identical.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from minibot.kernel.journal import ZERO, JournalReader, Line, Position
 KNOWN_IDS_MAX: Final = 4096
 DIGEST_BYTES: Final = 32
 
-# So many lines may be decoded before they are taken.
+# How many lines may be decoded before they are taken.
 AHEAD_MAX: Final = 256
 
 Decode = Callable[[str, Line], Event]
@@ -51,22 +51,22 @@ class Taken(NamedTuple):
 
     @property
     def seq(self) -> int:
-        """The number of its line in the queue."""
+        """Number of its line in the queue."""
         return self.line.seq
 
 
 class KnownIds:
-    """The last events of each queue, to drop what a restarted writer says twice.
+    """Recent events of each queue, to drop duplicates that a restarted writer repeats.
 
     Args:
-        known: What `state` returned, by queue: id and sha256 of each event's JSON, oldest first.
+        known: A former `state()`, by queue: id and sha256 of each event's JSON, oldest first.
     """
 
     def __init__(self, known: Mapping[str, Sequence[Sequence[str]]] | None = None) -> None:
         self._order: dict[str, deque[str]] = {}
-        # The JSON itself, or its digest where a snapshot gave it: an id twice is rare, so that
-        # nothing is hashed before it happens. Of queues that take a night to fill their place only
-        # the digest is kept, so that memory is flat.
+        # The JSON itself, or its digest if it came from a snapshot: duplicate ids are rare, so
+        # nothing is hashed before one occurs. Of queues that take a night to fill their window only
+        # the digest is kept, so that memory stays flat.
         self._known: dict[str, dict[str, bytes]] = {}
         for queue, listed in (known or {}).items():
             self._known[queue] = {event_id: bytes.fromhex(digest) for event_id, digest in listed}
@@ -76,7 +76,7 @@ class KnownIds:
         """Return False for an event that was seen in this queue; remember it otherwise.
 
         Raises:
-            IntegrityError: EVENT_ID_CONFLICT, the id is known with another content.
+            IntegrityError: EVENT_ID_CONFLICT, the id is known with different content.
         """
         known = self._known.setdefault(queue, {})
         before = known.get(event_id)
@@ -106,7 +106,7 @@ class KnownIds:
 
 
 def _digest(known: bytes) -> bytes:
-    """Return the sha256 of an event's JSON, which is never as short as a digest."""
+    """Return the sha256 of an event's JSON; JSON is never as short as a digest."""
     return known if len(known) == DIGEST_BYTES else sha256(known).digest()
 
 
@@ -118,7 +118,7 @@ class LineSource:
 
     @property
     def position(self) -> Position:
-        """Behind the last line returned."""
+        """Position behind the last line returned."""
         return self.reader.position
 
     def next(self) -> Line | None:
@@ -128,7 +128,7 @@ class LineSource:
 
 
 class _Ahead:
-    """The lines of one journal, decoded as many at a time as that goes, taken one by one."""
+    """Look-ahead on one journal: lines decoded many at a time where possible, taken one by one."""
 
     def __init__(
         self,
@@ -144,10 +144,10 @@ class _Ahead:
         self._decode_many = decode_many
         self._skip = skip
         self._waiting: deque[tuple[Line, Event | None]] = deque()
-        self._prepared: dict[bytes, Event] = {}  # By the bytes that they were decoded from.
+        self._prepared: dict[bytes, Event] = {}  # Events by the bytes from which they were decoded.
 
     def look(self) -> bool:
-        """Return whether a line waits."""
+        """Return whether a line is waiting."""
         return bool(self._waiting) or self._fill()
 
     def _fill(self) -> bool:
@@ -166,10 +166,10 @@ class _Ahead:
         return True
 
     def prepare(self, decode_all: DecodeAll) -> bool:
-        """Decode what stands behind the last line, published or not; return whether any is new.
+        """Decode the lines behind the last one, published or not; return whether any is new.
 
-        Nothing is handed out: `look` takes an event from here for the same bytes alone, and what
-        it does not find at once is forgotten.
+        Nothing is handed out. `look` uses an event from here only for exactly the same bytes, and
+        events that it cannot use at once are forgotten.
         """
         jsons = self._reader.preview()
         if not jsons or jsons[-1] in self._prepared:
@@ -177,12 +177,12 @@ class _Ahead:
         try:
             events = decode_all(self._queue, jsons)
         except ContractError:
-            return False  # Said with its place when it is published.
+            return False  # The error is reported, with its place, once the line is published.
         self._prepared = dict(zip(jsons, events, strict=True))
         return True
 
     def _recall(self, jsons: Sequence[bytes]) -> list[Event] | None:
-        """Return the events of the first lines that were prepared; None where the first was not."""
+        """Return the prepared events of the first lines; None if the first was not prepared."""
         prepared, self._prepared = self._prepared, {}
         events: list[Event] = []
         for json in jsons:
@@ -194,28 +194,28 @@ class _Ahead:
 
     @property
     def waits(self) -> bool:
-        """Whether the last look has left a line."""
+        """True if the last look has left a line."""
         return bool(self._waiting)
 
     @property
     def first(self) -> Event | None:
-        """The event that waits; None for one that is left out. Only after `look`."""
+        """The waiting event; None for a line that is left out. Only after `look`."""
         return self._waiting[0][1]
 
     def take(self) -> tuple[Line, Event | None]:
-        """Return the line and event that wait, and step over them. Only after `look`."""
+        """Return the waiting line and event, and step over them. Only after `look`."""
         self._reader.take(1)
         return self._waiting.popleft()
 
 
 class Inputs:
-    """What a live role may take next.
+    """Inputs of a live role, in the order in which it may take them.
 
     Args:
         readers: By queue, in order of priority; `market_ticks` comes last whatever its place.
-        decode: From a queue's name and one of its lines to an event; raises `ContractError`.
-        decode_many: From a queue's name and several lines to the events of the first ones, where
-            that is quicker; None where each has to be asked for.
+        decode: Returns the event of a queue's name and line; raises `ContractError`.
+        decode_many: Returns the events of the first of several lines, where that is faster; None if
+            each line has to be decoded by itself.
     """
 
     def __init__(
@@ -239,21 +239,21 @@ class Inputs:
 
     @property
     def positions(self) -> dict[str, Position]:
-        """By queue, the place behind the last event that was taken."""
+        """Positions by queue: behind the last event that was taken."""
         return {name: reader.position for name, reader in self.readers.items()}
 
     def poll(self) -> bool:
-        """Look for the next event of each queue; return whether any waits."""
+        """Look for the next event of each queue; return whether any is waiting."""
         return any([ahead.look() for ahead in self._ahead.values()])
 
     def prepare(self, name: str, decode_all: DecodeAll) -> bool:
-        """Decode what a queue's writer has written and is syncing; return whether any is new.
+        """Decode lines that a queue's writer has written and is syncing; return whether any is new.
 
-        Only saves time later: nothing is taken, nor seen by `next`, before it is published.
+        This only saves time later: no event is taken, or seen by `next`, before it is published.
 
         Args:
             name: The queue.
-            decode_all: From a queue's name and lines to their events, without a trace of those
+            decode_all: Returns the events of a queue's name and lines, without a trace of those
                 that it refuses.
         """
         return self._ahead[name].prepare(decode_all)
@@ -265,7 +265,7 @@ class Inputs:
     def next(self) -> Taken | None:
         """Return the next event by the taking rule, or None when nothing may be taken now.
 
-        Sees what the last `poll` saw, and of a queue that it takes from also what came since.
+        It sees what the last `poll` saw, and later lines of the queue from which it takes.
         """
         for name in self._priority:
             ahead = self._ahead[name]
@@ -297,7 +297,7 @@ class Inputs:
 
     @property
     def waits(self) -> bool:
-        """Whether anything waits, as far as was looked; no file is read."""
+        """True if an event is waiting as of the last look; no file is read."""
         return any([ahead.waits for ahead in self._ahead.values()])
 
     def backlog(self) -> int:
@@ -306,20 +306,20 @@ class Inputs:
 
 
 class Now:
-    """Market time of the inputs of one role: never going back, live and in replay alike."""
+    """Market time of one role's inputs: never goes back, live and in replay alike."""
 
     def __init__(self, now: int = 0) -> None:
         self.value = now
 
     def of(self, taken_ts: int, event: Event) -> int:
-        """Return the now of an event: the larger of its range's `taken_ts` and its own `ts`."""
+        """Return `now` for an event: the larger of its range's `taken_ts` and its own `ts`."""
         self.value = max(self.value, taken_ts, event.ts)
         return self.value
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedStep:
-    """One input as the order log has it: its running number, and market time when it was taken."""
+    """One input in the order log: its running number, and the market time when it was taken."""
 
     n: int
     taken: Taken
@@ -341,13 +341,13 @@ def logged_steps(
 
     Args:
         ranges: The acks of the order log, in file order.
-        open_source: Gives the lines of a queue from where the reading starts.
-        decode: From a queue's name and one of its lines to an event.
+        open_source: Returns the lines of a queue from where the reading starts.
+        decode: Returns the event of a queue's name and line.
         known: The ids known at the start; kept up to date.
         now: Market time at the start; kept up to date.
-        taken_before: The running number of the last input before the first range.
+        taken_before: Running number of the last input before the first range.
         skip: True for a line that a dead letter of this order log names.
-        decode_many: As `Inputs` takes it.
+        decode_many: As for `Inputs`.
 
     Raises:
         IntegrityError: A range does not follow the one before, or names a line that is not there.
@@ -396,17 +396,17 @@ def position_from_json(data: JsonObject) -> Position:
 def read_ranges(
     folder: Path, queue: str, judge: Callable[[str, bytes], Event], start: Position = ZERO
 ) -> Iterator[Ack]:
-    """Yield the ranges of the order log in a reader's folder, from a position on.
+    """Yield the ranges of the order log in a reader's folder, starting at a position.
 
     Args:
-        folder: Where the reader's `acks.jsonl` stands; none there yet means no ranges.
+        folder: Folder of the reader's `acks.jsonl`; a missing file means no ranges.
         queue: The queue whose acks are the order log.
         judge: `Codec.decode`.
-        start: Where to begin; a snapshot's place.
+        start: Where to begin; the position in a snapshot.
 
     Raises:
-        IntegrityError: The acks are damaged; CURSOR_CORRUPT where the cursor that they could
-            replace is missing too, so that nobody knows any more what was taken.
+        IntegrityError: The acks are damaged; CURSOR_CORRUPT if the cursor that they could replace
+            is missing too, so that the inputs taken are no longer known.
     """
     source = LineSource(JournalReader(folder, "acks", start))
     while (line := _next_range(source, folder)) is not None:
@@ -424,10 +424,10 @@ def _next_range(source: LineSource, folder: Path) -> Line | None:
 
 
 def refuse_lost_place(folder: Path, error: IntegrityError) -> None:
-    """Raise where a reader's acks are damaged and the cursor that they could replace is missing.
+    """Raise if a reader's acks are damaged and the cursor that they could replace is missing.
 
     Raises:
-        IntegrityError: CURSOR_CORRUPT, as nobody knows any more what was taken.
+        IntegrityError: CURSOR_CORRUPT, as the inputs taken are no longer known.
     """
     if not (folder / "cursor.json").exists():
         detail = f"{folder}: the cursor is missing and its acks are damaged: {error.detail}"

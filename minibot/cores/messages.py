@@ -1,9 +1,9 @@
-"""What the cores say to each other, in whole numbers; an event only where somebody reads one.
+"""Messages between cores, in whole numbers; an event is made only where one is read.
 
-A core answers with messages. `draft` is the text form of one: payload, checks, amounts and ids are
-written when it is called, so that a message that is neither journaled nor compared costs no text.
-What comes as an event is parsed once into the same message (`of`), so that a core has one way for
-both. Amounts are hundred-millionths (`events.money`).
+A core answers with messages. `draft` gives the text form of one: payload, checks, amounts and ids
+are formatted when it is called, so a message that is neither journaled nor compared costs no text.
+An event is parsed once into the same message (`of`), so that a core has one way for both. Amounts
+are hundred-millionths (`events.money`).
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ ACTIONS: Final = 4
 
 @mypyc_attr(acyclic=True)
 class Message:
-    """One thing that a core said; subclasses say what.
+    """Message of a core; subclasses add its content.
 
-    But for those of risk, messages are made without a constructor, by a function that sets them: a
-    class with `__init__` takes an interpreter twice the time, and each fill is six messages.
+    Except in risk, messages are made without a constructor, by a function that sets their
+    attributes: `__init__` takes an interpreter twice the time, and each fill is six messages.
 
     Attributes:
-        place: Of its kind in `QUEUES` and `WRITERS`.
+        place: Index of its kind in `QUEUES` and `WRITERS`.
         ts: The highest `ts` among its causes.
-        tick_seq: The line of `market_ticks` that it goes back to.
-        cause, also: Events that it follows from; the last of them is the one that its role took as
-            it said this.
-        behind: An earlier message of the same step that it follows from first.
-        ordinal: Its place in its step.
-        number: Its line in its queue, where it is written.
+        tick_seq: The line of `market_ticks` to which it goes back.
+        cause, also: Events from which it follows; the last of them is the input at which its role
+            sent this message.
+        behind: An earlier message of the same step, its first cause.
+        ordinal: Its index in its step.
+        number: Its line in its queue, if it is written.
     """
 
     place: int
@@ -65,7 +65,7 @@ class Message:
     _payload: Payload | None = None
 
     def came(self, place: int, event: Event) -> None:
-        """Take over the name, the times and the payload of the event that this is."""
+        """Take over id, times and payload of the event that this message stands for."""
         self.place = place
         self.ts = event.ts
         self.tick_seq = event.tick_seq
@@ -87,7 +87,7 @@ class Message:
         return ref
 
     def payload(self) -> Payload:
-        """Return what it says as text."""
+        """Return its content as the payload of its event."""
         if self._payload is None:
             self._payload = self._written()
         return self._payload
@@ -106,7 +106,7 @@ class Message:
         return Draft(QUEUES[self.place], self.payload(), self.ts, tuple(causes), self.tick_seq)
 
     def causes(self) -> tuple[str, ...]:
-        """Return the ids of the events that it follows from."""
+        """Return the ids of the events from which it follows."""
         causes: list[str] = []
         if self.behind is not None:
             causes.append(self.behind.ref().text)
@@ -116,7 +116,7 @@ class Message:
         return tuple(causes)
 
     def event(self, cmdline_hash: str) -> Event:
-        """Return its event; `cores.finalize` makes the same one of its draft."""
+        """Return its event; `cores.finalize` makes the same one from its draft."""
         ref = self.ref()
         return Event(
             self.ts,
@@ -137,7 +137,7 @@ def drafts_of(messages: Sequence[Message]) -> list[Draft]:
 
 @mypyc_attr(acyclic=True)
 class SignalMessage(Message):
-    """A wish of the strategy."""
+    """Signal of the strategy."""
 
     QUEUE: ClassVar[str] = names.SIGNALS
     WRITER: ClassVar[str] = names.STRATEGY_ROLE
@@ -159,7 +159,7 @@ class SignalMessage(Message):
 
 @mypyc_attr(acyclic=True)
 class ActionMessage(Message):
-    """What risk made of a signal, a tick or a wish of the operator."""
+    """Risk action: decision of risk on a signal, a tick or an operator's request."""
 
     QUEUE: ClassVar[str] = names.RISK_ACTIONS
     WRITER: ClassVar[str] = names.RISK_ROLE
@@ -179,23 +179,23 @@ class ActionMessage(Message):
         return message
 
     def tells_headroom(self) -> bool:
-        """Return whether it says what is left of each limit."""
+        """Return whether it carries the headroom of each limit."""
         return self.headroom() is not None
 
     def headroom(self) -> Mapping[str, str] | None:
-        """Return what is left of each limit as text; None where it is not told."""
+        """Return the headroom of each limit as text; None if the message carries none."""
         payload = self.payload()
         return payload.headroom if isinstance(payload, RiskAction) else None
 
 
 @mypyc_attr(acyclic=True)
 class IntentMessage(Message):
-    """An order that risk allowed.
+    """Order intent: an order that risk allowed.
 
     Attributes:
-        qty, limit: In numbers; no limit is a market order.
-            What is no number, or too fine, is 0.
-        client: The id that risk gave the order.
+        qty, limit: In numbers; a market order has no limit. A text that is not a number, or too
+            fine, gives 0.
+        client: Risk's id for the order.
     """
 
     QUEUE: ClassVar[str] = names.ORDER_INTENTS
@@ -230,7 +230,7 @@ class IntentMessage(Message):
 
 @mypyc_attr(acyclic=True)
 class ResultMessage(Message):
-    """One move of an order."""
+    """Order result: one change of an order's state."""
 
     QUEUE: ClassVar[str] = names.ORDER_RESULTS
     WRITER: ClassVar[str] = names.EXECUTION_ROLE
@@ -254,11 +254,11 @@ class ResultMessage(Message):
 
 @mypyc_attr(acyclic=True)
 class FillMessage(Message):
-    """An execution.
+    """Fill: one execution.
 
     Attributes:
-        fee: In `fee_asset`, which is the quote asset or, for a purchase, the base asset.
-        order, client: Ids of the order, the executor's and risk's.
+        fee: Amount in `fee_asset`: the quote asset or, for a purchase, perhaps the base asset.
+        order, client: Ids of the order: the executor's and risk's.
     """
 
     QUEUE: ClassVar[str] = names.FILLS
@@ -275,7 +275,7 @@ class FillMessage(Message):
 
     @staticmethod
     def read(fill: Fill, ts: int = 0) -> FillMessage:
-        """Return a fill in numbers, for who books it."""
+        """Return a fill in numbers, ready to be booked."""
         message = FillMessage()
         message.place = FILLS
         message.ts = ts
@@ -301,12 +301,12 @@ class FillMessage(Message):
 
     @property
     def pays_in_base(self) -> bool:
-        """Whether the fee was taken in the asset that the symbol trades, not in quote."""
+        """True if the fee was paid in the base asset, not in quote."""
         return self.symbol.startswith(self.fee_asset) and not self.symbol.endswith(self.fee_asset)
 
     @property
     def quote_asset(self) -> str:
-        """The asset that pays: that of the fee, unless the fee was taken in the base asset."""
+        """The quote asset: the fee's asset, unless the fee was paid in the base asset."""
         if self.pays_in_base:
             return self.symbol.removeprefix(self.fee_asset)
         return self.fee_asset
@@ -322,7 +322,7 @@ WRITERS: Final = tuple([kind.WRITER for kind in _KINDS])
 
 
 def stop_in(message: Message) -> str:
-    """Return why risk stops the run with this message, a reason code; empty if it does not."""
+    """Return the reason code if risk stops the run with this message, else an empty text."""
     if isinstance(message, ActionMessage) and message.action == "STOP":
         return message.reason_code
     return ""

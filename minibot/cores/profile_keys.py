@@ -1,8 +1,8 @@
-"""Rules of the keys of a run profile, written beside each key.
+"""Rules for the keys of a run profile, written beside each key.
 
-A section is a frozen dataclass. A key of it is `Annotated[type, rule, "description"]`, the rule
-left out where the type says all; `tools.config_schema` makes `config/config.v1.schema.json` of the
-sections. Units stand in the names of keys: `_ms` is wall-clock time, `_market_ms` market time.
+A section is a frozen dataclass. A key of it is `Annotated[type, rule, "description"]`; the rule is
+left out where the type suffices. `tools.config_schema` makes `config/config.v1.schema.json` from
+the sections. Units stand in the names of keys: `_ms` is wall-clock time, `_market_ms` market time.
 """
 
 from __future__ import annotations
@@ -58,37 +58,37 @@ OPTIONAL_OR_NULL: Final = {"optional": True, "null": True}
 
 
 def whole(least: int, most: int) -> Rule:
-    """Return the rule of a whole number within bounds."""
+    """Return the rule for a whole number within bounds."""
     return {"minimum": least, "maximum": most}
 
 
 def one_of(*words: str) -> Rule:
-    """Return the rule of a word among some."""
+    """Return the rule for one of several words."""
     return {"enum": list(words)}
 
 
 def only(value: str | int) -> Rule:
-    """Return the rule of a key that has one value."""
+    """Return the rule for a key with a single allowed value."""
     return {"const": value}
 
 
 def string(
     least: int | None = None, most: int | None = None, pattern: str = "", title: str = ""
 ) -> Rule:
-    """Return the rule of a text: its length, its form, and how people call what is allowed."""
+    """Return the rule for a text: length, pattern, and a title for people."""
     rule = {"minLength": least, "maxLength": most, "pattern": pattern, "title": title}
     return {name: value for name, value in rule.items() if value not in (None, "")}
 
 
 def listed(item: Rule, least: int = 0, most: int | None = None) -> Rule:
-    """Return the rule of a list of different texts."""
+    """Return the rule for a list of distinct texts."""
     items = dict(item) if "enum" in item else {"type": "string", **item}
     rule = {"minItems": least or None, "maxItems": most, "uniqueItems": True, "items": items}
     return {name: value for name, value in rule.items() if value is not None}
 
 
 def holding(section: type[Any]) -> dict[str, Any]:
-    """Return the metadata of a key that a profile may lack and that holds a section itself."""
+    """Return the metadata of an optional key that holds a section itself."""
     return {**OPTIONAL, _SECTION: section}
 
 
@@ -98,7 +98,7 @@ def is_optional(key: dataclasses.Field[Any]) -> bool:
 
 
 def later_keys(section: type[Any]) -> dict[str, Any]:
-    """Return what older runs meant by the keys of a section that came later."""
+    """Return the values that keys added later have in older runs' sections."""
     found = {}
     for key in dataclasses.fields(section):
         if LATER.items() <= key.metadata.items():
@@ -110,14 +110,14 @@ def later_keys(section: type[Any]) -> dict[str, Any]:
 def section_of(cls: type[T], values: Mapping[str, Any]) -> T:
     """Return a section of a validated profile; its lists become tuples.
 
-    Keys that it lacks have their defaults: they came later, or may be missing.
+    Missing keys get their defaults: they were added later, or are optional.
     """
     keys: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(cls)  # type: ignore[arg-type]
     return cls(**{key.name: _frozen(key, values[key.name]) for key in keys if key.name in values})
 
 
 def section_type(hint: Any) -> type[Any] | None:
-    """Return the section that a key of this type holds, None where it holds a value."""
+    """Return the section class that a key of this type holds, None if it holds a value."""
     for part in (hint, *get_args(hint)):
         if isinstance(part, type) and dataclasses.is_dataclass(part):
             return part

@@ -1,8 +1,8 @@
-"""One tick in exact numbers, refilled for the next: what risk and execution read on the tick path.
+"""Scaled tick: one tick in exact numbers, reused for the next; read by risk and execution.
 
-A core fills its own from each `market_tick` event; whoever has ticks without events fills one from
-columns and hands it to both. Nobody keeps it. The event behind it is asked for by who says
-something because of it, which most ticks do not.
+A core fills its own from each `market_tick` event. A backtest that has ticks without events fills
+one from columns and hands it to both. No one keeps it. The event behind it is made only when a
+message follows from it, which for most ticks is never.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from minibot.events.native import mypyc_attr
 
 
 class Maker(Protocol):
-    """Who filled a tick without an event, and can say which event it would have been."""
+    """Maker of ticks without events, which can say which event a tick would have been."""
 
     def event(self, seq: int) -> Event:
         """Return the event of the tick that was filled last, as line `seq` of its queue."""
@@ -31,8 +31,8 @@ class ScaledTick:
         symbol: The exchange's name of the market, such as BTCUSDT.
         ts: Market time at which it was received, ms.
         bid, bid_qty, ask, ask_qty: The touch.
-        id: Of its event; empty where there is none, whose id is its place then.
-        run_id: Of its event.
+        id: Id of its event; empty without one, where its place in the queue is its id.
+        run_id: Run of its event.
     """
 
     __slots__ = (
@@ -51,7 +51,7 @@ class ScaledTick:
         self.id: str = ""
         self.run_id: str = run_id
         self._event: Event | None = None
-        # Of the line that was asked for last.
+        # Reference to the line that was asked for last.
         self._ref: EventId | None = None
         self._named: int = 0
         self._maker: Maker | None = maker
@@ -70,7 +70,7 @@ class ScaledTick:
         self.ask_qty = parse_amount(payload.ask_qty)
 
     def event_id(self, seq: int) -> str:
-        """Return the id of its event: its own, or its place where nobody else makes the same."""
+        """Return the id of its event: its own, or its place in the queue without an event."""
         return self.id or place_id(seq)
 
     def ref(self, seq: int) -> EventId:
@@ -82,10 +82,10 @@ class ScaledTick:
         return ref
 
     def event(self, seq: int) -> Event:
-        """Return the event that it was filled from, or the one that it would have been.
+        """Return the event from which it was filled, or the one that it would have been.
 
         Raises:
-            ValueError: It was filled from nothing.
+            ValueError: It has not been filled.
         """
         if self._event is not None:
             return self._event
@@ -117,7 +117,7 @@ class QuietRange:
     __slots__ = ("above", "below", "is_lasting", "least", "most", "until")
 
     def __init__(self) -> None:
-        """Start without bounds, but for a bid above zero."""
+        """Start without bounds, except a bid above zero."""
         self.above: int = 0
         self.below: int = NO_BOUND
         self.least: int = 0

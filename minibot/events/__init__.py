@@ -1,1 +1,1 @@
-"""What is said: typed events, contracts, who may write what, reason codes, ids, numbers."""
+"""Events: typed payloads, contracts, roles and queues, reason codes, ids, numbers."""

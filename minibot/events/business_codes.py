@@ -1,4 +1,4 @@
-"""The codes of decisions: why a signal holds, why risk refuses, what became of an order."""
+"""Reason codes of decisions: why a signal holds, why risk refuses, how an order ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Eight-byte cells read out of bytes, little-endian; never compiled itself.
+"""Eight-byte cells read from bytes, little-endian; never compiled itself.
 
 mypyc reads its own `librt.strings` here and makes one machine instruction of each; an interpreter
 calls the same functions, or `struct` where they are not installed.

@@ -1,7 +1,7 @@
-"""Events to bytes and back, judged on both sides of a queue.
+"""Codec of events, to bytes and back, with validation on both sides of a queue.
 
-What is written satisfies its contract and is granted to its writer; what is read is judged
-again, as if a stranger had written it. A refusal names the fault catalogue's reason code.
+An event written satisfies its contract, and its writer may write it; an event read is judged again,
+as if a stranger had written it. A refusal names the fault catalogue's reason code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from minibot.events.roles import Roles
 from minibot.kernel import canonical
 from minibot.kernel.errors import ContractError
 
-# Half of what the text of a stop_journal may hold: room for who passes it on.
+# Half the limit of a stop_journal's detail: leaves room for additions on its way.
 DETAIL_CHARS_MAX: Final = 2000
 
 
@@ -39,8 +39,8 @@ class Codec:
             contracts: The registered schemas.
             roles: The role x type table.
             run_id: The only run whose events are accepted.
-            cmdline_hashes: Per role the command line hashes that the manifest lists.
-            component: Whom a STOP names: the role that encodes and decodes.
+            cmdline_hashes: For each role the command line hashes in the manifest.
+            component: The component that a STOP names: the role that encodes and decodes.
         """
         self.contracts = contracts
         self.roles = roles
@@ -63,14 +63,14 @@ class Codec:
             self._judge(queue, envelope)
             return canonical.encode(envelope)
         except ValueError as error:
-            # A value that JSON or its canonical form lacks: a float, bytes, a lone surrogate.
+            # A value without canonical JSON: a float, bytes, a lone surrogate.
             raise self._error(reasons.SCHEMA_INVALID, f"{queue}: {error}") from error
 
     def encode_all(self, queue: str, events: Sequence[Event]) -> list[bytes]:
         """Return the canonical JSON of events that may be written to a queue; see `encode`.
 
         Raises:
-            ContractError: As `encode`, for the first event that it refuses.
+            ContractError: As for `encode`, for the first refused event.
         """
         jsons = self._quick.encode_many(queue, events) if events[1:] else None
         return [self.encode(queue, event) for event in events] if jsons is None else jsons
@@ -83,9 +83,9 @@ class Codec:
         ids: Sequence[bytes],
         roots: Sequence[tuple[Payload, int]],
     ) -> list[bytes] | None:
-        """Return what `encode_all` returns for events without an input; None: ask for each.
+        """Return the lines of events without an input; None means: use `encode_all`.
 
-        For payloads of one type with their times, without making events of them first.
+        It takes payloads of one type with their times, without making events of them first.
         """
         return self._quick.encode_roots(queue, source, cmdline_hash, ids, roots)
 
@@ -108,18 +108,18 @@ class Codec:
         return Event.from_json(envelope)
 
     def decode_many(self, queue: str, jsons: Sequence[bytes]) -> list[Event] | None:
-        """Return what `decode` returns for each line; None where that has to be asked for.
+        """Return the events of many lines, as `decode` would; None to use `decode` for each.
 
-        Many times quicker than one by one where all lines are of one type from one writer, as
-        they are in `market_ticks`. None says nothing of the lines.
+        This is many times faster than one by one if all lines are of one type from one writer, as
+        in `market_ticks`. None says nothing about the lines.
         """
         return self._quick.decode_many(queue, jsons)
 
     def decode_all(self, queue: str, jsons: Sequence[bytes]) -> list[Event]:
-        """Return the events of some hundred lines of a queue, as quick as that can be.
+        """Return the events of some hundred lines of a queue, as fast as possible.
 
         Raises:
-            ContractError: As `decode`, for the first line that it refuses.
+            ContractError: As for `decode`, for the first refused line.
         """
         events: list[Event] = []
         while len(events) < len(jsons):
@@ -151,7 +151,7 @@ class Codec:
         raise self._error(code, f"{queue}: {self.contracts.explain(envelope)[0]}")
 
     def _refuse_content(self, queue: str, envelope: JsonObject) -> None:
-        """Raise with the most telling code of an event that its schema refused."""
+        """Raise the error with the most specific code for an event that its schema refused."""
         findings = self.contracts.explain(envelope) or ["refused by the compiled schema"]
         places = {finding.partition(":")[0] for finding in findings}
         if "$.schema" in places or "$.v" in places:

@@ -1,7 +1,7 @@
-"""Exact numbers: decimal strings outside, scaled integers inside, and nothing between.
+"""Exact numbers: decimal strings outside, scaled integers inside.
 
-Parsing and formatting are integer arithmetic on digits; what would have to be rounded is refused.
-Rounding happens only in functions that are named for it. Floats are accepted by one function,
+Parsing and formatting are integer arithmetic on digits; values that would need rounding are
+refused. Only functions that are named for it round. Floats are accepted by one function,
 `decimal_text`, which gives indicators their fixed number of places.
 """
 
@@ -24,19 +24,19 @@ DIGITS_MAX: Final = 40
 POWERS: Final[tuple[int, ...]] = tuple(10**places for places in range(DIGITS_MAX + 1))
 """Powers of ten as integers, by exponent."""
 
-# The largest number that compiled code keeps without an object.
+# The largest number that compiled code holds without an object.
 WORD_MAX: Final = (1 << 62) - 1
-# A float next to a product may stand 2**10 beside it.
+# The float nearest to a product may be off by 2**10.
 PRODUCT_MAX: Final = 9e18
 
 
 class NumberError(ValueError):
-    """A text is no plain decimal number, or a value does not fit its increment exactly."""
+    """A text is not a plain decimal number, or a value does not fit its increment exactly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Converts between decimal strings and whole units of one increment.
+    """Scale: converts between decimal strings and whole units of one increment.
 
     `step` is the increment as an integer at 10**-places; `increment` its shortest text. Texts
     that `format` writes have as many places as the increment.
@@ -51,7 +51,7 @@ class Scale:
         """Return the scale of an increment such as `"0.01000000"`.
 
         Raises:
-            NumberError: The increment is no plain decimal, or not above zero.
+            NumberError: The increment is not a plain decimal, or not above zero.
         """
         step, places = _digits(increment)
         if step <= 0:
@@ -64,7 +64,7 @@ class Scale:
         """Return the value in units of the increment.
 
         Raises:
-            NumberError: No plain decimal, or no whole multiple of the increment.
+            NumberError: It is not a plain decimal, or no whole multiple of the increment.
         """
         value = parse_fixed(text, self.places)
         units, rest = divmod(value, self.step)
@@ -91,7 +91,7 @@ def parse_fixed(text: str, places: int) -> int:
     """Return the value of a decimal string times 10**places, exactly.
 
     Raises:
-        NumberError: No plain decimal, or more than `places` significant places.
+        NumberError: It is not a plain decimal, or more than `places` significant places.
     """
     value, found = _digits(text)
     if found <= places:
@@ -122,8 +122,8 @@ def div_up(numerator: int, denominator: int) -> int:
     return -(-numerator // denominator)
 
 
-# A machine word saves an object in compiled code alone; interpreted, the question whether a product
-# fits one costs more than the product.
+# Only compiled code saves an object by a machine word; interpreted, testing whether a product fits
+# one costs more than the product.
 IS_INTERPRETED: Final = isinstance(div_down, FunctionType)
 
 
@@ -141,8 +141,8 @@ def product(value: int, times: int) -> int:
 def mul_div_down(value: int, times: int, by: int) -> int:
     """Return value * times / by rounded towards minus infinity; `by` is above zero.
 
-    A product that fits a machine word is reckoned in one, which compiled code does without making
-    an object; any other is as exact.
+    A product that fits a machine word is computed in one, which compiled code does without making
+    an object; others are just as exact.
     """
     if IS_INTERPRETED:
         return value * times // by
@@ -151,7 +151,7 @@ def mul_div_down(value: int, times: int, by: int) -> int:
         right: i64 = times
         parts: i64 = by
         return left * right // parts
-    if value >= by:  # What is whole of it needs no division.
+    if value >= by:  # The integer part needs no division.
         return value // by * times + mul_div_down(value % by, times, by)
     return value * times // by
 

@@ -1,9 +1,9 @@
-"""The quick way through the codec for the types that make nearly all lines.
+"""Fast path of the codec for the types of nearly all lines.
 
 A line of one of these types is decoded straight into its class, checked against the same
-contract, and written again: only the same bytes are accepted. Whatever this way does not accept,
-for whatever reason, the codec judges by the schemas; so it may refuse too much, never too little.
-What is left to check beside the classes, and that they fit the schemas: `quick_rules`.
+contract, and written again: only the same bytes are accepted. Whatever this path does not accept,
+for any reason, the codec judges by the schemas; so it may refuse too much, never too little.
+`fast_rules` checks the rest beside the classes, and that these fit the schemas.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from minibot.events.roles import Roles
 
 QUICK_CLASSES: Final = (MarketTick, Bar, Book, Beat, Ack)
 
-# So many last bytes of a line tell its type; keys are sorted, and `type` is the last but one.
+# The last bytes of a line tell its type; keys are sorted, and `type` is the last but one.
 TAIL_BYTES: Final = 16
 
-# Where things stand in a line of a known writer: `{"cmdline_hash":"<64>","id":"<36>","payload":`.
+# Offsets in a line of a known writer: `{"cmdline_hash":"<64>","id":"<36>","payload":`.
 _ID_AT: Final = 89
 _ID_END: Final = _ID_AT + 36
 _PAYLOAD_AT: Final = _ID_END + 12
@@ -49,13 +49,13 @@ _times: Final = msgspec.json.Decoder(list[int]).decode
 
 
 class Quick:
-    """The quick encoder and decoder of one run.
+    """Fast encoder and decoder of one run.
 
     Args:
         contracts: The registered schemas.
         roles: The role x type table.
         run_id: The only run whose events are accepted.
-        hashes: Per role the command line hashes that the manifest lists.
+        hashes: For each role the command line hashes in the manifest.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Quick:
         self._frames: dict[tuple[str, str], list[_Frame]] = {}
 
     def encode(self, queue: str, event: Event) -> bytes | None:
-        """Return the canonical JSON of an event that may be written to a queue, if this way can."""
+        """Return the canonical JSON of an event that may be written to a queue, or None."""
         kind = self._kinds.get(event.payload.TYPE)
         if kind is None or event.cause_ids is not None or event.tick_seq is not None:
             return None
@@ -82,12 +82,12 @@ class Quick:
         for frame in self._frames_of(queue, kind):
             if frame.source == event.source and frame.cmdline_hash == event.cmdline_hash:
                 json = frame.line(event)
-                # Judged by the way it will be read.
+                # Judged as it will be read.
                 return json if json and self.decode(queue, json) is not None else None
         return None
 
     def encode_many(self, queue: str, events: Sequence[Event]) -> list[bytes] | None:
-        """Return what `encode` returns for each event, if this way can for all of them."""
+        """Return the JSON of each event, as `encode` would; None if any is unsuited."""
         first = events[0]
         kind = self._kinds.get(first.payload.TYPE)
         if kind is None:
@@ -107,7 +107,7 @@ class Quick:
     ) -> list[bytes] | None:
         """Return the lines of events without an input, given as (payload, ts), without events.
 
-        Only where all payloads are of one type that this way can; None otherwise.
+        All payloads have to be of one type that this path supports; None otherwise.
         """
         kind = self._kinds.get(roots[0][0].TYPE)
         if kind is None:
@@ -118,7 +118,7 @@ class Quick:
         return None
 
     def decode(self, queue: str, json: bytes) -> Event | None:
-        """Return the typed event of a line of a queue, if this way can."""
+        """Return the typed event of a line of a queue; None if unsuited."""
         kind = self._by_tail.get(json[-TAIL_BYTES:])
         if kind is None:
             return None
@@ -128,7 +128,7 @@ class Quick:
         return None
 
     def decode_many(self, queue: str, jsons: Sequence[bytes]) -> list[Event] | None:
-        """Return the events of the first lines of a queue, all that are of one type and writer."""
+        """Return the events of a queue's first lines, as many as are of one type and writer."""
         tail = jsons[0][-TAIL_BYTES:]
         kind = self._by_tail.get(tail)
         if kind is None:
@@ -155,7 +155,7 @@ class Quick:
 
 
 class _Kind:
-    """One type: how its payloads are decoded, and which texts its contract admits."""
+    """Event type: decodes its payloads, and checks the texts that its contract admits."""
 
     def __init__(self, contracts: Contracts, cls: type[Payload]) -> None:
         self.cls = cls
@@ -168,7 +168,7 @@ class _Kind:
         schema = lean_schema(whole, whole["$defs"])["properties"]["payload"]
         rules = text_rules(cls, schema)
         self._texts = list(map(Texts, rules))
-        # Fields that stand by their names need no sorting, keys that are texts always do.
+        # Fields in the order of their names need no sorting, keys of mappings always do.
         names = list(cls.__struct_fields__)
         is_sorted = names == sorted(names) and not any(rule.keys for rule in rules)
         encoder = msgspec.json.Encoder(order=None if is_sorted else "sorted")
@@ -176,7 +176,7 @@ class _Kind:
         self._encode_lines: Callable[[Any], bytes] = encoder.encode_lines
 
     def payload(self, json: bytes) -> Payload | None:
-        """Return the payload of these bytes; None for another one than these bytes would hold."""
+        """Return the payload of these bytes; None if it would not encode to the same bytes."""
         try:
             payload: Payload = self.decode(json)
         except (msgspec.MsgspecError, ValueError):
@@ -184,22 +184,22 @@ class _Kind:
         return payload if self._admit([payload]) and self.encode(payload) == json else None
 
     def payloads(self, jsons: Sequence[bytes]) -> list[Payload] | None:
-        """Return the payloads of many such pieces of bytes; None where `payload` has one None."""
+        """Return the payloads of many such byte strings; None if `payload` gives None for one."""
         whole = b"[" + b",".join(jsons) + b"]"
         try:
             payloads: list[Payload] = self._decode_many(whole)
         except (msgspec.MsgspecError, ValueError):
             return None
-        # A piece that is no whole value could only be one together with its neighbours.
+        # A piece that is not a whole value could still form one together with its neighbours.
         if len(payloads) != len(jsons) or self.encode(payloads) != whole:
             return None
         return payloads if self._admit(payloads) else None
 
     def jsons(self, payloads: Sequence[Payload]) -> list[bytes] | None:
-        """Return the JSON of many own payloads; None where one breaks its contract.
+        """Return the JSON of many own payloads; None if one breaks its contract.
 
-        What the encoder has written is canonical; whether it may be written at all, types, bounds
-        and lists, is judged by reading it, and texts as everywhere here.
+        The encoder's output is canonical. Types, bounds and lists are judged by decoding it again,
+        texts as everywhere here.
         """
         try:
             lines = self._encode_lines(payloads)
@@ -213,7 +213,7 @@ class _Kind:
 
 
 class _Frame:
-    """The envelope of one type from one writer: constant but for id, payload and time."""
+    """Frame of one type from one writer: its envelope, constant except id, payload and time."""
 
     def __init__(self, kind: _Kind, run_id: str, source: str, cmdline_hash: str) -> None:
         self.source = source
@@ -233,7 +233,7 @@ class _Frame:
         self._payload_end = self._ts_at - len(self._rest)
         self._payload_of = itemgetter(slice(_PAYLOAD_AT, self._payload_end))
         self._ts_of = itemgetter(slice(self._ts_at, self._ts_end))
-        # A line in pieces; id, payload and time are put in between.
+        # A line in pieces; id, payload and time go in between.
         self._pieces = [self.head, b"", _PAYLOAD_KEY, b"", self._rest, b"", self._tail]
 
     def holds(self, event: Event) -> bool:
@@ -248,7 +248,7 @@ class _Frame:
         )
 
     def line(self, event: Event) -> bytes | None:
-        """Return the line of an event, yet to be judged; None where it cannot be told."""
+        """Return the line of an event, yet to be judged; None if it cannot be encoded."""
         try:
             payload = self._kind.encode(event.payload)
             id_ = event.id.encode()
@@ -259,7 +259,7 @@ class _Frame:
         )
 
     def lines(self, events: Sequence[Event]) -> list[bytes] | None:
-        """Return the lines of many events; None where one is not to be written so."""
+        """Return the lines of many events; None if one is unsuited."""
         if not all(map(self.holds, events)):
             return None
         ids = [event.id for event in events]
@@ -275,7 +275,7 @@ class _Frame:
     def roots(
         self, ids: Sequence[bytes], roots: Sequence[tuple[Payload, int]]
     ) -> list[bytes] | None:
-        """Return the lines of many payloads with their times and ids; None where one is unsound."""
+        """Return the lines of many payloads with their times and ids; None if one is unsound."""
         payloads = [payload for payload, _ in roots]
         if set(map(type, payloads)) != {self._kind.cls}:
             return None
@@ -284,7 +284,7 @@ class _Frame:
     def _written(
         self, ids: Iterable[bytes], payloads: Sequence[Payload], times: Sequence[int]
     ) -> list[bytes] | None:
-        """Return lines with sound ids and payloads of our class, once all else is judged."""
+        """Return the lines of sound ids and payloads of our class; None if other parts are not."""
         if set(map(type, times)) != {int} or not _TS_MIN <= min(times) <= max(times) <= _TS_MAX:
             return None
         jsons = self._kind.jsons(payloads)
@@ -312,7 +312,7 @@ class _Frame:
         return Event(int(ts), id_.decode(), self.source, self._run_id, self.cmdline_hash, payload)
 
     def events(self, jsons: Sequence[bytes]) -> list[Event] | None:
-        """Return the events of many lines, judged together; None where `event` has one None."""
+        """Return the events of many lines, judged together; None if `event` gives None for one."""
         n = len(jsons)
         ids = list(map(_id_of, jsons))
         payloads = list(map(self._payload_of, jsons))
@@ -344,10 +344,10 @@ class _Frame:
     def _put_together(
         self, ids: Sequence[bytes], payloads: Sequence[bytes], times: Sequence[bytes]
     ) -> bytes:
-        """Return lines in a row, made of what was cut out of them.
+        """Return consecutive lines, rebuilt from the parts that were cut out of them.
 
-        No line comes out shorter than it was, one that is too short for its frame comes out
-        longer: so where all in a row are the same bytes, each line is.
+        No line comes out shorter than it was, and one that is too short for its frame comes out
+        longer: so if all together are the same bytes, each line is.
         """
         pieces = self._pieces * len(ids)
         step = len(self._pieces)
@@ -356,7 +356,7 @@ class _Frame:
 
 
 def _are_ids(ids: bytes, count: int) -> bool:
-    """Return whether these are so many ids, commas between: hexadecimal, version 4."""
+    """Return whether these are `count` ids separated by commas: hexadecimal, version 4."""
     return (
         ids.translate(_HEX_TO_X) == _ID_SHAPE + _NEXT_ID_SHAPE * (count - 1)
         and not ids[14::_ID_STEP].strip(b"4")

@@ -1,7 +1,7 @@
-"""What the quick way has to check beside its classes: texts, by the patterns of the contracts.
+"""Rules of the fast path beside its classes: texts, by the patterns of the contracts.
 
-Bounds, closed lists and lengths stand in the classes and are compared with the contracts here,
-once; a class that would take what its contract refuses ends the start.
+Bounds, closed lists and lengths are in the classes, which are compared with the contracts here,
+once. A class that would accept what its contract refuses prevents the start.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from minibot.events.reasons import SCHEMA_INVALID
 from minibot.events.registry import lean_schema
 from minibot.kernel.errors import InvariantError
 
-# Prices come again and again, quantities now and then; beyond this the memory begins anew. So few
-# that it is full within minutes even of what comes once a second, and a role's memory flat then.
+# Prices recur often, quantities now and then; beyond this the cache is emptied. It is small, so
+# that even values that come once a second fill it within minutes and a role's memory is flat.
 KNOWN_MAX: Final = 4_096
-# Contracts let any text be a key. Here it is a market's name or the long way judges the line:
-# of other texts two encoders might not write the same bytes.
+# Contracts allow any text as a key. Here it has to be a market's name, else the slow path judges
+# the line: two encoders might write other texts as different bytes.
 KEYS: Final = lean_schema(SYMBOL.rule, {})
 
 
 class TextRule:
-    """One rule and the fields that follow it: texts, levels of texts, or keys that are texts."""
+    """Rule for texts, and the fields under it: texts, levels of texts, or keys."""
 
     def __init__(self, rule: JsonObject) -> None:
         self.rule = rule
@@ -52,7 +52,7 @@ class TextRule:
 
 
 class Texts:
-    """Fields of one class that follow one rule, and the texts that were found to follow it."""
+    """Text fields of one class under one rule, with a cache of accepted texts."""
 
     def __init__(self, rule: TextRule) -> None:
         # `attrgetter` of one name gives the text itself, of several a tuple.
@@ -85,10 +85,10 @@ class Texts:
 
 
 def text_rules(cls: type[Payload], schema: JsonObject) -> list[TextRule]:
-    """Compare a class with its contract and return what is left to check: rules of texts.
+    """Compare a class with its contract; return the remaining checks, the rules for texts.
 
     Raises:
-        InvariantError: The class would accept what the contract refuses.
+        InvariantError: The class would accept values that the contract refuses.
     """
     info = type_info(cls)
     rules: list[TextRule] = []
@@ -102,7 +102,7 @@ def text_rules(cls: type[Payload], schema: JsonObject) -> list[TextRule]:
         kinds = field.type.types if isinstance(field.type, UnionType) else (field.type,)
         for kind in kinds:
             if isinstance(kind, NoneType):
-                continue  # Absent; an explicit null is not written again, so it is refused.
+                continue  # Absent; an explicit null is not re-encoded, so it is refused.
             if isinstance(kind, StrType):
                 _rule(rules, cls, field.name, rule).names.append(field.name)
             elif isinstance(kind, VarTupleType) and _are_levels(kind, rule):
@@ -116,7 +116,7 @@ def text_rules(cls: type[Payload], schema: JsonObject) -> list[TextRule]:
 
 
 def _rule(rules: list[TextRule], cls: type[Payload], name: str, rule: JsonObject) -> TextRule:
-    """Return the rule of texts among those known, as a new one where it is not."""
+    """Return the rule for texts among those known; add a new one if there is none."""
     if not set(rule) <= {"type", "pattern", "maxLength"} or "pattern" not in rule:
         raise _differs(cls, name, f"a rule of another kind: {rule}")
     for known in rules:

@@ -1,4 +1,4 @@
-"""Derived ids: the same cause gives the same id, so a restarted role sees what stands already.
+"""Derived ids: the same cause gives the same id, so a restarted role finds its own outputs.
 
 All ids are uuid4-shaped (version and variant bits set) and come from sha256 over their parts.
 No part holds a newline, so joining by newlines is unambiguous.
@@ -12,7 +12,7 @@ from typing import Final
 from minibot.kernel.line import digest_of, digests_of
 
 _VARIANT: Final = "89ab"
-# The same for many at once: of 64 hex digits those that an id takes, and its variant digit.
+# For many ids at once: of 64 hex digits those that an id takes, and its variant digit.
 _PIECES: Final = Struct("8s4sx3s1s3s12s32x")
 _VARIANTS: Final = {b"%x" % digit: _VARIANT[digit & 3].encode() for digit in range(16)}
 
@@ -35,7 +35,7 @@ def position_id(run_id: str, role: str, queue: str, seq: int) -> str:
 
 
 def position_ids(run_id: str, role: str, queue: str, first: int, count: int) -> list[bytes]:
-    """Return `position_id` of `count` lines from `first` on, as the bytes of a line."""
+    """Return the `position_id` of `count` lines from `first` on, as bytes."""
     whole = f"position\n{run_id}\n{role}\n{queue}\n".encode()
     digests = digests_of([whole + b"%d" % seq for seq in range(first, first + count)])
     pieces = _PIECES.iter_unpack(b"".join(digests).hex().encode())

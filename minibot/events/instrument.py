@@ -15,7 +15,7 @@ from minibot.events.decimals import (
 )
 from minibot.events.model import Instrument
 
-# What a venue that switched an increment off still cannot exceed: Binance counts in 10**-8.
+# The finest step of a venue without an increment: Binance counts in 10**-8.
 OFF_INCREMENT: Final = "0.00000001"
 
 

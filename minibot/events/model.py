@@ -5,7 +5,7 @@ and are left out of the JSON. Lineage (`cause_ids`, `tick_seq`) stands in the pa
 in `Event` and `Draft` here, so that no payload class repeats it. Decimal values are strings with
 the exchange's own characters; times are integer Unix milliseconds.
 
-Nothing here can hold itself, so that the garbage collector need not look at it (`gc=False`).
+No object here can contain itself, so the garbage collector need not track it (`gc=False`).
 
 This module holds no validation: `events.codec` validates on both sides of a queue.
 """
@@ -126,7 +126,7 @@ class Payload(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_
 
 
 class _Shape(NamedTuple):
-    """The fields of a payload class; a flat one takes them in their order, as they are read."""
+    """Shape of a payload class: its fields; a flat class takes them in their order, as read."""
 
     required: tuple[str, ...]
     optional: tuple[str, ...]
@@ -169,7 +169,7 @@ def _plain(value: Any) -> Any:
 class Check(Struct, frozen=True):
     """One named value against one named threshold, as a trader would check it.
 
-    `passed` is None where nobody judged, which a strategy's signal may say and risk never does.
+    `passed` is None without a judgement, which a strategy's signal may have and risk never does.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
@@ -950,7 +950,7 @@ class Event(Struct, frozen=True, gc=False):
 
     @property
     def type(self) -> str:
-        """The event type, which is the payload's."""
+        """The event type, taken from the payload."""
         return self.payload.TYPE
 
     def to_json(self) -> JsonObject:

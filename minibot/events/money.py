@@ -1,10 +1,10 @@
-"""Amounts as risk and execution reckon them: every one an integer count of hundred-millionths.
+"""Amounts in risk and execution: integer counts of hundred-millionths.
 
 Prices, quantities and money share the scale 10**-8, the finest step of the venue. So nothing that a
 core keeps overnight (a lot, an open order, a stop) depends on an increment that the exchange may
-change in the middle of it; increments only say to which multiples orders are rounded
-(`accounting.order_rules`). What would have to be rounded is rounded here, by name and against the
-bot: what it pays up, what it receives down.
+change meanwhile; increments only decide to which multiples orders are rounded
+(`accounting.order_rules`). Rounding happens here, by name and against the bot: payments up,
+receipts down.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def parse_rate(bps: str) -> int:
 
 
 def cost_up(qty: int, price: int) -> int:
-    """Return what buying costs, rounded up."""
-    if IS_INTERPRETED:  # A call less, where a call costs more than the product.
+    """Return the cost of a purchase, rounded up."""
+    if IS_INTERPRETED:  # Saves a call, which costs more than the product.
         return (qty * price + ROUND_UP) // UNIT
     return mul_div_up(qty, price, UNIT)
 
 
 def proceeds_down(qty: int, price: int) -> int:
-    """Return what selling brings, rounded down."""
+    """Return the proceeds of a sale, rounded down."""
     if IS_INTERPRETED:
         return qty * price // UNIT
     return mul_div_down(qty, price, UNIT)
@@ -71,7 +71,7 @@ def fee_up(notional: int, rate: int) -> int:
 
 
 def notional_paid_by(cash: int, rate: int) -> int:
-    """Return the largest notional that `cash` pays together with its fee; 0 for no cash."""
+    """Return the largest notional that `cash` covers together with its fee; 0 for no cash."""
     return mul_div_down(cash, RATE_UNIT, RATE_UNIT + rate) if cash > 0 else 0
 
 

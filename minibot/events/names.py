@@ -1,4 +1,4 @@
-"""Names of roles and queues, each one a constant; `config/roles.v1.json` says all else of them."""
+"""Names of roles and queues, each one a constant; `config/roles.v1.json` defines the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a class may say to mypyc; never compiled itself, because only the compiler reads it."""
+"""Class options for mypyc; never compiled itself, because only the compiler reads them."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ if TYPE_CHECKING:
 else:
 
     def mypyc_attr(**options):
-        """Say to mypyc, which reads this word and does not call it, what a class allows."""
+        """Declare to mypyc, which reads this decorator without calling it, what a class allows."""
         return lambda cls: cls

@@ -1,22 +1,22 @@
-"""Numbers by the text that they were read from."""
+"""Parse cache: numbers by the text from which they were read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
 
-# So many texts are remembered, some ten megabytes; beyond them the memory begins anew.
+# Number of texts kept, some ten megabytes; beyond it the cache is emptied.
 KNOWN_MAX: Final = 65_536
 
 
 class ParseCache(dict[str, int]):
-    """Texts that have been read already: the same ones come again and again.
+    """Parse cache for texts that recur often.
 
-    A hit costs a tenth of reading the digits. What is refused is never remembered.
+    A hit costs a tenth of parsing the digits. Refused texts are never kept.
 
     Args:
-        read: Reads a text.
-        texts_max: How many are remembered; a role has few, so that its memory is soon flat.
+        read: Parses a text.
+        texts_max: Number of texts kept; few in a role, so that its memory is soon flat.
     """
 
     def __init__(self, read: Callable[[str], int], texts_max: int = KNOWN_MAX) -> None:
@@ -25,10 +25,10 @@ class ParseCache(dict[str, int]):
         self._texts_max = texts_max
 
     def __missing__(self, text: str) -> int:
-        """Read a text that is new.
+        """Parse and keep a new text.
 
         Raises:
-            ValueError, TypeError: As the reading function.
+            ValueError, TypeError: As raised by `read`.
         """
         value = self._read(text)
         if len(self) >= self._texts_max:

@@ -1,4 +1,4 @@
-"""What a reason code is; the codes themselves stand in `stop_codes` and `business_codes`."""
+"""Reason code as a class; the codes themselves stand in `stop_codes` and `business_codes`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def define(group: str, code: str, meaning: str, remedy: str) -> str:
     """Enter a code into the closed list and return it.
 
     Raises:
-        ValueError: The code stands already or the group is unknown: our own bug, at import.
+        ValueError: The code is defined already or the group is unknown: our own bug, at import.
     """
     if code in _DEFINED or group not in GROUPS:
         raise ValueError(f"reason code {code}: defined twice, or unknown group {group}")

@@ -2,7 +2,7 @@
 
 An unknown code fails the schemas, whose enums `events.schemas` generates from this list. Each
 code is a constant here and a literal nowhere else: those that the kernel raises come from
-`kernel.codes`. The words of all stand in `stop_codes` and `business_codes`, from which
+`kernel.codes`. The texts of all are in `stop_codes` and `business_codes`, from which
 `docs/reference/reasons.md` is generated.
 """
 
@@ -28,6 +28,6 @@ REASONS: Final[Mapping[str, Reason]] = MappingProxyType(defined())
 
 
 def codes(*groups: str) -> tuple[str, ...]:
-    """Return the codes of the given groups (all without one), sorted."""
+    """Return the codes of the given groups (without any, all codes), sorted."""
     wanted = groups or GROUPS
     return tuple(sorted(code for code, reason in REASONS.items() if reason.group in wanted))

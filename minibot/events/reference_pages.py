@@ -1,4 +1,4 @@
-"""The pages of the documentation that follow from reason codes and contracts."""
+"""Reference pages of the documentation, generated from reason codes and contracts."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def with_writers(page: str, roles: Roles) -> str:
     """Return `docs/SPEC.md` with its generated part renewed: who writes each event type.
 
     Raises:
-        ValueError: The page lacks the marks of that part.
+        ValueError: The page lacks the markers of that part.
     """
     return _with_section(page, _writers(roles))
 

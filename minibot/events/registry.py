@@ -1,9 +1,9 @@
-"""Type to contract: the registered schemas, compiled once, with the oracle beside them.
+"""Registry of contracts by type: their schemas, compiled once, and a slow oracle.
 
 `config/contracts.v1.json` maps each event type to the schema of its payload and pins every file
 by sha256 over its canonical JSON. The envelope's schema is merged around each payload's, so one
-call of the compiled validator (jsonschema-rs) judges a whole event. `explain` asks the slow
-oracle (jsonschema) for words. No schema may reach outside its own file.
+call of the compiled validator (jsonschema-rs) judges a whole event. `explain` gets its sentences
+from the oracle (jsonschema). No schema may reach outside its own file.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Contracts:
         return validator is not None and validator.is_valid(envelope)
 
     def explain(self, envelope: Any) -> list[str]:
-        """Return what is wrong with an event, one sentence a finding; empty when it is valid."""
+        """Return the faults of an event, one sentence each; empty when it is valid."""
         type_ = envelope.get("type") if isinstance(envelope, dict) else None
         if not isinstance(type_, str) or type_ not in self.schemas:
             return [f"type: {_short(type_)} is not registered"]
@@ -93,8 +93,8 @@ class Contracts:
         return [f"{error.json_path}: {_short(error.message)}" for error in errors[:ERRORS_MAX]]
 
     def oracle(self, type_: str) -> Any:
-        """Return the slow validator of a type: the judge of the fast one."""
-        # Loaded when first needed: a role that meets no bad event saves its time and memory.
+        """Return the slow validator of a type, by which the fast one is checked."""
+        # Loaded on first use: a role that meets no bad event saves its time and memory.
         import jsonschema
 
         if type_ not in self._oracles:
@@ -122,9 +122,9 @@ def event_schema(envelope: JsonObject, type_: str, payload: JsonObject) -> JsonO
 
 
 def lean_schema(node: Any, definitions: JsonObject, within: tuple[str, ...] = ()) -> Any:
-    """Return a schema that accepts the same values and is quicker to check.
+    """Return a schema that accepts the same values and is faster to check.
 
-    References are resolved in place and words for people dropped. So is the `not` that forbids
+    References are resolved in place and descriptions dropped. So is the `not` that forbids
     newlines beside an anchored pattern: it is there for engines whose `$` also matches before a
     last newline (Python's); in the compiled engine `$` is the end and nothing else.
 
@@ -155,7 +155,7 @@ def lean_schema(node: Any, definitions: JsonObject, within: tuple[str, ...] = ()
 
 
 def schema_sha256(schema: JsonObject) -> str:
-    """Return the pin of a schema: sha256 over its canonical JSON, whatever its line ends."""
+    """Return the pin of a schema: sha256 of its canonical JSON, whatever the file's line ends."""
     return sha256(canonical.encode(schema)).hexdigest()
 
 

@@ -1,11 +1,11 @@
-"""Who may write what, and who reads what: `config/roles.v1.json`, loaded and checked.
+"""Roles and queues, with their writers and readers: `config/roles.v1.json`, loaded and checked.
 
 A queue is named by its folder; its side files by a path below it: `<queue>/acks`,
 `<queue>/deadletter` (also under `<queue>/readers/<role>/`) and `<queue>/parts/<role>`. Where only
 the kind of side file matters, `acks` and `deadletter` stand for those of any queue.
 
-Orders of roles and queues stand in the file as lists where they cannot be derived: each queue of
-the cores leads back to the market, so the graph of all inputs is a circle that no sort can undo.
+Orders of roles and queues are lists in the file if they cannot be derived: each queue of the cores
+leads back to the market, so the graph of all inputs has a cycle and no topological order.
 """
 
 from __future__ import annotations
@@ -39,10 +39,9 @@ _SIDE_TYPES: Final = {"acks": "ack", "deadletter": "dead_letter"}
 
 @dataclass(frozen=True, slots=True)
 class RoleSpec:
-    """One role: its module, its inputs in rule order, its order log and what it may write.
+    """One role: its module, its inputs in rule order, its order log and its outputs.
 
-    `core` is the module of the core that it runs, None for a role that decides nothing from its
-    inputs alone.
+    `core` is the module of the core that it runs, None for a role without one.
     """
 
     name: str
@@ -55,7 +54,7 @@ class RoleSpec:
 
 @dataclass(frozen=True, slots=True)
 class QueueEntry:
-    """One queue: who reads it first, and whether it has a part per writer."""
+    """One queue: its primary reader, and whether it has a part for each writer."""
 
     name: str
     primary_reader: str | None
@@ -64,12 +63,12 @@ class QueueEntry:
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """The role x type table, and in which order roles and queues have their turn.
+    """Role x type table, and the orders of roles and queues.
 
     Attributes:
-        start_order: All roles, each after those that take from it; the first starts the others.
+        start_order: All roles, each after those that read from it; the first starts the others.
         market_order: The cores, in the order in which a lockstep shows them a market event.
-        derived_order: The queues that cores write, in the order in which a lockstep empties them.
+        derived_order: The queues that cores write, in the order in which a lockstep drains them.
         drain_order: All roles in the order in which they end: each after the writers of the queue
             by which it takes its inputs (`order_log`), among equals as the file lists them.
     """
@@ -138,7 +137,7 @@ class Roles:
 
     @property
     def trading(self) -> tuple[str, ...]:
-        """Return the roles that no night trades without, in the order in which they end."""
+        """Return the roles that every night needs to trade, in the order in which they end."""
         return tuple(name for name in self.drain_order if name != WATCHDOG_ROLE and name != AI_ROLE)
 
     @property
@@ -148,7 +147,7 @@ class Roles:
 
     @property
     def world(self) -> tuple[str, ...]:
-        """Return the queues that cores read and none of them writes, as the file lists them."""
+        """Return the queues that cores read but no core writes, as the file lists them."""
         read = {queue for name in self.cores for queue in self.roles[name].inputs}
         return tuple(name for name in self.queues if name in read - set(self.derived_order))
 
@@ -173,14 +172,14 @@ class Roles:
         key = (queue, type_, source)
         known = self._allowed.get(key)
         if known is None:
-            # The table is small; forged sources must not grow it, so only a yes is remembered.
+            # The cache has to stay small: forged sources must not grow it, so only a yes is kept.
             known = self._decide(queue, type_, source)
             if known:
                 self._allowed[key] = True
         return known
 
     def check(self, queue: str, type_: str, source: str, component: str = "events") -> None:
-        """Refuse what `allows` does not allow.
+        """Refuse an event that `allows` does not allow.
 
         Raises:
             ContractError: With SOURCE_FORBIDDEN.
@@ -225,7 +224,7 @@ def _outputs(role: RoleSpec, queues: Mapping[str, QueueEntry]) -> tuple[str, ...
 
 
 def _drain_order(roles: Mapping[str, RoleSpec]) -> tuple[str, ...]:
-    """Return the roles, each after the writers of its order log; less what stands in a circle."""
+    """Return the roles, each after the writers of its order log, without those in a cycle."""
     order: list[str] = []
     while True:
         following = next(

@@ -1,6 +1,6 @@
 """Codes that end a run: STOP codes of the fault catalogue, planned ends, and CLEARED.
 
-Those that the kernel raises are constants of `kernel.codes`; their words stand here among the rest.
+Codes that the kernel raises are constants of `kernel.codes`; their texts stand here.
 """
 
 from __future__ import annotations

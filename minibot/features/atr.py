@@ -51,7 +51,7 @@ class WilderAtr:
 
     @property
     def is_ready(self) -> bool:
-        """Whether `warmup` bars have been taken."""
+        """True once `warmup` bars have been taken."""
         return self.count >= self.warmup
 
     @property

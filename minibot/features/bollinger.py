@@ -1,4 +1,4 @@
-"""Bollinger bands: a simple moving average, and how far values usually lie from it."""
+"""Bollinger bands: a simple moving average, and standard deviations around it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from minibot.features.lossless import float_from, float_text, floats_from, float
 
 
 class BollingerBands:
-    """The mean of the last `period` values, and bands so many standard deviations around it.
+    """Mean of the last `period` values, and bands at `width` standard deviations around it.
 
     The deviation is that of the population (divided by `period`), as John Bollinger defines it.
     """
@@ -36,7 +36,7 @@ class BollingerBands:
 
     @property
     def is_ready(self) -> bool:
-        """Whether `warmup` values have been taken."""
+        """True once `warmup` values have been taken."""
         return self.count >= self.warmup
 
     @property

@@ -11,7 +11,7 @@ class Ema:
     """Exponential moving average over `period` values, in the unit of its input.
 
     It starts as the plain mean of the first `period` values; from then on each value moves it by
-    2 / (period + 1) of the distance. Until then `mean` is their sum. A NaN that is fed stays:
+    2 / (period + 1) of the distance. Until then `mean` is their sum. A NaN, once fed, stays:
     callers check what they read.
     """
 
@@ -46,7 +46,7 @@ class Ema:
 
     @property
     def is_ready(self) -> bool:
-        """Whether `warmup` values have been taken."""
+        """True once `warmup` values have been taken."""
         return self.count >= self.warmup
 
     @property

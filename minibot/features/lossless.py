@@ -1,4 +1,4 @@
-"""Floats as text without loss, for states that must not hold a float (canonical JSON has none).
+"""Lossless text of floats, for states that must not hold a float (canonical JSON has none).
 
 `float.hex` writes every bit of a float64 and `float.fromhex` reads them all back, so an indicator
 restored from its state goes on with exactly the same numbers.

@@ -1,4 +1,4 @@
-"""Order-flow imbalance at the touch: which side the last changes of the touch pushed."""
+"""Order-flow imbalance at the touch: the side to which the last changes of the touch pushed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class OrderFlowImbalance:
 
     @property
     def is_ready(self) -> bool:
-        """Whether `warmup` touches have been taken."""
+        """True once `warmup` touches have been taken."""
         return self.count >= self.warmup
 
     @property

@@ -1,4 +1,4 @@
-"""Momentum as rate of change: how far price came in so many steps."""
+"""Momentum as rate of change: how far the price moved over `period` steps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RateOfChange:
 
     @property
     def is_ready(self) -> bool:
-        """Whether `warmup` values have been taken."""
+        """True once `warmup` values have been taken."""
         return self.count >= self.warmup
 
     @property

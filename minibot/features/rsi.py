@@ -39,7 +39,8 @@ class WilderRsi:
         self._close = close
         if self.count == 1:
             return
-        # A NaN change must reach a mean, so it counts as a gain instead of being compared away.
+        # A NaN change must reach a mean, so it counts as a gain instead of vanishing in a
+        # comparison.
         gain = 0.0 if change < 0.0 else change
         loss = -change if change < 0.0 else 0.0
         if self.count > self.warmup:
@@ -54,7 +55,7 @@ class WilderRsi:
 
     @property
     def is_ready(self) -> bool:
-        """Whether `warmup` closes have been taken."""
+        """True once `warmup` closes have been taken."""
         return self.count >= self.warmup
 
     @property

@@ -1,4 +1,4 @@
-"""The touch: best bid and best ask, how far apart they are and how much stands there."""
+"""The touch: best bid and best ask, their mid, spread and notional."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def mid(bid: float, ask: float) -> float:
 def spread_bps(bid: float, ask: float) -> float | None:
     """Return ask minus bid in hundredths of a percent of the mid.
 
-    None where the touch says nothing: a side at or below zero, infinite or NaN, or a bid above
-    the ask. Equal bid and ask (a locked touch) give zero.
+    None for an unusable touch: a side at or below zero, infinite or NaN, or a bid above the ask.
+    Equal bid and ask (a locked touch) give zero.
     """
     if not 0.0 < bid <= ask < float("inf"):
         return None
@@ -20,5 +20,5 @@ def spread_bps(bid: float, ask: float) -> float | None:
 
 
 def touch_notional(price: float, qty: float) -> float:
-    """Return what stands at one side of the touch, in quote."""
+    """Return the notional at one side of the touch, in quote."""
     return price * qty

@@ -42,7 +42,7 @@ class RealisedVolatility:
 
     @property
     def is_ready(self) -> bool:
-        """Whether `warmup` values have been taken."""
+        """True once `warmup` values have been taken."""
         return self.count >= self.warmup
 
     @property

@@ -1,1 +1,1 @@
-"""What must hold before a night: runtime_smoke, schema, atomic_io, ai_isolation, chaos."""
+"""Gates before a night: runtime_smoke, schema, atomic_io, ai_isolation, chaos."""

@@ -1,11 +1,11 @@
-"""The gate `ai_isolation`: the AI has no access to keys, files, network, processes or orders.
+"""Gate `ai_isolation`: the AI has no access to keys, files, network, processes or orders.
 
 It starts the real jailed worker with planted bait (a secret in the environment, an open
-descriptor, a secrets file, an order queue) and lets it try to get at them and out; every attempt
-must be denied by the kernel. It reads the AI's sources for imports that must not be there. Last it
-starts a short run whose worker tries to write an order: the run must end with
-STOP(AI_ISOLATION_BREACH) and without an order. Where the profile accepts less than a jail
-(Windows), attempts that were not denied are printed and the gate passes as `advisory`.
+descriptor, a secrets file, an order queue) and lets it try to reach them and to escape; the kernel
+must deny every attempt. It searches the AI's sources for forbidden imports. Finally it starts a
+short run whose worker tries to write an order: the run must end with STOP(AI_ISOLATION_BREACH) and
+without an order. If the profile accepts less than a jail (Windows), attempts that were not denied
+are printed and the gate passes as `advisory`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ CODE_CARRIERS: Final = frozenset(
 )
 """Modules whose file formats carry code; none may be near a model."""
 
-# What a system without a jail cannot deny; printed, and no failure where the profile accepts it.
+# Attempts that a system without a jail cannot deny: printed, no failure if the profile accepts it.
 _ADVISED: Final = ("probe ", "layer ")
 _WAIT_S: Final = 30.0
 _RUN_S_MAX: Final = 90.0
@@ -67,7 +67,7 @@ _BAIT_VARIABLE: Final = "MINIBOT_GATE_SECRET"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the gate: what was looked at, and whether it held."""
+    """One line of the gate: its subject, and whether it held."""
 
     name: str
     passed: bool
@@ -80,7 +80,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """What the gate found; `level` is the isolation that the worker reached."""
+    """Gate result: its findings; `level` is the isolation that the worker reached."""
 
     level: str
     level_min: str
@@ -88,7 +88,7 @@ class GateResult:
 
     @property
     def passed(self) -> bool:
-        """True when all held, or all but probes on a system that only advises."""
+        """True if all held, or all except probes on a system where they are advisory."""
         if not is_enough(self.level, self.level_min):
             return False
         failed = [finding for finding in self.findings if not finding.passed]
@@ -129,9 +129,9 @@ def check_ai_isolation(
     """Run the gate.
 
     Args:
-        lab: A folder of its own, emptied first, such as `var/lab/ai_isolation`.
+        lab: The gate's own folder, emptied first, such as `var/lab/ai_isolation`.
         level_min: The least isolation that the profile accepts on this system.
-        secrets: The secrets path of the profile, to be tried as well; it need not exist.
+        secrets: The profile's secrets path, which the worker tries too; it need not exist.
         with_run: Also start the short run whose worker tries to write an order.
     """
     if lab.exists():
@@ -177,7 +177,7 @@ def _imports(path: Path) -> Iterator[str]:
 
 
 def _bait(lab: Path, secrets: Path | None) -> dict[str, str]:
-    """Plant what the worker must not get at; return it by name."""
+    """Plant the bait that the worker must not reach; return it by name."""
     write_atomic(lab / "secrets.json", b'{"key": "planted by the gate"}\n')
     make_queue(lab / "queues", "order_intents", EXECUTION_ROLE)
     bait = {
@@ -192,7 +192,7 @@ def _bait(lab: Path, secrets: Path | None) -> dict[str, str]:
 
 
 def _probe(lab: Path, bait: Mapping[str, str]) -> tuple[str, list[Finding]]:
-    """Start the worker with a secret in the air, let it try everything, return what it found."""
+    """Start the worker with a secret in its environment, let it try everything; return findings."""
     descriptor = os.open(bait["planted secrets"], os.O_RDONLY)
     os.set_inheritable(descriptor, True)
     os.environ[_BAIT_VARIABLE] = "planted by the gate"
@@ -234,7 +234,7 @@ def _layers(hello: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _privileges(pid: int) -> Iterator[Finding]:
-    """Yield whether the kernel says, from outside, that a process may act as nobody but itself."""
+    """Yield whether a process holds no capabilities, as the kernel reports from outside."""
     if sys.platform != "linux":
         return
     name = "capabilities seen from outside"
@@ -262,7 +262,7 @@ def _inherited(hello: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _order_ends_run(lab: Path) -> Finding:
-    """Run the smoke profile with a worker that drafts an order: refused, and STOP."""
+    """Run the smoke profile with a worker that drafts an order; expect a refusal and STOP."""
     argv = [
         sys.executable,
         "-m",
@@ -296,7 +296,7 @@ def _order_ends_run(lab: Path) -> Finding:
 
 
 def _intents_of_ai(lab: Path) -> Sequence[Path]:
-    """Return the files of queues that `ai_role` may not write and that hold a line of it."""
+    """Return the queue files that hold a line of `ai_role` although it may not write them."""
     roles = Roles.of_project()
     foreign = roles.queues.keys() - roles.roles[AI_ROLE].writes.keys()
     found = [

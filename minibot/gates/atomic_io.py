@@ -1,8 +1,8 @@
-"""The gate `atomic_io`: what is critical is written atomically, and nothing goes around the kernel.
+"""Gate `atomic_io`: critical files are written atomically, and only through the kernel.
 
 Two halves. Statically, no module outside `kernel` may open a file for writing or replace one in
-any other way (N-102). In fact, a writer killed at any moment leaves the old file or the new one,
-never a mixture (N-05).
+any other way (N-102). Dynamically, a writer killed at any moment leaves the old file or the new
+one, never a mixture (N-05).
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ WRITING_OF = {
     ),
     "shutil": frozenset({"copy", "copy2", "copyfile", "copytree", "move"}),
 }
-# Modules whose `open` is that of files; of what else has one, such as a run, only a mode tells.
+# Modules whose `open` opens files; any other `open`, such as a run's, is judged by its mode.
 OPENING = frozenset({"gzip", "bz2", "lzma", "io", "codecs"})
-# Modules that write, and why what they write is not a run's truth.
+# Modules that write, and why their files are not a run's truth.
 ALLOWED = {
     "minibot/runtime/log.py": "text logs: bounded, losing a line is allowed (F60)",
     "minibot/runtime/deployment/deploy.py": "the staging protocol: its own journal and files",
@@ -58,7 +58,7 @@ ALLOWED = {
     "minibot/watchdog/preflight.py": "measures the disk's own sync",
     "minibot/watchdog/requests.py": "sets a foreign request aside by renaming it",
 }
-# The kernel writes; drills do what a kernel must not.
+# The kernel writes; drills do what it must not.
 WRITING_ROOMS = ("minibot/kernel/", "minibot/gates/chaos", "minibot/gates/drill")
 
 
@@ -66,9 +66,9 @@ def check(lab: Path, tree: Path = PROJECT / "minibot", kills: int = KILLS) -> Ga
     """Look for writers outside the kernel and kill writers of a critical file.
 
     Args:
-        lab: A folder of the gate's own.
+        lab: The gate's own folder.
         tree: The product's code.
-        kills: How many writers are killed in the middle.
+        kills: How many writers are killed while they write.
     """
     planted = list(writers_outside(tree))
     findings = [
@@ -116,12 +116,12 @@ def _writing_call(node: ast.Call) -> str | None:
 
 
 def _replaces_a_path(node: ast.Call, name: str) -> bool:
-    # A text takes two arguments, a time or a record named ones, a path one.
+    # `replace` of a text has two arguments, of a time or record named ones, of a path one.
     return name == "replace" and len(node.args) == 1 and not node.keywords
 
 
 def _is_writing(node: ast.Call, position: int, *, of_unknown: bool) -> bool:
-    """Return whether a call opens for writing; `of_unknown` for a mode that is no literal."""
+    """Return whether a call opens for writing; `of_unknown` if the mode is not a literal."""
     mode: ast.expr | None = node.args[position] if len(node.args) > position else None
     for keyword in node.keywords:
         if keyword.arg == "mode":
@@ -129,7 +129,7 @@ def _is_writing(node: ast.Call, position: int, *, of_unknown: bool) -> bool:
     if mode is None:
         return False
     if isinstance(mode, ast.Constant) and isinstance(mode.value, str):
-        # What follows a colon names a packing (`tarfile`), and no way of opening.
+        # After a colon stands a compression (`tarfile`), not a mode.
         return bool(WRITING_MODES & set(mode.value.partition(":")[0]))
     return of_unknown
 
@@ -140,12 +140,12 @@ def _has_flag(node: ast.Call) -> bool:
 
 
 def kill_writers(lab: Path, kills: int) -> Finding:
-    """Kill writers of one critical file at moments by chance; look at the file each time."""
+    """Kill writers of one critical file at random moments; check the file each time."""
     ensure_folder(lab)
     path = lab / "critical.json"
     write_hashed(path, _content(0))
     chance = random.Random(kills)
-    # A fresh interpreter for each kill would take a minute; where the system forks, it is seconds.
+    # A fresh interpreter for each kill would take a minute; with fork it takes seconds.
     can_fork = "fork" in multiprocessing.get_all_start_methods()
     multiprocessing.set_start_method("fork" if can_fork else "spawn", force=True)
     for kill in range(kills if can_fork else max(1, kills // SPAWNED_SHARE)):

@@ -1,7 +1,7 @@
-"""Chaos: each fault of the catalogue in a real short run, and whether it ended as it has to.
+"""Chaos: each fault of the catalogue in a real short run, whose end is judged.
 
-A fault that this machine cannot have is skipped with the name of the missing feature; that is said
-and fails nothing. Whatever else goes wrong on the way is a failed fault, never a passed one.
+A fault that this machine cannot have is skipped with the name of the missing feature; this is
+reported and fails nothing. Any other trouble on the way is a failed fault, never a passed one.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from minibot.runtime.paths import PROJECT, Var
 OK: Final = "ok"
 FAILED: Final = "FAILED"
 SKIPPED: Final = "skipped"
-# A run is mostly waiting: two cores carry three of them.
+# A run mostly waits: two CPUs carry three of them.
 JOBS: Final = 3
 DISK_S_MAX: Final = 180.0
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How one fault ended."""
+    """Result of one fault."""
 
     name: str
     expected: str
@@ -56,7 +56,7 @@ class Result:
 def run_fault(fault: Fault, var: Var, *, on_own_disk: bool = False) -> Result:
     """Run one fault in its own lab below `var` and judge it.
 
-    `on_own_disk` says that the lab is the small disk already that the fault needs.
+    `on_own_disk`: the lab is already on the small disk that the fault needs.
     """
     lab = var.lab_of(f"chaos-{fault.name}")
     ensure_folder(lab.root)
@@ -80,7 +80,7 @@ def run_faults(
     tell: Callable[[Result], None],
     on_own_disk: bool = False,
 ) -> list[Result]:
-    """Run faults, some at a time, each in its own lab; `tell` gets each result as it comes."""
+    """Run faults, `jobs` at a time, each in its own lab; `tell` gets each result as it comes."""
 
     def one(fault: Fault) -> Result:
         result = run_fault(fault, var, on_own_disk=on_own_disk)
@@ -121,7 +121,7 @@ def _run(fault: Fault, lab: Var) -> Result:
 
 
 def _drive(fault: Fault, night: DrillRun) -> None:
-    """Bring the run to where the fault belongs, put it in, and watch the run to its end."""
+    """Bring the run to the fault's state, inject it, and watch the run to its end."""
     if fault.ready != "none":
         night.start()
     if fault.ready == "run":
@@ -155,9 +155,9 @@ def _failed(fault: Fault, *why: str) -> Result:
 
 
 def _on_own_disk(fault: Fault, var: Var, lab: Var) -> Result:
-    """Run the fault again in a name space of its own, where its lab is a small disk.
+    """Run the fault again in its own mount namespace, where its lab is a small disk.
 
-    The disk goes with the last process that sees it, however this one ends.
+    The disk disappears with the last process that sees it, however this one ends.
     """
     words = _private_mount()
     script = f'mount -t tmpfs -o size={fault.disk_mb}m,mode=700 minibot "$1" && shift && exec "$@"'
@@ -173,10 +173,10 @@ def _on_own_disk(fault: Fault, var: Var, lab: Var) -> Result:
 
 
 def _private_mount() -> list[str]:
-    """Return the command that gives a process mounts of its own.
+    """Return the command that gives a process its own mounts.
 
     Raises:
-        FeatureMissing: Not here, or not for this user.
+        FeatureMissing: Impossible on this system, or for this user.
     """
     missing = FeatureMissing("mounts of its own (unshare --mount with a tmpfs)")
     if sys.platform != "linux" or shutil.which("unshare") is None:
@@ -206,9 +206,9 @@ def faults_named(names: Iterable[str]) -> list[Fault]:
 
 
 def drawn(faults: Sequence[Fault], part: int, seed: int) -> list[Fault]:
-    """Return a seeded 1/`part` of the faults, rounded up, in their order; all of them for 1.
+    """Return a random 1/`part` of the faults by seed, rounded up, in their order; all for 1.
 
-    The same seed draws the same ones on every machine, as long as the catalogue is the same.
+    The same seed draws the same faults on every machine, as long as the catalogue is the same.
     """
     if part <= 1:
         return list(faults)
@@ -217,12 +217,12 @@ def drawn(faults: Sequence[Fault], part: int, seed: int) -> list[Fault]:
 
 
 def is_passed(results: Iterable[Result]) -> bool:
-    """Return whether no fault failed; a skipped one is none."""
+    """Return whether no fault failed; a skipped one is not a failure."""
     return all(result.verdict != FAILED for result in results)
 
 
 def table(results: list[Result]) -> Iterator[str]:
-    """Yield the table, the complaints, what was skipped, and the verdict as the last line."""
+    """Yield the table, the complaints, the skipped faults, and the verdict as the last line."""
     header = ("fault", "expected", "observed", "exit", "seconds to STOP", "verdict")
     rows = [header, *(_row(result) for result in results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
@@ -249,7 +249,7 @@ def _row(result: Result) -> tuple[str, ...]:
 
 
 def verdict(results: list[Result]) -> str:
-    """Return the last line: how many ended as catalogued, and what was skipped."""
+    """Return the last line: how many ended as catalogued, and which were skipped."""
     run = [result for result in results if result.verdict != SKIPPED]
     passed = sum(result.verdict == OK for result in run)
     skipped = [result.name for result in results if result.verdict == SKIPPED]

@@ -1,4 +1,4 @@
-"""The catalogue of faults: each with what it is, how it is put in, and how the run has to end.
+"""Catalogue of faults: each with its description, injection, and the end that the run must have.
 
 Ids such as F63 stand in the project's fault list (docs/reference/faults.md), N-35 in the
 requirements. Every run is a real one: the smoke profile on the generator, every role a process.
@@ -46,7 +46,7 @@ FAST: Final[Mapping[str, object]] = {"embedded.speed": "60"}
 PLANT_AFTER_LINES: Final = 2
 POISON_LINE: Final = 3000
 SIGNALS_READERS: Final = (*RISK, *AI)
-# Long enough after the launcher's start that the run trades, on a slow machine too.
+# Long enough after the launcher's start that the run trades, even on a slow machine.
 PLANT_AFTER_MS: Final = 8_000
 
 

@@ -1,4 +1,4 @@
-"""What a fault of the catalogue is: how it gets into a run, and how that run has to end."""
+"""Fault of the catalogue: its injection into a run, and the end that the run must have."""
 
 from __future__ import annotations
 
@@ -44,24 +44,24 @@ class Fault:
     """One entry of the catalogue.
 
     Attributes:
-        name: What `minibot chaos NAME` takes.
-        ids: The faults and rows that it stands for.
-        what: What happens, in one sentence.
+        name: The NAME in `minibot chaos NAME`.
+        ids: The faults and rows that it covers.
+        what: The event, in one sentence.
         expect: SURVIVE, STOP, END (asked for by the operator) or REFUSE.
-        inject: Puts it into a run that is as far as `ready` says; returns when it is in, for
-            SURVIVE when the run has dealt with it.
+        inject: Injects it into a run in the state `ready`; returns when it is in, for SURVIVE when
+            the run has dealt with it.
         codes: Reason codes that the STOP or END may carry; the first is the catalogue's.
-        components: Whom the STOP may name.
-        exit_code: Of the launcher.
-        sets: Keys of the profile that differ.
-        chaos: What the profile plants.
+        components: Components that the STOP may name.
+        exit_code: Exit code of the launcher.
+        sets: Changed keys of the profile.
+        chaos: The `chaos` section of the profile.
         ready: `trading`, `run` (its roles have started), or `none` (nothing is started).
         damaged: Queues in which `verify` has to find something; none means clean.
         evidence: Incidents that a survived fault has to leave, by kind.
-        dead_letter: Whether the reader has to set the bad line aside.
-        shows: Whether the live table runs.
-        disk_mb: Size of the small disk of its own that the fault needs; 0 for none.
-        afterwards: A look at what the next start makes of it; returns complaints.
+        dead_letter: True if the reader has to set the bad line aside.
+        shows: True if the live table runs.
+        disk_mb: Size of the fault's own small disk; 0 for none.
+        afterwards: Checks the next start afterwards; returns complaints.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""What somebody else may do to the files of a running night: flip, cut, replace, forge.
+"""Faults in the files of a running night, by someone else: flip, cut, replace, forge.
 
-All through the seam of the kernel, whose calls are the system's own: the harm lies in who calls
-them. Bytes that a reader has not taken yet are reached by freezing it for a moment.
+All use the kernel's seam, whose calls are the system's own; only the caller makes them harmful. To
+reach bytes that a reader has not taken yet, the reader is frozen for a moment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from minibot.kernel.errors import RunStop
 from minibot.kernel.files import FILES, Access, read_hashed, write_atomic, write_hashed
 
 UNREAD_ROLE: Final = STRATEGY_ROLE
-# Others read on while one role is frozen: the harmed line is behind them and before it.
+# Other roles read on while one is frozen: the damaged line is behind them and ahead of it.
 UNREAD_LINES: Final = 200
 HARMED_LINE: Final = 50
 FOREIGN_BYTES: Final = 64 * 1024
@@ -35,7 +35,7 @@ def inbox(night: DrillRun, queue: str = TICKS) -> Path:
 
 
 def control_cursor(night: DrillRun) -> Path:
-    """Return a cursor that its reader has saved and will not touch before the end of the run."""
+    """Return a cursor that its reader has saved and will not change before the end of the run."""
     path = night.var.queues / "control" / "cursor.json"
     night.wait_for("a saved cursor", lambda: read_hashed(path)["seq"] > 0)
     return path
@@ -50,7 +50,7 @@ def flip_byte(night: DrillRun) -> None:
 
 
 def edit_line(night: DrillRun) -> None:
-    """Put another valid line in the place of a published one that one role has not taken."""
+    """Replace a published line that one role has not taken by another valid one."""
     _harm_unread_line(night, _edited)
 
 
@@ -95,7 +95,7 @@ def truncate_queue(night: DrillRun) -> None:
 
 
 def append_foreign(night: DrillRun) -> None:
-    """Append bytes to a queue that its writer did not write."""
+    """Append foreign bytes to a queue."""
     path = inbox(night)
     _overwrite(path, path.stat().st_size, b"not a line of ours\n" * (FOREIGN_BYTES // 19))
     night.mark()
@@ -110,7 +110,7 @@ def delete_queue(night: DrillRun) -> None:
 
 
 def replace_queue(night: DrillRun) -> None:
-    """Put another file in the place of a queue's, as programs do that save by replacing."""
+    """Replace a queue's file, as programs do that save by replacing."""
     try:
         write_atomic(inbox(night), b"")
     except RunStop as error:
@@ -132,13 +132,13 @@ def _cut(path: Path, size_of: Callable[[int], int]) -> None:
 
 
 def tear_cursor(night: DrillRun) -> None:
-    """Leave half of a cursor, as a program does that opens it with "w" and dies."""
+    """Leave half a cursor, as a program does that opens it with "w" and dies."""
     _cut(control_cursor(night), lambda size: size // 2)
     night.mark()
 
 
 def cursor_ahead(night: DrillRun) -> None:
-    """Put a cursor beyond the end of its queue."""
+    """Move a cursor beyond the end of its queue."""
     _forge_cursor(night, seq=9999)
 
 
@@ -158,7 +158,7 @@ _OWN: Final = ("generation", "sha256")
 
 
 def cursor_link(night: DrillRun) -> None:
-    """Put a symbolic link in the place of a cursor."""
+    """Replace a cursor by a symbolic link."""
     path = control_cursor(night)
     target = night.var.root / "elsewhere.json"
     write_atomic(target, path.read_bytes())
@@ -183,7 +183,7 @@ def raise_flag_by_hand(night: DrillRun) -> None:
 
 
 def change_profile(night: DrillRun) -> None:
-    """Change the profile while the run that it was read for is going on."""
+    """Change the profile of a run that is going on."""
     write_atomic(night.profile, night.profile.read_bytes() + b"\n")
     night.mark()
 

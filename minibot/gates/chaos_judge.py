@@ -1,6 +1,6 @@
-"""Did the run end as catalogued? Judged from what stands on the disk, and from what was watched.
+"""Judge of a drill: did the run end as catalogued, by the disk and by what was observed?
 
-Every check returns complaints; none means that the fault ended as it has to. Nothing is repaired.
+Every check returns complaints; none means that the fault ended as it must. Nothing is repaired.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FINDINGS_SHOWN: Final = 3
 
 
 def complaints(fault: Fault, night: DrillRun) -> list[str]:
-    """Return everything that is not as the catalogue says."""
+    """Return all deviations from the catalogue."""
     found = list(night.complaints)
     if night.exit_code != fault.exit_code:
         found.append(
@@ -108,7 +108,7 @@ def _envelopes(reader: JournalReader) -> list[JsonObject]:
 
 
 def _journal(fault: Fault, night: DrillRun, recorded: Recorded) -> list[str]:
-    """Each record in the parts, in the merged journal and in the operators' journal."""
+    """Check each record in the parts, in the merged journal and in the operators' journal."""
     found = []
     inbox = _envelopes(open_reader(recorded.queues, STOP_JOURNAL))
     operators = [
@@ -147,7 +147,7 @@ def _wrong_records(fault: Fault, payloads: list[JsonObject]) -> Iterable[str]:
 
 
 def _silence(fault: Fault, night: DrillRun, recorded: Recorded) -> list[str]:
-    """Nothing of execution follows its acked position of the STOP, or a second after the flag."""
+    """Check that execution wrote nothing after it acked the STOP, or a second after the flag."""
     if fault.expect != STOP:
         return []
     found = []
@@ -174,7 +174,7 @@ def _evidence(fault: Fault, night: DrillRun, recorded: Recorded) -> list[str]:
 
 
 def _letterless(recorded: Recorded, fault: Fault) -> list[str]:
-    """Everybody who stopped because of a line has set it aside, whoever came to it first."""
+    """Check that every role that stopped because of a line has set it aside."""
     stopped = {
         str(payload["component"])
         for payload in _records(recorded)
@@ -196,10 +196,10 @@ def _dead_letters(recorded: Recorded, fault: Fault) -> list[JsonObject]:
 
 
 def _verify(fault: Fault, run_dir: Path, recorded: Recorded) -> list[str]:
-    """The bytes and causes of the run: clean, or damaged exactly where the fault did it."""
+    """Check bytes and causes of the run: clean, or damaged exactly where the fault hit."""
     findings = list(verify_tree(run_dir))
     if not (findings and fault.damaged):
-        # Where bytes are damaged, causes cannot be followed: that says nothing new.
+        # With damaged bytes causes cannot be followed, which says nothing new.
         findings += _lineage(recorded, run_dir)
     if not fault.damaged:
         return [f"verify: {finding}" for finding in findings[:FINDINGS_SHOWN]]
@@ -221,7 +221,7 @@ def _lineage(recorded: Recorded, run_dir: Path) -> list[Finding]:
 
 
 def _replay(fault: Fault, run_dir: Path, recorded: Recorded) -> list[str]:
-    """Identical for what survived; without a difference up to the STOP for what did not."""
+    """Check the replay: identical if the run survived, else without a difference up to the STOP."""
     if fault.damaged:
         return []
     try:

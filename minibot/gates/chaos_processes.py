@@ -1,4 +1,4 @@
-"""What can happen to the processes of a running night: killed, frozen, starved, started twice."""
+"""Faults in the processes of a running night: killed, frozen, starved, started twice."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ FILE_BYTES_MAX: Final = 4096
 
 
 def wait_for_stop(night: DrillRun) -> None:
-    """Let the run meet what its profile plants; from when it does nobody can say."""
+    """Wait for the run to meet its planted fault, whose time is unknown."""
 
 
 def planted_line(queue: str, number: int) -> Inject:
-    """Return an injection that waits for the line that its writer spoils."""
+    """Return an injection that waits for the line that a writer spoils."""
 
     def inject(night: DrillRun) -> None:
         night.wait_for(
@@ -43,7 +43,7 @@ def planted_line(queue: str, number: int) -> Inject:
 
 
 def poison(night: DrillRun) -> None:
-    """Wait until the role has set the line aside at which it crashed, and has gone on."""
+    """Wait until the role has set aside the line at which it crashed, and has gone on."""
     night.wait_for("the dead letter", lambda: night.incidents(POISON_EVENT) or None)
     night.mark()
     night.wait_to_go_on()
@@ -53,7 +53,7 @@ def poison(night: DrillRun) -> None:
 
 
 def kill_each_role(night: DrillRun) -> None:
-    """Kill each trading role in turn; the next one once the former is back at work."""
+    """Kill each trading role in turn, each once the one before is back at work."""
     for role in TRADING_ROLES:
         kill_role(night, role)
 
@@ -74,7 +74,7 @@ def _other(pid: int | None, before: int) -> int | None:
 
 
 def kill_while_draining(night: DrillRun) -> None:
-    """Kill the executor when it has been told to drain: it has to come back and finish."""
+    """Kill the executor after it was told to drain: it has to come back and finish."""
     pid = night.wait_for(EXECUTION_ROLE, lambda: night.role_pid(EXECUTION_ROLE))
     night.suspend(pid)
     night.ask_end()
@@ -123,7 +123,7 @@ def slow_strategy(night: DrillRun) -> None:
 
 
 def start_role_twice(night: DrillRun) -> None:
-    """Start a second process of a role that runs: it has to be refused, the first goes on."""
+    """Start a second process of a running role: it has to be refused, and the first goes on."""
     argv = role_argv(STRATEGY_ROLE, night.run_dir)
     process = night.spawn(argv, "second")
     night.mark()
@@ -157,7 +157,7 @@ def _limit(night: DrillRun, role: str, name: str, value: int) -> None:
 
 
 def kill_launcher(night: DrillRun) -> None:
-    """Kill the launcher: nobody supervises any more."""
+    """Kill the launcher, so that the run has no supervision any more."""
     night.kill(night.launcher_pid)
     night.mark()
     night.wait_for("the roles' own STOP", lambda: night.flagged_ns or None, until_end=True)
@@ -207,7 +207,7 @@ def start_twice(night: DrillRun) -> None:
 
 
 def freeze_table(night: DrillRun) -> None:
-    """Freeze the live table for the rest of the run, as a terminal does that nobody reads."""
+    """Freeze the live table for the rest of the run, as a terminal that no one reads does."""
     pid = night.wait_for("the live table", lambda: night.child_pid("minibot.cli.support.live"))
     night.suspend(pid)
     night.mark()

@@ -1,4 +1,4 @@
-"""What the exchange, the network to it and the AI's worker may do to a running night."""
+"""Faults of the exchange, the network to it and the AI's worker in a running night."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def faulty(name: str, **fields: object) -> Callable[[DrillRun], None]:
 
 
 def told(name: str, incident: str, **fields: object) -> Callable[[DrillRun], None]:
-    """Return an injection whose fault the market role has to put on record before we go on."""
+    """Return an injection that waits until the market role has recorded the fault."""
 
     def inject(night: DrillRun) -> None:
         count = len(night.incidents(incident))
@@ -47,12 +47,12 @@ def kill_exchange(night: DrillRun) -> None:
 
 
 def send_garbage(night: DrillRun) -> None:
-    """Put frames between the good ones that nobody can read, until the run has had enough."""
+    """Mix unreadable frames with good ones until the run gives up."""
     _until_stop(night, 0.02, "garbage", n=3)
 
 
 def drop_again_and_again(night: DrillRun) -> None:
-    """Drop each connection soon after it stands, until the run has had enough."""
+    """Drop each connection soon after it is made, until the run gives up."""
     _until_stop(night, 0.1, "drop")
 
 
@@ -62,7 +62,7 @@ def _until_stop(night: DrillRun, pause_s: float, name: str, **fields: object) ->
         try:
             night.exchange_fault(name, **fields)
         except NotInjected:
-            return  # The exchange ended with the run; whether that is right the judge says.
+            return  # The exchange ended with the run; the judge decides if that is right.
         time.sleep(pause_s)
 
 
@@ -73,7 +73,7 @@ def wait_for_worker(night: DrillRun) -> None:
     """Wait until the jailed worker is at work.
 
     Raises:
-        FeatureMissing: There is no jail on this machine.
+        FeatureMissing: This machine has no jail.
     """
     said = night.wait_for("the AI", lambda: _worker_says(night), until_end=True)
     if said.startswith("AI off: isolation"):
@@ -94,7 +94,7 @@ def worker_sends_order(night: DrillRun) -> None:
 
 
 def worker_goes_bad(night: DrillRun) -> None:
-    """Let the worker do what the profile tells it, until the AI is switched off."""
+    """Let the worker misbehave as the profile tells it, until the AI is switched off."""
     wait_for_worker(night)
     night.mark()
     night.wait_for(

@@ -1,7 +1,7 @@
-"""The processes of a run under a drill: found, told apart from strangers, signalled.
+"""Processes of a run under a drill: found, told apart from others, signalled.
 
-A process is of the run when it is one of minibot's on the run's `var`, or stands in a session that
-the drill has started. Nobody else is ever touched, also not who looks at files of the run.
+A process belongs to the run if it is one of minibot's on the run's `var`, or is in a session that
+the drill has started. No other process is ever touched, even if it reads files of the run.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from minibot.kernel.errors import MinibotError
 
 
 class FeatureMissing(MinibotError):
-    """This machine cannot have the fault; the message names the feature."""
+    """Fault that this machine cannot have; the message names the missing feature."""
 
 
 class DrillProcesses:
     """Every process of one run.
 
     Args:
-        root: The `var` of the run, which stands in the command line of its processes.
+        root: The `var` of the run, which is in the command line of its processes.
     """
 
     def __init__(self, root: Path) -> None:
@@ -52,7 +52,7 @@ class DrillProcesses:
         return any(word == self._root or word.startswith(self._root + os.sep) for word in words)
 
     def pid(self, *words: str) -> int | None:
-        """Return the id of a process of the run whose command line holds these words, or None."""
+        """Return the id of a process of the run whose command line has these words, or None."""
         for process in self.members():
             if _holds(process, words):
                 return process.pid
@@ -60,7 +60,7 @@ class DrillProcesses:
 
 
 def signalled(pid: int, act: Callable[[psutil.Process], object]) -> None:
-    """Do something to a process; nothing when it is gone."""
+    """Apply a function to a process; do nothing if it is gone."""
     try:
         act(psutil.Process(pid))
     except psutil.NoSuchProcess:
@@ -68,7 +68,7 @@ def signalled(pid: int, act: Callable[[psutil.Process], object]) -> None:
 
 
 def named(process: psutil.Process) -> str:
-    """Return how a process is told of: its id and the beginning of its command line."""
+    """Return the name of a process in messages: its id and the beginning of its command line."""
     try:
         return f"{process.pid} {' '.join(process.cmdline())[:120]}"
     except psutil.Error:
@@ -87,14 +87,14 @@ if sys.platform == "win32":
     OWN_GROUP: Final = subprocess.CREATE_NEW_PROCESS_GROUP
 
     def interrupted(process: subprocess.Popen[bytes]) -> None:
-        """Do to a process group what Ctrl-Break does."""
+        """Send Ctrl-Break to a process group."""
         # Not by `send_signal`: where the call fails, Python 3.11 kills the process instead.
         told = ctypes.windll.kernel32.GenerateConsoleCtrlEvent(signal.CTRL_BREAK_EVENT, process.pid)
         if not told:
             raise FeatureMissing("a console that tells its processes of Ctrl-Break")
 
     def _session(pid: int) -> int:
-        # No sessions of this kind here: whom the launcher started is of the run.
+        # No such sessions here: the launcher's children belong to the run.
         try:
             return psutil.Process(pid).ppid()
         except psutil.Error:
@@ -104,7 +104,7 @@ else:
     OWN_GROUP: Final = 0
 
     def interrupted(process: subprocess.Popen[bytes]) -> None:
-        """Do to a process what Ctrl-C does."""
+        """Send a process the signal of Ctrl-C."""
         process.send_signal(signal.SIGINT)
 
     def _session(pid: int) -> int:

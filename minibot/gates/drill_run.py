@@ -1,8 +1,8 @@
-"""One real short run under a drill: started as an operator starts it, watched, disturbed, ended.
+"""Drill run: one real short run, started as by an operator, watched, disturbed, ended.
 
-Nothing in here knows a fault. It starts `minibot.nore_run_v1` on a `var` of its own, waits for
+This module knows no fault. It starts `minibot.nore_run_v1` on a `var` of its own, waits for
 conditions (never for a time), finds the processes of the run, and notes when the flag appeared and
-what execution had written a second later.
+how much execution had written a second later.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TRADING_ROLES: Final = Roles.of_project().trading
 EXECUTION_QUEUES: Final = Roles.of_project().outputs(EXECUTION_ROLE)
 POLL_S: Final = 0.02
 WAIT_S: Final = 60.0
-# A stopped run has ended its roles, merged and sealed by then, also on two busy cores.
+# A stopped run has ended its roles, merged and sealed by then, even on two busy CPUs.
 END_S: Final = 60.0
 ORPHAN_S: Final = 5.0
 QUIET_NS: Final = 1_000_000_000
@@ -53,19 +53,19 @@ Found = TypeVar("Found")
 
 
 class NotInjected(MinibotError):
-    """The drill could not come to its fault, or a condition of it never came true."""
+    """Drill failure: it did not reach its fault, or a condition never came true."""
 
 
 class DrillRun:
-    """One run of a drill.
+    """Run of a drill.
 
     Args:
-        name: The fault's name; the run's manifest carries it, so that no report takes it for a
-            real night.
-        var: Where it writes; emptied first.
+        name: The fault's name; it is in the run's manifest, so that no report takes it for a real
+            night.
+        var: The run's `var`; emptied first.
         sets: Dotted keys of the smoke profile that this drill changes.
-        chaos: What the profile's own `chaos` section plants.
-        shows: Whether the live table runs too.
+        chaos: The profile's `chaos` section.
+        shows: True if the live table runs too.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class DrillRun:
         self.crew.sessions.add(self.launcher.pid)
 
     def spawn(self, argv: Sequence[str], log: str) -> subprocess.Popen[bytes]:
-        """Start a process of the drill, its words in a file of their own."""
+        """Start a process of the drill, with its output in its own file."""
         path = self.var.root / f"{log}.out"
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         environ = {key: value for key, value in os.environ.items() if not _steers(key)}
@@ -142,7 +142,7 @@ class DrillRun:
             raise NotInjected(f"minibot {words[0]} did not come back") from error
 
     def said(self, log: str = "launcher") -> str:
-        """Return what a process of the drill printed, the last words of it."""
+        """Return the end of the output of a process of the drill."""
         path = self.var.root / f"{log}.out"
         return path.read_text(encoding="utf-8", errors="replace")[-2000:] if path.exists() else ""
 
@@ -152,17 +152,17 @@ class DrillRun:
         return 0 if self.launcher is None else self.launcher.pid
 
     def interrupt(self) -> None:
-        """Do to the launcher what Ctrl-C does.
+        """Interrupt the launcher as Ctrl-C does.
 
         Raises:
-            FeatureMissing: This Windows has no console that would tell it.
+            FeatureMissing: This Windows has no console to send it.
         """
         if self.launcher is None:
             return
         interrupted(self.launcher)
 
     def ask_end(self) -> None:
-        """Leave the request that `minibot stop` leaves."""
+        """Leave the same request as `minibot stop`."""
         leave_request(self.var.requests, self.run_id, END, who="chaos", why=f"chaos {self.name}")
 
     def watch_end(self, timeout_s: float = END_S) -> None:
@@ -178,7 +178,7 @@ class DrillRun:
             time.sleep(POLL_S)
 
     def look(self) -> bool:
-        """Note what can be seen now; True once the launcher has ended."""
+        """Note the observable state now; return True once the launcher has ended."""
         moment = machine_ns()
         if not self.flagged_ns and os.path.lexists(self.var.flag):
             self.flagged_ns = moment
@@ -202,7 +202,7 @@ class DrillRun:
         *,
         until_end: bool = False,
     ) -> Found:
-        """Return what the condition gives once it is neither None nor False.
+        """Return the condition's value once it is neither None nor False.
 
         Raises:
             NotInjected: It did not come true in time, or the run ended before (unless `until_end`
@@ -226,7 +226,7 @@ class DrillRun:
             self.wait_for(f"{role}", lambda role=role: self.role_pid(role))  # type: ignore[misc]
 
     def wait_for_trading(self) -> None:
-        """Wait until the chain has traded: a fill stands."""
+        """Wait until the chain has traded, so that there is a fill."""
         self.wait_for_run()
         self.wait_for("the first fill", lambda: self.lines("fills") > 0)
 
@@ -241,7 +241,7 @@ class DrillRun:
         self.wait_for("more market data", lambda: self.lines("market_ticks") >= lines)
 
     def moved(self) -> list[int]:
-        """Return how far market, strategy, risk and execution have come."""
+        """Return the progress of market, strategy, risk and execution."""
         roles = Roles.of_project().roles
         logs = {role: roles[role].order_log for role in TRADING_ROLES}
         acks = [self.acks(queue, role) for role, queue in logs.items() if queue is not None]
@@ -287,7 +287,7 @@ class DrillRun:
         ]
 
     def ai_states(self) -> list[str]:
-        """Return what the health of `ai_role` has said of itself so far."""
+        """Return the details in the health events of `ai_role` so far."""
         return [
             str(payload.get("detail", ""))
             for payload in self._payloads("health", (AI_ROLE,))
@@ -310,7 +310,7 @@ class DrillRun:
         return self.crew.pid("minibot.runtime.role", role)
 
     def child_pid(self, *words: str) -> int | None:
-        """Return the process id of another process of this run by words of its command line."""
+        """Return the id of another process of this run by words of its command line."""
         return self.crew.pid(*words)
 
     @contextmanager
@@ -336,14 +336,14 @@ class DrillRun:
         signalled(pid, lambda process: process.resume())
 
     def orphans(self) -> list[str]:
-        """Return the processes that still live after the time in which they had to end."""
+        """Return the processes that still live after their time limit to end."""
         deadline = machine_ns() + int(ORPHAN_S * 1e9)
         while (found := self.crew.members()) and machine_ns() < deadline:
             time.sleep(POLL_S)
         return [named(process) for process in found]
 
     def clean_up(self) -> None:
-        """End whatever of this run still lives."""
+        """End all processes of this run that still live."""
         for process in self.crew.members():
             self.kill(process.pid)
         if self.launcher is not None:
@@ -362,15 +362,15 @@ class DrillRun:
             raise NotInjected(str(refusal)) from refusal
 
     def mark(self) -> None:
-        """Note that the fault is in; the time to the STOP counts from here."""
+        """Note that the fault is in; the time to the STOP counts from now."""
         self.injected_ns = machine_ns()
 
 
 def empty(var: Var) -> None:
-    """Make a lab's var anew, unless a run is using it.
+    """Recreate a lab's `var`, unless a run is using it.
 
     Raises:
-        NotInjected: A run is.
+        NotInjected: A run is using it.
     """
     ensure_folder(var.root)
     try:
@@ -389,7 +389,7 @@ def empty(var: Var) -> None:
 def inbox_bytes(queues: Path, queue: str) -> int:
     """Return how many bytes a queue's file holds, published or not.
 
-    Counted in bytes because recovery may publish later what was written before a STOP.
+    Bytes are counted because recovery may later publish lines written before a STOP.
     """
     path = queues / queue / "inbox.jsonl"
     return path.stat().st_size if path.exists() else 0

@@ -1,4 +1,4 @@
-"""What every gate returns: its name, what it looked at, and whether each thing held."""
+"""Result of a gate: its name, and its findings, each of which held or not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of a gate: what was looked at, and whether it held."""
+    """One line of a gate: its subject, and whether it held."""
 
     name: str
     passed: bool
@@ -16,16 +16,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """A gate's findings; it passes when there are some and all of them hold."""
+    """Report of a gate: passed if it has findings and all of them hold."""
 
     gate: str
     findings: tuple[Finding, ...]
     level: str = ""
-    judged: bool | None = None  # A gate's own verdict, where open findings may be advisory.
+    judged: bool | None = None  # The gate's own verdict, if failed findings may be advisory.
 
     @property
     def passed(self) -> bool:
-        """Whether the gate is passed; a gate that looked at nothing is not."""
+        """True if the gate is passed; a gate without findings is not."""
         if self.judged is not None:
             return self.judged
         return bool(self.findings) and all(finding.passed for finding in self.findings)

@@ -1,4 +1,4 @@
-"""The gate `runtime_smoke`: a short night leaves what a night must leave (N-94..98)."""
+"""Gate `runtime_smoke`: a short run leaves the record that a night must leave (N-94..98)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from minibot.kernel.verify import verify_tree
 from minibot.replay.graph.lineage import verify_lineage
 
 NAME = "runtime_smoke"
-# What must have happened at least once for the chain to be one (N-15, N-19, N-97).
+# Events that a complete chain has at least once (N-15, N-19, N-97).
 NEEDED = {
     "market_ticks": "market_tick",
     "signals": "signal",
@@ -31,7 +31,7 @@ BASE_QUEUES = tuple(NEEDED)
 
 
 def check(lab: Path, sets: Sequence[str] = ()) -> GateReport:
-    """Run the smoke profile and judge what it left.
+    """Run the smoke profile and judge its record.
 
     Args:
         lab: The run's own `var`, emptied first.
@@ -53,7 +53,7 @@ def _ended(done: SmokeRun) -> Finding:
 
 
 def judge(run_dir: Path) -> Iterator[Finding]:
-    """Yield what has to hold of a finished short run, whether it does or not."""
+    """Yield the findings on a finished short run, whether they hold or not."""
     recorded = Recorded.open(run_dir)
     missing = [name for name in BASE_QUEUES if not (recorded.queues / name).is_dir()]
     yield Finding(
@@ -62,7 +62,7 @@ def judge(run_dir: Path) -> Iterator[Finding]:
     damaged = list(islice(verify_tree(run_dir), 5))
     yield Finding("sha256 lines", not damaged, f"{len(damaged)} bad lines {damaged or ''}".strip())
     if damaged:
-        return  # Nothing more can be said of lines that are not what was written.
+        return  # Damaged lines allow no further judgement.
     foreign = list(islice(verify_lineage(recorded), 5))
     yield Finding("contracts and causes", not foreign, f"{len(foreign)} findings {foreign or ''}")
     for queue, kind in NEEDED.items():
@@ -75,7 +75,7 @@ def judge(run_dir: Path) -> Iterator[Finding]:
 
 
 def _recommends(recorded: Recorded) -> Finding:
-    """Return whether the AI spoke, where the profile lets it run at all."""
+    """Return whether the AI gave a recommendation, if the profile enables it."""
     name = "recommendation events"
     wanted = recorded.manifest.config["ai"]
     if not wanted["enabled"] or level_min_here(wanted["isolation_min"]) == OFF:

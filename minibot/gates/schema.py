@@ -1,8 +1,8 @@
-"""The gate `schema`: every type has its contract, and every event of a run keeps it (N-93, N-99).
+"""Gate `schema`: every type has its contract, and every event of a run keeps it (N-93, N-99).
 
-The compiled validator judges every line; the reference one, which is slower, every so many. Both
-have to refuse each example once a required field is taken out of it or an envelope field added, and
-the gate refuses a `run_id` that is no possible time, which a pattern cannot tell.
+The compiled validator judges every line; the slower reference validator every n-th line. Both have
+to refuse each example once a required field is removed or an envelope field added. The gate refuses
+a `run_id` that is not a possible time, which a pattern cannot tell.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def check(run_dir: Path, contracts_dir: Path = PROJECT / "contracts") -> GateRep
 
     Args:
         run_dir: A recorded run, such as the one of `runtime_smoke`.
-        contracts_dir: Where the schemas stand.
+        contracts_dir: Folder of the schemas.
     """
     try:
         contracts = Contracts.load(contracts_dir, PROJECT / "config" / "contracts.v1.json")
@@ -83,7 +83,7 @@ def is_valid(contracts: Contracts, envelope: JsonObject, *, with_oracle: bool = 
 
 
 def _broken(envelope: JsonObject) -> Iterator[tuple[str, JsonObject]]:
-    """Yield an event with each of its envelope fields left out, and with one too many."""
+    """Yield an event with each envelope field left out in turn, and with one too many."""
     for name in envelope:
         if name != "ts_iso":
             yield f"without {name}", {key: item for key, item in envelope.items() if key != name}

@@ -14,7 +14,7 @@ from minibot.runtime.paths import PROJECT
 
 PROFILE = "config/nore-smoke.v1.json"
 TIMEOUT_S = 300.0
-# Thresholds at which a short run trades again and again, whatever the timing of the machine.
+# Thresholds at which a short run trades repeatedly, whatever the machine's timing.
 EAGER: Final[Mapping[str, object]] = {
     "strategy.cooldown_ms": 1000,
     "strategy.score_min": 20,
@@ -26,7 +26,7 @@ EAGER: Final[Mapping[str, object]] = {
 
 @dataclass(frozen=True, slots=True)
 class SmokeRun:
-    """A finished short run: its exit code, its words, its folder if it got one."""
+    """Finished short run: its exit code, its output, its folder if it got one."""
 
     exit_code: int
     said: str

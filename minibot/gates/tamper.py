@@ -1,8 +1,8 @@
-"""A cheat's tricks on a copy of a run, and how each is found, or is not.
+"""Tampering: an attacker's tricks on a copy of a run, and how each is found, or is not.
 
-Three things find them: `verify` (bytes, chains, seal, causes), `replay` (every decision made
-again), and the root of the seal where it was published before. The fourth, a signature, finds
-what a cheat makes wholly anew, as long as the key is not the cheat's.
+Three checks find them: `verify` (bytes, chains, seal, causes), `replay` (every decision
+recomputed), and the root of the seal if it was published before. A fourth, a signature, finds a run
+that was forged completely, as long as the attacker lacks the key.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from minibot.report.proof import finding_line, findings_of
 FINDINGS_MAX: Final = 200
 FILLS_MIN: Final = 3
 VERIFY, REPLAY, ROOT, SIGNATURE = "verify", "replay", "published root", "signature"
-# Trades five round trips in a hundred seconds of made market, on every machine.
+# Makes five round trips in a hundred seconds of synthetic market, on every machine.
 SMALL_RUN: Final = ("embedded.source=generator:2", "embedded.speed=20", "duration_ms=100000")
 COPIED_BYTES_MAX: Final = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Trick:
-    """One trick.
+    """Trick of an attacker.
 
     Attributes:
         name: Short, for programs.
-        words: What the cheat does.
-        act: Does it to the copy.
-        found_by: By which checks it has to be found.
-        missed_by: Which checks, as the words say, do not find it; not a failure if they do.
+        words: The attacker's deed.
+        act: Applies it to the copy.
+        found_by: Checks that have to find it.
+        missed_by: Checks that, by `words`, do not find it; no failure if they do.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Trick:
 
 @dataclass(slots=True)
 class Outcome:
-    """How a trick went: what each check that was asked said."""
+    """Outcome of a trick: the first finding of each check."""
 
     trick: Trick
     said: dict[str, str] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Outcome:
 
     @property
     def is_found(self) -> bool:
-        """Whether every check found it that has to."""
+        """True if every required check found it."""
         return all(self.said.get(check) for check in self.trick.found_by)
 
 
@@ -73,7 +73,7 @@ def small_run(lab: Path) -> Path:
     """Make a short run for the tricks and return its folder.
 
     Raises:
-        Refusal: It did not end well.
+        Refusal: The run did not end in order.
     """
     made = run_smoke(lab, SMALL_RUN)
     if made.exit_code or made.run_dir is None:
@@ -85,7 +85,7 @@ def small_run(lab: Path) -> Path:
 
 
 def is_usable(run_dir: Path) -> str:
-    """Return why a run cannot serve for the tricks; empty when it can."""
+    """Return why a run cannot be used for the tricks; empty if it can."""
     if not (run_dir / SEAL_FILE).exists():
         return "it is not sealed"
     count = Forgery.of(run_dir, FILLS).count if (run_dir / "queues" / FILLS).exists() else 0
@@ -98,7 +98,7 @@ def is_usable(run_dir: Path) -> str:
 
 
 def digest_of(run_dir: Path) -> str:
-    """Return one hash over names and contents of a folder, to show that it was not touched."""
+    """Return one hash over names and contents of a folder, to show that it is unchanged."""
     total = sha256()
     for path in _files(run_dir):
         size, digest = hash_file(path)
@@ -111,10 +111,10 @@ def demonstrate(run_dir: Path, lab: Path) -> Iterator[Outcome]:
 
     Args:
         run_dir: A finished run; it is read and never written.
-        lab: An own folder, emptied first.
+        lab: The gate's own folder, emptied first.
 
     Raises:
-        Refusal: The run does not verify before anybody touches it.
+        Refusal: The untouched run does not verify.
     """
     copy = lab / "copy"
     _copy(run_dir, copy)
@@ -136,7 +136,7 @@ def demonstrate(run_dir: Path, lab: Path) -> Iterator[Outcome]:
 
 
 def judged(trick: Trick, copy: Path, published: str, public_key: str | None) -> Outcome:
-    """Ask each check that the trick names what it says of the copy."""
+    """Run each check that the trick names on the copy."""
     outcome = Outcome(trick)
     asked = {*trick.found_by, *trick.missed_by}
     found = _found(copy, public_key=public_key, lineage=False)
@@ -158,7 +158,7 @@ def judged(trick: Trick, copy: Path, published: str, public_key: str | None) -> 
 
 
 def tricks(run_id: str) -> tuple[Trick, ...]:
-    """Return all tricks, from a child's to the one that nothing on the machine can find."""
+    """Return all tricks, from the simplest to the one that nothing on the machine can find."""
     return (
         Trick("edit", "the price of a fill is changed in the file", _edit, (VERIFY,)),
         Trick(
@@ -233,7 +233,7 @@ def tricks(run_id: str) -> tuple[Trick, ...]:
 
 
 def _cheaper(event: dict[str, Any]) -> None:
-    """Buy a tenth cheaper than it was."""
+    """Lower a purchase price by a tenth."""
     price = event["payload"]["price"]
     whole, _, rest = price.partition(".")
     event["payload"]["price"] = f"{int(whole) * 9 // 10}.{rest}" if rest else f"{int(whole) - 1}"
@@ -291,7 +291,7 @@ def _swap(copy: Path) -> None:
 
 
 def _splice(copy: Path, run_id: str) -> None:
-    """Put a line in as the night before would have had it: its run, its ids."""
+    """Make a line look as if from the night before: with its run id and another id."""
     other = f"{int(run_id[:8]) - 1:08d}{run_id[8:]}"
 
     def of_other(event: dict[str, Any]) -> None:
@@ -361,7 +361,7 @@ def _in_words(findings: Sequence[Finding]) -> str:
 
 
 def _first(findings: Sequence[Finding]) -> Finding | None:
-    """Return the most telling finding: of a line rather than of a file, of it or of the seal."""
+    """Return the most specific finding: of a line before a file, of a file before the seal."""
     return max(
         findings,
         key=lambda finding: (finding.line > 0, not finding.code.startswith("SEAL")),
@@ -378,7 +378,7 @@ def _files(run_dir: Path) -> list[Path]:
 
 
 def _copy(run_dir: Path, copy: Path) -> None:
-    """Make the copy equal to the run again; a file that is equal already stays."""
+    """Make the copy equal to the run again; files that are equal already stay."""
     ensure_folder(copy)
     wanted = {path.relative_to(run_dir) for path in _files(run_dir)}
     for path in _files(copy):

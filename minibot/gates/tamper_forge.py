@@ -1,7 +1,7 @@
-"""What somebody can do who owns the disk and has minibot's own code: forge files of a run.
+"""Forgery of a run's files by someone who owns the disk and has minibot's own code.
 
-Works on a copy only. Each step makes one more thing fit again: the lines' own hashes, then chain,
-head, list of segments and cursors, then the seal.
+It works on a copy only. Each step makes one more part consistent again: the lines' own hashes, then
+chain, head, list of segments and cursors, then the seal.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FILE_BYTES_MAX = 1 << 30
 
 @dataclass
 class Forgery:
-    """A journal of a copied run, taken apart into its lines."""
+    """Forgery of one journal of a copied run, taken apart into its lines."""
 
     folder: Path
     stem: str
@@ -52,11 +52,11 @@ class Forgery:
 
     @property
     def count(self) -> int:
-        """How many lines there are."""
+        """Number of lines in the journal."""
         return sum(map(len, self.lines))
 
     def place(self, number: int) -> tuple[int, int]:
-        """Return the file and the index in it of a line, counted from 1 over all."""
+        """Return the file of a line and its index in it; lines count from 1 over all files."""
         for at, lines in enumerate(self.lines):
             if number <= len(lines):
                 return at, number - 1
@@ -64,7 +64,7 @@ class Forgery:
         raise IndexError(number)
 
     def edit(self, number: int, change: Callable[[dict[str, Any]], None], *, rehash: bool) -> None:
-        """Change what a line says; with its own hash made anew, or with the one that it had."""
+        """Change a line's event, with its hash recomputed or left as it was."""
         at, index = self.place(number)
         line = self.lines[at][index]
         event = canonical.decode(line[JSON_AT:-1])
@@ -73,7 +73,7 @@ class Forgery:
         self.lines[at][index] = encode_line(json) if rehash else line[:JSON_AT] + json + b"\n"
 
     def write(self) -> None:
-        """Write the lines; nothing else fits them then."""
+        """Write the lines; chain, head and seal no longer fit them then."""
         for path, lines in zip(self.files, self.lines, strict=True):
             write_atomic(path, b"".join(lines), is_durable=False)
 
@@ -131,7 +131,7 @@ class Forgery:
 
 
 def forge_manifest(run_dir: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change a run's manifest and make its own hash anew."""
+    """Change a run's manifest and recompute its own hash."""
     path = run_dir / "manifest.json"
     obj = read_hashed(path)
     change(obj)

@@ -1,6 +1,6 @@
-"""Judging one journal from its files alone: every line, the chain, head, manifest and cursors.
+"""Audit of one journal from its files alone: every line, the chain, head, manifest and cursors.
 
-Collects every finding with its place, repairs nothing, needs memory for one line.
+It collects every finding with its place, repairs nothing, and needs memory for one line.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ SEALED: Final = re.compile(r"(?P<stem>.+)\.(?P<number>[0-9]{6})\.jsonl")
 
 
 class Finding(NamedTuple):
-    """Something that is not as it was written.
+    """Finding: something that is not as it was written.
 
     Attributes:
-        file: Path from the folder that is verified.
-        line: Number of the line in that file, from 1; 0 where the file as a whole is meant.
+        file: Path relative to the folder that is verified.
+        line: Line number in that file, from 1; 0 for the file as a whole.
         offset: Byte offset in that file.
         code: Reason code, or one of the seal: SEAL_MISSING, SEAL_MISMATCH, SEAL_EXTRA_FILE.
         expected: What should stand there.
@@ -65,28 +65,28 @@ LineCheck = Callable[[str, int, int, bytes], Iterable[Finding]]
 
 
 class Mark(NamedTuple):
-    """A place that somebody remembers of a journal: a head or a cursor."""
+    """Remembered position in a journal: a head or a cursor."""
 
     file: str
     position: Position
 
 
 def wanted_of(marks: Sequence[Mark]) -> tuple[int, ...]:
-    """Return the lines behind which somebody stands, by seq."""
+    """Return the seqs at which heads or cursors stand."""
     return tuple(sorted({mark.position.seq for mark in marks}))
 
 
 class JournalAudit:
-    """Everything there is to check about one journal.
+    """Audit of everything in one journal.
 
     Args:
         folder: The journal's folder.
         stem: Its stem.
-        name: Returns how a path is called in findings.
-        is_final: Nobody writes any more, so nothing may stand above the head.
+        name: Returns the name of a path in findings.
+        is_final: The journal has no writer any more, so nothing may stand above the head.
         marks: Cursors in this journal.
         on_line: A further check of each whole line.
-        sweeper: Proves files right without walking over them here.
+        sweeper: Proves files right without a walk over their lines here.
         files: The seam to the system.
     """
 
@@ -132,7 +132,7 @@ class JournalAudit:
             )
 
     def quick_findings(self) -> Iterator[Finding]:
-        """Yield what sizes and the sha256 of sealed segments show, without looking at lines."""
+        """Yield findings from sizes and the sha256 of sealed segments, without reading lines."""
         head, segments, notes = self._frame()
         yield from notes
         for segment in segments:
@@ -155,7 +155,7 @@ class JournalAudit:
     # --- head and manifest --------------------------------------------------------------------
 
     def _frame(self) -> tuple[Head | None, list[Segment], list[Finding]]:
-        """Return head and manifest as they stood at one moment, and what is wrong with them."""
+        """Return head and manifest as of one moment, and their findings."""
         notes: list[Finding] = []
         for left in range(LOOKS_MAX, -1, -1):
             notes = []
@@ -263,7 +263,7 @@ class JournalAudit:
     # --- files without a finding --------------------------------------------------------------
 
     def _is_sealed_clean(self, number: int, segment: Segment, size: int) -> bool:
-        """Return whether a sealed segment is all that its manifest says, and take it as read."""
+        """Return whether a sealed segment agrees with its manifest; if so, count it as read."""
         if self._chain != segment.chain_before or size != segment.size:
             return False
         start = Position(self._seq, number, 0, segment.chain_before)
@@ -276,7 +276,7 @@ class JournalAudit:
     def _is_active_clean(
         self, path: Path, start: Position, end: int, size: int, head: Head | None
     ) -> bool:
-        """Return whether the active segment is all that the head says, and take it as read."""
+        """Return whether the active segment agrees with the head; if so, count it as read."""
         if head is None or self._chain is None or end > size or end != head.offset:
             return False
         swept = self._swept(path, start, end)
@@ -290,7 +290,7 @@ class JournalAudit:
         return self._sweeper.swept(Job(str(path), start, end, self._wanted))
 
     def _is_taken(self, swept: Swept) -> bool:
-        """Take a swept file as read, unless a cursor in it is elsewhere than it says."""
+        """Count a swept file as read, unless a cursor in it does not match its place."""
         end = swept.end
         marks = [mark for mark in self._marks if mark.position.seq <= end.seq]
         for mark in marks:
@@ -312,7 +312,7 @@ class JournalAudit:
         digest: Callable[[bytes], None] | None = None,
         is_chained: bool = True,
     ) -> Iterator[Finding]:
-        """Yield what is wrong with the lines of one file, and carry seq and chain over them."""
+        """Yield the findings of one file's lines, and carry seq and chain over them."""
         try:
             fd = self._files.open(path, Access.READ)
         except OSError as error:
@@ -372,7 +372,7 @@ class JournalAudit:
 
 
 def _bad_slots(raw: bytes) -> Iterator[tuple[int, str, str, str]]:
-    """Yield (offset, code, expected, found) of each slot of a head that says nothing."""
+    """Yield (offset, code, expected, found) of each unreadable slot of a head."""
     for number, slot in enumerate(slots(raw)):
         if slot is None:
             at = number * SLOT_BYTES

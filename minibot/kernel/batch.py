@@ -1,4 +1,4 @@
-"""What is written at once: the lines of some events, each hashed once, the chain over all."""
+"""Batches written at once: the lines of some events, each hashed once, and the chain over all."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ LINE: Final = PREFIX + b"%b:%b\n"
 
 
 class Batch(NamedTuple):
-    """What is written, synced and published at once.
+    """Batch of lines that are written, synced and published at once.
 
     Attributes:
         data: Whole lines.
-        lines: How many.
+        lines: Number of lines.
         chain: Hash chain after the last of them.
     """
 
@@ -40,12 +40,12 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """Makes the batches of one journal.
+    """Maker of the batches of one journal.
 
     Args:
         path: The journal's file, for messages.
         line_bytes_max: Longer lines are refused.
-        batch_bytes_max: Longer batches are made into several; not less than a line may have.
+        batch_bytes_max: Longer batches are split; at least `line_bytes_max`.
     """
 
     def __init__(self, path: Path, line_bytes_max: int, batch_bytes_max: int) -> None:
@@ -55,7 +55,7 @@ class Batches:
         self._batch_bytes_max = batch_bytes_max
 
     def of_json(self, jsons: Sequence[bytes], chain: bytes) -> list[Batch]:
-        """Return what is written at once: each event hashed, the chain carried over all."""
+        """Return batches of events given as JSON: each event hashed, the chain carried over all."""
         if len(jsons) == 1 and 0 < len(jsons[0]) <= self._json_bytes_max:
             return [self._batch_of_one(jsons[0], chain)]
         batches: list[Batch] = []
@@ -65,7 +65,7 @@ class Batches:
         return batches
 
     def of_lines(self, lines: Sequence[bytes], chain: bytes) -> list[Batch]:
-        """Return the same for lines: made here again, they have to come out as they are."""
+        """Return batches of lines; each line is made again and has to come out the same."""
         for line in lines:
             if len(line) <= LINE_EXTRA_BYTES:
                 self._refuse(line)
@@ -102,14 +102,14 @@ class Batches:
         yield jsons[start:]
 
     def _batch_of_one(self, json: bytes, chain: bytes) -> Batch:
-        """Return the line of one event: what a decision waits for."""
+        """Return the batch of a single event: the latency of a decision depends on it."""
         digest = digest_of(json)
         if json[0] != OPENING or json[-1] != CLOSING or b"\n" in json or b"\r" in json:
             self._refuse(json)
         return Batch(LINE % (hexlify(digest), json), 1, chain_next(chain, digest))
 
     def _batch(self, jsons: Sequence[bytes], chain: bytes) -> Batch:
-        """Return the lines of some events: the hot path, one pass for each thing to be done."""
+        """Return the batch of several events: the hot path, one pass for each operation."""
         digests = digests_of(jsons)
         data = b"".join(
             [LINE % (hexlify(digest), json) for digest, json in zip(digests, jsons, strict=True)]

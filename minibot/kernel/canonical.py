@@ -1,7 +1,7 @@
 """The one JSON codec of events: one object, one sequence of bytes.
 
-Canonical JSON has sorted keys, no spaces, UTF-8, no duplicate keys and no float anywhere. What
-`encode` gives, `decode` takes, and nothing else: two different byte strings never decode.
+Canonical JSON has sorted keys, no spaces, UTF-8, no duplicate keys and no float anywhere. `decode`
+accepts exactly what `encode` returns: no object has two encodings.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from minibot.kernel.errors import MinibotError
 JsonObject = dict[str, Any]
 """A JSON object: str keys; str, int, bool, None, list and dict values; never float."""
 
-# An envelope with its payload nests five deep; more than this is not an event of ours, and a bound
+# An envelope with its payload nests five deep. Deeper input is not an event of ours, and the bound
 # keeps hostile input from exhausting the stack.
 DEPTH_MAX: Final = 16
 
@@ -59,14 +59,14 @@ def decode(data: bytes) -> JsonObject:
     if type(obj) is not dict:
         raise CanonicalError(f"an event is a JSON object, not {type(obj).__name__}")
     _check(obj, 1)
-    # Writing it again is the strictest reading there is: keys, spaces, escapes and numbers at once.
+    # Encoding again is the strictest check: keys, spaces, escapes and numbers at once.
     if orjson.dumps(obj, option=orjson.OPT_SORT_KEYS) != data:
         raise CanonicalError("JSON is not in canonical form")
     return obj
 
 
 def _check(value: Any, depth: int) -> None:
-    """Refuse whatever has no canonical form; exact types, as subclasses carry their own rules."""
+    """Refuse values without a canonical form; exact types, as subclasses have their own rules."""
     if depth > DEPTH_MAX:
         raise CanonicalError(f"nested deeper than {DEPTH_MAX} levels")
     for item in value.values() if type(value) is dict else value:

@@ -1,7 +1,7 @@
 """Reason codes that the kernel itself raises, each one a constant.
 
-Meanings and remedies of all codes stand in `minibot.events`, which knows the kernel and not the
-other way round.
+Meanings and remedies of all codes stand in `minibot.events`: it imports the kernel, the kernel
+never imports it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a reader stands, on disk: a hint that lets it begin later than at the first line."""
+"""Cursor file: a reader's position on disk, a hint that lets it start behind the first line."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Cursor:
 
     Args:
         path: The file, `cursor.json` in the reader's folder.
-        run_id: The run it belongs to; another run's cursor is a STOP.
-        queue: The queue it stands in.
+        run_id: The run to which it belongs; another run's cursor is a STOP.
+        queue: The queue in which it stands.
         reader: The role that reads.
         files: The seam to the system.
     """
@@ -46,8 +46,8 @@ class Cursor:
         """Return the saved position; None where none has been saved in this run.
 
         Raises:
-            IntegrityError: ATOMICITY_VIOLATION, it fails its own sha256; CURSOR_CORRUPT, it makes
-                no sense; CURSOR_FOREIGN_RUN, it is of another run, queue or reader.
+            IntegrityError: ATOMICITY_VIOLATION, the file fails its own sha256; CURSOR_CORRUPT, it
+                holds no valid position; CURSOR_FOREIGN_RUN, it is of another run, queue or reader.
         """
         if self._files.stat(self.path) is None:
             return None
@@ -63,11 +63,11 @@ class Cursor:
         return self._saved
 
     def save(self, position: Position) -> None:
-        """Put the reader's position in place, atomically and durable.
+        """Save the reader's position, atomically and durably.
 
         Raises:
-            IntegrityError: CURSOR_REGRESSED, it would go back; ATOMICITY_VIOLATION, somebody else
-                wrote the file.
+            IntegrityError: CURSOR_REGRESSED, the position would go back; ATOMICITY_VIOLATION,
+                another writer changed the file.
         """
         if self._saved is not None and position.seq < self._saved.seq:
             raise self._error(
@@ -102,10 +102,10 @@ class Cursor:
 
 
 def position_of(obj: JsonObject) -> Position:
-    """Return the position that a cursor's object holds.
+    """Return the position in a cursor's object.
 
     Raises:
-        KeyError, TypeError or ValueError: It holds none.
+        KeyError, TypeError or ValueError: It holds no position.
     """
     seq, segment, offset = obj["seq"], obj["segment"], obj["offset"]
     for number in (seq, segment, offset):

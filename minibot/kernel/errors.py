@@ -1,8 +1,8 @@
-"""Every error minibot raises on purpose, and what each one means for the run.
+"""Errors that minibot raises on purpose, and their meaning for the run.
 
 A `RunStop` ends the run with a reason code that stands in the stop journal. A `Refusal` keeps a
-run from starting. A `Transient` may pass; a spent retry budget turns it into a `RunStop`.
-A business "no" is a value, never one of these.
+run from starting. A `Transient` may pass on a retry; a spent retry budget turns it into a
+`RunStop`. A business "no" is a value, never one of these.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from minibot.kernel.codes import QUEUE_LOCKED
 
 
 class MinibotError(Exception):
-    """The root of all errors that minibot raises on purpose.
+    """Base class of all errors that minibot raises on purpose.
 
-    Each can be sent from one process to another: a worker's error is read where the work was asked
-    for, although the classes are made with other arguments than they keep.
+    All can be pickled from one process to another, although their constructors take other arguments
+    than `args` holds.
     """
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -24,10 +24,10 @@ class MinibotError(Exception):
 
 
 class RunStop(MinibotError):
-    """Ends the run at once, fail-closed.
+    """Stop of the run at once, fail-closed.
 
     Args:
-        component: Who found it, e.g. `kernel.journal` or a role's name.
+        component: The finder, e.g. `kernel.journal` or a role's name.
         reason_code: One of the STOP codes.
         detail: One sentence: what was expected where, and what was found.
     """
@@ -43,9 +43,9 @@ class IntegrityError(RunStop):
     """A hash, chain, sequence, cursor or write order is wrong.
 
     Args:
-        component: Who found it.
+        component: The finder.
         reason_code: One of the STOP codes.
-        detail: What is wrong; the place and the two values are added to it where given.
+        detail: The fault; the place and the two values are added to it where given.
         file: The file in which the damage stands, empty where there is none.
         line: Line number in that file, from 1; 0 where no line applies.
         offset: Byte offset in that file.
@@ -79,7 +79,7 @@ class IntegrityError(RunStop):
 
 
 class ContractError(RunStop):
-    """An event of unknown type, against its schema, or with a wrong envelope field."""
+    """An event of unknown type, one that breaks its schema, or one with a wrong envelope field."""
 
 
 class InvariantError(RunStop):
@@ -91,10 +91,10 @@ class FeedLost(RunStop):
 
 
 class Refusal(MinibotError):
-    """Something cannot run; nothing was started.
+    """Refusal to start: something cannot run, and nothing was started.
 
     Args:
-        message: What happened, and where.
+        message: The fault, and where it was found.
         remedy: What to do next.
         exit_code: Exit code of the verb: 2 cannot run, 4 configuration.
     """
@@ -111,7 +111,7 @@ class ConfigError(Refusal):
 
     Args:
         message: Which file or source was read.
-        violations: One sentence for each violation: key, value, what is allowed, nearest key.
+        violations: One sentence for each violation: key, value, allowed values, nearest key.
         remedy: What to do next.
     """
 
@@ -121,7 +121,7 @@ class ConfigError(Refusal):
 
 
 class Transient(MinibotError):
-    """May pass when tried again."""
+    """Transient failure: a retry may succeed."""
 
 
 class LockBusy(Transient):
@@ -141,7 +141,7 @@ class LockBusy(Transient):
 def _made_again(
     kind: type[MinibotError], args: tuple[object, ...], fields: dict[str, object]
 ) -> MinibotError:
-    """Return an error with what it said and carried; its class is not asked to say it again."""
+    """Return an unpickled error with its `args` and fields, without calling its constructor."""
     error = kind.__new__(kind, *args)
     error.__dict__.update(fields)
     return error

@@ -1,8 +1,8 @@
-"""Whole files, written so that they are either the old or the new ones, never part of each.
+"""Atomic files: a reader sees the old or the new content, never part of each.
 
 `FILES` is the seam to the system. Small critical files (cursors, manifests, seals) are canonical
 JSON that carries its own generation and sha256: an atomic replace never shows partial content,
-so one read that fails its own hash means that somebody wrote it otherwise.
+so a read that fails its own hash means that the file was written in another way.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ The largest that a night writes is a role's snapshot with the ids that it knows,
 queues at 130 bytes: under 4 MB. A seal has room for a hundred thousand files.
 """
 
-# On Windows a file that is open cannot be replaced, and one that is being replaced cannot be
-# opened. Our own readers and writers let go within a millisecond, a scanner or an indexer within
-# moments; after a second it is somebody who will keep it.
+# On Windows an open file cannot be replaced, and one that is being replaced cannot be opened. Our
+# own readers and writers let go within a millisecond, a scanner or an indexer soon after; a program
+# that still holds the file after a second will keep it.
 HELD_TRIES: Final = 25
 HELD_PAUSE_MIN_S: Final = 0.001
 HELD_PAUSE_MAX_S: Final = 0.05
@@ -96,12 +96,12 @@ Result = TypeVar("Result")
 
 
 def ensure_below(base: StrPath, path: StrPath, *, files: Files = FILES) -> None:
-    """Make a folder below a base that has to stand; a base that is gone is not made again.
+    """Make a folder below a base that has to exist; a missing base is not made again.
 
     A run whose `var` was moved away would otherwise make a second one in its place.
 
     Raises:
-        RunStop: The base is gone; or as of `ensure_folder`.
+        RunStop: The base is gone; or as for `ensure_folder`.
     """
     if files.stat(base) is None:
         gone = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -110,16 +110,16 @@ def ensure_below(base: StrPath, path: StrPath, *, files: Files = FILES) -> None:
 
 
 def io_stop(error: OSError, doing: str, path: StrPath) -> RunStop:
-    """Return the STOP that an error of the system means."""
+    """Return the STOP for an error of the system."""
     code = _CODES.get(error.errno or 0, IO_EIO)
     return RunStop(COMPONENT, code, f"{doing} {os.fspath(path)}: {error.strerror or error}")
 
 
 def write_all(files: Files, fd: int, data: bytes, offset: int, path: StrPath) -> None:
-    """Write all bytes at an offset, however many calls the system makes of it.
+    """Write all bytes at an offset, in as many system calls as it takes.
 
     Raises:
-        RunStop: IO_ENOSPC, IO_EIO or IO_READONLY; what went before stays in the file.
+        RunStop: IO_ENOSPC, IO_EIO or IO_READONLY; bytes already written stay in the file.
     """
     done = interrupted = 0
     while done < len(data):
@@ -138,12 +138,12 @@ def write_all(files: Files, fd: int, data: bytes, offset: int, path: StrPath) ->
 
 
 def write_through_all(files: Files, fd: int, data: bytes, offset: int, path: StrPath) -> None:
-    """Write all bytes at an offset and return when they are on the disk; only as `Files` says.
+    """Write all bytes at an offset and return when they are on disk; see `Files.write_through`.
 
     Raises:
-        RunStop: IO_ENOSPC or IO_READONLY where the file has not grown, so that it was the write
-            that failed; IO_FSYNC for all else, as it may be the sync, and the system may have
-            dropped the data already.
+        RunStop: IO_ENOSPC or IO_READONLY if the file has not grown, so that the write failed;
+            IO_FSYNC otherwise, as the sync may have failed and the system may have dropped the data
+            already.
     """
     done = 0
     while done < len(data):
@@ -181,7 +181,7 @@ def sync(call: Callable[[], None], path: StrPath) -> None:
     """Run one sync call; an error is final, as the system may have dropped the data already.
 
     Raises:
-        RunStop: IO_FSYNC, whatever the error: after it a second call may lie.
+        RunStop: IO_FSYNC, whatever the error: a second call may report success falsely.
     """
     try:
         call()
@@ -206,10 +206,10 @@ def sync_folder(files: Files, folder: StrPath) -> None:
 
 
 def ensure_folder(path: StrPath, *, files: Files = FILES) -> None:
-    """Make a folder and those above it, for their owner alone; one that stands is left as it is.
+    """Make a folder and its parents, for their owner alone; an existing one is left as it is.
 
     Raises:
-        RunStop: PERMISSIONS_UNSAFE, a link or a file stands there; or the system's error.
+        RunStop: PERMISSIONS_UNSAFE, the path is a link or a file; or the system's error.
     """
     status = files.stat(path)
     if status is None:
@@ -228,7 +228,7 @@ def ensure_folder(path: StrPath, *, files: Files = FILES) -> None:
 
 
 def is_endless(path: StrPath) -> bool:
-    """Return whether a path leads to what may never end or answer: a FIFO, a device, a socket."""
+    """Return whether reading a path may never end: a FIFO, a device, a socket."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
@@ -237,18 +237,19 @@ def is_endless(path: StrPath) -> bool:
 
 
 def refuse_linked_folder(path: StrPath, *, files: Files = FILES) -> None:
-    """Refuse a folder that is a link, so that nothing is written elsewhere than it seems."""
+    """Refuse a folder that is a link, so that writes cannot land elsewhere."""
     status = files.stat(path)
     if status is not None and not status.is_folder:
         raise unsafe(path, "not a folder of its own; a link is never followed")
 
 
 def read_whole(path: StrPath, *, files: Files = FILES, size_max: int = CRITICAL_BYTES_MAX) -> bytes:
-    """Return the content of a small file; one that is too large is refused before it is read.
+    """Return the content of a small file; a larger one is refused before it is read.
 
     Raises:
-        FileNotFoundError: Nothing stands there.
-        IntegrityError: ATOMICITY_VIOLATION, more than `size_max` bytes: none of ours is so large.
+        FileNotFoundError: The file does not exist.
+        IntegrityError: ATOMICITY_VIOLATION, more than `size_max` bytes: no file of ours is so
+            large.
         RunStop: The system's error.
     """
     fd = _open_to_read(files, path)
@@ -266,19 +267,19 @@ def read_whole(path: StrPath, *, files: Files = FILES, size_max: int = CRITICAL_
 def write_atomic(
     path: StrPath, data: bytes, *, is_durable: bool = True, files: Files = FILES
 ) -> None:
-    """Put a whole new content in place: temp file, sync, replace, sync of the folder.
+    """Replace a file's whole content: temp file, sync, replace, sync of the folder.
 
     Readers and a crash at any moment see the old content or the new one.
 
     Args:
-        path: Where it goes.
+        path: The file.
         data: The whole content.
-        is_durable: False leaves the syncs out, for a content whose loss with the machine's power
-            would mean nothing; readers still never see a part of it.
+        is_durable: False leaves the syncs out, for content that may be lost with the machine's
+            power; readers still never see a part of it.
         files: The seam to the system.
 
     Raises:
-        RunStop: IO_ENOSPC, IO_EIO, IO_READONLY, IO_FSYNC or IO_RENAME; the old content stands.
+        RunStop: IO_ENOSPC, IO_EIO, IO_READONLY, IO_FSYNC or IO_RENAME; the old content remains.
     """
     put_atomic(path, (data,), is_durable=is_durable, files=files)
 
@@ -286,9 +287,9 @@ def write_atomic(
 def put_atomic(
     path: StrPath, chunks: Iterable[bytes], *, is_durable: bool = True, files: Files = FILES
 ) -> None:
-    """Put a whole new content in place as `write_atomic` does, piece by piece.
+    """Replace a file's whole content as `write_atomic` does, piece by piece.
 
-    Whatever giving the pieces raises goes on to the caller, and the old content stands.
+    An error raised by the iterable of pieces goes on to the caller, and the old content remains.
     """
     target = Path(path)
     refuse_linked_folder(target.parent, files=files)
@@ -308,7 +309,7 @@ def put_atomic(
         finally:
             files.close(fd)
         _replace(files, temp, target)
-    except BaseException:  # Pieces may come from anywhere: nothing half-written is left behind.
+    except BaseException:  # The pieces may raise anything: no temp file is left.
         with suppress(OSError):
             files.unlink(temp)
         raise
@@ -334,7 +335,7 @@ def _open_to_read(files: Files, path: StrPath) -> int:
 
 
 def _while_held(files: Files, call: Callable[[], Result]) -> Result:
-    """Return what a call gives, tried again for a second while the system says "it is held"."""
+    """Return a call's result, retried for a second while another program holds the file."""
     pause = HELD_PAUSE_MIN_S
     for _ in range(HELD_TRIES - 1):
         try:
@@ -353,7 +354,7 @@ def is_sharing_violation(error: OSError) -> bool:
 
 
 def hash_file(path: StrPath, *, files: Files = FILES) -> tuple[int, str]:
-    """Return size and sha256 (hex) of a file, in bounded memory.
+    """Return the size and sha256 (hex) of a file, in bounded memory.
 
     Raises:
         RunStop: The system's error.
@@ -382,12 +383,12 @@ def chunks_of(path: StrPath, *, files: Files = FILES) -> Iterator[bytes]:
 
 
 def copy_atomic(source: StrPath, target: StrPath, *, files: Files = FILES) -> None:
-    """Put a copy of a file in place as `write_atomic` does, in bounded memory."""
+    """Copy a file into place as `write_atomic` does, in bounded memory."""
     put_atomic(target, chunks_of(source, files=files), files=files)
 
 
 def remove_temps(path: StrPath, *, files: Files = FILES) -> None:
-    """Remove what a killed writer left of its tries to replace `path`; only its owner may."""
+    """Remove temp files that killed writers of `path` left; only for its owner."""
     target = Path(path)
     status = files.stat(target.parent)
     if status is None:
@@ -399,7 +400,7 @@ def remove_temps(path: StrPath, *, files: Files = FILES) -> None:
 
 
 def hashed_bytes(obj: JsonObject, generation: int) -> bytes:
-    """Return the file content of an object with its generation and its own sha256."""
+    """Return the file content for an object with its generation and its own sha256."""
     body = {key: value for key, value in obj.items() if key != "sha256"}
     body["generation"] = generation
     body["sha256"] = sha256(canonical.encode(body)).hexdigest()
@@ -410,7 +411,7 @@ def parse_hashed(data: bytes, path: StrPath) -> JsonObject:
     """Return the object of a self-hashed file, `generation` and `sha256` included.
 
     Raises:
-        IntegrityError: ATOMICITY_VIOLATION, partial or changed content.
+        IntegrityError: ATOMICITY_VIOLATION, the content is partial or changed.
     """
     try:
         obj = canonical.decode(data[:-1]) if data[-1:] == b"\n" else _refuse(path, "it is cut off")
@@ -431,8 +432,8 @@ def read_hashed(path: StrPath, *, files: Files = FILES) -> JsonObject:
     """Return a critical JSON file, `generation` and `sha256` included.
 
     Raises:
-        IntegrityError: ATOMICITY_VIOLATION, it is missing or fails its own sha256. Whoever may do
-            without the file looks first whether it stands.
+        IntegrityError: ATOMICITY_VIOLATION, it is missing or fails its own sha256. A caller that
+            can do without the file checks first that it exists.
     """
     try:
         data = read_whole(path, files=files)
@@ -444,16 +445,16 @@ def read_hashed(path: StrPath, *, files: Files = FILES) -> JsonObject:
 def write_hashed(
     path: StrPath, obj: JsonObject, *, generation: int | None = None, files: Files = FILES
 ) -> int:
-    """Put a critical JSON file in place; return its generation.
+    """Write a critical JSON file; return its generation.
 
     Args:
-        path: Where it stands.
-        obj: What it says; `generation` and `sha256` in it are replaced.
-        generation: Its number; by default one more than the file that stands there has.
+        path: The file.
+        obj: Its content; `generation` and `sha256` in it are replaced.
+        generation: Its number; by default one more than that of the existing file.
         files: The seam to the system.
 
     Raises:
-        IntegrityError: ATOMICITY_VIOLATION, the file that stands there fails its own sha256.
+        IntegrityError: ATOMICITY_VIOLATION, the existing file fails its own sha256.
         RunStop: The disk refuses.
     """
     if generation is None:

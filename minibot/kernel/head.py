@@ -1,12 +1,12 @@
 """The head of a journal: how far it may be read, in two slots of 64 bytes.
 
-Each publication overwrites the older slot by one positional write, so that a torn slot leaves
-the other one. A slot is big-endian: segment u32, offset u64, lines u64, chain 32 bytes, sequence
-u64, crc32 u32.
+Each publication overwrites the older slot by one positional write, so that a torn write leaves the
+other slot. A slot is big-endian: segment u32, offset u64, lines u64, chain 32 bytes, sequence u64,
+crc32 u32.
 
 A journal that publishes before it syncs has two more slots of the same layout behind them. They
-say up to where its data has been synced, with a number of the machine's boot in the place of the
-sequence: what was published and not synced may be gone after a power loss, and only then.
+tell how far its data has been synced, with a number of the machine's boot in place of the sequence.
+Lines that were published but not synced can be lost only by a power loss.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ LOOK_PAUSE_S: Final = 0.001
 
 
 class Head(NamedTuple):
-    """What one slot says.
+    """Head of a journal, as one slot holds it.
 
     Attributes:
         segment: Number of the active segment, from 1.
-        offset: Bytes of it that may be read.
+        offset: Bytes of that segment that may be read.
         lines: Lines over all segments.
         chain: Hash chain over all of them.
         sequence: Counts publications; the higher of two slots is the newer.
@@ -53,12 +53,12 @@ class Head(NamedTuple):
 
     @property
     def position(self) -> Position:
-        """The same place as a position."""
+        """The head as a position."""
         return Position(self.lines, self.segment, self.offset, self.chain)
 
 
 def head_path(folder: Path, stem: str) -> Path:
-    """Return where a journal's head stands."""
+    """Return the path of a journal's head."""
     return folder / f"{stem}.head"
 
 
@@ -70,7 +70,7 @@ def pack_slot(position: Position, sequence: int) -> bytes:
 
 
 def unpack_slot(raw: bytes) -> Head | None:
-    """Return what a slot says; None where it is torn, damaged or was never written."""
+    """Return the head in a slot; None if it is torn, damaged or was never written."""
     if len(raw) != SLOT_BYTES or crc32(raw[:-4]).to_bytes(4, "big") != raw[-4:]:
         return None
     segment, offset, lines, chain, sequence, _ = _SLOT.unpack(raw)
@@ -78,13 +78,13 @@ def unpack_slot(raw: bytes) -> Head | None:
 
 
 def slots(raw: bytes) -> list[Head | None]:
-    """Return what each slot of a head file says, two or four of them."""
+    """Return the head in each slot of a head file, two or four of them."""
     count = 4 if len(raw) > PUBLISHED_BYTES else 2
     return [unpack_slot(raw[at * SLOT_BYTES : (at + 1) * SLOT_BYTES]) for at in range(count)]
 
 
 def newest(raw: bytes) -> Head | None:
-    """Return the head that counts: of two good slots the one published last."""
+    """Return the current head: of two good slots the one published last."""
     first = unpack_slot(raw[:SLOT_BYTES])
     second = unpack_slot(raw[SLOT_BYTES:PUBLISHED_BYTES])
     if first is None or second is None:
@@ -93,13 +93,13 @@ def newest(raw: bytes) -> Head | None:
 
 
 def synced(raw: bytes) -> Head | None:
-    """Return how far a lazily synced journal is known to be on the disk; None for other ones."""
+    """Return how far a lazily synced journal is known to be on disk; None for other journals."""
     marks = [mark for mark in slots(raw)[2:] if mark is not None]
     return max(marks, key=lambda mark: mark.lines, default=None)
 
 
 def boot_number(files: Files) -> int:
-    """Return a number for this start of the machine, above 0; 0 where the system gives none."""
+    """Return a number for this boot of the machine, above 0; 0 where the system gives none."""
     boot_id = files.boot_id()
     return int.from_bytes(sha256(boot_id.encode()).digest()[:8], "big") | 1 if boot_id else 0
 
@@ -123,7 +123,7 @@ class HeadWriter:
         self._fd = -1
 
     def open(self, position: Position) -> None:
-        """Publish the recovered position, durable, whatever stood there before.
+        """Publish the recovered position durably, whatever stood there before.
 
         Raises:
             RunStop: The disk refuses.
@@ -131,7 +131,7 @@ class HeadWriter:
         old = read_head_bytes(self.path, files=self._files)
         known = [head.sequence for head in slots(old)[:2] if head]
         self._sequence = max(known, default=0) + 2
-        # Both slots are written, so that a bad one is whole again; an even number has the first.
+        # Both slots are written, so that a bad one is whole again; the first takes even numbers.
         newer, older = (pack_slot(position, self._sequence - back) for back in (0, 1))
         data = newer + older if self._sequence % 2 == 0 else older + newer
         if self._is_lazy:
@@ -140,12 +140,13 @@ class HeadWriter:
             write_atomic(self.path, data, files=self._files)
             self._fd = self._open()
             return
-        # A file that stands is written in place, so that those who watch it keep the right one.
+        # An existing file is written in place, so that watchers keep the right one.
         self._fd = self._open()
         for at in range(0, len(data), SLOT_BYTES):
             write_all(self._files, self._fd, data[at : at + SLOT_BYTES], at, self.path)
         if len(old) > len(data):
-            # Marks tell that the slots may promise too much: they go when these slots are durable.
+            # Marks tell that the slots may promise too much: remove them once these slots are
+            # durable.
             self.sync()
         try:
             self._files.truncate(self._fd, len(data))
@@ -165,7 +166,7 @@ class HeadWriter:
         write_all(self._files, self._fd, slot, SLOT_BYTES * (sequence & 1), self.path)
 
     def mark_synced(self, position: Position) -> None:
-        """Say that the data up to a position is on the disk."""
+        """Record that the data up to a position is on disk."""
         self._marks += 1
         at = PUBLISHED_BYTES + SLOT_BYTES * (self._marks & 1)
         write_all(self._files, self._fd, pack_slot(position, self._boot), at, self.path)
@@ -175,7 +176,7 @@ class HeadWriter:
         sync(lambda: self._files.sync(self._fd), self.path)
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self._files.close(fd)
@@ -239,7 +240,7 @@ class HeadReader:
         )
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self._files.close(fd)

@@ -1,8 +1,8 @@
-"""Writing a journal: one writer, each batch written, synced and then published.
+"""Journal writer: one per journal; each batch is written, synced and then published.
 
 A batch is checked against the file's size and identity, written in one call, synced, and only
-then published through the head, so that no reader meets what a crash could take back. After any
-error the writer is dead: what it did not publish is cut or kept by the next start's recovery.
+then published through the head, so that no reader sees lines that a crash could take back. After
+any error the writer is dead: recovery at the next start cuts or keeps what it did not publish.
 """
 
 from __future__ import annotations
@@ -70,33 +70,33 @@ __all__ = [
 COMPONENT: Final = "kernel.journal"
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 LINE_BYTES_MAX: Final = 256 * 1024
-# A crash can damage no more than was in flight: one batch. So this is also the longest rest that
-# recovery may cut, and the most that a lazily synced journal leaves unsynced.
+# A crash can damage only the batch in flight. So this is also the longest tail that recovery may
+# cut, and the most that a lazily synced journal leaves unsynced.
 BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
 class JournalWriter:
-    """The one writer of a journal, from recovery to close.
+    """Writer of a journal, the only one, from recovery to close.
 
     Args:
         folder: The queue's folder.
         stem: `inbox`, `acks`, `deadletter`, or a role's name under `parts/`.
-        lock: The held lock; the writer keeps it and gives it back when closed.
-        sync: True: each batch is synced before it is published. False: it is published at once
-            and synced by `sync`, which survives the death of the process but not of the machine.
+        lock: The held lock; the writer keeps it and releases it when closed.
+        sync: True syncs each batch before it is published. False publishes it at once and leaves
+            the sync to `sync`: this survives the death of the process but not of the machine.
         segment_bytes: A segment is sealed before it would grow beyond this.
-        floor: The furthest synced cursor of any reader; fewer lines than that are a STOP.
+        floor: The furthest synced cursor of any reader; a journal with fewer lines is a STOP.
         line_bytes_max: Longer lines are refused.
         batch_bytes_max: Longer batches are written in several steps.
         files: The seam to the system.
 
     Attributes:
-        recovered: What had to be kept, cut and set aside at the start.
-        sync_started_ns: Machine time at which the sync in flight began; 0 when none is.
-        rotations_postponed: How often a foreign program held the file that should be sealed.
+        recovered: Lines kept, bytes cut and quarantined at the start.
+        sync_started_ns: Monotonic time at which the sync in flight began; 0 without one.
+        rotations_postponed: How often another program held the file that should be sealed.
 
     Raises:
-        IntegrityError: What stands there is damaged; see `recovery`.
+        IntegrityError: The existing files are damaged; see `recovery`.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class JournalWriter:
         self._at = self._synced = found.position
         self._segments = found.segments
         self._head = HeadWriter(head_path(self.folder, stem), not sync, files=files)
-        # As text: a path makes its own each time that it is asked.
+        # As text: a path would make it anew at each use.
         self._name, self._head_name = os.fspath(self._path), os.fspath(self._head.path)
         try:
             self._head.open(self._at)
@@ -149,7 +149,7 @@ class JournalWriter:
 
     @property
     def position(self) -> Position:
-        """The end of the journal: behind the last published line."""
+        """End of the journal: behind the last published line."""
         return self._at
 
     def append(self, lines: Sequence[bytes]) -> int:
@@ -160,8 +160,8 @@ class JournalWriter:
 
         Raises:
             ContractError: SCHEMA_INVALID, a line is longer than allowed; nothing was written.
-            IntegrityError: QUEUE_MISSING, QUEUE_REPLACED, QUEUE_TRUNCATED or
-                QUEUE_FOREIGN_WRITE, somebody else touched the file.
+            IntegrityError: QUEUE_MISSING, QUEUE_REPLACED, QUEUE_TRUNCATED or QUEUE_FOREIGN_WRITE,
+                another program changed the file.
             RunStop: IO_ENOSPC, IO_EIO, IO_READONLY, IO_FSYNC; the writer is dead from then on.
         """
         with self._guard:
@@ -170,9 +170,9 @@ class JournalWriter:
             return first
 
     def append_json(self, jsons: Sequence[bytes]) -> int:
-        """Append events given as canonical JSON, otherwise as `append` does.
+        """Append events given as canonical JSON; otherwise like `append`.
 
-        For who has just encoded them: the lines are made here and hashed once.
+        Meant for events just encoded: the lines are made here and hashed once.
         """
         with self._guard:
             first = self._ready()
@@ -180,10 +180,10 @@ class JournalWriter:
             return first
 
     def write_json(self, jsons: Sequence[bytes]) -> int:
-        """Write events as `append_json` does, but leave it to `publish` to sync and publish them.
+        """Write events like `append_json`, but leave sync and publication to `publish`.
 
-        For who writes several journals at once: what is written to all of them before the first
-        is synced can be synced side by side, see `begin_sync`.
+        Meant for writing several journals at once: if all are written before the first is synced,
+        they can be synced in parallel, see `begin_sync`.
         """
         with self._guard:
             first = self._ready()
@@ -195,7 +195,7 @@ class JournalWriter:
             return first
 
     def begin_sync(self) -> None:
-        """Begin to sync what `write_json` has written, in a thread, and return at once."""
+        """Begin to sync, in a thread, what `write_json` has written, and return at once."""
         with self._guard:
             if self._written is None or not self._is_eager:
                 return
@@ -204,10 +204,10 @@ class JournalWriter:
             self._beside.start(self._sync_beside)
 
     def publish(self) -> None:
-        """Sync what `write_json` has written, or wait for `begin_sync`, and publish it.
+        """Sync the data of `write_json`, or wait for `begin_sync`, and publish it.
 
         Raises:
-            RunStop: As `append`; the writer is dead from then on.
+            RunStop: As for `append`; the writer is dead from then on.
         """
         with self._guard:
             after, self._written = self._written, None
@@ -223,15 +223,15 @@ class JournalWriter:
                 self._publish(after)
 
     def append_all(self, batches: Iterable[Sequence[bytes]]) -> int:
-        """Append batches of events as they come; return how many events.
+        """Append batches of events as they come; return the number of events.
 
-        While a batch is written, synced and published in a thread, the next one is drawn and
-        hashed. Never more than one is in flight. What the iterable raises, or an event that is
-        refused, comes through once the batch before it is published; the writer lives on then.
-        The iterable must not use the writer.
+        While a thread writes, syncs and publishes one batch, the next one is drawn and hashed.
+        Never more than one is in flight. An error of the iterable, or of a refused event, is raised
+        once the batch before it is published; the writer lives on then. The iterable must not use
+        the writer.
 
         Raises:
-            As `append_json`, for each batch.
+            As for `append_json`, for each batch.
         """
         with self._guard:
             first = self._ready()
@@ -248,7 +248,7 @@ class JournalWriter:
             return self._at.seq + 1 - first
 
     def sync(self) -> None:
-        """Return when everything appended is on the disk.
+        """Wait until everything appended is on disk.
 
         Raises:
             RunStop: IO_FSYNC; the writer is dead from then on.
@@ -264,7 +264,7 @@ class JournalWriter:
                     raise
 
     def close(self) -> None:
-        """Sync, give the files back and then the lock; a dead writer syncs nothing."""
+        """Sync, close the files and release the lock; a dead writer syncs nothing."""
         with self._guard:
             if self._fd < 0:
                 return
@@ -283,7 +283,7 @@ class JournalWriter:
     # --- one batch ----------------------------------------------------------------------------
 
     def _ready(self) -> int:
-        """Return the number of the next line; a dead writer raises what it died of."""
+        """Return the seq of the next line; a dead writer raises the error of which it died."""
         if self._failure is not None:
             raise self._failure
         if self._written is not None:
@@ -299,7 +299,7 @@ class JournalWriter:
             raise
 
     def _die(self, error: BaseException) -> None:
-        """Let nothing be appended any more: what stands in the file is for the next start."""
+        """Refuse all further appends: the next start's recovery judges the file."""
         self._failure = (
             error
             if isinstance(error, RunStop)
@@ -308,7 +308,7 @@ class JournalWriter:
 
     @contextmanager
     def _dying(self) -> Iterator[None]:
-        """Let any error end the writer for good."""
+        """Make any error within end the writer for good."""
         try:
             yield
         except BaseException as error:
@@ -316,9 +316,9 @@ class JournalWriter:
             raise
 
     def _append_beside(self, batch: Batch, wait: Callable[[], None]) -> None:
-        """Append in a thread: `wait` is called before what takes no lock of the interpreter's.
+        """Append in a thread; call `wait` before the part that releases the interpreter's lock.
 
-        That is the sync, and also the write where the system does both in one call.
+        That part is the sync, and also the write where the system does both in one call.
         """
         with self._dying():
             if not self._files.writes_through:
@@ -348,19 +348,19 @@ class JournalWriter:
         self._at = after
 
     def _write(self, batch: Batch) -> Position:
-        """Write a batch behind the published lines; return where it ends."""
+        """Write a batch behind the published lines; return its end."""
         self._make_room(batch)
         write_all(self._files, self._fd, batch.data, self._at.offset, self._path)
         return self._after(batch)
 
     def _after(self, batch: Batch) -> Position:
-        """Return where a batch ends that stands behind the published lines."""
+        """Return the end of a batch that stands behind the published lines."""
         at = self._at
         offset = at.offset + len(batch.data)
         return Position(at.seq + batch.lines, at.segment, offset, batch.chain)
 
     def _make_room(self, batch: Batch) -> None:
-        """Check the files, and begin a new segment or sync first where a batch asks for it."""
+        """Check the files; first begin a new segment or sync if the batch requires it."""
         at = self._at
         size = len(batch.data)
         self._check_files()
@@ -373,7 +373,7 @@ class JournalWriter:
         return self._synced.offset if self._synced.segment == self._at.segment else 0
 
     def _check_files(self) -> None:
-        """Refuse to write into a file that is not ours alone, or no longer the one by that name."""
+        """Refuse to write to a file that others write, or that no longer has its name."""
         files, at = self._files, self._at
         try:
             named = files.stat(self._name)
@@ -390,7 +390,7 @@ class JournalWriter:
             self._refuse_files(named, head)
 
     def _refuse_files(self, named: Stat | None, head: Stat | None) -> NoReturn:
-        """Say what somebody else has done to our files."""
+        """Raise the error that names what another program did to the files."""
         at, size = self._at, 0 if named is None else named.size
         for path, status, identity in (
             (self._path, named, self._identity),
@@ -412,7 +412,7 @@ class JournalWriter:
             self._head.mark_synced(at)
 
     def _write_through(self, data: bytes) -> None:
-        """Write behind the published lines and sync, as one call."""
+        """Write behind the published lines and sync in one call."""
         self.sync_started_ns = self._files.monotonic_ns()
         try:
             write_through_all(self._files, self._fd, data, self._at.offset, self._path)
@@ -436,7 +436,7 @@ class JournalWriter:
     # --- rotation -----------------------------------------------------------------------------
 
     def _rotate(self) -> bool:
-        """Seal the full segment and begin the next; False where a foreign program holds the file.
+        """Seal the full segment and begin the next; False if another program holds the file.
 
         Each step is durable before the next one, so that a crash leaves one of six states, all of
         which recovery finishes. Readers find the segment under either name.
@@ -470,7 +470,7 @@ class JournalWriter:
             self._files.replace(self._path, sealed)
         except OSError as error:
             if is_sharing_violation(error):
-                # A foreign program holds the file: appends go on in a segment longer than wished.
+                # Another program holds the file: appends go on in an overlong segment.
                 self.rotations_postponed += 1
                 return False
             detail = f"rename of {self._path}: {error.strerror or error}"
@@ -500,7 +500,7 @@ class JournalWriter:
 
 
 def create_journal(folder: StrPath, stem: str, *, files: Files = FILES) -> None:
-    """Make an empty journal with its head, unless it stands already.
+    """Create an empty journal with its head, unless it exists.
 
     Nothing is synced: without a line there is nothing to lose, and the writer syncs names and
     files before it publishes the first one.

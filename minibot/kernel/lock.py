@@ -1,11 +1,11 @@
-"""The writer's lock: held by the kernel for the life of a process, never by a file's existence.
+"""Writer's lock: held by the kernel for the life of a process, never by a file's existence.
 
-The lock file is empty, is never read, renamed, replaced or deleted, and its being there means
-nothing. A file system whose locks do not exclude is found out before anything is written.
+The lock file is empty. It is never read, renamed, replaced or deleted, and its existence means
+nothing. A file system whose locks do not exclude is detected before anything is written.
 
-A lock excludes only those who find its file by its name. Whoever holds one therefore asks now and
-then whether the name still leads to the file that is open (`lost_lock`): where somebody has removed
-or replaced it, the next process would be granted a lock of its own.
+A lock excludes only processes that find its file by its name. A holder therefore checks now and
+then that the name still leads to the open file (`lost_lock`): if the file was removed or replaced,
+the next process would be granted a lock of its own.
 """
 
 from __future__ import annotations
@@ -53,19 +53,19 @@ class WriterLock:
 
     @property
     def is_held(self) -> bool:
-        """Whether this object holds the lock."""
+        """True if this object holds the lock."""
         return self._fd is not None
 
     def close(self) -> None:
-        """Give the lock back; its file stays."""
+        """Release the lock; its file stays."""
         with self._guard:
             fd, self._fd = self._fd, None
             if fd is not None:
                 self._files.close(fd)
 
     def lost(self) -> str | None:
-        """Return how this lock has lost its name, None while it has it or is not held."""
-        with self._guard:  # Nobody closes the descriptor meanwhile.
+        """Return how this lock lost its file name; None while it has it or is not held."""
+        with self._guard:  # The descriptor cannot be closed meanwhile.
             return None if self._fd is None else lost_name(self._fd, self.path, files=self._files)
 
     def _open(self) -> int:
@@ -81,7 +81,7 @@ class WriterLock:
             raise io_stop(error, "open", self.path) from error
 
     def _prove_exclusion(self) -> None:
-        """Try to take the lock a second time; network file systems may grant it."""
+        """Try to take the lock a second time, which some network file systems grant."""
         second = self._open()
         try:
             is_granted = self._files.try_lock(second)
@@ -95,10 +95,10 @@ class WriterLock:
 
 
 def lost_name(fd: int, path: StrPath, *, files: Files = FILES) -> str | None:
-    """Return how a file that is open has lost its name, or None.
+    """Return how an open file has lost its name, or None.
 
-    The open descriptor keeps the file's identity from being used again, so that it can be compared
-    with what stands at the path. A system that gives no identity tells only whether a file does.
+    The open descriptor keeps the file's identity from being reused, so that it can be compared with
+    that of the path. A system without identities tells only whether a file exists there.
     """
     try:
         named, mine = files.stat(path), files.fstat(fd)
@@ -114,7 +114,7 @@ def lost_name(fd: int, path: StrPath, *, files: Files = FILES) -> str | None:
 def lost_lock(folder: Path) -> str | None:
     """Return how a writer's lock that this process holds below a folder has lost its name, or None.
 
-    Asked once a second by each process of a run; it takes some microseconds a lock.
+    Each process of a run calls it once a second; it takes some microseconds a lock.
     """
     with _made_guard:
         locks = [lock for lock in _made if lock.is_held and lock.path.is_relative_to(folder)]

@@ -1,4 +1,4 @@
-"""A queue that lives in memory: the same verbs and the same refusals, for tests and replay."""
+"""In-memory queue with the same methods and refusals as one on disk, for tests and replay."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMPONENT: Final = "kernel.memory"
 
 
 class MemoryQueue:
-    """Holds the lines of one queue; one writer, any number of readers.
+    """Lines of one queue in memory; one writer, any number of readers.
 
     Args:
         name: For messages.
@@ -40,7 +40,7 @@ class MemoryQueue:
         """Return the writer.
 
         Raises:
-            RunStop: QUEUE_LOCKED, it has one already.
+            RunStop: QUEUE_LOCKED, it has a writer already.
         """
         if self.has_writer:
             raise RunStop(COMPONENT, QUEUE_LOCKED, f"{self.name} has a writer already")
@@ -53,7 +53,7 @@ class MemoryQueue:
 
 
 class MemoryWriter:
-    """Appends to a queue in memory."""
+    """Writer of a queue in memory."""
 
     def __init__(self, queue: MemoryQueue) -> None:
         self._queue: MemoryQueue | None = queue
@@ -68,7 +68,7 @@ class MemoryWriter:
 
         Raises:
             ContractError: SCHEMA_INVALID, a line is longer than allowed.
-            InvariantError: Something is no line, or the writer is closed.
+            InvariantError: A line is malformed, or the writer is closed.
         """
         queue = self._open()
         decoded: list[Line] = []
@@ -100,7 +100,7 @@ class MemoryWriter:
         self._open()
 
     def close(self) -> None:
-        """Let another writer be opened."""
+        """Close the writer, so that another may be opened."""
         queue, self._queue = self._queue, None
         if queue is not None:
             queue.has_writer = False
@@ -112,7 +112,7 @@ class MemoryWriter:
 
 
 class MemoryReader:
-    """Reads a queue in memory in order."""
+    """Reader of a queue in memory, in order."""
 
     def __init__(self, queue: MemoryQueue, start: Position) -> None:
         self._queue = queue
@@ -120,15 +120,15 @@ class MemoryReader:
 
     @property
     def position(self) -> Position:
-        """Where the reader stands."""
+        """Position of the reader."""
         return self._at
 
     def read(self, lines_max: int) -> list[Line]:
         """Return the next lines, at most `lines_max`.
 
         Raises:
-            IntegrityError: CURSOR_AHEAD, QUEUE_CHAIN or CURSOR_CORRUPT for a start that is not
-                in this queue.
+            IntegrityError: CURSOR_AHEAD, QUEUE_CHAIN or CURSOR_CORRUPT, the start is not a position
+                of this queue.
         """
         queue, at = self._queue, self._at
         if at.seq > queue.afters[-1].seq:
@@ -143,16 +143,16 @@ class MemoryReader:
         return lines
 
     def head(self) -> Head:
-        """Return how far the queue goes."""
+        """Return the head: the end of the queue."""
         end = self._queue.afters[-1]
         return Head(end.segment, end.offset, end.seq, end.chain, end.seq)
 
     def backlog(self) -> int:
-        """Return how many lines wait."""
+        """Return the number of lines not yet read."""
         return max(0, self._queue.afters[-1].seq - self._at.seq)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is nothing to close."""
 
     def _fail(self, code: str, expected: str, found: str) -> NoReturn:
         raise IntegrityError(

@@ -1,4 +1,4 @@
-"""Proving that an inbox with several writers is the merge of their parts, line by line."""
+"""Proof, line by line, that an inbox with several writers is the merge of their parts."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from minibot.kernel.scan import raw_lines
 def merge_findings(
     inbox: Path, parts: Path, *, name: Callable[[Path], str], is_final: bool, files: Files
 ) -> Iterator[Finding]:
-    """Yield the first line that makes the inbox anything but an interleaving of the parts.
+    """Yield the first line at which the inbox is not an interleaving of the parts.
 
     Every line of the inbox has to be the next line of one part; in a finished run no part has a
     line left. Lines carry ids, so no two parts have the same one.
 
     Args:
         inbox: The queue's folder.
-        parts: Its folder of parts.
-        name: Returns how a path is called in findings.
-        is_final: Nobody writes any more.
+        parts: The queue's folder of parts.
+        name: Returns the name of a path in findings.
+        is_final: The queue has no writer any more.
         files: The seam to the system.
     """
     stems = sorted(
@@ -60,7 +60,7 @@ def _lines(folder: Path, stem: str, files: Files) -> Iterator[tuple[Path, int, i
     try:
         sealed = [entry.name for entry in names.load_segments(folder, stem, files=files)]
     except IntegrityError:
-        sealed = []  # The journal's own audit tells.
+        sealed = []  # The journal's own audit reports it.
     for file in [*sealed, names.active_name(stem)]:
         path = folder / file
         if files.stat(path) is None:

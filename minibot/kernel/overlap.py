@@ -1,4 +1,4 @@
-"""Work in a thread of its own that mostly waits for the system, while the caller goes on."""
+"""Overlap of work that mostly waits for the system, in its own thread, with its caller."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ Work = Callable[[Callable[[], None]], None]
 
 
 class Overlap:
-    """Does one piece of work after the other beside its caller.
+    """Worker thread that does one piece of work after the other beside its caller.
 
-    Each is given a function, which it calls when it is about to wait for the system. Its caller
-    waits until then: else he would keep the interpreter's lock, and the work would come to its
-    wait when he has nothing left to do. What raises is the last that was done here.
+    Each piece is given a function to call when it is about to wait for the system. The caller waits
+    until then: otherwise it would keep the interpreter's lock, and the work would reach its wait
+    only when the caller has nothing left to do. After a piece that raises none is done.
 
     Attributes:
-        is_under_way: Something was begun since the last `wait`.
+        is_under_way: Work was begun since the last `wait`.
     """
 
     def __init__(self) -> None:
         self.is_under_way = False
         self._wanted: SimpleQueue[tuple[Work, threading.Lock, threading.Lock] | None]
         self._wanted = SimpleQueue()
-        self._done = threading.Lock()  # Held while the last that was begun is not done.
+        self._done = threading.Lock()  # Held until the work begun last is done.
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="sync", daemon=True)
         self._thread.start()
@@ -39,33 +39,33 @@ class Overlap:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End the thread; what failed there comes before what failed here."""
+        """End the thread; raise its error rather than the caller's."""
         self.close()
         if self._failure is not None and error is not self._failure:
             raise self._failure
 
     def close(self) -> None:
-        """End the thread, once all that was begun is done."""
+        """End the thread once all work begun is done."""
         self._wanted.put(None)
         self._thread.join()
 
     def begin(self, work: Work) -> None:
-        """Have something done behind what was begun before; return once that is done and it waits.
+        """Begin work after the former work; return once that is done and this work waits.
 
         Raises:
-            BaseException: What it or the one before has raised.
+            BaseException: The error of this work or the former.
         """
         self.start(work).acquire()
         if self._failure is not None:
             raise self._failure
 
     def start(self, work: Work) -> threading.Lock:
-        """Have something done as `begin` does, for a caller about to wait for the system himself.
+        """Begin work like `begin`, for a caller that is about to wait for the system itself.
 
-        Returns at once; the lock is held until the work waits.
+        It returns at once; the returned lock is held until the work waits.
         """
         self.is_under_way = True
-        # Each its own, so that an interrupted call leaves none behind.
+        # New locks for each call, so that an interrupted one leaves none held.
         held, done = threading.Lock(), threading.Lock()
         held.acquire()
         done.acquire()
@@ -74,10 +74,10 @@ class Overlap:
         return held
 
     def wait(self) -> None:
-        """Return when all that was begun is done.
+        """Wait until all work begun is done.
 
         Raises:
-            BaseException: What it has raised.
+            BaseException: The error of that work.
         """
         with self._done:
             self.is_under_way = False
@@ -90,7 +90,7 @@ class Overlap:
             try:
                 if self._failure is None:
                     work(held.release)
-            except BaseException as error:  # It is the caller's: he raises it.
+            except BaseException as error:  # The caller's to raise.
                 self._failure = error
             if held.locked():
                 held.release()

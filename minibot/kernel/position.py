@@ -1,4 +1,4 @@
-"""Where a line stands, and where a reader or writer stands."""
+"""Position of a reader or writer in a journal, and one verified line."""
 
 from __future__ import annotations
 

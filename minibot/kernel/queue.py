@@ -1,12 +1,12 @@
-"""One named queue on disk: where its files stand, and how its writers and readers are opened.
+"""Queue on disk: the layout of its files, and the opening of its writers and readers.
 
 Files in the queue's folder:
     inbox.jsonl         every event, in order; the truth of this queue
     inbox.head          how far the inbox may be read
-    acks.jsonl          what the primary reader took, in which order and when
+    acks.jsonl          ranges that the primary reader took, in order, with times
     deadletter.jsonl    lines that could not be used, each with its reason code
-    cursor.json         where the primary reader stands; further readers: readers/<role>/
-    parts/<role>.jsonl  of a queue with several writers, what each of them wrote
+    cursor.json         position of the primary reader; further readers: readers/<role>/
+    parts/<role>.jsonl  the events of each writer, in a queue with several writers
 """
 
 from __future__ import annotations
@@ -49,28 +49,28 @@ READERS: Final = "readers"
 
 
 class QueueWriter(Protocol):
-    """What writes a queue, wherever it is kept."""
+    """Queue writer, on disk or in memory."""
 
     @property
     def position(self) -> Position:
-        """The end of the queue."""
+        """End of the queue."""
 
     def append(self, lines: Sequence[bytes]) -> int:
         """Append whole lines and publish them; return the number of the first."""
 
     def sync(self) -> None:
-        """Return when everything appended is durable."""
+        """Wait until everything appended is durable."""
 
     def close(self) -> None:
-        """Give everything back."""
+        """Close all files."""
 
 
 class QueueReader(Protocol):
-    """What reads a queue, wherever it is kept."""
+    """Queue reader, on disk or in memory."""
 
     @property
     def position(self) -> Position:
-        """Where the reader stands."""
+        """Position of the reader."""
 
     def read(self, lines_max: int) -> list[Line]:
         """Return the next published lines."""
@@ -79,10 +79,10 @@ class QueueReader(Protocol):
         """Return how far the queue is published."""
 
     def backlog(self) -> int:
-        """Return how many published lines wait."""
+        """Return how many published lines are yet to be read."""
 
     def close(self) -> None:
-        """Give everything back."""
+        """Close all files."""
 
 
 def queue_folder(root: StrPath, name: str) -> Path:
@@ -91,7 +91,7 @@ def queue_folder(root: StrPath, name: str) -> Path:
 
 
 def reader_folder(root: StrPath, name: str, reader: str, primary: bool) -> Path:
-    """Return where a reader keeps its acks, dead letters and cursor."""
+    """Return the folder of a reader's acks, dead letters and cursor."""
     folder = queue_folder(root, name)
     return folder if primary else folder / READERS / reader
 
@@ -111,8 +111,8 @@ def open_writer(
     """Return the writer of a queue's inbox, or of one role's part of it.
 
     Raises:
-        RunStop: QUEUE_LOCKED, another process writes it.
-        IntegrityError: What stands there is damaged.
+        RunStop: QUEUE_LOCKED, another process holds the writer's lock.
+        IntegrityError: The existing files are damaged.
     """
     folder = queue_folder(root, name)
     refuse_linked_folder(folder, files=files)
@@ -140,8 +140,8 @@ def open_side_writer(
     """Return the writer of a reader's `acks` or `deadletter`, in its `reader_folder`.
 
     Raises:
-        RunStop: QUEUE_LOCKED, another process writes it.
-        IntegrityError: What stands there is damaged.
+        RunStop: QUEUE_LOCKED, another process holds the writer's lock.
+        IntegrityError: The existing files are damaged.
     """
     return _open(
         Path(folder), stem, f"{stem}.lock", sync=sync, segment_bytes=segment_bytes, files=files
@@ -171,7 +171,7 @@ def make_queue(
     parts: Sequence[str] = (),
     files: Files = FILES,
 ) -> None:
-    """Make a queue with all its files, empty; what stands already is left as it is.
+    """Create a queue with all its files, empty; existing files are left as they are.
 
     Args:
         root: The folder of all queues.

@@ -1,4 +1,4 @@
-"""Reading a journal: below the head only, every line verified before anybody sees it."""
+"""Journal reader: below the head only, each line verified before it is handed out."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ COMPONENT: Final = "kernel.reader"
 CHUNK_BYTES: Final = 256 * 1024
 PREVIEW_BYTES: Final = 64 * 1024
 
-# A rename between two looks hides a segment for one of them, never for more.
+# A rename between two looks hides a segment from one of them at most.
 OPEN_TRIES: Final = 5
 OPEN_PAUSE_S: Final = 0.005
 
 
 class JournalReader:
-    """Reads the published lines of a journal in order, across its segments.
+    """Reader of a journal's published lines, in order, across its segments.
 
     A line is handed out after its hash has been checked and the chain has been carried over it;
-    whenever the reader gets to where the head was, its chain has to be the head's. What waits is
-    verified up to the head, or as far as one chunk goes, before its first line is handed out.
+    when the reader reaches the head, its chain has to equal the head's. New lines are verified up
+    to the head, or for one chunk, before the first of them is handed out.
 
-    A journal that does not exist yet is an empty one, as readers start before writers.
+    A journal that does not exist yet counts as empty, as readers start before writers.
 
     Args:
         folder: The queue's folder.
@@ -66,14 +66,14 @@ class JournalReader:
         self._fd = -1
         self._path = self.folder / names.active_name(stem)
         self._segments: list[Segment] = []
-        self._first_seq = 0  # Lines before the current segment.
-        self._first_seq_of = ZERO.segment  # The segment that this counts up to.
-        self._at = start  # How far lines have been verified.
-        self._before = start  # Where the lines below begin.
-        self._segment = start.segment  # Where they stand.
+        self._first_seq = 0  # Number of lines before the segment below.
+        self._first_seq_of = ZERO.segment  # The segment to which that count belongs.
+        self._at = start  # Lines are verified up to here.
+        self._before = start  # Start of the lines below.
+        self._segment = start.segment  # Their segment.
         self._lines: list[Line] = []
-        self._offsets: list[int] = []  # Of each of them, and behind the last one.
-        self._chains: list[bytes] = []  # After each of them.
+        self._offsets: list[int] = []  # Start of each line, and the end of the last.
+        self._chains: list[bytes] = []  # Chain after each line.
         self._next = 0
         self._is_checked = False
 
@@ -91,7 +91,7 @@ class JournalReader:
         return lines
 
     def look(self, lines_max: int) -> list[Line]:
-        """Return the next lines as `read` does, and leave them to be taken; see `read`."""
+        """Return the next lines like `read`, without stepping over them; see `take`."""
         if self._next >= len(self._lines) and not self._fill():
             return []
         return self._lines[self._next : self._next + lines_max]
@@ -103,10 +103,10 @@ class JournalReader:
     def preview(self) -> list[bytes]:
         """Return the JSON of whole lines behind the last one verified, published or not.
 
-        What stands above the head a crash or a refused sync may still take back, so nothing may
-        follow from it: it is for who decodes while the writer syncs, and throws that away unless
-        `look` brings the very same bytes. The reader stays where it is. A rest that is torn,
-        damaged or cannot be read is no error here; below the head it will be one.
+        A crash or a failed sync may still take back lines above the head, so nothing may follow
+        from them. They serve to decode while the writer syncs; the result is used only if `look`
+        brings exactly the same bytes. The reader stays where it is. A tail that is torn, damaged or
+        unreadable is no error here; below the head it will be one.
         """
         if self._fd < 0:
             return []
@@ -119,7 +119,7 @@ class JournalReader:
 
     @property
     def position(self) -> Position:
-        """Where the reader stands: behind the last line it has handed out."""
+        """Position of the reader: behind the last line handed out."""
         taken = self._next
         if not taken:
             return self._before
@@ -131,7 +131,7 @@ class JournalReader:
         )
 
     def head(self) -> Head:
-        """Return how far the journal is published now."""
+        """Return the head: how far the journal is published now."""
         head = self._head.look()
         return head if head is not None else Head(ZERO.segment, 0, 0, ZERO.chain, 0)
 
@@ -140,18 +140,18 @@ class JournalReader:
         return max(0, self.head().lines - self._before.seq - self._next)
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         self._head.close()
         self._close_segment()
 
     def __del__(self) -> None:
-        # Windows keeps the name of a removed file for as long as anybody holds it.
+        # Windows keeps the name of a removed file for as long as it is open anywhere.
         self.close()
 
     # --- getting more -------------------------------------------------------------------------
 
     def _fill(self) -> bool:
-        """Verify the next chunk of lines; False when there is nothing below the head."""
+        """Verify the next chunk of lines; False if there is none below the head."""
         head = self._head.look()
         if head is None:
             if self._at.seq:
@@ -173,7 +173,7 @@ class JournalReader:
             self._at = self._at._replace(segment=self._at.segment + 1, offset=0)
 
     def _check_start(self, head: Head) -> None:
-        """Refuse to stand behind the head, or at a place that is no beginning of a line."""
+        """Refuse a start behind the head, or one that is not the beginning of a line."""
         at = self._at
         if head[:2] < at[1:3] or head.lines < at.seq:
             self._fail(
@@ -199,7 +199,7 @@ class JournalReader:
         self._is_checked = True
 
     def _end(self, head: Head) -> int:
-        """Return where the current segment ends, as far as it may be read."""
+        """Return the offset up to which the current segment may be read."""
         at = self._at
         if at.segment != self._first_seq_of:
             self._first_seq = self._sealed_lines(at.segment - 1)
@@ -207,7 +207,7 @@ class JournalReader:
         return head.offset if at.segment == head.segment else self._sealed(at.segment).size
 
     def _check_end(self, head: Head, at: Position) -> None:
-        """Compare with the head, or with the manifest at the end of a sealed segment."""
+        """Compare a position with the head, or with the manifest at the end of a sealed segment."""
         if at.segment == head.segment:
             chain, lines = head.chain, head.lines
         else:
@@ -219,7 +219,7 @@ class JournalReader:
             self._fail(CURSOR_CORRUPT, "lines were counted otherwise", str(lines), str(at.seq))
 
     def _verify(self, end: int, head: Head) -> None:
-        """Take the next chunk of whole lines; the chain is compared where the range ends."""
+        """Verify the next chunk of whole lines; compare the chain at the end of the range."""
         start = self._at.offset
         size = CHUNK_BYTES
         self._open_segment(head)
@@ -235,7 +235,7 @@ class JournalReader:
         self._take(data, cut, start, end, head)
 
     def _misfit(self, end: int, head: Head) -> NoReturn:
-        """Say why the lines do not end where the head or the manifest has their end."""
+        """Raise the reason why the lines do not end where head or manifest says."""
         at = self._at
         is_active = at.segment == head.segment
         lines = head.lines if is_active else self._sealed_lines(at.segment)
@@ -251,7 +251,7 @@ class JournalReader:
         self._fail(QUEUE_TRUNCATED, "ends below the head", f"{end} bytes", f"{size}")
 
     def _take(self, data: bytes, cut: int, start: int, end: int, head: Head) -> None:
-        """Verify the whole lines before `cut`, which are handed out once their chain is right."""
+        """Verify the whole lines before `cut`; they are handed out once their chain is right."""
         seq, segment, _, chain = self._at
         found = verified(data, cut)
         if found is None:
@@ -303,16 +303,16 @@ class JournalReader:
         return self._segments[number - 1]
 
     def _sealed_lines(self, number: int) -> int:
-        """Return how many lines the first `number` segments have together."""
+        """Return the total number of lines in the first `number` segments."""
         if number:
             self._sealed(number)
         return sum(segment.lines for segment in self._segments[:number])
 
     def _open_segment(self, head: Head) -> None:
-        """Open the current segment under whichever name it has at this moment.
+        """Open the current segment under its present name.
 
-        A segment keeps its number and changes its name once. Whoever opened the active name and
-        afterwards finds no sealed one has opened the right file.
+        A segment keeps its number and changes its name once. If no sealed name exists after the
+        active one was opened, the right file is open.
         """
         if self._fd >= 0:
             return

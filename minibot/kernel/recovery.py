@@ -1,9 +1,9 @@
-"""What a writer does before its first append: find the end, keep what is whole, refuse the rest.
+"""Recovery before a writer's first append: find the end, keep whole lines, refuse damage.
 
-Every whole valid line above the head that continues the chain is kept. Only the damaged rest, at
-most one batch long, is copied to `quarantine/` and cut. Anything wrong below the lower bound (the
-highest of head, manifest and cursor) is a STOP, and nothing is touched. Each step may be repeated
-after a crash.
+Every whole valid line above the head that continues the chain is kept. Only the damaged tail, at
+most one batch long, is copied to `quarantine/` and cut. Damage below the lower bound (the highest
+of head, manifest and cursor) is a STOP, and nothing is touched. Each step may be repeated after a
+crash.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ QUARANTINE: Final = "quarantine"
 
 
 class Recovery(NamedTuple):
-    """What a writer found at its start.
+    """Recovery of a journal at its writer's start.
 
     Attributes:
-        kept_lines: Whole lines above the head that are published now.
-        cut_bytes: Length of the damaged rest that was cut; 0 as a rule.
-        quarantined: Where a copy of it stands.
+        kept_lines: Whole lines found above the head, now published.
+        cut_bytes: Length of the damaged tail that was cut; usually 0.
+        quarantined: Path of its copy.
     """
 
     kept_lines: int
@@ -65,13 +65,13 @@ class Recovery(NamedTuple):
 
 
 class Recovered(NamedTuple):
-    """The journal as the writer takes it over.
+    """Recovered journal, as the writer takes it over.
 
     Attributes:
         fd: The active segment, open for writing.
         position: Its end, and the chain up to there.
-        segments: The sealed ones.
-        recovery: What had to be done.
+        segments: The sealed segments.
+        recovery: Lines kept and bytes cut.
     """
 
     fd: int
@@ -81,7 +81,7 @@ class Recovered(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """What a journal may not have less than, and who says so."""
+    """Lower bounds of a journal's length, by head and cursor."""
 
     head: Head | None
     is_head_binding: bool
@@ -89,7 +89,7 @@ class Bounds(NamedTuple):
 
 
 def suspect_path(folder: Path, stem: str) -> Path:
-    """Return the mark left by a writer whose sync failed."""
+    """Return the path of the mark left by a writer whose sync failed."""
     return folder / f"{stem}.suspect"
 
 
@@ -101,7 +101,7 @@ def recover(
     batch_bytes_max: int,
     files: Files = FILES,
 ) -> Recovered:
-    """Return the journal ready for appending; make it where it never existed.
+    """Return the journal ready for appending; create it if it never existed.
 
     Raises:
         IntegrityError: QUEUE_CORRUPT, QUEUE_CHAIN, QUEUE_TRUNCATED, QUEUE_MISSING,
@@ -126,7 +126,7 @@ def recover(
         )
     fd = _open_active(folder, stem, start, bounds, files)
     try:
-        # The names may be as new as the files; a published line must not hang on either.
+        # File names may not be synced yet; a published line must not depend on that.
         sync_folder(files, folder)
         position, recovery = _judge(
             folder, stem, fd, start, bounds, batch_bytes_max=batch_bytes_max, files=files
@@ -185,14 +185,14 @@ def _bounds(folder: Path, stem: str, floor: Position, files: Files) -> Bounds:
         return Bounds(newest(raw), True, floor)
     boot = boot_number(files)
     if boot and mark.sequence == boot:
-        # The machine has not been down since the last publication: nothing published can be gone.
+        # The machine has not rebooted since the last publication: no published line can be gone.
         return Bounds(newest(raw), True, floor)
-    # What was published and not synced may be gone, and cursors may stand behind it.
+    # Lines published but not synced may be gone, and cursors may stand behind them.
     return Bounds(newest(raw), False, mark.position)
 
 
 def _sealed(folder: Path, stem: str, bounds: Bounds, files: Files) -> list[Segment]:
-    """Return the sealed segments; a rotation that a crash cut short is finished here."""
+    """Return the sealed segments; finish a rotation that a crash interrupted."""
     segments = names.load_segments(folder, stem, files=files)
     for segment in segments:
         status = files.stat(folder / segment.name)
@@ -252,7 +252,7 @@ def _open_active(folder: Path, stem: str, start: Position, bounds: Bounds, files
         raise _error(
             QUEUE_MISSING, path, "the file is missing", f"{wanted - start.seq} lines", "nothing"
         )
-    # A writer that died in a rotation left names unsynced; the new file must not outlive them.
+    # A writer that died in a rotation left names unsynced; the new file must not outlive those.
     sync_folder(files, folder)
     return create_file(path, files)
 
@@ -267,7 +267,7 @@ def _judge(
     batch_bytes_max: int,
     files: Files,
 ) -> tuple[Position, Recovery]:
-    """Walk the active segment, refuse what is wrong below the bound, cut a damaged rest."""
+    """Walk the active segment, refuse damage below the bound, cut a damaged tail."""
     path = folder / names.active_name(stem)
     size = files.fstat(fd).size
     end, damage = start, None
@@ -282,7 +282,7 @@ def _judge(
     head_lines = bounds.head.lines if bounds.head else bounds.floor.seq
     kept = max(0, end.seq - max(head_lines, start.seq))
     if damage is None:
-        # Whole lines above the head may never have been synced, and are published from now on.
+        # Whole lines above the head may never have been synced; from now on they are published.
         _sync_or_mark(folder, stem, lambda: files.datasync(fd), files)
         return end, Recovery(kept, 0, None)
     rest = size - end.offset
@@ -298,7 +298,7 @@ def _judge(
 
 
 def _sync_or_mark(folder: Path, stem: str, act: Callable[[], None], files: Files) -> None:
-    """Sync what was recovered; a sync that fails may have lost it, whatever the next one says."""
+    """Sync recovered data; a failed sync may have lost it, whatever the next one reports."""
     try:
         sync(act, folder / names.active_name(stem))
     except RunStop:
@@ -307,7 +307,7 @@ def _sync_or_mark(folder: Path, stem: str, act: Callable[[], None], files: Files
 
 
 def _compare(path: Path, at: Position, bounds: Bounds) -> None:
-    """Refuse lines that lead to another chain than head or cursor have at the same place."""
+    """Refuse lines whose chain differs from that of head or cursor at the same place."""
     for known in (bounds.head and bounds.head.position, bounds.floor):
         if known is None or known.seq == 0 or known.segment != at.segment:
             continue
@@ -356,7 +356,7 @@ def _refuse_loss(path: Path, end: Position, damage: Step | None, head: Position)
 
 
 def _quarantine(folder: Path, stem: str, fd: int, end: Position, size: int, files: Files) -> Path:
-    """Copy a damaged rest beside the journal, named by place and sha256; durable on return."""
+    """Copy a damaged tail beside the journal, named by place and sha256; durable on return."""
     path = folder / names.active_name(stem)
     rest = read_range(files, fd, size, end.offset, path)
     if len(rest) != size:
@@ -370,7 +370,7 @@ def _quarantine(folder: Path, stem: str, fd: int, end: Position, size: int, file
 
 
 def mark_suspect(folder: Path, stem: str, files: Files) -> None:
-    """Leave a mark beside a journal whose sync failed; a disk that refuses even that is let be."""
+    """Leave a mark beside a journal whose sync failed; ignore a disk that refuses even that."""
     with suppress(OSError, RunStop):
         files.close(files.open(suspect_path(folder, stem), Access.CREATE))
 

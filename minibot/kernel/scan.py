@@ -1,4 +1,4 @@
-"""Walking the lines of one file in bounded memory, each judged by itself and by the chain."""
+"""Walk over the lines of one file in bounded memory, each judged by itself and by the chain."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from minibot.kernel.line import LineError, chain_next, decode_line
 from minibot.kernel.position import Position
 
 CHUNK_BYTES: Final = 1 << 20
-# No writer makes longer lines; without a bound a file of NUL bytes would have to fit into memory.
+# No writer makes longer lines; without a bound a file of NUL bytes would have to fit in memory.
 LINE_BYTES_CAP: Final = 4 << 20
 
 
 class Step(NamedTuple):
-    """One line of a walk: where it ends and what it holds, or why it is no line.
+    """One line of a walk: its place and JSON, or the error if it is damaged.
 
     Attributes:
         line: Number of the line in its file, from 1.
-        offset: Where it begins.
-        after: Position behind it; the position before it where it is damaged.
-        json: The event's JSON; empty where it is damaged.
-        error: What is wrong with it.
-        end: Where it ends.
+        offset: Offset of its first byte.
+        after: Position behind it; the position before it if it is damaged.
+        json: The event's JSON; empty if the line is damaged.
+        error: The fault; None for a whole line.
+        end: Offset behind its last byte.
     """
 
     line: int
@@ -39,8 +39,8 @@ def raw_lines(
 ) -> Iterator[tuple[int, bytes]]:
     """Yield (offset, line with its newline) between two offsets.
 
-    The last one lacks its newline where the range ends within a line; a line over
-    `LINE_BYTES_CAP` comes in pieces, so each piece but the last lacks it too.
+    The last line lacks its newline if the range ends within it. A line over `LINE_BYTES_CAP` comes
+    in pieces, all but the last without newline.
     """
     rest = b""
     at = start
@@ -66,19 +66,19 @@ def raw_lines(
 
 
 def _split(data: bytes) -> list[bytes]:
-    """Split at newlines only; the last piece has none and may be empty."""
+    """Split at newlines only; the last piece has no newline and may be empty."""
     pieces = data.split(b"\n")
     return [piece + b"\n" for piece in pieces[:-1]] + pieces[-1:]
 
 
 def walk(files: Files, fd: int, path: StrPath, start: Position, end: int) -> Iterator[Step]:
-    """Yield the lines of a segment up to an offset; the first damaged one is the last yielded.
+    """Yield the lines of a segment up to an offset, ending with the first damaged one.
 
     Args:
         files: The seam to the system.
         fd: The open segment.
         path: Its name, for errors.
-        start: Where the walk begins; its chain is what the lines have to continue.
+        start: Where the walk begins; the lines have to continue its chain.
         end: Where it ends, usually the size of the file.
     """
     seq, segment, _, chain = start

@@ -1,9 +1,9 @@
-"""The end of a run's queues: linked into the run's folder, measured, sealed, then released.
+"""Seal of a run's queues: linked into the run's folder, measured, sealed, then released.
 
-Nothing moves: every file gets a second name below `queues/` of the run, and only when the seal
-stands do the names under `var/queues` go. Each step may be repeated after a crash. The seal says
-size and sha256 of every file; its root covers them all, and what the caller adds (config,
-contracts, code), so that one published line pins a whole night.
+No file moves: each gets a second name below `queues/` of the run, and the names under `var/queues`
+are removed only once the seal stands. Each step may be repeated after a crash. The seal holds size
+and sha256 of every file. Its root covers them all and the caller's additions (config, contracts,
+code), so that one published line pins a whole night.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SEAL_FILE: Final = "seal.json"
 SUMS_FILE: Final = "SHA256SUMS"
 QUEUES: Final = "queues"
 LOCK_SUFFIX: Final = ".lock"
-# Five seconds, as a virus scanner may take over a large file.
+# Five seconds: a virus scanner may take that long over a large file.
 UNLINK_TRIES: Final = 50
 UNLINK_PAUSE_S: Final = 0.1
 PINNED: Final = ("manifest.json", "clock.json", "hourly_state.jsonl", "metrics.json")
@@ -60,18 +60,18 @@ def seal_run(
 ) -> str:
     """Seal the queues of a finished run into its folder; return the root, hex.
 
-    A run that is sealed already is left as it is. Every writer has to be closed before.
+    A run that is sealed already is left as it is. Every writer has to be closed first.
 
     Args:
         queues_root: `var/queues`.
         run_dir: The run's folder.
-        extra: What else the root covers: hashes of config, contracts and code, findings.
-        written: Size and sha256 of files of the run's folder as they were written. The seal says
-            these, whatever stands there now; of other files it says what it finds.
+        extra: Further content under the root: hashes of config, contracts and code, findings.
+        written: Size and sha256 of files of the run's folder as they were written. The seal states
+            these, whatever stands there now; other files are measured.
         files: The seam to the system.
 
     Raises:
-        LockBusy: A writer is still there.
+        LockBusy: A writer is still open.
         RunStop: The disk refuses; call again. PERMISSIONS_UNSAFE: the run's folder is a link.
     """
     root, run = Path(queues_root), Path(run_dir)
@@ -99,10 +99,10 @@ def release(queues_root: StrPath, run_dir: StrPath, *, files: Files = FILES) -> 
     """Remove the names of a sealed run's files under `var/queues`; lock files stay.
 
     Raises:
-        IntegrityError: A file there is not the sealed one; nothing was removed. Or the seal is
-            missing or damaged.
+        IntegrityError: A file there differs from the sealed one, and nothing was removed; or the
+            seal is missing or damaged.
         Refusal: On Windows, another program holds a file.
-        LockBusy: A writer is still there.
+        LockBusy: A writer is still open.
     """
     root, run = Path(queues_root), Path(run_dir)
     sealed = read_hashed(run / SEAL_FILE, files=files)["files"]
@@ -114,14 +114,14 @@ def release(queues_root: StrPath, run_dir: StrPath, *, files: Files = FILES) -> 
         for path in doomed:
             _unlink(path, files)
         _remove_empty(root, files)
-        # Whoever then forgets the run must not find its names again after a power loss.
+        # The names must not reappear after a power loss, when the run is no longer remembered.
         for folder in sorted({path.parent for path in doomed}):
             if files.stat(folder) is not None:
                 sync_folder(files, folder)
 
 
 def root_of(obj: JsonObject) -> str:
-    """Return the root of a seal: sha256 over everything it covers, hex."""
+    """Return the root of a seal: sha256 over all that it covers, hex."""
     covered = {key: obj[key] for key in ("files", "run_files", "extra")}
     return sha256(canonical.encode(covered)).hexdigest()
 
@@ -166,7 +166,7 @@ def _is_file(path: Path, files: Files) -> bool:
 
 
 def _nobody_writes(root: Path, files: Files) -> ExitStack:
-    """Hold every writer's lock, so that nobody appends to what is being sealed."""
+    """Hold every writer's lock, so that no process appends to a file being sealed."""
     stack = ExitStack()
     try:
         for path in _tree(root, files):
@@ -179,7 +179,7 @@ def _nobody_writes(root: Path, files: Files) -> ExitStack:
 
 
 def _tree(root: Path, files: Files) -> Iterator[Path]:
-    """Yield every file below a folder in order; a link in it is refused."""
+    """Yield every file below a folder in order; refuse links."""
     status = files.stat(root)
     if status is None:
         return
@@ -208,7 +208,7 @@ def _remove_temps(folder: Path, files: Files) -> None:
 
 
 def _give_name(source: Path, target: Path, files: Files) -> None:
-    """Link a file into the run's folder; copy it where the file system has no links."""
+    """Link a file into the run's folder; copy it if the file system has no links."""
     ensure_folder(target.parent, files=files)
     standing = files.stat(target)
     if standing is not None:
@@ -222,7 +222,7 @@ def _give_name(source: Path, target: Path, files: Files) -> None:
     try:
         files.link(source, target)
     except OSError:
-        # No links here, or too many on this file; a copy is as good and the disk says if not.
+        # No links here, or too many on this file. A copy will do; if the disk refuses, it raises.
         copy_atomic(source, target, files=files)
 
 

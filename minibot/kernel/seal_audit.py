@@ -1,4 +1,4 @@
-"""Comparing a run with its seal: sizes, sha256, sums, signature, and no file more or less."""
+"""Audit of a run against its seal: sizes, sha256, sums, signature, no file missing or added."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ MANIFEST_FILE: Final = "manifest.json"
 OWN_HASHED: Final = tuple(name for name in PINNED if name.endswith(".json"))
 """Files of a run's folder that carry their own sha256."""
 HASHERS: Final = 2
-# Less is hashed sooner than threads are started.
+# Smaller amounts are hashed before threads could start.
 THREADED_BYTES_MIN: Final = 4 << 20
 
 
 def seal_findings(
     root: Path, public_key: str | None, sweeper: Sweeper, files: Files
 ) -> Iterator[Finding]:
-    """Yield where a run's files are not what its seal says."""
+    """Yield the differences between a run's files and its seal."""
     if files.stat(root / SEAL_FILE) is None:
         yield Finding(SEAL_FILE, 0, 0, "SEAL_MISSING", "a sealed run", "no seal")
         yield from _own_hashes(root, files)
@@ -72,14 +72,14 @@ def seal_findings(
 def _all_measured(
     root: Path, sizes: Mapping[str, tuple[int, str]], sweeper: Sweeper, files: Files
 ) -> Iterator[tuple[str, tuple[int, str] | RunStop | None]]:
-    """Yield (name, size and sha256) of files, in order, large runs by several threads."""
+    """Yield (name, size and sha256) of files, in order; hash large runs in several threads."""
     names = sorted(sizes)
     stats = (_stat(root / name, files) for name in names)
     if sum(status.size for status in stats if status is not None) < THREADED_BYTES_MIN:
         for name in names:
             yield name, _measured(root / name, sizes[name][0], sweeper, files)
         return
-    with ThreadPoolExecutor(HASHERS) as pool:  # Hashing lets other threads run.
+    with ThreadPoolExecutor(HASHERS) as pool:  # Hashing releases the interpreter's lock.
         futures = [
             pool.submit(_measured, root / name, sizes[name][0], sweeper, files) for name in names
         ]
@@ -91,15 +91,15 @@ def _stat(path: Path, files: Files) -> Stat | None:
     try:
         return files.stat(path)
     except (OSError, ValueError):
-        return None  # A forged seal may name what no file can be called.
+        return None  # A forged seal may hold impossible file names.
 
 
 def _measured(
     path: Path, size: int, sweeper: Sweeper, files: Files
 ) -> tuple[int, str] | RunStop | None:
-    """Return size and sha256 of a file, None where there is none, or why it cannot be read.
+    """Return size and sha256 of a file, None if it is missing, or its read error.
 
-    What has not the sealed size is not hashed: it may be as large as the disk.
+    A file of another size than the sealed one is not hashed: it may be as large as the disk.
     """
     status = _stat(path, files)
     if status is None or not status.is_file:
@@ -107,7 +107,7 @@ def _measured(
     known = sweeper.digest(path)
     if status.size != size:
         return status.size, ""
-    # A sweep goes up to the head; what stands above it belongs to the file as well.
+    # A sweep goes up to the head; bytes above it belong to the file as well.
     if known is not None and known[0] == status.size:
         return known
     try:
@@ -142,7 +142,7 @@ def _sums(root: Path, seal: JsonObject, files: Files) -> Iterator[Finding]:
 
 
 def _own_hashes(root: Path, files: Files) -> Iterator[Finding]:
-    """Yield files of a run's folder that fail their own hash; the seal pins them besides."""
+    """Yield files of a run's folder that fail their own hash, which the seal pins as well."""
     if files.stat(root / MANIFEST_FILE) is None:
         yield Finding(MANIFEST_FILE, 0, 0, QUEUE_MISSING, "the run's manifest", "nothing")
     for name in OWN_HASHED:

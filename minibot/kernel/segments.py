@@ -1,7 +1,7 @@
 """Names of a journal's files, and the manifest of its sealed segments.
 
-A sealed segment never changes. Its manifest entry says how long it is, how many lines it has, its
-sha256, and the chain before and after it, so that segments can neither be left out nor exchanged.
+A sealed segment never changes. Its manifest entry holds its length, number of lines, sha256, and
+the chain before and after it, so that segments can be neither left out nor exchanged.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ MAIN_STEM: Final = "inbox"
 
 
 class Segment(NamedTuple):
-    """One sealed segment, as its manifest entry says.
+    """One sealed segment, as in its manifest entry.
 
     Attributes:
-        name: Its file, beside the active one.
+        name: File name, beside the active segment.
         size: Bytes.
-        lines: Lines in it.
-        sha256: Of the whole file, hex.
+        lines: Number of lines.
+        sha256: Hash of the whole file, hex.
         chain_before: Hash chain at its beginning.
         chain_after: Hash chain at its end.
     """
@@ -42,17 +42,17 @@ class Segment(NamedTuple):
 
 
 def active_name(stem: str) -> str:
-    """Return the file that is appended to."""
+    """Return the name of the file to which the writer appends."""
     return f"{stem}.jsonl"
 
 
 def sealed_name(stem: str, number: int) -> str:
-    """Return the file that holds a sealed segment."""
+    """Return the file name of a sealed segment."""
     return f"{stem}.{number:06d}.jsonl"
 
 
 def manifest_name(stem: str) -> str:
-    """Return the file that lists the sealed segments."""
+    """Return the file name of the manifest of sealed segments."""
     return "segments.json" if stem == MAIN_STEM else f"{stem}.segments.json"
 
 
@@ -64,7 +64,7 @@ def end_of(segments: Sequence[Segment]) -> Position:
 
 
 def load_segments(folder: Path, stem: str, *, files: Files = FILES) -> list[Segment]:
-    """Return the sealed segments of a journal, oldest first; none where none was ever sealed.
+    """Return the sealed segments of a journal, oldest first; empty if none was ever sealed.
 
     Raises:
         IntegrityError: QUEUE_MANIFEST, the manifest is damaged or contradicts itself.
@@ -100,7 +100,7 @@ def parse_segments(obj: JsonObject, stem: str, path: str) -> list[Segment]:
 def write_segments(
     folder: Path, stem: str, segments: Sequence[Segment], *, files: Files = FILES
 ) -> None:
-    """Put the manifest in place; durable on return."""
+    """Write the manifest; durable on return."""
     entries = [
         {
             "name": segment.name,

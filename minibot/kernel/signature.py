@@ -1,7 +1,7 @@
-"""A signature under a seal: Ed25519 over its root, beside it in `seal.sig`.
+"""Signature under a seal: Ed25519 over its root, beside it in `seal.sig`.
 
-Hashes alone can all be made anew by whoever owns the disk. A signature can not, as long as the
-private key is not theirs. It is optional; without a key nothing here is called.
+The owner of the disk can recompute all hashes, but not a signature without the private key. It is
+optional; without a key nothing here is called.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SIGNATURE_FILE: Final = "seal.sig"
 KEY_HEX: Final = 64
-# Says what is signed, so that no signature made for something else can stand here.
+# Names what is signed, so that a signature made for another purpose does not verify.
 _PURPOSE: Final = b"minibot seal v1\n"
 
 
@@ -36,7 +36,7 @@ def public_of(private_key: str) -> str:
     """Return the public key of a private one.
 
     Raises:
-        ValueError: It is no key of 64 hex digits.
+        ValueError: It is not a key of 64 hex digits.
     """
     return _private(private_key).public_key().public_bytes_raw().hex()
 
@@ -45,8 +45,8 @@ def sign_run(run_dir: StrPath, private_key: str, *, files: Files = FILES) -> str
     """Sign the seal of a run; return the public key under which it verifies.
 
     Raises:
-        ValueError: The private key is no key of 64 hex digits.
-        IntegrityError: There is no whole seal.
+        ValueError: The private key is not a key of 64 hex digits.
+        IntegrityError: The seal is missing or damaged.
         RunStop: The disk refuses.
     """
     run = Path(run_dir)
@@ -68,13 +68,13 @@ def sign_run(run_dir: StrPath, private_key: str, *, files: Files = FILES) -> str
 def signature_findings(
     run_dir: StrPath, root: str, public_key: str | None, *, files: Files = FILES
 ) -> Iterator[Finding]:
-    """Yield why a seal's root is not signed as it should be.
+    """Yield the faults of the signature over a seal's root.
 
     Args:
         run_dir: The run's folder.
-        root: The root that its seal has.
-        public_key: The key that has to have signed. None: a signature that stands there has to be
-            right by the key that it names, which proves that nobody changed it by chance, no more.
+        root: The root of its seal.
+        public_key: The key that must have signed. With None a signature, if present, has to verify
+            by the key that it names, which proves only that nothing changed by accident.
         files: The seam to the system.
     """
     path = Path(run_dir) / SIGNATURE_FILE
@@ -98,10 +98,10 @@ def signature_findings(
 
 
 def parse_public_key(text: str) -> str:
-    """Return a public key as people hand it over, in lower case.
+    """Return a public key given by a person, in lower case.
 
     Raises:
-        Refusal: It is no key of 64 hex digits.
+        Refusal: It is not a key of 64 hex digits.
     """
     key = text.strip().lower()
     try:
@@ -127,7 +127,7 @@ def _is_signed(root: str, public_key: object, signature: object) -> bool:
 
 
 def _private(private_key: str) -> ed25519.Ed25519PrivateKey:
-    # Loaded when a key is there: a night without one saves its time and memory.
+    # Loaded only with a key: a night without one saves its time and memory.
     from cryptography.hazmat.primitives.asymmetric import ed25519
 
     return ed25519.Ed25519PrivateKey.from_private_bytes(bytes.fromhex(private_key))

@@ -1,8 +1,9 @@
-"""Proving fast that a file of lines is right: every hash, the chain, the form of each line.
+"""Fast proof that a file of lines is right: every hash, the chain, the form of each line.
 
-A sweep says only yes or nothing. Yes means that the slow walk of `audit` would find nothing; after
-anything else that walk goes over the file again and names each place. Files are swept in several
-processes: a sealed segment's beginning stands in its manifest, so none waits for another.
+A sweep either proves a file right or says nothing. If it proves it, the slow walk of `audit` would
+find nothing; otherwise that walk goes over the file again and names each place. Files are swept in
+several processes: a sealed segment's start position stands in its manifest, so none waits for
+another.
 """
 
 from __future__ import annotations
@@ -25,23 +26,23 @@ from minibot.kernel.line import chains_over, verified
 from minibot.kernel.position import Position
 from minibot.kernel.scan import LINE_BYTES_CAP
 
-# Small enough that its lines stay in the processor's own memory.
+# Small enough that its lines stay in the processor's cache.
 CHUNK_BYTES: Final = 1 << 18
-# Starting processes takes a moment; less than this is swept sooner by one alone.
+# Starting processes takes a moment; a single process sweeps less than this sooner.
 POOLED_BYTES_MIN: Final = 32 << 20
-# Events nest five deep. The decoder's size doubles with each level: eight take it milliseconds to
-# make at every start of a program, the sixteen of `DEPTH_MAX` took a second.
+# Events nest five deep. The decoder's size doubles with each level: building it for eight takes
+# milliseconds at every program start, for the sixteen of `DEPTH_MAX` it took a second.
 QUICK_DEPTH: Final = 8
 
 
 class Swept(NamedTuple):
-    """What a sweep proved of a file, from its beginning to an offset.
+    """Swept file, proved right from its beginning to an offset.
 
     Attributes:
         size: Bytes.
-        sha256: Of these bytes, hex.
+        sha256: Hash of these bytes, hex.
         end: The position behind the last line.
-        places: Position after each line that was asked for by its seq.
+        places: Position after each requested line, by its seq.
     """
 
     size: int
@@ -51,7 +52,7 @@ class Swept(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One file to be swept: where it begins, up to which offset, and which places are wanted."""
+    """One file to be swept: start position, end offset, and the seqs whose positions are wanted."""
 
     path: str
     start: Position
@@ -60,7 +61,7 @@ class Job(NamedTuple):
 
 
 def sweep(job: Job, files: Files = FILES) -> Swept | None:
-    """Return what a file holds when all of it is right; None where anything is not.
+    """Return the sweep of a file if all of it is right, else None.
 
     Raises:
         RunStop: The disk cannot be read.
@@ -119,14 +120,14 @@ def _after(position: Position, lines: list[bytes], chains: list[bytes], count: i
 def _is_in_form(jsons: list[bytes]) -> bool:
     """Return whether every line holds canonical JSON of one object.
 
-    What is read and written again as the same bytes is in the one form. The decoder takes neither
-    floats nor integers of more than 64 bits nor nests deeper than `QUICK_DEPTH` nor anything but an
-    object. Where it doubts, the strict decoder has the last word.
+    JSON that decodes and encodes to the same bytes is canonical. The decoder accepts no floats, no
+    integers of more than 64 bits, no nesting deeper than `QUICK_DEPTH`, and only objects. What it
+    refuses is left to the strict decoder.
     """
     try:
         if [_encoded(_decoded(json)) for json in jsons] == jsons:
             return True
-    except (ValueError, RecursionError):  # Every error of the two among them.
+    except (ValueError, RecursionError):  # Includes all errors of both decoders.
         pass
     try:
         for json in jsons:
@@ -137,7 +138,7 @@ def _is_in_form(jsons: list[bytes]) -> bool:
 
 
 def _object() -> Any:
-    """Return the type of an object without floats, of at most `QUICK_DEPTH` levels."""
+    """Return the type of an object without floats and of at most `QUICK_DEPTH` levels."""
     whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
     value: Any = str | whole | bool | None
     for _ in range(QUICK_DEPTH - 1):
@@ -150,11 +151,11 @@ _encoded: Final = msgspec.json.Encoder(order="sorted").encode
 
 
 class Sweeper:
-    """Sweeps files in other processes, ahead of who asks for them.
+    """Sweeper of files in other processes, ahead of the caller's requests.
 
     Args:
-        jobs: How many processes; 1 sweeps here, when asked.
-        files: The seam to the system; other ones than the real are swept here.
+        jobs: Number of processes; 1 sweeps in this process, on request.
+        files: The seam to the system; with another than the real one this process sweeps.
     """
 
     def __init__(self, jobs: int = 1, *, files: Files = FILES) -> None:
@@ -177,7 +178,7 @@ class Sweeper:
             self._pool.shutdown(cancel_futures=True)
 
     def plan(self, jobs: Iterable[Job]) -> None:
-        """Begin with files that will be asked for; the largest first."""
+        """Begin with files that will be requested, the largest first."""
         planned = sorted(jobs, key=lambda job: -job.end)
         if self._jobs < 2 or sum(job.end for job in planned) < POOLED_BYTES_MIN:
             return
@@ -188,14 +189,14 @@ class Sweeper:
                 self._by_path[job.path] = job
 
     def swept(self, job: Job) -> Swept | None:
-        """Return what a file holds when all of it is right; None where anything is not.
+        """Return the sweep of a file if all of it is right, else None.
 
         Raises:
             RunStop: The disk cannot be read.
         """
         future = self._known.get(job)
         if future is not None:
-            with suppress(BrokenExecutor):  # A process was killed: then it is swept here.
+            with suppress(BrokenExecutor):  # A process was killed: sweep it here.
                 return future.result()
         return sweep(job, self._files)
 

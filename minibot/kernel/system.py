@@ -1,9 +1,9 @@
-"""The one seam to the operating system: every call of the kernel on a file goes through `Files`.
+"""Seam to the operating system: every call of the kernel on a file goes through `Files`.
 
 Methods are single system calls that raise `OSError`, so that loops, retries and the meaning of
-an error stand above the seam, and a simulated file system can stand below it. What the seam adds
-is safety that no caller should have to ask for: files 0600 and folders 0700 whatever the umask,
-no symbolic link followed, nothing but regular files opened, share-delete on Windows.
+an error stand above the seam, and a simulated file system can stand below it. The seam adds safety
+for every caller: files 0600 and folders 0700 whatever the umask, no symbolic link followed, only
+regular files opened, share-delete on Windows.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _NO_SUCH_CALL: Final = frozenset({errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 class Access(Enum):
-    """How a file is opened; nothing is ever opened so that its content is lost."""
+    """Access mode of a file; no mode ever truncates it."""
 
     READ = "read"
     WRITE = "write"  # An existing file, read and write.
@@ -46,7 +46,7 @@ class Access(Enum):
 
 
 class Stat(NamedTuple):
-    """What a file is: size in bytes, and the identity that a rename keeps."""
+    """Status of a file: size in bytes, and the identity that a rename keeps."""
 
     size: int
     device: int
@@ -56,7 +56,7 @@ class Stat(NamedTuple):
 
     @property
     def identity(self) -> tuple[int, int]:
-        """The pair that tells one file from another."""
+        """Identity of the file, a pair that tells it from all others."""
         return (self.device, self.inode)
 
 
@@ -64,7 +64,7 @@ class Files:
     """System calls on real files.
 
     Attributes:
-        writes_through: Whether `write_through` is one call of the system.
+        writes_through: True if `write_through` is one system call.
     """
 
     writes_through: ClassVar[bool] = False
@@ -79,8 +79,8 @@ class Files:
         """Return a descriptor; symbolic links and everything but regular files are refused.
 
         Raises:
-            RunStop: PERMISSIONS_UNSAFE, a link or not a file, or one that others may write.
-            OSError: The system's own answer.
+            RunStop: PERMISSIONS_UNSAFE, a link, not a regular file, or one that others may write.
+            OSError: The system's error.
         """
         try:
             fd = _open(path, access)
@@ -96,7 +96,7 @@ class Files:
         return fd
 
     def close(self, fd: int) -> None:
-        """Give a descriptor back."""
+        """Close a descriptor."""
         os.close(fd)
 
     def pread(self, fd: int, size: int, offset: int) -> bytes:
@@ -108,7 +108,7 @@ class Files:
             return os.read(fd, size)
 
     def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
-        """Write at `offset`; return how many bytes went, which may be fewer than given."""
+        """Write at `offset`; return the number of bytes written, which may be fewer than given."""
         if sys.platform != "win32":
             return os.pwrite(fd, data, offset)
         with self._seek_lock:
@@ -120,9 +120,9 @@ class Files:
         os.ftruncate(fd, size)
 
     def datasync(self, fd: int) -> None:
-        """Return when the file's data, and the size needed to read it, are on the disk."""
+        """Sync a file's data, and the size needed to read it, to the disk."""
         if sys.platform == "darwin":
-            # fsync there stops at the drive's cache; only this call goes through it.
+            # On macOS fsync stops at the drive's cache; only this call goes through it.
             fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
         elif sys.platform == "win32":
             os.fsync(fd)
@@ -130,38 +130,38 @@ class Files:
             os.fdatasync(fd)
 
     def write_through(self, fd: int, data: bytes | memoryview, offset: int) -> int:
-        """Write as `pwrite` and return when that, and the size needed to read it, is on the disk.
+        """Write as `pwrite` does and sync the data, and the size needed to read it, to the disk.
 
         Only where `writes_through` says so.
         """
         raise NotImplementedError
 
     def sync(self, fd: int) -> None:
-        """Return when data and metadata are on the disk."""
+        """Sync data and metadata to the disk."""
         if sys.platform == "darwin":
             fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
         else:
             os.fsync(fd)
-            # XFS that shuts itself down answers 0 to the sync of a folder, and to one of a file
-            # that is under way, and throws the changes away (Linux 6.18); what is asked next gets
-            # the error. Behind the `datasync` of a journal its head is written, which gets it too.
+            # An XFS that shuts itself down reports success for the sync of a folder, and for a
+            # file's sync in flight, and discards the changes (Linux 6.18); the next call gets the
+            # error. After the `datasync` of a journal its head is written, which gets it too.
             os.fstat(fd)
 
     def stat(self, path: StrPath) -> Stat | None:
-        """Return what stands at a path, links not followed; None where nothing does."""
+        """Return the status of a path, links not followed; None if it does not exist."""
         try:
             return _stat(os.lstat(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def fstat(self, fd: int) -> Stat:
-        """Return what a descriptor stands for."""
+        """Return the status of an open file."""
         return _stat(os.fstat(fd))
 
     # --- names --------------------------------------------------------------------------------
 
     def replace(self, source: StrPath, target: StrPath) -> None:
-        """Give `source` the name `target`; what had it is gone in the same moment."""
+        """Rename `source` to `target`, atomically replacing a file of that name."""
         os.replace(source, target)
 
     def link(self, source: StrPath, target: StrPath) -> None:
@@ -190,7 +190,7 @@ class Files:
         os.rmdir(path)
 
     def sync_folder(self, path: StrPath) -> None:
-        """Return when the names in a folder are on the disk; NTFS journals them by itself."""
+        """Sync the names in a folder to the disk; NTFS journals them by itself."""
         if sys.platform == "win32":
             return
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -202,7 +202,7 @@ class Files:
     # --- the rest of the system ---------------------------------------------------------------
 
     def try_lock(self, fd: int) -> bool:
-        """Take the kernel's exclusive lock on an open file; False where another holds it.
+        """Take the kernel's exclusive lock on an open file; False if another holds it.
 
         The lock belongs to the open file, not to the process, and falls with its last
         descriptor: closing another descriptor of the same path does not release it.
@@ -215,7 +215,7 @@ class Files:
             return False
         except portalocker.LockException as error:
             if sys.platform == "win32" and getattr(error.__cause__, "errno", None) == 0:
-                return False  # Wine's C library refuses a lock that is held without saying why.
+                return False  # Wine's C library refuses a held lock without an error code.
             raise OSError(errno.ENOLCK, f"the file system gives no lock: {error}") from error
         return True
 
@@ -227,11 +227,11 @@ class Files:
         return ""
 
     def monotonic_ns(self) -> int:
-        """Return machine time in nanoseconds."""
+        """Return monotonic time in nanoseconds."""
         return time.perf_counter_ns() if sys.platform == "win32" else time.monotonic_ns()
 
     def sleep(self, seconds: float) -> None:
-        """Wait; between two tries of a call that may succeed later."""
+        """Wait between two tries of a call that may succeed later."""
         time.sleep(seconds)
 
     def _refuse_unsafe(self, fd: int, path: StrPath, access: Access) -> None:
@@ -249,7 +249,7 @@ class Files:
 
 
 def unsafe(path: StrPath, why: str) -> RunStop:
-    """Return the STOP for a file or folder that somebody else could have planted or changed."""
+    """Return the STOP for a file or folder that another user could have planted or changed."""
     return RunStop("kernel.files", PERMISSIONS_UNSAFE, f"{os.fspath(path)}: {why}")
 
 
@@ -259,7 +259,7 @@ if sys.platform == "win32":
         return open_shared(os.fspath(path), access is not Access.READ, access is Access.CREATE)
 
     def _stat(status: os.stat_result) -> Stat:
-        # A junction says that it is a folder; other reparse points (cloud files) are no links.
+        # A junction claims to be a folder; other reparse points (cloud files) are no links.
         is_link = status.st_reparse_tag in (
             modes.IO_REPARSE_TAG_SYMLINK,
             modes.IO_REPARSE_TAG_MOUNT_POINT,
@@ -296,14 +296,14 @@ else:
 
 
 class OneCallFiles(Files):
-    """Files of a system that writes and syncs in one call, and so asks for Python's lock once."""
+    """Files of a system that writes and syncs in one call, and so takes Python's lock only once."""
 
     writes_through: ClassVar[bool] = True
 
     if sys.platform == "linux":
 
         def write_through(self, fd: int, data: bytes | memoryview, offset: int) -> int:
-            """Write and sync, in two calls where a file system knows no such one."""
+            """Write and sync, in two calls where the file system lacks the combined one."""
             try:
                 return os.pwritev(fd, [data], offset, os.RWF_DSYNC)
             except OSError as error:

@@ -1,8 +1,8 @@
-"""Verifying a run, a queue or a single file, from what stands on the disk and nothing else.
+"""Verification of a run, a queue or a single file, from the files on disk alone.
 
-It stands apart from writers and readers: it walks everything, collects every finding with its
-place, repairs nothing and stays within bounded memory. Damage that fits no journal is found by
-the seal: size and sha256 of each file, and no file more or less.
+It is independent of writers and readers: it walks everything, collects every finding with its
+place, repairs nothing and needs bounded memory. The seal finds damage outside journals: size and
+sha256 of each file, and no file missing or added.
 """
 
 from __future__ import annotations
@@ -62,15 +62,15 @@ def verify_tree(
     """Yield every finding in a run's folder, a folder of queues, one queue, or one file.
 
     Args:
-        run_dir: What is verified. A folder with `queues/` in it is a finished run, which has to
+        run_dir: The path to verify. A folder with `queues/` in it is a finished run, which has to
             be sealed; other folders may be written meanwhile.
         on_line: A further check of every whole line: (file, line, offset, json) -> findings.
-        public_key: The key that has to have signed the seal of a run, if any.
+        public_key: The key that must have signed the seal of a run, if any.
         jobs: How many processes may read at once.
         files: The seam to the system.
 
     Raises:
-        Refusal: There is nothing that can be verified.
+        Refusal: The path holds nothing that can be verified.
         RunStop: The disk cannot be read.
     """
     root = Path(run_dir)
@@ -101,18 +101,18 @@ def verify_tree(
 def verify_quick(
     run_dir: StrPath, *, public_key: str | None = None, files: Files = FILES
 ) -> Iterator[Finding]:
-    """Yield where files are not what was sealed: sizes and sha256, without looking at a line.
+    """Yield files that differ from what was sealed, by size and sha256, without reading lines.
 
     A run is compared with its seal; a queue, or a folder of queues, with its lists of sealed
-    segments and its heads. What stands in no seal and no list is not looked at.
+    segments and its heads. Files in no seal and no list are not checked.
 
     Args:
         run_dir: A run's folder, a folder of queues, or one queue.
-        public_key: The key that has to have signed the seal of a run, if any.
+        public_key: The key that must have signed the seal of a run, if any.
         files: The seam to the system.
 
     Raises:
-        Refusal: There is nothing that can be verified so.
+        Refusal: The path holds nothing that can be verified this way.
         RunStop: The disk cannot be read.
     """
     root = Path(run_dir)
@@ -137,7 +137,7 @@ def _is_folder(path: Path, files: Files) -> bool:
 
 
 def _queues_finding(queues: Path, files: Files) -> Iterator[Finding]:
-    """Yield that a run's folder has no queues of its own, unless it still waits for its seal."""
+    """Yield a finding if a run's folder has no queues, unless it still waits for its seal."""
     status = files.stat(queues)
     if status is None and files.stat(queues.parent / SEAL_FILE) is not None:
         yield Finding(QUEUES, 0, 0, QUEUE_MISSING, "the run's queues", "nothing")
@@ -146,7 +146,7 @@ def _queues_finding(queues: Path, files: Files) -> Iterator[Finding]:
 
 
 def _is_in_sealed(path: Path, files: Files) -> bool:
-    """Return whether a seal stands above a path, so that nobody writes there any more."""
+    """Return whether a folder above a path is sealed, so that it has no writer any more."""
     return any(files.stat(folder / SEAL_FILE) for folder in path.resolve().parents)
 
 
@@ -168,7 +168,7 @@ class _Tree:
         self._files = files
 
     def has_any(self, folder: Path) -> bool:
-        """Return whether a journal, or what is left of one, stands in a folder or below it."""
+        """Return whether a journal, or remains of one, are in a folder or below it."""
         entries = self._files.listdir(folder)
         if folder.name == QUARANTINE or journal_stems(entries):
             return True
@@ -180,7 +180,7 @@ class _Tree:
         )
 
     def jobs(self, folder: Path) -> Iterator[Job]:
-        """Yield what will have to be swept below a folder, where its lists can be read."""
+        """Yield the files to be swept below a folder, as far as its lists can be read."""
         entries = self._files.listdir(folder)
         stems = journal_stems(entries) if folder.name != QUARANTINE else []
         for stem in stems:
@@ -199,7 +199,7 @@ class _Tree:
         try:
             segments = names.load_segments(folder, stem, files=self._files)
         except RunStop:
-            return  # The journal's own audit tells.
+            return  # The journal's own audit reports it.
         for number, segment in enumerate(segments):
             start = names.end_of(segments[:number])._replace(chain=segment.chain_before)
             yield Job(str(folder / segment.name), start, segment.size, wanted)
@@ -268,7 +268,7 @@ class _Tree:
             yield from self._whatever(parts, merge)
 
     def _whatever(self, path: Path, found: Iterator[Finding]) -> Iterator[Finding]:
-        """Yield findings; what cannot be read at all, such as a FIFO, is one more."""
+        """Yield findings; a path that cannot be read at all, such as a FIFO, is one more."""
         try:
             yield from found
         except RunStop as error:
@@ -371,7 +371,7 @@ def _single_file(path: Path, on_line: LineCheck | None, files: Files) -> Iterato
 
 
 def _loose_lines(path: Path, on_line: LineCheck | None, files: Files) -> Iterator[Finding]:
-    """Judge a file of lines that stands without its head: each line by itself."""
+    """Judge a file of lines without a head: each line by itself."""
     try:
         fd = files.open(path, Access.READ)
     except OSError as error:

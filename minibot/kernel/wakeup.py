@@ -1,4 +1,4 @@
-"""Waiting for news in a journal's head: inotify where the system has it, short looks elsewhere."""
+"""Wake-up on changes of a journal's head: inotify where the system has it, polling elsewhere."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from minibot.kernel.head import PUBLISHED_BYTES
 
 POLL_MIN_S: Final = 0.0005
 POLL_MAX_S: Final = 0.010
-# Read at once; what is more, the next wait finds at once.
+# Read at once; the next wait finds the rest immediately.
 EVENTS_BYTES: Final = 4096
 
 
 class _Unavailable(MinibotError):
-    """The system gives no watches."""
+    """The system provides no watches."""
 
 
 class Waiter:
-    """Waits until one of some head files is published to.
+    """Waiter for a publication in any of several head files.
 
-    Watches stand from the moment the waiter is made, so nothing that happens between a look and
-    a wait is missed; the first wait returns at once, as news may be older than the watches.
+    Watches are active from the moment the waiter is made, so nothing between a look and a wait is
+    missed. The first wait returns at once, as news may be older than the watches.
 
     Args:
         paths: Head files; one that does not exist yet is waited for as well.
         handles: Descriptors that end a wait when they can be read, e.g. a control channel
             (not on Windows, where only sockets can be waited for).
-        segments: Active segments; being written ends a wait too, where the system has watches.
-            Nothing in them may be used before the head says so: see `JournalReader.preview`.
+        segments: Active segments; a write to one ends a wait too, where the system has watches.
+            Their lines may not be used before the head covers them: see `JournalReader.preview`.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class Waiter:
             self._watch = _Poll(self._paths, self._handles)
 
     def wait(self, timeout_s: float) -> bool:
-        """Return True when there may be news, False when the time is up.
+        """Wait for news; return True when there may be some, False when the time is up.
 
         Args:
-            timeout_s: Longest wait, in seconds of machine time.
+            timeout_s: Longest wait, in wall-clock seconds.
         """
         if self._is_first:
             self._is_first = False
@@ -67,25 +67,25 @@ class Waiter:
         try:
             return self._watch.wait(timeout_s)
         except _Unavailable:
-            # The system ran out of watches: look instead, now and from now on.
+            # The system ran out of watches: poll from now on.
             self._watch.close()
             self._watch = _Poll(self._paths, self._handles)
             return True
 
     def renew(self) -> None:
-        """Watch the segments that are active now; to be called now and then, as they are sealed."""
+        """Watch the segments that are active now; call it now and then, as segments get sealed."""
         self._watch.renew()
 
     def close(self) -> None:
-        """Give the watches back."""
+        """Release the watches."""
         self._watch.close()
 
 
 class _Poll:
-    """Looks at the heads again and again, less often the longer nothing comes.
+    """Polling of the heads, less often the longer nothing comes.
 
-    A head is written in place for the whole life of its journal, so that it is opened once: on
-    Windows opening a file costs many times what reading it does.
+    A head is written in place for the whole life of its journal, so it is opened only once: on
+    Windows opening a file costs many times as much as reading it.
     """
 
     def __init__(self, paths: Sequence[Path], handles: Sequence[int]) -> None:
@@ -110,7 +110,7 @@ class _Poll:
             pause = min(2 * pause, POLL_MAX_S)
 
     def renew(self) -> None:
-        """Nothing to do: segments are not looked at."""
+        """Do nothing: segments are not polled."""
 
     def close(self) -> None:
         for fd in self._fds.values():
@@ -144,7 +144,7 @@ if sys.platform == "linux":
     _libc = ctypes.CDLL(None, use_errno=True)
 
     class _Inotify:
-        """Sleeps in the kernel until a watched file is written."""
+        """Sleep in the kernel until a watched file is written."""
 
         def __init__(
             self, paths: Sequence[Path], handles: Sequence[int], segments: Sequence[Path]
@@ -179,12 +179,12 @@ if sys.platform == "linux":
             return True
 
         def renew(self) -> None:
-            """Watch what has a segment's name now; the file that gave it up is written no more."""
+            """Watch the file with the active segment's name; a renamed one is written no more."""
             for path, before in self._segments.items():
                 try:
                     watch = self._watch(path, _IN_MODIFY)
                 except _Unavailable:
-                    return  # None is left for segments; the heads are watched, and they count.
+                    return  # No watch left for segments; watching the heads suffices.
                 if watch not in (-1, before):
                     self._segments[path] = watch
                     if before >= 0:
@@ -196,7 +196,7 @@ if sys.platform == "linux":
                 os.close(fd)
 
         def _look_for_missing(self) -> None:
-            """Watch the heads that stand by now; their folders only while one is missing."""
+            """Watch the heads that exist by now, and folders only while a head is missing."""
             folders, self._folders = self._folders, set()
             missing, self._missing = self._missing, []
             for path in missing:
@@ -207,7 +207,7 @@ if sys.platform == "linux":
         def _add(self, path: Path) -> None:
             if self._watch(path, _IN_MODIFY) >= 0:
                 return
-            # Not made yet: its folder, or the next one above that stands, tells when it is.
+            # Not made yet: its folder, or the next existing one above, tells when it is.
             folder = path.parent
             while (watch := self._watch(folder, _IN_CREATE | _IN_MOVED_TO)) < 0:
                 if folder == folder.parent:
@@ -227,7 +227,7 @@ if sys.platform == "linux":
 else:
 
     class _Inotify:
-        """No watches on this system; `Waiter` looks instead."""
+        """No watches on this system; `Waiter` polls instead."""
 
         def __init__(
             self, paths: Sequence[Path], handles: Sequence[int], segments: Sequence[Path]

@@ -1,7 +1,7 @@
-"""Opening files on Windows so that they may be renamed and removed while they are open.
+"""Shared opening of files on Windows, so that open files may be renamed and removed.
 
-The C library opens without share-delete: one reader would keep the writer from rotating. Links
-(reparse points) are opened as themselves and then refused, as no-follow does elsewhere.
+The C library opens without share-delete: a single reader would keep the writer from rotating. Links
+(reparse points) are opened as themselves and then refused, like no-follow elsewhere.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ if sys.platform == "win32":
     _close_handle.argtypes = (wintypes.HANDLE,)
 
     def open_shared(path: str, is_writing: bool, is_new: bool) -> int:
-        """Return a descriptor of a file that others may read, write, rename and remove meanwhile.
+        """Return a descriptor; others may read, write, rename and remove the file meanwhile.
 
         Raises:
-            OSError: The system's own answer, with its Windows error code.
+            OSError: The system's error, with its Windows error code.
         """
         handle = _create_file(
             path,

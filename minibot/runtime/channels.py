@@ -1,6 +1,6 @@
 """The two channels between the launcher and a role.
 
-Control: the role's standard input, a line per command (`lease <issued ns> <epoch>`, `drain`,
+Control: the role's standard input, one line per command (`lease <issued ns> <epoch>`, `drain`,
 `stop <code>`); end of file means that the launcher is gone. Heartbeat: the role's standard
 output, one canonical JSON object at once and then every `watchdog.heartbeat_interval_ms`, sent by a
 thread that no disk can block.
@@ -23,13 +23,13 @@ LEASE = "lease"
 DRAIN = "drain"
 STOP = "stop"
 BEAT_S = 1.0
-# A thread that only sleeps and says a line is late by no more than this, however busy the machine.
+# A thread that only sleeps and writes a line is late by no more than this on a busy machine.
 STILL_MS_MIN = 2_000
 
 
 @dataclass(slots=True)
 class Control:
-    """What the launcher has said so far; read by the role's loop, fed by one thread."""
+    """Control commands received so far; read by the role's loop, fed by one thread."""
 
     draining: bool = False
     stopping: bool = False
@@ -40,15 +40,15 @@ class Control:
     _received_ns: int = field(default_factory=awake_ns)
 
     def lease_age_ms(self) -> int:
-        """Return how long ago the last lease was issued, on a clock that runs through suspend."""
+        """Return the age of the last lease, on a clock that runs through suspend."""
         return (suspend_ns() - self._issued_ns) // 1_000_000
 
     def silence_ms(self, since_ns: int = 0) -> int:
-        """Return how long, awake, no lease has arrived; at most since a moment of `awake_ns`."""
+        """Return how long no lease has come while awake; at most since a moment of `awake_ns`."""
         return (awake_ns() - max(since_ns, self._received_ns)) // 1_000_000
 
     def take(self, line: str) -> None:
-        """Apply one control line; what is not understood changes nothing."""
+        """Apply one control line; an unknown one changes nothing."""
         words = line.split()
         if not words:
             return
@@ -68,7 +68,8 @@ def start_control(on_orphaned: Callable[[], None]) -> Control:
     control = Control()
 
     def listen() -> None:
-        # Not through `sys.stdin`: a thread that waits inside its lock aborts the interpreter's end.
+        # Not through `sys.stdin`: a thread that waits in its lock would abort the interpreter's
+        # exit.
         descriptor, rest = sys.stdin.fileno(), b""
         while chunk := os.read(descriptor, 4096):
             *lines, rest = (rest + chunk).split(b"\n")
@@ -82,11 +83,11 @@ def start_control(on_orphaned: Callable[[], None]) -> Control:
 
 
 class Heartbeat:
-    """Sends what the role's loop last noted, at once and again and again, from a thread of its own.
+    """Heartbeat thread: sends the state that the role's loop noted last, at once and repeatedly.
 
     Attributes:
-        interval_s: Machine seconds between two heartbeats, from the next one on.
-        resumed_ns: When the process last went on after a pause, of `awake_ns`; 0 for never.
+        interval_s: Wall-clock seconds between two heartbeats, from the next one on.
+        resumed_ns: When the process last resumed after a pause, by `awake_ns`; 0 for never.
     """
 
     def __init__(self, role: str, interval_s: float = BEAT_S) -> None:
@@ -115,10 +116,9 @@ class Heartbeat:
             self._beat_ns = suspend_ns()
 
     def still_ms(self) -> int:
-        """Return for how long the process has stood still in all, as by a closed lid or SIGSTOP.
+        """Return how long the process has been suspended in total, as by a closed lid or SIGSTOP.
 
-        Known at once to whoever asks, also before the thread of the heartbeats comes to run again:
-        it is late.
+        A pause counts at once, even before the heartbeat thread runs again: its lateness shows it.
         """
         with self._still_lock:
             moment = suspend_ns()
@@ -149,20 +149,20 @@ class Heartbeat:
                 sys.stdout.buffer.write(line + b"\n")
                 sys.stdout.buffer.flush()
             except (BrokenPipeError, ValueError):
-                # The launcher is gone; the control channel says so and ends the role.
+                # The launcher is gone; the control channel tells so and ends the role.
                 self._ended.set()
 
     def end(self) -> None:
-        """Send no more heartbeats."""
+        """Stop sending heartbeats."""
         self._ended.set()
 
 
 class SilentHeartbeat(Heartbeat):
-    """The launcher's own: it notes what others send, and sends nothing."""
+    """The launcher's own heartbeat: it notes the state, as others do, and sends nothing."""
 
     def __init__(self, role: str) -> None:
         super().__init__(role, interval_s=3600.0)
         self.end()
 
     def send(self, **extra: Any) -> None:
-        """Send nothing: the launcher has nobody above it."""
+        """Do nothing: the launcher has no supervisor."""

@@ -1,9 +1,9 @@
-"""The run clock: market time as a function of machine time.
+"""Run clock: market time as a function of monotonic time.
 
-Machine time is monotonic and never scaled. Market time starts at the run's origin and passes
-`speed` times as fast; every process of a run, also a restarted one, computes it from
-`clock.json` and never from its own wall clock. Until that file exists the clock stands at the
-origin of the manifest.
+Monotonic time of the machine is never scaled. Market time starts at the run's origin and passes
+`speed` times as fast. Every process of a run, even a restarted one, computes it from `clock.json`
+and never from its own wall clock. Until that file exists the clock stands at the origin of the
+manifest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if sys.platform == "win32":
     import ctypes
 
     def machine_ns() -> int:
-        """Return machine time in nanoseconds; `time.monotonic` steps by 15.6 ms on Windows."""
+        """Return monotonic time in nanoseconds; `time.monotonic` steps by 15.6 ms on Windows."""
         return time.perf_counter_ns()
 
     def suspend_ns() -> int:
@@ -33,7 +33,7 @@ if sys.platform == "win32":
         return time.perf_counter_ns()
 
     def awake_ns() -> int:
-        """Return nanoseconds on a clock that stands while the machine sleeps, in steps of ms."""
+        """Return nanoseconds on a clock that pauses while the machine sleeps, in steps of ms."""
         ticks = ctypes.c_uint64()
         ctypes.windll.kernel32.QueryUnbiasedInterruptTime(ctypes.byref(ticks))
         return 100 * ticks.value
@@ -41,7 +41,7 @@ if sys.platform == "win32":
 else:
 
     def machine_ns() -> int:
-        """Return machine time in nanoseconds."""
+        """Return monotonic time in nanoseconds."""
         return time.monotonic_ns()
 
     _SUSPEND_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -51,7 +51,7 @@ else:
         return time.clock_gettime_ns(_SUSPEND_CLOCK)
 
     def awake_ns() -> int:
-        """Return nanoseconds on a clock that stands while the machine sleeps."""
+        """Return nanoseconds on a clock that pauses while the machine sleeps."""
         return time.monotonic_ns()
 
 
@@ -66,7 +66,7 @@ class RunClock:
     Args:
         run_dir: Where `clock.json` stands, or will stand once the clock runs.
         origin_ms: Market time while the clock stands.
-        speed: Decimal string; market milliseconds per machine millisecond.
+        speed: Decimal string; market milliseconds per monotonic millisecond.
     """
 
     def __init__(self, run_dir: Path, origin_ms: int, speed: str) -> None:
@@ -83,15 +83,15 @@ class RunClock:
 
     @property
     def is_running(self) -> bool:
-        """True once `clock.json` exists, or once whoever writes it has begun."""
+        """True once `clock.json` exists, or once its writer has called `begin`."""
         return self._machine_origin_ns is not None or self._load()
 
     def never_read(self) -> None:
-        """Take the clock from `begin` alone, as the launcher does, whatever stands in the file."""
+        """Take the clock from `begin` alone, as the launcher does, and ignore the file."""
         self._reads = False
 
     def begin(self, data: JsonObject) -> None:
-        """Let the clock run by what `clock_content` has returned."""
+        """Start the clock by a result of `clock_content`."""
         self._set(data)
 
     def _load(self) -> bool:
@@ -117,21 +117,21 @@ class RunClock:
         return self.at_machine_ns(machine_ns())
 
     def at_machine_ns(self, moment_ns: int) -> int:
-        """Return the market time of a machine time; the origin while the clock stands."""
+        """Return the market time at a monotonic time; the origin while the clock stands."""
         origin = self._machine_origin_ns
         if origin is None:
             return self._origin_ms
         return self._origin_ms + (moment_ns - origin) * self._numerator // self._denominator
 
     def machine_s(self, market_ms: int) -> float:
-        """Return how many machine seconds a market duration takes."""
+        """Return how many wall-clock seconds a market duration takes."""
         return float(market_ms / (1000 * self.speed))
 
 
 def clock_content(origin_ms: int, speed: str, *, passed_ms: int = 0) -> JsonObject:
     """Return the content of `clock.json` for a clock that starts now.
 
-    Market time was `origin_ms` so many machine milliseconds ago.
+    Market time was `origin_ms` `passed_ms` wall-clock milliseconds ago.
     """
     return {
         "machine_origin_ns": machine_ns() - passed_ms * 1_000_000,

@@ -1,7 +1,7 @@
-"""The hash of a process's own command line, which every event of it carries (N-09, X-32).
+"""Hash of a process's own command line, which every event of the process carries (N-09, X-32).
 
-It is sha256, lower-case hex, over the UTF-8 bytes of one string: on Windows what
-`GetCommandLineW()` returns, elsewhere the original argv joined by Windows quoting rules.
+It is the sha256, lower-case hex, of the UTF-8 bytes of one string: on Windows the result of
+`GetCommandLineW()`, elsewhere the original argv joined by Windows quoting rules.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ def own_cmdline_hash() -> str:
 
 
 def cmdline(argv: Sequence[str]) -> str:
-    """Return the command line that a process started with `argv` will find as its own."""
+    """Return the command line that a process started with `argv` sees as its own."""
     return subprocess.list2cmdline(argv)
 
 
 def cmdline_hash(argv: Sequence[str]) -> str:
-    """Return the hash that a process started with `argv` will find as its own."""
+    """Return the hash that a process started with `argv` computes as its own."""
     return hash_text(cmdline(argv))
 
 
 def hash_text(text: str) -> str:
-    """Return sha256 over a command line, lower-case hex.
+    """Return the sha256 of a command line, lower-case hex.
 
-    An argument that is no Unicode reaches Python as lone surrogates; they are hashed as such, so
-    that no command line is without a hash.
+    An argument that is not Unicode reaches Python as lone surrogates; they are hashed as such, so
+    that every command line has a hash.
     """
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,7 +1,7 @@
-"""What a role is given: its run, its clock, its queues, its channels, and the way to stop.
+"""Role context: the run, clock, queues and channels of a role, and the way to stop.
 
-A role's module has `main(context) -> int`. Everything that touches the outside goes through
-here, so that the rooms of the trade hold decisions alone.
+A role's module has `main(context) -> int`. All access to the outside goes through here, so that the
+rooms of the trade hold decisions alone.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ WAIT_S = 0.1
 
 @dataclass(slots=True)
 class Output:
-    """One queue, or one part of a shared queue, that this role writes.
+    """Output of a role: a queue, or its part of a shared queue.
 
     Each event is validated against its contract and the role x type table before it is written.
     """
@@ -69,7 +69,7 @@ class Output:
     planted: PlantedFaults | None = None
 
     def append(self, events: Sequence[Event]) -> int:
-        """Append events; durable and published on return. Returns the seq of the first."""
+        """Append events, durable and published on return; return the seq of the first."""
         return self.writer.append_json(self._planted(self.codec.encode_all(self.queue, events)))
 
     def write(self, events: Sequence[Event]) -> None:
@@ -86,7 +86,7 @@ class Output:
     ) -> list[Event]:
         """Return events without an input for (payload, ts): ids from queue name and position.
 
-        `first` is the position of the first of them; the next one that is written without it.
+        `first` is the seq of the first of them; by default the next one to be written.
         """
         first = self.writer.position.seq + 1 if first is None else first
         return [
@@ -102,13 +102,13 @@ class Output:
         ]
 
     def append_roots(self, payloads: Sequence[tuple[Payload, int]]) -> int:
-        """Append events without an input, given as (payload, ts); all at once, as `append`."""
+        """Append events without an input, given as (payload, ts), all at once like `append`."""
         if not payloads[1:]:
             return self.append(self.roots(payloads))
         return self.writer.append_json(self._planted(self.root_lines(payloads)))
 
     def root_lines(self, payloads: Sequence[tuple[Payload, int]]) -> list[bytes]:
-        """Return the lines of events without an input; those of one type in a row together."""
+        """Return the lines of events without an input; runs of one type are encoded at once."""
         first = self.writer.position.seq + 1
         jsons: list[bytes] = []
         for _, group in groupby(payloads, _type_of):
@@ -126,15 +126,15 @@ def _type_of(root: tuple[Payload, int]) -> type[Payload]:
 
 
 def to_stderr(line: str) -> None:
-    """Say one line on standard error."""
+    """Write one line to standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
 class RoleContext:
-    """Everything that a role's process shares with its run.
+    """Context of a role's process: all that it shares with its run.
 
     Attributes:
-        tell: Takes one line for standard error; the launcher's waits for its live table.
+        tell: Writes one line to standard error; the launcher's waits for the end of its live table.
     """
 
     def __init__(self, name: str, run_dir: Path, control: Control, heartbeat: Heartbeat) -> None:
@@ -156,7 +156,7 @@ class RoleContext:
         self.control = control
         self.heartbeat = heartbeat
         heartbeat.interval_s = self.config.watchdog.heartbeat_interval_ms / 1000
-        if name != AI_ROLE:  # The AI's clerk meets no secret, so it is given none.
+        if name != AI_ROLE:  # The AI's clerk needs no secret, so it is given none.
             load_secrets(self.config.secrets.path, PROJECT, os.environ)
         logging = self.config.logging
         self.log = Log(
@@ -202,7 +202,7 @@ class RoleContext:
         )
 
     def open_output(self, queue: str) -> Output:
-        """Return the output of a queue this role may write, opened once per process."""
+        """Return the output for a queue that this role may write, opened once per process."""
         if queue not in self._outputs:
             sync = queue != "recommendations"
             self._outputs[queue] = self._open(queue, sync=sync)
@@ -216,7 +216,7 @@ class RoleContext:
         return open_reader(self.var.queues, queue, start)
 
     def dead_letters(self, folders: Mapping[str, Path]) -> DeadLetters:
-        """Return what this role sets aside; `folders` says by input where it keeps its place."""
+        """Return this role's dead letters; `folders` holds its reader folder for each input."""
         return DeadLetters(
             role=self.name,
             run_id=self.run_id,
@@ -231,11 +231,11 @@ class RoleContext:
         return self.var.queues / queue / "inbox.head"
 
     def segment_path(self, queue: str) -> Path:
-        """Return the file that a queue's lines are written to."""
+        """Return the file to which a queue's lines are written."""
         return self.var.queues / queue / "inbox.jsonl"
 
     def report_recovery(self) -> None:
-        """Journal what the recovery of a queue of this role cut, once."""
+        """Journal, once, the damage that recovery cut from a queue of this role."""
         while self._recoveries:
             queue, kept, cut = self._recoveries.pop()
             self.incident(
@@ -244,7 +244,7 @@ class RoleContext:
             )
 
     def _report_postponed(self) -> None:
-        """Journal once for each queue that another program keeps it from being rotated."""
+        """Journal, once for each queue, that another program keeps it from being rotated."""
         for queue, output in (*self._outputs.items(), *self._parts.items()):
             if output.writer.rotations_postponed and queue not in self._postponed:
                 self._postponed.add(queue)
@@ -254,7 +254,7 @@ class RoleContext:
                 )
 
     def uptime_s(self) -> int:
-        """Return whole machine seconds since this process started its role."""
+        """Return whole wall-clock seconds since this process started its role."""
         return (machine_ns() - self._started_ns) // 1_000_000_000
 
     def health(self, state: str, **fields: Any) -> None:
@@ -287,7 +287,7 @@ class RoleContext:
             }
 
     def incident(self, kind: str, detail: str, **fields: Any) -> None:
-        """Append one `incident` event; `ai_role` may not, the watchdog journals for it."""
+        """Append one `incident` event; not for `ai_role`, whose incidents the watchdog journals."""
         self.log.warning(kind, detail=detail)
         output = self._parts.get(INCIDENTS)
         if output is None:
@@ -297,7 +297,7 @@ class RoleContext:
         self.sync_parts()
 
     def sync_parts(self, *, now: bool = False) -> None:
-        """Sync health and incidents, at most once a second of machine time unless told `now`."""
+        """Sync health and incidents, at most once a wall-clock second unless `now` is set."""
         moment = machine_ns()
         if not (now or self.syncs_parts):
             return
@@ -308,10 +308,10 @@ class RoleContext:
             output.writer.sync()
 
     def stop(self, record: StopRecord) -> int:
-        """Stop the run: flag, then event, then word to the launcher. Returns the exit code.
+        """Stop the run: flag, then event, then message to the launcher; return the exit code.
 
-        The flag comes first because it needs no space. What cannot be written does not keep the
-        rest from being said: at least the exit code and standard error carry the reason.
+        The flag comes first because it needs no space. A step that fails does not prevent the next
+        ones: at least the exit code and standard error carry the reason.
         """
         code = STOPPED
         event = None
@@ -328,7 +328,7 @@ class RoleContext:
         return code
 
     def stop_event(self, record: StopRecord) -> Event:
-        """Return the event of this role's STOP; its id was known before it was needed."""
+        """Return the event of this role's STOP; its id was fixed in advance."""
         return Event(
             ts=self._stop_ts(),
             id=stop_id(self.run_id, self.name),
@@ -339,9 +339,9 @@ class RoleContext:
         )
 
     def _raise_flag(self) -> None:
-        """Raise the flag and give the reserve back, each whatever becomes of the other.
+        """Raise the flag and release the reserve, each even if the other fails.
 
-        Where a name needs room too (a link costs a tmpfs an inode), the reserve gives it.
+        If even a name needs space (a link costs a tmpfs an inode), the reserve provides it.
         """
         for is_last in (False, True):
             failure: OSError | RunStop | None = None
@@ -359,9 +359,9 @@ class RoleContext:
                 self.tell(f"STOP.flag could not be raised: {failure}")
 
     def _stop_ts(self) -> int:
-        """Return market time, or that of the run's beginning where the clock cannot be read.
+        """Return market time, or the run's origin if the clock cannot be read.
 
-        The clock's file is read when it is first needed, which may be now, without a descriptor.
+        The clock's file is read on first use, which may be now, when no descriptor is left.
         """
         try:
             return self.clock.now_ms()
@@ -369,14 +369,14 @@ class RoleContext:
             return self.manifest.clock_origin_ms
 
     def journal(self, record: StopRecord) -> None:
-        """Append a planned END to the own part of `stop_journal`."""
+        """Append a planned END to the role's own part of `stop_journal`."""
         self._stop_output.append_roots([(record.payload(), self.clock.now_ms())])
 
     def close_outputs(self) -> None:
-        """Sync and close every queue and part that this role writes; one that fails, last.
+        """Sync and close every queue and part that this role writes; raise a failure at the end.
 
         Raises:
-            RunStop: The first that failed; all the others are closed all the same.
+            RunStop: The first failure; all the others are closed nevertheless.
         """
         failure: RunStop | None = None
         for output in (*self._outputs.values(), *self._parts.values(), self._stop_output):
@@ -388,7 +388,7 @@ class RoleContext:
             raise failure
 
     def close(self, state: str, **fields: Any) -> None:
-        """Journal the last state, sync and close what this role holds."""
+        """Journal the last state, then sync and close all that this role holds."""
         self.health(state, **fields)
         self.close_outputs()
         self.heartbeat.send()

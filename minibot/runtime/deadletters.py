@@ -1,7 +1,8 @@
-"""Lines that a reader could not use at all, kept with the reason and where they stand.
+"""Dead letters: lines that a reader could not use, kept with their reason and place.
 
 A reader's dead letters lie beside its acks and belong to its order log: restore and replay leave
-out what they name. One that cannot be written stops the run, because an event may not vanish.
+out the lines that they name. A dead letter that cannot be written stops the run, because no event
+may vanish.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from minibot.runtime.clock import RunClock
 
 LINE_CHARS_MAX: Final = 4096
 SIDE_QUEUE: Final = "deadletter"
-# What the AI's worker sends is on its way there.
+# Side queue of all dead letters, an AI worker's drafts included.
 
 
 def named_lines(folders: Mapping[str, Path], codec: Codec) -> set[tuple[str, int]]:
@@ -41,10 +42,10 @@ def named_lines(folders: Mapping[str, Path], codec: Codec) -> set[tuple[str, int
 
 
 class DeadLetters:
-    """What one reader sets aside, beside the order logs of its inputs.
+    """Dead letters of one reader, beside the order logs of its inputs.
 
     Args:
-        folders: By input, where the reader keeps its place in it.
+        folders: By input, the reader's folder for it.
     """
 
     def __init__(
@@ -65,10 +66,10 @@ class DeadLetters:
         self._folders = folders
 
     def decode(self, queue: str, line: Line) -> Event:
-        """Return the event of a line; one of an input that breaks its contract is set aside first.
+        """Return the event of a line; an input's line that breaks its contract is set aside first.
 
         Raises:
-            ContractError: As the codec says it, with the dead letter durable.
+            ContractError: As the codec raised it; the dead letter is durable by then.
         """
         try:
             return self._codec.decode(queue, line.json)
@@ -78,18 +79,18 @@ class DeadLetters:
             raise
 
     def set_aside(self, queue: str, line: Line, error: ContractError) -> None:
-        """Keep a line of an input and why it cannot be used; durable on return."""
+        """Keep a line of an input with the reason why it cannot be used; durable on return."""
         about = _letter(queue, line.seq, line.offset, line.json, error.reason_code, error.detail)
         self._append(queue, about)
 
     def set_aside_draft(self, beside: str, draft: bytes, reason_code: str, detail: str) -> None:
-        """Keep what a worker sent, which is a line of no queue; durable on return.
+        """Keep a draft of a worker, which is a line of no queue; durable on return.
 
         Args:
             beside: The input beside whose order log it is kept.
-            draft: What the worker sent.
+            draft: The draft as sent.
             reason_code: Why it cannot be used.
-            detail: The same in words.
+            detail: The reason in words.
         """
         self._append(beside, _letter(RECOMMENDATIONS, 0, 0, draft, reason_code, detail))
 

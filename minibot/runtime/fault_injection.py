@@ -1,8 +1,8 @@
-"""Defects planted on purpose, for drills: a writer that breaks its contract, a sick clock or disk.
+"""Planted defects for drills: a writer that breaks its contract, a faulty clock or disk.
 
 Only a profile with an embedded exchange may carry `chaos` (the config rules refuse it elsewhere),
-so a night on the real market cannot. `minibot chaos` uses it for what cannot be done to a process
-from outside; everything else it does with signals, files and the exchange's own fault switches.
+so a night on the real market cannot. `minibot chaos` uses it for faults that cannot be caused from
+outside a process; all others it causes by signals, files and the exchange's own fault switches.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ SPOILS: Final[Mapping[str, Spoil]] = {
 
 @dataclass(slots=True)
 class PlantedFaults:
-    """One planted defect of a drill.
+    """Planted defect of a drill.
 
     Attributes:
         name: The fault.
-        role: Whose process carries it.
-        queue: In which queue the spoiled event appears.
-        after: How many events that queue gets before the spoiled one.
+        role: The role whose process carries it.
+        queue: The queue in which the spoiled event appears.
+        after: Number of events in that queue before the spoiled one.
     """
 
     name: str
@@ -83,7 +83,7 @@ class PlantedFaults:
         )
 
     def written(self, role: str, queue: str, json: bytes) -> bytes:
-        """Return what the role writes in place of an event; the event itself as a rule."""
+        """Return the JSON to be written for an event, spoiled if this is the one to spoil."""
         if self.name not in SPOILS or role != self.role or queue != self.queue:
             return json
         self._seen += 1
@@ -92,12 +92,12 @@ class PlantedFaults:
         return canonical.encode(SPOILS[self.name](canonical.decode(json)))
 
     def chokes(self, role: str, queue: str, seq: int) -> bool:
-        """Return whether a role's core shall crash at a line."""
+        """Return whether a role's core has to crash at a line."""
         place = (self.role, self.queue, self.after)
         return self.name == "poison_event" and place == (role, queue, seq)
 
     def reading(self, name: str, value: int) -> int:
-        """Return what a sick instrument shows in place of a value; the value itself as a rule."""
+        """Return a measured value, falsified if the defect is of this instrument."""
         if name != self.name or machine_ns() - self._started_ns < self.after_ms * 1_000_000:
             return value
         return value + self.amount

@@ -1,8 +1,8 @@
-"""May this role go on, and may it take what waits? Asked before each batch and before each append.
+"""Gate of a role, checked before each batch and each append: may it go on and take inputs?
 
-The executor is strict: it takes nothing without a fresh lease of the launcher, and nothing after
-a STOP in any part of `stop_journal` or after the flag. Other roles end when they are told to, or
-when the launcher is gone.
+The executor is strict: it takes no input without a fresh lease of the launcher, and none after a
+STOP in any part of `stop_journal` or after the flag. Other roles end when told to, or when the
+launcher is gone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LEASE_WAIT_S = 0.005
 
 
 class Gate:
-    """Ends a role that is told to stop, or has lost its launcher or a lock of its."""
+    """Gate that ends a role told to stop, or one without its launcher or one of its locks."""
 
     def __init__(self, context: RoleContext) -> None:
         self.context = context
@@ -36,7 +36,7 @@ class Gate:
         self._locks_ns = machine_ns()
 
     def check(self) -> int | None:
-        """Return the exit code when the role has to end now, else None; latched."""
+        """Return the exit code if the role has to end now, else None; latched."""
         if self._code is None:
             self._code = self._judge()
         return self._code
@@ -46,11 +46,11 @@ class Gate:
         return True
 
     def check_append(self) -> int | None:
-        """Return the exit code when nothing may be appended any more, else None; latched."""
+        """Return the exit code if no more appends are allowed, else None; latched."""
         return self.check()
 
     def watched(self) -> Sequence[Path]:
-        """Return further files whose change should wake the role."""
+        """Return further files whose changes should wake the role."""
         return ()
 
     def _judge(self) -> int | None:
@@ -65,7 +65,7 @@ class Gate:
         return None
 
     def _lost_lock(self) -> str | None:
-        """Return how a lock of this process has lost its file, looked at once a second."""
+        """Return how a lock of this process has lost its file, checked once a second."""
         moment = machine_ns()
         if moment - self._locks_ns < LOCKS_NS:
             return None
@@ -96,9 +96,9 @@ class ExecutionGate(Gate):
         return self.context.control.lease_age_ms() <= self._lease_ms
 
     def check_append(self) -> int | None:
-        """Return the exit code when a stop stands or the lease has run out since.
+        """Return the exit code if a stop is on record or the lease has expired meanwhile.
 
-        After a pause of the whole run the launcher's next lease is waited for.
+        After a pause of the whole run it waits for the launcher's next lease.
         """
         code = self.check()
         while code is None and not self.may_take() and self._is_after_pause():
@@ -119,13 +119,13 @@ class ExecutionGate(Gate):
         return None
 
     def _silence_ms(self) -> int:
-        """Return how long this process has waited for a lease; while it stood still it did not."""
+        """Return how long this process has waited for a lease, not counting its suspension."""
         heartbeat = self.context.heartbeat
         heartbeat.still_ms()
         return self.context.control.silence_ms(heartbeat.resumed_ns)
 
     def _is_after_pause(self) -> bool:
-        """Whether the lease ran out while this process stood still, so that another may come."""
+        """True if the lease expired while this process was suspended: a new one may come."""
         is_short = self._silence_ms() <= self._lease_ms
         return is_short and self.context.control.silence_ms() > self._lease_ms
 

@@ -1,9 +1,9 @@
-"""The order log of one role: what it took, in which order and when, written as ranges.
+"""Input log of one role (`order_log` on disk): its inputs in order, with times, as ranges.
 
 A range is one `ack` event: consecutive lines of one queue with one `taken_ts`. It ends when the
 source changes, before the first output of its events, and when market time has moved 100 ms on.
-Ranges that have ended are written together: before the first output, or at the end of the turn.
-The primary reader's `acks.jsonl` holds all ranges; acks of other inputs repeat their own.
+Ended ranges are written together: before the first output, or at the end of the turn. The primary
+input's `acks.jsonl` holds all ranges; the acks of other inputs repeat those of their queue.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class _Range:
 
 
 class InputLog:
-    """Numbers the inputs of a role and writes their ranges.
+    """Input log: numbers the inputs of a role and writes their ranges.
 
     Args:
-        writer: The order log itself; not synced by itself, see `sync`.
+        writer: The log's journal; synced only by `sync`.
         copies: By queue, the acks file that repeats the ranges of that queue.
-        taken: How many inputs were logged before.
+        taken: Number of inputs logged before.
     """
 
     def __init__(
@@ -68,16 +68,16 @@ class InputLog:
         self._writer = writer
         self._copies = copies
         self._range: _Range | None = None
-        self._ended: list[tuple[str, bytes]] = []  # Ranges to be written: queue and ack.
+        self._ended: list[tuple[str, bytes]] = []  # Ranges to write: queue and ack.
         self._uncopied: list[tuple[str, bytes]] = []
 
     @property
     def position_writer(self) -> JournalWriter:
-        """The journal of the order log."""
+        """The journal of the log."""
         return self._writer
 
     def take(self, queue: str, seq: int) -> int:
-        """Log that a line is taken now; return the `taken_ts` of its range."""
+        """Log that a line is taken now; return its range's `taken_ts`."""
         current = self._range
         if current is not None:
             follows = current.queue == queue and current.to_seq + 1 == seq
@@ -92,7 +92,7 @@ class InputLog:
         return taken_ts
 
     def close_when_due(self) -> None:
-        """End the range once market time is 100 ms past its `taken_ts`; write what has ended."""
+        """End the range once market time is 100 ms past its `taken_ts`; write ended ranges."""
         current = self._range
         if current is not None and self._clock.now_ms() - current.taken_ts > RANGE_MARKET_MS_MAX:
             self._end_range()
@@ -100,7 +100,7 @@ class InputLog:
         self.copy()
 
     def close(self) -> None:
-        """Write all ranges, the open one too; called before the first output of their events."""
+        """Write all ranges, also the open one; called before the first output of their events."""
         self._end_range()
         self._write()
 
@@ -142,7 +142,7 @@ class InputLog:
         self._uncopied += [each for each in ended if each[0] in self._copies]
 
     def copy(self) -> None:
-        """Write the acks that repeat ranges of the log; called after the outputs have left."""
+        """Write the acks that repeat ranges of the log; called after the outputs are published."""
         uncopied, self._uncopied = self._uncopied, []
         by_queue: dict[str, list[bytes]] = {}
         for queue, ack in uncopied:
@@ -151,18 +151,18 @@ class InputLog:
             self._copies[queue].append_json(acks)
 
     def sync(self) -> None:
-        """Make what has ended durable."""
+        """Make ended ranges durable."""
         self._write()
         self._writer.sync()
 
     def sync_copies(self) -> None:
-        """Make the acks that repeat the log durable; they can be made again from it."""
+        """Make the acks that repeat the log durable; they could be rebuilt from it."""
         self.copy()
         for copy in self._copies.values():
             copy.sync()
 
     def end(self) -> None:
-        """Write what is open, sync and close the files, also those beside one that fails."""
+        """Write the open range, then sync and close the files, even if one of them fails."""
         with ExitStack() as stack:
             for writer in (self._writer, *self._copies.values()):
                 stack.callback(writer.close)
@@ -172,18 +172,17 @@ class InputLog:
 
 
 def open_input_log(context: RoleContext, folders: Mapping[str, Path]) -> InputLog:
-    """Return the order log of a role and the acks that repeat it, open for writing.
+    """Return the input log of a role, with the acks that repeat it, open for writing.
 
-    To be opened before its ranges are read: a range that stands whole above the head, because the
-    role was killed before it could publish it, is published by this. Whoever has read the ranges
-    then sets `taken`.
+    Open it before its ranges are read: a whole range above the head, of a role killed before it
+    could publish it, is published by this. The reader of the ranges then sets `taken`.
 
     Args:
         context: The role.
-        folders: By input queue, where this reader keeps its files.
+        folders: By input queue, this reader's folder.
 
     Raises:
-        IntegrityError: Acks are damaged; CURSOR_CORRUPT where their cursor is missing too.
+        IntegrityError: Acks are damaged; CURSOR_CORRUPT if their cursor is missing too.
     """
     order_queue = context.spec.order_log or ""
     writers = {}

@@ -1,12 +1,12 @@
-"""The program that our processes are started with.
+"""Interpreter program with which our processes are started.
 
-In a virtual environment on Windows `python.exe` is a small program that starts the real one with
-another command line. Started by that name a process would find another hash of its command line
-than the manifest states, and whoever freezes, weighs or kills it by its id would have the small
-program. So the real one is started, and told which environment it belongs to.
+In a virtual environment on Windows `python.exe` is a small launcher that starts the real one with
+another command line. A process started by that name would compute another hash of its command line
+than the manifest states, and freezing, measuring or killing it by its id would hit the launcher. So
+the real one is started, and told to which environment it belongs.
 
-A child of a process under a code list is under it, too: the same private folder of bytecode, the
-same list (`minibot.listed`).
+A child of a process under a code list is under it too: with the same private bytecode folder and
+the same list (`minibot.listed`).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from minibot import listed
 if sys.platform == "win32":
 
     def program() -> str:
-        """Return the path of the Python that runs a process of ours."""
+        """Return the path of the Python that runs our processes."""
         return getattr(sys, "_base_executable", "") or sys.executable
 
     def program_environ() -> dict[str, str]:
-        """Return what the program has to find in its environment; it takes it out itself."""
+        """Return the variables that the program needs in its environment; it removes them."""
         if program() == sys.executable:
             return {}
         return {"__PYVENV_LAUNCHER__": sys.executable}
@@ -31,24 +31,24 @@ if sys.platform == "win32":
 else:
 
     def program() -> str:
-        """Return the path of the Python that runs a process of ours."""
+        """Return the path of the Python that runs our processes."""
         return sys.executable
 
     def program_environ() -> dict[str, str]:
-        """Return what the program has to find in its environment."""
+        """Return the variables that the program needs in its environment."""
         return {}
 
 
 def private_folder() -> str | None:
-    """Return the private folder of bytecode of this process; None without a code list."""
+    """Return the private bytecode folder of this process; None without a code list."""
     return listed.folder if listed.is_on else None
 
 
 def python_argv(module: str) -> list[str]:
-    """Return the beginning of the command line of a child that runs a module of ours."""
+    """Return the beginning of the command line of a child that runs one of our modules."""
     private = private_folder()
     if private is None:
         return [program(), "-m", module]
     script = os.path.abspath(listed.__file__)
-    # Flags for what the environment says to a child that is not under a list: -I ignores it.
+    # As flags, since -I ignores the variables that a child without a list gets.
     return [program(), "-u", "-X", "utf8", *listed.flags(private), script, module]

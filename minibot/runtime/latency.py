@@ -1,7 +1,7 @@
-"""Tick to result: from the socket read of the root tick to the published first `order_result`.
+"""Decision latency: from the socket read of the root tick to the first `order_result`, published.
 
-Machine time, across the four processes, with every sync in it and the simulated latency left out:
-the first result of an order is its acceptance or refusal. Only the executor can see both ends.
+Monotonic time, across the four processes, including every sync but not the simulated latency: the
+first result of an order is its acceptance or refusal. Only the executor sees both ends.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from minibot.events.model import Bar, Event, MarketTick, OrderIntent, OrderResul
 from minibot.events.names import EXECUTION_ROLE, TICKS
 from minibot.runtime.clock import machine_ns
 
-# A decision goes back to a tick of the last seconds; a thousand ticks a second need no more.
+# A decision goes back to a tick of the last seconds: enough for a thousand ticks a second.
 TICKS_KEPT = 8192
 
 
 class DecisionLatency:
-    """Samples of one executor, in microseconds; silent in other roles."""
+    """Latency samples of one executor, in microseconds; idle in other roles."""
 
     def __init__(self, role: str) -> None:
         self._is_executor = role == EXECUTION_ROLE
-        # By number modulo its length: of which line, and when its tick was read.
+        # Indexed by seq modulo length: the tick's seq, and when it was read.
         self._seqs = array("q", [0]) * (TICKS_KEPT if self._is_executor else 0)
         self._read_ns = array("q", [0]) * (TICKS_KEPT if self._is_executor else 0)
         self._open: dict[str, int] = {}
         self.samples_us: list[int] = []
 
     def on_taken(self, taken: Taken) -> None:
-        """Remember when a tick was read, and to which tick an intent goes back."""
+        """Remember when a tick was read, and from which tick an intent follows."""
         if not self._is_executor:
             return
         payload = taken.event.payload
@@ -45,7 +45,7 @@ class DecisionLatency:
                 self._open[payload.client_order_id] = self._read_ns[at]
 
     def on_published(self, events: Sequence[Event]) -> None:
-        """Take the time of each first result."""
+        """Sample the latency of each first result."""
         if not self._is_executor:
             return
         moment = machine_ns()

@@ -1,9 +1,9 @@
 """Log lines of a role: JSON, redacted, bounded, rotated by size, tied to events by their ids.
 
-A log is for people; the queues are the truth. So a line that cannot be written is counted and
-lost, and nothing stops for it (F60); the next line that can be written says how many were lost.
-Control characters and foreign letters stand escaped: what an exchange sends can neither forge a
-line nor move a terminal's cursor (F149). Secrets are taken out by `runtime.secrets` (N-12).
+A log is for people; the queues are the truth. So a line that cannot be written is counted and lost,
+and the run goes on (F60); the next written line tells how many were lost. Control and non-ASCII
+characters are escaped: an exchange's data can neither forge a line nor move a terminal's cursor
+(F149). `runtime.secrets` removes secrets (N-12).
 
     {"ts": 1795161600000, "level": "info", "role": "execution_role", "run_id": "20261120_200000",
      "kind": "fill", "event_id": "...", "cause_ids": ["...", "..."], "qty": "0.00100"}
@@ -36,7 +36,7 @@ LINE_BYTES_MAX: Final = 16_384
 RESERVED: Final = frozenset(
     {"ts", "level", "role", "run_id", "kind", "event_id", "cause_ids", "lost"}
 )
-# A file that somebody else holds (Windows) cannot be rotated; it may grow this far meanwhile.
+# A file held by another program (Windows) cannot be rotated; it may grow this far meanwhile.
 GROWTH_MAX: Final = 4
 
 
@@ -51,10 +51,10 @@ class Log:
     Args:
         role: Name of the role, part of the file's name and of each line.
         folder: `var/logs`; made when missing.
-        file_bytes_max: A file that would grow past it is rotated first.
-        files_max: How many files are kept, the current one included.
+        file_bytes_max: A file that would grow beyond it is rotated first.
+        files_max: Number of files kept, the current one included.
         level: The least level that is written: debug, info, warning or error.
-        run_id: Stands in each line, so that a file tells which runs wrote it; empty for none.
+        run_id: Written in each line, so that a file tells which runs wrote it; empty for none.
         now_ms: Clock of `ts`; the wall clock unless a run gives its own.
 
     Raises:
@@ -86,13 +86,13 @@ class Log:
         try:
             self._open()
         except OSError:
-            pass  # Tried again with each line.
+            pass  # Retried with each line.
         except RunStop as stop:
             if stop.reason_code == PERMISSIONS_UNSAFE:
                 raise
 
     def debug(self, kind: str, event: Event | None = None, **fields: object) -> None:
-        """Write a line for whoever looks for a fault."""
+        """Write a line for debugging."""
         self._write(0, kind, event, fields)
 
     def info(self, kind: str, event: Event | None = None, **fields: object) -> None:
@@ -122,7 +122,7 @@ class Log:
                 self._put(data)
             except (OSError, RunStop, ValueError, TypeError):
                 self.lost += 1
-                self._shut()  # A file that failed is opened anew by the next line.
+                self._shut()  # The next line reopens a file that failed.
             else:
                 self.lost = 0
 
@@ -150,7 +150,7 @@ class Log:
         return text.encode("ascii") + b"\n"
 
     def _put(self, data: bytes) -> None:
-        """Append one line, in a fresh file where the current one would grow too large."""
+        """Append one line, to a fresh file if the current one would grow too large."""
         if self._closed:
             raise OSError("the log is closed")
         if self._descriptor < 0:
@@ -169,7 +169,7 @@ class Log:
             self._descriptor = FILES.open(self.path, Access.WRITE)
 
     def _rotate(self, size: int) -> None:
-        """Move each file one number up; the oldest falls away."""
+        """Renumber each file one up; drop the oldest."""
         self._shut()
         names = [self.path]
         names += [self.path.with_name(f"{self.role}.{n}.jsonl") for n in range(1, self._files_max)]
@@ -191,7 +191,7 @@ class Log:
 
 
 def run_of(line: bytes) -> str | None:
-    """Return the run that a line of a log names; None for a line without one, or no line."""
+    """Return the run that a log line names; None if it names none or is not a log line."""
     try:
         said = json.loads(line)
     except ValueError:
@@ -201,10 +201,10 @@ def run_of(line: bytes) -> str | None:
 
 
 def shown(value: object, depth: int = 0) -> object:
-    """Return what a log line shows of `value`: no secret, bounded size, JSON values only.
+    """Return `value` for a log line: without secrets, bounded, JSON values only.
 
-    Secrets go first and the cut comes after, so that no part of one survives at the edge. Long
-    texts, long lists and deep nesting are cut; what JSON does not know stands as its text.
+    Secrets are removed before the value is cut, so that no part of one survives at the edge. Long
+    texts, long lists and deep nesting are cut; values that JSON lacks appear as text.
     """
     if value is None or isinstance(value, bool | int):
         return value

@@ -1,4 +1,4 @@
-"""What a run is made of, written once at its start and never changed.
+"""Manifest of a run, written once at its start and never changed.
 
 `manifest.json` holds the resolved config, the hashes of config, contracts, code and lock file,
 the processes with their command lines, the clock and the hosts that may be contacted. Every
@@ -26,7 +26,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process of the run and the hash of its command line."""
+    """Process of the run, with the hash of its command line."""
 
     argv: tuple[str, ...]
     cmdline: str
@@ -35,7 +35,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The fixed facts of a run; `config` is the resolved profile."""
+    """Manifest: the fixed facts of a run; `config` is the resolved profile."""
 
     run_id: str
     profile: str
@@ -59,12 +59,12 @@ class Manifest:
     simulated: bool
     pinned: Mapping[str, str]  # file -> sha256: a change during the run is a STOP
     opening: JsonObject
-    # Why the market data are not the exchange's although the profile says so; None as it should be.
+    # Why the market data is not the exchange's, contrary to the profile; normally None.
     degraded: str | None = None
 
     @classmethod
     def required(cls) -> tuple[str, ...]:
-        """Return the fields that every manifest of this format has; the others came later."""
+        """Return the fields that every manifest of this format has; the others were added later."""
         return tuple(item.name for item in fields(cls) if item.default is MISSING)
 
     def cmdline_hashes(self) -> dict[str, set[str]]:
@@ -96,7 +96,7 @@ class Manifest:
             )
         try:
             values = {name: data[name] for name in cls.required()}
-            values["degraded"] = data.get("degraded")  # Older runs know no stand-in.
+            values["degraded"] = data.get("degraded")  # Older runs lack this field.
             values["processes"] = {
                 name: Process(tuple(item["argv"]), item["cmdline"], item["cmdline_hash"])
                 for name, item in data["processes"].items()
@@ -111,14 +111,14 @@ class Manifest:
 
 
 def run_id_of(moment_s: int) -> str:
-    """Return the id of a run that starts at this Unix second, in UTC."""
+    """Return the id of a run that starts at a Unix second, in UTC."""
     return datetime.fromtimestamp(moment_s, UTC).strftime(RUN_ID_FORM)
 
 
 def is_run_id(text: str) -> bool:
     """Return whether a text is `YYYYMMDD_HHMMSS` of a time that exists, such as 20261122_200000.
 
-    The contracts hold its form alone: no month 13, no hour 25, no 31 February passes here.
+    The contracts check only its form; this refuses month 13, hour 25 or 31 February too.
     """
     try:
         moment = datetime.strptime(text, RUN_ID_FORM)

@@ -1,4 +1,4 @@
-"""Where things are: the project's root, paths as people write them, and the folders under `var`."""
+"""Paths: the project's root, paths as people write them, and the folders under `var`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import minibot
 PROJECT: Final = Path(minibot.__file__).resolve().parent.parent
 """The checkout: the folder that holds `minibot`, `config` and `contracts`."""
 
-# The specification's own root is called minibot; its folders are ours one level up (X-16).
+# The specification calls the root minibot; our folders are one level up (X-16).
 PREFIX: Final = "minibot"
 TOP_LEVEL: Final = frozenset({"config", "contracts", "var", "staging", "tools", "tests", "docs"})
 
@@ -32,7 +32,7 @@ def plain(text: str) -> str:
 
 
 def resolve(text: str | Path, base: Path = PROJECT) -> Path:
-    """Return the absolute path of what a configuration or a command line names.
+    """Return the absolute path of a file named in a configuration or command line.
 
     A relative path is below `base`; a leading `minibot/` before a top-level folder is dropped.
     """
@@ -40,7 +40,7 @@ def resolve(text: str | Path, base: Path = PROJECT) -> Path:
 
 
 def find(text: str | Path) -> Path:
-    """Return the path of a file that a person names: from the working folder, else the project."""
+    """Return the path of a file that a person names: in the working folder, else the project."""
     here, stripped = Path.cwd() / str(text), Path.cwd() / plain(str(text))
     for path in (here, stripped):
         if exists(path):
@@ -49,14 +49,14 @@ def find(text: str | Path) -> Path:
 
 
 def exists(path: Path) -> bool:
-    """Return whether there is something by a name; a name that no system takes names nothing."""
+    """Return whether a path exists; an impossible name does not."""
     return os.path.exists(path)
 
 
 def escape_reason(text: str) -> str | None:
     """Return why a path may not stand in a configuration, or None when it may (F144).
 
-    Judged the same on every system, so that a profile that runs here runs there.
+    The verdict is the same on every system, so that a profile that runs here runs there.
     """
     if not text or text != text.strip() or any(ord(character) < 32 for character in text):
         return "is empty or holds blanks at its ends or control characters"
@@ -85,7 +85,7 @@ def is_within(path: Path, folder: Path) -> bool:
 
 
 class Var:
-    """The folders and files that a run writes, below one root; none is made here."""
+    """Folders and files that a run writes, below one root; none is made here."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -99,7 +99,7 @@ class Var:
         self.lab = root / "lab"
         self.backtests = root / "backtests"
         self.flag = root / "STOP.flag"
-        # Beside the folder, where a run that has lost it leaves its STOP.
+        # Beside the folder: a run that has lost `var` leaves its STOP there.
         self.flag_beside = root.parent / f"{root.name}.STOP.flag"
         self.stop_journal = root / "stop_journal.jsonl"
         self.lock = root / "run.lock"
@@ -109,5 +109,5 @@ class Var:
         return self.runs / run_id
 
     def lab_of(self, name: str) -> Var:
-        """Return the separate root of a drill, gate or chaos run of a name."""
+        """Return the separate root of a drill, gate or chaos run by its name."""
         return Var(self.lab / name)

@@ -1,8 +1,8 @@
-"""An event at which a role crashes again and again: noted at the crash, set aside at the third try.
+"""Poison event: a role crashes at it repeatedly; noted at each crash, set aside at the third try.
 
 A crash is noted beside the reader's acks before the process ends. After two crashes at the same
-line of market data the role leaves that line out, with a dead letter; what decides over money is
-never left out, so that there the restart budget ends the run (fault F66).
+line of market data the role leaves that line out, with a dead letter; events that decide over money
+are never left out, so there the restart budget ends the run (fault F66).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ CRASHES_MAX: Final = 2
 
 
 class PoisonEvents:
-    """The last line at which this role crashed, and how often.
+    """Last line at which this role crashed, and how often.
 
     Args:
         folder: Where the role keeps its order log.
-        run_id: The run; a note of another one counts for nothing.
+        run_id: The run; a note of another run is ignored.
     """
 
     def __init__(self, folder: Path, run_id: str) -> None:
@@ -39,11 +39,11 @@ class PoisonEvents:
 
     @property
     def is_any(self) -> bool:
-        """Whether a line has crashed this role in this run: asked before each event."""
+        """True if a line has crashed this role in this run; checked before each event."""
         return self._crashes > 0
 
     def note(self, queue: str, seq: int, error: Exception) -> None:
-        """Write down that the core crashed at a line; durable on return."""
+        """Record that the core crashed at a line; durable on return."""
         self._crashes = self._crashes + 1 if (queue, seq) == self._place else 1
         self._place, self.error = (queue, seq), repr(error)[:500]
         write_hashed(

@@ -59,16 +59,16 @@ def save_snapshot(
 
 
 class Restart:
-    """Takes a role's logged inputs once more.
+    """Restart of one role from its logged inputs.
 
     Args:
-        context: The role's.
-        folders: Of its inputs, by queue.
-        primary: Which of them has the order log.
-        outputs: By queue.
-        decode: Returns the event of a line; sets aside one that it refuses.
-        core_from_config: Makes a core that has taken nothing.
-        core_from_state: Makes one of a snapshot.
+        context: The role's context.
+        folders: Reader folders of its inputs, by queue.
+        primary: The input whose folder holds the input log.
+        outputs: Its outputs, by queue.
+        decode: Returns the event of a line; sets aside a line that it refuses.
+        core_from_config: Makes a core in its initial state.
+        core_from_state: Makes a core from a snapshot.
 
     Attributes:
         sources: The inputs as far as they were taken, by queue, once `run` has returned.
@@ -94,10 +94,10 @@ class Restart:
         self._from_state = core_from_state
 
     def run(self) -> Processor:
-        """Return where the role stands; what it had not said any more is appended.
+        """Return the role's standing; append outputs that it had not written before it ended.
 
         Raises:
-            IntegrityError: What stands is not what follows from the logged inputs.
+            IntegrityError: Recorded outputs differ from those of the logged inputs.
         """
         context = self._context
         processor, written = self._snapshot()
@@ -169,7 +169,7 @@ class Restart:
                 return processor, written
         except (IntegrityError, KeyError, ValueError, TypeError) as error:
             context.log.warning("snapshot_unusable", detail=repr(error))
-            # A hint that cannot be read would stand in the way of the next one.
+            # An unreadable hint would be in the way of the next one.
             path.unlink()
         return self._processor(self._from_config(config)), {}
 

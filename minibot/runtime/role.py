@@ -1,8 +1,8 @@
 """python -m minibot.runtime.role <name>_role --run <dir>: one role of one run.
 
-The same line at every start of a role in a run. Signals are the launcher's business: a role
-ignores SIGINT, SIGTERM and SIGHUP and ends by its control channel. Its first heartbeat goes out
-before all that takes long to import, so that its launcher knows early that the process lives.
+The command line is the same at every start of a role in a run. Only the launcher handles signals: a
+role ignores SIGINT, SIGTERM and SIGHUP and ends by its control channel. Its first heartbeat
+precedes slow imports, so that its launcher knows early that the process lives.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from minibot.runtime.stop import StopRecord
 if TYPE_CHECKING:
     from minibot.runtime.context import RoleContext
 
-# What an error of the operating system means for a run (fault catalogue, groups A and C).
+# STOP codes for errors of the operating system (fault catalogue, groups A and C).
 _OS_CODES = {
     errno.ENOSPC: IO_ENOSPC,
     errno.EROFS: IO_READONLY,
@@ -48,10 +48,10 @@ def ignore_signals() -> None:
 
 
 def stop_record(role: str, error: BaseException) -> StopRecord | None:
-    """Return the STOP that an error means, or None for a crash that a restart may mend.
+    """Return the STOP for an error, or None for a crash that a restart may mend.
 
-    The component is the role, whichever part of its process found the error: who stopped is what
-    an operator asks first.
+    The component is the role, whichever part of its process found the error: an operator first asks
+    which role stopped.
     """
     if isinstance(error, RunStop):
         return StopRecord(role, error.reason_code, error.detail)
@@ -62,11 +62,11 @@ def stop_record(role: str, error: BaseException) -> StopRecord | None:
 
 def run_role(context: RoleContext) -> int:
     """Run the role's module to its end and return the exit code of the process."""
-    from minibot.runtime.context import CRASHED  # Known by now: its caller has a context.
+    from minibot.runtime.context import CRASHED  # Imported by now: the caller has a context.
 
     try:
         module = importlib.import_module(context.spec.module)
-        # What stands now stands to the end: the collector need not look at it again and again.
+        # Present objects live to the end: the collector need not scan them again and again.
         gc.collect()
         gc.freeze()
         code: int = module.main(context)
@@ -96,7 +96,7 @@ def main() -> int:
         record = stop_record(arguments.name, error)
         if record is None:
             raise
-        # No queue of ours is open: the launcher journals what this line says.
+        # No queue of ours is open: the launcher journals this heartbeat's record.
         heartbeat.send(stopped=record.reason_code, detail=record.detail)
         print(f"STOP {record.reason_code}: {record.detail}", file=sys.stderr, flush=True)
         return STOPPED

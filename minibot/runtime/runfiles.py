@@ -1,9 +1,9 @@
-"""The files of a run's folder: who wrote them, and whether they still stand as they were written.
+"""Run files: those that the launcher wrote into a run's folder, guarded against changes.
 
 The launcher writes each of them exactly once and through `RunFiles`, which keeps size and sha256 of
-what it wrote. Supervision compares the folder with that once a second, by stat and, where a stamp
-has moved, by hash; the seal states what was written, not what happens to stand there. So whatever
-befalls a file meanwhile is a STOP while the run lives and a finding of every judge afterwards.
+what it wrote. Supervision compares the folder with that once a second, by stat and, if a stamp has
+changed, by hash. The seal states what was written, not what is there later. So any change of a file
+is a STOP while the run lives and a finding of every judge afterwards.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class RunFiles:
     """Files written into one run's folder.
 
     Args:
-        run_dir: The folder; it has to stand.
+        run_dir: The folder; it has to exist.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -65,12 +65,12 @@ class RunFiles:
 
     @property
     def written(self) -> dict[str, JsonObject]:
-        """Size and sha256 of each file that was written, by name, as a seal holds them."""
+        """Size and sha256 of each written file, by name, as a seal holds them."""
         return dict(self._written)
 
     @property
     def told(self) -> str:
-        """Name and sha256 of each file that a starting role has to find; see `require`."""
+        """Names and sha256 of the files that a starting role has to find; see `require`."""
         return " ".join(f"{name}={entry['sha256']}" for name, entry in self._written.items())
 
     def put_hashed(self, name: str, obj: JsonObject) -> None:
@@ -81,8 +81,8 @@ class RunFiles:
         """Write a file, once.
 
         Raises:
-            IntegrityError: RUN_FILE_CHANGED, something of that name stands there already, or the
-                folder is no longer the run's.
+            IntegrityError: RUN_FILE_CHANGED, the name exists already, or the folder is no longer
+                the run's.
             RunStop: The disk refuses.
         """
         why = self._folder_changed()
@@ -94,11 +94,11 @@ class RunFiles:
         self._written[name] = {"size": len(data), "sha256": sha256(data).hexdigest()}
 
     def changed(self) -> str | None:
-        """Return the first difference to what was written, named in one sentence, or None."""
+        """Return the first difference from what was written, as one sentence, or None."""
         return next(iter(self.differences()), None)
 
     def differences(self) -> list[str]:
-        """Return every difference to what was written, one sentence each, file names first."""
+        """Return every difference from what was written, one sentence each, file names first."""
         why = self._folder_changed()
         if why is not None:
             return [why]
@@ -111,10 +111,10 @@ class RunFiles:
         return [why for why in found if why is not None]
 
     def set_aside(self) -> list[str]:
-        """Rename what stands where the seal goes, and make a folder that is gone anew.
+        """Rename files that are in the seal's way, and recreate a folder that is gone.
 
         Returns:
-            What was done, one sentence each; empty as a rule.
+            The changes, one sentence each; usually empty.
         """
         done = make_room(self.run_dir)
         for name in LATER:
@@ -147,7 +147,7 @@ class RunFiles:
         stamp = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         if self._stamps.get(name) == stamp:
             return None
-        # A size that differs is enough: nobody's gigabytes are hashed beside a living night.
+        # A different size is enough: no foreign gigabytes are hashed during a night.
         if status.st_size != entry["size"]:
             return f"{name} changed: {entry['size']} bytes were written, {status.st_size} found"
         try:
@@ -161,14 +161,14 @@ class RunFiles:
 
 
 def require(run_dir: Path, told: str) -> None:
-    """Refuse a run's folder in which a file is not as it was when this role was started.
+    """Refuse a run's folder in which a file differs from when this role was started.
 
-    A role that is started again must not wait for a clock that is gone, nor take another profile
-    from a manifest that was written otherwise.
+    A restarted role must not wait for a clock that is gone, nor take another profile from a changed
+    manifest.
 
     Args:
         run_dir: The folder.
-        told: What `RunFiles.told` said; empty asks for nothing.
+        told: Text of `RunFiles.told`; empty requires nothing.
 
     Raises:
         IntegrityError: RUN_FILE_CHANGED.
@@ -187,9 +187,9 @@ def require(run_dir: Path, told: str) -> None:
 
 
 def make_room(run_dir: Path) -> list[str]:
-    """Make a run's folder anew where none is left, for its queues and its seal; say what was done.
+    """Recreate a run's folder if it is gone, for its queues and its seal; return the changes.
 
-    What stands in its place, such as a link, is renamed and never followed.
+    Anything else in its place, such as a link, is renamed and never followed.
     """
     done = []
     if os.path.lexists(run_dir) and not modes.S_ISDIR(os.lstat(run_dir).st_mode):
@@ -202,7 +202,7 @@ def make_room(run_dir: Path) -> list[str]:
 
 
 def is_run_folder(path: Path) -> bool:
-    """Return whether a folder is that of a run, also of one that has lost its manifest."""
+    """Return whether a folder is a run's, even if it has lost its manifest."""
     return path.suffix != FOREIGN and any(os.path.lexists(path / name) for name in MARKS)
 
 
@@ -216,7 +216,7 @@ def run_folders(runs: Path) -> list[Path]:
 
 
 def missing_of(run_dir: Path, needed: Sequence[str]) -> list[str]:
-    """Return in words which of some names do not stand in a folder as files or folders."""
+    """Return in words which of some names are missing in a folder."""
     found = []
     for name in needed:
         try:
@@ -231,7 +231,7 @@ def missing_of(run_dir: Path, needed: Sequence[str]) -> list[str]:
 
 
 def kind_of(mode: int) -> str:
-    """Return in words what stands at a path, by its mode."""
+    """Return in words the kind of file at a path, by its mode."""
     return next((words for is_kind, words in _KINDS if is_kind(mode)), "a device")
 
 

@@ -1,8 +1,8 @@
-"""Which run holds a `var/` right now: whoever has its lock, or is the process that its note names.
+"""Running run of a `var/`: the holder of its lock, or the process that its note names.
 
-A lock excludes only those who find its file. `current.json` therefore also names the launcher's
-process, by its id and by what tells it from all others that had that id: whoever finds that very
-process alive is refused, even where every lock file has been deleted.
+A lock excludes only processes that find its file. `current.json` therefore also names the
+launcher's process, by its id and a mark that tells it from all others with that id: a start that
+finds that process alive is refused, even if every lock file has been deleted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from minibot.runtime.paths import Var
 
 CURRENT_FILE: Final = "current.json"
 LOCK_MODE: Final = 0o600
-# Who only asks holds the lock too, for a moment; `clear-stop` for some syncs. Neither is a run.
+# A mere query holds the lock too, for a moment; `clear-stop` for some syncs. Neither is a run.
 MOMENT_S: Final = 0.5
 POLL_S: Final = 0.005
 # In /proc/PID/stat, behind the name in brackets: the state, and the start in ticks since boot.
@@ -31,11 +31,11 @@ _STATE, _START_TICKS = 0, 19
 
 
 class RunLock:
-    """The lock of a run on its `var`, private to its owner.
+    """Lock of a run on its `var`, private to its owner.
 
     Args:
         var: The folder.
-        patience_s: So long it is waited for; only a run keeps others waiting to `Timeout`.
+        patience_s: Longest wait for the lock; only a run keeps others waiting until `Timeout`.
     """
 
     def __init__(self, var: Var, patience_s: float = MOMENT_S) -> None:
@@ -52,15 +52,15 @@ class RunLock:
     def _note(self, fd: int) -> None:
         self.fd = fd
         if sys.platform != "win32":
-            with suppress(PermissionError):  # Another's file; a lock all the same.
-                os.fchmod(fd, LOCK_MODE)  # One of an older minibot let others read it.
+            with suppress(PermissionError):  # Another user's file still locks.
+                os.fchmod(fd, LOCK_MODE)  # Older builds let others read it.
 
     def acquire(self) -> None:
         """Take the lock.
 
         Raises:
             filelock.Timeout: A run holds it.
-            Refusal: What stands there cannot be locked, such as a link or a folder.
+            Refusal: The path cannot be locked, such as a link or a folder.
         """
         try:
             self._lock.acquire()
@@ -73,7 +73,7 @@ class RunLock:
             ) from error
 
     def release(self) -> None:
-        """Give the lock back; its file stays."""
+        """Release the lock; its file stays."""
         self.fd = -1
         self._lock.release()
 
@@ -100,7 +100,7 @@ def running_run(var: Var, patience_s: float = MOMENT_S) -> str | None:
 
     Args:
         var: The folder.
-        patience_s: So long others who ask are waited for; with less, one may pass for a run.
+        patience_s: How long to wait for other queries; with less, one may pass for a run.
     """
     if os.path.lexists(var.lock):
         lock = run_lock(var, patience_s)
@@ -115,12 +115,12 @@ def running_run(var: Var, patience_s: float = MOMENT_S) -> str | None:
 def living_run(var: Var) -> str | None:
     """Return the run whose launcher, as `current.json` names it, is alive; None for none.
 
-    Asks nothing of any lock, and is never the process that asks.
+    It uses no lock, and never returns the calling process's own run.
     """
     try:
         note = read_hashed(var.root / CURRENT_FILE)
     except RunStop:
-        return None  # Missing or damaged: it names nobody.
+        return None  # Missing or damaged: it names no process.
     pid = note.get("pid")
     if type(pid) is not int or pid == os.getpid():
         return None
@@ -129,7 +129,7 @@ def living_run(var: Var) -> str | None:
 
 
 def refuse_living(var: Var) -> None:
-    """Refuse to write where a run goes on, whatever has become of its lock files.
+    """Refuse to write where a run is going on, even if its lock files are gone.
 
     Raises:
         Refusal: The launcher that `current.json` names is alive.
@@ -143,7 +143,7 @@ def refuse_living(var: Var) -> None:
 
 
 def note_current(var: Var, run_id: str) -> None:
-    """Remember whose queues stand under `var/queues`, and which process writes them."""
+    """Note the run whose queues are under `var/queues`, and the process that writes them."""
     pid = os.getpid()
     write_hashed(
         var.root / CURRENT_FILE,
@@ -152,14 +152,14 @@ def note_current(var: Var, run_id: str) -> None:
 
 
 def note_ended(var: Var, run_id: str) -> None:
-    """Remember that the run's process writes nothing any more, though it may still be there."""
+    """Note that the run's process writes nothing any more, though it may still live."""
     path = var.root / CURRENT_FILE
     if read_hashed(path)["run_id"] == run_id:
         write_hashed(path, {"run_id": run_id, "pid": None, "process": None})
 
 
 def _noted_run(var: Var) -> str | None:
-    """Return the run that `current.json` names; None where its process has ended or died.
+    """Return the run that `current.json` names; None if its process has ended or died.
 
     Then another run is on its way. An older minibot names no process.
     """
@@ -175,7 +175,7 @@ def _noted_run(var: Var) -> str | None:
 if sys.platform == "linux":
 
     def process_mark(pid: int) -> str | None:
-        """Return the mark of a process that no other with its id has; None once it has ended."""
+        """Return a mark that tells a process from others with its id; None once it has ended."""
         try:
             text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -189,7 +189,7 @@ else:
     import psutil
 
     def process_mark(pid: int) -> str | None:
-        """Return the mark of a process that no other with its id has; None once it has ended."""
+        """Return a mark that tells a process from others with its id; None once it has ended."""
         try:
             return str(round(psutil.Process(pid).create_time() * 1000))
         except psutil.Error:

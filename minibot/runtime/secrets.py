@@ -1,9 +1,9 @@
-"""Secrets: the one module that reads the file with them, and the one that takes them out of text.
+"""Secrets: the only module that reads their file and removes them from text.
 
 The file lies outside the project's tree (N-11): its path comes from the config key `secrets.path`
-or the environment variable `MINIBOT_SECRETS_FILE`. The night needs no secret at all; what stands
-there is known here only so that no log line, event or dump can carry it (N-12). A secret is
-never returned as text by accident: `Secrets` shows names, and a value leaves it through `reveal`.
+or the environment variable `MINIBOT_SECRETS_FILE`. The night needs no secret at all; its secrets
+are known here only so that no log line, event or dump can carry them (N-12). A secret is never
+returned as text by accident: `Secrets` shows names, and a value leaves it through `reveal`.
 
 File: one JSON object, or `NAME=value` lines as in a `.env` file; `#` starts a comment line.
 """
@@ -25,7 +25,7 @@ from minibot.kernel.errors import Refusal
 ENVIRONMENT_KEY: Final = "MINIBOT_SECRETS_FILE"
 REDACTED: Final = "[redacted]"
 FILE_BYTES_MAX: Final = 65_536
-# Shorter values would also stand in ordinary text ("1", "true") and blacken it.
+# Shorter values also occur in ordinary text ("1", "true"), which would be redacted.
 SECRET_LENGTH_MIN: Final = 6
 EXIT_CONFIG: Final = 4
 _NAME_ANOTHER: Final = "name the right file in secrets.path, or none: the night needs no secret."
@@ -68,7 +68,7 @@ _PATTERNS: Final = (
 
 
 class Secrets:
-    """The named secrets of one file; printing it shows their names alone."""
+    """Secrets of one file by name; printing the object shows names alone."""
 
     def __init__(self, values: Mapping[str, str], path: Path | None) -> None:
         self._values = dict(values)
@@ -90,7 +90,7 @@ class Secrets:
 
 
 class Redactor:
-    """Takes known secret values, and what looks like a key, out of text."""
+    """Redactor: removes known secret values, and texts that look like a key."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         self._values: tuple[str, ...] = ()
@@ -105,7 +105,7 @@ class Redactor:
             if len(part) >= SECRET_LENGTH_MIN
             for spelling in (part, json.dumps(part)[1:-1], quote(part, safe=""))
         }
-        # Longest first, so that a secret that contains another leaves no rest.
+        # Longest first, so that a secret that contains another is removed whole.
         self._values = tuple(sorted({*self._values, *spellings}, key=len, reverse=True))
 
     def __call__(self, text: str) -> str:
@@ -118,7 +118,7 @@ class Redactor:
 
 
 def names_secret(key: str) -> bool:
-    """Tell whether a field of this name holds a secret, whatever its value looks like."""
+    """Return whether a field of this name holds a secret, whatever its value looks like."""
     return _NAME_OF_SECRET.search(key) is not None
 
 
@@ -132,11 +132,11 @@ def load_secrets(path: str | None, project: Path, environ: Mapping[str, str]) ->
     Args:
         path: Config key `secrets.path`; the environment variable is asked when it is None.
         project: Root of the checkout; a file below it is refused, whatever link leads there.
-        environ: The process's environment.
+        environ: Environment of the process.
 
     Raises:
-        Refusal: Inside the project's tree, missing, unreadable, open to others, or not a secrets
-            file. The message names the path, never the content.
+        Refusal: The file is inside the project's tree, missing, unreadable, open to others, or not
+            a secrets file. The message names the path, never the content.
     """
     named = path if path is not None else environ.get(ENVIRONMENT_KEY)
     if not named:
@@ -162,7 +162,7 @@ def refuse_inside(file: Path, project: Path) -> None:
 
 
 def _read(file: Path) -> str:
-    """Return the file's text after looking at its kind, size and mode."""
+    """Return the file's text after checking its kind, size and mode."""
     try:
         with file.open("rb") as opened:
             status = os.fstat(opened.fileno())

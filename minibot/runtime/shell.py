@@ -1,8 +1,8 @@
-"""The one loop of strategy, risk and execution around their cores.
+"""Shell: the loop of strategy, risk and execution around their cores.
 
-Read, log the order, step the core, append the outputs, now and then move the cursor: never in
-another order. After a restart the same core takes its logged inputs again, and only outputs that
-are missing are appended; a difference is STOP(NONDETERMINISM).
+It reads, logs the input, steps the core, appends the outputs and now and then moves the cursor,
+always in this order. After a restart the same core takes its logged inputs again, and only missing
+outputs are appended; a difference is STOP(NONDETERMINISM).
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def run_core(
 ) -> int:
     """Drive one role until it is told to end or has to stop; return the exit code.
 
-    `keep` is called with the core once a second and at the end, after its outputs are durable: for
-    files that only show what the queues say.
+    `keep` is called with the core once a second and at the end, after its outputs are durable, to
+    write files that only mirror the queues.
     """
     shell = Shell(context, core_from_config, core_from_state, keep)
     shell.restore()
@@ -81,7 +81,7 @@ class Shell:
     ) -> None:
         self.context = context
         self._keep = keep
-        self._is_ahead = False  # The core took what it may no longer say.
+        self._is_ahead = False  # The core took an input whose outputs may not be published.
         self._from_config = core_from_config
         self._from_state = core_from_state
         self._primary = context.spec.order_log or ""
@@ -109,14 +109,14 @@ class Shell:
         self._snapshot_ns = machine_ns()
         self._snapshot_n = 0
         self._planted = context.planted
-        # Risk leaves positions by ticks, too; all else that is no primary input can wait a moment.
+        # Risk also exits positions on ticks; any other non-primary input can wait a moment.
         self._decides_on = {self._primary, TICKS} if context.name == RISK_ROLE else {self._primary}
         self._suspects = PoisonEvents(self._folders[self._primary], context.run_id)
 
     # --- restart ------------------------------------------------------------------------------
 
     def restore(self) -> None:
-        """Take the logged inputs again through the same core; append outputs that are missing."""
+        """Replay the logged inputs through the same core; append missing outputs."""
         restart = Restart(
             self.context,
             self._folders,
@@ -130,7 +130,7 @@ class Shell:
         self._start(restart.sources)
 
     def _start(self, sources: dict[str, LineSource]) -> None:
-        """Open the live side where the logged side ended."""
+        """Open the live inputs and outputs where the logged ones ended."""
         context, at = self.context, self.processor
         readers: dict[str, JournalReader] = {}
         for queue in context.spec.inputs:
@@ -167,7 +167,7 @@ class Shell:
     # --- live ---------------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Take events until drained, stopped or orphaned."""
+        """Process events until drained, stopped or orphaned."""
         context = self.context
         context.health("READY", **self._health_fields())
         while True:
@@ -187,7 +187,7 @@ class Shell:
             self._wait()
 
     def _wait(self) -> None:
-        """Wait for news; without any to decide on, leave the cores for a moment to who has some."""
+        """Wait for input; if none can trigger a decision, yield the CPU briefly to other roles."""
         self._read_ahead()
         if not self._waiter.wait(WAIT_S) or any(map(self.inputs.has_news, self._decides_on)):
             return
@@ -195,16 +195,16 @@ class Shell:
             self._read_ahead()
 
     def _read_ahead(self) -> bool:
-        """Decode what the primary input's writer is syncing, to know it once it is published."""
+        """Decode lines that the primary input's writer is syncing, ready for their publication."""
         return self.inputs.prepare(self._primary, self.context.codec.decode_all)
 
     def _turn(self) -> int | None:
-        """Take what waits, up to one batch; None when the run was stopped because of it."""
+        """Process waiting events, up to one batch; None if the run was stopped because of one."""
         if not self.inputs.poll():
             self.context.heartbeat.waiting = 0
             return 0
         took = 0
-        # Once a STOP has been taken nothing more is, not even the rest of the batch.
+        # Once a STOP has been taken no event is, not even the rest of the batch.
         while took < self._batch_max and not self._is_ahead:
             taken = self.inputs.next()
             if taken is None:
@@ -216,7 +216,7 @@ class Shell:
         return took
 
     def _apply(self, taken: Taken) -> bool:
-        """Take one event; False when the run has been stopped."""
+        """Process one event; False if the run has been stopped."""
         if self._suspects.is_any and self._suspects.has(taken.queue, taken.seq):
             self._leave_out(taken)
             return True
@@ -240,16 +240,16 @@ class Shell:
         self.order.close()
         if self.gate.check_append() is not None:
             self._is_ahead = True
-            return True  # What a stopped executor would have said stays unsaid; replay knows.
+            return True  # A stopped executor's outputs stay unwritten; replay expects that.
         self._append(events)
         self._log_decision(taken, events)
         return self._stop_by_decision(events)
 
     def _append(self, events: list[tuple[str, Event]]) -> None:
-        """Append what follows from one event, queue by queue in the order of the drafts.
+        """Append the outputs of one event, queue by queue in the order of the drafts.
 
-        All is written before anything is synced, so that the disk syncs it side by side; each queue
-        is published once it and those before it are durable.
+        All queues are written before the first is synced, so that the disk syncs them in parallel.
+        Each is published once it and those before it are durable.
         """
         written: list[tuple[Output, list[Event]]] = []
         for queue, group in groupby(events, key=itemgetter(0)):
@@ -269,9 +269,9 @@ class Shell:
             self.latency.on_published(batch)
 
     def _check_ts(self, taken: Taken) -> None:
-        """Refuse an event whose time no process of this run can have had.
+        """Refuse an event with a time that no process of this run can have written.
 
-        Before it is logged as taken: a replay takes no more than the night did.
+        This precedes logging it as taken: a replay takes no more events than the night did.
         """
         ahead_ms = taken.event.ts - self.context.clock.now_ms()
         if -TS_BEHIND_MS_MAX <= ahead_ms <= TS_AHEAD_MS_MAX:
@@ -294,7 +294,7 @@ class Shell:
             raise ValueError("a drill planted this crash")
 
     def _log_decision(self, taken: Taken, events: list[tuple[str, Event]]) -> None:
-        """Log what was decided because of what, so that text logs can be joined by ids (S-45)."""
+        """Log decisions with their causes, so that text logs can be joined by ids (S-45)."""
         log = self.context.log
         log.info("decided", event=taken.event, queue=taken.queue, seq=taken.seq)
         for queue, event in events:
@@ -326,7 +326,7 @@ class Shell:
         self._save_cursors()
         if not self._is_ahead:
             self._keep(self.processor.core)
-            self._tell_facts()  # The last heartbeat says what the run ends with.
+            self._tell_facts()  # The last heartbeat carries the final facts.
         if code == ORPHANED:
             return code
         self.context.close("STOPPED", **self._health_fields())
@@ -357,7 +357,7 @@ class Shell:
         self._snapshot_when_due(moment)
 
     def _tell_facts(self) -> None:
-        """Give heartbeats what the core says of itself, and until when it has taken its inputs."""
+        """Give heartbeats the core's facts, and the time up to which it has processed inputs."""
         facts = {
             **self.processor.core.facts(),
             **self.latency.counters(),

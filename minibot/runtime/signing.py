@@ -1,4 +1,4 @@
-"""Whether and by which key the seals of runs are signed.
+"""Signing of runs' seals: by which key, if any.
 
 `secrets.seal_public_key` pins the key by which every seal has to verify; null, as shipped, leaves
 seals unsigned. The private key stands in the secrets file alone, outside the project's tree, as
@@ -21,8 +21,8 @@ SECRET_NAME: Final = "seal_private_key"
 
 
 def public_key_of(config: JsonObject) -> str | None:
-    """Return the key that a profile pins, None where its seals are not signed."""
-    # Runs from before there were signatures have no such key in their manifest.
+    """Return the key that a profile pins, None if its seals are not signed."""
+    # Manifests of runs older than signatures lack this key.
     key: str | None = config["secrets"].get("seal_public_key")
     return key
 
@@ -31,7 +31,7 @@ def private_key(public_key: str, secrets: Secrets) -> str:
     """Return the private key that belongs to a pinned public one.
 
     Raises:
-        Refusal: The secrets file has none, or another one.
+        Refusal: The secrets file has no private key, or a different one.
     """
     if SECRET_NAME not in secrets.names:
         raise _refused(f"the secrets file has no {SECRET_NAME}")
@@ -46,10 +46,10 @@ def private_key(public_key: str, secrets: Secrets) -> str:
 
 
 def sign_if_pinned(run_dir: Path, config: JsonObject, environ: Mapping[str, str]) -> str | None:
-    """Sign the seal of a run where its profile pins a key; return that key, None without one.
+    """Sign the seal of a run if its profile pins a key; return that key, else None.
 
     Raises:
-        Refusal: The secrets file cannot be read or has not the key.
+        Refusal: The secrets file cannot be read or lacks the key.
         RunStop: The seal is damaged, or the disk refuses.
     """
     public_key = public_key_of(config)

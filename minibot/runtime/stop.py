@@ -1,9 +1,9 @@
-"""STOP: fail closed, on record, also on a full disk.
+"""STOP: fail closed, on record, even on a full disk.
 
 At its start each role prepares `var/stop/<role>.armed`, which names the role, the run and the id
 of its STOP event, and a reserve file. Stopping links the prepared file to `var/STOP.flag`, which
 needs no free space (the first one wins), releases the reserve, and appends the STOP event to the
-role's own part of `stop_journal`. Whoever holds the run's lock copies stops and ends into
+role's own part of `stop_journal`. The holder of the run's lock copies stops and ends into
 `var/stop_journal.jsonl`, the file that operators tail.
 """
 
@@ -36,7 +36,7 @@ JsonPosition = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class StopRecord:
-    """Who stops or ends the run, with which reason code, and the detail for a person."""
+    """Record of a STOP or END: the component, the reason code, and the detail for a person."""
 
     component: str
     reason_code: str
@@ -61,14 +61,14 @@ def stop_id(run_id: str, role: str) -> str:
 
 
 def is_flagged(flag: StrPath) -> bool:
-    """Return whether a flag stands: anything of that name, also a folder or a dangling link."""
+    """Return whether a flag stands: anything of that name, even a folder or a dangling link."""
     return os.path.lexists(flag)
 
 
 def standing_flags(var: Var) -> list[Path]:
-    """Return the flags that keep a run from starting here: in `var`, and what a lost one left.
+    """Return the flags that keep a run from starting here: in `var`, or left by a lost run.
 
-    A `var` that is reached by a link has a place beside the link and one beside the folder.
+    If `var` is a link, flags may be beside the link and beside its folder.
     """
     beside = [var.flag_beside, Var(var.root.resolve()).flag_beside]
     return [flag for flag in dict.fromkeys((var.flag, *beside)) if is_flagged(flag)]
@@ -80,7 +80,7 @@ def armed_path(stop_folder: Path, role: str) -> Path:
 
 
 def arm(stop_folder: Path, run_id: str, role: str) -> None:
-    """Prepare the flag file and the reserve of a role, while there is still space."""
+    """Prepare the flag file and the reserve of a role while there is still space."""
     write_hashed(
         armed_path(stop_folder, role),
         {"role": role, "run_id": run_id, "stop_id": stop_id(run_id, role)},
@@ -89,15 +89,15 @@ def arm(stop_folder: Path, run_id: str, role: str) -> None:
 
 
 def disarm_operator(stop_folder: Path) -> None:
-    """Take back what `minibot kill` links to the flag: the run has come to its end.
+    """Remove the file that `minibot kill` links to the flag: the run has ended.
 
-    A link is made before or it fails, so that no flag is raised for a run that ended in order.
+    A later link fails, so that no flag is raised for a run that ended in order.
     """
     _remove(armed_path(stop_folder, OPERATOR))
 
 
 def raise_operators_flag(stop_folder: Path, flag: Path) -> bool:
-    """Raise the flag for an operator; False when no run is there to be killed any more."""
+    """Raise the flag for an operator; False if no run is left to be killed."""
     armed = armed_path(stop_folder, OPERATOR)
     try:
         FILES.link(armed, flag)
@@ -106,26 +106,26 @@ def raise_operators_flag(stop_folder: Path, flag: Path) -> bool:
     except OSError:
         if not armed.exists():
             return False
-        # No hard links here, or no room for a name: the reserve gives it.
+        # No hard links here, or no space for a name: the reserve provides it.
         release_reserve(stop_folder, OPERATOR)
         raise_flag(stop_folder, flag, OPERATOR)
     return True
 
 
 def raise_flag(stop_folder: Path, flag: Path, role: str) -> None:
-    """Link the role's prepared file to `STOP.flag`; a flag that stands already wins."""
+    """Link the role's prepared file to `STOP.flag`; an existing flag wins."""
     try:
         FILES.link(armed_path(stop_folder, role), flag)
     except FileExistsError:
         pass
     except OSError:
-        # No hard links here, or the prepared file is gone: an own flag is better than none.
+        # No hard links here, or the prepared file is gone: a plain flag is better than none.
         if not is_flagged(flag):
             write_atomic(flag, f"{role}\n".encode())
 
 
 def read_word(flag: Path) -> str:
-    """Return the one word that a flag holds which was raised without its prepared file, or ''."""
+    """Return the word in a flag raised without its prepared file, or ''."""
     try:
         return read_whole(flag, size_max=WORD_BYTES_MAX).decode("ascii", "replace").strip()
     except (OSError, RunStop):
@@ -133,17 +133,17 @@ def read_word(flag: Path) -> str:
 
 
 def release_all_reserves(stop_folder: Path) -> None:
-    """Give back what every role reserved: they have ended, the merge and the seal need room."""
+    """Release every role's reserve: all have ended, and the merge and the seal need space."""
     for path in stop_folder.glob("*.reserve"):
         _remove(path)
 
 
 def release_reserve(stop_folder: Path, role: str) -> None:
-    """Give the reserved space back, so that the STOP event fits on a full disk."""
+    """Release the reserved space, so that the STOP event fits on a full disk."""
     _remove(stop_folder / f"{role}.reserve")
 
 
 def _remove(path: Path) -> None:
-    """Remove a file of ours; a folder that somebody put in its place stays, and ends no STOP."""
+    """Remove one of our files; a folder in its place stays, and does not interrupt the STOP."""
     with suppress(IsADirectoryError, PermissionError):
         path.unlink(missing_ok=True)

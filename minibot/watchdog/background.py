@@ -1,4 +1,4 @@
-"""The watchdog's second thread: merging parts and keeping metrics, where waiting is allowed."""
+"""Second thread of the watchdog: merges parts and keeps metrics, where waiting is allowed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from minibot.watchdog.merge import Merger
 from minibot.watchdog.metrics import MetricsKeeper
 
 MERGE_S = 0.2
-# Inboxes can be made again from their parts, which their writers sync.
+# Inboxes can be rebuilt from their parts, which their writers sync.
 SYNC_NS = 5_000_000_000
 
 
 class Background:
-    """Merges and counts until it is stopped; a failure is left for the desk to find."""
+    """Background thread: merges and counts until stopped; keeps a failure for supervision."""
 
     def __init__(self, context: RoleContext) -> None:
         self.failure: StopRecord | None = None
@@ -45,7 +45,7 @@ class Background:
         )
 
     def start(self) -> StopRecord | None:
-        """Start merging; return the STOP that it means when the system gives no thread."""
+        """Start merging; return a STOP if the system provides no thread."""
         try:
             self._thread.start()
         except RuntimeError as error:
@@ -76,12 +76,12 @@ class Background:
             self._thread.join(30.0)
 
     def abandon(self) -> None:
-        """Close without copying what is left, where the files are not where they were."""
+        """Close without copying the rest, as the files are no longer where they were."""
         self._merger.is_torn = True
         self._merger.close()
 
     def finish(self) -> None:
-        """Copy what is left, write the last metrics and close."""
+        """Copy the rest, write the last metrics and close."""
         self._merger.close()
         if self._merger.is_torn:
             self._open_merger().close()

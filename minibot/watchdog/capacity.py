@@ -1,8 +1,8 @@
-"""What this machine and this disk sustain: syncs, durable events, wake-ups between processes.
+"""Capacity of this machine and disk: syncs, durable events, wake-ups between processes.
 
-Measured with the queues' own writer, reader and waiter, so that the figures are those of a run.
-The preflight of a run asks for the disk's share alone, which takes milliseconds; `minibot probe`
-takes some ten seconds and shows all.
+It is measured with the queues' own writer, reader and waiter, so that the figures hold for a run.
+The preflight measures only the disk, which takes milliseconds; `minibot probe` takes some ten
+seconds and shows all.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ RUN_ID: Final = "20200101_000000"
 HASH: Final = "0123456789abcdef" * 4
 START_TS: Final = 1_577_836_800_000
 EVENTS: Final = 8_192
-# What a role takes and syncs at once when it has to catch up.
+# Events that a role takes and syncs at once when it has to catch up.
 BATCH: Final = 256
 READ_LINES: Final = 256
-# A tick of BTCUSDT as a line: what a disk has to hold for one event.
+# Size of a BTCUSDT tick as a line: the disk space of one event.
 EVENT_BYTES: Final = 520
 SLOT_BYTES: Final = 64
 HOP_PAUSE_S: Final = 0.001
@@ -61,13 +61,13 @@ class Spread:
 
 
 def sync_times(folder: Path, size: int, samples: int, ms_max: int) -> list[int]:
-    """Return how long appends of some bytes took with their sync, in microseconds.
+    """Return how long appends of `size` bytes with their sync took, in microseconds.
 
     Args:
-        folder: On the disk that is measured.
+        folder: A folder on the disk to be measured.
         size: Bytes of each append.
-        samples: How many; fewer where the time is up, at least one.
-        ms_max: After so many milliseconds no further append is begun.
+        samples: Number of appends; fewer if the time is up, at least one.
+        ms_max: After this many milliseconds no further append is begun.
     """
     path = folder / f"sync-{os.getpid()}"
     path.unlink(missing_ok=True)
@@ -88,7 +88,7 @@ def sync_times(folder: Path, size: int, samples: int, ms_max: int) -> list[int]:
 
 
 def spread(values: Sequence[int]) -> Spread:
-    """Return median and 99th percentile of microseconds."""
+    """Return the median and 99th percentile of microseconds."""
     ordered = sorted(values)
     return Spread(
         ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
@@ -96,7 +96,7 @@ def spread(values: Sequence[int]) -> Spread:
 
 
 def disk_events_per_s(batch_us: int) -> int:
-    """Return the most events a second that a disk can keep which syncs a batch in so long."""
+    """Return the most events a second for a disk that syncs a batch in `batch_us`."""
     return BATCH * 1_000_000 // max(1, batch_us)
 
 
@@ -104,7 +104,7 @@ def disk_events_per_s(batch_us: int) -> int:
 
 
 def queue_rates(root: Path, seconds: float) -> Rates:
-    """Return what one process sustains through one queue; each of three parts takes `seconds`."""
+    """Return the event rates of one process and one queue; each of three parts takes `seconds`."""
     shutil.rmtree(root, ignore_errors=True)
     ensure_folder(root)
     codec = sample_codec()
@@ -138,7 +138,7 @@ def _read_rate(root: Path, codec: Codec, seconds: float) -> int:
 
 
 def sample_codec(component: str = "probe") -> Codec:
-    """Return the codec of a run that measurements make up."""
+    """Return the codec of a made-up run for measurements."""
     contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
     roles = Roles.of_project()
     return Codec(contracts, roles, RUN_ID, {MARKET_ROLE: {HASH}}, component)
@@ -177,7 +177,7 @@ def sample_event(number: int, payload: MarketTick) -> Event:
 
 
 class _Stamping(Files):
-    """The system's files; notes when a slot of a head is about to be written."""
+    """Files that note when a slot of a head is about to be written."""
 
     published_ns = 0
 
@@ -188,7 +188,7 @@ class _Stamping(Files):
 
 
 def wakeups(root: Path, hops: int) -> Spread:
-    """Return how long a reader in another process takes to wake once a line is published.
+    """Return how long a reader in another process takes to wake after a publication.
 
     Raises:
         Refusal: The other process does not answer.
@@ -220,7 +220,7 @@ def wakeups(root: Path, hops: int) -> Spread:
 
 
 def _published(root: Path, hops: int, child: subprocess.Popen[str]) -> Iterator[int]:
-    """Append one event after the other; yield when each was published."""
+    """Append one event after the other; yield the time of each publication."""
     codec, files = sample_codec(), _Stamping()
     writer = open_writer(root, TICKS, files=files)
     if child.stdout is None or child.stdout.readline() != "ready\n":

@@ -1,6 +1,6 @@
-"""Checks of the watchdog, each second, beside its children: disk, clocks, cursors, files.
+"""Checks of the watchdog each second, apart from its children: disk, clocks, cursors, files.
 
-Each check returns the STOP it means, or None. They hold no threads and change nothing.
+Each check returns a STOP or None. They hold no threads and change nothing.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from minibot.runtime.stop import StopRecord
 
 
 class Check(Protocol):
-    """One thing that is looked at each second."""
+    """Check that runs each second."""
 
     def check(self) -> StopRecord | None:
-        """Return the STOP that it means, None while all is well."""
+        """Return a STOP, or None while all is well."""
         ...
 
 
 class DiskCheck:
-    """Free space above the floor, so that STOP comes before the disk is full."""
+    """Free space must stay above the floor, so that STOP comes before the disk is full."""
 
     def __init__(self, folder: Path, free_min_mb: int, planted: PlantedFaults | None) -> None:
         self._folder = folder
@@ -60,7 +60,7 @@ class DiskCheck:
 
 
 class PauseCheck:
-    """The launcher's own turn: when it takes seconds, everything has stood still with it."""
+    """Pause of the run: if the launcher's own turn takes seconds, everything was suspended."""
 
     def __init__(self, pause_ms_max: int) -> None:
         self.pause_ms = 0
@@ -68,10 +68,10 @@ class PauseCheck:
         self._turned_ns = suspend_ns()
 
     def check(self) -> StopRecord | None:
-        """Note how long the last turn took; return STOP(CLOCK_JUMP) beyond the limit.
+        """Note the length of the last turn; return STOP(CLOCK_JUMP) beyond the limit.
 
         Returns:
-            None also after a pause within the limit, which `pause_ms` has then; 0 for none.
+            None also after a pause within the limit, whose length is then in `pause_ms` (else 0).
         """
         moment = suspend_ns()
         took_ms, self._turned_ns = (moment - self._turned_ns) // 1_000_000, moment
@@ -83,7 +83,7 @@ class PauseCheck:
 
 
 class ClockCheck:
-    """The wall clock against a clock that runs through suspend, and machine time against that."""
+    """Clocks: wall clock and monotonic time, each against one that runs through suspend."""
 
     def __init__(self, jump_ms_max: int, pause_ms_max: int, planted: PlantedFaults | None) -> None:
         self._jump_ms_max = jump_ms_max
@@ -99,7 +99,7 @@ class ClockCheck:
         return wall, awake_ns() // 1_000_000, suspend
 
     def check(self) -> StopRecord | None:
-        """Return STOP(CLOCK_JUMP) when a clock stepped by more than the limit since last time."""
+        """Return STOP(CLOCK_JUMP) if a clock stepped by more than the limit since last time."""
         before, self._at = self._at, self._read()
         wall, machine, suspend = (now - then for now, then in zip(self._at, before, strict=True))
         for name, step, allowed in (
@@ -113,7 +113,7 @@ class ClockCheck:
 
 
 class CursorCheck:
-    """Every cursor against its own hash, its queue and its queue's head."""
+    """Cursors, each against its own hash, its queue and its queue's head."""
 
     def __init__(self, root: Path, roles: Roles, run_id: str) -> None:
         self._root = root
@@ -129,7 +129,7 @@ class CursorCheck:
         return reader_folder(self._root, queue, role, is_primary) / "cursor.json"
 
     def close(self) -> None:
-        """Give the readers back: merge and seal need the descriptors."""
+        """Close the readers: merge and seal need the descriptors."""
         for reader in self._heads.values():
             reader.close()
 
@@ -150,26 +150,26 @@ class CursorCheck:
 
 
 class RunFilesCheck:
-    """Files of the run's folder, compared with what the launcher wrote."""
+    """Run files, compared with what the launcher wrote."""
 
     def __init__(self, run_files: RunFiles) -> None:
         self._run_files = run_files
 
     def check(self) -> StopRecord | None:
-        """Return STOP(RUN_FILE_CHANGED) with the name of the file that changed or went away."""
+        """Return STOP(RUN_FILE_CHANGED) with the name of a file that changed or disappeared."""
         why = self._run_files.changed()
         return None if why is None else StopRecord(WATCHDOG_ROLE, RUN_FILE_CHANGED, why)
 
 
 class PinnedCheck:
-    """Files whose hash stands in the manifest may not change during the run."""
+    """Pinned files: their hashes are in the manifest, and they may not change during the run."""
 
     def __init__(self, pinned: Mapping[str, str]) -> None:
         self._pinned = dict(pinned)
         self._stamps: dict[str, tuple[int, int]] = {}
 
     def check(self) -> StopRecord | None:
-        """Return STOP(CONFIG_INVALID) for a pinned file that changed or went away."""
+        """Return STOP(CONFIG_INVALID) for a pinned file that changed or disappeared."""
         for name, sha256 in self._pinned.items():
             path = PROJECT / name
             try:

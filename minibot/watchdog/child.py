@@ -1,7 +1,7 @@
-"""One supervised process: its pipes, its last heartbeat, its restarts.
+"""Supervised process: its pipes, its last heartbeat, its restarts.
 
 The supervising thread never waits for a child: standard input is written without blocking,
-standard output is read by a thread per child, standard error goes to a log file.
+a thread per child reads standard output, standard error goes to a log file.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from minibot.kernel import canonical
 from minibot.runtime.clock import awake_ns
 from minibot.watchdog.spawn import spawn_role
 
-# The last words of a process that has ended are in its pipe: they are read within this time.
+# The last output of an ended process is in its pipe: it is read within this time.
 LAST_WORDS_NS = 500_000_000
 
 
 class Child:
-    """A role's process, or the embedded exchange.
+    """Child: a role's process, or the embedded exchange.
 
     Args:
         name: Role name, or `exchange`.
         argv: The same command line at every start.
-        error_log: Where standard error goes.
+        error_log: File for standard error.
         environ: The whole environment of the process.
     """
 
@@ -63,7 +63,7 @@ class Child:
         """Start the process in a session or process group of its own.
 
         Raises:
-            OSError: The system gives no further process, thread or descriptor.
+            OSError: The system provides no further process, thread or descriptor.
         """
         self.started_ns = self.heard_ns = self.turned_ns = self.moved_ns = awake_ns()
         self._used_ns, self._used_s = self.started_ns, 0.0
@@ -89,7 +89,7 @@ class Child:
         try:
             self._listener.start()
         except RuntimeError as error:
-            # The system gives no further thread: the process is there, and nobody would hear it.
+            # The system provides no further thread: the process would run without being heard.
             self._listener = None
             self._process.kill()
             self._process.wait()
@@ -101,7 +101,7 @@ class Child:
                 try:
                     said = canonical.decode(line.rstrip(b"\r\n"))
                 except ValueError:
-                    continue  # Whatever a library prints there is no heartbeat.
+                    continue  # Other output, as of a library, is no heartbeat.
                 if "stopped" in said:
                     self.said_stop = (str(said["stopped"]), str(said.get("detail", "")))
                 if "role" in said and "turns" in said:
@@ -112,7 +112,7 @@ class Child:
     def _hear(self, said: JsonObject) -> None:
         moment = awake_ns()
         before = self.heartbeat
-        # A loop that has not begun cannot hang: the time of a start has a limit of its own.
+        # A loop that has not begun cannot hang: a start has its own time limit.
         is_begun = before.get("state", STARTING) != STARTING
         if not is_begun or said["turns"] != before["turns"]:
             self.turned_ns = moment
@@ -122,7 +122,7 @@ class Child:
         self.heartbeat = said
 
     def send(self, line: str) -> None:
-        """Send a control line; a full or closed pipe is the child's trouble, seen elsewhere."""
+        """Send a control line; ignore a full or closed pipe, which other checks detect."""
         process = self._process
         if process is None or process.stdin is None or process.poll() is not None:
             return
@@ -144,10 +144,10 @@ class Child:
         return None if self._process is None else self._process.poll()
 
     def final_code(self) -> int | None:
-        """Return the exit code once the process's last words have been heard as well.
+        """Return the exit code once the process's last output has been read as well.
 
-        A role that stops says why on its way out; judged before that, its end would look like a
-        crash that a restart may mend.
+        A role that stops sends the reason last; judged before that, its end would look like a crash
+        that a restart may mend.
         """
         code = self.exit_code()
         if code is None or self._listener is None or not self._listener.is_alive():
@@ -158,7 +158,7 @@ class Child:
 
     @property
     def is_starting(self) -> bool:
-        """True until its first heartbeat that says that its loop has begun."""
+        """True until its first heartbeat after its loop has begun."""
         return bool(self.heartbeat.get("state", STARTING) == STARTING)
 
     @property
@@ -196,18 +196,18 @@ class Child:
         return True
 
     def quiet_ms(self) -> int:
-        """Return machine milliseconds since the loop of the child last turned."""
+        """Return wall-clock milliseconds since the loop of the child last turned."""
         return (awake_ns() - self.turned_ns) // NS_PER_MS
 
     def silent_ms(self) -> int:
-        """Return machine milliseconds since the last heartbeat."""
+        """Return wall-clock milliseconds since the last heartbeat."""
         return (awake_ns() - self.heard_ns) // NS_PER_MS
 
     def still_ms(self) -> int:
-        """Return for how many machine milliseconds it has neither been heard nor used a processor.
+        """Return for how many wall-clock milliseconds it has neither sent anything nor used CPU.
 
-        What starts on a busy machine, or holds its own threads up by an import, goes on using what
-        it is given; what is frozen does not.
+        A process that starts on a busy machine, or blocks its threads by an import, still uses CPU;
+        a frozen one does not.
         """
         used_s = self._processor_s()
         if used_s != self._used_s:
@@ -220,25 +220,25 @@ class Child:
         try:
             times = self._seen.cpu_times()
         except psutil.Error:
-            return self._used_s  # It has ended, which is seen elsewhere.
+            return self._used_s  # It has ended, which other checks detect.
         return float(times.user + times.system)
 
     def rearm(self) -> None:
-        """Count every limit of time from now on: nobody could be heard until now."""
+        """Restart every time limit now: until now no child could be heard."""
         moment = awake_ns()
         self.started_ns = self.heard_ns = self.turned_ns = self.moved_ns = moment
         self._used_ns = moment
 
     def stuck_ms(self) -> int:
-        """Return machine milliseconds for which inputs wait and the position has not moved."""
+        """Return wall-clock milliseconds for which inputs have waited without progress."""
         return (awake_ns() - self.moved_ns) // NS_PER_MS
 
     def age_ms(self) -> int:
-        """Return machine milliseconds since this start."""
+        """Return wall-clock milliseconds since this start."""
         return (awake_ns() - self.started_ns) // NS_PER_MS
 
     def may_restart(self, max_60s: int, max_300s: int) -> bool:
-        """Count a restart; False when the budget is spent."""
+        """Count a restart; False if the budget is spent."""
         moment = awake_ns()
         self.restarts_ns = [at for at in self.restarts_ns if moment - at < 300_000 * NS_PER_MS]
         self.restarts_ns.append(moment)
@@ -247,7 +247,7 @@ class Child:
 
 
 def _seen(pid: int) -> psutil.Process | None:
-    """Return a child as the system sees it, to be asked many times; None when it has ended."""
+    """Return a child's psutil handle, for repeated use; None if it has ended."""
     try:
         return psutil.Process(pid)
     except psutil.Error:

@@ -1,8 +1,8 @@
-"""The books of a run that has ended, written beside its queues before the seal.
+"""Closing accounts of a run that has ended, written beside its queues before the seal.
 
 `hourly_state.jsonl` holds one hash-chained state for every hour of the run, `metrics.json` the last
-figures that were kept while it lived; the seal covers both. They are projections: replay makes
-them again from the inputs and says where they differ.
+figures kept while it lived; the seal covers both. They are projections: replay recomputes them from
+the inputs and reports differences.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ Put = Callable[[str, bytes], None]
 
 
 def write_closing_accounts(var: Var, manifest: Manifest, codec: Codec, put: Put) -> list[str]:
-    """Write the books of a run that has ended; return what could not be done, empty as a rule.
+    """Write the accounts of a run that has ended; return failures, usually none.
 
-    Needs queues that nobody writes any more. Books can be made again at any time, so nothing that
-    befalls them keeps a run from being sealed.
+    The queues must have no writer any more. Accounts can be recomputed at any time, so a failure
+    does not keep a run from being sealed.
 
     Args:
-        var: Where its queues and its last figures stand.
-        manifest: The run's.
-        codec: The run's.
-        put: Writes a file of a name into the run's folder.
+        var: Folder of its queues and its last figures.
+        manifest: The run's manifest.
+        codec: The run's codec.
+        put: Writes a file, by name, into the run's folder.
     """
     findings = []
     steps: tuple[Callable[[], None], ...] = (
@@ -56,7 +56,7 @@ def write_closing_accounts(var: Var, manifest: Manifest, codec: Codec, put: Put)
 
 
 def write_hourly_states(queues: Path, run_id: str, codec: Codec, put: Put) -> None:
-    """Write `hourly_state.jsonl` of a run; nothing for a run without an event.
+    """Write `hourly_state.jsonl` of a run; do nothing for a run without an event.
 
     Raises:
         RunStop: A queue is damaged, or the disk refuses.
@@ -78,7 +78,7 @@ def write_hourly_states(queues: Path, run_id: str, codec: Codec, put: Put) -> No
 
 
 def _keep_metrics(path: Path, run_id: str, put: Put) -> None:
-    """Copy the last figures of a run into its folder; another run's are left."""
+    """Copy the last figures of a run into its folder; ignore another run's."""
     if not os.path.lexists(path):
         return
     data = read_whole(path)
@@ -92,7 +92,7 @@ def _next(source: LineSource, queue: str, codec: Codec) -> Event | None:
 
 
 def _last_tick(queues: Path, codec: Codec) -> Event | None:
-    """Return the last event of the market, reading no more than the last segment with lines."""
+    """Return the last market event, reading only the last segment with lines."""
     segments = load_segments(queue_folder(queues, TICKS), INBOX)
     for start in (end_of(segments), end_of(segments[:-1])):
         reader = open_reader(queues, TICKS, start)

@@ -1,7 +1,7 @@
-"""The end of the operator's console: its window is closed, the user logs off, Windows shuts down.
+"""End of the operator's console: its window closes, the user logs off, or Windows shuts down.
 
-Python makes signals of Ctrl-C and Ctrl-Break alone. Of the others Windows tells a handler and ends
-the process some five seconds later, or as soon as the handler returns.
+Python turns only Ctrl-C and Ctrl-Break into signals. For the others Windows calls a handler and
+ends the process some five seconds later, or as soon as the handler returns.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if sys.platform == "win32":
     from typing import Final
 
     _NAMES: Final = {2: "CTRL_CLOSE", 5: "CTRL_LOGOFF", 6: "CTRL_SHUTDOWN"}
-    # An orderly end has this long; what is left of the five seconds is for a STOP and the seal.
+    # An orderly end has this long; the rest of the five seconds is for a STOP and the seal.
     ORDERLY_S: Final = 1.5
     REST_S: Final = 10.0
     _Handler = ctypes.WINFUNCTYPE(wintypes.BOOL, wintypes.DWORD)
 
     class ConsoleEvents:
-        """Turns the end of the console into an interrupt, and soon after into a second one."""
+        """Handler that turns the console's end into an interrupt, and soon after into a second."""
 
         def __init__(self, interrupts: SimpleQueue[str]) -> None:
             self._interrupts = interrupts
             self._ended = threading.Event()
-            self._handler = _Handler(self.take)  # Kept: Windows holds no reference to it.
+            self._handler = _Handler(self.take)  # Kept here: Windows holds no reference.
 
         def __enter__(self) -> None:
             ctypes.windll.kernel32.SetConsoleCtrlHandler(self._handler, True)
@@ -44,7 +44,7 @@ if sys.platform == "win32":
             ctypes.windll.kernel32.SetConsoleCtrlHandler(self._handler, False)
 
         def take(self, event: int) -> bool:
-            """Take one event, in a thread of the system; False leaves it to the next handler."""
+            """Handle one event, in a system thread; False leaves it to the next handler."""
             name = _NAMES.get(event)
             if name is None:
                 return False
@@ -55,11 +55,11 @@ if sys.platform == "win32":
             return True
 
     def console_events(interrupts: SimpleQueue[str]) -> AbstractContextManager[None]:
-        """Return what turns the end of the console into interrupts while it is entered."""
+        """Return a context that turns the end of the console into interrupts."""
         return ConsoleEvents(interrupts)
 
 else:
 
     def console_events(interrupts: SimpleQueue[str]) -> AbstractContextManager[None]:
-        """Return what does nothing: the end of a terminal is a signal here."""
+        """Return a context that does nothing: the end of a terminal is a signal here."""
         return nullcontext()

@@ -1,8 +1,8 @@
-"""A planned end: announced, then upstream first, drained and sealed.
+"""Planned end of a run: announced, then roles drained, upstream first, and sealed.
 
-A table of phases, stepped by the supervising thread. From `run_ending` on risk enters nothing
-and exits what is open; on the first beat at or after `until_ts` execution expires what is still
-open; then roles drain one after another, market first.
+A table of phases, stepped by the supervising thread. From `run_ending` on risk allows no entries
+and exits open positions. On the first beat at or after `until_ts` execution expires open orders;
+then roles drain one after another, market first.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from minibot.runtime.context import CLEAN, Output, RoleContext
 from minibot.runtime.stop import StopRecord
 from minibot.watchdog.supervisor import Supervisor
 
-# The beat that ends the orders is written up to a second after `until_ts`, and needs its way.
+# The beat that expires orders is written up to a second after `until_ts`, and has to arrive.
 BEAT_GRACE_MARKET_MS = 2_000
-# Detail of an END that nobody asked for by hand: who planned it.
+# Detail of an END that no operator requested: what planned it.
 PLANNED_BY = {
     DURATION_REACHED: "planned by the profile",
     SOURCE_ENDED: "the exchange's source came to its end",
@@ -28,7 +28,7 @@ PLANNED_BY = {
 
 
 class Phase(Enum):
-    """Where a planned end stands."""
+    """Phase of a planned end."""
 
     RUNNING = "running"
     CLOSING = "closing"
@@ -37,11 +37,11 @@ class Phase(Enum):
 
 
 class PlannedEnd:
-    """Brings a run to its end in order, without waiting.
+    """Planned end: brings a run to its end in order, without waiting.
 
     Args:
         control: The `control` queue.
-        planned_ts: When the run ends by duration or source; None for never.
+        planned_ts: Market time at which duration or source ends the run; None for never.
         planned_code: `DURATION_REACHED` or `SOURCE_ENDED`.
     """
 
@@ -83,12 +83,12 @@ class PlannedEnd:
         )
 
     def begin_by_operator(self, who: str, why: str) -> None:
-        """Announce the end that somebody asked for: as soon as nothing is open."""
+        """Announce an end that an operator requested: as soon as nothing is open."""
         until_ts = self._context.clock.now_ms() + self._close_ms
         self.begin(OPERATOR, f"{who}: {why}", until_ts=until_ts, waits_for_time=False)
 
     def step(self) -> StopRecord | None:
-        """Advance by what has happened; return a STOP when a role cannot be drained."""
+        """Advance to the next phase if due; return a STOP if a role cannot be drained."""
         if self.phase is Phase.RUNNING:
             self._begin_when_due()
         elif self.phase is Phase.CLOSING and self._is_closed():
@@ -98,7 +98,7 @@ class PlannedEnd:
         return None
 
     def rearm(self) -> None:
-        """Count the time of a drain from now on, after a pause of the whole run."""
+        """Restart a drain's time limit now, after a pause of the whole run."""
         self._drain_started_ns = machine_ns()
 
     def _begin_when_due(self) -> None:
@@ -117,9 +117,9 @@ class PlannedEnd:
         return self._is_flat(RISK_ROLE, told_ts) and self._is_flat(EXECUTION_ROLE, told_ts)
 
     def _is_flat(self, name: str, since_ts: int) -> bool:
-        """Return whether a role has said that nothing is open, of a time when it knew of the end.
+        """Return whether a role has reported, since it knew of the end, that nothing is open.
 
-        A heartbeat may be older than the last entry: seconds, which are minutes of a fast market.
+        A heartbeat may be seconds older than the last entry, which are minutes of a fast market.
         """
         facts = self._supervisor.children[name].heartbeat.get("facts", {})
         is_flat = facts.get("open_orders") == 0 and not facts.get("open_positions")
@@ -138,7 +138,7 @@ class PlannedEnd:
         if code is not None:
             record = supervisor.ended(child, code)
             if record is None:
-                # A crash with queues intact: started again, it drains what it had left.
+                # A crash with queues intact: restarted, it drains the rest.
                 supervisor.begin_drain(self._draining)
             return record
         frozen = supervisor.draining(child)
@@ -153,7 +153,7 @@ class PlannedEnd:
         return StopRecord(WATCHDOG_ROLE, ROLE_HUNG, f"{self._draining} does not drain")
 
     def _drain_next(self) -> None:
-        # Also one that has just crashed: it comes back and drains what it had left.
+        # Even one that has just crashed: restarted, it drains the rest.
         for name in self._context.roles.drain_order:
             if name in self._supervisor.children and name not in self._supervisor.drained:
                 self._supervisor.begin_drain(name)

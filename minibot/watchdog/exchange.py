@@ -1,4 +1,4 @@
-"""The embedded exchange as one more supervised process."""
+"""Embedded exchange as one more supervised process."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from minibot.runtime.interpreter import python_argv
 from minibot.runtime.paths import Var
 from minibot.watchdog.child import Child
 
-# A tape is read whole and a market's past is made first; a busy machine takes its time for both.
+# First a tape is read whole, or a market's past is made; both take time on a busy machine.
 READY_NS_MAX = 120_000_000_000
 POLL_S = 0.02
 NAME = "exchange"
 
 
 class EmbeddedExchange:
-    """A running loopback exchange and what it said of its source."""
+    """Loopback exchange that runs, with its report on its source."""
 
     def __init__(self, child: Child, facts: JsonObject) -> None:
         self.facts = facts
@@ -36,11 +36,11 @@ class EmbeddedExchange:
     def start(
         cls, config: Config, run_dir: Path, var: Var, environ: dict[str, str]
     ) -> EmbeddedExchange:
-        """Start the process and wait until it says what it plays.
+        """Start the process and wait for its report on the source.
 
         Raises:
-            Refusal: The source cannot be played; the process's own words say why. Or the operator
-                asks for other symbols than it has.
+            Refusal: The source cannot be played, with the process's own reason; or the operator
+                asks for symbols that it lacks.
         """
         error_log = var.logs / f"{NAME}.err.log"
         start = error_log.stat().st_size if error_log.exists() else 0
@@ -82,7 +82,7 @@ class EmbeddedExchange:
         )
 
     def has_died(self) -> bool:
-        """True once, when the process ended by itself."""
+        """True once, after the process has ended by itself."""
         self.note()
         if self._child.is_running or self._is_reported:
             return False
@@ -90,13 +90,13 @@ class EmbeddedExchange:
         return True
 
     def note(self) -> None:
-        """Take the counters that the process reported last."""
+        """Take over the counters that the process reported last."""
         for line in self._child.lines[-1:]:
             self.order_calls = int(line.get("order_calls", self.order_calls))
         del self._child.lines[:-1]
 
     def end(self) -> None:
-        """End the process: close its channel, then by force."""
+        """End the process: close its channel, then kill it."""
         self.note()
         self._child.close_input()
         if not self._child.wait(3.0):
@@ -105,10 +105,10 @@ class EmbeddedExchange:
 
 
 def _check_symbols(config: Config, played: list[str]) -> None:
-    """Refuse symbols of `--set` or the environment that the source has not; a profile's may differ.
+    """Refuse symbols from `--set` or environment that the source lacks; a profile's may differ.
 
     Raises:
-        Refusal: What is asked for, and what is played.
+        Refusal: Names the symbols requested and those played.
     """
     key, asked = f"{config.venue}.symbols", config.exchange.symbols
     origin = config.origin.get(key, "")

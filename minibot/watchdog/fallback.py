@@ -1,8 +1,8 @@
-"""What stands in for the exchange in a paper profile, when the host cannot be reached.
+"""Fallback for the exchange in a paper profile, if the host cannot be reached.
 
-In mode NORE there is nothing of the kind: an unreachable host is a refusal. In mode PAPER a made
-market from a seed takes over, at the speed of real time, by the profile's own word. The run says so
-in its manifest and in every `health` event, and it counts for nothing.
+Mode NORE has none: an unreachable host is a refusal. In mode PAPER a synthetic market from a seed
+takes over, at the speed of real time, if the profile says so. The run's manifest and every `health`
+event tell it, and the run does not count as a night.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from minibot.runtime.configuration.config_sections import EMBEDDED
 from minibot.watchdog.preflight import EXCHANGE, CheckResult
 
 GENERATOR: Final = "generator"
-# It stands in every `health` event.
+# The reason is repeated in every `health` event.
 WHY_CHARS_MAX: Final = 500
 
 
 class Fallback(NamedTuple):
-    """The profile as it runs then, and why."""
+    """Fallback: the profile as changed for it, and the reason."""
 
     config: Config
     why: str
 
 
 def fallback_of(config: Config, checks: Sequence[CheckResult]) -> Fallback | None:
-    """Return what stands in for an exchange that failed these checks; None where nothing may.
+    """Return the fallback for an exchange that failed these checks; None if none is allowed.
 
-    A clock that is off is no unreachable host: it is refused in every mode.
+    A wrong clock is not an unreachable host: it is refused in every mode.
     """
     paper = config.paper
     failed = [check for check in checks if not check.passed]
@@ -55,7 +55,7 @@ def fallback_of(config: Config, checks: Sequence[CheckResult]) -> Fallback | Non
 
 
 def source_of(word: str, symbols: Sequence[str]) -> str:
-    """Return the source's word with the symbols of the profile, where it makes a market of none."""
+    """Return the source specification, with the profile's symbols if it names none."""
     kind, _, rest = word.partition(":")
     if kind == GENERATOR and ":" not in rest:
         return f"{word}:{','.join(symbols)}"

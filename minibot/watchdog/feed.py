@@ -1,4 +1,4 @@
-"""The live table is a child process that may block or die; this feeds it without ever waiting.
+"""Feed of the live table, a child process that may block or die; it never waits for it.
 
 A status is one JSON line on the child's standard input. When the pipe is full (a frozen
 terminal) the status is dropped; the run goes on.
@@ -22,7 +22,7 @@ QUIT_S = 2.0
 
 
 class LiveFeed:
-    """Sends statuses to the table process; silent without one."""
+    """Feed that sends statuses to the table process; idle without one."""
 
     def __init__(self, argv: Sequence[str]) -> None:
         self._argv = list(argv)
@@ -46,13 +46,13 @@ class LiveFeed:
         threading.Thread(target=self._write, name="live-feed", daemon=True).start()
 
     def show(self, status: JsonObject) -> None:
-        """Offer the newest status; an older one that was not taken yet is dropped."""
+        """Offer the newest status; drop an older one that was not sent yet."""
         if self._process is not None:
             self._latest = canonical.encode(status) + b"\n"
             self._wake.set()
 
     def tell(self, line: str) -> None:
-        """Say one line on standard error: below a table that is drawn there, once it has ended.
+        """Write one line to standard error; if a table is drawn there, only once it has ended.
 
         A line between two drawings would push the table down and leave its head standing above.
         """
@@ -62,7 +62,7 @@ class LiveFeed:
             self._kept.append(line)
 
     def tell_kept(self) -> None:
-        """Say what waited for the end of the table."""
+        """Write the lines that waited for the end of the table."""
         kept, self._kept = self._kept, []
         for line in kept:
             to_stderr(line)
@@ -76,19 +76,19 @@ class LiveFeed:
             while not is_last:
                 self._wake.wait()
                 self._wake.clear()
-                # Asked before the status is taken: what was shown before the end is not left out.
+                # Read before the status is taken: a status shown before the end is not left out.
                 is_last = self._ended
                 latest, self._latest = self._latest, None
                 if latest is not None:
                     process.stdin.write(latest)
                     process.stdin.flush()
         except (OSError, ValueError):
-            pass  # The table is gone; nobody watches any more.
+            pass  # The table is gone; no one watches any more.
         finally:
             _close(process.stdin)
 
     def end(self, last: JsonObject) -> None:
-        """Let the table draw how the run ended, then end it; a frozen one is killed."""
+        """Let the table draw how the run ended, then end it; kill a frozen one."""
         process = self._process
         if process is None:
             return

@@ -1,9 +1,9 @@
-"""Lock and folder of `var`, which the launcher holds open while a run goes on.
+"""Hold on `var`: its lock and folder, which the launcher keeps open while a run goes on.
 
-Both are kept open. A lock whose file was removed or replaced excludes nobody any more, and a folder
-that was moved, removed or replaced is not where the next start looks: either ends the run. The open
-folder says where it is now, so that a run that was moved away is stopped, merged and sealed there;
-what tells the next start stands beside the place where it was.
+A lock whose file was removed or replaced excludes no other process any more, and a folder that was
+moved, removed or replaced is not where the next start looks: either ends the run. The open folder
+tells where it is now, so that a run that was moved away is stopped, merged and sealed there. A note
+for the next start is left beside its former place.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from minibot.watchdog.operator_stop_log import append_stop
 if sys.platform == "darwin":
     import fcntl
 
-# A path of macOS with its last zero byte.
+# A macOS path with its final zero byte.
 PATH_BYTES_MAX = 1024
 
 
 class HeldVar:
-    """A `var` whose lock and folder are open from the start of a run to its end.
+    """Held `var`, whose lock and folder are open from the start of a run to its end.
 
     Args:
-        var: The folder; it stands.
+        var: The folder; it exists.
         lock: The run's lock, held.
     """
 
@@ -56,7 +56,7 @@ class HeldVar:
         self._queues_identity = _identity(var.queues, self._queues)
 
     def close(self) -> None:
-        """Give the folders back; the lock is its maker's."""
+        """Close the folders; the lock belongs to its maker."""
         folders, self._folder, self._queues = (self._folder, self._queues), None, None
         for folder in folders:
             if folder is not None:
@@ -72,10 +72,10 @@ class HeldVar:
         return None if lost is None else StopRecord(WATCHDOG_ROLE, LOCK_LOST, lost)
 
     def lost(self, former: StopRecord | None = None) -> StopRecord | None:
-        """Return STOP(VAR_LOST) where the folder is no longer where the run writes.
+        """Return STOP(VAR_LOST) if the folder is no longer where the run writes.
 
         Args:
-            former: What the run would stop for otherwise: as a rule a consequence.
+            former: The STOP that the run would have otherwise, usually a consequence of this.
         """
         why = self._why_lost()
         if why is None:
@@ -97,7 +97,7 @@ class HeldVar:
     # --- once the folder is lost --------------------------------------------------------------
 
     def where(self) -> Path | None:
-        """Return where the folder is now, None where it exists no longer or nobody can tell."""
+        """Return where the folder is now; None if it is gone or the system cannot tell."""
         with suppress(OSError):
             path = None if self._folder is None else _path_of(self._folder)
             if path is not None:
@@ -107,10 +107,10 @@ class HeldVar:
         return None
 
     def leave_beside(self, record: StopRecord, stop: Event) -> tuple[list[Path], list[str]]:
-        """Leave the STOP beside the place where `var` was: flag and journal of the next start.
+        """Leave the STOP beside the former place of `var`: flag and journal for the next start.
 
         Returns:
-            Where it stands, and what could not be written, one sentence each.
+            Paths of the notes, and failures to write, one sentence each.
         """
         where = self.where()
         note: JsonObject = {
@@ -135,11 +135,11 @@ class HeldVar:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Outcome of a run whose `var` was taken away.
+    """Settled run whose `var` was taken away.
 
     Attributes:
-        var: The folder where it is now, ready to be sealed; None where there is nothing to seal.
-        notes: Where its STOP stands, and what could not be written, one sentence each.
+        var: The folder where it is now, ready to be sealed; None if there is nothing to seal.
+        notes: Paths of its STOP, and failures to write, one sentence each.
         unsealed: Why there is nothing to seal.
     """
 
@@ -151,9 +151,9 @@ class Settled:
 def settle_lost(
     held: HeldVar, context: RoleContext, background: Background, record: StopRecord
 ) -> Settled:
-    """Close what is open and put the STOP on record: where `var` is now, and beside its place.
+    """Close all and put the STOP on record: where `var` is now, and beside its former place.
 
-    Every role has ended.
+    Every role must have ended.
     """
     for close in (background.abandon, context.close_outputs):
         with suppress(RunStop, OSError):
@@ -182,7 +182,7 @@ def settle_lost(
 
 
 def _journal(var: Var, context: RoleContext, stop: Event) -> None:
-    """Append the STOP to the launcher's part of `stop_journal`, unless it stands there."""
+    """Append the STOP to the launcher's part of `stop_journal`, unless it is there already."""
     source = LineSource(open_reader(var.queues, STOP_JOURNAL, part=WATCHDOG_ROLE))
     while (line := source.next()) is not None:
         if context.codec.decode(STOP_JOURNAL, line.json).id == stop.id:
@@ -192,7 +192,7 @@ def _journal(var: Var, context: RoleContext, stop: Event) -> None:
 
 
 def _why_other(path: Path, identity: tuple[int, int]) -> str | None:
-    """Return how a path no longer leads to a folder, or None; by its existence without identity."""
+    """Return how a path no longer leads to a folder, or None; without ids existence counts."""
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -212,7 +212,7 @@ def _identity(path: Path, folder: int | None) -> tuple[int, int]:
 if sys.platform == "win32":
 
     def _open_folder(path: Path) -> int | None:
-        return None  # A folder in which files are open cannot be moved there.
+        return None  # There a folder with open files cannot be moved.
 
     def _path_of(folder: int) -> Path | None:
         return None

@@ -1,8 +1,8 @@
-"""The launcher is the watchdog: it starts a run, supervises it, ends it and seals it.
+"""Launcher and watchdog in one: it starts a run, supervises it, ends it and seals it.
 
-`launch` is the whole life of one run. The supervising loop only supervises: no terminal, no call
-that can wait; merging and metrics run in a second thread; the live table is a child that may
-block or die. Whoever reads the outcome finds every reason in the run's `stop_journal`.
+`launch` is the whole life of one run. The supervising loop only supervises: it uses no terminal and
+no call that can wait. Merging and metrics run in a second thread; the live table is a child that
+may block or die. The run's `stop_journal` holds every reason for the outcome.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ from minibot.watchdog.run_manifest import child_environ, make_manifest
 from minibot.watchdog.supervision_loop import SupervisionLoop
 from minibot.watchdog.supervisor import Supervisor
 
-# A run that ended in order and could not be sealed: nothing vouches for its record yet.
+# Exit code of a run that ended in order but could not be sealed: its record is unproven yet.
 UNSEALED: Final = 1
 
 
@@ -88,10 +88,10 @@ class Outcome:
 
     Attributes:
         run_dir: The run's folder, where it is now.
-        exit_code: That of the process.
-        unsealed: Why the run is not sealed, empty where it is.
-        notes: What else a person has to know of the end, one sentence each.
-        var: The folder that the run was started on, where it has lost it; else None.
+        exit_code: Exit code of the process.
+        unsealed: Why the run is not sealed; empty if it is.
+        notes: Further facts of the end for a person, one sentence each.
+        var: The folder on which the run was started, if it has lost it; else None.
     """
 
     run_dir: Path
@@ -106,7 +106,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """How the run shows itself while it runs: the command of the table process, or none."""
+    """Display of the run while it runs: the command of the table process, or none."""
 
     argv: tuple[str, ...] = ()
 
@@ -122,9 +122,9 @@ def launch(
 
     Args:
         config: The resolved profile.
-        profile: The file it came from; pinned while the run lives.
+        profile: Its file; pinned while the run lives.
         display: The table process.
-        say: Takes one line for the operator; called before and after, never while supervising.
+        say: Prints one line for the operator; called before and after, never while supervising.
         server_time: Asks the venue for its clock.
 
     Raises:
@@ -133,7 +133,7 @@ def launch(
     var = config.var
     refuse_living(var)
     if not var.root.exists():
-        refuse_failed([flag_check(var)])  # Of a run that has lost this folder: none is made anew.
+        refuse_failed([flag_check(var)])  # A run that lost this folder left it.
     refuse_failed([root_check(var)])
     lock = run_lock(var)
     try:
@@ -157,7 +157,7 @@ def _launch_alone(
     server_time: ServerTime,
     lock: RunLock,
 ) -> Outcome:
-    """Run one night on a `var` whose lock is held; a start that is refused is put on record."""
+    """Run one night on a `var` whose lock is held; put a refused start on record."""
     var = config.var
     try:
         return _launch(config, profile, display, say, server_time, lock)
@@ -189,7 +189,7 @@ def _launch(
             with console_events(run.interrupts):
                 return run.run()
     except RunStop as error:
-        # Once roles run, everything that goes wrong ends in an Outcome: nothing has started yet.
+        # No role has started yet; from then on every fault ends in an Outcome.
         remedy = REASONS[error.reason_code].remedy if error.reason_code in REASONS else ""
         raise Refusal(f"{error.reason_code}: {error.detail}.", remedy) from error
     except LockBusy as error:
@@ -211,10 +211,10 @@ def _launch(
 
 
 def _refuse_unlisted(config: Config) -> None:
-    """Refuse a process that should have been held to the code list from its very start.
+    """Refuse a process that should have been under the code list from its very start.
 
     Raises:
-        Refusal: It was started in a way that hid this from its first module.
+        Refusal: Its first module could not tell this from the way in which it was started.
     """
     if config.code.require_manifest and not listed.is_on:
         raise Refusal(
@@ -251,7 +251,7 @@ class _Launch:
         self.sync_us = sync_us_p50(var.stop)
         self.code = CodeStand(PROJECT)
         self.degraded: str | None = None
-        self.is_begun = False  # From its manifest on a run is never taken back.
+        self.is_begun = False  # Once it has a manifest, a run is never undone.
 
     def run(self) -> Outcome:
         recovered = clear_former_run(self.var, self.contracts, self.roles)
@@ -285,16 +285,16 @@ class _Launch:
     def _start_exchange(self, run_dir: Path) -> EmbeddedExchange | None:
         if self.config.embedded is None:
             return None
-        changed = self.code.changed("")  # The manifest does not stand yet.
+        changed = self.code.changed("")  # There is no manifest yet.
         if changed is not None:
             raise Refusal(f"the code changed while the run started: {changed}.", "Start again.")
         return EmbeddedExchange.start(self.config, run_dir, self.var, child_environ(os.environ))
 
     def _reach(self, run_dir: Path) -> EmbeddedExchange | None:
-        """Look whether the host answers; return what stands in for it, None for nothing.
+        """Check whether the host answers; return the exchange of its fallback, or None.
 
         Raises:
-            Refusal: It does not, and nothing may stand in.
+            Refusal: It does not, and no fallback is allowed.
         """
         checks = exchange_checks(self.config, self.server_time)
         fallback = fallback_of(self.config, checks)
@@ -327,9 +327,9 @@ class _Launch:
         )
         refuse_living(self.var)
         lost = self.held.check()
-        if lost is not None:  # So nothing kept another start out.
+        if lost is not None:  # So other starts were not excluded.
             raise RunStop(WATCHDOG_ROLE, lost.reason_code, lost.detail)
-        arm(self.var.stop, run_id, OPERATOR)  # Before anybody can see that a run is there to kill.
+        arm(self.var.stop, run_id, OPERATOR)  # Before the run is visible to `minibot kill`.
         note_current(self.var, run_id)  # First: an interrupted start is found by the next one.
         run_files = RunFiles(run_dir)
         run_files.put_hashed(MANIFEST_FILE, manifest.to_json())
@@ -342,8 +342,8 @@ class _Launch:
                 parts=self.roles.writers(name) if entry.parts else (),
             )
         context = RoleContext(WATCHDOG_ROLE, run_dir, Control(), SilentHeartbeat(WATCHDOG_ROLE))
-        context.clock.never_read()  # It is the launcher who writes the file.
-        context.syncs_parts = False  # The second thread does; this one may not wait.
+        context.clock.never_read()  # The launcher itself writes the file.
+        context.syncs_parts = False  # The second thread syncs; this one may not wait.
         context.tell = self.feed.tell
         control = context.open_output("control")
         control.append_roots([(opening, context.clock.now_ms())])
@@ -376,19 +376,19 @@ class _Launch:
                 record = desk.supervise(background)
             else:
                 context.stop(record)
-            # What ends a run is not interrupted either: merge and seal are on their way.
+            # The end is not interrupted either: merge and seal are under way.
             return self._end(
                 record, context, supervisor, background, desk, recovered, exchange, run_files
             )
         finally:
             with suppress(RunStop, OSError, KeyError):
-                note_ended(self.var, run_id)  # This process may be there for longer.
-            self.feed.tell_kept()  # Where the table's end was never come to.
+                note_ended(self.var, run_id)  # This process may live on.
+            self.feed.tell_kept()  # If the table was never ended.
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
     def _take_signals(self) -> dict[int, Any]:
-        """First interrupt ends the run in order, a second one stops it."""
+        """Install handlers: the first interrupt ends the run in order, a second one stops it."""
         names = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
         previous: dict[int, Any] = {}
 
@@ -472,9 +472,9 @@ class _Launch:
         exchange: EmbeddedExchange | None,
         run_files: RunFiles,
     ) -> Outcome:
-        """End a run whose `var` was taken away: on record where that is now, and beside its place.
+        """End a run whose `var` was taken away: on record there, and beside its former place.
 
-        Nothing is written below the path that it had: what stands there now is another folder.
+        Nothing is written below its former path: that is another folder now.
         """
         self.feed.tell(f"STOP {record.reason_code}: {record.detail}")
         self.feed.end(desk.status(record))
@@ -497,17 +497,17 @@ class _Launch:
     def _write_end(
         self, record: StopRecord, context: RoleContext, background: Background
     ) -> StopRecord:
-        """Write the end, complete the merge, close everything; return how the run has ended.
+        """Write the end, complete the merge, close everything; return the record of the end.
 
-        On a full disk some of it fails: the rest is done all the same, and an end that could not
-        be written is a STOP.
+        On a full disk some steps fail: the rest is done nevertheless, and an end that could not be
+        written is a STOP.
         """
         if record.kind != END_KIND:
             release_all_reserves(self.var.stop)
         steps: list[Callable[[], object]] = [
             lambda: context.health("STOPPED"),
             lambda: context.sync_parts(now=True),
-            # Before the last metrics: they count the stops of all runs, this one's too.
+            # Before the last metrics, which count the stops of all runs, this one included.
             lambda: copy_stops(self.var, context.codec),
             background.finish,
             context.close_outputs,
@@ -535,7 +535,7 @@ class _Launch:
         desk: SupervisionLoop,
         run_files: RunFiles,
     ) -> str:
-        """Merge what is left and seal the run; return why it is not sealed, empty where it is."""
+        """Merge the rest and seal the run; return why it is not sealed, empty if it is."""
         manifest, run_dir = context.manifest, run_files.run_dir
         repaired, findings = self._recover_after(record, var, context)
         differences = [*run_files.differences(), *run_files.set_aside()]
@@ -575,19 +575,19 @@ class _Launch:
     def _recover_after(
         self, record: StopRecord, var: Var, context: RoleContext
     ) -> tuple[list[str], list[str]]:
-        """Set aside what killed roles or a full disk left half written, and complete the merge.
+        """Set aside lines half written by killed roles or on a full disk; complete the merge.
 
-        Where the queues themselves are in doubt nothing is touched: they are the evidence.
+        If the queues themselves are in doubt nothing is touched: they are the evidence.
         """
         if record.kind == END_KIND or record.reason_code.startswith("QUEUE_"):
             return [], []
         repaired, findings = recover_queues(var, self.roles)
-        # A full disk ends the merge of the second thread; by now there is room for the rest.
+        # A full disk ended the second thread's merge; by now there is room for the rest.
         findings += complete_merge(var, context.manifest, context.codec, context.clock)
         return repaired, findings
 
 
 def _remove_empty_run(run_dir: Path) -> None:
-    """Take back a run folder that never became a run; what others put there stays."""
+    """Remove a folder that never became a run; files of others in it stay."""
     with suppress(OSError):
         run_dir.rmdir()

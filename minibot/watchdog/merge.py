@@ -1,9 +1,9 @@
-"""Queues with several writers: parts merged into one inbox, in the order of the watchdog's acks.
+"""Merge of queues with several writers: parts into one inbox, in the order of the watchdog's acks.
 
-The parts are the truth. Lines are copied unchanged; the order log (`health/acks.jsonl`) names
-every range before it is copied, so a merge that was cut off is completed by whoever ends the run.
-Parts, inboxes and order log are synced one by one, so that after a loss of power an inbox may hold
-lines that its part or the order log has lost: they are published lines, and are put back from it.
+The parts are the truth. Lines are copied unchanged; the order log (`health/acks.jsonl`) names every
+range before it is copied, so the process that ends the run can complete an interrupted merge.
+Parts, inboxes and order log are synced one by one, so after a power loss an inbox may hold lines
+that its part or the order log has lost: these are published lines, and are restored from it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BATCH = 512
 
 
 class Merger:
-    """Copies parts into their inboxes; opened once, by whoever holds the run's lock."""
+    """Merger of parts into their inboxes; opened once, by the holder of the run's lock."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Merger:
         self._parts: dict[tuple[str, str], JournalReader] = {}
         self._letters = self._dead_letters(clock, run_id, cmdline_hash)
         self._refused: ContractError | None = None
-        self.is_torn = False  # A pass was broken off: what was read need not have been copied.
+        self.is_torn = False  # A pass was broken off: lines read may not have been copied.
         with ExitStack() as opened:
             self._inboxes: dict[str, JournalWriter] = {
                 queue: opened.enter_context(
@@ -88,10 +88,10 @@ class Merger:
     def _open_order(
         self, opened: ExitStack, clock: RunClock, run_id: str, cmdline_hash: str
     ) -> None:
-        """Take up the order log where it ends, and complete the merge that it names."""
+        """Continue the order log at its end, and complete the merge that it names."""
         root, roles, codec = self._root, self._roles, self._codec
         held = {queue: list(self._step_over(queue)) for queue in self.queues}
-        # Opened before they are read: a range that was not published any more is by this.
+        # Opened before they are read: this publishes a range left unpublished.
         acks = {
             queue: opened.enter_context(
                 closing(open_side_writer(queue_folder(root, queue), "acks", sync=False))
@@ -120,7 +120,7 @@ class Merger:
         self._log_unlogged(ranges, held)
 
     def _step_over(self, queue: str) -> Iterator[str]:
-        """Step over what the inbox holds of each part; yield whose each of its lines is."""
+        """Step over the lines of each part in the inbox; yield the writer of each line."""
         with closing(open_reader(self._root, queue)) as inbox:
             while lines := inbox.read(BATCH):
                 for line in lines:
@@ -136,7 +136,7 @@ class Merger:
         raise IntegrityError(WATCHDOG_ROLE, QUEUE_CHAIN, detail)
 
     def _logged(self) -> tuple[int, list[Ack]]:
-        """Return how many inputs the order log names, and its ranges."""
+        """Return the number of inputs in the order log, and its ranges."""
         folder = queue_folder(self._root, HEALTH)
         ranges: list[Ack] = []
         if (folder / "acks.head").exists():
@@ -145,7 +145,7 @@ class Merger:
         return (0 if last is None else last.n + last.to_seq - last.from_seq), ranges
 
     def _complete(self, ranges: list[Ack], held: Mapping[str, list[str]]) -> None:
-        """Copy what was logged and not copied: only the last range can be so."""
+        """Copy lines that were logged but not copied; only the last range can have some."""
         merged = {queue: Counter(roles) for queue, roles in held.items()}
         for ack in ranges:
             queue, _, role = ack.queue.split("/")
@@ -158,7 +158,7 @@ class Merger:
                 held[queue].extend(role for _ in lines)
 
     def _log_unlogged(self, ranges: list[Ack], held: Mapping[str, list[str]]) -> None:
-        """Log again what the inboxes hold and the order log has lost."""
+        """Log again lines in the inboxes that the order log has lost."""
         logged = {ack.queue: ack.to_seq for ack in ranges}
         for queue, roles in held.items():
             seen: Counter[str] = Counter()
@@ -182,11 +182,11 @@ class Merger:
         self._inboxes[queue].append([encode_line(line.json) for line in lines])
 
     def merge(self) -> int:
-        """Copy what stands in the parts and not yet in the inboxes; return how many lines.
+        """Copy new lines of the parts into the inboxes; return how many.
 
         Raises:
             ContractError: For the first line that breaks its contract. It is copied like all
-                others, so that the inbox stays the merge of its parts, and set aside.
+                others, so that the inbox stays the merge of its parts, and also set aside.
         """
         copied, self.is_torn = 0, True
         for queue in self.queues:
@@ -220,9 +220,9 @@ class Merger:
             inbox.sync()
 
     def close(self) -> None:
-        """Copy the rest, sync and close; what cannot be copied does not keep files open.
+        """Copy the rest, sync and close; a failed copy does not keep files open.
 
-        Of a torn merge nothing is copied any more: who opens it again takes up what stands on disk.
+        A torn merge copies nothing more: the next one to open it continues from the disk.
         """
         with ExitStack() as stack:
             for inbox in self._inboxes.values():
@@ -235,10 +235,10 @@ class Merger:
 
 
 def restore_parts(root: Path, codec: Codec) -> list[str]:
-    """Put back into the parts what their inboxes hold beyond them; nobody may be writing.
+    """Restore lines of the parts from their inboxes; there may be no writer.
 
     Returns:
-        What was put back, one sentence for each part.
+        The restored lines, one sentence for each part.
 
     Raises:
         RunStop: A journal cannot be read or written.

@@ -1,8 +1,8 @@
 """Metrics while the run lives: `var/metrics/metrics.json` (atomic) and timed snapshots.
 
 Nothing here is a source of truth: `minibot report` recounts every figure from the queues, and a
-test holds both against a third count. Ticks are counted only up to where the executor stands, so
-that every fill is there before the ticks behind it are looked at.
+test compares both with a third count. Ticks are counted only up to the executor's position, so that
+every fill is booked before the ticks behind it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from minibot.watchdog.operator_stop_log import read_stops
 
 
 class MetricsKeeper:
-    """Keeps the metrics of one run; stepped by the watchdog's second thread."""
+    """Keeper of one run's metrics; stepped by the watchdog's second thread."""
 
     def __init__(self, context: RoleContext) -> None:
         self._context = context
@@ -59,7 +59,7 @@ class MetricsKeeper:
         return payload
 
     def step(self) -> None:
-        """Count on, and write when the interval has passed."""
+        """Count new events, and write when the interval has passed."""
         limits = self._context.config.watchdog
         self._count(self._executed_seq())
         moment = machine_ns()
@@ -125,11 +125,11 @@ class MetricsKeeper:
 
 
 def stop_share(context: RoleContext, market_ts: int) -> JsonObject:
-    """Return how many of all runs here were stopped and why, and what of this one was (N-79, U-21).
+    """Return how many runs here were stopped and why, and the share of this one (N-79, U-21).
 
     Args:
-        context: The running run's.
-        market_ts: When its last market event was.
+        context: The running run's context.
+        market_ts: Time of its last market event.
 
     Returns:
         Runs, those that a STOP ended, their share and reasons; of this run the milliseconds of

@@ -1,4 +1,4 @@
-"""What a run starts with: fresh cash, or what the last sealed run left (U-23)."""
+"""Opening of a run: fresh cash, or the holdings of the last sealed run (U-23)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from minibot.runtime.runfiles import run_folders
 
 
 def fresh_opening(config: Config) -> RunOpening:
-    """Return the opening of a run that starts with the profile's cash and nothing else."""
+    """Return the opening of a run that starts with the profile's cash alone."""
     portfolio = config.portfolio
     return RunOpening(cash={portfolio.quote_asset: portfolio.cash}, lots=(), budgets_used={})
 
@@ -31,7 +31,7 @@ def fresh_opening(config: Config) -> RunOpening:
 def opening_of(
     config: Config, runs: Path, contracts: Contracts, roles: Roles, origin_ms: int
 ) -> RunOpening:
-    """Return the opening that `portfolio.start_from` asks for; the run begins at `origin_ms`.
+    """Return the opening by `portfolio.start_from`; the run begins at `origin_ms`.
 
     Raises:
         Refusal: `carry` is asked for and the last run is not sealed or does not verify.
@@ -53,14 +53,14 @@ def opening_of(
 
 def last_run(runs: Path) -> Path | None:
     """Return the folder of the newest run, or None."""
-    found = run_folders(runs)  # Also one that has lost its manifest: no older one stands for it.
+    found = run_folders(runs)  # Even one without manifest: no older one replaces it.
     return found[-1] if found else None
 
 
 def carried_opening(
     run_dir: Path, contracts: Contracts, roles: Roles, origin_ms: int
 ) -> RunOpening:
-    """Return what a sealed run left: its opening with its fills applied."""
+    """Return the opening that a sealed run leaves: its own with its fills applied."""
     manifest = Manifest.load(run_dir)
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
     queues = run_dir / "queues"
@@ -90,7 +90,7 @@ def carried_opening(
 def day_budgets(
     opening: RunOpening, portfolio: Portfolio, former_origin_ms: int, origin_ms: int
 ) -> dict[str, str]:
-    """Return what the UTC day on which a run begins has used of its budgets already.
+    """Return the budgets that the UTC day on which a run begins has used already.
 
     A day's limits hold for the day, however many runs it has; a night's hold for one run.
     """

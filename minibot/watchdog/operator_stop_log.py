@@ -1,8 +1,8 @@
-"""`var/stop_journal.jsonl`: every stop and end of every run, the file that operators tail.
+"""Operators' stop journal, `var/stop_journal.jsonl`: every stop and end of every run.
 
-Never rotated or moved; written by whoever holds the run's lock. The lines are those of the
-runs' own `stop_journal` parts; an id that stands there is not written again. Two kinds are no
-run's: the CLEAR of a flag, and the start that was REFUSED.
+Operators tail this file. It is never rotated or moved, and written by the holder of the run's lock.
+Its lines are those of the runs' own `stop_journal` parts; an id in it is not written again. Two
+kinds belong to no run: the CLEAR of a flag, and a REFUSED start.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def read_stops(var_root: Path) -> list[JsonObject]:
 
 
 def flagged_run(var: Var) -> str | None:
-    """Return the run that `STOP.flag` names; None for one made by hand, which names none."""
+    """Return the run that `STOP.flag` names; None for a flag made by hand."""
     for flag in standing_flags(var):
         with suppress(RunStop, OSError, KeyError):
             return str(read_hashed(flag)["run_id"])
@@ -55,7 +55,7 @@ def flagged_run(var: Var) -> str | None:
 
 
 def stop_beside(var: Var) -> JsonObject | None:
-    """Return the STOP of a run that had lost this `var`, from the note beside it; None for none."""
+    """Return the STOP of a run that had lost this `var`, from the note beside it, or None."""
     for flag in standing_flags(var):
         with suppress(RunStop, OSError, KeyError):
             stop = read_hashed(flag)["stop"]
@@ -64,10 +64,10 @@ def stop_beside(var: Var) -> JsonObject | None:
 
 
 def flagged_stop(var: Var) -> JsonObject | None:
-    """Return the STOP on record that `STOP.flag` stands for, the last one as a rule.
+    """Return the recorded STOP behind `STOP.flag`, usually the last one.
 
-    None where it is not on record yet, as of a run whose launcher was killed: what was stopped and
-    cleared before that run explains nothing.
+    None if it is not on record yet, as for a run whose launcher was killed: earlier stops that were
+    cleared do not explain it.
     """
     beside = stop_beside(var)
     if beside is not None:
@@ -80,7 +80,7 @@ def flagged_stop(var: Var) -> JsonObject | None:
 
 
 def append_stop(var: Var, json: bytes) -> None:
-    """Append one envelope, given as canonical JSON, unless its id stands there."""
+    """Append one envelope, given as canonical JSON, unless its id is there already."""
     wanted = canonical.decode(json)["id"]
     if any(envelope["id"] == wanted for envelope in read_stops(var.root)):
         return
@@ -90,7 +90,7 @@ def append_stop(var: Var, json: bytes) -> None:
 
 
 def copy_stops(var: Var, codec: Codec) -> None:
-    """Append what the parts of the run's `stop_journal` hold."""
+    """Append the records in all parts of the run's `stop_journal`."""
     for role in codec.roles.writers(STOP_JOURNAL):
         if not (var.queues / STOP_JOURNAL / "parts" / f"{role}.head").exists():
             continue
@@ -101,10 +101,10 @@ def copy_stops(var: Var, codec: Codec) -> None:
 
 
 def clear_flag(var: Var, who: str, why: str) -> str | None:
-    """Remove `STOP.flag` and record who and why; return the run it had stopped, if known.
+    """Remove `STOP.flag` and record who and why; return the run that it had stopped, if known.
 
-    The record comes first: a flag that is gone without one would be a silent continue. The STOP of
-    a run that had lost this `var` stands in the note beside it alone, and is put on record too.
+    The record comes first: removing a flag without one would continue silently. The STOP of a run
+    that had lost this `var` is only in the note beside it, and is put on record too.
     """
     beside = stop_beside(var)
     if beside is not None:
@@ -128,7 +128,7 @@ def clear_flag(var: Var, who: str, why: str) -> str | None:
 
 
 def remove_flag(var: Var, flag: Path) -> None:
-    """Take a flag away, whatever it is; a folder that holds something is set aside in `var/stop`.
+    """Remove a flag, whatever its kind; move a folder with content to `var/stop`.
 
     Raises:
         OSError: The system refuses.
@@ -144,9 +144,9 @@ def remove_flag(var: Var, flag: Path) -> None:
 
 
 def note_refused(var: Var, why: str) -> None:
-    """Put a start on record that was refused; only for who holds the run's lock.
+    """Put a refused start on record; only for the holder of the run's lock.
 
-    It has the id that its run would have had: no run of this `var` has it.
+    It has the id that its run would have had, which no run of this `var` has.
 
     Raises:
         RunStop: The journal cannot be written.
@@ -163,7 +163,7 @@ def note_refused(var: Var, why: str) -> None:
 
 
 def _own_event(run_id: str, word: str, payload: StopJournal) -> bytes:
-    """Return an event of the operators' journal that is no run's, as canonical JSON."""
+    """Return an event of the operators' journal that belongs to no run, as canonical JSON."""
     event = Event(
         ts=wall_ms(),
         id=derive_id(run_id, WATCHDOG_ROLE, word, 0),

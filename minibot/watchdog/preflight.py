@@ -1,7 +1,7 @@
-"""What has to hold before a run starts; `minibot doctor` shows the same list.
+"""Preflight checks before a run starts; `minibot doctor` shows the same list.
 
-Every check names its key or file and what to do next. One failure is a refusal; nothing has been
-started then. The order is from cheap to slow.
+Every check names its key or file and the next step. One failure is a refusal, before anything has
+been started. Cheap checks come first.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ServerTime = Callable[[Config], int]
 """Asks a profile's venue for its clock in Unix ms; a `Transient` says that it did not answer."""
 AI_JAIL_S_MAX = 30.0
 SYNC_BYTES = 400
-# A disk that needs longer than this for one small sync cannot keep a night's queues.
+# A disk that takes longer than this for one small sync cannot keep up with a night's queues.
 SYNC_US_MAX = 500_000
 SET_UP = "Set up again: python3 tools/with_env.py -m minibot doctor"
 # A name and a pinned version at the beginning of a line of the lock file.
@@ -56,7 +56,7 @@ PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)(?:\s*;\s*([^\\]+?))?\s*\\?$"
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One line of `minibot doctor`: what was looked at, whether it holds, and what to do if not."""
+    """Check result, a line of `minibot doctor`: the subject, whether it holds, and the remedy."""
 
     name: str
     passed: bool
@@ -67,10 +67,10 @@ class CheckResult:
 def preflight(config: Config, var: Var, *, whole: bool = False) -> list[CheckResult]:
     """Return the result of every check that needs no exchange, cheap ones first.
 
-    The first failure is the last result, unless the whole list is asked for; behind a `var` that
-    cannot be written nothing can be looked at.
+    The list ends with the first failure unless `whole` is set; after a `var` that cannot be written
+    no check is possible.
     """
-    # It takes two seconds, beside the others.
+    # It takes two seconds, in parallel to the others.
     loaded = Check(PROJECT, has_environment=True) if config.code.require_manifest else None
     checks: Sequence[tuple[str, Callable[[], CheckResult]]] = (
         (FLAG, lambda: flag_check(var)),
@@ -116,7 +116,7 @@ def refuse_failed(results: Sequence[CheckResult]) -> None:
 
 
 def flag_check(var: Var) -> CheckResult:
-    """Return whether no STOP of a former run stands."""
+    """Return whether no STOP of a former run is standing."""
     flags = standing_flags(var)
     if not flags:
         return CheckResult(FLAG, True, "none")
@@ -129,7 +129,7 @@ def flag_check(var: Var) -> CheckResult:
 
 
 def _profile(config: Config) -> CheckResult:
-    """Refuse what is meant for backtests: there the budgets of a night begin anew."""
+    """Refuse a profile for backtests, where a night's budgets begin anew."""
     if config.raw.get("backtest"):
         remedy = "Take the section `backtest` out of the profile."
         return CheckResult("profile", False, "it has a section for backtests", remedy)
@@ -137,7 +137,7 @@ def _profile(config: Config) -> CheckResult:
 
 
 def _packages(config: Config, lock: Path) -> CheckResult:
-    """Compare what is installed with the lock file, where the profile asks for its code."""
+    """Compare installed packages with the lock file, if the profile requires listed code."""
     required = config.code.require_manifest
     if not lock.exists():
         return CheckResult("packages", not required, "requirements.lock is missing", "Clone again.")
@@ -171,7 +171,7 @@ def _secrets(config: Config) -> CheckResult:
 
 
 def root_check(var: Var) -> CheckResult:
-    """Make the folder of `var` itself, which holds the lock of a run; return whether it stands."""
+    """Make the folder of `var` itself, which holds a run's lock; return whether it exists."""
     try:
         ensure_folder(var.root)
     except (OSError, RunStop) as error:
@@ -222,18 +222,18 @@ def _lock(var: Var) -> CheckResult:
 
 
 def sync_us_p50(folder: Path) -> int:
-    """Return the median microseconds of a small append with its sync in a folder."""
+    """Return the median time of a small append with its sync in a folder, in microseconds."""
     return spread(sync_times(folder, SYNC_BYTES, SYNC_SAMPLES, SYNC_MS_MAX)).p50_us
 
 
 def _sync(config: Config, var: Var) -> CheckResult:
-    """Compare what the disk syncs with what the profile asks of it."""
+    """Compare the disk's sync rate with the profile's demand."""
     sync_us = sync_us_p50(var.stop)
     if sync_us > SYNC_US_MAX:
         text = f"{sync_us} us p50 for {SYNC_BYTES} bytes, at most {SYNC_US_MAX}"
         return CheckResult("sync", False, text, "Use a faster disk: --var DIR.")
     size = BATCH * EVENT_BYTES
-    # The best of some: a disk that others use at the moment is not a slow one.
+    # The best of several: a disk that is busy at the moment is not a slow one.
     batch_us = min(sync_times(var.stop, size, BATCH_SAMPLES, SYNC_MS_MAX))
     given, asked = disk_events_per_s(batch_us), config.queues.events_per_s_min
     text = f"{sync_us} us p50 for {SYNC_BYTES} bytes; {given:,} events a second at {BATCH} a sync"
@@ -265,7 +265,7 @@ def _code(config: Config) -> CheckResult:
 
 
 def _loaded(check: Check | None) -> CheckResult:
-    """Refuse what would run in place of listed code, where the profile asks for the list."""
+    """Refuse code that would run in place of listed code, if the profile requires the list."""
     if check is None:
         return CheckResult("loaded code", True, "not asked for by the profile")
     wrong = check.result()

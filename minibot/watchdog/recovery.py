@@ -1,7 +1,7 @@
-"""The run before this one: released when it is sealed, else recovered and sealed as interrupted.
+"""Recovery of the run before: released if it is sealed, else recovered and sealed as interrupted.
 
-After a power loss or a killed launcher a run is not resumed. Whoever starts next completes its
-queues (each writer's own recovery), its merge and its seal, and says so.
+After a power loss or a killed launcher a run is not resumed. The next start completes its queues
+(each writer's own recovery), its merge and its seal, and reports that.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from minibot.watchdog.operator_stop_log import copy_stops
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What the start found of the run before: its id, its root, and what could not be repaired."""
+    """Recovered former run: its id, its root, and the damage that could not be repaired."""
 
     run_id: str
     root: str
@@ -42,7 +42,7 @@ class Recovered:
 
 
 def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> Recovered | None:
-    """Make `var/queues` free for a new run; return what was recovered, if anything was.
+    """Clear `var/queues` for a new run; return the recovered run, if any.
 
     Raises:
         RunStop: The former run's own files cannot be read at all.
@@ -63,13 +63,13 @@ def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> Recovered 
 
 
 def recover_queues(var: Var, roles: Roles) -> tuple[list[str], list[str]]:
-    """Let every journal of the run recover: whole lines are kept, torn rests set aside.
+    """Recover every journal of the run: keep whole lines, set torn tails aside.
 
-    Nobody may be writing any more. A role that was killed, or a disk that was full, leaves a batch
-    half written above its head.
+    There may be no writer any more. A killed role or a full disk leaves a half-written batch above
+    the head.
 
     Returns:
-        What was set aside, and what could not be recovered; one sentence each.
+        The tails set aside, and the failures to recover; one sentence each.
     """
     repaired: list[str] = []
     findings: list[str] = []
@@ -98,16 +98,16 @@ def _journals(var: Var, roles: Roles) -> Iterator[tuple[str, Callable[[], Journa
             folders.add(reader_folder(var.queues, queue, reader, is_primary))
         for folder in sorted(folders):
             for stem in ("acks", "deadletter"):
-                # A start that was cut off may have left the one without the other.
+                # An interrupted start may have left the one without the other.
                 if any((folder / f"{stem}{end}").exists() for end in (".head", ".jsonl")):
                     name = f"{folder.relative_to(var.queues).as_posix()}/{stem}"
                     yield name, partial(open_side_writer, folder, stem, sync=True)
 
 
 def complete_merge(var: Var, manifest: Manifest, codec: Codec, clock: RunClock) -> list[str]:
-    """Merge what stands in the parts and not yet in the inboxes, and tell the operators' journal.
+    """Merge the rest of the parts into the inboxes, and copy stops to the operators' journal.
 
-    Needs recovered queues that nobody writes. Returns what could not be done; empty as a rule.
+    The queues must be recovered and have no writer. Return the failures, usually none.
     """
     try:
         merger = Merger(
@@ -128,7 +128,7 @@ def complete_merge(var: Var, manifest: Manifest, codec: Codec, clock: RunClock) 
 
 
 def _seal_without_manifest(var: Var, run_dir: Path, roles: Roles, whys: Sequence[str]) -> Recovered:
-    """Seal the queues of a run whose manifest is gone or damaged, unmerged as they are."""
+    """Seal the queues of a run whose manifest is gone or damaged, unmerged."""
     repaired, findings = recover_queues(var, roles)
     findings += [f"RUN_FILE_CHANGED: {why}" for why in whys]
     extra = {"state": "interrupted", "findings": findings, "repaired": repaired}
@@ -137,7 +137,7 @@ def _seal_without_manifest(var: Var, run_dir: Path, roles: Roles, whys: Sequence
 
 
 def _has_lines(queues: Path) -> bool:
-    """Return whether any journal below the queues has a line: a run has been here."""
+    """Return whether any journal below the queues has a line, so that a run wrote here."""
     return any(path.lstat().st_size for path in queues.rglob("*.jsonl"))
 
 
@@ -146,7 +146,7 @@ def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> Rec
     try:
         manifest = Manifest.load(run_dir)
     except RunStop as error:
-        # Nobody can say what the run was, but what it wrote is kept, and verify names what is lost.
+        # The run is unknown, but its queues are kept, and verify names the losses.
         return _seal_without_manifest(var, run_dir, roles, [*room, error.detail])
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
     repaired, findings = recover_queues(var, roles)
@@ -180,5 +180,5 @@ def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> Rec
     try:
         sign_if_pinned(run_dir, manifest.config, os.environ)
     except Refusal as error:
-        findings.append(str(error))  # Nothing is lost by it; verify says that it is not signed.
+        findings.append(str(error))  # Nothing is lost by it; verify reports the missing signature.
     return Recovered(manifest.run_id, root, tuple(findings))

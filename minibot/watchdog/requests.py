@@ -1,4 +1,4 @@
-"""What operators ask for: request files that name their run, taken by the launcher alone.
+"""Requests of operators: files that name their run, taken by the launcher alone.
 
 A verb leaves one atomic file in `var/requests/`; the launcher journals it as a `control` event.
 A request for another run is set aside. No request enlarges a limit.
@@ -37,7 +37,7 @@ def leave_request(folder: Path, run_id: str, kind: str, **fields: object) -> Pat
 
 
 def take_requests(folder: Path, run_id: str) -> Iterator[JsonObject]:
-    """Yield the requests for this run, oldest first; set aside what is not for it."""
+    """Yield the requests for this run, oldest first; set others aside."""
     for path in sorted(folder.glob("*.json"), key=lambda item: item.stat().st_mtime_ns):
         try:
             request = read_hashed(path)
@@ -51,7 +51,7 @@ def take_requests(folder: Path, run_id: str) -> Iterator[JsonObject]:
 
 
 def control_payload(request: JsonObject) -> Payload | None:
-    """Return the `control` payload of a request, or None when it is not one."""
+    """Return the `control` payload of a request, or None if it is malformed."""
     cls = CONTROL_KINDS.get(str(request.get("kind")))
     if cls is None:
         return None

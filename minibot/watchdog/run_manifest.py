@@ -1,4 +1,4 @@
-"""What a run is made of: its manifest, its command lines, the environment of its processes."""
+"""Run manifest: its content, the command lines and the environment of the run's processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from minibot.runtime.manifest import Manifest, Process
 from minibot.runtime.paths import PROJECT
 from minibot.watchdog.exchange import EmbeddedExchange
 
-# What a role needs of the outside; everything else stays with the operator.
+# Variables that a role needs; all others stay with the operator.
 ENVIRON_KEPT = (
     "PATH",
     "SYSTEMROOT",
@@ -94,9 +94,10 @@ def role_argv(name: str, run_dir: Path) -> list[str]:
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the scrubbed environment of our processes.
 
-    No secrets; one thread per library, and one arena of memory for all threads: glibc gives each
-    its own, which keep what threads that only read sockets have given back. Large blocks stay out
-    of it: glibc takes them in once one was given back, and they leave holes that nothing fills.
+    It has no secrets, one thread per library, and one memory arena for all threads: glibc would
+    give each its own, which keeps memory that threads which only read sockets have freed. Large
+    blocks stay out of the arena: once one was freed glibc would allocate them there, and they leave
+    holes that are never filled.
     """
     kept = {name: environ[name] for name in ENVIRON_KEPT if name in environ}
     return {
@@ -107,7 +108,7 @@ def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MALLOC_ARENA_MAX": "1",
-        "MALLOC_MMAP_THRESHOLD_": "131072",  # What glibc begins with; named, it stays so.
+        "MALLOC_MMAP_THRESHOLD_": "131072",  # glibc's initial value; set, it stays fixed.
     }
 
 
@@ -146,5 +147,5 @@ def _pinned(profile: Path, base: Path | None) -> dict[str, str]:
 
 
 def _pin_name(path: Path) -> str:
-    """Return a file's path from the project's root, the whole path for one outside."""
+    """Return a file's path from the project's root, or its absolute path if it is outside."""
     return path.relative_to(PROJECT).as_posix() if path.is_relative_to(PROJECT) else str(path)

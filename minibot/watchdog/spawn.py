@@ -1,7 +1,7 @@
-"""Starting processes so that the terminal's signals reach the launcher alone.
+"""Start of processes such that the terminal's signals reach the launcher alone.
 
-On Windows a role has no console at all: it would be told of its end, and ended, before the launcher
-could end the run.
+On Windows a role has no console at all: with one it would be told of the console's end, and be
+ended, before the launcher could end the run.
 """
 
 from __future__ import annotations

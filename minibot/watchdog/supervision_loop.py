@@ -1,8 +1,8 @@
-"""The supervising loop: everything that may end a run passes over this desk.
+"""Supervision loop: every event that may end a run passes through it.
 
-A turn is short and cannot wait: leases, the parts of `stop_journal`, the flag, the children, and
-once a second the slower checks. It returns the first STOP it meets; a planned end is stepped
-between.
+A turn is short and cannot wait: it handles leases, the parts of `stop_journal`, the flag, the
+children, and once a second the slower checks. The loop returns the first STOP that it meets; a
+planned end is advanced in between.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ FLAG_EVENT_NS = 2_000_000_000
 
 
 class SupervisionLoop:
-    """Where the supervising thread sits."""
+    """Supervision loop: polls leases, stop journal, flag, children and checks; decides the end."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class SupervisionLoop:
             ClockCheck(limits.clock_jump_ms_max, limits.pause_max_ms, context.planted),
             self._cursors,
             PinnedCheck(context.manifest.pinned),
-            # First: where the whole folder is gone, so is every file in it.
+            # First: if the whole folder is gone, so is every file in it.
             *(() if held is None else (held,)),
             RunFilesCheck(run_files),
         )
@@ -101,7 +101,7 @@ class SupervisionLoop:
             found = self._looked(background)
             lost = None if self._held is None else self._held.lost(found[0] if found else None)
             if lost is not None:
-                return lost  # What it means for flag and journal, the launcher knows.
+                return lost  # The launcher handles flag and journal.
             if found is not None:
                 record, is_journaled = found
                 if not is_journaled:
@@ -112,16 +112,16 @@ class SupervisionLoop:
             pause.wait(TURN_S)
 
     def close(self) -> None:
-        """Give back what supervision had open; merge and seal need the descriptors."""
+        """Close all files of supervision; merge and seal need the descriptors."""
         self._cursors.close()
         for source in self._stops.values():
             source.reader.close()
         self._stops.clear()
 
     def _is_last(self) -> bool:
-        """Whether all roles have ended: a kill that comes now comes too late, and is told so.
+        """True if all roles have ended: a kill that comes now is too late, and is told so.
 
-        One more look follows, for what came before.
+        One more look follows, for requests that came before.
         """
         if self.end.phase is not Phase.DRAINED:
             return False
@@ -129,10 +129,10 @@ class SupervisionLoop:
         return True
 
     def _looked(self, background: Background) -> tuple[StopRecord, bool] | None:
-        """Do one short turn; whatever goes wrong in it is a STOP, never the end of supervision."""
+        """Do one short turn; any error in it becomes a STOP, never the end of supervision."""
         try:
             return self._look(background)
-        except Exception as error:  # It ends the run: nobody would supervise it otherwise.
+        except Exception as error:  # It ends the run, which would be unsupervised otherwise.
             record = stop_record(WATCHDOG_ROLE, error)
             if record is None:
                 traceback.print_exc()
@@ -140,7 +140,7 @@ class SupervisionLoop:
             return record, False
 
     def _look(self, background: Background) -> tuple[StopRecord, bool] | None:
-        """Do one short turn; return a STOP and whether its event stands in a part already."""
+        """Do one short turn; return a STOP and whether its event is in a part already, or None."""
         record = self._paused()
         if record is not None:
             return record, False
@@ -167,9 +167,9 @@ class SupervisionLoop:
         return None
 
     def _paused(self) -> StopRecord | None:
-        """Tell a pause of the whole run from a role that hangs: this turn was late as well.
+        """Handle a pause of the whole run, in which this turn was late too: no role hangs.
 
-        Within the limit every deadline counts anew; market asks for its feed anew by itself.
+        Within the limit every deadline restarts; market reconnects its feed by itself.
         """
         record = self._pause.check()
         if record is None and self._pause.pause_ms:
@@ -196,8 +196,8 @@ class SupervisionLoop:
     def _flagged(self) -> StopRecord | None:
         """Return the STOP of a flag that no role's event explains, usually the operator's.
 
-        None while a role has raised it and its event is still on its way: nobody else may be
-        named for a STOP of its.
+        None while a role has raised it and its event is still on its way: its STOP may not be
+        attributed to another.
         """
         try:
             armed = read_hashed(self.context.var.flag)
@@ -207,7 +207,7 @@ class SupervisionLoop:
         child = self.supervisor.children.get(who)
         if child is not None and armed.get("run_id") == self.context.run_id:
             return self._flagged_by(child)
-        # Without what it had prepared, a role raises a flag that holds its name alone.
+        # Without its prepared file, a role raises a flag that holds only its name.
         child = self.supervisor.children.get(read_word(self.context.var.flag))
         if child is not None:
             return self._flagged_by(child)
@@ -218,7 +218,7 @@ class SupervisionLoop:
         return StopRecord(WATCHDOG_ROLE, OPERATOR_KILL, f"{who}: {detail}")
 
     def _flagged_by(self, child: Child) -> StopRecord | None:
-        """Return the STOP of a role that raised the flag and has left no event, after a while."""
+        """Return, after a while, the STOP of a role that raised the flag and left no event."""
         moment = machine_ns()
         self._flagged_ns = self._flagged_ns or moment
         if child.said_stop is not None and child.final_code() is not None:
@@ -268,7 +268,7 @@ class SupervisionLoop:
                 self._journal_request(payload)
 
     def _journal_request(self, payload: Payload) -> None:
-        """Journal what an operator asked for; a request against its contract is refused."""
+        """Journal an operator's request; refuse one that breaks its contract."""
         try:
             self._control.append_roots([(payload, self.context.clock.now_ms())])
         except ContractError as error:
@@ -280,7 +280,7 @@ class SupervisionLoop:
             self.context.incident("EXCHANGE_PROCESS_ENDED", "the embedded exchange ended by itself")
 
     def _note_ai(self) -> None:
-        """Journal what befalls the AI: its clerk may write no incidents of its own."""
+        """Journal the AI's incidents, as its clerk may write none of its own."""
         child = self.supervisor.children.get(AI_ROLE)
         said = "" if child is None else str(child.heartbeat.get("facts", {}).get("trouble", ""))
         if said and said != self._ai_trouble:
@@ -298,10 +298,10 @@ class SupervisionLoop:
             self.context.health("READY")
 
     def _start_clock(self) -> None:
-        """Start market time once every role is there: before, no market comes and nothing trades.
+        """Start market time once every role is ready: before that, no market data and no trades.
 
-        A simulated market waits for its history and subscriptions too; a real one asks for them
-        when its clock runs, which tells the wall clock's time.
+        A simulated market waits for its history and subscriptions too; a real one requests them
+        once its clock runs, which shows the wall clock's time.
         """
         if self.context.clock.is_running or not self.supervisor.are_all_there():
             return
@@ -315,11 +315,11 @@ class SupervisionLoop:
         self.context.clock.begin(content)
 
     def last_look(self) -> StopRecord | None:
-        """Return the STOP of a file that changed since the last look, once all roles have ended."""
+        """Return the STOP for a file that changed since the last look, after all roles ended."""
         return RunFilesCheck(self._run_files).check()
 
     def status(self, ended: StopRecord | None = None) -> JsonObject:
-        """Return what the live table shows; `ended` is how the run has ended, once it has."""
+        """Return the status for the live table; `ended` is the record of the end, if any."""
         return {
             "run_id": self.context.run_id,
             "profile": self.context.manifest.profile,
@@ -330,7 +330,7 @@ class SupervisionLoop:
             else {
                 "kind": ended.kind,
                 "reason_code": ended.reason_code,
-                # A name of a file may be no UTF-8: whatever is told here, the run is sealed.
+                # A file name may not be UTF-8; that must not keep the run from being sealed.
                 "detail": ended.detail.encode("utf-8", "replace").decode(),
             },
             "now_ms": self.context.clock.now_ms(),
@@ -349,7 +349,7 @@ class SupervisionLoop:
         }
 
     def end_record(self) -> StopRecord:
-        """Return the record of the planned end, with what is still open."""
+        """Return the record of the planned end, with the positions still open."""
         facts = self.supervisor.children[EXECUTION_ROLE].heartbeat.get("facts", {})
         open_positions = facts.get("open_positions", [])
         return StopRecord(

@@ -1,7 +1,7 @@
 """Supervision: leases, heartbeats, restarts within a budget, and every doubt turned into STOP.
 
-One thread, one short turn at a time; nothing in it can wait. What it decides is a `StopRecord`
-(fail closed) or an incident (survived, on record). Processes end by their own handles.
+It runs in one thread, one short turn at a time, and never waits. Its decisions are a `StopRecord`
+(fail closed) or an incident (survived, on record). Processes are ended by our own handles.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ LEASE_INTERVAL_NS = 1_000_000_000
 
 
 class Supervisor:
-    """The children of a run and what their behaviour means.
+    """Supervisor of a run's children: judges their behaviour.
 
     Args:
-        context: The launcher's own.
-        children: Each by its role's name.
-        changed_code: Which code on disk is not what the run began with; None when all is.
-        run_files: What stands in the run's folder; no role is started again on anything else.
+        context: The launcher's own context.
+        children: The children, by role name.
+        changed_code: Returns the code on disk that differs from the run's beginning, or None.
+        run_files: Guard of the run's folder; no role is restarted if its files have changed.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Supervisor:
         self._limits = context.config.watchdog
 
     def start(self) -> StopRecord | None:
-        """Start the roles, downstream first; return a STOP when the system gives none for one."""
+        """Start the roles, downstream first; return a STOP if the system refuses a process."""
         for name in self.context.roles.start_order:
             child = self.children.get(name)
             if child is None:
@@ -80,7 +80,7 @@ class Supervisor:
         return None
 
     def _begin(self, child: Child) -> None:
-        """Start a process that knows which files it has to find in the run's folder."""
+        """Start a process, and tell it which files it has to find in the run's folder."""
         if self._run_files is not None:
             child.environ[TOLD] = self._run_files.told
         child.start()
@@ -97,7 +97,7 @@ class Supervisor:
         child.send(f"{LEASE} {suspend_ns()} {self.epoch}")
 
     def check(self) -> StopRecord | None:
-        """Look at every role once; restart what may be restarted; return a STOP or None."""
+        """Check every role once; restart those that may be; return a STOP or None."""
         for name, child in self.children.items():
             if name in self.drained:
                 continue
@@ -108,7 +108,7 @@ class Supervisor:
         return None
 
     def ended(self, child: Child, code: int) -> StopRecord | None:
-        """Judge the end of a role: restart it after a crash, or return the STOP that it means."""
+        """Judge the end of a role: restart it after a crash, or return a STOP."""
         if child.name == AI_ROLE and self.ai_off:
             return None
         if code == CLEAN and child.name in self.drained:
@@ -127,7 +127,7 @@ class Supervisor:
             return changed
         limits = self._limits
         damaged = None if self._run_files is None else self._run_files.changed()
-        if damaged is not None:  # Whatever it ended of: nobody is started on another run's files.
+        if damaged is not None:  # Whatever the cause: no role is started on another run's files.
             return StopRecord(WATCHDOG_ROLE, RUN_FILE_CHANGED, damaged)
         if child.name == AI_ROLE:
             if len(child.restarts_ns) >= self.context.config.ai.restarts_max:
@@ -152,14 +152,14 @@ class Supervisor:
         return None
 
     def _code_stop(self, child: Child) -> StopRecord | None:
-        """Return the STOP when a start would load other code than the run began with."""
+        """Return a STOP if a start would load other code than at the run's beginning."""
         changed = self._changed_code()
         if changed is None:
             return None
         return StopRecord(WATCHDOG_ROLE, CODE_CHANGED, detail_of(child.name, changed))
 
     def _switch_ai_off(self, why: str) -> None:
-        """Switch the AI off and go on: it is never a reason to stop trading by rules."""
+        """Switch the AI off and continue: it is never a reason to stop trading by rules."""
         self.ai_off = True
         self.drained.add(AI_ROLE)
         self.children[AI_ROLE].kill()
@@ -172,8 +172,8 @@ class Supervisor:
             return self._starting(child)
         hung_ms = limits.hung_execution_ms if child.name == EXECUTION_ROLE else limits.hung_ms
         if child.silent_ms() > hung_ms:
-            # Heartbeats come from a thread that no disk can block: what is silent is frozen, also
-            # when the last that it said was that a sync had begun.
+            # Heartbeats come from a thread that no disk can block: a silent process is frozen, even
+            # if its last heartbeat was that a sync had begun.
             return self._hung(child, f"has not been heard for {child.silent_ms()} ms")
         sync_ns = heartbeat["sync_ns"]
         if sync_ns:
@@ -192,7 +192,7 @@ class Supervisor:
         return None
 
     def _starting(self, child: Child) -> StopRecord | None:
-        """Judge a role that has not begun its loop: slow is allowed for long, frozen is not."""
+        """Judge a role that has not begun its loop: it may be slow for long, but not frozen."""
         limits = self._limits
         still_ms = child.still_ms()
         if still_ms > min(limits.hung_ms, limits.hung_execution_ms):
@@ -203,9 +203,9 @@ class Supervisor:
         return None
 
     def draining(self, child: Child) -> StopRecord | None:
-        """Judge a role that drains: it may take long, but one that is frozen will never end.
+        """Judge a role that drains: it may take long, but a frozen one would never end.
 
-        Its last heartbeat goes out a little before its process ends, hence both measures.
+        Its last heartbeat goes out a little before its process ends, so both measures are used.
         """
         if child.is_starting:
             return self._starting(child)
@@ -217,10 +217,10 @@ class Supervisor:
         return None
 
     def are_all_there(self) -> bool:
-        """Whether every role is being heard right now, and those that trade have begun their loops.
+        """True if every role sends heartbeats now, and those that trade have begun their loops.
 
-        Of the AI a word is enough: what it takes to begin with a model keeps nobody from trading.
-        Market says by itself when it is ready.
+        Of the AI a heartbeat is enough: the time to load a model does not delay trading. Market
+        reports by itself when it is ready.
         """
         heard_ms = 2 * self._limits.heartbeat_interval_ms
         return all(
@@ -239,23 +239,23 @@ class Supervisor:
         return StopRecord(WATCHDOG_ROLE, ROLE_HUNG, f"{child.name} {what}")
 
     def rearm(self) -> None:
-        """Count the time of every role from now on, after a pause of the whole run."""
+        """Restart the time limits of every role now, after a pause of the whole run."""
         self._rearmed_ns = machine_ns()
         for child in self.children.values():
             child.rearm()
 
     def check_memory(self) -> None:
-        """Look at the memory of every role, at each turn: it may grow by a gigabyte in a second."""
+        """Check the memory of every role at each turn: it may grow by a gigabyte in a second."""
         used = {name: child.rss_bytes() for name, child in self.children.items()}
         self.kill_over_memory({name: rss for name, rss in used.items() if rss is not None})
 
     def kill_over_memory(self, rss_bytes: Mapping[str, int]) -> None:
-        """Kill a role whose resident memory passed the limit; its end is a crash like others."""
+        """Kill a role whose resident memory exceeds the limit; its end is a crash like others."""
         limit = self._limits.rss_mb_max * 1024 * 1024
         for name, rss in rss_bytes.items():
             child = self.children.get(name)
             if name in self._over_memory:
-                continue  # Killed already: so large a process takes a while to end.
+                continue  # Killed already; a large process takes a while to end.
             if child is not None and rss > limit and child.is_running:
                 self._over_memory[name] = f"held {rss} bytes of memory, {limit} allowed"
                 self.context.incident(ROLE_MEMORY, f"{name} {self._over_memory[name]}; killed")
@@ -264,7 +264,7 @@ class Supervisor:
     # --- ends ---------------------------------------------------------------------------------
 
     def stop_all(self) -> None:
-        """End every role at once, execution first; kill what does not end by itself."""
+        """End every role at once, execution first; kill those that do not end by themselves."""
         self.epoch += 1
         execution = self.children.get(EXECUTION_ROLE)
         if execution is not None:
@@ -288,6 +288,6 @@ class Supervisor:
             child.close_input()
 
     def begin_drain(self, name: str) -> None:
-        """Tell one role to take what waits and end."""
+        """Tell one role to process its backlog and end."""
         self.drained.add(name)
         self.children[name].send(DRAIN)

@@ -1,6 +1,6 @@
-"""The other process of `minibot probe`: waits for each line and says when it woke.
+"""Second process of `minibot probe`: waits for each line and reports when it woke.
 
-`python -m minibot.watchdog.waker ROOT HOPS`; prints `ready`, and at the end the machine times in
+`python -m minibot.watchdog.waker ROOT HOPS`; prints `ready`, and at the end the monotonic times in
 nanoseconds on one line.
 """
 
@@ -20,7 +20,7 @@ WAIT_S: Final = 5.0
 
 
 def main(argv: list[str]) -> int:
-    """Wait for as many lines as were asked for; 1 when they stop coming."""
+    """Wait for the requested number of lines; return 1 if they stop coming."""
     root, hops = Path(argv[0]), int(argv[1])
     reader = open_reader(root, TICKS)
     waiter = Waiter([head_path(queue_folder(root, TICKS), INBOX)])

@@ -1,8 +1,8 @@
-"""A run profile: read, laid together, judged as a whole, then frozen.
+"""Run profile: read, merged, judged as a whole, then frozen.
 
-`load_config` is the only door. It collects every violation before it refuses, so that one start
-tells all that is wrong. What a run was started with stands in its manifest; `config_of_manifest`
-brings it back in other processes without looking at files or environment again.
+`load_config` is the only way in. It collects every violation before it refuses, so that one start
+tells all of them. The manifest holds the profile with which a run was started; `config_of_manifest`
+restores it in other processes without reading files or environment again.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from minibot.runtime.configuration.config_sections import (
 from minibot.runtime.configuration.own_source import take_own_source
 from minibot.runtime.paths import Var, find, resolve
 
-# Sections that came later as a whole: what stood in the code when those runs were made (U-06).
+# Sections that were added later as a whole, with the values in the code of older runs (U-06).
 LATER_SECTIONS: Mapping[str, JsonObject] = {
     "acceptance": {
         "duration_ms_min": 25_200_000,
@@ -64,12 +64,12 @@ _REMEDY = "Correct these keys; config/config.v1.schema.json describes each."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config(ProfileKeys):
-    """A valid profile: its keys, and where they come from.
+    """Valid profile: its keys, and their origins.
 
     `raw` is the whole resolved profile as the manifest holds it; `sha256` is over its canonical
     JSON; `origin` maps each dotted key to the file, the environment variable or `--set` that gave
     its value; `given` is the part of it that a person chose, see `_given`; `base` is the file that
-    the profile extends, None where it stands alone or comes from a manifest.
+    the profile extends, None if it stands alone or comes from a manifest.
     """
 
     raw: JsonObject
@@ -91,7 +91,7 @@ class Config(ProfileKeys):
 
     @property
     def speed(self) -> str:
-        """Market time per machine time as a decimal string; 1 on the real hosts."""
+        """Market time per wall-clock time as a decimal string; 1 on the real hosts."""
         return self.embedded.speed if self.embedded else "1"
 
     def layer_of(self, key: str) -> str:
@@ -120,12 +120,12 @@ def load_config(
     The file of an own strategy is read as well: its text becomes part of the profile.
 
     Args:
-        path: As a person names it; a leading `minibot/` is accepted (X-16).
+        path: The file as a person names it; a leading `minibot/` is accepted (X-16).
         sets: Texts `section.key=value`.
-        environ: Variables `MINIBOT__SECTION__KEY` count; none without it.
+        environ: Variables `MINIBOT__SECTION__KEY` count; None means no variables.
 
     Raises:
-        ConfigError: With every violation: key, value, origin, what is allowed, the nearest key.
+        ConfigError: With every violation: key, value, origin, allowed values, nearest key.
     """
     profile = read_profile(find(path))
     layers = Layers(profile.raw, profile.origin)
@@ -138,7 +138,7 @@ def config_of_manifest(raw: JsonObject) -> Config:
     """Return the profile that a run's manifest holds.
 
     Raises:
-        ConfigError: It is none of this build.
+        ConfigError: It is not a profile of this build.
     """
     violations = list(schema_violations(with_later_keys(raw), {}).values())
     if violations:
@@ -173,7 +173,7 @@ def acceptance_of(raw: JsonObject) -> Acceptance:
 
 def _judged(layers: Layers, name: str, profile: Profile | None) -> Config:
     if broken := [_told_half(path, layers) for path in _halves(layers.raw, [])]:
-        # No schema and no manifest could take them.
+        # No schema and no manifest could hold them.
         raise _refused(name, [*layers.violations, *broken])
     coerce_numbers(layers.raw, config_schema())
     by_key = schema_violations(layers.raw, layers.origin)
@@ -189,7 +189,7 @@ def _judged(layers: Layers, name: str, profile: Profile | None) -> Config:
 
 
 def _halves(node: Any, path: list[str]) -> Iterator[list[str]]:
-    """Yield the paths of keys and values that hold half a letter: a surrogate without its other."""
+    """Yield the paths of keys and values with a lone surrogate."""
     if isinstance(node, dict):
         for key, child in node.items():
             if _is_whole(key):
@@ -216,9 +216,9 @@ def _told_half(path: list[str], layers: Layers) -> str:
 def _given(layers: Layers, profile: Profile | None) -> dict[str, str]:
     """Return the keys that a person chose, with their origin.
 
-    A key of `--set`, of a variable or of one's own overlay is chosen. A whole file of one's own,
-    and a section that is given whole, have to name every key: there a key is chosen where no
-    shipped profile has its value.
+    A key set by `--set`, a variable or a user's overlay is chosen. A user's whole file, and a
+    section given as a whole, have to name every key: there a key is chosen if no shipped profile
+    has its value.
     """
     chosen = None if profile is None else _own_name(profile.overlay)
     copy = None if profile is None else _own_name(profile.whole)
@@ -239,7 +239,7 @@ def _given(layers: Layers, profile: Profile | None) -> dict[str, str]:
 
 
 def _own_name(path: Path | None) -> str | None:
-    """Return the name of a file, None where it is a shipped profile or none."""
+    """Return the name of a file, None for a shipped profile or no file."""
     return None if path is None or is_shipped(path) else path.name
 
 
@@ -251,13 +251,13 @@ def _value(raw: JsonObject, path: Sequence[str]) -> Any:
 
 
 def is_same_profile(one: JsonObject, other: JsonObject) -> bool:
-    """Return whether two resolved profiles mean the same, whatever build wrote them."""
+    """Return whether two resolved profiles mean the same, whichever build wrote them."""
     absent = values_that_came_later()
     return absent | with_later_keys(one) == absent | with_later_keys(other)
 
 
 def with_later_keys(raw: JsonObject) -> JsonObject:
-    """Return the profile of an older run with the keys that came after it, as it was run."""
+    """Return the profile of an older run with the keys that were added later, as it was run."""
     filled = dict(raw)
     for name, later in keys_that_came_later().items():
         if isinstance(raw.get(name), dict):
@@ -285,7 +285,7 @@ def _config(
 
 
 def _unwritable(raw: JsonObject) -> Iterator[str]:
-    """Yield why a profile has no canonical JSON, as in the open parts that no schema describes."""
+    """Yield why a profile has no canonical JSON, as in open parts that no schema describes."""
     try:
         canonical.encode(raw)
     except canonical.CanonicalError as error:

@@ -2,7 +2,7 @@
 
 `"extends": "nore.v1.json"` makes a file an overlay. Its base is a whole profile beside it, else
 one of the shipped profiles, and extends nothing itself. Merging goes one key deep: a section of the
-overlay changes the keys that it names; the value of a key replaces the base's as a whole, be it a
+overlay changes the keys that it names; the value of a key replaces the base's as a whole, whether
 list, null or an object such as `strategy.parameters`.
 """
 
@@ -31,13 +31,13 @@ FILE_BYTES_MAX: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A profile as its files give it.
+    """Profile as read from its files.
 
     Attributes:
         raw: The whole profile, the overlay merged into its base.
-        origin: Dotted key to the name of the file that gives its value.
+        origin: Name of the file that gives a value, by dotted key.
         path: The file that was named.
-        base: The file that it extends, None where it stands alone.
+        base: The file that it extends, None if it stands alone.
     """
 
     raw: JsonObject
@@ -60,8 +60,8 @@ def read_profile(path: Path) -> Profile:
     """Return the profile of a file, merged with its base.
 
     Raises:
-        ConfigError: The file or its base is missing, unreadable or holds no JSON object, or
-            `extends` names no whole profile.
+        ConfigError: The file or its base is missing, unreadable or not a JSON object, or `extends`
+            names no whole profile.
     """
     overlay = _read_object(path)
     if EXTENDS not in overlay:
@@ -77,7 +77,7 @@ def read_profile(path: Path) -> Profile:
 
 
 def merged(base: JsonObject, overlay: JsonObject) -> JsonObject:
-    """Return a base with the values of an overlay: sections key by key, every other value whole."""
+    """Return a base merged with an overlay: sections key by key, every other value whole."""
     raw = dict(base)
     for name, value in overlay.items():
         raw[name] = base[name] | value if _is_merged(base, overlay, name) else value
@@ -104,10 +104,10 @@ def leaves_below(value: Any, path: str) -> Iterator[str]:
 
 
 def parse(text: str) -> Any:
-    """Return the value of a JSON text: no doubled key, no float, no integer of over 64 bits.
+    """Return the value of a JSON text without duplicate keys, floats or integers over 64 bits.
 
     Raises:
-        ValueError: It is no such JSON.
+        ValueError: It is not such JSON.
         RecursionError: It is nested too deeply.
     """
     return json.loads(
@@ -120,7 +120,7 @@ def parse(text: str) -> Any:
 
 
 def printable(text: str) -> str:
-    """Return a text of the world outside, bounded and without characters that act on a terminal."""
+    """Return an untrusted text, bounded and without terminal control characters."""
     text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[:200])
     return text if len(text) <= 100 else text[:97] + "..."
 
@@ -137,7 +137,7 @@ def _names(overlay: JsonObject, base: JsonObject, keys: list[str]) -> bool:
 
 
 def _base_path(path: Path, name: Any) -> Path:
-    """Return where the base of an overlay stands."""
+    """Return the path of an overlay's base."""
     if not isinstance(name, str):
         raise _no_base(path, name, "is no file's name")
     if why := escape_reason(name):

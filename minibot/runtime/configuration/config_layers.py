@@ -1,4 +1,4 @@
-"""Files, environment and `--set`, laid over each other, with the origin of every value.
+"""Layers of a profile: files, environment and `--set`, with the origin of every value.
 
 Precedence: `--set section.key=value`, then `MINIBOT__SECTION__KEY`, then the overlay, then its
 base. A value from `--set` or the environment is JSON if it parses, else text. A JSON number with a
@@ -17,7 +17,7 @@ from minibot.events.model import JsonObject
 from minibot.runtime.configuration.config_files import EXTENDS, leaves_below, parse, printable
 
 ENV_PREFIX: Final = "MINIBOT__"
-# One line fewer, and it would steer nothing.
+# One underscore fewer, and the variable would have no effect.
 _ENV_NEARLY: Final = re.compile(r"MINIBOT_[^_].*__", re.IGNORECASE | re.DOTALL)
 SET: Final = "--set"
 MANIFEST: Final = "manifest.json"
@@ -26,7 +26,7 @@ MANIFEST: Final = "manifest.json"
 
 @dataclass(slots=True)
 class Layers:
-    """A profile as the layers give it, not yet judged; `violations` are those of the layers."""
+    """Profile merged from its layers, not yet judged; `violations` are those of the layers."""
 
     raw: JsonObject
     origin: dict[str, str]
@@ -35,7 +35,7 @@ class Layers:
     """Keys that came inside a whole section, which has to name them all."""
 
     def put(self, keys: Sequence[str], value: Any, origin: str) -> None:
-        """Set one value by its path; a step through something that is no section is a violation."""
+        """Set one value by its path; a path through anything but sections is a violation."""
         if keys[0] == EXTENDS:
             words = "refused: a file alone names its base; put the key into the profile"
             self.violations.append(f"{printable('.'.join(keys))} ({printable(origin)}): {words}")
@@ -63,7 +63,7 @@ class Layers:
             self.by_section.update(put)
 
     def put_environ(self, environ: Mapping[str, str]) -> None:
-        """Set the values of variables `MINIBOT__SECTION__KEY`; one nearly so is a violation."""
+        """Set the values of variables `MINIBOT__SECTION__KEY`; a near miss is a violation."""
         for name in sorted(environ):
             if is_variable(name):
                 keys = name[len(ENV_PREFIX) :].lower().split("__")
@@ -74,7 +74,7 @@ class Layers:
                 )
 
     def put_texts(self, sets: Iterable[str]) -> None:
-        """Set the values of `--set` texts; one of another form is a violation."""
+        """Set the values of `--set` texts; a text of another form is a violation."""
         for text in sets:
             key, equals, value = text.partition("=")
             if not equals or not all(key.strip().split(".")):

@@ -1,7 +1,7 @@
-"""What a schema cannot say of a profile: relations between keys, URLs and paths.
+"""Rules for a profile that a schema cannot express: relations between keys, URLs and paths.
 
-Each rule yields sentences in the form of `config_schema.told` and runs once every key that it
-looks at is allowed by itself; so one start tells all that is wrong.
+Each rule yields sentences in the form of `config_schema.told`. It runs only if every key that it
+reads is valid by itself, so one start tells all violations.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from minibot.runtime.configuration.config_schema import told
 from minibot.runtime.configuration.config_sections import EMBEDDED, VENUES
 from minibot.runtime.paths import PROJECT, escape_reason, is_within, resolve
 
-# STOP thresholds in market time, and the shortest machine time in which one may pass: below it a
+# STOP thresholds in market time, and the shortest wall-clock time that one may take: below it a
 # single pause of the machine would look like an outage of the exchange.
 STOP_THRESHOLDS: Final = (
     "outage_stop_market_ms",
@@ -65,7 +65,7 @@ def rule_violations(
 
     Args:
         raw: The profile.
-        origin: Where its values come from.
+        origin: Origins of its values.
         refused: Dotted keys that the schema refused; rules that need one of them are left out.
     """
     for needs, rule in _RULES:
@@ -218,7 +218,7 @@ def _path_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
     if why := escape_reason(var):
         yield _escaped(["paths", "var"], var, why, origin)
     elif origin.get("paths.var") not in (SET, MANIFEST) and not is_within(resolve(var), PROJECT):
-        # Whoever types a path means it; a file or an environment may be somebody else's.
+        # A typed path is meant; a file or an environment may be another person's.
         yield _escaped(["paths", "var"], var, "leads out of the project", origin)
     elif resolve(var).resolve() == PROJECT:
         yield _escaped(["paths", "var"], var, "is the project itself", origin)

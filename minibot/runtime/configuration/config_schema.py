@@ -1,4 +1,4 @@
-"""A profile against its JSON Schema, in sentences: key, value, what is allowed, nearest key."""
+"""Schema check of a profile, in sentences: key, value, allowed values, nearest key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SCHEMA_PATH: Final = PROJECT / "config" / "config.v1.schema.json"
 
-# Names that belong to real trading. None exists here, and the value of one is never repeated.
+# Names that belong to real trading. None exists here, and their values are never repeated.
 _LIVE: Final = re.compile(
     r"(^|_)(live|api|apikey|key|secret|token|password|passphrase|signature|withdraw|real|leverage)"
     r"(_|$)|apikey|apisecret|secretkey",
@@ -32,8 +32,7 @@ _LIVE: Final = re.compile(
 def config_schema() -> JsonObject:
     """Return the schema of a resolved profile: the file's own, with every key required.
 
-    The file also allows overlays, for editors; what a whole profile has to name stands in its
-    `else`.
+    The file also allows overlays, for editors; its `else` lists the keys of a whole profile.
     """
     schema: JsonObject = json.loads(SCHEMA_PATH.read_bytes())
     whole = schema.pop("else")
@@ -55,10 +54,10 @@ def coerce_numbers(raw: JsonObject, schema: Mapping[str, Any]) -> None:
 
 
 def schema_violations(raw: JsonObject, origin: Mapping[str, str]) -> dict[str, str]:
-    """Return one sentence for each key by which a profile breaks the schema, by dotted key."""
+    """Return one sentence for each key that breaks the schema, by dotted key."""
     if _compiled().is_valid(raw):
         return {}
-    # Loaded only to explain: a role whose profile is fine saves its time and memory.
+    # Loaded only to explain: a role with a valid profile saves its time and memory.
     import jsonschema
 
     validator = jsonschema.Draft202012Validator(config_schema())
@@ -93,7 +92,7 @@ def _told_error(
 
 
 def told(path: list[str], value: Any, words: str, origin: Mapping[str, str]) -> str:
-    """Return one violation: the key, its value, where it comes from, and what is allowed."""
+    """Return one violation as a sentence: the key, its value, its origin and the allowed values."""
     key = ".".join(path)
     parents = [".".join(path[:depth]) for depth in range(len(path), 0, -1)]
     where = next((origin[parent] for parent in parents if parent in origin), "")
@@ -102,7 +101,7 @@ def told(path: list[str], value: Any, words: str, origin: Mapping[str, str]) -> 
 
 
 def describe(schema: Mapping[str, Any]) -> str:
-    """Return in words what a part of the schema allows."""
+    """Return the values that a part of the schema allows, in words."""
     schema = {**_resolved(schema), **{k: v for k, v in schema.items() if k != "$ref"}}
     if "title" in schema:
         return str(schema["title"])

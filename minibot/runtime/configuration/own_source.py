@@ -1,8 +1,9 @@
-"""The file of the operator's own strategy: found by its name, read once, kept in the profile.
+"""Source file of an operator's own strategy: found by name, read once, kept in the profile.
 
 `load_config` puts `{api, path, sha256, text}` into `strategy.source` of the resolved profile. So
-the manifest of a run holds the very text that decided; roles, replay and backtest read it from
-there and never look at the file again. A change of the file during a night changes nothing in it.
+the manifest of a run holds the exact source text that decided; roles, replay and backtest read it
+from there and never read the file again. Changing the file during a night changes nothing in the
+run.
 """
 
 from __future__ import annotations
@@ -32,22 +33,22 @@ API: Final = 2
 
 
 def own_files(folder: str) -> list[Path]:
-    """Return the files of own strategies in a folder, sorted; tests of them are none."""
+    """Return the files of own strategies in a folder, sorted; their tests do not count."""
     files = sorted(resolve(folder).glob("*.py"))
     return [path for path in files if not path.stem.startswith("test_")]
 
 
 def own_file(section: Mapping[str, str]) -> Path | None:
-    """Return where the chosen strategy's file stands, or None for a shipped strategy."""
+    """Return the path of the chosen strategy's file, or None for a shipped strategy."""
     if section["name"] in SHIPPED:
         return None
     return resolve(section["folder"]) / f"{section['name']}.py"
 
 
 def take_own_source(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
-    """Put an own strategy's file into a profile; yield why that cannot be, if it cannot.
+    """Put an own strategy's file into a profile; yield the reasons if that is impossible.
 
-    What a manifest holds stays as it is, unless another strategy is chosen now.
+    The source in a manifest stays as it is, unless another strategy is chosen now.
     """
     section = raw["strategy"]
     if "source" in section and _is_recorded(origin):
@@ -87,9 +88,9 @@ def take_own_source(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]
 
 
 def change_since(raw: JsonObject) -> str:
-    """Return one sentence if the strategy's file is no longer what a profile holds, else nothing.
+    """Return one sentence if the strategy's file differs from the profile's text, else "".
 
-    The profile's own text counts, for replay too; a person wants to know that the file moved on.
+    The profile's text counts, for replay too; the sentence tells that the file has changed since.
     """
     source = raw["strategy"].get("source")
     if source is None:
@@ -122,14 +123,14 @@ def _unknown(section: Mapping[str, str]) -> str:
 
 
 def folder_fault(text: str, origin: Mapping[str, str]) -> str:
-    """Return why a folder may not hold own strategies, empty where it may."""
+    """Return why a folder may not hold own strategies, empty if it may."""
     if why := escape_reason(text):
         return f"{why}; allowed: a plain path (CONFIG_PATH_ESCAPE)"
     folder = resolve(text)
     if is_within(folder, PROJECT / "minibot"):
         return "allowed: a folder outside the package"
     if origin.get("strategy.folder") not in (SET, MANIFEST) and not is_within(folder, PROJECT):
-        # Whoever types a path means it; a file or an environment may be somebody else's.
+        # A typed path is meant; a file or an environment may be another person's.
         return "leads out of the project; allowed: a folder in it, or any by --set"
     return ""
 

@@ -1,1 +1,1 @@
-"""Which code is deployed, and how it gets there."""
+"""Deployment: the code that is deployed, and how it gets there."""

@@ -1,12 +1,12 @@
-"""Bytecode in the tree that its source does not compile to, as a command and as a check.
+"""Foreign bytecode in the tree, which its source does not compile to: a command and a check.
 
 Python executes a `.pyc` beside a source without reading the source, if the stamps or flags in the
-file's head say so. Whoever can write there can have other code run than the code list names. Under
-the list nobody reads such files (`minibot.listed`); `minibot stage status` and the preflight of a
-night name them. Of what Python passes over (another version's, a stale one, one without a source)
-nothing is said: the ordinary tree after `git pull` is full of it.
+file's head say so. So an attacker who can write there can run other code than the code list names.
+Under the list such files are never read (`minibot.listed`); `minibot stage status` and the
+preflight of a night report them. Files that Python ignores (another version's, stale, without a
+source) are not reported: an ordinary tree after `git pull` is full of them.
 
-Standard library alone, in a process of its own: what reads bytecode can be made to crash by it.
+Standard library alone, in a process of its own: foreign bytecode can crash its reader.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _FIELDS: Final = (
 
 
 def planted(project: Path) -> list[str]:
-    """Return foreign bytecode, as `path: why`: what Python would run in place of a source."""
+    """Return foreign bytecode that Python would run in place of a source, as `path: why`."""
     return sorted(
         f"{path.relative_to(project).as_posix()}: {why}"
         for name in FOLDERS
@@ -60,7 +60,7 @@ def planted(project: Path) -> list[str]:
 
 
 class Check:
-    """The same in a process of its own, started from sources alone; it runs beside its caller.
+    """Check in a process of its own, started from sources alone; it runs beside its caller.
 
     Args:
         project: Root of the checkout.
@@ -70,7 +70,7 @@ class Check:
     def __init__(self, project: Path, *, has_environment: bool = False) -> None:
         self._private = tempfile.TemporaryDirectory(prefix=listed.PREFIX)
         folder = Path(self._private.name)
-        # Whatever the list says of it: what is looked for is what differs.
+        # No list: the check looks for files that differ from it.
         (folder / listed.LIST).write_text(json.dumps({"files": None}), encoding="utf-8")
         script = os.path.abspath(listed.__file__)
         argv = [program(), *listed.flags(str(folder)), script, __name__]
@@ -85,7 +85,7 @@ class Check:
         )
 
     def result(self) -> list[str]:
-        """Wait for the process and return what it found; that it failed is a finding, too."""
+        """Wait for the process and return its findings; its own failure is one too."""
         try:
             said, complaint = self._process.communicate(timeout=CHECK_S_MAX)
         except subprocess.TimeoutExpired:
@@ -99,7 +99,7 @@ class Check:
         return [f"bytecode could not be judged: exit code {code}: {last[0][:200]}"]
 
     def end(self) -> None:
-        """End the process, and forget its folder."""
+        """End the process and remove its folder."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.communicate()
@@ -116,7 +116,7 @@ def _cached(folder: Path) -> Iterator[Path]:
 
 
 def _problem(path: Path) -> str | None:
-    """Return why a bytecode file must not stand, None for one that is right or never used."""
+    """Return why a bytecode file is wrong, None for one that is right or never used."""
     stem, tag, optimize = _parts(path.name)
     source = path.parent.parent / f"{stem}.py"
     if tag != sys.implementation.cache_tag or not source.is_file():
@@ -157,7 +157,7 @@ def _parts(name: str) -> tuple[str, str, int]:
 
 
 def _is_same(one: object, other: object) -> bool:
-    """Return whether two constants are the same, code by what it does and where it stands."""
+    """Return whether two constants are the same; code is compared by content and position."""
     if type(one) is not type(other):
         return False
     if isinstance(one, CodeType) and isinstance(other, CodeType):

@@ -1,15 +1,15 @@
-"""The act of a deployment: from a journal of whole files to a tree that is all new or all old.
+"""Deployment itself: from a journal of whole files to a tree that is all new or all old.
 
-`staging` checks what is staged, lays new and old contents aside and writes the journal;
-from then on the deployment is decided, and `finish` carries it out or takes it back, however
-often it is cut off (F155, F156). `tools/with_env.py` calls it before anything else is imported,
-since a half-deployed product might not even start: so this module is standard library alone and
+`staging` checks the staged files, lays new and old contents aside and writes the journal. From then
+on the deployment is decided: `finish` completes it or rolls it back, however often it is
+interrupted (F155, F156). `tools/with_env.py` calls it before anything else is imported, since a
+half-deployed product might not even start: so this module uses the standard library alone and
 imports nothing of minibot.
 
     staging/deploying.json          the journal; stands only while a deployment is under way
     staging/work/<id>/new/<path>    contents to come
-    staging/work/<id>/old/<path>    contents that were, where there were any
-    staging/work/<id>/deployed.json what staging/deployed.json becomes
+    staging/work/<id>/old/<path>    former contents, if there were any
+    staging/work/<id>/deployed.json new content of staging/deployed.json
 
 Journal: {"id": str, "files": [{"path", "sha256", "old_sha256": str or null}]}
 """
@@ -32,11 +32,11 @@ TEMP_SUFFIX: Final = ".deploying"
 
 
 class DeploymentStuck(Exception):
-    """Neither forward nor back: a file is neither old nor new; the message names it."""
+    """Deployment that can go neither forward nor back: the named file is neither old nor new."""
 
 
 class Entry(NamedTuple):
-    """One file of a deployment: its path in the tree, what it becomes, what it was."""
+    """One file of a deployment: its path in the tree, its new and its old content."""
 
     path: str
     sha256: str
@@ -44,16 +44,16 @@ class Entry(NamedTuple):
 
 
 def finish(project: Path) -> str | None:
-    """Bring a deployment that was begun to its end; return what was done, None without one.
+    """Finish a deployment that was begun; return its outcome, None without one.
 
-    Every file is put in place by one rename. If a content to come is damaged, all files get
-    their old contents back. Calling it again after any interruption goes on where it was.
+    Every file is put in place by one rename. If a new content is damaged, all files get their old
+    contents back. A call after an interruption continues where it stopped.
 
     Returns:
         "completed" or "rolled back", or None when no deployment was under way.
 
     Raises:
-        DeploymentStuck: Somebody changed a file meanwhile; nothing of theirs is overwritten.
+        DeploymentStuck: A file was changed meanwhile by someone else; it is not overwritten.
     """
     journal = project / JOURNAL
     try:
@@ -73,7 +73,7 @@ def finish(project: Path) -> str | None:
             _take_back(project, entry, work / "old")
         outcome = "rolled back"
     for entry in entries:
-        _temp(project / entry.path).unlink(missing_ok=True)  # Of a copy that was cut off.
+        _temp(project / entry.path).unlink(missing_ok=True)  # Left by an interrupted copy.
     os.unlink(journal)
     _sync_folder(journal.parent)
     _put_away(project, work)
@@ -131,7 +131,7 @@ def _temp(target: Path) -> Path:
 
 
 def _put_away(project: Path, work: Path) -> None:
-    """Keep what was deployed and what it replaced, as evidence and for a way back."""
+    """Keep the deployed and the replaced contents, as evidence and for a rollback."""
     kept = project / APPLIED / work.name
     kept.parent.mkdir(parents=True, exist_ok=True)
     if work.exists() and not kept.exists():
@@ -148,7 +148,7 @@ def _sha256(path: Path) -> str | None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable where the system offers it."""
+    """Make the names in a folder durable if the system offers it."""
     if os.name == "nt" or not folder.is_dir():
         return
     descriptor = os.open(folder, os.O_RDONLY)

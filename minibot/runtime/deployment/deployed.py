@@ -1,8 +1,8 @@
-"""Which code is deployed: the list in `staging/deployed.json`, and what differs from it now.
+"""Deployed code: the list in `staging/deployed.json`, and the tree's differences from it.
 
 The list names every file that can change what a night does, with its sha256. It is written by
 `minibot stage adopt` once for a fresh clone and by every `minibot stage apply`; the night profile
-refuses to start on code that differs from it (N-23), every other profile names the difference.
+refuses to start on code that differs from it (N-23), every other profile reports the difference.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _PASSED_OVER: Final = frozenset({CACHE, ".mypy_cache", ".ruff_cache"})
 
 
 def code_manifest(project: Path) -> dict[str, str]:
-    """Return path -> sha256 of every file that decides what a run does, sorted by path.
+    """Return path -> sha256 of every file that can change what a run does, sorted by path.
 
-    Paths are relative, with slashes. A symbolic link counts by where it points, not by what
-    stands there: deployed code has none.
+    Paths are relative, with slashes. A symbolic link counts by its target's path, not by the
+    target's content: deployed code has none.
     """
     return {path: _digest(project / path) for path in sorted(_code_paths(project))}
 
@@ -50,12 +50,12 @@ def code_sha256(project: Path) -> str:
 
 
 def compare(project: Path) -> list[str]:
-    """Return what differs from `staging/deployed.json`, one `path: how` each; empty when equal.
+    """Return the differences from `staging/deployed.json`, as `path: how`; empty when equal.
 
-    A compiled build counts where it is switched on, as it is used nowhere else.
+    A compiled build counts only if it is switched on, as it is not used otherwise.
 
     Raises:
-        Refusal: There is no list yet, it is damaged, or a deployment was cut off; the remedy
+        Refusal: There is no list yet, it is damaged, or a deployment was interrupted; the remedy
             names the command.
     """
     if (project / JOURNAL).exists():
@@ -79,7 +79,7 @@ def libraries(project: Path) -> dict[str, str]:
 
 
 def differences(deployed: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    """Return the paths in which two manifests differ, each with the way in which it does."""
+    """Return the paths in which two manifests differ, each with how it differs."""
     result = []
     for path in sorted({*deployed, *found}):
         if path not in found:
@@ -92,7 +92,7 @@ def differences(deployed: Mapping[str, str], found: Mapping[str, str]) -> list[s
 
 
 def read_deployed(project: Path) -> dict[str, str]:
-    """Return path -> sha256 as deployed.
+    """Return path -> sha256 of the deployed files.
 
     Raises:
         Refusal: There is no list yet, or it is damaged.
@@ -128,13 +128,13 @@ def deployed_record(files: Mapping[str, str], how: str, reason: str | None) -> J
 
 
 def adopt(project: Path, reason: str | None) -> int:
-    """Take the tree as it stands for the deployed one; return how many files it lists.
+    """Accept the tree as it is as the deployed one; return how many files the list has.
 
-    A list that stands already is kept under `staging/applied/`, and needs a reason to be passed
-    over, which goes on record: otherwise anybody could wave a change through.
+    An existing list is kept under `staging/applied/`, and replacing it needs a reason, which goes
+    on record: otherwise a change could be waved through unnoticed.
 
     Raises:
-        Refusal: A list stands and no reason was given.
+        Refusal: A list exists and no reason was given.
     """
     target = project / DEPLOYED
     if target.exists():
@@ -161,7 +161,7 @@ def _code_paths(project: Path) -> Iterator[str]:
             folders[:] = [name for name in folders if name not in _PASSED_OVER]
             links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
             for name in (*names, *links):
-                # Bytecode outside of a cache folder is a module of its own: it counts.
+                # Bytecode outside a cache folder is a module of its own: it counts.
                 if not name.endswith(TEMP_SUFFIX):
                     yield Path(folder, name).relative_to(project).as_posix()
 

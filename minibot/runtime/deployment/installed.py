@@ -1,9 +1,9 @@
-"""Whether what a night imports from its environment is what was installed there.
+"""Integrity of installed packages: does a night import what was installed in its environment?
 
-Every wheel brings a `RECORD` with the sha256 of its files. A night under a code list compares what
-it imports with that: a package edited in `.venv`, a library put beside a module, a `.pth` file or a
-`sitecustomize` that loads other code, an environment that looks into the system's packages. Who
-rewrites a `RECORD` along with its package is not found by this (docs/THREATS.md).
+Every wheel brings a `RECORD` with the sha256 of its files. A night under a code list compares its
+imports with that. It finds a package edited in `.venv`, a library put beside a module, a `.pth`
+file or a `sitecustomize` that loads other code, and an environment that uses the system's packages.
+It does not find a `RECORD` that was rewritten along with its package (docs/THREATS.md).
 
 Standard library alone; part of `python -m minibot.runtime.deployment.bytecode`.
 """
@@ -44,7 +44,7 @@ def problems(project: Path) -> list[str]:
 
 
 def _packages(project: Path) -> Iterator[Distribution]:
-    """Yield the packages that a night needs, and those that these need."""
+    """Yield the packages that a night needs, and their dependencies."""
     with (project / "pyproject.toml").open("rb") as file:
         waiting = list(tomllib.load(file)["project"]["dependencies"])
     seen: set[str] = set()
@@ -58,14 +58,14 @@ def _packages(project: Path) -> Iterator[Distribution]:
         try:
             package = distribution(name)
         except PackageNotFoundError:
-            continue  # Of another system, or missing, which another check tells.
+            continue  # For another system, or missing, which another check reports.
         waiting += package.requires or ()
         yield package
 
 
 def _environment() -> Iterator[str]:
     if sys.flags.no_site:
-        return  # None of this is looked at in a process under the list.
+        return  # A process under the list uses none of these.
     config = Path(sys.prefix) / "pyvenv.cfg"
     if config.is_file() and _SYSTEM.search(config.read_text(encoding="utf-8")):
         yield "pyvenv.cfg: takes packages of the system, too (include-system-site-packages)"
@@ -75,12 +75,12 @@ def _environment() -> Iterator[str]:
         if spec is None or spec.origin is None:
             continue
         if sys.prefix != sys.base_prefix and os.path.realpath(spec.origin).startswith(base):
-            continue  # The interpreter's own, as some systems ship it.
+            continue  # Part of the interpreter, as some systems ship it.
         yield f"{spec.origin}: is run before everything else"
 
 
 def _paths(recorded: set[str]) -> Iterator[str]:
-    """Yield what `.pth` files do beyond putting a checkout of minibot on the path."""
+    """Yield effects of `.pth` files other than putting a checkout of minibot on the path."""
     for folder in [] if sys.flags.no_site else _sites():
         for path in sorted(folder.glob("*.pth")):
             if os.path.normpath(path) in recorded or _is_of_a_package(path):
@@ -110,7 +110,7 @@ def _sites() -> list[Path]:
 
 
 def _changed(package: Distribution) -> Iterator[str]:
-    """Yield the files of a package that are not what its record says."""
+    """Yield the files of a package that differ from its record."""
     name = package.metadata["Name"]
     if package.files is None:
         yield f"{name}: has no record of its files"
@@ -126,7 +126,7 @@ def _changed(package: Distribution) -> Iterator[str]:
 
 
 def _strangers(packages: list[Distribution], recorded: set[str]) -> Iterator[str]:
-    """Yield code that lies in a package's folder and in nobody's record."""
+    """Yield code in a package's folder that is in no package's record."""
     tops = {
         Path(str(file.locate())).parents[len(file.parts) - 2]
         for package in packages

@@ -1,13 +1,13 @@
-"""Staged deployment: the one way in which changed files enter a working installation.
+"""Staged deployment: the only way for changed files into a working installation.
 
     staging/pending/files/<path>    files to come, laid out as in the project
-    staging/pending/manifest.json   what they are: sha256, size, created_ts, cmdline_hash (N-109)
-    staging/deployed.json           what is deployed (`runtime.deployment.deployed`)
+    staging/pending/manifest.json   their sha256 and size, created_ts, cmdline_hash (N-109)
+    staging/deployed.json           list of deployed files (`runtime.deployment.deployed`)
 
-`add` describes, `apply` deploys exactly what the manifest says or nothing at all (N-108):
-a file that is missing, changed, superfluous or leads out of the tree is a refusal that names it,
-and so is an existing target unless its manifest entry says `replace` with the old sha256 (N-110).
-The act itself, and its end after a crash, is `runtime.deployment.deploy`.
+`add` writes the manifest, `apply` deploys exactly the files in it or none at all (N-108). A file
+that is missing, changed, superfluous or leads out of the tree is a refusal that names it; so is an
+existing target unless its manifest entry says `replace` with the old sha256 (N-110).
+`runtime.deployment.deploy` carries the deployment out, and finishes it after a crash.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What a manifest says: the files, when and by which command line it was written."""
+    """Pending manifest: the files, and when and by which command line it was written."""
 
     files: tuple[Staged, ...]
     created_ts: int
@@ -97,13 +97,13 @@ def stage(project: Path, copies: Sequence[tuple[Path, str]], *, replace: bool) -
 
     Args:
         project: Root of the checkout.
-        copies: Pairs of a source file and its path in the project; none when the files were
-            laid into `staging/pending/files/` by hand.
+        copies: Pairs of a source file and its path in the project; empty if the files were put into
+            `staging/pending/files/` by hand.
         replace: Whether existing targets may be overwritten; their sha256 goes on record.
 
     Raises:
-        Refusal: A source is no plain file, a path leads out, or a target exists and `replace` is
-            off. Nothing was copied then, and what was staged before stays as it was.
+        Refusal: A source is not a plain file, a path leads out, or a target exists and `replace` is
+            off. Nothing is copied then, and files staged before stay as they were.
     """
     before = read_pending(project)
     may_replace = {item.path for item in before.files if item.replace} if before else set()
@@ -133,10 +133,10 @@ def stage(project: Path, copies: Sequence[tuple[Path, str]], *, replace: bool) -
 
 
 def read_pending(project: Path) -> Pending | None:
-    """Return what is staged, None without a manifest.
+    """Return the pending manifest, None without one.
 
     Raises:
-        Refusal: The manifest is damaged or is not one.
+        Refusal: The manifest is damaged or is not a manifest.
     """
     if not (project / MANIFEST).exists():
         return None
@@ -156,7 +156,7 @@ def read_pending(project: Path) -> Pending | None:
 def problems(project: Path, pending: Pending) -> list[str]:
     """Return why the staged files cannot be deployed, each with the file's name; empty if they can.
 
-    Nothing is changed. Every entry is looked at, so that one refusal tells all.
+    Nothing is changed. Every entry is checked, so that one refusal tells all faults.
     """
     found = []
     listed = [item.path for item in pending.files]
@@ -172,15 +172,15 @@ def problems(project: Path, pending: Pending) -> list[str]:
 
 
 def apply(project: Path, run_lock: Path) -> tuple[str, ...]:
-    """Deploy what is staged, all of it or nothing; return the paths deployed.
+    """Deploy all staged files or none; return the paths deployed.
 
     Args:
         project: Root of the checkout.
-        run_lock: The lock that a run on the user's `var` holds; no code changes under a run.
+        run_lock: The lock that a run on the user's `var` holds; code never changes under a run.
 
     Raises:
-        Refusal: Nothing is staged, something in it is wrong (all of it is listed), a run is
-            going on, or another deployment is.
+        Refusal: Nothing is staged, staged files have faults (all are listed), or a run or another
+            deployment is under way.
     """
     with _alone(project, run_lock):
         finished = _finish(project)
@@ -209,7 +209,7 @@ def apply(project: Path, run_lock: Path) -> tuple[str, ...]:
 
 
 def _is_applied(project: Path, pending: Pending) -> bool:
-    """Return whether every staged file stands already: the deployment that was cut off did it."""
+    """Return whether every staged file is in place already, by an interrupted deployment."""
     return all(
         (project / item.path).is_file() and _sha256(project / item.path) == item.sha256
         for item in pending.files
@@ -217,7 +217,7 @@ def _is_applied(project: Path, pending: Pending) -> bool:
 
 
 def is_under_way(project: Path) -> bool:
-    """Return whether a deployment was begun and has not come to its end."""
+    """Return whether a deployment was begun and is not finished."""
     return (project / JOURNAL).exists()
 
 
@@ -225,7 +225,7 @@ def refuse_path(project: Path, path: str) -> None:
     """Refuse a path that a deployment may not write.
 
     Raises:
-        Refusal: It leads out of the project, through a link, or into what is no code.
+        Refusal: It leads out of the project, through a link, or to a place that is not for code.
     """
     why = _path_problem(project, path)
     if why:
@@ -259,7 +259,7 @@ def _path_problem(project: Path, path: str) -> str | None:
 
 
 def _problem(project: Path, item: Staged) -> str | None:
-    """Return what speaks against deploying one file, or None."""
+    """Return why one file cannot be deployed, or None."""
     why = _path_problem(project, item.path)
     if why:
         return why
@@ -282,12 +282,12 @@ def _problem(project: Path, item: Staged) -> str | None:
 
 
 def _begin(project: Path, pending: Pending) -> None:
-    """Lay new and old contents aside and write the journal: from here on it is decided."""
+    """Lay new and old contents aside and write the journal, which decides the deployment."""
     name = time.strftime("%Y%m%d_%H%M%S", time.gmtime(pending.created_ts / 1000))
     name = f"{name}_{pending.created_ts % 1000:03d}"
     work = project / WORK / name
     if work.exists():
-        shutil.rmtree(work)  # Of an attempt that was cut off before its journal.
+        shutil.rmtree(work)  # Left by an attempt interrupted before its journal.
     stands = (project / DEPLOYED).exists()
     deployed = read_deployed(project) if stands else code_manifest(project)
     for item in pending.files:
@@ -309,7 +309,7 @@ def _begin(project: Path, pending: Pending) -> None:
 def _keep(source: Path, target: Path) -> None:
     ensure_folder(target.parent)
     write_atomic(target, source.read_bytes())
-    # Staged by a private umask or not: what is deployed may be read by all, as a clone is.
+    # Whatever the umask while staging: deployed files may be read by all, like a clone's.
     os.chmod(target, 0o755 if source.stat().st_mode & 0o100 else 0o644)
 
 
@@ -322,7 +322,7 @@ def _finish(project: Path) -> str | None:
 
 @contextmanager
 def _alone(project: Path, run_lock: Path) -> Iterator[None]:
-    """Hold the deployment lock and the run lock: nobody deploys, nobody trades meanwhile."""
+    """Hold the deployment lock and the run lock: no deployment and no run meanwhile."""
     refuse_living(Var(run_lock.parent))
     with ExitStack() as stack:
         for path, holder in (
@@ -353,10 +353,10 @@ def _describe(project: Path, path: str, content: bytes, replace: bool) -> Staged
 
 
 def _read_plain(source: Path) -> bytes:
-    """Return the content of a file that is to be staged, read once.
+    """Return the content of a file to be staged, read once.
 
     Raises:
-        Refusal: It is a link, no plain file, too large, or cannot be read.
+        Refusal: It is a link, not a plain file, too large, or cannot be read.
     """
     try:
         found = os.lstat(source)
@@ -381,10 +381,10 @@ def _read_plain(source: Path) -> bytes:
 
 
 def _read_staged(project: Path, path: str) -> bytes:
-    """Return the content of a file that lies in staging.
+    """Return the content of a staged file.
 
     Raises:
-        Refusal: It may not be deployed; the remedy names the file to take away.
+        Refusal: It may not be deployed; the remedy names the file to remove.
     """
     staged = project / FILES_FOLDER / path
     try:

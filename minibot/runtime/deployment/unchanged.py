@@ -1,9 +1,9 @@
-"""Whether the code on disk still is what a run began with, asked before each start of a process.
+"""Guard against changed code: before each start of a process, is the run's code still on disk?
 
-A role that crashes in hour five is started again from what stands on the disk then, and a trainer
-is started every hour. After `git pull`, an edit or a deployment that is other code than the
-manifest names. So what can be loaded is looked at again before each start: whatever has another
-stamp than at the run's beginning is hashed again, all of it, as the manifest did.
+A role that crashes in hour five is restarted from the code on disk at that time, and a trainer is
+started every hour. After `git pull`, an edit or a deployment that is not the code that the manifest
+names. So all loadable files are checked before each start: if a stamp differs from that at the
+run's beginning, all are hashed again as for the manifest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from minibot.events.reasons import CODE_CHANGED
 from minibot.kernel.errors import RunStop
 from minibot.runtime.deployment.deployed import CACHE, code_sha256
 
-# What a process of a run loads. Profiles have pins of their own.
+# Folders from which a run's process loads. Profiles have pins of their own.
 FOLDERS: Final = ("minibot", "contracts")
 DATA_SUFFIX: Final = ".json"
 NAMED_MAX: Final = 3
@@ -26,7 +26,7 @@ Stamp = tuple[int, int, int, int]
 
 
 class CodeStand:
-    """The code as it stood when a run, or a process of it, began.
+    """Code on disk as it was when a run, or a process of it, began.
 
     Args:
         project: Root of the checkout.
@@ -37,10 +37,10 @@ class CodeStand:
         self._stamps = _stamps(project)
 
     def changed(self, code_sha256_then: str) -> str | None:
-        """Return which files have changed and how, or None when the code is the same.
+        """Return which files have changed and how, or None if the code is the same.
 
         Args:
-            code_sha256_then: As the run's manifest has it.
+            code_sha256_then: The hash in the run's manifest.
         """
         now = _stamps(self._project)
         if now == self._stamps:
@@ -48,10 +48,10 @@ class CodeStand:
         found = sorted(
             path for path in {*now, *self._stamps} if now.get(path) != self._stamps.get(path)
         )
-        # Only files with these suffixes are in that hash; another that is new was not loaded then.
+        # That hash covers only files with these suffixes; another new file was not loaded then.
         is_hashed = all(path.endswith((".py", DATA_SUFFIX)) for path in found)
         if is_hashed and code_sha256(self._project) == code_sha256_then:
-            self._stamps = now  # Touched, and what stands in them is the same.
+            self._stamps = now  # Touched, with the same content.
             return None
         named = [f"{path}: {self._how(path, now)}" for path in found[:NAMED_MAX]]
         more = len(found) - NAMED_MAX
@@ -80,7 +80,7 @@ def detail_of(what: str, changed: str) -> str:
 
 
 def _stamps(project: Path) -> dict[str, Stamp]:
-    """Return path -> what shows a change, for every file that Python or a role could load."""
+    """Return path -> stamp, which shows changes, for each file that Python or a role could load."""
     suffixes = (*all_suffixes(), DATA_SUFFIX)
     found: dict[str, Stamp] = {}
     folders = [str(project / name) for name in FOLDERS]
@@ -90,7 +90,7 @@ def _stamps(project: Path) -> dict[str, Stamp]:
         try:
             entries = list(os.scandir(folder))
         except FileNotFoundError:
-            continue  # Its files are missing, too.
+            continue  # Its files are missing too.
         for entry in entries:
             if entry.is_dir():
                 if entry.name != CACHE:
