@@ -28,8 +28,9 @@ SENTENCE_EVERY_S = 3.0
 STATE_STYLES = {"READY": "green", "DEGRADED": "yellow", "STARTING": "yellow"}
 WORD_STYLES = {"note": "yellow", "end": "bold"}
 BAR_WIDTH = 20
-# A terminal that shows less than this shows no process ids and no restarts that did not happen.
-WIDE_COLUMNS = 100
+# A narrower terminal shows no process ids, times and restarts: they would cut the sentence of
+# the executor short.
+WIDE_COLUMNS = 110
 Status = dict[str, Any]
 
 
