@@ -112,6 +112,15 @@ def test_summary_sets_latency_beside_the_disk_that_made_it(text: str) -> None:
     assert re.search(r"answers in [\d.]+ ms p50, [\d.]+ ms p95", text)
 
 
+def test_summary_says_that_the_ledger_balances_at_each_hour(text: str) -> None:
+    """A night of less than an hour has one closing, or two where it passes the hour."""
+    ledger = (
+        r"^ +ledger +\d+ lots? opened, \d+ trades? closed, \d+ entries; the ledger balances at "
+    )
+
+    assert re.search(ledger + "(its one hourly closing|both hourly closings); ", text, re.MULTILINE)
+
+
 def test_summary_in_a_pipe_has_neither_colours_nor_wrapped_lines(text: str) -> None:
     """What a program or a log reads is plain ASCII, one thing a line."""
     assert "\x1b" not in text

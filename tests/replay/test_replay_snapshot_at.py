@@ -183,6 +183,7 @@ def test_why_not_counts_every_decision_once_and_agrees_with_the_journal(
     assert found.said == said["BUY"]
     assert found.said + sum(found.other.values()) + refused == found.decisions
     assert found.other["said SELL"] == said["SELL"]
+    assert found.other["wanted to sell, but nothing was held"] > 0
     allowed = [event["payload"] for event in raw_events(short_run.run_dir, "risk_actions")]
     ids = {event["id"] for event in signals if event["payload"]["side"] == "BUY"}
     assert found.allowed == sum(
