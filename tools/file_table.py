@@ -97,7 +97,7 @@ ROWS: Final = (
         {EACH: CHANGED, "changed": NOT_THERE, "truncated": NOT_THERE},
         {},
         "runs/*",
-        "Its queues and its seal are then written into a folder made anew, and nothing else.",
+        "Its queues and its seal are then written into a recreated folder, and nothing else.",
     ),
     Row(
         "runs/RUN/hourly_state.jsonl",

@@ -24,7 +24,7 @@ from minibot.runtime.configuration.config import Config, config_with
 from minibot.runtime.paths import PROJECT
 from minibot.strategies.selection import judge
 
-HELP = "run the same cores on history: tape, klines, columns, recorded run or made market"
+HELP = "run the same cores on history: tape, klines, columns, recorded run or synthetic market"
 EXAMPLE = "minibot backtest --source tape:demo --set strategy.rsi_period=21"
 DEFAULT_PROFILE: Final = PROJECT.joinpath("config", "nore-demo.v1.json").relative_to(PROJECT)
 DEFAULT_SOURCE: Final = "tape:demo"
@@ -49,7 +49,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--run-order",
         choices=(LOGGED, RULE),
         default=LOGGED,
-        help="of run:DIR with its own profile: as its night took its events (default), or by rule",
+        help="event order of run:DIR with its own profile: as recorded in the night (default), "
+        "or deterministic",
     )
     add_treatment(command)
     add_flags(command)

@@ -77,15 +77,16 @@ def _ai(config: Config, var: Var) -> CheckResult:
     try:
         found = check_jail(var.lab_of("doctor").root / "ai", config.ai.memory_mb_max, level_min)
     except (MinibotError, OSError) as error:
-        return CheckResult("AI jail", not config.ai.required, f"not looked at: {error}")
+        return CheckResult("AI sandbox", not config.ai.required, f"not checked: {error}")
     if found.problem:
         # Where the AI is not required, a run continues without it and is marked so.
         remedy = "Set ai.required to false, or ai.enabled." if config.ai.required else ""
         text = f"{found.problem}; the AI would be off"
-        return CheckResult("AI jail", not config.ai.required, text, remedy)
+        return CheckResult("AI sandbox", not config.ai.required, text, remedy)
     missing = found.lightgbm_missing
     model = "LightGBM loads" if found.lightgbm else f"baseline only, LightGBM: {missing}"
-    return CheckResult("AI jail", True, f"{found.level}, at least {level_min} asked; {model}")
+    found_text = f"sandbox available: {found.level} (profile requires at least {level_min})"
+    return CheckResult("AI sandbox", True, f"{found_text}; {model}")
 
 
 def _market_data(config: Config) -> Iterator[CheckResult]:

@@ -148,7 +148,7 @@ def lines(fetched: Fetched) -> list[str]:
     said = [f"{wanted.symbol} {wanted.interval}: {brought}, {fetched.requests} requests"]
     said += [f"  REFUSED {trouble}" for trouble in fetched.troubles]
     said += [
-        f"  not to be had yet: {clock_text(first)} .. {clock_text(end // 1000 * 1000)}"
+        f"  not available yet: {clock_text(first)} .. {clock_text(end // 1000 * 1000)}"
         for first, end in fetched.missing
     ]
     said.append(f"  in {shown_path(fetched.folder)}")

@@ -52,7 +52,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     serving.add_argument("--speed", default="1", help="market seconds in a second")
     serving.add_argument(
-        "--rate", type=int, default=20, help="messages in a market second, of made markets"
+        "--rate", type=int, default=20, help="messages in a market second, of synthetic markets"
     )
     serving.add_argument("--history", help="klines:FILE[,FILE], for the time before the source")
     serving.add_argument("--faults", metavar="FILE", help="a fault script (JSON)")

@@ -13,7 +13,7 @@ from minibot.replay.run_status import open_run
 from minibot.replay.time_arguments import Span
 from minibot.report.figures import counted
 
-HELP = "execute one hour of a run anew and write its derived events and hourly state to a folder"
+HELP = "recompute one hour of a run and write its derived events and hourly state to a folder"
 EXAMPLE = "minibot execute-hour latest 02 --to /tmp/hour02"
 
 

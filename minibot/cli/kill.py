@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Raise the flag; 3 when no run is running, or no longer. Needs no free disk space."""
     var = var_of(arguments)
     run_id = require_running(var, PATIENCE_S)
-    said = "the reason is journaled"
+    said = "the reason is recorded"
     try:
         leave_request(var.requests, run_id, "kill", who=who(), why=arguments.reason)
     except (OSError, RunStop) as error:

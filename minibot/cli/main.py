@@ -120,7 +120,7 @@ def unknown_verb(name: str) -> str:
     """
     names = [*verbs(), *ALIASES]
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"Nearest: {', '.join(near)}. " if near else ""
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
     return f"refused: there is no verb {name[:40]!r}. {hint}See: minibot --help"
 
 

@@ -15,7 +15,7 @@ from minibot.report.figures import date_clock, duration
 from minibot.report.recount import recount
 from minibot.runtime.running import running_run
 
-HELP = "the figures of a run: counted again from its queues, or --live as last written"
+HELP = "the figures of a run: recomputed from its queues, or --live as last written"
 EXAMPLE = "minibot metrics latest"
 
 
@@ -23,7 +23,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     add_run(command)
     command.add_argument(
-        "--live", action="store_true", help="what the running night last wrote, not counted again"
+        "--live", action="store_true", help="what the running night last wrote, not recomputed"
     )
 
 

@@ -113,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
     }
     for path in files:
         if path.exists():
-            raise Refusal(f"{shown_path(path)} stands already.", "Take another name.")
+            raise Refusal(f"{shown_path(path)} already exists.", "Take another name.")
     ensure_folder(folder)
     for path, text in files.items():
         write_atomic(path, text.encode())

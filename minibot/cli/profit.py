@@ -54,7 +54,7 @@ def _row(record: RunRecord) -> dict[str, Any]:
     try:
         performance = read_hashed(record.run_dir / METRICS_FILE)["performance"]
     except (OSError, RunStop) as error:
-        return row | {"trouble": f"no figures: {error}; minibot metrics counts them again"}
+        return row | {"trouble": f"no figures: {error}; minibot metrics recomputes them"}
     return row | {
         "started_ms": manifest.started_ms,
         "data": "real" if record.is_real else "drill" if not manifest.simulated else "simulated",

@@ -205,7 +205,7 @@ def role_lines(role: RoleReplay, *, is_whole: bool) -> list[str]:
     """Return the result of replaying one role, in words."""
     outputs = ", ".join(f"{count} {queue}" for queue, count in role.outputs.items())
     compared = "" if is_whole else f", {role.compared} of them compared"
-    said = [f"{role.role}: {role.inputs} inputs taken again{compared}, {outputs} equal"]
+    said = [f"{role.role}: {role.inputs} inputs replayed{compared}, {outputs} equal"]
     if role.missing:
         said.append(f"  {role.missing} outputs of the last logged range are missing")
     if role.unproven:
@@ -224,9 +224,9 @@ def _ledger_lines(proof: Proof) -> list[str]:
     )
     if ledger.difference:
         return [f"ledger: DIFFERENT: {ledger.difference}"]
-    kept = "equal" if ledger.is_recorded else "reckoned; the run recorded no hourly states"
+    kept = "equal" if ledger.is_recorded else "recomputed; the run recorded no hourly states"
     return [
-        f"ledger: {counts} {kept}; opening + entries = closing in every hour; "
+        f"ledger: {counts} {kept}; the ledger balances at every hourly closing; "
         f"chain {ledger.head[:16]}"
     ]
 
@@ -236,7 +236,7 @@ def _figure_lines(proof: Proof) -> list[str]:
     if figures is None:
         return []
     if not figures.is_recorded:
-        return [f"metrics: {figures.figures} figures counted again; the run recorded none"]
+        return [f"metrics: {figures.figures} figures recomputed; the run recorded none"]
     if not figures.differing:
         return [f"metrics: {figures.figures} figures equal"]
     said = [f"metrics: {counted(len(figures.differing), 'figure')} DIFFERENT"]

@@ -10,7 +10,7 @@ from minibot.report.html import write_report
 from minibot.report.night import Night
 from minibot.report.summary import Row, summary_json, summary_rows
 
-HELP = "the summary of a run, counted again from its queues; --html writes the page"
+HELP = "the summary of a run, recomputed from its queues; --html writes the page"
 EXAMPLE = "minibot report latest --html"
 
 

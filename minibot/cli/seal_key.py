@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     path = Path(arguments.to).expanduser().absolute()
     refuse_inside(path, PROJECT)
     if path.exists():
-        raise Refusal(f"{path} stands already.", "Name a new file; its line may be copied.")
+        raise Refusal(f"{path} already exists.", "Name a new file; its line may be copied.")
     if not path.parent.is_dir():
         raise Refusal(f"{path.parent} is no folder.", "Make it first.")
     private, public = new_keys()

@@ -141,7 +141,7 @@ def _running_rows(run_dir: Path, roles: list[JsonObject], standing: Standing | N
     for role in roles:
         text = (
             f"{role['role']:<15} {role['state']:<9} up {duration(role['uptime_s'] * 1000):>12}, "
-            f"{megabytes(role.get('rss_bytes')):>6}, heard {role['age_s']} s ago"
+            f"{megabytes(role.get('rss_bytes')):>6}, last heartbeat {role['age_s']} s ago"
         )
         rows.append(Row("roles" if role is roles[0] else "", text))
     if standing is not None:

@@ -14,7 +14,9 @@ from minibot.gates.tamper import Outcome, demonstrate, digest_of, is_usable, sma
 from minibot.kernel.errors import Refusal
 from minibot.runtime.paths import Var
 
-HELP = "play a cheat's tricks on a copy of a run and show what finds each, and what nothing finds"
+HELP = (
+    "play an attacker's tricks on a copy of a run and show what finds each, and what nothing finds"
+)
 EXAMPLE = "minibot tamper-demo latest"
 LAB = "tamper-demo"
 # A finding of replay may be a whole event; its beginning names the place, --json has the rest.
@@ -49,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     }
     said = [
         "",
-        "What nothing on this machine finds: a whole night written anew, every hash included, "
+        "What nothing on this machine finds: a whole night rewritten, every hash included, "
         "before its root was published or signed elsewhere.",
         "So publish the root in the morning (`minibot accept` says it), or have seals signed: "
         "secrets.seal_public_key, `minibot seal-key`.",

@@ -72,8 +72,8 @@ def _once(rows: list[Numbered], report: DataReport, treatment: Treatment) -> lis
             kept.append((number, kline))
             continue
         former = kept[-1]
-        how = "the same again" if former[1] == kline else "otherwise"
-        report.add(DUPLICATES, number, kline.open_ts, f"{how}, row {former[0]} stands already")
+        how = "identical to" if former[1] == kline else "contradicts"
+        report.add(DUPLICATES, number, kline.open_ts, f"{how} row {former[0]}")
         if treatment.duplicates == "last":
             kept[-1] = (number, kline)
     return kept

@@ -88,7 +88,7 @@ class Patience:
             if error.retry_after_ms > RETRY_AFTER_MS_MAX:
                 raise self._banned(error) from error
             wait_ms = max(wait_ms, error.retry_after_ms)
-        self.tell(f"{error}; asked again in {wait_ms / 1000:g} s")
+        self.tell(f"{error}; retrying in {wait_ms / 1000:g} s")
         self.clock.wait_ms(wait_ms)
 
     def _banned(self, error: RestError) -> Refusal:

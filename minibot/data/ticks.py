@@ -231,7 +231,7 @@ def _treat(table: TickTable, treatment: Treatment) -> None:
             report.add(ZERO_VOLUME, row + 1, ts, "a quantity of zero or less")
             dropped |= {row} if treatment.zero_volume == "drop" else set()
         if last_row >= 0 and trade_id == last_id:
-            report.add(DUPLICATES, row + 1, ts, f"id {trade_id} stands already")
+            report.add(DUPLICATES, row + 1, ts, f"duplicate of id {trade_id}")
             dropped.add(last_row if treatment.duplicates == "last" else row)
         elif last_row >= 0 and trade_id > last_id + 1:
             missing = trade_id - last_id - 1

@@ -23,10 +23,10 @@ DAMAGED, ROWS, UNITS, ORDER, DUPLICATES, MISALIGNED, PRICES, ZERO_VOLUME, GAPS =
 )
 MEANINGS: Final = {
     DAMAGED: "the file is cut short or damaged",
-    ROWS: "rows that are none: other columns, no number, finer than 8 places",
+    ROWS: "unreadable rows: wrong columns, not a number, or more than 8 decimals",
     UNITS: "rows whose times are written in another unit than the first row's",
     ORDER: "rows older than the row before",
-    DUPLICATES: "rows that say again what stands already, or say it otherwise",
+    DUPLICATES: "duplicate rows, identical or contradictory",
     MISALIGNED: "bars that do not open on a multiple of their interval",
     PRICES: "prices of zero or less, or outside of their bar's low and high",
     ZERO_VOLUME: "rows without volume",

@@ -58,12 +58,12 @@ CONFLICTING: Final = _business(
 )
 OWN_RULE: Final = _business(
     "own_rule",
-    "A rule of the operator's own strategy spoke; its sentence says which.",
+    "A rule of your strategy fired; its own reason says which.",
     "Read the sentence and the checks of the signal, and the strategy's file.",
 )
 OWN_HOLD: Final = _business(
     "own_hold",
-    "The operator's own strategy does nothing; its sentence says why.",
+    "Your strategy held; its own reason says why.",
     "Read the sentence and the checks of the signal, and the strategy's file.",
 )
 NO_POSITION: Final = _business(
@@ -346,7 +346,7 @@ OPERATOR_EXIT: Final = _business(
 
 ACCEPTED: Final = _business(
     "accepted",
-    "The order was taken and waits for its modelled latency or its price.",
+    "The order was accepted and waits for its modelled latency or its price.",
     "Nothing to do.",
 )
 FILLED: Final = _business(

@@ -52,7 +52,7 @@ _stop(
 _stop(
     codes.QUEUE_MISSING,
     "A queue file is gone although data from it was published.",
-    "Restore the file from a backup or keep the run as it is; nothing is started anew silently.",
+    "Restore the file from a backup or keep the run as it is; nothing is recreated silently.",
 )
 _stop(
     codes.QUEUE_REPLACED,
@@ -243,7 +243,7 @@ CODE_CHANGED: Final = _stop(
     "CODE_CHANGED",
     "Code changed on disk while the run went on, so a process of it could not be started again.",
     "After `git pull` or an edit look at the open positions, run `minibot clear-stop --reason "
-    "...`, start anew, and change code between nights alone.",
+    "...`, start again, and change code between nights alone.",
 )
 CLOCK_JUMP: Final = _stop(
     "CLOCK_JUMP",
@@ -298,7 +298,7 @@ NONDETERMINISM: Final = _stop(
 )
 STRATEGY_ERROR: Final = _stop(
     "STRATEGY_ERROR",
-    "The operator's own strategy raised an error, or answered with what is no decision.",
+    "Your strategy raised an error, or returned something other than a Decision or None.",
     "Correct the line that the detail names, then run `minibot strategy-check` on the file.",
 )
 
@@ -311,8 +311,8 @@ AI_ISOLATION_BREACH: Final = _stop(
 )
 AI_ISOLATION_UNAVAILABLE: Final = _stop(
     "AI_ISOLATION_UNAVAILABLE",
-    "The jail of the AI could not be set up and the profile requires the AI.",
-    "Use a system that has the jail, or a profile with `ai.required` false.",
+    "The AI's sandbox could not be set up and the profile requires the AI.",
+    "Use a system that has the sandbox, or a profile with `ai.required` false.",
 )
 
 # --- configuration and secrets -----------------------------------------------------------------

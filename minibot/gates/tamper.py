@@ -163,19 +163,19 @@ def tricks(run_id: str) -> tuple[Trick, ...]:
         Trick("edit", "the price of a fill is changed in the file", _edit, (VERIFY,)),
         Trick(
             "edit_hash",
-            "the same, and the line's own sha256 made anew",
+            "the same, and the line's own sha256 recomputed",
             _edit_hash,
             (VERIFY,),
         ),
         Trick(
             "edit_chain",
-            "the same, and chain, head, list of segments and cursors made anew",
+            "the same, and chain, head, list of segments and cursors recomputed",
             _edit_chain,
             (VERIFY,),
         ),
         Trick(
             "edit_seal",
-            "the same, and the seal with its root made anew: every hash fits",
+            "the same, and the seal with its root recomputed: every hash fits",
             _edit_seal,
             (REPLAY, ROOT),
             (VERIFY,),
@@ -183,33 +183,33 @@ def tricks(run_id: str) -> tuple[Trick, ...]:
         Trick("delete", "a fill is deleted", _delete, (VERIFY,)),
         Trick(
             "delete_seal",
-            "a fill is deleted and every hash made anew",
+            "a fill is deleted and every hash recomputed",
             _delete_seal,
             (REPLAY, ROOT),
         ),
         Trick("swap", "two fills change places", _swap, (VERIFY,)),
         Trick(
             "splice",
-            "a fill of another run is put in the place of one, every hash made anew",
+            "a fill of another run is put in the place of one, every hash recomputed",
             lambda copy: _splice(copy, run_id),
             (VERIFY, ROOT),
         ),
         Trick(
             "manifest",
-            "the fee is lowered in the run's manifest, whose own hash is made anew",
+            "the fee is lowered in the run's manifest, whose own hash is recomputed",
             _lower_fee,
             (VERIFY,),
         ),
         Trick(
             "manifest_seal",
-            "the same, and the seal made anew",
+            "the same, and the seal recomputed",
             _lower_fee_seal,
             (REPLAY, ROOT),
         ),
         Trick(
             "rewrite",
             "something that no decision hangs on is changed (when a tick was received), and every "
-            "hash made anew: a whole night written anew in full would look the same",
+            "hash recomputed: a whole night rewritten in full would look the same",
             _rewrite,
             (ROOT,),
             (VERIFY, REPLAY),
@@ -222,14 +222,14 @@ def tricks(run_id: str) -> tuple[Trick, ...]:
         ),
         Trick(
             "rewrite_own_key",
-            "the same, signed anew by a key of the cheat's own",
+            "the same, signed again with the attacker's own key",
             _rewrite_own_key,
             (SIGNATURE, ROOT),
         ),
     )
 
 
-# --- what the cheat does ----------------------------------------------------------------------
+# --- what the attacker does ----------------------------------------------------------------------
 
 
 def _cheaper(event: dict[str, Any]) -> None:

@@ -16,10 +16,16 @@ def ledger_text(books: HourlyAccounts) -> str:
     lots = sum(1 for booking in books.bookings if not booking.trades)
     return (
         f"{counted(lots, 'lot')} opened, {counted(len(books.trades), 'trade')} closed, "
-        f"{counted(books.entries, 'entry', 'entries')}; opening + entries = closing in "
-        f"{'its one hour' if len(books.states) == 1 else f'each of {len(books.states)} hours'}; "
+        f"{counted(books.entries, 'entry', 'entries')}; the ledger balances at "
+        f"{_closings(len(books.states))}; "
         f"chain {books.head[:CHAIN_SHOWN]}"
     )
+
+
+def _closings(number: int) -> str:
+    if number <= 2:
+        return {1: "its one hourly closing", 2: "both hourly closings"}.get(number, "no closing")
+    return f"all {number} hourly closings"
 
 
 def ledger_table(books: HourlyAccounts) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

@@ -181,15 +181,15 @@ def _latency(night: Night) -> str:
             *(milliseconds(pings[name]) for name in ("p50", "p95", "p99")),
         ),
         (
-            "tick to published result",
+            "tick to order result",
             f"{decision.get('tick_to_result_n', 0):,}",
             milliseconds(decision.get("tick_to_result_us_p50") or None),
             milliseconds(decision.get("tick_to_result_us_p95") or None),
             "-",
         ),
-        ("one sync of this disk", "", milliseconds(night.sealed.get("sync_us_p50")), "-", "-"),
+        ("one disk sync", "", milliseconds(night.sealed.get("sync_us_p50")), "-", "-"),
     ]
-    return table(("machine time", "n", "p50", "p95", "p99"), rows, "")
+    return table(("wall-clock time", "n", "p50", "p95", "p99"), rows, "")
 
 
 def _incidents(night: Night) -> str:

@@ -121,7 +121,7 @@ def _what_ran(night: Night) -> list[Row]:
         *_ended_by(night),
         Row("data", data),
         Row("strategy", _strategy(manifest.config["strategy"])),
-        Row("market time", f"{span if end else 'none'}; machine time {wall}"),
+        Row("market time", f"{span if end else 'none'}; wall-clock time {wall}"),
     ]
     if manifest.degraded:
         rows.append(Row("degraded", f"{manifest.degraded}; never counts", "bad"))
@@ -298,11 +298,11 @@ def _decision_row(night: Night) -> Row:
     sync = milliseconds(night.sealed.get("sync_us_p50"))
     number = decision.get("tick_to_result_n", 0)
     if not number:
-        return Row("latency", f"no order, so nothing to measure; a sync of this disk {sync} p50")
+        return Row("latency", f"no order, so nothing to measure; a disk sync takes {sync} p50")
     p50 = milliseconds(decision["tick_to_result_us_p50"])
     p95 = milliseconds(decision["tick_to_result_us_p95"])
-    text = f"tick to result {p50} p50, {p95} p95 over {counted(number, 'order')}"
-    return Row("latency", f"{text}, with six syncs in it; this disk syncs in {sync} p50")
+    text = f"tick to order result {p50} p50, {p95} p95 over {counted(number, 'order')}"
+    return Row("latency", f"{text}, including five disk syncs of {sync} p50 each")
 
 
 def _exchange_row(night: Night) -> Row:

@@ -60,9 +60,9 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--source", help="tape:FILE, tape:demo, klines:FILE, run:DIR, generator:SEED"
     )
-    parser.add_argument("--speed", help="market seconds per machine second")
+    parser.add_argument("--speed", help="market seconds per wall-clock second")
     parser.add_argument("--port", type=int, help="0 takes a free one")
-    parser.add_argument("--rate", type=int, help="messages per market second of made markets")
+    parser.add_argument("--rate", type=int, help="messages per market second of synthetic markets")
     parser.add_argument("--history", help="klines:FILE, for the time before the origin")
     parser.add_argument("--faults", help="a fault script")
     parser.add_argument(

@@ -158,7 +158,7 @@ def parameter_violations(
     for name, value in sorted(given.items()):
         if name not in known:
             near = get_close_matches(name, list(known), 1, 0.0)
-            rest = f"nearest known parameter: {near[0]}" if near else "this strategy takes none"
+            rest = f"did you mean {near[0]}?" if near else "this strategy takes none"
             found[name] = f"unknown parameter; {rest}"
         elif not known[name].admits(value):
             found[name] = f"allowed: {known[name].allowed}"

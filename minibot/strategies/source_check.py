@@ -23,9 +23,7 @@ _POWER: Final = "write x * x, or math.sqrt(x): a power is rounded differently by
 _BROAD: Final = "name the error that you expect, such as ZeroDivisionError"
 _SET: Final = INSTEAD["set"]
 _FORMAT: Final = "write an f-string: its names stand where the check sees them"
-_ERROR_TEXT: Final = (
-    "say it in words of your own: the text of an error differs from Python to Python"
-)
+_ERROR_TEXT: Final = "use words of your own: `str(error)` differs between versions of Python"
 _RELATION: Final = f"write one of {' '.join(RELATIONS)}, or say it in words with check()"
 
 _METHODS_FORBIDDEN: Final = frozenset(
@@ -227,14 +225,14 @@ def _statements(node: ast.AST) -> Iterator[Finding]:
         yield from _handler(node)
     elif isinstance(node, ast.Try | ast.TryStar):
         for line in _leaving(node.finalbody):
-            yield Finding(line, "passes over every error by leaving finally", _BROAD)
+            yield Finding(line, "drops every error by leaving finally", _BROAD)
 
 
 def _handler(node: ast.ExceptHandler) -> Iterator[Finding]:
     kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
     names = {kind.id for kind in kinds if isinstance(kind, ast.Name)}
     if node.type is None or names & {"Exception", "BaseException"}:
-        yield Finding(node.lineno, "passes over every error", _BROAD)
+        yield Finding(node.lineno, "catches every error", _BROAD)
     elif node.name and names & BUILTINS:
         yield Finding(node.lineno, f"keeps the error {node.name}", _ERROR_TEXT)
 

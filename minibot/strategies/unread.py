@@ -51,7 +51,7 @@ def unread_violations(
         near = get_close_matches(name, names, 1, 0.0)
         rest = "it takes no parameters"
         if near:
-            rest = f"nearest of its parameters: {SECTION}{PARAMETERS}.{near[0]}"
+            rest = f"did you mean its parameter {SECTION}{PARAMETERS}.{near[0]}?"
         value = section.get(name)
         found.append(f"{key} = {value!r} ({origin}): {section['name']} does not read it; {rest}")
     return found

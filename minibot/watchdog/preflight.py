@@ -40,7 +40,7 @@ from minibot.watchdog.capacity import (
 SYNC_SAMPLES = 20
 BATCH_SAMPLES = 5
 SYNC_MS_MAX = 2_000
-AI_JAIL = "ai jail"
+AI_JAIL = "ai sandbox"
 LOADED_MAX = 5
 EXCHANGE = "exchange"
 ServerTime = Callable[[Config], int]
@@ -299,7 +299,9 @@ def _ai_jail(config: Config, var: Var) -> CheckResult:
     except (OSError, subprocess.TimeoutExpired) as error:
         return _no_jail(config, str(error))
     if done.returncode == 0:
-        return CheckResult(AI_JAIL, True, f"{level_min} or better stands")
+        return CheckResult(
+            AI_JAIL, True, f"sandbox available (profile requires at least {level_min})"
+        )
     return _no_jail(config, (done.stdout or done.stderr).strip()[-500:])
 
 

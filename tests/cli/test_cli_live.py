@@ -85,7 +85,7 @@ def drawn(shown: dict[str, Any], width: int) -> list[str]:
     return [line.rstrip() for line in file.getvalue().splitlines()]
 
 
-@pytest.mark.parametrize("width", [80, 100, 120])
+@pytest.mark.parametrize("width", [80, 100, 110, 120])
 def test_table_shows_roles_ticks_latency_signals_fills_equity_drawdown_and_decision(
     width: int,
 ) -> None:

@@ -106,10 +106,19 @@ def test_summary_says_plainly_that_fees_were_the_loss(text: str, document: dict[
 
 
 def test_summary_sets_latency_beside_the_disk_that_made_it(text: str) -> None:
-    """Tick to result, the sync of this disk, and the exchange's answer each with their unit."""
-    assert re.search(r"tick to result [\d.]+ ms p50, [\d,.]+ ms p95 over \d+ orders?", text)
-    assert re.search(r"this disk syncs in [\d.]+ ms p50", text)
+    """Tick to order result, its disk syncs, and the exchange's answer each with their unit."""
+    assert re.search(r"tick to order result [\d.]+ ms p50, [\d,.]+ ms p95 over \d+ orders?", text)
+    assert re.search(r"including five disk syncs of [\d.]+ ms p50 each", text)
     assert re.search(r"answers in [\d.]+ ms p50, [\d.]+ ms p95", text)
+
+
+def test_summary_says_that_the_ledger_balances_at_each_hour(text: str) -> None:
+    """A night of less than an hour has one closing, or two where it passes the hour."""
+    ledger = (
+        r"^ +ledger +\d+ lots? opened, \d+ trades? closed, \d+ entries; the ledger balances at "
+    )
+
+    assert re.search(ledger + "(its one hourly closing|both hourly closings); ", text, re.MULTILINE)
 
 
 def test_summary_in_a_pipe_has_neither_colours_nor_wrapped_lines(text: str) -> None:

@@ -92,7 +92,7 @@ def test_verb_refuses_a_misspelt_variable_with_the_nearest_key(
 
     assert said.code == 4, said.err
     assert "MINIBOT__RISK__ORDER_NOTIONL" in said.err
-    assert "nearest known key: risk.order_notional" in said.err
+    assert "did you mean risk.order_notional?" in said.err
 
 
 def test_variable_with_one_line_after_its_first_word_is_refused(
@@ -144,7 +144,9 @@ def own(folder: Path, more: str = "") -> tuple[str, ...]:
 
 
 def unread(name: str, origin: str, strategy: str, nearest: str) -> str:
-    return f"({origin}): {strategy} does not read it; nearest of its parameters: strategy.{nearest}"
+    return (
+        f"({origin}): {strategy} does not read it; did you mean its parameter strategy.{nearest}?"
+    )
 
 
 def test_key_that_an_own_strategy_does_not_read_is_refused_with_its_nearest_parameter(

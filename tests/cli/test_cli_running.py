@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -248,7 +249,11 @@ def test_status_of_a_running_night_says_what_is_held_halted_and_locked(
     assert halted["locks"]["BTCUSDT"]["until_ts"] is None
     assert re.search(r"^  halted +no new entries since .*: news at 14", words, re.MULTILINE)
     assert re.search(r"^  locked +no entries in BTCUSDT to the run's end", words, re.MULTILINE)
-    assert re.search(r"^  money +closed gain \S+ USDT before \S+ of fees, ", words, re.MULTILINE)
+    money = r"^  money +realised P&L (\S+) USDT \(gross (\S+), fees (\S+)\), "
+    told = re.search(money, words, re.MULTILINE)
+    assert told is not None
+    net, gross, fees = (Decimal(text.replace(",", "")) for text in told.groups())
+    assert abs(net - (gross - fees)) <= Decimal("0.01")
     assert re.search(r"^  open +\S", words, re.MULTILINE)
     assert "  halted " not in verb(running.var, "status").out
 

@@ -76,8 +76,8 @@ def test_kill_stops_the_run_also_where_its_reason_cannot_be_written(tmp_path: Pa
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ("backtset", "Nearest: backtest"),
-        ("vrify", "Nearest: verify"),
+        ("backtset", "Did you mean backtest"),
+        ("vrify", "Did you mean verify"),
         ("xqzw", "there is no verb 'xqzw'. See: minibot --help"),
     ],
 )

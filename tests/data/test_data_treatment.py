@@ -135,7 +135,7 @@ def test_of_two_rows_of_one_time_the_named_one_counts(
     found = open_klines(path, Treatment(duplicates=word))
 
     assert found.klines[1].volume == volume * 10**8
-    assert "otherwise" in found.report.troubles["duplicates"].places[0].what
+    assert "contradicts row 2" in found.report.troubles["duplicates"].places[0].what
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,7 @@ def test_download_that_is_refused_exits_1_and_names_the_file(tmp_path: Path) -> 
 
     assert said.code == 1
     assert "REFUSED BTCUSDT-1m-2025-01-01.zip" in said.out
-    assert "not to be had yet: 2025-01-01 00:00:00 .. 2025-01-02 00:00:00" in said.out
+    assert "not available yet: 2025-01-01 00:00:00 .. 2025-01-02 00:00:00" in said.out
 
 
 def test_list_data_without_any_says_how_to_get_some(tmp_path: Path) -> None:

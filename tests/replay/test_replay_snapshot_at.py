@@ -13,7 +13,7 @@ from minibot.events.model import Event, MarketTick
 from minibot.kernel.errors import Refusal
 from minibot.replay.explain.causes import Explainer
 from minibot.replay.explain.rejections import NOTHING, next_rejection, why_not, wish_of
-from minibot.replay.explain.snapshot_at import snapshot_lines, snapshot_of_second
+from minibot.replay.explain.snapshot_at import SecondSnapshot, snapshot_lines, snapshot_of_second
 from minibot.replay.run_status import open_run
 from minibot.replay.time_arguments import Span
 from tests.runs import ShortRun, raw_events, verb
@@ -85,6 +85,17 @@ def test_bar_that_closed_by_a_clock_ahead_of_the_runs_is_no_look_into_the_future
         f"1s bar closed {span.clock(found.to_ms + 1)} by the exchange's clock, which was ahead of "
         "this run's: open "
     ) in told["after"]
+
+
+@pytest.mark.parametrize(("length_ms", "unit"), [(1, "millisecond"), (1000, "second")])
+def test_time_without_an_event_is_named_by_its_length(
+    recorded: Recorded, length_ms: int, unit: str
+) -> None:
+    """A second or a millisecond with nothing in it says so, in its own unit."""
+    span = Span.of(recorded, None)
+    empty = SecondSnapshot(span.from_ms, span.from_ms + length_ms - 1, (), {}, (), ())
+
+    assert snapshot_lines(empty, span)[-1] == f"nothing was recorded in this {unit}"
 
 
 def last_tick(ticks: list[Event], ts: int) -> MarketTick:
@@ -172,6 +183,7 @@ def test_why_not_counts_every_decision_once_and_agrees_with_the_journal(
     assert found.said == said["BUY"]
     assert found.said + sum(found.other.values()) + refused == found.decisions
     assert found.other["said SELL"] == said["SELL"]
+    assert found.other["wanted to sell, but nothing was held"] > 0
     allowed = [event["payload"] for event in raw_events(short_run.run_dir, "risk_actions")]
     ids = {event["id"] for event in signals if event["payload"]["side"] == "BUY"}
     assert found.allowed == sum(
@@ -192,9 +204,18 @@ def test_why_not_counts_every_decision_once_and_agrees_with_the_journal(
             [check("spread_bps", False), check("rsi", False), check("score", False, ">= 60")],
             "score against >= 60",
         ),
-        ("spread_too_wide", [check("spread_bps", False), check("setup", False)], "no rule spoke"),
-        ("warmup", [check("bars_1s", False)], "not known: nothing behind it was looked at"),
-        ("no_setup", [check("setup", False)], "not asked: no rule spoke for a side"),
+        (
+            "spread_too_wide",
+            [check("spread_bps", False), check("setup", False)],
+            "no rule wanted to buy or sell",
+        ),
+        ("conflicting", [check("setup", False)], "next check not reached: the rules disagreed"),
+        ("warmup", [check("bars_1s", False)], "not known: later checks were not reached"),
+        (
+            "no_setup",
+            [check("setup", False)],
+            "next check not reached: no rule wanted to buy or sell",
+        ),
     ],
 )
 def test_next_refusal_is_the_next_filter_that_would_have_refused(

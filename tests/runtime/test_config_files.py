@@ -190,7 +190,7 @@ def test_overlay_is_judged_as_a_whole_with_the_file_of_each_value(tmp_path: Path
         "risk.positions_max",
     ]
     assert all("(mine.json)" in text for text in told)
-    assert "nearest known key: extends" in told[0]
+    assert "did you mean extends?" in told[0]
     assert "risk.night_loss_hard (200)" in told[2]
 
 

@@ -429,7 +429,7 @@ PARAMETERS = (
 @pytest.mark.parametrize(
     ("parameters", "told"),
     [
-        ({"fats": 3}, "unknown parameter; nearest known parameter: fast"),
+        ({"fats": 3}, "unknown parameter; did you mean fast?"),
         ({"fast": 10}, "allowed: a whole number from 1 to 9"),
         ({"fast": True}, "allowed: a whole number from 1 to 9"),
         ({"fast": "3"}, "allowed: a whole number from 1 to 9"),
@@ -512,7 +512,7 @@ def test_unknown_strategy_is_refused_with_the_nearest_name(tmp_path: Path) -> No
     with pytest.raises(ConfigError) as caught:
         load_config(PROFILE, sets)
 
-    assert "nearest known strategy: dip_buyer" in caught.value.violations[0]
+    assert "did you mean dip_buyer?" in caught.value.violations[0]
     assert "minibot new-strategy dip_bayer" in caught.value.violations[0]
 
 

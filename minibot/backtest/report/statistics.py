@@ -81,7 +81,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Shown, ...]], ...]] = (
             Shown("maker_ratio", "maker share of fills", "percent"),
             Shown("notional", "bought and sold", "money"),
             Shown("turnover", "turnover, times equity", "ratio"),
-            Shown("fees_bps", "fees of it, bps", "ratio", -1),
+            Shown("fees_bps", "fee rate, bps", "ratio", -1),
             Shown("time_in_market", "time in the market", "percent"),
             Shown("exposure_mean", "exposure, mean", "percent"),
             Shown("exposure_max", "exposure, largest", "percent"),

@@ -65,7 +65,7 @@ def open_market(
     if runs:
         raise ConfigError(
             "--source: a run is a whole night with its own opening and ending.",
-            ["allowed: run:DIR alone, or several tapes, klines and made markets"],
+            ["allowed: run:DIR alone, or several tapes, klines and synthetic markets"],
         )
     sources = [one for word in words for one in _opened(word, config, span, treatment)]
     _judge_quote(sources, config.portfolio.quote_asset)

@@ -28,8 +28,9 @@ SENTENCE_EVERY_S = 3.0
 STATE_STYLES = {"READY": "green", "DEGRADED": "yellow", "STARTING": "yellow"}
 WORD_STYLES = {"note": "yellow", "end": "bold"}
 BAR_WIDTH = 20
-# A narrower terminal shows no process ids, and restarts only where there were any.
-WIDE_COLUMNS = 100
+# A narrower terminal shows no process ids, times and restarts: they would cut the sentence of
+# the executor short.
+WIDE_COLUMNS = 110
 Status = dict[str, Any]
 
 
@@ -144,7 +145,7 @@ class View:
         is_wide = width >= WIDE_COLUMNS
         has_restarts = any(entry["restarts"] for entry in self.status["roles"].values())
         view = Table(box=None, pad_edge=False, expand=True, header_style="dim")
-        names = ["role", "state", "taken", "waiting"]
+        names = ["role", "state", "processed", "backlog"]
         names += ["pid", "at"] if is_wide else []
         names += ["restarts"] if is_wide or has_restarts else []
         for name in names:
@@ -164,8 +165,8 @@ class View:
         return {
             "role": role.removesuffix("_role"),
             "state": self._state(role, entry, heartbeat),
-            "taken": f"{heartbeat.get('position', 0):,}",
-            "waiting": f"{heartbeat.get('waiting', 0):,}",
+            "processed": f"{heartbeat.get('position', 0):,}",
+            "backlog": f"{heartbeat.get('waiting', 0):,}",
             "pid": str(entry["pid"]),
             "at": clock(at) if (at := heartbeat.get("facts", {}).get("now")) else "-",
             "restarts": Text(str(restarts), style="yellow" if restarts else ""),
@@ -207,7 +208,7 @@ class View:
         rows = [
             (
                 _at("money", risk),
-                f"equity {money(risk.get('equity'))}  gain {money(risk.get('realised_pnl'))}"
+                f"equity {money(risk.get('equity'))}  realised {money(risk.get('realised_pnl'))}"
                 f"  fees {money(risk.get('fees'))}  drawdown "
                 f"{money(risk.get('drawdown_bps'), 1)} bps",
             ),

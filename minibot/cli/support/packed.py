@@ -40,7 +40,7 @@ def unpacked(archive: Path, var: Path) -> Path:
                     raise tarfile.TarError(f"it unpacks to more than {bytes_max} bytes")
     except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
         raise Refusal(
-            f"{archive} is no packed run: {error}", "Take it anew from where it came."
+            f"{archive} is no packed run: {error}", "Fetch it again from where it came."
         ) from error
     write_atomic(stamp, name.encode())
     return folder / name

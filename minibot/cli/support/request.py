@@ -22,7 +22,7 @@ def add_reason(command: argparse.ArgumentParser, default: str = REASON) -> None:
         "--reason",
         type=lambda text: spoken(text) or default,
         default=default,
-        help=f"why; journaled (default: {default})",
+        help=f"why; recorded (default: {default})",
     )
 
 
@@ -36,7 +36,7 @@ def ask(arguments: argparse.Namespace, kind: str, said: str, **fields: object) -
     run_id = require_running(var)
     leave_request(var.requests, run_id, kind, who=who(), why=arguments.reason, **fields)
     document = {"run_id": run_id, "asked": kind, **fields}
-    show(arguments, document, [f"{run_id}: {said}; journaled in control."])
+    show(arguments, document, [f"{run_id}: {said}; recorded in control."])
     return 0
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from minibot.engine.lookup import last_event
 from minibot.engine.role_replay import Recorded
 from minibot.events.model import Event, Halt, JsonObject, LockSymbol, Resume
-from minibot.events.money import amount_text
+from minibot.events.money import amount_text, parse_amount
 from minibot.replay.explain.snapshot_at import portfolio_at
 from minibot.report.figures import clock, counted, money, plain_text
 from minibot.report.summary import Row
@@ -55,6 +55,11 @@ class Standing:
             "halted": self.halted,
             "locks": self.locks,
         }
+
+    @property
+    def net_pnl(self) -> str:
+        """Realised P&L after fees, in quote."""
+        return amount_text(parse_amount(self.realised_pnl) - parse_amount(self.fees))
 
     @property
     def decision_is_current(self) -> bool:
@@ -127,8 +132,8 @@ def standing_rows(standing: Standing, quote_asset: str) -> list[Row]:
         Row("open", held or "no position"),
         Row(
             "money",
-            f"closed gain {money(standing.realised_pnl)} {quote_asset} before "
-            f"{money(standing.fees)} of fees, {fills}",
+            f"realised P&L {money(standing.net_pnl)} {quote_asset} "
+            f"(gross {money(standing.realised_pnl)}, fees {money(standing.fees)}), {fills}",
         ),
     ]
     if standing.halted is not None:

@@ -23,6 +23,7 @@ from minibot.events.reasons import (
     FEATURE_MISSING,
     INVARIANT_BROKEN,
     NO_INSTRUMENT,
+    NO_POSITION,
     NO_SETUP,
     NOT_TRADING,
     REASONS,
@@ -37,12 +38,13 @@ from minibot.strategies.decision import Decision
 
 SETUP: Final = "setup"
 NOTHING: Final = "nothing else: it would have passed"
-NO_RULE: Final = "no rule spoke"
-UNREACHED: Final = "not known: nothing behind it was looked at"
+NO_RULE: Final = "no rule wanted to buy or sell"
+UNREACHED: Final = "not known: later checks were not reached"
 # Checks behind these are not made: there is nothing to check them on.
 UNASKED: Final = {
     **dict.fromkeys((NO_INSTRUMENT, NOT_TRADING, WARMUP, FEATURE_MISSING), UNREACHED),
-    **dict.fromkeys((NO_SETUP, CONFLICTING), "not asked: no rule spoke for a side"),
+    NO_SETUP: "next check not reached: no rule wanted to buy or sell",
+    CONFLICTING: "next check not reached: the rules disagreed",
 }
 # Values that a rule reads; where one is not reached, the rule has no opinion: no refusal.
 READINGS: Final = frozenset({"rsi", "momentum_bps", "return_bps", "reversion_bps", "atr_bps"})
@@ -152,11 +154,16 @@ class Asking:
         checks = [check.to_json() for check in decision.checks]
         wish = wish_of(checks)
         if wish and wish != found.side:
-            found.other[f"wished to {wish}, refused: {code}"] += 1
+            found.other[_unmet(wish, code)] += 1
             return
         item = found.strategy.setdefault(code, Rejections(code))
         reason = decision.reason.removeprefix("HOLD: ")
         item.add(ts, f"{symbol}: {reason}", next_rejection(code, checks))
+
+
+def _unmet(wish: str, code: str) -> str:
+    said = f"wanted to {wish.lower()}"
+    return f"{said}, but nothing was held" if code == NO_POSITION else f"{said}, refused: {code}"
 
 
 def next_rejection(code: str, checks: Sequence[Mapping[str, Any]]) -> str:

@@ -46,6 +46,7 @@ from minibot.strategies.view import View
 BARS_SHOWN: Final = 3
 NO_TRADE: Final = "no trade: "
 AHEAD: Final = "which was ahead of this run's"
+UNITS: Final = {60_000: "minute", 1_000: "second", 1: "millisecond"}
 OPEN_RESULTS: Final = frozenset({"ACCEPTED", "PARTIALLY_FILLED"})
 
 
@@ -202,7 +203,7 @@ def _symbol(
         "orders": _open_orders(name, before),
     }
     if core is None or name not in core.watched:
-        return SymbolSnapshot(name, "nothing was heard of it yet", {}, held, None)
+        return SymbolSnapshot(name, "no market data yet", {}, held, None)
     watched = core.watched[name]
     view, decision, said_ts = watched.view, watched.said, watched.said_ts
     decided: JsonObject | None = None
@@ -347,9 +348,10 @@ def snapshot_lines(second: SecondSnapshot, span: Span) -> list[str]:
         f"{text.rstrip('0').rstrip('.')} {asset}" for asset, text in second.cash.items()
     )
     lines += ["", f"cash {cash}", *second.notes]
+    unit = UNITS.get(second.to_ms + 1 - second.from_ms, "time")
     if not second.steps:
-        return [*lines, "nothing was journaled in this time"]
-    lines.append("journaled in this time:")
+        return [*lines, f"nothing was recorded in this {unit}"]
+    lines.append(f"recorded in this {unit}:")
     for step in second.steps:
         lines.append(f"  {step.place}  {span.clock(step.event.ts)}  {step.event.type}")
         lines.append(f"    {event_text(step.event)}")

@@ -163,6 +163,6 @@ def graph_lines(graph: Graph) -> list[str]:
         lines.append("nothing was changed: every hash fits, and every decision comes out again")
     elif not graph.changes:
         lines.append(
-            "no event was changed, as far as they were made again; what is wrong stands above"
+            "no event was changed, as far as they were recomputed; what is wrong stands above"
         )
     return lines

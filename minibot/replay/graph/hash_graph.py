@@ -32,7 +32,7 @@ from minibot.kernel.segments import active_name, load_segments
 
 PROGRESS_EVERY: Final = 65_536
 BAD_HASH: Final = "its bytes do not fit the hash of its line"
-OTHERWISE: Final = "made again, it says something else"
+OTHERWISE: Final = "recomputed, it differs"
 
 Progress = Callable[[int, int], None]
 
@@ -277,7 +277,7 @@ class EventGraph:
                 )
             except RunStop as error:
                 broken.add(f"{error.reason_code}: {error.detail}")
-        self.graph.notes += [f"made again only as far as inputs are whole: {why}" for why in broken]
+        self.graph.notes += [f"recomputed only as far as inputs are whole: {why}" for why in broken]
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -322,9 +322,7 @@ class EventGraph:
             else:
                 self.graph.change(item.key, OTHERWISE, item.fields)
         if follows:
-            self.graph.notes.append(
-                f"{follows} later decisions come out otherwise from what was changed"
-            )
+            self.graph.notes.append(f"{follows} later decisions differ because of what was changed")
 
     def _read_roots(self) -> None:
         """Read the market events that are causes, and those that are damaged."""

@@ -148,7 +148,7 @@ def _speed_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[st
     if speed > fastest:
         words = (
             f"allowed: at most {int(fastest)}; {VENUE}.{least} ({section[least]}) divided by the "
-            f"speed would be under {STOP_MACHINE_MS_MIN // 1000} s of machine time"
+            f"speed would be under {STOP_MACHINE_MS_MIN // 1000} s of wall-clock time"
         )
         yield told(["embedded", "speed"], embedded["speed"], words, origin)
 

@@ -133,7 +133,7 @@ def _unknown(
         return told(path, value, words, origin)
     siblings = [*schema["properties"], *([EXTENDS] if len(path) == 1 else [])]
     near = nearest_key(path, siblings)
-    return told(path, value, f"unknown key; nearest known key: {near}", origin)
+    return told(path, value, f"unknown key; did you mean {near}?", origin)
 
 
 def nearest_key(path: list[str], siblings: list[str]) -> str:

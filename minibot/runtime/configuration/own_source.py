@@ -117,7 +117,7 @@ def _unknown(section: Mapping[str, str]) -> str:
     known = [*SHIPPED, *(path.stem for path in own_files(section["folder"]))]
     near = get_close_matches(section["name"], known, 1, 0.0)[0]
     return (
-        f"no file {section['folder']}/{section['name']}.py; nearest known strategy: {near}; "
+        f"no file {section['folder']}/{section['name']}.py; did you mean {near}? To "
         f"make one: minibot new-strategy {section['name']}"
     )
 

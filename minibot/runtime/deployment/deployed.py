@@ -140,7 +140,7 @@ def adopt(project: Path, reason: str | None) -> int:
     if target.exists():
         if not reason:
             raise Refusal(
-                f"{DEPLOYED} stands already.",
+                f"{DEPLOYED} already exists.",
                 "Bring changes in by `minibot stage add` and `apply`, or give `--reason TEXT`.",
             )
         kept = project / APPLIED / f"deployed-before-{time.time_ns() // 1_000_000}.json"

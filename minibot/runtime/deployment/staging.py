@@ -429,4 +429,4 @@ def _sha256(path: Path) -> str:
 
 
 def _broken_manifest(why: str) -> Refusal:
-    return Refusal(f"{MANIFEST} is damaged: {why}.", "Write it anew: minibot stage add")
+    return Refusal(f"{MANIFEST} is damaged: {why}.", "Write it again: minibot stage add")

@@ -177,7 +177,7 @@ class GuardedProtocol(asyncio.Protocol):
     def _end(self, why: str) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        self.note(f"{why}: cut off")
+        self.note(f"{why}: disconnected")
         self._transport.close()
 
     def note(self, what: str) -> None:
