@@ -153,7 +153,7 @@ def tasks(tmp_path: Path, is_cancelled: Callable[[], bool] = lambda: False) -> T
 
 def use(monkeypatch: pytest.MonkeyPatch, taker: _Taker) -> None:
     """Let this be the jailed process."""
-    monkeypatch.setattr("minibot.ai.training.Child", lambda *args, **words: taker)
+    monkeypatch.setattr("minibot.ai.training.JailedProcess", lambda *args, **words: taker)
 
 
 def test_training_holds_some_hundred_rows_at_a_time(

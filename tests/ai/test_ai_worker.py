@@ -324,10 +324,10 @@ def test_worker_ends_with_its_parent(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys, time\n"
         "from pathlib import Path\n"
-        "from minibot.ai.jailed_process import Child\n"
+        "from minibot.ai.jailed_process import JailedProcess\n"
         "from minibot.ai.nore_ai_worker_v1 import command\n"
         "folder = Path(sys.argv[1])\n"
-        "child = Child(command(sys.executable, folder, 256, 'infer'), folder / 'work',\n"
+        "child = JailedProcess(command(sys.executable, folder, 256, 'infer'), folder / 'work',\n"
         "              line_bytes_max=65536)\n"
         "child.receive(20)\n"
         "child.send({'t': 'misbehave', 'how': 'hang'})\n"

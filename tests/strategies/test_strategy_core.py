@@ -99,7 +99,13 @@ def warmed(profile: JsonObject) -> Feed:
     return feed
 
 
-OWN_ROOMS = ("minibot.cores.", "minibot.events.", "minibot.features.", "minibot.strategies")
+OWN_ROOMS = (
+    "minibot.accounting.",
+    "minibot.cores.",
+    "minibot.events.",
+    "minibot.features.",
+    "minibot.strategies",
+)
 # What a core only keeps from one call to the next to be quick.
 SCRATCH = {"_seen", "_views", "chosen", "owner", "scaled"}
 

@@ -72,7 +72,7 @@ def install(product: Path, port: int, changes: dict[str, dict[str, Any]]) -> Non
     line = "from minibot.exchanges.madeup.venue import MADEUP\n"
     put(venues, "import BINANCE\n", f"import BINANCE\n{line}")
     put(venues, "(BINANCE,)", "(BINANCE, MADEUP)")
-    sections = product / "minibot" / "runtime" / "config_sections.py"
+    sections = product / "minibot" / "runtime" / "configuration" / "config_sections.py"
     put(sections, "VENUES: Final = (VENUE,)", 'VENUES: Final = (VENUE, "madeup")')
     section = "    madeup: VenueSection | None = field(default=None, metadata=OPTIONAL)\n"
     put(sections, "    backtest: BacktestSection", f"{section}    backtest: BacktestSection")
