@@ -220,6 +220,11 @@ class RiskSection:
         whole(1, 10_000),
         "Largest distance of a price from the reference.",
     ]
+    entry_spread_bps_max: Annotated[
+        int | None,
+        whole(1, 10_000),
+        "Widest spread at which an entry is allowed; without the key none is asked.",
+    ] = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

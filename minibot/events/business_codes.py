@@ -247,6 +247,11 @@ REFERENCE_DEVIATION: Final = _business(
     "The price is too far from the reference price.",
     "Compare `reference_deviation_bps_max` with the value in the checks.",
 )
+SPREAD_LIMIT: Final = _business(
+    "spread_limit",
+    "The spread is wider than risk allows for an entry.",
+    "Compare `entry_spread_bps_max` with the value in the checks.",
+)
 POSITION_LIMIT: Final = _business(
     "position_limit",
     "The position in the symbol would exceed its limit.",

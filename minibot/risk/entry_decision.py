@@ -28,6 +28,7 @@ from minibot.events.reasons import (
     REDUCED,
     REFERENCE_DEVIATION,
     RUN_ENDING,
+    SPREAD_LIMIT,
     SYMBOL_LOCKED,
     WARMUP,
 )
@@ -79,6 +80,7 @@ IN_UNIVERSE: Final = Gate("in_universe", NOT_IN_UNIVERSE, words=IS_SO)
 ORDER_PENDING: Final = Gate("order_pending", PENDING_ORDER, words=IS_NOT)
 POSITIONS: Final = Gate("positions", POSITIONS_MAX)
 DEVIATION: Final = Gate("reference_deviation_bps", REFERENCE_DEVIATION, places=4)
+SPREAD: Final = Gate("spread_bps", SPREAD_LIMIT, places=4)
 ATR_BARS: Final = Gate("atr_bars", WARMUP, passes=AT_LEAST)
 
 # Gates of the size have no reason: an order that is too large is made smaller before it is refused.
@@ -136,13 +138,14 @@ def entry_rows(
         (IN_UNIVERSE, _is_outside(symbol, state.universe), False),
         (SIGNAL_AGE, now - signal.ts, signal_age_max(limits, signal)),
         (DECIDED_BEFORE, state.decided.has(signal.ref()), False),
-        # A market that cannot be traded; open orders, the count of positions, a touch far off.
+        # A market that cannot be traded; open orders, the count of positions, the touch.
         (status_gate(rules), not is_tradable(rules), False),
         (TICK_AGE, tick_age(market, now), limits.tick_age_ms_max),
         (mark_gate(market), NOT_ASKED if has_touch else True, False),
         (ORDER_PENDING, positions.has_order(symbol) if has_touch else NOT_ASKED, False),
         (POSITIONS, _count(positions, market) if has_touch else NOT_ASKED, limits.positions_max),
         (DEVIATION, _away(market, exits.close) if has_touch else NOT_ASKED, limits.deviation_max),
+        (SPREAD, _spread(market, limits) if has_touch else NOT_ASKED, limits.entry_spread_max),
         # A position that could not be guarded; losses and orders.
         (ATR_BARS, exits.atr.count if needs_atr else NOT_ASKED, exits.atr.warmup),
         (OF_NIGHT_LOSS, loss_of(left.night_level, equity), limits.night_loss.entry_max),
@@ -175,6 +178,13 @@ def _away(market: Market, close: int) -> int:
         return NOT_ASKED
     apart = market.price - close
     return mul_div_up(apart if apart > 0 else -apart, DEVIATION_UNIT, close)
+
+
+def _spread(market: Market, limits: Limits) -> int:
+    """Return the spread of the touch in 10**-4 bps of its mid, rounded up."""
+    if not limits.entry_spread_max:
+        return NOT_ASKED
+    return mul_div_up(market.ask - market.bid, DEVIATION_UNIT, market.price)
 
 
 # --- how large is it? -----------------------------------------------------------------------------

@@ -79,6 +79,7 @@ class Limits:
         "day_notional",
         "deviation_max",
         "drawdown",
+        "entry_spread_max",
         "exposure_bps_max",
         "intent_ttl_ms",
         "night_loss",
@@ -122,6 +123,8 @@ class Limits:
         self.intent_ttl_ms: int = risk.intent_ttl_ms
         # In ten-thousandths of a basis point, as it is reckoned.
         self.deviation_max: int = risk.reference_deviation_bps_max * BPS
+        # In the same unit; 0 where no spread is asked.
+        self.entry_spread_max: int = (risk.entry_spread_bps_max or 0) * BPS
         self.taker_rate: int = parse_rate(profile.execution.taker_fee_bps)
         self.quote_asset: str = profile.portfolio.quote_asset
         # How long a night is, where one pass holds several (a backtest); 0 where the run is one.

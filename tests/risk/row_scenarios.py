@@ -12,6 +12,7 @@ from typing import Final
 from minibot.events.model import JsonObject
 from minibot.events.money import UNIT
 from minibot.risk.exits import UNKNOWN
+from minibot.risk.limits import Limits
 from minibot.risk.positions import UNSEEN
 from tests.risk.desk import OTHER, SYMBOL
 from tests.risk.row_world import (
@@ -116,6 +117,11 @@ def amount(name: str, limit: int) -> tuple[str, str]:
     """Return the texts of a check on money, at the limit and the smallest amount beyond it."""
     return over(name, f"{limit}.00000000", f"{limit}.00000001")
 
+
+# As a profile with the key has it; without the key no spread is asked.
+ONE_BPS: Final = Limits(
+    {**LIMITS, "risk": {**LIMITS["risk"], "entry_spread_bps_max": 1}}
+).entry_spread_max
 
 REDUCED: Final = ("REDUCE", "reduced")
 STOPPED: Final = ("STOP", "RISK_LIMIT")
@@ -240,6 +246,24 @@ ENTRIES: Final = (
         "reference_deviation",
         ("", "reference_deviation_bps 130.0001 / 130.0000"),
         (put(exits__close=UNKNOWN), put(market__price=9_870 * UNIT // 100 - 1)),
+    ),
+    _entry(
+        "SPREAD",
+        "spread_limit",
+        over("spread_bps", "1.0000", "1.0001"),
+        (
+            put(state__limits__entry_spread_max=ONE_BPS, market__ask=10_000_002_500),
+            put(state__limits__entry_spread_max=ONE_BPS, market__ask=10_000_002_501),
+        ),
+    ),
+    _entry(
+        "SPREAD",
+        "spread_limit",
+        ("", "spread_bps 1.0001 / 1.0000"),
+        (
+            put(market__ask=10_000_002_501),
+            put(state__limits__entry_spread_max=ONE_BPS, market__ask=10_000_002_501),
+        ),
     ),
     _entry("ATR_BARS", "warmup", over("atr_bars", "14", "13"), step("exits__atr__count", 14, -1)),
     _entry(
