@@ -24,7 +24,7 @@ class Entry:
     """One side of a booking, in quote: positive into the account, negative out of it.
 
     Accounts: `cash:<asset>`, `position:<symbol>` (at cost), `realised_pnl`, `fees`. A gain is a
-        negative amount in `realised_pnl`, because every booking adds up to zero.
+    negative amount in `realised_pnl`, because every booking adds up to zero.
     """
 
     fill_n: int
@@ -42,7 +42,8 @@ class Booking:
     Attributes:
         fill_n, ts: Number and time of the fill.
         symbol, asset: The symbol traded, and the quote asset that paid.
-        cash, position, pnl, fee: Amounts into the accounts of these names; negative is out of them.
+        cash, position, pnl, fee: Amounts into cash, position, `realised_pnl` and `fees`; negative
+            is out of them.
         trades: The trades that a sale closed.
     """
 

@@ -22,7 +22,10 @@ def no_fill() -> None:
 
 
 def by_tick(events: Iterable[Event]) -> NextFill:
-    """Give the fills among events by the market event that each names; one without is left out."""
+    """Return what gives the fills among events one by one, in the order of the ticks they name.
+
+    A fill that names no market event is left out.
+    """
     fills = (one for one in events if isinstance(one.payload, Fill) and one.tick_seq)
     in_order = iter(sorted(fills, key=lambda fill: fill.tick_seq or 0))
     return lambda: next(in_order, None)

@@ -74,8 +74,8 @@ class Performance:
         self._last: dict[str, MarketTick] = {}
         self.drawdown_max = 0
         self.drawdown_bps_max = 0
-        # The deepest drawdown since the high-water mark last fell; a smaller one is smaller in bps
-        # too.
+        # The deepest drawdown since a carried position's first mark last moved the high-water mark;
+        # as that only rises otherwise, a smaller drawdown is smaller in bps too.
         self._deepest = -1
 
     def on_tick(self, tick: MarketTick) -> None:

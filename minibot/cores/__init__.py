@@ -1,1 +1,1 @@
-"""Cores: what all three share, from one input to the events that follow and their comparison."""
+"""What the cores of strategy, risk and execution share: inputs, messages, ids and comparison."""

@@ -1,8 +1,8 @@
 """Comparison of derived events with the recorded lines of their queues, line by line.
 
 Restart, role replay and joint replay use the same one. Each derived event is held against the next
-line of its queue: the same bytes, none left, or a difference with its place. Behind an event that
-is missing no line may stand.
+line of its queue: the same bytes, none left, or a difference with its place. Once an event is
+missing from any queue, no later line counts as equal: lines may be missing only at the end.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ ROOM: Final = 16
 
 @final
 class RecentIds:
-    """Recent ids with a time each, in order of arrival; meant for a few at a time.
+    """Recent ids with a time each, in order of arrival; `has` looks through them one by one.
 
     Forgotten ids are removed in bulk: before a look-up, or when many may have arrived.
     """

@@ -424,7 +424,7 @@ def _next_range(source: LineSource, folder: Path) -> Line | None:
 
 
 def refuse_lost_place(folder: Path, error: IntegrityError) -> None:
-    """Raise if a reader's acks are damaged and the cursor that they could replace is missing.
+    """Raise if the cursor that a reader's damaged acks could replace is missing; else return.
 
     Raises:
         IntegrityError: CURSOR_CORRUPT, as the inputs taken are no longer known.

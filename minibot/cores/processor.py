@@ -1,8 +1,9 @@
 """Processor: one role, one input after another, from the line to the events that follow from it.
 
-Live shell, restart, role replay and joint replay give a core its inputs by this class alone, so
-that all of them drop the same repeats, count the same and derive the same ids. It knows no role by
-name. The AI, which has no core, keeps its `Progress` by the same class.
+Live shell, restart, role replay and joint replay keep a role's place and make its events with this
+class, so that all of them drop the same repeats, count the same and derive the same ids. Only plain
+rows of market events in a role replay reach the core without it (`engine.replay_rows`), and
+backtests (`engine.lockstep`). It knows no role by name. The AI, which has no core, uses `Progress`.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Progress:
         taken: How many inputs, repeats included.
         tick_seq: The last line of `market_ticks`.
         is_opened: Whether any input was admitted, of which `run_opening` is the first.
-        dup_dropped: How many repeats were dropped since the last snapshot.
+        dup_dropped: How many repeats this object dropped; no snapshot keeps or resets the count.
         order: How far the input log is read; None before anything was.
         inputs: How far each queue is read.
     """

@@ -2,7 +2,8 @@
 
 A section is a frozen dataclass. A key of it is `Annotated[type, rule, "description"]`; the rule is
 left out where the type suffices. `tools.config_schema` makes `config/config.v1.schema.json` from
-the sections. Units stand in the names of keys: `_ms` is wall-clock time, `_market_ms` market time.
+the sections. Units stand in the names of keys: `_market_ms` is market time, `_ms` wall-clock time
+unless the key's description says market time.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ from minibot.events.unit_sizes import BPS_UNITS, MINUTE_MS
 # What each row is, and what it does to the touch.
 NEW_BID: Final = 1
 NEW_ASK: Final = 2
-# Of the bars that close with it one is read, its own; or others are, in their order.
+# Of the bars that close with the row, its own comes first and it alone is read; or it is mixed:
+# others are read too or instead, or stand before its own, so that all are told in their order.
 HAS_OWN: Final = 4
 HAS_MIXED: Final = 8
 # Which lane, and which bar of it.
@@ -102,7 +103,7 @@ class Shapes:
 
 
 class Lanes:
-    """The bars that a table's rows close, by interval in the order in which they are told.
+    """The bars that a table's rows close: a lane for each interval, in the order of telling.
 
     Args:
         table: The table.

@@ -11,7 +11,7 @@ def differing_fields(one: Any, two: Any) -> dict[str, tuple[Any, Any]]:
 
 
 def _fields(prefix: str, one: Any, two: Any) -> list[tuple[str, tuple[Any, Any]]]:
-    """Return (path, (replayed, recorded)) of every leaf that differs."""
+    """Return (path, (one's, two's)) of every leaf that differs."""
     if isinstance(one, dict) and isinstance(two, dict):
         found = []
         for key in sorted({*one, *two}):

@@ -1,6 +1,7 @@
 """Path of prices inside a bar: the fewest ticks that keep a result honest, none ahead of time.
 
-A file of bars tells four prices. Each bar becomes four ticks and then the closed `bar`:
+A file of bars tells four prices. Each bar becomes up to four ticks and then the closed `bar`; a low
+or high that equals the price before it gets no tick of its own:
 
 * Open, just after the bar begins: as late as an order decided on the last bar's close needs to
   arrive (`execution.latency_market_ms`). Such an order is filled here, never at that close.
@@ -111,7 +112,11 @@ class Intrabar:
         self._qty = qty
 
     def ticks(self, bar: Candle, watch: Watch) -> Iterator[Shown]:
-        """Yield the ticks of a bar; the watch is asked before each of them."""
+        """Yield the ticks of a bar, asking the watch on the way.
+
+        It is asked for exit levels before low, high and close where the touch moves, and after each
+        tick whether an order is on its way.
+        """
         length = bar.end_ts - bar.open_ts
         lag = max(1, min(self._model.latency_ms, length // MARGIN_SHARE))
         opened, closed = bar.open_ts + lag, bar.end_ts - 1 - lag
@@ -127,7 +132,8 @@ class Intrabar:
                 continue
             touch = self._touch(following)
             for level in self._passed(before[0], touch[0], watch) if touch != before else ():
-                # Half way in time, wherever the price goes on to: when says nothing of how far.
+                # Half way in time, wherever between the two prices the level lies, so that the
+                # time of the tick does not tell how far the price will go on.
                 halfway = self._at + (at - self._at) // 2
                 yield from self._shown((level, level + self._spread(level)), halfway, lag, watch)
             yield from self._shown(touch, at, lag, watch)

@@ -1,6 +1,6 @@
 """Joint replay of the three cores in recorded order: only outside events come from the record.
 
-`engine.replay_role` gives each core its recorded inputs. Here a core gets from the record only what
+`engine.role_replay` gives each core its recorded inputs. Here a core gets from the record only what
 came from outside; signals, intents, results and fills are those that the other cores have just
 derived. Each takes its inputs in its own logged order and at its own logged time, and waits for
 what has not been made yet. What comes out has to stand in the run's queues, byte for byte: then

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Protocol
 from minibot.events.model import Payload
 from minibot.events.names import TICKS
 
-# A file has no ways of a machine to be outlasted.
+# Speed of a file's clock: nothing is delayed by a machine, so no grace has to grow with the speed.
 REAL_TIME: Final = Fraction(1)
 
 

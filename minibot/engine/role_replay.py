@@ -1,8 +1,9 @@
 """Replay of a run's recorded inputs through the same cores, compared byte for byte.
 
 Each of strategy, risk and execution is fed its own logged inputs in its own logged order; what it
-derives must stand in its queues, event by event. Missing outputs are accepted only behind the
-last logged range of a run that was stopped, and counted.
+derives must stand in its queues, event by event. In a run that was stopped, two things are accepted
+and counted: derived events that were no longer written at the end of a queue (`missing`), and
+lines that follow from inputs behind the last logged range (`unproven`).
 
 A `Window` narrows what is compared, never what is taken: every replay begins at the first input of
 the run, because a state is trusted only when it was reckoned here.
@@ -97,6 +98,8 @@ class RoleReplay:
         now: Market time of the last input that it took, Unix ms.
         clock: The `ts` of the last market event that it came to.
         is_cut: Whether there is more behind the end of the window, or of what is done.
+        missing: How many derived events have no line left in their queue.
+        unproven: How many recorded lines no logged input led to.
     """
 
     role: str
@@ -452,7 +455,7 @@ class Replay:
         found = [role.difference for role in apart if role.clock == apart[0].clock]
         ids = b"".join(one.found or b"" for one in found if one is not None)
         for one in found:
-            # One whose input is another's differing event was made of it.
+            # A difference whose input is the differing event of another role follows from that.
             if one is not None and f'"id":"{one.cause_id}"'.encode() not in ids:
                 return one
         return found[0] if found else None
@@ -479,7 +482,9 @@ def replay_run(
     roles: Sequence[str] | None = None,
     progress: Callable[[int, int], None] = lambda done, whole: None,
 ) -> Replay:
-    """Replay strategy, risk and execution of a recorded run, up to the first that differs.
+    """Replay strategy, risk and execution of a recorded run, one role after the other.
+
+    A role ends at its first difference, and the roles after it are not replayed then.
 
     Args:
         run_dir: The run's folder.

@@ -14,7 +14,7 @@ class RowRun:
     """The rows of one table in one backtest.
 
     Args:
-        stretch: The first of them.
+        stretch: The first row span of the table; later ones go on where it ends.
         lockstep: Whose cores take them.
         run_id: Stands in the event of a tick.
         result: Where equity and candles go.

@@ -126,7 +126,7 @@ class FillModel:
         self.liquidity: str = TAKER
         self.is_displayed: bool = True
         self.has_queues: bool = False
-        # By one price increment than the touch.
+        # Whether everything happens one price increment worse than at the touch.
         self._is_worse: bool = False
 
     def begin(self, tick: ScaledTick, seq: int) -> None:

@@ -1,7 +1,7 @@
 """Intake of intents as orders: every base field is checked again, whatever risk decided.
 
-A business no is a value, the reason code. Only an intent that names no allowing `risk_action` is
-no business: somebody went round risk, and the run stops.
+A refusal for the sake of business is a value, the reason code, and the run goes on. An intent that
+names no allowing `risk_action` is no such case: somebody went round risk, and the run stops.
 """
 
 from __future__ import annotations

@@ -130,7 +130,8 @@ class PaperExecutorNoreV1(Core):
 
         Raises:
             InvariantError: Something came before `run_opening`, or a state that cannot be.
-            ContractError: An intent that names no allowing risk_action: SOURCE_FORBIDDEN.
+            ContractError: An `order_intent` event that names fewer than two causes:
+                SOURCE_FORBIDDEN. An intent as a message comes from risk's core and is not asked.
         """
         if isinstance(item, ScaledTick):
             return self._on_tick(item, seq, now)
@@ -213,9 +214,10 @@ class PaperExecutorNoreV1(Core):
     # --- intents ------------------------------------------------------------------------------
 
     def _on_intent(self, intent: IntentMessage, now: int) -> ResultMessage:
-        """Take an intent that names an allowing risk_action; return its first result.
+        """Take an intent whose lineage needs no check any more; return its first result.
 
-        It is judged by the most telling reason first; what none speaks against is an open order.
+        The checks stand in a fixed order and the first that fails gives the reason. What comes too
+        late is EXPIRED, whatever else is refused is REJECTED; the rest becomes an open order.
         """
         ts, symbol, side = intent.ts, intent.symbol, intent.side
         expires_ts = ts + self._order_ttl_ms

@@ -1,9 +1,10 @@
 """The virtual portfolio on disk: `portfolio.json` and `open_positions.json` in the run's `var`.
 
 Both are projections for people and programs that do not read queues; the fills are the truth. They
-are written atomically after the fills they tell of are durable, at most once a second, and can be
-deleted at any time: `portfolio_bytes` makes the same bytes again from `run_opening` and fills. A
-file that says something else than the fills is STOP(NONDETERMINISM).
+are written atomically after the fills they tell of are durable, and can be deleted at any time:
+`portfolio_bytes` makes the same bytes again from `run_opening` and fills. How often is the shell's
+affair: it asks once a second and at the end. A file that says something else than the fills is
+STOP(NONDETERMINISM).
 """
 
 from __future__ import annotations

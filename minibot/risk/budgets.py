@@ -37,10 +37,10 @@ class Budgets:
         high_water_mark: The highest equity of the night.
         night_notional, day_notional: What entries of the night and of the UTC day cost, with what
             earlier runs used of it.
-        night_level, day_level: The equity below which a loss of night or day begins, less what
-            earlier runs lost of it.
-        midnight: When the next day or night begins: `roll` has something to do from then on. It is
-            0, so that every step has to ask, before the run is open and once it is stopped.
+        night_level, day_level: Equity at the start of night or UTC day plus what earlier runs lost
+            of it: the loss used is what equity is below it.
+        midnight: When the next day or night begins: `roll` has something to do from then on. Before
+            the run is open, and once it is stopped, it is 0, so that each step asks about both.
     """
 
     __slots__ = (
@@ -83,7 +83,7 @@ class Budgets:
         # The least equity at which no hard limit is exceeded, while all else stays as it is.
         self._floor: int = 0
         self._is_floor_known: bool = False
-        # When the night ends that is not the run's only one, and what nights before it bought.
+        # When this night ends, None where the run is one night; and what earlier nights bought.
         self._night_ends: int | None = None
         self._bought_before: int = 0
         self._night_base: int = 0
@@ -201,7 +201,7 @@ class Budgets:
         return self._breaches()
 
     def on_order(self, now: int, recent: int) -> None:
-        """Count an order that is sent now, behind as many as `orders` says of now."""
+        """Count an order sent now; of those before it keep the last `recent`, as `orders` said."""
         times = self._order_times
         over = len(times) - recent
         if over:

@@ -141,7 +141,7 @@ def leave_all(state: RiskState, event: Event) -> list[Message]:
 def leave_halted(state: RiskState, symbol: str) -> None:
     """Follow the policy for a position whose symbol left TRADING: it is left when it trades again.
 
-    While it does not trade nothing can be sold; the mark stands until the venue takes orders.
+    While it does not trade nothing can be sold; the symbol stays marked for exit until then.
     """
     positions, exits = state.positions, state.exits
     rules = positions.of(symbol).rules

@@ -66,9 +66,9 @@ class SymbolExits:
     """Exit state of one symbol.
 
     While the bid is between `quiet_above` and `quiet_below` and time before `quiet_until`, no exit
-    is due; 0 until that is found out. What it was found out from ends it: a bar, a fill, a wish,
-    the end of the run, new rules. `is_untried`: it was found out at a fill, and no tick has been
-    judged since.
+    is due. `quiet_until` is 0 where this range has to be found anew: after a fill, a request to
+    leave, the announced end of the run or new rules, and after a bar while the position still waits
+    for the ATR. `is_untried`: the range was found at a fill, and no tick has been judged since.
     """
 
     __slots__ = (

@@ -25,7 +25,7 @@ class Headroom:
         limits: Of the profile.
         equity, high_water_mark: Of that time.
         night_notional, day_notional, orders: How much is used.
-        night_level, day_level: The equity below which a loss of night or UTC day begins.
+        night_level, day_level: As in `Budgets`: the loss used is what equity is below them.
         reserved: The notional that open entries may still cost, without fees.
         exposure: Positions and the notional that open entries may add.
         cash_free: The cash that open entries and their fees leave.

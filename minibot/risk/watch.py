@@ -1,4 +1,4 @@
-"""Watch of risk: what a market without ticks may ask, so that it shows those that matter."""
+"""Watch of risk: what a market of bars may ask, so that it shows the ticks that matter to risk."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""strategy_role and the strategies it can run, one file each."""
+"""strategy_role, the strategies that ship, and all that an own strategy is checked and run by."""

@@ -101,7 +101,8 @@ class StrategyCore(Core):
             now: Market time, never going back.
 
         Raises:
-            RunStop: The strategy failed, or answered what is no decision.
+            RunStop: The strategy failed, or answered what is no decision; the code is that of
+                `own.failure`.
         """
         if isinstance(item, Tick):
             watched = item.owner
@@ -320,10 +321,10 @@ class StrategyCore(Core):
                 view.is_halted = self._is_halted
 
     def _take_gap(self, gap: Gap, now: int) -> None:
-        """Tell the strategy; without the depth stream the book alone is unusable until the next.
+        """Take a gap: in the depth stream it makes the book unusable until the next, and no more.
 
-        A bar being made lost trades: that of the deciding interval is forgotten, a longer one
-        survives a gap that is shorter than itself.
+        Of any other the strategy is told. Where trades are missing, the bar being made of the
+        deciding interval is forgotten; a longer one survives a gap that is shorter than itself.
         """
         watched = self._find(gap.symbol)
         watched.view.now = now

@@ -45,7 +45,7 @@ AMPLE_TOUCH: Final = 4.0
 
 @final
 class Evaluation:
-    """One decision in numbers; values that a filter did not come to keep what they start with.
+    """One decision in numbers; values of filters that were not reached stay as they begin.
 
     Attributes:
         code: Reason code of the first filter that failed; empty where the opinion is acted on.
@@ -56,7 +56,7 @@ class Evaluation:
         is_fresh, is_usable, is_narrow, is_liquid: The market's filters.
         place, notional: The side of the touch that would be taken, and what stands there.
         trend: Of the longer interval, bps; None while it lacks bars, of which it has `trend_bars`.
-        is_asked: Whether the filters of an opinion for a side were come to.
+        is_asked: Whether the filters of an opinion for a side were reached.
         is_placed, is_open, is_cool, pays, is_scored, is_confident: These filters.
         score, confidence: Of the opinion.
     """

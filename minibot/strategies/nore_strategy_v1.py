@@ -2,7 +2,10 @@
 
 It is asked at each closed live bar of `bar_interval` and answers BUY, SELL or HOLD with a score,
 a confidence and one sentence. In doubt it holds: a value that is missing, old or not a number never
-becomes an order. The first filter that fails gives the reason; all checks made are listed.
+becomes an order. The first filter that fails gives the reason; all checks made are listed. Unless
+the symbol trades, is warm and has all readings, nothing behind these is judged; without a touch or
+an opinion for a side, nothing about position, costs and points. Any other filter that fails lets
+those behind it be judged.
 
 Filters, in this order
     no_instrument, not_trading    the exchange's rules are known and the symbol trades

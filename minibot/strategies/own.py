@@ -65,7 +65,9 @@ def own_strategy(path: str, text: str, sha256: str, api: int = API_EVALUATED) ->
 def failure(error: Exception, path: str) -> RunStop:
     """Return the STOP for a strategy's error: the same inputs would raise it again.
 
-    Of an own strategy it is the operator's to correct; of a shipped one it is ours.
+    Of an own strategy it is STRATEGY_ERROR, for the operator to correct; of a shipped one it is
+    INVARIANT_BROKEN, for us. A STOP that was raised already keeps its code, but of an own strategy
+    CONFIG_INVALID and INVARIANT_BROKEN become STRATEGY_ERROR.
     """
     if isinstance(error, RunStop):
         if error.reason_code not in (CONFIG_INVALID, INVARIANT_BROKEN) or not _is_own(path):

@@ -8,7 +8,8 @@ The core calls, in this order for one event
     on_bar    for each closed bar of a declared interval (longer ones first), history included:
               so indicators warm up; what is returned for a bar that is not live is dropped
     on_tick   for each trade and quote
-    on_gap    when market data is missing: what was reckoned over the hole is doubtful
+    on_gap    when trades or quotes are missing: what was reckoned over the hole is doubtful (a gap
+              in the depth stream shows in the view alone)
 """
 
 from __future__ import annotations

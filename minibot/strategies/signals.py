@@ -14,7 +14,7 @@ from minibot.strategies.selection import ChosenStrategy
 @mypyc_attr(acyclic=True)
 @final
 class DecidedSignal(SignalMessage):
-    """Signal of a strategy's decision about a symbol; `StrategyCore.signal` makes one.
+    """Signal of a strategy's decision about a symbol; `StrategyCore` makes one.
 
     Attributes:
         chosen: The strategy; its name and its parameters' hash stand in the signal.
