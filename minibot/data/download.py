@@ -1,8 +1,9 @@
 """Download of klines into `var/data`: archive files where they exist, REST for the rest.
 
-Only spans that no stored file covers are requested. Each file is checked before the manifest names
-it: against the sha256 that the archive publishes, and row by row. A file that fails is not stored
-and is named in the result; the others go on.
+Only spans that no stored file covers are requested. A file of the archive is checked before the
+manifest names it: against the sha256 that the archive publishes, and row by row. REST rows are
+stored every few pages and checked once their span is finished. A file that fails is not stored and
+is named in the result; the others go on.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Stored data as a source of backtests: `klines:` and `columns:`, and ticks as events.
 
-A source of a backtest yields events of a market role. Klines come as `KlineSet`; columns of ticks
-give back the same `market_tick` payloads that they were made of, except `recv_mono_ns`: it belongs
-to the machine that recorded them and is replaced by the tick's own time.
+A source of a backtest yields the events that a market role would write. Klines come as `KlineSet`;
+columns of ticks give back the same `market_tick` payloads that they were made of, except
+`recv_mono_ns`: it belongs to the machine that recorded them and is replaced by the tick's own time.
 """
 
 from __future__ import annotations

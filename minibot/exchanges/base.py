@@ -1,10 +1,10 @@
 """The port of a venue: what the market role asks of one, in words that are no venue's own.
 
-`Venue` is all of a venue; each lies in a package beside this module and is registered in
-`exchanges.venues`. Messages are values: a stream's frame becomes one of them or a `FrameInvalid`.
-Prices and quantities keep the venue's own characters beside whole hundred-millionths, so that
-events repeat exactly what was said and arithmetic is exact. `Rest` and `Stream` are read-only on
-purpose: there is no word in them for an order or an account.
+`Venue` is all of a venue; each that a profile may name has a package beside this module and an
+entry in `exchanges.venues`. Messages are values: a stream's frame becomes one of them or a
+`FrameInvalid`. Prices and quantities keep the venue's own characters beside whole
+hundred-millionths, so that events repeat exactly what was said and arithmetic is exact. `Rest` and
+`Stream` are read-only on purpose: there is no word in them for an order or an account.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A shape is a plain value: the name of a type, `[shape]` for a list, a tuple of shapes for a list of
 that length, or a dict of fields. A field that ends with `?` may be missing. One that ends with `!`
-is read by minibot: without it, or with another type, a night could not run. `Tagged` chooses a
+is read by minibot: without it, or with another type, no run could use the venue. `Tagged` chooses a
 shape by one field, as filters and limits do. Every difference is reported, also an unknown field;
 nothing is accepted silently.
 """

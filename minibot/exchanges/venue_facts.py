@@ -95,8 +95,8 @@ class Limits:
     Attributes:
         weight_per_minute: What an address may use, until the venue says another figure.
         snapshot: The request of a book of so many levels a side.
-        snapshot_levels: Depths that have a price of their own, ascending.
-        levels_deep: The depth that a moving market stays inside of for a minute.
+        snapshot_levels: Depths with a request weight of their own, ascending.
+        levels_deep: A depth that a moving market does not leave within a minute.
         candles_max: Klines in one answer.
         instruments_max: Symbols whose rules one request may name.
     """
@@ -117,7 +117,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """Where a venue may be asked, and for what.
+    """Addresses of a venue's public data, and the paths that may be requested there.
 
     Attributes:
         venue: Its name.
@@ -181,7 +181,7 @@ class ConnectionLimits:
 class LastPrice(NamedTuple):
     """The last price of a symbol, about once a second where it changed; units of 10**-8.
 
-    `exchange_ts` is when the venue says that it was so, Unix ms on its clock.
+    `exchange_ts` is the venue's own time of that price, Unix ms.
     """
 
     symbol: str

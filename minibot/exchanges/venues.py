@@ -21,7 +21,7 @@ SIMULATED: Final = BINANCE
 
 
 def first_contact(venue: Venue) -> Callable[..., FirstContact] | None:
-    """Return what compares a venue's host with what is written down of it; None without that."""
+    """Return the class that compares a venue's host with its documentation; None without one."""
     if venue is not BINANCE:
         return None
     # Loaded where it is asked for: it brings the checks of tapes.

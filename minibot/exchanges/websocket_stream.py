@@ -139,7 +139,7 @@ class WebSocketStream:
     """One connection of `exchanges.base.Stream`.
 
     Args:
-        url: Address, with whatever it names.
+        url: Address, complete with path and query, which name the streams.
         connect_timeout_s: Machine seconds for connecting, handshakes included.
         machine_ns: Machine time, stamped on each frame right after the read of the socket that
             completed it.

@@ -45,12 +45,12 @@ class WeightBudget:
         return 0
 
     def sent(self, now_ms: int, weight: int) -> None:
-        """Count a request that was just sent, where one is under way at a time."""
+        """Count a request just sent, for a caller with only one under way at a time."""
         self._turn(now_ms)
         self.used += weight
 
     def reported(self, now_ms: int, used: int) -> None:
-        """Take the venue's own count of the current minute, where none is under way."""
+        """Take the venue's own count of this minute, while no request is under way."""
         self._turn(now_ms)
         self.used = used
 

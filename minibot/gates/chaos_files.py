@@ -1,6 +1,6 @@
 """Faults in the files of a running night, by someone else: flip, cut, replace, forge.
 
-All use the kernel's seam, whose calls are the system's own; only the caller makes them harmful. To
+Most go through the kernel's own file functions (`kernel.files`), with harmful arguments. To
 reach bytes that a reader has not taken yet, the reader is frozen for a moment.
 """
 

@@ -1,8 +1,8 @@
 """Gate `schema`: every type has its contract, and every event of a run keeps it (N-93, N-99).
 
-The compiled validator judges every line; the slower reference validator every n-th line. Both have
-to refuse each example once a required field is removed or an envelope field added. The gate refuses
-a `run_id` that is not a possible time, which a pattern cannot tell.
+The compiled validator judges every line; the slower reference validator every n-th event of a type.
+Both have to refuse each example once a field of the envelope is left out or one is added. The gate
+refuses a `run_id` that is not a possible time, which a pattern cannot tell.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Connections:
         link: Gets a line for each shard.
         address: The budget of attempts, over restarts.
         streams: Of the venue.
-        open_stream: See there.
+        open_stream: Makes a stream, not connected yet, for given stream names.
         put: Where the readers leave what they get.
         machine_ms: Machine time in milliseconds; control messages are paced by it.
         streams_max: How many streams one connection carries at most.

@@ -13,7 +13,7 @@ from minibot.events.unit_sizes import NS_PER_MS
 
 
 class MarketClock(Protocol):
-    """Clock of the run, such as `runtime.clock.RunClock`."""
+    """Clock of the run, whose time is market time, such as `runtime.clock.RunClock`."""
 
     @property
     def is_running(self) -> bool:

@@ -2,7 +2,8 @@
 
 Every input comes with its time on the run's clock. Times of outputs never go back: beats, bars
 closed by the clock, and books have their own time, between the frames around them. The same inputs
-in the same order give the same events.
+in the same order give the same events. Root events come from outside the run, so they have no cause
+in it. A beat is the root event that tells the cores, at a fixed interval, that time has passed.
 """
 
 from __future__ import annotations

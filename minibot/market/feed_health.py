@@ -134,7 +134,8 @@ class FeedHealth:
         """Stop the run when the link has been bad for too long.
 
         Raises:
-            FeedLost: EXCHANGE_UNREACHABLE, FEED_STALE or EXCHANGE_ERROR_RATE.
+            FeedLost: EXCHANGE_UNREACHABLE or FEED_STALE, a line without data; EXCHANGE_ERROR_RATE,
+                too many failed measurements or lost connections.
         """
         for line in self.lines:
             self._judge_outage(line, now_ms)

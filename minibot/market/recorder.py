@@ -30,7 +30,7 @@ from minibot.market.wall_clock import WallClock
 FLUSH_MS: Final = 1_000
 WAIT_S_MAX: Final = 0.2
 JOIN_S: Final = 5.0
-# Fewer than a night may make: it shares the address.
+# Fewer than a run may make, because a run at the same time shares the address.
 ATTEMPTS_MAX: Final = 200
 # No message at all on a connection with a hundred streams: it is dead, whatever the socket says.
 SILENCE_MS_MAX: Final = 60_000
@@ -91,9 +91,9 @@ class Recorder:
     """Writes what the shards hear into a recording.
 
     Args:
-        config: See there.
+        config: Its settings.
         venue: What is recorded.
-        recording: Its open part is this object's.
+        recording: Holds the parts; only this object writes the open one.
         rest: For depth; used by one thread of its own.
         shards: At least one.
         rules: The rules of the symbols in the venue's words, first in every part.

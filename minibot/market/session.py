@@ -195,7 +195,7 @@ class Session:
         return code
 
     def pump(self, timeout_s: float) -> None:
-        """Take everything that waits, decide on all of it, and write it at once."""
+        """Take waiting messages (about `MESSAGES_AT_ONCE`), decide on them, and write once."""
         items = self.inbox.take(timeout_s, MESSAGES_AT_ONCE)
         if self.world.still_ms() != self._still_ms:
             self._on_pause()

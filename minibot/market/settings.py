@@ -1,4 +1,4 @@
-"""Settings of the feed from a profile: one place for a night and for a backtest."""
+"""Settings of the feed from a profile: one place for a live run and for a backtest."""
 
 from __future__ import annotations
 

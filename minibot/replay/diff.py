@@ -1,7 +1,7 @@
 """Comparison of two passes over the same or another market, and where they diverge.
 
 `rerun_with` compares a recorded run under its own profile with the same run under a changed one,
-both in rule order: the night recorded no order for events that only the changed profile makes.
+both in rule order (`rule_order`): a record has no arrival order of events that it does not hold.
 `diff_runs` compares the decisions of two nights over the time that both saw. Runs are only read.
 """
 

@@ -47,7 +47,7 @@ class Proof:
 
     @property
     def is_identical(self) -> bool:
-        """True when everything compared is as recorded, in a record that is as it was sealed."""
+        """True when all that was compared is as recorded, and no file differs from a seal."""
         return self.broken is None and not self.condition.altered and self.agrees
 
     @property

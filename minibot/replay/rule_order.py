@@ -2,7 +2,7 @@
 
 Market and control events come from the record with their own ids and numbers, by time; a control
 event before market events of the same millisecond, as a role prefers it. The cores derive
-everything else. The run itself is only read.
+everything else, as if no event overtook another and no role were late. The run is only read.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Audit of a finished run's risk limits, which shares no code with `risk` (B-75).
 
-It reads intents and fills alone, in plain decimals. A limit on past events (notional, loss,
+It reads intents, fills and risk actions, in plain decimals. A limit on past events (notional, loss,
 drawdown) may be exceeded by the event that breaches it: then the run has to have stopped, and
 without a STOP it is a violation. Limits on requests (orders per minute, positions, the size of
 one) may never be exceeded.

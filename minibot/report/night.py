@@ -1,7 +1,7 @@
 """One night, read from its folder: manifest, seal, and every figure recounted from its queues.
 
-The kind of a night (simulated, a drill, stopped, interrupted) is decided here once for summary,
-report and acceptance.
+Any run is read as a night here; `acceptance` says whether it counts as one. The kind (simulated, a
+drill, stopped, interrupted) is decided here once for summary, report and acceptance.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Readiness for anything beyond paper: the missing needs, and the runs that prove the others.
 
 It needs all gates passed by this code, a real seven-hour night that passes (N-120), thirty such
-nights in mode NORE, each begun on a different day (B-74), no risk limit exceeded (B-75), and a
-backtest over half a year of recorded prices that gave the same result twice (B-76). Simulated runs,
-drills and synthetic markets prove the machinery and count for none of these.
+nights in mode NORE, each begun on a different day (B-74), no risk limit exceeded (B-75), no
+STOP.flag, and a backtest over half a year of recorded prices that was the same twice (B-76).
+Simulated runs, drills and synthetic markets prove the machinery and count for none of these.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Recount of every figure of a run from its queues alone.
 
-One pass over each queue. `recount` gives the same object as `var/metrics/metrics.json` for the
-figures that both have; a `Recount` also keeps the details that the summary and the report show.
+The market is walked once together with the fills, then each other queue is counted. `recount`
+gives the same object as `var/metrics/metrics.json` for the figures that both have; a `Recount` also
+keeps the details that the summary and the report show.
 """
 
 from __future__ import annotations

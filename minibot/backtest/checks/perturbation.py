@@ -185,7 +185,7 @@ class _AlteredTicks(TickSource):
         return self._change.ticks(super()._ticks())
 
     def stretches(self) -> None:
-        """Offer no quiet stretches: altered data are walked tick by tick."""
+        """Offer no rows: altered data are fed to the cores tick by tick."""
 
     def _skew_ms(self) -> int:
         return self._skew

@@ -1,7 +1,7 @@
 """Document of a backtest as one JSON object: profile, source, every figure, every trade.
 
-It holds no wall-clock time and no path, so the same backtest gives the same bytes on every machine;
-its id is made from its content.
+It holds no wall-clock time, and no path but those in the source words (where a run's folder stands
+for its id), so equal words give equal bytes on every machine; its id is made from its content.
 """
 
 from __future__ import annotations

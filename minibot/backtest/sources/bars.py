@@ -1,7 +1,8 @@
 """Source of bars: a file of bars as a market, with modelled ticks inside each bar.
 
 `intrabar` is the model. Longer bars that the profile wants are aggregated from the file's own;
-shorter ones are impossible. Bars before the time range are history and feed indicators only.
+others are left out, and refused where the strategy decides on them. Bars before the time range are
+history and feed indicators only.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Modules that several verbs share; none is a verb itself."""
+"""Modules that several verbs share, and parts of larger verbs; none is a verb itself."""

@@ -1,5 +1,7 @@
 """Output of the verbs: one JSON document on stdout with `--json`, lines for people without.
 
+A verb that goes on, such as `tail`, prints one JSON object a line instead of one document.
+
 On a terminal, rows are wrapped to its width and coloured; in a pipe they are plain lines.
 Progress goes to standard error, and only where that is a terminal.
 """

@@ -1,8 +1,9 @@
 """Chain of causes from a fill, order, signal or STOP back to the tick, with every reason.
 
-It reads only the queues of the run, and cites each event as `queue:seq`. Nothing is recomputed or
-assumed: an event that cannot be found is reported as missing. A damaged queue is read only up to
-the damage: a question that needs more than that is refused.
+It reads only the queues of the run, and cites each event as `queue:seq`. No decision is recomputed
+or assumed: an event that cannot be found is reported as missing. Lots and trades are booked again
+from the fills, and in a damaged run a replay tells how far a time is whole (`partial_run`). A
+damaged queue is read only up to the damage: a question that needs more than that is refused.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 A script is a JSON list of `{"at_ms": ..., "name": ..., ...}`; `at_ms` counts market time from the
 origin, values from the year 2001 on are absolute; `after_s` is the same in seconds. All durations
-(`ms`) are market time. docs/EXCHANGE.md lists every fault with its fields.
+(`ms`) are in market pace (`PlayClock.pace_ms`), which also passes while the clock stands.
+docs/EXCHANGE.md lists every fault with its fields.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ class Injector:
         """Inject one fault.
 
         Raises:
-            FaultUnknown: Unknown name or a field that is no non-negative integer.
+            FaultUnknown: Unknown name, or a field of the wrong type.
         """
         name = str(fields.get("name"))
         for key, value in fields.items():
