@@ -2,8 +2,9 @@
 
 The AI's output is not a function of its inputs alone (the worker is another process with its own
 speed), so it is never replayed or compared. But which inputs the clerk processed, and when, stands
-in its input log as for every role. After a restart the logged inputs since the last hint are
-processed again, to find out what the worker has to be sent.
+in its input log as for every role. From time to time a hint (a small file) saves the place in that
+log and the recent rows; after a restart the logged inputs since the last hint are processed again,
+to find out what the worker has to be sent.
 """
 
 from __future__ import annotations

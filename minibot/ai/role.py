@@ -1,10 +1,11 @@
 """`ai_role`: the process of the trusted clerk around the sandboxed worker.
 
-It reads the permitted queues and writes `recommendations` and its own part of `health`. The
+It takes the inputs that `config/roles.v1.json` gives it; of queues that `ai.permitted_queues` lacks
+only `model_active` is heeded. It writes `recommendations` and its own part of `health`. The
 worker's behaviour stops the run in two cases only: a draft that the AI may never send is a dead
-letter and STOP(AI_ISOLATION_BREACH); a sandbox below the profile's minimum is
-STOP(AI_ISOLATION_UNAVAILABLE) where the profile requires the AI, and otherwise the AI is off, which
-is recorded.
+letter and STOP(AI_ISOLATION_BREACH); a hello that shows too little isolation, a leak or other
+features is STOP(AI_ISOLATION_UNAVAILABLE) where the profile requires the AI, and otherwise the AI
+is off, which is recorded.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Trusted clerk: handles the run's events, and the answers of the sandboxed worker.
 
 It processes events of the run in order, keeps the worker informed, asks for a recommendation per
-symbol and interval of market time and for a window at each signal, builds the dataset, collects
-patterns, runs trainings and activates models that passed the gate. It reads and writes no queue:
-the role passes events in and takes recommendations out.
+symbol and interval of market time, builds the dataset, runs trainings and activates models that
+passed the gate. At each signal it asks as well; that answer is not published, it goes into the
+patterns. It reads and writes no queue: the role passes events in and takes recommendations out.
 """
 
 from __future__ import annotations

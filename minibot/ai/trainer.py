@@ -1,4 +1,4 @@
-"""Tasks of the second sandboxed worker: rows to a model text, and a model text to probabilities.
+"""Tasks of trainer and scorer: rows to a model text, and rows with a model text to probabilities.
 
 Training and scoring are two processes: the scorer sees only features, never a label, so that
 neither model nor trainer can adapt its answer to the gate.

@@ -2,9 +2,9 @@
 
 States: `starting` until its hello proves the sandbox, `ready` while it answers, `off` for good. A
 worker that hangs, floods, sends garbage or ends is killed and started again, `restarts_max` times;
-then the AI is off and the run goes on. Only two things are more serious: a sandbox that does not
-reach the profile's minimum (the caller decides by `ai.required`), and a draft that the AI may never
-send, which the caller turns into a STOP. All deadlines are machine time.
+then the AI is off and the run goes on. Only two things are more serious: a hello with which no
+process may be used (`hello_problem`; the caller decides by `ai.required`), and a draft that the AI
+may never send, which the caller turns into a STOP. All deadlines are machine time.
 """
 
 from __future__ import annotations

@@ -108,10 +108,11 @@ class Codec:
         return Event.from_json(envelope)
 
     def decode_many(self, queue: str, jsons: Sequence[bytes]) -> list[Event] | None:
-        """Return the events of many lines, as `decode` would; None to use `decode` for each.
+        """Return the events of the first lines, as `decode` would; None to use `decode` for each.
 
-        This is many times faster than one by one if all lines are of one type from one writer, as
-        in `market_ticks`. None says nothing about the lines.
+        It stops before the first line of another type, so it may return fewer events than it got
+        lines. For lines of one type from one writer, as in `market_ticks`, it is many times faster
+        than one by one. None says nothing about the lines.
         """
         return self._quick.decode_many(queue, jsons)
 

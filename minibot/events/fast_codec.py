@@ -128,7 +128,7 @@ class Quick:
         return None
 
     def decode_many(self, queue: str, jsons: Sequence[bytes]) -> list[Event] | None:
-        """Return the events of a queue's first lines, as many as are of one type and writer."""
+        """Return the events of the first lines, up to one of another type; None if unsuited."""
         tail = jsons[0][-TAIL_BYTES:]
         kind = self._by_tail.get(tail)
         if kind is None:

@@ -1,7 +1,8 @@
 """Rules of the fast path beside its classes: texts, by the patterns of the contracts.
 
 Bounds, closed lists and lengths are in the classes, which are compared with the contracts here,
-once. A class that would accept what its contract refuses prevents the start.
+once. A class of the fast path that would accept what its contract refuses prevents the start; all
+other classes are judged by the contracts themselves.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def position_ids(run_id: str, role: str, queue: str, first: int, count: int) -> 
 
 
 def stop_id(run_id: str, role: str) -> str:
-    """Return the id of a role's STOP event; a run holds at most one of each role."""
+    """Return an id of a role's STOP; events on record bear that of `runtime.stop.stop_id`."""
     return _uuid4_shaped(f"stop\n{run_id}\n{role}")
 
 

@@ -7,7 +7,7 @@ the exchange's own characters; times are integer Unix milliseconds.
 
 No object here can contain itself, so the garbage collector need not track it (`gc=False`).
 
-This module holds no validation: `events.codec` validates on both sides of a queue.
+This module states rules and checks none: `events.codec` validates on both sides of a queue.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Names of roles and queues, each one a constant; `config/roles.v1.json` defines the rest."""
+"""Names of roles and queues as constants; `config/roles.v1.json` says who reads and writes what."""
 
 from __future__ import annotations
 

@@ -39,9 +39,11 @@ _SIDE_TYPES: Final = {"acks": "ack", "deadletter": "dead_letter"}
 
 @dataclass(frozen=True, slots=True)
 class RoleSpec:
-    """One role: its module, its inputs in rule order, its order log and its outputs.
+    """One role: its module, its inputs, its order log and its outputs.
 
-    `core` is the module of the core that it runs, None for a role without one.
+    Inputs are listed by priority, see `cores.input_order`. The order log is kept in the acks of
+    the input that `order_log` names. `core` is the module of the core that the role runs (the part
+    of it that decides), None for a role without one.
     """
 
     name: str
@@ -67,8 +69,10 @@ class Roles:
 
     Attributes:
         start_order: All roles, each after those that read from it; the first starts the others.
-        market_order: The cores, in the order in which a lockstep shows them a market event.
-        derived_order: The queues that cores write, in the order in which a lockstep drains them.
+        market_order: The roles with a core, in the order in which `engine.lockstep` shows them a
+            market event.
+        derived_order: The queues that cores write, in the order in which `engine.lockstep` drains
+            them.
         drain_order: All roles in the order in which they end: each after the writers of the queue
             by which it takes its inputs (`order_log`), among equals as the file lists them.
     """
@@ -87,7 +91,8 @@ class Roles:
         """Return the table of a file.
 
         Raises:
-            ConfigError: The file is unreadable or contradicts itself; all violations at once.
+            ConfigError: The file is unreadable, misses a key or contradicts itself. All
+                contradictions come at once, but for a circle of order logs, looked for last.
         """
         try:
             raw = orjson.loads(path.read_bytes())

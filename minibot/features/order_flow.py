@@ -13,8 +13,8 @@ class OrderFlowImbalance:
 
     A change adds what came to the bid or left the ask, and subtracts what left the bid or came to
     the ask; a better price counts its whole size, a worse one removes the whole former size. The
-    sum is divided by the sum of the sizes, so that it needs no unit. Without any change of size
-    it is 0.
+    sum of the changes is divided by the sum of their absolute values, so that it needs no unit.
+    Without any change of size it is 0.
 
     Source:
         Cont, Kukanov, Stoikov, The Price Impact of Order Book Events, 2014, section 2.

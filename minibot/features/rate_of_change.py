@@ -37,7 +37,7 @@ class RateOfChange:
 
     @property
     def value(self) -> float | None:
-        """The change as a ratio, or None before it is ready."""
+        """The change as a ratio; None before it is ready, or against an earlier value of zero."""
         if self.count < self.warmup:
             return None
         first = self._window[0]

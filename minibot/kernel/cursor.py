@@ -1,4 +1,8 @@
-"""Cursor file: a reader's position on disk, a hint that lets it start behind the first line."""
+"""Cursor file: a reader's position on disk, by which others judge it while it runs.
+
+A restarted role does not begin at its cursor: its input log says which lines it has taken
+(`runtime.restart`).
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
 """Journal writer: one per journal; each batch is written, synced and then published.
 
 A batch is checked against the file's size and identity, written in one call, synced, and only
-then published through the head, so that no reader sees lines that a crash could take back. After
-any error the writer is dead: recovery at the next start cuts or keeps what it did not publish.
+then published through the head, so that no reader sees lines that a crash could take back. (Of a
+lazily synced journal a power loss may take lines back: there a batch is published before its sync.)
+A batch that is refused before it is written changes nothing. After any other error the writer is
+dead: recovery at the next start cuts or keeps what it did not publish.
 """
 
 from __future__ import annotations
@@ -85,7 +87,8 @@ class JournalWriter:
         sync: True syncs each batch before it is published. False publishes it at once and leaves
             the sync to `sync`: this survives the death of the process but not of the machine.
         segment_bytes: A segment is sealed before it would grow beyond this.
-        floor: The furthest synced cursor of any reader; a journal with fewer lines is a STOP.
+        floor: A position up to which no line may be missing, such as a synced cursor; a journal
+            with fewer lines is a STOP. By default there is none.
         line_bytes_max: Longer lines are refused.
         batch_bytes_max: Longer batches are written in several steps.
         files: The seam to the system.

@@ -7,6 +7,9 @@ Files in the queue's folder:
     deadletter.jsonl    lines that could not be used, each with its reason code
     cursor.json         position of the primary reader; further readers: readers/<role>/
     parts/<role>.jsonl  the events of each writer, in a queue with several writers
+
+The primary reader of a queue is the role whose acks, dead letters and cursor lie in the queue's own
+folder. Parts are merged into the inbox by the launcher (`watchdog.merge`).
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class JournalReader:
     Args:
         folder: The queue's folder.
         stem: `inbox`, `acks`, `deadletter`, or a role's name under `parts/`.
-        start: Where to begin; usually from a cursor.
+        start: Where to begin, a position that was noted behind a line; by default the first line.
         files: The seam to the system.
     """
 

@@ -1,9 +1,10 @@
 """Recovery before a writer's first append: find the end, keep whole lines, refuse damage.
 
 Every whole valid line above the head that continues the chain is kept. Only the damaged tail, at
-most one batch long, is copied to `quarantine/` and cut. Damage below the lower bound (the highest
-of head, manifest and cursor) is a STOP, and nothing is touched. Each step may be repeated after a
-crash.
+most one batch long, is copied to `quarantine/` and cut. Damage below the lower bound is a STOP, and
+no line is touched. The bound is the highest of head, manifest and the caller's `floor`; after a
+reboot, for a lazily synced journal, it is the last recorded sync, since lines above that may be
+gone. Each step may be repeated after a crash.
 """
 
 from __future__ import annotations
@@ -81,7 +82,14 @@ class Recovered(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """Lower bounds of a journal's length, by head and cursor."""
+    """Lower bounds of a journal's length, by head and floor.
+
+    Attributes:
+        head: The newest good slot; None without one.
+        is_head_binding: Every line below the head has to be there; False where a reboot may have
+            taken lines that were never synced.
+        floor: The caller's floor, or the last recorded sync where the head does not bind.
+    """
 
     head: Head | None
     is_head_binding: bool

@@ -1,1 +1,1 @@
-"""A run: configuration, clocks, role loop, supervision, STOP, preflight, secrets, logging."""
+"""What the processes of a run share: profile, clock, role loop, STOP, secrets, log, deployment."""

@@ -44,7 +44,11 @@ class Control:
         return (suspend_ns() - self._issued_ns) // 1_000_000
 
     def silence_ms(self, since_ns: int = 0) -> int:
-        """Return how long no lease has come while awake; at most since a moment of `awake_ns`."""
+        """Return how long this process, while awake, has had no new lease.
+
+        Args:
+            since_ns: A moment by `awake_ns`; time before it does not count.
+        """
         return (awake_ns() - max(since_ns, self._received_ns)) // 1_000_000
 
     def take(self, line: str) -> None:

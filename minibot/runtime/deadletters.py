@@ -2,7 +2,7 @@
 
 A reader's dead letters lie beside its acks and belong to its order log: restore and replay leave
 out the lines that they name. A dead letter that cannot be written stops the run, because no event
-may vanish.
+may vanish. A line that breaks its contract stops the run as well, once its dead letter is written.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Decision latency: from the socket read of the root tick to the first `order_result`, published.
 
-Monotonic time, across the four processes, including every sync but not the simulated latency: the
-first result of an order is its acceptance or refusal. Only the executor sees both ends.
+Monotonic time, through market, strategy, risk and execution, with every sync but without the
+simulated latency: the first result of an order is its acceptance or refusal. Only the executor sees
+both ends.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Memory ceiling of a role: no allocation takes it near twice what its profile allows.
+"""Memory ceiling of a role, above the limit at which the launcher ends it.
 
-The launcher ends a role that exceeds `watchdog.rss_mb_max`, some 50 ms later. The system refuses an
-allocation of more than that at once: it fails, and with it the role.
+The launcher ends a role whose resident memory exceeds `watchdog.rss_mb_max`, some 50 ms later. The
+ceiling is for those 50 ms: the system refuses any allocation above it, which fails, and with it the
+role. Windows has no ceiling.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import sys
 
 MIB = 1024 * 1024
-# Less than twice the limit, but above it by what a healthy process reserves besides: memory that
-# threads and allocators have requested and not touched.
+# The ceiling is whichever is more: this share of the limit, or the limit and these MB. So it leaves
+# room for memory that threads and allocators of a healthy process have requested and not touched.
 CEILING_PERCENT = 175
 SPARE_MB = 256
 

@@ -1,8 +1,9 @@
 """Shell: the loop of strategy, risk and execution around their cores.
 
-It reads, logs the input, steps the core, appends the outputs and now and then moves the cursor,
-always in this order. After a restart the same core takes its logged inputs again, and only missing
-outputs are appended; a difference is STOP(NONDETERMINISM).
+It reads, notes the input, steps the core, writes the input log, appends the outputs and now and
+then moves the cursor, always in this order: no output is written before the inputs behind it are
+logged. After a restart the same core takes its logged inputs again, and only missing outputs are
+appended; a difference is STOP(NONDETERMINISM).
 """
 
 from __future__ import annotations

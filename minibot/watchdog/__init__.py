@@ -1,1 +1,1 @@
-"""watchdog_role: liveness, backlog, disk, clock; merges parts and initiates STOP."""
+"""watchdog_role, the launcher: preflight, start, supervision, merge of parts, end and seal."""

@@ -1,8 +1,9 @@
 """Launcher and watchdog in one: it starts a run, supervises it, ends it and seals it.
 
 `launch` is the whole life of one run. The supervising loop only supervises: it uses no terminal and
-no call that can wait. Merging and metrics run in a second thread; the live table is a child that
-may block or die. The run's `stop_journal` holds every reason for the outcome.
+waits for no child, and for the disk only where it writes something rare itself: an event in
+`control`, the clock's file, a STOP. Merging and metrics run in a second thread; the live table is a
+child that may block or die. The run's `stop_journal` holds every reason for the outcome.
 """
 
 from __future__ import annotations
@@ -577,7 +578,7 @@ class _Launch:
     ) -> tuple[list[str], list[str]]:
         """Set aside lines half written by killed roles or on a full disk; complete the merge.
 
-        If the queues themselves are in doubt nothing is touched: they are the evidence.
+        If the queues themselves are in doubt it does nothing: they are the evidence.
         """
         if record.kind == END_KIND or record.reason_code.startswith("QUEUE_"):
             return [], []

@@ -1,7 +1,7 @@
 """Supervision loop: every event that may end a run passes through it.
 
-A turn is short and cannot wait: it handles leases, the parts of `stop_journal`, the flag, the
-children, and once a second the slower checks. The loop returns the first STOP that it meets; a
+A turn is short and waits for no child: it handles leases, the parts of `stop_journal`, the flag,
+the children, and once a second the slower checks. The loop returns the first STOP that it meets; a
 planned end is advanced in between.
 """
 

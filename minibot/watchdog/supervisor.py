@@ -1,7 +1,8 @@
 """Supervision: leases, heartbeats, restarts within a budget, and every doubt turned into STOP.
 
-It runs in one thread, one short turn at a time, and never waits. Its decisions are a `StopRecord`
-(fail closed) or an incident (survived, on record). Processes are ended by our own handles.
+It runs in one thread, one short turn at a time, and waits for a child only in `stop_all`. Its
+decisions are a `StopRecord` (fail closed) or an incident (survived, on record). Processes are ended
+by our own handles.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Supervisor:
         child.start()
 
     def lease(self) -> None:
-        """Send the lease to every child, once a second."""
+        """Send every child, once a second, the lease without which execution takes no input."""
         moment = machine_ns()
         if moment - self._leased_ns >= LEASE_INTERVAL_NS:
             self._leased_ns = moment
@@ -159,7 +160,7 @@ class Supervisor:
         return StopRecord(WATCHDOG_ROLE, CODE_CHANGED, detail_of(child.name, changed))
 
     def _switch_ai_off(self, why: str) -> None:
-        """Switch the AI off and continue: it is never a reason to stop trading by rules."""
+        """Switch the AI off and continue: an AI that fails does not stop trading by rules."""
         self.ai_off = True
         self.drained.add(AI_ROLE)
         self.children[AI_ROLE].kill()
