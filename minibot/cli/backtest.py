@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ from minibot.backtest.driver import run_backtest
 from minibot.backtest.search.assumptions import KEY, run_band
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources.recorded_run import LOGGED, RULE
+from minibot.backtest.sources.source_interval import fitted_sets, fitted_words
 from minibot.backtest.sources.source_spec import RUN, run_of
 from minibot.backtest.sources.span import ALL, parse_span
 from minibot.cli.support.output import progress_bar
@@ -62,13 +64,18 @@ def run(arguments: argparse.Namespace) -> int:
     words = [named(word, arguments) for word in arguments.source or [DEFAULT_SOURCE]]
     if arguments.twice:
         return twice(arguments, words)
-    config = market_profile(arguments, words)
+    config, fitted = market_profile(arguments, words)
     span = parse_span(arguments.timerange) if arguments.timerange else ALL
     treatment = treatment_of(arguments)
     job = Job(tuple(words), config.raw, (), span, treatment, arguments.run_order)
     # Compared backtests need one event order, and only rule order is common to all profiles.
     done = search(arguments, job._replace(order=RULE))
-    return publish(arguments, words, results_of(arguments, job)) if done is None else done
+    if done is not None:
+        return done
+    results = results_of(arguments, job)
+    for result in results.values():
+        result.assumptions = (*fitted, *result.assumptions)
+    return publish(arguments, words, results)
 
 
 def named(word: str, arguments: argparse.Namespace) -> str:
@@ -88,16 +95,28 @@ def results_of(arguments: argparse.Namespace, job: Job) -> dict[str, BacktestRes
         return {arguments.fills: run_backtest(alone.open(), alone.config, show_progress)}
 
 
-def market_profile(arguments: argparse.Namespace, words: list[str]) -> Config:
-    """Return the profile: the named one, or that of the night if the source is a recorded run."""
+def market_profile(
+    arguments: argparse.Namespace, words: list[str]
+) -> tuple[Config, tuple[str, ...]]:
+    """Return the profile: the named one, or that of the night if the source is a recorded run.
+
+    Where the source's bars are longer than the profile's, the profile decides on the source's; the
+    second value then says so, as does a line on stderr.
+    """
     recorded = run_of(words)
     if recorded is not None and arguments.config is DEFAULT_PROFILE:
         config = recorded_profile(recorded.manifest.config, arguments)
         judge(config.raw, config.given)
-        return config
+        return config, ()
     config = profile_of(arguments)
-    judge(config.raw, config.given)
-    return as_nights(config)
+    fitted: tuple[str, ...] = ()
+    given = config.given
+    if sets := fitted_sets(words, config):
+        before, config = config, config_with(config.raw, sets)
+        fitted = (fitted_words(before, config),)
+        print(f"note: {fitted[0]}", file=sys.stderr)
+    judge(config.raw, given)
+    return as_nights(config), fitted
 
 
 def as_nights(config: Config) -> Config:
