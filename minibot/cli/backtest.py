@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from minibot.backtest.driver import run_backtest
+from minibot.backtest.report.review import Review
 from minibot.backtest.search.assumptions import KEY, run_band
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources.recorded_run import LOGGED, RULE
@@ -21,7 +22,6 @@ from minibot.cli.support.publishing import add_output_flags, publish, twice
 from minibot.cli.support.searching import ALL_FILLS, add_flags, search
 from minibot.cli.support.selection import add_profile, find_run, var_of
 from minibot.cli.support.treatment import add_treatment, treatment_of
-from minibot.engine.run_result import BacktestResult
 from minibot.runtime.configuration.config import Config, config_with
 from minibot.runtime.paths import PROJECT
 from minibot.strategies.selection import judge
@@ -72,10 +72,10 @@ def run(arguments: argparse.Namespace) -> int:
     done = search(arguments, job._replace(order=RULE))
     if done is not None:
         return done
-    results = results_of(arguments, job)
-    for result in results.values():
-        result.assumptions = (*fitted, *result.assumptions)
-    return publish(arguments, words, results)
+    reviews = reviews_of(arguments, job)
+    for review in reviews.values():
+        review.result.assumptions = (*fitted, *review.result.assumptions)
+    return publish(arguments, words, reviews)
 
 
 def named(word: str, arguments: argparse.Namespace) -> str:
@@ -86,13 +86,14 @@ def named(word: str, arguments: argparse.Namespace) -> str:
     return f"{RUN}:{find_run(rest, var_of(arguments))}"
 
 
-def results_of(arguments: argparse.Namespace, job: Job) -> dict[str, BacktestResult]:
-    """Return the results by fill assumption: all, the profile's own first, or that one alone."""
+def reviews_of(arguments: argparse.Namespace, job: Job) -> dict[str, Review]:
+    """Return the reviews by fill assumption: all, the profile's own first, or that one alone."""
     with progress_bar(f"backtest {', '.join(job.words)}") as show_progress:
         if arguments.fills == ALL_FILLS:
             return run_band(job, arguments.jobs, show_progress)
         alone = job.changed(f"{KEY}={arguments.fills}")
-        return {arguments.fills: run_backtest(alone.open(), alone.config, show_progress)}
+        result = run_backtest(alone.open(), alone.config, show_progress)
+        return {arguments.fills: Review.of(result)}
 
 
 def market_profile(
