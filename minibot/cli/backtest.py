@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Final
 
 from minibot.backtest.driver import run_backtest
+from minibot.backtest.report.review import Review
 from minibot.backtest.search.assumptions import KEY, run_band
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources.recorded_run import LOGGED, RULE
+from minibot.backtest.sources.source_interval import fitted_sets, fitted_words
 from minibot.backtest.sources.source_spec import RUN, run_of
 from minibot.backtest.sources.span import ALL, parse_span
 from minibot.cli.support.output import progress_bar
@@ -19,7 +22,6 @@ from minibot.cli.support.publishing import add_output_flags, publish, twice
 from minibot.cli.support.searching import ALL_FILLS, add_flags, search
 from minibot.cli.support.selection import add_profile, find_run, var_of
 from minibot.cli.support.treatment import add_treatment, treatment_of
-from minibot.engine.run_result import BacktestResult
 from minibot.runtime.configuration.config import Config, config_with
 from minibot.runtime.paths import PROJECT
 from minibot.strategies.selection import judge
@@ -62,13 +64,18 @@ def run(arguments: argparse.Namespace) -> int:
     words = [named(word, arguments) for word in arguments.source or [DEFAULT_SOURCE]]
     if arguments.twice:
         return twice(arguments, words)
-    config = market_profile(arguments, words)
+    config, fitted = market_profile(arguments, words)
     span = parse_span(arguments.timerange) if arguments.timerange else ALL
     treatment = treatment_of(arguments)
     job = Job(tuple(words), config.raw, (), span, treatment, arguments.run_order)
     # Compared backtests need one event order, and only rule order is common to all profiles.
     done = search(arguments, job._replace(order=RULE))
-    return publish(arguments, words, results_of(arguments, job)) if done is None else done
+    if done is not None:
+        return done
+    reviews = reviews_of(arguments, job)
+    for review in reviews.values():
+        review.result.assumptions = (*fitted, *review.result.assumptions)
+    return publish(arguments, words, reviews)
 
 
 def named(word: str, arguments: argparse.Namespace) -> str:
@@ -79,25 +86,38 @@ def named(word: str, arguments: argparse.Namespace) -> str:
     return f"{RUN}:{find_run(rest, var_of(arguments))}"
 
 
-def results_of(arguments: argparse.Namespace, job: Job) -> dict[str, BacktestResult]:
-    """Return the results by fill assumption: all, the profile's own first, or that one alone."""
+def reviews_of(arguments: argparse.Namespace, job: Job) -> dict[str, Review]:
+    """Return the reviews by fill assumption: all, the profile's own first, or that one alone."""
     with progress_bar(f"backtest {', '.join(job.words)}") as show_progress:
         if arguments.fills == ALL_FILLS:
             return run_band(job, arguments.jobs, show_progress)
         alone = job.changed(f"{KEY}={arguments.fills}")
-        return {arguments.fills: run_backtest(alone.open(), alone.config, show_progress)}
+        result = run_backtest(alone.open(), alone.config, show_progress)
+        return {arguments.fills: Review.of(result)}
 
 
-def market_profile(arguments: argparse.Namespace, words: list[str]) -> Config:
-    """Return the profile: the named one, or that of the night if the source is a recorded run."""
+def market_profile(
+    arguments: argparse.Namespace, words: list[str]
+) -> tuple[Config, tuple[str, ...]]:
+    """Return the profile: the named one, or that of the night if the source is a recorded run.
+
+    Where the source's bars are longer than the profile's, the profile decides on the source's; the
+    second value then says so, as does a line on stderr.
+    """
     recorded = run_of(words)
     if recorded is not None and arguments.config is DEFAULT_PROFILE:
         config = recorded_profile(recorded.manifest.config, arguments)
         judge(config.raw, config.given)
-        return config
+        return config, ()
     config = profile_of(arguments)
-    judge(config.raw, config.given)
-    return as_nights(config)
+    fitted: tuple[str, ...] = ()
+    given = config.given
+    if sets := fitted_sets(words, config):
+        before, config = config, config_with(config.raw, sets)
+        fitted = (fitted_words(before, config),)
+        print(f"note: {fitted[0]}", file=sys.stderr)
+    judge(config.raw, given)
+    return as_nights(config), fitted
 
 
 def as_nights(config: Config) -> Config:

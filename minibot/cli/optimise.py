@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Search and judge; 0 when every window holds out of sample, 1 when one does not."""
     sampler_module()
     words = [named(word, arguments) for word in arguments.source or [DEFAULT_SOURCE]]
-    config = market_profile(arguments, words)
+    config, _ = market_profile(arguments, words)
     span = parse_span(arguments.timerange) if arguments.timerange else ALL
     job = Job(tuple(words), config.raw, span=span, treatment=treatment_of(arguments))
     ranges = [parse_range(text, config.raw) for text in arguments.vary]

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,7 @@ from minibot.simulator.sources.kline_rows import BadRow, rows_of
 
 _NAME: Final = re.compile(r"^([A-Za-z0-9]+?)(?:_([A-Za-z0-9]+))?-")
 _NAMED_INTERVAL: Final = re.compile(r"-(\d+(?:mo|[smhdwM]))(?:[-.]|$)")
+FIRST_ROWS: Final = 1000
 KLINES: Final = "klines"
 """What a file of columns says that holds klines."""
 
@@ -115,6 +116,22 @@ def named_interval(path: Path) -> str:
     named = _NAMED_INTERVAL.search(path.name)
     name = named.group(1).replace("mo", "M") if named else ""
     return name if name in INTERVALS else ""
+
+
+def first_interval(path: Path) -> str:
+    """Return the interval by the first rows of a file or folder; empty where they do not tell.
+
+    The file is not judged: what is wrong with it is refused when it is opened.
+    """
+    try:
+        first = data_files(path)[0] if path.is_dir() else path
+        if first.suffix == SUFFIX:
+            with Columns(first) as columns:
+                return columns.interval
+        taken = [kline_of(cells) for _, cells in islice(rows_of(first), FIRST_ROWS)]
+        return _interval(first, [row[0].open_ts for row in taken if not isinstance(row, BadRow)])
+    except Refusal:
+        return ""
 
 
 def _interval(path: Path, opens: list[int]) -> str:

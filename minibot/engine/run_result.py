@@ -82,6 +82,12 @@ class BacktestResult:
             self._digest = digest.hex
         return self._digest
 
+    def forget_events(self) -> str:
+        """Drop the derived events, once the digest over them is reckoned, and return it."""
+        digest = self.digest
+        self.derived = []
+        return digest
+
     def of(self, queue: str) -> list[Event]:
         """Return the derived events of one queue, in order."""
         return [item.event for item in self.derived if item.queue == queue]

@@ -112,16 +112,28 @@ def test_band_has_every_assumption_and_the_nights_own_first(job: Job) -> None:
     assert night_assumption(job) == "worse"
     assert list(band) == ["worse", "touch", "queue"]
     assert set(band) == set(FILL_MODELS)
-    for name, result in band.items():
+    for name, review in band.items():
+        result = review.result
         single = run_job(job.changed(f"execution.fill_model={name}"))
         assert (result.digest, result.performance.equity) == (
             single.digest,
             single.performance.equity,
         )
-    assert len(band["touch"].of("fills")) > 4
-    assert band["worse"].performance.equity < band["touch"].performance.equity
+    assert band["touch"].figures["fills"] > 4
+    assert band["worse"].result.performance.equity < band["touch"].result.performance.equity
     # Nothing rests: who takes at once waits behind nobody.
-    assert band["queue"].digest == band["touch"].digest
+    assert band["queue"].result.digest == band["touch"].result.digest
+
+
+def test_band_of_workers_is_the_band_of_one_process(job: Job) -> None:
+    """Whichever process ran a line, its review is the same; each is told of when it is done."""
+    told: list[tuple[int, int]] = []
+    alone, beside = run_band(job, 1), run_band(job, 2, lambda *done: told.append(done))
+
+    assert list(alone) == list(beside)
+    for name, review in alone.items():
+        assert review.to_json() == beside[name].to_json()
+    assert told == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_band_of_a_recorded_night_is_the_night_and_all_three_by_rule_order(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from minibot.backtest.report.review import Review
 from minibot.backtest.search.backtest_job import Job, run_job
 from minibot.backtest.sources.recorded_run import RULE, RunSource
 from minibot.backtest.sources.source_spec import RUN
-from minibot.engine.run_result import BacktestResult
-from minibot.engine.worker_pool import in_parallel
+from minibot.engine.worker_pool import Workers, result_of
 from minibot.execution.fill_models import FILL_MODELS
 
 KEY = "execution.fill_model"
@@ -47,10 +47,11 @@ def band_jobs(job: Job) -> dict[str, Job]:
     return found | {name: ruled.changed(f"{KEY}={name}") for name in names}
 
 
-def run_band(
-    job: Job, jobs: int, on_done: OnDone = lambda done, whole: None
-) -> dict[str, BacktestResult]:
-    """Return the result under every fill assumption by its name, the profile's own first.
+def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) -> dict[str, Review]:
+    """Return the review under every fill assumption by its name, the profile's own first.
+
+    This process runs the first, of which the page draws every signal, and so sends none of its
+    events; workers run the others beside it, and keep theirs but for the digest.
 
     Args:
         job: The backtest.
@@ -58,8 +59,21 @@ def run_band(
         on_done: Called after each backtest.
     """
     tasks = band_jobs(job)
-    results: dict[str, BacktestResult] = {}
-    for name, result in zip(tasks, in_parallel(run_job, list(tasks.values()), jobs), strict=True):
-        results[name] = result
-        on_done(len(results), len(tasks))
-    return results
+    first, *others = tasks.values()
+    reviews: list[Review] = []
+    with Workers(jobs) as workers:
+        begun = [workers.begin(review_of, other) for other in others] if jobs > 1 else []
+        reviews.append(Review.of(run_job(first)))
+        on_done(1, len(tasks))
+        for review in map(result_of, begun) if begun else map(review_of, others):
+            reviews.append(review)
+            on_done(len(reviews), len(tasks))
+    return dict(zip(tasks, reviews, strict=True))
+
+
+def review_of(job: Job) -> Review:
+    """Return the review of a job with its digest, without the events that it was made of."""
+    result = run_job(job)
+    review = Review.of(result)
+    result.forget_events()
+    return review

@@ -11,7 +11,6 @@ from minibot.backtest.report.returns import BREAKDOWNS
 from minibot.backtest.report.review import Review
 from minibot.cli.support.output import show, shown_path, wrapped
 from minibot.cli.support.selection import var_of
-from minibot.engine.run_result import BacktestResult
 from minibot.kernel.errors import ConfigError
 from minibot.report.figures import long_duration
 
@@ -36,18 +35,17 @@ def add_output_flags(command: argparse.ArgumentParser) -> None:
 
 
 def publish(
-    arguments: argparse.Namespace, words: Sequence[str], results: Mapping[str, BacktestResult]
+    arguments: argparse.Namespace, words: Sequence[str], reviews: Mapping[str, Review]
 ) -> int:
     """Show a backtest and keep it; 0, or 1 where risk stopped it.
 
     Args:
         arguments: Arguments with the flags of `add_output_flags`.
         words: The words of `--source` as given.
-        results: The results by fill assumption, the profile's own first.
+        reviews: The reviews by fill assumption, the profile's own first.
     """
-    reviews = {name: Review.of(result) for name, result in results.items()}
     document = document_of(reviews, words)
-    result = next(iter(results.values()))
+    result = next(iter(reviews.values())).result
     lines = [*tables.lines(document, arguments.breakdown), ""]
     places = {}
     if arguments.keep:

@@ -1,0 +1,96 @@
+"""Source interval: files of bars decide on their own bars where the profile's are finer.
+
+A profile of a night decides on seconds, and a file of minutes holds none. What a person chose is
+never replaced: then the source refuses, and says what fits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from minibot.backtest.sources.source_spec import COLUMNS
+from minibot.data.columns import Columns
+from minibot.data.klines import KLINES, first_interval
+from minibot.data.market_source import column_files
+from minibot.exchanges.tapes.kline_bars import INTERVALS, divides
+from minibot.kernel.errors import Refusal
+from minibot.runtime.configuration.config import Config
+from minibot.simulator.sources.sources import find
+
+BAR: Final = "strategy.bar_interval"
+TREND: Final = "strategy.trend_interval"
+BUILT: Final = "market.bar_intervals"
+
+
+def source_interval(words: Sequence[str]) -> str:
+    """Return the longest interval of the words' files of bars; empty if one of them has none."""
+    found: list[str] = []
+    for word in words:
+        kind, _, rest = word.partition(":")
+        try:
+            if kind == KLINES and rest:
+                found.append(first_interval(find(rest)))
+            elif kind == COLUMNS and rest:
+                found += [_stored_interval(columns) for columns in column_files(find(rest))]
+            else:
+                return ""
+        except Refusal:
+            return ""  # Refused in full when it is opened.
+    if not found or "" in found:
+        return ""
+    order = list(INTERVALS)
+    return max(found, key=order.index)
+
+
+def _stored_interval(columns: Columns) -> str:
+    with columns:
+        return columns.interval if columns.kind == KLINES else ""
+
+
+def fitted_sets(words: Sequence[str], config: Config) -> list[str]:
+    """Return the changes that make a profile decide on its source's bars; empty if none is needed.
+
+    The trend keeps its number of bars, or the next known interval above it.
+
+    Args:
+        words: The source words as given.
+        config: The profile; none of its keys that a person chose is changed.
+    """
+    section = config.strategy
+    decides, trend = section.bar_interval, section.trend_interval
+    interval = source_interval(words)
+    is_finer = (
+        interval in INTERVALS and decides in INTERVALS and _length(decides) < _length(interval)
+    )
+    if not is_finer or BAR in config.given or BUILT in config.given:
+        return []
+    sets = [f"{BAR}={interval}"]
+    if TREND not in config.given:
+        trend = _longer(interval, _length(trend) // _length(decides))
+        sets.append(f"{TREND}={trend}")
+    kept = [name for name in config.market.bar_intervals if divides(interval, name)]
+    built = list(dict.fromkeys([interval, *kept, trend]))
+    return [f"{BUILT}={json.dumps(sorted(built, key=list(INTERVALS).index))}", *sets]
+
+
+def fitted_words(before: Config, after: Config) -> str:
+    """Return in one line which intervals a fitted profile takes, and which it had."""
+    old, new = before.strategy, after.strategy
+    return (
+        f"the profile's bars of {old.bar_interval} (trend {old.trend_interval}) are finer than the "
+        f"source: decided on its bars of {new.bar_interval} (trend {new.trend_interval}); "
+        f"--set {BAR}=... chooses others"
+    )
+
+
+def _longer(interval: str, bars: int) -> str:
+    """Return the shortest interval of at least so many bars of another, else the longest."""
+    longer = [name for name in INTERVALS if name != interval and divides(interval, name)]
+    wanted = max(2, bars) * _length(interval)
+    return next((name for name in longer if _length(name) >= wanted), longer[-1] if longer else "")
+
+
+def _length(interval: str) -> int:
+    return INTERVALS[interval] or 31 * INTERVALS["1d"]

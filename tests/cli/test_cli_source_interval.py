@@ -1,0 +1,86 @@
+"""`minibot backtest` on a file of bars that are longer than the profile's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from minibot.backtest.sources.source_interval import fitted_sets
+from minibot.runtime.configuration.config import load_config
+from tests.backtest.markets import PROFILE, walk, write_klines
+from tests.runs import Said, verb
+
+OWN = """
+from minibot.strategies.protocol import Needs, Strategy, buy, sell
+
+
+class Turns(Strategy):
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=(str(settings.profile["strategy"]["bar_interval"]),), history=0)
+
+    def on_bar(self, bar, view):
+        return buy("up") if bar.close > bar.open else sell("down")
+"""
+FINER = "the profile's bars of 1s (trend 1m) are finer than the source"
+
+
+def backtest(var: Path, path: Path, *words: str) -> Said:
+    """Run the verb on a file of bars, once."""
+    flags = ("--fills", "touch", "--json")
+    return verb(var, "backtest", "--source", f"klines:{path}", *flags, *words)
+
+
+def test_minute_bars_need_no_option(var_dir: Path, tmp_path: Path) -> None:
+    """The result is that of the intervals given by hand, and says in one line what was taken."""
+    path = write_klines(tmp_path, walk(300))
+    by_hand = ('market.bar_intervals=["1m","1h"]', "strategy.bar_interval=1m")
+    sets = [part for text in (*by_hand, "strategy.trend_interval=1h") for part in ("--set", text)]
+
+    said, named = backtest(var_dir, path), backtest(var_dir, path, *sets)
+
+    assert (said.code, named.code) == (0, 0), said.err + named.err
+    assert said.document["digest"] == named.document["digest"]
+    assert [line for line in said.err.splitlines() if FINER in line] == said.err.splitlines()
+    assert said.document["assumptions"][0].startswith(FINER)
+    assert said.document["assumptions"][1:] == named.document["assumptions"]
+    assert FINER not in named.err
+
+
+def test_own_strategy_decides_on_the_files_bars(var_dir: Path, tmp_path: Path) -> None:
+    """A strategy of the operator's takes the interval from the profile, as a shipped one does."""
+    path = write_klines(tmp_path, walk(300))
+    (tmp_path / "turns.py").write_text(OWN)
+    own = ("--set", f"strategy.folder={tmp_path}", "--set", "strategy.name=turns")
+
+    said = backtest(var_dir, path, *own)
+
+    assert said.code == 0, said.err
+    assert FINER in said.err
+    assert said.document["digest"]
+    assert len(said.document["trades"]) > 1
+
+
+def test_interval_that_was_given_is_refused_as_before(var_dir: Path, tmp_path: Path) -> None:
+    """What a person chose is never replaced."""
+    path = write_klines(tmp_path, walk(300))
+
+    said = backtest(var_dir, path, "--set", "strategy.bar_interval=1s")
+
+    assert said.code == 4
+    assert "bars of 1m cannot be gathered to 1s" in said.err
+    assert FINER not in said.err
+
+
+def test_coarser_profile_and_other_sources_stay_as_they_are(tmp_path: Path) -> None:
+    """Bars that gather to the profile's, tapes, and a file that is not there change nothing."""
+    word = f"klines:{write_klines(tmp_path, walk(300))}"
+    config = load_config(PROFILE)
+    on_minutes = replace(config.strategy, bar_interval="1m")
+    fitting = replace(config, strategy=on_minutes)
+
+    assert fitted_sets([word], config)
+    assert not fitted_sets([word], fitting)
+    assert not fitted_sets(["tape:demo"], config)
+    assert not fitted_sets([word, "tape:demo"], config)
+    assert not fitted_sets([f"klines:{tmp_path}/ETHUSDT-1m.csv"], config)
