@@ -28,7 +28,8 @@ def test_sections_hold_what_the_profile_says() -> None:
     profile = asdict(CoreProfile.of(RAW))
 
     assert profile["strategy"] == RAW["strategy"] | {"source": None}
-    for name in ("risk", "execution", "portfolio"):
+    assert profile["risk"] == RAW["risk"] | {"entry_spread_bps_max": None}
+    for name in ("execution", "portfolio"):
         assert profile[name] == RAW[name]
     assert set(profile["backtest"].values()) == {None}
 
