@@ -11,17 +11,22 @@ from typing import Any
 from minibot.cli.support.output import show
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile
+from minibot.kernel.errors import Refusal
 from minibot.runtime.configuration.config import Config
 from minibot.strategies.selection import judge
 
 HELP = "check a profile, or show what file, environment and --set come to"
 EXAMPLE = "minibot config show --config config/nore-demo.v1.json --origin"
+DEFAULT = Path("config/nore.v1.json")
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     command.add_argument("action", choices=("check", "show"), help="check it, or show all of it")
-    add_profile(command, default=Path("config/nore.v1.json"))
+    command.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="the run profile, the same as --config"
+    )
+    add_profile(command, default=DEFAULT)
     command.add_argument(
         "--origin",
         action="store_true",
@@ -31,6 +36,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check or show; 0 valid, 4 with every violation."""
+    if arguments.file is not None:
+        if arguments.config != DEFAULT:
+            raise Refusal("FILE and --config both name a profile.", "Give one of them.")
+        arguments.config = arguments.file
     config = profile_of(arguments)
     judge(config.raw, config.given)
     document: dict[str, Any] = {"profile": config.profile, "sha256": config.sha256}

@@ -18,14 +18,20 @@ import sys
 import traceback
 from collections.abc import Sequence
 from types import ModuleType
+from typing import NoReturn
 
 import minibot.cli
+from minibot.cli.support.verb_groups import overview
 from minibot.kernel.errors import ConfigError, MinibotError, Refusal, RunStop
 from minibot.report.figures import plain_text
 
+# The verb of a command line that names none.
+NEXT = "next"
 CHECK_FAILED, CANNOT_RUN, NOT_RUNNING, CONFIGURATION, TIMED_OUT, STOPPED = 1, 2, 3, 4, 5, 10
 # Largest number of characters shown of a file's name.
 NAME_MAX = 200
+# Largest number of characters shown of a word of the command line.
+WORD_MAX = 60
 # Names of the same verbs in other bots, for users who are used to them.
 ALIASES = {
     "trade": "night",
@@ -50,11 +56,31 @@ def verbs(only: str | None = None) -> dict[str, ModuleType]:
     return found
 
 
-def parser(only: str | None = None) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Parser of a command line that refuses in one line and names the flag that was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print why the command line is refused, with the help to read, and exit with 2."""
+        end = "" if message.endswith("?") else "."
+        self.exit(CANNOT_RUN, f"refused: {message}{end} See: {self.prog} --help\n")
+
+    def refuse_unknown_flag(self, words: Sequence[str]) -> None:
+        """Refuse a flag that the verb does not have, before anything else is found wrong."""
+        for word in words:
+            if word == "--":
+                return
+            name = word.partition("=")[0]
+            known = self._option_string_actions
+            if not name.startswith("--") or any(flag.startswith(name) for flag in known):
+                continue
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+            hint = f". Did you mean {near[0]}?" if near else ""
+            self.error(f"{self.prog} has no flag {plain_text(name, WORD_MAX)}{hint}")
+
+
+def parser(only: str | None = None) -> Parser:
     """Return the parser of the whole command line, or of one verb of it."""
-    top = argparse.ArgumentParser(
-        prog="minibot", description="Paper trading through the night, with proof in the morning."
-    )
+    top = Parser(prog="minibot")
     commands = top.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, module in sorted(verbs(only).items()):
         command = commands.add_parser(
@@ -68,6 +94,15 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return top
+
+
+def verb_parser(top: Parser, name: str) -> Parser:
+    """Return the parser of one verb, named by itself or its alias, from the one of all."""
+    return next(
+        found
+        for action in top._actions
+        if isinstance(action.choices, dict) and isinstance(found := action.choices[name], Parser)
+    )
 
 
 def add_common(command: argparse.ArgumentParser) -> None:
@@ -104,24 +139,33 @@ def with_streams() -> None:
 
 def _parsed_and_run(argv: Sequence[str]) -> int:
     # Only the requested verb is imported: all of them together would import everything.
-    first = argv[0] if argv else None
-    known = verbs(first) if first is not None and not first.startswith("-") else {}
-    if first is not None and not first.startswith("-") and not known:
-        print(unknown_verb(first), file=sys.stderr)
+    first = argv[0] if argv else ""
+    if first in ("-h", "--help"):
+        print(overview())
+        return 0
+    if not first or first.startswith("-"):
+        first, argv = NEXT, [NEXT, *argv]
+    if not verbs(first):
+        print_unknown_verb(first)
         return CANNOT_RUN
-    said = argparse.Namespace(argv=tuple(argv))
-    return guarded(parser(first if known else None).parse_args(argv, said))
+    top = parser(first)
+    command = verb_parser(top, first)
+    command.refuse_unknown_flag(argv[1:])
+    arguments, rest = top.parse_known_args(argv, argparse.Namespace(argv=tuple(argv)))
+    if rest:
+        command.error(f"{command.prog} takes no further word: {plain_text(rest[0], WORD_MAX)!r}")
+    return guarded(arguments)
 
 
-def unknown_verb(name: str) -> str:
-    """Return the refusal of an unknown verb in one sentence, with similar verbs if there are any.
+def print_unknown_verb(name: str) -> None:
+    """Print the refusal of an unknown verb in one line, with similar verbs if there are any.
 
     argparse would list all fifty verbs in one line and so hide the intended one.
     """
     names = [*verbs(), *ALIASES]
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}? " if near else ""
-    return f"refused: there is no verb {name[:40]!r}. {hint}See: minibot --help"
+    print(f"refused: there is no verb {name[:40]!r}. {hint}See: minibot --help", file=sys.stderr)
 
 
 def guarded(arguments: argparse.Namespace) -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from minibot.cli.main import add_common, guarded
 from minibot.cli.support.outcome import judge
+from minibot.cli.support.own_profile import profile_for_night
 from minibot.cli.support.profile import own_var, profile_of
 from minibot.cli.support.selection import add_profile
 from minibot.cli.support.strategy_trial import require_tried
@@ -23,7 +25,7 @@ EXAMPLE = "minibot night --config config/nore-demo.v1.json"
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of the night run."""
-    add_profile(command)
+    add_profile(command, needed=False)
     command.add_argument(
         "--dry-run", action="store_true", default=True, help="always true: minibot trades on paper"
     )
@@ -35,6 +37,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run_parsed(arguments: argparse.Namespace) -> int:
     """Run one night from parsed arguments and return its exit code."""
+    if arguments.config is None:
+        arguments.config, why = profile_for_night(Path.cwd())
+        _say(why)
     config = profile_of(arguments, *own_var(arguments))
     judge_strategy(config.raw, config.given)
     require_tried(config.raw)

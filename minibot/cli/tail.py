@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
 from minibot.cli.support.numbers import at_least
@@ -59,8 +60,10 @@ class Followed:
     def __init__(self, recorded: Recorded, queue: str, lines: int) -> None:
         name, _, part = queue.partition("/parts/")
         if name not in recorded.roles.queues:
+            near = get_close_matches(name, list(recorded.roles.queues), n=1, cutoff=0.5)
+            hint = f"Did you mean {near[0]}? " if near else ""
             known = ", ".join(recorded.roles.queues)
-            raise Refusal(f"there is no queue {plain(queue)!r}.", f"Queues: {known}.")
+            raise Refusal(f"there is no queue {plain(queue)!r}.", f"{hint}Queues: {known}.")
         if part and not recorded.roles.queues[name].parts:
             raise Refusal(f"{name} has no parts.", f"Try: minibot tail {name}")
         self.recorded = recorded

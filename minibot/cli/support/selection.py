@@ -77,13 +77,18 @@ def find_run(name: str, var: Var) -> Path:
     )
 
 
-def add_profile(command: argparse.ArgumentParser, default: Path | None = None) -> None:
-    """Add `--config` and `--set`, the same for every verb that takes a profile."""
+def add_profile(
+    command: argparse.ArgumentParser, default: Path | None = None, *, needed: bool = True
+) -> None:
+    """Add `--config` and `--set`, the same for every verb that takes a profile.
+
+    Without a default `--config` has to be given, unless it is not `needed`: then it may be None.
+    """
     shown = f" (default: {default.as_posix()})" if default is not None else ""
     command.add_argument(
         "-c",
         "--config",
-        required=default is None,
+        required=needed and default is None,
         default=default,
         type=Path,
         help=f"the run profile{shown}",

@@ -1,0 +1,92 @@
+"""minibot next (also `minibot` alone): what stands in this folder, and the commands that follow."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+from minibot.cli.support.output import show, shown_path, wrapped
+from minibot.cli.support.own_profile import own_profiles
+from minibot.cli.support.selection import var_of
+from minibot.report.records import UNSEALED, RunRecord, read_record
+from minibot.runtime.paths import Var
+from minibot.runtime.runfiles import run_folders
+from minibot.runtime.running import running_run
+from minibot.runtime.stop import standing_flags
+
+HELP = "what stands here, and the commands that follow (also minibot alone)"
+EXAMPLE = "minibot next"
+_DEMO_PURPOSE = "a night on a recording, ten times as fast: 40 s"
+
+
+class Step(NamedTuple):
+    """A command to type, and what it is for."""
+
+    command: str
+    purpose: str
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb: the common ones are enough."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the state of this folder and the next commands; always 0."""
+    standing, steps = next_steps(var_of(arguments))
+    commands = [{"command": step.command, "purpose": step.purpose} for step in steps]
+    width = max(len(step.command) for step in steps) + 2
+    lines = [f"  {step.command:<{width}}{step.purpose}" for step in steps]
+    shown = [standing, "", *lines, "", "All verbs: minibot --help"]
+    show(arguments, {"standing": standing, "next": commands}, wrapped(shown))
+    return 0
+
+
+def next_steps(var: Var) -> tuple[str, list[Step]]:
+    """Return what stands under `var` in one sentence, and the commands that follow from it."""
+    folder = shown_path(var.root)
+    if running := running_run(var):
+        return f"{running} is running in {folder}.", [
+            Step("minibot status", "roles, position, prohibitions"),
+            Step("minibot explain --why-not BUY", "why it does not buy"),
+            Step("minibot halt", "no new entries; exits go on"),
+            Step("minibot stop", "end the night in order"),
+        ]
+    if flags := standing_flags(var):
+        return f"A STOP stands in {folder}: {shown_path(flags[0])}. No run starts.", [
+            Step("minibot status", "why it stopped, and what to do"),
+            Step("minibot explain --stop", "the events before the STOP"),
+            Step('minibot clear-stop --reason "..."', "after mending the cause"),
+        ]
+    folders = run_folders(var.runs)
+    if folders:
+        return _after(read_record(folders[-1]))
+    return f"No run in {folder} yet.", [
+        Step(_night(), "a night on paper" if own_profiles(Path.cwd()) else _DEMO_PURPOSE),
+        Step("minibot new-strategy my_idea", "write a strategy of your own"),
+        Step("minibot new-config", "a profile of ten lines for real nights"),
+        Step("minibot doctor", "can this machine run it?"),
+    ]
+
+
+def _after(record: RunRecord) -> tuple[str, list[Step]]:
+    """Return the sentence and the commands after the newest run's end."""
+    if record.state == UNSEALED:
+        return f"{record.run_id} came to no end. The next start recovers and seals it.", [
+            Step("minibot report", "what it did as far as it got"),
+            Step(_night(), "start the next one"),
+        ]
+    ended = "ended in order" if record.state == "sealed" else f"ended: {record.state}"
+    code = f" by {record.reason_code}" if record.reason_code else ""
+    return f"The last run, {record.run_id}, {ended}{code}.", [
+        Step("minibot report", "its result, trades and costs"),
+        Step("minibot explain", "why it traded, or did not"),
+        Step("minibot verify", "check every byte of it"),
+        Step(_night(), "start the next one"),
+    ]
+
+
+def _night() -> str:
+    """Return the command of the next night: `night` alone takes the only own profile."""
+    own = own_profiles(Path.cwd())
+    return "minibot night" if len(own) < 2 else f"minibot night --config {own[0].name}"

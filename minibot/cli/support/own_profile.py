@@ -1,0 +1,50 @@
+"""Own profiles: the overlays in the working folder, which `minibot new-config` writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+from minibot.kernel.errors import Refusal
+from minibot.runtime.configuration.config_files import EXTENDS, FILE_BYTES_MAX
+
+DEMO: Final = Path("config/nore-demo.v1.json")
+"""The profile of a night where none is named and the working folder holds no own one."""
+
+SCHEMA: Final = "minibot.config"
+_SUFFIX: Final = ".json"
+
+
+def own_profiles(folder: Path) -> list[Path]:
+    """Return the overlays that stand directly in a folder, by name.
+
+    A file counts if it is a JSON object of the schema `minibot.config` with `extends`; whatever
+    cannot be read as one is somebody else's file.
+    """
+    return [path for path in sorted(folder.glob(f"*{_SUFFIX}")) if _is_overlay(path)]
+
+
+def _is_overlay(path: Path) -> bool:
+    try:
+        if not path.is_file() or path.stat().st_size > FILE_BYTES_MAX:
+            return False
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.get("schema") == SCHEMA and EXTENDS in found
+
+
+def profile_for_night(folder: Path) -> tuple[Path, str]:
+    """Return the profile of a night started without `--config`, and why that one.
+
+    Raises:
+        Refusal: The folder holds several own profiles.
+    """
+    found = own_profiles(folder)
+    if not found:
+        return DEMO, f"no --config and no profile of your own here: the demo, {DEMO.as_posix()}"
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise Refusal(f"{len(found)} profiles stand here: {names}.", "Name one with --config.")
+    return Path(found[0].name), f"no --config: your profile here, {found[0].name}"

@@ -1,0 +1,202 @@
+"""Ways into the command line: `minibot` alone, `help`, mistyped words, a profile of one's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from minibot.cli.main import verbs
+from minibot.cli.support.own_profile import DEMO, profile_for_night
+from minibot.cli.support.verb_groups import GROUPS, overview
+from minibot.kernel.errors import Refusal
+from minibot.runtime.configuration.config import load_config
+from minibot.runtime.paths import Var
+from minibot.runtime.running import note_current, run_lock
+from minibot.runtime.stop import OPERATOR, arm
+from tests.runs import ShortRun, verb
+
+
+def commands(var: Path) -> list[str]:
+    """Return the commands that `minibot` alone proposes."""
+    said = verb(var, "--json")
+    assert said.code == 0, said.err
+    return [step["command"] for step in said.document["next"]]
+
+
+def test_every_verb_stands_in_exactly_one_group() -> None:
+    """A verb outside the groups would be hidden from `--help`."""
+    grouped = [name for _, names in GROUPS.values() for name in names]
+
+    assert sorted(grouped) == sorted(verbs())
+
+
+def test_help_fits_a_small_terminal(tmp_path: Path) -> None:
+    """All verbs are seen at once at 80x24."""
+    lines = overview().splitlines()
+
+    assert len(lines) <= 23
+    assert max(map(len, lines)) <= 79
+    assert verb(tmp_path / "var", "help").out.rstrip("\n") == overview()
+
+
+def test_help_of_a_verb_is_what_the_verb_itself_prints(tmp_path: Path) -> None:
+    """`help VERB` and `VERB --help` are one text; an alias leads to it too."""
+    shown = verb(tmp_path / "var", "help", "verify")
+
+    assert shown.out == verb(tmp_path / "var", "verify", "--help").out
+    assert "--jobs" in shown.out
+    assert verb(tmp_path / "var", "help", "backtesting").code == 0
+
+
+def test_help_lists_each_verb_with_its_line(tmp_path: Path) -> None:
+    """`help --all` says of each verb what it does."""
+    said = verb(tmp_path / "var", "help", "--all")
+
+    for name, module in verbs().items():
+        assert f"  {name:<17}{module.HELP}" in said.out
+
+
+def test_help_of_an_unknown_verb_names_the_nearest(tmp_path: Path) -> None:
+    """A typing error in `help` is no dead end."""
+    said = verb(tmp_path / "var", "help", "verfy")
+
+    assert said.code == 2
+    assert "Did you mean verify?" in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("verify", "--jsn"), "minibot verify has no flag --jsn. Did you mean --json?"),
+        (("night", "--confg=x"), "minibot night has no flag --confg. Did you mean --config?"),
+        (("backtest", "--sorce", "x"), "Did you mean --source?"),
+        (("verify", "--qqqq"), "minibot verify has no flag --qqqq. See: minibot verify --help"),
+        (("verify", "one", "two"), "minibot verify takes no further word: 'two'."),
+        (("tail", "signls"), "Did you mean signals?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_mistyped_word_is_refused_in_one_line_with_the_nearest(
+    words: tuple[str, ...], told: str, short_run: ShortRun
+) -> None:
+    """No page of flags hides the one that was meant."""
+    said = verb(short_run.var, *words)
+
+    assert said.code == 2
+    assert told in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+def test_minibot_alone_proposes_a_night_where_nothing_has_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first screen is a way in, not a list of fifty verbs."""
+    monkeypatch.chdir(tmp_path)
+
+    assert commands(tmp_path / "var")[0] == "minibot night"
+    assert not (tmp_path / "var").exists()
+
+
+def test_minibot_alone_proposes_to_watch_a_running_night(tmp_path: Path) -> None:
+    """The verbs that act on it are one look away."""
+    var = Var(tmp_path / "var")
+    for folder in (var.root, var.stop):
+        folder.mkdir(mode=0o700)
+    with run_lock(var):
+        note_current(var, "20251120_000000")
+
+        assert commands(var.root)[0] == "minibot status"
+        assert "minibot stop" in commands(var.root)
+
+
+def test_minibot_alone_leads_from_a_stop_to_its_reason_first(tmp_path: Path) -> None:
+    """Removing the flag comes after reading why it stands."""
+    var = Var(tmp_path / "var")
+    for folder in (var.root, var.stop):
+        folder.mkdir(mode=0o700)
+    arm(var.stop, "20251120_000000", OPERATOR)
+    with run_lock(var):
+        note_current(var, "20251120_000000")
+        verb(var.root, "kill")
+
+    found = commands(var.root)
+
+    assert found[0] == "minibot status"
+    assert found[-1].startswith("minibot clear-stop")
+
+
+def test_minibot_alone_leads_from_a_finished_night_to_its_report(short_run: ShortRun) -> None:
+    """Result first, proof next."""
+    assert commands(short_run.var)[0] == "minibot report"
+    assert "minibot verify" in commands(short_run.var)
+
+
+def test_new_config_writes_ten_lines_that_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file holds what a trader changes, not every key, and means what `--set` said."""
+    monkeypatch.chdir(tmp_path)
+
+    said = verb(tmp_path / "var", "new-config", "eth", "--set", 'binance.symbols=["ETHUSDT"]')
+
+    assert said.code == 0, said.err
+    path = tmp_path / "eth.json"
+    assert len(path.read_text().splitlines()) <= 12
+    config = load_config(path)
+    assert config.exchange.symbols == ("ETHUSDT",)
+    assert config.profile == "eth"
+    assert config.layer_of("risk.positions_max") == "base"
+
+
+def test_new_config_leaves_no_file_where_a_value_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong key is named, exit code 4, and the name stays free."""
+    monkeypatch.chdir(tmp_path)
+
+    said = verb(tmp_path / "var", "new-config", "eth", "--set", "risk.order_notionl=500")
+
+    assert said.code == 4
+    assert "risk.order_notional" in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_new_config_overwrites_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile that somebody has edited stays."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "eth.json").write_text("mine")
+
+    said = verb(tmp_path / "var", "new-config", "eth")
+
+    assert said.code == 2
+    assert (tmp_path / "eth.json").read_text() == "mine"
+
+
+def test_night_without_config_takes_the_one_profile_here_else_the_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two profiles are a question to the user, never a guess; other files do not count."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "package.json").write_text(json.dumps({"extends": "x"}))
+    (tmp_path / "broken.json").write_text("{")
+    assert profile_for_night(tmp_path)[0] == DEMO
+
+    verb(tmp_path / "var", "new-config", "one")
+    path, why = profile_for_night(tmp_path)
+    assert path == Path("one.json")
+    assert "one.json" in why
+
+    verb(tmp_path / "var", "new-config", "two")
+    with pytest.raises(Refusal, match=r"one\.json, two\.json"):
+        profile_for_night(tmp_path)
+
+
+def test_config_takes_the_file_as_a_word(tmp_path: Path) -> None:
+    """`config check FILE` judges that file; two names for it are refused."""
+    said = verb(tmp_path / "var", "config", "check", "config/paper.v1.json", "--json")
+
+    assert said.document["profile"] == "paper"
+    both = ("config/paper.v1.json", "--config", "config/nore-demo.v1.json")
+    assert verb(tmp_path / "var", "config", "check", *both).code == 2
