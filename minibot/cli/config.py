@@ -11,9 +11,9 @@ from typing import Any
 from minibot.cli.support.output import show
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile
+from minibot.cli.support.strategy_trial import require_runnable
 from minibot.kernel.errors import Refusal
 from minibot.runtime.configuration.config import Config
-from minibot.strategies.selection import judge
 
 HELP = "check a profile, or show what file, environment and --set come to"
 EXAMPLE = "minibot config show --config config/nore-demo.v1.json --origin"
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise Refusal("FILE and --config both name a profile.", "Give one of them.")
         arguments.config = arguments.file
     config = profile_of(arguments)
-    judge(config.raw, config.given)
+    require_runnable(config)
     document: dict[str, Any] = {"profile": config.profile, "sha256": config.sha256}
     if arguments.action == "check":
         line = f"{arguments.config} is valid: profile {config.profile}, sha256 {config.sha256}"

@@ -13,6 +13,7 @@ from minibot.cli.doctor_exchange import add_exchange_arguments, meet_exchange
 from minibot.cli.support.output import show_json, show_rows
 from minibot.cli.support.profile import own_var, profile_of
 from minibot.cli.support.selection import add_profile
+from minibot.cli.support.strategy_trial import require_runnable
 from minibot.exchanges.base import StreamLost
 from minibot.kernel.errors import MinibotError
 from minibot.market.connections import groups_of
@@ -21,7 +22,6 @@ from minibot.report.summary import Row
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.paths import Var
 from minibot.simulator.sources.sources import open_source
-from minibot.strategies.selection import judge
 from minibot.watchdog.preflight import AI_JAIL, CheckResult, exchange_checks, preflight
 
 HELP = "can this machine run a profile? names what is missing or unreachable"
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     With `--exchange`, contact the host instead: 0 when it is as expected, 1 when it differs.
     """
     config = profile_of(arguments, *own_var(arguments))
-    judge(config.raw, config.given)
+    require_runnable(config)
     if arguments.exchange:
         return meet_exchange(arguments, config)
     results = list(examine(config, config.var))

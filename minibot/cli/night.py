@@ -12,11 +12,10 @@ from minibot.cli.support.outcome import judge
 from minibot.cli.support.own_profile import profile_for_night
 from minibot.cli.support.profile import own_var, profile_of
 from minibot.cli.support.selection import add_profile
-from minibot.cli.support.strategy_trial import require_tried
+from minibot.cli.support.strategy_trial import require_runnable
 from minibot.market.venue_access import server_time
 from minibot.runtime.interpreter import python_argv
 from minibot.runtime.paths import find
-from minibot.strategies.selection import judge as judge_strategy
 from minibot.watchdog.launcher import Display, launch
 
 HELP = "run a night: six processes on paper, from preflight to sealed proof"
@@ -41,8 +40,7 @@ def run_parsed(arguments: argparse.Namespace) -> int:
         arguments.config, why = profile_for_night(Path.cwd())
         _say(why)
     config = profile_of(arguments, *own_var(arguments))
-    judge_strategy(config.raw, config.given)
-    require_tried(config.raw)
+    require_runnable(config)
     outcome = launch(config, find(arguments.config), _display(arguments), _say, server_time)
     return judge(outcome, proof=not arguments.no_proof, as_json=arguments.json)
 

@@ -14,7 +14,6 @@ from minibot.kernel.files import is_endless
 from minibot.runtime.configuration.own_source import FOLDER, SHIPPED, own_files
 from minibot.runtime.paths import PROJECT, find, is_within
 from minibot.strategies.source_check import Finding, source_findings
-from minibot.strategies.trial import Trial, wave_fault
 
 HELP = "check a strategy's file: what it may not do, by line; then load and try it"
 EXAMPLE = "minibot strategy-check strategies/dip_buyer.py"
@@ -90,8 +89,3 @@ def examined(path: Path, limit_s: int = LIMIT_S) -> tuple[Path, str, list[Findin
     findings = source_findings(text)
     failure = "" if findings else tried(path, limit_s)
     return path, hashlib.sha256(data).hexdigest(), findings, failure
-
-
-def trial_failure(path: Path) -> str:
-    """Run a strategy over a synthetic wave, whole and with a restart; return the failure."""
-    return wave_fault(lambda: Trial(path), shown_path(path))

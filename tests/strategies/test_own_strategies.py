@@ -381,6 +381,23 @@ def test_trial_before_a_night_ends_where_the_strategy_does_not(tmp_path: Path) -
     assert "the trial had not ended after 5 s" in caught.value.violations[0]
 
 
+@pytest.mark.parametrize("verb", [("config", "check"), ("night",)], ids=" ".join)
+def test_loop_without_an_end_at_its_making_is_refused(
+    verb: tuple[str, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`__init__` runs at every check of a profile: none may hang on it."""
+    path = written(tmp_path, "def __init__(self, settings):\n    while True:\n        pass")
+    monkeypatch.setattr(strategy_trial.require_tried, "__defaults__", (3,))
+    words = ["strategy.name=mine", f"strategy.folder={tmp_path}", f"paths.var={tmp_path}/var"]
+    sets = [word for text in words for word in ("--set", text)]
+
+    assert cli([*verb, "--config", str(PROFILE), *sets]) == 4
+    assert f"{path}, line" in capsys.readouterr().err
+
+
 def test_trial_takes_the_profile_of_the_night(tmp_path: Path) -> None:
     """Its parameters and its market: what fails with defaults alone may run."""
     body = (

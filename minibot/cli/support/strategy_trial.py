@@ -20,13 +20,28 @@ from minibot.events.model import JsonObject
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError
 from minibot.report.figures import plain_text
+from minibot.runtime.configuration.config import Config
 from minibot.runtime.interpreter import program_environ, python_argv
+from minibot.strategies.selection import judge
 
 LIMIT_S: Final = 30
 # Time to report its current line, and to end.
 ENDING_S: Final = 30
 MODULE: Final = "minibot.cli.support.strategy_trial"
 _PLACE: Final = re.compile(r'  File "(.*)", line (\d+) in (.*)')
+
+
+def require_runnable(config: Config) -> None:
+    """Refuse a profile whose strategy cannot run with it.
+
+    An own strategy is first tried in a process of its own: `judge` calls its code in this one,
+    where a loop without an end could not be left.
+
+    Raises:
+        ConfigError: With every violation, or the finding of the trial.
+    """
+    require_tried(config.raw)
+    judge(config.raw, config.given)
 
 
 def require_tried(config: JsonObject, limit_s: int = LIMIT_S) -> None:
@@ -100,7 +115,6 @@ def _hung(path: Path, limit_s: int, trace: str) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Try the file, with the profile on standard input if any; print the failure as JSON text."""
-    from minibot.cli.strategy_check import trial_failure
     from minibot.strategies.trial import Trial, wave_fault
 
     faulthandler.dump_traceback_later(int(argv[1]), exit=True)
@@ -108,7 +122,8 @@ def main(argv: Sequence[str]) -> int:
         config = decode(profile)
         failure = wave_fault(lambda: Trial.of(config), argv[0])
     else:
-        failure = trial_failure(Path(argv[0]))
+        path = Path(argv[0])
+        failure = wave_fault(lambda: Trial(path), shown_path(path))
     faulthandler.cancel_dump_traceback_later()
     print(json.dumps(failure))
     return 0
