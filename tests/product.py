@@ -14,7 +14,7 @@ from tests.runs import PROJECT, Said, clean_environ
 from tests.waiting import DEADLINE_S
 
 COPIED = ("minibot", "contracts", "config")
-COPIED_FILES = ("pyproject.toml", "requirements.lock")
+COPIED_FILES = ("pyproject.toml", "requirements.lock", "requirements-dev.lock")
 UNCHECKED = b"\x01\x00\x00\x00"
 
 

@@ -16,6 +16,7 @@ import time
 from typing import Final
 
 from tools.environment import (
+    DEV_LOCK_FILE,
     LOCK_FILE,
     MARK,
     PROJECT,
@@ -27,6 +28,8 @@ from tools.environment import (
     base_python,
     clean_environ,
     is_current,
+    lock_sha256,
+    read_stamp,
     say,
     try_lock,
     venv_python,
@@ -34,13 +37,14 @@ from tools.environment import (
     write_stamp,
 )
 
-# The environment (under 600 MB) plus what pip unpacks beside it meanwhile.
-FREE_MB_MIN: Final = 900
+# The environment plus what pip unpacks beside it meanwhile.
+FREE_MB_MIN: Final = 500
+DEV_FREE_MB_MIN: Final = 700
 PYTHON: Final = ".".join(str(part) for part in sys.version_info[:3])
 PYTHON_SHORT: Final = ".".join(str(part) for part in sys.version_info[:2])
 REQUIRED_IMPORTS: Final = (
-    "aiohttp, cryptography, filelock, jsonschema, jsonschema_rs, msgspec, numpy, orjson, "
-    "portalocker, psutil, requests, rich, websocket"
+    "aiohttp, cryptography, filelock, jsonschema, jsonschema_rs, librt, msgspec, nanoarrow, "
+    "numpy, orjson, portalocker, psutil, requests, rich, websocket"
 )
 NETWORK_SIGNS: Final = (
     "NewConnectionError",
@@ -55,21 +59,27 @@ NETWORK_SIGNS: Final = (
 )
 
 
-def bring_up_to_date() -> None:
-    """Set up, alone in this folder, unless another set-up has just done it."""
+def bring_up_to_date(dev: bool = False) -> None:
+    """Set up, alone in this folder, unless another set-up has just done it.
+
+    With `dev` the packages of checks and tools come on top; where the rest stands, they alone.
+    """
     setup_lock = wait_for_lock(SETUP_LOCK, "another set-up")
     try:
-        if is_current():
+        if is_current(dev):
             return
         use_lock = None if sys.platform == "win32" else try_lock(USE_LOCK)
         if use_lock is None and sys.platform != "win32":
             raise Refused(
-                "requirements.lock has changed, but a program that this tool started still runs\n"
-                "on .venv (a night, a test run). End it, then repeat; or use the environment as\n"
-                f"it stands: {venv_python()} -m minibot status"
+                ".venv lacks packages of requirements.lock or requirements-dev.lock, but a\n"
+                "program that this tool started still runs on it (a night, a test run). End it,\n"
+                f"then repeat; or use .venv as it stands: {venv_python()} -m minibot status"
             )
         try:
-            set_up(setup_lock)
+            if is_current() and read_stamp().get("dev") is None:
+                add_checks(setup_lock)
+            else:
+                set_up(setup_lock, dev)
         finally:
             if use_lock is not None:
                 os.close(use_lock)
@@ -77,24 +87,43 @@ def bring_up_to_date() -> None:
         os.close(setup_lock)
 
 
-def set_up(setup_lock: int) -> None:
+def add_checks(setup_lock: int) -> None:
+    """Install the packages of checks and tools into an environment that runs minibot already."""
+    started = time.time()
+    require_space(DEV_FREE_MB_MIN - FREE_MB_MIN)
+    total = count_packages(DEV_LOCK_FILE)
+    say(f"adding up to {total} packages for checks and tools, each checked against its sha256")
+    install([DEV_LOCK_FILE], total, setup_lock)
+    write_stamp(dev=True)
+    say(f"ready after {int(time.time() - started + 0.5)} s")
+
+
+def set_up(setup_lock: int, dev: bool) -> None:
     """Make `.venv` from nothing; the stamp is written last, so that half of it is never trusted."""
     started = time.time()
+    locks = [LOCK_FILE, DEV_LOCK_FILE] if dev else [LOCK_FILE]
+    for lock in locks:
+        lock_sha256(lock)  # Refuses an incomplete clone before anything is moved away.
     require_venv_module()
     clear_the_way()
-    require_space()
+    require_space(DEV_FREE_MB_MIN if dev else FREE_MB_MIN)
     say(f"[1/5] making .venv with Python {PYTHON} from {base_python()}")
     make_venv()
-    with open(LOCK_FILE, encoding="utf-8") as lock:
-        total = sum("==" in line for line in lock)
+    total = sum(count_packages(lock) for lock in locks)
     say(f"[2/5] fetching up to {total} packages, each checked against its sha256")
-    install(total, setup_lock)
+    install(locks, total, setup_lock)
     say("[4/5] putting minibot itself on the path")
     link_project()
     say("[5/5] checking that everything loads")
     check_loads()
-    write_stamp()
+    write_stamp(dev)
     say(f"ready after {int(time.time() - started + 0.5)} s")
+
+
+def count_packages(lock: str) -> int:
+    """Return how many packages a lock file names."""
+    with open(lock, encoding="utf-8") as lines:
+        return sum("==" in line for line in lines)
 
 
 def require_venv_module() -> None:
@@ -137,12 +166,12 @@ def clear_the_way() -> None:
         shutil.rmtree(target, ignore_errors=True)
 
 
-def require_space() -> None:
+def require_space(needed_mb: int) -> None:
     """Refuse before downloading what would not fit."""
     free_mb = shutil.disk_usage(PROJECT).free // 1_000_000
-    if free_mb < FREE_MB_MIN:
+    if free_mb < needed_mb:
         raise Refused(
-            f"the environment needs {FREE_MB_MIN} MB of free space in {PROJECT}, found {free_mb} MB"
+            f"the environment needs {needed_mb} MB of free space in {PROJECT}, found {free_mb} MB"
         )
 
 
@@ -161,15 +190,16 @@ def make_venv() -> None:
         raise Refused("pip cannot be put into .venv:\n" + text[-2000:]) from error
 
 
-def install(total: int, setup_lock: int) -> None:
-    """Install the lock with pip, a line of progress now and then.
+def install(locks: list[str], total: int, setup_lock: int) -> None:
+    """Install lock files with pip, a line of progress now and then.
 
     pip inherits the set-up lock: should this process be killed, the next set-up still waits
     until that pip has ended instead of working in the same folder.
     """
     command = [venv_python(), "-m", "pip", "install", "--no-input", "--no-deps"]
     command += ["--require-hashes", "--only-binary", ":all:", "--progress-bar", "off"]
-    command += ["--disable-pip-version-check", "-r", LOCK_FILE]
+    command += ["--disable-pip-version-check"]
+    command += [word for lock in locks for word in ("-r", lock)]
     environ = dict(clean_environ(), PIP_USER="0", PYTHONUNBUFFERED="1")
     process = subprocess.Popen(
         command,
@@ -217,7 +247,7 @@ def explain_pip(lines: list[str]) -> str:
     tail = "\n".join("  pip: " + line for line in lines if line.strip())[-1500:]
     if "DO NOT MATCH THE HASHES" in text:
         return (
-            "a package differs from its sha256 in requirements.lock and was refused. A proxy or\n"
+            "a package differs from its sha256 in the lock file and was refused. A proxy or\n"
             "mirror may have changed it; pip cache purge, then repeat.\n" + tail
         )
     if any(sign in text for sign in NETWORK_SIGNS):
@@ -227,7 +257,7 @@ def explain_pip(lines: list[str]) -> str:
             "starts over cleanly.\n" + tail
         )
     if "No space left" in text or "Errno 28" in text:
-        return f"the disk is full: free {FREE_MB_MIN} MB, then repeat.\n" + tail
+        return f"the disk is full: free {DEV_FREE_MB_MIN} MB, then repeat.\n" + tail
     if "No matching distribution" in text:
         return (
             f"a locked package has no ready-made file for this system or Python {PYTHON_SHORT}.\n"

@@ -20,12 +20,14 @@ from typing import Final
 PROJECT: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV: Final = os.path.join(PROJECT, ".venv")
 LOCK_FILE: Final = os.path.join(PROJECT, "requirements.lock")
+DEV_LOCK_FILE: Final = os.path.join(PROJECT, "requirements-dev.lock")
 # The stamp stands only in a complete environment; the mark says that this tool made the folder.
 STAMP: Final = os.path.join(VENV, "minibot-env.json")
 MARK: Final = os.path.join(VENV, "minibot-env.begun")
 # One set-up at a time; and no rebuild under a program that this tool started and that still runs.
 SETUP_LOCK: Final = os.path.join(PROJECT, ".venv.setup.lock")
 USE_LOCK: Final = os.path.join(PROJECT, ".venv.use.lock")
+CHECKS: Final = ("pytest", "tools", "ruff", "mypy")  # Modules that need the packages of checks.
 FORMAT: Final = 1  # Raise it when what an older set-up made must be made again.
 
 
@@ -54,23 +56,39 @@ def base_python() -> str:
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
-def lock_sha256() -> str:
-    """Return the sha256 of the lock file."""
+def lock_sha256(path: str = LOCK_FILE) -> str:
+    """Return the sha256 of a lock file."""
     try:
-        with open(LOCK_FILE, "rb") as lock:
+        with open(path, "rb") as lock:
             return hashlib.sha256(lock.read()).hexdigest()
     except OSError as error:
-        raise Refused(f"cannot read requirements.lock: {error}; is this a whole clone?") from error
+        name = os.path.basename(path)
+        raise Refused(f"cannot read {name}: {error}; is this a whole clone?") from error
 
 
-def is_current() -> bool:
-    """Tell whether `.venv` is complete, from this lock, for this folder, and its Python lives."""
+def is_for_checks(arguments: list[str]) -> bool:
+    """Tell whether arguments of Python start a check or tool, which needs `DEV_LOCK_FILE` too."""
+    is_module = len(arguments) > 1 and arguments[0] == "-m"
+    return is_module and arguments[1].split(".")[0] in CHECKS
+
+
+def read_stamp() -> dict[str, object]:
+    """Return what the environment was made from, nothing where no set-up has ended."""
     try:
         with open(STAMP, encoding="utf-8") as file:
             stamp = json.load(file)
     except (OSError, ValueError):
-        return False
-    if not isinstance(stamp, dict) or stamp.get("format") != FORMAT:
+        return {}
+    return stamp if isinstance(stamp, dict) and stamp.get("format") == FORMAT else {}
+
+
+def is_current(dev: bool = False) -> bool:
+    """Tell whether `.venv` is complete, from this lock, for this folder, and its Python lives.
+
+    With `dev` the packages of checks and tools belong to it, from their own lock.
+    """
+    stamp = read_stamp()
+    if not stamp or (dev and stamp.get("dev") != lock_sha256(DEV_LOCK_FILE)):
         return False
     base = str(stamp.get("base"))
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -84,9 +102,10 @@ def is_current() -> bool:
     )
 
 
-def write_stamp() -> None:
+def write_stamp(dev: bool = False) -> None:
     """Write, as the last act of a set-up and in one step, what the environment was made from."""
     stamp = {
+        "dev": lock_sha256(DEV_LOCK_FILE) if dev else None,
         "format": FORMAT,
         "lock": lock_sha256(),
         "project": PROJECT,
@@ -123,7 +142,7 @@ def try_lock(path: str, shared: bool = False) -> int | None:
     return descriptor
 
 
-def take_into_use() -> bool:
+def take_into_use(dev: bool = False) -> bool:
     """Tell whether the environment is current, and if so say to others that it is in use now.
 
     The lock goes on into the program that is started (exec keeps it), not into that program's
@@ -135,7 +154,7 @@ def take_into_use() -> bool:
         descriptor = try_lock(USE_LOCK, shared=True)
         if descriptor is None:
             return False  # A set-up is at work.
-    current = is_current()
+    current = is_current(dev)
     if descriptor is not None and current:
         os.set_inheritable(descriptor, True)
     elif descriptor is not None:

@@ -5,23 +5,29 @@
     python3 tools/lock.py --check    exit 1 if the lock no longer answers pyproject.toml
 
 Needs the network and installs its resolver (`uv`) into a temporary environment: nothing of it
-enters the product. `requirements.lock` serves Linux, macOS and Windows and every Python that the
-project allows; `requirements-wine.txt` the Windows Python that Wine runs.
+enters the product. `requirements.lock` holds what running needs, `requirements-dev.lock` what the
+checks need besides; both serve Linux, macOS and Windows and every Python that the project allows.
+`requirements-wine.txt` holds both for the Windows Python that Wine runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 LOCK: Final = PROJECT / "requirements.lock"
+DEV: Final = PROJECT / "requirements-dev.lock"
+# What LightGBM's Python package asks for; its native library, which alone is used, needs neither.
+NOT_NEEDED: Final = ("scipy", "narwhals")
 # Wine lacks a function that numpy 2 calls; a real Windows takes the lock above.
 WINE: Final = PROJECT / "requirements-wine.txt"
 WINE_CONSTRAINT: Final = "numpy<2\n"
@@ -32,7 +38,11 @@ WINE_HEADER: Final = """\
 # Written by `python3 tools/lock.py` from pyproject.toml; a real Windows uses requirements.lock.
 """
 HEADER: Final = """\
-# Everything minibot installs: runtime and checks, each file named by its sha256.
+# What running minibot needs, each file named by its sha256.
+# Written by `python3 tools/lock.py` from pyproject.toml; installed by tools/with_env.py.
+"""
+DEV_HEADER: Final = """\
+# What the checks, tests and tools of minibot need beside requirements.lock.
 # Written by `python3 tools/lock.py` from pyproject.toml; installed by tools/with_env.py.
 """
 
@@ -46,7 +56,7 @@ def resolve(uv: Path, lock: Path, options: list[str], upgrade: bool) -> str:
         command = [
             str(uv), "pip", "compile", "--quiet", "--python-version", PYTHON_LOWEST,
             "--generate-hashes", "--no-annotate", "--no-header", "--no-emit-index-url",
-            "--no-emit-find-links", "--extra", "dev", *options,
+            "--no-emit-find-links", *options,
             *(["--upgrade"] if upgrade else []),
             "--output-file", str(out), "pyproject.toml",
         ]  # fmt: skip
@@ -61,11 +71,24 @@ def resolve_all(upgrade: bool) -> dict[Path, str]:
         constraint = Path(folder) / "wine.txt"
         constraint.write_text(WINE_CONSTRAINT, encoding="utf-8")
         everywhere = ["--universal", "--fork-strategy", "fewest"]
-        wine = ["--python-platform", "windows", "--constraint", str(constraint)]
+        running = resolve(
+            uv, LOCK, [*everywhere, "--extra", "feather", *_without(NOT_NEEDED)], upgrade
+        )
+        chosen = Path(folder) / LOCK.name
+        chosen.write_text(running, encoding="utf-8")
+        shared = [*NOT_NEEDED, *re.findall(r"^([\w.-]+)==", running, re.MULTILINE)]
+        dev = [*everywhere, "--extra", "dev", "--constraint", str(chosen), *_without(shared)]
+        wine = ["--python-platform", "windows", "--extra", "dev", "--constraint", str(constraint)]
         return {
-            LOCK: HEADER + resolve(uv, LOCK, everywhere, upgrade),
+            LOCK: HEADER + running,
+            DEV: DEV_HEADER + resolve(uv, DEV, dev, upgrade),
             WINE: WINE_HEADER + resolve(uv, WINE, wine, upgrade),
         }
+
+
+def _without(packages: Iterable[str]) -> list[str]:
+    """Return the resolver's options that leave packages out of a lock."""
+    return [word for name in packages for word in ("--no-emit-package", name)]
 
 
 def install_resolver(folder: Path) -> Path:

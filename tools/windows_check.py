@@ -233,7 +233,7 @@ def listed(wine: Wine) -> str:
     for name in ("minibot", "contracts", "config", "tools"):
         without = shutil.ignore_patterns("__pycache__")
         shutil.copytree(PROJECT / name, product / name, ignore=without)
-    for name in ("pyproject.toml", "requirements.lock"):
+    for name in ("pyproject.toml", "requirements.lock", "requirements-dev.lock"):
         shutil.copy2(PROJECT / name, product / name)
     wine.python("-m", "minibot", "stage", "adopt", cwd=product)
     run = product / "var" / "runs" / "20260101_000000"

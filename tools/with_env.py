@@ -3,12 +3,14 @@
     python3 tools/with_env.py -m minibot.nore_run_v1 --config config/nore-demo.v1.json
     python3 tools/with_env.py -m pytest
     python3 tools/with_env.py                      only makes the environment
+    python3 tools/with_env.py --dev                the same, with the packages of checks and tools
 
 On Windows: `py` and a backslash instead of `python3` and the slash.
 
 The first start creates `.venv`, installs what `requirements.lock` names (each file checked
 against its sha256) and puts the project itself on its path; later starts compare one stamp and
-hand over at once. pip's own configuration (PIP_*, pip.conf) decides where packages come from.
+hand over at once. pytest, ruff, mypy and what lies in tools need `requirements-dev.lock` too: the
+first of them adds it. pip's own configuration (PIP_*, pip.conf) decides where packages come from.
 Exit code 2: the environment cannot be made, with one message that says what to do.
 
 Standard library alone. This file keeps to syntax that an old Python 3 can read far enough to be
@@ -37,12 +39,16 @@ def main(arguments: "list[str]") -> int:
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     from tools import environment
 
+    given = list(arguments)
+    dev = environment.is_for_checks(arguments)
+    if arguments[:1] == ["--dev"]:
+        dev, arguments = True, arguments[1:]
     try:
-        if not environment.take_into_use():
+        if not environment.take_into_use(dev):
             if environment.runs_inside_venv():  # It cannot replace what it stands on.
-                again = [os.path.abspath(__file__)] + arguments
+                again = [os.path.abspath(__file__)] + given
                 return environment.run_python(environment.base_python(), again)
-            set_up()
+            set_up(dev)
         environment.finish_deployment()
     except environment.Refused as error:
         environment.say(str(error))
@@ -59,13 +65,13 @@ def main(arguments: "list[str]") -> int:
     return environment.run_python(environment.venv_python(), arguments)
 
 
-def set_up() -> None:
+def set_up(dev: bool) -> None:
     """Make the environment and take it into use; Ctrl-C and SIGTERM end it between two steps."""
     from tools import env_setup, environment
 
     former = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    while not environment.take_into_use():
-        env_setup.bring_up_to_date()
+    while not environment.take_into_use(dev):
+        env_setup.bring_up_to_date(dev)
     signal.signal(signal.SIGTERM, former)
 
 

@@ -170,7 +170,7 @@ def test_optimise_without_optuna_says_how_to_install_it(
     said = verb(var_dir, "optimise", *words, "--vary", "strategy.rsi_period=5:30")
 
     assert said.code == 2
-    assert 'pip install ".[optimise]"' in said.err
+    assert "python3 tools/with_env.py --dev" in said.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C of a group is sent by POSIX signals")

@@ -26,20 +26,21 @@ pytestmark = pytest.mark.campaign
 STUBS = [name.strip() for name in env_setup.REQUIRED_IMPORTS.split(",")]
 
 
-def make_wheel(folder: Path, lightgbm: str = "") -> str:
-    """Write a wheel whose modules stand in for the locked packages; return its sha256."""
+def make_wheel(folder: Path, name: str, modules: dict[str, str]) -> str:
+    """Write a wheel of some modules; return its sha256."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {f"{name}.py": "" for name in STUBS} | {"lightgbm.py": lightgbm}
-    files["standin-1.0.dist-info/METADATA"] = "Metadata-Version: 2.1\nName: standin\nVersion: 1.0\n"
-    files["standin-1.0.dist-info/WHEEL"] = (
+    files = {f"{module}.py": text for module, text in modules.items()}
+    info = f"{name}-1.0.dist-info"
+    files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+    files[f"{info}/WHEEL"] = (
         "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     )
     record = "".join(f"{name},{record_hash(text)},{len(text)}\n" for name, text in files.items())
-    files["standin-1.0.dist-info/RECORD"] = record + "standin-1.0.dist-info/RECORD,,\n"
-    path = folder / "standin-1.0-py3-none-any.whl"
+    files[f"{info}/RECORD"] = record + f"{info}/RECORD,,\n"
+    path = folder / f"{name}-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as wheel:
-        for name, text in files.items():
-            wheel.writestr(name, text)
+        for file, text in files.items():
+            wheel.writestr(file, text)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -50,7 +51,7 @@ def record_hash(text: str) -> str:
 
 
 class Checkout:
-    """A small project with the real tools, a lock of one package and pip kept off the network."""
+    """A small project with the real tools, two locks of a package each, pip off the network."""
 
     def __init__(self, root: Path, project: Path, lightgbm: str = "") -> None:
         self.root = root
@@ -63,12 +64,15 @@ class Checkout:
         for name in ("__init__.py", "with_env.py", "environment.py", "env_setup.py"):
             shutil.copy(project / "tools" / name, root / "tools")
         shutil.copy(project / deploy, root / deploy)
-        self.lock(make_wheel(self.wheels, lightgbm))
+        running = dict.fromkeys(STUBS, "") | {"lightgbm": lightgbm}
+        self.lock(make_wheel(self.wheels, "standin", running))
+        checks = make_wheel(self.wheels, "checker", {"ruff": "print('checked')\n"})
+        self.lock(checks, "requirements-dev.lock", "checker")
 
-    def lock(self, sha256: str) -> None:
-        """Write the lock file."""
-        text = f"# locked\nstandin==1.0 \\\n    --hash=sha256:{sha256}\n"
-        (self.root / "requirements.lock").write_text(text)
+    def lock(self, sha256: str, file: str = "requirements.lock", name: str = "standin") -> None:
+        """Write a lock file of one package."""
+        text = f"# locked\n{name}==1.0 \\\n    --hash=sha256:{sha256}\n"
+        (self.root / file).write_text(text)
 
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
         """Start the tool."""
@@ -138,6 +142,42 @@ def test_arguments_exit_code_and_streams_are_handed_over(ready: Checkout) -> Non
 
     assert (by_path.returncode, out) == (7, "['--flag', 'two words'] typed\n")
     assert by_module.stdout == "verb ['doctor', '--json']\n"
+
+
+def test_first_check_adds_its_packages_and_later_starts_keep_them(
+    tmp_path: Path, project: Path
+) -> None:
+    """Who only runs minibot installs nothing for tests; whoever checks waits for them once."""
+    checkout = Checkout(tmp_path / "p", project)
+    running = checkout.run("-c", "import importlib.util as u; print(u.find_spec('ruff'))")
+    assert running.stdout == "None\n", running.stderr
+
+    added = checkout.run("-m", "ruff")
+    again = checkout.run("-m", "ruff")
+    other = checkout.run("-c", "print('still')")
+
+    assert (added.returncode, added.stdout) == (0, "checked\n"), added.stderr
+    assert "[1/5]" not in added.stderr
+    assert "adding up to 1 packages for checks" in added.stderr
+    assert (again.stdout, again.stderr) == ("checked\n", "")
+    assert (other.stdout, other.stderr) == ("still\n", "")
+
+
+def test_set_up_for_checks_makes_both_at_once(tmp_path: Path, project: Path) -> None:
+    """`--dev` is for CI and for `optimise`; a changed lock of the checks is installed anew."""
+    checkout = Checkout(tmp_path / "p", project)
+
+    made = checkout.run("--dev", "-c", "import ruff")
+    with (checkout.root / "requirements-dev.lock").open("a") as lock:
+        lock.write("# a newer lock\n")
+    running = checkout.run("-c", "print('still')")
+    renewed = checkout.run("-m", "ruff")
+
+    assert made.stdout == "checked\n", made.stderr
+    assert "up to 2 packages" in made.stderr
+    assert running.stderr == ""
+    assert renewed.stdout == "checked\n"
+    assert "[1/5]" in renewed.stderr
 
 
 def test_command_minibot_runs_from_any_folder(ready: Checkout, tmp_path: Path) -> None:
@@ -386,7 +426,9 @@ def test_help_and_no_arguments_need_no_guessing(ready: Checkout) -> None:
 
 def test_lock_names_every_direct_requirement_with_hashes_and_no_address(project: Path) -> None:
     """Each requirement of pyproject.toml is locked; every file has a sha256; no index is named."""
-    lock = (project / "requirements.lock").read_text(encoding="utf-8")
+    files = [project / "requirements.lock", project / "requirements-dev.lock"]
+    running, checks = (file.read_text(encoding="utf-8") for file in files)
+    lock = running + checks
     settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = [*settings["dependencies"], *settings["optional-dependencies"]["dev"]]
 
@@ -394,6 +436,10 @@ def test_lock_names_every_direct_requirement_with_hashes_and_no_address(project:
     entries = [part for part in lock.split("\n") if part and not part.startswith(("#", " "))]
 
     assert {name.split(";")[0].strip() for name in wanted} <= locked
+    assert set(settings["dependencies"]) <= {line.split("==")[0] for line in running.splitlines()}
+    assert not {"scipy", "pytest", "mypy", "optuna"} & {
+        line.split("==")[0] for line in running.splitlines()
+    }
     assert lock.count("--hash=sha256:") > len(entries)
     assert all("==" in entry and entry.endswith("\\") for entry in entries)
     assert not any(word in lock for word in ("://", "index-url", "find-links"))
@@ -404,6 +450,7 @@ def test_set_up_checks_the_imports_of_every_runtime_requirement(project: Path) -
     """A requirement that is added is also one whose loading is checked."""
     settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     modules = {"websocket-client": "websocket", "jsonschema-rs": "jsonschema_rs"}
-    wanted = {modules.get(name, name) for name in settings["dependencies"]}
+    direct = [*settings["dependencies"], *settings["optional-dependencies"]["feather"]]
+    wanted = {modules.get(name, name) for name in direct}
 
     assert wanted == set(STUBS) | {"lightgbm"}

@@ -28,7 +28,7 @@ import psutil
 PROJECT: Final = Path(__file__).resolve().parent.parent.parent
 # What a copy of the product holds: all that a night reads, without history and environment.
 COPIED: Final = ("config", "contracts", "docs", "minibot", "staging", "tools")
-COPIED_FILES: Final = ("pyproject.toml", "requirements.lock", "README.md")
+COPIED_FILES: Final = ("pyproject.toml", "requirements.lock", "requirements-dev.lock", "README.md")
 SMOKE: Final = "config/nore-smoke.v1.json"
 # Trades within seconds on a synthetic market, at twenty times the pace of the clock.
 SHORT: Final = {"embedded.source": "generator:2", "embedded.speed": "20", "duration_ms": "100000"}

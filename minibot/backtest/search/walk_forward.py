@@ -91,7 +91,7 @@ def sampler_module() -> Any:
     except ImportError as error:
         raise Refusal(
             "optimise needs optuna, which is not installed.",
-            'In the project folder: pip install ".[optimise]"',
+            'Add it: python3 tools/with_env.py --dev (with pip: pip install ".[optimise]").',
         ) from error
 
 

@@ -24,7 +24,7 @@ from minibot.runtime.deployment.deploy import APPLIED, DEPLOYED, JOURNAL, TEMP_S
 CODE_FOLDERS: Final = ("config", "contracts", "minibot", "tools")
 COMPILED: Final = "build/compiled"
 """Where compiled builds are, whose libraries are code like their sources."""
-CODE_FILES: Final = ("pyproject.toml", "requirements.lock")
+CODE_FILES: Final = ("pyproject.toml", "requirements.lock", "requirements-dev.lock")
 CACHE: Final = "__pycache__"
 _PASSED_OVER: Final = frozenset({CACHE, ".mypy_cache", ".ruff_cache"})
 
