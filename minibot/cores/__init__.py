@@ -1,1 +1,1 @@
-"""What the cores of strategy, risk and execution share: inputs, messages, ids and comparison."""
+"""Parts that the cores of strategy, risk and execution share: inputs, messages, ids, comparison."""

@@ -32,7 +32,7 @@ from minibot.kernel.journal import Position
 
 
 class Progress:
-    """How far a role has come in its inputs.
+    """Position of a role in its inputs.
 
     Args:
         reads: The queues whose events are processed; other lines of an input log are only counted.

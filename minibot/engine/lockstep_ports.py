@@ -9,7 +9,7 @@ from minibot.cores.protocol import Core
 
 @final
 class Table:
-    """What the ports have in common.
+    """State that every port keeps.
 
     Attributes:
         ts: The highest `ts` of what came from outside. What the cores say to each other does not

@@ -160,7 +160,7 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What an address and a connection may do, with room for whoever shares the address.
+    """Limits of an address and a connection, with room for other users of the address.
 
     Attributes:
         streams_max: Streams on one connection.

@@ -1,4 +1,4 @@
-"""What one connection carries, and the control messages that make it so.
+"""Streams of one connection, and the control messages that subscribe to them.
 
 The first streams stand in the connection's address; the rest is asked for in batches. One message
 is under way at a time and the next waits for its answer and for its turn, so a storm of changes

@@ -341,7 +341,7 @@ class RiskCore(Core):
 
     @property
     def watch(self) -> RiskWatch:
-        """What a market without ticks may ask."""
+        """Port through which a market without ticks asks risk."""
         return RiskWatch(self._state)
 
     def facts(self) -> JsonObject:

@@ -1,1 +1,1 @@
-"""What the processes of a run share: profile, clock, role loop, STOP, secrets, log, deployment."""
+"""Parts that a run's processes share: profile, clock, role loop, STOP, secrets, log, deployment."""

@@ -237,6 +237,9 @@ def test_measurement_that_succeeds_closes_the_breaker() -> None:
         office.wait(lambda: office.courier.breaker.state == OPEN, "open")
         office.send("ping", MEASUREMENT)
         office.wait(lambda: office.courier.breaker.state == CLOSED, "closed")
+        office.wait(lambda: len(office.answers) == 4, "four answers")
+
+    assert [answer.is_skipped for answer in office.answers] == [False] * 4
 
 
 def test_refusal_is_an_answer() -> None:

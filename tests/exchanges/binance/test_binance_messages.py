@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minibot.exchanges.base import Diff, FrameInvalid, Ignored, Quote, Shutdown, Trade
+from minibot.exchanges.base import Diff, FrameInvalid, Ignored, Message, Quote, Shutdown, Trade
 from minibot.exchanges.binance.messages import parse_candles, parse_frame, parse_snapshot
 
 # How long an example takes says something about the machine, nothing about the product.
@@ -194,9 +194,11 @@ def test_frame_that_is_no_json_is_unreadable(body: bytes) -> None:
 def test_any_bytes_give_a_message_or_a_refusal(body: bytes) -> None:
     """No input makes the parser fail in any other way."""
     try:
-        parse_frame(body)
+        message = parse_frame(body)
     except FrameInvalid:
         return
+
+    assert isinstance(message, Message)
 
 
 json_values = st.recursive(
@@ -216,9 +218,11 @@ def test_any_field_replaced_gives_a_message_or_a_refusal(
 ) -> None:
     """A real message with arbitrary values in its fields is understood or refused."""
     try:
-        parse_frame(frame({**base, **changes}))
+        message = parse_frame(frame({**base, **changes}))
     except FrameInvalid:
         return
+
+    assert isinstance(message, Message)
 
 
 def test_every_frame_of_the_fixtures_is_understood(shared_data: Path) -> None:

@@ -8,57 +8,24 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from minibot.runtime.deployment import staging
 from tests.product import copy_product, in_product
 from tests.runs import PROJECT
+from tests.server_process import ServerProcess
 
 HERE = Path(__file__).parent
 PROFILE = "config/madeup.v1.json"
 
 
-class MadeUpServer:
-    """The server on a free port; `tell` gives it a word of its standard input."""
+class MadeUpServer(ServerProcess):
+    """The server on a free port; `tell` gives it a word that changes the market or the server."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "server.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
-
-    def tell(self, word: str) -> None:
-        """Let the market or the server change."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(word + "\n")
-        self._process.stdin.flush()
-
-    def __enter__(self) -> MadeUpServer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
+        super().__init__([str(HERE / "server.py")])
+        self.port = int(self.first_line)
 
 
 def install(product: Path, port: int, changes: dict[str, dict[str, Any]]) -> None:
