@@ -4,9 +4,9 @@
     python3 tools/lock.py --upgrade  take the newest of everything
     python3 tools/lock.py --check    exit 1 if the lock no longer answers pyproject.toml
 
-Needs the network and installs its resolver (`uv`) into a temporary environment: nothing of it
+It needs the network and installs its resolver (`uv`) into a temporary environment; no part of it
 enters the product. `requirements.lock` serves Linux, macOS and Windows and every Python that the
-project allows; `requirements-wine.txt` the Windows Python that Wine runs.
+project allows. `requirements-wine.txt` serves the Windows Python that Wine runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Final
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 LOCK: Final = PROJECT / "requirements.lock"
-# Wine lacks a function that numpy 2 calls; a real Windows takes the lock above.
+# Wine lacks a function that numpy 2 calls; a real Windows uses the lock above.
 WINE: Final = PROJECT / "requirements-wine.txt"
 WINE_CONSTRAINT: Final = "numpy<2\n"
 RESOLVER: Final = "uv==0.13.8"

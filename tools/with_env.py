@@ -11,8 +11,9 @@ against its sha256) and puts the project itself on its path; later starts compar
 hand over at once. pip's own configuration (PIP_*, pip.conf) decides where packages come from.
 Exit code 2: the environment cannot be made, with one message that says what to do.
 
-Standard library alone. This file keeps to syntax that an old Python 3 can read far enough to be
-told its age (no f-strings, annotations as they were in 3.5); what it calls is written for 3.11.
+Standard library alone. This file keeps to syntax of Python 3.5 (no f-strings, no newer
+annotations), so that an old Python 3 can report that it is too old; the modules that it calls need
+3.11.
 """
 
 import os
@@ -39,7 +40,8 @@ def main(arguments: "list[str]") -> int:
 
     try:
         if not environment.take_into_use():
-            if environment.runs_inside_venv():  # It cannot replace what it stands on.
+            # A process cannot replace the environment that it runs on.
+            if environment.runs_inside_venv():
                 again = [os.path.abspath(__file__)] + arguments
                 return environment.run_python(environment.base_python(), again)
             set_up()
@@ -60,7 +62,7 @@ def main(arguments: "list[str]") -> int:
 
 
 def set_up() -> None:
-    """Make the environment and take it into use; Ctrl-C and SIGTERM end it between two steps."""
+    """Make the environment and mark it as in use; Ctrl-C and SIGTERM end this between two steps."""
     from tools import env_setup, environment
 
     former = signal.signal(signal.SIGTERM, signal.default_int_handler)
