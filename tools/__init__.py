@@ -1,1 +1,1 @@
-"""What is run beside the product: set-up, checks of rows and locks, gates, measurements."""
+"""Tools beside the product: set-up, checks of rows and locks, gates, measurements."""

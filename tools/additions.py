@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
-# At most so many files; the aims stand in the issue that made room for additions.
+# The most files that each kind of addition may touch (issue "Room to grow", acceptance).
 FILES_MAX: Final = {
     "venue": 6,
     "role": 8,
@@ -46,7 +46,7 @@ class Example(NamedTuple):
 
     @property
     def by_hand(self) -> list[str]:
-        """The files that somebody wrote."""
+        """Files of the commit that somebody wrote by hand."""
         return [name for name in self.files if not name.startswith(GENERATED)]
 
 
@@ -54,7 +54,7 @@ def git(project: Path, *words: str) -> str:
     """Return what git says of a project.
 
     Raises:
-        OSError, subprocess.CalledProcessError: There is no git, or no repository.
+        OSError, subprocess.CalledProcessError: git is missing, or the folder is no repository.
     """
     argv = ["git", "-C", str(project), *words]
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
@@ -78,7 +78,7 @@ def examples(project: Path) -> dict[str, Example]:
 
 
 def main() -> int:
-    """Print one line for each kind; return 1 where one touched too many files."""
+    """Print one line for each kind; return 1 where a kind touched more files than it may."""
     found, is_over = examples(PROJECT), False
     for kind, most in FILES_MAX.items():
         example = found.get(kind)

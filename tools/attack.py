@@ -5,10 +5,10 @@
     python3 tools/with_env.py -m tools.attack --only planted     those whose name or point says so
     python3 tools/with_env.py -m tools.attack --part 2 --seed 1  a seeded half (.ci/run attacks)
 
-An attack starts nights and verbs on a `var` (or a copy of the product) of its own below
-`var/lab/attack`, does its damage and compares what the product said with what it should say. A
-line gives number, name, what was done, what was expected, what was found, and the exit code. An
-attack that could not be played counts as a finding. Exit code: 0 without a finding, else 1.
+An attack has its own `var` (or its own copy of the product) below `var/lab/attack`. It starts
+nights and verbs there, does its damage and compares the product's answer with the expected one.
+Each line gives number, name, deed, expectation, finding and exit code. An attack that could not be
+played counts as a finding. Exit code: 0 without a finding, else 1.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ import tools.attacks
 from tools.attacks.frame import PROJECT, REGISTERED, Attack, Found, Lab, NotPlayable, Shelf
 
 FOLDER: Final = PROJECT / "var" / "lab" / "attack"
-# Attacks mostly wait for a night's market: some run beside each other.
+# Attacks mostly wait for a night's market, so several run beside each other.
 JOBS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """One attack that was played."""
+    """Outcome of one attack that was played."""
 
     number: int
     attack: Attack
@@ -66,7 +66,7 @@ def registered() -> list[tuple[int, Attack]]:
 def chosen(
     attacks: Sequence[tuple[int, Attack]], only: Sequence[str], part: int, seed: int
 ) -> list[tuple[int, Attack]]:
-    """Return the attacks whose name, point or number is asked for, thinned to a seeded part."""
+    """Return the attacks that match a name, point or number, thinned to a seeded part."""
     found = [
         (number, attack)
         for number, attack in attacks
@@ -80,7 +80,7 @@ def chosen(
 
 
 def play(number: int, attack: Attack, folder: Path, shelf: Shelf) -> Played:
-    """Play one attack in a lab of its own; every process that it started has ended afterwards."""
+    """Play one attack in its own lab; end every process that it started."""
     begun = time.monotonic()
     lab = Lab(folder / f"{number:02}-{attack.name}", shelf)
     try:
@@ -93,7 +93,7 @@ def play(number: int, attack: Attack, folder: Path, shelf: Shelf) -> Played:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Play what was asked for and return the exit code."""
+    """Play the attacks asked for and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.attack", description="Attack the product as a stranger would."
     )
@@ -116,10 +116,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def report(attacks: Sequence[tuple[int, Attack]], jobs: int, as_json: bool) -> int:
-    """Play attacks, print each as it ends and the verdict last; return the exit code."""
+    """Play attacks; print each as it ends and the verdict last; return the exit code."""
     begun = time.monotonic()
     shelf = Shelf(FOLDER / "shelf")
-    shutil.rmtree(shelf.folder, ignore_errors=True)  # Of another state of the product.
+    shutil.rmtree(shelf.folder, ignore_errors=True)  # Left by another state of the product.
     played = []
     with ThreadPoolExecutor(jobs) as pool:
         waiting = [pool.submit(play, number, attack, FOLDER, shelf) for number, attack in attacks]

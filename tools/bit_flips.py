@@ -1,12 +1,12 @@
-"""Flip every bit of a queue and of what proves it, one at a time: is each flip found and placed?
+"""Flip every bit of a queue and of its proofs, one at a time: is each flip found and located?
 
     python3 tools/with_env.py -m tools.bit_flips                     every bit, some minutes
     python3 tools/with_env.py -m tools.bit_flips --stride 61 --seed 3    every 61st, from the third
 
-A reference run is made by the real writers: a queue of 64 KiB in segments, its acks, dead letters,
+The real writers make a reference run: a queue of 64 KiB in segments, its acks, dead letters,
 cursors, heads and list of segments, the run's manifest, its seal, sums and signature. For each bit,
-`verify` has to name the file and, of a line, its number, byte, what was expected and what is there;
-and a reader has to hand out nothing but the lines that were written, in order. A flip counts as
+`verify` has to name the file and, for a line, its number, byte, expected and found content. A
+reader may hand out only the lines that were written, in order. A flip counts as
 detected, as harmless (verify finds nothing and every reader reads the same), or as wrong. The last
 line says `flips N, detected D, harmless H, wrong W`; exit code 1 where W is not 0.
 """
@@ -43,12 +43,12 @@ from tools.fuzz_memory import MemoryFiles
 RUN_ID: Final = "20261120_074600"
 QUEUE: Final = "fills"
 READER: Final = "risk_role"
-# Absolute, so that it is the same when links are resolved; nothing stands there.
+# Absolute, so that resolving links does not change it; the path does not exist.
 RUN: Final = "/flipped-run"
 FOLDER: Final = f"{RUN}/queues/{QUEUE}"
 QUEUE_BYTES: Final = 64 * 1024
 SEGMENT_BYTES: Final = 8 * 1024
-# For any key will do, and the same one makes every run of this tool the same.
+# Any key will do; a fixed one makes every run of this tool the same.
 PRIVATE_KEY: Final = "5e" * 32
 STEP: Final = 2000
 WRONG_MAX: Final = 20
@@ -63,7 +63,7 @@ class Flip(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What some flips led to, by file and outcome, and what was wrong about some."""
+    """Verdicts on some flips: counts by file and outcome, and a sentence for each wrong one."""
 
     counts: Counter[tuple[str, str]]
     wrong: list[str]
@@ -73,7 +73,7 @@ class Judged(NamedTuple):
 
 
 def make_reference(folder: Path) -> dict[str, bytes]:
-    """Write the reference run with the real writers; return its files by their place."""
+    """Write the reference run with the real writers; return its files by path."""
     root, run = folder / "queues", folder / "runs" / RUN_ID
     make_queue(root, QUEUE, READER)
     writer = open_writer(root, QUEUE, sync=False, segment_bytes=SEGMENT_BYTES)
@@ -119,7 +119,7 @@ def _event(number: int) -> dict[str, object]:
 
 
 class OneChanged(Sweeper):
-    """Sweeps again what was flipped, and remembers what it found of all other files."""
+    """Sweep that reads only the flipped file again, and remembers its findings in all others."""
 
     def __init__(self, files: MemoryFiles) -> None:
         super().__init__(files=files)
@@ -127,7 +127,7 @@ class OneChanged(Sweeper):
         self._found: dict[Job, Swept | None] = {}
 
     def swept(self, job: Job) -> Swept | None:
-        """Return what a file holds when all of it is right."""
+        """Return the content of a file if all of it is right."""
         if job.path == self.changed:
             return super().swept(job)
         if job not in self._found:
@@ -139,7 +139,7 @@ class OneChanged(Sweeper):
 
 
 class Judge:
-    """Judges flips of one reference run."""
+    """Judge of flips in one reference run."""
 
     def __init__(self, content: dict[str, bytes]) -> None:
         self._content = content
@@ -178,7 +178,7 @@ class Judge:
         return self._sealed
 
     def _line(self, flip: Flip) -> tuple[str, str]:
-        """A bit of a line: its number and byte are named, and no reader gets past it."""
+        """Judge a bit of a line: verify names line and byte, and no reader gets past it."""
         folder, _, name = flip.file.rpartition("/")
         stem = name.split(".")[0]
         number = bisect.bisect_right(self._starts[flip.file], flip.offset)
@@ -200,7 +200,7 @@ class Judge:
         return "detected", ""
 
     def _head(self, flip: Flip) -> tuple[str, str]:
-        """A bit of a head: the slot is named; readers go on with the other one, or not at all."""
+        """Judge a bit of a head: verify names the slot; readers use the other slot, or stop."""
         folder, _, name = flip.file.rpartition("/")
         stem = name.split(".")[0]
         place = (name, 0, flip.offset // 64 * 64)
@@ -213,7 +213,7 @@ class Judge:
         return "detected", ""
 
     def _small(self, flip: Flip) -> tuple[str, str]:
-        """A bit of a cursor or a list of segments: named, refused, and nothing false is read."""
+        """Judge a bit of a cursor or a segment list: named, refused, and nothing false is read."""
         name = flip.file.rpartition("/")[2]
         found = list(verify_tree(FOLDER, files=self._files))
         if not any(f.file == name and f.expected and f.found for f in found):
@@ -230,14 +230,14 @@ class Judge:
         return "detected", ""
 
     def _sealed(self, flip: Flip) -> tuple[str, str]:
-        """A bit of manifest, seal, sums or signature: named by the seal alone."""
+        """Judge a bit of manifest, seal, sums or signature: the seal alone must name it."""
         name = flip.file.rpartition("/")[2]
         found = list(verify_quick(RUN, files=self._files))
         if any(f.file == name and f.expected and f.found for f in found):
             return "detected", ""
         return ("wrong", f"found {found[:3]}") if found else ("harmless", "")
 
-    # --- how it looks -------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------
 
     def _audited(self, folder: str, stem: str) -> list[Finding]:
         audit = JournalAudit(
@@ -251,7 +251,7 @@ class Judge:
         return list(audit.findings())
 
     def _read(self, stem: str, start: Position) -> tuple[list[bytes], str]:
-        """Return what a reader hands out, and the error that ended it."""
+        """Return the events that a reader hands out, and the error that ended it."""
         lines: list[bytes] = []
         try:
             reader = JournalReader(FOLDER, stem, start, files=self._files)
@@ -262,7 +262,7 @@ class Judge:
         return lines, ""
 
     def _segment_begins(self) -> dict[str, Position]:
-        """Return where each segment of the inbox begins."""
+        """Return the place where each segment of the inbox begins."""
         begins = {}
         position = ZERO
         for number, segment in enumerate(
@@ -278,7 +278,7 @@ class Judge:
 
 
 def flips_of(content: dict[str, bytes], stride: int = 1, seed: int = 0) -> Iterator[Flip]:
-    """Yield every bit of every file, or every so-manieth of them."""
+    """Yield every bit of every file, or every n-th of them."""
     number = seed
     for file, data in sorted(content.items()):
         for offset in range(len(data)):
@@ -320,7 +320,7 @@ def _gather(whole: Judged, parts: Iterable[Judged]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Flip bits; exit code 0, or 1 where one was read as something else or found nowhere."""
+    """Flip bits; return 0, or 1 where a flip was read as something else or found nowhere."""
     assert __doc__ is not None
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -74,7 +74,7 @@ def _sentence(text: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print, check or write the document; exit code 1 when the one that stands is stale."""
+    """Print, check or write the document; exit code 1 when the committed one is stale."""
     flags = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -5,10 +5,10 @@
     python -m tools.compile --quick    anew if need be, once and without a profile
     MINIBOT_COMPILED=1 minibot replay latest      uses it; the digest is the same
 
-GCC compiles twice: the first build counts which ways a short run of the cores goes
-(`tools.training`), the second is laid out by these counts. It reckons the same in either. Other
-compilers build once. Needs a C compiler and Python's headers. Exit code 2 where they are missing,
-1 where it failed.
+GCC compiles twice: a short run of the first build counts its branches (`tools.training`), and the
+second build is laid out by these counts. Both compute the same results. Other compilers build once.
+Needs a C compiler and Python's headers. Exit code 2 where they are missing, 1 where the build
+failed.
 """
 
 from __future__ import annotations
@@ -87,19 +87,19 @@ OTHERS: Final = (
     "minibot/engine/lockstep_ports.py",
 )
 INTERPRETED: Final = frozenset({"__init__.py", "role.py"})
-# One rounding for each operation, as in the interpreter: no fused multiply and add. Nobody outside
-# calls into the library by name, so that its calls of itself are direct and can be inlined.
+# One rounding for each operation, as in the interpreter: no fused multiply and add. No outside
+# caller uses the library's symbols by name, so its internal calls are direct and can be inlined.
 FLAGS: Final = ("-ffp-contract=off", "-fvisibility=hidden")
 COUNTING: Final = ("-fprofile-generate={folder}", "-fprofile-update=single")
-# What no run of the training reached is compiled as ever, not for size. Counts may show a warning
-# of the compiler a way that it did not see before.
+# Code that the training run never reached is compiled as usual, not for size. With counts, the
+# compiler may warn about a path that it did not see before.
 BY_COUNTS: Final = ("-fprofile-use={folder}", "-fprofile-partial-training", "-Wno-error")
 COMPILE_S_MAX: Final = 1800.0
 TRAINING_S_MAX: Final = 300.0
 
 
 def sources() -> list[str]:
-    """Return which files are compiled, relative to the project."""
+    """Return the files that are compiled, relative to the project."""
     found = [
         path.relative_to(PROJECT).as_posix()
         for room in ROOMS
@@ -111,7 +111,7 @@ def sources() -> list[str]:
 
 
 def missing() -> str | None:
-    """Return what of a compiler is not here, or None."""
+    """Return which part of a compiler is missing here, or None."""
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     if os.name != "nt" and shutil.which(compiler) is None:
         return f"a C compiler ({compiler}; Debian: gcc libc6-dev)"
@@ -135,16 +135,16 @@ def counts_ways() -> bool:
 
 
 def build(folder: Path, *, is_quiet: bool = False, has_profile: bool = True) -> None:
-    """Compile into a folder; what stands there is replaced once the new build is whole.
+    """Compile into a folder; the old build is replaced once the new one is whole.
 
     Args:
-        folder: Where the build goes.
-        is_quiet: Say nothing.
-        has_profile: Compile a second time by what a training run of the first counted, where the
+        folder: Target of the build.
+        is_quiet: Print nothing.
+        has_profile: Compile a second time, laid out by the counts of a training run, where the
             compiler can.
 
     Raises:
-        OSError: The compiler refuses, or the training fails; the message ends with the last words.
+        OSError: The compiler or the training fails; the message ends with its last output.
     """
     names = sources()
     fresh = folder.with_name(f"{folder.name}.new")
@@ -173,7 +173,7 @@ def build(folder: Path, *, is_quiet: bool = False, has_profile: bool = True) -> 
 
 
 def _record(into: Path, digests: dict[str, str]) -> None:
-    """Say of what sources the libraries of a folder are."""
+    """Record the hashes of the sources from which the libraries of a folder were built."""
     modules = {
         ".".join((*file.relative_to(into).parent.parts, file.name.partition(".")[0])): str(
             file.relative_to(into).as_posix()
@@ -193,10 +193,10 @@ def _record(into: Path, digests: dict[str, str]) -> None:
 
 
 def _compile(into: Path, names: Sequence[str], *, has_profile: bool) -> None:
-    """Run mypyc and the C compiler, in a process of its own."""
+    """Run mypyc and the C compiler in a separate process."""
     from mypyc.build import mypycify
 
-    # Before mypyc reads them: a source that changes meanwhile makes the build stale.
+    # Hashed before mypyc reads them: a source that changes meanwhile makes the build stale.
     digests = {name: hashlib.sha256((PROJECT / name).read_bytes()).hexdigest() for name in names}
     options = ["--config-file", str(PROJECT / "pyproject.toml"), "--cache-dir", str(into / "temp")]
     extensions = mypycify(
@@ -205,7 +205,7 @@ def _compile(into: Path, names: Sequence[str], *, has_profile: bool) -> None:
     for extension in extensions:
         if os.name != "nt":
             extension.extra_compile_args.extend(FLAGS)
-    # One library holds all code; the others only name a module each.
+    # One library holds all code; each other one only names a module.
     library = extensions[0]
     arguments = list(library.extra_compile_args)
     counts = into / "temp" / "counts"
@@ -225,7 +225,7 @@ def _compile(into: Path, names: Sequence[str], *, has_profile: bool) -> None:
 
 
 def _link(into: Path, extensions: Sequence[Any]) -> None:
-    """Run the C compiler and the linker over extensions, anew whatever stands."""
+    """Run the C compiler and the linker over all extensions, whatever was built before."""
     from setuptools import Distribution  # type: ignore[import-untyped]
     from setuptools.command.build_ext import build_ext  # type: ignore[import-untyped]
 
@@ -237,7 +237,7 @@ def _link(into: Path, extensions: Sequence[Any]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compile where it is needed."""
+    """Compile where no current build exists."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.compile",
         description=__doc__,

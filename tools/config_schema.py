@@ -3,8 +3,8 @@
     python -m tools.config_schema --check    exit 1 when config/config.v1.schema.json says otherwise
     python -m tools.config_schema --write    write it anew
 
-A test holds the two equal, so a key has its type, range and words in one place, its section. The
-schema takes whole profiles and overlays: with `extends` no key is required.
+A test holds the two equal, so the section is the one home of a key's type, range and description.
+The schema accepts whole profiles and overlays: with `extends` no key is required.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ HEAD: Final = {
     ),
 }
 TYPES: Final = {int: "integer", str: "string", bool: "boolean", tuple: "array"}
-# Rules that say by themselves which values there are.
+# Rules that list all their values themselves.
 CLOSED: Final = frozenset({"const", "enum", "$ref", "type"})
 EXTENDS_AFTER: Final = "v"
 
@@ -66,7 +66,7 @@ def schema() -> JsonObject:
 
 
 def document() -> str:
-    """Return the schema as its file has it."""
+    """Return the text of the schema's file."""
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -98,7 +98,7 @@ def _section(cls: type[Any], *rules: Any, is_nullable: bool) -> JsonObject:
 
 
 def _value(kind: Any, *notes: Any, is_nullable: bool) -> JsonObject:
-    """Return the schema of a value; its notes are a rule, if it has one, and a description."""
+    """Return the schema of a value from its notes: a description, and a rule if it has one."""
     *rules, description = notes
     rule = dict(rules[0]) if rules else {}
     if CLOSED & rule.keys():
@@ -114,7 +114,7 @@ def _only_kind(kind: Any) -> Any:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check or write the schema; exit code 1 when the one that stands is stale."""
+    """Check or write the schema; exit code 1 when the committed one is stale."""
     flags = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

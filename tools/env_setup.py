@@ -1,7 +1,7 @@
-"""How `.venv` is made: from nothing, in five steps, with its stamp written last.
+"""Set-up of `.venv` from nothing, in five steps, with its stamp written last.
 
-Called by `tools/with_env.py` alone, under the set-up lock. Whatever goes wrong is a `Refused`
-with one message: what happened, and what to do next.
+Called by `tools/with_env.py` alone, under the set-up lock. Every failure is a `Refused` with one
+message: what happened, and what to do next.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def count_packages(lock: str) -> int:
 
 
 def require_venv_module() -> None:
-    """Refuse a Python whose `venv` is missing or cut in two, as Debian's is, naming the package."""
+    """Refuse a Python with a missing or incomplete `venv`, as on Debian; name the package."""
     try:
         import ensurepip
         import venv
@@ -141,7 +141,7 @@ def require_venv_module() -> None:
 
 
 def clear_the_way() -> None:
-    """Remove what an interrupted or older set-up left; set aside what somebody else made."""
+    """Remove the remains of an interrupted or older set-up; set a foreign folder aside."""
     for name in os.listdir(PROJECT):
         if name.startswith(".venv-old-"):
             shutil.rmtree(os.path.join(PROJECT, name), ignore_errors=True)
@@ -193,8 +193,8 @@ def make_venv() -> None:
 def install(locks: list[str], total: int, setup_lock: int) -> None:
     """Install lock files with pip, a line of progress now and then.
 
-    pip inherits the set-up lock: should this process be killed, the next set-up still waits
-    until that pip has ended instead of working in the same folder.
+    pip inherits the set-up lock: if this process is killed, the next set-up still waits for that
+    pip to end instead of working in the same folder.
     """
     command = [venv_python(), "-m", "pip", "install", "--no-input", "--no-deps"]
     command += ["--require-hashes", "--only-binary", ":all:", "--progress-bar", "off"]
@@ -210,7 +210,7 @@ def install(locks: list[str], total: int, setup_lock: int) -> None:
         stderr=subprocess.STDOUT,
         pass_fds=() if sys.platform == "win32" else (setup_lock,),
     )
-    assert process.stdout is not None  # Given by PIPE; tells the type checker so.
+    assert process.stdout is not None  # Always set with PIPE; the assertion tells the type checker.
     lines = []
     try:
         for raw in process.stdout:
@@ -227,7 +227,7 @@ def install(locks: list[str], total: int, setup_lock: int) -> None:
 
 
 def show_progress(line: str, lines: list[str], total: int) -> None:
-    """Turn pip's lines into a few: every tenth package, large downloads, trouble, the install."""
+    """Reduce pip's output to every tenth package, large downloads, warnings and the install."""
     found = ("Collecting ", "Processing ")
     if line.startswith(found):
         count = sum(item.startswith(found) for item in lines)
@@ -290,7 +290,7 @@ def link_project() -> None:
 
 
 def check_loads() -> None:
-    """Import what minibot needs; a system library that is missing is named."""
+    """Import the packages that minibot needs; name a system library that is missing."""
     failure = import_failure(REQUIRED_IMPORTS)
     if failure:
         raise Refused("installed, but it does not load here:\n" + failure)
@@ -308,7 +308,7 @@ def check_loads() -> None:
 
 
 def import_failure(names: str) -> str:
-    """Return what importing `names` in the environment wrote when it failed, else nothing."""
+    """Return the error output of importing `names` in the environment, empty if it succeeds."""
     result = subprocess.run(
         [venv_python(), "-c", "import " + names],
         env=clean_environ(),

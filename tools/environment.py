@@ -1,7 +1,7 @@
-"""What stands in `.venv`: the stamp that says it is whole, the locks around it, the way in.
+"""State of `.venv`: its stamp, the locks around it, and the start of its Python.
 
-The first half of `tools/with_env.py`, kept small because it runs at every start; how an
-environment is made stands in `env_setup.py`, which is imported only when one is needed.
+This half of `tools/with_env.py` is kept small because it runs at every start. `env_setup.py` makes
+an environment and is imported only then.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DEV_LOCK_FILE: Final = os.path.join(PROJECT, "requirements-dev.lock")
 # The stamp stands only in a complete environment; the mark says that this tool made the folder.
 STAMP: Final = os.path.join(VENV, "minibot-env.json")
 MARK: Final = os.path.join(VENV, "minibot-env.begun")
-# One set-up at a time; and no rebuild under a program that this tool started and that still runs.
+# One set-up at a time, and no rebuild under a running program that this tool started.
 SETUP_LOCK: Final = os.path.join(PROJECT, ".venv.setup.lock")
 USE_LOCK: Final = os.path.join(PROJECT, ".venv.use.lock")
 CHECKS: Final = ("pytest", "tools", "ruff", "mypy")  # Modules that need the packages of checks.
@@ -145,9 +145,9 @@ def try_lock(path: str, shared: bool = False) -> int | None:
 def take_into_use(dev: bool = False) -> bool:
     """Tell whether the environment is current, and if so say to others that it is in use now.
 
-    The lock goes on into the program that is started (exec keeps it), not into that program's
-    children, and ends with it. Windows needs none: it refuses to move a folder that holds a
-    running program. A folder that cannot be written cannot be set up again either.
+    The started program keeps the lock through exec until it ends; its children do not inherit it.
+    Windows needs no lock: it refuses to move a folder that holds a running program. A folder that
+    cannot be written cannot be set up again either.
     """
     descriptor = None
     if sys.platform != "win32" and os.access(PROJECT, os.W_OK):
@@ -179,7 +179,7 @@ DEPLOY = ("minibot", "runtime", "deployment", "deploy.py")
 
 
 def finish_deployment() -> None:
-    """Bring a deployment that was cut off to its end, before any half-new code is imported."""
+    """Finish an interrupted deployment before any half-new code is imported."""
     if not os.path.exists(os.path.join(PROJECT, "staging", "deploying.json")):
         return
     lock = wait_for_lock(os.path.join(PROJECT, "staging", "apply.lock"), "a deployment")
@@ -199,23 +199,24 @@ def finish_deployment() -> None:
 
 
 def clean_environ() -> dict[str, str]:
-    """Return the environment without what would lead the environment's Python elsewhere."""
+    """Return the environment without variables that would mislead the environment's Python."""
     drop = ("PYTHONHOME", "__PYVENV_LAUNCHER__")
     return {key: value for key, value in os.environ.items() if key not in drop}
 
 
 def run_python(python: str, arguments: list[str]) -> int:
-    """Become `python arguments`; on Windows, which cannot, run it and return its exit code."""
+    """Replace this process by `python arguments`; on Windows run it and return its exit code."""
     sys.stdout.flush()
     sys.stderr.flush()
     if sys.platform != "win32":
         os.execve(python, [python, *arguments], clean_environ())
-    # The console sends Ctrl-C and Ctrl-Break to both: the program decides, this one waits.
+    # The console sends Ctrl-C and Ctrl-Break to both processes: the program decides, this one
+    # waits.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGBREAK, signal.SIG_IGN)
     return subprocess.call([python, *arguments], env=clean_environ())
 
 
 def runs_inside_venv() -> bool:
-    """Tell whether this process itself runs on the environment that it may have to replace."""
+    """Tell whether this process itself runs in the environment that it may have to replace."""
     return os.path.realpath(sys.prefix) == os.path.realpath(VENV)

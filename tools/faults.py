@@ -1,19 +1,19 @@
-"""Faults and the tests that inject them, checked against what has to come of each.
+"""Faults and the tests that inject them, checked against the catalogued outcome of each.
 
     python -m tools.faults            which faults are proven, and how
     python -m tools.faults --check    exit 1 when a fault, its tests and its outcome disagree
     python -m tools.faults --write    write docs/FAULTS.md from the tests' marks
 
-`docs/reference/faults.md` says what every fault has to end in. A test that injects one says how it
-does so and what the fault ends in, beside the row that it proves:
+`docs/reference/faults.md` names the outcome of every fault. A test that injects a fault says how,
+and with which outcome, beside the row that it proves:
 
     @pytest.mark.row("F06")
     @pytest.mark.fault("F06", by="strace: fdatasync gives EIO once", ends="STOP(IO_FSYNC)")
 
-Nothing is run: marks are read from the source. A stated outcome has to stand in the page, a reason
-code has to stand in the test as well, and every code that the page names has to be reached by some
-test. F01 to F61 (queues, cursors and locks, the disk) must each have a test; the further ones are
-listed with the tests whose row marks name them, the drills of `minibot gate chaos`, or nothing.
+Nothing is run: marks are read from the source. A stated outcome has to stand in the page, and a
+reason code in the test as well. Every code of the page has to be reached by some test. F01 to F61
+(queues, cursors, locks, the disk) must each have a test. The others are listed with the tests whose
+row marks name them, the drills of `minibot gate chaos`, or nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CATALOGUE: Final = "docs/reference/faults.md"
 PAGE: Final = "docs/FAULTS.md"
 DRILLS: Final = "minibot/gates/chaos_catalogue.py"
 REAL: Final = "real_injection"
-LAST_PROVEN: Final = 61  # Groups A, B and C: what queues, cursors, locks and disks do to a run.
+LAST_PROVEN: Final = 61  # Groups A, B and C: faults of queues, cursors, locks and disks.
 
 FAULT: Final = re.compile(r"^\| (F\d+) \| (.*?) \| (.*?) \|$")
 INVARIANT: Final = re.compile(r"^\| (I\d+) \| (.*?) \|$", re.MULTILINE)
@@ -54,7 +54,7 @@ has no test. How these tests are made, and what "real" needs of a machine: [TEST
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault of the catalogue, and what has to come of it."""
+    """One fault of the catalogue, and its outcome."""
 
     id: str
     group: str
@@ -63,7 +63,7 @@ class Fault:
 
     @property
     def codes(self) -> frozenset[str]:
-        """The reason codes of STOP that the page promises."""
+        """Reason codes of STOP that the page promises."""
         return frozenset(
             code for group in STOPS.findall(self.ends) for code in re.split(r" / ", group)
         )
@@ -79,13 +79,13 @@ class Proof:
     """One fault mark of one test.
 
     Attributes:
-        faults: The faults that it injects.
-        by: How.
-        ends: What they end in.
+        faults: Ids of the injected faults.
+        by: Way of the injection.
+        ends: Outcome of the faults.
         test: `tests/room/test_x.py::test_name`.
-        needs: Features of the machine that the system itself needs to fail; empty for a seam or
-            an edited file.
-        rows: What the test's row marks name.
+        needs: Features of the machine without which the system cannot be made to fail; empty for a
+            seam or an edited file.
+        rows: Rows that the test's marks name.
         text: The test's source without its fault marks.
     """
 
@@ -99,7 +99,7 @@ class Proof:
 
 
 class Named(NamedTuple):
-    """Who names a fault without a fault mark."""
+    """Tests and drills that name a fault without a fault mark."""
 
     tests: tuple[str, ...]
     drills: tuple[str, ...]
@@ -112,7 +112,7 @@ def read_catalogue(path: Path) -> list[Fault]:
     """Return the faults of the page in its order.
 
     Raises:
-        ValueError: The page has none, or one stands twice.
+        ValueError: The page has no faults, or one of them twice.
     """
     faults: list[Fault] = []
     group = ""
@@ -129,7 +129,7 @@ def read_catalogue(path: Path) -> list[Fault]:
 
 
 def read_proofs(tests: Path, root: Path) -> tuple[list[Proof], list[str]]:
-    """Return every fault mark below a folder, and what is wrong with the form of some."""
+    """Return every fault mark below a folder, and a complaint for each malformed one."""
     proofs: list[Proof] = []
     wrong: list[str] = []
     for path in sorted(tests.rglob("test_*.py")):
@@ -183,7 +183,7 @@ def _text(node: ast.AST | None) -> str:
 
 
 def read_drills(path: Path) -> dict[str, tuple[str, ...]]:
-    """Return fault -> the drills of `minibot gate chaos` that put it into a real run.
+    """Return fault -> the drills of `minibot gate chaos` that inject it into a real run.
 
     A drill is a call whose first two plain texts are its name and the ids that it is about.
     """
@@ -200,7 +200,7 @@ def read_drills(path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def agrees(ends: str, fault: Fault) -> bool:
-    """Return whether the page promises this end for the fault.
+    """Return whether the page promises this outcome for the fault.
 
     `STOP(CODE)` agrees where the page names the code for it; anything else has to stand in the
     page's sentence as it is.
@@ -306,7 +306,7 @@ def _link(test: str) -> str:
 def summary(
     faults: Sequence[Fault], proofs: Sequence[Proof], named: Mapping[str, Named]
 ) -> Iterator[str]:
-    """Yield what a reader wants to know first: how many are proven how, and which are not."""
+    """Yield the summary: how many faults are proven in which way, and which are not."""
     ids = [fault.id for fault in faults]
     injected = {fault_id for proof in proofs for fault_id in proof.faults} & set(ids)
     real = {fault_id for proof in proofs if proof.needs for fault_id in proof.faults} & set(ids)

@@ -5,9 +5,9 @@
     python3 tools/with_env.py -m tools.file_faults --only clock   rows whose name says so
     python3 tools/with_env.py -m tools.file_faults --write        docs/reference/files.md
 
-A cell after the run damages a file of one finished run, asks `verify` and puts the file back. A
-cell during a run damages it in a short night of its own; files that a night does without share
-one. A line gives row, fault, what was expected, what was found. Exit code: 0 if all are as the
+A cell after the run damages a file of one finished run, asks `verify` and restores the file. A cell
+during the run damages the file in its own short night; files that a night can do without share one
+night. Each line gives row, fault, expectation and finding. Exit code: 0 if every cell is as the
 table says, else 1.
 """
 
@@ -46,7 +46,7 @@ from tools.file_table import (
 FOLDER: Final = PROJECT / "var" / "lab" / "file_faults"
 PAGE: Final = PROJECT / "docs" / "reference" / "files.md"
 DURING, AFTER = "during", "after"
-# Long enough for every check to have come round; a STOP ends it long before.
+# Long enough for every check to run once; a STOP ends the night much earlier.
 NIGHT: Final = {"duration_ms": "400000"}
 WITHOUT_AI: Final = {"ai.enabled": "false"}
 VERIFY_S_MAX: Final = 60
@@ -81,7 +81,7 @@ class Played:
 
     @property
     def is_expected(self) -> bool:
-        """Whether it is what the table says; a code counts where the table names some."""
+        """True for the table's outcome; a code has to be one of the codes in the table."""
         allowed: list[str] = []
         for word in self.cell.expected.split("|"):
             is_code = word.isupper() and not word.startswith("STOP")
@@ -117,7 +117,7 @@ def cells() -> list[Cell]:
 
 
 def damage(path: Path, fault: str, aside: Path) -> None:
-    """Do a fault to a file or a folder; what stood there is kept at `aside`."""
+    """Do a fault to a file or a folder; keep the original at `aside`."""
     if fault == "deleted":
         os.replace(path, aside)
     elif fault == "folder":
@@ -143,7 +143,7 @@ def damage(path: Path, fault: str, aside: Path) -> None:
 
 
 def mend(path: Path, aside: Path) -> None:
-    """Put back what `damage` has kept."""
+    """Put the original back that `damage` has kept."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -153,7 +153,7 @@ def mend(path: Path, aside: Path) -> None:
 
 @contextmanager
 def limit(seconds: int) -> Iterator[None]:
-    """End what takes longer by TimeoutError; only the main thread has such a limit."""
+    """End a longer block by TimeoutError; only the main thread can have such a limit."""
     if sys.platform == "win32":
         yield
         return
@@ -187,7 +187,8 @@ def play_after(cell: Cell, run: Path) -> Played:
         found = verdict_of(code, said, path)
     except TimeoutError as error:
         found, said = "it hangs", str(error)
-    except Exception as error:  # What a verb may not do: it is told as the cell's outcome.
+    # No verb may fail this way, so the failure becomes the cell's outcome.
+    except Exception as error:
         found, said = "a traceback", repr(error)
     finally:
         mend(path, aside)
@@ -203,7 +204,7 @@ def verified(run: Path) -> tuple[int, str]:
 
 
 def verdict_of(code: int, said: str, path: Path) -> str:
-    """Return a verdict of verify in the words of the table."""
+    """Return a verdict of verify in the table's words."""
     if code == 0:
         return NO_PART
     if code == 1 and path.name in said:
@@ -212,7 +213,7 @@ def verdict_of(code: int, said: str, path: Path) -> str:
 
 
 def file_after(row: Row, run: Path) -> Path | None:
-    """Return the file of a row that is damaged after a run: the longest of them has a middle."""
+    """Return the file of a row to damage after a run: the longest one, which has a middle."""
     var = run.parents[1]
     found = []
     for pattern in row.patterns:
@@ -230,7 +231,7 @@ def file_after(row: Row, run: Path) -> Path | None:
 
 
 def play_during(cells: Sequence[Cell], folder: Path) -> list[Played]:
-    """Damage files in one short night, and return what it came to, once for each cell."""
+    """Damage files in one short night; return its outcome, once for each cell."""
     begun = time.monotonic()
     lab = Lab(folder, Shelf(FOLDER / "shelf"))
     try:
@@ -252,7 +253,7 @@ def play_during(cells: Sequence[Cell], folder: Path) -> list[Played]:
 
 
 def outcome_of(code: int, printed: str, verify_code: int, verified: str) -> tuple[str, str]:
-    """Return a night's outcome in the words of the table, and its last words."""
+    """Return a night's outcome in the table's words, and its last line of output."""
     lines = printed.strip().splitlines()
     last = lines[-1][:160] if lines else "nothing"
     if "Traceback" in printed + verified:
@@ -274,7 +275,7 @@ def _existing(var: Path, pattern: str) -> Callable[[], Path | None]:
 
 
 def nights_of(wanted: Sequence[Cell]) -> list[list[Cell]]:
-    """Return which cells share a night: those of one fault that a night does without."""
+    """Return groups of cells that share a night: one fault on files that a night can do without."""
     shared: dict[str, list[Cell]] = {}
     alone = []
     for cell in wanted:
@@ -289,7 +290,7 @@ def nights_of(wanted: Sequence[Cell]) -> list[list[Cell]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Play what was asked for; return the exit code."""
+    """Play the cells asked for; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.file_faults", description="Play the table of a run's files."
     )
@@ -307,7 +308,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def chosen(arguments: argparse.Namespace) -> list[Cell]:
-    """Return the cells that are asked for."""
+    """Return the cells that the arguments select."""
     wanted = [
         cell
         for cell in cells()

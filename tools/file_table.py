@@ -1,13 +1,13 @@
-"""Every file that a run leaves: who writes it, who reads it, what befalls whom when it is damaged.
+"""Table of every file that a run leaves: writer, reader, and the outcome of each damage.
 
-The one home of the table: `tools.file_faults` plays its cells with real runs and writes its page,
-and a test holds its patterns against the files that a night really left.
+The table has its one home here. `tools.file_faults` plays its cells with real runs and writes its
+page; a test holds its patterns against the files that a night really left.
 
-An outcome during the run is `STOP CODE` (with `|` between codes of which a moment decides),
-`goes on` (the night ends in order, verify is clean), `found after` (the night ends, verify then
-names the file) or `not sealed` (the night ends, exit code 1, and its last words say why it could
-not be sealed). Afterwards it is `found` (verify of the run names it), `no part` (the file is no
-part of a run's proof; verify stays clean) or `-` (it stands there only while a run lives).
+An outcome during the run is `STOP CODE` (with `|` between codes where timing decides), `goes on`
+(the night ends in order, verify is clean), `found after` (the night ends, verify then names the
+file) or `not sealed` (the night ends with exit code 1 and says why it could not be sealed). An
+outcome after the run is `found` (verify names the file), `no part` (the file is no part of the
+proof; verify stays clean) or `-` (the file exists only while a run lives).
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ Outcomes = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Row:
-    """The files of one kind.
+    """Files of one kind.
 
     Attributes:
-        name: What it is called in the table, below `var/`.
-        patterns: The paths that it stands for, `RUN` for a run's id.
-        writer, readers: Roles, or what stands for them.
-        during: Outcome by fault; `each` for those that are not named.
-        after: The same of a finished run.
-        played: The path that the campaign damages during a night; the first match.
-        played_after: The path that it damages afterwards, in the run's folder unless `-`.
-        note: What else has to be known.
+        name: Name in the table, below `var/`.
+        patterns: Paths of these files, `RUN` for a run's id.
+        writer, readers: Roles, verbs or people.
+        during: Outcome by fault while the run lives; `each` for all other faults.
+        after: Outcome by fault after the run.
+        played: Path that the campaign damages during a night; the first match.
+        played_after: Path that it damages afterwards, in the run's folder unless `-`.
+        note: Further remark for the page.
     """
 
     name: str
@@ -408,6 +408,6 @@ ROWS: Final = (
 
 
 def row_of(path: str, run_id: str) -> Row | None:
-    """Return the row that a path below `var/` belongs to, None for one that the table forgot."""
+    """Return the row of a path below `var/`, None for a path that the table forgot."""
     plain = "/".join("RUN" if part == run_id else part for part in path.split("/"))
     return next((row for row in ROWS if row.holds(plain)), None)

@@ -4,8 +4,8 @@
     python3 tools/with_env.py -m tools.first_seconds --deed freeze     each role at 20 moments
     python3 tools/with_env.py -m tools.first_seconds --deed kill --moments 5
 
-What is done at one moment stands in `tools.attacks.first_seconds`, where some of it is an attack.
-One line for each moment; exit code 1 when one was not as it has to be.
+The deeds themselves stand in `tools.attacks.first_seconds`, some of them as attacks. One line for
+each moment; exit code 1 when a record was not as it has to be.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Play = Callable[[Lab], Found]
 
 
 def moments(count: int, until_s: float) -> list[float]:
-    """Return so many moments, evenly from 0 to `until_s`."""
+    """Return the given number of moments, evenly from 0 to `until_s`."""
     return [until_s * number / max(1, count - 1) for number in range(count)]
 
 
@@ -53,7 +53,7 @@ def plays(deeds: Sequence[str], count: int | None) -> Iterator[tuple[str, Play]]
 
 
 def played(number: int, name: str, play: Play, shelf: Shelf) -> tuple[str, Found]:
-    """Play once in a lab of its own."""
+    """Play once in its own lab."""
     lab = Lab(FOLDER / f"{number:03}", shelf)
     try:
         return name, play(lab)
@@ -64,7 +64,7 @@ def played(number: int, name: str, play: Play, shelf: Shelf) -> tuple[str, Found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Play the moments that were asked for; return the exit code."""
+    """Play the moments asked for; return the exit code."""
     names = [*DEEDS, FREEZE, PAUSE]
     parser = argparse.ArgumentParser(
         prog="python -m tools.first_seconds", description="Disturb the first seconds of a night."

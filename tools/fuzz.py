@@ -1,13 +1,13 @@
-"""Throw broken inputs at every format that minibot reads, and hold it against strict readers.
+"""Fuzz every format that minibot reads: broken inputs, judged against strict readers.
 
     python3 tools/with_env.py -m tools.fuzz --inputs 5000000 --seed 1
     python3 tools/with_env.py -m tools.fuzz --only envelope --inputs 100000
     python3 tools/with_env.py -m tools.fuzz --only envelope --seed 7 --at 1234    one input again
 
-Every input comes from the seed, the format and its number alone, so a finding is repeated by the
-command that it prints. What is kept in `tests/fixtures/fuzz` (one input for each outcome that was
-ever met, `--keep`) is judged first. The last line says `inputs N, accepted A, refused R, wrong W`;
-exit code 1 where anything was wrong.
+Every input depends on the seed, the format and its number alone, so the printed command repeats a
+finding. The corpus in `tests/fixtures/fuzz` (one input for each outcome ever met, `--keep`) is
+judged first. The last line says `inputs N, accepted A, refused R, wrong W`; exit code 1 where
+anything was wrong.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tools.fuzz_target import Target
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 CORPUS: Final = PROJECT / "tests" / "fixtures" / "fuzz"
-# Shares; an envelope, which has the most to go wrong in, takes the longest too.
+# Shares of the inputs. An envelope has the most to go wrong, and takes the longest too.
 TARGETS: Final[Mapping[str, tuple[Callable[[], Target], int]]] = {
     "envelope": (EnvelopeTarget, 20),
     "line": (LineTarget, 34),
@@ -46,7 +46,7 @@ FINDINGS_MAX: Final = 20
 
 
 class Piece(NamedTuple):
-    """Inputs of one format from `first` on."""
+    """Piece of a format's inputs, beginning with number `first`."""
 
     name: str
     seed: int
@@ -55,7 +55,7 @@ class Piece(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a piece led to: outcomes with one input each, and what went wrong."""
+    """Findings of a piece: outcomes with one input each, and a sentence for each fault."""
 
     name: str
     outcomes: Counter[str]
@@ -85,7 +85,7 @@ def judge_piece(target: Target, piece: Piece) -> Found:
 
 
 def pieces_of(names: Sequence[str], inputs: int, seed: int) -> list[Piece]:
-    """Return all pieces of a run, the share of each format as in `TARGETS`."""
+    """Return all pieces of a run, divided among the formats as in `TARGETS`."""
     whole = sum(TARGETS[name][1] for name in names)
     pieces = []
     for name in names:
@@ -111,7 +111,7 @@ def _work(piece: Piece) -> Found:
 
 
 def fuzz(names: Sequence[str], inputs: int, seed: int, jobs: int) -> dict[str, Found]:
-    """Judge inputs of some formats in several processes; return what each format led to."""
+    """Judge inputs of some formats in several processes; return each format's findings."""
     found = {name: Found(name, Counter(), {}, []) for name in names}
     pieces = pieces_of(names, inputs, seed)
     if jobs == 1:
@@ -136,7 +136,7 @@ def _gather(found: dict[str, Found], results: object) -> None:
 
 
 def corpus_of(name: str) -> dict[str, bytes]:
-    """Return the inputs that are kept of a format, by outcome."""
+    """Return the kept inputs of a format, by outcome."""
     path = CORPUS / f"{name}.json"
     if not path.exists():
         return {}
@@ -145,7 +145,7 @@ def corpus_of(name: str) -> dict[str, bytes]:
 
 
 def keep(name: str, examples: Mapping[str, bytes]) -> int:
-    """Add inputs with outcomes that the corpus lacks; return how many it has then."""
+    """Add inputs with outcomes that the corpus lacks; return its new size."""
     kept = corpus_of(name)
     for label, data in examples.items():
         kept.setdefault(label, data)
@@ -156,7 +156,7 @@ def keep(name: str, examples: Mapping[str, bytes]) -> int:
 
 
 def judge_kept(names: Sequence[str]) -> tuple[int, list[str]]:
-    """Judge seeds and corpus of some formats; return how many, and what went wrong."""
+    """Judge seeds and corpus of some formats; return their number and the faults found."""
     count, wrong = 0, []
     for name in names:
         target = target_of(name)
@@ -200,7 +200,7 @@ def _report(found: Mapping[str, Found], seed: int, kept: int, wrong: list[str]) 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Fuzz; exit code 0, or 1 where product and reference part."""
+    """Fuzz; return 0, or 1 where product and reference differ."""
     assert __doc__ is not None
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

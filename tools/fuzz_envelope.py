@@ -1,8 +1,9 @@
-"""Fuzzing what a queue's line says: the codec against the strict reader and the contracts.
+"""Fuzz target for events: the codec against the strict reader and the contracts.
 
-An input is the queue's name, a NUL and the bytes of an event. Whatever the strict reader and the
-contracts accept, the codec has to accept with the same content, and to write again as the same
-bytes; whatever they refuse, it has to refuse with the same reason code, and to refuse to write.
+An input is the queue's name, a NUL and the bytes of an event. An event that the strict reader and
+the contracts accept must be accepted by the codec with the same content, and written again as the
+same bytes. An event that they refuse must be refused by the codec with the same reason code, in
+reading and in writing.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ PROJECT: Final = Path(__file__).resolve().parent.parent
 EXAMPLES: Final = PROJECT / "tests" / "fixtures" / "contracts"
 LINEAGE: Final = ("cause_ids", "tick_seq")
 SIDES: Final = {"ack": "acks", "dead_letter": "deadletter"}
-# The oracle is slow; the strict reader, which it confirms, judges every input.
+# The slow validator sees a share of the inputs; the strict reader, which it confirms, sees all.
 ORACLE_SHARE: Final = 64
 WRITTEN_SHARE: Final = 4
 
@@ -57,7 +58,7 @@ class EnvelopeTarget:
         self._judged = 0
 
     def seeds(self) -> list[bytes]:
-        """Return every recorded example, good ones and bad ones."""
+        """Return every recorded example, valid and invalid."""
         found = []
         for event, queue in zip(self._examples, self._queues, strict=True):
             page = _example(event["type"])
@@ -66,7 +67,7 @@ class EnvelopeTarget:
         return found
 
     def make(self, rnd: Random) -> bytes:
-        """Return an input: a good event, most often with something wrong about it."""
+        """Return an input: a valid event, usually with one fault."""
         at = rnd.randrange(len(self._examples))
         event, queue = self._examples[at], self._queues[at]
         schema = self._contracts.schemas[event["type"]]
@@ -87,7 +88,7 @@ class EnvelopeTarget:
         return queue.encode() + b"\0" + data
 
     def judge(self, data: bytes) -> Verdict:
-        """Hold the codec against the references."""
+        """Judge the codec against the references."""
         name, _, content = data.partition(b"\0")
         queue = name.decode("utf-8", "replace")
         try:
@@ -103,7 +104,7 @@ class EnvelopeTarget:
         kind = value.get("type")
         why = kind if isinstance(kind, str) and kind in self._contracts else "no type"
         verdict = self._compare(queue, content, value, code, why)
-        # A refusal is put into words by the slow validator: of what was refused a part is enough.
+        # The slow validator words a refusal, so a share of the refused inputs is enough.
         if verdict.wrong or (code and zlib.crc32(content) % WRITTEN_SHARE):
             return verdict
         return self._write(queue, value, verdict)
@@ -128,7 +129,7 @@ class EnvelopeTarget:
         return Verdict(label)
 
     def _known(self, value: dict[str, Any]) -> dict[str, Any]:
-        """Return an event without what its class does not know; null is the same as absent."""
+        """Return an event without the fields that its class lacks; null counts as absent."""
         kept = self._kept[value["type"]]
         payload = {
             key: item for key, item in value["payload"].items() if key in kept and item is not None
@@ -137,7 +138,7 @@ class EnvelopeTarget:
         return {**plain, "payload": payload}
 
     def _oracle_differs(self, value: dict[str, Any]) -> str:
-        """Return where the slow validator, the compiled one and the strict reader part."""
+        """Return where the slow validator, the compiled one and the strict reader differ."""
         kind = value.get("type")
         if not isinstance(kind, str) or kind not in self._contracts:
             return ""
@@ -152,7 +153,7 @@ class EnvelopeTarget:
     # --- writing ------------------------------------------------------------------------------
 
     def _write(self, queue: str, value: dict[str, Any], verdict: Verdict) -> Verdict:
-        """Let the codec write the same event; what it may not write it has to refuse."""
+        """Let the codec write the same event; it has to refuse what it must not write."""
         try:
             event = Event.from_json(value)
             plain = event.to_json()
@@ -176,7 +177,7 @@ class EnvelopeTarget:
     # --- making -------------------------------------------------------------------------------
 
     def _made(self, rnd: Random, event: dict[str, Any], schema: Any) -> dict[str, Any]:
-        """Return an event with a payload made from its contract."""
+        """Return an event with a payload generated from its contract."""
         made: dict[str, Any] = shapes.made(rnd, schema, schema)
         payload = {**made["payload"]}
         kept: dict[str, Any] = {**event, "ts": made["ts"], "id": made["id"], "payload": payload}

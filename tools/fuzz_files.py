@@ -1,8 +1,8 @@
-"""Fuzzing the files of a queue: lines, heads, cursors, manifests of segments, seals.
+"""Fuzz targets for the files of a queue: lines, heads, cursors, segment manifests, seals.
 
-Each input is the content of one file beside others that are right. The strict reader says what it
-means; the product has to say the same, and whatever a reader of the queue then hands out has to be
-what was written, in order, from the first line on, and nothing else.
+Each input is the content of one file; all other files are right. The product must read it as the
+strict reader does. A reader of the queue may then hand out only the lines that were written, in
+order, from the first line on.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ RUN_ID: Final = "20261120_074600"
 QUEUE: Final = "fills"
 READER: Final = "risk_role"
 FOLDER: Final = "queues/fills"
-# Reading forty lines for each one that was changed takes most of the time.
+# Most of the time goes into reading forty lines for each changed one.
 READ_SHARE: Final = 3
-# Absolute, so that it is the same when links are resolved; nothing stands there.
+# Absolute, so that resolving links does not change it; the path does not exist.
 RUN_FOLDER: Final = "/fuzzed-run"
 # One of each kind of value.
 RICH: Final[dict[str, Any]] = {
@@ -47,7 +47,7 @@ RICH: Final[dict[str, Any]] = {
 
 
 class Queue:
-    """A queue of forty lines in three segments, as its files."""
+    """Files of a queue of forty lines in three segments."""
 
     def __init__(self) -> None:
         self.jsons = [b'{"n":%d,"text":"%s"}' % (n, b"x" * (n % 23)) for n in range(40)]
@@ -94,7 +94,7 @@ class Queue:
         }  # fmt: skip
 
     def read(self, changed: dict[str, bytes], start: Position = ZERO) -> tuple[list[bytes], str]:
-        """Return what a reader hands out of changed files, and the code that ended it, if any."""
+        """Return a reader's lines from changed files, and the code that ended it, if any."""
         files = MemoryFiles({**self.files, **changed})
         lines: list[bytes] = []
         try:
@@ -106,14 +106,14 @@ class Queue:
         return lines, ""
 
     def misread(self, changed: dict[str, bytes], start: Position = ZERO) -> str:
-        """Return what a reader hands out that was not written there; empty as it should be."""
+        """Return lines that a reader hands out but nobody wrote there; empty as a rule."""
         lines, _ = self.read(changed, start)
         wanted = self.jsons[start.seq : start.seq + len(lines)]
         return "" if lines == wanted else f"read {lines[-1:]} after {start}, wanted {wanted[-1:]}"
 
 
 def slot(position: Position, sequence: int) -> bytes:
-    """Return the bytes of a slot of a head, by the reference's layout."""
+    """Return the bytes of a head's slot, in the reference's layout."""
     fields = position.segment, position.offset, position.seq, position.chain, sequence, 0
     body = reference.SLOT.pack(*fields)[:-4]
     return body + zlib.crc32(body).to_bytes(4, "big")
@@ -127,7 +127,7 @@ def hashed(obj: dict[str, Any]) -> bytes:
 
 
 class LineTarget:
-    """One line, and a queue in which it stands in the place of another."""
+    """Fuzz target: one line, alone and in the place of another line of a queue."""
 
     name = "line"
 
@@ -136,11 +136,11 @@ class LineTarget:
         self._lines = [encode_line(json) for json in self._queue.jsons]
 
     def seeds(self) -> list[bytes]:
-        """Return whole lines."""
+        """Return valid lines."""
         return list(self._lines)
 
     def make(self, rnd: Random) -> bytes:
-        """Return a line: changed bytes, or changed JSON under a digest made anew."""
+        """Return a line: changed bytes, or changed JSON under a new digest."""
         line = rnd.choice(self._lines)
         if rnd.random() < 0.6:
             for _ in range(rnd.choice((1, 1, 1, 2, 3))):
@@ -158,7 +158,7 @@ class LineTarget:
         return b"sha256:" + digest + b":" + json + b"\n"
 
     def judge(self, data: bytes) -> Verdict:
-        """Hold the line's decoder, and a reader of the queue, against the strict reader."""
+        """Judge the line decoder, and a reader of the queue, against the strict reader."""
         try:
             wanted: bytes | None = reference.strict_line(data)
         except reference.Unreadable:
@@ -176,13 +176,13 @@ class LineTarget:
             return Verdict(label, wrong)
         if zlib.crc32(data) % READ_SHARE:
             return Verdict(label)
-        # In the place of the tenth line: a reader must not hand out what was not written.
+        # In the place of the tenth line: a reader may hand out only written lines.
         name = f"{FOLDER}/inbox.000001.jsonl"
         changed = b"".join([*self._lines[:9], data, *self._lines[10:15]])
         return Verdict(label, self._queue.misread({name: changed}))
 
     def _swept_otherwise(self, data: bytes) -> str:
-        """Return where the fast sweep of a file and the strict reader part."""
+        """Return where the fast sweep of a file and the strict reader differ."""
         jsons = []
         try:
             for line in data.splitlines(keepends=True) if b"\r" not in data else [data]:
@@ -204,7 +204,7 @@ class LineTarget:
 
 
 class HeadTarget:
-    """The two slots of a head."""
+    """Fuzz target: the two slots of a head."""
 
     name = "head"
 
@@ -212,11 +212,11 @@ class HeadTarget:
         self._queue = Queue()
 
     def seeds(self) -> list[bytes]:
-        """Return good heads, old and new."""
+        """Return valid heads, old and new."""
         return [slot(end, 9) + slot(end, 8) for end in self._queue.ends] + [self._queue.head, b""]
 
     def make(self, rnd: Random) -> bytes:
-        """Return a head: changed bytes, or slots that say something else under a right check."""
+        """Return a head: changed bytes, or slots with wrong content under a right checksum."""
         ends = self._queue.ends
         head = self._queue.head
         if rnd.random() < 0.5:
@@ -233,7 +233,7 @@ class HeadTarget:
         return b"".join(slots)
 
     def judge(self, data: bytes) -> Verdict:
-        """Hold the head's reader, and a reader of the queue, against the strict reader."""
+        """Judge the head's reader, and a reader of the queue, against the strict reader."""
         wanted = reference.strict_head(data)
         head = newest(data[:256])
         found = None if head is None else (head.segment, head.offset, head.lines, head.chain)
@@ -255,7 +255,7 @@ class HeadTarget:
 
 
 class CursorTarget:
-    """A reader's cursor."""
+    """Fuzz target: a reader's cursor."""
 
     name = "cursor"
 
@@ -263,12 +263,12 @@ class CursorTarget:
         self._queue = Queue()
 
     def seeds(self) -> list[bytes]:
-        """Return a cursor at every line, and the one that a queue is made with."""
+        """Return a cursor at every line, and the cursor of a new queue."""
         none = {**self._queue.cursor(ZERO), "run_id": None}
         return [hashed(none), *(hashed(self._queue.cursor(end)) for end in self._queue.ends)]
 
     def make(self, rnd: Random) -> bytes:
-        """Return a cursor with something wrong about it."""
+        """Return a cursor with one fault."""
         obj = self._queue.cursor(rnd.choice(self._queue.ends))
         if rnd.random() < 0.4:
             other = _other_position(rnd, rnd.choice(self._queue.ends), rnd.choice(self._queue.ends))
@@ -276,7 +276,7 @@ class CursorTarget:
         return _broken(rnd, obj)
 
     def judge(self, data: bytes) -> Verdict:
-        """Hold the cursor, and a reader that begins there, against the strict reader."""
+        """Judge the cursor, and a reader that begins there, against the strict reader."""
         try:
             wanted = reference.strict_cursor(data, RUN_ID, QUEUE, READER)
             label = "good"
@@ -301,12 +301,12 @@ class CursorTarget:
             wanted_lines = self._queue.jsons[found.seq :] if is_true else []
             wrong = "" if lines == wanted_lines else f"read {lines} from {found}"
             return Verdict(f"good {is_true} {code}", wrong)
-        # A false position with a right digest: it must not go unnoticed up to the head.
+        # A false position under a right digest must be noticed before the head is reached.
         return Verdict(f"good {is_true} {code}", "" if code else f"{len(lines)} from {found}")
 
 
 class ManifestTarget:
-    """The manifest of a queue's sealed segments."""
+    """Fuzz target: the manifest of a queue's sealed segments."""
 
     name = "manifest"
 
@@ -314,11 +314,11 @@ class ManifestTarget:
         self._queue = Queue()
 
     def seeds(self) -> list[bytes]:
-        """Return the right one and an empty one."""
+        """Return the right manifest and an empty one."""
         return [hashed(self._queue.manifest), hashed({**self._queue.manifest, "segments": []})]
 
     def make(self, rnd: Random) -> bytes:
-        """Return a manifest with something wrong about it."""
+        """Return a manifest with one fault."""
         obj = self._queue.manifest
         if rnd.random() < 0.3:
             entries = [dict(entry) for entry in obj["segments"]]  # type: ignore[attr-defined]
@@ -335,7 +335,7 @@ class ManifestTarget:
         return _broken(rnd, obj)
 
     def judge(self, data: bytes) -> Verdict:
-        """Hold the manifest's reader, and a reader of the queue, against the strict reader."""
+        """Judge the manifest's reader, and a reader of the queue, against the strict reader."""
         try:
             wanted = reference.strict_segments(data, "inbox")
         except reference.Unreadable:
@@ -354,7 +354,7 @@ class ManifestTarget:
 
 
 class SealTarget:
-    """The seal of a run that holds one queue."""
+    """Fuzz target: the seal of a run with one queue."""
 
     name = "seal"
 
@@ -385,7 +385,7 @@ class SealTarget:
         return [hashed(self._seal)]
 
     def make(self, rnd: Random) -> bytes:
-        """Return a seal with something wrong about it."""
+        """Return a seal with one fault."""
         if rnd.random() < 0.4:
             obj = {**self._seal, "files": dict(self._seal["files"])}
             name = rnd.choice(sorted(obj["files"]))
@@ -405,7 +405,7 @@ class SealTarget:
         return _broken(rnd, self._seal)
 
     def judge(self, data: bytes) -> Verdict:
-        """Verify has to find every seal but the right one, and say nothing of that."""
+        """Judge verify: it must report every seal but the right one."""
         try:
             value: dict[str, Any] | None = reference.strict_hashed(data)
         except reference.Unreadable:
@@ -435,7 +435,7 @@ class SealTarget:
 
 
 def _other_position(rnd: Random, at: Position, other: Position) -> Position:
-    """Return a position of which one thing is another's, or off by a little."""
+    """Return a position with one value of another position, or slightly off."""
     kind = rnd.randrange(6)
     if kind == 0:
         return at._replace(chain=other.chain)
@@ -451,7 +451,7 @@ def _other_position(rnd: Random, at: Position, other: Position) -> Position:
 
 
 def _broken(rnd: Random, obj: dict[str, Any]) -> bytes:
-    """Return a self-hashed file: changed bytes, or changed content, hashed anew or not."""
+    """Return a self-hashed file: changed bytes, or changed content with a new or old hash."""
     if rnd.random() < 0.4:
         data = hashed(obj)
         return shapes.change_bytes(rnd, data, data)

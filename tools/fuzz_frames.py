@@ -1,9 +1,9 @@
-"""Fuzzing the venues' frames: parsers and books against a decoder in the plainest words.
+"""Fuzz target for the venues' frames: parsers and books against a plain decoder.
 
-An input is `b` (Binance) or `k` (Kraken), a NUL and the bytes of one frame. What the reference
-accepts the parser has to accept as the same message, what it refuses the parser has to refuse, and
-nothing but a refusal may come out of either. The levels of a book are then applied to a small book
-on both sides. The reference shares no code with the product: `json`, `Decimal` and sorting.
+An input is `b` (Binance) or `k` (Kraken), a NUL and the bytes of one frame. The parser must accept
+the frames that the reference accepts, as the same message, and refuse the others; it may raise
+nothing but a refusal. Book levels are then applied to a small book on both sides. The reference
+shares no code with the product: `json`, `Decimal` and sorting.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TAPE: Final = PROJECT / "minibot" / "exchanges" / "tapes" / "shipped" / "btcusdt
 TAPE_LINES: Final = 1500
 FRAME_BYTES_MAX: Final = 1500
 PLAIN: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
-# What the contracts let an event carry.
+# Bounds of the contracts for an event.
 CARRIED: Final = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
 WHOLE_MAX: Final = 20
 COUNT_MAX: Final = 2**53 - 1
@@ -64,7 +64,7 @@ KRAKEN: Final = (
     b'{"channel":"status","type":"update","data":[{"connection_id":18125794168470749634}]}',
     b'[7,[["5541.20000","0.15850568","1534614057.32","s","l",""]],"trade","XBT/USD"]',
 )
-# What a changed frame may need that no frame of the tape has.
+# Values that changed frames need but no frame of the tape has.
 EXTRA: Final = (
     b'{"stream":"btcusdt@trade","data":{"e":"serverShutdown","E":1}}',
     b'{"result":null,"id":1}',
@@ -82,11 +82,11 @@ Plain = tuple[Any, ...]
 
 
 class Refused(Exception):
-    """The reference takes no message from it."""
+    """Refusal of the reference: the frame holds no message."""
 
 
 class FrameTarget:
-    """Frames of both venues."""
+    """Fuzz target: frames of both venues."""
 
     name = "frames"
 
@@ -104,7 +104,7 @@ class FrameTarget:
         return list(dict.fromkeys(self._frames))
 
     def make(self, rnd: Random) -> bytes:
-        """Return a frame, most often with something wrong about it."""
+        """Return a frame, usually with one fault."""
         data = rnd.choice(self._frames)
         venue, frame = data[:2], data[2:]
         for _ in range(rnd.choice((0, 1, 1, 1, 2, 3))):
@@ -117,7 +117,7 @@ class FrameTarget:
         return (rnd.choice((b"b\0", b"k\0")) if rnd.random() < 0.02 else venue) + frame
 
     def judge(self, data: bytes) -> Verdict:
-        """Hold parser and book of the venue against the reference."""
+        """Judge parser and book of the venue against the reference."""
         frame = data[2:]
         is_kraken = data[:1] == b"k"
         parse: Callable[[bytes], Message] = parse_kraken if is_kraken else parse_binance
@@ -149,7 +149,7 @@ def _tokens(frame: bytes) -> list[re.Match[bytes]]:
 
 
 def _swapped(rnd: Random, frame: bytes) -> bytes:
-    """Put another word in the place of a value or a key."""
+    """Replace a value or a key by another word."""
     found = [each for each in _tokens(frame) if each[0] not in b"[]{},:"]
     if not found:
         return frame
@@ -168,7 +168,7 @@ def _without(rnd: Random, frame: bytes) -> bytes:
 
 
 def _doubled(rnd: Random, frame: bytes) -> bytes:
-    """Write a level or a pair twice."""
+    """Repeat a level or a pair."""
     parts = list(re.finditer(rb'\["[^\]]*\],?|\{"price[^}]*\},?|"\w+":(?:"[^"]*"|\d+),', frame))
     if not parts:
         return frame
@@ -177,7 +177,7 @@ def _doubled(rnd: Random, frame: bytes) -> bytes:
 
 
 def _unknown(rnd: Random, frame: bytes) -> bytes:
-    """Add a field that nobody knows."""
+    """Add an unknown field."""
     places = [at for at, char in enumerate(frame) if char == ord("{")]
     if not places:
         return frame
@@ -187,7 +187,7 @@ def _unknown(rnd: Random, frame: bytes) -> bytes:
 
 
 def _summed(frame: bytes) -> bytes:
-    """Return a frame of Kraken with the checksum that the book after it has, where it has one."""
+    """Return a frame of Kraken with the checksum of the resulting book, where it carries one."""
     if frame.count(b"%d") != 1:
         return frame.replace(b"%d", b"1")
     try:
@@ -206,7 +206,7 @@ def _refuse(why: str) -> NoReturn:
 
 def _integer(text: str) -> int | float:
     value = int(text) if len(text) < 400 else _refuse("number")
-    # The fast reader makes a float of what has more than 64 bits; no field that we use may be one.
+    # The fast reader turns integers beyond 64 bits into floats; no field in use may be one.
     return value if -(2**63) <= value < 2**64 else float(value)
 
 
@@ -216,7 +216,7 @@ def _float(text: str) -> float:
 
 
 def _is_lone(value: Any) -> bool:
-    """Return whether a text, or one in a list, has half of a pair of surrogates."""
+    """Return whether a text, or one in a list, holds half of a surrogate pair."""
     if isinstance(value, list):
         return any(map(_is_lone, value))
     return isinstance(value, str) and any(0xD800 <= ord(char) < 0xE000 for char in value)
@@ -247,7 +247,7 @@ def _need(is_so: object, why: str) -> None:
 
 
 def _number(text: Any, places: int = 8) -> int:
-    """Return a plain decimal string at 10**-places; nothing is ever rounded."""
+    """Return a plain decimal string in units of 10**-places; nothing is ever rounded."""
     _need(type(text) is str, "number is no text")
     _need(PLAIN.fullmatch(text) and len(text.lstrip("-")) <= CHARS_MAX, "no plain decimal")
     whole, _, fraction = text.partition(".")
@@ -256,7 +256,7 @@ def _number(text: Any, places: int = 8) -> int:
 
 
 def _carried(text: Any) -> str:
-    """Return a decimal that may stand in an event as it is."""
+    """Return a decimal that may stand in an event unchanged."""
     _need(type(text) is str and CARRIED.fullmatch(text), "no decimal of an event")
     whole, _, fraction = str(text).partition(".")
     _need(len(whole) <= WHOLE_MAX and len(fraction) <= FRACTION_MAX, "long decimal")
@@ -331,7 +331,7 @@ def _symbol(data: Mapping[str, Any]) -> str:
 
 
 class Number(str):
-    """A number as it was written."""
+    """Number with its text as written."""
 
 
 def _kraken(frame: bytes) -> Plain:
@@ -448,7 +448,7 @@ def _written(value: Any) -> str:
 
 
 def _plain(message: Message) -> Plain:
-    """Return a message of the product in the form of the reference."""
+    """Return a message of the product in the reference's form."""
     kind = type(message).__name__.lower()
     if isinstance(message, StreamedSnapshot):
         snapshot = message.snapshot
@@ -458,12 +458,12 @@ def _plain(message: Message) -> Plain:
     return (kind, *message)
 
 
-# So far apart that a recorded diff crosses nothing.
+# So far apart that no recorded diff crosses the book.
 BASE: Final = ([["0.5", "1.0"], ["0.25", "2.0"]], [["900000.5", "1.0"], ["900001.0", "2.0"]])
 
 
 def _judge_book(message: Diff | StreamedSnapshot, *, is_kraken: bool) -> Verdict:
-    """Apply the levels to a small book, here and in the plainest words."""
+    """Apply the levels to a small book, by the product and by plain code."""
     read = _plain(message)
     try:
         expected: Any = _naive_after(read, is_kraken=is_kraken)
@@ -503,7 +503,7 @@ def _product_after(message: Diff | StreamedSnapshot, *, is_kraken: bool) -> Any:
 
 
 def _naive_after(read: Plain, *, is_kraken: bool) -> tuple[Any, int]:
-    """Return the sides after a message, and Kraken's checksum of them."""
+    """Return both sides after a message, and Kraken's checksum of them."""
     if read[0] not in ("diff", "book"):
         raise Refused("no book")
     begin = ([], []) if read[0] == "book" else BASE

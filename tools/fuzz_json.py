@@ -1,7 +1,7 @@
-"""Inputs that nearly fit: JSON by a contract, broken in its values, its form or its bytes.
+"""Generator of nearly valid JSON: by a contract, broken in its values, form or bytes.
 
-A tree keeps objects as lists of pairs, so that a key may stand twice and in any order, and holds
-raw text where a value has a form that no encoder would write.
+A tree keeps objects as lists of pairs, so that keys may repeat in any order. It holds raw text for
+values in a form that no encoder would write.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
-# Python has no public reader of patterns; this one tells what a contract lets through.
+# Python has no public parser of patterns; this one shows what a contract accepts.
 sre: Any = importlib.import_module("re._constants")
 sre_parser: Any = importlib.import_module("re._parser")
 
@@ -24,12 +24,12 @@ Node = Any
 
 
 class Obj(list[tuple[str, Node]]):
-    """An object as its pairs."""
+    """Object as a list of pairs."""
 
 
 @dataclass(frozen=True)
 class Raw:
-    """Text that stands in the JSON as it is."""
+    """Text put into the JSON unchanged."""
 
     text: str
 
@@ -69,7 +69,7 @@ def tree_of(value: Any) -> Node:
 
 
 def emit(node: Node) -> str:
-    """Return the text of a tree, without spaces, pairs as they stand."""
+    """Return the text of a tree, without spaces, pairs in their order."""
     if isinstance(node, Raw):
         return node.text
     if isinstance(node, Obj):
@@ -99,7 +99,7 @@ def resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str,
 
 
 def made(rnd: Random, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
-    """Return a value that most likely fits a schema, often at one of its bounds."""
+    """Return a value that usually fits a schema, often at one of its bounds."""
     schema = resolved(schema, root)
     if "const" in schema:
         return schema["const"]
@@ -225,7 +225,7 @@ def bounds_of(rnd: Random, schema: Mapping[str, Any], value: Any) -> list[Any]:
 
 @dataclass
 class Place:
-    """A value in a tree: its holder and where in it, and the schema that judges it, if any."""
+    """Value's place in a tree: its holder, its position there, and its schema, if any."""
 
     holder: Any
     at: int
@@ -233,12 +233,12 @@ class Place:
 
     @property
     def value(self) -> Node:
-        """What stands there."""
+        """Value at this place."""
         item = self.holder[self.at]
         return item[1] if isinstance(self.holder, Obj) else item
 
     def put(self, value: Node) -> None:
-        """Put something else there."""
+        """Put another value at this place."""
         if isinstance(self.holder, Obj):
             self.holder[self.at] = (self.holder[self.at][0], value)
         else:
@@ -271,7 +271,7 @@ def change_value(
     if not found:
         return
     place = rnd.choice(found)
-    for _ in range(3):  # Leaves of the payload rather than the whole of it.
+    for _ in range(3):  # Prefer leaves of the payload to the whole payload.
         if isinstance(place.value, Obj | list):
             place = rnd.choice(found)
     kind = rnd.randrange(12)
@@ -285,7 +285,7 @@ def change_value(
     elif kind == 7:
         place.put(rnd.choice(STRINGS))
     elif kind == 8:
-        place.put(copy.deepcopy(rnd.choice(found).value))  # It may hold this place.
+        place.put(copy.deepcopy(rnd.choice(found).value))  # The new value may contain this place.
     elif kind == 9:
         _rewrap(rnd, place)
     elif place.schema is not None:
@@ -327,7 +327,7 @@ def change_keys(rnd: Random, node: Obj, schema: Mapping[str, Any], root: Mapping
 
 
 def _add_known(rnd: Random, node: Obj, obj: Obj, schema: Any, root: Mapping[str, Any]) -> None:
-    """Give the payload one of its optional fields, right or null."""
+    """Add one of the payload's optional fields, valid or null."""
     payload = next((value for key, value in node if key == "payload"), None)
     inner = schema.get("properties", {}).get("payload", {})
     if not isinstance(payload, Obj) or not inner.get("properties"):
@@ -340,7 +340,7 @@ def _add_known(rnd: Random, node: Obj, obj: Obj, schema: Any, root: Mapping[str,
 
 
 def change_form(rnd: Random, node: Obj) -> None:
-    """Write the same or nearly the same in a form that is not the one form."""
+    """Write the same or nearly the same in another form than the canonical one."""
     found = places(node, None, {})
     if not found:
         return
@@ -379,7 +379,7 @@ def _escaped(rnd: Random, text: str) -> str:
 
 
 def sort_keys(node: Node) -> None:
-    """Put every object's pairs in order, twins kept."""
+    """Sort the pairs of every object; repeated keys are kept."""
     for child in node:
         value = child[1] if isinstance(node, Obj) else child
         if isinstance(value, list):
@@ -392,7 +392,7 @@ def sort_keys(node: Node) -> None:
 
 
 def change_bytes(rnd: Random, data: bytes, other: bytes = b"") -> bytes:
-    """Return bytes with one thing broken."""
+    """Return the bytes with one fault."""
     at = rnd.randrange(len(data) + 1)
     kinds: tuple[Callable[[], bytes], ...] = (
         lambda: _flipped(data, min(at, len(data) - 1), rnd.randrange(8)),

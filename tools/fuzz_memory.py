@@ -1,4 +1,4 @@
-"""A queue's files in memory, under the real kernel: for inputs by the million."""
+"""Files of a queue in memory, under the real kernel, for millions of inputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FOLDER: Final = Stat(0, 1, 1, False, True)
 
 
 class MemoryFiles(Files):
-    """Files that stand in a dict, to be read alone.
+    """Read-only files in a dict.
 
     Args:
         content: Path, with slashes, -> what the file holds.
@@ -28,12 +28,12 @@ class MemoryFiles(Files):
         }
 
     def put(self, name: str, data: bytes) -> bytes:
-        """Give a file that is there another content; return the one it had."""
+        """Replace the content of a file; return the old content."""
         before, self._content[name] = self._content[name], data
         return before
 
     def open(self, path: StrPath, access: Access) -> int:
-        """Return a number for a file."""
+        """Return a descriptor of a file."""
         name = _name(path)
         if name not in self._content or access is not Access.READ:
             raise FileNotFoundError(2, "no such file", name)
@@ -43,7 +43,7 @@ class MemoryFiles(Files):
         """Do nothing."""
 
     def pread(self, fd: int, size: int, offset: int) -> bytes:
-        """Return a part of a file."""
+        """Return part of a file."""
         return self._content[self._names[fd]][offset : offset + size]
 
     def fstat(self, fd: int) -> Stat:
@@ -51,7 +51,7 @@ class MemoryFiles(Files):
         return Stat(len(self._content[self._names[fd]]), 1, fd + 2, True, False)
 
     def stat(self, path: StrPath) -> Stat | None:
-        """Return what stands at a path."""
+        """Return the status of a path."""
         name = _name(path)
         data = self._content.get(name)
         if data is not None:

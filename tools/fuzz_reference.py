@@ -1,7 +1,7 @@
-"""What the fuzzer holds the product against: strict readers by the standard library alone.
+"""Reference of the fuzzer: strict readers by the standard library alone.
 
-Written from `docs/ARCH.md` and the contracts, not from the product's code, and slow where that
-makes them plainer. Nothing here imports minibot.
+They are written from `docs/ARCH.md` and the contracts, not from the product's code, and are slow
+where that makes them plainer. Nothing here imports minibot.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ FINDINGS_MAX: Final = 20
 
 
 class Unreadable(Exception):
-    """The bytes are not what the format allows; the message says why."""
+    """Refusal of bytes that the format does not allow; the message says why."""
 
 
 # --- canonical JSON ---------------------------------------------------------------------------
 
 
 def strict_json(data: bytes) -> dict[str, Any]:
-    """Return the object of canonical JSON: one object, one sequence of bytes.
+    """Return the object of canonical JSON; each object has exactly one form.
 
     Raises:
         Unreadable: Anything else.
@@ -56,7 +56,7 @@ def strict_json(data: bytes) -> dict[str, Any]:
 
 
 def written(value: Any) -> bytes:
-    """Return the one form of a value; bytes that no file can hold where it has none."""
+    """Return the canonical form of a value; bytes that no file can hold where it has none."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return text.encode("utf-8", "surrogatepass")
 
@@ -79,7 +79,7 @@ def _integer(text: str) -> int:
 
 
 def _depth(value: Any) -> int:
-    # Level by level, as a deep one must not exhaust the stack of its judge.
+    # Level by level, because a deep value must not exhaust the stack.
     depth, level = 0, [value]
     while level and depth <= DEPTH_MAX:
         inner = [item for item in level if isinstance(item, dict | list)]
@@ -103,7 +103,7 @@ def violations(schema: Mapping[str, Any], value: Any, root: Any, path: str = "$"
     """Yield the path of each violation of a contract.
 
     Raises:
-        NotImplementedError: A keyword that no contract used when this was written.
+        NotImplementedError: The contract uses a keyword that this reader does not know.
     """
     for keyword, wanted in schema.items():
         if keyword in _SILENT:
@@ -186,7 +186,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 class Rules(NamedTuple):
-    """What an envelope is judged by, beside its contract."""
+    """Rules for an envelope beside its contract."""
 
     schemas: Mapping[str, Any]
     run_id: str
@@ -196,7 +196,7 @@ class Rules(NamedTuple):
 
 
 def envelope_code(rules: Rules, queue: str, value: dict[str, Any]) -> str:
-    """Return the reason code with which an event has to be refused; empty for a good one."""
+    """Return the reason code with which an event must be refused; empty for a valid one."""
     kind = value.get("type")
     if not isinstance(kind, str):
         return "SCHEMA_INVALID"
@@ -228,7 +228,7 @@ def strict_line(line: bytes) -> bytes:
     """Return the JSON of a queue's line.
 
     Raises:
-        Unreadable: It is not `sha256:<hex>:{...}` with the right digest and one line end.
+        Unreadable: The line is not `sha256:<hex>:{...}` with the right digest and one line end.
     """
     match = re.fullmatch(rb"sha256:([0-9a-f]{64}):(\{[^\r\n]*\})\n", line)
     if match is None:
@@ -256,7 +256,7 @@ def strict_hashed(data: bytes) -> dict[str, Any]:
 
 
 def strict_head(raw: bytes) -> tuple[int, int, int, bytes] | None:
-    """Return (segment, offset, lines, chain) of the slot that counts; None without a good one."""
+    """Return (segment, offset, lines, chain) of the valid newer slot; None without a valid one."""
     good = []
     for at in (0, 64):
         slot = raw[at : at + 64]
@@ -266,7 +266,7 @@ def strict_head(raw: bytes) -> tuple[int, int, int, bytes] | None:
                 good.append((sequence, -at, (segment, offset, lines, chain)))
     if not good:
         return None
-    # Of two slots with one number, which no writer makes, the second one counts.
+    # No writer makes two slots with one number; if both have one, the second counts.
     return max(good, key=lambda slot: (slot[0], -slot[1]))[2]
 
 
@@ -274,7 +274,7 @@ def strict_segments(data: bytes, stem: str) -> list[tuple[str, int, int, str, st
     """Return the entries of a manifest of segments.
 
     Raises:
-        Unreadable: It is damaged, or an entry does not continue the one before.
+        Unreadable: The manifest is damaged, or an entry does not continue the one before.
     """
     value = strict_hashed(data)
     entries = []
@@ -300,7 +300,7 @@ def strict_cursor(data: bytes, run_id: str, queue: str, reader: str) -> tuple[An
     """Return (seq, segment, offset, chain) of a cursor; None where it says "nothing read yet".
 
     Raises:
-        Unreadable: It is damaged, no position, or somebody else's.
+        Unreadable: The cursor is damaged, is no position, or belongs to another reader.
     """
     value = strict_hashed(data)
     try:

@@ -1,4 +1,4 @@
-"""What the fuzzer asks of a format: inputs, and a judgement of each."""
+"""Protocol between fuzzer and format: inputs, and a judgement of each."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import NamedTuple, Protocol
 
 
 class Verdict(NamedTuple):
-    """What an input led to.
+    """Outcome of an input.
 
     Attributes:
-        label: The outcome in few words, the same for inputs of one kind.
-        wrong: Where product and reference part; empty as it should be.
+        label: Outcome in few words, the same for inputs of one kind.
+        wrong: Difference of product and reference; empty as a rule.
     """
 
     label: str
@@ -27,7 +27,7 @@ class Target(Protocol):
         """Return inputs that are always judged first."""
 
     def make(self, rnd: Random) -> bytes:
-        """Return an input; the same for the same state of `rnd`."""
+        """Return an input; equal for equal states of `rnd`."""
 
     def judge(self, data: bytes) -> Verdict:
         """Judge an input."""

@@ -1,11 +1,11 @@
-"""Give every verb words that nobody should: no traceback, a documented exit code, a bounded end.
+"""Fuzz the verbs with bad arguments: no traceback, a documented exit code, a bounded end.
 
     python3 tools/with_env.py -m tools.fuzz_verbs --cases 300 --seed 1
 
-Positional words and flags are found in the parsers, so a new verb is played too. Each case is a
-process of its own, forked where everything is imported already. A finding is a line that begins
-with `Traceback`, a word of an error of minibot's own, an exit code that no page names, or a verb
-that has not ended after some seconds. Exit code: 0 without a finding, else 1.
+Arguments and flags come from the parsers, so new verbs are covered. Each case is a forked process
+in which everything is already imported. A finding is a line that begins with `Traceback`, the name
+of an internal error, an undocumented exit code, or a verb that has not ended after some seconds.
+Exit code: 0 without a finding, else 1.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ DOCUMENTED: Final = frozenset((0, 1, 2, 3, 4, 5, 10))
 OWN_ERROR: Final = "an error of minibot itself"
 LIMIT_S: Final = 60.0
 POLL_S: Final = 0.01
-# They run nights, drills or servers, or change the project: these are played by hand, or attacks.
+# Verbs that run nights, drills or servers, or change the project: played by hand, or by attacks.
 LEFT_OUT: Final = frozenset(("ai-proof", "chaos", "doctor", "exchange", "gate", "probe", "stage"))
-# What keeps a verb from working for long, or for real, on a word that happens to be allowed.
+# Flags that keep a verb short and harmless where an argument happens to be allowed.
 BESIDE: Final = {
     "backtest": ("--source", "klines:BROKEN"),
     "download-data": ("--rest-url", "http://127.0.0.1:9", "--source", "rest", "--pairs", "BTCUSDT"),
@@ -62,7 +62,7 @@ class Ended(NamedTuple):
 
 
 def cases() -> Iterator[Case]:
-    """Yield every verb with every bad word in every place, one at a time."""
+    """Yield every verb with every bad argument in every place, one at a time."""
     for name in sorted(verbs()):
         if name in LEFT_OUT:
             continue
@@ -72,7 +72,7 @@ def cases() -> Iterator[Case]:
 
 
 def _places(name: str) -> Iterator[tuple[str | None, ...]]:
-    """Yield the words of a verb with one place left open, for each place it has."""
+    """Yield a verb's arguments with one place left open, for each place."""
     subparsers = parser(name)._subparsers
     choices = subparsers._group_actions[0].choices if subparsers is not None else None
     assert isinstance(choices, dict)
@@ -101,7 +101,7 @@ def _harmless(action: argparse.Action) -> str:
 
 
 def bad_files(folder: Path) -> dict[str, str]:
-    """Make the files that words name by a mark, and return their paths."""
+    """Make the files that arguments name by a mark, and return their paths."""
     paths = {mark: str(folder / f"{mark.lower()}.json") for mark in MARKS}
     Path(paths["BROKEN"]).write_text('{"profile": ', encoding="utf-8")
     Path(paths["NOT_UTF8"]).write_bytes(b'{"profile": "\xff\xfe"}\n1 \xff\n')
@@ -116,7 +116,7 @@ def bad_files(folder: Path) -> dict[str, str]:
 
 
 def filled(case: Case, files: dict[str, str]) -> list[str]:
-    """Return the words of a case with its marks replaced by paths."""
+    """Return the arguments of a case with marks replaced by paths."""
     words = []
     for word in case.words:
         for mark, path in files.items():

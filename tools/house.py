@@ -1,10 +1,10 @@
-"""Measure the house: how large it is, how many ways and names it has, where it runs in circles.
+"""Measure the house: its size, the number of its ways and names, its circular imports.
 
     python3 tools/with_env.py -m tools.house                  this tree
     python3 tools/with_env.py -m tools.house --tree FOLDER    another checkout, such as an old one
 
 Everything is read from the sources alone, so that two trees are measured alike. One line for each
-measure; `--names` lists what stands behind the counts.
+measure; `--names` lists the names behind the counts.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ CORES: Final = {
     "RiskCore": "risk",
     "PaperExecutorNoreV1": "execution",
 }
-# What a core shows of itself; everything else that is called from outside is a way in.
+# Attributes for reading alone; any other call from outside the room is an entry point.
 SHOWN: Final = frozenset({"facts", "state"})
 SHORT_LINES: Final = 80
-# How a docstring begins that leads up to its noun instead of naming it.
+# First words of docstrings that lead up to their noun instead of naming it.
 IDIOM: Final = re.compile(
     r"(What|Who|Whom|Whose|Whether|Where|When|How|Why|That|Of|As|So|Nobody|Nothing|Neither)\b"
 )
@@ -68,7 +68,7 @@ def docstrings(trees: Trees) -> Iterator[tuple[str, str]]:
 
 
 def imports(trees: Trees) -> dict[str, set[str]]:
-    """Return which modules of the product each module imports when it is loaded."""
+    """Return the modules of the product that each module imports when it is loaded."""
     found: dict[str, set[str]] = defaultdict(set)
     for name, tree in trees.items():
         for node in _loaded(tree.body):
@@ -94,7 +94,7 @@ def _loaded(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
-    """Return groups of which each member reaches each other, by Tarjan's algorithm."""
+    """Return groups of names that all reach one another, by Tarjan's algorithm."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -133,10 +133,10 @@ def of_rooms(arrows: dict[str, set[str]]) -> dict[str, set[str]]:
 
 
 def ways_in(trees: Trees) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
-    """Return the entry points of each core by use, and who calls which of them.
+    """Return the entry points of each core that are used, and the modules that call them.
 
-    An entry point is a public method, no property, that a module outside the core's room calls by
-    its name on something that is called a core or a port of one.
+    An entry point is a public method, not a property. A module outside the core's room calls it by
+    name on a variable named like a core or a port of one.
     """
     methods: dict[str, set[str]] = {}
     for _, owner in classes(trees):
@@ -184,7 +184,7 @@ def constants_twice(trees: Trees) -> dict[str, list[str]]:
 
 
 def measures(folder: Path) -> list[tuple[str, int, list[str]]]:
-    """Return (measure, count, what stands behind it)."""
+    """Return (measure, count, names behind the count)."""
     trees, lines = parsed(folder)
     class_names = Counter(node.name for _, node in classes(trees) if node.name[0] != "_")
     module_names = Counter(name.rpartition(".")[2] for name in trees)

@@ -1,15 +1,15 @@
-"""Kill a real writer and a real reader again and again: is every published event there once?
+"""Kill a real writer and a real reader again and again, and check every published event.
 
     python3 tools/with_env.py -m tools.kill_storm --kills 10000 --seed 1
     python3 tools/with_env.py -m tools.kill_storm --roles --kills 300      whole roles, short runs
 
-A warm process forks a writer of a rotating queue and a reader that writes what it took into a
-journal of its own, and kills one of them with SIGKILL at a drawn moment, within its start, within
-an append, within a rotation; another takes its place. After each kill an observer in a process of
-its own right reads on; after every round both journals are read from the disk alone and verified.
-Whatever a writer called durable and whatever anybody saw has to stand there, once and in order.
-The last line says `kills N, lines L, acknowledged A, lost 0, doubled 0, false stops 0`; exit code
-1 where one of them is not 0. Needs `fork`, so no Windows; `--roles` runs there too.
+A warm process forks a writer of a rotating queue, and a reader that copies every event into its own
+journal. It kills one of them with SIGKILL at a random moment, during start, append or rotation;
+another one takes its place. An observer reads on after each kill. After every round both journals
+are read from the disk alone and verified. Every line that a writer called durable or a reader saw
+has to be there, once and in order. The last line says `kills N, lines L, acknowledged A, lost 0,
+doubled 0, false stops 0`; exit code 1 where one of the last three is not 0. Needs `fork`, so no
+Windows; `--roles` runs there too.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SOURCE, OUTPUT, READER = "signals", "order_intents", "risk_role"
 SEGMENT_BYTES: Final = 16 * 1024
 ROUND_KILLS: Final = 250
 LIFE_S_MAX: Final = 0.01
-# A reader with nothing to read says nothing.
+# A reader without events stays silent.
 SILENT_S: Final = 0.05
 STUCK_S: Final = 30.0
 FINDINGS_MAX: Final = 10
@@ -53,12 +53,12 @@ ACKNOWLEDGED, KEPT, CUT, STOPPED = b"a", b"k", b"c", b"s"
 
 
 class Failed(Exception):
-    """A round cannot go on; the message says why."""
+    """Failure of a round; the message says why."""
 
 
 @dataclass
 class Tally:
-    """What a storm came to."""
+    """Totals of a storm."""
 
     kills: Counter[str] = field(default_factory=Counter)
     lines: int = 0
@@ -70,7 +70,7 @@ class Tally:
     findings: list[str] = field(default_factory=list)
 
     def blame(self, kind: str, words: str, count: int = 1) -> None:
-        """Note something that may not be."""
+        """Record a violation."""
         self.wrong[kind] += count
         if len(self.findings) < FINDINGS_MAX:
             self.findings.append(f"{kind}: {words}")
@@ -78,7 +78,7 @@ class Tally:
 
 @dataclass
 class Child:
-    """A forked writer or reader and the pipe on which it says how far it is."""
+    """Forked writer or reader, and the pipe on which it reports its progress."""
 
     name: str
     pid: int
@@ -87,7 +87,7 @@ class Child:
     said: list[tuple[bytes, int]] = field(default_factory=list)
 
     def hear(self) -> bool:
-        """Take in what it has said, whole notes only; return whether it has acknowledged."""
+        """Read its reports, whole ones only; return whether it has acknowledged anything."""
         while True:
             try:
                 more = os.read(self.pipe, 65536)
@@ -110,7 +110,7 @@ def _line(number: int) -> bytes:
 
 
 def write_on(root: Path, is_eager: bool, say: Callable[[bytes, int], None]) -> NoReturn:
-    """Append numbered lines for as long as life lasts; say what is acknowledged."""
+    """Append numbered lines until killed; report each durable line."""
     writer = open_writer(root, SOURCE, sync=is_eager, segment_bytes=SEGMENT_BYTES)
     say(KEPT, writer.recovered.kept_lines)
     say(CUT, writer.recovered.cut_bytes)
@@ -123,7 +123,7 @@ def write_on(root: Path, is_eager: bool, say: Callable[[bytes, int], None]) -> N
 
 
 def read_on(root: Path, is_eager: bool, say: Callable[[bytes, int], None]) -> NoReturn:
-    """Take lines and write each into an own journal, exactly once; the cursor follows."""
+    """Read events and write each one into the reader's own journal, exactly once."""
     output = open_writer(root, OUTPUT, sync=is_eager, segment_bytes=SEGMENT_BYTES)
     say(KEPT, output.recovered.kept_lines)
     say(CUT, output.recovered.cut_bytes)
@@ -149,7 +149,7 @@ def read_on(root: Path, is_eager: bool, say: Callable[[bytes, int], None]) -> No
 
 
 def fork(name: str, act: Callable[..., NoReturn], root: Path, is_eager: bool) -> Child:
-    """Start a child; it never comes back into this code."""
+    """Start a child; the child never returns into this code."""
     if sys.platform == "win32":
         raise Failed("this system has no fork")
     out, into = os.pipe()
@@ -172,7 +172,7 @@ def fork(name: str, act: Callable[..., NoReturn], root: Path, is_eager: bool) ->
 
 
 class Round:
-    """One queue under fire until so many kills were made."""
+    """One queue under fire until the given number of kills."""
 
     def __init__(self, folder: Path, rnd: random.Random, is_eager: bool, tally: Tally) -> None:
         self._root = folder
@@ -186,7 +186,7 @@ class Round:
         self._observer = JournalReader(folder / SOURCE, "inbox")
 
     def run(self, kills: int) -> None:
-        """Kill, start anew, look; then judge what is on the disk."""
+        """Kill, restart, observe; then judge the files on the disk."""
         children = {"writer": self._start("writer"), "reader": self._start("reader")}
         try:
             for _ in range(kills):
@@ -205,7 +205,7 @@ class Round:
         return fork(name, write_on if name == "writer" else read_on, self._root, self._is_eager)
 
     def _let_live(self, child: Child) -> None:
-        """Wait for a drawn moment: within its start, or after its first line, whatever the load."""
+        """Wait until a random moment: within the child's start, or after its first line."""
         if self._rnd.random() < 0.7:
             end = time.monotonic() + SILENT_S
             while not child.hear() and time.monotonic() < end:
@@ -213,7 +213,7 @@ class Round:
         time.sleep(self._rnd.random() ** 2 * LIFE_S_MAX)
 
     def _end(self, child: Child, *, is_counted: bool = True) -> None:
-        """Kill a child and hear what it had said before."""
+        """End a child and read its last reports."""
         if sys.platform == "win32":
             raise Failed("this system has no SIGKILL")
         os.kill(child.pid, signal.SIGKILL)
@@ -234,7 +234,7 @@ class Round:
                 self._tally.blame("false stops", f"the {child.name} ended by itself")
 
     def _observe(self) -> None:
-        """Read on from where the last look ended, over every kill and rotation."""
+        """Read on from where the last look ended, across every kill and rotation."""
         try:
             while lines := self._observer.read(1000):
                 for line in lines:
@@ -245,7 +245,7 @@ class Round:
             self._tally.blame("false stops", f"the observer: {error}")
 
     def _judge(self) -> None:
-        """Let both recover once more, take the rest, and read everything from the disk."""
+        """Let both recover once more, read the rest, and check all files on the disk."""
         tally = self._tally
         writer = open_writer(self._root, SOURCE, segment_bytes=SEGMENT_BYTES)
         writer.close()
@@ -264,7 +264,7 @@ class Round:
         tally.acknowledged += self._acknowledged["writer"]
 
     def _compare(self, queue: str, whole: int) -> int:
-        """Return how many lines a queue has, each of which has to be the next one."""
+        """Return the number of lines in a queue; each has to be the next one."""
         reader = open_reader(self._root, queue)
         count = 0
         while lines := reader.read(1000):
@@ -276,7 +276,7 @@ class Round:
         return count
 
     def _take_rest(self, whole: int) -> None:
-        """Let a last reader live until it has everything."""
+        """Let a last reader run until it has everything."""
         child = self._start("reader")
         end = time.monotonic() + STUCK_S
         try:
@@ -290,7 +290,7 @@ class Round:
 
 
 def storm(folder: Path, kills: int, seed: int) -> Tally:
-    """Make so many kills in rounds, every other round on journals that sync lazily."""
+    """Make the given number of kills in rounds, every other round on lazily synced journals."""
     tally = Tally()
     left = kills
     number = 0
@@ -305,7 +305,7 @@ def storm(folder: Path, kills: int, seed: int) -> Tally:
 
 
 def report(tally: Tally, seed: int, seconds: float) -> int:
-    """Print what a storm came to; return the exit code."""
+    """Print a storm's totals; return the exit code."""
     for finding in tally.findings:
         print(f"WRONG {finding[:600]}")
     print(
@@ -322,7 +322,7 @@ def report(tally: Tally, seed: int, seconds: float) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Storm; exit code 0, 1 where something was lost, doubled or refused, 2 without `fork`."""
+    """Run a storm; return 0, 1 where a line was lost, doubled or refused, 2 without `fork`."""
     assert __doc__ is not None
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

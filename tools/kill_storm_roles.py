@@ -1,4 +1,4 @@
-"""Killing whole roles of short runs; see `tools.kill_storm --roles`."""
+"""Kill storm over whole roles of short runs; see `tools.kill_storm --roles`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from minibot.runtime.paths import Var
 ROLES: Final = (*TRADING_ROLES, "ai_role")
 NIGHT_KILLS: Final = 15
 PAUSE_S_MAX: Final = 1.5
-# Every so-manieth kill meets a role that is only just starting again.
+# One kill in this many meets a role that is just restarting.
 AGAIN: Final = 4
 AI_RESTARTS: Final = 100
 SETS: Final = {
@@ -35,10 +35,10 @@ SETS: Final = {
 
 
 def kill_roles(folder: Path, kills: int, seed: int) -> int:
-    """Kill roles of runs one after the other; return the exit code.
+    """Kill roles of runs one after another; return the exit code.
 
-    After each run: it ended as planned, every byte and every cause verifies, replay is identical
-    with no output missing, and no order and no fill stands twice.
+    After each run these must hold: the run ended as planned, every byte and every cause verifies,
+    replay is identical with no output missing, and no order or fill occurs twice.
     """
     started = time.monotonic()
     counts: Counter[str] = Counter()
@@ -73,7 +73,7 @@ def kill_roles(folder: Path, kills: int, seed: int) -> int:
 def _storm(
     night: DrillRun, rnd: random.Random, kills: int, counts: Counter[str]
 ) -> tuple[str, list[str]]:
-    """Run one night under fire; return its replay's digest and what was wrong."""
+    """Run one night under fire; return the digest of its replay, and its faults."""
     night.start()
     night.wait_for_trading()
     for number in range(kills):

@@ -3,8 +3,8 @@
     python3 tools/with_env.py -m tools.memory_slope                    70 minutes, 20 times as fast
     python3 tools/with_env.py -m tools.memory_slope --minutes 130 --speed 30
 
-The market is the embedded exchange's generator. A role's memory follows what happens in market
-time, so an hour of it is one at any pace. Figures are the `rss_bytes` of the sealed `health`
+The market is the embedded exchange's generator. Memory follows events in market time, so an hour of
+market time counts as one at any speed. The figures are the `rss_bytes` of the sealed `health`
 events; exit code 1 when one role grows faster than allowed.
 """
 
@@ -44,7 +44,7 @@ def memory_of(run_dir: Path) -> dict[str, Points]:
 
 
 def slope_mb(points: Sequence[tuple[int, int]]) -> float:
-    """Return by how many MB memory grows in an hour of market time: least squares."""
+    """Return the growth of memory in MB per hour of market time, by least squares."""
     count = len(points)
     hours = [ts / HOUR_MS for ts, _ in points]
     sizes = [rss / MB for _, rss in points]
@@ -55,7 +55,7 @@ def slope_mb(points: Sequence[tuple[int, int]]) -> float:
 
 
 def report(memory: Mapping[str, Points]) -> int:
-    """Print one line for each role; return how many grow too fast."""
+    """Print one line for each role; return the number of roles that grow too fast."""
     too_fast = 0
     for role, points in sorted(memory.items()):
         warm = [point for point in points if point[0] >= WARM_MS]
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "embedded.source": f"generator:{arguments.seed}",
         "embedded.speed": str(arguments.speed),
         "duration_ms": str(arguments.minutes * 60_000),
-        # A minute of machine time in the profile: as often in market time as a real night has them.
+        # Scaled, so that snapshots come as often in market time as in a real night: every minute.
         "watchdog.snapshot_interval_ms": str(max(1_000, 60_000 // arguments.speed)),
     }
     sets |= dict(pair.split("=", 1) for pair in arguments.set)

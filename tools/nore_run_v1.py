@@ -1,6 +1,7 @@
-"""tools/nore_run_v1.py --config ...: the night run, under the place that its specification names.
+"""Start of the night, `tools/nore_run_v1.py --config ...`, under its specified path.
 
-The same as `python -m minibot.nore_run_v1`, from any folder and with any Python 3.11 or later.
+It does the same as `python -m minibot.nore_run_v1`, from any folder and with any Python 3.11 or
+later.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ def orders(table: Mapping[str, Any]) -> Iterator[str]:
 
 
 def rooms(arrows: Arrows) -> Iterator[str]:
-    """Yield the picture of the rooms: no arrow that a longer way also shows."""
+    """Yield the picture of the rooms: arrows that a longer way implies are left out."""
     yield "flowchart TD"
     for source, target in sorted(reduced(arrows)):
         yield f"  {source} --> {target}"
@@ -167,7 +167,7 @@ def reduced(arrows: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
 
 
 def room_arrows() -> Arrows:
-    """Return how often a room imports another; modules outside of rooms are left out."""
+    """Return how often a room imports another; modules outside rooms are left out."""
     graph = grimp.build_graph(PACKAGE, cache_dir=None, exclude_type_checking_imports=True)
     found: Counter[tuple[str, str]] = Counter()
     packages = {
@@ -221,7 +221,7 @@ def _fenced(lines: Iterable[str]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check or write the pages, or print the arrows; 1 when a page is stale."""
+    """Check or write the pages, or print the arrows; return 1 when a page is stale."""
     command = argparse.ArgumentParser(description=__doc__, prog="python -m tools.pictures")
     flags = command.add_mutually_exclusive_group(required=True)
     flags.add_argument("--check", action="store_true", help="compare the pages")

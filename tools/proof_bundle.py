@@ -1,9 +1,9 @@
-"""Gather what a CI run proves into one file: commit, versions, gates, fixtures, replay digest.
+"""Bundle of a CI run's proof in one file: commit, versions, gates, fixtures, replay digest.
 
     python -m tools.proof_bundle var/ci
 
-Reads what the steps of `.ci/run` left in that folder and writes `proof.json` beside it. Something
-missing is written as null and makes the exit code 1: half a proof is none.
+It reads the files that the steps of `.ci/run` left in that folder and writes `proof.json` beside
+them. A missing part is written as null and makes the exit code 1: half a proof is no proof.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STEPS: Final = ("versions", "pytest", "gates", "demo", "verify", "replay", "inde
 
 
 def commit() -> str | None:
-    """Return the commit under test with a mark if the tree differs from it; None without git."""
+    """Return the commit under test, marked if the tree differs from it; None without git."""
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
@@ -48,12 +48,12 @@ def fixtures() -> dict[str, str]:
 
 
 def digests(text: str | None) -> list[str] | None:
-    """Return every sha256 in a step's output, in order; None when there is none."""
+    """Return every sha256 in a step's output, in order; None without output."""
     return re.findall(r"\b[0-9a-f]{64}\b", text or "") or None
 
 
 def gather(folder: Path) -> dict[str, Any]:
-    """Return the bundle of what stands in `folder`."""
+    """Return the bundle from the files in `folder`."""
     texts = {
         step: path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
         for step in STEPS

@@ -1,11 +1,11 @@
-"""Are minibot's ratios those of quantstats on the same returns?
+"""Check minibot's ratios against those of quantstats on the same returns.
 
     python3 tools/with_env.py -m tools.quantstats_check            ask quantstats anew
     python3 tools/with_env.py -m tools.quantstats_check --write    and keep what it said for tests
 
-quantstats brings pandas, scipy, matplotlib and a downloader of prices, half a gigabyte: it lives in
-an environment of its own below `var/bench`, made on demand from `tools/quantstats.lock`, and no
-test needs it. What it said last stands in `tests/fixtures/quantstats/figures.json`.
+quantstats brings pandas, scipy, matplotlib and a downloader of prices, half a gigabyte. It lives in
+its own environment below `var/bench`, made on demand from `tools/quantstats.lock`, and no test
+needs it. Its last answer is kept in `tests/fixtures/quantstats/figures.json`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Json = dict[str, Any]
 
 
 def series() -> Iterator[Json]:
-    """Yield series of returns: calm, wild, rising, falling, short, with days of nothing."""
+    """Yield series of returns: calm, wild, rising, falling, short, with idle days."""
     shapes = (
         ("calm", 365, 240, 0.002, 0.0),
         ("wild", 365, 240, 0.2, 0.0),
@@ -52,7 +52,7 @@ def series() -> Iterator[Json]:
 
 
 def _shares(seed: str, count: int) -> list[float]:
-    """Return numbers between 0 and 1 that are the same everywhere."""
+    """Return numbers between 0 and 1 that are the same on every machine."""
     found = []
     for at in range(count):
         digest = hashlib.sha256(f"{seed}:{at}".encode()).digest()
@@ -63,7 +63,7 @@ def _shares(seed: str, count: int) -> list[float]:
 def ours(case: Json) -> dict[str, float | None]:
     """Return minibot's figures on the same returns, under quantstats' names for them."""
     returns, per_year = case["returns"], case["per_year"]
-    # Trades have amounts and days have returns; the formula is the same, zeros set aside.
+    # Trades have amounts and days have returns; the formula is the same, without zeros.
     results = [round(value * SCALE) for value in returns if value]
     return {
         "sharpe": ratios.sharpe(returns, per_year),
@@ -80,7 +80,7 @@ def ours(case: Json) -> dict[str, float | None]:
 
 
 def differences(answers: Json) -> list[str]:
-    """Return a sentence for each figure that is not the same."""
+    """Return a sentence for each figure that differs."""
     found = []
     for case, theirs in zip(answers["cases"], answers["figures"], strict=True):
         for name, value in ours(case).items():
@@ -95,7 +95,7 @@ def differences(answers: Json) -> list[str]:
 
 
 def ask(python: Path) -> Json:
-    """Return what quantstats says of every series."""
+    """Return quantstats' figures of every series."""
     cases = list(series())
     done = subprocess.run(
         [str(python), str(PROJECT / "tools" / "quantstats_figures.py")],
@@ -106,7 +106,7 @@ def ask(python: Path) -> Json:
 
 
 def environment() -> Path:
-    """Return the interpreter that has quantstats, made where it does not stand yet."""
+    """Return the interpreter that has quantstats; make its environment where it is missing."""
     python = HOME / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     stamp = HOME / "stamp"
     wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest() + sys.version
@@ -121,7 +121,7 @@ def environment() -> Path:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Ask and compare; 0 when all figures are the same, else 1."""
+    """Compute and compare; return 0 when all figures are the same, else 1."""
     parser = argparse.ArgumentParser(description="compare minibot's ratios with quantstats")
     parser.add_argument("--python", type=Path, help="an interpreter that has quantstats")
     parser.add_argument("--write", action="store_true", help="keep its answers for the tests")

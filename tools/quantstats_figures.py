@@ -1,4 +1,4 @@
-"""What quantstats says of series of returns: JSON in, JSON out; run by its own interpreter.
+"""Figures of quantstats on series of returns: JSON in, JSON out; run by its own interpreter.
 
 Standard input: `[{"name", "per_year", "returns": [...]}, ...]`. Imports nothing of minibot.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 
 def figures(returns: list[float], per_year: int) -> dict[str, float | None]:
-    """Return its figures on the returns; None where it says NaN or infinity."""
+    """Return quantstats' figures on the returns; None for NaN and infinity."""
     pandas: Any = importlib.import_module("pandas")
     stats: Any = importlib.import_module("quantstats.stats")
     days = pandas.date_range("2025-01-01", periods=len(returns), freq="D")
@@ -35,7 +35,7 @@ def figures(returns: list[float], per_year: int) -> dict[str, float | None]:
 
 
 def plain(value: float) -> float | None:
-    """Return a number that JSON has a word for."""
+    """Return a number that JSON can express."""
     return value if math.isfinite(value) else None
 
 

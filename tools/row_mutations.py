@@ -1,18 +1,18 @@
-"""One small break of the product for each row, and the tests that must turn red under it.
+"""Mutations of the product, one for each row, and the tests that must fail under each.
 
     python -m tools.rows --mutate                      all, some minutes on two cores
     python -m tools.rows --mutate N-10 N-24            of these rows
     python -m tools.rows --mutate --part 12 --seed 7   a drawn dozen, as CI plays it
 
-`tools/row_mutations.toml` is the table: the row, what is broken in a few words, where (a function
-as `module:qualname`, a whole module, or a file by its path), the old text, the new one, and the
-tests, each of which names the row by its mark. The old text stands there exactly once: one that no
-longer applies is as red as one that survives. `[without]` gives for each other row of N the reason
-why it has none.
+`tools/row_mutations.toml` is the table: the row, the break in a few words, its place (a function as
+`module:qualname`, a whole module, or a file by its path), the old text, the new text, and the
+tests, each of which names the row by its mark. The old text must stand in its place exactly once: a
+mutation that no longer applies is as red as one that survives. `[without]` gives the reason for
+each other row of N that has no mutation.
 
-Every worker has a copy of the tree with an environment of its own in which `minibot` is the copy.
-There the named tests have to be green as the product stands; then each mutation is put in, its
-tests have to fail, and it is taken out again. The tree itself is never touched.
+Every worker has a copy of the tree, with its own environment in which `minibot` is the copy. The
+named tests have to pass on the unchanged copy. Then each mutation is applied, its tests have to
+fail, and it is taken back. The tree itself is never touched.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from typing import Any, Final
 TABLE: Final = "tools/row_mutations.toml"
 PLACE: Final = re.compile(r"(minibot|tools|tests)(\.\w+)+(:[\w.]+)?")
 KEYS: Final = {"row", "what", "at", "old", "new", "tests", "remove"}
-# What is no source: a copy that starts from nothing has what a fresh clone has.
+# Folders without sources: a copy holds what a fresh clone holds.
 NOT_COPIED: Final = {".git", ".venv", "build", "dist", "var"}
-# A test takes seconds; one that a mutation makes wait for ever must not hold up the others.
+# A test takes seconds; one that hangs under a mutation must not hold up the others.
 TEST_S_MAX: Final = 300.0
 FAILED: Final = 1
 SKIPPED: Final = re.compile(r"^SKIPPED ", re.MULTILINE)
@@ -51,20 +51,20 @@ PASSED: Final = re.compile(r"\b\d+ passed\b")
 
 
 class Unusable(Exception):
-    """The table or an entry of it is not as it must be; the message says where."""
+    """Fault in the table or in one of its entries; the message says where."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One break of the product.
+    """Mutation: one break of the product.
 
     Attributes:
-        row: The row that it violates.
+        row: Row that the mutation violates.
         what: The violation in a few words.
         at: `module:qualname`, `module`, or a path from the root of the project.
-        old: Text that stands there exactly once; None to take the whole file away.
-        new: What is put in its place.
-        tests: The tests that have to fail, as pytest takes them.
+        old: Text that stands there exactly once; None to remove the whole file.
+        new: Text in its place.
+        tests: Tests that have to fail, as pytest names them.
     """
 
     row: str
@@ -76,20 +76,20 @@ class Mutation:
 
     @property
     def path(self) -> str:
-        """The file that is changed, from the root of the project."""
+        """Path of the changed file, from the root of the project."""
         if PLACE.fullmatch(self.at) is None:
             return self.at
         return self.at.partition(":")[0].replace(".", "/") + ".py"
 
     @property
     def qualname(self) -> str:
-        """The function or class that is changed; empty for a whole file."""
+        """Function or class that is changed; empty for a whole file."""
         return self.at.partition(":")[2] if PLACE.fullmatch(self.at) else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """All mutations in their order, and why other rows have none."""
+    """Table of all mutations in order, and the reasons why other rows have none."""
 
     mutations: tuple[Mutation, ...]
     without: Mapping[str, str]
@@ -105,7 +105,7 @@ class Verdict:
     took_s: float
 
     def line(self) -> str:
-        """Return the verdict as it is printed."""
+        """Return the verdict as a printed line."""
         detail = f": {self.detail}" if self.detail else ""
         of = f"{self.mutation.row:6} {self.mutation.what}"
         return f"{self.word:14} {of}{detail} ({self.took_s:.1f} s)"
@@ -115,7 +115,7 @@ def read_table(root: Path) -> Table:
     """Return the table of a project.
 
     Raises:
-        Unusable: It is no TOML, or an entry lacks a key or has another one.
+        Unusable: The table is no TOML, or an entry lacks a key or has an unknown one.
     """
     try:
         document = tomllib.loads((root / TABLE).read_text(encoding="utf-8"))
@@ -138,10 +138,11 @@ def _mutation(entry: Mapping[str, Any]) -> Mutation:
 
 
 def mutated(root: Path, mutation: Mutation) -> str | None:
-    """Return the text of the file with the mutation in it; None where the file is taken away.
+    """Return the file's text with the mutation; None where the file is removed.
 
     Raises:
-        Unusable: There is no such file or function, or the old text does not stand there once.
+        Unusable: The file or function is missing, or the old text does not occur there exactly
+            once.
     """
     path = root / mutation.path
     if not path.is_file():
@@ -158,7 +159,7 @@ def mutated(root: Path, mutation: Mutation) -> str | None:
 
 
 def _span(text: str, mutation: Mutation) -> tuple[int, int]:
-    """Return where the function that the mutation names begins and ends in its file."""
+    """Return first and last line of the function that the mutation names."""
     if not mutation.qualname:
         return 0, len(text)
     node: ast.AST = ast.parse(text)
@@ -212,14 +213,14 @@ def complaints(
 
 
 def drawn(mutations: Sequence[Mutation], part: int | None, seed: int) -> list[Mutation]:
-    """Return so many of the mutations, drawn by the seed; all without a number."""
+    """Return a number of mutations drawn by the seed; all without a number."""
     if part is None or part >= len(mutations):
         return list(mutations)
     return random.Random(seed).sample(mutations, part)
 
 
 class Copy:
-    """A copy of the tree in which mutations are played, one at a time."""
+    """Copy of the tree in which mutations are played, one at a time."""
 
     def __init__(self, source: Path, folder: Path) -> None:
         """Copy the tree below `folder`, with an environment in which the copy is imported."""
@@ -240,7 +241,7 @@ class Copy:
 
     @contextmanager
     def changed(self, mutation: Mutation) -> Iterator[None]:
-        """Have a mutation in the copy for the time of the block."""
+        """Apply a mutation to the copy for the duration of the block."""
         path = self.root / mutation.path
         text = mutated(self.root, mutation)
         before, stamp = path.read_bytes(), path.stat()
@@ -257,7 +258,7 @@ class Copy:
             _forget(path)
 
     def play(self, tests: Sequence[str], *, all_of_them: bool = False) -> tuple[int, str]:
-        """Run tests, up to the first that fails or all; return pytest's exit code and its words."""
+        """Run tests, up to the first failure or all; return pytest's exit code and output."""
         self._number += 1
         base = self._bases / str(self._number)
         argv = [str(self._python), "-m", "pytest", "-n", "0", "-rfEs", "--tb=line"]
@@ -286,7 +287,7 @@ class Copy:
         return started.returncode, out
 
     def end(self) -> None:
-        """End the pytest that runs, with everything that it has started."""
+        """End the running pytest with everything that it has started."""
         running = self._running
         if running is None or running.poll() is not None:
             return
@@ -311,13 +312,13 @@ def _environment(root: Path) -> Path:
     scheme = {"base": str(root / ".venv"), "platbase": str(root / ".venv")}
     site = Path(sysconfig.get_path("purelib", "venv", scheme))
     path_file = f"{root}\n"
-    # A process under a code list reads no path file, so the packages themselves stand there.
+    # A process under a code list reads no path file, so the packages are linked or copied.
     for package in sorted(Path(sysconfig.get_path("purelib")).iterdir()):
         if package.suffix == ".pth" or (site / package.name).exists():
             continue
         try:
             (site / package.name).symlink_to(package, target_is_directory=package.is_dir())
-        except OSError:  # Windows, without the right to make links: a path file names them all.
+        except OSError:  # Windows without the right to make links: a path file names the packages.
             path_file = f"{root}\n{package.parent}\n"
             break
     (site / "minibot.pth").write_text(path_file)
@@ -325,7 +326,7 @@ def _environment(root: Path) -> Path:
 
 
 def _forget(path: Path) -> None:
-    """Remove bytecode of a text that stands no longer; whatever its stamp says, it is stale."""
+    """Remove bytecode of a former text; whatever its stamp says, it is stale."""
     for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
         compiled.unlink()
 
@@ -336,7 +337,7 @@ def _run_quiet(argv: Sequence[str], folder: Path) -> str:
             argv, cwd=folder, env=_environ(), capture_output=True, text=True, check=False
         )
     except FileNotFoundError:
-        return ""  # No git here: the tests that ask it have another way.
+        return ""  # No git here: tests that ask git have another way.
     return done.stdout
 
 
@@ -376,7 +377,7 @@ def _unkilled(test: str, code: int, out: str) -> tuple[str, str]:
 
 
 def _red_before(mutation: Mutation, red: Sequence[str]) -> Verdict | None:
-    """Return the verdict on a mutation one of whose tests is red without it, else None."""
+    """Return the verdict if one of the mutation's tests fails without it, else None."""
     for test in mutation.tests:
         if any(re.match(rf"(FAILED|ERROR) {re.escape(test)}([\[ ]|$)", line) for line in red):
             return Verdict(mutation, "RED BEFORE", f"{test} fails without it", 0.0)
@@ -393,9 +394,9 @@ def _summary(out: str) -> str:
 def play(
     source: Path, mutations: Sequence[Mutation], workers: int
 ) -> tuple[list[str], list[Verdict]]:
-    """Play mutations in copies; return what was red beforehand, and a verdict on each.
+    """Play mutations in copies; return the tests that failed beforehand, and each verdict.
 
-    What is red without any mutation proves nothing, so such a test is not asked.
+    A test that fails without a mutation proves nothing, so it is not used.
     """
     waiting: queue.SimpleQueue[Mutation] = queue.SimpleQueue()
     for mutation in mutations:
@@ -455,7 +456,7 @@ def play(
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Mutations to play: named rows or all, a seeded draw or all, and in how many copies."""
+    """Choice of mutations to play: named rows or all, a seeded draw or all, in how many copies."""
 
     only: tuple[str, ...]
     part: int | None
@@ -466,13 +467,13 @@ class Asked:
 def main(
     root: Path, proven: Mapping[str, tuple[str, ...]], wanted: Sequence[str], asked: Asked
 ) -> int:
-    """Check the table, play what is asked for, print it; exit code 1 unless all were killed.
+    """Check the table, play the chosen mutations, print them; return 1 unless all were killed.
 
     Args:
         root: The project.
         proven: Row id to the tests that name it by their marks.
         wanted: The rows that need a mutation or a reason.
-        asked: Which mutations.
+        asked: The choice of mutations.
     """
     began = time.monotonic()
     only, part, seed = asked.only, asked.part, asked.seed

@@ -32,7 +32,7 @@ from tools import row_mutations
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 ROWS: Final = "docs/rows.tsv"
-# What else a test may name, and the document whose tables list it.
+# Other ids that a test may name, and the document whose tables list them.
 ELSEWHERE: Final = {
     re.compile(r"[FI]\d+"): "docs/reference/faults.md",
     re.compile(r"[XU]-\d+"): "docs/DECISIONS.md",
@@ -40,14 +40,14 @@ ELSEWHERE: Final = {
 HEADER: Final = "id\tsentence\tstate\ttests"
 SPECIFICATIONS: Final = "NSCDB"
 DEEPENED: Final = "partly (the first night's slice; its issue deepens it)"
-# The rows of which each needs a mutation, or a reason for having none: docs/TESTING.md.
+# Each of these rows needs a mutation, or a reason for having none: docs/TESTING.md.
 MUTATED: Final = re.compile(r"N-\d+")
 STATES: Final = re.compile(r"met|open|partly \(.+\)|n-a \(.+\)")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One requirement: its id, what it says, how it stands, and the tests that name it."""
+    """Requirement row: its id, its sentence, its state, and the tests that name it."""
 
     id: str
     sentence: str
@@ -55,7 +55,7 @@ class Row:
     tests: tuple[str, ...]
 
     def line(self) -> str:
-        """Return the row as it stands in the file."""
+        """Return the row as a line of the file."""
         return "\t".join((self.id, self.sentence, self.state, " ".join(self.tests)))
 
 
@@ -63,7 +63,7 @@ def read_rows(path: Path) -> list[Row]:
     """Return the rows of the file.
 
     Raises:
-        ValueError: The header, a line's columns or a state is not as it must be.
+        ValueError: The header, a line's columns or a state is wrong.
     """
     lines = path.read_text(encoding="utf-8").splitlines()
     if not lines or lines[0] != HEADER:
@@ -99,7 +99,7 @@ def marks(tests: Path, root: Path) -> dict[str, tuple[str, ...]]:
 def _marked(
     body: Sequence[ast.stmt], prefix: str, inherited: frozenset[str]
 ) -> Iterator[tuple[str, frozenset[str]]]:
-    """Yield each test function below `body` with the rows that it or its surroundings name."""
+    """Yield each test function below `body` with the rows that its own and outer marks name."""
     for node in body:
         if isinstance(node, ast.ClassDef):
             ids = inherited | _rows_in(node.decorator_list)
@@ -146,7 +146,7 @@ def refreshed(rows: Sequence[Row], marked: Mapping[str, tuple[str, ...]]) -> lis
 def added(
     rows: Sequence[Row], marked: Mapping[str, tuple[str, ...]], requirements: str
 ) -> list[Row]:
-    """Return the rows with those that tests name and only the requirements know, in order."""
+    """Return the rows plus those that tests name and only the requirements know, in order."""
     table = dict(re.findall(r"^\| ([A-Z]-\d+) \| (.*?) \|", requirements, re.MULTILINE))
     known = {row.id for row in rows}
     new = [
@@ -184,7 +184,7 @@ def complaints(rows: Sequence[Row], marked: Mapping[str, tuple[str, ...]], root:
 
 
 def summary(rows: Sequence[Row]) -> list[str]:
-    """Return what a reader wants to know first: how many stand how, and which are open."""
+    """Return the summary: the number of rows in each state, and the open ones."""
     by_state: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         by_state[row.state.split(" ")[0]].append(row.id)
@@ -197,7 +197,7 @@ def summary(rows: Sequence[Row]) -> list[str]:
 
 
 def to_mutate(rows: Sequence[Row]) -> list[str]:
-    """Return the ids of the night's rows that are met, or partly met, by some test."""
+    """Return the ids of rows of N that are met, or partly met, by some test."""
     return [
         row.id
         for row in rows

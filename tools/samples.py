@@ -1,12 +1,12 @@
-"""Sample data in every form that minibot reads or will read: made, small, the same everywhere.
+"""Sample data in every form that minibot reads or will read: small, and equal on every machine.
 
     python -m tools.samples --check    exit 1 when tests/fixtures/samples is not what this makes
     python -m tools.samples --write    make it anew, and the lists of sha256 that nobody else keeps
 
 The market is the generator's (seed 1), so no file needs a licence. Specification C breaks off
-before it says which samples it wants (U-13): these are bars and trades of spot in the forms of the
-venue, and of a perpetual future its bars, funding, open interest and basis. `manifest.sha256` is
-for `sha256sum -c tests/fixtures/*/manifest.sha256`.
+before it names its samples (U-13). These are spot bars and trades in the venue's forms, and bars,
+funding, open interest and basis of a perpetual future. `manifest.sha256` is for `sha256sum -c
+tests/fixtures/*/manifest.sha256`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ FUTURES_HEADER: Final = (
 
 
 def samples() -> dict[str, bytes]:
-    """Return every sample by the name of its file."""
+    """Return every sample by its file name."""
     spot = minutes("BTCUSDT")
     day = datetime.fromtimestamp(ORIGIN_MS / 1000, UTC).strftime("%Y-%m-%d")
     made = {
@@ -84,7 +84,7 @@ def minutes(symbol: str) -> list[Bar]:
 
 
 def agg_trades(symbol: str) -> list[list[Any]]:
-    """Return the first trades after the origin as the archive writes them, in microseconds."""
+    """Return the first trades after the origin in the archive's form, in microseconds."""
     market = RandomSymbol(symbol, SEED, RATE_PER_S)
     rows: list[list[Any]] = []
     for second in range(ORIGIN_MS // 1000, ORIGIN_MS // 1000 + TRADES_S):
@@ -110,7 +110,7 @@ def _dated(bar: Bar) -> str:
 
 
 def basis_millionths(second: int) -> int:
-    """Return how far the future stands above spot, within about 0.1 %."""
+    """Return the future's premium over spot, within about 0.1 %."""
     return PricePath(SEED + 1).at(second) // 16
 
 
@@ -136,7 +136,7 @@ def _at_tick(price: int) -> int:
 
 
 def derivatives(symbol: str) -> dict[str, bytes]:
-    """Return funding, open interest, and both with the basis in one record for each settlement."""
+    """Return funding, open interest, and one record of both with the basis for each settlement."""
     records = [_record(symbol, number) for number in range(FUNDINGS)]
     funding = [[record["ts"], 8, record["funding_rate"]] for record in records]
     interest = [
@@ -157,7 +157,7 @@ def derivatives(symbol: str) -> dict[str, bytes]:
 
 
 def _record(symbol: str, number: int) -> dict[str, Any]:
-    """Return what is known at one settlement: `basis` is (futures - spot) / spot."""
+    """Return the data known at one settlement: `basis` is (futures - spot) / spot."""
     ts = (ORIGIN_MS // FUNDING_MS - FUNDINGS + 1 + number) * FUNDING_MS
     second = ts // 1000
     market = RandomSymbol(symbol, SEED, RATE_PER_S)
@@ -192,11 +192,11 @@ def _csv(rows: Any) -> bytes:
 
 
 def _zip(name: str, data: bytes) -> bytes:
-    """Return a zip that is not packed: packing differs between versions of zlib."""
+    """Return a zip without compression, which differs between versions of zlib."""
     body = io.BytesIO()
     with zipfile.ZipFile(body, "w", zipfile.ZIP_STORED) as archive:
         info = zipfile.ZipInfo(name)
-        info.create_system = 3  # The same on every system, as everything here.
+        info.create_system = 3  # The same on every system.
         archive.writestr(info, data)
     return body.getvalue()
 
@@ -210,7 +210,7 @@ def _columns(rows: bytes) -> bytes:
 
 def sums(folder: Path) -> bytes:
     """Return the list of sha256 of all files in a folder of fixtures, as `sha256sum` writes it."""
-    names = sorted(  # As text: paths compare otherwise on a system that ignores case.
+    names = sorted(  # Sorted as text: paths sort differently on a system that ignores case.
         path.relative_to(PROJECT).as_posix()
         for path in folder.rglob("*")
         if path.is_file() and path.name != SUMS
@@ -221,7 +221,7 @@ def sums(folder: Path) -> bytes:
 
 
 def differing() -> list[str]:
-    """Return the names of samples and lists that are not what is made here."""
+    """Return the names of samples and lists that differ from freshly made ones."""
     wrong = [
         name
         for name, data in samples().items()
@@ -235,7 +235,7 @@ def differing() -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the samples, or say which differ; 1 when one does."""
+    """Write the samples, or print which differ; return 1 when one does."""
     options = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
     what = options.add_mutually_exclusive_group(required=True)
     what.add_argument("--check", action="store_true", help="compare")

@@ -1,11 +1,11 @@
-"""A soak: the whole chain at the pace of the clock on the wall, disturbed every 60 to 90 seconds.
+"""Soak: the whole chain at wall-clock speed, disturbed every 60 to 90 seconds.
 
     python -m tools.soak --hours 2 --seed 1            reports at the end; exit code 1 on a finding
     python -m tools.soak --hours 2 --report FILE       FILE also holds how it stands meanwhile
 
-Only faults whose catalogued end is SURVIVE are put in, so every STOP is a false one. At the end
-the run is ended as an operator ends it, verified and replayed as a whole. Ctrl-C or SIGTERM end
-the soak early with the same judgement. Everything stands under `var/lab/soak`.
+Only faults whose catalogued outcome is SURVIVE are injected, so every STOP is a false one. At the
+end the run is ended as an operator ends it, then verified and replayed as a whole. Ctrl-C or
+SIGTERM end the soak early with the same judgement. All files lie under `var/lab/soak`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SAMPLE_S: Final = 10.0
 REPORT_S: Final = 300.0
 LOOK_S: Final = 1.0
 END_S: Final = 600.0
-# Less is noise of the allocator within an hour; the report shows every slope.
+# A smaller slope is the allocator's noise within an hour; the report shows every slope.
 SLOPE_MB_PER_H_MAX: Final = 30.0
 SLOPE_HOURS_MIN: Final = 1.0
 SETS: Final[JsonObject] = {
@@ -53,7 +53,7 @@ SETS: Final[JsonObject] = {
     "strategy.confidence_min": 10,
     "strategy.momentum_bps_min": "0.2",
     "strategy.reversion_bps_min": "0.2",
-    # A night of many hours on made-up prices must not end on a limit of money.
+    # A night of many hours on synthetic prices must not end on a limit of money.
     "portfolio.cash": "10000000",
     "risk.night_notional_soft": "900000000",
     "risk.night_notional_hard": "1000000000",
@@ -89,14 +89,14 @@ class Soak:
         return time.monotonic() - self.samples.started
 
     def run(self, faults: Sequence[SoakFault]) -> None:
-        """Start the run, disturb it until its time is over, end and judge it."""
+        """Start the run, disturb it until the time is over, end and judge it."""
         pick = random.Random(self.seed)
         self.night.start()
         try:
             self.night.wait_for_run()
             bag: list[SoakFault] = []
             while self._rest(pick.uniform(*self.pause_s)):
-                if not bag:  # Every fault comes before one comes again.
+                if not bag:  # Every fault is injected once before any is repeated.
                     bag = [fault for fault in faults for _ in range(fault.weight)]
                     pick.shuffle(bag)
                 self._disturb(bag.pop())
@@ -105,11 +105,11 @@ class Soak:
             self.night.clean_up()
 
     def end_early(self, number: int, frame: FrameType | None) -> None:
-        """Take a signal: the soak ends at its next look."""
+        """Handle a signal: the soak ends at its next look."""
         self.is_asked_to_end = True
 
     def _rest(self, seconds: float) -> bool:
-        """Let the run be, looking at it; False when the soak is over."""
+        """Leave the run alone while looking at it; return False when the soak is over."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if self.is_asked_to_end or self.elapsed_s > self.hours * 3600 or self.night.look():
@@ -150,7 +150,7 @@ class Soak:
                 if slope > SLOPE_MB_PER_H_MAX:
                     self.findings.append(f"memory of {name} grows by {slope:.0f} MB an hour")
 
-    # --- what is told -------------------------------------------------------------------------
+    # --- report -----------------------------------------------------------------------------
 
     def verdict(self) -> str:
         """Return the last line of the report."""
@@ -241,7 +241,7 @@ def _parts(night: DrillRun, queue: str) -> list[JsonObject]:
 
 
 def _backlog_max(night: DrillRun) -> Counter[str]:
-    """Return the most lines that waited for a role, as its own health said."""
+    """Return the largest backlog of a role, according to its own health events."""
     most: Counter[str] = Counter()
     for payload in _parts(night, "health"):
         waiting = sum(entry["backlog"] for entry in (payload.get("inputs") or {}).values())
@@ -282,7 +282,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Soak; 0 without a finding, 1 with one, 2 when the soak itself could not go on."""
+    """Run a soak; return 0 without a finding, 1 with one, 2 when the soak could not go on."""
     arguments = parser().parse_args(argv)
     sets = {
         **SETS,

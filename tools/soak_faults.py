@@ -1,8 +1,8 @@
-"""What a soak does to its run: faults that the catalogue says a run survives, each proven so.
+"""Faults of a soak: those that the catalogue says a run survives, each survival proven.
 
-A fault is in when `put` returns; the run has dealt with it when what it names as evidence stands
-and market data and the strategy have moved on. At the pace of the clock on the wall a millisecond
-of market time is one of machine time.
+A fault is injected when `put` returns. The run has survived it when the evidence exists and market
+data and the strategy have moved on. At wall-clock speed a millisecond of market time is one of
+wall-clock time.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ Put = Callable[[DrillRun], None]
 
 @dataclass(frozen=True, slots=True)
 class SoakFault:
-    """A fault whose catalogued end is SURVIVE.
+    """Fault whose catalogued outcome is SURVIVE.
 
     Attributes:
-        name: As the report calls it.
-        ids: Of the fault catalogue.
-        put: Puts it in and returns when its own conditions hold.
-        evidence: Kind of the incident that the run has to leave for it; empty where it leaves none.
-        weight: How often it comes, compared with others.
+        name: Name in the report.
+        ids: Ids in the fault catalogue.
+        put: Injects the fault; returns when the fault's own conditions hold.
+        evidence: Kind of the incident that the run must record; empty where it records none.
+        weight: Frequency, relative to the other faults.
     """
 
     name: str
@@ -50,10 +50,10 @@ class SoakFault:
 
 
 def survive(night: DrillRun, fault: SoakFault) -> float:
-    """Put a fault in and return the seconds until the run had dealt with it.
+    """Inject a fault; return the seconds until the run had survived it.
 
     Raises:
-        NotInjected: It has not, or the run ended over it.
+        NotInjected: The run did not survive the fault in time, or ended.
     """
     before = len(night.incidents(fault.evidence)) if fault.evidence else 0
     begin = time.monotonic()
@@ -72,10 +72,10 @@ def survive(night: DrillRun, fault: SoakFault) -> float:
 
 
 def wait_until(night: DrillRun, what: str, condition: Callable[[], bool]) -> None:
-    """Wait for a condition with few looks, so that the soak itself costs next to nothing.
+    """Wait for a condition with few looks, so that the soak itself costs almost nothing.
 
     Raises:
-        NotInjected: It did not come true in time, or the run ended.
+        NotInjected: The condition did not come true in time, or the run ended.
     """
     deadline = time.monotonic() + FAULT_S_MAX
     while not condition():
@@ -90,7 +90,7 @@ def wait_until(night: DrillRun, what: str, condition: Callable[[], bool]) -> Non
 
 
 def _kill(*words: str) -> Put:
-    """Return what kills a process of the run and waits for another one in its place."""
+    """Return a function that kills a process of the run and waits for its successor."""
 
     def put(night: DrillRun) -> None:
         pid = night.child_pid(*words)
@@ -105,7 +105,7 @@ def _kill(*words: str) -> Put:
 
 
 def _freeze(role: str, seconds: float) -> Put:
-    """Return what holds a process still for less time than makes it a hung one."""
+    """Return a function that freezes a process for less than the time that makes it hung."""
 
     def put(night: DrillRun) -> None:
         pid = night.launcher_pid if role == "launcher" else night.role_pid(role)
@@ -139,7 +139,7 @@ def _refused(night: DrillRun, argv: list[str], code: int) -> None:
 
 
 def _exchange(*faults: Mapping[str, object]) -> Put:
-    """Return what puts faults of the embedded exchange into force, in order."""
+    """Return a function that puts faults of the embedded exchange into force, in order."""
 
     def put(night: DrillRun) -> None:
         for fault in faults:
@@ -150,13 +150,13 @@ def _exchange(*faults: Mapping[str, object]) -> Put:
 
 
 def _unreachable(night: DrillRun) -> None:
-    """Let the exchange refuse everybody for some seconds, the one who asks for it as well."""
-    with suppress(NotInjected):  # Whether it went in, the incident says.
+    """Let the exchange refuse everybody for some seconds, the soak itself included."""
+    with suppress(NotInjected):  # The incident proves the injection.
         night.exchange_fault("unreachable", ms=5_000)
 
 
 def _disk_pressure(night: DrillRun) -> None:
-    """Write and sync much beside the queues, then give it back."""
+    """Write and sync a large file beside the queues, then delete it."""
     path = night.var.root / "pressure"
     piece = os.urandom(PIECE_BYTES)
     fd = FILES.open(path, Access.CREATE)

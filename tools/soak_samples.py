@@ -1,4 +1,4 @@
-"""What a soak sees of its processes: memory, processor time, backlog, and how memory grows."""
+"""Samples of a soak's processes: memory, processor time, backlog, and the growth of memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import psutil
 from minibot.gates.drill_run import DrillRun
 
 MB: Final = 1024 * 1024
-# A young process still loads and warms up: nothing can be said of its slope.
+# A young process still loads and warms up, so its slope means nothing.
 WARM_S: Final = 120.0
 NAMES: Final = (
     "market_role",
@@ -28,14 +28,14 @@ NAMES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A look at one process.
+    """Sample of one process.
 
     Attributes:
-        at_s: Since the beginning of the soak.
+        at_s: Seconds since the beginning of the soak.
         pid: The process.
-        age_s: Since it was started.
-        rss_mb: Memory that it holds.
-        cpu_s: Processor time that it has used.
+        age_s: Seconds since the process was started.
+        rss_mb: Resident memory.
+        cpu_s: Processor time used so far.
     """
 
     at_s: float
@@ -47,13 +47,13 @@ class Sample:
 
 @dataclass(slots=True)
 class Samples:
-    """All looks at all processes of a run, by name."""
+    """All samples of all processes of a run, by name."""
 
     started: float = field(default_factory=time.monotonic)
     by_name: dict[str, list[Sample]] = field(default_factory=lambda: defaultdict(list))
 
     def take(self, night: DrillRun) -> None:
-        """Look at every process of the run once."""
+        """Sample every process of the run once."""
         at_s, wall = time.monotonic() - self.started, time.time()
         for process in night.crew.members():
             try:
@@ -70,20 +70,20 @@ class Samples:
                         cpu.user + cpu.system,
                     )
             except psutil.Error:
-                continue  # It ended while it was looked at.
+                continue  # The process ended while it was sampled.
             self.by_name[name].append(sample)
 
     def cpu_s(self, name: str) -> float:
-        """Return the processor time of all lives of a process."""
+        """Return the processor time of all processes that bore a name."""
         last = {sample.pid: sample.cpu_s for sample in self.by_name[name]}
         return sum(last.values())
 
     def warm(self, name: str) -> list[Sample]:
-        """Return the looks at a process that had warmed up."""
+        """Return the samples of a process after its warm-up."""
         return [sample for sample in self.by_name[name] if sample.age_s >= WARM_S]
 
     def longest_life(self, name: str) -> list[Sample]:
-        """Return the looks at the process of a name that lived longest, once warm."""
+        """Return the samples of the longest-lived process of a name, after its warm-up."""
         lives: dict[int, list[Sample]] = defaultdict(list)
         for sample in self.warm(name):
             lives[sample.pid].append(sample)
@@ -91,7 +91,7 @@ class Samples:
 
 
 def slope_mb_per_h(samples: Sequence[Sample]) -> float:
-    """Return by how much memory grows in an hour: least squares; 0 for fewer than three looks."""
+    """Return the growth of memory in an hour, by least squares; 0 for fewer than three samples."""
     if len(samples) < 3:
         return 0.0
     hours = [sample.at_s / 3600 for sample in samples]

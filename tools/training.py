@@ -1,8 +1,8 @@
-"""What a build of the cores is trained on: `python -m tools.training FOLDER`, by `tools.compile`.
+"""Training run for a build of the cores: `python -m tools.training FOLDER`, by `tools.compile`.
 
-Runs the compiled modules of a folder that count their ways: ticks that end in many orders with and
-without their texts, the shipped strategy with bars and beats, and bars by themselves. The ticks are
-others than those that the bench measures.
+It runs the compiled modules of a folder, which count their branches: ticks that lead to many
+orders, with and without texts; the shipped strategy with bars and beats; bars alone. The ticks
+differ from those that the bench measures.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ TICK_CASES: Final = (("ema", False), ("ema", True), ("nore", True))
 
 
 def train(ticks: int = TICKS, bars: int = BARS) -> list[tuple[int, str]]:
-    """Run each workload once, over so many ticks or bars; return fills and digest of each."""
-    # Imported here: by now modules come from the folder.
+    """Run each workload once, over a number of ticks or bars; return fills and digest of each."""
+    # Imported here, because modules now come from the folder.
     from minibot.backtest.driver import run_backtest
     from minibot.backtest.sources.bars import BarSource
     from minibot.runtime.configuration.config import load_config
@@ -46,7 +46,7 @@ def train(ticks: int = TICKS, bars: int = BARS) -> list[tuple[int, str]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Take the modules of the folder into use and train them."""
+    """Use the modules of the folder and run the training."""
     (folder,) = sys.argv[1:] if argv is None else argv
     take_into_use(Path(folder))
     train()

@@ -1,4 +1,4 @@
-"""Does minibot run under the rules of Windows? Tried on Linux, with a Windows Python under Wine.
+"""Check minibot under the rules of Windows: on Linux, with a Windows Python under Wine.
 
     python -m tools.windows_check              demo, verify, replay, gates and some faults
     python -m tools.windows_check --install    as root: let the builder install what is missing
@@ -30,7 +30,8 @@ REQUIREMENTS: Final = PROJECT / "requirements-wine.txt"
 FOLDER: Final = PROJECT / "var" / "windows"
 DEMO: Final = "config/nore-demo.v1.json"
 SMOKE: Final = "config/nore-smoke.v1.json"
-# A role killed, an event, a cursor, the launcher and its flag, the operator, a second start.
+# Faults: a role killed, an event, a cursor, the launcher and its flag, the operator, a second
+# start.
 FAULTS: Final = (
     "role_kill",
     "bad_schema",
@@ -53,7 +54,7 @@ print(f"{len(names)} modules on {sys.platform}, Python {sys.version.split()[0]}"
 """
 
 
-# Wine itself quotes the program that Linux starts; what Windows starts is as its parent wrote it.
+# Wine quotes the program that Linux starts; a Windows parent's own command line stays as written.
 OWN_HASH: Final = """
 import subprocess, sys
 from minibot.runtime.cmdline import cmdline_hash
@@ -65,21 +66,21 @@ print(said == cmdline_hash(argv))
 
 
 class Missing(Exception):
-    """The Windows Python cannot be built here; the message names what is missing."""
+    """Failure to build the Windows Python here; the message names the missing part."""
 
 
 class Failed(Exception):
-    """A step went wrong; the message says how."""
+    """Failure of a step; the message says how."""
 
 
 # --- the Windows Python -------------------------------------------------------------------------
 
 
 def build(folder: Path, *, may_install: bool) -> None:
-    """Build the Windows Python with what minibot needs, unless it stands already.
+    """Build the Windows Python with minibot's packages, unless it exists already.
 
     Raises:
-        Missing: Something that the builder needs is not here.
+        Missing: A prerequisite of the builder is missing here.
         Failed: The builder itself failed.
     """
     if not BUILDER.is_file():
@@ -136,7 +137,7 @@ def _python_with_pip() -> str:
 
 
 def windows_path(path: Path) -> str:
-    """Return how a path of Linux is called under Wine, which shows the root as drive Z."""
+    """Return the Wine path of a Linux path; Wine shows the root as drive Z."""
     return "Z:" + str(path).replace("/", "\\")
 
 
@@ -144,17 +145,17 @@ def windows_path(path: Path) -> str:
 
 
 class Wine:
-    """The Windows Python and the `var` that its runs write to."""
+    """Windows Python, and the `var` of its runs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.var = folder / "run"
 
     def python(self, *words: str, exit_codes: Sequence[int] = (0,), cwd: Path = PROJECT) -> str:
-        """Run Python with some words on its command line and return what it printed.
+        """Run Python with arguments and return its output.
 
         Raises:
-            Failed: Another exit code, or no end in time.
+            Failed: The exit code is another, or Python did not end in time.
         """
         try:
             done = subprocess.run(
@@ -178,7 +179,7 @@ class Wine:
         return self.python("-m", "minibot", *words, *where, exit_codes=exit_codes)
 
     def end(self) -> None:
-        """End what still runs in this Windows, and the Windows itself."""
+        """End all processes of this Windows, and Windows itself."""
         environ = {**os.environ, "WINEPREFIX": str(self.folder / "prefix")}
         server = shutil.which("wineserver") or "/usr/lib/wine/wineserver64"
         if Path(server).exists():
@@ -194,7 +195,7 @@ def _tail(output: bytes | None) -> str:
 
 
 def imports(wine: Wine) -> str:
-    """Import every module: none needs what Windows has not."""
+    """Import every module: none may need a feature that Windows lacks."""
     return _last(wine.python("-c", IMPORT_ALL))
 
 
@@ -227,7 +228,7 @@ def linux(wine: Wine) -> str:
 
 
 def listed(wine: Wine) -> str:
-    """Prove under a code list: a second process does, and its exit code and hash are right."""
+    """Prove under a code list, in a second process with the right exit code and hash."""
     product = wine.folder / "listed"
     shutil.rmtree(product, ignore_errors=True)
     for name in ("minibot", "contracts", "config", "tools"):
@@ -255,7 +256,7 @@ def listed(wine: Wine) -> str:
 
 
 def gates(wine: Wine) -> str:
-    """Run every gate; where isolation is advisory, what was not denied is printed."""
+    """Run every gate; where isolation is advisory, print what was not denied."""
     said = wine.minibot("gate", "all", exit_codes=(0, 1))
     verdicts: list[str] = []
     block: list[str] = []
@@ -272,7 +273,7 @@ def gates(wine: Wine) -> str:
 
 
 def chaos(wine: Wine) -> str:
-    """Put some faults into real short runs: each ends as catalogued."""
+    """Inject some faults into real short runs: each ends as catalogued."""
     return _last(wine.minibot("chaos", *FAULTS, "--jobs", "2"))
 
 
@@ -317,7 +318,7 @@ def _digest(said: str) -> str:
 
 
 def _last(said: str) -> str:
-    # Wine may add a line of its own when its last program ends.
+    # Wine may add a line when its last program ends.
     lines = [line for line in said.splitlines() if line.strip() and not line.startswith("0x")]
     return lines[-1] if lines else ""
 
@@ -326,7 +327,7 @@ def _last(said: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Build, run the steps, print a verdict for each; return 1 when one of them failed."""
+    """Build, run the steps, print a verdict for each; return 1 when one failed."""
     parser = argparse.ArgumentParser(prog="python -m tools.windows_check")
     names = [step.__name__ for step in STEPS]
     parser.add_argument("steps", nargs="*", metavar="STEP", help=f"of {', '.join(names)}")

@@ -13,8 +13,9 @@ hand over at once. pytest, ruff, mypy and what lies in tools need `requirements-
 first of them adds it. pip's own configuration (PIP_*, pip.conf) decides where packages come from.
 Exit code 2: the environment cannot be made, with one message that says what to do.
 
-Standard library alone. This file keeps to syntax that an old Python 3 can read far enough to be
-told its age (no f-strings, annotations as they were in 3.5); what it calls is written for 3.11.
+Standard library alone. This file keeps to syntax of Python 3.5 (no f-strings, no newer
+annotations), so that an old Python 3 can report that it is too old; the modules that it calls need
+3.11.
 """
 
 import os

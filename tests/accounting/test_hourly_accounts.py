@@ -1,4 +1,4 @@
-"""The books of a run: lots and trades by hand, and an hourly state that nobody can change alone."""
+"""Hourly accounts: lots and trades by hand, and states chained so that no edit fits."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ RUN_ID = "20231114_221320"
 
 
 def books() -> HourlyAccounts:
-    """Of an empty run."""
+    """Hourly accounts of an empty run."""
     return HourlyAccounts(RUN_ID, OPENING, T0)
 
 
 @pytest.mark.row("D-50", "D-48")
 def test_partial_closes_of_three_lots_as_reckoned_by_hand() -> None:
-    """Four sales take lots of 1 at 100, 2 at 110 and 1 at 130 apart, oldest first."""
+    """Four sales close lots of 1 at 100, 2 at 110 and 1 at 130, oldest first."""
     portfolio = three_lots()
 
     trades: list[Trade] = []
@@ -65,7 +65,7 @@ def test_partial_closes_of_three_lots_as_reckoned_by_hand() -> None:
 
 @pytest.mark.row("D-50")
 def test_fee_in_base_lessens_the_lot_and_costs_the_same_as_in_quote() -> None:
-    """Bought 1 at 100 with 0.001 of it as fee: 0.999 for 99.9, and 0.1 of fees."""
+    """A fee in base shrinks the lot: 1 at 100 less 0.001 is 0.999 for 99.9, and 0.1 of fees."""
     in_base = structs.replace(fill("BUY", "1", "100", "0.001"), fee_asset="BTC")
     portfolio = Portfolio.from_opening(OPENING)
 
@@ -87,7 +87,7 @@ def test_fee_in_base_lessens_the_lot_and_costs_the_same_as_in_quote() -> None:
 
 
 def test_fee_in_base_gives_the_same_result_in_the_figures_of_a_night() -> None:
-    """What a round trip earned is what cash gained, whichever asset paid the fee."""
+    """A round trip earns as much as cash gains, whichever asset paid the fee."""
     performance = Performance(OPENING, "USDT")
 
     performance.on_fill(structs.replace(fill("BUY", "1", "100", "0.001"), fee_asset="BTC"), T0)
@@ -106,7 +106,7 @@ def test_fee_in_base_gives_the_same_result_in_the_figures_of_a_night() -> None:
     ],
 )
 def test_fee_in_base_that_cannot_be_is_refused_and_changes_nothing(wrong: Fill) -> None:
-    """A sale brings no coins to take a fee from, and a fee never takes all that was bought."""
+    """Impossible fees in base are refused: one of a sale, and one of all that was bought."""
     portfolio = three_lots()
     before = portfolio.to_json()
 
@@ -118,7 +118,7 @@ def test_fee_in_base_that_cannot_be_is_refused_and_changes_nothing(wrong: Fill) 
 
 @pytest.mark.row("D-52", "D-53")
 def test_run_of_five_hours_has_five_states_also_for_hours_without_a_fill() -> None:
-    """T0 lies at 22:13:20; fills at 22:13, 23:13 and 01:13, the end at 02:30."""
+    """Each of five hours has a state: fills at 22:13, 23:13 and 01:13, the end at 02:30."""
     run = books()
     run.on_fill(fill("BUY", "1", "100", "1"), T0 + 5)
     run.on_fill(fill("BUY", "2", "110", "1"), T0 + HOUR_MS)
@@ -154,7 +154,7 @@ def test_run_of_five_hours_has_five_states_also_for_hours_without_a_fill() -> No
 
 @pytest.mark.row("D-52")
 def test_states_are_chained_to_the_opening_and_each_to_the_one_before() -> None:
-    """Whoever changes an hour, or the opening, has to change all that follow."""
+    """A change to one hour or to the opening breaks every later link of the chain."""
     run = books()
     run.on_fill(fill("BUY", "1", "100", "1"), T0 + 2 * HOUR_MS)
     lines = states_bytes(run.close(T0 + 3 * HOUR_MS)).splitlines(keepends=True)
@@ -174,7 +174,7 @@ def test_states_are_chained_to_the_opening_and_each_to_the_one_before() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(MOVE, max_size=25))
 def test_every_hour_of_any_run_balances_in_every_account(moves: list[Any]) -> None:
-    """Opening plus entries is closing, the next hour opens with it, and entries add up to zero."""
+    """Each hour balances: opening plus entries is closing, and entries add up to zero."""
     run, ts = books(), T0
     for side, symbol, qty, price, fee, wait in moves:
         ts += wait
@@ -199,7 +199,7 @@ def test_every_hour_of_any_run_balances_in_every_account(moves: list[Any]) -> No
 
 @pytest.mark.row("D-53")
 def test_books_that_do_not_balance_are_refused() -> None:
-    """A booking that only the ledger, or only the portfolio, knows of ends the run."""
+    """A booking known to the ledger alone, or to the portfolio alone, ends the run."""
     run = books()
     run.on_fill(fill("BUY", "1", "100", "1"), T0)
     run.portfolio.apply(fill("SELL", "1", "101", "1"), T0)
@@ -209,7 +209,7 @@ def test_books_that_do_not_balance_are_refused() -> None:
 
 
 def test_fill_with_an_earlier_time_counts_in_the_hour_that_is_open() -> None:
-    """An hour that is over stays as it was written."""
+    """A late fill counts in the open hour; a closed hour keeps its bytes."""
     run = books()
     run.on_fill(fill("BUY", "1", "100", "1"), T0 + HOUR_MS)
     run.on_fill(fill("BUY", "1", "100", "1"), T0)

@@ -1,4 +1,4 @@
-"""The venue's filters as exact integers, against fractions that cannot round."""
+"""The venue's order filters as exact integers, checked against fractions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from minibot.events.money import amount_text, parse_amount
 
 
 def rules(**changes: Any) -> OrderRules:
-    """Rules with everything off but the increments."""
+    """Order rules with every filter off except the increments."""
     values: dict[str, Any] = {
         "symbol": "BTCUSDT",
         "base_asset": "BTC",
@@ -33,7 +33,7 @@ def rules(**changes: Any) -> OrderRules:
 
 
 def bounds(of: OrderRules, order_type: str) -> Bounds:
-    """What an order of this type may have."""
+    """Bounds of an order of this type, as fractions."""
     return of.market_bounds if order_type == MARKET else of.limit_bounds
 
 
@@ -45,7 +45,7 @@ def units(text: str) -> int:
     ("qty", "order_type", "refusal"),
     [
         ("0.002", MARKET, None),
-        ("0.001", MARKET, "step_size"),  # a step of any order, not of a market order
+        ("0.001", MARKET, "step_size"),  # the step of all orders, not of market orders
         ("0.001", LIMIT, None),
         ("0.004", MARKET, None),
         ("0.006", MARKET, None),
@@ -56,7 +56,7 @@ def units(text: str) -> int:
 def test_market_lot_size_holds_on_top_of_lot_size(
     qty: str, order_type: str, refusal: str | None
 ) -> None:
-    """A market order meets its own step, least and most quantity as well as those of any order."""
+    """A market order must meet its own quantity filter and the general one."""
     given_rules = rules(
         market_qty_increment="0.002", market_qty_min="0.002", market_qty_max="0.006"
     )
@@ -65,7 +65,7 @@ def test_market_lot_size_holds_on_top_of_lot_size(
 
 
 def test_market_lot_size_given_as_zero_is_off() -> None:
-    """Live data has a step and a minimum of zero: nothing is divided by it, nothing refused."""
+    """A market filter of zero, as live data has it, divides by nothing and refuses nothing."""
     given_rules = rules(
         market_qty_increment="0.00000000", market_qty_min="0.00000000", market_qty_max="0"
     )
@@ -79,14 +79,14 @@ def test_market_lot_size_given_as_zero_is_off() -> None:
     [("0.99", "price_range"), ("1", None), ("2", None), ("2.01", "price_range")],
 )
 def test_limit_price_at_its_bounds_passes(limit: str, refusal: str | None) -> None:
-    """The lowest and the highest price belong to what is allowed."""
+    """The lowest and the highest price are allowed."""
     given_rules = rules(price_min="1", price_max="2")
 
     assert given_rules.limit_refusal(BUY, units(limit), units("1.5")) == refusal
 
 
 def test_notional_of_a_market_order_has_rules_of_its_own() -> None:
-    """Where the venue says that a bound does not apply to market orders, it does not."""
+    """A notional bound is skipped where the venue exempts market orders from it."""
     given_rules = rules(
         notional_min="10", notional_max="20", market_notional_min="0", market_notional_max="0"
     )
@@ -101,7 +101,7 @@ def test_notional_of_a_market_order_has_rules_of_its_own() -> None:
 
 
 def test_position_at_its_maximum_passes() -> None:
-    """What is held and bought may reach the maximum, and not one unit more."""
+    """A position may reach its maximum, and not one unit more."""
     given_rules = rules(position_max="2")
 
     assert given_rules.position_refusal(units("0.5"), units("1.5")) is None
@@ -116,7 +116,7 @@ STEPS = st.integers(1, 5000)
 def test_quantity_rounded_down_is_the_largest_that_passes(
     step: int, market_step: int, qty: int, order_type: str
 ) -> None:
-    """Rounding and refusing agree for any pair of steps."""
+    """The rounded quantity is the largest multiple of both steps, and passes the rules."""
     given_rules = rules(
         qty_increment=amount_text(step), market_qty_increment=amount_text(market_step)
     )
@@ -139,7 +139,7 @@ def test_quantity_rounded_down_is_the_largest_that_passes(
 def test_percent_band_equals_fractions(
     price: int, reference: int, down: int, up: int, side: str
 ) -> None:
-    """The band around the reference is judged without a division; zero is off."""
+    """The price band agrees with exact fractions; a band of zero is off."""
     prefix = "bid" if side == BUY else "ask"
     given_rules = rules(
         price_increment="0.00000001",

@@ -1,4 +1,4 @@
-"""The portfolio and the ledger: first in first out, to the last unit, rebuilt to the same bytes."""
+"""Portfolio and ledger: first in first out, to the last unit, rebuilt to the same bytes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def fill(side: str, qty: str, price: str, fee: str = "0", symbol: str = "BTCUSDT
 
 
 def three_lots() -> Portfolio:
-    """Bought 1 at 100, 2 at 110 and 1 at 130, fee 1 each: 450 spent and 3 of fees."""
+    """Lots of 1 at 100, 2 at 110 and 1 at 130, fee 1 each: 450 spent and 3 of fees."""
     portfolio = Portfolio.from_opening(OPENING)
     portfolio.apply(fill("BUY", "1", "100", "1"), T0)
     portfolio.apply(fill("BUY", "2", "110", "1"), T0 + 1)
@@ -56,7 +56,7 @@ def three_lots() -> Portfolio:
 
 @pytest.mark.row("D-50", "D-48")
 def test_fifo_three_lots_sold_oldest_first_as_reckoned_by_hand() -> None:
-    """Selling 2.5 at 120 closes all of lot one and 1.5 of lot two, and no more."""
+    """A sale of 2.5 at 120 closes lot one and 1.5 of lot two."""
     portfolio = three_lots()
 
     booking = portfolio.apply(fill("SELL", "2.5", "120", "2"), T0 + 3)
@@ -96,7 +96,7 @@ def test_fifo_three_lots_sold_oldest_first_as_reckoned_by_hand() -> None:
 def test_portfolio_impossible_fill_raises_and_changes_nothing(
     change: dict[str, Any], why: str
 ) -> None:
-    """What cannot have happened is not booked, not even in part."""
+    """An impossible fill raises, and neither portfolio nor ledger changes."""
     portfolio = three_lots()
     before = portfolio.to_json()
 
@@ -108,7 +108,7 @@ def test_portfolio_impossible_fill_raises_and_changes_nothing(
 
 @pytest.mark.row("D-02")
 def test_purchase_of_all_cash_is_booked_and_of_a_hundred_millionth_more_is_not() -> None:
-    """Zero is allowed, less is not."""
+    """A purchase of all cash is booked; one unit more is refused."""
     short = Portfolio.from_opening(RunOpening({"USDT": "99.99999999"}, (), {}))
     with pytest.raises(InvariantError):
         short.apply(fill("BUY", "1", "99", "1"), T0)
@@ -121,7 +121,7 @@ def test_purchase_of_all_cash_is_booked_and_of_a_hundred_millionth_more_is_not()
 
 @pytest.mark.row("U-23")
 def test_opening_of_next_run_carries_cash_and_lots_without_loss() -> None:
-    """What a run leaves is exactly what the next one starts with."""
+    """The next run opens with exactly the cash and lots that the last one left."""
     portfolio = three_lots()
     portfolio.apply(fill("SELL", "0.333", "107.77", "0.0359"), T0 + 3)
 
@@ -154,7 +154,7 @@ MOVE = st.tuples(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(MOVE, max_size=30))
 def test_ledger_any_fills_balance_to_the_last_unit(moves: list[Any]) -> None:
-    """Opening plus entries is closing, for every hour and account; a rebuild gives equal bytes."""
+    """Ledger of any fills balances for every hour and account; a rebuild gives equal bytes."""
     portfolio, ledger = Portfolio.from_opening(OPENING), Ledger.from_opening(OPENING)
     ts, taken, bought = T0, [], 0
     for side, symbol, qty, price, fee, wait in moves:
@@ -188,7 +188,7 @@ def test_ledger_any_fills_balance_to_the_last_unit(moves: list[Any]) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.lists(MOVE, max_size=30))
 def test_books_are_the_same_whether_trades_are_told_or_not(moves: list[Any]) -> None:
-    """Some sales take all that is held; a ledger restored after every fill goes on in its hour."""
+    """Portfolio and ledger agree with and without kept trades, also restored after each fill."""
     told, untold = Portfolio.from_opening(OPENING), Portfolio.from_opening(OPENING)
     ledger, restored = Ledger.from_opening(OPENING), Ledger.from_opening(OPENING)
     ts = T0
@@ -216,7 +216,7 @@ def test_books_are_the_same_whether_trades_are_told_or_not(moves: list[Any]) -> 
 
 @pytest.mark.row("D-40")
 def test_ledger_booking_out_of_order_or_twice_is_refused() -> None:
-    """A ledger only grows: the same booking again, or one too far, changes nothing."""
+    """A booking that repeats or skips one is refused and changes nothing."""
     portfolio, ledger = Portfolio.from_opening(OPENING), Ledger.from_opening(OPENING)
     first = portfolio.apply(fill("BUY", "1", "100"), T0)
     ledger.append(first, portfolio)
@@ -233,7 +233,7 @@ def test_ledger_booking_out_of_order_or_twice_is_refused() -> None:
 
 @pytest.mark.row("D-40", "D-53")
 def test_ledger_booking_that_does_not_add_up_is_refused() -> None:
-    """An entry that was edited has no counterpart, so the booking is refused."""
+    """An edited entry has no counterpart, so its booking is refused."""
     portfolio, ledger = Portfolio.from_opening(OPENING), Ledger.from_opening(OPENING)
     booking = portfolio.apply(fill("BUY", "1", "100"), T0)
     booking.cash += 1
@@ -244,7 +244,7 @@ def test_ledger_booking_that_does_not_add_up_is_refused() -> None:
 
 @pytest.mark.row("D-40", "D-53")
 def test_ledger_that_differs_from_the_portfolio_is_refused() -> None:
-    """Cash that only one of the two knows, and an account that lacks an entry."""
+    """Cash that only one of the two knows, or a missing entry, is refused."""
     portfolio, ledger = Portfolio.from_opening(OPENING), Ledger.from_opening(OPENING)
     first = portfolio.apply(fill("BUY", "1", "100", "1"), T0)
     with pytest.raises(InvariantError, match="cash USDT"):
@@ -270,7 +270,7 @@ def stored(folder: Path, sales: int) -> tuple[PortfolioStore, Portfolio, Ledger]
 
 @pytest.mark.row("N-56", "D-11")
 def test_portfolio_file_deleted_is_rebuilt_from_fills_to_the_same_bytes(var_dir: Path) -> None:
-    """The file is worth nothing that the opening and the fills do not give again."""
+    """A deleted portfolio file is rebuilt from opening and fills to the same bytes."""
     stored(var_dir, sales=1)
     before = (var_dir / PORTFOLIO_FILE).read_bytes()
 
@@ -285,7 +285,7 @@ def test_portfolio_file_deleted_is_rebuilt_from_fills_to_the_same_bytes(var_dir:
 
 @pytest.mark.row("B-57")
 def test_open_positions_file_shows_what_is_held_with_its_average_price(var_dir: Path) -> None:
-    """An operator reads what is open without reading a queue."""
+    """Open positions stand in a file for the operator, with quantity and average price."""
     _, portfolio, _ = stored(var_dir, sales=1)
 
     found = read_hashed(var_dir / OPEN_POSITIONS_FILE)
@@ -298,7 +298,7 @@ def test_open_positions_file_shows_what_is_held_with_its_average_price(var_dir: 
 
 @pytest.mark.row("N-56", "F124")
 def test_portfolio_file_that_contradicts_fills_stops_the_run(var_dir: Path) -> None:
-    """F124: a file with other contents, or with more fills than were ever written, is a STOP."""
+    """A portfolio file that contradicts the fills, or has more of them, is a STOP (F124)."""
     _, portfolio, ledger = stored(var_dir, sales=1)
     behind = Portfolio.from_opening(OPENING)
     other = Portfolio.from_opening(OPENING)
@@ -315,7 +315,7 @@ def test_portfolio_file_that_contradicts_fills_stops_the_run(var_dir: Path) -> N
 
 
 def test_portfolio_file_of_another_run_or_behind_is_replaced(var_dir: Path) -> None:
-    """The last run's file does not stop this one, nor does one that only lags."""
+    """A portfolio file of the last run, or one that only lags, is replaced."""
     stored(var_dir, sales=1)
     _, portfolio, ledger = stored(var_dir, sales=2)
     fresh = Portfolio.from_opening(OPENING)

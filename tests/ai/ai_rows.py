@@ -1,4 +1,4 @@
-"""Rows with a rule in them, and rows without one, for trainings of the tests."""
+"""Rows for trainings of the tests: some follow a rule, others are noise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RUN_ID = "20251120_000000"
 
 
 def dataset(seed: int, *, rows: int = 400, noise: float = 0.1, step_ms: int = 1000) -> Dataset:
-    """Return rows whose label follows the first feature, but for a share of noise."""
+    """Return rows whose label follows the first feature, except for a share of noise."""
     chance = random.Random(seed)
     made = []
     for number in range(rows):
@@ -29,7 +29,7 @@ def dataset(seed: int, *, rows: int = 400, noise: float = 0.1, step_ms: int = 10
 
 
 def model_text(seed: int = 1) -> str:
-    """Return a small model as LightGBM writes it, cut behind its trees."""
+    """Return a small model in LightGBM's text, without the part after its trees."""
     data = dataset(seed, rows=300)
     return cut_behind_trees(
         LightGbm().train(

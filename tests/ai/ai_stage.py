@@ -1,7 +1,7 @@
-"""A stage for the real `ai_role` process: a run's folders, its queues fed by the test, its answers.
+"""Stage for the real `ai_role` process: a run's folders, queues fed by the test, its answers.
 
-Nothing is faked: manifest, queues, clock, codec and the role's process are the run's own; the test
-only plays market, strategy and launcher.
+Manifest, queues, clock, codec and the role's process are a run's own; the test plays only market,
+strategy and launcher.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Stage:
         return events
 
     def write_broken(self, queue: str, payload: Payload, ts: int) -> None:
-        """Append an event whose writer has left its payload out."""
+        """Append an event without its payload, as a broken writer would."""
         output = self._outputs[queue]
         (event,) = output.roots([(payload, ts)])
         output.writer.append_json([canonical.encode({**event.to_json(), "payload": {}})])
@@ -127,7 +127,7 @@ class Stage:
     # --- the role -----------------------------------------------------------------------------
 
     def start(self, before: str = "") -> Popen[bytes]:
-        """Start `ai_role` as the launcher would; `before` is Python to run in it first."""
+        """Start `ai_role` as the launcher does; `before` is Python code to run in it first."""
         with (self.var.logs / "ai_role.err.log").open("ab") as errors:
             self.process = spawn_role(
                 self.argv("ai_role") if not before else self._patched(before),
@@ -141,7 +141,7 @@ class Stage:
         return [sys.executable, "-c", code, "ai_role", "--run", str(self.run_dir)]
 
     def start_ready(self) -> None:
-        """Start the role and return once its worker has shown its jail."""
+        """Start the role and return once its worker has proven its sandbox."""
         said = self.ready_count()
         self.start()
         wait_until(lambda: self.ready_count() > said, f"ready: {self.detail()}")
@@ -190,7 +190,7 @@ class Stage:
         return [event.payload for event in self.events("health", part="ai_role")]
 
     def detail(self) -> str:
-        """Return what the role said last about itself."""
+        """Return the role's newest detail in its health."""
         listed = self.health()
         return "" if not listed else f"{listed[-1].state}: {listed[-1].detail}"
 
@@ -207,7 +207,7 @@ class Stage:
             reader.close()
 
     def stops(self) -> list[Any]:
-        """Return what the role wrote into its part of stop_journal."""
+        """Return the role's records in its part of stop_journal."""
         return [event.payload for event in self.events("stop_journal", part="ai_role")]
 
 
@@ -230,7 +230,7 @@ def market(
 
 
 def history(prices: Callable[[int], float]) -> Iterator[list[tuple[Payload, int]]]:
-    """Yield sixty closed bars of each interval, as the market role writes them first."""
+    """Return sixty closed bars of each interval, which the market role writes first."""
     for number in range(60):
         price = prices(-60 + number)
         yield [(bar("1m", price, START_TS, True), START_TS)]

@@ -1,4 +1,4 @@
-"""Features, datasets and packs: from events to rows, and what may never get in."""
+"""Features, datasets and packs of the AI: from events to rows, and data that must stay out."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def feed(rows: RowMaker, listed: list[Event]) -> None:
 
 
 def test_rows_of_a_rising_market_are_labelled_buy_after_the_horizon() -> None:
-    """A row is labelled by what came after it: 10 bps in ten seconds of market time."""
+    """Rows of a rising market are labelled BUY by the price ten seconds later."""
     rows = maker()
     feed(rows, events(history(rising)) + events(market(0, 60, prices=rising)))
 
     made = rows.dataset()
 
-    assert len(made.rows) == 50  # The last ten seconds still wait for their future.
+    assert len(made.rows) == 50  # The last ten seconds have no later price yet.
     assert {row.label for row in made.rows} == {BUY}
     assert made.manifest()["source_queues"] == ["market_ticks"]
 
@@ -75,7 +75,7 @@ def test_rows_of_a_rising_market_are_labelled_buy_after_the_horizon() -> None:
     ("per_second", "label"), [(-1, SELL), (0, HOLD), (0.19, HOLD), (0.21, BUY), (1, BUY)]
 )
 def test_label_follows_the_move_over_the_horizon(per_second: float, label: int) -> None:
-    """Under the threshold of 2 bps it is HOLD, from it on BUY or SELL."""
+    """A move below the threshold of 2 bps is HOLD; from the threshold on it is BUY or SELL."""
 
     def prices(second: int) -> float:
         return 60_000.0 * (1 + per_second * second / 10_000)
@@ -86,7 +86,7 @@ def test_label_follows_the_move_over_the_horizon(per_second: float, label: int) 
 
 
 def test_rows_across_a_gap_are_not_labelled() -> None:
-    """What a missing stretch would have shown is unknown, so nothing is learnt from it."""
+    """Rows across a gap get no label, because the missing prices are unknown."""
     rows = maker()
     feed(rows, events(history(rising)) + events(market(0, 5, prices=rising)))
     gap = Gap(SYMBOL, "trade", START_TS + 5000, START_TS + 9000, "disconnect")
@@ -96,7 +96,7 @@ def test_rows_across_a_gap_are_not_labelled() -> None:
 
 
 def test_rows_are_made_of_nothing_that_comes_later() -> None:
-    """The features of a second do not change when its future does: no look-ahead."""
+    """Features of a second do not change with later events: no look-ahead."""
 
     def crash(second: int) -> float:
         return rising(second) if second < 40 else 10_000.0
@@ -111,7 +111,7 @@ def test_rows_are_made_of_nothing_that_comes_later() -> None:
 @pytest.mark.row("N-72", "F140")
 @pytest.mark.parametrize("queue", ["order_intents", "risk_actions", "health", "recommendations"])
 def test_dataset_refuses_a_queue_that_is_not_permitted(queue: str) -> None:
-    """Both where the configuration names it and where an event of it turns up."""
+    """A forbidden queue is refused in the configuration and as the source of an event."""
     with pytest.raises(ConfigError, match="may not learn from") as caught:
         check_permitted(["market_ticks", queue])
     assert queue in caught.value.violations[0]
@@ -122,21 +122,21 @@ def test_dataset_refuses_a_queue_that_is_not_permitted(queue: str) -> None:
 
 @pytest.mark.row("F140")
 def test_dataset_refuses_events_of_another_run() -> None:
-    """A copied line of another run is not learnt from."""
+    """An event of another run is refused, so that copied lines train nothing."""
     event = events(market(0, 1, prices=rising), run_id="20990101_000000")[0]
     with pytest.raises(QueueForbidden, match="20990101_000000"):
         maker().take("market_ticks", 1, event)
 
 
 def test_split_leaves_a_gap_so_that_no_label_looks_into_the_test() -> None:
-    """Training ends a horizon before the held out rows begin."""
+    """A split leaves one horizon between training and test rows."""
     train, holdout = dataset(1, rows=400).split(30_000)
     assert max(row.ts for row in train) + 30_000 < min(row.ts for row in holdout)
     assert len(holdout) == 100
 
 
 def test_vector_waits_for_its_bars_and_its_touch() -> None:
-    """Before 31 bars and a touch there is nothing to say; a flat market says neutral values."""
+    """A vector needs 31 bars and a touch; a flat market gives neutral values."""
     window = FeatureWindow()
     for _ in range(30):
         window.take_bar(101.0, 99.0, 100.0, 1.0, 0.5)
@@ -162,7 +162,7 @@ def test_vector_waits_for_its_bars_and_its_touch() -> None:
 def test_vector_of_any_numbers_is_bounded_integers_or_none(
     numbers: list[float], bar: list[float]
 ) -> None:
-    """NaN and infinities of a broken feed never reach a model."""
+    """A vector holds bounded integers or is None, also for NaN and infinity."""
     window = FeatureWindow()
     for _ in range(40):
         window.take_bar(101.0, 99.0, 100.0, 1.0, 0.5)
@@ -175,7 +175,7 @@ def test_vector_of_any_numbers_is_bounded_integers_or_none(
 
 
 def test_rows_and_windows_agree_on_events() -> None:
-    """A bar of the trend interval does not enter the bars, and unknown symbols are ignored."""
+    """Bars of the trend interval and unknown symbols leave rows and windows unchanged."""
     windows = Windows([SYMBOL], "1s", "1m")
     for event in events(history(rising)) + events(market(0, 2, prices=rising)):
         row = row_of(event.payload)
@@ -188,7 +188,7 @@ def test_rows_and_windows_agree_on_events() -> None:
 
 @pytest.mark.parametrize("row", [[], ["touch"], ["touch", SYMBOL, "x", "1", "1", "1"], [1, SYMBOL]])
 def test_row_that_is_malformed_is_a_value_error_or_ignored(row: list[object]) -> None:
-    """The worker ends on a row it cannot read, with one kind of error."""
+    """A malformed row raises ValueError or is ignored, so the worker has one kind of failure."""
     windows = Windows([SYMBOL], "1s", "1m")
     try:
         windows.take(row)
@@ -198,7 +198,7 @@ def test_row_that_is_malformed_is_a_value_error_or_ignored(row: list[object]) ->
 
 
 def test_baseline_leans_with_the_market_and_never_excludes_a_side() -> None:
-    """Rising momentum, buying takers and a heavy bid lean to BUY; mirrored, to SELL."""
+    """The baseline leans to BUY with momentum, buying takers and a heavy bid; mirrored, to SELL."""
     up = [0] * len(FEATURES)
     up[FEATURES.index("return_15_bps")] = 10 * SCALE
     up[FEATURES.index("taker_buy_share_20")] = SCALE
@@ -212,7 +212,7 @@ def test_baseline_leans_with_the_market_and_never_excludes_a_side() -> None:
 
 @pytest.mark.row("N-71")
 def test_pack_is_versioned_and_a_changed_byte_is_refused(tmp_path: Path) -> None:
-    """The manifest names version and sha256; any changed byte in any file refuses the pack."""
+    """A pack names its version and sha256; any changed byte in any file is refused."""
     root = tmp_path / "ai"
     made = dataset(1, rows=40)
     version = write_pack(root, made, created_ts=5)
@@ -234,13 +234,13 @@ def test_pack_is_versioned_and_a_changed_byte_is_refused(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("version", ["../../etc", "features-v1-" + "0" * 15, "", "/abs", "x" * 300])
 def test_pack_of_a_foreign_name_is_refused(tmp_path: Path, version: str) -> None:
-    """A version is a name of ours, never a path."""
+    """A pack's version must be a name of ours, never a path."""
     with pytest.raises(FeaturePackRefused):
         read_pack(tmp_path, version)
 
 
 def test_rows_of_a_dataset_are_not_touched_by_later_events() -> None:
-    """A training works on a copy."""
+    """Rows of a dataset are a copy, which later events do not change."""
     rows = maker()
     feed(rows, events(history(rising)) + events(market(0, 30, prices=rising)))
     before = rows.dataset()

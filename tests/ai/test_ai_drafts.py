@@ -1,4 +1,4 @@
-"""What the worker says is judged as if a stranger said it."""
+"""Drafts of the AI's worker, judged like a stranger's: only an exact one becomes an event."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXPECTED = Expected(frozenset({"baseline-v1", "lgbm-0123456789abcdef"}), "baseli
 
 
 def draft(**changed: Any) -> dict[str, Any]:
-    """Return a draft that is accepted, with changes to the frame or its payload."""
+    """Return a valid draft, with changes to the frame or its payload."""
     payload = {
         "symbol": "BTCUSDT",
         "model_id": "baseline-v1",
@@ -44,7 +44,7 @@ def judged(frame: dict[str, Any]) -> Any:
 
 
 def test_draft_that_is_right_becomes_a_recommendation() -> None:
-    """The fields arrive unchanged, with the question they answer."""
+    """A valid draft becomes a recommendation with unchanged fields and its question."""
     answer = judged(draft())
     assert isinstance(answer, Answer)
     assert answer.ask is ASK
@@ -57,7 +57,7 @@ def test_draft_that_is_right_becomes_a_recommendation() -> None:
 @pytest.mark.parametrize("type_", [*sorted(set(PAYLOAD_CLASSES) - {"recommendation"}), "order_x"])
 @pytest.mark.parametrize("place", ["type", "t", "schema", "payload"])
 def test_draft_of_a_forbidden_type_is_a_breach_wherever_it_says_so(type_: str, place: str) -> None:
-    """An order, a fill, a risk action: not a mistake but a breach."""
+    """A draft of an order, a fill or a risk action is a breach, wherever the type stands."""
     frame = draft()
     if place == "payload":
         frame["payload"]["type"] = type_
@@ -76,7 +76,7 @@ def test_draft_of_a_forbidden_type_is_a_breach_wherever_it_says_so(type_: str, p
     ],
 )
 def test_draft_of_a_foreign_source_or_queue_is_a_breach(claim: dict[str, Any]) -> None:
-    """Claiming to be another role, or to write another queue, is a breach."""
+    """A draft that claims another role or another queue is a breach."""
     with pytest.raises(DraftForbidden):
         judged(draft(**claim))
 
@@ -92,7 +92,7 @@ def test_draft_of_a_foreign_source_or_queue_is_a_breach(claim: dict[str, Any]) -
     ],
 )
 def test_broken_json_that_names_an_order_is_a_breach_all_the_same(line: bytes) -> None:
-    """Bad syntax is no way around."""
+    """Broken JSON that names an order is a breach too."""
     with pytest.raises(DraftForbidden):
         judge(line, ASKS, EXPECTED)
 
@@ -132,7 +132,7 @@ def test_broken_json_that_names_an_order_is_a_breach_all_the_same(line: bytes) -
     ],
 )
 def test_draft_with_one_wrong_field_is_invalid(changed: dict[str, Any]) -> None:
-    """One field that is not exactly right, and nothing of the draft is used."""
+    """One wrong field makes the whole draft invalid."""
     with pytest.raises(DraftInvalid):
         judged(draft(**changed))
 
@@ -155,7 +155,7 @@ def test_draft_with_one_wrong_field_is_invalid(changed: dict[str, Any]) -> None:
     ],
 )
 def test_line_that_is_no_frame_is_invalid(line: bytes) -> None:
-    """Garbage, NaN, floats, duplicate keys and deep nesting end in one refusal."""
+    """A line that is no frame is invalid: garbage, NaN, floats, duplicate keys, deep nesting."""
     with pytest.raises(DraftInvalid):
         judge(line, ASKS, EXPECTED)
 
@@ -190,7 +190,7 @@ json_values = st.recursive(
 def test_draft_with_any_value_anywhere_never_passes_wrongly(
     key: str, value: Any, in_payload: bool
 ) -> None:
-    """A changed field is refused, unless it is the value that was there."""
+    """A draft with a changed field is refused unless the value is the same."""
     frame = draft()
     target = frame["payload"] if in_payload else frame
     was = target.get(key, object())
@@ -205,7 +205,7 @@ def test_draft_with_any_value_anywhere_never_passes_wrongly(
 
 @given(shares=st.tuples(st.floats(0, 1, allow_nan=False), st.floats(0, 1, allow_nan=False)))
 def test_probabilities_always_add_up_exactly(shares: tuple[float, float]) -> None:
-    """Six places lose nothing: the three integers add up to a million for any real ones."""
+    """Probabilities of six places add up to exactly one million for any floats."""
     sell = shares[0]
     buy = (1.0 - sell) * shares[1]
     three = probabilities_of(sell, 1.0 - sell - buy, buy)
@@ -216,6 +216,6 @@ def test_probabilities_always_add_up_exactly(shares: tuple[float, float]) -> Non
 
 @pytest.mark.parametrize("bad", [(float("nan"), 0.5, 0.5), (0.9, 0.9, 0.9), (-0.1, 0.6, 0.5)])
 def test_probabilities_that_are_none_are_refused(bad: tuple[float, float, float]) -> None:
-    """NaN, sums over one and negatives are not rounded into shape."""
+    """NaN, sums over one and negative probabilities are refused, not rounded."""
     with pytest.raises(ValueError, match="probabilities"):
         probabilities_of(*bad)

@@ -1,4 +1,4 @@
-"""The jail, closed by the real worker process: what gets in, what gets out, what still works."""
+"""Sandbox of the real worker process: input, output, denied attempts and working calls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: se
 
 
 def answer(child: JailedProcess) -> dict[str, Any]:
-    """Return the next frame of a child; fail with its last words when it ended."""
+    """Return a child's next frame; fail with its last output when it ended."""
     for _ in range(150):
         for line in child.receive(0.2):
             return decode_frame(line)
@@ -34,7 +34,7 @@ def answer(child: JailedProcess) -> dict[str, Any]:
 
 @pytest.fixture
 def prober(tmp_path: Path) -> Iterator[JailedProcess]:
-    """A jailed process that tries to break out when told."""
+    """Sandboxed process that tries to break out on command."""
     child = JailedProcess(
         command(sys.executable, tmp_path / "ai", 256, "probe"),
         tmp_path / "ai" / "work",
@@ -47,7 +47,7 @@ def prober(tmp_path: Path) -> Iterator[JailedProcess]:
 @linux_only
 @pytest.mark.row("N-100", "N-16", "F128", "F129", "F130", "F131", "I9")
 def test_jail_every_attempt_to_break_out_is_denied(prober: JailedProcess, tmp_path: Path) -> None:
-    """Network, files, processes, signals and escapes: the kernel says no to each; threads work."""
+    """The kernel denies network, files, processes, signals and escapes; threads work."""
     secret = tmp_path / "secret.json"
     secret.write_text("{}")
     assert answer(prober)["isolation"]["level"] == "jail"
@@ -68,7 +68,7 @@ def test_jail_every_attempt_to_break_out_is_denied(prober: JailedProcess, tmp_pa
 
 @linux_only
 def test_jail_by_seccomp_alone_denies_every_attempt_too(tmp_path: Path) -> None:
-    """A kernel without Landlock: the filter by itself denies all that the two deny together."""
+    """Seccomp alone, as on a kernel without Landlock, denies every attempt too."""
     code = (
         "import sys\n"
         "from minibot.ai import jail_linux\n"
@@ -91,7 +91,7 @@ def test_jail_by_seccomp_alone_denies_every_attempt_too(tmp_path: Path) -> None:
 
 @linux_only
 def test_probes_without_a_jail_would_be_open(tmp_path: Path) -> None:
-    """The probes can tell: outside the jail the same attempts succeed or fail otherwise."""
+    """The same attempts are not denied outside the sandbox, so the probes can tell."""
     secret = tmp_path / "secret.json"
     secret.write_text("{}")
     script = f"""
@@ -118,7 +118,7 @@ def test_probes_without_a_jail_would_be_open(tmp_path: Path) -> None:
 
 
 def python(script: str, folder: Path, environ: dict[str, str] | None = None) -> Any:
-    """Run a script in a Python process of its own and return it, ended."""
+    """Run a script in a separate Python process and return its result."""
     return subprocess.run(
         [sys.executable, "-I", "-c", textwrap.dedent(script)],
         cwd=folder,
@@ -135,7 +135,7 @@ def python(script: str, folder: Path, environ: dict[str, str] | None = None) -> 
     sys.platform == "win32" or os.geteuid() != 0, reason="needs root, to become another user"
 )
 def test_jail_as_ordinary_user_is_whole(tmp_path: Path) -> None:
-    """No root is needed: the jail closes the same for a user without any privilege."""
+    """A user without any privilege gets the whole sandbox."""
     script = """
         import os, socket
         from minibot.ai.jail import close_jail
@@ -151,7 +151,7 @@ def test_jail_as_ordinary_user_is_whole(tmp_path: Path) -> None:
     sys.platform == "win32" or os.geteuid() != 0, reason="needs root, to have capabilities"
 )
 def test_jail_started_by_root_keeps_no_capability(prober: JailedProcess) -> None:
-    """Nothing that root could do is left to the worker, as the kernel tells it from outside."""
+    """A worker started by root keeps no capability, as the kernel's status shows."""
     assert answer(prober)["isolation"]["level"] == "jail"
     lines = Path(f"/proc/{prober.pid}/status").read_text().splitlines()
     sets = dict(line.split(":\t") for line in lines if line.startswith("Cap"))
@@ -161,7 +161,7 @@ def test_jail_started_by_root_keeps_no_capability(prober: JailedProcess) -> None
 
 @linux_only
 def test_jailed_process_still_sees_its_own_limits_clocks_and_processors(tmp_path: Path) -> None:
-    """What the filter denies of others, libraries may ask of their own process."""
+    """A sandboxed process may ask for its own limits, clocks and processors, as libraries do."""
     script = """
         import os, resource, time
         from minibot.ai.jail import close_jail
@@ -180,7 +180,7 @@ def test_jailed_process_still_sees_its_own_limits_clocks_and_processors(tmp_path
     "layer", ["_capabilities", "_no_new_privs", "_limits", "_landlock", "_seccomp"]
 )
 def test_jail_with_a_failing_layer_is_not_a_jail(tmp_path: Path, layer: str) -> None:
-    """Each layer that cannot be set makes the report say so; none is passed over."""
+    """A layer that fails is reported, and the sandbox counts as incomplete."""
     script = f"""
         from minibot.ai import jail_linux
         def fail(*arguments):
@@ -196,7 +196,7 @@ def test_jail_with_a_failing_layer_is_not_a_jail(tmp_path: Path, layer: str) -> 
 
 @linux_only
 def test_jail_without_landlock_in_the_kernel_still_keeps_files_out(tmp_path: Path) -> None:
-    """Seccomp alone denies files, so an older kernel has a whole jail and the report says how."""
+    """Seccomp alone keeps files out, so an older kernel has a whole sandbox; the report says so."""
     script = """
         import os
         from minibot.ai import jail_linux
@@ -213,7 +213,7 @@ def test_jail_without_landlock_in_the_kernel_still_keeps_files_out(tmp_path: Pat
 
 @linux_only
 def test_jail_landlock_alone_denies_files_too(tmp_path: Path) -> None:
-    """The second wall stands by itself: with seccomp left out, files are still out of reach."""
+    """Landlock alone denies files too, without seccomp."""
     script = """
         import os
         from minibot.ai import jail_linux
@@ -232,7 +232,7 @@ def test_jail_landlock_alone_denies_files_too(tmp_path: Path) -> None:
 
 @linux_only
 def test_jail_with_a_second_thread_is_not_a_jail(tmp_path: Path) -> None:
-    """Landlock binds the closing thread alone, so an earlier thread makes the jail incomplete."""
+    """A second thread makes the sandbox incomplete, as Landlock binds the closing thread alone."""
     script = """
         import threading
         from minibot.ai.jail import close_jail
@@ -250,7 +250,7 @@ def test_jail_with_a_second_thread_is_not_a_jail(tmp_path: Path) -> None:
 @pytest.mark.row("F132")
 @linux_only
 def test_jail_memory_ends_at_its_limit(tmp_path: Path) -> None:
-    """A process that eats memory meets the limit inside itself, not the machine's."""
+    """A process that eats memory meets its own limit before the machine's."""
     script = """
         import resource
         from minibot.ai.jail import close_jail
@@ -273,7 +273,7 @@ def test_jail_memory_ends_at_its_limit(tmp_path: Path) -> None:
 def test_worker_inherits_nothing_but_its_pipes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A secret in the parent's environment and an inheritable descriptor do not reach the child."""
+    """The worker inherits no secret of the environment and no descriptor but its pipes."""
     monkeypatch.setenv("BINANCE_API_SECRET", "do not leak")
     descriptor = os.open(tmp_path, os.O_RDONLY)
     os.set_inheritable(descriptor, True)
@@ -304,7 +304,7 @@ def test_worker_inherits_nothing_but_its_pipes(
 
 
 def test_worker_that_finds_a_foreign_variable_says_so_and_ends(tmp_path: Path) -> None:
-    """A leak is seen from inside as well, and nothing is served then."""
+    """A worker that finds a foreign variable reports it, serves nothing and ends."""
     ended = subprocess.run(
         command(sys.executable, tmp_path, 256, "infer"),
         env={**environment(os.environ), "AWS_SECRET": "x"},
@@ -318,12 +318,12 @@ def test_worker_that_finds_a_foreign_variable_says_so_and_ends(tmp_path: Path) -
 
 
 def test_environment_holds_no_name_that_it_would_call_foreign() -> None:
-    """The allow list that scrubs and the one that checks are the same."""
+    """The list that scrubs the environment is the list that checks it."""
     assert foreign_variables(environment(os.environ)) == []
 
 
 @pytest.mark.row("N-100")
 def test_worker_loads_no_room_of_the_trade(prober: JailedProcess) -> None:
-    """Neither execution nor risk nor exchanges are in the worker's memory."""
+    """A worker's memory holds no module of execution, risk or exchanges."""
     rooms = set(answer(prober)["rooms"])
     assert rooms <= {"ai", "events", "features", "kernel"}

@@ -1,4 +1,4 @@
-"""Model files are strangers: what the structural check lets through, and what it does not."""
+"""Model files from strangers: accepted and refused texts of the structural check."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from tests.waiting import DEADLINE_S
 
 @functools.cache
 def good() -> str:
-    """A model that is accepted."""
+    """Valid model text."""
     return model_text()
 
 
 def refusal(text: str) -> str:
-    """Return why a text is refused; fail when it is accepted."""
+    """Return the reason for refusing a text; fail when it is accepted."""
     with pytest.raises(ModelRefused) as caught:
         check_model_text(text, FEATURES)
     return str(caught.value)
 
 
 def replaced(old: str, new: str) -> str:
-    """Return the good model with one place changed."""
+    """Return the valid model with one place changed."""
     assert old in good()
     return good().replace(old, new, 1)
 
 
 def resized(text: str) -> str:
-    """Return a text whose tree_sizes are made right again, as a careful attacker would."""
+    """Return a text with corrected tree_sizes, as a careful attacker would write it."""
     header, _, rest = text.partition("\n\n")
     body = rest[: -len("end of trees\n")]
     blocks = [f"Tree={part}" for part in body.split("Tree=")[1:]]
@@ -54,7 +54,7 @@ def resized(text: str) -> str:
 
 
 def test_model_of_lightgbm_is_accepted_with_its_counts() -> None:
-    """What our own trainer writes passes, tree by tree."""
+    """A model of our own trainer is accepted, tree by tree, with its counts."""
     shape = check_model_text(good(), FEATURES)
     assert shape.trees == 15
     assert shape.leaves == sum(int(count) for count in re.findall(r"num_leaves=(\d+)", good()))
@@ -86,7 +86,7 @@ def test_model_of_lightgbm_is_accepted_with_its_counts() -> None:
     ],
 )
 def test_model_with_one_bad_value_is_refused_by_name(name: str, value: str) -> None:
-    """Out-of-range children, absurd counts, categories, NaN: refused before the native parser."""
+    """A bad value (child, count, category, NaN) is refused by name before the native parser."""
     text = re.sub(rf"\n{name}=[^ \n]+", f"\n{name}={value}", good(), count=1)
     assert text != good()
 
@@ -98,12 +98,12 @@ def test_model_with_one_bad_value_is_refused_by_name(name: str, value: str) -> N
 
 @pytest.mark.parametrize("name", ["leaf_value", "threshold", "left_child", "internal_count"])
 def test_model_with_a_value_too_many_is_refused(name: str) -> None:
-    """A list that is longer than its count would be read out of bounds."""
+    """A list longer than its count is refused, as it would be read out of bounds."""
     assert f"{name}: expected" in refusal(resized(replaced(f"{name}=", f"{name}=1 ")))
 
 
 def test_model_with_more_trees_than_it_declares_is_refused() -> None:
-    """Declared sizes have to cover the whole body, to the last byte."""
+    """Declared tree sizes must cover the whole body, to the last byte."""
     sizes = re.search(r"tree_sizes=(\d+ \d+ \d+)", good())
     assert sizes is not None
     text = re.sub(r"tree_sizes=[^\n]+", f"tree_sizes={sizes[1]}", good())
@@ -111,7 +111,7 @@ def test_model_with_more_trees_than_it_declares_is_refused() -> None:
 
 
 def test_model_with_an_extra_line_is_refused() -> None:
-    """A block holds its fixed lines and nothing else."""
+    """A tree block with a line beyond its fixed ones is refused."""
     assert "extra" in refusal(resized(replaced("shrinkage=1", "shrinkage=1\nextra=1")))
 
 
@@ -131,12 +131,12 @@ def test_model_with_an_extra_line_is_refused() -> None:
     ],
 )
 def test_model_with_a_foreign_header_is_refused(old: str, new: str) -> None:
-    """Other versions, classes, features or sizes than this build's are not loaded."""
+    """A header with another version, class, feature or size is refused."""
     refusal(replaced(old, new))
 
 
 def two_leaves(left: str, right: str, inner: int = 2) -> str:
-    """Return the good model with its first tree's children rewritten to a given shape."""
+    """Return the valid model with its first tree's children rewritten to a given shape."""
     start, end = good().index("Tree=0\n"), good().index("Tree=1\n")
     zeros = " ".join(["0"] * inner)
     leaves = " ".join(["0"] * (inner + 1))
@@ -150,7 +150,7 @@ def two_leaves(left: str, right: str, inner: int = 2) -> str:
 
 
 def test_tree_shapes_only_a_real_tree_is_accepted() -> None:
-    """The same block with other children: a tree passes; a cycle or a shared leaf does not."""
+    """A real tree is accepted; a cycle or a shared leaf is refused."""
     check_model_text(two_leaves("1 -1", "-3 -2"), FEATURES)
     assert "points back" in refusal(two_leaves("0 -1", "-3 -2"))
     assert "points back" in refusal(two_leaves("1 0", "-3 -2"))
@@ -160,7 +160,7 @@ def test_tree_shapes_only_a_real_tree_is_accepted() -> None:
 
 @pytest.mark.row("F136")
 def test_pickle_is_refused_and_never_loaded() -> None:
-    """A pickle that would run code is just a text that does not begin like a model."""
+    """A pickle is refused as text and never loaded, so its code never runs."""
     stream = io.BytesIO()
     pickle.dump({"model": 1}, stream)
     refusal(stream.getvalue().decode("latin-1"))
@@ -168,7 +168,7 @@ def test_pickle_is_refused_and_never_loaded() -> None:
 
 
 def test_model_path_imports_no_code_carrying_module() -> None:
-    """Loading, checking and running a model brings neither pickle nor its kin into the process."""
+    """Loading, checking and running a model imports no module that carries code."""
     script = """
         import sys
         import minibot.ai.nore_ai_worker_v1
@@ -185,12 +185,12 @@ def test_model_path_imports_no_code_carrying_module() -> None:
 
 
 def test_model_that_is_huge_is_refused_at_once() -> None:
-    """A bomb is not parsed to find out what is in it."""
+    """A huge model is refused before it is parsed."""
     assert "longer than" in refusal("tree\n" + "x" * (5 << 20))
 
 
 def test_text_behind_the_trees_is_refused_but_can_be_cut() -> None:
-    """Importances and parameters are not part of our format."""
+    """Text behind the trees is refused, and accepted once it is cut off."""
     longer = good() + "\nfeature_importances:\nreturn_1_bps=1\n"
     refusal(longer)
     assert cut_behind_trees(longer) == good()
@@ -202,7 +202,7 @@ def test_text_behind_the_trees_is_refused_but_can_be_cut() -> None:
 def test_model_with_one_changed_character_never_crashes_the_check(
     position: int, character: str
 ) -> None:
-    """Any single change is accepted or refused by ModelRefused, and by nothing else."""
+    """A change of one character is accepted or raises ModelRefused, nothing else."""
     text = good()
     at = position % len(text)
     changed = text[:at] + character + text[at + 1 :]
@@ -210,14 +210,14 @@ def test_model_with_one_changed_character_never_crashes_the_check(
         check_model_text(changed, FEATURES)
     except ModelRefused:
         return
-    # What is still accepted differs in a digit or sign of a number, or not at all.
+    # A change that is still accepted lies in a digit or sign of a number.
     assert changed == text or character in "0123456789-.e+"
 
 
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_model_with_shuffled_lines_never_crashes_the_check(data: st.DataObject) -> None:
-    """Deleting, doubling and swapping lines ends in a refusal."""
+    """Deleted, doubled or swapped lines end in a refusal."""
     lines = good().split("\n")
     start = data.draw(st.integers(0, len(lines) - 1))
     end = data.draw(st.integers(start + 1, len(lines)))
@@ -229,5 +229,5 @@ def test_model_with_shuffled_lines_never_crashes_the_check(data: st.DataObject) 
 
 
 def resized_or_same(text: str) -> str:
-    """Return the text with right sizes where it still has the form for it."""
+    """Return the text with right sizes where its form still allows it."""
     return resized(text) if "\n\n" in text and text.endswith("end of trees\n") else text

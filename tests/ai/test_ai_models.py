@@ -1,4 +1,4 @@
-"""Snapshots, gate, activation, training: what may become the active model, and what may not."""
+"""Snapshots, gate, activation and training of models: which one may become active."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SETTINGS = TrainingSettings(
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """The folder of the AI."""
+    """AI folder."""
     return tmp_path / "var" / "ai"
 
 
@@ -42,7 +42,7 @@ def train(root: Path, data: Dataset, created_ts: int = 1) -> Trained:
 
 
 def passed(root: Path, seed: int) -> str:
-    """Write a snapshot that the gate has passed, and return its id."""
+    """Write a snapshot that has passed the gate, and return its id."""
     activation = Activation(root)
     model_id = activation.snapshots.write(model_text(seed), created_ts=seed, training={"rows": 1})
     sha256 = activation.snapshots.load(model_id).manifest["model"]["sha256"]
@@ -54,7 +54,7 @@ def passed(root: Path, seed: int) -> str:
 
 @pytest.mark.row("N-73", "N-74", "D-21")
 def test_training_better_becomes_active_worse_stays_inactive_rollback_returns(root: Path) -> None:
-    """The whole way with real processes: train, gate, activate; a worse one is refused; go back."""
+    """Real processes train, gate and activate; a worse model is refused; rollback returns."""
     activation = Activation(root)
     first = train(root, dataset(1))
     assert first.verdict.passed
@@ -82,19 +82,19 @@ def test_training_better_becomes_active_worse_stays_inactive_rollback_returns(ro
 
 
 def test_training_twice_on_the_same_rows_gives_the_same_model(root: Path, tmp_path: Path) -> None:
-    """One thread, a fixed seed: the snapshot's id is the same in another folder and process."""
+    """Training with one thread and a fixed seed gives the same snapshot id in any folder."""
     assert train(root, dataset(1)).model_id == train(tmp_path / "other", dataset(1)).model_id
 
 
 def test_training_on_too_few_rows_writes_nothing(root: Path) -> None:
-    """What cannot be tested is not trained."""
+    """Training on too few rows writes nothing, because the model could not be tested."""
     with pytest.raises(TrainingFailed, match="needed"):
         train(root, dataset(1, rows=60))
     assert not (root / "snapshots").exists()
 
 
 def test_training_without_the_least_isolation_touches_no_model(root: Path) -> None:
-    """A level that no system reaches: the trainer gets no rows."""
+    """The trainer gets no rows if no system reaches the least isolation."""
     settings_ = TrainingSettings(256, "unreachable", 100, 30_000, 1)
     with pytest.raises(TrainingFailed, match="isolation"):
         train_snapshot(Activation(root), root, dataset(1), settings_, created_ts=1)
@@ -102,7 +102,7 @@ def test_training_without_the_least_isolation_touches_no_model(root: Path) -> No
 
 
 def test_training_that_is_cancelled_ends_its_process(root: Path) -> None:
-    """At the end of a run nobody waits for a training."""
+    """A cancelled training ends its process, so the end of a run waits for none."""
     with pytest.raises(TrainingFailed, match="cancelled"):
         train_snapshot(
             Activation(root),
@@ -115,7 +115,7 @@ def test_training_that_is_cancelled_ends_its_process(root: Path) -> None:
 
 
 def test_scorer_gets_no_label_and_refuses_a_damaged_text(root: Path) -> None:
-    """The scoring process answers for features alone, and only for a text that holds."""
+    """The scorer gets features without labels, and refuses a damaged text."""
     tasks = Tasks(root, SETTINGS, lambda: False)
     rows = dataset(1, rows=40).rows
     relabelled = [Row(row.ts, row.symbol, row.features, 0) for row in rows]
@@ -126,7 +126,7 @@ def test_scorer_gets_no_label_and_refuses_a_damaged_text(root: Path) -> None:
 
 
 def test_booster_is_deterministic_and_agrees_with_itself_after_a_round_trip() -> None:
-    """The same rows give the same text, and the text gives the same probabilities."""
+    """A booster gives the same text for the same rows, and the same answers after a round trip."""
     native = LightGbm()
     rows = [row.features for row in dataset(1, rows=50).rows]
     one, two = native.load(model_text(1)), native.load(model_text(1))
@@ -149,7 +149,7 @@ def rows_labelled(labels: list[int]) -> list[Row]:
 
 
 def sure(rows: list[Row], share: int = 800_000) -> list[tuple[int, int, int]]:
-    """Return probabilities that favour the true label with a share."""
+    """Return probabilities that give the true label a certain share."""
     rest = (SCALE - share) // 2
     answers = []
     for row in rows:
@@ -160,7 +160,7 @@ def sure(rows: list[Row], share: int = 800_000) -> list[tuple[int, int, int]]:
 
 
 def test_gate_passes_the_better_and_refuses_the_worse() -> None:
-    """Both sides of the line: equal passes, a little worse does not."""
+    """The gate passes an equal model and refuses a slightly worse one."""
     rows = rows_labelled([0, 1, 2] * 20)
     good, better = sure(rows, 700_000), sure(rows, 800_000)
     assert judge_candidate(rows, rows, better, good).passed
@@ -171,7 +171,7 @@ def test_gate_passes_the_better_and_refuses_the_worse() -> None:
 
 
 def test_gate_refuses_what_is_no_better_than_always_the_same() -> None:
-    """A model that beats a bad reference but not the constant answer is no model."""
+    """The gate refuses a model that beats a bad reference but not the constant answer."""
     rows = rows_labelled([1] * 50 + [0] * 5 + [2] * 5)
     candidate = [(300_000, 400_000, 300_000)] * 60
     reference = [(400_000, 200_000, 400_000)] * 60
@@ -179,7 +179,7 @@ def test_gate_refuses_what_is_no_better_than_always_the_same() -> None:
 
 
 def test_gate_needs_rows_and_whole_answers() -> None:
-    """Too few rows, a missing answer, a sum that is off: refused, never guessed."""
+    """The gate refuses too few rows, a missing answer and a sum that is off."""
     rows = rows_labelled([0, 1, 2] * 20)
     few = rows[:29]
     assert ROWS_TOO_FEW in judge_candidate(rows, few, sure(few), sure(few)).reasons[0]
@@ -189,7 +189,7 @@ def test_gate_needs_rows_and_whole_answers() -> None:
 
 @given(labels=st.lists(st.integers(0, 2), min_size=1, max_size=30))
 def test_score_is_best_for_the_truth(labels: list[int]) -> None:
-    """No other answer scores better than certainty about what happened."""
+    """Certainty about the true label has the best score of all answers."""
     rows = rows_labelled(labels)
     assert score(sure(rows, SCALE), rows).logloss <= score([THIRDS] * len(rows), rows).logloss
     assert score(sure(rows, SCALE), rows).accuracy == 1.0
@@ -206,7 +206,7 @@ def test_score_is_best_for_the_truth(labels: list[int]) -> None:
 def test_snapshot_with_any_changed_byte_is_refused(
     tmp_path_factory: pytest.TempPathFactory, position: int, file: str
 ) -> None:
-    """One flipped bit anywhere, and the snapshot is not used."""
+    """A snapshot with one flipped bit is refused."""
     root = tmp_path_factory.mktemp("ai")
     model_id = passed(root, 1)
     path = root / "snapshots" / model_id / file
@@ -220,7 +220,7 @@ def test_snapshot_with_any_changed_byte_is_refused(
 @pytest.mark.row("F138", "F139")
 @pytest.mark.parametrize("file", ["model.txt", "manifest.json", "sha256", "gate.json"])
 def test_snapshot_without_one_of_its_files_is_not_activated(root: Path, file: str) -> None:
-    """No manifest, no sums, no verdict: no activation, and the former stays."""
+    """A snapshot without manifest, sums or verdict is not activated; the former model stays."""
     former, model_id = passed(root, 1), passed(root, 2)
     activation = Activation(root)
     activation.activate(former, "test")
@@ -231,7 +231,7 @@ def test_snapshot_without_one_of_its_files_is_not_activated(root: Path, file: st
 
 
 def test_snapshot_of_other_features_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model made for another feature list is not this build's."""
+    """A snapshot of another feature list is refused."""
     model_id = passed(root, 1)
     monkeypatch.setattr("minibot.ai.snapshots.FEATURES_VERSION", "features-v2")
     with pytest.raises(SnapshotRefused, match="features_version"):
@@ -239,7 +239,7 @@ def test_snapshot_of_other_features_is_refused(root: Path, monkeypatch: pytest.M
 
 
 def test_snapshot_verdict_of_another_text_does_not_count(root: Path) -> None:
-    """A verdict is bound to the sha256 of what was judged."""
+    """A verdict counts only for the text with the sha256 that was judged."""
     one, two = passed(root, 1), passed(root, 2)
     activation = Activation(root)
     verdict = dict(activation.snapshots.verdict(one) or {})
@@ -250,7 +250,7 @@ def test_snapshot_verdict_of_another_text_does_not_count(root: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs symbolic links")
 def test_snapshot_that_is_a_link_is_refused(root: Path, tmp_path: Path) -> None:
-    """A model file that points elsewhere is not followed."""
+    """A model file that is a link is refused."""
     model_id = passed(root, 1)
     path = root / "snapshots" / model_id / "model.txt"
     elsewhere = tmp_path / "model.txt"
@@ -262,7 +262,7 @@ def test_snapshot_that_is_a_link_is_refused(root: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../../../etc", "lgbm-xyz", "", "lgbm-0123456789abcdef/.."])
 def test_snapshot_of_a_foreign_name_is_refused(root: Path, name: str) -> None:
-    """An id is a name of ours, never a path."""
+    """A snapshot's id must be a name of ours, never a path."""
     with pytest.raises(SnapshotRefused):
         Activation(root).activate(name, "test")
 
@@ -272,7 +272,7 @@ def test_snapshot_of_a_foreign_name_is_refused(root: Path, name: str) -> None:
 
 @pytest.mark.row("N-74")
 def test_rollback_passes_over_snapshots_that_no_longer_hold(root: Path) -> None:
-    """Going back never lands on a damaged model; without any left, the baseline answers."""
+    """Rollback skips damaged models; without a whole one the baseline answers."""
     one, two, three = passed(root, 1), passed(root, 2), passed(root, 3)
     activation = Activation(root)
     for model_id in (one, two, three):
@@ -286,7 +286,7 @@ def test_rollback_passes_over_snapshots_that_no_longer_hold(root: Path) -> None:
 
 
 def test_active_pointer_that_was_changed_by_hand_is_a_violation(root: Path) -> None:
-    """The pointer proves itself; an edited one is not followed."""
+    """An active pointer edited by hand fails its own hash and is a violation."""
     activation = Activation(root)
     activation.activate(passed(root, 1), "test")
     path = root / "active.json"
@@ -304,7 +304,7 @@ def activate_in_turn(root: Path, ids: list[str]) -> None:
 
 
 def test_activation_by_two_programs_at_once_leaves_a_whole_pointer(root: Path) -> None:
-    """Two processes take turns under the lock; the pointer is whole and nothing is lost."""
+    """Two processes activate in turn under the lock; the pointer stays whole."""
     ids = [passed(root, 1), passed(root, 2)]
     context = multiprocessing.get_context("spawn")
     others = [context.Process(target=activate_in_turn, args=(root, ids)) for _ in range(2)]
@@ -318,7 +318,7 @@ def test_activation_by_two_programs_at_once_leaves_a_whole_pointer(root: Path) -
 
 @pytest.mark.row("D-21")
 def test_operator_lists_activates_and_rolls_back_with_a_request(tmp_path: Path) -> None:
-    """The verbs' functions: what stands, what is active, and the request to a running run."""
+    """The operator's verbs list models, activate, roll back, and leave a request for a run."""
     var = Var(tmp_path / "var")
     one, two = passed(var.ai, 1), passed(var.ai, 2)
     activate_model(var, one, "by hand")

@@ -1,4 +1,4 @@
-"""The real `ai_role` process on a run's own queues: what it writes, survives, and stops for."""
+"""Real `ai_role` process on a run's own queues: its output, its recovery, its STOPs."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ FAST = {
 
 
 def wave(second: int) -> float:
-    """Return a price that swings 30 bps up and down every two minutes: something to learn."""
+    """Return a price that swings 30 bps every two minutes, a pattern to learn."""
     return 60_000.0 + 200.0 * math.sin(second / 20.0)
 
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
-    """Makes stages and ends them."""
+    """Factory of stages, which ends them."""
     made: list[Stage] = []
 
     def make(ai: dict[str, Any] | None = None, chaos: Any = None) -> Stage:
@@ -54,7 +54,7 @@ def stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
 
 
 def started(one: Stage, seconds: int = 40) -> Stage:
-    """Start the role on a market with history and wait for its first words."""
+    """Start the role on a market with history and wait for its first event."""
     one.feed(history(wave))
     one.start_ready()
     one.feed(market(0, seconds, prices=wave))
@@ -92,7 +92,7 @@ def core_digest() -> str:
 def test_role_recommends_collects_patterns_and_writes_nothing_else(
     stage: Callable[..., Stage],
 ) -> None:
-    """Recommendations per interval, a pattern per signal; only its own files and event types."""
+    """The role writes a recommendation per interval and a pattern per signal, and nothing else."""
     core = core_digest()
     one = started(stage({"train": False}))
     cause = one.events("market_ticks")[-1].id
@@ -123,7 +123,7 @@ def test_role_recommends_collects_patterns_and_writes_nothing_else(
 def test_role_pattern_holds_window_recommendation_and_what_followed(
     stage: Callable[..., Stage],
 ) -> None:
-    """A line of the patterns is verified like a queue's and tells the whole story of a signal."""
+    """A pattern verifies like a queue's line and holds window, recommendation and outcome."""
     one = started(stage({"train": False}))
     cause = one.events("market_ticks")[-1].id
     sent = one.write(
@@ -139,14 +139,14 @@ def test_role_pattern_holds_window_recommendation_and_what_followed(
     assert len(pattern["features"]) == 19
     assert pattern["recommendation"]["model_id"] == "baseline-v1"
     assert pattern["outcome"]["after_ms"] >= 30_000
-    # The wave's own move over that time, measured at the mid.
+    # The wave's move over that time, measured at the mid.
     moved = (wave(39 + pattern["outcome"]["after_ms"] // 1000) - wave(39)) / wave(39) * 10_000
     assert abs(float(pattern["outcome"]["return_bps"]) - moved) < 3.0
 
 
 @pytest.mark.row("N-17", "N-21", "N-73")
 def test_role_trains_activates_and_uses_its_model_when_told(stage: Callable[..., Stage]) -> None:
-    """Rows, a training beside the run, a gate passed, a request, `model_active`, a new voice."""
+    """The role trains during the run, activates on request, and recommends by its own model."""
     one = started(stage({"interval_market_ms": 1000, "train_interval_market_ms": 20_000}))
     second = paced(one, 40, 1000, lambda: (one.var.ai / "active.json").exists())
     wait_until(lambda: bool(list(one.var.requests.glob("model_active-*.json"))), "the request")
@@ -175,7 +175,7 @@ def test_role_trains_activates_and_uses_its_model_when_told(stage: Callable[...,
 def test_role_starts_with_the_active_model_and_without_a_damaged_one(
     stage: Callable[..., Stage],
 ) -> None:
-    """The model that is active on disk speaks from the start; a damaged one is the baseline."""
+    """A model active on disk answers from the start; a damaged one is replaced by the baseline."""
     one = stage({"train": False, "interval_market_ms": 1000})
     model_id = passed(one.var.ai, 1)
     Activation(one.var.ai).activate(model_id, "test")
@@ -194,7 +194,7 @@ def test_role_starts_with_the_active_model_and_without_a_damaged_one(
 
 @pytest.mark.row("N-101")
 def test_role_stops_the_run_when_its_worker_drafts_an_order(stage: Callable[..., Stage]) -> None:
-    """A dead letter with the line, STOP(AI_ISOLATION_BREACH), the flag, exit code 10, no order."""
+    """A drafted order causes a dead letter, STOP(AI_ISOLATION_BREACH), flag and exit code 10."""
     one = stage(chaos={"ai_worker": "order_intent"})
     process = one.start()
     assert process.wait(30) == 10
@@ -213,7 +213,7 @@ def test_role_stops_the_run_when_its_worker_drafts_an_order(stage: Callable[...,
 def test_role_sets_an_event_against_its_contract_aside_and_stops(
     stage: Callable[..., Stage],
 ) -> None:
-    """As every reader: a dead letter beside the input that names the line, and a STOP."""
+    """An event against its contract causes a dead letter beside the input, and a STOP."""
     one = stage({"train": False})
     one.write("signals", signal(), START_TS)
     one.write_broken("signals", signal(), START_TS)
@@ -230,7 +230,7 @@ def test_role_sets_an_event_against_its_contract_aside_and_stops(
 def test_role_sets_a_malformed_draft_aside_and_goes_on(
     stage: Callable[..., Stage], how: str
 ) -> None:
-    """A dead letter names the line; recommendations go on."""
+    """A malformed draft causes a dead letter with its line; recommendations continue."""
     one = started(stage({"train": False}, chaos={"ai_worker": how}))
     wait_until(lambda: len(one.dead_letters()) == 1, "the dead letter")
     paced(one, 40, 200, lambda: bool(one.events("recommendations")))
@@ -243,7 +243,7 @@ def test_role_sets_a_malformed_draft_aside_and_goes_on(
 def test_role_goes_on_without_its_worker_when_the_budget_is_spent(
     stage: Callable[..., Stage],
 ) -> None:
-    """A worker that floods at every start: AI off, DEGRADED, inputs still taken, never a STOP."""
+    """A worker that always floods is switched off: DEGRADED, inputs processed, no STOP."""
     one = stage({"train": False, "restarts_max": 1}, chaos={"ai_worker": "flood"})
     one.feed(history(wave))
     one.start()
@@ -257,7 +257,7 @@ def test_role_goes_on_without_its_worker_when_the_budget_is_spent(
 
 
 def taken_seq(one: Stage) -> int:
-    """Return the last market_ticks line in the order log, checking that none is left out."""
+    """Return the last market_ticks line in the input log, checking that none is left out."""
     folder = one.var.queues / "market_ticks" / "readers" / "ai_role"
     next_n, next_seq = 1, 1
     for line in drain(JournalReader(folder, "acks")):
@@ -275,7 +275,7 @@ def taken_seq(one: Stage) -> int:
 def test_role_without_a_jail_is_off_or_stops_as_the_profile_says(
     stage: Callable[..., Stage], required: bool, code: int
 ) -> None:
-    """Below the least isolation: a STOP where the AI is required, else off and marked."""
+    """A worker below the least isolation is a STOP where the AI is required, else the AI is off."""
     one = stage({"required": required})
     one.feed(history(wave))
     process = one.start(
@@ -292,7 +292,7 @@ def test_role_without_a_jail_is_off_or_stops_as_the_profile_says(
 
 @pytest.mark.row("N-68")
 def test_role_killed_and_started_again_takes_each_line_once(stage: Callable[..., Stage]) -> None:
-    """`kill -9` of the clerk: the order log goes on without a hole, the worker is warm at once."""
+    """A clerk killed by `kill -9` continues its input log without a hole, its worker warm."""
     one = started(stage({"train": False, "interval_market_ms": 1000}))
     paced(one, 40, 200, lambda: len(one.events("recommendations")) > 3)
     assert one.process is not None
@@ -342,7 +342,7 @@ def sealed(one: Stage) -> Path:
 
 @pytest.mark.row("N-72")
 def test_collect_takes_verified_rows_of_own_sealed_runs_alone(stage: Callable[..., Stage]) -> None:
-    """Rows of a sealed run; an unsealed, foreign or edited one is refused."""
+    """Rows of a sealed run are collected; an unsealed, foreign or edited run is refused."""
     one = stage({"train": False})
     settings = ai_settings(
         one.manifest.config, run_id=RUN_ID, root=one.var.ai, symbols=one.manifest.symbols
@@ -368,7 +368,7 @@ def test_collect_takes_verified_rows_of_own_sealed_runs_alone(stage: Callable[..
 def test_proof_tells_an_independent_replay_from_one_that_listens(
     stage: Callable[..., Stage], tmp_path: Path
 ) -> None:
-    """A replay that ignores the AI proves; one that reads its queue, however, does not."""
+    """A replay independent of the AI is proven; one that reads the AI's queue is exposed."""
     one = stage({"train": False})
     run_dir = sealed(one)
 

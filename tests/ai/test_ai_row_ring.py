@@ -1,4 +1,4 @@
-"""Labelled rows in one block: full size from the beginning, stretches that stay as they were."""
+"""Ring of labelled rows: one block of full size from the beginning, with stable views."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ MB = 1024 * 1024
 
 
 def features(number: int) -> array[int]:
-    """Return features that tell a row by its number, the last as large as one may be."""
+    """Return features that identify a row by its number, the last one as large as allowed."""
     return array("q", (*(number * 1_000 + at for at in range(WIDTH - 1)), -(10**15)))
 
 
 def row(number: int) -> Row:
-    """Return the row of a number."""
+    """Return the row with a number."""
     return Row(number * 1_000, SYMBOLS[number % 2], features(number), number % 3)
 
 
 def filled(ring: RowRing, first: int, last: int) -> RowRing:
-    """Add the rows of some numbers, and return the ring."""
+    """Return a ring filled with numbered rows."""
     for number in range(first, last):
         made = row(number)
         ring.add(made.ts, made.symbol, features(number), made.label)
@@ -43,7 +43,7 @@ def filled(ring: RowRing, first: int, last: int) -> RowRing:
 
 @pytest.mark.parametrize("rows", [0, 1, 4, 5, 6, 9, 10, 11, 23])
 def test_ring_keeps_the_newest_rows_whole_and_in_order(rows: int) -> None:
-    """Below its size all of them, beyond it the newest, wherever the ring begins."""
+    """A ring keeps its newest rows whole and in order, wherever it begins."""
     ring = filled(RowRing(SYMBOLS, 5), 0, rows)
 
     view = ring.view()
@@ -60,7 +60,7 @@ def test_ring_keeps_the_newest_rows_whole_and_in_order(rows: int) -> None:
 @pytest.mark.parametrize("before", [3, 5, 7, 12])
 @pytest.mark.parametrize("later", [1, 2, 5, 40])
 def test_view_stays_as_it_was_when_its_rows_are_overwritten(before: int, later: int) -> None:
-    """A training reads what it was given, and several trainings each their own."""
+    """A view keeps its rows while new ones overwrite the ring, so trainings stay separate."""
     ring = filled(RowRing(SYMBOLS, 5), 0, before)
     one = ring.view()
     expected = list(one)
@@ -74,7 +74,7 @@ def test_view_stays_as_it_was_when_its_rows_are_overwritten(before: int, later: 
 
 
 def test_row_of_too_few_features_is_refused() -> None:
-    """The block would shift by it."""
+    """A row of too few features is refused, because it would shift the block."""
     ring = RowRing(SYMBOLS, 5)
     with pytest.raises(ValueError, match="features"):
         ring.add(1, SYMBOLS[0], features(1)[1:], 0)
@@ -82,7 +82,7 @@ def test_row_of_too_few_features_is_refused() -> None:
 
 
 def test_rows_are_split_as_their_sorted_objects_would_be() -> None:
-    """In order or not, of one symbol or of two, with times that stand twice."""
+    """A split of the ring equals a split of sorted objects, in any order of rows and times."""
     chance = random.Random(1)
     for rows in (1, 2, 7, 200):
         made = [
@@ -100,7 +100,7 @@ def test_rows_are_split_as_their_sorted_objects_would_be() -> None:
 
 
 def test_ring_has_its_memory_from_the_beginning() -> None:
-    """Rows three times over its size, a view of them and a split need no further memory."""
+    """A ring uses no further memory for three times its rows, a view and a split."""
     ring = RowRing(SYMBOLS, 20_000)
     made = features(1)
     for number in range(100):
@@ -118,31 +118,31 @@ def test_ring_has_its_memory_from_the_beginning() -> None:
 
 
 class _Taker:
-    """A jailed process that takes whatever it is told, one frame at a time."""
+    """Sandboxed process that reads one frame at a time."""
 
     def __init__(self, most: list[int], takes: bool = True) -> None:
         self._most, self._takes = most, takes
         self._waiting = 0
 
     def wait_until_taken(self, timeout_s: float) -> bool:
-        """Take all that waits."""
+        """Read all waiting frames."""
         if self._takes:
             self._waiting = 0
         return self._waiting == 0
 
     def send(self, frame: Frame) -> bool:
-        """Let a frame wait."""
+        """Queue a frame."""
         self._waiting += 1
         self._most.append(self._waiting)
         return True
 
     def receive(self, timeout_s: float = 0.0) -> list[bytes]:
-        """Say the hello of a whole jail once, then that training failed."""
+        """Report a whole sandbox once, then a failed training."""
         hello = b'{"isolation":{"level":"jail"},"t":"hello"}'
         return [b'{"ok":false,"t":"trained","why":"enough"}' if self._most else hello]
 
     def kill(self) -> None:
-        """End."""
+        """End the process."""
 
 
 def tasks(tmp_path: Path, is_cancelled: Callable[[], bool] = lambda: False) -> Tasks:
@@ -152,14 +152,14 @@ def tasks(tmp_path: Path, is_cancelled: Callable[[], bool] = lambda: False) -> T
 
 
 def use(monkeypatch: pytest.MonkeyPatch, taker: _Taker) -> None:
-    """Let this be the jailed process."""
+    """Use this object as the sandboxed process."""
     monkeypatch.setattr("minibot.ai.training.JailedProcess", lambda *args, **words: taker)
 
 
 def test_training_holds_some_hundred_rows_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a night of rows one frame waits, and pack and frames are made piece by piece."""
+    """Training sends a night of rows frame by frame, so memory holds a few hundred at a time."""
     ring = RowRing(SYMBOLS, 20_000)
     for number in range(20_000):
         ring.add(number * 1_000, SYMBOLS[0], features(number % 50), 0)
@@ -180,7 +180,7 @@ def test_training_holds_some_hundred_rows_at_a_time(
 def test_training_whose_process_takes_nothing_can_be_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Waiting for room ends with the run."""
+    """A training whose process reads nothing can be cancelled, so a run can end."""
     use(monkeypatch, _Taker([], takes=False))
     turns: list[int] = []
 
@@ -194,7 +194,7 @@ def test_training_whose_process_takes_nothing_can_be_cancelled(
 
 
 def test_answers_are_the_tuples_that_went_in() -> None:
-    """What the gate judges is what the scorer said; beyond 64 bits nobody means a probability."""
+    """Answers keep the scorer's exact integers; a value beyond 64 bits is no probability."""
     listed = [(1, 2, 3), (0, 1_000_000, 0), (-5, 7, 2**62)]
 
     answers = Answers(listed)

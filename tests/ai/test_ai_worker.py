@@ -1,4 +1,4 @@
-"""The real worker behind its keeper: answering, misbehaving, hanging, ending."""
+"""Real worker under its supervisor: answering, misbehaving, hanging, ending."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BASELINE = Expected(frozenset({"baseline-v1"}), "baseline-v1", 60_000)
 
 
 class Bench:
-    """A keeper with real workers, and a machine clock that the test can push forward."""
+    """Supervisor with real workers, and a monotonic clock that the test can advance."""
 
     def __init__(self, folder: Path, *, restarts_max: int = 0, misbehave: str = "") -> None:
         self.folder = folder
@@ -47,7 +47,7 @@ class Bench:
         )
 
     def clock_ns(self) -> int:
-        """Return the machine clock, plus what the test pushed."""
+        """Return the monotonic clock plus the test's advance."""
         return time.monotonic_ns() + self.pushed_ns
 
     def start_child(self) -> JailedProcess:
@@ -61,7 +61,7 @@ class Bench:
         return child
 
     def introduce(self) -> None:
-        """Tell a ready worker about a market, then make it misbehave when that is wanted."""
+        """Give a ready worker a market, then make it misbehave on demand."""
         self.keeper.say(
             {
                 "t": "open",
@@ -75,14 +75,14 @@ class Bench:
             self.keeper.say({"t": "misbehave", "how": self.misbehave})
 
     def turn(self) -> None:
-        """Look at the worker once and keep what came."""
+        """Look at the worker once and keep its frames."""
         turn = self.keeper.turn()
         self.seen.answers += turn.answers
         self.seen.invalid += turn.invalid
         self.seen.forbidden += turn.forbidden
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Turn until a condition holds."""
+        """Look at the worker until a condition holds."""
 
         def turned() -> bool:
             self.turn()
@@ -93,7 +93,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    """Makes benches, started, and ends them."""
+    """Factory of started benches, which ends them."""
     made: list[Bench] = []
 
     def make(**options: object) -> Bench:
@@ -125,7 +125,7 @@ def ask(bench: Bench, number: int) -> Answer:
 
 
 def test_worker_passes_until_warm_then_recommends_by_baseline(bench: Callable[..., Bench]) -> None:
-    """Without bars it says nothing; with them it answers, marked as baseline."""
+    """A worker without bars is silent; a warm one answers, marked as baseline."""
     one = bench()
     one.until(lambda: one.keeper.state == READY, "ready")
     assert ask(one, 1).recommendation is None
@@ -139,7 +139,7 @@ def test_worker_passes_until_warm_then_recommends_by_baseline(bench: Callable[..
 
 
 def test_worker_recommends_by_its_model_and_goes_back_without(bench: Callable[..., Bench]) -> None:
-    """A model text is loaded inside the jail and named in every answer; none is the baseline."""
+    """A model is loaded inside the sandbox and named in every answer, like the baseline."""
     one = bench()
     one.until(lambda: one.keeper.state == READY, "ready")
     one.keeper.tell(rows())
@@ -159,7 +159,7 @@ def test_worker_recommends_by_its_model_and_goes_back_without(bench: Callable[..
 
 
 def test_worker_refuses_a_bad_model_and_answers_by_baseline(bench: Callable[..., Bench]) -> None:
-    """What the structural check refuses never reaches the native parser; the worker goes on."""
+    """A model that fails the structural check never reaches the native parser."""
     one = bench()
     one.until(lambda: one.keeper.state == READY, "ready")
     one.keeper.tell(rows())
@@ -176,7 +176,7 @@ def test_worker_refuses_a_bad_model_and_answers_by_baseline(bench: Callable[...,
 def test_worker_of_a_task_is_this_deliverable_and_says_that_it_is_jailed(
     tmp_path: Path, project: Path, task: str
 ) -> None:
-    """The process runs `minibot/ai/nore_ai_worker_v1.py`, isolated, and knows its own room."""
+    """A worker runs `minibot/ai/nore_ai_worker_v1.py`, isolated, and sees only its own room."""
     argv = command(sys.executable, tmp_path / "ai", 256, task)
     child = JailedProcess(argv, tmp_path / "ai" / "work", line_bytes_max=RESULT_BYTES_MAX)
     try:
@@ -197,7 +197,7 @@ def test_worker_of_a_task_is_this_deliverable_and_says_that_it_is_jailed(
 
 @pytest.mark.row("N-101")
 def test_worker_that_drafts_an_order_is_off_at_once_and_seen(bench: Callable[..., Bench]) -> None:
-    """The forbidden line is handed up, and nobody listens to that worker any more."""
+    """A worker that drafts an order is switched off, and its line is handed up."""
     one = bench(restarts_max=3, misbehave="order_intent")
     one.until(lambda: one.keeper.state == OFF, "off")
     assert "order_intent" in one.seen.forbidden[0][1]
@@ -216,7 +216,7 @@ def test_worker_that_drafts_an_order_is_off_at_once_and_seen(bench: Callable[...
 def test_worker_that_breaks_is_replaced_within_its_budget_then_off(
     bench: Callable[..., Bench], how: str, why: str
 ) -> None:
-    """Flood, endless line, crash, memory: killed, started again, and off after the budget."""
+    """A worker that floods, crashes or eats memory is restarted, then off after its budget."""
     one = bench(restarts_max=1, misbehave=how)
     one.until(lambda: one.keeper.state == OFF, "off")
     assert len(one.started) == 2
@@ -228,14 +228,15 @@ def test_worker_that_breaks_is_replaced_within_its_budget_then_off(
 def test_worker_that_hangs_is_replaced_after_ten_silent_seconds(
     bench: Callable[..., Bench],
 ) -> None:
-    """A worker that answers no ping is killed; machine time decides."""
+    """A worker that answers no ping for ten seconds of wall-clock time is replaced."""
     one = bench(restarts_max=1, misbehave="hang")
     for number in (1, 2):
         one.until(lambda: one.keeper.state == READY, "ready")
         assert len(one.started) == number
         one.turn()
         assert one.keeper.state == READY
-        for _ in range(SILENCE_MS_MAX // 1000 + 1):  # In one leap it would be a pause of everybody.
+        # One leap of ten seconds would count as a pause of the whole machine.
+        for _ in range(SILENCE_MS_MAX // 1000 + 1):
             one.pushed_ns += 1_000_000_000
             one.turn()
     assert one.keeper.state == OFF
@@ -243,7 +244,7 @@ def test_worker_that_hangs_is_replaced_after_ten_silent_seconds(
 
 
 def test_worker_that_answers_pings_is_left_alone_for_long(bench: Callable[..., Bench]) -> None:
-    """Silence is counted from the last answer, so an idle worker lives."""
+    """An idle worker that answers pings lives on, as silence counts from the last answer."""
     one = bench()
     one.until(lambda: one.keeper.state == READY, "ready")
     for number in range(1, 6):
@@ -258,7 +259,7 @@ def test_worker_that_answers_pings_is_left_alone_for_long(bench: Callable[..., B
 def test_worker_with_a_malformed_line_is_counted_and_kept(
     bench: Callable[..., Bench], how: str
 ) -> None:
-    """One bad line is set aside; the worker still answers."""
+    """A malformed line is counted and set aside; the worker still answers."""
     one = bench(misbehave=how)
     one.until(lambda: bool(one.seen.invalid), "the malformed line")
     assert ask(one, 1).recommendation is None
@@ -268,7 +269,7 @@ def test_worker_with_a_malformed_line_is_counted_and_kept(
 
 @pytest.mark.row("N-68")
 def test_worker_killed_from_outside_is_started_again(bench: Callable[..., Bench]) -> None:
-    """`kill -9` of the worker costs a restart of it and nothing else."""
+    """A worker killed by `kill -9` costs one restart and nothing else."""
     one = bench(restarts_max=1)
     one.until(lambda: one.keeper.state == READY, "ready")
     former = one.keeper.pid
@@ -280,7 +281,7 @@ def test_worker_killed_from_outside_is_started_again(bench: Callable[..., Bench]
 def test_isolation_below_the_minimum_is_off_without_a_second_try(
     bench: Callable[..., Bench], tmp_path: Path
 ) -> None:
-    """Where the jail does not reach what the profile wants, no worker is used at all."""
+    """A sandbox below the profile's minimum switches the AI off without a second try."""
     one = Bench(tmp_path, restarts_max=3)
     one.keeper = WorkerSupervisor(
         WorkerLimits("unreachable", 3, 100),
@@ -298,7 +299,7 @@ def test_isolation_below_the_minimum_is_off_without_a_second_try(
 def test_rows_that_a_worker_does_not_take_are_dropped_not_waited_for(
     bench: Callable[..., Bench],
 ) -> None:
-    """A hung worker's pipe fills; the clerk drops rows, counts them and never waits."""
+    """A hung worker's full pipe makes the clerk drop and count rows, never wait."""
     one = bench(misbehave="hang")
     one.until(lambda: one.keeper.state == READY, "ready")
     for _ in range(3000):
@@ -310,7 +311,7 @@ def test_rows_that_a_worker_does_not_take_are_dropped_not_waited_for(
 
 
 def test_questions_are_bounded_by_rate_and_by_what_is_open(bench: Callable[..., Bench]) -> None:
-    """A worker that does not answer is not asked without end."""
+    """Questions are limited by rate and by open ones, so a silent worker is not flooded."""
     one = bench(misbehave="hang")
     one.until(lambda: one.keeper.state == READY, "ready")
     asked = sum(one.keeper.ask(Ask(number, SYMBOL, 1, "cause", 0)) for number in range(1, 300))
@@ -320,7 +321,7 @@ def test_questions_are_bounded_by_rate_and_by_what_is_open(bench: Callable[..., 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: parent-death signal")
 def test_worker_ends_with_its_parent(tmp_path: Path) -> None:
-    """A clerk that is killed leaves no orphan behind, not even a hung one."""
+    """A killed clerk leaves no worker behind, not even a hung one."""
     script = (
         "import os, signal, sys, time\n"
         "from pathlib import Path\n"
@@ -349,7 +350,7 @@ def test_worker_ends_with_its_parent(tmp_path: Path) -> None:
 
 
 def alive(pid: int) -> bool:
-    """Return whether a process runs, zombies not counted."""
+    """Return whether a process runs, zombies excluded."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text("ascii").rsplit(")", 1)[1].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -358,7 +359,7 @@ def alive(pid: int) -> bool:
 
 
 def test_lines_are_cut_the_same_however_they_arrive() -> None:
-    """Bytes one by one or at once: the same lines; a line over its bound is an error."""
+    """Lines are cut equally from single bytes or blocks; a line over its bound is an error."""
     data = b"one\n\ntwo\nthree"
     whole, single = LineSplitter(10), LineSplitter(10)
     assert whole.take(data) == [b"one", b"", b"two"]
@@ -366,7 +367,7 @@ def test_lines_are_cut_the_same_however_they_arrive() -> None:
 
 
 def test_child_that_cannot_be_started_is_off(tmp_path: Path) -> None:
-    """A missing interpreter is a reason to be off, not an error of the clerk."""
+    """A missing interpreter switches the AI off and is no error of the clerk."""
 
     def start() -> JailedProcess:
         return JailedProcess(

@@ -34,7 +34,7 @@ def candle(number: int, prices: Sequence[float], volume: float = 600.0) -> Candl
 
 
 def walk(count: int, seed: int = 1, around: float = 40_000.0) -> list[Candle]:
-    """Return bars of a random walk that turns often enough to trade."""
+    """Return bars of a random walk that turns often enough for trades."""
     random = Random(seed)
     price, bars = around, []
     for number in range(count):
@@ -46,7 +46,7 @@ def walk(count: int, seed: int = 1, around: float = 40_000.0) -> list[Candle]:
 
 
 def series(bars: Iterable[Candle], symbol: str = "BTCUSDT", interval: str = "1m") -> BarSeries:
-    """Return bars as what a file of them becomes."""
+    """Return bars as a bar series, as a file of them gives it."""
     kept = list(bars)
     return BarSeries(
         *(f"klines:{symbol}", symbol, interval, kept[0].open_ts, kept[-1].end_ts),

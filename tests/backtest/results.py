@@ -1,4 +1,4 @@
-"""Results made by hand: round trips with everything that led to them, equity and prices."""
+"""Results made by hand: round trips with their causes, equity and prices."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CASH: Final = "10000"
 
 
 class Trip(NamedTuple):
-    """A round trip: when it is opened and closed (None: never), at which prices, and why."""
+    """Round trip: times of entry and exit (None: never), prices, and reasons."""
 
     opened: int
     closed: int | None
@@ -63,7 +63,7 @@ def tick_at(price: str, symbol: str = "BTCUSDT") -> MarketTick:
 
 
 class ResultMaker:
-    """Collects events as a backtest would derive them."""
+    """Maker of events that a backtest would derive."""
 
     def __init__(self, sources: Sequence[str] = ("tape:made",)) -> None:
         raw = load_config(PROJECT / "config" / "nore-demo.v1.json", []).raw
@@ -124,7 +124,7 @@ def made(trips: Sequence[Trip] = (), *, days: int = 1, **fields: Any) -> Backtes
     if not result.equity or result.equity[-1].ts < result.to_ts:
         result.equity.append(EquityPoint(result.to_ts, result.performance.equity))
     result.inputs = {"market_tick": len(result.equity)}
-    # Of decisions that were never made, so that one is given.
+    # A given digest, because no decisions were made.
     result._digest = fields.pop("digest", "d" * 64)
     for name, value in fields.items():
         setattr(result, name, value)
@@ -132,7 +132,7 @@ def made(trips: Sequence[Trip] = (), *, days: int = 1, **fields: Any) -> Backtes
 
 
 def many(count: int, days: int) -> BacktestResult:
-    """Return a result with very many round trips, won and lost."""
+    """Return a result with very many round trips, winning and losing."""
     step = days * DAY // count
     return made(
         [

@@ -1,4 +1,4 @@
-"""A backtest over bars: what is decided at a close is filled later, stops at their own price."""
+"""Backtest over bars: a decision at a close fills later, stops fill at their own price."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def result(*sets: str, count: int = 1200) -> BacktestResult:
 
 
 def test_entry_is_filled_at_the_open_after_the_bar_it_was_decided_on() -> None:
-    """Never at the close that made the decision, and at the modelled ask."""
+    """An entry fills at the next bar's open and modelled ask, never at the deciding close."""
     done = result()
     opens = {bar.open_ts: bar.open for bar in BARS}
     entries = [
@@ -51,7 +51,7 @@ def test_entry_is_filled_at_the_open_after_the_bar_it_was_decided_on() -> None:
 
 
 def test_stop_and_target_are_sold_at_their_own_price_or_the_open_beyond_it() -> None:
-    """No exit by target gets more than its target, but where the market opened above it."""
+    """An exit by target gets its target, or the open if the market opened above it."""
     done = result('risk.stop_atr_mult="1.0"', 'risk.take_profit_atr_mult="1.0"')
     actions = {event.id: event.payload for event in done.of("risk_actions")}
     intents = {event.id: event for event in done.of("order_intents")}
@@ -76,7 +76,7 @@ def test_stop_and_target_are_sold_at_their_own_price_or_the_open_beyond_it() -> 
 
 
 def test_stop_comes_before_a_target_in_the_same_bar() -> None:
-    """One bar that spans both sells at the stop."""
+    """A bar that spans stop and target sells at the stop."""
     done = result('risk.stop_atr_mult="2.0"', 'risk.take_profit_atr_mult="2.0"', count=1000)
     entry = next(e for e in done.of("fills") if isinstance(e.payload, Fill))
     assert isinstance(entry.payload, Fill)
@@ -102,7 +102,7 @@ def test_stop_comes_before_a_target_in_the_same_bar() -> None:
 
 
 def test_what_is_open_at_the_end_is_closed_as_a_night_closes_it() -> None:
-    """With `portfolio.at_end` close nothing is held when the source ends; with carry it may be."""
+    """With `portfolio.at_end` close nothing is held at the end; with carry it may be."""
     fills = result().of("fills")
     long = next(
         entry.ts
@@ -122,7 +122,7 @@ def test_what_is_open_at_the_end_is_closed_as_a_night_closes_it() -> None:
 
 
 def test_hard_limit_of_risk_stops_the_backtest_with_its_reason() -> None:
-    """As it stops a night: no intent after it, and the reason stands in the result."""
+    """A hard limit stops the backtest like a night: no later intent, reason in the result."""
     done = result('risk.night_loss_soft="0.4"', 'risk.night_loss_hard="0.5"')
 
     assert done.stop
@@ -133,7 +133,7 @@ def test_hard_limit_of_risk_stops_the_backtest_with_its_reason() -> None:
 
 
 def test_portfolio_merges_by_time_with_one_clock() -> None:
-    """Two series are one market: each symbol trades, one beat a time, the same order every time."""
+    """Two series are one market: each symbol trades, with one beat per time, in fixed order."""
     config = bar_profile()
 
     def both() -> Merged:
@@ -157,7 +157,7 @@ def test_portfolio_merges_by_time_with_one_clock() -> None:
 
 
 def test_chart_and_equity_have_a_point_for_each_bar() -> None:
-    """What is drawn are the file's own bars."""
+    """Chart and equity have a point for each bar of the file."""
     done = result(count=100)
     drawn = done.prices["BTCUSDT"]
 
@@ -170,7 +170,7 @@ def test_chart_and_equity_have_a_point_for_each_bar() -> None:
 
 
 def test_budgets_of_a_night_begin_anew_with_the_next_one() -> None:
-    """A long market is a row of nights: what the first one may buy says nothing of the second."""
+    """A long market counts as consecutive nights, each with budgets of its own."""
     budget = ('risk.night_notional_soft="2000"', 'risk.night_notional_hard="2100"')
     one_night, many = result(*budget), result(*budget, "backtest.night_ms=14400000")
     fills = [event for event in many.of("fills") if isinstance(event.payload, Fill)]
@@ -185,7 +185,7 @@ def test_budgets_of_a_night_begin_anew_with_the_next_one() -> None:
 
 
 def test_state_of_risk_within_nights_goes_on_from_its_text() -> None:
-    """A core restored in the third night knows when it ends and what was bought before."""
+    """A risk core restored in the third night knows its end and its earlier purchases."""
     config = bar_profile("backtest.night_ms=14400000").raw
     cores = fresh_cores(config)
     source = BarSource(series(BARS), bar_profile("backtest.night_ms=14400000"))

@@ -1,4 +1,4 @@
-"""Night and backtest are one: in the night's order every event is the same, byte for byte."""
+"""Parity of night and backtest: in the night's order every event is the same, byte for byte."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def night(run_dir: Path, order: str = "logged", *sets: str) -> BacktestResult:
 
 
 def dearer(event: Event) -> None:
-    """A fill whose fee is a little higher than it was."""
+    """Fill with a slightly higher fee than recorded."""
     event["payload"]["fee"] = event["payload"]["fee"][:-1] + "9"
 
 
 @pytest.mark.row("D-05", "D-24")
 def test_backtest_of_a_night_has_the_nights_own_events(short_run: ShortRun) -> None:
-    """Signals, actions, intents, results and fills, every field of them."""
+    """Signals, actions, intents, results and fills equal the night's in every field."""
     done = night(short_run.run_dir)
 
     for queue in DERIVED:
@@ -48,7 +48,7 @@ def test_backtest_of_a_night_has_the_nights_own_events(short_run: ShortRun) -> N
 
 
 def test_backtest_of_a_night_has_the_nights_figures(short_run: ShortRun) -> None:
-    """Equity, drawdown and round trips are those of the morning report."""
+    """Equity, drawdown and round trips equal the morning report's."""
     done = night(short_run.run_dir)
 
     recount = Recount(Recorded.open(short_run.run_dir))
@@ -57,7 +57,7 @@ def test_backtest_of_a_night_has_the_nights_figures(short_run: ShortRun) -> None
 
 
 def test_range_behind_the_end_of_a_night_is_refused(short_run: ShortRun, var_dir: Path) -> None:
-    """A night says its end itself, so that the range is only known to hold nothing at the end."""
+    """A range that begins after a night's end is refused."""
     words = ("--source", f"run:{short_run.run_dir}", "--timerange", "20300101-")
 
     said = verb(var_dir, "backtest", *words)
@@ -68,7 +68,7 @@ def test_range_behind_the_end_of_a_night_is_refused(short_run: ShortRun, var_dir
 
 
 def test_cores_together_need_nothing_derived_from_the_record(short_run: ShortRun) -> None:
-    """What one core makes is what the next one takes."""
+    """Each core's output is the next core's input; nothing derived is read from the record."""
     together = run_together(Recorded.open(short_run.run_dir))
 
     assert together.is_identical
@@ -81,7 +81,7 @@ def test_cores_together_need_nothing_derived_from_the_record(short_run: ShortRun
 
 
 def test_changed_profile_or_rule_order_goes_by_rule(short_run: ShortRun) -> None:
-    """For what did not happen there is no logged order; both drivers of rule order agree."""
+    """A changed profile uses rule order, as no log fits it; both drivers of rule order agree."""
     recorded = Recorded.open(short_run.run_dir)
     by_rule = night(short_run.run_dir, RULE)
     changed = night(short_run.run_dir, "logged", "strategy.score_min=100")
@@ -95,7 +95,7 @@ def test_changed_profile_or_rule_order_goes_by_rule(short_run: ShortRun) -> None
 def test_parity_of_a_night_is_the_same_and_classes_every_difference_to_rule_order(
     short_run: ShortRun,
 ) -> None:
-    """Exit 0; each event is either the same in rule order or has its assumption named."""
+    """Parity exits 0: each event is the same in rule order, or its assumption is named."""
     said = verb(short_run.var, "parity", short_run.run_id, "--json", "--all")
     document = said.document
 
@@ -114,7 +114,7 @@ def test_parity_of_a_night_is_the_same_and_classes_every_difference_to_rule_orde
 
 
 def test_parity_of_an_edited_fill_exits_1_and_names_it(short_run: ShortRun, tmp_path: Path) -> None:
-    """One fee that the night did not pay: the event, the field and both values."""
+    """Parity exits 1 for an edited fee and names event, field and both values."""
     forged = edited(short_run, tmp_path, "fills", 2, dearer)
     said = verb(short_run.var, "parity", str(forged), "--json")
 
@@ -132,7 +132,7 @@ def test_parity_of_an_edited_fill_exits_1_and_names_it(short_run: ShortRun, tmp_
 def test_parity_of_a_night_without_its_last_fill_exits_1(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """An event that the cores make and the record lacks is told."""
+    """Parity exits 1 for an event that the cores make and the record lacks."""
     forged = edited(short_run, tmp_path, "fills", 1, lambda event: None)
     cut(forged, "fills")
     said = verb(short_run.var, "parity", str(forged))
@@ -142,7 +142,7 @@ def test_parity_of_a_night_without_its_last_fill_exits_1(
 
 
 def test_parity_of_a_stopped_night_is_the_same_up_to_its_stop(stopped_run: ShortRun) -> None:
-    """A STOP ends both at the same event."""
+    """A STOP ends night and backtest at the same event."""
     said = verb(stopped_run.var, "parity", stopped_run.run_id)
     done = night(stopped_run.run_dir)
 
@@ -153,7 +153,7 @@ def test_parity_of_a_stopped_night_is_the_same_up_to_its_stop(stopped_run: Short
 def test_run_without_a_seal_is_compared_with_a_word_about_it(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """An interrupted run: parity and backtest say so and go on."""
+    """A run without a seal is compared, and parity and backtest say so."""
     copied = tmp_path / "var" / "runs" / short_run.run_id
     shutil.copytree(short_run.run_dir, copied)
     (copied / "seal.json").unlink()

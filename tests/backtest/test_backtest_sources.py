@@ -1,4 +1,4 @@
-"""Source words, time ranges and the digest of a backtest as a user starts it."""
+"""Sources, time ranges and the digest of a backtest as a user starts it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def hourly(folder: Path, hours: int, name: str = "BTCUSDT-1h.csv") -> Path:
     ],
 )
 def test_time_range_takes_dates_times_seconds_and_milliseconds(text: str, span: Span) -> None:
-    """All in UTC; either end may be left out."""
+    """A time range accepts dates, times, seconds and milliseconds in UTC; ends are optional."""
     assert parse_span(text) == span
 
 
@@ -56,7 +56,7 @@ def test_time_range_takes_dates_times_seconds_and_milliseconds(text: str, span: 
     "text", ["", "-", "2025", "20250101", "20251301-", "x-y", "20250102-20250101"]
 )
 def test_time_range_that_is_none_is_refused_with_what_is_allowed(text: str) -> None:
-    """No guess is made."""
+    """A malformed time range is refused with the allowed forms."""
     with pytest.raises(ConfigError) as refused:
         parse_span(text)
     assert refused.value.violations
@@ -74,21 +74,21 @@ def test_time_range_that_is_none_is_refused_with_what_is_allowed(text: str) -> N
     ],
 )
 def test_words_that_are_no_source_are_refused_with_what_is_allowed(words: list[str]) -> None:
-    """An unknown word, a run beside others, one symbol twice."""
+    """Unknown sources, a run beside others, and a repeated symbol are refused with a remedy."""
     with pytest.raises(ConfigError) as refused:
         open_market(words, load_config(PROFILE))
     assert "allowed" in refused.value.violations[0]
 
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:
-    """A file that is not there, and a folder that is no run."""
+    """A missing file and a folder that is no run are refused."""
     for word in (f"klines:{tmp_path}/BTCUSDT-1m.csv", f"run:{tmp_path}", f"columns:{tmp_path}"):
         with pytest.raises(Refusal):
             open_market([word], load_config(PROFILE))
 
 
 def test_made_market_ends_after_the_profiles_duration() -> None:
-    """What has no end of its own runs as long as a night would."""
+    """A synthetic market, which has no end, runs as long as a night would."""
     config = load_config(PROFILE, ["duration_ms=60000"])
     market = open_market(["generator:3"], config)
     roots = list(market.roots())
@@ -98,7 +98,7 @@ def test_made_market_ends_after_the_profiles_duration() -> None:
 
 
 def test_part_of_a_made_market_begins_with_rules_and_history_and_the_same_market() -> None:
-    """The market inside the span is that of the whole; what lies before is history alone."""
+    """Part of a synthetic market equals the same span of the whole; earlier bars are history."""
     config = load_config(PROFILE, ["duration_ms=90000", "market.warmup_bars=20"])
     whole = list(open_market(["generator:3"], config).roots())
     start = whole[0].ts + 40_000
@@ -115,7 +115,7 @@ def test_part_of_a_made_market_begins_with_rules_and_history_and_the_same_market
 
 
 def test_several_words_are_one_portfolio_in_order_of_time(tmp_path: Path) -> None:
-    """Two files of bars, one market."""
+    """Two files of bars are one market in order of time."""
     words = [
         f"klines:{hourly(tmp_path, 48, name)}" for name in ("BTCUSDT-1h.csv", "ETHUSDT-1h.csv")
     ]
@@ -128,7 +128,7 @@ def test_several_words_are_one_portfolio_in_order_of_time(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("minutes", [(0, 59), (10, 50), (10, 110)])
 def test_range_without_a_whole_bar_is_refused(minutes: tuple[int, int], tmp_path: Path) -> None:
-    """Neither where it lies within one bar, nor where it cuts two."""
+    """A range within one bar, or across two, holds no whole bar and is refused."""
     span = Span(*(START_MS + 5 * HOUR_MS + minute * 60_000 for minute in minutes))
 
     with pytest.raises(Refusal, match="no whole bar of 1h in the time range"):
@@ -138,7 +138,7 @@ def test_range_without_a_whole_bar_is_refused(minutes: tuple[int, int], tmp_path
 
 
 def test_range_within_a_hole_between_bars_is_refused(var_dir: Path, tmp_path: Path) -> None:
-    """What was kept as a hole has nothing to trade."""
+    """A range within a kept hole between bars has nothing to trade and is refused."""
     path = hourly(tmp_path, 48)
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:10], *lines[20:]]))
@@ -153,7 +153,7 @@ def test_range_within_a_hole_between_bars_is_refused(var_dir: Path, tmp_path: Pa
 
 
 def test_range_that_ends_within_a_bar_ends_before_it(tmp_path: Path) -> None:
-    """Behind the last whole bar nothing could be closed: the end is announced on it."""
+    """A range that ends within a bar ends before that bar, where positions can still close."""
     words, config = [f"klines:{hourly(tmp_path, 400)}"], bar_profile(interval="1h", trend="4h")
     held = next(
         hour
@@ -166,14 +166,14 @@ def test_range_that_ends_within_a_bar_ends_before_it(tmp_path: Path) -> None:
 
 
 def open_positions(words: list[str], config: Config, to_ms: int, *sets: str) -> list[str]:
-    """Return what is held at the end of a range."""
+    """Return the positions held at the end of a range."""
     config = config_with(config.raw, sets)
     source = open_market(words, config, Span(None, to_ms))
     return run_backtest(source, config).performance.portfolio.symbols()
 
 
 def test_symbol_that_the_cash_does_not_pay_is_refused(tmp_path: Path) -> None:
-    """XRP in ETH is not bought with USDT."""
+    """A symbol whose quote asset the cash lacks is refused: XRP in ETH with USDT."""
     word = f"klines:{hourly(tmp_path, 48, 'XRPETH-1h.csv')}"
 
     with pytest.raises(ConfigError, match="XRPETH cannot be paid in USDT"):
@@ -181,7 +181,7 @@ def test_symbol_that_the_cash_does_not_pay_is_refused(tmp_path: Path) -> None:
 
 
 def test_columns_of_klines_are_the_same_market_as_their_file(tmp_path: Path) -> None:
-    """Converting changes no decision."""
+    """Columns of klines give the same decisions as their file."""
     path = hourly(tmp_path, 400)
     folder = tmp_path / "columns"
     said = verb(tmp_path, "data", "convert", str(path), "--out", str(folder))
@@ -196,7 +196,7 @@ def test_columns_of_klines_are_the_same_market_as_their_file(tmp_path: Path) -> 
 
 
 def test_columns_of_ticks_have_the_ticks_and_bars_of_their_tape(tmp_path: Path) -> None:
-    """What the market role's feed makes of a tape, less the book."""
+    """Columns of a tape have the ticks and bars of the market role's feed, without the book."""
     said = verb(tmp_path, "data", "convert", "tape:demo", "--out", str(tmp_path / "columns"))
     assert said.code == 0, said.err
     config = load_config(PROFILE)
@@ -214,7 +214,7 @@ def test_columns_of_ticks_have_the_ticks_and_bars_of_their_tape(tmp_path: Path) 
 
 
 def digest_of(argv: list[str], **environ: str) -> str:
-    """Return the digest that a process of its own prints."""
+    """Return the digest that a separate process prints."""
     code = (
         "import sys\n"
         "from minibot.backtest.driver import run_backtest\n"
@@ -239,7 +239,7 @@ def digest_of(argv: list[str], **environ: str) -> str:
 def test_six_months_twice_in_processes_with_other_hash_seeds_give_one_digest(
     tmp_path: Path,
 ) -> None:
-    """Neither hash seed nor locale nor time zone enters a decision."""
+    """Hash seed, locale and time zone do not change the digest of six months."""
     path = hourly(tmp_path, 184 * 24)
     sets = [HOURS, "strategy.bar_interval=1h", "strategy.trend_interval=4h"]
     argv = [f"klines:{path}", *sets]
@@ -253,7 +253,7 @@ def test_six_months_twice_in_processes_with_other_hash_seeds_give_one_digest(
 
 
 def test_file_with_a_hole_is_refused_until_told_how_to_treat_it(tmp_path: Path) -> None:
-    """Counts and the option; with the option it runs."""
+    """A file with a hole is refused with counts and option; with the option it runs."""
     path = hourly(tmp_path, 60)
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:20] + lines[23:]))

@@ -1,4 +1,4 @@
-"""The verb from end to end: shown, kept, and the same in two processes (B-76)."""
+"""Verb `backtest` from end to end: printed, kept, and the same in two processes (B-76)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SOURCE = ("--source", "generator:1", "--set", "duration_ms=60000")
 
 
 def test_backtest_is_shown_kept_and_listed(var_dir: Path) -> None:
-    """One command leaves a page and a document with the digest that it printed."""
+    """A backtest leaves a page and a document with the digest that it printed."""
     said = verb(var_dir, "backtest", *SOURCE, "--fills", "touch", "--breakdown", "day")
     (found,) = kept(Var(var_dir))
 
@@ -38,7 +38,7 @@ def test_backtest_is_shown_kept_and_listed(var_dir: Path) -> None:
 
 
 def test_backtest_without_keeping_leaves_nothing(var_dir: Path) -> None:
-    """`--no-keep` prints alone; `--json` is one document with every trade."""
+    """`--no-keep` writes no file; `--json` prints one document with every trade."""
     said = verb(var_dir, "backtest", *SOURCE, "--fills", "touch", "--no-keep", "--json")
 
     document = json.loads(said.out)
@@ -48,7 +48,7 @@ def test_backtest_without_keeping_leaves_nothing(var_dir: Path) -> None:
 
 @pytest.mark.row("B-76")
 def test_twice_gives_the_same_digest_and_the_same_bytes(var_dir: Path) -> None:
-    """Two processes with other hash seeds agree on every byte, and that is kept."""
+    """Two processes with other hash seeds agree on every byte, and the result is kept."""
     said = verb(var_dir, "backtest", *SOURCE, "--fills", "touch", "--twice", "--json")
 
     assert said.code == 0, said.err
@@ -65,7 +65,7 @@ def test_twice_gives_the_same_digest_and_the_same_bytes(var_dir: Path) -> None:
 
 @pytest.mark.row("B-76")
 def test_twice_finds_one_byte_that_differs(tmp_path: Path) -> None:
-    """A page that differs by a byte, and a file that only one made, are named."""
+    """A page that differs by a byte, and a file that only one process made, are named."""
     for name in ("first", "second"):
         (tmp_path / name / "id").mkdir(parents=True)
         (tmp_path / name / "id" / "result.json").write_text("{}")
@@ -80,7 +80,7 @@ def test_twice_finds_one_byte_that_differs(tmp_path: Path) -> None:
 def test_twice_keeps_nothing_that_differs_and_leaves_both_to_be_looked_at(
     var_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two processes whose pages differ by a letter: not the same, not kept, both still there."""
+    """Pages that differ by a letter are not kept; both stay for inspection."""
 
     def run_both(argv: Sequence[str], vars_: Sequence[Var]) -> None:
         for letter, var in zip("ab", vars_, strict=True):
@@ -98,7 +98,7 @@ def test_twice_keeps_nothing_that_differs_and_leaves_both_to_be_looked_at(
 @pytest.mark.row("B-76")
 @pytest.mark.parametrize(("days", "is_enough"), [(180, False), (181, True), (365, True)])
 def test_half_a_year_is_the_shortest_half_of_one(days: int, is_enough: bool) -> None:
-    """January to June of a common year are 181 days."""
+    """Half a year is at least 181 days, the half from January to June."""
     document = {"from_ts": START, "to_ts": START + days * DAY, "digest": "d"}
 
     found = twice.DeterminismCheck((document, document), (), Path("kept"))
@@ -110,7 +110,7 @@ def test_half_a_year_is_the_shortest_half_of_one(days: int, is_enough: bool) -> 
 def test_twice_takes_a_run_by_its_name(
     words: tuple[str, ...], short_run: ShortRun, var_dir: Path
 ) -> None:
-    """Each process has a `--var` of its own, without the run."""
+    """`--twice` gives each process its own `--var` and still finds a run by its name."""
     (var_dir / "runs").mkdir()
     (var_dir / "runs" / short_run.run_dir.name).symlink_to(short_run.run_dir)
 
@@ -123,7 +123,7 @@ def test_twice_takes_a_run_by_its_name(
 
 @pytest.mark.parametrize("flag", ["--twice", "--twic", "--tw"])
 def test_neither_of_two_processes_starts_two_more(flag: str) -> None:
-    """However short the flag was written: what is said last takes it back."""
+    """A process of `--twice` starts no further two, however the flag was abbreviated."""
     backtest = parser("backtest")
 
     assert backtest.parse_args(["backtest", flag]).twice
@@ -132,7 +132,7 @@ def test_neither_of_two_processes_starts_two_more(flag: str) -> None:
 
 @pytest.mark.row("B-76")
 def test_twice_is_of_one_backtest_that_is_kept(var_dir: Path) -> None:
-    """A sweep, a check, and what is not kept leave nothing to compare."""
+    """`--twice` refuses sweeps, checks and unkept backtests, which leave nothing to compare."""
     flags = ("--no-keep", "--startup-check", "--sweep", "strategy.rsi_period=7,14")
 
     said = verb(var_dir, "backtest", *SOURCE, "--twice", *flags)
@@ -147,7 +147,7 @@ def test_twice_is_of_one_backtest_that_is_kept(var_dir: Path) -> None:
 
 
 def test_twice_of_what_cannot_run_says_why(var_dir: Path) -> None:
-    """The reason of the process stands there, with its exit code, and nothing is left."""
+    """`--twice` of a failing backtest prints its reason and exit code, and leaves no file."""
     said = verb(var_dir, "backtest", "--source", "tape:nowhere", "--twice")
 
     assert said.code == 2

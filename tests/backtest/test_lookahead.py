@@ -1,4 +1,4 @@
-"""The proof that nothing looks ahead: it passes what does not, and catches what was planted."""
+"""Look-ahead check: it passes honest strategies and catches planted ones."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, walk, write
 
 pytestmark = pytest.mark.campaign
 
-# Tight stops and targets, so that ticks inside bars are decided on as well.
+# Tight stops and targets, so that ticks inside bars cause decisions too.
 TIGHT = ('risk.stop_atr_mult="1.0"', 'risk.take_profit_atr_mult="1.5"')
 COUNT = 150
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    """Bars of two and a half hours that are traded a dozen times."""
+    """Bars of two and a half hours with about a dozen trades."""
     path = write_klines(tmp_path, walk(COUNT, seed=3))
     return Job((f"klines:{path}",), bar_profile(*TIGHT).raw)
 
@@ -48,11 +48,11 @@ def check(job: Job, **changes: object) -> Verdict:
     return check_lookahead(job, 1, **(values | changes))  # type: ignore[arg-type]
 
 
-# --- what does not look ahead -----------------------------------------------------------------
+# --- honest strategies -------------------------------------------------------------------------
 
 
 def test_strategy_on_bars_passes_at_every_moment_of_a_decision(job: Job) -> None:
-    """All decision points of the fixture, also those on ticks inside a bar."""
+    """The check passes at every decision point of the fixture, also at ticks inside a bar."""
     verdict = check(job)
 
     assert verdict.is_clean
@@ -62,7 +62,7 @@ def test_strategy_on_bars_passes_at_every_moment_of_a_decision(job: Job) -> None
 
 
 def test_made_market_of_trades_and_books_passes() -> None:
-    """Messages through the market role's own feed, cut, shuffled and replaced."""
+    """The check passes on messages of the market role's own feed, cut, shuffled and replaced."""
     profile = bar_profile("duration_ms=40000", interval="1s", trend="1m").raw
     verdict = check(Job(("generator:2",), profile), decisions=3, random_moments=1)
 
@@ -71,7 +71,7 @@ def test_made_market_of_trades_and_books_passes() -> None:
 
 
 def test_portfolio_of_bars_of_two_lengths_passes(tmp_path: Path) -> None:
-    """What was seen of a bar that goes is asked for each symbol by its own interval."""
+    """The check uses each symbol's own interval for the seen part of a bar."""
     longer = [
         Candle(*(bar.open_ts + (bar.open_ts - START_MS) * 4, START_MS), *bar[2:])
         for bar in walk(40, seed=9, around=2000.0)
@@ -90,18 +90,19 @@ def test_portfolio_of_bars_of_two_lengths_passes(tmp_path: Path) -> None:
 
 
 def test_check_gives_the_same_verdict_in_two_processes(job: Job) -> None:
-    """Moments and data are drawn from the profile's seed, wherever they are run."""
+    """The check draws from the profile's seed, so two processes give the same verdict."""
     here = check(job, decisions=2, random_moments=1)
     there = check_lookahead(job, 2, decisions=2, random_moments=1)
 
     assert here == there
 
 
-# --- what does --------------------------------------------------------------------------------
+# --- strategies that look ahead
+# ------------------------------------------------------------------------------
 
 
 class Peeking(Core):
-    """A strategy that finds the market's own data by walking up the stack, and uses it."""
+    """Strategy that finds the market's data by walking up the stack, and uses it."""
 
     TAKES: ClassVar[frozenset[int]] = StrategyCore.TAKES
 
@@ -141,7 +142,7 @@ def peeking_cores(config: JsonObject) -> Mapping[str, Core]:
 
 
 def test_strategy_that_reaches_round_its_inputs_is_caught_with_its_decision(job: Job) -> None:
-    """It drops signals before a falling bar: over another future, a signal comes or goes."""
+    """A strategy that peeks decides differently over another future, and is caught."""
     verdict = check(job, decisions=12, make_cores=peeking_cores)
 
     assert not verdict.is_clean
@@ -153,7 +154,7 @@ def test_strategy_that_reaches_round_its_inputs_is_caught_with_its_decision(job:
 
 
 class Reading(Peeking):
-    """A strategy that reads the data file, where the altered data never shows."""
+    """Strategy that reads the data file, where altered data never shows."""
 
     def __init__(self, inner: Core, path: str, at_start: bool) -> None:
         super().__init__(inner)
@@ -172,7 +173,7 @@ class Reading(Peeking):
 def test_strategy_that_reads_the_data_file_is_caught_with_file_and_time(
     job: Job, at_start: bool
 ) -> None:
-    """Its decisions do not change with altered data, for it has a copy; that it reads is seen."""
+    """A strategy that reads the data file is caught by its file access, not its decisions."""
     path = job.words[0].partition(":")[2]
 
     def make_cores(config: JsonObject) -> Mapping[str, Core]:
@@ -189,7 +190,7 @@ def test_strategy_that_reads_the_data_file_is_caught_with_file_and_time(
 
 
 class EarlyBars(BarSource):
-    """Tells a closed bar as soon as the first tick of it is there."""
+    """Market source that announces a closed bar with the bar's first tick."""
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
         waiting: list[Root] = []
@@ -208,7 +209,7 @@ class EarlyBars(BarSource):
 def test_bar_that_is_told_before_its_close_is_caught_as_the_markets_own(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The finding names the bar, and the close that nobody could know."""
+    """A bar announced before its close is named, with the close that nobody could know."""
     monkeypatch.setattr(words_module, "BarSource", EarlyBars)
 
     verdict = check(job, decisions=4)
@@ -219,7 +220,7 @@ def test_bar_that_is_told_before_its_close_is_caught_as_the_markets_own(
 
 
 class Foretelling(Intrabar):
-    """Goes to the high first where the bar will close below its open, as many models do."""
+    """Intrabar model that visits the high first where the bar will close below its open."""
 
     def ticks(self, bar: Candle, watch: Watch) -> Iterator[Shown]:
         falls = bar.close < bar.open
@@ -229,7 +230,7 @@ class Foretelling(Intrabar):
 def test_model_of_a_bars_inside_that_knows_its_close_is_caught(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The order of low and high must not depend on where the bar ends."""
+    """A model whose order of low and high depends on the close is caught."""
     monkeypatch.setattr(bars_module, "Intrabar", Foretelling)
 
     verdict = check(job, decisions=6, random_moments=30)
@@ -246,7 +247,7 @@ def test_model_of_a_bars_inside_that_knows_its_close_is_caught(
 def test_altered_bars_keep_what_has_closed_and_change_what_has_not(
     offset: int, kind: str, seed: int
 ) -> None:
-    """Before the moment nothing changes; after it hardly anything stays."""
+    """Altered bars are unchanged before the moment and almost all changed after it."""
     candles, ts = walk(12, seed=seed), START_MS + offset
     change = Perturbation(ts, kind, seed)
 
@@ -265,7 +266,7 @@ def test_altered_bars_keep_what_has_closed_and_change_what_has_not(
 @given(st.integers(0, 100))
 @settings(max_examples=40, deadline=None)
 def test_altered_bar_that_goes_keeps_what_was_seen_of_it(seed: int) -> None:
-    """Open and low are known, so that high and close alone may be others."""
+    """An altered open bar keeps its seen open and low; only high and close may change."""
     (candle,) = walk(1, seed=seed)
     change = Perturbation(candle.open_ts + 20_000, REPLACE, seed, {"X": Seen((candle.low,), True)})
 
@@ -278,7 +279,7 @@ def test_altered_bar_that_goes_keeps_what_was_seen_of_it(seed: int) -> None:
 @given(st.integers(0, 400), st.sampled_from(KINDS))
 @settings(max_examples=40, deadline=None)
 def test_altered_messages_are_the_same_up_to_the_moment(ts: int, kind: str) -> None:
-    """Times never change, so that order stays; what is said after the moment does."""
+    """Altered messages keep all times, and all content up to the moment."""
     random = Random(ts)
     frames = [
         Frame(n * 10**6, "X", "trade", "x@trade", b'{"p":"%d.50","q":"2"}' % random.randint(1, 99))

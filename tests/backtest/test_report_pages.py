@@ -1,4 +1,4 @@
-"""Tables and page of a backtest: with no trade, one, thousands; nothing from outside, bounded."""
+"""Tables and page of a backtest with no trade, one or thousands: bounded, nothing from outside."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ RESULTS = {
 
 @pytest.mark.parametrize("name", RESULTS)
 def test_tables_fit_a_hundred_columns_and_the_page_is_whole(name: str) -> None:
-    """Whatever came out can be read, in a terminal and in a browser."""
+    """Every result can be read in a terminal of a hundred columns and in a browser."""
     reviews, document = told(RESULTS[name]())
     text = page(reviews, document)
     parsed = Balance(text)
@@ -61,7 +61,7 @@ def test_tables_fit_a_hundred_columns_and_the_page_is_whole(name: str) -> None:
 
 
 def test_page_of_six_months_and_five_thousand_trades_is_small_and_complete() -> None:
-    """Under two megabytes; what is left out is said, and stands in the document."""
+    """A page of five thousand trades is under two megabytes and says what it leaves out."""
     reviews, document = told(many(5000, 184))
     text = page(reviews, document)
 
@@ -71,7 +71,7 @@ def test_page_of_six_months_and_five_thousand_trades_is_small_and_complete() -> 
 
 
 def test_equal_results_give_equal_bytes() -> None:
-    """Document, tables and page hold no clock, no path and no order that chance keeps."""
+    """Equal results give equal bytes: no clock, no path, no accidental order."""
     first, second = (told(many(50, 30), many(49, 30)) for _ in range(2))
 
     assert canonical.encode(first[1]) == canonical.encode(second[1])
@@ -79,7 +79,7 @@ def test_equal_results_give_equal_bytes() -> None:
 
 
 def test_hostile_names_reach_the_page_as_text() -> None:
-    """A source or reason that looks like markup is shown, never obeyed."""
+    """A source or reason that looks like markup is shown as text."""
     evil = '<script>alert("x")</script>'
     text = page(*told(made([WON._replace(entry=evil, symbol=evil)], sources=(evil,))))
 
@@ -88,7 +88,7 @@ def test_hostile_names_reach_the_page_as_text() -> None:
 
 
 def test_document_has_no_float_and_names_what_it_is_made_of() -> None:
-    """It is canonical: money and ratios are decimal strings."""
+    """A document is canonical: money and ratios are decimal strings, and its inputs are named."""
     _, document = told(made([WON, LOST], days=20))
 
     assert canonical.decode(canonical.encode(document)) == document
@@ -98,7 +98,7 @@ def test_document_has_no_float_and_names_what_it_is_made_of() -> None:
 
 
 def test_id_changes_with_config_decisions_and_data_and_with_nothing_else() -> None:
-    """Two backtests are the same one exactly when config, data and decisions are."""
+    """A backtest's id changes with config, data and decisions, and with nothing else."""
     one = told(made([WON]))[1]["id"]
 
     assert told(made([WON], elapsed_s=9.0))[1]["id"] == one
@@ -109,7 +109,7 @@ def test_id_changes_with_config_decisions_and_data_and_with_nothing_else() -> No
 
 
 def test_band_shows_every_assumption_with_the_nights_own_first() -> None:
-    """Tables and page print each assumption's figures; the equity of all lies within the band."""
+    """Each assumption's figures are printed, and all equity lies within the band."""
     results = made([WON, LOST], days=20), made([LOST], days=20), made([WON], days=20)
     reviews, document = told(*results)
     shown = "\n".join(tables.lines(document))
@@ -128,7 +128,7 @@ def test_band_shows_every_assumption_with_the_nights_own_first() -> None:
 
 
 def test_one_assumption_alone_has_no_band() -> None:
-    """Nothing is drawn or said of a band that was not run."""
+    """One assumption alone shows no band."""
     reviews, document = told(made([WON]))
 
     assert 'class="band"' not in page(reviews, document)
@@ -136,7 +136,7 @@ def test_one_assumption_alone_has_no_band() -> None:
 
 
 def test_equity_curve_keeps_the_deepest_fall_of_thousands_of_points() -> None:
-    """Thinning hides no low: the picture's drawdown is that of all points."""
+    """A thinned equity curve keeps the deepest drawdown of all points."""
     result = many(3000, 100)
     high, deepest = result.performance.equity_start, 0
     for point in result.equity:
@@ -150,7 +150,7 @@ def test_equity_curve_keeps_the_deepest_fall_of_thousands_of_points() -> None:
 
 
 def test_named_values_are_those_of_the_signals_and_only_what_moves() -> None:
-    """The chart's dots are the checks of the signals; a value that never moves is left out."""
+    """The chart's dots are the checks of the signals; a constant value is left out."""
     result = made([WON, LOST])
     values = named_values(result.of("signals"), "BTCUSDT")
 
@@ -161,7 +161,7 @@ def test_named_values_are_those_of_the_signals_and_only_what_moves() -> None:
 
 
 def test_best_and_worst_trades_are_in_order_and_on_the_right_side_of_zero() -> None:
-    """The best begin with the largest gain, the worst with the largest loss."""
+    """The best trades begin with the largest gain, the worst with the largest loss."""
     _, document = told(many(300, 30))
     best, worst = tables.best(document["trades"]), tables.worst(document["trades"])
 
@@ -173,7 +173,7 @@ def test_best_and_worst_trades_are_in_order_and_on_the_right_side_of_zero() -> N
 
 
 def test_table_too_wide_breaks_text_and_never_a_figure() -> None:
-    """The widest text gives way first, what must be whole stays whole, no word is lost."""
+    """A table that is too wide breaks its widest text first, and never a figure or word."""
     reason = "a reason " * 20
     rows = [["an-id-that-is-typed-again", "1,234,567.89", reason]]
     head, rule, *told = table_lines(["id", "net", "why"], rows, "", texts=(0, 2), whole=(0,))
@@ -186,7 +186,7 @@ def test_table_too_wide_breaks_text_and_never_a_figure() -> None:
 
 
 def test_code_too_wide_goes_on_behind_an_underscore() -> None:
-    """Whoever looks for it in the reference has to have all of it."""
+    """A code that is too wide breaks behind an underscore, and its parts join to the whole."""
     code = "a_code_" * 20
     _, rule, *told = table_lines(["code", "net"], [[code, "1.00"]], "")
 
@@ -200,7 +200,7 @@ def test_code_too_wide_goes_on_behind_an_underscore() -> None:
 def test_report_fits_the_terminal_and_says_the_same_in_each(
     name: str, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However wide it is, no figure and no code is cut or left out."""
+    """A report fits any terminal without losing a figure or a code."""
     _, document = told(RESULTS[name]())
     whole = tables.lines(document, "day")
     for module in (columns, tables):
@@ -216,12 +216,12 @@ def test_report_fits_the_terminal_and_says_the_same_in_each(
 
 
 def figures_in(lines: list[str]) -> set[str]:
-    """Every figure that stands in lines."""
+    """Return every figure in the lines."""
     return set(re.findall(r"(?<!\S)[-+]?\d[\d,]*\.\d+(?!\S)", "\n".join(lines)))
 
 
 def test_columns_that_may_go_below_do_so_named_where_they_lack_room() -> None:
-    """A row with what it is about stays one line, however long its codes are."""
+    """A row with its subject stays one line, however long its codes are."""
     head = ["symbol", "net", "entry", "exit"]
     rows = [["BTCUSDT", "1.00", "reversion_oversold", "stop_loss"]]
 
@@ -235,7 +235,7 @@ def test_columns_that_may_go_below_do_so_named_where_they_lack_room() -> None:
 
 
 def test_figures_that_lack_room_follow_as_a_table_of_their_own() -> None:
-    """With the name of the row before them once more."""
+    """Figures that lack room follow in a table of their own, under the row's name."""
     head = ["", *(f"figure {n}" for n in range(9))]
     rows = [["BTCUSDT", *(f"{n},123,456.78" for n in range(9))]]
 
@@ -247,7 +247,7 @@ def test_figures_that_lack_room_follow_as_a_table_of_their_own() -> None:
 
 
 def test_every_trade_marks_its_entry_and_its_exit_on_the_price() -> None:
-    """A triangle for each, and a tip that tells of the trade."""
+    """Every trade has a triangle at entry and exit, with a tip about the trade."""
     text = page(*told(made([WON, LOST])))
 
     entries = re.search(r'class="entry" d="([^"]*)"', text)
@@ -258,7 +258,7 @@ def test_every_trade_marks_its_entry_and_its_exit_on_the_price() -> None:
 
 
 def test_many_days_show_their_newest_and_say_what_is_left_out() -> None:
-    """A terminal shows sixty; --json has them all."""
+    """A terminal shows the newest sixty days and says what is left out; --json has all."""
     _, document = told(made(days=100))
     shown = tables.lines(document, "day")
 

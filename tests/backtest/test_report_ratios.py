@@ -1,4 +1,4 @@
-"""Ratios: by hand, by numpy, and by quantstats on the same returns."""
+"""Ratios by hand, by numpy, and by quantstats on the same returns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RETURNS = st.lists(st.floats(-0.3, 0.3, allow_subnormal=False), min_size=2, max_
 
 
 def test_ratios_are_those_of_quantstats_on_the_same_returns(project: Path) -> None:
-    """Sharpe, Sortino, Calmar and their kin are what quantstats said of the same series."""
+    """Sharpe, Sortino, Calmar and the other ratios equal quantstats' on the same series."""
     path = project / "tests" / "fixtures" / "quantstats" / "figures.json"
     answers = json.loads(path.read_text(encoding="utf-8"))
 
@@ -28,7 +28,7 @@ def test_ratios_are_those_of_quantstats_on_the_same_returns(project: Path) -> No
 
 
 def test_a_changed_answer_of_quantstats_is_noticed(project: Path) -> None:
-    """The comparison above can fail: a millionth more is a difference."""
+    """A figure changed by a millionth makes the comparison above fail."""
     path = project / "tests" / "fixtures" / "quantstats" / "figures.json"
     answers = json.loads(path.read_text(encoding="utf-8"))
     answers["figures"][0]["sortino"] += 1e-6
@@ -37,7 +37,7 @@ def test_a_changed_answer_of_quantstats_is_noticed(project: Path) -> None:
 
 
 def test_figures_by_hand() -> None:
-    """Four days of +2 %, -1 %, 0 and +1 %, reckoned on paper."""
+    """Four days of +2 %, -1 %, 0 and +1 %, computed by hand."""
     returns = [0.02, -0.01, 0.0, 0.01]
 
     # Mean 0.005; squares of distances 2.25, 2.25, 0.25, 0.25 e-4 over n - 1 = 3.
@@ -55,7 +55,7 @@ def test_figures_by_hand() -> None:
 
 
 def test_trades_by_hand() -> None:
-    """Wins of 30 and 10, losses of 5 and 15, one trade at zero."""
+    """Trades by hand: wins of 30 and 10, losses of 5 and 15, one at zero."""
     results = [30, -5, 10, 0, -15]
 
     assert ratios.win_rate(results) == 0.4
@@ -66,7 +66,7 @@ def test_trades_by_hand() -> None:
 
 @pytest.mark.parametrize("returns", [[], [0.01], [0.0, 0.0, 0.0], [0.01, 0.02]])
 def test_ratio_without_a_denominator_is_none_and_never_infinity(returns: list[float]) -> None:
-    """No return, no loss, no movement: there is no ratio, and none is made up."""
+    """A ratio without return, loss or movement is None, never infinity."""
     for value in ours({"returns": returns, "per_year": 365}).values():
         assert value is None or math.isfinite(value)
     assert ratios.calmar(returns, 365) is None
@@ -74,7 +74,7 @@ def test_ratio_without_a_denominator_is_none_and_never_infinity(returns: list[fl
 
 
 def test_growth_of_an_account_that_lost_all_is_none() -> None:
-    """Below nothing there is no yearly growth."""
+    """An account that lost everything has no yearly growth."""
     assert ratios.cagr([-0.5, -1.5], 365) is None
     assert ratios.cagr([-0.5, -1.0], 365) == -1.0
 
@@ -82,7 +82,7 @@ def test_growth_of_an_account_that_lost_all_is_none() -> None:
 @given(returns=RETURNS)
 @settings(max_examples=60, deadline=None)
 def test_ratios_on_returns_equal_an_independent_reckoning(returns: list[float]) -> None:
-    """numpy comes to the same by its own means and deviations."""
+    """Ratios equal numpy's means and deviations."""
     values = np.array(returns)
     down = np.sqrt(np.mean(np.minimum(values, 0.0) ** 2))
     wealth = np.concatenate([[1.0], np.cumprod(1 + values)])
@@ -102,7 +102,7 @@ def test_ratios_on_returns_equal_an_independent_reckoning(returns: list[float]) 
 @given(returns=RETURNS)
 @settings(max_examples=40, deadline=None)
 def test_order_of_returns_moves_no_ratio_that_does_not_depend_on_it(returns: list[float]) -> None:
-    """Sums are exact: shuffled days give the same text."""
+    """Shuffled days give the same text, because sums are exact."""
     turned = sorted(returns)
     for ratio in (ratios.sharpe, ratios.sortino, ratios.volatility):
         assert ratio(returns, 365) == ratio(turned, 365)
@@ -115,5 +115,5 @@ def test_order_of_returns_moves_no_ratio_that_does_not_depend_on_it(returns: lis
 def test_ratio_as_text_has_six_places_and_no_negative_zero(
     value: float | None, shown: str | None
 ) -> None:
-    """Equal results are equal texts on every machine."""
+    """A ratio's text has six places and no negative zero, so equal results are equal texts."""
     assert ratios.text(value) == shown

@@ -1,4 +1,4 @@
-"""Returns by the calendar, falls from a high, what is held, and the figures made of them."""
+"""Returns by the calendar, drawdowns, exposure, and the figures made of them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def points(*pairs: tuple[int, int]) -> list[EquityPoint]:
 
 
 def test_day_returns_by_hand() -> None:
-    """A point on midnight ends the day before; a day without a point earned nothing."""
+    """A point on midnight ends the day before; a day without a point has return zero."""
     found = periods(points((1, 101), (24, 110), (25, 121), (73, 99)), 100, START, DAY)
 
     assert [period.ts for period in found] == [START + day * DAY_MS for day in range(4)]
@@ -47,7 +47,7 @@ def test_day_returns_by_hand() -> None:
 
 
 def test_first_period_begins_with_the_calendar_and_counts_from_the_start_equity() -> None:
-    """A backtest from the middle of a month has a first month as long as the data."""
+    """A backtest that starts in mid-month has a first month as long as its data."""
     middle = START + 14 * DAY_MS
     found = periods([EquityPoint(START + 40 * DAY_MS, 150)], 100, middle, MONTH)
 
@@ -68,7 +68,7 @@ def test_first_period_begins_with_the_calendar_and_counts_from_the_start_equity(
 def test_periods_have_no_hole_and_lead_from_the_start_to_the_end(
     steps: list[tuple[int, int]], kind: str, offset: int
 ) -> None:
-    """Each begins where the one before it ends, in time and in equity."""
+    """Each period begins where the last one ends, in time and in equity."""
     ts, curve = START + offset, []
     for wait, equity in steps:
         ts += wait
@@ -96,12 +96,12 @@ def test_weeks_begin_on_monday() -> None:
     ("hours", "kind"), [(9, None), (10, HOUR), (239, HOUR), (240, DAY), (4000, DAY)]
 )
 def test_figures_of_a_year_need_ten_returns(hours: int, kind: str | None) -> None:
-    """From ten days on by days, from ten hours on by hours, below that not at all."""
+    """Yearly figures need ten daily or else ten hourly returns; below that there are none."""
     assert basis(START, START + hours * HOUR_MS) == kind
 
 
 def test_falls_by_hand() -> None:
-    """Two times below a high: one that ends after three hours, and one that does not end."""
+    """Two drawdowns by hand: one of three hours, one that does not end."""
     curve = points((1, 110), (2, 99), (3, 105), (4, 110), (5, 120), (6, 60), (7, 90))
     first, second = underwaters(curve, 100, START)
 
@@ -112,13 +112,13 @@ def test_falls_by_hand() -> None:
 
 
 def test_account_that_only_rises_was_never_below_a_high() -> None:
-    """No fall, no length of one."""
+    """An account that only rises has no drawdown."""
     assert underwaters(points((1, 100), (2, 100), (3, 101)), 100, START) == []
     assert reviewed(days=20).figures["underwater_ms_max"] is None
 
 
 def test_exposure_is_weighted_by_time_however_short_a_position_is_held() -> None:
-    """One percent of equity for six of 24 hours."""
+    """Exposure is weighted by time: one percent of equity for six of 24 hours."""
     result = made([Trip(HOUR_MS, 7 * HOUR_MS, "100", "100", qty="1", fee="0")])
     exposure = exposure_of(result)
 
@@ -128,7 +128,7 @@ def test_exposure_is_weighted_by_time_however_short_a_position_is_held() -> None
 
 
 def test_exposure_of_two_symbols_counts_their_time_once_and_their_cost_twice() -> None:
-    """Four hours each, two of them together."""
+    """Exposure of two symbols for four hours each, two of them together: time once, cost twice."""
     trip = Trip(0, 4 * HOUR_MS, "100", "100", qty="1", fee="0")
     other = trip._replace(opened=2 * HOUR_MS, closed=6 * HOUR_MS, symbol="ETHUSDT")
     exposure = exposure_of(made([trip, other]))
@@ -139,7 +139,7 @@ def test_exposure_of_two_symbols_counts_their_time_once_and_their_cost_twice() -
 
 
 def test_exposure_in_a_picture_shows_the_shortest_position() -> None:
-    """A stretch is as high as what was held in it at most."""
+    """Exposure in the chart shows the highest value of each stretch."""
     result = made([Trip(HOUR_MS, HOUR_MS + 1000, "100", "100", qty="1", fee="0")])
     shown = stretched(exposure_of(result), result.from_ts, result.to_ts, 24)
 
@@ -147,7 +147,7 @@ def test_exposure_in_a_picture_shows_the_shortest_position() -> None:
 
 
 def test_key_figures_by_hand() -> None:
-    """One trade of +50 and one of -20 within twelve days, no fee: every figure on paper."""
+    """Key figures by hand: one trade of +50 and one of -20 within twelve days, no fee."""
     trips = [
         Trip(HOUR_MS, 2 * HOUR_MS, "100", "150", qty="1", fee="0"),
         Trip(DAY_MS, DAY_MS + HOUR_MS, "150", "130", qty="1", fee="0"),
@@ -161,7 +161,7 @@ def test_key_figures_by_hand() -> None:
     assert figures["cagr"] == f"{1.003 ** (365 / 12) - 1:.6f}"
     assert figures["drawdown_max"] == "20.00000000"
     assert figures["drawdown_ratio_closes"] == f"{20 / 10050:.6f}"
-    # From the last moment at the high, when the second trade was entered, to the end.
+    # From the last moment at the high, the second entry, to the end.
     assert figures["underwater_ms_max"] == 11 * DAY_MS
     assert (figures["win_rate"], figures["reward_risk"]) == ("0.500000", "2.500000")
     assert (figures["profit_factor"], figures["expectancy"]) == ("2.500000", "15.00000000")
@@ -172,7 +172,7 @@ def test_key_figures_by_hand() -> None:
 
 
 def test_figures_hold_no_float_and_every_one_reads_as_text() -> None:
-    """Money and ratios are decimal strings, counts and times whole numbers; all can be shown."""
+    """Figures hold no float: money and ratios are decimal strings, counts and times integers."""
     for review in (reviewed(), reviewed(days=30), reviewed([Trip(1, None, "1", "1")])):
         for value in review.figures.values():
             assert not isinstance(value, float)
@@ -181,14 +181,14 @@ def test_figures_hold_no_float_and_every_one_reads_as_text() -> None:
 
 
 def test_short_backtest_has_no_figure_of_a_year() -> None:
-    """Six minutes say nothing about a year, and nothing is said."""
+    """A backtest of six minutes has no yearly figure."""
     figures = reviewed([Trip(0, 60_000, "100", "101")], to_ts=START + 360_000).figures
 
     assert all(figures[name] is None for name in ("cagr", "sharpe", "sortino", "calmar"))
 
 
 def test_review_of_thousands_of_trades_adds_up() -> None:
-    """Before fees less fees is the result; wins, losses and the rest are all trades."""
+    """A review of thousands of trades adds up: gross less fees is net, and counts are complete."""
     figures = Review.of(many(2000, 100)).figures
 
     assert float(figures["pnl_before_fees"]) - float(figures["fees"]) == pytest.approx(

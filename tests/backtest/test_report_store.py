@@ -1,4 +1,4 @@
-"""Kept backtests: found again, shown as they were, compared, pruned; damage is named."""
+"""Kept backtests: found, shown unchanged, compared, pruned; damage is named."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def keep(var: Path, *trips: Trip, seed: int = 1) -> Path:
 
 
 def aged(folder: Path, seconds: int) -> None:
-    """Let a kept backtest be older or younger than it is."""
+    """Change the age of a kept backtest."""
     path = folder / store.RESULT_FILE
     os.utime(path, (1_700_000_000 + seconds,) * 2)
 
 
 def test_kept_backtest_reads_as_it_did(var_dir: Path) -> None:
-    """`show` prints the tables of the document; `--json` gives the document itself."""
+    """`show` prints the kept document's tables; `--json` prints the document itself."""
     folder = keep(var_dir, WON, LOST)
 
     said = verb(var_dir, "backtests", "show", folder.name)
@@ -49,7 +49,7 @@ def test_kept_backtest_reads_as_it_did(var_dir: Path) -> None:
 
 
 def test_keeping_the_same_twice_changes_no_byte(var_dir: Path) -> None:
-    """Nothing kept tells how often it ran or when."""
+    """A backtest kept twice has the same bytes, without time or count."""
     first = {path.name: path.read_bytes() for path in keep(var_dir, WON).iterdir()}
     second = {path.name: path.read_bytes() for path in keep(var_dir, WON).iterdir()}
 
@@ -58,7 +58,7 @@ def test_keeping_the_same_twice_changes_no_byte(var_dir: Path) -> None:
 
 
 def test_list_has_every_backtest_and_names_damage(var_dir: Path) -> None:
-    """One changed byte is found by the file's own sha256; the others are listed as ever."""
+    """A changed byte is found by the file's sha256; the other backtests are listed as usual."""
     good, bad = keep(var_dir, WON), keep(var_dir, WON, LOST)
     path = bad / store.RESULT_FILE
     path.write_bytes(path.read_bytes().replace(b'"trades":2', b'"trades":3', 1))
@@ -78,7 +78,7 @@ def test_list_has_every_backtest_and_names_damage(var_dir: Path) -> None:
 
 
 def test_backtest_is_found_by_a_part_of_its_id_that_is_its_own(var_dir: Path) -> None:
-    """The last digits are enough; a beginning that two share is refused with both names."""
+    """A backtest is found by a unique part of its id; a shared part is refused with both ids."""
     first, second = keep(var_dir, WON), keep(var_dir, WON, LOST)
 
     assert store.find_kept(first.name[-8:], Var(var_dir)).name == first.name
@@ -91,7 +91,7 @@ def test_backtest_is_found_by_a_part_of_its_id_that_is_its_own(var_dir: Path) ->
 
 
 def test_comparison_says_what_differs_and_which_is_better(var_dir: Path) -> None:
-    """Settings, decisions, figures: each difference stands there, and nothing else."""
+    """A comparison lists each difference of settings, decisions and figures, and no more."""
     first, second = keep(var_dir, WON), keep(var_dir, WON, LOST, seed=7)
 
     said = verb(var_dir, "backtests", "compare", first.name, second.name)
@@ -105,13 +105,13 @@ def test_comparison_says_what_differs_and_which_is_better(var_dir: Path) -> None
     }
     (row,) = [line for line in said.out.splitlines() if line.startswith("  result ")]
     assert row.split()[1:] == ["+0.30", "-0.10", "-0.40", "A"]
-    # Of fees the smaller ones are better.
+    # Smaller fees are better.
     (row,) = [line for line in said.out.splitlines() if line.startswith("  fees  ")]
     assert row.split()[1:] == ["0.20", "0.40", "+0.20", "A"]
 
 
 def test_backtest_compared_with_itself_differs_in_nothing(var_dir: Path) -> None:
-    """No setting, no figure, the same decisions."""
+    """A backtest compared with itself shows no difference."""
     document = store.find_kept(keep(var_dir, WON).name, Var(var_dir)).document
     found = compare(document, document)
 
@@ -121,7 +121,7 @@ def test_backtest_compared_with_itself_differs_in_nothing(var_dir: Path) -> None
 
 
 def test_prune_leaves_the_newest(var_dir: Path) -> None:
-    """Older ones go with all their files; what is asked to stay stays."""
+    """Pruning removes older backtests with all their files and keeps the newest."""
     folders = [keep(var_dir, WON, seed=seed) for seed in (1, 2, 3)]
     for at, folder in enumerate(folders):
         aged(folder, at)
@@ -132,7 +132,7 @@ def test_prune_leaves_the_newest(var_dir: Path) -> None:
 
 
 def test_files_behind_a_source_are_named_by_their_sha256(tmp_path: Path) -> None:
-    """A file, a folder, several files; a made market has none."""
+    """A source's files are named by sha256: one, a folder, several; a synthetic market has none."""
     (tmp_path / "a.csv").write_text("a")
     (tmp_path / "b.csv").write_text("b")
     sha_a = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"

@@ -1,4 +1,4 @@
-"""Trades: what they earned and why they were entered and left; groups and stretches of them."""
+"""Trades: results, reasons of entry and exit, groups and periods."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOST = Trip(3 * HOUR, 4 * HOUR, "150", "130", entry="reversion_oversold", exit="
 
 
 def test_trade_knows_its_reasons_and_its_exact_result() -> None:
-    """Entry is the signal's reason, exit the risk action's; the result is net of both fees."""
+    """A trade has the signal's reason, the exit's reason, and a result net of both fees."""
     won, lost = trades_of(made([WON, LOST]))
 
     assert (won.number, won.entry_reason, won.exit_reason) == (1, "momentum_up", "take_profit")
@@ -29,7 +29,7 @@ def test_trade_knows_its_reasons_and_its_exact_result() -> None:
 
 
 def test_open_trade_has_no_result_and_counts_nowhere() -> None:
-    """What is still held is listed as open, and no figure of closed trades knows it."""
+    """An open trade is listed as open, and enters no figure of closed trades."""
     review = reviewed([WON, Trip(5 * HOUR, None, "100", "0")])
 
     assert review.trades[1].exit_reason == "open"
@@ -39,7 +39,7 @@ def test_open_trade_has_no_result_and_counts_nowhere() -> None:
 
 
 def test_position_carried_in_is_a_trade_from_its_first_mark_to_its_sale() -> None:
-    """As equity counts it: what it gained before belongs to the night before."""
+    """A carried position counts from its first mark; earlier gains belong to the night before."""
     maker = ResultMaker()
     lot = {"symbol": "BTCUSDT", "qty": "0.01", "price": "100", "cost": "1", "ts": START - HOUR}
     opening = RunOpening(cash={"USDT": "99"}, lots=(lot,), budgets_used={})
@@ -63,7 +63,7 @@ def test_position_carried_in_is_a_trade_from_its_first_mark_to_its_sale() -> Non
 
 
 def test_trade_of_two_entries_is_one_with_the_first_reason() -> None:
-    """A trip goes from flat to flat, whatever is added to it on the way."""
+    """A trade of two entries is one trip, with the reason of the first."""
     maker = ResultMaker()
     maker.order(Trip(0, 0, "100", "0", entry="first"), START, BUY)
     maker.order(Trip(0, 0, "110", "0", entry="second"), START + HOUR, BUY)
@@ -76,7 +76,7 @@ def test_trade_of_two_entries_is_one_with_the_first_reason() -> None:
 
 
 def test_trades_and_performance_agree_on_every_result() -> None:
-    """The table and the exact figures of a night come to the same trips."""
+    """The trade table and the exact figures of a night have the same trips."""
     result = many(200, 20)
 
     nets = sorted(trade.net for trade in trades_of(result) if trade.is_closed)
@@ -85,7 +85,7 @@ def test_trades_and_performance_agree_on_every_result() -> None:
 
 @pytest.mark.parametrize("name", ["by_symbol", "by_entry", "by_exit"])
 def test_groups_add_up_to_the_whole(name: str) -> None:
-    """Every closed trade is in one group, and in one only."""
+    """Every closed trade is in exactly one group."""
     review = reviewed([WON, LOST, WON._replace(opened=5 * HOUR, closed=6 * HOUR, symbol="ETHUSDT")])
     groups = getattr(review, name)()
 
@@ -95,7 +95,7 @@ def test_groups_add_up_to_the_whole(name: str) -> None:
 
 
 def test_group_figures_by_hand() -> None:
-    """Two wins of 0.3 and a loss of 0.4."""
+    """Group figures by hand: two wins of 0.3 and a loss of 0.4."""
     again = WON._replace(opened=5 * HOUR, closed=5 * HOUR + 3 * MINUTE)
     (group,) = grouped(trades_of(made([WON, LOST, again])), lambda trade: "all")
     shown = group.to_json()
@@ -112,7 +112,7 @@ def test_group_figures_by_hand() -> None:
 
 @pytest.mark.parametrize("kind", ["day", "week", "month"])
 def test_breakdown_holds_every_trade_once_and_adds_up_to_the_result(kind: str) -> None:
-    """Results of days, weeks or months add up to the whole; trades count where they closed."""
+    """Results of days, weeks or months add up to the whole; a trade counts where it closed."""
     review = reviewed([WON, LOST._replace(closed=DAY), Trip(DAY, 40 * DAY, "100", "90")], days=45)
     found = review.breakdown(kind)
 

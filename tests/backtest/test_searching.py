@@ -1,4 +1,4 @@
-"""Sweeps, assumptions, warm-ups, searches: each is nothing but backtests, the same every time."""
+"""Sweeps, assumptions, warm-ups, searches: each one consists of backtests, always the same."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def double(number: int) -> int:
 
 
 def test_results_come_in_the_order_of_the_tasks_from_two_processes() -> None:
-    """Whatever finishes first; an error of a worker is the error of the whole."""
+    """Results keep the order of the tasks; a worker's error is the caller's error."""
     with Workers(2) as workers:
         assert list(workers.results(double, range(9))) == [2 * number for number in range(9)]
         with pytest.raises(RunStop, match="thirteen"):
@@ -73,7 +73,7 @@ def stuck(number: int) -> int:
 def is_at_work(worker: psutil.Process) -> bool:
     """Return whether a process runs, without reaping it.
 
-    Its pool does that: one that finds its children reaped by somebody else waits for them forever.
+    Its pool reaps it: a pool whose children were reaped elsewhere waits for ever.
     """
     try:
         return worker.status() != psutil.STATUS_ZOMBIE
@@ -82,10 +82,10 @@ def is_at_work(worker: psutil.Process) -> bool:
 
 
 def test_workers_that_are_left_in_the_middle_of_a_task_are_ended() -> None:
-    """Who stops asking, as on Ctrl-C, leaves nobody at work for nobody."""
+    """Workers abandoned in the middle of a task, as on Ctrl-C, are ended."""
     results = in_parallel(stuck, [0, 1, 2, 3], 2)
     assert next(results) == 0
-    # Python's own tracker of resources stays, for whoever comes next.
+    # Python's own resource tracker stays for later pools.
     children = psutil.Process().children(recursive=True)
     workers = [each for each in children if "resource_tracker" not in " ".join(each.cmdline())]
 
@@ -96,7 +96,7 @@ def test_workers_that_are_left_in_the_middle_of_a_task_are_ended() -> None:
 
 
 def test_one_process_needs_no_other() -> None:
-    """What cannot be sent elsewhere runs here."""
+    """A single process needs no worker, so a task that cannot be pickled runs too."""
     assert list(in_parallel(lambda number: number + 1, [1, 2], 1)) == [2, 3]
 
 
@@ -104,7 +104,7 @@ def test_one_process_needs_no_other() -> None:
 
 
 def test_band_has_every_assumption_and_the_nights_own_first(job: Job) -> None:
-    """Each is what a single run under it gives; one increment worse never earns more."""
+    """Each assumption equals a single run under it; one increment worse never earns more."""
     job = job.changed("execution.fill_model=worse")
 
     band = run_band(job, 1)
@@ -121,12 +121,12 @@ def test_band_has_every_assumption_and_the_nights_own_first(job: Job) -> None:
         )
     assert band["touch"].figures["fills"] > 4
     assert band["worse"].result.performance.equity < band["touch"].result.performance.equity
-    # Nothing rests: who takes at once waits behind nobody.
+    # No order rests, because a taker waits behind nobody.
     assert band["queue"].result.digest == band["touch"].result.digest
 
 
 def test_band_of_workers_is_the_band_of_one_process(job: Job) -> None:
-    """Whichever process ran a line, its review is the same; each is told of when it is done."""
+    """A band from workers equals one from a single process; each line's end is reported."""
     told: list[tuple[int, int]] = []
     alone, beside = run_band(job, 1), run_band(job, 2, lambda *done: told.append(done))
 
@@ -139,7 +139,7 @@ def test_band_of_workers_is_the_band_of_one_process(job: Job) -> None:
 def test_band_of_a_recorded_night_is_the_night_and_all_three_by_rule_order(
     short_run: ShortRun,
 ) -> None:
-    """The night stands as it was; what is compared with each other differs in fills alone."""
+    """A recorded night's band is the night itself and all three assumptions in rule order."""
     word = f"run:{short_run.run_dir}"
     recorded = Recorded.open(short_run.run_dir)
     job = Job((word,), recorded.manifest.config)
@@ -167,19 +167,19 @@ def test_band_of_a_recorded_night_is_the_night_and_all_three_by_rule_order(
 def test_axis_is_divided_at_commas_outside_of_brackets_and_quotes(
     text: str, values: tuple[str, ...]
 ) -> None:
-    """Lists and texts may hold commas of their own."""
+    """A sweep axis is divided at commas outside brackets and quotes."""
     assert parse_axis(text).values == values
 
 
 @pytest.mark.parametrize("text", ["strategy.rsi_period", "=1,2", "a.b=", "a.b=1,,2", "a.b=1,1"])
 def test_axis_of_another_form_is_refused(text: str) -> None:
-    """Also one that would run the same twice."""
+    """A malformed axis is refused, also one with a repeated value."""
     with pytest.raises(ConfigError):
         parse_axis(text)
 
 
 def test_grid_names_every_value_that_the_profile_does_not_allow(job: Job) -> None:
-    """Before anything runs."""
+    """Values that the profile does not allow are refused before anything runs."""
     axes = [parse_axis("strategy.rsi_period=0,14"), parse_axis("risk.positions_max=1,many")]
 
     with pytest.raises(ConfigError) as refused:
@@ -192,7 +192,7 @@ def test_grid_names_every_value_that_the_profile_does_not_allow(job: Job) -> Non
 
 
 def test_sweep_rows_are_the_single_runs_in_the_order_of_the_grid(job: Job) -> None:
-    """Every row's digest is that of the run with the same `--set`, from two processes too."""
+    """Each row's digest equals the run with the same `--set`, from two processes too."""
     axes = [parse_axis("strategy.rsi_period=7,14"), parse_axis('risk.stop_atr_mult="1.0","3.0"')]
     points = points_of(job, axes)
 
@@ -210,7 +210,7 @@ def row(pnl: str | None, name: str = "x", **figures: str) -> Row:
 
 
 def test_ranking_puts_the_better_first_and_what_has_no_figure_last() -> None:
-    """Of costs the smaller is the better; equals stay as they came."""
+    """A ranking puts better figures first and missing ones last, and keeps equals in order."""
     rows = [row(None, "a"), row("1", "b", fees="3"), row("2", "c", fees="1"), row("2", "d")]
 
     assert [r.sets[0][9] for r in ranked(rows, "pnl")] == ["c", "d", "b", "a"]
@@ -218,7 +218,7 @@ def test_ranking_puts_the_better_first_and_what_has_no_figure_last() -> None:
 
 
 def test_row_of_a_run_that_risk_stops_says_so(job: Job) -> None:
-    """A limit that is met is a result of a sweep, not its end."""
+    """A row that risk stops is a result of the sweep, not its end."""
     stopped = run_row(job.changed('risk.night_loss_soft="0.1"', 'risk.night_loss_hard="0.2"'))
 
     assert stopped.stop == "RISK_LIMIT"
@@ -229,7 +229,7 @@ def test_row_of_a_run_that_risk_stops_says_so(job: Job) -> None:
 
 
 def test_short_warm_up_moves_values_until_they_agree(job: Job) -> None:
-    """RSI remembers; after a while nobody can tell, and decisions come the same."""
+    """A longer warm-up moves values until they agree; RSI forgets its start."""
     middle = job.open().origin_ms + 240 * 60_000
 
     found = check_warmup(job._replace(span=Span(middle, None)), 1)
@@ -246,7 +246,7 @@ def test_short_warm_up_moves_values_until_they_agree(job: Job) -> None:
 
 
 def test_warm_up_too_short_for_the_strategy_moves_its_decisions(job: Job) -> None:
-    """Three bars are no history: it waits where it would have decided."""
+    """Three bars of warm-up are too few: the strategy waits where it would have decided."""
     middle = job.open().origin_ms + 240 * 60_000
     job = job.changed("market.warmup_bars=3")._replace(span=Span(middle, None))
 
@@ -258,7 +258,7 @@ def test_warm_up_too_short_for_the_strategy_moves_its_decisions(job: Job) -> Non
 
 
 def test_source_without_history_is_refused_with_what_to_do(job: Job) -> None:
-    """From its first bar on there is nothing before, whatever is asked for."""
+    """A source without history is refused, with what to do."""
     with pytest.raises(Refusal, match="history") as refused:
         check_warmup(job, 1)
 
@@ -279,7 +279,7 @@ def test_source_without_history_is_refused_with_what_to_do(job: Job) -> None:
     ],
 )
 def test_range_counts_in_steps_of_its_own_places(text: str, values: tuple[str, ...]) -> None:
-    """Decimals stay decimals, as the profile writes them."""
+    """A range steps in decimals, as the profile writes them."""
     assert parse_range(text, PROFILE).values == values
 
 
@@ -295,7 +295,7 @@ def test_range_counts_in_steps_of_its_own_places(text: str, values: tuple[str, .
     ],
 )
 def test_search_may_not_widen_a_limit_of_risk(text: str) -> None:
-    """At the profile's own value is allowed, one step beyond is not."""
+    """A search may reach the profile's own risk limit, and not one step beyond."""
     with pytest.raises(ConfigError, match="risk"):
         parse_range(text, PROFILE)
 
@@ -307,18 +307,18 @@ def test_search_may_not_widen_a_limit_of_risk(text: str) -> None:
      "strategy.rsi_period=1:2:0"],
 )  # fmt: skip
 def test_search_may_not_touch_fees_money_or_what_is_not_there(text: str) -> None:
-    """Nobody optimises the costs away."""
+    """A search may not touch fees, money or unknown keys."""
     with pytest.raises(ConfigError):
         parse_range(text, PROFILE)
 
 
 def test_search_of_an_own_strategys_parameters_needs_no_value_in_the_profile() -> None:
-    """They have values of their own; whether the strategy knows them, it says itself."""
+    """Parameters of a user's strategy need no value in the profile; the strategy knows them."""
     assert parse_range("strategy.parameters.bars=3:5", PROFILE).values == ("3", "4", "5")
 
 
 def test_range_that_the_profile_does_not_take_is_refused_before_the_search(job: Job) -> None:
-    """Both ends are tried."""
+    """A range whose ends the profile refuses is refused before the search."""
     judge(job, [parse_range("strategy.rsi_period=5:30", PROFILE)])
 
     for text in ("strategy.rsi_period=0:5", "strategy.ema_fast=5:300"):
@@ -327,7 +327,7 @@ def test_range_that_the_profile_does_not_take_is_refused_before_the_search(job: 
 
 
 def test_windows_judge_on_the_time_after_the_one_they_search_on(job: Job) -> None:
-    """No window sees what it is judged on, and judged stretches follow each other."""
+    """A window is judged on the time after its search, and judged stretches follow one another."""
     windows = windows_of(job, 3, 2)
 
     for window in windows:
@@ -340,7 +340,7 @@ def test_windows_judge_on_the_time_after_the_one_they_search_on(job: Job) -> Non
 
 
 def test_search_is_the_same_for_a_seed_and_its_rows_are_single_runs(job: Job) -> None:
-    """One process or two, the same document; another seed draws other trials."""
+    """A search equals itself in one process or two; another seed draws other trials."""
     ranges = [parse_range("strategy.rsi_period=5:30", PROFILE)]
     windows = windows_of(job, 1, 1)
 
@@ -375,7 +375,7 @@ WINDOW = Window(Span(0, 300), Span(300, 400))
 def test_window_parts_when_it_is_less_than_half_as_good_for_as_much_time(
     inside: str, outside: str | None, parted: bool
 ) -> None:
-    """The search had three times as long: ten of its thirty are what it promised."""
+    """A window fails below half of its search's result, which is first scaled to its time."""
     found = Found(WINDOW, row(inside), row(outside), row("0"), ())
 
     assert parts_company(found, "pnl") is parted
@@ -383,7 +383,7 @@ def test_window_parts_when_it_is_less_than_half_as_good_for_as_much_time(
 
 
 def test_cost_parts_when_it_is_more_than_twice_as_large() -> None:
-    """Of a drawdown the smaller is the better, and it does not grow with time alone."""
+    """A window fails above twice the search's drawdown, which is not scaled with time."""
     found = Found(WINDOW, row("1", drawdown_max="2"), row("1", drawdown_max="4"), row("0"), ())
 
     assert not parts_company(found, "drawdown_max")
@@ -392,5 +392,5 @@ def test_cost_parts_when_it_is_more_than_twice_as_large() -> None:
 
 
 def test_range_sets_the_value_at_a_place() -> None:
-    """What the sampler draws is a place in the list."""
+    """A sampler's draw is an index into the range's values."""
     assert Range("a.b", ("x", "y"), False).set(1) == "a.b=y"

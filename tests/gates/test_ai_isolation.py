@@ -1,4 +1,4 @@
-"""The gate `ai_isolation` passes on the real thing and fails on each planted defect."""
+"""Gate `ai_isolation`: it passes on the real sandbox and fails on each planted defect."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: se
 
 
 def failed(result: GateResult) -> list[str]:
-    """Return the names of what did not hold."""
+    """Return the names of failed checks."""
     return [finding.name for finding in result.findings if not finding.passed]
 
 
 @linux_only
 @pytest.mark.row("N-100", "N-101", "N-16")
 def test_gate_passes_and_shows_that_an_order_ends_the_run(tmp_path: Path) -> None:
-    """Every probe is denied, nothing leaks, and a run whose worker drafts an order is stopped."""
+    """The gate denies every probe, finds no leak, and stops a run whose worker drafts an order."""
     result = check_ai_isolation(tmp_path / "lab", secrets=tmp_path / "no such secrets")
     assert failed(result) == []
     assert result.verdict == "passed"
@@ -40,7 +40,7 @@ def test_gate_passes_and_shows_that_an_order_ends_the_run(tmp_path: Path) -> Non
 def test_gate_fails_when_the_jail_is_only_claimed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that says `jail` without closing one is found out by its own probes."""
+    """The gate's own probes expose a worker that claims a sandbox without one."""
 
     def unjailed(
         python: str, root: Path, memory_mb: int, task: str, private: str | None = None
@@ -66,7 +66,7 @@ def test_gate_fails_when_the_jail_is_only_claimed(
 def test_gate_fails_when_the_environment_is_not_scrubbed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A secret of the parent that reaches the worker is seen."""
+    """The gate sees a secret of the parent that reaches the worker."""
     monkeypatch.setattr(child_module, "environment", dict)
     result = check_ai_isolation(tmp_path / "lab", with_run=False)
     assert not result.passed
@@ -77,7 +77,7 @@ def test_gate_fails_when_the_environment_is_not_scrubbed(
 def test_gate_fails_when_a_layer_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that reaches less than the profile's least isolation does not pass."""
+    """A worker below the profile's least isolation fails the gate."""
 
     def partial(
         python: str, root: Path, memory_mb: int, task: str, private: str | None = None
@@ -110,13 +110,13 @@ def test_gate_fails_when_a_layer_is_missing(
     ],
 )
 def test_gate_finds_a_forbidden_import(tmp_path: Path, source: str, name: str) -> None:
-    """An import of the trade or of a format that carries code, also inside a function."""
+    """Imports of trading code, or of a format that carries code, are found inside functions too."""
     (tmp_path / "module.py").write_text(source)
     assert [finding.name for finding in check_sources(tmp_path) if not finding.passed] == [name]
 
 
 def test_gate_on_a_system_that_advises_prints_open_probes_and_passes() -> None:
-    """Windows: what was not denied is printed; a leak or an accepted order still fails."""
+    """On Windows the gate prints open probes and passes; a leak or an accepted order fails it."""
     probe = Finding("probe network: tcp", False, "succeeded")
     leak = Finding("environment is scrubbed", False, "foreign: ['X']")
     advised = GateResult("advisory", "advisory", (probe,))
@@ -128,7 +128,7 @@ def test_gate_on_a_system_that_advises_prints_open_probes_and_passes() -> None:
 
 
 def test_preflight_says_what_a_run_would_find(tmp_path: Path) -> None:
-    """The level that a worker reaches, and the problem where the profile wants more."""
+    """Preflight names the worker's level, and the problem where the profile demands more."""
     found = check_jail(tmp_path / "ai", 256, LEVEL_HERE)
     assert (found.level, found.problem) == (LEVEL_HERE, "")
     assert found.lightgbm is True
@@ -136,6 +136,6 @@ def test_preflight_says_what_a_run_would_find(tmp_path: Path) -> None:
 
 
 def test_gate_leaves_its_bait_behind_nowhere(tmp_path: Path) -> None:
-    """The planted secret is gone from this process when the gate is done."""
+    """The gate removes its planted secret from this process."""
     check_ai_isolation(tmp_path / "lab", level_min=LEVEL_HERE, with_run=False)
     assert "MINIBOT_GATE_SECRET" not in os.environ

@@ -1,1 +1,1 @@
-"""Attacks on the product, one module for each part of the house that they aim at."""
+"""Attacks on the product: one module for each part that they aim at."""

@@ -1,4 +1,4 @@
-"""Attacks on the acceptance: runs that are no nights and want to count, nights that lack a part."""
+"""Attacks on the acceptance: runs that are no nights and claim to be, nights that lack a part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tools.attacks.frame import PROJECT, Found, Lab, Night, NotPlayable, attack,
 
 NIGHT = "config/nore.v1.json"
 PAPER = "config/paper.v1.json"
-# A run of one second on the clock on the wall, at the venue's own pace.
+# A run of one second of wall-clock time, at the venue's own pace.
 SECOND = {
     "duration_ms": "1000",
     "portfolio.close_market_ms": "0",
@@ -27,7 +27,7 @@ DAYS = "B-74"
 
 @contextmanager
 def served_exchange() -> Iterator[dict[str, Any]]:
-    """An exchange of its own on loopback, as anybody may serve one, at the time of now."""
+    """Serve an exchange on loopback at the present time, as anybody may."""
     argv = [sys.executable, "-m", "minibot", "exchange", "serve", "--port", "0", "--json"]
     argv += ["--source", "generator:7", "--rebase-to-now", "--start", "now"]
     process = subprocess.Popen(
@@ -49,7 +49,7 @@ def served_exchange() -> Iterator[dict[str, Any]]:
 
 
 def short_run(lab: Lab, profile: str) -> int:
-    """Play a run of a second on an exchange of this machine, judged; return its exit code."""
+    """Play a run of one second on an exchange of this machine, judge it, return its exit code."""
     with served_exchange() as served:
         urls = {"binance.rest_url": served["rest"], "binance.stream_url": served["streams"]}
         code = lab.start_night(SECOND | urls, profile=profile, is_embedded=False).wait().code
@@ -58,7 +58,7 @@ def short_run(lab: Lab, profile: str) -> int:
 
 
 def need(lab: Lab, row: str) -> tuple[int, dict[str, Any]]:
-    """Return the exit code of `ready` and what it says of a row."""
+    """Return the exit code of `ready` and its answer for a row."""
     done = lab.minibot("ready", "--json")
     return done.code, next(item for item in done.document["needs"] if item["row"] == row)
 
@@ -72,7 +72,7 @@ def lines_of_verdict(lab: Lab) -> tuple[int, dict[str, Any], dict[str, dict[str,
 
 @attack("A9", "a run of a second in mode NORE is judged and counted", "ready: 0 days")
 def run_of_a_second_makes_no_day(lab: Lab) -> Found:
-    """Play it on an exchange that is not embedded, in real time, and ask `ready`."""
+    """Play a real-time run on an exchange that is not embedded, then ask `ready`."""
     played = short_run(lab, NIGHT)
     code, days = need(lab, DAYS)
     said = f"the run ends with {played}, ready counts {days['found']}"
@@ -81,7 +81,7 @@ def run_of_a_second_makes_no_day(lab: Lab) -> Found:
 
 @attack("A9", "a run in mode PAPER is accepted and counted", "accept: no PASS, ready: 0 days")
 def run_in_mode_paper_makes_no_day(lab: Lab) -> Found:
-    """Play it on an exchange that is not embedded, and ask `accept` and `ready`."""
+    """Play a run in mode PAPER on such an exchange, then ask `accept` and `ready`."""
     played = short_run(lab, PAPER)
     _, document, _ = lines_of_verdict(lab)
     code, days = need(lab, DAYS)
@@ -92,7 +92,7 @@ def run_in_mode_paper_makes_no_day(lab: Lab) -> Found:
 
 @attack("A9", "a night is run without its AI", "accept: a line of its own that does not pass")
 def night_without_ai_is_told(lab: Lab) -> Found:
-    """Switch the AI off by the profile, and ask `accept`."""
+    """Switch the AI off in the profile, then ask `accept`."""
     done = lab.start_night({"ai.enabled": "false", "ai.required": "false"}).wait()
     code, document, lines = lines_of_verdict(lab)
     line = lines.get("the AI", {"found": "no such line", "verdict": "PASS"})
@@ -102,7 +102,7 @@ def night_without_ai_is_told(lab: Lab) -> Found:
 
 @attack("A9", "the AI's worker dies before it is jailed", "accept: isolation does not pass")
 def night_without_jail_is_told(lab: Lab) -> Found:
-    """End the worker while it is starting, and ask `accept`."""
+    """End the AI's worker while it is starting, then ask `accept`."""
     night = lab.start_night({"ai.required": "false", "ai.restarts_max": "0"})
     worker = night.wait_until(lambda: worker_of(night), "the AI's worker")
     worker.kill()
@@ -115,7 +115,7 @@ def night_without_jail_is_told(lab: Lab) -> Found:
 
 
 def worker_of(night: Night) -> psutil.Process | None:
-    """Return the worker of the AI's clerk once it is there; the preflight tries another one."""
+    """Return the worker of the AI's clerk once it runs; the preflight tries another one first."""
     clerk = night.roles().get("ai_role")
     try:
         return next(iter(clerk.children()), None) if clerk is not None else None
@@ -125,7 +125,7 @@ def worker_of(night: Night) -> psutil.Process | None:
 
 @attack("A9", "a night is run without the code list", "accept: a line of its own, not passed")
 def night_without_code_list_is_told(lab: Lab) -> Found:
-    """Ask `accept` about a finished run whose profile does not ask for the list."""
+    """Ask `accept` about a finished run whose profile does not demand the code list."""
     lab.finished_run()
     code, _, lines = lines_of_verdict(lab)
     line = lines.get("code list", {"found": "no such line", "verdict": "PASS"})
@@ -134,7 +134,7 @@ def night_without_code_list_is_told(lab: Lab) -> Found:
 
 @attack("A9", "logs that an earlier run rotated are shown as a night's own", "accept counts none")
 def logs_of_an_earlier_run_count_for_nothing(lab: Lab) -> Found:
-    """Set the logs of a finished run aside as full ones, run another, and ask `accept`."""
+    """Set the logs of a finished run aside as full, run another one, then ask `accept`."""
     lab.finished_run()
     for path in sorted((lab.var / "logs").glob("*_role.jsonl")):
         path.rename(path.with_name(f"{path.stem}.1.jsonl"))
@@ -147,7 +147,7 @@ def logs_of_an_earlier_run_count_for_nothing(lab: Lab) -> Found:
 
 @attack("A9", "the thresholds of the acceptance are loosened", "exit 4, the key is named")
 def looser_threshold_is_refused(lab: Lab) -> Found:
-    """Allow an answer of an hour, and start."""
+    """Allow an answer time of one hour in the profile, then start."""
     done = lab.start_night({"acceptance.latency_ms_p95_max": "3600000"}).wait()
     is_named = done.says("acceptance.latency_ms_p95_max")
     return Found(done.last_words(), done.code, done.code == 4 and is_named)

@@ -1,4 +1,4 @@
-"""Attacks from within the AI: what its worker could still do to the machine around it."""
+"""Attacks from inside the AI's sandbox: what its worker could still do to the machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORKER = "minibot.ai.nore_ai_worker_v1"
 
 @attack("C20", "the jailed worker tries every way out that is known", "each is denied, exit 0")
 def worker_breaks_out(lab: Lab) -> Found:
-    """Let the gate's probes try network, files, processes, limits, processors and memory advice."""
+    """Run the gate's probes on network, files, processes, limits, processors and memory advice."""
     done = lab.minibot("gate", "ai_isolation", "--json")
     probes = [
         item
@@ -33,7 +33,7 @@ def worker_breaks_out(lab: Lab) -> Found:
     "C20", "a night is started by root with its AI", "its worker has no capability and no way back"
 )
 def root_lends_the_worker_its_rights(lab: Lab) -> Found:
-    """Read what the kernel says of the worker of a running night."""
+    """Read the kernel's status of the worker of a running night."""
     if sys.platform != "linux":
         raise NotPlayable("needs Linux: /proc")
     night = lab.start_night({"embedded.speed": "6"}, profile=DEMO)
@@ -48,9 +48,9 @@ def _findings(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _jailed_worker(night: Night) -> dict[str, str] | None:
-    """Return the kernel's status of the worker once its filter stands (mode 2).
+    """Return the kernel's status of the worker once its system call filter is on (mode 2).
 
-    Processes come and go while a night starts: one that is gone is looked for again.
+    Processes come and go while a night starts, so a worker that has ended is searched for again.
     """
     for process in psutil.Process(night.process.pid).children(recursive=True):
         try:

@@ -1,4 +1,4 @@
-"""Attacks by words, files and streams that nobody should give to a verb."""
+"""Attacks by arguments, files and streams that no verb should be given."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Looping(Strategy):
 
 
 def told(done: Done, code: int, *words: str) -> Found:
-    """Return whether a verb refused in words: its code, no trace, no error of its own."""
+    """Return whether a verb refused in words: its code, no traceback, no internal error name."""
     lines = [*done.out.splitlines(), *done.err.splitlines()]
     is_clean = not any(line.startswith("Traceback") for line in lines)
     is_clean = is_clean and not done.says(OWN_ERROR)
@@ -89,26 +89,26 @@ def strategy_is_a_fifo(lab: Lab) -> Found:
 
 @attack("C19", "verify of /proc", "refused or found wanting in words")
 def verify_of_proc(lab: Lab) -> Found:
-    """Verify a folder that changes under whoever reads it."""
+    """Verify a folder that changes while it is read."""
     done = lab.minibot("verify", "/proc")
     return told(done, CHECK_FAILED if done.code == CHECK_FAILED else CANNOT_RUN)
 
 
 @attack("C19", "verify of /dev/zero, which has no end", "refused at once, exit 2")
 def verify_of_dev_zero(lab: Lab) -> Found:
-    """Verify a device that gives bytes for ever."""
+    """Verify a device that yields bytes without end."""
     return told(lab.minibot("verify", "/dev/zero"), CANNOT_RUN, "no regular file")
 
 
 @attack("C19", "verify of a run without a name", "refused, exit 2; not the working folder")
 def verify_of_nothing(lab: Lab) -> Found:
-    """Verify an empty word, as a script with an unset variable does."""
+    """Verify an empty argument, as a script with an unset variable passes it."""
     return told(lab.minibot("verify", ""), CANNOT_RUN, "is no run id")
 
 
 @attack("C19", "stage add with a path of 300 letters", "refused in words, exit 2")
 def staged_path_of_300_letters(lab: Lab) -> Found:
-    """Stage a file by a name that no file system takes, in a copy of the product."""
+    """Stage a file whose name is longer than any file system allows, in a copy of the product."""
     product = lab.copy_product()
     source = lab.folder / "source.py"
     source.write_text("VALUE = 1\n", encoding="utf-8")
@@ -131,7 +131,7 @@ def strategy_with_an_endless_loop(lab: Lab) -> Found:
 
 @attack("C19", "--debug on a refusal", "the trace is shown, same exit code")
 def debug_shows_the_trace(lab: Lab) -> Found:
-    """Ask for the trace of a refusal."""
+    """Ask for the traceback of a refusal."""
     done = lab.minibot("verify", "", "--debug")
     return Found(
         done.last_words(), done.code, done.code == CANNOT_RUN and done.says("Traceback (most")
@@ -146,22 +146,23 @@ def closed_standard_output(lab: Lab) -> Found:
 
 @attack("C19", "standard output is a full disk", "refused in words, exit 2")
 def full_standard_output(lab: Lab) -> Found:
-    """Run a verb whose words find no space."""
+    """Run a verb whose output goes to a full device."""
     return told(shell(lab, 'exec "$@" >/dev/full', "config", "show"), CANNOT_RUN)
 
 
 @attack("C19", "the reader of a pipe goes away", "no trace, exit 2")
 def reader_goes_away(lab: Lab) -> Found:
-    """Read one byte of what a verb says, and its exit code through the pipe."""
+    """Read one byte of a verb's output, close the pipe, and read the exit code."""
     script = '{ "$@"; echo "code $?" >&2; } | head -c 1 >/dev/null'
     done = shell(lab, script, "config", "show", "--json")
-    is_told = done.says("code 2") or done.says("code 0")  # A small answer may all be in the pipe.
+    # A small answer may fit into the pipe's buffer as a whole.
+    is_told = done.says("code 2") or done.says("code 0")
     return Found(done.last_words(), done.code, is_told and not done.says("Traceback"))
 
 
 @attack("C19", "var is a file", "refused in words, exit 2")
 def var_is_a_file(lab: Lab) -> Found:
-    """Give a file as the folder of runs to a verb that writes there."""
+    """Give a file instead of the folder of runs to a verb that writes there."""
     path = Path(lab.folder, "file")
     path.write_text("no folder\n", encoding="utf-8")
     argv = (sys.executable, "-m", "minibot", "night", "--config", DEMO, "--var", str(path))
@@ -170,7 +171,7 @@ def var_is_a_file(lab: Lab) -> Found:
 
 @attack("C19", "a terminal of one column", "help and status as always")
 def terminal_of_one_column(lab: Lab) -> Found:
-    """Show a table and a help text where there is no room."""
+    """Print a table and a help text on a terminal of one column."""
     environ = {"COLUMNS": "1", "LINES": "1"}
     helped = lab.minibot("backtest", "--help", environ=environ)
     status = lab.minibot("status", environ=environ)

@@ -1,4 +1,4 @@
-"""Attacks on a night that goes on: its code changes on disk, then a role has to start again."""
+"""Attacks on a running night: its code changes on disk, then a role has to restart."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tools.attacks.planting import LISTED, judged, marking, product_with_list
 
 @attack("A2", "a source of risk is edited during a demo, then risk_role is killed", "CODE_CHANGED")
 def edited_during_a_night(lab: Lab) -> Found:
-    """A source of risk is edited during a demo, then risk_role is killed."""
+    """Edit a source of risk during a demo, then kill risk_role."""
     product = lab.copy_product()
     return _changed_and_killed(lab, product, "risk_role", "minibot/risk/limits.py")
 
 
 @attack("A2", "many sources change as by git pull, then the strategy is killed", "CODE_CHANGED")
 def pulled_during_a_night(lab: Lab) -> Found:
-    """Many sources change as by git pull, then the strategy is killed."""
+    """Change many sources at once, as git pull does, then kill the strategy."""
     product = lab.copy_product()
     for path in sorted((product / "minibot" / "report").glob("*.py")):
-        os.utime(path)  # Before the night: no change of it.
+        os.utime(path)  # Written before the night starts, so it is no change of it.
     return _changed_and_killed(
         lab,
         product,
@@ -32,7 +32,7 @@ def pulled_during_a_night(lab: Lab) -> Found:
 
 @attack("A2", "a source is edited during a night under the list, then a role is killed", "a STOP")
 def edited_under_the_list(lab: Lab) -> Found:
-    """A source is edited during a night under the list, then a role is killed."""
+    """Edit a source during a night under the code list, then kill a role."""
     product = product_with_list(lab)
     return _changed_and_killed(
         lab, product, "execution_role", "minibot/execution/core.py", sets=LISTED
@@ -41,7 +41,7 @@ def edited_under_the_list(lab: Lab) -> Found:
 
 @attack("A2", "sources are touched, not changed, during a demo, then risk_role is killed", "exit 0")
 def touched_during_a_night(lab: Lab) -> Found:
-    """Sources are touched, not changed, during a demo, then risk_role is killed."""
+    """Touch sources without changing them during a demo, then kill risk_role."""
     product = lab.copy_product()
     night = lab.start_night({"duration_ms": "200000"})
     night.wait_for_fills()
@@ -54,7 +54,7 @@ def touched_during_a_night(lab: Lab) -> Found:
 def _changed_and_killed(
     lab: Lab, product: Path, role: str, *names: str, sets: dict[str, str] | None = None
 ) -> Found:
-    """Change sources under a night, kill a role, and judge the STOP."""
+    """Change sources under a running night, kill a role, and judge the STOP."""
     night = lab.start_night({"duration_ms": "600000"} | (sets or {}))
     night.wait_for_fills()
     for name in names:

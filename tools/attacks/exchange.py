@@ -1,4 +1,4 @@
-"""Attacks on the loopback exchange: clients that hang on, lie about the host, or speak badly."""
+"""Attacks on the loopback exchange: clients that hang on, forge the host, or break the protocol."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UPGRADE = (
 
 @contextmanager
 def serving(lab: Lab) -> Iterator[tuple[int, Callable[[], list[str]]]]:
-    """Serve in a process of its own; yield the port, and what ends it and gives its bad clients."""
+    """Serve in a separate process; yield its port and a function to end it and list bad clients."""
     words = ["exchange", "serve", "--source", "generator:1", "--start", "now", "--port", "0"]
     errors = lab.folder / "exchange.err"
     with errors.open("wb") as err:
@@ -57,7 +57,7 @@ def serving(lab: Lab) -> Iterator[tuple[int, Callable[[], list[str]]]]:
 
 
 def talk(port: int, *pieces: bytes) -> bytes:
-    """Send pieces; return all that comes back until the exchange ends the connection."""
+    """Send pieces of bytes; return the answer up to the end of the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as opened:
         for piece in pieces:
             opened.sendall(piece)
@@ -72,7 +72,7 @@ def talk(port: int, *pieces: bytes) -> bytes:
 
 @attack("C19", "a client sends half a request and waits", "ended after 10 s, one line about it")
 def exchange_half_request(lab: Lab) -> Found:
-    """Hold a connection with a head that never ends."""
+    """Hold a connection open with a request head that never ends."""
     with serving(lab) as (port, end):
         answer = talk(port, HEAD)
         lines = end()
@@ -82,7 +82,7 @@ def exchange_half_request(lab: Lab) -> Found:
 
 @attack("C19", "a page asks under a foreign Host", "refused with 421, one line about it")
 def exchange_foreign_host(lab: Lab) -> Found:
-    """Ask as a browser does that was led to loopback by a name of somebody else's."""
+    """Ask with a foreign host name, as a browser does after DNS rebinding."""
     with serving(lab) as (port, end):
         request = HEAD.replace(b"127.0.0.1", b"evil.example") + b"Connection: close\r\n\r\n"
         answer = talk(port, request)
@@ -93,7 +93,7 @@ def exchange_foreign_host(lab: Lab) -> Found:
 
 @attack("C19", "a stream client sends a frame without a mask", "closed with 1002, one line")
 def exchange_unmasked_frame(lab: Lab) -> Found:
-    """Send `{}` as a server would."""
+    """Send the frame `{}` unmasked, as only a server may."""
     with serving(lab) as (port, end):
         answer = talk(port, UPGRADE, b"\x81\x02{}")
         lines = end()
@@ -103,7 +103,7 @@ def exchange_unmasked_frame(lab: Lab) -> Found:
 
 @attack("C19", "twenty clients send garbage", "each is answered 400 and takes one line")
 def exchange_garbage(lab: Lab) -> Found:
-    """Send bytes that are no HTTP."""
+    """Send bytes that are not HTTP."""
     with serving(lab) as (port, end):
         answers = [talk(port, bytes((number, 1, 2)) + b"\r\n\r\n") for number in range(20)]
         lines = end()
@@ -114,7 +114,7 @@ def exchange_garbage(lab: Lab) -> Found:
 
 @attack("C19", "a zip holds `../x.csv`", "refused by name, exit not 0, no traceback")
 def zip_that_climbs(lab: Lab) -> Found:
-    """Check an archive file whose member leads out of its folder."""
+    """Check a zip archive whose member path leads out of its folder."""
     path = lab.folder / "BTCUSDT-1m-2025-01.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(zipfile.ZipInfo("../x.csv"), "1735689600000,1,1,1,1,1\n")

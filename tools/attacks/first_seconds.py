@@ -1,7 +1,7 @@
-"""Attacks on the first seconds of a night: it is stopped, limited or frozen while it starts.
+"""Attacks on the first seconds of a night: stopped, limited or frozen while it starts.
 
-What an untouched record says is never called different, and nobody trades while one of the roles
-has not begun. `tools.first_seconds` plays the same at many moments, one after the other.
+An untouched record must never be called different, and no role may trade before all roles have
+begun. `tools.first_seconds` plays the same attacks at many moments, one after the other.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import psutil
 from tools.attacks.frame import Done, Found, Lab, Night, NotPlayable, attack, lines_of, stops_of
 
 ROLES: Final = ("execution_role", "risk_role", "strategy_role", "market_role")
-# Ten times what a frozen role may stay unnoticed, and a sixth of what a start may take.
+# Ten times the longest unnoticed freeze that is allowed, a sixth of the longest start.
 NOTICED_S_MAX: Final = 10.0
 SHORT_FREEZE_S: Final = 1.0
 REFUSED: Final = 2
 STOPPED: Final = 10
-# What each verb may say of a run that was stopped before anything happened.
+# Allowed answers of each verb about a run that was stopped before anything happened.
 Proofs = Mapping[tuple[str, ...], tuple[int, ...]]
 PROOFS: Final[Proofs] = {
     ("verify",): (0,),
@@ -38,14 +38,14 @@ NEVER_SAID: Final = ("Traceback", "1970-01-01", "DIFFERENT")
 
 
 def unproven(lab: Lab, night: Done, proofs: Proofs = PROOFS) -> list[str]:
-    """Return wrong verdicts of the verbs of proof about the newest run; empty for none."""
+    """Return the wrong verdicts of the proving verbs about the newest run; empty for none."""
     if not list((lab.var / "runs").glob("*/manifest.json")):
         return []
     found = []
     for words, codes in proofs.items():
         done = lab.minibot(*words)
         said = [word for word in NEVER_SAID if done.says(word)]
-        # A limit of the system may keep a run from being sealed: its night has to say so.
+        # A system limit may prevent the seal; then the night itself has to say so.
         if done.says("SEAL_MISSING") and night.says("could not be sealed"):
             continue
         if done.code not in codes or said:
@@ -56,30 +56,30 @@ def unproven(lab: Lab, night: Done, proofs: Proofs = PROOFS) -> list[str]:
 
 
 def sleep_until(moment_s: float) -> None:
-    """Sleep until a moment of `time.monotonic`; an attack is played when it is due."""
+    """Sleep until a moment of `time.monotonic`, at which an attack is due."""
     time.sleep(max(0.0, moment_s - time.monotonic()))
 
 
-# --- what is done to a night at a moment -------------------------------------------------------
+# --- deeds done to a night at a moment ---------------------------------------------------------
 
 
 def kill(night: Night) -> None:
-    """Ask for its end at once, as an operator does; nothing runs yet, and it is refused."""
+    """Run `minibot kill` at once, as an operator does; refused while nothing runs yet."""
     night.lab.minibot("kill", "--reason", "too early")
 
 
 def flag(night: Night) -> None:
-    """Put the flag there, as a script may do."""
+    """Create STOP.flag, as a script may."""
     (night.var / "STOP.flag").touch()
 
 
 def files(night: Night) -> None:
-    """Leave it and its roles 64 descriptors each, as `ulimit -n 64` does."""
+    """Limit the night and its roles to 64 file descriptors each, like `ulimit -n 64`."""
     _limit(night, "RLIMIT_NOFILE", 64)
 
 
 def memory(night: Night) -> None:
-    """Leave it and its roles 250 MB of addresses each, as `ulimit -v 250000` does."""
+    """Limit the night and its roles to 250 MB of address space each, like `ulimit -v 250000`."""
     _limit(night, "RLIMIT_AS", 250_000 * 1024)
 
 
@@ -106,7 +106,7 @@ DEEDS: Final[Mapping[str, Callable[[Night], None]]] = {
 def disturbed(
     lab: Lab, deed: Callable[[Night], None], moment_s: float, proofs: Proofs = BRIEF
 ) -> Found:
-    """Disturb a night at a moment after its start, and judge its record afterwards."""
+    """Disturb a night at a moment after its start; judge its record afterwards."""
     begun = time.monotonic()
     night = lab.start_night({"duration_ms": "60000"})
     sleep_until(begun + moment_s)
@@ -128,7 +128,7 @@ def _draw(name: str, until_s: float) -> float:
 
 @attack("A3", "minibot kill in the first second", "verify clean, replay identical, no 1970")
 def kill_in_the_first_second(lab: Lab) -> Found:
-    """Kill a night as soon as its manifest stands."""
+    """Kill a night as soon as its manifest exists."""
     night = lab.start_night()
     night.wait_for_run()
     kill(night)
@@ -139,7 +139,7 @@ def kill_in_the_first_second(lab: Lab) -> Found:
 
 @attack("A3", "STOP.flag while the roles start", "verify clean, replay identical, no 1970")
 def flag_while_roles_start(lab: Lab) -> Found:
-    """Put the flag there as soon as the manifest stands."""
+    """Create STOP.flag as soon as the manifest exists."""
     night = lab.start_night()
     night.wait_for_run()
     flag(night)
@@ -151,13 +151,13 @@ def flag_while_roles_start(lab: Lab) -> Found:
 
 @attack("A3", "ulimit -n 64 in the first seconds", "an end with a reason, its record proven")
 def few_files_in_the_first_seconds(lab: Lab) -> Found:
-    """Take the descriptors away while the night starts."""
+    """Take file descriptors away while the night starts."""
     return disturbed(lab, files, _draw("files", 3.0))
 
 
 @attack("A3", "ulimit -v 250000 in the first seconds", "an end with a reason, its record proven")
 def little_memory_in_the_first_seconds(lab: Lab) -> Found:
-    """Take the address space away while the night starts."""
+    """Take address space away while the night starts."""
     return disturbed(lab, memory, _draw("memory", 3.0))
 
 
@@ -178,8 +178,8 @@ def frozen(
 ) -> Found:
     """Freeze a role at a moment of its life, for good or for a while, and judge the night.
 
-    For good: noticed within seconds, and nothing was filled where the market had not begun. For a
-    while: the night goes on to its end in order, and its replay is identical.
+    Frozen for good: the watchdog notices within seconds, and nothing is filled before the market
+    begins. Frozen for a while: the night ends in order, and its replay is identical.
     """
     night = lab.start_night({"duration_ms": "60000"})
     process = _process_of(night, role)
@@ -226,23 +226,23 @@ def _ended_in_order(lab: Lab, night: Night, proofs: Proofs) -> Found:
 
 @attack("C23", "the strategy freezes before its first heartbeat", "ROLE_HUNG in 3 s, no trade")
 def strategy_frozen_at_birth(lab: Lab) -> Found:
-    """Stop the strategy's process as soon as it is seen."""
+    """Freeze the strategy's process as soon as it appears."""
     return frozen(lab, "strategy_role", 0.0)
 
 
 @attack("C23", "risk freezes while it imports", "ROLE_HUNG in 3 s, no trade")
 def risk_frozen_while_it_imports(lab: Lab) -> Found:
-    """Stop risk's process a little later."""
+    """Freeze risk's process a little later, while it imports."""
     return frozen(lab, "risk_role", 0.2)
 
 
 @attack("C23", "market freezes at a drawn moment of its start", "ROLE_HUNG in seconds")
 def market_frozen_while_it_starts(lab: Lab) -> Found:
-    """Stop market's process at a moment of its first two seconds."""
+    """Freeze market's process at a moment of its first two seconds."""
     return frozen(lab, "market_role", _draw("market", 2.0))
 
 
 @attack("C23", "execution freezes for a second at its start", "the night goes on, replay identical")
 def execution_frozen_for_a_second(lab: Lab) -> Found:
-    """Stop execution's process at its start, and let it go on."""
+    """Freeze execution's process at its start for a second, then resume it."""
     return frozen(lab, "execution_role", 0.1, for_s=SHORT_FREEZE_S)

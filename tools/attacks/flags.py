@@ -11,7 +11,7 @@ CLEARED = "a start is refused and on record, clear-stop clears it on record"
 
 
 def _cleared(lab: Lab, plant: Callable[[Path], object]) -> Found:
-    """Plant a flag, start, clear, and look what stands."""
+    """Plant a flag, start a night, clear the flag, and look at what is left."""
     flag = lab.var / "STOP.flag"
     plant(flag)
     refused = lab.start_night().wait()
@@ -31,13 +31,13 @@ def _cleared(lab: Lab, plant: Callable[[Path], object]) -> Found:
 
 @attack("C19", "STOP.flag is a folder", CLEARED)
 def flag_is_a_folder(lab: Lab) -> Found:
-    """An empty one."""
+    """Plant an empty folder as the flag."""
     return _cleared(lab, lambda flag: flag.mkdir())
 
 
 @attack("C19", "STOP.flag is a folder that holds a file", CLEARED)
 def flag_is_a_full_folder(lab: Lab) -> Found:
-    """What it holds is set aside, not deleted."""
+    """Plant a full folder as the flag: its content is set aside, not deleted."""
 
     def plant(flag: Path) -> None:
         flag.mkdir()
@@ -52,13 +52,13 @@ def flag_is_a_full_folder(lab: Lab) -> Found:
 
 @attack("C19", "STOP.flag is a link to nothing", CLEARED)
 def flag_is_a_dangling_link(lab: Lab) -> Found:
-    """It exists for `ls` and not for `test -e`."""
+    """Plant a dangling link as the flag: it exists for `ls`, but not for `test -e`."""
     return _cleared(lab, lambda flag: flag.symlink_to("nowhere"))
 
 
 @attack("C19", "STOP.flag is a link to a file of the user", CLEARED + ", the file stays")
 def flag_is_a_link(lab: Lab) -> Found:
-    """The link goes, what it leads to stays."""
+    """Plant a link as the flag: the link is removed, its target stays."""
     precious = lab.folder / "precious"
     precious.write_text("mine")
     found = _cleared(lab, lambda flag: flag.symlink_to(precious))
@@ -67,7 +67,7 @@ def flag_is_a_link(lab: Lab) -> Found:
 
 @attack("C22", "run.lock was left readable by all", "the next run makes it 0600")
 def run_lock_open_to_others(lab: Lab) -> Found:
-    """As an older minibot left it, under a careless umask."""
+    """Plant a run lock open to other users, as an older minibot left it under a careless umask."""
     path = lab.var / "run.lock"
     path.touch()
     path.chmod(0o666)

@@ -1,9 +1,9 @@
 """Frame of the attacks: their definition and their lab; `tools.attack` runs them.
 
-A module of this package registers its attacks with `attack`. Each is a function that gets a
-`Lab` (a folder, a `var`, a copy of the product of its own), does what an attacker or an accident
-would do, and returns what it found. Nothing here imports minibot: an attack sees what a stranger
-sees, which is commands, files, processes and exit codes.
+A module of this package registers its attacks with `attack`. An attack is a function with its own
+`Lab` (a folder, a `var`, a copy of the product). It does what an attacker or an accident would do,
+and returns its finding. Nothing here imports minibot: an attack sees only what a stranger sees,
+which is commands, files, processes and exit codes.
 
 An attack that cannot be played raises `NotPlayable`, and counts as a finding.
 """
@@ -26,11 +26,11 @@ from typing import Any, Final, TypeVar
 import psutil
 
 PROJECT: Final = Path(__file__).resolve().parent.parent.parent
-# What a copy of the product holds: all that a night reads, without history and environment.
+# Content of a copy of the product: all that a night reads, without git history and environment.
 COPIED: Final = ("config", "contracts", "docs", "minibot", "staging", "tools")
 COPIED_FILES: Final = ("pyproject.toml", "requirements.lock", "requirements-dev.lock", "README.md")
 SMOKE: Final = "config/nore-smoke.v1.json"
-# Trades within seconds on a synthetic market, at twenty times the pace of the clock.
+# Trades within seconds on a synthetic market, at twenty times wall-clock speed.
 SHORT: Final = {"embedded.source": "generator:2", "embedded.speed": "20", "duration_ms": "100000"}
 DEADLINE_S: Final = 90.0
 POLL_S: Final = 0.02
@@ -51,7 +51,7 @@ class Found:
     Attributes:
         said: One sentence, as a rule the product's own words.
         exit_code: Exit code of the command that was judged, None where there was none.
-        is_expected: Whether that is what the attack expects.
+        is_expected: True if the attack expects this outcome.
     """
 
     said: str
@@ -61,7 +61,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """One registered attack: its name, the point of the issue, what is done, what is expected."""
+    """Registered attack: its name, the point of the issue, its deed, the expected outcome."""
 
     name: str
     point: str
@@ -84,12 +84,12 @@ class Done:
         return json.loads(self.out)
 
     def last_words(self) -> str:
-        """Return the last line that the command printed, standard error first."""
+        """Return the last line that the command printed, from standard error first."""
         lines = (self.err.strip() or self.out.strip()).splitlines()
         return lines[-1][:WORDS_MAX] if lines else "nothing"
 
     def says(self, *words: str) -> bool:
-        """Whether each of the words stands somewhere in what was printed."""
+        """Return whether each of the words stands somewhere in the output."""
         return all(word in self.out or word in self.err for word in words)
 
 
@@ -103,8 +103,8 @@ def attack(
 
     Args:
         point: Part and number in the issue that asks for the defence, such as `A4`.
-        what: What is done, one short phrase.
-        expected: What a sound product does, one short phrase.
+        what: The deed, one short phrase.
+        expected: The answer of a sound product, one short phrase.
     """
 
     def register(play: Callable[[Lab], Found]) -> Callable[[Lab], Found]:
@@ -118,11 +118,11 @@ def attack(
 
 
 class Lab:
-    """The place of one attack: a folder of its own, with a `var` in it.
+    """Lab of one attack: its own folder, with a `var` in it.
 
     Args:
-        folder: Emptied and made anew.
-        shelf: Makes and keeps what several attacks only read, such as one finished run.
+        folder: The lab's folder; emptied first.
+        shelf: Makes and keeps runs that several attacks only copy.
     """
 
     def __init__(self, folder: Path, shelf: Shelf) -> None:
@@ -148,10 +148,10 @@ class Lab:
         environ: Mapping[str, str] | None = None,
         timeout_s: float = DEADLINE_S,
     ) -> Done:
-        """Run a command in the lab's copy of the product, or in the product itself.
+        """Run a command to its end, in the lab's copy of the product or in the product itself.
 
         Raises:
-            NotPlayable: It does not come to its end in time.
+            NotPlayable: The command does not end in time.
         """
         try:
             done = subprocess.run(
@@ -185,9 +185,9 @@ class Lab:
             sets: Dotted keys over those of a short night on a synthetic market.
             profile: The profile's path.
             environ: Variables over the environment.
-            before: Words before the command, such as `prlimit --nofile=64`.
+            before: Words put before the command, such as `prlimit --nofile=64`.
             flags: Flags of the night.
-            is_embedded: Whether it starts its own exchange; else `sets` name one.
+            is_embedded: True if the night starts its own exchange; else `sets` name one.
         """
         argv = [*before, sys.executable, "-m", "minibot.nore_run_v1", "--config", profile]
         argv += ["--var", str(self.var), *flags]
@@ -198,14 +198,14 @@ class Lab:
         return night
 
     def finished_run(self) -> Path:
-        """Return the folder of a finished run in this lab's `var`: a copy of one made once."""
+        """Return the folder of a finished run in this lab's `var`, copied from one shared run."""
         source = self._shelf.finished_var()
         shutil.rmtree(self.var)
         shutil.copytree(source, self.var, symlinks=True)
         return only_run(self.var)
 
     def copy_product(self) -> Path:
-        """Give the lab a copy of the product to alter, in which its commands run from now on."""
+        """Give the lab its own copy of the product; its commands run there from now on."""
         self.project = self.folder / "product"
         self.project.mkdir()
         for name in COPIED:
@@ -225,12 +225,12 @@ class Lab:
 
 
 class Night:
-    """A night that is going on: its process, its folder, its roles."""
+    """Running night: its process, its folder, its roles."""
 
     def __init__(self, lab: Lab, argv: Sequence[str], environ: Mapping[str, str]) -> None:
         self.lab = lab
         self.var = lab.var
-        # Files, not pipes: a night whose reader is slow would wait for it.
+        # Files, not pipes: a full pipe would hold the night up.
         self._out = lab.folder / f"night-{len(lab._nights)}.out"
         self._err = lab.folder / f"night-{len(lab._nights)}.err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
@@ -250,7 +250,7 @@ class Night:
         """Return the condition's first true value.
 
         Raises:
-            NotPlayable: The night has ended before, or the time is over.
+            NotPlayable: The night ended first, or time ran out.
         """
         end = time.monotonic() + timeout_s
         while True:
@@ -268,7 +268,7 @@ class Night:
         return self.wait_until(lambda: _newest_run(self.var), "the run's manifest")
 
     def wait_for_fills(self, count: int = 1) -> Path:
-        """Return the run's folder once so many fills are published."""
+        """Return the run's folder once the given number of fills is published."""
         run = self.wait_for_run()
         path = self.var / "queues" / "fills" / "inbox.jsonl"
         self.wait_until(lambda: lines_of(path) >= count, f"{count} fills")
@@ -309,7 +309,7 @@ class Night:
         return Done(-1 if code is None else code, _text(out), _text(err))
 
     def end(self) -> None:
-        """End the night and all that it started; nothing else."""
+        """End the night and every process that it started; nothing else."""
         try:
             children = psutil.Process(self.process.pid).children(recursive=True)
         except psutil.Error:
@@ -343,11 +343,11 @@ class Shelf:
             return lab_folder / "var"
 
 
-# --- small things that attacks share -----------------------------------------------------------
+# --- shared by several attacks -----------------------------------------------------------------
 
 
 def clean_environ() -> dict[str, str]:
-    """Return the environment without what steers a run."""
+    """Return the environment without variables that steer a run."""
     return {name: value for name, value in os.environ.items() if not name.startswith("MINIBOT_")}
 
 
@@ -369,7 +369,7 @@ def _newest_run(var: Path) -> Path | None:
 
 
 def lines_of(path: Path) -> int:
-    """Return how many whole lines a file has, 0 without the file."""
+    """Return the number of whole lines in a file, 0 without the file."""
     try:
         return path.read_bytes().count(b"\n")
     except FileNotFoundError:
@@ -382,10 +382,10 @@ def events_of(path: Path) -> list[dict[str, Any]]:
 
 
 def make_fifo(path: Path) -> None:
-    """Make a FIFO: whoever opens it to read waits for ever.
+    """Make a FIFO, whose reader waits for ever.
 
     Raises:
-        NotPlayable: This system has none.
+        NotPlayable: This system has no FIFOs.
     """
     if not hasattr(os, "mkfifo"):
         raise NotPlayable("this system has no FIFOs")
@@ -399,7 +399,7 @@ def stops_of(var: Path) -> list[dict[str, Any]]:
 
 
 class _already_gone:
-    """Passes over a process that has ended meanwhile."""
+    """Ignore the error of a process that has ended meanwhile."""
 
     def __enter__(self) -> None:
         return None

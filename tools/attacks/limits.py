@@ -1,4 +1,4 @@
-"""Attacks by the system's own limits on a night: descriptors, memory, size of files, processes."""
+"""Attacks by system limits on a night: descriptors, memory, file size, processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from tools.attacks.frame import Found, Lab, NotPlayable, attack, only_run, stops_of
 
 SEALED = "STOP on record; sealed, or the summary says why not; no traceback"
-# Limits on processes do not hold for root: another user, who may read what root may.
+# Root is exempt from limits on processes: play as another user with root's right to read.
 NOBODY = ("setpriv", "--reuid=65534", "--clear-groups")
 READING = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override")
 
@@ -32,25 +32,25 @@ def _limited(lab: Lab, *before: str) -> Found:
 
 @attack("C22", "a night with 64 descriptors for each process", SEALED)
 def few_descriptors(lab: Lab) -> Found:
-    """`ulimit -n 64`."""
+    """Limit the night to 64 descriptors: `ulimit -n 64`."""
     return _limited(lab, "prlimit", "--nofile=64")
 
 
 @attack("C22", "a night with 250,000 KB of address space for each process", SEALED)
 def little_address_space(lab: Lab) -> Found:
-    """`ulimit -v 250000`."""
+    """Limit the night's address space: `ulimit -v 250000`."""
     return _limited(lab, "prlimit", "--as=256000000")
 
 
 @attack("C22", "a night whose files may not pass 900,000 bytes", SEALED)
 def small_files(lab: Lab) -> Found:
-    """`ulimit -f`: the ticks of seconds are more."""
+    """Limit the size of files (`ulimit -f`) so that the ticks of a few seconds exceed it."""
     return _limited(lab, "prlimit", "--fsize=900000")
 
 
 @attack("C22", "files may not pass 200,000 bytes", "refused in one sentence, on record")
 def tiny_files(lab: Lab) -> Found:
-    """`ulimit -f`: less than a start tries on the disk."""
+    """Limit the size of files (`ulimit -f`) below what a start tries on the disk."""
     done = lab.start_night(before=("prlimit", "--fsize=200000")).wait()
     kinds = [stop["kind"] for stop in stops_of(lab.var)]
     held = done.code == 2 and kinds == ["REFUSED"] and not done.says("Traceback")
@@ -59,7 +59,7 @@ def tiny_files(lab: Lab) -> Found:
 
 @attack("C22", "a night with twelve processes and threads", SEALED)
 def few_processes(lab: Lab) -> Found:
-    """`ulimit -u 12`, as another user where root plays: root has no such limit."""
+    """Limit processes by `ulimit -u 12`; root has no such limit, so another user plays for root."""
     if Path("/proc/self").stat().st_uid != 0:
         raise NotPlayable("the user's own processes count too: play as root")
     _give_to_nobody(lab)

@@ -1,4 +1,4 @@
-"""Attacks by what an environment loads: `.pth` files, `sitecustomize`, a changed package."""
+"""Attacks by code that an environment loads: `.pth` files, `sitecustomize`, a changed package."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from tools.attacks.frame import Done, Found, Lab, NotPlayable, attack
 from tools.attacks.planting import LISTED, judged, marker_of, marking, product_with_list
 
-# What is run at every start marks nothing in the very first process, which nobody can protect.
+# Hooks leave no mark in the very first process, as nothing can protect that one.
 LATER = "import sys\nif any('listed.py' in word for word in sys.orig_argv):\n    "
 
 
 def own_environment(lab: Lab) -> tuple[str, Path]:
-    """Make an environment with this one's packages; return its Python and its packages' folder."""
+    """Make an environment with this one's packages; return its Python and its package folder."""
     made = subprocess.run(
         [sys.executable, "-m", "venv", "--without-pip", str(lab.folder / "env")],
         capture_output=True,
@@ -39,7 +39,7 @@ def verified(lab: Lab, python: str, **environ: str) -> Done:
 
 @attack("A1", "a .pth file, sitecustomize and usercustomize in the environment", "none is run")
 def hooks_of_the_environment(lab: Lab) -> Found:
-    """Plant all three where Python looks at every start, then verify under the list."""
+    """Plant all three hooks that Python runs at every start, then verify under the code list."""
     lab.finished_run()
     product_with_list(lab)
     python, packages = own_environment(lab)
@@ -55,7 +55,7 @@ def hooks_of_the_environment(lab: Lab) -> Found:
     "A1", "pyvenv.cfg that lets in packages of the system, PYTHONHOME that is right", "not used"
 )
 def system_packages_let_in(lab: Lab) -> Found:
-    """Open the environment to the system, and look for the system's folder on a proof's path."""
+    """Let system packages into the environment, then look for their folder on a proof's path."""
     product = product_with_list(lab)
     python, _ = own_environment(lab)
     config = lab.folder / "env" / "pyvenv.cfg"
@@ -87,5 +87,6 @@ def changed_package(lab: Lab) -> Found:
     words = ["-m", "minibot.nore_run_v1", "--config", "config/nore-smoke.v1.json", "--quiet"]
     sets = [word for key, value in LISTED.items() for word in ("--set", f"{key}={value}")]
     done = lab.command(python, *words, *sets, "--var", str(lab.var))
-    marker_of(lab).unlink(missing_ok=True)  # The preflight itself imports it before it looks.
+    # The preflight itself imports the package before it checks it.
+    marker_of(lab).unlink(missing_ok=True)
     return judged(lab, done, 2, "filelock/_api.py has changed")

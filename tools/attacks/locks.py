@@ -1,4 +1,4 @@
-"""Attacks on what keeps a second writer out: lock files that are deleted or replaced."""
+"""Attacks on the locks that keep a second writer out: lock files deleted or replaced."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run_lock_deleted(lab: Lab) -> Found:
 
 @attack("A6", "run.lock is replaced by another file", LOST)
 def run_lock_replaced(lab: Lab) -> Found:
-    """Put another file in the place of the run's lock, as an editor or a restore does."""
+    """Replace the run's lock with another file, as an editor or a restore does."""
 
     def replace(path: Path) -> None:
         path.with_name("other").touch(0o600)
@@ -85,7 +85,7 @@ def second_start_writes_nothing(lab: Lab) -> Found:
 
 @attack("A6", "a second start beside a night without locks", "refused, nothing of var has changed")
 def second_start_without_locks_writes_nothing(lab: Lab) -> Found:
-    """The same, with every lock file deleted: the process that is alive is enough."""
+    """Freeze, delete every lock file, start again: the living process alone causes the refusal."""
 
     def delete_locks(var: Path) -> None:
         for path in var.rglob("*.lock"):
@@ -110,7 +110,7 @@ def _second_beside(lab: Lab, damage: Callable[[Path], None]) -> Found:
 
 
 def _state_of(var: Path) -> dict[str, str]:
-    """Return each name below a folder with a hash of its bytes and its times."""
+    """Return each name below a folder with a hash of its bytes, and its times."""
     found = {}
     for path in sorted(var.rglob("*")):
         status = path.lstat()

@@ -1,4 +1,4 @@
-"""Attacks on the folder that a night writes: moved, deleted, replaced while it goes on."""
+"""Attacks on the folder that a night writes: moved, deleted or replaced during the night."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from tools.attacks.frame import Done, Found, Lab, attack, only_run, stops_of
 
 AWAY = "away"
-# Before the text of a row stand two blanks and its label.
+# Two blanks and a label stand before the text of a row.
 LABEL_CHARS = 16
 
 
 def _lose(lab: Lab, damage: Callable[[Path, Path], object]) -> tuple[Done, Path]:
-    """Let a night trade, take its `var` away and wait for its end; return it and the place."""
+    """Let a night trade, take its `var` away, wait for its end; return the night and the place."""
     night = lab.start_night()
     night.wait_for_fills()
     away = lab.folder / AWAY
@@ -23,7 +23,7 @@ def _lose(lab: Lab, damage: Callable[[Path, Path], object]) -> tuple[Done, Path]
 
 
 def _judge(lab: Lab, done: Done, where: Path | None) -> Found:
-    """Judge the end of a night that lost its `var`, and the next start at its place."""
+    """Judge the end of a night that lost its `var`, and the next start in the same place."""
     note = lab.folder / "var.STOP.flag"
     facts = {
         "no VAR_LOST": done.says("VAR_LOST"),
@@ -49,7 +49,7 @@ def _judge(lab: Lab, done: Done, where: Path | None) -> Found:
 
 
 def _missing_files(lab: Lab, done: Done) -> list[str]:
-    """Return files that the summary's last section names and that do not exist."""
+    """Return the files that the summary's last section names and that do not exist."""
     lines = done.out.partition("\nFiles\n")[2].splitlines()
     named = [line[LABEL_CHARS:] for line in lines if line.startswith("  ")]
     return [name for name in named if not (lab.project / name).exists()]
@@ -60,14 +60,14 @@ LOST = "VAR_LOST, flag and journal kept, run sealed, next start refused"
 
 @attack("A7", "var is moved under a night", LOST)
 def var_moved(lab: Lab) -> Found:
-    """Give the folder another name beside."""
+    """Rename the folder."""
     done, away = _lose(lab, lambda var, away: var.rename(away))
     return _judge(lab, done, away)
 
 
 @attack("A7", "var is moved and an empty one is made in its place", LOST)
 def var_exchanged(lab: Lab) -> Found:
-    """What a restore or a clean-up does."""
+    """Put another folder in the place of `var`, as a restore or a clean-up does."""
 
     def exchange(var: Path, away: Path) -> None:
         var.rename(away)
@@ -79,7 +79,7 @@ def var_exchanged(lab: Lab) -> Found:
 
 @attack("A7", "var is moved to another disk's place and linked", LOST)
 def var_replaced_by_a_link(lab: Lab) -> Found:
-    """The link leads to the same folder; the run began in a folder of its own."""
+    """Replace the folder by a link to it, although the run began in a real folder."""
 
     def link(var: Path, away: Path) -> None:
         var.rename(away)
@@ -91,7 +91,7 @@ def var_replaced_by_a_link(lab: Lab) -> Found:
 
 @attack("A7", "var is deleted under a night", "VAR_LOST, noted beside var, next start refused")
 def var_deleted(lab: Lab) -> Found:
-    """Delete it with all that it holds, again and again where the night still writes."""
+    """Delete the folder with its content, again and again while the night still writes."""
 
     def delete(var: Path, away: Path) -> None:
         var.rename(away)
@@ -103,7 +103,7 @@ def var_deleted(lab: Lab) -> Found:
 
 @attack("A7", "all that var holds is deleted", "VAR_LOST, on record in it, next start refused")
 def var_emptied(lab: Lab) -> Found:
-    """Delete what is in the folder; the folder itself stays."""
+    """Delete the folder's content; the folder itself stays."""
 
     def empty(var: Path, away: Path) -> None:
         (var / "queues").rename(away)
@@ -119,7 +119,7 @@ def var_emptied(lab: Lab) -> Found:
 
 @attack("A7", "var is moved, moved back, cleared", "clear-stop records it, the next night runs")
 def var_moved_back(lab: Lab) -> Found:
-    """What an operator does afterwards."""
+    """Move the folder away and back again, as an operator does."""
     done, away = _lose(lab, lambda var, away: var.rename(away))
     away.rename(lab.var)
     status = lab.minibot("status")

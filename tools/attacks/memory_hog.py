@@ -1,4 +1,4 @@
-"""Attacks on memory: a strategy of one's own that takes all it can get."""
+"""Attacks on memory: a user's strategy that takes all memory it can get."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tools.attacks.frame import Found, Lab, attack, stops_of
 MB: Final = 1024 * 1024
 LIMIT_MB: Final = 400
 LOOK_S: Final = 0.005
-# More than the 600 of the trial before a night: it is the night that has to end.
+# More ticks than the 600 of the trial before a night, so that the night itself has to end.
 AFTER_TICKS: Final = 650
 STRATEGY: Final = '''"""A strategy that hoards what it sees."""
 
@@ -38,7 +38,7 @@ class Hoard(Strategy):
 
 
 def hoarding(lab: Lab, size: int) -> Found:
-    """Let the strategy hoard so many bytes a tick; return the most that its process held."""
+    """Let the strategy hoard the given bytes at each tick; return the peak of its process."""
     folder = lab.folder / "strategies"
     folder.mkdir()
     (folder / "hoard.py").write_text(STRATEGY.format(size=size, after=AFTER_TICKS))
@@ -74,11 +74,11 @@ def hoarding(lab: Lab, size: int) -> Found:
 
 @attack("C22", "a strategy takes 20 MB more at each tick", "ended before twice its limit, a STOP")
 def memory_taken_bit_by_bit(lab: Lab) -> Found:
-    """Hoard in small pieces, which only the launcher's look can stop."""
+    """Hoard in small pieces, which only the launcher's memory check can stop."""
     return hoarding(lab, 20 * MB)
 
 
 @attack("C22", "a strategy takes 3 GB at once", "refused by the system, a STOP, never twice")
 def memory_taken_at_once(lab: Lab) -> Found:
-    """Hoard in one piece, which comes quicker than any look."""
+    """Hoard in one piece, faster than any check could notice."""
     return hoarding(lab, 3000 * MB)

@@ -1,4 +1,4 @@
-"""Attacks on time: everything stands still at once, as when a laptop's lid is closed."""
+"""Attacks on time: everything freezes at once, as when a laptop's lid is closed."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ import psutil
 from tools.attacks.first_seconds import BRIEF, unproven
 from tools.attacks.frame import Found, Lab, Night, attack, events_of, only_run, stops_of
 
-# A market minute each second lasts through a pause of twelve seconds, with some left behind it.
+# Five market seconds a second, so a pause of twelve seconds is a market minute.
 SPEED: Final = 5
 AFTER_MARKET_MS: Final = 15_000
 
 
 def pause(night: Night, seconds: float) -> None:
-    """Freeze the launcher and all that it started, and let them go on again."""
+    """Freeze the launcher and all that it started, then resume them."""
     launcher = psutil.Process(night.process.pid)
     tree = [launcher, *launcher.children(recursive=True)]
     for process in tree:
         process.suspend()
     time.sleep(seconds)
-    for process in reversed(tree):  # The launcher last: what it starts has to wait for it.
+    # The launcher resumes last, so that its children have to wait for it.
+    for process in reversed(tree):
         process.resume()
 
 
@@ -33,7 +34,7 @@ def incidents_of(run: Path) -> list[dict[str, Any]]:
 
 
 def paused(lab: Lab, seconds: float, before: dict[str, str] | None = None) -> Found:
-    """Pause a night and judge it: told with its length, no entry on old data, proven, in order."""
+    """Pause a night and judge it: pause recorded, no entry on old data, proven, ended in order."""
     duration_ms = AFTER_MARKET_MS * 2 + int(seconds * SPEED * 1000)
     sets = {"embedded.speed": str(SPEED), "duration_ms": str(duration_ms), **(before or {})}
     night = lab.start_night(sets)
@@ -61,7 +62,7 @@ def _stops(lab: Lab) -> list[dict[str, Any]]:
 
 
 def _entries_on_old_data(run: Path, resumed_ts: int) -> list[str]:
-    """Return the entries between the pause and the first market event that came after it."""
+    """Return the entries between the pause and the first market event after it."""
     ticks = events_of(run / "queues" / "market_ticks" / "inbox.jsonl")
     fresh = [e["ts"] for e in ticks if e["type"] == "market_tick" and e["ts"] > resumed_ts]
     until_ts = min(fresh, default=2**62)

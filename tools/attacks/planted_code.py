@@ -1,4 +1,4 @@
-"""Attacks with code that is on no list: planted bytecode, modules put before listed ones."""
+"""Attacks with code that is on no list: planted bytecode, modules that shadow listed ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tools.attacks.planting import (
 
 @attack("A1", "unchecked bytecode in risk/limits.py before a night under the list", REFUSED)
 def planted_limits(lab: Lab) -> Found:
-    """Unchecked bytecode in risk/limits.py before a night under the list."""
+    """Plant unchecked bytecode of risk/limits.py before a night under the code list."""
     product = product_with_list(lab)
     plant(lab, "minibot/risk/limits.py", product)
     return refused_night(lab, "loaded code", "minibot/risk/__pycache__/limits")
@@ -32,7 +32,7 @@ def planted_limits(lab: Lab) -> Found:
 
 @attack("A1", "unchecked bytecode in a module of the kernel before a night", REFUSED)
 def planted_kernel(lab: Lab) -> Found:
-    """Unchecked bytecode in a module of the kernel before a night."""
+    """Plant unchecked bytecode of a kernel module before a night."""
     product = product_with_list(lab)
     plant(lab, "minibot/kernel/journal.py", product)
     return refused_night(lab, "loaded code", "minibot/kernel/__pycache__/journal")
@@ -40,7 +40,7 @@ def planted_kernel(lab: Lab) -> Found:
 
 @attack("A1", "bytecode of another code under the stamp of its source before a night", REFUSED)
 def planted_stamped(lab: Lab) -> Found:
-    """Bytecode of another code under the stamp of its source before a night."""
+    """Plant bytecode of other code under its source's own stamp before a night."""
     product = product_with_list(lab)
     planted = plant(lab, "minibot/risk/core.py", product)
     found = (product / "minibot/risk/core.py").stat()
@@ -52,7 +52,7 @@ def planted_stamped(lab: Lab) -> Found:
 
 @attack("A1", "unchecked bytecode planted while a night runs, then a role is killed", CLEAN)
 def planted_during_a_night(lab: Lab) -> Found:
-    """Unchecked bytecode planted while a night runs, then a role is killed."""
+    """Plant unchecked bytecode while a night runs, then kill a role."""
     product = product_with_list(lab)
     night = lab.start_night(LISTED | {"duration_ms": "300000"})
     night.wait_for_fills()
@@ -66,7 +66,7 @@ def planted_during_a_night(lab: Lab) -> Found:
 
 @attack("A1", "unchecked bytecode in the modules of verify, then a proof under the list", CLEAN)
 def planted_verify(lab: Lab) -> Found:
-    """Unchecked bytecode in the modules of verify, then a proof under the list."""
+    """Plant unchecked bytecode in the modules of verify, then prove under the code list."""
     run = lab.finished_run()
     product = product_with_list(lab)
     for name in (VERDICT, "minibot/cli/verify.py", "minibot/report/proof.py"):
@@ -76,7 +76,7 @@ def planted_verify(lab: Lab) -> Found:
 
 @attack("A1", "unchecked bytecode in the modules of replay, then a proof under the list", CLEAN)
 def planted_replay(lab: Lab) -> Found:
-    """Unchecked bytecode in the modules of replay, then a proof under the list."""
+    """Plant unchecked bytecode in the modules of replay, then prove under the code list."""
     run = lab.finished_run()
     product = product_with_list(lab)
     for name in ("minibot/engine/role_replay.py", "minibot/risk/core.py", "minibot/cli/replay.py"):
@@ -86,7 +86,7 @@ def planted_replay(lab: Lab) -> Found:
 
 @attack("A1", "unchecked bytecode everywhere, verify started by the starter's own path", CLEAN)
 def planted_first_module(lab: Lab) -> Found:
-    """Unchecked bytecode everywhere, verify started by the starter's own path."""
+    """Plant unchecked bytecode everywhere, then start verify by the starter's own path."""
     run = lab.finished_run()
     product = product_with_list(lab)
     for name in ("__init__", "__main__", "environment", "listed", "kernel/verify"):
@@ -101,7 +101,7 @@ def planted_first_module(lab: Lab) -> Found:
 
 @attack("A1", "a package without sources beside kernel/verify.py, then a proof", CLEAN)
 def sourceless_package(lab: Lab) -> Found:
-    """A package without sources beside kernel/verify.py, then a proof."""
+    """Plant a package without sources beside kernel/verify.py, then prove."""
     run = lab.finished_run()
     product = product_with_list(lab)
     folder = product / VERDICT.removesuffix(".py")
@@ -116,7 +116,7 @@ def sourceless_package(lab: Lab) -> Found:
 
 @attack("A1", "a library put before kernel/verify.py, then a night under the list", REFUSED)
 def planted_library(lab: Lab) -> Found:
-    """A library put before kernel/verify.py, then a night under the list."""
+    """Plant a library that shadows kernel/verify.py, then run a night under the code list."""
     product = product_with_list(lab)
     (product / VERDICT).with_suffix(".abi3.so").write_bytes(b"\x7fELF")
     return refused_night(lab, "verify.abi3.so", "not deployed")
@@ -124,13 +124,13 @@ def planted_library(lab: Lab) -> Found:
 
 @attack("A1", "modules in the working folder named as packages that verify imports", CLEAN)
 def shadowing_modules(lab: Lab) -> Found:
-    """Modules in the working folder named as packages that verify imports."""
+    """Plant modules in the working folder under the names of packages that verify imports."""
     run = lab.finished_run()
     product = product_with_list(lab)
     for name in ("orjson", "msgspec", "argparse", "sitecustomize", "usercustomize"):
         (product / f"{name}.py").write_text(marking(lab))
     private = {"HOME": str(product)}
-    # The first process looks into the working folder, so the starter is named by its path.
+    # Python would look into the working folder first, so the starter is named by its path.
     folder = lab.folder / "private"
     folder.mkdir()
     flags = ["-I", "-S", "-X", f"pycache_prefix={folder}"]
@@ -143,11 +143,11 @@ def shadowing_modules(lab: Lab) -> Found:
 
 @attack("A1", "sitecustomize and a stand-in for orjson on PYTHONPATH of a night", CLEAN)
 def foreign_python_path(lab: Lab) -> Found:
-    """Sitecustomize and a stand-in for orjson on PYTHONPATH of a night."""
+    """Plant sitecustomize and a false orjson on the PYTHONPATH of a night."""
     product_with_list(lab)
     folder = lab.folder / "path"
     folder.mkdir()
-    # Only a process of the night marks: the first one runs what its own starter put on its path.
+    # Only processes of the night count: the first one runs whatever its caller put on its path.
     text = f"import sys\nif any('runtime.role' in word for word in sys.orig_argv):{marking(lab)}"
     text = text.replace(":\nopen", ":\n    open")
     for name in ("sitecustomize", "usercustomize"):
@@ -158,7 +158,7 @@ def foreign_python_path(lab: Lab) -> Found:
 
 @attack("A1", "a library in LD_PRELOAD when a night under the list is started", CLEAN)
 def preloaded_library(lab: Lab) -> Found:
-    """A library in LD_PRELOAD when a night under the list is started."""
+    """Plant a library in LD_PRELOAD, then start a night under the code list."""
     product_with_list(lab)
     night = lab.start_night(LISTED, environ={"LD_PRELOAD": "/nonexistent/library.so"})
     night.wait_for_run()
@@ -176,7 +176,7 @@ def preloaded_library(lab: Lab) -> Found:
 
 @attack("A1", "an install of minibot elsewhere on the path of the Python that proves", CLEAN)
 def install_elsewhere(lab: Lab) -> Found:
-    """An install of minibot elsewhere on the path of the Python that proves."""
+    """Plant another minibot on the path of the Python that proves."""
     run = lab.finished_run()
     elsewhere = lab.folder / "elsewhere" / "minibot"
     elsewhere.mkdir(parents=True)
@@ -195,7 +195,7 @@ def install_elsewhere(lab: Lab) -> Found:
 
 @attack("A1", "a source edited after it was listed, then a proof", REFUSED)
 def edited_verify(lab: Lab) -> Found:
-    """A source edited after it was listed, then a proof."""
+    """Edit a source after it was listed, then prove."""
     run = lab.finished_run()
     product = product_with_list(lab)
     with (product / VERDICT).open("a") as file:
@@ -205,7 +205,7 @@ def edited_verify(lab: Lab) -> Found:
 
 @attack("A1", "bytecode that its source does not compile to, then stage status", "exit 1, named")
 def bytecode_in_status(lab: Lab) -> Found:
-    """Bytecode that its source does not compile to, then stage status."""
+    """Plant bytecode that differs from its source, then ask stage status."""
     product = product_with_list(lab)
     planted = plant(lab, "minibot/risk/limits.py", product)
     done = lab.minibot("stage", "status")
@@ -214,7 +214,7 @@ def bytecode_in_status(lab: Lab) -> Found:
 
 @attack("A1", "Ctrl-C for a night that started again under the list", "ends in order, exit 0")
 def interrupted_under_the_list(lab: Lab) -> Found:
-    """Ctrl-C for a night that started again under the list."""
+    """Interrupt (Ctrl-C) a night that restarted itself under the code list."""
     product_with_list(lab)
     night = lab.start_night(LISTED | {"duration_ms": "900000"})
     run = night.wait_for_fills()

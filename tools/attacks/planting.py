@@ -1,4 +1,4 @@
-"""Planting of foreign code: a product with its list, planted bytecode, marks that it leaves."""
+"""Planting of foreign code: a product with a code list, bytecode, and marks that it leaves."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def product_with_list(lab: Lab) -> Path:
 
 
 def marker_of(lab: Lab) -> Path:
-    """Return the file that planted code leaves behind."""
+    """Return the file that planted code creates when it runs."""
     return lab.folder / "executed"
 
 
 def marking(lab: Lab, source: str = "") -> str:
-    """Return the text of a module that does what another one does, and leaves its mark."""
+    """Return the text of a module that acts like another one, and leaves its mark."""
     return f"{source}\nopen({str(marker_of(lab))!r}, 'a').close()\n"
 
 
 def plant(lab: Lab, name: str, product: Path) -> Path:
-    """Plant bytecode that Python runs without a look at its source; return the file."""
+    """Plant bytecode that Python runs without reading its source; return the file."""
     source = product / name
     text = marking(lab, source.read_text(encoding="utf-8"))
     code = compile(text, str(source), "exec", dont_inherit=True)
@@ -48,12 +48,12 @@ def plant(lab: Lab, name: str, product: Path) -> Path:
 
 
 def judged(lab: Lab, done: Done, code: int, *words: str) -> Found:
-    """Return the finding: exit code, words printed, and whether planted code was executed."""
+    """Return the finding: exit code, words printed, and whether the planted code ran."""
     was_executed = marker_of(lab).exists()
     said = "planted code was executed" if was_executed else done.last_words()
     return Found(said, done.code, not was_executed and done.code == code and done.says(*words))
 
 
 def refused_night(lab: Lab, *words: str) -> Found:
-    """Start a night under the list and judge its refusal."""
+    """Start a night under the code list and judge its refusal."""
     return judged(lab, lab.start_night(LISTED).wait(), 2, *words)

@@ -1,4 +1,4 @@
-"""Attacks on the files of a run's folder while its night is going on."""
+"""Attacks on the files of a run's folder during its night."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tools.attacks.frame import (
 
 STOP_CODE: Final = "RUN_FILE_CHANGED"
 NOTICED_S_MAX: Final = 3.0
-# So long that no night is over before its damage is noticed.
+# Long enough that the damage is noticed before the night is over.
 LONG: Final = {"duration_ms": "600000"}
 EXPECTED: Final = "STOP(RUN_FILE_CHANGED) within 3 s that names it; verify names it, exit 1"
 
 
 def rewrite_clock(run: Path) -> None:
-    """Set another origin in a clock's file, its own sha256 left wrong."""
+    """Change the origin in a clock file and leave its sha256 wrong."""
     path = run / "clock.json"
     data = json.loads(path.read_bytes())
     data["market_origin_ms"] += 3_600_000
@@ -39,7 +39,7 @@ def rewrite_clock(run: Path) -> None:
 
 
 def forge_clock(run: Path) -> None:
-    """Set another origin in a clock's file, and the sha256 that fits it."""
+    """Change the origin in a clock file, and its sha256 to match."""
     path = run / "clock.json"
     data = json.loads(path.read_bytes())
     data["market_origin_ms"] += 3_600_000
@@ -50,13 +50,13 @@ def forge_clock(run: Path) -> None:
 
 
 def played(lab: Lab, name: str, damage: Callable[[Path], object], told: str = "") -> Found:
-    """Do damage to the run of a short night, and judge its end and what the judges say then.
+    """Damage the run of a short night; judge how it ends and what the judges say afterwards.
 
     Args:
-        lab: Where.
-        name: What the STOP has to name.
-        damage: Gets the run's folder.
-        told: What `verify` has to name; the same without it.
+        lab: The lab in which the night runs.
+        name: The file that the STOP has to name.
+        damage: Called with the run's folder.
+        told: The file that `verify` has to name; the same as `name` where absent.
     """
     night = lab.start_night(LONG)
     run = night.wait_for_fills()
@@ -65,7 +65,7 @@ def played(lab: Lab, name: str, damage: Callable[[Path], object], told: str = ""
 
 
 def judged(lab: Lab, night: Night, run: Path, name: str, told: str) -> Found:
-    """Judge how a night ends whose file was damaged just now, and what is said of it afterwards."""
+    """Judge how a night ends whose file was just damaged, and the verdicts on it afterwards."""
     begun = time.monotonic()
     night.wait_until(lambda: stops_of(lab.var), "the STOP")
     noticed_s = time.monotonic() - begun
@@ -91,31 +91,31 @@ def judged(lab: Lab, night: Night, run: Path, name: str, told: str) -> Found:
 
 
 def is_told(judge: Done) -> bool:
-    """Whether a judge ended with a finding of its own, and not with a traceback."""
+    """Return whether a judge ended with a finding, and not with a traceback."""
     return judge.code == 1 and not judge.says("Traceback")
 
 
 @attack("A4", "clock.json is changed during a night", EXPECTED)
 def clock_changed(lab: Lab) -> Found:
-    """Change a clock's file without its hash."""
+    """Change a clock file without its hash."""
     return played(lab, "clock.json", rewrite_clock)
 
 
 @attack("A4", "clock.json is forged, its own hash right, during a night", EXPECTED)
 def clock_forged(lab: Lab) -> Found:
-    """Forge a clock's file."""
+    """Change a clock file and its hash."""
     return played(lab, "clock.json", forge_clock)
 
 
 @attack("A4", "clock.json is deleted during a night", EXPECTED)
 def clock_deleted(lab: Lab) -> Found:
-    """Delete a clock's file."""
+    """Delete a clock file."""
     return played(lab, "clock.json", lambda run: (run / "clock.json").unlink())
 
 
 @attack("A4", "clock.json is deleted and a role killed in the same moment", EXPECTED)
 def clock_deleted_and_role_killed(lab: Lab) -> Found:
-    """Let a role come back that finds no clock."""
+    """Delete a role's clock file, then kill the role, which has to restart without it."""
     night = lab.start_night(LONG)
     run = night.wait_for_fills()
     roles = night.roles()
@@ -128,7 +128,7 @@ def clock_deleted_and_role_killed(lab: Lab) -> Found:
 
 @attack("A4", "a clock.json is planted before the launcher writes its own", EXPECTED)
 def clock_planted(lab: Lab) -> Found:
-    """Plant a clock that would run from the year 2001 on."""
+    """Plant a clock file that would start in the year 2001."""
     night = lab.start_night(LONG)
     run = night.wait_for_run()
     (run / "clock.json").write_text('{"machine_origin_ns":1,"market_origin_ms":1,"speed":"1"}\n')
@@ -155,7 +155,7 @@ def manifest_truncated(lab: Lab) -> Found:
 
 @attack("A5", "manifest.json is replaced by a FIFO during a night", EXPECTED)
 def manifest_is_a_fifo(lab: Lab) -> Found:
-    """Put a FIFO in the place of a manifest: whoever opens it to read would wait for ever."""
+    """Replace a manifest by a FIFO, whose reader would wait for ever."""
 
     def damage(run: Path) -> None:
         (run / "manifest.json").unlink()
@@ -166,7 +166,7 @@ def manifest_is_a_fifo(lab: Lab) -> Found:
 
 @attack("A5", "manifest.json is replaced by a gigabyte of nothing during a night", EXPECTED)
 def manifest_is_huge(lab: Lab) -> Found:
-    """Let a manifest grow so large that hashing it takes a while."""
+    """Let a manifest grow until hashing it takes a while."""
     return played(lab, "manifest.json", lambda run: os.truncate(run / "manifest.json", 1 << 30))
 
 
@@ -186,7 +186,7 @@ def run_folder_moved(lab: Lab) -> Found:
     "STOP within 3 s that names it; nothing is written through the link; verify tells",
 )
 def run_folder_is_a_link(lab: Lab) -> Found:
-    """Put a link in the place of a run's folder."""
+    """Replace a run's folder by a link."""
 
     def damage(run: Path) -> None:
         run.symlink_to(_moved(run, lab), target_is_directory=True)
@@ -206,7 +206,7 @@ def run_folder_is_a_link(lab: Lab) -> Found:
     "STOP within 3 s that names it",
 )
 def run_folder_is_a_copy(lab: Lab) -> Found:
-    """Exchange a run's folder for another one with the same files."""
+    """Replace a run's folder by a copy of it."""
     night = lab.start_night(LONG)
     run = night.wait_for_fills()
     shutil.copytree(_moved(run, lab), run)
@@ -223,7 +223,7 @@ def run_folder_is_a_copy(lab: Lab) -> Found:
     "clear-stop, then a night that ends in order; the former run is kept and verify names it",
 )
 def night_after_a_lost_folder(lab: Lab) -> Found:
-    """Start again over what a run without a folder has left."""
+    """Start again over the remains of a run whose folder is lost."""
     night = lab.start_night(LONG)
     run = night.wait_for_fills()
     _moved(run, lab)
@@ -246,7 +246,7 @@ def _moved(run: Path, lab: Lab) -> Path:
 
 @attack("A4", "a folder in place of a role's reserve, then minibot kill", "stopped, sealed, proven")
 def folder_in_place_of_a_reserve(lab: Lab) -> Found:
-    """Put a folder where a role has reserved space, and end the night at once."""
+    """Put a folder in the place of a role's disk reserve, and end the night at once."""
     night = lab.start_night(LONG)
     run = night.wait_for_fills()
     reserve = night.var / "stop" / "risk_role.reserve"

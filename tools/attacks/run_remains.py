@@ -1,4 +1,4 @@
-"""Attacks on the folder of a finished run: files that are gone, or are something else."""
+"""Attacks on the folder of a finished run: files deleted or replaced."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ TOLD: Final = "each judge says so, exit 1, no traceback, no waiting"
 
 
 def by_hand(lab: Lab, run: Path) -> Done:
-    """Verify a run without minibot."""
+    """Verify a run by hand, with the script that knows nothing of minibot."""
     return lab.command(sys.executable, "docs/verify_by_hand.py", str(run))
 
 
 def told_by_all(lab: Lab, run: Path, name: str, *, replay: bool = True) -> Found:
-    """Return whether every judge names what is wrong with a run, and ends with 1."""
+    """Return whether every judge names the damage of a run, and ends with 1."""
     judges = {
         "verify": lab.minibot("verify", str(run)),
         "verify --quick": lab.minibot("verify", str(run), "--quick"),
@@ -39,7 +39,7 @@ def told_by_all(lab: Lab, run: Path, name: str, *, replay: bool = True) -> Found
 
 @attack("A5", "the manifest of a finished run is deleted", TOLD)
 def sealed_manifest_deleted(lab: Lab) -> Found:
-    """Delete a manifest: verify and replay of the folder say what is left and what is missing."""
+    """Delete a manifest: verify and replay must name what is left and what is missing."""
     run = lab.finished_run()
     (run / "manifest.json").unlink()
     return told_by_all(lab, run, "manifest.json")
@@ -47,7 +47,7 @@ def sealed_manifest_deleted(lab: Lab) -> Found:
 
 @attack("A5", "a run without its manifest is asked for as latest", "it is found, not an older one")
 def latest_without_manifest(lab: Lab) -> Found:
-    """Ask for the newest run, which has lost its manifest."""
+    """Ask for the newest run after its manifest was deleted."""
     run = lab.finished_run()
     (run / "manifest.json").unlink()
     done = lab.minibot("verify", "latest")
@@ -56,7 +56,7 @@ def latest_without_manifest(lab: Lab) -> Found:
 
 @attack("A4", "the clock of a finished run is deleted", TOLD)
 def sealed_clock_deleted(lab: Lab) -> Found:
-    """Delete a clock's file after the run."""
+    """Delete a clock file after the run."""
     run = lab.finished_run()
     (run / "clock.json").unlink()
     return told_by_all(lab, run, "clock.json")
@@ -64,7 +64,7 @@ def sealed_clock_deleted(lab: Lab) -> Found:
 
 @attack("A4", "one digit of a finished run's clock is changed", TOLD)
 def sealed_clock_changed(lab: Lab) -> Found:
-    """Change the clock's origin by a digit."""
+    """Change one digit of the clock's origin after the run."""
     run = lab.finished_run()
     data = bytearray((run / "clock.json").read_bytes())
     position = data.index(b'"machine_origin_ns":') + len(b'"machine_origin_ns":')
@@ -75,7 +75,7 @@ def sealed_clock_changed(lab: Lab) -> Found:
 
 @attack("A4", "sealed fills are replaced by a FIFO", TOLD)
 def sealed_queue_is_a_fifo(lab: Lab) -> Found:
-    """Put a FIFO in the place of a queue's file."""
+    """Replace a queue's file by a FIFO."""
     run = lab.finished_run()
     path = run / "queues" / "fills" / "inbox.jsonl"
     path.unlink()
@@ -85,7 +85,7 @@ def sealed_queue_is_a_fifo(lab: Lab) -> Found:
 
 @attack("A4", "the seal is replaced by a FIFO", TOLD)
 def seal_is_a_fifo(lab: Lab) -> Found:
-    """Put a FIFO in the place of the seal; the queues are whole, so replay has no part in it."""
+    """Replace the seal by a FIFO; the queues are whole, so replay is not affected."""
     run = lab.finished_run()
     (run / "seal.json").unlink()
     make_fifo(run / "seal.json")
@@ -94,7 +94,7 @@ def seal_is_a_fifo(lab: Lab) -> Found:
 
 @attack("A4", "a queue's head is replaced by a folder", TOLD)
 def sealed_head_is_a_folder(lab: Lab) -> Found:
-    """Put a folder in the place of a head."""
+    """Replace a head by a folder."""
     run = lab.finished_run()
     path = run / "queues" / "signals" / "inbox.head"
     path.unlink()
@@ -104,7 +104,7 @@ def sealed_head_is_a_folder(lab: Lab) -> Found:
 
 @attack("A4", "a cursor is replaced by a link to a copy of itself", TOLD)
 def sealed_cursor_is_a_link(lab: Lab) -> Found:
-    """Put a link in the place of a cursor, which replay never reads."""
+    """Replace a cursor by a link; replay never reads cursors."""
     run = lab.finished_run()
     path = run / "queues" / "fills" / "cursor.json"
     elsewhere = lab.folder / "cursor.json"
@@ -115,7 +115,7 @@ def sealed_cursor_is_a_link(lab: Lab) -> Found:
 
 @attack("C22", "the manifest of a finished run is three gigabytes long", TOLD)
 def huge_manifest(lab: Lab) -> Found:
-    """Let a manifest grow by a hole: it is refused before it is read."""
+    """Grow a manifest by a hole in the file: it is refused before it is read."""
     run = lab.finished_run()
     os.truncate(run / "manifest.json", HUGE_BYTES)
     done = lab.command(
@@ -135,7 +135,7 @@ def huge_manifest(lab: Lab) -> Found:
 
 @attack("A5", "the queues of a finished run are deleted", TOLD)
 def sealed_queues_deleted(lab: Lab) -> Found:
-    """Delete all queues of a run: its seal still says what there was."""
+    """Delete all queues of a run: its seal still lists them."""
     run = lab.finished_run()
     shutil.rmtree(run / "queues")
     return told_by_all(lab, run, "queues")

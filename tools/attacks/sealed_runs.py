@@ -1,4 +1,4 @@
-"""Attacks on a finished run: bytes that are changed afterwards."""
+"""Attacks on a finished run: bytes changed afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attacks on staged deployment: what is refused leaves nothing behind."""
+"""Attacks on staged deployment: a refused file must leave nothing behind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tools.attacks.planting import plant
 
 
 def _refused_add(lab: Lab, source: Path, path: str, *words: str) -> Found:
-    """Add what must be refused, then something else that must be taken."""
+    """Add a file that must be refused, then one that must be accepted."""
     product = lab.project
     refused = lab.minibot("stage", "add", str(source), path)
     pending = [path for path in (product / "staging" / "pending").rglob("*") if path.is_file()]
@@ -24,7 +24,7 @@ def _refused_add(lab: Lab, source: Path, path: str, *words: str) -> Found:
 
 @attack("A8", "stage add of a file that exists, without --replace", "refused, nothing pending")
 def refused_stage_add(lab: Lab) -> Found:
-    """Stage add of a file that exists, without --replace."""
+    """Add a file that exists, without --replace."""
     lab.copy_product()
     source = lab.folder / "limits.py"
     source.write_text("x = 1\n")
@@ -33,7 +33,7 @@ def refused_stage_add(lab: Lab) -> Found:
 
 @attack("A8", "stage add of a link to a file outside", "refused, nothing pending")
 def linked_stage_add(lab: Lab) -> Found:
-    """Stage add of a link to a file outside."""
+    """Add a link to a file outside the project."""
     lab.copy_product()
     source = lab.folder / "link.py"
     source.symlink_to("/etc/hostname")
@@ -42,7 +42,7 @@ def linked_stage_add(lab: Lab) -> Found:
 
 @attack("A8", "stage add of bytecode into a cache folder", "refused, nothing pending")
 def bytecode_stage_add(lab: Lab) -> Found:
-    """Stage add of bytecode into a cache folder."""
+    """Add bytecode to a cache folder."""
     product = lab.copy_product()
     source = plant(lab, "minibot/risk/limits.py", product)
     path = source.relative_to(product).as_posix()
@@ -51,7 +51,7 @@ def bytecode_stage_add(lab: Lab) -> Found:
 
 @attack("A8", "stage add of a FIFO", "refused at once, nothing pending")
 def fifo_stage_add(lab: Lab) -> Found:
-    """Stage add of a FIFO."""
+    """Add a FIFO."""
     lab.copy_product()
     if not hasattr(os, "mkfifo"):
         raise NotPlayable("this system has no FIFOs")

@@ -1,4 +1,4 @@
-"""Attacks on the venue's clock: `/time` tells another hour than this machine."""
+"""Attacks on the venue's clock: `/time` disagrees with this machine by hours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STOPPED: Final = 10
 
 
 def off(lab: Lab, skew_ms: int, after_s: int) -> Found:
-    """Let the embedded exchange's clock be off from a moment on, and judge how the night ends."""
+    """Shift the embedded exchange's clock from a moment on, and judge how the night ends."""
     script = lab.folder / "faults.json"
     entry = {"name": "clock_skew", "after_s": after_s, "skew_ms": skew_ms}
     script.write_text(json.dumps([entry]))

@@ -1,4 +1,4 @@
-"""Benchmarks: `python -m tools.bench NAME`; exit code 1 where a figure misses what it must reach.
+"""Run a benchmark, `python -m tools.bench NAME`; exit code 1 where a figure misses its must.
 
     python -m tools.bench journal                    all measures, without peers
     python -m tools.bench journal --peers            and the peers beside them, set up on demand
@@ -6,7 +6,7 @@
     python -m tools.bench backtest --peers           history through the live cores
     python -m tools.bench market --peers             a combined stream through the market role
 
-Every report names machine, disk and load; a figure is worth what else the machine had to do.
+Every report names machine, disk and load, because other work on the machine changes the figures.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _measures(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], list[Measure]]]]:
-    """Return the measures that are asked for, each with its row."""
+    """Return the measures asked for, each with its row."""
     if arguments.bench == "backtest":
         history = backtest.Plan(
             has_peers=arguments.peers,

@@ -1,11 +1,11 @@
-"""What an answer of the embedded exchange's REST side costs, with 400 symbols behind it.
+"""Cost of an answer of the embedded exchange's REST side, with 400 symbols behind it.
 
-    python -m tools.bench.answering                 400 made symbols
-    python -m tools.bench.answering --symbols 40
+    python -m tools.bench.answering                 400 synthetic symbols python -m
+    tools.bench.answering --symbols 40
 
-The exchange is a process of its own that plays at the market's speed; the cost is its own CPU time
-(user and system) over many calls of one client, minus what playing costs meanwhile, so that a busy
-machine does not change it.
+The exchange is a separate process that plays at the market's speed. The cost is its own CPU time
+(user and system) over many calls of one client, minus the cost of playing, so that a busy machine
+does not change it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ IDLE_S: Final = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One call: CPU milliseconds of the exchange, and the size of the answer."""
+    """Cost of one call: CPU milliseconds of the exchange, and the size of the answer."""
 
     call: str
     cpu_ms: float
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(symbols: int, rate: int) -> list[Cost]:
-    """Serve so many made symbols and ask; return what each call cost."""
+    """Serve synthetic symbols and call REST; return the cost of each call."""
     command = [
         *(sys.executable, "-m", "minibot.simulator", "--start", "now"),
         *("--source", f"generator:1:{symbols}", "--rate", str(rate)),
@@ -80,7 +80,7 @@ def measure(symbols: int, rate: int) -> list[Cost]:
         RunningExchange(port).fault("rates", {"weight": 10**9})
         with requests.Session() as session:
             base = f"http://127.0.0.1:{port}/api/v3/"
-            # What is learnt once: the pasts of all symbols, and rules as text.
+            # Computed once: the history of all symbols, and the rules as text.
             for path, query, _ in CALLS:
                 session.get(base + path, params=query, timeout=600).raise_for_status()
             idle = _idle(process)
@@ -96,7 +96,7 @@ def _cpu_s(process: subprocess.Popen[str]) -> float:
 
 
 def _idle(process: subprocess.Popen[str]) -> float:
-    """Return what playing alone takes of a core."""
+    """Return the share of a core that playing alone uses."""
     before, began = _cpu_s(process), time.monotonic()
     time.sleep(IDLE_S)
     return (_cpu_s(process) - before) / (time.monotonic() - began)

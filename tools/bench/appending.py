@@ -1,4 +1,4 @@
-"""Cases that append: events through validator, codec and a store, for a while."""
+"""Cases that append: events through validator, codec and a store, for a number of seconds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SINGLE_WARM: Final = 50
 
 
 def append(store: str, folder: str, batch: int, seconds: float, is_real: bool = False) -> Answer:
-    """Append event objects to a store in batches for so long; return how many and how fast.
+    """Append events to a store in batches for some seconds; return their number and rate.
 
     Validation, encoding and hashing are inside the timed part; the objects are made before.
     """
@@ -47,7 +47,7 @@ def append(store: str, folder: str, batch: int, seconds: float, is_real: bool = 
 
 
 class _Batches:
-    """Slices of the same events, again and again, until the time is over."""
+    """Batches of the same events, again and again, until the time is over."""
 
     def __init__(self, events: Sequence[workload.Event], batch: int, seconds: float) -> None:
         self._events = events
@@ -95,7 +95,7 @@ def single(folder: str, count: int) -> Answer:
 
 
 def fleet_writer(folder: str, queue: str, batch: int, seconds: float) -> Answer:
-    """Append to one of several queues; begins when told through standard input."""
+    """Append to one of several queues; begins on a word from standard input."""
     codec = workload.codec()
     events = workload.ticks(max(workload.EVENTS // 4, 2 * batch))
     writer = open_writer(folder, queue)

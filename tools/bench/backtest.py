@@ -1,7 +1,8 @@
-"""B1 to B8: how fast history goes through the live cores, beside the peers on the same data.
+"""B1 to B8: speed of history through the live cores, beside the peers on the same data.
 
-Every case is a process of its own on one core. Events per second are events over the CPU time of
-the inner loop, so that a shared machine tells the truth; wall time and start-up stand beside them.
+Every case is a separate process on one core. Events per second are events over the CPU time of the
+inner loop, so that other work on the machine does not change them; wall-clock time and start-up
+stand beside them.
 """
 
 from __future__ import annotations
@@ -31,16 +32,16 @@ NO_BUILD: Final = "no compiled build of these sources: python -m tools.compile"
 
 @dataclass(slots=True)
 class Plan:
-    """What is measured and how often.
+    """Plan of a measurement.
 
     Attributes:
-        has_peers: Whether the peers run too.
-        repeats: Of each case.
-        is_full: Ten million ticks as well as one.
-        folder: Where the market for the peers stands.
-        core: That everything is pinned to.
-        run: A recorded run for B6, which is not measured without a long one.
-        peer_s_max: How long one run of a peer may take; by default each peer's own limit.
+        has_peers: True if the peers run too.
+        repeats: Repetitions of each case.
+        is_full: True to measure ten million ticks as well as one million.
+        folder: Folder of the market for the peers.
+        core: Processor core to which everything is pinned.
+        run: Recorded run for B6, which needs a long one.
+        peer_s_max: Longest time of one peer run; by default each peer's own limit.
     """
 
     has_peers: bool
@@ -64,7 +65,7 @@ class Plan:
         return self._cases[key]
 
     def peers(self, kind: str) -> backtest_peers.Outcome:
-        """Return what the peers of a market (`ticks` or `bars`) gave."""
+        """Return the figures of a market's peers (`ticks` or `bars`)."""
         self._peers = {} if self._peers is None else self._peers
         if not self.has_peers:
             return backtest_peers.Outcome()
@@ -160,7 +161,7 @@ def b1(plan: Plan) -> list[Measure]:
 
 
 def b2(plan: Plan) -> list[Measure]:
-    """EMA cross by ticks, interpreted."""
+    """B2: EMA cross by ticks, interpreted."""
     limit = Limit(0.75e6, 2.5e6)
     return [
         *_speed(plan, "B2", "EMA cross by ticks, interpreted", "ema", False, limit),
@@ -188,7 +189,7 @@ def b3(plan: Plan) -> list[Measure]:
 
 
 def b4(plan: Plan) -> list[Measure]:
-    """The real strategy with everything behind it."""
+    """B4: The real strategy with the whole system behind it."""
     name = "nore_strategy_v1, all gates, risk, executor, ledger, digest"
     return [
         *_speed(plan, "B4", f"{name}, compiled", "nore", True, Limit(2e6, 5e6)),
@@ -197,7 +198,7 @@ def b4(plan: Plan) -> list[Measure]:
 
 
 def b5(plan: Plan) -> list[Measure]:
-    """A cold process until its first table over a million ticks: what a user types."""
+    """B5: Time from a user's command in a cold process to its first table over a million ticks."""
     found = []
     has_build = stale(build_folder()) is None
     for word, is_compiled in (("compiled", True), ("interpreted", False)):
@@ -220,7 +221,7 @@ def b7(plan: Plan) -> list[Measure]:
 
 
 def b8(plan: Plan) -> list[Measure]:
-    """Bars through the intrabar model and the cores, over the fastest peer that takes them so."""
+    """B8: Bars through the intrabar model and the cores, over the fastest such peer."""
     outcome = plan.peers("bars")
     peers = {name: float(figures["ev_per_s"]) for name, figures in outcome.figures.items()}
     rivals = [peers[name] for name in backtest_peers.BY_EVENTS if name in peers]

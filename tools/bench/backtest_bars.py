@@ -1,10 +1,9 @@
-"""B8: bars through the live cores, in a process of its own: `python -m tools.bench.backtest_bars`.
+"""B8: bars through the live cores, in a separate process: `python -m tools.bench.backtest_bars`.
 
-What runs is `run_backtest` as `minibot backtest --source klines:` runs it: the intrabar model, the
-cores, books and marks. Behind it stand every signal, order, result and fill in whole numbers, the
-position, the round trips, equity and drawdown: what the peers keep. That is `per_s`. Then the same
-as events, with ids and texts, and their digest, which no peer makes; `written_per_s` counts both.
-Prints one JSON object.
+It runs `run_backtest` as `minibot backtest --source klines:` does: the intrabar model, the cores,
+bookkeeping and marks. `per_s` counts the work that peers do too: every signal, order, result and
+fill in whole numbers, the position, the round trips, equity and drawdown. `written_per_s` adds the
+work that no peer does: events with ids and texts, and their digest. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Final
 
 BEGAN: Final = time.perf_counter()
 
-# Behind the clock's start, because loading all this is part of what a user waits for.
+# Imported after the clock's start, because a user waits for these imports too.
 import numpy as np  # noqa: E402
 
 from minibot.backtest.driver import run_backtest  # noqa: E402
@@ -43,7 +42,7 @@ SETS: Final = (
 
 
 def series(count: int) -> BarSeries:
-    """Return the bars of the workload W2 as what a file of columns becomes."""
+    """Return the bars of the workload W2 in the form that a file of columns gives."""
     ts, *prices, volume = bars(count)
     start = ts // 10**6
     units = [np.rint(column * 100).astype(np.int64) * CENT for column in prices]
@@ -59,7 +58,7 @@ def series(count: int) -> BarSeries:
 
 
 def main() -> int:
-    """Run one backtest and print what it took."""
+    """Run one backtest and print its times."""
     parser = argparse.ArgumentParser()
     parser.add_argument("count", type=int)
     parser.add_argument("core", type=int, nargs="?", help="run on this core alone")
@@ -71,7 +70,7 @@ def main() -> int:
     source = BarSource(series(given.count), config)
     made = time.perf_counter() - loaded
     gc.collect()
-    gc.freeze()  # As every role does at its start.
+    gc.freeze()  # Every role does this at its start.
     ready, cpu_ready = time.perf_counter(), time.process_time()
     result = run_backtest(source, config)
     done, cpu_done = time.perf_counter(), time.process_time()

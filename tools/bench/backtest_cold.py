@@ -26,14 +26,14 @@ PROFILE: Final = "config/nore.v1.json"
 
 
 def cold(repeats: int, folder: Path, word: str, is_compiled: bool, limit: Limit | None) -> Measure:
-    """Return how long the command takes to its table, one fill assumption, nothing kept.
+    """Return the time of the command to its table: one fill assumption, nothing kept.
 
     Args:
-        repeats: Of the command.
-        folder: Where the file of columns goes.
-        word: Compiled or interpreted.
-        is_compiled: Whether the compiled cores are used.
-        limit: What is asked of it.
+        repeats: Repetitions of the command.
+        folder: Folder for the file of columns.
+        word: `compiled` or `interpreted`, for the report.
+        is_compiled: True to use the compiled cores.
+        limit: Limit by which the time is judged.
     """
     path = columns_file(folder / "backtest" / "columns")
     environ = {key: value for key, value in os.environ.items() if key != "MINIBOT_COMPILED"}
@@ -65,7 +65,7 @@ def cold(repeats: int, folder: Path, word: str, is_compiled: bool, limit: Limit 
 
 
 def columns_file(folder: Path) -> Path:
-    """Return the workload W1 as `minibot data convert` writes ticks, made where it is missing."""
+    """Return the workload W1 in the form of `minibot data convert`; make it where it is missing."""
     path = folder / f"{SYMBOL}-ticks.columns"
     if path.is_file():
         return path

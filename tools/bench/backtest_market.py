@@ -1,4 +1,4 @@
-"""The markets that backtests are measured on: seeded, the same for minibot and for its peers."""
+"""Markets of the backtest bench: seeded, the same for minibot and for its peers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = Any
 
 
 class Ticks(NamedTuple):
-    """Trades: nanoseconds, prices in cents, quantities in thousandths, 1 where a buyer took."""
+    """Trades: nanoseconds, prices in cents, quantities in thousandths, 1 for a buyer as taker."""
 
     ts: Array
     price: Array
@@ -29,7 +29,7 @@ class Ticks(NamedTuple):
 
     @property
     def sha256(self) -> str:
-        """Over all four arrays, in order."""
+        """sha256 over all four arrays, in order."""
         digest = hashlib.sha256()
         for values in self:
             digest.update(np.ascontiguousarray(values).tobytes())
@@ -68,7 +68,7 @@ def columns(made: Ticks) -> dict[str, Array]:
 
 
 class Beside(NamedTuple):
-    """An event of the market role that stands between ticks: before which row, when, what."""
+    """Event of the market role between two ticks: the row after it, its time, its payload."""
 
     row: int
     ts: int
@@ -76,7 +76,7 @@ class Beside(NamedTuple):
 
 
 def instrument() -> Instrument:
-    """Return the rules of the made symbol."""
+    """Return the rules of the synthetic symbol."""
     return Instrument(
         symbol=SYMBOL,
         base_asset="BTC",
@@ -92,7 +92,7 @@ def instrument() -> Instrument:
 
 
 def beside(table: dict[str, Array]) -> list[Beside]:
-    """Return the bars of a second and of a minute, and a beat a second, as a market role says them.
+    """Return bars of a second and of a minute, and a beat a second, as a market role writes them.
 
     A bar closes with the end of its interval; one without a trade is flat.
     """
@@ -112,7 +112,7 @@ def beside(table: dict[str, Array]) -> list[Beside]:
 def _bars(table: dict[str, Array], interval: str, length_ms: int) -> list[Beside]:
     ts, price = table["ts"], table["price"]
     first = int(ts[0]) // length_ms
-    opens = np.arange(first, int(ts[-1]) // length_ms)  # The last one is still open.
+    opens = np.arange(first, int(ts[-1]) // length_ms)  # The last bar is still open.
     rows = np.searchsorted(ts, opens * length_ms)
     ends = np.searchsorted(ts, (opens + 1) * length_ms)
     found = []
@@ -141,7 +141,7 @@ def _bars(table: dict[str, Array], interval: str, length_ms: int) -> list[Beside
 
 
 def history(ts: int, count: int = 60) -> list[Bar]:
-    """Return bars of a second before `ts`, so that what guards a position is known at once."""
+    """Return bars of a second before `ts`, so that a position's guards are known at once."""
     start = ts // 1000 - count
     made = []
     for number in range(start, start + count):
@@ -156,7 +156,7 @@ def _text(units: int) -> str:
 
 
 def save(made: Ticks, path: Path) -> None:
-    """Write trades as the peers' scripts load them."""
+    """Write trades in the form that the peers' scripts load."""
     np.savez(path, a0=made.ts, a1=made.price, a2=made.qty, a3=made.side)
 
 
@@ -175,5 +175,5 @@ def bars(count: int) -> tuple[Array, ...]:
 
 
 def save_bars(made: tuple[Array, ...], path: Path) -> None:
-    """Write bars as the peers' scripts load them."""
+    """Write bars in the form that the peers' scripts load."""
     np.savez(path, **{f"a{n}": values for n, values in enumerate(made)})

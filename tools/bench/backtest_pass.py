@@ -1,7 +1,7 @@
-"""One backtest in a process of its own: `python -m tools.bench.backtest_pass CASE COUNT`.
+"""One backtest in a separate process: `python -m tools.bench.backtest_pass CASE COUNT`.
 
-Prints one JSON object: seconds until the market stood ready, of the inner loop, of the whole; and
-what came out, so that two ways to run the same can be compared.
+Prints one JSON object: seconds until the market was ready, of the inner loop, of the whole; and the
+results, so that two ways of running the same case can be compared.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 
 BEGAN: Final = time.perf_counter()
 
-# Behind the clock's start, because loading all this is part of what a user waits for.
+# Imported after the clock's start, because a user waits for these imports too.
 from minibot.engine.decisions import DecisionDigest  # noqa: E402
 from minibot.engine.lockstep import Lockstep, fresh_cores  # noqa: E402
 from minibot.engine.tick_rows import TickRows  # noqa: E402
@@ -34,7 +34,7 @@ NO_CMDLINE: Final = "0" * 64
 PROFILE: Final = PROJECT / "config" / "nore.v1.json"
 CASH: Final = "1000000"
 PLENTY: Final = "1000000000"
-# Limits that nothing reaches: what is compared is one unit, long or flat, as often as it crosses.
+# Limits out of reach, so that the case is one unit, long or flat, at every cross.
 UNLIMITED: Final = (
     "execution.latency_market_ms=0",
     "portfolio.cash=" + CASH,
@@ -66,9 +66,9 @@ CASES: Final = {
 
 
 class Pass:
-    """The three cores with their books over one market, and their digest where one is asked for.
+    """Pass of the three cores with their books over one market, with or without a digest.
 
-    Without a digest nobody reads what the cores say to each other, so that it is never written out.
+    Without a digest nobody reads the cores' messages, so they are never written as events.
     """
 
     def __init__(self, config: Config, *, has_digest: bool = True) -> None:
@@ -87,11 +87,11 @@ class Pass:
         self.seqs[queue] += 1
         seq = self.seqs[queue]
         source = "watchdog_role" if queue == CONTROL else "market_role"
-        name = f"{queue}:{seq}"  # As a tick from columns is called.
+        name = f"{queue}:{seq}"  # Called like a tick from columns.
         self.lockstep.process(Event(ts, name, source, RUN_ID, NO_CMDLINE, payload), seq)
 
     def run(self, table: dict[str, object], between: Sequence[Beside]) -> int:
-        """Walk the market; return how many events that were."""
+        """Walk the market; return the number of events."""
         first_ts = int(table["ts"][0])  # type: ignore[index]
         self.say(CONTROL, self.opening, first_ts)
         self.say(TICKS, instrument(), first_ts)
@@ -113,12 +113,12 @@ class Pass:
 
     @staticmethod
     def walk(rows: TickRows, first: int, last: int, seq: int) -> None:
-        """Hand rows to the cores; a test puts another way in its place."""
+        """Hand rows to the cores; a test replaces this method to compare another way."""
         rows.walk(last, seq)
 
 
 def _rss_mb() -> float:
-    """Return the largest memory that this process had, where the system says it."""
+    """Return the peak memory of this process, where the system reports it."""
     if sys.platform == "win32":
         return 0.0
     import resource
@@ -127,7 +127,7 @@ def _rss_mb() -> float:
 
 
 def main() -> int:
-    """Run one case and print what it took."""
+    """Run one case and print its times."""
     parser = argparse.ArgumentParser()
     parser.add_argument("case", choices=list(CASES))
     parser.add_argument("count", type=int)
@@ -147,7 +147,7 @@ def main() -> int:
     made = time.perf_counter() - loaded
     one = Pass(config, has_digest=given.digest or case == "nore")
     gc.collect()
-    gc.freeze()  # As every role does at its start.
+    gc.freeze()  # Every role does this at its start.
     ready = time.perf_counter()
     cpu_ready = time.process_time()
     events = one.run(table, between)

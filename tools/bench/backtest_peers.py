@@ -1,10 +1,10 @@
-"""The peers of the backtest bench: one environment each below `var/bench/peers`, and how each runs.
+"""Peers of the backtest bench: one environment each below `var/bench/peers`, and their runs.
 
-The scripts stand in `../shared/bench`: the same ticks, the same cross, one unit, fee 0.1 %. Their
-clock is the CPU's, like that of minibot's own cases (`peer_clock`). A peer that cannot be had, or
-does not end in its time, is named with the reason and left out. Every package of each environment
-is pinned in `locks`. What a peer gave is kept beside the data, so that a bench that was broken off
-goes on where it was; other data, scripts, locks or repetitions are measured anew.
+The scripts stand in `../shared/bench`: the same ticks, the same cross, one unit, fee 0.1 %. They
+are timed by CPU time, like minibot's own cases (`peer_clock`). A peer that is not available, or
+does not end in time, is named with the reason and left out. Every package of each environment is
+pinned in `locks`. Figures of a peer are kept beside the data, so that an interrupted bench
+continues; other data, scripts, locks or repetitions are measured anew.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LOCKS: Final = Path(__file__).resolve().parent / "locks"
 KEPT: Final = "peers.json"
 SETUP_S_MAX: Final = 900.0
 RUN_S_MAX: Final = 600.0
-# Its compiler alone takes minutes of an idle machine.
+# The peer's compiler alone takes minutes on an idle machine.
 NUMBA_S_MAX: Final = 2400.0
 
 
@@ -38,11 +38,11 @@ class Peer:
     """One case of one peer.
 
     Attributes:
-        name: As the report shows it.
-        home: Its environment's folder and its lock; cases of one peer share it.
-        minor: Of Python 3.
+        name: Name in the report.
+        home: Name of its environment's folder and lock; cases of one peer share it.
+        minor: Minor version of Python 3.
         words: Script and arguments.
-        decides: How it comes to a decision, in three words.
+        decides: Way of its decisions, in three words.
         run_s_max: How long one run may take.
     """
 
@@ -55,12 +55,12 @@ class Peer:
 
     @property
     def lock(self) -> Path:
-        """Every package of its environment."""
+        """Lock file that pins every package of its environment."""
         return LOCKS / f"{self.home}.txt"
 
     @property
     def script(self) -> Path:
-        """What it runs."""
+        """Path of its script."""
         return SCRIPTS / self.words[0]
 
 
@@ -84,13 +84,13 @@ BARS: Final = (
     Peer(*_VECTORBT, ("peer_vectorbt.py", "w2"), "vectorised, no events"),
     Peer(*_FREQTRADE, ("peer_freqtrade.py", "w2"), "signals, then Python"),
 )
-# Whose bars go one by one through an engine: what B8 compares with.
+# Peers whose bars go one by one through an engine: the comparison of B8.
 BY_EVENTS: Final = ("nautilus 2.0.0rc7", "nautilus 1.221.0", "backtesting.py 0.6.6")
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What the cases of all peers gave: by name their figures, or why there are none."""
+    """Outcome of all peers: by case name their figures, or why there are none."""
 
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
@@ -101,7 +101,7 @@ def compare(
 ) -> Outcome:
     """Run each peer on the same data on one core: the median of `repeats`.
 
-    What an earlier call measured of the same is taken from where it was kept.
+    Figures that an earlier call measured for the same case are reused.
 
     Args:
         peers: Which.
@@ -122,7 +122,7 @@ def compare(
                 python = _environment(peer)
                 most = run_s_max or peer.run_s_max
                 runs = [_run(peer, python, data, core, most) for _ in range(repeats)]
-                # Read anew: another bench may have kept something meanwhile.
+                # Read again, because another bench may have written meanwhile.
                 kept = _kept(data)
                 known = kept[name] = {"of": told, "runs": runs}
                 write_atomic(data / KEPT, json.dumps(kept, indent=1).encode())
@@ -138,7 +138,7 @@ def compare(
 
 
 def _kept(data: Path) -> dict[str, Any]:
-    """Return what was measured before; nothing where that cannot be read."""
+    """Return earlier figures; empty where they cannot be read."""
     try:
         found: dict[str, Any] = json.loads((data / KEPT).read_bytes())
     except (OSError, ValueError):
@@ -147,7 +147,7 @@ def _kept(data: Path) -> dict[str, Any]:
 
 
 def _told(peer: Peer, data: Path, repeats: int) -> str:
-    """Return one sha256 over all that a figure depends on, but for the machine."""
+    """Return one sha256 over everything that a figure depends on, except the machine."""
     total = sha256(f"{peer.words} {repeats}".encode())
     inputs = sorted(data.glob("*.npz"))
     for path in (peer.lock, peer.script, peer.script.parent / "common.py", *inputs):

@@ -15,7 +15,7 @@ from tools.bench.frame import Limit, Measure, median
 from tools.bench.machine import PROJECT
 
 NIGHT_EVENTS: Final = 25_000_000
-# What each of the two processes of a replay does.
+# Groups of roles: one for each of the two processes of a replay.
 GROUPS: Final = (("strategy_role",), ("risk_role", "execution_role"))
 # One of them alone, as a replay of a long run starts it beside the other; without a run, its start.
 GROUP: Final = """
@@ -30,7 +30,7 @@ if sys.argv[1:]:
         raise SystemExit(f"not identical: {apart} {group.breaks}")
 """
 TICKS_MIN: Final = 200_000
-# Of a shorter run the start is most of what is measured, and is multiplied with the rest.
+# In a shorter run start-up is most of the time, and would be multiplied with the rest.
 NO_RUN: Final = (
     f"needs --run DIR, a recorded run of {TICKS_MIN:,} ticks or more; 83 s make one in var/runs: "
     "python -m minibot.nore_run_v1 --config config/nore-demo.v1.json "
@@ -62,12 +62,12 @@ print(time.perf_counter() - began)
 
 
 def replay(repeats: int, run: Path | None) -> list[Measure]:
-    """Return how long a night of 25 million ticks would take on two cores, from a run's replay.
+    """Return the time of replaying a night of 25 million ticks on two cores, from a run's replay.
 
     Args:
-        repeats: Of each role's replay.
-        run: A recorded run; the larger the better. Without one, or with one that is too short to
-            tell, nothing is measured.
+        repeats: Repetitions of each role's replay.
+        run: Recorded run, the larger the better. Nothing is measured without one, or with one that
+            is too short.
     """
     name, limit = "replay with full comparison, 25 million ticks, two cores", Limit(300, 60, True)
     if run is None:
@@ -91,7 +91,7 @@ def replay(repeats: int, run: Path | None) -> list[Measure]:
 
 
 def _cpu_s(words: list[str]) -> float:
-    """Return the CPU time, user and system, of one group's replay in a process of its own."""
+    """Return the CPU time, user and system, of one group's replay in a separate process."""
     argv = [sys.executable, "-c", GROUP, *words]
     before = os.times()
     done = subprocess.run(argv, cwd=PROJECT, capture_output=True, timeout=STEP_S_MAX, check=False)
@@ -103,7 +103,7 @@ def _cpu_s(words: list[str]) -> float:
 
 
 def restore(repeats: int, folder: Path) -> list[Measure]:
-    """Return how long all three cores take to come back from what they were after a night."""
+    """Return the time in which all three cores restore their state after a night."""
     path = folder / "states.json"
     argv = [sys.executable, "-m", "tools.bench.backtest_pass", "nore", "1000000"]
     done = subprocess.run(
@@ -111,7 +111,7 @@ def restore(repeats: int, folder: Path) -> list[Measure]:
     )
     if done.returncode != 0:
         raise OSError(f"backtest_pass: {done.stderr.decode()[-500:]}")
-    # What restarts has been started before, so that its bytecode stands.
+    # A restarting role has been started before, so its bytecode exists.
     environ = {key: word for key, word in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     took, cpu, inner = [], [], []
     for is_restart in (False, *(True for _ in range(repeats))):

@@ -1,4 +1,4 @@
-"""What every benchmark gives: measures with samples, the figure each must reach, one report."""
+"""Frame of every benchmark: measures with samples, the figure each must reach, one report."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Json = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What a measure must reach and what it should.
+    """Limits of a measure: the figure that it must reach, and its goal.
 
     Attributes:
-        must: Missing it is a failure.
-        goal: What is aimed at.
-        is_most: True: at most these figures; False: at least.
+        must: Figure whose missing is a failure.
+        goal: Figure to aim at.
+        is_most: True if the value may be at most these figures; False for at least.
     """
 
     must: float
@@ -40,13 +40,13 @@ class Measure:
     Attributes:
         id: Row of the issue's table.
         name: What was measured.
-        value: The figure that is judged; None where it could not be measured.
-        unit: Of the figure.
-        limit: What it is judged by; None where it only informs.
-        samples: Every sample by name: of the figure itself, and of what it is made of.
+        value: Judged figure; None where it could not be measured.
+        unit: Unit of the figure.
+        limit: Limits of the figure; None where it only informs.
+        samples: Every sample by name: of the figure itself, and of its parts.
         peers: Median of each peer, in `peer_unit`.
         peer_unit: Unit of the peers' figures.
-        notes: What a reader has to know: a peer that could not be had, a scaled figure.
+        notes: Remarks for the reader: a peer that is missing, a scaled figure.
     """
 
     id: str
@@ -61,13 +61,13 @@ class Measure:
 
     @property
     def verdict(self) -> str:
-        """`goal met`, `must met`, `NOT MET`, `not measured`, or nothing where nothing is asked."""
+        """Verdict: `goal met`, `must met`, `NOT MET`, `not measured`, or empty without a limit."""
         if self.value is None:
             return "not measured"
         return "" if self.limit is None else self.limit.verdict(self.value)
 
     def to_json(self) -> Json:
-        """Return the measure as the JSON report holds it."""
+        """Return the measure in the form of the JSON report."""
         return {
             "id": self.id,
             "name": self.name,
@@ -90,7 +90,7 @@ def median(values: Sequence[float]) -> float:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float]:
-    """Return the lowest and the highest value; zeros where there is none."""
+    """Return the lowest and the highest value; zeros without values."""
     return (min(values), max(values)) if values else (0.0, 0.0)
 
 

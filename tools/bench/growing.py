@@ -1,4 +1,4 @@
-"""Cases that run long: does a reader or a writer hold more memory the more events pass?"""
+"""Cases that run long: memory of a reader or a writer over many events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MB: Final = 1024 * 1024
 
 
 def grow_writer(root: str, lines: int) -> Answer:
-    """Append so many events, made before; return the memory after a million and at the end."""
+    """Append prepared events; return the memory after a million and at the end."""
     encode = workload.codec().encode
     ready = [encode(workload.TICKS, event) for event in workload.ticks(4 * BATCH)]
     writer = open_writer(root, workload.TICKS)
@@ -37,7 +37,7 @@ def grow_writer(root: str, lines: int) -> Answer:
 
 
 def grow_reader(root: str, lines: int) -> Answer:
-    """Read so many events as they come; return the memory after a million and at the end."""
+    """Read events as they come; return the memory after a million and at the end."""
     reader = open_reader(root, workload.TICKS)
     warm_mb, count = 0.0, 0
     while count < lines:

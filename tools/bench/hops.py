@@ -14,26 +14,26 @@ from minibot.kernel.wakeup import Waiter
 from tools.bench import workload
 from tools.bench.worker import Answer
 
-# Long enough that the reader has gone to sleep, whatever the machine does beside.
+# Long enough for the reader to fall asleep, even on a busy machine.
 PAUSE_S: Final = 0.001
 WAIT_S: Final = 5.0
 SLOT_BYTES: Final = 64
 
 
 class _Stamping(Files):
-    """The system's files; notes when a slot of the head is about to be written."""
+    """System files that note when a slot of the head is about to be written."""
 
     published_ns = 0
 
     def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
-        """Write; a head's slot is told by its size, as no line is so short."""
+        """Write; a head's slot is recognised by its size, as no line is so short."""
         if len(data) == SLOT_BYTES:
             self.published_ns = time.monotonic_ns()
         return super().pwrite(fd, data, offset)
 
 
 def hop_writer(root: str, hops: int) -> Answer:
-    """Append one durable event after the other; return when each was published."""
+    """Append one durable event after another; return the time at which each was published."""
     encode = workload.codec().encode
     events = [encode(workload.TICKS, event) for event in workload.ticks(hops)]
     files = _Stamping()
@@ -51,7 +51,7 @@ def hop_writer(root: str, hops: int) -> Answer:
 
 
 def hop_reader(root: str, hops: int) -> Answer:
-    """Wait for each event; return when the wait ended and when its line was in hand."""
+    """Wait for each event; return when the wait ended and when its line was read."""
     reader = open_reader(root, workload.TICKS)
     waiter = Waiter([head_path(queue_folder(Path(root), workload.TICKS), INBOX)])
     woke: list[int] = []

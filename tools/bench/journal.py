@@ -1,4 +1,4 @@
-"""The journal: how fast events go in, through and out, and beside what people use instead."""
+"""Journal bench: speed of events in, through and out, beside the stores that people use instead."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HELP: Final = "the journal: append, read, verify, wake-up, memory (J1 to J9)"
 BATCHES: Final = (256, 4_096)
 APPEND_S: Final = 0.5
 OWN_STORES: Final = ("journal", "journal_in_turn", "floor", "sqlite_full")
-# Both sync what they acknowledge, as ours does.
+# Both sync before they acknowledge, as ours does.
 RIVALS: Final = ("redis_always", "jetstream_sync")
 SINGLE_EVENTS: Final = 2_000
 READ_LINES: Final = 524_288
@@ -33,14 +33,14 @@ GROW_LINES: Final = 10_000_000
 
 @dataclass(slots=True)
 class Plan:
-    """What a run of the benchmark was asked for, and what it has measured for several figures.
+    """Plan of a run of the benchmark, and figures that several measures share.
 
     Attributes:
         repeats: Repetitions of each case, interleaved where cases are compared.
-        is_real: Events with figures as long as BTCUSDT's instead of 380 bytes.
-        is_full: J6 over all 25 million lines instead of a scaled part.
-        folder: Where everything is written.
-        peers: What can be compared with; None without `--peers`.
+        is_real: True for events with figures as long as BTCUSDT's instead of 380 bytes.
+        is_full: True for J6 over all 25 million lines instead of a scaled part.
+        folder: Folder of all files.
+        peers: Peers to compare with; None without `--peers`.
         rates: Events a second by batch and store, once measured.
     """
 
@@ -211,7 +211,7 @@ def j6(plan: Plan) -> list[Measure]:
 
 
 def _prepared(plan: Plan, lines: int) -> Path:
-    """Return a folder of queues with so many lines; it is kept for the next run."""
+    """Return a folder of queues with so many lines; the folder is kept for the next run."""
     root = plan.folder / f"prepared-{'real-' if plan.is_real else ''}{lines}"
     worker.call("prepare", {"root": str(root), "lines": lines, "is_real": plan.is_real})
     return root
@@ -221,7 +221,7 @@ def _prepared(plan: Plan, lines: int) -> Path:
 
 
 def j7(plan: Plan) -> list[Measure]:
-    """Wake-up of a waiting reader: from just before the head is written to the end of its wait."""
+    """J7: Wake-up of a waiting reader, from just before the head's write to the end of its wait."""
     found: dict[str, list[float]] = {"p50": [], "p99": [], "line in hand p50": []}
     for _ in range(min(plan.repeats, 3)):
         task = {"root": str(plan.scratch("hops")), "hops": HOPS}
@@ -267,7 +267,7 @@ def j8(plan: Plan) -> list[Measure]:
     shutil.rmtree(plan.folder / "fleet")
     samples = {"ratio": ratios, "one writer, events/s": one, f"{WRITERS} writers, events/s": all_}
     name = f"{WRITERS} processes on {WRITERS} queues over one writer"
-    # A loss makes every speed worthless.
+    # A lost event makes every speed worthless.
     value = 0.0 if findings else median(ratios)
     return [Measure("J8", name, value, "x", Limit(1.2, 1.8), samples, notes=findings)]
 

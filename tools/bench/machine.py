@@ -1,4 +1,4 @@
-"""On what a figure was measured: machine, system, disk, versions, load."""
+"""Machine of a measurement: processor, system, disk, versions, load."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SYNC_SAMPLES = 200
 
 
 def describe(folder: Path = FOLDER) -> Json:
-    """Return what stands at the head of every report, for measures in a folder."""
+    """Return the head of every report, for measures in a folder."""
     memory_gb = psutil.virtual_memory().total / 1024**3
     load = ", ".join(f"{value:.2f}" for value in psutil.getloadavg())
     return {

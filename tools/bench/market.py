@@ -1,7 +1,7 @@
 """M1 to M4 and M7: a combined stream through the real market role, beside other clients.
 
 The server is a process on core 0, the role another one on core 1, from the socket to durable
-`market_ticks`; both its cores may have other work, so CPU time stands beside the wall's. M5 and M6
+`market_ticks`. Both cores may have other work, so CPU time stands beside wall-clock time. M5 and M6
 are compressed hours and reconnects against the embedded exchange.
 """
 
@@ -19,36 +19,36 @@ from tools.bench.market_peers import OWN, PEERS, Clients, compare
 from tools.bench.market_run import Outcome, cores, run
 
 HELP = "market: from the socket to durable ticks, bursts, books, latency, hours; M1 to M7"
-# So many that one pass over the recording lasts longer than any flood here.
+# So many symbols that one pass over the recording lasts longer than any flood here.
 FLOOD_SYMBOLS: Final = 64
 FLOOD_S: Final = 60.0
 BURSTS: Final = (60_000, 120_000)
 BURST_S: Final = 10.0
 CALM_RATE: Final = 2000
 CALM_S: Final = 5.0
-# After so long nothing of the burst may wait any more: else the lag has grown for good.
+# After this time no message of the burst may wait any more; else the lag has grown for good.
 SETTLED_S_MAX: Final = 5.0
-# From the sender's clock to the disk; what is later than that has waited behind others.
+# From the sender's clock to the disk; a later message has waited behind others.
 LAG_MS_MAX: Final = 250
 LATENCY_S: Final = 20.0
 SINGLE_RATE: Final = 10_000
 SINGLE_S: Final = 20.0
 PACED_SYMBOLS: Final = 16
-# What a run takes beside its flood: a server and a role that start and end.
+# Time of a run beside its flood: a server and a role start and end.
 START_S: Final = 6.0
-# A client of M3 takes about so long for what it is sent.
+# About the time of a client of M3 for its messages.
 COMPARED_S: Final = 6.0
 
 
 @dataclass(slots=True)
 class Plan:
-    """What is measured and how.
+    """Plan of a measurement.
 
     Attributes:
-        has_peers: Whether the other clients run too.
-        repeats: Of each case.
-        folder: Where the queues of the role stand.
-        core: That the client is pinned to.
+        has_peers: True if the other clients run too.
+        repeats: Repetitions of each case.
+        folder: Folder of the role's queues.
+        core: Processor core to which the client is pinned.
     """
 
     has_peers: bool
@@ -58,7 +58,7 @@ class Plan:
 
     @staticmethod
     def tell(runs: int, run_s: float) -> None:
-        """Say how long so many runs will take when that is long: it does not hang."""
+        """Print the expected time when many runs take long."""
         minutes = runs * (run_s + START_S) / 60
         if minutes > 1:
             print(f"   about {minutes:.0f} minutes", file=sys.stderr, flush=True)
@@ -71,9 +71,10 @@ class Plan:
 
 
 def flood(plan: Plan) -> list[Measure]:
-    """M1: as fast as the role takes them, every symbol with its book.
+    """M1: messages as fast as the role accepts them, every symbol with its book.
 
-    Judged with a tick for every quote; what the overload rule makes of the same stands beside it.
+    The judged figure has a tick for every quote; the figure under the overload rule stands beside
+    it.
     """
     found = []
     cases: list[tuple[str, tuple[str, ...], Limit | None]] = [
@@ -96,7 +97,7 @@ def flood(plan: Plan) -> list[Measure]:
 
 
 def burst(plan: Plan) -> list[Measure]:
-    """M2: ten seconds of a burst, and what is left of it afterwards."""
+    """M2: ten seconds of a burst, and the backlog after it."""
     found = []
     plan.tell(plan.repeats * len(BURSTS), BURST_S + CALM_S)
     for rate, limit in zip(BURSTS, (Limit(60_000, 120_000), None), strict=True):
@@ -117,14 +118,14 @@ def burst(plan: Plan) -> list[Measure]:
         }
         name = f"burst of {BURST_S:.0f} s at {rate:,}/s: rate taken without loss"
         notes = [_told(each) for each in runs] + [_lost(each) for each in runs if _lost(each)]
-        # The server sends by the clock, so a burst that is taken is a hair below its rate.
+        # The server sends by the clock, so an absorbed burst is slightly below its rate.
         value = median([round(each, -2) for each in taken])
         found.append(Measure("M2", name, value, "messages/s", limit, samples, notes=notes))
     return found
 
 
 def books(plan: Plan) -> list[Measure]:
-    """M3: decoded and the book kept, beside the others."""
+    """M3: messages decoded and the book kept, beside the other clients."""
     plan.tell(plan.repeats * (1 + len(PEERS) * plan.has_peers), COMPARED_S)
     found = compare(plan.repeats, plan.core, has_peers=plan.has_peers)
     own, other = found.per_cpu_s(OWN), found.per_cpu_s("cryptofeed")
@@ -147,7 +148,7 @@ def books(plan: Plan) -> list[Measure]:
 
 
 def latency(plan: Plan) -> list[Measure]:
-    """M4: from the read of the socket to the disk, at a rate that leaves time between."""
+    """M4: latency from the read of the socket to the disk, at a rate with idle time between."""
     trace = plan.folder / "market" / "trace.json"
     plan.tell(plan.repeats, LATENCY_S)
     command = {"seconds": LATENCY_S, "rate": CALM_RATE, "single": True}
@@ -163,7 +164,7 @@ def latency(plan: Plan) -> list[Measure]:
 
 
 def single(plan: Plan) -> list[Measure]:
-    """M7: what ten thousand messages a second cost that come one by one."""
+    """M7: cost of ten thousand messages a second that arrive one by one."""
     plan.tell(plan.repeats * (1 + (1 + len(PEERS)) * plan.has_peers), SINGLE_S)
     command = {"seconds": SINGLE_S, "rate": SINGLE_RATE, "single": True}
     runs = plan.runs(PACED_SYMBOLS, command)
@@ -191,17 +192,17 @@ def single(plan: Plan) -> list[Measure]:
 
 
 def hours(plan: Plan) -> list[Measure]:
-    """M5: hours of trouble in minutes."""
+    """M5: seven hours of trouble in minutes."""
     return _elsewhere("market_hours", plan)
 
 
 def reconnect(plan: Plan) -> list[Measure]:
-    """M6: from a drop until the books may be used again."""
+    """M6: time from a disconnect until the books are usable again."""
     return _elsewhere("market_reconnect", plan)
 
 
 def _elsewhere(module: str, plan: Plan) -> list[Measure]:
-    """Return what a module beside this one measures; loaded when asked, as it asks this one."""
+    """Return the measure of another module, imported only now because it imports this one."""
     measures: list[Measure] = import_module(f"tools.bench.{module}").run(plan)
     return measures
 
@@ -244,7 +245,7 @@ def _told(outcome: Outcome) -> str:
 
 
 def _lost(outcome: Outcome) -> str:
-    """Return what of the messages is not in the books or in the queue; nothing where all are."""
+    """Return a note on messages missing from books or queue; empty where none is."""
     counters = outcome.counters
     wrong = [
         f"{counters[name]} {name}"
@@ -266,7 +267,7 @@ def _burst_rate(outcome: Outcome) -> float:
 
 
 def _settled_s(outcome: Outcome) -> float:
-    """Return how long after the burst trades were still late when they stood on the disk."""
+    """Return the time after the burst during which trades still reached the disk late."""
     end_ns: int = outcome.sent["phases_end_ns"][0]
     late = [at_ns for at_ns, lag_ms in outcome.lags if lag_ms > LAG_MS_MAX]
     return max(0, max(late, default=end_ns) - end_ns) / 1e9

@@ -1,10 +1,10 @@
-"""The peers of the market bench, each as its own documentation has it used; run by their Python.
+"""Peers of the market bench, each used as its own documentation says; run by their Python.
 
     python market_clients.py NAME PORT COUNTS
 
-COUNTS is JSON: how many messages of each kind the server sends. The last line is `RESULT {...}`:
-messages, seconds and CPU seconds between the first message and the last. What it took to point each
-of them at loopback is said where it is done.
+COUNTS is JSON: the number of messages of each kind that the server sends. The last line is `RESULT
+{...}`: messages, seconds and CPU seconds between the first message and the last. Comments in place
+say how each client is pointed at loopback.
 """
 
 # mypy: ignore-errors
@@ -29,14 +29,14 @@ STREAMS = ("depth@100ms", "trade", "bookTicker")
 
 
 class Count:
-    """Counts messages; the clock runs from the first to the last."""
+    """Counter of messages; its clock runs from the first to the last."""
 
     def __init__(self) -> None:
         self.messages = 0
         self.wall_s = self.cpu_s = 0.0
 
     def one(self) -> bool:
-        """Count a message; True for the last one."""
+        """Count a message; return True for the last one."""
         if not self.messages:
             self.begun = time.perf_counter(), time.process_time()
         self.messages += 1
@@ -62,7 +62,7 @@ def cryptofeed(count: Count) -> None:
     from cryptofeed.exchanges import Binance
 
     class Loopback(Binance):
-        # It refuses `ws://` addresses but lets its own hook for signed ones change them.
+        # cryptofeed refuses `ws://` addresses but lets its own hook for signed ones change them.
         websocket_endpoints: ClassVar = [
             WebsocketEndpoint(f"wss://{HOST}", authentication=True, options={"compression": None})
         ]
@@ -77,7 +77,7 @@ def cryptofeed(count: Count) -> None:
             return address.replace("wss://", "ws://"), options
 
     async def on_book(book, _):
-        # A diff that is older than the snapshot gives no call, so the last one decides.
+        # A diff older than the snapshot causes no call, so the last message decides.
         state["book"] = book
         count.one()
 
@@ -87,17 +87,17 @@ def cryptofeed(count: Count) -> None:
 
     state = {}
     handler = FeedHandler(config={"uvloop": True, "log": {"disabled": True}})
-    asyncio.set_event_loop(asyncio.new_event_loop())  # `run` asks for one that stands.
+    asyncio.set_event_loop(asyncio.new_event_loop())  # `run` needs an existing loop.
     callbacks = {L2_BOOK: on_book, TRADES: on_other, TICKER: on_other}
     channels = [L2_BOOK, TRADES, TICKER]
     handler.add_feed(Loopback(symbols=["BTC-USDT"], channels=channels, callbacks=callbacks))
-    # Diffs before its snapshot are not handed over; the clock ends when nothing comes any more.
+    # Diffs before its snapshot are not handed over; the clock ends with the last call.
     threading.Thread(target=_quiet, args=(count,), daemon=True).start()
     handler.run()
 
 
 def _quiet(count: Count) -> None:
-    """Report when nothing has come for two seconds, up to the last message."""
+    """Report after two seconds without a message, up to the last message."""
     seen, last = 0, (0.0, 0.0)
     while True:
         time.sleep(0.05)

@@ -1,10 +1,10 @@
-"""A loopback exchange for the market bench: the embedded one over hundreds of made symbols.
+"""Loopback exchange of the market bench: the embedded one over hundreds of synthetic symbols.
 
     python -m tools.bench.market_exchange --symbols 400 --rate 2000 --speed 60
 
-The made markets are those of `generator:SEED`; only their two hours before the start are left out,
-because making them takes a minute for hundreds of symbols and no figure here needs them. The first
-line on standard output is the embedded exchange's own; it ends with its standard input.
+The synthetic markets are those of `generator:SEED` without their two hours before the start: making
+them takes a minute for hundreds of symbols, and no figure here needs them. The first line on
+standard output is the embedded exchange's own. The process ends with its standard input.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from minibot.simulator.venue.venue import Venue
 
 
 def symbols_of(count: int) -> tuple[str, ...]:
-    """Return the names of so many made symbols."""
+    """Return the names of synthetic symbols."""
     return tuple(f"C{number:03d}USDT" for number in range(count))
 
 
 class Market(Generator):
-    """Made markets without a past, whose first message is made before it is asked for."""
+    """Synthetic markets without history, whose first message is made in advance."""
 
     def __init__(self, seed: int, symbols: tuple[str, ...], rate_per_s: int) -> None:
         super().__init__(seed, symbols, rate_per_s)
-        # The first of each symbol's messages makes its book: seconds, for hundreds of them.
+        # The first message of each symbol builds its book: seconds, for hundreds of symbols.
         frames = super().frames()
         self._prepared = chain([next(frames)], frames)
 
@@ -49,7 +49,7 @@ class Market(Generator):
         return self._prepared
 
     def past_bars(self, symbol: str, interval: str) -> list[Bar]:
-        """Return nothing."""
+        """Return no past bars."""
         return []
 
     def frames_of(self, symbol: str) -> Iterator[Frame]:

@@ -1,8 +1,8 @@
-"""The frames of the market bench: recorded ones of one symbol, played under many names and now.
+"""Frames of the market bench: one symbol's recording, played under many names with present times.
 
 The recording of BTCUSDT (99,573 messages of ten minutes) stands in the shared data; without it the
-ten minutes of the shipped tape serve. Every name has as many letters as BTCUSDT has, and every time
-in the frames is one mark that is overwritten as a piece goes out, so no frame is ever made anew.
+ten minutes of the shipped tape serve. Every name has as many letters as BTCUSDT, and every time in
+the frames is a mark that is overwritten when a piece is sent, so no frame is ever rebuilt.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tools.bench.machine import PROJECT
 RECORDED: Final = PROJECT.parent / "shared" / "data" / "binance-ws-hft"
 SHIPPED: Final = PROJECT / "minibot" / "exchanges" / "tapes" / "shipped"
 SYMBOL: Final = b"BTCUSDT"
-# What stands for the time of sending: thirteen digits, as milliseconds have.
+# Mark for the time of sending: thirteen digits, like milliseconds.
 MARK: Final = b"1111111111111"
 TIMES: Final = re.compile(rb'"([ET])":\d{13}(?=[,}])')
 KINDS: Final = ("depth", "trade", "bookTicker")
@@ -27,18 +27,18 @@ KINDS: Final = ("depth", "trade", "bookTicker")
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One recording: its messages with their kind, and the depth snapshot that belongs to it."""
+    """Recording: its messages by kind, and the depth snapshot that belongs to it."""
 
     messages: tuple[tuple[str, bytes], ...]
     snapshot: bytes
 
     def count(self, kind: str) -> int:
-        """Return how many messages of a kind there are."""
+        """Return the number of messages of a kind."""
         return sum(name == kind for name, _ in self.messages)
 
 
 def read_recording() -> Recorded:
-    """Return the recording with every time overwritten by the mark."""
+    """Return the recording with every time replaced by the mark."""
     folder = RECORDED if RECORDED.is_dir() else SHIPPED
     messages: list[tuple[str, bytes]] = []
     snapshot = b""
@@ -79,7 +79,7 @@ def unwrapped(message: bytes) -> bytes:
 
 
 def aggregated(message: bytes) -> bytes:
-    """Return a trade as an aggregated trade: what some clients ask for instead."""
+    """Return a trade as an aggregated trade, which some clients ask for instead."""
     data = json.loads(unwrapped(message))
     renamed = {"e": "aggTrade", "E": data["E"], "s": data["s"], "a": data["t"], "p": data["p"]}
     renamed |= {"q": data["q"], "f": data["t"], "l": data["t"], "T": data["T"], "m": data["m"]}
@@ -88,13 +88,13 @@ def aggregated(message: bytes) -> bytes:
 
 
 class Pieces:
-    """The frames of some kinds, in pieces of whole frames.
+    """Frames of some kinds, in pieces of whole frames.
 
     Args:
         recorded: The recording.
         kinds: Stream kinds that the client asked for; `aggTrade` makes such of trades.
         is_wrapped: Whether the client wants the combined form.
-        piece_bytes: About so long is a piece; 1 makes every frame one.
+        piece_bytes: Approximate length of a piece; 1 makes every frame a piece.
     """
 
     def __init__(

@@ -1,10 +1,10 @@
-"""M5: seven hours of trouble in seven minutes, and nothing that is said is wrong.
+"""M5: seven hours of trouble in seven minutes, without one wrong event.
 
 Four hundred made symbols at sixty times the speed of time; every ten minutes of market time
 another fault: cuts, stalls, bans, 429, server errors, shutdowns, gaps, repeats, old snapshots,
-garbage, dead REST. What the session writes is judged as it is written, by means that are not the
-session's own: the books against a replay of the same made market with a plain dictionary, trades by
-their ids, the limits by what the exchange has counted. Value: violations of any kind.
+garbage, dead REST. Each written event is judged by means other than the session's own: books
+against a replay of the same synthetic market with a plain dictionary, trades by their ids, limits
+by the exchange's counts. Value: violations of any kind.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from tools.bench.market_session import ANSWER_S, LOOK_S, Running
 SYMBOLS: Final = 400
 SPEED: Final = 60
 HOURS: Final = 7.0
-# Messages in a second of machine time; the goal is twice as many.
+# Messages in a second of wall-clock time; the goal is twice as many.
 RATE_PER_S: Final = 3_000
 FAULT_EVERY_MARKET_S: Final = 600.0
 # Books of every tenth symbol are compared, twice a minute: 33,600 of each run of seven hours.
 WATCHED_EVERY: Final = 10
 BOOK_INTERVAL_MS: Final = 30_000
 WEIGHT_ALLOWED: Final = 3_000
-# Requests that may be under way when a limit is told: each of them is told, too.
+# Requests that may be under way when a limit is announced: each of them is counted, too.
 REQUESTS_AT_ONCE: Final = 4
 # A second of the exchange's own slowness is a minute of outage at sixty times the speed.
 ANSWER_S_MAX: Final = 1.0
@@ -69,19 +69,19 @@ FAULTS: Final[tuple[dict[str, Any], ...]] = (
 
 
 class Plan(Protocol):
-    """What this needs of the bench's plan."""
+    """Plan of the bench, as far as this measure needs it."""
 
     def tell(self, runs: int, run_s: float) -> None:
-        """Say how long so many runs will take when that is long."""
+        """Print the expected time when many runs take long."""
 
 
 class Judge:
-    """Looks at everything that the session writes."""
+    """Judge of every event that the session writes."""
 
     def __init__(self, symbols: Sequence[str]) -> None:
         self.violations: Counter[str] = Counter()
         self.watched = {name: number for number, name in enumerate(symbols[::WATCHED_EVERY])}
-        # Symbol, update id and a digest of both sides, of every book that is watched.
+        # Symbol, update id and a digest of both sides, for every watched book.
         self.books = array("q")
         self.ticks = 0
         self.gaps = 0
@@ -89,7 +89,7 @@ class Judge:
         self._told: set[str] = set()
 
     def judge(self, payloads: Sequence[tuple[Payload, int]]) -> None:
-        """Take what is written, in order."""
+        """Judge written events, in order."""
         for payload, _ in payloads:
             if isinstance(payload, MarketTick):
                 self.ticks += 1
@@ -125,9 +125,9 @@ def digest(bids: Sequence[Sequence[str]], asks: Sequence[Sequence[str]]) -> int:
 
 
 def wrong_books(judge: Judge, market: Market, levels: int) -> Iterator[str]:
-    """Yield what is wrong with the books that the session has written.
+    """Yield a sentence for each wrong book that the session has written.
 
-    The market is made once more, symbol by symbol, and its diffs are put into a dictionary.
+    The market is generated again, symbol by symbol, and its diffs are applied to a dictionary.
     """
     wanted: dict[int, dict[int, int]] = {}
     for index in range(0, len(judge.books), 3):
@@ -171,7 +171,7 @@ def _plain_digest(sides: list[dict[str, str]], levels: int) -> int:
 
 
 class Hours:
-    """One run of so many market hours."""
+    """One run over a number of market hours."""
 
     def __init__(
         self, rate_per_s: int, hours: float, speed: int = SPEED, symbols: int = SYMBOLS
@@ -191,7 +191,7 @@ class Hours:
         self.incidents: Counter[str] = Counter()
 
     def run(self) -> None:
-        """Play the hours; what was wrong stands in `judge.violations`."""
+        """Play the hours; `judge.violations` lists every violation."""
         process, random = psutil.Process(), Random(1)
         order = [fault for _ in range(1 + int(self.machine_s)) for fault in _shuffled(random)]
         with Running(
@@ -210,7 +210,7 @@ class Hours:
                         due += self.fault_every_s
                         self._inject(running, order[sum(self.faults.values())])
                 except Refusal:
-                    continue  # It is out of reach by order.
+                    continue  # The exchange is unreachable because the fault says so.
             self._look(running)
 
     def _inject(self, running: Running, fault: dict[str, Any]) -> None:
@@ -244,7 +244,7 @@ class Hours:
             violations["book differs from best quotes"] += mismatches
 
     def check_books(self) -> int:
-        """Compare every watched book; return how many were compared."""
+        """Compare every watched book; return their number."""
         market = Market(1, self.names, self.rate)
         for wrong in wrong_books(self.judge, market, 20):
             self.judge.violations[f"wrong book: {wrong}"] += 1
@@ -252,16 +252,16 @@ class Hours:
 
     @property
     def growth_mb(self) -> float:
-        """Memory of the last eighth over the second one."""
+        """Growth of memory from the second eighth to the last."""
         eighth = max(1, len(self.rss_mb) // 8)
         return median(self.rss_mb[-eighth:]) - median(self.rss_mb[eighth : 2 * eighth])
 
 
 def _status_at_last(running: Running) -> dict[str, Any]:
-    """Return what the exchange has counted; the last fault may have put it out of reach.
+    """Return the exchange's counts; the last fault may have made it unreachable.
 
     Raises:
-        Refusal: It does not come back.
+        Refusal: The exchange does not come back.
     """
     deadline = time.monotonic() + ANSWER_S
     while True:
@@ -316,7 +316,7 @@ def measure(
 
 
 def _doubt(played: Hours) -> list[str]:
-    """Say it when the machine did not hold the rate: then the exchange is what was slow."""
+    """Add a note when the machine did not hold the rate: then the exchange was slow."""
     slowest = max(played.answers_s, default=0.0)
     if slowest <= ANSWER_S_MAX:
         return []

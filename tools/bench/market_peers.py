@@ -1,7 +1,7 @@
-"""Who else reads a combined stream: one environment below `var/bench/peers`, one run of a client.
+"""Peers that read a combined stream: one environment below `var/bench/peers`, one run of a client.
 
-All packages are pinned by their hashes in `locks/market.txt`. A client that cannot be had or does
-not end is named with the reason and left out.
+All packages are pinned by their hashes in `locks/market.txt`. A client that is not available or
+does not end is named with the reason and left out.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RUN_S_MAX: Final = 120.0
 
 @dataclass(slots=True)
 class Clients:
-    """Runs of each client, in the order that they were made, and why some are missing."""
+    """Runs of each client, in order, and why some are missing."""
 
     runs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Clients:
         return [run["messages"] / run["cpu_s"] for run in self.runs.get(name, [])]
 
     def per_s(self, name: str) -> list[float]:
-        """Return messages a second by the wall's clock, run by run."""
+        """Return messages a second of wall-clock time, run by run."""
         return [run["messages"] / run["wall_s"] for run in self.runs.get(name, [])]
 
     def cpu_us(self, name: str) -> list[float]:
@@ -55,7 +55,7 @@ class Clients:
 
 
 def compare(repeats: int, core: int, *, has_peers: bool, **command: Any) -> Clients:
-    """Let each client take the same frames, turn by turn."""
+    """Give each client the same frames, in turn."""
     found = Clients()
     names = [OWN]
     if has_peers:
@@ -79,7 +79,7 @@ def compare(repeats: int, core: int, *, has_peers: bool, **command: Any) -> Clie
 
 
 def own() -> list[str]:
-    """Return the words that start minibot's own part."""
+    """Return the command of minibot's own part."""
     return [sys.executable, "-m", "tools.bench.market_decode"]
 
 
@@ -112,10 +112,10 @@ def _run(words: list[str], core: int, command: dict[str, Any]) -> dict[str, Any]
 
 
 def environment() -> Path:
-    """Return the peers' interpreter, made where it does not stand yet.
+    """Return the peers' interpreter; make its environment where it is missing.
 
     Raises:
-        OSError: It cannot be made, with the reason.
+        OSError: The environment cannot be made; the message says why.
     """
     home = HOME / "market"
     python, stamp = home / "bin" / "python", home / "stamp"

@@ -1,9 +1,9 @@
-"""M6: every connection is cut; how long until every book may be used again, within the budget.
+"""M6: every connection is cut; time until every book is usable again, within the request budget.
 
 A hundred symbols on one connection. The time runs from the order to cut until the last symbol's
-book stands again and has met its stream; the wait before the first attempt is drawn from the
-seeded backoff, as at night. Each sample begins in a fresh process of the exchange, so that the
-weight of one is not the other's.
+book has its snapshot and has met its stream. The wait before the first attempt comes from the
+seeded backoff, as at night. Each sample starts a fresh exchange, so that samples do not share
+request weight.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from tools.bench.frame import Limit, Measure, median
 from tools.bench.market_session import Running
 
 SYMBOLS: Final = 100
-# Every symbol has a diff every half second: a book is only usable when it has met its stream.
+# Every symbol has a diff every half second; a book is usable only after it has met its stream.
 RATE: Final = 1_000
 SETTLE_S: Final = 2.0
 SAMPLE_S_MAX: Final = 60.0
 WEIGHT_ALLOWED: Final = 3_000
-# About what an answer takes from another continent.
+# About the time of an answer from another continent.
 FAR_MS: Final = 200
 
 
 class Plan(Protocol):
-    """What this needs of the bench's plan."""
+    """Plan of the bench, as far as this measure needs it."""
 
     repeats: int
 
 
 class Books:
-    """Which symbols have had a new book since the mark."""
+    """Symbols that have had a new book since the mark."""
 
     def __init__(self) -> None:
         self.since: set[str] = set()
 
     def judge(self, payloads: Sequence[tuple[Payload, int]]) -> None:
-        """Note the books that stand again."""
+        """Note the books that are whole again."""
         self.since.update(
             payload.symbol
             for payload, _ in payloads
@@ -49,9 +49,9 @@ class Books:
 
 
 def sample(delay_ms: int = 0, symbols: int = SYMBOLS, rate: int = RATE) -> tuple[float, int]:
-    """Return seconds from the cut to the last book, and the weight that the minute has used.
+    """Return seconds from the cut to the last book, and the request weight used in the minute.
 
-    `delay_ms` is how long every REST answer is held back, as by a long way.
+    `delay_ms` delays every REST answer, as a long distance would.
     """
     books = Books()
     with Running(symbols, rate, "1", books.judge) as running:

@@ -1,10 +1,10 @@
-"""The market role as the bench runs it: the real one, on one core.
+"""Market role as the bench runs it: the real one, on one core.
 
     python -m tools.bench.market_role --run DIR --core 1 [--trace FILE] [--lags FILE]
 
-`--trace` notes for every trade when it was read from the socket and when it stood on the disk,
-`--lags` for every write how long ago its oldest trade was sent, on the same machine's clock;
-`--profile` is for finding out where the time goes, `--every-quote` keeps the overload rule off.
+`--trace` records for every trade when it was read from the socket and when it was on the disk.
+`--lags` records for every write the age of its oldest trade since sending, on the same machine's
+clock. `--profile` profiles the role; `--every-quote` switches the overload rule off.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from minibot.runtime.role import ignore_signals, run_role
 
 
 class TracedWorld(role.RoleWorld):
-    """Keeps, for every tick, when it was read and when it was durable."""
+    """World that records, for every tick, when it was read and when it was durable."""
 
     rows: list[tuple[str, int, int, int]]
 
@@ -38,7 +38,7 @@ class TracedWorld(role.RoleWorld):
         self.rows = traced
 
     def write(self, payloads: list[tuple[Payload, int]]) -> None:
-        """Append as the role does, then note the time."""
+        """Append as the role does, then record the time."""
         super().write(payloads)
         durable_ns = machine_ns()
         self.rows += [
@@ -49,10 +49,10 @@ class TracedWorld(role.RoleWorld):
 
 
 class LagWorld(role.RoleWorld):
-    """Keeps, for every write with trades, when it was durable and how late its oldest one was."""
+    """World that records, for every write with trades, its time and the lag of its oldest trade."""
 
     def write(self, payloads: list[tuple[Payload, int]]) -> None:
-        """Append as the role does, then note time and lag."""
+        """Append as the role does, then record time and lag."""
         super().write(payloads)
         sent_ms = [
             payload.exchange_ts
@@ -80,7 +80,7 @@ def main() -> int:
     if arguments.core is not None and sys.platform == "linux":
         os.sched_setaffinity(0, {arguments.core})
     ignore_signals()
-    # The product has no switch for this: the bench puts its own in the place of what it watches.
+    # The product has no switch for this, so the bench replaces the class that it watches.
     if arguments.trace is not None:
         role.RoleWorld = TracedWorld  # type: ignore[assignment, misc]
     if arguments.lags is not None:

@@ -1,7 +1,7 @@
 """One run of the market bench: the flood server on one core, the market role on another.
 
-The role writes into queues of a run that is made for it, and is asked to end when all that was
-sent stands on the disk. What is measured of it is measured from outside.
+The role writes into queues of a run made for it, and is asked to end when all sent messages are on
+the disk. All measurements are made from outside the role.
 """
 
 from __future__ import annotations
@@ -42,26 +42,26 @@ SERVER_CORE: Final = 0
 READY_S_MAX: Final = 60.0
 DONE_S_MAX: Final = 300.0
 LOOK_S: Final = 0.02
-# A batch may take its time to be decided on.
+# A batch may take a while to be processed.
 QUIET_LOOKS: Final = 100
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What one run gave.
+    """Outcome of one run.
 
     Attributes:
-        sent: What the server says that it has sent.
+        sent: Messages sent, as the server reports them.
         wall_s: From the first byte sent to the last line durable.
-        cpu_s: Of the role's process meanwhile, all threads, user and system.
+        cpu_s: CPU time of the role's process meanwhile, all threads, user and system.
         lines: Lines of `market_ticks` that were written meanwhile.
-        backlog: (machine ns, durable lines) every now and then.
-        counters: What the role counted, in its last health event.
-        incidents: How many of each kind.
-        rss_mb: Of the role at the end.
+        backlog: (monotonic ns, durable lines), sampled.
+        counters: Counters of the role in its last health event.
+        incidents: Number of incidents of each kind.
+        rss_mb: Memory of the role at the end.
         trace: Rows of `market_role --trace`.
         lags: Rows of `market_role --lags`.
-        own_differences: How often what was sent contradicts itself, see `market_truth`.
+        own_differences: Contradictions within the sent messages, see `market_truth`.
     """
 
     sent: Mapping[str, Any]
@@ -88,7 +88,7 @@ class Outcome:
 
 
 class ServerProcess:
-    """The flood server as a process."""
+    """Process of the flood server."""
 
     def __init__(self, core: int | None = SERVER_CORE) -> None:
         words = [sys.executable, "-m", "tools.bench.market_server"]
@@ -109,7 +109,7 @@ class ServerProcess:
         return found
 
     def begin(self, **command: Any) -> None:
-        """Let it send."""
+        """Start the sending."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
@@ -135,7 +135,7 @@ def server(core: int | None = SERVER_CORE) -> Iterator[ServerProcess]:
 
 
 class RoleProcess:
-    """The market role as a process of a run that was made for it."""
+    """Process of the market role in a run made for it."""
 
     def __init__(self, folder: Path, port: int, symbols: int, core: int, *options: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -195,14 +195,14 @@ class RoleProcess:
         return int(self.reader.head().lines)
 
     def drain(self) -> int:
-        """Let it end in order; return the exit code."""
+        """Ask it to end in order; return the exit code."""
         assert self._process.stdin is not None
         self._process.stdin.write("drain\n")
         self._process.stdin.flush()
         return self._process.wait(60)
 
     def close(self) -> None:
-        """End the process if it still runs."""
+        """Kill the process if it still runs."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
@@ -273,7 +273,7 @@ def _measured(
     role: RoleProcess, sending: ServerProcess, command: Mapping[str, Any], folder: Path
 ) -> Outcome:
     role.wait_ready()
-    time.sleep(1.0)  # The first second of the clock is not what is measured.
+    time.sleep(1.0)  # The first second of the clock is not measured.
     lines, cpu_s = role.lines(), role.cpu_s()
     sent: dict[str, Any] = {}
     waiting = threading.Thread(target=lambda: sent.update(sending.end()), daemon=True)
@@ -301,16 +301,16 @@ def _measured(
 
 
 def _kept(path: Path) -> list[Any]:
-    """Return the rows that the role was asked to keep."""
+    """Return the rows that the role was asked to record."""
     return list(json.loads(path.read_text())) if path.exists() else []
 
 
 def _watch(
     role: RoleProcess, sending: threading.Thread
 ) -> tuple[list[tuple[int, int]], int, float]:
-    """Look at the queue until all that was sent is in it; return looks, last growth and CPU.
+    """Watch the queue until it holds all sent messages; return looks, last growth and CPU time.
 
-    Beats, books and bars go on for ever, so a second with less than a burst's share is the end.
+    Beats, books and bars never stop, so a second with less than a burst's share is the end.
     """
     backlog = [(time.monotonic_ns(), role.lines())]
     durable_ns, cpu_s = backlog[-1][0], role.cpu_s()
@@ -323,7 +323,7 @@ def _watch(
         now_ns, lines = time.monotonic_ns(), role.lines()
         grown = lines - backlog[-1][1]
         backlog.append((now_ns, lines))
-        # More lines in one look than beats, books and bars of all symbols make in it.
+        # More lines in one look than beats, books and bars of all symbols produce in it.
         if grown > 200 or sending.is_alive():
             durable_ns, cpu_s, quiet = now_ns, role.cpu_s(), 0
         else:
@@ -332,7 +332,7 @@ def _watch(
 
 
 def cores() -> list[int]:
-    """Return the cores that this process may use."""
+    """Return the processor cores that this process may use."""
     if sys.platform == "linux":
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))

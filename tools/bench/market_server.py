@@ -1,4 +1,4 @@
-"""An exchange of the market bench: as fast as a client reads, or at a given rate. One process.
+"""Exchange of the market bench: one process, as fast as a client reads or at a given rate.
 
     python -m tools.bench.market_server --core 0
 
@@ -27,7 +27,7 @@ from tools.bench.market_frames import KINDS, MARK, Pieces, Recorded, frame, read
 
 GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 PIECE_BYTES: Final = 8 * 1024
-# A paced server sends what is due so often; more often than a client can tell apart.
+# Interval at which a paced server sends; shorter than a client can distinguish.
 TURN_S: Final = 0.0005
 STREAM: Final = re.compile(r"([a-z0-9]+)@(\w+)")
 LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.I)
@@ -56,7 +56,7 @@ class Client:
                 while self._take():
                     pass
         except OSError:
-            pass  # The client is gone, which is how every connection here ends.
+            pass  # Every connection here ends by the client's going.
         self._server.gone(self)
         self._sock.close()
 
@@ -124,7 +124,7 @@ class Client:
 
 
 class Server:
-    """All connections, and what is sent to those that listen."""
+    """All connections of the server, and the frames for their readers."""
 
     def __init__(self, recorded: Recorded) -> None:
         self._recorded = recorded
@@ -132,7 +132,7 @@ class Server:
         self._pieces: dict[tuple[frozenset[str], bool, int], Pieces] = {}
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
-        # Frames are made before anybody waits for them.
+        # Frames are built before anybody waits for them.
         self.pieces_of(frozenset(KINDS), True, PIECE_BYTES)
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -142,16 +142,16 @@ class Server:
             threading.Thread(target=Client(sock, self).run, daemon=True).start()
 
     def came(self, client: Client) -> None:
-        """A client listens."""
+        """Register a client that reads."""
         self._clients.append(client)
 
     def gone(self, client: Client) -> None:
-        """A client has gone."""
+        """Remove a client that has gone."""
         if client in self._clients:
             self._clients.remove(client)
 
     def pieces_of(self, kinds: frozenset[str], is_wrapped: bool, piece_bytes: int) -> Pieces:
-        """Return the frames of some kinds, made once."""
+        """Return the frames of some kinds, built once."""
         key = kinds, is_wrapped, piece_bytes
         if key not in self._pieces:
             self._pieces[key] = Pieces(
@@ -175,7 +175,7 @@ class Server:
     # --- streams ------------------------------------------------------------------------------
 
     def run(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Send what a command says; return what was sent, and when (machine nanoseconds)."""
+        """Carry out a command; return the number of sent messages and the times (monotonic ns)."""
         wanted = int(command.get("clients", 1))
         kinds = int(command.get("kinds", 1))
         while len(self._clients) < wanted or any(len(c.kinds) < kinds for c in self._clients):
@@ -207,13 +207,15 @@ class Server:
         seconds: float,
         report: dict[str, Any],
     ) -> bool:
-        """Send for some seconds, as fast as it goes or at a rate; True at the end of the frames."""
+        """Send for some seconds, at full speed or at a rate; return True when frames run out."""
         begin, sent = time.perf_counter(), 0
         while True:
             for client, stream in zip(clients, streams, strict=True):
                 passed = time.perf_counter() - begin
                 if passed >= seconds:
-                    return False  # Before a piece is taken: what is not sent would be missed.
+                    # Checked before a piece is drawn, because a drawn piece that is not sent would
+                    # be lost.
+                    return False
                 piece = next(stream, None)
                 if piece is None:
                     return True
@@ -226,7 +228,7 @@ class Server:
                 try:
                     client.send(data.replace(MARK, now))
                 except OSError:
-                    return True  # The client has what it wanted.
+                    return True  # The client has read all that it wanted.
                 sent += messages
                 report["sent"] += messages
                 report["trades"] += trades
@@ -234,7 +236,7 @@ class Server:
 
 
 def _until(moment: float) -> None:
-    """Return at a moment of `perf_counter`, by turning: sleeping is not that exact."""
+    """Return at a moment of `perf_counter` by spinning, as sleeping is not that exact."""
     left = moment - time.perf_counter()
     if left > 4 * TURN_S:
         time.sleep(left - 2 * TURN_S)

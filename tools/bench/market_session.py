@@ -1,7 +1,7 @@
-"""A session of the market role against a loopback exchange, for what it survives: M5 and M6.
+"""Session of the market role against a loopback exchange, for M5 and M6.
 
-No queue and no disk: what the session writes goes to a `World` of the bench, which judges it. The
-exchange is a process of its own, on the same clock.
+No queue and no disk: the session writes to a `World` of the bench, which judges every event. The
+exchange is a separate process on the same clock.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ from tools.bench.machine import PROJECT
 
 REQUESTS_AT_ONCE = 4
 TIMEOUT_S = 5.0
-# The exchange shares its core here, and is asked by whoever judges, not by the session.
+# The exchange shares its core here, and the judge calls it, not the session.
 ANSWER_S = 30.0
 READY_S_MAX = 120.0
 LOOK_S = 0.005
-# What is shown when a run has ended that should not have.
+# Lines of output that are shown when a run ends unexpectedly.
 OF_CONNECTIONS = frozenset(
     {CONNECTED, CONNECTION_LOST, CONTROL_REFUSED, DATA_LATE, RENEWAL, SERVER_SHUTDOWN}
 )
 
 
 class Exchange:
-    """The bench's exchange as a process; its frames begin with the clock of `folder`."""
+    """Process of the bench's exchange; its frames begin with the clock of `folder`."""
 
     def __init__(self, folder: Path, symbols: int, rate: int, speed: str) -> None:
         words = [sys.executable, "-m", "tools.bench.market_exchange", "--run", str(folder)]
@@ -76,7 +76,7 @@ class Exchange:
         self._running.fault(name, fields)
 
     def status(self) -> dict[str, Any]:
-        """Return what the exchange has counted."""
+        """Return the exchange's counts."""
         return self._running.status()
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ class Exchange:
 
 
 class BenchWorld:
-    """The process around the session: hands events to `judge`, counts the rest."""
+    """World around the session: hands events to `judge`, counts the rest."""
 
     def __init__(
         self, clock: RunClock, judge: Callable[[Sequence[tuple[Payload, int]]], None]
@@ -105,7 +105,7 @@ class BenchWorld:
         return self._clock
 
     def machine_ns(self) -> int:
-        """Return machine time."""
+        """Return monotonic time."""
         return machine_ns()
 
     def write(self, payloads: list[tuple[Payload, int]]) -> None:
@@ -121,21 +121,21 @@ class BenchWorld:
             self.last = [*self.last[-19:], said]
 
     def health(self, state: str, fields: Mapping[str, Any]) -> None:
-        """Forget it."""
+        """Ignore health."""
 
     def ready(self) -> None:
-        """History and subscriptions stand."""
+        """Note that history and subscriptions are ready."""
         self.is_ready.set()
 
     def turn(self, waiting: int) -> None:
-        """Forget it."""
+        """Ignore the end of a turn."""
 
     def still_ms(self) -> int:
-        """Return 0: a bench does not stand still."""
+        """Return 0, because a bench never stands still."""
         return 0
 
     def end_code(self) -> int | None:
-        """Return the exit code when the session has to end."""
+        """Return the exit code with which the session has to end."""
         return self.code
 
 
@@ -200,14 +200,14 @@ class Running:
 
     @property
     def has_ended(self) -> bool:
-        """True when the session is over, which it should not be by itself."""
+        """True when the session is over, which should not happen by itself."""
         return not self._thread.is_alive()
 
     def wait(self, condition: Callable[[], object], seconds: float, what: str) -> None:
         """Wait for a condition.
 
         Raises:
-            OSError: It did not come true in time, or the session has ended.
+            OSError: The condition did not come true in time, or the session has ended.
         """
         deadline = time.monotonic() + seconds
         while not condition():
@@ -226,7 +226,7 @@ def _rest(port: int) -> BinanceRest:
 
 
 def _config(exchange: Exchange, book_interval_ms: int) -> SessionConfig:
-    """Return the values of the night profile, with the longest outage that it may allow."""
+    """Return the night profile's values, with the longest outage that it may allow."""
     return SessionConfig(
         feed=FeedConfig(
             symbols=exchange.symbols,

@@ -1,8 +1,8 @@
-"""What of the recording contradicts itself: the venue's diffs against its own best quotes.
+"""Contradictions within the recording: the venue's diffs against its own best quotes.
 
-A role that holds its books against quotes finds these, too, as often as it gets that far; every
-one more or less is a book that is wrong, or a comparison that was left out. Told by a plain
-dictionary and a list, which know nothing of the role.
+A role that compares its books with quotes must find exactly these contradictions, as far as it
+gets. One more or one less means a wrong book or a missing comparison. A plain dictionary and a list
+find them here, independent of the role.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class PlainSide:
         return self._sign * float(price)
 
     def take(self, rows: list[list[str]]) -> None:
-        """Set the levels of a diff."""
+        """Apply the levels of a diff."""
         for price, qty in rows:
             key = self._key(price)
             if float(qty):
@@ -42,15 +42,15 @@ class PlainSide:
             self._best = max(self._levels)
 
     def top(self) -> tuple[str, str]:
-        """Return the best price and its quantity, as they were written."""
+        """Return the best price and its quantity, as text from the recording."""
         return self._levels[self._best]
 
 
 def own_differences(recorded: Recorded) -> list[int]:
-    """Return where the recording's quotes and diffs contradict each other.
+    """Return the places where the recording's quotes and diffs contradict each other.
 
-    Each as the index of the message from which on it is known: the first quote that is newer than
-    the diff. Only then it is sure which quote was the last one before.
+    Each place is the index of the message that reveals the contradiction: the first quote newer
+    than the diff. Only then is it certain which quote was the last one before the diff.
     """
     data = [(kind, json.loads(body)["data"]) for kind, body in recorded.messages]
     quotes = [(index, each) for index, (kind, each) in enumerate(data) if kind == QUOTE]
@@ -76,13 +76,13 @@ def own_differences(recorded: Recorded) -> list[int]:
 
 
 def differences_sent(recorded: Recorded, symbols: int, sent: int, piece_bytes: int) -> int:
-    """Return how many contradictions stand in the first `sent` messages of so many symbols."""
+    """Return the number of contradictions in the first `sent` messages of the symbols."""
     pieces = Pieces(recorded, frozenset(KINDS), is_wrapped=True, piece_bytes=piece_bytes)
     left, found, begin, total = own_differences(recorded), 0, 0, 0
     for _, messages, _ in pieces.pieces:
         while left and left[0] < begin + messages:
             left.pop(0)
-            # The symbols that had this piece: all, unless the sending ended within it.
+            # The symbols that received this piece: all, unless the sending ended within it.
             found += min(symbols, max(0, (sent - total) // messages))
         begin += messages
         total += messages * symbols

@@ -1,8 +1,8 @@
-"""The peers' own environment: set up on demand below `var/bench/peers`, apart from minibot's.
+"""Environment of the peers: set up on demand below `var/bench/peers`, apart from minibot's.
 
 Python packages come from `peers.lock`, each file checked against its sha256; `redis-server` is the
-system's, or Debian's package unpacked without installing it. What cannot be had is named with the
-reason and left out of the comparison.
+system's, or Debian's package unpacked without installing it. A peer that is not available is named
+with the reason and left out of the comparison.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tools.bench.peer_stores import LIBRARIES, NATS, REDIS
 LOCK: Final = PROJECT / "tools" / "bench" / "peers.lock"
 HOME: Final = FOLDER / "peers"
 PACKAGED: Final = ("litequeue", "persist_queue")
-# The server and what it is linked with, as Debian names them.
+# The server and its libraries, under Debian's names.
 DEBIAN: Final = (
     "redis-server",
     "redis-tools",
@@ -39,12 +39,12 @@ SETUP_S_MAX: Final = 300.0
 
 @dataclass(slots=True)
 class Peers:
-    """What can be compared with.
+    """Peers that are available.
 
     Attributes:
         python: The peers' interpreter; None where it could not be made.
-        environ: What their stores need to find their servers.
-        missing: Peers that cannot be had, each with the reason.
+        environ: Variables by which their stores find their servers.
+        missing: Peers that are not available, each with the reason.
     """
 
     python: Path | None = None
@@ -52,12 +52,12 @@ class Peers:
     missing: dict[str, str] = field(default_factory=dict)
 
     def has(self, peer: str) -> bool:
-        """Return whether a peer can be had."""
+        """Return whether a peer is available."""
         return not any(peer.startswith(name) for name in self.missing)
 
 
 def set_up() -> Peers:
-    """Make the environment where it does not stand yet and return what it offers."""
+    """Make the environment where it is missing, and return its peers."""
     peers = Peers()
     try:
         peers.python = _python()
@@ -87,7 +87,7 @@ def _python() -> Path:
     venv.create(home, with_pip=True)
     words = ["-m", "pip", "install", "--quiet", "--require-hashes", "--requirement", str(LOCK)]
     _run([str(python), *words], PROJECT)
-    # Behind its own packages it finds minibot's: every peer is given to the same validator.
+    # Minibot's packages follow the peers' own on the path, as every peer uses the same validator.
     folder = next(home.glob("lib/python*/site-packages"))
     own = [str(PROJECT), *site.getsitepackages()]
     (folder / "minibot.pth").write_text("\n".join(own) + "\n")

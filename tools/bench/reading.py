@@ -16,13 +16,13 @@ from minibot.kernel.verify import verify_tree
 from tools.bench import workload
 from tools.bench.worker import Answer
 
-# As many as a role takes at once, see runtime.shell.
+# A role's batch size, see runtime.shell.
 READ_LINES: Final = 256
 PREPARE_LINES: Final = 4096
 
 
 def prepare(root: str, lines: int, is_real: bool = False) -> Answer:
-    """Make a queue of many events, unless it stands already with so many."""
+    """Make a queue of many events, unless one with that number exists."""
     codec = workload.codec()
     reader = open_reader(root, workload.TICKS)
     standing = reader.head().lines
@@ -58,7 +58,7 @@ def read(root: str, is_decoded: bool = True) -> Answer:
 
 
 def seal(root: str, run: str) -> Answer:
-    """Seal a folder of queues as a run, by hard links, unless it is."""
+    """Seal a folder of queues as a run, by hard links, unless it is sealed."""
     ensure_folder(run)
     manifest = Path(run) / "manifest.json"
     if not manifest.exists():
@@ -75,5 +75,5 @@ def verify(root: str) -> Answer:
 
 
 def rss_mb() -> float:
-    """Return the memory that this process holds, in MB."""
+    """Return the resident memory of this process in MB."""
     return float(psutil.Process().memory_info().rss / 1024**2)

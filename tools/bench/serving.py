@@ -1,12 +1,12 @@
-"""How many messages a second the embedded exchange makes and sends, on one core.
+"""Messages a second that the embedded exchange makes and sends, on one core.
 
     python -m tools.bench.serving                           400 symbols x 3 streams, and one symbol
     python -m tools.bench.serving --symbols 400 --readers 4 the same streams read four times
 
-The exchange is a process of its own, asked to play faster than it can; readers throw away what
-they read, so that the figure is the exchange's. Counted by its own CPU time (user and system), not
-by the clock: a message costs the same on a busy machine. The books, bars and trades that REST
-answers from are kept meanwhile, as always.
+The exchange is a separate process, asked to play faster than it can. Readers discard everything, so
+that the figure is the exchange's own. It counts its CPU time (user and system), not wall-clock
+time: a message costs the same on a busy machine. The books, bars and trades behind REST are kept
+meanwhile, as always.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ READ_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What was seen: messages sent in so much CPU time of the exchange."""
+    """Figure: messages sent, and CPU time of the exchange for them."""
 
     symbols: int
     readers: int
@@ -48,7 +48,7 @@ class Figure:
     memory_mb: float
 
     def line(self) -> str:
-        """Return the figure as people read it."""
+        """Return the figure as a printed line."""
         per_s = self.messages / self.cpu_s
         return (
             f"{self.symbols:>4} symbols, {self.readers} reading each: {per_s:>9,.0f} messages "
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(symbols: int, options: argparse.Namespace) -> Figure:
-    """Serve so many made symbols to readers that throw all away; return what it cost."""
+    """Serve synthetic symbols to readers that discard everything; return the cost."""
     rate = min(options.rate, 1000) if symbols == 1 else options.rate
     command = [
         *(sys.executable, "-m", "minibot.simulator"),
@@ -91,7 +91,7 @@ def measure(symbols: int, options: argparse.Namespace) -> Figure:
     try:
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
-        # Who throws everything away answers no pings.
+        # A reader that discards everything answers no pings.
         RunningExchange(ready["port"]).fault("no_ping", {"ms": 10**12})
         readers = [
             reader for _ in range(options.readers) for reader in _subscribe(ready["port"], symbols)

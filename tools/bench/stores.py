@@ -1,8 +1,8 @@
-"""What an event can be stored in: our journal, the raw floor, and what people use instead.
+"""Stores for events: our journal, the raw floor, and databases that people use instead.
 
-Every store is given the same lines (`sha256:<hex>:<json>` with a newline end) by the same loop, so
-that all of them have validated, encoded and hashed the same events before. `append` returns when
-the batch is as durable as the store's name says.
+The same loop gives every store the same lines (`sha256:<hex>:<json>` with a newline), so that all
+of them include validation, encoding and hashing. `append` returns when the batch is as durable as
+the store's name says.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ else:
 
 
 class Store(Protocol):
-    """Where events go, given as canonical JSON."""
+    """Store of events as canonical JSON."""
 
     def append(self, batch: Sequence[bytes]) -> None:
         """Store a batch; durable on return as far as the store is."""
@@ -34,14 +34,14 @@ class Store(Protocol):
         """Store batches as they come, each as durable as `append` makes it."""
 
     def count(self) -> int:
-        """Return how many events stand there."""
+        """Return the number of events in the store."""
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release all resources."""
 
 
 class OneByOne:
-    """A store that takes one batch after the other."""
+    """Store that accepts one batch after another."""
 
     def append(self, batch: Sequence[bytes]) -> None:
         """Store a batch."""
@@ -81,7 +81,7 @@ class Journal(OneByOne):
 
 
 class Floor(OneByOne):
-    """A line with its hash, one write, one fdatasync: no protocol, nothing is ever checked."""
+    """Raw floor: a line with its hash, one write, one fdatasync; no protocol and no checks."""
 
     def __init__(self, folder: Path) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
@@ -98,7 +98,7 @@ class Floor(OneByOne):
         self._count += len(batch)
 
     def count(self) -> int:
-        """Return what was written."""
+        """Return the number of written lines."""
         return self._count
 
     def close(self) -> None:
@@ -137,7 +137,7 @@ def sqlite_full(folder: Path) -> Store:
 
 
 def sqlite_normal(folder: Path) -> Store:
-    """Return SQLite that syncs at checkpoints only: a commit may be lost with the power."""
+    """Return SQLite that syncs at checkpoints alone: a power loss may take a commit."""
     return Sqlite(folder, "NORMAL")
 
 

@@ -1,4 +1,4 @@
-"""One case of a benchmark in a process of its own; prints one JSON document.
+"""One case of a benchmark in a separate process; prints one JSON document.
 
 `python -m tools.bench.worker CASE {"argument": value}`; the commands of `tools.bench` call it, so
 that no case meets another's heap, threads or open files.
@@ -36,7 +36,7 @@ SECONDS_MAX: Final = 600.0
 
 
 class WorkerFailed(Exception):
-    """A case ended with an error; the message is its last words."""
+    """Failure of a case; the message is its last output."""
 
 
 def start(
@@ -63,7 +63,7 @@ def ready(process: subprocess.Popen[str]) -> None:
     """Wait until a started case says that it is ready.
 
     Raises:
-        WorkerFailed: It ended instead.
+        WorkerFailed: The case ended instead.
     """
     if process.stdout is None or process.stdout.readline() != "ready\n":
         answer(process)
@@ -78,7 +78,7 @@ def go(process: subprocess.Popen[str]) -> None:
 
 
 def answer(process: subprocess.Popen[str]) -> Answer:
-    """Return what a started case says at its end.
+    """Return a started case's answer at its end.
 
     Raises:
         WorkerFailed: It ended with an error.

@@ -1,4 +1,4 @@
-"""The events that all benchmarks and all peers are given: a market tick of 380 bytes."""
+"""Events of all benchmarks and all peers: a market tick of 380 bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from minibot.watchdog.capacity import RUN_ID as RUN_ID
 from minibot.watchdog.capacity import sample_codec, sample_event, sample_tick
 
 EVENT_BYTES: Final = 380
-# As many different events as any batch needs; a longer run takes them again.
+# As many different events as any batch needs; a longer run repeats them.
 EVENTS: Final = 16_384
 
 
@@ -25,8 +25,9 @@ def ticks(count: int, is_real: bool = False) -> list[Event]:
     """Return event objects.
 
     Args:
-        count: How many, each with its own id, time and size.
-        is_real: With figures as long as those of BTCUSDT (446 bytes) instead of 380 bytes in all.
+        count: Number of events, each with its own id, time and size.
+        is_real: True for figures as long as those of BTCUSDT (446 bytes) instead of 380 bytes in
+            all.
     """
     return [sample_tick(number) if is_real else _short_tick(number) for number in range(count)]
 

@@ -1,4 +1,4 @@
-"""Many programs, on all cores, until so many crash states have been judged."""
+"""Campaign of many programs, on all cores, until enough crash states have been judged."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Final
 from tools.crash_sim.plan import Program, draw_program
 from tools.crash_sim.tally import Finding, Judge, Tally
 
-# Results are taken in order, so that a seed means the same on any number of cores.
+# Results are read in order, so that a seed means the same on any number of cores.
 AHEAD: Final = 2
 
 
 @dataclass(slots=True)
 class Result:
-    """What a campaign came to.
+    """Counts and findings of a campaign.
 
     Attributes:
         states: Crash states judged.
@@ -27,7 +27,7 @@ class Result:
         recovered: Recoveries run.
         programs: Programs run.
         kinds: States by scenario.
-        findings: Program, its seed and what broke in it; at most one for each program.
+        findings: Program, its seed and the broken invariant; at most one for each program.
     """
 
     states: int = 0
@@ -39,18 +39,18 @@ class Result:
 
 
 def program_of(seed: int, number: int) -> tuple[Program, str]:
-    """Return a program of a campaign, and the seed of its draws."""
+    """Return one program of a campaign, and the seed of its random choices."""
     own = f"{seed}:{number}"
     return draw_program(random.Random(own), number), own
 
 
 def run_campaign(states: int, seed: int, jobs: int, findings_max: int = 3) -> Result:
-    """Judge at least so many crash states; the same ones for the same seed.
+    """Judge at least the given number of crash states; the same ones for the same seed.
 
     Args:
-        states: How many.
-        seed: What programs and draws come from.
-        jobs: Processes; 1 stays in this one.
+        states: The least number of crash states.
+        seed: Seed of the programs and of all random choices.
+        jobs: Number of processes; 1 stays in this one.
         findings_max: Ends early after so many programs with a finding.
     """
     result = Result()
@@ -95,6 +95,6 @@ def judge_one(seed: int, number: int) -> Tally:
 
 
 def _calm_collector() -> None:
-    """Look for cycles seldom: a campaign makes few, and millions of small objects."""
+    """Run the garbage collector seldom: a campaign makes few cycles but many small objects."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

@@ -1,9 +1,9 @@
-"""Recovering an image with the real kernel, and judging what it made of it.
+"""Recovery of an image with the real kernel, and the judgement of its result.
 
-A journal is judged on its own files: recovery of one touches no file of another. It has to end
-on a beginning of the lines that were given to its writer, with everything cut set aside in
-quarantine, the same again when it is recovered a second time, whole for readers, and ready for
-the next line. The recovery itself is crashed too, at every call.
+A journal is judged on its own files, because recovery of one touches no file of another. A
+recovered journal must hold a prefix of the lines given to its writer. Everything cut must lie in
+quarantine. A second recovery must change nothing, readers must find a whole file, and the next line
+must fit. The recovery itself is crashed too, at every call.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ class Broken(Exception):
     """An invariant does not hold."""
 
 
-# Whatever the kernel raises over an image is a finding, also what it should never raise.
+# Any exception of the kernel over an image is a finding, expected or not.
 WRONG: Final = (Broken, MinibotError, OSError, ValueError, LookupError, TypeError)
 
 
 class Outcome(NamedTuple):
-    """What became of one part of an image.
+    """Outcome of recovering one part of an image.
 
     Attributes:
         lines: Lines of a journal; the generation of a small file; lines before a cursor.
-        finding: What is wrong; empty as a rule.
+        finding: The broken invariant; empty as a rule.
     """
 
     lines: int
@@ -52,11 +52,11 @@ class Outcome(NamedTuple):
 
 
 class Share(NamedTuple):
-    """Which entries of an image one journal or file stands on.
+    """Part of an image on which one journal or file depends.
 
     Attributes:
-        entries: They, with their contents numbered anew.
-        contents: Where these stand in the image.
+        entries: Entries of the part, their contents numbered from zero.
+        contents: Index of each content in the whole image.
     """
 
     entries: tuple[tuple[str, int], ...]
@@ -64,7 +64,7 @@ class Share(NamedTuple):
 
 
 def beginnings_of(journal: Journal) -> tuple[str, ...]:
-    """Return how the paths of a journal's files begin, those of the floor's cursor included."""
+    """Return the path prefixes of a journal's files, those of its floor cursor included."""
     folder, stem = str(journal.folder), journal.stem
     mine = [
         os.sep.join((folder, stem + ".")),
@@ -75,7 +75,7 @@ def beginnings_of(journal: Journal) -> tuple[str, ...]:
 
 
 def share_of(entries: tuple[tuple[str, int], ...], beginnings: tuple[str, ...]) -> Share:
-    """Return the share of whatever begins so; folders belong to all."""
+    """Return the share of all paths with these prefixes; folders belong to every share."""
     taken = [(path, at) for path, at in entries if at == NEVER or path.startswith(beginnings)]
     used = tuple(dict.fromkeys(at for _, at in taken if at != NEVER))
     numbers = {at: number for number, at in enumerate(used)}
@@ -83,7 +83,7 @@ def share_of(entries: tuple[tuple[str, int], ...], beginnings: tuple[str, ...]) 
 
 
 def part_of(image: Image, share: Share) -> Image:
-    """Return a share of an image as an image of its own."""
+    """Return a share as an image of its own."""
     return Image(share.entries, tuple(image.contents[at] for at in share.contents), image.boot)
 
 
@@ -95,14 +95,14 @@ def judge_journal(
     *,
     has_readers: bool = False,
 ) -> Outcome:
-    """Return what recovery makes of a journal's part of an image.
+    """Return the result of recovering a journal's part of an image.
 
     Args:
-        image: The part.
-        journal: Which one.
-        lines: What was given to its writer.
-        program: Whose rules hold.
-        has_readers: Only the writer died; readers go on before anybody recovers.
+        image: The journal's part of the image.
+        journal: The journal to recover.
+        lines: The lines that were given to its writer.
+        program: The program whose crash rules hold.
+        has_readers: True if only the writer died and readers go on before recovery.
     """
     files = image.mount(program.page_bytes, is_ordered=program.is_ordered, is_tracking=False)
     is_lazy = opens_lazily(image, journal)
@@ -117,14 +117,14 @@ def judge_journal(
 
 
 def opens_lazily(image: Image, journal: Journal) -> bool:
-    """Return how the next writer syncs: lazy journals are recovered in both ways."""
+    """Return whether the next writer syncs lazily: lazy journals are recovered in both ways."""
     return journal.is_lazy and crc32(b"".join(image.contents)) % 2 == 0
 
 
 def recovery_crashes(
     image: Image, journal: Journal, program: Program, rng: random.Random, extra: int = NESTED_EXTRA
 ) -> Iterator[tuple[int, Choice, Image]]:
-    """Yield what a crash of a recovery may leave, before each of its calls.
+    """Yield every state that a crash of a recovery may leave, before each of its calls.
 
     Yields:
         The number of the call, the choice, and its image.
@@ -149,7 +149,7 @@ def recovery_crashes(
 def recovery_crashed_at(
     image: Image, journal: Journal, program: Program, at: int, choice: Choice
 ) -> Image:
-    """Return what one crash of a recovery leaves: before its call `at`, with one choice.
+    """Return one state after a crash of a recovery: before its call `at`, with one choice.
 
     Raises:
         ValueError: The recovery has fewer calls.
@@ -174,7 +174,7 @@ def recovery_crashed_at(
 
 
 def _read_on(files: SimFiles, journal: Journal, lines: list[bytes]) -> None:
-    """Read beside a writer that died: everything published, whatever it was doing."""
+    """Read on beside a writer that died: every published line must be readable."""
     head = newest(files.read(head_path(journal.folder, journal.stem)))
     if head is None:
         return
@@ -194,7 +194,7 @@ def _read_all(files: SimFiles, journal: Journal) -> list[bytes]:
 def _recover(
     files: SimFiles, image: Image, journal: Journal, lines: list[bytes], is_lazy: bool
 ) -> int:
-    """Recover once: a beginning of the lines, and whatever was cut set aside."""
+    """Recover once: the result is a prefix of the lines, and the rest is set aside."""
     writer = open_writer(files, journal, is_lazy=is_lazy)
     count = writer.position.seq
     if content_of(files, journal) != b"".join(lines[:count]):
@@ -213,7 +213,7 @@ def _recover(
 def _again(
     files: SimFiles, journal: Journal, lines: list[bytes], count: int, is_lazy: bool
 ) -> None:
-    """Recover a second time, which may change nothing; append one line; read it all."""
+    """Recover a second time, which may change nothing; append one line; read all lines."""
     before = _stable(files)
     writer = open_writer(files, journal, is_lazy=is_lazy)
     if writer.recovered[:2] != (0, 0) or _stable(files) != before:
@@ -239,7 +239,7 @@ def judge_file(image: Image, path: Path, program: Program) -> Outcome:
 
 
 def content_of(files: SimFiles, journal: Journal, folder: Path | None = None) -> bytes:
-    """Return all lines of a journal as they stand in its files, segment after segment."""
+    """Return all lines of a journal from its files, segment after segment."""
     place = folder or journal.folder
     sealed = names.load_segments(place, journal.stem, files=files)
     stand = [segment.name for segment in sealed] + [names.active_name(journal.stem)]
@@ -254,7 +254,7 @@ def _quarantined(files: SimFiles, journal: Journal) -> list[bytes]:
 
 
 def _stable(files: SimFiles) -> list[tuple[str, bytes]]:
-    """Return everything but the heads, which count their publications."""
+    """Return all files but the heads, whose publication count may change."""
     image = whole(files)
     return [
         (path, b"" if at == NEVER else image.contents[at])

@@ -1,8 +1,8 @@
-"""A file system in memory, under the kernel's own seam: what the cache holds and what the disk has.
+"""File system in memory under the kernel's own seam: content of the cache and of the disk.
 
-Data is kept by pages: what a page held after each write since the last sync may be what the disk
-has, alone, in part, or not at all. Names are kept as operations since the last sync of their
-folder. A sync that failed drops what was to be written, as real systems do.
+Data is kept by pages: each version of a page since the last sync may be on the disk whole, in part,
+or not at all. Names are kept as operations since the last sync of their folder. A failed sync drops
+the data that it should have written, as real systems do.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Before = Callable[[str, str], None]
 
 
 class Node:
-    """One file: its content now, and everything the disk may have of it.
+    """One file: its content now, and every version that the disk may hold.
 
     Attributes:
-        number: Its identity, kept by renames and links.
-        data: What every process sees.
-        disk: What a crash cannot take.
-        versions: By page, what it held after each write since the last sync.
+        number: Identity of the file, kept by renames and links.
+        data: Content that every process sees.
+        disk: Content that a crash cannot take.
+        versions: By page, its content after each write since the last sync.
         sizes: Sizes the file had since the last sync.
     """
 
@@ -44,7 +44,7 @@ class Node:
         self.is_clean = True
 
     def wrote(self, start: int, end: int, size_before: int, page_bytes: int) -> None:
-        """Remember what pages hold after a write or a cut."""
+        """Record the content of pages after a write or a cut."""
         self.is_clean = False
         data = self.data
         if len(data) != size_before:
@@ -54,7 +54,7 @@ class Node:
             self.versions.setdefault(page, []).append(bytes(data[at : at + page_bytes]))
 
     def content(self, size: int, pages: list[tuple[int, bytes]], page_bytes: int) -> bytes:
-        """Return the file with a size and pages of choice over what the disk has for sure."""
+        """Return the file with a chosen size and chosen pages over its synced content."""
         found = bytearray(self.disk[:size].ljust(size, b"\0"))
         for page, data in pages:
             at = page * page_bytes
@@ -63,7 +63,7 @@ class Node:
         return bytes(found[:size])
 
     def settle(self, page_bytes: int) -> None:
-        """Put the newest state of every page on the disk."""
+        """Put the newest version of every page on the disk."""
         if self.is_clean:
             return
         latest = [(page, versions[-1]) for page, versions in self.versions.items()]
@@ -71,14 +71,14 @@ class Node:
         self.forget()
 
     def forget(self) -> None:
-        """Call every page clean."""
+        """Mark every page clean."""
         self.versions.clear()
         self.sizes.clear()
         self.is_clean = True
 
 
 class Folder:
-    """That a folder stands at a path."""
+    """Folder that stands at a path."""
 
 
 FOLDER: Final = Folder()
@@ -88,26 +88,26 @@ NameChange = tuple[str, tuple[tuple[str, Entry | None], ...]]
 
 
 class SimFiles(Files):
-    """The kernel's seam over a file system in memory; one process, any number of open files.
+    """Kernel's seam over a file system in memory; one process, any number of open files.
 
     Args:
-        page_bytes: Data reaches the disk in pages of this size.
-        boot: Which start of the machine this is.
-        is_ordered: Operations on names reach the disk in their order, as a journal of metadata
-            has it; else each for itself, as POSIX allows.
-        is_tracking: False spares the records of what a crash may take.
+        page_bytes: Size of the pages in which data reaches the disk.
+        boot: Number of this start of the machine.
+        is_ordered: Operations on names reach the disk in order, as with a metadata journal; else
+            each on its own, as POSIX allows.
+        is_tracking: False keeps no record of what a crash may take.
 
     Attributes:
-        names: What stands where, as every process sees it.
+        names: Files and folders by path, as every process sees them.
         disk_names: The names that a crash cannot take.
         pending: Operations on names that a crash may take, in order.
         before: Called before each change, and within long writes.
         short_bytes: The most that one write takes; None for all.
         space_bytes: How much more may be written before the disk is full; None: never.
-        kept: What observers worked out from the names; emptied when a name changes.
+        kept: Results that observers derived from the names; emptied when a name changes.
     """
 
-    # As on Linux, so that `append_all` goes the way that it goes there.
+    # As on Linux, so that `append_all` takes the same path as there.
     writes_through: ClassVar[bool] = True
 
     def __init__(
@@ -161,7 +161,7 @@ class SimFiles(Files):
         return fd
 
     def close(self, fd: int) -> None:
-        """Give a descriptor back; the lock that it holds falls."""
+        """Close a descriptor and release its lock."""
         found = self._open.pop(fd, None)
         if found is None:
             return  # After `kill`.
@@ -169,17 +169,17 @@ class SimFiles(Files):
             del self._locked[found[0].number]
 
     def pread(self, fd: int, size: int, offset: int) -> bytes:
-        """Return what every process sees."""
+        """Return bytes as every process sees them."""
         return bytes(self._open[fd][0].data[offset : offset + size])
 
     def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
-        """Write into the cache; long writes may be seen in half by who crashes them."""
+        """Write into the cache; a crash may come in the middle of a long write."""
         node, name = self._open[fd]
         self._enter("pwrite", name)
         count = self._room_for(len(data))
         if self.before is not None and count > ATOMIC_BYTES:
-            # A process may die in the middle of a long write; of one as short as a head's slot, in
-            # one page, no system makes two: the page is locked while it is copied.
+            # A process may die in the middle of a long write. A write as short as a head's slot
+            # lies in one page and is never split: the system locks the page while it is copied.
             cut = 1 + (count * 5 // 8 + len(node.data)) % (count - 1)
             self._put(node, data[:cut], offset)
             self.before("within pwrite", name)
@@ -204,7 +204,7 @@ class SimFiles(Files):
             node.wrote(end, end + 1 if size else 0, before, self.page_bytes)
 
     def datasync(self, fd: int) -> None:
-        """Put data and size on the disk."""
+        """Put the file's data and size on the disk."""
         self._sync("datasync", fd)
 
     def write_through(self, fd: int, data: bytes | memoryview, offset: int) -> int:
@@ -214,11 +214,11 @@ class SimFiles(Files):
         return count
 
     def sync(self, fd: int) -> None:
-        """Put data and size on the disk; the name is its folder's."""
+        """Put data and size on the disk; the name belongs to the folder's sync."""
         self._sync("sync", fd)
 
     def stat(self, path: StrPath) -> Stat | None:
-        """Return what stands at a path."""
+        """Return the status of a path."""
         entry = self.names.get(os.fspath(path))
         if entry is None:
             return None
@@ -227,24 +227,25 @@ class SimFiles(Files):
         return Stat(len(entry.data), _DEVICE, entry.number, True, False)
 
     def fstat(self, fd: int) -> Stat:
-        """Return what a descriptor stands for."""
+        """Return the status of a descriptor."""
         node = self._open[fd][0]
         return Stat(len(node.data), _DEVICE, node.number, True, False)
 
     # --- names --------------------------------------------------------------------------------
 
     def replace(self, source: StrPath, target: StrPath) -> None:
-        """One operation on names, in one folder."""
+        """Rename as one operation on names, in one folder."""
         old, new = os.fspath(source), os.fspath(target)
         self._enter("replace", new)
         entry = self.names.get(old)
         if entry is None:
             raise FileNotFoundError(errno.ENOENT, "nothing there", old)
-        if self.names.get(new) is not entry:  # Of two names of one file POSIX leaves both.
+        # POSIX leaves both names where they belong to one file.
+        if self.names.get(new) is not entry:
             self._change(new, ((old, None), (new, entry)))
 
     def link(self, source: StrPath, target: StrPath) -> None:
-        """One operation on names."""
+        """Link as one operation on names."""
         old, new = os.fspath(source), os.fspath(target)
         self._enter("link", new)
         entry = self.names.get(old)
@@ -255,7 +256,7 @@ class SimFiles(Files):
         self._change(new, ((new, entry),))
 
     def unlink(self, path: StrPath) -> None:
-        """One operation on names; whoever has the file open keeps it."""
+        """Unlink as one operation on names; open descriptors keep the file."""
         name = os.fspath(path)
         self._enter("unlink", name)
         if name not in self.names:
@@ -271,7 +272,7 @@ class SimFiles(Files):
         )
 
     def mkdir(self, path: StrPath) -> None:
-        """One operation on names."""
+        """Make a folder as one operation on names."""
         name = os.fspath(path)
         self._enter("mkdir", name)
         if name in self.names:
@@ -279,7 +280,7 @@ class SimFiles(Files):
         self._change(name, ((name, FOLDER),))
 
     def rmdir(self, path: StrPath) -> None:
-        """One operation on names."""
+        """Remove a folder as one operation on names."""
         name = os.fspath(path)
         self._enter("rmdir", name)
         entry = self.names.get(name)
@@ -298,7 +299,8 @@ class SimFiles(Files):
         self.kept.clear()
         mine = [at for at, change in enumerate(self.pending) if change[0] == folder]
         if self.is_ordered and mine:
-            mine = list(range(mine[-1] + 1))  # A journal is written up to a point.
+            # A metadata journal is written up to a point, so earlier operations reach the disk too.
+            mine = list(range(mine[-1] + 1))
         for at in mine:
             apply_change(self.disk_names, self.pending[at])
         self.pending = [change for at, change in enumerate(self.pending) if at not in mine]
@@ -311,31 +313,31 @@ class SimFiles(Files):
         return self._locked.setdefault(number, fd) == fd
 
     def boot_id(self) -> str:
-        """Return which start of the machine this is."""
+        """Return the number of this start of the machine."""
         return f"boot {self.boot}"
 
     def monotonic_ns(self) -> int:
-        """Return a time that goes on with each look."""
+        """Return a time that advances with each call."""
         self._now_ns += 1
         return self._now_ns
 
     def sleep(self, seconds: float) -> None:
-        """Let time go on."""
+        """Advance the time."""
         self._now_ns += int(seconds * 1e9)
 
-    # --- for those who crash it ---------------------------------------------------------------
+    # --- for the crash simulator -------------------------------------------------------------
 
     def kill(self) -> None:
-        """Let the process die: descriptors and locks fall, the cache stays."""
+        """Kill the process: descriptors and locks go, the cache stays."""
         self._open.clear()
         self._locked.clear()
 
     def step_clock(self, nanoseconds: int) -> None:
-        """Let the machine's time jump, in either direction."""
+        """Make the machine's clock jump, forwards or backwards."""
         self._now_ns += nanoseconds
 
     def settle(self) -> None:
-        """Put everything on the disk, as time alone would."""
+        """Put everything on the disk, as would happen in time."""
         for node in self.nodes():
             node.settle(self.page_bytes)
         self.disk_names = dict(self.names)
@@ -354,12 +356,12 @@ class SimFiles(Files):
                 yield entry
 
     def read(self, path: StrPath) -> bytes:
-        """Return the content of a file as every process sees it; empty where there is none."""
+        """Return the content of a file as every process sees it; empty without the file."""
         entry = self.names.get(os.fspath(path))
         return bytes(entry.data) if isinstance(entry, Node) else b""
 
     def put(self, name: str, entry: Entry) -> None:
-        """Let something stand at a path, on the disk too."""
+        """Place a file or folder at a path, on the disk too."""
         self.names[name] = self.disk_names[name] = entry
         self.kept.clear()
         if isinstance(entry, Node):
@@ -370,7 +372,7 @@ class SimFiles(Files):
             self.before(call, name)
 
     def _room_for(self, count: int) -> int:
-        """Return how many bytes one write takes: on a full disk what still fits, then none."""
+        """Return how many bytes a write accepts: on a full disk the rest, then none."""
         if self.short_bytes is not None:
             count = min(count, self.short_bytes)
         if self.space_bytes is not None and count:
@@ -395,7 +397,7 @@ class SimFiles(Files):
         try:
             self._enter(call, name)
         except OSError:
-            node.forget()  # The system calls the pages clean; the disk never got them.
+            node.forget()  # The system marks the pages clean, although the disk never got them.
             raise
         if self.is_tracking:
             node.settle(self.page_bytes)

@@ -1,7 +1,7 @@
-"""How a crashed world goes on: roles finish what they logged, merges complete, runs are sealed.
+"""Ending of a crashed world: roles finish what they logged, merges complete, runs are sealed.
 
-Here nothing is compared with what a part may be: the whole disk is taken over by the next start,
-everything is brought to its end, and the end has to be what it would be without the crash.
+Parts are not judged here. The next start takes over the whole disk and brings everything to its
+end, which has to be the end without the crash.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tools.crash_sim.world import World, outputs_of
 
 
 def judge_ending(world: World, image: Image) -> Outcome:
-    """Return what the next start makes of a whole disk."""
+    """Return the result of the next start on a whole disk."""
     program = world.program
     files = image.mount(program.page_bytes, is_ordered=program.is_ordered, is_tracking=False)
     try:
@@ -34,7 +34,7 @@ def judge_ending(world: World, image: Image) -> Outcome:
 
 
 def _compare(world: World, files: SimFiles) -> None:
-    """Everything is whole, and the role's outputs are what its inputs lead to, once each."""
+    """Check that all files are whole and that each input has its outputs once."""
     for finding in verify_tree(QUEUES, files=files):
         raise Broken(f"verify finds {finding}")
     for journal in world.program.journals:
@@ -48,7 +48,7 @@ def _compare(world: World, files: SimFiles) -> None:
 
 
 def _seal(world: World, files: SimFiles) -> None:
-    """Seal again after a crash of sealing: every line stands under the seal, nothing elsewhere."""
+    """Seal again after a crash of sealing: the seal covers every line, nothing lies elsewhere."""
     if files.stat(RUN / SEAL_FILE) is None:
         world.take_up()
         world.close()

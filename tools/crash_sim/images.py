@@ -1,8 +1,8 @@
-"""What a crash may leave: every allowed choice of surviving pages, sizes and names.
+"""Images that a crash may leave: every allowed choice of surviving pages, sizes and names.
 
-Three sets of rules. `ext4`: names in order of their operations; a file grows only over pages that
-were written, but for the last one. `xfs`: names in order; a size may stand without its data, which
-then reads as zeroes. `posix`: as `xfs`, and each operation on names survives for itself.
+Three sets of rules. `ext4`: operations on names survive in order; a file grows only over pages that
+were written, except for the last one. `xfs`: names in order; a size may survive without its data,
+which then reads as zeroes. `posix`: as `xfs`, and each operation on names survives on its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from tools.crash_sim.disk import FOLDER, ROOT, Entry, Node, SimFiles, apply_change
 
 RULES: Final = ("ext4", "xfs", "posix")
-# All subsets up to here, sampled above.
+# All subsets up to this number of things, a sample of them above.
 PAGES_EXHAUSTIVE: Final = 4
 NAMES_EXHAUSTIVE: Final = 3
 NEVER: Final = -1
@@ -25,12 +25,12 @@ Page = tuple[Node, int]
 
 
 class Pick(NamedTuple):
-    """What the disk has of one file.
+    """Choice of a file's content on the disk.
 
     Attributes:
-        node: Number of the file.
-        size: Its size.
-        pages: (page, version, bytes of that version, from the begin or, negative, all of it).
+        node: Identity of the file.
+        size: Size of the file.
+        pages: (page, version, number of its first bytes; negative for all of them).
     """
 
     node: int
@@ -42,9 +42,9 @@ class Choice(NamedTuple):
     """One way a crash can go; enough to make its image again.
 
     Attributes:
-        kind: `process`: nothing is lost. `power`: what was not synced may be.
-        names: Which pending operations on names survive.
-        picks: What the disk has of each file that was not synced.
+        kind: `process`: nothing is lost. `power`: unsynced data may be lost.
+        names: Pending operations on names that survive.
+        picks: Content of each file that was not synced.
     """
 
     kind: str
@@ -56,12 +56,12 @@ PROCESS: Final = Choice("process")
 
 
 class Image(NamedTuple):
-    """A whole disk, comparable: paths with the number of their content, and the contents.
+    """Image of a whole disk, comparable: paths with the number of their content, and the contents.
 
     Attributes:
         entries: (path, index into contents; NEVER for a folder), sorted.
-        contents: Bytes of each file; a file with two names stands here once.
-        boot: The start of the machine that finds it.
+        contents: Bytes of each file, once even if it has two names.
+        boot: Number of the machine's start that finds the image.
     """
 
     entries: tuple[tuple[str, int], ...]
@@ -69,7 +69,7 @@ class Image(NamedTuple):
     boot: int
 
     def mount(self, page_bytes: int, *, is_ordered: bool, is_tracking: bool) -> SimFiles:
-        """Return a file system with this on its disk and in its cache."""
+        """Return a file system with this image on its disk and in its cache."""
         files = SimFiles(page_bytes, self.boot, is_ordered=is_ordered, is_tracking=is_tracking)
         nodes = [Node(number, data) for number, data in enumerate(self.contents, 1)]
         for path, at in self.entries:
@@ -77,7 +77,7 @@ class Image(NamedTuple):
         return files
 
     def read(self, path: str) -> bytes:
-        """Return the content at a path; empty where nothing stands."""
+        """Return the content at a path; empty without a file."""
         for name, at in self.entries:
             if name == path and at != NEVER:
                 return self.contents[at]
@@ -85,7 +85,7 @@ class Image(NamedTuple):
 
 
 class _Layout(NamedTuple):
-    """One outcome for the names: which operations survived, and which files that leaves."""
+    """Layout of names after a crash: surviving operations, and the files that they leave."""
 
     survived: tuple[int, ...]
     entries: tuple[tuple[str, int], ...]
@@ -95,13 +95,13 @@ class _Layout(NamedTuple):
 def images(
     files: SimFiles, rules: str, rng: random.Random, extra: int
 ) -> Iterator[tuple[Choice, Image]]:
-    """Yield crash images of a file system as it stands: all the small choices, then samples.
+    """Yield crash images of the present file system: all small choices, then samples.
 
     Args:
-        files: The file system; it is not changed.
+        files: The file system; not changed.
         rules: `ext4`, `xfs` or `posix`.
-        rng: What is drawn above the exhaustive bounds.
-        extra: How many images with older versions, torn pages and odd sizes are added.
+        rng: Source of the samples above the exhaustive bounds.
+        extra: Number of added images with older versions, torn pages and odd sizes.
     """
     yield PROCESS, whole(files)
     layouts = _kept_layouts(files, rules, rng)
@@ -122,7 +122,7 @@ def images(
 
 
 def image_of(files: SimFiles, choice: Choice) -> Image:
-    """Return the image that a choice means for a file system as it stands."""
+    """Return the image of a choice over the present file system."""
     if choice.kind == PROCESS.kind:
         return whole(files)
     nodes = {node.number: node for node in files.nodes()}
@@ -131,7 +131,7 @@ def image_of(files: SimFiles, choice: Choice) -> Image:
 
 
 def whole(files: SimFiles) -> Image:
-    """Return what every process sees, as an image."""
+    """Return the view of every process as an image."""
     layout: _Layout | None = files.kept.get("whole")
     if layout is None:
         layout = files.kept["whole"] = _layout(files.names, ())
@@ -140,7 +140,7 @@ def whole(files: SimFiles) -> Image:
 
 
 def choice_from(raw: Any) -> Choice:
-    """Return a choice from what JSON made of it."""
+    """Return a choice from its JSON."""
     kind, names, picks = raw
     return Choice(
         kind,
@@ -164,7 +164,7 @@ def _state(
 
 
 def _kept_layouts(files: SimFiles, rules: str, rng: random.Random) -> list[_Layout]:
-    """Return the layouts, drawn once for as long as no name changes."""
+    """Return the layouts, computed once for as long as no name changes."""
     kept = files.kept.get("layouts")
     if kept is None:
         kept = files.kept["layouts"] = _layouts(files, rules, rng)
@@ -173,7 +173,7 @@ def _kept_layouts(files: SimFiles, rules: str, rng: random.Random) -> list[_Layo
 
 
 def _layouts(files: SimFiles, rules: str, rng: random.Random) -> list[_Layout]:
-    """Return the outcomes for the names: every beginning of the journal, or every subset."""
+    """Return all layouts of names: every prefix of the journal, or every subset."""
     count = len(files.pending)
     if rules != "posix":
         subsets = [tuple(range(end)) for end in range(count + 1)]
@@ -193,7 +193,7 @@ def _survived(files: SimFiles, subset: tuple[int, ...]) -> _Layout:
 
 
 def _layout(names: dict[str, Entry], survived: tuple[int, ...]) -> _Layout:
-    """Return names in order, each file once; what hangs on a lost folder is lost."""
+    """Return names in order, each file once; entries of a lost folder are lost."""
     entries: list[tuple[str, int]] = []
     nodes: dict[Node, int] = {}
     kept = set()
@@ -213,14 +213,14 @@ def _layout(names: dict[str, Entry], survived: tuple[int, ...]) -> _Layout:
 def _masks(
     count: int, rng: random.Random, exhaustive: int = PAGES_EXHAUSTIVE, samples: int = 12
 ) -> Sequence[int]:
-    """Return subsets of so many things as bits: all of them, or none, all and some."""
+    """Return subsets of a number of things as bits: all of them, or none, all and a sample."""
     if count <= exhaustive:
         return range(1 << count)
     return [0, (1 << count) - 1, *(rng.getrandbits(count) for _ in range(samples))]
 
 
 def _plain(node: Node, written: set[Page], is_grown: bool, rules: str, page_bytes: int) -> Pick:
-    """Return what a file is when some of its pages were written whole, as they are now."""
+    """Return a file of which some pages were written whole, in their newest version."""
     pages = [
         (page, len(versions) - 1, NEVER)
         for page, versions in sorted(node.versions.items())
@@ -254,7 +254,7 @@ def _allowed(node: Node, pick: Pick, rules: str, page_bytes: int) -> Pick:
     first = len(node.disk) // page_bytes
     for page in range(first, -(-pick.size // page_bytes)):
         if page not in written:
-            # Its blocks were not written, so the size ends within this page, which reads as zeroes.
+            # The page's blocks were not written, so the size ends within it and it reads as zeroes.
             return pick._replace(size=min(pick.size, (page + 1) * page_bytes))
     return pick
 

@@ -1,4 +1,4 @@
-"""Scenarios: which journals stand where, and the programs of steps that are run over them."""
+"""Scenarios of journals, and the programs of steps that run over them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Journal(NamedTuple):
     """One journal of a scenario.
 
     Attributes:
-        name: How steps call it.
-        folder: Where it stands.
-        stem: Its files' first name.
-        is_lazy: Published before it is synced.
-        has_floor: The cursor in its folder stands in it.
+        name: Name of the journal in steps.
+        folder: Folder of the journal.
+        stem: Common first part of its file names.
+        is_lazy: True if lines are published before they are synced.
+        has_floor: True if the cursor in its folder points into this journal.
     """
 
     name: str
@@ -50,7 +50,7 @@ _OUT: Final = Journal("out", QUEUES / "out", "inbox", False)
 
 KINDS: Final[dict[str, tuple[Journal, ...]]] = {
     "eager": (_INBOX,),
-    # A cursor is no floor of what may be lost: only synced lines are.
+    # A cursor does not bound the loss of this journal; only synced lines do.
     "lazy": (_INBOX._replace(is_lazy=True, has_floor=False),),
     "role": (_INBOX, _ACKS, _LETTERS, _OUT),
     "merge": (
@@ -61,21 +61,21 @@ KINDS: Final[dict[str, tuple[Journal, ...]]] = {
     ),
     "seal": (_INBOX, _ACKS),
 }
-# In turn, so that every few programs have all of them.
+# Taken in turn, so that every few programs cover all of them.
 _TURNS: Final = ("eager", "role", "lazy", "seal", "merge", "eager", "lazy", "role")
 
 Step = list[Any]
 
 
 class Program(NamedTuple):
-    """A scenario and its steps; the same program does the same calls each time.
+    """Scenario and its steps; the same program makes the same calls each time.
 
     Attributes:
         kind: Key of `KINDS`.
-        rules: What a crash may take: `ext4`, `xfs` or `posix`.
-        page_bytes: Data reaches the disk in pages of this size.
-        segment_bytes: Journals rotate beyond this.
-        steps: What is done, in order.
+        rules: Rules for the loss in a crash: `ext4`, `xfs` or `posix`.
+        page_bytes: Size of the pages in which data reaches the disk.
+        segment_bytes: Size beyond which journals rotate.
+        steps: Steps in order.
     """
 
     kind: str
@@ -86,17 +86,17 @@ class Program(NamedTuple):
 
     @property
     def journals(self) -> tuple[Journal, ...]:
-        """The journals of its scenario."""
+        """Journals of the program's scenario."""
         return KINDS[self.kind]
 
     @property
     def is_ordered(self) -> bool:
-        """Whether operations on names reach the disk in order."""
+        """Return whether operations on names reach the disk in order."""
         return self.rules != "posix"
 
 
 def draw_program(rng: random.Random, number: int) -> Program:
-    """Return a random program; its kind and rules follow from its number in the campaign."""
+    """Draw a program at random; its kind and rules follow from its number in the campaign."""
     kind = _TURNS[number % len(_TURNS)]
     count = rng.randint(3, 8) if kind == "seal" else rng.randint(8, 16)
     steps = [_STEPS[kind](rng) for _ in range(count)]
@@ -116,7 +116,7 @@ def _one_of(rng: random.Random, choices: list[tuple[int, Step]]) -> Step:
 
 
 def _append(rng: random.Random, journal: str) -> Step:
-    # Five of the longest are more than one batch holds.
+    # Five of the longest lines exceed one batch.
     size = rng.choice((0, 0, 40, 40, 200, 200, 600, 1900))
     return ["append", journal, rng.choice((1, 1, 2, 3, 5)), size]
 

@@ -1,4 +1,4 @@
-"""A finding as text that anybody can run again, and the shortest program that still shows it."""
+"""Recipe of a finding: text that repeats it, and the shortest program that still shows it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRIES_MAX: Final = 60
 
 
 class _Met(Exception):
-    """The state of the recipe was judged."""
+    """Signal that the state of the recipe was judged."""
 
 
 def recipe_of(program: Program, place: Place) -> str:
@@ -28,7 +28,7 @@ def parse_recipe(text: str) -> tuple[Program, Place]:
     """Return the program and the place of a recipe.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is no recipe.
     """
     try:
         obj: Any = json.loads(text)
@@ -41,7 +41,7 @@ def parse_recipe(text: str) -> tuple[Program, Place]:
 
 
 def replay(program: Program, place: Place) -> str:
-    """Return what is wrong in one state; empty when nothing is.
+    """Return the broken invariant of one state; empty where none is broken.
 
     Raises:
         ValueError: The program never comes to that call.
@@ -55,7 +55,7 @@ def replay(program: Program, place: Place) -> str:
         if calls == place.call:
             found = _judge(judge, world, program, place)
             if found or place.choice != PROCESS:
-                raise _Met(found)  # Else the next step itself may be what is refused.
+                raise _Met(found)  # Otherwise the refusal may come from the next step itself.
 
     try:
         World(program, new_disk(program), at_call, crash).run()
@@ -80,7 +80,7 @@ def _judge(judge: Judge, world: World, program: Program, place: Place) -> str:
 
 
 def shrink(program: Program, finding: Finding, seed: str) -> tuple[Program, Finding]:
-    """Return a shorter program with a finding of the same sort, and that finding."""
+    """Return a shorter program with a finding of the same kind, and that finding."""
     sort = _sort_of(finding.text)
     tries = TRIES_MAX
     is_shorter = True
@@ -99,7 +99,7 @@ def shrink(program: Program, finding: Finding, seed: str) -> tuple[Program, Find
 
 
 def _shorter(program: Program) -> list[Program]:
-    """Return programs with one step less, then such with smaller batches."""
+    """Return programs with one step less, then ones with smaller batches."""
     steps = program.steps
     found = [
         program._replace(steps=steps[:at] + steps[at + 1 :]) for at in reversed(range(len(steps)))

@@ -1,8 +1,8 @@
 """One program's crash states: judged, counted, and the findings among them.
 
-Every state is one image at one call with what is owed at that call. An image is taken apart into
-the journals and files that it holds; a part equal to one judged before in the same program is not
-judged again, as the outcome cannot differ. What is owed is compared for every single state.
+A state is one image at one call, with the lines owed at that call. An image is split into its
+journals and files. A part equal to one judged earlier in the same program is not judged again, as
+its outcome cannot differ. The debt is compared for every state.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ ENDING_SHARE: Final = 0.01
 
 
 class Place(NamedTuple):
-    """Where a state was met: enough, with its program, to meet it again.
+    """Place of a state in its program: enough to reach it again.
 
     Attributes:
         call: Number of the call before which the crash came.
-        choice: What was left.
-        journal: Whose recovery was crashed as well; empty when none was.
-        nested_call: Before which of its calls.
-        nested: What that crash left.
+        choice: The surviving content.
+        journal: Journal whose recovery was crashed as well; empty without one.
+        nested_call: Number of the recovery's call before which it crashed.
+        nested: Surviving content after that crash.
     """
 
     call: int
@@ -45,14 +45,14 @@ class Place(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """A state that breaks an invariant."""
+    """State that breaks an invariant."""
 
     text: str
     place: Place
 
 
 class NestedOutcome(NamedTuple):
-    """What the crashes of one recovery led to: the fewest lines and where; what broke, if any."""
+    """Outcome of all crashes of one recovery: fewest lines and their place; the finding, if any."""
 
     count_min: int
     place: Place
@@ -66,8 +66,8 @@ class Tally:
     Attributes:
         states: Crash states, each compared with what was owed.
         distinct: Different images among them, those of crashed recoveries included.
-        recovered: Recoveries that were run: parts that no earlier state had.
-        findings: What broke; counting ends at the first of them.
+        recovered: Recoveries that were run, one for each new part.
+        findings: Broken invariants; counting ends at the first one.
     """
 
     states: int = 0
@@ -77,17 +77,17 @@ class Tally:
 
 
 class _Enough(Exception):
-    """A finding ends the program."""
+    """Signal that a finding ends the program."""
 
 
 class Judge:
-    """Judges every crash of one program.
+    """Judge of every crash of one program.
 
     Args:
-        program: Which one.
-        seed: What is drawn above the exhaustive bounds.
+        program: The program.
+        seed: Seed of the samples above the exhaustive bounds.
         extra: Drawn images for each call.
-        nested: Share of the recoveries that are crashed as well.
+        nested: Share of recoveries that are crashed as well.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Judge:
         try:
             World(self.program, new_disk(self.program), self._at_call, crash).run()
         except check.WRONG as error:
-            # A step of the program itself was refused: what it took up after a crash, mostly.
+            # A step of the program itself was refused, mostly while taking up after a crash.
             text = f"the program: {type(error).__name__}: {error}"
             self.tally.findings.append(Finding(text, Place(self._call, PROCESS)))
         except _Enough:
@@ -123,7 +123,7 @@ class Judge:
         return self.tally
 
     def judge_once(self, world: World, choice: Choice, image: Image) -> str:
-        """Return what is wrong in one state, its ending included; empty when nothing is."""
+        """Return the broken invariant of one state, its ending included; empty where none is."""
         try:
             self.judge(world, choice, image, is_new=False)
             self._judge_ending(world, image, Place(self._call, choice))
@@ -132,7 +132,7 @@ class Judge:
         return ""
 
     def judge_inner(self, world: World, journal: Journal, inner: Image, place: Place) -> str:
-        """Return what is wrong where a recovery was crashed as well; empty when nothing is."""
+        """Return the broken invariant after a crashed recovery; empty where none is broken."""
         lines = world.debts[journal.name].lines
         outcome = check.judge_journal(inner, journal, lines, self.program)
         if outcome.finding:
@@ -156,7 +156,7 @@ class Judge:
             self.judge(world, choice, image, is_new)
 
     def judge(self, world: World, choice: Choice, image: Image, is_new: bool) -> None:
-        """Judge one state; raises `_Enough` when something is broken."""
+        """Judge one state; raise `_Enough` for a finding."""
         place = Place(self._call, choice)
         if world.is_sealing:
             self._judge_ending(world, image, place)
@@ -217,7 +217,7 @@ class Judge:
     def _crashed_recovery(
         self, world: World, journal: Journal, key: tuple[Any, ...], part: Image, place: Place
     ) -> NestedOutcome | None:
-        """Return what crashes of the recovery lead to, for some parts; None for the others."""
+        """Return outcomes of crashes of the recovery, for some parts; None for the others."""
         if key not in self._nested:
             self._nested[key] = None
             if self._rng.random() < self._nested_share:
@@ -261,7 +261,7 @@ class Judge:
             )
 
     def _agree(self, world: World, counts: dict[str, int], place: Place) -> None:
-        """Compare parts with one another, where a scenario has rules for that."""
+        """Compare the parts of a state with one another, where a scenario has rules for that."""
         is_power = place.choice.kind != PROCESS.kind
         key = (is_power, world.saved_for_sure, world.notes_for_sure, *counts.values())
         if key in self._agreed:
@@ -280,7 +280,7 @@ class Judge:
     def _agree_role(
         self, world: World, counts: dict[str, int], is_power: bool, place: Place
     ) -> None:
-        """Nothing taken without its log, no output without its cause, no cursor before outputs."""
+        """Check a role: no input without its log, no output without its cause, cursor last."""
         taken = world.acked_to[counts["acks"] - 1] if counts["acks"] else 0
         allowed = max(taken - taken // DEAD_EVERY, world.outputs_taken_up)
         if not is_power and counts["out"] > allowed:
@@ -321,7 +321,7 @@ def new_disk(program: Program) -> SimFiles:
 
 
 def crash(world: World, salt: int) -> SimFiles:
-    """Return the disk after a crash that a program itself has among its steps."""
+    """Return the disk after a crash that is itself a step of the program."""
     rng = random.Random(salt)
     program = world.program
     found = list(_all(world, rng))

@@ -1,7 +1,7 @@
-"""A program at work: the kernel's writers and readers over the simulated disk, and what is owed.
+"""World of a program: the kernel's writers and readers over the simulated disk, and its debts.
 
-Beside every call stands the ledger: what may exist, what somebody was allowed to see, and what
-was acknowledged as durable. Whatever a crash leaves is judged against it.
+A ledger accompanies every call: the lines that may exist, those that a reader was allowed to see,
+and those acknowledged as durable. Every state after a crash is judged against it.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ DEAD_EVERY: Final = 5
 
 
 class Killed(BaseException):
-    """The process dies here; nothing after it happens."""
+    """Signal that the process dies here; nothing happens after it."""
 
 
 @dataclass(slots=True)
 class Debt:
-    """What is owed of one journal.
+    """Debt of one journal: the lines that must survive.
 
     Attributes:
-        lines: Every line that was given to its writer, in order.
+        lines: Every line given to the writer, in order.
         seen: Lines that a reader was allowed to see.
         durable: Lines that a power loss may not take.
     """
@@ -51,13 +51,13 @@ class Debt:
 
 
 class World:
-    """The journals of a program, its cursor and its note, and the debts of each.
+    """Journals of a program, its cursor and its note, and the debt of each.
 
     Args:
-        program: What is run.
-        files: The disk; its `before` is taken over.
-        at_call: Called before each change on the disk and at the end, when a crash may come.
-        crash: Called by a step that crashes: returns the disk after it.
+        program: The program to run.
+        files: The disk; the world sets its `before`.
+        at_call: Called before each change on the disk and at the end, where a crash may come.
+        crash: Called by a step that crashes; returns the disk after the crash.
     """
 
     def __init__(
@@ -70,14 +70,15 @@ class World:
         self.program = program
         self.files = files
         self.debts = {journal.name: Debt() for journal in program.journals}
-        self.saved: list[int] = []  # Lines before each saved cursor, the one in work included.
-        self.saved_for_sure = 0  # How many of them a crash cannot take.
+        # Lines before each saved cursor, including a cursor that is being saved.
+        self.saved: list[int] = []
+        self.saved_for_sure = 0  # How many of these cursors a crash cannot take.
         self.notes = 0
         self.notes_for_sure = 0
-        self.acked_to: list[int] = []  # Inputs taken after each line of the acks.
-        # A power loss may take the lazily synced log of what outputs stand for.
+        self.acked_to: list[int] = []  # Number of inputs processed after each line of the acks.
+        # A power loss may take the lazily synced log of inputs whose outputs exist.
         self.outputs_taken_up = 0
-        self.epoch = 0  # Grows with each crash: lines lost are not what comes after.
+        self.epoch = 0  # Grows with each crash, so that later lines differ from lost ones.
         self.is_sealing = False
         self._calls_left = NEVER  # Until the process is killed.
         self._specs = {journal.name: journal for journal in program.journals}
@@ -92,7 +93,7 @@ class World:
         }
 
     def run(self) -> None:
-        """Do all steps; the last call of all is the one after the end."""
+        """Run all steps; the last call comes after the end."""
         self.files.before = self._called
         for step in self.program.steps:
             verb: Callable[..., object] = getattr(self, f"_do_{step[0]}")
@@ -117,13 +118,13 @@ class World:
         self._writer(name)
 
     def _do_change(self, name: str) -> None:
-        """The next writer syncs the other way."""
+        """Switch a journal's next writer between eager and lazy syncing."""
         self._close(name)
         self._lazy[name] = not self._lazy[name]
         self._writer(name)
 
     def _do_cursor(self, count: int) -> None:
-        """A reader goes on from its cursor and saves where it stands."""
+        """Read on from the cursor and save the new position."""
         self._writer("inbox")
         cursor = open_cursor(self.files)
         reader = open_reader(self.files, self._specs["inbox"], cursor.load() or ZERO)
@@ -137,10 +138,10 @@ class World:
         self.notes_for_sure = self.notes
 
     def _do_take(self, count: int) -> bool:
-        """A role: what it takes is logged, then its outputs are written; none of them twice.
+        """Play a role: log the inputs, then write their outputs, none of them twice.
 
         Returns:
-            Whether there was anything to take.
+            Whether there was any input.
         """
         taken = self.acked_to[-1] if self.acked_to else 0
         self._finish(taken)
@@ -159,9 +160,9 @@ class World:
         return True
 
     def _do_hint(self) -> None:
-        """The role's housekeeping: the order log is durable before a cursor builds on it."""
+        """Play the role's housekeeping: sync the input log before a cursor builds on it."""
         taken = self.acked_to[-1] if self.acked_to else 0
-        self._finish(taken)  # As every start does first: what was logged is brought to its end.
+        self._finish(taken)  # Every start does this first: finish the outputs of logged inputs.
         self._do_sync("acks")
         reader = open_reader(self.files, self._specs["inbox"], ZERO)
         while reader.position.seq < taken:
@@ -170,7 +171,7 @@ class World:
         reader.close()
 
     def _do_merge(self) -> None:
-        """The merger: what it takes of each part is logged, then copied into the inbox."""
+        """Play the merger: log the lines taken from each part, then copy them into the inbox."""
         inbox = self.debts["inbox"].lines
         for journal in self.program.journals[:2]:
             self._writer(journal.name)
@@ -190,7 +191,7 @@ class World:
         release(QUEUES, RUN, files=self.files)
 
     def _do_kill(self, calls: int, verb: str, *arguments: Any) -> None:
-        """The process dies in the middle of another step, and the next one takes up."""
+        """Kill the process in the middle of another step; the next process takes up."""
         self._calls_left = calls
         with suppress(Killed):
             getattr(self, f"_do_{verb}")(*arguments)
@@ -198,7 +199,7 @@ class World:
         self._again()
 
     def _do_full(self, space_bytes: int, verb: str, *arguments: Any) -> None:
-        """The disk is full in the middle of another step: the process stops; then there is room."""
+        """Fill the disk in the middle of another step: the process stops, then space returns."""
         self.files.space_bytes = space_bytes
         with suppress(RunStop):
             getattr(self, f"_do_{verb}")(*arguments)
@@ -206,7 +207,7 @@ class World:
         self._again()
 
     def _do_crash(self, salt: int) -> None:
-        """The machine goes down between two steps, and this program goes on with what is left."""
+        """Crash the machine between two steps; the program goes on with the remains."""
         self._writers.clear()
         self.files.before = None
         files = self._crash(self, salt)
@@ -219,13 +220,13 @@ class World:
     # --- after a crash ------------------------------------------------------------------------
 
     def _again(self) -> None:
-        """The next process takes up what one left that died."""
+        """Let the next process take up after one that died."""
         self.files.kill()
         self._writers.clear()
         self.take_up()
 
     def fork(self, files: SimFiles) -> World:
-        """Return the same world on another disk, where nobody watches."""
+        """Return the same world on another disk, without observer."""
         other = World(self.program, files, lambda _: None, self._crash)
         for name, debt in self.debts.items():
             other.debts[name] = Debt(list(debt.lines), debt.seen, debt.durable)
@@ -236,8 +237,8 @@ class World:
         return other
 
     def take_up(self) -> None:
-        """Recover every journal, and owe from now on what it has."""
-        self.epoch += 1  # For the crashes of the recovery itself ...
+        """Recover every journal; from now on its lines are the debt."""
+        self.epoch += 1  # For crashes of the recovery itself ...
         for name, journal in self._specs.items():
             count = self._writer(name).position.seq
             if journal.is_lazy and name == "inbox":
@@ -253,10 +254,10 @@ class World:
         self.saved = [] if found is None else [found.seq]
         self.saved_for_sure = len(self.saved)
         self.notes_for_sure = self.notes = generation_of(self.files)
-        self.epoch += 1  # ... and for what comes in the place of the lines that were lost.
+        self.epoch += 1  # ... and for new lines in the place of lost ones.
 
     def finish(self) -> None:
-        """Bring everything to its end, as a run does that drains."""
+        """Bring everything to its end, as a draining run does."""
         if self.program.kind == "role":
             while self._do_take(1000):
                 pass
@@ -270,7 +271,7 @@ class World:
         for name in list(self._writers):
             self._close(name)
 
-    # --- what stands behind them --------------------------------------------------------------
+    # --- behind the verbs --------------------------------------------------------------------
 
     def _called(self, call: str, path: str) -> None:
         head = self._heads.get(path)
@@ -281,7 +282,8 @@ class World:
                 if found is not None:
                     debt.seen = max(debt.seen, found.lines)
                 if not self._lazy[name]:
-                    debt.durable = debt.seen  # What an eager writer shows is on the disk.
+                    # An eager writer publishes only lines that are on the disk.
+                    debt.durable = debt.seen
         self._at_call(self)
         if self._calls_left > 0:
             self._calls_left -= 1
@@ -299,7 +301,7 @@ class World:
         return self._writers[name]
 
     def _append(self, name: str, lines: list[bytes]) -> None:
-        """Append in one of the ways that a writer has, each in its turn."""
+        """Append in each of the ways that a writer offers, in turn."""
         writer = self._writer(name)
         debt = self.debts[name]
         debt.lines += lines
@@ -329,7 +331,7 @@ class World:
         debt.durable = debt.seen = len(debt.lines)
 
     def _finish(self, taken: int) -> None:
-        """Write the outputs that what was taken leads to, as far as they do not stand."""
+        """Write the missing outputs of all logged inputs."""
         outputs, letters = outputs_of(self.debts["inbox"].lines, taken)
         for name, wanted in (("out", outputs), ("letters", letters)):
             missing = wanted[len(self.debts[name].lines) :]
@@ -344,12 +346,12 @@ class World:
 
 
 def line_of(name: str, number: int, size: int) -> bytes:
-    """Return a line that tells where it belongs."""
+    """Return a line that names its own place."""
     return encode_line(encode({"in": name, "n": number, "text": "x" * size}))
 
 
 def outputs_of(inputs: list[bytes], taken: int) -> tuple[list[bytes], list[bytes]]:
-    """Return what a role writes for its first inputs: outputs and dead letters."""
+    """Return the outputs and dead letters of a role for its first inputs."""
     outputs, letters = [], []
     for seq in range(1, taken + 1):
         of = inputs[seq - 1][7:15].decode()
@@ -363,7 +365,7 @@ def outputs_of(inputs: list[bytes], taken: int) -> tuple[list[bytes], list[bytes
 def open_writer(
     files: SimFiles, journal: Journal, *, is_lazy: bool, segment_bytes: int = 1 << 20
 ) -> JournalWriter:
-    """Return the writer of a journal; the floor is the cursor that stands beside it."""
+    """Return the writer of a journal; its floor is the cursor in the same folder."""
     floor = open_cursor(files).load() if journal.has_floor else None
     lock = WriterLock(journal.lock, files=files)
     try:
@@ -384,10 +386,10 @@ def open_writer(
 
 
 def drop_lost_cursor(files: SimFiles, count: int) -> None:
-    """Remove a cursor that stands behind the end of its queue.
+    """Remove a cursor that points beyond the end of its queue.
 
-    A power loss may take what was published and not synced, and the reader who took it goes on from
-    what the queue has. Recovery itself has said that this is allowed, or has refused.
+    A power loss may take lines that were published but not synced; their reader then goes on from
+    the queue's end. Recovery itself has allowed this, or has refused.
     """
     position = open_cursor(files).load()
     if position is not None and position.seq > count:
@@ -405,5 +407,5 @@ def open_cursor(files: SimFiles, path: Path = CURSOR) -> Cursor:
 
 
 def generation_of(files: SimFiles) -> int:
-    """Return the generation of the note; 0 where there is none."""
+    """Return the generation of the note; 0 without a note."""
     return 0 if files.stat(NOTE) is None else int(read_hashed(NOTE, files=files)["generation"])

@@ -1,4 +1,4 @@
-"""Do unmodified foreign clients work against the embedded exchange? Each is run and checked.
+"""Run unmodified foreign clients against the embedded exchange and check each of them.
 
     python -m tools.foreign                  all but freqtrade, some two minutes
     python -m tools.foreign --only ccxt      those whose name begins so
@@ -6,9 +6,9 @@
     python -m tools.foreign --small          the two lightest; what cannot be installed is skipped
     python -m tools.foreign --lock           resolve the lock files anew
 
-Each client has an exchange of its own (`minibot exchange serve`), which plays the demo tape, and an
-interpreter of its own below `build/foreign`. Its script uses it as its users do and holds all that
-it got against the tape. Exit code 1: something differed.
+Each client has its own exchange (`minibot exchange serve`), which plays the demo tape, and its own
+interpreter below `build/foreign`. Its script uses the client as its users do and compares all that
+it received with the tape. Exit code 1: something differed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from minibot.simulator.server.remote import RunningExchange
 from tools.foreign.environments import HOME, PROJECT, NotInstalled, environment, write_locks
 
 SERVE: Final = (sys.executable, "-m", "minibot", "exchange", "serve")
-# A trader's clock is the machine's.
+# A trading client uses the machine's clock.
 PAPER: Final = (
     *("--source", "generator:7:BTCUSDT", "--rate", "60", "--start", "now"),
     *("--rebase-to-now", "--paper-account"),
@@ -39,7 +39,7 @@ END_S: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client's script, the environment it runs in and how its exchange is served."""
+    """Client's script, its environment, and the way in which its exchange is served."""
 
     script: str
     environment: str = "clients"
@@ -68,7 +68,7 @@ FREQTRADE: Final = Client(
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one client fared."""
+    """Outcome of one client."""
 
     client: Client
     word: str
@@ -77,7 +77,7 @@ class Outcome:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the clients asked for; exit code 0 when each of them found what the source has."""
+    """Run the clients asked for; exit code 0 when each of them received what the source has."""
     options = _options(argv)
     if options.lock or options.upgrade:
         write_locks(options.upgrade)
@@ -148,13 +148,13 @@ def _run(client: Client, options: argparse.Namespace) -> Outcome:
 
 
 def _environ() -> dict[str, str]:
-    # A proxy of the machine must not be asked for loopback.
+    # Loopback must not go through the machine's proxy.
     return {**os.environ, "NO_PROXY": "127.0.0.1,localhost"}
 
 
 @contextmanager
 def serving(client: Client) -> Iterator[dict[str, Any]]:
-    """Serve the client's market on free ports; yield what the command printed of itself."""
+    """Serve the client's market on free ports; yield the command's description of itself."""
     command = [*SERVE, *client.serve, "--json", "--port", "0", "--tls-dir", str(HOME / "tls")]
     process = subprocess.Popen(
         command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

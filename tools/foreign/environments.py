@@ -1,7 +1,7 @@
-"""The environments of the foreign clients: made on demand from their lock files.
+"""Environments of the foreign clients: made on demand from their lock files.
 
-They stand in `build/foreign` (ignored by git) and never in the product's own environment. A lock
-names every file by its sha256 and no address; the package index is the one of the machine.
+They lie in `build/foreign` (ignored by git), never in the product's own environment. A lock names
+every file by its sha256 and no address; the machine's package index serves them.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ HEADER: Final = """\
 
 
 class NotInstalled(Exception):
-    """An environment could not be made; says why."""
+    """Failure to make an environment; the message says why."""
 
 
 def interpreter(name: str) -> Path:
-    """Return the interpreter of an environment, whether or not it stands."""
+    """Return the path of an environment's interpreter, which need not exist."""
     folder = "Scripts" if sys.platform == "win32" else "bin"
     return HOME / name / "venv" / folder / ("python.exe" if sys.platform == "win32" else "python")
 
 
 def environment(name: str) -> Path:
-    """Return the interpreter of an environment, made where it does not stand as locked.
+    """Return the interpreter of an environment; make it unless it matches the lock.
 
     Raises:
-        NotInstalled: The package index cannot be reached, or has not what the lock names.
+        NotInstalled: The package index cannot be reached, or lacks a file of the lock.
     """
     python, stamp = interpreter(name), HOME / name / "stamp"
     lock = HERE / f"{name}.lock"
@@ -67,7 +67,7 @@ def environment(name: str) -> Path:
 
 
 def write_locks(upgrade: bool) -> None:
-    """Resolve every `.in` file anew; versions that still fit are kept without `upgrade`."""
+    """Resolve every `.in` file; without `upgrade`, keep versions that still fit."""
     with tempfile.TemporaryDirectory() as folder:
         uv = install_resolver(Path(folder) / "resolver")
         for name in NAMES:

@@ -1,8 +1,8 @@
-"""What a tape holds, and what a client got of it: compared, in exact decimals.
+"""Comparison of a tape with what a client received, in exact decimals.
 
-Imported by the scripts in `clients/`, which run in foreign environments: standard library alone,
-nothing of minibot. The reading of a tape and the keeping of a book are written here a second time
-on purpose, plainly: they are the reference that server and client are both held against.
+The scripts in `clients/` import it in foreign environments: standard library alone, nothing of
+minibot. Tape reader and book are written here a second time on purpose, plainly, as the reference
+for server and client.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Level = tuple[Decimal, Decimal]
 
 
 class Truth:
-    """The market of one symbol as a tape recorded it; times as on the tape."""
+    """Market of one symbol as a tape recorded it; times as on the tape."""
 
     def __init__(self, tape: Path, symbol: str = SYMBOL) -> None:
         self.trades: dict[int, tuple[Decimal, Decimal, int, bool]] = {}
@@ -108,7 +108,7 @@ def _apply(side: dict[Decimal, Decimal], levels: Iterable[Sequence[str]]) -> Non
 
 
 class Evidence:
-    """What one client got, held against the tape; ends in one line of JSON and an exit code."""
+    """Evidence of one client, compared with the tape; ends in one line of JSON and an exit code."""
 
     def __init__(self, client: str, package: str, truth: Truth | None) -> None:
         self.checked: Counter[str] = Counter()
@@ -118,7 +118,7 @@ class Evidence:
 
     @property
     def truth(self) -> Truth:
-        """What the tape holds; of a client whose market is made there is none."""
+        """Market on the tape; empty for a client whose market is synthetic."""
         assert self._truth is not None
         return self._truth
 
@@ -148,7 +148,7 @@ class Evidence:
         self.same("quotes", tuple(map(exact, values)), self.truth.quotes.get(update_id))
 
     def touch(self, *values: object) -> None:
-        """Check a best bid and ask that came without its number: the tape must have had it."""
+        """Check a best bid and ask without its update number: the tape must have had it."""
         got = tuple(map(exact, values))
         self.same("touches", got in set(self.truth.quotes.values()), True)
 
@@ -165,7 +165,7 @@ class Evidence:
         self.same("klines", tuple(map(exact, values)), self.truth.kline(open_ms, end_ms))
 
     def streamed(self, kind: str, data: dict[str, Any]) -> None:
-        """Hold a message of one symbol's stream against the tape, by the stream's name."""
+        """Check a message of one symbol's stream against the tape, by the stream's name."""
         if kind == "trade":
             self.trade(data["t"], data["p"], data["q"], data["T"], data["m"])
         elif kind == "aggTrade":
@@ -182,7 +182,7 @@ class Evidence:
             self.kline(bar["t"], bar["T"] + 1, *(bar[key] for key in "ohlcv"))
 
     def finish(self, *expected: str) -> int:
-        """Print what was seen; return 0 if everything agreed and nothing expected was missing."""
+        """Print the comparison; return 0 if everything agreed and nothing expected was missing."""
         self.wrong += [f"{what}: none came" for what in expected if not self.checked[what]]
         print(
             json.dumps(
@@ -224,7 +224,7 @@ def _first_difference(
 
 
 def arguments() -> argparse.Namespace:
-    """Return what the runner says: where the exchange is and which tape it plays."""
+    """Return the runner's arguments: the exchange's address and the tape that it plays."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--host", default="127.0.0.1", help="host of the exchange")
     parser.add_argument("--port", type=int, required=True, help="port without TLS")

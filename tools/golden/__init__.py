@@ -1,1 +1,1 @@
-"""Golden runs: recorded nights whose replay gives one digest, on every Python and however set."""
+"""Golden runs: recorded nights whose replay gives one digest, on every Python in every setting."""

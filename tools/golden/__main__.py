@@ -6,7 +6,7 @@
     python -m tools.golden --all --install     as root on Debian: also those not here yet
     python -m tools.golden --make sample_run   make one anew by a real night, then commit it
 
-Exit code 1 where a digest differs; what could not be had is named and fails nothing.
+Exit code 1 where a digest differs; a Python that is not available is named and fails nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VAR = PROJECT / "var"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make or check golden runs; return 1 where one is not as it was recorded."""
+    """Make or check golden runs; return 1 where one differs from its record."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.golden",
         description=__doc__,
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def plan(*, everything: bool, may_install: bool) -> Iterator[tuple[Python, Variant]]:
-    """Yield with which Python and how to replay; say which Python cannot be had."""
+    """Yield each Python with its ways to replay; print which Python is not available."""
     mine = own()
     for variant in variants(mine, everything=everything):
         yield mine, variant
@@ -83,7 +83,7 @@ def plan(*, everything: bool, may_install: bool) -> Iterator[tuple[Python, Varia
 
 
 def tell(python: Python, variant: Variant, runs: list[Golden], folders: list[Path]) -> bool:
-    """Replay by one Python in one way, print how it went; return whether all is as recorded."""
+    """Replay by one Python in one way and print the result; return whether all is as recorded."""
     began = time.monotonic()
     name = f"Python {python.version}, {variant.name}"
     found = replayed(python, variant, folders)

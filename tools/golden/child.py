@@ -1,6 +1,6 @@
 """Replays runs in a process of its own: `python -m tools.golden.child DIR...`, one JSON object.
 
-Imported by every Python and under Wine, so it knows nothing but the replay.
+Every Python and Wine import it, so it imports nothing but the replay.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from minibot.engine.role_replay import replay_run
 
 
 def main() -> int:
-    """Print by run id whether its replay is identical, and the digest."""
+    """Print by run id whether the replay is identical, and its digest."""
     found = {}
     for name in sys.argv[1:]:
         replay = replay_run(Path(name))

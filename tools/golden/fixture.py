@@ -1,4 +1,4 @@
-"""A golden run as it is kept: a sealed run's folder in one archive, and what its replay gives.
+"""Golden run as a fixture: a sealed run's folder in one archive, and the result of its replay.
 
 In `tests/fixtures/NAME/`: `run.tar.xz` (the folder, byte for byte), `golden.json` (id, digest, how
 it was made) and `manifest.sha256` of both, for `sha256sum -c tests/fixtures/*/manifest.sha256`.
@@ -26,7 +26,7 @@ SUMS: Final = "manifest.sha256"
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """One golden run: where it is kept, and what its replay has to give."""
+    """Golden run: its place, and the expected result of its replay."""
 
     name: str
     folder: Path
@@ -37,12 +37,12 @@ class Golden:
     what: str
 
     def unpack(self, var: Path) -> Path:
-        """Return the run's folder, unpacked below `var` unless it stands there already."""
+        """Return the run's folder, unpacked below `var` if it is not there already."""
         return unpacked(self.folder / ARCHIVE, var)
 
 
 def golden_runs(folder: Path = FIXTURES) -> list[Golden]:
-    """Return every golden run that is kept, by name."""
+    """Return every kept golden run by name."""
     return [_read(path.parent) for path in sorted(folder.glob(f"*/{RECORD}"))]
 
 
@@ -60,7 +60,7 @@ def _read(folder: Path) -> Golden:
 
 
 def keep(run_dir: Path, folder: Path, record: Mapping[str, object]) -> None:
-    """Pack a run's folder, with its record and both their sha256."""
+    """Pack a run's folder with its record, and the sha256 of both."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ARCHIVE).write_bytes(lzma.compress(tar_of(run_dir), preset=9 | lzma.PRESET_EXTREME))
     text = json.dumps(record, indent=2, sort_keys=True) + "\n"
@@ -78,7 +78,7 @@ def _shown(path: Path) -> str:
 
 
 def wrong_sums(manifest: Path) -> list[str]:
-    """Return what does not stand as a list of sha256 says, a sentence each."""
+    """Return a sentence for each file that differs from a list of sha256."""
     wrong = []
     for line in manifest.read_text(encoding="utf-8").splitlines():
         digest, _, name = line.partition("  ")

@@ -1,7 +1,7 @@
-"""How each golden run is made: by a real night with all its processes, never by hand.
+"""Making of each golden run: by a real night with all its processes, never by hand.
 
-A new one has another run id and other times, hence another digest: make one anew only where a
-change of the format asks for it, and say so in the commit.
+A new golden run has another run id and other times, hence another digest. Remake one only where a
+change of the format demands it, and say so in the commit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from minibot.runtime.paths import Var
 from tools.golden.fixture import FIXTURES, keep
 
 END_S_MAX: Final = 120.0
-# Indicators of few bars, so that a short run trades; small books, so that it stays small.
+# Indicators need few bars, so that a short run trades; books are small, so that the file is too.
 SMALL: Final[Mapping[str, object]] = {
     **EAGER,
     "ai.enabled": False,
@@ -33,7 +33,7 @@ SMALL: Final[Mapping[str, object]] = {
     "strategy.return_bars": 3,
     "portfolio.close_market_ms": 5000,
 }
-# By name and fields, as `POST /minibot/fault` takes them.
+# Faults by name and fields, as `POST /minibot/fault` accepts them.
 FAULTS: Final[tuple[tuple[str, Mapping[str, object]], ...]] = (
     ("gap", {"n": 3}),
     ("missing_trades", {"n": 5}),
@@ -50,12 +50,12 @@ Drive = Callable[[DrillRun], None]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one golden run is made.
+    """Recipe of one golden run.
 
     Attributes:
-        what: In one sentence, for its record.
-        sets: Keys of the smoke profile that differ.
-        drive: What is done to the run while it is up.
+        what: Description in one sentence, for the record.
+        sets: Keys that differ from the smoke profile.
+        drive: Deeds done to the run while it is up.
     """
 
     what: str
@@ -105,11 +105,11 @@ RECIPES: Final[Mapping[str, Recipe]] = {
 
 
 def make(name: str, folder: Path = FIXTURES) -> str:
-    """Run a night by its recipe, keep it, and return its digest.
+    """Run a night by its recipe, keep it as a fixture, and return its digest.
 
     Raises:
-        NotInjected: The night did not come as far as the recipe asks.
-        ValueError: Its replay differs, or it has nothing to show: no fill.
+        NotInjected: The night did not get as far as the recipe demands.
+        ValueError: The night's replay differs, or the night has no fill.
     """
     recipe = RECIPES[name]
     with tempfile.TemporaryDirectory(prefix=f"golden-{name}-") as lab:

@@ -1,8 +1,8 @@
-"""Which Pythons can be had here, each with what a replay needs, below `var/pythons`.
+"""Pythons available here, each with the packages that a replay needs, below `var/pythons`.
 
-A Python comes from the PATH, from pyenv or, with `--install`, from Debian's packages: unpacked
-into a folder of their own with their own C library, nothing is installed. The packages that a
-replay needs are those of `requirements.lock`, each file checked against its sha256.
+A Python comes from the PATH, from pyenv or, with `--install`, from Debian's packages. Those are
+unpacked into their own folder with their own C library; nothing is installed. A replay's packages
+come from `requirements.lock`, each file checked against its sha256.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ SETUP_S_MAX: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Python:
-    """A Python with what a replay needs."""
+    """Python with the packages of a replay."""
 
     path: Path
     version: str
 
     @property
     def minor(self) -> int:
-        """The 11 of 3.11.7."""
+        """Minor version, such as 11 of 3.11.7."""
         return int(self.version.split(".")[1])
 
 
 def own() -> Python:
-    """Return the Python that runs this."""
+    """Return the Python that runs this code."""
     return Python(Path(sys.executable), ".".join(str(part) for part in sys.version_info[:3]))
 
 
 def find(minor: int, *, may_install: bool = False) -> Python | str:
-    """Return Python 3.`minor` in an environment of its own, or why it cannot be had."""
+    """Find Python 3.`minor` in its own environment, or say why it is not available."""
     try:
         base = base_of(minor)
         if base is None and may_install:
@@ -63,7 +63,7 @@ def find(minor: int, *, may_install: bool = False) -> Python | str:
 
 
 def base_of(minor: int) -> Path | None:
-    """Return the interpreter, without what a replay needs."""
+    """Return the interpreter, without the packages of a replay."""
     pyenv = Path.home() / ".pyenv" / "versions"
     places = [shutil.which(f"python3.{minor}"), *sorted(pyenv.glob(f"3.{minor}.*/bin/python3"))]
     places.append(HOME / f"debian-3.{minor}" / "usr" / "bin" / f"python3.{minor}")
@@ -74,7 +74,7 @@ def base_of(minor: int) -> Path | None:
             if _version(Path(place)).startswith(f"3.{minor}."):
                 return Path(place)
         except (OSError, subprocess.SubprocessError):
-            continue  # A name of pyenv's that stands for a version which is not installed.
+            continue  # A shim of pyenv for a version that is not installed.
     return None
 
 
@@ -84,7 +84,7 @@ def _version(python: Path) -> str:
 
 
 def _environment(base: Path, minor: int) -> Path:
-    """Return the interpreter of the environment of a Python; made where it does not stand."""
+    """Return the interpreter of a Python's environment; make it where it does not exist."""
     home = HOME / f"venv-3.{minor}"
     python, stamp = home / "bin" / "python", home / "stamp"
     lock = locked(NEEDED)

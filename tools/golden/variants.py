@@ -1,4 +1,4 @@
-"""In which ways a golden run is replayed: hash seeds, locales, time zones, compiled cores, Wine."""
+"""Variants in which a golden run is replayed: hash seeds, locales, time zones, compiled, Wine."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tools.golden.fixture import PROJECT, Golden
 from tools.golden.pythons import Python
 
 REPLAY_S_MAX: Final = 300.0
-# What could steer a replay by accident is left out of its environment, then set on purpose.
+# Variables that could steer a replay by accident are removed from its environment, then set.
 STEERING: Final = ("PYTHONHASHSEED", "LC_ALL", "LANG", "TZ", "MINIBOT_COMPILED")
 Digests = Mapping[str, Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way to replay: what stands in the environment beside PATH and HOME."""
+    """Variant of a replay: variables of the environment beside PATH and HOME."""
 
     name: str
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -45,7 +45,7 @@ OTHERS: Final = (
 
 
 def variants(python: Python, *, everything: bool) -> list[Variant]:
-    """Return in which ways a Python replays: the plain one, or all of them."""
+    """Return the variants in which a Python replays: the plain one, or all of them."""
     found = [PLAIN, *(OTHERS if everything else OTHERS[1:2])]
     if stale(build_folder(f"cpython-3{python.minor}")) is None:
         found.append(Variant("compiled", {"MINIBOT_COMPILED": "1", "PYTHONHASHSEED": "random"}))
@@ -53,7 +53,7 @@ def variants(python: Python, *, everything: bool) -> list[Variant]:
 
 
 def replayed(python: Python, variant: Variant, folders: Sequence[Path]) -> Digests | str:
-    """Return by run id what a process of this Python replays, or why it did not."""
+    """Return by run id the result of replaying in a process of this Python, or why it failed."""
     environ = {name: value for name, value in os.environ.items() if name not in STEERING}
     done = subprocess.run(
         [str(python.path), "-m", "tools.golden.child", *map(str, folders)],
@@ -73,7 +73,7 @@ def replayed(python: Python, variant: Variant, folders: Sequence[Path]) -> Diges
 
 
 def differences(runs: Sequence[Golden], found: Digests) -> list[str]:
-    """Return which runs are not as recorded, a sentence each."""
+    """Return a sentence for each run that differs from its record."""
     wrong = []
     for run in runs:
         seen = found.get(run.run_id, {})
@@ -85,7 +85,7 @@ def differences(runs: Sequence[Golden], found: Digests) -> list[str]:
 
 
 def under_wine(runs: Sequence[Golden], folders: Sequence[Path]) -> str:
-    """Replay under the Windows Python where it stands, and return a sentence about it.
+    """Replay under the Windows Python if it exists, and return a sentence about the result.
 
     Raises:
         ValueError: A digest differs there.

@@ -1,7 +1,7 @@
-"""Lets a peer's script take its times from the CPU's clock, as minibot's own cases do.
+"""Replacement of a peer's clock by CPU time, as minibot's own cases use.
 
-Put in front of a peer's path by `tools.bench.backtest_peers`: on a machine that others use too,
-wall time says more of them than of the peer.
+`tools.bench.backtest_peers` puts it first on a peer's path: on a shared machine wall-clock time
+depends more on other programs than on the peer.
 """
 
 import time

@@ -14,7 +14,7 @@ from tools.foreign.evidence import Evidence, Truth, arguments
 
 
 def main() -> int:
-    """Read streams and ask over REST; return the exit code."""
+    """Read streams and call REST; return the exit code."""
     options = arguments()
     evidence = Evidence("binance-connector", "binance-connector", Truth(options.tape))
     base = f"{options.host}:{options.port}"

@@ -1,7 +1,7 @@
 """ccxt's websockets (`ccxt.pro`). Settings needed: `urls.api.public` and `urls.api.ws.spot`.
 
-Both in the constructor; `options.fetchMarkets` as over REST. Everything else is as it comes: the
-book's snapshot by REST, one connection for each kind of stream.
+Both in the constructor; `options.fetchMarkets` as over REST. All other settings are ccxt's
+defaults: the book's snapshot by REST, one connection for each kind of stream.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ async def _klines(exchange: Any, evidence: Evidence) -> None:
     former: list[Any] | None = None
     while True:
         for bar in await exchange.watch_ohlcv(SYMBOL, "1s"):
-            # A bar is over when the next one has begun.
+            # A bar is complete when the next one has begun.
             if former is not None and bar[0] > former[0] and former[5]:
                 evidence.kline(former[0], former[0] + 1000, *former[1:6])
             former = list(bar)

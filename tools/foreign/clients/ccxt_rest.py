@@ -1,7 +1,7 @@
 """ccxt over REST. Setting needed: `urls.api.public` in the constructor, and spot markets alone.
 
-`options.fetchMarkets` keeps it from asking the futures hosts for markets, as for anybody who
-trades spot only; everything else is as ccxt comes.
+`options.fetchMarkets` keeps ccxt from asking the futures hosts for markets, as users who trade spot
+alone set it. All other settings are ccxt's defaults.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tools.foreign.evidence import Evidence, Truth, arguments
 
 
 def main() -> int:
-    """Ask every public call that ccxt has for spot; return the exit code."""
+    """Call every public method of ccxt for spot; return the exit code."""
     options = arguments()
     evidence = Evidence("ccxt (REST)", "ccxt", Truth(options.tape))
     exchange = ccxt.binance(
@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def _look(exchange: ccxt.binance, evidence: Evidence) -> None:
-    """Check what is true at this moment."""
+    """Check present prices and the book."""
     book = exchange.fetch_order_book("BTC/USDT", 100)
     evidence.book(book["nonce"], book["bids"], book["asks"], 100)
     for each in (exchange.fetch_bids_asks(["BTC/USDT"])["BTC/USDT"],):
@@ -57,11 +57,11 @@ def _look(exchange: ccxt.binance, evidence: Evidence) -> None:
 
 
 def _look_back(exchange: ccxt.binance, evidence: Evidence) -> None:
-    """Check what has been told and closed."""
+    """Check past trades and closed bars."""
     for row in exchange.fetch_trades("BTC/USDT", limit=500):
         raw = row["info"]
         evidence.aggregate(raw["f"], raw["l"], row["price"], row["amount"], row["timestamp"])
-    # The first and the last second may not be whole.
+    # The first and the last second may be incomplete.
     for bar in exchange.fetch_ohlcv("BTC/USDT", "1s", limit=1000)[1:-1]:
         if bar[5]:
             evidence.kline(bar[0], bar[0] + 1000, *bar[1:6])

@@ -1,8 +1,9 @@
 """cryptofeed. Settings needed: `websocket_endpoints` and `rest_endpoints` of a subclass, over TLS.
 
-It has no constructor option for an address; a feed of one's own with its endpoints is how its
-users add a venue. It accepts `wss://` alone, so the exchange is served with `--tls-dir` and its
-certificate trusted by the environment variable `SSL_CERT_FILE`. It asks no bar below a minute.
+cryptofeed has no constructor option for an address; its users add a venue by a feed subclass with
+its own endpoints. It accepts `wss://` alone, so the exchange is served with `--tls-dir` and its
+certificate is trusted by the environment variable `SSL_CERT_FILE`. It asks for no bar below a
+minute.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def main() -> int:
         defines.TICKER: ticker,
         defines.CANDLES: candle,
     }
-    # With this uvloop a loop has to stand before its handler asks for one.
+    # With this uvloop a loop has to exist before cryptofeed's handler asks for one.
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     handler = cryptofeed.FeedHandler(config={"uvloop": False, "log": {"disabled": True}})
@@ -77,7 +78,7 @@ def main() -> int:
     handler.run(start_loop=False, install_signal_handlers=False)
     loop.run_until_complete(asyncio.sleep(options.seconds))
     code = evidence.finish("books", "aggregate trades", "quotes", "klines")
-    os._exit(code)  # Its own end waits for retries of what it has just closed.
+    os._exit(code)  # cryptofeed's own end waits for retries of connections that it has just closed.
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """freqtrade, whole, in dry-run mode. Settings needed: `exchange.ccxt_config` in its configuration.
 
-In it `urls.api.public`, `urls.api.ws.spot` and `options.fetchMarkets` as for ccxt, which freqtrade
-is built upon. It only knows the wall clock: the exchange is served with `--rebase-to-now`. Orders
-go to its own wallet of paper and never to the exchange.
+In that section `urls.api.public`, `urls.api.ws.spot` and `options.fetchMarkets` are set as for
+ccxt, on which freqtrade is built. freqtrade knows wall-clock time alone, so the exchange is served
+with `--rebase-to-now`. Its orders go to its own paper wallet and never to the exchange.
 
-What it must have: a candle of every minute that passed, through its websocket, each equal to that
-of REST in the end; entries and exits, each filled at a price that the market had at that time.
+freqtrade must receive a candle of every past minute through its websocket, each equal to REST's
+candle in the end. Each entry and exit must be filled at a price that the market had at that time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tools.foreign.evidence import Evidence, arguments
 PAIRS = {"BTC/USDT": "BTCUSDT", "ETH/USDT": "ETHUSDT", "SOL/USDT": "SOLUSDT"}
 END_S = 60
 MINUTE_MS = 60_000
-# From what it saw to what it placed: a turn of its loop and a call.
+# From the seen price to the placed order: one turn of freqtrade's loop and a call.
 PLACED_MS = 15_000
 STRATEGY = '''
 import csv
@@ -73,7 +73,7 @@ class Simple(IStrategy):
 
 
 def main() -> int:
-    """Let it trade for the time asked for; return the exit code."""
+    """Let freqtrade trade for the time asked for; return the exit code."""
     options = arguments()
     evidence = Evidence("freqtrade (dry run)", "freqtrade", None)
     base = f"{options.host}:{options.port}"
@@ -91,7 +91,7 @@ def main() -> int:
 
 
 def _trade(home: Path, base: str, seconds: float) -> list[str]:
-    """Run it as its users do, end it politely; return what it logged."""
+    """Run freqtrade as its users do, end it politely; return its log."""
     (home / "strategies").mkdir()
     (home / "strategies" / "simple.py").write_text(STRATEGY)
     (home / "config.json").write_text(json.dumps(_configuration(base)))
@@ -150,7 +150,7 @@ def _klines(base: str, symbol: str, interval: str, start_ms: int, end_ms: int) -
 
 
 def _check_candles(evidence: Evidence, home: Path, base: str) -> int:
-    """Compare every candle that the strategy saw last; return over how many minutes."""
+    """Check every candle that the strategy saw last; return the number of minutes."""
     seen: dict[tuple[str, int], tuple[float, ...]] = {}
     path = home / "candles.csv"
     for pair, time_text, *cells in csv.reader(path.open()) if path.exists() else ():
@@ -163,7 +163,7 @@ def _check_candles(evidence: Evidence, home: Path, base: str) -> int:
 
 
 def _check_orders(evidence: Evidence, home: Path, base: str) -> None:
-    """Compare what its paper orders were filled at with what the market had."""
+    """Check the fill prices of its paper orders against the market's prices."""
     query = (
         "select t.pair, o.ft_order_side, o.average, o.filled, "
         "o.order_date, o.order_filled_date from orders o join trades t on t.id = o.ft_trade_id "
@@ -176,7 +176,7 @@ def _check_orders(evidence: Evidence, home: Path, base: str) -> None:
         bars = list(_klines(base, PAIRS[pair], "1s", start_ms, end_ms))
         low = min((Decimal(bar[3]) for bar in bars), default=Decimal(0))
         high = max((Decimal(bar[2]) for bar in bars), default=Decimal(0))
-        # A touch may lie a little beyond the trades of these seconds.
+        # The touch may lie a little beyond the trade prices of these seconds.
         room = high / 2000
         fits = low - room <= Decimal(str(price)) <= high + room
         evidence.same("entries" if side == "buy" else "exits", fits, True)

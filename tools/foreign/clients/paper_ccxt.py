@@ -1,7 +1,7 @@
 """ccxt as a trader, against `--paper-account`. Settings needed: the two addresses of the API.
 
-Its clock is the machine's, so the market is moved to now. `fetchCurrencies` and
-`fetchMargins` are off because they ask `/sapi`, which is another product of the venue's.
+ccxt uses the machine's clock, so the market is moved to now. `fetchCurrencies` and `fetchMargins`
+are off because they call `/sapi`, another product of the venue.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RATE = Decimal("0.001")
 
 
 def main() -> int:
-    """Buy, sell, rest, cancel and be refused; return the exit code."""
+    """Buy, sell, place, cancel and be refused; return the exit code."""
     options = arguments()
     evidence = Evidence("ccxt (paper account)", "ccxt", None)
     api = f"http://{options.host}:{options.port}/api/v3"
@@ -60,7 +60,7 @@ def _check_money(
     after: dict[str, Decimal],
     trades: list[dict[str, Any]],
 ) -> None:
-    """Hold the balances against the trades and their fees, in the asset that was received."""
+    """Check the balances against trades and fees, in the asset that was received."""
     moved = {"BTC": Decimal(0), "USDT": Decimal(0)}
     for trade in trades:
         sign = 1 if trade["side"] == "buy" else -1
@@ -92,7 +92,7 @@ def _check_resting(evidence: Evidence, exchange: ccxt.binance) -> None:
 
 
 def _check_refusals(evidence: Evidence, exchange: ccxt.binance) -> None:
-    """What the venue's words become in ccxt."""
+    """Check that the venue's error messages become ccxt's own exceptions."""
     last = exchange.fetch_ticker(SYMBOL)["last"]
     for qty, price, expected in (
         (1.0, last * 0.9, ccxt.InsufficientFunds),

@@ -1,6 +1,6 @@
 """python-binance as a trader, against `--paper-account`. Setting needed: its `API_URL`.
 
-Its clock is the machine's, so the market is moved to now.
+python-binance uses the machine's clock, so the market is moved to now.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SYMBOL = "BTCUSDT"
 
 
 def main() -> int:
-    """Buy, sell, rest, cancel and be refused; return the exit code."""
+    """Buy, sell, place, cancel and be refused; return the exit code."""
     options = arguments()
     evidence = Evidence("python-binance (paper account)", "python-binance", None)
     client = Client("minibot-paper-key", "minibot-paper-secret", ping=False)

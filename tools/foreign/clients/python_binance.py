@@ -1,7 +1,7 @@
 """python-binance. Settings needed: a client's attribute `API_URL`, a manager's `STREAM_URL`.
 
-It has no constructor option for a base address; its documentation sets these attributes too, for
-test networks of one's own.
+python-binance has no constructor option for a base address; its documentation, too, sets these
+attributes for private test networks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LEVELS = 50
 
 
 def main() -> int:
-    """Ask over REST, then read streams; return the exit code."""
+    """Call REST, then read streams; return the exit code."""
     options = arguments()
     evidence = Evidence("python-binance", "python-binance", Truth(options.tape))
     base = f"{options.host}:{options.port}"
@@ -74,7 +74,7 @@ async def _book(client: AsyncClient, manager: BinanceSocketManager, evidence: Ev
     ) as cache:
         while True:
             book = await cache.recv()
-            number = cache._last_update_id  # It tells its number nowhere else.
+            number = cache._last_update_id  # No other message tells the update's number.
             bids, asks = book.get_bids(), book.get_asks()
             evidence.book(number, bids, asks, LEVELS)
 

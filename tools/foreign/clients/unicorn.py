@@ -1,6 +1,6 @@
 """unicorn-binance-websocket-api. Settings needed: `websocket_base_uri`, a constructor option.
 
-`restful_base_uri` beside it; nothing of what is read here asks for it.
+`restful_base_uri` stands beside it; nothing here uses it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> int:
         restful_base_uri=f"http://{base}/",
     )
     stream = manager.create_stream(channels=CHANNELS[:3], markets=["btcusdt"])
-    # It sleeps some five seconds before it connects.
+    # The client sleeps some five seconds before it connects.
     threading.Event().wait(options.seconds / 2 + 5)
     manager.subscribe_to_stream(stream, channels=CHANNELS[3:], markets=["btcusdt"])
     threading.Event().wait(options.seconds / 2)
@@ -47,7 +47,7 @@ def main() -> int:
             evidence.streamed(message["stream"].partition("@")[2], message["data"])
     code = evidence.finish("books", "trades", "quotes", "klines", "aggregate trades", "tickers")
     sys.stdout.flush()
-    os._exit(code)  # Its threads may sleep for a while yet.
+    os._exit(code)  # The client's threads may still sleep for a while.
 
 
 if __name__ == "__main__":
