@@ -15,6 +15,7 @@ from minibot.cores.profile_keys import (
     DECIMAL_POSITIVE,
     LATER,
     OPTIONAL,
+    OPTIONAL_OR_NULL,
     PERCENT,
     Rule,
     distance,
@@ -51,6 +52,14 @@ MULTIPLE: Final = distance(
     6, 'a decimal number as text, above zero, at most 4 places, such as "1.5"; or null for none'
 )
 """The rule of a distance in ATRs."""
+
+STOP_BPS: Final = distance(
+    4, "basis points as text, above 0 and below 10000, at most 4 places; or null for none"
+)
+"""The rule of a stop's distance: below the whole price."""
+
+TARGET_BPS: Final = distance(6, "basis points as text, above 0, at most 4 places; or null for none")
+"""The rule of a target's distance."""
 
 PARAMETERS: Final[Rule] = {
     "maxProperties": 100,
@@ -208,6 +217,16 @@ class RiskSection:
     take_profit_atr_mult: Annotated[
         str | None, MULTIPLE, "Distance of the target in ATRs, or null for no target."
     ]
+    stop_bps: Annotated[
+        str | None,
+        STOP_BPS,
+        "Distance of the stop in basis points of the entry price, instead of ATRs.",
+    ] = field(default=None, metadata=OPTIONAL_OR_NULL)
+    take_profit_bps: Annotated[
+        str | None,
+        TARGET_BPS,
+        "Distance of the target in basis points of the entry price, instead of ATRs.",
+    ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     signal_exit: Annotated[bool, "Close on a SELL signal."]
     time_exit_ms: Annotated[
         int | None,
