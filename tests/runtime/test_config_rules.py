@@ -97,6 +97,17 @@ def test_soft_limit_above_the_hard_one_is_refused_and_equal_is_allowed(limit: st
             ["risk.stop_atr_mult=null", "risk.signal_exit=false"],
             "risk.stop_atr_mult",
         ),
+        (["risk.stop_atr_mult=null", "risk.stop_bps=50"], ["risk.stop_bps=50"], "risk.stop_bps"),
+        (
+            ["risk.take_profit_atr_mult=null", "risk.take_profit_bps=50"],
+            ["risk.take_profit_bps=50"],
+            "risk.take_profit_bps",
+        ),
+        (
+            ["risk.stop_atr_mult=null", "risk.signal_exit=false", "risk.stop_bps=50"],
+            ["risk.stop_atr_mult=null", "risk.signal_exit=false", "risk.stop_bps=null"],
+            "risk.stop_atr_mult",
+        ),
         (
             ["risk.stop_atr_mult=null", "risk.signal_exit=false", "risk.time_exit_ms=60000"],
             ["risk.stop_atr_mult=null", "risk.signal_exit=false", "risk.time_exit_ms=null"],
@@ -121,6 +132,15 @@ def test_distance_in_atrs_is_exact_and_above_zero_or_null(key: str) -> None:
         assert violations(DEMO, f"risk.{key}={good}") == (), good
     for bad in ("0", "-1", "3.00001", "0.00001", "1000000", '"3\\n"', '""', "[]", "true"):
         assert len(violations(DEMO, f"risk.{key}={bad}")) == 1, bad
+
+
+def test_stop_in_basis_points_stays_below_the_whole_price() -> None:
+    """A distance of the price itself would be no stop; a target has no such bound."""
+    for kind, most, beyond in (("stop", "9999.9999", "10000"), ("take_profit", "999999", "1e6")):
+        sets = (f"risk.{kind}_atr_mult=null", f"risk.{kind}_bps={most}")
+        assert violations(DEMO, *sets) == ()
+        assert len(violations(DEMO, *sets, f"risk.{kind}_bps={beyond}")) == 1
+        assert len(violations(DEMO, *sets, f"risk.{kind}_bps=0.00001")) == 1
 
 
 @pytest.mark.parametrize(
