@@ -15,8 +15,10 @@ from minibot.cores.profile_keys import (
     DECIMAL_POSITIVE,
     LATER,
     OPTIONAL,
+    OPTIONAL_OR_NULL,
     PERCENT,
     Rule,
+    distance,
     holding,
     one_of,
     section_of,
@@ -45,6 +47,19 @@ NAME_OF_CODE: Final = string(
     title="a name of small letters, digits and _, at most 64, that begins with a letter",
 )
 """The rule of a strategy's name."""
+
+MULTIPLE: Final = distance(
+    6, 'a decimal number as text, above zero, at most 4 places, such as "1.5"; or null for none'
+)
+"""The rule of a distance in ATRs."""
+
+STOP_BPS: Final = distance(
+    4, "basis points as text, above 0 and below 10000, at most 4 places; or null for none"
+)
+"""The rule of a stop's distance: below the whole price."""
+
+TARGET_BPS: Final = distance(6, "basis points as text, above 0, at most 4 places; or null for none")
+"""The rule of a target's distance."""
 
 PARAMETERS: Final[Rule] = {
     "maxProperties": 100,
@@ -196,8 +211,22 @@ class RiskSection:
     signal_age_ms_max: Annotated[int, whole(1, 600_000), "Oldest signal to act on, market time."]
     tick_age_ms_max: Annotated[int, whole(1, 600_000), "Oldest tick to act on, market time."]
     intent_ttl_ms: Annotated[int, whole(1, 600_000), "Life of an intent, market time."]
-    stop_atr_mult: Annotated[str, DECIMAL_POSITIVE, "Distance of the stop in ATRs."]
-    take_profit_atr_mult: Annotated[str, DECIMAL_POSITIVE, "Distance of the target in ATRs."]
+    stop_atr_mult: Annotated[
+        str | None, MULTIPLE, "Distance of the stop in ATRs, or null for no stop."
+    ]
+    take_profit_atr_mult: Annotated[
+        str | None, MULTIPLE, "Distance of the target in ATRs, or null for no target."
+    ]
+    stop_bps: Annotated[
+        str | None,
+        STOP_BPS,
+        "Distance of the stop in basis points of the entry price, instead of ATRs.",
+    ] = field(default=None, metadata=OPTIONAL_OR_NULL)
+    take_profit_bps: Annotated[
+        str | None,
+        TARGET_BPS,
+        "Distance of the target in basis points of the entry price, instead of ATRs.",
+    ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     signal_exit: Annotated[bool, "Close on a SELL signal."]
     time_exit_ms: Annotated[
         int | None,

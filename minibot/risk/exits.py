@@ -1,9 +1,10 @@
 """Exits: levels of stop and target, requests to leave, and the ranges in which no exit is due.
 
-Stop and target stand at a multiple of the ATR from the average entry price; the ATR is the one that
-was valid when the position first had one, so a stop does not wander with the market. The ATR comes
-from bars as float64 by one fixed order of operations (`features.atr`); it becomes a price in
-`distance_up` alone, as decimal text. `exit_decision` judges them at the bid, the price of a sale.
+Stop and target stand at a distance from the average entry price: basis points of it, or a multiple
+of the ATR that was valid when the position first had one, so a stop does not wander with the
+market. The ATR comes from bars as float64 by one fixed order of operations (`features.atr`); it
+becomes a price in `distance_up` alone, as decimal text. `exit_decision` judges stop and target at
+the bid, the price of a sale.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from minibot.cores.core_profile import CoreProfile
 from minibot.cores.scaled_tick import NO_BOUND, QuietRange
 from minibot.events.decimals import decimal_text, div_up, parse_fixed, round_up
 from minibot.events.model import JsonObject
-from minibot.events.money import PLACES, amount_text, parse_amount
+from minibot.events.money import PLACES, amount_text, parse_amount, parse_rate
+from minibot.events.unit_sizes import BPS
 from minibot.features.atr import WilderAtr
 
 MULTIPLE_PLACES: Final = 4
 MULTIPLE_UNIT: Final[int] = 10**MULTIPLE_PLACES
+# A whole price in ten-thousandths of a basis point.
+SHARE_UNIT: Final[int] = BPS * MULTIPLE_UNIT
 NEVER: Final = 1 << 60
 UNKNOWN: Final = -1
 RETRY_MS_MIN: Final = 1_000
@@ -29,18 +33,24 @@ RETRY_MS_MAX: Final = 30_000
 
 @final
 class ExitRules:
-    """Exit rules of the profile; a multiple or a time that is None is off."""
+    """Exit rules of the profile; a multiple, a share or a time that is None is off.
+
+    A share is in ten-thousandths of a basis point of the entry price, and stands for the multiple.
+    """
 
     __slots__ = (
         "atr_period",
         "bar_interval",
         "closes_at_end",
+        "follows_entry",
         "leaves_dropped",
         "leaves_halted",
         "needs_atr",
         "signal_exit",
         "stop_multiple",
+        "stop_share",
         "target_multiple",
+        "target_share",
         "time_exit_ms",
     )
 
@@ -50,13 +60,22 @@ class ExitRules:
         risk, strategy = profile.risk, profile.strategy
         self.bar_interval: str = strategy.bar_interval
         self.atr_period: int = strategy.atr_period
-        self.stop_multiple: int | None = _multiple(risk.stop_atr_mult)
-        self.target_multiple: int | None = _multiple(risk.take_profit_atr_mult)
+        stop, target = risk.stop_bps, risk.take_profit_bps
+        self.stop_share: int | None = None if stop is None else parse_rate(stop)
+        self.target_share: int | None = None if target is None else parse_rate(target)
+        self.stop_multiple: int | None = None
+        if stop is None:
+            self.stop_multiple = _multiple(risk.stop_atr_mult)
+        self.target_multiple: int | None = None
+        if target is None:
+            self.target_multiple = _multiple(risk.take_profit_atr_mult)
         self.signal_exit: bool = risk.signal_exit
         self.time_exit_ms: int | None = risk.time_exit_ms
         self.closes_at_end: bool = profile.portfolio.at_end == "close"
         self.leaves_halted: bool = risk.left_trading == "close"
         self.leaves_dropped: bool = risk.left_universe == "close"
+        # Whether a distance changes with the average entry price.
+        self.follows_entry: bool = stop is not None or target is not None
         # Whether a position cannot be guarded before the ATR is known.
         self.needs_atr: bool = self.stop_multiple is not None or self.target_multiple is not None
 
@@ -241,6 +260,8 @@ class Exits:
     def bounds(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, int, int]:
         """Return the bids at which an open position is left, and until when it is held."""
         entry, held_max = holding.price_avg(), self.rules.time_exit_ms
+        if self.rules.follows_entry:
+            self._follow(exits, entry, step)
         down, up = exits.stop_distance, exits.target_distance
         # Whole steps: the stop rounded up, so that it acts rather early than late, and the target
         # down, so that it can be reached.
@@ -265,8 +286,11 @@ class Exits:
         return tuple(found)
 
     def guard(self, exits: SymbolExits, price_step: int) -> None:
-        """Set the distances of a position once the ATR is known; they stay until it is closed."""
-        if price_step != exits.atr_step:
+        """Set the distances of a position once the ATR is known; they stay until it is closed.
+
+        Where none is in ATRs, nothing waits for the ATR.
+        """
+        if price_step != exits.atr_step and self.rules.needs_atr:
             atr = exits.atr.value
             if atr is None:
                 return
@@ -278,6 +302,14 @@ class Exits:
                 exits.atr_target = whole_distance(exact, target, price_step)
         exits.is_guarded = True
         exits.stop_distance, exits.target_distance = exits.atr_stop, exits.atr_target
+
+    def _follow(self, exits: SymbolExits, entry: int, price_step: int) -> None:
+        """Set the distances in basis points of a position to its average entry price."""
+        stop, target = self.rules.stop_share, self.rules.target_share
+        if stop is not None:
+            exits.stop_distance = share_distance(entry, stop, price_step)
+        if target is not None:
+            exits.target_distance = share_distance(entry, target, price_step)
 
     # --- as text ------------------------------------------------------------------------------
 
@@ -342,6 +374,18 @@ def exact_atr(atr: float) -> int:
 def whole_distance(exact: int, multiple: int, price_step: int) -> int:
     """Return what `distance_up` does, for an ATR in hundred-millionths."""
     distance = round_up(div_up(exact * multiple, MULTIPLE_UNIT), price_step)
+    return distance if distance > price_step else price_step
+
+
+def share_distance(price: int, share: int, price_step: int) -> int:
+    """Return a share of a price as a distance: whole steps, rounded up, at least one.
+
+    Args:
+        price: In hundred-millionths.
+        share: In ten-thousandths of a basis point.
+        price_step: The venue's price step in hundred-millionths.
+    """
+    distance = round_up(div_up(price * share, SHARE_UNIT), price_step)
     return distance if distance > price_step else price_step
 
 

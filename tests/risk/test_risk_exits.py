@@ -10,7 +10,7 @@ import pytest
 from minibot.events.model import Event, ExitPosition, Gap, RiskAction, RunEnding
 from minibot.events.money import UNIT
 from minibot.events.reasons import REASONS
-from minibot.risk.exits import distance_up
+from minibot.risk.exits import distance_up, share_distance
 from tests.risk.desk import (
     OTHER,
     SYMBOL,
@@ -67,6 +67,104 @@ def test_stop_and_target_fire_at_their_atr_multiple_and_not_a_step_before(
         sold = fills(made.tick(bid, "200"))
         assert [(fill.side, fill.price) for fill in sold] == [("SELL", bid)]
         assert made.risk.facts()["open_positions"] == []
+
+
+@pytest.mark.parametrize(
+    ("off", "bid", "other", "said"),
+    [
+        ("stop_atr_mult", "1.00", "108.00", [("EXIT", "take_profit")]),
+        ("take_profit_atr_mult", "999.00", "94.00", [("EXIT", "stop_loss")]),
+    ],
+)
+def test_null_turns_stop_or_target_off_and_leaves_the_other(
+    off: str, bid: str, other: str, said: list[tuple[str, str]]
+) -> None:
+    """However far the price goes the one does not fire; the other does at its level."""
+    made = holder(**{**ATR, f"risk__{off}": None})
+
+    assert actions(made.tick(bid, bid)) == []
+    assert actions(made.tick(other, other)) == said
+
+
+def test_position_without_stop_and_target_waits_for_no_atr_and_leaves_on_a_signal() -> None:
+    """No bar is needed to enter; a SELL and the end of the run still sell."""
+    made = Desk(config(risk__stop_atr_mult=None, risk__take_profit_atr_mult=None))
+    made.instrument()
+    made.tick("100", "100")
+    made.buy()
+
+    assert actions(made.tick("1", "1")) == []
+    assert actions(made.signal("SELL")) == [("EXIT", "signal_exit")]
+
+
+BPS: dict[str, Any] = {"risk__stop_bps": "100", "risk__take_profit_bps": "250"}
+
+
+@pytest.mark.parametrize(
+    ("bid", "said"),
+    [
+        ("99.01", []),
+        ("99.00", [("EXIT", "stop_loss")]),
+        ("102.49", []),
+        ("102.50", [("EXIT", "take_profit")]),
+    ],
+)
+def test_distances_in_basis_points_are_shares_of_the_entry_price_and_wait_for_no_bar(
+    bid: str, said: list[tuple[str, str]]
+) -> None:
+    """One percent below 100, two and a half above; an ATR of the profile stands back."""
+    made = Desk(config(**ATR, **BPS))
+    made.instrument()
+    made.tick("100", "100")
+    made.buy()
+
+    assert actions(made.tick(bid, bid)) == said
+
+
+def test_stop_in_basis_points_follows_the_average_entry_price() -> None:
+    """Ten bought at 100 and five at 200: one percent of 133.33, rounded up, below it."""
+    made = Desk(config(risk__stop_bps="100"))
+    made.instrument()
+    made.tick("100", "100")
+    made.buy()
+    made.tick("200", "200")
+    made.buy()
+
+    assert actions(made.tick("132.01", "132.01")) == []
+    assert actions(made.tick("132.00", "132.00")) == [("EXIT", "stop_loss")]
+
+
+def test_stop_in_basis_points_and_target_in_atrs_stand_beside_each_other() -> None:
+    """Each at its own distance."""
+    for bid, reason in (("99.00", "stop_loss"), ("108.00", "take_profit")):
+        made = holder(**{**ATR, "risk__stop_bps": "100"})
+        assert actions(made.tick("99.01", "99.01")) == actions(made.tick("107.99", "107.99")) == []
+
+        assert actions(made.tick(bid, bid)) == [("EXIT", reason)]
+
+
+def test_carried_lot_has_its_stop_in_basis_points_with_the_first_tick() -> None:
+    """Nothing has to be known but the price that was paid."""
+    made = Desk(config(**ATR, **BPS), first=opening("9000", (LOT,)))
+    made.instrument()
+
+    assert actions(made.tick("99", "99")) == [("EXIT", "stop_loss")]
+
+
+@pytest.mark.parametrize(
+    ("price", "share", "step", "distance"),
+    [
+        (100 * UNIT, 1_000_000, UNIT // 100, UNIT),
+        (100 * UNIT, 1, UNIT // 100, UNIT // 100),
+        (6_181_357 * UNIT // 100, 500_000, UNIT // 100, 30_907 * UNIT // 100),
+        (UNIT // 1_000, 9_999, UNIT // 10_000, UNIT // 10_000),
+    ],
+)
+def test_share_of_a_price_is_rounded_up_to_whole_steps_and_never_nothing(
+    price: int, share: int, step: int, distance: int
+) -> None:
+    """As a distance in ATRs is rounded; one percent, and less than a step."""
+    assert share_distance(price, share, step) == distance
 
 
 @pytest.mark.row("U-20")

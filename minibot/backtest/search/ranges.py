@@ -14,7 +14,7 @@ from minibot.kernel.errors import ConfigError
 
 SECTIONS: Final = ("risk", "strategy")
 # Keys of the risk section that say when to take a gain and not how much may be lost.
-NO_LIMITS: Final = frozenset(("signal_exit", "take_profit_atr_mult"))
+NO_LIMITS: Final = frozenset(("signal_exit", "take_profit_atr_mult", "take_profit_bps"))
 OWN: Final = "strategy.parameters."
 POINTS_MAX: Final = 1_000_000
 PARTS: Final = (2, 3)

@@ -31,6 +31,9 @@ STOP_THRESHOLDS: Final = (
 )
 STOP_MACHINE_MS_MIN: Final = 2000
 
+# (distance in basis points, the same in ATRs): a profile gives one of them.
+_DISTANCES: Final = (("stop_bps", "stop_atr_mult"), ("take_profit_bps", "take_profit_atr_mult"))
+
 Rule = Callable[[JsonObject, Mapping[str, str]], Iterator[str]]
 
 # (section, lower key, upper key, whether they may be equal)
@@ -177,6 +180,21 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _exit_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    risk = raw["risk"]
+    for bps, multiple in _DISTANCES:
+        if risk.get(bps) is not None and risk[multiple] is not None:
+            words = f"allowed: only where risk.{multiple} is null (it is {risk[multiple]})"
+            yield told(["risk", bps], risk[bps], words, origin)
+    has_end = risk["signal_exit"] or risk["time_exit_ms"] is not None
+    if risk["stop_atr_mult"] is risk.get("stop_bps") is None and not has_end:
+        words = (
+            "allowed: null while risk.stop_bps, risk.signal_exit or risk.time_exit_ms ends a "
+            "losing position"
+        )
+        yield told(["risk", "stop_atr_mult"], None, words, origin)
+
+
 def _bar_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     built = raw["market"]["bar_intervals"]
     for key in ("bar_interval", "trend_interval"):
@@ -310,6 +328,13 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
         _speed_violations,
     ),
     (("embedded.source", "embedded.history"), _source_violations),
+    (
+        (
+            *(f"risk.{key}" for pair in _DISTANCES for key in pair),
+            *("risk.signal_exit", "risk.time_exit_ms"),
+        ),
+        _exit_violations,
+    ),
     (
         ("market.bar_intervals", "strategy.bar_interval", "strategy.trend_interval"),
         _bar_violations,
