@@ -1,0 +1,59 @@
+"""Edge of a strategy by its closed trades: the mean net result of a trade, and how sure it is.
+
+The standard error of the mean is the trades' standard deviation over the root of their number. A
+mean of less than twice its standard error is what chance makes of a strategy without any edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from minibot.events.model import JsonObject
+from minibot.report.figures import counted, signed
+
+ERRORS_MIN: Final = 2
+"""Standard errors by which the mean has to exceed zero: about one chance in forty."""
+TRADES_MIN: Final = 30
+"""Trades below which nothing is concluded."""
+
+
+class Edge(NamedTuple):
+    """Mean net result of a trade in the quote asset, with its standard error."""
+
+    trades: int
+    mean: Decimal
+    error: Decimal
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether there are enough trades to say anything."""
+        return self.trades >= TRADES_MIN
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the mean is above zero by more than chance explains."""
+        return self.is_enough and self.mean > ERRORS_MIN * self.error
+
+
+def edge_of(trades: Sequence[JsonObject]) -> Edge:
+    """Return the edge of the closed trades in a backtest's document; no trade gives zeros."""
+    nets = [Decimal(trade["net"]) for trade in trades if trade["net"] is not None]
+    count = len(nets)
+    if count < 2:
+        return Edge(count, sum(nets, Decimal(0)), Decimal(0))
+    mean = sum(nets, Decimal(0)) / count
+    variance = sum(((net - mean) ** 2 for net in nets), Decimal(0)) / (count - 1)
+    return Edge(count, mean, (variance / count).sqrt())
+
+
+def edge_text(edge: Edge, asset: str) -> str:
+    """Return in one line whether the trades show an edge."""
+    if not edge.is_enough:
+        return f"not to be told from {counted(edge.trades, 'trade')}: {TRADES_MIN} are the least"
+    mean = f"the mean trade made {signed(str(edge.mean))} {asset} after fees"
+    error = f"with a standard error of {edge.error:.2f}"
+    if edge.is_shown:
+        return f"perhaps: {mean}, {error}; it counts on days that nobody searched"
+    return f"none: {mean}, {error}; an edge would be above +{ERRORS_MIN * edge.error:.2f}"

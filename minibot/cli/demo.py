@@ -1,0 +1,81 @@
+"""minibot demo: run the strategy of real nights over two weeks of real bars, and show its page."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import webbrowser
+from typing import Final
+
+from minibot.backtest.driver import run_backtest
+from minibot.backtest.report import store
+from minibot.backtest.report.documents import document_of
+from minibot.backtest.report.edge import edge_of, edge_text
+from minibot.backtest.report.review import Review
+from minibot.backtest.search.backtest_job import Job
+from minibot.cli.backtest import market_profile
+from minibot.cli.support.output import progress_bar, wrapped
+from minibot.cli.support.publishing import publish
+from minibot.cli.support.selection import var_of
+from minibot.report.figures import counted, long_duration
+from minibot.runtime.paths import PROJECT
+
+HELP = "two weeks of real bars under the strategy of real nights, in seconds, with its page"
+EXAMPLE = "minibot demo"
+PROFILE: Final = PROJECT / "config" / "nore.v1.json"
+SOURCE: Final = "klines:btcusdt-1m"
+UNSEEN: Final = "klines:ethusdt-1m"
+HOW: Final = (
+    f"minibot optimise -c config/nore.v1.json --source {UNSEEN} --vary risk.stop_atr_mult=2:6:1"
+)
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    command.add_argument(
+        "--open",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="open the page in a browser (default on a terminal; never in a pipe or under CI)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the backtest, keep and open its page; 0, or 1 where risk stopped it."""
+    given = argparse.Namespace(**vars(arguments), config=PROFILE, set=[], breakdown=None, keep=True)
+    config, fitted = market_profile(given, [SOURCE])
+    job = Job((SOURCE,), config.raw)
+    with progress_bar(f"two weeks of {SOURCE}") as show_progress:
+        result = run_backtest(job.open(), job.config, show_progress)
+    result.assumptions = (*fitted, *result.assumptions)
+    reviews = {config.execution.fill_model: Review.of(result)}
+    code = publish(given, [SOURCE], reviews)
+    document = document_of(reviews, [SOURCE])
+    page = store.folder_of(var_of(given)) / str(document["id"]) / store.PAGE_FILE
+    nights = -(-(result.to_ts - result.from_ts) // config.duration_ms)
+    edge = edge_of(document["trades"])
+    if not arguments.json:
+        for line in wrapped(closing_lines(nights, config.duration_ms, edge_text(edge, "USDT"))):
+            print(line)
+    if arguments.open and is_watched():
+        webbrowser.open(page.resolve().as_uri())
+    return code
+
+
+def closing_lines(nights: int, night_ms: int, edge: str) -> list[str]:
+    """Return what the figures mean, how to tell an edge, and the next command."""
+    return [
+        "",
+        f"nights  {counted(nights, 'night')} of {long_duration(night_ms)}, each with its own "
+        "budgets, on paper",
+        "tuned   to nothing: the parameters are round numbers, and were chosen on no market",
+        f"edge    {edge}",
+        f"tell    search one stretch, judge the next, on a market not shown here: {HOW}",
+        "next    your own idea: minibot new-strategy my_idea",
+    ]
+
+
+def is_watched() -> bool:
+    """Return whether a person sits before this terminal: no pipe, no CI."""
+    return sys.stdout.isatty() and not os.environ.get("CI")
