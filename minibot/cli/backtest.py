@@ -38,7 +38,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--source",
         action="append",
-        help="tape:FILE, klines:FILE, columns:DIR, run:RUN or generator:SEED; "
+        help="tape:FILE, klines:FILE, columns:DIR, run:RUN or generator:SEED; shipped are "
+        "tape:demo, klines:btcusdt-1m and klines:ethusdt-1m; "
         f"several are one portfolio (default: {DEFAULT_SOURCE})",
     )
     command.add_argument(

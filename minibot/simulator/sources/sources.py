@@ -9,6 +9,7 @@ from typing import Final
 
 from minibot.exchanges.tapes.frames import Source, SourceFacts
 from minibot.exchanges.tapes.kline_bars import Bar
+from minibot.exchanges.tapes.shipped_bars import SHIPPED_BARS
 from minibot.exchanges.tapes.tape import DEMO_TAPE, Tape
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.simulator.sources.generator import Generator
@@ -26,20 +27,23 @@ PROJECT: Final = Path(__file__).resolve().parents[3]
 
 
 def find(text: str) -> Path:
-    """Return the path of a file or folder, relative to the working folder or to the project."""
+    """Return the path of a file or folder, relative to the working folder or to the project.
+
+    A name of shipped bars (`btcusdt-1m`) is their file, unless a file or folder has that name.
+    """
     path = Path(text)
     for candidate in (path, PROJECT / path):
         if candidate.exists():
             return candidate
-    return path
+    return SHIPPED_BARS.get(text, path)
 
 
 def open_source(word: str, rate_per_s: int) -> Source:
     """Return the source.
 
     Args:
-        word: `tape:FILE`, `tape:demo`, `klines:FILE`, `run:DIR`, `generator:SEED`,
-            `generator:SEED:SYMBOL,SYMBOL` or `generator:SEED:COUNT`.
+        word: `tape:FILE`, `tape:demo`, `klines:FILE`, `klines:btcusdt-1m`, `run:DIR`,
+            `generator:SEED`, `generator:SEED:SYMBOL,SYMBOL` or `generator:SEED:COUNT`.
         rate_per_s: Messages per second of market time, for sources that make their own.
 
     Raises:
