@@ -17,6 +17,7 @@ from minibot.cores.profile_keys import (
     OPTIONAL,
     PERCENT,
     Rule,
+    distance,
     holding,
     one_of,
     section_of,
@@ -45,6 +46,11 @@ NAME_OF_CODE: Final = string(
     title="a name of small letters, digits and _, at most 64, that begins with a letter",
 )
 """The rule of a strategy's name."""
+
+MULTIPLE: Final = distance(
+    6, 'a decimal number as text, above zero, at most 4 places, such as "1.5"; or null for none'
+)
+"""The rule of a distance in ATRs."""
 
 PARAMETERS: Final[Rule] = {
     "maxProperties": 100,
@@ -196,8 +202,12 @@ class RiskSection:
     signal_age_ms_max: Annotated[int, whole(1, 600_000), "Oldest signal to act on, market time."]
     tick_age_ms_max: Annotated[int, whole(1, 600_000), "Oldest tick to act on, market time."]
     intent_ttl_ms: Annotated[int, whole(1, 600_000), "Life of an intent, market time."]
-    stop_atr_mult: Annotated[str, DECIMAL_POSITIVE, "Distance of the stop in ATRs."]
-    take_profit_atr_mult: Annotated[str, DECIMAL_POSITIVE, "Distance of the target in ATRs."]
+    stop_atr_mult: Annotated[
+        str | None, MULTIPLE, "Distance of the stop in ATRs, or null for no stop."
+    ]
+    take_profit_atr_mult: Annotated[
+        str | None, MULTIPLE, "Distance of the target in ATRs, or null for no target."
+    ]
     signal_exit: Annotated[bool, "Close on a SELL signal."]
     time_exit_ms: Annotated[
         int | None,

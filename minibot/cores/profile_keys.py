@@ -58,6 +58,26 @@ OPTIONAL_OR_NULL: Final = {"optional": True, "null": True}
 """Metadata of a key that a profile may lack, or write as null."""
 
 
+_PLACES_4: Final = "0[.]([1-9][0-9]{0,3}|0[1-9][0-9]{0,2}|00[1-9][0-9]?|000[1-9])0*"
+"""The pattern of a decimal number between 0 and 1 with at most four places that count."""
+
+
+def distance(digits: int, title: str) -> Rule:
+    """Return the rule for an exact distance: text above zero with four places, or null for off.
+
+    Args:
+        digits: Most digits before the point.
+        title: The rule in words.
+    """
+    return {
+        "type": ["string", "null"],
+        "maxLength": 40,
+        "pattern": f"^({_PLACES_4}|[1-9][0-9]{{0,{digits - 1}}}([.][0-9]{{1,4}}0*)?)$",
+        "not": {"type": "string", "pattern": "\\n"},
+        "title": title,
+    }
+
+
 def whole(least: int, most: int) -> Rule:
     """Return the rule for a whole number within bounds."""
     return {"minimum": least, "maximum": most}

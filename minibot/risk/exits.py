@@ -265,8 +265,11 @@ class Exits:
         return tuple(found)
 
     def guard(self, exits: SymbolExits, price_step: int) -> None:
-        """Set the distances of a position once the ATR is known; they stay until it is closed."""
-        if price_step != exits.atr_step:
+        """Set the distances of a position once the ATR is known; they stay until it is closed.
+
+        Without stop and target nothing waits for the ATR.
+        """
+        if price_step != exits.atr_step and self.rules.needs_atr:
             atr = exits.atr.value
             if atr is None:
                 return

@@ -72,6 +72,7 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
         ("portfolio.at_end=close", "portfolio.close_market_ms=600000"),
         ("portfolio.at_end=carry", "backtest.night_ms=25200000"),
         ("risk.time_exit_ms=90000", "execution.latency_market_ms=0"),
+        ("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null"),
         ("execution.latency_market_ms=5000", 'backtest.spread_bps="7.5"'),
         ("strategy.bars_from_ticks=true", 'market.bar_intervals=["1m","15m"]'),
         ('risk.night_loss_soft="1.95"', "risk.night_loss_hard=2"),

@@ -69,6 +69,34 @@ def test_stop_and_target_fire_at_their_atr_multiple_and_not_a_step_before(
         assert made.risk.facts()["open_positions"] == []
 
 
+@pytest.mark.parametrize(
+    ("off", "bid", "other", "said"),
+    [
+        ("stop_atr_mult", "1.00", "108.00", [("EXIT", "take_profit")]),
+        ("take_profit_atr_mult", "999.00", "94.00", [("EXIT", "stop_loss")]),
+    ],
+)
+def test_null_turns_stop_or_target_off_and_leaves_the_other(
+    off: str, bid: str, other: str, said: list[tuple[str, str]]
+) -> None:
+    """However far the price goes the one does not fire; the other does at its level."""
+    made = holder(**{**ATR, f"risk__{off}": None})
+
+    assert actions(made.tick(bid, bid)) == []
+    assert actions(made.tick(other, other)) == said
+
+
+def test_position_without_stop_and_target_waits_for_no_atr_and_leaves_on_a_signal() -> None:
+    """No bar is needed to enter; a SELL and the end of the run still sell."""
+    made = Desk(config(risk__stop_atr_mult=None, risk__take_profit_atr_mult=None))
+    made.instrument()
+    made.tick("100", "100")
+    made.buy()
+
+    assert actions(made.tick("1", "1")) == []
+    assert actions(made.signal("SELL")) == [("EXIT", "signal_exit")]
+
+
 @pytest.mark.row("U-20")
 def test_exit_intent_names_its_action_and_the_tick_that_caused_it() -> None:
     """Every line of an exit goes back to a price on record."""

@@ -92,6 +92,16 @@ def test_soft_limit_above_the_hard_one_is_refused_and_equal_is_allowed(limit: st
         (["duration_ms=10001"], ["duration_ms=10000"], "duration_ms"),
         (["strategy.bar_interval=1m"], ["strategy.bar_interval=5m"], "strategy.bar_interval"),
         (["ai.enabled=false"], ["ai.enabled=false", "ai.required=true"], "ai.required"),
+        (
+            ["risk.stop_atr_mult=null"],
+            ["risk.stop_atr_mult=null", "risk.signal_exit=false"],
+            "risk.stop_atr_mult",
+        ),
+        (
+            ["risk.stop_atr_mult=null", "risk.signal_exit=false", "risk.time_exit_ms=60000"],
+            ["risk.stop_atr_mult=null", "risk.signal_exit=false", "risk.time_exit_ms=null"],
+            "risk.stop_atr_mult",
+        ),
         (['binance.symbols=["ETHUSDT"]'], ['binance.symbols=["ETHBTC"]'], "binance.symbols"),
     ],
 )
@@ -102,6 +112,15 @@ def test_related_keys_are_held_together_on_both_sides_of_the_line(
     assert violations(DEMO, *good) == ()
     found = violations(DEMO, *bad)
     assert [text.split(" ")[0] for text in found] == [key]
+
+
+@pytest.mark.parametrize("key", ["stop_atr_mult", "take_profit_atr_mult"])
+def test_distance_in_atrs_is_exact_and_above_zero_or_null(key: str) -> None:
+    """What the cores could not hold in four places is refused before a start, not in it."""
+    for good in ("null", "3", "0.0001", "3.000000", "999999.9999"):
+        assert violations(DEMO, f"risk.{key}={good}") == (), good
+    for bad in ("0", "-1", "3.00001", "0.00001", "1000000", '"3\\n"', '""', "[]", "true"):
+        assert len(violations(DEMO, f"risk.{key}={bad}")) == 1, bad
 
 
 @pytest.mark.parametrize(

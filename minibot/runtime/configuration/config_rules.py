@@ -177,6 +177,14 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _exit_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    risk = raw["risk"]
+    has_end = risk["signal_exit"] or risk["time_exit_ms"] is not None
+    if risk["stop_atr_mult"] is None and not has_end:
+        words = "allowed: null while risk.signal_exit or risk.time_exit_ms ends a losing position"
+        yield told(["risk", "stop_atr_mult"], None, words, origin)
+
+
 def _bar_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     built = raw["market"]["bar_intervals"]
     for key in ("bar_interval", "trend_interval"):
@@ -310,6 +318,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
         _speed_violations,
     ),
     (("embedded.source", "embedded.history"), _source_violations),
+    (("risk.stop_atr_mult", "risk.signal_exit", "risk.time_exit_ms"), _exit_violations),
     (
         ("market.bar_intervals", "strategy.bar_interval", "strategy.trend_interval"),
         _bar_violations,

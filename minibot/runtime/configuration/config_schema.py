@@ -49,8 +49,14 @@ def coerce_numbers(raw: JsonObject, schema: Mapping[str, Any]) -> None:
         expected = _resolved(schema.get("properties", {}).get(key, {}))
         if isinstance(value, dict):
             coerce_numbers(value, expected)
-        elif type(value) is int and expected.get("type") == "string":
+        elif type(value) is int and _is_text(expected):
             raw[key] = str(value)
+
+
+def _is_text(schema: Mapping[str, Any]) -> bool:
+    """Return whether a value is text, or null beside text with a pattern: a decimal number."""
+    kind = schema.get("type")
+    return kind == "string" or (kind == ["string", "null"] and "pattern" in schema)
 
 
 def schema_violations(raw: JsonObject, origin: Mapping[str, str]) -> dict[str, str]:
