@@ -10,9 +10,17 @@ from minibot.features.lossless import float_from, float_text
 class WilderAtr:
     """Average true range of bars, in the unit of price.
 
-    The true range is the distance from the higher of high and former close to the lower of low
-    and former close; of the first bar, which has no former close, it is high - low. The first
-    value is the plain mean of `period` true ranges; from then on it is smoothed by 1 / period.
+    Methods:
+        update(high, low, close): takes the next bar. `value`: the average.
+    Formula:
+        mean = (mean * (period - 1) + range) / period. The true range is the distance from the
+        higher of high and former close to the lower of low and former close.
+    Seed:
+        The plain mean of the first `period` true ranges; of the first bar, which has no former
+        close, the range is high - low. TA-Lib leaves that bar out, so both agree only after a
+        while.
+    Warm-up:
+        `period` bars.
 
     Source:
         J. Welles Wilder, New Concepts in Technical Trading Systems, 1978.

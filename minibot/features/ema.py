@@ -10,9 +10,16 @@ from minibot.features.lossless import float_from, float_text
 class Ema:
     """Exponential moving average over `period` values, in the unit of its input.
 
-    It starts as the plain mean of the first `period` values; from then on each value moves it by
-    2 / (period + 1) of the distance. Until then `mean` is their sum. A NaN, once fed, stays:
-    callers check what they read.
+    Methods:
+        update(value): takes the next value and returns the average. `value`: the average.
+        feed(value): the same where every tick counts; it returns whether `mean` is the average.
+    Formula:
+        mean = mean + 2 / (period + 1) * (x - mean).
+    Seed:
+        The plain mean of the first `period` values; until then `mean` is their sum. A NaN, once
+        fed, stays: callers check what they read.
+    Warm-up:
+        `period` values.
     """
 
     __slots__ = ("_weight", "count", "mean", "period", "warmup")

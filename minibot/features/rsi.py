@@ -10,10 +10,17 @@ from minibot.features.lossless import float_from, float_text
 class WilderRsi:
     """Relative strength index, 0 to 100, of closes.
 
-    The first value needs `period` changes, so `period` + 1 closes: plain means of gains and of
-    losses. From then on both means are smoothed by 1 / period (Wilder). It is computed as
-    100 * (gain / (gain + loss)), which equals 100 - 100 / (1 + gain / loss) and needs no special
-    case without losses. Without any movement at all it is 50: neither side is stronger.
+    Methods:
+        update(close): takes the next close. `value`: the index.
+    Formula:
+        100 * (gain / (gain + loss)) of Wilder's means of gains and losses, which equals
+        100 - 100 / (1 + gain / loss) and needs no special case without losses. Without any movement
+        at all it is 50: neither side is stronger (TA-Lib has 0).
+    Seed:
+        The plain means of the first `period` gains and losses; from then on both are smoothed by
+        1 / period.
+    Warm-up:
+        `period` + 1 closes.
 
     Source:
         J. Welles Wilder, New Concepts in Technical Trading Systems, 1978.

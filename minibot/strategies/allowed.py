@@ -15,14 +15,21 @@ from typing import Any, Final
 
 API: Final = "minibot.strategies.protocol"
 FEATURES: Final = (
+    "minibot.features.adx",
     "minibot.features.atr",
     "minibot.features.bollinger",
+    "minibot.features.donchian",
     "minibot.features.ema",
+    "minibot.features.macd",
     "minibot.features.order_flow",
     "minibot.features.rate_of_change",
     "minibot.features.rsi",
+    "minibot.features.sma",
+    "minibot.features.stochastic",
     "minibot.features.touch",
     "minibot.features.volatility",
+    "minibot.features.vwap",
+    "minibot.features.wilder",
 )
 REASONS: Final = "minibot.events.reasons"
 

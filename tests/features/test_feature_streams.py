@@ -15,14 +15,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minibot.features.adx import Adx
 from minibot.features.atr import WilderAtr
 from minibot.features.bollinger import BollingerBands
+from minibot.features.donchian import Donchian
 from minibot.features.ema import Ema
 from minibot.features.lossless import is_finite
+from minibot.features.macd import Macd
 from minibot.features.order_flow import OrderFlowImbalance
 from minibot.features.rate_of_change import RateOfChange
 from minibot.features.rsi import WilderRsi
+from minibot.features.sma import Sma
+from minibot.features.stochastic import Stochastic
 from minibot.features.volatility import RealisedVolatility
+from minibot.features.vwap import SessionVwap, Vwap
+from minibot.features.wilder import WilderMean
 from minibot.kernel.canonical import decode, encode
 from tests.waiting import DEADLINE_S
 
@@ -32,15 +39,28 @@ NO_PRICE = st.sampled_from([math.nan, math.inf, -math.inf, 0.0])
 ROWS = st.lists(st.tuples(PRICE, PRICE, PRICE, PRICE), min_size=1, max_size=50)
 LONG_ROWS = st.lists(st.tuples(PRICE, PRICE, PRICE, PRICE), min_size=20, max_size=50)
 
-# How each indicator is made with a period, and which part of a row it takes.
-KINDS: dict[str, tuple[Callable[[int], Any], Callable[[Row], Sequence[float]], int]] = {
-    "bollinger": (BollingerBands, lambda row: row[:1], 0),
-    "ema": (Ema, lambda row: row[:1], 0),
-    "rsi": (WilderRsi, lambda row: row[:1], 1),
-    "atr": (WilderAtr, lambda row: row[:3], 0),
-    "rate_of_change": (RateOfChange, lambda row: row[:1], 1),
-    "volatility": (RealisedVolatility, lambda row: row[:1], 1),
-    "order_flow": (OrderFlowImbalance, lambda row: row, 1),
+Picked = Callable[[Row], Sequence[float]]
+# How each indicator is made with a period, which part of a row it takes, and its warm-up.
+KINDS: dict[str, tuple[Callable[[int], Any], Picked, Callable[[int], int]]] = {
+    "adx": (Adx, lambda row: row[:3], lambda n: 2 * n),
+    "bollinger": (BollingerBands, lambda row: row[:1], lambda n: n),
+    "donchian": (Donchian, lambda row: row[:2], lambda n: n),
+    "ema": (Ema, lambda row: row[:1], lambda n: n),
+    "macd": (lambda n: Macd(n, n + 2, 3), lambda row: row[:1], lambda n: n + 4),
+    "rsi": (WilderRsi, lambda row: row[:1], lambda n: n + 1),
+    "atr": (WilderAtr, lambda row: row[:3], lambda n: n),
+    "rate_of_change": (RateOfChange, lambda row: row[:1], lambda n: n + 1),
+    "session_vwap": (
+        lambda n: SessionVwap(n * 1_000_000),
+        lambda row: (int(row[0]), *row),
+        lambda n: 1,
+    ),
+    "sma": (Sma, lambda row: row[:1], lambda n: n),
+    "stochastic": (Stochastic, lambda row: row[:3], lambda n: n + 4),
+    "volatility": (RealisedVolatility, lambda row: row[:1], lambda n: n + 1),
+    "vwap": (Vwap, lambda row: row, lambda n: n),
+    "wilder": (WilderMean, lambda row: row[:1], lambda n: n),
+    "order_flow": (OrderFlowImbalance, lambda row: row, lambda n: n + 1),
 }
 each_kind = pytest.mark.parametrize("kind", list(KINDS))
 
@@ -64,14 +84,14 @@ def series(kind: str, period: int, rows: Sequence[Row]) -> list[str]:
 @given(rows=ROWS, period=st.integers(1, 20))
 def test_indicator_before_warmup_has_no_value(kind: str, rows: list[Row], period: int) -> None:
     """A value stands from the `warmup`-th update on and never before; `count` counts them."""
-    make, pick, extra = KINDS[kind]
+    make, pick, warmup = KINDS[kind]
     indicator = make(period)
-    assert indicator.warmup == period + extra
+    assert indicator.warmup == warmup(period)
     for count, row in enumerate(rows, start=1):
         indicator.update(*pick(row))
 
         assert indicator.count == count
-        assert indicator.is_ready == (count >= period + extra)
+        assert indicator.is_ready == (count >= warmup(period))
         assert (indicator.value is not None) == indicator.is_ready
 
 
