@@ -63,6 +63,7 @@ def next_steps(var: Var) -> tuple[str, list[Step]]:
         return _after(read_record(folders[-1]))
     return f"No run in {folder} yet.", [
         Step(_night(), "a night on paper" if own_profiles(Path.cwd()) else _DEMO_PURPOSE),
+        Step("minibot demo", "the night's strategy over two weeks of real bars"),
         Step("minibot new-strategy my_idea", "write a strategy of your own"),
         Step("minibot new-config", "a profile of ten lines for real nights"),
         Step("minibot doctor", "can this machine run it?"),

@@ -25,6 +25,7 @@ OTHER_SUBFOLDERS = {"exchanges/madeup": "a venue that the tests made up"}
 USES_HIGHER_ROOM = {
     "tests/engine/test_intrabar.py": "plays its bars through the backtest's source",
     "tests/engine/test_quiet_bars.py": "plays its bars through a backtest",
+    "tests/exchanges/tapes/test_shipped_bars.py": "plays them as a backtest's source",
     "tests/gates/test_chaos_runbook.py": "reads the table of verbs",
     "tests/gates/test_tamper.py": "calls the verb `tamper-demo` too",
     "tests/watchdog/test_watchdog_metrics.py": "holds live metrics against those of a replay",

@@ -8,7 +8,7 @@ from typing import Final
 GROUPS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "start": (
         "set up and run a night",
-        ("next", "night", "doctor", "new-config", "config", "probe", "stage", "seal-key"),
+        ("next", "demo", "night", "doctor", "new-config", "config", "probe", "stage", "seal-key"),
     ),
     "watch": ("look at the running night", ("status", "tail", "metrics")),
     "stop": (
