@@ -10,7 +10,7 @@ import pytest
 from minibot.events.model import Event, ExitPosition, Gap, RiskAction, RunEnding
 from minibot.events.money import UNIT
 from minibot.events.reasons import REASONS
-from minibot.risk.exits import distance_up
+from minibot.risk.exits import exact_atr, whole_distance
 from tests.risk.desk import (
     OTHER,
     SYMBOL,
@@ -133,7 +133,7 @@ def test_distance_is_rounded_up_to_whole_steps_and_never_nothing(
     atr: float, multiple: int, step: int, distance: int
 ) -> None:
     """A quiet market still leaves one step between entry and stop."""
-    assert distance_up(atr, multiple, step) == distance
+    assert whole_distance(exact_atr(atr), multiple, step) == distance
 
 
 @pytest.mark.row("D-03")
