@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from mypy_extensions import i64
 
 QUOTE_PLACES: Final = 8
-QUOTE_SCALE: Final[int] = 10**QUOTE_PLACES
 """Scaled quote per unit of quote: money is an integer count of hundred-millionths."""
 
 PLACES_MAX: Final = 18

@@ -42,11 +42,6 @@ def position_ids(run_id: str, role: str, queue: str, first: int, count: int) -> 
     return [b"%b-%b-4%b-%b%b-%b" % (a, b, c, _VARIANTS[v], d, e) for a, b, c, v, d, e in pieces]
 
 
-def stop_id(run_id: str, role: str) -> str:
-    """Return an id of a role's STOP; events on record bear that of `runtime.stop.stop_id`."""
-    return _uuid4_shaped(f"stop\n{run_id}\n{role}")
-
-
 def _uuid4_shaped(text: str) -> str:
     digits = digest_of(text.encode()).hex()
     variant = _VARIANT[int(digits[16], 16) & 3]

@@ -106,11 +106,6 @@ class InstrumentRules:
         return value, POWERS[surplus]
 
 
-def notional(qty_units: int, price_units: int, instrument: InstrumentRules) -> int:
-    """Return quantity times price as scaled quote, exactly; see `InstrumentRules.notional`."""
-    return instrument.notional(qty_units, price_units)
-
-
 def _scale(increment: str) -> tuple[Scale, bool]:
     is_off = parse_fixed(increment, 18) == 0
     return Scale.of(OFF_INCREMENT if is_off else increment), is_off

@@ -32,7 +32,6 @@ class PublicHttp:
     """Requests to one host, for one thread at a time; a venue's `Rest` is made of it.
 
     Args:
-        hosts: Which paths may be asked for.
         base_url: Scheme, host and port, such as `https://data-api.binance.vision`.
         connect_timeout_s: Machine seconds for one connection attempt.
         total_timeout_s: Machine seconds for a whole request with its answer.
@@ -44,12 +43,14 @@ class PublicHttp:
         is_loopback: The host is this machine, so what it serves is no venue's data.
     """
 
+    HOSTS: Hosts
+    """Paths that may be asked for; a venue's class names them."""
+
     WEIGHT_HEADERS: Sequence[str] = ()
     """Headers of an answer that may tell the weight used, lower case; the first counts."""
 
     def __init__(
         self,
-        hosts: Hosts,
         base_url: str,
         *,
         connect_timeout_s: float,
@@ -59,7 +60,6 @@ class PublicHttp:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
             raise ValueError(f"REST address {base_url!r}: expected http(s)://host[:port]")
-        self._hosts = hosts
         self._base = f"{parts.scheme}://{parts.netloc}"
         self.is_loopback = is_loopback(parts.hostname)
         self._timeouts = (connect_timeout_s, total_timeout_s)
@@ -94,7 +94,7 @@ class PublicHttp:
             RunStop: REAL_ORDER_ATTEMPT; the path is not public market data.
             RestError: No whole answer.
         """
-        self._hosts.check(path)
+        self.HOSTS.check(path)
         started = self._machine_ns()
         self.last = RestReply(path, 0, None, 0)
         try:

@@ -2,23 +2,21 @@
 
 Both are projections for people and programs that do not read queues; the fills are the truth. They
 are written atomically after the fills they tell of are durable, and can be deleted at any time:
-`portfolio_bytes` makes the same bytes again from `run_opening` and fills. How often is the shell's
-affair: it asks once a second and at the end. A file that says something else than the fills is
-STOP(NONDETERMINISM).
+`run_opening` and fills give the same bytes again. How often is the shell's affair: it asks once a
+second and at the end. A file that says something else than the fills is STOP(NONDETERMINISM).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from minibot.accounting.ledger import Ledger
 from minibot.accounting.portfolio import Portfolio
-from minibot.events.model import Fill, JsonObject, RunOpening
+from minibot.events.model import JsonObject
 from minibot.events.reasons import NONDETERMINISM
 from minibot.kernel.errors import IntegrityError
-from minibot.kernel.files import hashed_bytes, read_hashed, write_hashed
+from minibot.kernel.files import read_hashed, write_hashed
 
 PORTFOLIO_FILE: Final = "portfolio.json"
 OPEN_POSITIONS_FILE: Final = "open_positions.json"
@@ -89,15 +87,3 @@ class PortfolioStore:
 def portfolio_json(run_id: str, portfolio: Portfolio, ledger: Ledger) -> JsonObject:
     """Return what `portfolio.json` says, without generation and hash."""
     return {"run_id": run_id, "portfolio": portfolio.to_json(), "ledger": ledger.to_json()}
-
-
-def portfolio_bytes(run_id: str, opening: RunOpening, fills: Iterable[tuple[Fill, int]]) -> bytes:
-    """Return the bytes of `portfolio.json` after these fills, each with its event's `ts`.
-
-    Raises:
-        InvariantError: The fills cannot have come from this opening.
-    """
-    portfolio, ledger = Portfolio.from_opening(opening), Ledger.from_opening(opening)
-    for fill, ts in fills:
-        ledger.append(portfolio.apply(fill, ts), portfolio)
-    return hashed_bytes(portfolio_json(run_id, portfolio, ledger), portfolio.fills + 1)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from minibot.kernel.cursor import cursor_json
 from minibot.kernel.errors import LockBusy, RunStop
@@ -28,14 +28,12 @@ from minibot.kernel.files import (
     refuse_linked_folder,
     write_hashed,
 )
-from minibot.kernel.head import Head
 from minibot.kernel.journal import (
     BATCH_BYTES_MAX,
     LINE_BYTES_MAX,
     SEGMENT_BYTES,
     JournalReader,
     JournalWriter,
-    Line,
     Position,
     create_journal,
 )
@@ -49,43 +47,6 @@ DEAD_LETTERS: Final = "deadletter"
 CURSOR_FILE: Final = "cursor.json"
 PARTS: Final = "parts"
 READERS: Final = "readers"
-
-
-class QueueWriter(Protocol):
-    """Queue writer, on disk or in memory."""
-
-    @property
-    def position(self) -> Position:
-        """End of the queue."""
-
-    def append(self, lines: Sequence[bytes]) -> int:
-        """Append whole lines and publish them; return the number of the first."""
-
-    def sync(self) -> None:
-        """Wait until everything appended is durable."""
-
-    def close(self) -> None:
-        """Close all files."""
-
-
-class QueueReader(Protocol):
-    """Queue reader, on disk or in memory."""
-
-    @property
-    def position(self) -> Position:
-        """Position of the reader."""
-
-    def read(self, lines_max: int) -> list[Line]:
-        """Return the next published lines."""
-
-    def head(self) -> Head:
-        """Return how far the queue is published."""
-
-    def backlog(self) -> int:
-        """Return how many published lines are yet to be read."""
-
-    def close(self) -> None:
-        """Close all files."""
 
 
 def queue_folder(root: StrPath, name: str) -> Path:

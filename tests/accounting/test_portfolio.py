@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,23 @@ from minibot.execution.portfolio import (
     OPEN_POSITIONS_FILE,
     PORTFOLIO_FILE,
     PortfolioStore,
-    portfolio_bytes,
+    portfolio_json,
 )
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import IntegrityError, InvariantError
-from minibot.kernel.files import read_hashed
+from minibot.kernel.files import hashed_bytes, read_hashed
 
 ORDER = "00000000-0000-4000-8000-000000000000"
 OPENING = RunOpening(cash={"USDT": "10000"}, lots=(), budgets_used={})
 T0 = 1_700_000_000_000
+
+
+def portfolio_bytes(run_id: str, fills: Iterable[tuple[Fill, int]]) -> bytes:
+    """Return the bytes of `portfolio.json` after these fills, each with its event's `ts`."""
+    portfolio, ledger = Portfolio.from_opening(OPENING), Ledger.from_opening(OPENING)
+    for done, ts in fills:
+        ledger.append(portfolio.apply(done, ts), portfolio)
+    return hashed_bytes(portfolio_json(run_id, portfolio, ledger), portfolio.fills + 1)
 
 
 def fill(side: str, qty: str, price: str, fee: str = "0", symbol: str = "BTCUSDT") -> Fill:
@@ -179,8 +188,8 @@ def test_ledger_any_fills_balance_to_the_last_unit(moves: list[Any]) -> None:
         assert hour.opening + hour.moved == hour.closing
         opening = hour.closing
     assert opening == portfolio.cash("USDT") == ledger.closing("USDT")
-    first = portfolio_bytes("20231114_221320", OPENING, taken)
-    assert first == portfolio_bytes("20231114_221320", OPENING, taken)
+    first = portfolio_bytes("20231114_221320", taken)
+    assert first == portfolio_bytes("20231114_221320", taken)
     assert Portfolio.from_json(decode(encode(portfolio.to_json()))).to_json() == portfolio.to_json()
     assert Ledger.from_json(decode(encode(ledger.to_json()))).to_json() == ledger.to_json()
 
@@ -276,7 +285,6 @@ def test_portfolio_file_deleted_is_rebuilt_from_fills_to_the_same_bytes(var_dir:
 
     rebuilt = portfolio_bytes(
         "20231114_221320",
-        OPENING,
         [(fill("BUY", "3", "100", "1"), T0), (fill("SELL", "1", "101", "0.5"), T0 + 1)],
     )
 

@@ -15,10 +15,11 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from minibot.events.ids import derive_id, position_id, stop_id
+from minibot.events.ids import derive_id, position_id
 from minibot.events.model import PAYLOAD_CLASSES, Event, JsonObject, Payload
 from minibot.events.roles import Roles
 from minibot.runtime.cmdline import cmdline_hash
+from minibot.runtime.stop import stop_id
 
 PROJECT = Path(__file__).resolve().parents[2]
 OUT = PROJECT / "tests" / "fixtures" / "contracts"

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibot.events.ids import derive_id, position_id, stop_id
+from minibot.events.ids import derive_id, position_id
+from minibot.runtime.stop import stop_id
 
 RUN = "20240808_235413"
 TEXT = st.text(st.characters(blacklist_characters="\n", blacklist_categories=["Cs"]))
@@ -29,7 +30,7 @@ def test_ids_of_the_same_cause_are_the_same_and_never_change() -> None:
     assert (
         position_id(RUN, "market_role", "market_ticks", 1) == "53d7f1de-3c0a-43b4-a18b-5a8b274d77b6"
     )
-    assert stop_id(RUN, "risk_role") == "b1ad788b-af09-4b2e-8e3e-011e84097818"
+    assert stop_id(RUN, "risk_role") == derive_id(RUN, "risk_role", "stop", 0)
 
 
 def test_ids_differ_when_any_part_differs() -> None:

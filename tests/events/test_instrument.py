@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from minibot.events.decimals import QUOTE_SCALE, NumberError
-from minibot.events.instrument import InstrumentRules, notional
+from minibot.events.decimals import QUOTE_PLACES, NumberError
+from minibot.events.instrument import InstrumentRules
 from minibot.events.model import Instrument
 
 # As recorded from Binance, 2021-10-11.
@@ -35,7 +35,7 @@ def test_rules_are_scaled_by_the_increments() -> None:
 
     assert (rules.qty_min, rules.qty_max) == (1, 900_000_000)
     assert rules.market_qty_max == 10_005_381  # rounded down: never above what is allowed
-    assert rules.notional_min == 10 * QUOTE_SCALE
+    assert rules.notional_min == 10 * 10**QUOTE_PLACES
     assert rules.notional_max is None
     assert rules.price_units("61837.63000000") == 6_183_763
     assert rules.qty_text(rules.qty_units("0.02000000")) == "0.02000"
@@ -58,16 +58,16 @@ def test_rules_given_as_zero_are_off() -> None:
 def test_notional_equals_exact_arithmetic(qty: int, price: int) -> None:
     """Quantity times price is exact to the last unit."""
     rules = InstrumentRules.of(BTCUSDT)
-    exact = Fraction(rules.qty_text(qty)) * Fraction(rules.price_text(price)) * QUOTE_SCALE
+    exact = Fraction(rules.qty_text(qty)) * Fraction(rules.price_text(price)) * 10**QUOTE_PLACES
 
-    assert notional(qty, price, rules) == exact
+    assert rules.notional(qty, price) == exact
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9))
 def test_notional_with_too_many_places_is_refused(qty: int, price: int) -> None:
     """Where a product can have more than eight places, nothing is rounded."""
     rules = InstrumentRules.of(replace(BTCUSDT, price_increment="0.00000001"))
-    exact = Fraction(rules.qty_text(qty)) * Fraction(rules.price_text(price)) * QUOTE_SCALE
+    exact = Fraction(rules.qty_text(qty)) * Fraction(rules.price_text(price)) * 10**QUOTE_PLACES
 
     if exact.denominator == 1:
         assert rules.notional(qty, price) == exact

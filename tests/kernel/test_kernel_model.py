@@ -1,14 +1,10 @@
-"""Any sequence of verbs on a queue does what the same verbs do on a list.
-
-One suite for every store: the file journal, with crashes and restarts, and the queue in memory.
-"""
+"""Any verbs on a queue do what the same verbs do on a list, over crashes and restarts too."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 from pathlib import Path
-from typing import cast
 
 import pytest
 from hypothesis import settings
@@ -23,10 +19,8 @@ from hypothesis.stateful import (
 )
 
 from minibot.kernel.errors import IntegrityError, LockBusy, RunStop
-from minibot.kernel.journal import JournalReader
-from minibot.kernel.memory import MemoryQueue
+from minibot.kernel.journal import JournalReader, JournalWriter
 from minibot.kernel.position import ZERO, Position
-from minibot.kernel.queue import QueueReader, QueueWriter
 from tests.kernel.kernel_support import Crash, FaultFiles, drain, ids_of, line_of, open_journal
 
 pytestmark = pytest.mark.campaign
@@ -39,12 +33,12 @@ class QueueModel(RuleBasedStateMachine):
         super().__init__()
         self.model: list[int] = []
         self.number = 0
-        self.readers: list[tuple[QueueReader, list[int]]] = []
+        self.readers: list[tuple[JournalReader, list[int]]] = []
         self.positions: list[Position] = [ZERO]
 
-    writer: QueueWriter
+    writer: JournalWriter
 
-    def new_reader(self, start: Position) -> QueueReader:
+    def new_reader(self, start: Position) -> JournalReader:
         """Return a reader of the store under test."""
         raise NotImplementedError
 
@@ -97,7 +91,7 @@ class QueueModel(RuleBasedStateMachine):
             self.new_writer()
         assert caught.value.reason_code == "QUEUE_LOCKED"
 
-    def new_writer(self) -> QueueWriter:
+    def new_writer(self) -> JournalWriter:
         """Return a writer of the store under test."""
         raise NotImplementedError
 
@@ -143,22 +137,6 @@ class QueueModel(RuleBasedStateMachine):
         self.writer.close()
 
 
-class MemoryModel(QueueModel):
-    """The queue in memory."""
-
-    @initialize()
-    def start(self) -> None:
-        """Begin with an empty queue."""
-        self.queue = MemoryQueue()
-        self.writer = self.new_writer()
-
-    def new_reader(self, start: Position) -> QueueReader:
-        return self.queue.open_reader(start)
-
-    def new_writer(self) -> QueueWriter:
-        return self.queue.open_writer()
-
-
 class JournalModel(QueueModel):
     """The file journal, which can also crash, rotate and change its way of syncing."""
 
@@ -170,10 +148,10 @@ class JournalModel(QueueModel):
         self.files = FaultFiles()
         self.writer = self.new_writer()
 
-    def new_reader(self, start: Position) -> QueueReader:
+    def new_reader(self, start: Position) -> JournalReader:
         return JournalReader(self.folder, "inbox", start)
 
-    def new_writer(self) -> QueueWriter:
+    def new_writer(self) -> JournalWriter:
         try:
             return open_journal(
                 self.folder, segment_bytes=self.segment, sync=self.is_eager, files=self.files
@@ -210,7 +188,7 @@ class JournalModel(QueueModel):
         files.write_bytes_max = None
         files.kill()
         files.crash_at = -1
-        seen = ids_of(drain(cast(JournalReader, self.new_reader(ZERO))))
+        seen = ids_of(drain(self.new_reader(ZERO)))
         self.writer = self.new_writer()
         kept = self.writer.position.seq - len(self.model)
         assert 0 <= kept <= count
@@ -242,13 +220,8 @@ _CHANGES = frozenset(
 
 
 @pytest.mark.row("N-06", "N-07")
-@pytest.mark.parametrize(
-    ("machine", "examples"), [(MemoryModel, 60), (JournalModel, 60)], ids=["memory", "journal"]
-)
-def test_queue_under_any_sequence_of_verbs_agrees_with_a_list(
-    machine: type[QueueModel], examples: int
-) -> None:
+def test_queue_under_any_sequence_of_verbs_agrees_with_a_list() -> None:
     """Appends, reads, restarts, rotations and crashes: nothing lost, nothing twice, in order."""
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=examples, stateful_step_count=25, deadline=None)
+        JournalModel, settings=settings(max_examples=60, stateful_step_count=25, deadline=None)
     )

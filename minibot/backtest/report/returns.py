@@ -89,11 +89,6 @@ def periods(
     return found
 
 
-def ratios(series: Sequence[Period]) -> list[float]:
-    """Return the return of each period."""
-    return [period.ratio for period in series]
-
-
 def basis(from_ts: int, to_ts: int) -> str | None:
     """Return the period whose returns are annualised: day, hour, or None for too short a span."""
     for kind, length in ((DAY, DAY_MS), (HOUR, HOUR_MS)):

@@ -6,7 +6,6 @@ Source: rest-api.md and errors.md of the venue's documentation.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -54,23 +53,8 @@ _BANNED_UNTIL = re.compile(r"banned until (\d{13})")
 class BinanceRest(PublicHttp):
     """The requests of `exchanges.base.Rest`; arguments as in `exchanges.base.NewRest`."""
 
+    HOSTS = HOSTS
     WEIGHT_HEADERS = ("x-mbx-used-weight-1m", "x-mbx-used-weight")
-
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        connect_timeout_s: float,
-        total_timeout_s: float,
-        machine_ns: Callable[[], int] = time.perf_counter_ns,
-    ) -> None:
-        super().__init__(
-            HOSTS,
-            base_url,
-            connect_timeout_s=connect_timeout_s,
-            total_timeout_s=total_timeout_s,
-            machine_ns=machine_ns,
-        )
 
     def bytes_max(self, path: str, params: Mapping[str, Any]) -> int:
         """Return how long the answer to a request may be."""

@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from minibot.events.unit_sizes import NS_PER_MS
 from minibot.exchanges.tapes.tape import lines_of, split_line
 
 BRACKETS: Final = (b"{}", b"[]")
@@ -117,8 +116,3 @@ def symbol_of_snapshot(body: dict[str, Any], seen: Callable[[], dict[str, int]])
     update_id = body["lastUpdateId"]
     ids = seen()
     return min(ids, key=lambda name: abs(ids[name] - update_id), default=None)
-
-
-def ms(at_ns: int) -> int:
-    """Return nanoseconds as milliseconds."""
-    return at_ns // NS_PER_MS

@@ -5,7 +5,7 @@ These faults come by script or by `POST /minibot/fault`; prices and books go on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, Protocol
 
@@ -59,11 +59,6 @@ def delist(venue: Listed, symbol: str) -> None:
     _info(venue, symbol)
     venue.delisted.add(symbol)
     venue.set_status(symbol, "BREAK")
-
-
-def listed(venue: Listed, symbols: Iterable[str]) -> list[str]:
-    """Return those of the symbols that exchangeInfo still lists, in their order."""
-    return [symbol for symbol in symbols if symbol not in venue.delisted]
 
 
 def _info(venue: Listed, symbol: str) -> Mapping[str, Any]:

@@ -321,21 +321,7 @@ def parse_instrument(entry: Mapping[str, Any]) -> Instrument:
 class Rest(PublicHttp):
     """The requests of `exchanges.base.Rest`."""
 
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        connect_timeout_s: float,
-        total_timeout_s: float,
-        machine_ns: Callable[[], int] = time.perf_counter_ns,
-    ) -> None:
-        super().__init__(
-            HOSTS,
-            base_url,
-            connect_timeout_s=connect_timeout_s,
-            total_timeout_s=total_timeout_s,
-            machine_ns=machine_ns,
-        )
+    HOSTS = HOSTS
 
     def weight_used(self, headers: Mapping[str, str]) -> int | None:
         """Return the calls of this minute: the venue says how many are left."""
