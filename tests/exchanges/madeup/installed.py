@@ -1,7 +1,7 @@
-"""The made-up venue's server as a process, and the venue as a package of a copy of the product.
+"""Made-up venue in use: its server as a process, and its package in a copy of the product.
 
-A copy is how tests register it: the product itself has no door for venues from outside. What is
-added are the three places that docs/ADDING.md names: package, registry line, config section.
+Tests register the venue in a copy, because the product accepts no venues from outside. The
+additions are the three that docs/ADDING.md names: package, registry line, config section.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PROFILE = "config/madeup.v1.json"
 
 
 class MadeUpServer:
-    """The server on a free port; `tell` gives it a word of its standard input."""
+    """Process of the server on a free port; `tell` writes a word to its standard input."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -36,7 +36,7 @@ class MadeUpServer:
         self.port = int(self._process.stdout.readline())
 
     def tell(self, word: str) -> None:
-        """Let the market or the server change."""
+        """Make the market or the server change."""
         assert self._process.stdin is not None
         self._process.stdin.write(word + "\n")
         self._process.stdin.flush()
@@ -62,7 +62,7 @@ class MadeUpServer:
 
 
 def install(product: Path, port: int, changes: dict[str, dict[str, Any]]) -> None:
-    """Copy the product with the venue in it, a profile for a server, and a code list of it all."""
+    """Copy the product with the venue, a profile for a server, and a code list of everything."""
     copy_product(product)
     package = product / "minibot" / "exchanges" / "madeup"
     package.mkdir()
@@ -99,7 +99,7 @@ def install(product: Path, port: int, changes: dict[str, dict[str, Any]]) -> Non
 
 
 def put(path: Path, old: str, new: str) -> None:
-    """Replace the one place of a text in a file."""
+    """Replace the only occurrence of a text in a file."""
     text = path.read_text(encoding="utf-8")
     assert text.count(old) == 1, f"{path.name}: {old!r} stands {text.count(old)} times"
     path.write_text(text.replace(old, new), encoding="utf-8")
