@@ -195,7 +195,7 @@ class NightModel(RuleBasedStateMachine):
         added = self.at.number - count
         self.at.lists[name][before:] = range(added, added + count)
         self.at.crash(salt if is_power else None)
-        if self.at.lists[name]:  # Before any append of this night.
+        if self.at.lists[name]:  # Else a new night has begun.
             assert before * (name not in LAZY) <= len(self.at.lists[name]) <= before + count
 
     @rule(salt=st.integers(0, 2**32))

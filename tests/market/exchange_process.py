@@ -1,4 +1,4 @@
-"""The embedded exchange as a process of a test, on a clock that the test starts."""
+"""Embedded exchange as a process of a test, on a clock that the test starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minibot.simulator.server.remote import RunningExchange
 
 
 class ExchangeProcess:
-    """Plays a source on loopback; frames begin when `clock.json` stands in `run_dir`."""
+    """Process that plays a source on loopback; frames begin with `clock.json` in `run_dir`."""
 
     def __init__(
         self,
@@ -59,5 +59,5 @@ class ExchangeProcess:
         self._running.fault(name, fields)
 
     def status(self) -> dict[str, Any]:
-        """Return what the exchange has counted."""
+        """Return the exchange's counts."""
         return self._running.status()
