@@ -1,4 +1,4 @@
-"""The fold over a run's market: what counts when, whoever folds it and in whatever pieces."""
+"""Market projection: the fold over a run's market, the same for every reader."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ FILLS = [fill(10, 1, "BUY", "100"), fill(60, 6, "SELL", "120")]
 
 @pytest.mark.row("N-77", "N-80")
 def test_fill_counts_behind_its_tick_and_before_the_next() -> None:
-    """Bought at the first tick, marked at each later one, sold before the last."""
+    """A fill counts after its tick: bought at the first, marked at later ones, sold at the last."""
     fills = iter(FILLS)
     seen: list[tuple[int, str, int]] = []
     market = MarketProjection(
@@ -73,7 +73,7 @@ def test_fill_counts_behind_its_tick_and_before_the_next() -> None:
 
 
 def test_counts_and_times_are_those_of_the_market_alone() -> None:
-    """A fill is no market event; each type is counted, and the first and last time kept."""
+    """Market events are counted by type with first and last time; fills are none."""
     market = MarketProjection(opened())
     assert (market.seq, market.first_ts, market.last_ts) == (0, 0, 0)
 
@@ -87,7 +87,7 @@ def test_counts_and_times_are_those_of_the_market_alone() -> None:
 
 @pytest.mark.row("N-77")
 def test_projection_is_the_same_in_whatever_pieces_it_is_fed() -> None:
-    """One by one, live with fills that come late, or in a row between fills."""
+    """The projection is the same singly, live with late fills, or in rows between fills."""
     rng = random.Random(7)
     events = [tick(at, str(rng.randint(80, 120))) for at in range(1, 200)]
     fills = [fill(at, at, ("BUY", "SELL")[n % 2], "100") for n, at in enumerate(range(5, 195, 9))]
@@ -116,7 +116,7 @@ def test_projection_is_the_same_in_whatever_pieces_it_is_fed() -> None:
 
 
 def test_fills_by_tick_come_in_the_order_of_their_ticks() -> None:
-    """Fills of one tick keep their order; what is no fill or names no tick is left out."""
+    """Fills keep the order of their ticks, and their own order within one; others are left out."""
     late, early, second = (fill(ts, seq, "BUY", "1") for ts, seq in ((1, 9), (2, 3), (3, 3)))
     following = by_tick([late, tick(1, "1"), early, second, fill(4, None, "BUY", "1")])
 

@@ -1,4 +1,4 @@
-"""What nobody should give to a verb: it is refused in words, in bounded time, without a trace."""
+"""Bad arguments to verbs: refused in words, in bounded time, without a traceback."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Looping(Strategy):
 
 @pytest.mark.skipif(WINDOWS, reason="forks and FIFOs are missing on Windows")
 def test_verbs_take_a_seeded_share_of_bad_words_without_a_trace() -> None:
-    """A documented code, no traceback, an end; `tools.fuzz_verbs` has thousands of them."""
+    """Each verb survives a seeded share of bad arguments; `tools.fuzz_verbs` has thousands."""
     done = subprocess.run(
         [sys.executable, "-m", "tools.fuzz_verbs", "--cases", "40", "--seed", "7"],
         cwd=PROJECT,
@@ -64,7 +64,7 @@ def test_verbs_take_a_seeded_share_of_bad_words_without_a_trace() -> None:
 def test_half_a_letter_in_a_profile_is_refused_by_its_key(
     where: str, value: str, tmp_path: Path, var_dir: Path
 ) -> None:
-    """By a file and by `--set`: no schema could judge it."""
+    """Half a surrogate pair is refused by its key, in a file and by `--set`."""
     raw = deepcopy(load_config(DEMO).raw)
     raw[where] = json.loads(value)
     path = tmp_path / "half.json"
@@ -88,7 +88,7 @@ def fifo(folder: Path) -> Path:
 
 @pytest.mark.skipif(WINDOWS, reason="FIFOs and /dev/zero are missing on Windows")
 def test_what_never_ends_is_no_file_to_read(tmp_path: Path, var_dir: Path) -> None:
-    """A FIFO that nobody writes to, and a device that gives for ever."""
+    """A FIFO without writer and a device without end are refused as files."""
     pipe = str(fifo(tmp_path))
 
     said = {
@@ -113,7 +113,7 @@ def test_what_never_ends_is_no_file_to_read(tmp_path: Path, var_dir: Path) -> No
 @pytest.mark.parametrize("name", ["", "x" * 300, "\udcff", "a\0b"])
 @pytest.mark.parametrize("words", [("verify",), ("replay",), ("report",), ("explain",)])
 def test_name_that_is_none_is_refused(words: tuple[str, ...], name: str, var_dir: Path) -> None:
-    """An empty one is not the working folder, and one that is too long is not looked up."""
+    """An empty name is not the working folder, and a name that is too long is not looked up."""
     said = verb(var_dir, *words, name)
 
     assert said.code == 2
@@ -136,7 +136,7 @@ def test_error_that_nobody_foresaw_is_one_line_and_a_trace_with_debug(
     debug: bool,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """It ends the verb with 2 and is never passed over."""
+    """An unforeseen error ends the verb with 2 and one line; `--debug` adds the traceback."""
 
     def run(_: argparse.Namespace) -> int:
         failing()
@@ -158,7 +158,7 @@ def test_error_that_nobody_foresaw_is_one_line_and_a_trace_with_debug(
 def test_streams_that_are_closed_or_full_end_no_verb_with_a_trace(
     words: tuple[str, ...], redirected: str, code: int
 ) -> None:
-    """Where nobody hears it nobody is told; what no disk took is no 0."""
+    """Closed or full output streams cause no traceback, and lost output no exit code 0."""
     done = subprocess.run(
         ["/bin/sh", "-c", f'"$@" {redirected}', "sh", sys.executable, "-m", "minibot", *words],
         cwd=PROJECT,
@@ -168,26 +168,26 @@ def test_streams_that_are_closed_or_full_end_no_verb_with_a_trace(
         check=False,
     )
 
-    # Of help, argparse itself passes over what no disk takes.
+    # argparse itself ignores a failed write of its help.
     assert done.returncode == (0 if words == ("--help",) else code)
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
 
 
 def test_trial_without_an_end_is_ended_and_its_line_told(tmp_path: Path) -> None:
-    """The trial is a process of its own; who checks a file goes on."""
+    """An endless trial, which runs in a separate process, is ended and its line reported."""
     path = tmp_path / "looping.py"
     path.write_text(LOOPING.format(step=1), encoding="utf-8")
 
     said = tried(path, limit_s=1)
 
-    # The first second may pass before the file is loaded, on a machine that is busy.
+    # On a busy machine the first second may pass before the file is loaded.
     assert "the trial had not ended after 1 s" in said
     assert "looping.py" in said
 
 
 def test_check_of_an_endless_strategy_exits_1_with_its_line(tmp_path: Path, var_dir: Path) -> None:
-    """As a person calls it; one that ends is tried as before."""
+    """A check of an endless strategy exits 1 with its line; one that ends is tried as before."""
     path, fine = tmp_path / "looping.py", tmp_path / "fine.py"
     path.write_text(LOOPING.format(step=1), encoding="utf-8")
     fine.write_text(LOOPING.format(step=-1), encoding="utf-8")
@@ -200,7 +200,7 @@ def test_check_of_an_endless_strategy_exits_1_with_its_line(tmp_path: Path, var_
 
 
 def test_trial_whose_process_is_killed_is_a_failure(tmp_path: Path) -> None:
-    """Whatever ends it without a word: nothing was tried."""
+    """A trial whose process was killed counts as a failure."""
     path = tmp_path / "deep.py"
     body = "def f(n: int) -> int:\n    return f(n + 1)\n\n\nf(0)\n"
     path.write_text(body, encoding="utf-8")
@@ -215,7 +215,7 @@ def test_broken_table_of_roles_is_refused_by_its_name_and_not_by_a_trace(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Verbs are parsed with names of the table: whoever breaks it reads which file and why."""
+    """A broken table of roles is refused with file and reason, not with a traceback."""
     path = tmp_path / "roles.v1.json"
     path.write_text('{"roles": {}, "queues": {}', encoding="utf-8")
     monkeypatch.setattr(roles_module, "PATH", path)

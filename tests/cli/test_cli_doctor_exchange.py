@@ -1,4 +1,4 @@
-"""`minibot doctor --exchange` as a person runs it, against the exchange that minibot serves."""
+"""`minibot doctor --exchange` against the exchange that minibot serves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/")
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """An exchange whose clock is ours, that has just begun to trade."""
+    """Port of an exchange on our clock that has just begun to trade."""
     words = "exchange serve --source generator:1 --port 0 --rate 60 --start now --rebase-to-now"
     process = subprocess.Popen(
         [sys.executable, "-m", "minibot", *words.split()],
@@ -42,7 +42,7 @@ def port() -> Iterator[int]:
                 break
         assert found is not None, process.communicate()
         port = int(found.group(1))
-        # The made market learns its past with the first question, however busy this machine is.
+        # The first call makes the synthetic market's history, which takes time on a busy machine.
         for path in ("ticker/24hr", "klines?symbol=BTCUSDT&interval=1m"):
             with urllib.request.urlopen(
                 f"http://127.0.0.1:{port}/api/v3/{path}", timeout=DEADLINE_S
@@ -55,7 +55,7 @@ def port() -> Iterator[int]:
 
 
 def meet(port: int, minutes: str, *words: str) -> Said:
-    """Run the verb against a port of this machine."""
+    """Run the verb against a local port."""
     hosts = [
         f"binance.rest_url=http://127.0.0.1:{port}",
         f"binance.stream_url=ws://127.0.0.1:{port}",
@@ -73,7 +73,7 @@ def fault(port: int, **fields: Any) -> None:
 
 
 def test_doctor_passes_a_host_as_documented_and_names_what_changes(port: int) -> None:
-    """PASS with exit 0; once a field, a filter and a type differ, exit 1 and each by name."""
+    """A documented host passes with 0; a changed field, filter or type fails with 1 by name."""
     good = meet(port, "0.1", "--json")
     fault(port, name="filter", filter="BRAND_NEW", field="limit", value="1")
     fault(port, name="filter", filter="LOT_SIZE", field="stepSize", value="one")
@@ -98,7 +98,7 @@ def test_doctor_passes_a_host_as_documented_and_names_what_changes(port: int) ->
 
 
 def test_doctor_says_in_one_sentence_that_a_host_cannot_be_reached() -> None:
-    """Exit 2, the host by name, and what to do; no report of nothing."""
+    """An unreachable host is one sentence with its name and a remedy, exit 2, no empty report."""
     said = meet(9, "0.05")
 
     assert said.code == 2
@@ -109,7 +109,7 @@ def test_doctor_says_in_one_sentence_that_a_host_cannot_be_reached() -> None:
 
 @pytest.mark.parametrize("words", [("--minutes", "0"), ("--minutes", "soon")])
 def test_doctor_refuses_a_time_that_is_none(words: tuple[str, ...]) -> None:
-    """Listening for no time would find nothing, and say PASS."""
+    """A listening time of zero is refused, because it would find nothing and say PASS."""
     said = run_command(["minibot", "doctor", "--exchange", *words])
 
     assert said.code == 4
@@ -117,7 +117,7 @@ def test_doctor_refuses_a_time_that_is_none(words: tuple[str, ...]) -> None:
 
 
 def test_doctor_refuses_to_meet_the_embedded_exchange_of_a_profile() -> None:
-    """A profile on loopback has no host; it says which one to take."""
+    """A profile on loopback has no host to check, so the verb names the profile to use."""
     said = run_command(
         ["minibot", "doctor", "--exchange", "--config", "config/nore-demo.v1.json"],
     )

@@ -1,4 +1,4 @@
-"""A pipe that has no code for a letter: the word is escaped, the verb goes on."""
+"""Output in an encoding without a letter: the letter is escaped, the verb goes on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ sys.exit(guarded(argparse.Namespace(run=run, debug=False)))
 
 @pytest.mark.row("N-124")
 def test_letter_without_a_code_in_the_pipe_does_not_end_a_verb() -> None:
-    """A pipe of Windows has an old code page, and a folder may have a Russian name."""
+    """A letter that an old code page lacks, as in a Russian folder name, ends no verb."""
     environ = {**os.environ, "PYTHONIOENCODING": "cp1252"}
     done = subprocess.run(
         [sys.executable, "-c", SPEAK], cwd=PROJECT, env=environ, capture_output=True, check=False

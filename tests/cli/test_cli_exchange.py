@@ -1,4 +1,4 @@
-"""minibot exchange: served alone, asked for its status, given faults, ended by Ctrl-C."""
+"""`minibot exchange`: served alone, asked for its status, given faults, ended by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.waiting import DEADLINE_S, wait_until
 
 @pytest.fixture
 def tape(tmp_path: Path) -> Path:
-    """Ten minutes of a small market."""
+    """Tape of ten minutes of a small market."""
     return write_tape(tmp_path / "tape.gz", market(600, per_second=2))
 
 
@@ -37,7 +37,7 @@ def command(*words: str) -> list[str]:
 
 @contextmanager
 def served(*words: str) -> Iterator[tuple[dict[str, Any], subprocess.Popen[str]]]:
-    """Serve on a free port; yield what the command says of itself, and the process."""
+    """Serve on a free port; yield the command's description of itself, and the process."""
     process = subprocess.Popen(
         command("--json", "--port", "0", *words),
         stdout=subprocess.PIPE,
@@ -59,7 +59,7 @@ def served(*words: str) -> Iterator[tuple[dict[str, Any], subprocess.Popen[str]]
 
 
 def refusal(*words: str) -> tuple[int, str]:
-    """Return exit code and message of a serving that cannot be."""
+    """Return exit code and message of an exchange that cannot be served."""
     done = subprocess.run(
         command(*words), capture_output=True, text=True, check=False, timeout=DEADLINE_S
     )
@@ -69,7 +69,7 @@ def refusal(*words: str) -> tuple[int, str]:
 
 
 def test_served_exchange_says_where_it_is_and_ends_with_ctrl_c(tape: Path) -> None:
-    """Its addresses work as printed; the interrupt is an orderly end, told with its figures."""
+    """A served exchange works at its printed addresses; Ctrl-C ends it in order with figures."""
     words = ("--source", f"tape:{tape}", "--port", "0", "--speed", "20")
     process = subprocess.Popen(
         command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -106,7 +106,7 @@ def test_served_exchange_says_where_it_is_and_ends_with_ctrl_c(tape: Path) -> No
 
 
 def test_time_stands_until_a_client_asks_over_rest(tape: Path) -> None:
-    """A client that only calls REST sees time pass, from its first call on."""
+    """Market time starts with the first REST call, so a client without streams sees it pass."""
     with served("--source", f"tape:{tape}", "--speed", "20") as (ready, _):
         base = ready["rest"]
         status = requests.get(f"{base}/minibot/status", timeout=DEADLINE_S).json()
@@ -122,7 +122,7 @@ def test_time_stands_until_a_client_asks_over_rest(tape: Path) -> None:
 def test_status_and_fault_reach_the_running_exchange(
     tape: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By its port alone; of an unknown fault it says which ones it knows."""
+    """Status and faults reach the exchange by its port; an unknown fault is refused with a list."""
     with served("--source", f"tape:{tape}", "--speed", "20") as (ready, _):
         port = ["--port", str(ready["port"])]
         assert run(["exchange", "fault", "5xx", "status=502", "n=1", *port]) == 0
@@ -143,7 +143,7 @@ def test_status_and_fault_reach_the_running_exchange(
 
 
 def test_nobody_there_is_told_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
-    """A free port, and one on which something else answers."""
+    """A port without exchange, free or in other use, is refused with a remedy."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -155,7 +155,7 @@ def test_nobody_there_is_told_with_what_to_do(capsys: pytest.CaptureFixture[str]
 
 
 def test_port_in_use_is_one_sentence_with_what_to_do(tape: Path) -> None:
-    """The number of the port, and how to have another one."""
+    """A port in use is one sentence with the port and a remedy."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -181,7 +181,7 @@ def test_port_in_use_is_one_sentence_with_what_to_do(tape: Path) -> None:
     ],
 )
 def test_what_cannot_be_served_is_told(words: tuple[str, ...], code: int, told: str) -> None:
-    """One message that names it; nothing was served."""
+    """A source that cannot be served is one message with its name; nothing is served."""
     found, said = refusal(*words, "--port", "0")
 
     assert found == code
@@ -191,7 +191,7 @@ def test_what_cannot_be_served_is_told(words: tuple[str, ...], code: int, told: 
 def test_tls_serves_the_same_market_with_a_certificate_made_once(
     tape: Path, tmp_path: Path
 ) -> None:
-    """Clients that insist on TLS trust one file, which the next serving uses again."""
+    """TLS serves the same market; its certificate is made once and used again."""
     folder = tmp_path / "tls"
     words = ("--source", f"tape:{tape}", "--speed", "20", "--tls-dir", str(folder))
     with served(*words) as (ready, _):
@@ -220,7 +220,7 @@ def test_tls_serves_the_same_market_with_a_certificate_made_once(
 
 
 def test_damaged_certificate_is_refused_by_its_folder(tape: Path, tmp_path: Path) -> None:
-    """Never served without TLS in silence, never written over."""
+    """A damaged certificate is refused with its folder, neither skipped nor overwritten."""
     (tmp_path / CERTIFICATE).write_text("no certificate")
     (tmp_path / KEY).write_text("no key")
     code, said = refusal("--source", f"tape:{tape}", "--port", "0", "--tls-dir", str(tmp_path))

@@ -1,4 +1,4 @@
-"""What pip installed is the package alone: it works in a checkout, and says so elsewhere."""
+"""Installed package without a checkout: it works inside a checkout, and says so elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEXTS = ("*.md", "*.py", "*.toml", "*.yml")
 
 
 def installed(site: Path, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run `minibot config check` as a script of a folder of packages does."""
+    """Run `minibot config check` as the script of a package folder does."""
     (site / "minibot").mkdir(parents=True, exist_ok=True)
     for name in ("__init__.py", "__main__.py", "environment.py", "compiled.py", "listed.py"):
         shutil.copy2(PROJECT / "minibot" / name, site / "minibot" / name)
@@ -31,7 +31,7 @@ def installed(site: Path, cwd: Path, **environ: str) -> subprocess.CompletedProc
 
 
 def test_installed_package_goes_on_with_the_checkout_in_the_working_folder(tmp_path: Path) -> None:
-    """Its config and contracts stand there."""
+    """An installed package uses config and contracts of the checkout in the working folder."""
     done = installed(tmp_path / "site", PROJECT)
 
     assert done.returncode == 0, done.stderr
@@ -40,7 +40,7 @@ def test_installed_package_goes_on_with_the_checkout_in_the_working_folder(tmp_p
 
 @pytest.mark.parametrize("safe", ["", "1"], ids=["elsewhere", "safe path"])
 def test_installed_package_says_where_it_runs(tmp_path: Path, safe: str) -> None:
-    """One line and no trace; also where Python may not look into the working folder."""
+    """Outside a checkout one line says where to run it, without a traceback."""
     cwd = PROJECT if safe else tmp_path
     done = installed(tmp_path / "site", cwd, **({"PYTHONSAFEPATH": safe} if safe else {}))
 
@@ -50,7 +50,7 @@ def test_installed_package_says_where_it_runs(tmp_path: Path, safe: str) -> None
 
 
 def test_nobody_is_told_to_install_a_name_that_is_not_ours() -> None:
-    """Whoever takes the name on an index would be installed instead."""
+    """No text tells a user to install a package name that is not ours on an index."""
     files = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", PROJECT / "pyproject.toml"]
     for folder in ("minibot", "docs", "tools", ".github", "staging"):
         files += [path for kind in TEXTS for path in (PROJECT / folder).rglob(kind)]

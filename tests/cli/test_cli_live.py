@@ -1,4 +1,4 @@
-"""The live table: it fits any terminal, whatever is said in it, and dies alone."""
+"""Live table of a night: it fits any terminal, survives any text, and fails alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HEIGHT = 24
 
 
 def status(reason: str = "HOLD: warmup 18/21 bars of 1s", **changes: Any) -> dict[str, Any]:
-    """What the watchdog sends once a second in the middle of a night."""
+    """Status that the watchdog sends once a second in the middle of a night."""
     facts: dict[str, dict[str, Any]] = {
         "market_role": {"ticks": 16_287, "lag_market_ms": 3, "latency_us": 4_300},
         "strategy_role": {"signals": 25, "reason": reason},
@@ -78,7 +78,7 @@ def status(reason: str = "HOLD: warmup 18/21 bars of 1s", **changes: Any) -> dic
 
 
 def drawn(shown: dict[str, Any], width: int) -> list[str]:
-    """The table as a terminal of a width shows it."""
+    """Return the table as a terminal of a given width shows it."""
     file = io.StringIO()
     console = Console(file=file, width=width, height=HEIGHT, force_terminal=True, color_system=None)
     console.print(View(shown).table(width))
@@ -89,7 +89,7 @@ def drawn(shown: dict[str, Any], width: int) -> list[str]:
 def test_table_shows_roles_ticks_latency_signals_fills_equity_drawdown_and_decision(
     width: int,
 ) -> None:
-    """All that an operator looks for fits into 80 columns."""
+    """The table shows everything that an operator looks for within 80 columns."""
     text = "\n".join(drawn(status(), width))
 
     for wanted in (
@@ -111,7 +111,7 @@ def test_table_shows_roles_ticks_latency_signals_fills_equity_drawdown_and_decis
 
 
 def test_table_gives_money_positions_and_decision_their_own_times() -> None:
-    """Each role speaks for itself: what it has not taken yet is not in its figures."""
+    """Money, positions and decision show their own times, because each role reports for itself."""
     shown = status("HOLD: no dip")
     shown["roles"]["risk_role"]["heartbeat"]["facts"]["now"] = ORIGIN_MS + 170_000
     shown["roles"]["execution_role"]["heartbeat"]["facts"]["now"] = ORIGIN_MS + 171_000
@@ -128,7 +128,7 @@ def test_table_gives_money_positions_and_decision_their_own_times() -> None:
 
 
 def test_decision_of_before_the_position_is_not_shown_as_current() -> None:
-    """A reason to wait beside what was bought since would be a riddle."""
+    """A decision from before the last fill is not shown as current."""
     shown = status("HOLD: no dip")
     strategy = shown["roles"]["strategy_role"]["heartbeat"]["facts"]
     strategy["decisions"] = {"BTCUSDT": {"ts": ORIGIN_MS + 100_000}}
@@ -152,7 +152,7 @@ def test_decision_of_before_the_position_is_not_shown_as_current() -> None:
 def test_table_never_breaks_whatever_is_said_in_it(
     reason: str, width: int, restarts: int, ai_off: bool
 ) -> None:
-    """No line is wider than the terminal, none acts on it, and the table stays small."""
+    """Any text leaves the table within its width, without control codes, and small."""
     shown = status(reason, ai_off=ai_off)
     shown["roles"]["risk_role"]["restarts"] = restarts
     shown["roles"]["ai_role"]["heartbeat"]["facts"]["detail"] = reason
@@ -166,7 +166,7 @@ def test_table_never_breaks_whatever_is_said_in_it(
 
 @given(reason=st.text(max_size=400))
 def test_sentence_is_one_printable_line(reason: str) -> None:
-    """A log reader gets one line for each, with short figures."""
+    """The log sentence is one printable line with short figures."""
     sentence = View(status(reason)).sentence()
 
     assert len(sentence.splitlines()) == 1
@@ -175,7 +175,7 @@ def test_sentence_is_one_printable_line(reason: str) -> None:
 
 
 def test_troubles_stand_in_the_table_and_in_the_sentence() -> None:
-    """A restart, an AI that is off and a halt are seen at once."""
+    """A restart, an AI that is off and a halt show in the table and in the sentence."""
     shown = status(ai_off=True)
     shown["roles"]["risk_role"]["restarts"] = 2
     shown["roles"]["risk_role"]["heartbeat"]["facts"]["is_halted"] = True
@@ -189,7 +189,7 @@ def test_troubles_stand_in_the_table_and_in_the_sentence() -> None:
 
 
 def test_table_before_any_heartbeat_says_that_roles_are_starting() -> None:
-    """The first second of a run has no facts yet."""
+    """Before the first heartbeat the table says that roles are starting."""
     shown = status()
     for entry in shown["roles"].values():
         entry["heartbeat"] = {}
@@ -211,7 +211,7 @@ def test_table_before_any_heartbeat_says_that_roles_are_starting() -> None:
 def test_last_table_and_sentence_say_how_the_night_ended(
     kind: str, code: str, state: str, words: str
 ) -> None:
-    """They stay on the screen: RUNNING over a night that was killed would be a lie."""
+    """The last table and sentence say how the night ended, never RUNNING."""
     detail = "operator: enough" if kind == "STOP" else code
     shown = status(ended={"kind": kind, "reason_code": code, "detail": detail})
 
@@ -224,7 +224,7 @@ def test_last_table_and_sentence_say_how_the_night_ended(
 
 
 def test_sentence_of_the_end_is_not_left_out_because_one_has_just_been_said() -> None:
-    """Two statuses at once: the second is the last."""
+    """The sentence of the end is printed even right after another one."""
     ended = {"kind": "STOP", "reason_code": "OPERATOR_KILL", "detail": "enough"}
     said = [canonical.encode(item) + b"\n" for item in (status(), status(ended=ended))]
 
@@ -234,14 +234,14 @@ def test_sentence_of_the_end_is_not_left_out_because_one_has_just_been_said() ->
 
 
 def test_night_without_a_terminal_says_at_last_how_it_ended(short_run: ShortRun) -> None:
-    """The launcher shows one status more, when the end stands in the journal."""
+    """A night without a terminal prints how it ended as its last sentence."""
     sentences = [line for line in short_run.said.err.splitlines() if " | " in line]
 
     assert sentences[-1].startswith("ended by DURATION_REACHED: ")
 
 
 def table_process(*flags: str) -> subprocess.Popen[bytes]:
-    """The process that the launcher starts."""
+    """Table process as the launcher starts it."""
     return subprocess.Popen(
         [sys.executable, "-m", "minibot.cli.support.live", *flags],
         stdin=subprocess.PIPE,
@@ -253,7 +253,7 @@ def table_process(*flags: str) -> subprocess.Popen[bytes]:
 def test_cursor_rests_below_the_table_where_an_echoed_key_moves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """At the end of a full line `^C` would begin the next, and an old head would stay above."""
+    """The cursor rests below the table, so that an echoed `^C` shifts no line."""
     shown = canonical.encode(status()) + b"\n"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(shown * 2)))
     file = io.StringIO()
@@ -267,7 +267,7 @@ def test_cursor_rests_below_the_table_where_an_echoed_key_moves_nothing(
 
 
 def test_table_process_without_a_terminal_prints_a_sentence_and_ends_with_its_input() -> None:
-    """It is told to end by the end of its input, and Ctrl-C is not its business."""
+    """A table process without a terminal prints sentences, ignores Ctrl-C, ends with its input."""
     process = table_process()
     assert process.stdin is not None
     assert process.stdout is not None
@@ -284,7 +284,7 @@ def test_table_process_without_a_terminal_prints_a_sentence_and_ends_with_its_in
 
 
 def test_table_process_with_json_keeps_standard_output_free() -> None:
-    """The document that follows stands there alone."""
+    """A table process with --json leaves standard output to the document."""
     process = table_process("--stderr")
 
     out, err = process.communicate(canonical.encode(status()) + b"\n", timeout=DEADLINE_S)

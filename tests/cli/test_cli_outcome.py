@@ -1,4 +1,4 @@
-"""The end of a run as a trader reads it: what happened, what is proven, what to do."""
+"""Outcome of a run as a trader reads it: events, proof, next steps."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from tests.waiting import DEADLINE_S
 
 
 def outcome(run_dir: Path, exit_code: int = 0, code: str = "DURATION_REACHED") -> Outcome:
-    """What the launcher would say of a run."""
+    """Outcome of a run as the launcher reports it."""
     return Outcome(run_dir, exit_code, code, "a test said so", None)
 
 
 @pytest.fixture(scope="module")
 def document(short_run: ShortRun) -> dict[str, Any]:
-    """What the night of the short run printed with --json."""
+    """Document of the short run, printed with --json."""
     found: dict[str, Any] = short_run.said.document
     return found
 
 
 @pytest.fixture(scope="module")
 def text(short_run: ShortRun) -> str:
-    """The summary in words."""
+    """Summary as text."""
     return verb(short_run.var, "report").out
 
 
 def test_night_with_json_prints_one_document_and_its_progress_elsewhere(
     short_run: ShortRun, document: dict[str, Any]
 ) -> None:
-    """Standard output is the document alone; a person still sees how it goes on."""
+    """A night with --json prints one document on standard output, and progress elsewhere."""
     assert document["exit_code"] == 0
     assert document["run_id"] == short_run.run_id
     assert re.search(
@@ -57,7 +57,7 @@ def test_night_with_json_prints_one_document_and_its_progress_elsewhere(
 
 @pytest.mark.row("N-105", "N-121", "N-02")
 def test_night_ends_with_the_verdicts_of_verify_and_replay(document: dict[str, Any]) -> None:
-    """Both are the verbs' own documents, not a summary of them."""
+    """A night's document contains the documents of verify and replay themselves."""
     assert document["verify"] == {
         "target": document["run_id"],
         "clean": True,
@@ -69,7 +69,7 @@ def test_night_ends_with_the_verdicts_of_verify_and_replay(document: dict[str, A
 
 
 def test_night_says_where_its_files_are(document: dict[str, Any], short_run: ShortRun) -> None:
-    """Every named file or folder stands there."""
+    """Every file or folder that the summary names exists."""
     files = document["files"]
 
     assert Path(files["run"]) == short_run.run_dir
@@ -80,7 +80,7 @@ def test_night_says_where_its_files_are(document: dict[str, Any], short_run: Sho
 def test_summary_lists_ingestion_checks_execution_risk_and_journal_with_their_counts(
     text: str, document: dict[str, Any]
 ) -> None:
-    """The five things that have to work each show a number above zero."""
+    """Ingestion, checks, execution, risk and journal each show a count above zero."""
     for pattern in (
         r"market +([\d,]+) ticks",
         r"; ([\d,]+) health checks of the exchange",
@@ -95,7 +95,8 @@ def test_summary_lists_ingestion_checks_execution_risk_and_journal_with_their_co
 
 
 def test_summary_says_plainly_that_fees_were_the_loss(text: str, document: dict[str, Any]) -> None:
-    """The made market moves less than two fees, so the sentence has to be there, with figures."""
+    """The summary says with figures that fees were the loss: the market moves less than two
+    fees."""
     figures = document["summary"]["metrics"]["performance"]
     fees, pnl = float(figures["fees"]), float(figures["pnl"])
 
@@ -106,14 +107,14 @@ def test_summary_says_plainly_that_fees_were_the_loss(text: str, document: dict[
 
 
 def test_summary_sets_latency_beside_the_disk_that_made_it(text: str) -> None:
-    """Tick to order result, its disk syncs, and the exchange's answer each with their unit."""
+    """Latency stands beside its disk syncs and the exchange's answer, each with its unit."""
     assert re.search(r"tick to order result [\d.]+ ms p50, [\d,.]+ ms p95 over \d+ orders?", text)
     assert re.search(r"including five disk syncs of [\d.]+ ms p50 each", text)
     assert re.search(r"answers in [\d.]+ ms p50, [\d.]+ ms p95", text)
 
 
 def test_summary_says_that_the_ledger_balances_at_each_hour(text: str) -> None:
-    """A night of less than an hour has one closing, or two where it passes the hour."""
+    """The ledger balances at one or two hourly closings of a short night."""
     ledger = (
         r"^ +ledger +\d+ lots? opened, \d+ trades? closed, \d+ entries; the ledger balances at "
     )
@@ -122,7 +123,7 @@ def test_summary_says_that_the_ledger_balances_at_each_hour(text: str) -> None:
 
 
 def test_summary_in_a_pipe_has_neither_colours_nor_wrapped_lines(text: str) -> None:
-    """What a program or a log reads is plain ASCII, one thing a line."""
+    """A summary in a pipe is plain ASCII without colours, one fact per line."""
     assert "\x1b" not in text
     assert text.isascii()
     assert any(len(line) > 100 for line in text.splitlines())
@@ -130,7 +131,7 @@ def test_summary_in_a_pipe_has_neither_colours_nor_wrapped_lines(text: str) -> N
 
 @pytest.mark.row("N-79", "N-82")
 def test_stopped_night_says_why_what_stands_and_how_to_go_on(stopped_run: ShortRun) -> None:
-    """Reason code with meaning and remedy, the flag, and the command that clears it; exit 10."""
+    """A stopped night names reason, meaning, remedy, flag and clearing command, and exits 10."""
     said = stopped_run.said
     reason = REASONS["RISK_LIMIT"]
 
@@ -148,7 +149,7 @@ def test_stopped_night_says_why_what_stands_and_how_to_go_on(stopped_run: ShortR
 
 @pytest.mark.row("N-79")
 def test_stopped_night_counts_its_own_stop_in_its_last_metrics(stopped_run: ShortRun) -> None:
-    """The share of STOPs that a trader reads in the morning has this morning's STOP in it."""
+    """The last metrics of a stopped night count its own STOP."""
     said = verb(stopped_run.var, "metrics", "--live", "--json")
 
     night = Night.open(stopped_run.run_dir)
@@ -167,7 +168,7 @@ def test_stopped_night_counts_its_own_stop_in_its_last_metrics(stopped_run: Shor
 def test_failed_verify_turns_a_good_end_into_exit_1_and_names_the_place(
     short_run: ShortRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A night whose record does not hold did not end well."""
+    """A failed verify turns exit 0 into 1 and names the place."""
     var = tmp_path / "var"
     copied = var / "runs" / short_run.run_id
     shutil.copytree(short_run.run_dir, copied)
@@ -188,7 +189,7 @@ def test_failed_verify_turns_a_good_end_into_exit_1_and_names_the_place(
 def test_proof_may_be_left_out_and_is_then_not_claimed(
     short_run: ShortRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No verdict stands where none was made."""
+    """A skipped proof leaves no verdict in the summary."""
     code = judge(outcome(short_run.run_dir), proof=False, as_json=False)
 
     out = capsys.readouterr().out
@@ -200,7 +201,7 @@ def test_proof_may_be_left_out_and_is_then_not_claimed(
 def test_stopped_night_keeps_its_exit_code_whatever_the_proof_says(
     short_run: ShortRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """10 is the stronger word."""
+    """A stopped night exits 10, whatever the proof says."""
     copied = tmp_path / "var" / "runs" / short_run.run_id
     shutil.copytree(short_run.run_dir, copied)
     (copied / "seal.json").unlink()
@@ -219,12 +220,12 @@ sys.exit(judge(outcome, proof=True, as_json=False))
 """
 
 
-if sys.platform != "win32":  # There a single process cannot be sent Ctrl-C.
+if sys.platform != "win32":  # On Windows, Ctrl-C cannot be sent to a single process.
 
     def test_ctrl_c_before_the_proof_says_what_is_not_proven_and_leaves_no_process(
         short_run: ShortRun,
     ) -> None:
-        """The run is sealed by then; the reader learns how to prove it later, and no 0 is told."""
+        """Ctrl-C before the proof says what is unproven and how to prove it, and exits nonzero."""
         process = subprocess.Popen(
             [sys.executable, "-c", JUDGE, str(short_run.run_dir)],
             stdout=subprocess.PIPE,
@@ -239,7 +240,7 @@ if sys.platform != "win32":  # There a single process cannot be sent Ctrl-C.
         err = process.communicate(timeout=DEADLINE_S)[1]
 
         assert line
-        if process.returncode:  # On a fast machine the proof may have been there already.
+        if process.returncode:  # On a fast machine the proof may be complete already.
             assert process.returncode == 1
             assert f"minibot verify {short_run.run_id}" in err
         with pytest.raises(ProcessLookupError):
@@ -249,7 +250,7 @@ if sys.platform != "win32":  # There a single process cannot be sent Ctrl-C.
 def test_night_while_the_flag_stands_is_refused_and_leaves_no_run(
     stopped_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Exit 2, one message that names the flag and the way on; in a copy, as it is journaled."""
+    """A night is refused while the flag stands: exit 2, one message, no run left."""
     var = Path(shutil.copytree(stopped_run.var, tmp_path / "var"))
     before = sorted((var / "runs").iterdir())
 
@@ -275,7 +276,7 @@ def test_night_while_the_flag_stands_is_refused_and_leaves_no_run(
 def test_var_of_a_person_is_meant_from_the_working_folder(
     typed: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Relative paths are the shell's; the specification's own root may stand before ours (X-16)."""
+    """A relative `--var` starts at the working folder; `minibot/var` is read as `var` (X-16)."""
     monkeypatch.chdir(tmp_path)
 
     assert var_of(argparse.Namespace(var=typed)).root == tmp_path / meant
@@ -283,7 +284,7 @@ def test_var_of_a_person_is_meant_from_the_working_folder(
 
 
 def test_night_takes_dry_run_for_granted() -> None:
-    """Whoever types the flag of another bot gets what it always is here; there is no other mode."""
+    """A night accepts another bot's `--dry-run`, because it never trades in any other mode."""
     command = argparse.ArgumentParser()
     night.add_arguments(command)
 
@@ -296,7 +297,7 @@ def test_night_takes_dry_run_for_granted() -> None:
 def test_summary_names_no_file_that_does_not_exist_and_says_why_a_run_is_not_sealed(
     stopped_run: ShortRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run that has lost its folder has neither metrics nor journal to look at."""
+    """A summary without run folder names no missing file and says why the run is not sealed."""
     run_dir = tmp_path / "var" / "runs" / stopped_run.run_id
     shutil.copytree(stopped_run.run_dir, run_dir)
     beside = tmp_path / "lost.STOP.flag"
@@ -330,7 +331,7 @@ def test_summary_names_no_file_that_does_not_exist_and_says_why_a_run_is_not_sea
 def test_summary_of_a_run_whose_folder_is_gone_proves_nothing_and_names_no_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """There is nothing to verify; that it is not sealed is told."""
+    """A lost run folder leaves nothing to verify; the summary says that it is not sealed."""
     ended = Outcome(
         tmp_path / "var" / "runs" / "20251120_000000", 10, "VAR_LOST", "x", None, "gone"
     )

@@ -1,4 +1,4 @@
-"""Lines on a terminal: as wide as it is, nothing lost; in a pipe as they are."""
+"""Output lines: fitted to a terminal without loss, unchanged in a pipe."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ LINES = [
 
 
 class Screen(io.StringIO):
-    """A stdout that says to be a terminal."""
+    """Standard output that claims to be a terminal."""
 
     def isatty(self) -> bool:
-        """It is one."""
+        """Return True, like a terminal."""
         return True
 
 
 def on_screen(columns: int, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Lines as a terminal of so many columns gets them."""
+    """Return lines as a terminal of a given width gets them."""
     size = os.terminal_size((columns, 24))
     monkeypatch.setattr(shutil, "get_terminal_size", lambda *_: size)
     with redirect_stdout(Screen()):
@@ -41,7 +41,7 @@ def on_screen(columns: int, lines: list[str], monkeypatch: pytest.MonkeyPatch) -
 def test_lines_fit_a_terminal_and_no_word_is_lost(
     columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only a path longer than a line goes over it, whole and where it was."""
+    """Lines fit the terminal; only a path longer than a line exceeds it, whole."""
     lines = on_screen(columns, LINES, monkeypatch)
 
     assert " ".join(lines).split() == " ".join(LINES).split()
@@ -51,7 +51,7 @@ def test_lines_fit_a_terminal_and_no_word_is_lost(
 def test_rest_of_a_line_stands_below_the_text_that_it_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Behind the label where there is one, else a little further in than the line itself."""
+    """A continued line is indented to its text: behind the label, or a little deeper."""
     first, rest, delay = on_screen(80, LINES[:1], monkeypatch)
 
     assert first.startswith("  23:54:38.834  signals:3")
@@ -61,5 +61,5 @@ def test_rest_of_a_line_stands_below_the_text_that_it_goes_on(
 
 
 def test_lines_in_a_pipe_stand_as_they_are() -> None:
-    """A program that reads them finds each in one piece."""
+    """Lines in a pipe are unchanged, one fact per line."""
     assert wrapped(LINES) == LINES

@@ -1,4 +1,4 @@
-"""Packed runs from elsewhere: what an archive may hold, and what it may not."""
+"""Packed runs from elsewhere: accepted and refused archives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Add = Callable[[tarfile.TarFile], None]
 
 
 def file_of(name: str, data: bytes = b"{}") -> Add:
-    """Return what adds a plain file."""
+    """Return a function that adds a plain file."""
 
     def add(archive: tarfile.TarFile) -> None:
         member = tarfile.TarInfo(name)
@@ -28,7 +28,7 @@ def file_of(name: str, data: bytes = b"{}") -> Add:
 
 
 def special(name: str, kind: bytes, target: str = "") -> Add:
-    """Return what adds a link or a device."""
+    """Return a function that adds a link or a device."""
 
     def add(archive: tarfile.TarFile) -> None:
         member = tarfile.TarInfo(name)
@@ -51,7 +51,7 @@ SOUND = file_of("20251120_000000/manifest.json")
 
 
 def test_packed_run_is_unpacked_once(tmp_path: Path) -> None:
-    """The folder's name is what the archive says, below a name that its content gives."""
+    """A packed run is unpacked once, below a name derived from its content."""
     path = pack(tmp_path, SOUND, file_of("20251120_000000/queues/fills/inbox.jsonl", b""))
     folder = unpacked(path, tmp_path / "var")
 
@@ -81,7 +81,7 @@ def test_packed_run_is_unpacked_once(tmp_path: Path) -> None:
     ],
 )
 def test_archive_with_a_member_that_has_no_place_is_refused(tmp_path: Path, add: Add) -> None:
-    """Nothing is written outside of the one folder that the archive may fill."""
+    """A member outside the archive's own folder is refused, and nothing is written."""
     var = tmp_path / "deep" / "var"
     path = pack(tmp_path, SOUND, add)
     with pytest.raises(Refusal, match="is no packed run"):
@@ -98,7 +98,7 @@ def test_archive_with_a_member_that_has_no_place_is_refused(tmp_path: Path, add:
 def test_bomb_is_refused_before_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An archive that unpacks to far more than runs do, or to far more files."""
+    """A bomb in size or number of files is refused before it is written."""
     bomb = pack(tmp_path, SOUND, file_of("20251120_000000/zeros", bytes(64 * 1024**2)))
     with pytest.raises(Refusal, match="unpacks to more than"):
         unpacked(bomb, tmp_path / "var")
@@ -112,7 +112,7 @@ def test_bomb_is_refused_before_it_is_written(
 
 @pytest.mark.row("F141")
 def test_cut_archive_is_refused(tmp_path: Path) -> None:
-    """A download that broke off is no run."""
+    """A truncated archive is refused."""
     path = pack(tmp_path, SOUND)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(Refusal, match="is no packed run"):

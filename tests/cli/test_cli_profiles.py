@@ -1,4 +1,4 @@
-"""How every verb that takes a profile loads it: file, environment, `--set`, and nothing unread."""
+"""Profiles of every verb: loaded from file, environment and `--set`, with no key unread."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Own(Strategy):
 
 
 def flags_of(name: str) -> set[str]:
-    """The flags of a verb, as its parser knows them."""
+    """Return the flags of a verb from its parser."""
     subparsers = parser(name)._subparsers
     assert subparsers is not None
     choices = subparsers._group_actions[0].choices
@@ -44,9 +44,9 @@ def flags_of(name: str) -> set[str]:
     return {flag for action in command._actions for flag in action.option_strings}
 
 
-# Found by the parsers, so that a new verb is not forgotten.
+# Found through the parsers, so that a new verb is not forgotten.
 TAKING_A_PROFILE = sorted(name for name in verbs() if {"--config", "--set"} <= flags_of(name))
-# What a verb cannot be started without; the rest have a default for everything.
+# Required arguments of some verbs; all others have defaults.
 WORDS = {
     "config": ("check",),
     "data": ("check", "no-such-file.csv"),
@@ -60,7 +60,7 @@ def started(name: str, var: Path, *words: str) -> Said:
 
 
 def test_verbs_that_take_a_profile_are_found() -> None:
-    """The search below looks at something."""
+    """The list of verbs with a profile is not empty, so the tests below test something."""
     assert {"backtest", "config", "doctor", "night", "optimise"} <= set(TAKING_A_PROFILE)
 
 
@@ -69,7 +69,7 @@ def test_verbs_that_take_a_profile_are_found() -> None:
 def test_verb_takes_a_variable_of_the_environment(
     name: str, var_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its value counts: this one breaks a rule together with what the file says."""
+    """A variable of the environment counts: its value breaks a rule together with the file's."""
     monkeypatch.setenv("MINIBOT__RISK__ORDER_NOTIONAL", "1500")
 
     said = started(name, var_dir)
@@ -85,7 +85,7 @@ def test_verb_takes_a_variable_of_the_environment(
 def test_verb_refuses_a_misspelt_variable_with_the_nearest_key(
     name: str, var_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing that a person meant is passed over in silence."""
+    """A misspelt variable is refused with the nearest key, never ignored."""
     monkeypatch.setenv("MINIBOT__RISK__ORDER_NOTIONL", "300")
 
     said = started(name, var_dir)
@@ -98,7 +98,7 @@ def test_verb_refuses_a_misspelt_variable_with_the_nearest_key(
 def test_variable_with_one_line_after_its_first_word_is_refused(
     var_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It steers nothing, and whoever set it believes that it does."""
+    """A variable with one underscore after its first word is refused, as it would set nothing."""
     monkeypatch.setenv("MINIBOT_RISK__ORDER_NOTIONAL", "300")
 
     said = started("config", var_dir)
@@ -115,7 +115,7 @@ def test_backtest_reckons_with_the_environment(
     var_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A profile's own and that of a recorded night; `--set` is the stronger of the two."""
+    """A backtest uses the environment's keys; `--set` overrides them."""
     word = f"run:{short_run.run_dir}"
     bars = ["--set", 'market.bar_intervals=["1m","15m"]', "--set", "strategy.bar_interval=1m"]
     words = [*bars, "--set", "strategy.trend_interval=15m", "--set", "portfolio.cash=30000"]
@@ -135,7 +135,7 @@ def test_backtest_reckons_with_the_environment(
     assert config["portfolio"]["cash"] == ("30000" if source == "klines" else "20000")
 
 
-# --- keys that the chosen strategy does not read ----------------------------------------------
+# --- keys unread by the chosen strategy ----------------------------------------------------
 
 
 def own(folder: Path, more: str = "") -> tuple[str, ...]:
@@ -152,7 +152,7 @@ def unread(name: str, origin: str, strategy: str, nearest: str) -> str:
 def test_key_that_an_own_strategy_does_not_read_is_refused_with_its_nearest_parameter(
     tmp_path: Path, var_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By `--set` and by the environment, in one go; what stands in the profile is none."""
+    """A key that a user's strategy does not read is refused with its nearest parameter."""
     monkeypatch.setenv("MINIBOT__STRATEGY__SCORE_MIN", "70")
 
     said = started("config", var_dir, *own(tmp_path), "--set", "strategy.rsi_period=21")
@@ -170,7 +170,7 @@ def test_key_that_an_own_strategy_does_not_read_is_refused_with_its_nearest_para
 def test_verb_that_runs_a_strategy_refuses_a_key_that_it_does_not_read(
     name: str, var_dir: Path
 ) -> None:
-    """A shipped one too: its numbers are its parameters."""
+    """Every verb that runs a strategy refuses keys that the strategy does not read."""
     words = ("--set", "strategy.name=rsi_band", "--set", "strategy.rsi_period=21")
     vary = ("--vary", "strategy.parameters.period=10:20") if name == "optimise" else ()
 
@@ -193,7 +193,7 @@ def test_verb_that_runs_a_strategy_refuses_a_key_that_it_does_not_read(
 def test_search_over_a_key_that_is_not_read_is_refused(
     words: tuple[str, ...], var_dir: Path
 ) -> None:
-    """Every row would be the same, the profile's own value among them."""
+    """A search over an unread key is refused, because all its rows would be equal."""
     said = verb(var_dir, *words, "--config", DEMO, "--set", "strategy.name=rsi_band")
 
     assert said.code == 4
@@ -201,7 +201,7 @@ def test_search_over_a_key_that_is_not_read_is_refused(
 
 
 def test_replay_under_another_key_that_is_not_read_is_refused(short_run: ShortRun) -> None:
-    """What would have been is asked about keys that are read."""
+    """A replay with another value of an unread key is refused."""
     said = verb(
         short_run.var,
         *("replay", "latest", "--set", "strategy.name=ema_cross"),
@@ -215,7 +215,7 @@ def test_replay_under_another_key_that_is_not_read_is_refused(short_run: ShortRu
 def test_key_in_a_file_of_ones_own_counts_where_no_shipped_profile_has_its_value(
     tmp_path: Path, var_dir: Path
 ) -> None:
-    """A profile has to name every key: a copy of a shipped one asks for nothing by that."""
+    """A user's file may repeat unread keys of a shipped profile; other values are refused."""
     raw = deepcopy(load_config(PROJECT / DEMO).raw)
     raw["strategy"]["name"] = "rsi_band"
     path = tmp_path / "mine.json"
@@ -234,7 +234,7 @@ def test_key_in_a_file_of_ones_own_counts_where_no_shipped_profile_has_its_value
 def test_key_that_an_own_strategy_takes_from_the_profile_is_read(
     tmp_path: Path, var_dir: Path
 ) -> None:
-    """`settings.profile` is the whole of it."""
+    """A key that a user's strategy reads through `settings.profile` is accepted."""
     more = '\n        self.other = settings.profile["strategy"]["rsi_period"]'
 
     said = started("config", var_dir, *own(tmp_path, more), "--set", "strategy.rsi_period=21")
@@ -243,7 +243,7 @@ def test_key_that_an_own_strategy_takes_from_the_profile_is_read(
 
 
 def test_what_a_run_reads_of_its_strategy_are_keys_of_the_section() -> None:
-    """A key that is renamed is not kept as one that is read."""
+    """The list of keys that a run reads of its strategy names existing keys alone."""
     known = set(config_schema()["properties"]["strategy"]["properties"])
 
     assert known >= READ_BY_RUN - {"source"}
@@ -261,7 +261,7 @@ def test_what_a_run_reads_of_its_strategy_are_keys_of_the_section() -> None:
 def test_sweep_says_which_key_changes_no_decision(
     sweep: tuple[str, ...], tmp_path: Path, var_dir: Path
 ) -> None:
-    """The gate of costs is off: whatever its factor, rows have one digest."""
+    """A sweep says which key changes no decision: with the cost gate off, its factor."""
     bars = ["--set", 'market.bar_intervals=["1m","15m"]', "--set", "strategy.bar_interval=1m"]
     words = ["--source", f"klines:{write_klines(tmp_path, walk(180, seed=5))}", *bars]
     words += ["--set", "strategy.trend_interval=15m", "--set", "strategy.cost_gate=false"]

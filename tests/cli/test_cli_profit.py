@@ -1,4 +1,4 @@
-"""minibot profit: what the runs of one `var` earned."""
+"""`minibot profit`: earnings of all runs of one `var`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.runs import ShortRun, verb
 def test_profit_of_two_runs_is_the_sum_of_what_each_wrote(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Amounts are exact, simulated runs are called so, and a run without figures says why."""
+    """Profit of two runs is the exact sum; simulated runs are marked, missing figures explained."""
     run = short_run.run_dir
     runs = tmp_path / "var" / "runs"
     names = ("20251120_000000", "20251121_000000", "20251122_000000")
@@ -47,7 +47,7 @@ def test_profit_of_two_runs_is_the_sum_of_what_each_wrote(
 
 
 def test_profit_without_runs_says_so(tmp_path: Path) -> None:
-    """A fresh `var` is no error."""
+    """An empty `var` is no error of profit."""
     (tmp_path / "var").mkdir(mode=0o700)
 
     said = verb(tmp_path / "var", "profit")

@@ -1,4 +1,4 @@
-"""The verdicts of a finished run: what a trader reads when the proof fails."""
+"""Verdicts on a finished run, as a trader reads them when a proof fails."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BROKEN = {"role": "risk_role", "reason_code": "QUEUE_CORRUPT", "detail": "fills,
 def test_replay_that_is_not_identical_says_why_in_the_summary_of_the_night(
     fault: dict[str, Any], line: str
 ) -> None:
-    """DIFFERENT alone tells nobody what to look at."""
+    """A replay with differences says in the night's summary where to look."""
     said = json.dumps({**GOOD, **fault, "identical": False})
 
     verdict = verdict_of("replay", 1, said, "")
@@ -49,7 +49,7 @@ def test_replay_that_is_not_identical_says_why_in_the_summary_of_the_night(
 
 
 def test_replay_that_is_identical_has_nothing_to_explain() -> None:
-    """One line is enough when all is well."""
+    """An identical replay is one line."""
     verdict = verdict_of("replay", 0, json.dumps(GOOD), "")
 
     assert verdict.passed

@@ -1,4 +1,4 @@
-"""Verbs on a running night: what they see of it, what they ask of it, and `tail` over rotation."""
+"""Verbs on a running night: their view of it, their requests, and `tail` over rotation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.waiting import DEADLINE_S, wait_until
 pytestmark = pytest.mark.campaign
 
 SEGMENT = "65536"
-# As it is journaled: nothing that a contract refuses, and no order is lost by its words.
+# The reason is journaled, so an odd text must be neither refused nor lost.
 HOSTILE = ("\\udcff\\u0000" + "x" * 9000)[:2000]
 WIN = sys.platform == "win32"
 
@@ -48,7 +48,7 @@ def spawn(*argv: str) -> subprocess.Popen[str]:
 
 
 class RunningNight:
-    """A night that goes on in the background, with a `tail --follow` beside it."""
+    """Running night in the background, with a `tail --follow` beside it."""
 
     def __init__(self, var: Path) -> None:
         self.var = var
@@ -69,11 +69,11 @@ class RunningNight:
 
     @property
     def run_dir(self) -> Path:
-        """The folder of the run."""
+        """Folder of the run."""
         return sorted(path.parent for path in (self.var / "runs").glob("*/manifest.json"))[-1]
 
     def stop(self) -> None:
-        """End the night in order once it has three segments; nothing where that was done."""
+        """End the night in order once it has three segments; do nothing if it has ended."""
         if self.night.poll() is not None:
             return
         folder = self.var / "queues" / "market_ticks"
@@ -82,7 +82,7 @@ class RunningNight:
         self.night.communicate(timeout=DEADLINE_S)
 
     def end(self) -> None:
-        """End what is still there, by its own handle."""
+        """Kill the processes that still run, by their own handles."""
         for process in (self.tail, self.night):
             if process.poll() is None:
                 process.kill()
@@ -91,7 +91,7 @@ class RunningNight:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNight]:
-    """One running night for all tests here; the last one ends it."""
+    """One running night for all tests here, ended by the last one."""
     var = tmp_path_factory.mktemp("running") / "var"
     var.mkdir(mode=0o700)
     night = RunningNight(var)
@@ -100,7 +100,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNight]:
 
 
 def control(night: RunningNight) -> list[dict[str, Any]]:
-    """What stands in the control queue now."""
+    """Return the events in the control queue."""
     said = verb(night.var, "tail", "control", "-n", "100", "--json")
     return [json.loads(line) for line in said.out.splitlines()]
 
@@ -108,7 +108,7 @@ def control(night: RunningNight) -> list[dict[str, Any]]:
 def test_status_of_a_running_night_names_it_and_its_roles_and_exits_0(
     running: RunningNight,
 ) -> None:
-    """Run, profile and the six roles with how long ago each was heard."""
+    """Status of a running night names run, profile and six roles with their last heartbeats."""
 
     def heard() -> set[str]:
         document = verb(running.var, "status", "--json").document
@@ -143,7 +143,7 @@ def test_status_of_a_running_night_names_it_and_its_roles_and_exits_0(
 def test_request_of_an_operator_stands_in_control_with_who_and_why(
     words: tuple[str, ...], kind: str, fields: dict[str, str], running: RunningNight
 ) -> None:
-    """The verb asks; the launcher journals; replay will see the same."""
+    """An operator's request is journaled in control with user and reason, so replay sees it."""
     said = verb(running.var, *words)
 
     def journaled() -> list[dict[str, Any]]:
@@ -156,7 +156,7 @@ def test_request_of_an_operator_stands_in_control_with_who_and_why(
 
 
 def test_wish_to_leave_a_symbol_stands_in_control_with_who_and_why(running: RunningNight) -> None:
-    """The launcher journals the file that `exit-position` leaves, whatever is held by then."""
+    """An `exit-position` request is journaled in control with user and reason."""
     wish = {"who": "anna", "why": "enough", "symbol": "BTCUSDT"}
     leave_request(running.var / "requests", running.run_dir.name, "exit_position", **wish)
 
@@ -270,7 +270,7 @@ def test_symbol_that_is_not_traded_is_refused_and_leaves_no_request(
 
 
 def test_metrics_of_a_running_night_are_shown_as_last_written(running: RunningNight) -> None:
-    """--live reads the file that the watchdog replaces."""
+    """`metrics --live` shows the file that the watchdog replaces."""
     wait_until((running.var / "metrics" / "metrics.json").exists, "metrics")
 
     said = verb(running.var, "metrics", "--live", "--json")
@@ -279,7 +279,7 @@ def test_metrics_of_a_running_night_are_shown_as_last_written(running: RunningNi
 
 
 def test_tail_follows_by_name_through_rotation_until_the_end(running: RunningNight) -> None:
-    """Every line of every segment once, in order; Ctrl-C ends it with exit 0."""
+    """`tail --follow` prints every line of every segment once, in order; Ctrl-C exits 0."""
     running.stop()
     whole = [event["id"] for event in raw_events(running.run_dir, "market_ticks")]
     wait_until(lambda: len(running.followed) >= len(whole), "last followed line")
@@ -295,7 +295,7 @@ def test_tail_follows_by_name_through_rotation_until_the_end(running: RunningNig
 def test_tail_and_lookup_of_a_segmented_queue_count_over_all_segments(
     running: RunningNight,
 ) -> None:
-    """Line numbers go on from segment to segment; whole segments are skipped, not miscounted."""
+    """Tail and lookup count lines across segments, also those that they skip."""
     running.stop()
     recorded = Recorded.open(running.run_dir)
     whole = raw_events(running.run_dir, "market_ticks")
@@ -316,7 +316,7 @@ def test_tail_and_lookup_of_a_segmented_queue_count_over_all_segments(
 
 
 def test_night_ended_by_an_operator_is_accepted_as_ended_in_order(running: RunningNight) -> None:
-    """What was asked for during the night replays like everything else."""
+    """A night ended by an operator is accepted, and its requests replay."""
     running.stop()
     assert verb(running.var, "status").code == 3
     assert verb(running.var, "replay").code == 0

@@ -1,4 +1,4 @@
-"""What `minibot backtest` and `minibot optimise` say and end with when they check and search."""
+"""Checks and searches of `minibot backtest` and `minibot optimise`: output and exit codes."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ BARS = (
 
 @pytest.fixture
 def words(tmp_path: Path) -> tuple[str, ...]:
-    """Three hours of bars, and the profile for them."""
+    """Arguments: three hours of bars, and the profile for them."""
     return ("--source", f"klines:{write_klines(tmp_path, walk(180, seed=3))}", *BARS)
 
 
 def test_lookahead_check_says_over_how_much_it_proves(
     words: tuple[str, ...], var_dir: Path
 ) -> None:
-    """Clean is 0; the numbers are there for a program too."""
+    """A clean look-ahead check exits 0 and says how much it covered."""
     said = verb(var_dir, "backtest", *words, "--lookahead-check", "3", "--jobs", "1", "--json")
 
     assert said.code == 0, said.err
@@ -46,7 +46,7 @@ def test_lookahead_check_says_over_how_much_it_proves(
 def test_lookahead_that_is_caught_is_told_with_its_time_and_what_changed(
     words: tuple[str, ...], var_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit 1, the queue, the moment, the fields."""
+    """A caught look-ahead exits 1 with queue, moment and fields."""
 
     def check(*args: object, **values: object) -> object:
         return check_lookahead(*args, make_cores=peeking_cores, **values)  # type: ignore[arg-type]
@@ -63,7 +63,7 @@ def test_lookahead_that_is_caught_is_told_with_its_time_and_what_changed(
 def test_startup_check_ends_with_one_when_the_profiles_own_warm_up_is_too_short(
     words: tuple[str, ...], var_dir: Path
 ) -> None:
-    """Enough is 0; a source without history is refused, as nothing can be varied."""
+    """A startup check exits 1 for too short a warm-up, and refuses a source without history."""
     later = ("--timerange", f"{(START_MS + 120 * MINUTE_MS) // 1000}-", "--startup-check")
 
     bars = "market.warmup_bars"
@@ -83,7 +83,7 @@ def test_startup_check_ends_with_one_when_the_profiles_own_warm_up_is_too_short(
 def test_sweep_is_kept_and_each_row_is_the_run_with_set(
     words: tuple[str, ...], var_dir: Path
 ) -> None:
-    """The digest of a row is the digest of the plain command."""
+    """A sweep is kept, and each row's digest equals the plain command with `--set`."""
     sweep = ("--sweep", "strategy.rsi_period=7,21", "--jobs", "1", "--json")
     one = ("--set", "strategy.rsi_period=21", "--fills", "touch", "--no-keep", "--json")
 
@@ -116,13 +116,13 @@ def test_sweep_is_kept_and_each_row_is_the_run_with_set(
 def test_wrong_words_are_refused_before_anything_runs(
     flags: tuple[str, ...], code: int, var_dir: Path
 ) -> None:
-    """4 for the profile, 2 for the command line."""
+    """Wrong arguments exit before anything runs: 4 for the profile, 2 for the command line."""
     assert verb(var_dir, *flags).code == code
     assert not list(var_dir.glob("backtests/*"))
 
 
 def test_optimise_says_out_of_sample_first_and_warns(words: tuple[str, ...], var_dir: Path) -> None:
-    """The first figure that is read is the one that counts."""
+    """Optimise prints the out-of-sample result first, with a warning."""
     argv = ("optimise", *words, "--vary", "strategy.rsi_period=5:30", "--trials", "3")
 
     said = verb(var_dir, *argv, "--windows", "2", "--train", "1", "--jobs", "1")
@@ -137,7 +137,7 @@ def test_optimise_says_out_of_sample_first_and_warns(words: tuple[str, ...], var
 
 
 def test_optimise_takes_a_file_with_a_hole_once_told_how(tmp_path: Path, var_dir: Path) -> None:
-    """The remedy that its refusal names is one of its options."""
+    """Optimise accepts the option by which its refusal of a file with a hole is settled."""
     bars = walk(180, seed=3)
     path = write_klines(tmp_path, [*bars[:90], *bars[95:]])
     argv = ("optimise", "--source", f"klines:{path}", *BARS, "--vary", "strategy.rsi_period=5:30")
@@ -151,7 +151,7 @@ def test_optimise_takes_a_file_with_a_hole_once_told_how(tmp_path: Path, var_dir
 
 
 def test_optimise_takes_a_run_by_its_name(short_run: ShortRun, var_dir: Path) -> None:
-    """As a backtest does; only what to search of it has to be said."""
+    """Optimise accepts a run by name, like a backtest; it still needs something to search."""
     (var_dir / "runs").mkdir()
     (var_dir / "runs" / short_run.run_dir.name).symlink_to(short_run.run_dir)
 
@@ -164,7 +164,7 @@ def test_optimise_takes_a_run_by_its_name(short_run: ShortRun, var_dir: Path) ->
 def test_optimise_without_optuna_says_how_to_install_it(
     words: tuple[str, ...], var_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One sentence with the command."""
+    """Optimise without optuna is refused with the install command."""
     monkeypatch.setitem(sys.modules, "optuna", None)
 
     said = verb(var_dir, "optimise", *words, "--vary", "strategy.rsi_period=5:30")
@@ -177,7 +177,7 @@ def test_optimise_without_optuna_says_how_to_install_it(
 def test_interrupted_sweep_leaves_no_process_and_no_file(
     words: tuple[str, ...], var_dir: Path
 ) -> None:
-    """Ctrl-C goes to the whole group, as a terminal sends it."""
+    """An interrupted sweep (Ctrl-C to the group) leaves no process and no file."""
     values = ",".join(str(period) for period in range(5, 60))
     argv = [sys.executable, "-m", "minibot", "backtest", *words, "--var", str(var_dir)]
     process = subprocess.Popen(

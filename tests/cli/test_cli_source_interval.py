@@ -32,7 +32,7 @@ def backtest(var: Path, path: Path, *words: str) -> Said:
 
 
 def test_minute_bars_need_no_option(var_dir: Path, tmp_path: Path) -> None:
-    """The result is that of the intervals given by hand, and says in one line what was taken."""
+    """Minute bars need no option: the result equals explicit intervals, with one line about it."""
     path = write_klines(tmp_path, walk(300))
     by_hand = ('market.bar_intervals=["1m","1h"]', "strategy.bar_interval=1m")
     sets = [part for text in (*by_hand, "strategy.trend_interval=1h") for part in ("--set", text)]
@@ -48,7 +48,7 @@ def test_minute_bars_need_no_option(var_dir: Path, tmp_path: Path) -> None:
 
 
 def test_own_strategy_decides_on_the_files_bars(var_dir: Path, tmp_path: Path) -> None:
-    """A strategy of the operator's takes the interval from the profile, as a shipped one does."""
+    """A user's strategy decides on the file's bars, like a shipped one."""
     path = write_klines(tmp_path, walk(300))
     (tmp_path / "turns.py").write_text(OWN)
     own = ("--set", f"strategy.folder={tmp_path}", "--set", "strategy.name=turns")
@@ -62,7 +62,7 @@ def test_own_strategy_decides_on_the_files_bars(var_dir: Path, tmp_path: Path) -
 
 
 def test_interval_that_was_given_is_refused_as_before(var_dir: Path, tmp_path: Path) -> None:
-    """What a person chose is never replaced."""
+    """An interval given by the user is never replaced."""
     path = write_klines(tmp_path, walk(300))
 
     said = backtest(var_dir, path, "--set", "strategy.bar_interval=1s")
@@ -73,7 +73,7 @@ def test_interval_that_was_given_is_refused_as_before(var_dir: Path, tmp_path: P
 
 
 def test_coarser_profile_and_other_sources_stay_as_they_are(tmp_path: Path) -> None:
-    """Bars that gather to the profile's, tapes, and a file that is not there change nothing."""
+    """A coarser profile, a tape and a missing file are treated as before."""
     word = f"klines:{write_klines(tmp_path, walk(300))}"
     config = load_config(PROFILE)
     on_minutes = replace(config.strategy, bar_interval="1m")

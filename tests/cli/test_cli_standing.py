@@ -1,4 +1,4 @@
-"""What a night holds, as `minibot status` tells it: the figures of its own fills, at any moment."""
+"""Holdings of a night in `minibot status`: figures of its own fills, at any moment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.runs import ShortRun, raw_events
 
 
 def test_standing_of_a_night_equals_the_recount_of_its_report(short_run: ShortRun) -> None:
-    """Status and morning report never disagree about money."""
+    """Status and morning report agree about money."""
     recorded = Recorded.open(short_run.run_dir)
     standing = standing_of(recorded, now_ms=0)
     portfolio = Recount(Recorded.open(short_run.run_dir)).performance.portfolio
@@ -26,7 +26,7 @@ def test_standing_of_a_night_equals_the_recount_of_its_report(short_run: ShortRu
 
 
 def test_standing_gives_decision_and_money_their_times(short_run: ShortRun) -> None:
-    """Of the same run, and a decision of before the last fill is not the current one."""
+    """Decision and money carry their times, so a decision before the last fill is not current."""
     signals, fills = (raw_events(short_run.run_dir, queue)[-1] for queue in ("signals", "fills"))
     standing = standing_of(Recorded.open(short_run.run_dir), now_ms=0)
     older = replace(standing, filled_ts=signals["ts"] + 1)
@@ -44,7 +44,7 @@ def test_standing_gives_decision_and_money_their_times(short_run: ShortRun) -> N
 
 
 def test_standing_names_a_position_with_its_price(short_run: ShortRun) -> None:
-    """What is held, how much of it, and what it cost."""
+    """A position is named with its quantity and cost."""
     standing = standing_of(Recorded.open(short_run.run_dir), now_ms=0)
     standing.positions.append(
         {"symbol": "BTCUSDT", "qty": "0.00808000", "entry_price_avg": "61813.57000000"}

@@ -1,4 +1,4 @@
-"""`minibot tape` as people call it: words, documents, exit codes, times."""
+"""`minibot tape` as users call it: arguments, documents, exit codes, times."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Run = pytest.CaptureFixture[str]
 
 @pytest.fixture(scope="module")
 def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Half a minute of the shipped tape."""
+    """Tape of half a minute, from the shipped one."""
     return put(tmp_path_factory.mktemp("tape") / "tape.gz", demo())
 
 
@@ -28,13 +28,13 @@ def said(capsys: Run, *arguments: object) -> tuple[int, Any]:
 
 
 def refused(capsys: Run, *arguments: object) -> str:
-    """Return what a refused call says."""
+    """Return the message of a refused call."""
     assert run(["tape", *map(str, arguments)]) == 2
     return capsys.readouterr().err
 
 
 def test_info_says_what_is_on_the_tape(tape: Path, capsys: Run) -> None:
-    """Span, symbols, counts and skew, in words and as a document."""
+    """Tape info has span, symbols, counts and skew, in words and as a document."""
     code, (document,) = said(capsys, "info", tape)
 
     assert code == 0
@@ -52,7 +52,7 @@ def test_info_says_what_is_on_the_tape(tape: Path, capsys: Run) -> None:
 def test_check_of_a_right_tape_is_0_and_of_a_wrong_one_1(
     tape: Path, tmp_path: Path, capsys: Run
 ) -> None:
-    """The place is named in words, and everything is in the document."""
+    """Tape check exits 0 for a right tape, and 1 with the place for a wrong one."""
     lines = demo()
     at = next(i for i, line in enumerate(lines) if i > 2000 and b"@trade" in line.message)
     wrong = put(tmp_path / "wrong.gz", lines[:at] + lines[at + 1 :])
@@ -70,7 +70,7 @@ def test_check_of_a_right_tape_is_0_and_of_a_wrong_one_1(
 
 
 def test_damaged_file_is_a_finding_with_its_place(tape: Path, tmp_path: Path, capsys: Run) -> None:
-    """What is left of it is checked all the same."""
+    """A damaged file is a finding with its place; the rest of it is still checked."""
     short = tmp_path / "short.gz"
     short.write_bytes(tape.read_bytes()[:-2000])
     code, document = said(capsys, "check", short)
@@ -94,7 +94,7 @@ def test_damaged_file_is_a_finding_with_its_place(tape: Path, tmp_path: Path, ca
 def test_cut_takes_the_span_that_was_asked_for(
     tape: Path, tmp_path: Path, capsys: Run, begin: str | None, end: str, seconds: float
 ) -> None:
-    """By the clock, with a date, or from the beginning; the result proves itself."""
+    """Tape cut accepts a span by clock time, date or offset; its result proves itself."""
     out = tmp_path / "cut.gz"
     times = ["--to", end] + ([] if begin is None else ["--from", begin])
     code, document = said(capsys, "cut", tape, "--out", out, *times)
@@ -108,7 +108,7 @@ def test_cut_takes_the_span_that_was_asked_for(
 
 
 def test_what_is_before_the_damage_can_be_cut_out(tape: Path, tmp_path: Path, capsys: Run) -> None:
-    """And what is not is refused, with nothing left behind."""
+    """A cut before the damage succeeds; one across it is refused and leaves nothing."""
     short, out = tmp_path / "short.gz", tmp_path / "out.gz"
     short.write_bytes(tape.read_bytes()[: tape.stat().st_size // 2])
 
@@ -120,7 +120,7 @@ def test_what_is_before_the_damage_can_be_cut_out(tape: Path, tmp_path: Path, ca
 
 
 def test_merge_of_a_tape_with_its_cut_is_the_tape(tape: Path, tmp_path: Path, capsys: Run) -> None:
-    """What both have is written once."""
+    """A merge of a tape with its cut is the tape, without repeated messages."""
     cut, merged = tmp_path / "cut.gz", tmp_path / "merged.gz"
     _, made = said(capsys, "cut", tape, "--from", "+5s", "--to", "+10s", "--out", cut)
     code, document = said(capsys, "merge", cut, tape, "--out", merged)
@@ -136,7 +136,7 @@ def test_merge_of_a_tape_with_its_cut_is_the_tape(tape: Path, tmp_path: Path, ca
 def test_parts_are_one_tape_in_whatever_order_they_are_named(
     tape: Path, tmp_path: Path, capsys: Run
 ) -> None:
-    """Their own times say which comes first."""
+    """Parts merge in the order of their own times, whatever the order of arguments."""
     lines = demo()
     second, first = put(tmp_path / "a.gz", lines[2500:]), put(tmp_path / "b.gz", lines[:2500])
     code, document = said(capsys, "check", second, first)
@@ -150,7 +150,7 @@ def test_parts_are_one_tape_in_whatever_order_they_are_named(
 def test_what_can_not_be_done_is_refused_with_a_reason(
     tape: Path, tmp_path: Path, capsys: Run
 ) -> None:
-    """Exit code 2 and a sentence; nothing is overwritten, and nothing is left behind."""
+    """Refusals exit 2 with a sentence, overwrite nothing and leave nothing."""
     out = tmp_path / "out.gz"
     empty = tmp_path / "folder"
     empty.mkdir()

@@ -1,4 +1,4 @@
-"""Verbs on finished runs and on no run at all: answers, exit codes, one document with --json."""
+"""Verbs on finished runs and without a run: answers, exit codes, one document with --json."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NEVER_RAN = ["stop", "kill", "halt", "resume", "exit-position", "lock-symbol"]
 def test_verb_for_a_running_night_exits_3_without_one_and_leaves_no_request(
     name: str, tmp_path: Path
 ) -> None:
-    """A request that nobody takes would wait for the next night."""
+    """Verbs for a running night exit 3 without one and leave no request for the next night."""
     symbol = ["BTCUSDT"] if name in ("exit-position", "lock-symbol") else []
 
     said = verb(tmp_path / "var", name, *symbol)
@@ -40,7 +40,7 @@ def test_verb_for_a_running_night_exits_3_without_one_and_leaves_no_request(
 def test_verb_to_a_run_that_is_being_sealed_is_refused_and_leaves_neither_flag_nor_request(
     name: str, tmp_path: Path
 ) -> None:
-    """Its roles have ended in order: nobody would act on it, and a flag would keep others away."""
+    """A verb to a run being sealed is refused, and leaves neither flag nor request."""
     var = Var(tmp_path / "var")
     for folder in (var.root, var.stop, var.requests):
         folder.mkdir(mode=0o700)
@@ -58,7 +58,7 @@ def test_verb_to_a_run_that_is_being_sealed_is_refused_and_leaves_neither_flag_n
 
 
 def test_kill_stops_the_run_also_where_its_reason_cannot_be_written(tmp_path: Path) -> None:
-    """As on a disk that is full or gone: the flag comes in any case."""
+    """`kill` sets the flag even where its reason cannot be written, as on a full disk."""
     var = Var(tmp_path / "var")
     for folder in (var.root, var.stop):
         folder.mkdir(mode=0o700)
@@ -84,7 +84,7 @@ def test_kill_stops_the_run_also_where_its_reason_cannot_be_written(tmp_path: Pa
 def test_verb_that_does_not_exist_is_refused_with_the_nearest(
     typed: str, told: str, tmp_path: Path
 ) -> None:
-    """One line that a tired operator can read, not a list of fifty."""
+    """An unknown verb is refused in one line with the nearest verb."""
     said = verb(tmp_path / "var", typed)
 
     assert said.code == 2
@@ -110,7 +110,7 @@ def test_verb_that_does_not_exist_is_refused_with_the_nearest(
 def test_number_that_means_nothing_is_refused_with_what_is_allowed(
     words: tuple[str, ...], allowed: str, short_run: ShortRun
 ) -> None:
-    """No answer to another question than the one asked, and no traceback."""
+    """A meaningless number is refused with the allowed ones, without traceback."""
     said = verb(short_run.var, *words)
 
     assert said.code == 2
@@ -122,7 +122,7 @@ def test_number_that_means_nothing_is_refused_with_what_is_allowed(
 def test_verb_for_a_run_exits_2_without_one_and_says_how_to_start(
     name: str, tmp_path: Path
 ) -> None:
-    """An empty var is no failure of anything."""
+    """Verbs for a run exit 2 on an empty var and say how to start one."""
     said = verb(tmp_path / "var", name)
 
     assert said.code == 2
@@ -132,7 +132,7 @@ def test_verb_for_a_run_exits_2_without_one_and_says_how_to_start(
 
 
 def test_status_without_anything_exits_3(tmp_path: Path) -> None:
-    """Nothing runs, nothing ran, nothing stands."""
+    """Status without any run exits 3."""
     said = verb(tmp_path / "var", "status", "--json")
 
     assert said.code == 3
@@ -162,7 +162,7 @@ def test_status_without_anything_exits_3(tmp_path: Path) -> None:
 def test_json_of_every_verb_is_one_document_and_messages_go_elsewhere(
     words: tuple[str, ...], short_run: ShortRun
 ) -> None:
-    """A program reads standard output as it is."""
+    """Every verb with --json prints one document on standard output and messages elsewhere."""
     said = verb(short_run.var, *words, "--json")
 
     assert said.code in (0, 1, 3)
@@ -173,7 +173,7 @@ def test_json_of_every_verb_is_one_document_and_messages_go_elsewhere(
 def test_status_after_a_stop_shows_reason_and_remedy_and_exits_10_until_it_is_cleared(
     stopped_run: ShortRun, tmp_path: Path
 ) -> None:
-    """The flag wins over `not running`; clearing is on record and needs a reason."""
+    """Status after a STOP shows reason and remedy, and exits 10 until cleared with a reason."""
     var = tmp_path / "var"
     shutil.copytree(stopped_run.var, var)
     before = verb(var, "status")
@@ -199,7 +199,7 @@ def test_status_after_a_stop_shows_reason_and_remedy_and_exits_10_until_it_is_cl
 
 
 def test_runs_lists_how_each_ended(short_run: ShortRun, stopped_run: ShortRun) -> None:
-    """Under its own name and under the one that others use."""
+    """`runs` lists each ending, also under the verb name of other bots."""
     (listed,) = verb(short_run.var, "runs", "--json").document["runs"]
     alias = verb(stopped_run.var, "list-runs").out
 
@@ -211,7 +211,7 @@ def test_runs_lists_how_each_ended(short_run: ShortRun, stopped_run: ShortRun) -
 
 @pytest.mark.parametrize("queue", ["signals", "fills", "health/parts/ai_role", "control"])
 def test_tail_shows_the_last_events_in_a_line_each(queue: str, short_run: ShortRun) -> None:
-    """With --json they stand as they were written."""
+    """`tail` prints one line per event; with --json the event itself."""
     name, _, part = queue.partition("/parts/")
     whole = raw_events(short_run.run_dir, name if not part else f"{name}/parts", part or "inbox")
 
@@ -228,7 +228,7 @@ def test_tail_shows_the_last_events_in_a_line_each(queue: str, short_run: ShortR
 def test_tail_of_what_is_no_queue_is_refused_with_the_names(
     queue: str, short_run: ShortRun
 ) -> None:
-    """Also a path that leads elsewhere."""
+    """`tail` of an unknown queue, or of a path, is refused with the names."""
     said = verb(short_run.var, "tail", queue)
 
     assert said.code == 2
@@ -237,7 +237,7 @@ def test_tail_of_what_is_no_queue_is_refused_with_the_names(
 
 @pytest.mark.row("N-78", "N-80")
 def test_metrics_verb_counts_again_what_the_file_says(short_run: ShortRun) -> None:
-    """The two are the same figures."""
+    """Metrics counted again from the queues equal the file's figures."""
     again = verb(short_run.var, "metrics", "--json").document
     live = verb(short_run.var, "metrics", "--live", "--json").document
 
@@ -245,7 +245,7 @@ def test_metrics_verb_counts_again_what_the_file_says(short_run: ShortRun) -> No
 
 
 def test_live_metrics_say_whose_they_are_and_of_when(short_run: ShortRun, tmp_path: Path) -> None:
-    """Those of an earlier night are not taken for those of the one that runs."""
+    """Live metrics name their run and time, so an earlier night's are not mistaken."""
     var = Var(tmp_path / "var")
     shutil.copytree(short_run.var / "metrics", var.metrics)
 
@@ -265,7 +265,7 @@ def test_live_metrics_say_whose_they_are_and_of_when(short_run: ShortRun, tmp_pa
 
 
 def test_doctor_of_a_profile_that_can_run_here_exits_0(short_run: ShortRun) -> None:
-    """Each thing that a start looks at has its line."""
+    """Doctor of a runnable profile exits 0 with a line for each check of a start."""
     said = verb(short_run.var, "doctor", "-c", "config/nore-demo.v1.json")
 
     assert said.code == 0, said.out
@@ -275,7 +275,7 @@ def test_doctor_of_a_profile_that_can_run_here_exits_0(short_run: ShortRun) -> N
 
 
 def test_doctor_names_every_host_that_is_unreachable(short_run: ShortRun) -> None:
-    """Both hosts are looked at, though the first does not answer; the run is refused the same."""
+    """Doctor names every unreachable host, not only the first, like the run's refusal."""
     nowhere = ["--set", "binance.rest_url=http://127.0.0.1:9"]
     nowhere += ["--set", "binance.stream_url=ws://127.0.0.1:9"]
     said = verb(short_run.var, "doctor", "-c", "config/nore.v1.json", *nowhere, "--json")
@@ -290,7 +290,7 @@ def test_doctor_names_every_host_that_is_unreachable(short_run: ShortRun) -> Non
 
 
 def test_doctor_looks_at_everything_although_a_flag_stands(tmp_path: Path) -> None:
-    """One finding does not hide the next."""
+    """Doctor makes every check even while a flag stands."""
     var = tmp_path / "var"
     var.mkdir()
     (var / "STOP.flag").write_bytes(b"stopped\n")
@@ -305,7 +305,7 @@ def test_doctor_looks_at_everything_although_a_flag_stands(tmp_path: Path) -> No
 
 @pytest.mark.row("C-24")
 def test_config_shows_each_value_with_where_it_came_from(tmp_path: Path) -> None:
-    """--set is stronger than the environment, and that than the file."""
+    """`config show` names each value's origin: --set over environment over file."""
     said = run_command(
         ["minibot", "show-config", "show", "--origin", "--set", "seed=7"],
         MINIBOT__SEED="5",
@@ -319,7 +319,7 @@ def test_config_shows_each_value_with_where_it_came_from(tmp_path: Path) -> None
 
 @pytest.mark.row("C-24")
 def test_config_of_an_overlay_shows_file_and_layer_of_each_value(tmp_path: Path) -> None:
-    """Base, overlay, environment, --set: in the text, and in the document of --json."""
+    """`config show` of an overlay names file and layer of each value, in text and --json."""
     path = tmp_path / "mine.json"
     path.write_text('{"extends": "nore.v1.json", "risk": {"positions_max": 2}}', encoding="utf-8")
     words = ["minibot", "config", "show", "--origin", "--config", str(path), "--set", "seed=7"]
@@ -337,7 +337,7 @@ def test_config_of_an_overlay_shows_file_and_layer_of_each_value(tmp_path: Path)
 
 
 def test_config_check_exits_4_with_every_violation(tmp_path: Path) -> None:
-    """Both wrong keys are told at once."""
+    """`config check` exits 4 and names both wrong keys at once."""
     words = ["--set", "risk.max_drawdwn=3", "--set", "mode=LIVE"]
 
     said = run_command(["minibot", "config", "check", *words])
@@ -348,7 +348,7 @@ def test_config_check_exits_4_with_every_violation(tmp_path: Path) -> None:
 
 
 def test_aliases_lead_to_verbs_that_exist_or_are_to_come() -> None:
-    """Hands that know another bot find the same thing under the same word."""
+    """Aliases of other bots lead to existing verbs, and none hides a verb."""
     known = set(verbs())
 
     assert {verb for alias, verb in ALIASES.items() if alias != "backtesting"} <= known
@@ -356,7 +356,7 @@ def test_aliases_lead_to_verbs_that_exist_or_are_to_come() -> None:
 
 
 def test_reader_that_goes_away_gets_no_0_for_what_it_was_not_told(short_run: ShortRun) -> None:
-    """`verify | head` under `pipefail` must not take damage beyond the tenth line for none."""
+    """A pipe closed by its reader, as in `verify | head`, makes exit code 2, not 0."""
     ticks = str(len(raw_events(short_run.run_dir, "market_ticks")))
     words = ["tail", "market_ticks", "--lines", ticks, "--run", str(short_run.run_dir)]
     process = subprocess.Popen(

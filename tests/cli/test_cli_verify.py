@@ -1,4 +1,4 @@
-"""minibot verify: a run, a queue, a file; findings as they come; by the seal alone."""
+"""`minibot verify`: a run, a queue, a file; findings in order; by the seal alone."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.runs import verb
 
 @pytest.fixture
 def run(var_dir: Path) -> Path:
-    """A small sealed run."""
+    """Small sealed run."""
     return sealed_run(var_dir)
 
 
 @pytest.mark.row("N-39", "N-40")
 @pytest.mark.parametrize("flag", [[], ["--quick"], ["--append-only"]])
 def test_verify_of_a_run_a_folder_and_a_queue_is_clean(run: Path, flag: list[str]) -> None:
-    """Whatever part of it is named; lineage needs a real run."""
+    """Verify of a run, a folder and a queue is clean; only a run includes lineage."""
     words = flag or ["--append-only"]
     for target in (run, run / "queues", run / "queues" / "fills"):
         said = verb(run.parents[1], "verify", str(target), *words)
@@ -30,7 +30,7 @@ def test_verify_of_a_run_a_folder_and_a_queue_is_clean(run: Path, flag: list[str
 
 
 def test_verify_of_a_file_names_line_and_byte(run: Path) -> None:
-    """One file of a queue, with its place; every finding in the document, exit code 1."""
+    """Verify of a file names line and byte; each finding is in the document; exit code 1."""
     path = run / "queues" / "fills" / "inbox.jsonl"
     size = path.stat().st_size
     change(path, size - 5)
@@ -46,7 +46,7 @@ def test_verify_of_a_file_names_line_and_byte(run: Path) -> None:
 
 
 def test_verify_tells_every_finding_however_many(run: Path, tmp_path: Path) -> None:
-    """Three thousand damaged lines are three thousand findings, in one document."""
+    """Verify lists all of three thousand findings in one document."""
     folder = tmp_path / "loose"
     shutil.copytree(run / "queues" / "fills", folder)
     (folder / "many.jsonl").write_bytes(b"not a line\n" * 3000)
@@ -57,7 +57,7 @@ def test_verify_tells_every_finding_however_many(run: Path, tmp_path: Path) -> N
 
 
 def test_quick_verify_says_what_a_full_one_says_of_a_changed_file(run: Path) -> None:
-    """Without reading a line it cannot name one."""
+    """Quick verify finds a changed file like a full one, without naming a line."""
     change(run / "queues" / "fills" / "inbox.000001.jsonl", 90)
     said = verb(run.parents[1], "verify", str(run), "--quick", "--json")
 
@@ -68,7 +68,7 @@ def test_quick_verify_says_what_a_full_one_says_of_a_changed_file(run: Path) -> 
 
 
 def test_verify_with_a_public_key_wants_a_signature_by_it(run: Path) -> None:
-    """From whoever keeps the key; 64 hex digits or a refusal."""
+    """Verify with a public key demands a signature by it; a malformed key is refused."""
     private, public = new_keys()
     words = ["verify", str(run), "--append-only", "--public-key"]
 

@@ -1,8 +1,8 @@
 """Makes `tests/fixtures/contracts` from recordings: `python -m tests.contracts.make_fixtures`.
 
-Every number that a market gives (prices, quantities, times, ids, rules, error texts) is taken from
-the line that the fixture names; decisions on it are what minibot writes for such a message.
-Invalid examples are the valid one with one thing broken, and the reason code that must follow.
+Every market value (prices, quantities, times, ids, rules, error texts) comes from the recorded line
+that the fixture names; decisions are those that minibot writes for it. An invalid example is the
+valid one with one fault, and the reason code that must follow.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ERRORS_ORIGIN = "github.com/ccxt/ccxt/issues/14639, quoted briefly"
 SNAPSHOT_LINE, QUOTE_LINE, TRADE_LINE, INFO_LINE, KLINE_LINE, BAN_LINE = 8, 3, 4, 1, 2592, 1
 OTHER_TICK = "00000000-0000-4000-8000-000000000000"
 
-# Of the types that several roles write, or a reader beside its queue.
+# For types that several roles write, or that a reader writes beside its queue.
 ONE_OF_SEVERAL = {
     "health": "market_role",
     "incident": "market_role",
@@ -60,7 +60,7 @@ def writer_of(type_: str) -> str:
 
 
 def hash_of(role: str) -> str:
-    """Return the command line hash that the fixtures use for a role."""
+    """Return the command line hash of a role in the fixtures."""
     return cmdline_hash(["python", "-m", "minibot.runtime.role", role, "--run", RUN_ID])
 
 
@@ -74,7 +74,7 @@ def line_of(name: str, number: int) -> str:
 
 
 def recorded() -> dict[str, Any]:
-    """Return the messages that the fixtures are made of."""
+    """Return the recorded messages behind the fixtures."""
     quote_ns, quote = line_of(TAPE, QUOTE_LINE).split(" ", 1)
     trade_ns, trade = line_of(TAPE, TRADE_LINE).split(" ", 1)
     snapshot_ns, snapshot = line_of(TAPE, SNAPSHOT_LINE).split(" ", 1)
@@ -97,7 +97,7 @@ def recorded() -> dict[str, Any]:
 
 
 def payloads(said: dict[str, Any]) -> dict[str, tuple[str, JsonObject]]:
-    """Return for each type where it comes from, and its payload as JSON."""
+    """Return for each type its source, and its payload as JSON."""
     quote, trade, book, rules = said["quote"], said["trade"], said["snapshot"], said["symbol"]
     kline, symbol = said["kline"], trade["s"]
     filters = {item["filterType"]: item for item in rules["filters"]}

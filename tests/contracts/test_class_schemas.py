@@ -1,4 +1,4 @@
-"""The classes of events are their contracts: what is made of them, and mistakes planted in them."""
+"""Event classes as contracts: the schemas made from them, and mistakes planted in them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 CONTRACTS = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
 FIXTURES = PROJECT / "tests" / "fixtures" / "contracts"
 
-# By hand: one step beyond what a field may be, to stand beside the recorded examples.
+# By hand: values one step beyond a field's bounds, beside the recorded examples.
 REFUSED: list[tuple[str, JsonObject]] = [
     ("market_tick", {"recv_mono_ns": 2**63}),
     ("market_tick", {"recv_mono_ns": -1}),
@@ -63,7 +63,7 @@ REFUSED: list[tuple[str, JsonObject]] = [
     ("dead_letter", {"line": "x" * 65537}),
 ]
 
-# A mistake in a copy of the classes: what, in which source, the text, the other text, which type.
+# Mistakes in a copy of the classes: name, source, old text, new text, event type.
 PLANTED = [
     ("bound", model, "Meta(ge=0, le=110)", "Meta(ge=0, le=1100)", "signal"),
     ("bound", model, "Meta(ge=0, le=110)", "Meta(ge=0, le=50)", "signal"),
@@ -97,7 +97,7 @@ def fixture_of(type_: str) -> Any:
 
 
 def misjudged(contracts: Contracts, type_: str) -> list[str]:
-    """Return which hand-made examples of a type a contract judges otherwise than they say."""
+    """Return the hand-made examples of a type that a contract judges wrongly."""
     page = fixture_of(type_)
     valid = page["valid"]
     changed = [{**valid["payload"], **change} for name, change in REFUSED if name == type_]
@@ -110,13 +110,13 @@ def misjudged(contracts: Contracts, type_: str) -> list[str]:
 @pytest.mark.row("N-26", "N-42")
 @pytest.mark.parametrize("type_", PAYLOAD_CLASSES)
 def test_contract_takes_the_recorded_example_and_refuses_a_step_beyond(type_: str) -> None:
-    """Each example is judged as it says, by the compiled schema."""
+    """Each example, and each value a step beyond, is judged right by the compiled schema."""
     assert misjudged(CONTRACTS, type_) == []
 
 
 @pytest.fixture
 def planted(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
-    """The maker of contracts over a copy of the classes with one text changed."""
+    """Maker of contracts over a copy of the classes with one text changed."""
     source, old, new = request.param
     sources = (field_types, model, class_schemas)
     copies = {
@@ -146,7 +146,7 @@ def planted(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
     indirect=["planted"],
 )
 def test_mistake_planted_in_a_class_is_found(planted: ModuleType, type_: str) -> None:
-    """Its schema differs from the committed one, and judges a hand-made example otherwise."""
+    """A planted mistake changes the schema and misjudges a hand-made example."""
     cls = sys.modules["planted_model"].__dict__["PAYLOAD_CLASSES"][type_]
     schema = planted.payload_schema(cls)
     committed = json.loads((PROJECT / "contracts" / f"{type_}.v1.schema.json").read_bytes())
@@ -157,7 +157,7 @@ def test_mistake_planted_in_a_class_is_found(planted: ModuleType, type_: str) ->
 
 @pytest.mark.parametrize("planted", [(model, "(ge=0, le=110)", "(ge=0, le=110)")], indirect=True)
 def test_copy_without_a_mistake_is_the_committed_contract(planted: ModuleType) -> None:
-    """What finds a planted mistake finds none where none is planted."""
+    """An unchanged copy makes the committed contract and misjudges no example."""
     for type_, cls in sys.modules["planted_model"].__dict__["PAYLOAD_CLASSES"].items():
         assert planted.payload_schema(cls) == CONTRACTS.payloads[type_]
 
@@ -166,7 +166,7 @@ def test_copy_without_a_mistake_is_the_committed_contract(planted: ModuleType) -
 def test_check_finds_each_generated_file_that_was_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A schema, the pins, the page of contracts or that of reasons: `--check` names it."""
+    """`--check` names each changed file: a schema, the pins, the page of contracts or reasons."""
     for folder in ("contracts", "config", "docs"):
         shutil.copytree(PROJECT / folder, tmp_path / folder)
     monkeypatch.setattr(schemas, "PROJECT", tmp_path)
@@ -185,7 +185,7 @@ def test_check_finds_each_generated_file_that_was_changed(
 @pytest.mark.row("N-116")
 @pytest.mark.parametrize("type_", PAYLOAD_CLASSES)
 def test_skeleton_of_examples_is_judged_as_it_says(type_: str) -> None:
-    """The least payload is accepted, and each mistake in it refused, by both validators."""
+    """A skeleton's least payload is accepted, and each of its mistakes refused, by validators."""
     made = skeleton(PAYLOAD_CLASSES[type_])
     valid = fixture_of(type_)["valid"]
 
@@ -200,7 +200,7 @@ def test_skeleton_of_examples_is_judged_as_it_says(type_: str) -> None:
 
 
 def test_skeleton_is_printed_for_a_type(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whoever adds an event type begins with it."""
+    """A skeleton is printed for a type, as a start for its examples."""
     assert schemas.main(["--skeleton", "halt"]) == 0
 
     assert json.loads(capsys.readouterr().out)["valid"] == {"who": "x", "why": "x"}
@@ -208,7 +208,7 @@ def test_skeleton_is_printed_for_a_type(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize("type_", PAYLOAD_CLASSES)
 def test_class_names_each_field_of_its_contract_once(type_: str) -> None:
-    """An order of the contract that differs from the class's lists fields of the class."""
+    """A contract's own order of fields names fields of the class, each once."""
     cls = PAYLOAD_CLASSES[type_]
 
     assert len(set(cls.NAMED_LAST)) == len(cls.NAMED_LAST)
@@ -216,7 +216,7 @@ def test_class_names_each_field_of_its_contract_once(type_: str) -> None:
 
 
 def test_ids_of_the_quick_codec_are_those_of_the_contract() -> None:
-    """Its test of bytes and the contract's pattern agree, one character changed after another."""
+    """The quick codec's byte test of ids agrees with the contract's pattern on every change."""
     fits = re.compile(str(ID.rule["pattern"])).fullmatch
     good = "0b1c2d3e-1111-4222-8333-0123456789ab"
     assert fits(good)

@@ -1,4 +1,4 @@
-"""Documents and lists beside the schemas: true to what is built, each in its language."""
+"""Documents and lists beside the schemas: true to the code, each in its language."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEXT_SUFFIXES = {".py", ".json", ".md", ".toml", ".yml", ".sh", ".txt", ".tsv", 
 
 
 def tracked() -> Iterator[Path]:
-    """Every text file of the project, as git knows it; without git, of its folders."""
+    """Return every text file of the project, from git, or without git from its folders."""
     done = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"],
         cwd=PROJECT, capture_output=True, text=True, check=False,
@@ -39,7 +39,7 @@ def tracked() -> Iterator[Path]:
 
 @pytest.mark.row("N-13")
 def test_project_is_english_but_for_the_russian_specification() -> None:
-    """No Cyrillic letter stands in code, contracts, configuration or documents, save one file."""
+    """No Cyrillic letter stands in the project, except in the Russian specification."""
     found = [
         path.relative_to(PROJECT).as_posix()
         for path in tracked()
@@ -55,7 +55,7 @@ def words_in_code_style() -> list[str]:
 
 @pytest.mark.row("N-117")
 def test_russian_specification_is_russian_and_has_every_section() -> None:
-    """It is written in Russian and covers principles to delivery, section by section."""
+    """The Russian specification is in Russian and has every section."""
     text = RUSSIAN.read_text(encoding="utf-8")
     headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
     letters = re.findall(r"\w", text)
@@ -69,7 +69,7 @@ def test_russian_specification_is_russian_and_has_every_section() -> None:
 
 @pytest.mark.row("N-117")
 def test_russian_specification_names_only_what_exists() -> None:
-    """Each reason code, file and configuration key that it names is there."""
+    """Every reason code, file and key that the Russian specification names exists."""
     words = set(words_in_code_style())
     sections = {key.split(".")[0] for key in known_keys()}
     not_codes = {"HOLD", "BLOCK", "REDUCE", "STOP", "SELL", "END", "YYYYMMDD_HHMMSS"}
@@ -90,7 +90,7 @@ def test_russian_specification_names_only_what_exists() -> None:
 
 @pytest.mark.row("N-117")
 def test_russian_specification_leaves_no_role_queue_stop_or_end_out() -> None:
-    """Every role and queue and each of the catalogue's STOP codes and ends stands in it."""
+    """Every role, queue, STOP code and outcome stands in the Russian specification."""
     words = set(words_in_code_style())
     roles = Roles.load(PROJECT / "config" / "roles.v1.json")
 
@@ -100,7 +100,7 @@ def test_russian_specification_leaves_no_role_queue_stop_or_end_out() -> None:
 
 @pytest.mark.row("S-15")
 def test_data_contracts_page_shows_every_field_with_a_meaning() -> None:
-    """Each field of each contract has a row, and none of the rows is empty."""
+    """Each field of each contract has a row with a meaning in DATA_CONTRACTS."""
     page = (PROJECT / "docs" / "DATA_CONTRACTS.md").read_text(encoding="utf-8")
     for type_ in ("envelope", *PAYLOAD_CLASSES):
         schema = json.loads(
@@ -116,7 +116,7 @@ def test_data_contracts_page_shows_every_field_with_a_meaning() -> None:
 
 @pytest.mark.row("S-15", "U-07")
 def test_data_contracts_page_maps_every_field_of_a_market_event() -> None:
-    """The six fields of a screener's MarketEvent each have a place."""
+    """Each of a screener's six MarketEvent fields has its place in DATA_CONTRACTS."""
     page = (PROJECT / "docs" / "DATA_CONTRACTS.md").read_text(encoding="utf-8")
     table = page.split("## Where the fields of a MarketEvent are")[1].split("\n## ")[0]
 
@@ -126,7 +126,7 @@ def test_data_contracts_page_maps_every_field_of_a_market_event() -> None:
 
 @pytest.mark.row("D-57")
 def test_universe_is_the_thirty_bases_in_their_order() -> None:
-    """Universe V1, exactly and in order."""
+    """Universe V1 has exactly the thirty bases in order."""
     universe = json.loads((PROJECT / "config" / "universe.v1.json").read_text(encoding="utf-8"))
 
     assert ",".join(universe["bases"]) == (

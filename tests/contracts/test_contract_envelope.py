@@ -1,4 +1,4 @@
-"""The envelope: nine required fields, one optional, no others, and the format of each."""
+"""Envelope: nine required fields, one optional, no others, and the format of each."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_envelope_with_ts_iso_is_accepted(event: Any, contracts: Contracts) -> N
 
 @pytest.mark.row("N-26")
 def test_envelope_with_another_key_is_refused(event: Any, contracts: Contracts) -> None:
-    """The envelope is closed."""
+    """An envelope with an unknown key is refused."""
     event["note"] = "x"
 
     assert not contracts.validate(event)
@@ -94,7 +94,7 @@ BROKEN = [
 def test_envelope_field_of_wrong_format_is_refused(
     name: str, value: Any, event: Any, contracts: Contracts
 ) -> None:
-    """Formats are checked to the last character, by both validators."""
+    """A field of the wrong format is refused, to the last character, by both validators."""
     event[name] = value
 
     assert not contracts.validate(event)

@@ -1,4 +1,4 @@
-"""Each contract against its recorded examples: accepted, refused with its code, round trips."""
+"""Contracts against their recorded examples: accepted, refused with a code, round trips."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def queue_of(codec: Codec, type_: str) -> str:
 def test_contract_valid_example_is_accepted_by_both_validators(
     type_: str, contracts: Contracts
 ) -> None:
-    """The recorded example satisfies the compiled schema and the oracle."""
+    """A valid example is accepted by the compiled schema and the oracle."""
     event = PAGES[type_]["valid"]
 
     assert contracts.validate(event)
@@ -74,7 +74,7 @@ def test_contract_valid_example_is_accepted_by_both_validators(
 def test_contract_invalid_example_is_refused_with_its_code(
     type_: str, case: Any, contracts: Contracts, codec: Codec
 ) -> None:
-    """A broken example fails both validators, and reading it stops with the right code."""
+    """An invalid example is refused by both validators, and reading stops with its code."""
     line = canonical.encode(case["event"])
     with pytest.raises(ContractError) as stop:
         codec.decode(queue_of(codec, type_), line)
@@ -87,7 +87,7 @@ def test_contract_invalid_example_is_refused_with_its_code(
 @pytest.mark.row("S-57")
 @pytest.mark.parametrize("type_", TYPES)
 def test_contract_roundtrip_gives_the_same_event(type_: str, codec: Codec) -> None:
-    """to_json of from_json is the event itself, and so is decode of encode, byte for byte."""
+    """Round trips by object and by bytes give the same event."""
     event = PAGES[type_]["valid"]
     typed = Event.from_json(event)
     queue = queue_of(codec, type_)
@@ -103,7 +103,7 @@ def test_contract_roundtrip_gives_the_same_event(type_: str, codec: Codec) -> No
 def test_payload_minimum_each_missing_field_is_refused_and_more_is_welcome(
     type_: str, contracts: Contracts
 ) -> None:
-    """No required field of a payload may be missing; an unknown one may be there."""
+    """A missing required field is refused; an unknown payload field is allowed."""
     event = PAGES[type_]["valid"]
     required = contracts.payloads[type_]["required"]
     accepted = [
@@ -146,7 +146,7 @@ def test_payload_minimum_covers_what_the_specification_asks(
 def test_russian_page_lists_what_a_contract_asks_beyond_the_minimum(
     type_: str, contracts: Contracts
 ) -> None:
-    """The page's two columns together are what the committed schema requires, no more, no less.
+    """The Russian page's two columns are exactly what the committed schema requires.
 
     An event with exactly the minimum is refused by each type that asks for more (own-60).
     """
@@ -163,14 +163,14 @@ def test_russian_page_lists_what_a_contract_asks_beyond_the_minimum(
 
 
 def section_6_5(page: str) -> str:
-    """The part of the Russian page that says which fields must be there."""
+    """Section of the Russian page with the required fields."""
     return page.split("\n6.5. ")[1].split("\n6.6. ")[0]
 
 
 @pytest.mark.row("S-57")
 @pytest.mark.parametrize("type_", TYPES)
 def test_contract_and_class_name_the_same_fields(type_: str, contracts: Contracts) -> None:
-    """A class has exactly the fields of its schema, required where the schema requires them."""
+    """A class has exactly its schema's fields, with the same ones required."""
     schema = contracts.payloads[type_]
     fields = structs.fields(PAYLOAD_CLASSES[type_])
     required = {field.name for field in fields if field.required}
@@ -183,7 +183,7 @@ def test_contract_and_class_name_the_same_fields(type_: str, contracts: Contract
 def test_fixtures_made_from_recordings_equal_the_committed_ones(
     shared_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The examples are made of the recorded lines they name, and of nothing else."""
+    """Fixtures made again from recordings equal the committed ones."""
     monkeypatch.setattr(make_fixtures, "DATA", shared_data)
     monkeypatch.setattr(make_fixtures, "OUT", tmp_path)
 
@@ -196,7 +196,7 @@ def test_fixtures_made_from_recordings_equal_the_committed_ones(
 
 @pytest.mark.row("S-56")
 def test_fixtures_match_their_sums_and_name_their_source() -> None:
-    """Each example file has the listed sha256 and says which recording it comes from."""
+    """Each fixture has its listed sha256 and names its recording."""
     sums = (FIXTURES / "manifest.sha256").read_text(encoding="utf-8").split("\n")
     listed = {line[66:].rpartition("/")[2]: line[:64] for line in sums if line}
 

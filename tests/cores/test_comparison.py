@@ -1,4 +1,4 @@
-"""Comparison of what was derived with what was recorded, line by line."""
+"""Comparison of derived lines with recorded ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ QUEUE, OTHER = "signals", "risk_actions"
 
 
 class Lines(LineSource):
-    """Lines that nobody has to read from a disk."""
+    """Lines in memory."""
 
     def __init__(self, events: Sequence[Event]) -> None:
         self.events = list(events)
@@ -34,12 +34,12 @@ def encode(queue: str, event: Event) -> bytes:
 
 
 def said(n: int, why: str = "why") -> Event:
-    """Return the event with this number."""
+    """Return the event with a number."""
     return Event(1, f"id-{n}", "a_role", "run", "0" * 64, Halt("who", why))
 
 
 def test_event_that_stands_is_equal_and_another_one_is_a_difference_with_its_place() -> None:
-    """The second line says something else under the same id."""
+    """An equal line matches; another content under the same id is a difference with its place."""
     comparison = Comparison(encode, {QUEUE: Lines([said(1), said(2, "other")])})
 
     first, second = (comparison.take(QUEUE, said(n)) for n in (1, 2))
@@ -54,7 +54,7 @@ def test_event_that_stands_is_equal_and_another_one_is_a_difference_with_its_pla
 
 
 def test_line_behind_a_missing_event_is_a_difference_in_any_queue() -> None:
-    """Only what comes last may be missing."""
+    """A missing event with a later line is a difference; only the last lines may be missing."""
     comparison = Comparison(encode, {QUEUE: Lines([said(1)]), OTHER: Lines([said(3)])})
     comparison.take(QUEUE, said(1))
 
@@ -67,7 +67,7 @@ def test_line_behind_a_missing_event_is_a_difference_in_any_queue() -> None:
 
 
 def test_lines_that_nothing_was_derived_for_are_left() -> None:
-    """With queue and number."""
+    """Recorded lines without a derived event are reported with queue and number."""
     comparison = Comparison(encode, {QUEUE: Lines([said(1), said(2)]), OTHER: Lines([said(3)])})
     comparison.take(QUEUE, said(1))
 
@@ -75,7 +75,7 @@ def test_lines_that_nothing_was_derived_for_are_left() -> None:
 
 
 def test_id_is_enough_where_nobody_asks_for_more() -> None:
-    """Before a window, the line has to be that event's, whatever it says."""
+    """Before the window only the id is compared, not the content."""
     comparison = Comparison(encode, {QUEUE: Lines([said(1, "other"), said(3)])})
 
     assert comparison.take(QUEUE, said(1), is_id_enough=True).is_equal
@@ -83,7 +83,7 @@ def test_id_is_enough_where_nobody_asks_for_more() -> None:
 
 
 def test_line_that_a_restarted_writer_repeated_is_skipped_on_demand() -> None:
-    """Else it stands where another event should."""
+    """A line that a restarted writer repeated is skipped if asked for, else it is a difference."""
     lines = [said(1), said(1), said(2)]
     for skips in (True, False):
         comparison = Comparison(encode, {QUEUE: Lines(lines)}, skips_repeats=skips)
@@ -96,7 +96,7 @@ def test_line_that_a_restarted_writer_repeated_is_skipped_on_demand() -> None:
 
 
 def test_missing_event_that_is_appended_is_compared_as_it_then_stands() -> None:
-    """A restart says what its forerunner did not come to."""
+    """A missing event is compared again after a restart appends it."""
     source = Lines([said(1)])
     comparison = Comparison(
         encode, {QUEUE: source}, on_missing=lambda queue, event, json: source.events.append(event)

@@ -1,4 +1,4 @@
-"""Typed sections of a profile: built of the resolved JSON, also of an older run's."""
+"""Typed sections of a profile: built from the resolved JSON, also of an older run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minibot.runtime.configuration.config import is_same_profile, load_config
 from minibot.runtime.paths import PROJECT
 
 RAW = load_config(PROJECT / "config" / "nore.v1.json").raw
-# Keys that came after the first runs, and what those runs did without them.
+# Keys added after the first runs, and the behaviour of those runs without them.
 MEANT: dict[str, dict[str, Any]] = {
     "strategy": {"folder": "strategies", "parameters": {}},
     "risk": {"left_trading": "hold", "left_universe": "hold"},
@@ -24,7 +24,7 @@ MEANT: dict[str, dict[str, Any]] = {
 
 
 def test_sections_hold_what_the_profile_says() -> None:
-    """Key by key, as text where a number is decimal; what is missing is None."""
+    """Sections hold the profile's values, decimals as text; a missing one is None."""
     profile = asdict(CoreProfile.of(RAW))
 
     assert profile["strategy"] == RAW["strategy"] | {"source": None}
@@ -35,7 +35,7 @@ def test_sections_hold_what_the_profile_says() -> None:
 
 
 def test_sections_of_an_older_run_mean_what_it_did() -> None:
-    """Cores that replay it read its manifest as it is, without the keys that came later."""
+    """Sections of an older run give its old behaviour, so that its manifest replays unchanged."""
     older, as_meant = deepcopy(RAW), deepcopy(RAW)
     for name, keys in MEANT.items():
         as_meant[name] |= keys
@@ -48,7 +48,7 @@ def test_sections_of_an_older_run_mean_what_it_did() -> None:
 
 
 def test_section_of_an_own_strategy_holds_its_file() -> None:
-    """A file that an older build recorded says nothing of its API."""
+    """A section of a user's strategy holds its file; one of an older build names no API."""
     source = {"path": "strategies/mine.py", "sha256": "0" * 64, "text": "x = 1"}
     raw = {**RAW, "strategy": RAW["strategy"] | {"source": source}}
 
@@ -59,7 +59,7 @@ def test_section_of_an_own_strategy_holds_its_file() -> None:
 
 
 def test_sections_are_frozen() -> None:
-    """No core changes its limits on the way."""
+    """Sections are frozen, so that no core changes its limits."""
     risk = CoreProfile.of(RAW).risk
 
     with pytest.raises(FrozenInstanceError):

@@ -1,4 +1,4 @@
-"""Remembered ids: what is known and what is forgotten, in whichever order the times come."""
+"""Recently seen ids: known and forgotten ones, in whatever order their times come."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def said_as_text(n: int) -> EventId:
 
 
 def of_tick(n: int) -> EventId:
-    """Of a line, two of each."""
+    """Return ids of a line's ticks, two of each."""
     return derived("role", of_line(1 + n // 2, "run"), n % 2)
 
 
@@ -27,7 +27,7 @@ def either(n: int) -> EventId:
 
 
 def test_id_is_the_same_whether_it_came_as_a_text_or_is_derived() -> None:
-    """Each way is known to the other, whichever was remembered."""
+    """An id as text and a derived one are equal, whichever was remembered."""
     for known, asked in (
         (of_tick(4), named(of_tick(4).text)),
         (named(of_tick(4).text), of_tick(4)),
@@ -41,7 +41,7 @@ def test_id_is_the_same_whether_it_came_as_a_text_or_is_derived() -> None:
 
 
 def test_admitted_id_is_new_again_once_it_is_too_old() -> None:
-    """Known until a question says that nothing so old counts."""
+    """An admitted id is known until it is older than the window, then new again."""
     remembered = RecentIds()
 
     assert remembered.admit(of_tick(1), 5, 0)
@@ -54,7 +54,7 @@ def test_admitted_id_is_new_again_once_it_is_too_old() -> None:
 def test_remembered_ids_are_those_that_a_plain_dict_would_hold(
     said: list[tuple[int, int]], restart: int, made: Callable[[int], EventId]
 ) -> None:
-    """Also behind a restart in the middle: an id keeps its first time until that is too old."""
+    """Remembered ids equal a plain dict's, also across a restart, and keep their first time."""
     remembered = RecentIds()
     held: dict[str, int] = {}
     for n, (ts, since) in enumerate(said):
@@ -73,7 +73,7 @@ def test_remembered_ids_are_those_that_a_plain_dict_would_hold(
 def test_id_that_nobody_asked_for_is_noted_and_forgotten_all_the_same(
     steps: list[tuple[int, int]],
 ) -> None:
-    """Ids of later and later lines, each noted without a question, with times as they come."""
+    """Ids noted without a question are remembered and forgotten like others."""
     remembered = RecentIds()
     held: dict[str, int] = {}
     now = 0

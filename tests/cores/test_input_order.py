@@ -1,4 +1,4 @@
-"""Taking order: what a live role may take next, and that the log gives the same order back."""
+"""Input order of a live role: the next input allowed, and the same order from the log."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ OPENING = event(RunOpening(cash={"USDT": "1"}, lots=(), budgets_used={}), 1, "op
 
 
 def decode(queue: str, line: Line) -> Event:
-    """Return the event of a line, without judging it."""
+    """Return the event of a line without validation."""
     return Event.from_json(canonical.decode(line.json))
 
 
@@ -77,7 +77,7 @@ def inputs_of(root: Path) -> Inputs:
 
 
 def taken(inputs: Inputs) -> list[tuple[str, int]]:
-    """Take all that may be taken now."""
+    """Process all inputs that are allowed now."""
     found = []
     while inputs.poll() and (one := inputs.next()) is not None:
         found.append((one.queue, one.seq))
@@ -87,7 +87,7 @@ def taken(inputs: Inputs) -> list[tuple[str, int]]:
 def test_inputs_before_opening_take_nothing(
     tmp_path: Path, put: Callable[[str, list[Event]], None]
 ) -> None:
-    """Ticks that are there before `run_opening` wait for it."""
+    """Ticks before `run_opening` wait for it."""
     put(TICKS, [beat(1)])
     inputs = inputs_of(tmp_path)
 
@@ -99,7 +99,7 @@ def test_inputs_before_opening_take_nothing(
 def test_first_control_event_that_is_no_opening_stops(
     tmp_path: Path, put: Callable[[str, list[Event]], None]
 ) -> None:
-    """A run that does not begin with its opening is not begun."""
+    """A first control event other than `run_opening` stops the run."""
     put(CONTROL, [event(Halt(who="x", why="y"), 1, "halt")])
     inputs = inputs_of(tmp_path)
 
@@ -110,7 +110,7 @@ def test_first_control_event_that_is_no_opening_stops(
 def test_event_of_a_later_tick_waits_for_that_tick(
     tmp_path: Path, put: Callable[[str, list[Event]], None]
 ) -> None:
-    """A signal that goes back to tick 2 is taken after tick 2, though signals come first."""
+    """A signal caused by tick 2 is processed after tick 2, though signals have priority."""
     put(CONTROL, [OPENING])
     put("signals", [event(Halt(who="x", why="y"), 1, "signal", tick_seq=2)])
     put(TICKS, [beat(1), beat(2), beat(3)])
@@ -127,7 +127,7 @@ def test_event_of_a_later_tick_waits_for_that_tick(
 def test_known_id_is_marked_and_not_applied_twice(
     tmp_path: Path, put: Callable[[str, list[Event]], None]
 ) -> None:
-    """What a restarted writer says twice is taken once and counted once (F30)."""
+    """A repeated event is logged and counted but not applied again (F30)."""
     put(CONTROL, [OPENING])
     put(TICKS, [beat(1), beat(1)])
     inputs = inputs_of(tmp_path)
@@ -140,7 +140,7 @@ def test_known_id_is_marked_and_not_applied_twice(
 def test_positions_stand_behind_what_was_taken_not_behind_what_was_read(
     tmp_path: Path, put: Callable[[str, list[Event]], None]
 ) -> None:
-    """A reader started at a saved position meets exactly the next line."""
+    """Positions follow processed lines, not read ones, so a restart meets the next line."""
     put(CONTROL, [OPENING])
     put(TICKS, [beat(n) for n in range(1, 6)])
     inputs = inputs_of(tmp_path)
@@ -158,7 +158,7 @@ def test_positions_stand_behind_what_was_taken_not_behind_what_was_read(
 def test_logged_steps_give_back_what_was_taken_and_when(
     tmp_path_factory: pytest.TempPathFactory, cuts: list[int], late: int
 ) -> None:
-    """Whatever the ranges, the log gives the same lines with a `now` that never goes back."""
+    """The log gives back the same lines, with a `now` that never goes back."""
     root = tmp_path_factory.mktemp("q")
     make_queue(root, TICKS, None)
     writer = open_writer(root, TICKS)
@@ -190,7 +190,7 @@ def test_logged_steps_give_back_what_was_taken_and_when(
 def test_order_log_that_does_not_fit_its_queue_stops(
     tmp_path: Path, put: Callable[[str, list[Event]], None], ack: Ack
 ) -> None:
-    """A number left out, a line that is not there, a line passed over: each is a STOP."""
+    """A log with a hole, a missing line or a skipped line is a STOP."""
     put(TICKS, [beat(1), beat(2), beat(3)])
 
     with pytest.raises(IntegrityError):
@@ -206,7 +206,7 @@ def test_order_log_that_does_not_fit_its_queue_stops(
 
 
 def test_finish_resolves_earlier_drafts_and_refuses_later_ones() -> None:
-    """A draft may name an earlier draft of its step, never a later one or itself."""
+    """A draft may refer to an earlier draft of its step, never to itself or a later one."""
     cause = beat(1)
     good = [Draft("a", Halt("x", "y"), 1, (cause.id,)), Draft("b", Halt("x", "y"), 1, (0,))]
     events = finish(good, cause, run_id=RUN, role="r", cmdline_hash=HASH)
@@ -232,7 +232,7 @@ def test_finish_resolves_earlier_drafts_and_refuses_later_ones() -> None:
 )
 @pytest.mark.fault("F31", by="a known id with another content", ends="STOP(EVENT_ID_CONFLICT)")
 def test_known_id_with_another_content_is_a_conflict() -> None:
-    """Said twice is dropped; the same id over something else is a forgery or a fault of ours."""
+    """A repeated id with the same content is dropped; with other content it is a conflict."""
     known = KnownIds()
     assert known.admit("q", "one", b'{"a":1}')
     for again in (known, KnownIds(known.state())):
@@ -245,7 +245,7 @@ def test_known_id_with_another_content_is_a_conflict() -> None:
 
 
 def test_known_ids_forget_only_what_is_far_back() -> None:
-    """The window survives a snapshot and keeps its order."""
+    """Known ids keep their order across a snapshot and forget only old ones."""
     known = KnownIds()
     assert known.admit("q", "one", b"{1}")
     assert not known.admit("q", "one", b"{1}")
@@ -261,7 +261,7 @@ def test_known_ids_forget_only_what_is_far_back() -> None:
 
 
 class Decoding:
-    """Decodes without judging and counts the lines; refuses what a test names."""
+    """Decoder without validation that counts lines and refuses those that a test names."""
 
     def __init__(self, refused: bytes = b"") -> None:
         self.count = 0
@@ -276,7 +276,7 @@ class Decoding:
 
 
 def opened_inputs(root: Path, put: Callable[[str, list[Event]], None]) -> Inputs:
-    """Return inputs that have taken the opening and one tick."""
+    """Return inputs that have processed the opening and one tick."""
     put(CONTROL, [OPENING])
     put(TICKS, [beat(1)])
     inputs = inputs_of(root)
@@ -285,7 +285,7 @@ def opened_inputs(root: Path, put: Callable[[str, list[Event]], None]) -> Inputs
 
 
 def write_above_head(root: Path, data: bytes) -> Path:
-    """Put bytes behind the published ticks, as a writer does that has not synced them yet."""
+    """Write bytes beyond the published ticks, as a writer does before its sync."""
     path = root / TICKS / "inbox.jsonl"
     with path.open("ab") as file:
         file.write(data)
@@ -295,19 +295,19 @@ def write_above_head(root: Path, data: bytes) -> Path:
 def test_prepared_line_is_taken_once_it_is_published_and_not_before(
     tmp_path: Path, put: Callable[[str, list[Event]], None]
 ) -> None:
-    """Decoding ahead shows nothing to the role; publication hands out what was decoded."""
+    """A line decoded ahead is hidden until published, then handed out once."""
     inputs, decoding = opened_inputs(tmp_path, put), Decoding()
     size = (tmp_path / TICKS / "inbox.jsonl").stat().st_size
     lines = [encode_line(canonical.encode(beat(n).to_json())) for n in (2, 3)]
     path = write_above_head(tmp_path, b"".join(lines))
 
     assert inputs.prepare(TICKS, decoding)
-    assert not inputs.prepare(TICKS, decoding)  # Nothing new since.
+    assert not inputs.prepare(TICKS, decoding)  # Nothing new yet.
     assert not inputs.has_news(TICKS)
     assert taken(inputs) == []
     assert inputs.positions[TICKS].seq == 1
 
-    os.truncate(path, size)  # For the writer, who makes the same lines.
+    os.truncate(path, size)  # For the writer, which makes the same lines.
     put(TICKS, [beat(2), beat(3)])
     assert inputs.has_news(TICKS)
     inputs.poll()
@@ -319,7 +319,7 @@ def test_prepared_line_is_taken_once_it_is_published_and_not_before(
 def test_prepared_line_that_is_cut_off_is_never_taken(
     tmp_path: Path, put: Callable[[str, list[Event]], None]
 ) -> None:
-    """What a crash took back and another line replaced is forgotten, whatever was decoded."""
+    """A line decoded ahead and lost in a crash is never processed; its replacement is."""
     inputs = opened_inputs(tmp_path, put)
     size = (tmp_path / TICKS / "inbox.jsonl").stat().st_size
     path = write_above_head(tmp_path, encode_line(canonical.encode(beat(2).to_json())))
@@ -336,7 +336,7 @@ def test_prepared_line_that_is_cut_off_is_never_taken(
 def test_torn_or_foreign_rest_above_the_head_is_nothing_to_prepare(
     tmp_path: Path, put: Callable[[str, list[Event]], None], rest: bytes
 ) -> None:
-    """A half-written line is no error and no event."""
+    """A torn line beyond the head is neither an error nor an event."""
     inputs = opened_inputs(tmp_path, put)
     write_above_head(tmp_path, rest)
 
@@ -347,7 +347,7 @@ def test_torn_or_foreign_rest_above_the_head_is_nothing_to_prepare(
 def test_line_that_is_refused_while_it_is_synced_leaves_no_trace(
     tmp_path: Path, put: Callable[[str, list[Event]], None]
 ) -> None:
-    """The refusal comes with its place, once the line is published."""
+    """A refused line decoded ahead raises only after publication, with its place."""
     inputs = opened_inputs(tmp_path, put)
     json = canonical.encode(beat(2).to_json())
     write_above_head(tmp_path, encode_line(json))

@@ -1,4 +1,4 @@
-"""Processor: what every way to feed a core does with one input after another."""
+"""Processor: one input at a time, the same in every way of feeding a core."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ RUN, ROLE, HASH = "20260101_000000", "execution_role", "0" * 64
 
 
 class Echo(Core):
-    """A core that answers each input with a fill, caused by it, and notes what it was given."""
+    """Core that answers each input with a fill caused by it, and records its inputs."""
 
     def __init__(self) -> None:
         self.given: list[tuple[Input, int, int]] = []
 
     def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
-        """Answer."""
+        """Answer with a fill."""
         self.given.append((item, seq, now))
         fill = Fill("o", "c", "BTCUSDT", "BUY", "1", "1", "0", "USDT", "TAKER")
         message = FillMessage.of(fill, Event(now, "cause", "x", RUN, HASH, fill))
@@ -33,7 +33,7 @@ class Echo(Core):
         return [message]
 
     def state(self) -> JsonObject:
-        """Return nothing."""
+        """Return no state."""
         return {}
 
 
@@ -44,12 +44,12 @@ def taken(seq: int, queue: str = TICKS, *, is_known: bool = False) -> Taken:
 
 
 def processor() -> Processor:
-    """Return one that reads ticks alone."""
+    """Return a processor that reads ticks alone."""
     return Processor(Echo(), (TICKS,), run_id=RUN, role=ROLE, cmdline_hash=HASH)
 
 
 def test_repeat_and_line_of_another_queue_are_not_admitted() -> None:
-    """Both are inputs of the log; neither reaches the core, and only the repeat is counted."""
+    """A repeat and a line of an unread queue never reach the core; only the repeat is counted."""
     made = processor()
     admitted = [made.admit(taken(1)), made.admit(taken(2, is_known=True))]
     admitted.append(made.admit(taken(9, CONTROL)))
@@ -59,7 +59,7 @@ def test_repeat_and_line_of_another_queue_are_not_admitted() -> None:
 
 
 def test_what_a_core_says_becomes_events_of_its_role_with_derived_ids() -> None:
-    """Live, at a restart and in replay alike."""
+    """A core's messages become events of its role with derived ids, live and in replay."""
     made = processor()
     given = taken(5)
 
@@ -73,7 +73,7 @@ def test_what_a_core_says_becomes_events_of_its_role_with_derived_ids() -> None:
 
 
 def test_place_comes_back_from_a_snapshot() -> None:
-    """How far everything is read, and the ids that are known."""
+    """A snapshot restores the reading positions and the known ids."""
     made = processor()
     made.admit(taken(3))
     made.taken, made.now.value = 4, 99
@@ -89,6 +89,6 @@ def test_place_comes_back_from_a_snapshot() -> None:
 
 
 def test_core_that_says_something_to_a_tick_it_called_quiet_is_found() -> None:
-    """Nothing may follow from what is passed over."""
+    """A message in answer to a tick that the core called quiet is found as a fault."""
     with pytest.raises(InvariantError, match="market_ticks:8 was said to change nothing"):
         Echo().skip_to(ScaledTick("BTCUSDT"), 8, 1, True, True)

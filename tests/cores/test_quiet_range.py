@@ -1,4 +1,4 @@
-"""The one predicate: this tick changes nothing."""
+"""Quiet range: the one predicate for a tick that changes nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from minibot.cores.scaled_tick import ANY_TOUCH, QuietRange
 
 BID, ASK, TS = 100, 104, 1_000
-# Bid, spread and time of ticks, and bounds that some of them touch.
+# Bid, spread and time of ticks, and bounds on which some of them lie.
 TOUCHES = st.lists(
     st.tuples(st.integers(3, 6), st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=4
 )
@@ -40,12 +40,12 @@ def quiet(**bounds: int) -> QuietRange:
     ],
 )
 def test_range_contains_a_tick_up_to_each_bound(bounds: dict[str, int], is_inside: bool) -> None:
-    """The bid lies between, the sum within, the time before."""
+    """A range contains a tick up to each bound: bid between, sum within, time before."""
     assert quiet(**bounds).contains(BID, ASK, TS) is is_inside
 
 
 def test_range_contains_no_crossed_touch_and_no_bid_of_nothing() -> None:
-    """Neither is a market that anything could be said of."""
+    """A range contains neither a crossed touch nor a bid of zero."""
     assert not ANY_TOUCH.contains(BID, BID - 1, TS)
     assert ANY_TOUCH.contains(BID, BID, TS)
     assert not ANY_TOUCH.contains(0, ASK, TS)
@@ -63,7 +63,7 @@ def test_range_contains_no_crossed_touch_and_no_bid_of_nothing() -> None:
 def test_extremes_of_ticks_lie_within_only_where_each_tick_does(
     touches: list[tuple[int, int, int]], above: int, below: int, least: int, most: int, until: int
 ) -> None:
-    """Whoever asks for many at once passes over none that `contains` would have shown."""
+    """Extremes of many ticks lie within only if each single tick does."""
     made = quiet(above=above, below=below, least=least, most=most, until=until)
     ticks = [(bid, bid + spread, ts) for bid, spread, ts in touches]
     bids, sums = [bid for bid, _, _ in ticks], [bid + ask for bid, ask, _ in ticks]

@@ -1,4 +1,4 @@
-"""A file server on loopback with the layout of data.binance.vision, and the faults of a bad day."""
+"""Archive server on loopback with the layout of data.binance.vision, and its faults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MICROS_FROM: Final = 1_735_689_600_000
 PATH: Final = re.compile(
     r"/data/spot/(daily|monthly)/klines/([A-Z]+)/(\w+)/\2-\3-(\d{4}-\d\d(?:-\d\d)?)\.zip"
 )
-# What a fault does with a good answer: path and body to the bytes that are sent instead.
+# Fault: a function from path and good body to the bytes that are sent instead.
 Fault = Callable[[str, bytes], bytes | None]
 
 
@@ -27,7 +27,7 @@ def stamp(text: str) -> int:
 
 
 def archive_row(open_ms: int, end_ms: int) -> Row:
-    """Return the row that this archive has for a bar; each differs from the next."""
+    """Return the archive's row of a bar; each row differs from the next."""
     per_ms = 1000 if open_ms >= MICROS_FROM else 1
     price = 40_000 + open_ms // 60_000 % 977
     return [
@@ -48,7 +48,7 @@ def archive_rows(interval: str, first_ms: int, end_ms: int) -> list[Row]:
 
 
 class ArchiveServer:
-    """Serves made klines of any day and month before `end`; `fault` may spoil an answer."""
+    """Server of synthetic klines of any day and month before `end`; `fault` may spoil an answer."""
 
     def __init__(self, end: str = "2030-01-01", months_end: str = "2030-01-01") -> None:
         self.fault: Fault = lambda path, body: None
@@ -70,7 +70,7 @@ class ArchiveServer:
         return f"http://127.0.0.1:{self.loopback.port}"
 
     def got(self, ending: str = ".zip") -> list[str]:
-        """Return the names of the files that were asked for, in order."""
+        """Return the names of the requested files, in order."""
         return [path.rpartition("/")[2] for path in self.paths if path.endswith(ending)]
 
     def _talk(self, sock: socket.socket, request: bytes) -> None:

@@ -18,7 +18,7 @@ Row = list[Any]
 def row(
     number: int, prices: str = "100.00 101.50 99.25 100.75", volume: str = "12.345", per_ms: int = 1
 ) -> Row:
-    """Return the REST row of a one-minute bar, that many minutes after the first.
+    """Return the REST row of a one-minute bar, a number of minutes after the first.
 
     `per_ms` is 1000 for the times of the archive in microseconds.
     """
@@ -36,7 +36,7 @@ def csv_text(rows: list[Row], header: str = "") -> str:
 
 
 def zipped(name: str, text: str) -> bytes:
-    """Return a zip of one file, the same bytes each time."""
+    """Return a zip of one file, always with the same bytes."""
     body = io.BytesIO()
     with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo(name), text)
@@ -44,7 +44,7 @@ def zipped(name: str, text: str) -> bytes:
 
 
 def write_rows(path: Path, rows: list[Row]) -> Path:
-    """Write rows in the form that the file's name asks for."""
+    """Write rows in the form that the file's name implies."""
     if path.suffix == ".zip":
         path.write_bytes(zipped(path.stem + ".csv", csv_text(rows)))
         return path

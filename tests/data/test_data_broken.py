@@ -1,4 +1,4 @@
-"""Files broken at random: each is refused in words or read whole, never anything else."""
+"""Randomly broken files: each is refused in words or read whole."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORMS = [
     *("BTCUSDT-1m.zip", "BTCUSDT-1m.feather", "BTCUSDT-1m.columns"),
     *("BTCUSDT-aggTrades-2025-01-06.csv", "BTCUSDT-aggTrades-2025-01-06.zip"),
 ]
-# Cut here, written over from here with this, and put in here.
+# A cut, bytes written over, and bytes inserted, each at a drawn place.
 DAMAGE = st.tuples(
     st.integers(0, 4000), st.integers(0, 4000), st.binary(max_size=12), st.booleans()
 )
@@ -27,7 +27,7 @@ DAMAGE = st.tuples(
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory, project: Path) -> dict[str, bytes]:
-    """A good file of each form."""
+    """Valid file of each form."""
     folder = tmp_path_factory.mktemp("good")
     rows = [row(number) for number in range(20)]
     made = {}
@@ -51,7 +51,7 @@ def good(tmp_path_factory: pytest.TempPathFactory, project: Path) -> dict[str, b
 def test_broken_file_is_refused_or_read_never_anything_else(
     name: str, damage: tuple[int, int, bytes, bool], good: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """Whatever a disk or a network makes of a file: one sentence, or a report."""
+    """A broken file gives one sentence or a report, never another error."""
     length, place, noise, is_cut = damage
     data = good[name]
     place %= len(data)

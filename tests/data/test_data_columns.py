@@ -1,4 +1,4 @@
-"""Files of columns: what goes in comes out, exactly, and any damage is noticed before use."""
+"""Columnar files: exact round trips, and any damage noticed before use."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write(path: Path, rows: int) -> str:
 def test_columns_give_back_what_was_written(
     rows: list[tuple[int, int, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Any 64-bit numbers, any number of rows, whole or row by row, and only the ones asked for."""
+    """Columns return the written numbers: any 64-bit values, any rows, chosen columns."""
     path = tmp_path_factory.mktemp("columns") / "x.columns"
     first, second, flags = zip(*rows, strict=True) if rows else ((), (), ())
     write_columns(
@@ -58,7 +58,7 @@ def test_columns_give_back_what_was_written(
 def test_blocks_are_lists_of_equal_length_that_cover_every_row_once(
     rows: int, tmp_path: Path
 ) -> None:
-    """Blocks end where the rows end, whatever their size."""
+    """Blocks cover every row once, whatever their size."""
     write(tmp_path / "x.columns", rows)
 
     with Columns(tmp_path / "x.columns") as columns:
@@ -70,7 +70,7 @@ def test_blocks_are_lists_of_equal_length_that_cover_every_row_once(
 
 
 def test_same_data_gives_the_same_bytes_and_the_sha256_of_the_file(tmp_path: Path) -> None:
-    """No clock, no path and no chance is in a file; its last 32 bytes are its digest."""
+    """Equal data gives equal bytes; the last 32 bytes are the digest."""
     first, second = tmp_path / "a.columns", tmp_path / "deeper" / "b.columns"
 
     digest = write(first, 1000)
@@ -82,7 +82,7 @@ def test_same_data_gives_the_same_bytes_and_the_sha256_of_the_file(tmp_path: Pat
 
 
 def test_every_changed_byte_is_noticed(tmp_path: Path) -> None:
-    """Wherever the byte stands: magic, header, padding, numbers or digest."""
+    """A changed byte is noticed wherever it stands: magic, header, padding, numbers, digest."""
     path = tmp_path / "x.columns"
     write(path, 3)
     data = path.read_bytes()
@@ -95,7 +95,7 @@ def test_every_changed_byte_is_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 5, 16, 100, -33, -1])
 def test_file_that_is_cut_short_is_refused(size: int, tmp_path: Path) -> None:
-    """Also without looking at the digest: the header says how long the file is."""
+    """A truncated file is refused by the length in its header, without the digest."""
     path = tmp_path / "x.columns"
     write(path, 100)
     path.write_bytes(path.read_bytes()[:size])
@@ -105,7 +105,7 @@ def test_file_that_is_cut_short_is_refused(size: int, tmp_path: Path) -> None:
 
 
 def test_amounts_too_large_for_64_bits_lose_places_and_no_digit() -> None:
-    """Volumes of coins that cost next to nothing still fit; what does not, is refused."""
+    """Amounts too large for 64 bits drop unused places and no digit."""
     column = amounts("volume", [5 * 10**21, 10**9])
 
     assert column.places == 5
@@ -115,7 +115,7 @@ def test_amounts_too_large_for_64_bits_lose_places_and_no_digit() -> None:
 
 
 def test_amount_that_no_column_holds_is_refused_with_its_file(tmp_path: Path) -> None:
-    """It needs all its places and more than 64 bits."""
+    """An amount that needs all places and more than 64 bits is refused with its file."""
     volume = "99999999999999.00000001"
     path = write_rows(tmp_path / "BTCUSDT-1m.csv", [[*row(0)[:5], volume, *row(0)[6:]]])
 

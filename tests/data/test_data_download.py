@@ -1,4 +1,4 @@
-"""Downloads against a loopback archive and the embedded exchange: whole, verified, resumed."""
+"""Downloads from a loopback archive and the embedded exchange: whole, verified, resumed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HOUR_MS = 3_600_000
 
 
 class FakeClock:
-    """A clock that only moves when somebody waits."""
+    """Clock that moves only when somebody waits."""
 
     def __init__(self, now_ms: int = NOW) -> None:
         self.ms = now_ms
@@ -50,14 +50,14 @@ class FakeClock:
         return self.ms
 
     def wait_ms(self, duration_ms: int) -> None:
-        """Let time pass at once."""
+        """Advance the time at once."""
         self.waits.append(duration_ms)
         self.ms += duration_ms
 
 
 @dataclasses.dataclass
 class Desk:
-    """A data folder, a clock, and what is needed to download into it."""
+    """Data folder, clock and settings of a download."""
 
     root: Path
     clock: FakeClock = dataclasses.field(default_factory=FakeClock)
@@ -85,30 +85,30 @@ class Desk:
         return download.fetch(wanted)
 
     def series(self, interval: str = "1h") -> Series:
-        """Return what is stored."""
+        """Return the stored series."""
         return Series.open(self.root, "embedded", "BTCUSDT", interval)
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    """A fresh data folder."""
+    """Fresh data folder."""
     return Desk(tmp_path / "data")
 
 
 @pytest.fixture
 def server() -> Iterator[ArchiveServer]:
-    """An archive in which January is whole, and of February the days before the tenth."""
+    """Archive with the whole of January, and February up to the ninth."""
     with ArchiveServer(end="2025-02-10", months_end="2025-02-01") as served:
         yield served
 
 
 def hours(start: str, end: str, interval: str = "1h") -> Wanted:
-    """Return a wish for hourly bars."""
+    """Return a request for hourly bars."""
     return Wanted("BTCUSDT", interval, stamp(start), stamp(end))
 
 
 def opens(folder: Path) -> list[int]:
-    """Return the open times of everything stored, which has to be one whole series."""
+    """Return the open times of everything stored, which must be one whole series."""
     return [kline.open_ts for kline in open_klines(folder)]
 
 
@@ -118,7 +118,7 @@ def opens(folder: Path) -> list[int]:
 def test_archive_gives_months_that_are_over_and_days_for_the_rest(
     server: ArchiveServer, desk: Desk
 ) -> None:
-    """From milliseconds into microseconds, as one series; the manifest says what each file is."""
+    """Whole months come as months and the rest as days; the manifest describes each file."""
     wanted = hours("2024-12-30", "2025-02-03")
 
     fetched = desk.fetch(wanted, archive=server.url)
@@ -139,7 +139,7 @@ def test_archive_gives_months_that_are_over_and_days_for_the_rest(
 def test_second_call_asks_for_nothing_and_a_later_one_for_the_tail(
     server: ArchiveServer, desk: Desk
 ) -> None:
-    """What is stored is not fetched again."""
+    """A second download fetches nothing stored; a later one fetches the tail."""
     desk.fetch(hours("2025-02-01", "2025-02-03"), archive=server.url)
     server.paths.clear()
 
@@ -152,7 +152,7 @@ def test_second_call_asks_for_nothing_and_a_later_one_for_the_tail(
 
 
 def test_month_that_is_not_published_yet_comes_by_days(desk: Desk) -> None:
-    """A month's file appears days after its end."""
+    """A month without a published file is fetched by days."""
     with ArchiveServer(end="2025-02-10", months_end="2025-01-01") as server:
         fetched = desk.fetch(hours("2025-01-01", "2025-02-01"), archive=server.url)
 
@@ -163,7 +163,7 @@ def test_month_that_is_not_published_yet_comes_by_days(desk: Desk) -> None:
 def test_what_the_archive_does_not_have_is_named_as_missing(
     server: ArchiveServer, desk: Desk
 ) -> None:
-    """The current day has no file yet; nothing is made up for it."""
+    """A file that the archive lacks is reported as missing."""
     fetched = desk.fetch(hours("2025-02-08", "2025-02-12"), archive=server.url)
 
     assert len(fetched.files) == 2
@@ -172,7 +172,7 @@ def test_what_the_archive_does_not_have_is_named_as_missing(
 
 
 def test_interrupted_download_goes_on_where_it_was(server: ArchiveServer, desk: Desk) -> None:
-    """What the manifest names stays; a file that was placed but not named does not count."""
+    """An interrupted download keeps files in the manifest; an unlisted file does not count."""
     wanted = hours("2025-02-01", "2025-02-05")
 
     desk_says = desk.told
@@ -181,7 +181,7 @@ def test_interrupted_download_goes_on_where_it_was(server: ArchiveServer, desk: 
         """Ctrl-C in the middle of the third file."""
 
         def ask(self, request: Callable[[], Any]) -> Any:
-            """Answer, until it is enough."""
+            """Answer, then interrupt."""
             if len([text for text in desk_says if "verified" in text]) == 2:
                 raise KeyboardInterrupt
             return super().ask(request)
@@ -205,7 +205,7 @@ def test_interrupted_download_goes_on_where_it_was(server: ArchiveServer, desk: 
 
 
 def test_file_that_was_removed_is_fetched_again(server: ArchiveServer, desk: Desk) -> None:
-    """The manifest alone is no data."""
+    """A removed file is fetched again, although the manifest lists it."""
     desk.fetch(hours("2025-02-01", "2025-02-03"), archive=server.url)
     (desk.series().folder / "BTCUSDT-1h-2025-02-01.zip").unlink()
 
@@ -215,7 +215,7 @@ def test_file_that_was_removed_is_fetched_again(server: ArchiveServer, desk: Des
 
 
 def test_changed_file_is_found(server: ArchiveServer, desk: Desk) -> None:
-    """`list-data --verify` compares with the sha256 of the manifest."""
+    """`list-data --verify` finds a changed file by the manifest's sha256."""
     desk.fetch(hours("2025-02-01", "2025-02-03"), archive=server.url)
     path = desk.series().folder / "BTCUSDT-1h-2025-02-02.zip"
     path.write_bytes(path.read_bytes() + b"x")
@@ -226,7 +226,7 @@ def test_changed_file_is_found(server: ArchiveServer, desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("span", "expected"),
     [
-        # Of thirty days only four begin on a Monday; rounded up from their length they were five.
+        # Only four of thirty days begin on a Monday; rounding up the length would give five.
         ((*("1w", "2025-04-01", "2025-05-01"),), 4),
         ((*("1w", "2025-03-01", "2025-04-01"),), 5),
         ((*("1m", "2025-01-01T00:05:30", "2025-01-01T00:09:50"),), 4),
@@ -238,13 +238,13 @@ def test_changed_file_is_found(server: ArchiveServer, desk: Desk) -> None:
 def test_bars_of_a_span_are_those_that_open_in_it(
     span: tuple[str, str, str], expected: int
 ) -> None:
-    """A span that begins within a bar begins for the count with the next one."""
+    """A span that begins within a bar counts from the next bar."""
     interval, start, end = span
     assert bars_between(interval, stamp(start), stamp(end)) == expected
 
 
 def test_bars_missing_where_two_files_meet_are_counted(desk: Desk) -> None:
-    """A halt over midnight lies at the end of one file and at the beginning of the next."""
+    """Bars missing at midnight, between two files, are counted."""
     halt = range(stamp("2025-02-02") - 2 * HOUR_MS, stamp("2025-02-02") + 3 * HOUR_MS)
 
     def talk(sock: socket.socket, request: bytes) -> None:
@@ -272,7 +272,7 @@ def test_bars_missing_where_two_files_meet_are_counted(desk: Desk) -> None:
 
 
 def test_file_of_another_day_is_not_stored(desk: Desk) -> None:
-    """Its checksum is right, and its name is not."""
+    """A file of another day is refused by its name, despite a right checksum."""
     other = stamp("2025-02-05")
     rows = csv_text(archive_rows("1h", other, other + 24 * HOUR_MS))
 
@@ -298,7 +298,7 @@ def test_file_of_another_day_is_not_stored(desk: Desk) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs getrusage, for the peak of memory")
 def test_large_file_is_never_whole_in_memory(tmp_path: Path) -> None:
-    """A file of 300 MB goes to the disk as it comes; this one is not what was published."""
+    """A file of 300 MB is written while it arrives, and refused by its checksum."""
     pieces, piece = 300, bytes(1 << 20)
 
     def talk(sock: socket.socket, request: bytes) -> None:
@@ -342,7 +342,7 @@ def test_large_file_is_never_whole_in_memory(tmp_path: Path) -> None:
 
 
 def test_checksum_file_without_an_end_is_refused(server: ArchiveServer, desk: Desk) -> None:
-    """A checksum is one line: a kilobyte of it is enough to know that it is none."""
+    """A checksum file without end is refused after a kilobyte."""
     server.fault = lambda path, body: (
         answer(body.rstrip() + b" " * 2000) if path.endswith(".CHECKSUM") else None
     )
@@ -354,7 +354,7 @@ def test_checksum_file_without_an_end_is_refused(server: ArchiveServer, desk: De
 
 
 def test_file_whose_body_is_cut_leaves_nothing_behind(server: ArchiveServer, desk: Desk) -> None:
-    """Half a file is neither stored nor left in the folder."""
+    """A truncated download leaves no file."""
     server.fault = lambda path, body: (
         None
         if path.endswith(".CHECKSUM")
@@ -368,12 +368,12 @@ def test_file_whose_body_is_cut_leaves_nothing_behind(server: ArchiveServer, des
 
 
 def test_seconds_by_rest_are_stored_a_day_at_a_time() -> None:
-    """A month of seconds would not fit into memory; a month of minutes does."""
+    """Seconds by REST are stored by day, and minutes by month, to bound memory."""
     assert (rest_period("1s"), rest_period("1m"), rest_period("1h")) == ("1d", "1M", "1M")
 
 
 def test_damaged_manifest_is_refused(server: ArchiveServer, desk: Desk) -> None:
-    """It carries its own sha256."""
+    """A damaged manifest is refused by its own sha256."""
     desk.fetch(hours("2025-02-01", "2025-02-02"), archive=server.url)
     path = desk.series().folder / "manifest.json"
     path.write_bytes(path.read_bytes().replace(b'"rows":24', b'"rows":25'))
@@ -383,7 +383,7 @@ def test_damaged_manifest_is_refused(server: ArchiveServer, desk: Desk) -> None:
 
 
 def test_two_downloads_at_once_are_refused(desk: Desk) -> None:
-    """One lock over the data folder."""
+    """A second download into the same data folder is refused by the lock."""
     with locked(desk.root), pytest.raises(LockBusy), locked(desk.root):
         pass
     with locked(desk.root):
@@ -392,18 +392,18 @@ def test_two_downloads_at_once_are_refused(desk: Desk) -> None:
 
 @pytest.mark.parametrize("interval", ["3d", "1w", "1M"])
 def test_long_intervals_exist_by_month_alone(interval: str) -> None:
-    """The archive has no daily file of a bar that is longer than a day."""
+    """Intervals longer than a day are fetched by month, because daily files do not exist."""
     files = list(archive_files("BTCUSDT", interval, [(stamp("2024-11-15"), NOW)], NOW))
 
     assert [file.path.split("/")[2] for file in files] == ["monthly"] * 3
     assert files[0].name == f"BTCUSDT-{interval.replace('M', 'mo')}-2024-11.zip"
 
 
-# --- a bad day ---------------------------------------------------------------------------------
+# --- faults ------------------------------------------------------------------------------------
 
 
 def once(spoilt: bytes, times: int = 1) -> Callable[[str, bytes], bytes | None]:
-    """Return a fault that spoils the first zips and then no more."""
+    """Return a fault that spoils only the first zips."""
     left = [times]
 
     def fault(path: str, body: bytes) -> bytes | None:
@@ -432,7 +432,7 @@ TRUNCATED = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\nConnection: close\r\n\r
 def test_passing_fault_is_asked_again_after_a_wait(
     spoilt: bytes, waited: list[int], desk: Desk
 ) -> None:
-    """Twice wrong, then right: the file is stored, the waits are those that were asked for."""
+    """A fault that passes is retried after the right waits, and the file is stored."""
     with ArchiveServer(end="2025-02-10") as server:
         server.fault = once(spoilt, 2)
 
@@ -444,7 +444,7 @@ def test_passing_fault_is_asked_again_after_a_wait(
 
 @pytest.mark.parametrize("status", ["500 Internal Server Error", "429 Too Many Requests"])
 def test_fault_that_does_not_pass_is_given_up_within_bounds(status: str, desk: Desk) -> None:
-    """So many attempts and no more; the file is named, the next one is still fetched."""
+    """A lasting fault ends after a bounded number of attempts; the next file is still fetched."""
     with ArchiveServer(end="2025-02-10") as server:
         server.fault = lambda path, body: answer(b"", status) if "02-01.zip" in path else None
 
@@ -459,7 +459,7 @@ def test_fault_that_does_not_pass_is_given_up_within_bounds(status: str, desk: D
 
 
 def test_host_that_never_answers_is_not_asked_for_every_file(desk: Desk) -> None:
-    """A month of days, a dead address: one file's attempts, one sentence, then the end."""
+    """A dead host is tried for one file only, then the download ends with one sentence."""
     with Loopback(lambda sock, request: None) as gone:
         address = f"http://127.0.0.1:{gone.port}"
     fetched = desk.fetch(hours("2025-02-01", "2025-02-09"), archive=address, rest=address)
@@ -478,7 +478,7 @@ def test_host_that_never_answers_is_not_asked_for_every_file(desk: Desk) -> None
     ids=["418", "429 for a day"],
 )
 def test_ban_ends_the_download_at_once(spoilt: bytes, desk: Desk) -> None:
-    """Going on during a ban makes it longer: one request, one sentence with the time."""
+    """A ban ends the download after one request, with the time of its end."""
     with ArchiveServer(end="2025-02-10") as server:
         server.fault = lambda path, body: spoilt
 
@@ -490,7 +490,7 @@ def test_ban_ends_the_download_at_once(spoilt: bytes, desk: Desk) -> None:
 
 
 def test_wrong_checksum_is_reported_and_not_stored(server: ArchiveServer, desk: Desk) -> None:
-    """Both digests are named; the other days are stored."""
+    """A wrong checksum is reported with both digests and not stored; other days are."""
 
     def fault(path: str, body: bytes) -> bytes | None:
         wrong = f"{'0' * 64}  BTCUSDT-1h-2025-02-02.zip\n".encode()
@@ -509,7 +509,7 @@ def test_wrong_checksum_is_reported_and_not_stored(server: ArchiveServer, desk: 
 def test_checksum_that_is_none_is_no_permission(
     text: bytes, server: ArchiveServer, desk: Desk
 ) -> None:
-    """A file that cannot be verified is not stored."""
+    """A malformed checksum leaves the file unverified, so it is not stored."""
     server.fault = lambda path, body: answer(text) if path.endswith(".CHECKSUM") else None
 
     fetched = desk.fetch(DAY, archive=server.url)
@@ -520,10 +520,10 @@ def test_checksum_that_is_none_is_no_permission(
 
 
 def test_zip_with_rows_that_are_none_is_not_stored(desk: Desk) -> None:
-    """A right checksum over wrong rows: refused with the row."""
+    """A zip with impossible rows is refused with the row, despite a right checksum."""
     with ArchiveServer(end="2025-02-10") as server:
         rows = archive_rows("1h", DAY.from_ts, DAY.to_ts)
-        rows[5][2] = "1.00000000"  # A high below the low.
+        rows[5][2] = "1.00000000"  # The high lies below the low.
         good = server.body
         server.body = lambda path: spoil(good(path), rows)  # type: ignore[method-assign]
 
@@ -535,7 +535,7 @@ def test_zip_with_rows_that_are_none_is_not_stored(desk: Desk) -> None:
 
 
 def spoil(body: bytes | None, rows: list[list[Any]]) -> bytes | None:
-    """Return a zip of other rows where there is one."""
+    """Return a zip of other rows where the body is a zip."""
     return None if body is None else zipped("x.csv", csv_text(rows))
 
 
@@ -543,7 +543,7 @@ def spoil(body: bytes | None, rows: list[list[Any]]) -> bytes | None:
     "target", ["http://elsewhere.invalid/x.zip", "https://127.0.0.1/x", "ftp://127.0.0.1/x", ""]
 )
 def test_redirect_off_the_list_is_refused(target: str, server: ArchiveServer, desk: Desk) -> None:
-    """Nothing is asked of a host that nobody named."""
+    """A redirect to an unlisted host is refused without a request to it."""
     headers = {"Location": target}
     server.fault = lambda path, body: answer(b"", "302 Found", headers)
 
@@ -557,7 +557,7 @@ def test_redirect_off_the_list_is_refused(target: str, server: ArchiveServer, de
 def test_redirect_to_what_is_no_address_is_an_answer_that_is_none(
     server: ArchiveServer, desk: Desk
 ) -> None:
-    """The library itself reads the address before anybody looks at it."""
+    """A redirect to a malformed address counts as a bad answer."""
     headers = {"Location": "http://["}
     server.fault = lambda path, body: answer(b"", "302 Found", headers)
 
@@ -568,7 +568,7 @@ def test_redirect_to_what_is_no_address_is_an_answer_that_is_none(
 
 
 def test_redirect_to_a_named_host_is_followed(server: ArchiveServer, desk: Desk) -> None:
-    """A mirror that was put on the list serves; its files have to match their checksums too."""
+    """A redirect to a listed host is followed, and its files are still verified."""
 
     def talk(sock: socket.socket, request: bytes) -> None:
         path = request.split(b" ")[1].decode()
@@ -585,7 +585,7 @@ def test_redirect_to_a_named_host_is_followed(server: ArchiveServer, desk: Desk)
 
 
 class Venue:
-    """Answers `time` and `klines` like the venue, up to its clock, and counts the weight."""
+    """Venue that answers `time` and `klines` up to its clock, and counts request weight."""
 
     def __init__(self, now_ms: int) -> None:
         self.now_ms = now_ms
@@ -621,21 +621,21 @@ class Venue:
         sock.sendall(answer(json.dumps(rows).encode(), headers=weight))
 
     def row(self, cells: list[Any]) -> list[Any]:
-        """Return a row with times in milliseconds, as REST gives them."""
+        """Return a row with times in milliseconds, as REST sends them."""
         per_ms = 1000 if cells[0] > 10**14 else 1
         return [cells[0] // per_ms, *cells[1:6], cells[6] // per_ms, *cells[7:11], "0"]
 
 
 @pytest.fixture
 def venue() -> Iterator[Venue]:
-    """A venue whose clock stands at `NOW`, half an hour into a bar."""
+    """Venue whose clock stands at `NOW`, half an hour into a bar."""
     served = Venue(NOW + 1_800_000)
     with served.loopback:
         yield served
 
 
 def test_rest_gives_closed_bars_page_by_page(venue: Venue, desk: Desk) -> None:
-    """A thousand rows a page; the running bar is not taken; the rows are the venue's own."""
+    """REST gives a thousand closed bars a page, without the running bar, in the venue's rows."""
     wanted = hours("2024-12-01", "2025-03-01")
 
     fetched = desk.fetch(wanted, rest=venue.url)
@@ -643,12 +643,12 @@ def test_rest_gives_closed_bars_page_by_page(venue: Venue, desk: Desk) -> None:
     assert fetched.troubles == []
     assert opens(desk.series().folder) == list(range(wanted.from_ts, NOW, HOUR_MS))
     assert fetched.rows == (NOW - wanted.from_ts) // HOUR_MS
-    assert len(venue.asked) == 3  # A file for each month, each within one page.
+    assert len(venue.asked) == 3  # One file for each month, each within one page.
     assert all(int(params["limit"]) == 1000 for params in venue.asked)
 
 
 def test_rest_later_call_fetches_the_tail_into_the_same_file(venue: Venue, desk: Desk) -> None:
-    """Three more hours are one request and three rows."""
+    """A later REST download appends three new hours by one request."""
     desk.fetch(hours("2025-02-01", "2025-03-01"), rest=venue.url)
     venue.asked.clear()
     venue.now_ms += 3 * HOUR_MS
@@ -662,7 +662,7 @@ def test_rest_later_call_fetches_the_tail_into_the_same_file(venue: Venue, desk:
 
 
 def test_rest_waits_when_its_share_of_the_weight_is_used_up(venue: Venue, desk: Desk) -> None:
-    """Of sixty a minute one percent may be used here: one request, then the next minute."""
+    """A REST download waits for the next minute when its share of the weight is used up."""
     desk.share_percent = 1
     venue.used = 58
     venue.fault = lambda number: setattr(venue, "used", 2 if number > 1 else 60)
@@ -676,7 +676,7 @@ def test_rest_waits_when_its_share_of_the_weight_is_used_up(venue: Venue, desk: 
 
 
 def test_rest_interrupted_keeps_the_pages_it_has(venue: Venue, desk: Desk) -> None:
-    """Pages are written as they come; the next call begins behind them."""
+    """An interrupted REST download keeps its pages and continues behind them."""
     desk.pages_a_write = 1
     wanted = hours("2025-01-01", "2025-02-01", "15m")
     venue.fault = lambda number: answer(b"{}", "400 Bad Request") if number == 3 else None
@@ -693,7 +693,7 @@ def test_rest_interrupted_keeps_the_pages_it_has(venue: Venue, desk: Desk) -> No
 
 
 def test_rest_429_is_waited_out_and_a_ban_refused(venue: Venue, desk: Desk) -> None:
-    """Retry-After is obeyed once; a ban ends the call with its time."""
+    """A 429 is waited out once by Retry-After; a ban ends the download with its time."""
     limited = answer(b'{"code":-1003,"msg":"x"}', "429 Too Many Requests", {"Retry-After": "11"})
     venue.fault = lambda number: limited if number == 1 else None
     desk.fetch(hours("2025-02-01", "2025-02-02"), rest=venue.url)
@@ -707,7 +707,7 @@ def test_rest_429_is_waited_out_and_a_ban_refused(venue: Venue, desk: Desk) -> N
 
 
 def test_archive_takes_over_what_came_by_rest_before(venue: Venue, desk: Desk) -> None:
-    """Today by REST; tomorrow the archive has the day, and no bar stands twice."""
+    """Archive files replace bars by REST, without a repeated bar."""
     wanted = hours("2025-02-09", "2025-02-12")
     with ArchiveServer(end="2025-02-10") as server:
         first = desk.fetch(wanted, archive=server.url, rest=venue.url)
@@ -727,7 +727,7 @@ def test_archive_takes_over_what_came_by_rest_before(venue: Venue, desk: Desk) -
 def test_rest_file_that_is_not_what_the_manifest_says_is_asked_for_again(
     spoil: Callable[[bytes], bytes], venue: Venue, desk: Desk
 ) -> None:
-    """Its rows are not hashed anew with those that are added to them."""
+    """A REST file that differs from the manifest is fetched again, not hashed with new rows."""
     wanted = hours("2025-02-01", "2025-03-01")
     desk.fetch(wanted, rest=venue.url)
     path = desk.series().paths()[0]
@@ -746,7 +746,7 @@ def test_rest_file_that_is_not_what_the_manifest_says_is_asked_for_again(
 def test_rest_cut_off_before_the_manifest_knows_the_tail_has_no_row_twice(
     venue: Venue, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file stands with rows that nobody named; the next call begins it anew."""
+    """A REST file with rows unknown to the manifest is begun again, so no row repeats."""
     wanted = hours("2025-02-01", "2025-03-01")
     desk.fetch(wanted, rest=venue.url)
     venue.now_ms += 3 * HOUR_MS
@@ -767,7 +767,7 @@ def test_rest_cut_off_before_the_manifest_knows_the_tail_has_no_row_twice(
 def test_rest_cut_off_while_the_archive_takes_over_leaves_no_bar_out(
     venue: Venue, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is left of the REST file is named after it was written, or asked for again."""
+    """A REST download cut off during the archive's takeover leaves no bar out."""
     wanted = hours("2025-02-08", "2025-02-12")
     desk.fetch(hours("2025-02-08", "2025-02-09T01:00"), rest=venue.url)
 
@@ -789,7 +789,7 @@ def test_rest_cut_off_while_the_archive_takes_over_leaves_no_bar_out(
 
 
 def test_rest_piece_that_the_archive_leaves_has_its_own_figures(venue: Venue, desk: Desk) -> None:
-    """A hole of the day that the archive took over is not counted with what is left."""
+    """The rest of a REST file has its own gap count after the archive took a day over."""
     hole = range(stamp("2025-02-09T04:00"), stamp("2025-02-09T06:00"))
     whole = venue.row
     venue.keep = lambda cells: whole(cells)[0] not in hole
@@ -808,7 +808,7 @@ def test_rest_piece_that_the_archive_leaves_has_its_own_figures(venue: Venue, de
 def test_rest_row_that_is_none_is_told_and_nothing_of_it_stored(
     place: int, value: Any, venue: Venue, desk: Desk
 ) -> None:
-    """A low above the high, and a bar that opens within another."""
+    """An impossible REST row is reported and nothing of it stored."""
     wanted = hours("2025-02-01", "2025-03-01")
     desk.fetch(wanted, rest=venue.url)
     had = opens(desk.series().folder)

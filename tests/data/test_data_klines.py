@@ -34,7 +34,7 @@ FIRST = Kline(
 )
 @pytest.mark.parametrize("per_ms", [1, 1000])
 def test_klines_of_each_form_are_the_same_numbers(name: str, per_ms: int, tmp_path: Path) -> None:
-    """JSON lines, a whole answer, CSV, gzip and zip; milliseconds and microseconds."""
+    """JSON lines, a REST answer, CSV, gzip and zip give the same numbers in ms and microseconds."""
     path = write_rows(tmp_path / name, [row(number, per_ms=per_ms) for number in range(3)])
 
     found = open_klines(path)
@@ -57,7 +57,7 @@ def test_klines_of_each_form_are_the_same_numbers(name: str, per_ms: int, tmp_pa
 def test_csv_with_a_header_is_read_by_its_names(
     header: str, time_of: type[str], tmp_path: Path
 ) -> None:
-    """Other names, another order, and times as seconds, nanoseconds or dates mean the same."""
+    """A CSV header may rename and reorder columns; times may be s, ns or dates."""
     names = header.split(",")
     turned = ",".join(reversed(names))
     rows = [[*reversed([time_of(cells[0]), *cells[1:6]])] for cells in (row(0), row(1))]
@@ -68,11 +68,12 @@ def test_csv_with_a_header_is_read_by_its_names(
 
     assert [kline.open_ts for kline in klines] == [OPEN_MS, OPEN_MS + MINUTE_MS]
     assert klines[0][2:7] == FIRST[2:7]
-    assert klines[0].close_ts == FIRST.close_ts  # Not told, so a millisecond before the next bar.
+    # No close time given, so a millisecond before the next bar.
+    assert klines[0].close_ts == FIRST.close_ts
 
 
 def test_header_of_the_futures_archive_is_no_row(tmp_path: Path) -> None:
-    """The twelve names of the futures archive stand for the twelve columns of the spot archive."""
+    """The futures archive's header names map to the spot archive's columns."""
     header = (
         "open_time,open,high,low,close,volume,close_time,quote_volume,count,"
         "taker_buy_volume,taker_buy_quote_volume,ignore"
@@ -100,7 +101,7 @@ def test_header_of_the_futures_archive_is_no_row(tmp_path: Path) -> None:
 def test_what_is_no_kline_file_is_refused_by_name(
     name: str, data: bytes, what: str, tmp_path: Path
 ) -> None:
-    """One sentence with the file and what is wrong with it, no traceback."""
+    """A file without klines is refused by name in one sentence, without traceback."""
     path = tmp_path / name
     path.write_bytes(data)
 
@@ -112,7 +113,7 @@ def test_what_is_no_kline_file_is_refused_by_name(
 
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:
-    """A name that nothing stands behind is no traceback."""
+    """A missing file is refused without traceback."""
     with pytest.raises(Refusal, match="cannot be read"):
         open_klines(tmp_path / "BTCUSDT-1m.csv")
 
@@ -135,7 +136,7 @@ COMPARED = (2880, 2879, 2879, 11_717, *[8999] * 5)
 def test_feather_of_real_bars_equals_the_venues_own_answers(
     short: str, long: str, parts: int, expected: int, shared_data: Path
 ) -> None:
-    """Short bars of a feather file gather into the REST answers of the same longer bars."""
+    """Short bars of a feather file aggregate to the venue's REST answers for longer bars."""
     interval = long.partition("-")[2]
     feather = open_klines(shared_data / "binance-klines-feather" / f"{short}.feather", KEEP_ALL)
     rest_path = shared_data / "binance-klines-rest" / f"{long}-to-2025-12-31.jsonl.gz"
@@ -161,7 +162,7 @@ def test_feather_of_real_bars_equals_the_venues_own_answers(
 
 
 def test_published_months_are_complete_and_consistent(shared_data: Path) -> None:
-    """Files with a header as the archive publishes them: every minute, nothing but quiet ones."""
+    """Published months with a header have every minute, and nothing but quiet ones wrong."""
     days = {"02": 28, "08": 31, "09": 30, "10": 31, "11": 30}
     paths = sorted((shared_data / "binance-um-futures-klines-csv").glob("*.csv.gz"))
 
@@ -173,7 +174,7 @@ def test_published_months_are_complete_and_consistent(shared_data: Path) -> None
 
 
 def test_oddities_of_real_files_are_found_where_they_are_known_to_be(shared_data: Path) -> None:
-    """The outage of 2023-03-24: one bar missing, and the one before it without volume."""
+    """The outage of 2023-03-24 is found: one bar missing, the bar before it without volume."""
     path = shared_data / "binance-klines-rest" / "BTCUSDT-1h-to-2025-12-31.jsonl.gz"
     outage = int(datetime(2023, 3, 24, 12, tzinfo=UTC).timestamp() * 1000)
 
@@ -188,7 +189,7 @@ def test_oddities_of_real_files_are_found_where_they_are_known_to_be(shared_data
 
 
 def test_gaps_of_a_sparse_real_file_fill_to_a_whole_series(shared_data: Path) -> None:
-    """Minutes without a trade have no bar; flat ones make the series regular."""
+    """Missing minutes of a sparse real file are filled with flat bars."""
     path = shared_data / "trades-freqtrade" / "XRP_ETH-1m.feather"
     found = inspect_klines(path, KEEP_ALL)
 
@@ -216,7 +217,7 @@ def test_gaps_of_a_sparse_real_file_fill_to_a_whole_series(shared_data: Path) ->
     ids=str,
 )
 def test_zip_with_anything_but_one_plain_file_is_refused(tmp_path: Path, names: list[str]) -> None:
-    """The archive's files hold one CSV with a plain name; who packs otherwise means something."""
+    """A zip with anything but one plainly named file is refused."""
     path = tmp_path / "BTCUSDT-1m-2025-01.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for name in names:

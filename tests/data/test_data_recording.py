@@ -1,4 +1,4 @@
-"""Parts of a recording: what a crash leaves is saved, and every closed part is listed."""
+"""Parts of a recording: saved after a crash, and listed when closed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def record(folder: Path, count: int = 300, flushes: tuple[int, ...] = ()) -> Rec
 
 
 def test_closed_part_is_a_tape_with_its_sum(tmp_path: Path) -> None:
-    """Its name says when it began, its bytes are listed, and the next part follows it."""
+    """A closed part is named by its beginning and listed with its sum; the next part follows."""
     recording = record(tmp_path)
     first = recording.close()
     part = recording.open(NOW_NS + 10**9)
@@ -52,7 +52,7 @@ def test_closed_part_is_a_tape_with_its_sum(tmp_path: Path) -> None:
 
 
 def test_part_without_a_line_is_not_kept(tmp_path: Path) -> None:
-    """A recorder that heard nothing leaves nothing."""
+    """A part without a line is deleted."""
     recording = Recording(tmp_path)
     recording.open(NOW_NS)
 
@@ -67,7 +67,7 @@ def test_part_without_a_line_is_not_kept(tmp_path: Path) -> None:
 def test_crash_at_any_byte_keeps_all_whole_lines(
     tmp_path_factory: pytest.TempPathFactory, share: float
 ) -> None:
-    """What was flushed before is there in full; the part is closed, listed and plays on."""
+    """A crash at any byte keeps all flushed lines; the part is closed, listed and plays on."""
     folder = tmp_path_factory.mktemp("crash")
     recording = record(folder, flushes=(100, 200))
     flushed = {}
@@ -99,7 +99,7 @@ def test_crash_at_any_byte_keeps_all_whole_lines(
 
 
 def _size_of(folder: Path, count: int) -> int:
-    """Return how many bytes the same part had after the flush at `count` lines."""
+    """Return the size of the same part after the flush at `count` lines."""
     folder.mkdir()
     recording = record(folder, count, flushes=(100, 200))
     part = recording.part
@@ -109,7 +109,7 @@ def _size_of(folder: Path, count: int) -> int:
 
 
 def test_line_that_lacks_its_end_is_not_saved(tmp_path: Path) -> None:
-    """Not even one that happens to stop at a brace: nobody knows what came behind it."""
+    """A line without its end is dropped, even one that stops at a brace."""
     path = tmp_path / f"tape-20251120T143000Z-0001.gz{OPEN}"
     lines = b'%d {"a":1}\n%d {"a":{"b":2}' % (NOW_NS, NOW_NS + 1)
     path.write_bytes(gzip.compress(lines))
@@ -120,7 +120,7 @@ def test_line_that_lacks_its_end_is_not_saved(tmp_path: Path) -> None:
 
 
 def test_part_closed_right_before_a_crash_is_listed_at_the_next_start(tmp_path: Path) -> None:
-    """Between the rename and the list a machine may lose power."""
+    """A part closed right before a crash is listed at the next start."""
     closed = record(tmp_path).close()
     (tmp_path / SUMS).unlink()
     recording = Recording(tmp_path)
@@ -132,6 +132,6 @@ def test_part_closed_right_before_a_crash_is_listed_at_the_next_start(tmp_path: 
 
 
 def test_folder_without_a_closed_part_is_refused(tmp_path: Path) -> None:
-    """With a sentence, and not with an empty answer."""
+    """A folder without a closed part is refused in words."""
     with pytest.raises(Refusal, match="no closed part"):
         parts_of([tmp_path])

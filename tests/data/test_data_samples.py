@@ -1,4 +1,4 @@
-"""The sample files: made again they are the same bytes, and every form of them reads the same."""
+"""Sample files: remade with the same bytes, and every form reads the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUIET = Treatment(gaps="keep", zero_volume="keep")
 
 @pytest.mark.row("C-130", "U-13", "S-58")
 def test_samples_made_again_are_the_same_bytes_as_listed() -> None:
-    """OHLCV and derivatives from the generator, with the sha256 of each file in manifest.sha256."""
+    """Samples made again equal the committed bytes and their sha256."""
     assert differing() == []
     names = {path.name for path in FOLDER.iterdir()}
     assert {"BTCUSDT-1m.jsonl", "BTCUSDT-derivatives.jsonl", "manifest.sha256"} <= names
@@ -27,7 +27,7 @@ def test_samples_made_again_are_the_same_bytes_as_listed() -> None:
 
 @pytest.mark.row("S-58")
 def test_every_folder_of_fixtures_lists_each_of_its_files(project: Path) -> None:
-    """No fixture is without a recorded sha256, and each list is what its files are."""
+    """Every folder of fixtures lists each of its files with its sha256."""
     folders = [path for path in (project / "tests" / "fixtures").iterdir() if path.is_dir()]
 
     for folder in folders:
@@ -40,7 +40,7 @@ def test_every_folder_of_fixtures_lists_each_of_its_files(project: Path) -> None
 @pytest.mark.row("C-130")
 @pytest.mark.parametrize("name", ["BTCUSDT-1m-2025-01-06.zip", "BTCUSDT-1m.columns"])
 def test_samples_of_one_market_in_each_form_read_the_same(name: str) -> None:
-    """The venue's answer, its archive and our columns hold the same bars."""
+    """The venue's answer, its archive and our columns of one market hold the same bars."""
     rest = open_klines(FOLDER / "BTCUSDT-1m.jsonl", QUIET)
 
     assert len(rest) == 120
@@ -49,7 +49,7 @@ def test_samples_of_one_market_in_each_form_read_the_same(name: str) -> None:
 
 @pytest.mark.row("C-130")
 def test_samples_with_a_header_and_of_trades_and_futures_are_whole() -> None:
-    """CSV with dates, trades in microseconds, bars of a future: nothing is wrong with them."""
+    """Samples with header, trades in microseconds and futures bars have no fault."""
     assert len(open_klines(FOLDER / "ETH_USDT-1m.csv")) == 120
     assert len(open_klines(FOLDER / "BTCUSDT-PERP-1m.csv")) == 120
     assert len(open_trades(FOLDER / "BTCUSDT-aggTrades-2025-01-06.csv")) > 50
@@ -57,7 +57,7 @@ def test_samples_with_a_header_and_of_trades_and_futures_are_whole() -> None:
 
 @pytest.mark.row("C-130", "U-13")
 def test_derivatives_sample_has_enough_fundings_and_the_basis_of_its_prices() -> None:
-    """More than two lookbacks of 30 settlements, eight hours apart, exact to the last digit."""
+    """The derivatives sample has fundings for two lookbacks, and the exact basis."""
     text = (FOLDER / "BTCUSDT-derivatives.jsonl").read_text(encoding="utf-8")
     records = [json.loads(line) for line in text.splitlines()]
 

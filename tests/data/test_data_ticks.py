@@ -1,4 +1,4 @@
-"""Trades of the archive and ticks of runs as columns, and back as the events that they were."""
+"""Archive trades and run ticks as columns, and back as the same events."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def write(path: Path, rows: list[str]) -> Path:
 
 @pytest.mark.parametrize("name", ["BTCUSDT-aggTrades-2025-01-01.zip", "BTCUSDT-aggTrades.csv"])
 def test_aggregate_trades_of_the_archive_are_read(name: str, tmp_path: Path) -> None:
-    """Id, price, quantity and time in ms; the taker sold where the buyer was the maker."""
+    """Aggregate trades are read: id, price, quantity, ms, and the taker's side."""
     table = open_trades(write(tmp_path / name, [agg(7, ms=3), agg(8, ms=4)]))
 
     assert table.symbol == "BTCUSDT"
@@ -64,7 +64,7 @@ def test_aggregate_trades_of_the_archive_are_read(name: str, tmp_path: Path) -> 
 
 
 def test_single_trades_of_the_archive_are_read(tmp_path: Path) -> None:
-    """Seven columns instead of eight, times in milliseconds."""
+    """Single trades are read: seven columns, times in milliseconds."""
     table = open_trades(write(tmp_path / "BTCUSDT-trades-2024-12-31.zip", [trade(1), trade(2)]))
 
     assert table.columns["ts"] == array("q", [OPEN_MS + 1, OPEN_MS + 2])
@@ -86,7 +86,7 @@ def test_single_trades_of_the_archive_are_read(tmp_path: Path) -> None:
 def test_bad_trades_are_refused_unless_settled(
     code: str, rows: list[str], treatment: Treatment, ids: list[int], tmp_path: Path
 ) -> None:
-    """Told by ids: a missing id is a gap, an id twice a duplicate."""
+    """Bad trades are refused unless settled: a missing id is a gap, a repeated one a duplicate."""
     path = write(tmp_path / "BTCUSDT-aggTrades-2025-01-01.csv", rows)
 
     with pytest.raises(Refusal, match=code):
@@ -96,7 +96,7 @@ def test_bad_trades_are_refused_unless_settled(
 
 
 def test_first_trade_behind_a_byte_order_mark_is_a_trade(tmp_path: Path) -> None:
-    """A mark before the first digit makes no header of it; an empty line is no row."""
+    """A byte order mark makes no header of the first trade; an empty line is no row."""
     path = write(tmp_path / "BTCUSDT-aggTrades-2025-01-01.csv", [f"\ufeff{agg(1)}", agg(2), ""])
 
     assert open_trades(path).columns["trade_id"].tolist() == [1, 2]
@@ -106,7 +106,7 @@ def test_first_trade_behind_a_byte_order_mark_is_a_trade(tmp_path: Path) -> None
     "row", [agg(2**63), agg(1, price="99999999999999"), agg(1, qty="99999999999999"), f" {agg(1)}"]
 )
 def test_first_row_that_is_no_trade_is_not_lost(row: str, tmp_path: Path) -> None:
-    """Only names of columns are a header; a number that no column holds is told as what it is."""
+    """A first row without column names is no header, so a bad number in it is reported."""
     path = write(tmp_path / "BTCUSDT-aggTrades-2025-01-01.csv", [row, agg(2)])
 
     with pytest.raises(Refusal, match="1 x rows"):
@@ -114,7 +114,7 @@ def test_first_row_that_is_no_trade_is_not_lost(row: str, tmp_path: Path) -> Non
 
 
 def test_columns_of_trades_are_no_file_of_trades(tmp_path: Path) -> None:
-    """They have nothing to be converted, and no row that could be dropped."""
+    """A columnar file of trades is refused as input, because nothing is left to convert."""
     path = write(tmp_path / "BTCUSDT-aggTrades-2025-01-01.csv", [agg(1), agg(2)])
     (made,) = convert([path], tmp_path)
 
@@ -123,7 +123,7 @@ def test_columns_of_trades_are_no_file_of_trades(tmp_path: Path) -> None:
 
 
 def test_file_of_trades_without_any_row_is_refused_by_each_verb(tmp_path: Path) -> None:
-    """Checking it finds that too."""
+    """An empty file of trades is refused by convert and by check."""
     path = tmp_path / "BTCUSDT-aggTrades-2025-01-01.csv"
     path.write_bytes(b"\n")
 
@@ -133,7 +133,7 @@ def test_file_of_trades_without_any_row_is_refused_by_each_verb(tmp_path: Path) 
 
 
 def test_rows_that_the_venue_blanked_are_left_out_and_said(tmp_path: Path) -> None:
-    """Old duplicates stand in the archive as rows of zeros; they are no trades and no holes."""
+    """Rows of zeros, by which the venue blanks duplicates, are left out and counted."""
     blanks = [f"{number},0,0,-1,-1,{OPEN_MS}000,False,True" for number in (2, 3)]
     path = write(tmp_path / "BTCUSDT-aggTrades-2018-01-01.csv", [agg(1), *blanks, agg(4)])
 
@@ -144,7 +144,7 @@ def test_rows_that_the_venue_blanked_are_left_out_and_said(tmp_path: Path) -> No
 
 
 def test_trades_of_two_days_become_one_file_judged_where_they_meet(tmp_path: Path) -> None:
-    """In any order of names; a hole of ids between two days is a gap."""
+    """Trades of two days in any order become one file; a hole of ids between them is a gap."""
     first = write(tmp_path / "BTCUSDT-aggTrades-2025-01-01.zip", [agg(1), agg(2)])
     second = write(tmp_path / "BTCUSDT-aggTrades-2025-01-02.zip", [agg(3, ms=9), agg(4, ms=9)])
     third = write(tmp_path / "BTCUSDT-aggTrades-2025-01-04.zip", [agg(9, ms=10)])
@@ -166,7 +166,7 @@ def test_trades_of_two_days_become_one_file_judged_where_they_meet(tmp_path: Pat
 def test_bars_of_real_trades_equal_the_real_bars(
     interval: str, count: int, shared_data: Path, tmp_path: Path
 ) -> None:
-    """12,477 trades through our columns make the venue's bars of minutes with a trade, exactly."""
+    """Bars from 12,477 real trades equal the venue's bars exactly."""
     folder = shared_data / "trades-freqtrade"
     with gzip.open(folder / "XRP_OLD-trades.json.gz") as file:
         infos = [each["info"] for each in json.load(file)]
@@ -206,7 +206,7 @@ TICKS = [QUOTE, BOUGHT, replace(BOUGHT, taker_side="SELL", trade_id=78, price="1
 
 
 def test_market_ticks_come_back_as_the_events_they_were(tmp_path: Path) -> None:
-    """Quotes and trades with every optional field; machine time is the tick's own time."""
+    """Market ticks return from columns as the same events, with every optional field."""
     times = [OPEN_MS, OPEN_MS, OPEN_MS + 5]
     other = replace(TICKS[0], symbol="ETHUSDT")
     pairs = [*zip(TICKS, times, strict=True), (other, OPEN_MS)]

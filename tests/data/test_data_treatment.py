@@ -1,4 +1,4 @@
-"""Bad data: counted, placed, refused by default, and settled exactly as it was said."""
+"""Bad data: counted, located, refused by default, and settled only as asked."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ GOOD = [row(number) for number in range(6)]
 
 
 def minutes(klines: list[Kline]) -> list[int]:
-    """Return how many minutes after the first each kline opens."""
+    """Return the minute of each kline's open, from the first."""
     return [(kline.open_ts - OPEN_MS) // MINUTE_MS for kline in klines]
 
 
 def with_row(at: int, new: Row) -> list[Row]:
-    """Return the good rows with one of them replaced."""
+    """Return the valid rows with one replaced."""
     return [*GOOD[:at], new, *GOOD[at + 1 :]]
 
 
-# What is wrong, how often and in which row first, and what each treatment leaves (minutes).
+# Kind of fault, its count and first row, and the minutes that each treatment leaves.
 CASES: list[tuple[str, str, list[Row], int, int, dict[str, list[int]]]] = [
     *(
         ("gap", "gaps", [*GOOD[:2], *GOOD[4:]], 2, 3, words)
@@ -75,7 +75,7 @@ CASES: list[tuple[str, str, list[Row], int, int, dict[str, list[int]]]] = [
 def test_trouble_is_counted_placed_and_refused(
     name: str, code: str, rows: list[Row], count: int, place: int, tmp_path: Path
 ) -> None:
-    """The refusal names the kind, how often, the first row, and the option that settles it."""
+    """A fault is refused with its kind, count, first row, and the option that settles it."""
     path = write_rows(tmp_path / name, rows)
 
     trouble = inspect_klines(path, Treatment()).report.troubles[code]
@@ -99,7 +99,7 @@ def test_trouble_is_counted_placed_and_refused(
 def test_treatment_settles_what_it_names(
     code: str, rows: list[Row], word: str, left: list[int], tmp_path: Path
 ) -> None:
-    """What is left is in order, each minute once, and the trouble still stands in the report."""
+    """A treatment leaves each minute once in order, and the fault stays in the report."""
     found = open_klines(write_rows(tmp_path / "BTCUSDT-1m.jsonl", rows), Treatment(**{code: word}))
 
     assert minutes(found.klines) == left
@@ -112,7 +112,7 @@ def test_treatment_settles_what_it_names(
 def test_dropping_a_row_leaves_a_hole_that_has_to_be_settled_too(
     code: str, rows: list[Row], tmp_path: Path
 ) -> None:
-    """A row left out is a gap: nothing is settled by leaving it out in silence."""
+    """A dropped row leaves a gap, which needs a treatment of its own."""
     path = write_rows(tmp_path / "BTCUSDT-1m.jsonl", rows)
 
     with pytest.raises(Refusal, match="gaps"):
@@ -128,7 +128,7 @@ def test_dropping_a_row_leaves_a_hole_that_has_to_be_settled_too(
 def test_of_two_rows_of_one_time_the_named_one_counts(
     word: str, volume: int, tmp_path: Path
 ) -> None:
-    """A row said again otherwise: the report says so, the treatment chooses."""
+    """Of two rows with one time the treatment chooses one, and the report says so."""
     rows = [row(0), row(1, volume="1"), row(1, volume="2"), row(2)]
     path = write_rows(tmp_path / "BTCUSDT-1m.jsonl", rows)
 
@@ -149,7 +149,7 @@ def test_of_two_rows_of_one_time_the_named_one_counts(
 def test_file_that_breaks_off_is_damaged_whatever_the_treatment(
     name: str, cut: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
-    """There is no word that makes half a file whole."""
+    """A truncated file is damaged; no treatment accepts it."""
     rows = [row(number, volume=f"{number * 7919 % 1000 + 1}.5") for number in range(2000)]
     path = write_rows(tmp_path / name, rows)
     path.write_bytes(cut(path.read_bytes()))
@@ -163,7 +163,7 @@ def test_file_that_breaks_off_is_damaged_whatever_the_treatment(
 
 
 def test_zip_with_a_changed_byte_is_refused(tmp_path: Path) -> None:
-    """The checksum inside a zip is looked at."""
+    """A zip with a changed byte is refused by its checksum."""
     path = write_rows(tmp_path / "BTCUSDT-1m.zip", [row(number) for number in range(500)])
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -175,7 +175,7 @@ def test_zip_with_a_changed_byte_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("at", "value"), [(8, 1), (10, 99)], ids=["encrypted", "packing"])
 def test_zip_that_the_library_cannot_open_is_refused(at: int, value: int, tmp_path: Path) -> None:
-    """A password, or a way of packing that nobody knows, found by a fuzzer."""
+    """A zip with a password or an unknown packing is refused; found by a fuzzer."""
     path = write_rows(tmp_path / "BTCUSDT-1m.zip", GOOD)
     data = bytearray(path.read_bytes())
     directory = data.index(b"PK\x01\x02")
@@ -187,7 +187,7 @@ def test_zip_that_the_library_cannot_open_is_refused(at: int, value: int, tmp_pa
 
 
 def test_treatment_of_an_unknown_word_is_a_configuration_error() -> None:
-    """All wrong words at once, each with what is allowed."""
+    """Unknown treatments are refused all at once, each with the allowed ones."""
     with pytest.raises(ConfigError) as error:
         Treatment(gaps="fill", order="any")
 
@@ -195,13 +195,13 @@ def test_treatment_of_an_unknown_word_is_a_configuration_error() -> None:
 
 
 def test_every_kind_is_refused_by_default() -> None:
-    """Nothing is mended by itself."""
+    """Every kind of fault is refused by default."""
     assert {Treatment().of(code) for code in [*CHOICES, "damaged"]} == {REFUSE}
     assert Treatment(**{code: words[-1] for code, words in CHOICES.items()}).of("damaged") == REFUSE
 
 
 def clean(count: int) -> list[Kline]:
-    """Return klines without fault, each different."""
+    """Return valid klines, each different."""
     return [
         Kline(
             *(OPEN_MS + n * MINUTE_MS, OPEN_MS + (n + 1) * MINUTE_MS - 1),
@@ -214,7 +214,7 @@ def clean(count: int) -> list[Kline]:
 @settings(max_examples=100, deadline=None)
 @given(st.data(), st.integers(2, 40))
 def test_shuffled_and_doubled_rows_come_back_as_they_were(data: st.DataObject, count: int) -> None:
-    """Sorting and taking the first of equals undoes any disorder of whole rows."""
+    """Sorting and taking the first of equals undoes any shuffling and doubling."""
     klines = clean(count)
     doubled = [*klines, *data.draw(st.lists(st.sampled_from(klines), max_size=10))]
     rows = list(enumerate(data.draw(st.permutations(doubled)), 1))
@@ -228,7 +228,7 @@ def test_shuffled_and_doubled_rows_come_back_as_they_were(data: st.DataObject, c
 @settings(max_examples=100, deadline=None)
 @given(st.sets(st.integers(1, 58), max_size=30))
 def test_flat_bars_fill_every_hole_and_nothing_else(holes: set[int]) -> None:
-    """As many gaps are counted as bars are missing; each gets the close before it."""
+    """Flat bars fill every hole: as many as are missing, each at the former close."""
     whole = clean(60)
     rows = [(n + 1, kline) for n, kline in enumerate(whole) if n not in holes]
     report = DataReport(Path("x"), "klines", "X", "1m")
@@ -248,7 +248,7 @@ def test_flat_bars_fill_every_hole_and_nothing_else(holes: set[int]) -> None:
 
 
 def test_hole_that_is_too_long_to_be_filled_is_refused(tmp_path: Path) -> None:
-    """It is another file, or an error of its times: nothing is left open in silence."""
+    """A hole too long to fill is refused, as it means another file or wrong times."""
     path = write_rows(tmp_path / "BTCUSDT-1m.csv", [row(0), row(1), row(1_000_003)])
 
     with pytest.raises(Refusal, match=r"row 3: 1000001 missing from .* more than --gaps flat"):
@@ -257,7 +257,7 @@ def test_hole_that_is_too_long_to_be_filled_is_refused(tmp_path: Path) -> None:
 
 
 def test_files_of_one_series_are_judged_where_they_meet(tmp_path: Path) -> None:
-    """Between two files a bar may be missing, or stand in both."""
+    """A bar missing or repeated between two files of a series is found."""
     first = open_klines(write_rows(tmp_path / "BTCUSDT-1m-a.jsonl", GOOD[:3]))
     late = open_klines(write_rows(tmp_path / "BTCUSDT-1m-b.jsonl", GOOD[4:]))
     twice = open_klines(write_rows(tmp_path / "BTCUSDT-1m-c.jsonl", GOOD[2:]))
@@ -271,7 +271,7 @@ def test_files_of_one_series_are_judged_where_they_meet(tmp_path: Path) -> None:
 
 
 def test_files_of_two_symbols_are_no_series(tmp_path: Path) -> None:
-    """A portfolio is several series, never one."""
+    """Files of two symbols are refused as one series."""
     first = open_klines(write_rows(tmp_path / "BTCUSDT-1m.jsonl", GOOD))
     other = open_klines(write_rows(tmp_path / "ETHUSDT-1m.jsonl", GOOD))
 
@@ -280,7 +280,7 @@ def test_files_of_two_symbols_are_no_series(tmp_path: Path) -> None:
 
 
 def test_gzip_of_gzip_is_no_kline_file(tmp_path: Path) -> None:
-    """Bytes that are no text at all are rows that are none."""
+    """Gzip within gzip holds no text, so it is no kline file."""
     path = tmp_path / "BTCUSDT-1m.csv.gz"
     path.write_bytes(gzip.compress(gzip.compress(b"1,2,3")))
 

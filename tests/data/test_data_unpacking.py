@@ -20,7 +20,7 @@ MB = 1 << 20
 
 
 def packed(path: Path, data: bytes, times: int) -> Path:
-    """Write data so many times into a packed file."""
+    """Write data a number of times into a packed file."""
     if path.suffix == ".gz":
         with gzip.open(path, "wb") as file:
             for _ in range(times):
@@ -42,7 +42,7 @@ def packed(path: Path, data: bytes, times: int) -> Path:
 def test_a_small_file_that_unpacks_without_end_is_refused(
     name: str, filling: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By its size or by a line in it; what was read by then says nothing and is not used."""
+    """A small file that unpacks without end is refused, by its size or by one line."""
     monkeypatch.setattr(unpacking, "FREE_BYTES", MB)
     monkeypatch.setattr(unpacking, "LINE_BYTES_MAX", MB)
     path = packed(tmp_path / name, filling * MB, 6)
@@ -54,7 +54,7 @@ def test_a_small_file_that_unpacks_without_end_is_refused(
 
 
 def test_a_line_without_end_takes_no_more_memory_than_a_line_may(tmp_path: Path) -> None:
-    """The bound is looked at before the whole line is there."""
+    """A line without end is refused before all of it is in memory."""
     path = packed(tmp_path / "BTCUSDT-1m.csv.gz", b"0" * MB, 100)
 
     tracemalloc.start()
@@ -68,7 +68,7 @@ def test_a_line_without_end_takes_no_more_memory_than_a_line_may(tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["BTCUSDT-1m.zip", "BTCUSDT-1m.csv.gz"])
 def test_what_is_small_unpacked_is_read_however_well_it_packs(name: str, tmp_path: Path) -> None:
-    """The same row a thousand times packs to nothing and is judged as rows are."""
+    """A file that is small unpacked is read, however well it packs."""
     line = (",".join(map(str, row(0))) + "\n").encode()
     path = packed(tmp_path / name, line * 500, 8)
 
@@ -81,7 +81,7 @@ def test_what_is_small_unpacked_is_read_however_well_it_packs(name: str, tmp_pat
 def test_a_plain_file_has_no_bound_but_its_own_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is unpacked, so that nothing can surprise."""
+    """A plain file is bounded by its own size alone."""
     monkeypatch.setattr(unpacking, "FREE_BYTES", 10)
     monkeypatch.setattr(unpacking, "LINE_BYTES_MAX", 10)
     path = tmp_path / "plain.csv"

@@ -1,4 +1,4 @@
-"""The verbs of data as a person calls them: answers, exit codes, one document with --json."""
+"""Data verbs as users call them: answers, exit codes, one document with --json."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WITH_GAP = [*GOOD[:10], *GOOD[12:]]
 
 
 def test_data_check_tells_what_is_in_a_file_and_exits_by_its_trouble(tmp_path: Path) -> None:
-    """0 for a clean file, 1 for one with a gap, 0 again when the option settles it."""
+    """`data check` exits 0 for a clean file, 1 for a gap, and 0 with the option that settles it."""
     good = write_rows(tmp_path / "BTCUSDT-1m-a.csv", GOOD)
     bad = write_rows(tmp_path / "BTCUSDT-1m-b.csv", WITH_GAP)
 
@@ -35,7 +35,7 @@ def test_data_check_tells_what_is_in_a_file_and_exits_by_its_trouble(tmp_path: P
 
 
 def test_data_check_of_a_folder_goes_on_after_a_file_that_is_none(tmp_path: Path) -> None:
-    """What cannot be read is named among the others and fails the check."""
+    """`data check` of a folder names an unreadable file, checks the rest and fails."""
     write_rows(tmp_path / "BTCUSDT-1m-a.csv", GOOD)
     (tmp_path / "BTCUSDT-1m-b.csv").write_text("time,last\n1,2\n")
     write_rows(tmp_path / "BTCUSDT-1m-c.csv", GOOD)
@@ -61,7 +61,7 @@ def test_data_check_of_a_folder_goes_on_after_a_file_that_is_none(tmp_path: Path
 def test_data_verb_that_cannot_run_says_why(
     words: tuple[str, ...], code: int, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One sentence with what to do next, and nothing written."""
+    """A data verb that cannot run says why in one sentence, and writes nothing."""
     monkeypatch.chdir(tmp_path)
     write_rows(tmp_path / "BTCUSDT-1m.csv", WITH_GAP)
 
@@ -76,7 +76,7 @@ def test_data_verb_that_cannot_run_says_why(
 def test_data_convert_writes_columns_that_read_back_equal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Klines of two files become one file; the document names its sha256 and what was settled."""
+    """`data convert` joins klines of two files; the document has sha256 and treatments."""
     monkeypatch.chdir(tmp_path)
     paths = [write_rows(tmp_path / f"BTCUSDT-1m-{n}.csv", GOOD[n : n + 10]) for n in (0, 10, 20)]
 
@@ -92,7 +92,7 @@ def test_data_convert_writes_columns_that_read_back_equal(
 
 
 def test_ticks_of_one_symbol_from_two_inputs_are_refused(tmp_path: Path) -> None:
-    """The second would take the place of the first."""
+    """Ticks of one symbol from two inputs are refused, as one file would replace the other."""
     tape = write_tape(tmp_path / "tape.gz", market(2))
     words = (f"tape:{tape}", f"tape:{tape}", "--out", str(tmp_path / "out"))
 
@@ -105,7 +105,7 @@ def test_ticks_of_one_symbol_from_two_inputs_are_refused(tmp_path: Path) -> None
 def test_data_convert_of_a_night_holds_every_tick_of_it(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """As many rows as the queue has ticks, each with its time and price."""
+    """`data convert` of a night holds every tick of the queue, with time and price."""
     ticks = [
         event
         for event in raw_events(short_run.run_dir, "market_ticks")
@@ -126,7 +126,7 @@ def test_data_convert_of_a_night_holds_every_tick_of_it(
 
 
 def test_download_data_takes_archive_files_and_list_data_shows_them(tmp_path: Path) -> None:
-    """The call of the documentation, but for the address; the second one fetches nothing."""
+    """`download-data` fetches archive files once, and `list-data` shows them."""
     with ArchiveServer() as server:
         words = (
             *("download-data", "--pairs", "BTC/USDT,ETH/USDT", "--intervals", "15m,1h"),
@@ -151,7 +151,7 @@ def test_download_data_takes_archive_files_and_list_data_shows_them(tmp_path: Pa
 
 
 def test_list_data_names_gaps_and_changed_files(tmp_path: Path) -> None:
-    """A day that is missing between two others, and a file that somebody touched."""
+    """`list-data` names a missing day and a changed file."""
     common = ("--pairs", "BTCUSDT", "--intervals", "1h", "--source", "archive")
     with ArchiveServer() as server:
         for start, end in (("2025-01-01", "2025-01-02"), ("2025-01-03", "2025-01-04")):
@@ -174,7 +174,7 @@ def test_list_data_names_gaps_and_changed_files(tmp_path: Path) -> None:
 
 
 def test_list_data_names_files_that_are_gone(tmp_path: Path) -> None:
-    """One of two, then the other: the list goes on without them, and the check fails."""
+    """`list-data` names missing files, lists the rest, and fails the check."""
     with ArchiveServer() as server:
         verb(
             *(tmp_path, "download-data", "--pairs", "BTCUSDT", "--source", "archive"),
@@ -212,7 +212,7 @@ def test_list_data_names_files_that_are_gone(tmp_path: Path) -> None:
 def test_download_of_nonsense_is_a_configuration_error(
     words: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Nothing is asked of anybody, nothing is made."""
+    """A nonsensical download is a configuration error, before any request or file."""
     said = verb(tmp_path / "var", "download-data", *words)
 
     assert said.code == 4
@@ -220,7 +220,7 @@ def test_download_of_nonsense_is_a_configuration_error(
 
 
 def test_download_that_is_refused_exits_1_and_names_the_file(tmp_path: Path) -> None:
-    """A checksum that is none: the result says which file, and the folder holds none of it."""
+    """A refused download exits 1, names the file and stores nothing of it."""
     with ArchiveServer() as server:
         server.fault = lambda path, body: b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n"
         said = verb(
@@ -234,7 +234,7 @@ def test_download_that_is_refused_exits_1_and_names_the_file(tmp_path: Path) -> 
 
 
 def test_list_data_without_any_says_how_to_get_some(tmp_path: Path) -> None:
-    """An empty var is no failure of anything."""
+    """`list-data` of an empty var is no error and says how to get data."""
     said = verb(tmp_path, "list-data")
 
     assert said.code == 2
@@ -242,7 +242,7 @@ def test_list_data_without_any_says_how_to_get_some(tmp_path: Path) -> None:
 
 
 def test_download_by_rest_works_against_the_embedded_exchange(tmp_path: Path) -> None:
-    """The connector of the night fetches what the venue's own protocol gives, bar by bar."""
+    """A REST download works against the embedded exchange, bar by bar."""
     last_ms = ORIGIN_MS // MINUTE_MS * MINUTE_MS
     back = (last_ms - OPEN_MS) // MINUTE_MS
     rows = [row(number, volume=f"{number % 89 + 100}.5") for number in range(back - 1200, back)]

@@ -1,4 +1,4 @@
-"""What the documents must say, held against code, contracts and configuration."""
+"""Documents, held against code, contracts and configuration."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ AREAS = [
     "data manager", "ML engine", "scanner", "trader", "monitoring", "config",
 ]  # fmt: skip
 
-# Pages that a command writes, each with the words by which it says so, and the generated part of
-# a page that is otherwise written by hand.
+# Generated pages, each with the words that say so, and the generated part of a page that is
+# otherwise written by hand.
 GENERATED = {
     "docs/FAULTS.md": "Written by `python -m tools.faults --write`",
     "docs/reference/commands.md": "`python -m tools.commands --write`",
@@ -57,7 +57,7 @@ def tables(text: str) -> list[list[str]]:
 
 @pytest.mark.row("S-01")
 def test_decisions_have_a_date_and_a_reason_for_every_conflict_and_hole(project: Path) -> None:
-    """Each conflict of the specifications and each hole is decided, dated and reasoned."""
+    """Each conflict of the specifications and each hole has a dated decision with its reason."""
     rows = {row[0]: row for row in tables(read(project, "docs/DECISIONS.md")) if len(row) == 4}
 
     assert [name for name in [*CONFLICTS, *HOLES] if name not in rows] == []
@@ -70,7 +70,7 @@ def test_decisions_have_a_date_and_a_reason_for_every_conflict_and_hole(project:
 
 @pytest.mark.row("S-01")
 def test_decisions_name_every_direct_dependency_with_licence_and_job(project: Path) -> None:
-    """What is depended on is depended on for a reason."""
+    """Each direct dependency is named with its licence and its task."""
     settings = tomllib.loads(read(project, "pyproject.toml"))["project"]
     wanted = [*settings["dependencies"], *settings["optional-dependencies"]["dev"]]
     rows = [row for row in tables(read(project, "docs/DECISIONS.md")) if len(row) == 7]
@@ -82,7 +82,7 @@ def test_decisions_name_every_direct_dependency_with_licence_and_job(project: Pa
 
 @pytest.mark.row("D-10", "B-01", "B-84")
 def test_priorities_stand_in_their_order(project: Path) -> None:
-    """Capital preservation is first, performance last; the decisions refer to the list."""
+    """Priorities stand in order, capital preservation first; the decisions refer to the list."""
     section = read(project, "docs/SPEC.md").split("## Priorities")[1].split("\n## ")[0]
     order = re.findall(r"^(\d)\. ([A-Za-z ]+)", section, re.MULTILINE)
     decisions = read(project, "docs/DECISIONS.md")
@@ -97,7 +97,7 @@ def test_priorities_stand_in_their_order(project: Path) -> None:
 
 @pytest.mark.row("S-02")
 def test_spec_lists_exactly_the_contracts_that_are_implemented(project: Path) -> None:
-    """The table of contracts is the registry, type by type, with its writer."""
+    """The table of contracts equals the registry, type by type, with its writer."""
     listed = {
         row[0].strip("`"): row
         for row in tables(read(project, "docs/SPEC.md"))
@@ -122,7 +122,7 @@ def test_spec_lists_exactly_the_contracts_that_are_implemented(project: Path) ->
 def test_spec_maps_commands_to_verbs_that_exist_and_keeps_none_of_them_for_later(
     project: Path,
 ) -> None:
-    """Each `minibot VERB` of the map is one, and nothing that has a verb is said to come."""
+    """Each `minibot VERB` of the map exists, and none of them is called planned."""
     section = read(project, "docs/SPEC.md").split("## Command map")[1].split("\n## ")[0]
     rows = [row for row in tables(section) if len(row) == 3]
     words = {word for row in rows for word in re.findall(r"`minibot ([a-z-]+)", row[2])}
@@ -159,7 +159,7 @@ def test_index_of_governing_documents_names_all_thirteen(project: Path) -> None:
      ".env.example", "pytest config", "dev requirements", "unified test runner"],
 )  # fmt: skip
 def test_root_file_exists_or_the_map_names_its_replacement(project: Path, name: str) -> None:
-    """Each thing asked for has one row; what the row says is there is there."""
+    """Each requested file has one row; a row that names a file names an existing one."""
     section = read(project, "docs/SPEC.md").split("### Root files")[1].split("\n## ")[0]
     (here,) = (row[1] for row in tables(section) if name in row[0].split(", "))
     files = [
@@ -186,7 +186,7 @@ def test_document_exists_and_says_something(project: Path, name: str) -> None:
 
 @pytest.mark.row("S-09")
 def test_limits_quote_the_limits_that_the_code_uses(project: Path) -> None:
-    """Weights, budgets and page sizes in the document are those in the connector."""
+    """Weights, budgets and page sizes in the document equal the connector's."""
     text = read(project, "docs/LIMITS.md")
     rows = {row[0]: row[1] for row in tables(text) if len(row) == 3}
 
@@ -206,7 +206,7 @@ def test_limits_quote_the_limits_that_the_code_uses(project: Path) -> None:
 
 @pytest.mark.row("S-09")
 def test_limits_quote_the_values_of_the_night_profile(project: Path) -> None:
-    """What the document says of ours is what the profile sets."""
+    """Values of ours in the document equal the night profile's."""
     section = read(project, "docs/LIMITS.md").split("## Of minibot")[1]
     profile = json.loads(read(project, "config/nore.v1.json"))
 
@@ -224,7 +224,7 @@ def test_limits_quote_the_values_of_the_night_profile(project: Path) -> None:
 
 @pytest.mark.row("S-03")
 def test_state_has_a_date_known_issues_and_what_nobody_has_run(project: Path) -> None:
-    """A reader learns what to expect before being surprised."""
+    """The page of the state has a date, known issues and untested parts."""
     text = read(project, "docs/STATE.md")
 
     assert re.search(r"As of 20\d\d-\d\d-\d\d", text)
@@ -245,13 +245,13 @@ def test_changelog_begins_with_the_version_of_the_package(project: Path) -> None
     assert newest[1] == version
     assert DATE.match(newest[2])
     decided = [row[1] for row in tables(read(project, "docs/DECISIONS.md")) if len(row) == 4]
-    # What was decided changed what a user sees: the newest entry is not older than that.
+    # Decisions change what a user sees, so the newest entry is no older than the newest decision.
     assert newest[2] >= max(date for date in decided if DATE.match(date))
 
 
 @pytest.mark.row("D-44")
 def test_readme_says_what_this_is_not(project: Path) -> None:
-    """Each thing that it must not become is named."""
+    """The readme names each thing that the product must not become."""
     section = read(project, "README.md").split("## What this is not")[1].split("\n## ")[0].lower()
 
     for word in ("discretionary", "playground", "leverage", "high-frequency", "fixed window",
@@ -261,7 +261,7 @@ def test_readme_says_what_this_is_not(project: Path) -> None:
 
 @pytest.mark.row("N-118", "S-48")
 def test_readme_gives_the_commands_of_set_up_night_stop_and_tests(project: Path) -> None:
-    """A stranger finds what to type, and every exit code."""
+    """The readme gives a stranger every command and every exit code."""
     text = read(project, "README.md")
 
     for command in (
@@ -290,7 +290,7 @@ def test_suite_is_larger_than_the_baseline(project: Path) -> None:
 
 
 def test_var_and_staging_stand_in_a_clone_and_hold_nothing(project: Path) -> None:
-    """A clone has both folders, and nothing that a run wrote is ever committed."""
+    """A clone has both folders, and git ignores all that a run writes."""
     command = ["git", "ls-files", "var", "staging"]
     listed = subprocess.run(command, cwd=project, check=True, capture_output=True, text=True)
 
@@ -298,9 +298,9 @@ def test_var_and_staging_stand_in_a_clone_and_hold_nothing(project: Path) -> Non
 
 
 def test_pages_written_by_hand_are_few_enough_to_be_read(project: Path) -> None:
-    """All of them together stay within the words that a reader has patience for.
+    """Hand-written pages together stay within the bound of words.
 
-    Records of reading tests (docs/reading) are evidence, and no pages that anybody has to read.
+    Records of reading tests (docs/reading) are evidence, not pages to be read, and do not count.
     """
     pages = [project / "README.md", project / "CHANGELOG.md", *(project / "docs").rglob("*.md")]
     texts = {

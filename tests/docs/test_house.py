@@ -1,4 +1,4 @@
-"""The rules of the house that an import linter cannot say; `pyproject.toml` holds the others."""
+"""Rules of the house that an import linter cannot express; `pyproject.toml` holds the others."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ import pytest
 from tests.waiting import DEADLINE_S
 
 CORES = ["minibot.strategies.core", "minibot.risk.core", "minibot.execution.core"]
-# What would let a decision depend on anything but its inputs.
+# Modules that would let a decision depend on more than its inputs.
 IMPURE = {
     "asyncio", "ctypes", "datetime", "multiprocessing", "numpy", "os", "pathlib",
     "psutil", "random", "secrets", "select", "shutil", "signal", "socket", "subprocess", "tempfile",
     "threading", "time", "uuid",
 }  # fmt: skip
-# Clients of others: they are held against our exchange, and the product has its own adapters.
+# Foreign clients: they test our exchange; the product itself has its own adapters.
 FOREIGN = {"binance", "ccxt", "cryptofeed", "freqtrade", "unicorn_binance_websocket_api"}
 SOCKETS = {"aiohttp", "http", "requests", "socket", "ssl", "urllib.request", "websocket"}
-# Where a socket is right outside of `exchanges`, and why. The market room has none of its own.
+# Modules outside `exchanges` that may open sockets, and why. The market room opens none.
 SOCKET_EXCEPTIONS = {
     "minibot.ai.probes": "tries to open one inside the jail, to prove that it cannot",
     "minibot.ai.jail_linux": "names address families for the filter of system calls",
 }
-# Whom the product may ask: public market data of the venues, archives of them, and itself.
+# Hosts that the product may call: public market data of the venues, their archives, itself.
 HOSTS = {
     "127.0.0.1", "data-api.binance.vision", "data-stream.binance.vision", "data.binance.vision",
 }  # fmt: skip
-# Addresses that nobody asks, and why they stand there.
+# Addresses that are never called, and why they stand there.
 HOST_EXCEPTIONS = {
     ("config.v1.schema.json", "json-schema.org"): "the name of the schemas' language",
     ("minibot.events.class_schemas", "json-schema.org"): "the same",
@@ -47,11 +47,11 @@ HOST_EXCEPTIONS = {
 KEY_EXCEPTIONS = {
     "tests/exchanges/binance/untrusted_localhost.pem": "self-signed and worthless; proves refusal",
 }
-# Text that becomes code, and why.
+# Modules that run text as code, and why.
 EXEC_EXCEPTIONS = {
     "minibot.strategies.own": "runs the operator's own strategy, whose text is part of its config",
 }
-# Events pass through one codec; these read files that are no events.
+# Events pass through one codec; these modules read files without events.
 JSON_EXCEPTIONS = {
     "minibot.kernel.canonical": "the codec",
     "minibot.market.universe": "reads the bases of Universe V1",
@@ -63,7 +63,7 @@ ROOMS_OF_EVENTS = {
     "accounting", "ai", "cores", "engine", "events", "execution", "features", "kernel", "market",
     "replay", "report", "risk", "strategies", "watchdog",
 }  # fmt: skip
-# What a room may take from another beyond the table of import-linter, module by module.
+# Imports that a room may make beyond the table of import-linter, module by module.
 FINER = {
     "features": {"minibot.events.decimals", "minibot.events.model"},
     "exchanges": {"minibot.kernel.canonical", "minibot.kernel.errors"},
@@ -86,9 +86,9 @@ def modules(project: Path) -> dict[str, ast.Module]:
 
 
 def imports(name: str, tree: ast.Module) -> Iterator[str]:
-    """Yield each imported module, and each `from` name as a module that it may be.
+    """Yield each imported module, and each `from` name as a possible module.
 
-    Imports for the type checker alone are passed over: they do not exist at run time.
+    Imports for the type checker alone are skipped, because they do not exist at run time.
     """
     skipped = {
         id(node)
@@ -110,7 +110,7 @@ def imports(name: str, tree: ast.Module) -> Iterator[str]:
 
 
 def reached(start: str, modules: dict[str, ast.Module]) -> dict[str, str]:
-    """Return every module of the product that `start` imports, with the one that imports it."""
+    """Return every module of the product that `start` imports, with its importer."""
     found = {start: ""}
     queue = [start]
     while queue:
@@ -123,7 +123,7 @@ def reached(start: str, modules: dict[str, ast.Module]) -> dict[str, str]:
 
 
 def constants(tree: ast.Module) -> Iterator[str]:
-    """Yield every text in a module but for its docstrings."""
+    """Yield every text in a module except docstrings."""
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     docstrings = {
         id(node.body[0].value)
@@ -136,7 +136,7 @@ def constants(tree: ast.Module) -> Iterator[str]:
 
 
 def is_one_of(imported: str, names: set[str]) -> bool:
-    """Tell whether an imported name is one of `names` or lies in one."""
+    """Tell whether an imported name is one of `names` or lies within one."""
     return any(imported == name or imported.startswith(name + ".") for name in names)
 
 
@@ -145,7 +145,7 @@ def is_one_of(imported: str, names: set[str]) -> bool:
 def test_core_and_all_it_imports_know_neither_clock_nor_disk_nor_chance(
     core: str, modules: dict[str, ast.Module]
 ) -> None:
-    """A decision depends on its inputs alone, through every module that the core reaches."""
+    """A core and all its imports know no clock, disk or chance: only inputs decide."""
     impure = [
         f"{name} imports {imported}"
         for name in reached(core, modules)
@@ -161,10 +161,10 @@ def test_core_and_all_it_imports_know_neither_clock_nor_disk_nor_chance(
 def test_core_reaches_its_own_room_events_cores_and_features_alone(
     core: str, modules: dict[str, ast.Module]
 ) -> None:
-    """No core knows a run, a file, an exchange or another role."""
+    """A core imports its own room, events, cores and features alone."""
     own = core.split(".")[1]
     allowed = {f"minibot.{room}" for room in (own, "cores", "accounting", "events", "features")}
-    # `line` hashes bytes that it is given; ids are such hashes.
+    # `line` hashes given bytes; ids are such hashes.
     allowed |= {f"minibot.kernel.{name}" for name in ("canonical", "codes", "errors", "line")}
 
     strangers = [
@@ -181,7 +181,7 @@ def test_core_reaches_its_own_room_events_cores_and_features_alone(
 def test_core_and_all_it_imports_call_neither_open_nor_hash_nor_id(
     core: str, modules: dict[str, ast.Module]
 ) -> None:
-    """What differs from process to process, or reaches outside, is not called."""
+    """A core and all its imports never call open, hash or id, which differ between processes."""
     called = [
         f"{name}, line {node.lineno}: {node.func.id}()"
         for name in reached(core, modules)
@@ -198,7 +198,7 @@ def test_core_and_all_it_imports_call_neither_open_nor_hash_nor_id(
 
 @pytest.mark.row("N-24", "N-57")
 def test_sockets_are_opened_by_exchanges_alone(modules: dict[str, ast.Module]) -> None:
-    """No other room can reach a network; each exception is named with its reason."""
+    """Only `exchanges` opens sockets; each exception is named with its reason."""
     users = {
         name
         for name, tree in modules.items()
@@ -213,7 +213,7 @@ def test_sockets_are_opened_by_exchanges_alone(modules: dict[str, ast.Module]) -
 def test_hosts_that_the_product_names_are_the_venues(
     modules: dict[str, ast.Module], project: Path
 ) -> None:
-    """No address of anybody else stands in code or profile: no news, no cloud, no telemetry."""
+    """Hosts in code and profiles are the venues' alone: no news, no cloud, no telemetry."""
     texts = {name: "\n".join(constants(tree)) for name, tree in modules.items()}
     for path in sorted((project / "config").glob("*.json")):
         texts[path.name] = path.read_text(encoding="utf-8")
@@ -230,7 +230,7 @@ def test_hosts_that_the_product_names_are_the_venues(
 
 @pytest.mark.row("B-49")
 def test_product_uses_no_client_of_others(modules: dict[str, ast.Module]) -> None:
-    """The venue is spoken to by our own adapters alone."""
+    """The product imports no foreign client."""
     users = {
         name
         for name, tree in modules.items()
@@ -244,7 +244,7 @@ def test_product_uses_no_client_of_others(modules: dict[str, ast.Module]) -> Non
 def test_package_of_a_venue_is_known_to_exchanges_alone(
     project: Path, modules: dict[str, ast.Module]
 ) -> None:
-    """Everybody else has the port; the import contract names every room and every venue."""
+    """A venue's package is imported by `exchanges` alone; the import contract names every room."""
     venues = {
         f"minibot.exchanges.{path.parent.name}"
         for path in (project / "minibot" / "exchanges").glob("*/messages.py")
@@ -271,7 +271,7 @@ def test_package_of_a_venue_is_known_to_exchanges_alone(
 
 @pytest.mark.row("S-14")
 def test_events_pass_through_one_codec(modules: dict[str, ast.Module]) -> None:
-    """In the rooms that handle events one module imports a JSON library for them."""
+    """One module imports a JSON library for events in the rooms that handle them."""
     users = {
         name
         for name, tree in modules.items()
@@ -286,7 +286,7 @@ def test_events_pass_through_one_codec(modules: dict[str, ast.Module]) -> None:
 def test_room_takes_from_others_only_the_modules_named(
     room: str, modules: dict[str, ast.Module]
 ) -> None:
-    """Features take numbers alone, exchanges nothing of the kernel that touches a disk."""
+    """Features import numbers alone, and exchanges nothing of the kernel that touches a disk."""
     taken = {
         imported
         for name, tree in modules.items()
@@ -303,14 +303,14 @@ def test_room_takes_from_others_only_the_modules_named(
 
 
 def test_no_module_is_called_after_nothing(modules: dict[str, ast.Module]) -> None:
-    """`utils`, `helpers`, `common` and `manager` say neither what nor which."""
+    """No module is called `utils`, `helpers`, `common` or `manager`."""
     empty_words = re.compile(r"(^|_)(utils?|helpers?|common|managers?|misc)(_|$)")
 
     assert [name for name in modules if empty_words.search(name.split(".")[-1])] == []
 
 
 def tracked(project: Path) -> list[Path]:
-    """Return what git would commit: tracked and new files that are not ignored."""
+    """Return the files that git would commit: tracked, and new ones that are not ignored."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     result = subprocess.run(command, cwd=project, check=True, capture_output=True)
     paths = [project / name for name in result.stdout.decode().split("\0") if name]
@@ -371,7 +371,7 @@ def keys(value: Any) -> Iterator[str]:
 
 @pytest.mark.row("S-10", "S-12", "S-13")
 def test_pyproject_asks_for_strict_types_and_a_python_that_is_tested(project: Path) -> None:
-    """Python 3.11 or later, mypy strict over product, tools and tests, ruff with docstrings."""
+    """Python 3.11 or later, mypy strict over everything, and ruff with docstrings are demanded."""
     settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
 
     assert settings["project"]["requires-python"] == ">=3.11"
@@ -400,7 +400,7 @@ def test_pyproject_asks_for_strict_types_and_a_python_that_is_tested(project: Pa
     ],
 )
 def test_ci_runs_every_check_whole(project: Path, command: str) -> None:
-    """Each check runs over everything, and none of them may fail without failing the run."""
+    """CI runs each check over everything, and any failure fails the run."""
     script = (project / ".ci/run").read_text(encoding="utf-8")
 
     assert command in script
@@ -410,7 +410,7 @@ def test_ci_runs_every_check_whole(project: Path, command: str) -> None:
 
 @pytest.mark.row("S-66")
 def test_ci_workflow_runs_on_push_and_pull_requests_with_the_same_steps(project: Path) -> None:
-    """The workflow calls the script that everybody can run, on Linux and on Windows."""
+    """The workflow calls the script that everybody can run, on Linux and Windows."""
     text = (project / ".github/workflows/ci.yml").read_text(encoding="utf-8")
 
     assert "pull_request:" in text
@@ -425,7 +425,7 @@ def test_ci_workflow_runs_on_push_and_pull_requests_with_the_same_steps(project:
 def test_import_linter_contract_breaks_when_a_room_reaches_where_it_must_not(
     project: Path, tmp_path: Path, source: str
 ) -> None:
-    """The contracts guard: an import planted in a copy is found by name."""
+    """An import planted in a copy breaks its contract and is named."""
     copy = tmp_path / "copy"
     for path in tracked(project):
         relative = path.relative_to(project)

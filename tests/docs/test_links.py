@@ -1,4 +1,4 @@
-"""Documents point at what exists: links, anchors, files in code spans, verbs and their flags."""
+"""References in documents: links, anchors, files in code spans, verbs and flags exist."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ WRITTEN_NAMES = {
     "inbox.jsonl", "manifest.json", "metrics.json", "seal.json", "segments.json",
     "stop_journal.jsonl", "limits.py", "report.html", "quarantine/", "report/", "writer.lock",
 }  # fmt: skip
-# Named as what a later issue brings, or as what somebody else calls it.
+# Names that a later issue brings, or that other projects use.
 ELSEWHERE = {
     "minibot/ops/", "minibot/screener/", "minibot/store/", "deploy/", "scripts/replay_cli.py",
     "minibot/tools/nore_run_v1.py", "minibot/config", "minibot/var", "minibot/contracts",
     "minibot/tools", "internal/x", "cmd/cryptorun", "minibot/", "queues/", "readers/",
     "rest-api.md", "web-socket-streams.md", "docker-compose.yml", "fill.v2.schema.json",
 }  # fmt: skip
-# Names what a run writes, and is held to that by tests/tools/test_file_faults.py.
+# The page lists files of a run; tests/tools/test_file_faults.py checks it.
 OF_A_RUN = "docs/reference/files.md"
 ROOTS = ("", "docs", "minibot", "docs/reference", "tools", "contracts", "config")
 
@@ -49,7 +49,7 @@ def without_fences(text: str) -> str:
 
 
 def anchors(path: Path) -> set[str]:
-    """Return the anchors of a document's headings, as GitHub makes them."""
+    """Return the anchors of a document's headings, in GitHub's form."""
     headings = re.findall(r"^#+ (.+)$", without_fences(path.read_text("utf-8")), re.MULTILINE)
     plain = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
     return {heading.strip().replace(" ", "-") for heading in plain}
@@ -57,7 +57,7 @@ def anchors(path: Path) -> set[str]:
 
 @pytest.mark.row("S-02")
 def test_links_of_every_document_lead_to_files_and_headings_that_exist(project: Path) -> None:
-    """No link is dead, and no anchor names a heading that has gone."""
+    """Every link leads to an existing file and heading."""
     dead = []
     for document in documents(project):
         for target in LINK.findall(document.read_text("utf-8")):
@@ -74,14 +74,14 @@ def test_links_of_every_document_lead_to_files_and_headings_that_exist(project: 
 
 
 def mentioned(text: str) -> Iterator[str]:
-    """Yield every code span that reads as a path of the project."""
+    """Yield every code span that looks like a path of the project."""
     for span in SPAN.findall(without_fences(text)):
         if PATH.match(span) and (span.endswith(ENDINGS) or span.endswith("/")):
             yield span
 
 
 def stands(project: Path, document: Path, name: str, names: set[str]) -> bool:
-    """Tell whether a mentioned path exists, or is of a kind that a clone does not hold."""
+    """Tell whether a mentioned path exists, or is of a kind that no clone holds."""
     if name.startswith(WRITTEN) or name in ELSEWHERE or name in WRITTEN_NAMES:
         return True
     if any((project / root / name).exists() for root in ROOTS) or (document.parent / name).exists():
@@ -91,7 +91,7 @@ def stands(project: Path, document: Path, name: str, names: set[str]) -> bool:
 
 @pytest.mark.row("S-02", "S-08", "B-14")
 def test_files_that_documents_mention_exist(project: Path) -> None:
-    """A path in a code span names a file or folder of the clone, or of a run."""
+    """Every path in a code span names a file or folder of the clone, or of a run."""
     names = {
         path.name
         for top in ("minibot", "tools", "tests", "config", "contracts", "docs")
@@ -110,7 +110,7 @@ def test_files_that_documents_mention_exist(project: Path) -> None:
 
 
 def commands(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield verb and further words of each `minibot VERB ...` in spans and fenced blocks."""
+    """Yield verb and arguments of each `minibot VERB ...` in spans and fenced blocks."""
     blocks = [*SPAN.findall(without_fences(text)), *"\n".join(FENCE.findall(text)).splitlines()]
     for block in blocks:
         found = re.search(r"(?:^|-m )minibot ([a-z][a-z-]+)(.*)$", block.split("   ")[0])
@@ -120,7 +120,7 @@ def commands(text: str) -> Iterator[tuple[str, list[str]]]:
 
 @pytest.mark.row("C-24", "N-118")
 def test_verbs_that_documents_mention_exist_with_their_flags(project: Path) -> None:
-    """A command that a reader is told to type is one that the parser knows."""
+    """Every `minibot` command in a document is known to the parser, flags included."""
     names = [*verbs(), *(alias for alias, verb in ALIASES.items() if verb in verbs())]
     known = {name: command_help(name) for name in names}
 
@@ -144,14 +144,14 @@ TOOL = re.compile(r"-m (tools\.[a-z_.]+)((?: [^`|#\n ]+)*)")
 
 
 def source_of(project: Path, module: str) -> str:
-    """Return the source of a module, or of all modules of a package; empty where there is none."""
+    """Return the source of a module, or of all modules of a package; empty without one."""
     path = project / Path(*module.split("."))
     files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
     return "\n".join(file.read_text("utf-8") for file in files if file.is_file())
 
 
 def test_tools_that_documents_mention_exist_with_their_flags(project: Path) -> None:
-    """A `python -m tools.NAME --flag` that a reader is told to type is one that can be run."""
+    """Every `python -m tools.NAME --flag` in a document exists."""
     wrong = []
     mentioned = 0
     for document in documents(project):
@@ -171,7 +171,7 @@ def test_tools_that_documents_mention_exist_with_their_flags(project: Path) -> N
 
 @pytest.mark.row("C-24")
 def test_reference_of_commands_is_what_the_parser_says() -> None:
-    """docs/reference/commands.md has every verb and flag (write it: python -m tools.commands)."""
+    """docs/reference/commands.md equals the parser (write it: python -m tools.commands)."""
     assert reference.DOCUMENT.read_text(encoding="utf-8") == reference.document()
 
 
@@ -186,7 +186,7 @@ def command_help(verb: str) -> str:
 @pytest.mark.row("C-24")
 @pytest.mark.parametrize("verb", sorted(verbs()))
 def test_verb_has_help_with_an_example_and_a_sentence_for_every_flag(verb: str) -> None:
-    """--help lists each flag with what it does, and shows how the verb is used."""
+    """Every verb's --help shows an example, and a sentence for each flag."""
     text = command_help(verb)
     (command,) = [
         action.choices[verb]

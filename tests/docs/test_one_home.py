@@ -1,4 +1,4 @@
-"""One home for one fact: what stands as a constant or in a file of `config` is written once."""
+"""One home for one fact: each constant and each entry of a `config` file is written once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from minibot.events.roles import Roles
 TABLE = Roles.of_project()
 ROLES, QUEUES = TABLE.roles.keys(), TABLE.queues.keys()
 HOME_OF_NAMES = "minibot.events.names"
-# Several names of roles or queues side by side that `config/roles.v1.json` does not hold, and why.
+# Lists of roles or queues that `config/roles.v1.json` does not hold, and why.
 CHAIN = "fills order_intents order_results risk_actions signals"
 OTHER_LISTS = {
     ("minibot.ai.dataset", "fills market_ticks signals"): "may be learnt from, whatever is read",
@@ -33,18 +33,18 @@ OTHER_LISTS = {
     ("minibot.report.summary", "incidents order_results risk_actions signals"): "named figures",
 }
 
-# Where a reason code is written: as a constant of the kernel's, or with its words.
+# Homes of reason codes: the kernel's constants, and the table with their words.
 HOMES_OF_CODES = {
     "minibot.events.business_codes", "minibot.events.stop_codes", "minibot.kernel.codes",
 }  # fmt: skip
-# Codes that are names of fields too: of an event, a section of the profile, a state or an object.
-# As a key, a subscript or a slot each is that field.
+# Codes that are also names of fields of an event, a profile section, a state or an object. As a
+# key, a subscript or a slot, such a text means the field.
 FIELDS = {
     "allowed", "cost_gate", "day_loss", "day_notional", "drawdown", "filled", "halted",
     "left_trading", "night_loss", "night_notional", "notional_max", "order_rate", "positions_max",
     "qty_max", "qty_min", "run_ending", "signal_exit", "warmup",
 }  # fmt: skip
-# Texts that equal a reason code and are another fact, by module or room.
+# Texts that equal a reason code but mean another fact, by module or room.
 OTHER_FACTS = {
     ("minibot.ai.inference", "warmup"): "the worker's answer; the jail loads nothing of `events`",
     ("minibot.ai.isolation", "partial"): "how much of the jail a system has",
@@ -74,7 +74,7 @@ OTHER_FACTS = {
 }  # fmt: skip
 
 
-# Constants that have name and value in common by chance, or where one must not know the other.
+# Constants that share name and value by chance, or whose modules must not know each other.
 APART = {
     "BAN_MS_MIN": "the simulator states a venue's limits by itself",
     "BANNED": "a kind of failed call and a kind of notice",
@@ -124,7 +124,7 @@ def modules(project: Path) -> dict[str, ast.Module]:
 
 
 class Text(NamedTuple):
-    """A text in a module, and whether it stands where the name of a field does."""
+    """Text in a module, and whether it stands in the place of a field's name."""
 
     module: str
     text: str
@@ -134,7 +134,7 @@ class Text(NamedTuple):
 
 @pytest.fixture(scope="module")
 def known_texts(modules: dict[str, ast.Module]) -> list[Text]:
-    """Every text of the product that equals a reason code, a role's name or that of its table."""
+    """Every text of the product that equals a reason code, a role or a queue."""
     wanted = REASONS.keys() | ROLES | {"roles.v1.json", "config/roles.v1.json"}
     return [
         Text(name, *found)
@@ -145,7 +145,7 @@ def known_texts(modules: dict[str, ast.Module]) -> list[Text]:
 
 
 def texts(tree: ast.AST) -> Iterator[tuple[str, int, bool]]:
-    """Yield each text with its line, and whether it stands where the name of a field does."""
+    """Yield each text with its line, and whether it stands in the place of a field's name."""
     fields: set[int] = set()
     for node in ast.walk(tree):  # Parents come before their children.
         fields.update(id(text) for text in _fields_in(node))
@@ -154,7 +154,7 @@ def texts(tree: ast.AST) -> Iterator[tuple[str, int, bool]]:
 
 
 def _fields_in(node: ast.AST) -> Iterator[ast.AST | None]:
-    """Yield the parts of an expression or an assignment that say which field is meant."""
+    """Yield the parts of an expression or assignment that name a field."""
     match node:
         case ast.Dict(keys=keys):
             yield from keys
@@ -167,7 +167,7 @@ def _fields_in(node: ast.AST) -> Iterator[ast.AST | None]:
 
 
 def test_reason_code_is_written_in_its_home_alone(known_texts: list[Text]) -> None:
-    """Whoever means a code imports its constant, so that a code is found, renamed and counted."""
+    """A reason code is a literal in its home alone; all other modules import the constant."""
     assert {each.module for each in known_texts} >= HOMES_OF_CODES
     literals = [
         (_place(each.module, each.text), each.text, f"{each.module}, line {each.line}")
@@ -181,7 +181,7 @@ def test_reason_code_is_written_in_its_home_alone(known_texts: list[Text]) -> No
 
 
 def _place(name: str, text: str) -> str:
-    """Return the room of a module where an exception names it, else the module."""
+    """Return the room of a module if an exception names the room, else the module."""
     room = ".".join(name.split(".")[:2])
     return room if (room, text) in OTHER_FACTS else name
 
@@ -189,7 +189,7 @@ def _place(name: str, text: str) -> str:
 def test_constants_of_the_kernel_are_the_codes_that_it_raises(
     modules: dict[str, ast.Module],
 ) -> None:
-    """The kernel has no code that it does not raise, and each has its words in `events`."""
+    """The kernel's constants are exactly the codes that it raises, with words in `events`."""
     constants = {
         node.target.id: node.value.value
         for node in modules["minibot.kernel.codes"].body
@@ -226,7 +226,7 @@ def constants_of(modules: dict[str, ast.Module]) -> dict[str, str]:
 
 
 def lists_of_names(tree: ast.Module, constants: dict[str, str]) -> Iterator[tuple[str, int]]:
-    """Yield each tuple, list, set or dict with two roles or two queues, as its names and line."""
+    """Yield each collection with two roles or two queues, as its names and line."""
     known = {
         alias.asname or alias.name: constants[alias.name]
         for node in tree.body
@@ -257,7 +257,7 @@ def _named(node: ast.expr, known: dict[str, str]) -> str:
 def test_constants_of_names_are_the_roles_and_queues_of_the_table(
     modules: dict[str, ast.Module],
 ) -> None:
-    """Each role and queue has one constant, and none is named that the table does not hold."""
+    """Each role and queue of the table has one constant, and no constant names another."""
     others = [
         (name, ast.unparse(node))
         for name, tree in modules.items()
@@ -273,7 +273,7 @@ def test_constants_of_names_are_the_roles_and_queues_of_the_table(
 
 
 def test_role_is_written_as_its_constant_alone(known_texts: list[Text]) -> None:
-    """The name of a role stands once; whoever means the role imports it."""
+    """A role's name is a literal in one place; all other modules import the constant."""
     found = [each for each in known_texts if each.text in ROLES]
 
     assert {each.text for each in found} == ROLES
@@ -281,14 +281,14 @@ def test_role_is_written_as_its_constant_alone(known_texts: list[Text]) -> None:
 
 
 def test_table_of_roles_is_read_by_one_module(known_texts: list[Text]) -> None:
-    """Everybody else is given `Roles`; a manifest alone names the file, to pin its bytes."""
+    """One module reads the table of roles; a manifest only pins its bytes."""
     found = {each.module for each in known_texts if each.text.endswith("roles.v1.json")}
 
     assert found == {"minibot.events.roles", "minibot.watchdog.run_manifest"}
 
 
 def test_roles_and_queues_are_listed_in_their_table_alone(modules: dict[str, ast.Module]) -> None:
-    """A new role or queue is entered into one file, and no list beside it has to be found."""
+    """No list of roles or queues stands beside the table."""
     constants = constants_of(modules)
     found = [
         (name, names, line)
@@ -304,9 +304,9 @@ def test_roles_and_queues_are_listed_in_their_table_alone(modules: dict[str, ast
 
 
 def literals_of(tree: ast.Module) -> Iterator[tuple[str, object]]:
-    """Yield each constant of a module that is a literal, or reckoned from literals, with its value.
+    """Yield each constant made from literals, with its value.
 
-    The name is without a leading underscore: that it is private makes it no other fact.
+    The name comes without a leading underscore, because a private constant is the same fact.
     """
     known: dict[str, object] = {}
     for node in tree.body:
@@ -323,13 +323,14 @@ def literals_of(tree: ast.Module) -> Iterator[tuple[str, object]]:
         try:
             code = compile(ast.Expression(value), name, "eval")
             known[name] = eval(code, {"__builtins__": {}}, dict(known))
-        except (NameError, AttributeError, KeyError):  # It is made of what another module has.
+        # The constant is computed from another module's.
+        except (NameError, AttributeError, KeyError):
             continue
         yield public, known[name]
 
 
 def test_constant_is_defined_in_one_module(modules: dict[str, ast.Module]) -> None:
-    """Whoever means the same name and value imports it, so that it is changed in one place."""
+    """A constant of one name and value is defined in one module and imported elsewhere."""
     homes: dict[tuple[str, str], list[str]] = {}
     for module, tree in modules.items():
         for name, value in literals_of(tree):
@@ -343,7 +344,7 @@ def test_constant_is_defined_in_one_module(modules: dict[str, ast.Module]) -> No
 
 
 def test_size_of_a_unit_is_defined_in_its_home_alone(modules: dict[str, ast.Module]) -> None:
-    """No module has milliseconds of a minute of its own, whatever value it gives them."""
+    """The size of a time unit is defined in one module, whatever value others give it."""
     units = dict(literals_of(modules["minibot.events.unit_sizes"]))
     others = [
         (module, name)

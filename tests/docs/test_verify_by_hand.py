@@ -1,4 +1,4 @@
-"""docs/verify_by_hand.py: a run is verified without a line of minibot."""
+"""docs/verify_by_hand.py verifies a run without a line of minibot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.runs import ShortRun
 
 
 def by_hand(project: Path, run: Path) -> tuple[int, list[str]]:
-    """Run the script by a Python that knows no minibot; exit code and lines."""
+    """Run the script by a Python without minibot; return exit code and lines."""
     done = subprocess.run(
         [sys.executable, "-I", "-S", str(project / "docs" / "verify_by_hand.py"), str(run)],
         capture_output=True,
@@ -29,7 +29,7 @@ def by_hand(project: Path, run: Path) -> tuple[int, list[str]]:
 
 @pytest.fixture
 def sealed(tmp_path: Path) -> Path:
-    """A small sealed run with segments and parts."""
+    """Small sealed run with segments and parts."""
     var = tmp_path / "var"
     var.mkdir(mode=0o700)
     return sealed_run(var)
@@ -37,7 +37,7 @@ def sealed(tmp_path: Path) -> Path:
 
 @pytest.mark.row("N-40")
 def test_real_night_verifies_by_hand(project: Path, short_run: ShortRun) -> None:
-    """The last line is the root, to be compared with the published one."""
+    """A real night verifies; the last line is the root, to compare with the published one."""
     code, said = by_hand(project, short_run.run_dir)
 
     assert code == 0, said
@@ -45,7 +45,7 @@ def test_real_night_verifies_by_hand(project: Path, short_run: ShortRun) -> None
 
 
 def test_damaged_run_is_told_by_file_and_line(project: Path, sealed: Path) -> None:
-    """A bit of a line, a line's end, a cursor, the manifest, a file more or less."""
+    """Each kind of damage is named by file and line."""
     assert by_hand(project, sealed)[0] == 0
     for name, words in (
         ("queues/fills/inbox.000002.jsonl", "queues/fills/inbox.000002.jsonl:1: not as it was"),
@@ -68,7 +68,7 @@ def test_damaged_run_is_told_by_file_and_line(project: Path, sealed: Path) -> No
 
 
 def test_script_is_short_and_imports_the_standard_library_alone(project: Path) -> None:
-    """Whoever verifies reads it first."""
+    """The script is short and imports the standard library alone, as users read it first."""
     text = (project / "docs" / "verify_by_hand.py").read_text(encoding="utf-8")
     tree = ast.parse(text)
     imported = {

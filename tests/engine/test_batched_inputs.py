@@ -1,4 +1,4 @@
-"""Inputs by the hundred are the inputs one by one, and a proof by two processes is that by one."""
+"""Inputs in batches equal inputs one by one, and a proof by two processes equals one."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ GOLDEN = {one.name: one for one in golden_runs()}
 
 @pytest.fixture(scope="module", params=["crash_run", "faults_run"])
 def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    """A golden run: one with a crash and restarts, one with faults of the market."""
+    """Golden run: one with a crash and restarts, one with faults of the market."""
     return Recorded.open(GOLDEN[request.param].unpack(tmp_path_factory.mktemp("golden")))
 
 
 def steps_by_runs(recorded: Recorded, name: str) -> list[LoggedStep]:
-    """Return the inputs of a role as the runs have them."""
+    """Return the inputs of a role as batches give them."""
     role, known, now = recorded.roles.roles[name], KnownIds(), Now()
     named = recorded.named(role)
     runs = recorded.runs(role, recorded.desk(), 0)
@@ -40,7 +40,7 @@ def steps_by_runs(recorded: Recorded, name: str) -> list[LoggedStep]:
 def test_runs_are_the_logged_steps(
     role: str, most: int, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Number, queue, line, event, market time, and what is known already."""
+    """Batches have number, queue, line, event, market time and repeats of the logged steps."""
     monkeypatch.setattr(intake, "LINES_MAX", most)
     expected = list(recorded.steps(recorded.roles.roles[role]))
 
@@ -50,7 +50,7 @@ def test_runs_are_the_logged_steps(
 
 @pytest.mark.parametrize("role", CORE_ROLES)
 def test_a_listener_changes_nothing_of_a_replay(role: str, recorded: Recorded) -> None:
-    """Counts, hours, digests and times are those of a replay that asks for each input."""
+    """A listener changes no count, hour, digest or time of a replay."""
     each, many = RoleReplay(role), RoleReplay(role)
     replay_role(recorded, role, result=each, on_taken=lambda step: None)
     replay_role(recorded, role, result=many, listener=Counting(recorded, (role,), _silent))
@@ -61,7 +61,7 @@ def test_a_listener_changes_nothing_of_a_replay(role: str, recorded: Recorded) -
 
 
 def test_a_proof_by_two_processes_is_that_by_one(recorded: Recorded) -> None:
-    """Every word of it, books and figures as well."""
+    """A proof by two processes equals one process's, books and figures included."""
     condition = open_run(recorded.run_dir)[1]
     one = prove(recorded, condition, jobs=1)
     two = prove(recorded, condition, jobs=2)
@@ -74,7 +74,7 @@ def test_a_proof_by_two_processes_is_that_by_one(recorded: Recorded) -> None:
 def test_roles_in_step_hold_little_of_the_queue_that_they_share(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever is ahead waits, so that memory does not grow with the run."""
+    """Roles replayed in step hold little of a shared queue: the fastest one waits."""
     monkeypatch.setattr(intake, "LINES_MAX", 16)
     held = 0
     take = intake.Reading.piece
@@ -93,7 +93,7 @@ def test_roles_in_step_hold_little_of_the_queue_that_they_share(
 
 
 def test_many_ids_are_known_as_they_are_one_by_one() -> None:
-    """A window of the last ones; one that is known is left to be asked for."""
+    """Many ids are judged known like single ones, within the window of recent ids."""
     many, single = ManyIds(), KnownIds()
     for first in range(0, 3 * KNOWN_IDS_MAX, 700):
         events = [_event(f"id{n}") for n in range(first, first + 700)]
@@ -115,4 +115,4 @@ def _event(name: str) -> Event:
 
 
 def _silent(done: int, whole: int) -> None:
-    """Nobody looks."""
+    """Listener that ignores everything."""

@@ -1,4 +1,4 @@
-"""Columns as bytes: what is read there is what was written, with and without mypyc's own reader."""
+"""Columns as bytes: read as written, with and without mypyc's own reader."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WHOLE = [0, 1, -1, 2**53, 2**53 + 1, 2**62, 12_345_678_901]
 
 @pytest.mark.parametrize("has_librt", [True, False])
 def test_cells_read_back_as_written(monkeypatch: pytest.MonkeyPatch, has_librt: bool) -> None:
-    """Whole numbers come back as they are, amounts as the float next to their decimal text."""
+    """Cells return integers exactly, and amounts as the float nearest to their decimal text."""
     if not has_librt:
         monkeypatch.setitem(sys.modules, "librt.strings", None)
     importlib.reload(cells)

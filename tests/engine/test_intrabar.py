@@ -1,4 +1,4 @@
-"""Inside a bar: the worse first, nothing ahead of time, stops and targets at their own price."""
+"""Intrabar model: worse extreme first, nothing early, stops and targets at their own price."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.backtest.markets import MINUTE_MS, START_MS, UNIT, bar_profile, candl
 
 
 class Holding:
-    """A bot that holds a position with a stop and a target, and sells at either once."""
+    """Bot that holds a position with a stop and a target, and sells at either once."""
 
     def __init__(self, *levels: float) -> None:
         self._levels = [round(level * UNIT) for level in levels]
@@ -28,7 +28,7 @@ class Holding:
         return self._levels
 
     def is_waiting(self, symbol: str) -> bool:
-        """Return False: it only looks."""
+        """Return False, as the bot only looks."""
         return False
 
 
@@ -43,7 +43,7 @@ def ticks(found: list[Root]) -> list[MarketTick]:
 
 
 def test_bar_becomes_open_low_high_close_and_only_then_the_bar() -> None:
-    """Four prices, the worse extreme first, inside the bar's own time."""
+    """A bar becomes open, low, high, close within its own time, and then the bar itself."""
     found = roots([candle(0, (100, 104, 97, 102))])
     shown = [root for root in found if isinstance(root.payload, (MarketTick, Bar))]
 
@@ -57,7 +57,7 @@ def test_bar_becomes_open_low_high_close_and_only_then_the_bar() -> None:
 
 
 def test_open_comes_as_late_as_an_order_needs() -> None:
-    """An order decided on a bar's close meets the next open, never that close."""
+    """An order decided at a bar's close meets the next open, never that close."""
     latency_ms = bar_profile().raw["execution"]["latency_market_ms"]
     found = [root for root in roots(walk(2)) if isinstance(root.payload, MarketTick)]
     second = [root.ts for root in found if root.ts > START_MS + MINUTE_MS]
@@ -66,7 +66,7 @@ def test_open_comes_as_late_as_an_order_needs() -> None:
 
 
 def test_level_between_two_prices_is_met_at_its_own_price() -> None:
-    """The price passes every price on its way: a stop or a target is a tick of its own."""
+    """A stop or target between two prices becomes a tick at its own price."""
     found = roots([candle(0, (100, 104, 97, 102))], Holding(98.5, 103))
 
     bids = [float(tick.bid) for tick in ticks(found)]
@@ -74,7 +74,7 @@ def test_level_between_two_prices_is_met_at_its_own_price() -> None:
 
 
 def test_level_beyond_the_bar_is_not_met() -> None:
-    """No price that the bar did not have."""
+    """A level beyond the bar's extremes is not reached."""
     found = roots([candle(0, (100, 104, 97, 102))], Holding(96, 105))
 
     assert len(ticks(found)) == 4
@@ -87,7 +87,7 @@ prices = st.tuples(*(st.integers(9_000, 11_000),) * 4)
 def test_nothing_of_a_bar_is_known_before_its_time(
     first: tuple[int, ...], other: tuple[int, ...], volumes: tuple[int, int]
 ) -> None:
-    """What a bar will be changes nothing before it: neither a price nor a size nor a time."""
+    """A bar's later content changes no earlier price, size or time."""
     past = walk(3, around=100.0)
 
     def with_last(raw: tuple[int, ...], volume: int) -> list[Root]:
@@ -99,13 +99,13 @@ def test_nothing_of_a_bar_is_known_before_its_time(
     one, two = with_last(first, volumes[0]), with_last(other, volumes[1])
 
     assert [r for r in one if r.ts <= before] == [r for r in two if r.ts <= before]
-    # Its open is known when it opens; its size is that of the bar before.
+    # A bar's open is known when it opens; its size comes from the bar before.
     opens = [next(r for r in found if r.ts > before) for found in (one, two)]
     assert opens[0] == opens[1]
 
 
 def test_longer_bars_are_gathered_and_come_with_the_bar_that_ends_them() -> None:
-    """Fifteen minutes make one bar of 15m, in the order of the profile."""
+    """Fifteen minute bars make one bar of 15m, in the profile's order of intervals."""
     found = roots(walk(31))
     bars = [(root.ts, root.payload) for root in found if isinstance(root.payload, Bar)]
     longer = [(ts, bar) for ts, bar in bars if bar.interval == "15m"]
@@ -117,7 +117,7 @@ def test_longer_bars_are_gathered_and_come_with_the_bar_that_ends_them() -> None
 
 
 def test_bars_before_the_span_are_history_alone() -> None:
-    """The warm-up has bars and no tick, as many as the profile wants."""
+    """Warm-up gives bars without ticks, as many as the profile asks for."""
     start = START_MS + 90 * MINUTE_MS
     found = roots(walk(120), span=Span(start, None))
     history = [r for r in found if isinstance(r.payload, Bar) and r.payload.is_history]
@@ -129,7 +129,7 @@ def test_bars_before_the_span_are_history_alone() -> None:
 
 
 def test_bars_longer_than_the_strategys_are_refused_in_words() -> None:
-    """A minute cannot be made of a quarter of an hour."""
+    """A file of longer bars than the strategy's is refused in words."""
     bars = [bar._replace(end_ts=bar.end_ts) for bar in walk(3)]
 
     with pytest.raises(ConfigError) as refused:
@@ -138,6 +138,6 @@ def test_bars_longer_than_the_strategys_are_refused_in_words() -> None:
 
 
 def test_span_without_bars_is_refused_with_what_there_is() -> None:
-    """A person sees which time the file has."""
+    """A span without bars is refused with the file's own time range."""
     with pytest.raises(Refusal, match="2025-01-01 00:00:00 to 2025-01-01 00:03:00"):
         BarSource(series(walk(3)), bar_profile(), Span(START_MS + 10 * MINUTE_MS, None))

@@ -1,4 +1,4 @@
-"""Rule order: who is given what first, and when."""
+"""Rule order: which core gets which input first, and when."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TAKES = {
 
 
 class Recorder(Core):
-    """A core that notes what it takes and answers as it is told."""
+    """Core that records its inputs and answers as told."""
 
     def __init__(self, name: str, taken: Taken, answer: Answer) -> None:
         self._name, self._taken, self._answer = name, taken, answer
@@ -49,7 +49,7 @@ class Recorder(Core):
 
 
 def said(payload: Signal | OrderIntent | Fill) -> Message:
-    """Return a message that says this."""
+    """Return a message with this content."""
     event = Event(1000, "id", "a_role", "20250101_000000", "0" * 64, payload, ("cause",), 1)
     if isinstance(payload, Signal):
         return SignalMessage.of(payload, event)
@@ -64,7 +64,7 @@ def lockstep(
     delay_ms: dict[str, int],
     roles: Roles | None = None,
 ) -> Lockstep:
-    """Return a table of recorders."""
+    """Return a lockstep over recorders."""
     nothing: Answer = lambda queue: []  # noqa: E731
     return Lockstep(
         {name: Recorder(name, taken, answers.get(name, nothing)) for name in CORE_ROLES},
@@ -81,7 +81,7 @@ def beat(ts: int) -> Event:
 
 
 def test_market_goes_round_first_then_fills_then_signals_then_intents() -> None:
-    """Everything that a tick leads to comes before the next tick, fills before signals."""
+    """All consequences of a tick come before the next tick, fills before signals."""
     taken: Taken = []
 
     def on(queue: str, payload: Signal | OrderIntent | Fill) -> Answer:
@@ -110,7 +110,7 @@ def test_market_goes_round_first_then_fills_then_signals_then_intents() -> None:
 
 
 def test_now_is_the_events_time_plus_the_roles_delay_and_never_goes_back() -> None:
-    """A role that is slow by rule is slow for each event by the same time."""
+    """A role's `now` is the event's time plus the role's delay, and never goes back."""
     taken: Taken = []
     table = lockstep(taken, {}, {"risk_role": 30})
     for seq, ts in enumerate((1000, 1010, 1005), 1):
@@ -123,7 +123,7 @@ def test_now_is_the_events_time_plus_the_roles_delay_and_never_goes_back() -> No
 
 
 def test_role_that_reads_other_queues_than_a_lockstep_hands_it_is_refused() -> None:
-    """Who takes what is said twice, in the roles and by the lockstep: they cannot disagree."""
+    """A role whose queues differ from the lockstep's is refused."""
     roles = Roles.load(PROJECT / "config" / "roles.v1.json")
     risk = roles.roles["risk_role"]
     deaf = replace(risk, inputs=tuple(queue for queue in risk.inputs if queue != "fills"))
@@ -137,7 +137,7 @@ def test_role_that_reads_other_queues_than_a_lockstep_hands_it_is_refused() -> N
 
 
 def test_order_of_the_market_that_ticks_do_not_have_is_refused() -> None:
-    """A tick that is no event goes round as an event does, or no lockstep is made."""
+    """A market order that ticks do not have goes round as events do, or is refused."""
     roles = Roles.of_project()
     roles = replace(roles, market_order=tuple(reversed(roles.market_order)))
     with pytest.raises(ValueError, match="market_order"):
@@ -149,7 +149,7 @@ def test_order_of_the_market_that_ticks_do_not_have_is_refused() -> None:
 
 
 def test_queues_are_emptied_in_the_order_of_the_roles() -> None:
-    """The table says which of two messages that wait is taken first."""
+    """Derived queues are emptied in the order of the roles table."""
     taken: Taken = []
     say: dict[str, Answer] = {
         "strategy_role": lambda queue: [said(SIGNAL)] if queue == TICKS else [],

@@ -1,4 +1,4 @@
-"""Candles for the eye: fine for minutes of ticks, few for months of them, never another price."""
+"""Candles for charts: fine for minutes of ticks, few for months, with true prices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SECOND, MINUTE = 1_000, 60_000
 
 
 def test_candles_of_ticks_last_a_second_and_tell_when_one_is_finished() -> None:
-    """Open, high, low and close are those of the ticks in it."""
+    """Candles of ticks last a second, with the open, high, low and close of their ticks."""
     prices: dict[str, MutableSequence[PriceBar]] = {}
     charts = PriceCharts(prices, SECOND)
     told = [
@@ -26,7 +26,7 @@ def test_candles_of_ticks_last_a_second_and_tell_when_one_is_finished() -> None:
 
 
 def test_candles_of_a_file_are_its_own_bars() -> None:
-    """One candle a bar, however many prices the model makes of it."""
+    """Candles of a file are its own bars, however many prices the model makes of each."""
     prices: dict[str, MutableSequence[PriceBar]] = {}
     charts = PriceCharts(prices, MINUTE)
     for at in range(40):
@@ -36,7 +36,7 @@ def test_candles_of_a_file_are_its_own_bars() -> None:
 
 
 def test_long_backtests_of_ticks_keep_few_candles_and_every_extreme() -> None:
-    """Candles grow wider; the highest and the lowest price stay, and times stay in order."""
+    """Candles of long tick backtests grow wider and keep every extreme, in order of time."""
     prices: dict[str, MutableSequence[PriceBar]] = {}
     charts = PriceCharts(prices, SECOND)
     count = CANDLES_MAX * 4

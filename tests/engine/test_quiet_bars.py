@@ -1,4 +1,4 @@
-"""Bars with their ticks as numbers, and quiet bars in one, are the bars with every tick told."""
+"""Bars handled as numbers, quiet ones at once, equal bars with every tick shown."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EASY = (
 
 
 def jumping(seed: int, count: int = 900) -> list[Candle]:
-    """Return bars with flat ones, jumps, opens off the last close, no volume, and holes."""
+    """Return bars with flat ones, jumps, opens away from the last close, no volume, and holes."""
     random = Random(seed)
     found = []
     number, price = 0, 40_000.0
@@ -55,7 +55,7 @@ def jumping(seed: int, count: int = 900) -> list[Candle]:
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("model", ["touch", "worse", "queue"])
 def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
-    """Derived events, digest, counts, equity, candles and figures, for every fill assumption."""
+    """Derived events, digest, counts, equity, candles, figures agree for each fill assumption."""
     config = bar_profile(*EASY, f"execution.fill_model={model}")
     source = BarSource(series(jumping(seed)), config)
 
@@ -83,7 +83,7 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
     ],
 )
 def test_any_profile_gives_the_same_either_way(sets: tuple[str, ...]) -> None:
-    """A strategy of ticks, the end, nights in a row, exits by time, delays, bars of its own."""
+    """Any profile agrees: tick strategies, the end, consecutive nights, timed exits, delays."""
     config = bar_profile(*EASY, *sets)
     source = BarSource(series(jumping(11)), config, Span(START_MS + HOUR_MS, None))
 
@@ -92,7 +92,7 @@ def test_any_profile_gives_the_same_either_way(sets: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(("interval", "length_ms"), [("1s", 1_000), ("1h", HOUR_MS)])
 def test_bars_of_any_length_give_the_same_either_way(interval: str, length_ms: int) -> None:
-    """Seconds, whose candles grow wider, and hours, in which a night begins and ends."""
+    """Bars of seconds and of hours agree, with widening candles and the borders of nights."""
     bars = [
         bar._replace(open_ts=START_MS + n * length_ms, end_ts=START_MS + (n + 1) * length_ms)
         for n, bar in enumerate(walk(700, 5))
@@ -107,7 +107,7 @@ def test_bars_of_any_length_give_the_same_either_way(interval: str, length_ms: i
 
 
 def test_quiet_bars_are_not_told_and_counted_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cores hear few ticks one by one; as many are counted as the model has."""
+    """Quiet bars show the cores few ticks, and count as many as the model makes."""
     told: list[int] = []
     process = Lockstep.process
 
@@ -130,7 +130,7 @@ def test_quiet_bars_are_not_told_and_counted_in_full(monkeypatch: pytest.MonkeyP
 def test_events_written_when_they_are_read_are_those_written_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What was said is kept in numbers, and nothing that happened since gets into its text."""
+    """Events written late, from kept numbers, equal events written at once."""
     at_once: list[tuple[str, int, Event]] = []
 
     def writing(*words: Any, **named: Any) -> Lockstep:
@@ -211,9 +211,9 @@ class Turns(Strategy):
 def test_bars_of_several_intervals_are_told_in_their_order(
     sets: tuple[str, ...], seed: int, trades: bool, tmp_path: Path
 ) -> None:
-    """Those that somebody reads, and those that are only counted; also to an own strategy.
+    """Bars of several intervals keep their order, read or only counted, also for a user's strategy.
 
-    Whether that wants trades or not, it is shown the same either way.
+    A strategy with or without interest in trades is shown the same either way.
     """
     (tmp_path / "turns.py").write_text(OWN.replace("TRADES", str(trades)))
     texts = (each.replace("FOLDER", str(tmp_path)) for each in sets)
@@ -231,7 +231,7 @@ def test_bars_of_several_intervals_are_told_in_their_order(
 
 @pytest.mark.parametrize("seed", [31, 32, 33])
 def test_the_cores_end_in_the_same_state(seed: int) -> None:
-    """What a night would go on with: marks, budgets, exits, indicators."""
+    """Cores end in the same state: marks, budgets, exits, indicators."""
     config = bar_profile(*EASY, "portfolio.at_end=carry")
     source = BarSource(series(jumping(seed, 300 + 57 * seed)), config)
     states = []
@@ -248,7 +248,7 @@ def test_the_cores_end_in_the_same_state(seed: int) -> None:
     [("1w", {}), ("1m", {"volume": 2**62}), ("1m", {"high": 2**61}), ("1m", {"low": 2**43})],
 )
 def test_what_does_not_fit_goes_as_events(interval: str, change: dict[str, int]) -> None:
-    """Weeks off the grid of a week, products beyond 64 bits, a low above what it should hold."""
+    """Bars that do not fit the fast form go as events: off the grid, huge, inconsistent."""
     bars = [bar._replace(**change) for bar in walk(40, 2)]
     if interval == "1w":
         monday, week = START_MS + 5 * 24 * HOUR_MS, 7 * 24 * HOUR_MS
@@ -264,7 +264,7 @@ def test_what_does_not_fit_goes_as_events(interval: str, change: dict[str, int])
 
 
 class Seeing(Core):
-    """An executor of somebody's own, which counts the ticks that it is told."""
+    """Foreign executor that counts the ticks that it receives."""
 
     TAKES: ClassVar[frozenset[int]] = PaperExecutorNoreV1.TAKES
 
@@ -273,22 +273,22 @@ class Seeing(Core):
         self.ticks = 0
 
     def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
-        """Count, and do as the other one does."""
+        """Count the input, and process it like the shipped executor."""
         payload = item.payload if isinstance(item, Event) else None
         self.ticks += isinstance(item, ScaledTick) or isinstance(payload, MarketTick)
         return self._core.process(item, seq, now)
 
     def state(self) -> JsonObject:
-        """Return the other one's."""
+        """Return the shipped executor's state."""
         return self._core.state()
 
     def facts(self) -> JsonObject:
-        """Return the other one's."""
+        """Return the shipped executor's facts."""
         return self._core.facts()
 
 
 def test_a_core_of_ones_own_is_told_every_tick() -> None:
-    """Nobody knows what it keeps of them."""
+    """A foreign core receives every tick, because it may keep anything of them."""
     config = bar_profile(*EASY)
     source = BarSource(series(jumping(2, 300)), config)
     results, seen = [], []

@@ -1,4 +1,4 @@
-"""Ticks passed in rows leave a core as ticks one by one do, and make it say the same."""
+"""Ticks in rows leave a core in the same state, with the same messages, as single ticks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.campaign
 
 CORE_ROLES = ("strategy_role", "risk_role", "execution_role")
 
-# Each fill at the mid's mercy: equity comes to new highs while something is held.
+# No fees and large orders, so that equity reaches new highs while a position is held.
 FREE = (*CASES["ema"], "execution.taker_fee_bps=0", "risk.order_notional=90000")
 STOPS = ("risk.stop_atr_mult=0.1", "risk.take_profit_atr_mult=0.2")
 CASE_SETS = {**SETS, "free": FREE, "stops": (*FREE, *STOPS)}
@@ -43,7 +43,7 @@ Said = list[tuple[int, list[Draft], JsonObject]]
 
 
 class _Logged(Core):
-    """A core that notes what it is given."""
+    """Core that records its inputs."""
 
     def __init__(self, core: Core, log: list[Logged]) -> None:
         self._core = core
@@ -51,7 +51,7 @@ class _Logged(Core):
         self.TAKES = core.TAKES  # type: ignore[misc]
 
     def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
-        """Note an input as its queue holds it, and take it."""
+        """Record an input in its queue's form, and process it."""
         if isinstance(item, Message):
             event, queue = item.event(NO_CMDLINE), QUEUES[item.place]
         else:
@@ -61,16 +61,16 @@ class _Logged(Core):
         return self._core.process(item, seq, now)
 
     def state(self) -> JsonObject:
-        """Return the core's."""
+        """Return the inner core's state."""
         return self._core.state()
 
     def facts(self) -> JsonObject:
-        """Return the core's."""
+        """Return the inner core's facts."""
         return self._core.facts()
 
 
 def inputs_of(case: str, seed: int) -> tuple[JsonObject, dict[str, list[Logged]]]:
-    """Return a profile, and what each core is given over a market of some thousand ticks."""
+    """Return a profile, and each core's inputs over a market of some thousand ticks."""
     config = load_config(PROFILE, list(CASE_SETS[case]), {})
     logs: dict[str, list[Logged]] = {name: [] for name in CORE_ROLES}
     one = Pass(config)
@@ -93,7 +93,7 @@ def inputs_of(case: str, seed: int) -> tuple[JsonObject, dict[str, list[Logged]]
 
 
 def in_rows(inputs: list[Logged]) -> Iterator[list[Logged]]:
-    """Yield inputs in rows of `market_ticks`, as order logs have them, and others alone."""
+    """Yield inputs of `market_ticks` in rows, as input logs hold them, and all others singly."""
     for queue, group in groupby(inputs, lambda one: one[0]):
         row = list(group)
         size = ROW if queue == TICKS else 1
@@ -101,7 +101,7 @@ def in_rows(inputs: list[Logged]) -> Iterator[list[Logged]]:
 
 
 def told(core: Core, inputs: list[Logged], row: Row) -> Said:
-    """Return what a core says to inputs taken in rows, and how it is left behind each row."""
+    """Return a core's messages for inputs in rows, and its state after each row."""
     said: Said = []
     now = 0
     for part in in_rows(inputs):
@@ -124,21 +124,21 @@ def told(core: Core, inputs: list[Logged], row: Row) -> Said:
 @pytest.mark.parametrize("case", ["ema", "nore", "tight", "losing", "free", "stops"])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_ticks_in_rows_leave_each_core_as_one_by_one(case: str, seed: int) -> None:
-    """Over stops, targets, highs, orders on their way and a loss that ends the run."""
+    """Rows agree over stops, targets, highs, open orders and a loss that ends the run."""
     config, logs = inputs_of(case, seed)
     for name, inputs in logs.items():
         rows, each = core_of(name, config), core_of(name, config)
         by_rows = told(rows, inputs, Row(rows, ParseCache(parse_amount)))
         one_by_one = told(each, inputs, Row(each))
 
-        # Behind what follows from a tick both stand at the same place; a row ends there.
+        # A row ends at a tick with consequences, so both are compared after it.
         assert [one for one in by_rows if one[1]] == [one for one in one_by_one if one[1]], name
         assert by_rows == one_by_one, name
         assert any(drafts for _, drafts, _ in by_rows), name
 
 
 def ticks(count: int) -> list[Event]:
-    """Return ticks of which each has another size."""
+    """Return ticks, each with another size."""
     return [
         Event(
             ts=START + number,
@@ -164,7 +164,7 @@ def ticks(count: int) -> list[Event]:
 @pytest.mark.parametrize("field", ["bid", "bid_qty", "ask", "ask_qty"])
 @pytest.mark.parametrize("at", [0, 7, 19])
 def test_tick_that_no_core_can_read_is_met_at_its_place(field: str, at: int) -> None:
-    """Ten places are refused where they stand, whether or not the tick would have been passed."""
+    """A tick with ten decimal places is refused at its place, quiet or not."""
     events = ticks(20)
     payload = replace(events[at].payload, **{field: "105.0000000001"})
     events[at] = replace(events[at], payload=payload)
@@ -200,7 +200,7 @@ def test_tick_that_no_core_can_read_is_met_at_its_place(field: str, at: int) -> 
 def test_row_ends_before_the_tick_that_is_beyond_the_quiet_range(
     bound: str, value: int, first: int, quiet_ones: int
 ) -> None:
-    """Bid above and below alone, both together with their ends, time before its end."""
+    """A row ends before the first tick outside the quiet range: bid, both with ends, or time."""
     events, quiet = ticks(20), QuietRange()
     setattr(quiet, bound, value)
     touches = _Touches(
@@ -213,7 +213,7 @@ def test_row_ends_before_the_tick_that_is_beyond_the_quiet_range(
 
 
 def test_zeros_behind_the_last_place_are_read_as_they_are() -> None:
-    """They say no more than the same number without them."""
+    """Trailing zeros are read without changing the number."""
     events = ticks(20)
     payload = replace(events[3].payload, bid_qty="5.00000000000")
     events[3] = replace(events[3], payload=payload)
@@ -226,7 +226,7 @@ def test_zeros_behind_the_last_place_are_read_as_they_are() -> None:
 
 
 def test_size_that_our_own_orders_took_is_back_after_a_row_in_which_the_touch_changed() -> None:
-    """Also where the last tick of the row shows what the first one did."""
+    """A touch that changed within a row restores the size that our orders took."""
     core = core_of("execution_role", load_config(PROFILE, [], {}).raw)
     assert isinstance(core, PaperExecutorNoreV1)
     first, second = ticks(2)

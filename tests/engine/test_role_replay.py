@@ -1,4 +1,4 @@
-"""The one shape of all cores: inputs in, messages out, nothing else."""
+"""Form of all cores: inputs in, messages out, nothing else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CORE_ROLES = ("strategy_role", "risk_role", "execution_role")
 @pytest.mark.row("S-16")
 @pytest.mark.parametrize("role", CORE_ROLES)
 def test_core_takes_typed_inputs_and_returns_messages(role: str) -> None:
-    """Typed objects cross the border of each core, never bare dicts."""
+    """Each core gets and returns typed objects, never bare dicts."""
     core = core_of(role, load_config("config/nore-demo.v1.json").raw)
     hints = typing.get_type_hints(type(core).process)
 

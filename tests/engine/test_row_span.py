@@ -1,4 +1,4 @@
-"""Columns walked row by row and columns as events are one market: the same result to the byte."""
+"""Columns walked row by row give the same result, to the byte, as the same market as events."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROWS = 15_000
 
 
 class AsEvents:
-    """A source that gives its ticks as events, whatever it could do."""
+    """Source that gives its ticks as events, whatever else it could do."""
 
     def __init__(self, source: MarketSource) -> None:
         self.name, self.symbols = source.name, source.symbols
@@ -42,7 +42,7 @@ class AsEvents:
         self._source = source
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield its events."""
+        """Yield the source's events."""
         return self._source.roots(watch)
 
 
@@ -66,7 +66,7 @@ def made(seed: int) -> dict[str, Any]:
 
 
 def word_of(folder: Path, table: dict[str, Any], kind: str = TICKS) -> str:
-    """Write columns and return the word that names them."""
+    """Write columns and return their source argument."""
     names = TICK_COLUMNS if kind == TICKS else TRADE_COLUMNS
     kept = table["flags"] & 1 if kind == TRADES else np.ones(ROWS)
     arrays = {
@@ -90,7 +90,7 @@ def both(word: str, config: Config, span: Span = ALL) -> tuple[BacktestResult, B
 
 
 def assert_same(rows: BacktestResult, events: BacktestResult) -> None:
-    """Everything of a result but the time that it took."""
+    """Assert that everything in two results but the run time agrees."""
     for name in ("derived", "digest", "inputs", "equity", "prices", "from_ts", "to_ts", "stop"):
         assert getattr(rows, name) == getattr(events, name), name
     assert rows.performance.to_json() == events.performance.to_json()
@@ -102,7 +102,7 @@ def assert_same(rows: BacktestResult, events: BacktestResult) -> None:
 def test_rows_and_events_give_the_same_backtest(
     case: str, seed: int, kind: str, tmp_path: Path
 ) -> None:
-    """Derived events, digest, equity, candles and figures; with bars that close by the clock."""
+    """Events, digest, equity, candles and figures agree, with bars that close by the clock."""
     config = load_config(PROFILE, list(CASES[case]), {})
     rows, events = both(word_of(tmp_path, made(seed), kind), config)
 
@@ -114,7 +114,7 @@ def test_rows_and_events_give_the_same_backtest(
 def test_trades_are_loaded_some_at_a_time(
     loaded: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bars over the end of what is loaded are whole: memory does not grow with the file."""
+    """Columns are loaded in pieces, and bars across pieces are whole, so memory stays bounded."""
     monkeypatch.setattr(tick_bars, "LOADED", loaded)
     config = load_config(PROFILE, list(CASES["nore"]), {})
     rows, events = both(word_of(tmp_path, made(2)), config)
@@ -134,7 +134,7 @@ def test_trades_are_loaded_some_at_a_time(
 def test_sums_of_products_are_exact_beyond_64_bits(
     rows: list[tuple[int, int, bool]], bits: tuple[int, int]
 ) -> None:
-    """Volumes of bars are whole numbers, whatever is traded in how small a coin."""
+    """Sums of products are exact beyond 64 bits, so volumes in tiny units are right."""
     first = [one >> (63 - bits[0]) for one, _, _ in rows]
     second = [one >> (63 - bits[1]) for _, one, _ in rows]
     heads = [0, *(number for number, (_, _, is_head) in enumerate(rows) if is_head and number)]
@@ -151,7 +151,7 @@ def test_sums_of_products_are_exact_beyond_64_bits(
 
 @pytest.mark.parametrize("from_s", [0, 61, 150])
 def test_a_part_of_the_rows_is_the_same_part_of_the_events(from_s: int, tmp_path: Path) -> None:
-    """With bars as history before it, and an end within the data."""
+    """A part of the rows equals that part of the events, with bars as history before it."""
     table = made(1)
     start = int(table["ts"][0]) + from_s * 1000
     config = load_config(PROFILE, list(CASES["ema"]), {})
@@ -162,7 +162,7 @@ def test_a_part_of_the_rows_is_the_same_part_of_the_events(from_s: int, tmp_path
 
 
 def test_a_stop_ends_the_rows_where_it_ends_the_events(tmp_path: Path) -> None:
-    """Nothing behind the tick of the STOP counts, wherever in a stretch it stands."""
+    """A STOP ends rows and events at the same tick, wherever it stands in a stretch."""
     sets = [one for one in CASES["ema"] if "night_loss" not in one]
     sets += ['risk.night_loss_soft="1.95"', "risk.night_loss_hard=2"]
     rows, events = both(word_of(tmp_path, made(1)), load_config(PROFILE, sets, {}))
@@ -175,7 +175,7 @@ def test_a_stop_ends_the_rows_where_it_ends_the_events(tmp_path: Path) -> None:
 def test_candles_grow_wider_at_the_same_tick(
     most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However often they are joined."""
+    """Candles grow wider at the same tick, however often they are joined."""
     monkeypatch.setattr(drawing, "CANDLES_MAX", most)
     monkeypatch.setattr(row_charts, "CANDLES_MAX", most)
     config = load_config(PROFILE, list(CASES["ema"]), {})
@@ -186,7 +186,7 @@ def test_candles_grow_wider_at_the_same_tick(
 
 @pytest.mark.parametrize("name", ["ts", "ask", "bid"])
 def test_rows_that_are_no_market_go_as_events(name: str, tmp_path: Path) -> None:
-    """Time that goes back, a crossed touch, a side that is missing: tick by tick, as ever."""
+    """Rows that are no proper market go as events: time going back, a crossed or missing touch."""
     table = made(1)
     table[name][700] = table["ts"][0] if name == "ts" else 0
     config = load_config(PROFILE, list(CASES["ema"]), {})

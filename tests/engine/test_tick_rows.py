@@ -1,4 +1,4 @@
-"""Ticks by column and ticks as events are one path: the same cores say the same of them."""
+"""Ticks from columns and ticks as events take one path: the cores' messages are equal."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ LOSING = (
     "risk.night_loss_soft=0.06",
     "risk.night_loss_hard=0.06",
 )
-# Orders wait for some ticks, so that the strategy also asks while nothing is calm.
+# Orders wait for some ticks, so that signals also come outside quiet ranges.
 LATE = (*CASES["ema"], "execution.latency_market_ms=900")
 SETS = {**CASES, "tight": TIGHT, "losing": LOSING, "late": LATE}
 ROWS = 6_000
 
 
 def market(seed: int) -> dict[str, Any]:
-    """Return ticks of a market with quotes among the trades, sizes and spreads that change."""
+    """Return ticks of a market with quotes among the trades and changing sizes and spreads."""
     table = columns(ticks(ROWS))
     chance = np.random.default_rng(seed)
     table["ask"] = table["price"] + chance.integers(0, 3, ROWS) * 10**6
     table["bid_qty"] = chance.integers(100, 400, ROWS) * 10**7
     table["ask_qty"] = chance.integers(100, 400, ROWS) * 10**7
-    # Now and then nothing happens for a while.
+    # Sometimes nothing happens for a while.
     table["ts"] = table["ts"] + np.cumsum(
         chance.integers(250, 900, ROWS) * (chance.random(ROWS) < 0.01)
     )
@@ -57,7 +57,7 @@ def market(seed: int) -> dict[str, Any]:
 
 
 def said_of(case: str, table: dict[str, Any], *, as_events: bool) -> tuple[Said, str, JsonObject]:
-    """Return everything that the cores derive, the digest, and how the cores are left."""
+    """Return everything that the cores derive, the digest, and the cores' states."""
     one = Pass(load_config(PROFILE, list(SETS[case]), {}))
     derived: Said = []
     digest = one.digest.add
@@ -89,7 +89,7 @@ def _by_events(rows: TickRows, first: int, last: int, seq: int) -> None:
 def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
     case: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every derived event is the same, with its id, its causes and its time; so are the states."""
+    """Every derived event agrees in id, causes and time, and so do the states."""
     monkeypatch.setattr("minibot.engine.tick_rows.BLOCK_ROWS", 1000)
     table = market(seed)
 
@@ -112,7 +112,7 @@ def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
 
 
 def test_size_that_our_own_orders_took_is_back_once_the_touch_was_another_one() -> None:
-    """Also where that was for a moment, in a row of ticks of which execution is told the last."""
+    """A touch that changed for a moment restores the size that our orders took, in a row too."""
     one = Pass(load_config(PROFILE, list(CASES["ema"]), {}))
     executor = one.lockstep.cores["execution_role"]
     assert isinstance(executor, PaperExecutorNoreV1)
@@ -128,7 +128,7 @@ def test_size_that_our_own_orders_took_is_back_once_the_touch_was_another_one() 
 
 
 def test_event_of_a_row_says_what_the_columns_say() -> None:
-    """Texts are the venue's own, a quote has no trade in it."""
+    """A row's event has the venue's own texts; a quote has no trade in it."""
     table = market(3)
     one = Pass(load_config(PROFILE, [], {}))
     rows = TickRows(SYMBOL, table, one.lockstep, RUN_ID, NO_CMDLINE)
@@ -146,7 +146,7 @@ def test_event_of_a_row_says_what_the_columns_say() -> None:
 
 
 def test_amounts_beyond_what_a_float_holds_exactly_are_rounded_once() -> None:
-    """A price of more than 53 bits becomes the float that its decimal text gives."""
+    """A price of more than 53 bits becomes the float of its decimal text, rounded once."""
     table = market(4)
     table["price"] = table["price"] + (2**53 // 10**6 + 1) * 10**6 + 12_345_678
     one = Pass(load_config(PROFILE, list(CASES["ema"]), {}))

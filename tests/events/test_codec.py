@@ -1,4 +1,4 @@
-"""Reading and writing events: every refusal with the reason code of the fault catalogue."""
+"""Event codec: every refusal carries the reason code of the fault catalogue."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ CHANGES = [
 def test_codec_refuses_a_changed_envelope_with_its_code(
     name: str, value: Any, code: str, codec: Codec
 ) -> None:
-    """Each wrong field of an envelope ends in the catalogue's STOP; None means left out."""
+    """Each wrong or missing field of an envelope gives the catalogue's STOP."""
     envelope = EVENT.to_json()
     envelope[name] = value
     if value is None:
@@ -123,7 +123,7 @@ LINE = canonical.encode(EVENT.to_json())
     ],
 )
 def test_codec_refuses_json_that_is_not_canonical(line: bytes, codec: Codec) -> None:
-    """Canonical bytes are part of the contract, whatever a lenient parser would make of them."""
+    """JSON that is not canonical is refused, even where a lenient parser would accept it."""
     assert code_of_reading(codec, line) == "SCHEMA_INVALID"
 
 
@@ -144,7 +144,7 @@ NO_PRICES = {
 def test_codec_refuses_prices_that_are_no_decimal_text(
     name: str, number: bytes, codec: Codec
 ) -> None:
-    """No amount passes through a float, and none is longer than its contract."""
+    """A price that is no decimal text, or longer than its contract, is refused."""
     text = getattr(EVENT.payload, name)
     line = LINE.replace(f'"{name}":"{text}"'.encode(), f'"{name}":'.encode() + number)
 
@@ -156,7 +156,7 @@ def test_codec_refuses_prices_that_are_no_decimal_text(
 @pytest.mark.fault("F89", by="a time or an id beyond 64 bits", ends="REJECT")
 @pytest.mark.parametrize("number", [b"9007199254740993", b"18446744073709551616", b"9" * 5_000])
 def test_codec_refuses_times_beyond_their_contract(number: bytes, codec: Codec) -> None:
-    """`orjson` would make a float of 2^64; the event would be another one."""
+    """A time of 2^64 is refused, because `orjson` would turn it into a float."""
     line = LINE.replace(b'"ts":1723161254087', b'"ts":' + number)
 
     assert line != LINE
@@ -164,13 +164,13 @@ def test_codec_refuses_times_beyond_their_contract(number: bytes, codec: Codec) 
 
 
 def test_codec_refuses_an_event_in_a_queue_that_is_not_its_writers(codec: Codec) -> None:
-    """A market tick may stand in market_ticks only."""
+    """An event in another queue than its writer's is refused."""
     assert code_of_reading(codec, LINE, queue="signals") == "SOURCE_FORBIDDEN"
 
 
 @pytest.mark.row("N-27")
 def test_codec_writes_no_event_that_breaks_its_contract(codec: Codec) -> None:
-    """The writer is judged like a reader judges: bad value, foreign queue, foreign run."""
+    """The codec writes no event with a bad value, a foreign queue or a foreign run."""
     bad_price = deepcopy(EVENT.to_json())
     bad_price["payload"]["price"] = "1.0\n"
     cases = [
@@ -190,7 +190,7 @@ def test_codec_writes_no_event_that_breaks_its_contract(codec: Codec) -> None:
 
 @pytest.mark.parametrize("value", [5.0, b"x", "\ud800", 2**64, {1: 2}])
 def test_codec_writes_no_value_that_canonical_json_lacks(value: Any, codec: Codec) -> None:
-    """What slips past a schema (an open payload, 5.0 as an integer) still never reaches a queue."""
+    """A value without canonical JSON is never written, even where the schema is open."""
     event = Event.from_json(EVENT.to_json())
     payload = replace(cast(MarketTick, event.payload), exchange_ts=value, symbol="BTCUSDT")
     with pytest.raises(ContractError) as stop:
@@ -201,7 +201,7 @@ def test_codec_writes_no_value_that_canonical_json_lacks(value: Any, codec: Code
 
 @pytest.mark.row("N-04", "N-46")
 def test_codec_reads_no_order_from_anybody_but_risk(codec: Codec) -> None:
-    """An order intent of another source is forbidden, with a valid schema and a known hash."""
+    """An order intent of another source than risk is forbidden, despite a valid schema."""
     intent = OrderIntent(
         symbol="BTCUSDT",
         side="BUY",
@@ -217,7 +217,7 @@ def test_codec_reads_no_order_from_anybody_but_risk(codec: Codec) -> None:
 
 
 def test_codec_detail_names_the_field_and_stays_on_one_bounded_line(codec: Codec) -> None:
-    """What goes into the journal is readable, bounded and holds no control characters."""
+    """A refusal's detail names the field on one bounded line without control characters."""
     envelope = json.loads(LINE)
     hostile = "\x1b[31m\n" + "9" * 100_000
     envelope["payload"].update(dict.fromkeys(("price", "bid", "ask", "bid_qty", "kind"), hostile))

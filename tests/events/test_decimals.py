@@ -1,4 +1,4 @@
-"""Exact numbers against `fractions`: nothing is rounded unless the name of the function says so."""
+"""Exact decimals, checked against `fractions`: only named functions round."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_scale_parse_down_and_up_are_the_neighbours(text: str, increment: str) -
 
 @given(st.integers(-(10**15), 10**15), st.sampled_from(INCREMENTS))
 def test_scale_format_is_exact_and_reads_back(units: int, increment: str) -> None:
-    """What is written has the increment's places, no minus zero, and reads back as itself."""
+    """A formatted number has the increment's places, no minus zero, and reads back equal."""
     scale = Scale.of(increment)
     text = scale.format(units)
 
@@ -93,20 +93,20 @@ def test_scale_format_is_exact_and_reads_back(units: int, increment: str) -> Non
 def test_scale_format_has_as_many_places_as_the_increment(
     increment: str, units: int, text: str
 ) -> None:
-    """Zeros that the exchange pads its increments with are not places."""
+    """Trailing zeros of an increment are not places."""
     assert Scale.of(increment).format(units) == text
 
 
 @pytest.mark.parametrize("increment", ["0", "0.000", "-0.01", "", "x"])
 def test_scale_of_no_increment_is_refused(increment: str) -> None:
-    """An increment is above zero."""
+    """An increment of zero or less is refused."""
     with pytest.raises(NumberError):
         Scale.of(increment)
 
 
 @pytest.mark.parametrize("text", NO_NUMBERS)
 def test_parse_of_what_is_no_plain_decimal_is_refused(text: str) -> None:
-    """No exponent, sign, blank, separator, foreign digit, or more digits than any market has."""
+    """Exponents, signs, blanks, separators, foreign digits and huge numbers are refused."""
     scale = Scale.of("0.01")
     for parse in (scale.parse, scale.parse_down, scale.parse_up, parse_quote):
         with pytest.raises(NumberError):
@@ -114,7 +114,7 @@ def test_parse_of_what_is_no_plain_decimal_is_refused(text: str) -> None:
 
 
 def test_parse_quote_refuses_a_ninth_place_and_takes_trailing_zeros() -> None:
-    """Money has eight places; zeros beyond them say nothing."""
+    """A ninth decimal place is refused; trailing zeros are accepted."""
     assert parse_quote("1.234567890000") == 123456789
     with pytest.raises(NumberError):
         parse_quote("1.234567891")
@@ -128,7 +128,7 @@ def test_format_fixed_reads_back(value: int, places: int) -> None:
 
 @given(st.integers(-(10**12), 10**12), st.integers(1, 10**6))
 def test_named_roundings_never_cross_the_value(value: int, step: int) -> None:
-    """Down is at or below, up at or above, each by less than one step."""
+    """Rounding down is at or below the value, rounding up at or above, by less than one step."""
     assert round_down(value, step) <= value <= round_up(value, step)
     assert value - round_down(value, step) < step
     assert round_up(value, step) - value < step
@@ -136,7 +136,7 @@ def test_named_roundings_never_cross_the_value(value: int, step: int) -> None:
     assert div_up(value, step) == math.ceil(Fraction(value, step))
 
 
-# Around what a machine word holds, and around what a float holds exactly.
+# Around the limit of a machine word, and of exact floats.
 FACTORS = st.one_of(
     st.integers(-(10**12), 10**12),
     st.builds(lambda power, beside: 2**power + beside, st.integers(20, 70), st.integers(-2, 2)),
@@ -147,9 +147,9 @@ FACTORS = st.one_of(
 def test_product_over_a_third_number_is_exact_whatever_its_size(
     value: int, times: int, by: int
 ) -> None:
-    """Products that a machine word holds and those that it does not are divided alike.
+    """Products within and beyond a machine word are divided alike.
 
-    Both as interpreted code goes and as compiled code does, whose way is taken here too.
+    The paths of interpreted and of compiled code are both tested here.
     """
     down, up = math.floor(Fraction(value * times, by)), math.ceil(Fraction(value * times, by))
     assert (mul_div_down(value, times, by), mul_div_up(value, times, by)) == (down, up)
@@ -160,7 +160,7 @@ def test_product_over_a_third_number_is_exact_whatever_its_size(
 
 @given(st.integers(0, 10**12), st.integers(0, 10**16))
 def test_cost_and_proceeds_are_rounded_alike_interpreted_and_compiled(qty: int, price: int) -> None:
-    """The short way of interpreted code gives what the long one of compiled code does."""
+    """Cost and proceeds agree between the interpreted short path and the compiled long one."""
     short = cost_up(qty, price), proceeds_down(qty, price)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(money, "IS_INTERPRETED", False)
@@ -174,7 +174,7 @@ def test_cost_and_proceeds_are_rounded_alike_interpreted_and_compiled(qty: int, 
 
 @given(st.floats(allow_nan=False, allow_infinity=False, width=64), st.integers(0, 12))
 def test_decimal_text_is_the_nearest_decimal(value: float, places: int) -> None:
-    """An indicator's text is off by half a unit of its last place at most, and never minus zero."""
+    """An indicator's text is within half a unit of its last place, and never minus zero."""
     text = decimal_text(value, places)
 
     assert abs(Fraction(text) - Fraction(value)) <= Fraction(1, 2 * 10**places)
@@ -183,6 +183,6 @@ def test_decimal_text_is_the_nearest_decimal(value: float, places: int) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_decimal_text_of_no_number_is_refused(value: float) -> None:
-    """What is no number never enters an event."""
+    """NaN and infinity are refused, so they never enter an event."""
     with pytest.raises(NumberError):
         decimal_text(value, 2)

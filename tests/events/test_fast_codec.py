@@ -1,4 +1,4 @@
-"""The quick way through the codec: it may refuse what is right, it never takes what is wrong."""
+"""Fast path of the codec: it may refuse valid lines, and never accepts invalid ones."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ QUICK = {type_: quick_of(type_) for type_ in TYPES}
 
 @st.composite
 def lines(draw: st.DrawFn) -> tuple[str, bytes]:
-    """A recorded line with a few values or bytes changed, left out or added."""
+    """Recorded line with a few values or bytes changed, left out or added."""
     type_ = draw(st.sampled_from(TYPES))
     event = deepcopy(VALID[type_])
     for _ in range(draw(st.integers(0, 2))):
@@ -84,7 +84,7 @@ def lines(draw: st.DrawFn) -> tuple[str, bytes]:
 @settings(max_examples=3000, deadline=None)
 @given(lines())
 def test_quick_takes_only_what_contract_and_canonical_form_take(given_: tuple[str, bytes]) -> None:
-    """What it takes is canonical, valid by the oracle, and the same event as the long way gives."""
+    """A line accepted by the fast path is canonical, valid by the oracle, and decodes equally."""
     type_, line = given_
     quick = QUICK[type_]
     event = quick.decode(QUEUES[type_], line)
@@ -100,7 +100,7 @@ def test_quick_takes_only_what_contract_and_canonical_form_take(given_: tuple[st
 
 @pytest.mark.parametrize("type_", TYPES)
 def test_quick_takes_recorded_lines_and_writes_the_same_bytes(type_: str) -> None:
-    """Nearly all lines go this way, both directions, and none of them changes on it."""
+    """Nearly all recorded lines take the fast path both ways, with the same bytes."""
     line = canonical.encode(VALID[type_])
     event = QUICK[type_].decode(QUEUES[type_], line)
 
@@ -115,7 +115,7 @@ def test_quick_takes_recorded_lines_and_writes_the_same_bytes(type_: str) -> Non
 def test_quick_of_many_takes_none_when_it_would_not_take_each(
     given_: tuple[str, bytes], at: int
 ) -> None:
-    """One bad line among good ones sends all of them the long way, which finds it."""
+    """One bad line in a batch sends the whole batch to the slow path, which finds it."""
     type_, odd = given_
     good = canonical.encode(VALID[type_])
     batch = [good] * at + [odd] + [good] * (4 - at)
@@ -131,7 +131,7 @@ def test_quick_of_many_takes_none_when_it_would_not_take_each(
 
 @pytest.mark.parametrize("type_", TYPES)
 def test_quick_of_many_sees_where_each_line_ends(type_: str) -> None:
-    """Lines that are right only when read as one text, for bytes of one stand in the next."""
+    """Lines that are right only when joined are not accepted as a batch."""
     quick, queue = QUICK[type_], QUEUES[type_]
     good = canonical.encode(VALID[type_])
     event = quick.decode(queue, good)
@@ -144,7 +144,7 @@ def test_quick_of_many_sees_where_each_line_ends(type_: str) -> None:
 
 @pytest.mark.parametrize("type_", TYPES)
 def test_quick_refuses_a_time_with_a_leading_zero(type_: str) -> None:
-    """It is no number of JSON, alone and among others."""
+    """A time with a leading zero is no JSON number and is refused, alone and in a batch."""
     quick, queue = QUICK[type_], QUEUES[type_]
     good = canonical.encode(VALID[type_])
     odd = good.replace(b'"ts":1', b'"ts":0')
@@ -157,7 +157,7 @@ def test_quick_refuses_a_time_with_a_leading_zero(type_: str) -> None:
 
 @pytest.mark.parametrize("type_", TYPES)
 def test_quick_writes_many_as_it_writes_each_and_none_when_one_is_odd(type_: str) -> None:
-    """The same bytes as one by one; an event of another run, writer or shape sends all back."""
+    """A batch is written like single events; an odd event sends the batch to the slow path."""
     quick, queue = QUICK[type_], QUEUES[type_]
     event = Event.from_json(VALID[type_])
     later = replace(event, ts=event.ts + 1)
@@ -212,7 +212,7 @@ THREE = {"type": "array", "minItems": 3, "maxItems": 3, "items": {"$ref": "#/$de
 def test_quick_refuses_to_start_when_class_and_contract_differ(
     type_: str, change: dict[str, Any]
 ) -> None:
-    """A class that would take what its contract refuses is found before the first line."""
+    """A class that would accept what its contract refuses is found before the first line."""
     payloads = deepcopy(dict(CONTRACTS.payloads))
     payloads[type_]["properties"].update(change)
 
@@ -222,7 +222,7 @@ def test_quick_refuses_to_start_when_class_and_contract_differ(
 
 @pytest.mark.parametrize("type_", ["bar", "market_tick"])
 def test_texts_that_never_come_again_are_forgotten_soon(type_: str) -> None:
-    """A bar a second has new figures each time: what is remembered of them is small."""
+    """Texts that never repeat, as in bars, are forgotten soon, so the cache stays small."""
     quick = quick_of(type_)
     line = canonical.encode(VALID[type_])
     assert b'"' + VALID[type_]["payload"]["symbol"].encode() + b'"' in line

@@ -18,14 +18,14 @@ TEXT = st.text(st.characters(blacklist_characters="\n", blacklist_categories=["C
 @pytest.mark.row("N-42")
 @given(TEXT, TEXT, TEXT, st.integers(0, 10**9))
 def test_ids_are_uuid4_shaped(run: str, role: str, cause: str, ordinal: int) -> None:
-    """Whatever they derive from, ids read as version 4, variant RFC 4122, lower case."""
+    """Derived ids have the form of UUID version 4, variant RFC 4122, in lower case."""
     for id_ in (derive_id(run, role, cause, ordinal), position_id(run, role, cause, ordinal)):
         parsed = uuid.UUID(id_)
         assert (parsed.version, parsed.variant, str(parsed)) == (4, uuid.RFC_4122, id_)
 
 
 def test_ids_of_the_same_cause_are_the_same_and_never_change() -> None:
-    """The derivation is part of the contract: a restarted role finds its own outputs."""
+    """Ids of one cause never change, so that a restarted role finds its own outputs."""
     assert derive_id(RUN, "risk_role", "a", 0) == "c4bc67a1-454d-48af-9fd6-98621d3c5d1e"
     assert (
         position_id(RUN, "market_role", "market_ticks", 1) == "53d7f1de-3c0a-43b4-a18b-5a8b274d77b6"
@@ -34,7 +34,7 @@ def test_ids_of_the_same_cause_are_the_same_and_never_change() -> None:
 
 
 def test_ids_differ_when_any_part_differs() -> None:
-    """Run, role, cause, ordinal and kind all count, and parts do not run into each other."""
+    """Ids differ in run, role, cause, ordinal and kind, and the parts do not run together."""
     ids = [
         derive_id(RUN, "risk_role", "a", 0),
         derive_id(RUN, "risk_role", "a", 1),

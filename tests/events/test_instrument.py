@@ -1,4 +1,4 @@
-"""Rules of a symbol as scaled integers, and money that is exact."""
+"""Rules of a symbol as scaled integers, and exact money."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_rules_are_scaled_by_the_increments() -> None:
 
 
 def test_rules_given_as_zero_are_off() -> None:
-    """Binance writes a rule that does not apply as zero."""
+    """A rule of zero is off, as Binance writes a rule that does not apply."""
     rules = InstrumentRules.of(
         replace(BTCUSDT, price_increment="0.00000000", qty_max="0.00000000", notional_min="0")
     )
@@ -56,7 +56,7 @@ def test_rules_given_as_zero_are_off() -> None:
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9))
 def test_notional_equals_exact_arithmetic(qty: int, price: int) -> None:
-    """Quantity times price is exact to the last unit."""
+    """Notional equals exact arithmetic to the last unit."""
     rules = InstrumentRules.of(BTCUSDT)
     exact = Fraction(rules.qty_text(qty)) * Fraction(rules.price_text(price)) * 10**QUOTE_PLACES
 
@@ -65,7 +65,7 @@ def test_notional_equals_exact_arithmetic(qty: int, price: int) -> None:
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9))
 def test_notional_with_too_many_places_is_refused(qty: int, price: int) -> None:
-    """Where a product can have more than eight places, nothing is rounded."""
+    """A notional that could have more than eight places is refused, not rounded."""
     rules = InstrumentRules.of(replace(BTCUSDT, price_increment="0.00000001"))
     exact = Fraction(rules.qty_text(qty)) * Fraction(rules.price_text(price)) * 10**QUOTE_PLACES
 
@@ -78,6 +78,6 @@ def test_notional_with_too_many_places_is_refused(qty: int, price: int) -> None:
 
 @pytest.mark.parametrize("text", ["0.000001", "1e-5", "-0.000005"])
 def test_qty_that_is_no_multiple_is_refused(text: str) -> None:
-    """Nothing is rounded on the way in."""
+    """A quantity that is no multiple of its increment is refused, not rounded."""
     with pytest.raises(NumberError):
         InstrumentRules.of(BTCUSDT).qty_units(text)

@@ -1,4 +1,4 @@
-"""The closed list of reason codes, and what is generated from it."""
+"""Reason codes: the closed list, and the files generated from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from minibot.events.reasons import REASONS, codes
 
 PROJECT = Path(__file__).resolve().parents[2]
 
-# The fault catalogue's list, word for word; our own additions are not in it.
+# The fault catalogue's list, word for word, without our additions.
 CATALOGUE = """
 OPERATOR_KILL QUEUE_CORRUPT QUEUE_TRUNCATED QUEUE_CHAIN QUEUE_TAIL_TOO_LONG QUEUE_MISSING
 QUEUE_REPLACED QUEUE_FOREIGN_WRITE QUEUE_LOCKED QUEUE_MANIFEST CURSOR_AHEAD CURSOR_CORRUPT
@@ -30,13 +30,13 @@ ENDS = {"DURATION_REACHED", "SOURCE_ENDED", "COMPLETED", "OPERATOR", "CLEARED", 
 
 
 def test_reasons_hold_every_stop_code_of_the_catalogue() -> None:
-    """Each STOP code and each planned end is on the list, in its group."""
+    """Each STOP code and planned end of the catalogue is on the list, in its group."""
     assert set(CATALOGUE.split()) <= set(codes(STOP_GROUP))
     assert set(codes(END_GROUP)) == ENDS
 
 
 def test_reasons_are_constants_named_as_their_code() -> None:
-    """Each code is a module attribute: its own name in upper case."""
+    """Each code is a module attribute, its own name in upper case."""
     for code in REASONS:
         assert getattr(reasons, code.upper()) == code
     assert all(code.isupper() for code in codes(STOP_GROUP, END_GROUP))
@@ -44,21 +44,21 @@ def test_reasons_are_constants_named_as_their_code() -> None:
 
 
 def test_reasons_each_have_one_sentence_of_meaning_and_one_of_remedy() -> None:
-    """A person reads what happened and what to do, in one sentence each."""
+    """Each code has one sentence of meaning and one of remedy."""
     for reason in REASONS.values():
         for sentence in (reason.meaning, reason.remedy):
             assert re.fullmatch(r"[A-Z][^|\n]{8,160}\.", sentence), (reason.code, sentence)
 
 
 def test_reasons_defined_twice_are_refused() -> None:
-    """A code has one meaning."""
+    """A code defined twice is refused."""
     with pytest.raises(ValueError, match="QUEUE_CORRUPT"):
         define(STOP_GROUP, "QUEUE_CORRUPT", "x", "y")
 
 
 @pytest.mark.row("N-116")
 def test_generated_files_stand_in_the_tree_as_generated() -> None:
-    """Enums, pins and the page of reasons are what `python -m minibot.events.schemas` writes."""
+    """Enums, pins and the page of reasons equal `python -m minibot.events.schemas`."""
     differing = [
         path.relative_to(PROJECT).as_posix()
         for path, content in schemas.generated().items()

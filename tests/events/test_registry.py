@@ -1,4 +1,4 @@
-"""The registered schemas: closed, linear, pinned; and the fast validator against its oracle."""
+"""Registered schemas: closed, linear, pinned; the fast validator against its oracle."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ VALUES = st.recursive(
 
 
 def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Every place inside an event, as the keys that lead to it."""
+    """Every place inside an event, as its path of keys."""
     children = (
         node.items()
         if isinstance(node, dict)
@@ -70,7 +70,7 @@ def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 @st.composite
 def disturbed_events(draw: st.DrawFn) -> Any:
-    """A recorded event with up to three things changed, removed, added or bent a little."""
+    """Recorded event with up to three values changed, removed, added or bent."""
     event = deepcopy(VALID[draw(st.sampled_from(TYPES))])
     for _ in range(draw(st.integers(0, 3))):
         path = draw(st.sampled_from(sorted(places(event), key=str)))
@@ -90,7 +90,7 @@ def disturbed_events(draw: st.DrawFn) -> Any:
 
 
 def bent(text: str, draw: st.DrawFn) -> str:
-    """A text with one character more, less or other, in capitals, or much longer."""
+    """Text with one character more, less or other, in capitals, or much longer."""
     at = draw(st.integers(0, len(text)))
     extra = draw(st.sampled_from(["", "\n", " ", "0", "-", ".", "A", "\u00e9", "\U0001f600"]))
     inserted = text[:at] + extra + text[at:]
@@ -102,7 +102,7 @@ def bent(text: str, draw: st.DrawFn) -> str:
 @settings(max_examples=1500, deadline=None)
 @given(disturbed_events())
 def test_compiled_validator_agrees_with_the_oracle(event: Any) -> None:
-    """The lean compiled schema and the schema as written accept the same events."""
+    """The compiled schema and the written one accept the same events."""
     if not isinstance(event.get("type"), str) or event["type"] not in CONTRACTS:
         return
     is_valid = CONTRACTS.oracle(event["type"]).is_valid(event)
@@ -113,7 +113,7 @@ def test_compiled_validator_agrees_with_the_oracle(event: Any) -> None:
 
 @pytest.mark.row("N-93", "N-116")
 def test_mapping_has_every_type_in_use_and_each_path_exists() -> None:
-    """The mapping is the single source: one entry a type, one file an entry, nothing left over."""
+    """The mapping has one entry per type and one file per entry, and no others."""
     mapping = json.loads((PROJECT / "config" / "contracts.v1.json").read_text(encoding="utf-8"))
     roles = json.loads((PROJECT / "config" / "roles.v1.json").read_text(encoding="utf-8"))
     granted = {
@@ -140,7 +140,7 @@ def nodes(node: Any) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("type_", TYPES)
 def test_schema_has_no_floats_bounds_every_integer_and_anchors_every_pattern(type_: str) -> None:
-    """Numbers are bounded integers or decimal texts; a pattern covers the whole text, linearly."""
+    """Numbers are bounded integers or decimal texts; patterns are whole and linear."""
     for node in nodes(CONTRACTS.schemas[type_]):
         kinds = node.get("type", [])
         assert "number" not in kinds
@@ -170,7 +170,7 @@ def test_schema_is_draft_2020_12_and_stands_alone(type_: str) -> None:
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    """A copy of contracts and mapping that a test may damage."""
+    """Copy of contracts and mapping that a test may damage."""
     shutil.copytree(PROJECT / "contracts", tmp_path / "contracts")
     shutil.copy(PROJECT / "config" / "contracts.v1.json", tmp_path / "contracts.v1.json")
     return tmp_path
@@ -187,7 +187,7 @@ def change(path: Path, edit: Callable[[Any], None]) -> None:
 
 
 def change_pinned(folder: Path, edit: Callable[[Any], None]) -> None:
-    """Change the contract of fill and its pin with it, as a forger would."""
+    """Change the contract of fill together with its pin, as a forger would."""
     path = folder / "contracts" / "fill.v1.schema.json"
     change(path, edit)
     pin = schema_sha256(json.loads(path.read_text(encoding="utf-8")))
@@ -198,7 +198,7 @@ def change_pinned(folder: Path, edit: Callable[[Any], None]) -> None:
 
 
 def test_contracts_sha256_ignores_layout_and_notices_content(copied: Path) -> None:
-    """Other line ends or indents are the same contract; another limit is another one."""
+    """Line ends and indents leave a contract's hash; another limit changes it."""
     change(copied / "contracts" / "fill.v1.schema.json", lambda schema: None)
     assert load(copied).sha256 == CONTRACTS.sha256
 
@@ -208,7 +208,7 @@ def test_contracts_sha256_ignores_layout_and_notices_content(copied: Path) -> No
 
 @pytest.mark.row("F101")
 def test_contracts_changed_without_their_pin_are_refused(copied: Path) -> None:
-    """A schema that was edited, truncated or removed refuses the start by its name (F101)."""
+    """A contract edited, truncated or removed without its pin refuses the start by name (F101)."""
     contracts = copied / "contracts"
     change(contracts / "fill.v1.schema.json", lambda schema: schema["required"].remove("price"))
     (contracts / "ack.v1.schema.json").write_text("{", encoding="utf-8")
@@ -253,7 +253,7 @@ def _no_schema(schema: Any) -> None:
 def test_contracts_that_call_out_or_blow_up_are_refused(
     edit: Callable[[Any], None], copied: Path
 ) -> None:
-    """No reference leaves its file and no pattern is more than linear, even with a fitting pin."""
+    """A reference to another file or a superlinear pattern is refused, even with a fitting pin."""
     change_pinned(copied, edit)
 
     with pytest.raises(ConfigError) as refusal:
@@ -267,7 +267,7 @@ def test_contracts_that_call_out_or_blow_up_are_refused(
     "path", ["../x.schema.json", "contracts/../x.schema.json", "contracts\\x.schema.json", None, 1]
 )
 def test_mapping_that_leads_out_of_its_folder_is_refused(path: Any, copied: Path) -> None:
-    """A contract is a file of the contracts folder and nothing else."""
+    """A mapping that leads out of the contracts folder is refused."""
     change(copied / "contracts.v1.json", lambda mapping: mapping["types"].update(fill=path))
 
     with pytest.raises(ConfigError, match="contracts"):
@@ -276,7 +276,7 @@ def test_mapping_that_leads_out_of_its_folder_is_refused(path: Any, copied: Path
 
 @pytest.mark.row("N-93")
 def test_mapping_without_a_type_in_use_is_refused_by_its_name(copied: Path) -> None:
-    """A type without an entry cannot be used."""
+    """A mapping without a used type is refused by the type's name."""
     change(copied / "contracts.v1.json", lambda mapping: mapping["types"].pop("fill"))
 
     with pytest.raises(ConfigError) as refusal:
@@ -286,7 +286,7 @@ def test_mapping_without_a_type_in_use_is_refused_by_its_name(copied: Path) -> N
 
 
 def test_explain_of_hostile_events_is_bounded_and_printable() -> None:
-    """What a dead letter quotes of an event is short and holds no control characters."""
+    """An explanation of a hostile event is short and has no control characters."""
     event = deepcopy(VALID["signal"])
     event["payload"]["checks"] = [{"name": "\x1b]0;x\x07" * 1000}] * 64
     hostile_events: list[Any] = [event, {}, [], None, {"type": "\n" * 10_000}, {"type": 3}]

@@ -1,4 +1,4 @@
-"""The role x type table: who may write what, and tables that are refused."""
+"""Role and type table: permitted writers, and tables that are refused."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ ROLES = Roles.load(PATH)
 def test_roles_allow_what_the_table_grants_and_nothing_else(
     queue: str, type_: str, source: str, is_allowed: bool
 ) -> None:
-    """A role writes its types into its queues, its parts, and the side files of what it reads."""
+    """A role may write its types into its queues, its parts, and side files of its inputs."""
     assert ROLES.allows(queue, type_, source) is is_allowed
     if not is_allowed:
         with pytest.raises(ContractError) as stop:
@@ -77,7 +77,7 @@ def test_roles_of_the_project_hold_the_base_queues_and_bind_the_ai() -> None:
 
 @pytest.mark.row("N-115")
 def test_roles_of_the_project_are_six_whose_modules_stand_and_run() -> None:
-    """The registry lists each role with a module of its own, and that module has a `main`."""
+    """Each role of the project has its own module with a `main`."""
     assert set(ROLES.roles) == {
         "watchdog_role", "market_role", "strategy_role", "risk_role", "execution_role", "ai_role",
     }  # fmt: skip
@@ -110,13 +110,13 @@ def test_roles_of_the_project_are_six_whose_modules_stand_and_run() -> None:
 def test_roles_of_the_project_list_what_each_reads_and_writes(
     queue: str, writers: set[str], readers: set[str]
 ) -> None:
-    """Who fills a queue and who takes from it, to the last role."""
+    """Readers and writers of every queue are listed, to the last role."""
     assert set(ROLES.writers(queue)) == writers
     assert set(ROLES.readers(queue)) == readers
 
 
 def test_orders_of_the_project_are_the_ones_that_nights_and_replays_go_by() -> None:
-    """Downstream starts first, the source ends first, and what was traded comes before wishes."""
+    """Downstream roles start first, the source ends first, and trades precede requests."""
     assert ROLES.start_order == (
         "watchdog_role", "execution_role", "risk_role", "strategy_role", "ai_role", "market_role",
     )  # fmt: skip
@@ -133,7 +133,7 @@ def test_orders_of_the_project_are_the_ones_that_nights_and_replays_go_by() -> N
 
 
 def test_role_ends_after_all_writers_of_the_queue_that_it_counts_by() -> None:
-    """What a role still has to take is all there before the role is told to end."""
+    """A role ends after all writers of the queue that it counts by, so its inputs are complete."""
     place = ROLES.drain_order.index
     for role in ROLES.roles.values():
         for writer in ROLES.writers(role.order_log) if role.order_log else ():
@@ -235,7 +235,7 @@ def _no_roles(raw: Any) -> None:
 def test_roles_that_contradict_themselves_are_refused(
     change: Callable[[Any], None], word: str
 ) -> None:
-    """A table that merges the AI, gives it orders or has two writers never loads."""
+    """A table that contradicts itself is refused: the AI merged, given orders, two writers."""
     raw = deepcopy(RAW)
     change(raw)
 
@@ -246,7 +246,7 @@ def test_roles_that_contradict_themselves_are_refused(
 
 
 def test_roles_file_that_is_missing_or_broken_is_refused_by_name(tmp_path: Path) -> None:
-    """The file's name stands in the refusal."""
+    """A missing or broken roles file is refused by name."""
     (tmp_path / "half.json").write_text('{"roles": {', encoding="utf-8")
     for name in ("half.json", "none.json"):
         with pytest.raises(ConfigError, match=name):

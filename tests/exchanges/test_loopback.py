@@ -1,4 +1,4 @@
-"""Which hosts are this machine: what they serve is filed apart from a venue's data."""
+"""Loopback hosts, whose data is filed apart from a venue's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from minibot.exchanges.loopback import is_loopback
     ],
 )
 def test_host_of_this_machine_is_known_in_every_spelling(host: str) -> None:
-    """Whoever opens the connection takes all of these."""
+    """Every spelling of this machine is recognised."""
     assert is_loopback(host)
 
 
@@ -25,12 +25,12 @@ def test_host_of_this_machine_is_known_in_every_spelling(host: str) -> None:
     "host", ["data.binance.vision", "localhost.example.com", "128.0.0.1", "10.0.0.1", "2001:db8::1"]
 )
 def test_host_elsewhere_is_none(host: str) -> None:
-    """A name that only looks like it, and a neighbour's machine."""
+    """A name that only looks like this machine, and a neighbour, are not."""
     assert not is_loopback(host)
 
 
 def test_hosts_of_archive_and_rest_say_whether_they_are_this_machine() -> None:
-    """As the download asks them."""
+    """Download asks whether archive and REST hosts are this machine."""
     here, there = "http://127.0.0.1:8080", "https://data.binance.vision"
     for url, expected in ((here, True), (there, False)):
         archive = ArchiveHost(url, hosts=(), connect_timeout_s=1, total_timeout_s=1)

@@ -1,6 +1,6 @@
-"""The contract of a venue: what the market role relies on, run over every venue there is.
+"""Contract of a venue, as the market role relies on it, run over every venue.
 
-The parts of a dialect run over Kraken too, which has no requests and no connections yet (X-01).
+The parts about dialects run over Kraken too, which has no requests and connections yet (X-01).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ FORBIDDEN: Final = ("/api/v3/order", "/v1/orders", "/0/private/AddOrder", "", "/
 
 
 def test_every_registered_venue_has_a_case_and_a_section() -> None:
-    """No venue may be named by a profile that did not pass this suite."""
+    """Every registered venue has a case in this suite and a config section."""
     assert set(VENUES) <= {case.venue.name for case in VENUE_CASES}
     assert set(VENUES) == set(config_sections.VENUES)
     kinds = {key.name: str(key.type) for key in fields(config_sections.ProfileKeys)}
@@ -67,7 +67,7 @@ def test_every_registered_venue_has_a_case_and_a_section() -> None:
 
 
 def diffs(case: DialectCase, connection: Connection, keeper: BookKeeper) -> Iterator[Diff]:
-    """Yield the diffs of the case's symbol behind a book that was synced on the way."""
+    """Yield the symbol's diffs behind a book that was synced on the way."""
     parse, waiting = case.dialect.parse_frame, 0
     for data in connection.frames:
         message = parse(data)
@@ -89,7 +89,7 @@ def diffs(case: DialectCase, connection: Connection, keeper: BookKeeper) -> Iter
 def test_book_follows_its_diffs_and_stays_in_order(
     case: DialectCase, tmp_path: Path, shared_data: Path
 ) -> None:
-    """From a snapshot on the best bid stays below the best ask, and the count never falls."""
+    """A book's best bid stays below its best ask, and its update count never falls."""
     keeper, results, counts = case.dialect.new_keeper(), [], []
     with case.connect(tmp_path, shared_data) as connection:
         for diff in diffs(case, connection, keeper):
@@ -115,9 +115,9 @@ def test_book_follows_its_diffs_and_stays_in_order(
 def test_lost_update_costs_the_book_and_a_snapshot_brings_it_back(
     case: DialectCase, tmp_path: Path, shared_data: Path
 ) -> None:
-    """A number or a checksum shows it; no valid book stands in between."""
+    """A lost update invalidates the book until a snapshot, by number or checksum."""
     keeper, seen, is_lost = case.dialect.new_keeper(), 0, False
-    # A number says it at once, a checksum as soon as the levels in it differ.
+    # A number reveals the loss at once, a checksum when its levels differ.
     later_max = 1 if case.dialect.is_numbered else 20
     with case.connect(tmp_path, shared_data) as connection:
         for diff in diffs(case, connection, keeper):
@@ -147,7 +147,7 @@ def test_lost_update_costs_the_book_and_a_snapshot_brings_it_back(
 def test_trades_carry_the_venues_own_characters(
     case: DialectCase, tmp_path: Path, shared_data: Path
 ) -> None:
-    """The text of an event is the venue's, and the integer beside it is the same number."""
+    """A trade's event has the venue's text, and the integer beside it is the same number."""
     trades: list[Trade] = []
     with case.connect(tmp_path, shared_data) as connection:
         for data in connection.frames:
@@ -170,7 +170,7 @@ def test_trades_carry_the_venues_own_characters(
 def test_damaged_frame_is_a_message_or_a_refusal(
     case: DialectCase, tmp_path: Path, shared_data: Path
 ) -> None:
-    """Cut, flipped, repeated or no JSON at all: never another error, and no book goes on wrong."""
+    """A damaged frame is a message or a refusal, and no wrong book goes on."""
     rnd, parse, refused = Random(1), case.dialect.parse_frame, 0
     with case.connect(tmp_path, shared_data) as connection:
         frames = [next(connection.frames) for _ in range(20)]
@@ -197,7 +197,7 @@ def test_damaged_frame_is_a_message_or_a_refusal(
 
 @by_venue
 def test_symbols_go_to_the_venues_names_and_back(case: VenueCase) -> None:
-    """An event's name is upper case letters and digits, whatever the venue writes."""
+    """A symbol converts to the venue's name and back; events use upper case letters and digits."""
     there = {symbol: case.venue.symbols.to_venue(symbol) for symbol in case.symbols}
 
     assert there == dict(case.symbols)
@@ -210,7 +210,7 @@ def test_symbols_go_to_the_venues_names_and_back(case: VenueCase) -> None:
 
 @by_venue
 def test_status_is_trading_for_one_word_of_the_venue_alone(case: VenueCase) -> None:
-    """Halted, delisted and any word that nobody knows keep entries away, and fit into events."""
+    """A status is trading for one word of the venue alone; unknown words keep entries away."""
     rules, entry = case.venue.rules, case.entry
 
     def status(word: str) -> str:
@@ -219,7 +219,7 @@ def test_status_is_trading_for_one_word_of_the_venue_alone(case: VenueCase) -> N
     assert status(rules.trading) == TRADING
     assert {status(word) for word in rules.delisted} <= {DELISTED}
     closed = [status(word) for word in (*rules.halted, *rules.delisted)]
-    if rules.trading != TRADING:  # A venue's own word is translated, so ours is a stranger to it.
+    if rules.trading != TRADING:  # The venue's own words are translated, so ours is unknown to it.
         closed += [status(word) for word in (TRADING, "", "half-open 2")]
     assert rules.halted
     assert TRADING not in closed
@@ -228,7 +228,7 @@ def test_status_is_trading_for_one_word_of_the_venue_alone(case: VenueCase) -> N
 
 @by_venue
 def test_rules_without_an_increment_are_refused(case: VenueCase) -> None:
-    """A missing or spoiled part of an entry is a refusal, not a guess."""
+    """Rules with a missing or spoiled increment are refused."""
     whole = case.entry(case.venue.rules.trading)
     found = case.venue.rules.parse(whole)
     assert positive(found.price_increment)
@@ -246,7 +246,7 @@ def test_rules_without_an_increment_are_refused(case: VenueCase) -> None:
 
 @by_venue
 def test_every_request_lies_among_the_allowed_paths_and_has_a_weight(case: VenueCase) -> None:
-    """What the market role may ask for is public, and no request alone is more than a minute's."""
+    """Every request uses an allowed public path, and no single one exceeds a minute's weight."""
     limits, hosts = case.venue.limits, case.venue.hosts
     endpoints = [
         value for key in fields(limits) if isinstance(value := getattr(limits, key.name), Endpoint)
@@ -266,7 +266,7 @@ def test_every_request_lies_among_the_allowed_paths_and_has_a_weight(case: Venue
 @by_venue
 @pytest.mark.parametrize("path", FORBIDDEN)
 def test_path_beyond_public_data_stops_the_run_unasked(case: VenueCase, path: str) -> None:
-    """No order, account or anything that nobody wrote down: not one byte leaves this machine."""
+    """A path beyond public data stops the run before a byte is sent."""
     with Loopback(lambda sock, request: sock.sendall(answer(b"{}"))) as server:
         rest = requests_to(case.venue, server.port)
         with pytest.raises(RunStop) as stop:
@@ -282,7 +282,7 @@ def test_path_beyond_public_data_stops_the_run_unasked(case: VenueCase, path: st
 
 @by_venue
 def test_control_messages_name_streams_and_their_answers_are_known(case: VenueCase) -> None:
-    """Each has its number; an answer says whether it was taken; data is no answer."""
+    """Control messages are numbered, and each answer is recognised as accepted or refused."""
     streams = case.venue.streams
     names = [name for symbol in case.symbols for name in streams.names(symbol)]
     assert len(set(names)) == len(names)
@@ -304,7 +304,7 @@ def test_control_messages_name_streams_and_their_answers_are_known(case: VenueCa
 
 @by_venue
 def test_streams_of_a_symbol_are_carried_by_one_connection(case: VenueCase, tmp_path: Path) -> None:
-    """Named in the address or asked for: data comes, and it is the symbol's."""
+    """One connection carries a symbol's streams, named in its address or subscribed."""
     symbol, parse = next(iter(case.symbols)), case.venue.dialect.parse_frame
     with case.serve(tmp_path) as port, joined(case.venue, port, symbol) as stream:
         found: set[str] = set()
@@ -319,7 +319,7 @@ def test_streams_of_a_symbol_are_carried_by_one_connection(case: VenueCase, tmp_
 
 @by_venue
 def test_requests_give_what_a_night_begins_with(case: VenueCase, tmp_path: Path) -> None:
-    """Time, rules, listing, volumes, klines in order and a book; the used weight is told."""
+    """Requests give a night's beginning: time, rules, listing, volumes, klines, book, weight."""
     symbol, venue = next(iter(case.symbols)), case.venue
     with case.serve(tmp_path) as port:
         rest = requests_to(venue, port)
@@ -348,7 +348,7 @@ def test_requests_give_what_a_night_begins_with(case: VenueCase, tmp_path: Path)
     assert all(candle.close_ts == candle.open_ts + 59_999 for candle in candles)
     assert before is not None
     assert used is not None
-    if began_ms // 60_000 == ended_ms // 60_000:  # The same minute of the venue's count.
+    if began_ms // 60_000 == ended_ms // 60_000:  # Within the same minute of the venue's count.
         assert used == before + venue.limits.candles.weight
     assert venue.dialect.parse_snapshot is not None
     assert venue.dialect.parse_snapshot(body, 100).bids
@@ -360,7 +360,7 @@ def test_requests_give_what_a_night_begins_with(case: VenueCase, tmp_path: Path)
 @pytest.mark.row("F105", "F106")
 @by_venue
 def test_silence_that_the_venue_asks_for_is_understood(case: VenueCase) -> None:
-    """How long, and whether it is a ban."""
+    """A venue's demand for silence gives its length, and whether it is a ban."""
     for status, headers, kind, wait_ms in case.silence:
         said = answer(b"{}", status, headers)
         with Loopback(lambda sock, request, said=said: sock.sendall(said)) as server:  # type: ignore[misc]
@@ -373,7 +373,7 @@ def test_silence_that_the_venue_asks_for_is_understood(case: VenueCase) -> None:
 
 @by_venue
 def test_host_that_is_not_there_or_answers_nonsense_is_an_error(case: VenueCase) -> None:
-    """No answer and no JSON are refusals of one request, with a kind."""
+    """A missing host and nonsensical answers are errors of one request, with a kind."""
     with Loopback(lambda sock, request: sock.sendall(answer(b"<html>"))) as server:
         rest = requests_to(case.venue, server.port)
         with pytest.raises(RestError) as nonsense:

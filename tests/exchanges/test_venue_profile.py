@@ -1,4 +1,4 @@
-"""The key `venue` of a profile: what its absence means, and what may stand beside it."""
+"""Key `venue` of a profile: its default, and its companions."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SIMULATOR_REST = {"port": 0, "rate_per_s": 5}
 
 
 def sha256_of(config: Config) -> str:
-    """Return the hash that a manifest holds."""
+    """Return the hash in the form of a manifest."""
     return config.sha256
 
 
 @pytest.mark.row("N-92")
 def test_profile_without_the_key_trades_on_binance_and_keeps_its_bytes() -> None:
-    """What a manifest of before holds, means what it meant and has the hash that it had."""
+    """A profile without the key uses Binance and keeps its hash, so old manifests hold."""
     config = load_config(NIGHT)
 
     assert "venue" not in config.raw
@@ -43,14 +43,14 @@ def test_profile_without_the_key_trades_on_binance_and_keeps_its_bytes() -> None
 
 
 def test_night_asks_the_hosts_that_the_venue_names() -> None:
-    """The profile's addresses are the venue's public ones."""
+    """A night calls the venue's public hosts."""
     exchange, hosts = load_config(NIGHT).exchange, VENUES["binance"].hosts
 
     assert (exchange.rest_url, exchange.stream_url) == (hosts.rest, hosts.stream)
 
 
 def test_venue_that_is_written_out_is_the_same_profile() -> None:
-    """A run is continued by a profile that only names what was meant before."""
+    """A profile that names the default venue continues a run of one that does not."""
     config, named = load_config(NIGHT), load_config(NIGHT, ["venue=binance"])
 
     assert named.exchange == config.exchange
@@ -61,7 +61,7 @@ def test_venue_that_is_written_out_is_the_same_profile() -> None:
 
 @pytest.mark.parametrize("word", ["kraken", "Binance", "null", "5", "queues"])
 def test_venue_that_nobody_registered_is_refused_by_name(word: str) -> None:
-    """Also one whose package stands, and another section's name."""
+    """An unregistered venue is refused by name, even if its package exists."""
     with pytest.raises(ConfigError) as refused:
         load_config(NIGHT, [f"venue={word}"])
 
@@ -71,7 +71,7 @@ def test_venue_that_nobody_registered_is_refused_by_name(word: str) -> None:
 
 
 def test_verbs_of_another_venue_ask_its_own_server(tmp_path: Path) -> None:
-    """Doctor and download speak to the profile's venue; what it has not, is refused by name."""
+    """Doctor and download call the profile's venue; features that it lacks are refused."""
     product, day = tmp_path / "product", datetime.now(UTC) - timedelta(minutes=30)
     product.mkdir()
 
@@ -109,7 +109,7 @@ def test_verbs_of_another_venue_ask_its_own_server(tmp_path: Path) -> None:
 
 
 def test_profile_of_another_venue_has_its_section_and_no_simulator(tmp_path: Path) -> None:
-    """A missing section, a loopback exchange and its paper fallback are refused with the key."""
+    """Another venue needs its own section; loopback exchange and paper fallback are refused."""
     product = tmp_path / "product"
     product.mkdir()
     install(product, 9, {"code": {"require_manifest": False}})

@@ -1,7 +1,7 @@
-"""The venues that the contract suite runs over, each with a server of its own on loopback.
+"""Venues of the contract suite, each with its own server on loopback.
 
-A venue adds one case here and to `CASES`. A dialect without the rest of a venue, as Kraken's, is a
-case of the parts that it has: its frames come from a recording.
+A new venue adds one case here and to `CASES`. A dialect alone, such as Kraken's, is a case of its
+parts, with frames from a recording.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ TIMEOUT_S: Final = 10.0
 
 @dataclass(frozen=True)
 class DialectCase:
-    """The frames of a venue: `frames` yields them, as long as its context lasts.
+    """Dialect's frames: `frames` yields them while its context lasts.
 
-    `snapshot` of the connection gives the book now; None where books come on the stream.
+    `snapshot` of the connection returns the present book; None where books come on the stream.
     """
 
     name: str
@@ -51,15 +51,15 @@ class Connection:
 
 @dataclass(frozen=True)
 class VenueCase:
-    """A whole venue.
+    """Case of a whole venue.
 
     Attributes:
         serve: Runs its server; yields the port.
-        symbols: Names that events carry, and how the venue calls them.
-        entry: The rules of a symbol with a status in the venue's words.
-        answers: Replies to control message 7: taken, refused.
+        symbols: Names in events, and the venue's names for them.
+        entry: Rules of a symbol, with a status in the venue's words.
+        answers: Replies to control message 7: accepted, refused.
         silence: Statuses and headers of answers that ask for silence, with their kind and time.
-        unknown: A symbol that the server does not have.
+        unknown: Symbol that the server lacks.
     """
 
     venue: Venue
@@ -79,7 +79,7 @@ def requests_to(venue: Venue, port: int) -> Rest:
 
 @contextmanager
 def joined(venue: Venue, port: int, symbol: str) -> Iterator[Stream]:
-    """Yield a connection that carries the streams of a symbol, however the venue wants it."""
+    """Yield a connection that carries a symbol's streams, in the venue's own way."""
     groups = {symbol: venue.streams.names(symbol)}
     named = [name for group in venue.streams.named_in_address(groups) for name in groups[group]]
     base = f"ws://127.0.0.1:{port}"

@@ -18,7 +18,7 @@ LOT = {"symbol": SYMBOL, "qty": "5", "price": "100", "ts": 1}
 
 
 def executor(model: str, **changes: Any) -> Desk:
-    """A desk without risk that holds five coins and meets the market as the model says."""
+    """Return an executor without risk that holds five coins and fills by the model."""
     changes = {"execution__fill_model": model, "execution__order_ttl_market_ms": 600_000} | changes
     return Desk(config(**changes), first=opening("10000", (LOT,)), with_risk=False).ready()
 
@@ -28,7 +28,7 @@ def limit(desk: Desk, side: str, price: str, qty: str = "1", tif: str = "GTC") -
 
 
 def trade(desk: Desk, price: str, qty: str, taker: str | None = "SELL") -> list[Event]:
-    """A trade at a touch that stays as it was."""
+    """Return a trade at an unchanged touch."""
     desk.ts += 100
     tick = MarketTick(
         symbol=SYMBOL,
@@ -54,7 +54,7 @@ def book(desk: Desk, bids: list[tuple[str, str]], asks: list[tuple[str, str]]) -
 
 
 def test_profile_of_before_the_choice_means_touch_and_an_unknown_word_stops() -> None:
-    """Recorded runs name no model and are replayed as they were; nobody guesses another word."""
+    """Recorded runs name no model and replay as before; an unknown name stops the run."""
     raw = config()
     older = {key: value for key, value in raw["execution"].items() if key != "fill_model"}
     models = [type(fill_model_of(name)) for name in FILL_MODELS]
@@ -67,7 +67,7 @@ def test_profile_of_before_the_choice_means_touch_and_an_unknown_word_stops() ->
 
 @pytest.mark.parametrize("model", FILL_MODELS)
 def test_part_of_an_order_is_a_multiple_of_the_step(model: str) -> None:
-    """Four thousandths and a half are displayed, of which four can be bought."""
+    """A part of an order is a multiple of the step: 4 of 4.5 displayed thousandths."""
     desk = executor(model)
     desk.intent("BUY", "1")
 
@@ -80,7 +80,7 @@ def test_part_of_an_order_is_a_multiple_of_the_step(model: str) -> None:
 
 @pytest.mark.parametrize(("side", "price"), [("BUY", "100.02"), ("SELL", "99.98")])
 def test_worse_taker_trades_one_increment_past_the_touch(side: str, price: str) -> None:
-    """The touch is 99.99 to 100.01; the evidence in the fill still shows it."""
+    """A worse taker trades one increment past the touch that stands in the fill as evidence."""
     desk = executor("worse")
     desk.intent(side, "1")
 
@@ -90,7 +90,7 @@ def test_worse_taker_trades_one_increment_past_the_touch(side: str, price: str) 
 
 
 def test_worse_limit_is_never_passed_and_fills_once_the_touch_is_an_increment_through() -> None:
-    """A limit at the ask would pay more than its limit: it rests, and then pays its limit."""
+    """A worse limit order at the ask rests, and fills at its limit once the ask is lower."""
     desk = executor("worse")
     limit(desk, "BUY", "100.01")
 
@@ -101,7 +101,7 @@ def test_worse_limit_is_never_passed_and_fills_once_the_touch_is_an_increment_th
 
 
 def test_worse_sale_at_the_smallest_price_gets_nothing() -> None:
-    """One increment below a cent is no price."""
+    """A worse sale at a bid of one cent gets nothing, as no price lies below."""
     desk = executor("worse")
     desk.intent("SELL", "1")
 
@@ -112,7 +112,7 @@ def test_worse_sale_at_the_smallest_price_gets_nothing() -> None:
 
 
 def test_queue_market_order_takes_the_touch() -> None:
-    """Who takes at once waits behind nobody."""
+    """A market order takes the touch, because a taker waits behind nobody."""
     desk = executor("queue")
     desk.intent("BUY", "1")
 
@@ -122,7 +122,7 @@ def test_queue_market_order_takes_the_touch() -> None:
 
 
 def test_queue_ahead_at_the_touch_is_consumed_before_the_order_fills() -> None:
-    """Five stand at our bid: trades of four and two leave one of it for us, the next the rest."""
+    """Five ahead at our bid: trades of four and two leave one for us, the next the rest."""
     desk = executor("queue")
     limit(desk, "BUY", "99.99", "2")
     desk.tick(bid_qty="5")
@@ -136,7 +136,7 @@ def test_queue_ahead_at_the_touch_is_consumed_before_the_order_fills() -> None:
 
 
 def test_queue_and_book_outlive_a_restart() -> None:
-    """Five are ahead before and after; the book still says who stands at a price below."""
+    """Queue and book survive a restart, also for levels below."""
     desk = executor("queue")
     book(desk, [("99.99", "5"), ("99.95", "3")], [("100.01", "1")])
     limit(desk, "BUY", "99.99", "2")
@@ -151,7 +151,7 @@ def test_queue_and_book_outlive_a_restart() -> None:
 
 
 def test_queue_behind_the_touch_is_what_the_recorded_book_displays() -> None:
-    """Three stand two levels down; nobody stands between two levels that are displayed."""
+    """The queue behind the touch is the size that the recorded book displays at that level."""
     desk = executor("queue")
     levels = [("99.99", "1"), ("99.95", "3"), ("99.90", "8")]
     book(desk, levels, [("100.01", "1")])
@@ -164,7 +164,7 @@ def test_queue_behind_the_touch_is_what_the_recorded_book_displays() -> None:
 
 
 def test_queue_between_two_displayed_levels_is_empty() -> None:
-    """A price that the book reaches and shows nothing at has nobody ahead."""
+    """A price between two displayed levels has nobody ahead."""
     desk = executor("queue")
     book(desk, [("99.99", "1"), ("99.95", "3")], [("100.01", "1")])
     limit(desk, "BUY", "99.97")
@@ -178,7 +178,7 @@ def test_queue_between_two_displayed_levels_is_empty() -> None:
 def test_queue_of_unknown_length_gives_nothing_at_the_price_until_it_is_seen(
     with_book: bool,
 ) -> None:
-    """No book, or none that reaches down so far: trades at the price fill nothing at first."""
+    """Without a book that deep, the queue is unknown, and trades at the price fill nothing."""
     desk = executor("queue")
     if with_book:
         book(desk, [("99.99", "1")], [("100.01", "1")])
@@ -192,7 +192,7 @@ def test_queue_of_unknown_length_gives_nothing_at_the_price_until_it_is_seen(
 
 
 def test_queue_trade_through_the_price_fills_without_a_known_queue() -> None:
-    """Below our bid somebody sold: whoever stood at our price is gone."""
+    """A trade below our bid fills us, as everybody at our price has been filled."""
     desk = executor("queue")
     limit(desk, "BUY", "99.90")
     desk.tick()
@@ -204,7 +204,7 @@ def test_queue_trade_through_the_price_fills_without_a_known_queue() -> None:
 
 @pytest.mark.parametrize(("taker", "filled"), [("SELL", 1), ("BUY", 0), (None, 0)])
 def test_queue_moves_only_by_takers_of_the_other_side(taker: str | None, filled: int) -> None:
-    """A buyer at our bid is no seller, and who is not known counts for nobody."""
+    """Only sellers shorten a queue of bids; a taker of unknown side shortens none."""
     desk = executor("queue")
     limit(desk, "BUY", "99.99")
     desk.tick(bid_qty="1")
@@ -213,7 +213,7 @@ def test_queue_moves_only_by_takers_of_the_other_side(taker: str | None, filled:
 
 
 def test_queue_sale_mirrors_the_purchase() -> None:
-    """A limit above the market waits for buyers who take at it."""
+    """A resting sale waits for takers who buy at its limit."""
     desk = executor("queue")
     limit(desk, "SELL", "100.01")
     desk.tick(ask_qty="2")
@@ -224,7 +224,7 @@ def test_queue_sale_mirrors_the_purchase() -> None:
 
 
 def test_queue_one_trade_is_given_once_to_all_our_orders() -> None:
-    """Two orders at one price share what a trade leaves beyond the queue."""
+    """One trade is shared by our orders at one price, beyond the queue."""
     desk = executor("queue")
     limit(desk, "BUY", "99.99")
     limit(desk, "BUY", "99.99")
@@ -237,7 +237,7 @@ def test_queue_one_trade_is_given_once_to_all_our_orders() -> None:
 
 
 def test_queue_opposite_touch_at_the_limit_fills_by_its_displayed_size() -> None:
-    """A venue is never crossed: an ask at our bid has met everybody who bid there."""
+    """An ask at our bid fills us by its displayed size, as it has met all bids there."""
     desk = executor("queue")
     limit(desk, "BUY", "99.99")
     desk.tick(bid_qty="500")
@@ -248,7 +248,7 @@ def test_queue_opposite_touch_at_the_limit_fills_by_its_displayed_size() -> None
 
 
 def test_queue_gap_forgets_the_book_and_shortens_no_queue() -> None:
-    """What was displayed before a gap places no new order; one in a queue stays where it is."""
+    """A gap forgets the displayed book and keeps each existing place in the queue."""
     desk = executor("queue")
     book(desk, [("99.99", "1"), ("99.95", "3")], [("100.01", "1")])
     limit(desk, "BUY", "99.95")
@@ -259,7 +259,7 @@ def test_queue_gap_forgets_the_book_and_shortens_no_queue() -> None:
     desk.tick()
     desk.tick("99.95", "99.97")
 
-    # The first has three ahead; the second learns of a thousand when the touch comes to it.
+    # The first order has three ahead; the second meets a thousand when the touch reaches it.
     said = trade(desk, "99.95", "6")
 
     assert [fill.qty for fill in fills(said)] == ["1.000"]
@@ -267,7 +267,7 @@ def test_queue_gap_forgets_the_book_and_shortens_no_queue() -> None:
 
 @pytest.mark.parametrize(("tif", "reason"), [("IOC", "unfilled_ioc"), ("FOK", "unfilled_fok")])
 def test_queue_order_that_may_not_wait_joins_no_queue(tif: str, reason: str) -> None:
-    """It meets the market once and ends."""
+    """An order that may not wait meets the market once and joins no queue."""
     desk = executor("queue")
     limit(desk, "BUY", "99.99", tif=tif)
 
@@ -278,7 +278,7 @@ def test_queue_order_that_may_not_wait_joins_no_queue(tif: str, reason: str) -> 
 
 
 def thin_night(model: str, seed: int, *, restarts: bool) -> Desk:
-    """Two hundred random steps on a thin book, with orders that fill in parts."""
+    """Play two hundred random steps on a thin book, with partial fills."""
     chance = random.Random(seed)
     desk = executor(model, execution__order_ttl_market_ms=3000)
     for _ in range(200):
@@ -310,7 +310,7 @@ def thin_night(model: str, seed: int, *, restarts: bool) -> Desk:
 def test_thin_book_partial_fills_sum_to_what_each_result_says_and_come_the_same_twice(
     model: str, seed: int
 ) -> None:
-    """Per order: fills sum to filled, filled and remaining to qty; twice the same bytes."""
+    """Fills sum to filled, filled and remaining to qty; the same run gives the same bytes."""
     desk = thin_night(model, seed, restarts=False)
 
     filled: dict[str, int] = {}
@@ -335,7 +335,7 @@ def test_thin_book_partial_fills_sum_to_what_each_result_says_and_come_the_same_
 
 @pytest.mark.parametrize("model", FILL_MODELS)
 def test_model_restored_anywhere_goes_on_to_the_same_bytes(model: str) -> None:
-    """Books and queues are part of the state."""
+    """A model restored from its state, books and queues included, continues to the same bytes."""
     plain, restarted = (thin_night(model, 7, restarts=restarts) for restarts in (False, True))
 
     assert len(plain.events("fills")) > 3
@@ -347,7 +347,7 @@ def test_model_restored_anywhere_goes_on_to_the_same_bytes(model: str) -> None:
 def test_no_fill_is_better_than_its_limit_or_than_the_market_of_its_moment(
     model: str, seed: int
 ) -> None:
-    """A taker never beats the touch that stands in the fill; a maker pays its own limit."""
+    """A taker never beats the touch in its fill, and a maker pays its own limit."""
     desk = thin_night(model, seed, restarts=False)
     limits = {
         event.payload.client_order_id: event.payload.limit_price  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The order table: every legal move is made, every other raises and changes nothing."""
+"""Order table: every legal move is made; any other raises and changes nothing."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_order_move_outside_the_table_raises_and_changes_nothing(
 
 
 def test_order_table_ends_and_never_returns_to_new() -> None:
-    """A terminal state has no way out, no state leads back to NEW, and every state is listed."""
+    """A terminal state has no exit, no move leads to NEW, and every state is listed."""
     assert set(NEXT_STATES) == set(OrderState)
     assert all(not NEXT_STATES[state] for state in TERMINAL_STATES)
     assert all(OrderState.NEW not in following for following in NEXT_STATES.values())
@@ -62,7 +62,7 @@ def test_order_table_ends_and_never_returns_to_new() -> None:
 
 @pytest.mark.row("D-49")
 def test_order_fills_add_up_and_never_exceed_the_quantity() -> None:
-    """Two parts make it whole; a part of nothing, or of more than remains, is a bug."""
+    """Partial fills add up; a fill of zero or beyond the rest raises."""
     filled = order(OrderState.ACCEPTED)
     filled.fill(400)
     for impossible in (0, -1, 601):
@@ -80,7 +80,7 @@ def test_order_fills_add_up_and_never_exceed_the_quantity() -> None:
 
 
 def test_order_survives_its_text_form() -> None:
-    """What is restored after a crash is the same order."""
+    """An order restored from its text equals the original."""
     partly = order(OrderState.ACCEPTED)
     partly.fill(1)
     partly.has_met_market = True

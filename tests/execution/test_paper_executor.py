@@ -1,4 +1,4 @@
-"""The paper executor: what it refuses, when it fills, at which price, with which evidence."""
+"""Paper executor: refusals, fills with time and price, and their evidence."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LOT = {"symbol": SYMBOL, "qty": "5", "price": "100", "ts": 1}
 
 
 def executor(*, cash: str = "10000", lots: tuple[Any, ...] = (LOT,), **changes: Any) -> Desk:
-    """A desk without risk that holds five coins, with rules and a first touch."""
+    """Return an executor without risk that holds five coins, with rules and a first touch."""
     return Desk(config(**changes), first=opening(cash, lots), with_risk=False).ready()
 
 
@@ -67,7 +67,7 @@ def ending(desk: Desk, until_ts: int) -> None:
 def test_intent_amiss_is_rejected_with_its_reason_and_never_filled(
     qty: str, changes: dict[str, Any], reason: str
 ) -> None:
-    """F123: a business no is a result; the run goes on and the next order trades."""
+    """A bad intent is rejected with its reason, and the next order trades (F123)."""
     desk = executor()
 
     said = desk.intent("BUY", qty, **changes)
@@ -81,7 +81,7 @@ def test_intent_amiss_is_rejected_with_its_reason_and_never_filled(
 @pytest.mark.row("N-54")
 @pytest.mark.parametrize(("field", "value"), [("qty", "NaN"), ("limit_price", "1e3")])
 def test_intent_number_that_is_none_is_rejected_not_raised(field: str, value: str) -> None:
-    """Where a contract did not stop it, a text that is no number is refused as such."""
+    """A text that is no number is rejected, not raised, where a contract did not stop it."""
     from minibot.cores.messages import IntentMessage
     from minibot.execution.intake import field_refusal
 
@@ -102,7 +102,7 @@ def test_intent_number_that_is_none_is_rejected_not_raised(field: str, value: st
 def test_intent_at_minimum_notional_passes_and_just_below_is_rejected(
     qty: str, passes: bool
 ) -> None:
-    """Ten USDT at a price of 100 are a tenth of a coin."""
+    """A tenth of a coin at 100, ten USDT, is accepted; just below is rejected."""
     desk = executor()
     desk.tick("99.99", "100")
 
@@ -116,13 +116,13 @@ def test_intent_at_minimum_notional_passes_and_just_below_is_rejected(
 def test_sale_of_all_is_accepted_and_a_step_more_is_rejected(
     qty: str, outcome: tuple[str, str]
 ) -> None:
-    """Spot is long or flat: more than the position is never sold."""
+    """A sale of the whole position is accepted, a step more is rejected."""
     assert results(executor().intent("SELL", qty)) == [outcome]
 
 
 @pytest.mark.row("D-34")
 def test_sales_in_flight_count_against_the_position() -> None:
-    """Two orders for three of five coins: the second would sell what is promised already."""
+    """Open sales reduce what may be sold: the second of two for three of five is rejected."""
     desk = executor()
 
     first, second = desk.intent("SELL", "3"), desk.intent("SELL", "3")
@@ -133,7 +133,7 @@ def test_sales_in_flight_count_against_the_position() -> None:
 
 @pytest.mark.row("D-02")
 def test_purchases_in_flight_count_against_the_cash() -> None:
-    """Two orders for 6,000 of 10,000: the second is not paid for."""
+    """Open purchases reduce the cash: the second of two for 6,000 of 10,000 is rejected."""
     desk = executor()
 
     first, second = desk.intent("BUY", "59"), desk.intent("BUY", "59")
@@ -144,7 +144,7 @@ def test_purchases_in_flight_count_against_the_cash() -> None:
 
 @pytest.mark.row("F121")
 def test_intent_at_its_expiry_is_expired_and_a_millisecond_before_is_accepted() -> None:
-    """F121: `expires_ts` says not executed at or after this time."""
+    """An intent expires at its `expires_ts`, and is accepted a millisecond before (F121)."""
     desk = executor()
 
     assert results(desk.intent("BUY", "1", expires_ts=desk.ts + 1))[0] == ("ACCEPTED", "accepted")
@@ -153,7 +153,7 @@ def test_intent_at_its_expiry_is_expired_and_a_millisecond_before_is_accepted() 
 
 @pytest.mark.row("F74")
 def test_intents_that_waited_while_risk_or_execution_was_down_are_expired() -> None:
-    """F74: after a recovery an old wish is answered, and not traded."""
+    """Intents that waited through an outage are expired, not traded (F74)."""
     desk = executor(execution__tick_age_ms_max=60000)
     desk.lag_ms = 5000
 
@@ -167,7 +167,7 @@ def test_intents_that_waited_while_risk_or_execution_was_down_are_expired() -> N
 @pytest.mark.row("N-04", "B-79", "F122")
 @pytest.mark.parametrize("causes", [None, (), ("only",), ("same", "same")])
 def test_intent_without_risk_action_behind_it_stops_the_run(causes: tuple[str, ...] | None) -> None:
-    """F122: whoever goes round risk ends the run."""
+    """An intent without a risk action behind it stops the run (F122)."""
     from minibot.events.ids import position_id
     from minibot.execution.intake import require_lineage
 
@@ -182,7 +182,7 @@ def test_intent_without_risk_action_behind_it_stops_the_run(causes: tuple[str, .
 
 @pytest.mark.row("N-04")
 def test_executor_judges_lineage_before_anything_is_said() -> None:
-    """The executor itself asks for the risk_action, and says nothing about such an intent."""
+    """The executor itself demands the risk_action, and writes nothing about such an intent."""
     desk = executor()
     wish = OrderIntent(SYMBOL, "BUY", "1", "MARKET", "c", "ENTRY")
     event = Event(desk.ts, "id", "risk_role", "r", "h", wish, cause_ids=("only",))
@@ -193,7 +193,7 @@ def test_executor_judges_lineage_before_anything_is_said() -> None:
 
 @pytest.mark.row("D-42")
 def test_same_client_order_id_twice_trades_once() -> None:
-    """F75: whatever is said twice, one order results; the second has its own order id."""
+    """A repeated client order id gives one order; the repeat has its own order id (F75)."""
     desk = executor()
     name = "11111111-1111-4111-8111-111111111111"
 
@@ -206,7 +206,7 @@ def test_same_client_order_id_twice_trades_once() -> None:
 
 
 def test_stale_touch_at_limit_is_accepted_and_a_millisecond_older_is_rejected() -> None:
-    """No order on stale data."""
+    """A touch at the age limit is accepted, a millisecond older is rejected."""
     desk = executor()
     desk.ts += 5000
     assert results(desk.intent("BUY", "1"))[0] == ("ACCEPTED", "accepted")
@@ -217,7 +217,7 @@ def test_stale_touch_at_limit_is_accepted_and_a_millisecond_older_is_rejected() 
 
 
 def test_gap_forbids_orders_until_the_next_tick() -> None:
-    """After a gap nobody knows the touch; the next tick tells it."""
+    """A gap forbids orders until the next tick."""
     desk = executor()
     desk.put("market_ticks", Gap(SYMBOL, "bookTicker", desk.ts, desk.ts, "reconnect"))
 
@@ -227,7 +227,7 @@ def test_gap_forbids_orders_until_the_next_tick() -> None:
 
 
 def test_mark_outlives_a_touch_that_says_nothing() -> None:
-    """What is held is worth its last mid while the book is crossed, and after a gap."""
+    """A position keeps its last mid as mark while the touch is crossed, and after a gap."""
     desk = executor()
     desk.tick("100", "102")
     for happens in (
@@ -241,7 +241,7 @@ def test_mark_outlives_a_touch_that_says_nothing() -> None:
 
 
 def test_halted_instrument_is_not_traded() -> None:
-    """The venue's own status counts."""
+    """An instrument with the venue's halted status is not traded."""
     desk = executor()
     desk.instrument(status="BREAK")
 
@@ -253,7 +253,7 @@ def test_halted_instrument_is_not_traded() -> None:
 
 @pytest.mark.row("N-33", "N-55", "D-48")
 def test_market_order_fills_at_the_touch_once_the_latency_has_passed() -> None:
-    """49 ms after the intent nothing, at 50 ms the ask of then; both name intent and tick."""
+    """A market order fills at the ask 50 ms after its intent; the fill names intent and tick."""
     desk = executor()
     accepted = desk.intent("BUY", "2")
     intent = desk.events("order_intents")[-1]
@@ -286,7 +286,7 @@ def test_market_order_fills_at_the_touch_once_the_latency_has_passed() -> None:
 
 
 def test_sale_fills_at_the_bid() -> None:
-    """A sale gets what buyers offer."""
+    """A sale fills at the bid."""
     desk = executor()
     desk.intent("SELL", "2")
 
@@ -297,7 +297,7 @@ def test_sale_fills_at_the_bid() -> None:
 
 @pytest.mark.row("D-49", "N-33")
 def test_thin_book_fills_in_parts_that_add_up_and_touch_is_consumed_once() -> None:
-    """What we took of a displayed size is gone until price or size of that side changes."""
+    """A thin touch fills in parts; the part taken is gone until that side changes."""
     desk = executor()
     desk.intent("BUY", "1")
 
@@ -316,7 +316,7 @@ def test_thin_book_fills_in_parts_that_add_up_and_touch_is_consumed_once() -> No
 
 
 def test_thin_book_is_consumed_by_sales_too() -> None:
-    """The bid's size is taken once as well, whatever the ask does meanwhile."""
+    """Sales consume the bid in the same way, whatever the ask does."""
     desk = executor()
     desk.intent("SELL", "1")
 
@@ -330,7 +330,7 @@ def test_thin_book_is_consumed_by_sales_too() -> None:
 
 
 def test_two_orders_share_one_displayed_size_in_order_of_arrival() -> None:
-    """The second order gets what the first leaves."""
+    """The second of two orders gets what the first leaves of a displayed size."""
     desk = executor()
     desk.intent("BUY", "1")
     desk.intent("BUY", "1")
@@ -342,7 +342,7 @@ def test_two_orders_share_one_displayed_size_in_order_of_arrival() -> None:
 
 @pytest.mark.row("D-02")
 def test_price_that_runs_away_is_paid_as_far_as_the_cash_goes() -> None:
-    """Accepted at 100, met at 200: half is bought, the rest expires, cash is never negative."""
+    """A price that runs away is paid as far as the cash lasts; the rest expires."""
     desk = executor(cash="1000", execution__taker_fee_bps="10")
     desk.intent("BUY", "9.9")
 
@@ -355,7 +355,7 @@ def test_price_that_runs_away_is_paid_as_far_as_the_cash_goes() -> None:
 
 
 def test_stale_tick_fills_nothing_and_a_fresh_one_does() -> None:
-    """A tick that was taken too late is no market to trade on."""
+    """A stale tick fills nothing; a fresh one does."""
     desk = executor(execution__order_ttl_market_ms=60000)
     desk.intent("BUY", "1")
 
@@ -367,7 +367,7 @@ def test_stale_tick_fills_nothing_and_a_fresh_one_does() -> None:
 
 @pytest.mark.parametrize(("bid", "ask"), [("0", "100"), ("100.02", "100.01"), ("100", "0")])
 def test_missing_or_crossed_touch_fills_nothing(bid: str, ask: str) -> None:
-    """Half a touch is none."""
+    """A missing or crossed touch fills nothing."""
     desk = executor()
     desk.intent("BUY", "1")
 
@@ -375,7 +375,7 @@ def test_missing_or_crossed_touch_fills_nothing(bid: str, ask: str) -> None:
 
 
 def test_rest_of_an_order_expires_at_its_time_to_live_on_a_tick_or_a_beat() -> None:
-    """Nothing is filled at or after the expiry; quantities still add up."""
+    """The rest of an order expires at its time on a tick or a beat, and quantities add up."""
     desk = executor()
     desk.intent("BUY", "1")
     desk.tick(ask_qty="0.4")
@@ -410,7 +410,7 @@ def limit(desk: Desk, side: str, price: str, tif: str = "GTC", qty: str = "1") -
 def test_limit_order_that_crosses_takes_the_touch_or_better(
     side: str, price: str, bid: str, ask: str, paid: str
 ) -> None:
-    """A limit is the worst price: what crosses is filled at the touch, as a taker."""
+    """A limit order that crosses fills at the touch as a taker."""
     desk = executor()
     limit(desk, side, price)
 
@@ -421,7 +421,7 @@ def test_limit_order_that_crosses_takes_the_touch_or_better(
 
 @pytest.mark.row("N-55")
 def test_limit_order_that_rests_is_filled_at_its_own_price_as_a_maker() -> None:
-    """One cent off it waits; when the ask comes down through it, it pays its limit, no less."""
+    """A limit order that rests fills at its own price as a maker."""
     desk = executor(execution__maker_fee_bps="5", execution__taker_fee_bps="10")
     limit(desk, "BUY", "100.00")
 
@@ -444,7 +444,7 @@ def test_limit_order_that_rests_is_filled_at_its_own_price_as_a_maker() -> None:
 def test_time_in_force_decides_about_the_rest(
     tif: str, shown: str, filled: list[str], end: tuple[str, str]
 ) -> None:
-    """IOC takes what is there, FOK all or nothing, GTC waits."""
+    """The time in force decides about the rest: IOC takes what is there, FOK all, GTC waits."""
     desk = executor()
     limit(desk, "BUY", "100.01", tif)
 
@@ -456,7 +456,7 @@ def test_time_in_force_decides_about_the_rest(
 
 @pytest.mark.parametrize("tif", ["IOC", "FOK"])
 def test_immediate_order_that_does_not_cross_expires_at_once(tif: str) -> None:
-    """It meets the market once."""
+    """An immediate order that does not cross expires at once."""
     desk = executor()
     limit(desk, "BUY", "99", tif)
 
@@ -469,7 +469,7 @@ def test_immediate_order_that_does_not_cross_expires_at_once(tif: str) -> None:
     [("110", "ACCEPTED"), ("110.01", "REJECTED"), ("90", "ACCEPTED"), ("89.99", "REJECTED")],
 )
 def test_limit_price_at_the_band_passes_and_beyond_is_rejected(price: str, outcome: str) -> None:
-    """The venue's percent band is counted from the mid, bounds included."""
+    """A limit price at the percent band around the mid is accepted, beyond it rejected."""
     desk = executor()
     desk.instrument(bid_percent_up="1.1", bid_percent_down="0.9")
 
@@ -484,7 +484,7 @@ def test_limit_price_at_the_band_passes_and_beyond_is_rejected(price: str, outco
 def test_limit_price_band_is_counted_from_the_average_price_once_it_is_told(
     price: str, outcome: str
 ) -> None:
-    """The venue's own reference: what was traded in the last minutes, not the touch of now."""
+    """The band uses the venue's average price once it is known."""
     desk = executor()
     desk.instrument(bid_percent_up="1.1", bid_percent_down="0.9", percent_minutes=5)
     desk.put("market_ticks", AveragePrice(SYMBOL, "90", 5, desk.ts))
@@ -495,7 +495,7 @@ def test_limit_price_band_is_counted_from_the_average_price_once_it_is_told(
 
 @pytest.mark.parametrize(("late_ms", "outcome"), [(0, "REJECTED"), (1, "ACCEPTED")])
 def test_average_price_older_than_its_minutes_is_none_any_more(late_ms: int, outcome: str) -> None:
-    """After an outage the mid stands for it, until the next average is told."""
+    """An average price older than its minutes is replaced by the mid."""
     desk = executor()
     desk.instrument(bid_percent_up="1.1", bid_percent_down="0.9", percent_minutes=5)
     desk.put("market_ticks", AveragePrice(SYMBOL, "80", 5, desk.ts))
@@ -509,7 +509,7 @@ def test_average_price_older_than_its_minutes_is_none_any_more(late_ms: int, out
 
 @pytest.mark.row("N-55")
 def test_fees_of_zero_and_ten_bps_give_fills_that_differ_in_the_fee_alone() -> None:
-    """The rate changes what is paid, not what is traded; ten bps of 200.02 are 0.20002."""
+    """Fees of zero and ten bps differ in the fee alone; ten bps of 200.02 are 0.20002."""
     said = []
     for bps in ("0", "10"):
         desk = executor(execution__taker_fee_bps=bps)
@@ -523,19 +523,19 @@ def test_fees_of_zero_and_ten_bps_give_fills_that_differ_in_the_fee_alone() -> N
 
 
 def test_money_is_rounded_against_the_bot_and_not_at_all_where_it_is_exact() -> None:
-    """What is paid goes up, what is received goes down, by less than a hundred-millionth."""
+    """Money is rounded against the bot by less than a hundred-millionth, or exact."""
     from minibot.events.money import cost_up, notional_paid_by, proceeds_down, qty_for
 
     assert (cost_up(3, 50_000_000), proceeds_down(3, 50_000_000)) == (2, 1)
     assert cost_up(2, 50_000_000) == proceeds_down(2, 50_000_000) == 1
-    # What 100 units pay at 10 %: 90 and 9 of fee, for 91 would need 91 and 10.
+    # 100 units pay for 90 and a fee of 9 at 10 %, as 91 would need 91 and 10.
     assert notional_paid_by(100, 10**7) == 90
     assert notional_paid_by(-5, 10**7) == 0
     assert qty_for(100, 30_000_000) == 333
 
 
 def test_fee_is_rounded_up_against_the_bot() -> None:
-    """A ten-billionth that is owed becomes a hundred-millionth that is paid."""
+    """A fee is rounded up to a hundred-millionth."""
     from minibot.events.money import fee_up, parse_amount, parse_rate
 
     assert fee_up(parse_amount("0.00001"), parse_rate("10")) == 1
@@ -549,7 +549,7 @@ def test_fee_is_rounded_up_against_the_bot() -> None:
 
 @pytest.mark.row("U-23")
 def test_run_ending_refuses_entries_lets_exits_through_and_expires_the_rest() -> None:
-    """Until `until_ts` exits trade; the first beat at or after it ends what is open, for good."""
+    """While a run ends, entries are refused and exits trade, until a beat at `until_ts`."""
     desk = executor()
     until = desk.ts + 3000
     ending(desk, until)
@@ -565,7 +565,7 @@ def test_run_ending_refuses_entries_lets_exits_through_and_expires_the_rest() ->
 
 
 def test_nothing_is_taken_before_run_opening() -> None:
-    """Without an opening there is no portfolio to trade with: a broken start is a bug, not zero."""
+    """Inputs before `run_opening` raise, because there is no portfolio."""
     from minibot.execution.core import core_from_config
 
     core = core_from_config(config())
@@ -576,7 +576,7 @@ def test_nothing_is_taken_before_run_opening() -> None:
 
 @pytest.mark.row("N-112", "N-57")
 def test_execution_role_runs_this_executor_and_no_other() -> None:
-    """The file the specification names is the one that is loaded."""
+    """The execution role loads the file that the specification names."""
     from minibot.execution.core import core_from_config
     from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 
@@ -587,7 +587,7 @@ def test_execution_role_runs_this_executor_and_no_other() -> None:
 
 
 def test_instrument_that_changes_its_step_in_the_night_leaves_orders_and_money_exact() -> None:
-    """A coarser step does not touch what is open: the order fills in its own steps."""
+    """A coarser step during the night leaves open orders in their own steps."""
     desk = executor()
     desk.intent("BUY", "0.123")
     desk.instrument(qty_increment="0.01", price_increment="0.1")

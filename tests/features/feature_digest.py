@@ -1,4 +1,4 @@
-"""Prints one digest over many values of all indicators, for comparison between processes."""
+"""Digest over many values of all indicators, for comparison between processes."""
 
 from __future__ import annotations
 

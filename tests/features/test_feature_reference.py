@@ -1,4 +1,4 @@
-"""Each indicator against its definition, computed anew from the whole series in exact fractions."""
+"""Indicators against their definitions, computed from the whole series in exact fractions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def assert_close(found: float | None, expected: Fraction | None, scale: float) -
 
 
 def ema_by_weights(values: Sequence[float], period: int) -> Fraction | None:
-    """The mean of the first `period` values, and each later value with its own weight."""
+    """Return the mean of the first `period` values, then weighted averages."""
     if len(values) < period:
         return None
     series = exact(values)
@@ -61,7 +61,7 @@ def ema_by_weights(values: Sequence[float], period: int) -> Fraction | None:
 
 
 def wilder_by_weights(values: Sequence[Fraction], period: int) -> Fraction:
-    """Wilder's smoothing: the mean of the first `period`, then weights of 1 / period."""
+    """Return Wilder's smoothing: the mean of the first `period`, then weights of 1 / period."""
     later = values[period:]
     keep = Fraction(period - 1, period)
     total = sum(values[:period], Fraction(0)) / period * keep ** len(later)
@@ -96,7 +96,7 @@ def true_ranges(bars: Sequence[tuple[float, float, float]]) -> list[Fraction]:
 @settings(max_examples=60, deadline=None)
 @given(values=PRICES, period=PERIODS)
 def test_ema_any_series_equals_weighted_sum(values: list[float], period: int) -> None:
-    """At each step the average is the weighted sum of all values so far."""
+    """The average equals the weighted sum of all values so far, at each step."""
     ema = Ema(period)
     for count, value in enumerate(values, start=1):
         ema.update(value)
@@ -107,7 +107,7 @@ def test_ema_any_series_equals_weighted_sum(values: list[float], period: int) ->
 @settings(max_examples=60, deadline=None)
 @given(closes=PRICES, period=PERIODS)
 def test_rsi_any_series_equals_definition(closes: list[float], period: int) -> None:
-    """At each step the index is 100 - 100 / (1 + mean gain / mean loss), means after Wilder."""
+    """The index equals 100 - 100 / (1 + mean gain / mean loss) with Wilder's means."""
     rsi = WilderRsi(period)
     for count, close in enumerate(closes, start=1):
         rsi.update(close)
@@ -134,7 +134,7 @@ def test_rsi_published_example_gives_published_values() -> None:
 
 @pytest.mark.parametrize(("closes", "value"), [([5.0] * 9, 50.0), ([1.0, 2.0, 3.0], 100.0)])
 def test_rsi_without_losses_needs_no_division(closes: list[float], value: float) -> None:
-    """Without any movement neither side is stronger; with gains alone it is exactly 100."""
+    """RSI without movement is 50, and with gains alone exactly 100."""
     rsi = WilderRsi(2)
     for close in closes:
         rsi.update(close)
@@ -147,7 +147,7 @@ def test_rsi_without_losses_needs_no_division(closes: list[float], value: float)
 def test_atr_any_bars_equals_definition(
     closes: list[float], period: int, spans: st.DataObject
 ) -> None:
-    """At each step the average is Wilder's smoothing of the true ranges so far."""
+    """ATR equals Wilder's smoothing of the true ranges so far, at each step."""
     wick = st.floats(min_value=0.0, max_value=20.0)
     bars = [(c + spans.draw(wick), c - spans.draw(wick), c) for c in closes]
     atr = WilderAtr(period)
@@ -162,7 +162,7 @@ def test_atr_any_bars_equals_definition(
 @settings(max_examples=60, deadline=None)
 @given(values=PRICES, period=PERIODS)
 def test_rate_of_change_any_series_equals_ratio_of_slice(values: list[float], period: int) -> None:
-    """The change is measured against the value `period` steps before, no other."""
+    """The rate of change compares with the value exactly `period` steps before."""
     change = RateOfChange(period)
     for count, value in enumerate(values, start=1):
         change.update(value)
@@ -217,7 +217,7 @@ def test_bollinger_bands_of_any_series_are_mean_and_population_deviation(
 
 
 def push(before: tuple[float, ...], after: tuple[float, ...]) -> Fraction:
-    """One term of Cont, Kukanov and Stoikov, by the cases of their table."""
+    """Return one term of Cont, Kukanov and Stoikov, by the cases of their table."""
     bid, bid_qty, ask, ask_qty = exact(before)
     new_bid, new_bid_qty, new_ask, new_ask_qty = exact(after)
     if new_bid > bid:
@@ -240,7 +240,7 @@ def push(before: tuple[float, ...], after: tuple[float, ...]) -> Fraction:
 def test_order_flow_any_touches_equals_table(
     touches: list[tuple[int, float, int, float]], period: int
 ) -> None:
-    """The imbalance is the net of the last `period` pushes over the sum of their sizes."""
+    """The imbalance is the net of the last `period` terms over the sum of their sizes."""
     flow = OrderFlowImbalance(period)
     for count, (bid, bid_qty, ask, ask_qty) in enumerate(touches, start=1):
         flow.update(float(bid), bid_qty, float(ask), ask_qty)
@@ -267,7 +267,7 @@ def test_order_flow_any_touches_equals_table(
     ],
 )
 def test_spread_hand_computed_book_gives_bps(bid: float, ask: float, expected: float) -> None:
-    """The spread is ask minus bid over the mid, in hundredths of a percent."""
+    """The spread is ask minus bid over the mid, in basis points."""
     found = spread_bps(bid, ask)
 
     assert found is not None
@@ -286,7 +286,7 @@ def test_spread_hand_computed_book_gives_bps(bid: float, ask: float, expected: f
     ],
 )
 def test_spread_of_no_touch_is_none(bid: float, ask: float) -> None:
-    """A crossed, empty or meaningless touch has no spread, least of all a small one."""
+    """A crossed, empty or meaningless touch has no spread."""
     assert spread_bps(bid, ask) is None
 
 
@@ -297,7 +297,7 @@ def test_touch_hand_computed_gives_mid_and_notional() -> None:
 
 
 def test_order_flow_unchanged_touch_is_balanced() -> None:
-    """A touch that stands still pushes nowhere."""
+    """An unchanged touch gives a balanced flow."""
     flow = OrderFlowImbalance(3)
     for _ in range(4):
         flow.update(99.0, 1.0, 101.0, 2.0)
@@ -306,7 +306,7 @@ def test_order_flow_unchanged_touch_is_balanced() -> None:
 
 
 def test_order_flow_hand_computed_gives_net_over_size() -> None:
-    """Two came to the bid, one came to the ask: (2 - 1) / (2 + 1)."""
+    """Two units at the bid and one at the ask give (2 - 1) / (2 + 1)."""
     flow = OrderFlowImbalance(2)
     flow.update(99.0, 1.0, 101.0, 5.0)
     flow.update(99.0, 3.0, 101.0, 5.0)

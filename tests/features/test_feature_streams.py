@@ -1,4 +1,4 @@
-"""What all indicators promise: warm-up, restoring, no look-ahead, and the same numbers anywhere."""
+"""Promises of all indicators: warm-up, restoring, no look-ahead, equal numbers anywhere."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_indicator_before_warmup_has_no_value(kind: str, rows: list[Row], period
 @each_kind
 @pytest.mark.parametrize("period", [0, -3])
 def test_indicator_without_period_is_refused(kind: str, period: int) -> None:
-    """A period below one has no meaning and is refused at once."""
+    """A period below one is refused."""
     with pytest.raises(ValueError, match="period"):
         KINDS[kind][0](period)
 
@@ -109,7 +109,7 @@ def test_indicator_without_period_is_refused(kind: str, period: int) -> None:
 def test_indicator_restored_mid_stream_goes_on_bit_by_bit(
     kind: str, rows: list[Row], period: int, cut: int
 ) -> None:
-    """A state through canonical JSON and back gives the same bits for ever after."""
+    """An indicator restored through canonical JSON gives the same bits for ever."""
     make, pick, _ = KINDS[kind]
     indicator = make(period)
     for row in rows[:cut]:
@@ -132,13 +132,13 @@ def test_indicator_restored_mid_stream_goes_on_bit_by_bit(
 def test_indicator_future_rows_leave_the_past_unchanged(
     kind: str, rows: list[Row], future: list[Row], period: int
 ) -> None:
-    """Whatever comes later, the values up to now are the same bits."""
+    """Later rows change no bit of earlier values."""
     assert series(kind, period, rows + future)[: len(rows)] == series(kind, period, rows)
 
 
 @pytest.mark.parametrize("kind", ["ema", "rsi"])
 def test_indicator_fed_nan_stays_unusable(kind: str) -> None:
-    """A smoothed value that once saw a NaN never looks like a number again."""
+    """A smoothed value that once saw NaN never looks like a number again."""
     make, _, _ = KINDS[kind]
     indicator = make(3)
     for value in [1.0, 2.0, float("nan"), *([3.0] * 20)]:
@@ -153,14 +153,14 @@ def test_indicator_fed_nan_stays_unusable(kind: str) -> None:
     [(0.0, True), (-1e308, True), (float("inf"), False), (float("-inf"), False)],
 )
 def test_finite_tells_numbers_from_infinities(value: float, expected: bool) -> None:
-    """Only real numbers are finite; NaN is not."""
+    """NaN and infinities are not finite."""
     assert is_finite(value) is expected
     assert not is_finite(float("nan"))
 
 
 @pytest.mark.row("S-27")
 def test_indicators_in_two_fresh_processes_give_the_same_bits() -> None:
-    """The same rows give the same bits in another process with another hash seed."""
+    """Two processes with other hash seeds give the same bits."""
     digests = set()
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
@@ -177,9 +177,9 @@ def test_indicators_in_two_fresh_processes_give_the_same_bits() -> None:
 
 @pytest.mark.row("S-27")
 def test_features_import_nothing_that_differs_between_systems(project: Path) -> None:
-    """No numpy and no libm: of `math` only sqrt, which IEEE 754 rounds exactly everywhere.
+    """Features import no numpy and of `math` only sqrt, which IEEE 754 rounds exactly.
 
-    Of `operator`, which holds a power too, only what counts.
+    Of `operator`, which contains a power function too, only named functions are allowed.
     """
     parts = {"math": ["sqrt"], "operator": ["length_hint"]}
     allowed = {"__future__", "collections", "collections.abc", "typing", "minibot.features"}

@@ -1,4 +1,4 @@
-"""`minibot chaos`: faults in real short runs, and a judge that finds what is not as catalogued."""
+"""`minibot gate chaos`: faults in real short runs, and a judge of each outcome."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from minibot.gates.chaos_judge import complaints
 from minibot.gates.drill_run import DrillRun, NotInjected
 from minibot.runtime.paths import Var
 
-# The faults that the requirements name; a third of the others runs in CI.
+# Faults that the requirements name; CI runs a third of the others.
 NAMED = {
     "bad_schema": ("N-81", "F92"),
     "bad_sha256": ("N-82", "F11"),
@@ -50,7 +50,7 @@ NAMED = {
     "name", [pytest.param(name, marks=pytest.mark.row(*rows)) for name, rows in NAMED.items()]
 )
 def test_fault_in_a_real_run_ends_as_catalogued(name: str, tmp_path: Path) -> None:
-    """Exit code, journals, flag, silence of execution, no orphan, verify and replay: all right."""
+    """Exit code, journals, flag, execution, processes, verify and replay are as catalogued."""
     var = Var(tmp_path / "var")
     var.root.mkdir(mode=0o700)
 
@@ -65,7 +65,7 @@ def test_fault_in_a_real_run_ends_as_catalogued(name: str, tmp_path: Path) -> No
 
 @pytest.fixture(scope="module")
 def hung(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DrillRun]:
-    """A night whose strategy was frozen: it has stopped with ROLE_HUNG."""
+    """Night whose frozen strategy led to STOP(ROLE_HUNG)."""
     root = tmp_path_factory.mktemp("judge") / "var"
     night = DrillRun("role_hang", Var(root), sets=BASE, chaos={})
     night.start()
@@ -78,7 +78,7 @@ def hung(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DrillRun]:
 
 @pytest.mark.row("N-35", "N-88", "F63")
 def test_hung_role_stops_the_run_in_the_name_of_the_watchdog(hung: DrillRun) -> None:
-    """The STOP names watchdog_role as its component, in every journal."""
+    """The STOP of a hung role names watchdog_role as its component in every journal."""
     assert complaints(FAULTS["role_hang"], hung) == []
 
 
@@ -97,7 +97,7 @@ def test_hung_role_stops_the_run_in_the_name_of_the_watchdog(hung: DrillRun) -> 
 def test_judge_finds_an_end_other_than_the_expected_one(
     hung: DrillRun, change: dict[str, object], told: str
 ) -> None:
-    """Each claim of a catalogue entry is checked: a false one is complained of."""
+    """The judge reports each false claim of a catalogue entry."""
     fault = replace(FAULTS["role_hang"], **change)  # type: ignore[arg-type]
 
     assert any(told in complaint for complaint in complaints(fault, hung))
@@ -106,7 +106,7 @@ def test_judge_finds_an_end_other_than_the_expected_one(
 def test_judge_asks_a_dead_letter_of_everybody_who_stopped(
     hung: DrillRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One reader's does not do for another, whichever came to the line first."""
+    """The judge demands a dead letter from each reader that stopped."""
     monkeypatch.setattr(chaos_judge, "_dead_letters", lambda *_: [{"source": "risk_role"}])
     fault = replace(FAULTS["role_hang"], dead_letter=True)
 
@@ -115,7 +115,7 @@ def test_judge_asks_a_dead_letter_of_everybody_who_stopped(
 
 @pytest.mark.row("N-90")
 def test_judge_finds_execution_that_goes_on_after_a_stop(hung: DrillRun) -> None:
-    """What came later than a second after the flag is complained of."""
+    """The judge reports execution later than a second after the flag."""
     watched = hung.quiet_bytes
     assert watched is not None
     hung.quiet_bytes = {**watched, "order_results": watched["order_results"] - 1}
@@ -129,7 +129,7 @@ def test_judge_finds_execution_that_goes_on_after_a_stop(hung: DrillRun) -> None
 
 @pytest.mark.row("N-89")
 def test_judge_finds_a_missing_flag(hung: DrillRun) -> None:
-    """A STOP without its flag is none."""
+    """The judge reports a STOP without its flag."""
     aside = hung.var.root / "aside"
     hung.var.flag.rename(aside)
     try:
@@ -142,7 +142,7 @@ def test_judge_finds_a_missing_flag(hung: DrillRun) -> None:
 
 @pytest.mark.row("N-88")
 def test_judge_finds_a_stop_that_the_operators_journal_lacks(hung: DrillRun) -> None:
-    """The file that operators tail has to hold every STOP."""
+    """The judge reports a STOP missing in the operator's journal."""
     head = hung.var.root / "stop_journal.head"
     aside = hung.var.root / "aside"
     head.rename(aside)
@@ -158,7 +158,7 @@ def test_judge_finds_a_stop_that_the_operators_journal_lacks(hung: DrillRun) -> 
 
 
 def test_catalogue_names_known_codes_and_tells_every_stop_apart() -> None:
-    """Each entry has an outcome, and each STOP a code that the contract knows."""
+    """Each fault has an outcome, and each STOP a code of the contract."""
     assert len(FAULTS) >= 40
     for fault in FAULTS.values():
         assert fault.what
@@ -182,7 +182,7 @@ def test_list_prints_one_line_per_fault_and_runs_nothing(
 def test_part_of_the_faults_is_drawn_by_its_seed_and_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A seeded third of all, the same each time, and no fault is out of every third's reach."""
+    """A seed draws a third of the faults, the same each time; every fault can be drawn."""
     ran: list[str] = []
 
     def play(faults: list[Fault], *_: object, **__: object) -> list[Result]:
@@ -209,13 +209,13 @@ def test_part_of_the_faults_is_drawn_by_its_seed_and_named(
 def test_unknown_fault_or_none_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
-    """A name that is not in the catalogue is a refusal that says where to look."""
+    """A fault that is not in the catalogue is refused with a hint."""
     assert run(["chaos", *words, "--var", str(tmp_path / "var")]) == 2
     assert "minibot chaos --list" in capsys.readouterr().err
 
 
 def test_skipped_fault_is_told_with_its_missing_feature_and_fails_nothing() -> None:
-    """A machine that cannot have a fault says so; a failed one is another matter."""
+    """A skipped fault names the missing feature of the machine and fails nothing."""
     good = Result("role_hang", "STOP(ROLE_HUNG)", "STOP(ROLE_HUNG)", 10, "4.0", OK)
     skipped = Result("disk_full", "STOP(IO_ENOSPC)", "", None, "", SKIPPED, (), "own mounts")
     bad = Result("ctrl_c", "END(OPERATOR)", "SILENT", 0, "", FAILED, ("it was silent",))
@@ -230,7 +230,7 @@ def test_skipped_fault_is_told_with_its_missing_feature_and_fails_nothing() -> N
 
 
 def test_lab_that_a_run_is_using_is_left_alone(tmp_path: Path, hung: DrillRun) -> None:
-    """A drill empties its own lab, but never one with a run in it."""
+    """A drill empties its own lab, but never one in use by a run."""
     night = DrillRun("second", Var(tmp_path / "var"), sets=BASE, chaos={})
     night.start()
     try:

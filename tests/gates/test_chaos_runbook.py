@@ -1,4 +1,4 @@
-"""The runbook of incidents: every STOP code with what it means, what stands and what to do."""
+"""Runbook of incidents: each STOP code with meaning, losses and remedy."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def sections() -> dict[str, str]:
 
 
 def test_runbook_has_one_section_for_each_stop_code_and_no_other() -> None:
-    """Whoever meets a code at three in the morning finds it."""
+    """The runbook has exactly one section for each STOP code."""
     assert sorted(sections()) == sorted(codes(STOP_GROUP))
 
 
 @pytest.mark.parametrize("code", codes(STOP_GROUP))
 def test_runbook_says_what_the_code_means_and_what_to_do(code: str) -> None:
-    """Meaning and remedy are those that the commands print."""
+    """Meaning and remedy equal those that the commands print."""
     text = sections()[code]
 
     assert REASONS[code].meaning in text
@@ -35,7 +35,7 @@ def test_runbook_says_what_the_code_means_and_what_to_do(code: str) -> None:
 
 
 def test_runbook_names_only_drills_and_commands_that_exist() -> None:
-    """A drill of the runbook is in the catalogue and ends with that code; a command is a verb."""
+    """Drills and commands of the runbook exist, and a drill ends with its section's code."""
     for code, text in sections().items():
         for name in re.findall(r"`minibot chaos (\w+)`", text):
             assert code in FAULTS[name].codes
@@ -44,7 +44,7 @@ def test_runbook_names_only_drills_and_commands_that_exist() -> None:
 
 
 def test_runbook_says_of_each_group_what_still_stands() -> None:
-    """Between two headings of groups stands one sentence about what is not lost."""
+    """Each group of the runbook has a sentence about what is not lost."""
     groups = RUNBOOK.read_text(encoding="utf-8").split("\n## ")[1:]
 
     assert groups

@@ -1,4 +1,4 @@
-"""Each gate passes on what is whole and fails when what it guards is broken."""
+"""Gates: each passes on a whole product and fails when its subject is broken."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def failed(report: GateReport) -> list[str]:
-    """Return the names of the findings that did not hold."""
+    """Return the names of failed findings."""
     return [finding.name for finding in report.findings if not finding.passed]
 
 
 def test_gate_that_looked_at_nothing_does_not_pass() -> None:
-    """A gate without findings has proven nothing."""
+    """A gate without findings does not pass."""
     assert not GateReport("g", ()).passed
     assert GateReport("g", (Finding("a", True, ""),)).passed
     assert not GateReport("g", (Finding("a", True, ""), Finding("b", False, ""))).passed
@@ -37,7 +37,7 @@ def test_gate_that_looked_at_nothing_does_not_pass() -> None:
 
 @pytest.mark.row("N-94", "N-95", "N-96", "N-97", "N-98", "N-19", "N-15")
 def test_runtime_smoke_names_the_queues_and_counts_what_happened(tmp_path: Path) -> None:
-    """A short night passes; the gate names the eight queues and finds every kind of event."""
+    """A short night passes the smoke gate, which counts all eight queues and kinds of events."""
     report = runtime_smoke.check(tmp_path / "lab")
 
     assert report.passed, report
@@ -48,7 +48,7 @@ def test_runtime_smoke_names_the_queues_and_counts_what_happened(tmp_path: Path)
 
 @pytest.mark.row("N-94")
 def test_runtime_smoke_of_a_night_that_cannot_start_fails_with_its_words(tmp_path: Path) -> None:
-    """A refused start is no short night: the gate shows exit code and last line."""
+    """A night that is refused fails the smoke gate with exit code and last line."""
     report = runtime_smoke.check(tmp_path / "lab", ["duration_ms=-5"])
 
     (ended,) = report.findings
@@ -58,7 +58,7 @@ def test_runtime_smoke_of_a_night_that_cannot_start_fails_with_its_words(tmp_pat
 
 @pytest.mark.row("N-97")
 def test_runtime_smoke_without_ticks_fails(tmp_path: Path) -> None:
-    """An exchange that is silent from the start gives no tick, and the gate says so."""
+    """A silent exchange gives no tick and fails the smoke gate."""
     faults = tmp_path / "faults.json"
     faults.write_text(json.dumps([{"at_ms": 0, "name": "stall", "ms": 600_000}]))
     sets = [f"embedded.faults={faults}", "embedded.speed=20", "duration_ms=30000"]
@@ -81,7 +81,7 @@ BASE_QUEUES = (
 def test_run_without_one_base_queue_is_found_by_the_smoke_gate(
     short_run: ShortRun, tmp_path: Path, queue: str
 ) -> None:
-    """Each of the eight is asked for by its name, and no other one is missed."""
+    """Each missing base queue is named by the smoke gate, and no other."""
     copy = tmp_path / "run"
     shutil.copytree(short_run.run_dir, copy)
     assert next(runtime_smoke.judge(copy)).passed
@@ -95,7 +95,7 @@ def test_run_without_one_base_queue_is_found_by_the_smoke_gate(
 
 @pytest.mark.row("N-97", "N-15")
 def test_smoke_gate_asks_for_an_event_of_each_kind(short_run: ShortRun) -> None:
-    """A tick, a health event and every link of the chain between them has its own finding."""
+    """The smoke gate has a finding each for ticks, health and every link of the chain."""
     found = {finding.name for finding in runtime_smoke.judge(short_run.run_dir)}
 
     assert {f"{kind} events" for kind in (
@@ -109,7 +109,7 @@ def test_smoke_gate_asks_for_an_event_of_each_kind(short_run: ShortRun) -> None:
 def test_order_call_that_the_seal_counts_is_found_by_the_smoke_gate(
     short_run: ShortRun, tmp_path: Path, calls: int | None, is_fine: bool
 ) -> None:
-    """One call of the order endpoint, or a count that nobody has taken, fails the gate."""
+    """One call of the order endpoint, or a missing count of them, fails the smoke gate."""
     copy = tmp_path / "run"
     shutil.copytree(short_run.run_dir, copy)
     seal = read_hashed(copy / "seal.json")
@@ -123,7 +123,7 @@ def test_order_call_that_the_seal_counts_is_found_by_the_smoke_gate(
 
 
 def damaged_copy(run: ShortRun, tmp_path: Path, queue: str, old: bytes, new: bytes) -> Path:
-    """Return a copy of the short run with one text of a queue replaced, hashes left alone."""
+    """Return a copy of the short run with one text of a queue replaced and old hashes."""
     copy = tmp_path / "run"
     shutil.copytree(run.run_dir, copy)
     inbox = copy / "queues" / queue / "inbox.jsonl"
@@ -137,7 +137,7 @@ def damaged_copy(run: ShortRun, tmp_path: Path, queue: str, old: bytes, new: byt
 def test_run_with_one_changed_byte_is_found_by_what_the_smoke_gate_asks(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """The gate's judgement over a damaged run names the damage."""
+    """The gate names the damage of a run with one changed byte."""
     copy = damaged_copy(short_run, tmp_path, "fills", b'"price":"', b'"price":"9')
     findings = [finding for finding in runtime_smoke.judge(copy) if not finding.passed]
 
@@ -148,13 +148,13 @@ def test_run_with_one_changed_byte_is_found_by_what_the_smoke_gate_asks(
 def test_schema_gate_passes_on_a_run_and_fails_without_a_contract(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Every event of the run keeps its contract; a contract that allows too much is found."""
+    """The schema gate passes on a run, and fails for a contract that allows too much."""
     assert schema.check(short_run.run_dir).passed
     recorded = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
     _, event = next(Recorded.open(short_run.run_dir).events("fills"))
     envelope = event.to_json()
     assert schema.is_valid(recorded, envelope)
-    # A time that no clock shows, in the form that the contract asks for.
+    # An impossible time in the contract's form.
     assert not schema.is_valid(recorded, envelope | {"run_id": "20261332_256161"})
 
     contracts = tmp_path / "contracts"
@@ -165,7 +165,7 @@ def test_schema_gate_passes_on_a_run_and_fails_without_a_contract(
 
 @pytest.mark.row("N-102", "N-05", "N-69")
 def test_atomic_io_gate_passes_here_and_fails_on_a_planted_plain_write(tmp_path: Path) -> None:
-    """A plain `open(..., "w")` in the tree makes the gate fail by file and line."""
+    """The atomic write gate names file and line of a planted plain `open(..., "w")`."""
     assert atomic_io.check(tmp_path / "lab", kills=20).passed
 
     tree = tmp_path / "minibot"
@@ -196,7 +196,7 @@ def test_atomic_io_gate_passes_here_and_fails_on_a_planted_plain_write(tmp_path:
 def test_writer_that_is_not_atomic_is_caught_by_the_kills(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a writer that writes in place, a kill leaves a file that fails its own hash."""
+    """A writer in place leaves a file that fails its own hash after a kill."""
 
     def in_place(path: Path, content: dict[str, object]) -> int:
         with open(path, "w") as file:
@@ -213,13 +213,13 @@ def test_writer_that_is_not_atomic_is_caught_by_the_kills(
 def test_writer_that_never_writes_is_no_proof(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The old file stands whole after each kill, and nothing was ever tried."""
+    """A writer that never writes proves nothing and fails the gate."""
 
     def never(path: Path, content: dict[str, object]) -> int:
         threading.Event().wait()
         return 0
 
-    calls = iter([write_hashed])  # The test's own, before the first writer.
+    calls = iter([write_hashed])  # Written by the test before the first writer.
     monkeypatch.setattr(atomic_io, "write_hashed", lambda *words: next(calls, never)(*words))
     monkeypatch.setattr(atomic_io, "BEGIN_S", 0.1)
 
@@ -231,7 +231,7 @@ def test_writer_that_never_writes_is_no_proof(
 
 @pytest.mark.row("N-04", "N-29")
 def test_every_event_of_a_run_has_one_run_id_and_an_allowed_cause(short_run: ShortRun) -> None:
-    """Lineage over a whole run: no finding, and one run id in every queue."""
+    """Every event of a run has one run id and an allowed cause."""
     recorded = Recorded.open(short_run.run_dir)
 
     assert list(verify_lineage(recorded)) == []

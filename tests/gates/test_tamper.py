@@ -1,4 +1,4 @@
-"""minibot tamper-demo: each trick is found as it has to be, and the run stays as it is."""
+"""`minibot tamper-demo`: each trick is found as expected, on a copy of the run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.runs import ShortRun
 
 @pytest.fixture(scope="module")
 def outcomes(short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    """Every trick, played once on a copy of a real night."""
+    """Outcomes of every trick, each on a copy of a real night."""
     before = digest_of(short_run.run_dir)
     found = list(demonstrate(short_run.run_dir, tmp_path_factory.mktemp("tamper") / "lab"))
     assert digest_of(short_run.run_dir) == before
@@ -29,7 +29,7 @@ def outcomes(short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory) -> d
 
 @pytest.mark.row("N-40", "N-82")
 def test_every_trick_is_found_by_what_has_to_find_it(outcomes: dict[str, Outcome]) -> None:
-    """Edits, deletions, swaps, foreign lines, manifests, at every depth of forged hashes."""
+    """Every trick is found by the expected verb, at every depth of forged hashes."""
     assert set(outcomes) >= {"edit", "delete", "swap", "splice", "manifest", "rewrite_signed"}
     assert [name for name, outcome in outcomes.items() if not outcome.is_found] == []
 
@@ -46,7 +46,7 @@ def test_every_trick_is_found_by_what_has_to_find_it(outcomes: dict[str, Outcome
 def test_trick_is_shown_with_its_place(
     outcomes: dict[str, Outcome], name: str, code: str, file: str
 ) -> None:
-    """The code, the file, and of a line its number."""
+    """A trick is printed with code and file, and for a line its number."""
     finding = outcomes[name].finding
     assert finding is not None
 
@@ -55,7 +55,7 @@ def test_trick_is_shown_with_its_place(
 
 
 def test_what_nothing_on_the_machine_finds_is_said(outcomes: dict[str, Outcome]) -> None:
-    """A whole rewrite passes verify and replay; the published root and a signature tell."""
+    """A full rewrite passes verify and replay, and only root or signature reveal it; it is said."""
     said = outcomes["rewrite"].said
 
     assert said["verify"] == said["replay"] == ""
@@ -66,7 +66,7 @@ def test_what_nothing_on_the_machine_finds_is_said(outcomes: dict[str, Outcome])
 def test_line_of_a_finding_names_the_place_and_stays_readable(
     outcomes: dict[str, Outcome],
 ) -> None:
-    """Replay's finding may be a whole event of four thousand characters; --json has all of it."""
+    """A finding's line stays short, even if it quotes a whole event; --json has all of it."""
     long = {name: found for name, found in outcomes.items() if len(str(found.said)) > 1_000}
 
     assert long
@@ -80,7 +80,7 @@ def test_line_of_a_finding_names_the_place_and_stays_readable(
 
 
 def test_run_that_is_damaged_already_is_refused(tmp_path: Path, short_run: ShortRun) -> None:
-    """A demonstration on a spoiled run would prove nothing."""
+    """A run that is already damaged is refused, because the demonstration would prove nothing."""
     copy = tmp_path / "run"
     tamper._copy(short_run.run_dir, copy)
     change(copy / "queues" / "fills" / "inbox.jsonl", 90)
@@ -89,7 +89,7 @@ def test_run_that_is_damaged_already_is_refused(tmp_path: Path, short_run: Short
 
 
 def test_run_without_fills_or_seal_cannot_serve(var_dir: Path, short_run: ShortRun) -> None:
-    """The verb says why, and makes a small run of its own where none was named."""
+    """A run without fills or seal is refused; without a name a small run is made."""
     run = sealed_run(var_dir)
     (run / "queues" / "fills").rename(run / "queues" / "filled")
     assert "fills" in is_usable(run)
@@ -106,7 +106,7 @@ def test_verb_exits_1_where_a_trick_was_missed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """0 when each was found; the document names them all."""
+    """The verb exits 0 when each trick was found, else 1; the document names them all."""
 
     def played(_run: Path, _lab: Path) -> Iterator[Outcome]:
         yield outcomes["edit"]

@@ -1,4 +1,4 @@
-"""What several modules of the kernel's tests start from."""
+"""Fixtures of several modules of the kernel's tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.kernel.kernel_run import sealed_run
 
 @pytest.fixture(scope="session")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sealed run that nobody has touched."""
+    """Sealed run, untouched."""
     var = tmp_path_factory.mktemp("clean") / "var"
     var.mkdir(mode=0o700)
     return sealed_run(var)
@@ -20,7 +20,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(clean: Path, tmp_path: Path) -> Path:
-    """A copy of it to hurt."""
+    """Copy of the sealed run, to be damaged."""
     copy = tmp_path / "hurt"
     shutil.copytree(clean, copy)
     return copy

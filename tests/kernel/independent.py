@@ -1,7 +1,7 @@
-"""A journal read by the standard library alone, and what has to hold of it after any fault.
+"""Journal reader by the standard library alone, and the invariants after any fault.
 
-Nothing here is minibot's: the layout is the documented one (docs/ARCH.md, section 3), so that a
-fault which fools the kernel does not fool its tests as well.
+It shares no code with minibot and follows the documented layout (docs/ARCH.md, section 3), so that
+a fault that misleads the kernel does not mislead its tests.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PREFIX = len("sha256:") + 64 + 1
 
 
 class Head(NamedTuple):
-    """What the newer of two good slots says."""
+    """Head as the newer of two valid slots states it."""
 
     segment: int
     offset: int
@@ -28,7 +28,7 @@ class Head(NamedTuple):
 
 
 def read_head(path: Path) -> Head | None:
-    """Return the head of a journal; None where no slot is good."""
+    """Return the head of a journal; None without a valid slot."""
     raw = path.read_bytes() if path.exists() else b""
     best: tuple[int, Head] | None = None
     for at in (0, SLOT.size):
@@ -42,7 +42,7 @@ def read_head(path: Path) -> Head | None:
 
 
 def published(folder: Path, stem: str = "inbox") -> list[bytes]:
-    """Return the JSON of every line that a reader may see; fail where anything does not fit."""
+    """Return the JSON of every published line; fail where anything does not fit."""
     head = read_head(folder / f"{stem}.head")
     if head is None:
         assert not (folder / f"{stem}.jsonl").exists() or _size(folder, stem) == 0, "no good head"
@@ -73,13 +73,13 @@ def _size(folder: Path, stem: str) -> int:
 def assert_kept(
     folder: Path, acknowledged: Sequence[bytes], tried: Sequence[bytes], stem: str = "inbox"
 ) -> list[bytes]:
-    """Assert I1 to I3 of a recovered journal; return what is published.
+    """Assert I1 to I3 of a recovered journal; return its published lines.
 
     Args:
-        folder: The journal's.
+        folder: Folder of the journal.
         acknowledged: The JSON of every line whose append returned, in order.
-        tried: The JSON of every line that was ever given to an append, in order.
-        stem: Which journal.
+        tried: The JSON of every line ever given to an append, in order.
+        stem: First part of the journal's file names.
     """
     found = published(folder, stem)
     assert found[: len(acknowledged)] == list(acknowledged), "I1: an acknowledged event is gone"
@@ -89,7 +89,7 @@ def assert_kept(
 
 
 def assert_evidence(folder: Path, torn: bytes, stem: str = "inbox") -> None:
-    """Assert I10: what is no longer at the end of the active segment lies in quarantine."""
+    """Assert I10: bytes cut from the end of the active segment lie in quarantine."""
     active = (folder / f"{stem}.jsonl").read_bytes()
     rests = [path for path in (folder / "quarantine").glob(f"{stem}.*.rest")]
     for path in rests:
@@ -103,7 +103,7 @@ def assert_evidence(folder: Path, torn: bytes, stem: str = "inbox") -> None:
 
 
 def everything(folder: Path) -> dict[str, bytes]:
-    """Return every file below a folder with its content: what a refusal must leave as it was."""
+    """Return every file below a folder with its content, to compare after a refusal."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))

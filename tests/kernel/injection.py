@@ -1,8 +1,8 @@
-"""What this machine lets a test break for real, and the tools to do it.
+"""Features by which this machine can really break files and processes, and their tools.
 
-Each feature is probed once, by using it. A test that needs one which is not there is skipped with
-its name (`need`). Mounts live in a mount namespace whose only process waits for its standard input
-to close: however a test ends, namespace, mounts and loop devices end with it.
+Each feature is probed once, by using it. A test that needs a missing feature is skipped with its
+name (`need`). Mounts live in a mount namespace whose only process waits for the end of its standard
+input, so namespace, mounts and loop devices end with the test, however it ends.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _numbers = itertools.count()
 
 
 class Said(NamedTuple):
-    """How a process ended, and what it said.
+    """Outcome and output of a process.
 
     Attributes:
-        code: Its exit code; negative, the signal that killed it.
+        code: Exit code; negative for a signal that killed the process.
         out: Lines of standard output.
         err: Standard error.
     """
@@ -55,7 +55,7 @@ class Said(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """The reason code of the STOP on standard error; empty without one."""
+        """Reason code of the STOP on standard error; empty without one."""
         for line in self.err.splitlines():
             if line.startswith("STOP "):
                 return line.removeprefix("STOP ").partition(":")[0]
@@ -102,7 +102,7 @@ def run_victim(
 
 
 def strace(call: str, how: str) -> list[str]:
-    """Return the command that injects a fault into system calls of what follows it."""
+    """Return the command that injects a fault into the system calls of a command after it."""
     # A signal cannot be injected where seccomp stops the call; a plain trace only is slower.
     fast = [] if "signal=" in how else ["--seccomp-bpf"]
     return [
@@ -132,10 +132,10 @@ def is_superuser() -> bool:
 
 
 class Space:
-    """A folder with mounts that nobody else sees.
+    """Folder with mounts that no other process sees.
 
     Args:
-        folder: Where things are mounted; made when missing.
+        folder: Place of the mounts; made when missing.
         script: Shell commands that mount them, with `$1` for the folder.
     """
 
@@ -161,12 +161,12 @@ class Space:
 
     @property
     def seen(self) -> Path:
-        """The folder as it is inside, from outside."""
+        """Path of the inner folder, as seen from outside."""
         return Path(f"/proc/{self._keeper.pid}/root{self.folder}")
 
     @property
     def wrap(self) -> list[str]:
-        """The command that runs what follows it inside."""
+        """Command prefix that runs a command inside."""
         return ["nsenter", "-t", str(self._keeper.pid), *self._enter, "-m", f"--wd={PROJECT}"]
 
     def sh(self, script: str) -> Said:
@@ -176,7 +176,7 @@ class Space:
         return said
 
     def close(self) -> None:
-        """End the keeper, and with it every mount."""
+        """End the keeper, and every mount with it."""
         if self._keeper.stdin is not None:
             self._keeper.stdin.close()
         self._keeper.wait(DEADLINE_S)
@@ -216,13 +216,13 @@ def image(kind: str, size_mib: int = 0, *, make: str = "") -> str:
     )
 
 
-# FS_IOC_SHUTDOWN, without a flush of the journal: what was not synced never reaches the device.
+# FS_IOC_SHUTDOWN, without a flush of the journal: unsynced data never reaches the device.
 SHUTDOWN: Final = 0x8004587D
 NO_FLUSH: Final = struct.pack("I", 2)
 
 
 def cut_power(space: Space) -> None:
-    """Shut the file system of a space down as a power loss would; nothing reaches it any more."""
+    """Shut the file system of a space down, as a power loss would."""
     if sys.platform != "win32":
         fd = os.open(space.seen, os.O_RDONLY)
         try:
@@ -232,7 +232,7 @@ def cut_power(space: Space) -> None:
 
 
 def restore_power(space: Space) -> None:
-    """Mount a file system again whose power was cut, once nobody holds it."""
+    """Mount a file system again after its power was cut, once nobody holds it."""
     space.sh('umount "$1"; mount -o loop "$1.image/disk" "$1"')
 
 
@@ -246,14 +246,14 @@ LIMITS: Final = {
 
 
 class Group:
-    """A control group with a limit; removed when nobody is left in it.
+    """Control group with a limit; removed when its last process has ended.
 
     Args:
         controller: `pids` or `memory`.
-        limit: How many processes and threads, or how many bytes; None for no limit yet.
+        limit: Number of processes and threads, or of bytes; None for no limit yet.
 
     Raises:
-        OSError: No such controller may be used here.
+        OSError: The controller may not be used here.
     """
 
     def __init__(self, controller: str, limit: int | None = None) -> None:
@@ -277,11 +277,11 @@ class Group:
 
     @property
     def wrap(self) -> list[str]:
-        """The command that runs what follows it in this group."""
+        """Command prefix that runs a command in this group."""
         return ["sh", "-ec", f'echo $$ > {self.folder}/cgroup.procs; exec "$@"', "sh"]
 
     def close(self) -> None:
-        """Remove the group; those in it have ended, or are about to."""
+        """Remove the group; its processes have ended, or are about to."""
         deadline = time.monotonic() + DEADLINE_S
         while True:
             try:
@@ -292,7 +292,7 @@ class Group:
                 time.sleep(0.01)
 
 
-# --- what there is ------------------------------------------------------------------------------
+# --- features --------------------------------------------------------------------------------
 
 
 def _has(*commands: str) -> str:
@@ -378,12 +378,12 @@ FEATURES: Final[dict[str, Callable[[], str]]] = {
 
 @functools.cache
 def missing(feature: str) -> str:
-    """Return what keeps a feature from being used here; empty when it works."""
+    """Return the obstacle to using a feature here; empty when it works."""
     return FEATURES[feature]()
 
 
 def need(*features: str) -> None:
-    """Skip the test, naming each feature that this machine does not offer."""
+    """Skip the test, naming each feature that this machine lacks."""
     lacking = [f"{feature} ({missing(feature)})" for feature in features if missing(feature)]
     if lacking:
         pytest.skip(f"this machine does not offer: {', '.join(lacking)}")

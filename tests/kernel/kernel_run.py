@@ -1,4 +1,4 @@
-"""A small finished run for the tests of seal and verify."""
+"""Small finished run for the tests of seal and verify."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def make_run(var: Path) -> Path:
 
 
 def copy_run(var: Path, target: Path) -> Path:
-    """Copy what `make_run` wrote elsewhere; return the copy's run folder."""
+    """Copy the queues of `make_run` elsewhere; return the copy's run folder."""
     shutil.copytree(var, target)
     return target / "runs" / RUN_ID
 
@@ -56,7 +56,7 @@ def sealed_run(var: Path) -> Path:
 
 
 def _read_some(root: Path) -> None:
-    """Two readers take some fills: acks, a dead letter, cursors."""
+    """Let two readers process some fills: acks, a dead letter, cursors."""
     for role, is_primary, count in (("risk_role", True, 22), ("ai_role", False, 9)):
         folder = reader_folder(root, "fills", role, is_primary)
         acks = open_side_writer(folder, "acks")
@@ -74,7 +74,7 @@ def _read_some(root: Path) -> None:
 
 
 def _merge_health(root: Path) -> None:
-    """Every role writes its part; the inbox is their merge."""
+    """Write every role's part of health, and their merge."""
     inbox = open_writer(root, "health", sync=False)
     for role in PARTS:
         part = open_writer(root, "health", part=role, sync=False)

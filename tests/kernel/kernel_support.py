@@ -1,4 +1,4 @@
-"""What the kernel's tests share: lines, a seam that fails on command, and short ways to open."""
+"""Support of the kernel's tests: lines, a seam that fails on command, short ways to open."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ Fault = Callable[[str, str], BaseException | None]
 
 
 class Crash(BaseException):
-    """The process dies here; nothing after it happens."""
+    """Signal that the process dies here; nothing happens after it."""
 
 
 class FaultFiles(Files):
-    """Real files, with faults on command, a record of calls, and a crash at any of them.
+    """Real files with faults on command, a record of calls, and a crash at any of them.
 
     A crash is the death of a process, which takes nothing from the system's cache: so syncs are
     recorded and can fail, and cost no time.
@@ -51,11 +51,11 @@ class FaultFiles(Files):
         self.locks = True
 
     def count(self, call: str) -> int:
-        """How often a call was made."""
+        """Return how often a call was made."""
         return sum(1 for name in self.calls if name.split(" ")[0] == call)
 
     def kill(self) -> None:
-        """Close whatever is open, as the death of a process does."""
+        """Close every open file, as the death of a process does."""
         for fd in list(self.names):
             self.close(fd)
         self.crash_at = -1
@@ -85,7 +85,7 @@ class FaultFiles(Files):
         return fd
 
     def close(self, fd: int) -> None:
-        # After `kill` the number may belong to somebody else.
+        # After `kill` the descriptor may belong to another file.
         if self.names.pop(fd, None) is not None:
             super().close(fd)
 
@@ -203,7 +203,7 @@ def read_all(folder: Path, stem: str = "inbox", /) -> list[Line]:
 
 
 def drain(reader: JournalReader) -> list[Line]:
-    """Return every line that a reader has not handed out yet."""
+    """Return every line that a reader has not yet handed out."""
     lines: list[Line] = []
     while batch := reader.read(1000):
         lines += batch
@@ -211,7 +211,7 @@ def drain(reader: JournalReader) -> list[Line]:
 
 
 def ids_of(lines: list[Line]) -> list[int]:
-    """Return the numbers that `line_of` put into lines."""
+    """Return the numbers that `line_of` put into the lines."""
     return [canonical.decode(line.json)["id"] for line in lines]
 
 

@@ -1,4 +1,4 @@
-"""A night for the state machine of test_kernel_model_faults.py: queues, lists and crashes."""
+"""Night for the state machine of test_kernel_model_faults.py: queues, lists and crashes."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ LAZY: Final = frozenset({"acks", "health"})
 
 
 class Night:
-    """Journals on a simulated disk, and the list that each of them has to agree with.
+    """Journals on a simulated disk, and the list with which each must agree.
 
     Attributes:
-        files: The disk; its rules of what a crash may take are `disk_rules`.
-        lists: Numbers of the lines of each journal.
-        synced: How many of them a power loss cannot take.
-        positions: Ends that the fills had.
-        taken: Lines of the fills that the reader has taken.
-        cursor: What it saved last.
+        files: The disk; `disk_rules` are its rules for the loss in a crash.
+        lists: Line numbers of each journal.
+        synced: How many of these lines a power loss cannot take.
+        positions: Former ends of the queue of fills.
+        taken: Lines of the fills that the reader has processed.
+        cursor: Position that the reader saved last.
         suspect: Journals whose sync failed.
     """
 
@@ -71,7 +71,7 @@ class Night:
         return open_writer(QUEUES, "health", part, sync=part is not None, **options)  # type: ignore[arg-type]
 
     def writer(self, name: str) -> JournalWriter:
-        """Return the writer of a journal, opened where it is not."""
+        """Return the writer of a journal; open it if it is closed."""
         if name not in self.writers:
             self.writers[name] = self.open(name)
         return self.writers[name]
@@ -107,7 +107,7 @@ class Night:
             ids += [decode(line.json)["id"] for line in batch]
 
     def skip(self, reader: JournalReader, count: int) -> None:
-        """Read so many lines."""
+        """Read the given number of lines."""
         while reader.position.seq < count:
             assert reader.read(count - reader.position.seq)
 
@@ -136,7 +136,7 @@ class Night:
             )
 
     def crash(self, salt: int | None, rest: bytes = b"") -> None:
-        """Go down, start again: every journal has what it owes, and nothing else."""
+        """Go down and start again: every journal has exactly the lines that it owes."""
         self.go_down(salt)
         if salt is not None and self.suspect:
             return self.end_interrupted()
@@ -163,12 +163,12 @@ class Night:
             assert any(data.endswith(rest) or rest.endswith(data) for data in held)
 
     def recover_idle(self) -> None:
-        """Recover the journals that nobody writes in this model, as every start does."""
+        """Recover journals without a writer in this model, as every start does."""
         for stem in ("acks", "deadletter"):
             open_side_writer(QUEUES / "health", stem, sync=True, files=self.files).close()
 
     def end_interrupted(self) -> None:
-        """Seal as found: a journal that must not be written again keeps the head it has."""
+        """Seal as found: a journal that must not be written again keeps its head."""
         self.recover_idle()
         for name in JOURNALS:
             if name not in self.suspect:
@@ -182,14 +182,14 @@ class Night:
         return None
 
     def new_run(self) -> Path:
-        """Make the folder of this night's run."""
+        """Make the run folder of this night."""
         run = VAR / "runs" / f"night{self.night}"
         ensure_folder(run, files=self.files)
         write_hashed(run / "manifest.json", {"run_id": run.name}, files=self.files)
         return run
 
     def fork(self, path: str) -> tuple[SimFiles, Node]:
-        """Return a copy of the disk as every process sees it, and one file of it."""
+        """Return a copy of the disk as every process sees it, and one of its files."""
         fork = whole(self.files).mount(512, is_ordered=True, is_tracking=False)
         node = fork.names[path]
         assert isinstance(node, Node)
@@ -205,13 +205,13 @@ class Night:
         return str(folder / "inbox.000001.jsonl") if head.segment > 1 else None
 
     def seal(self, run: Path) -> str:
-        """Seal and release as the end of a run does, however far it came before."""
+        """Seal and release like the end of a run, however far an earlier attempt came."""
         root = seal_run(QUEUES, run, files=self.files)
         release(QUEUES, run, files=self.files)
         return root
 
     def compare_sealed(self, run: Path) -> None:
-        """Every list stands under the seal."""
+        """Check that every list is under the seal."""
         for name in JOURNALS:
             folder, stem = place_of(name, run / "queues")
             reader = JournalReader(folder, stem, files=self.files)

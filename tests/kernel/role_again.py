@@ -1,7 +1,7 @@
-"""A role of a finished night, started again on a copy of its queues, as after a crash.
+"""Role of a finished night, started again on a copy of its queues, as after a crash.
 
-The role is the real process with its real channels. What it may not do is known exactly: whatever
-stood in its outputs when the night ended is what they have to hold again, byte for byte.
+The role is the real process with its real channels. Its expected outputs are known exactly: the
+night's own, byte for byte.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ Json = dict[str, Any]
 
 
 class Again:
-    """A copy of a night's queues on which its roles can be started again.
+    """Copy of a night's queues on which its roles can start again.
 
     Args:
-        folder: Where the copy goes.
+        folder: Folder of the copy.
         night: The finished night.
-        inside: How the roles see that folder, where they run in a namespace of their own.
+        inside: Path of that folder as roles in their own namespace see it.
     """
 
     def __init__(self, folder: Path, night: ShortRun, inside: Path | None = None) -> None:
@@ -62,13 +62,13 @@ class Again:
         code: str = "",
         until: Callable[[], bool] = lambda: True,
     ) -> Said:
-        """Start a role, let it take what waits, and return how it ended.
+        """Start a role, let it process the waiting inputs, and return its outcome.
 
         Args:
-            role: Its name.
+            role: Name of the role.
             wrap: A command in front of it.
             code: Python that runs in its process first.
-            until: What has to be true before it is told to end.
+            until: Condition before the role is told to end.
         """
         main = f"import sys; from minibot.runtime.role import main\n{code}\nsys.exit(main())"
         how = ["-c", main] if code else ["-m", "minibot.runtime.role"]
@@ -96,16 +96,16 @@ class Again:
             return Said(process.returncode, out.read().splitlines(), err.read())
 
     def lines(self, queue: str, stem: str = "inbox") -> list[bytes]:
-        """Return the JSON of every published line, read independently."""
+        """Return the JSON of every published line, read by the independent reader."""
         return published(self.queues / queue, stem)
 
     def stops(self, role: str) -> list[tuple[str, str]]:
-        """Return kind and reason code of what a role wrote into `stop_journal`."""
+        """Return kind and reason code of the role's records in `stop_journal`."""
         events = map(canonical.decode, published(self.queues / "stop_journal" / "parts", role))
         return [(event["payload"]["kind"], event["payload"]["reason_code"]) for event in events]
 
     def forget_stop(self, role: str) -> None:
-        """Take a role's STOP off the record, so that the same run can be gone on with."""
+        """Remove a role's STOP from the record, so that the run can continue."""
         (self.var / "STOP.flag").unlink()
         parts = self.queues / "stop_journal" / "parts"
         for path in parts.glob(f"{role}.*"):
@@ -117,7 +117,7 @@ class Again:
         return [canonical.decode(json)["payload"] for json in published(parts, role)]
 
     def rewrite(self, queue: str, change: Callable[[list[Json]], list[Json]]) -> None:
-        """Put another history into a queue, as sound as the first: lines, chain and head."""
+        """Put another consistent history into a queue: lines, chain and head."""
         events = change([canonical.decode(json) for json in self.lines(queue)])
         for path in (self.queues / queue).glob("inbox*"):
             path.unlink()
@@ -132,7 +132,7 @@ class Again:
         writer.close()
 
     def cut_acks(self, folder: Path, keep: int) -> None:
-        """Leave only the first ranges in the acks of a folder, soundly."""
+        """Keep only the first ranges in the acks of a folder, consistently."""
         kept = published(folder, "acks")[:keep]
         for path in folder.glob("acks*"):
             path.unlink()
@@ -141,14 +141,14 @@ class Again:
         writer.close()
 
     def restore_cursor(self, path: Path, reader: str) -> None:
-        """Put a cursor of the run's beginning in the place of a reader's cursor."""
+        """Replace a reader's cursor by one from the run's beginning."""
         path.unlink()
         obj = cursor_json(self.run_dir.name, path.parent.name, reader, ZERO)
         write_hashed(path, obj)
 
 
 def _drain(process: subprocess.Popen[bytes], until: Callable[[], bool]) -> None:
-    """Speak for the launcher: leases, and in time that the role shall take what waits and end."""
+    """Act as the launcher: renew leases, then ask the role to end."""
     assert process.stdin is not None
     deadline = time.monotonic() + DEADLINE_S
     try:

@@ -1,4 +1,4 @@
-"""Bugs put into copies of the product for a moment, and the checks that must see them."""
+"""Bugs put into the product for the time of one check, which must notice them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Where the piece is empty, another function takes the whole place.
 
 
 class Check(NamedTuple):
-    """Who notices: a test by its name, or the crash simulator on one program."""
+    """Check that notices a bug: a test by name, or the crash simulator on one program."""
 
     name: str
     run: Callable[[], None]
@@ -51,7 +51,7 @@ def named(test: Callable[..., None], *arguments: Any) -> Check:
 
 
 def simulated(name: str) -> Check:
-    """Return the crash simulator on one of the programs as a check."""
+    """Return the crash simulator on one program as a check."""
 
     def run() -> None:
         found = Judge(PROGRAMS[name], "control", nested=NESTED).run().findings
@@ -74,7 +74,7 @@ PROGRAMS = {
             ["cursor", 2],
             ["note"],
             ["note"],
-            # So that lines are written in each of the ways that a writer has.
+            # So that lines are written in each way that a writer offers.
             ["append", "inbox", 1, 40],
             ["append", "inbox", 1, 0],
         ),
@@ -127,7 +127,7 @@ PROGRAMS = {
 
 
 def verdict_of(check: Check) -> str:
-    """Return `green`, or what a check said."""
+    """Return `green`, or the failure of a check."""
     try:
         check.run()
     except (AssertionError, pytest.fail.Exception, MinibotError, OSError) as error:
@@ -137,7 +137,7 @@ def verdict_of(check: Check) -> str:
 
 @contextmanager
 def seeded(changes: tuple[Change, ...]) -> Iterator[None]:
-    """Put changed copies in the place of functions, whoever has imported them."""
+    """Replace functions by changed copies in every module that imported them."""
     kept = [(function, function.__code__) for function, _, _ in changes]
     try:
         for function, old, new in changes:

@@ -1,6 +1,6 @@
-"""The crash simulator: its disk is as real ones are, its verdicts are right, and it finds nothing.
+"""Crash simulator: its disk acts like a real one, its verdicts are right, and it finds nothing.
 
-The million states of a CI run are `.ci/run crashsim`; here stands a slice of them.
+`.ci/run crashsim` judges a million states; these tests judge a slice of them.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ TAKEN = Program(
     ends="SURVIVE",
 )
 def test_crashes_of_every_kind_at_every_call_break_no_invariant() -> None:
-    """Whatever a crash leaves, recovery finds the acknowledged lines, and nothing false."""
+    """Recovery after any crash finds the acknowledged lines, and no false one."""
     result = run_campaign(STATES, SEED, jobs=1)
 
     assert [recipe_of(program, found.place) for program, _, found in result.findings] == []
@@ -70,14 +70,14 @@ def test_crashes_of_every_kind_at_every_call_break_no_invariant() -> None:
 
 
 def test_campaign_with_one_seed_is_the_same_on_one_core_and_on_two() -> None:
-    """A seed that found something finds it again, wherever it is run."""
+    """A campaign's seed gives the same result on one core and on two."""
     one, two = (run_campaign(1, SEED, jobs) for jobs in (1, 2))
 
     assert one == two
 
 
 def _open_and_cut_at_once(self: HeadWriter, position: Position) -> None:
-    """The head's opening as it was: the marks are cut before the new slots are durable."""
+    """Open a head as the product once did: its marks are cut before the new slots are durable."""
     files = self._files
     old = read_head_bytes(self.path, files=files)
     self._sequence = max((slot.sequence for slot in slots(old)[:2] if slot), default=0) + 2
@@ -99,7 +99,7 @@ def _open_and_cut_at_once(self: HeadWriter, position: Position) -> None:
 def test_crash_while_marks_of_a_lazy_head_are_cut_refuses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Found by the simulator: the size of a head may reach the disk before its new slots.
+    """A crash while marks of a lazy head are cut must not cause a refusal.
 
     A lazily synced journal was recovered by a writer that syncs; old slots without their marks
     then promised lines that the first power loss had taken.
@@ -113,7 +113,7 @@ def test_crash_while_marks_of_a_lazy_head_are_cut_refuses_nothing(
 
 
 def test_finding_is_shrunk_and_replayed_from_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who gets a recipe sees the same fault, and sees it gone when it is repaired."""
+    """A finding shrinks to a recipe that shows the same fault, and passes when it is repaired."""
     with monkeypatch.context() as patched:
         patched.setattr(HeadWriter, "open", _open_and_cut_at_once)
         (found,) = Judge(TAKEN, "7", nested=1).run().findings
@@ -122,12 +122,12 @@ def test_finding_is_shrunk_and_replayed_from_its_text(monkeypatch: pytest.Monkey
         assert len(shorter.steps) == 2
         assert replay(*parse_recipe(recipe)) == found.text
 
-    # The repaired kernel makes one call more, so the same crash stands elsewhere.
+    # The repaired kernel makes one call more, so the same crash has another number.
     assert Judge(shorter, "7").run().findings == []
 
 
 def test_recipe_that_names_no_state_is_refused() -> None:
-    """A text that is no recipe, and a call that the program never comes to."""
+    """A text that is no recipe, and a call that the program never reaches, are refused."""
     with pytest.raises(ValueError, match="no recipe"):
         parse_recipe('{"program": 1}')
     with pytest.raises(ValueError, match="calls, the recipe names"):
@@ -142,7 +142,7 @@ def _place_at(call: int) -> Place:
 
 
 def test_simulated_disk_has_every_call_of_the_seam() -> None:
-    """A call that it lacked would go to the real disk."""
+    """The simulated disk has every call of the seam, so none reaches the real disk."""
     public = {name for name, _ in inspect.getmembers(Files, inspect.isfunction) if name[0] != "_"}
 
     assert public - set(vars(SimFiles)) == set()
@@ -163,7 +163,7 @@ CALLS = st.lists(
 @given(calls=CALLS)
 @settings(max_examples=60, deadline=None)
 def test_simulated_disk_answers_as_a_real_one(calls: list[tuple[object, ...]]) -> None:
-    """Any calls have the same results, errors and contents on both."""
+    """Any calls have the same results, errors and contents on both disks."""
     with tempfile.TemporaryDirectory() as folder:
         sim = SimFiles()
         ensure_folder(Path(ROOT) / "x", files=sim)
@@ -191,7 +191,7 @@ def _answer(files: Files, root: Path, call: tuple[object, ...]) -> object:
     }
     status = files.stat(path)
     if status is not None and status.is_folder and verb not in ("mkdir", "rmdir"):
-        return None  # The kernel never does: what error a system gives is its own affair.
+        return None  # The kernel never does this, so systems may give different errors.
     if any(files.stat(root / str(other)) for other in rest if verb == "replace"):
         target = files.stat(root / str(rest[0]))
         if target is not None and target.is_folder:
@@ -228,7 +228,7 @@ def _state(files: Files, root: Path) -> list[object]:
 
 
 def after_crash(files: SimFiles, rules: str, extra: int = 200) -> set[bytes | None]:
-    """Return every content that a power loss may leave of the file; None where it is gone."""
+    """Return every content of the file that a power loss may leave; None for its loss."""
     found: set[bytes | None] = set()
     for choice, image in images(files, rules, random.Random(1), extra):
         if choice != PROCESS:
@@ -241,7 +241,7 @@ def _content(image: Image) -> bytes | None:
 
 
 def written(files: SimFiles, data: bytes, offset: int = 0) -> int:
-    """Write to the file, which is made where it does not stand; return its descriptor."""
+    """Write to the file, made where it is missing; return its descriptor."""
     with suppress(FileExistsError):
         files.close(files.open(FILE, Access.CREATE))
     fd = files.open(FILE, Access.WRITE)
@@ -251,7 +251,7 @@ def written(files: SimFiles, data: bytes, offset: int = 0) -> int:
 
 @pytest.mark.parametrize("rules", RULES)
 def test_synced_file_with_a_synced_name_survives_whole(rules: str) -> None:
-    """Nothing that was synced is ever taken."""
+    """A synced file with a synced name survives whole."""
     files = SimFiles(is_ordered=rules != "posix")
     files.sync(written(files, b"a" * 1200))
     files.sync_folder(ROOT)
@@ -261,7 +261,7 @@ def test_synced_file_with_a_synced_name_survives_whole(rules: str) -> None:
 
 @pytest.mark.parametrize("rules", RULES)
 def test_file_without_a_sync_may_lose_name_pages_and_parts_of_pages(rules: str) -> None:
-    """No name, no data, data without its beginning, zeroes, and a page in part."""
+    """An unsynced file may lose its name, whole pages and parts of pages."""
     files = SimFiles(page_bytes=512, is_ordered=rules != "posix")
     written(files, b"a" * 1200)
 
@@ -270,13 +270,13 @@ def test_file_without_a_sync_may_lose_name_pages_and_parts_of_pages(rules: str) 
     assert {None, b"", b"a" * 1200} <= found
     assert any(data and not data.strip(b"\0") for data in found)
     holes = {data for data in found if data and data.startswith(bytes(512)) and b"a" in data}
-    assert bool(holes) == (rules != "ext4")  # There a file grows over written pages only.
+    assert bool(holes) == (rules != "ext4")  # On ext4 a file grows over written pages only.
     assert any(data is not None and b"a" in data and len(set(data[:512])) == 2 for data in found)
 
 
 @pytest.mark.parametrize("rules", RULES)
 def test_older_state_of_a_page_may_be_what_the_disk_has(rules: str) -> None:
-    """The system writes pages back when it likes, so also between two writes."""
+    """The disk may hold an older version of a page, as the system writes back at any time."""
     files = SimFiles(is_ordered=rules != "posix")
     files.sync(written(files, b"0" * 8))
     files.sync_folder(ROOT)
@@ -287,7 +287,7 @@ def test_older_state_of_a_page_may_be_what_the_disk_has(rules: str) -> None:
 
 
 def test_names_survive_in_order_with_a_journal_and_each_for_itself_without() -> None:
-    """Of a first and a second new name only POSIX allows the second alone."""
+    """Only POSIX rules allow the second of two new names without the first."""
     for rules, expected in (("xfs", False), ("posix", True)):
         files = SimFiles(is_ordered=rules != "posix")
         files.mkdir(ROOT + os.sep + "first")
@@ -301,7 +301,7 @@ def test_names_survive_in_order_with_a_journal_and_each_for_itself_without() -> 
 
 
 def test_replaced_file_that_was_not_synced_may_be_empty() -> None:
-    """What xfs was seen to do: the name of the new file, and nothing in it."""
+    """A replaced file without sync may be empty under its new name, as seen on xfs."""
     files = SimFiles()
     files.sync(written(files, b"old"))
     files.sync_folder(ROOT)
@@ -315,7 +315,7 @@ def test_replaced_file_that_was_not_synced_may_be_empty() -> None:
 
 @pytest.mark.row("F06")
 def test_page_whose_sync_failed_stays_lost_after_a_sync_that_succeeds() -> None:
-    """As real systems do: the failed page is called clean, and the next sync tells nothing."""
+    """A page whose sync failed stays lost, although the next sync succeeds."""
     files = SimFiles()
     fd = written(files, b"a" * 10)
     files.sync_folder(ROOT)
@@ -335,7 +335,7 @@ def test_page_whose_sync_failed_stays_lost_after_a_sync_that_succeeds() -> None:
 
 
 def test_death_of_a_process_takes_nothing_but_its_locks() -> None:
-    """The cache is the system's; descriptors and locks are the process's."""
+    """A process's death takes its descriptors and locks, not the cache."""
     files = SimFiles()
     fd = written(files, b"data")
     assert files.try_lock(fd)

@@ -1,4 +1,4 @@
-"""Errors keep what they say when they are sent to another process."""
+"""Errors between processes: content and type survive."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ERRORS: list[MinibotError] = [
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_error_sent_to_another_process_says_and_carries_the_same(error: MinibotError) -> None:
-    """A worker's refusal reaches the person as if it had been raised here."""
+    """A worker's refusal arrives as if raised here."""
     again = pickle.loads(pickle.dumps(error))
 
     assert type(again) is type(error)

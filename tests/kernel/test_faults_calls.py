@@ -1,8 +1,8 @@
-"""System calls of a real writer that fail: by strace in the kernel, by a shim before it.
+"""Failing system calls of a real writer: by strace in the kernel, by a shim before it.
 
-A sweep forks a process for every single call of a scenario and lets that call fail; each must end
-as the fault list says, and after the next start nothing acknowledged is gone and nothing false
-stands. `docs/TESTING.md` says how.
+A sweep forks a process for every single call of a scenario and lets that call fail. Each must end
+as the fault list says; after the next start no acknowledged line is missing and no false one
+exists. `docs/TESTING.md` says how.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from tests.kernel.independent import assert_evidence, assert_kept, everything, p
 from tests.kernel.injection import Said, run_victim, shim, strace
 from tests.kernel.kernel_support import json_of, line_of, lines_of, open_journal
 
-# What the tests here hold after each fault, as far as it applies.
+# Invariants checked after each fault, as far as they apply.
 pytestmark = [pytest.mark.row("I1", "I2", "I3", "I10"), pytest.mark.campaign]
 ALL = [json_of(number) for number in range(1, 101)]
 SEGMENT = 700  # Some ten lines: five batches of three rotate once.
 
 
 def recovered(folder: Path, said: Said, **options: Any) -> list[bytes]:
-    """Let the next writer start and append; assert I1 to I3; return what is published then."""
+    """Let the next writer start and append; assert I1 to I3; return the published lines."""
     torn = (folder / "inbox.jsonl").read_bytes() if (folder / "inbox.jsonl").exists() else b""
     writer = open_journal(folder, **options)
     writer.append([line_of(writer.position.seq + 1)])
@@ -42,7 +42,7 @@ def recovered(folder: Path, said: Said, **options: Any) -> list[bytes]:
 
 
 def refused_again(folder: Path) -> str:
-    """Return the code with which the next writer is refused; it changes nothing."""
+    """Return the code with which the next writer is refused; the refusal changes nothing."""
     before = everything(folder)
     with pytest.raises(RunStop) as caught:
         open_journal(folder)
@@ -58,7 +58,7 @@ def refused_again(folder: Path) -> str:
 @pytest.mark.fault("F03", by="strace: every third pwrite64 gives EINTR or EAGAIN", ends="SURVIVE")
 @pytest.mark.parametrize("error", ["EINTR", "EAGAIN"])
 def test_interrupted_writes_of_a_real_process_double_no_byte(var_dir: Path, error: str) -> None:
-    """The journal is byte for byte the one that was meant."""
+    """Interrupted writes give exactly the intended journal, byte for byte."""
     how = f"error={error}:when=1+3"
     said = run_victim("append", var_dir, wrap=strace("pwrite64", how))
 
@@ -76,7 +76,7 @@ def test_interrupted_writes_of_a_real_process_double_no_byte(var_dir: Path, erro
 def test_failed_write_of_a_real_process_stops_it(
     var_dir: Path, error: str, code: str, when: int
 ) -> None:
-    """Whether data or head was refused: no retry, nothing acknowledged, all of it recovered."""
+    """A failed write of data or head stops the process without retry; recovery finds all lines."""
     said = run_victim("append", var_dir, wrap=strace("pwrite64", f"error={error}:when={when}"))
 
     assert (said.code, said.reason) == (10, code)
@@ -95,7 +95,7 @@ def test_failed_write_of_a_real_process_stops_it(
 def test_sync_of_a_real_process_that_fails_once_ends_the_file(
     var_dir: Path, error: str, is_eager: bool
 ) -> None:
-    """The head stays at what was synced, and no later writer appends to that file."""
+    """A failed sync leaves the head at the synced lines, and no later writer uses that file."""
     how = f"error={error}:when={3 if is_eager else 2}"
     said = run_victim("append", var_dir, wrap=strace("fdatasync", how), sync=is_eager)
 
@@ -115,7 +115,7 @@ def test_sync_of_a_real_process_that_fails_once_ends_the_file(
 def test_replacement_of_a_real_process_that_fails_leaves_old_or_new(
     var_dir: Path, call: str, when: int, code: str, stands: int
 ) -> None:
-    """A rename that fails leaves the old content; a folder not synced is no success either."""
+    """A failed rename leaves the old content, and a failed folder sync is no success."""
     said = run_victim("replace", var_dir, wrap=strace(call, f"error=EIO:when={when}"))
 
     assert (said.code, said.reason, said.last("ack")) == (10, code, 1)
@@ -130,7 +130,7 @@ def test_replacement_of_a_real_process_that_fails_leaves_old_or_new(
 def test_replacement_killed_in_the_kernel_leaves_old_or_new(
     var_dir: Path, call: str, when: int
 ) -> None:
-    """The file verifies, and the next process removes what was left and goes on."""
+    """A replacement killed in the kernel leaves a valid file; the next process cleans up."""
     said = run_victim("replace", var_dir, wrap=strace(call, f"signal=KILL:when={when}"))
 
     assert said.code in (-9, 137)
@@ -142,7 +142,7 @@ def test_replacement_killed_in_the_kernel_leaves_old_or_new(
 @pytest.mark.row("F59")
 @pytest.mark.fault("F59", by="strace: fdatasync enters 100 ms late", ends="SURVIVE")
 def test_slow_disk_loses_nothing(var_dir: Path) -> None:
-    """A batch is not acknowledged before its sync is done, however long that takes."""
+    """A slow sync delays the acknowledgement and loses nothing."""
     said = run_victim("append", var_dir, wrap=strace("fdatasync", "delay_enter=100000"), batches=3)
 
     assert (said.code, said.last("closed")) == (0, 9)
@@ -157,7 +157,7 @@ def test_slow_disk_loses_nothing(var_dir: Path) -> None:
 @pytest.mark.fault("F02", by="shim: each write takes at most 1 or 50 bytes", ends="SURVIVE")
 @pytest.mark.parametrize("size", [1, 50])
 def test_short_writes_of_a_real_process_are_gone_on_from(var_dir: Path, size: int) -> None:
-    """Also a head's slot is written whole, in as many pieces as the system wants."""
+    """Short writes are continued, also for a head's slot."""
     said = run_victim("append", var_dir, environ={**shim(), "SHIM_HOW": f"short:{size}"})
 
     assert (said.code, said.last("closed")) == (0, 15)
@@ -172,7 +172,7 @@ def test_short_writes_of_a_real_process_are_gone_on_from(var_dir: Path, size: in
 def test_writer_killed_within_a_write_leaves_a_tail_that_is_repaired_once(
     var_dir: Path, write: int
 ) -> None:
-    """The rest of the torn batch goes to quarantine; a second start finds nothing to do."""
+    """A torn batch goes to quarantine once; a second start changes nothing."""
     said = run_victim("append", var_dir, environ={**shim(), "SHIM_HOW": f"half:{write}"})
     assert said.code == -9
     before = published(var_dir)
@@ -196,7 +196,7 @@ def test_writer_killed_within_a_write_leaves_a_tail_that_is_repaired_once(
 def test_writer_killed_within_the_write_of_a_head_slot_leaves_the_other(
     var_dir: Path, write: int
 ) -> None:
-    """Readers see the batch before; the batch itself was synced and is published by the next."""
+    """A half-written slot leaves the other one; the next start publishes the synced batch."""
     said = run_victim("append", var_dir, environ={**shim(), "SHIM_HOW": f"half:{write}"})
 
     assert said.code == -9
@@ -208,7 +208,7 @@ def test_writer_killed_within_the_write_of_a_head_slot_leaves_the_other(
 @pytest.mark.row("F48")
 @pytest.mark.fault("F48", by="shim: flock grants everybody", ends="REFUSE")
 def test_file_system_whose_locks_exclude_nobody_is_refused(var_dir: Path) -> None:
-    """Found out before a byte is written, with the remedy."""
+    """A file system whose locks exclude nobody is refused with a remedy before any write."""
     said = run_victim("append", var_dir, environ={**shim(), "SHIM_HOW": "nolock"})
 
     assert said.code == 2
@@ -222,9 +222,9 @@ def test_file_system_whose_locks_exclude_nobody_is_refused(var_dir: Path) -> Non
 
 @pytest.fixture
 def ram_dir(tmp_path: Path) -> Iterator[Path]:
-    """A private folder in memory: a killed process takes nothing from it, and syncs cost nothing.
+    """Return a private folder in memory, where syncs cost nothing; else the usual one.
 
-    Where the machine has none, the usual one.
+    Kills of processes do not affect files in memory.
     """
     shared = Path("/dev/shm")
     if not os.access(shared, os.W_OK):
@@ -236,14 +236,14 @@ def ram_dir(tmp_path: Path) -> Iterator[Path]:
 
 
 class Swept(NamedTuple):
-    """One child of a sweep: its folder, and how it ended."""
+    """One child of a sweep: its folder and its outcome."""
 
     folder: Path
     said: Said
 
 
 def sweep(folder: Path, how: str, inner: dict[str, Any], **task: Any) -> list[Swept]:
-    """Return the children of a sweep whose call was there, one for each call."""
+    """Return the children of a sweep whose call existed, one for each call."""
     said = run_victim("sweep", folder, environ=shim(), how=how, inner=inner, **task)
     assert said.code == 0, said.err
     found = []
@@ -266,7 +266,7 @@ def sweep(folder: Path, how: str, inner: dict[str, Any], **task: Any) -> list[Sw
 def test_writer_killed_at_any_call_of_appends_and_a_rotation_loses_nothing(
     ram_dir: Path, how: str, is_eager: bool
 ) -> None:
-    """From the first open to the last sync: what was acknowledged stands once, in order."""
+    """A kill at any call keeps every acknowledged line once, in order."""
     inner = {"do": "append", "segment_bytes": SEGMENT, "sync": is_eager}
     swept = sweep(ram_dir, how, inner)
 
@@ -295,7 +295,7 @@ def test_writer_killed_at_any_call_of_appends_and_a_rotation_loses_nothing(
 def test_any_call_of_appends_and_a_rotation_that_fails_is_a_stop_with_its_code(
     ram_dir: Path, number: int, codes: set[str]
 ) -> None:
-    """100 % of the calls: never a crash without a code, never a silent success over a loss."""
+    """A failure of any call is a STOP with a code, never a crash or a silent loss."""
     inner = {"do": "append", "segment_bytes": SEGMENT}
     swept = sweep(ram_dir, "errno", inner, value=number)
     reasons = set()
@@ -309,7 +309,8 @@ def test_any_call_of_appends_and_a_rotation_that_fails_is_a_stop_with_its_code(
         else:
             recovered(folder, said, segment_bytes=SEGMENT)
 
-    assert reasons == codes | {"IO_EIO"}  # A lock that cannot be taken is IO_EIO, whatever it says.
+    # A lock that cannot be acquired is IO_EIO, whatever the error.
+    assert reasons == codes | {"IO_EIO"}
 
 
 @pytest.mark.real_injection("cc")
@@ -317,7 +318,7 @@ def test_any_call_of_appends_and_a_rotation_that_fails_is_a_stop_with_its_code(
 @pytest.mark.fault("F40", by="shim: SIGKILL after and within each call", ends="SURVIVE")
 @pytest.mark.parametrize("how", ["killed", "half"])
 def test_replacement_killed_at_any_call_leaves_old_or_new(ram_dir: Path, how: str) -> None:
-    """Never empty, never mixed, never of an earlier generation than was acknowledged."""
+    """A kill at any call leaves a whole file, no older than the last acknowledged one."""
     for folder, said in sweep(ram_dir, how, {"do": "replace"}):
         assert said.code == -9
         path = folder / "cursor.json"
@@ -331,7 +332,7 @@ def test_replacement_killed_at_any_call_leaves_old_or_new(ram_dir: Path, how: st
 @pytest.mark.fault("F160", by="shim: SIGKILL at each call of a tail repair", ends="SURVIVE")
 @pytest.mark.parametrize("how", ["killed", "half"])
 def test_repair_killed_at_any_call_is_finished_by_the_next_start(ram_dir: Path, how: str) -> None:
-    """The torn bytes are in quarantine before they are cut, whenever the repair died."""
+    """A kill at any call of a repair leaves the torn bytes in quarantine before they are cut."""
     task = {"do": "append", "batches": 2}
     for folder, said in sweep(ram_dir, how, {**task, "batches": 0}, before=task):
         assert said.code == -9

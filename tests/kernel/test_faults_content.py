@@ -1,4 +1,4 @@
-"""Events that are sound as lines and cannot be true, as a role of a finished night meets them."""
+"""Sound lines with impossible events, as a role of a finished night meets them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.runs import ShortRun
 
 pytestmark = [pytest.mark.row("I1", "I2", "I4", "I5"), pytest.mark.campaign]
 MINUTE_MS = 60_000
-# Further than any night with its history reaches back.
+# Further back than any night with its history.
 DAYS_MS = 30 * 24 * 60 * MINUTE_MS
 QUEUE = "order_intents"
 TERMINAL = ("FILLED", "CANCELLED", "EXPIRED", "REJECTED")
@@ -28,12 +28,12 @@ TERMINAL = ("FILLED", "CANCELLED", "EXPIRED", "REJECTED")
 
 @pytest.fixture
 def again(tmp_path: Path, short_run: ShortRun) -> Again:
-    """A copy of a finished night."""
+    """Copy of a finished night."""
     return Again(tmp_path / "again", short_run)
 
 
 def another(again: Again, change: Callable[[Json], None]) -> Json:
-    """Return the last intent once more, under an id of its own."""
+    """Return the last intent again, under its own new id."""
     event: Json = canonical.decode(again.lines(QUEUE)[-1])
     event["id"] = event["id"][:-4] + ("0000" if event["id"][-4:] != "0000" else "0001")
     change(event)
@@ -48,7 +48,7 @@ def another(again: Again, change: Callable[[Json], None]) -> Json:
 def test_event_with_a_time_that_no_process_of_the_run_had_stops(
     again: Again, shift_ms: int
 ) -> None:
-    """Market time would follow it: a month ahead, each limit that counts time would be over."""
+    """An event a month ahead stops the role, because market time would follow it."""
     before = outputs(again)
 
     def shift(event: Json) -> None:
@@ -67,7 +67,7 @@ def test_event_with_a_time_that_no_process_of_the_run_had_stops(
     "F83", by="the same, with the order log asked what was taken", ends="STOP(SCHEMA_INVALID)"
 )
 def test_event_of_an_impossible_time_is_not_logged_as_taken(again: Again) -> None:
-    """A replay takes what the order log names: no more than the night applied."""
+    """An event with an impossible time is not logged as input, so a replay skips it too."""
     acks = again.queues / QUEUE
     before = [canonical.decode(json)["payload"] for json in published(acks, "acks")]
 
@@ -88,7 +88,7 @@ def test_event_of_an_impossible_time_is_not_logged_as_taken(again: Again) -> Non
     "F98", by="the intents of an earlier run appended to this one's", ends="STOP(RUN_ID_MISMATCH)"
 )
 def test_lines_of_an_earlier_run_are_not_executed(again: Again) -> None:
-    """Hash, chain and head are sound: whoever appended them held the lock and knew the format."""
+    """Sound lines of an earlier run are not executed."""
     before = outputs(again)
     earlier = [
         canonical.decode(json) | {"run_id": "20200101_000000"} for json in again.lines(QUEUE)
@@ -108,7 +108,7 @@ def test_lines_of_an_earlier_run_are_not_executed(again: Again) -> None:
 )
 @pytest.mark.parametrize(("fills", "results"), [(0, 0), (2, 4), (5, 11)])
 def test_intents_pending_at_a_kill_end_once_each(again: Again, fills: int, results: int) -> None:
-    """Each intent has one terminal result, and each result and fill stands once."""
+    """Each intent pending at a kill has one terminal result, and each fill exists once."""
     intents = [canonical.decode(json)["payload"] for json in again.lines(QUEUE)]
     forget_outputs(again, fills, results)
     said = again.start(EXECUTION)

@@ -1,4 +1,4 @@
-"""Cursors that are wrong in every way: each has its own name, and nothing is handed out."""
+"""Wrong cursors: each kind has its own code, and nothing is handed out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from minibot.kernel.queue import make_queue, open_reader, open_writer
 from tests.kernel.independent import assert_kept, everything
 from tests.kernel.kernel_support import json_of, lines_of
 
-# What the tests here hold after each fault, as far as it applies.
+# Invariants checked after each fault, as far as they apply.
 pytestmark = [pytest.mark.row("I1", "I3"), pytest.mark.campaign]
 RUN = "20261120_074600"
 QUEUE, READER = "signals", "risk_role"
@@ -27,7 +27,7 @@ Json = dict[str, Any]
 
 @pytest.fixture
 def path(var_dir: Path) -> Path:
-    """The cursor of a reader that has read six of twelve lines."""
+    """Cursor of a reader that has read six of twelve lines."""
     make_queue(var_dir, QUEUE, READER)
     writer = open_writer(var_dir, QUEUE)
     for first in range(1, 13, 3):
@@ -42,7 +42,7 @@ def path(var_dir: Path) -> Path:
 
 
 def resumed(path: Path) -> list[bytes]:
-    """Go on from the cursor, as a reader does that starts again; return what it is handed."""
+    """Resume from the cursor, as a restarted reader does; return the lines."""
     position = Cursor(path, RUN, QUEUE, READER).load()
     assert position is not None
     reader = open_reader(path.parents[1], QUEUE, position)
@@ -53,7 +53,7 @@ def resumed(path: Path) -> list[bytes]:
 
 
 def refused(path: Path) -> str:
-    """Return the code with which going on is refused; nothing is touched, nothing is lost."""
+    """Return the code with which resuming is refused; no file changes."""
     before = everything(path.parent)
     with pytest.raises(RunStop) as caught:
         resumed(path)
@@ -63,19 +63,19 @@ def refused(path: Path) -> str:
 
 
 def position_of(path: Path) -> Position:
-    """Return where the cursor stands."""
+    """Return the cursor's position."""
     obj = canonical.decode(path.read_bytes()[:-1])
     return Position(obj["seq"], obj["segment"], obj["offset"], bytes.fromhex(obj["chain"]))
 
 
 def put(path: Path, position: Position, **changes: Any) -> None:
-    """Put a cursor in place that is sound by itself."""
+    """Write a cursor that is valid in itself."""
     path.unlink()
     write_hashed(path, cursor_json(RUN, QUEUE, READER, position) | changes)
 
 
 def test_cursor_as_it_was_left_goes_on_behind_it(path: Path) -> None:
-    """The other tests change something about this."""
+    """An unchanged cursor resumes behind its position, as a control for the other tests."""
     assert resumed(path) == ALL[6:]
 
 
@@ -90,7 +90,7 @@ def test_cursor_as_it_was_left_goes_on_behind_it(path: Path) -> None:
     ],
 )
 def test_cursor_behind_the_end_is_ahead(path: Path, ahead: Callable[[Position], Position]) -> None:
-    """The queue is older than its reader: somebody put it back."""
+    """A cursor beyond the end is ahead: an older queue was put back."""
     put(path, ahead(position_of(path)))
 
     assert refused(path) == "CURSOR_AHEAD"
@@ -120,7 +120,7 @@ def test_cursor_behind_the_end_is_ahead(path: Path, ahead: Callable[[Position], 
 def test_cursor_written_otherwise_than_in_one_piece_is_a_violation(
     path: Path, write: Callable[[bytes], bytes]
 ) -> None:
-    """An atomic replacement never shows any of these, so somebody opened it for writing."""
+    """A cursor in a state that atomic replacement never shows is a violation."""
     path.write_bytes(write(path.read_bytes()))
 
     assert refused(path) == "ATOMICITY_VIOLATION"
@@ -149,7 +149,7 @@ def test_cursor_written_otherwise_than_in_one_piece_is_a_violation(
     ],
 )
 def test_cursor_that_makes_no_sense_is_corrupt(path: Path, changes: Json) -> None:
-    """A right hash over nonsense is our own fault, and another one than a torn file."""
+    """A senseless cursor with a right hash is corrupt, unlike a torn one."""
     put(path, position_of(path), **changes)
 
     assert refused(path) == "CURSOR_CORRUPT"
@@ -163,7 +163,7 @@ def test_cursor_that_makes_no_sense_is_corrupt(path: Path, changes: Json) -> Non
     "changes", [{"run_id": "20200101_000000"}, {"queue": "fills"}, {"reader": "ai_role"}]
 )
 def test_cursor_of_somebody_else_is_foreign(path: Path, changes: Json) -> None:
-    """A place in another history is no place here."""
+    """A cursor of another run, queue or reader is foreign."""
     put(path, position_of(path), **changes)
 
     assert refused(path) == "CURSOR_FOREIGN_RUN"
@@ -175,7 +175,7 @@ def test_cursor_of_somebody_else_is_foreign(path: Path, changes: Json) -> None:
 )
 @pytest.mark.parametrize("lines", [6, 12])
 def test_cursor_with_another_chain_is_of_another_history(path: Path, lines: int) -> None:
-    """Also at the very end, where there is no further line to find it out by."""
+    """A cursor with another chain belongs to another history, also at the very end."""
     reader = open_reader(path.parents[1], QUEUE)
     reader.read(lines)
     at = reader.position
@@ -188,7 +188,7 @@ def test_cursor_with_another_chain_is_of_another_history(path: Path, lines: int)
 @pytest.mark.row("F39")
 @pytest.mark.fault("F39", by="temp files of three killed processes", ends="SURVIVE")
 def test_temp_files_of_dead_processes_mean_nothing_and_go(path: Path) -> None:
-    """Their owner removes them at its start; what they hold is never read."""
+    """Temp files of dead processes are removed unread at their owner's start."""
     for number in range(3):
         path.with_name(f"cursor.json.{number}-0.tmp").write_bytes(b'{"seq":99}')
 

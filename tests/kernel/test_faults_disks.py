@@ -1,7 +1,7 @@
-"""Disks that fill up, lose what was not synced, or refuse: real file systems of the test's own.
+"""Real file systems that fill up, lose unsynced data, or refuse.
 
 Each is mounted in a namespace that ends with the test (tests/kernel/injection.py). Power is cut by
-the file system's own shutdown call, which drops whatever was not synced.
+the file system's own shutdown call, which drops unsynced data.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.kernel.injection import (
 )
 from tests.kernel.kernel_support import json_of, line_of, open_journal
 
-# What the tests here hold after each fault, as far as it applies.
+# Invariants checked after each fault, as far as they apply.
 pytestmark = [pytest.mark.row("I1", "I2", "I3"), pytest.mark.campaign]
 SIZE = 200
 MakeSpace = Callable[[str], Space]
@@ -39,7 +39,7 @@ MakeSpace = Callable[[str], Space]
 
 @pytest.fixture
 def spaces(tmp_path: Path) -> Iterator[MakeSpace]:
-    """A maker of file systems; all of them are gone when the test ends."""
+    """Factory of file systems that end with the test."""
     made: list[Space] = []
 
     def make(script: str) -> Space:
@@ -52,15 +52,15 @@ def spaces(tmp_path: Path) -> Iterator[MakeSpace]:
 
 
 class AfterPowerLoss(Files):
-    """Real files after the machine has been down."""
+    """Real files after a restart of the machine."""
 
     def boot_id(self) -> str:
-        """Another start of the machine than the writer's."""
+        """Return another boot id than the writer's."""
         return "the next one"
 
 
 def recovered(folder: Path, acknowledged: int, **options: Any) -> list[bytes]:
-    """Let the next writer start and append a line; assert I1 to I3; return what is published."""
+    """Let the next writer append a line; assert I1 to I3; return the published lines."""
     writer = open_journal(folder, **options)
     writer.append([line_of(writer.position.seq + 1, SIZE)])
     writer.close()
@@ -80,7 +80,7 @@ def recovered(folder: Path, acknowledged: int, **options: Any) -> list[bytes]:
 def test_disk_that_fills_up_stops_and_loses_nothing_acknowledged(
     spaces: MakeSpace, is_eager: bool
 ) -> None:
-    """Whole lines of the refused batch are kept, the torn one is cut at the next start."""
+    """A full disk keeps whole lines of the refused batch; the next start cuts the torn one."""
     space = spaces(tmpfs("size=64k"))
     said = run_victim(
         "append", space.folder, wrap=space.wrap, size=SIZE, batches=500, sync=is_eager
@@ -102,7 +102,7 @@ def test_disk_that_fills_up_stops_and_loses_nothing_acknowledged(
     ends="STOP(IO_FSYNC)",
 )
 def test_sync_on_a_thin_device_that_is_full_ends_the_file(spaces: MakeSpace) -> None:
-    """Writes succeed, the sync tells the truth once; the head never moved past what was synced."""
+    """A full thin device fails the sync once; the head never passes the synced lines."""
     space = spaces(image("ext4", 64).replace("size=512m", "size=3m"))
     said = run_victim("append", space.folder, wrap=space.wrap, size=20_000, lines=8, batches=200)
 
@@ -118,7 +118,7 @@ def test_sync_on_a_thin_device_that_is_full_ends_the_file(spaces: MakeSpace) -> 
 @pytest.mark.row("F55")
 @pytest.mark.fault("F55", by="prlimit --fsize of 20,000 bytes", ends="STOP(IO_EIO)")
 def test_file_over_its_limit_is_an_error_and_no_signal(var_dir: Path) -> None:
-    """SIGXFSZ is ignored, a short write comes before the error, and nothing of it is published."""
+    """A file over its limit is an error after a short write, with SIGXFSZ ignored."""
     said = run_victim("append", var_dir, wrap=["prlimit", "--fsize=20000"], size=SIZE, batches=500)
 
     assert (said.code, said.reason) == (10, "IO_EIO")
@@ -131,7 +131,7 @@ def test_file_over_its_limit_is_an_error_and_no_signal(var_dir: Path) -> None:
 @pytest.mark.row("F56")
 @pytest.mark.fault("F56", by="prlimit --nofile of 5", ends="STOP(FD_EXHAUSTED)")
 def test_process_without_descriptors_stops_by_that_name(var_dir: Path) -> None:
-    """Whichever file could not be opened; what stood before is as it was."""
+    """A process without descriptors stops with that reason, whichever file was affected."""
     run_victim("append", var_dir, size=SIZE)
     before = (var_dir / "inbox.jsonl").read_bytes()
     said = run_victim("append", var_dir, wrap=["prlimit", "--nofile=5"], size=SIZE)
@@ -145,7 +145,7 @@ def test_process_without_descriptors_stops_by_that_name(var_dir: Path) -> None:
 @pytest.mark.row("F53")
 @pytest.mark.fault("F53", by="ext4 without a free inode", ends="STOP(IO_ENOSPC)")
 def test_disk_without_inodes_is_a_full_disk(spaces: MakeSpace) -> None:
-    """A rotation needs a new file: it stops, and every line stands under one of two names."""
+    """A disk without inodes counts as full: a rotation stops, every line keeps a name."""
     space = spaces(image("ext4", make="-N 32"))
     first = run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
     space.sh('i=0; while touch "$1/fill.$i" 2>/dev/null; do i=$((i+1)); done')
@@ -163,7 +163,7 @@ def test_disk_without_inodes_is_a_full_disk(spaces: MakeSpace) -> None:
 @pytest.mark.row("F51")
 @pytest.mark.fault("F51", by="a tmpfs of 16 MiB under a floor of 17", ends="STOP(DISK_LOW)")
 def test_floor_of_free_space_is_measured_where_the_run_writes(spaces: MakeSpace) -> None:
-    """Not on the disk of the project: on the one that would fill up."""
+    """The floor of free space is measured on the run's disk, not the project's."""
     space = spaces(tmpfs("size=16m"))
 
     assert DiskCheck(space.seen, 15, None).check() is None
@@ -179,7 +179,7 @@ def test_floor_of_free_space_is_measured_where_the_run_writes(spaces: MakeSpace)
 @pytest.mark.row("F54")
 @pytest.mark.fault("F54", by="ext4 that aborts and turns read-only", ends="STOP(IO_READONLY)")
 def test_disk_that_turns_read_only_under_a_writer_stops_it(spaces: MakeSpace) -> None:
-    """Exit code and standard error say it, as nothing can be written."""
+    """A disk that turns read-only is reported by exit code and standard error."""
     space = spaces(image("ext4"))
     victim = Victim(space, size=SIZE, batches=100_000)
     victim.await_acks(30)
@@ -198,7 +198,7 @@ def test_disk_that_turns_read_only_under_a_writer_stops_it(spaces: MakeSpace) ->
 @pytest.mark.row("F54")
 @pytest.mark.fault("F54", by="a tmpfs remounted read-only", ends="STOP(IO_READONLY)")
 def test_start_on_a_read_only_disk_stops_and_changes_nothing(spaces: MakeSpace) -> None:
-    """The journal is as it was, and goes on once the disk may be written again."""
+    """A start on a read-only disk changes nothing, and a later start succeeds."""
     space = spaces(tmpfs("size=1m"))
     run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
     before = everything(space.seen)
@@ -216,7 +216,7 @@ def test_start_on_a_read_only_disk_stops_and_changes_nothing(spaces: MakeSpace) 
 @pytest.mark.fault("F54", by="chattr +i and +a on the journal", ends="STOP(IO_READONLY)")
 @pytest.mark.parametrize("flag", ["i", "a"])
 def test_journal_made_immutable_stops_its_writer(spaces: MakeSpace, flag: str) -> None:
-    """What the owner of the machine has frozen is not written around."""
+    """A journal made immutable by the machine's owner stops its writer."""
     space = spaces(image("ext4"))
     run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
     before = everything(space.seen)
@@ -233,7 +233,7 @@ def test_journal_made_immutable_stops_its_writer(spaces: MakeSpace, flag: str) -
 
 
 class Victim:
-    """A writer in a space, running until the disk is taken from it."""
+    """Writer in a space, running until the disk is taken away."""
 
     def __init__(self, space: Space, do: str = "append", **task: Any) -> None:
         self._out: list[str] = []
@@ -245,12 +245,12 @@ class Victim:
         )
 
     def await_acks(self, lines: int) -> None:
-        """Return once so many lines are acknowledged."""
+        """Return once the given number of lines is acknowledged."""
         while Said(0, self._out, "").last("ack") < lines:
             assert self._read(), "the victim ended early"
 
     def end(self) -> Said:
-        """Wait for its end; return all that it said."""
+        """Wait for its end; return all its output."""
         while self._read():
             pass
         assert self._process.stderr is not None
@@ -259,7 +259,7 @@ class Victim:
         return Said(self._process.returncode, self._out, err)
 
     def _read(self) -> bool:
-        # Never `communicate` after this: it passes over what stands in the buffer already.
+        # Never call `communicate` after this: it skips the buffered output.
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         self._out += [line.strip()] if line else []
@@ -271,7 +271,7 @@ class Victim:
 @pytest.mark.fault("F09", by="ext4: the power is cut under a writer, three times", ends="SURVIVE")
 @pytest.mark.parametrize("is_eager", [True, False])
 def test_power_cut_on_ext4_takes_nothing_that_was_synced(spaces: MakeSpace, is_eager: bool) -> None:
-    """Each time the next writer goes on; lazily synced lines may be gone, but none is false."""
+    """A power cut on ext4 takes no synced line, and no later line is false."""
     cut_again_and_again(spaces(image("ext4")), is_eager=is_eager)
 
 
@@ -280,7 +280,7 @@ def test_power_cut_on_ext4_takes_nothing_that_was_synced(spaces: MakeSpace, is_e
 @pytest.mark.fault("F09", by="xfs: the power is cut under a writer, three times", ends="SURVIVE")
 @pytest.mark.parametrize("is_eager", [True, False])
 def test_power_cut_on_xfs_takes_nothing_that_was_synced(spaces: MakeSpace, is_eager: bool) -> None:
-    """The same on the other file system, which fills lost pages with NUL bytes."""
+    """A power cut on xfs, which fills lost pages with NUL bytes, takes no synced line."""
     cut_again_and_again(spaces(image("xfs")), is_eager=is_eager)
 
 
@@ -289,7 +289,7 @@ def test_power_cut_on_xfs_takes_nothing_that_was_synced(spaces: MakeSpace, is_ea
 @pytest.mark.fault("F28", by="ext4, xfs: the power is cut under a rotating writer", ends="SURVIVE")
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
 def test_power_cut_under_a_rotating_writer_leaves_one_layout(spaces: MakeSpace, kind: str) -> None:
-    """A segment of four lines: most of the time it is busy with names and manifest."""
+    """A power cut under a writer that rotates every four lines leaves one layout."""
     cut_again_and_again(spaces(image(kind)), rounds=5, segment_bytes=1200)
 
 
@@ -321,9 +321,9 @@ def cut_again_and_again(
 @pytest.mark.fault("F40", by="ext4, xfs: the power is cut under replacements", ends="SURVIVE")
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
 def test_power_cut_under_replacements_leaves_old_or_new(spaces: MakeSpace, kind: str) -> None:
-    """Never empty, never mixed, never older than what was acknowledged.
+    """A power cut under replacements leaves a whole file, no older than acknowledged.
 
-    The victim outlives the disk: what it says while that goes down has to stand as well.
+    The victim outlives the disk, so acknowledgements during the power cut count as well.
     """
     space = spaces(image(kind))
     path = space.seen / "cursor.json"
@@ -338,14 +338,14 @@ def test_power_cut_under_replacements_leaves_old_or_new(spaces: MakeSpace, kind:
 
 
 class CutUnderFolderSync(Files):
-    """Real files in a space whose power is cut when a folder is open and about to be synced."""
+    """Real files in a space whose power is cut when a folder is about to be synced."""
 
     def __init__(self, space: Space) -> None:
         super().__init__()
         self.space = space
 
     def sync(self, fd: int) -> None:
-        """Sync, too late where it is a folder."""
+        """Sync; too late where it is a folder."""
         if self.fstat(fd).is_folder:
             cut_power(self.space)
         super().sync(fd)
@@ -360,7 +360,7 @@ class CutUnderFolderSync(Files):
 def test_replacement_on_a_disk_that_shut_itself_down_is_not_acknowledged(
     spaces: MakeSpace, kind: str
 ) -> None:
-    """XFS answers 0 to the sync of a folder whose new names it has thrown away."""
+    """A replacement on an XFS that shut down is not acknowledged, although its sync returns 0."""
     space = spaces(image(kind))
     path = space.seen / "cursor.json"
     write_hashed(path, {"text": "old"})
@@ -379,7 +379,7 @@ def test_replacement_on_a_disk_that_shut_itself_down_is_not_acknowledged(
     "F08", by="ext4 and a shim whose syncs lie; then the power is cut", ends="STOP(QUEUE_TRUNCATED)"
 )
 def test_disk_that_lies_about_syncs_is_found_out_after_the_power_loss(spaces: MakeSpace) -> None:
-    """What was acknowledged is gone and cannot be had back; it is never gone in silence."""
+    """A disk that lies about syncs loses lines, and the next start reports it."""
     space = spaces(image("ext4"))
     honest = run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
     lying = {**shim(), "SHIM_HOW": "lie"}

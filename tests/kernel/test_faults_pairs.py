@@ -1,4 +1,4 @@
-"""Two faults at once: the disk refuses, and the process is killed in the middle of it."""
+"""Two faults at once: the disk refuses, and the process is killed meanwhile."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FAULTS = {
 
 
 class NthFails:
-    """A fault of one call alone: the nth of its kind on files with that name part."""
+    """Fault of one call alone: the nth of its kind on files with that name part."""
 
     def __init__(self, nth: int, call: str, part: str, code: int) -> None:
         self.is_over = False
@@ -38,7 +38,7 @@ class NthFails:
         self._call, self._part, self._code = call, part, code
 
     def __call__(self, called: str, name: str) -> OSError | None:
-        """Return the error of this call, if it is the one."""
+        """Return the error for this call, if it is the nth."""
         if called != self._call or self._part not in name:
             return None
         self._left -= 1
@@ -49,7 +49,7 @@ class NthFails:
 
 
 def append_until_it_ends(files: FaultFiles, folder: Path) -> tuple[int, str]:
-    """Append line by line; return how many were acknowledged, and what ended it."""
+    """Append line by line; return the number acknowledged, and what ended it."""
     acknowledged = 0
     try:
         writer = open_journal(folder, segment_bytes=SEGMENT, files=files)
@@ -66,7 +66,7 @@ def append_until_it_ends(files: FaultFiles, folder: Path) -> tuple[int, str]:
 
 
 def start_again(folder: Path, kill_at: int = -1) -> str:
-    """Start a writer on what stands there, perhaps killed on the way; return what refused it."""
+    """Start a writer on the remains, perhaps killed on the way; return the refusal."""
     files = FaultFiles()
     files.crash_at = kill_at
     try:
@@ -90,7 +90,7 @@ def start_again(folder: Path, kill_at: int = -1) -> str:
 def test_disk_fault_and_kills_lose_and_invent_nothing(
     tmp_path: Path, name: str, kill_at: int
 ) -> None:
-    """Whatever was acknowledged stands once and in order, after the fault, the kill and again."""
+    """Acknowledged lines exist once and in order after a disk fault and kills."""
     call, part, code, reason = FAULTS[name]
     for nth in range(1, CALLS_MAX):
         folder = tmp_path / str(nth)
@@ -102,12 +102,12 @@ def test_disk_fault_and_kills_lose_and_invent_nothing(
         refused = start_again(folder)
 
         assert end == (reason if fault.is_over else "killed" if kill_at >= 0 else "nothing")
-        # A file whose sync has failed is not appended to again, whatever came after it.
+        # A file whose sync has failed is never appended to again.
         assert refused == (reason if call == "datasync" and fault.is_over else "")
         found = ids_of(read_all(folder))
         assert found == list(range(1, len(found) + 1)), nth
         assert len(found) >= acknowledged, nth
         if not fault.is_over:
             break
-    # Without a kill each fault had at least one call to meet.
+    # Without a kill each fault met at least one call.
     assert (1 if kill_at < 0 else 0) < nth < CALLS_MAX - 1

@@ -1,7 +1,7 @@
-"""Damage to a queue's files: a writer's start, a reader and verify say the same, and touch nothing.
+"""Damage to a queue's files: writer, reader and verify agree, and change nothing.
 
-Each fault is put into a journal of two sealed segments and an active one. What a reader handed
-out before it stopped was written like this (I3), and every file is as the fault left it (I1, I10).
+Each fault is put into a journal of two sealed segments and an active one. A reader hands out only
+lines that were written (I3), and every file stays as the fault left it (I1, I10).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from minibot.kernel.verify import verify_tree
 from tests.kernel.independent import assert_evidence, assert_kept, everything, published, read_head
 from tests.kernel.kernel_support import change, json_of, line_of, lines_of, open_journal
 
-# What the tests here hold after each fault, as far as it applies.
+# Invariants checked after each fault, as far as they apply.
 pytestmark = [pytest.mark.row("I1", "I3", "I10"), pytest.mark.campaign]
 SEGMENT = 700
 ALL = [json_of(number) for number in range(1, 41)]
@@ -41,7 +41,7 @@ def fill(folder: Path, count: int = 15) -> Position:
 
 
 def active(trick: Trick) -> Damage:
-    """Return a damage that exchanges the lines of the active segment."""
+    """Return a damage that exchanges lines of the active segment."""
 
     def damage(folder: Path) -> None:
         path = folder / "inbox.jsonl"
@@ -51,7 +51,7 @@ def active(trick: Trick) -> Damage:
 
 
 def stopped(folder: Path) -> tuple[str, str, set[str]]:
-    """Return what a reader, a writer's start and verify call the damage; nothing is touched."""
+    """Return the names that reader, writer and verify give the damage; no file changes."""
     before = everything(folder)
     reader, handed = JournalReader(folder, "inbox"), list[bytes]()
     read = ""
@@ -75,9 +75,9 @@ def stopped(folder: Path) -> tuple[str, str, set[str]]:
 
 
 def assert_all_say(folder: Path, code: str, *, or_verify: str = "") -> None:
-    """Assert that reader, writer and verify find the damage, by the same name.
+    """Assert that reader, writer and verify find the damage under the same name.
 
-    Where the lines no longer end at the head, verify calls it by what it meets there.
+    If the lines no longer end at the head, verify names what it meets there.
     """
     read, started, verified = stopped(folder)
     assert (read, started) == (code, code)
@@ -90,7 +90,7 @@ def assert_all_say(folder: Path, code: str, *, or_verify: str = "") -> None:
 @pytest.mark.fault("F13", by="a bit flipped in a newline, and into one", ends="STOP(QUEUE_CORRUPT)")
 @pytest.mark.parametrize("place", ["middle", "last line", "newline", "last newline", "made"])
 def test_flipped_bit_below_the_head_is_corruption_to_everybody(var_dir: Path, place: str) -> None:
-    """Also in the last line: it was published, so it is never taken for a torn one."""
+    """A flipped bit below the head is corruption for all, in the last line too."""
     end = fill(var_dir)
     path = var_dir / "inbox.jsonl"
     data = path.read_bytes()
@@ -111,7 +111,7 @@ def test_flipped_bit_below_the_head_is_corruption_to_everybody(var_dir: Path, pl
 @pytest.mark.fault("F17", by="the last line removed", ends="STOP(QUEUE_TRUNCATED)")
 @pytest.mark.parametrize("trick", [lambda lines: lines[:-1], lambda lines: []])
 def test_missing_end_is_a_truncation_to_everybody(var_dir: Path, trick: Trick) -> None:
-    """The head says how much there was."""
+    """A missing end is a truncation for all, because the head states the length."""
     fill(var_dir)
     active(trick)(var_dir)
 
@@ -136,7 +136,7 @@ def test_missing_end_is_a_truncation_to_everybody(var_dir: Path, trick: Trick) -
 def test_whole_lines_that_were_not_published_break_the_chain_for_everybody(
     var_dir: Path, trick: Trick
 ) -> None:
-    """Every line is good by itself; together they are another history."""
+    """Whole unpublished lines break the chain for all."""
     fill(var_dir)
     active(trick)(var_dir)
 
@@ -146,7 +146,7 @@ def test_whole_lines_that_were_not_published_break_the_chain_for_everybody(
 @pytest.mark.row("F17")
 @pytest.mark.fault("F17", by="a line removed, the file as long as before", ends="STOP(QUEUE_CHAIN)")
 def test_line_removed_from_the_middle_breaks_the_chain_for_everybody(var_dir: Path) -> None:
-    """A longer line stands where two stood."""
+    """A line removed from the middle, hidden by a longer one, breaks the chain for all."""
     fill(var_dir)
 
     def merge(lines: list[bytes]) -> list[bytes]:
@@ -177,7 +177,7 @@ def test_line_removed_from_the_middle_breaks_the_chain_for_everybody(var_dir: Pa
 def test_foreign_line_ends_below_the_head_are_corruption_to_everybody(
     var_dir: Path, trick: Trick
 ) -> None:
-    """What an editor or a copy by text does to a file is not read around."""
+    """Foreign line ends below the head are corruption for all."""
     fill(var_dir)
     active(trick)(var_dir)
 
@@ -216,7 +216,7 @@ def _drop_last_entry(folder: Path) -> None:
 def test_sealed_segments_are_what_the_manifest_says_to_everybody(
     var_dir: Path, damage: Damage
 ) -> None:
-    """Nobody goes on behind a past that is not the sealed one."""
+    """A sealed segment that differs from the manifest stops all."""
     fill(var_dir)
     damage(var_dir)
 
@@ -233,7 +233,7 @@ def test_sealed_segments_are_what_the_manifest_says_to_everybody(
     "damage", [lambda folder: change(folder / "inbox.000001.jsonl", 100), _rewrite_manifest]
 )
 def test_content_of_a_sealed_segment_is_proven_by_verify(var_dir: Path, damage: Damage) -> None:
-    """A writer looks at sizes, readers at lines and chain; verify hashes the whole file."""
+    """A sealed segment's content is proven by verify alone; a writer checks its size only."""
     fill(var_dir)
     damage(var_dir)
 
@@ -247,7 +247,7 @@ def test_content_of_a_sealed_segment_is_proven_by_verify(var_dir: Path, damage: 
     ends="rebuilt where everything above the highest cursor is whole",
 )
 def test_head_with_two_bad_slots_is_rebuilt_over_whole_lines(var_dir: Path) -> None:
-    """The bound is the cursor; nothing above it is thrown away."""
+    """A head with two bad slots is rebuilt over whole lines, bounded by the cursor."""
     fill(var_dir)
     reader = JournalReader(var_dir, "inbox")
     reader.read(5)
@@ -265,7 +265,7 @@ def test_head_with_two_bad_slots_is_rebuilt_over_whole_lines(var_dir: Path) -> N
     "F24", by="both slots bad, and a damaged line above the cursor", ends="STOP(QUEUE_CORRUPT)"
 )
 def test_head_with_two_bad_slots_over_damage_stops(var_dir: Path) -> None:
-    """Nobody can say any more whether the damaged line was published, so nothing is cut."""
+    """A head with two bad slots over a damaged line stops, as that line may be published."""
     fill(var_dir)
     for offset in (20, 84):
         change(var_dir / "inbox.head", offset)
@@ -281,7 +281,7 @@ def test_head_with_two_bad_slots_over_damage_stops(var_dir: Path) -> None:
 @pytest.mark.row("F25")
 @pytest.mark.fault("F25", by="the head of any earlier moment put back", ends="SURVIVE")
 def test_head_of_any_earlier_moment_loses_no_line(var_dir: Path) -> None:
-    """Whole lines above a stale head are kept, over segment borders as well."""
+    """A stale head keeps all whole lines above it, across segments too."""
     folder = var_dir / "past"
     writer = open_journal(folder, segment_bytes=SEGMENT)
     heads = []
@@ -305,7 +305,7 @@ def test_head_of_any_earlier_moment_loses_no_line(var_dir: Path) -> None:
 def test_torn_batch_behind_sealed_segments_is_repaired_and_kept_as_evidence(
     var_dir: Path, filler: bytes
 ) -> None:
-    """Nothing below the head is touched, nothing above it is lost without a copy."""
+    """A torn batch behind sealed segments is cut at the head, with a copy of the rest."""
     fill(var_dir)
     path = var_dir / "inbox.jsonl"
     whole, head = path.read_bytes(), (var_dir / "inbox.head").read_bytes()
@@ -322,7 +322,7 @@ def test_torn_batch_behind_sealed_segments_is_repaired_and_kept_as_evidence(
 @pytest.mark.row("F22")
 @pytest.mark.fault("F22", by="the first start of all", ends="SURVIVE")
 def test_first_start_publishes_nothing_and_then_the_first_line(var_dir: Path) -> None:
-    """An empty queue is read as one, and its head says so."""
+    """A first start publishes nothing; the head of an empty queue says so."""
     writer = open_journal(var_dir / "new")
     assert published(var_dir / "new") == []
     writer.append([line_of(1)])

@@ -1,7 +1,7 @@
-"""Faults as a role meets them: a real role of a finished night, started again on a copy of it.
+"""Faults met by a real role of a finished night, started again on a copy of it.
 
-What its outputs have to hold is known to the byte, so that "nothing twice, nothing lost, nothing
-half" (I1, I2) is a comparison of files.
+Its expected outputs are known to the byte, so "nothing twice, nothing lost, nothing half" (I1, I2)
+is a comparison of files.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.kernel.kernel_support import change
 from tests.kernel.role_again import Again, Json
 from tests.runs import ShortRun
 
-# What the tests here hold after each fault, as far as it applies.
+# Invariants checked after each fault, as far as they apply.
 pytestmark = [pytest.mark.row("I1", "I2", "I4", "I5", "I10"), pytest.mark.campaign]
 EXECUTION = "execution_role"
 OUTPUTS = ("fills", "order_results")
@@ -36,28 +36,28 @@ FIRST = Position(0, 1, 0, bytes(32))
 
 @pytest.fixture
 def again(tmp_path: Path, short_run: ShortRun) -> Again:
-    """A copy of a finished night."""
+    """Copy of a finished night."""
     return Again(tmp_path / "again", short_run)
 
 
 def outputs(again: Again) -> dict[str, bytes]:
-    """Return what execution has written."""
+    """Return execution's outputs."""
     return {name: (again.queues / name / "inbox.jsonl").read_bytes() for name in OUTPUTS}
 
 
 def acks_of(again: Again) -> Path:
-    """Return the folder of execution's order log."""
+    """Return the folder of execution's input log."""
     return again.queues / "order_intents"
 
 
 def forget_outputs(again: Again, fills: int = 1, results: int = 2) -> None:
-    """Leave only the first outputs, as a crash between the order log and them does."""
+    """Keep only the first outputs, as after a crash between input log and outputs."""
     again.rewrite("fills", lambda events: events[:fills])
     again.rewrite("order_results", lambda events: events[:results])
 
 
 def assert_stopped(again: Again, said: Said, code: str) -> None:
-    """Assert I5: exit code, standard error, journal and flag say the same."""
+    """Assert I5: exit code, standard error, journal and flag agree."""
     assert (said.code, said.reason) == (STOPPED, code), said.err
     assert ("STOP", code) in again.stops(EXECUTION)
     assert (again.var / "STOP.flag").exists()
@@ -74,7 +74,7 @@ def assert_stopped(again: Again, said: Said, code: str) -> None:
     ends="SURVIVE: the second is dropped and counted",
 )
 def test_intent_that_stands_twice_is_executed_once(again: Again) -> None:
-    """The second one is counted in health, and no result speaks of it."""
+    """A repeated intent is executed once and counted in health."""
     before = outputs(again)
     again.say("order_intents", [canonical.decode(again.lines("order_intents")[-1])])
 
@@ -94,7 +94,7 @@ def test_intent_that_stands_twice_is_executed_once(again: Again) -> None:
     "F31", by="an order intent's id over another quantity", ends="STOP(EVENT_ID_CONFLICT)"
 )
 def test_intent_with_the_id_of_another_stops(again: Again) -> None:
-    """It is not executed (I4), and the one that stood first stays executed once."""
+    """An intent with another one's id stops the run and is not executed (I4)."""
     before = outputs(again)
     event = canonical.decode(again.lines("order_intents")[-1])
     event["payload"]["qty"] = "9.00000"
@@ -110,7 +110,7 @@ def test_intent_with_the_id_of_another_stops(again: Again) -> None:
     "F27", by="a queue exchanged for the one of another run", ends="STOP(RUN_ID_MISMATCH)"
 )
 def test_queue_of_another_run_stops_whoever_reads_it(again: Again) -> None:
-    """Lines, chain and head are sound; only the run is not this one."""
+    """A sound queue of another run stops every reader."""
     before = outputs(again)
 
     def other(events: list[Json]) -> list[Json]:
@@ -130,7 +130,7 @@ def test_queue_of_another_run_stops_whoever_reads_it(again: Again) -> None:
 @pytest.mark.fault("F34", by="the cursor of the run's beginning put back", ends="SURVIVE")
 @pytest.mark.parametrize("role", [EXECUTION, "risk_role", "strategy_role"])
 def test_cursor_put_back_applies_nothing_twice(again: Again, role: str) -> None:
-    """What was taken stands in the acks; outputs that stand are not appended again."""
+    """A cursor put back applies no input twice, and repeats no output."""
     before = {path: path.read_bytes() for path in again.queues.glob("*/inbox.jsonl")}
     cursors = [
         path for path in again.queues.rglob("cursor.json") if f'"{role}"' in path.read_text()
@@ -152,7 +152,7 @@ def test_cursor_put_back_applies_nothing_twice(again: Again, role: str) -> None:
 )
 @pytest.mark.parametrize(("fills", "results"), [(1, 2), (4, 8), (9, 20)])
 def test_missing_outputs_are_finished_byte_for_byte(again: Again, fills: int, results: int) -> None:
-    """The logged inputs give the same outputs again, in their order, each once."""
+    """Missing outputs are derived again from logged inputs, byte for byte."""
     before = outputs(again)
     forget_outputs(again, fills, results)
     said = again.start(EXECUTION)
@@ -170,7 +170,7 @@ def test_missing_outputs_are_finished_byte_for_byte(again: Again, fills: int, re
 def test_range_that_was_written_and_not_published_is_no_gap_and_no_double(
     again: Again, role: str, queue: str
 ) -> None:
-    """A role killed between a line and its head: the next start takes that range as logged."""
+    """A range that was written but not published counts as logged at the next start."""
     before = {path: path.read_bytes() for path in again.queues.glob("*/inbox.jsonl")}
     folder = again.queues / queue
     count = len(again.lines(queue, "acks"))
@@ -181,7 +181,7 @@ def test_range_that_was_written_and_not_published_is_no_gap_and_no_double(
     head.open(reader.position)
     head.close()
     reader.close()
-    (folder / "snapshot.json").unlink(missing_ok=True)  # A hint of a later moment.
+    (folder / "snapshot.json").unlink(missing_ok=True)  # A cursor of a later moment.
     said = again.start(role)
 
     assert said.code == 0, said.err
@@ -193,7 +193,7 @@ def test_range_that_was_written_and_not_published_is_no_gap_and_no_double(
     for logged in ranges:
         assert logged["n"] == taken + 1
         taken += logged["to_seq"] - logged["from_seq"] + 1
-        if "/parts/" not in logged["queue"]:  # Each start of execution looks for STOPs anew.
+        if "/parts/" not in logged["queue"]:  # Each start of execution looks for STOPs.
             assert logged["from_seq"] == ends.get(logged["queue"], 0) + 1
             ends[logged["queue"]] = logged["to_seq"]
 
@@ -201,7 +201,7 @@ def test_range_that_was_written_and_not_published_is_no_gap_and_no_double(
 @pytest.mark.row("F35")
 @pytest.mark.fault("F35", by="the cursor deleted", ends="rebuild from acks if their chain verifies")
 def test_missing_cursor_is_rebuilt_from_acks(again: Again) -> None:
-    """Nothing is executed again, and the next cursor stands where the lost one stood."""
+    """A missing cursor is rebuilt from the acks, and nothing is executed again."""
     before = outputs(again)
     path = acks_of(again) / "cursor.json"
     lost = canonical.decode(path.read_bytes()[:-1])
@@ -220,7 +220,7 @@ def test_missing_cursor_is_rebuilt_from_acks(again: Again) -> None:
     "F35", by="the cursor deleted and a bit of the acks flipped", ends="STOP(CURSOR_CORRUPT)"
 )
 def test_missing_cursor_beside_damaged_acks_stops(again: Again) -> None:
-    """Nobody knows what was taken, so execution does not begin anew."""
+    """A missing cursor beside damaged acks stops the role, as its position is unknown."""
     before = outputs(again)
     (acks_of(again) / "cursor.json").unlink()
     change(acks_of(again) / "acks.jsonl", 200)
@@ -233,7 +233,7 @@ def test_missing_cursor_beside_damaged_acks_stops(again: Again) -> None:
 @pytest.mark.row("F49", "F01")
 @pytest.mark.fault("F49", by="a half line at the end of execution's acks", ends="SURVIVE")
 def test_torn_acks_are_repaired_and_nothing_is_executed_again(again: Again) -> None:
-    """The torn range was never the base of an output; its bytes are kept aside."""
+    """A torn ack is cut and kept in quarantine; nothing is executed again."""
     before = outputs(again)
     path = acks_of(again) / "acks.jsonl"
     torn = path.read_bytes() + path.read_bytes()[:90]
@@ -250,7 +250,7 @@ def test_torn_acks_are_repaired_and_nothing_is_executed_again(again: Again) -> N
     "F33", "F49", by="acks of lines that the queue no longer has", ends="STOP(CURSOR_AHEAD)"
 )
 def test_ack_without_its_event_stops(again: Again) -> None:
-    """Execution took more than there is: somebody put an older queue back."""
+    """An ack beyond the queue's end stops the role, as an older queue was put back."""
     before = outputs(again)
     again.rewrite("order_intents", lambda events: events[:-1])
     said = again.start(EXECUTION)
@@ -262,7 +262,7 @@ def test_ack_without_its_event_stops(again: Again) -> None:
 @pytest.mark.row("F01")
 @pytest.mark.fault("F01", by="half a line at the end of a role's output", ends="SURVIVE")
 def test_torn_output_of_a_role_is_repaired_on_record(again: Again) -> None:
-    """The repair is an incident, and the torn event is written whole in its place."""
+    """A torn output is repaired with an incident, and the event is written whole."""
     before = outputs(again)
     path = again.queues / "fills" / "inbox.jsonl"
     last = before["fills"].splitlines(keepends=True)[-1]
@@ -276,7 +276,7 @@ def test_torn_output_of_a_role_is_repaired_on_record(again: Again) -> None:
 
 
 def test_last_heartbeat_of_a_role_says_what_it_ends_with(again: Again) -> None:
-    """The launcher writes from it what is open at the end: not from one of a second before."""
+    """A role's last heartbeat has its final state, from which the launcher writes open orders."""
     forget_outputs(again, 0, 0)
     for name in ("order_intents", "market_ticks/readers/execution_role"):
         for pattern in ("acks*", "cursor.json", "snapshot.json"):
@@ -291,7 +291,7 @@ def test_last_heartbeat_of_a_role_says_what_it_ends_with(again: Again) -> None:
 
 @pytest.mark.row("F35")
 def test_missing_cursor_and_acks_beside_outputs_stop(again: Again) -> None:
-    """Execution never begins again in silence where it had traded: its outputs contradict it."""
+    """Missing cursor and acks beside existing outputs stop the role."""
     before = outputs(again)
     for path in [acks_of(again) / "cursor.json", *acks_of(again).glob("acks.*")]:
         path.unlink()
@@ -307,7 +307,7 @@ def test_missing_cursor_and_acks_beside_outputs_stop(again: Again) -> None:
 )
 @pytest.mark.parametrize("queue", OUTPUTS)
 def test_second_process_of_a_role_stops_and_the_first_goes_on(again: Again, queue: str) -> None:
-    """No line of the second stands anywhere, and the first appends its own."""
+    """A second process of a role stops without a line, and the first goes on."""
     first = open_writer(again.queues, queue)
     before = outputs(again)
     said = again.start(EXECUTION)
@@ -325,12 +325,12 @@ def test_second_process_of_a_role_stops_and_the_first_goes_on(again: Again, queu
 )
 @pytest.mark.parametrize("write", [0, 7, 14, 22, 29, 37])
 def test_role_killed_within_a_write_is_finished_by_its_successor(again: Again, write: int) -> None:
-    """Order log, outputs, heads, health, cursor: wherever it died, nothing is there twice."""
+    """A role killed within any write is finished by its successor, with nothing repeated."""
     before = outputs(again)
     forget_outputs(again)
     environ = [f"{name}={value}" for name, value in shim().items()]
     said = again.start(EXECUTION, wrap=["env", *environ, f"SHIM_HOW=half:{write}"])
-    assert said.code in (-9, 0)  # 0: it ended before that write.
+    assert said.code in (-9, 0)  # 0: the role ended before that write.
     for name, data in outputs(again).items():
         assert before[name].startswith(data[: data.rfind(b"\n") + 1])
 
@@ -357,7 +357,7 @@ def test_role_killed_within_a_write_is_finished_by_its_successor(again: Again, w
 def test_role_whose_write_fails_once_stops_on_record_and_is_finished_later(
     again: Again, write: int, number: int, code: str
 ) -> None:
-    """Only a line of the log may be lost (F60); any other write that fails is a STOP."""
+    """A role whose write fails once stops with a record; only a log line may be lost (F60)."""
     before = outputs(again)
     forget_outputs(again)
     environ = [f"{name}={value}" for name, value in shim().items()]
@@ -369,7 +369,7 @@ def test_role_whose_write_fails_once_stops_on_record_and_is_finished_later(
     if said.code == 0:
         assert '"lost": 1' in (again.var / "logs" / f"{EXECUTION}.jsonl").read_text()
     elif any(f"/{name}/" in said.err for name in ("stop", "stop_journal", "health", "incidents")):
-        # It failed before it was a role that could journal: the launcher does it for it.
+        # It failed before it could journal; then the launcher journals for it.
         assert (said.code, said.reason) == (STOPPED, code), said.err
         assert canonical.decode(said.out[-1].encode())["stopped"] == code
     else:
@@ -398,7 +398,7 @@ def poison(again: Again) -> None:
 @pytest.mark.fault("F50", by="strace: pwrite64 to deadletter.jsonl gives EIO", ends="STOP(IO_EIO)")
 @pytest.mark.parametrize(("error", "code"), [("ENOSPC", "IO_ENOSPC"), ("EIO", "IO_EIO")])
 def test_dead_letter_that_cannot_be_written_stops(again: Again, error: str, code: str) -> None:
-    """The event stands in its queue still, not taken: it has not vanished."""
+    """A dead letter that cannot be written stops the role, and its event stays unprocessed."""
     before = outputs(again)
     poison(again)
     intents = again.lines("order_intents")
@@ -415,7 +415,7 @@ def test_dead_letter_that_cannot_be_written_stops(again: Again, error: str, code
 
 @pytest.mark.row("F91", "F92")
 def test_event_against_its_contract_is_a_dead_letter_and_a_stop(again: Again) -> None:
-    """The same without the fault: the letter names the line, and the STOP its reason."""
+    """An event against its contract gives a dead letter with its line, and a STOP."""
     poison(again)
     said = again.start(EXECUTION)
     letters = [canonical.decode(json) for json in again.lines("order_intents", "deadletter")]
@@ -426,7 +426,7 @@ def test_event_against_its_contract_is_a_dead_letter_and_a_stop(again: Again) ->
 
 # --- memory -------------------------------------------------------------------------------------
 
-# The fourth step finds no memory: for real, as the address space ends there.
+# The fourth step finds no memory, because the address space really ends there.
 GREEDY = """
 import resource
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1 as Core
@@ -458,7 +458,7 @@ Core.process = greedy
 def test_role_without_memory_exits_and_its_successor_finishes_the_step(
     again: Again, left: int
 ) -> None:
-    """No STOP and no half step: a crash, and the next process writes what was missing."""
+    """A role without memory crashes without STOP or half step; its successor finishes."""
     before = outputs(again)
     forget_outputs(again)
     said = again.start(EXECUTION, code=GREEDY.format(left=left))
@@ -486,7 +486,7 @@ Core.process = hungry
 
 @pytest.fixture
 def small_memory() -> Iterator[Group]:
-    """A control group of 96 MiB: twice what a role needs."""
+    """Control group of 96 MiB, twice a role's need."""
     group = Group("memory", 96 * 2**20)
     yield group
     group.close()
@@ -498,7 +498,7 @@ def small_memory() -> Iterator[Group]:
 def test_role_killed_for_its_memory_is_finished_by_its_successor(
     again: Again, small_memory: Group
 ) -> None:
-    """SIGKILL in the middle of a step; what stands is a prefix, and the rest follows."""
+    """A role killed for its memory leaves a prefix of outputs; its successor writes the rest."""
     before = outputs(again)
     forget_outputs(again)
     said = again.start(EXECUTION, wrap=small_memory.wrap, code=HUNGRY)
@@ -519,7 +519,7 @@ NO_DESCRIPTORS = """
 
 # --- disks --------------------------------------------------------------------------------------
 
-# After the role has opened everything, and before it writes, the disk is spoiled.
+# The disk is spoiled after the role has opened everything and before it writes.
 SPOIL = """
 import os, pathlib, subprocess
 from minibot.runtime.shell import Shell
@@ -557,7 +557,7 @@ MakeAgain = Callable[[str], Again]
 def again_on(
     tmp_path: Path, short_run: ShortRun
 ) -> Iterator[Callable[[str], tuple[Again, Sequence[str]]]]:
-    """A maker of copies of the night on a file system of their own, with how to run there."""
+    """Factory of copies of the night on separate file systems, with a command prefix."""
     spaces: list[Space] = []
 
     def make(script: str) -> tuple[Again, Sequence[str]]:
@@ -588,7 +588,7 @@ def again_on(
 )
 @pytest.mark.parametrize("spoil", [FILL, FILL_INODES], ids=["bytes", "inodes"])
 def test_stop_of_a_role_lands_on_a_disk_that_is_full(again_on: Any, spoil: str, disk: str) -> None:
-    """Flag and journal are there, and what was written before is a prefix of what should be."""
+    """A full disk still takes flag and journal of a STOP; outputs are a prefix."""
     again, wrap = again_on(disk)
     before = outputs(again)
     forget_outputs(again)
@@ -608,7 +608,7 @@ def test_stop_of_a_role_lands_on_a_disk_that_is_full(again_on: Any, spoil: str, 
     ends="STOP(IO_READONLY) by exit code, stderr and watchdog signal",
 )
 def test_stop_of_a_role_is_said_where_nothing_can_be_written(again_on: Any) -> None:
-    """Exit code, standard error and the last heartbeat carry the reason to the launcher."""
+    """A STOP that cannot be written is in exit code, standard error and last heartbeat."""
     again, wrap = again_on(image("ext4", 48))
     forget_outputs(again)
     before = outputs(again)
@@ -624,7 +624,7 @@ def test_stop_of_a_role_is_said_where_nothing_can_be_written(again_on: Any) -> N
 @pytest.mark.row("F60")
 @pytest.mark.fault("F60", by="a tmpfs of 4 KiB for the logs of a role", ends="SURVIVE")
 def test_logs_that_cannot_be_written_cost_no_event(again_on: Any) -> None:
-    """The disk of the logs is full: lines of the log are lost, events are not."""
+    """A full disk of the logs loses log lines and no events."""
     again, wrap = again_on(tmpfs("size=32m"))
     before = outputs(again)
     forget_outputs(again)
@@ -639,7 +639,7 @@ def test_logs_that_cannot_be_written_cost_no_event(again_on: Any) -> None:
 @pytest.mark.row("F56")
 @pytest.mark.fault("F56", by="RLIMIT_NOFILE lowered under a role", ends="STOP(FD_EXHAUSTED)")
 def test_stop_of_a_role_without_descriptors_lands(again: Again) -> None:
-    """What STOP needs was opened at the start."""
+    """A role without descriptors can STOP, because its files were opened at the start."""
     forget_outputs(again)
     before = outputs(again)
     said = again.start(EXECUTION, code=SPOIL.format(spoil=NO_DESCRIPTORS.strip()))

@@ -27,7 +27,7 @@ OBJECTS = st.dictionaries(TEXT, VALUE, max_size=6)
 @pytest.mark.row("N-40", "S-14")
 @given(OBJECTS)
 def test_encode_any_object_equals_the_standard_library(obj: dict[str, Any]) -> None:
-    """The bytes are those that anybody gets from sorted keys, no spaces and UTF-8."""
+    """Encoding equals the standard library's with sorted keys, no spaces and UTF-8."""
     text = json.dumps(obj, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     assert canonical.encode(obj) == text.encode()
@@ -35,7 +35,7 @@ def test_encode_any_object_equals_the_standard_library(obj: dict[str, Any]) -> N
 
 @given(OBJECTS)
 def test_decode_after_encode_returns_the_object(obj: dict[str, Any]) -> None:
-    """Nothing is lost or changed on the way through bytes."""
+    """Decoding after encoding returns the object unchanged."""
     assert canonical.decode(canonical.encode(obj)) == obj
 
 
@@ -66,7 +66,7 @@ def test_decode_after_encode_returns_the_object(obj: dict[str, Any]) -> None:
     ],
 )
 def test_decode_of_bytes_that_are_not_canonical_refuses(data: bytes) -> None:
-    """Only what `encode` writes is taken: other bytes for the same object are a forgery."""
+    """Other bytes for the same object are refused, as only `encode` writes accepted ones."""
     with pytest.raises(CanonicalError):
         canonical.decode(data)
 
@@ -93,14 +93,14 @@ class _Text(str):
     ],
 )
 def test_encode_of_a_value_without_canonical_form_refuses(value: object) -> None:
-    """Floats and foreign types never get into an event, however deep they hide."""
+    """Floats and foreign types are refused at any depth."""
     with pytest.raises(CanonicalError):
         canonical.encode({"a": value})
 
 
 @pytest.mark.parametrize(("levels", "is_taken"), [(DEPTH_MAX, True), (DEPTH_MAX + 1, False)])
 def test_depth_around_its_limit_is_bounded_both_ways(levels: int, is_taken: bool) -> None:
-    """Sixteen levels pass, seventeen do not, in writing and in reading."""
+    """Sixteen levels pass and seventeen do not, in writing and in reading."""
     obj: Any = 1
     for _ in range(levels):
         obj = {"a": obj}
@@ -117,7 +117,7 @@ def test_depth_around_its_limit_is_bounded_both_ways(levels: int, is_taken: bool
 
 @pytest.mark.row("S-14")
 def test_codec_of_events_is_one_module(project: Path) -> None:
-    """No other module of the rooms that write events imports a JSON library for events.
+    """One module imports a JSON library for events in the rooms that write them.
 
     Contracts and roles are files for people, read once with the standard library.
     """

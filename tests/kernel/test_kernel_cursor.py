@@ -1,4 +1,4 @@
-"""Cursors: a position comes back as saved, or the run stops."""
+"""Cursors: a position is loaded as saved, or the run stops."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ LATER = Position(9, 2, 40, b"\x08" * 32)
 
 
 def cursor(var_dir: Path, run_id: str = RUN, queue: str = QUEUE, reader: str = ROLE) -> Cursor:
-    """Return the cursor of one reader; a new object each time, as after a restart."""
+    """Return a new cursor object of one reader, as after a restart."""
     return Cursor(var_dir / "cursor.json", run_id, queue, reader)
 
 
 @pytest.mark.row("N-38", "U-18")
 def test_cursor_saved_is_loaded_by_the_next_process(var_dir: Path) -> None:
-    """Position and chain come back to the last bit."""
+    """A saved cursor is loaded by the next process with position and chain."""
     assert cursor(var_dir).load() is None
     cursor(var_dir).save(AT)
     again = cursor(var_dir)
@@ -37,7 +37,7 @@ def test_cursor_saved_is_loaded_by_the_next_process(var_dir: Path) -> None:
 
 
 def test_cursor_of_a_new_queue_is_none_yet(var_dir: Path) -> None:
-    """The file stands from the start and holds no position of any run."""
+    """A new queue's cursor file holds no position of any run."""
     make_queue(var_dir, QUEUE, ROLE)
     place = Cursor(var_dir / QUEUE / "cursor.json", RUN, QUEUE, ROLE)
     assert place.load() is None
@@ -57,7 +57,7 @@ def test_cursor_of_a_new_queue_is_none_yet(var_dir: Path) -> None:
 def test_cursor_of_another_run_queue_or_reader_stops(
     var_dir: Path, run_id: str, queue: str, reader: str
 ) -> None:
-    """F37: a position somewhere else is no position here."""
+    """A cursor of another run, queue or reader stops the reader (F37)."""
     cursor(var_dir).save(AT)
     with pytest.raises(IntegrityError) as caught:
         cursor(var_dir, run_id, queue, reader).load()
@@ -70,7 +70,7 @@ def test_cursor_of_another_run_queue_or_reader_stops(
     "F36", "F43", by="every byte of a cursor changed", ends="STOP(ATOMICITY_VIOLATION)"
 )
 def test_cursor_with_any_byte_changed_is_a_violation(var_dir: Path) -> None:
-    """F36, F43: it fails its own hash."""
+    """A cursor with a changed byte fails its own hash (F36, F43)."""
     cursor(var_dir).save(AT)
     path = var_dir / "cursor.json"
     for offset in range(path.stat().st_size):
@@ -102,7 +102,7 @@ def test_cursor_with_any_byte_changed_is_a_violation(var_dir: Path) -> None:
 def test_cursor_that_is_hashed_and_makes_no_sense_is_corrupt(
     var_dir: Path, key: str, value: object
 ) -> None:
-    """F36: a good hash over nonsense is another fault than a bad hash."""
+    """A senseless cursor with a right hash is corrupt, unlike one with a bad hash (F36)."""
     cursor(var_dir).save(AT)
     obj = read_hashed(var_dir / "cursor.json")
     write_hashed(var_dir / "cursor.json", {**obj, key: value})
@@ -117,7 +117,7 @@ def test_cursor_that_is_hashed_and_makes_no_sense_is_corrupt(
     "F43", by="a generation that its owner did not write", ends="STOP(ATOMICITY_VIOLATION)"
 )
 def test_cursor_written_by_somebody_else_meanwhile_is_a_violation(var_dir: Path) -> None:
-    """F43: its generation is not the one that this reader left."""
+    """A cursor with another generation than its reader left is a violation (F43)."""
     ours = cursor(var_dir)
     ours.save(AT)
     old = (var_dir / "cursor.json").read_bytes()
@@ -130,7 +130,7 @@ def test_cursor_written_by_somebody_else_meanwhile_is_a_violation(var_dir: Path)
 
 
 def test_cursor_never_goes_back(var_dir: Path) -> None:
-    """A reader does not un-read; standing still is allowed."""
+    """A cursor never goes back; standing still is allowed."""
     ours = cursor(var_dir)
     ours.save(LATER)
     ours.save(LATER)
@@ -142,7 +142,7 @@ def test_cursor_never_goes_back(var_dir: Path) -> None:
 
 
 def test_cursor_deleted_under_its_reader_is_written_again(var_dir: Path) -> None:
-    """Cursors are hints: the queues are the truth."""
+    """A deleted cursor is written again, because the queues are the truth."""
     ours = cursor(var_dir)
     ours.save(AT)
     (var_dir / "cursor.json").unlink()
@@ -154,7 +154,7 @@ def test_cursor_deleted_under_its_reader_is_written_again(var_dir: Path) -> None
 @pytest.mark.row("F39")
 @pytest.mark.fault("F39", by="a temp file left beside the cursor", ends="SURVIVE")
 def test_cursor_temp_file_of_a_killed_process_is_removed(var_dir: Path) -> None:
-    """F39: leftovers mean nothing and go."""
+    """Temp files of a killed process are removed (F39)."""
     cursor(var_dir).save(AT)
     (var_dir / "cursor.json.77-3.tmp").write_bytes(b"{")
 
@@ -166,7 +166,7 @@ def test_cursor_temp_file_of_a_killed_process_is_removed(var_dir: Path) -> None:
 def test_cursor_as_a_queue_is_made_with_has_to_be_exactly_that(
     var_dir: Path, fields: dict[str, Any]
 ) -> None:
-    """Found by the fuzzer: `false` was taken for line 0 of a cursor that nobody has saved."""
+    """A new queue's cursor must be exactly the original; the fuzzer found `false` as line 0."""
     obj = cursor_json(None, "fills", "risk_role", ZERO)
     write_hashed(var_dir / "cursor.json", obj)
     assert cursor(var_dir).load() is None

@@ -1,4 +1,4 @@
-"""Whole files: old or new, never part of each; private; never through a link."""
+"""Whole files: old or new, never partial; private; never through a link."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ while True:
 @pytest.mark.fault("F40", by="seam: crash before and after every call", ends="SURVIVE")
 @pytest.mark.parametrize("is_after", [False, True])
 def test_write_atomic_crashing_at_any_call_leaves_old_or_new(var_dir: Path, is_after: bool) -> None:
-    """Wherever the process dies, the file is whole, and the next write succeeds."""
+    """A crash at any call leaves a whole file, and the next write succeeds."""
     path = var_dir / "state.json"
     probe = FaultFiles()
     write_atomic(path, OLD, files=probe)
@@ -64,7 +64,7 @@ def test_write_atomic_crashing_at_any_call_leaves_old_or_new(var_dir: Path, is_a
 @pytest.mark.row("N-05", "N-102", "F40")
 @pytest.mark.fault("F40", by="30 SIGKILLs of a process that replaces one file", ends="SURVIVE")
 def test_write_hashed_by_a_process_killed_at_random_is_always_whole(var_dir: Path) -> None:
-    """Thirty SIGKILLs into a busy writer: the file verifies each time and never goes back."""
+    """Thirty SIGKILLs into a busy writer: the file always verifies and never goes back."""
     path = var_dir / "cursor.json"
     last = 0
     for round_ in range(30):
@@ -76,7 +76,7 @@ def test_write_hashed_by_a_process_killed_at_random_is_always_whole(var_dir: Pat
         until = time.monotonic() + DEADLINE_S
         while not path.exists() or read_hashed(path)["generation"] < last + 2 + round_ % 3:
             assert time.monotonic() < until, f"round {round_}: no write within {DEADLINE_S} s"
-            time.sleep(0.002)  # Windows replaces no file that somebody looks at all the time.
+            time.sleep(0.002)  # Windows replaces no file that another process keeps open.
         writer.kill()
         writer.communicate()
         obj = read_hashed(path)
@@ -104,7 +104,7 @@ def test_write_hashed_by_a_process_killed_at_random_is_always_whole(var_dir: Pat
 def test_write_atomic_on_a_failing_disk_keeps_the_old_content(
     var_dir: Path, call: str, code: int, reason: str
 ) -> None:
-    """The STOP names what the disk said; the old content stands and no temp file stays."""
+    """A failing disk is a STOP with its reason; old content stays and no temp file is left."""
     path = var_dir / "state.json"
     write_atomic(path, OLD)
     files = FaultFiles()
@@ -120,7 +120,7 @@ def test_write_atomic_on_a_failing_disk_keeps_the_old_content(
 @pytest.mark.row("F42")
 @pytest.mark.fault("F42", by="seam: fsync of the folder gives EIO", ends="STOP(IO_FSYNC)")
 def test_write_atomic_with_a_failing_folder_sync_stops(var_dir: Path) -> None:
-    """A name that may not be durable is an error, however good the file is."""
+    """A failed folder sync is an error, because the name may not be durable."""
     files = FaultFiles()
     files.fault = failing("sync_folder", "var", errno.EIO)
     with pytest.raises(RunStop) as caught:
@@ -140,7 +140,7 @@ def test_write_atomic_with_a_failing_folder_sync_stops(var_dir: Path) -> None:
 def test_write_atomic_on_a_sharing_violation_tries_again_within_bounds(
     var_dir: Path, times: int, is_written: bool
 ) -> None:
-    """A scanner on Windows lets go after a while; one that does not is a STOP."""
+    """A sharing violation on Windows is retried within bounds, then a STOP."""
     path = var_dir / "state.json"
     write_atomic(path, OLD)
     files = FaultFiles()
@@ -168,7 +168,7 @@ def test_write_atomic_on_a_sharing_violation_tries_again_within_bounds(
 
 @pytest.mark.parametrize("size_max", [1, 7, 100])
 def test_write_atomic_with_short_writes_writes_all(var_dir: Path, size_max: int) -> None:
-    """However few bytes one call takes, the file is whole."""
+    """Short writes are continued until the file is whole."""
     files = FaultFiles()
     files.write_bytes_max = size_max
     write_atomic(var_dir / "state.json", NEW, files=files)
@@ -178,7 +178,7 @@ def test_write_atomic_with_short_writes_writes_all(var_dir: Path, size_max: int)
 
 @pytest.mark.parametrize("error", [InterruptedError(errno.EINTR, ""), BlockingIOError(11, "")])
 def test_write_atomic_interrupted_goes_on(var_dir: Path, error: OSError) -> None:
-    """A signal in the middle of a write neither loses nor doubles a byte."""
+    """A signal during a write neither loses nor repeats a byte."""
     files = FaultFiles()
     files.write_bytes_max = 50
     seen = [0]
@@ -196,7 +196,7 @@ def test_write_atomic_interrupted_goes_on(var_dir: Path, error: OSError) -> None
 @pytest.mark.row("F145")
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
 def test_files_and_folders_are_private_whatever_the_umask(var_dir: Path, umask: int) -> None:
-    """0600 and 0700, neither more nor less."""
+    """Files are 0600 and folders 0700 under any umask."""
     old = os.umask(umask)
     try:
         ensure_folder(var_dir / "a" / "b")
@@ -210,7 +210,7 @@ def test_files_and_folders_are_private_whatever_the_umask(var_dir: Path, umask: 
 
 
 def test_read_hashed_through_a_planted_link_is_refused(var_dir: Path) -> None:
-    """A link in the place of a file leads nowhere."""
+    """A link in the place of a file is refused."""
     target = var_dir / "elsewhere.json"
     write_hashed(target, {"a": 1})
     (var_dir / "cursor.json").symlink_to(target)
@@ -221,7 +221,7 @@ def test_read_hashed_through_a_planted_link_is_refused(var_dir: Path) -> None:
 
 
 def test_write_atomic_in_the_place_of_a_link_leaves_its_target(var_dir: Path) -> None:
-    """Replacing a planted link replaces the link; what it points to is untouched."""
+    """A write in the place of a link replaces the link; its target is untouched."""
     target = var_dir / "elsewhere"
     target.write_bytes(OLD)
     (var_dir / "state.json").symlink_to(target)
@@ -232,7 +232,7 @@ def test_write_atomic_in_the_place_of_a_link_leaves_its_target(var_dir: Path) ->
 
 
 def test_write_atomic_in_a_linked_folder_is_refused(var_dir: Path) -> None:
-    """A folder that is a link is no place of ours."""
+    """A folder that is a link is refused."""
     (var_dir / "real").mkdir()
     (var_dir / "linked").symlink_to(var_dir / "real")
     with pytest.raises(RunStop) as caught:
@@ -243,7 +243,7 @@ def test_write_atomic_in_a_linked_folder_is_refused(var_dir: Path) -> None:
 
 
 def test_read_hashed_of_a_fifo_is_refused_at_once(var_dir: Path) -> None:
-    """A pipe planted in the place of a file neither hangs the reader nor is read."""
+    """A FIFO in the place of a file is refused at once, neither read nor waited for."""
     if sys.platform == "win32":
         pytest.skip("Windows has no FIFO among its files")
     os.mkfifo(var_dir / "cursor.json")
@@ -255,7 +255,7 @@ def test_read_hashed_of_a_fifo_is_refused_at_once(var_dir: Path) -> None:
 
 @pytest.mark.row("U-18", "N-83")
 def test_hashed_file_counts_generations_and_returns_what_was_written(var_dir: Path) -> None:
-    """Each write is one generation further; the object comes back with both."""
+    """Each write raises the generation by one; object and generation are read back."""
     path = var_dir / "cursor.json"
 
     assert write_hashed(path, {"b": [1, None], "a": "ü"}) == 1
@@ -267,7 +267,7 @@ def test_hashed_file_counts_generations_and_returns_what_was_written(var_dir: Pa
 
 @pytest.mark.row("U-18", "N-83", "N-123")
 def test_hashed_file_with_any_bit_flipped_is_a_violation(var_dir: Path) -> None:
-    """One changed bit anywhere is found by the file itself."""
+    """A flipped bit anywhere is found by the file's own hash."""
     path = var_dir / "cursor.json"
     write_hashed(path, {"seq": 12, "queue": "fills"})
     size = path.stat().st_size
@@ -283,7 +283,7 @@ def test_hashed_file_with_any_bit_flipped_is_a_violation(var_dir: Path) -> None:
 @pytest.mark.row("U-18", "N-83", "F43")
 @pytest.mark.fault("F43", by="a critical file cut at every byte", ends="STOP(ATOMICITY_VIOLATION)")
 def test_hashed_file_cut_at_any_byte_is_a_violation(var_dir: Path) -> None:
-    """Partial content never passes for a file, nor does an empty one or none."""
+    """A file cut at any byte, empty or missing, is a violation."""
     path = var_dir / "cursor.json"
     write_hashed(path, {"seq": 12})
     whole = path.read_bytes()
@@ -299,7 +299,7 @@ def test_hashed_file_cut_at_any_byte_is_a_violation(var_dir: Path) -> None:
 
 
 def test_remove_temps_takes_leftovers_of_its_own_file_alone(var_dir: Path) -> None:
-    """What a killed writer left goes; other files stay."""
+    """Only temp files of the file itself are removed; others stay."""
     write_atomic(var_dir / "cursor.json", OLD)
     (var_dir / "cursor.json.123-0.tmp").write_bytes(b"half")
     (var_dir / "cursor.jsonx.123-0.tmp").write_bytes(b"half")

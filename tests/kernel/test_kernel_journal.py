@@ -1,4 +1,4 @@
-"""Appending: written, synced, then published; any error ends the writer and loses nothing."""
+"""Appending to a journal: written, synced, then published; any error ends the writer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.kernel.kernel_support import (
 
 @pytest.mark.row("N-25", "N-39")
 def test_append_batches_are_read_in_order_with_numbers_and_offsets(var_dir: Path) -> None:
-    """Each line comes back as written, numbered from 1, with the place where it stands."""
+    """Batches are read in order as written, with number and offset."""
     writer = open_journal(var_dir)
     firsts = [writer.append(lines_of(1, 3)), writer.append(lines_of(4, 1)), writer.append([])]
     lines = read_all(var_dir)
@@ -47,7 +47,7 @@ def test_append_batches_are_read_in_order_with_numbers_and_offsets(var_dir: Path
 
 @pytest.mark.row("N-06")
 def test_append_of_a_batch_is_one_write_then_a_sync_then_the_head(var_dir: Path) -> None:
-    """Nothing is published before it is durable, and a batch costs one write."""
+    """A batch is one write, one sync, then the head: every published line is durable."""
     files = FaultFiles()
     writer = open_journal(var_dir, files=files)
     files.calls.clear()
@@ -59,7 +59,7 @@ def test_append_of_a_batch_is_one_write_then_a_sync_then_the_head(var_dir: Path)
 
 
 def test_reader_at_the_end_costs_one_look_at_the_head(var_dir: Path) -> None:
-    """A reader with nothing to read makes one positional read and no other call."""
+    """A reader at the end makes one positional read and no other call."""
     files = FaultFiles()
     writer = open_journal(var_dir)
     writer.append(lines_of(1, 3))
@@ -79,7 +79,7 @@ def test_reader_at_the_end_costs_one_look_at_the_head(var_dir: Path) -> None:
 def test_append_with_short_writes_writes_every_byte_before_the_head(
     var_dir: Path, size_max: int
 ) -> None:
-    """F02: the loop goes on until the batch is whole; only then it is published."""
+    """Short writes are completed before the head is written (F02)."""
     files = FaultFiles()
     writer = open_journal(var_dir, files=files)
     files.write_bytes_max = size_max
@@ -102,7 +102,7 @@ def _no_line_yet(folder: Path, _name: str) -> None:
 @pytest.mark.fault("F03", by="seam: EINTR and EAGAIN", ends="SURVIVE")
 @pytest.mark.parametrize("error", [InterruptedError(errno.EINTR, ""), BlockingIOError(11, "")])
 def test_append_interrupted_writes_no_byte_twice(var_dir: Path, error: OSError) -> None:
-    """F03: EINTR and EAGAIN are gone on from."""
+    """EINTR and EAGAIN continue without repeating a byte (F03)."""
     files = FaultFiles()
     writer = open_journal(var_dir, files=files)
     left = [3]
@@ -137,7 +137,7 @@ def test_append_interrupted_writes_no_byte_twice(var_dir: Path, error: OSError) 
 def test_append_on_a_failing_disk_stops_and_loses_nothing_published(
     var_dir: Path, code: int, reason: str, bytes_before: int
 ) -> None:
-    """F04, F05, F55: nothing is acknowledged; its bytes stay above the head until recovery."""
+    """A failing disk publishes nothing; its bytes stay above the head (F04, F05, F55)."""
     files = FaultFiles()
     writer = open_journal(var_dir, files=files)
     writer.append(lines_of(1, 2))
@@ -177,7 +177,7 @@ def test_append_on_a_failing_disk_stops_and_loses_nothing_published(
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 @pytest.mark.parametrize("is_eager", [True, False])
 def test_sync_that_fails_once_is_never_repeated(var_dir: Path, code: int, is_eager: bool) -> None:
-    """F06, F07: after one failed sync the next may lie, so the file is not synced or used again."""
+    """A failed sync is never repeated, as the next one may lie (F06, F07)."""
     files = FaultFiles()
     writer = open_journal(var_dir, files=files, sync=is_eager)
     writer.append(lines_of(1, 2))
@@ -235,7 +235,7 @@ def _replace(path: Path) -> None:
 def test_append_to_a_file_that_somebody_touched_stops(
     var_dir: Path, name: str, act: Callable[[Path], Any], reason: str
 ) -> None:
-    """F14, F19, F20, F26: looked at before each batch, so nothing goes into a lost file."""
+    """A file touched by others stops its writer before the next batch (F14, F19, F20, F26)."""
     writer = open_journal(var_dir)
     writer.append(lines_of(1, 5))
     act(var_dir / name)
@@ -250,7 +250,7 @@ def test_append_to_a_file_that_somebody_touched_stops(
 
 @pytest.mark.row("F84")
 def test_append_of_a_line_over_the_limit_writes_nothing(var_dir: Path) -> None:
-    """The limit passes; one byte more refuses the whole append, and the writer lives on."""
+    """A line of the limit passes; one byte more refuses the append, and the writer lives on."""
     fits = line_of(7, 200)
     writer = open_journal(var_dir, line_bytes_max=len(fits))
     too_long = line_of(8, 200)
@@ -268,7 +268,7 @@ def test_append_of_a_line_over_the_limit_writes_nothing(var_dir: Path) -> None:
     "line", [json_of(1), line_of(1)[:-1], line_of(1) + line_of(2), b"\n", line_of(1).upper()]
 )
 def test_append_of_what_is_no_line_writes_nothing(var_dir: Path, line: bytes) -> None:
-    """Our own bug never reaches the disk."""
+    """An append of something that is no line writes nothing."""
     writer = open_journal(var_dir)
     with pytest.raises(InvariantError):
         writer.append([line_of(5), line])
@@ -279,7 +279,7 @@ def test_append_of_what_is_no_line_writes_nothing(var_dir: Path, line: bytes) ->
 
 @pytest.mark.row("N-39")
 def test_append_json_writes_the_same_bytes_as_append_of_its_lines(tmp_path: Path) -> None:
-    """Two ways in, one file: lines made by the writer are those of the line format."""
+    """append_json and append of encoded lines write the same bytes."""
     jsons = [json_of(number) for number in range(1, 30)]
     inboxes = []
     for name in ("lines", "jsons"):
@@ -307,7 +307,7 @@ def test_append_json_writes_the_same_bytes_as_append_of_its_lines(tmp_path: Path
 def test_append_json_of_what_is_no_object_on_one_line_writes_nothing(
     var_dir: Path, json: bytes
 ) -> None:
-    """Our own bug never reaches the disk, wherever it stands in a batch; the writer lives on."""
+    """append_json of anything but objects writes nothing, wherever it stands in a batch."""
     writer = open_journal(var_dir)
     for batch in ([json], [json_of(1), json], [json, json_of(1)]):
         with pytest.raises(InvariantError):
@@ -319,7 +319,7 @@ def test_append_json_of_what_is_no_object_on_one_line_writes_nothing(
 
 
 def test_append_json_over_the_limit_writes_nothing(var_dir: Path) -> None:
-    """The limit is one of lines, whoever makes them."""
+    """append_json refuses lines over the limit."""
     limit = len(line_of(7, 200))
     writer = open_journal(var_dir, line_bytes_max=limit)
     with pytest.raises(ContractError) as caught:
@@ -331,7 +331,7 @@ def test_append_json_over_the_limit_writes_nothing(var_dir: Path) -> None:
 
 
 def test_append_beyond_one_batch_is_written_in_steps(var_dir: Path) -> None:
-    """No more than one batch is ever in flight, which is what recovery may cut."""
+    """An append beyond one batch is written in steps, so that at most one batch is in flight."""
     files = FaultFiles()
     writer = open_journal(var_dir, files=files, line_bytes_max=200, batch_bytes_max=1000)
     files.calls.clear()
@@ -347,7 +347,7 @@ def test_append_beyond_one_batch_is_written_in_steps(var_dir: Path) -> None:
     "F44", by="a second writer of inbox and part in one process", ends="STOP(QUEUE_LOCKED)"
 )
 def test_second_writer_of_a_queue_is_refused_and_the_first_goes_on(var_dir: Path) -> None:
-    """F44: one writer for each inbox and for each part."""
+    """A second writer of an inbox or part is refused (F44)."""
     make_queue(var_dir, "health", "watchdog_role")
     first = open_writer(var_dir, "health", part="risk_role")
     other = open_writer(var_dir, "health", part="market_role")
@@ -364,7 +364,7 @@ def test_second_writer_of_a_queue_is_refused_and_the_first_goes_on(var_dir: Path
 
 
 def test_lazy_writer_publishes_without_a_sync_and_syncs_on_request(var_dir: Path) -> None:
-    """A line is read at once; the disk is asked once for many."""
+    """A lazy writer publishes a line at once and syncs many on request."""
     files = FaultFiles()
     writer = open_journal(var_dir, files=files, sync=False)
     before = files.count("datasync")
@@ -380,7 +380,7 @@ def test_lazy_writer_publishes_without_a_sync_and_syncs_on_request(var_dir: Path
 
 
 def test_lazy_writer_leaves_no_more_than_one_batch_unsynced(var_dir: Path) -> None:
-    """What a power loss can damage stays within what recovery may cut."""
+    """A lazy writer leaves at most one batch unsynced, which is what recovery may cut."""
     files = FaultFiles()
     writer = open_journal(
         var_dir, files=files, sync=False, line_bytes_max=200, batch_bytes_max=1000
@@ -396,7 +396,7 @@ def test_lazy_writer_leaves_no_more_than_one_batch_unsynced(var_dir: Path) -> No
 @pytest.mark.row("F59")
 @pytest.mark.fault("F59", by="a sync that waits for another thread", ends="SURVIVE")
 def test_sync_in_flight_is_seen_from_another_thread(var_dir: Path) -> None:
-    """The heartbeat tells a slow disk from a hung role by the time the sync began."""
+    """A sync's start is visible to another thread, so a heartbeat can tell a slow disk."""
     files = FaultFiles()
     writer = open_journal(var_dir, files=files)
     seen: list[int] = []
@@ -413,7 +413,7 @@ def test_sync_in_flight_is_seen_from_another_thread(var_dir: Path) -> None:
 
 
 def test_append_from_several_threads_keeps_lines_whole(var_dir: Path) -> None:
-    """Health comes from more than one thread of a role; the file shows no trace of it."""
+    """Appends from several threads keep lines whole."""
     writer = open_journal(var_dir, sync=False)
 
     def work(base: int) -> None:
@@ -434,7 +434,7 @@ def test_append_from_several_threads_keeps_lines_whole(var_dir: Path) -> None:
 
 @pytest.mark.row("N-07")
 def test_inbox_only_grows(var_dir: Path) -> None:
-    """What stood once stands for ever: each state of the file begins with the one before."""
+    """Each state of an inbox begins with the one before."""
     path = var_dir / "inbox.jsonl"
     before = b""
     number = 1
@@ -451,7 +451,7 @@ def test_inbox_only_grows(var_dir: Path) -> None:
 
 
 def test_closed_writer_refuses_and_gives_its_lock_back(var_dir: Path) -> None:
-    """After close nothing is written, and the next writer goes on where it ended."""
+    """A closed writer refuses and releases its lock; the next one continues."""
     writer = open_journal(var_dir)
     writer.append(lines_of(1, 2))
     writer.close()
@@ -468,7 +468,7 @@ def test_closed_writer_refuses_and_gives_its_lock_back(var_dir: Path) -> None:
 @pytest.mark.row("F143", "F145")
 @pytest.mark.parametrize("plant", ["link", "folder", "others"])
 def test_writer_on_an_unsafe_file_is_refused(var_dir: Path, plant: str) -> None:
-    """F143, F145: no link is followed, no file of others is appended to."""
+    """A writer refuses links and foreign files (F143, F145)."""
     path = var_dir / "inbox.jsonl"
     target = var_dir / "target"
     target.write_bytes(b"precious")
@@ -487,7 +487,7 @@ def test_writer_on_an_unsafe_file_is_refused(var_dir: Path, plant: str) -> None:
 
 
 def test_writer_in_a_linked_queue_folder_is_refused(var_dir: Path) -> None:
-    """F143: a queue that leads elsewhere is not ours."""
+    """A writer refuses a linked queue folder (F143)."""
     (var_dir / "elsewhere").mkdir()
     (var_dir / "fills").symlink_to(var_dir / "elsewhere")
     with pytest.raises(RunStop) as caught:
@@ -499,7 +499,7 @@ def test_writer_in_a_linked_queue_folder_is_refused(var_dir: Path) -> None:
 
 @pytest.mark.parametrize("count", range(1, 8))
 def test_head_alternates_its_slots_and_the_newer_one_counts(var_dir: Path, count: int) -> None:
-    """The older slot is overwritten, so one good slot is left whatever happens to a write."""
+    """Head slots alternate, so one valid slot remains after any failed write."""
     writer = open_journal(var_dir)
     for number in range(1, count + 1):
         before = read_head_bytes(head_path(var_dir, "inbox"))
@@ -516,7 +516,7 @@ def test_head_alternates_its_slots_and_the_newer_one_counts(var_dir: Path, count
 @pytest.mark.row("F56")
 @pytest.mark.fault("F56", by="seam: EMFILE at open", ends="STOP(FD_EXHAUSTED)")
 def test_descriptors_all_gone_is_told_as_such(var_dir: Path) -> None:
-    """F56: too many open files stop the run by their own code."""
+    """A lack of descriptors stops the run with its own code (F56)."""
     files = FaultFiles()
     files.fault = failing("open", "inbox.jsonl", errno.EMFILE)
     with pytest.raises(RunStop) as caught:

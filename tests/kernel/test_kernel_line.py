@@ -1,4 +1,4 @@
-"""The line format and the chain over lines."""
+"""Line format, and the chain over lines."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from minibot.kernel.line import (
 )
 from tests.kernel.kernel_support import json_of, line_of
 
-# The specification's own words, apart from the product: five lines anybody could write.
+# The specification's rule, independent of the product, in five lines.
 REFERENCE = re.compile(rb"sha256:([0-9a-f]{64}):(\{[^\r\n]*\})\n")
 
 
 def reference_json(line: bytes) -> bytes | None:
-    """Return the JSON of a good line by the reference reading, None for a bad one."""
+    """Return the JSON of a valid line by the reference; None for an invalid one."""
     match = REFERENCE.fullmatch(line)
     if match and hashlib.sha256(match[2]).hexdigest().encode() == match[1]:
         return match[2]
@@ -35,14 +35,14 @@ def reference_json(line: bytes) -> bytes | None:
 @pytest.mark.row("N-39", "N-40")
 @pytest.mark.parametrize("number", range(5))
 def test_line_of_an_event_is_read_by_an_independent_reader(number: int) -> None:
-    """Prefix, lowercase sha256 of the JSON bytes, the object, one newline."""
+    """A line is prefix, lowercase sha256 of the JSON bytes, the object and one newline."""
     json = json_of(number)
 
     assert reference_json(encode_line(json)) == json
 
 
 def test_decode_line_returns_digest_and_json() -> None:
-    """What was put in comes out, with the digest that the chain needs."""
+    """Decoding returns the JSON, with the digest that the chain needs."""
     json = json_of(1)
 
     assert decode_line(encode_line(json)) == (hashlib.sha256(json).digest(), json)
@@ -50,7 +50,7 @@ def test_decode_line_returns_digest_and_json() -> None:
 
 @pytest.mark.row("N-40", "F100")
 def test_decode_line_with_any_bit_flipped_refuses() -> None:
-    """No single bit of a line can change without notice."""
+    """A flipped bit anywhere in a line is refused."""
     line = line_of(3)
     for bit in range(8 * len(line)):
         hurt = bytearray(line)
@@ -63,7 +63,7 @@ def test_decode_line_with_any_bit_flipped_refuses() -> None:
 def test_decode_line_of_damaged_bytes_agrees_with_the_reference(
     noise: bytes, at: int, cut: int
 ) -> None:
-    """Whatever is spliced into a line, both readers give the same verdict."""
+    """Both readers give the same verdict on any damaged line."""
     line = line_of(5)
     hurt = line[:at] + noise + line[at + cut :]
     try:
@@ -75,7 +75,7 @@ def test_decode_line_of_damaged_bytes_agrees_with_the_reference(
 
 
 def hashed(json: bytes) -> bytes:
-    """Return a line whose hash is right, whatever it holds."""
+    """Return a line with a right hash over any content."""
     return b"sha256:" + hashlib.sha256(json).hexdigest().encode() + b":" + json + b"\n"
 
 
@@ -91,7 +91,7 @@ PIECES = [b"\n", b"}\n", b"sha256:", line_of(9), *map(hashed, [b"", b"{", b"}", 
 def test_lines_verified_in_one_are_those_that_are_right_one_by_one(
     noise: bytes, at: int, cut: int
 ) -> None:
-    """Whatever is spliced into some lines, many in one are judged as each; what follows is not."""
+    """Lines verified in a batch are the valid ones up to the first invalid one."""
     hurt = WHOLE[:at] + noise + WHOLE[at + cut :]
     end = hurt.rfind(b"\n") + 1
     lines = [line + b"\n" for line in hurt[:end].split(b"\n")[:-1]]
@@ -107,13 +107,13 @@ def test_lines_verified_in_one_are_those_that_are_right_one_by_one(
 
 @pytest.mark.parametrize("json", [b"", b"[]", b"{}\n", b'{"a":\n1}', b"{\r}", b"1", b"{", b" {}"])
 def test_encode_line_of_what_is_no_object_on_one_line_refuses(json: bytes) -> None:
-    """A line never holds a line break or anything but an object."""
+    """A line with a line break, or without an object, is refused."""
     with pytest.raises(LineError):
         encode_line(json)
 
 
 def test_chain_over_lines_depends_on_each_and_on_their_order() -> None:
-    """Leaving out, doubling or swapping a line leads to another chain."""
+    """A line left out, doubled or swapped gives another chain."""
     digests = [decode_line(line_of(number))[0] for number in range(3)]
 
     def chain_of(order: list[int]) -> bytes:

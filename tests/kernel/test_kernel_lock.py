@@ -1,4 +1,4 @@
-"""The writer's lock excludes, and only the kernel says who holds it."""
+"""Writer's lock: exclusive, and held only by the kernel's word."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def start_holder(path: Path) -> subprocess.Popen[str]:
 @pytest.mark.row("N-06", "F44")
 @pytest.mark.fault("F44", by="a second process takes the lock", ends="STOP(QUEUE_LOCKED)")
 def test_lock_held_by_another_process_is_busy(var_dir: Path) -> None:
-    """A second process cannot take the lock while the first one lives."""
+    """A lock held by another process is busy."""
     path = var_dir / "writer.lock"
     holder = start_holder(path)
     try:
@@ -57,7 +57,7 @@ def test_lock_held_by_another_process_is_busy(var_dir: Path) -> None:
 @pytest.mark.fault("F45", by="SIGKILL of the holder", ends="SURVIVE")
 @pytest.mark.fault("F46", by="the lock file of a dead process", ends="SURVIVE")
 def test_lock_of_a_killed_process_is_free_and_its_file_means_nothing(var_dir: Path) -> None:
-    """The kernel frees the lock of the dead; a file left behind keeps nobody out."""
+    """A killed process's lock is free, whatever file is left."""
     path = var_dir / "writer.lock"
     holder = start_holder(path)
     holder.kill()
@@ -76,7 +76,7 @@ def test_lock_of_a_killed_process_is_free_and_its_file_means_nothing(var_dir: Pa
     ends="cannot happen: the lock belongs to the open file",
 )
 def test_lock_survives_closing_another_descriptor_of_its_file(var_dir: Path) -> None:
-    """The trap of POSIX record locks: here another descriptor's end releases nothing."""
+    """Closing another descriptor of the lock file releases nothing, unlike POSIX record locks."""
     path = var_dir / "writer.lock"
     lock = WriterLock(path)
     os.close(os.open(path, os.O_RDWR))
@@ -91,7 +91,7 @@ def test_lock_survives_closing_another_descriptor_of_its_file(var_dir: Path) -> 
 
 
 def test_lock_in_the_same_process_is_busy(var_dir: Path) -> None:
-    """Two writers of one process exclude each other as well."""
+    """A second writer in the same process is excluded as well."""
     path = var_dir / "writer.lock"
     lock = WriterLock(path)
     with pytest.raises(LockBusy):
@@ -102,7 +102,7 @@ def test_lock_in_the_same_process_is_busy(var_dir: Path) -> None:
 @pytest.mark.row("F48")
 @pytest.mark.fault("F48", by="seam: a lock call that always succeeds", ends="REFUSE")
 def test_lock_on_a_file_system_without_exclusion_is_refused(var_dir: Path) -> None:
-    """A network file system that grants a lock twice is found out before anything is written."""
+    """A file system that grants a lock twice is refused before any write."""
     files = FaultFiles()
     files.locks = False
     with pytest.raises(Refusal, match="two holders"):
@@ -111,7 +111,7 @@ def test_lock_on_a_file_system_without_exclusion_is_refused(var_dir: Path) -> No
 
 @pytest.mark.row("N-06")
 def test_lock_file_is_private_and_empty_whatever_the_umask(var_dir: Path) -> None:
-    """Nobody else may hold it up, and nobody reads it."""
+    """A lock file is private and empty under any umask."""
     old = os.umask(0)
     try:
         WriterLock(var_dir / "deep" / "writer.lock").close()
@@ -120,7 +120,7 @@ def test_lock_file_is_private_and_empty_whatever_the_umask(var_dir: Path) -> Non
     status = (var_dir / "deep" / "writer.lock").stat()
 
     assert status.st_size == 0
-    if sys.platform != "win32":  # Rights there are the folder's own, not a mode.
+    if sys.platform != "win32":  # On Windows rights belong to the folder, not to a mode.
         assert status.st_mode & 0o777 == 0o600
     assert (var_dir / "deep").stat().st_mode & 0o777 == 0o700
 
@@ -129,7 +129,7 @@ def test_lock_file_is_private_and_empty_whatever_the_umask(var_dir: Path) -> Non
 def test_lock_whose_file_is_no_longer_the_one_of_its_name_is_lost(
     var_dir: Path, damage: str
 ) -> None:
-    """Another process would be granted a lock of its own, so the holder has to know."""
+    """A lock whose file was replaced or removed is lost, and its holder is told."""
     path = var_dir / "queues" / "writer.lock"
     lock = WriterLock(path)
     try:
@@ -151,11 +151,11 @@ def test_lock_whose_file_is_no_longer_the_one_of_its_name_is_lost(
     assert str(path) in found
     assert word in found
     assert elsewhere is None
-    assert lost_lock(var_dir) is None  # It is not held any more.
+    assert lost_lock(var_dir) is None  # The lock is not held any more.
 
 
 def test_lock_without_an_identity_from_the_system_is_lost_only_with_its_name(var_dir: Path) -> None:
-    """Some file systems give every file the inode 0: then it counts whether a file stands there."""
+    """Without inodes (some file systems give 0) a lock is lost only if its file is gone."""
 
     class Nameless(Files):
         def stat(self, path: StrPath) -> Stat | None:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.campaign
 
 
 class QueueModel(RuleBasedStateMachine):
-    """A list of numbers, and one queue that has to agree with it."""
+    """List of numbers, and one queue that has to agree with it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,14 +43,14 @@ class QueueModel(RuleBasedStateMachine):
         raise NotImplementedError
 
     def lines(self, count: int, size: int) -> list[bytes]:
-        """Return new lines, and remember them."""
+        """Return new lines, and add them to the list."""
         first = self.number
         self.number += count
         return [line_of(number, size) for number in range(first, first + count)]
 
     @rule(count=st.integers(0, 6), size=st.integers(0, 300))
     def append(self, count: int, size: int) -> None:
-        """A batch gets the next numbers, all or none of it."""
+        """Append a batch: it gets the next numbers, all or none."""
         first = self.writer.append(self.lines(count, size))
         assert first == len(self.model) + 1
         self.model += range(self.number - count, self.number)
@@ -58,19 +58,19 @@ class QueueModel(RuleBasedStateMachine):
 
     @rule()
     def sync(self) -> None:
-        """Syncing changes nothing that anybody sees."""
+        """Sync, which changes nothing visible."""
         self.writer.sync()
 
     @rule(data=st.data())
     def open_reader(self, data: st.DataObject) -> None:
-        """A reader may begin at any position that ever was an end."""
+        """Open a reader at any position that was once an end."""
         start = data.draw(st.sampled_from(self.positions))
         self.readers.append((self.new_reader(start), self.model[: start.seq]))
 
     @precondition(lambda self: self.readers)
     @rule(data=st.data(), count=st.integers(1, 9))
     def read(self, data: st.DataObject, count: int) -> None:
-        """A reader gets the next lines in order, at most as many as it asked for."""
+        """Read the next lines in order, at most the requested number."""
         reader, seen = data.draw(st.sampled_from(self.readers))
         lines = reader.read(count)
         assert len(lines) <= count
@@ -86,7 +86,7 @@ class QueueModel(RuleBasedStateMachine):
 
     @rule()
     def second_writer(self) -> None:
-        """There is one writer, whatever happened before."""
+        """Try a second writer, which is always refused."""
         with pytest.raises(RunStop) as caught:
             self.new_writer()
         assert caught.value.reason_code == "QUEUE_LOCKED"
@@ -97,7 +97,7 @@ class QueueModel(RuleBasedStateMachine):
 
     @rule(seq=st.integers(1, 50))
     def read_from_beyond(self, seq: int) -> None:
-        """A place that the queue has not reached is refused."""
+        """Try a position beyond the end, which is refused."""
         reader = self.new_reader(self.writer.position._replace(seq=len(self.model) + seq))
         with pytest.raises(IntegrityError) as caught:
             reader.read(1)
@@ -106,7 +106,7 @@ class QueueModel(RuleBasedStateMachine):
 
     @rule()
     def restart_writer(self) -> None:
-        """The next writer stands where the former one ended."""
+        """Restart the writer, which continues at the former end."""
         end = self.writer.position
         self.writer.close()
         self.writer = self.new_writer()
@@ -114,12 +114,12 @@ class QueueModel(RuleBasedStateMachine):
 
     @invariant()
     def writer_stands_at_the_end(self) -> None:
-        """As many lines as the list has."""
+        """Check that the writer has as many lines as the list."""
         assert self.writer.position.seq == len(self.model)
 
     @invariant()
     def backlogs_add_up(self) -> None:
-        """What a reader has and what waits is everything."""
+        """Check that read lines and backlog add up to the list."""
         for reader, seen in self.readers:
             assert len(seen) + reader.backlog() == len(self.model)
             assert reader.head().lines == len(self.model)
@@ -138,7 +138,7 @@ class QueueModel(RuleBasedStateMachine):
 
 
 class JournalModel(QueueModel):
-    """The file journal, which can also crash, rotate and change its way of syncing."""
+    """Model of the file journal, which can also crash, rotate and change its way of syncing."""
 
     @initialize(segment=st.sampled_from([300, 900, 10**6]), is_eager=st.booleans())
     def start(self, segment: int, is_eager: bool) -> None:
@@ -161,7 +161,7 @@ class JournalModel(QueueModel):
 
     @rule()
     def change_syncing(self) -> None:
-        """The next writer syncs the other way."""
+        """Switch the next writer between lazy and eager syncing."""
         self.is_eager = not self.is_eager
 
     @rule(
@@ -174,7 +174,7 @@ class JournalModel(QueueModel):
     def crash_while_appending(
         self, step: int, is_after: bool, count: int, size: int, short: int | None
     ) -> None:
-        """A process dies anywhere in an append: the batch is there in whole lines, or it is not."""
+        """Crash anywhere in an append: whole lines of the batch stay, or none."""
         lines = self.lines(count, size)
         files = self.files
         changes = sum(1 for call in files.calls if call.split(" ")[0] in _CHANGES)
@@ -201,7 +201,7 @@ class JournalModel(QueueModel):
 
     @rule(rest=st.binary(min_size=1, max_size=200))
     def crash_with_torn_tail(self, rest: bytes) -> None:
-        """Noise above the head is set aside by the next start."""
+        """Crash with noise above the head, which the next start sets aside."""
         self.files.kill()
         with (self.folder / "inbox.jsonl").open("ab") as file:
             file.write(rest)

@@ -1,10 +1,10 @@
-"""Whole nights of any verbs and any faults, on a simulated disk, against lists.
+"""Nights of any verbs and faults on a simulated disk, compared with lists.
 
-One queue with its acks, dead letters and cursor, and one that is merged from parts. Processes and
+One queue has acks, dead letters and a cursor, another one is merged from parts. Processes and
 machines crash at any call, bytes change above and below the head, disks are full, syncs fail,
-clocks step, runs end and the next ones start. What the lists say is what the queues have.
+clocks step, runs end and new ones start. The queues always hold what the lists hold.
 
-`MINIBOT_MODEL_EXAMPLES=2000` makes a longer campaign of it.
+`MINIBOT_MODEL_EXAMPLES=2000` runs a longer campaign.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ MACHINE_CALLS: Final = st.integers(1, 30)
 
 
 class _Killed(BaseException):
-    """The process dies here."""
+    """Signal that the process dies here."""
 
 
 class NightModel(RuleBasedStateMachine):
-    """Any verb and any fault at any time; the lists of the night say what has to be there."""
+    """Any verb and any fault at any time, checked against the night's lists."""
 
     at: Night
 
@@ -71,14 +71,14 @@ class NightModel(RuleBasedStateMachine):
 
     @rule(count=st.integers(0, 5), size=st.integers(0, 300), is_json=st.booleans())
     def append(self, count: int, size: int, is_json: bool) -> None:
-        """A batch gets the next numbers, all of it or none."""
+        """Append a batch: it gets the next numbers, all or none."""
         if "fills" not in self.at.suspect:
             self.at.write("fills", count, size, is_json)
             self.at.positions.append(self.at.writer("fills").position)
 
     @rule(count=st.integers(1, 6))
     def take_and_ack(self, count: int) -> None:
-        """The reader takes the next lines in order and logs how far it is."""
+        """Process the next lines in order and log the range."""
         if "acks" in self.at.suspect:
             return
         reader = self.at.reader("fills", self.at.positions[0])
@@ -94,13 +94,13 @@ class NightModel(RuleBasedStateMachine):
 
     @rule()
     def dead_letter(self) -> None:
-        """A line that cannot be used is set aside, durable at once."""
+        """Set an unusable line aside, durable at once."""
         if "letters" not in self.at.suspect:
             self.at.write("letters", 1, 20)
 
     @rule()
     def sync_acks_and_save_cursor(self) -> None:
-        """The order log is durable before the cursor that builds on it."""
+        """Sync the input log before saving the cursor that builds on it."""
         if "acks" in self.at.suspect:
             return
         self.at.writer("acks").sync()
@@ -115,13 +115,13 @@ class NightModel(RuleBasedStateMachine):
 
     @rule(role=st.sampled_from(PARTS), count=st.integers(1, 3))
     def write_part(self, role: str, count: int) -> None:
-        """Each writer of a shared queue has a part of its own."""
+        """Append to a part of a shared queue."""
         if role not in self.at.suspect:
             self.at.write(role, count, 10)
 
     @rule(is_synced=st.booleans())
     def merge(self, is_synced: bool) -> None:
-        """What stands in the parts and not in the inbox is copied there, once."""
+        """Merge: lines of the parts that the inbox lacks are copied there, once."""
         if "health" in self.at.suspect:
             return
         for role in PARTS:
@@ -138,7 +138,7 @@ class NightModel(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def read_as_another_reader(self, data: st.DataObject) -> None:
-        """Whoever begins at an end of former times reads the rest, and the same."""
+        """Read the rest from any former end as another reader."""
         start = data.draw(st.sampled_from(self.at.positions))
         reader = self.at.reader("fills", start)
         ids: list[int] = []
@@ -150,7 +150,7 @@ class NightModel(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(JOURNALS))
     def second_writer(self, name: str) -> None:
-        """There is one writer, whatever happened before."""
+        """Try a second writer, which is always refused."""
         if name in self.at.suspect:
             return
         self.at.writer(name)
@@ -160,7 +160,7 @@ class NightModel(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(JOURNALS))
     def restart_writer(self, name: str) -> None:
-        """The next writer stands where the former one ended."""
+        """Restart the writer, which continues at the former end."""
         if name not in self.at.suspect:
             end = self.at.writer(name).position
             self.at.close(name)
@@ -168,7 +168,7 @@ class NightModel(RuleBasedStateMachine):
 
     @rule(nanoseconds=st.integers(-(10**15), 10**15))
     def step_the_clock(self, nanoseconds: int) -> None:
-        """Time tells nothing about order: the log does."""
+        """Step the clock, which changes no order."""
         self.at.files.step_clock(nanoseconds)
 
     # --- faults -------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ class NightModel(RuleBasedStateMachine):
     def crash_while_appending(
         self, name: str, count: int, size: int, calls: int, salt: int, is_power: bool
     ) -> None:
-        """The process or the machine goes down at any call; whole lines stand, or none."""
+        """Crash process or machine at any call of an append: whole lines stay, or none."""
         if name in self.at.suspect:
             return
         before = len(self.at.lists[name])
@@ -195,17 +195,17 @@ class NightModel(RuleBasedStateMachine):
         added = self.at.number - count
         self.at.lists[name][before:] = range(added, added + count)
         self.at.crash(salt if is_power else None)
-        if self.at.lists[name]:  # No new night has begun.
+        if self.at.lists[name]:  # Else a new night has begun.
             assert before * (name not in LAZY) <= len(self.at.lists[name]) <= before + count
 
     @rule(salt=st.integers(0, 2**32))
     def lose_power(self, salt: int) -> None:
-        """The machine goes down between two calls: what was synced stands."""
+        """Lose power between two calls: synced lines stay."""
         self.at.crash(salt)
 
     @rule(rest=st.binary(min_size=1, max_size=300))
     def garble_above_the_head(self, rest: bytes) -> None:
-        """Noise behind the last published line is set aside by the next start."""
+        """Add noise above the head, which the next start sets aside."""
         if "fills" in self.at.suspect:
             return
         self.at.writer("fills")
@@ -213,7 +213,7 @@ class NightModel(RuleBasedStateMachine):
 
     @rule(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
     def flip_below_the_head(self, place: float, bit: int) -> None:
-        """One bit below the head: whoever reads or writes there stops; nothing false is read."""
+        """Flip a bit below the head: readers and writers stop there, and nothing false is read."""
         path = self.at.segment_with_lines()
         if path is None:
             return
@@ -231,7 +231,7 @@ class NightModel(RuleBasedStateMachine):
 
     @rule(at=st.integers(0, 30))
     def swap_lines_below_the_head(self, at: int) -> None:
-        """Two lines, whole and each good by itself, have changed places: the chain says so."""
+        """Swap two whole lines below the head: the chain reveals it."""
         path = self.at.segment_with_lines()
         lines = self.at.files.read(path).splitlines(True) if path else []
         if path is None or len(lines) < 2:
@@ -249,7 +249,7 @@ class NightModel(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 30), place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
     def flip_anywhere(self, which: int, place: float, bit: int) -> None:
-        """One bit of any file of the queue: it is told, or everything still reads as it was."""
+        """Flip a bit of any file: it is reported, or everything reads as before."""
         paths = [
             path
             for path, entry in sorted(self.at.files.names.items())
@@ -273,7 +273,7 @@ class NightModel(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 4), size=st.integers(0, 300), left=st.integers(0, 400))
     def disk_full_while_appending(self, count: int, size: int, left: int) -> None:
-        """F04: the writer stops, stays stopped, and what it had not published may be kept."""
+        """Fill the disk during an append: the writer stops and stays stopped (F04)."""
         if "fills" in self.at.suspect:
             return
         writer = self.at.writer("fills")
@@ -295,7 +295,7 @@ class NightModel(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(["fills", "letters"]))
     def sync_fails(self, name: str) -> None:
-        """F06: a journal whose sync failed once is never written again in this run."""
+        """Fail a sync: that journal is never written again in this run (F06)."""
         if name in self.at.suspect:
             return
         self.at.writer(name)
@@ -317,7 +317,7 @@ class NightModel(RuleBasedStateMachine):
     @precondition(lambda self: any(self.at.lists.values()))
     @rule(calls=st.none() | MACHINE_CALLS, salt=st.none() | st.integers(0, 2**32))
     def end_of_run_and_next_start(self, calls: int | None, salt: int | None) -> None:
-        """Sealed, verified, released; a crash meanwhile is made good; the next run begins empty."""
+        """End the run, perhaps with a crash, and start the next one: sealed, verified, released."""
         if "health" not in self.at.suspect and not self.at.suspect.intersection(PARTS):
             self.merge(True)
         self.at.close_all()
@@ -337,7 +337,7 @@ class NightModel(RuleBasedStateMachine):
             root = self.at.seal(run)
         self.at.files.before = None
         assert seal_run(QUEUES, run, files=self.at.files) == root
-        # What a failed sync leaves is told, and nothing else is.
+        # Only the journal of a failed sync is reported.
         told = tuple(part for name in self.at.suspect for part in SUSPECT_FILES[name])
         for finding in verify_tree(run, files=self.at.files):
             assert finding.file.startswith(told), finding
@@ -350,7 +350,7 @@ class NightModel(RuleBasedStateMachine):
 
     @invariant()
     def writers_stand_where_the_lists_end(self) -> None:
-        """As many lines as the list has."""
+        """Check that writers have as many lines as the lists."""
         for name, writer in self.at.writers.items():
             assert writer.position.seq == len(self.at.lists[name])
 
@@ -376,7 +376,7 @@ def _after(calls: int, act: Callable[[], None]) -> Callable[[str, str], None]:
 
 
 def _failing_sync() -> Callable[[str, str], None]:
-    """Return a fault of one sync; the next one would succeed, though the pages are lost."""
+    """Return a fault of one sync, after which the pages are lost although a later sync succeeds."""
     left = ["datasync"]
 
     def before(call: str, _path: str) -> None:
@@ -393,7 +393,7 @@ def _raise(error: BaseException) -> None:
 
 @pytest.mark.row("N-05", "N-06", "N-07", "F44", "I1", "I3")
 def test_nights_of_any_verbs_and_faults_agree_with_lists() -> None:
-    """Nothing acknowledged is lost, nothing false is read, whatever happens in whatever order."""
+    """Any night loses no acknowledged line and reads no false one."""
     run_state_machine_as_test(
         NightModel,
         settings=settings(max_examples=EXAMPLES, stateful_step_count=30, deadline=None),

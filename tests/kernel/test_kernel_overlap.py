@@ -1,4 +1,4 @@
-"""Batches that overlap with syncs: in the same order, published as late, refused as hard."""
+"""Batches that overlap with syncs: same order, same publication, same refusals."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _batches(*sizes: int) -> list[list[bytes]]:
 def test_append_all_writes_the_same_file_as_one_append_after_the_other(
     tmp_path: Path, is_eager: bool
 ) -> None:
-    """Overlapping changes when things happen, never what stands in the file, rotation included."""
+    """Overlapping appends write the same file as appends in turn, rotation included."""
     batches = _batches(3, 1, 0, 40, 2, 25, 30)
     found = []
     for name in ("one", "all"):
@@ -57,7 +57,7 @@ def test_append_all_writes_the_same_file_as_one_append_after_the_other(
 
 @pytest.mark.row("N-06")
 def test_append_all_publishes_each_batch_after_its_sync_and_before_the_next(var_dir: Path) -> None:
-    """Never more than one batch is in flight, and none is published before it is durable."""
+    """At most one batch is in flight, and each is durable before it is published."""
     files = FaultFiles()
     writer = open_journal(var_dir, files=files)
     files.calls.clear()
@@ -69,7 +69,7 @@ def test_append_all_publishes_each_batch_after_its_sync_and_before_the_next(var_
 
 
 class _WaitingFiles(Files):
-    """The system's files; the first sync ends once the second batch has been drawn."""
+    """System files whose first sync ends once the second batch is drawn."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class _WaitingFiles(Files):
 
 
 def test_append_all_draws_the_next_batch_while_one_is_synced(var_dir: Path) -> None:
-    """A sync that ends only when the next batch is drawn would otherwise never end."""
+    """The next batch is drawn while one is synced, else this test's sync would never end."""
     files = _WaitingFiles()
     writer = open_journal(var_dir, files=files)
     files.drawn.clear()
@@ -102,7 +102,7 @@ def test_append_all_draws_the_next_batch_while_one_is_synced(var_dir: Path) -> N
 
 
 class _SlowFiles(Files):
-    """The system's files; a sync takes a while, and a head written meanwhile is told."""
+    """System files with a slow sync that report a head written meanwhile."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,21 +110,21 @@ class _SlowFiles(Files):
         self.published_early = threading.Event()
 
     def datasync(self, fd: int) -> None:
-        """Give whoever publishes too early the time to do it."""
+        """Wait, so that a premature publication would show."""
         self.syncing = True
         self.published_early.wait(EARLY_S)
         super().datasync(fd)
         self.syncing = False
 
     def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
-        """Tell of a slot that is written while a sync is on."""
+        """Report a slot that is written during a sync."""
         if len(data) == SLOT_BYTES and self.syncing:
             self.published_early.set()
         return super().pwrite(fd, data, offset)
 
 
 def test_append_all_publishes_nothing_while_its_sync_is_on(var_dir: Path) -> None:
-    """However slow the disk, the head waits for it."""
+    """Nothing is published during a sync, however slow the disk."""
     files = _SlowFiles()
     writer = open_journal(var_dir, files=files)
     writer.append_all(_batches(2, 2))
@@ -144,7 +144,7 @@ def test_append_all_publishes_nothing_while_its_sync_is_on(var_dir: Path) -> Non
 def test_append_all_on_a_failing_disk_stops_and_publishes_nothing_of_that_batch(
     var_dir: Path, call: str, code: int, reason: str
 ) -> None:
-    """The error of another thread is the writer's: it is dead, what stood before is whole."""
+    """A failed sync in another thread ends the writer; earlier batches stay whole."""
     files = FaultFiles()
     writer = open_journal(var_dir, files=files)
     writer.append_json([json_of(1)])
@@ -172,7 +172,7 @@ def test_append_all_on_a_failing_disk_stops_and_publishes_nothing_of_that_batch(
 def test_append_all_of_an_iterable_that_raises_publishes_what_it_gave_and_lives_on(
     var_dir: Path,
 ) -> None:
-    """Whoever makes the batches may fail; the one in flight lands before the error shows."""
+    """An iterable that raises leaves the batch in flight published and the writer alive."""
     writer = open_journal(var_dir)
 
     def draw() -> Iterator[Sequence[bytes]]:
@@ -191,10 +191,10 @@ def test_append_all_of_an_iterable_that_raises_publishes_what_it_gave_and_lives_
 
 
 class _OneCall(Files):
-    """Writes and syncs in one call that takes some bytes at a time, or fails.
+    """System files with write and sync in one call, which takes some bytes at a time or fails.
 
     Attributes:
-        durable: How many bytes of the segment were durable as each slot of the head was written.
+        durable: Durable bytes of the segment at the write of each head slot.
     """
 
     writes_through = True
@@ -210,7 +210,7 @@ class _OneCall(Files):
         self._end = 0
 
     def write_through(self, fd: int, data: bytes | memoryview, offset: int) -> int:
-        """Write a part and say so; fail behind the first part, with or without some bytes more."""
+        """Write a part and report its size; fail behind the first, with or without more bytes."""
         if self._error is not None and self._end:
             if self._has_written:
                 self.pwrite(fd, data[:100], offset)
@@ -221,14 +221,14 @@ class _OneCall(Files):
         return count
 
     def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
-        """Keep what was durable where a slot of the head is written."""
+        """Record the durable bytes at the write of a head slot."""
         if len(data) == SLOT_BYTES:
             self.durable.append(self._end)
         return super().pwrite(fd, data, offset)
 
 
 def test_append_all_in_one_call_publishes_a_batch_once_all_of_it_is_durable(var_dir: Path) -> None:
-    """A system that takes a part at a time is asked until it has everything."""
+    """A batch in parts is published once all of it is durable."""
     files = _OneCall(bytes_max=100)
     writer = open_journal(var_dir, files=files)
     files.durable.clear()
@@ -248,7 +248,7 @@ def test_append_all_in_one_call_publishes_a_batch_once_all_of_it_is_durable(var_
 def test_append_all_in_one_call_that_fails_tells_a_full_disk_from_a_failed_sync(
     var_dir: Path, bytes_max: int, code: int, has_written: bool
 ) -> None:
-    """Where the file has grown, what the sync has dropped nobody knows: the next start refuses."""
+    """A failed call after growth counts as a failed sync, else as a full disk."""
     files = _OneCall(bytes_max, OSError(code, "planted"), has_written=has_written)
     writer = open_journal(var_dir, files=files)
     is_sync = has_written or code == errno.EIO
@@ -265,7 +265,7 @@ def test_append_all_in_one_call_that_fails_tells_a_full_disk_from_a_failed_sync(
     assert caught.value.reason_code == ("IO_FSYNC" if is_sync else reason)
     assert suspect_path(var_dir, "inbox").exists() == is_sync
     if not is_sync:
-        again = open_journal(var_dir)  # Room was made: nothing published is missing.
+        again = open_journal(var_dir)  # After space was freed no published line is missing.
         again.append_json([json_of(9)])
         again.close()
         assert len(read_all(var_dir)) > published
@@ -275,7 +275,7 @@ def test_append_all_in_one_call_that_fails_tells_a_full_disk_from_a_failed_sync(
 def test_system_without_the_one_call_is_asked_in_two(
     var_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An older kernel, or a file system that knows no such call, costs time and nothing else."""
+    """A system without the combined call uses two calls, with the same result."""
 
     def unknown(*_arguments: object) -> int:
         raise OSError(errno.EOPNOTSUPP, "not supported")

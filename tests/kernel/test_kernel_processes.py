@@ -83,7 +83,7 @@ def next_line(process: subprocess.Popen[str]) -> str:
 def test_writer_killed_again_and_again_loses_nothing_it_acknowledged(
     var_dir: Path, mode: str, kills: int
 ) -> None:
-    """SIGKILL into a busy writer that rotates: every acknowledged line stands once, in order."""
+    """A rotating writer under SIGKILLs keeps every acknowledged line once, in order."""
     reader = JournalReader(var_dir, "inbox")
     seen: list[int] = []
     acknowledged = 0
@@ -92,7 +92,7 @@ def test_writer_killed_again_and_again_loses_nothing_it_acknowledged(
         for _ in range(3 + 7 * round_):
             acknowledged = int(next_line(writer))
         writer.kill()
-        # Not `communicate`: it passes over lines that stand in the buffer already.
+        # Not `communicate`, which skips buffered lines.
         assert writer.stdout is not None
         rest = writer.stdout.read()
         writer.wait(DEADLINE_S)
@@ -110,7 +110,7 @@ def test_writer_killed_again_and_again_loses_nothing_it_acknowledged(
 
 @pytest.mark.row("N-06")
 def test_eight_processes_append_to_their_parts_and_merge_without_loss(var_dir: Path) -> None:
-    """8,000 merged lines, none interleaved, each role's in its order, and the merge is provable."""
+    """Eight roles' parts merge into 8,000 whole lines, in each role's order, provably."""
     from minibot.kernel.verify import verify_tree
 
     roles = [f"role_{letter}" for letter in "abcdefgh"]
@@ -140,7 +140,7 @@ def _inbox(root: Path) -> list[Line]:
 
 
 def test_reader_in_another_process_is_woken_by_each_append(var_dir: Path) -> None:
-    """It sleeps until the head is written, and reads the line within moments."""
+    """A sleeping reader is woken by each append and reads the line."""
     count = 20
     make_queue(var_dir, "fills", "risk_role")
     writer = open_writer(var_dir, "fills")
@@ -155,7 +155,7 @@ def test_reader_in_another_process_is_woken_by_each_append(var_dir: Path) -> Non
 
 @pytest.mark.row("N-39", "N-40", "N-25")
 def test_lines_are_read_by_five_lines_of_another_language(var_dir: Path) -> None:
-    """What N-40 asks for: a script that knows nothing of minibot recomputes every hash."""
+    """A short script that knows nothing of minibot recomputes every hash (N-40)."""
     writer = open_journal(var_dir)
     writer.append(lines_of(1, 50))
     writer.close()

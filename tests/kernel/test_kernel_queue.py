@@ -1,4 +1,4 @@
-"""A queue's folder: which files stand where, from the start."""
+"""Queue folder: its files, from the start."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BASE = [
 def test_every_queue_of_the_roles_file_has_its_four_files_from_the_start(
     project: Path, var_dir: Path
 ) -> None:
-    """`ls var/queues/*/` shows inbox, acks, dead letters and cursor of each base queue."""
+    """Each base queue has inbox, acks, dead letters and cursor from the start."""
     queues = json.loads((project / "config" / "roles.v1.json").read_bytes())["queues"]
     root = var_dir / "queues"
     for name, queue in queues.items():
@@ -49,7 +49,7 @@ def test_every_queue_of_the_roles_file_has_its_four_files_from_the_start(
 
 
 def test_make_queue_again_leaves_what_stands(var_dir: Path) -> None:
-    """A second start finds the queue as the first one left it."""
+    """A second start leaves an existing queue as it is."""
     make_queue(var_dir, "fills", "risk_role")
     writer = open_writer(var_dir, "fills")
     writer.append(lines_of(1, 3))
@@ -62,7 +62,7 @@ def test_make_queue_again_leaves_what_stands(var_dir: Path) -> None:
 
 
 def test_side_files_stand_with_their_reader(var_dir: Path) -> None:
-    """The primary reader's acks stand in the queue's folder, others' under `readers/`."""
+    """The primary reader's acks lie in the queue's folder, others' under `readers/`."""
     primary = reader_folder(var_dir, "market_ticks", "strategy_role", True)
     further = reader_folder(var_dir, "market_ticks", "ai_role", False)
     for number, folder in enumerate((primary, further), 1):
@@ -81,7 +81,7 @@ def test_side_files_stand_with_their_reader(var_dir: Path) -> None:
 
 @pytest.mark.row("N-06")
 def test_second_writer_of_acks_is_refused(var_dir: Path) -> None:
-    """Acks are an order log: two processes of one role must not mix theirs."""
+    """A second writer of acks is refused, so that two processes of a role cannot mix them."""
     first = open_side_writer(var_dir, "acks")
     with pytest.raises(RunStop) as caught:
         open_side_writer(var_dir, "acks")

@@ -1,4 +1,4 @@
-"""Reading: nothing above the head, nothing false below it, and every damage with its place."""
+"""Reading: nothing above the head, nothing false below it, each damage with its place."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.kernel.kernel_support import (
 
 
 def stop_of(folder: Path, start: Position = ZERO) -> IntegrityError:
-    """Return the STOP that a reader of all lines ends with; nothing false came before it."""
+    """Return the STOP that ends a reader of all lines, after only true lines."""
     reader = JournalReader(folder, "inbox", start)
     known = {json_of(number) for number in range(1, 7)}
     try:
@@ -46,7 +46,7 @@ def stop_of(folder: Path, start: Position = ZERO) -> IntegrityError:
     "F11", "F12", "F13", by="every bit of a log flipped under a reader", ends="STOP(QUEUE_CORRUPT)"
 )
 def test_reader_finds_every_bit_flipped_below_the_head(var_dir: Path) -> None:
-    """F11-F13: no flip is read as another event; the STOP names line, offset and both values."""
+    """A flipped bit below the head stops the reader with line, offset and both values (F11-F13)."""
     end = fill(var_dir, 3)
     path = var_dir / "inbox.jsonl"
     lengths = [len(line) for line in lines_of(1, 3)]
@@ -89,7 +89,7 @@ Trick = Callable[[list[bytes]], list[bytes]]
 def test_reader_stops_at_lines_that_were_not_published(
     var_dir: Path, trick: Trick, reasons: list[str]
 ) -> None:
-    """F14-F18, F32: edited with a right hash, doubled, swapped, removed, foreign line ends."""
+    """Lines that were not published stop the reader (F14-F18, F32)."""
     fill(var_dir)
     (var_dir / "inbox.jsonl").write_bytes(b"".join(trick(lines_of(1, 6))))
 
@@ -103,12 +103,12 @@ def _code_of(folder: Path) -> str:
 
 
 def test_exchanged_lines_are_found_before_any_of_them_is_handed_out(var_dir: Path) -> None:
-    """What waits is verified up to the head first, so a forged line is never acted on."""
+    """Waiting lines are verified up to the head before any of them is handed out."""
     fill(var_dir)
     lines = lines_of(1, 6)
     (var_dir / "inbox.jsonl").write_bytes(b"".join([lines[0], line_of(9), *lines[2:]]))
     reader = JournalReader(var_dir, "inbox")
-    # Nor by who asks again after he was told.
+    # Nor on a second attempt after the error.
     for _ in range(2):
         with pytest.raises(IntegrityError, match="QUEUE_CHAIN"):
             reader.read(1)
@@ -117,7 +117,7 @@ def test_exchanged_lines_are_found_before_any_of_them_is_handed_out(var_dir: Pat
 
 
 def test_reader_sees_nothing_above_the_head(var_dir: Path) -> None:
-    """A half-written line, or a whole one, does not exist before it is published."""
+    """A line above the head, half-written or whole, is invisible."""
     fill(var_dir, 2)
     with (var_dir / "inbox.jsonl").open("ab") as file:
         file.write(line_of(3) + line_of(4)[:20])
@@ -126,7 +126,7 @@ def test_reader_sees_nothing_above_the_head(var_dir: Path) -> None:
 
 
 def test_reader_of_a_journal_that_is_not_there_yet_waits_for_it(var_dir: Path) -> None:
-    """Readers start before writers; one that stood somewhere before finds that odd."""
+    """A reader waits for a new journal, but one with a former position reports its absence."""
     reader = JournalReader(var_dir, "inbox")
     assert reader.read(5) == []
     assert reader.backlog() == 0
@@ -146,7 +146,7 @@ def test_reader_of_a_journal_that_is_not_there_yet_waits_for_it(var_dir: Path) -
 @pytest.mark.row("F19")
 @pytest.mark.fault("F19", by="inbox.jsonl deleted under a reader", ends="STOP(QUEUE_MISSING)")
 def test_inbox_deleted_below_a_reader_is_missing(var_dir: Path) -> None:
-    """F19: a head without its file is no empty queue."""
+    """An inbox deleted under its head is missing, not empty (F19)."""
     fill(var_dir)
     (var_dir / "inbox.jsonl").unlink()
 
@@ -154,7 +154,7 @@ def test_inbox_deleted_below_a_reader_is_missing(var_dir: Path) -> None:
 
 
 def test_reader_counts_what_waits(var_dir: Path) -> None:
-    """Backlog is what is published and not handed out, also while lines are buffered."""
+    """Backlog is the number of published lines not handed out, buffered ones included."""
     writer = open_journal(var_dir)
     writer.append(lines_of(1, 7))
     reader = JournalReader(var_dir, "inbox")
@@ -181,7 +181,7 @@ def positions_of(folder: Path) -> list[Position]:
 
 
 def test_reader_from_each_position_reads_the_rest(var_dir: Path) -> None:
-    """A position is enough to go on from, with the chain."""
+    """A position with its chain is enough to read the rest."""
     fill(var_dir)
     for seq, position in enumerate(positions_of(var_dir)):
         reader = JournalReader(var_dir, "inbox", position)
@@ -208,7 +208,7 @@ def test_reader_from_each_position_reads_the_rest(var_dir: Path) -> None:
 def test_reader_from_a_position_that_cannot_be_stops(
     var_dir: Path, spoil: Callable[[Position], Position], reasons: list[str]
 ) -> None:
-    """F33, F36, F38: beyond the end, not at a line, of another history."""
+    """A position beyond the end, within a line, or of another history stops (F33, F36, F38)."""
     fill(var_dir)
     position = spoil(positions_of(var_dir)[3])
 
@@ -216,7 +216,7 @@ def test_reader_from_a_position_that_cannot_be_stops(
 
 
 def test_reader_at_the_end_with_another_chain_stops_at_once(var_dir: Path) -> None:
-    """F38: also where nothing is left to read."""
+    """A reader at the end with another chain stops at once (F38)."""
     end = fill(var_dir)
 
     assert stop_of(var_dir, end._replace(chain=b"\1" * 32)).reason_code == "QUEUE_CHAIN"
@@ -229,7 +229,7 @@ def test_reader_at_the_end_with_another_chain_stops_at_once(var_dir: Path) -> No
     ends="STOP(CURSOR_AHEAD)",
 )
 def test_head_that_goes_back_under_a_reader_stops(var_dir: Path) -> None:
-    """F27: an old snapshot of the folder was put back while somebody had read further."""
+    """A head that goes back stops the reader: an old snapshot was put back (F27)."""
     writer = open_journal(var_dir)
     writer.append(lines_of(1, 2))
     old = writer.position
@@ -248,7 +248,7 @@ def test_head_that_goes_back_under_a_reader_stops(var_dir: Path) -> None:
 
 @pytest.mark.parametrize("size", [1, 1000, 200_000])
 def test_reader_takes_lines_of_any_allowed_length(var_dir: Path, size: int) -> None:
-    """Long lines cross the pieces in which the file is read."""
+    """Lines of any allowed length are read across pieces of the file."""
     writer = open_journal(var_dir)
     writer.append(lines_of(1, 9, size))
     writer.append(lines_of(10, 3, 5))
@@ -264,7 +264,7 @@ def test_reader_takes_lines_of_any_allowed_length(var_dir: Path, size: int) -> N
 def test_reader_with_any_batch_sizes_returns_every_line_once(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], reads: list[int]
 ) -> None:
-    """However reads are cut, the lines are the same and the position follows them."""
+    """Any batch sizes return every line once, with matching positions."""
     folder = tmp_path_factory.mktemp("queue")
     folder.chmod(0o700)
     writer = open_journal(folder, sync=False)
@@ -283,7 +283,7 @@ def test_reader_with_any_batch_sizes_returns_every_line_once(
 
 
 def test_empty_journal_has_nothing_and_stays_at_zero(var_dir: Path) -> None:
-    """Zero lines, zero backlog, the beginning."""
+    """An empty journal has zero lines and zero backlog."""
     create_journal(var_dir, "inbox")
     reader = JournalReader(var_dir, "inbox")
 
@@ -294,7 +294,7 @@ def test_empty_journal_has_nothing_and_stays_at_zero(var_dir: Path) -> None:
 
 
 def test_reader_through_a_planted_link_stops(var_dir: Path) -> None:
-    """F143: the data of another file is not read as ours."""
+    """A planted link is refused (F143)."""
     fill(var_dir)
     os.rename(var_dir / "inbox.jsonl", var_dir / "elsewhere")
     (var_dir / "inbox.jsonl").symlink_to(var_dir / "elsewhere")
@@ -303,11 +303,11 @@ def test_reader_through_a_planted_link_stops(var_dir: Path) -> None:
 
 
 def test_preview_shows_whole_lines_above_the_head_and_reading_none_of_them(var_dir: Path) -> None:
-    """What is written and not yet synced may be decoded ahead; the reader stays at the head."""
+    """A preview decodes unsynced lines in advance, while the reader stays at the head."""
     writer = open_journal(var_dir)
     writer.append(lines_of(1, 2))
     reader = JournalReader(var_dir, "inbox")
-    assert reader.preview() == []  # Nothing was read yet, so no segment is open.
+    assert reader.preview() == []  # No segment is open before the first read.
     drain(reader)
     assert reader.preview() == []
     before = reader.position
@@ -325,7 +325,7 @@ def test_preview_shows_whole_lines_above_the_head_and_reading_none_of_them(var_d
 
 
 def test_preview_of_a_torn_or_damaged_rest_is_empty_or_true(var_dir: Path) -> None:
-    """Cut anywhere or with any byte changed, the rest gives lines as written, or none; no error."""
+    """A preview of a damaged rest gives true lines or none, and no error."""
     fill(var_dir, 2)
     reader = JournalReader(var_dir, "inbox")
     drain(reader)
@@ -340,7 +340,7 @@ def test_preview_of_a_torn_or_damaged_rest_is_empty_or_true(var_dir: Path) -> No
         assert reader.preview() == [json_of(3), json_of(4)][:whole]
     for at in range(len(rest)):
         path.write_bytes(published + rest[:at] + bytes([rest[at] ^ 1]) + rest[at + 1 :])
-        # A newline that is gone leaves its line without an end.
+        # A missing newline leaves its line without an end.
         assert reader.preview() in ([], [json_of(3)] if at == len(rest) - 1 else [])
     assert reader.read(9) == []
     reader.close()

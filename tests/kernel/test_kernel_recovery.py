@@ -1,4 +1,4 @@
-"""The writer's start: whole lines are kept, a damaged rest is set aside, the rest is a STOP."""
+"""Recovery at a writer's start: whole lines kept, a torn rest set aside, other damage a STOP."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from tests.kernel.kernel_support import (
 
 
 def add_above_head(folder: Path, data: bytes) -> None:
-    """Leave bytes above the head, as a writer that died before publishing does."""
+    """Add bytes above the head, as after a death before publication."""
     with (folder / "inbox.jsonl").open("ab") as file:
         file.write(data)
 
 
 def stop_code(folder: Path, **options: Any) -> str:
-    """Return the reason code with which the writer's start is refused; files stay untouched."""
+    """Return the reason code of the refused start; no file changes."""
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     with pytest.raises(RunStop) as caught:
         open_journal(folder, **options)
@@ -47,7 +47,7 @@ def stop_code(folder: Path, **options: Any) -> str:
 @pytest.mark.row("N-05", "F01")
 @pytest.mark.fault("F01", by="every prefix of a batch left above the head", ends="SURVIVE")
 def test_torn_tail_at_every_prefix_of_a_batch_is_repaired(var_dir: Path) -> None:
-    """F01: whole lines of the torn batch are published, the torn one is quarantined and cut."""
+    """Whole lines of a torn batch are published; the torn one is quarantined and cut (F01)."""
     fill(var_dir)
     below = (var_dir / "inbox.jsonl").read_bytes()
     head = (var_dir / "inbox.head").read_bytes()
@@ -88,7 +88,7 @@ def test_torn_tail_at_every_prefix_of_a_batch_is_repaired(var_dir: Path) -> None
     ],
 )
 def test_damaged_rest_above_the_head_is_cut_whatever_it_is(var_dir: Path, rest: bytes) -> None:
-    """F09, F32: holes and torn pages above the head were never acknowledged."""
+    """Any damaged rest above the head is cut, as it was never acknowledged (F09, F32)."""
     fill(var_dir)
     add_above_head(var_dir, rest)
     writer = open_journal(var_dir)
@@ -107,7 +107,7 @@ def test_damaged_rest_above_the_head_is_cut_whatever_it_is(var_dir: Path, rest: 
     ends="STOP(QUEUE_TAIL_TOO_LONG)",
 )
 def test_damage_above_the_head_longer_than_a_batch_stops_and_cuts_nothing(var_dir: Path) -> None:
-    """F10: more than was in flight cannot be a torn batch. At the limit it still is one."""
+    """Damage above the head longer than a batch stops; at the limit it is cut (F10)."""
     limit = 1000
     options: dict[str, Any] = {"batch_bytes_max": limit, "line_bytes_max": 500}
     fill(var_dir)
@@ -125,7 +125,7 @@ def test_damage_above_the_head_longer_than_a_batch_stops_and_cuts_nothing(var_di
     "F25", by="the head of 40 batches ago, and a torn line at the end", ends="SURVIVE"
 )
 def test_stale_head_many_batches_behind_loses_no_line(var_dir: Path) -> None:
-    """F25: the head may lag after a power loss; only the damaged part is measured."""
+    """A head many batches behind loses no line; only the damaged part is measured (F25)."""
     fill(var_dir, 3)
     head = (var_dir / "inbox.head").read_bytes()
     options: dict[str, Any] = {"batch_bytes_max": 1000, "line_bytes_max": 500}
@@ -151,7 +151,7 @@ def test_stale_head_many_batches_behind_loses_no_line(var_dir: Path) -> None:
     ends="STOP(QUEUE_CORRUPT)",
 )
 def test_any_bit_flipped_below_the_head_stops_the_writer(var_dir: Path) -> None:
-    """F11, F12, F13: what was published is never repaired, the last line included."""
+    """A flipped bit below the head stops the writer, in the last line too (F11-F13)."""
     end = fill(var_dir, 3)
     path = var_dir / "inbox.jsonl"
     for bit in range(8 * end.offset):
@@ -175,7 +175,7 @@ def test_any_bit_flipped_below_the_head_stops_the_writer(var_dir: Path) -> None:
     ends="STOP(QUEUE_TRUNCATED)",
 )
 def test_file_shorter_than_the_head_stops(var_dir: Path) -> None:
-    """F14: wherever it was cut, between lines or within one."""
+    """A file cut anywhere below the head stops the writer (F14)."""
     end = fill(var_dir)
     path = var_dir / "inbox.jsonl"
     whole = path.read_bytes()
@@ -214,7 +214,7 @@ def _edited_longer(lines: list[bytes]) -> list[bytes]:
 def test_lines_exchanged_below_the_head_stop_the_writer_by_the_chain(
     var_dir: Path, trick: object
 ) -> None:
-    """F15, F16, F18: every line is good by itself, and still they are not what was published."""
+    """Swapped valid lines below the head stop the writer by the chain (F15, F16, F18)."""
     fill(var_dir)
     assert callable(trick)
     (var_dir / "inbox.jsonl").write_bytes(b"".join(trick(lines_of(1, 6))))
@@ -228,7 +228,7 @@ def test_lines_exchanged_below_the_head_stop_the_writer_by_the_chain(
 )
 @pytest.mark.fault("F17", by="the last line removed", ends="STOP(QUEUE_TRUNCATED)")
 def test_line_removed_below_the_head_stops(var_dir: Path) -> None:
-    """F17: lines are missing, whichever one it was."""
+    """A line missing below the head stops the writer (F17)."""
     fill(var_dir)
     for index in range(6):
         lines = lines_of(1, 6)
@@ -244,7 +244,7 @@ def test_line_removed_below_the_head_stops(var_dir: Path) -> None:
     ends="STOP(QUEUE_MISSING)",
 )
 def test_inbox_missing_though_something_was_published_stops(var_dir: Path) -> None:
-    """F21: a new log is never begun in silence; where nothing ever was, it is."""
+    """A missing inbox stops if anything was published, else it is begun (F21)."""
     end = fill(var_dir)
     (var_dir / "inbox.jsonl").unlink()
     assert stop_code(var_dir) == "QUEUE_MISSING"
@@ -260,7 +260,7 @@ def test_inbox_missing_though_something_was_published_stops(var_dir: Path) -> No
 @pytest.mark.row("F22")
 @pytest.mark.fault("F22", by="nothing there; empty files as made", ends="SURVIVE")
 def test_first_start_is_no_fault(var_dir: Path) -> None:
-    """F22: nothing there, or empty files as `make_queue` leaves them."""
+    """A first start on nothing, or on empty files, is no fault (F22)."""
     open_journal(var_dir, "one").close()
     create_journal(var_dir, "two")
     create_journal(var_dir, "two")
@@ -275,7 +275,7 @@ def test_first_start_is_no_fault(var_dir: Path) -> None:
 @pytest.mark.parametrize("slot", [0, 1])
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_bad_head_slot_is_survived(var_dir: Path, slot: int, count: int) -> None:
-    """F23: the other slot is good, and lines above it are whole; both are good afterwards."""
+    """One bad head slot is repaired from the other one and whole lines above it (F23)."""
     writer = open_journal(var_dir)
     for number in range(1, count + 5):
         writer.append([line_of(number)])
@@ -307,7 +307,7 @@ def test_one_bad_head_slot_is_survived(var_dir: Path, slot: int, count: int) -> 
 )
 @pytest.mark.parametrize("ruin", ["slots", "deleted", "empty"])
 def test_without_a_good_head_whole_lines_go_on_and_damage_stops(var_dir: Path, ruin: str) -> None:
-    """F24: nobody knows what was published, so nothing may be cut."""
+    """Without a valid head whole lines go on, and damage stops, as nothing may be cut (F24)."""
     end = fill(var_dir)
     head = var_dir / "inbox.head"
 
@@ -330,7 +330,7 @@ def test_without_a_good_head_whole_lines_go_on_and_damage_stops(var_dir: Path, r
 
 
 def test_readers_refuse_a_head_with_both_slots_bad(var_dir: Path) -> None:
-    """Without a head nothing may be read."""
+    """Readers refuse a head with two bad slots."""
     fill(var_dir)
     change(var_dir / "inbox.head", 20)
     change(var_dir / "inbox.head", 84)
@@ -348,7 +348,7 @@ def test_readers_refuse_a_head_with_both_slots_bad(var_dir: Path) -> None:
     ends="STOP(CURSOR_AHEAD)",
 )
 def test_cursor_further_than_the_data_stops(var_dir: Path) -> None:
-    """F08, F27, F33: somebody was further, so data and head were rolled back together."""
+    """A cursor beyond the data stops, as data and head were rolled back (F08, F27, F33)."""
     fill(var_dir, 4)
     old = {name: (var_dir / name).read_bytes() for name in ("inbox.jsonl", "inbox.head")}
     writer = open_journal(var_dir)
@@ -365,7 +365,7 @@ def test_cursor_further_than_the_data_stops(var_dir: Path) -> None:
     "F38", by="a cursor with another chain as the writer's floor", ends="STOP(QUEUE_CHAIN)"
 )
 def test_cursor_of_another_history_stops_by_the_chain(var_dir: Path) -> None:
-    """F38: same place, other lines before it."""
+    """A cursor at the same place after other lines stops by its chain (F38)."""
     end = fill(var_dir, 4)
 
     assert stop_code(var_dir, floor=end._replace(chain=bytes(32))) == "QUEUE_CHAIN"
@@ -378,7 +378,7 @@ def test_cursor_of_another_history_stops_by_the_chain(var_dir: Path) -> None:
 def test_crash_at_any_step_of_a_repair_ends_in_the_same_journal(
     var_dir: Path, is_after: bool
 ) -> None:
-    """F160: repair is repeated until it is done, and the evidence is copied before the cut."""
+    """A crash at any step of a repair ends in the same journal, evidence copied first (F160)."""
     rest = line_of(8)[:60]
     expected = ids_of_after_repair = list(range(1, 8))
     step = 0
@@ -417,7 +417,7 @@ def _size(lines: int, rest: bytes) -> int:
 def test_unsynced_lines_may_be_gone_after_a_power_loss_and_only_then(
     var_dir: Path, boot: str
 ) -> None:
-    """A lazily synced journal publishes first: its head may be ahead of the disk at a new boot."""
+    """Unsynced lines of a lazy journal may be missing after a new boot, and only then."""
     files = FaultFiles()
     files.boot = "the same"
     writer = open_journal(var_dir, sync=False, files=files)
@@ -453,7 +453,7 @@ def test_unsynced_lines_may_be_gone_after_a_power_loss_and_only_then(
 
 
 def test_journal_changes_between_lazy_and_eager_without_loss(var_dir: Path) -> None:
-    """The head keeps its file, so readers that hold it go on reading."""
+    """A journal switches between lazy and eager; readers that hold its head go on."""
     writer = open_journal(var_dir)
     reader = JournalReader(var_dir, "inbox")
     number = 1
@@ -468,7 +468,7 @@ def test_journal_changes_between_lazy_and_eager_without_loss(var_dir: Path) -> N
 
 
 def test_slot_layout_is_the_documented_one() -> None:
-    """Segment u32, offset u64, lines u64, chain, sequence u64, crc32 u32, big-endian."""
+    """A slot is segment u32, offset u64, lines u64, chain, sequence u64, crc32 u32, big-endian."""
     slot = pack_slot(Position(7, 2, 300, CHAIN_START[:-1] + b"\x05"), 9)
 
     assert len(slot) == 64
@@ -480,7 +480,7 @@ def test_slot_layout_is_the_documented_one() -> None:
 
 
 def test_any_bit_flipped_in_a_head_slot_makes_it_bad(var_dir: Path) -> None:
-    """A damaged slot is never taken for another position."""
+    """A flipped bit makes a head slot invalid."""
     fill(var_dir)
     path = var_dir / "inbox.head"
     good = newest(path.read_bytes())

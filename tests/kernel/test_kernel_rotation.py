@@ -1,4 +1,4 @@
-"""Rotation: full segments are sealed, every line stays readable, and no crash doubles or loses."""
+"""Rotation: full segments are sealed, every line stays readable once after any crash."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def fill(folder: Path, count: int = 23) -> None:
 
 @pytest.mark.row("N-07", "N-08")
 def test_full_segment_is_sealed_with_its_sha256_and_chain(var_dir: Path) -> None:
-    """The manifest says what each sealed file is; segments together are the whole journal."""
+    """The manifest describes each sealed segment; together they are the whole journal."""
     fill(var_dir)
     segments = load_segments(var_dir, "inbox")
     data = b""
@@ -62,7 +62,7 @@ def test_full_segment_is_sealed_with_its_sha256_and_chain(var_dir: Path) -> None
 
 
 def test_readers_start_anywhere_and_follow_over_segments(var_dir: Path) -> None:
-    """From each position a reader ever had, the rest is read as if nothing had rotated."""
+    """A reader continues from any former position across segments."""
     writer = open_journal(var_dir, segment_bytes=SEGMENT)
     reader = JournalReader(var_dir, "inbox")
     positions = [reader.position]
@@ -91,7 +91,7 @@ def test_readers_start_anywhere_and_follow_over_segments(var_dir: Path) -> None:
 def test_crash_at_any_step_of_a_rotation_keeps_every_line_once(
     var_dir: Path, is_after: bool
 ) -> None:
-    """F28: whatever stands after the crash, readers read on and the next writer finishes."""
+    """A crash at any step keeps every line once; the next writer finishes the rotation (F28)."""
     step = 0
     while True:
         folder = var_dir / str(step)
@@ -142,7 +142,7 @@ CHANGING = frozenset(
 
 
 def test_rotation_makes_each_step_durable_before_the_next(var_dir: Path) -> None:
-    """A power loss must not leave a manifest without the name that it lists."""
+    """Each step is durable before the next, so a power loss keeps name and manifest in step."""
     files = FaultFiles()
     writer = open_journal(var_dir, segment_bytes=SEGMENT, files=files)
     writer.append(lines_of(1, 4))
@@ -208,7 +208,7 @@ DAMAGES: list[Callable[[Path], Any]] = [
 def test_damaged_sealed_segment_or_manifest_stops_the_reader(
     var_dir: Path, damage: Callable[[Path], Any]
 ) -> None:
-    """F29: a sealed segment changed, removed, or a manifest that is not right."""
+    """A changed or missing segment, or a wrong manifest, stops the reader (F29)."""
     fill(var_dir)
     damage(var_dir)
     with pytest.raises(IntegrityError) as caught:
@@ -227,7 +227,7 @@ def test_damaged_sealed_segment_or_manifest_stops_the_reader(
 def test_damaged_manifest_or_size_of_a_segment_stops_the_writer(
     var_dir: Path, damage: Callable[[Path], Any]
 ) -> None:
-    """F29: the writer goes on only behind segments that are there with their sizes."""
+    """A writer needs its sealed segments with the right sizes (F29)."""
     fill(var_dir)
     damage(var_dir)
     with pytest.raises(IntegrityError) as caught:
@@ -237,7 +237,7 @@ def test_damaged_manifest_or_size_of_a_segment_stops_the_writer(
 
 
 def test_whole_sealed_segment_exchanged_for_another_stops_the_reader(var_dir: Path) -> None:
-    """Good lines in the wrong segment lead to another chain."""
+    """A whole segment exchanged for another one stops the reader by the chain."""
     fill(var_dir)
     first, second = var_dir / "inbox.000001.jsonl", var_dir / "inbox.000002.jsonl"
     lines = first.read_bytes().splitlines(keepends=True)
@@ -250,7 +250,7 @@ def test_whole_sealed_segment_exchanged_for_another_stops_the_reader(var_dir: Pa
 
 
 def test_foreign_program_that_holds_the_file_puts_rotation_off(var_dir: Path) -> None:
-    """Windows: appends go on in a longer segment, counted, and rotation happens later."""
+    """A file held by another program (Windows) delays rotation, counted, without loss."""
     files = FaultFiles()
     writer = open_journal(var_dir, segment_bytes=SEGMENT, files=files)
 
@@ -277,7 +277,7 @@ def test_foreign_program_that_holds_the_file_puts_rotation_off(var_dir: Path) ->
 @pytest.mark.row("F41")
 @pytest.mark.fault("F41", by="seam: the rename of a rotation gives EIO", ends="STOP(IO_RENAME)")
 def test_rename_that_fails_stops_with_the_old_layout(var_dir: Path) -> None:
-    """F41: the segment keeps its name and every line."""
+    """A failed rename stops, and the segment keeps its name and every line (F41)."""
     files = FaultFiles()
     writer = open_journal(var_dir, segment_bytes=SEGMENT, files=files)
     writer.append(lines_of(1, 4))
@@ -292,7 +292,7 @@ def test_rename_that_fails_stops_with_the_old_layout(var_dir: Path) -> None:
 
 
 def test_reader_beside_a_rotating_writer_misses_nothing(var_dir: Path) -> None:
-    """Readers in other threads meet every moment of many rotations."""
+    """Readers in other threads miss no line during many rotations."""
     count = 600
     writer = open_journal(var_dir, segment_bytes=SEGMENT, sync=False)
     failures: list[BaseException] = []

@@ -1,4 +1,4 @@
-"""Sealing a run: every file twice named, measured, and only then released."""
+"""Seal of a run: every file linked, measured, and only then released."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.campaign
 
 
 def names_below(folder: Path) -> dict[str, bytes]:
-    """Return the content of every file below a folder but locks, by name."""
+    """Return the content of every file below a folder except locks, by name."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -32,7 +32,7 @@ def names_below(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.row("N-08")
 def test_seal_links_every_file_and_says_what_each_is(var_dir: Path) -> None:
-    """The run's folder has the very same files; the seal lists them with size and sha256."""
+    """The run's folder has the same files; the seal lists size and sha256 of each."""
     run = make_run(var_dir)
     before = names_below(var_dir / "queues")
     root = seal_run(var_dir / "queues", run, EXTRA)
@@ -50,7 +50,7 @@ def test_seal_links_every_file_and_says_what_each_is(var_dir: Path) -> None:
 
 @pytest.mark.row("N-08")
 def test_seal_is_confirmed_by_sha256sum(var_dir: Path) -> None:
-    """Anybody can check a run with a tool that every Linux has."""
+    """`sha256sum` confirms the seal."""
     run = sealed_run(var_dir)
     command = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
     assert subprocess.run(command, cwd=run, capture_output=True, check=False).returncode == 0
@@ -61,7 +61,7 @@ def test_seal_is_confirmed_by_sha256sum(var_dir: Path) -> None:
 
 
 def test_release_removes_the_names_under_var_and_keeps_the_run(var_dir: Path) -> None:
-    """Once sealed, the files have one name, the run's; locks stay, as they mean nothing."""
+    """Release removes the names under var; the run's remain, and locks stay."""
     run = sealed_run(var_dir)
     before = names_below(run)
     release(var_dir / "queues", run)
@@ -74,7 +74,7 @@ def test_release_removes_the_names_under_var_and_keeps_the_run(var_dir: Path) ->
 
 
 def test_next_run_starts_on_empty_queues_and_leaves_the_sealed_ones(var_dir: Path) -> None:
-    """A sealed run does not change when the next one begins, and is not sealed again."""
+    """The next run starts on empty queues, and the sealed run does not change."""
     run = sealed_run(var_dir)
     root = read_hashed(run / "seal.json")["root"]
     release(var_dir / "queues", run)
@@ -92,7 +92,7 @@ def test_next_run_starts_on_empty_queues_and_leaves_the_sealed_ones(var_dir: Pat
 
 
 def test_seal_where_links_do_not_exist_copies(var_dir: Path) -> None:
-    """The file system decides how, not whether."""
+    """Without hard links the seal copies."""
     run = make_run(var_dir)
     files = FaultFiles()
     files.fault = lambda call, _name: OSError(errno.EPERM, "no links") if call == "link" else None
@@ -109,7 +109,7 @@ def test_seal_where_links_do_not_exist_copies(var_dir: Path) -> None:
 def test_seal_and_release_crashing_at_any_step_are_resumed(
     var_dir: Path, is_after: bool, has_links: bool
 ) -> None:
-    """Wherever the process dies, the next call ends in the same seal and nothing is lost."""
+    """A crash at any step is resumed by the next call, with the same seal."""
     make_run(var_dir / "reference")
     content = names_below(var_dir / "reference" / "queues")
     roots = set()
@@ -135,7 +135,7 @@ def test_seal_and_release_crashing_at_any_step_are_resumed(
         assert names_below(var / "queues") == {}
         if is_done:
             break
-        step += 1 + step // 12  # Every early step, then some of the many alike.
+        step += 1 + step // 12  # Every early step, then a sample of the many similar ones.
 
     assert step > 40
     assert len(roots) == 1
@@ -146,7 +146,7 @@ def _no_links(call: str, _name: str) -> OSError | None:
 
 
 def test_seal_while_a_writer_is_open_is_refused(var_dir: Path) -> None:
-    """Nothing is sealed that somebody may still append to."""
+    """Sealing is refused while a writer is open."""
     run = make_run(var_dir)
     writer = open_writer(var_dir / "queues", "fills")
     with pytest.raises(LockBusy):
@@ -157,7 +157,7 @@ def test_seal_while_a_writer_is_open_is_refused(var_dir: Path) -> None:
 
 
 def test_release_of_queues_that_are_not_the_sealed_ones_removes_nothing(var_dir: Path) -> None:
-    """A line written after the seal is a foreign write, not something to clean away."""
+    """A line written after the seal is foreign, so release removes nothing."""
     run = make_run(var_dir)
     files = FaultFiles()
     files.fault = _no_links
@@ -174,7 +174,7 @@ def test_release_of_queues_that_are_not_the_sealed_ones_removes_nothing(var_dir:
 
 
 def test_release_with_a_file_held_by_a_foreign_program_is_refused_by_name(var_dir: Path) -> None:
-    """Windows: tried for a while, then the next start is refused with the file's name."""
+    """A file held by another program (Windows) refuses the next start by name."""
     run = sealed_run(var_dir)
     files = FaultFiles()
 
@@ -194,7 +194,7 @@ def test_release_with_a_file_held_by_a_foreign_program_is_refused_by_name(var_di
 
 
 def test_seal_of_a_tree_with_a_planted_link_is_refused(var_dir: Path) -> None:
-    """F143: what a link points to is none of this run."""
+    """A planted link refuses the seal (F143)."""
     run = make_run(var_dir)
     (var_dir / "queues" / "fills" / "extra.jsonl").symlink_to("/etc/hostname")
     with pytest.raises(RunStop) as caught:
@@ -204,7 +204,7 @@ def test_seal_of_a_tree_with_a_planted_link_is_refused(var_dir: Path) -> None:
 
 
 def test_root_depends_on_every_file_and_on_what_else_it_covers(var_dir: Path) -> None:
-    """Another config, another line, another manifest: another root."""
+    """The root changes with config, manifest and any line."""
     make_run(var_dir / "reference")
     roots = set()
     for name, change in (
@@ -229,7 +229,7 @@ def test_root_depends_on_every_file_and_on_what_else_it_covers(var_dir: Path) ->
 
 
 def test_seal_says_what_was_written_whatever_stands_there_now(var_dir: Path) -> None:
-    """A clock that was changed, or is gone, is a finding of everybody who reads the seal."""
+    """The seal keeps the clock's hash as written, so later changes are found."""
     make_run(var_dir)
     for number, damage in enumerate((b"changed", None)):
         run = copy_run(var_dir, var_dir.parent / f"copy{number}")
@@ -247,7 +247,7 @@ def test_seal_says_what_was_written_whatever_stands_there_now(var_dir: Path) -> 
 
 
 def test_seal_is_not_written_through_a_link(var_dir: Path) -> None:
-    """A run's folder that is a link is refused before anything is made in it."""
+    """A run folder that is a link is refused before any write."""
     run = make_run(var_dir)
     moved = run.with_name("moved")
     run.rename(moved)

@@ -1,4 +1,4 @@
-"""A signed seal: what only the private key can make, and what is found without it."""
+"""Signed seal: made by the private key alone, verified with and without the public key."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.kernel.kernel_support import change
 
 @pytest.fixture
 def signed(var_dir: Path) -> tuple[Path, str]:
-    """A sealed and signed run, and the key by which it verifies."""
+    """Sealed and signed run, and the key that verifies it."""
     run = sealed_run(var_dir)
     private, public = new_keys()
     assert sign_run(run, private) == public == public_of(private)
@@ -34,7 +34,7 @@ def signed(var_dir: Path) -> tuple[Path, str]:
 
 
 def rewrite_all(run: Path) -> None:
-    """Change the run's manifest and make every hash anew, as who owns the disk can."""
+    """Change the run's manifest and recompute every hash, as the disk's owner can."""
     write_hashed(run / "manifest.json", {**read_hashed(run / "manifest.json"), "run_id": "x"})
     seal = read_hashed(run / "seal.json")
     seal["run_files"]["manifest.json"] = measure(run / "manifest.json", FILES)
@@ -44,7 +44,7 @@ def rewrite_all(run: Path) -> None:
 
 
 def codes(run: Path, public: str | None) -> list[str]:
-    """Return the codes of all findings, the same by either way of verifying."""
+    """Return the codes of all findings, equal for both ways of verifying."""
     found = [finding.code for finding in verify_tree(run, public_key=public)]
     assert [finding.code for finding in verify_quick(run, public_key=public)] == found
     return found
@@ -52,7 +52,7 @@ def codes(run: Path, public: str | None) -> list[str]:
 
 @pytest.mark.row("N-40")
 def test_signed_run_verifies_by_its_key_and_by_no_other(signed: tuple[Path, str]) -> None:
-    """Also without a key: then the signature only has to fit itself."""
+    """A signed run verifies by its key alone; without one, by the key in its signature."""
     run, public = signed
 
     assert codes(run, public) == []
@@ -61,7 +61,7 @@ def test_signed_run_verifies_by_its_key_and_by_no_other(signed: tuple[Path, str]
 
 
 def test_rewrite_of_every_hash_is_found_by_the_signature_alone(signed: tuple[Path, str]) -> None:
-    """Nothing else on the disk could tell; a cheat's own key does not help."""
+    """A rewrite of every hash is found by the signature alone, even with an attacker's own key."""
     run, public = signed
     rewrite_all(run)
     assert codes(run, public) == ["SEAL_SIGNATURE"]
@@ -74,7 +74,7 @@ def test_rewrite_of_every_hash_is_found_by_the_signature_alone(signed: tuple[Pat
 
 
 def test_any_changed_byte_of_the_signature_is_found(signed: tuple[Path, str]) -> None:
-    """Each bit of the file, by its own hash; and each field under a hash made anew."""
+    """A flipped bit of the file, or a changed field under a new hash, is found."""
     run, public = signed
     path = run / SIGNATURE_FILE
     for offset in range(path.stat().st_size):
@@ -98,7 +98,7 @@ def test_any_changed_byte_of_the_signature_is_found(signed: tuple[Path, str]) ->
 
 
 def test_run_without_a_seal_cannot_be_signed(var_dir: Path) -> None:
-    """There is no root yet."""
+    """A run without seal has no root and cannot be signed."""
     run = make_run(var_dir)
     with pytest.raises(IntegrityError):
         sign_run(run, new_keys()[0])
@@ -106,20 +106,20 @@ def test_run_without_a_seal_cannot_be_signed(var_dir: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "ab", "zz" * 32, "ab" * 33, "a b" * 32])
 def test_public_key_that_is_none_is_refused(text: str) -> None:
-    """A mistyped key must not pass for "not signed"."""
+    """A malformed public key is refused, not taken for "not signed"."""
     with pytest.raises(Refusal):
         parse_public_key(text)
 
 
 def test_public_key_is_taken_in_either_case() -> None:
-    """As people copy it."""
+    """A public key is accepted in upper and lower case."""
     public = new_keys()[1]
 
     assert parse_public_key(f" {public.upper()}\n") == public
 
 
 def test_kernel_without_a_key_never_loads_the_package() -> None:
-    """A night that signs nothing pays nothing for it."""
+    """A night without a key never loads the signature package."""
     code = "import sys, minibot.watchdog.launcher; print('cryptography' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

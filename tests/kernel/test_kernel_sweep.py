@@ -1,4 +1,4 @@
-"""The fast proof of a file says yes exactly where the slow walk finds nothing."""
+"""Sweep of a file: it says yes exactly where the slow walk finds nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.kernel.kernel_support import change, line_of
 
 
 def slow(path: Path) -> list[Finding]:
-    """Return every finding of the walk over each line; a further check keeps the sweep out."""
+    """Return every finding of the slow walk, without the sweep."""
 
     def on_line(_file: str, _line: int, _offset: int, _json: bytes) -> Iterator[Finding]:
         return iter(())
@@ -35,7 +35,7 @@ def slow(path: Path) -> list[Finding]:
 
 @pytest.mark.row("N-25", "N-40")
 def test_sweep_and_walk_find_the_same_in_a_damaged_run(run: Path) -> None:
-    """Random bits in random files: the findings are equal, with and without the sweep."""
+    """Findings of random damage are equal with and without the sweep."""
     rnd = random.Random(11)
     files = sorted(path for path in run.rglob("*") if path.is_file() and path.stat().st_size)
     assert list(verify_tree(run)) == slow(run) == []
@@ -50,7 +50,7 @@ def test_sweep_and_walk_find_the_same_in_a_damaged_run(run: Path) -> None:
 
 
 def test_several_processes_find_what_one_finds(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Segments swept elsewhere are joined: the same findings in the same order, or none."""
+    """Segments swept by several processes give the same findings in the same order."""
     monkeypatch.setattr(sweeping, "POOLED_BYTES_MIN", 0)
     assert list(verify_tree(run, jobs=2)) == []
     segment = run / "queues" / "fills" / "inbox.000001.jsonl"
@@ -83,7 +83,7 @@ def test_several_processes_find_what_one_finds(run: Path, monkeypatch: pytest.Mo
 def test_line_in_any_other_form_is_not_swept(
     tmp_path: Path, hurt: Callable[[bytes], bytes]
 ) -> None:
-    """A hash that fits is not enough: the JSON has to be in its one form."""
+    """A line with a right hash in another than the canonical form is not swept."""
     path = tmp_path / "inbox.jsonl"
     path.write_bytes(line_of(1) + hurt(line_of(2)) + line_of(3))
 
@@ -98,7 +98,7 @@ def test_line_in_any_other_form_is_not_swept(
 def test_line_over_the_border_of_two_pieces_is_swept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever a piece ends, the same is proven of the file."""
+    """A line across two pieces is swept."""
     path = tmp_path / "inbox.jsonl"
     path.write_bytes(b"".join(map(line_of, range(9))))
     job = Job(str(path), ZERO, path.stat().st_size, (1, 4, 9))
@@ -110,7 +110,7 @@ def test_line_over_the_border_of_two_pieces_is_swept(
 
 
 def test_file_that_is_gone_or_shorter_is_not_swept(tmp_path: Path) -> None:
-    """The slow walk tells what is wrong."""
+    """A missing or short file is not swept, and the slow walk reports it."""
     path = tmp_path / "inbox.jsonl"
     assert sweep(Job(str(path), ZERO, 10, ())) is None
     path.write_bytes(line_of(1))
@@ -124,7 +124,7 @@ def test_file_that_is_gone_or_shorter_is_not_swept(tmp_path: Path) -> None:
 
 @pytest.mark.row("N-40")
 def test_quick_verify_finds_any_changed_byte_of_a_sealed_run(run: Path) -> None:
-    """By the seal alone, without a look at lines."""
+    """Quick verify finds any changed byte by the seal, without reading lines."""
     assert list(verify_quick(run)) == []
     rnd = random.Random(5)
     files = sorted(path for path in run.rglob("*") if path.is_file() and path.stat().st_size)
@@ -138,7 +138,7 @@ def test_quick_verify_finds_any_changed_byte_of_a_sealed_run(run: Path) -> None:
 
 
 def test_quick_verify_of_a_queue_compares_its_sealed_segments(run: Path) -> None:
-    """Size and sha256 of each segment, and the size that the head says; no line of the rest."""
+    """Quick verify of a queue compares sizes and hashes of sealed segments with the manifest."""
     folder = run / "queues" / "fills"
     assert list(verify_quick(folder)) == []
     change(folder / "inbox.jsonl", 80)
@@ -156,7 +156,7 @@ def test_quick_verify_of_a_queue_compares_its_sealed_segments(run: Path) -> None
 
 
 def test_quick_verify_of_a_live_queue_lets_its_writer_be(var_dir: Path) -> None:
-    """What stands above the head is nobody's business yet."""
+    """Quick verify of a live queue ignores bytes above the head."""
     make_run(var_dir)
     writer = open_writer(var_dir / "queues", "fills", segment_bytes=1000)
     writer.append([line_of(70)])
@@ -166,7 +166,7 @@ def test_quick_verify_of_a_live_queue_lets_its_writer_be(var_dir: Path) -> None:
 
 
 def test_quick_verify_of_a_file_is_refused(run: Path) -> None:
-    """A file alone has no seal and no list."""
+    """Quick verify of a single file is refused, as it has no seal and no list."""
     with pytest.raises(Refusal):
         list(verify_quick(run / "queues" / "fills" / "inbox.jsonl"))
 
@@ -174,7 +174,7 @@ def test_quick_verify_of_a_file_is_refused(run: Path) -> None:
 def test_killed_process_of_a_sweep_changes_nothing(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it would have swept is swept by who waits for it."""
+    """A killed worker's share is swept by its caller, with the same findings."""
     change(run / "queues" / "fills" / "inbox.000002.jsonl", 100)
     wanted = slow(run)
 
@@ -197,7 +197,7 @@ def test_killed_process_of_a_sweep_changes_nothing(
 def test_large_run_is_hashed_by_threads_with_the_same_findings(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the same order, whoever was done first."""
+    """Hashing by threads keeps the order of findings."""
     for name in ("fills/inbox.000001.jsonl", "fills/cursor.json", "health/inbox.head"):
         change(run / "queues" / name, 30)
     (run / "queues" / "fills" / "inbox.jsonl").unlink()
@@ -210,7 +210,7 @@ def test_large_run_is_hashed_by_threads_with_the_same_findings(
 
 @pytest.mark.parametrize("name", ["queues/\0", "queues/" + "x" * 300, "../" * 40 + "dev/zero", "/"])
 def test_forged_seal_that_names_no_file_is_a_finding(run: Path, name: str) -> None:
-    """Whatever a seal names, verify answers with a place and not with a traceback."""
+    """A forged seal without files is a finding, not a traceback."""
     seal = read_hashed(run / "seal.json")
     seal["files"][name] = {"size": 1, "sha256": "ab" * 32}
     seal["root"] = root_of(seal)
@@ -221,7 +221,7 @@ def test_forged_seal_that_names_no_file_is_a_finding(run: Path, name: str) -> No
 
 
 def test_form_of_a_sweep_is_that_of_the_codec_for_every_letter_and_number() -> None:
-    """Two packages write JSON; what the one takes for the one form the other has to."""
+    """Both JSON packages agree on the canonical form of every letter and number."""
     letters = "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
     for text in (letters, "a" + letters[::-1]):
         assert sweeping._encoded({"a": text}) == canonical.encode({"a": text})

@@ -1,4 +1,4 @@
-"""Several journals written before any is synced: each published late, nothing lost at any crash."""
+"""Journals written together before any sync: each published late, no loss at any crash."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROUNDS = 4
 
 
 def together(writers: list[JournalWriter], number: int) -> None:
-    """Append one event to each journal, as a role does with what follows from one input."""
+    """Append one event to each journal, as a role does for one input."""
     for writer in writers:
         writer.write_json([json_of(number)])
     for writer in writers[1:]:
@@ -38,7 +38,7 @@ def together(writers: list[JournalWriter], number: int) -> None:
 
 @pytest.mark.row("N-06", "I1")
 def test_journals_written_together_are_each_published_after_their_sync(tmp_path: Path) -> None:
-    """All is written first; no head is written before its own file is durable."""
+    """All journals are written first, and each head after its own sync."""
     files = FaultFiles()
     writers = [open_journal(tmp_path, stem, files=files) for stem in ("first", "second")]
     files.calls.clear()
@@ -59,21 +59,21 @@ def test_journals_written_together_are_each_published_after_their_sync(tmp_path:
 
 
 class _Meeting(Files):
-    """The system's files; a sync ends only while another one is on."""
+    """System files whose sync ends only during another one."""
 
     def __init__(self) -> None:
         super().__init__()
         self.barrier: threading.Barrier | None = None
 
     def datasync(self, fd: int) -> None:
-        """Wait for the other one, then sync."""
+        """Wait for the other sync, then sync."""
         if self.barrier is not None:
             self.barrier.wait(DEADLINE_S)
         super().datasync(fd)
 
 
 def test_syncs_of_journals_written_together_are_on_at_the_same_time(tmp_path: Path) -> None:
-    """Two syncs that end only together would never end one after the other."""
+    """Two syncs that wait for each other both end, so they overlap."""
     files = _Meeting()
     writers = [open_journal(tmp_path, stem, files=files) for stem in ("first", "second")]
     files.barrier = threading.Barrier(2)
@@ -90,7 +90,7 @@ def test_syncs_of_journals_written_together_are_on_at_the_same_time(tmp_path: Pa
 def test_crash_at_any_call_of_journals_written_together_loses_nothing_published(
     tmp_path: Path, crash_after: bool
 ) -> None:
-    """What was acknowledged stands in both; what was not is kept whole, once, or cut."""
+    """A crash at any call keeps published lines in both journals; others are whole or cut."""
     for crash_at in range(200):
         folder = tmp_path / str(crash_at)
         folder.mkdir()
@@ -107,7 +107,7 @@ def test_crash_at_any_call_of_journals_written_together_loses_nothing_published(
             is_over = True
         files.kill()
         for writer in writers:
-            with suppress(RunStop, OSError, KeyError):  # Its thread ends; its files are gone.
+            with suppress(RunStop, OSError, KeyError):  # The thread ends with its files closed.
                 writer.close()
         for stem in ("first", "second"):
             open_journal(folder, stem).close()
@@ -124,7 +124,7 @@ def test_crash_at_any_call_of_journals_written_together_loses_nothing_published(
 def test_sync_that_fails_beside_another_publishes_nothing_of_its_journal(
     tmp_path: Path, beside: bool
 ) -> None:
-    """The writer is dead, the journal is marked, and the other one is as it should be."""
+    """A failed sync ends its own journal's writer; the other journal is complete."""
     files = FaultFiles()
     writers = [open_journal(tmp_path, stem, files=files) for stem in ("first", "second")]
     together(writers, 1)
@@ -144,7 +144,7 @@ def test_sync_that_fails_beside_another_publishes_nothing_of_its_journal(
 
 
 def test_nothing_is_appended_between_writing_and_publishing(var_dir: Path) -> None:
-    """Else what comes second would stand before what was written first."""
+    """Nothing may be appended between write and publication, to keep the order."""
     writer = open_journal(var_dir)
     writer.write_json([json_of(1)])
     with pytest.raises(InvariantError, match="not yet published"):

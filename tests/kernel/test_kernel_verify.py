@@ -1,4 +1,4 @@
-"""Verify finds every change in a finished run, with its place, and nothing in a clean one."""
+"""Verify: every change in a finished run is found in place, and nothing in a clean one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def codes(path: Path) -> set[str]:
 
 
 def reseal(run: Path) -> None:
-    """Make the seal fit again, as somebody who owns the disk would."""
+    """Recompute the seal, as the disk's owner would."""
     path = run / "seal.json"
     seal = read_hashed(path)
     for group in ("files", "run_files"):
@@ -43,7 +43,7 @@ def reseal(run: Path) -> None:
 
 @pytest.mark.row("N-25", "N-39", "N-40")
 def test_clean_run_has_no_findings_nor_has_a_copy(clean: Path, run: Path) -> None:
-    """A copy elsewhere, with other inodes and times, is as good as the run itself."""
+    """A clean run and a copy with other inodes and times have no findings."""
     assert list(verify_tree(clean)) == []
     assert list(verify_tree(run)) == []
     assert list(verify_tree(clean / "queues")) == []
@@ -53,7 +53,7 @@ def test_clean_run_has_no_findings_nor_has_a_copy(clean: Path, run: Path) -> Non
 
 
 def test_every_byte_of_inboxes_and_acks_is_guarded_by_the_line_itself(run: Path) -> None:
-    """Each changed byte is found, also where the seal is made to fit: with file, line, offset."""
+    """A changed byte of a line is found by file, line and offset, even under a new seal."""
     names = ["fills/inbox.000001.jsonl", "health/inbox.jsonl", "fills/acks.jsonl"]
     for name in names:
         path = run / "queues" / name
@@ -70,7 +70,7 @@ def test_every_byte_of_inboxes_and_acks_is_guarded_by_the_line_itself(run: Path)
 
 
 def test_any_changed_byte_in_the_whole_run_is_found(run: Path) -> None:
-    """Random bytes of random files: lines, heads, cursors, manifests, seal, sums."""
+    """A random changed byte of any file is found."""
     rnd = random.Random(7)
     files = sorted(path for path in run.rglob("*") if path.is_file() and path.stat().st_size)
     for _ in range(250):
@@ -111,7 +111,7 @@ TRICKS: dict[str, Trick] = {
 def test_lines_changed_with_right_hashes_are_found(
     run: Path, trick: str, name: str, is_resealed: bool
 ) -> None:
-    """A cheat who recomputes line hashes, and even the seal, meets chain, head and manifest."""
+    """Lines changed with right hashes are found by chain, head and manifest, seal or not."""
     path = run / "queues" / name
     lines = path.read_bytes().splitlines(keepends=True)
     changed = TRICKS[trick](lines)
@@ -128,7 +128,7 @@ def test_lines_changed_with_right_hashes_are_found(
 
 
 def test_lines_taken_from_another_run_are_found(run: Path, tmp_path: Path) -> None:
-    """A whole file of good lines with its own head is still not what was sealed."""
+    """A whole file from another run is found."""
     other = tmp_path / "other"
     other.mkdir(mode=0o700)
     writer = open_writer(other, "fills")
@@ -166,14 +166,14 @@ def test_lines_taken_from_another_run_are_found(run: Path, tmp_path: Path) -> No
 def test_missing_and_damaged_files_are_found(
     run: Path, hurt: Callable[[Path], Any], code: str
 ) -> None:
-    """What is gone, what came in addition, and what no longer holds together."""
+    """A missing, extra or inconsistent file is found."""
     hurt(run)
 
     assert code in codes(run)
 
 
 def test_manifest_rewritten_with_a_right_hash_is_found_by_the_seal(run: Path) -> None:
-    """The seal pins the run's manifest."""
+    """A manifest rewritten with a right hash is found by the seal."""
     obj = read_hashed(run / "manifest.json")
     write_hashed(run / "manifest.json", {**obj, "run_id": "20261120_074601"})
 
@@ -183,7 +183,7 @@ def test_manifest_rewritten_with_a_right_hash_is_found_by_the_seal(run: Path) ->
 @pytest.mark.row("N-08")
 @pytest.mark.parametrize("field", ["sha256", "size", "lines", "chain_after"])
 def test_segment_that_is_not_as_its_manifest_says_is_found(run: Path, field: str) -> None:
-    """Each thing the manifest says of a sealed segment is compared with the segment."""
+    """Each value of a segment's manifest entry is compared with the segment."""
     path = run / "queues" / "fills" / "segments.json"
     obj = read_hashed(path)
     value = obj["segments"][-1][field]
@@ -207,7 +207,7 @@ def test_segment_that_is_not_as_its_manifest_says_is_found(run: Path, field: str
 def test_cursor_that_does_not_fit_its_queue_is_found(
     run: Path, name: str, fields: dict[str, Any], code: str
 ) -> None:
-    """Also with a right hash of its own."""
+    """A cursor that does not fit its queue is found, even with a right hash."""
     path = run / "queues" / "fills" / name
     write_hashed(path, {**read_hashed(path), **fields})
 
@@ -215,7 +215,7 @@ def test_cursor_that_does_not_fit_its_queue_is_found(
 
 
 def rewrite(folder: Path, stem: str, lines: list[bytes]) -> None:
-    """Write a journal anew with these lines, chain and head included."""
+    """Rewrite a journal with these lines, chain and head included."""
     for path in (folder / f"{stem}.jsonl", folder / f"{stem}.head"):
         path.unlink()
     root, name = folder.parent, folder.name
@@ -230,7 +230,7 @@ def rewrite(folder: Path, stem: str, lines: list[bytes]) -> None:
 
 @pytest.mark.parametrize("trick", ["drop", "invent", "swap within a part"])
 def test_inbox_that_is_not_the_merge_of_its_parts_is_found(run: Path, trick: str) -> None:
-    """Every journal is whole by itself, and still a line is missing, false or out of order."""
+    """An inbox with a missing, false or reordered line of its parts is found."""
     folder = run / "queues" / "health"
     lines = (folder / "inbox.jsonl").read_bytes().splitlines(keepends=True)
     if trick == "drop":
@@ -247,7 +247,7 @@ def test_inbox_that_is_not_the_merge_of_its_parts_is_found(run: Path, trick: str
 
 
 def test_merge_in_any_order_of_parts_is_right(run: Path) -> None:
-    """Only the order within each part is fixed."""
+    """A merge may order the parts in any way that keeps each part's order."""
     folder = run / "queues" / "health"
     lines = (folder / "inbox.jsonl").read_bytes().splitlines(keepends=True)
     rewrite(
@@ -258,7 +258,7 @@ def test_merge_in_any_order_of_parts_is_right(run: Path) -> None:
 
 
 def test_all_findings_are_told_not_only_the_first(run: Path) -> None:
-    """Three damaged lines in two files: three places."""
+    """Three damaged lines in two files give three places."""
     first = run / "queues" / "fills" / "inbox.000001.jsonl"
     last = run / "queues" / "fills" / "acks.jsonl"
     length = len(line_of(1))
@@ -276,7 +276,7 @@ def test_all_findings_are_told_not_only_the_first(run: Path) -> None:
 
 
 def test_line_with_a_right_hash_over_other_json_is_found(run: Path) -> None:
-    """Floats, spaces, unsorted keys: the bytes are proven, the form is not."""
+    """Floats, spaces and unsorted keys are found under a right hash."""
     for json in (b'{"a":1.5}', b'{"a": 1}', b'{"b":1,"a":2}', b'{"a":1,"a":1}'):
         rewrite(run / "queues" / "risk_actions", "inbox", [encode_line(json)])
         findings = [f for f in verify_tree(run / "queues" / "risk_actions")]
@@ -284,7 +284,7 @@ def test_line_with_a_right_hash_over_other_json_is_found(run: Path) -> None:
 
 
 def test_whole_lines_are_shown_to_a_further_check(run: Path) -> None:
-    """Contracts are judged by whoever knows them; the findings come in place."""
+    """A further check gets whole lines, and its findings come in place."""
     seen: list[tuple[str, int]] = []
 
     def on_line(file: str, line: int, offset: int, json: bytes) -> list[Finding]:
@@ -301,7 +301,7 @@ def test_whole_lines_are_shown_to_a_further_check(run: Path) -> None:
 
 
 def test_live_queue_verifies_up_to_its_head(var_dir: Path) -> None:
-    """While a writer runs, what it has not published is nobody's business."""
+    """A live queue verifies up to its head."""
     make_run(var_dir)
     writer = open_writer(var_dir / "queues", "fills", segment_bytes=1000)
     writer.append(lines_of(60, 2))
@@ -313,7 +313,7 @@ def test_live_queue_verifies_up_to_its_head(var_dir: Path) -> None:
 
 
 def test_loose_file_of_lines_is_judged_line_by_line(clean: Path, tmp_path: Path) -> None:
-    """An export without its head has hashes still."""
+    """A loose file of lines is judged line by line, without a head."""
     path = tmp_path / "export.jsonl"
     shutil.copy(clean / "queues" / "fills" / "inbox.jsonl", path)
     assert list(verify_tree(path)) == []
@@ -325,14 +325,14 @@ def test_loose_file_of_lines_is_judged_line_by_line(clean: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["nowhere", "notes.txt"])
 def test_what_cannot_be_verified_is_refused(tmp_path: Path, name: str) -> None:
-    """No silent success over nothing."""
+    """A path with nothing to verify is refused."""
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(Refusal):
         list(verify_tree(tmp_path / name))
 
 
 def test_verify_needs_little_memory_however_long_the_queue(var_dir: Path) -> None:
-    """Thirty megabytes, and a line that never ends, in a few megabytes of memory."""
+    """Verify needs a few megabytes for thirty, and for an endless line."""
     writer = open_writer(var_dir, "fills", sync=False)
     lines = lines_of(1, 100, 1000)
     for _ in range(250):
@@ -349,7 +349,7 @@ def test_verify_needs_little_memory_however_long_the_queue(var_dir: Path) -> Non
 
 
 def test_chain_of_the_head_is_recomputed_by_anybody(clean: Path) -> None:
-    """The head's chain is sha256(chain + digest) over all lines of all segments, from 32 zeros."""
+    """The head's chain is sha256(chain + digest) over all lines, from 32 zeros."""
     folder = clean / "queues" / "fills"
     chain = CHAIN_START
     for path in [*sorted(folder.glob("inbox.0*.jsonl")), folder / "inbox.jsonl"]:
@@ -363,7 +363,7 @@ def test_chain_of_the_head_is_recomputed_by_anybody(clean: Path) -> None:
 def test_file_of_a_run_that_fails_its_own_hash_is_found_although_the_seal_fits(
     name: str, var_dir: Path
 ) -> None:
-    """Whoever seals a damaged file does not make it whole."""
+    """A file that fails its own hash is found, although the seal fits."""
     run = make_run(var_dir)
     path = run / name
     path.write_bytes(path.read_bytes().replace(b'"generation":1', b'"generation":2'))
@@ -391,7 +391,7 @@ def test_file_of_a_run_that_fails_its_own_hash_is_found_although_the_seal_fits(
 def test_fifo_in_place_of_any_sealed_file_is_a_finding_and_keeps_nobody_waiting(
     name: str, var_dir: Path
 ) -> None:
-    """It is told by name, in a full and in a quick look, and all else is looked at as well."""
+    """A FIFO in place of a sealed file is a finding by name, in full and quick verify."""
     if not hasattr(os, "mkfifo"):
         pytest.skip("no FIFOs on this system")
     run = sealed_run(var_dir)
@@ -403,7 +403,7 @@ def test_fifo_in_place_of_any_sealed_file_is_a_finding_and_keeps_nobody_waiting(
 
 
 def test_huge_file_in_place_of_a_critical_one_is_refused_before_it_is_read(var_dir: Path) -> None:
-    """A hole of a terabyte costs nothing: neither memory nor time."""
+    """A file of a terabyte in place of a critical one is refused before it is read."""
     run = sealed_run(var_dir)
     for name in ("manifest.json", "seal.json"):
         os.truncate(run / name, 1 << 40)
@@ -413,7 +413,7 @@ def test_huge_file_in_place_of_a_critical_one_is_refused_before_it_is_read(var_d
 
 
 def test_folder_that_holds_nothing_of_a_run_is_refused(tmp_path: Path) -> None:
-    """Nothing was looked at, so that nothing is called clean."""
+    """A folder without any part of a run is refused, not called clean."""
     (tmp_path / "empty" / "within").mkdir(parents=True)
 
     with pytest.raises(Refusal, match="nothing that can be verified"):

@@ -1,4 +1,4 @@
-"""Waiting for a head: woken by each publication, never missing one, never for nothing for long."""
+"""Waiting for a head: woken by each publication, without misses or long idle waits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONG_S = 30.0
 
 @pytest.fixture(params=["watch", "poll"])
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways to wait: the system's watches, and looking now and then."""
+    """Way of waiting: by the system's watches, or by polling."""
     if request.param == "poll":
 
         def unavailable(*_arguments: object) -> None:
@@ -38,13 +38,13 @@ def head(root: Path, name: str = "fills") -> Path:
 
 
 def quiet(waiter: Waiter) -> None:
-    """Take what was reported so far."""
+    """Consume earlier notifications."""
     while waiter.wait(0.02):
         pass
 
 
 def test_waiter_is_woken_by_an_append_and_by_nothing_else(var_dir: Path, kind: str) -> None:
-    """One append ends a wait that would last long; without one the time runs out."""
+    """One append ends a long wait; without one the time runs out."""
     make_queue(var_dir, "fills", "risk_role")
     make_queue(var_dir, "signals", "risk_role")
     writer = open_writer(var_dir, "fills")
@@ -63,7 +63,7 @@ def test_waiter_is_woken_by_an_append_and_by_nothing_else(var_dir: Path, kind: s
 
 
 def test_first_wait_returns_at_once(var_dir: Path, kind: str) -> None:
-    """News may be older than the watch, so the caller looks once more."""
+    """A first wait returns at once, as news may be older than the watch."""
     make_queue(var_dir, "fills", "risk_role")
     waiter = Waiter([head(var_dir)])
 
@@ -73,7 +73,7 @@ def test_first_wait_returns_at_once(var_dir: Path, kind: str) -> None:
 
 
 def test_append_between_look_and_wait_is_not_missed(var_dir: Path, kind: str) -> None:
-    """The watch stands before the look, so the wait ends at once."""
+    """An append between look and wait ends the wait at once."""
     make_queue(var_dir, "fills", "risk_role")
     writer = open_writer(var_dir, "fills")
     waiter = Waiter([head(var_dir)])
@@ -89,7 +89,7 @@ def test_append_between_look_and_wait_is_not_missed(var_dir: Path, kind: str) ->
 def test_waiter_on_a_queue_that_is_not_there_yet_is_woken_by_its_making(
     var_dir: Path, kind: str
 ) -> None:
-    """A part file is made by its role later than the reader starts; folders as well."""
+    """A watch on a queue that does not exist yet is woken by its creation."""
     waiter = Waiter([var_dir / "queues" / "health" / "parts" / "risk_role.head"])
     quiet(waiter)
     writer = open_writer(var_dir / "queues", "health", part="risk_role")
@@ -98,7 +98,7 @@ def test_waiter_on_a_queue_that_is_not_there_yet_is_woken_by_its_making(
     writer.append([line_of(1)])
     assert waiter.wait(LONG_S)
     quiet(waiter)
-    # Other files of the folder are nobody's news once the head stands.
+    # Other files of the folder cause no wake-up once the head exists.
     (var_dir / "queues" / "health" / "parts" / "other").write_bytes(b"")
     assert not waiter.wait(0.05)
     waiter.close()
@@ -106,7 +106,7 @@ def test_waiter_on_a_queue_that_is_not_there_yet_is_woken_by_its_making(
 
 
 def test_waiter_watches_several_heads(var_dir: Path, kind: str) -> None:
-    """News in any of the inputs ends the wait."""
+    """News in any input ends the wait."""
     names = ["fills", "signals", "control"]
     for name in names:
         make_queue(var_dir, name, None)
@@ -123,7 +123,7 @@ def test_waiter_watches_several_heads(var_dir: Path, kind: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes cannot be waited for on Windows")
 def test_waiter_is_woken_by_a_control_channel(var_dir: Path, kind: str) -> None:
-    """A word from the launcher ends the wait as an event does."""
+    """A word on a control channel ends the wait like an event."""
     make_queue(var_dir, "fills", "risk_role")
     read_end, write_end = os.pipe()
     waiter = Waiter([head(var_dir)], [read_end])
@@ -140,7 +140,7 @@ def test_waiter_is_woken_by_a_control_channel(var_dir: Path, kind: str) -> None:
 def test_wait_that_runs_out_takes_its_time_and_no_longer_than_needed(
     var_dir: Path, kind: str
 ) -> None:
-    """A wait without news returns False, not before its time."""
+    """A wait without news returns False, and not early."""
     make_queue(var_dir, "fills", "risk_role")
     waiter = Waiter([head(var_dir)])
     quiet(waiter)
@@ -153,7 +153,7 @@ def test_wait_that_runs_out_takes_its_time_and_no_longer_than_needed(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="inotify is a feature of Linux")
 def test_waiter_is_woken_by_the_write_before_the_sync(var_dir: Path) -> None:
-    """Who watches the segment wakes while the writer syncs, also after it was sealed."""
+    """A watcher of the segment wakes before the sync, also after a rotation."""
     make_queue(var_dir, "fills", "risk_role")
     writer = open_writer(var_dir, "fills", segment_bytes=4 * len(line_of(1)))
     waiter = Waiter([head(var_dir)], segments=[var_dir / "fills" / "inbox.jsonl"])

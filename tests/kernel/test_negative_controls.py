@@ -1,8 +1,8 @@
-"""Seeded bugs: each is switched on here alone, and a named check turns red because of it.
+"""Seeded bugs: each is switched on alone, and a named check fails because of it.
 
-`CONTROLS` is the table: what is broken, how, and who notices. A check that stays green with its
-bug proves nothing, so it fails here; so does one that is red without it. Bugs are changed copies
-of the product's own functions, put in their place for the time of one check.
+`CONTROLS` is the table: the bug, the change, and the check that notices it. A check that passes
+with its bug, or fails without it, fails here. Bugs are changed copies of the product's own
+functions, put in their place during one check.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.campaign
 
 
 class Control(NamedTuple):
-    """One seeded bug and the check that catches it."""
+    """Seeded bug and the check that catches it."""
 
     bug: str
     changes: tuple[Change, ...]
@@ -351,7 +351,7 @@ CONTROLS = [
 @pytest.mark.row("I1", "I3", "I10")
 @pytest.mark.parametrize("control", CONTROLS, ids=[control.bug for control in CONTROLS])
 def test_seeded_bug_is_caught_by_its_check(control: Control) -> None:
-    """The check is green as the product stands, and red with the bug."""
+    """The check passes on the product and fails with the bug."""
     assert _verdict(control.check.name) == "green", f"{control.check.name} is red by itself"
 
     with seeded(control.changes):
@@ -361,7 +361,7 @@ def test_seeded_bug_is_caught_by_its_check(control: Control) -> None:
 
 
 def test_every_bug_of_the_list_has_a_control() -> None:
-    """The list of the issue, to the letter."""
+    """Every bug of the issue's list has a control."""
     bugs = {control.bug for control in CONTROLS}
 
     assert {
@@ -381,12 +381,12 @@ def test_every_bug_of_the_list_has_a_control() -> None:
 
 @cache
 def _verdict(name: str) -> str:
-    """Return how a check goes without a bug; many bugs share one."""
+    """Return a check's verdict without a bug, computed once for many bugs."""
     return verdict_of(next(control.check for control in CONTROLS if control.check.name == name))
 
 
 def test_seeding_ends_with_its_block() -> None:
-    """No bug stays behind in the product."""
+    """The product is unchanged after the block."""
     before = Files.try_lock.__code__
     with seeded(((Files.try_lock, "        return True\n", "        return False\n"),)):
         assert Files.try_lock.__code__ is not before

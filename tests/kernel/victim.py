@@ -1,8 +1,8 @@
-"""What the tests of faults do in a process of its own: `python -m tests.kernel.victim TASK`.
+"""Tasks of fault tests in a separate process: `python -m tests.kernel.victim TASK`.
 
-TASK is a JSON object; `do` names a function here. Progress goes to standard output as it happens,
-so that a test knows what was acknowledged before the process died. An error ends the process as it
-ends a role: `STOP <code>: <detail>` on standard error, exit code 10.
+TASK is a JSON object; `do` names a function here. Progress goes to standard output at once, so that
+a test knows the acknowledged lines when the process dies. An error ends the process like a role:
+`STOP <code>: <detail>` on standard error, exit code 10.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Task = dict[str, Any]
 
 
 def append(task: Task) -> None:
-    """Append batches to a journal; say how many lines are acknowledged after each."""
+    """Append batches to a journal; report the number of acknowledged lines after each."""
     writer = open_journal(
         Path(task["folder"]),
         sync=task.get("sync", True),
@@ -43,7 +43,7 @@ def append(task: Task) -> None:
 
 
 def replace(task: Task) -> None:
-    """Replace a critical file again and again; say each generation that stands."""
+    """Replace a critical file again and again; report each generation that is in place."""
     path = Path(task["folder"]) / "cursor.json"
     for _ in range(task.get("times", 3)):
         say("ack", write_hashed(path, {"text": "x" * task.get("size", 40)}))
@@ -52,9 +52,9 @@ def replace(task: Task) -> None:
 def sweep(task: Task) -> None:
     """Run another task in one forked child for each call, with the shim failing that call.
 
-    The children share nothing but their imports; each works in a folder of its own, named by the
-    call's number, and leaves what it said in `<number>.out`. The sweep is over when a child
-    finishes because there was no such call.
+    The children share nothing but their imports. Each works in its own folder, named by the call's
+    number, and leaves its output in `<number>.out`. The sweep ends when a child finishes because
+    there was no such call.
     """
     if sys.platform == "win32":
         raise OSError("no fork")
@@ -88,8 +88,8 @@ def _be_child(root: Path, number: int, folder: Path, task: Task, shim: ctypes.CD
 
 
 def restart(task: Task) -> None:
-    """Supervise a role that dies, in a group that holds no further process; say the STOP."""
-    # Late, so that the other victims start quickly.
+    """Supervise a dying role in a group without room for another process; report the STOP."""
+    # Imported late, so that the other victims start quickly.
     from minibot.watchdog.supervisor import Supervisor
     from tests.waiting import wait_until
     from tests.watchdog.watchdog_stage import Stage

@@ -1,4 +1,4 @@
-"""The embedded exchange as a process of a test, on a clock that the test starts."""
+"""Embedded exchange as a process of a test, on a clock that the test starts."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ class ExchangeProcess(ServerProcess):
         self._running.fault(name, fields)
 
     def status(self) -> dict[str, Any]:
-        """Return what the exchange has counted."""
+        """Return the exchange's counts."""
         return self._running.status()

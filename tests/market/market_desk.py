@@ -1,4 +1,4 @@
-"""A session of the market role without a run around it: what it writes is kept in lists."""
+"""Session of the market role without a run: its events are kept in lists."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def session_config(
 
 @dataclass
 class MemoryWorld:
-    """Keeps what the session says."""
+    """World that keeps everything the session writes."""
 
     clock: RunClock
     lines: list[tuple[Payload, int]] = field(default_factory=list)
@@ -121,7 +121,7 @@ class MemoryWorld:
 
 
 class Desk:
-    """A session in a thread of its own, against an exchange at a port of this machine."""
+    """Session in its own thread, against an exchange at a local port."""
 
     def __init__(
         self,
@@ -163,11 +163,11 @@ class Desk:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin with the opening."""
+        """Start with the opening."""
         self._thread.start()
 
     def start_clock(self) -> None:
-        """What the launcher does once the role is ready."""
+        """Start the clock, as the launcher does once the role is ready."""
         wait_until(lambda: self.world.is_ready.is_set() or self.has_ended, "ready")
         write_clock(self.run_dir, self.origin_ms, self.speed)
 
@@ -189,12 +189,12 @@ class Desk:
             self.session.close()
 
     def call(self, action: Callable[[Session], None]) -> None:
-        """Do something in the session's own loop; return when it is done."""
+        """Run a function in the session's own loop; return when it has run."""
         self.world.calls.append(lambda: action(self.session))
         wait_until(lambda: not self.world.calls or self.has_ended, "the call")
 
     def drain(self) -> None:
-        """Tell the session to end and wait for it."""
+        """Ask the session to end and wait for it."""
         self.world.code = 0
         self.join()
 

@@ -1,4 +1,4 @@
-"""What an address has used of the venue's patience, over restarts, restarts of runs and clocks."""
+"""Connection attempts and bans of an address, remembered across processes, runs and clocks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from minibot.market.address import (
 
 @pytest.mark.row("S-22")
 def test_attempts_of_former_processes_count_in_the_same_window(tmp_path: Path) -> None:
-    """Ten processes that each try thirty times: the budget is one, and holds over all of them."""
+    """Ten processes of thirty attempts each share one budget."""
     now = 1_000_000
     attempts: list[int] = []
     for _ in range(10):
@@ -34,14 +34,12 @@ def test_attempts_of_former_processes_count_in_the_same_window(tmp_path: Path) -
     for first, start in enumerate(attempts):
         assert bisect_left(attempts, start + LIMITS.attempts_ms) - first <= LIMITS.attempts_max
     assert attempts[-1] - attempts[0] >= LIMITS.attempts_ms
-    assert (
-        LIMITS.attempts_max < 300
-    )  # What the venue allows, with room for whoever shares the address.
+    assert LIMITS.attempts_max < 300  # The venue's limit, less room for other users of the address.
 
 
 @pytest.mark.row("F106")
 def test_ban_is_remembered_by_the_next_process(tmp_path: Path) -> None:
-    """With its end, and that it is a ban."""
+    """A ban is remembered by the next process, with its end and its kind."""
     path = tmp_path / "exchange" / "address.json"
     Address(AddressFile(path, "unix"), 0, LIMITS).on_silence(120_000, is_ban=True)
 
@@ -51,7 +49,7 @@ def test_ban_is_remembered_by_the_next_process(tmp_path: Path) -> None:
 
 
 def test_shorter_silence_does_not_shorten_a_ban(tmp_path: Path) -> None:
-    """A 429 during a ban changes nothing."""
+    """A 429 during a ban does not shorten it."""
     address = Address(AddressFile(tmp_path / "a.json", "unix"), 0, LIMITS)
     address.on_silence(120_000, is_ban=True)
     address.on_silence(10_000, is_ban=False)
@@ -60,7 +58,7 @@ def test_shorter_silence_does_not_shorten_a_ban(tmp_path: Path) -> None:
 
 
 def test_state_of_another_clock_is_no_state(tmp_path: Path) -> None:
-    """A simulated run begins anew; its times mean nothing to the next."""
+    """State of a simulated run's clock is ignored by the next run."""
     path = tmp_path / "a.json"
     Address(AddressFile(path, "20260101_000000"), 0, LIMITS).on_silence(500_000, is_ban=True)
 
@@ -69,7 +67,7 @@ def test_state_of_another_clock_is_no_state(tmp_path: Path) -> None:
 
 
 def test_clock_that_was_set_back_neither_frees_nor_locks_for_ever(tmp_path: Path) -> None:
-    """Stamps from ahead count as made now; a ban from ahead lasts the longest there is."""
+    """Stamps ahead of the clock count as now; a ban from ahead lasts the longest allowed time."""
     path = tmp_path / "a.json"
     late = 10**13
     address = Address(AddressFile(path, "unix"), late, LIMITS)
@@ -84,7 +82,7 @@ def test_clock_that_was_set_back_neither_frees_nor_locks_for_ever(tmp_path: Path
 
 
 def test_damaged_state_stops_with_the_file_named(tmp_path: Path) -> None:
-    """Whether the address is banned is not to be guessed."""
+    """Damaged state stops the run with the file's name, because a ban is not to be guessed."""
     path = tmp_path / "a.json"
     Address(AddressFile(path, "unix"), 0, LIMITS).on_silence(120_000, is_ban=True)
     path.write_bytes(path.read_bytes().replace(b"120000", b"000000"))
@@ -98,7 +96,7 @@ def test_damaged_state_stops_with_the_file_named(tmp_path: Path) -> None:
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 3_000), min_size=250, max_size=400))
 def test_whoever_waits_as_told_never_exceeds_the_budget(pauses: list[int]) -> None:
-    """In no window of five minutes."""
+    """A caller that waits as told never exceeds the budget in any five minutes."""
     address, now = Address(NoMemory(), 0, LIMITS), 0
     attempts: list[int] = []
     for pause in pauses:

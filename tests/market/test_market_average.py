@@ -1,4 +1,4 @@
-"""The average price of the last minutes: exact, out of bars that are all there."""
+"""Average price of the last minutes: exact, from complete bars."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.risk.desk import instrument
 pytestmark = pytest.mark.row("B-53")
 
 MINUTE = 60_000
-START = 1_700_000_040_000  # A whole minute.
+START = 1_700_000_040_000  # Start of a whole minute.
 
 
 def bar(number: int, volume: str, quote_volume: str | None, **changes: Any) -> Bar:
@@ -39,7 +39,7 @@ def window(*intervals: str, minutes: int = MINUTES) -> AverageWindow:
 
 
 def test_average_is_what_was_paid_over_what_was_traded_rounded_down() -> None:
-    """Five minutes: 10 at 1, 20 at 2 and three quiet ones; and the next minute drops the first."""
+    """Five minutes average 10 at 1, 20 at 2 and three quiet ones; then the first is dropped."""
     made = window()
     made.take([bar(0, "10", "10"), bar(1, "20", "40"), *(bar(n, "0", "0") for n in (2, 3, 4))])
 
@@ -51,7 +51,7 @@ def test_average_is_what_was_paid_over_what_was_traded_rounded_down() -> None:
 
 
 def test_average_without_any_trade_is_the_last_price() -> None:
-    """As the venue has it: the last price, in its own characters."""
+    """Without any trade the average is the last price, in the venue's characters."""
     made = window()
     made.take([bar(n, "0", "0", close="61000.10") for n in range(5)])
 
@@ -66,7 +66,7 @@ def test_average_without_any_trade_is_the_last_price() -> None:
     )
 )
 def test_average_is_exact_whatever_the_sizes(parts: list[tuple[int, int]]) -> None:
-    """Against plain decimals: no float, no overflow, never rounded up."""
+    """The average equals plain decimals of any size, never rounded up."""
     texts = [
         (f"{Decimal(qty) / 10**8:.8f}", f"{Decimal(qty * price) / 10**16:.16f}")
         for qty, price in parts
@@ -82,7 +82,7 @@ def test_average_is_exact_whatever_the_sizes(parts: list[tuple[int, int]]) -> No
 
 
 def test_no_average_while_a_minute_is_missing() -> None:
-    """A hole is no quiet minute: five whole ones in a row are waited for."""
+    """A missing minute gives no average until five whole ones follow."""
     made = window()
     made.take([bar(n, "1", "1") for n in (0, 1, 2, 4, 5, 6, 7)])
     assert made.due() is None
@@ -109,7 +109,7 @@ def test_no_average_while_a_minute_is_missing() -> None:
 def test_average_takes_the_longest_bars_that_make_whole_minutes(
     intervals: tuple[str, ...], minutes: int, taken: str
 ) -> None:
-    """A minute's bars before a second's; none where nothing fits, or none is wanted."""
+    """The average uses the longest bars that divide a minute, and none where none fit."""
     assert window(*intervals, minutes=minutes).interval == taken
 
 
@@ -124,12 +124,12 @@ def test_average_takes_the_longest_bars_that_make_whole_minutes(
     ],
 )
 def test_only_rules_with_a_band_want_an_average(changes: dict[str, Any], minutes: int) -> None:
-    """Zero multiples are off; rules of before the minutes were read mean the venue's five."""
+    """Only rules with a price band need an average; older rules mean the venue's five minutes."""
     assert minutes_of(instrument(**changes)) == minutes
 
 
 def test_feed_tells_the_average_of_history_and_of_live_trades_about_once_a_minute() -> None:
-    """Four klines of the warm-up and one minute of trades; then one event for each minute."""
+    """Four klines and one minute of trades give an average, then one event a minute."""
     now = START
     feed = Feed(FeedConfig(("BTCUSDT",), ("1s", "1m"), now), now, BINANCE.dialect)
     feed.on_instruments([instrument(bid_percent_up="5", percent_minutes=5)], now)

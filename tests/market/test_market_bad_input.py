@@ -1,7 +1,7 @@
-"""Bad input, kind by kind, through a session that runs: a counter, an incident, and an end.
+"""Bad input of each kind in a running session: a counter, an incident, and an end.
 
-One of a kind is refused and told, and the market goes on; too many of them end the run with the
-reason that says what it was. Nothing of it reaches `market_ticks`.
+One message of a kind is refused and reported, and the market goes on. Too many of them end the run
+with their reason. None reaches `market_ticks`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SYMBOL = "BTCUSDT"
 
 
 class Injected:
-    """A connection of a session, with messages of the test among those of the venue."""
+    """Connection of a session, with messages of the test among the venue's."""
 
     def __init__(self, stream: Stream, box: list[bytes]) -> None:
         self._stream = stream
@@ -37,7 +37,7 @@ class Injected:
         self._lock = threading.Lock()
 
     def recv_all(self) -> tuple[int, list[bytes]]:
-        """Return what came, and before it what the test has left."""
+        """Return the venue's messages after those that the test has left."""
         recv_mono_ns, messages = self._stream.recv_all()
         with self._lock:
             messages = [*self._box, *messages]
@@ -50,7 +50,7 @@ class Injected:
 
 @contextmanager
 def running(tmp_path: Path, **limits: int) -> Iterator[tuple[ExchangeProcess, Desk, list[bytes]]]:
-    """Run a session, with a box for what its connection shall bring besides."""
+    """Run a session, with a box for additional messages."""
     box: list[bytes] = []
 
     def wrap(streams: Sequence[str], stream: Stream) -> Stream:
@@ -70,7 +70,7 @@ def running(tmp_path: Path, **limits: int) -> Iterator[tuple[ExchangeProcess, De
 
 
 def is_whole(desk: Desk, ticks: int) -> bool:
-    """Whether so many ticks stand, and the book is valid."""
+    """Return whether enough ticks exist and the book is valid."""
     valid = all(feed.depth.is_valid for feed in desk.session.feed.symbols.values())
     return valid and len(desk.world.of("market_tick")) > ticks
 
@@ -80,7 +80,7 @@ def message(stream: str, **data: Any) -> bytes:
 
 
 def trade(desk: Desk, **changes: Any) -> bytes:
-    """A trade that would be the next one, with changes; None takes a field away."""
+    """Return the next trade, with changes; None removes a field."""
     symbol = desk.session.feed.symbols[SYMBOL]
     at = desk.clock.now_ms() + desk.session.feed.skew_ms
     fields: dict[str, Any] = {
@@ -91,7 +91,7 @@ def trade(desk: Desk, **changes: Any) -> bytes:
 
 
 def quote(desk: Desk, **changes: Any) -> bytes:
-    """A quote that would be the next one, with changes."""
+    """Return the next quote, with changes."""
     last = desk.session.feed.symbols[SYMBOL].ticks.quote
     assert last is not None
     fields = {"u": last.update_id + 1, "s": SYMBOL, "b": last.bid, "B": "1", "a": last.ask}
@@ -99,7 +99,7 @@ def quote(desk: Desk, **changes: Any) -> bytes:
 
 
 def diff(desk: Desk, **changes: Any) -> bytes:
-    """An update that continues the book, whatever comes before it, with changes."""
+    """Return an update that continues the book after any others, with changes."""
     book = desk.session.feed.symbols[SYMBOL].depth.keeper.book
     book_id = 1 if book is None else book.book_id
     fields: dict[str, Any] = {"e": "depthUpdate", "E": 1, "s": SYMBOL, "U": book_id}
@@ -108,7 +108,7 @@ def diff(desk: Desk, **changes: Any) -> bytes:
 
 
 def far_bid(desk: Desk) -> list[list[str]]:
-    """A bid far above every ask."""
+    """Return a bid far above every ask."""
     last = desk.session.feed.symbols[SYMBOL].ticks.quote
     assert last is not None
     return [[f"{int(float(last.ask)) * 2}.00000000", "1.00000000"]]
@@ -151,7 +151,7 @@ MESSAGES: dict[str, Callable[[Desk], bytes]] = {
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Desk, list[bytes]]]:
-    """One session for all kinds: it outlives each of them."""
+    """One session for all kinds, as it survives each of them."""
     folder = tmp_path_factory.mktemp("bad-input")
     with running(folder, feed_invalid_max=1_000) as (_, desk, box):
         yield desk, box
@@ -162,7 +162,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Desk, lis
 def test_message_of_each_bad_kind_is_refused_counted_and_told(
     shared: tuple[Desk, list[bytes]], kind: str
 ) -> None:
-    """It costs itself, or the book of its symbol; the market goes on, and nothing of it is seen."""
+    """A bad message costs itself, or its symbol's book; the market goes on without it."""
     desk, box = shared
     counters, told = desk.session.feed.figures, {"frame_invalid", "book_lost"}
     wait_until(lambda: is_whole(desk, 0) or desk.has_ended, "a book")
@@ -179,13 +179,13 @@ def test_message_of_each_bad_kind_is_refused_counted_and_told(
 
 
 def wait_for_refused(desk: Desk, count: int) -> None:
-    """Wait until so many frames were refused."""
+    """Wait until the given number of frames was refused."""
     figures = desk.session.feed.figures
     wait_until(lambda: figures()["frames_invalid"] >= count or desk.has_ended, "one is refused")
 
 
 def wait_for_lost(desk: Desk, count: int) -> None:
-    """Wait until so many connections were lost."""
+    """Wait until the given number of connections was lost."""
     wait_until(lambda: desk.session.link.reconnects >= count or desk.has_ended, "one is lost")
 
 
@@ -196,12 +196,12 @@ def wait_for_market(desk: Desk) -> None:
 
 
 def count_of(desk: Desk, kinds: set[str]) -> int:
-    """How many incidents of these kinds there were; those that are gathered count, too."""
+    """Return the number of incidents of these kinds, gathered ones included."""
     return sum(notice.count or 1 for notice in desk.world.notices if notice.kind in kinds)
 
 
 def assert_sane(desk: Desk) -> None:
-    """Nothing of what was refused stands in `market_ticks`."""
+    """Assert that nothing refused stands in `market_ticks`."""
     ticks = desk.world.of("market_tick")
     assert all(0 < float(tick.bid) < float(tick.ask) for tick in ticks)
     assert all(float(tick.price) > 0 for tick in ticks)
@@ -217,7 +217,7 @@ def assert_sane(desk: Desk) -> None:
     ],
 )
 def test_too_many_bad_messages_end_the_run_with_their_reason(tmp_path: Path, kind: str) -> None:
-    """Of whatever stream: so many within the window are FEED_INVALID."""
+    """Too many bad messages of any stream within the window are FEED_INVALID."""
     with running(tmp_path) as (_, desk, box):
         for number in range(INVALID_MAX + 1):
             wait_until(lambda: is_whole(desk, 0) or desk.has_ended, "a book")
@@ -235,7 +235,7 @@ def test_too_many_bad_messages_end_the_run_with_their_reason(tmp_path: Path, kin
 def test_frame_against_the_protocol_costs_its_connection_and_too_many_end_the_run(
     tmp_path: Path, kind: str
 ) -> None:
-    """Masked by a server, compressed unasked (10 kB that unpack to 10 MB), 10 MB, no opcode."""
+    """A frame against the protocol costs its connection, and too many end the run."""
     with running(tmp_path, reconnects_max=4) as (venue, desk, _):
         for lost in (1, 2, 3):
             venue.fault("garbage", kind=kind)
@@ -250,7 +250,7 @@ def test_frame_against_the_protocol_costs_its_connection_and_too_many_end_the_ru
 
 
 def test_unknown_fields_and_a_whole_line_of_60_kb_are_taken(tmp_path: Path) -> None:
-    """What the venue adds is ignored; a long update is a true one."""
+    """Unknown fields and a valid line of 60 kB are accepted."""
     with running(tmp_path) as (_, desk, box):
         levels = [[f"{price}.00000000", "1.00000000"] for price in range(1, 2_500)]
         long = diff(desk, b=levels, a=[], zz={"new": [1, 2, 3]})
@@ -268,7 +268,7 @@ def test_unknown_fields_and_a_whole_line_of_60_kb_are_taken(tmp_path: Path) -> N
 
 @pytest.mark.row("F116")
 def test_trades_twice_and_out_of_order_are_dropped_counted_and_told(tmp_path: Path) -> None:
-    """Each trade stands once and in its place; the repeats are one incident, and end nothing."""
+    """Repeated and unordered trades appear once and in place; repeats are one incident."""
     with running(tmp_path) as (_, desk, box):
         last = desk.world.of("market_tick")
         ids = [tick.trade_id for tick in last if tick.kind == "trade"]

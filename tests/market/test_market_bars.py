@@ -1,4 +1,4 @@
-"""Bars out of trades, against a brute-force reference and the venue's own klines."""
+"""Bars from trades, against a brute-force reference and the venue's own klines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from minibot.market.history import closed_candles, history_bar
 from minibot.market.intervals import INTERVAL_MS, align
 from tests.exchanges.binance.binance_recordings import tape_messages
 
-# How long an example takes says something about the machine, nothing about the product.
+# The time of an example depends on the machine, not on the product.
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 T0 = 1_723_161_255_000
@@ -37,9 +37,9 @@ def trade(
 
 
 def brute_force(trades: Sequence[Trade], interval_ms: int, end_ts: int) -> list[tuple[object, ...]]:
-    """Return the bars that close before `end_ts`, from the contract's words alone.
+    """Return the bars that close before `end_ts`, by the contract's words alone.
 
-    From the first trade on one for every interval, flat with volume 0 when nothing traded.
+    There is one for every interval from the first trade on, flat with volume 0 without trades.
     """
     by_start: dict[int, list[Trade]] = {}
     for item in trades:
@@ -98,7 +98,7 @@ trades = st.lists(
 def test_bars_equal_brute_force_whenever_the_clock_is_asked(
     found: list[Trade], looks: list[int]
 ) -> None:
-    """Looking at the clock between trades changes when a bar is written, never what it says."""
+    """Asking for bars between trades changes when a bar is written, never its content."""
     builder = BarBuilder("BTCUSDT", "1s", grace_ms=500)
     bars: list[Bar] = []
     steps = sorted(
@@ -113,7 +113,7 @@ def test_bars_equal_brute_force_whenever_the_clock_is_asked(
 
 @pytest.mark.parametrize("interval", ["1s", "1m"])
 def test_bars_of_the_tape_equal_brute_force(shared_data: Path, interval: str) -> None:
-    """Twenty thousand real trades, many in one millisecond, give exactly the bars they make."""
+    """Twenty thousand real trades give exactly their bars."""
     found = [m for m in tape_messages(shared_data) if isinstance(m, Trade)]
     builder = BarBuilder("BTCUSDT", interval, grace_ms=500)
     bars = [bar for item in found for bar in builder.on_trade(item)]
@@ -124,7 +124,7 @@ def test_bars_of_the_tape_equal_brute_force(shared_data: Path, interval: str) ->
 
 
 def test_bar_without_trades_is_flat_with_volume_zero() -> None:
-    """As in the venue's klines: every price is the last close."""
+    """A bar without trades is flat at the last close with volume 0, like the venue's klines."""
     builder = BarBuilder("BTCUSDT", "1s", 500)
     builder.on_trade(trade(T0 + 10, "101.50000000"))
 
@@ -149,7 +149,7 @@ def test_bar_without_trades_is_flat_with_volume_zero() -> None:
 
 @pytest.mark.parametrize(("exchange_ts", "count"), [(T0 + 1_499, 0), (T0 + 1_500, 1)])
 def test_bar_closes_by_time_at_the_end_of_its_grace(exchange_ts: int, count: int) -> None:
-    """Not a millisecond before the grace is over, and not one later."""
+    """A bar closes by time exactly at the end of its grace."""
     builder = BarBuilder("BTCUSDT", "1s", 500)
     builder.on_trade(trade(T0 + 999))
 
@@ -157,7 +157,7 @@ def test_bar_closes_by_time_at_the_end_of_its_grace(exchange_ts: int, count: int
 
 
 def test_late_trade_is_counted_and_not_merged() -> None:
-    """A bar that stands is never written again."""
+    """A late trade is counted, and a written bar never changes."""
     builder = BarBuilder("BTCUSDT", "1s", 500)
     builder.on_trade(trade(T0))
     (bar,) = builder.on_clock(T0 + 1_500)
@@ -168,7 +168,7 @@ def test_late_trade_is_counted_and_not_merged() -> None:
 
 
 def test_bar_closed_by_a_trade_carries_its_receipt() -> None:
-    """Latency is counted from the socket read of the trade that closed the bar."""
+    """A bar closed by a trade carries the trade's receive time, so that latency is true."""
     builder = BarBuilder("BTCUSDT", "1s", 500)
     builder.on_trade(trade(T0), 11)
     (by_trade,) = builder.on_trade(trade(T0 + 1_000), 22)
@@ -182,7 +182,7 @@ def test_bar_closed_by_a_trade_carries_its_receipt() -> None:
 def test_bars_after_missed_trades_are_whole_or_a_hole(
     found: list[Trade], cut: int, length: int
 ) -> None:
-    """What lacks trades is never written; hole and bars together cover every interval once."""
+    """Bars with missed trades are never written; hole and bars cover every interval once."""
     builder = BarBuilder("BTCUSDT", "1s", 500)
     bars: list[Bar] = []
     holes: list[Hole] = []
@@ -200,7 +200,7 @@ def test_bars_after_missed_trades_are_whole_or_a_hole(
     hole = builder.take_hole()
     holes += [hole] if hole else []
     if not seen or (seen != found and not has_broken):
-        return  # Nothing came after what was missed: nobody can know that anything was.
+        return  # Without a trade after the missed ones, nobody can know of them.
 
     whole = {value[0]: value for value in brute_force(found, 1000, T0 + 20_000)}
     assert all(whole[value[0]] == value for value in values(bars) if has_broken or value[8])
@@ -212,7 +212,7 @@ def test_bars_after_missed_trades_are_whole_or_a_hole(
 
 
 def test_suspended_builder_closes_nothing_by_time() -> None:
-    """While nobody knows whether trades are missing, no flat bar is invented."""
+    """A suspended builder closes nothing by time, so no flat bar is invented."""
     builder = BarBuilder("BTCUSDT", "1s", 500)
     builder.on_trade(trade(T0))
     builder.suspend()
@@ -234,7 +234,7 @@ def candle(open_ts: int, close: str = "100.00000000") -> Candle:
 
 
 def broken_lane() -> BarLane:
-    """Return a lane that misses the bars T0..T0+3 s, with a whole bar waiting behind them."""
+    """Return a backfill that misses the bars T0..T0+3 s, with a whole bar waiting behind them."""
     lane = BarLane("BTCUSDT", "1s", 500)
     lane.on_trade(trade(T0 + 100), 1)
     lane.builder.suspend()
@@ -246,7 +246,7 @@ def broken_lane() -> BarLane:
 
 
 def test_hole_is_filled_before_younger_bars_are_written() -> None:
-    """Readers get history and live bars in the order of time, each once."""
+    """A hole is filled before younger bars are written, so readers get each bar once in order."""
     lane = broken_lane()
     assert lane.wanted(T0) is None
     hole = lane.wanted(T0 + SETTLE_MS)
@@ -265,7 +265,7 @@ def test_hole_is_filled_before_younger_bars_are_written() -> None:
 
 
 def test_hole_that_nobody_fills_is_given_up_and_counted() -> None:
-    """After its tries the younger bars are written without it: late bars are worse than none."""
+    """A hole that stays unfilled is given up and counted, and younger bars are written."""
     lane = broken_lane()
     now, bars = T0 + SETTLE_MS, list[Bar]()
     lane.wanted(T0)
@@ -281,7 +281,7 @@ def test_hole_that_nobody_fills_is_given_up_and_counted() -> None:
 
 
 def test_hole_that_grows_while_asked_is_asked_for_again() -> None:
-    """An answer for a smaller hole is not taken for the whole."""
+    """A hole that grows during its request is requested again."""
     lane = broken_lane()
     lane.wanted(T0)
     hole = lane.wanted(T0 + SETTLE_MS)
@@ -299,7 +299,7 @@ def test_hole_that_grows_while_asked_is_asked_for_again() -> None:
 
 
 def test_bars_between_history_and_first_trade_are_filled() -> None:
-    """What closed between the klines of the start and the first trade comes by klines too."""
+    """Bars between the start's klines and the first trade are filled from klines."""
     lane = BarLane("BTCUSDT", "1s", 500)
     assert len(lane.take_history([candle(T0 - 2_000), candle(T0 - 1_000)])) == 2
     lane.on_trade(trade(T0 + 2_500), 1)
@@ -309,7 +309,7 @@ def test_bars_between_history_and_first_trade_are_filled() -> None:
 
 
 def test_trade_of_a_bar_that_history_holds_is_late() -> None:
-    """A kline that was written as closed is never written again."""
+    """A trade in a bar that history holds is late, and the kline stays."""
     lane = BarLane("BTCUSDT", "1s", 500)
     lane.take_history([candle(T0)])
 
@@ -321,7 +321,7 @@ def test_trade_of_a_bar_that_history_holds_is_late() -> None:
 
 
 def test_history_of_recorded_klines_keeps_every_character(shared_data: Path) -> None:
-    """Closed klines become bars as the venue wrote them, odd close times included."""
+    """History of recorded klines keeps the venue's characters, odd close times included."""
     path = shared_data / "binance-klines-rest" / "BTCUSDT-1h-to-2025-12-31.jsonl.gz"
     with gzip.open(path, "rt") as file:
         rows = [json.loads(line) for line in file][:2000]
@@ -335,7 +335,7 @@ def test_history_of_recorded_klines_keeps_every_character(shared_data: Path) -> 
 
 
 def test_klines_of_one_minute_match_bars_of_their_values(shared_data: Path) -> None:
-    """A bar built from trades is formatted exactly as a real kline."""
+    """A bar from trades is formatted exactly like a real kline."""
     path = shared_data / "message-fixtures/binance/nautilus/ADABTC-1m-2021-11-28.csv"
     row = path.read_text().splitlines()[0].split(",")
     opened, high, low, close, volume = row[1:6]
@@ -358,7 +358,7 @@ def test_klines_of_one_minute_match_bars_of_their_values(shared_data: Path) -> N
 @untimed
 @given(st.integers(0, 100), st.integers(1, 20))
 def test_running_kline_is_never_history(offset_ms: int, count: int) -> None:
-    """REST's newest row is the unfinished one; only what the exchange's clock has left counts."""
+    """REST's newest row is the unfinished kline and never becomes history."""
     candles = [candle(T0 + 1000 * n) for n in range(10)]
     exchange_ts = T0 + 9_000 + offset_ms
 
@@ -385,7 +385,7 @@ def test_decimal_text_is_exact_with_at_least_eight_places(value: int, places: in
 
 
 def test_snapshot_of_the_tape_is_no_trade(shared_data: Path) -> None:
-    """The one unwrapped line of the tape is its depth snapshot."""
+    """The tape's one unwrapped line is its depth snapshot, not a trade."""
     found = [m for m in tape_messages(shared_data) if isinstance(m, Snapshot)]
 
     assert len(found) == 1

@@ -1,4 +1,4 @@
-"""Shards that open, fall, follow one another and change what they carry; without a socket."""
+"""Shards that open, fall, get successors and change their streams, without a socket."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.market.market_desk import link_limits
 
 
 class FakeReader:
-    """A connection that does nothing by itself."""
+    """Connection that does nothing by itself."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -44,7 +44,7 @@ class FakeReader:
 
 
 class Readerless(Connections):
-    """Connections whose readers are the test's."""
+    """Connections with the test's own readers."""
 
     readers: dict[int, FakeReader]
 
@@ -56,7 +56,7 @@ class Readerless(Connections):
 
 
 class Floor:
-    """Connections with all around them, and a clock that the test moves."""
+    """Connections with their surroundings, and a clock that the test moves."""
 
     def __init__(
         self, symbols: Sequence[str], *, streams_max: int = 6, begin: bool = True, **limits: int
@@ -120,7 +120,7 @@ FOUR = ("AUSDT", "BUSDT", "CUSDT", "DUSDT")
 
 @pytest.mark.row("S-18", "F112")
 def test_lost_shard_marks_its_own_symbols_alone() -> None:
-    """The other half of the market goes on as if nothing had happened."""
+    """A lost shard marks its own symbols alone."""
     floor = Floor(FOUR)
     assert len(floor.all.shards) == 2
     assert floor.connected() == set(FOUR)
@@ -143,7 +143,7 @@ def test_lost_shard_marks_its_own_symbols_alone() -> None:
 
 @pytest.mark.row("S-21", "S-22")
 def test_shards_draw_different_waits_and_share_one_budget() -> None:
-    """All fall together again and again: they do not come back together, nor too often."""
+    """Shards that fall together draw different waits and share one budget of attempts."""
     floor = Floor(FOUR, reconnects_max=300, outage_stop_ms=10**9, backoff_max_ms=100)
     attempts = [0, 0]
     waits: set[int] = set()
@@ -170,11 +170,11 @@ def test_shards_draw_different_waits_and_share_one_budget() -> None:
 
 @pytest.mark.row("F112")
 def test_renewals_take_turns_and_overlap() -> None:
-    """One connection at a time has a successor; the old one counts until the new one has lasted."""
+    """One connection at a time is renewed; the old one counts until the new one is stable."""
     floor = Floor(FOUR, renew_after_ms=100_000)
     floor.tick(99_500)
     floor.tick(500)
-    assert len(floor.readers) == 3  # The second waits although its day is over too.
+    assert len(floor.readers) == 3  # The second one waits, although its day is over too.
     assert floor.kinds().count("renewal") == 1
 
     floor.tick(100)
@@ -196,7 +196,7 @@ def test_renewals_take_turns_and_overlap() -> None:
 
 @pytest.mark.row("F112")
 def test_successor_takes_over_only_when_it_carries_every_stream() -> None:
-    """A first frame of the half that the address names must not end the other half."""
+    """A successor takes over only when every group of its streams has delivered."""
     symbols = [f"C{number:03d}USDT" for number in range(200)]
     floor = Floor(symbols, streams_max=800)
     named = floor.connected()
@@ -222,7 +222,7 @@ def test_successor_takes_over_only_when_it_carries_every_stream() -> None:
 
 @pytest.mark.row("F112")
 def test_shutdown_is_followed_on_the_connection_that_it_names() -> None:
-    """The other connection has not been told, and stays."""
+    """An announced shutdown is followed on its own connection alone."""
     floor = Floor(FOUR)
     floor.shard(2).on_shutdown(2, floor.now_ms)
     floor.tick()
@@ -233,7 +233,7 @@ def test_shutdown_is_followed_on_the_connection_that_it_names() -> None:
 
 
 def test_newcomers_join_the_roomiest_shard_or_open_a_new_one() -> None:
-    """By one control message where there is room; each symbol is connected at its answer."""
+    """New symbols join the shard with most room, by one message, or open a new one."""
     floor = Floor(FOUR[:3], streams_max=6)
     floor.feed.follow("DUSDT", 0)
     floor.feed.follow("EUSDT", 0)
@@ -251,7 +251,7 @@ def test_newcomers_join_the_roomiest_shard_or_open_a_new_one() -> None:
 
 
 def test_shard_without_symbols_is_closed() -> None:
-    """Nothing waits for data that nobody asked for."""
+    """A shard without symbols is closed."""
     floor = Floor(FOUR)
     gone = list(floor.shard(1).groups)
     floor.all.unfollow(gone)
@@ -263,7 +263,7 @@ def test_shard_without_symbols_is_closed() -> None:
 
 
 def test_unfollowed_symbol_is_unsubscribed_and_the_others_stay() -> None:
-    """The venue is told; the rest of the shard is not touched."""
+    """An unfollowed symbol is unsubscribed; the rest of its shard is untouched."""
     floor = Floor(FOUR)
     leaving, staying = list(floor.shard(1).groups)
     floor.all.unfollow([leaving])
@@ -278,7 +278,7 @@ def test_unfollowed_symbol_is_unsubscribed_and_the_others_stay() -> None:
 
 
 def test_connection_that_does_not_answer_is_given_up() -> None:
-    """Nobody knows what it carries."""
+    """A connection that does not answer control messages is given up."""
     floor = Floor(FOUR)
     floor.all.unfollow([next(iter(floor.shard(1).groups))])
     floor.tick(1_000)
@@ -289,7 +289,7 @@ def test_connection_that_does_not_answer_is_given_up() -> None:
 
 
 def test_connection_that_refuses_control_messages_is_given_up() -> None:
-    """Told each time, and after the third time another connection is tried."""
+    """A connection that refuses control messages is given up after the third time."""
     floor = Floor(FOUR)
     floor.all.unfollow([next(iter(floor.shard(1).groups))])
     for _ in range(REFUSALS_MAX):
@@ -302,7 +302,7 @@ def test_connection_that_refuses_control_messages_is_given_up() -> None:
 
 
 def test_renewed_symbol_is_a_gap_until_the_venue_answers() -> None:
-    """Its book is lost at once, and asked for when its streams come again."""
+    """A renewed symbol loses its book at once, and gets it again after the venue's answer."""
     floor = Floor(FOUR)
     name = next(iter(floor.shard(1).groups))
     floor.all.renew([name], "depth stream silent", 0)
@@ -317,7 +317,7 @@ def test_renewed_symbol_is_a_gap_until_the_venue_answers() -> None:
 
 @pytest.mark.row("F103", "F108")
 def test_one_dark_line_is_enough_to_end_the_run() -> None:
-    """The symbols on it may be those that are held; the message says that it is one of two."""
+    """One dead connection of two ends the run, because its symbols may be held."""
     floor = Floor(FOUR)
     floor.data(1)
     floor.lose(2)
@@ -332,7 +332,7 @@ def test_one_dark_line_is_enough_to_end_the_run() -> None:
 
 
 def test_names_of_an_address_fit_into_it() -> None:
-    """Whole groups, in order, below the bound of the venue's front."""
+    """Names of an address are whole groups, in order, below the venue's bound."""
     groups = groups_of((f"LONGNAME{number:03d}USDT" for number in range(300)), BINANCE.streams)
     named = named_in_address(groups)
 

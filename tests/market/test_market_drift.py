@@ -1,4 +1,4 @@
-"""Trades that print far off the best quote beside them are counted, and told when they go on."""
+"""Trades far off the quote beside them: counted, and reported when they continue."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def trade(units: int) -> Trade:
     [
         (1000 * UNIT, False),
         (1001 * UNIT, False),
-        # Fifty of ten thousand parts of the price itself, and one hundred-millionth more.
+        # Fifty basis points of the price, and one hundred-millionth more.
         (99_502_487_563, False),
         (99_502_487_562, True),
         (100_603_015_075, False),
@@ -34,7 +34,7 @@ def trade(units: int) -> Trade:
     ],
 )
 def test_print_is_off_beyond_fifty_basis_points(units: int, is_off: bool) -> None:
-    """Within the touch and next to it nothing is odd; on both sides."""
+    """A trade is off beyond fifty basis points of the touch, on either side."""
     drift = PrintDrift()
     drift.is_told(trade(units), QUOTE)
 
@@ -42,7 +42,7 @@ def test_print_is_off_beyond_fifty_basis_points(units: int, is_off: bool) -> Non
 
 
 def test_prints_off_in_a_row_are_told_once_until_one_is_good_again() -> None:
-    """The fifth tells; so does the fifth after a good one."""
+    """The fifth trade off in a row is reported once, and the fifth after a good one again."""
     drift, far, good = PrintDrift(), trade(900 * UNIT), trade(1000 * UNIT)
     prints = [*[far] * (IN_ROW + 2), good, *[far] * (IN_ROW - 1), good, *[far] * IN_ROW]
 
@@ -54,7 +54,7 @@ def test_prints_off_in_a_row_are_told_once_until_one_is_good_again() -> None:
 
 @pytest.mark.row("C-89")
 def test_quotes_that_stay_behind_the_trades_are_an_incident_and_a_figure() -> None:
-    """A stream that lives and tells of another time is seen by what trades beside it."""
+    """Quotes that lag behind the trades are an incident and a figure."""
     feed = Feed(FeedConfig(("BTCUSDT",), ("1s",), T0), T0, BINANCE.dialect)
     feed.on_connected(T0)
     quote = {"u": 1, "s": "BTCUSDT", "b": "100.0", "B": "1.0", "a": "100.1", "A": "1.0"}

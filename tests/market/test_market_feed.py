@@ -1,4 +1,4 @@
-"""The feed as a whole: real recordings in, root events out, and what breaks a stream."""
+"""Feed as a whole: real recordings in, root events out, and breaks of a stream."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ BOOK = Snapshot(10, [["99.00000000", "5.0"]], [["101.00000000", "5.0"]], True)
 
 
 def of(feed: Feed, *kinds: str) -> list[Payload]:
-    """Return the payloads of the given types that the feed has ready."""
+    """Return the feed's ready payloads of the given types."""
     return [payload for payload, _ in feed.take() if payload.TYPE in kinds]
 
 
@@ -65,7 +65,7 @@ def of(feed: Feed, *kinds: str) -> list[Payload]:
 
 @pytest.fixture(scope="module")
 def played(shared_data: Path) -> tuple[Feed, list[tuple[Payload, int]]]:
-    """The whole BTCUSDT tape through one feed, with the exchange's clock 1.27 s ahead."""
+    """Return the BTCUSDT tape through one feed, with the exchange's clock 1.27 s ahead."""
     feed: Feed | None = None
     out: list[tuple[Payload, int]] = []
     for line in tape_lines(shared_data):
@@ -86,7 +86,7 @@ def played(shared_data: Path) -> tuple[Feed, list[tuple[Payload, int]]]:
 def test_tape_gives_a_tick_for_every_trade_and_changed_quote(
     shared_data: Path, played: tuple[Feed, list[tuple[Payload, int]]]
 ) -> None:
-    """One tick for each of them, in their order, with the exchange's own characters."""
+    """The tape gives one tick for each trade and changed quote, in order, with its characters."""
     expected: list[tuple[object, ...]] = []
     quote: Quote | None = None
     for line in tape_lines(shared_data):
@@ -109,7 +109,7 @@ def test_tape_gives_a_tick_for_every_trade_and_changed_quote(
 
 
 def test_tape_proves_its_own_book(played: tuple[Feed, list[tuple[Payload, int]]]) -> None:
-    """The continuous check finds the two known disagreements, and the book stays valid."""
+    """The tape's continuous check finds the two known disagreements, and the book stays valid."""
     feed, out = played
     figures = feed.figures()
 
@@ -123,7 +123,7 @@ def test_tape_proves_its_own_book(played: tuple[Feed, list[tuple[Payload, int]]]
 def test_tape_gives_time_that_never_goes_back(
     played: tuple[Feed, list[tuple[Payload, int]]],
 ) -> None:
-    """Times only grow, a beat comes every second, and each bar once in order."""
+    """Times never go back, a beat comes every second, and each bar once in order."""
     _, out = played
 
     assert all(before <= after for (_, before), (_, after) in pairwise(out))
@@ -136,7 +136,7 @@ def test_tape_gives_time_that_never_goes_back(
 
 
 def test_same_frames_give_the_same_events(shared_data: Path) -> None:
-    """Nothing but frames and their times decides: no clock, no chance."""
+    """The same frames and times give the same events: no clock, no chance."""
     lines = [line for _, line in zip(range(3000), tape_lines(shared_data), strict=False)]
 
     def play(batch: int) -> list[tuple[Payload, int]]:
@@ -167,13 +167,13 @@ def test_same_frames_give_the_same_events(shared_data: Path) -> None:
     ],
 )
 def test_frame_is_told_for_what_it_is(frame: bytes, kind: str) -> None:
-    """The link judges by it."""
+    """A frame is classified for the feed health."""
     assert new_feed().on_frame(frame, T0, 0) == kind
 
 
 @pytest.mark.row("F118")
 def test_frame_of_a_symbol_that_was_not_asked_for_is_refused() -> None:
-    """A symbol off the universe never becomes an event."""
+    """A frame of an unknown symbol is refused and never becomes an event."""
     feed = new_feed()
 
     assert feed.on_frame(trade_frame(1, T0).replace(b"BTCUSDT", b"ETHUSDT"), T0, 0) == INVALID
@@ -182,7 +182,7 @@ def test_frame_of_a_symbol_that_was_not_asked_for_is_refused() -> None:
 
 @pytest.mark.row("F115")
 def test_outlier_price_never_reaches_a_tick_or_a_bar() -> None:
-    """A thousandfold price is refused and told; klines have to say what its bar was."""
+    """A thousandfold price is refused and reported; its bar comes from klines."""
     feed = new_feed()
     feed.on_frame(quote_frame(1), T0, 0)
     feed.on_frame(trade_frame(1, T0), T0, 0)
@@ -202,7 +202,7 @@ def test_outlier_price_never_reaches_a_tick_or_a_bar() -> None:
 
 @pytest.mark.parametrize("ts", [T0 + 61_001, T0 * 3])
 def test_trade_of_the_far_future_closes_no_bars(ts: int) -> None:
-    """A broken time would close every bar up to it."""
+    """A trade from the far future closes no bars."""
     feed = new_feed()
     feed.on_frame(trade_frame(1, T0), T0, 0)
 
@@ -212,7 +212,7 @@ def test_trade_of_the_far_future_closes_no_bars(ts: int) -> None:
 
 @pytest.mark.parametrize("ts", [0, T0 - 3_600_001])
 def test_trade_of_long_ago_begins_no_bar_there(ts: int) -> None:
-    """A market without a past would get a bar for every minute from there to now, for ever."""
+    """A trade from long ago begins no bar."""
     feed = new_feed()
 
     assert feed.on_frame(trade_frame(1, ts), T0, 0) == INVALID
@@ -221,7 +221,7 @@ def test_trade_of_long_ago_begins_no_bar_there(ts: int) -> None:
 
 @pytest.mark.parametrize(("qty", "kind"), [("9" * 18, INVALID), ("1000000000.0", DATA)])
 def test_trade_of_more_than_there_is_is_refused(qty: str, kind: str) -> None:
-    """Added up in a bar it would be a number that no event may carry."""
+    """A trade of an impossible size is refused, as a bar's sum would break the contract."""
     feed = new_feed()
     frame = trade_frame(1, T0).replace(b"1.00000000", qty.encode())
 
@@ -233,7 +233,7 @@ def test_trade_of_more_than_there_is_is_refused(qty: str, kind: str) -> None:
 
 
 def broken(missed: int) -> Feed:
-    """Return a feed whose connection was lost for five seconds, with so many trades missed."""
+    """Return a feed whose connection was lost for five seconds, with a number of missed trades."""
     feed = new_feed()
     feed.on_frame(quote_frame(1), T0, 0)
     feed.on_frame(trade_frame(1, T0 + 10), T0 + 10, 0)
@@ -248,7 +248,7 @@ def broken(missed: int) -> Feed:
 
 @pytest.mark.row("F112")
 def test_outage_without_a_missed_trade_gives_flat_bars() -> None:
-    """The next id proves that nothing traded, so the flat bars are true; quotes are a gap."""
+    """An outage without a missed trade id gives flat bars, and a gap of quotes."""
     feed = broken(missed=0)
     found = of(feed, "gap", "bar")
 
@@ -264,7 +264,7 @@ def test_outage_without_a_missed_trade_gives_flat_bars() -> None:
 
 @pytest.mark.row("F112")
 def test_outage_with_missed_trades_is_a_gap_that_klines_fill() -> None:
-    """No bar is invented: the gap is marked, and what it covers is asked for."""
+    """An outage with missed trades is a gap, and its bars come from klines."""
     feed = broken(missed=7)
     gaps = {item.stream: item.why for item in of(feed, "gap")}  # type: ignore[attr-defined]
     assert gaps == {"bookTicker": "connection lost", "trade": "trades missing"}
@@ -281,7 +281,7 @@ def test_outage_with_missed_trades_is_a_gap_that_klines_fill() -> None:
 
 @pytest.mark.row("F117")
 def test_sequence_gap_invalidates_the_book_until_it_is_rebuilt() -> None:
-    """Told at once; no book event before the next snapshot; then the whole gap and a resync."""
+    """A sequence gap is reported at once; no book until the next snapshot, then a resync."""
     feed = new_feed()
     assert feed.snapshots_wanted(T0) == ["BTCUSDT"]
     feed.on_snapshot("BTCUSDT", BOOK, T0)
@@ -308,7 +308,7 @@ def test_sequence_gap_invalidates_the_book_until_it_is_rebuilt() -> None:
 @pytest.mark.row("F117", "N-53")
 @pytest.mark.parametrize("loss", ["gap", "disconnected"])
 def test_strategy_has_no_signal_while_the_book_is_lost(loss: str) -> None:
-    """Across rooms: what the feed writes makes the strategy hold until the book stands again."""
+    """A lost book makes the strategy hold until it is valid again."""
     feed, core = new_feed(), core_from_config(load_config("config/nore-demo.v1.json").raw)
     seqs = itertools.count(1)
 
@@ -346,7 +346,7 @@ def test_strategy_has_no_signal_while_the_book_is_lost(loss: str) -> None:
 
 
 def test_book_that_gets_no_updates_is_not_written() -> None:
-    """A book older than its limit is no book, even while quotes go on."""
+    """A book older than its limit is not written, even while quotes continue."""
     feed = new_feed()
     feed.on_snapshot("BTCUSDT", BOOK, T0)
     feed.on_frame(diff_frame(11, 11, []), T0, 0)
@@ -359,7 +359,7 @@ def test_book_that_gets_no_updates_is_not_written() -> None:
 
 
 def test_source_without_a_book_runs_on_and_says_so() -> None:
-    """Quotes and trades are enough to go on; one incident tells that there is no book."""
+    """A source without a book runs on quotes and trades, with one incident."""
     feed = new_feed()
     assert feed.snapshots_wanted(T0) == ["BTCUSDT"]
     feed.on_snapshot("BTCUSDT", Snapshot(0, [], [], True), T0)
@@ -374,7 +374,7 @@ def test_source_without_a_book_runs_on_and_says_so() -> None:
 
 
 def test_snapshot_that_fails_is_asked_for_ever_more_seldom() -> None:
-    """No storm of snapshots: a quarter of a second first, a minute in the end."""
+    """A failed snapshot is requested again after a quarter of a second, growing to a minute."""
     feed = new_feed()
     feed.on_frame(diff_frame(1, 2, []), T0, 0)
     asked: list[int] = []
@@ -402,7 +402,7 @@ def best(update_id: int, bid: str, qty: str = "5.0") -> Quote:
 
 @pytest.mark.parametrize("quotes_first", [True, False])
 def test_check_compares_with_the_latest_quote_that_is_not_newer(quotes_first: bool) -> None:
-    """Whether quotes run ahead of diffs or behind, the same pairs are compared."""
+    """The book check compares the same pairs, whether quotes lead or lag the diffs."""
     check = TopCheck()
     quotes = [best(5, "98.0"), best(9, "99.0"), best(12, "97.0")]
     books = [(4, top("1.0")), (8, top("98.0")), (11, top("99.0")), (11, top("98.5"))]
@@ -416,7 +416,7 @@ def test_check_compares_with_the_latest_quote_that_is_not_newer(quotes_first: bo
 
 
 def test_quotes_are_kept_for_a_book_alone() -> None:
-    """Hundreds of symbols that have none must not gather their quotes by the thousand."""
+    """Quotes are kept only for symbols with a book."""
     depth = SymbolDepth("BTCUSDT", 20, BINANCE.dialect.new_keeper())
     quote = Quote("BTCUSDT", 11, "99", 99, "5.0", "101", 101, "5.0", None)
     for number in range(100):
@@ -429,7 +429,7 @@ def test_quotes_are_kept_for_a_book_alone() -> None:
 
 
 def test_book_that_disagrees_with_quotes_again_and_again_is_thrown_away() -> None:
-    """One disagreement happens in real data; several in a row mean that the book is wrong."""
+    """Several disagreements in a row drop the book; a single one occurs in real data."""
     depth = SymbolDepth("BTCUSDT", 20, BookKeeper())
     depth.on_connected(0)
     assert depth.wants_snapshot(0)
@@ -465,7 +465,7 @@ def instrument(status: str = "TRADING") -> Instrument:
 
 @pytest.mark.row("F118")
 def test_instrument_is_written_at_the_start_and_on_change() -> None:
-    """Asking again says nothing new until something is."""
+    """An instrument is written at the start and on a change."""
     feed = new_feed()
     for status in ("TRADING", "TRADING", "BREAK", "BREAK"):
         feed.on_instruments([instrument(status)], T0)
@@ -476,7 +476,7 @@ def test_instrument_is_written_at_the_start_and_on_change() -> None:
 
 
 def test_process_that_follows_another_marks_what_it_missed() -> None:
-    """After kill -9 bars go on where they stand, and what was missed is a gap and a hole."""
+    """After kill -9 bars continue, and the missed time is a gap and a hole."""
     feed = new_feed(now_ms=T0 + 9_000)
     feed.symbols["BTCUSDT"].resume_run(T0 + 5_300, 41, {"1s": T0 + 5_000})
     feed.on_frame(quote_frame(1), T0 + 9_100, 0)
@@ -496,7 +496,7 @@ def test_process_that_follows_another_marks_what_it_missed() -> None:
 
 
 def test_pause_of_the_process_does_not_flood_the_queue() -> None:
-    """After an hour asleep there is not an hour of beats to catch up."""
+    """A pause of an hour does not add an hour of beats."""
     feed = new_feed()
     feed.advance(T0 + 3_600_000)
 
@@ -504,7 +504,7 @@ def test_pause_of_the_process_does_not_flood_the_queue() -> None:
 
 
 def test_frame_read_before_a_beat_but_taken_after_it_does_not_turn_time_back() -> None:
-    """Root events carry the time of their receipt, but never less than the line before."""
+    """A frame read before a beat and processed after it does not turn time back."""
     feed = new_feed()
     feed.advance(T0 + 1_000)
     feed.on_frame(quote_frame(1), T0 + 990, 0)
@@ -518,7 +518,7 @@ def test_frame_read_before_a_beat_but_taken_after_it_does_not_turn_time_back() -
 
 
 def test_first_snapshot_that_does_not_meet_the_stream_is_no_lost_book() -> None:
-    """Asked for before the first diff it may be too old; nobody has seen that book, so no gap."""
+    """A first snapshot older than the stream is no lost book and no gap."""
     feed = new_feed()
     assert feed.snapshots_wanted(T0) == ["BTCUSDT"]
     feed.on_snapshot("BTCUSDT", BOOK, T0)

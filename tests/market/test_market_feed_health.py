@@ -1,4 +1,4 @@
-"""Waits, windows, the breaker and every threshold that ends a run, from both sides."""
+"""Feed health: waits, windows, the breaker and every threshold that ends a run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from minibot.market.shard_health import CLOSED, HALF_OPEN, OPEN, LinkLimits, Sha
 from minibot.market.windows import Window
 from tests.market.market_desk import link_limits
 
-# How long an example takes says something about the machine, nothing about the product.
+# The time of an example depends on the machine, not on the product.
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def reason_of(link: FeedHealth, now_ms: int) -> str:
-    """Return the reason code with which the link ends the run, or "" while it does not."""
+    """Return the reason code with which feed health ends the run, or ""."""
     try:
         link.judge(now_ms)
     except FeedLost as stop:
@@ -30,7 +30,7 @@ def reason_of(link: FeedHealth, now_ms: int) -> str:
 
 
 def one_line(limits: LinkLimits) -> tuple[FeedHealth, ShardHealth]:
-    """Return a link with a single line, both beginning at 0."""
+    """Return feed health of a single connection, both beginning at 0."""
     link = FeedHealth(limits, 0)
     return link, link.new_line(0)
 
@@ -40,7 +40,7 @@ def one_line(limits: LinkLimits) -> tuple[FeedHealth, ShardHealth]:
 
 @pytest.mark.row("S-21", "B-54")
 def test_waits_grow_are_jittered_and_repeat_with_the_seed() -> None:
-    """The ceiling doubles up to the limit; what is drawn is spread and the same for a seed."""
+    """Waits double up to a limit, with jitter from the seed."""
     first, same, other = (Backoff(seed, 500, 60_000) for seed in (7, 7, 8))
     waits = [first.next() for _ in range(10)]
 
@@ -54,7 +54,7 @@ def test_waits_grow_are_jittered_and_repeat_with_the_seed() -> None:
 
 
 def test_waits_begin_anew_after_a_reset() -> None:
-    """What has worked and lasted starts with short waits again."""
+    """A reset begins again with short waits."""
     backoff = Backoff(1, 500, 60_000)
     for _ in range(5):
         backoff.next()
@@ -66,7 +66,7 @@ def test_waits_begin_anew_after_a_reset() -> None:
 @untimed
 @given(st.lists(st.integers(0, 500), max_size=60), st.integers(1, 300), st.integers(1, 5))
 def test_window_counts_like_a_list(pauses: list[int], span: int, limit: int) -> None:
-    """A sliding window holds what happened within its span, and says when it has room again."""
+    """A sliding window equals a list of recent entries, and tells when it has room."""
     window, times, now = Window(span), list[int](), 0
     for pause in pauses:
         now += pause
@@ -83,7 +83,7 @@ def test_window_counts_like_a_list(pauses: list[int], span: int, limit: int) -> 
 @untimed
 @given(st.integers(0, 1000), st.lists(st.integers(0, 400), min_size=40, max_size=80))
 def test_attempts_in_any_window_stay_at_the_cap(seed: int, lives: list[int]) -> None:
-    """Whatever fails however fast, no window of five minutes holds more attempts than allowed."""
+    """No five minutes hold more attempts than allowed, however fast attempts fail."""
     limits = link_limits(seed=seed, reconnects_max=10, backoff_max_ms=2_000, outage_stop_ms=10**9)
     line, now, attempts = ShardHealth(limits, 0), 0, list[int]()
     for life in lives:
@@ -99,7 +99,7 @@ def test_attempts_in_any_window_stay_at_the_cap(seed: int, lives: list[int]) -> 
 
 
 def test_wait_never_sleeps_through_the_outage_limit() -> None:
-    """With sixty seconds left a wait of sixty is cut, or a short outage would become a STOP."""
+    """A wait never outlasts the rest of the outage limit."""
     _link, line = one_line(link_limits())
     due = now = 0
     while now < 119_000:
@@ -114,7 +114,7 @@ def test_wait_never_sleeps_through_the_outage_limit() -> None:
 
 @pytest.mark.row("S-23")
 def test_breaker_opens_after_failures_and_one_attempt_decides() -> None:
-    """Two failures are bad luck; the third opens, the next attempt is the one that decides."""
+    """The breaker opens at the third failure; the next attempt decides."""
     _link, line = one_line(link_limits())
     states = []
     for now in (0, 1_000, 2_000):
@@ -135,7 +135,7 @@ def test_breaker_opens_after_failures_and_one_attempt_decides() -> None:
 
 
 def test_failures_are_forgotten_only_after_a_stable_time() -> None:
-    """A connection that dies after a second each time does not start with short waits again."""
+    """Failures are forgotten only after a stable time, not after each short connection."""
     limits = link_limits()
     _link, line = one_line(limits)
     ceilings = []
@@ -158,7 +158,7 @@ def test_failures_are_forgotten_only_after_a_stable_time() -> None:
 @pytest.mark.row("F102", "F103", "N-84")
 @pytest.mark.parametrize(("age", "code"), [(119_999, ""), (120_000, "EXCHANGE_UNREACHABLE")])
 def test_outage_without_a_connection(age: int, code: str) -> None:
-    """Up to the limit the run waits; at the limit it stops."""
+    """An outage without connection stops the run at its limit."""
     link, _line = one_line(link_limits())
 
     assert reason_of(link, age) == code
@@ -167,7 +167,7 @@ def test_outage_without_a_connection(age: int, code: str) -> None:
 @pytest.mark.row("F108")
 @pytest.mark.parametrize(("age", "code"), [(119_999, ""), (120_000, "FEED_STALE")])
 def test_outage_with_a_connection_that_brings_nothing(age: int, code: str) -> None:
-    """A socket that stands open is no excuse for having no data."""
+    """An outage with an open but silent connection stops the run too."""
     link, line = one_line(link_limits())
     line.on_connected(50_000)
 
@@ -177,7 +177,7 @@ def test_outage_with_a_connection_that_brings_nothing(age: int, code: str) -> No
 @pytest.mark.row("F108")
 @pytest.mark.parametrize(("age", "silent"), [(9_999, False), (10_000, True)])
 def test_silence_is_twice_the_age_of_a_stale_tick(age: int, silent: bool) -> None:
-    """Counted from the last data or the connection, whichever is later."""
+    """Silence counts from the last data or the connection, whichever is later."""
     _link, line = one_line(link_limits())
     line.on_connected(1_000)
     line.on_data(2_000)
@@ -193,7 +193,7 @@ def test_silence_is_twice_the_age_of_a_stale_tick(age: int, silent: bool) -> Non
 def test_error_rate_needs_samples_and_more_than_its_share(
     failed: int, answered: int, code: str
 ) -> None:
-    """Twenty percent is allowed, a little more is not, and nine samples prove nothing."""
+    """An error rate of twenty percent is allowed, more is not, and nine samples prove nothing."""
     link, line = one_line(link_limits())
     line.on_connected(0)
     for number in range(failed + answered):
@@ -204,7 +204,7 @@ def test_error_rate_needs_samples_and_more_than_its_share(
 
 
 def test_failures_while_everything_is_out_of_reach_are_no_error_rate() -> None:
-    """An outage below its own limit is survived, though every ping in it fails."""
+    """Failures during an outage of everything do not count for the error rate."""
     link, _line = one_line(link_limits())
     for now in range(0, 110_000, 5_000):
         link.on_sample(now, ok=False)
@@ -213,7 +213,7 @@ def test_failures_while_everything_is_out_of_reach_are_no_error_rate() -> None:
 
 
 def test_old_samples_leave_the_window() -> None:
-    """Errors of the last hour do not end the run now."""
+    """Old samples leave the window."""
     link, line = one_line(link_limits())
     line.on_connected(0)
     for now in range(20):
@@ -226,7 +226,7 @@ def test_old_samples_leave_the_window() -> None:
 
 @pytest.mark.row("F104")
 def test_flapping_connection_ends_the_run() -> None:
-    """Thirty connections that stood and fell within the window are no way to trade."""
+    """Thirty short connections within the window end the run."""
     link, line = one_line(link_limits(reconnects_max=30))
     for now in range(30):
         assert reason_of(link, now) == ""
@@ -239,7 +239,7 @@ def test_flapping_connection_ends_the_run() -> None:
 
 @pytest.mark.row("F109", "F114")
 def test_one_invalid_frame_too_many_ends_the_run() -> None:
-    """The limit itself passes; those of a former window do not count."""
+    """The limit of invalid frames passes, one more within the window ends the run."""
     link, _line = one_line(link_limits(feed_invalid_max=100))
     for _ in range(100):
         link.on_invalid(0)
@@ -254,7 +254,7 @@ def test_one_invalid_frame_too_many_ends_the_run() -> None:
 
 @pytest.mark.row("F106")
 def test_ban_longer_than_an_outage_may_last_ends_the_run() -> None:
-    """A short ban is waited for, a longer one is not."""
+    """A ban longer than the allowed outage ends the run; a shorter one is waited for."""
     link, _line = one_line(link_limits())
     link.on_banned(120_000, "banned")
 
@@ -268,7 +268,7 @@ def test_ban_longer_than_an_outage_may_last_ends_the_run() -> None:
 
 @pytest.mark.row("S-47")
 def test_every_429_is_an_incident_of_its_own() -> None:
-    """One line per occurrence, also when they come together."""
+    """Every 429 is an incident of its own."""
     board = NoticeBoard()
     for now in (0, 1, 2):
         board.add(now, RATE_LIMITED, "HTTP 429", until_ms=now + 1000)
@@ -279,7 +279,7 @@ def test_every_429_is_an_incident_of_its_own() -> None:
 @untimed
 @given(st.lists(st.integers(0, 3_000), min_size=1, max_size=60))
 def test_gathered_notices_are_few_and_none_is_lost(pauses: list[int]) -> None:
-    """A burst is a line every ten seconds, and the counts add up to what happened."""
+    """A burst of notices is one incident every ten seconds, with true counts."""
     board, now, lines = NoticeBoard(), 0, []
     for pause in pauses:
         now += pause

@@ -1,4 +1,4 @@
-"""A reader pauses where messages come one by one faster than each is worth a wake; else never."""
+"""Gathering: a reader pauses only where single messages come faster than wake-ups pay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def pauses(step_ns: int, messages: int, reads: int = 50) -> list[float]:
 
 
 def test_calm_stream_is_never_paused() -> None:
-    """Eight reads that take a whole millisecond are calm, one nanosecond less is not."""
+    """Eight reads over a whole millisecond cause no pause; a nanosecond less a read causes one."""
     step_ns = -(-WITHIN_NS // (READS - 1))
 
     assert not any(pauses(step_ns, 1))
@@ -19,17 +19,17 @@ def test_calm_stream_is_never_paused() -> None:
 
 
 def test_flood_of_full_reads_is_never_paused() -> None:
-    """Reads that bring many messages each cost little; waiting would only slow them down."""
+    """Full reads never cause a pause, as they cost little."""
     assert not any(pauses(1000, MESSAGES_MAX // READS))
 
 
 def test_burst_shorter_than_eight_reads_waits_for_nothing() -> None:
-    """What a moving market sends in one breath is read as it comes."""
+    """A burst of fewer than eight reads causes no pause."""
     assert not any(pauses(1000, 1, READS - 1))
 
 
 def test_pauses_go_on_while_they_pay() -> None:
-    """After a pause a few messages are there, or the rate has gone; both sides of both bounds."""
+    """Pauses continue while they gather several messages at a high rate, at both bounds."""
     for messages, is_paused in (
         (WORTH - 1, 0),
         (WORTH, 1),

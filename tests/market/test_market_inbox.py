@@ -1,4 +1,4 @@
-"""What waits between the readers and the one loop: counted in messages, taken in part, bounded."""
+"""Inbox between readers and loop: counted in messages, emptied in parts, bounded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from minibot.market.inbox import Inbox
 
 
 def test_items_are_taken_in_order_up_to_about_so_many_messages() -> None:
-    """The item that reaches the number is still taken, the next one waits."""
+    """Items are taken in order; the item that reaches the number is still included."""
     inbox: Inbox[str] = Inbox()
     for item, messages in (("a", 3), ("b", 2), ("c", 1), ("d", 4)):
         inbox.put(item, messages)
@@ -20,7 +20,7 @@ def test_items_are_taken_in_order_up_to_about_so_many_messages() -> None:
 
 
 def test_reader_waits_while_too_many_messages_wait_and_goes_on_when_they_are_taken() -> None:
-    """The bound counts messages, not items, so that memory is bounded whatever a read brings."""
+    """A reader waits while too many messages are queued, so memory is bounded."""
     inbox: Inbox[int] = Inbox()
     inbox.put(1, inboxes.WAITING_MAX)
     reader = threading.Thread(target=inbox.put, args=(2, 1))
@@ -33,7 +33,7 @@ def test_reader_waits_while_too_many_messages_wait_and_goes_on_when_they_are_tak
 
 
 def test_closed_inbox_holds_nobody() -> None:
-    """A role that ends waits for no reader that waits for it."""
+    """A closed inbox holds up no reader."""
     inbox: Inbox[int] = Inbox()
     inbox.put(1, inboxes.WAITING_MAX)
     reader = threading.Thread(target=inbox.put, args=(2, 1))

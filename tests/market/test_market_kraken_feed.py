@@ -1,4 +1,4 @@
-"""Kraken behind the market role's own feed: what a wrong checksum does to books and incidents."""
+"""Kraken in the market role's own feed: books and incidents after a wrong checksum."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T0 = 1_785_552_833_000
 
 
 class Desk:
-    """A feed of Kraken's books, and what it wrote."""
+    """Feed of Kraken's books, and the events that it wrote."""
 
     def __init__(self, depth: int, symbols: tuple[str, ...], now_ms: int = T0) -> None:
         self.feed = Feed(FeedConfig(symbols, ("1m",), now_ms), now_ms, dialect(depth))
@@ -39,7 +39,7 @@ class Desk:
         return kind
 
     def take(self, *kinds: str) -> list[Payload]:
-        """Return what was written since the last time, of the given types."""
+        """Return the events of some types written since the last call."""
         found, self.out = [each for each in self.out if each.TYPE in kinds], []
         return found
 
@@ -55,7 +55,7 @@ def l2(shared_data: Path) -> list[tuple[int, bytes]]:
 
 @pytest.mark.row("C-82")
 def test_recorded_minute_gives_books_once_a_second(shared_data: Path) -> None:
-    """The recording with its five snapshots: no loss, a book each second, its top levels."""
+    """A recorded minute with five snapshots gives a book a second without a loss."""
     desk = Desk(10, ("BTC/USD",))
     kinds = [desk.frame(data, now_ms) for now_ms, data in l2(shared_data)]
 
@@ -77,7 +77,7 @@ def test_recorded_minute_gives_books_once_a_second(shared_data: Path) -> None:
     ends="book marked invalid, snapshot again; no signal in between",
 )
 def test_wrong_checksum_loses_the_book_until_the_next_snapshot(shared_data: Path) -> None:
-    """An incident, one resubscription, no book in between; then a gap, a resync and books again."""
+    """A wrong checksum gives an incident and one resubscription; then gap, resync and books."""
     desk, frames = Desk(10, ("BTC/USD",)), l2(shared_data)
     snapshots = [at for at, (_, data) in enumerate(frames) if b'"snapshot","data"' in data]
     wrong = snapshots[3] + 5
@@ -128,7 +128,7 @@ def test_wrong_checksum_loses_the_book_until_the_next_snapshot(shared_data: Path
 def test_frame_that_can_not_be_used_loses_the_books_it_may_have_changed(
     shared_data: Path, frame: bytes, kind: str, lost: list[str]
 ) -> None:
-    """Updates have no numbers: one that could not be read would never be missed otherwise."""
+    """An unreadable frame drops the books that it may have changed, as updates have no numbers."""
     desk = Desk(1000, V1_SYMBOLS)
     for number, each in enumerate(v1_frames(shared_data)):
         if number > 400:
@@ -136,14 +136,14 @@ def test_frame_that_can_not_be_used_loses_the_books_it_may_have_changed(
         assert desk.frame(each.data, T0) in (DATA, OTHER)
     assert all(feed.depth.is_valid for feed in desk.feed.symbols.values())
 
-    # A checksum that differs is found by the book, everything else by the parser.
+    # The book finds a wrong checksum; the parser finds everything else.
     assert desk.frame(frame, T0 + 1) == kind
     assert [name for name, feed in desk.feed.symbols.items() if not feed.depth.is_valid] == lost
     assert desk.notices().count("book_lost") == len(lost)
 
 
 def test_trades_of_a_frame_are_ticks_and_a_wrong_one_costs_no_book(shared_data: Path) -> None:
-    """Both trades are written; one that can not be read is an invalid frame and nothing more."""
+    """Both trades of a frame are ticks; an unreadable trade is only an invalid frame."""
     desk = Desk(10, ("BTC/USD",))
     desk.frame(next(data for _, data in l2(shared_data) if b'"snapshot","data"' in data), T0)
     row = b'{"symbol":"BTC/USD","side":"buy","price":63004.9,"qty":0.1,"trade_id":%d,%b}'
@@ -168,7 +168,7 @@ def test_trades_of_a_frame_are_ticks_and_a_wrong_one_costs_no_book(shared_data: 
     ],
 )
 def test_trade_after_a_loss_waits_for_the_next_proved_top(shared_data: Path, loss: bytes) -> None:
-    """No tick tells a bid and an ask of a book that is known to be wrong."""
+    """After a loss, trades wait for the next proven top of the book."""
     desk = Desk(10, ("BTC/USD",))
     snapshot = next(data for _, data in l2(shared_data) if b'"snapshot","data"' in data)
     desk.frame(snapshot, T0)
@@ -187,7 +187,7 @@ def test_trade_after_a_loss_waits_for_the_next_proved_top(shared_data: Path, los
 
 
 def test_snapshot_alone_is_a_book_while_the_market_is_quiet(shared_data: Path) -> None:
-    """It has met the stream already: nothing else has to come before the book is written."""
+    """A snapshot alone gives a book in a quiet market."""
     desk = Desk(10, ("BTC/USD",))
     frames = [data for _, data in l2(shared_data) if b'"snapshot","data"' in data]
     desk.frame(frames[0], T0 + 100)

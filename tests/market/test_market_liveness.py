@@ -1,4 +1,4 @@
-"""Streams that are silent, frozen or late while their neighbours flow."""
+"""Streams that are silent, frozen or late while their neighbours deliver."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T0 = 1_700_000_000_000
 
 
 class Clock:
-    """The floor's clock, as fast as it likes."""
+    """Clock of the connections, which the test advances."""
 
     is_running = True
 
@@ -38,7 +38,7 @@ class Clock:
 
 
 class Questions:
-    """What is asked of the venue; the test answers."""
+    """Requests to the venue, which the test answers."""
 
     def __init__(self) -> None:
         self.quiet: list[tuple[list[str], Callable[[bool], None]]] = []
@@ -56,7 +56,7 @@ class Questions:
 
 
 class Market:
-    """A floor whose symbols get what the test says, second by second."""
+    """Connections whose symbols receive the test's messages, second by second."""
 
     def __init__(self, symbols: Sequence[str], **limits: int) -> None:
         self.floor = Floor(symbols, streams_max=30, begin=False, **limits)
@@ -96,7 +96,7 @@ class Market:
         self.frame(f'{{"u":{next(self._ids)},"s":"{name}","b":"{bid}","B":"1","a":"101","A":"1"}}')
 
     def diff(self, name: str, bid: str) -> None:
-        """Move the best bid; the book has no other below it but the one of the snapshot."""
+        """Move the best bid; the book below it is the snapshot's."""
         book = self.floor.feed.symbols[name].depth.keeper.book
         last = next(self._ids)
         first = last if book is None else book.book_id + 1
@@ -114,7 +114,7 @@ class Market:
         )
 
     def second(self, say: Callable[[int], None] | None = None) -> None:
-        """Let a second pass; `say` gets its number."""
+        """Advance one second; `say` gets its number."""
         self.floor.tick(1_000)
         if say is not None:
             say((self.floor.now_ms - T0) // 1_000)
@@ -128,7 +128,7 @@ class Market:
 
 
 def bid_of(second: int) -> str:
-    """Return a best bid that moves from second to second."""
+    """Return a best bid that moves each second."""
     return f"99.{second % 10}{second // 10 % 10}"
 
 
@@ -137,7 +137,7 @@ def bid_of(second: int) -> str:
 
 @pytest.mark.row("F108", "S-17")
 def test_depth_that_is_silent_while_quotes_move_is_asked_for_anew() -> None:
-    """The socket is busy; only the age of this stream tells."""
+    """Silent depth is renewed while quotes move, as its own age shows."""
     market = Market(["AUSDT"])
 
     def say(second: int) -> None:
@@ -158,7 +158,7 @@ def test_depth_that_is_silent_while_quotes_move_is_asked_for_anew() -> None:
 
 @pytest.mark.row("F108", "F115")
 def test_quote_that_is_frozen_while_the_book_moves_is_asked_for_anew() -> None:
-    """A price that stands still is silence too, when the book says that it should not."""
+    """A frozen quote is renewed while the book moves."""
     market = Market(["AUSDT"])
     market.quote("AUSDT", "99.5")
 
@@ -176,7 +176,7 @@ def test_quote_that_is_frozen_while_the_book_moves_is_asked_for_anew() -> None:
 
 
 def test_quiet_touch_is_no_frozen_quote() -> None:
-    """The touch is set again and again to what it is, so the best quotes have nothing to say."""
+    """A quiet touch is no frozen quote, as updates repeat the same best prices."""
     market = Market(["AUSDT"])
     market.quote("AUSDT", "99.5")
 
@@ -192,7 +192,7 @@ def test_quiet_touch_is_no_frozen_quote() -> None:
 @pytest.mark.row("F108")
 @pytest.mark.parametrize(("trades", "is_silent"), [(0, False), (7, True)])
 def test_trades_that_do_not_come_are_told_by_klines(trades: int, *, is_silent: bool) -> None:
-    """Nobody traded, or the stream is dead: the venue's own minute knows."""
+    """Missing trades are detected by the venue's own minute klines."""
     market = Market(["AUSDT"])
     market.trade("AUSDT")
 
@@ -215,7 +215,7 @@ def test_trades_that_do_not_come_are_told_by_klines(trades: int, *, is_silent: b
 
 
 def test_symbol_that_stays_silent_is_asked_for_ever_more_seldom() -> None:
-    """Control messages are for all symbols, not for one that is hopeless."""
+    """A symbol that stays silent is renewed ever more seldom."""
     market = Market(["AUSDT"])
 
     def say(second: int) -> None:
@@ -239,7 +239,7 @@ def test_symbol_that_stays_silent_is_asked_for_ever_more_seldom() -> None:
 
 
 def test_symbol_that_is_quiet_for_long_is_not_silent() -> None:
-    """Quote, trade and update once in two minutes, together: nothing is missing."""
+    """A symbol quiet on all streams for two minutes is not silent."""
     market = Market(["AUSDT"])
 
     def say(second: int) -> None:
@@ -260,7 +260,7 @@ def test_symbol_that_is_quiet_for_long_is_not_silent() -> None:
 
 @pytest.mark.row("F108")
 def test_stream_class_that_is_silent_on_half_a_connection_gives_it_up() -> None:
-    """Then it is not the symbols."""
+    """A stream class silent on half a connection gives the connection up."""
     names = [f"{letter}USDT" for letter in "ABCDEF"]
     market = Market(names)
 
@@ -279,7 +279,7 @@ def test_stream_class_that_is_silent_on_half_a_connection_gives_it_up() -> None:
 
 @pytest.mark.row("F108")
 def test_silent_line_is_given_up_unless_the_venue_has_nothing_new() -> None:
-    """Five books at most are compared; a quiet market keeps its connection."""
+    """A silent connection is kept only if the venue has nothing new either, by five books."""
     names = [f"{letter}USDT" for letter in "ABCDEFG"]
     market = Market(names)
     for name in names:
@@ -300,7 +300,7 @@ def test_silent_line_is_given_up_unless_the_venue_has_nothing_new() -> None:
 
 @pytest.mark.row("F108", "F116")
 def test_data_that_come_later_and_later_are_as_old_as_they_are_late() -> None:
-    """Every second brings something, and all of it is of a market that is over."""
+    """Data that arrive ever later are stale, although every second brings some."""
     market = Market(["AUSDT"])
     line = market.floor.all.shards[0].line
 
@@ -325,7 +325,7 @@ def test_data_that_come_later_and_later_are_as_old_as_they_are_late() -> None:
 
 @pytest.mark.row("F108", "S-46")
 def test_venue_that_is_late_on_every_connection_is_not_stormed() -> None:
-    """A new connection brings the same late data; it is tried ever more seldom, and never READY."""
+    """A venue late on every connection is retried ever more seldom and never READY."""
     market = Market(["AUSDT"], outage_stop_ms=10**9)
     lost = []
 
@@ -349,7 +349,7 @@ def test_venue_that_is_late_on_every_connection_is_not_stormed() -> None:
 @pytest.mark.row("F116")
 @pytest.mark.parametrize("skew_ms", [-6_000, -1_270, 0, 1_270, 6_000])
 def test_clock_of_the_exchange_makes_nothing_late(skew_ms: int) -> None:
-    """Seconds off either way, as recordings are: it is a skew, and does not grow."""
+    """A constant skew of the exchange's clock makes no data late."""
     market = Market(["AUSDT"])
     market.floor.feed.skew_ms = skew_ms
     market.late_ms = -skew_ms

@@ -1,4 +1,4 @@
-"""When a mini ticker's price marks a followed symbol, and when its own streams know better."""
+"""Marks from mini tickers: given while a symbol's own streams are silent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SYMBOL = "BTCUSDT"
 
 
 class World:
-    """A feed of one symbol and the mini tickers beside it; times are ms since the start."""
+    """Feed of one symbol and its mini tickers; times are ms since the start."""
 
     def __init__(self, skew_ms: int = 0) -> None:
         self.feed = Feed(FeedConfig((SYMBOL,), ("1s", "1m"), START), START, BINANCE.dialect)
@@ -52,7 +52,7 @@ class World:
         self.feed.on_frame(orjson.dumps(row), START + at_ms, 1)
 
     def ticker(self, at_ms: int, price: str, symbol: str = SYMBOL, late_ms: int = 0) -> list[str]:
-        """A ticker of that time, received later by `late_ms`; return the prices it marked."""
+        """Send a ticker, received `late_ms` later; return the prices that it marked."""
         self.feed.take()
         self.hear(at_ms, price, symbol, late_ms)
         marked = [one for one, _ in self.feed.take() if isinstance(one, PriceMark)]
@@ -66,7 +66,7 @@ class World:
 
 
 def world(skew_ms: int = 0) -> World:
-    """A symbol that traded at 100, was quoted around it, and was told at 100 by tickers."""
+    """Symbol that traded at 100, was quoted around it, and had tickers at 100."""
     made = World(skew_ms)
     made.trade(0, "100")
     made.quote(0, "99.9", "100.1")
@@ -76,7 +76,7 @@ def world(skew_ms: int = 0) -> World:
 
 @pytest.mark.parametrize("skew_ms", [0, 1_270, -1_270])
 def test_price_that_moves_while_own_streams_are_silent_marks_once(skew_ms: int) -> None:
-    """A second of silence, another price: marked; the same again is not; the next one is."""
+    """A new price after a second of silence is marked once."""
     made = world(skew_ms)
 
     assert made.ticker(1_500, "101") == ["101"]
@@ -86,7 +86,7 @@ def test_price_that_moves_while_own_streams_are_silent_marks_once(skew_ms: int) 
 
 
 def test_own_trade_or_quote_ends_the_mark_and_outranks_the_ticker() -> None:
-    """What the streams themselves bring is newer than a ticker of a second ago."""
+    """An own trade or quote outranks a ticker and ends the mark."""
     made = world()
     assert made.ticker(1_500, "101") == ["101"]
 
@@ -98,7 +98,7 @@ def test_own_trade_or_quote_ends_the_mark_and_outranks_the_ticker() -> None:
 
 
 def test_quiet_market_is_not_marked_by_its_old_last_trade() -> None:
-    """Quotes moved on without a trade; the ticker repeats what was traded before them."""
+    """A quiet market is not marked by a ticker that repeats its last trade."""
     made = world()
     made.quote(1_000, "104", "105")
 
@@ -106,7 +106,7 @@ def test_quiet_market_is_not_marked_by_its_old_last_trade() -> None:
 
 
 def test_first_ticker_of_a_followed_symbol_may_be_old() -> None:
-    """How long its price has been so is not known; the next change is."""
+    """A first ticker marks nothing, as its price may be old; the next change does."""
     made = World()
     made.trade(0, "100")
     made.quote(0, "99.9", "100.1")
@@ -116,7 +116,7 @@ def test_first_ticker_of_a_followed_symbol_may_be_old() -> None:
 
 
 def test_ticker_that_comes_late_tells_of_its_own_time() -> None:
-    """Received four seconds after the last trade, made before it."""
+    """A ticker that arrives late, but was made before the last trade, marks nothing."""
     made = world()
     made.trade(3_000, "103")
 
@@ -124,7 +124,7 @@ def test_ticker_that_comes_late_tells_of_its_own_time() -> None:
 
 
 def test_older_ticker_of_a_connection_that_is_replaced_takes_no_mark_back() -> None:
-    """Both connections bring tickers for a while; one from the future holds up none of now."""
+    """An older ticker from a replaced connection changes no mark."""
     made = world()
     made.ticker(2_500, "101")
     made.ticker(3_500, "102")
@@ -135,7 +135,7 @@ def test_older_ticker_of_a_connection_that_is_replaced_takes_no_mark_back() -> N
 
 
 def test_quote_held_under_overload_stands_before_the_mark_that_is_newer() -> None:
-    """Whoever values by the last price in the queue values by the newest one."""
+    """A quote held back under overload is written before a newer mark."""
     made = world()
     made.feed.take()
     made.feed.is_coalescing = True
@@ -148,7 +148,7 @@ def test_quote_held_under_overload_stands_before_the_mark_that_is_newer() -> Non
 
 
 def test_symbol_without_any_own_data_is_marked_by_any_price() -> None:
-    """A carried position whose streams bring nothing is not left at its cost."""
+    """A held symbol without any own data is marked by any price."""
     made = World()
 
     assert made.ticker(500, "100") == ["100"]
@@ -158,21 +158,21 @@ def test_symbol_without_any_own_data_is_marked_by_any_price() -> None:
 
 @pytest.mark.parametrize("price", ["0", "0.00000000", "79", "121"])
 def test_price_that_no_own_stream_might_bring_marks_nothing(price: str) -> None:
-    """Zero, and what lies outside of the band of plausible prices."""
+    """Zero, and a price outside the plausible band, mark nothing."""
     made = world()
 
     assert made.ticker(5_500, price) == []
 
 
 def test_symbol_that_is_not_followed_is_not_marked() -> None:
-    """The array holds the whole market."""
+    """A symbol that is not followed is not marked."""
     assert world().ticker(5_000, "3000", "ETHUSDT") == []
 
 
 def test_mini_tickers_of_the_simulator_mark_a_symbol_whose_streams_fall_silent(
     tmp_path: Path,
 ) -> None:
-    """Trades, quotes and depth of one symbol stop; its price goes on in the tickers."""
+    """Mini tickers of the simulator mark a symbol whose own streams fall silent."""
     config = universe(mode="static", symbols=("BTCUSDT", "ETHUSDT"))
     with running(tmp_path, config, source=MARKET) as (venue, desk):
         wait_until(lambda: desk.session.upkeep.monitor.price("ETHUSDT"), "a ticker")
@@ -185,7 +185,7 @@ def test_mini_tickers_of_the_simulator_mark_a_symbol_whose_streams_fall_silent(
 
 
 def _marked_beside_own_data(desk: Desk) -> list[str]:
-    """Return the symbol of each mark, but for those before the symbol's own first tick."""
+    """Return the symbol of each mark, except those before the symbol's own first tick."""
     seen: set[str] = set()
     marked: list[str] = []
     for payload, _ in list(desk.world.lines):
@@ -197,7 +197,7 @@ def _marked_beside_own_data(desk: Desk) -> list[str]:
 
 
 def test_price_of_the_last_own_trade_is_no_news_until_another_was_marked() -> None:
-    """A late ticker of one's own trade says nothing; a way back to its price after a mark does."""
+    """The last own trade's price is no news, unless another price was marked since."""
     made = World()
     made.quote(0, "99.9", "100.1")
     made.trade(0, "100")
@@ -211,7 +211,7 @@ def test_price_of_the_last_own_trade_is_no_news_until_another_was_marked() -> No
 
 
 def test_price_that_was_marked_before_an_own_trade_is_marked_again_after_it() -> None:
-    """What was written counts as written until the symbol's own streams speak."""
+    """A price marked before an own trade is marked again after it."""
     made = world()
     assert made.ticker(1_500, "101") == ["101"]
     made.trade(2_000, "100")

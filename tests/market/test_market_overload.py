@@ -1,4 +1,4 @@
-"""More than can be written: the newest quote wins, every trade stays, books are right."""
+"""Overload: the newest quote wins, every trade stays, books are right."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ T0 = 1_700_000_000_000
 NAMES = ("BTCUSDT", "ETHUSDT")
 BOOK = Snapshot(10, [["99.00000000", "5.00000000"]], [["101.00000000", "5.00000000"]], True)
 
-# What comes: (symbol, kind, a small number that makes prices and quantities differ).
+# Messages: (symbol, kind, a small number that varies prices and quantities).
 coming = st.lists(
     st.tuples(st.sampled_from(NAMES), st.sampled_from("tqqqd"), st.integers(1, 9)), max_size=80
 )
 
 
 class Venue:
-    """Makes frames with ids that step as a venue's do."""
+    """Maker of frames with ids that step like a venue's."""
 
     def __init__(self) -> None:
         self.trade_ids = dict.fromkeys(NAMES, 0)
@@ -80,7 +80,7 @@ def level_sets(feed: Feed) -> list[Any]:
 def test_overload_keeps_every_trade_and_the_books_of_a_feed_that_had_time(
     items: list[tuple[str, str, int]], switches: list[bool], batch: int
 ) -> None:
-    """Trades and books are those of a feed that had time; quotes are ticks or counted."""
+    """Overload keeps every trade and book; each quote is a tick or counted."""
     venue = Venue()
     frames = [venue.frame(*item) for item in items]
     calm, pressed = new_feed(), new_feed()
@@ -109,13 +109,13 @@ def _trades(found: list[MarketTick]) -> list[MarketTick]:
 
 
 def _touch(found: list[MarketTick]) -> tuple[str, ...]:
-    """Return the touch that a reader of these ticks has in the end."""
+    """Return the touch after these ticks."""
     newest = max(found, key=lambda tick: tick.recv_mono_ns, default=None)
     return () if newest is None else (newest.bid, newest.bid_qty, newest.ask, newest.ask_qty)
 
 
 def test_newest_quote_of_a_batch_is_the_tick() -> None:
-    """Of quotes that were taken together the last one stands; the others are counted."""
+    """The last quote of a batch is its tick, the others are counted."""
     feed, venue = new_feed(), Venue()
     feed.on_frame(venue.frame("BTCUSDT", "q", 1), T0, 1)
     feed.take()
@@ -130,7 +130,7 @@ def test_newest_quote_of_a_batch_is_the_tick() -> None:
 
 
 def test_trade_under_overload_carries_the_touch_of_its_own_moment() -> None:
-    """A quote that made no tick of its own is known to the trades behind it."""
+    """A trade under overload has the touch of its own moment."""
     feed, venue = new_feed(), Venue()
     feed.on_frame(venue.frame("BTCUSDT", "q", 1), T0, 1)
     feed.is_coalescing = True
@@ -142,7 +142,7 @@ def test_trade_under_overload_carries_the_touch_of_its_own_moment() -> None:
 
 
 def test_overload_begins_and_ends_by_what_waits_and_both_are_told() -> None:
-    """On from the upper bound, off below the lower one; both sides of each."""
+    """Overload begins above the upper bound and ends below the lower one, with events."""
     feed = new_feed()
     overload = Overload(feed, waiting_from=100, waiting_until=50)
     states = []
@@ -156,7 +156,7 @@ def test_overload_begins_and_ends_by_what_waits_and_both_are_told() -> None:
 
 
 def test_connection_lost_under_overload_counts_the_quote_that_was_held() -> None:
-    """A held quote of a lost connection is no touch any more; it is counted."""
+    """A held quote of a lost connection is counted and dropped."""
     feed, venue = new_feed(), Venue()
     feed.on_frame(venue.frame("BTCUSDT", "q", 1), T0, 1)
     feed.take()
@@ -169,7 +169,7 @@ def test_connection_lost_under_overload_counts_the_quote_that_was_held() -> None
 
 
 def test_trades_that_are_missing_are_a_gap_and_an_incident() -> None:
-    """What a venue dropped because nobody read shows in the ids, never in silence."""
+    """Trades missing by their ids are a gap and an incident."""
     feed, venue = new_feed(), Venue()
     feed.on_frame(venue.frame("BTCUSDT", "q", 1), T0, 1)
     feed.on_frame(venue.frame("BTCUSDT", "t", 1), T0, 2)
@@ -183,7 +183,7 @@ def test_trades_that_are_missing_are_a_gap_and_an_incident() -> None:
 
 
 def test_trades_without_any_quote_are_dropped_with_an_incident() -> None:
-    """A source that never quotes must not fill the memory, and says so."""
+    """Trades without any quote are dropped with an incident."""
     feed, venue = new_feed(), Venue()
     for number in range(WAITING_MAX + 1):
         feed.on_frame(venue.frame("BTCUSDT", "t", 1), T0, number)

@@ -1,4 +1,4 @@
-"""An exchange that cannot be reached, or cannot prove who it is; and one whose clock is off."""
+"""Exchange that cannot be reached, cannot prove its identity, or has a wrong clock."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CERTIFICATE = Path(__file__).parents[1] / "exchanges" / "binance" / "untrusted_l
 
 
 def desk_at(tmp_path: Path, host: str) -> Desk:
-    """Return a session that is to speak TLS to a host and port."""
+    """Return a session over TLS to a host and port."""
     desk = Desk(tmp_path, session_config(("BTCUSDT",), T0), 1)
     rest = BinanceRest(f"https://{host}", connect_timeout_s=1.0, total_timeout_s=1.0)
 
@@ -44,7 +44,7 @@ def desk_at(tmp_path: Path, host: str) -> Desk:
 def test_name_that_is_not_found_ends_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tried again until the time for starting is over, then a STOP that says why."""
+    """An unknown host is retried for the time of a start, then a STOP with its reason."""
 
     def nobody(*given: Any, **options: Any) -> Any:
         raise socket.gaierror(-2, "Name or service not known")
@@ -65,7 +65,7 @@ def test_name_that_is_not_found_ends_the_start(
 def test_certificate_that_nobody_vouches_for_ends_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However often it is tried: not one request is ever sent to whoever that is."""
+    """A certificate without trusted issuer ends the start, and no request is ever sent."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATE)
     wrap = partial(context.wrap_socket, server_side=True)
@@ -85,7 +85,7 @@ def test_certificate_that_nobody_vouches_for_ends_the_start(
 @pytest.mark.row("F116", "N-51")
 @pytest.mark.parametrize("skew_ms", [-1_270, 4_000, -4_000, 9_000])
 def test_clock_of_the_exchange_that_moves_costs_nothing(tmp_path: Path, skew_ms: int) -> None:
-    """Seconds either way: taken over, told when large, no data late, no connection lost."""
+    """A clock that moves by seconds is followed and reported, without late data or loss."""
     with ExchangeProcess(tmp_path, "generator:1", "20") as running:
         config = session_config(running.symbols, running.origin_ms, ping_interval_ms=500)
         desk = Desk(tmp_path, config, running.port, speed="20")

@@ -1,4 +1,4 @@
-"""The recorder's loop with streams and a clock of the test's own: silence, budgets, the end."""
+"""Recorder's loop with test streams and a test clock: silence, budgets, the end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FRAME = b'{"stream":"btcusdt@trade","data":{}}'
 
 
 class Clock(WallClock):
-    """The machine's clock, and what the test adds to it."""
+    """Monotonic clock plus the test's advance."""
 
     def __init__(self) -> None:
         self.added_ns = 0
@@ -40,12 +40,12 @@ class Clock(WallClock):
 
 
 def numbered(*numbers: int) -> list[bytes]:
-    """Return frames that can be told apart."""
+    """Return distinguishable frames."""
     return [b'{"stream":"btcusdt@trade","data":{"t":%d}}' % number for number in numbers]
 
 
 class Line:
-    """A connection that brings what it was given, and then nothing until it is ended."""
+    """Connection that brings its frames, and then nothing until it is ended."""
 
     def __init__(self, frames: int | list[bytes], is_refused: bool = False) -> None:
         self.frames: SimpleQueue[bytes | None] = SimpleQueue()
@@ -83,7 +83,7 @@ class Line:
 
 
 class Rest(BinanceRest):
-    """A venue that answers every request for depth."""
+    """Venue that answers every request for depth."""
 
     def __init__(self) -> None:
         super().__init__("http://127.0.0.1:1", connect_timeout_s=1, total_timeout_s=1)
@@ -95,7 +95,7 @@ class Rest(BinanceRest):
 def new_recorder(
     folder: Path, *lines: Iterator[Line], renew_ms: int = 80_000_000
 ) -> tuple[Recorder, Clock]:
-    """Return a recorder of a shard for each iterator of connections, and its clock."""
+    """Return a recorder with a shard for each iterator of connections, and its clock."""
     clock = Clock()
     config = RecorderConfig(10**9, 3_600_000, 1, 1, 1, 50, renew_ms)
     names = ("BTCUSDT", "ETHUSDT")
@@ -118,7 +118,7 @@ def marks(folder: Path) -> list[Any]:
 
 
 def test_connection_that_brings_nothing_is_given_up_and_marked(tmp_path: Path) -> None:
-    """From the last thing heard, and not from the moment at which somebody noticed."""
+    """A silent connection is given up, and marked from the last message on."""
     made = [Line(3), Line(2)]
     recorder, clock = new_recorder(tmp_path, iter(made))
 
@@ -137,7 +137,7 @@ def test_connection_that_brings_nothing_is_given_up_and_marked(tmp_path: Path) -
 
 
 def test_connection_that_is_lost_at_the_end_is_marked_too(tmp_path: Path) -> None:
-    """Nobody came back: what was missed reaches to the end of the recording."""
+    """A connection lost at the end is marked up to the end of the recording."""
     first, turns = Line(3), []
     lines = chain([first], (Line(0, is_refused=True) for _ in count()))
     recorder, _ = new_recorder(tmp_path, lines)
@@ -157,7 +157,7 @@ def test_connection_that_is_lost_at_the_end_is_marked_too(tmp_path: Path) -> Non
 def test_attempts_stay_under_the_budget_of_the_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An exchange that refuses everybody is not knocked at more often than it allows."""
+    """Attempts stay under the address's budget when the exchange refuses all."""
     monkeypatch.setattr("minibot.market.recorder.WAIT_S_MAX", 0.005)
     made: list[Line] = []
 
@@ -182,13 +182,13 @@ def test_attempts_stay_under_the_budget_of_the_address(
 def test_old_connection_hands_over_without_a_message_lost_or_doubled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_cut: bool
 ) -> None:
-    """The successor hears some of it too; planned or cut off, each message is there once."""
+    """A renewed connection hands over with each message exactly once."""
     monkeypatch.setattr("minibot.market.recorder.OVERLAP_MS", 60_000 if is_cut else 50)
     made = [Line(numbered(1, 2, 3)), Line(numbered(4, 5, 6, 7, 8, 9))]
 
     def lines() -> Iterator[Line]:
         yield made[0]
-        made[0].bring(numbered(4, 5, 6))  # Its successor is on the way, and hears them as well.
+        made[0].bring(numbered(4, 5, 6))  # Its successor connects meanwhile and receives them too.
         yield made[1]
         yield from map(Line, repeat(0))
 
@@ -208,7 +208,7 @@ def test_old_connection_hands_over_without_a_message_lost_or_doubled(
 def test_announced_end_of_a_connection_is_followed_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A successor is opened as soon as the venue says that it will close."""
+    """An announced end opens a successor at once."""
     monkeypatch.setattr("minibot.market.recorder.OVERLAP_MS", 50)
     shutdown = b'{"stream":"btcusdt@trade","data":{"e":"serverShutdown","E":1}}'
     made = [Line([*numbered(1), shutdown]), Line(numbered(2))]
@@ -220,7 +220,7 @@ def test_announced_end_of_a_connection_is_followed_at_once(
 
 
 def test_loss_of_one_connection_is_not_taken_for_that_of_another(tmp_path: Path) -> None:
-    """Each mark names the symbols of the connection that was lost, however often others were."""
+    """Each mark names the symbols of its own lost connection."""
     first, second = [Line(1) for _ in range(4)], Line(1)
     recorder, _ = new_recorder(tmp_path, iter(first), chain([second], map(Line, repeat(1))))
 

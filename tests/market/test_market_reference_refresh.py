@@ -1,4 +1,4 @@
-"""Rules and universe while a session runs, end to end against the embedded exchange."""
+"""Rules and universe refreshed in a running session, against the embedded exchange."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ pytestmark = [pytest.mark.row("S-24", "S-25"), pytest.mark.campaign]
 SPEED = "20"
 FIVE = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT")
 MARKET = f"generator:1:{','.join(FIVE)},BTCUSDC"
-# Nothing of these tests is about how fast the exchange makes its past.
+# These tests do not depend on how fast the exchange makes its history.
 REST_TIMEOUT_S = 20.0
 
 
 class Held:
-    """What is held, as the test says."""
+    """Symbols held, as the test sets them."""
 
     def __init__(self, *symbols: str) -> None:
         self.now = frozenset(symbols)
@@ -62,7 +62,7 @@ def running(
     """Run a session with a universe, and drain it at the end."""
     with ExchangeProcess(tmp_path, source, SPEED, "--rate", "60") as venue:
         symbols = () if config is not None and config.is_dynamic else venue.symbols
-        # Trouble here is of slow answers, and no test is about the rate of errors.
+        # Errors here come from slow answers, and no test is about their rate.
         limits = link_limits(error_rate_max_percent=100)
         plain: SessionConfig = session_config(symbols, venue.origin_ms, link=limits)
         whole = replace(plain, universe=config, instrument_interval_ms=rules_ms)
@@ -83,7 +83,7 @@ def running(
 
 
 def learn_past(venue: ExchangeProcess) -> None:
-    """Let the exchange make the past of all its symbols before its clock begins."""
+    """Let the exchange make all history before its clock begins."""
     url = f"http://127.0.0.1:{venue.port}/api/v3/ticker/24hr"
     with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
         assert answer.read()
@@ -109,7 +109,7 @@ def await_kind(desk: Desk, kind: str) -> list[str]:
 
 @pytest.mark.row("B-18", "B-62", "S-24")
 def test_dynamic_universe_follows_the_first_in_full_and_watches_the_rest(tmp_path: Path) -> None:
-    """Ticks of three symbols and of no other; mini tickers of all five; rules before all else."""
+    """The first three symbols get ticks, all five mini tickers, and rules come first."""
     with running(tmp_path, universe()) as (venue, desk):
         found = await_universe(desk, 1)
         wait_until(
@@ -134,7 +134,7 @@ def test_dynamic_universe_follows_the_first_in_full_and_watches_the_rest(tmp_pat
 
 @pytest.mark.row("F118")
 def test_halted_symbol_leaves_the_universe_and_another_takes_its_place(tmp_path: Path) -> None:
-    """Told by status and by universe; the newcomer comes with rules, history, then ticks."""
+    """A halted symbol leaves the universe, and another one enters with rules and history."""
     with running(tmp_path, universe()) as (venue, desk):
         first = await_universe(desk, 1)
         gone = first.traded[0]
@@ -158,7 +158,7 @@ def test_halted_symbol_leaves_the_universe_and_another_takes_its_place(tmp_path:
 
 
 def test_symbol_that_left_is_given_up_after_a_minute_unless_it_is_held(tmp_path: Path) -> None:
-    """Streams of a position are never given up; once it is closed they are."""
+    """A symbol that left is given up after a minute, unless it is held."""
     held = Held()
     with running(tmp_path, universe(), held=held) as (venue, desk):
         first = await_universe(desk, 1)
@@ -179,7 +179,7 @@ def test_symbol_that_left_is_given_up_after_a_minute_unless_it_is_held(tmp_path:
 
 
 def test_symbol_that_comes_back_has_a_gap(tmp_path: Path) -> None:
-    """What was missed while nobody followed it is marked, before its bars and ticks go on."""
+    """A symbol that comes back has a gap before its bars and ticks."""
     with running(tmp_path, universe(traded_max=5)) as (venue, desk):
         first = await_universe(desk, 1)
         symbol = first.traded[0]
@@ -204,7 +204,7 @@ def test_symbol_that_comes_back_has_a_gap(tmp_path: Path) -> None:
 
 
 def test_symbols_held_from_a_former_run_are_followed_without_being_traded(tmp_path: Path) -> None:
-    """A carried position outside the universe has its market."""
+    """A carried position outside the universe is followed without being traded."""
     with running(tmp_path, universe(exclude=frozenset({"BTC"})), held=Held("BTCUSDT")) as (_, desk):
         found = await_universe(desk, 1)
         wait_until(
@@ -219,7 +219,7 @@ def test_symbols_held_from_a_former_run_are_followed_without_being_traded(tmp_pa
 def test_static_universe_is_followed_exactly_and_a_carried_position_besides(
     tmp_path: Path,
 ) -> None:
-    """The list of the profile is written and followed; what is held is followed too."""
+    """A static universe is written and followed exactly, and held symbols besides."""
     config = universe(mode="static", symbols=("ETHUSDT", "SOLUSDT"))
     with ExchangeProcess(tmp_path, MARKET, SPEED, "--rate", "60") as venue:
         learn_past(venue)
@@ -251,7 +251,7 @@ def test_static_universe_is_followed_exactly_and_a_carried_position_besides(
 
 @pytest.mark.row("F118")
 def test_universe_without_any_symbol_is_refused_at_the_start(tmp_path: Path) -> None:
-    """A filter that nothing passes is a mistake of the profile, named with its counts."""
+    """A filter that no symbol passes is refused at the start, with its counts."""
     with ExchangeProcess(tmp_path, MARKET, SPEED) as venue:
         plain = session_config((), venue.origin_ms)
         config = replace(plain, universe=universe(quote_volume_min=10**30))
@@ -265,7 +265,7 @@ def test_universe_without_any_symbol_is_refused_at_the_start(tmp_path: Path) -> 
 
 
 def test_universe_that_would_be_empty_stays_as_it_is(tmp_path: Path) -> None:
-    """Doubt about the whole market is told, and sells nothing."""
+    """A universe that would be empty stays as it is, with an incident."""
     with running(tmp_path, universe()) as (venue, desk):
         first = await_universe(desk, 1)
         for symbol in FIVE:
@@ -283,7 +283,7 @@ def test_universe_that_would_be_empty_stays_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.row("F118")
 def test_filter_that_changes_at_night_is_journaled_part_by_part(tmp_path: Path) -> None:
-    """An `instrument` event with the new rules and one incident that says what changed."""
+    """A filter changed at night gives an instrument event and an incident with the change."""
     with running(tmp_path, None, source="generator:1", rules_ms=60_000) as (venue, desk):
         venue.fault("filter", filter="LOT_SIZE", field="stepSize", value="0.01000000")
         venue.fault("filter", filter="MAX_POSITION", field="maxPosition", value="7.00000000")
@@ -303,7 +303,7 @@ def test_filter_that_changes_at_night_is_journaled_part_by_part(tmp_path: Path) 
 def test_symbol_that_is_listed_no_longer_is_delisted_and_costs_the_others_nothing(
     tmp_path: Path,
 ) -> None:
-    """One name that is gone fails the venue's whole answer; the others' rules are read anyway."""
+    """A delisted symbol fails the venue's whole answer; the others' rules are still read."""
     source = "generator:1:BTCUSDT,ETHUSDT"
     with running(tmp_path, None, source=source, rules_ms=60_000) as (venue, desk):
         venue.fault("delist", symbol="ETHUSDT")
@@ -324,7 +324,7 @@ def test_symbol_that_is_listed_no_longer_is_delisted_and_costs_the_others_nothin
 def test_halt_longer_than_an_outage_may_last_does_not_end_the_run(
     tmp_path: Path, status: str
 ) -> None:
-    """Silence of a symbol that does not trade is no outage; its return is seen within a minute."""
+    """A symbol's halt longer than the allowed outage does not end the run."""
     with running(tmp_path, None, source="generator:1") as (venue, desk):
         venue.fault("symbol_break", status=status)
         await_kind(desk, "symbol_halted")
@@ -340,7 +340,7 @@ def test_halt_longer_than_an_outage_may_last_does_not_end_the_run(
 
 
 def test_slow_endpoints_are_asked_at_their_own_cadence(tmp_path: Path) -> None:
-    """Two minutes of market time: listings and volumes once a minute, and once at the start."""
+    """Listings and volumes are requested once a minute, and once at the start."""
     with running(tmp_path, universe(interval_ms=60_000)) as (venue, desk):
         until_ms = desk.origin_ms + 130_000
         wait_until(lambda: desk.clock.now_ms() >= until_ms or desk.has_ended, "two minutes", 60)

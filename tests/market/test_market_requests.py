@@ -1,4 +1,4 @@
-"""How deep books are asked for, whose come first, and what a change of clocks does; no socket."""
+"""Depth requests: size, priority, and the effect of a changed clock; no socket."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SYMBOLS = tuple(f"C{number:03d}USDT" for number in range(100))
 
 
 class Tray:
-    """A courier that keeps the jobs it is given."""
+    """REST scheduler that keeps its jobs."""
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
@@ -35,7 +35,7 @@ class Tray:
 
 
 def requests_of(tray: Tray, **options: Any) -> Requests:
-    """Return requests over a hundred symbols that write twenty levels a side."""
+    """Return requests for a hundred symbols that write twenty levels a side."""
     clock = StepClock()
     feed = Feed(
         FeedConfig(SYMBOLS, ("1m",), 0, book_levels=options.pop("book_levels", 20)),
@@ -71,7 +71,7 @@ def requests_of(tray: Tray, **options: Any) -> Requests:
 def test_books_are_deep_while_the_budget_is_and_shallow_then(
     count: int, used: int, levels: int
 ) -> None:
-    """A hundred at a thousand levels would use the budget of two minutes."""
+    """Books are requested deep while the budget lasts, and shallow then."""
     tray = Tray()
     tray.budget.used = used
     requests = requests_of(tray)
@@ -85,7 +85,7 @@ def test_books_are_deep_while_the_budget_is_and_shallow_then(
     ("book_levels", "levels"), [(20, 100), (21, 500), (200, 1000), (999, 5000)]
 )
 def test_shallow_books_hold_what_is_written_five_times_over(book_levels: int, levels: int) -> None:
-    """Or the first movement of the market would ask for them again."""
+    """A shallow book holds five times the written levels, so that moves do not exhaust it."""
     requests = requests_of(Tray(), book_levels=book_levels)
 
     assert requests.levels(1_000) == levels
@@ -93,7 +93,7 @@ def test_shallow_books_hold_what_is_written_five_times_over(book_levels: int, le
 
 @pytest.mark.row("S-46")
 def test_books_of_what_is_held_or_preferred_come_first() -> None:
-    """A position without a book is worse than any other symbol without one."""
+    """Books of held and preferred symbols are requested first."""
     tray = Tray()
     requests = requests_of(
         tray, preferred={SYMBOLS[7]}, held=lambda: frozenset({SYMBOLS[99], "GONEUSDT"})

@@ -1,4 +1,4 @@
-"""Requests by rank, behind one budget, one silence and one breaker; without a socket."""
+"""REST requests by rank, behind one budget, one silence and one breaker; no socket."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.waiting import wait_until
 
 
 class StepClock:
-    """A run's clock that the test moves; waits of the courier end when it does."""
+    """Run clock that the test moves; the scheduler's waits end with it."""
 
     is_running = True
 
@@ -47,7 +47,7 @@ class StepClock:
 
 
 class FakeRest:
-    """What the courier needs of `BinanceRest`; requests wait while `gate` is closed."""
+    """Part of the REST client that the scheduler uses; requests wait while `gate` is closed."""
 
     def __init__(self, desk: Office) -> None:
         self.last = RestReply("", 0, None, 0)
@@ -70,7 +70,7 @@ class FakeRest:
 
 
 class Office:
-    """A courier with fake requests."""
+    """Scheduler with fake requests."""
 
     def __init__(self, *, threads: int = 1, share_percent: int = 50) -> None:
         self.clock = StepClock()
@@ -121,7 +121,7 @@ def error(kind: str, **fields: int) -> RestError:
 
 @pytest.mark.row("S-46")
 def test_what_matters_most_goes_first_and_equals_in_order() -> None:
-    """Measurements, then rules and klines, then books of preferred symbols, then all others."""
+    """Measurements go first, then rules and klines, preferred books, other books, in order."""
     office = Office()
     with office:
         office.send("first", NEEDED)
@@ -137,7 +137,7 @@ def test_what_matters_most_goes_first_and_equals_in_order() -> None:
 
 @pytest.mark.row("S-46", "F105")
 def test_depth_leaves_a_part_of_the_budget_to_what_cannot_wait() -> None:
-    """A hundred books wait for the next minute; klines and pings of this one go."""
+    """A hundred books leave this minute's budget for klines and pings."""
     office = Office()
     office.gate.set()
     with office:
@@ -156,7 +156,7 @@ def test_depth_leaves_a_part_of_the_budget_to_what_cannot_wait() -> None:
 
 
 def test_weight_of_requests_under_way_is_added_to_what_the_venue_reports() -> None:
-    """Four at a time: the count of one answer knows nothing of the other three."""
+    """Weight of four requests under way is added to the venue's reported count."""
     budget = WeightBudget(50, 600)
     for _ in range(4):
         budget.begin(0, 50)
@@ -176,7 +176,7 @@ def test_weight_of_requests_under_way_is_added_to_what_the_venue_reports() -> No
 @pytest.mark.row("S-46", "F105", "F106")
 @pytest.mark.parametrize(("kind", "is_ban"), [(RATE_LIMITED, False), (BANNED, True)])
 def test_silence_holds_for_every_thread_to_the_millisecond(kind: str, *, is_ban: bool) -> None:
-    """One answer silences all; measurements are skipped, the rest waits for its time."""
+    """One answer silences all threads to the millisecond; measurements are skipped."""
     office = Office(threads=4)
     office.errors["a"] = error(kind, retry_after_ms=30_000)
     office.gate.set()
@@ -204,7 +204,7 @@ def test_silence_holds_for_every_thread_to_the_millisecond(kind: str, *, is_ban:
 
 @pytest.mark.row("C-101", "S-23", "F107")
 def test_failing_endpoint_is_left_alone_and_asked_by_one_request() -> None:
-    """After three failures nothing goes; after the wait one goes and decides for the others."""
+    """A failing endpoint gets no request until one trial decides for the rest."""
     office = Office()
     office.error = error(SERVER, status=503)
     office.gate.set()
@@ -214,7 +214,7 @@ def test_failing_endpoint_is_left_alone_and_asked_by_one_request() -> None:
         office.wait(lambda: len(office.answers) == FAILURES_TO_OPEN, "three failures")
         office.wait(lambda: office.courier.breaker.state == OPEN, "open")
         asked = len(office.asked)
-        office.clock.ms = 1_001  # The first wait is drawn from 0..1000.
+        office.clock.ms = 1_001  # The first wait is drawn from 0..1000 ms.
         office.wait(lambda: len(office.asked) == asked + 1, "the one that decides")
         office.wait(lambda: office.courier.breaker.state == OPEN, "open again")
         with office.lock:
@@ -227,7 +227,7 @@ def test_failing_endpoint_is_left_alone_and_asked_by_one_request() -> None:
 
 @pytest.mark.row("C-101")
 def test_measurement_that_succeeds_closes_the_breaker() -> None:
-    """They go in every state, so an endpoint that works again is found without waiting."""
+    """A successful measurement closes the breaker, as measurements always go."""
     office = Office()
     office.errors = {f"d{n}": error(SERVER, status=500) for n in range(3)}
     office.gate.set()
@@ -243,7 +243,7 @@ def test_measurement_that_succeeds_closes_the_breaker() -> None:
 
 
 def test_refusal_is_an_answer() -> None:
-    """A wrong symbol says nothing against the endpoint."""
+    """A refusal is an answer, so it does not open the breaker."""
     breaker = Breaker(Backoff(1, 1_000, 60_000))
     office = Office()
     office.error = error(REFUSED, status=400, code=-1121)
@@ -258,7 +258,7 @@ def test_refusal_is_an_answer() -> None:
 
 @pytest.mark.row("C-101", "B-54")
 def test_waits_of_the_breaker_grow_and_one_request_decides() -> None:
-    """Closed, open, half open, open for longer; a success begins anew."""
+    """The breaker's waits grow, one request decides, and a success resets it."""
     breaker = Breaker(Backoff(7, 1_000, 60_000))
     ends = []
     now = 0

@@ -1,4 +1,4 @@
-"""The market role as a process of a run: queue, channels, kill and restart."""
+"""Market role as a process of a run: queue, channels, kill and restart."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def argv(run_dir: Path) -> list[str]:
 
 @pytest.fixture
 def run_dir(var_dir: Path) -> Path:
-    """The folder of a run whose queues exist; its manifest follows with the exchange."""
+    """Folder of a run with its queues; the manifest follows with the exchange."""
     folder = var_dir / "runs" / RUN_ID
     folder.mkdir(parents=True, mode=0o700)
     roles = Roles.load(Path(__file__).parents[2] / "config" / "roles.v1.json")
@@ -87,7 +87,7 @@ def run_dir(var_dir: Path) -> Path:
 
 
 def write_manifest(run_dir: Path, running: ExchangeProcess, *sets: str) -> None:
-    """Write what the launcher would write for this exchange."""
+    """Write the manifest as the launcher would for this exchange."""
     config = load_config("config/nore-demo.v1.json", [f"embedded.speed={SPEED}", *sets])
     manifest = made_manifest(
         RUN_ID,
@@ -129,7 +129,7 @@ def count(run_dir: Path) -> int:
 
 @pytest.mark.row("N-30", "N-52")
 def test_role_fills_its_queue_and_drains(run_dir: Path) -> None:
-    """Every line is the role's own, valid and in time; drain ends it with 0."""
+    """Every line of the queue is the role's own, valid and in time; drain exits 0."""
     with exchange(run_dir) as running:
         role = RoleProcess(run_dir)
         wait_until(lambda: role.is_ready, "ready")
@@ -150,7 +150,7 @@ def test_role_fills_its_queue_and_drains(run_dir: Path) -> None:
 
 
 def test_role_that_was_killed_goes_on_with_a_marked_gap(run_dir: Path) -> None:
-    """After kill -9 no bar is doubled or missing, the gap is told, ids stay unique."""
+    """A role restarted after kill -9 repeats and misses no bar, and reports the gap."""
     with exchange(run_dir) as running:
         role = RoleProcess(run_dir)
         wait_until(lambda: role.is_ready, "ready")
@@ -185,7 +185,7 @@ def test_role_that_was_killed_goes_on_with_a_marked_gap(run_dir: Path) -> None:
 
 @pytest.mark.row("F103")
 def test_role_that_cannot_go_on_leaves_a_stop(run_dir: Path) -> None:
-    """The reason stands in its part of stop_journal, in the flag, and in the exit code."""
+    """A STOP's reason stands in stop_journal, flag and exit code."""
     with exchange(run_dir) as running:
         role = RoleProcess(run_dir)
         wait_until(lambda: role.is_ready, "ready")
@@ -202,7 +202,7 @@ def test_role_that_cannot_go_on_leaves_a_stop(run_dir: Path) -> None:
 
 
 def test_tail_of_an_empty_queue_is_a_first_start(run_dir: Path) -> None:
-    """Nothing written yet: no gap, no restart."""
+    """An empty queue means a first start, without gap or restart."""
     tail = read_resume_point(run_dir.parents[1] / "queues" / "market_ticks")
 
     assert (tail.last_ts, tail.trade_ids, tail.bar_ends) == (0, {}, {})

@@ -1,4 +1,4 @@
-"""What is told of a symbol's rules: news once, changes part by part, trading by its own kinds."""
+"""Changes of a symbol's rules: reported once, part by part, trading status separately."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def kinds(told: Any) -> list[str]:
 
 
 def test_rules_that_are_as_before_are_no_news() -> None:
-    """Asked for a hundred times a night, written when something is new."""
+    """Unchanged rules are not reported."""
     book = RulesBook()
 
     assert book.take(instrument()) == []
@@ -40,7 +40,7 @@ def test_rules_that_are_as_before_are_no_news() -> None:
 
 
 def test_unknown_filter_is_told_once_for_all_symbols() -> None:
-    """A new type of filter comes with every symbol of the venue at once."""
+    """An unknown filter is reported once for all symbols."""
     book = RulesBook()
 
     first = book.take(instrument(filters_unknown=("FRESH", "OTHER")))
@@ -63,7 +63,7 @@ def test_unknown_filter_is_told_once_for_all_symbols() -> None:
     ],
 )
 def test_status_has_kinds_of_its_own(before: str, after: str, kind: str) -> None:
-    """An operator looks for one word."""
+    """A status change has incident kinds of its own."""
     told = changes(instrument(status=before), instrument(status=after))
 
     assert kinds(told) == [kind]
@@ -71,7 +71,7 @@ def test_status_has_kinds_of_its_own(before: str, after: str, kind: str) -> None
 
 
 def test_change_of_many_parts_is_bounded_and_says_so() -> None:
-    """The event holds them all; the sentence the first six."""
+    """A change of many parts names six in its sentence and all in the event."""
     after = instrument(
         price_increment="0.1",
         qty_increment="0.1",
@@ -90,7 +90,7 @@ def test_change_of_many_parts_is_bounded_and_says_so() -> None:
 
 
 def test_symbol_that_is_gone_keeps_its_rules_and_does_not_trade() -> None:
-    """A position in it is still valued by its increments."""
+    """A delisted symbol keeps its rules for valuing a position, and does not trade."""
     book = RulesBook()
     book.take(instrument(qty_min="0.5"))
     book.take(instrument("ETHUSDT"))

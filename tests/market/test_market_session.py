@@ -1,6 +1,6 @@
-"""The market role's session end to end against the embedded exchange, with its faults.
+"""Market role's session end to end against the embedded exchange, with its faults.
 
-Market time runs twenty times as fast as the machine's, so that minutes of trouble fit a test.
+Market time runs twenty times as fast as wall-clock time, so that minutes fit a test.
 """
 
 from __future__ import annotations
@@ -63,29 +63,29 @@ def wait_for_notice(desk: Desk, kind: str) -> None:
 
 
 def books_valid(desk: Desk) -> bool:
-    """Return whether every symbol has a book that may be believed."""
+    """Return whether every symbol has a valid book."""
     return all(feed.depth.is_valid for feed in desk.session.feed.symbols.values())
 
 
 def wait_for_market_ms(desk: Desk, market_ms: int) -> None:
-    """Wait until so much market time has passed since the start of the clock."""
+    """Wait until the given market time has passed since the clock's start."""
     until = desk.origin_ms + market_ms
     wait_until(lambda: desk.clock.now_ms() >= until or desk.has_ended, f"{market_ms} ms")
 
 
 def states(desk: Desk) -> list[str]:
-    """Return the states of all health events, repetitions left out."""
+    """Return the states of all health events, without repetitions."""
     found = [state for state, _ in desk.world.healths]
     return [state for before, state in pairwise(["", *found]) if before != state]
 
 
 def history_count(desk: Desk, interval: str) -> int:
-    """Return how many bars out of klines stand; sixty of them are the warm-up."""
+    """Return the number of bars from klines; sixty of them are the warm-up."""
     return sum(bar.is_history and bar.interval == interval for bar in desk.world.of("bar"))
 
 
 def assert_whole(desk: Desk) -> None:
-    """Times never go back, every bar once and in order, every second bar there."""
+    """Assert that times never go back and every bar of a second exists once, in order."""
     times = [ts for _, ts in desk.world.lines]
     assert times == sorted(times)
     for interval, step in (("1s", 1_000), ("1m", 60_000)):
@@ -98,7 +98,7 @@ def assert_whole(desk: Desk) -> None:
 
 @pytest.mark.row("N-30", "S-24")
 def test_session_begins_with_rules_and_history_and_asks_for_nothing_else(tmp_path: Path) -> None:
-    """Rules, then sixty closed bars of each interval, then data; REST is for that alone."""
+    """A session begins with rules and sixty bars of each interval, then data; REST does no more."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running)
         before = [
@@ -128,7 +128,7 @@ def test_session_begins_with_rules_and_history_and_asks_for_nothing_else(tmp_pat
 
 
 def test_session_is_ready_while_the_clock_still_stands(tmp_path: Path) -> None:
-    """A simulated clock starts only when the role is ready, so nothing may wait for it."""
+    """A session becomes ready while its clock still stands, as it starts the clock."""
     with exchange(tmp_path) as running:
         config = session_config(running.symbols, running.origin_ms)
         desk = Desk(tmp_path, config, running.port, speed=SPEED)
@@ -144,7 +144,7 @@ def test_session_is_ready_while_the_clock_still_stands(tmp_path: Path) -> None:
 
 
 def test_session_that_drains_leaves_no_thread(tmp_path: Path) -> None:
-    """Streams and requests are over when the role says that it has ended."""
+    """A drained session leaves no thread."""
     before = threading.active_count()
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running)
@@ -159,7 +159,7 @@ def test_session_that_drains_leaves_no_thread(tmp_path: Path) -> None:
 def test_symbol_that_the_exchange_does_not_know_is_a_clear_stop(
     tmp_path: Path, symbols: tuple[str, ...]
 ) -> None:
-    """One wrong name fails the whole request at the venue; the message names the symbols."""
+    """An unknown symbol is a STOP whose message names the symbols."""
     with exchange(tmp_path) as running:
         config = session_config(symbols, running.origin_ms)
         desk = Desk(tmp_path, config, running.port, speed=SPEED)
@@ -173,7 +173,7 @@ def test_symbol_that_the_exchange_does_not_know_is_a_clear_stop(
 
 @pytest.mark.row("F118")
 def test_symbol_that_does_not_trade_is_a_clear_stop(tmp_path: Path) -> None:
-    """A night on a halted symbol is not begun."""
+    """A symbol that does not trade is a STOP."""
     with exchange(tmp_path) as running:
         running.fault("symbol_break")
         config = session_config(running.symbols, running.origin_ms)
@@ -186,7 +186,7 @@ def test_symbol_that_does_not_trade_is_a_clear_stop(tmp_path: Path) -> None:
 
 
 def test_restricted_place_is_told_as_such(tmp_path: Path) -> None:
-    """HTTP 451 is no wrong symbol: the detail names the remedy."""
+    """HTTP 451 is reported as a restricted place, with a remedy."""
     with exchange(tmp_path) as running:
         running.fault("geo451", n=100)
         config = session_config(running.symbols, running.origin_ms)
@@ -204,7 +204,7 @@ def test_restricted_place_is_told_as_such(tmp_path: Path) -> None:
 
 @pytest.mark.row("N-51", "N-52", "S-25")
 def test_latency_is_measured_every_interval_and_written(tmp_path: Path) -> None:
-    """Every five seconds for a minute: eleven to thirteen health events with a latency."""
+    """Latency is written every five seconds: eleven to thirteen events in a minute."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running, ping_interval_ms=5_000)
         wait_for_market_ms(desk, 60_000)
@@ -219,7 +219,7 @@ def test_latency_is_measured_every_interval_and_written(tmp_path: Path) -> None:
 
 @pytest.mark.row("F77", "F81")
 def test_pause_of_the_process_is_a_gap_and_every_stream_is_asked_for_anew(tmp_path: Path) -> None:
-    """What waits in the sockets is old: it is not used, and the time without data starts anew."""
+    """A pause of the process drops old socket data, and every stream is renewed."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running)
         desk.world.calls.append(lambda: setattr(desk.world, "stood_still_ms", 12_000))
@@ -238,7 +238,7 @@ def test_pause_of_the_process_is_a_gap_and_every_stream_is_asked_for_anew(tmp_pa
 
 @pytest.mark.row("B-54", "F107")
 def test_two_server_errors_are_survived_and_told(tmp_path: Path) -> None:
-    """Degraded while it lasts, ready again after it, one incident for each and one for the end."""
+    """Two server errors degrade the session for a while, with an incident each and an end."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running)
         running.fault("5xx", n=2)
@@ -253,7 +253,7 @@ def test_two_server_errors_are_survived_and_told(tmp_path: Path) -> None:
 
 @pytest.mark.row("B-54")
 def test_server_errors_at_the_start_are_tried_again(tmp_path: Path) -> None:
-    """Two refused requests delay the start by recorded waits, and do not end it."""
+    """Server errors at the start are retried after recorded waits."""
     with exchange(tmp_path) as running:
         running.fault("5xx", n=2)
         desk = started(tmp_path, running)
@@ -267,7 +267,7 @@ def test_server_errors_at_the_start_are_tried_again(tmp_path: Path) -> None:
 
 @pytest.mark.row("F104", "N-53")
 def test_errors_that_go_on_end_the_run(tmp_path: Path) -> None:
-    """Data still flows, but an exchange that fails every request is none to trade on."""
+    """Lasting errors end the run, although data still flow."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running, ping_interval_ms=2_000)
         running.fault("5xx", ms=10_000_000)
@@ -279,7 +279,7 @@ def test_errors_that_go_on_end_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.row("S-46", "S-47", "F105")
 def test_429_silences_all_requests_for_as_long_as_told(tmp_path: Path) -> None:
-    """One request meets the limit, none goes before its time, data go on."""
+    """A 429 silences all requests for its time, while data go on."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running, ping_interval_ms=2_000)
         running.fault("429", retry_after=30)
@@ -295,7 +295,7 @@ def test_429_silences_all_requests_for_as_long_as_told(tmp_path: Path) -> None:
 
 @pytest.mark.row("S-47", "F106")
 def test_short_ban_is_waited_for_and_long_ban_ends_the_run(tmp_path: Path) -> None:
-    """Not one request during the ban; a ban longer than an outage may last is the end."""
+    """A short ban is waited for without a request; a long one ends the run."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running, ping_interval_ms=2_000)
         running.fault("418", ban_ms=20_000)
@@ -311,7 +311,7 @@ def test_short_ban_is_waited_for_and_long_ban_ends_the_run(tmp_path: Path) -> No
 
 @pytest.mark.row("S-11", "F111")
 def test_dead_requests_do_not_delay_the_stream(tmp_path: Path) -> None:
-    """While every REST answer hangs, ticks, beats and books come as ever."""
+    """Hanging REST requests delay no tick, beat or book."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running, ping_interval_ms=2_000, rest_timeout_s=0.5)
         running.fault("slow", ms=60_000, delay_ms=20_000)
@@ -332,7 +332,7 @@ def test_dead_requests_do_not_delay_the_stream(tmp_path: Path) -> None:
 @pytest.mark.row("F112")
 @pytest.mark.parametrize("fault", ["drop", "disconnect_24h", "close_1008"])
 def test_lost_connection_is_built_again_and_told(tmp_path: Path, fault: str) -> None:
-    """Degraded, connected again, the gap marked, the book rebuilt, no bar missing."""
+    """A lost connection is rebuilt: degraded, gap marked, book rebuilt, no bar missing."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running)
         running.fault(fault)
@@ -350,7 +350,7 @@ def test_lost_connection_is_built_again_and_told(tmp_path: Path, fault: str) -> 
 
 @pytest.mark.row("S-21")
 def test_six_drops_wait_ever_longer(tmp_path: Path) -> None:
-    """The recorded ceilings double, and what is drawn lies below them."""
+    """Six disconnects wait for drawn times below doubling ceilings."""
     with exchange(tmp_path) as running:
         desk = started(
             tmp_path, running, link=link_limits(backoff_min_ms=100, outage_stop_ms=300_000)
@@ -374,7 +374,7 @@ def test_six_drops_wait_ever_longer(tmp_path: Path) -> None:
 
 @pytest.mark.row("F112")
 def test_announced_shutdown_is_followed_without_a_break(tmp_path: Path) -> None:
-    """A second connection takes over: no gap, no degraded state, nothing twice."""
+    """An announced shutdown is followed by a second connection without a gap or repeat."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running)
         running.fault("shutdown", lead_ms=5_000)
@@ -393,7 +393,7 @@ def test_announced_shutdown_is_followed_without_a_break(tmp_path: Path) -> None:
 
 @pytest.mark.row("F112")
 def test_old_connection_is_renewed_without_a_break(tmp_path: Path) -> None:
-    """Before the exchange's 24 hours are over a second connection takes over, again and again."""
+    """A connection is renewed before the exchange's 24 hours, again and again."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running, link=link_limits(renew_after_ms=10_000))
         wait_until(lambda: desk.session.link.reconnects >= 2 or desk.has_ended, "two renewals")
@@ -408,7 +408,7 @@ def test_old_connection_is_renewed_without_a_break(tmp_path: Path) -> None:
 
 @pytest.mark.row("S-17")
 def test_closed_streams_are_degraded_however_well_requests_are_answered(tmp_path: Path) -> None:
-    """No stream can be had and REST answers: not ready, long before any data could be old."""
+    """Refused streams make the session degraded, although REST answers."""
     patient = link_limits(
         tick_stale_ms=10_000_000, outage_stop_ms=10_000_000, reconnects_max=1000,
         backoff_min_ms=20_000,
@@ -436,20 +436,20 @@ def test_closed_streams_are_degraded_however_well_requests_are_answered(tmp_path
         desk.drain()
 
     assert set(off) == {"DEGRADED"}
-    # At the first loss, not only once so many attempts have failed that the breaker opens.
+    # At the first loss, not only when the breaker opens.
     first = next(fields for state, fields in desk.world.healths if state == "DEGRADED")
     assert first["breaker"] == "closed"
     assert states(desk) == ["STARTING", "READY", "DEGRADED", "READY", "DRAINING"]
 
 
 class Refused:
-    """A stream that cannot be had."""
+    """Stream that is always refused."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
 
     def open(self) -> None:
-        """Fail as a refused connection does."""
+        """Fail like a refused connection."""
         raise StreamLost("refused, as the test wants it")
 
     def __getattr__(self, name: str) -> Any:
@@ -458,7 +458,7 @@ class Refused:
 
 @pytest.mark.row("F108", "S-17")
 def test_silent_socket_is_given_up_and_what_was_missed_is_filled(tmp_path: Path) -> None:
-    """Connected and answering pings, but no data: degraded, reconnected, bars from klines."""
+    """A silent socket is given up, and missed bars come from klines."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running)
         running.fault("stall", ms=30_000)
@@ -479,7 +479,7 @@ def test_silent_socket_is_given_up_and_what_was_missed_is_filled(tmp_path: Path)
 
 @pytest.mark.row("F108")
 def test_silence_that_goes_on_ends_the_run(tmp_path: Path) -> None:
-    """Reconnecting helps nothing, so the feed is stale and the run stops."""
+    """Lasting silence ends the run, although reconnecting works."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running, link=link_limits(outage_stop_ms=30_000))
         running.fault("stall", ms=10_000_000)
@@ -492,7 +492,7 @@ def test_silence_that_goes_on_ends_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.row("F103", "S-22", "S-23")
 def test_exchange_out_of_reach_ends_the_run_within_the_cap_of_attempts(tmp_path: Path) -> None:
-    """The breaker opens and is seen in health; attempts stay under their cap."""
+    """An unreachable exchange ends the run, with attempts under their cap."""
     limits = link_limits(outage_stop_ms=30_000, reconnects_max=12)
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running, link=limits)
@@ -507,7 +507,7 @@ def test_exchange_out_of_reach_ends_the_run_within_the_cap_of_attempts(tmp_path:
 
 @pytest.mark.row("F102")
 def test_short_outage_is_survived(tmp_path: Path) -> None:
-    """Below the limit the run goes on, however many pings failed in between."""
+    """An outage below the limit is survived, whatever pings failed."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running, link=link_limits(backoff_max_ms=4_000))
         running.fault("unreachable", ms=15_000)
@@ -522,7 +522,7 @@ def test_short_outage_is_survived(tmp_path: Path) -> None:
 
 @pytest.mark.row("F117")
 def test_gap_in_the_updates_rebuilds_the_book(tmp_path: Path) -> None:
-    """Told, marked, synced again; quotes and trades never stop."""
+    """A gap in the updates is reported and the book rebuilt; quotes and trades go on."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running)
         running.fault("gap")
@@ -538,7 +538,7 @@ def test_gap_in_the_updates_rebuilds_the_book(tmp_path: Path) -> None:
 
 @pytest.mark.row("F109")
 def test_single_garbage_frame_is_refused_and_a_flood_ends_the_run(tmp_path: Path) -> None:
-    """One broken frame is counted; a hundred and one stop the run."""
+    """One broken frame is counted; a hundred and one end the run."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running)
         running.fault("garbage", kind="partial_json")
@@ -554,7 +554,7 @@ def test_single_garbage_frame_is_refused_and_a_flood_ends_the_run(tmp_path: Path
 @pytest.mark.row("F109", "F110")
 @pytest.mark.parametrize("kind", GARBAGE)
 def test_garbage_of_each_kind_is_told_and_survived(tmp_path: Path, kind: str) -> None:
-    """Refused as a frame or with its connection, and the market goes on with its book."""
+    """Garbage of each kind is refused, and the market goes on with its book."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running, link=link_limits(backoff_max_ms=1_000))
         running.fault("garbage", kind=kind)
@@ -577,7 +577,7 @@ def test_garbage_of_each_kind_is_told_and_survived(tmp_path: Path, kind: str) ->
 
 @pytest.mark.row("F109", "F116")
 def test_flood_and_burst_of_true_messages_lose_nothing(tmp_path: Path) -> None:
-    """What comes a thousand times counts once; what comes late and all at once is all there."""
+    """A thousand repeats count once; a late burst is complete."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running)
         running.fault("flood", n=6, factor=1000)
@@ -599,7 +599,7 @@ def test_flood_and_burst_of_true_messages_lose_nothing(tmp_path: Path) -> None:
     "fault", ["zero_price", "outlier_price", "zero_quote", "outlier_quote", "crossed_book"]
 )
 def test_senseless_prices_end_the_run_and_reach_nobody(tmp_path: Path, fault: str) -> None:
-    """Refused one by one, and too many of them end the run."""
+    """Senseless prices are refused one by one, and too many end the run."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running, link=link_limits(feed_invalid_max=20))
         running.fault(fault, n=1000)
@@ -614,7 +614,7 @@ def test_senseless_prices_end_the_run_and_reach_nobody(tmp_path: Path, fault: st
 
 @pytest.mark.row("F116")
 def test_duplicate_and_missing_trades_are_told_apart(tmp_path: Path) -> None:
-    """Duplicates are dropped; missing ones are a gap whose bars come from klines."""
+    """Duplicate trades are dropped; missing ones are a gap, with bars from klines."""
     with exchange(tmp_path) as running:
         desk = started(tmp_path, running)
         running.fault("duplicate_trades", n=5)
@@ -635,7 +635,7 @@ def test_duplicate_and_missing_trades_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_tape_without_a_book_runs_on_quotes_and_trades(tmp_path: Path, shared_data: Path) -> None:
-    """No depth line in the tape: no book event, one incident, everything else as ever."""
+    """A tape without depth gives ticks, one incident and no book."""
     tape = tmp_path / "quotes.gz"
     with gzip.open(shared_data / "binance-ws-hft" / "btcusdt_20240808.gz") as whole:
         lines = [line for _, line in zip(range(4000), whole, strict=False) if b"@depth" not in line]
@@ -660,7 +660,7 @@ BINANCE_TIME = 1_700_000_000_000
 
 
 class QuietVenue:
-    """A venue whose stream says nothing, and whose book stands at `update_id`."""
+    """Venue whose stream is silent, and whose book stays at `update_id`."""
 
     def __init__(self) -> None:
         self.update_id = 7
@@ -688,7 +688,7 @@ class QuietVenue:
         )
 
     def talk(self, sock: socket.socket, request: bytes) -> None:
-        """Answer like a venue."""
+        """Answer like the venue."""
         path = request.split(b" ")[1].partition(b"?")[0]
         if path == b"/stream":
             self.connections += 1
@@ -708,7 +708,7 @@ class QuietVenue:
 
 @pytest.mark.row("F108")
 def test_quiet_market_is_no_dead_socket(tmp_path: Path) -> None:
-    """While the venue's own book stands where ours stands nothing was missed; then it has moved."""
+    """A silent socket is kept while the venue's own book has not moved."""
     venue = QuietVenue()
     with Loopback(venue.talk) as server:
         config = session_config(

@@ -1,4 +1,4 @@
-"""How streams are spread over connections, and what a connection is told about them."""
+"""Sharding: streams spread over connections, and the control messages of each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STREAMS = BINANCE.streams
 
 
 def lone_streams(count: int) -> dict[str, tuple[str, ...]]:
-    """Return so many groups of one stream each."""
+    """Return groups of one stream each."""
     return {f"c{number:04d}": (f"c{number:04d}usdt@trade",) for number in range(count)}
 
 
@@ -31,7 +31,7 @@ def lone_streams(count: int) -> dict[str, tuple[str, ...]]:
 
 @pytest.mark.row("S-18", "S-19")
 def test_streams_1700_are_three_connections_of_at_most_800() -> None:
-    """The acceptance of the row, and what it says of each connection."""
+    """1,700 streams need three connections of at most 800."""
     shards = spread(lone_streams(1_700))
 
     assert len(shards) == 3
@@ -40,7 +40,7 @@ def test_streams_1700_are_three_connections_of_at_most_800() -> None:
 
 @pytest.mark.row("S-18", "S-19")
 def test_four_hundred_symbols_are_two_even_connections() -> None:
-    """1,200 streams; a symbol's three are never torn apart."""
+    """Four hundred symbols are 1,200 streams on two connections, three per symbol together."""
     shards = spread(groups_of((f"C{number:03d}USDT" for number in range(400)), STREAMS))
 
     assert [count_of(shard) for shard in shards] == [600, 600]
@@ -54,7 +54,7 @@ def test_four_hundred_symbols_are_two_even_connections() -> None:
 def test_spread_holds_every_group_once_and_no_shard_too_full(
     sizes: list[int], streams_max: int
 ) -> None:
-    """Whatever the sizes: nothing lost, nothing twice, no connection over its limit."""
+    """A spread holds every group once and no shard above its limit."""
     groups = {str(n): tuple(f"{n}@{k}" for k in range(size)) for n, size in enumerate(sizes)}
 
     shards = spread(groups, streams_max)
@@ -66,13 +66,13 @@ def test_spread_holds_every_group_once_and_no_shard_too_full(
 
 
 def test_group_larger_than_a_connection_is_refused() -> None:
-    """Nobody may find out at run time that it never fits."""
+    """A group larger than a connection is refused at the start."""
     with pytest.raises(ValueError, match="a group of 4"):
         spread({"a": ("1", "2", "3", "4")}, 3)
 
 
 def test_newcomer_goes_where_there_is_most_room() -> None:
-    """And nowhere when there is none."""
+    """A new group joins the shard with most room, and none without room."""
     shards: list[dict[str, tuple[str, ...]]] = [{"a": ("1", "2")}, {"b": ("3",)}]
 
     assert roomiest(shards, 2, 3) == 1
@@ -84,7 +84,7 @@ def test_newcomer_goes_where_there_is_most_room() -> None:
 
 
 class Wire:
-    """Sends what a connection's subscriptions want, and answers it at once."""
+    """Connection that answers its subscriptions at once."""
 
     def __init__(self, carries: Subscriptions) -> None:
         self.carries = carries
@@ -102,7 +102,7 @@ class Wire:
             self.now_ms += 10
 
     def take(self, message: dict[str, object]) -> None:
-        """Do what the venue does."""
+        """Act as the venue."""
         params = message["params"]
         assert isinstance(params, list)
         assert len(params) <= STREAMS.limits.batch_streams_max
@@ -119,7 +119,7 @@ class Wire:
 
 @pytest.mark.row("S-20")
 def test_storm_of_subscriptions_stays_below_the_cap_of_control_messages() -> None:
-    """800 streams asked for, dropped and asked for again: never over 3 messages in a second."""
+    """A storm over 800 streams never exceeds 3 control messages in a second."""
     groups = lone_streams(800)
     carries = Subscriptions(groups, list(groups)[:100], STREAMS)
     wire = Wire(carries)
@@ -140,7 +140,7 @@ def test_storm_of_subscriptions_stays_below_the_cap_of_control_messages() -> Non
 
 
 def test_renewed_group_is_ended_first_and_then_asked_for_again() -> None:
-    """A stream that is silent is not helped by asking for what the venue thinks it sends."""
+    """A renewed group is unsubscribed first, then subscribed again."""
     groups = groups_of(["BTCUSDT", "ETHUSDT"], STREAMS)
     carries = Subscriptions(groups, groups, STREAMS)
     wire = Wire(carries)
@@ -154,7 +154,7 @@ def test_renewed_group_is_ended_first_and_then_asked_for_again() -> None:
 
 
 def test_next_message_waits_for_the_answer_and_the_answer_only_so_long() -> None:
-    """Nobody knows what a connection carries that does not answer."""
+    """The next message waits for the answer, up to a limit."""
     carries = Subscriptions(lone_streams(2), [], STREAMS)
     assert carries.message(0) is not None
     assert carries.message(STREAMS.limits.message_interval_ms * 5) is None
@@ -163,7 +163,7 @@ def test_next_message_waits_for_the_answer_and_the_answer_only_so_long() -> None
 
 
 def test_refused_message_settles_nothing_and_is_counted() -> None:
-    """An error leaves the groups unheld; they are asked for again."""
+    """A refused message leaves its groups unheld, and they are requested again."""
     carries = Subscriptions(lone_streams(2), [], STREAMS)
     assert carries.message(0) is not None
 
@@ -191,5 +191,5 @@ def test_refused_message_settles_nothing_and_is_counted() -> None:
     ],
 )
 def test_answers_are_read_in_both_shapes(data: bytes, reply: Reply | None) -> None:
-    """Errors come flat as documented and nested as seen; nothing else is an answer."""
+    """Errors are read in flat and nested form; nothing else is an answer."""
     assert STREAMS.reply_of(data) == reply

@@ -1,4 +1,4 @@
-"""Sessions over several connections, against the embedded exchange: limits kept, symbols apart."""
+"""Sessions over several connections, against the embedded exchange."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SPEED = "10"
 
 @contextmanager
 def many(tmp_path: Path, count: int, *, rate: int, speed: str = SPEED) -> Iterator[ExchangeProcess]:
-    """Run the embedded exchange over hundreds of made symbols."""
+    """Run the embedded exchange over hundreds of synthetic symbols."""
     options = ("--symbols", str(count), "--rate", str(rate))
     module = "tools.bench.market_exchange"
     with ExchangeProcess(tmp_path, "", speed, *options, module=module) as running:
@@ -49,7 +49,7 @@ def started(
     speed: str = SPEED,
     **options: Any,
 ) -> Desk:
-    """Return a session over as many connections as it takes, with valid books."""
+    """Return a session over as many connections as needed, with valid books."""
     config = session_config(
         tuple(symbols) or running.symbols,
         running.origin_ms,
@@ -65,12 +65,12 @@ def started(
 
 
 def valid_books(desk: Desk) -> int:
-    """Return how many symbols have a book to believe."""
+    """Return the number of valid books."""
     return sum(feed.depth.is_valid for feed in list(desk.session.feed.symbols.values()))
 
 
 def ticks_of(desk: Desk, symbols: Sequence[str]) -> int:
-    """Return how many ticks of these symbols have been written."""
+    """Return the number of ticks of these symbols."""
     return sum(tick.symbol in symbols for tick in desk.world.of("market_tick"))
 
 
@@ -79,7 +79,7 @@ def ticks_of(desk: Desk, symbols: Sequence[str]) -> int:
 
 @pytest.mark.row("S-18", "S-19", "S-20", "N-30")
 def test_1700_streams_are_three_connections_below_every_limit(tmp_path: Path) -> None:
-    """567 symbols: 1,701 streams on three connections, none above 800, no control storm."""
+    """567 symbols are 1,701 streams on three connections below 800, without a control storm."""
     with many(tmp_path, 567, rate=300, speed="1") as running:
         config = session_config(running.symbols, running.origin_ms, intervals=())
         desk = Desk(tmp_path, config, running.port, requests_at_once=4)
@@ -98,7 +98,7 @@ def test_1700_streams_are_three_connections_below_every_limit(tmp_path: Path) ->
 
 @pytest.mark.row("S-20", "S-18")
 def test_symbols_come_and_go_while_the_others_go_on(tmp_path: Path) -> None:
-    """Rules, history, streams and book of a newcomer; silence of one that leaves."""
+    """A new symbol gets rules, history, streams and book; one that leaves falls silent."""
     with six(tmp_path) as running:
         first, late = running.symbols[:3], running.symbols[3:]
         desk = started(tmp_path, running, symbols=first, streams_max=9)
@@ -126,7 +126,7 @@ def test_symbols_come_and_go_while_the_others_go_on(tmp_path: Path) -> None:
 
 
 def test_streams_of_the_whole_market_go_to_who_asked(tmp_path: Path) -> None:
-    """One more group on a connection; its frames are nobody else's business."""
+    """Whole-market streams go to their requester alone."""
     frames: list[bytes] = []
     with six(tmp_path) as running:
         desk = started(tmp_path, running)
@@ -144,7 +144,7 @@ def test_streams_of_the_whole_market_go_to_who_asked(tmp_path: Path) -> None:
 
 
 class SlowToConnect:
-    """A stream whose handshake takes as long as the test wants."""
+    """Stream whose handshake takes as long as the test wants."""
 
     def __init__(self, stream: Stream, gate: threading.Event) -> None:
         self._stream = stream
@@ -160,7 +160,7 @@ class SlowToConnect:
 
 @pytest.mark.row("S-11", "F112")
 def test_slow_shard_delays_no_other(tmp_path: Path) -> None:
-    """One connection hangs in its handshake; the others have lost no tick by it."""
+    """A slow handshake of one connection delays no tick of the others."""
     gate = threading.Event()
     gate.set()
     with six(tmp_path) as running:
@@ -197,7 +197,7 @@ def test_slow_shard_delays_no_other(tmp_path: Path) -> None:
 
 
 class Behind:
-    """A stream of which the system holds as many messages as the test says."""
+    """Stream with an unread backlog set by the test."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -212,7 +212,7 @@ class Behind:
 
 @pytest.mark.row("N-30")
 def test_backlog_that_nobody_has_read_begins_and_ends_the_overload_rule(tmp_path: Path) -> None:
-    """What stands in sockets is as late as what stands here; over all connections together."""
+    """Unread bytes of all sockets together begin and end the overload rule."""
     behind: list[Behind] = []
 
     def wrap(streams: Sequence[str], stream: Stream) -> Stream:
@@ -238,7 +238,7 @@ def test_backlog_that_nobody_has_read_begins_and_ends_the_overload_rule(tmp_path
 @pytest.mark.row("F112", "S-21")
 @pytest.mark.parametrize("fault", ["drop", "shutdown"])
 def test_all_shards_fall_and_come_again_within_their_limits(tmp_path: Path, fault: str) -> None:
-    """Three connections at once: own waits, one budget; a shutdown costs no trade at all."""
+    """Three lost connections return within one budget; a shutdown costs no trade."""
     with six(tmp_path) as running:
         desk = started(tmp_path, running)
         running.fault(fault)
@@ -268,7 +268,7 @@ def test_all_shards_fall_and_come_again_within_their_limits(tmp_path: Path, faul
 
 @pytest.mark.row("F106", "S-46")
 def test_ban_is_remembered_by_the_next_run_and_not_one_request_is_made(tmp_path: Path) -> None:
-    """The first is stopped by the ban; the second is stopped by its memory of it."""
+    """A ban stops the next run too, without a request."""
     memory = AddressFile(tmp_path / "address.json", "unix")
     with six(tmp_path) as running:
         desk = started(tmp_path, running, memory=memory)
@@ -294,7 +294,7 @@ def test_ban_is_remembered_by_the_next_run_and_not_one_request_is_made(tmp_path:
 
 @pytest.mark.row("F105", "S-46")
 def test_silence_that_ends_soon_is_waited_for_at_the_start(tmp_path: Path) -> None:
-    """Not one request before its time, also of a process that was not told itself."""
+    """A silence that ends soon delays the first request of the next process."""
     memory = AddressFile(tmp_path / "address.json", "unix")
     with six(tmp_path) as running:
         until_ms = running.origin_ms + 2_000
@@ -317,7 +317,7 @@ def test_silence_that_ends_soon_is_waited_for_at_the_start(tmp_path: Path) -> No
 
 @pytest.mark.row("S-22")
 def test_attempts_of_former_runs_leave_fewer_to_the_next(tmp_path: Path) -> None:
-    """A run that begins where another has used the budget up does not connect before its time."""
+    """Attempts of former runs count in the next one's budget."""
     memory = AddressFile(tmp_path / "address.json", "unix")
     with six(tmp_path) as running:
         now_ms = running.origin_ms

@@ -1,4 +1,4 @@
-"""The exchange's clock: first as it is, jumps confirmed, drift stopped."""
+"""Skew of the exchange's clock: first accepted, jumps confirmed, drift stopped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_MS = 5_000
 
 
 def test_first_measurement_is_taken_as_it_is() -> None:
-    """The recordings run 1.27 s behind; another one may run half an hour behind, and says so."""
+    """A first measurement is accepted, and reported if it is half an hour off."""
     near, far = ClockSkew(MAX_MS), ClockSkew(MAX_MS)
 
     assert (near.take(-1_270), near.ms) == ("", -1_270)
@@ -28,7 +28,7 @@ def test_first_measurement_is_taken_as_it_is() -> None:
 def test_clock_an_hour_off_is_told_and_stops_once_it_is_measured_again(
     skew_ms: int, before: list[int]
 ) -> None:
-    """At the first measurement as at any other; a millisecond less is a jump like others."""
+    """A clock an hour off is reported and, when confirmed, stops the run."""
     skew, nearly = ClockSkew(MAX_MS), ClockSkew(MAX_MS)
     for each in before:
         skew.take(each)
@@ -43,7 +43,7 @@ def test_clock_an_hour_off_is_told_and_stops_once_it_is_measured_again(
 
 
 def test_one_answer_an_hour_off_is_told_and_forgotten() -> None:
-    """The next measurement denies it: what was believed before still is."""
+    """One answer an hour off is reported and forgotten when the next one denies it."""
     skew = ClockSkew(MAX_MS)
     skew.take(40)
 
@@ -53,7 +53,7 @@ def test_one_answer_an_hour_off_is_told_and_forgotten() -> None:
 
 
 def test_jump_is_believed_once_it_is_confirmed() -> None:
-    """One measurement alone may be an answer that hung on the way."""
+    """A jump is accepted once a second measurement confirms it."""
     skew = ClockSkew(MAX_MS)
     skew.take(0)
 
@@ -71,7 +71,7 @@ def test_jump_is_believed_once_it_is_confirmed() -> None:
 @pytest.mark.fault("F80", by="an exchange's clock that is a little faster", ends="STOP(CLOCK_JUMP)")
 @pytest.mark.parametrize("step_ms", [10, -10, 4_999])
 def test_small_steps_that_add_up_stop_the_run(step_ms: int) -> None:
-    """A night of 7 hours measures some 2,500 times; each step alone is nothing."""
+    """Small steps that add up stop the run."""
     skew = ClockSkew(MAX_MS)
     skew.take(-1_270)
     allowed = MAX_MS // abs(step_ms)
@@ -85,7 +85,7 @@ def test_small_steps_that_add_up_stop_the_run(step_ms: int) -> None:
 
 @given(st.lists(st.integers(-MAX_MS // 2, MAX_MS // 2), max_size=60))
 def test_noise_within_the_limit_is_followed_and_never_stops(measured: list[int]) -> None:
-    """However it jitters, the last measurement is believed."""
+    """Noise within the limit is followed and never stops the run."""
     skew = ClockSkew(MAX_MS)
     for skew_ms in measured:
         assert skew.take(skew_ms) == ""

@@ -1,4 +1,4 @@
-"""Ticks and trades of one symbol: order, duplicates, gaps, and the touch that each tick carries."""
+"""Ticks and trades of one symbol: order, duplicates, gaps, and the touch of each tick."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from minibot.market.trades import (
     TradeOrder,
 )
 
-# How long an example takes says something about the machine, nothing about the product.
+# The time of an example depends on the machine, not on the product.
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -42,7 +42,7 @@ def ids(passed: list[Arrival | Missing]) -> list[object]:
 @untimed
 @given(st.permutations(range(10, 30)), st.lists(st.integers(10, 29), max_size=10))
 def test_trades_in_any_order_pass_once_and_in_order(order: list[int], again: list[int]) -> None:
-    """Within the window everything is put right: no id twice, none missing, none out of place."""
+    """Trades in any order within the window come out once and in order."""
     trades = TradeOrder()
     passed = trades.take(trade(9), 0, 0)
     for trade_id in [*order, *again]:
@@ -55,7 +55,7 @@ def test_trades_in_any_order_pass_once_and_in_order(order: list[int], again: lis
 @untimed
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=80, unique=True))
 def test_missing_trades_are_named_exactly(found: list[int]) -> None:
-    """What passes and what is said to be missing cover every id from the first to the last once."""
+    """Passed and missing trades together cover every id once."""
     trades = TradeOrder()
     passed = []
     for trade_id in sorted(found):
@@ -73,7 +73,7 @@ def test_missing_trades_are_named_exactly(found: list[int]) -> None:
 
 
 def test_trade_behind_a_missing_one_waits_for_its_window() -> None:
-    """It passes when the missing one comes, or when its time is over, and not before."""
+    """A trade behind a missing one waits until that comes, or its time is over."""
     trades = TradeOrder()
     trades.take(trade(1), 0, 0)
     assert trades.take(trade(3), 0, 1_000) == []
@@ -84,7 +84,7 @@ def test_trade_behind_a_missing_one_waits_for_its_window() -> None:
 
 
 def test_first_trade_after_a_lost_connection_tells_at_once() -> None:
-    """Nothing missed is ever sent again, so nothing is waited for."""
+    """After a lost connection missing trades are reported at once, as they never come again."""
     trades = TradeOrder()
     trades.take(trade(1), 0, 0)
     trades.resume()
@@ -94,7 +94,7 @@ def test_first_trade_after_a_lost_connection_tells_at_once() -> None:
 
 
 def test_trades_that_wait_are_bounded() -> None:
-    """A hole that is never filled does not fill the memory."""
+    """Waiting trades are bounded."""
     trades = TradeOrder()
     trades.take(trade(1), 0, 0)
     passed = []
@@ -105,7 +105,7 @@ def test_trades_that_wait_are_bounded() -> None:
 
 
 def test_id_that_cannot_be_one_is_refused_and_forgotten() -> None:
-    """A broken id must not make all later trades look old."""
+    """An impossible id is refused and changes nothing."""
     trades = TradeOrder()
     trades.take(trade(1), 0, 0)
 
@@ -115,7 +115,7 @@ def test_id_that_cannot_be_one_is_refused_and_forgotten() -> None:
 
 
 def test_ids_that_start_anew_are_taken() -> None:
-    """Test networks are wiped now and then; a younger trade with a lower id is no duplicate."""
+    """Ids that start again, as on a wiped test network, are accepted."""
     trades = TradeOrder()
     trades.take(trade(1_000_000, ts=0), 0, 0)
 
@@ -128,7 +128,7 @@ def test_ids_that_start_anew_are_taken() -> None:
 
 
 def test_quote_is_a_tick_only_when_price_or_size_of_the_touch_changes() -> None:
-    """Same touch, no tick; another size on one side, a tick."""
+    """A quote is a tick only if price or size of the touch changes."""
     ticks = TickMaker("BTCUSDT")
 
     assert len(ticks.on_quote(quote(1), 0)) == 1
@@ -138,7 +138,7 @@ def test_quote_is_a_tick_only_when_price_or_size_of_the_touch_changes() -> None:
 
 
 def test_quote_that_is_not_newer_is_counted_and_dropped() -> None:
-    """Two connections of one stream overlap for a moment; the older quote must not win."""
+    """An older quote, as from two overlapping connections, is dropped and counted."""
     ticks = TickMaker("BTCUSDT")
     ticks.on_quote(quote(5), 0)
 
@@ -148,7 +148,7 @@ def test_quote_that_is_not_newer_is_counted_and_dropped() -> None:
 
 
 def test_price_of_a_quote_is_the_last_trades() -> None:
-    """Before the first trade it is the bid; characters are the exchange's own."""
+    """A quote's price is the last trade's, before the first trade the bid's."""
     ticks = TickMaker("BTCUSDT")
     (first,) = ticks.on_quote(quote(1), 11)
     (traded,) = ticks.on_trade(Arrival(trade(7, "100.50000000", ts=55), 22))
@@ -162,7 +162,7 @@ def test_price_of_a_quote_is_the_last_trades() -> None:
 
 @pytest.mark.row("N-30")
 def test_trades_before_the_first_quote_wait_for_it() -> None:
-    """A tick always carries a touch of its own time; none is lost by waiting for it."""
+    """Trades before the first quote wait, so that each tick has a touch of its own time."""
     ticks = TickMaker("BTCUSDT")
     assert ticks.on_trade(Arrival(trade(1), 1)) == []
     assert ticks.on_trade(Arrival(trade(2), 2)) == []
@@ -177,7 +177,7 @@ def test_trades_before_the_first_quote_wait_for_it() -> None:
 
 
 def test_touch_is_forgotten_with_its_connection() -> None:
-    """After an outage no trade is paired with a touch from before it."""
+    """A touch is forgotten with its connection."""
     ticks = TickMaker("BTCUSDT")
     ticks.on_quote(quote(9), 0)
     ticks.forget_touch()
@@ -187,7 +187,7 @@ def test_touch_is_forgotten_with_its_connection() -> None:
 
 
 def test_trades_without_any_quote_are_bounded_and_counted() -> None:
-    """A stream that never quotes costs bounded memory, and says what it dropped."""
+    """Trades without any quote are bounded and counted."""
     ticks = TickMaker("BTCUSDT")
     for trade_id in range(WAITING_MAX + 5):
         ticks.on_trade(Arrival(trade(trade_id), 0))
@@ -207,7 +207,7 @@ def test_trades_without_any_quote_are_bounded_and_counted() -> None:
     ],
 )
 def test_price_band_around_the_last_accepted_price(price: str, accepted: bool) -> None:
-    """Twenty percent is plausible, a hundred-millionth more is not, and does not move the band."""
+    """A price twenty percent off is plausible; one unit more is refused and moves no band."""
     band = PriceBand(20)
     assert band.accepts(units("100"))
 

@@ -1,4 +1,4 @@
-"""The universe out of the venue's answers: who belongs, who is left out and why, by which rank."""
+"""Universe from the venue's answers: members, exclusions with reasons, ranks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MILLION = 1_000_000 * 10**8
 
 
 def config(**changes: Any) -> UniverseConfig:
-    """A universe of all bases against USDT, with B's volume filter."""
+    """Return a universe of all bases against USDT, with B's volume filter."""
     values: dict[str, Any] = {
         "mode": "dynamic",
         "quote_asset": "USDT",
@@ -70,7 +70,7 @@ def volumes(**by_base: str) -> dict[str, str]:
 
 @pytest.mark.row("B-03")
 def test_volume_at_the_threshold_belongs_and_one_below_does_not() -> None:
-    """B's filter is at least a million of the quote, exactly."""
+    """A volume of exactly a million of the quote is enough."""
     found = resolve(
         config(),
         listings(info("AAA"), info("BBB"), info("CCC")),
@@ -83,7 +83,7 @@ def test_volume_at_the_threshold_belongs_and_one_below_does_not() -> None:
 
 @pytest.mark.row("B-51")
 def test_excluded_assets_and_symbols_are_absent_and_named() -> None:
-    """By base or by symbol, whatever their volume."""
+    """Excluded assets and symbols are absent and named, whatever their volume."""
     found = resolve(
         config(exclude=frozenset({"USDC", "BBBUSDT"})),
         listings(info("AAA"), info("BBB"), info("USDC"), info("AAA", "BTC")),
@@ -97,7 +97,7 @@ def test_excluded_assets_and_symbols_are_absent_and_named() -> None:
 
 @pytest.mark.row("D-57", "X-29")
 def test_universe_v1_names_what_the_venue_lacks() -> None:
-    """Bases that are not listed against the quote are reported, never dropped in silence."""
+    """Bases that the venue does not list are reported."""
     listed = [base for base in universe_v1() if base not in ("XMR", "KAS")]
     answers = listings(*map(info, listed), info("XMR", "BTC"), info("PEPE"))
 
@@ -112,7 +112,7 @@ def test_universe_v1_names_what_the_venue_lacks() -> None:
 
 
 def test_reasons_for_which_a_listed_symbol_is_left_out_are_told_apart() -> None:
-    """Each left-out symbol stands under one reason; nothing is left out without any."""
+    """Each excluded symbol has exactly one reason."""
     found = resolve(
         config(),
         listings(
@@ -135,7 +135,7 @@ def test_reasons_for_which_a_listed_symbol_is_left_out_are_told_apart() -> None:
 
 
 def test_rank_is_by_volume_then_by_name() -> None:
-    """Equal volumes do not depend on the order of the answer."""
+    """Rank is by volume, then by name."""
     found = resolve(
         config(traded_max=2),
         listings(info("CCC"), info("AAA"), info("BBB")),
@@ -147,7 +147,7 @@ def test_rank_is_by_volume_then_by_name() -> None:
 
 
 def test_symbol_at_the_edge_stays_until_it_has_fallen_by_a_tenth() -> None:
-    """A universe of ten keeps its tenth at place eleven, and gives it up at place twelve."""
+    """A universe of ten keeps its tenth symbol at rank eleven, and drops it at rank twelve."""
     bases = [f"A{number:02}" for number in range(14)]
     answers = listings(*map(info, bases))
     by_rank = {f"{base}USDT": str(9_000_000 - number) for number, base in enumerate(bases)}
@@ -165,7 +165,7 @@ def test_symbol_at_the_edge_stays_until_it_has_fallen_by_a_tenth() -> None:
 
 @pytest.mark.row("B-18")
 def test_static_universe_is_the_list_exactly() -> None:
-    """No filter changes the list of a person, nor its order."""
+    """A static universe is the given list in its order."""
     symbols = ("ETHUSDT", "BTCUSDT", "XMRUSDT")
 
     found = resolve(config(mode="static", symbols=symbols), listings(info("AAA")), {})
@@ -177,7 +177,7 @@ def test_static_universe_is_the_list_exactly() -> None:
 def test_universe_does_not_depend_on_the_order_of_the_answer(
     seed: int, count: int, held: int
 ) -> None:
-    """The same answers after the same universe give the same, traded at most as many as allowed."""
+    """A universe does not depend on the order of the answer, and is bounded."""
     random = Random(seed)
     bases = [f"A{number:02}" for number in range(16)]
     infos = [info(base, status=random.choice(["TRADING"] * 4 + ["HALT"])) for base in bases]
@@ -200,7 +200,7 @@ def test_universe_does_not_depend_on_the_order_of_the_answer(
     "name", ["2021-08-14_BINANCE.0.gz", "2021-10-11_BINANCE.0.gz"], ids=["august", "october"]
 )
 def test_recorded_exchange_info_gives_universe_v1(shared_data: Path, name: str) -> None:
-    """Of 2021's listings: every spot symbol reads, and what did not exist yet is named."""
+    """Universe V1 is found in the listings of 2021, and later symbols are reported missing."""
     infos = recorded_infos(shared_data, name)
     found = parse_listings({"symbols": infos})
     day = {symbol: "1000000" for symbol in found.by_symbol}
@@ -215,7 +215,7 @@ def test_recorded_exchange_info_gives_universe_v1(shared_data: Path, name: str) 
 
 
 def test_names_that_no_event_may_carry_are_counted_and_left_out() -> None:
-    """A testnet lists a symbol with other letters on purpose."""
+    """A name that no event may carry is counted and left out."""
     found = listings(info("AAA"), info("这是测试币"), info("aaa"), {"symbol": 1}, None)
 
     assert list(found.by_symbol) == ["AAAUSDT"]
@@ -223,7 +223,7 @@ def test_names_that_no_event_may_carry_are_counted_and_left_out() -> None:
 
 
 def test_listings_of_one_quote_asset_hold_nothing_else() -> None:
-    """The rules of a whole venue are not read for the sake of one asset's markets."""
+    """Listings of one quote asset hold no other."""
     body = {"symbols": [info("AAA"), info("BBB", "BTC"), info("CCC")]}
 
     assert list(parse_listings(body, "USDT").by_symbol) == ["AAAUSDT", "CCCUSDT"]
@@ -232,13 +232,13 @@ def test_listings_of_one_quote_asset_hold_nothing_else() -> None:
 
 @pytest.mark.parametrize("body", [None, [], {}, {"symbols": {}}, {"symbols": "BTCUSDT"}])
 def test_answer_that_lists_nothing_is_refused(body: Any) -> None:
-    """A wrong answer is no empty market."""
+    """An answer that lists nothing is refused."""
     with pytest.raises(FrameInvalid):
         parse_listings(body)
 
 
 def test_volume_that_cannot_be_read_is_none() -> None:
-    """One bad row costs its symbol, not the others."""
+    """A volume that cannot be read costs its own symbol alone."""
     rows = [
         {"symbol": "AAAUSDT", "quoteVolume": "1.5"},
         {"symbol": "BBBUSDT", "quoteVolume": 1.5},
@@ -262,7 +262,7 @@ def mini(symbol: str, close: str) -> LastPrice:
 
 @pytest.mark.row("B-62")
 def test_mini_tickers_are_the_last_prices_of_the_market() -> None:
-    """Wrapped or raw; the newest price of each symbol stays, and its age counts."""
+    """Mini tickers give the newest price of each symbol, wrapped or raw, with its age."""
     raw = b'[{"e":"24hrMiniTicker","E":1,"s":"BTCUSDT","c":"61000.10"}]'
     wrapped = b'{"stream":"!miniTicker@arr","data":' + raw + b"}"
     monitor = PriceMonitor(NoticeBoard())
@@ -285,14 +285,14 @@ def test_mini_tickers_are_the_last_prices_of_the_market() -> None:
     ],
 )
 def test_array_that_holds_no_mini_tickers_is_refused(data: bytes) -> None:
-    """Nothing half read."""
+    """An array without mini tickers is refused as a whole."""
     with pytest.raises(FrameInvalid):
         parse_mini_tickers(data)
 
 
 @pytest.mark.row("C-89", "B-62")
 def test_price_that_stands_still_while_the_market_moves_is_told_once() -> None:
-    """A stream may be open and repeat an old market; the second witness says so after a while."""
+    """A price that stands still while the market moves is reported once."""
     board = NoticeBoard()
     monitor = PriceMonitor(board)
     followed = {"BTCUSDT": 100 * 10**8}
@@ -314,7 +314,7 @@ def test_price_that_stands_still_while_the_market_moves_is_told_once() -> None:
 
 
 def test_event_names_what_a_position_keeps() -> None:
-    """Symbols that are held are followed without being traded."""
+    """A universe event names held symbols, which are followed without being traded."""
     resolution = resolve(config(), listings(info("AAA")), volumes(AAA="2000000"))
 
     event = resolution.event(config(), {"AAAUSDT", "BBBUSDT"}, 3)

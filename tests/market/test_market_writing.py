@@ -1,4 +1,4 @@
-"""What the market role writes: the same bytes as one event at a time, and the same as ever."""
+"""Written events of the market role: equal in batches, one by one, and to older builds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from minibot.runtime.context import Output
 PROJECT = Path(__file__).resolve().parents[2]
 TAPE = PROJECT / "minibot" / "exchanges" / "tapes" / "shipped" / "btcusdt_20240808.gz"
 RUN_ID, ROLE, QUEUE, HASH = "20260101_000000", "market_role", "market_ticks", "a" * 64
-# Of the lines below, taken from the code before its hot path was made anew (commit e25bea6).
+# Hash of the lines below, taken before the hot path was rewritten (commit e25bea6).
 TAPE_LINES = 38_843
 TAPE_SHA256 = "3172966a7bda5498377ea56abde695f79289ce5360ae446b045044f529dd4ca5"
 
@@ -57,7 +57,7 @@ times = st.integers(10**12, 10**13 - 1)
 
 
 class Kept:
-    """A journal that keeps what it is given."""
+    """Journal that keeps its lines."""
 
     def __init__(self) -> None:
         self.jsons: list[bytes] = []
@@ -92,7 +92,7 @@ def event_of(seq: int, payload: Payload, ts: int) -> Event:
 def test_events_written_together_are_those_written_one_by_one(
     codec: Codec, payloads: list[tuple[Payload, int]]
 ) -> None:
-    """However types and numbers of events mix, each line is what the codec alone makes of it."""
+    """Events written in a batch equal the codec's single events."""
     output, kept = new_output(codec)
     output.append_roots(payloads[:7])
     if payloads[7:]:
@@ -112,7 +112,7 @@ def test_events_written_together_are_those_written_one_by_one(
 def test_tick_against_its_contract_is_refused_among_others(
     codec: Codec, payloads: list[tuple[Payload, int]], at: int, field: str, value: Any
 ) -> None:
-    """Where one event of a batch may not be written, nothing of it is, as one by one."""
+    """A tick against its contract refuses the whole batch, as it would alone."""
     payload, ts = payloads[at % len(payloads)]
     fields = {name: getattr(payload, name) for name in MarketTick.__struct_fields__}
     changed = MarketTick(**{**fields, field: value})
@@ -162,7 +162,7 @@ frames = st.one_of(
 def test_frame_makes_an_event_by_its_contract_or_none(
     codec: Codec, found: list[dict[str, Any]]
 ) -> None:
-    """What no event may carry is refused as a frame: written, it would end the role."""
+    """A frame that no event may carry is refused as a frame, instead of ending the role."""
     feed = Feed(FeedConfig(("BTCUSDT",), ("1s",), T), T, BINANCE.dialect)
     feed.on_connected(T)
     assert feed.snapshots_wanted(T) == ["BTCUSDT"]
@@ -181,7 +181,7 @@ def test_frame_makes_an_event_by_its_contract_or_none(
 @pytest.mark.parametrize("field", [1, 5, 7, 8, 9])
 @pytest.mark.parametrize("value", ["00.1", "-0", "9" * 21, -1, 2**53, None])
 def test_kline_that_no_event_may_carry_is_refused(field: int, value: object) -> None:
-    """A bar of a warm-up or of a hole is written as the venue told it."""
+    """A kline that no event may carry is refused."""
     row = [T, "100.0", "100.0", "100.0", "100.0", "1.0", T + 59_999, "100.0", 3, "1.0", "1.0"]
     assert parse_candles([row])
     row[field] = value
@@ -192,7 +192,7 @@ def test_kline_that_no_event_may_carry_is_refused(field: int, value: object) -> 
 
 @given(st.integers(1, 10**12), st.integers(0, 40))
 def test_ids_of_many_positions_are_those_of_each(first: int, count: int) -> None:
-    """Ids made together are the ids of ever, with version and variant."""
+    """Ids made in a batch equal single ones, with version and variant."""
     expected = [position_id(RUN_ID, ROLE, QUEUE, seq) for seq in range(first, first + count)]
     found = position_ids(RUN_ID, ROLE, QUEUE, first, count)
 
@@ -200,7 +200,7 @@ def test_ids_of_many_positions_are_those_of_each(first: int, count: int) -> None
 
 
 def test_recorded_tape_is_written_as_before(codec: Codec) -> None:
-    """The same frames make the same bytes, however they are decoded, ordered and encoded."""
+    """The recorded tape gives the same bytes as before."""
     output, kept = new_output(codec)
     with gzip.open(TAPE) as file:
         lines = [line.rstrip(b"\n").partition(b" ") for line in file]

@@ -1,4 +1,4 @@
-"""A real night for tests: the launcher as a process, its roles by name, its end."""
+"""Real night for tests: the launcher as a process, its roles by name, its end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROFILE = "config/nore-demo.v1.json"
 
 
 class Night:
-    """One launcher process on its own `var`."""
+    """Launcher process on its own `var`."""
 
     def __init__(
         self, var: Path, sets: Sequence[str] = (), source: str = "generator:1", speed: str = "20"
@@ -38,11 +38,11 @@ class Night:
         )
 
     def lines(self, queue: str) -> int:
-        """Return how many lines of a queue are published."""
+        """Return the number of published lines of a queue."""
         return open_reader(self.var / "queues", queue).head().lines
 
     def role(self, name: str) -> psutil.Process | None:
-        """Return the running process of a role, a child of this launcher."""
+        """Return a role's running process, a child of this launcher."""
         try:
             children = psutil.Process(self.process.pid).children()
         except psutil.NoSuchProcess:
@@ -56,21 +56,21 @@ class Night:
         return None
 
     def is_trading(self) -> bool:
-        """Return whether every role runs and ticks are being taken."""
+        """Return whether every role runs and processes ticks."""
         return self.lines("market_ticks") > 200 and self.lines("signals") > 0
 
     def await_trading(self) -> None:
-        """Wait until the chain works, or fail with what the launcher said."""
+        """Wait until the chain works; else fail with the launcher's output."""
         wait_until(lambda: self.is_trading() or self.process.poll() is not None, "the chain works")
         if self.process.poll() is not None:
             raise AssertionError(f"ended early: {self.end()}")
 
     def interrupt(self) -> None:
-        """Send the launcher what Ctrl-C sends."""
+        """Send Ctrl-C to the launcher."""
         self.process.send_signal(signal.SIGINT)
 
     def end(self) -> tuple[int, str]:
-        """Wait for the end; return the exit code and what was said."""
+        """Wait for the end; return exit code and output."""
         said, _ = self.process.communicate(timeout=DEADLINE_S)
         return self.process.returncode, said
 
@@ -80,7 +80,7 @@ class Night:
 
 
 def refused(*arguments: str) -> tuple[int, str]:
-    """Run the launch command with arguments that have to be refused; exit code and words."""
+    """Run the launch command with bad arguments; return exit code and output."""
     done = subprocess.run(
         [sys.executable, "-m", "minibot.nore_run_v1", *arguments],
         cwd=PROJECT,

@@ -1,4 +1,4 @@
-"""What a person can get wrong before a night: one clear message, no run left."""
+"""Mistakes before a night: one clear message, no run left."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def demo(var: Path, *sets: str) -> tuple[int, str]:
 
 
 def assert_refused(result: tuple[int, str], codes: set[int], word: str, var: Path) -> None:
-    """Judge a refusal: code, named thing, no traceback, no run folder."""
+    """Check a refusal: code, named thing, no traceback, no run folder."""
     code, said = result
     assert code in codes, said
     assert word in said
@@ -52,7 +52,7 @@ def assert_refused(result: tuple[int, str], codes: set[int], word: str, var: Pat
 def test_setting_that_may_not_be_is_refused_by_name(
     tmp_path: Path, text: str, codes: set[int], word: str
 ) -> None:
-    """One message that names the key or file, and nothing is started."""
+    """A wrong setting is refused with its key or file, before anything starts."""
     assert_refused(demo(tmp_path / "var", text), codes, word, tmp_path / "var")
 
 
@@ -61,9 +61,9 @@ def test_setting_that_may_not_be_is_refused_by_name(
 def test_launch_command_of_the_specification_finds_module_and_profile(
     tmp_path: Path, profile: str
 ) -> None:
-    """`python -m minibot.nore_run_v1 --config minibot/config/nore.v1.json`, up to its first check.
+    """The specified command `python -m minibot.nore_run_v1 --config ...` reaches its first check.
 
-    The night itself would ask the venue, so one value of its profile is made impossible.
+    One value of the profile is impossible, because the night itself would call the venue.
     """
     result = refused("--config", profile, "--var", str(tmp_path / "var"), "--set", "duration_ms=-7")
 
@@ -72,7 +72,7 @@ def test_launch_command_of_the_specification_finds_module_and_profile(
 
 
 def test_file_that_is_no_tape_is_refused_by_name(tmp_path: Path) -> None:
-    """Random bytes, a truncated recording and a recording of something else."""
+    """Random bytes, a truncated recording and other files are refused as tapes by name."""
     junk = tmp_path / "junk.gz"
     junk.write_bytes(bytes(range(256)) * 12)
     whole = gzip.compress(b'1723161254087896568 {"stream":"btcusdt@trade","data":{}}\n' * 500)
@@ -87,7 +87,7 @@ def test_file_that_is_no_tape_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_port_in_use_is_refused_by_number(tmp_path: Path) -> None:
-    """The embedded exchange cannot have a port that somebody holds."""
+    """A port in use is refused by its number."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -98,7 +98,7 @@ def test_port_in_use_is_refused_by_number(tmp_path: Path) -> None:
 
 
 def test_var_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> None:
-    """A file stands where `var` should be."""
+    """A file in the place of `var` is refused by name."""
     (tmp_path / "var").write_text("not a folder")
 
     code, said = demo(tmp_path / "var")
@@ -109,7 +109,7 @@ def test_var_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.row("N-89", "F70")
 def test_start_while_the_flag_stands_is_refused(tmp_path: Path) -> None:
-    """A stopped installation does not start again by itself (F70)."""
+    """A start is refused while the flag stands (F70)."""
     (tmp_path / "var").mkdir(mode=0o700)
     (tmp_path / "var" / "STOP.flag").touch()
 
@@ -118,7 +118,7 @@ def test_start_while_the_flag_stands_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.row("F69")
 def test_second_start_on_the_same_var_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
-    """Two runs never share a `var` (F69); Ctrl-C then ends the first one in order."""
+    """A second start on a `var` is refused (F69), and Ctrl-C ends the first in order."""
     night = Night(tmp_path / "var")
     night.await_trading()
 
@@ -135,11 +135,11 @@ def test_second_start_on_the_same_var_is_refused_and_the_first_goes_on(tmp_path:
 
 
 def test_second_interrupt_stops_at_once(tmp_path: Path) -> None:
-    """The second Ctrl-C is OPERATOR_KILL: exit 10, flag raised."""
+    """A second Ctrl-C is OPERATOR_KILL: exit 10, flag set."""
     night = Night(tmp_path / "var", speed="1")
     night.await_trading()
     night.interrupt()
-    # Two signals at the same moment are one: the second comes once the end is announced.
+    # Two signals at one moment merge, so the second follows the announced end.
     wait_until(lambda: night.lines("control") == 2, "the end is announced")
     night.interrupt()
     code, said = night.end()
@@ -153,7 +153,7 @@ def test_second_interrupt_stops_at_once(tmp_path: Path) -> None:
 def test_kill_switch_stops_at_once_and_clear_stop_lets_the_next_night_start(
     tmp_path: Path,
 ) -> None:
-    """`minibot kill` ends a night with its reason on record; the flag goes only on record too."""
+    """`kill` ends a night with its reason; the flag is cleared only with a reason, too."""
     var = tmp_path / "var"
     night = Night(var)
     night.await_trading()

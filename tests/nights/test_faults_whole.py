@@ -1,4 +1,4 @@
-"""Faults of a whole night's surroundings: time zones, `-O`, secrets."""
+"""Faults around a whole night: time zones, `-O`, secrets."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tests.runs import ShortRun, night_argv, raw_events, run_command, verb
 pytestmark = pytest.mark.campaign
 
 CANARY = "c4n4ry-9f2b7d51e0aa"
-# The made market begins at 18:00 UTC of 2025-11-20, the 324th day: to summer time and back in it.
+# The synthetic market begins at 18:00 UTC of 2025-11-20, day 324: clocks change there and back.
 ZONE = "AAA0BBB,J324/18:00:20,J324/18:00:40"
 ODD = {"TZ": ZONE, "PYTHONOPTIMIZE": "2"}
 
 
 def files_of(var: Path) -> Iterator[Path]:
-    """Yield every file that a night has left."""
+    """Yield every file of a night."""
     return (path for path in var.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 @pytest.fixture(scope="module")
 def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A secrets file with a canary in it."""
+    """Secrets file with a canary in it."""
     path = tmp_path_factory.mktemp("secrets") / "secrets.env"
     write_atomic(path, f"exchange.key={CANARY}\n".encode())
     return path
@@ -35,7 +35,7 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def odd_run(tmp_path_factory: pytest.TempPathFactory, secrets: Path) -> ShortRun:
-    """A night over a change of local time, without any `assert`, that knows a secret."""
+    """Night across a change of local time, without `assert`, that knows a secret."""
     var = tmp_path_factory.mktemp("odd") / "var"
     var.mkdir(mode=0o700)
     argv = night_argv(var, {"duration_ms": "60000", "secrets.path": str(secrets)})
@@ -49,7 +49,7 @@ def odd_run(tmp_path_factory: pytest.TempPathFactory, secrets: Path) -> ShortRun
 @pytest.mark.fault("F82", by="a night over a change to summer time and back, by TZ", ends="SURVIVE")
 @pytest.mark.skipif(sys.platform == "win32", reason="needs TZ rules of POSIX")
 def test_night_over_a_change_of_local_time_is_one_of_utc(odd_run: ShortRun) -> None:
-    """Times in the queues go forward, and what was decided is decided again by the replay."""
+    """Times in the queues go forward across a change of local time, and the replay agrees."""
     assert odd_run.said.code == 0, odd_run.said.err
     for queue in ("market_ticks", "signals", "order_intents", "fills"):
         times = [event["ts"] for event in raw_events(odd_run.run_dir, queue)]
@@ -62,7 +62,7 @@ def test_night_over_a_change_of_local_time_is_one_of_utc(odd_run: ShortRun) -> N
     "F158", by="PYTHONOPTIMIZE=2 for every process", ends="checks that matter are not `assert`"
 )
 def test_night_without_asserts_checks_as_much(odd_run: ShortRun, tmp_path: Path) -> None:
-    """It is verified and replayed without any `assert`, and one changed byte is found."""
+    """A night without `assert` verifies and replays, and a changed byte is found."""
     copied = tmp_path / odd_run.run_id
     shutil.copytree(odd_run.run_dir, copied)
     path = copied / "queues" / "fills" / "inbox.jsonl"
@@ -83,7 +83,7 @@ def test_night_without_asserts_checks_as_much(odd_run: ShortRun, tmp_path: Path)
     "F148", by="a canary in the secrets file, searched for in all that was written", ends="0 hits"
 )
 def test_secret_stands_nowhere_in_what_a_night_wrote(odd_run: ShortRun, secrets: Path) -> None:
-    """Not in a queue, a log, a manifest, a report, a command line or what was printed."""
+    """The secret is in no queue, log, manifest, report, command line or output."""
     report = verb(odd_run.var, "report", odd_run.run_id)
     status = verb(odd_run.var, "status", "--json")
 
@@ -94,5 +94,5 @@ def test_secret_stands_nowhere_in_what_a_night_wrote(odd_run: ShortRun, secrets:
     assert len(looked_at) > 50
     hits = [path for path in looked_at if CANARY.encode() in path.read_bytes()]
     assert hits == []
-    # The search can find: the manifest does say which file the secrets were read from.
+    # Control of the search: the manifest names the secrets file.
     assert any(str(secrets).encode() in path.read_bytes() for path in looked_at)

@@ -1,4 +1,4 @@
-"""SIGKILL of roles and of the launcher in real nights: nothing lost, nothing doubled."""
+"""SIGKILL of roles and launcher in real nights: nothing lost, nothing doubled."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def await_ticks(night: Night, before: int) -> None:
 
 @pytest.mark.row("N-14", "N-20", "N-02", "N-121", "N-103", "D-60", "B-70", "I1", "I2", "I7", "F62")
 def test_night_with_each_role_killed_once_ends_well_and_replays_identical(tmp_path: Path) -> None:
-    """Each role is killed in turn; it comes back within its budget and its outputs are exact."""
+    """Each role is killed in turn, comes back within its budget, and its outputs are exact."""
     night = Night(tmp_path / "var")
     night.await_trading()
     for name in ROLES:
@@ -68,7 +68,7 @@ def test_night_with_each_role_killed_once_ends_well_and_replays_identical(tmp_pa
 
 @pytest.mark.row("N-89", "N-35", "F67")
 def test_killed_launcher_leaves_no_orphan_and_the_next_start_seals_its_run(tmp_path: Path) -> None:
-    """Every role sees that the launcher is gone; the next start recovers and says so (F67)."""
+    """A killed launcher ends all roles, and the next start seals the run and says so (F67)."""
     night = Night(tmp_path / "var")
     night.await_trading()
     roles = psutil.Process(night.process.pid).children()
@@ -91,7 +91,7 @@ def test_killed_launcher_leaves_no_orphan_and_the_next_start_seals_its_run(tmp_p
 
 @pytest.mark.row("N-82", "N-105")
 def test_byte_changed_between_runs_is_sealed_as_found_and_named(tmp_path: Path) -> None:
-    """A queue damaged after a crash is not repaired: the next start goes on and verify names it."""
+    """A queue damaged after a crash is sealed unrepaired, and verify names the damage."""
     night = Night(tmp_path / "var")
     night.await_trading()
     children = psutil.Process(night.process.pid).children()
@@ -118,9 +118,9 @@ def test_byte_changed_between_runs_is_sealed_as_found_and_named(tmp_path: Path) 
 
 @pytest.mark.row("D-51", "D-52")
 def test_night_that_is_stopped_before_its_roles_have_begun_is_proven(tmp_path: Path) -> None:
-    """What the executor has not said yet is no difference; without market there is no market time.
+    """A night stopped before its roles begin is proven: missing outputs are no difference.
 
-    How far market came before the flag was seen is for the machine to say.
+    The amount of market data before the flag is noticed depends on the machine.
     """
     night = Night(tmp_path / "var")
     wait_until(night.run_dirs, "the run")

@@ -1,4 +1,4 @@
-"""Whole nights on a venue that halts, changes and delists symbols while they are traded."""
+"""Nights on a venue that halts, changes and delists symbols while they are traded."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.campaign
 
-# The first position stays until a policy or the end of the run closes it.
+# The first position stays open until a policy or the end of the run closes it.
 HOLD_ON = {
     "risk__signal_exit": "false",
     "risk__stop_atr_mult": "1000",
     "risk__take_profit_atr_mult": "1000",
     "duration_ms": "200000",
-    # Two seconds of the machine to close in, and a touch may be old: at twenty times the speed a
-    # busy machine is seconds of the market late.
+    # Two seconds of wall-clock time for closing, and old touches are allowed: at twenty times the
+    # speed a busy machine is seconds of market time late.
     "portfolio__close_market_ms": "40000",
     "strategy__tick_age_ms_max": "60000",
     "risk__tick_age_ms_max": "60000",
@@ -61,7 +61,7 @@ def payloads(run: ShortRun, queue: str, kind: str | None = None) -> list[dict[st
 
 
 def exits(run: ShortRun) -> list[str]:
-    """Why positions were left, in order."""
+    """Return the reasons of all exits, in order."""
     actions = payloads(run, "risk_actions")
     return [action["reason_code"] for action in actions if action["action"] == "EXIT"]
 
@@ -76,7 +76,7 @@ HALT = {"at_ms": 40_000, "name": "symbol_break", "status": "HALT", "ms": 30_000}
 def test_position_in_a_halt_ends_as_the_policy_says(
     tmp_path: Path, policy: str, first_exit: str
 ) -> None:
-    """Closed at market once it trades again, or held to the end of the run; proved either way."""
+    """A position in a halt is sold after it, or held to the end, as the policy says."""
     run = night(tmp_path, [HALT], risk__left_trading=policy)
 
     statuses = [item["status"] for item in payloads(run, "market_ticks", "instrument")]
@@ -92,14 +92,14 @@ def test_position_in_a_halt_ends_as_the_policy_says(
 
 
 def _span(events: list[dict[str, Any]]) -> tuple[int, int]:
-    """Return when the symbol left trading, and when it was back."""
+    """Return the times at which the symbol left trading and returned."""
     found = [event["ts"] for event in events if event["type"] == "instrument"]
     return found[1], found[2]
 
 
 @pytest.mark.row("F118")
 def test_position_in_a_delisted_symbol_is_carried_and_listed(tmp_path: Path) -> None:
-    """What cannot be sold any more is no reason to stop: it stands in the end of the run."""
+    """A position in a delisted symbol stays until the end of the run, which lists it."""
     run = night(tmp_path, [{"at_ms": 40_000, "name": "delist"}], risk__left_trading="close")
 
     statuses = [item["status"] for item in payloads(run, "market_ticks", "instrument")]
@@ -112,7 +112,7 @@ def test_position_in_a_delisted_symbol_is_carried_and_listed(tmp_path: Path) -> 
 
 @pytest.mark.row("F118")
 def test_filters_that_change_at_night_hold_for_what_comes_after(tmp_path: Path) -> None:
-    """A coarser step: the exit of what was bought in hundred-thousandths leaves a rest."""
+    """A coarser step at night makes an exit in hundred-thousandths leave a rest."""
     script = [
         {
             "at_ms": 30_000,
@@ -138,7 +138,7 @@ def test_filters_that_change_at_night_hold_for_what_comes_after(tmp_path: Path) 
 
 @pytest.mark.row("F62", "B-18")
 def test_killed_market_role_goes_on_with_its_universe(tmp_path: Path) -> None:
-    """It follows what it followed, marks what it missed, and the night is proved all the same."""
+    """A killed market role restarts with its universe and marks the missed time."""
     universe = {
         "mode": "dynamic",
         "bases": "all",
@@ -175,7 +175,7 @@ def test_killed_market_role_goes_on_with_its_universe(tmp_path: Path) -> None:
 
 @pytest.mark.row("B-18", "B-51", "B-03", "D-57", "F118")
 def test_night_over_a_dynamic_universe_is_proved(tmp_path: Path) -> None:
-    """Ten symbols listed, four traded; a halt moves the universe, and the policy its position."""
+    """Ten symbols listed, four traded: a halt changes the universe, the policy its position."""
     universe = {
         "mode": "dynamic",
         "bases": "universe-v1",

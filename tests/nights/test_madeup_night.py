@@ -1,4 +1,4 @@
-"""A whole night on a made-up venue: launcher and roles as ever, and a server that is no Binance."""
+"""Night on a made-up venue: real launcher and roles, and a server unlike Binance."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 class MadeUpNight:
-    """A launcher of the copy with the venue in it, and what its queues say so far."""
+    """Launcher of a copy with the venue in it, and the content of its queues so far."""
 
     def __init__(self, product: Path, var: Path) -> None:
         self.product, self.var = product, var
@@ -75,14 +75,14 @@ class MadeUpNight:
         return [rules["status"] for rules in instruments if rules["symbol"] == "BTCUSDT"]
 
     def await_fact(self, is_so: Callable[[], bool], what: str) -> None:
-        """Wait for something, or fail with what the launcher said."""
+        """Wait for a fact, or fail with the launcher's output."""
         wait_until(lambda: self.process.poll() is not None or is_so(), what)
         if self.process.poll() is not None:
             said, _ = self.process.communicate(timeout=DEADLINE_S)
             raise AssertionError(f"ended before {what}: {said}")
 
     def await_ticks(self, more: int) -> None:
-        """Wait until the queue of ticks has grown by so many lines."""
+        """Wait until the queue of ticks has grown by the given number of lines."""
 
         def lines() -> int:
             if not (self.var / "queues" / "market_ticks" / "inbox.head").exists():
@@ -93,7 +93,7 @@ class MadeUpNight:
         self.await_fact(lambda: lines() >= before + more, f"{more} more ticks")
 
     def end(self) -> tuple[int, str]:
-        """Send what Ctrl-C sends; return the exit code and what was said."""
+        """Send Ctrl-C; return exit code and output."""
         self.process.send_signal(signal.SIGINT)
         said, _ = self.process.communicate(timeout=DEADLINE_S)
         return self.process.returncode, said
@@ -117,7 +117,7 @@ def play(night: MadeUpNight, server: MadeUpServer) -> None:
 
 
 def test_night_on_a_made_up_venue_ends_in_order_and_proves_itself(tmp_path: Path) -> None:
-    """Through a gap that only a checksum shows, an outage and a halt; then verify and replay."""
+    """A night through a gap (shown by a checksum), an outage and a halt verifies and replays."""
     product, var = tmp_path / "product", tmp_path / "var"
     product.mkdir()
     with MadeUpServer() as server:
@@ -132,7 +132,7 @@ def test_night_on_a_made_up_venue_ends_in_order_and_proves_itself(tmp_path: Path
     manifest = json.loads((run / "manifest.json").read_bytes())
     assert manifest["config"]["venue"] == "madeup"
     assert manifest["symbols"] == ["BTCUSDT", "ETHUSDT"]
-    # The list that the run was held to names the venue's own code.
+    # The run's code list names the venue's own code.
     listed = json.loads((product / "staging" / "deployed.json").read_bytes())["files"]
     assert "minibot/exchanges/madeup/venue.py" in listed
     for verb in ("verify", "replay", "parity"):

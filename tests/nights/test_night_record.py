@@ -1,4 +1,4 @@
-"""What a finished night leaves for whoever looks at it: whose line it is, logs, hosts."""
+"""Record of a finished night: the writer of each line, logs, hosts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.waiting import DEADLINE_S
 ROLES = (
     "watchdog_role", "market_role", "strategy_role", "risk_role", "execution_role", "ai_role",
 )  # fmt: skip
-# Has a network of its own, with loopback up and nothing else, then becomes the program it is given.
+# Makes a network namespace with loopback alone, then runs the given program in it.
 ALONE = """
 import fcntl, os, socket, struct, sys
 IFF_UP, SIOCSIFFLAGS = 1, 0x8914
@@ -33,13 +33,13 @@ os.execv(sys.executable, [sys.executable, "-m", *sys.argv[1:]])
 
 
 def journals(run: ShortRun) -> Iterator[Path]:
-    """Every file of JSONL events that a night has left: queues, their side files, the journal."""
+    """Return every JSONL file of events of a night: queues, side files, journal."""
     yield from sorted((run.run_dir / "queues").rglob("*.jsonl"))
     yield run.var / "stop_journal.jsonl"
 
 
 def written(path: Path) -> list[dict[str, Any]]:
-    """The events of a file, by the standard library alone."""
+    """Return the events of a file, by the standard library alone."""
     return [json.loads(line[LINE_PREFIX:]) for line in path.read_bytes().splitlines()]
 
 
@@ -48,7 +48,7 @@ def written(path: Path) -> list[dict[str, Any]]:
 def test_every_line_of_a_night_carries_the_hash_of_its_writers_command_line(
     which: str, request: pytest.FixtureRequest
 ) -> None:
-    """Hashed here from the command line that the manifest lists, for each role another one."""
+    """Each line has the hash of its role's command line, computed from the manifest's list."""
     run: ShortRun = request.getfixturevalue(which)
     processes = json.loads((run.run_dir / "manifest.json").read_bytes())["processes"]
     hashes = {
@@ -69,7 +69,7 @@ def test_every_line_of_a_night_carries_the_hash_of_its_writers_command_line(
 
 @pytest.mark.row("B-59", "N-18")
 def test_every_role_has_its_log_in_the_folder_of_logs(short_run: ShortRun) -> None:
-    """`var/logs/ROLE.jsonl` stands for all six and holds lines of that role alone."""
+    """`var/logs/ROLE.jsonl` exists for all six roles and holds lines of that role alone."""
     spoken = 0
     for role in ROLES:
         lines = (short_run.var / "logs" / f"{role}.jsonl").read_bytes().splitlines()
@@ -81,7 +81,7 @@ def test_every_role_has_its_log_in_the_folder_of_logs(short_run: ShortRun) -> No
 
 @pytest.mark.row("N-24")
 def test_night_lists_the_one_host_that_it_may_ask(short_run: ShortRun) -> None:
-    """Manifest and seal name the exchange of this machine, and nobody else."""
+    """Manifest and seal name this machine's exchange as the only host."""
     manifest = json.loads((short_run.run_dir / "manifest.json").read_bytes())
     seal = json.loads((short_run.run_dir / "seal.json").read_bytes())
 
@@ -93,7 +93,7 @@ def test_night_lists_the_one_host_that_it_may_ask(short_run: ShortRun) -> None:
 @pytest.mark.row("D-65", "N-24", "N-14")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: network namespaces")
 def test_night_without_any_network_but_loopback_trades_and_proves_itself(var_dir: Path) -> None:
-    """Nothing beyond this machine can be reached, and nothing is missed."""
+    """A night in a network of loopback alone trades and proves itself."""
     alone = ["unshare", "--map-root-user", "--net"]
     if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
         pytest.skip("a network of its own cannot be had here: unshare --map-root-user --net")

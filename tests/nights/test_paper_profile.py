@@ -1,4 +1,4 @@
-"""The paper profile without its exchange: a made market takes over, and counts for nothing."""
+"""Paper profile without its exchange: a synthetic market stands in, and counts for nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def paper_run(var: Path) -> None:
 
 
 def made(var: Path) -> ShortRun:
-    """Return the one run of a `var`, with what it said."""
+    """Return the only run of a `var`, with its output."""
     (manifest,) = (var / "runs").glob("*/manifest.json")
     said = json.loads((var / "said.json").read_text(encoding="utf-8"))
     return ShortRun(var, manifest.parent, Said(*said))
@@ -59,7 +59,7 @@ def trades(run: ShortRun) -> list[tuple[Any, ...]]:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[ShortRun]:
-    """Two runs without an exchange, beside each other: both last as long as the market does."""
+    """Two runs without an exchange, side by side, as each lasts as long as the market."""
     names = ("var", "again")
 
     def make(folder: Path) -> None:
@@ -80,7 +80,7 @@ def run(runs: list[ShortRun]) -> ShortRun:
 def test_unreachable_exchange_is_stood_in_for_and_every_health_event_says_so(
     run: ShortRun,
 ) -> None:
-    """Each role, each event; the manifest too, and what was said at the start."""
+    """Manifest, output and each health event of each role say that a stand-in is used."""
     health = [
         event["payload"]
         for part in (run.run_dir / "queues" / "health" / "parts").glob("*.jsonl")
@@ -100,14 +100,14 @@ def test_unreachable_exchange_is_stood_in_for_and_every_health_event_says_so(
 
 
 def test_run_on_a_stand_in_is_whole_and_replays(run: ShortRun) -> None:
-    """It counts for nothing, but it is as provable as any."""
+    """A run on the stand-in is provable like any other."""
     assert list(verify_tree(run.run_dir)) == []
     assert replay_run(run.run_dir).is_identical
 
 
 @pytest.mark.row("B-50", "N-120")
 def test_run_on_a_stand_in_is_accepted_by_nobody(run: ShortRun) -> None:
-    """`accept` fails it by that name, and `ready` finds no night among real runs."""
+    """`accept` fails a run on the stand-in by name, and `ready` does not count it."""
     judged = verb(run.var, "accept", run.run_id, "--json")
     ready = verb(run.var, "ready", "--json")
 
@@ -124,7 +124,7 @@ def test_run_on_a_stand_in_is_accepted_by_nobody(run: ShortRun) -> None:
 
 @pytest.mark.row("B-50")
 def test_stand_in_is_the_same_market_twice(runs: list[ShortRun]) -> None:
-    """From its seed alone: a second run meets the same trades."""
+    """A second run on the stand-in meets the same trades, by its seed."""
     first, again = map(trades, runs)
     count = min(len(first), len(again))
 
@@ -135,7 +135,7 @@ def test_stand_in_is_the_same_market_twice(runs: list[ShortRun]) -> None:
 @pytest.mark.row("B-50", "N-22")
 @pytest.mark.parametrize("profile", ["config/nore.v1.json"])
 def test_nore_has_no_stand_in(profile: str, tmp_path: Path) -> None:
-    """An unreachable host is a refusal, and the section itself is refused in mode NORE."""
+    """Mode NORE refuses an unreachable host, and the stand-in section itself."""
     plain = ["--config", profile, "--var", str(tmp_path / "var")]
     plain += sets_of(
         *NOWHERE, "code.require_manifest=false", "ai.enabled=false", "ai.required=false"
@@ -152,7 +152,7 @@ def test_nore_has_no_stand_in(profile: str, tmp_path: Path) -> None:
 
 
 def test_profile_of_paper_needs_its_fallback() -> None:
-    """Mode and section come together or not at all."""
+    """A paper profile needs mode and section together."""
     nore = PROJECT / "config" / "nore.v1.json"
 
     with pytest.raises(ConfigError) as caught:
@@ -164,7 +164,7 @@ def test_profile_of_paper_needs_its_fallback() -> None:
 
 @pytest.mark.parametrize("name", ["clock", "code"])
 def test_other_failed_checks_are_never_stood_in_for(name: str) -> None:
-    """A clock that is off is refused in every mode: it would be off for the real exchange too."""
+    """A wrong clock is refused in every mode."""
     config = load_config(PROJECT / PAPER)
     unreachable = CheckResult("exchange", False, "host cannot be reached")
 
@@ -176,7 +176,7 @@ def test_other_failed_checks_are_never_stood_in_for(name: str) -> None:
 
 
 def test_stand_in_keeps_the_base_that_the_manifest_pins() -> None:
-    """The files of the profile are the same, whatever stands in for the exchange."""
+    """A stand-in leaves the profile's files, which the manifest pins, unchanged."""
     config = load_config(PROJECT / PAPER)
 
     stand_in = fallback_of(config, [CheckResult("exchange", False, "host cannot be reached")])
@@ -186,7 +186,7 @@ def test_stand_in_keeps_the_base_that_the_manifest_pins() -> None:
 
 
 def test_source_of_a_stand_in_has_the_symbols_of_the_profile() -> None:
-    """Named ones stay; a made market without any gets those of the profile."""
+    """Named symbols stay in the stand-in; without names it gets the profile's."""
     word = source_of("generator:7", ("BTCUSDT", "ETHUSDT"))
 
     assert word == "generator:7:BTCUSDT,ETHUSDT"

@@ -1,4 +1,4 @@
-"""Copies of a run that something befell: a changed byte, a lost segment, another format."""
+"""Damaged copies of a run: a changed byte, a lost segment, another format."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Edit = Callable[[dict[str, Any]], None]
 
 
 def copy_of(run: ShortRun, target: Path) -> Path:
-    """A copy of the run's folder, to be damaged."""
+    """Return a copy of the run's folder, to be damaged."""
     copied = target / run.run_id
     shutil.copytree(run.run_dir, copied)
     return copied
 
 
 def flip(path: Path, line: int, after: bytes) -> None:
-    """Change one byte of one line of a file: the digit that follows a text in it."""
+    """Change the digit that follows a text in one line of a file."""
     lines = path.read_bytes().splitlines(keepends=True)
     said = bytearray(lines[line - 1])
     at = said.index(after, JSON_AT) + len(after)
@@ -35,14 +35,14 @@ def flip(path: Path, line: int, after: bytes) -> None:
 
 
 def forge(run_dir: Path, queue: str, seq: int, edit: Edit) -> None:
-    """Let an event say something else, with its hash, chain, head and cursors made anew."""
+    """Change an event and recompute hash, chain, head and cursors."""
     forgery = Forgery.of(run_dir, queue)
     forgery.edit(seq, edit, rehash=True)
     forgery.write_chain()
 
 
 def in_segments(run_dir: Path, queue: str, segment_bytes: int) -> list[Path]:
-    """Write a queue anew in small segments; return the sealed ones."""
+    """Rewrite a queue in small segments; return the sealed ones."""
     folder = run_dir / "queues" / queue
     lines = (folder / "inbox.jsonl").read_bytes().splitlines(keepends=True)
     for path in folder.glob("inbox.*"):
@@ -57,7 +57,7 @@ def in_segments(run_dir: Path, queue: str, segment_bytes: int) -> list[Path]:
 
 
 def manifest_says(run_dir: Path, **fields: Any) -> None:
-    """Let the manifest say something else, hash and seal in order; None takes a field away."""
+    """Change the manifest with hash and seal in order; None removes a field."""
 
     def change(obj: dict[str, Any]) -> None:
         for name, value in fields.items():

@@ -1,4 +1,4 @@
-"""Runs that say something else than they did, with every hash in order: what a cheat would make."""
+"""Forged runs: changed content with every hash in order, as an attacker would make."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Event = dict[str, Any]
 def edited(
     run: ShortRun, target: Path, queue: str, seq: int, edit: Callable[[Event], None]
 ) -> Path:
-    """A copy of the run in which one event of a queue says something else, all hashes in order."""
+    """Return a copy of the run in which one event of a queue is changed, all hashes in order."""
     copied = target / run.run_id
     shutil.copytree(run.run_dir, copied)
     folder = copied / "queues" / queue
@@ -38,7 +38,7 @@ def edited(
 
 
 def cut(run_dir: Path, queue: str) -> None:
-    """Take the last event of a queue away, with its hashes in order."""
+    """Remove the last event of a queue, with its hashes in order."""
     folder = run_dir / "queues" / queue
     lines = drain(JournalReader(folder, "inbox"))
     for path in folder.glob("inbox.*"):

@@ -1,4 +1,4 @@
-"""Checks in words: what was hit, what held, what nobody judged, and what is not to be believed."""
+"""Checks in words: reached levels, passed and failed checks, missing verdicts, contradictions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.risk.desk import SYMBOL, config
 
 
 def row(name: str, value: str, threshold: str, passed: bool | None = False) -> dict[str, Any]:
-    """Return a check as a queue has it."""
+    """Return a check in the form of a queue."""
     return {"name": name, "value": value, "threshold": threshold, "passed": passed}
 
 
@@ -50,7 +50,7 @@ def row(name: str, value: str, threshold: str, passed: bool | None = False) -> d
     ],
 )
 def test_exit_says_what_was_hit(check: dict[str, Any], words: str) -> None:
-    """What worked is not called a failure, in a line, in a sentence or as the reason of a trade."""
+    """An exit check that fired is worded as reached, not as failed, in every sentence."""
     assert departure_words(check) == words
     assert check_line(check) == words
     assert check_words(check) == words
@@ -59,7 +59,7 @@ def test_exit_says_what_was_hit(check: dict[str, Any], words: str) -> None:
 
 
 def test_every_exit_of_risk_has_its_words() -> None:
-    """One that risk learns later is not told as a failure either."""
+    """Every exit of risk has words of its own, and a new one is not called failed."""
     state = RiskState(config())
     exits = state.exits.of(SYMBOL)
     rows = request_rows(state, exits) + level_rows(exits, (1, 3, 5), 1, 2, 4)
@@ -78,13 +78,13 @@ def test_every_exit_of_risk_has_its_words() -> None:
     "check",
     [
         row("stop_price", "61806.0", "61809.5", passed=True),
-        row("run_ending", "1723161600000", "none"),  # An entry that came too late.
+        row("run_ending", "1723161600000", "none"),  # An entry reason, which is no exit.
         row("spread_bps", "9.0", "5.0"),
         row("stop_price", "", ""),
     ],
 )
 def test_other_checks_are_told_as_checks(check: dict[str, Any]) -> None:
-    """A gate that refused has failed, whatever its name has in common with an exit."""
+    """A gate that refused has failed, whatever its name shares with an exit."""
     assert departure_words(check) == ""
     verdict = "ok  " if check["passed"] else "FAIL"
     assert check_line(check).startswith(f"{verdict} {check['name']} ")
@@ -92,7 +92,7 @@ def test_other_checks_are_told_as_checks(check: dict[str, Any]) -> None:
 
 
 def test_check_without_a_verdict_is_shown_without_one() -> None:
-    """It neither holds nor fails, and refuses nothing."""
+    """A check without verdict is shown without one, and refuses nothing."""
     open_check = row("trend", "up", "up", passed=None)
 
     assert check_line(open_check).startswith("     trend ")
@@ -120,7 +120,7 @@ def test_check_without_a_verdict_is_shown_without_one() -> None:
 def test_verdict_is_not_repeated_where_its_numbers_contradict_it(
     check: dict[str, Any], begin: str, end: str
 ) -> None:
-    """Older nights hold such rows; what only rounding hides is said as that."""
+    """A verdict that contradicts its numbers is not repeated; rounding is named as such."""
     line = check_line(check)
 
     assert line.startswith(begin)
@@ -137,7 +137,7 @@ def test_verdict_is_not_repeated_where_its_numbers_contradict_it(
     ],
 )
 def test_price_has_cents_and_no_zero_more(text: str, shown: str) -> None:
-    """Nothing of it is rounded."""
+    """A price has at least two decimal places, no further trailing zero, and no rounding."""
     assert price_text(text) == shown
 
 
@@ -145,7 +145,7 @@ def test_price_has_cents_and_no_zero_more(text: str, shown: str) -> None:
 
 
 def differing(queue: str, replayed: Any, recorded: Any) -> dict[str, Any]:
-    """Return how a difference of two lists of checks is told."""
+    """Return the words for a difference of two lists of checks."""
     one, two = ({"type": "signal", "payload": {"checks": each}} for each in (replayed, recorded))
     difference = Difference(
         *("strategy_role", queue, 1, 7, "cause"), canonical.encode(one), canonical.encode(two), {}
@@ -154,7 +154,7 @@ def differing(queue: str, replayed: Any, recorded: Any) -> dict[str, Any]:
 
 
 def test_replay_that_differs_by_a_false_verdict_says_why() -> None:
-    """The numbers agree, the verdict is what the run's own strategy wrote beside them."""
+    """A replay that differs by a verdict says that the run's strategy wrote it."""
     said = [row("close", "61661.39", "< 61652.60", passed=True)]
 
     told = differing("signals", [{**said[0], "passed": False}], said)
@@ -176,5 +176,5 @@ def test_replay_that_differs_by_a_false_verdict_says_why() -> None:
 def test_other_differences_are_not_put_down_to_a_verdict(
     queue: str, replayed: Any, recorded: Any
 ) -> None:
-    """A tampered number, a missing check, a verdict of risk's."""
+    """A tampered number, a missing check and risk's verdicts are not blamed on the strategy."""
     assert differing(queue, replayed, recorded)["why"] == []

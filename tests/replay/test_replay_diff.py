@@ -1,4 +1,4 @@
-"""What would have been different: the first divergence, field by field, and what came of it."""
+"""Diff of decisions: the first divergence, field by field, and its consequences."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.runs import ShortRun, verb
 
 
 def held(event: Event) -> None:
-    """A signal that was a HOLD instead."""
+    """Return a signal changed to HOLD."""
     event["payload"]["side"] = "HOLD"
 
 
 def test_unchanged_profile_decides_the_same(short_run: ShortRun) -> None:
-    """Rule order against rule order: nothing differs, not even a value."""
+    """An unchanged profile in rule order differs in nothing."""
     diff = rerun_with(Recorded.open(short_run.run_dir), [])
 
     assert diff.is_same
@@ -34,7 +34,7 @@ def test_unchanged_profile_decides_the_same(short_run: ShortRun) -> None:
 def test_changed_profile_names_the_first_decision_that_differs_and_its_effect(
     short_run: ShortRun,
 ) -> None:
-    """The event, its fields, the state before it, and figures side by side; the run stays."""
+    """A changed profile names the first other decision, its fields, prior state and figures."""
     before = {path: path.stat().st_mtime_ns for path in short_run.run_dir.rglob("*")}
     said = verb(
         short_run.var, "replay", short_run.run_id, "--set", "strategy.score_min=100", "--json"
@@ -53,7 +53,7 @@ def test_changed_profile_names_the_first_decision_that_differs_and_its_effect(
 
 
 def test_changed_profile_shows_in_what_the_cores_differed_before(short_run: ShortRun) -> None:
-    """Another RSI period is another state long before it is another decision."""
+    """A changed profile shows the difference of states before the first other decision."""
     diff = rerun_with(Recorded.open(short_run.run_dir), ["strategy.rsi_period=5"])
 
     assert diff.decision is not None
@@ -61,7 +61,7 @@ def test_changed_profile_shows_in_what_the_cores_differed_before(short_run: Shor
 
 
 def test_profile_that_is_none_is_refused_with_exit_4(short_run: ShortRun) -> None:
-    """The key and what is allowed."""
+    """A malformed profile is refused with exit 4, the key and the allowed values."""
     said = verb(short_run.var, "replay", short_run.run_id, "--set", "strategy.rsi_perod=5")
 
     assert said.code == 4
@@ -69,7 +69,7 @@ def test_profile_that_is_none_is_refused_with_exit_4(short_run: ShortRun) -> Non
 
 
 def test_runs_that_decided_the_same_are_the_same(short_run: ShortRun) -> None:
-    """A run against itself."""
+    """A run compared with itself is the same."""
     said = verb(short_run.var, "diff", short_run.run_id, short_run.run_id)
 
     assert said.code == 0
@@ -77,7 +77,7 @@ def test_runs_that_decided_the_same_are_the_same(short_run: ShortRun) -> None:
 
 
 def test_night_is_told_from_the_middle_of_a_position_on(short_run: ShortRun) -> None:
-    """Where the other run began only then: what was held is sold, not found to be impossible."""
+    """A run that began in mid-position is compared from there, with its holdings."""
     recorded = Recorded.open(short_run.run_dir)
     bought, sold = (event for _, event in islice(recorded.events("fills"), 2))
     begin, end = span_of(recorded)
@@ -97,7 +97,7 @@ def test_night_is_told_from_the_middle_of_a_position_on(short_run: ShortRun) -> 
 def test_runs_that_part_in_a_value_alone_have_two_digests(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """They decided the same, but the digest of one of them is not that of both."""
+    """Runs that differ in a value alone have two digests."""
 
     def scored(event: Event) -> None:
         event["payload"]["score"] = 1
@@ -115,7 +115,7 @@ def test_runs_that_part_in_a_value_alone_have_two_digests(
 
 
 def test_runs_that_part_name_the_first_decision(short_run: ShortRun, tmp_path: Path) -> None:
-    """One event that says otherwise: its place and its field, exit 1."""
+    """Runs that differ name event, place and field of the first decision, with exit 1."""
     recorded = Recorded.open(short_run.run_dir)
     seq = next(s for s, e in recorded.events("signals") if e.payload.to_json()["side"] == "BUY")
     forged = edited(short_run, tmp_path, "signals", seq, held)

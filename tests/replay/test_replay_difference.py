@@ -1,4 +1,4 @@
-"""Replay says where a run and its record part: the first event, field by field, and exits 1."""
+"""Differences between a replay and its record: the first event, field by field, exit 1."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.runs import ShortRun, verb
 
 
 def last_seq(run: ShortRun, queue: str) -> int:
-    """The number of the last line of a queue."""
+    """Return the number of a queue's last line."""
     return JournalReader(run.run_dir / "queues" / queue, "inbox").head().lines
 
 
@@ -25,7 +25,7 @@ def last_seq(run: ShortRun, queue: str) -> int:
 def test_replay_of_a_run_twice_gives_the_same_digest_over_all_derived_queues(
     short_run: ShortRun,
 ) -> None:
-    """Nothing but the recorded inputs enters a decision."""
+    """Two replays of a run give the same digest over all derived queues."""
     first, second = replay_run(short_run.run_dir), replay_run(short_run.run_dir)
 
     assert first.is_identical
@@ -36,13 +36,13 @@ def test_replay_of_a_run_twice_gives_the_same_digest_over_all_derived_queues(
 
 
 def price_up(event: Event) -> None:
-    """A fill a cent dearer than it was."""
+    """Return a fill a cent dearer than recorded."""
     whole, _, cents = event["payload"]["price"].partition(".")
     event["payload"]["price"] = f"{int(whole) + 1}.{cents}"
 
 
 def other_reason(event: Event) -> None:
-    """A reason that the strategy did not give."""
+    """Return a reason that the strategy did not give."""
     event["payload"]["reason"] += " or so"
 
 
@@ -62,7 +62,7 @@ def test_replay_of_an_edited_event_names_it_with_its_field_and_both_values(
     short_run: ShortRun,
     tmp_path: Path,
 ) -> None:
-    """A cheat who keeps every hash in order is found by making the decision again."""
+    """An edited event with all hashes in order is named with field and both values."""
     seq = last_seq(short_run, queue)
     copied = edited(short_run, tmp_path, queue, seq, edit)
 
@@ -80,7 +80,7 @@ def test_replay_of_an_edited_event_names_it_with_its_field_and_both_values(
 def test_replay_verb_of_an_edited_run_exits_1_and_prints_the_first_difference(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """The line says queue, number, role and field."""
+    """The replay verb exits 1 and prints queue, number, role and field."""
     copied = edited(short_run, tmp_path, "fills", 1, price_up)
 
     said = verb(tmp_path, "replay", str(copied), "--role", "execution_role")
@@ -94,7 +94,7 @@ def test_replay_verb_of_an_edited_run_exits_1_and_prints_the_first_difference(
 def test_replay_with_another_constant_differs_from_the_first_signal_that_it_moves(
     short_run: ShortRun,
 ) -> None:
-    """A strategy that would ask for a higher score did not make this record."""
+    """A replay with a higher threshold differs from the first signal that it changes."""
     recorded = Recorded.open(short_run.run_dir)
     config = {**recorded.manifest.config}
     config["strategy"] = {**config["strategy"], "score_min": 109}
@@ -110,7 +110,7 @@ def test_replay_with_another_constant_differs_from_the_first_signal_that_it_move
 def test_replay_without_the_last_outputs_is_identical_for_a_stopped_run_alone(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """A planned end owes every output; a run that was stopped may lack its last ones, counted."""
+    """A stopped run may lack its last outputs, counted; a run with a planned end may not."""
     copied = tmp_path / short_run.run_id
     shutil.copytree(short_run.run_dir, copied)
     cut(copied, "fills")
@@ -126,7 +126,7 @@ def test_replay_without_the_last_outputs_is_identical_for_a_stopped_run_alone(
 def test_replay_without_an_output_before_the_last_differs_also_for_a_stopped_run(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """A fill that is gone while its order's result stands was taken away."""
+    """A missing output before the last is a difference, for a stopped run too."""
     copied = tmp_path / short_run.run_id
     shutil.copytree(short_run.run_dir, copied)
     cut(copied, "fills")
@@ -137,7 +137,7 @@ def test_replay_without_an_output_before_the_last_differs_also_for_a_stopped_run
 
 
 def test_replay_verb_of_one_role_leaves_the_others_alone(short_run: ShortRun) -> None:
-    """--role takes one of the three; its queues alone stand in the answer."""
+    """--role replays one of the three roles, and only its queues are in the answer."""
     said = verb(short_run.var, "replay", "--role", "risk_role", "--json")
 
     assert said.code == 0
@@ -146,7 +146,7 @@ def test_replay_verb_of_one_role_leaves_the_others_alone(short_run: ShortRun) ->
 
 
 def test_replay_tells_its_progress_up_to_the_published_lines(short_run: ShortRun) -> None:
-    """What it has done never goes back and never passes the whole."""
+    """Progress never goes back and never exceeds the whole."""
     told: list[tuple[int, int]] = []
 
     replay_run(short_run.run_dir, progress=lambda done, whole: told.append((done, whole)))

@@ -1,4 +1,4 @@
-"""Explain: from a fill back to the tick, every line cited, nothing that is not in the queues."""
+"""Explain: from a fill back to the tick, every cited line from the queues."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ PLACE = re.compile(r"^([a-z_]+):([0-9]+)  \d\d:\d\d:\d\d\.\d{3}(?: UTC)?  [a-z_]
 
 @pytest.fixture(scope="module")
 def explainer(short_run: ShortRun) -> Explainer:
-    """Of the short run."""
+    """Explainer of the short run."""
     return Explainer(Recorded.open(short_run.run_dir))
 
 
 def types(explanation: Explanation) -> list[str]:
-    """What kinds of events an explanation goes through."""
+    """Return the kinds of events that an explanation passes."""
     return [step.event.type for step in explanation.steps]
 
 
 def all_fills(short_run: ShortRun) -> list[dict[str, Any]]:
-    """Every fill of the short run."""
+    """Return every fill of the short run."""
     return raw_events(short_run.run_dir, "fills")
 
 
 def test_every_fill_is_explained_back_to_the_tick_with_every_reason_on_the_way(
     short_run: ShortRun, explainer: Explainer
 ) -> None:
-    """Fill, results, intent, action, signal and the market data that both go back to."""
+    """A fill goes back through results, intent, action and signal to the market data."""
     for fill in all_fills(short_run):
         explanation = explainer.fill(fill["id"])
 
@@ -50,7 +50,7 @@ def test_every_fill_is_explained_back_to_the_tick_with_every_reason_on_the_way(
         assert explanation.missing == []
         entry = explanation.steps[0].event.payload.to_json()["side"] == "BUY"
         assert ("signal" in found) or not entry
-        # An effect stands before its cause, so that the story reads backwards.
+        # An effect precedes its cause, because the explanation reads backwards.
         order = ["fill", "order_intent", "risk_action"]
         assert [kind for kind in found if kind in order] == order
 
@@ -58,7 +58,7 @@ def test_every_fill_is_explained_back_to_the_tick_with_every_reason_on_the_way(
 def test_every_cited_place_holds_exactly_what_is_said_of_it(
     short_run: ShortRun, explainer: Explainer
 ) -> None:
-    """Whoever opens the file at the cited line finds the cited event."""
+    """Each cited line of each cited file holds the cited event."""
     explanation = explainer.last_fill()
     cited = PLACE.findall("\n".join(explanation_lines(explanation)))
 
@@ -69,7 +69,7 @@ def test_every_cited_place_holds_exactly_what_is_said_of_it(
 
 
 def test_values_stand_against_their_thresholds(explainer: Explainer) -> None:
-    """A trader can check each decision: value, threshold, and whether it held."""
+    """Each check shows value, threshold and verdict."""
     explanation = explainer.last_fill()
     for step in explanation.steps:
         checks = step.event.payload.to_json().get("checks") or []
@@ -85,7 +85,7 @@ def test_values_stand_against_their_thresholds(explainer: Explainer) -> None:
 
 
 def test_ids_may_be_abbreviated_but_not_guessed(short_run: ShortRun, explainer: Explainer) -> None:
-    """Four characters are enough where they name one; unknown and too short ones are refused."""
+    """An id may be abbreviated to four unique characters; unknown and shorter ones are refused."""
     fill = all_fills(short_run)[0]
 
     assert explainer.fill(fill["id"][:8]).subject == f"fill {fill['id']}"
@@ -95,7 +95,7 @@ def test_ids_may_be_abbreviated_but_not_guessed(short_run: ShortRun, explainer: 
 
 
 def test_order_is_found_by_any_of_its_ids(short_run: ShortRun, explainer: Explainer) -> None:
-    """Its own, the client's, and the intent's lead to the same story."""
+    """An order is found by its own id, the client's, and the intent's."""
     intent = raw_events(short_run.run_dir, "order_intents")[0]
     client_id = intent["payload"]["client_order_id"]
     result = next(
@@ -116,7 +116,7 @@ def test_order_is_found_by_any_of_its_ids(short_run: ShortRun, explainer: Explai
 def test_signal_that_was_traded_shows_what_came_of_it(
     short_run: ShortRun, explainer: Explainer
 ) -> None:
-    """From the fill forward to nothing, from the signal forward to the fill."""
+    """A traded signal leads forward to its fill."""
     bought = next(
         event
         for event in raw_events(short_run.run_dir, "risk_actions")
@@ -134,7 +134,7 @@ def test_signal_that_was_traded_shows_what_came_of_it(
 def test_hold_says_that_nothing_came_of_it_and_why(
     short_run: ShortRun, explainer: Explainer
 ) -> None:
-    """The reason stands in the signal; that risk has no event is said, not left to wonder."""
+    """A hold shows its reason, and that risk has no event for it."""
     hold = next(
         event
         for event in raw_events(short_run.run_dir, "signals")
@@ -171,7 +171,7 @@ def test_planned_end_that_leaves_a_position_names_it(
 
 
 def test_lookup_by_number_and_by_id_agree_with_the_file(short_run: ShortRun) -> None:
-    """First, last, and beyond; an id that is not there is not found."""
+    """Lookup by number and by id agree with the file, at both ends; unknown ids are not found."""
     recorded = Recorded.open(short_run.run_dir)
     ticks = raw_events(short_run.run_dir, "market_ticks")
     for seq in (1, 2, len(ticks) // 2, len(ticks)):
@@ -187,7 +187,7 @@ def test_lookup_by_number_and_by_id_agree_with_the_file(short_run: ShortRun) -> 
 
 
 def test_explain_verb_takes_the_last_fill_by_itself(short_run: ShortRun) -> None:
-    """Without a question it tells of the last fill; --json has the same places."""
+    """Explain without a question explains the last fill; --json has the same places."""
     last = all_fills(short_run)[-1]
 
     said = verb(short_run.var, "explain")
@@ -206,7 +206,7 @@ def test_explain_verb_takes_the_last_fill_by_itself(short_run: ShortRun) -> None
 def test_explain_verb_refuses_what_it_cannot_find_with_a_remedy(
     question: tuple[str, ...], short_run: ShortRun
 ) -> None:
-    """Exit 2, one line, nothing on standard output."""
+    """Explain refuses an unknown question with one line, a remedy and exit 2."""
     said = verb(short_run.var, "explain", *question)
 
     assert said.code == 2
@@ -217,7 +217,7 @@ def test_explain_verb_refuses_what_it_cannot_find_with_a_remedy(
 
 @pytest.mark.parametrize("flag", ["--fill", "--order", "--signal", "--trade", "--lot", "--at"])
 def test_question_about_nothing_is_refused(flag: str, short_run: ShortRun) -> None:
-    """`--fill "$ID"` of an empty variable is no question about the last fill."""
+    """`--fill` with an empty id is refused, not answered by the last fill."""
     said = verb(short_run.var, "explain", "latest", flag, "")
 
     assert said.code == 2
@@ -226,7 +226,7 @@ def test_question_about_nothing_is_refused(flag: str, short_run: ShortRun) -> No
 
 
 def test_number_beyond_all_trades_is_refused(short_run: ShortRun) -> None:
-    """Also one that is too long to be reckoned with."""
+    """A trade number beyond the last, or absurdly long, is refused."""
     said = verb(short_run.var, "explain", "latest", "--trade", "9" * 5000)
 
     assert said.code == 2
@@ -236,7 +236,7 @@ def test_number_beyond_all_trades_is_refused(short_run: ShortRun) -> None:
 def test_every_time_of_an_explanation_is_of_the_zone_that_was_asked_for(
     stopped_run: ShortRun,
 ) -> None:
-    """Also in the sentence about what execution did last."""
+    """Every time is in the requested zone, also in the sentence about execution's last act."""
     said = verb(stopped_run.var, "explain", "latest", "--stop", "--zone", "Europe/Berlin")
 
     clocks = re.findall(r"\d\d:\d\d:\d\d\.\d{3}.*", said.out)
@@ -248,7 +248,7 @@ def test_every_time_of_an_explanation_is_of_the_zone_that_was_asked_for(
 def test_lots_that_are_not_listed_are_counted(
     short_run: ShortRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A list that ends without a word would say that there are no more."""
+    """Lots beyond the listed ones are counted."""
     monkeypatch.setattr("minibot.replay.explain.trace.LOTS_SHOWN", 2)
     bought = [n for n, fill in enumerate(all_fills(short_run), 1) if is_purchase(fill)]
 
@@ -259,5 +259,5 @@ def test_lots_that_are_not_listed_are_counted(
 
 
 def is_purchase(fill: dict[str, Any]) -> bool:
-    """Whether a fill opened a lot."""
+    """Return whether a fill opened a lot."""
     return bool(fill["payload"]["side"] == "BUY")

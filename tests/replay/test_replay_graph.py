@@ -1,4 +1,4 @@
-"""The hash graph: one changed byte names that event and everything that goes back to it."""
+"""Hash graph: one changed byte names its event and every dependent one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DERIVED = ("signals", "risk_actions", "order_intents", "order_results", "fills")
 
 
 def caused_by(run: ShortRun, root_id: str) -> set[str]:
-    """The places of all events that go back to one, reckoned from the recorded causes alone."""
+    """Return the places of all events that go back to one, from the recorded causes alone."""
     reached, places = {root_id}, set()
     for queue in DERIVED:
         for seq, event in enumerate(raw_events(run.run_dir, queue), 1):
@@ -27,7 +27,7 @@ def caused_by(run: ShortRun, root_id: str) -> set[str]:
 
 
 def changed(run_dir: Path) -> dict[str, set[str]]:
-    """By place of a changed node, the places of all that depends on it."""
+    """Return, by place of a changed node, the places of all dependent nodes."""
     graph = graph_of(Recorded.open(run_dir))
     return {
         change.node.place: {node.place for node in change.dependents}
@@ -36,7 +36,7 @@ def changed(run_dir: Path) -> dict[str, set[str]]:
 
 
 def entry_fill(run: ShortRun) -> tuple[int, dict[str, Any]]:
-    """Number and event of the first purchase."""
+    """Return number and event of the first purchase."""
     fills = enumerate(raw_events(run.run_dir, "fills"), 1)
     return next((n, event) for n, event in fills if event["payload"]["side"] == "BUY")
 
@@ -45,7 +45,7 @@ def entry_fill(run: ShortRun) -> tuple[int, dict[str, Any]]:
 def test_graph_of_a_run_as_it_was_written_holds_all_of_it_and_finds_nothing(
     short_run: ShortRun,
 ) -> None:
-    """Twice the same root; every derived event, lot, trade and hourly state is a node."""
+    """The graph of an intact run gives the same root twice and holds every derived node."""
     first, second = (graph_of(Recorded.open(short_run.run_dir)) for _ in range(2))
 
     assert first.root == second.root
@@ -66,7 +66,7 @@ def test_graph_of_a_run_as_it_was_written_holds_all_of_it_and_finds_nothing(
 def test_one_changed_byte_names_that_event_and_every_dependent_one(
     queue: str, after: bytes, short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """The line's own hash no longer fits; what depends on it is reckoned here a second time."""
+    """A changed byte names its event and, as computed here independently, its dependants."""
     copied = copy_of(short_run, tmp_path)
     _, fill = entry_fill(short_run)
     seq, event = next(
@@ -87,7 +87,7 @@ def test_one_changed_byte_names_that_event_and_every_dependent_one(
 
 
 def causes_of(run: ShortRun, event: dict[str, Any]) -> set[str]:
-    """The places of all derived events that one goes back to."""
+    """Return the places of all derived events to which one goes back."""
     wanted, places = set(event["payload"]["cause_ids"]), set()
     for queue in reversed(DERIVED):
         for seq, found in enumerate(raw_events(run.run_dir, queue), 1):
@@ -101,7 +101,7 @@ def causes_of(run: ShortRun, event: dict[str, Any]) -> set[str]:
 def test_changed_tick_is_named_with_the_fill_that_met_it(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """A market event is a node where something was made of it."""
+    """A changed tick is named with the fill that it caused."""
     copied = copy_of(short_run, tmp_path)
     fill_n, fill = entry_fill(short_run)
     seq = fill["payload"]["tick_seq"]
@@ -118,7 +118,7 @@ def test_changed_tick_is_named_with_the_fill_that_met_it(
 def test_edit_with_every_hash_made_anew_is_still_named_and_nothing_that_follows_is(
     queue: str, short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Later decisions come out otherwise because of it; they were not changed, and it says so."""
+    """An edit with new hashes is named; later decisions that differ are consequences."""
     copied = copy_of(short_run, tmp_path)
 
     def edit(event: dict[str, Any]) -> None:
@@ -141,7 +141,7 @@ def test_edit_with_every_hash_made_anew_is_still_named_and_nothing_that_follows_
 
 @pytest.mark.row("D-25", "D-52")
 def test_changed_hourly_state_is_named_and_no_event(short_run: ShortRun, tmp_path: Path) -> None:
-    """It is the last node of the graph, so nothing depends on it in a run of one hour."""
+    """A changed hourly state is named alone, as the last node of the graph."""
     copied = copy_of(short_run, tmp_path)
     flip(copied / "hourly_state.jsonl", 1, b'"closing":"')
 
@@ -150,7 +150,7 @@ def test_changed_hourly_state_is_named_and_no_event(short_run: ShortRun, tmp_pat
 
 @pytest.mark.row("D-25")
 def test_graph_verb_exits_1_on_a_change_and_0_without(short_run: ShortRun, tmp_path: Path) -> None:
-    """A person reads the place, both values and the places that depend on it."""
+    """The graph verb exits 1 on a change, with place, both values and dependants."""
     copied = copy_of(short_run, tmp_path)
     forge(copied, "fills", 1, lambda event: event["payload"].update(price="99999.11"))
 
@@ -169,7 +169,7 @@ def test_graph_verb_exits_1_on_a_change_and_0_without(short_run: ShortRun, tmp_p
 def test_graph_verb_says_of_damage_beside_the_events_that_it_is_there(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """An acknowledgement is no event of the graph; that nothing was changed would be a lie."""
+    """Damage beside the graph's events, as in an acknowledgement, is reported."""
     copied = copy_of(short_run, tmp_path)
     flip(copied / "queues" / "signals" / "acks.jsonl", 2, b'"took_us":')
 

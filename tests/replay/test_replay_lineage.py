@@ -1,4 +1,4 @@
-"""No order without an allowing risk_action before it: over a whole run, and when one is forged."""
+"""Lineage of orders: an allowing risk_action before each, in a run and in forged ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALLOWING = {"ALLOW", "REDUCE", "EXIT"}
 def test_every_intent_of_a_night_names_an_allowing_action_that_stands_before_it(
     short_run: ShortRun,
 ) -> None:
-    """Counted from raw lines; `verify --lineage` says the same."""
+    """Every intent names an earlier allowing action, by raw lines and by `verify --lineage`."""
     actions = {event["id"]: event for event in raw_events(short_run.run_dir, "risk_actions")}
     intents = raw_events(short_run.run_dir, "order_intents")
 
@@ -32,18 +32,18 @@ def test_every_intent_of_a_night_names_an_allowing_action_that_stands_before_it(
 
 
 def blocked(event: dict[str, Any]) -> None:
-    """The action says no."""
+    """Return the action as a refusal."""
     event["payload"]["action"] = "BLOCK"
     event["payload"]["reason_code"] = "halted"
 
 
 def orphaned(event: dict[str, Any]) -> None:
-    """The intent names nothing that exists."""
+    """Return the intent with a cause that does not exist."""
     event["payload"]["cause_ids"] = ["00000000-0000-4000-8000-000000000001"]
 
 
 def larger(event: dict[str, Any]) -> None:
-    """More was bought than was asked for."""
+    """Return a fill larger than its order."""
     event["payload"]["qty"] = "99.00000"
 
 
@@ -59,7 +59,7 @@ def larger(event: dict[str, Any]) -> None:
 def test_lineage_of_a_forged_night_fails_although_every_hash_holds(
     queue: str, forge: Any, word: str, short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Whoever recomputes all hashes still cannot make an order that risk did not allow."""
+    """A forged night with all hashes in order fails its lineage."""
     first = next(
         seq
         for seq, event in enumerate(raw_events(short_run.run_dir, queue), 1)

@@ -1,4 +1,4 @@
-"""What goes back to an operator's order alone: where it stands beside what goes back to ticks."""
+"""Answers to an operator's order: their place beside events that go back to ticks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.waiting import DEADLINE_S, wait_until
 
 
 def _night_with_a_wish(var: Path) -> None:
-    """A night that buys nothing; an operator wants to leave a symbol when it has said something."""
+    """Return a night without entries, in which an operator wants to leave a symbol."""
     sets = {"duration_ms": "25200000", "strategy.score_min": "100"}
     night = subprocess.Popen(
         [sys.executable, "-m", *night_argv(var, sets, "--quiet", "--no-proof")],
@@ -51,13 +51,13 @@ def _night_with_a_wish(var: Path) -> None:
 
 @pytest.fixture(scope="module")
 def wished(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    """The night, which is over."""
+    """That night, finished."""
     var = shared_by_workers(tmp_path_factory, "wished", _night_with_a_wish)
     return Recorded.open(next((var / "runs").iterdir()))
 
 
 def test_answer_to_an_operator_names_no_tick(wished: Recorded) -> None:
-    """What the other tests rest on: it was said later than the first signal."""
+    """An answer to an operator names no tick and comes after the first signal."""
     (answer,) = raw_events(wished.run_dir, "risk_actions")
 
     assert answer["payload"]["reason_code"] == "no_position"
@@ -66,7 +66,7 @@ def test_answer_to_an_operator_names_no_tick(wished: Recorded) -> None:
 
 
 def test_answer_to_an_operator_stands_where_risk_had_come_to(wished: Recorded) -> None:
-    """Parity pairs decisions in the order of the night: this one is not the first of all."""
+    """Parity puts an operator's answer where risk processed it, not first of all."""
     made = run_together(wished).made
 
     assert [one.queue for one in made].count("risk_actions") == 1
@@ -77,7 +77,7 @@ def test_answer_to_an_operator_stands_where_risk_had_come_to(wished: Recorded) -
 def test_answer_to_an_operator_that_comes_first_in_its_queue_is_not_said_before_all(
     wished: Recorded,
 ) -> None:
-    """`diff` tells where two nights part: by time, also where no tick is named."""
+    """Diff orders an operator's answer by time, although it names no tick."""
     side, _ = recorded_side(wished, *span_of(wished), lambda done, whole: None)
 
     times = [said.event.ts for said in side.said]

@@ -1,4 +1,4 @@
-"""A run with one changed byte: what lies before it is answered as of the whole run, no more."""
+"""Run with one changed byte: everything before it is answered as in the whole run."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ QUEUES = (
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> ShortRun:
-    """A recorded run with restarts; always the same one, so that its times are known."""
+    """Recorded run with restarts, always the same, so that its times are known."""
     golden = next(one for one in golden_runs() if one.name == "crash_run")
     var = tmp_path_factory.mktemp("golden")
     return ShortRun(var, golden.unpack(var), Said(0, "", ""))
 
 
 def damaged(run: ShortRun, queue: str, target: Path) -> tuple[Path, int, int]:
-    """A copy with one changed byte in the middle of a queue.
+    """Return a copy with one changed byte in the middle of a queue.
 
-    Returns its folder, the damaged line, and the time of the oldest event from that line on.
+    The result is its folder, the damaged line, and the time of the oldest event from there on.
     """
     copied = copy_of(run, target)
     events = raw_events(run.run_dir, queue)
@@ -52,12 +52,12 @@ def damaged(run: ShortRun, queue: str, target: Path) -> tuple[Path, int, int]:
 
 
 def clock(ts: int) -> str:
-    """The second of a time, as an operator types it."""
+    """Return the second of a time, as an operator types it."""
     return f"{datetime.fromtimestamp(ts // 1000, UTC):%H:%M:%S}"
 
 
 def told(document: dict[str, Any]) -> list[Any]:
-    """What was seen, held and journaled in a second."""
+    """Return the market, holdings and events of a second."""
     return [document["symbols"], document["cash"], document["events"]]
 
 
@@ -65,7 +65,7 @@ def told(document: dict[str, Any]) -> list[Any]:
 def test_second_before_a_changed_byte_is_answered_as_of_the_whole_run(
     queue: str, run: ShortRun, tmp_path: Path
 ) -> None:
-    """The last whole second before it, in each queue that an answer reads."""
+    """The last whole second before the damage is answered as in the whole run."""
     copied, _, ts = damaged(run, queue, tmp_path)
     before = clock(ts - 1000)
 
@@ -80,7 +80,7 @@ def test_second_before_a_changed_byte_is_answered_as_of_the_whole_run(
 def test_second_of_a_changed_byte_is_refused_with_its_line_and_what_can_be_done(
     queue: str, run: ShortRun, tmp_path: Path
 ) -> None:
-    """And every second behind it: one sentence, exit 1; only control may be heard of later."""
+    """Seconds from the damage on are refused with line and remedy, exit 1."""
     copied, line, ts = damaged(run, queue, tmp_path)
 
     for asked in (clock(ts), clock(ts + 1000)):
@@ -96,7 +96,7 @@ def test_second_of_a_changed_byte_is_refused_with_its_line_and_what_can_be_done(
 def test_replay_comes_to_the_tick_that_the_damaged_line_follows(
     queue: str, run: ShortRun, tmp_path: Path
 ) -> None:
-    """Not to the beginning of the chunk in which it stands; up to there `--until` is identical."""
+    """A replay reaches the tick before the damaged line, not only its chunk."""
     copied, line, _ = damaged(run, queue, tmp_path)
     ticks = raw_events(run.run_dir, "market_ticks")
     payload = raw_events(run.run_dir, queue)[line - 1]["payload"]
@@ -115,7 +115,7 @@ def test_replay_comes_to_the_tick_that_the_damaged_line_follows(
 def test_refusals_before_a_changed_byte_are_counted_as_of_the_whole_run(
     queue: str, run: ShortRun, tmp_path: Path
 ) -> None:
-    """Up to the second of the damaged line, and not beyond it."""
+    """Refusals before the damage are counted as in the whole run."""
     copied, line, ts = damaged(run, queue, tmp_path)
     words = ("--why-not", "BUY", "--json", "--to")
 
@@ -132,7 +132,7 @@ def test_refusals_before_a_changed_byte_are_counted_as_of_the_whole_run(
 def test_trade_before_a_damaged_fill_is_told_and_what_may_be_missing_is_said(
     run: ShortRun, tmp_path: Path
 ) -> None:
-    """The same steps as of the whole run; the last fill nobody knows any more."""
+    """A trade before a damaged fill has the same steps, and the missing part is mentioned."""
     copied, _, _ = damaged(run, "fills", tmp_path)
 
     said = verb(tmp_path, "explain", str(copied), "--trade", "1", "--json")
@@ -152,7 +152,7 @@ def test_trade_before_a_damaged_fill_is_told_and_what_may_be_missing_is_said(
 
 
 def test_fill_behind_a_damaged_signal_is_refused(run: ShortRun, tmp_path: Path) -> None:
-    """It is whole itself, and what it goes back to cannot be told."""
+    """A whole fill behind a damaged signal is refused, as its cause cannot be shown."""
     copied, line, _ = damaged(run, "signals", tmp_path)
     fills = raw_events(run.run_dir, "fills")
 
@@ -167,7 +167,7 @@ def test_fill_behind_a_damaged_signal_is_refused(run: ShortRun, tmp_path: Path) 
 def test_verify_of_a_changed_byte_tells_its_consequences_from_findings_of_their_own(
     run: ShortRun, tmp_path: Path
 ) -> None:
-    """A cause that stands behind the damage is not found, and the finding says that it may be."""
+    """Verify separates damage from its consequences: a cause behind the damage is not found."""
     copied, _, _ = damaged(run, "signals", tmp_path)
 
     lines = verb(tmp_path, "verify", str(copied)).out.splitlines()
@@ -182,7 +182,7 @@ def test_verify_of_a_changed_byte_tells_its_consequences_from_findings_of_their_
 
 
 def journal(folder: Path) -> int:
-    """Write a journal of three segments; return how many lines it has."""
+    """Write a journal of three segments; return its number of lines."""
     lock = WriterLock(folder / "writer.lock")
     writer = JournalWriter(folder, "inbox", lock=lock, sync=False, segment_bytes=1000)
     for n in range(1, 26):
@@ -194,7 +194,7 @@ def journal(folder: Path) -> int:
 
 
 def read_all(reader: JournalReader, at_once: int) -> list[bytes]:
-    """Every line up to the damage; asked again, the reader raises again."""
+    """Return every line up to the damage; the reader raises again on a second call."""
     found: list[bytes] = []
     met: IntegrityError | None = None
     while met is None:
@@ -216,7 +216,7 @@ def read_all(reader: JournalReader, at_once: int) -> list[bytes]:
 def test_reader_hands_out_every_line_before_a_damaged_one_and_none_behind(
     at_once: int, tmp_path: Path
 ) -> None:
-    """Whichever line it is, in sealed segments and in the active one."""
+    """The reader hands out every line before a damaged one and none behind it."""
     lines = journal(tmp_path)
     for damaged_line in range(1, lines + 1):
         text = b'"n":%d}' % damaged_line
@@ -231,7 +231,7 @@ def test_reader_hands_out_every_line_before_a_damaged_one_and_none_behind(
 
 
 def test_reader_of_a_whole_journal_is_its_base(tmp_path: Path) -> None:
-    """Lines and positions, from the beginning and from the middle."""
+    """The reader of a whole journal equals its base, from the beginning and the middle."""
     journal(tmp_path)
     base = JournalReader(tmp_path, "inbox")
     base.read(7)
@@ -251,7 +251,7 @@ def test_reader_of_a_whole_journal_is_its_base(tmp_path: Path) -> None:
 def test_reader_hands_out_nothing_of_a_chunk_whose_chain_leads_elsewhere(
     run: ShortRun, tmp_path: Path
 ) -> None:
-    """A line with its hash made anew: which of them it is, no line can say."""
+    """A chunk whose chain leads elsewhere is withheld, as the forged line is unknown."""
     copied = copy_of(run, tmp_path)
     folder = copied / "queues/fills"
     head = (folder / "inbox.head").read_bytes()

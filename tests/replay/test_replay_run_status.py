@@ -1,4 +1,4 @@
-"""Runs that something befell: one clear sentence each, what can still be done, the exit code."""
+"""Run status: one clear sentence for each kind of incomplete or damaged run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.runs import ShortRun, raw_events, verb
 
 
 def in_var(run: ShortRun, var: Path) -> Path:
-    """A copy of the run in a `var` of its own, with its queues where a running run has them."""
+    """Return a copy of the run in its own `var`, with its queues as during a run."""
     run_dir = copy_of(run, var / "runs")
     (run_dir / "queues").rename(var / "queues")
     (run_dir / "seal.json").unlink()
@@ -34,7 +34,7 @@ def in_var(run: ShortRun, var: Path) -> Path:
 def test_run_that_is_still_going_is_proven_up_to_what_its_roles_have_done(
     short_run: ShortRun, var_dir: Path
 ) -> None:
-    """It is a notice, not a failure; nothing beyond the cursors is looked at."""
+    """A running run is proven up to its roles' cursors, with a notice."""
     (var_dir / "runs").mkdir()
     in_var(short_run, var_dir)
     cursor = var_dir / "queues/market_ticks/cursor.json"
@@ -55,7 +55,7 @@ def test_run_that_is_still_going_is_proven_up_to_what_its_roles_have_done(
 def test_run_that_was_interrupted_is_proven_up_to_its_last_logged_inputs(
     short_run: ShortRun, var_dir: Path
 ) -> None:
-    """No seal and nobody who holds the lock: the power went, and what there is is compared."""
+    """An interrupted run without seal and lock is proven up to its last logged inputs."""
     (var_dir / "runs").mkdir()
     in_var(short_run, var_dir)
 
@@ -77,7 +77,7 @@ def test_run_that_was_interrupted_is_proven_up_to_its_last_logged_inputs(
 def test_run_of_another_format_is_refused_with_what_can_still_be_done(
     fields: dict[str, object], sentence: str, short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Exit 2: nothing was wrong with the run, it cannot be replayed here."""
+    """A run of another format is refused with exit 2 and a remedy."""
     copied = copy_of(short_run, tmp_path)
     manifest_says(copied, **fields)
 
@@ -93,7 +93,7 @@ def test_run_of_another_format_is_refused_with_what_can_still_be_done(
 def test_run_made_by_other_code_is_a_notice_when_it_is_identical(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """The code's hash differs, the decisions do not: exit 0, and both hashes are named."""
+    """A run of other code that replays identically exits 0 and names both hashes."""
     copied = copy_of(short_run, tmp_path)
     manifest_says(copied, code_sha256="ab" * 32)
 
@@ -106,7 +106,7 @@ def test_run_made_by_other_code_is_a_notice_when_it_is_identical(
 def test_one_changed_byte_ends_the_replay_there_and_says_what_can_still_be_proven(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Exit 1 with file and line; the time that it names can be replayed with exit 0."""
+    """One changed byte exits 1 with file and line, and names a time that replays with 0."""
     copied = copy_of(short_run, tmp_path)
     middle = len(raw_events(short_run.run_dir, "market_ticks")) * 3 // 4
     flip(copied / "queues/market_ticks/inbox.jsonl", middle, b'"ts":')
@@ -122,7 +122,7 @@ def test_one_changed_byte_ends_the_replay_there_and_says_what_can_still_be_prove
     assert again.code == 0, again.out
     assert f"minibot verify {copied}" in said.out
     assert remedy.strip().startswith(f"what lies before it can be proven: minibot replay {copied} ")
-    # Some decisions were not made, so there is no digest of all of them.
+    # Some decisions were not recomputed, so there is no digest of all.
     assert "digest" not in said.out.splitlines()[-1]
     assert verb(tmp_path, "replay", str(copied), "--json").document["digest"] is None
 
@@ -130,7 +130,7 @@ def test_one_changed_byte_ends_the_replay_there_and_says_what_can_still_be_prove
 def test_remedies_call_a_run_by_its_id_only_where_that_finds_the_same_run(
     short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The id of a copy names the original: `verify` of it would call the damaged copy clean."""
+    """A remedy names a copy by its path, because its id would find the original."""
     copied = copy_of(short_run, tmp_path)
     monkeypatch.setattr(
         condition, "resolve", lambda text: short_run.run_dir.parents[1] if text == "var" else None
@@ -153,7 +153,7 @@ def test_remedies_call_a_run_by_its_id_only_where_that_finds_the_same_run(
 def test_damage_is_told_with_what_can_still_be_done_by_every_verb_that_reads_a_run(
     words: tuple[str, ...], short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Exit 1, one line: the place, and how to see all damage and what can be proven."""
+    """Each verb on a damaged run exits 1 with the place and a remedy."""
     copied = copy_of(short_run, tmp_path)
     middle = len(raw_events(short_run.run_dir, "market_ticks")) // 4
     flip(copied / "queues/market_ticks/inbox.jsonl", middle, b'"ts":')
@@ -174,7 +174,7 @@ def test_damage_is_told_with_what_can_still_be_done_by_every_verb_that_reads_a_r
 def test_run_that_lacks_a_segment_names_it_and_can_be_replayed_up_to_it(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """The list of segments knows what is gone: number, file and lines."""
+    """A missing segment is named by number, file and lines, and the run replays up to it."""
     copied = copy_of(short_run, tmp_path)
     sealed = in_segments(copied, "market_ticks", 256 << 10)
     assert len(sealed) >= 3
@@ -191,7 +191,7 @@ def test_run_that_lacks_a_segment_names_it_and_can_be_replayed_up_to_it(
 
 
 def test_damaged_manifest_is_one_line_and_exit_1(short_run: ShortRun, tmp_path: Path) -> None:
-    """Nothing can be replayed without it."""
+    """A damaged manifest is one line and exit 1."""
     copied = copy_of(short_run, tmp_path)
     path = copied / "manifest.json"
     path.write_bytes(path.read_bytes().replace(b'"seed":', b'"seed": '))
@@ -211,7 +211,7 @@ def test_damaged_manifest_is_one_line_and_exit_1(short_run: ShortRun, tmp_path: 
 def test_time_that_the_run_does_not_have_is_refused_with_its_span(
     words: tuple[str, ...], short_run: ShortRun
 ) -> None:
-    """Exit 2 and one line; a time of day is told with what the run goes from and to."""
+    """A time outside the run is refused with the run's span."""
     said = verb(short_run.var, "replay", *words)
 
     assert said.code == 2
@@ -229,7 +229,7 @@ def test_time_that_the_run_does_not_have_is_refused_with_its_span(
 def test_time_that_ends_before_it_begins_is_refused_and_not_answered_with_nothing(
     words: tuple[str, ...], last: str, short_run: ShortRun
 ) -> None:
-    """`0 decisions` of a time that is none would read as: nothing happened."""
+    """A range that ends before it begins is refused, not answered with `0 decisions`."""
     said = verb(short_run.var, *words, "--from", "18:00:30", "--to", last)
 
     assert said.code == 2
@@ -238,7 +238,7 @@ def test_time_that_ends_before_it_begins_is_refused_and_not_answered_with_nothin
 
 @pytest.mark.row("N-121", "D-51")
 def test_proof_of_a_finished_run_covers_books_and_figures(short_run: ShortRun) -> None:
-    """Lots, trades, entries, hourly states and every figure of metrics.json are compared."""
+    """A finished run's proof covers lots, trades, entries, hourly states and all metrics."""
     proof = prove(*open_run(short_run.run_dir))
 
     assert proof.is_identical
@@ -257,7 +257,7 @@ def test_proof_of_a_finished_run_covers_books_and_figures(short_run: ShortRun) -
 def test_run_that_was_interrupted_gets_its_hourly_states_when_it_is_recovered(
     short_run: ShortRun, var_dir: Path
 ) -> None:
-    """The next start writes what the power kept from being written: the same bytes."""
+    """An interrupted run gets its missing hourly states at recovery, with the same bytes."""
     (var_dir / "runs").mkdir()
     run_dir = in_var(short_run, var_dir)
     path = run_dir / "hourly_state.jsonl"
@@ -278,7 +278,7 @@ def test_run_that_was_interrupted_gets_its_hourly_states_when_it_is_recovered(
 
 @pytest.mark.row("D-51", "D-52")
 def test_run_that_was_stopped_is_identical_with_its_books(stopped_run: ShortRun) -> None:
-    """A STOP closes nothing: what was still open stands as a lot in the last hourly state."""
+    """A stopped run is identical, with its open lots in the last hourly state."""
     said = verb(stopped_run.var, "replay", "--json")
 
     assert said.code == 0, said.out
@@ -293,7 +293,7 @@ def test_run_that_was_stopped_is_identical_with_its_books(stopped_run: ShortRun)
 def test_second_of_a_run_that_is_still_going_can_be_asked(
     short_run: ShortRun, var_dir: Path
 ) -> None:
-    """Nobody has to wait for the morning to ask why."""
+    """A second of a running run can be explained."""
     (var_dir / "runs").mkdir()
     in_var(short_run, var_dir)
 

@@ -1,4 +1,4 @@
-"""Every second of a run has an answer, and what was refused is counted with what came next."""
+"""Snapshot of any second of a run, and refusals counted with the next check."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def recorded(short_run: ShortRun) -> Recorded:
 
 
 def check(name: str, passed: bool, threshold: str = "1") -> dict[str, object]:
-    """A check as an event has it."""
+    """Return a check in the form of an event."""
     return {"name": name, "value": "0", "threshold": threshold, "passed": passed}
 
 
 def test_any_second_of_the_run_says_what_was_seen_held_and_decided(
     short_run: ShortRun, recorded: Recorded
 ) -> None:
-    """Taken at random: the touch is the last tick's, the position what fills add up to by then."""
+    """Any second shows the last tick's touch, the position from fills, and the decision."""
     span, explainer = Span.of(recorded, None), Explainer(recorded)
     ticks = [event for _, event in recorded.events("market_ticks")]
     fills = raw_events(short_run.run_dir, "fills")
@@ -68,7 +68,7 @@ def test_any_second_of_the_run_says_what_was_seen_held_and_decided(
 def test_bar_that_closed_by_a_clock_ahead_of_the_runs_is_no_look_into_the_future(
     recorded: Recorded,
 ) -> None:
-    """A recorder's clock behind the exchange's: a bar's end lies after the second asked for."""
+    """A bar that ends after the asked second, by the exchange's clock, is no look-ahead."""
     span, explainer = Span.of(recorded, None), Explainer(recorded)
     last_ms = span.to_ms // 1000 * 1000 - 1
     found = snapshot_of_second(recorded, explainer, span, (last_ms - 999, last_ms), [])
@@ -91,7 +91,7 @@ def test_bar_that_closed_by_a_clock_ahead_of_the_runs_is_no_look_into_the_future
 def test_time_without_an_event_is_named_by_its_length(
     recorded: Recorded, length_ms: int, unit: str
 ) -> None:
-    """A second or a millisecond with nothing in it says so, in its own unit."""
+    """A second or millisecond without an event is named in its own unit."""
     span = Span.of(recorded, None)
     empty = SecondSnapshot(span.from_ms, span.from_ms + length_ms - 1, (), {}, (), ())
 
@@ -99,7 +99,7 @@ def test_time_without_an_event_is_named_by_its_length(
 
 
 def last_tick(ticks: list[Event], ts: int) -> MarketTick:
-    """The last tick at or before a time."""
+    """Return the last tick at or before a time."""
     payloads = [event.payload for event in ticks if event.ts <= ts]
     return [payload for payload in payloads if isinstance(payload, MarketTick)][-1]
 
@@ -107,7 +107,7 @@ def last_tick(ticks: list[Event], ts: int) -> MarketTick:
 def test_hold_that_was_never_journaled_is_told_with_its_checks(
     short_run: ShortRun, recorded: Recorded
 ) -> None:
-    """A hold is journaled when its reason changes; every other second is reckoned again."""
+    """A hold that was never journaled is recomputed with its checks."""
     span, explainer = Span.of(recorded, None), Explainer(recorded)
     signals = {event["ts"] // 1000 for event in raw_events(short_run.run_dir, "signals")}
     quiet = next(
@@ -129,7 +129,7 @@ def test_hold_that_was_never_journaled_is_told_with_its_checks(
 def test_second_in_which_was_traded_does_not_say_that_it_was_not(
     short_run: ShortRun, recorded: Recorded
 ) -> None:
-    """Risk leaves a position while the strategy holds, and a fill comes later than its order."""
+    """A second with a trade does not claim that nothing was traded."""
     span, explainer = Span.of(recorded, None), Explainer(recorded)
     for fill in raw_events(short_run.run_dir, "fills")[:4]:
         second = fill["ts"] // 1000 * 1000
@@ -145,7 +145,7 @@ def test_second_in_which_was_traded_does_not_say_that_it_was_not(
 def test_second_of_a_fill_names_it_and_second_before_the_first_tick_says_so(
     short_run: ShortRun,
 ) -> None:
-    """By the command, in UTC and in the operator's zone."""
+    """A second of a fill names it, in UTC and local zone; one before the first tick says so."""
     fill = raw_events(short_run.run_dir, "fills")[0]
     minute, second = divmod(fill["ts"] // 1000 % 3600, 60)
 
@@ -165,7 +165,7 @@ def test_second_of_a_fill_names_it_and_second_before_the_first_tick_says_so(
 def test_why_not_counts_every_decision_once_and_agrees_with_the_journal(
     short_run: ShortRun, recorded: Recorded
 ) -> None:
-    """Bars closed live are decisions; those that were journaled are among them."""
+    """Why-not counts every decision once, including the journaled ones."""
     bars = [
         event
         for event in raw_events(short_run.run_dir, "market_ticks")
@@ -221,19 +221,19 @@ def test_why_not_counts_every_decision_once_and_agrees_with_the_journal(
 def test_next_refusal_is_the_next_filter_that_would_have_refused(
     code: str, checks: list[dict[str, object]], said: str
 ) -> None:
-    """With the refusing one passed; a reading that no rule reached refuses nothing."""
+    """The next refusal is the next check that would refuse; an unreached rule refuses nothing."""
     assert next_rejection(code, checks) == said
 
 
 def test_wish_is_told_by_the_position_that_it_needs() -> None:
-    """To buy it has to be flat, to sell long; without a rule nobody wished for anything."""
+    """A wish to buy needs a flat position and a wish to sell a long one; without a rule none."""
     assert wish_of([check("position", False, "flat")]) == "BUY"
     assert wish_of([check("position", False, "long")]) == "SELL"
     assert wish_of([check("setup", False)]) == ""
 
 
 def test_why_not_in_a_part_of_the_run_counts_that_part(recorded: Recorded) -> None:
-    """Two parts add up to the whole, by the command too."""
+    """Why-not over two parts of a run adds up to the whole."""
     span = Span.of(recorded, None)
     middle = (span.from_ms + span.to_ms) // 2
 
@@ -250,7 +250,7 @@ def test_why_not_in_a_part_of_the_run_counts_that_part(recorded: Recorded) -> No
 def test_trade_is_traced_to_both_its_fills_and_signals_and_back_from_each(
     short_run: ShortRun,
 ) -> None:
-    """Signal, order, fill, lot and trade by ids: down from the signal, up from the trade."""
+    """A trade leads to fills and signals by ids, and each of them back to the trade."""
     trade = verb(short_run.var, "explain", "--trade", "1", "--json").document
     places = [step["place"] for step in trade["steps"]]
     fills = [step for step in trade["steps"] if step["event"]["type"] == "fill"]
@@ -288,7 +288,7 @@ def test_trade_is_traced_to_both_its_fills_and_signals_and_back_from_each(
 def test_flag_that_would_change_nothing_is_refused(
     words: tuple[str, ...], short_run: ShortRun
 ) -> None:
-    """Nobody believes to have asked for a part and reads the whole."""
+    """A flag without effect is refused, so nobody takes the whole for a part."""
     said = verb(short_run.var, *words)
 
     assert said.code == 2

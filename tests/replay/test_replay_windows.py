@@ -1,4 +1,4 @@
-"""Ranges and hours of a run: compared by themselves, executed alone, written down and checked."""
+"""Ranges and hours of a run: compared, executed alone, written down and checked."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DERIVED = ("signals", "risk_actions", "order_intents", "order_results", "fills")
 def test_two_ranges_side_by_side_hold_every_input_and_output_of_the_run_once(
     short_run: ShortRun,
 ) -> None:
-    """Nothing is compared twice or left out where one range ends and the next begins."""
+    """Two adjacent ranges hold every input and output once."""
     recorded, condition = open_run(short_run.run_dir)
     whole = prove(recorded, condition)
     fills = raw_events(short_run.run_dir, "fills")
@@ -57,7 +57,7 @@ def test_two_ranges_side_by_side_hold_every_input_and_output_of_the_run_once(
 def test_edit_is_found_in_the_range_that_holds_it_alone(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """A range before it is identical, and the whole differs at that event."""
+    """An edit is found only in the range that holds it, and in the whole."""
     fills = raw_events(short_run.run_dir, "fills")
     copied = copy_of(short_run, tmp_path)
     last = len(fills)
@@ -77,7 +77,7 @@ def test_edit_is_found_in_the_range_that_holds_it_alone(
 def test_first_difference_is_what_was_changed_and_not_what_follows_from_it(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """A forged fill makes risk decide otherwise later; the fill is what the verb names."""
+    """The first difference is the forged fill itself, not risk's consequence of it."""
     copied = copy_of(short_run, tmp_path)
     forge(copied, "fills", 3, lambda event: event["payload"].update(price="99999.11"))
 
@@ -98,7 +98,7 @@ def test_first_difference_is_what_was_changed_and_not_what_follows_from_it(
 def test_forged_books_or_figures_differ(
     name: str, old: bytes, new: bytes, said_of: str, short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Every decision is equal and every hash fits; what the run says of itself is not true."""
+    """Forged books or figures differ, although every decision and hash is right."""
     copied = copy_of(short_run, tmp_path)
     path = copied / name
     if name.endswith(".jsonl"):
@@ -120,7 +120,7 @@ def test_forged_books_or_figures_differ(
 
 @pytest.mark.row("D-26", "D-43")
 def test_every_hour_of_a_run_replays_identical_by_each_of_its_names(short_run: ShortRun) -> None:
-    """By its number, by the hour of day, and with its date."""
+    """An hour replays identically by number, hour of day, and date."""
     names = Span.of(open_run(short_run.run_dir)[0], None)
     (hour_ts,) = names.hours()
     for name in ("#1", "18", "18:00", "2025-01-06T18"):
@@ -138,7 +138,7 @@ def test_every_hour_of_a_run_replays_identical_by_each_of_its_names(short_run: S
 def test_hour_and_window_of_an_edited_run_exit_1_and_name_it(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Parity is exit 0, a mismatch exit 1."""
+    """An edited hour or window exits 1 and is named."""
     copied = str(copy_of(short_run, tmp_path))
     forge(Path(copied), "signals", 3, lambda event: event["payload"].update(score=1))
 
@@ -154,7 +154,7 @@ def test_hour_and_window_of_an_edited_run_exit_1_and_name_it(
 def test_executed_hour_gives_the_recorded_events_and_state_to_the_byte(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """What it writes are the run's own lines, hashes and all, though it never looked at them."""
+    """An executed hour writes the run's own lines and state, byte for byte."""
     folder = tmp_path / "hour"
     copied = copy_of(short_run, tmp_path)
     forge(copied, "signals", 1, lambda event: event["payload"].update(score=1))
@@ -185,7 +185,7 @@ def test_executed_hour_gives_the_recorded_events_and_state_to_the_byte(
 def test_manifest_of_a_run_is_kept_by_it_and_broken_by_an_edit(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Written once, checked later or elsewhere: the digests are the run's, hour by hour."""
+    """A manifest of digests by hour is kept by its run and broken by an edit."""
     copied = copy_of(short_run, tmp_path)
     golden = tmp_path / "golden.json"
 
@@ -217,7 +217,7 @@ def test_manifest_of_a_run_is_kept_by_it_and_broken_by_an_edit(
 def test_manifest_that_says_nothing_or_something_else_is_no_manifest(
     content: dict[str, Any], wrong: str, tmp_path: Path
 ) -> None:
-    """`all as listed` over no run at all would be a golden file that anything passes."""
+    """An empty or malformed manifest of digests is refused."""
     golden = tmp_path / "golden.json"
     listed = {"schema": "minibot.replay_manifest", "v": 1} | content
     golden.write_bytes(json.dumps(listed, sort_keys=True, separators=(",", ":")).encode())
@@ -231,7 +231,7 @@ def test_manifest_that_says_nothing_or_something_else_is_no_manifest(
 def test_manifest_is_checked_by_the_runs_that_it_names_alone(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """A run beside it would not be looked at."""
+    """A manifest of digests is checked only against runs that it names."""
     said = verb(short_run.var, "replay-manifest", "latest", "--check", str(tmp_path / "golden"))
 
     assert said.code == 2
@@ -241,7 +241,7 @@ def test_manifest_is_checked_by_the_runs_that_it_names_alone(
 def test_manifest_of_a_run_that_differs_is_not_written_and_says_so(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Nobody looks for the file afterwards."""
+    """A run that differs writes no manifest, and says so."""
     copied = copy_of(short_run, tmp_path)
     forge(copied, "signals", 3, lambda event: event["payload"].update(score=1))
     golden = tmp_path / "golden.json"
@@ -254,7 +254,7 @@ def test_manifest_of_a_run_that_differs_is_not_written_and_says_so(
 
 
 def test_hour_is_not_executed_into_a_file(short_run: ShortRun, tmp_path: Path) -> None:
-    """It stands there and is no folder."""
+    """Executing an hour into an existing file is refused."""
     (tmp_path / "hour").write_bytes(b"mine")
 
     said = verb(short_run.var, "execute-hour", "latest", "18", "--to", str(tmp_path / "hour"))
@@ -266,7 +266,7 @@ def test_hour_is_not_executed_into_a_file(short_run: ShortRun, tmp_path: Path) -
 
 @pytest.mark.row("D-26", "U-11")
 def test_replay_tool_lists_and_explains_as_the_verbs_do(short_run: ShortRun) -> None:
-    """The same answers under the name that the specification gives."""
+    """The replay tool under its specified name gives the verbs' answers."""
     assert verb(short_run.var, "replay-tool", "list").out == verb(short_run.var, "runs").out
     explained = verb(short_run.var, "replay-tool", "explain", "latest", "--last")
     assert explained.out == verb(short_run.var, "explain", "latest", "--last").out
@@ -276,7 +276,7 @@ def test_replay_tool_lists_and_explains_as_the_verbs_do(short_run: ShortRun) -> 
 
 
 def span(from_ms: int, to_ms: int, zone: str | None = None) -> Span:
-    """A span without a run."""
+    """Time span without a run."""
     found, name = zone_of(zone)
     return Span("run", from_ms, to_ms, found, name)
 
@@ -294,7 +294,7 @@ def span(from_ms: int, to_ms: int, zone: str | None = None) -> Span:
 def test_time_of_a_run_is_the_moment_a_trader_means(
     text: str, zone: str | None, expected: str
 ) -> None:
-    """From 23:00 to 01:10 UTC over midnight; zones by name, by Z and by offset."""
+    """A time means the moment in the run, across midnight, by zone name, Z or offset."""
     found = span(1_792_882_800_000, 1_792_890_600_000, zone)
 
     moment = found.moment(text)
@@ -303,7 +303,7 @@ def test_time_of_a_run_is_the_moment_a_trader_means(
 
 
 def test_time_that_comes_twice_is_refused_with_both_moments() -> None:
-    """At the end of summer time 02:30 comes twice; a date alone does not say which."""
+    """A local time that occurs twice is refused with both moments."""
     night = span(1_792_882_800_000, 1_792_897_800_000, "Europe/Berlin")
 
     with pytest.raises(Refusal) as caught:
@@ -317,7 +317,7 @@ def test_time_that_comes_twice_is_refused_with_both_moments() -> None:
 def test_range_that_ends_before_the_run_begins_compares_nothing_and_is_refused(
     short_run: ShortRun,
 ) -> None:
-    """It began within that minute, so the minute is its own; but nothing was before it."""
+    """A range that ends before the run begins is refused."""
     at = datetime.fromtimestamp(Span.of(open_run(short_run.run_dir)[0], None).from_ms / 1000, UTC)
     for flag in ("--to", "--until"):
         said = verb(short_run.var, "replay", "latest", flag, f"{at:%H:%M}")
@@ -328,13 +328,13 @@ def test_range_that_ends_before_the_run_begins_compares_nothing_and_is_refused(
 
 @pytest.mark.parametrize("text", ["18:00+24:00", "18:00-29:59", ""])
 def test_offset_that_no_zone_has_is_no_time(text: str) -> None:
-    """Refused as every other text that is none."""
+    """An offset outside all zones is refused."""
     with pytest.raises(Refusal, match="is no time"):
         span(1_792_882_800_000, 1_792_890_600_000).moment(text)
 
 
 def test_hour_of_a_zone_half_an_hour_apart_is_the_part_that_the_run_has() -> None:
-    """In India the clocks show 01:40 to 01:55: the hour from 20:00 UTC on, not that before."""
+    """An hour of a half-hour zone is cut to the run's part of it."""
     evening = 1_767_989_400_000  # 2026-01-09 20:10 UTC
     late = span(evening, evening + 900_000, "Asia/Kolkata")
     both = span(evening - 1_800_000, evening + 900_000, "Asia/Kolkata")
@@ -348,7 +348,7 @@ def test_hour_of_a_zone_half_an_hour_apart_is_the_part_that_the_run_has() -> Non
 
 
 def test_hour_that_comes_twice_is_refused_with_names_that_are_taken() -> None:
-    """At the end of summer time: by its number in the run it can be asked for."""
+    """An hour that occurs twice is refused, with accepted names such as its number."""
     night = span(1_792_882_800_000, 1_792_897_800_000, "Europe/Berlin")
 
     with pytest.raises(Refusal, match=r"Say which: #2 \(02:00\) or #3 \(02:00\)"):
@@ -362,7 +362,7 @@ def test_hour_that_comes_twice_is_refused_with_names_that_are_taken() -> None:
 
 @pytest.fixture
 def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This machine stands in Berlin."""
+    """Machine in the Berlin time zone."""
     if not hasattr(time, "tzset"):
         pytest.skip("Windows takes no other zone for one process")
     with monkeypatch.context() as patched:
@@ -374,7 +374,7 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("berlin")
 def test_local_time_is_that_of_the_run_and_not_of_today() -> None:
-    """A run of the summer, looked at in winter; and over the night in which clocks are set back."""
+    """Local time is the run's, with its season and change of clocks, not today's."""
     summer = span(1_723_161_253_937, 1_723_161_602_937, "local")
     winter = span(1_736_186_400_000, 1_736_186_500_000, "local")
     night = span(1_792_882_800_000, 1_792_897_800_000, "local")
@@ -391,7 +391,7 @@ def test_local_time_is_that_of_the_run_and_not_of_today() -> None:
 @pytest.mark.usefixtures("berlin")
 @pytest.mark.parametrize("zone", [None, "local", "Europe/Berlin", "Asia/Kolkata"])
 def test_time_that_a_verb_gives_back_is_taken_as_that_moment(zone: str | None) -> None:
-    """Also the hour that comes twice, and in a run of more than a day: what was meant."""
+    """A time printed by a verb is accepted as the same moment, in every case."""
     begin = 1_792_882_800_000
     for run in (span(begin, begin + 15_000_000, zone), span(begin, begin + 100_000_000, zone)):
         for at in range(begin, run.to_ms, 1_234_000):
@@ -403,7 +403,7 @@ def test_time_that_a_verb_gives_back_is_taken_as_that_moment(zone: str | None) -
 def test_remedy_for_a_damaged_run_names_the_zone_that_its_time_is_of(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """It is the command as it stands: without the zone it would name another time, or none."""
+    """A remedy's time has its zone, so that the command works as printed."""
     copied = copy_of(short_run, tmp_path)
     flip(copied / "queues/market_ticks/inbox.jsonl", 1000, b'"ts":')
 
@@ -430,7 +430,7 @@ def test_remedy_for_a_damaged_run_names_the_zone_that_its_time_is_of(
 def test_flag_that_would_change_nothing_of_a_whole_run_is_refused(
     words: tuple[str, ...], short_run: ShortRun
 ) -> None:
-    """Whoever gave it would take the answer for that of the range, or of the changed profile."""
+    """A flag that has no effect on a whole run is refused."""
     said = verb(short_run.var, "replay", "latest", *words)
 
     assert said.code == 2
@@ -440,7 +440,7 @@ def test_flag_that_would_change_nothing_of_a_whole_run_is_refused(
 def test_roles_are_replayed_once_and_in_their_order_however_they_are_named(
     short_run: ShortRun,
 ) -> None:
-    """The digest is over what was decided, not over how it was asked for."""
+    """Roles are replayed once and in their order, however they are named."""
     named = [*reversed(CORE_ROLES), CORE_ROLES[0]]
 
     whole = verb(short_run.var, "replay", "latest", "--json")

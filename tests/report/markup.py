@@ -1,4 +1,4 @@
-"""Reads a page as a browser does, and finds what is left open."""
+"""Reader of a page that finds unclosed tags, as a browser would."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ VOID = {"meta", "line", "circle", "path", "br", "img", "link"}
 
 
 class Balance(HTMLParser):
-    """Checks that what is opened is closed, and notes tags, attributes and text."""
+    """Balance of tags, with a record of tags, attributes and text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

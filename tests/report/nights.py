@@ -1,4 +1,4 @@
-"""Nights for the judges: the short run's own record, with single facts of it changed."""
+"""Nights for the judges: the short run's record with single facts changed."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ Change = Callable[[Night], Night]
 
 
 def opened(run: ShortRun) -> Night:
-    """The short run as it is."""
+    """Open the short run unchanged."""
     return Night.open(run.run_dir)
 
 
 def seven_hours(run: ShortRun, tmp_path: Path) -> tuple[Night, Var]:
-    """The short run as if it had been a real night: seven hours on Binance, jailed AI, listed code.
+    """Return the short run as a real night: seven hours on Binance, sandboxed AI, listed code.
 
-    Only what says when and where it ran is changed; queues and seal are the short run's.
+    Only facts about time and place are changed; queues and seal are the short run's.
     """
     var = Var(tmp_path / "var")
     night = opened(run)
@@ -60,14 +60,14 @@ def seven_hours(run: ShortRun, tmp_path: Path) -> tuple[Night, Var]:
 
 
 def sealed(night: Night, **extra: Any) -> Night:
-    """The night with other facts in its seal."""
+    """Return the night with other facts in its seal."""
     seal = copy.deepcopy(night.seal)
     seal["extra"].update(extra)
     return replace(night, seal=seal)
 
 
 def with_config(night: Night, section: str, **changes: Any) -> Night:
-    """The night with other values in a section of its profile."""
+    """Return the night with other values in a section of its profile."""
     config = copy.deepcopy(night.manifest.config)
     config[section] = (config[section] or {}) | changes
     manifest = replace(night.manifest, config=config)
@@ -75,7 +75,7 @@ def with_config(night: Night, section: str, **changes: Any) -> Night:
 
 
 def keep_logs(var: Var, full: str, after: str) -> None:
-    """Leave a full log whose last line is of one run, and the next file of another one, or not."""
+    """Write a full log whose last line, and the next file, are of the given runs."""
     var.logs.mkdir(parents=True, exist_ok=True)
     for name, run_id in (("market_role.1.jsonl", full), ("market_role.jsonl", after)):
         line = json.dumps({"ts": 1, "role": "market_role", "run_id": run_id, "kind": "tick"})
@@ -83,7 +83,7 @@ def keep_logs(var: Var, full: str, after: str) -> None:
 
 
 def keep_metrics(night: Night, var: Var, **changes: Any) -> None:
-    """Write the metrics of a night as its watchdog would have."""
+    """Write a night's metrics as its watchdog would."""
     var.metrics.mkdir(parents=True, exist_ok=True)
     figures = night.count.metrics() | changes
     write_hashed(var.metrics / f"{night.run_id}-1.json", figures)
@@ -96,7 +96,7 @@ def tally(
     growth_mb_per_hour: float = 0.0,
     frames_invalid: int = 0,
 ) -> HealthCounters:
-    """What six roles said of themselves in seven hours, a word each minute."""
+    """Return health of six roles over seven hours, one event a minute."""
     found = HealthCounters()
     uptimes = dict.fromkeys(ROLES, NIGHT_MS // 1000) | (uptimes_s or {})
     for minute in range(NIGHT_MS // MINUTE_MS + 1):
@@ -117,14 +117,14 @@ def tally(
 
 
 def with_incident(night: Night, kind: str, detail: str, count: int | None = None) -> Night:
-    """The night with one more incident."""
+    """Return the night with one more incident."""
     incident = Incident("watchdog_role", kind, detail, count)
     night.count.incidents.append((night.count.market.last_ts, incident))
     return night
 
 
 def with_stop(night: Night, code: str) -> Night:
-    """The night stopped by a code instead of its planned end."""
+    """Return the night stopped by a code instead of its planned end."""
     stop = StopJournal("watchdog_role", code, "a test said so", "STOP")
     night.count.stops[:] = [(night.count.market.last_ts, stop)]
     return sealed(night, state="stopped", reason_code=code)

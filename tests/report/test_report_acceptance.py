@@ -1,4 +1,4 @@
-"""Acceptance: what passes as a night, what as a drill, and which criterion names the rest."""
+"""Acceptance: real nights, drills, and the criterion that fails."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ HOUR_MS = 60 * MINUTE_MS
 
 
 def failed(acceptance: Acceptance) -> list[str]:
-    """The names of the criteria that fell short."""
+    """Return the names of failed criteria."""
     return [item.name for item in acceptance.criteria if item.verdict == FAIL]
 
 
@@ -63,7 +63,7 @@ def criterion(acceptance: Acceptance, name: str) -> Criterion:
 def test_real_night_of_seven_hours_passes_although_it_lost_money(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Every criterion is judged and holds; what it earned is not one of them."""
+    """A real night of seven hours passes although it lost money."""
     night, var = seven_hours(short_run, tmp_path)
 
     acceptance = accept(night, var)
@@ -76,7 +76,7 @@ def test_real_night_of_seven_hours_passes_although_it_lost_money(
 
 @pytest.mark.row("N-104")
 def test_thresholds_are_quoted_beside_what_was_found(short_run: ShortRun, tmp_path: Path) -> None:
-    """A reader sees the number of U-06 and the measured one in the same line."""
+    """Each threshold of U-06 stands beside the measured value."""
     night, var = seven_hours(short_run, tmp_path)
 
     acceptance = accept(night, var)
@@ -91,7 +91,7 @@ def test_thresholds_are_quoted_beside_what_was_found(short_run: ShortRun, tmp_pa
 def test_simulated_seven_hours_pass_as_a_drill_that_does_not_count(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """The same facts on the simulated clock prove the machinery and are no night."""
+    """A simulated run of seven hours passes as a drill, which is no night."""
     night, var = seven_hours(short_run, tmp_path)
     manifest = replace(night.manifest, simulated=True)
     night = replace(night, recorded=replace(night.recorded, manifest=manifest))
@@ -104,7 +104,7 @@ def test_simulated_seven_hours_pass_as_a_drill_that_does_not_count(
 
 
 def test_short_run_is_not_a_night_and_says_how_short(short_run: ShortRun) -> None:
-    """Everything else holds, so the verdict is about its length alone."""
+    """A short run fails by its length alone."""
     acceptance = accept(opened(short_run), Var(short_run.var))
 
     assert acceptance.verdict == NOT_A_NIGHT
@@ -117,7 +117,7 @@ def test_short_run_is_not_a_night_and_says_how_short(short_run: ShortRun) -> Non
 def test_night_a_millisecond_short_is_none(
     lacking_ms: int, verdict: str, short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Seven hours are 25,200,000 ms; one less is no night."""
+    """A night of 25,200,000 ms passes, one millisecond less fails."""
     night, var = seven_hours(short_run, tmp_path)
     night.count.market.last_ts -= lacking_ms
 
@@ -140,7 +140,7 @@ def test_night_a_millisecond_short_is_none(
 def test_link_around_its_thresholds_fails_only_beyond_them(
     latencies_us: list[int], errors: int, short: list[str], short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """A value at the threshold passes, the next one fails, no measurement at all fails."""
+    """A link value at its threshold passes; beyond it, or unmeasured, it fails."""
     night, var = seven_hours(short_run, tmp_path)
     night.count.tally = tally(latencies_us, errors)
     keep_metrics(night, var)
@@ -155,7 +155,7 @@ def test_link_around_its_thresholds_fails_only_beyond_them(
 def test_share_of_invalid_messages_over_five_percent_fails(
     invalid: int, short: list[str], short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Both sides of the share are frames as the market role counted them, not lines or notices."""
+    """Invalid messages over five percent of the frames fail, as the market role counts both."""
     night, var = seven_hours(short_run, tmp_path)
     night.count.tally = tally(frames_invalid=invalid)
     keep_metrics(night, var)
@@ -168,7 +168,7 @@ def test_share_of_invalid_messages_over_five_percent_fails(
 
 
 def test_frames_of_a_market_role_that_was_restarted_add_up() -> None:
-    """Each process counts from zero; a word without counters takes nothing away."""
+    """Frames of a restarted market role add up; health without counters subtracts nothing."""
     tally_ = HealthCounters()
     for uptime_s, frames, invalid in ((10, 100, 3), (20, 200, 4), (5, 50, 1)):
         counters = {"frames": frames, "frames_invalid": invalid}
@@ -186,7 +186,7 @@ def test_frames_of_a_market_role_that_was_restarted_add_up() -> None:
 def test_role_away_for_too_long_fails_unless_the_watchdog_brought_it_back(
     away_s: int, restarts: int, holds: bool, short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """A minute for start and end, and a minute for each restart on record."""
+    """A role away longer than a minute, plus one for each recorded restart, fails."""
     night, var = seven_hours(short_run, tmp_path)
     night.count.tally = tally(uptimes_s={"risk_role": 25_200 - away_s})
     keep_metrics(night, var)
@@ -200,7 +200,7 @@ def test_role_away_for_too_long_fails_unless_the_watchdog_brought_it_back(
 
 @pytest.mark.row("N-103")
 def test_night_without_its_ai_fails_and_names_it(short_run: ShortRun, tmp_path: Path) -> None:
-    """The AI is never a reason to stop, but a night without it was not the whole chain."""
+    """A night without its AI fails, by name."""
     night, var = seven_hours(short_run, tmp_path)
     with_incident(night, "AI_OFF", "ai_role is hung; the night goes on without it")
 
@@ -225,7 +225,7 @@ def test_night_without_ai_jail_or_code_list_fails_by_name(
     short_run: ShortRun,
     tmp_path: Path,
 ) -> None:
-    """Each is a line of the verdict; a drill may go without and says so."""
+    """A missing sandbox or code list fails by name; a drill may lack them and says so."""
     night, var = seven_hours(short_run, tmp_path)
 
     acceptance = accept(lack(night), var)
@@ -239,21 +239,21 @@ def test_night_without_ai_jail_or_code_list_fails_by_name(
 
 
 def without_process(night: Night, role: str) -> Night:
-    """The night whose profile left a role out."""
+    """Return the night whose profile left a role out."""
     processes = {name: item for name, item in night.manifest.processes.items() if name != role}
     manifest = replace(night.manifest, processes=processes)
     return replace(night, recorded=replace(night.recorded, manifest=manifest))
 
 
 def with_levels(night: Night, levels: set[str]) -> Night:
-    """The night whose AI reported these levels of isolation."""
+    """Return the night whose AI reported these levels of isolation."""
     night.count.ai_levels = levels
     return night
 
 
 @pytest.mark.row("N-68", "N-103")
 def test_short_run_reports_how_its_ai_was_isolated(short_run: ShortRun) -> None:
-    """The level is taken from what the clerk said in its health events, all of them."""
+    """The isolation level comes from all of the clerk's health events."""
     levels = {
         word
         for event in raw_events(short_run.run_dir, "health")
@@ -282,7 +282,7 @@ def test_short_run_reports_how_its_ai_was_isolated(short_run: ShortRun) -> None:
 def test_threshold_of_the_profile_is_the_one_that_judges(
     key: str, value: int, name: str, short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """A profile that asks for more is held to it; the same night passes by the recorded values."""
+    """The profile's own threshold decides; the same night passes by the recorded values."""
     night, var = seven_hours(short_run, tmp_path)
     night.count.tally = tally(growth_mb_per_hour=2.0)
     keep_metrics(night, var)
@@ -297,7 +297,7 @@ def test_threshold_of_the_profile_is_the_one_that_judges(
 def test_night_of_before_the_section_is_judged_as_it_was(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """A manifest without the section is read with the values that stood in the code."""
+    """A manifest without the section is judged by the values of the code at that time."""
     night, var = seven_hours(short_run, tmp_path)
     thresholds = [item.threshold for item in accept(night, var).criteria]
     del night.manifest.config["acceptance"]
@@ -313,7 +313,7 @@ def test_night_of_before_the_section_is_judged_as_it_was(
 def test_night_on_an_exchange_of_this_machine_is_a_drill(
     host: str, short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Whatever serves on loopback, it is not the market; the clock on the wall does not help."""
+    """A night on a loopback exchange is a drill, in real time too."""
     night, var = seven_hours(short_run, tmp_path)
     manifest = replace(night.manifest, hosts=(HOSTS[0], host))
     night = replace(night, recorded=replace(night.recorded, manifest=manifest))
@@ -338,7 +338,7 @@ def test_night_on_an_exchange_of_this_machine_is_a_drill(
 def test_log_counts_as_rotated_only_between_two_lines_of_the_run(
     full: str, after: str, verdict: str, short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """What an earlier run rotated, or the next one, proves nothing of this one."""
+    """A log counts as rotated only between two lines of this run."""
     night, var = seven_hours(short_run, tmp_path)
     names = {"own": night.run_id}
     keep_logs(var, names.get(full, full), names.get(after, after))
@@ -351,7 +351,7 @@ def test_log_counts_as_rotated_only_between_two_lines_of_the_run(
 def test_log_without_a_run_was_rotated_by_none(
     damage: bytes, short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """An empty or foreign file is passed over, as one of before lines named their run."""
+    """An empty or foreign log file is skipped."""
     night, var = seven_hours(short_run, tmp_path)
     (var.logs / "market_role.1.jsonl").write_bytes(damage)
 
@@ -362,7 +362,7 @@ def test_log_without_a_run_was_rotated_by_none(
 def test_real_stop_fails_and_an_injected_one_passes_as_a_drill(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """The report keeps both apart; a run with injections never counts as a night."""
+    """A real STOP fails; an injected one passes as a drill, never as a night."""
     night, var = seven_hours(short_run, tmp_path)
     real = accept(with_stop(night, "RISK_LIMIT"), var)
     night.manifest.config["chaos"] = {"drill": "risk_limit"}
@@ -376,7 +376,7 @@ def test_real_stop_fails_and_an_injected_one_passes_as_a_drill(
 
 @pytest.mark.row("N-105")
 def test_changed_byte_in_a_queue_fails_the_night(short_run: ShortRun, tmp_path: Path) -> None:
-    """The byte stands in an event that nothing else looks at: the hash alone can tell."""
+    """A changed byte in a queue fails the night by its hash alone."""
     copied = tmp_path / "runs" / short_run.run_id
     shutil.copytree(short_run.run_dir, copied)
     night, var = seven_hours(short_run, tmp_path)
@@ -395,7 +395,7 @@ def test_changed_byte_in_a_queue_fails_the_night(short_run: ShortRun, tmp_path: 
 
 @pytest.mark.row("N-106")
 def test_figures_that_do_not_recompute_fail_the_night(short_run: ShortRun, tmp_path: Path) -> None:
-    """Profit is no criterion; a profit that the queues do not give again is one."""
+    """Figures that the queues do not reproduce fail the night."""
     night, var = seven_hours(short_run, tmp_path)
     better = night.count.performance.to_json() | {"pnl": "1.00000000"}
     keep_metrics(night, var, performance=better)
@@ -407,7 +407,7 @@ def test_figures_that_do_not_recompute_fail_the_night(short_run: ShortRun, tmp_p
 
 
 def test_night_without_metrics_fails(short_run: ShortRun, tmp_path: Path) -> None:
-    """What was never written cannot have been right."""
+    """A night without metrics fails."""
     night, var = seven_hours(short_run, tmp_path)
     shutil.rmtree(var.metrics)
 
@@ -415,7 +415,7 @@ def test_night_without_metrics_fails(short_run: ShortRun, tmp_path: Path) -> Non
 
 
 def test_night_without_a_rotated_file_fails(short_run: ShortRun, tmp_path: Path) -> None:
-    """Seven hours that rotated nothing did not show that rotation works."""
+    """A night without a rotated file fails, as rotation was not shown."""
     night, var = seven_hours(short_run, tmp_path)
     shutil.rmtree(var.logs)
 
@@ -432,7 +432,7 @@ def test_night_without_a_rotated_file_fails(short_run: ShortRun, tmp_path: Path)
 def test_night_without_an_end_of_its_own_fails(
     change: Callable[[Night], Night], short: str, short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Not sealed, or recovered after a loss of power: nobody can say that it was whole."""
+    """A night that is unsealed, or recovered after a power loss, fails."""
     night, var = seven_hours(short_run, tmp_path)
 
     acceptance = accept(change(night), var)
@@ -445,7 +445,7 @@ def test_night_without_an_end_of_its_own_fails(
 def test_growing_memory_fails_the_night(
     mb_per_hour: float, holds: bool, short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """Ten megabytes an hour are allowed to a role."""
+    """Memory that grows more than ten megabytes an hour fails the night."""
     night, var = seven_hours(short_run, tmp_path)
     night.count.tally = tally(growth_mb_per_hour=mb_per_hour)
     keep_metrics(night, var)
@@ -457,7 +457,7 @@ def test_growing_memory_fails_the_night(
 
 
 def test_short_run_leaves_memory_open(short_run: ShortRun) -> None:
-    """A minute says nothing about growth, and a guess would be worse than none."""
+    """A short run leaves the memory criterion open."""
     acceptance = accept(opened(short_run), Var(short_run.var))
 
     memory = [item for item in acceptance.criteria if item.name.startswith("memory of")]
@@ -472,12 +472,12 @@ def test_short_run_leaves_memory_open(short_run: ShortRun) -> None:
 def test_slope_of_a_line_is_found_whatever_the_time_and_the_noise(
     slope: int, start: int, noise: list[int]
 ) -> None:
-    """Three hours of minutes with a known growth; noise of a kilobyte moves it little."""
+    """The slope over three hours is found within noise of a kilobyte."""
     samples = [
         (start + minute * MINUTE_MS, 10**9 + slope * MEGABYTE * minute // 60 + extra)
         for minute, extra in zip(range(30, 180), noise, strict=True)
     ]
-    # The warm-up grows wildly and is left out.
+    # The warm-up grows fast and is excluded.
     samples = [(start + minute * MINUTE_MS, minute * 10**7) for minute in range(30)] + samples
 
     found = slope_bytes_per_hour(samples)
@@ -488,13 +488,13 @@ def test_slope_of_a_line_is_found_whatever_the_time_and_the_noise(
 
 @pytest.mark.parametrize("samples", [[], [(0, 1)], [(n * MINUTE_MS, 1) for n in range(60)]])
 def test_slope_of_too_little_is_none(samples: list[tuple[int, int]]) -> None:
-    """Less than an hour behind the warm-up is not judged."""
+    """Less than an hour behind the warm-up has no slope."""
     assert slope_bytes_per_hour(samples) is None
 
 
 @pytest.mark.row("N-103", "N-107")
 def test_accept_prints_uptimes_thresholds_and_verdict_and_keeps_it(short_run: ShortRun) -> None:
-    """The verb exits 1 for what is no night, and `ready` finds the verdict in the run's folder."""
+    """`accept` prints uptimes, thresholds and verdict, exits 1, and keeps it for `ready`."""
     said = verb(short_run.var, "accept", short_run.run_id)
 
     assert said.code == 1
@@ -509,7 +509,7 @@ def test_accept_prints_uptimes_thresholds_and_verdict_and_keeps_it(short_run: Sh
 
 
 def test_verdict_about_another_root_does_not_count(short_run: ShortRun, tmp_path: Path) -> None:
-    """A judgement pins what it judged: in another run's folder it is worth nothing."""
+    """A verdict about another root does not count."""
     copied = tmp_path / short_run.run_id
     shutil.copytree(short_run.run_dir, copied)
     acceptance = accept(opened(short_run), Var(short_run.var))
@@ -523,7 +523,7 @@ def test_verdict_about_another_root_does_not_count(short_run: ShortRun, tmp_path
 def test_accept_of_a_run_that_cannot_be_read_fails_with_the_place(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """A damaged line is a verdict, not a crash; nothing that failed can pass for judged."""
+    """A damaged line is a failed verdict with its place, not a crash."""
     copied = tmp_path / "var" / "runs" / short_run.run_id
     shutil.copytree(short_run.run_dir, copied)
     path = copied / "queues" / "fills" / "inbox.jsonl"

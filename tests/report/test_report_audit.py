@@ -1,4 +1,4 @@
-"""The audit of risk limits: a passed limit is found, whoever let it pass."""
+"""Audit of risk limits: every exceeded limit is found."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.runs import ShortRun
 
 @pytest.fixture(scope="module")
 def count(short_run: ShortRun) -> Recount:
-    """The short run, recounted."""
+    """Recount of the short run."""
     return Recount(Recorded.open(short_run.run_dir))
 
 
 def violations(run_dir: Path, count: Recount, **limits: Any) -> list[str]:
-    """What the audit finds when the run had had other limits than it had."""
+    """Return the audit's findings if the run had had other limits."""
     recorded = Recorded.open(run_dir)
     config = copy.deepcopy(recorded.manifest.config)
     config["risk"].update(limits)
@@ -34,7 +34,7 @@ def violations(run_dir: Path, count: Recount, **limits: Any) -> list[str]:
 def test_audit_of_a_night_within_its_limits_finds_nothing(
     short_run: ShortRun, count: Recount
 ) -> None:
-    """The limits of the profile were kept."""
+    """A night within its limits has no finding."""
     assert violations(short_run.run_dir, count) == []
     assert unallowed_intents(Recorded.open(short_run.run_dir)) == []
 
@@ -54,7 +54,7 @@ def test_audit_of_a_night_within_its_limits_finds_nothing(
 def test_audit_names_each_limit_that_the_night_passed(
     limits: dict[str, Any], word: str, short_run: ShortRun, count: Recount
 ) -> None:
-    """The same night under a tighter limit has passed it, and the audit says which."""
+    """A night under tighter limits names each exceeded one."""
     found = violations(short_run.run_dir, count, **limits)
 
     assert any(word in sentence for sentence in found)

@@ -1,4 +1,4 @@
-"""Figures and the equity curve: short for people, and never hiding a loss."""
+"""Figures and equity curve: short, and never hiding a loss."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEPS = st.lists(
 
 @given(AMOUNTS)
 def test_money_is_within_half_a_cent_and_never_zero_for_something(value: int) -> None:
-    """A hundred-millionth of a loss is shown with its digits instead of as nothing."""
+    """Money is within half a cent, and a tiny loss keeps its digits instead of zero."""
     text = money(amount_text(value))
     shown = Decimal(text.replace(",", ""))
 
@@ -34,7 +34,7 @@ def test_money_is_within_half_a_cent_and_never_zero_for_something(value: int) ->
 
 @given(AMOUNTS)
 def test_signed_money_says_which_way(value: int) -> None:
-    """A gain has its plus, a loss its minus, nothing has neither."""
+    """A gain has a plus, a loss a minus, zero neither."""
     text = signed(amount_text(value))
 
     assert text[0] == ("+" if value > 0 else "-" if value < 0 else "0")
@@ -42,7 +42,7 @@ def test_signed_money_says_which_way(value: int) -> None:
 
 @given(st.integers(0, 10**9))
 def test_duration_names_its_units_and_is_right_to_the_second_or_minute(ms: int) -> None:
-    """Read back, it is the same time, less what it leaves out."""
+    """A duration names its units and reads back to the same second or minute."""
     units = {"h": 3_600_000, "min": 60_000, "s": 1_000}
     parts = re.findall(r"([\d.]+) (h|min|s)", duration(ms))
 
@@ -54,7 +54,7 @@ def test_duration_names_its_units_and_is_right_to_the_second_or_minute(ms: int) 
 
 @given(st.text(), st.integers(1, 50))
 def test_text_from_outside_acts_on_no_terminal_and_is_bounded(text: str, length: int) -> None:
-    """Escapes make it longer, by four characters each at most."""
+    """Foreign text has no terminal escapes and bounded length."""
     shown = plain_text(text, length)
 
     assert shown.isprintable()
@@ -62,7 +62,7 @@ def test_text_from_outside_acts_on_no_terminal_and_is_bounded(text: str, length:
 
 
 def test_percent_of_nothing_is_no_number() -> None:
-    """No trade has no win rate, and 0 % would say that all were lost."""
+    """A win rate without trades is no number, rather than 0 %."""
     assert percent(None) == "-"
     assert percent("0.0000000000") == "0 %"
     assert percent("0.6666666666") == "67 %"
@@ -72,7 +72,7 @@ def test_percent_of_nothing_is_no_number() -> None:
 def test_curve_keeps_lowest_deepest_and_last_in_bounded_memory(
     steps: list[tuple[int, int]],
 ) -> None:
-    """Whatever is merged, the low, the deepest fall and the end are still there, in order."""
+    """A curve keeps low, deepest drawdown and end within bounded memory."""
     curve = EquityCurve()
     ts, equity, peak = 1_700_000_000_000, 10**12, 10**12
     lows, falls = [], []
@@ -94,7 +94,7 @@ def test_curve_keeps_lowest_deepest_and_last_in_bounded_memory(
 
 
 def test_curve_of_a_whole_night_stays_small() -> None:
-    """Seven hours of ten marks a second need no more points than a minute."""
+    """A curve of seven hours needs no more points than one of a minute."""
     curve = EquityCurve()
     for number in range(252_000):
         curve.add(1_700_000_000_000 + number * 100, 10**12 - number % 100, 10**12)
@@ -105,7 +105,7 @@ def test_curve_of_a_whole_night_stays_small() -> None:
 
 @given(STEPS)
 def test_chart_of_any_curve_stays_in_its_frame(steps: list[tuple[int, int]]) -> None:
-    """Every point of both lines lies inside of the picture, and no value is `nan`."""
+    """Every point of a chart lies inside its frame, and none is `nan`."""
     curve = EquityCurve()
     ts, equity, peak = 1_700_000_000_000, 10**12, 10**12
     for wait, change in steps:

@@ -1,4 +1,4 @@
-"""The HTML report: all of the night, nothing from outside, nothing that runs."""
+"""HTML report: the whole night, nothing from outside, nothing that runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def night(short_run: ShortRun) -> Night:
 
 
 def test_page_is_whole_and_needs_nothing_beside_itself(night: Night) -> None:
-    """No script, no address that a browser would fetch, every tag closed."""
+    """The page has no script and no external address, and every tag is closed."""
     text = page(night)
     parsed = Balance(text)
 
@@ -36,7 +36,7 @@ def test_page_is_whole_and_needs_nothing_beside_itself(night: Night) -> None:
 
 
 def test_page_shows_result_curve_trades_roles_incidents_and_root(night: Night) -> None:
-    """What a person wants to archive of a night is in it."""
+    """The page has result, curve, trades, roles, incidents and root."""
     with_incident(night, "connection_lost", "closed by the server: 1008")
     text = page(night)
     figures = night.count.performance.to_json()
@@ -54,7 +54,7 @@ def test_page_shows_result_curve_trades_roles_incidents_and_root(night: Night) -
 
 
 def test_page_of_a_stopped_night_says_so_first(night: Night) -> None:
-    """The code stands in the head of the page."""
+    """A stopped night has its code in the head of the page."""
     text = page(with_stop(night, "RISK_LIMIT"))
 
     assert "STOP RISK_LIMIT" in text.split("<section>")[0]
@@ -63,7 +63,7 @@ def test_page_of_a_stopped_night_says_so_first(night: Night) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(detail=st.text(max_size=200))
 def test_page_shows_whatever_an_exchange_said_as_text(detail: str, night: Night) -> None:
-    """Words from outside can open no tag."""
+    """Foreign words can open no tag."""
     night.count.incidents.clear()
     tags = Balance(page(with_incident(night, "frame_invalid", "x"))).tags
     night.count.incidents.clear()
@@ -77,7 +77,7 @@ def test_page_shows_whatever_an_exchange_said_as_text(detail: str, night: Night)
 def test_report_verb_writes_the_page_beside_the_seal_and_verify_stays_clean(
     short_run: ShortRun,
 ) -> None:
-    """The seal is about what was recorded; what is written of it later stands outside."""
+    """The report lies beside the seal, and verify stays clean."""
     said = verb(short_run.var, "report", "--html", "--json")
 
     path = short_run.run_dir / "report" / "report.html"

@@ -1,4 +1,4 @@
-"""Readiness: what counts, what does not, and that each missing thing is named with its remedy."""
+"""Readiness: accepted evidence, and each missing item with its remedy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROOT = "d" * 64
 
 
 class Past:
-    """A `var` with runs and gates behind it."""
+    """History: a `var` with runs and gates."""
 
     def __init__(self, root: Path, manifest: Manifest) -> None:
         self.var = Var(root)
@@ -37,14 +37,14 @@ class Past:
         self.backtest()
 
     def backtest(self, **changes: Any) -> None:
-        """A backtest that came out the same twice."""
+        """Add a backtest that had the same result twice."""
         folder = self.var.backtests / "nore_20250101_20250701_00000000"
         folder.mkdir(parents=True, exist_ok=True)
         said = {"span_ms": SIX_MONTHS_MS, "recorded": True, "code_sha256": CODE} | changes
         write_hashed(folder / TWICE_FILE, said)
 
     def gate(self, name: str, **changes: Any) -> None:
-        """A gate's last result."""
+        """Add a gate's last result."""
         folder = self.var.lab / "gates"
         folder.mkdir(parents=True, exist_ok=True)
         result = {"ts": EVENING_MS, "passed": True, "code_sha256": CODE} | changes
@@ -61,7 +61,7 @@ class Past:
         at: str = "_200000",
         **changes: Any,
     ) -> None:
-        """A night that began on the evening of a day, judged or not."""
+        """Add a night that began on the evening of a day, judged or not."""
         run_id = f"2026{number // 28 + 1:02d}{number % 28 + 1:02d}{at}"
         run_dir = self.var.runs / run_id
         (run_dir / "report").mkdir(parents=True)
@@ -82,17 +82,17 @@ class Past:
             write_hashed(run_dir / "report" / "acceptance.json", judged)
 
     def missing(self, code: str = CODE) -> list[str]:
-        """The names of what is not there."""
+        """Return the names of missing items."""
         return [need.name for need in self.needs(code) if not need.is_met]
 
     def needs(self, code: str = CODE) -> list[Need]:
-        """Everything that readiness takes."""
+        """Return everything that readiness requires."""
         return needs(self.var, code)
 
 
 @pytest.fixture
 def past(short_run: ShortRun, tmp_path: Path) -> Past:
-    """All gates passed, no run yet."""
+    """History with all gates passed and no run yet."""
     return Past(tmp_path / "var", Manifest.load(short_run.run_dir))
 
 
@@ -104,7 +104,7 @@ BACKTEST = "a backtest over six months, twice the same"
 
 @pytest.mark.row("N-120", "B-74", "B-75")
 def test_ready_takes_gates_a_passed_night_thirty_days_and_no_limit_passed(past: Past) -> None:
-    """Nights over midnight are one day each, so that thirty days take thirty nights."""
+    """Readiness needs gates, thirty distinct days with accepted nights, and no exceeded limit."""
     for number in range(29):
         past.night(number)
     assert past.missing() == [DAYS]
@@ -128,7 +128,7 @@ def test_ready_takes_gates_a_passed_night_thirty_days_and_no_limit_passed(past: 
 def test_backtest_that_is_short_made_up_or_by_other_code_does_not_count(
     changes: dict[str, Any], found: str, past: Past
 ) -> None:
-    """Half a year of recorded prices, twice the same by this code; anything less is named."""
+    """A backtest counts with half a year of recorded prices, twice the same, by this code."""
     past.backtest(**changes)
 
     need = next(need for need in past.needs() if need.name == BACKTEST)
@@ -156,7 +156,7 @@ def test_backtest_that_is_short_made_up_or_by_other_code_does_not_count(
 def test_run_that_is_no_accepted_night_of_mode_nore_makes_no_day(
     changes: dict[str, Any], past: Past
 ) -> None:
-    """Simulated, stopped, disturbed, in mode PAPER, on this machine, too short or not judged."""
+    """A run that is simulated, stopped, disturbed, local, short or unjudged makes no day."""
     past.night(0, **changes)
 
     days = next(need for need in past.needs() if need.name == DAYS)
@@ -167,7 +167,7 @@ def test_run_that_is_no_accepted_night_of_mode_nore_makes_no_day(
 
 @pytest.mark.row("B-74")
 def test_two_nights_of_one_day_are_one_day(past: Past) -> None:
-    """Days are distinct UTC dates on which a night began, also one that ran over midnight."""
+    """Two nights that began on one UTC date are one day."""
     past.night(0)
     past.night(0, at="_010000", started_ms=EVENING_MS - 19 * 3_600_000)
     past.night(1)
@@ -190,7 +190,7 @@ def test_two_nights_of_one_day_are_one_day(past: Past) -> None:
 def test_gate_that_failed_or_belongs_to_other_code_is_missing(
     spoil: Callable[[Past], None], word: str, past: Past
 ) -> None:
-    """Each names the gate and the command that runs it."""
+    """A failed gate, or one of other code, is missing, with the command to run it."""
     spoil(past)
 
     need = next(need for need in past.needs() if need.name == "gate schema")
@@ -203,7 +203,7 @@ def test_gate_that_failed_or_belongs_to_other_code_is_missing(
 @pytest.mark.row("N-120")
 @pytest.mark.parametrize("verdict", ["FAIL", "NOT A NIGHT", "PASS (drill, does not count)", None])
 def test_night_that_did_not_pass_does_not_make_ready(verdict: str | None, past: Past) -> None:
-    """Also one that nobody has judged: its judgement is the remedy."""
+    """A night that failed, or is unjudged, counts for nothing, and its remedy is named."""
     past.night(0, verdict=verdict)
 
     need = next(need for need in past.needs() if need.name == NIGHT)
@@ -215,7 +215,7 @@ def test_night_that_did_not_pass_does_not_make_ready(verdict: str | None, past: 
 
 @pytest.mark.row("B-75")
 def test_limit_passed_in_one_night_of_many_is_missing_for_ever(past: Past) -> None:
-    """The run is named."""
+    """A limit exceeded in one night of many is missing for ever, with the run's name."""
     past.night(0)
     past.night(1, violations=1)
 
@@ -226,7 +226,7 @@ def test_limit_passed_in_one_night_of_many_is_missing_for_ever(past: Past) -> No
 
 
 def test_standing_stop_is_missing(past: Past) -> None:
-    """Nothing is ready while a run stands stopped."""
+    """A stopped installation is not ready."""
     past.var.flag.write_bytes(b"stopped\n")
 
     assert "no STOP stands" in past.missing()
@@ -234,7 +234,7 @@ def test_standing_stop_is_missing(past: Past) -> None:
 
 @pytest.mark.row("N-120")
 def test_ready_verb_exits_1_and_says_what_is_missing(short_run: ShortRun) -> None:
-    """A simulated run alone makes nothing ready."""
+    """`ready` exits 1 with everything missing; a simulated run alone is not enough."""
     said = verb(short_run.var, "ready", "--json")
 
     document = json.loads(said.out)

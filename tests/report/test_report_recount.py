@@ -1,4 +1,4 @@
-"""The figures of a night: live, recounted, and counted a third time by the standard library."""
+"""Figures of a night: live, recounted, and counted a third time by the standard library."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ getcontext().prec = 60
 
 @pytest.fixture(scope="module")
 def live(short_run: ShortRun) -> dict[str, Any]:
-    """What the watchdog wrote while the run lived."""
+    """Metrics that the watchdog wrote during the run."""
     found: dict[str, Any] = json.loads((short_run.var / "metrics" / "metrics.json").read_bytes())
     return found
 
 
 @pytest.fixture(scope="module")
 def again(short_run: ShortRun) -> dict[str, Any]:
-    """What the queues say."""
+    """Metrics recounted from the queues."""
     return recount(Recorded.open(short_run.run_dir))
 
 
@@ -38,13 +38,13 @@ def again(short_run: ShortRun) -> dict[str, Any]:
 def test_metrics_written_live_equal_a_recount_from_the_queues(
     live: dict[str, Any], again: dict[str, Any]
 ) -> None:
-    """Every figure that both have is the same to the last character."""
+    """Every figure of both is equal to the last character."""
     assert {name: live[name] for name in again} == again
 
 
 @pytest.mark.row("N-77")
 def test_counts_equal_the_lines_of_the_inboxes(short_run: ShortRun, live: dict[str, Any]) -> None:
-    """One line more or less in any queue would show."""
+    """Counts equal the lines of the inboxes."""
     for queue, number in live["lines"].items():
         assert number == len(raw_events(short_run.run_dir, queue)), queue
     types = Counter(event["type"] for event in raw_events(short_run.run_dir, "market_ticks"))
@@ -57,7 +57,7 @@ def test_counts_equal_the_lines_of_the_inboxes(short_run: ShortRun, live: dict[s
 def test_link_latency_equals_an_independent_percentile(
     short_run: ShortRun, live: dict[str, Any]
 ) -> None:
-    """Nearest rank over the successful measurements of the health events."""
+    """Latency equals the nearest rank over the successful measurements in health events."""
     health = [event["payload"] for event in raw_events(short_run.run_dir, "health")]
     pings = sorted(p["latency_us"] for p in health if p.get("endpoint") and p["ok"])
     failed = sum(1 for p in health if p.get("endpoint") and not p["ok"])
@@ -73,7 +73,7 @@ def test_link_latency_equals_an_independent_percentile(
 
 @pytest.mark.row("N-75")
 def test_uptime_is_there_for_every_role(short_run: ShortRun, live: dict[str, Any]) -> None:
-    """The last word of each role about its own age, for all six."""
+    """Uptime of each of six roles is its age in its last health event."""
     last = {}
     for event in raw_events(short_run.run_dir, "health"):
         last[event["payload"]["role"]] = event["payload"]["uptime_s"]
@@ -84,7 +84,7 @@ def test_uptime_is_there_for_every_role(short_run: ShortRun, live: dict[str, Any
 
 @pytest.mark.row("N-75")
 def test_uptime_of_a_role_that_was_restarted_adds_up_over_its_lives() -> None:
-    """What a process lived before it was replaced counts on; the others keep their own."""
+    """Uptime of a restarted role adds up over its processes."""
     count = HealthCounters()
     for role, uptime_s in (
         ("risk_role", 5), ("market_role", 6), ("risk_role", 9), ("risk_role", 0),
@@ -109,7 +109,7 @@ def test_uptime_of_a_role_that_was_restarted_adds_up_over_its_lives() -> None:
 def test_win_rate_and_reward_risk_of_trips_are_those_reckoned_by_hand(
     results: tuple[str, ...], win_rate: str | None, reward_risk: str | None
 ) -> None:
-    """Mean win over mean loss; neither without both, and a trip that comes out even is none."""
+    """Win rate and reward to risk equal hand figures; an even trip counts as neither."""
     performance = Performance(RunOpening({"USDT": "1000"}, (), {}), "USDT")
     for result in results:
         for side, price in (("BUY", "100"), ("SELL", str(100 + int(result)))):
@@ -123,7 +123,7 @@ def test_win_rate_and_reward_risk_of_trips_are_those_reckoned_by_hand(
 
 
 def third_count(short_run: ShortRun) -> dict[str, Decimal]:
-    """Profit, drawdown, win rate and R:R from raw lines in plain decimals, without the product."""
+    """Compute profit, drawdown, win rate and R:R from raw lines in plain decimals."""
     manifest = json.loads((short_run.run_dir / "manifest.json").read_bytes())
     cash = Decimal(manifest["opening"]["cash"]["USDT"])
     fills = [event["payload"] for event in raw_events(short_run.run_dir, "fills")]
@@ -177,7 +177,7 @@ def third_count(short_run: ShortRun) -> dict[str, Decimal]:
 def test_profit_and_drawdown_equal_a_third_count_in_plain_decimals(
     short_run: ShortRun, live: dict[str, Any]
 ) -> None:
-    """Money and ratios alike to 1e-9."""
+    """Profit and drawdown equal the third count within 1e-9."""
     figures = live["performance"]
 
     counted = third_count(short_run)
@@ -189,7 +189,7 @@ def test_profit_and_drawdown_equal_a_third_count_in_plain_decimals(
 
 @pytest.mark.row("N-80")
 def test_metrics_have_timed_snapshots_and_carry_their_own_hash(short_run: ShortRun) -> None:
-    """What operators copy away can be checked by itself, and names its run and time."""
+    """Metrics name run and time and carry their own hash; snapshots are timed."""
     folder = short_run.var / "metrics"
     snapshots = sorted(folder.glob(f"{short_run.run_id}-*.json"))
 
@@ -202,7 +202,7 @@ def test_metrics_have_timed_snapshots_and_carry_their_own_hash(short_run: ShortR
 
 @pytest.mark.row("N-79")
 def test_share_of_stops_and_their_reasons_stand_in_the_metrics(live: dict[str, Any]) -> None:
-    """A first run that ended as planned: none of one."""
+    """The share of STOPs stands in the metrics: zero of one for a first planned end."""
     assert live["stop"] == {
         "runs": 1,
         "stopped": 0,
@@ -214,7 +214,7 @@ def test_share_of_stops_and_their_reasons_stand_in_the_metrics(live: dict[str, A
 
 
 def test_round_trips_of_the_table_are_those_of_the_figures(short_run: ShortRun) -> None:
-    """The table that people read adds up to the result that they read above it."""
+    """Round trips of the table add up to the result above it."""
     count = Recount(Recorded.open(short_run.run_dir))
 
     nets = [trip.net for trip in count.trades.trips]
@@ -225,7 +225,7 @@ def test_round_trips_of_the_table_are_those_of_the_figures(short_run: ShortRun) 
 
 
 def test_equity_curve_ends_at_the_equity_and_hides_no_fall(short_run: ShortRun) -> None:
-    """However many points are drawn, the deepest fall and the last value are among them."""
+    """The equity curve keeps the deepest drawdown and the last value."""
     count = Recount(Recorded.open(short_run.run_dir))
 
     points = count.curve.points

@@ -1,4 +1,4 @@
-"""The words of the summary: what a trader has to read, in each kind of night."""
+"""Words of the summary for each kind of night."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def night(short_run: ShortRun) -> Night:
 
 
 def row(night: Night, label: str) -> str:
-    """The text beside a label."""
+    """Return the text beside a label."""
     return next(item.text for item in summary_rows(night) if item.label == label)
 
 
 def words(night: Night) -> str:
-    """The whole summary."""
+    """Return the whole summary."""
     return "\n".join(f"{item.label}: {item.text}" for item in summary_rows(night))
 
 
 def traded(night: Night, *trades: tuple[str, str, str], held: str = "0") -> Night:
-    """The night with other trades: (bought at, sold at, fee of each side), a coin each."""
+    """Return the night with other trades: (bought at, sold at, fee of each side), a coin each."""
     performance = Performance(RunOpening({"USDT": "100000"}, (), {}), "USDT")
     number = 0
 
@@ -70,7 +70,7 @@ def traded(night: Night, *trades: tuple[str, str, str], held: str = "0") -> Nigh
 def test_summary_of_a_loss_by_fees_says_so_in_a_sentence(
     trades: list[tuple[str, str, str]], said: str, night: Night
 ) -> None:
-    """Where fees are the loss, a reader must not take it for bad trades."""
+    """A loss caused by fees is called so in a sentence."""
     assert said in words(traded(night, *trades))
 
 
@@ -78,7 +78,7 @@ def test_summary_of_a_loss_by_fees_says_so_in_a_sentence(
 def test_summary_of_a_real_loss_or_a_gain_blames_no_fees(
     trade: tuple[str, str, str], night: Night
 ) -> None:
-    """Ten lost before two of fees is a loss of trades."""
+    """A loss of ten before two of fees is not blamed on fees."""
     text = words(traded(night, trade))
 
     assert "lost its fees" not in text
@@ -86,7 +86,7 @@ def test_summary_of_a_real_loss_or_a_gain_blames_no_fees(
 
 
 def test_summary_adds_up(night: Night) -> None:
-    """Result, before fees and fees are the same sum, as shown."""
+    """Result, gross result and fees are one sum, as printed."""
     text = row(traded(night, ("100", "108", "1"), ("100", "95", "1")), "result")
 
     assert text == "-1.00: +3.00 before fees, 4.00 paid in fees"
@@ -94,7 +94,7 @@ def test_summary_adds_up(night: Night) -> None:
 
 
 def test_summary_lists_what_is_still_open(night: Night) -> None:
-    """Nothing is closed silently, and nothing open is left unsaid."""
+    """Open positions are listed."""
     assert row(night, "still open") == "nothing"
 
     text = row(traded(night, held="0.5"), "still open")
@@ -112,7 +112,7 @@ def test_summary_lists_what_is_still_open(night: Night) -> None:
 def test_summary_of_a_night_without_a_trade_says_what_kept_it(
     blocks: dict[str, int], said: str, night: Night
 ) -> None:
-    """A refusal of risk is nearer to the trade than a hold of the strategy."""
+    """A night without a trade names risk's refusal before the strategy's hold."""
     traded(night)
     night.count.hold_reasons = Counter({"warmup": 7, "no_setup": 2})
     night.count.block_reasons = Counter(blocks)
@@ -131,7 +131,7 @@ def test_summary_of_a_night_without_a_trade_says_what_kept_it(
 def test_summary_says_how_it_ended_and_what_went_off(
     change: Callable[[Night], Night], label: str, said: str, night: Night
 ) -> None:
-    """Each of these is in a row of its own, marked."""
+    """Each fact about the end and each problem has its own marked row."""
     changed = change(night)
 
     assert said in row(changed, label)
@@ -140,7 +140,7 @@ def test_summary_says_how_it_ended_and_what_went_off(
 
 
 def test_summary_gathers_incidents_by_kind_and_counts_them(night: Night) -> None:
-    """A hundred lost connections are one row that says a hundred."""
+    """Incidents are one row for each kind, with a count."""
     for _ in range(100):
         with_incident(night, "connection_lost", "closed\x1b[2J by the server")
 
@@ -151,7 +151,7 @@ def test_summary_gathers_incidents_by_kind_and_counts_them(night: Night) -> None
 
 
 def test_summary_counts_the_restarts_of_each_role(night: Night) -> None:
-    """Who was brought back, and how often."""
+    """Restarts are counted by role."""
     for _ in range(2):
         with_incident(night, "ROLE_RESTARTED", "risk_role ended with exit code -9; restarted")
 
@@ -162,14 +162,14 @@ def test_summary_counts_the_restarts_of_each_role(night: Night) -> None:
 
 
 def test_summary_of_an_exchange_that_never_answered_shows_no_latency(night: Night) -> None:
-    """No measurement is no number."""
+    """Without a measurement the summary shows no latency."""
     night.count.tally = tally([], errors=4)
 
     assert row(night, "exchange") == "never answered; 4 health checks failed"
 
 
 def test_summary_of_real_data_names_the_host_and_not_the_simulation(night: Night) -> None:
-    """Whoever reads it knows whether it was a real night."""
+    """A night on real data names its host and no simulation."""
     assert "never counts as a real night" in row(night, "data")
     config = copy.deepcopy(night.manifest.config)
     config["embedded"] = None
@@ -181,7 +181,7 @@ def test_summary_of_real_data_names_the_host_and_not_the_simulation(night: Night
 
 
 def test_summary_as_json_has_the_figures_that_the_words_show(night: Night) -> None:
-    """One source for both."""
+    """The JSON summary has the figures of the text."""
     document = summary_json(night)
 
     assert document["metrics"]["performance"] == night.count.performance.to_json()
@@ -194,7 +194,7 @@ def test_summary_as_json_has_the_figures_that_the_words_show(night: Night) -> No
 
 @pytest.mark.row("U-21", "N-79")
 def test_share_of_stop_is_told_in_minutes_of_the_plan(night: Night) -> None:
-    """What was planned and what a STOP cost of it; a run without a STOP lost none."""
+    """The share lost to a STOP is given in minutes of the plan; without a STOP it is zero."""
     minute_ms = 60_000
     night.manifest.config["duration_ms"] = 420 * minute_ms
     night.count.market.last_ts = night.manifest.clock_origin_ms + 400 * minute_ms

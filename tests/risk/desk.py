@@ -1,8 +1,7 @@
-"""A trading desk for the tests: risk and execution in lockstep, fed with crafted ticks and signals.
+"""Trading desk for tests: risk and execution in lockstep, with crafted ticks and signals.
 
-Every event passes the run's codec both ways, as it does on disk: what breaks a contract or the
-role x type table fails here too. Rule order: a tick; then results and fills; then signals and
-intents.
+Every event passes the run's codec both ways, as on disk, so a broken contract or a forbidden writer
+fails here too. Rule order: a tick; then results and fills; then signals and intents.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ RISK_INPUTS = {"control", "fills", "order_results", "signals", "market_ticks"}
 EXECUTION_INPUTS = {"control", "order_intents", "market_ticks"}
 
 PLAIN: dict[str, Any] = {
-    # Sizes that a person can reckon with; the limits under test are set by each test.
+    # Round sizes for hand computation; each test sets the limits that it tests.
     "risk.order_notional": "1000",
     "risk.position_notional_max": "100000",
     "risk.positions_max": 5,
@@ -101,7 +100,7 @@ PLAIN: dict[str, Any] = {
 
 
 def config(**changes: Any) -> JsonObject:
-    """The demo profile with plain values and `section__key` changes."""
+    """Return the demo profile with plain values and `section__key` changes."""
     profile = deepcopy(demo_profile())
     for name, value in PLAIN.items():
         section, key = name.split(".")
@@ -114,20 +113,20 @@ def config(**changes: Any) -> JsonObject:
 
 @cache
 def demo_profile() -> JsonObject:
-    """The shipped demo profile, resolved."""
+    """Return the shipped demo profile, resolved."""
     return load_config(PROJECT / "config" / "nore-demo.v1.json").raw
 
 
 @cache
 def codec() -> Codec:
-    """The codec of the tests' run."""
+    """Return the codec of the tests' run."""
     contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
     roles = Roles.load(PROJECT / "config" / "roles.v1.json")
     return Codec(contracts, roles, RUN_ID, {name: {HASH} for name in WRITERS.values()})
 
 
 def instrument(symbol: str = SYMBOL, **changes: Any) -> Instrument:
-    """Rules of a symbol: a cent, a thousandth of a coin, ten USDT at least."""
+    """Return a symbol's rules: a cent, a thousandth of a coin, ten USDT at least."""
     values: dict[str, Any] = {
         "symbol": symbol,
         "base_asset": symbol.removesuffix("USDT"),
@@ -144,12 +143,12 @@ def instrument(symbol: str = SYMBOL, **changes: Any) -> Instrument:
 
 
 def opening(cash: str = "10000", lots: Iterable[Mapping[str, Any]] = (), **used: str) -> RunOpening:
-    """The opening of a run."""
+    """Return the opening of a run."""
     return RunOpening(cash={"USDT": cash}, lots=tuple(lots), budgets_used=used)
 
 
 class Desk:
-    """Risk and execution in lockstep; every method returns the events that came of it."""
+    """Risk and execution in lockstep; every method returns the events that it caused."""
 
     def __init__(
         self,
@@ -181,7 +180,7 @@ class Desk:
         event_id: str | None = None,
         ts: int | None = None,
     ) -> list[Event]:
-        """Write an event of the world into a queue and let both cores take what follows."""
+        """Write an outside event into a queue and let both cores process the consequences."""
         event = Event(
             ts=self.ts if ts is None else ts,
             id=event_id or position_id(RUN_ID, WRITERS[queue], queue, self.seqs.get(queue, 0) + 1),
@@ -195,7 +194,7 @@ class Desk:
         return self.take(queue, event)
 
     def take(self, queue: str, event: Event) -> list[Event]:
-        """Let both cores take an event and everything that follows from it, effects in order."""
+        """Let both cores process an event and its consequences, effects in order."""
         waiting, said = [(queue, event)], []
         while waiting:
             name, given = waiting.pop(0)
@@ -227,7 +226,7 @@ class Desk:
         symbol: str = SYMBOL,
         after_ms: int = 100,
     ) -> list[Event]:
-        """Market time passes, then the touch changes."""
+        """Advance market time, then change the touch."""
         self.ts += after_ms
         self.bid, self.ask = bid or self.bid, ask or self.ask
         tick = MarketTick(
@@ -249,7 +248,7 @@ class Desk:
     def bar(
         self, open_: str, high: str, low: str, close: str, *, symbol: str = SYMBOL
     ) -> list[Event]:
-        """A second passes and its bar is closed."""
+        """Advance a second and close its bar."""
         self.ts += 1000
         return self.put(
             "market_ticks",
@@ -276,7 +275,7 @@ class Desk:
         horizon_ms: int = 60_000,
         event_id: str | None = None,
     ) -> list[Event]:
-        """The strategy says something about the last tick."""
+        """Send a signal of the strategy about the last tick."""
         seq = self.seqs["market_ticks"]
         payload = Signal(
             symbol=symbol,
@@ -301,7 +300,7 @@ class Desk:
     def intent(
         self, side: str, qty: str, *, order_type: str = "MARKET", after_ms: int = 0, **changes: Any
     ) -> list[Event]:
-        """An intent of ours instead of risk's; for a desk without risk."""
+        """Send an intent in place of risk's; for a desk without risk."""
         self.ts += after_ms
         number = self.seqs.get("order_intents", 0) + 1
         values: dict[str, Any] = {
@@ -322,27 +321,27 @@ class Desk:
         )
 
     def ready(self) -> Desk:
-        """Rules and a first touch are known."""
+        """Make rules and a first touch known."""
         self.instrument()
         self.tick()
         return self
 
     def buy(self) -> list[Event]:
-        """A BUY signal and the tick that fills it."""
+        """Send a BUY signal and the tick that fills it."""
         return self.signal("BUY") + self.tick()
 
     # --- reading ------------------------------------------------------------------------------
 
     def events(self, queue: str) -> list[Event]:
-        """Everything written into a queue so far."""
+        """Return everything written into a queue so far."""
         return [event for name, event in self.log if name == queue]
 
     def log_bytes(self) -> bytes:
-        """All queues in their order, as they stand on disk."""
+        """Return all queues in order, as bytes on disk."""
         return b"\n".join(encode({"queue": n, "event": e.to_json()}) for n, e in self.log)
 
     def restarted(self) -> None:
-        """Replace both cores by what their states bring back, through canonical JSON."""
+        """Replace both cores by new ones with their states, through canonical JSON."""
         from minibot.execution.core import core_from_state as execution_from_state
         from minibot.risk.core import core_from_state as risk_from_state
 
@@ -351,39 +350,39 @@ class Desk:
 
 
 def finished(messages: list[Message], cause: Event, role: str) -> list[tuple[str, Event]]:
-    """What a step said as events, as the shell makes them; a backtest asks each message for its."""
+    """Return a step's messages as events, as the shell makes them."""
     made = finish(drafts_of(messages), cause, run_id=RUN_ID, role=role, cmdline_hash=HASH)
     assert [event for _, event in made] == [message.event(HASH) for message in messages]
     return made
 
 
 def of(events: Iterable[Event], kind: type[Payload]) -> list[Any]:
-    """The payloads of one class among events."""
+    """Return the payloads of one class among events."""
     return [event.payload for event in events if isinstance(event.payload, kind)]
 
 
 def actions(events: Iterable[Event]) -> list[tuple[str, str]]:
-    """What risk decided: action and reason."""
+    """Return risk's decisions: action and reason."""
     return [(payload.action, payload.reason_code) for payload in of(events, RiskAction)]
 
 
 def intents(events: Iterable[Event]) -> list[OrderIntent]:
-    """What risk sent on."""
+    """Return risk's intents."""
     return of(events, OrderIntent)
 
 
 def results(events: Iterable[Event]) -> list[tuple[str, str | None]]:
-    """What became of orders: result and reason."""
+    """Return order results: result and reason."""
     return [(payload.result, payload.reason_code) for payload in of(events, OrderResult)]
 
 
 def fills(events: Iterable[Event]) -> list[Fill]:
-    """What was executed."""
+    """Return the fills."""
     return of(events, Fill)
 
 
 def check_of(event: Event, name: str) -> Mapping[str, Any]:
-    """One check of a risk_action, as it stands on disk."""
+    """Return one check of a risk_action, in its form on disk."""
     checks: list[dict[str, Any]] = event.to_json()["payload"]["checks"]
     (found,) = [check for check in checks if check["name"] == name]
     return found

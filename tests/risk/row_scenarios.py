@@ -1,6 +1,6 @@
-"""Scenarios of the rows of risk: each check at its limit, and one step beyond.
+"""Scenarios of risk's rows: each check at its limit, and one step beyond.
 
-A scenario looks at the check of its own row alone, whatever the other rows say.
+A scenario examines the check of its own row alone, whatever the other rows decide.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ from tests.risk.row_world import (
 
 @dataclass(frozen=True, eq=False)
 class Scenario:
-    """A check that passes at its limit and fails one step beyond.
+    """Scenario of a check that passes at its limit and fails one step beyond.
 
     Attributes:
-        row: The function in which the row stands, and the source of its gate.
-        reason: The reason code of the failure, or of making the order smaller.
-        passes: Name, value and limit of the check that passes; empty where none is written then.
-        fails: The same of the check that fails.
+        row: Function of the row, and the source of its check.
+        reason: Reason code of the failure, or of a reduced order.
+        passes: Name, value and limit of the passing check; empty where none is written.
+        fails: Name, value and limit of the failing check.
         passing, failing: Bring a world to either side of the limit.
         outcome: Action and reason of the whole decision on the failing side.
         limits: The configuration of the world.
-        is_held: Whether the symbol is held.
+        is_held: True if the symbol is held.
     """
 
     row: str
@@ -70,12 +70,12 @@ class Scenario:
 
     @property
     def function(self) -> str:
-        """The function in which the row stands."""
+        """Name of the row's function."""
         return self.row.partition(":")[0]
 
     @property
     def name(self) -> str:
-        """The name of the check."""
+        """Name of the check."""
         return self.fails.partition(" ")[0]
 
     def worlds(self) -> tuple[World, World]:
@@ -92,7 +92,7 @@ Pair = tuple[Change, Change]
 
 
 def _scenarios(function: str, *, is_held: bool, soft: bool = True) -> Callable[..., Scenario]:
-    """Return the maker of the scenarios of a function's rows."""
+    """Return the maker of scenarios for a function's rows."""
 
     def scenario(
         gate: str,
@@ -109,16 +109,16 @@ def _scenarios(function: str, *, is_held: bool, soft: bool = True) -> Callable[.
 
 
 def over(name: str, limit: str, beyond: str) -> tuple[str, str]:
-    """Return the texts of a check whose value is at the limit, and beyond it."""
+    """Return the texts of a check with its value at the limit, and beyond it."""
     return f"{name} {limit} / {limit}", f"{name} {beyond} / {limit}"
 
 
 def amount(name: str, limit: int) -> tuple[str, str]:
-    """Return the texts of a check on money, at the limit and the smallest amount beyond it."""
+    """Return the texts of a check on money, at the limit and one smallest unit beyond."""
     return over(name, f"{limit}.00000000", f"{limit}.00000001")
 
 
-# As a profile with the key has it; without the key no spread is asked.
+# From a profile with the key; without the key there is no check of the spread.
 ONE_BPS: Final = Limits(
     {**LIMITS, "risk": {**LIMITS["risk"], "entry_spread_bps_max": 1}}
 ).entry_spread_max

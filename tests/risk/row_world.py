@@ -1,4 +1,4 @@
-"""A world for the rows of risk: a state in which every check passes, and the changes to it."""
+"""World for risk's rows: a state in which every check passes, and changes to it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RESERVED: Final = 11 * UNIT
 EQUITY: Final = 60_000 * UNIT
 
 LIMITS: Final[JsonObject] = config(
-    # No two limits are alike, and none of them binds before a scenario says so.
+    # No two limits are equal, and none binds until a scenario makes it.
     risk__signal_age_ms_max=3_100,
     risk__tick_age_ms_max=5_200,
     risk__positions_max=6,
@@ -56,7 +56,7 @@ for _name in ("night_notional", "day_notional", "orders_per_minute"):
 
 
 class World:
-    """A state in which an entry is allowed and a position can be sold; no two values are alike."""
+    """State in which an entry is allowed and a position can be sold; all values differ."""
 
     def __init__(self, limits: JsonObject = LIMITS) -> None:
         state = self.state = RiskState(limits)
@@ -89,7 +89,7 @@ class World:
         self.market.rules = OrderRules.of(instrument(**changes))
 
     def others(self, count: int) -> None:
-        """Hold so many other symbols."""
+        """Hold a number of other symbols."""
         self.positions.held = {f"COIN{n}": Market(f"COIN{n}") for n in range(count)}
 
     def order(self, side: str, qty: int, market: Market | None = None) -> None:
@@ -98,7 +98,7 @@ class World:
         self.positions.orders.append(order)
 
     def orders(self, count: int) -> None:
-        """Have sent so many orders within the minute."""
+        """Record a number of orders within the minute."""
         while (sent := self.budgets.orders(NOW)) < count:
             self.budgets.on_order(NOW - 1, sent)
 
@@ -125,7 +125,7 @@ class World:
         return Event(ts, "0" * 32, "nobody", RUN_ID, HASH, payload, ("1" * 32,), 5)
 
     def decided(self) -> None:
-        """Have acted on the signal before."""
+        """Record that the signal was already acted on."""
         self.state.decided.note(self.signal(BUY).ref(), NOW, NOW - 1)
 
 
@@ -151,12 +151,12 @@ def put(**values: Any) -> Change:
 
 
 def step(path: str, limit: int, by: int = 1) -> tuple[Change, Change]:
-    """Return the changes that set an attribute at its limit and beyond."""
+    """Return the changes that put an attribute at its limit and beyond it."""
     return put(**{path: limit}), put(**{path: limit + by})
 
 
 def drawn(equity: int) -> Change:
-    """Return the change to an equity below the high-water mark, and at no loss."""
+    """Return a change to an equity below the high-water mark, without a loss."""
     return put(
         budgets__equity=equity,
         budgets__high_water_mark=EQUITY,
@@ -166,7 +166,7 @@ def drawn(equity: int) -> Change:
 
 
 def bounded(held: int) -> Change:
-    """Return the change to a venue whose largest position is 30, with so much held."""
+    """Return a change to a maximum position of 30 at the venue, of which some is held."""
 
     def change(world: World) -> None:
         world.rules(position_max="30")
@@ -176,7 +176,7 @@ def bounded(held: int) -> Change:
 
 
 def small(thousandths: int) -> Change:
-    """Return the change to so small a position, where the venue sells two thousandths at least."""
+    """Return a change to a position below the venue's least sale of two thousandths."""
 
     def change(world: World) -> None:
         world.rules(qty_min="0.002", notional_min="0.01")
@@ -186,38 +186,38 @@ def small(thousandths: int) -> Change:
 
 
 def status(word: str) -> Change:
-    """Return the change to a venue whose status of the symbol is this word."""
+    """Return a change of the venue's status of the symbol."""
     return lambda world: world.rules(status=word)
 
 
 def least(notional: str) -> Change:
-    """Return the change to a venue whose orders have this notional at least."""
+    """Return a change of the venue's minimum notional."""
     return lambda world: world.rules(notional_min=notional)
 
 
 def others(count: int) -> Change:
-    """Return the change to so many other symbols held."""
+    """Return a change of the number of other symbols held."""
     return lambda world: world.others(count)
 
 
 def orders(count: int) -> Change:
-    """Return the change to so many orders within the minute."""
+    """Return a change of the number of orders within the minute."""
     return lambda world: world.orders(count)
 
 
 def selling(qty: int) -> Change:
-    """Return the change to an open exit of this quantity."""
+    """Return a change to an open exit of this quantity."""
     return lambda world: world.order(SELL, qty)
 
 
 def held_at_end(world: World) -> None:
-    """Let the run end with its positions open."""
+    """Let the run end with open positions carried."""
     world.state.exits.ending_until = ENDS
     world.state.exits.rules.closes_at_end = False
 
 
 def closing(reason: str) -> Change:
-    """Return the change to a position that the profile's policy closes, though not at the end."""
+    """Return a change to a position that the policy closes before the end."""
 
     def change(world: World) -> None:
         held_at_end(world)

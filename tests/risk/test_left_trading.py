@@ -1,4 +1,4 @@
-"""What becomes of orders and positions whose symbol leaves trading or the universe: each policy."""
+"""Symbols that leave trading or the universe: orders and positions under each policy."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def universe(*traded: str, generation: int = 1) -> Universe:
 
 @pytest.mark.parametrize("status", ["HALT", "BREAK", "END_OF_DAY", "CANCEL_ONLY", "DELISTED"])
 def test_symbol_that_left_trading_gets_no_entry(status: str) -> None:
-    """Whatever the word: only TRADING trades."""
+    """A symbol with any status but TRADING gets no entry."""
     desk = Desk(config()).ready()
 
     desk.instrument(status=status)
@@ -54,7 +54,7 @@ def test_symbol_that_left_trading_gets_no_entry(status: str) -> None:
 
 
 def test_position_by_policy_close_is_left_when_the_symbol_trades_again() -> None:
-    """While it does not trade nothing can be sold; said once, then the exit comes by itself."""
+    """Policy close reports once that nothing can be sold, and exits after the halt."""
     desk = holding(risk__left_trading="close")
 
     desk.instrument(status="HALT")
@@ -71,7 +71,7 @@ def test_position_by_policy_close_is_left_when_the_symbol_trades_again() -> None
 
 
 def test_position_by_policy_hold_stays_with_its_own_exits() -> None:
-    """A halt by itself is no reason to sell; an operator's wish still is."""
+    """Policy hold keeps a position through a halt; an operator's exit still works."""
     desk = holding(risk__left_trading="hold")
 
     desk.instrument(status="HALT")
@@ -82,7 +82,7 @@ def test_position_by_policy_hold_stays_with_its_own_exits() -> None:
 
 
 def test_policy_outlives_a_restart_of_the_roles() -> None:
-    """The wish to leave is state, not memory of a process."""
+    """The pending exit of a policy survives a restart, as part of the state."""
     desk = holding(risk__left_trading="close")
     desk.instrument(status="BREAK")
     desk.restarted()
@@ -92,7 +92,7 @@ def test_policy_outlives_a_restart_of_the_roles() -> None:
 
 
 def test_open_order_by_policy_cancel_ends_with_its_reason() -> None:
-    """The venue takes no order of a halted symbol, and ours does not wait for it."""
+    """Policy cancel ends an open order with its reason."""
     desk = Desk(config(execution__left_trading="cancel")).ready()
     desk.signal("BUY")
 
@@ -105,7 +105,7 @@ def test_open_order_by_policy_cancel_ends_with_its_reason() -> None:
 
 
 def test_open_order_by_policy_hold_is_not_filled_until_it_trades_again() -> None:
-    """A touch of a halted symbol fills nobody; after the halt the order meets the market."""
+    """Policy hold keeps an order unfilled in a halt and fills it afterwards."""
     desk = Desk(config(execution__left_trading="hold")).ready()
     desk.signal("BUY")
 
@@ -117,7 +117,7 @@ def test_open_order_by_policy_hold_is_not_filled_until_it_trades_again() -> None
 
 
 def test_open_order_by_policy_hold_expires_in_a_long_halt() -> None:
-    """An order does not outlive its time because of a halt."""
+    """An order held in a halt expires at its time."""
     desk = Desk(config(execution__left_trading="hold")).ready()
     desk.signal("BUY")
     desk.instrument(status="HALT")
@@ -126,7 +126,7 @@ def test_open_order_by_policy_hold_expires_in_a_long_halt() -> None:
 
 
 def test_halt_of_one_symbol_leaves_the_orders_of_another_alone() -> None:
-    """A status is of one symbol."""
+    """A halt of one symbol leaves another's orders alone."""
     desk = Desk(config(execution__left_trading="cancel")).ready()
     desk.instrument(OTHER)
     desk.tick(symbol=OTHER)
@@ -139,7 +139,7 @@ def test_halt_of_one_symbol_leaves_the_orders_of_another_alone() -> None:
 
 @pytest.mark.row("B-18")
 def test_entry_outside_the_universe_is_blocked() -> None:
-    """From the first `universe` event on, what it does not trade is not bought."""
+    """A symbol outside the universe gets no entry."""
     desk = Desk(config()).ready()
 
     desk.put("market_ticks", universe(OTHER))
@@ -154,7 +154,7 @@ def test_entry_outside_the_universe_is_blocked() -> None:
 
 
 def test_position_that_left_the_universe_is_closed_at_market_by_policy_close() -> None:
-    """It trades still, so it is left with the next touch."""
+    """Policy close sells a position outside the universe at the next touch."""
     desk = holding(risk__left_universe="close")
 
     desk.put("market_ticks", universe(OTHER))
@@ -164,7 +164,7 @@ def test_position_that_left_the_universe_is_closed_at_market_by_policy_close() -
 
 
 def test_position_that_left_the_universe_is_held_by_policy_hold() -> None:
-    """Its own exits go on."""
+    """Policy hold keeps a position outside the universe, with its own exits."""
     desk = holding(risk__left_universe="hold")
 
     desk.put("market_ticks", universe(OTHER))
@@ -174,7 +174,7 @@ def test_position_that_left_the_universe_is_held_by_policy_hold() -> None:
 
 
 def test_symbol_that_comes_back_before_a_touch_is_not_left() -> None:
-    """A wish that has lost its reason is taken back."""
+    """A symbol that returns before a touch is not sold."""
     desk = holding(risk__left_universe="close")
 
     desk.put("market_ticks", universe(OTHER))
@@ -184,7 +184,7 @@ def test_symbol_that_comes_back_before_a_touch_is_not_left() -> None:
 
 
 def test_largest_position_bounds_an_entry_and_refuses_the_next() -> None:
-    """MAX_POSITION counts what is held and what is being bought; sized down, then refused."""
+    """MAX_POSITION counts held and ordered quantities: sized down first, then refused."""
     desk = Desk(config())
     desk.put("market_ticks", instrument(position_max="4"))
     desk.tick()
@@ -198,7 +198,7 @@ def test_largest_position_bounds_an_entry_and_refuses_the_next() -> None:
 
 
 def test_largest_position_counts_what_is_being_bought_in_execution_too() -> None:
-    """Whatever risk said: the third order would pass the maximum, with two still open."""
+    """Execution itself counts open orders against MAX_POSITION and refuses the third."""
     desk = Desk(config(), with_risk=False)
     desk.put("market_ticks", instrument(position_max="4"))
     desk.tick()
@@ -212,7 +212,7 @@ def test_largest_position_counts_what_is_being_bought_in_execution_too() -> None
 
 
 def test_filters_that_change_while_an_order_waits_hold_for_the_next_one() -> None:
-    """An order was taken by the rules of its time; what comes after meets the new ones."""
+    """Changed filters apply to later orders; a waiting order keeps its rules."""
     desk = Desk(config(), with_risk=False).ready()
     taken = desk.intent("BUY", "1.005")
     desk.instrument(qty_increment="0.1", market_qty_increment="0.1")

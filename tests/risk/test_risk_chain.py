@@ -1,4 +1,4 @@
-"""Risk and execution together: what holds whatever the market, the strategy and operators do."""
+"""Risk and execution together: invariants under any market, strategy and operator."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def start(cash: str = "2000") -> Desk:
 
 
 def make(desk: Desk, move: Any) -> list[Event]:
-    """One move of the world."""
+    """Make one move of the world."""
     kind, symbol = move[0], move[1]
     if kind == "tick":
         cents, spread, size = move[2:]
@@ -110,7 +110,7 @@ def make(desk: Desk, move: Any) -> list[Event]:
     if kind == "wait":
         desk.ts += move[2]
     elif kind == "lag":
-        # Now never goes back: a lag that ends leaves market time where it had come to.
+        # `now` never goes back, so a lag that ends leaves market time unchanged.
         desk.ts += max(0, desk.lag_ms - move[2])
         desk.lag_ms = move[2]
     elif move[2] == "halt":
@@ -122,7 +122,7 @@ def make(desk: Desk, move: Any) -> list[Event]:
     elif move[2] == "gap":
         return desk.put("market_ticks", Gap(symbol, "trade", desk.ts, desk.ts, "reconnect"))
     elif move[2] == "mark":
-        # Somewhere between the prices that ticks have, and the same in each run of a seed.
+        # A price within the range of the ticks, always the same for a seed.
         mark = PriceMark(symbol, money(9_500 + desk.ts % 1_000), "miniTicker", desk.ts)
         return desk.put("market_ticks", mark)
     else:
@@ -131,7 +131,7 @@ def make(desk: Desk, move: Any) -> list[Event]:
 
 
 def check_lineage(desk: Desk) -> None:
-    """Each intent names an allowing action of the same signal, symbol and step, before it."""
+    """Check that each intent names an earlier allowing action of the same signal and step."""
     seen: dict[str, Event] = {}
     for _, event in desk.log:
         if isinstance(event.payload, OrderIntent):
@@ -145,7 +145,8 @@ def check_lineage(desk: Desk) -> None:
             if cause.type == "signal":
                 assert action.payload.signal_id == cause.id
             assert (event.payload.side == "SELL") == (action.payload.action == "EXIT")
-        if event.cause_ids is not None and event.type != "signal":  # The desk's own are crafted.
+        # Crafted intents of the desk have no such action.
+        if event.cause_ids is not None and event.type != "signal":
             known = [seen[name] for name in event.cause_ids if name in seen]
             if known:
                 assert event.ts == max(cause.ts for cause in known)
@@ -153,7 +154,7 @@ def check_lineage(desk: Desk) -> None:
 
 
 def check_orders(desk: Desk) -> None:
-    """Quantities of each order add up; each intent ends at most once; nothing follows its end."""
+    """Check each order's sums, and that nothing follows its single end."""
     intents = {event.id: event.payload for event in desk.events("order_intents")}
     filled: dict[str, Decimal] = defaultdict(Decimal)
     ended: set[str] = set()
@@ -182,7 +183,7 @@ def check_orders(desk: Desk) -> None:
 
 
 def check_money(desk: Desk) -> None:
-    """Cash and positions never negative at any fill; all three portfolios agree to the byte."""
+    """Check that cash and positions are never negative, and that all three portfolios agree."""
     first = desk.events("control")[0].payload
     assert isinstance(first, RunOpening)
     portfolio = Portfolio.from_opening(first)
@@ -200,7 +201,7 @@ def check_money(desk: Desk) -> None:
 
 
 def check_rate_and_size(desk: Desk) -> None:
-    """Never more orders in a minute than the limit, never an entry above its notional limits."""
+    """Check the rate of orders and the notional of entries against their limits."""
     times = [event.ts for event in desk.events("order_intents")]
     for at in times:
         assert sum(1 for ts in times if at - 60_000 < ts <= at) <= 12
@@ -217,12 +218,12 @@ def check_rate_and_size(desk: Desk) -> None:
         if isinstance(event.payload, Fill) and event.payload.side == "BUY"),
         Decimal(0),
     )  # fmt: skip
-    # Ordered within 9,000 at the ask of then; a fill may come at a price up to 22 % above it.
+    # Ordered within 9,000 at the ask; the fill's price may be up to 22 % higher.
     assert bought <= Decimal(9000) * Decimal("1.3")
 
 
 def check_silence_after_stop(desk: Desk) -> None:
-    """Risk says nothing after its STOP."""
+    """Check that risk is silent after its STOP."""
     actions = [event.payload for event in desk.events("risk_actions")]
     for index, payload in enumerate(actions):
         assert isinstance(payload, RiskAction)
@@ -235,7 +236,7 @@ def check_silence_after_stop(desk: Desk) -> None:
 @settings(max_examples=100, deadline=None)
 @given(MOVES)
 def test_chain_whatever_happens_keeps_its_invariants(moves: list[Any]) -> None:
-    """Permission before order, sums that add up, nothing below zero, silence after STOP."""
+    """Any sequence keeps permission before orders, right sums, no negatives, silence after STOP."""
     desk = start()
     for move in moves:
         make(desk, move)
@@ -251,7 +252,7 @@ def test_chain_whatever_happens_keeps_its_invariants(moves: list[Any]) -> None:
 @settings(max_examples=30, deadline=None)
 @given(MOVES, st.data())
 def test_chain_restored_anywhere_goes_on_to_the_same_bytes(moves: list[Any], data: Any) -> None:
-    """A core that was put away as text and brought back says what it would have said."""
+    """Cores restored from text at any point continue to the same bytes."""
     stops = data.draw(st.sets(st.integers(0, len(moves) - 1), max_size=3))
     straight, restarted = start(), start()
     for index, move in enumerate(moves):
@@ -268,7 +269,7 @@ def test_chain_restored_anywhere_goes_on_to_the_same_bytes(moves: list[Any], dat
 
 
 def story(desk: Desk) -> None:
-    """A night in small: entries, a thin book, a stop, a target, an end."""
+    """Play a small night: entries, a thin book, a stop, a target, an end."""
     for turn in range(60):
         cents = 10_000 + (turn * 37) % 300 - 150
         make(desk, ("tick", SYMBOL if turn % 3 else OTHER, cents, 2, 400 + turn * 97 % 9000))
@@ -290,7 +291,7 @@ def story(desk: Desk) -> None:
 
 @pytest.mark.row("N-02", "U-23", "N-33")
 def test_chain_same_stream_twice_gives_the_same_bytes_and_ends_flat() -> None:
-    """A night that trades, twice: not a byte differs, and `at_end: close` leaves nothing open."""
+    """A night played twice gives the same bytes, and `at_end: close` leaves nothing open."""
     first, second = start(), start()
     story(first)
     story(second)
@@ -309,7 +310,7 @@ def test_chain_same_stream_twice_gives_the_same_bytes_and_ends_flat() -> None:
 
 @pytest.mark.row("D-48", "D-50")
 def test_trade_is_traced_back_by_ids_to_its_signals() -> None:
-    """Trade, lots, fills, orders, intents, actions, signals: each step is an id on record."""
+    """A trade leads by ids to lots, fills, orders, intents, actions and signals."""
     desk = Desk().ready()
     desk.buy()
     desk.signal("SELL")
@@ -348,7 +349,7 @@ def test_trade_is_traced_back_by_ids_to_its_signals() -> None:
 
 @pytest.mark.row("N-90", "N-67", "F126")
 def test_stop_between_intent_and_fill_leaves_a_whole_pair_or_nothing() -> None:
-    """F126: at every point of a stream results and fills come in pairs, never half of one."""
+    """A STOP at any point leaves results and fills in whole pairs (F126)."""
     whole = start()
     story(whole)
     by_step: dict[tuple[str, ...], list[str]] = defaultdict(list)
@@ -362,7 +363,7 @@ def test_stop_between_intent_and_fill_leaves_a_whole_pair_or_nothing() -> None:
 
 
 def random_move(dice: Random) -> Any:
-    """A move of a market that mostly stays near 100 and sometimes does not."""
+    """Draw a move of a market that mostly stays near 100."""
     kind = dice.choices(
         ["tick", "signal", "bar", "wait", "beat", "lag", "control"], [40, 15, 6, 6, 6, 2, 2]
     )[0]
@@ -385,7 +386,7 @@ def random_move(dice: Random) -> Any:
 
 @pytest.mark.row("N-04", "D-02", "D-49", "N-66", "N-67")
 def test_chain_random_nights_reach_every_kind_of_outcome_and_keep_the_invariants() -> None:
-    """Long nights from printed seeds: what the invariants are tested on does happen in them."""
+    """Long random nights reach every kind of outcome and keep the invariants."""
     seen: set[str] = set()
     for seed in range(60):
         desk, dice = start(), Random(seed)

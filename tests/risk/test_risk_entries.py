@@ -1,4 +1,4 @@
-"""The gates before an entry: each refuses with its reason, at its limit it still lets through."""
+"""Entry checks: each refuses with its reason, and passes at its limit."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def desk(**changes: Any) -> Desk:
 
 @pytest.mark.row("N-32", "U-01", "N-04", "B-79")
 def test_three_crafted_signals_give_three_matching_actions_and_one_intent() -> None:
-    """Allowed, refused, breached: each signal has its action, and only the first has an order."""
+    """Three signals give three actions (allowed, refused, breached) and one order."""
     made = desk(risk__orders_per_minute_soft=None, risk__orders_per_minute_hard=1)
 
     allowed = made.signal("BUY")
@@ -54,7 +54,7 @@ def test_three_crafted_signals_give_three_matching_actions_and_one_intent() -> N
 
 @pytest.mark.row("U-01", "N-04")
 def test_intent_follows_its_action_in_the_same_step_and_names_it_then_the_signal() -> None:
-    """Cause before effect: first the permission, then the order that refers to it."""
+    """An intent follows its action in the same step, and names action and signal."""
     made = desk()
 
     action, intent, _ = made.signal("BUY")
@@ -68,7 +68,7 @@ def test_intent_follows_its_action_in_the_same_step_and_names_it_then_the_signal
 
 
 def test_hold_leads_to_no_action() -> None:
-    """HOLD asks for nothing and gets no answer."""
+    """HOLD causes no action."""
     assert desk().signal("HOLD") == []
 
 
@@ -85,13 +85,13 @@ def test_hold_leads_to_no_action() -> None:
 def test_signal_older_than_limit_or_horizon_is_blocked(
     age_ms: int, horizon_ms: int, outcome: tuple[str, str]
 ) -> None:
-    """F121: the smaller of the profile's age and the signal's own horizon counts."""
+    """The smaller of the profile's age limit and the signal's horizon counts (F121)."""
     assert actions(desk().signal("BUY", age_ms=age_ms, horizon_ms=horizon_ms)) == [outcome]
 
 
 @pytest.mark.row("F74")
 def test_backlog_after_a_restart_is_old_and_treated_as_old() -> None:
-    """F74: age is measured when risk takes the signal, not by what the signal says."""
+    """A signal's age counts up to its processing, so a backlog is stale (F74)."""
     made = desk()
     made.lag_ms = 3001
 
@@ -104,7 +104,7 @@ def test_backlog_after_a_restart_is_old_and_treated_as_old() -> None:
 def test_tick_at_its_age_limit_passes_and_older_blocks(
     age_ms: int, outcome: tuple[str, str]
 ) -> None:
-    """A price that nobody confirmed for five seconds is no price to enter at."""
+    """A tick at its age limit passes, an older one blocks."""
     made = desk(execution__tick_age_ms_max=60000)
     made.ts += age_ms
 
@@ -112,7 +112,7 @@ def test_tick_at_its_age_limit_passes_and_older_blocks(
 
 
 def test_gap_blocks_entries_until_the_next_tick() -> None:
-    """What happened in the gap is unknown."""
+    """A gap blocks entries until the next tick."""
     made = desk()
     made.put("market_ticks", Gap(SYMBOL, "trade", made.ts, made.ts, "reconnect"))
     blocked = made.signal("BUY")
@@ -124,7 +124,7 @@ def test_gap_blocks_entries_until_the_next_tick() -> None:
 
 @pytest.mark.parametrize(("bid", "ask"), [("100.02", "100.01"), ("0", "100"), ("100", "0")])
 def test_touch_that_is_crossed_or_missing_blocks(bid: str, ask: str) -> None:
-    """A BUY needs both sides of a market."""
+    """A crossed touch, or one without a side, blocks."""
     made = desk()
     made.tick(bid, ask)
 
@@ -132,7 +132,7 @@ def test_touch_that_is_crossed_or_missing_blocks(bid: str, ask: str) -> None:
 
 
 def test_symbol_without_rules_or_tick_is_blocked() -> None:
-    """Nothing is ordered by rules that are not known."""
+    """A symbol without rules or tick is blocked."""
     made = Desk()
     made.tick()
     assert actions(made.signal("BUY")) == [("BLOCK", "no_instrument")]
@@ -144,7 +144,7 @@ def test_symbol_without_rules_or_tick_is_blocked() -> None:
 
 
 def test_instrument_that_does_not_trade_is_blocked() -> None:
-    """The venue's own status counts, also when it changes in the night."""
+    """An instrument that does not trade is blocked, also by a change at night."""
     made = desk()
     made.instrument(status="HALT")
 
@@ -152,7 +152,7 @@ def test_instrument_that_does_not_trade_is_blocked() -> None:
 
 
 def test_halt_blocks_entries_until_resume_and_lets_exits_through() -> None:
-    """An operator's halt keeps new risk out and lets old risk go."""
+    """A halt blocks entries and lets exits through until `resume`."""
     made = desk()
     made.buy()
     made.put("control", Halt(who="operator", why="news"))
@@ -170,7 +170,7 @@ def test_halt_blocks_entries_until_resume_and_lets_exits_through() -> None:
 def test_locked_symbol_is_blocked_until_its_time_and_others_are_not(
     after_ms: int, outcome: tuple[str, str]
 ) -> None:
-    """A lock concerns one symbol and ends at `until_ts`."""
+    """A lock blocks one symbol until `until_ts`."""
     made = desk()
     made.instrument(OTHER)
     made.tick(symbol=OTHER)
@@ -183,7 +183,7 @@ def test_locked_symbol_is_blocked_until_its_time_and_others_are_not(
 
 
 def test_lock_without_a_time_lasts_for_the_run() -> None:
-    """Without `until_ts` the symbol stays locked."""
+    """A lock without `until_ts` lasts for the run."""
     made = desk()
     made.put("control", LockSymbol("operator", "delisting", SYMBOL))
     made.tick(after_ms=3_600_000)
@@ -193,7 +193,7 @@ def test_lock_without_a_time_lasts_for_the_run() -> None:
 
 @pytest.mark.row("U-23")
 def test_no_entry_once_the_run_is_ending() -> None:
-    """From `run_ending` on nothing new is opened."""
+    """No entry is allowed from `run_ending` on."""
     made = desk()
     made.put("control", RunEnding("launcher", "duration", made.ts + 10_000))
 
@@ -201,7 +201,7 @@ def test_no_entry_once_the_run_is_ending() -> None:
 
 
 def test_second_entry_waits_while_the_first_is_open() -> None:
-    """One order of a symbol at a time; when it is booked the next may come."""
+    """A second entry of a symbol waits until the first order is booked."""
     made = desk()
     made.signal("BUY")
 
@@ -212,7 +212,7 @@ def test_second_entry_waits_while_the_first_is_open() -> None:
 
 @pytest.mark.row("D-42")
 def test_same_signal_twice_gives_one_order() -> None:
-    """A signal that was acted on is a duplicate, even after its order is done."""
+    """A repeated signal is a duplicate, even after its order has ended."""
     made = desk()
     made.buy()
     first = made.events("signals")[-1].id
@@ -224,7 +224,7 @@ def test_same_signal_twice_gives_one_order() -> None:
 
 
 def test_memory_of_signals_does_not_outlast_their_age_limit() -> None:
-    """A signal older than the limit is stale anyway, so the state does not grow with the night."""
+    """Remembered signals are dropped at the age limit, so the state does not grow."""
     made = desk()
     for _ in range(5):
         made.buy()
@@ -242,7 +242,7 @@ def test_memory_of_signals_does_not_outlast_their_age_limit() -> None:
 def test_price_at_the_allowed_deviation_passes_and_beyond_is_blocked(
     ask: str, outcome: tuple[str, str]
 ) -> None:
-    """A hundred bps from the last close: the mid may be 101, not a tick more."""
+    """A mid a hundred bps from the last close passes, one tick more is blocked."""
     made = desk(risk__reference_deviation_bps_max=100)
     made.bar("100", "100", "100", "100")
     made.tick("100", ask)
@@ -251,7 +251,7 @@ def test_price_at_the_allowed_deviation_passes_and_beyond_is_blocked(
 
 
 def test_entry_without_the_atr_for_its_stop_is_blocked_with_the_count() -> None:
-    """No position is opened that could not be guarded."""
+    """An entry without ATR for its stop is blocked, with the number of bars."""
     made = desk(risk__stop_atr_mult="3.0", strategy__atr_period=2)
     made.bar("100", "101", "99", "100")
     made.tick()
@@ -267,7 +267,7 @@ def test_entry_without_the_atr_for_its_stop_is_blocked_with_the_count() -> None:
 
 @pytest.mark.row("U-22")
 def test_sell_without_a_position_is_blocked_and_never_ordered() -> None:
-    """Spot is long or flat."""
+    """A SELL without position is blocked."""
     said = desk().signal("SELL")
 
     assert actions(said) == [("BLOCK", "no_position")]
@@ -275,7 +275,7 @@ def test_sell_without_a_position_is_blocked_and_never_ordered() -> None:
 
 
 def test_refusal_names_everything_that_spoke_against_the_entry() -> None:
-    """The reason is the first failed check; the others stand beside it."""
+    """A refusal's reason is the first failed check; all others stand beside it."""
     made = desk()
     made.put("control", Halt(who="operator", why="news"))
     made.ts += 6000
@@ -288,7 +288,7 @@ def test_refusal_names_everything_that_spoke_against_the_entry() -> None:
 
 
 def test_fill_of_an_order_that_risk_did_not_send_is_a_broken_invariant() -> None:
-    """Somebody else traded on our account: that is no state to go on from."""
+    """A fill of an unknown order breaks an invariant and ends the run."""
     made = desk()
     made.buy()
     stranger = made.events("fills")[-1]
@@ -301,7 +301,7 @@ def test_fill_of_an_order_that_risk_did_not_send_is_a_broken_invariant() -> None
     "changes", [{"symbol": "ETHUSDT"}, {"side": "SELL"}, {"qty": "1000"}], ids=str
 )
 def test_fill_that_is_not_of_its_order_is_a_broken_invariant(changes: dict[str, str]) -> None:
-    """Another symbol, side or quantity than was ordered is booked nowhere."""
+    """A fill of another symbol, side or quantity than its order ends the run."""
     made = desk()
     made.signal("BUY")
     made.with_risk = False
@@ -316,10 +316,10 @@ def test_fill_that_is_not_of_its_order_is_a_broken_invariant(changes: dict[str, 
 
 
 def test_order_that_ends_before_its_fill_is_read_stays_open_until_it_is_booked() -> None:
-    """Results and fills are two queues: whichever is read first, nothing is ordered twice."""
+    """A result read before its fill leaves the order open, so nothing is ordered twice."""
     made = desk()
     made.signal("BUY")
-    made.with_risk = False  # Execution goes on; risk reads its answers in another order.
+    made.with_risk = False  # Execution continues; risk reads its answers in another order.
     made.tick()
     fill, result = made.events("fills")[-1], made.events("order_results")[-1]
     made.with_risk = True
@@ -333,9 +333,9 @@ def test_order_that_ends_before_its_fill_is_read_stays_open_until_it_is_booked()
 
 
 def test_refused_entry_frees_what_it_had_reserved() -> None:
-    """An order that the executor rejects uses no budget."""
+    """A rejected entry frees its reserved budget."""
     made = desk(risk__exposure_ratio_max_bps=1000)
-    made.execution._distrust("BTCUSDT")  # The executor missed the touch, risk did not.
+    made.execution._distrust("BTCUSDT")  # The executor lacked the touch, risk had it.
     refused = made.signal("BUY")
 
     assert [result.result for result in of(refused, OrderResult)] == ["REJECTED"]
@@ -344,7 +344,7 @@ def test_refused_entry_frees_what_it_had_reserved() -> None:
 
 
 def test_nothing_is_judged_before_run_opening() -> None:
-    """Without an opening there is no equity to judge by."""
+    """Inputs before `run_opening` raise, as there is no equity."""
     made = desk()
     signal = [event for event in made.log if event[0] == "market_ticks"][-1][1]
 

@@ -1,4 +1,4 @@
-"""Exits: each has a tape that fires it, at its level and not a step before."""
+"""Exits: each fires at its level and not a step before."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def holder(**changes: Any) -> Desk:
 def test_stop_and_target_fire_at_their_atr_multiple_and_not_a_step_before(
     bid: str, said: list[tuple[str, str]]
 ) -> None:
-    """Three times two below 100, four times two above: judged at the bid, which a sale gets."""
+    """Stop and target fire at three ATR below and four above, judged at the bid."""
     made = holder(**ATR)
 
     events = made.tick(bid, "200")
@@ -169,7 +169,7 @@ def test_share_of_a_price_is_rounded_up_to_whole_steps_and_never_nothing(
 
 @pytest.mark.row("U-20")
 def test_exit_intent_names_its_action_and_the_tick_that_caused_it() -> None:
-    """Every line of an exit goes back to a price on record."""
+    """An exit intent names its action and the tick that caused it."""
     made = holder(**ATR)
 
     action, intent, _ = made.tick("94", "94")
@@ -183,7 +183,7 @@ def test_exit_intent_names_its_action_and_the_tick_that_caused_it() -> None:
 
 
 def test_stop_does_not_move_with_the_atr_of_later_bars() -> None:
-    """The distance is the one that was valid when the position was opened."""
+    """The stop distance stays as it was at the opening of the position."""
     made = holder(**ATR)
     for _ in range(10):
         made.bar("100", "110", "95", "100")
@@ -194,7 +194,7 @@ def test_stop_does_not_move_with_the_atr_of_later_bars() -> None:
 
 
 def test_bar_that_comes_twice_counts_once() -> None:
-    """History that is fetched again over a gap does not make the ATR ready before its time."""
+    """A repeated bar counts once, so the ATR is not ready too early."""
     made = Desk(config(**ATR), first=opening("9000", (LOT,)))
     made.instrument()
     made.bar("90", "91", "89", "90")
@@ -206,7 +206,7 @@ def test_bar_that_comes_twice_counts_once() -> None:
 
 
 def test_carried_lot_is_guarded_as_soon_as_the_atr_is_known() -> None:
-    """A position from the night before has no stop until bars came, then it has one."""
+    """A carried lot gets its stop as soon as the ATR is known."""
     made = Desk(config(**ATR), first=opening("9000", (LOT,)))
     made.instrument()
     made.tick("90", "90")
@@ -230,13 +230,13 @@ def test_carried_lot_is_guarded_as_soon_as_the_atr_is_known() -> None:
 def test_distance_is_rounded_up_to_whole_steps_and_never_nothing(
     atr: float, multiple: int, step: int, distance: int
 ) -> None:
-    """A quiet market still leaves one step between entry and stop."""
+    """The distance is rounded up to whole price increments, at least one."""
     assert distance_up(atr, multiple, step) == distance
 
 
 @pytest.mark.row("D-03")
 def test_no_time_exit_by_default_and_with_one_it_fires_at_its_time() -> None:
-    """Without a time a position may live; with one it is left at that age, not before."""
+    """A time exit is off by default, and fires at its age when set."""
     calm = holder()
     calm.tick(after_ms=30 * 3_600_000)
     assert [action for action, _ in actions(calm.events("risk_actions"))] == ["ALLOW"]
@@ -247,7 +247,7 @@ def test_no_time_exit_by_default_and_with_one_it_fires_at_its_time() -> None:
 
 
 def test_sell_signal_exits_the_whole_position() -> None:
-    """The strategy's SELL closes what is held."""
+    """A SELL signal exits the whole position."""
     made = holder()
 
     said = made.signal("SELL")
@@ -257,14 +257,14 @@ def test_sell_signal_exits_the_whole_position() -> None:
 
 
 def test_signal_exit_can_be_switched_off() -> None:
-    """With it off a SELL is refused and says why."""
+    """With the signal exit off, a SELL is refused with its reason."""
     made = holder(risk__signal_exit=False)
 
     assert actions(made.signal("SELL")) == [("BLOCK", "signal_exit")]
 
 
 def test_exit_in_flight_is_not_doubled() -> None:
-    """While one exit waits for its fill neither tick nor signal nor operator sends another."""
+    """One exit in flight blocks another one from tick, signal and operator."""
     made = holder(**ATR)
     made.tick("94", "94")
 
@@ -277,10 +277,10 @@ def test_exit_in_flight_is_not_doubled() -> None:
 
 
 def test_exit_that_expires_is_tried_again_on_the_next_tick() -> None:
-    """Nobody bought for five seconds: the rest is offered again, and only the rest."""
+    """The rest of an expired exit is tried again on the next tick."""
     made = holder(**ATR)
     made.tick("94", "94", bid_qty="4")
-    # On the tick after the latency four coins are shown; then the same touch for five seconds.
+    # Four coins are shown after the latency; then the touch is unchanged for five seconds.
     made.tick("94", "94", bid_qty="3")
     expired = made.beat(after_ms=4900)
     assert results(expired) == [("EXPIRED", "expired")]
@@ -293,13 +293,13 @@ def test_exit_that_expires_is_tried_again_on_the_next_tick() -> None:
 
 
 def test_exit_that_is_rejected_is_tried_again_at_once_then_ever_more_slowly() -> None:
-    """A venue that says no is asked again on the next tick, then after 1 s, 2 s, 4 s."""
+    """A rejected exit is retried on the next tick, then after 1 s, 2 s and 4 s."""
     made = holder(**ATR)
     made.execution._touches.clear()
     made.instrument()
     attempts: list[int] = []
     for _ in range(100):
-        made.execution._rules.clear()  # The executor refuses everything.
+        made.execution._rules.clear()  # This executor refuses everything.
         if "EXIT" in [action for action, _ in actions(made.tick("94", "94"))]:
             attempts.append(made.ts)
 
@@ -309,7 +309,7 @@ def test_exit_that_is_rejected_is_tried_again_at_once_then_ever_more_slowly() ->
 
 @pytest.mark.row("U-20", "U-23")
 def test_run_ending_closes_what_is_open_at_once_when_the_mark_is_fresh() -> None:
-    """The exit is caused by the control event itself and goes back to the last tick."""
+    """`run_ending` closes positions at once if the mark is fresh; the exit names event and tick."""
     made = holder()
 
     said = made.put("control", RunEnding("launcher", "duration", made.ts + 10_000))
@@ -325,7 +325,7 @@ def test_run_ending_closes_what_is_open_at_once_when_the_mark_is_fresh() -> None
 
 
 def test_run_ending_waits_for_the_next_tick_when_the_mark_is_stale_or_missing() -> None:
-    """After a gap nobody sells blindly; the next tick brings the exit."""
+    """`run_ending` waits for the next tick if the mark is stale or missing."""
     made = holder()
     made.put("market_ticks", Gap(SYMBOL, "trade", made.ts, made.ts, "reconnect"))
     assert made.put("control", RunEnding("launcher", "duration", made.ts + 10_000)) == []
@@ -338,7 +338,7 @@ def test_run_ending_waits_for_the_next_tick_when_the_mark_is_stale_or_missing() 
 
 
 def test_run_ending_closes_every_symbol_with_its_own_intent() -> None:
-    """Two positions, two actions, two intents, each naming its own action."""
+    """`run_ending` closes each symbol with its own action and intent."""
     made = holder()
     made.instrument(OTHER)
     made.tick("100", "100", symbol=OTHER)
@@ -361,7 +361,7 @@ def test_run_ending_closes_every_symbol_with_its_own_intent() -> None:
 
 
 def test_run_ending_carries_positions_when_the_profile_says_so() -> None:
-    """With `carry` nothing is sold because of the end; a stop still works."""
+    """With `carry` the end sells nothing; a stop still works."""
     made = holder(portfolio__at_end="carry", **ATR)
     assert made.put("control", RunEnding("launcher", "duration", made.ts + 10_000)) == []
     assert made.tick() == []
@@ -370,7 +370,7 @@ def test_run_ending_carries_positions_when_the_profile_says_so() -> None:
 
 
 def test_no_exit_is_sent_at_or_after_the_end() -> None:
-    """At `until_ts` execution expires what is open; nothing new is sent into that."""
+    """No exit is sent at or after `until_ts`."""
     made = holder()
     made.ts += 5001
     until = made.ts + 200
@@ -395,7 +395,7 @@ def test_operator_exit_leaves_the_position_now_or_with_the_next_tick() -> None:
 
 
 def test_operator_exit_without_a_position_is_answered() -> None:
-    """Who asks for nothing to be sold is told so."""
+    """`exit_position` without a position is answered with a refusal."""
     made = Desk().ready()
 
     said = made.put("control", ExitPosition("operator", "out", SYMBOL))
@@ -404,7 +404,7 @@ def test_operator_exit_without_a_position_is_answered() -> None:
 
 
 def test_exits_go_on_where_losses_refuse_entries() -> None:
-    """Beyond the soft loss the stop still sells."""
+    """Exits work beyond the soft loss, which blocks entries."""
     made = holder(risk__night_loss_soft="10", **ATR)
 
     said = made.tick("94", "94")
@@ -415,7 +415,7 @@ def test_exits_go_on_where_losses_refuse_entries() -> None:
 
 
 def test_stale_tick_sells_nothing_and_a_fresh_one_does() -> None:
-    """A backlog of old prices after a restart is no market to leave by."""
+    """A stale tick causes no exit, a fresh one does."""
     made = holder(**ATR)
     made.lag_ms = 5001
     assert made.tick("94", "94") == []
@@ -425,7 +425,7 @@ def test_stale_tick_sells_nothing_and_a_fresh_one_does() -> None:
 
 
 def test_position_too_small_to_sell_is_told_once_and_not_on_every_tick() -> None:
-    """Worth less than the venue's minimum: one refusal on record, then silence, then the sale."""
+    """A position below the venue's minimum gives one refusal, silence, then the sale."""
     lot = {"symbol": SYMBOL, "qty": "0.15", "price": "100", "ts": 1}
     made = Desk(config(risk__time_exit_ms=1), first=opening("9000", (lot,)))
     made.instrument()
@@ -440,7 +440,7 @@ def test_position_too_small_to_sell_is_told_once_and_not_on_every_tick() -> None
 
 
 def test_exit_refused_right_behind_its_entry_is_told_again_once_it_is_due_again() -> None:
-    """The bid came back between the two: that is another exit, and another refusal."""
+    """An exit that becomes due again after a recovery is refused again on record."""
     made = Desk(config(**ATR))
     made.instrument(notional_min="950")
     for _ in range(2):
@@ -458,7 +458,7 @@ def test_exit_refused_right_behind_its_entry_is_told_again_once_it_is_due_again(
 
 
 def test_order_rate_spent_by_exits_stops_the_run_and_sends_none_of_them() -> None:
-    """Closing three symbols with one order left in the minute: one STOP, no half of it."""
+    """A spent order rate at the exits is one STOP, without a part of the exits."""
     made = Desk(config(risk__orders_per_minute_soft=2, risk__orders_per_minute_hard=3))
     for symbol in (SYMBOL, OTHER):
         made.instrument(symbol)
@@ -474,7 +474,7 @@ def test_order_rate_spent_by_exits_stops_the_run_and_sends_none_of_them() -> Non
 
 
 def test_reason_codes_of_risk_and_execution_stand_in_the_closed_list() -> None:
-    """Whatever the tests above saw said has a meaning and a remedy."""
+    """Every reason code of these tests is on the closed list."""
     made = holder(**ATR)
     made.tick("94", "94")
     made.tick("94", "94")

@@ -1,4 +1,4 @@
-"""Reads the recordings beside the project."""
+"""Reader of the recordings beside the project."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TAPE = ("btcusdt_20240808.gz", "btcusdt_20240809.gz")
 
 
 class Line(NamedTuple):
-    """One recorded line: receive time in ms, raw text, and whether it is a REST snapshot."""
+    """Recorded line: receive time in ms, raw text, and whether it is a REST snapshot."""
 
     ts: int
     data: bytes
@@ -33,7 +33,7 @@ def tape_lines(shared_data: Path) -> Iterator[Line]:
 
 
 def tape_messages(shared_data: Path) -> Iterator[Message | Snapshot]:
-    """Yield the tape as messages; the one unwrapped line is its depth snapshot."""
+    """Yield the tape as messages; its one unwrapped line is the depth snapshot."""
     for line in tape_lines(shared_data):
         if line.is_snapshot:
             yield parse_snapshot(orjson.loads(line.data), 1000)
@@ -42,7 +42,7 @@ def tape_messages(shared_data: Path) -> Iterator[Message | Snapshot]:
 
 
 class Session(NamedTuple):
-    """One cryptofeed recording: depth snapshots by symbol, and frames in order."""
+    """cryptofeed recording: depth snapshots by symbol, and frames in order."""
 
     snapshots: dict[str, Snapshot]
     frames: list[bytes]

@@ -1,4 +1,4 @@
-"""Servers on this machine's loopback that answer with exactly the bytes a test gives them."""
+"""Loopback servers that answer with exactly the bytes of a test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class Loopback:
-    """Listens on a free port and lets `talk` handle each connection in its own thread.
+    """Server on a free port; `talk` handles each connection in its own thread.
 
     `talk` gets the socket and the request up to the empty line; the socket is closed after it.
     `wrap` puts TLS around a connection before anything is read from it.
@@ -64,7 +64,7 @@ class Loopback:
                 if b"pgrade: websocket" in request:
                     break
         except OSError:
-            pass  # The client went away, which many tests are about.
+            pass  # The client went away, as many tests want.
         finally:
             sock.close()
 

@@ -1,4 +1,4 @@
-"""The local book: the venue's rule against a naive one, and against recorded best quotes."""
+"""Local book: the venue's rule against a naive one, and against recorded best quotes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from minibot.exchanges.binance.book import (
 from minibot.exchanges.binance.messages import parse_frame
 from tests.exchanges.binance.binance_recordings import cryptofeed_session, tape_messages
 
-# Bids and asks of the generated markets never meet, so that no update crosses the book.
+# Bids and asks of the generated markets never meet, so no update crosses the book.
 BID_PRICES = [f"{price}.00000000" for price in range(1, 12)]
 ASK_PRICES = [f"{price}.00000000" for price in range(20, 31)]
 
@@ -48,7 +48,7 @@ def rows(prices: list[str]) -> st.SearchStrategy[list[list[str]]]:
 
 @st.composite
 def diffs(draw: st.DrawFn, count_max: int = 12) -> list[Diff]:
-    """Diffs that mostly continue each other; sometimes one is skipped, repeated or overlapping."""
+    """Diffs that mostly continue one another; some are skipped, repeated or overlapping."""
     result: list[Diff] = []
     next_id = draw(st.integers(1, 20))
     for _ in range(draw(st.integers(1, count_max))):
@@ -69,7 +69,7 @@ snapshots = st.builds(
 
 @dataclass
 class NaiveBook:
-    """The documented procedure, word for word and slowly, over sorted dictionaries."""
+    """Documented procedure, word for word and slowly, over sorted dictionaries."""
 
     book_id: int | None = None
     bids: dict[str, str] = field(default_factory=dict)
@@ -131,11 +131,11 @@ def state(keeper: BookKeeper) -> object:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(diffs(4) | snapshots, max_size=8))
 def test_keeper_agrees_with_the_naive_rule(steps: list[list[Diff] | Snapshot]) -> None:
-    """Whatever comes in whatever order, book and validity equal the documented procedure's."""
+    """Book and validity equal the documented procedure's for any messages in any order."""
     keeper, naive = BookKeeper(), NaiveBook()
     for step in steps:
         for item in [step] if isinstance(step, Snapshot) else step:
-            # `book` None and a snapshot at hand is the only time one is asked for.
+            # A snapshot is wanted only while `book` is None and one is at hand.
             if isinstance(item, Diff):
                 keeper.on_diff(item)
                 naive.on_diff(item)
@@ -151,7 +151,7 @@ def test_keeper_agrees_with_the_naive_rule(steps: list[list[Diff] | Snapshot]) -
 def test_refresh_replaces_a_book_without_changing_it(
     changes: list[tuple[list[list[str]], list[list[str]]]], data: st.DataObject
 ) -> None:
-    """A fresh snapshot of the same market, taken at any moment, leaves the book as it was."""
+    """A fresh snapshot of the same market leaves the book as it was, at any moment."""
     feed = [Diff("X", id_, id_, bids, asks) for id_, (bids, asks) in enumerate(changes, start=5)]
     kept, renewed = BookKeeper(), BookKeeper()
     for keeper in (kept, renewed):
@@ -186,7 +186,7 @@ def test_refresh_replaces_a_book_without_changing_it(
     [(8, 9, IGNORED), (9, 10, APPLIED), (11, 12, APPLIED), (5, 30, APPLIED), (12, 13, GAP)],
 )
 def test_diff_around_the_edges_of_the_rule(first: int, last: int, result: str) -> None:
-    """Book at update 10: older is ignored, overlapping or next is applied, one too far is a gap."""
+    """After update 10, older diffs are ignored, overlapping and next ones applied, others a gap."""
     keeper = BookKeeper()
     keeper.on_snapshot(Snapshot(10, [["1", "1"]], [["2", "1"]], True))
 
@@ -194,7 +194,7 @@ def test_diff_around_the_edges_of_the_rule(first: int, last: int, result: str) -
 
 
 def test_snapshot_older_than_the_buffer_keeps_the_buffer() -> None:
-    """A lagging snapshot is asked for again, and the diffs it needs are still there then."""
+    """A lagging snapshot is requested again while the buffer keeps its diffs."""
     keeper = BookKeeper()
     assert keeper.on_diff(Diff("X", 11, 12, [["1", "1"]], [])) == BUFFERED
 
@@ -204,7 +204,7 @@ def test_snapshot_older_than_the_buffer_keeps_the_buffer() -> None:
 
 
 def test_buffer_without_a_snapshot_is_bounded_and_still_joins_one() -> None:
-    """The newest two minutes stay: a snapshot from among them meets the stream, no older one."""
+    """The buffer keeps two minutes, so a newer snapshot joins it and an older one cannot."""
     keeper = BookKeeper()
     last = 3 * BUFFER_DIFFS_MAX
     for update_id in range(1, last + 1):
@@ -219,7 +219,7 @@ def test_buffer_without_a_snapshot_is_bounded_and_still_joins_one() -> None:
 
 
 def test_gap_inside_the_buffer_starts_over_behind_it() -> None:
-    """Diffs before a hole are useless; a snapshot from behind the hole is taken."""
+    """Diffs before a hole are dropped; a snapshot from behind the hole is accepted."""
     keeper = BookKeeper()
     for first, last in ((11, 12), (15, 16), (17, 18)):
         keeper.on_diff(Diff("X", first, last, [], []))
@@ -233,7 +233,7 @@ def test_gap_inside_the_buffer_starts_over_behind_it() -> None:
 
 @pytest.mark.row("F115")
 def test_crossed_book_is_thrown_away() -> None:
-    """An update that lets the best bid reach the best ask makes the book unusable."""
+    """An update that crosses bid and ask makes the book unusable."""
     keeper = BookKeeper()
     keeper.on_snapshot(Snapshot(10, [["1", "1"]], [["2", "1"]], True))
 
@@ -247,7 +247,7 @@ def test_crossed_book_is_thrown_away() -> None:
     [["1"], ["1", "2", "3"], ["0", "1"], ["-1", "1"], ["1", "-1"], ["1", ""], [1, 2], "ab", None],
 )
 def test_row_that_is_no_level_invalidates_the_book(row: object) -> None:
-    """A half-applied diff would be a lie, so the book is gone until the next snapshot."""
+    """A malformed level drops the book until the next snapshot, as a half-applied diff is wrong."""
     keeper = BookKeeper()
     keeper.on_snapshot(Snapshot(10, [["1", "1"]], [["9", "1"]], True))
 
@@ -261,7 +261,7 @@ def test_row_that_is_no_level_invalidates_the_book(row: object) -> None:
 def test_best_price_after_any_changes_is_the_extreme(
     changes: list[tuple[int, bool]], is_bid: bool
 ) -> None:
-    """Lazy deletion never shows a price that is gone, nor hides one that is there."""
+    """The best price is the extreme after any changes, despite lazy deletion."""
     side, reference = BookSide(is_bid=is_bid), set()
     for price, is_set in changes:
         side.apply([[f"{price}.00000000", "1.00000000" if is_set else "0.00000000"]])
@@ -272,7 +272,7 @@ def test_best_price_after_any_changes_is_the_extreme(
 
 
 def test_heap_of_removed_levels_stays_bounded() -> None:
-    """Levels that come and go far from the touch do not fill the memory over a night."""
+    """Levels that come and go far from the touch use bounded memory."""
     side = BookSide(is_bid=True)
     side.apply([["1000.00000000", "1.00000000"]])
     for price in range(1, 900):
@@ -285,7 +285,7 @@ def test_heap_of_removed_levels_stays_bounded() -> None:
 
 
 def test_side_that_only_grows_stays_bounded_and_knows_its_new_end() -> None:
-    """A market that wanders off leaves levels behind: the far ones go, the near ones stay."""
+    """A market that moves away drops far levels and keeps near ones."""
     book = LocalBook(Snapshot(1, [["1.00000000", "1"]], [["900000.00000000", "1"]], True))
     for number in range(2, 4 * LEVELS_MAX):
         bid, ask = [f"{number}.00000000", "1"], [f"{900_000 - number}.00000000", "1"]
@@ -302,7 +302,7 @@ def test_side_that_only_grows_stays_bounded_and_knows_its_new_end() -> None:
 
 
 def test_cut_snapshot_says_where_its_knowledge_ends() -> None:
-    """Beyond the last level of a cut snapshot unchanged levels are unknown."""
+    """Unchanged levels beyond a truncated snapshot's last one are unknown."""
     bids, asks = [["5", "1"], ["4", "1"]], [["6", "1"], ["7", "1"]]
     cut = LocalBook(Snapshot(1, bids, asks, False))
     whole = LocalBook(Snapshot(1, bids, asks, True))
@@ -316,7 +316,7 @@ def test_cut_snapshot_says_where_its_knowledge_ends() -> None:
 
 @pytest.mark.row("N-30")
 def test_book_of_the_tape_equals_its_quotes(shared_data: Path) -> None:
-    """After each diff the best levels equal the latest quote that is not newer, 6,490 of 6,492."""
+    """The tape's book equals the latest quote that is not newer after 6,490 of 6,492 diffs."""
     keeper, quotes = BookKeeper(), deque[Quote](maxlen=400)
     checks = equal = 0
     for message in tape_messages(shared_data):
@@ -341,7 +341,7 @@ def test_book_of_the_tape_equals_its_quotes(shared_data: Path) -> None:
 def test_recorded_sessions_of_many_symbols_bridge_without_a_gap(
     shared_data: Path, prefix: str
 ) -> None:
-    """Thin books and small caps: every snapshot meets its stream, no diff is missing after it."""
+    """Recorded sessions of thin books meet each snapshot and miss no diff."""
     recorded = cryptofeed_session(shared_data, prefix)
     keepers = {symbol: BookKeeper() for symbol in recorded.snapshots}
     found = [parse_frame(frame) for frame in recorded.frames]

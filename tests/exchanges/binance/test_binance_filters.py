@@ -1,4 +1,4 @@
-"""Rules of symbols out of exchangeInfo of several years."""
+"""Symbol rules from exchangeInfo of several years."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def recorded_infos(shared_data: Path, name: str) -> list[dict[str, Any]]:
 
 @pytest.mark.row("B-02")
 def test_filters_of_today_give_all_rules() -> None:
-    """NOTIONAL, bands by side and the limit for market orders stand in the instrument."""
+    """Today's filters (NOTIONAL, bands by side, market order limit) stand in the instrument."""
     instrument = parse_instrument(info(PRICE, LOT, MARKET_LOT, BY_SIDE, NOTIONAL))
 
     assert instrument == Instrument(
@@ -110,7 +110,7 @@ def test_filters_of_today_give_all_rules() -> None:
 
 
 def test_filter_of_an_unknown_type_is_named_and_the_rest_is_read() -> None:
-    """A venue that invents a filter is not refused, and its name cannot be of any size."""
+    """An unknown filter is named in bounded length, and the rest is read."""
     made = [{"filterType": f"NEW_RULE_{n:02}"} for n in range(40)]
     odd = {"filterType": "new rule\n"}
 
@@ -124,7 +124,7 @@ def test_filter_of_an_unknown_type_is_named_and_the_rest_is_read() -> None:
 
 
 def test_switches_for_market_orders_are_read_as_they_stand() -> None:
-    """A minimum that does not apply to market orders is none for them; anything unclear applies."""
+    """A minimum that exempts market orders does not apply to them; an unclear one does."""
     off = parse_instrument(info(PRICE, LOT, {**NOTIONAL, "applyMinToMarket": False}))
     unclear = parse_instrument(info(PRICE, LOT, {**NOTIONAL, "applyMinToMarket": "no"}))
     capped = parse_instrument(info(PRICE, LOT, {**NOTIONAL, "applyMaxToMarket": True}))
@@ -137,7 +137,7 @@ def test_switches_for_market_orders_are_read_as_they_stand() -> None:
 
 
 def test_both_percent_filters_the_narrower_band_counts() -> None:
-    """All listed filters apply, and a multiple of zero is none."""
+    """The narrower of two percent bands counts; a multiple of zero is none."""
     both = {"filterType": "PERCENT_PRICE", "multiplierUp": "3", "multiplierDown": "0.25"}
     off = {"filterType": "PERCENT_PRICE", "multiplierUp": "0", "multiplierDown": "0"}
 
@@ -157,7 +157,7 @@ def test_largest_position_is_read() -> None:
 
 
 def test_filters_of_2021_give_the_same_kind_of_rules(shared_data: Path) -> None:
-    """MIN_NOTIONAL and one band for both sides are read too."""
+    """Filters of 2021: MIN_NOTIONAL and one band for both sides are read too."""
     path = shared_data / "message-fixtures/binance/nautilus/http_spot_market_exchange_info.json"
     body = json.loads(path.read_text())
 
@@ -170,7 +170,7 @@ def test_filters_of_2021_give_the_same_kind_of_rules(shared_data: Path) -> None:
 
 
 def test_both_notional_filters_the_higher_minimum_counts() -> None:
-    """All listed filters apply, so the stricter one decides."""
+    """The higher of two notional minimums counts."""
     assert parse_instrument(info(PRICE, LOT, NOTIONAL, MIN_NOTIONAL)).notional_min == "10.0"
 
 
@@ -179,7 +179,7 @@ def test_both_notional_filters_the_higher_minimum_counts() -> None:
     ["2021-08-14_BINANCE.0.gz", "2021-10-11_BINANCE.0.gz", "2021-10-11_BINANCE_US.0.gz"],
 )
 def test_every_recorded_spot_symbol_gives_usable_rules(shared_data: Path, name: str) -> None:
-    """Whatever the venue listed, the rules read and become exact integers."""
+    """Every recorded spot symbol's rules are read as exact integers."""
     infos = [item for item in recorded_infos(shared_data, name) if is_spot(item)]
 
     rules = [InstrumentRules.of(parse_instrument(item)) for item in infos]
@@ -199,32 +199,32 @@ def test_every_recorded_spot_symbol_gives_usable_rules(shared_data: Path, name: 
     ],
 )
 def test_symbol_that_is_not_spot_is_refused(changes: dict[str, Any]) -> None:
-    """No instrument exists for what can not be traded on spot."""
+    """A symbol that is not traded on spot is refused."""
     with pytest.raises(FrameInvalid, match="spot"):
         parse_instrument(info(PRICE, LOT, **changes))
 
 
 @pytest.mark.parametrize("filters", [(), (PRICE,), (LOT,), (PRICE, {**LOT, "stepSize": 0.1})])
 def test_symbol_without_the_needed_filters_is_refused(filters: tuple[dict[str, Any], ...]) -> None:
-    """Without tick size and lot size no order could be made right."""
+    """A symbol without tick size or lot size is refused."""
     with pytest.raises(FrameInvalid):
         parse_instrument(info(*filters))
 
 
 def test_symbol_that_is_not_listed_is_named() -> None:
-    """The message says which of the asked symbols the venue does not have."""
+    """An unlisted symbol is named in the refusal."""
     with pytest.raises(FrameInvalid, match="NOPEUSDT"):
         parse_instruments({"symbols": [info(PRICE, LOT)]}, ["BTCUSDT", "NOPEUSDT"])
 
 
 @pytest.mark.parametrize("body", [None, [], {}, {"symbols": None}, {"symbols": [1]}])
 def test_answer_that_is_no_exchange_info_is_refused(body: object) -> None:
-    """A wrong answer is told as such."""
+    """An answer that is no exchangeInfo is refused."""
     with pytest.raises(FrameInvalid):
         parse_instruments(body, ["BTCUSDT"])
 
 
 def test_origin_of_the_embedded_exchange_is_kept() -> None:
-    """Rules out of a table or derived from a tape are never taken for the exchange's own."""
+    """Rules from a table or a tape keep that origin, and never pass for the exchange's own."""
     assert parse_instrument(info(PRICE, LOT, origin="derived")).origin == "derived"
     assert parse_instrument(info(PRICE, LOT, origin="whatever")).origin == "exchange"

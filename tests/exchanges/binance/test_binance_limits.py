@@ -1,4 +1,4 @@
-"""What may be asked for, what it costs, and when to be silent."""
+"""Request limits of Binance: allowed paths, weights, and silence after refusals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from minibot.exchanges.binance.limits import (
 from minibot.exchanges.weight_budget import WeightBudget
 from minibot.kernel.errors import RunStop
 
-# How long an example takes says something about the machine, nothing about the product.
+# The time of an example depends on the machine, not on the product.
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -57,7 +57,7 @@ def test_weights_of_the_other_requests() -> None:
     ],
 )
 def test_path_off_the_list_stops_the_run(path: str) -> None:
-    """Orders, accounts and withdrawals are not merely unused: asking for one ends the run."""
+    """A request for orders, accounts or withdrawals ends the run."""
     with pytest.raises(RunStop) as stop:
         weight_of(path, {})
 
@@ -72,7 +72,7 @@ def test_path_off_the_list_stops_the_run(path: str) -> None:
     )
 )
 def test_weight_in_any_minute_stays_below_the_share(requests: list[tuple[int, int]]) -> None:
-    """Whoever waits as told never uses more than the share in one minute of the venue."""
+    """A caller that waits as told stays below its share of any minute's weight."""
     budget = WeightBudget(50, limit_per_minute=600)
     now = 0
     by_minute: dict[int, int] = {}
@@ -87,7 +87,7 @@ def test_weight_in_any_minute_stays_below_the_share(requests: list[tuple[int, in
 
 
 def test_count_of_the_venue_wins_over_the_own() -> None:
-    """Another program at the same address uses the same budget."""
+    """The venue's count overrides ours, because other programs at the address share the budget."""
     budget = WeightBudget(50, limit_per_minute=6000)
     budget.sent(1000, 1)
     budget.reported(1000, 2999)
@@ -98,7 +98,7 @@ def test_count_of_the_venue_wins_over_the_own() -> None:
 
 @pytest.mark.row("S-46", "F105")
 def test_silence_lasts_to_the_millisecond() -> None:
-    """After 429 nothing goes before the time that the venue gave, and something does then."""
+    """After 429 a request is refused up to the venue's time, and allowed from then on."""
     budget = WeightBudget(50, limit_per_minute=6000)
     until = budget.silence(10_000, 2_000, is_ban=False)
 
@@ -109,7 +109,7 @@ def test_silence_lasts_to_the_millisecond() -> None:
 
 @pytest.mark.row("F106")
 def test_later_shorter_silence_does_not_end_a_ban() -> None:
-    """A ban holds, whatever is answered meanwhile."""
+    """A ban is not shortened by later answers."""
     budget = WeightBudget(50, limit_per_minute=6000)
     budget.silence(0, 120_000, is_ban=True)
     budget.silence(1_000, 1_000, is_ban=False)
@@ -121,7 +121,7 @@ def test_later_shorter_silence_does_not_end_a_ban() -> None:
 
 
 def test_minutes_are_counted_apart() -> None:
-    """Weight is counted anew in the next minute."""
+    """Weight counts from zero in the next minute."""
     budget = WeightBudget(50, limit_per_minute=100)
     for start, end in pairwise(range(0, 4 * MINUTE_MS, MINUTE_MS)):
         assert budget.wait_ms(start, 50) == 0

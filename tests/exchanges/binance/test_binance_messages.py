@@ -1,4 +1,4 @@
-"""Frames of the venue: what is understood, what is refused, what is ignored."""
+"""Frames of Binance: understood, refused, ignored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from minibot.exchanges.base import Diff, FrameInvalid, Ignored, Message, Quote, Shutdown, Trade
 from minibot.exchanges.binance.messages import parse_candles, parse_frame, parse_snapshot
 
-# How long an example takes says something about the machine, nothing about the product.
+# The time of an example depends on the machine, not on the product.
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 TRADE: dict[str, Any] = {
@@ -51,7 +51,7 @@ def frame(payload: dict[str, Any]) -> bytes:
 
 
 def test_trade_wrapped_or_raw_is_the_same_trade() -> None:
-    """A frame means the same with and without the combined-stream wrapper."""
+    """A trade means the same with and without the combined-stream wrapper."""
     wrapped, raw = parse_frame(frame(TRADE)), parse_frame(json.dumps(TRADE).encode())
 
     assert wrapped == raw
@@ -63,7 +63,7 @@ def test_trade_wrapped_or_raw_is_the_same_trade() -> None:
 
 @pytest.mark.parametrize(("maker_buys", "taker"), [(True, "SELL"), (False, "BUY")])
 def test_trade_side_is_the_takers(maker_buys: bool, taker: str) -> None:
-    """`m` says that the buyer was resting, so then the taker sold."""
+    """A trade with `m` had a resting buyer, so its taker sold."""
     message = parse_frame(frame({**TRADE, "m": maker_buys}))
 
     assert isinstance(message, Trade)
@@ -71,7 +71,7 @@ def test_trade_side_is_the_takers(maker_buys: bool, taker: str) -> None:
 
 
 def test_quote_without_event_type_is_recognised() -> None:
-    """bookTicker is the one stream without an event type and without a time."""
+    """A bookTicker is recognised without event type and time."""
     message = parse_frame(frame(QUOTE))
 
     assert isinstance(message, Quote)
@@ -79,7 +79,7 @@ def test_quote_without_event_type_is_recognised() -> None:
 
 
 def test_diff_keeps_levels_as_written() -> None:
-    """Levels go to the book exactly as the venue wrote them."""
+    """Levels reach the book exactly as written by the venue."""
     message = parse_frame(frame(DIFF))
 
     assert isinstance(message, Diff)
@@ -87,7 +87,7 @@ def test_diff_keeps_levels_as_written() -> None:
 
 
 def test_unknown_and_former_fields_are_ignored() -> None:
-    """The venue has dropped and added fields; neither may break the parser."""
+    """Unknown and dropped fields do not break the parser."""
     former = {**TRADE, "b": 7038593583, "a": 7038593613, "new": {"deep": [1]}}
 
     assert parse_frame(frame(former)) == parse_frame(frame(TRADE))
@@ -109,7 +109,7 @@ def test_microseconds_are_told_by_magnitude() -> None:
     ],
 )
 def test_server_shutdown_is_recognised_in_both_forms(body: bytes) -> None:
-    """The venue says it is about to go, wrapped or raw, without a subscription."""
+    """A server shutdown is recognised, wrapped or raw, without subscription."""
     assert isinstance(parse_frame(body), Shutdown)
 
 
@@ -126,7 +126,7 @@ def test_server_shutdown_is_recognised_in_both_forms(body: bytes) -> None:
     ],
 )
 def test_answers_and_other_events_are_ignored(body: bytes) -> None:
-    """Control answers in both error shapes, and event types we do not use, carry no data."""
+    """Control answers in both error forms, and unused event types, are ignored."""
     assert isinstance(parse_frame(body), Ignored)
 
 
@@ -136,7 +136,7 @@ def test_answers_and_other_events_are_ignored(body: bytes) -> None:
 )
 @pytest.mark.parametrize("field", ["p", "q"])
 def test_trade_with_senseless_number_is_refused(field: str, price: str) -> None:
-    """Zero, negative, not a number or empty never becomes a trade."""
+    """A trade with a number that is zero, negative, empty or no number is refused."""
     with pytest.raises(FrameInvalid):
         parse_frame(frame({**TRADE, field: price}))
 
@@ -156,7 +156,7 @@ def test_trade_with_senseless_number_is_refused(field: str, price: str) -> None:
     ],
 )
 def test_trade_with_wrong_type_is_refused(changes: dict[str, Any]) -> None:
-    """Decimals are strings, ids and times integers, flags booleans; anything else is no trade."""
+    """A trade with a wrong type is refused: decimals are text, ids and times integers."""
     with pytest.raises(FrameInvalid):
         parse_frame(frame({**TRADE, **changes}))
 
@@ -164,7 +164,7 @@ def test_trade_with_wrong_type_is_refused(changes: dict[str, Any]) -> None:
 @pytest.mark.row("F115")
 @pytest.mark.parametrize("ask", ["25.35190000", "25.00000000"])
 def test_quote_locked_or_crossed_is_refused(ask: str) -> None:
-    """A best bid that is not below the best ask is no market."""
+    """A quote whose bid is not below its ask is refused."""
     with pytest.raises(FrameInvalid):
         parse_frame(frame({**QUOTE, "a": ask}))
 
@@ -181,7 +181,7 @@ def test_quote_locked_or_crossed_is_refused(ask: str) -> None:
     ],
 )
 def test_frame_that_is_no_json_is_unreadable(body: bytes) -> None:
-    """Broken text is told apart from JSON that makes no sense."""
+    """Broken text is distinguished from JSON without sense."""
     with pytest.raises(FrameInvalid) as refused:
         parse_frame(body)
 
@@ -192,7 +192,7 @@ def test_frame_that_is_no_json_is_unreadable(body: bytes) -> None:
 @untimed
 @given(st.binary(max_size=300))
 def test_any_bytes_give_a_message_or_a_refusal(body: bytes) -> None:
-    """No input makes the parser fail in any other way."""
+    """Any bytes give a message or a refusal, never another error."""
     try:
         message = parse_frame(body)
     except FrameInvalid:
@@ -216,7 +216,7 @@ json_values = st.recursive(
 def test_any_field_replaced_gives_a_message_or_a_refusal(
     base: dict[str, Any], changes: dict[str, Any]
 ) -> None:
-    """A real message with arbitrary values in its fields is understood or refused."""
+    """A real message with an arbitrary value in a field is understood or refused."""
     try:
         message = parse_frame(frame({**base, **changes}))
     except FrameInvalid:
@@ -226,7 +226,7 @@ def test_any_field_replaced_gives_a_message_or_a_refusal(
 
 
 def test_every_frame_of_the_fixtures_is_understood(shared_data: Path) -> None:
-    """Examples of client libraries, old and new, are read; what is not ours is ignored."""
+    """Every frame of the client libraries' examples is understood or ignored."""
     folder = shared_data / "message-fixtures" / "binance" / "nautilus"
 
     trade = parse_frame((folder / "ws_spot_trade.json").read_bytes())
@@ -240,7 +240,7 @@ def test_every_frame_of_the_fixtures_is_understood(shared_data: Path) -> None:
 
 
 def test_klines_of_the_fixtures_keep_their_characters(shared_data: Path) -> None:
-    """Twelve elements, strings as strings, the venue's own close time."""
+    """Klines keep twelve elements, texts as texts, and the venue's own close time."""
     path = shared_data / "message-fixtures" / "binance" / "nautilus" / "crate_klines_response.json"
 
     (candle,) = parse_candles(json.loads(path.read_text()))
@@ -261,13 +261,13 @@ def test_klines_of_the_fixtures_keep_their_characters(shared_data: Path) -> None
     ],
 )
 def test_kline_that_contradicts_itself_is_refused(row: object) -> None:
-    """High and low bracket open and close, prices are above zero, or it is no kline."""
+    """A kline whose high and low do not bracket its prices, or with zero prices, is refused."""
     with pytest.raises(FrameInvalid):
         parse_candles([row])
 
 
 @pytest.mark.parametrize("body", [None, [], {}, {"bids": [], "asks": []}, {"code": -1121}])
 def test_snapshot_without_update_id_is_refused(body: object) -> None:
-    """A depth answer needs an update id and two sides."""
+    """A snapshot without update id or side is refused."""
     with pytest.raises(FrameInvalid):
         parse_snapshot(body, 100)

@@ -1,4 +1,4 @@
-"""REST requests against a server that answers whatever a bad night brings."""
+"""REST requests against a server with every bad answer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def client(port: int, total_s: float = DEADLINE_S) -> BinanceRest:
 
 
 def says(*pieces: bytes, pause_s: float = 0.0) -> Talk:
-    """Return a talk that sends the pieces, with a pause between them."""
+    """Return a talk that sends pieces, with a pause between them."""
 
     def talk(sock: socket.socket, request: bytes) -> None:
         for piece in pieces:
@@ -51,7 +51,7 @@ def says(*pieces: bytes, pause_s: float = 0.0) -> Talk:
 
 
 def error_of(talk: Talk, total_s: float = DEADLINE_S) -> RestError:
-    """Return what a ping against this talk ends with."""
+    """Return the error of a ping against this talk."""
     with Loopback(talk) as server:
         rest = client(server.port, total_s)
         with pytest.raises(RestError) as caught:
@@ -61,7 +61,7 @@ def error_of(talk: Talk, total_s: float = DEADLINE_S) -> RestError:
 
 
 def test_good_answers_are_typed() -> None:
-    """Time, depth and klines come back as values, and the weight as the venue counts it."""
+    """Time, depth and klines come back as values, with the venue's count of the weight."""
     bodies = {
         b"/api/v3/time": b'{"serverTime":1789142400123}',
         b"/api/v3/depth": b'{"lastUpdateId":7,"bids":[["1","2"]],"asks":[["3","4"]]}',
@@ -92,7 +92,7 @@ def test_good_answers_are_typed() -> None:
 def test_request_carries_no_key_no_cookie_and_no_credential(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Nothing of the environment, a proxy or a former answer goes out."""
+    """A request carries no key, cookie or credential of the environment, a proxy or an answer."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login user password secret\n")
     netrc.chmod(0o600)
@@ -115,7 +115,7 @@ def test_request_carries_no_key_no_cookie_and_no_credential(
 @pytest.mark.row("F119")
 @pytest.mark.parametrize("path", ["/api/v3/order", "/api/v3/account", "/sapi/v1/capital/withdraw"])
 def test_request_for_an_order_never_leaves(path: str) -> None:
-    """The run stops, and the server has not seen a byte."""
+    """A request for an order stops the run before a byte is sent."""
     with Loopback(says(answer(b"{}"))) as server:
         rest = client(server.port)
         with pytest.raises(RunStop) as stop:
@@ -139,7 +139,7 @@ def test_request_for_an_order_never_leaves(path: str) -> None:
 def test_limits_of_the_venue_say_how_long_to_be_silent(
     status: str, headers: dict[str, str], kind: str, retry_after_ms: int
 ) -> None:
-    """Retry-After counts; without it the longest sensible wait does."""
+    """Retry-After sets the silence; without it the longest sensible one applies."""
     body = b'{"code":-1003,"msg":"Way too much; IP banned until 1660090423228. Use streams."}'
 
     error = error_of(says(answer(body, status, headers)))
@@ -168,7 +168,7 @@ def test_limits_of_the_venue_say_how_long_to_be_silent(
     ],
 )
 def test_answer_that_is_no_answer_is_a_counted_error(sent: bytes, kind: str) -> None:
-    """Pages, emptiness, redirects and torn answers are told apart and never guessed at."""
+    """Pages, empty answers, redirects and torn ones are separate errors, never guessed at."""
 
     def talk(sock: socket.socket, request: bytes) -> None:
         sock.sendall(sent)
@@ -179,7 +179,7 @@ def test_answer_that_is_no_answer_is_a_counted_error(sent: bytes, kind: str) -> 
 
 @pytest.mark.row("F107")
 def test_redirect_is_not_followed() -> None:
-    """Not even to an allowed host: one more server would have to be trusted."""
+    """A redirect is not followed, not even to an allowed host."""
     with Loopback(says(answer(b"{}"))) as other:
         target = f"http://127.0.0.1:{other.port}/api/v3/ping"
         error_of(says(answer(b"", "301 Moved", {"Location": target})))
@@ -198,7 +198,7 @@ def test_redirect_is_not_followed() -> None:
     ],
 )
 def test_trickle_ends_at_the_total_time(slow: list[bytes]) -> None:
-    """A byte now and then never trips a socket's timeout; the total time does."""
+    """A trickle that never trips a socket's timeout ends at the total time."""
 
     given_up = threading.Event()
     had_to_wait: list[bool] = []
@@ -206,7 +206,7 @@ def test_trickle_ends_at_the_total_time(slow: list[bytes]) -> None:
     def talk(sock: socket.socket, request: bytes) -> None:
         try:
             says(*slow, pause_s=0.02)(sock, request)
-        finally:  # It would go on for good: only the client ends it.
+        finally:  # The server would go on for ever; only the client ends it.
             had_to_wait.append(given_up.wait(DEADLINE_S))
 
     with Loopback(talk) as server:
@@ -223,7 +223,7 @@ def test_trickle_ends_at_the_total_time(slow: list[bytes]) -> None:
 
 @pytest.mark.row("F110")
 def test_answer_over_the_size_limit_is_cut_off() -> None:
-    """An answer without an end costs bounded memory."""
+    """An endless answer is cut off, with bounded memory."""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n["
 
     def talk(sock: socket.socket, request: bytes) -> None:
@@ -236,7 +236,7 @@ def test_answer_over_the_size_limit_is_cut_off() -> None:
 
 @pytest.mark.row("F110")
 def test_compressed_answer_is_refused_unread() -> None:
-    """We never ask for compression, so a small answer can not swell."""
+    """A compressed answer is refused unread, so a small one cannot swell."""
     bomb = gzip.compress(b"[" + b"1," * 5_000_000 + b"1]")
 
     error = error_of(says(answer(bomb, headers={"Content-Encoding": "gzip"})))
@@ -245,7 +245,7 @@ def test_compressed_answer_is_refused_unread() -> None:
 
 
 def test_nobody_listening_is_unreachable() -> None:
-    """A refused connection is told as such, without a retry inside."""
+    """A refused connection is reported as unreachable, without a retry."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     rest = client(port)
@@ -256,7 +256,7 @@ def test_nobody_listening_is_unreachable() -> None:
 
 
 def test_close_ends_a_request_in_flight() -> None:
-    """The end of the role does not wait for a dead server."""
+    """Closing ends a request in flight, so a role's end waits for no dead server."""
     asked, closed = threading.Event(), threading.Event()
     had_to_wait: list[bool] = []
 
@@ -284,13 +284,13 @@ def test_close_ends_a_request_in_flight() -> None:
     "url", ["api.binance.com", "ftp://x", "https://", "https://user:pass@api.binance.com"]
 )
 def test_address_that_is_none_is_refused(url: str) -> None:
-    """A REST address has a scheme and a host, and no credentials."""
+    """An address without scheme or host, or with credentials, is refused."""
     with pytest.raises(ValueError, match="REST address"):
         BinanceRest(url, connect_timeout_s=1, total_timeout_s=1)
 
 
 def test_errors_seen_in_the_wild_are_understood(shared_data: Path) -> None:
-    """Bodies out of public reports give their kind, their code, and the end of a ban."""
+    """Bodies from public reports give kind, code, and the end of a ban."""
     lines = (shared_data / "error-bodies" / "binance_errors.jsonl").read_text().splitlines()
     seen = []
     for item in map(json.loads, lines):
@@ -312,7 +312,7 @@ def test_errors_seen_in_the_wild_are_understood(shared_data: Path) -> None:
 
 
 def test_time_without_a_time_is_malformed() -> None:
-    """A clock that says nothing is an error, not zero."""
+    """A time answer without a time is an error, not zero."""
     talk = says(answer(b'{"serverTime":"1"}'))
     with Loopback(talk) as server, pytest.raises(RestError) as caught:
         client(server.port).server_time()

@@ -1,4 +1,4 @@
-"""Shapes of answers: every class of difference is told, wherever it stands."""
+"""Shapes of answers: every class of difference is reported with its place."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def told(value: Any, shape: Any = SHAPE) -> list[Difference]:
 
 
 def test_good_answer_has_no_difference() -> None:
-    """Also with the field that may be missing."""
+    """A documented answer has no difference, with or without its optional field."""
     assert told(GOOD) == []
     assert told({**GOOD, "note": "x"}) == []
 
@@ -76,7 +76,7 @@ def test_good_answer_has_no_difference() -> None:
 def test_each_class_of_difference_is_told_with_its_place(
     change: dict[str, Any], kind: str, path: str, hinders: bool
 ) -> None:
-    """One change, one difference, and whether minibot reads what is wrong."""
+    """One change gives one difference, and says whether minibot reads the wrong part."""
     (found,) = told({**GOOD, **change})
 
     assert (found.kind, found.path, found.hinders) == (kind, path, hinders)
@@ -84,14 +84,14 @@ def test_each_class_of_difference_is_told_with_its_place(
 
 @pytest.mark.parametrize("name", ["id", "price", "is_on", "levels", "rules"])
 def test_field_that_is_missing_is_told(name: str) -> None:
-    """Every field that is not marked as optional."""
+    """Each missing field that is not optional is reported."""
     (found,) = told({key: value for key, value in GOOD.items() if key != name})
 
     assert (found.kind, found.path) == (MISSING, name)
 
 
 def test_hostile_names_and_values_are_bounded_and_harmless_on_a_terminal() -> None:
-    """What a host sends is shown, never obeyed."""
+    """Hostile names and values are shortened and harmless on a terminal."""
     (found,) = told({**GOOD, "\x1b[2J" * 40: "\x1b]0;x\x07" * 100})
 
     assert len(found.path) <= 60
@@ -158,7 +158,7 @@ REAL: dict[str, Any] = {
 
 
 def objects(value: Any) -> list[dict[str, Any]]:
-    """All objects inside a value that have fields."""
+    """All objects with fields inside a value."""
     if isinstance(value, list):
         return [found for item in value for found in objects(item)]
     if not isinstance(value, dict):
@@ -173,7 +173,7 @@ def objects(value: Any) -> list[dict[str, Any]]:
     st.integers(0, 10**9),
 )
 def test_any_change_to_a_documented_answer_is_told(path: str, change: str, seed: int) -> None:
-    """Whatever field of whatever object is added, removed or retyped: a difference."""
+    """A field added, removed or retyped anywhere is reported."""
     random = Random(seed)
     body = deepcopy(REAL[path])
     assert told(body, expected.ENDPOINTS[path]) == []
@@ -184,7 +184,7 @@ def test_any_change_to_a_documented_answer_is_told(path: str, change: str, seed:
     elif change == "remove":
         del chosen[name]
     else:
-        chosen[name] = 1.5  # No documented field is a number with a point.
+        chosen[name] = 1.5  # No documented field is a number with a decimal point.
 
     found = told(body, expected.ENDPOINTS[path])
 
@@ -195,7 +195,7 @@ def test_any_change_to_a_documented_answer_is_told(path: str, change: str, seed:
 
 
 def test_row_of_a_kline_is_judged_element_by_element() -> None:
-    """Twelve elements, each of its type."""
+    """A kline's twelve elements are judged by type, one by one."""
     shape = expected.ENDPOINTS[KLINES]
     row = REAL[KLINES][0]
 

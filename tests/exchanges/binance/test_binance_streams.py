@@ -1,4 +1,4 @@
-"""Stream connections against a server that keeps to the protocol, and one that does not."""
+"""Stream connections against servers that keep the protocol, and ones that break it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def opened(port: int) -> WebSocketStream:
         stream_url(f"ws://127.0.0.1:{port}", ["BTCUSDT"]), connect_timeout_s=DEADLINE_S
     )
     stream.open()
-    # A broken bound would wait for ever; the test fails by itself instead.
+    # A broken bound would wait for ever, so the test itself ends with a failure.
     guard = threading.Timer(DEADLINE_S, stream.abort)
     guard.daemon = True
     guard.start()
@@ -69,7 +69,7 @@ def opened(port: int) -> WebSocketStream:
 
 
 def test_address_names_all_streams_in_lower_case() -> None:
-    """A wrong or upper-case name would be accepted silently and never send."""
+    """All stream names are in lower case, as the venue silently ignores others."""
     url = stream_url("wss://data-stream.binance.vision", ["BTCUSDT", "ETHUSDT"])
 
     assert url == (
@@ -81,19 +81,19 @@ def test_address_names_all_streams_in_lower_case() -> None:
 
 @pytest.mark.parametrize("url", ["https://x", "ws://", "wss://user:pw@host"])
 def test_address_that_is_none_is_refused(url: str) -> None:
-    """A stream address has a scheme and a host, and no credentials."""
+    """An address without scheme or host, or with credentials, is refused."""
     with pytest.raises(ValueError, match="stream address"):
         stream_url(url, ["BTCUSDT"])
 
 
 def test_address_longer_than_the_venue_takes_is_refused() -> None:
-    """More symbols than one address can name are told at the start."""
+    """An address longer than the venue allows is refused at the start."""
     with pytest.raises(ValueError, match="too many"):
         stream_url("wss://host", [f"SYM{number}USDT" for number in range(400)])
 
 
 def test_messages_come_whole_and_in_order() -> None:
-    """Many frames in one packet, and one frame in many, are the messages that were sent."""
+    """Messages arrive whole and in order, many in a packet or one in many packets."""
     long = b'"' + b"x" * 100_000 + b'"'
     parts = (frame(b'{"a":', fin=False), frame(b"1", 0, fin=False), frame(b"}", 0))
     with Loopback(sends(frame(b"1"), frame(long), *parts, frame(b"2"))) as server:
@@ -105,7 +105,7 @@ def test_messages_come_whole_and_in_order() -> None:
 
 
 def test_receive_times_never_go_back() -> None:
-    """Each message carries machine time of its read."""
+    """Receive times are monotonic, taken at each read."""
     with Loopback(sends(*[frame(BODY)] * 50)) as server:
         before = time.perf_counter_ns()
         stream = opened(server.port)
@@ -118,7 +118,7 @@ def test_receive_times_never_go_back() -> None:
 
 @pytest.mark.row("F112")
 def test_ping_is_answered_with_its_payload_by_the_reader() -> None:
-    """The pong carries a copy of the ping's payload, while the reader waits for data."""
+    """A ping is answered with its own payload while the reader waits for data."""
     pongs: list[tuple[int, bytes]] = []
 
     def serve(sock: socket.socket) -> None:
@@ -154,7 +154,7 @@ def test_ping_is_answered_with_its_payload_by_the_reader() -> None:
     ],
 )
 def test_frame_against_the_protocol_ends_the_connection(bad: bytes) -> None:
-    """Whatever a server may not send, or is too large, closes the connection before it is used."""
+    """A frame against the protocol, or too large, closes the connection before use."""
     with Loopback(sends(frame(BODY), bad, frame(BODY))) as server:
         stream = opened(server.port)
         assert stream.recv()[1] == BODY
@@ -165,7 +165,7 @@ def test_frame_against_the_protocol_ends_the_connection(bad: bytes) -> None:
 
 @pytest.mark.row("F110")
 def test_fragments_are_bounded_together() -> None:
-    """Small pieces without an end are as bounded as one large frame."""
+    """Fragments are bounded together, like one large frame."""
     piece = frame(b"x" * 1_000_000, 0, fin=False)
     first = frame(b"x" * 1_000_000, fin=False)
     with Loopback(sends(first, *[piece] * 8)) as server:
@@ -176,7 +176,7 @@ def test_fragments_are_bounded_together() -> None:
 
 
 def test_message_of_exactly_the_limit_is_taken() -> None:
-    """The limit itself is allowed, whole and not a byte short."""
+    """A message of exactly the limit is accepted."""
     with Loopback(sends(frame(b"x" * FRAME_BYTES_MAX))) as server:
         stream = opened(server.port)
         assert len(stream.recv()[1]) == FRAME_BYTES_MAX
@@ -192,7 +192,7 @@ def test_message_of_exactly_the_limit_is_taken() -> None:
     ],
 )
 def test_end_by_the_server_says_why(end: bytes, why: str) -> None:
-    """Close code and text of the server, or the absence of both, reach the operator."""
+    """The server's close code and text, or their absence, reach the operator."""
 
     def serve(sock: socket.socket) -> None:
         sock.sendall(end)
@@ -207,7 +207,7 @@ def test_end_by_the_server_says_why(end: bytes, why: str) -> None:
 
 
 def test_abort_wakes_a_reader_that_waits() -> None:
-    """A silent connection can be given up from another thread at any time."""
+    """A silent connection can be aborted from another thread at any time."""
     with Loopback(sends()) as server:
         stream = opened(server.port)
         threading.Timer(0.05, stream.abort).start()
@@ -228,7 +228,7 @@ def test_abort_wakes_a_reader_that_waits() -> None:
     ],
 )
 def test_handshake_that_fails_or_drags_on_is_given_up(pieces: list[bytes]) -> None:
-    """Refused, redirected, not a WebSocket, or too slow: no connection, and no wait for good."""
+    """A handshake that is refused, redirected, wrong or slow is given up."""
     given_up = threading.Event()
     had_to_wait: list[bool] = []
 
@@ -253,7 +253,7 @@ def test_handshake_that_fails_or_drags_on_is_given_up(pieces: list[bytes]) -> No
 
 
 def test_nobody_listening_is_lost() -> None:
-    """A refused connection is a lost one."""
+    """A refused connection counts as lost."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -264,7 +264,7 @@ def test_nobody_listening_is_lost() -> None:
 @pytest.mark.row("F113")
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_certificate_that_nobody_vouches_for_is_refused(host: str) -> None:
-    """Neither stream nor REST speaks to a server that can not prove who it is."""
+    """A certificate without trusted issuer is refused by streams and REST."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(Path(__file__).parent / "untrusted_localhost.pem")
     wrap = partial(context.wrap_socket, server_side=True)
@@ -290,7 +290,7 @@ def test_certificate_that_nobody_vouches_for_is_refused(host: str) -> None:
 
 
 def test_messages_of_one_read_come_together_and_a_torn_one_with_the_next() -> None:
-    """What is whole is handed over at once; the rest waits for its bytes, wherever it is torn."""
+    """Whole messages of a read are handed over at once; a torn one waits for its rest."""
     messages = [b'{"n":%d,"x":"%s"}' % (n, b"y" * (40 * n)) for n in range(8)]
     whole = b"".join(map(frame, messages))
     for cut in range(len(whole)):
@@ -312,7 +312,7 @@ def test_messages_of_one_read_come_together_and_a_torn_one_with_the_next() -> No
 
 
 def test_messages_that_came_and_were_not_read_are_counted() -> None:
-    """About as many as the system holds: none before, none after, and none of a closed socket."""
+    """Unread bytes are counted: none before, about all that came, none of a closed socket."""
     sent = threading.Event()
 
     def serve(sock: socket.socket) -> None:
@@ -346,7 +346,7 @@ def test_messages_that_came_and_were_not_read_are_counted() -> None:
 
 
 def test_end_within_a_message_is_left_to_the_protocol() -> None:
-    """A connection that ends in the middle of a frame brings no message, and nothing is taken."""
+    """A connection that ends within a frame yields no message."""
     ours, theirs = socket.socketpair()
     theirs.sendall(frame(BODY)[:-1])
     theirs.shutdown(socket.SHUT_WR)

@@ -1,4 +1,4 @@
-"""The first contact with a host that is as documented, and with one that differs in one thing."""
+"""First contact with a host: as documented, or with one difference."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from minibot.runtime.clock import write_clock
 from tests.market.exchange_process import ExchangeProcess
 from tests.waiting import wait_until
 
-# Long enough for a snapshot and for each stream; where one answer is in question, shorter.
+# Long enough for a snapshot and each stream; shorter where one answer is tested.
 SECONDS = 6.0
 BRIEF_S = 0.3
 
@@ -31,7 +31,7 @@ Alter = Callable[[Any], Any]
 
 
 class AlteredRest(BinanceRest):
-    """A host whose answers to one path are altered, and whose headers may be."""
+    """Host whose answers to one path, or whose headers, are altered."""
 
     path = ""
     alter: Alter = staticmethod(lambda body: body)
@@ -50,7 +50,7 @@ class AlteredRest(BinanceRest):
 
 
 class AlteredStream(WebSocketStream):
-    """A host whose frames of one kind of stream are altered; None swallows them."""
+    """Host whose frames of one kind of stream are altered; None swallows them."""
 
     kind = ""
     alter: Alter = staticmethod(lambda body: body)
@@ -68,7 +68,7 @@ class AlteredStream(WebSocketStream):
 
 @dataclass
 class Host:
-    """A running exchange, and how to meet it."""
+    """Running exchange, and a way to meet it."""
 
     port: int
     shift_ms: int
@@ -81,7 +81,7 @@ class Host:
         shift_ms: int = 0,
         seconds: float = BRIEF_S,
     ) -> Report:
-        """Meet it through the given classes, our clock shifted."""
+        """Meet the host through the given classes, with a shifted clock."""
         ours = rest(f"http://127.0.0.1:{self.port}", connect_timeout_s=5.0, total_timeout_s=20.0)
 
         def open_stream(names: Sequence[str]) -> WebSocketStream:
@@ -103,7 +103,7 @@ class Host:
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """A generated market that has traded for a moment."""
+    """Synthetic market that has traded for a moment."""
     folder: Path = tmp_path_factory.mktemp("host")
     with ExchangeProcess(folder, "generator:1", "1", "--rate", "60") as venue:
         write_clock(folder, venue.origin_ms, "1")
@@ -117,7 +117,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 
 def kinds(report: Report, where: str) -> list[tuple[str, str, bool]]:
-    """What was told of a place: kind, path and whether it hinders."""
+    """Return the differences at a place: kind, path, and whether they hinder."""
     return [
         (told.difference.kind, told.difference.path, told.difference.hinders)
         for told in report.differences
@@ -126,13 +126,13 @@ def kinds(report: Report, where: str) -> list[tuple[str, str, bool]]:
 
 
 def test_host_as_documented_passes_and_was_looked_at(host: Host) -> None:
-    """Nothing differs, and that is because everything was there to be compared."""
+    """A documented host passes, and everything was there to be compared."""
     report = host.meet(seconds=SECONDS)
 
     assert list(lines_of(report)) == []
     assert report.passed
     assert len(report.endpoints) == 11
-    # Where the minute has turned between two answers, the host's count says nothing.
+    # The host's count means nothing if the minute changed between two answers.
     weights = [row for row in report.endpoints if row["weight_counted"] is not None]
     assert len(weights) >= 9
     assert all(row["weight"] == row["weight_counted"] for row in weights)
@@ -234,7 +234,7 @@ def lower_limit(body: Any) -> Any:
 def test_answer_that_differs_is_told_by_place_and_kind(
     host: Host, path: str, alter: Alter, expected: tuple[str, str, bool]
 ) -> None:
-    """Added, removed, retyped, refused by the parser, other numbers: each by itself is no PASS."""
+    """Each single difference of an answer is reported by place and kind and fails the check."""
 
     class Altered(AlteredRest):
         pass
@@ -258,7 +258,7 @@ def test_answer_that_differs_is_told_by_place_and_kind(
 def test_header_that_differs_is_told(
     host: Host, headers: dict[str, str | None], expected: tuple[str, str, bool]
 ) -> None:
-    """The budget of a night lives on these headers."""
+    """A different weight header is reported, because a night's budget relies on it."""
 
     class Altered(AlteredRest):
         pass
@@ -269,7 +269,7 @@ def test_header_that_differs_is_told(
 
 
 def test_weight_that_differs_is_asked_for_twice_and_told(host: Host) -> None:
-    """A heavier endpoint than documented would break the budget of a night."""
+    """A different weight is measured twice and reported."""
 
     class Heavy(BinanceRest):
         surplus = 0
@@ -308,7 +308,7 @@ def test_weight_that_differs_is_asked_for_twice_and_told(host: Host) -> None:
 def test_stream_that_differs_is_told_by_place_and_kind(
     host: Host, kind: str, alter: Alter, expected: tuple[str, str, bool]
 ) -> None:
-    """Frames are compared as answers are, and the connector's parser judges them too."""
+    """Stream frames are compared like answers, and the connector's parser judges them too."""
 
     class Altered(AlteredStream):
         pass
@@ -323,7 +323,7 @@ def test_stream_that_differs_is_told_by_place_and_kind(
 
 @pytest.mark.parametrize("kind", ["trade", "bookTicker", "miniTicker"])
 def test_stream_that_brings_nothing_is_told(host: Host, kind: str) -> None:
-    """Acknowledged and silent is the commonest lie of a venue."""
+    """A stream that is acknowledged and silent is reported."""
 
     class Silent(AlteredStream):
         pass
@@ -336,7 +336,7 @@ def test_stream_that_brings_nothing_is_told(host: Host, kind: str) -> None:
 
 
 def test_updates_that_do_not_make_the_book_are_told(host: Host) -> None:
-    """Every fifth update lost: the numbers do not follow each other."""
+    """Lost updates are reported, as their numbers do not follow one another."""
     count = 0
 
     def lossy(data: Any) -> Any:
@@ -366,7 +366,7 @@ def test_updates_that_do_not_make_the_book_are_told(host: Host) -> None:
 def test_refusal_that_differs_is_told(
     host: Host, status: int, body: dict[str, Any], expected: tuple[str, str, bool]
 ) -> None:
-    """A night tells a wrong symbol from a sick host by these."""
+    """A different refusal is reported, because it distinguishes a wrong symbol from a sick host."""
 
     class Other(BinanceRest):
         def answer(
@@ -390,7 +390,7 @@ def test_refusal_that_differs_is_told(
 def test_answer_to_a_subscription_that_differs_is_told(
     host: Host, alter: Alter, expected: tuple[str, str, bool]
 ) -> None:
-    """Without it nobody knows what a connection carries."""
+    """A different answer to a subscription is reported."""
 
     class Mute(WebSocketStream):
         def recv(self) -> tuple[int, bytes]:
@@ -407,7 +407,7 @@ def test_answer_to_a_subscription_that_differs_is_told(
 
 
 def test_clock_that_is_off_is_told(host: Host) -> None:
-    """More than the profile allows, either way."""
+    """A clock further off than the profile allows is reported, in either direction."""
     report = host.meet(shift_ms=-30_000)
 
     assert ("clock", "serverTime", True) in kinds(report, TIME)
@@ -415,13 +415,13 @@ def test_clock_that_is_off_is_told(host: Host) -> None:
 
 
 def test_host_that_is_not_there_is_an_error_not_a_report() -> None:
-    """REST first: without it nothing is known."""
+    """A host without REST is an error, not a report."""
     with pytest.raises(RestError):
         Host(9, 0).meet()
 
 
 def test_streams_that_are_not_there_are_an_error_not_a_report(host: Host) -> None:
-    """A host that answers but does not stream is no host for a night."""
+    """A host without streams is an error, not a report."""
 
     class Elsewhere(WebSocketStream):
         def __init__(self, url: str, **options: Any) -> None:

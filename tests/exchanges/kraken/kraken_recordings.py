@@ -1,4 +1,4 @@
-"""Reads the recordings of Kraken's streams beside the project."""
+"""Reader of the recordings of Kraken's streams beside the project."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ V1_SYMBOLS: tuple[str, ...] = tuple(
 
 
 class Frame(NamedTuple):
-    """One frame as received, at its time in nanoseconds."""
+    """Frame as received, at its time in nanoseconds."""
 
     at_ns: int
     data: bytes

@@ -1,4 +1,4 @@
-"""Kraken's book: every recorded checksum, a naive book beside it, and what a wrong digit does."""
+"""Kraken's book: every recorded checksum, a naive book beside it, and wrong digits."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def levels(text: str) -> list[Level]:
 
 
 def feed(keeper: KrakenKeeper, message: Message) -> str:
-    """Give a message to the keeper and return what became of it."""
+    """Give a message to the keeper and return its outcome."""
     if isinstance(message, StreamedSnapshot):
         return keeper.on_snapshot(message.snapshot)
     if isinstance(message, Diff):
@@ -61,14 +61,14 @@ def feed(keeper: KrakenKeeper, message: Message) -> str:
 
 
 def test_checksum_of_the_venues_own_example_is_its_own() -> None:
-    """The documented ten levels a side give the documented number."""
+    """The documented ten levels a side give the documented checksum."""
     assert checksum(levels(ASKS), levels(BIDS)) == 3310070434
 
 
 @pytest.mark.row("C-82")
 @pytest.mark.parametrize(("name", "checksums"), list(zip(V2, (2052, 301), strict=True)))
 def test_every_checksum_of_version_2_equals(shared_data: Path, name: str, checksums: int) -> None:
-    """Each update leads to the book that the venue says it should, over resubscriptions too."""
+    """Each recorded update of version 2 gives the venue's checksum, across resubscriptions."""
     keeper = KrakenKeeper(V2[name])
     outcomes = [
         outcome
@@ -83,7 +83,7 @@ def test_every_checksum_of_version_2_equals(shared_data: Path, name: str, checks
 
 @pytest.mark.row("C-82")
 def test_every_checksum_of_version_1_equals(shared_data: Path) -> None:
-    """Ten books a thousand levels deep, of thin and of busy pairs."""
+    """Each recorded update of version 1 gives the venue's checksum, a thousand levels deep."""
     keepers = {symbol: KrakenKeeper(V1_DEPTH) for symbol in V1_SYMBOLS}
     outcomes = []
     for frame in v1_frames(shared_data):
@@ -112,10 +112,10 @@ def flipped(data: bytes, rnd: Random) -> bytes:
 
 @pytest.mark.row("F117")
 def test_flipped_digit_of_a_recorded_update_is_found(shared_data: Path) -> None:
-    """Whichever digit changes, the book is gone at once; unless the ten best levels never saw it.
+    """A changed digit of a recorded update drops the book at once.
 
-    A level that is pushed out of a book ten deep in the frame that brings it, and a removal of
-    what is not there, leave no trace; nothing else passes.
+    Two changes leave no trace and pass: a level pushed out of the ten by the frame that brings it,
+    and the removal of a missing level.
     """
     rnd = Random(7)
     keeper, right = KrakenKeeper(10), 0
@@ -137,7 +137,7 @@ def test_flipped_digit_of_a_recorded_update_is_found(shared_data: Path) -> None:
 
 
 def _json(data: bytes) -> bytes:
-    """Return the frame, with numbers that a flip gave leading zeros written as JSON may."""
+    """Return the frame with leading zeros of changed numbers removed, as JSON requires."""
     return re.sub(rb'(":)0+(\d)', rb"\1\2", data)
 
 
@@ -159,9 +159,9 @@ def _after(keeper: KrakenKeeper, diff: Diff) -> object:
     ends="book marked invalid, snapshot again; no signal in between",
 )
 def test_update_that_never_came_is_never_believed(shared_data: Path) -> None:
-    """Any one update left out: from there on a book that passes is the true one, or there is none.
+    """Without one update, every later book that passes is the true one.
 
-    An update that the next ones undo before they touch anything else leaves no trace.
+    An update that the next ones undo, before they change anything else, leaves no trace.
     """
     frames: list[Frame] = list(v2_frames(shared_data, "kraken_btcusd_l2.cbcap.gz"))
     parsed = [parse_frame(frame.data) for frame in frames]
@@ -195,7 +195,7 @@ rows = st.lists(st.tuples(st.sampled_from(PRICES), st.sampled_from(QUANTITIES)),
 
 
 class NaiveBook:
-    """The rule in the plainest words: dictionaries of decimals, sorted anew every time."""
+    """Book rule in the plainest form: dictionaries of decimals, sorted each time."""
 
     def __init__(self) -> None:
         self.sides: tuple[dict[Decimal, Level], dict[Decimal, Level]] = ({}, {})
@@ -237,7 +237,7 @@ def test_keeper_agrees_with_the_naive_book(
     changes: list[tuple[list[Level], list[Level]]],
     is_apart: bool,
 ) -> None:
-    """Same levels and same checksum after every update; a crossed book is refused by both."""
+    """Levels and checksum equal the naive book's; both refuse a crossed book."""
     if is_apart:  # Sides that never meet, so that many updates follow each other.
         keep = [lambda row: Decimal(row[0]) < 101, lambda row: Decimal(row[0]) >= 101]
         bids, asks = list(filter(keep[0], bids)), list(filter(keep[1], asks))
@@ -278,7 +278,7 @@ def new_keeper(depth: int = 10) -> KrakenKeeper:
 
 
 def test_updates_without_a_book_are_worth_nothing() -> None:
-    """Neither before the first snapshot nor after a loss does an update make a book."""
+    """Updates before the first snapshot, or after a loss, make no book."""
     keeper = KrakenKeeper(10)
 
     assert keeper.wants_snapshot
@@ -288,7 +288,7 @@ def test_updates_without_a_book_are_worth_nothing() -> None:
 
 @pytest.mark.row("F115")
 def test_book_that_crosses_is_thrown_away_though_its_checksum_is_right() -> None:
-    """The venue was seen to send such books; a right checksum does not make them true."""
+    """A crossed book is dropped despite a right checksum; the venue has sent such books."""
     keeper = new_keeper()
     book = copy.deepcopy(keeper.book)
     assert isinstance(book, KrakenBook)
@@ -306,7 +306,7 @@ def test_book_that_crosses_is_thrown_away_though_its_checksum_is_right() -> None
     "row", [["0.0", "1.0"], ["-1.0", "1.0"], ["1.0", "-1.0"], ["1.0", ""], ["1.0"], ["1", "1", "1"]]
 )
 def test_level_that_is_none_loses_the_book(row: list[str]) -> None:
-    """Zero and negative prices, and rows of another shape, are refused with the whole book."""
+    """Zero or negative prices, and malformed rows, drop the whole book."""
     keeper = new_keeper()
 
     with pytest.raises(FrameInvalid):
@@ -315,7 +315,7 @@ def test_level_that_is_none_loses_the_book(row: list[str]) -> None:
 
 
 def test_update_without_a_checksum_loses_the_book() -> None:
-    """Nothing else tells whether an update before it was missed."""
+    """An update without checksum drops the book, as nothing else reveals a missed update."""
     keeper = new_keeper()
 
     with pytest.raises(FrameInvalid, match="without a checksum"):
@@ -324,7 +324,7 @@ def test_update_without_a_checksum_loses_the_book() -> None:
 
 
 def test_snapshot_with_a_wrong_checksum_leaves_no_book() -> None:
-    """Neither itself nor the book before it: the venue says that both are wrong."""
+    """A snapshot with a wrong checksum leaves neither itself nor the book before it."""
     keeper = new_keeper()
 
     with pytest.raises(FrameInvalid, match="checksum"):
@@ -333,7 +333,7 @@ def test_snapshot_with_a_wrong_checksum_leaves_no_book() -> None:
 
 
 def test_snapshot_nobody_asked_for_replaces_the_book() -> None:
-    """It is the newest word of the venue; the count of updates goes on."""
+    """An unrequested snapshot replaces the book; the count of updates continues."""
     keeper = new_keeper()
     keeper.refresh()
     assert keeper.wants_snapshot
@@ -346,13 +346,13 @@ def test_snapshot_nobody_asked_for_replaces_the_book() -> None:
 
 
 def test_depth_that_the_venue_does_not_have_is_refused() -> None:
-    """A book cut at another depth would be wrong without anybody noticing."""
+    """A depth that the venue lacks is refused, because such a book would be wrong unnoticed."""
     with pytest.raises(ValueError, match="depth 20"):
         KrakenKeeper(20)
 
 
 def test_worked_frame_of_the_venue_is_read_and_kept() -> None:
-    """The documented snapshot as a frame: what is parsed equals its checksum."""
+    """The documented snapshot, parsed as a frame, gives its checksum."""
     side = [
         [{"price": Number(price), "qty": Number(qty)} for price, qty in levels(text)]
         for text in (BIDS, ASKS)
@@ -365,7 +365,7 @@ def test_worked_frame_of_the_venue_is_read_and_kept() -> None:
 
 
 class Number:
-    """A number whose zeros count."""
+    """Number with significant zeros."""
 
     def __init__(self, text: str) -> None:
         self.text = text

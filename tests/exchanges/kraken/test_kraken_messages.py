@@ -1,4 +1,4 @@
-"""Kraken's frames: numbers as written, both versions, and whose book a broken frame belongs to."""
+"""Kraken's frames: numbers as written, both versions, and the book of a broken frame."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UPDATE = (
 
 
 def test_numbers_keep_every_character() -> None:
-    """Trailing zeros count for the checksum; a float would have lost them."""
+    """Numbers keep trailing zeros, which count for the checksum."""
     found = parse_frame(UPDATE)
 
     assert found == Diff("BTC/USD", 0, 0, [], [["63395.2", "0.05500000"]], 261162761)
@@ -47,7 +47,7 @@ def test_numbers_keep_every_character() -> None:
 def test_number_with_an_exponent_is_written_out(
     places: dict[str, Places], level: list[str]
 ) -> None:
-    """The venue may write tiny values as 1e-08; the pair's places bring the lost zeros back."""
+    """A number like 1e-08 is written out with the pair's places."""
     frame = UPDATE.replace(b"63395.2", b"63395").replace(b"0.05500000", b"1e-08")
     found = parse_frame(frame, places)
 
@@ -72,7 +72,7 @@ def test_number_with_an_exponent_is_written_out(
     ],
 )
 def test_number_that_is_none_or_a_trap_is_refused(bad: bytes) -> None:
-    """Nothing is written out without end, and a text or a boolean is no number."""
+    """Endless exponents, texts and booleans are refused as numbers."""
     with pytest.raises(FrameInvalid):
         parse_frame(UPDATE.replace(b"63395.2", bad))
 
@@ -101,7 +101,7 @@ def test_number_that_is_none_or_a_trap_is_refused(bad: bytes) -> None:
     ],
 )
 def test_broken_frame_says_whose_book_it_was(frame: bytes, symbol: str, is_readable: bool) -> None:
-    """Only what could be read is named; everything else may have been anybody's update."""
+    """A broken frame names its book if it could be read, else any book may be affected."""
     with pytest.raises(FrameInvalid) as caught:
         parse_frame(frame)
 
@@ -109,7 +109,7 @@ def test_broken_frame_says_whose_book_it_was(frame: bytes, symbol: str, is_reada
 
 
 def test_both_parts_of_a_version_1_frame_make_one_update() -> None:
-    """Asks and bids come in two objects, the checksum in the second; "r" marks a level again."""
+    """Asks and bids of a version 1 frame make one update; "r" repeats a level."""
     frame = (
         b'[7,{"a":[["101.0","1.5","1.1"]]},{"b":[["99.0","0.0","1.2","r"]],"c":"0123"},'
         b'"book-25","XBT/USD"]'
@@ -119,7 +119,7 @@ def test_both_parts_of_a_version_1_frame_make_one_update() -> None:
 
 
 def test_recordings_hold_nothing_that_is_not_understood(shared_data: Path) -> None:
-    """Every recorded frame of both versions is a message: of the book, or one that is not used."""
+    """Every recorded frame of both versions is understood or known as unused."""
     frames = [frame.data for name in V2 for frame in v2_frames(shared_data, name)]
     frames += [frame.data for frame in v1_frames(shared_data)]
     messages = [parse_frame(data) for data in frames]
@@ -130,7 +130,7 @@ def test_recordings_hold_nothing_that_is_not_understood(shared_data: Path) -> No
 
 
 def test_refusal_of_the_venue_is_told_in_its_words() -> None:
-    """A symbol that the stream does not know is answered with an error and not with silence."""
+    """The venue's refusal of a symbol is reported in its words."""
     frame = {"error": "Currency pair not supported XBT/USD", "method": "subscribe"}
 
     found = parse_frame(orjson.dumps({**frame, "success": False, "symbol": "XBT/USD"}))
@@ -148,7 +148,7 @@ TRADES = (
 
 @pytest.mark.row("C-82")
 def test_frame_of_trades_is_all_of_them() -> None:
-    """Several stand in one frame, with ids, the taker's side and times to the millisecond."""
+    """All trades of a frame are read, with id, taker's side and milliseconds."""
     bought, sold = 105944_20000000, 105910_50000000
 
     assert parse_frame(TRADES) == Trades(
@@ -160,7 +160,7 @@ def test_frame_of_trades_is_all_of_them() -> None:
 
 
 def test_trades_from_before_the_subscription_are_history() -> None:
-    """They come again at every subscription and would be taken for new ones."""
+    """Trades before the subscription are ignored as history."""
     assert isinstance(parse_frame(TRADES.replace(b'"update"', b'"snapshot"')), Ignored)
 
 
@@ -184,7 +184,7 @@ def test_trades_from_before_the_subscription_are_history() -> None:
 def test_trade_that_makes_no_sense_is_refused_and_is_no_update_of_a_book(
     right: bytes, wrong: bytes
 ) -> None:
-    """Books of a venue without numbers are lost for frames that may have changed them alone."""
+    """A senseless trade is refused without dropping a book."""
     with pytest.raises(FrameInvalid) as caught:
         parse_frame(TRADES.replace(right, wrong, 1))
 

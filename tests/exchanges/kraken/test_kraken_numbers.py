@@ -1,4 +1,4 @@
-"""Numbers of Kraken: what a book takes is what the contracts let an event carry, nothing else."""
+"""Kraken's numbers: a book accepts exactly what contracts allow in an event."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEXTS = (
 
 
 def is_taken(price: str, qty: str) -> bool:
-    """Say whether a book of version 1 stands after a snapshot of one level."""
+    """Return whether a version 1 book stands after a snapshot of one level."""
     keeper = KrakenKeeper(10)
     try:
         keeper.on_snapshot(Snapshot(0, [], [[price, qty]], is_whole=True))
@@ -45,20 +45,20 @@ def may_be_carried(text: str) -> bool:
 
 @pytest.mark.parametrize("text", ODD)
 def test_odd_form_of_a_level_is_refused(text: str) -> None:
-    """The role that wrote one into an event would end of it; here it is one bad frame."""
+    """A level in an odd form is a bad frame, instead of an event that stops the role."""
     assert not is_taken("1.0", text)
     assert not is_taken(text, "1.0")
 
 
 @given(TEXTS)
 def test_quantity_of_a_level_is_taken_as_far_as_an_event_carries_it(text: str) -> None:
-    """The rule of the contracts, no narrower and no wider."""
+    """A quantity is accepted exactly within the contracts' bounds."""
     assert is_taken("1.0", text) == may_be_carried(text)
 
 
 @given(TEXTS)
 def test_price_of_a_level_is_a_carried_decimal_above_zero(text: str) -> None:
-    """And of no more places than the sides are ordered by."""
+    """A price is a decimal above zero within the places by which sides are sorted."""
     places = len(text.partition(".")[2].rstrip("0"))
     is_price = may_be_carried(text) and Decimal(text) > 0 and places <= KEY_PLACES
 
@@ -74,7 +74,7 @@ def test_price_of_a_level_is_a_carried_decimal_above_zero(text: str) -> None:
 def test_number_with_an_exponent_is_exact_or_refused(
     mantissa: str, letter: str, sign: str, exponent: int
 ) -> None:
-    """Whatever the exponent, also that of a zero: no text without end."""
+    """A number with an exponent is exact or refused, a zero's too."""
     number = f"{mantissa}{letter}{sign}{exponent}"
     frame = (
         '{"channel":"book","type":"snapshot","data":[{"symbol":"A/B","bids":[],"asks":'

@@ -1,4 +1,4 @@
-"""Subscribing anew: once a loss, ever more seldom, and never too many messages."""
+"""Resubscribing: once for a loss, with growing pauses, below the message limit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def asked(messages: list[bytes]) -> list[tuple[str, str]]:
 
 
 def test_first_message_subscribes_to_everything_with_snapshots() -> None:
-    """One message for all symbols, in the words of the venue."""
+    """The first message subscribes all symbols with snapshots."""
     message = orjson.loads(Subscriptions(25).first(["BTC/USD", "ETH/USD"], 0))
 
     params = {"channel": "book", "symbol": ["BTC/USD", "ETH/USD"], "depth": 25, "snapshot": True}
@@ -33,7 +33,7 @@ def test_first_message_subscribes_to_everything_with_snapshots() -> None:
 
 
 def test_lost_book_is_asked_for_once_and_then_waited_for() -> None:
-    """However often it is said to be lost, one unsubscribe and one subscribe go out."""
+    """A lost book causes one unsubscribe and one subscribe, however often it is reported lost."""
     subscriptions = Subscriptions(10)
     subscriptions.first(["A/USD"], 0)
     subscriptions.on_snapshot("A/USD", 100)
@@ -48,7 +48,7 @@ def test_lost_book_is_asked_for_once_and_then_waited_for() -> None:
 
 
 def test_book_that_is_lost_again_and_again_is_asked_for_ever_more_seldom() -> None:
-    """Up to once a minute; a book that held for a minute is asked for at once again."""
+    """Repeated losses are retried with pauses up to a minute; a minute of health resets them."""
     subscriptions, now_ms, asked_ms = Subscriptions(10), 0, []
     subscriptions.first(["A/USD"], 0)
     subscriptions.on_snapshot("A/USD", 1)
@@ -69,7 +69,7 @@ def test_book_that_is_lost_again_and_again_is_asked_for_ever_more_seldom() -> No
 
 
 def test_many_lost_books_stay_under_the_limit_of_messages() -> None:
-    """Whatever is lost and whenever, no second sees more messages than allowed; all get asked."""
+    """Many lost books stay under the limit of messages a second, and all are requested."""
     rnd, subscriptions, sent_ms, seen = Random(5), Subscriptions(10), [], set()
     subscriptions.first(SYMBOLS, 0)
     for now_ms in range(0, 60_000, 50):

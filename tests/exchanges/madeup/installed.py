@@ -1,7 +1,7 @@
-"""The made-up venue's server as a process, and the venue as a package of a copy of the product.
+"""Made-up venue in use: its server as a process, and its package in a copy of the product.
 
-A copy is how tests register it: the product itself has no door for venues from outside. What is
-added are the three places that docs/ADDING.md names: package, registry line, config section.
+Tests register the venue in a copy, because the product accepts no venues from outside. The
+additions are the three that docs/ADDING.md names: package, registry line, config section.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class MadeUpServer(ServerProcess):
 
 
 def install(product: Path, port: int, changes: dict[str, dict[str, Any]]) -> None:
-    """Copy the product with the venue in it, a profile for a server, and a code list of it all."""
+    """Copy the product with the venue, a profile for a server, and a code list of everything."""
     copy_product(product)
     package = product / "minibot" / "exchanges" / "madeup"
     package.mkdir()
@@ -66,7 +66,7 @@ def install(product: Path, port: int, changes: dict[str, dict[str, Any]]) -> Non
 
 
 def put(path: Path, old: str, new: str) -> None:
-    """Replace the one place of a text in a file."""
+    """Replace the only occurrence of a text in a file."""
     text = path.read_text(encoding="utf-8")
     assert text.count(old) == 1, f"{path.name}: {old!r} stands {text.count(old)} times"
     path.write_text(text.replace(old, new), encoding="utf-8")

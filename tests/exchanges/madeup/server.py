@@ -1,10 +1,10 @@
-"""The server of the made-up venue: a process on loopback, with a market of its own.
+"""Server of the made-up venue: a process on loopback with its own market.
 
     python server.py [PORT]
 
 It prints its port, then obeys lines on standard input: `gap` (an update of a book is never sent),
 `pause` and `open` (all markets), `down` and `up` (no answer, no connection), `limit` (the next call
-is refused: too many). The market is made from a seed; times are the machine's own.
+is refused: too many). The market comes from a seed; times are wall-clock times.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CALLS_PER_MINUTE = 600
 
 
 def text(ticks: int) -> str:
-    """Return a price of so many half units."""
+    """Return a price as text, from half units."""
     return f"{ticks // 2}.{ticks % 2 * TICK_DIGITS}"
 
 
@@ -49,7 +49,7 @@ class Market:
         self.rows()
 
     def trade(self, at_ms: int) -> tuple[int, int, int, bool]:
-        """Move the price and trade at it; the trade has time, ticks, lots, and who took."""
+        """Move the price and trade there; the trade has time, ticks, lots, and the taker."""
         if self.random.random() < 0.03:
             self.trend = self.random.choice((-3, -1, 0, 1, 3)) * max(1, self.ticks // 60_000)
         self.ticks = max(100, self.ticks + self.trend + self.random.randint(-1, 1))
@@ -58,13 +58,13 @@ class Market:
         return done
 
     def rows(self) -> tuple[list[list[str]], list[list[str]]]:
-        """Set the book around the price; return what changed a side."""
+        """Set the book around the price; return the changes of each side."""
         changed = []
         for side, sign in (("bids", -1), ("asks", 1)):
             before: dict[str, str] = getattr(self, side)
             prices = [text(self.ticks + sign * (level + 1)) for level in range(LEVELS)]
             after = {price: before.get(price, self.qty()) for price in prices}
-            # A level behind the touch: an update that is missed shows in the next checksum.
+            # A level behind the touch, so that a missed update shows in the next checksum.
             after[prices[0]], after[self.random.choice(prices[1:9])] = self.qty(), self.qty()
             gone = [[price, "0"] for price in before if price not in after]
             changed.append(
@@ -84,7 +84,7 @@ class Market:
         return zlib.crc32("|".join(f"{p}x{q}" for side in best for p, q in side).encode())
 
     def candles(self, seconds: int, since: int, until: int, count: int) -> list[dict[str, Any]]:
-        """Return candles that open within since..until, the newest at most."""
+        """Return candles that open within since..until, only the newest if too many."""
         found: dict[int, list[tuple[int, int, int, bool]]] = {}
         for done in self.trades:
             at = done[0] // 1000 // seconds * seconds
@@ -111,7 +111,7 @@ class Market:
 
 
 class Server:
-    """The venue's side of all connections."""
+    """Server side of all connections."""
 
     def __init__(self) -> None:
         now_ms = time.time_ns() // 1_000_000
@@ -135,7 +135,7 @@ class Server:
         return web.json_response(body, status=404 if body is None else 200, headers=headers)
 
     def body(self, path: str, query: dict[str, str]) -> Any:
-        """Return what a path has; None for nothing."""
+        """Return the body of a path; None for nothing."""
         if path == "/v1/hello":
             return {}
         if path == "/v1/clock":
@@ -187,13 +187,13 @@ class Server:
         await send(socket, {"tag": asked["tag"], "done": True})
 
     async def tell(self, channel: str, body: dict[str, Any]) -> None:
-        """Send to whoever joined a channel."""
+        """Send to every member of a channel."""
         for socket, channels in list(self.joined.items()):
             if channel in channels and not socket.closed:
                 await send(socket, {"ch": channel} | body)
 
     async def play(self) -> None:
-        """Trade and change books for as long as somebody may listen."""
+        """Trade and change books until the server ends."""
         numbers = dict.fromkeys(self.markets, 0)
         step = 0
         while True:
@@ -220,7 +220,7 @@ class Server:
                 await self.tell("prices", {"at_us": now_us, "of": last})
 
     async def obey(self) -> None:
-        """Do what standard input says, until its end."""
+        """Obey standard input until its end."""
         while line := await asyncio.to_thread(sys.stdin.readline):
             word = line.strip()
             if word == "gap":
@@ -237,7 +237,7 @@ class Server:
 
 
 async def send(socket: web.WebSocketResponse, body: dict[str, Any]) -> None:
-    """Send one frame; who has gone is told nothing."""
+    """Send one frame; ignore a client that has gone."""
     try:
         await socket.send_str(json.dumps(body, separators=(",", ":")))
     except (ConnectionError, RuntimeError):

@@ -1,9 +1,9 @@
-"""A made-up venue, as strange as one may be: it proves that nothing of Binance is in the way.
+"""Made-up venue, as strange as possible: it proves that no room depends on Binance.
 
 Symbols are `btc:usdt`, times microseconds, a halt is `paused`. Rules are ticks and lots, with the
 least quantity in lots. There is no stream of quotes: the touch is the top of a book that a checksum
-proves. Streams are joined by control messages alone, and the budget counts the calls that are left.
-As a venue of the product its package is this file (`tests/exchanges/madeup/installed.py`).
+proves. Streams are joined by control messages alone, and the budget counts the remaining calls.
+This file is the venue's package in the product (`tests/exchanges/madeup/installed.py`).
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def from_venue(name: str) -> str:
 
 
 def checksum(bids: Sequence[Level], asks: Sequence[Level]) -> int:
-    """Return the sum that the venue sends of the best ten levels a side."""
+    """Return the venue's checksum of the best ten levels a side."""
     sides = (side[:CHECKED_LEVELS] for side in (bids, asks))
     return zlib.crc32("|".join(f"{price}x{qty}" for side in sides for price, qty in side).encode())
 
@@ -127,7 +127,7 @@ class BookSide:
 
 
 class Book:
-    """Both sides after update `book_id`."""
+    """Both sides of the book after update `book_id`."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.book_id = snapshot.last_update_id
@@ -135,7 +135,7 @@ class Book:
         self.change(snapshot.bids, snapshot.asks, snapshot.checksum)
 
     def change(self, bids: Rows, asks: Rows, expected: int | None) -> None:
-        """Change levels; what they lead to has to be what the venue says."""
+        """Apply changes; the result has to match the venue's checksum."""
         try:
             self.bids.apply(bids)
             self.asks.apply(asks)
@@ -158,7 +158,7 @@ class Book:
 
 
 class Keeper:
-    """Keeps a book by its checksum; counts only say what a snapshot holds already."""
+    """Keeper of a book by its checksum; counts only tell what a snapshot already holds."""
 
     def __init__(self) -> None:
         self.book: Book | None = None
@@ -167,7 +167,7 @@ class Keeper:
 
     @property
     def wants_snapshot(self) -> bool:
-        """True while there is no valid book, or a fresh snapshot shall replace it."""
+        """True without a valid book, or while a fresh snapshot is to replace it."""
         return self.book is None or self._is_refreshing
 
     def on_diff(self, diff: Diff) -> str:
@@ -190,7 +190,7 @@ class Keeper:
         return APPLIED
 
     def on_snapshot(self, snapshot: Snapshot) -> str:
-        """Take a snapshot, then what came since."""
+        """Apply a snapshot, then the updates since."""
         waiting = self._waiting
         if waiting and snapshot.last_update_id + 1 < waiting[0].first_id:
             return TOO_OLD
@@ -202,11 +202,11 @@ class Keeper:
         return SYNCED
 
     def refresh(self) -> None:
-        """Ask for a new snapshot while the valid book goes on."""
+        """Request a new snapshot while the valid book goes on."""
         self._is_refreshing = self.book is not None
 
     def reset(self) -> None:
-        """Throw everything away."""
+        """Drop the book and the buffer."""
         self.book, self._is_refreshing, self._waiting = None, False, []
 
 
@@ -324,7 +324,7 @@ class Rest(PublicHttp):
     HOSTS = HOSTS
 
     def weight_used(self, headers: Mapping[str, str]) -> int | None:
-        """Return the calls of this minute: the venue says how many are left."""
+        """Return the calls used this minute, from the venue's count of remaining ones."""
         left = headers.get("x-calls-left", "")
         return CALLS_PER_MINUTE - int(left) if left.isascii() and left.isdigit() else None
 
@@ -348,7 +348,7 @@ class Rest(PublicHttp):
             raise RestError(MALFORMED, f"{path}: {error!r}", status=self.last.status) from error
 
     def ping(self) -> None:
-        """Ask for nothing."""
+        """Check that the host answers."""
         self.get(HELLO)
 
     def server_time(self) -> int:
@@ -368,7 +368,7 @@ class Rest(PublicHttp):
         return self._read(MARKETS, lambda: body["markets"])
 
     def listings(self, quote_asset: str | None = None) -> Listings:
-        """Return everything that is listed."""
+        """Return every listed market."""
         found = {}
         for rules in self.instruments(()):
             if quote_asset in (None, rules.quote_asset):
@@ -445,7 +445,7 @@ def new_stream(
     connect_timeout_s: float,
     machine_ns: Callable[[], int] = time.perf_counter_ns,
 ) -> WebSocketStream:
-    """Return a connection; it names nothing in its address."""
+    """Return a connection without streams in its address."""
     parts = urlsplit(base_url)
     if parts.scheme not in ("ws", "wss") or not parts.hostname or streams:
         raise ValueError(f"stream address {base_url!r} with {len(streams)} streams")
@@ -460,7 +460,7 @@ def control(method: str, streams: Sequence[str], number: int) -> str:
 
 
 def reply_of(data: bytes) -> Reply | None:
-    """Return the answer that a frame is."""
+    """Return the answer in a frame, if it is one."""
     try:
         root = orjson.loads(data)
     except orjson.JSONDecodeError:

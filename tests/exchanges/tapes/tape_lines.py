@@ -1,4 +1,4 @@
-"""Tapes for tests: lines, files, and the recordings of Kraken as tapes."""
+"""Tapes for tests: lines, files, and Kraken's recordings as tapes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from minibot.exchanges.tapes.tape import DEMO_TAPE
 from tests.exchanges.kraken.kraken_recordings import v1_frames, v2_frames
 
 NS = 10**9
-# A monotonic clock with an arbitrary origin, as a wall clock.
+# A monotonic clock of arbitrary origin, used as wall-clock time.
 L2_ORIGIN_NS = 1_785_552_833 * NS
 
 
@@ -35,14 +35,14 @@ def put(path: Path, lines: Iterable[Line]) -> Path:
 
 
 def checked(lines: Iterable[Line]) -> Check:
-    """Return the check of lines, numbered anew."""
+    """Return the check of renumbered lines."""
     check = Check()
     check.read(line._replace(number=at) for at, line in enumerate(lines, 1))
     return check
 
 
 def kraken_v2(shared_data: Path, name: str) -> Iterator[Line]:
-    """Yield a recording of version 2 as a tape."""
+    """Yield a version 2 recording as a tape."""
     frames = v2_frames(shared_data, name)
     first = None
     for number, frame in enumerate(frames, 1):
@@ -51,6 +51,6 @@ def kraken_v2(shared_data: Path, name: str) -> Iterator[Line]:
 
 
 def kraken_v1(shared_data: Path) -> Iterator[Line]:
-    """Yield the recording of version 1 as a tape."""
+    """Yield the version 1 recording as a tape."""
     for number, frame in enumerate(v1_frames(shared_data), 1):
         yield Line(number, frame.at_ns, frame.data)

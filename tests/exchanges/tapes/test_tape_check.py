@@ -1,4 +1,4 @@
-"""A tape is its own oracle: what is right passes, and each kind of damage is found at its place."""
+"""Check of a tape by itself: right tapes pass, and each kind of damage is found in place."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def places(lines: Lines, word: bytes) -> list[int]:
     return [at for at, line in enumerate(lines) if word in line.message]
 
 
-# --- what is right ------------------------------------------------------------------------------
+# --- right tapes --------------------------------------------------------------------------------
 
 
 def test_shipped_tape_agrees_with_itself() -> None:
-    """Every top of the rebuilt book equals the best quote; nothing is missing."""
+    """The shipped tape's rebuilt book agrees with every best quote, and nothing is missing."""
     check = Check()
     check.read(tape_lines(DEMO_TAPE))
     found = check.symbols["BTCUSDT"]
@@ -45,7 +45,7 @@ def test_shipped_tape_agrees_with_itself() -> None:
 def test_kraken_tape_is_proved_by_its_checksums(
     shared_data: Path, name: str, checksums: int
 ) -> None:
-    """The depth is read from the tape itself, and every checksum equals."""
+    """Kraken's tape is proven by every checksum, with the depth read from the tape."""
     check = checked(kraken_v2(shared_data, name))
 
     assert check.findings.counts == {}
@@ -54,7 +54,7 @@ def test_kraken_tape_is_proved_by_its_checksums(
 
 
 def test_kraken_tape_of_version_1_is_proved_too(shared_data: Path) -> None:
-    """Ten pairs a thousand levels deep, in the same form of tape."""
+    """Kraken's version 1 tape with ten pairs is proven too."""
     check = checked(kraken_v1(shared_data))
 
     assert check.findings.counts == {}
@@ -62,7 +62,7 @@ def test_kraken_tape_of_version_1_is_proved_too(shared_data: Path) -> None:
     assert sum(each.checksums for each in check.symbols.values()) == 4269
 
 
-# --- what is wrong ------------------------------------------------------------------------------
+# --- damaged tapes -------------------------------------------------------------------------------
 
 
 def without_diff(lines: Lines) -> Lines:
@@ -98,7 +98,7 @@ def with_half_json(lines: Lines) -> Lines:
 
 
 def with_wrong_levels(lines: Lines) -> Lines:
-    """Diffs that are whole by their numbers, and say wrong quantities for six seconds."""
+    """Diffs with whole numbering and wrong quantities for six seconds."""
     qty = re.compile(rb'","(?!0\.0{8}")[0-9.]+"\]')
     for at in places(lines, b"@depth")[100:160]:
         message = qty.sub(b'","9.00000000"]', lines[at].message)
@@ -139,7 +139,7 @@ def test_each_kind_of_damage_is_found(change: Callable[[Lines], Lines], kind: st
 
 
 def test_what_a_recorder_marked_as_missed_is_no_fault() -> None:
-    """After the mark ids may jump and the book waits for its next snapshot."""
+    """A recorder's mark of a missed stretch excuses jumping ids until the next snapshot."""
     lines = demo()
     begin, end = places(lines, b"@depth")[100], places(lines, b"@depth")[120]
     why = "connection lost"
@@ -155,7 +155,7 @@ def test_what_a_recorder_marked_as_missed_is_no_fault() -> None:
 
 @pytest.mark.parametrize("keep", [0.3, 0.9])
 def test_tape_that_is_cut_short_is_told_with_its_last_line(tmp_path: Path, keep: float) -> None:
-    """What could be read is checked, and the place of the damage is named."""
+    """A truncated tape is checked as far as it reads, and its last line is named."""
     data = put(tmp_path / "whole.gz", demo()).read_bytes()
     path = tmp_path / "short.gz"
     path.write_bytes(data[: int(len(data) * keep)])
@@ -169,7 +169,7 @@ def test_tape_that_is_cut_short_is_told_with_its_last_line(tmp_path: Path, keep:
 
 
 def test_flipped_bit_of_a_gzip_file_is_found(tmp_path: Path) -> None:
-    """Wherever it is: gzip notices, or a line or a number does not fit any more."""
+    """A flipped bit of a gzip tape is found by gzip, or by a line or number that does not fit."""
     data = bytearray(put(tmp_path / "whole.gz", demo(2000)).read_bytes())
     path = tmp_path / "flipped.gz"
     for at in range(20, len(data), len(data) // 12):
@@ -182,7 +182,7 @@ def test_flipped_bit_of_a_gzip_file_is_found(tmp_path: Path) -> None:
 
 
 def test_flipped_digit_of_a_kraken_tape_is_a_wrong_checksum(shared_data: Path) -> None:
-    """Its place is the line of the update; the book stays unproved until the next snapshot."""
+    """A flipped digit of Kraken's tape is a wrong checksum at the update's line."""
     lines = list(kraken_v2(shared_data, "kraken_btcusd_l2.cbcap.gz"))
     at = next(i for i in places(lines, b'"update","data":[{"symbol"') if i > 200)
     message = re.sub(rb'("qty":\d\.)(\d)', _other, lines[at].message, count=1)
@@ -199,7 +199,7 @@ def _other(found: re.Match[bytes]) -> bytes:
 
 
 def test_many_findings_are_counted_and_the_first_are_told() -> None:
-    """A tape full of nonsense does not fill a screen, or the memory."""
+    """Many findings are counted, and only the first are printed."""
     lines = [Line(at, at + 1, b'{"stream":"btcusdt@trade","data":{}}') for at in range(500)]
     check = checked(lines)
 
@@ -208,7 +208,7 @@ def test_many_findings_are_counted_and_the_first_are_told() -> None:
 
 
 def test_messages_of_both_venues_are_told_apart() -> None:
-    """By their first characters alone, as they stand on tapes."""
+    """Messages of both venues are distinguished by their first characters."""
     assert kind_of(b'{"channel":"heartbeat"}') == KRAKEN
     assert kind_of(b'[1,{"a":[]},"book-10","X/Y"]') == KRAKEN
     assert kind_of(b'{"event":"heartbeat"}') == KRAKEN
@@ -219,7 +219,7 @@ def test_messages_of_both_venues_are_told_apart() -> None:
 
 
 def test_plain_text_is_a_tape_too(tmp_path: Path) -> None:
-    """As the embedded exchange takes it."""
+    """A tape may be plain text, as the embedded exchange accepts."""
     path = tmp_path / "tape.txt"
     path.write_bytes(gzip.decompress(put(tmp_path / "tape.gz", demo(300)).read_bytes()))
     check = Check()

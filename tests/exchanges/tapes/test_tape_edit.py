@@ -1,4 +1,4 @@
-"""Cuts that play and prove themselves, and merges in which nothing is lost or doubled."""
+"""Cuts that play and prove themselves, and merges without loss or repetition."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tests.exchanges.tapes.tape_lines import (
 
 
 def cut_of(lines: list[Line], begin: int, end: int) -> list[Line]:
-    """Return the cut from the time of one line to that of another."""
+    """Return the cut between the times of two lines."""
     return list(Cut(lines[begin].at_ns, lines[end].at_ns).of(lines))
 
 
 @pytest.mark.parametrize("begin", [0, 1, 40, 700, 2500, 3900])
 def test_cut_begins_with_the_book_and_agrees_with_itself(begin: int, tmp_path: Path) -> None:
-    """Wherever it begins: every later top equals, and the embedded exchange has a whole book."""
+    """A cut begins with the whole book, so that every later top agrees and it can be played."""
     lines = demo()
     cut = cut_of(lines, begin, -1)
     check = checked(cut)
@@ -48,7 +48,7 @@ def test_cut_begins_with_the_book_and_agrees_with_itself(begin: int, tmp_path: P
 
 
 def test_book_of_a_cut_is_the_book_of_the_tape(tmp_path: Path) -> None:
-    """Played or rebuilt: the same top twenty at the end of both."""
+    """The book of a cut equals the tape's top twenty at the end, played or rebuilt."""
     lines = demo()
     whole, part = checked(lines), checked(cut_of(lines, 2000, -1))
     books = [check.symbols["BTCUSDT"].keeper.book for check in (whole, part)]
@@ -60,7 +60,7 @@ def test_book_of_a_cut_is_the_book_of_the_tape(tmp_path: Path) -> None:
 
 
 def test_cuts_side_by_side_are_the_whole(tmp_path: Path) -> None:
-    """Each line is in exactly one of them; merged they are the tape, with the books added."""
+    """Adjacent cuts hold each line once; merged they are the tape plus the added books."""
     lines = demo()
     moments = [lines[at].at_ns for at in (0, 900, 1800, 3999)]
     cuts = [list(Cut(begin, end).of(lines)) for begin, end in pairwise(moments)]
@@ -75,7 +75,7 @@ def test_cuts_side_by_side_are_the_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_cut_of_a_kraken_tape_is_proved_by_its_checksums(shared_data: Path, version: int) -> None:
-    """The book at its beginning is written with every digit, so each later checksum equals."""
+    """A cut of Kraken's tape begins with a book of all digits, so later checksums agree."""
     name = "kraken_btcusd_sample.cbcap.gz"
     lines = list(kraken_v1(shared_data) if version == 1 else kraken_v2(shared_data, name))
     cut = cut_of(lines, len(lines) // 2, -1)
@@ -87,7 +87,7 @@ def test_cut_of_a_kraken_tape_is_proved_by_its_checksums(shared_data: Path, vers
 
 
 def test_cut_begins_with_the_newest_rules_of_its_tape(tmp_path: Path) -> None:
-    """An exchange that plays it knows the filters of the instrument as they were then."""
+    """A cut begins with the newest rules before it."""
     lines = demo()
     old, new = (b'{"symbols":[{"symbol":"BTCUSDT","status":"%b"}]}' % n for n in (b"A", b"B"))
     lines[10] = lines[10]._replace(message=old)
@@ -100,7 +100,7 @@ def test_cut_begins_with_the_newest_rules_of_its_tape(tmp_path: Path) -> None:
 
 
 def test_cut_where_no_book_is_known_says_so() -> None:
-    """A tape without a snapshot is cut too; its book can not be made up."""
+    """A cut of a tape without snapshot is made, and says that no book is known."""
     lines = [line for line in demo() if b'"lastUpdateId"' not in line.message]
     cut = Cut(lines[1000].at_ns, lines[2000].at_ns)
     written = list(cut.of(lines))
@@ -110,7 +110,7 @@ def test_cut_where_no_book_is_known_says_so() -> None:
 
 
 def test_two_recorders_of_one_market_merge_into_one_tape() -> None:
-    """Each missed something else and heard the rest a little later; together nothing is missed."""
+    """Two recordings of one market, each with gaps, merge into one without gaps."""
     rnd, lines = Random(3), demo()
     heard = []
     for recorder in range(2):
@@ -143,7 +143,7 @@ tapes = st.lists(st.lists(st.tuples(st.integers(0, 50), texts), max_size=12), ma
 def test_merge_has_each_message_as_often_as_the_tape_with_most_of_it(
     content: list[list[tuple[int, bytes]]],
 ) -> None:
-    """Nothing is lost, nothing is doubled, and receive times never go back."""
+    """A merge has each message as often as the tape with most of it, in order of time."""
     lines = [[Line(0, at_s * 10**9, message) for at_s, message in sorted(tape)] for tape in content]
     merge = Merge()
     merged = list(merge.of(lines))
@@ -157,7 +157,7 @@ def test_merge_has_each_message_as_often_as_the_tape_with_most_of_it(
 
 
 def test_same_message_long_after_is_another_one() -> None:
-    """A heartbeat of the next hour is not the one of this hour heard twice."""
+    """The same message an hour later is another message."""
     first = [Line(0, 0, b"{}")]
     second = [Line(0, 3600 * 10**9, b"{}")]
 
@@ -165,7 +165,7 @@ def test_same_message_long_after_is_another_one() -> None:
 
 
 def test_packed_lines_are_read_as_they_were(tmp_path: Path) -> None:
-    """What cut and merge write is gzip that everyone reads."""
+    """Cut and merge write ordinary gzip."""
     lines, path = demo(500), tmp_path / "tape.gz"
     path.write_bytes(b"".join(packed(lines)))
 
@@ -174,7 +174,7 @@ def test_packed_lines_are_read_as_they_were(tmp_path: Path) -> None:
 
 
 def test_snapshot_that_names_its_symbol_is_played_for_it(tmp_path: Path) -> None:
-    """Update ids of two symbols may be near each other: the name decides, not the distance."""
+    """A snapshot that names its symbol is used for it, however close other update ids are."""
     rows: list[tuple[int, bytes]] = []
     for symbol, first, price in (("AAAUSDT", 100, "1.00000000"), ("BBBUSDT", 105, "2.00000000")):
         data = f'"e":"depthUpdate","E":1,"s":"{symbol}","U":{first},"u":{first},"b":[],"a":[]'

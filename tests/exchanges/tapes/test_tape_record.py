@@ -1,4 +1,4 @@
-"""Recording beside an exchange: parts that play, crashes, drops, refusals."""
+"""Recording beside an exchange: playable parts, crashes, disconnects, refusals."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def exchange() -> Iterator[Exchange]:
 
 
 def sets(exchange: Exchange) -> list[str]:
-    """Return the overrides that point a profile at the exchange."""
+    """Return the keys that point a profile at the exchange."""
     return [
         f"binance.rest_url={exchange.base}",
         f"binance.stream_url={exchange.base.replace('http', 'ws')}",
@@ -55,7 +55,7 @@ def flags(exchange: Exchange, var: Path, *arguments: str) -> list[str]:
 def record(
     exchange: Exchange, folder: Path, is_ended: Callable[[Recorder], bool], part_ms: int = 3_600_000
 ) -> Recorder:
-    """Record in this process until the given function says that it is enough."""
+    """Record in this process until a function returns true."""
     ensure_folder(folder)
     config = load_config(PROFILE, sets(exchange))
     recorder = recorder_of(
@@ -76,7 +76,7 @@ def check_of(folder: Path) -> Check:
 
 @pytest.mark.row("S-24")
 def test_each_part_of_a_recording_plays_by_itself(exchange: Exchange, tmp_path: Path) -> None:
-    """Rules and depth of both symbols in each part; what an exchange sends again is what came."""
+    """Each part plays by itself, with rules and depth of both symbols."""
     recorder = record(
         exchange,
         tmp_path,
@@ -110,7 +110,7 @@ def test_each_part_of_a_recording_plays_by_itself(exchange: Exchange, tmp_path: 
 def test_killed_recorder_goes_on_and_marks_what_it_missed(
     exchange: Exchange, tmp_path: Path
 ) -> None:
-    """The open part is saved, closed and listed; the time between is on the tape as missed."""
+    """A killed recorder's open part is saved and listed, and the missed time is marked."""
     folder = tmp_path / "tapes" / "t"
     command = [sys.executable, "-m", "minibot", *flags(exchange, tmp_path)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
@@ -140,7 +140,7 @@ def test_killed_recorder_goes_on_and_marks_what_it_missed(
 def test_dropped_connection_is_marked_and_its_books_are_asked_for_again(
     exchange: Exchange, tmp_path: Path
 ) -> None:
-    """After the drop the tape goes on with a mark, new depth, and tops that equal."""
+    """After a disconnect the tape has a mark, new depth, and tops that agree."""
     at: list[int] = []
 
     def is_ended(recorder: Recorder) -> bool:
@@ -162,7 +162,7 @@ def test_dropped_connection_is_marked_and_its_books_are_asked_for_again(
 
 @pytest.mark.row("F109")
 def test_frame_that_is_no_message_is_kept_as_a_mark(exchange: Exchange, tmp_path: Path) -> None:
-    """A tape has one message per line whatever is sent; what could not be kept is counted."""
+    """An unusable frame is kept as a mark and counted, so a tape has one message per line."""
     sent: list[int] = []
 
     def is_ended(recorder: Recorder) -> bool:
@@ -199,7 +199,7 @@ def test_what_can_not_be_recorded_is_refused_with_a_reason(
     code: int,
     word: str,
 ) -> None:
-    """Exit code and a sentence that names what was wrong; nothing is left open."""
+    """A recording that cannot start is refused with exit code and reason."""
     found = run(flags(exchange, tmp_path, "--for", "20s", *arguments))
 
     assert found == code
@@ -210,7 +210,7 @@ def test_what_can_not_be_recorded_is_refused_with_a_reason(
 def test_profile_of_an_embedded_run_has_no_host_to_record(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its exchange lives inside a run alone."""
+    """A profile with an embedded exchange has no host to record and is refused."""
     demo = str(PROJECT / "config" / "nore-demo.v1.json")
 
     assert run(["record", "--var", str(tmp_path), "--config", demo]) == 4
@@ -220,7 +220,7 @@ def test_profile_of_an_embedded_run_has_no_host_to_record(
 def test_two_recorders_of_one_name_do_not_write_into_each_other(
     exchange: Exchange, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The second is refused while the first holds the folder."""
+    """A second recorder of the same name is refused while the first holds the folder."""
     lock = WriterLock(tmp_path / "tapes" / "t" / "record.lock")
     try:
         assert run(flags(exchange, tmp_path, "--for", "20s")) == 2
@@ -232,7 +232,7 @@ def test_two_recorders_of_one_name_do_not_write_into_each_other(
 def test_recording_ends_by_itself_when_its_time_is_over(
     exchange: Exchange, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`--for` is kept, and what was recorded is closed, listed and told."""
+    """A recording ends after `--for`, closed and listed."""
     assert run(flags(exchange, tmp_path, "--for", "1.5s")) == 0
 
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
