@@ -30,6 +30,8 @@ GENERATED: Final = (
     "docs/rows.tsv",
     "docs/FAULTS.md",
     "docs/DATA_CONTRACTS.md",
+    "docs/SPEC.md",
+    "tests/fixtures/contracts/",
     "contracts/",
     "config/config.v1.schema.json",
     "config/contracts.v1.json",

@@ -472,6 +472,19 @@ class AveragePrice(Payload, frozen=True):
     to_ts: Annotated[Ms, "End of those minutes in exchange time."]
 
 
+class FeedValue(Payload, frozen=True):
+    """A value from outside the market.
+
+    Written by market_role into market_ticks once market time has reached its time; it comes from
+    a file that the profile names.
+    """
+
+    TYPE: ClassVar[str] = "feed_value"
+    feed: Annotated[Name, "Its feed, by its name in market.feeds."]
+    value: Annotated[SignedNumber, "As it stands in the file."]
+    value_ts: Annotated[Ms, "From when on it holds, Unix ms in market time."]
+
+
 # --- decisions --------------------------------------------------------------------------------
 
 
@@ -887,6 +900,7 @@ PAYLOAD_CLASSES: Final[Mapping[str, type[Payload]]] = {
         Gap,
         PriceMark,
         AveragePrice,
+        FeedValue,
         Signal,
         RiskAction,
         OrderIntent,

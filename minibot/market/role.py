@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from minibot.events.model import MarketTick, Payload
-from minibot.events.names import TICKS
+from minibot.events.model import FeedValue, MarketTick, Payload
+from minibot.events.names import MARKET_ROLE, TICKS
+from minibot.events.reasons import CONFIG_INVALID
 from minibot.exchanges.base import Stream
+from minibot.kernel.errors import RunStop
 from minibot.kernel.queue import queue_folder
 from minibot.market.address import AddressFile
 from minibot.market.holdings import Holdings
@@ -21,6 +24,7 @@ from minibot.market.shard_health import LinkLimits
 from minibot.market.universe import universe_config
 from minibot.market.venue_access import new_rest, new_stream, venue_of
 from minibot.runtime.clock import machine_ns
+from minibot.runtime.configuration.feed_files import FeedLine, feed_lines, lines_from
 from minibot.runtime.context import CLEAN, RoleContext
 from minibot.runtime.gate import Gate
 
@@ -49,6 +53,7 @@ def main(context: RoleContext) -> int:
     def open_stream(streams: Sequence[str]) -> Stream:
         return new_stream(config, streams, stream_base)
 
+    world.values = feed_writer(context, tail.last_ts or context.manifest.clock_origin_ms)
     holdings = Holdings(context.var.queues)
     session = Session(
         session_config(context),
@@ -70,6 +75,19 @@ def main(context: RoleContext) -> int:
         holdings.close()
     context.close("STOPPED")
     return code
+
+
+def feed_writer(context: RoleContext, start_ms: int) -> FeedWriter:
+    """Return the writer of the profile's feeds.
+
+    Raises:
+        RunStop: CONFIG_INVALID, where a file is no longer what it was when the run was started.
+    """
+    try:
+        lines = feed_lines(context.config.market.feeds or {})
+    except (OSError, ValueError) as error:
+        raise RunStop(MARKET_ROLE, CONFIG_INVALID, f"market.feeds: {error}") from error
+    return FeedWriter(lines, start_ms)
 
 
 def address_file(context: RoleContext) -> AddressFile:
@@ -142,14 +160,48 @@ def resume(session: Session, tail: ResumePoint) -> None:
     session.feed.board.add(session.clock.now_ms(), RESTARTED, detail)
 
 
+class FeedWriter:
+    """Values of the profile's feeds, put among other events when market time reaches theirs.
+
+    Args:
+        lines: Of all feeds, in the order of their times.
+        start_ms: Market time of the start; at a restart the time of the last line written. Of each
+            feed the newest value of then comes again, as the end of the last batch may be lost.
+    """
+
+    def __init__(self, lines: Sequence[FeedLine] = (), start_ms: int = 0) -> None:
+        self._waiting = deque(lines_from(lines, start_ms))
+        self._last_ts = start_ms
+
+    def placed(self, payloads: list[tuple[Payload, int]]) -> list[tuple[Payload, int]]:
+        """Return events with every value that is due before one of them, in the order of time."""
+        waiting = self._waiting
+        if not waiting:
+            return payloads
+        found: list[tuple[Payload, int]] = []
+        for payload, ts in payloads:
+            while waiting and waiting[0].ts <= ts:
+                line = waiting.popleft()
+                self._last_ts = max(self._last_ts, line.ts)
+                found.append((FeedValue(line.name, line.value, line.ts), self._last_ts))
+            self._last_ts = max(self._last_ts, ts)
+            found.append((payload, ts))
+        return found
+
+
 class RoleWorld:
-    """World of a session: the role's process."""
+    """World of a session: the role's process.
+
+    Attributes:
+        values: What comes from outside the market; nothing until it is set.
+    """
 
     def __init__(self, context: RoleContext) -> None:
         self._context = context
         self._output = context.open_output(TICKS)
         self._gate = Gate(context)
         self.clock = context.clock
+        self.values = FeedWriter()
         # Updated in place, never replaced: the heartbeat thread reads it while the loop counts.
         self._facts: dict[str, int] = {"ticks": 0, "lag_market_ms": 0, "latency_us": 0}
         context.heartbeat.facts = self._facts
@@ -161,9 +213,10 @@ class RoleWorld:
 
     def write(self, payloads: list[tuple[Payload, int]]) -> None:
         """Append root events; durable on return."""
-        self._output.append_roots(payloads)
+        events = self.values.placed(payloads)
+        self._output.append_roots(events)
         heartbeat = self._context.heartbeat
-        heartbeat.position += len(payloads)
+        heartbeat.position += len(events)
         ticks = sum(isinstance(payload, MarketTick) for payload, _ in payloads)
         lag_ms = self.clock.now_ms() - payloads[0][1]
         self._facts["ticks"] += ticks

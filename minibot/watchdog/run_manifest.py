@@ -18,7 +18,7 @@ from minibot.runtime.configuration.config import Config
 from minibot.runtime.deployment.deployed import code_sha256
 from minibot.runtime.interpreter import program_environ, python_argv
 from minibot.runtime.manifest import Manifest, Process
-from minibot.runtime.paths import PROJECT
+from minibot.runtime.paths import PROJECT, resolve
 from minibot.watchdog.exchange import EmbeddedExchange
 
 # Variables that a role needs; all others stay with the operator.
@@ -80,7 +80,7 @@ def make_manifest(
         hosts=tuple(urls) if exchange is None else (f"127.0.0.1:{exchange.port}",),
         embedded=None if exchange is None else exchange.facts,
         simulated=simulated,
-        pinned=_pinned(profile, config.base),
+        pinned=_pinned(profile, config),
         opening=opening,
         degraded=degraded,
     )
@@ -140,9 +140,10 @@ def _file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
 
-def _pinned(profile: Path, base: Path | None) -> dict[str, str]:
+def _pinned(profile: Path, config: Config) -> dict[str, str]:
     tables = [PROJECT / "config" / name for name in ("roles.v1.json", "contracts.v1.json")]
-    files = [*tables, profile, *([] if base is None else [base])]
+    feeds = [resolve(path) for path in (config.market.feeds or {}).values()]
+    files = [*tables, profile, *([] if config.base is None else [config.base]), *feeds]
     return {_pin_name(path.resolve()): _file_sha256(path) for path in files}
 
 

@@ -215,6 +215,7 @@ def payloads(said: dict[str, Any]) -> dict[str, tuple[str, JsonObject]]:
             f"{KLINES} line {KLINE_LINE} ({KLINES_ORIGIN})",
             {"symbol": kline["s"], "price": kline["c"], "minutes": 5, "to_ts": kline["T"] + 1},
         ),
+        "feed_value": (tape, {"feed": "mood", "value": "-12.50", "value_ts": ts}),
         "signal": (
             tape,
             {

@@ -44,6 +44,7 @@ from minibot.runtime.configuration.config_sections import (
     sections,
     values_that_came_later,
 )
+from minibot.runtime.configuration.feed_files import feed_violations
 from minibot.runtime.configuration.own_source import take_own_source
 from minibot.runtime.paths import Var, find, resolve
 
@@ -181,7 +182,11 @@ def _judged(layers: Layers, name: str, profile: Profile | None) -> Config:
     own: Iterable[str] = ()
     if not any(key.startswith("strategy") for key in by_key):
         own = take_own_source(layers.raw, layers.origin)
-    violations = [*layers.violations, *by_key.values(), *rules, *own, *_unwritable(layers.raw)]
+    feeds: Iterable[str] = ()
+    if not any(key.startswith("market") for key in by_key):
+        feeds = feed_violations(layers.raw, layers.origin)
+    files = [*own, *feeds]
+    violations = [*layers.violations, *by_key.values(), *rules, *files, *_unwritable(layers.raw)]
     if violations:
         raise _refused(name, violations)
     base = None if profile is None else profile.base

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, get_type_hints
 from minibot.cores.core_profile import (
     INTERVAL,
     NAME,
+    NAME_OF_CODE,
     VENUE,
     BacktestSection,
     ExecutionSection,
@@ -55,6 +56,15 @@ ISOLATION: Final[Rule] = {
 
 PROCESSES: Final[Rule] = {"additionalProperties": {"type": "array", **listed({}, 1)}}
 """The rule of the roles in each process."""
+
+FEEDS: Final[Rule] = {
+    "minProperties": 1,
+    "maxProperties": 20,
+    "propertyNames": NAME_OF_CODE,
+    "additionalProperties": {"type": "string", **string(1, 500, title="a file's path")},
+    "title": "a section of 1 to 20 names, each with a file's path",
+}
+"""The rule of the files that hold values from outside the market."""
 
 EXTENDS_KEY = Annotated[
     str,
@@ -292,6 +302,11 @@ class Market:
         "Wait past a bar's end before it is written without a later trade.",
     ]
     warmup_bars: Annotated[int, whole(1, 1000), "Closed bars of each length fetched at start."]
+    feeds: Annotated[
+        JsonObject | None,
+        FEEDS,
+        "Files of values from outside the market, by the name that a strategy asks for.",
+    ] = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
