@@ -42,6 +42,12 @@ def ratio_text(numerator: int, denominator: int) -> str | None:
     return format_fixed(numerator * 10**RATIO_PLACES // denominator, RATIO_PLACES)
 
 
+def mid_of(tick: MarketTick) -> int | None:
+    """Return the mid of a tick's touch, rounded down; None where there is none."""
+    bid, ask = parse_amount(tick.bid), parse_amount(tick.ask)
+    return None if bid <= 0 or ask < bid else (bid + ask) // 2
+
+
 class Carried(NamedTuple):
     """Carried position in a symbol at the run's start: quantity and value, hundred-millionths."""
 
@@ -49,11 +55,26 @@ class Carried(NamedTuple):
     value: int
 
 
+class SymbolResult:
+    """Result of one symbol so far: realised P&L after fees, hundred-millionths, and round trips.
+
+    A round trip that breaks even is neither won nor lost.
+    """
+
+    __slots__ = ("losses", "realised", "wins")
+
+    def __init__(self) -> None:
+        self.realised: int = 0
+        self.wins: int = 0
+        self.losses: int = 0
+
+
 class Performance:
     """Equity, drawdown and round trips of one run; feed it in the order of the module's rule.
 
     Attributes:
         carried: Positions at the start, by symbol; their round trips begin at their value.
+        results: The result of each symbol that had a fill.
     """
 
     def __init__(self, opening: RunOpening, quote_asset: str) -> None:
@@ -61,6 +82,7 @@ class Performance:
         self.quote_asset = quote_asset
         self._marks: dict[str, int] = {}
         self.trips: list[int] = []
+        self.results: dict[str, SymbolResult] = {}
         # A carried position counts at its first mark: losses before that belong to the run before.
         self.equity_start = self.equity = self.high_water_mark = self._equity()
         held = self.portfolio
@@ -147,12 +169,8 @@ class Performance:
     def _mark(self, symbol: str) -> bool:
         """Take the mid of the last tick as the mark; return whether the mark changed."""
         tick = self._last.get(symbol)
-        if tick is None:
-            return False
-        bid, ask = parse_amount(tick.bid), parse_amount(tick.ask)
-        if bid <= 0 or ask < bid:
-            return False
-        return self._value(symbol, (bid + ask) // 2)
+        mid = None if tick is None else mid_of(tick)
+        return mid is not None and self._value(symbol, mid)
 
     def _value(self, symbol: str, price: int) -> bool:
         """Value the symbol at a price; return whether the mark changed."""
@@ -183,7 +201,11 @@ class Performance:
         """Book a fill given in numbers; see `on_fill`."""
         symbol = fill.symbol
         self._mark(symbol)
-        self.portfolio.book(fill, ts)
+        booking = self.portfolio.book(fill, ts)
+        result = self.results.get(symbol)
+        if result is None:
+            result = self.results[symbol] = SymbolResult()
+        result.realised -= booking.pnl + booking.fee
         notional = proceeds_down(fill.qty, fill.price)
         flow = -notional if fill.side == BUY else notional
         # A fee in the base asset has been paid with the notional.
@@ -192,8 +214,25 @@ class Performance:
         self._held.add(symbol)
         if not self.portfolio.has_lots(symbol):
             self._held.discard(symbol)
-            self.trips.append(self._trip.pop(symbol))
+            trip = self._trip.pop(symbol)
+            self.trips.append(trip)
+            result.wins += trip > 0
+            result.losses += trip < 0
         self._look()
+
+    def symbols(self) -> list[str]:
+        """Return the symbols that have a price, a position or a result, sorted."""
+        return sorted({*self._last, *self._marks, *self._held, *self.results})
+
+    def market(self, symbol: str) -> MarketTick | None:
+        """Return the last tick of a symbol; None before the first, and once a mark is newer."""
+        return self._last.get(symbol)
+
+    def mark(self, symbol: str) -> int | None:
+        """Return the price at which a symbol is valued, or would be; None before there is one."""
+        tick = None if symbol in self._held else self._last.get(symbol)
+        mid = None if tick is None else mid_of(tick)
+        return self._marks.get(symbol) if mid is None else mid
 
     def _equity(self) -> int:
         return self.portfolio.equity(self.quote_asset, self._marks)

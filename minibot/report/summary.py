@@ -190,6 +190,18 @@ def _bracketed(parts: Counter[str]) -> str:
 # --- what it earned ---------------------------------------------------------------------------
 
 
+def result_text(night: Night) -> str:
+    """Return result and trades of a night in a few words."""
+    figures = night.count.performance.to_json()
+    asset = night.manifest.config["portfolio"]["quote_asset"]
+    trades = counted(figures["round_trips"], "trade")
+    if figures["round_trips"]:
+        trades += f" ({figures['wins']} won, {figures['losses']} lost)"
+    held = len(figures["open_positions"])
+    still = f", {counted(held, 'position')} still open" if held else ""
+    return f"result {signed(figures['pnl'])} {asset}, {trades}{still}"
+
+
 def _result(night: Night) -> list[Row]:
     figures = night.count.performance.to_json()
     asset = night.manifest.config["portfolio"]["quote_asset"]

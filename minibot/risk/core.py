@@ -362,6 +362,7 @@ class RiskCore(Core):
             "fees": amount_text(portfolio.fees),
             "open_orders": len(state.positions.orders),
             "open_positions": portfolio.open_positions(),
+            "exits": state.exit_levels(),
             "orders_per_minute": budgets.orders(state.now),
             "headroom": state.headroom(None).texts(),
             "is_halted": state.halts.is_halted,

@@ -204,6 +204,10 @@ class Exits:
         self._symbol, self._found = symbol, exits
         return exits
 
+    def find(self, symbol: str) -> SymbolExits | None:
+        """Return the exit state of a symbol, None before it has one."""
+        return self._symbols.get(symbol)
+
     def on_bar(
         self, symbol: str, open_ts: int, high: float, low: float, close: float, units: int
     ) -> None:

@@ -7,8 +7,9 @@ from typing import Any, final
 
 from minibot.cores.event_id import RecentIds
 from minibot.events.model import JsonObject
+from minibot.events.money import amount_text
 from minibot.risk.budgets import Budgets
-from minibot.risk.exits import ExitRules, Exits, SymbolExits
+from minibot.risk.exits import NEVER, ExitRules, Exits, SymbolExits
 from minibot.risk.headroom import Headroom
 from minibot.risk.limits import Limits
 from minibot.risk.positions import Market, Positions
@@ -56,6 +57,24 @@ class RiskState:
         """Return the room of each limit before entries are refused."""
         market = None if symbol is None else self.positions.of(symbol)
         return Headroom(market, self.positions, self.budgets, self.now)
+
+    def exit_levels(self) -> JsonObject:
+        """Return where each open position is left, by symbol: stop, target and time, None for off.
+
+        Empty for a position that no tick has reached yet. Nothing is changed.
+        """
+        found: JsonObject = {}
+        for symbol, market in self.positions.held.items():
+            exits, holding, rules = self.exits.find(symbol), market.holding, market.rules
+            if exits is None or holding is None or rules is None:
+                continue
+            stop, target, until = self.exits.bounds(exits, holding, rules.price_step)
+            found[symbol] = {
+                "stop": None if exits.stop_distance is None else amount_text(stop),
+                "target": None if exits.target_distance is None else amount_text(target),
+                "until_ts": until if until < NEVER else None,
+            }
+        return found
 
     def state(self) -> JsonObject:
         """Return all of it as canonical JSON values."""

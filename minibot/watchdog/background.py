@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import traceback
 
+from minibot.events.model import JsonObject
 from minibot.events.names import WATCHDOG_ROLE
 from minibot.events.reasons import INVARIANT_BROKEN, ROLE_CRASH_LOOP, ROLE_MEMORY
 from minibot.runtime.clock import machine_ns
@@ -30,6 +31,11 @@ class Background:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="merge", daemon=True)
         self._synced_ns = machine_ns()
+
+    @property
+    def live(self) -> JsonObject:
+        """Figures for the live table, at most a second old."""
+        return self._metrics.live
 
     def _open_merger(self) -> Merger:
         context = self._context

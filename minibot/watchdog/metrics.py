@@ -12,6 +12,7 @@ from collections import Counter
 from minibot.accounting.market_projection import MarketProjection
 from minibot.accounting.performance import Performance, ratio_text
 from minibot.accounting.run_counters import HealthCounters
+from minibot.accounting.symbol_figures import result_figures, symbol_figures
 from minibot.cores.input_order import LineSource
 from minibot.events.model import Event, Health, JsonObject, RunOpening
 from minibot.events.names import EXECUTION_ROLE, WATCHDOG_ROLE
@@ -26,9 +27,17 @@ from minibot.runtime.runfiles import run_folders
 from minibot.runtime.stop import STOP_KIND
 from minibot.watchdog.operator_stop_log import read_stops
 
+# The table is drawn once a second.
+LIVE_NS = 1_000_000_000
+
 
 class MetricsKeeper:
-    """Keeper of one run's metrics; stepped by the watchdog's second thread."""
+    """Keeper of one run's metrics; stepped by the watchdog's second thread.
+
+    Attributes:
+        live: Figures for the live table, recomputed once a second and never changed afterwards:
+            `symbols` as in `symbol_figures`, `result` as in `result_figures`, and `market_ms`.
+    """
 
     def __init__(self, context: RoleContext) -> None:
         self._context = context
@@ -50,6 +59,8 @@ class MetricsKeeper:
             EXECUTION_ROLE,
         )
         self._written_ns = self._snapshot_ns = machine_ns()
+        self.live: JsonObject = {}
+        self._live_ns = 0
 
     def _opening(self) -> RunOpening:
         line = LineSource(open_reader(self._root, "control")).next()
@@ -63,6 +74,9 @@ class MetricsKeeper:
         limits = self._context.config.watchdog
         self._count(self._executed_seq())
         moment = machine_ns()
+        if moment - self._live_ns >= LIVE_NS:
+            self._live_ns = moment
+            self._show()
         if moment - self._written_ns >= limits.metrics_interval_ms * 1_000_000:
             self._written_ns = moment
             self._write("metrics.json")
@@ -73,6 +87,7 @@ class MetricsKeeper:
     def finish(self) -> None:
         """Count to the end of the queues and write the last metrics."""
         self._count(None)
+        self._show()
         self._write("metrics.json")
         self._snapshot()
 
@@ -100,6 +115,14 @@ class MetricsKeeper:
     def _next_fill(self) -> Event | None:
         line = self._fills.next()
         return None if line is None else self._context.codec.decode("fills", line.json)
+
+    def _show(self) -> None:
+        performance = self._market.performance
+        self.live = {
+            "market_ms": self._market.last_ts or None,
+            "symbols": symbol_figures(performance),
+            "result": result_figures(performance),
+        }
 
     # --- writing ------------------------------------------------------------------------------
 

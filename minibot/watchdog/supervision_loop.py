@@ -74,6 +74,7 @@ class SupervisionLoop:
         self._interrupts = interrupts
         self._held = held
         self._ended_by_hand = False
+        self._background: Background | None = None
         self._slow_ns = 0
         self._health_ts = 0
         self._ai_trouble = ""
@@ -94,6 +95,7 @@ class SupervisionLoop:
 
     def supervise(self, background: Background) -> StopRecord | None:
         """Return the STOP that ended the run, or None when it drained as planned."""
+        self._background = background
         pause = threading.Event()
         while True:
             is_last = self._is_last()
@@ -324,6 +326,7 @@ class SupervisionLoop:
             "run_id": self.context.run_id,
             "profile": self.context.manifest.profile,
             "simulated": self.context.manifest.simulated,
+            "speed": self.context.manifest.clock_speed,
             "phase": self.end.phase.value,
             "ended": None
             if ended is None
@@ -337,6 +340,8 @@ class SupervisionLoop:
             "origin_ms": self.context.manifest.clock_origin_ms,
             "planned_ms": self.end.planned_ts,
             "ai_off": self.supervisor.ai_off,
+            "quote_asset": self.context.config.portfolio.quote_asset,
+            "market": {} if self._background is None else self._background.live,
             "roles": {
                 name: {
                     "pid": child.pid,

@@ -51,7 +51,7 @@ def test_night_with_json_prints_one_document_and_its_progress_elsewhere(
     assert document["exit_code"] == 0
     assert document["run_id"] == short_run.run_id
     assert re.search(
-        r"^\d{8}_\d{6} \d\d:\d\d:\d\d \d+ % of .* ticks \| ", short_run.said.err, re.MULTILINE
+        r"^\d\d:\d\d:\d\d \d+ % \| .* \| result .* trades? ", short_run.said.err, re.MULTILINE
     )
 
 
@@ -144,7 +144,11 @@ def test_stopped_night_says_why_what_stands_and_how_to_go_on(stopped_run: ShortR
     assert (stopped_run.var / "STOP.flag").exists()
     assert "verify        clean" in said.out
     assert re.search(r"replay        identical, \d+ decision events, digest ", said.out)
-    assert said.out.splitlines()[-1].startswith(f"{stopped_run.run_id} STOPPED by RISK_LIMIT")
+    assert re.match(
+        rf"result -[\d.]+ USDT, 0 trades, 1 position still open; {stopped_run.run_id} "
+        r"STOPPED by RISK_LIMIT; verify clean, replay identical$",
+        said.out.splitlines()[-1],
+    )
 
 
 @pytest.mark.row("N-79")

@@ -10,6 +10,7 @@ import pytest
 from minibot.events.model import Event, ExitPosition, Gap, RiskAction, RunEnding
 from minibot.events.money import UNIT
 from minibot.events.reasons import REASONS
+from minibot.kernel.canonical import encode
 from minibot.risk.exits import distance_up, share_distance
 from tests.risk.desk import (
     OTHER,
@@ -165,6 +166,22 @@ def test_share_of_a_price_is_rounded_up_to_whole_steps_and_never_nothing(
 ) -> None:
     """As a distance in ATRs is rounded; one percent, and less than a step."""
     assert share_distance(price, share, step) == distance
+
+
+def test_facts_name_stop_target_and_time_of_an_open_position_alone() -> None:
+    """The live table shows the very levels at which the exits fire; to look changes nothing."""
+    made = holder(**ATR, risk__time_exit_ms=60_000)
+    before = encode(made.risk.state())
+
+    levels = made.risk.facts()["exits"]
+
+    assert set(levels) == {SYMBOL}
+    assert (levels[SYMBOL]["stop"], levels[SYMBOL]["target"]) == ("94.00000000", "108.00000000")
+    assert levels[SYMBOL]["until_ts"] == made.events("fills")[0].ts + 60_000
+    assert encode(made.risk.state()) == before
+    for _ in range(2):
+        made.tick("94", "94")
+    assert made.risk.facts()["exits"] == {}
 
 
 @pytest.mark.row("U-20")

@@ -10,20 +10,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from minibot.cli.support.output import progress_bar, show_json, show_rows, shown_path
+from minibot.cli.support.output import (
+    drop_reader,
+    progress_bar,
+    show_json,
+    show_rows,
+    shown_path,
+)
 from minibot.cli.support.proving import Proving, Verdict
 from minibot.events.reasons import REASONS
 from minibot.kernel.errors import MinibotError
-from minibot.report.figures import plain_text
+from minibot.report.figures import listed, plain_text
 from minibot.report.html import write_report
 from minibot.report.night import Night
-from minibot.report.summary import Row, summary_json, summary_rows
+from minibot.report.summary import Row, result_text, summary_json, summary_rows
 from minibot.runtime.context import STOPPED
 from minibot.runtime.paths import Var
 from minibot.runtime.stop import standing_flags
 from minibot.watchdog.launcher import Outcome
 
-FAILED = 1
+FAILED, UNREAD = 1, 2
 
 
 def judge(outcome: Outcome, *, proof: bool, as_json: bool) -> int:
@@ -37,7 +43,17 @@ def judge(outcome: Outcome, *, proof: bool, as_json: bool) -> int:
     # If the run's folder is gone there is nothing to prove; the summary says so.
     proving = Proving(outcome.run_dir if proof and outcome.run_dir.exists() else None)
     try:
-        return _tell(outcome, proving, as_json=as_json)
+        code = _tell(outcome, proving, as_json=as_json)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        proving.kill()
+        drop_reader(sys.stdout)
+        run_id = outcome.run_dir.name
+        text = f"nobody reads the output any more; for {run_id}: minibot report, minibot verify"
+        print(text, file=sys.stderr)
+        # The verdicts were not printed: 0 would pass for a proven run.
+        return outcome.exit_code or UNREAD
     except KeyboardInterrupt:
         proving.kill()
         run_id = outcome.run_dir.name
@@ -66,7 +82,8 @@ def _tell(outcome: Outcome, proving: Proving, *, as_json: bool) -> int:
     if as_json:
         show_json(_document(outcome, night, trouble, verdicts, files, exit_code))
     else:
-        show_rows([*_proof_rows(verdicts, night), *_file_rows(files), _last(outcome, verdicts)])
+        last = _last(outcome, verdicts, night)
+        show_rows([*_proof_rows(verdicts, night), *_file_rows(files), last])
     return exit_code
 
 
@@ -166,10 +183,16 @@ def _file_rows(files: dict[str, str]) -> list[Row]:
     return [Row("Files"), *(Row(name, path) for name, path in files.items())]
 
 
-def _last(outcome: Outcome, verdicts: list[Verdict]) -> Row:
+def _last(outcome: Outcome, verdicts: list[Verdict], night: Night | None) -> Row:
+    """Return the last line: result and trades first, then how the run ended and its proof."""
     how = "STOPPED" if outcome.exit_code == STOPPED else "ended in order"
-    said = "".join(f", {verdict.name} {verdict.text.split(',')[0]}" for verdict in verdicts)
-    return Row(f"{outcome.run_dir.name} {how} by {outcome.reason_code}{said}")
+    parts = [f"{outcome.run_dir.name} {how} by {outcome.reason_code}"]
+    if night is not None:
+        parts.insert(0, result_text(night))
+    parts += [listed(f"{each.name} {each.text.split(',')[0]}" for each in verdicts)] * bool(
+        verdicts
+    )
+    return Row("; ".join(parts))
 
 
 def _document(

@@ -16,9 +16,9 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
     from minibot.report.summary import Row
@@ -71,6 +71,12 @@ def _parts(line: str, width: int) -> list[str]:
     )
 
 
+def drop_reader(stream: TextIO) -> None:
+    """Point a stream whose reader is gone at the null device, so that later writes do not fail."""
+    with suppress(OSError, ValueError):  # A stream that is no file needs none of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def show_json(document: object) -> None:
     """Print one JSON document; characters outside ASCII are escaped, for any pipe."""
     print(json.dumps(document, indent=2))
@@ -107,6 +113,7 @@ def _wrapped(row: Row, width: int) -> str:
         width=max(40, width),
         initial_indent=f"  {row.label:<{LABEL_WIDTH}}",
         subsequent_indent=" " * (LABEL_WIDTH + 2),
+        break_long_words=False,
         break_on_hyphens=False,
         drop_whitespace=True,
         replace_whitespace=False,

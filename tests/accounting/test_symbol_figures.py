@@ -1,0 +1,133 @@
+"""Figures of each symbol for the live table: they add up to the run's result."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from minibot.accounting.performance import Performance
+from minibot.accounting.symbol_figures import result_figures, symbol_figures
+from minibot.events.model import Fill, MarketTick, PriceMark, RunOpening
+
+ORDER = "00000000-0000-4000-8000-000000000000"
+T0 = 1_700_000_000_000
+
+
+def tick(symbol: str, bid: str, ask: str) -> MarketTick:
+    return MarketTick(
+        symbol=symbol,
+        price=ask,
+        kind="quote",
+        bid=bid,
+        bid_qty="1",
+        ask=ask,
+        ask_qty="1",
+        recv_mono_ns=1,
+    )
+
+
+def fill(symbol: str, side: str, qty: str, price: str) -> Fill:
+    return Fill(
+        order_id=ORDER,
+        client_order_id=ORDER,
+        symbol=symbol,
+        side=side,
+        qty=qty,
+        price=price,
+        fee="0.10",
+        fee_asset="USDT",
+        liquidity="TAKER",
+    )
+
+
+def performance(*lots: dict[str, Any]) -> Performance:
+    opening = RunOpening(cash={"USDT": "10000"}, lots=lots, budgets_used={})
+    return Performance(opening, "USDT")
+
+
+def test_symbols_have_price_position_and_their_own_results() -> None:
+    """A loss and a half-sold position in one symbol, a gain in another, none in a third."""
+    made = performance()
+    made.on_market([tick("AUSDT", "99.9", "100.1"), tick("BUSDT", "9", "11"), tick("C", "5", "6")])
+    for number, each in enumerate(
+        (
+            fill("AUSDT", "BUY", "1", "100"),
+            fill("AUSDT", "SELL", "1", "98"),
+            fill("BUSDT", "BUY", "2", "10"),
+            fill("BUSDT", "SELL", "2", "12"),
+            fill("AUSDT", "BUY", "2", "100"),
+            fill("AUSDT", "SELL", "1", "101"),
+        )
+    ):
+        made.on_fill(each, T0 + number)
+
+    figures = symbol_figures(made)
+
+    assert {name: figures["AUSDT"][name] for name in ("qty", "entry", "mark", "spread")} == {
+        "qty": "1.00000000",
+        "entry": "100.00000000",
+        "mark": "100.00000000",
+        "spread": "0.20000000",
+    }
+    # -2 and +1 gross, four fees of 0.10.
+    assert figures["AUSDT"]["realised"] == "-1.40000000"
+    assert figures["AUSDT"]["opened_ts"] == T0 + 4
+    assert (figures["AUSDT"]["wins"], figures["AUSDT"]["losses"]) == (0, 1)
+    assert figures["BUSDT"]["realised"] == "3.80000000"
+    assert (figures["BUSDT"]["wins"], figures["BUSDT"]["losses"]) == (1, 0)
+    assert figures["BUSDT"]["entry"] is figures["BUSDT"]["unrealised"] is None
+    assert (figures["C"]["mark"], figures["C"]["qty"]) == ("5.50000000", "0.00000000")
+
+
+def test_realised_and_unrealised_add_up_to_the_result() -> None:
+    """Over all symbols, with an open position that has lost."""
+    made = performance()
+    made.on_tick(tick("AUSDT", "99", "101"))
+    made.on_fill(fill("AUSDT", "BUY", "3", "101"), T0)
+    made.on_tick(tick("AUSDT", "96", "98"))
+
+    result, symbols = result_figures(made), symbol_figures(made)
+
+    assert result["unrealised"] == symbols["AUSDT"]["unrealised"] == "-12.00000000"
+    assert result["realised"] == symbols["AUSDT"]["realised"] == "-0.10000000"
+    assert Decimal(result["pnl"]) == Decimal(result["realised"]) + Decimal(result["unrealised"])
+    assert (result["trades"], result["wins"], result["losses"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("is_marked", [False, True])
+def test_looking_changes_nothing(is_marked: bool) -> None:
+    """The figures of a night do not depend on whether somebody looked at its table."""
+    looked, left = performance(), performance()
+    events = [tick("AUSDT", "99", "101"), tick("AUSDT", "0", "0")]
+    for made in (looked, left):
+        for each in events:
+            made.on_tick(each)
+            if is_marked:
+                made.on_mark(PriceMark("AUSDT", "77", "miniTicker", T0))
+            if made is looked:
+                symbol_figures(made)
+                result_figures(made)
+        made.on_fill(fill("AUSDT", "BUY", "1", "100"), T0)
+
+    assert looked.to_json() == left.to_json()
+    assert symbol_figures(looked) == symbol_figures(left)
+
+
+def test_carried_position_has_its_price_of_entry_and_no_gain_before_its_first_mark() -> None:
+    """What it was bought for is shown; the run's result begins at its first mark."""
+    lot = {"symbol": "AUSDT", "qty": "1", "price": "90", "cost": "90", "ts": T0}
+    made = performance(lot)
+    before = symbol_figures(made)["AUSDT"]
+    made.on_tick(tick("AUSDT", "99", "101"))
+
+    after = symbol_figures(made)["AUSDT"]
+
+    assert (before["entry"], before["unrealised"], before["price"]) == (
+        "90.00000000",
+        "0.00000000",
+        None,
+    )
+    assert (after["entry"], after["unrealised"]) == ("90.00000000", "10.00000000")
+    assert result_figures(made)["pnl"] == "0.00000000"
