@@ -22,7 +22,7 @@ from tools.bench.machine import PROJECT
 
 MILLION: Final = 1_000_000
 COLD_S_MAX: Final = 600.0
-PROFILE: Final = "config/nore.v1.json"
+PROFILE: Final = "config/nore-demo.v1.json"
 
 
 def cold(repeats: int, folder: Path, word: str, is_compiled: bool, limit: Limit | None) -> Measure:

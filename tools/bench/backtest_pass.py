@@ -31,7 +31,7 @@ from tools.bench.backtest_market import SYMBOL, Beside, beside, columns, history
 
 RUN_ID: Final = "20240101_000000"
 NO_CMDLINE: Final = "0" * 64
-PROFILE: Final = PROJECT / "config" / "nore.v1.json"
+PROFILE: Final = PROJECT / "config" / "nore-demo.v1.json"
 CASH: Final = "1000000"
 PLENTY: Final = "1000000000"
 # Limits out of reach, so that the case is one unit, long or flat, at every cross.
