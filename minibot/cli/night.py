@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from minibot.cli.main import add_common, guarded
+from minibot.cli.support.idea import add_idea, fed, judge_played, take_idea
 from minibot.cli.support.outcome import judge
 from minibot.cli.support.profile import own_var, profile_of
 from minibot.cli.support.selection import add_profile
@@ -24,6 +25,7 @@ EXAMPLE = "minibot night --config config/nore-demo.v1.json"
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of the night run."""
     add_profile(command)
+    add_idea(command, is_night=True)
     command.add_argument(
         "--dry-run", action="store_true", default=True, help="always true: minibot trades on paper"
     )
@@ -35,7 +37,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run_parsed(arguments: argparse.Namespace) -> int:
     """Run one night from parsed arguments and return its exit code."""
-    config = profile_of(arguments, *own_var(arguments))
+    take_idea(arguments)
+    config = fed(arguments, profile_of(arguments, *own_var(arguments)))
+    judge_played(arguments, config)
     judge_strategy(config.raw, config.given)
     require_tried(config.raw)
     outcome = launch(config, find(arguments.config), _display(arguments), _say, server_time)
