@@ -20,7 +20,10 @@ from minibot.runtime.configuration.config_layers import MANIFEST, SET
 from minibot.runtime.configuration.config_schema import told
 from minibot.runtime.paths import PROJECT, escape_reason, is_within, resolve
 
-SHIPPED: Final = ("ema_cross", "nore_strategy_v1", "rsi_band")
+SHIPPED: Final = (
+    *("atr_trend", "bollinger", "breakout", "ema_cross", "ma_cross", "nore_strategy_v1"),
+    *("rsi_band", "rsi_reversion"),
+)
 """Strategies that the package brings; every other name is a file in `strategy.folder`."""
 
 FOLDER: Final = "strategies"
