@@ -16,6 +16,7 @@ from minibot.backtest.sources.recorded_run import LOGGED, RULE
 from minibot.backtest.sources.source_interval import fitted_sets, fitted_words
 from minibot.backtest.sources.source_spec import RUN, run_of
 from minibot.backtest.sources.span import ALL, parse_span
+from minibot.cli.support.idea import add_idea, fed, judge_source, take_idea
 from minibot.cli.support.output import progress_bar
 from minibot.cli.support.profile import profile_of, recorded_profile
 from minibot.cli.support.publishing import add_output_flags, publish, twice
@@ -55,6 +56,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="event order of run:DIR with its own profile: as recorded in the night (default), "
         "or deterministic",
     )
+    add_idea(command)
     add_treatment(command)
     add_flags(command)
     add_output_flags(command)
@@ -62,6 +64,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a backtest; 0 when it reached its end, 1 when risk stopped it."""
+    take_idea(arguments)
     words = [named(word, arguments) for word in arguments.source or [DEFAULT_SOURCE]]
     if arguments.twice:
         return twice(arguments, words)
@@ -69,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     span = parse_span(arguments.timerange) if arguments.timerange else ALL
     treatment = treatment_of(arguments)
     job = Job(tuple(words), config.raw, (), span, treatment, arguments.run_order)
+    judge_source(arguments, job)
     # Compared backtests need one event order, and only rule order is common to all profiles.
     done = search(arguments, job._replace(order=RULE))
     if done is not None:
@@ -107,7 +111,7 @@ def market_profile(
     """
     recorded = run_of(words)
     if recorded is not None and arguments.config is DEFAULT_PROFILE:
-        config = recorded_profile(recorded.manifest.config, arguments)
+        config = fed(arguments, recorded_profile(recorded.manifest.config, arguments))
         judge(config.raw, config.given)
         return config, ()
     config = profile_of(arguments)
@@ -117,6 +121,7 @@ def market_profile(
         before, config = config, config_with(config.raw, sets)
         fitted = (fitted_words(before, config),)
         print(f"note: {fitted[0]}", file=sys.stderr)
+    config = fed(arguments, config)
     judge(config.raw, given)
     return as_nights(config), fitted
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import UTC, datetime
 from typing import Final
 
+from minibot.cli.support.moments import moment_ms
 from minibot.cli.support.output import show, shown_path
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile, var_of
@@ -112,8 +112,8 @@ def _wanted(arguments: argparse.Namespace, venue: Venue) -> list[Wanted]:
         for name in intervals
         if name not in INTERVALS
     ]
-    start = _date(arguments.start)
-    end = _date(arguments.end) if arguments.end else now_ts
+    start = moment_ms(arguments.start)
+    end = moment_ms(arguments.end) if arguments.end else now_ts
     if start is None or end is None or start >= end:
         wrong.append(f"--from {arguments.start!r} --to {arguments.end!r}: dates, the former first")
     elif start >= now_ts:
@@ -125,16 +125,6 @@ def _wanted(arguments: argparse.Namespace, venue: Venue) -> list[Wanted]:
     return [
         Wanted(symbol, name, start, min(end, now_ts)) for symbol in symbols for name in intervals
     ]
-
-
-def _date(text: str) -> int | None:
-    """Return a date, or date and time (UTC without a zone), in Unix ms; None if it is invalid."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1000)
 
 
 def _tell(text: str) -> None:

@@ -19,7 +19,16 @@ from minibot.strategies.allowed import API, names_of
 HELP = "write a strategy of your own, with a test that passes"
 EXAMPLE = "minibot new-strategy dip_buyer --from skeleton"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-EXAMPLES = {"skeleton": "Skeleton", "ema_cross": "EmaCross", "rsi_band": "RsiBand"}
+LIBRARY = {
+    "ma_cross": "MaCross",
+    "breakout": "Breakout",
+    "rsi_reversion": "RsiReversion",
+    "bollinger": "Bollinger",
+    "atr_trend": "AtrTrend",
+}
+"""Examples with a result on the shipped bars (`tools.examples`), by name, with their classes."""
+
+EXAMPLES = {"skeleton": "Skeleton", "ema_cross": "EmaCross", "rsi_band": "RsiBand", **LIBRARY}
 
 TEST = '''"""What {name} promises.
 
@@ -78,7 +87,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         dest="example",
         choices=sorted(EXAMPLES),
         default="skeleton",
-        help="what to begin with: bars (skeleton, the default, or rsi_band) or ticks (ema_cross)",
+        help="what to begin with: bars (skeleton is the default; results of the others: "
+        "docs/STRATEGIES.md) or ticks (ema_cross)",
     )
     command.add_argument(
         "--folder", default=FOLDER, help=f"as in strategy.folder of the profile ({FOLDER})"
@@ -145,7 +155,7 @@ def own_text(example: str, name: str) -> str:
     text = _example_text(example)
     first, rest = text.split("\n", 1)
     first = re.sub(r'^"""[^:]*:', f'"""{name}:', first)
-    return f"{first}\n{rest}".replace(EXAMPLES[example], class_of(name))
+    return re.sub(rf"\b{EXAMPLES[example]}\b", class_of(name), f"{first}\n{rest}")
 
 
 def class_of(name: str) -> str:
@@ -155,14 +165,13 @@ def class_of(name: str) -> str:
 
 def _next_steps(name: str, files: list[Path], folder: str) -> list[str]:
     strategy, test = (shown_path(path) for path in files)
-    chosen = f"--set strategy.name={name}"
+    chosen = f"--strategy {name}"
     if folder != FOLDER:
         chosen += f" --set strategy.folder={folder}"
-    profile = "--config config/nore-demo.v1.json"
     return [
         f"written: {strategy} and {test}",
         f"  check     minibot strategy-check {strategy}",
         f"  test      python3 tools/with_env.py -m pytest {test}",
-        f"  backtest  minibot backtest {profile} --source tape:demo {chosen}",
-        f"  night     minibot night {profile} {chosen}",
+        f"  backtest  minibot backtest {chosen} --timeframe 15m",
+        f"  night     minibot night --config config/nore-demo.v1.json {chosen}",
     ]

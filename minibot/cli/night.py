@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minibot.cli.main import add_common, guarded
+from minibot.cli.support.idea import add_idea, fed, judge_played, take_idea
 from minibot.cli.support.outcome import judge
 from minibot.cli.support.own_profile import profile_for_night
 from minibot.cli.support.profile import own_var, profile_of
@@ -25,6 +26,7 @@ EXAMPLE = "minibot night --config config/nore-demo.v1.json"
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of the night run."""
     add_profile(command, needed=False)
+    add_idea(command, is_night=True)
     command.add_argument(
         "--dry-run", action="store_true", default=True, help="always true: minibot trades on paper"
     )
@@ -39,7 +41,9 @@ def run_parsed(arguments: argparse.Namespace) -> int:
     if arguments.config is None:
         arguments.config, why = profile_for_night(Path.cwd())
         _say(why)
-    config = profile_of(arguments, *own_var(arguments))
+    take_idea(arguments)
+    config = fed(arguments, profile_of(arguments, *own_var(arguments)))
+    judge_played(arguments, config)
     require_runnable(config)
     outcome = launch(config, find(arguments.config), _display(arguments), _say, server_time)
     return judge(outcome, proof=not arguments.no_proof, as_json=arguments.json)

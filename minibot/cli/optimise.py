@@ -25,6 +25,7 @@ from minibot.backtest.search.walk_forward import (
 )
 from minibot.backtest.sources.span import ALL, parse_span
 from minibot.cli.backtest import DEFAULT_PROFILE, DEFAULT_SOURCE, market_profile, named
+from minibot.cli.support.idea import add_idea, judge_source, take_idea
 from minibot.cli.support.numbers import at_least
 from minibot.cli.support.output import progress_bar, show, shown_path
 from minibot.cli.support.searching import job_count
@@ -50,6 +51,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--timerange", default="", metavar="FROM-TO", help="search this part alone"
     )
+    add_idea(command)
     add_treatment(command)
     command.add_argument(
         "--vary",
@@ -95,10 +97,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Search and judge; 0 when every window holds out of sample, 1 when one does not."""
     sampler_module()
+    take_idea(arguments)
     words = [named(word, arguments) for word in arguments.source or [DEFAULT_SOURCE]]
     config, _ = market_profile(arguments, words)
     span = parse_span(arguments.timerange) if arguments.timerange else ALL
     job = Job(tuple(words), config.raw, span=span, treatment=treatment_of(arguments))
+    judge_source(arguments, job)
     ranges = [parse_range(text, config.raw) for text in arguments.vary]
     judge(job, ranges)
     windows = windows_of(job, arguments.windows, arguments.train)

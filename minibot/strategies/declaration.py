@@ -119,6 +119,11 @@ class Settings:
         self._values: dict[str, Any] = dict(values)
         self.profile: JsonObject = profile
 
+    @property
+    def interval(self) -> str:
+        """The bars that the profile decides on: `--timeframe`, `strategy.bar_interval`."""
+        return str(self.profile["strategy"]["bar_interval"])
+
     def whole(self, name: str) -> int:
         """Return a whole number."""
         return int(self._values[name])

@@ -25,17 +25,27 @@ from minibot.strategies.declaration import (
     parameter_violations,
     settings_of,
 )
+from minibot.strategies.examples.atr_trend import AtrTrend
+from minibot.strategies.examples.bollinger import Bollinger
+from minibot.strategies.examples.breakout import Breakout
 from minibot.strategies.examples.ema_cross import EmaCross
+from minibot.strategies.examples.ma_cross import MaCross
 from minibot.strategies.examples.rsi_band import RsiBand
+from minibot.strategies.examples.rsi_reversion import RsiReversion
 from minibot.strategies.nore_strategy_v1 import NoreStrategyV1
 from minibot.strategies.own import failure, own_strategy
 from minibot.strategies.protocol import Strategy
 from minibot.strategies.unread import unread_violations
 
 SHIPPED: Final[dict[str, type[Strategy]]] = {
+    "atr_trend": AtrTrend,
+    "bollinger": Bollinger,
+    "breakout": Breakout,
     "ema_cross": EmaCross,
+    "ma_cross": MaCross,
     "nore_strategy_v1": NoreStrategyV1,
     "rsi_band": RsiBand,
+    "rsi_reversion": RsiReversion,
 }
 REMEDY: Final = "Correct these; the strategy's file declares what it takes."
 

@@ -7,7 +7,7 @@ never replaced: then the source refuses, and says what fits.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from minibot.backtest.sources.source_spec import COLUMNS
@@ -52,27 +52,42 @@ def _stored_interval(columns: Columns) -> str:
 def fitted_sets(words: Sequence[str], config: Config) -> list[str]:
     """Return the changes that make a profile decide on its source's bars; empty if none is needed.
 
-    The trend keeps its number of bars, or the next known interval above it.
-
     Args:
         words: The source words as given.
         config: The profile; none of its keys that a person chose is changed.
     """
-    section = config.strategy
-    decides, trend = section.bar_interval, section.trend_interval
+    decides = config.strategy.bar_interval
     interval = source_interval(words)
     is_finer = (
         interval in INTERVALS and decides in INTERVALS and _length(decides) < _length(interval)
     )
     if not is_finer or BAR in config.given or BUILT in config.given:
         return []
+    return interval_sets(interval, config)
+
+
+def interval_sets(interval: str, config: Config) -> list[str]:
+    """Return the changes that make a profile decide on bars of another length.
+
+    The trend keeps its number of bars, or the next known interval above it.
+
+    Args:
+        interval: The length of the bars that are decided on.
+        config: The profile; a trend that a person chose is not changed.
+    """
+    decides, trend = config.strategy.bar_interval, config.strategy.trend_interval
     sets = [f"{BAR}={interval}"]
     if TREND not in config.given:
-        trend = _longer(interval, _length(trend) // _length(decides))
+        trend = _longer(interval, _length(trend) // _length(decides)) or interval
         sets.append(f"{TREND}={trend}")
     kept = [name for name in config.market.bar_intervals if divides(interval, name)]
-    built = list(dict.fromkeys([interval, *kept, trend]))
-    return [f"{BUILT}={json.dumps(sorted(built, key=list(INTERVALS).index))}", *sets]
+    built = dict.fromkeys([interval, *kept, trend])
+    return [built_set(built), *sets]
+
+
+def built_set(intervals: Iterable[str]) -> str:
+    """Return the change that makes a profile build these bars, the shortest first."""
+    return f"{BUILT}={json.dumps(sorted(intervals, key=list(INTERVALS).index))}"
 
 
 def fitted_words(before: Config, after: Config) -> str:

@@ -20,7 +20,10 @@ from minibot.runtime.configuration.config_layers import MANIFEST, SET
 from minibot.runtime.configuration.config_schema import told
 from minibot.runtime.paths import PROJECT, escape_reason, is_within, resolve
 
-SHIPPED: Final = ("ema_cross", "nore_strategy_v1", "rsi_band")
+SHIPPED: Final = (
+    *("atr_trend", "bollinger", "breakout", "ema_cross", "ma_cross", "nore_strategy_v1"),
+    *("rsi_band", "rsi_reversion"),
+)
 """Strategies that the package brings; every other name is a file in `strategy.folder`."""
 
 FOLDER: Final = "strategies"
@@ -36,6 +39,19 @@ def own_files(folder: str) -> list[Path]:
     """Return the files of own strategies in a folder, sorted; their tests do not count."""
     files = sorted(resolve(folder).glob("*.py"))
     return [path for path in files if not path.stem.startswith("test_")]
+
+
+def name_fault(section: Mapping[str, str]) -> str:
+    """Return why the strategy of a profile's section cannot be found by its name, else "".
+
+    A name is a shipped strategy or a file, and never both: one of them would be run unasked.
+    """
+    path = resolve(section["folder"]) / f"{section['name']}.py"
+    if section["name"] in SHIPPED:
+        if not path.is_file():
+            return ""
+        return f"exists twice: minibot ships it, and there is {_shown(path)}; rename the file"
+    return "" if path.exists() else _unknown(section)
 
 
 def own_file(section: Mapping[str, str]) -> Path | None:
@@ -64,6 +80,9 @@ def take_own_source(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]
         return
     path = own_file(section)
     if path is None:
+        # In a finished run the shipped one decided, whatever stands in the folder now.
+        if origin.get("strategy.name") != MANIFEST and (why := name_fault(section)):
+            yield told(["strategy", "name"], section["name"], why, origin)
         return
     try:
         if is_endless(path):

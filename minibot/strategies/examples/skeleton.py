@@ -27,8 +27,6 @@ from minibot.strategies.protocol import (
     whole,
 )
 
-INTERVAL = "1s"
-
 
 class Skeleton(Strategy):
     """Long while the price is on its way back to its average, else flat."""
@@ -42,18 +40,19 @@ class Skeleton(Strategy):
 
     def __init__(self, settings: Settings) -> None:
         """Start for one symbol, before its first bar."""
+        self.interval = settings.interval  # As --timeframe says.
         self.bars = settings.whole("bars")
         self.dip_bps = settings.number("dip_bps")
         self.loss_bps = settings.number("loss_bps")
 
     @staticmethod
     def needs(settings: Settings) -> Needs:
-        """Return which data this strategy wants: so many closed bars of one interval."""
-        return Needs(intervals=(INTERVAL,), history=settings.whole("bars"))
+        """Return which data this strategy wants: so many closed bars of the deciding interval."""
+        return Needs(intervals=(settings.interval,), history=settings.whole("bars"))
 
     def on_bar(self, bar: ClosedBar, view: View) -> Decision | None:
         """Answer one closed bar; bars of history come first, and nobody acts on those."""
-        closes = [each.close for each in view.bars(INTERVAL)]
+        closes = [each.close for each in view.bars(self.interval)]
         if len(closes) < self.bars:
             return hold(f"{len(closes)} of {self.bars} bars", code="warmup")
         average = sum(closes) / len(closes)

@@ -1,0 +1,20 @@
+"""Moments on the command line: a date, or a date and a time, UTC unless it names a zone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def moment_of(text: str) -> datetime | None:
+    """Return the moment that an ISO text names, in UTC; None if it names none."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def moment_ms(text: str) -> int | None:
+    """Return the moment that an ISO text names, in Unix ms; None if it names none."""
+    moment = moment_of(text)
+    return None if moment is None else round(moment.timestamp() * 1000)

@@ -1,0 +1,208 @@
+"""Idea of a command line: which keys the flags become, what is shown, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from minibot.cli.main import parser
+from minibot.cli.support.idea import fed, take_idea
+from minibot.cli.support.profile import profile_of
+from minibot.runtime.configuration.config import load_config
+from tests.runs import PROJECT, Said, verb
+
+DEMO = "config/nore-demo.v1.json"
+SHIPPED = "klines:btcusdt-1m"
+# Decides on the timeframe, and looks at hours beside it.
+TWO_BARS = '''"""Two lengths of bars."""
+
+from minibot.strategies.protocol import Needs, Settings, Strategy
+
+
+class Two(Strategy):
+    """Says nothing."""
+
+    @staticmethod
+    def needs(settings: Settings) -> Needs:
+        """Return the deciding bars and hours."""
+        return Needs(intervals=(settings.interval, "1h"), history=70)
+'''
+
+
+def test_flags_of_an_idea_become_keys_and_are_shown_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whoever repeats the shown words without the flags gets the same profile."""
+    flags = ("--strategy", "rsi_band", "--timeframe", "15m", "--fee", "0.075%")
+    span = ("--pairs", "ETH/USDT, btcusdt", "--from", "2025-06-05", "--to", "2025-06-08 12:30")
+    arguments = parser("backtest").parse_args(["backtest", *flags, *span])
+    take_idea(arguments)
+    config = profile_of(arguments)
+    said = capsys.readouterr().err
+
+    assert said.startswith("means: ")
+    assert said.count("\n") == 1
+    assert arguments.timerange == "20250605-20250608123000"
+    assert arguments.source == ["klines:ethusdt-1m", SHIPPED]
+    assert config.strategy.name == "rsi_band"
+    assert config.strategy.bar_interval == "15m"
+    assert "15m" in config.market.bar_intervals
+    assert config.execution.taker_fee_bps == config.execution.maker_fee_bps == "7.5"
+    assert config.exchange.symbols == ("ETHUSDT", "BTCUSDT")
+    words = shlex.split(said.removeprefix("means: "))
+    repeated = parser("backtest").parse_args(["backtest", *words])
+    assert profile_of(repeated).raw == config.raw
+    assert (repeated.source, repeated.timerange) == (arguments.source, arguments.timerange)
+
+
+def test_command_line_without_an_idea_is_left_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """No flag, no line, no key, and the demo tape as ever."""
+    arguments = parser("backtest").parse_args(["backtest"])
+    take_idea(arguments)
+
+    assert (arguments.set, arguments.source, arguments.timerange) == ([], None, "")
+    assert capsys.readouterr().err == ""
+
+
+def test_set_beside_an_idea_is_stronger() -> None:
+    """The precise word wins over the short one."""
+    words = ("--fee", "10bps", "--set", "execution.maker_fee_bps=2")
+    arguments = parser("backtest").parse_args(["backtest", *words])
+    take_idea(arguments)
+    execution = profile_of(arguments).execution
+
+    assert (execution.maker_fee_bps, execution.taker_fee_bps) == ("2", "10")
+
+
+def test_source_of_several_words_keeps_those_of_the_pairs() -> None:
+    """Two files were named, one pair is wanted."""
+    words = ("--source", SHIPPED, "--source", "klines:ethusdt-1m", "--pairs", "ETH/USDT")
+    arguments = parser("backtest").parse_args(["backtest", *words])
+    take_idea(arguments)
+
+    assert arguments.source == ["klines:ethusdt-1m"]
+
+
+def test_strategy_is_fed_the_bars_that_it_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second length of bars and a longer history need no key by hand."""
+    (tmp_path / "two.py").write_text(TWO_BARS, encoding="utf-8")
+    words = ["--config", DEMO, "--set", f"strategy.folder={tmp_path}"]
+    arguments = parser("night").parse_args(
+        ["night", *words, "--strategy", "two", "--timeframe", "5m"]
+    )
+    take_idea(arguments)
+    config = fed(arguments, profile_of(arguments))
+
+    assert {"5m", "1h"} <= set(config.market.bar_intervals)
+    assert config.market.warmup_bars == 70
+    assert "(the strategy needs it)" in capsys.readouterr().err
+
+
+BAD = [
+    ("--pairs: SOLUSDT is not in what minibot ships", ("--pairs", "SOL/USDT")),
+    (
+        "--pairs: SOLUSDT is not in klines:btcusdt-1m, which has BTCUSDT",
+        ("--pairs", "SOL/USDT", "--source", SHIPPED),
+    ),
+    (
+        "--pairs: generator:1:BTCUSDT,ETHUSDT plays ETHUSDT too",
+        ("--pairs", "BTC/USDT", "--source", "generator:1:BTCUSDT,ETHUSDT"),
+    ),
+    ("--pairs: 'BTC-' is no pair", ("--pairs", "BTC-")),
+    ("--timeframe 7m: known are 1s, 1m", ("--timeframe", "7m")),
+    ("--timeframe 1s: the source has bars of 1m", ("--timeframe", "1s")),
+    (
+        "--timeframe 1h: the source lasts 5 min 46 s",
+        ("--timeframe", "1h", "--source", "tape:demo"),
+    ),
+    (
+        "--timeframe 1w: the source lasts 5 d 0 h",
+        ("--timeframe=1w", "--strategy=rsi_band", "--from=2025-06-03", "--to=2025-06-08"),
+    ),
+    ("--from 2025-06-08 is not before --to 2025", ("--from=2025-06-08", "--to=2025-06-05")),
+    ("--to soon: expected a date", ("--to", "soon")),
+    ("--timerange says what --from", ("--from", "2025-06-08", "--timerange", "20250601-")),
+    ("--fee 100%: expected at most 10%", ("--fee", "100%")),
+    ("--fee 0.1: expected a share with its unit", ("--fee", "0.1")),
+    ("--fee -1%: expected a share with its unit", ("--fee=-1%",)),
+    ("--strategy rsi_bnd: no file strategies/rsi_bnd.py; did you mean", ("--strategy", "rsi_bnd")),
+]
+
+
+@pytest.mark.parametrize(("words", "flags"), BAD, ids=[" ".join(flags) for _, flags in BAD])
+def test_idea_that_cannot_be_is_refused_in_one_line(
+    var_dir: Path, words: str, flags: tuple[str, ...]
+) -> None:
+    """What is wrong and what would do, with the exit code of configuration; nothing is run."""
+    said = verb(var_dir, "backtest", *flags)
+
+    assert said.code == 4, said.err
+    refusal = [line for line in said.err.splitlines() if not line.startswith("means: ")]
+    assert len(refusal) == 1
+    assert refusal[0].startswith(words)
+    assert not var_dir.joinpath("backtests").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "flags"),
+    [
+        ("--pairs: ETHUSDT is not in tape:demo", ("--pairs", "ETH/USDT")),
+        ("--timeframe 1h: the source lasts 5 min", ("--timeframe", "1h")),
+    ],
+)
+def test_night_refuses_what_its_played_market_does_not_have(
+    var_dir: Path, words: str, flags: tuple[str, ...]
+) -> None:
+    """A night that could not trade is no night."""
+    said = verb(var_dir, "night", "--config", DEMO, *flags)
+
+    assert said.code == 4, said.err
+    assert words in said.err
+    assert not var_dir.joinpath("runs").exists()
+
+
+def test_strategy_name_that_exists_twice_is_refused_everywhere(
+    tmp_path: Path, var_dir: Path
+) -> None:
+    """A file beside a shipped strategy of its name would be passed over in silence."""
+    (tmp_path / "rsi_band.py").write_text(TWO_BARS, encoding="utf-8")
+    folder = ("--set", f"strategy.folder={tmp_path}")
+
+    short = verb(var_dir, "backtest", *folder, "--strategy", "rsi_band")
+    long = verb(var_dir, "config", "check", "-c", DEMO, *folder, "--set", "strategy.name=rsi_band")
+
+    for said in (short, long):
+        assert said.code == 4
+        assert "exists twice: minibot ships it, and there is" in said.err
+
+
+def test_recorded_profile_of_a_shipped_strategy_loads_beside_a_file_of_its_name(
+    tmp_path: Path,
+) -> None:
+    """What decided in a finished run is on record; a later file changes nothing in it."""
+    from minibot.runtime.configuration.config import config_with
+
+    sets = [f"strategy.folder={tmp_path}", "strategy.name=rsi_band"]
+    raw = load_config(PROJECT / DEMO, sets).raw
+    (tmp_path / "rsi_band.py").write_text(TWO_BARS, encoding="utf-8")
+
+    assert config_with(raw, []).strategy.name == "rsi_band"
+
+
+def test_backtest_of_an_idea_runs_on_the_shipped_minutes(var_dir: Path) -> None:
+    """A strategy, a timeframe and two days are a command line."""
+    flags = ("--strategy", "rsi_band", "--timeframe", "5m", "--from", "2025-06-04")
+    said: Said = verb(
+        var_dir, "backtest", *flags, "--to", "2025-06-06", "--fills", "touch", "--json"
+    )
+
+    assert said.code == 0, said.err
+    document = json.loads(said.out)
+    assert document["sources"] == [SHIPPED]
+    assert document["config"]["strategy"]["bar_interval"] == "5m"
+    assert document["to_ts"] - document["from_ts"] == 2 * 86_400_000
