@@ -162,8 +162,9 @@ def parameter_violations(
     found: dict[str, str] = {}
     for name, value in sorted(given.items()):
         if name not in known:
-            near = get_close_matches(name, list(known), 1, 0.0)
-            rest = f"did you mean {near[0]}?" if near else "this strategy takes none"
+            near = get_close_matches(name, list(known), 1, 0.5)
+            takes = f"this strategy takes {', '.join(known) or 'none'}"
+            rest = f"did you mean {near[0]}?" if near else takes
             found[name] = f"unknown parameter; {rest}"
         elif not known[name].admits(value):
             found[name] = f"allowed: {known[name].allowed}"

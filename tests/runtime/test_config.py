@@ -274,6 +274,7 @@ def test_config_is_frozen() -> None:
         ("risk.order_notional=-1", ["risk.order_notional"]),
         ("risk.positions_max=0", ["risk.positions_max"]),
         ("riks.order_notional=1", ["riks", "did you mean risk?"]),
+        ("qwxzj=3", ["qwxzj", "unknown key; minibot config show lists all keys"]),
         ("ema_fast=3", ["ema_fast", "did you mean strategy.ema_fast?"]),
         ("binance.outage_stop_market_ms=119999", ["120000", "300000"]),
         ("binance.outage_stop_market_ms=300001", ["120000", "300000"]),

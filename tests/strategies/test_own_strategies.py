@@ -452,6 +452,7 @@ PARAMETERS = (
     ("parameters", "told"),
     [
         ({"fats": 3}, "unknown parameter; did you mean fast?"),
+        ({"qwxzj": 3}, "unknown parameter; this strategy takes fast"),
         ({"fast": 10}, "allowed: a whole number from 1 to 9"),
         ({"fast": True}, "allowed: a whole number from 1 to 9"),
         ({"fast": "3"}, "allowed: a whole number from 1 to 9"),

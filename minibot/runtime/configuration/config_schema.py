@@ -139,11 +139,12 @@ def _unknown(
         return told(path, value, words, origin)
     siblings = [*schema["properties"], *([EXTENDS] if len(path) == 1 else [])]
     near = nearest_key(path, siblings)
-    return told(path, value, f"unknown key; did you mean {near}?", origin)
+    hint = f"did you mean {near}?" if near else "minibot config show lists all keys"
+    return told(path, value, f"unknown key; {hint}", origin)
 
 
 def nearest_key(path: list[str], siblings: list[str]) -> str:
-    """Return the known key that an unknown one most resembles, siblings first."""
+    """Return the known key that an unknown one most resembles, siblings first; "" for none."""
     prefix = ".".join(path[:-1])
     close = get_close_matches(path[-1], siblings, 1, 0.5)
     if close:
@@ -152,7 +153,8 @@ def nearest_key(path: list[str], siblings: list[str]) -> str:
     close = get_close_matches(path[-1], list(everywhere), 1, 0.6)
     if close:
         return everywhere[close[0]]
-    return get_close_matches(".".join(path), list(known_keys()), 1, 0.0)[0]
+    close = get_close_matches(".".join(path), list(known_keys()), 1, 0.5)
+    return close[0] if close else ""
 
 
 @cache
