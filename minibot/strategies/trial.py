@@ -32,6 +32,7 @@ from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.decision import Decision
 from minibot.strategies.selection import judge
 from minibot.strategies.signals import DecidedSignal
+from minibot.strategies.source_check import source_findings
 from minibot.strategies.tick import Tick
 from minibot.strategies.view import View
 
@@ -42,6 +43,15 @@ QTY: Final = "1"
 # A fall and a rise, twice; long enough for a hundred ticks of warm-up.
 WAVE: Final = [100.0 + ((n * 7) % 11) / 50 - abs(n % 200 - 100) / 20 for n in range(600)]
 CUT: Final = 317
+
+
+def findings(path: Path) -> list[str]:
+    """Return the static findings of a strategy's file, one line each; empty if all is right.
+
+    The test that `minibot new-strategy` writes imports it.
+    """
+    text = path.read_text(encoding="utf-8")
+    return [finding.told(path.name) for finding in source_findings(text)]
 
 
 def wave_fault(make: Callable[[], Trial], path: str) -> str:

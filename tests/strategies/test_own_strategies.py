@@ -48,10 +48,10 @@ from minibot.strategies.bars import BarSeries, ClosedBar
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.own import failure, own_strategy
 from minibot.strategies.position import Position
-from minibot.strategies.source_check import source_findings
 from minibot.strategies.state_codec import kept, put_back
 from minibot.strategies.tick import Tick
-from minibot.strategies.trial import PROFILE, SYMBOL, Trial
+from minibot.strategies.source_check import source_findings
+from minibot.strategies.trial import PROFILE, SYMBOL, Trial, findings
 from minibot.strategies.view import View
 from tests.strategies.strategy_feed import PRICE, START, Feed, signals
 from tests.strategies.strategy_feed import SYMBOL as FEED_SYMBOL
@@ -68,11 +68,6 @@ class Mine(Strategy):
     """Says what the test wants."""
 
 '''
-
-
-def findings(path: Path) -> list[str]:
-    """Return the static findings of a strategy's file, one line each."""
-    return [each.told(path.name) for each in source_findings(path.read_text(encoding="utf-8"))]
 
 
 def written(folder: Path, body: str, name: str = "mine") -> Path:
