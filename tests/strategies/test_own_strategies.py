@@ -48,9 +48,9 @@ from minibot.strategies.bars import BarSeries, ClosedBar
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.own import failure, own_strategy
 from minibot.strategies.position import Position
+from minibot.strategies.source_check import source_findings
 from minibot.strategies.state_codec import kept, put_back
 from minibot.strategies.tick import Tick
-from minibot.strategies.source_check import source_findings
 from minibot.strategies.trial import PROFILE, SYMBOL, Trial, findings
 from minibot.strategies.view import View
 from tests.strategies.strategy_feed import PRICE, START, Feed, signals
