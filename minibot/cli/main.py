@@ -21,12 +21,11 @@ from types import ModuleType
 from typing import NoReturn
 
 import minibot.cli
-from minibot.cli.support.verb_groups import overview
 from minibot.kernel.errors import ConfigError, MinibotError, Refusal, RunStop
 from minibot.report.figures import plain_text
 
-# The verb of a command line that names none.
-NEXT = "next"
+# The verbs of a command line that names none.
+NEXT, HELP = "next", "help"
 CHECK_FAILED, CANNOT_RUN, NOT_RUNNING, CONFIGURATION, TIMED_OUT, STOPPED = 1, 2, 3, 4, 5, 10
 # Largest number of characters shown of a file's name.
 NAME_MAX = 200
@@ -141,9 +140,8 @@ def _parsed_and_run(argv: Sequence[str]) -> int:
     # Only the requested verb is imported: all of them together would import everything.
     first = argv[0] if argv else ""
     if first in ("-h", "--help"):
-        print(overview())
-        return 0
-    if not first or first.startswith("-"):
+        first, argv = HELP, [HELP]
+    elif not first or first.startswith("-"):
         first, argv = NEXT, [NEXT, *argv]
     if not verbs(first):
         print_unknown_verb(first)
