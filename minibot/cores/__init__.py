@@ -1,1 +1,1 @@
-"""What the cores of strategy, risk and execution share: inputs, messages, ids and comparison."""
+"""Common parts of the cores of strategy, risk and execution: inputs, messages, ids, comparison."""

@@ -62,7 +62,7 @@ class ClosedBar:
 
     @property
     def is_sound(self) -> bool:
-        """Whether the prices can be prices: finite, above zero, the close inside the range."""
+        """True for possible prices: finite, above zero, the close inside the range."""
         return 0.0 < self.low <= self.close <= self.high < INFINITE
 
     @classmethod

@@ -50,7 +50,7 @@ class Compared(NamedTuple):
 
     @property
     def is_missing(self) -> bool:
-        """Whether no line is left for the event."""
+        """True when no recorded line is left for the event."""
         return self.found is None
 
     def difference(

@@ -9,11 +9,11 @@ from minibot.cores.protocol import Core
 
 @final
 class Table:
-    """What the ports have in common.
+    """State that all ports of a lockstep share.
 
     Attributes:
-        ts: The highest `ts` of what came from outside. What the cores say to each other does not
-            move it: a message is no later than its causes.
+        ts: The highest `ts` of all root events. Messages between the cores do not move it: a
+            message is no later than its causes.
     """
 
     __slots__ = ("ts",)

@@ -368,7 +368,7 @@ def _is_beyond(until: Mapping[str, int] | None, queue: str, seq: int) -> bool:
 
 
 class _RoleComparison:
-    """What one role derives beside what it recorded, counted and hashed by queue and by hour."""
+    """Comparison of one role's derived events with its record, with counts and hashes by hour."""
 
     def __init__(self, recorded: Recorded, result: RoleReplay, window: Window) -> None:
         self._result = result

@@ -69,7 +69,7 @@ class Field(NamedTuple):
 
     @property
     def rules(self) -> list[Rule | Codes]:
-        """What is said of it beside its type and its bounds."""
+        """Rules of the field beside its type and its bounds."""
         rules = [note.rule if isinstance(note, Named) else note for note in self.notes]
         return [rule for rule in rules if isinstance(rule, (Mapping, Codes))]
 

@@ -1,4 +1,4 @@
-"""What follows from the classes of events and from the reason codes, as files.
+"""Files generated from the classes of events and from the reason codes.
 
     python -m minibot.events.schemas                    write the files that differ
     python -m minibot.events.schemas --check            exit 1 when a file is stale

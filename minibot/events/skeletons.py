@@ -1,4 +1,4 @@
-"""Where the hand-made examples of an event type begin: a least payload and its mistakes.
+"""Skeletons for the hand-made examples of an event type: a least payload and its mistakes.
 
 `tests/contracts/make_fixtures.py` then takes the values from recordings.
 """

@@ -341,7 +341,7 @@ class RiskCore(Core):
 
     @property
     def watch(self) -> RiskWatch:
-        """What a market without ticks may ask."""
+        """Exit levels and open orders, for a market whose quiet ticks are not shown."""
         return RiskWatch(self._state)
 
     def facts(self) -> JsonObject:

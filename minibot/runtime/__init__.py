@@ -1,1 +1,1 @@
-"""What the processes of a run share: profile, clock, role loop, STOP, secrets, log, deployment."""
+"""Common parts of a run's processes: profile, clock, role loop, STOP, secrets, log, deployment."""

@@ -230,13 +230,13 @@ class StrategyCore(Core):
 
     @property
     def is_deaf_to_trades(self) -> bool:
-        """Whether nothing is kept of a trade but the tick itself."""
+        """True when a trade changes nothing but the last tick."""
         is_shown = self._wants_trades and self.chosen.cls.on_tick is not Strategy.on_tick
         return not is_shown and not self._bars_from_ticks
 
     @property
     def watched(self) -> Mapping[str, SymbolState]:
-        """What the core keeps of each symbol that it has heard of; to be read."""
+        """State of each symbol that the core has seen; read-only."""
         return self._watched
 
     def _find(self, symbol: str) -> SymbolState:

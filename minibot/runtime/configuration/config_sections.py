@@ -72,7 +72,7 @@ EXTENDS_KEY = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paths:
-    """Where a run writes."""
+    """Folder of a run's files."""
 
     var: Annotated[str, string(1, 500), "Folder of all that a run writes, below the project."]
 
@@ -89,7 +89,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secrets:
-    """Where secrets are; the night needs none."""
+    """Secrets file; the night needs none."""
 
     path: Annotated[
         str | None,
