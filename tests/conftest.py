@@ -1,4 +1,4 @@
-"""Fixtures of every room: where the project is, the recordings beside it, a `var` to write in."""
+"""Fixtures of every room: the project, the recordings beside it, a `var` for runs."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ MARKS = (
 )
 LOOPBACK = ("127.", "::1", "localhost")
 
-# A night of a test mostly waits for its market: two workers leave a third of two cores unused.
+# A test's night mostly waits for its market: two workers leave a third of two cores idle.
 WORKERS_MORE = 1
 
-# One case in so many of the campaigns, drawn by the commit: a later commit plays others.
+# One case in this many of the campaigns, drawn by the commit, so later commits play others.
 CAMPAIGN_PART = 3
 
-# How long an example takes says how busy the machine is, nothing of the product. What a change is
-# judged by takes the same examples each time; whoever runs the tests by hand explores further.
+# The time of an example depends on the machine, not on the product. CI uses the same examples each
+# time; runs by hand explore further.
 settings.register_profile("minibot", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("minibot")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add what decides how much of the campaigns is played."""
+    """Add the options that decide how much of the campaigns is played."""
     parser.addoption("--whole", action="store_true", help="play every case of the campaigns")
     parser.addoption("--seed", default="", help="draws the cases of campaigns (default: HEAD)")
 
@@ -54,17 +54,17 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for mark in MARKS:
         config.addinivalue_line("markers", mark)
-    if not config.option.seed:  # Workers are given the one of the process that starts them.
+    if not config.option.seed:  # Workers get the seed of the process that starts them.
         config.option.seed = _commit()
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return how many workers `-n logical` is: one more than there are cores."""
+    """Return the number of workers for `-n logical`: one more than there are cores."""
     return (os.cpu_count() or 1) + WORKERS_MORE
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Draw the cases of campaigns; whoever names files or tests gets all that they hold."""
+    """Draw the cases of campaigns; a run of named files or tests plays all of theirs."""
     if _is_drawn(config):
         kept = [item for item in items if _is_played(item, config.option.seed)]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
@@ -74,7 +74,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say which part of the campaigns was played, and how to play all of it."""
+    """Print which part of the campaigns was played, and how to play all."""
     if _is_drawn(config):
         part = f"one case in {CAMPAIGN_PART} by seed {config.option.seed}"
         terminalreporter.write_line(f"campaigns: {part}; all of them: pytest --whole")
@@ -101,7 +101,7 @@ def _commit() -> str:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test whose real faults this machine cannot have, naming what is missing."""
+    """Skip a test whose real faults this machine cannot produce, naming what is missing."""
     for mark in item.iter_markers("real_injection"):
         need(*mark.args)
 
@@ -110,7 +110,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def loopback_only(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
-    """Fail a test of the network whose process has connected to anything but loopback."""
+    """Fail a network test whose process has connected beyond loopback."""
     if request.node.get_closest_marker("network_mock") is None:
         yield
         return
@@ -131,16 +131,16 @@ def loopback_only(
 
 @pytest.fixture(scope="session")
 def project() -> Path:
-    """The root of the checkout under test."""
+    """Root of the checkout under test."""
     return PROJECT
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of recordings beside the project; a test that needs it is skipped without it.
+    """Folder of recordings beside the project; tests that need it are skipped without it.
 
-    The recordings are not part of the project (some state no licence), so a clone elsewhere has
-    none; `MINIBOT_SHARED_DATA` names another place for them.
+    The recordings are not part of the project (some state no licence), so a clone elsewhere lacks
+    them; `MINIBOT_SHARED_DATA` names another place.
     """
     folder = Path(os.environ.get("MINIBOT_SHARED_DATA", PROJECT.parent / "shared" / "data"))
     if not folder.is_dir():
@@ -150,7 +150,7 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def var_dir(tmp_path: Path) -> Path:
-    """A fresh folder for what a run writes, private as the real one is."""
+    """Fresh folder for a run, private like the real one."""
     folder = tmp_path / "var"
     folder.mkdir(mode=0o700)
     return folder
@@ -158,7 +158,7 @@ def var_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def short_run(tmp_path_factory: pytest.TempPathFactory) -> ShortRun:
-    """One finished night on the made market, shared by all tests that only look at it."""
+    """One finished night on the synthetic market, shared by all tests that only read it."""
     folder = tmp_path_factory.mktemp("short_run", numbered=False) / "var"
     folder.mkdir(mode=0o700)
     run = make_run(folder, "--json")
@@ -168,7 +168,7 @@ def short_run(tmp_path_factory: pytest.TempPathFactory) -> ShortRun:
 
 @pytest.fixture(scope="session")
 def stopped_run(tmp_path_factory: pytest.TempPathFactory) -> ShortRun:
-    """A night that its first loss stopped: a hard limit of half a unit of quote."""
+    """Night stopped by its first loss: a hard limit of half a unit of quote."""
     folder = tmp_path_factory.mktemp("stopped_run", numbered=False) / "var"
     folder.mkdir(mode=0o700)
     limits = {"risk__night_loss_soft": "0.4", "risk__night_loss_hard": "0.5"}

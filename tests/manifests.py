@@ -1,4 +1,4 @@
-"""Manifests of runs that tests play: what the launcher would write, without a launcher."""
+"""Manifests of runs that tests play: as the launcher writes them, without a launcher."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def made_manifest(
     origin_ms: int,
     **changes: Any,
 ) -> Manifest:
-    """Return the manifest of a simulated run of BTCUSDT at the pace of the clock on the wall.
+    """Return the manifest of a simulated run of BTCUSDT at wall-clock speed.
 
     Args:
-        run_id: The run's.
+        run_id: Id of the run.
         config: The resolved profile.
         commands: The command line of each role that may write.
-        origin_ms: Where market time begins.
-        changes: Fields that are to be others.
+        origin_ms: Beginning of market time.
+        changes: Fields with other values.
     """
     facts: dict[str, Any] = {
         **{"run_id": run_id, "profile": "test", "config": config, "seed": 1},

@@ -1,4 +1,4 @@
-"""A copy of the product for tests that alter it: code, a list of it, bytecode planted beside it."""
+"""Copy of the product for tests that alter it: code, a code list, planted bytecode."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def copy_product(folder: Path) -> Path:
 
 
 def in_product(product: Path, *argv: str, **environ: str) -> Said:
-    """Run Python with arguments in a copy of the product to its end."""
+    """Run Python in a copy of the product to its end."""
     done = subprocess.run(
         [sys.executable, *argv],
         cwd=product,
@@ -45,17 +45,17 @@ def in_product(product: Path, *argv: str, **environ: str) -> Said:
 
 
 def started_by_a_user() -> dict[str, str]:
-    """The environment without what steers a run or says where bytecode is."""
+    """Return the environment without variables that steer a run or place bytecode."""
     return {name: text for name, text in clean_environ().items() if not name.startswith("PYTHON")}
 
 
 def marking(marker: Path, source: str = "") -> str:
-    """The text of a module that also leaves a file behind when it is executed."""
+    """Return the text of a module that also leaves a file when it runs."""
     return f"{source}\nopen({str(marker)!r}, 'a').close()\n"
 
 
 def plant(source: Path, marker: Path) -> Path:
-    """Plant bytecode that Python runs unchecked in place of a source; return its file."""
+    """Plant bytecode that Python runs unchecked instead of a source; return its file."""
     text = marking(marker, source.read_text(encoding="utf-8"))
     code = compile(text, str(source), "exec", dont_inherit=True)
     target = Path(importlib.util.cache_from_source(str(source)))
@@ -68,7 +68,7 @@ def plant(source: Path, marker: Path) -> Path:
 
 
 def night_words(var: Path, sets: Mapping[str, str], *flags: str) -> Sequence[str]:
-    """The arguments of a short night on a synthetic market, in a copy of the product."""
+    """Return the arguments of a short night on a synthetic market, in a copy of the product."""
     values = {"embedded.source": "generator:2", "embedded.speed": "20", "duration_ms": "100000"}
     words = ["-m", "minibot.nore_run_v1", "--config", "config/nore-smoke.v1.json"]
     words += ["--var", str(var), "--quiet", *flags]

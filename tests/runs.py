@@ -1,4 +1,4 @@
-"""Real short nights for tests: the product as a user starts it, on a `var` of the test's own."""
+"""Real short nights for tests: started as users do, on a `var` of the test's own."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from minibot.cli.main import run
 from tests.waiting import DEADLINE_S
 
 PROJECT = Path(__file__).resolve().parent.parent
-# Trades five round trips in a hundred seconds of made market, on every machine.
+# Trades five round trips in a hundred seconds of synthetic market, on every machine.
 SOURCE = "generator:2"
 LINE_PREFIX = len("sha256:") + 64 + 1
 
 
 @dataclass(frozen=True)
 class Said:
-    """What a command answered."""
+    """Answer of a command."""
 
     code: int
     out: str
@@ -42,7 +42,7 @@ class Said:
 
 @dataclass(frozen=True)
 class ShortRun:
-    """A finished night: where it wrote, its folder, and what the command printed."""
+    """Finished night: its `var`, its folder, and the command's output."""
 
     var: Path
     run_dir: Path
@@ -50,7 +50,7 @@ class ShortRun:
 
     @property
     def run_id(self) -> str:
-        """The run's id."""
+        """Id of the run."""
         return self.run_dir.name
 
 
@@ -71,23 +71,23 @@ def run_command(argv: Sequence[str], **environ: str) -> Said:
 
 
 def verb(var: Path, *words: str) -> Said:
-    """Run `minibot VERB` on a `var` as the command line does, in this process to save its start."""
+    """Run `minibot VERB` on a `var` like the command line, in this process to save its start."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         try:
             code = run([*words, "--var", str(var)])
-        except SystemExit as ended:  # argparse, for a wrong command line.
+        except SystemExit as ended:  # Raised by argparse for a wrong command line.
             code = int(ended.code or 0)
     return Said(code, out.getvalue(), err.getvalue())
 
 
 def clean_environ() -> dict[str, str]:
-    """The environment without what steers a run."""
+    """Return the environment without variables that steer a run."""
     return {name: value for name, value in os.environ.items() if not name.startswith("MINIBOT_")}
 
 
 def night_argv(var: Path, sets: Mapping[str, str], *flags: str) -> list[str]:
-    """The command line of a short night on the made market."""
+    """Return the command line of a short night on the synthetic market."""
     values = {"embedded.source": SOURCE, "embedded.speed": "20", "duration_ms": "100000"}
     argv = ["minibot.nore_run_v1", "--config", "config/nore-smoke.v1.json", "--var", str(var)]
     for key, value in (values | dict(sets)).items():
@@ -107,16 +107,16 @@ def make_run(var: Path, *flags: str, **sets: str) -> ShortRun:
 def shared_by_workers(
     factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]
 ) -> Path:
-    """Return a folder that one worker has filled, and every other one only looks at.
+    """Return a folder that one worker has filled and the others only read.
 
-    Workers take tests from each other, so a module's fixture is asked for in several of them.
+    Workers share the tests of a module, so several of them need its fixture.
     """
-    own = factory.getbasetemp()  # Beside those of the other workers, where there are any.
+    own = factory.getbasetemp()  # Beside the folders of other workers, if there are any.
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
     done = folder / "done"
     with FileLock(f"{folder}.lock"):
         if not done.exists():
-            shutil.rmtree(folder, ignore_errors=True)  # Of a worker that failed.
+            shutil.rmtree(folder, ignore_errors=True)  # Left by a worker that failed.
             folder.mkdir()
             make(folder)
             done.touch()
@@ -124,7 +124,7 @@ def shared_by_workers(
 
 
 def raw_events(run_dir: Path, queue: str, stem: str = "inbox") -> list[dict[str, Any]]:
-    """Every event of a queue by the standard library alone, in order over all segments."""
+    """Return every event of a queue by the standard library alone, over all segments."""
     folder = run_dir / "queues" / queue
     paths = [*sorted(folder.glob(f"{stem}.[0-9]*.jsonl")), folder / f"{stem}.jsonl"]
     return [

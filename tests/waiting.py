@@ -1,4 +1,4 @@
-"""Waiting for what another thread or process does: no fixed sleep, and an end to it."""
+"""Waiting for another thread or process: no fixed sleep, and a bounded time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-# Only what never happens takes so long: a busy machine fails no test.
+# Long enough that only a missing event fails a test, not a busy machine.
 DEADLINE_S = 120.0
 LOOK_EVERY_S = 0.01
 
@@ -16,10 +16,10 @@ Found = TypeVar("Found")
 def wait_until(
     condition: Callable[[], Found | None], what: str, deadline_s: float = DEADLINE_S
 ) -> Found:
-    """Return what the condition gives as soon as it is true.
+    """Return the condition's first true value.
 
     Raises:
-        AssertionError: It was not in time; named by `what`.
+        AssertionError: The condition, named by `what`, did not come true in time.
     """
     end = time.monotonic() + deadline_s
     while True:

@@ -40,11 +40,11 @@ class Progress:
     Attributes:
         known: Ids of the last events of each queue.
         now: Market time of the last input.
-        taken: How many inputs, repeats included.
-        tick_seq: The last line of `market_ticks`.
-        is_opened: Whether any input was admitted, of which `run_opening` is the first.
-        dup_dropped: How many repeats this object dropped; no snapshot keeps or resets the count.
-        order: How far the input log is read; None before anything was.
+        taken: Number of inputs, repeats included.
+        tick_seq: Number of the last processed line of `market_ticks`.
+        is_opened: True once an input was admitted; the first one is `run_opening`.
+        dup_dropped: Number of repeats that this object dropped; no snapshot keeps or resets it.
+        order: Position in the input log; None before the first input.
         inputs: How far each queue is read.
     """
 

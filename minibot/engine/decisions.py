@@ -1,7 +1,8 @@
 """Decision digest: the decisions of a run, without fields that differ between any two runs.
 
-An event counts with its type and its payload less ids; causes count as ordinals, that is as
-(queue, number). Ids, `run_id`, `cmdline_hash` and `ts` are left out (`docs/ARCH.md`, section 4).
+An event counts with its type and its payload, without ids and without the hash of the strategy's
+parameters; causes count as ordinals, that is as (queue, number). Ids, `run_id`, `cmdline_hash` and
+`ts` are left out (`docs/ARCH.md`, section 4).
 """
 
 from __future__ import annotations

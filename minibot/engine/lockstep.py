@@ -97,7 +97,7 @@ class Lockstep:
     def process(
         self, item: Event | ShownTick | BarInput, seq: int, said: list[Message] | None = None
     ) -> None:
-        """Take one input from outside, and all that follows from it.
+        """Process one root event, and all that follows from it, at the highest market time so far.
 
         Args:
             item: An event of `market_ticks` or `control`, or a tick or closed bar without one.

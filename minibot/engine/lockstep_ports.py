@@ -12,8 +12,8 @@ class Table:
     """State that every port keeps.
 
     Attributes:
-        ts: The highest `ts` of what came from outside. What the cores say to each other does not
-            move it: a message is no later than its causes.
+        ts: The highest `ts` of all root events. Messages between the cores do not move it: a
+            message is no later than its causes.
     """
 
     __slots__ = ("ts",)

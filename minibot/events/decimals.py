@@ -1,8 +1,9 @@
 """Exact numbers: decimal strings outside, scaled integers inside.
 
-Parsing and formatting are integer arithmetic on digits; values that would need rounding are
-refused. Only functions that are named for it round. Floats are accepted by one function,
-`decimal_text`, which gives indicators their fixed number of places.
+A plain decimal has digits, perhaps a point and perhaps a minus sign. Parsing and formatting are
+integer arithmetic on digits; values that would need rounding are refused. Only functions that are
+named for it round. Floats are accepted by one function, `decimal_text`, which gives indicators
+their fixed number of places.
 """
 
 from __future__ import annotations

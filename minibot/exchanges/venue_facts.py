@@ -165,8 +165,8 @@ class ConnectionLimits:
     Attributes:
         streams_max: Streams on one connection.
         attempts_max: Attempts to connect within `attempts_ms`.
-        ban_ms_max: The longest ban; a stamp further ahead comes from a clock that was wrong.
-        message_interval_ms: Between two control messages of a connection.
+        ban_ms_max: The longest ban; a stamp further ahead comes from a wrong clock.
+        message_interval_ms: Time between two control messages of a connection.
         batch_streams_max: Streams in one control message.
     """
 

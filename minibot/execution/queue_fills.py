@@ -12,8 +12,8 @@ touch. From then on
 
 Doubt counts against us. Whoever cancels was behind us. Where no book reaches down to the price the
 queue is unknown, and trades at the price fill nothing until touch or book show it; then all that
-they show is ahead. A gap in market data shortens no queue. A trade whose taker is not known counts
-for nobody.
+they show is ahead. A gap in market data shortens no queue. A trade at the price whose taker is not
+known counts for nobody; a trade through the price fills whoever took.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ def _has_flag(node: ast.Call) -> bool:
 
 
 def kill_writers(lab: Path, kills: int) -> Finding:
-    """Kill writers of one critical file at random moments; check the file each time."""
+    """Kill writers of one critical file at random moments; check its hash and content each time."""
     ensure_folder(lab)
     path = lab / "critical.json"
     write_hashed(path, _content(0))

@@ -1,7 +1,8 @@
 """Chaos: each fault of the catalogue in a real short run, whose end is judged.
 
 A fault that this machine cannot have is skipped with the name of the missing feature; this is
-reported and fails nothing. Any other trouble on the way is a failed fault, never a passed one.
+reported and fails nothing. Any other error of minibot or of the system on the way is a failed
+fault; a bug of the drill itself ends the campaign.
 """
 
 from __future__ import annotations

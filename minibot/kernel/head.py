@@ -205,7 +205,7 @@ def read_head_bytes(path: Path, *, files: Files = FILES) -> bytes:
 
 
 class HeadReader:
-    """A reader's side of a head: one positional read for each look."""
+    """Reader's side of a head: one positional read of the two published slots for each look."""
 
     def __init__(self, path: Path, *, files: Files = FILES) -> None:
         self.path = path

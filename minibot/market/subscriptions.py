@@ -1,9 +1,9 @@
 """Streams of one connection, and the control messages that subscribe to them.
 
-The first streams stand in the connection's address; the rest is asked for in batches. One message
-is under way at a time and the next waits for its answer and for its turn, so a storm of changes
-stays below what the venue lets a connection send. Pure:
-times come in as values, messages go out as text.
+The first streams stand in the connection's address; the rest is requested in batches. One message
+is under way at a time. The next one waits for the answer and for its turn, so that many changes at
+once stay below the venue's limit of messages. Pure: times come in as values, messages go out as
+text.
 """
 
 from __future__ import annotations

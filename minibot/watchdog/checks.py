@@ -83,7 +83,10 @@ class PauseCheck:
 
 
 class ClockCheck:
-    """Clocks: wall clock and monotonic time, each against one that runs through suspend."""
+    """Clocks: wall clock and monotonic time, each against one that runs through suspend.
+
+    A suspend up to the longest pause is no step.
+    """
 
     def __init__(self, jump_ms_max: int, pause_ms_max: int, planted: PlantedFaults | None) -> None:
         self._jump_ms_max = jump_ms_max

@@ -1,4 +1,4 @@
-"""What the AI keeps beside the queues: one file an hour, whole at every moment."""
+"""Files that the AI keeps beside the queues: one an hour, whole at every moment."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MINUTE_MS = 60_000
 
 
 def names(folder: Path) -> list[str]:
-    """The names of the files, in order."""
+    """Return the names of the files, in order."""
     return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.mark.row("N-34")
 def test_night_of_seven_hours_leaves_a_file_an_hour(tmp_path: Path) -> None:
-    """A line a minute and a write a minute: seven files, every line once and in order."""
+    """Seven hours of a line a minute leave seven files with every line once and in order."""
     files = LineFiles(tmp_path, tmp_path / "said", MINUTE_MS)
     lines = [f"{minute}\n".encode() for minute in range(7 * 60)]
 
@@ -42,7 +42,7 @@ def test_night_of_seven_hours_leaves_a_file_an_hour(tmp_path: Path) -> None:
 
 
 def test_clerk_that_was_started_again_goes_on_in_the_file_of_its_hour(tmp_path: Path) -> None:
-    """What the process before it wrote stays in front."""
+    """A restarted clerk keeps the earlier lines in the file of its hour."""
     for line in (b"one\n", b"two\n"):
         files = LineFiles(tmp_path, tmp_path, MINUTE_MS)
         files.add(line)
@@ -54,7 +54,7 @@ def test_clerk_that_was_started_again_goes_on_in_the_file_of_its_hour(tmp_path: 
 
 @pytest.mark.parametrize("planted", ["folder", "link", "fifo"])
 def test_what_stands_in_the_place_of_a_part_is_left_alone(tmp_path: Path, planted: str) -> None:
-    """The notes go on in a further part: nothing that befalls them may end a night."""
+    """A foreign entry in a part's place is left alone, and the lines go into a further part."""
     part = tmp_path / "20261122_20-01.jsonl"
     if planted == "folder":
         part.mkdir()
@@ -76,7 +76,7 @@ def test_what_stands_in_the_place_of_a_part_is_left_alone(tmp_path: Path, plante
 def test_lines_wait_for_their_interval_and_a_full_hour_goes_on_in_a_further_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No write without lines, none before its time unless there are many, none without end."""
+    """Lines are written at their interval, and a full hour continues in a further part."""
     monkeypatch.setattr(line_files, "PART_BYTES_MAX", 4)
     files = LineFiles(tmp_path, tmp_path / "said", MINUTE_MS)
     files.write(HOUR_TS)
@@ -91,7 +91,7 @@ def test_lines_wait_for_their_interval_and_a_full_hour_goes_on_in_a_further_part
 
 
 def test_line_is_added_to_a_full_hour_in_bounded_memory(tmp_path: Path) -> None:
-    """What stands in the file goes through in pieces: memory does not follow the hour."""
+    """A line is added to a full hour in pieces, so memory does not grow with the file."""
     files = LineFiles(tmp_path, tmp_path, MINUTE_MS)
     whole = b"x" * 3_900_000 + b"\n"
     files.add(whole)
@@ -108,7 +108,7 @@ def test_line_is_added_to_a_full_hour_in_bounded_memory(tmp_path: Path) -> None:
 
 
 def test_folder_that_was_taken_away_is_not_made_again(tmp_path: Path) -> None:
-    """A `var` that was moved has no second one in its place (VAR_LOST)."""
+    """A `var` that was moved is not made again (VAR_LOST)."""
     base = tmp_path / "var" / "ai"
     base.mkdir(parents=True, mode=0o700)
     files = LineFiles(base, base / "said", MINUTE_MS)

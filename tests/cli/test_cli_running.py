@@ -168,7 +168,7 @@ def test_wish_to_leave_a_symbol_stands_in_control_with_who_and_why(running: Runn
 
 
 def as_running(run: ShortRun, var: Path) -> None:
-    """Let a `var` hold a copy of a run as one that goes on, for whoever also holds its lock."""
+    """Copy a run into a `var` as if it were running, for a holder of its lock."""
     run_dir = var / "runs" / run.run_id
     shutil.copytree(run.run_dir, run_dir)
     (run_dir / "queues").rename(var / "queues")
@@ -180,7 +180,7 @@ def as_running(run: ShortRun, var: Path) -> None:
 
 
 def test_exit_position_asks_for_what_is_held(stopped_run: ShortRun, var_dir: Path) -> None:
-    """The request file names run, symbol, who and why."""
+    """The request file names run, symbol, user and reason."""
     as_running(stopped_run, var_dir)
 
     with filelock.FileLock(str(var_dir / "run.lock")):
@@ -197,7 +197,7 @@ def test_exit_position_asks_for_what_is_held(stopped_run: ShortRun, var_dir: Pat
 def test_exit_position_of_what_is_not_held_says_so_and_asks_for_nothing(
     short_run: ShortRun, var_dir: Path
 ) -> None:
-    """`BTCUSDT is to be closed` over nothing would read as if there had been something."""
+    """A symbol that is not held is answered so, without a request."""
     as_running(short_run, var_dir)
 
     with filelock.FileLock(str(var_dir / "run.lock")):
@@ -211,7 +211,7 @@ def test_exit_position_of_what_is_not_held_says_so_and_asks_for_nothing(
 
 
 def test_lock_for_minutes_ends_in_market_time(running: RunningNight) -> None:
-    """Two minutes of a clock that runs twenty times as fast."""
+    """Two minutes end in market time, on a clock twenty times as fast."""
     before = len(control(running))
     verb(running.var, "lock-symbol", "BTCUSDT", "--minutes", "2", "--reason", "x")
     wait_until(lambda: len(control(running)) > before, "lock in control")
@@ -224,7 +224,7 @@ def test_lock_for_minutes_ends_in_market_time(running: RunningNight) -> None:
 def test_status_of_a_running_night_says_what_is_held_halted_and_locked(
     running: RunningNight,
 ) -> None:
-    """A night without a terminal: its trader sees gains, and what entries are forbidden, here."""
+    """Status shows holdings, halts and locks of a running night."""
 
     def standing() -> dict[str, Any]:
         document = verb(running.var, "status", "--json").document
@@ -235,7 +235,7 @@ def test_status_of_a_running_night_says_what_is_held_halted_and_locked(
         assert verb(running.var, *request, "--reason", "news at 14").code == 0
 
     def is_heard() -> bool:
-        # A lock with an end may stand already, of another verb to this night.
+        # Another verb to this night may already have set a lock with an end.
         found = standing()
         lock = found["locks"].get("BTCUSDT")
         return bool(found["halted"] and lock and lock["until_ts"] is None)
@@ -261,7 +261,7 @@ def test_status_of_a_running_night_says_what_is_held_halted_and_locked(
 def test_symbol_that_is_not_traded_is_refused_and_leaves_no_request(
     running: RunningNight,
 ) -> None:
-    """A typing error closes nothing."""
+    """A symbol that is not traded is refused, and no request is left."""
     said = verb(running.var, "exit-position", "ETH/USDT", "--reason", "x")
 
     assert said.code == 2

@@ -128,7 +128,7 @@ def test_dropping_a_row_leaves_a_hole_that_has_to_be_settled_too(
 def test_of_two_rows_of_one_time_the_named_one_counts(
     word: str, volume: int, tmp_path: Path
 ) -> None:
-    """Of two rows with one time the treatment chooses one, and the report says so."""
+    """Two rows with one time are reported, and the treatment chooses one of them."""
     rows = [row(0), row(1, volume="1"), row(1, volume="2"), row(2)]
     path = write_rows(tmp_path / "BTCUSDT-1m.jsonl", rows)
 

@@ -106,7 +106,7 @@ def test_scale_of_no_increment_is_refused(increment: str) -> None:
 
 @pytest.mark.parametrize("text", NO_NUMBERS)
 def test_parse_of_what_is_no_plain_decimal_is_refused(text: str) -> None:
-    """Exponents, signs, blanks, separators, foreign digits and huge numbers are refused."""
+    """Exponents, plus signs, blanks, separators, foreign digits and huge numbers are refused."""
     scale = Scale.of("0.01")
     for parse in (scale.parse, scale.parse_down, scale.parse_up, parse_quote):
         with pytest.raises(NumberError):

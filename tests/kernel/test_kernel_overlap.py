@@ -124,7 +124,7 @@ class _SlowFiles(Files):
 
 
 def test_append_all_publishes_nothing_while_its_sync_is_on(var_dir: Path) -> None:
-    """Nothing is published during a sync, however slow the disk."""
+    """A slow sync publishes nothing before it ends."""
     files = _SlowFiles()
     writer = open_journal(var_dir, files=files)
     writer.append_all(_batches(2, 2))

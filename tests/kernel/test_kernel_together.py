@@ -144,7 +144,7 @@ def test_sync_that_fails_beside_another_publishes_nothing_of_its_journal(
 
 
 def test_nothing_is_appended_between_writing_and_publishing(var_dir: Path) -> None:
-    """Nothing may be appended between write and publication, to keep the order."""
+    """An append between write and publication is refused, to keep the order."""
     writer = open_journal(var_dir)
     writer.write_json([json_of(1)])
     with pytest.raises(InvariantError, match="not yet published"):

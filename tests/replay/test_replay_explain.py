@@ -148,7 +148,7 @@ def test_hold_says_that_nothing_came_of_it_and_why(
 
 
 def test_planned_end_is_explained_by_its_announcement(explainer: Explainer) -> None:
-    """How a run ended can always be asked, also when nothing stopped it."""
+    """A planned end is explained by its announcement."""
     explanation = explainer.stop()
 
     assert explanation.subject.startswith("END ")
@@ -159,7 +159,7 @@ def test_planned_end_is_explained_by_its_announcement(explainer: Explainer) -> N
 def test_planned_end_that_leaves_a_position_names_it(
     short_run: ShortRun, explainer: Explainer
 ) -> None:
-    """With `at_end: carry` a night ends in order over what it holds."""
+    """A planned end with `at_end: carry` names the position that it leaves."""
     (end,) = Recorded.open(short_run.run_dir).events("stop_journal")
     held = {"symbol": "BTCUSDT", "qty": "0.00815000", "entry_price_avg": "61305.69000000"}
     payload = replace(end[1].payload, open_positions=(held,))

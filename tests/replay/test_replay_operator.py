@@ -24,7 +24,7 @@ from tests.waiting import DEADLINE_S, wait_until
 
 
 def _night_with_a_wish(var: Path) -> None:
-    """Return a night without entries, in which an operator wants to leave a symbol."""
+    """Play a night without entries, in which an operator wants to leave a symbol."""
     sets = {"duration_ms": "25200000", "strategy.score_min": "100"}
     night = subprocess.Popen(
         [sys.executable, "-m", *night_argv(var, sets, "--quiet", "--no-proof")],
@@ -51,7 +51,7 @@ def _night_with_a_wish(var: Path) -> None:
 
 @pytest.fixture(scope="module")
 def wished(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    """That night, finished."""
+    """Recorded night with an operator's request."""
     var = shared_by_workers(tmp_path_factory, "wished", _night_with_a_wish)
     return Recorded.open(next((var / "runs").iterdir()))
 

@@ -165,7 +165,7 @@ def test_second_of_a_fill_names_it_and_second_before_the_first_tick_says_so(
 def test_why_not_counts_every_decision_once_and_agrees_with_the_journal(
     short_run: ShortRun, recorded: Recorded
 ) -> None:
-    """Why-not counts every decision once, including the journaled ones."""
+    """Each decision is counted once by why-not, including the journaled ones."""
     bars = [
         event
         for event in raw_events(short_run.run_dir, "market_ticks")
@@ -233,7 +233,7 @@ def test_wish_is_told_by_the_position_that_it_needs() -> None:
 
 
 def test_why_not_in_a_part_of_the_run_counts_that_part(recorded: Recorded) -> None:
-    """Why-not over two parts of a run adds up to the whole."""
+    """Two parts of a run add up to the whole in why-not."""
     span = Span.of(recorded, None)
     middle = (span.from_ms + span.to_ms) // 2
 

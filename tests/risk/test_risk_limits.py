@@ -1,4 +1,4 @@
-"""Every limit on both sides of its boundary: at the limit passes, beyond it does not."""
+"""Limits on both sides of their boundary: at the limit passes, beyond it does not."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FLAT: dict[str, Any] = {"bid": "100", "ask": "100"}
 
 
 def desk(first: RunOpening | None = None, **changes: Any) -> Desk:
-    """A desk whose touch is 100 to 100: an order of 1,000 is ten coins exactly."""
+    """Return a desk at a touch of 100 to 100, so an order of 1,000 is exactly ten coins."""
     made = Desk(config(**changes), first=first)
     made.instrument()
     made.tick(**FLAT)
@@ -35,7 +35,7 @@ def desk(first: RunOpening | None = None, **changes: Any) -> Desk:
 
 
 def holder(**changes: Any) -> Desk:
-    """A desk that came with ten coins at 100 and 9,000 in cash: equity 10,000."""
+    """Return a desk that came with ten coins at 100 and 9,000 in cash: equity 10,000."""
     return desk(opening("9000", (LOT,)), **changes)
 
 
@@ -66,7 +66,7 @@ def holder(**changes: Any) -> Desk:
 def test_entry_is_sized_by_what_every_limit_leaves(
     changes: dict[str, Any], outcome: tuple[str, str], qty: str | None
 ) -> None:
-    """At a limit it passes whole, beyond it is cut down in steps, below the minimum blocked."""
+    """An entry at a limit passes whole, beyond it shrinks, below the minimum is blocked."""
     said = desk(**changes).signal("BUY")
 
     assert actions(said) == [outcome]
@@ -89,7 +89,7 @@ def test_entry_is_sized_by_what_every_limit_leaves(
 def test_entry_costs_no_more_than_the_cash_with_its_fee(
     cash: str, outcome: tuple[str, str], qty: str | None
 ) -> None:
-    """Ten coins at 100 and ten bps of fee are 1,001: a cent less buys a step less."""
+    """Ten coins and a fee of ten bps cost 1,001; with a cent less a step less is bought."""
     said = desk(opening(cash), execution__taker_fee_bps="10").signal("BUY")
 
     assert actions(said) == [outcome]
@@ -97,7 +97,7 @@ def test_entry_costs_no_more_than_the_cash_with_its_fee(
 
 
 def test_position_at_its_limit_blocks_further_entries_by_name() -> None:
-    """1,000 of 1,000 held: another BUY is refused with position_limit and the figures of it."""
+    """A position at its limit blocks a BUY with position_limit and its figures."""
     made = desk(risk__position_notional_max="1000")
     made.buy()
 
@@ -112,7 +112,7 @@ def test_position_at_its_limit_blocks_further_entries_by_name() -> None:
 
 @pytest.mark.row("D-35")
 def test_orders_in_flight_use_exposure_cash_and_notional() -> None:
-    """Two symbols at once: what the first may still buy is not there for the second."""
+    """Open orders use exposure, cash and notional, so a second symbol gets only the rest."""
     cases: list[tuple[dict[str, Any], str, str]] = [
         ({"risk__exposure_ratio_max_bps": 1500}, "10000", "exposure"),
         ({"risk__night_notional_soft": "1500"}, "10000", "night_notional"),
@@ -132,7 +132,7 @@ def test_orders_in_flight_use_exposure_cash_and_notional() -> None:
 
 @pytest.mark.parametrize(("most", "action"), [(2, "ALLOW"), (1, "BLOCK")])
 def test_positions_max_counts_held_and_ordered_symbols(most: int, action: str) -> None:
-    """A second symbol is the second position, also while the first is only ordered."""
+    """A symbol that is only ordered counts as a position."""
     made = desk(risk__positions_max=most)
     made.instrument(OTHER)
     made.tick(**FLAT, symbol=OTHER)
@@ -150,7 +150,7 @@ def test_positions_max_counts_held_and_ordered_symbols(most: int, action: str) -
 def test_notional_limit_below_one_order_is_breached_by_the_first_intent(
     name: str, soft: str | None
 ) -> None:
-    """With no soft value below it the hard one acts at once: STOP, and no intent at all."""
+    """A hard notional limit without a soft one is a STOP at the first larger intent."""
     changes: dict[str, Any] = {f"risk__{name}_soft": soft, f"risk__{name}_hard": "400"}
     made = desk(**changes)
 
@@ -164,7 +164,7 @@ def test_notional_limit_below_one_order_is_breached_by_the_first_intent(
 
 @pytest.mark.row("N-64")
 def test_notional_at_a_limit_that_is_hard_at_once_passes() -> None:
-    """An order as large as the limit is within it; the next is not."""
+    """An order as large as a hard limit passes; the next one does not."""
     made = desk(risk__night_notional_soft=None, risk__night_notional_hard="1000")
 
     assert actions(made.buy()) == [("ALLOW", "allowed")]
@@ -173,7 +173,7 @@ def test_notional_at_a_limit_that_is_hard_at_once_passes() -> None:
 
 @pytest.mark.row("N-64", "N-67")
 def test_nothing_follows_a_stop() -> None:
-    """After its STOP risk says nothing more, whatever comes."""
+    """Risk is silent after its STOP."""
     made = desk(risk__night_notional_soft=None, risk__night_notional_hard="400")
     made.signal("BUY")
 
@@ -184,7 +184,7 @@ def test_nothing_follows_a_stop() -> None:
 
 @pytest.mark.row("N-64")
 def test_night_notional_counts_entries_and_not_exits() -> None:
-    """1,500 for the night: bought 1,000, sold it, and 500 are left to buy."""
+    """Exits do not use the night's notional: of 1,500, 500 are left after 1,000 bought and sold."""
     made = desk(risk__night_notional_soft="1500")
     made.buy()
     made.signal("SELL")
@@ -197,7 +197,7 @@ def test_night_notional_counts_entries_and_not_exits() -> None:
 
 @pytest.mark.row("N-64")
 def test_day_notional_starts_anew_at_midnight_and_night_notional_does_not() -> None:
-    """The day is the UTC day of market time; the night is the run."""
+    """The day's notional starts again at midnight UTC of market time; the night's does not."""
     made = desk(risk__day_notional_soft="1000")
     made.buy()
     assert actions(made.signal("BUY")) == [("BLOCK", "day_notional")]
@@ -215,7 +215,7 @@ def test_day_notional_starts_anew_at_midnight_and_night_notional_does_not() -> N
 
 
 def test_budgets_used_by_earlier_runs_count_and_the_day_part_ends_with_its_day() -> None:
-    """A restart on the same evening does not start a fresh budget."""
+    """Budgets used by earlier runs count; the day's part ends with its day."""
     made = desk(opening(day_notional="700"), risk__day_notional_soft="1000")
 
     first = made.signal("BUY")
@@ -229,7 +229,7 @@ def test_budgets_used_by_earlier_runs_count_and_the_day_part_ends_with_its_day()
 
 
 def test_unknown_budget_in_the_opening_is_refused() -> None:
-    """A budget that nobody reads would be a limit that nobody keeps."""
+    """An unknown budget in the opening is refused."""
     from minibot.kernel.errors import InvariantError
 
     with pytest.raises(InvariantError):
@@ -259,7 +259,7 @@ LOSS = [
 def test_loss_at_soft_value_still_enters_and_beyond_hard_value_stops(
     reason: str, changes: dict[str, Any], price: str, entry: tuple[str, str] | None, stops: bool
 ) -> None:
-    """Ten coins from 100 down: entries end after 50, the run ends after 100, never before."""
+    """A loss of the soft value still enters, beyond it entries end, beyond the hard one the run."""
     made = holder(**changes)
 
     fallen = made.tick(price, price)
@@ -277,7 +277,7 @@ def test_loss_at_soft_value_still_enters_and_beyond_hard_value_stops(
 
 @pytest.mark.row("N-65")
 def test_falling_tape_stops_exactly_at_the_drawdown_and_not_later() -> None:
-    """The first tick whose drawdown is beyond the limit ends the run; the one before does not."""
+    """The first tick with a drawdown beyond the limit ends the run, the one before does not."""
     made = holder(risk__drawdown_bps_soft=None, risk__drawdown_bps_hard=500)
     made.tick("110", "110")  # high-water mark 10,100; 5 % of it are 505
     stopped_at = None
@@ -296,7 +296,7 @@ def test_falling_tape_stops_exactly_at_the_drawdown_and_not_later() -> None:
 
 @pytest.mark.row("N-65")
 def test_drawdown_is_counted_from_the_highest_equity_of_the_night() -> None:
-    """A gain that is given back is a drawdown although nothing is lost since the start."""
+    """Drawdown counts from the night's highest equity, gains included."""
     made = holder(risk__drawdown_bps_hard=500, risk__drawdown_bps_soft=400)
     made.tick("200", "200")
 
@@ -306,7 +306,7 @@ def test_drawdown_is_counted_from_the_highest_equity_of_the_night() -> None:
 
 @pytest.mark.row("N-65")
 def test_drawdown_of_a_carried_lot_is_counted_from_its_first_mark() -> None:
-    """Ten coins that cost 100 open the night at 50: equity 9,500 is where the night starts."""
+    """Drawdown of a carried lot counts from its first mark."""
     made = Desk(
         config(risk__drawdown_bps_soft=None, risk__drawdown_bps_hard=100),
         first=opening("9000", (LOT,)),
@@ -319,7 +319,7 @@ def test_drawdown_of_a_carried_lot_is_counted_from_its_first_mark() -> None:
 
 
 def test_fee_of_a_fill_counts_as_loss_and_can_stop_the_run() -> None:
-    """Buying 1,000 for a fee of one: a loss limit of 0.99 is passed by the fill itself."""
+    """A fill's fee alone can exceed a loss limit."""
     changes: dict[str, Any] = {"risk__night_loss_soft": "0.5", "execution__taker_fee_bps": "10"}
     assert actions(desk(risk__night_loss_hard="1", **changes).buy()) == [("ALLOW", "allowed")]
 
@@ -329,7 +329,7 @@ def test_fee_of_a_fill_counts_as_loss_and_can_stop_the_run() -> None:
 
 
 def test_loss_of_a_carried_lot_before_this_night_is_not_this_nights_loss() -> None:
-    """A lot that cost 100 and stands at 50 when the run opens has lost nothing in it."""
+    """A carried lot's loss before this night does not count."""
     made = Desk(
         config(risk__night_loss_soft="50", risk__night_loss_hard="100"),
         first=opening("9000", (LOT,)),
@@ -342,7 +342,7 @@ def test_loss_of_a_carried_lot_before_this_night_is_not_this_nights_loss() -> No
 
 
 def test_day_loss_starts_anew_at_midnight_and_night_loss_does_not() -> None:
-    """Yesterday's loss is not today's, but it stays the night's."""
+    """The day's loss starts again at midnight; the night's does not."""
     made = holder(risk__day_loss_soft="50", risk__day_loss_hard="100")
     made.tick("94", "94")
     assert actions(made.signal("BUY")) == [("BLOCK", "day_loss")]
@@ -361,7 +361,7 @@ def test_day_loss_starts_anew_at_midnight_and_night_loss_does_not() -> None:
 
 @pytest.mark.row("N-66")
 def test_signal_burst_never_exceeds_the_soft_order_rate() -> None:
-    """Ten signals a second for two minutes: no minute of market time holds more than three."""
+    """Ten signals a second for two minutes never exceed three orders a minute."""
     made = desk(risk__orders_per_minute_soft=3, risk__orders_per_minute_hard=20)
     for _ in range(1200):
         made.signal("BUY")
@@ -378,7 +378,7 @@ def test_signal_burst_never_exceeds_the_soft_order_rate() -> None:
     ("after_ms", "outcome"), [(59_999, ("BLOCK", "order_rate")), (60_000, ("ALLOW", "allowed"))]
 )
 def test_order_counts_for_exactly_a_minute(after_ms: int, outcome: tuple[str, str]) -> None:
-    """The window is sixty seconds of market time."""
+    """An order counts for exactly sixty seconds of market time."""
     made = desk(risk__orders_per_minute_soft=1)
     made.signal("BUY")
     made.tick(**FLAT, after_ms=after_ms)
@@ -388,7 +388,7 @@ def test_order_counts_for_exactly_a_minute(after_ms: int, outcome: tuple[str, st
 
 @pytest.mark.row("N-66", "N-67")
 def test_order_rate_that_is_hard_at_once_stops_the_run_before_the_order() -> None:
-    """Two are allowed; the third signal is the STOP, so a minute never holds three."""
+    """A hard order rate stops the run at the third signal, before its order."""
     made = desk(risk__orders_per_minute_soft=None, risk__orders_per_minute_hard=2)
     made.buy()
     made.buy()
@@ -402,7 +402,7 @@ def test_order_rate_that_is_hard_at_once_stops_the_run_before_the_order() -> Non
 
 @pytest.mark.row("N-66")
 def test_exits_pass_the_soft_order_rate() -> None:
-    """What is held can be left although no further entry is allowed."""
+    """Exits pass the soft order rate, which blocks entries."""
     made = desk(risk__orders_per_minute_soft=1, risk__orders_per_minute_hard=2)
     made.buy()
 
@@ -414,7 +414,7 @@ def test_exits_pass_the_soft_order_rate() -> None:
 
 @pytest.mark.row("X-22", "N-32")
 def test_every_action_has_checks_profile_and_headroom_and_stop_shows_failed_ones_alone() -> None:
-    """Also an allowed order says by how much it was allowed."""
+    """Every action shows checks, profile and headroom; a STOP shows failed checks alone."""
     made = holder(risk__night_loss_soft="5", risk__night_loss_hard="10")
     made.signal("BUY")
     made.tick(**FLAT)
@@ -441,7 +441,7 @@ def test_every_action_has_checks_profile_and_headroom_and_stop_shows_failed_ones
 
 
 def test_limits_read_each_key_of_their_own() -> None:
-    """No limit of another name stands in for one: each has a value that no other has."""
+    """Each limit reads its own key: every key has a value of its own."""
     ages = {"signal_age_ms_max": 11, "tick_age_ms_max": 12, "intent_ttl_ms": 13}
     counts = {"positions_max": 14, "exposure_ratio_max_bps": 15, "reference_deviation_bps_max": 16}
     money = {"order_notional": "17", "position_notional_max": "18"}

@@ -1,4 +1,4 @@
-"""Prices newer than a symbol's own ticks: what they move in both cores, and what they never do."""
+"""Marks newer than a symbol's own ticks: their effect in both cores, and its bounds."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ LOT = {"symbol": SYMBOL, "qty": "5", "price": "100", "ts": 1}
 
 
 def holding(**changes: object) -> Desk:
-    """A desk that holds five coins, valued at the mid of 100."""
+    """Return a desk that holds five coins, valued at the mid of 100."""
     return Desk(config(**changes), first=opening("1000", (LOT,))).ready()
 
 
 def mark(desk: Desk, price: str, symbol: str = SYMBOL) -> list[RiskAction]:
-    """A price_mark a moment later; return what risk decided on it."""
+    """Send a price_mark a moment later; return risk's decisions."""
     desk.ts += 100
     said = desk.put("market_ticks", PriceMark(symbol, price, "miniTicker", desk.ts))
     assert intents(said) == []
@@ -38,7 +38,7 @@ def mark(desk: Desk, price: str, symbol: str = SYMBOL) -> list[RiskAction]:
 
 
 def equities(desk: Desk) -> set[str]:
-    """Equity as risk, execution and the report's rule reckon it from the same events."""
+    """Return equity by risk, execution and the report's rule, from the same events."""
     opened = desk.events("control")[0].payload
     performance = Performance(opened, "USDT")  # type: ignore[arg-type]
     performance.on_market([event.payload for event in desk.events("market_ticks")])
@@ -47,7 +47,7 @@ def equities(desk: Desk) -> set[str]:
 
 
 def test_mark_values_what_is_held_and_the_next_tick_takes_over() -> None:
-    """Five coins and a thousand: 1,500 at 100, 1,450 at 90, and the same touch brings it back."""
+    """Five coins and a thousand are 1,500 at 100 and 1,450 at a mark of 90, until the next tick."""
     desk = holding()
     assert equities(desk) == {"1500.00000000"}
 
@@ -59,7 +59,7 @@ def test_mark_values_what_is_held_and_the_next_tick_takes_over() -> None:
 
 
 def test_mark_of_what_is_not_held_moves_no_equity() -> None:
-    """A followed pair may be marked, too."""
+    """A mark of a symbol that is not held changes no equity."""
     desk = holding()
     desk.instrument(OTHER)
 
@@ -69,7 +69,7 @@ def test_mark_of_what_is_not_held_moves_no_equity() -> None:
 
 
 def test_mark_survives_a_restart_of_both_cores() -> None:
-    """The value stands in the state, and so does the mistrust of the touch."""
+    """A restart keeps the mark's value and the distrust of the touch."""
     desk = holding()
     mark(desk, "90")
 
@@ -80,7 +80,7 @@ def test_mark_survives_a_restart_of_both_cores() -> None:
 
 
 def test_nothing_is_traded_on_a_touch_that_a_mark_has_overtaken() -> None:
-    """Neither risk nor execution decides on it; the next tick makes an entry possible."""
+    """No entry or fill uses a touch older than a mark, until the next tick."""
     desk = holding()
     mark(desk, "90")
     assert actions(desk.signal("BUY")) == [("BLOCK", "stale_tick")]
@@ -94,7 +94,7 @@ def test_nothing_is_traded_on_a_touch_that_a_mark_has_overtaken() -> None:
 
 
 def test_stop_loss_waits_for_a_touch_to_sell_at() -> None:
-    """A mark below the stop sells nothing: there is no bid; the first tick below it does."""
+    """A mark below the stop sells nothing, as it has no bid; the first tick below it sells."""
     desk = Desk(config(risk__stop_atr_mult="1"), first=opening("10000"))
     desk.instrument()
     for _ in range(3):
@@ -109,7 +109,7 @@ def test_stop_loss_waits_for_a_touch_to_sell_at() -> None:
 
 
 def test_drawdown_at_a_mark_stops_the_run() -> None:
-    """A hard limit is no less hard while the symbol's own streams are silent."""
+    """A drawdown at a mark stops the run."""
     desk = holding(risk__drawdown_bps_soft=100, risk__drawdown_bps_hard=200)
 
     (stopped,) = mark(desk, "90")
@@ -120,7 +120,7 @@ def test_drawdown_at_a_mark_stops_the_run() -> None:
 
 
 def test_first_price_of_a_carried_lot_is_no_loss_of_this_night() -> None:
-    """A lot that met no tick yet is valued by a mark, and the budgets begin there."""
+    """A carried lot without a tick gets its first value from a mark, without a loss."""
     desk = Desk(config(), first=opening("1000", (LOT,)))
     desk.instrument()
 

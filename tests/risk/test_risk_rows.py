@@ -1,8 +1,8 @@
-"""Rows of risk: a check that is removed, or swapped with the next, fails its own scenarios alone.
+"""Rows of risk: one removed, or swapped with the next, fails its own scenarios alone.
 
-The source of each module with rows is changed in memory: a row is removed, its value and limit
-trade places, or its value or its limit is swapped with that of the next row. Exactly the scenarios
-of the rows touched have to fail then.
+The source of each module with rows is changed in memory: a row is removed, its value and limit are
+exchanged, or one of them is swapped with the next row's. Exactly the scenarios of the changed rows
+have to fail.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ Said = tuple[str, bool | None, str]
 
 
 def judged(rows: tuple[Row, ...]) -> Checklist:
-    """The checks of rows alone."""
+    """Return the checks of rows alone."""
     checks = Checklist()
     checks.judge(rows)
     return checks
 
 
 def entry_size(module: Any, world: World) -> Checklist:
-    """The checks of an entry's size."""
+    """Return the checks of an entry's size."""
     market, checks = world.market, Checklist()
     left = world.state.headroom(SYMBOL)
     module.size_entry(market, market.rules, world.limits, world.positions, left, checks)
@@ -49,34 +49,34 @@ def entry_size(module: Any, world: World) -> Checklist:
 
 
 def exit_size(module: Any, world: World) -> Checklist:
-    """The checks of a sale."""
+    """Return the checks of a sale."""
     checks = Checklist()
     module.size_exit(world.positions, world.market, world.market.rules, checks)
     return checks
 
 
 def verdict_of(world: World) -> Verdict:
-    """An undecided action of the symbol."""
+    """Return an undecided action of the symbol."""
     event = world.event(ExitPosition("operator", "a test", SYMBOL))
     return verdict_for_event(world.state, event, SYMBOL)
 
 
 def requested(module: Any, world: World) -> Checklist:
-    """The checks of an operator's request."""
+    """Return the checks of an operator's request."""
     event = world.event(ExitPosition("operator", "a test", SYMBOL))
     messages = module.on_exit_position(world.state, SYMBOL, event)
     return messages[0].checks if messages else Checklist()
 
 
 def left(module: Any, world: World) -> Checklist:
-    """The checks of an exit that is due."""
+    """Return the checks of an exit that is due."""
     trigger, verdict = (exit_decision.HELD_MS, 2, 1), verdict_of(world)
     module.leave(world.state, world.market, trigger, verdict)
     return verdict.checks
 
 
 def sent(module: Any, world: World) -> Checklist:
-    """The checks of an exit as it is sent."""
+    """Return the checks of an exit as it is sent."""
     market, verdict = world.market, verdict_of(world)
     module._exit(world.state, "time_exit", market, market.rules, 1, verdict)
     return verdict.checks
@@ -115,7 +115,7 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
 
 
 def said(scenario: Scenario, checks: Checklist) -> Said:
-    """The check of a scenario's row: its text, whether it passed, and the reason of a failure."""
+    """Return the check of a scenario's row: text, verdict, and reason of a failure."""
     asked = [gate for gate, value, _ in checks.rows if value != NOT_ASKED]
     for check, gate in zip(checks.written(), asked, strict=True):
         if check.name == scenario.name:
@@ -125,7 +125,7 @@ def said(scenario: Scenario, checks: Checklist) -> Said:
 
 
 def found(scenario: Scenario, home: ModuleType, module: ModuleType) -> list[Said]:
-    """The check of a scenario's row on both sides of its limit, by the code of `module`."""
+    """Return the check of a scenario's row on both sides of its limit, by the code of `module`."""
     checks_of, only_reads = CHECKS[home, scenario.function], scenario.function.endswith("_rows")
     worlds = kept_worlds(scenario) if only_reads else scenario.worlds()
     return [said(scenario, checks_of(module, world)) for world in worlds]
@@ -133,18 +133,18 @@ def found(scenario: Scenario, home: ModuleType, module: ModuleType) -> list[Said
 
 @cache
 def kept_worlds(scenario: Scenario) -> tuple[World, World]:
-    """The worlds of a scenario whose function changes nothing."""
+    """Return the worlds of a scenario whose function changes nothing."""
     return scenario.worlds()
 
 
 @cache
 def unchanged(scenario: Scenario, home: ModuleType) -> list[Said]:
-    """The check of a scenario's row by the module as it stands."""
+    """Return the check of a scenario's row by the unchanged module."""
     return found(scenario, home, home)
 
 
 def expected(scenario: Scenario) -> list[Said]:
-    """The check of a scenario's row as it has to be."""
+    """Return the expected check of a scenario's row."""
     return [(scenario.passes, True, ""), (scenario.fails, False, scenario.reason)]
 
 
@@ -152,7 +152,7 @@ def expected(scenario: Scenario) -> list[Said]:
 
 
 def rows_in(tree: ast.AST) -> dict[str, list[list[ast.Tuple]]]:
-    """The literals of rows in a module, by function; a row is a tuple of three in a tuple."""
+    """Return the row literals of a module by function; a row is a tuple of three in a tuple."""
     literals: dict[str, list[list[ast.Tuple]]] = {}
     for function in ast.walk(tree):
         if not isinstance(function, ast.FunctionDef):
@@ -166,12 +166,12 @@ def rows_in(tree: ast.AST) -> dict[str, list[list[ast.Tuple]]]:
 
 
 def key_of(function: str, row: ast.Tuple) -> str:
-    """The name of a row: its function and its gate."""
+    """Return a row's name: its function and its check."""
     return f"{function}:{ast.unparse(row.elts[0])}"
 
 
 def source_of(module: ModuleType) -> ast.Module:
-    """The parsed source of a module, also of one that is compiled."""
+    """Return the parsed source of a module, even of a compiled one."""
     path = PROJECT / f"{module.__name__.replace('.', '/')}.py"
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -190,7 +190,7 @@ KEYS: Final = [key_of(function, rows[place]) for _, function, rows, place in ROW
 def changes(
     module: ModuleType, rows: list[ast.Tuple], place: int
 ) -> Iterator[tuple[str, list[ast.Tuple], ModuleType]]:
-    """Change a row in every way: the change, the rows that it touches, and the changed module."""
+    """Change a row in every way: yield the change, the rows concerned, and the changed module."""
     row, whole, columns = rows[place], list(rows), [list(row.elts) for row in rows]
     for change, column in (("remove", 0), ("exchange", 0), ("values", VALUE), ("limits", LIMIT)):
         touched = [row]
@@ -219,7 +219,7 @@ def changes(
 
 
 def test_every_row_has_a_scenario_and_a_name_of_its_own() -> None:
-    """A new row without a scenario, or a scenario whose row has gone, is told here."""
+    """Every row has a scenario of its own, and every scenario a row."""
     for module, scenarios in SCENARIOS.items():
         keys = [key for (home, *_), key in zip(ROWS, KEYS, strict=True) if home is module]
 
@@ -238,13 +238,13 @@ def test_every_row_has_a_scenario_and_a_name_of_its_own() -> None:
 def test_row_passes_at_its_limit_and_fails_one_step_beyond(
     module: ModuleType, scenario: Scenario
 ) -> None:
-    """Name, value and limit as they are written, and the reason of the failure."""
+    """A row passes at its limit and fails a step beyond, with name, value, limit and reason."""
     assert found(scenario, module, module) == expected(scenario)
 
 
 @pytest.mark.parametrize("scenario", ENTRIES, ids=lambda scenario: scenario.fails)
 def test_entry_is_allowed_at_each_limit_and_not_beyond(scenario: Scenario) -> None:
-    """What a failed check does to the whole decision."""
+    """An entry is allowed at each limit and not beyond it."""
     outcomes = []
     for world in scenario.worlds():
         verdict, *_ = entry_decision.on_buy(world.state, world.market, world.signal(BUY))
@@ -260,7 +260,7 @@ def test_entry_is_allowed_at_each_limit_and_not_beyond(scenario: Scenario) -> No
     ids=lambda scenario: scenario.fails,
 )
 def test_exit_on_a_signal_is_allowed_at_each_limit_and_not_beyond(scenario: Scenario) -> None:
-    """What a failed check does to the whole decision."""
+    """An exit on a signal is allowed at each limit and not beyond it."""
     outcomes = []
     for world in scenario.worlds():
         verdict, *_ = exit_decision.on_sell(world.state, world.market, world.signal(SELL))
@@ -274,7 +274,7 @@ def test_exit_on_a_signal_is_allowed_at_each_limit_and_not_beyond(scenario: Scen
 def test_row_that_is_removed_or_swapped_fails_its_own_scenarios_alone(
     module: ModuleType, function: str, rows: list[ast.Tuple], place: int
 ) -> None:
-    """No row is missed by the tests, and none is judged by the value or limit of another."""
+    """A removed or swapped row fails exactly its own scenarios, so tests cover each row."""
     for change, touched, changed in changes(module, rows, place):
         failed = {
             scenario.row
@@ -283,7 +283,7 @@ def test_row_that_is_removed_or_swapped_fails_its_own_scenarios_alone(
         }
 
         keys = {key_of(function, row) for row in touched}
-        if change == "exchange":  # Later checks may see an order that came out smaller.
+        if change == "exchange":  # Later checks may see a smaller order.
             assert keys <= failed, change
         else:
             assert failed == keys, change

@@ -1,4 +1,4 @@
-"""Bytecode beside sources: what is named, what is passed over."""
+"""Bytecode beside sources: reported and ignored kinds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODES = py_compile.PycInvalidationMode
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A source in a small project."""
+    """Source in a small project."""
     path = tmp_path / "minibot" / "risk" / "limits.py"
     path.parent.mkdir(parents=True)
     path.write_text(SOURCE)
@@ -30,7 +30,7 @@ def source(tmp_path: Path) -> Path:
 def compile_to(
     source: Path, name: str = CACHED, mode: MODES = MODES.TIMESTAMP, optimize: int = 0
 ) -> Path:
-    """Compile a source as Python does; return the bytecode file."""
+    """Compile a source like Python; return the bytecode file."""
     target = source.parents[2] / name
     py_compile.compile(
         str(source), str(target), doraise=True, invalidation_mode=mode, optimize=optimize
@@ -40,7 +40,7 @@ def compile_to(
 
 @pytest.mark.row("N-23")
 def test_bytecode_that_its_source_compiles_to_is_right(tmp_path: Path, source: Path) -> None:
-    """As Python leaves it, by time or by checked hash, optimized or not."""
+    """Bytecode that matches its source is right, by time or hash, optimized or not."""
     compile_to(source)
     compile_to(source, CACHED.replace(".pyc", ".opt-1.pyc"), MODES.CHECKED_HASH, 1)
     compile_to(source, CACHED.replace(".pyc", ".opt-2.pyc"), MODES.TIMESTAMP, 2)
@@ -62,7 +62,7 @@ def test_bytecode_that_its_source_compiles_to_is_right(tmp_path: Path, source: P
 def test_bytecode_of_another_code_under_the_stamp_of_its_source_is_named(
     tmp_path: Path, source: Path, mode: MODES, text: str
 ) -> None:
-    """Whatever the head claims, the code is compared: a constant, a comparison, a further line."""
+    """Bytecode of other code under its source's stamp is named after any change."""
     target = compile_to(source, mode=mode)
     code = compile(text, str(source), "exec", dont_inherit=True)
     target.write_bytes(target.read_bytes()[:16] + marshal.dumps(code))
@@ -74,7 +74,7 @@ def test_bytecode_of_another_code_under_the_stamp_of_its_source_is_named(
 def test_bytecode_that_is_run_unchecked_is_named_also_when_it_is_right(
     tmp_path: Path, source: Path
 ) -> None:
-    """The next change of the source would go unnoticed."""
+    """Unchecked bytecode is named even when it is right, as later changes would go unnoticed."""
     compile_to(source, mode=MODES.UNCHECKED_HASH)
 
     assert planted(tmp_path) == [f"{CACHED}: is run unchecked, whatever its source says"]
@@ -82,7 +82,7 @@ def test_bytecode_that_is_run_unchecked_is_named_also_when_it_is_right(
 
 @pytest.mark.row("N-23")
 def test_bytecode_that_python_passes_over_is_no_finding(tmp_path: Path, source: Path) -> None:
-    """Stale as after `git pull`, another version's, one without its source."""
+    """Bytecode that Python ignores is no finding: stale, of another version, without source."""
     stale = compile_to(source)
     compile_to(source, CACHED.replace(TAG, "cpython-39"))
     compile_to(source, CACHED.replace("limits", "gone"))
@@ -98,7 +98,7 @@ def test_bytecode_that_python_passes_over_is_no_finding(tmp_path: Path, source: 
 def test_check_runs_in_a_process_that_reads_no_bytecode_of_the_tree(
     tmp_path: Path, source: Path
 ) -> None:
-    """It names what is planted; bytecode that cannot be read is named, too."""
+    """The check's process reads none of the tree's bytecode, and names planted files."""
     plant(source, tmp_path / "executed")
     broken = source.with_name("core.py")
     broken.write_text(SOURCE)
@@ -112,7 +112,7 @@ def test_check_runs_in_a_process_that_reads_no_bytecode_of_the_tree(
 
 
 def test_check_that_breaks_off_is_a_finding(tmp_path: Path) -> None:
-    """Nobody takes a crash for a clean tree."""
-    check = Check(tmp_path, has_environment=True)  # Without a pyproject.toml it cannot go on.
+    """A check that crashes is a finding."""
+    check = Check(tmp_path, has_environment=True)  # The check fails without a pyproject.toml.
 
     assert "could not be judged" in check.result()[0]

@@ -1,4 +1,4 @@
-"""The heartbeat's thread: at once, again and again, and late after a pause."""
+"""Heartbeat thread: at once, repeatedly, and late after a pause."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECOND = 1_000_000_000
 
 
 def hear(monkeypatch: pytest.MonkeyPatch) -> io.BytesIO:
-    """Return what goes to standard output from now on."""
+    """Return the lines written to standard output from now on."""
     out = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=out))
     return out
@@ -27,7 +27,7 @@ def hear(monkeypatch: pytest.MonkeyPatch) -> io.BytesIO:
 
 @pytest.mark.row("N-35")
 def test_first_heartbeat_goes_out_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A launcher knows of a process long before its first interval is over."""
+    """The first heartbeat goes out at once."""
     said = hear(monkeypatch)
     heartbeat = Heartbeat("risk_role", interval_s=3600.0)
     wait_until(said.getvalue, "the first heartbeat")
@@ -39,7 +39,7 @@ def test_first_heartbeat_goes_out_at_once(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.row("N-35")
 def test_process_of_a_role_is_heard_before_its_run_is_read(tmp_path: Path) -> None:
-    """Whatever becomes of its start: here there is no run to read."""
+    """A role's process sends a heartbeat before it reads its run, even a missing one."""
     done = run_command(["minibot.runtime.role", "risk_role", "--run", str(tmp_path)])
 
     first = json.loads(done.out.splitlines()[0])
@@ -48,7 +48,7 @@ def test_process_of_a_role_is_heard_before_its_run_is_read(tmp_path: Path) -> No
 
 @pytest.mark.row("F81")
 def test_pause_is_known_to_whoever_asks_and_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lateness within two seconds is a busy machine; beyond, the process has stood still."""
+    """Lateness within two seconds is normal; beyond, it is a pause, counted once."""
     said = hear(monkeypatch)
     moment = 0
     monkeypatch.setattr(channels, "suspend_ns", lambda: moment)
@@ -70,7 +70,7 @@ def test_pause_is_known_to_whoever_asks_and_counted_once(monkeypatch: pytest.Mon
 def test_silence_of_the_launcher_counts_from_the_end_of_a_pause(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A role that stood still has not waited."""
+    """A pause does not count as the launcher's silence."""
     moment = 10 * SECOND
     monkeypatch.setattr(channels, "awake_ns", lambda: moment)
     control = Control(_received_ns=moment)

@@ -1,4 +1,4 @@
-"""A run profile: complete, layered with known origins, and refused with everything told at once."""
+"""Run profile: complete, layered with known origins, refused with all violations at once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PROFILES = ("nore", "nore-demo", "nore-smoke")
 
 
 def refused(path: Path | str = DEMO, *sets: str, **environ: str) -> tuple[str, ...]:
-    """The violations of a profile that must be refused."""
+    """Return the violations of a profile that must be refused."""
     with pytest.raises(ConfigError) as refusal:
         load_config(path, sets, environ)
     assert refusal.value.exit_code == 4
@@ -40,7 +40,7 @@ def refused(path: Path | str = DEMO, *sets: str, **environ: str) -> tuple[str, .
 
 
 def one(*sets: str) -> str:
-    """The only violation that the demo profile with these sets has."""
+    """Return the only violation of the demo profile with these keys."""
     violations = refused(DEMO, *sets)
     assert len(violations) == 1, violations
     return violations[0]
@@ -58,7 +58,7 @@ def leaves(node: Any, path: str = "") -> Iterator[str]:
 @pytest.mark.row("N-91", "N-92")
 @pytest.mark.parametrize("name", PROFILES)
 def test_config_of_each_shipped_profile_loads(name: str) -> None:
-    """Each profile is valid, says its name and is NORE."""
+    """Each shipped profile is valid, has its name and is NORE."""
     config = load_config(PROJECT / "config" / f"{name}.v1.json")
 
     assert (config.profile, config.mode) == (name, "NORE")
@@ -67,7 +67,7 @@ def test_config_of_each_shipped_profile_loads(name: str) -> None:
 
 @pytest.mark.row("N-22", "N-91", "N-92")
 def test_config_of_the_night_is_seven_real_hours_on_public_market_data_hosts() -> None:
-    """The real night: seven hours, no key, and the hosts that serve market data alone."""
+    """The night's profile has seven hours, no key, and hosts of public market data alone."""
     config = load_config("minibot/config/nore.v1.json")
 
     assert config.duration_ms == 25_200_000
@@ -83,7 +83,7 @@ def test_config_of_the_night_is_seven_real_hours_on_public_market_data_hosts() -
 
 @pytest.mark.row("U-06")
 def test_config_of_the_night_has_the_proposed_numbers() -> None:
-    """Ping, outage, error rate, reconnects and staleness as proposed for the open numbers."""
+    """Ping, outage, error rate, reconnects and staleness are as proposed."""
     binance = load_config(PROJECT / "config" / "nore.v1.json").binance
 
     assert binance.ping_interval_market_ms == 10_000
@@ -101,7 +101,7 @@ def test_config_of_the_night_has_the_proposed_numbers() -> None:
 def test_config_without_one_of_the_eight_keys_is_refused_by_its_name(
     key: str, tmp_path: Path
 ) -> None:
-    """Eight keys removed in turn give eight distinct refusals."""
+    """Each of the eight keys, when missing, gives its own refusal."""
     raw = deepcopy(RAW)
     del raw[key]
     path = tmp_path / "profile.json"
@@ -113,7 +113,7 @@ def test_config_without_one_of_the_eight_keys_is_refused_by_its_name(
 @pytest.mark.row("N-92", "F146")
 @pytest.mark.parametrize("key", sorted(set(leaves(RAW))))
 def test_config_without_any_single_key_is_refused_by_its_name(key: str, tmp_path: Path) -> None:
-    """No key has a default that stands elsewhere: risk limits least of all."""
+    """Each key, when missing, is refused by name, because no key has a hidden default."""
     raw = deepcopy(RAW)
     *parents, last = key.split(".")
     node = raw
@@ -128,12 +128,12 @@ def test_config_without_any_single_key_is_refused_by_its_name(key: str, tmp_path
 
 
 def test_config_sections_have_the_keys_of_the_schema() -> None:
-    """The committed schema is what the sections say (write it: python -m tools.config_schema)."""
+    """The committed schema equals the sections (write it: python -m tools.config_schema)."""
     assert SCHEMA_PATH.read_text(encoding="utf-8") == document()
 
 
 def test_config_holds_each_section_typed() -> None:
-    """What the raw profile says stands in the sections, key by key; lists became tuples."""
+    """Each section has the raw profile's values, with lists as tuples."""
     config = load_config(DEMO)
 
     for name, cls in sections().items():
@@ -146,7 +146,7 @@ def test_config_holds_each_section_typed() -> None:
 
 @pytest.mark.row("N-13")
 def test_config_keys_are_english_and_carry_their_unit() -> None:
-    """A key of a duration says its clock and unit; a ratio says percent or bps."""
+    """A key of a duration names clock and unit; a ratio percent or bps."""
     for key in known_keys():
         assert re.fullmatch(r"[a-z][a-z0-9_.]*", key), key
         last = key.rpartition(".")[2]
@@ -159,7 +159,7 @@ def test_config_keys_are_english_and_carry_their_unit() -> None:
 
 
 def test_config_set_beats_environment_beats_file_and_origin_says_so() -> None:
-    """Precedence is --set, then the environment, then the file; each value knows its source."""
+    """--set overrides the environment, which overrides the file; each value knows its origin."""
     config = load_config(
         DEMO,
         ["risk.order_notional=300"],
@@ -192,14 +192,14 @@ def test_config_set_beats_environment_beats_file_and_origin_says_so() -> None:
     ],
 )
 def test_config_set_value_is_json_if_it_parses_else_text(text: str, expected: Any) -> None:
-    """A number where a decimal text is expected keeps its own characters; no float arises."""
+    """A `--set` value is JSON if it parses, else text; decimals keep their characters."""
     config = load_config(DEMO, [text])
 
     assert config.raw["embedded"][text.split("=")[0].split(".")[1]] == expected
 
 
 def test_config_set_of_a_whole_section_replaces_it() -> None:
-    """A section may be given as JSON; the origin of each of its keys follows."""
+    """`--set` of a whole section replaces it, with the origin of each key."""
     isolation = '{"linux": "off", "win32": "off", "darwin": "off"}'
     config = load_config(DEMO, [f"ai.isolation_min={isolation}"])
 
@@ -210,7 +210,7 @@ def test_config_set_of_a_whole_section_replaces_it() -> None:
 def test_config_changes_of_a_value_change_the_hash_and_order_of_keys_does_not(
     tmp_path: Path,
 ) -> None:
-    """The hash is over what is said, not how."""
+    """The hash depends on values, not on the order of keys."""
     shuffled = tmp_path / "profile.json"
     shuffled.write_text(json.dumps(dict(reversed(RAW.items())), indent=1), encoding="utf-8")
     base = load_config(DEMO)
@@ -220,7 +220,7 @@ def test_config_changes_of_a_value_change_the_hash_and_order_of_keys_does_not(
 
 
 def test_config_of_manifest_gives_the_same_profile_and_judges_it_again() -> None:
-    """What a run started with comes back the same, and a manifest is no way around the schema."""
+    """A profile from a manifest is the same and is validated again."""
     config = load_config(DEMO, ["seed=5"])
     raw = canonical.decode(canonical.encode(config.raw))
     again = config_of_manifest(raw)
@@ -232,7 +232,7 @@ def test_config_of_manifest_gives_the_same_profile_and_judges_it_again() -> None
 
 
 def test_config_of_manifest_of_a_run_before_a_key_came_is_still_read() -> None:
-    """An old run's manifest lacks `execution.fill_model`; its hash stays that of what it says."""
+    """A manifest older than a key is read without it and keeps its hash."""
     raw = canonical.decode(canonical.encode(load_config(DEMO).raw))
     del raw["execution"]["fill_model"]
 
@@ -243,7 +243,7 @@ def test_config_of_manifest_of_a_run_before_a_key_came_is_still_read() -> None:
 
 
 def test_config_is_frozen() -> None:
-    """Nobody changes a loaded profile by accident."""
+    """A loaded profile is frozen."""
     config = load_config(DEMO)
     for node, field in ((config, "seed"), (config.binance, "symbols"), (config.ai, "enabled")):
         with pytest.raises(dataclasses.FrozenInstanceError):
@@ -291,7 +291,7 @@ def test_config_is_frozen() -> None:
 def test_config_with_one_wrong_value_names_key_value_and_what_is_allowed(
     text: str, words: list[str]
 ) -> None:
-    """Each refusal says which key, what it holds, what may stand there."""
+    """A wrong value is refused with key, value and the allowed ones."""
     told = one(text)
 
     assert all(word in told for word in words), told
@@ -306,7 +306,7 @@ def test_config_with_one_wrong_value_names_key_value_and_what_is_allowed(
 def test_config_with_a_live_key_is_refused_by_the_rule_and_keeps_its_value_to_itself(
     key: str,
 ) -> None:
-    """A key of real trading is refused as such, and a secret in it is not repeated (I8)."""
+    """A key for real trading is refused by its rule without showing its value (I8)."""
     told = one(f"{key}=marker-7f3a")
 
     assert "N-22" in told
@@ -315,7 +315,7 @@ def test_config_with_a_live_key_is_refused_by_the_rule_and_keeps_its_value_to_it
 
 
 def test_config_tells_all_violations_at_once() -> None:
-    """Layer, schema and rules are told in one refusal, each once."""
+    """Violations of layer, schema and rules come in one refusal, each once."""
     violations = refused(
         DEMO,
         "mode=LIVE",
@@ -338,7 +338,7 @@ def test_config_tells_all_violations_at_once() -> None:
 
 
 def test_config_violation_says_where_the_value_comes_from() -> None:
-    """File, variable or --set: whoever repairs it knows where to look."""
+    """A violation names file, variable or --set as its origin."""
     assert "(--set)" in one("seed=x")
     assert "(MINIBOT__SEED)" in refused(DEMO, MINIBOT__SEED="x")[0]
 
@@ -360,7 +360,7 @@ FILES = {
 def test_config_file_that_is_no_profile_is_one_message_with_its_name(
     name: str, tmp_path: Path
 ) -> None:
-    """Missing, cut, empty, doubled, not JSON, not an object: the file's name, exit 4."""
+    """A file that is no profile is one message with its name, exit 4."""
     path = tmp_path / name
     if name == "folder.json":
         path.mkdir()
@@ -370,12 +370,12 @@ def test_config_file_that_is_no_profile_is_one_message_with_its_name(
     with pytest.raises(ConfigError, match=re.escape(name)) as refusal:
         load_config(path)
     assert refusal.value.exit_code == 4
-    assert refusal.value.violations == ()  # One message; there is no list of keys.
+    assert refusal.value.violations == ()  # One message without a list of keys.
     assert refusal.value.remedy
 
 
 def test_config_of_an_empty_object_names_every_missing_section(tmp_path: Path) -> None:
-    """Each section is told once, `mode` among them."""
+    """An empty object names every missing section once."""
     path = tmp_path / "empty.json"
     path.write_text("{}", encoding="utf-8")
     missing = [text.split(":")[0] for text in refused(path)]
@@ -384,7 +384,7 @@ def test_config_of_an_empty_object_names_every_missing_section(tmp_path: Path) -
 
 
 def test_config_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
-    """Windows editors put one in front; it changes nothing."""
+    """A byte order mark is ignored."""
     path = tmp_path / "bom.json"
     path.write_bytes(b"\xef\xbb\xbf" + DEMO.read_bytes())
 
@@ -396,7 +396,7 @@ def test_config_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
 def test_config_path_is_found_in_both_spellings_from_any_folder(
     prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The specification's `minibot/config/...` and ours name the same file."""
+    """Both spellings of a profile's path name the same file from any folder."""
     for folder in (PROJECT, tmp_path):
         monkeypatch.chdir(folder)
         assert load_config(f"{prefix}nore.v1.json").profile == "nore"
@@ -404,12 +404,12 @@ def test_config_path_is_found_in_both_spellings_from_any_folder(
 
 @pytest.mark.parametrize("faults", ['["\\ud800"]', "[" * 20 + "]" * 20])
 def test_config_that_a_manifest_cannot_hold_is_refused(faults: str) -> None:
-    """The open parts of a profile have a canonical form too: whole characters, bounded depth."""
+    """Open parts of a profile that no manifest can hold are refused."""
     assert "manifest" in one(f"embedded.faults={faults}")
 
 
 def test_config_number_over_64_bits_is_no_number(tmp_path: Path) -> None:
-    """In a file it is refused; after --set it is text, which a whole number is not."""
+    """A number over 64 bits is refused in a file, and is text after --set."""
     assert "whole number" in one(f"seed={2**64}")
     path = tmp_path / "large.json"
     path.write_text(json.dumps({**RAW, "seed": 2**64}), encoding="utf-8")
@@ -419,7 +419,7 @@ def test_config_number_over_64_bits_is_no_number(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["a\x1b[31m", "risk.\u202e", "x" * 5000])
 def test_config_with_a_hostile_key_is_told_in_plain_characters(key: str) -> None:
-    """A key from outside cannot paint the terminal or fill it."""
+    """A hostile key is shown in plain characters and bounded length."""
     told = one(f"{key}=1")
 
     assert told.isprintable()
@@ -435,7 +435,7 @@ def test_config_with_a_hostile_key_is_told_in_plain_characters(key: str) -> None
     ),
 )  # fmt: skip
 def test_config_with_any_value_anywhere_loads_or_is_refused_in_words(key: str, value: Any) -> None:
-    """No value makes anything but a profile or a ConfigError whose sentences are printable."""
+    """Any value anywhere gives a profile or a printable ConfigError."""
     text = f"{key}={json.dumps(value)}"
     try:
         told: tuple[str, ...] | None = None
@@ -449,7 +449,7 @@ def test_config_with_any_value_anywhere_loads_or_is_refused_in_words(key: str, v
 
 @pytest.mark.row("N-22")
 def test_config_in_a_fresh_process_refuses_without_a_traceback() -> None:
-    """Importing and loading need nothing but the project."""
+    """A fresh process loads and refuses profiles without a traceback."""
     code = (
         "from minibot.runtime.configuration.config import load_config\n"
         "from minibot.kernel.errors import ConfigError\n"

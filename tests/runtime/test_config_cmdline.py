@@ -1,4 +1,4 @@
-"""The hash of a command line: what a process finds as its own is what its starter computed."""
+"""Command line hash: a process and its starter compute the same."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PRINT = "from minibot.runtime.cmdline import own_cmdline_hash; print(own_cmdline
     ],
 )
 def test_cmdline_hash_of_a_child_is_what_its_starter_computed(arguments: list[str]) -> None:
-    """A real process hashes its own command line to the value that the manifest would list."""
+    """A real process hashes its own command line to the manifest's value."""
     argv = [sys.executable, "-c", PRINT, *arguments]
     done = subprocess.run(
         argv, cwd=PROJECT, capture_output=True, text=True, check=True, timeout=DEADLINE_S
@@ -38,7 +38,7 @@ def test_cmdline_hash_of_a_child_is_what_its_starter_computed(arguments: list[st
 
 @pytest.mark.row("N-09", "X-32")
 def test_cmdline_hash_is_sha256_of_the_utf8_command_line() -> None:
-    """The documented bytes, hashed without our code, give the same."""
+    """The hash is sha256 of the documented bytes."""
     argv = ["python", "-m", "minibot.runtime.role", "risk_role", "--run", "var/my runs/1"]
     line = 'python -m minibot.runtime.role risk_role --run "var/my runs/1"'
 
@@ -49,7 +49,7 @@ def test_cmdline_hash_is_sha256_of_the_utf8_command_line() -> None:
 
 @pytest.mark.row("N-42", "N-87")
 def test_cmdline_hash_is_64_lowercase_hex_whatever_the_arguments() -> None:
-    """Also an argument that is no Unicode has a hash; different lines have different ones."""
+    """Any arguments have a hash of 64 hex digits; different lines differ."""
     hashes = {hash_text(text) for text in ("", "a", "a b", "\udcff", "\u0444")}
 
     assert len(hashes) == 5
@@ -57,7 +57,7 @@ def test_cmdline_hash_is_64_lowercase_hex_whatever_the_arguments() -> None:
 
 
 def test_cmdline_hash_differs_by_role_and_run() -> None:
-    """Two roles, or two runs, never share a hash."""
+    """Hashes differ by role and run."""
     lines = [
         ["python", "-m", "minibot.runtime.role", role, "--run", run]
         for role in ("risk_role", "ai_role")

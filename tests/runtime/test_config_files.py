@@ -1,4 +1,4 @@
-"""Overlays: found, merged one key deep, refused in words, pinned, and told by their layer."""
+"""Overlays: found, merged one key deep, refused in words, pinned, with layers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DIGESTS = {
     "nore-smoke": "937183fef74424b245d4ba56f2d4d767ca0e4ac4da907eb1256c2cf4b0c145bc",
     "paper": "1fb8db4228f21d93d85ce4e4f66688dd5d82bd59fc93284b233034e420b3ac48",
 }
-# Two profiles as JSON has them: values and sections of values, of which some hold objects.
+# Two profiles as JSON: values, and sections of values, some of them objects.
 VALUES = st.recursive(
     st.one_of(st.none(), st.integers(0, 3), st.lists(st.integers(0, 3), max_size=2)),
     lambda inner: st.dictionaries(st.sampled_from("xyz"), inner, max_size=2),
@@ -44,19 +44,19 @@ PROFILES = st.dictionaries(st.sampled_from("abcd"), VALUES, max_size=4)
 
 
 def written(folder: Path, name: str = "mine.json", **content: Any) -> Path:
-    """A profile's file with this content."""
+    """Write a profile's file with this content."""
     path = folder / name
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 
 def overlay(folder: Path, **content: Any) -> Path:
-    """An overlay of the night with this content."""
+    """Write an overlay of the night with this content."""
     return written(folder, extends=BASE, **content)
 
 
 def base_refused(path: Path) -> str:
-    """The message that refuses a file for its base; it says what to do."""
+    """Return the message that refuses a file for its base, with a remedy."""
     with pytest.raises(ConfigError) as refusal:
         load_config(path)
     assert refusal.value.exit_code == 4
@@ -66,17 +66,17 @@ def base_refused(path: Path) -> str:
 
 
 def night() -> dict[str, Any]:
-    """The night's profile as its file has it."""
+    """Return the night's profile as in its file."""
     return dict(json.loads(NIGHT.read_bytes()))
 
 
-# --- what the shipped profiles are -------------------------------------------------------------
+# --- shipped profiles ---------------------------------------------------------------------------
 
 
 @pytest.mark.row("N-91", "N-92")
 @pytest.mark.parametrize("name", DIGESTS)
 def test_shipped_profile_resolves_to_what_it_was_as_a_whole(name: str) -> None:
-    """A base that changes under its overlays changes what they mean: here it is seen."""
+    """Each shipped profile resolves to its former whole file, so a changed base shows."""
     config = load_config(PROJECT / "config" / f"{name}.v1.json")
 
     assert config.sha256 == DIGESTS[name]
@@ -87,7 +87,7 @@ def test_shipped_profile_resolves_to_what_it_was_as_a_whole(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(DIGESTS) - {"nore"}))
 def test_shipped_overlay_names_only_what_differs(name: str) -> None:
-    """A key that says what the base says would hide that the base has changed."""
+    """A shipped overlay has no key with its base's value."""
     path = PROJECT / "config" / f"{name}.v1.json"
     own = set(leaves(json.loads(path.read_bytes()))) - {"schema", "v", "extends"}
     raw, base = read_profile(path).raw, night()
@@ -105,7 +105,7 @@ def test_shipped_overlay_names_only_what_differs(name: str) -> None:
 def test_merging_takes_each_key_of_a_section_from_the_overlay_else_from_the_base(
     base: Mapping[str, Any], top: Mapping[str, Any]
 ) -> None:
-    """One key deep: an object inside a section is a value, as a list and null are."""
+    """Each key of a section comes from the overlay or else the base; objects are values."""
     raw = merged(dict(base), dict(top))
 
     assert set(raw) == set(base) | set(top)
@@ -120,12 +120,12 @@ def test_merging_takes_each_key_of_a_section_from_the_overlay_else_from_the_base
 
 @given(PROFILES)
 def test_merging_with_nothing_or_with_itself_changes_nothing(raw: Mapping[str, Any]) -> None:
-    """An empty overlay is the base, and so is the base itself."""
+    """Merging with nothing, or with the base itself, changes nothing."""
     assert merged(dict(raw), {}) == merged(dict(raw), dict(raw)) == merged({}, dict(raw)) == raw
 
 
 def test_overlay_of_a_few_lines_is_a_whole_profile(tmp_path: Path) -> None:
-    """A list replaces a list, null is a value, a map of parameters is one value."""
+    """An overlay replaces lists whole; null is a value, and so is a map of parameters."""
     base = night()
     base["strategy"]["parameters"] = {"old": 1, "kept": 2}
     base["risk"]["time_exit_ms"] = 60_000
@@ -150,7 +150,7 @@ def test_overlay_of_a_few_lines_is_a_whole_profile(tmp_path: Path) -> None:
 
 
 def test_base_beside_the_file_comes_before_the_shipped_one(tmp_path: Path) -> None:
-    """Whoever puts a file of that name beside the own one means that."""
+    """A base beside the file precedes the shipped one."""
     shipped = load_config(overlay(tmp_path, seed=2))
     written(tmp_path, BASE, **night() | {"profile": "beside"})
 
@@ -161,7 +161,7 @@ def test_base_beside_the_file_comes_before_the_shipped_one(tmp_path: Path) -> No
 
 
 def test_section_of_an_overlay_over_null_has_to_name_every_key(tmp_path: Path) -> None:
-    """The base's `embedded` is null: there is nothing to merge with."""
+    """An overlay's section over a null one must name every key."""
     with pytest.raises(ConfigError) as refusal:
         load_config(overlay(tmp_path, embedded={"speed": "10"}))
 
@@ -171,7 +171,7 @@ def test_section_of_an_overlay_over_null_has_to_name_every_key(tmp_path: Path) -
 
 @pytest.mark.row("N-92", "F146")
 def test_overlay_is_judged_as_a_whole_with_the_file_of_each_value(tmp_path: Path) -> None:
-    """A typo, a value out of range, a rule between both files: at once, each with its file."""
+    """An overlay is validated as a whole, and each violation names its file."""
     with pytest.raises(ConfigError) as refusal:
         load_config(
             overlay(
@@ -223,7 +223,7 @@ def test_overlay_is_judged_as_a_whole_with_the_file_of_each_value(tmp_path: Path
 def test_base_that_is_no_whole_profile_beside_or_shipped_is_refused_in_words(
     name: Any, words: str, tmp_path: Path
 ) -> None:
-    """File, key, value, and what to write: one message in plain characters."""
+    """A base that is not a whole profile is refused with file, key, value and remedy."""
     message = base_refused(written(tmp_path, extends=name))
 
     assert message.startswith("mine.json: extends = ")
@@ -243,7 +243,7 @@ BASES = {
 
 @pytest.mark.parametrize("name", BASES)
 def test_base_that_cannot_be_read_is_refused_by_both_names(name: str, tmp_path: Path) -> None:
-    """The file that extends it and the file that is broken."""
+    """An unreadable base is refused with both files' names."""
     (tmp_path / "base.json").write_bytes(BASES[name])
 
     message = base_refused(written(tmp_path, extends="base.json"))
@@ -252,7 +252,7 @@ def test_base_that_cannot_be_read_is_refused_by_both_names(name: str, tmp_path: 
 
 
 def test_base_that_is_a_folder_or_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
-    """It stands beside the file, so no shipped one takes its place."""
+    """A folder or dangling link in the base's place is refused, not replaced by a shipped one."""
     (tmp_path / BASE).mkdir()
     folder = base_refused(overlay(tmp_path))
     (tmp_path / BASE).rmdir()
@@ -267,7 +267,7 @@ def test_base_that_is_a_folder_or_a_link_to_nothing_is_refused(tmp_path: Path) -
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFO in a folder")
 def test_base_that_is_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
-    """Nobody writes to it: reading would wait for ever."""
+    """A FIFO as base is refused at once."""
     if sys.platform != "win32":
         os.mkfifo(tmp_path / "base.json")
 
@@ -275,7 +275,7 @@ def test_base_that_is_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_bases_that_extend_each_other_are_refused(tmp_path: Path) -> None:
-    """One level: a circle ends at its second file."""
+    """Bases that extend each other are refused at the second file."""
     written(tmp_path, "other.json", extends="mine.json")
 
     assert "one level" in base_refused(written(tmp_path, extends="other.json"))
@@ -283,7 +283,7 @@ def test_bases_that_extend_each_other_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", [NIGHT, PROJECT / "config" / "nore-demo.v1.json"])
 def test_base_is_named_by_a_file_alone(path: Path) -> None:
-    """Neither `--set` nor a variable puts another base under a profile, nor under a run's."""
+    """Only a file names a base: neither `--set`, a variable nor a run's profile can."""
     sets = ["extends=paper.v1.json"]
     loads: tuple[Callable[[], Config], ...] = (
         partial(load_config, path, sets),
@@ -301,7 +301,7 @@ def test_base_is_named_by_a_file_alone(path: Path) -> None:
 
 
 def test_origin_and_layer_of_each_key_are_told(tmp_path: Path) -> None:
-    """Base, overlay, environment, --set; a whole file is one layer; a run's profile is another."""
+    """Each key's origin and layer are known: base, overlay, environment, --set, file, run."""
     path = overlay(tmp_path, risk={"positions_max": 2}, universe=None, seed=4)
     environ = {"MINIBOT__RISK__ORDER_NOTIONAL": "200"}
     config = load_config(path, ["portfolio.cash=500"], environ)
@@ -324,7 +324,7 @@ def test_origin_and_layer_of_each_key_are_told(tmp_path: Path) -> None:
 
 
 def test_keys_of_an_own_overlay_are_chosen_and_those_of_its_base_are_not(tmp_path: Path) -> None:
-    """Also where the value is the shipped one: nobody had to name it."""
+    """Keys of an own overlay count as chosen, even with the shipped value; its base's do not."""
     path = overlay(tmp_path, strategy={"rsi_period": 14})
     shipped = load_config(path)
     own = night()
@@ -338,11 +338,11 @@ def test_keys_of_an_own_overlay_are_chosen_and_those_of_its_base_are_not(tmp_pat
     }
 
 
-# --- who else reads profiles -------------------------------------------------------------------
+# --- other readers of profiles -----------------------------------------------------------------
 
 
 def test_schema_file_takes_overlays_and_still_refuses_a_whole_file_that_lacks_a_key() -> None:
-    """An editor is told of a typo in both, and of a missing key in a whole profile alone."""
+    """The schema file accepts overlays, and refuses a whole file that lacks a key."""
     judged = jsonschema_rs.Draft202012Validator(json.loads(SCHEMA_PATH.read_bytes()))
     whole = night()
     lacking = {**whole, "risk": {"profile": "x"}}
@@ -375,7 +375,7 @@ def test_schema_file_takes_overlays_and_still_refuses_a_whole_file_that_lacks_a_
 def test_night_of_an_overlay_asks_for_the_list_as_its_base_does(
     content: dict[str, Any], asked: bool, tmp_path: Path
 ) -> None:
-    """Seen before anything else is imported, as for a whole profile."""
+    """A night of an overlay restarts under the code list as its base demands."""
     written(tmp_path, "calm.json", code={"require_manifest": False})
     words = ["--config", str(written(tmp_path, **content))]
 
@@ -384,7 +384,7 @@ def test_night_of_an_overlay_asks_for_the_list_as_its_base_does(
 
 @pytest.mark.row("N-23")
 def test_manifest_pins_overlay_and_base(tmp_path: Path) -> None:
-    """Either file that changes or goes during the run is a STOP."""
+    """A changed overlay or base during the run is a STOP."""
     written(tmp_path, "whole.json", **night())
     path = written(tmp_path, extends="whole.json", code={"require_manifest": False})
     config = load_config(path)

@@ -1,4 +1,4 @@
-"""Paths in a profile stay where they belong; the resolver knows both spellings."""
+"""Paths in a profile: confined to their folders, in both spellings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ESCAPES = [
 
 @pytest.mark.parametrize("text", ESCAPES)
 def test_escape_of_a_hostile_path_is_seen_on_every_system(text: str) -> None:
-    """Parents, shares, devices, streams, drives, control characters: refused everywhere (F144)."""
+    """Hostile paths of any system are recognised (F144)."""
     assert escape_reason(text)
 
 
@@ -35,7 +35,7 @@ def test_escape_of_a_hostile_path_is_seen_on_every_system(text: str) -> None:
      "C:/secrets", "con-tent", "null", "nulls/x", ".hidden", "a b/c"],
 )  # fmt: skip
 def test_escape_of_a_plain_path_is_none(text: str) -> None:
-    """Ordinary relative and absolute paths of any system pass."""
+    """Ordinary paths of any system pass."""
     assert escape_reason(text) is None
 
 
@@ -43,7 +43,7 @@ def test_escape_of_a_plain_path_is_none(text: str) -> None:
 @pytest.mark.parametrize("text", [text for text in ESCAPES if text and "\x00" not in text])
 @pytest.mark.parametrize("key", ["paths.var", "queues.base_dir", "ai.base_dir", "secrets.path"])
 def test_config_path_that_escapes_is_refused_with_its_code(key: str, text: str) -> None:
-    """A hostile path is CONFIG_PATH_ESCAPE by name, whichever key holds it, even from --set."""
+    """A hostile path in any key is CONFIG_PATH_ESCAPE, from --set too."""
     with pytest.raises(ConfigError) as refusal:
         load_config(DEMO, [f"{key}={text}"])
 
@@ -55,7 +55,7 @@ def test_config_path_that_escapes_is_refused_with_its_code(key: str, text: str) 
 @pytest.mark.parametrize("key", ["queues.base_dir", "ai.base_dir"])
 @pytest.mark.parametrize("text", ["/tmp/queues", "C:\\queues", "C:/queues"])
 def test_config_folder_of_queues_is_never_absolute(key: str, text: str) -> None:
-    """Queues and the AI's files stay below paths.var."""
+    """Folders of queues and of the AI stay below paths.var."""
     with pytest.raises(ConfigError, match="violation") as refusal:
         load_config(DEMO, [f"{key}={text}"])
 
@@ -63,7 +63,7 @@ def test_config_folder_of_queues_is_never_absolute(key: str, text: str) -> None:
 
 
 def test_config_var_outside_the_project_is_for_the_one_who_types_it(tmp_path: Path) -> None:
-    """--set (and --var) may name any folder; a file or the environment only one inside."""
+    """--set and --var may name any folder; a file or variable only one inside the project."""
     assert load_config(DEMO, [f"paths.var={tmp_path}"]).var.root == tmp_path
     inside = PROJECT / "var" / "lab" / "x"
     assert load_config(DEMO, [], {"MINIBOT__PATHS__VAR": str(inside)}).var.root == inside
@@ -75,7 +75,7 @@ def test_config_var_outside_the_project_is_for_the_one_who_types_it(tmp_path: Pa
 
 @pytest.mark.parametrize("text", [".", "./", "minibot/..", str(PROJECT)])
 def test_config_var_that_is_the_project_is_refused(text: str) -> None:
-    """A run never writes among the code."""
+    """The project itself is refused as `var`."""
     with pytest.raises(ConfigError):
         load_config(DEMO, [f"paths.var={text}"])
 
@@ -83,7 +83,7 @@ def test_config_var_that_is_the_project_is_refused(text: str) -> None:
 @pytest.mark.row("N-11")
 @pytest.mark.parametrize("text", [str(PROJECT / "secrets.json"), str(PROJECT), "secrets.json"])
 def test_config_secrets_inside_the_project_are_refused(text: str) -> None:
-    """Secrets lie outside the tree, named by an absolute path."""
+    """Secrets inside the project, or by a relative path, are refused."""
     with pytest.raises(ConfigError) as refusal:
         load_config(DEMO, [f"secrets.path={text}"])
 
@@ -92,7 +92,7 @@ def test_config_secrets_inside_the_project_are_refused(text: str) -> None:
 
 @pytest.mark.row("N-11")
 def test_config_secrets_outside_the_project_are_accepted(tmp_path: Path) -> None:
-    """A path beside the tree is fine, also before the file exists."""
+    """A secrets path outside the project is accepted, even before the file exists."""
     assert load_config(DEMO, [f"secrets.path={tmp_path / 'keys'}"]).secrets.path
 
 
@@ -100,7 +100,7 @@ def test_config_secrets_outside_the_project_are_accepted(tmp_path: Path) -> None
 def test_config_secrets_reached_through_a_link_into_the_project_are_refused(
     tmp_path: Path,
 ) -> None:
-    """A link does not make a place inside the tree an outside one."""
+    """A link into the project is refused as a secrets path."""
     link = tmp_path / "link"
     link.symlink_to(PROJECT, target_is_directory=True)
 
@@ -124,18 +124,18 @@ def test_config_secrets_reached_through_a_link_into_the_project_are_refused(
     ],
 )
 def test_plain_drops_the_specifications_root_and_nothing_else(text: str, expected: str) -> None:
-    """`minibot/` goes only before one of our top-level folders; the package itself stays."""
+    """`minibot/` is dropped only before a top-level folder of the project."""
     assert plain(text) == expected
 
 
 def test_resolve_is_absolute_and_below_the_project() -> None:
-    """Both spellings give the same absolute path."""
+    """Both spellings resolve to the same absolute path."""
     assert resolve("var/x") == resolve("minibot/var/x") == PROJECT / "var" / "x"
     assert resolve(Path("/srv/x")) == Path("/srv/x").absolute() or os.name == "nt"
 
 
 def test_find_prefers_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a person names from where they stand comes first, then the project."""
+    """A path is searched in the working folder first, then in the project."""
     monkeypatch.chdir(tmp_path)
     assert find("config/nore.v1.json") == PROJECT / "config" / "nore.v1.json"
     (tmp_path / "config").mkdir()
@@ -147,14 +147,14 @@ def test_find_prefers_the_working_folder(tmp_path: Path, monkeypatch: pytest.Mon
 
 @given(st.text(max_size=30))
 def test_escape_accepts_no_relative_path_that_leads_out(text: str) -> None:
-    """Whatever is accepted and relative stays below its base."""
+    """Any accepted relative path stays below its base."""
     if escape_reason(text) is None and not Path(text).is_absolute():
         base = Path("/base") if os.name != "nt" else Path("C:/base")
         assert is_within(base / text, base)
 
 
 def test_var_names_the_folders_below_one_root(tmp_path: Path) -> None:
-    """Everything that a run writes lies below its root; a drill has a root of its own inside."""
+    """All folders of a run lie below one root; a drill has its own root inside."""
     var = Var(tmp_path)
     for path in (var.queues, var.runs, var.stop, var.requests, var.logs, var.metrics, var.ai):
         assert path.parent == tmp_path

@@ -1,4 +1,4 @@
-"""Relations between keys of a profile: limits, speed, hosts, processes; both sides of each line."""
+"""Rules between keys of a profile: limits, speed, hosts, processes; both sides of each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NIGHT = PROJECT / "config" / "nore.v1.json"
 
 
 def violations(path: Path, *sets: str) -> tuple[str, ...]:
-    """What is wrong with a profile; nothing when it loads."""
+    """Return the profile's violations; empty when it loads."""
     try:
         load_config(path, sets)
     except ConfigError as refusal:
@@ -49,7 +49,7 @@ def violations(path: Path, *sets: str) -> tuple[str, ...]:
 def test_speed_that_makes_a_stop_threshold_shorter_than_two_seconds_is_refused(
     sets: list[str], is_allowed: bool
 ) -> None:
-    """A market-time STOP threshold lasts at least two seconds on the machine."""
+    """A STOP threshold in market time lasts at least two seconds of wall-clock time."""
     found = violations(DEMO, *sets)
 
     assert (found == ()) is is_allowed
@@ -69,7 +69,7 @@ def test_speed_that_makes_a_stop_threshold_shorter_than_two_seconds_is_refused(
     ],
 )
 def test_soft_limit_above_the_hard_one_is_refused_and_equal_is_allowed(limit: str) -> None:
-    """The soft value blocks before the hard one stops; compared as numbers, not as text."""
+    """A soft limit above the hard one is refused, an equal one allowed, as numbers."""
     assert violations(DEMO, f"risk.{limit}_soft=1000", f"risk.{limit}_hard=1000") == ()
     found = violations(DEMO, f"risk.{limit}_soft=1001", f"risk.{limit}_hard=1000")
     assert len(found) == 1
@@ -163,7 +163,7 @@ def test_stop_in_basis_points_stays_below_the_whole_price() -> None:
     ],
 )
 def test_hosts_are_encrypted_or_loopback(rest: str, stream: str, refused: tuple[str, ...]) -> None:
-    """A real host is reached by https and wss only, without users, queries or fragments."""
+    """A real host needs https or wss, without users, queries or fragments."""
     found = violations(NIGHT, f"binance.rest_url={rest}", f"binance.stream_url={stream}")
 
     if stream:
@@ -173,7 +173,7 @@ def test_hosts_are_encrypted_or_loopback(rest: str, stream: str, refused: tuple[
 
 
 def test_hosts_and_embedded_exchange_exclude_each_other() -> None:
-    """A profile either names hosts or brings its exchange; nothing is half of both."""
+    """Hosts and embedded exchange exclude each other."""
     found = violations(DEMO, "binance.rest_url=https://data-api.binance.vision")
     assert [text.split(" ")[0] for text in found] == ["binance.rest_url"]
     found = violations(DEMO, "embedded=null")
@@ -197,7 +197,7 @@ def test_hosts_and_embedded_exchange_exclude_each_other() -> None:
 def test_processes_that_merge_roles_are_refused(
     processes: dict[str, list[str]], words: list[str]
 ) -> None:
-    """The AI never shares a process; neither does any other role of this build."""
+    """Merged roles are refused, the AI's above all."""
     found = violations(DEMO, f"processes={json.dumps(processes)}")
 
     assert (found == ()) is (words == [])
@@ -206,7 +206,7 @@ def test_processes_that_merge_roles_are_refused(
 
 @pytest.mark.row("N-92")
 def test_queue_names_are_those_of_the_role_table() -> None:
-    """A queue may be neither forgotten nor invented."""
+    """A missing or unknown queue name is refused."""
     names = load_config(DEMO).raw["queues"]["names"]
     for changed in (names[1:], [*names, "rumours"]):
         found = violations(DEMO, f"queues.names={json.dumps(changed)}")
@@ -214,18 +214,19 @@ def test_queue_names_are_those_of_the_role_table() -> None:
 
 
 def test_every_key_of_a_profile_is_read_by_the_product() -> None:
-    """A setting that nothing follows would be a promise that nobody keeps."""
+    """The product reads every key of a profile."""
     read = b"".join(
         path.read_bytes()
         for path in (PROJECT / "minibot").rglob("*.py")
         if path.name not in ("config_sections.py", "config_rules.py")
     )
-    # What a rule allows one value of alone is followed by that.
+    # A key of which a rule allows one value alone needs no reader.
     ruled = {("queues", "base_dir"), ("queues", "names"), ("ai", "base_dir")}
     unread = []
     for section, keys in json.loads(NIGHT.read_bytes()).items():
         for key in keys if isinstance(keys, dict) else ():
-            name = key.removesuffix("_soft").removesuffix("_hard").encode()  # Read in pairs.
+            # Keys that are read in pairs.
+            name = key.removesuffix("_soft").removesuffix("_hard").encode()
             if (section, key) not in ruled and not re.search(rb"[.\"']%s\b" % name, read):
                 unread.append(f"{section}.{key}")
 

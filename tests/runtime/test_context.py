@@ -1,4 +1,4 @@
-"""What a role's process takes over from its profile."""
+"""Context of a role's process: values from its profile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SETS = ("queues.line_bytes_max=4096", "watchdog.heartbeat_interval_ms=200")
 def test_line_longer_than_the_profile_allows_is_refused_and_what_fits_is_written(
     tmp_path: Path,
 ) -> None:
-    """`queues.line_bytes_max` holds for what a role writes."""
+    """A line longer than `queues.line_bytes_max` is refused, a shorter one written."""
     context = Stage(tmp_path, SETS).context()
     writer = context.open_output("control").writer
 
@@ -35,7 +35,7 @@ def test_line_longer_than_the_profile_allows_is_refused_and_what_fits_is_written
 
 
 def test_heart_beats_as_often_as_the_profile_says(tmp_path: Path) -> None:
-    """`watchdog.heartbeat_interval_ms`; the launcher counts a role dead by a multiple of it."""
+    """Heartbeats follow `watchdog.heartbeat_interval_ms`, by which the launcher counts."""
     context = Stage(tmp_path, SETS).context()
 
     assert context.heartbeat.interval_s == 0.2
@@ -43,7 +43,7 @@ def test_heart_beats_as_often_as_the_profile_says(tmp_path: Path) -> None:
 
 
 def test_role_that_finds_no_clock_where_one_has_to_be_stops(tmp_path: Path) -> None:
-    """The launcher tells it at its start what stands in the run's folder; its words say which."""
+    """A role without the clock that the launcher announced stops."""
     stage = Stage(tmp_path, SETS)
     (stage.run_dir / "clock.json").unlink()
     argv = [sys.executable, "-m", "minibot.runtime.role", "risk_role", "--run", str(stage.run_dir)]
@@ -57,6 +57,6 @@ def test_role_that_finds_no_clock_where_one_has_to_be_stops(tmp_path: Path) -> N
         check=False,
     )
 
-    said = json.loads(done.stdout.splitlines()[-1])  # Behind its first heartbeat.
+    said = json.loads(done.stdout.splitlines()[-1])  # After its first heartbeat.
     assert (done.returncode, said["stopped"]) == (10, "RUN_FILE_CHANGED")
     assert said["detail"].startswith("clock.json")

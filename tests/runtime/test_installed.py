@@ -1,4 +1,4 @@
-"""The environment of a night: packages against their records, and what loads other code."""
+"""Environment of a night: packages against their records, and hooks that load other code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGE = {"alpha/__init__.py": "X = 1\n", "alpha/core.py": "Y = 1\n"}
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project that needs one package, and an environment that has it and one more."""
+    """Project that needs one package, and an environment with it and another one."""
     (tmp_path / "pyproject.toml").write_text('[project]\ndependencies = ["alpha>=1"]\n')
     folder = tmp_path / "env" / "site-packages"
     install(folder, "alpha", PACKAGE, "beta>=2; extra == 'more'", "gamma")
@@ -28,7 +28,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def install(folder: Path, name: str, files: dict[str, str], *requires: str) -> None:
-    """Lay a package with its record into a folder."""
+    """Install a package with its record into a folder."""
     record = []
     for path, text in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -43,13 +43,13 @@ def install(folder: Path, name: str, files: dict[str, str], *requires: str) -> N
 
 
 def found(site: Path) -> list[str]:
-    """What is wrong with the environment."""
+    """Return the problems of the environment."""
     return installed.problems(site.parents[1])
 
 
 @pytest.mark.row("F157")
 def test_environment_as_it_was_installed_has_no_problem(site: Path) -> None:
-    """Bytecode of its own, a checkout of minibot on the path, and packages that nobody needs."""
+    """A fresh environment has no problem, with bytecode, a checkout path and unneeded packages."""
     (site / "alpha" / "__pycache__").mkdir()
     (site / "alpha" / "__pycache__" / "core.cpython-311.pyc").write_bytes(b"")
     (site / "minibot.pth").write_text(f"# a comment\n{Path(__file__).parents[2]}\n")
@@ -80,7 +80,7 @@ def test_environment_as_it_was_installed_has_no_problem(site: Path) -> None:
 def test_environment_that_would_load_other_code_is_named(
     site: Path, path: str, text: str, said: str
 ) -> None:
-    """One problem each, and its file."""
+    """Each hook that would load other code is one problem with its file."""
     (site / path).parent.mkdir(exist_ok=True)
     (site / path).write_text(text)
 
@@ -90,7 +90,7 @@ def test_environment_that_would_load_other_code_is_named(
 
 @pytest.mark.row("F157")
 def test_package_whose_file_or_record_is_missing_is_named(site: Path) -> None:
-    """What cannot be compared is no match."""
+    """A package with a missing file or record is named."""
     (site / "alpha" / "core.py").unlink()
     (site / "gamma-1.dist-info" / "RECORD").unlink()
 

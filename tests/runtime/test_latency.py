@@ -1,4 +1,4 @@
-"""Tick to result: which tick an intent goes back to, in memory that does not grow."""
+"""Latency from tick to result: the tick behind an intent, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ READ_NS = 5_000_000_000_000
 
 
 def taken(seq: int, payload: Payload, queue: str = TICKS, tick_seq: int | None = None) -> Taken:
-    """Return an input as a role takes it."""
+    """Return an input as a role gets it."""
     event = Event(1, "e", "market_role", "r", "0" * 64, payload, None, tick_seq)
     return Taken(queue, Line(seq, 0, b""), event, False)
 
@@ -29,7 +29,7 @@ def tick(seq: int) -> Taken:
 
 
 def is_timed(latency: DecisionLatency, tick_seq: int) -> bool:
-    """Return whether an intent that goes back to a tick and its result make a sample."""
+    """Return whether an intent that goes back to a tick, and its result, make a sample."""
     intent = OrderIntent("BTCUSDT", "BUY", "1", "MARKET", f"c{tick_seq}", "ENTRY")
     latency.on_taken(taken(1, intent, "order_intents", tick_seq))
     samples = len(latency.samples_us)
@@ -39,7 +39,7 @@ def is_timed(latency: DecisionLatency, tick_seq: int) -> bool:
 
 
 def test_result_is_timed_from_the_tick_that_its_intent_names() -> None:
-    """A tick of the last ones counts; one that is not known, or long gone, makes no sample."""
+    """A result is timed from a recent tick; an unknown or old one makes no sample."""
     latency = DecisionLatency("execution_role")
     for seq in range(1, TICKS_KEPT + 11):
         if seq != TICKS_KEPT:
@@ -47,14 +47,14 @@ def test_result_is_timed_from_the_tick_that_its_intent_names() -> None:
 
     assert is_timed(latency, TICKS_KEPT + 10)
     assert is_timed(latency, 11)
-    assert not is_timed(latency, 10)  # Its place was taken.
-    assert not is_timed(latency, TICKS_KEPT)  # No tick.
-    assert not is_timed(latency, TICKS_KEPT + 11)  # Not taken yet.
+    assert not is_timed(latency, 10)  # Its place has been reused.
+    assert not is_timed(latency, TICKS_KEPT)  # No tick has this number.
+    assert not is_timed(latency, TICKS_KEPT + 11)  # Not processed yet.
     assert not is_timed(DecisionLatency("risk_role"), 1)
 
 
 def test_night_of_ticks_between_other_events_needs_no_more_memory_than_its_first_minute() -> None:
-    """Most lines are ticks, but never the same ones of so many: none may be left behind."""
+    """A night of ticks between other events needs no more memory than its first minute."""
     latency = DecisionLatency("execution_role")
     latency.on_taken(tick(1))
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""Under a code list only listed sources are executed, in every process of a night or a proof."""
+"""Code list: only listed sources run, in every process of a night or a proof."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from tests.product import (
 from tests.runs import PROJECT, ShortRun
 from tests.waiting import DEADLINE_S, wait_until
 
-SEAL = "minibot/kernel/seal.py"  # Of the modules that every proof imports.
+SEAL = "minibot/kernel/seal.py"  # One of the modules that every proof imports.
 
 
 @pytest.fixture
 def product(tmp_path: Path) -> Path:
-    """A copy of the product with its code list."""
+    """Copy of the product with its code list."""
     folder = tmp_path / "product"
     folder.mkdir()
     copy_product(folder)
@@ -46,7 +46,7 @@ def product(tmp_path: Path) -> Path:
 
 
 def verify(product: Path, run: Path, **environ: str) -> tuple[int, str]:
-    """Verify a run with a copy of the product; return exit code and what it said."""
+    """Verify a run with a copy of the product; return exit code and output."""
     said = in_product(product, "-m", "minibot", "verify", str(run), **environ)
     return said.code, said.out + said.err
 
@@ -55,7 +55,7 @@ def verify(product: Path, run: Path, **environ: str) -> tuple[int, str]:
 def test_proof_under_a_list_executes_no_planted_bytecode(
     product: Path, tmp_path: Path, short_run: ShortRun
 ) -> None:
-    """The same file that runs without a list is never looked at with one; `stage` names it."""
+    """A planted file that runs without a list never runs with one; `stage` names it."""
     marker = tmp_path / "executed"
     planted = plant(product / SEAL, marker)
 
@@ -71,14 +71,14 @@ def test_proof_under_a_list_executes_no_planted_bytecode(
     assert status.code == 1
     assert planted.relative_to(product).as_posix() in status.out
     assert without_list[0] == 0
-    assert marker.exists()  # What was planted works, else this test proves nothing.
+    assert marker.exists()  # The planted code works, else this test proves nothing.
 
 
 @pytest.mark.row("N-23")
 def test_proof_of_a_night_held_to_a_list_needs_no_list_here(
     product: Path, tmp_path: Path, short_run: ShortRun
 ) -> None:
-    """A run whose profile asked for the list is proven from sources on any machine."""
+    """A run under a code list is proven from sources on any machine."""
     run = tmp_path / "run"
     run.mkdir()
     (run / "manifest.json").write_text(json.dumps({"config": {"code": {"require_manifest": True}}}))
@@ -107,7 +107,7 @@ def test_proof_of_a_night_held_to_a_list_needs_no_list_here(
 def test_night_starts_again_when_its_profile_asks_for_the_list(
     words: list[str], asked: bool
 ) -> None:
-    """Seen from the command line alone, before anything else is imported."""
+    """A night restarts itself if its profile demands the list, before any import."""
     assert environment.asks_for_list("minibot.nore_run_v1", words, {}) == asked
     assert environment.asks_for_list("minibot", ["night", *words], {}) == asked
     variable = {environment.REQUIRED_VARIABLE: "true"}
@@ -119,7 +119,7 @@ def test_night_starts_again_when_its_profile_asks_for_the_list(
 @pytest.mark.row("N-23")
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFOs in its file system")
 def test_proof_of_a_run_whose_manifest_is_a_fifo_waits_for_nobody(tmp_path: Path) -> None:
-    """Opened to read as any file, a FIFO would hold the verb for ever."""
+    """A FIFO in the manifest's place holds up no proof."""
     if sys.platform != "win32":
         os.mkfifo(tmp_path / "manifest.json")
     argv = [sys.executable, "-m", "minibot", "verify", str(tmp_path)]
@@ -133,7 +133,7 @@ def test_proof_of_a_run_whose_manifest_is_a_fifo_waits_for_nobody(tmp_path: Path
 def test_proof_refuses_a_source_that_is_not_the_listed_one(
     product: Path, short_run: ShortRun
 ) -> None:
-    """The file is named and nothing of it is executed: exit code 2."""
+    """A source that differs from the list is named and not run, exit code 2."""
     with (product / SEAL).open("a") as file:
         file.write("raise SystemExit('changed')\n")
 
@@ -148,7 +148,7 @@ def test_proof_refuses_a_source_that_is_not_the_listed_one(
 def test_proof_under_a_list_takes_no_module_that_is_put_before_a_listed_one(
     product: Path, tmp_path: Path, short_run: ShortRun
 ) -> None:
-    """A package beside the module, one without a source, a library, a module in the folder."""
+    """Modules put before listed ones are not used: packages, sourceless ones, libraries."""
     marker = tmp_path / "executed"
     package = product / "minibot" / "kernel" / "seal"
     sourceless = product / "minibot" / "kernel" / "verify"
@@ -176,7 +176,7 @@ def test_proof_under_a_list_takes_no_module_that_is_put_before_a_listed_one(
 def test_start_by_the_path_of_the_starter_executes_no_bytecode_from_the_first_module_on(
     product: Path, tmp_path: Path, short_run: ShortRun
 ) -> None:
-    """Python takes no script from bytecode, so that not even the first module can be planted."""
+    """The starter itself runs from source, so not even the first module can be planted."""
     marker, private = tmp_path / "executed", tmp_path / "private"
     private.mkdir()
     for name in ("__init__.py", "__main__.py", "environment.py", "listed.py"):
@@ -195,7 +195,7 @@ def test_start_by_the_path_of_the_starter_executes_no_bytecode_from_the_first_mo
 
 @pytest.mark.row("N-23")
 def test_workers_of_a_pool_are_held_to_the_list_of_their_parent(tmp_path: Path) -> None:
-    """Verify and backtests work in processes that multiprocessing starts by itself."""
+    """Workers of a multiprocessing pool are held to their parent's list."""
     asked = "__import__('sys').modules['minibot.listed'].folder"
     script = (
         "import sys\n"
@@ -213,7 +213,7 @@ def test_workers_of_a_pool_are_held_to_the_list_of_their_parent(tmp_path: Path) 
 def test_night_under_a_list_runs_listed_sources_in_every_process_and_ends_by_ctrl_c(
     product: Path, tmp_path: Path
 ) -> None:
-    """One private folder for all, gone at the end; process id, exit code, hash are the night's."""
+    """All processes of a night run listed sources from one private folder, gone at the end."""
     marker, var = tmp_path / "executed", tmp_path / "var"
     sets = {"code.require_manifest": "true", "duration_ms": "900000"}
     refused_by = plant(product / "minibot" / "risk" / "limits.py", marker)
@@ -251,7 +251,7 @@ def test_night_under_a_list_runs_listed_sources_in_every_process_and_ends_by_ctr
 def test_night_that_asks_for_the_list_unseen_is_refused(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An abbreviated flag that only the parser knows starts no night that is held to no list."""
+    """An abbreviated flag that hides the list's demand is refused."""
     sets = [f"paths.var={tmp_path / 'var'}", "code.require_manifest=true"]
     config = load_config(project / "config" / "nore-smoke.v1.json", sets, {})
     monkeypatch.setattr(launcher, "preflight", lambda *_: [])
@@ -263,7 +263,7 @@ def test_night_that_asks_for_the_list_unseen_is_refused(
 def test_list_of_a_private_folder_is_the_one_that_was_deployed_at_its_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is deployed later changes nothing for the processes of a run that goes on."""
+    """A run keeps its list although a later deployment changes the deployed one."""
     deployed = tmp_path / "deployed.json"
     deployed.write_text('{"files": {"minibot/a.py": "1"}}')
     monkeypatch.setattr(listed, "DEPLOYED", str(deployed))
@@ -278,7 +278,7 @@ def test_list_of_a_private_folder_is_the_one_that_was_deployed_at_its_start(
 
 
 def test_module_of_a_list_is_found_by_its_name_in_the_list_alone() -> None:
-    """What stands in the tree and not in the list does not exist; others' modules are passed on."""
+    """Modules outside the list do not exist; other packages' modules are passed on."""
     guard = listed.Guard({"minibot/kernel/line.py": "0" * 64})
 
     assert guard.find_spec("orjson") is None

@@ -39,7 +39,7 @@ def event(causes: tuple[str, ...] | None = None) -> Event:
 
 @pytest.mark.row("S-45")
 def test_log_line_of_an_event_carries_its_id_and_its_causes(tmp_path: Path) -> None:
-    """A fill's line and its tick's line share one id."""
+    """A fill's line and its tick's line share an id."""
     log = make_log(tmp_path)
 
     log.info("tick", event(), price="61837.63")
@@ -66,7 +66,7 @@ def test_log_line_of_an_event_carries_its_id_and_its_causes(tmp_path: Path) -> N
     [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)],
 )
 def test_log_below_its_level_writes_nothing(tmp_path: Path, level: str, written: int) -> None:
-    """The configured level is the least that is written."""
+    """Lines below the configured level are not written."""
     log = make_log(tmp_path, level=level)
 
     for method in (log.debug, log.info, log.warning, log.error):
@@ -78,7 +78,7 @@ def test_log_below_its_level_writes_nothing(tmp_path: Path, level: str, written:
 @pytest.mark.row("N-18", "B-59", "F60")
 @pytest.mark.fault("F60", by="a log over its size", ends="SURVIVE")
 def test_log_over_its_size_rotates_and_keeps_the_newest(tmp_path: Path) -> None:
-    """No file passes the limit, no more files stand than allowed, the newest line is the last."""
+    """A full file rotates; count and size are bounded, and the newest line is last."""
     log = make_log(tmp_path, file_bytes_max=1_000, files_max=3)
 
     for number in range(100):
@@ -97,7 +97,7 @@ def test_log_over_its_size_rotates_and_keeps_the_newest(tmp_path: Path) -> None:
 
 
 def test_log_of_one_file_alone_starts_over_when_full(tmp_path: Path) -> None:
-    """With one file allowed the old content goes."""
+    """With one file allowed, a full one starts over."""
     log = make_log(tmp_path, file_bytes_max=300, files_max=1)
 
     for number in range(20):
@@ -108,7 +108,7 @@ def test_log_of_one_file_alone_starts_over_when_full(tmp_path: Path) -> None:
 
 
 def test_log_opened_again_goes_on_in_the_same_file(tmp_path: Path) -> None:
-    """A restarted role does not erase what its predecessor wrote."""
+    """A restarted role appends to its predecessor's file."""
     first = make_log(tmp_path)
     first.info("before")
     first.close()
@@ -121,7 +121,7 @@ def test_log_opened_again_goes_on_in_the_same_file(tmp_path: Path) -> None:
 
 @pytest.mark.row("N-12", "I8")
 def test_log_never_shows_a_secret(tmp_path: Path) -> None:
-    """Known values and named fields are taken out of kinds, texts, keys and nested values."""
+    """Known values and named fields are removed from kinds, texts, keys and nested values."""
     redact.learn(["marker-of-the-log-test"])
     log = make_log(tmp_path)
 
@@ -142,7 +142,7 @@ def test_log_never_shows_a_secret(tmp_path: Path) -> None:
 @pytest.mark.row("N-12")
 @pytest.mark.parametrize("length", [1_990, 1_995, 2_000, 19_990])
 def test_log_cuts_no_secret_in_half(tmp_path: Path, length: int) -> None:
-    """A secret at the edge of a cut leaves no part of itself."""
+    """A secret at the edge of a cut leaves no part."""
     redact.learn(["EDGE-abcdefghij-0123456789"])
     log = make_log(tmp_path)
 
@@ -164,7 +164,7 @@ def test_log_cuts_no_secret_in_half(tmp_path: Path, length: int) -> None:
 def test_log_of_any_value_is_one_line_of_plain_json(
     tmp_path: Path, kind: str, value: object
 ) -> None:
-    """Newlines, escape sequences, bidi marks, lone surrogates neither forge nor break a line."""
+    """Newlines, escapes, bidi marks and lone surrogates neither forge nor break a line."""
     log = make_log(tmp_path)
     before = len(log.path.read_bytes().splitlines())
 
@@ -178,7 +178,7 @@ def test_log_of_any_value_is_one_line_of_plain_json(
 
 
 def test_log_of_something_huge_stays_within_its_bound(tmp_path: Path) -> None:
-    """A megabyte of text or a deep nest becomes one bounded line."""
+    """A megabyte of text, or a deep value, becomes one bounded line."""
     log = make_log(tmp_path)
     deep: list[object] = []
     for _ in range(5_000):
@@ -197,7 +197,7 @@ def test_log_of_something_huge_stays_within_its_bound(tmp_path: Path) -> None:
 def test_log_on_a_full_disk_loses_lines_and_says_how_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A line that cannot be written stops nothing; the next one tells of the loss."""
+    """A full disk loses lines, and the next line tells how many."""
     log = make_log(tmp_path)
     log.info("first")
 
@@ -218,7 +218,7 @@ def test_log_on_a_full_disk_loses_lines_and_says_how_many(
 def test_log_whose_file_is_held_by_another_program_goes_on_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a rename is refused (Windows) the file grows, within bounds, and lines go on."""
+    """A file held by another program (Windows) grows within bounds instead of rotating."""
     log = make_log(tmp_path, file_bytes_max=500)
 
     def held(*_: object) -> None:
@@ -233,7 +233,7 @@ def test_log_whose_file_is_held_by_another_program_goes_on_in_it(
 
 
 def test_log_from_many_threads_keeps_every_line_whole(tmp_path: Path) -> None:
-    """The heartbeat thread and the loop write at once."""
+    """Lines of several threads stay whole."""
     log = make_log(tmp_path)
 
     def write(name: int) -> None:
@@ -251,7 +251,7 @@ def test_log_from_many_threads_keeps_every_line_whole(tmp_path: Path) -> None:
 
 
 def test_log_file_is_private_whatever_the_umask(tmp_path: Path) -> None:
-    """Others on the machine read no logs."""
+    """A log file is private under any umask."""
     if sys.platform == "win32":
         pytest.skip("Windows has no file modes")
     former = os.umask(0)
@@ -266,7 +266,7 @@ def test_log_file_is_private_whatever_the_umask(tmp_path: Path) -> None:
 
 
 def test_log_whose_file_is_a_link_is_refused_and_leaves_the_target(tmp_path: Path) -> None:
-    """A planted link must not make a role write elsewhere."""
+    """A link in the log's place is refused, and its target is untouched."""
     target = tmp_path / "elsewhere"
     target.write_text("mine")
     (tmp_path / "risk_role.jsonl").symlink_to(target)
@@ -278,7 +278,7 @@ def test_log_whose_file_is_a_link_is_refused_and_leaves_the_target(tmp_path: Pat
 
 
 def test_log_field_named_like_an_envelope_field_does_not_replace_it(tmp_path: Path) -> None:
-    """`role=` of a caller stands beside the log's own."""
+    """A field named like an envelope's stands beside it."""
     log = make_log(tmp_path)
 
     log.info("restart", role="strategy_role", ts=1)

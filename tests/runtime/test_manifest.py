@@ -1,4 +1,4 @@
-"""A run's manifest: what it may say, and what no reader takes from it."""
+"""Run manifest: accepted and refused values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def made(run_id: str) -> Manifest:
-    """A manifest of the smoke profile."""
+    """Return a manifest of the smoke profile."""
     config = load_config(PROJECT / "config" / "nore-smoke.v1.json").raw
     return made_manifest(run_id, config, {}, 0)
 
@@ -29,7 +29,7 @@ def made(run_id: str) -> Manifest:
     ["20261322_200000", "20260229_200000", "20261122_246000", "00000000_000000", "20261122_2000"],
 )
 def test_manifest_of_a_time_that_does_not_exist_is_refused(run_id: str, tmp_path: Path) -> None:
-    """The hash of the file holds, and still no run was started in a thirteenth month."""
+    """A manifest of an impossible time is refused, despite a right hash."""
     made(run_id).write(tmp_path)
 
     with pytest.raises(IntegrityError, match=run_id) as refusal:
@@ -39,7 +39,7 @@ def test_manifest_of_a_time_that_does_not_exist_is_refused(run_id: str, tmp_path
 
 @pytest.mark.row("N-42")
 def test_manifest_of_a_possible_time_is_read(tmp_path: Path) -> None:
-    """The last second of a leap day is a time."""
+    """The last second of a leap day is accepted."""
     made("20240229_235959").write(tmp_path)
 
     assert Manifest.load(tmp_path) == replace(made("20240229_235959"), processes={})
@@ -47,13 +47,13 @@ def test_manifest_of_a_possible_time_is_read(tmp_path: Path) -> None:
 
 @given(st.integers(0, 253_402_300_799))
 def test_run_id_of_any_second_is_one(moment_s: int) -> None:
-    """What the launcher makes of its clock is what readers take, up to the year 9999."""
+    """A run id from any second up to the year 9999 is accepted."""
     assert is_run_id(run_id_of(moment_s))
 
 
 @given(st.text("0123456789_", min_size=15, max_size=15))
 def test_run_id_of_any_digits_is_one_only_if_a_clock_shows_it(text: str) -> None:
-    """Whatever is taken has the form, and its parts are in range."""
+    """Digits make a run id only if a clock can show them."""
     if is_run_id(text):
         assert text[8] == "_"
         assert 1 <= int(text[4:6]) <= 12

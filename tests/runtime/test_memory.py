@@ -1,4 +1,4 @@
-"""The ceiling of a role's memory, in a process of its own."""
+"""Ceiling of a role's memory, in a separate process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ print("too much", flush=True)
 
 @pytest.mark.row("F57")
 def test_ceiling_lies_between_the_limit_and_twice_the_limit() -> None:
-    """For every limit that a role can live with; a smaller one has room to start."""
+    """The ceiling lies between the limit and twice the limit; small limits get room to start."""
     for limit_mb in (300, 512, 1024, 4096, 65_536):
         assert limit_mb * MIB < ceiling_bytes(limit_mb) < 2 * limit_mb * MIB
     assert ceiling_bytes(24) == (24 + 256) * MIB
@@ -32,7 +32,7 @@ def test_ceiling_lies_between_the_limit_and_twice_the_limit() -> None:
 @pytest.mark.row("F57")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_DATA that counts mappings")
 def test_system_refuses_what_would_be_twice_the_limit() -> None:
-    """The pages are asked for and never touched: nothing of it is held."""
+    """The system refuses twice the limit; the pages are requested but never touched."""
     done = subprocess.run(
         [sys.executable, "-c", GREEDY.format(fits=1024, rest=1024)],
         cwd=PROJECT,

@@ -1,4 +1,4 @@
-"""The files of a run's folder: compared with what was written, told to a role, set aside."""
+"""Files of a run's folder: compared with their written state, set aside when foreign."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLOCK = "clock.json"
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run's folder, empty yet."""
+    """Empty run folder."""
     folder = tmp_path / "runs" / "20261122_000000"
     folder.mkdir(parents=True)
     return folder
@@ -33,7 +33,7 @@ def run(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def kept(run: Path) -> RunFiles:
-    """A manifest and a clock as the launcher writes them, looked at once."""
+    """Manifest and clock as the launcher writes them, checked once."""
     files = RunFiles(run)
     files.put_hashed("manifest.json", {"run_id": run.name})
     files.put_hashed(CLOCK, {"speed": "1"})
@@ -78,7 +78,7 @@ DAMAGES: list[Callable[[Path], object]] = [
 def test_file_that_is_no_longer_as_written_is_named(
     damage: Callable[[Path], object], run: Path, kept: RunFiles
 ) -> None:
-    """Changed, forged, cut, grown beyond hashing, gone, or something else: one sentence."""
+    """A file changed, forged, cut, huge, missing or replaced is named in one sentence."""
     damage(run / CLOCK)
 
     (why,) = kept.differences()
@@ -89,7 +89,7 @@ def test_file_that_is_no_longer_as_written_is_named(
 
 
 def test_file_that_was_only_touched_or_put_back_is_as_written(run: Path, kept: RunFiles) -> None:
-    """A backup that copies times, or writes the same bytes again, is no damage."""
+    """A file touched, or rewritten with the same bytes, is no damage."""
     data = (run / CLOCK).read_bytes()
     (run / CLOCK).unlink()
     (run / CLOCK).write_bytes(data)
@@ -102,7 +102,7 @@ def test_file_that_was_only_touched_or_put_back_is_as_written(run: Path, kept: R
 def test_folder_that_is_gone_or_another_one_is_named_and_never_made_anew(
     run: Path, kept: RunFiles
 ) -> None:
-    """Nothing is written into a folder that is not the run's: not by supervision, not by `put`."""
+    """A missing or exchanged folder is named and never made again."""
     moved = run.parent / "moved"
     run.rename(moved)
     assert "is gone" in str(kept.changed())
@@ -121,7 +121,7 @@ def test_folder_that_is_gone_or_another_one_is_named_and_never_made_anew(
 def test_file_of_ours_that_somebody_else_wrote_is_named_and_set_aside(
     name: str, run: Path, kept: RunFiles
 ) -> None:
-    """A planted seal must not pass for the run's, nor keep it from being sealed."""
+    """A foreign file under one of our names is named and set aside."""
     (run / name).write_bytes(b"planted")
     assert name in str(kept.changed())
     with pytest.raises(IntegrityError, match=name):
@@ -134,7 +134,7 @@ def test_file_of_ours_that_somebody_else_wrote_is_named_and_set_aside(
 
 
 def test_room_is_made_in_place_of_a_link_that_is_not_followed(run: Path, tmp_path: Path) -> None:
-    """What a link names stays as it is; the folder is anew, and it is said."""
+    """A link in a folder's place is replaced by a new folder and reported; its target stays."""
     moved = tmp_path / "moved"
     run.rename(moved)
     run.symlink_to(moved)
@@ -149,7 +149,7 @@ def test_room_is_made_in_place_of_a_link_that_is_not_followed(run: Path, tmp_pat
 
 
 def test_run_that_has_lost_its_manifest_is_still_a_run(run: Path, kept: RunFiles) -> None:
-    """What is left tells it; an empty folder, and what was set aside, are none."""
+    """A run without manifest is recognised by its remains; an empty folder is none."""
     (run.parent / "20261122_000001").mkdir()
     (run.parent / "20261123_000000.foreign").symlink_to(run)
     (run / "manifest.json").unlink()

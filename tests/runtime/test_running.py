@@ -1,4 +1,4 @@
-"""Whether a run is there: asked by its lock and by its process, beside runs that come and go."""
+"""Presence of a run: by its lock and its process, beside runs that start and end."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ sys.stdin.readline()
 
 @contextmanager
 def process(program: str, *words: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a program that speaks and listens line by line; it has ended afterwards."""
+    """Run a program that speaks and listens line by line, and end it."""
     child = subprocess.Popen(
         [sys.executable, "-c", program, *words],
         stdin=subprocess.PIPE,
@@ -72,13 +72,13 @@ def process(program: str, *words: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def heard(child: subprocess.Popen[str]) -> str:
-    """Return the next line that a process says."""
+    """Return a process's next line."""
     assert child.stdout is not None
     return child.stdout.readline().strip()
 
 
 def told(child: subprocess.Popen[str]) -> None:
-    """Let a process go on that waits for a line."""
+    """Let a waiting process continue."""
     assert child.stdin is not None
     child.stdin.write("\n")
     child.stdin.flush()
@@ -86,7 +86,7 @@ def told(child: subprocess.Popen[str]) -> None:
 
 @pytest.fixture
 def var(tmp_path: Path) -> Var:
-    """A folder whose last run has ended: its lock's file and the note of it still stand."""
+    """Folder whose last run has ended, with its lock file and note."""
     var = Var(tmp_path)
     with run_lock(var):
         note_current(var, RUN_ID)
@@ -94,7 +94,7 @@ def var(tmp_path: Path) -> Var:
 
 
 def test_another_who_asks_is_not_taken_for_a_run(var: Var) -> None:
-    """Each holds the lock for a moment; a run that has ended is not said to be running."""
+    """Processes that ask for the lock at the same moment are not taken for a run."""
     with process(ASKER, str(var.root)) as asker:
         assert heard(asker) == "asking"
         answers = {running_run(var) for _ in range(ASKED)}
@@ -103,14 +103,14 @@ def test_another_who_asks_is_not_taken_for_a_run(var: Var) -> None:
 
 
 def test_run_that_holds_the_lock_is_named(var: Var) -> None:
-    """By the note that it left."""
+    """A run that holds the lock is named by its note."""
     with run_lock(var):
         assert running_run(Var(var.root)) == RUN_ID
 
 
 @pytest.mark.row("N-06")
 def test_run_is_known_by_its_process_though_all_lock_files_are_gone(tmp_path: Path) -> None:
-    """Whoever asks names it, whoever would write is refused; once it has ended, nobody is."""
+    """A run without lock files is known by its process, and writers are refused."""
     var = Var(tmp_path)
     with process(HOLDER, str(tmp_path), RUN_ID) as holder:
         assert heard(holder) == "held"
@@ -122,14 +122,14 @@ def test_run_is_known_by_its_process_though_all_lock_files_are_gone(tmp_path: Pa
         told(holder)
         assert heard(holder) == "ended"
         after = living_run(var)
-        refuse_living(var)  # It is still there, and writes nothing any more.
+        refuse_living(var)  # The process still exists, but writes nothing any more.
 
     assert (asked, is_made_again, after) == (RUN_ID, False, None)
     assert "minibot status" in refused.value.remedy
 
 
 def test_process_that_has_the_id_of_a_former_launcher_is_not_taken_for_it(tmp_path: Path) -> None:
-    """Ids are used again: what tells one process from the other is compared, too."""
+    """A process with a former launcher's id is not taken for it."""
     var = Var(tmp_path)
     with process(HOLDER, str(tmp_path), RUN_ID) as holder:
         assert heard(holder) == "held"
@@ -143,7 +143,7 @@ def test_process_that_has_the_id_of_a_former_launcher_is_not_taken_for_it(tmp_pa
 
 @pytest.mark.parametrize("content", [None, b"", b"{}\n", b"not json"])
 def test_note_that_is_missing_or_damaged_names_no_process(tmp_path: Path, content: bytes) -> None:
-    """The start that reads it refuses a damaged one itself; who only asks is not stopped by it."""
+    """A missing or damaged note names no process and stops no question."""
     if content is not None:
         (tmp_path / CURRENT_FILE).write_bytes(content)
 
@@ -152,7 +152,7 @@ def test_note_that_is_missing_or_damaged_names_no_process(tmp_path: Path, conten
 
 
 def test_note_of_an_older_minibot_is_read(tmp_path: Path) -> None:
-    """It names the run alone: while the lock is held that run is running, else none is."""
+    """A note of an older minibot names its run while the lock is held."""
     var = Var(tmp_path)
     write_hashed(var.root / CURRENT_FILE, {"run_id": RUN_ID})
 
@@ -162,14 +162,14 @@ def test_note_of_an_older_minibot_is_read(tmp_path: Path) -> None:
 
 
 def test_start_that_has_not_come_to_its_run_is_not_taken_for_the_former_one(var: Var) -> None:
-    """It holds the lock, and the note is still that of the run before."""
+    """A start that holds the lock before its run is not taken for the former run."""
     note_ended(var, RUN_ID)
     with run_lock(var):
         assert running_run(Var(var.root)) is None
 
 
 def test_end_of_a_run_leaves_the_note_of_another_alone(var: Var) -> None:
-    """A start that was too late must not take back what the other one has written."""
+    """The end of a run leaves another run's note alone."""
     note_ended(var, "20251121_000000")
 
     assert read_hashed(var.root / CURRENT_FILE)["pid"] == os.getpid()
@@ -178,7 +178,7 @@ def test_end_of_a_run_leaves_the_note_of_another_alone(var: Var) -> None:
 @pytest.mark.row("F145")
 @pytest.mark.skipif(sys.platform == "win32", reason="modes of files")
 def test_lock_of_a_run_is_private_whatever_the_umask_and_whoever_made_it(tmp_path: Path) -> None:
-    """Who may open it could hold it, and keep every night from starting."""
+    """A run lock is made private, whoever made it."""
     new, old = Var(tmp_path / "new"), Var(tmp_path / "old")
     for var in (new, old):
         var.root.mkdir()
@@ -198,7 +198,7 @@ def test_lock_of_a_run_is_private_whatever_the_umask_and_whoever_made_it(tmp_pat
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 @pytest.mark.parametrize("what", ["folder", "link"])
 def test_what_cannot_be_locked_is_a_refusal_that_names_it(tmp_path: Path, what: str) -> None:
-    """No traceback: a person reads what stands there and what to do."""
+    """A path that cannot be locked is refused by name without traceback."""
     var = Var(tmp_path / "var")
     var.root.mkdir()
     if what == "folder":
@@ -212,7 +212,7 @@ def test_what_cannot_be_locked_is_a_refusal_that_names_it(tmp_path: Path, what: 
 
 
 def test_second_who_wants_the_lock_is_told_of_the_first(tmp_path: Path) -> None:
-    """The lock excludes as before."""
+    """A second holder is told about the first."""
     var = Var(tmp_path)
     with run_lock(var), pytest.raises(filelock.Timeout):
         run_lock(Var(tmp_path), 0.05).acquire()

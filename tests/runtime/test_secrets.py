@@ -1,4 +1,4 @@
-"""Secrets stay outside the tree, and outside every text that leaves the process."""
+"""Secrets: outside the tree, and outside every text that leaves the process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def secrets_file(folder: Path, text: str, mode: int = 0o600) -> Path:
 
 @pytest.mark.row("N-11")
 def test_secrets_without_a_file_are_none(tmp_path: Path) -> None:
-    """A night needs no secret: neither key nor variable means none, not an error."""
+    """Without key and variable there are no secrets and no error."""
     secrets = load_secrets(None, tmp_path, {})
 
     assert secrets.names == ()
@@ -41,7 +41,7 @@ def test_secrets_without_a_file_are_none(tmp_path: Path) -> None:
 @pytest.mark.row("N-11")
 @pytest.mark.parametrize("text", ['{"exchange": {"key": "abcdef123"}}', "exchange.key=abcdef123"])
 def test_secrets_file_outside_the_tree_is_read_in_both_forms(tmp_path: Path, text: str) -> None:
-    """A JSON object and NAME=value lines give the same named value."""
+    """Both forms of a secrets file, JSON and NAME=value, give the same value."""
     project = tmp_path / "project"
     project.mkdir()
     path = secrets_file(tmp_path, text)
@@ -53,7 +53,7 @@ def test_secrets_file_outside_the_tree_is_read_in_both_forms(tmp_path: Path, tex
 
 @pytest.mark.row("N-11")
 def test_secrets_variable_is_used_when_the_config_names_none(tmp_path: Path) -> None:
-    """MINIBOT_SECRETS_FILE names the file; the config key wins over it."""
+    """MINIBOT_SECRETS_FILE names the file; the config key overrides it."""
     path = secrets_file(tmp_path, "a=from-the-variable")
     project = tmp_path / "project"
 
@@ -69,7 +69,7 @@ def test_secrets_variable_is_used_when_the_config_names_none(tmp_path: Path) -> 
 @pytest.mark.row("N-11")
 @pytest.mark.parametrize("place", ["secrets.env", ".env", "var/secrets.env", "x/../secrets.env"])
 def test_secrets_path_inside_the_tree_is_refused_with_a_code(tmp_path: Path, place: str) -> None:
-    """A path below the project is refused whether or not a file stands there."""
+    """A path below the project is refused, whether or not the file exists."""
     with pytest.raises(Refusal, match="CONFIG_PATH_ESCAPE") as refused:
         load_secrets(str(tmp_path / place), tmp_path, {})
 
@@ -79,7 +79,7 @@ def test_secrets_path_inside_the_tree_is_refused_with_a_code(tmp_path: Path, pla
 
 @pytest.mark.row("N-11")
 def test_secrets_path_that_leads_into_the_tree_by_a_link_is_refused(tmp_path: Path) -> None:
-    """A link outside the tree does not hide a file inside it, nor a link inside one outside."""
+    """A link between tree and outside hides no file inside the tree."""
     project = tmp_path / "project"
     project.mkdir()
     inside = secrets_file(project, "a=abcdef")
@@ -97,7 +97,7 @@ def test_secrets_path_that_leads_into_the_tree_by_a_link_is_refused(tmp_path: Pa
 @pytest.mark.row("N-11")
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
 def test_secrets_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
-    """What others on the machine may read is no secret."""
+    """A secrets file that others may read is refused."""
     if sys.platform == "win32":
         pytest.skip("Windows has no file modes")
     path = secrets_file(tmp_path, "a=abcdef", mode)
@@ -113,7 +113,7 @@ def test_secrets_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> No
 def test_secrets_file_that_is_malformed_is_refused_without_its_content(
     tmp_path: Path, text: str
 ) -> None:
-    """The message names the file and the place, never what stands there."""
+    """A malformed file is refused with name and place, without its content."""
     path = secrets_file(tmp_path, text)
 
     with pytest.raises(Refusal, match="malformed") as refused:
@@ -124,7 +124,7 @@ def test_secrets_file_that_is_malformed_is_refused_without_its_content(
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "binary", "huge"])
 def test_secrets_path_without_a_readable_file_is_refused_by_name(tmp_path: Path, kind: str) -> None:
-    """A missing, wrong or absurd file is one clear message with exit code 4."""
+    """A missing, wrong or absurd file is one message with exit code 4."""
     path = tmp_path / "secrets.env"
     if kind == "folder":
         path.mkdir()
@@ -143,7 +143,7 @@ def test_secrets_path_without_a_readable_file_is_refused_by_name(tmp_path: Path,
 
 @pytest.mark.row("N-12")
 def test_secrets_show_their_names_and_never_their_values(tmp_path: Path) -> None:
-    """Printing, formatting or logging the object by accident leaks nothing."""
+    """Printing, formatting or logging the object shows names alone."""
     path = secrets_file(tmp_path, "alpha=correct-horse\nbeta=battery-staple")
 
     secrets = load_secrets(str(path), tmp_path / "project", {})
@@ -156,7 +156,7 @@ def test_secrets_show_their_names_and_never_their_values(tmp_path: Path) -> None
 
 @pytest.mark.row("N-12")
 def test_redact_after_loading_knows_the_values(tmp_path: Path) -> None:
-    """The process's redactor learns what the secrets file holds."""
+    """The redactor knows the file's values after loading."""
     path = secrets_file(tmp_path, "webhook=plainwordmarker")
     assert redact("see plainwordmarker") == "see plainwordmarker"
 
@@ -174,7 +174,7 @@ def test_redact_after_loading_knows_the_values(tmp_path: Path) -> None:
 def test_redactor_of_any_secret_in_any_spelling_leaves_none(
     secret: str, before: str, after: str
 ) -> None:
-    """As it is, as JSON text or in an address: the value is gone."""
+    """A secret is removed as text, as JSON and in an address."""
     word = max(secret.split(), key=len)
     if len(word) < 6 or word in REDACTED:
         return
@@ -186,7 +186,7 @@ def test_redactor_of_any_secret_in_any_spelling_leaves_none(
 
 @pytest.mark.row("N-12")
 def test_redactor_of_a_secret_within_another_leaves_no_rest() -> None:
-    """The longer of two overlapping values goes first."""
+    """The longer of two overlapping values is removed first."""
     redactor = Redactor(["password", "password-and-more"])
 
     assert redactor("is password-and-more") == f"is {REDACTED}"
@@ -213,7 +213,7 @@ def test_redactor_of_a_secret_within_another_leaves_no_rest() -> None:
 def test_redactor_without_any_known_value_takes_out_what_looks_like_a_key(
     text: str, marker: str
 ) -> None:
-    """Key-like text goes even when no secrets file was read."""
+    """Text that looks like a key is removed even without known values."""
     shown = Redactor()(text)
 
     assert marker not in shown
@@ -242,7 +242,7 @@ def test_redactor_of_ordinary_text_changes_nothing(text: str) -> None:
     [("api_key", True), ("apiSecret", True), ("db_password", True), ("key", False), ("qty", False)],
 )
 def test_names_secret_judges_a_field_by_its_name(key: str, expected: bool) -> None:
-    """A field called like a secret is one, whatever its value."""
+    """A field named like a secret counts as one."""
     assert names_secret(key) is expected
 
 
@@ -250,7 +250,7 @@ def test_names_secret_judges_a_field_by_its_name(key: str, expected: bool) -> No
 def test_secrets_inside_the_tree_refuse_the_start_whoever_names_them(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Preflight refuses a path in the tree that the environment names, before any role starts."""
+    """Preflight refuses a path in the tree that the environment names."""
     config = load_config(project / "config/nore-demo.v1.json", [], {})
     var = Var(tmp_path / "var")
     fine = {result.name: result.passed for result in preflight(config, var)}
@@ -265,7 +265,7 @@ def test_secrets_inside_the_tree_refuse_the_start_whoever_names_them(
 
 @pytest.mark.row("N-11")
 def test_secrets_path_is_read_by_one_module_alone(project: Path) -> None:
-    """Nothing else in the product names the variable or opens the path of the config."""
+    """One module alone reads the variable and the config's path."""
     readers = [
         path.relative_to(project).as_posix()
         for path in sorted((project / "minibot").rglob("*.py"))
@@ -273,7 +273,7 @@ def test_secrets_path_is_read_by_one_module_alone(project: Path) -> None:
         or "load_secrets(" in path.read_text(encoding="utf-8").replace("def load_secrets(", "")
     ]
 
-    # Preflight refuses a wrong file; a role's context teaches its log what to take out; the
+    # Preflight refuses a wrong file, a role's context gives its log the values to remove, and the
     # launcher signs its seals.
     callers = {"watchdog/preflight.py", "runtime/context.py", "runtime/signing.py"}
     assert set(readers) == {f"minibot/{name}" for name in callers | {"runtime/secrets.py"}}

@@ -1,4 +1,4 @@
-"""Which key signs a run's seal: pinned in the profile, its private half in the secrets file."""
+"""Signing key of a run's seal: pinned in the profile, private half in the secrets file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROFILE = "config/nore-demo.v1.json"
 
 
 def test_shipped_profiles_sign_nothing(project: Path, var_dir: Path) -> None:
-    """No key is pinned, so no secret is needed."""
+    """Shipped profiles pin no key, so no secret is needed."""
     for path in sorted((project / "config").glob("nore*.json")):
         assert load_config(path).secrets.seal_public_key is None
     assert sign_if_pinned(sealed_run(var_dir), load_config(PROFILE, []).raw, {}) is None
@@ -31,7 +31,7 @@ def test_shipped_profiles_sign_nothing(project: Path, var_dir: Path) -> None:
 def test_pinned_key_signs_by_the_secrets_file(
     tmp_path: Path, var_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`minibot seal-key` makes the pair; preflight and the end of the run use it."""
+    """`minibot seal-key` makes the pair that preflight and the run's end use."""
     file = tmp_path / "secrets.env"
     assert minibot(["seal-key", "--to", str(file), "--json"]) == 0
     public = json.loads(capsys.readouterr().out)["public_key"]
@@ -48,7 +48,7 @@ def test_pinned_key_signs_by_the_secrets_file(
 
 
 def test_key_that_is_missing_or_another_is_refused_before_the_night(tmp_path: Path) -> None:
-    """A night that should be signed does not start unsigned."""
+    """A missing or other key is refused before the night."""
     private, public = new_keys()
     for values in ({}, {SECRET_NAME: new_keys()[0]}, {SECRET_NAME: "no key"}):
         with pytest.raises(Refusal, match="cannot be signed"):
@@ -60,7 +60,7 @@ def test_key_that_is_missing_or_another_is_refused_before_the_night(tmp_path: Pa
 def test_key_file_inside_the_project_or_over_another_is_refused(
     project: Path, tmp_path: Path
 ) -> None:
-    """A private key never stands in the tree, and no file is overwritten."""
+    """A key file inside the project, or over an existing file, is refused."""
     inside = project / "var" / "key.env"
     assert minibot(["seal-key", "--to", str(inside)]) == 4
     assert not inside.exists()

@@ -1,4 +1,4 @@
-"""Staged deployment: exactly what the manifest says, or nothing; old or new, never mixed."""
+"""Staged deployment: exactly the manifest's files or none; old or new, never mixed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sha256(data: bytes) -> str:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A small project with three code files, a document and what a run leaves."""
+    """Small project with three code files, a document and a run's remains."""
     project = tmp_path / "project"
     for path, content in {
         LIMITS: OLD,
@@ -48,7 +48,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def put_pending(tree: Path, path: str, content: bytes) -> Path:
-    """Lay a file into staging by hand."""
+    """Put a file into staging by hand."""
     target = tree / "staging/pending/files" / path
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)
@@ -71,7 +71,7 @@ def content(tree: Path) -> dict[str, bytes]:
 
 @pytest.mark.row("N-108")
 def test_stage_apply_moves_exactly_the_files_of_the_manifest(tree: Path) -> None:
-    """New and replaced files stand afterwards, nothing else has changed, staging is empty."""
+    """`apply` moves exactly the manifest's files and empties staging."""
     before = content(tree)
     source = tree.parent / "limits.py"
     source.write_bytes(NEW)
@@ -89,7 +89,7 @@ def test_stage_apply_moves_exactly_the_files_of_the_manifest(tree: Path) -> None
 
 @pytest.mark.row("N-109")
 def test_stage_manifest_carries_what_the_row_asks_for(tree: Path) -> None:
-    """sha256 and size of each file, created_ts and cmdline_hash, under its own sha256."""
+    """The manifest has each file's sha256 and size, created_ts, cmdline_hash, its own hash."""
     put_pending(tree, FRESH, b"abc")
     staging.stage(tree, [], replace=False)
 
@@ -105,7 +105,7 @@ def test_stage_manifest_carries_what_the_row_asks_for(tree: Path) -> None:
 def test_stage_apply_of_a_file_changed_after_staging_deploys_nothing(
     tree: Path, change: str
 ) -> None:
-    """One byte, one more, one fewer, or no plain file at all: refused by name, tree untouched."""
+    """A staged file changed by a byte or replaced is refused, and the tree stays."""
     staged = put_pending(tree, FRESH, b"abc")
     put_pending(tree, "minibot/risk/other.py", b"def")
     staging.stage(tree, [], replace=False)
@@ -127,7 +127,7 @@ def test_stage_apply_of_a_file_changed_after_staging_deploys_nothing(
 
 @pytest.mark.row("N-108", "F155")
 def test_stage_apply_of_a_file_that_the_manifest_does_not_list_deploys_nothing(tree: Path) -> None:
-    """What was slipped in after staging is named, and holds the whole deployment up."""
+    """A staged file outside the manifest is named and blocks the deployment."""
     put_pending(tree, FRESH, b"abc")
     staging.stage(tree, [], replace=False)
     put_pending(tree, "minibot/risk/extra.py", b"x")
@@ -141,7 +141,7 @@ def test_stage_apply_of_a_file_that_the_manifest_does_not_list_deploys_nothing(t
 
 @pytest.mark.row("N-110")
 def test_stage_add_of_an_existing_target_without_replace_is_refused(tree: Path) -> None:
-    """Overwriting has to be said."""
+    """`add` of an existing target needs --replace."""
     put_pending(tree, LIMITS, NEW)
 
     with pytest.raises(Refusal, match="--replace"):
@@ -151,7 +151,7 @@ def test_stage_add_of_an_existing_target_without_replace_is_refused(tree: Path) 
 
 
 def rewrite_manifest(tree: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change a staged manifest as somebody with an editor and a hash tool would."""
+    """Edit a staged manifest and recompute its hash."""
     path = tree / "staging/pending/manifest.json"
     manifest = read_hashed(path)
     change(manifest)
@@ -163,7 +163,7 @@ def rewrite_manifest(tree: Path, change: Callable[[dict[str, Any]], None]) -> No
 def test_stage_apply_on_an_existing_target_needs_the_old_sha256(
     tree: Path, old: str | None
 ) -> None:
-    """Without `replace`, or with the hash of something else, the target stays."""
+    """A replacement needs `replace` and the old target's sha256."""
     put_pending(tree, LIMITS, NEW)
     staging.stage(tree, [], replace=True)
 
@@ -183,7 +183,7 @@ def test_stage_apply_on_an_existing_target_needs_the_old_sha256(
 
 @pytest.mark.row("N-110")
 def test_stage_apply_when_the_target_has_changed_since_is_refused(tree: Path) -> None:
-    """Somebody's later edit is not overwritten."""
+    """A target that changed after staging is not overwritten."""
     put_pending(tree, LIMITS, NEW)
     staging.stage(tree, [], replace=True)
     (tree / LIMITS).write_bytes(b"LIMIT = 3\n")
@@ -219,7 +219,7 @@ ESCAPES = [
 @pytest.mark.row("N-108", "F155")
 @pytest.mark.parametrize("path", ESCAPES)
 def test_stage_add_of_a_path_that_leads_elsewhere_is_refused(tree: Path, path: str) -> None:
-    """Out of the tree, into what runs write, into history, into another spelling: refused."""
+    """`add` refuses paths out of the tree, into runs, history or other spellings."""
     source = tree.parent / "source.py"
     source.write_bytes(b"x")
 
@@ -235,7 +235,7 @@ def test_stage_add_of_a_path_that_leads_elsewhere_is_refused(tree: Path, path: s
 def test_stage_apply_of_a_forged_path_that_leads_elsewhere_is_refused(
     tree: Path, path: str
 ) -> None:
-    """A manifest that was written by other means is judged as strictly as our own."""
+    """`apply` refuses a forged manifest's paths just as strictly."""
     put_pending(tree, FRESH, b"abc")
     staging.stage(tree, [], replace=False)
     rewrite_manifest(tree, lambda manifest: manifest["files"][0].update(path=path))
@@ -249,7 +249,7 @@ def test_stage_apply_of_a_forged_path_that_leads_elsewhere_is_refused(
 
 
 def test_stage_through_a_linked_folder_is_refused(tree: Path) -> None:
-    """A folder that is a link to elsewhere is no way out of the tree."""
+    """A folder that is a link is refused."""
     elsewhere = tree.parent / "elsewhere"
     elsewhere.mkdir()
     (tree / "minibot/linked").symlink_to(elsewhere)
@@ -275,7 +275,7 @@ def test_stage_apply_of_a_damaged_manifest_is_refused(tree: Path, damage: bytes)
 
 
 def test_stage_apply_without_anything_staged_is_refused(tree: Path) -> None:
-    """Nothing staged is said, with the command that stages; nothing is called damaged."""
+    """`apply` without staged files says so, with the command that stages."""
     assert staging.read_pending(tree) is None
     with pytest.raises(Refusal, match=r"does not stand\. Stage files first: minibot stage add"):
         apply(tree)
@@ -285,7 +285,7 @@ def test_stage_apply_without_anything_staged_is_refused(tree: Path) -> None:
 
 @pytest.mark.row("N-23")
 def test_stage_apply_during_a_run_is_refused(tree: Path) -> None:
-    """Code never changes under a night: a restarted role would load the new one."""
+    """`apply` during a run is refused, as a restarted role would load new code."""
     put_pending(tree, FRESH, b"abc")
     staging.stage(tree, [], replace=False)
 
@@ -328,7 +328,7 @@ staging.apply(tree, tree / "var/run.lock")
 
 @pytest.mark.row("F156", "N-108")
 def test_stage_apply_cut_off_at_any_step_ends_all_old_or_all_new(tmp_path: Path) -> None:
-    """The process dies before each rename, removal and folder in turn; the next start finishes."""
+    """A deployment cut off at any step ends all old or all new at the next start."""
     outcomes = []
     for limit in range(200):
         tree = tmp_path / str(limit) / "project"
@@ -352,8 +352,9 @@ def test_stage_apply_cut_off_at_any_step_ends_all_old_or_all_new(tmp_path: Path)
             break
         assert code == 77
 
-    assert outcomes[0] == (None, False)  # Cut before its journal: nothing happened.
-    assert ("completed", True) in outcomes  # Cut after it: carried out by the next start.
+    assert outcomes[0] == (None, False)  # Cut off before its journal: nothing changed.
+    # Cut off after its journal: completed by the next start.
+    assert ("completed", True) in outcomes
     assert outcomes[-1] == (None, True)
 
 
@@ -361,7 +362,7 @@ def test_stage_apply_cut_off_at_any_step_ends_all_old_or_all_new(tmp_path: Path)
 def test_stage_finish_with_a_damaged_new_file_puts_everything_back(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What cannot be completed is taken back, new files included."""
+    """A deployment with a damaged new file is taken back completely."""
     stage_two(tree)
     before = content(tree)
     real = os.replace
@@ -385,7 +386,7 @@ def test_stage_finish_with_a_damaged_new_file_puts_everything_back(
 
 
 def test_stage_apply_after_a_cut_off_one_brings_it_to_its_end(tree: Path) -> None:
-    """Repeating the command is all that an operator has to do; until then nothing is compared."""
+    """A repeated `apply` completes one that was cut off."""
     stage_two(tree)
     pending = staging.read_pending(tree)
     assert pending is not None
@@ -419,7 +420,7 @@ def test_stage_finish_never_overwrites_what_somebody_edited_meanwhile(tree: Path
 
 @pytest.mark.row("N-23")
 def test_deployed_list_of_an_untouched_tree_differs_in_nothing(tree: Path) -> None:
-    """Adopt once, and the list names every code file and no cache, run or document."""
+    """The list of an untouched tree names every code file and no cache, run or document."""
     staging.adopt(tree, None)
 
     listed = read_hashed(tree / "staging/deployed.json")["files"]
@@ -440,7 +441,7 @@ def test_deployed_list_of_an_untouched_tree_differs_in_nothing(tree: Path) -> No
 def test_deployed_list_names_each_file_that_differs(
     tree: Path, path: str, data: bytes | None, how: str
 ) -> None:
-    """A changed, a missing and an added file are told by name and way."""
+    """The list names changed, missing and added files."""
     staging.adopt(tree, None)
     if data is None:
         (tree / path).unlink()
@@ -452,7 +453,7 @@ def test_deployed_list_names_each_file_that_differs(
 
 @pytest.mark.row("N-23")
 def test_deployed_list_after_apply_still_shows_what_was_edited_by_hand(tree: Path) -> None:
-    """A deployment does not sweep an undeployed edit in with it."""
+    """A deployment leaves a hand edit visible in the list."""
     staging.adopt(tree, None)
     (tree / CONFIG).write_bytes(b'{"by": "hand"}\n')
     put_pending(tree, FRESH, b"abc")
@@ -465,14 +466,14 @@ def test_deployed_list_after_apply_still_shows_what_was_edited_by_hand(tree: Pat
 
 @pytest.mark.row("N-23")
 def test_deployed_list_that_does_not_stand_is_refused_with_its_command(tree: Path) -> None:
-    """Without a list nobody can say what is deployed."""
+    """A missing list is refused with the command that makes it."""
     with pytest.raises(Refusal, match="stage adopt"):
         staging.compare(tree)
 
 
 @pytest.mark.row("N-23")
 def test_deployed_list_is_passed_over_only_with_a_reason_on_record(tree: Path) -> None:
-    """A second adopt needs a reason, keeps the former list, and writes the reason down."""
+    """A second `adopt` needs a reason, keeps the former list, and records the reason."""
     staging.adopt(tree, None)
     with pytest.raises(Refusal, match="--reason"):
         staging.adopt(tree, None)
@@ -485,7 +486,7 @@ def test_deployed_list_is_passed_over_only_with_a_reason_on_record(tree: Path) -
 
 
 def test_deployed_list_that_was_edited_is_refused(tree: Path) -> None:
-    """The list carries its own sha256."""
+    """An edited list fails its own sha256."""
     staging.adopt(tree, None)
     path = tree / "staging/deployed.json"
     path.write_bytes(path.read_bytes().replace(sha256(OLD).encode(), sha256(NEW).encode()))
@@ -499,7 +500,7 @@ def test_deployed_list_that_was_edited_is_refused(tree: Path) -> None:
 def test_stage_add_that_is_refused_leaves_nothing_and_blocks_nobody(
     tree: Path, tmp_path: Path, kind: str
 ) -> None:
-    """What was staged before stays as it was, and the next file is taken."""
+    """A refused `add` leaves nothing, and the next file is accepted."""
     source, path = tmp_path / "source.py", FRESH
     source.write_bytes(NEW)
     good = tmp_path / "good.py"
@@ -537,7 +538,7 @@ def test_stage_add_that_is_refused_leaves_nothing_and_blocks_nobody(
 
 @pytest.mark.row("N-110")
 def test_stage_add_keeps_what_was_said_of_files_staged_before(tree: Path) -> None:
-    """One file may replace; the next is added without saying so again for the first."""
+    """`add` keeps the flags of files staged before."""
     source = tree.parent / "limits.py"
     source.write_bytes(NEW)
     staging.stage(tree, [(source, LIMITS)], replace=True)
@@ -553,7 +554,7 @@ def test_stage_add_keeps_what_was_said_of_files_staged_before(tree: Path) -> Non
 @pytest.mark.row("N-108")
 @pytest.mark.parametrize("path", ["minibot/risk/x.pyc", "minibot/__pycache__/x.py", "docs/X.PYC"])
 def test_stage_of_bytecode_laid_by_hand_is_refused_by_name(tree: Path, path: str) -> None:
-    """Bytecode is nothing that anybody could read before it is deployed."""
+    """Bytecode staged by hand is refused by name."""
     put_pending(tree, path, b"code")
 
     with pytest.raises(Refusal, match="is bytecode") as refused:
@@ -564,7 +565,7 @@ def test_stage_of_bytecode_laid_by_hand_is_refused_by_name(tree: Path, path: str
 
 @pytest.mark.row("N-23", "F162")
 def test_deployed_list_counts_bytecode_that_is_a_module_of_its_own(tree: Path) -> None:
-    """A cache folder does not count; a module without a source does, and so does a build's list."""
+    """The list includes sourceless modules and a build's list, and no cache folders."""
     staging.adopt(tree, None)
     (tree / "minibot/risk/limits").mkdir()
     (tree / "minibot/risk/limits/__init__.pyc").write_bytes(b"code")
@@ -578,7 +579,7 @@ def test_deployed_list_counts_bytecode_that_is_a_module_of_its_own(tree: Path) -
 def test_deployed_list_has_the_libraries_of_a_compiled_build(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are listed by sha256; a build that came later counts where it would be used."""
+    """Libraries of a compiled build are listed by sha256."""
     library = tree / "build/compiled/cpython-311/minibot/risk/core.so"
     library.parent.mkdir(parents=True)
     library.write_bytes(b"library")

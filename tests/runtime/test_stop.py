@@ -1,4 +1,4 @@
-"""What a STOP prepares and gives back, also where somebody else was at its files."""
+"""Reserves of a STOP: made and released, even where other files stand in their place."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RUN_ID = "20251120_000000"
 
 @pytest.mark.row("N-01")
 def test_folder_in_the_place_of_a_reserve_keeps_no_stop_from_its_end(tmp_path: Path) -> None:
-    """The reserves of all others are given back; the folder stays where it is."""
+    """A folder in a reserve's place stays, and all other reserves are released."""
     for role in ("risk_role", "strategy_role", "market_role"):
         arm(tmp_path, RUN_ID, role)
     planted = tmp_path / "risk_role.reserve"
@@ -37,7 +37,7 @@ def test_folder_in_the_place_of_a_reserve_keeps_no_stop_from_its_end(tmp_path: P
 def test_folder_in_the_place_of_the_operators_file_keeps_no_run_from_its_end(
     tmp_path: Path,
 ) -> None:
-    """Nothing can be linked from a folder, so that it arms nobody."""
+    """A folder in the place of the operator's file does not hold up the end of a run."""
     armed_path(tmp_path, OPERATOR).mkdir()
 
     disarm_operator(tmp_path)

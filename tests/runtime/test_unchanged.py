@@ -1,4 +1,4 @@
-"""Code that changes under a run: what counts as a change, and what is named."""
+"""Code that changes under a run: changes that count, and their names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIMITS = "minibot/risk/limits.py"
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A small project."""
+    """Small project."""
     for path in (LIMITS, "minibot/__init__.py", "contracts/a.json", "config/nore.v1.json"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text("{}\n")
@@ -25,7 +25,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def write(path: str, text: str = "x = 1\n") -> Callable[[Path], object]:
-    """A change: a file gets a content."""
+    """Write content to a file."""
 
     def change(tree: Path) -> None:
         (tree / path).parent.mkdir(exist_ok=True)
@@ -35,7 +35,7 @@ def write(path: str, text: str = "x = 1\n") -> Callable[[Path], object]:
 
 
 def same_size_and_time(tree: Path) -> None:
-    """Change a file so that neither its size nor its time of change shows it."""
+    """Change a file without changing its size and time."""
     stamp = (tree / LIMITS).stat().st_mtime_ns
     (tree / LIMITS).write_text("[]\n")
     os.utime(tree / LIMITS, ns=(stamp, stamp))
@@ -57,7 +57,7 @@ def same_size_and_time(tree: Path) -> None:
 def test_code_that_changed_is_named(
     tree: Path, change: Callable[[Path], object], named: str
 ) -> None:
-    """Whatever a role would load: a source, a contract, a module put before a source."""
+    """A changed source or contract, or a module put before a source, is named."""
     stand, then = CodeStand(tree), code_sha256(tree)
 
     change(tree)
@@ -80,7 +80,7 @@ def test_code_that_changed_is_named(
     ],
 )
 def test_code_that_is_the_same_stops_nothing(tree: Path, change: Callable[[Path], object]) -> None:
-    """A file touched, written anew with the same content, bytecode of a cache, an editor's file."""
+    """A touched file, equal content, cached bytecode and an editor's file are no change."""
     stand, then = CodeStand(tree), code_sha256(tree)
 
     change(tree)
@@ -91,7 +91,7 @@ def test_code_that_is_the_same_stops_nothing(tree: Path, change: Callable[[Path]
 
 @pytest.mark.row("F161")
 def test_change_of_many_files_names_the_first_and_counts_the_rest(tree: Path) -> None:
-    """After `git pull` a line for people, not a list of hundreds."""
+    """A change of many files names the first and counts the rest."""
     stand, then = CodeStand(tree), code_sha256(tree)
     for number in range(9):
         write(f"minibot/a{number}.py")(tree)

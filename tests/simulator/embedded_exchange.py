@@ -1,4 +1,4 @@
-"""The embedded exchange as its users see it: a process, its REST calls, its streams; and tapes."""
+"""Embedded exchange as its users see it: a process, its REST calls, its streams; and tapes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Exchange:
         return self
 
     def hang_up(self) -> None:
-        """Drop every stream connection, without a word."""
+        """Drop every stream connection without a close frame."""
         for socket in self._sockets:
             socket.shutdown()  # type: ignore[no-untyped-call]
         self._sockets = []
@@ -103,7 +103,7 @@ class Exchange:
 
 
 def cleared(running: Exchange) -> Iterator[Exchange]:
-    """Lend a running exchange without faults and connections."""
+    """Lend a running exchange, without faults and connections."""
     running.fault("clear")
     yield running
     running.hang_up()
@@ -111,7 +111,7 @@ def cleared(running: Exchange) -> Iterator[Exchange]:
 
 
 def texts(socket: websocket.WebSocket) -> Iterator[bytes]:
-    """Yield text messages as they come; fail when none comes, however many pings do."""
+    """Yield text messages as they come; fail when none comes, whatever pings do."""
     last_s = time.monotonic()
     while True:
         # `recv` alone would answer pings for ever.
@@ -157,7 +157,7 @@ def closing_code(socket: websocket.WebSocket) -> int:
 
 
 def trade(at_ms: int, number: int, price: str = "100.00", **changes: object) -> tuple[int, Message]:
-    """Return a trade at so many ms after the origin."""
+    """Return a trade a number of ms after the origin."""
     time_ms = ORIGIN_MS + at_ms
     data = {"e": "trade", "E": time_ms, "s": "BTCUSDT", "t": number, "p": price, "q": "0.01000"}
     data |= {"T": time_ms, "m": False, "M": True, **changes}
@@ -165,7 +165,7 @@ def trade(at_ms: int, number: int, price: str = "100.00", **changes: object) -> 
 
 
 def quote(at_ms: int, number: int, bid: str = "99.99", ask: str = "100.01") -> tuple[int, Message]:
-    """Return a bookTicker at so many ms after the origin."""
+    """Return a bookTicker a number of ms after the origin."""
     data = {"u": number, "s": "BTCUSDT", "b": bid, "B": "1.00000", "a": ask, "A": "2.00000"}
     return at_ms, {"stream": "btcusdt@bookTicker", "data": data}
 
@@ -173,14 +173,14 @@ def quote(at_ms: int, number: int, bid: str = "99.99", ask: str = "100.01") -> t
 def diff(
     at_ms: int, first: int, last: int, bids: object = (), asks: object = (), symbol: str = "BTCUSDT"
 ) -> tuple[int, Message]:
-    """Return a depth diff at so many ms after the origin."""
+    """Return a depth diff a number of ms after the origin."""
     data = {"e": "depthUpdate", "E": ORIGIN_MS + at_ms, "s": symbol, "U": first, "u": last}
     stream = f"{symbol.lower()}@depth@100ms"
     return at_ms, {"stream": stream, "data": data | {"b": bids, "a": asks}}
 
 
 def snapshot(at_ms: int, number: int) -> tuple[int, Message]:
-    """Return an unwrapped depth body at so many ms after the origin."""
+    """Return an unwrapped depth body a number of ms after the origin."""
     bids = [["99.99000000", "1.00000000"], ["99.00000000", "3.00000000"]]
     asks = [["100.01000000", "2.00000000"], ["101.00000000", "4.00000000"]]
     return at_ms, {"lastUpdateId": number, "bids": bids, "asks": asks}
@@ -194,7 +194,7 @@ def write_tape(path: Path, lines: Iterable[tuple[int, Message]]) -> Path:
 
 
 def write_plain_tape(path: Path, lines: Iterable[tuple[int, Message]]) -> Path:
-    """Write a tape of (ms after the origin, message) that is not packed."""
+    """Write an unpacked tape of (ms after the origin, message)."""
     with path.open("w") as file:
         file.writelines(tape_lines(lines))
     return path
@@ -208,7 +208,7 @@ def tape_lines(lines: Iterable[tuple[int, Message]]) -> Iterator[str]:
 
 
 def market(seconds: int, per_second: int = 10) -> list[tuple[int, Message]]:
-    """Return a small whole market: snapshot, and each turn a diff, a quote and a trade."""
+    """Return a small market: a snapshot, then rounds of a diff, a quote and a trade."""
     lines = [diff(0, 101, 101), snapshot(1, 101)]
     for turn in range(seconds * per_second):
         at_ms = 2 + turn * 1000 // per_second

@@ -1,4 +1,4 @@
-"""The kept book: a client that starts from a snapshot of any moment ends with the same book."""
+"""Book of the simulator: a client that starts from any snapshot gets the same book."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from minibot.simulator.venue.venue import Venue
 
 
 class Client:
-    """A local book by the venue's documented rules, written apart from the product's."""
+    """Local book by the venue's documented rules, independent of the product's."""
 
     def __init__(self, snapshot: dict[str, Any]) -> None:
         self.identity = snapshot["lastUpdateId"]
@@ -52,7 +52,7 @@ def source(request: pytest.FixtureRequest) -> Source:
 
 
 def test_snapshot_of_any_moment_bridges_to_the_diffs_after_it(source: Source) -> None:
-    """Snapshots at the origin and at many moments all lead to the venue's book, without a gap."""
+    """A snapshot of any moment leads to the venue's book without a gap."""
     venue = venue_of(source)
     clients = [Client(venue.depth("BTCUSDT", 5000))]
     for number, frame in zip(range(12_000), source.frames(), strict=False):
@@ -61,7 +61,7 @@ def test_snapshot_of_any_moment_bridges_to_the_diffs_after_it(source: Source) ->
             event = json.loads(frame.data)
             for client in clients:
                 client.apply(event)
-        # A stride that falls before, between and after diffs alike.
+        # A stride that falls before, between and after diffs.
         if number % 397 == 0:
             clients.append(Client(venue.depth("BTCUSDT", 5000)))
 
@@ -69,12 +69,12 @@ def test_snapshot_of_any_moment_bridges_to_the_diffs_after_it(source: Source) ->
     for client in clients[1:]:
         assert client.identity == state.identity
         assert client.sides == state.sides
-    # The one of the origin holds levels from before the recorder's own snapshot; its touch agrees.
+    # The origin's book has levels older than the recorder's snapshot; its touch agrees.
     assert clients[0].best() == state.best()
 
 
 def test_touch_of_the_book_is_the_book_ticker_of_the_same_update(source: Source) -> None:
-    """Where a quote and a diff end at the same update id, they show the same touch."""
+    """A quote and a diff of the same update id show the same touch."""
     venue = venue_of(source)
     quotes: dict[int, tuple[str, str]] = {}
     checked = 0
@@ -101,7 +101,7 @@ LEVELS = st.lists(
 def test_book_after_any_diffs_is_what_a_dict_would_hold(
     diffs: list[tuple[list[tuple[str, str]], list[tuple[str, str]]]],
 ) -> None:
-    """Levels, order and removal of levels that never stood there agree with a plain model."""
+    """Levels and their order equal a plain model's after any diffs."""
     book = OrderBook()
     book.load({"lastUpdateId": 0, "bids": [["5", "1"]], "asks": [["6", "1"]]})
     model: dict[str, dict[str, str]] = {"bids": {"5": "1"}, "asks": {"6": "1"}}
@@ -120,7 +120,7 @@ def test_book_after_any_diffs_is_what_a_dict_would_hold(
 
 
 def test_old_diff_changes_nothing_and_a_hole_is_counted() -> None:
-    """What a book already holds is not applied again; a recording with a hole shows."""
+    """An old diff changes nothing, and a hole in a recording is counted."""
     book = OrderBook()
     book.load({"lastUpdateId": 10, "bids": [["5", "1"]], "asks": [["6", "1"]]})
     book.apply({"U": 5, "u": 10, "b": [["5", "0"]], "a": []})

@@ -1,4 +1,4 @@
-"""Faults that change what is said: fields more, less or of another type, and rules at run time."""
+"""Faults that change payloads: added, missing or retyped fields, and new rules."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ BARS = 5
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Exchange]:
-    """A synthetic market that goes on for as long as the tests need it, with a past of bars."""
+    """Synthetic market for as long as the tests need it, with a history of bars."""
     with Exchange("generator:1", "--start", "now", speed="20") as exchange:
         wait_until(lambda: len(bars_of(exchange)) >= BARS, "so many bars of a second")
         yield exchange
 
 
 def bars_of(exchange: Exchange) -> list[list[Any]]:
-    """Return the bars of a second that the exchange has."""
+    """Return the exchange's bars of a second."""
     rows: list[list[Any]] = exchange.json("klines", symbol="BTCUSDT", interval="1s", limit=BARS)
     return rows
 
 
 @pytest.fixture
 def exchange(running: Exchange) -> Iterator[Exchange]:
-    """The running exchange without faults and connections."""
+    """Running exchange without faults and connections."""
     yield from cleared(running)
 
 
 @pytest.mark.row("C-101")
 def test_field_is_added_removed_and_retyped_on_an_endpoint(exchange: Exchange) -> None:
-    """So many answers of this endpoint, and the venue behind it stays as it was."""
+    """The given number of an endpoint's answers is changed, and the venue itself stays."""
     symbol = {"symbol": "BTCUSDT"}
     right = exchange.json("ticker/bookTicker", **symbol)
     exchange.fault("field_added", endpoint="ticker/bookTicker", field="mood", value={"is": 1})
@@ -80,7 +80,7 @@ def test_field_is_added_removed_and_retyped_on_an_endpoint(exchange: Exchange) -
 def test_field_takes_the_type_that_is_asked_for(
     to: str, expected: object, exchange: Exchange
 ) -> None:
-    """Inner fields by their way, with lists walked through; a number picks a place of a row."""
+    """An inner field takes the requested type, in lists too; a number selects a place of a row."""
     exchange.fault("field_added", endpoint="exchangeInfo", field="symbols.filters.age", value=12)
     exchange.fault("field_retyped", endpoint="exchangeInfo", field="symbols.filters.age", to=to)
     exchange.fault("field_retyped", endpoint="klines", field="8", to="string")
@@ -108,7 +108,7 @@ def test_field_takes_the_type_that_is_asked_for(
     ],
 )
 def test_field_goes_missing_on_a_stream(stream: str, field: str, exchange: Exchange) -> None:
-    """On every kind of stream, recorded and made, by kind or by full name."""
+    """A field is missing on every kind of stream, by kind or by full name."""
     kind = {"kline": "kline_1s", "depth": "depth@100ms"}.get(stream, stream)
     name = kind if "@" in kind[1:] and kind.startswith("btc") else f"btcusdt@{kind}"
     socket = exchange.stream(name)
@@ -129,7 +129,7 @@ def test_field_goes_missing_on_a_stream(stream: str, field: str, exchange: Excha
 
 
 def test_raw_readers_get_the_changed_payload_too(exchange: Exchange) -> None:
-    """Wrapped or not."""
+    """Raw and wrapped readers get the changed payload."""
     socket = exchange.connect("/ws/btcusdt@bookTicker")
     exchange.fault("field_added", stream="bookTicker", n=3)
 
@@ -140,7 +140,7 @@ def test_raw_readers_get_the_changed_payload_too(exchange: Exchange) -> None:
 
 @pytest.mark.row("C-101")
 def test_bar_is_never_closed(exchange: Exchange) -> None:
-    """The message with `x: true` is left out, twice here; the next bars are told all the same."""
+    """The closing kline message is left out twice; the next bars close as usual."""
     socket = exchange.stream("btcusdt@kline_1s")
     bars = take(socket, 1)
     exchange.fault("kline_unclosed", n=2)
@@ -152,7 +152,7 @@ def test_bar_is_never_closed(exchange: Exchange) -> None:
 
 
 def test_one_stream_falls_silent_and_the_others_go_on(exchange: Exchange) -> None:
-    """A stall of a stream, not of the connection; it comes back after its time."""
+    """One silent stream returns after its time, while the others continue."""
     socket = exchange.stream("btcusdt@trade", "btcusdt@bookTicker")
     take(socket, 5)
     before = exchange.status()["now_ms"]
@@ -167,7 +167,7 @@ def test_one_stream_falls_silent_and_the_others_go_on(exchange: Exchange) -> Non
 
 
 def test_pings_are_left_out_for_a_while(exchange: Exchange) -> None:
-    """A connection of that time hears its first one when it is over, not after 20 seconds."""
+    """Pings are left out for a while; the first one follows at once after it."""
     began_ms = exchange.status()["now_ms"]
     exchange.fault("no_ping", ms=60_000)
     socket = exchange.stream("btcusdt@trade")
@@ -181,7 +181,7 @@ def test_pings_are_left_out_for_a_while(exchange: Exchange) -> None:
 def test_errors_take_the_shape_that_is_asked_for(
     kind: str, is_nested: bool, exchange: Exchange
 ) -> None:
-    """Both are seen on the wire; a client has to read either."""
+    """Errors take either of the two forms seen on the wire."""
     exchange.fault("control_errors", kind=kind)
     socket = exchange.connect("/ws")
     bad_stream = ask(socket, method="SUBSCRIBE", params=["no stream"], id=1)
@@ -192,7 +192,7 @@ def test_errors_take_the_shape_that_is_asked_for(
 
 
 def test_wrong_fault_of_a_field_is_refused_in_words(exchange: Exchange) -> None:
-    """What is expected is said."""
+    """A malformed fault of a field is refused with the expected form."""
     for fields, word in (
         ({"name": "field_removed", "endpoint": "depth"}, "field"),
         ({"name": "field_removed", "field": "bids"}, "endpoint or stream"),
@@ -207,7 +207,7 @@ def test_wrong_fault_of_a_field_is_refused_in_words(exchange: Exchange) -> None:
 
 
 def test_answers_that_are_no_json_or_lead_elsewhere(exchange: Exchange) -> None:
-    """Of one endpoint alone, if one is named."""
+    """An answer is no JSON or a redirect, on one endpoint if one is named."""
     exchange.fault("bad_json", endpoint="depth")
     exchange.fault("redirect", endpoint="klines", to="https://elsewhere.invalid/")
     fine = exchange.get("time")
@@ -224,7 +224,7 @@ def test_answers_that_are_no_json_or_lead_elsewhere(exchange: Exchange) -> None:
 
 @pytest.mark.row("C-101")
 def test_event_states_a_time_long_past(exchange: Exchange) -> None:
-    """Received now, of a minute ago."""
+    """An event received now states a time a minute ago."""
     socket = exchange.stream("btcusdt@trade")
     exchange.fault("late_event", n=20, shift_ms=-3_600_000)
     times = [message["data"]["T"] for message in take(socket, 40)]
@@ -234,7 +234,7 @@ def test_event_states_a_time_long_past(exchange: Exchange) -> None:
 
 
 def test_rules_and_statuses_change_and_clear_brings_them_back(exchange: Exchange) -> None:
-    """exchangeInfo is kept between calls, and made anew when it would say something else."""
+    """Changed rules and statuses appear in exchangeInfo until the fault is cleared."""
 
     def info() -> Message:
         found: Message = exchange.json("exchangeInfo")["symbols"][0]
@@ -266,7 +266,7 @@ def test_rules_and_statuses_change_and_clear_brings_them_back(exchange: Exchange
 
 
 def test_script_may_say_after_how_many_seconds(tmp_path: Path) -> None:
-    """Of market time, from the origin; a moment is said in one way, not in two."""
+    """A script gives seconds of market time from the origin, in one way only."""
     tape = write_tape(tmp_path / "tape.gz", market(8))
     script = tmp_path / "faults.json"
     script.write_text(json.dumps([{"after_s": 3.5, "name": "gap"}]))

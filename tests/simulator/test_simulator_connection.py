@@ -1,4 +1,4 @@
-"""One connection without a network: pings, pongs and their limits, wrapping, framing."""
+"""Connection without a network: pings, pongs and their limits, wrapping, framing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from minibot.simulator.server.control import Subscriptions
 
 
 class Wire(asyncio.Transport):
-    """Keeps what is written."""
+    """Wire that keeps all written bytes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def connection(speed: int = 1) -> tuple[Connection, Wire]:
 
 
 def ping(client: Connection, transport: Wire, pace_ms: int) -> bytes | None:
-    """Let the connection ping if it is time; return the payload."""
+    """Let the connection ping if it is due; return the payload."""
     transport.written = b""
     assert client.ping_if_due(pace_ms, 1_700_000_000_000)
     client.flush()
@@ -68,7 +68,7 @@ def ping(client: Connection, transport: Wire, pace_ms: int) -> bytes | None:
 
 
 def test_pings_go_out_every_twenty_seconds() -> None:
-    """Not before, and each with its own payload."""
+    """Pings go out every twenty seconds, each with its own payload."""
     client, transport = connection()
     payloads = [ping(client, transport, at) for at in (0, PING_INTERVAL_MS - 1, PING_INTERVAL_MS)]
 
@@ -78,7 +78,7 @@ def test_pings_go_out_every_twenty_seconds() -> None:
 
 
 def test_connection_dies_a_minute_after_the_first_unanswered_ping() -> None:
-    """Pongs with another payload do not help; a late copy of an older ping does."""
+    """A connection dies a minute after the first ping without a matching pong."""
     client, transport = connection()
     first = ping(client, transport, PING_INTERVAL_MS)
     second = ping(client, transport, 2 * PING_INTERVAL_MS)
@@ -96,7 +96,7 @@ def test_connection_dies_a_minute_after_the_first_unanswered_ping() -> None:
 
 
 def test_pong_answers_the_pings_before_it_too() -> None:
-    """A client that was busy need not answer each of them."""
+    """A pong answers all earlier pings too."""
     client, transport = connection()
     first, second, third = (ping(client, transport, n * PING_INTERVAL_MS) for n in (1, 2, 3))
 
@@ -105,12 +105,12 @@ def test_pong_answers_the_pings_before_it_too() -> None:
     assert third
     assert client.is_answer(second)
     assert not client.is_answer(first)
-    # The third has been waiting since its own time alone.
+    # The third ping waits only since its own time.
     assert client.ping_if_due(3 * PING_INTERVAL_MS + PONG_TIMEOUT_MS - 1, 0)
 
 
 def test_pong_timeout_has_a_floor_of_machine_time() -> None:
-    """At high speed a minute is too short for any client."""
+    """The pong timeout has a floor of wall-clock time, for high speeds."""
     client, transport = connection(speed=1000)
     ping(client, transport, PING_INTERVAL_MS)
 
@@ -119,7 +119,7 @@ def test_pong_timeout_has_a_floor_of_machine_time() -> None:
 
 
 def test_client_with_too_many_unread_bytes_is_cut() -> None:
-    """At the bound it still gets its frames; a byte more and it is gone, nothing is written."""
+    """A client over the bound of unread bytes is disconnected; at the bound it is served."""
     client, transport = connection()
     client.queue(b"first")
     transport.unread = UNREAD_BYTES_MAX
@@ -134,7 +134,7 @@ def test_client_with_too_many_unread_bytes_is_cut() -> None:
 
 @pytest.mark.parametrize(("unread", "end"), [(0, "close"), (1 << 20, "abort")])
 def test_closing_does_not_wait_for_a_client_that_does_not_read(unread: int, end: str) -> None:
-    """A close frame goes out either way; only a reader gets the time to take it."""
+    """A close frame waits only for a client that reads."""
     client, transport = connection()
     transport.unread = unread
     client.close(1008, "Pong timeout")
@@ -144,7 +144,7 @@ def test_closing_does_not_wait_for_a_client_that_does_not_read(unread: int, end:
 
 
 def test_day_is_over_after_24_hours() -> None:
-    """To the millisecond of market pace."""
+    """A connection ends after 24 hours of market time, to the millisecond."""
     client, _ = connection()
 
     assert not client.is_too_old(LIFE_MS_MAX - 1)
@@ -162,14 +162,14 @@ def test_day_is_over_after_24_hours() -> None:
     ],
 )
 def test_frame_length_is_written_in_its_shortest_form(size: int, head: bytes) -> None:
-    """The three forms of RFC 6455, section 5.2, on both sides of each bound."""
+    """A frame's length has the shortest of three forms (RFC 6455, section 5.2)."""
     framed = wire.frame(wire.TEXT, b"x" * size)
 
     assert framed == head + b"x" * size
 
 
 def test_microseconds_touch_times_alone() -> None:
-    """Ids and prices share their names with times of others; a bar ends with its last one."""
+    """Microseconds apply to times alone, not to ids and prices of the same name."""
     trade = b'{"e":"trade","E":5,"s":"X","t":7,"p":"1","T":4}'
     kline = b'{"e":"kline","E":5,"k":{"t":1,"T":2,"L":9,"o":"3"}}'
     day = b'{"e":"24hrTicker","E":5,"O":1,"C":2,"F":3,"L":4,"o":"1"}'
@@ -184,7 +184,7 @@ def test_microseconds_touch_times_alone() -> None:
 
 
 def test_connection_whose_client_hung_up_is_reset_without_an_error() -> None:
-    """An exchange that ends in that moment cuts it off with all others."""
+    """A connection whose client has gone is reset without an error."""
     clients: list[Connection] = []
     transports: list[asyncio.Transport] = []
 

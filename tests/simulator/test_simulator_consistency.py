@@ -1,6 +1,6 @@
-"""Every endpoint tells the story of the same trades and diffs: recomputed here from what streamed.
+"""Consistency of the endpoints: all agree with the streamed trades and diffs.
 
-The recomputation is a plain one, in `Decimal` and dictionaries, and shares nothing with the venue.
+The recomputation uses plain `Decimal` and dictionaries, and shares no code with the venue.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Streamed = dict[str, Any]
 
 
 class Played:
-    """A venue that has played a source up to a moment, and what a reader of its streams has."""
+    """Venue that has played a source up to a moment, and everything that it streamed."""
 
     def __init__(self, source: Source) -> None:
         self.facts = source.facts
@@ -50,7 +50,7 @@ class Played:
         self.quotes: dict[str, Streamed] = {}
 
     def to(self, at_ms: int) -> bool:
-        """Play up to a moment of the receive clock; return whether the source goes on."""
+        """Play up to a moment of the receive clock; return whether the source continues."""
         while self._next is not None and self._next.at_ns <= at_ms * 1_000_000:
             frame = self._next
             self.venue.take(frame)
@@ -62,7 +62,7 @@ class Played:
             elif frame.kind == BOOK_TICKER:
                 self.quotes[frame.symbol] = data
             self._next = next(self._frames, None)
-        self.clock.market_origin_ms = at_ms  # A clock that was never started stands here.
+        self.clock.market_origin_ms = at_ms  # Time of a clock that never started.
         return self._next is not None
 
     @property
@@ -70,7 +70,7 @@ class Played:
         return self.venue.now_ms()
 
     def ask(self, path: str, **query: object) -> Any:
-        """Return an endpoint's answer, as it goes over the wire."""
+        """Return an endpoint's answer, as sent."""
         endpoint = ENDPOINTS[path]
         sent = [(name, str(value)) for name, value in query.items()]
         answer = endpoint.answer(self.venue, Parameters(sent, endpoint.allowed))
@@ -81,7 +81,7 @@ class Played:
 
 
 def text(number: Decimal) -> str:
-    """Return a number as the venue writes it: eight places, cut."""
+    """Return a number in the venue's form: eight places, cut."""
     return f"{number.quantize(EIGHT, rounding='ROUND_DOWN'):f}"
 
 
@@ -92,7 +92,7 @@ def amounts(trades: list[Streamed]) -> tuple[Decimal, Decimal]:
 
 
 def kline(open_ms: int, length_ms: int, trades: list[Streamed], before: str) -> list[Any]:
-    """Return a bar's row of its trades, flat at the price before where there are none."""
+    """Return the kline row of some trades, flat at the former price without any."""
     prices = [Decimal(t["p"]) for t in trades] or [Decimal(before)]
     taken = [t for t in trades if not t["m"]]
     (base, quote), (taken_base, taken_quote) = amounts(trades), amounts(taken)
@@ -110,7 +110,7 @@ def kline(open_ms: int, length_ms: int, trades: list[Streamed], before: str) -> 
 
 
 def klines(trades: list[Streamed], length_ms: int, shift_ms: int, now_ms: int) -> list[list[Any]]:
-    """Return all bars from the first trade's to the one that is open now."""
+    """Return all bars from the first trade's to the open one."""
     rows: list[list[Any]] = []
 
     def open_of(time_ms: int) -> int:
@@ -128,7 +128,7 @@ def klines(trades: list[Streamed], length_ms: int, shift_ms: int, now_ms: int) -
 
 
 def aggregated(trades: list[Streamed]) -> list[Streamed]:
-    """Return the aggregates of trades that share time, price and side and came together."""
+    """Return the aggregates of consecutive trades with the same time, price and side."""
     groups: list[list[Streamed]] = []
     for trade in trades:
         is_same = groups and all(groups[-1][0][key] == trade[key] for key in ("T", "p", "m"))
@@ -144,7 +144,7 @@ def aggregated(trades: list[Streamed]) -> list[Streamed]:
 
 
 def book_of(opening: Any, diffs: list[Streamed]) -> tuple[int, dict[str, dict[Decimal, str]]]:
-    """Return (last update id, sides) after the documented rule."""
+    """Return (last update id, sides) by the documented rule."""
     sides = {
         side: {Decimal(price): qty for price, qty in opening[name]}
         for side, name in (("b", "bids"), ("a", "asks"))
@@ -168,7 +168,7 @@ def levels(side: dict[Decimal, str], count: int, *, best_first: bool) -> list[tu
 
 
 def instants(played: Played, step_ms: int, count: int) -> Iterator[int]:
-    """Play on and stop at so many odd moments; yield each."""
+    """Play on and stop at a number of odd moments; yield each."""
     for number in range(1, count + 1):
         at_ms = played.facts.origin_ms + number * step_ms + 137 * number
         goes_on = played.to(at_ms)
@@ -181,7 +181,7 @@ SOURCES = ["tape:demo", "generator:7:BTCUSDT,ETHUSDT", "generator:11", "klines"]
 
 
 def ten_bars(folder: Path) -> str:
-    """Return a source of ten minutes of bars that trade."""
+    """Return a source of ten minutes of bars with trades."""
     path = folder / "BTCUSDT-1m.jsonl"
     with path.open("w") as file:
         for number in range(10):
@@ -194,7 +194,7 @@ def ten_bars(folder: Path) -> str:
 
 @pytest.fixture(scope="module", params=SOURCES)
 def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Played:
-    """A venue that stands at an odd moment of its eighth minute, or at its end."""
+    """Venue at an odd moment of its eighth minute, or at its end."""
     word = request.param
     source = ten_bars(tmp_path_factory.mktemp("bars")) if word == "klines" else word
     venue = Played(open_source(source, 60))
@@ -204,7 +204,7 @@ def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def check_all(played: Played) -> None:
-    """Compare every endpoint with what has streamed up to this moment."""
+    """Compare every endpoint with everything streamed up to this moment."""
     for symbol in played.facts.symbols:
         check_trades(played, symbol)
         check_klines(played, symbol)
@@ -235,7 +235,7 @@ def check_trades(played: Played, symbol: str) -> None:
     groups = aggregated(trades)
     rows = played.ask("aggTrades", symbol=symbol, limit=1000)
     told = [{key: row[key] for key in row if key != "a"} for row in rows]
-    # The last one may still grow, and is not told before it is known not to.
+    # The last aggregate may still grow, and is sent only once it cannot.
     assert told in (groups[-1000:], groups[:-1][-1000:])
     ids = [row["a"] for row in rows]
     assert ids == list(range(ids[0], ids[0] + len(ids)))
@@ -256,7 +256,7 @@ def check_trades(played: Played, symbol: str) -> None:
 def check_klines(played: Played, symbol: str) -> None:
     trades = played.in_order(symbol)
     has_past = bool(played.venue.source.past_bars(symbol, "1m"))
-    # What lies before is the source's own past, and in a begun bar both meet.
+    # Earlier bars are the source's history; a bar across the origin contains both.
     floor_ms = played.facts.origin_ms if has_past else 0
 
     def check(interval: str, length_ms: int, zone: str, zone_ms: int) -> None:
@@ -274,10 +274,10 @@ def check_klines(played: Played, symbol: str) -> None:
 
 
 def test_bars_of_every_length_and_zone_hold_the_same_trades(played: Played) -> None:
-    """Nothing is left out of the longer ones: what is known of the past is in a begun bar too."""
+    """Bars of every length and zone hold the same trades, history included."""
     for symbol in played.facts.symbols:
         day = played.ask("ticker", symbol=symbol, windowSize="7d")
-        for interval in INTERVALS.keys() - {"1s"}:  # Of seconds, one answer cannot tell all.
+        for interval in INTERVALS.keys() - {"1s"}:  # One answer cannot hold all seconds.
             for zone in ("0", "05:45", "-3"):
                 query = {"symbol": symbol, "interval": interval, "timeZone": zone}
                 rows = played.ask("klines", **query, limit=1000)
@@ -287,7 +287,7 @@ def test_bars_of_every_length_and_zone_hold_the_same_trades(played: Played) -> N
 
 
 def statistics(trades: list[Streamed], open_ms: int) -> Streamed:
-    """Return what the tickers say of the trades from a moment on."""
+    """Return the tickers' statistics over the trades from a moment on."""
     inside = [t for t in trades if t["T"] >= open_ms]
     prices = [Decimal(t["p"]) for t in inside]
     base, quote = amounts(inside)
@@ -360,13 +360,13 @@ def check_book(played: Played, symbol: str) -> None:
 
 
 def test_every_endpoint_tells_what_streamed(played: Played) -> None:
-    """At seven odd moments, for every symbol: trades, aggregates, klines, windows, book, touch."""
+    """Trades, aggregates, klines, windows, book and touch agree at seven odd moments."""
     assert all(len(played.trades[symbol]) > 100 for symbol in played.facts.symbols)
     check_all(played)
 
 
 def test_window_rolls_over_trades_that_are_no_longer_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the log has been cut, the begun minute is counted whole, never left out."""
+    """A window over a truncated log counts its first minute whole."""
     monkeypatch.setattr("minibot.simulator.venue.logs.KEPT_ALL_MAX", 100)
     monkeypatch.setattr("minibot.simulator.venue.logs.KEPT_MIN", 100)
     played = Played(open_source("generator:5", 60))
@@ -381,7 +381,7 @@ def test_window_rolls_over_trades_that_are_no_longer_kept(monkeypatch: pytest.Mo
 
 
 class Made:
-    """A source of nothing but the trades it is given."""
+    """Source of given trades alone."""
 
     def __init__(self, trades: list[Streamed]) -> None:
         self.facts = SourceFacts(
@@ -396,13 +396,13 @@ class Made:
         self._trades = trades
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the trades as they came."""
+        """Yield the trades in order of arrival."""
         for trade in self._trades:
             data = orjson.dumps({key: trade[key] for key in trade if key != "at_ms"})
             yield Frame(trade["at_ms"] * 10**6, "BTCUSDT", TRADE, "btcusdt@trade", data)
 
     def past_bars(self, symbol: str, interval: str) -> list[Any]:
-        """Know nothing."""
+        """Return no history."""
         return []
 
 
@@ -411,7 +411,7 @@ GAPS_MS = st.one_of(st.integers(0, 40), st.integers(0, 3_000), st.integers(0, 20
 
 @st.composite
 def trades_that_came(draw: st.DrawFn) -> list[Streamed]:
-    """Return trades in order of arrival: some late, some told twice, some together."""
+    """Return trades in order of arrival: some late, some repeated, some together."""
     at_ms, trades = ORIGIN_MS, []
     for number in range(1, draw(st.integers(2, 60))):
         at_ms += draw(GAPS_MS)
@@ -427,7 +427,7 @@ def trades_that_came(draw: st.DrawFn) -> list[Streamed]:
 @settings(max_examples=60, deadline=None)
 @given(trades=trades_that_came(), later_ms=st.integers(0, 400_000))
 def test_any_trades_make_the_bars_and_the_windows(trades: list[Streamed], later_ms: int) -> None:
-    """Late ones and doubles too: a bar closes with its latest trade, a window counts each once."""
+    """Late and repeated trades make right bars and windows: each counts once."""
     played = Played(Made(trades))
     played.to(trades[-1]["at_ms"] + later_ms)
     known = played.in_order("BTCUSDT")
@@ -438,7 +438,7 @@ def test_any_trades_make_the_bars_and_the_windows(trades: list[Streamed], later_
         told = played.ask("klines", symbol="BTCUSDT", interval=interval, limit=1000)
         for row in told:
             inside = [t for t in known if t["T"] // length_ms * length_ms == row[0]]
-            # Of one time the later in order of arrival, which here is that of the ids.
+            # Equal times go by arrival, which here is the order of ids.
             last = max(inside, key=lambda t: (t["T"], t["t"]), default=None)
             prices = [Decimal(t["p"]) for t in inside]
             base, quote = amounts(inside)
@@ -464,7 +464,7 @@ def test_any_trades_make_the_bars_and_the_windows(trades: list[Streamed], later_
 
 @pytest.mark.parametrize("source", ["tape:demo", "generator:3:BTCUSDT,ETHUSDT"])
 def test_streams_and_rest_agree_over_the_wire_at_speed(source: str) -> None:
-    """A client that reads everything finds in REST what it has read, while the market goes on."""
+    """A client that reads all streams finds the same in REST, while the market runs."""
     names = ["btcusdt@trade", "btcusdt@depth@100ms", "btcusdt@kline_1s", "btcusdt@aggTrade"]
     with Exchange(source, "--rate", "40", speed="30") as exchange:
         opening = exchange.json("depth", symbol="BTCUSDT", limit=5000)
@@ -510,7 +510,7 @@ def test_streams_and_rest_agree_over_the_wire_at_speed(source: str) -> None:
             assert all(row["price"] == trades[row["id"]]["p"] for row in rows if row["id"] >= first)
             by_open = {row[0]: row for row in bars}
             held = [open_ms for open_ms in closed if open_ms >= bars[0][0]]
-            assert held  # A slow client has read more of them than one answer holds.
+            assert held  # A slow client has read more than one answer holds.
             for open_ms in held:
                 row, told = by_open[open_ms], closed[open_ms]
                 assert [row[1], row[4], row[5], row[8]] == [

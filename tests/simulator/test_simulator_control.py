@@ -1,4 +1,4 @@
-"""Control messages, weights and bans, without a socket."""
+"""Control messages, weights and bans of the simulator, without a socket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def reply(held: Subscriptions, **message: object) -> dict[str, Any]:
 
 
 def test_subscribe_list_and_unsubscribe_keep_the_order() -> None:
-    """One message carries many streams; the reply has a null result and the same id."""
+    """One message carries many streams; its reply has a null result and the same id."""
     held = Subscriptions(is_combined=False)
     names = ["btcusdt@aggTrade", "btcusdt@depth@100ms", "!miniTicker@arr"]
 
@@ -32,7 +32,7 @@ def test_subscribe_list_and_unsubscribe_keep_the_order() -> None:
 
 
 def test_property_combined_is_read_and_set() -> None:
-    """It is the only property."""
+    """`combined` is the only property, read and set."""
     held = Subscriptions(is_combined=False)
 
     assert reply(held, method="GET_PROPERTY", params=["combined"], id=2)["result"] is False
@@ -62,7 +62,7 @@ def test_property_combined_is_read_and_set() -> None:
 def test_wrong_message_is_answered_with_its_error_and_changes_nothing(
     text: str, code: int, word: str
 ) -> None:
-    """Flat or nested as the venue sends them, the id echoed where there is one."""
+    """A wrong message gets its error, flat or nested, with its id, and changes nothing."""
     held = Subscriptions(is_combined=True, streams={"btcusdt@trade": None})
 
     body = answer(held, text)
@@ -76,7 +76,7 @@ def test_wrong_message_is_answered_with_its_error_and_changes_nothing(
 
 
 def test_stream_beyond_the_limit_is_refused_whole() -> None:
-    """1,024 streams fit on a connection, the next message changes nothing."""
+    """1,024 streams fit on a connection; the message beyond them is refused whole."""
     held = Subscriptions(is_combined=True)
     names = [f"coin{number}@trade" for number in range(STREAMS_MAX)]
 
@@ -88,7 +88,7 @@ def test_stream_beyond_the_limit_is_refused_whole() -> None:
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_any_bytes_get_a_reply(text: bytes) -> None:
-    """Nothing a client sends raises."""
+    """Any bytes get a reply without an exception."""
     held = Subscriptions(is_combined=True)
 
     body = answer(held, text)
@@ -97,7 +97,7 @@ def test_any_bytes_get_a_reply(text: bytes) -> None:
 
 
 def test_weight_over_the_limit_is_429_until_the_minute_ends() -> None:
-    """The request that goes over is refused, and so is every one until Retry-After has passed."""
+    """A request over the limit gets 429, and so do all until Retry-After has passed."""
     limits = RequestLimits(weight_max=100)
 
     assert limits.charge(100, 15_000, 0) is None
@@ -112,7 +112,7 @@ def test_weight_over_the_limit_is_429_until_the_minute_ends() -> None:
 
 
 def test_carrying_on_after_429_is_banned_and_longer_each_time() -> None:
-    """418 names the end of the ban in exchange time; the next one lasts twice as long."""
+    """Requests after 429 cause a 418 ban, which doubles each time."""
     limits = RequestLimits(weight_max=1)
     now_ms = 1_700_000_000_000
     limits.charge(2, 0, now_ms)
@@ -138,7 +138,7 @@ def test_carrying_on_after_429_is_banned_and_longer_each_time() -> None:
 
 
 def test_rate_window_slides() -> None:
-    """Five in any second pass, a sixth does not; a second later there is room again."""
+    """Five messages in any second pass, the sixth does not."""
     window = RateWindow(5, 1000)
 
     assert all(window.add(ms) for ms in (0, 100, 200, 300, 400))

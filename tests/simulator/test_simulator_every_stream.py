@@ -1,4 +1,4 @@
-"""Streams that are made of others: bars in zones and with their past, lists, slow depth, forms."""
+"""Derived streams: bars in zones and with history, lists, slow depth, forms."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MINUTE_MS = 60_000
 
 @pytest.fixture
 def history(tmp_path: Path) -> Path:
-    """Two days of minutes up to the origin, each with a volume of one."""
+    """Two days of one-minute bars up to the origin, each with a volume of one."""
     end_ms = ORIGIN_MS // MINUTE_MS * MINUTE_MS
     path = tmp_path / "BTCUSDT-1m.jsonl"
     with path.open("w") as file:
@@ -53,7 +53,7 @@ def history(tmp_path: Path) -> Path:
 def test_bar_of_a_stream_is_that_of_rest_with_its_past_in_either_zone(
     interval: str, is_shifted: bool, history: Path, tmp_path: Path
 ) -> None:
-    """It holds what traded before the origin; at +08:00 it opens at that clock, told in UTC."""
+    """A stream's bar equals REST's, history included, in UTC and at +08:00."""
     names = [f"btcusdt@kline_{interval}", f"btcusdt@kline_{interval}@+08:00"]
     tape = write_tape(tmp_path / "tape.gz", market(10))
     arguments = ("--history", f"klines:{history}")
@@ -77,14 +77,14 @@ def test_bar_of_a_stream_is_that_of_rest_with_its_past_in_either_zone(
 
 
 def two_symbols() -> list[tuple[int, Message]]:
-    """Return five seconds in which BTC trades always and ETH in the third second alone."""
+    """Return five seconds in which BTC trades always and ETH only in the third."""
     lines = [trade(100 + 200 * turn, 1 + turn) for turn in range(25)]
     lines.append(trade(2_450, 1, s="ETHUSDT"))
     return sorted(lines, key=lambda line: line[0])
 
 
 def test_lists_of_all_symbols_hold_those_that_have_traded(tmp_path: Path) -> None:
-    """Once a second, mini tickers and rolling ones; the retired list of tickers stays silent."""
+    """Lists hold symbols that have traded, once a second; the retired list is silent."""
     tape = write_tape(tmp_path / "tape.gz", two_symbols())
     names = ("!miniTicker@arr", "!ticker_1h@arr", "!ticker_4h@arr", "!ticker_1d@arr")
     with Exchange(f"tape:{tape}", speed="5") as exchange:
@@ -110,7 +110,7 @@ def test_lists_of_all_symbols_hold_those_that_have_traded(tmp_path: Path) -> Non
 def test_depth_of_a_second_comes_under_both_its_names_and_ends_in_the_same_book(
     tmp_path: Path,
 ) -> None:
-    """`@depth` and `@depth@1000ms` carry the same events, which follow one another without gap."""
+    """`@depth` and `@depth@1000ms` carry the same events without a gap."""
     tape = write_tape(tmp_path / "tape.gz", market(6))
     with Exchange(f"tape:{tape}", speed="6") as exchange:
         socket = exchange.stream("btcusdt@depth", "btcusdt@depth@1000ms", "btcusdt@depth@100ms")
@@ -132,7 +132,7 @@ def test_depth_of_a_second_comes_under_both_its_names_and_ends_in_the_same_book(
 
 
 def test_hole_in_the_source_is_a_hole_in_the_depth_of_a_second(tmp_path: Path) -> None:
-    """What is missing is not merged away: whoever keeps a book from it has to notice."""
+    """A hole in the source is a hole in the merged depth, so a book can notice it."""
     lines = [diff(0, 101, 101), snapshot(1, 101), quote(2, 101)]
     lines += [diff(100, 102, 103), diff(200, 104, 104), diff(300, 109, 110), diff(1_400, 111, 111)]
     tape = write_tape(tmp_path / "tape.gz", lines)
@@ -144,7 +144,7 @@ def test_hole_in_the_source_is_a_hole_in_the_depth_of_a_second(tmp_path: Path) -
 
 
 def test_every_form_of_a_message_says_the_same(tmp_path: Path) -> None:
-    """Raw or wrapped, milliseconds or microseconds, to several readers of each."""
+    """Raw and wrapped, in ms and microseconds, to several readers: the same content."""
     tape = write_tape(tmp_path / "tape.gz", market(20))
     with Exchange(f"tape:{tape}", speed="10") as exchange:
         plain = [exchange.connect("/ws/btcusdt@trade") for _ in range(2)]
@@ -176,7 +176,7 @@ def test_every_form_of_a_message_says_the_same(tmp_path: Path) -> None:
 
 
 def test_one_who_leaves_takes_nothing_from_those_who_stay(tmp_path: Path) -> None:
-    """Unsubscribing and hanging up end one's own streams alone, made ones too."""
+    """A client that leaves ends its own streams alone."""
     tape = write_tape(tmp_path / "tape.gz", market(30))
     names = ["btcusdt@trade", "btcusdt@kline_1s", "btcusdt@depth"]
     with Exchange(f"tape:{tape}", speed="5") as exchange:
@@ -195,7 +195,7 @@ def test_one_who_leaves_takes_nothing_from_those_who_stay(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("kind", ["flat", "nested"])
 def test_errors_of_control_messages_take_the_shape_asked_for(kind: str, tmp_path: Path) -> None:
-    """A client has to understand both; a fault picks one for all of them."""
+    """Errors of control messages take the form that a fault selects."""
     tape = write_tape(tmp_path / "tape.gz", market(5))
     with Exchange(f"tape:{tape}") as exchange:
         exchange.fault("control_errors", kind=kind)
@@ -214,7 +214,7 @@ def test_errors_of_control_messages_take_the_shape_asked_for(kind: str, tmp_path
 
 
 def test_partial_depth_is_the_top_of_the_book_that_rest_tells(tmp_path: Path) -> None:
-    """At every moment at most so many levels, and the number of the update they stand at."""
+    """Partial depth is the top of REST's book at each moment, with its update number."""
     tape = write_tape(tmp_path / "tape.gz", market(20))
     with Exchange(f"tape:{tape}", speed="5") as exchange:
         socket = exchange.stream("btcusdt@depth5", "btcusdt@depth20@100ms")
@@ -233,7 +233,7 @@ def test_partial_depth_is_the_top_of_the_book_that_rest_tells(tmp_path: Path) ->
 
 
 def test_pasts_of_many_symbols_are_made_one_by_one_while_others_are_served() -> None:
-    """Who subscribes to a list of the whole market keeps nobody from getting a turn."""
+    """History of many symbols is made one by one, while others are served."""
     server = make_server(Settings(source="generator:1:30", rate_per_s=30))
     turns: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Scripted and injected faults: each is seen by a client, and the venue stays sane behind it."""
+"""Scripted and injected faults: visible to clients, with a correct venue behind them."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ ALL = ("btcusdt@trade", "btcusdt@bookTicker", "btcusdt@depth@100ms")
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Exchange]:
-    """A made market that goes on for as long as the tests need it."""
+    """Synthetic market for as long as the tests need it."""
     with Exchange("generator:1", "--start", "now", speed="60") as exchange:
         yield exchange
 
 
 @pytest.fixture
 def exchange(running: Exchange) -> Iterator[Exchange]:
-    """The running exchange without faults and connections."""
+    """Running exchange without faults and connections."""
     yield from cleared(running)
 
 
 @pytest.mark.row("C-101")
 def test_drop_resets_every_connection_and_new_ones_work(exchange: Exchange) -> None:
-    """No close frame: the client sees a reset, as when a machine dies."""
+    """`drop` resets every connection without a close frame; new ones work."""
     socket = exchange.stream(*ALL)
     take(socket, 3)
     exchange.fault("drop")
@@ -61,7 +61,7 @@ def test_drop_resets_every_connection_and_new_ones_work(exchange: Exchange) -> N
 
 @pytest.mark.row("C-101")
 def test_stall_is_silent_but_pings_go_on_and_data_is_lost(exchange: Exchange) -> None:
-    """Half-open as at the venue: the connection lives, nothing missed is resent."""
+    """`stall` keeps pings and loses data, like a half-open connection at the venue."""
     socket = exchange.stream("btcusdt@trade")
     before = take(socket, 1)[0]["data"]["t"]
     exchange.fault("stall", ms=60_000)
@@ -78,7 +78,7 @@ def test_stall_is_silent_but_pings_go_on_and_data_is_lost(exchange: Exchange) ->
 
 
 def test_burst_holds_all_back_and_sends_it_at_once(exchange: Exchange) -> None:
-    """Nothing is lost: what was held comes when the time is over, in order."""
+    """`burst` holds all messages back and then sends them at once, in order."""
     socket = exchange.stream("btcusdt@trade")
     before = take(socket, 1)[0]["data"]["t"]
     called_ms = exchange.status()["now_ms"]
@@ -95,7 +95,7 @@ def test_burst_holds_all_back_and_sends_it_at_once(exchange: Exchange) -> None:
 
 
 def test_flood_sends_one_message_so_often(exchange: Exchange) -> None:
-    """The same bytes again and again, so that state stays what it was; then the market goes on."""
+    """`flood` repeats one message's bytes; then the market continues."""
     socket = exchange.stream(*ALL)
     take(socket, 1)
     exchange.fault("flood", n=2, factor=500)
@@ -110,7 +110,7 @@ def test_flood_sends_one_message_so_often(exchange: Exchange) -> None:
 
 @pytest.mark.row("C-101")
 def test_429_and_418_say_how_long_to_wait(exchange: Exchange) -> None:
-    """Retry-After in seconds of market time; the body is the venue's."""
+    """429 and 418 have Retry-After in seconds of market time, and the venue's body."""
     exchange.fault("429", retry_after=1_000)
     limited = exchange.get("ping")
     exchange.fault("418", ban_ms=9_000_000)
@@ -128,11 +128,11 @@ def test_429_and_418_say_how_long_to_wait(exchange: Exchange) -> None:
 
 @pytest.mark.row("C-101")
 def test_429_passes_after_its_time(exchange: Exchange) -> None:
-    """A minute of market time is a second at this speed."""
+    """A 429 passes after its time."""
     exchange.fault("429", retry_after=60)
 
     assert exchange.get("ping").status_code == 429
-    # Waits without asking: who asks on is banned.
+    # Waits without a request, because further requests cause a ban.
     start_ms = exchange.status()["now_ms"]
     wait_until(lambda: bool(exchange.status()["now_ms"] > start_ms + 60_500), "the wait is over")
     assert exchange.get("ping").status_code == 200
@@ -151,7 +151,7 @@ def test_429_passes_after_its_time(exchange: Exchange) -> None:
 def test_wrong_answer_comes_so_often_and_then_the_right_one(
     name: str, fields: dict[str, Any], status: int, kind: str, exchange: Exchange
 ) -> None:
-    """Counted in requests; what is not JSON says so in its type."""
+    """A wrong answer comes a given number of times, then the right one."""
     exchange.fault(name, **fields)
     count = fields.get("n", 1)
     answers = [exchange.get("time") for _ in range(count + 1)]
@@ -164,7 +164,7 @@ def test_wrong_answer_comes_so_often_and_then_the_right_one(
 
 @pytest.mark.row("C-101")
 def test_5xx_for_a_while_ends_by_itself(exchange: Exchange) -> None:
-    """Counted in market time."""
+    """5xx ends after its market time."""
     exchange.fault("5xx", ms=60_000)
 
     assert exchange.get("time").status_code == 503
@@ -173,7 +173,7 @@ def test_5xx_for_a_while_ends_by_itself(exchange: Exchange) -> None:
 
 @pytest.mark.parametrize("kind", GARBAGE)
 def test_garbage_reaches_the_client_as_it_is(kind: str, exchange: Exchange) -> None:
-    """What no parser likes, between good frames; reserved opcodes and masks break the protocol."""
+    """Garbage reaches the client unchanged between good frames."""
     socket = exchange.stream("btcusdt@trade")
     take(socket, 1)
     exchange.fault("garbage", kind=kind, n=2)
@@ -191,7 +191,7 @@ def test_garbage_reaches_the_client_as_it_is(kind: str, exchange: Exchange) -> N
 def test_shutdown_is_announced_and_then_closes_the_old_connections_alone(
     exchange: Exchange,
 ) -> None:
-    """The event needs no subscription; who reconnects at once stays."""
+    """`shutdown` is announced without subscription and closes the old connections alone."""
     old = exchange.stream("btcusdt@trade")
     raw = exchange.connect("/ws/btcusdt@trade")
     exchange.fault("shutdown", lead_ms=4_000)
@@ -208,7 +208,7 @@ def test_shutdown_is_announced_and_then_closes_the_old_connections_alone(
 
 @pytest.mark.parametrize(("name", "code"), [("disconnect_24h", 1001), ("close_1008", 1008)])
 def test_disconnect_closes_with_its_code(name: str, code: int, exchange: Exchange) -> None:
-    """Every connection, with a close frame."""
+    """`disconnect` closes every connection with a close frame and its code."""
     socket = exchange.stream("btcusdt@trade")
     exchange.fault(name)
 
@@ -217,7 +217,7 @@ def test_disconnect_closes_with_its_code(name: str, code: int, exchange: Exchang
 
 @pytest.mark.row("C-101")
 def test_unreachable_refuses_connections_and_comes_back_on_its_port(exchange: Exchange) -> None:
-    """REST and streams alike, kept-alive connections too; then all is as before."""
+    """`unreachable` refuses REST and streams, and then returns on its port."""
     socket = exchange.stream("btcusdt@trade")
     before = take(socket, 1)[0]["data"]["t"]
     exchange.fault("unreachable", ms=90_000)
@@ -237,12 +237,12 @@ def test_unreachable_refuses_connections_and_comes_back_on_its_port(exchange: Ex
             return False
 
     wait_until(is_back, "it is reachable again")
-    # The market went on meanwhile.
+    # The market continued meanwhile.
     assert take(exchange.stream("btcusdt@trade"), 1)[0]["data"]["t"] > before + 50
 
 
 def test_slow_answers_late_and_right(exchange: Exchange) -> None:
-    """Two seconds of market time are a thirtieth of a second here."""
+    """`slow` answers late and right."""
     exchange.fault("slow", delay_ms=2_000, ms=60_000)
     first = exchange.status()["now_ms"]
     assert exchange.get("ping").status_code == 200
@@ -251,7 +251,7 @@ def test_slow_answers_late_and_right(exchange: Exchange) -> None:
 
 
 def test_clock_skew_shifts_the_time_alone(exchange: Exchange) -> None:
-    """Forth and back again after its time."""
+    """`clock_skew` shifts the time for its duration alone."""
 
     def ahead_ms() -> int:
         return int(exchange.json("time")["serverTime"] - exchange.status()["now_ms"])
@@ -263,7 +263,7 @@ def test_clock_skew_shifts_the_time_alone(exchange: Exchange) -> None:
 
 
 def test_symbol_in_break_is_listed_so_and_silent() -> None:
-    """One of two symbols halts; the other one trades on, until both do."""
+    """A symbol in a break has that status and is silent; the other one trades on."""
     with Exchange("generator:1:BTCUSDT,ETHUSDT", "--start", "now", speed="20") as exchange:
         exchange.fault("symbol_break", symbol="ETHUSDT")
         infos = {info["symbol"]: info for info in exchange.json("exchangeInfo")["symbols"]}
@@ -282,7 +282,7 @@ def test_symbol_in_break_is_listed_so_and_silent() -> None:
 
 
 def changed(tmp_path: Path, name: str, **fields: object) -> dict[str, list[Message]]:
-    """Play a small market with one fault from a script at its third second; return the payloads."""
+    """Play a small market with one fault at its third second; return the payloads."""
     tape = write_tape(tmp_path / "tape.gz", market(8))
     script = tmp_path / "faults.json"
     script.write_text(json.dumps([{"at_ms": 3_000, "name": name, **fields}]))
@@ -295,7 +295,7 @@ def changed(tmp_path: Path, name: str, **fields: object) -> dict[str, list[Messa
         bars = exchange.json("klines", symbol="BTCUSDT", interval="1s")
 
     assert status["counters"][f"fault_{name}"] == 1
-    # Whatever went out: the venue itself is right.
+    # The venue itself stays right, whatever was sent.
     assert book["lastUpdateId"] == 181
     assert float(book["bids"][0][0]) < float(book["asks"][0][0])
     assert sum(bar[8] for bar in bars) == 80
@@ -308,7 +308,7 @@ def changed(tmp_path: Path, name: str, **fields: object) -> dict[str, list[Messa
 
 @pytest.mark.row("C-101")
 def test_gap_skips_diffs_at_the_scripted_moment(tmp_path: Path) -> None:
-    """The client sees `U` jump; everything else is complete."""
+    """`gap` makes `U` jump at its moment; everything else is complete."""
     payloads = changed(tmp_path, "gap", n=2)
     updates = [data["U"] for data in payloads["btcusdt@depth@100ms"]]
 
@@ -320,7 +320,7 @@ def test_gap_skips_diffs_at_the_scripted_moment(tmp_path: Path) -> None:
 
 
 def test_trades_are_missing_or_doubled(tmp_path: Path) -> None:
-    """As ids tell."""
+    """Trades are missing or repeated, by their ids."""
     missing = [data["t"] for data in changed(tmp_path, "missing_trades", n=3)["btcusdt@trade"]]
     doubled = [data["t"] for data in changed(tmp_path, "duplicate_trades", n=3)["btcusdt@trade"]]
 
@@ -330,14 +330,14 @@ def test_trades_are_missing_or_doubled(tmp_path: Path) -> None:
 
 
 def test_repeated_diff_comes_twice(tmp_path: Path) -> None:
-    """The same update ids again."""
+    """A repeated diff has the same update ids."""
     updates = [data["u"] for data in changed(tmp_path, "repeated_diff")["btcusdt@depth@100ms"]]
 
     assert len(updates) == len(set(updates)) + 1
 
 
 def test_stale_diff_lies_behind_every_book(tmp_path: Path) -> None:
-    """An event with `u` at most the book's id comes beside the right ones: to be ignored."""
+    """A stale diff, older than the book, comes beside the right ones."""
     diffs = changed(tmp_path, "stale_diff", n=2)["btcusdt@depth@100ms"]
     stale = [data for data in diffs if data["u"] < 101]
 
@@ -353,14 +353,14 @@ def test_stale_diff_lies_behind_every_book(tmp_path: Path) -> None:
     ],
 )
 def test_zero_price_is_sent_so_often(name: str, stream: str, key: str, tmp_path: Path) -> None:
-    """A price that no market can have."""
+    """A zero price is sent a given number of times."""
     values = [float(data[key]) for data in changed(tmp_path, name, n=2)[stream]]
 
     assert values.count(0.0) == 2
 
 
 def test_outlier_is_a_multiple_of_the_price(tmp_path: Path) -> None:
-    """A thousand times, or as asked."""
+    """An outlier is a thousand times the price, or as requested."""
     prices = [float(d["p"]) for d in changed(tmp_path, "outlier_price", factor=50)["btcusdt@trade"]]
     quotes = [float(d["a"]) for d in changed(tmp_path, "outlier_quote")["btcusdt@bookTicker"]]
 
@@ -370,7 +370,7 @@ def test_outlier_is_a_multiple_of_the_price(tmp_path: Path) -> None:
 
 
 def test_crossed_book_in_quotes_and_in_depth(tmp_path: Path) -> None:
-    """Bid above ask: in a quote for a moment, in a diff until the client starts over."""
+    """A crossed book appears in a quote once, and in depth until the client resyncs."""
     quotes = changed(tmp_path, "crossed_book", n=2)["btcusdt@bookTicker"]
     diffs = changed(tmp_path, "crossed_depth")["btcusdt@depth@100ms"]
 
@@ -379,7 +379,7 @@ def test_crossed_book_in_quotes_and_in_depth(tmp_path: Path) -> None:
 
 
 def test_unknown_things_arrive_beside_the_known(tmp_path: Path) -> None:
-    """A new field, a new event, a field that is gone, a level nobody knows."""
+    """Unknown fields, events and levels, and missing fields, appear beside known ones."""
     fields = changed(tmp_path, "unknown_field", n=5)
     events = changed(tmp_path, "unknown_event", n=5)
     gone = changed(tmp_path, "missing_field", n=5)["btcusdt@trade"]
@@ -394,7 +394,7 @@ def test_unknown_things_arrive_beside_the_known(tmp_path: Path) -> None:
 
 
 def test_old_snapshot_lies_before_any_buffer(exchange: Exchange) -> None:
-    """Once; the next answer is right."""
+    """An old snapshot precedes any buffer once; the next one is right."""
     exchange.fault("old_snapshot", n=1)
     old, right = (exchange.json("depth", symbol="BTCUSDT")["lastUpdateId"] for _ in range(2))
 
@@ -404,7 +404,7 @@ def test_old_snapshot_lies_before_any_buffer(exchange: Exchange) -> None:
 def test_every_fault_is_named_and_unknown_ones_are_refused(
     exchange: Exchange, tmp_path: Path
 ) -> None:
-    """A typing error in a script must not look like an exchange without faults."""
+    """An unknown fault is refused with the list of known ones."""
     names = exchange.status()["faults"]
     answer = requests.post(
         f"{exchange.base}/minibot/fault", json={"name": "earthquake"}, timeout=DEADLINE_S
@@ -433,7 +433,7 @@ def test_every_fault_is_named_and_unknown_ones_are_refused(
 
 @pytest.mark.parametrize("text", ["nothing", "{}", '[{"name": "drop"}]', "[7]"])
 def test_bad_script_is_refused_by_name(text: str, tmp_path: Path) -> None:
-    """Not JSON, not a list, without a time, no objects: exit 4."""
+    """A bad script is refused by name: no JSON, no list, no time, no objects."""
     script = tmp_path / "faults.json"
     script.write_text(text)
     refused = Exchange("generator:1", "--faults", str(script))
@@ -444,7 +444,7 @@ def test_bad_script_is_refused_by_name(text: str, tmp_path: Path) -> None:
 
 
 def test_script_goes_on_after_the_end_of_the_source(tmp_path: Path) -> None:
-    """A fault that is due later comes later; a wrong field in it ends the process by name."""
+    """A script continues after the end of the source; a wrong field ends the process by name."""
     tape = write_tape(tmp_path / "tape.gz", market(1))
     script = tmp_path / "faults.json"
     late = [{"at_ms": 2_000, "name": "close_1008"}, {"at_ms": 3_000, "name": "stall", "ms": "x"}]
@@ -460,7 +460,7 @@ def test_script_goes_on_after_the_end_of_the_source(tmp_path: Path) -> None:
 
 
 def test_faults_leave_the_next_connection_alone(exchange: Exchange) -> None:
-    """After a storm of them a client gets what it asks for."""
+    """After many faults the next connection works."""
     for name in ("drop", "disconnect_24h", "garbage", "close_1008", "shutdown"):
         exchange.fault(name)
     socket = exchange.stream(*ALL)

@@ -1,4 +1,4 @@
-"""Made markets: the same bytes everywhere, consistent in themselves, lively enough to trade."""
+"""Synthetic markets: the same bytes everywhere, consistent, with enough moves to trade."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def digest(seed: int, count: int, *, symbols: tuple[str, ...] = ("BTCUSDT",)) ->
 
 
 def test_same_seed_gives_the_same_bytes_on_every_machine() -> None:
-    """A digest written down here holds for all systems and versions of Python."""
+    """A digest of a seed holds on all systems and versions of Python."""
     assert digest(1, 5000) == "b358cd0dc7449499df4d53937b82366253feb458f3c33f5c5848f83f63e3a43b"
 
 
 def test_same_seed_repeats_over_the_length_of_a_rotation_and_others_differ() -> None:
-    """Fifty minutes made twice are the same; another seed is another market."""
+    """Fifty minutes made twice are equal, and another seed differs."""
     assert digest(3, FRAMES) == digest(3, FRAMES)
     assert digest(3, 500) != digest(4, 500)
     assert digest(3, 500, symbols=("ETHUSDT",)) != digest(3, 500)
 
 
 def test_night_of_frames_needs_no_more_memory_than_a_minute() -> None:
-    """Frames are made as they are asked for, and nothing of them is kept."""
+    """Frames are made on demand, so a night needs no more memory than a minute."""
     frames = Generator(1, ("BTCUSDT",), 20).frames()
     for _ in itertools.islice(frames, 2000):
         pass
@@ -59,7 +59,7 @@ def test_night_of_frames_needs_no_more_memory_than_a_minute() -> None:
 
 @pytest.mark.parametrize("rate", [1, 3, 20, 200])
 def test_rate_is_messages_per_second_of_market_time(rate: int) -> None:
-    """Within a tenth: a diff without a change is not sent."""
+    """The rate is messages a second of market time, within a tenth."""
     seconds = 200
     frames = Generator(2, ("BTCUSDT",), rate).frames()
     end_ns = (ORIGIN_MS + seconds * 1000) * 10**6
@@ -70,7 +70,7 @@ def test_rate_is_messages_per_second_of_market_time(rate: int) -> None:
 
 
 def test_frames_are_in_order_and_ids_have_no_hole() -> None:
-    """Time never goes back, over symbols too; trade ids step by one within each."""
+    """Time never goes back across symbols, and trade ids step by one."""
     last_ns = 0
     trade_ids: dict[str, int] = {}
     for frame in itertools.islice(Generator(9, ("BTCUSDT", "ETHUSDT"), 30).frames(), 20_000):
@@ -85,7 +85,7 @@ def test_frames_are_in_order_and_ids_have_no_hole() -> None:
 
 
 def test_trades_happen_at_the_touch_and_are_no_larger_than_it() -> None:
-    """What the tape of this market says fits the quotes it shows."""
+    """Trades happen at the touch and are no larger than its size."""
     touch: dict[str, str] | None = None
     checked = 0
     for frame in itertools.islice(Generator(9, ("BTCUSDT",), 20).frames(), 20_000):
@@ -103,7 +103,7 @@ def test_trades_happen_at_the_touch_and_are_no_larger_than_it() -> None:
 
 
 def test_own_past_is_what_the_same_market_would_have_traded() -> None:
-    """Bars of the past aggregate over intervals and end where the market begins."""
+    """Bars of the history aggregate across intervals and end where the market begins."""
     source = Generator(6, ("BTCUSDT",), 20)
     clock = PlayClock(source.facts.origin_ms, Fraction(1))
     venue = Venue(source, {"BTCUSDT": {"status": "TRADING"}}, clock, {})
@@ -123,7 +123,7 @@ def test_own_past_is_what_the_same_market_would_have_traded() -> None:
 
 @pytest.mark.parametrize("seed", [1, 2, 7, 12345])
 def test_night_has_moves_worth_trading_and_both_directions(seed: int) -> None:
-    """A minute moves by some bps, half hours go up and down, the price stays near its base."""
+    """A minute moves by some bps, half hours go both ways, the price stays near its base."""
     market = RandomSymbol("BTCUSDT", seed, 20)
     first = ORIGIN_MS // 1000
     mids = [market._mid(first + second) for second in range(0, NIGHT_S, 60)]

@@ -1,4 +1,4 @@
-"""Clients that misbehave: each is ended, named in one line, and nobody else notices."""
+"""Misbehaving clients: each is disconnected, named in one line, and disturbs nobody else."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ UPGRADE = (
 
 @dataclass
 class Served:
-    """A server of this process: its port, and what it said of bad clients."""
+    """Server in this process: its port, and its lines about bad clients."""
 
     port: int = 0
     notes: list[str] = field(default_factory=list)
@@ -43,14 +43,14 @@ class Served:
             yield opened
 
     def answer(self, sent: bytes) -> bytes:
-        """Send bytes and return all that comes back until the server ends the connection."""
+        """Send bytes and return the answer up to the end of the connection."""
         with self.client() as opened:
             opened.sendall(sent)
             return everything(opened)
 
 
 def everything(opened: socket.socket) -> bytes:
-    """Read until the other side ends the connection."""
+    """Read until the other side closes."""
     data = b""
     try:
         while piece := opened.recv(65536):
@@ -62,7 +62,7 @@ def everything(opened: socket.socket) -> bytes:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Served]:
-    """A server that gives a client half a second for a request."""
+    """Server that gives a client half a second for a request."""
     served = Served()
     server = make_server(Settings(source="generator:1", start="now"))
     server.request_s_max = REQUEST_S_MAX
@@ -88,7 +88,7 @@ def running() -> Iterator[Served]:
 
 @pytest.fixture
 def served(running: Served) -> Served:
-    """The server, with nothing said yet."""
+    """Server without lines so far."""
     running.notes.clear()
     return running
 
@@ -105,7 +105,7 @@ def served(running: Served) -> Served:
     ],
 )
 def test_half_a_request_is_ended_and_named_in_one_line(served: Served, half: bytes) -> None:
-    """Who never sends the rest does not hold the connection for good."""
+    """Half a request is ended after the bound, with one line."""
     answer = served.answer(half)
 
     assert b"200 OK" not in answer
@@ -115,11 +115,11 @@ def test_half_a_request_is_ended_and_named_in_one_line(served: Served, half: byt
 
 
 def test_client_that_waits_between_whole_requests_is_left_alone(served: Served) -> None:
-    """The bound is one of half a request: a connection may stay idle for longer."""
+    """A client may idle between whole requests for longer than the bound."""
     with served.client() as opened:
         opened.sendall(TIME)
         first = opened.recv(65536)
-        served.answer(TIME[:5])  # Takes the whole bound.
+        served.answer(TIME[:5])  # Waits for the whole bound.
         opened.sendall(TIME)
         second = opened.recv(65536)
 
@@ -131,7 +131,7 @@ def test_client_that_waits_between_whole_requests_is_left_alone(served: Served) 
     "host", ["evil.example", "127.0.0.1.evil.example:80", "localhost.", "[::]"]
 )
 def test_request_for_a_foreign_host_is_refused(served: Served, host: str) -> None:
-    """A page that was led here by a name of its own reads nothing and puts in no fault."""
+    """A request for a foreign host name is refused, so DNS rebinding reaches nothing."""
     answer = served.answer(TIME.replace(b"127.0.0.1", host.encode() + b"\r\nConnection: close"))
 
     assert answer.startswith(b"HTTP/1.1 421 ")
@@ -156,13 +156,13 @@ def test_request_for_a_foreign_host_is_refused(served: Served, host: str) -> Non
     ],
 )
 def test_own_host_is_a_loopback_name_with_or_without_a_port(host: str | None, is_own: bool) -> None:
-    """All else is somebody else's name."""
+    """Only loopback names, with or without port, are own hosts."""
     assert is_own_host(host) is is_own
 
 
 @pytest.mark.parametrize("split", [0, len(UPGRADE) + 1, 40])
 def test_frame_without_a_mask_ends_the_stream(served: Served, split: int) -> None:
-    """As the protocol asks of a server, also where the frame comes with the upgrade itself."""
+    """An unmasked frame ends the stream, as the protocol demands."""
     sent = UPGRADE + b"\x81\x02{}"
     with served.client() as opened:
         for piece in (sent[:split], sent[split:]) if split else (sent,):
@@ -177,7 +177,7 @@ def test_frame_without_a_mask_ends_the_stream(served: Served, split: int) -> Non
 
 
 def test_masked_frames_of_any_length_go_through(served: Served) -> None:
-    """A client that keeps to the protocol is answered, frame for frame."""
+    """Masked frames of any length are answered."""
     stream = websocket.create_connection(
         f"ws://127.0.0.1:{served.port}/ws/btcusdt@trade", timeout=DEADLINE_S
     )
@@ -203,7 +203,7 @@ def test_masked_frames_of_any_length_go_through(served: Served) -> None:
     ids=["bytes", "version", "long", "length"],
 )
 def test_garbage_is_answered_400_and_takes_one_line(served: Served, garbage: bytes) -> None:
-    """No traceback of ours for what a client did."""
+    """Garbage is answered with 400 and one line without traceback."""
     answer = served.answer(garbage)
 
     assert b" 400 Bad Request" in answer
@@ -218,7 +218,7 @@ def test_garbage_is_answered_400_and_takes_one_line(served: Served, garbage: byt
 def test_frames_are_found_unmasked_however_they_are_torn(
     frames: list[tuple[bytes, bool]], cuts: list[int]
 ) -> None:
-    """The walk over headers is right for every length and every division into pieces."""
+    """Unmasked frames are found for every length and division into pieces."""
     data = b"".join(_framed(payload, is_masked) for payload, is_masked in frames)
     check, results, at = FrameCheck(), [], 0
     for step in [*cuts, len(data)]:

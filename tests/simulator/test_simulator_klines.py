@@ -1,4 +1,4 @@
-"""Kline files: read in every form, refused by row, and played so that they come out again."""
+"""Kline files as sources: read in every form, refused by row, played exactly."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from minibot.simulator.venue.venue import Venue
 from tests.simulator.embedded_exchange import ORIGIN_MS, Exchange, market, write_tape
 from tests.waiting import wait_until
 
-OPEN_MS = 1_699_999_980_000  # A whole minute; 20 s before the origin of the tests' tapes.
+OPEN_MS = 1_699_999_980_000  # A whole minute, 20 s before the origin of the tests' tapes.
 
 
 def row(number: int, prices: str = "100.00 101.00 99.00 100.50", volume: str = "12.345") -> str:
-    """Return the REST row of a one-minute bar, that many minutes after the first."""
+    """Return the REST row of a one-minute bar, a number of minutes after the first."""
     open_ms = OPEN_MS + number * 60_000
     open_, high, low, close = prices.split()
     close_ms = open_ms + 59_999
@@ -37,7 +37,7 @@ def row(number: int, prices: str = "100.00 101.00 99.00 100.50", volume: str = "
 
 
 def write(path: Path, rows: list[str]) -> Path:
-    """Write rows in the form that the file's name asks for."""
+    """Write rows in the form that the file's name implies."""
     if ".csv" in path.name or path.suffix == ".zip":
         rows = [",".join(str(cell) for cell in json.loads(text)) for text in rows]
     text = "\n".join(rows) + "\n"
@@ -52,7 +52,7 @@ def write(path: Path, rows: list[str]) -> Path:
 
 
 def played(file: Path, rate: int = 20) -> list[Bar]:
-    """Return the bars that the venue makes of the trades that the source plays."""
+    """Return the venue's bars from the trades that the source plays."""
     klines = open_klines(file)
     source = Klines(klines, rate, "klines")
     clock = PlayClock(source.facts.origin_ms, Fraction(1))
@@ -71,7 +71,7 @@ def played(file: Path, rate: int = 20) -> list[Bar]:
     ],
 )
 def test_kline_file_of_each_form_reads_the_same(name: str, tmp_path: Path) -> None:
-    """Symbol from the name, interval from the rows, decimals from the numbers."""
+    """Every form gives symbol by name, interval by rows, decimals by numbers."""
     file = open_klines(write(tmp_path / name, [row(n) for n in range(5)]))
 
     assert (file.symbol, file.interval) == ("BTCUSDT", "1m")
@@ -81,7 +81,7 @@ def test_kline_file_of_each_form_reads_the_same(name: str, tmp_path: Path) -> No
 
 
 def test_archive_of_microseconds_with_a_header_reads_as_milliseconds(tmp_path: Path) -> None:
-    """Archives of 2025 and later write sixteen digits; some have a header line."""
+    """Archives with sixteen digits and a header line read as milliseconds."""
     micros = [
         row(n).replace(str(OPEN_MS + n * 60_000), f"{OPEN_MS + n * 60_000}000") for n in (0, 1)
     ]
@@ -110,7 +110,7 @@ def test_archive_of_microseconds_with_a_header_reads_as_milliseconds(tmp_path: P
 def test_bad_kline_file_is_refused_by_row(
     name: str, rows: list[str], what: str, tmp_path: Path
 ) -> None:
-    """The refusal names the file and the row, or what is missing to read it."""
+    """A bad kline file is refused with its row, or with the missing information."""
     path = tmp_path / name
     path.write_text("\n".join(rows))
 
@@ -135,7 +135,7 @@ BARS = st.lists(
 def test_trades_of_a_bar_make_the_bar_again(
     shapes: list[tuple[int, int, int, int]], turn: int, count: int
 ) -> None:
-    """Open, high, low, close and volume exactly, in order of time, inside the bar."""
+    """Trades of a bar reproduce it exactly, in order of time within the bar."""
     for number, (low, to_open, to_close, volume) in enumerate(shapes):
         open_, close = low + to_open, low + to_close
         high = max(open_, close) + turn
@@ -153,14 +153,14 @@ def test_trades_of_a_bar_make_the_bar_again(
 
 
 def test_volume_finer_than_the_step_is_not_lost() -> None:
-    """The last trade takes what the steps leave."""
+    """The last trade takes the rest of the volume that steps leave."""
     bar = Bar(0, 60_000, 100, 110, 90, 105, 123_456_789)
 
     assert sum(qty for _, _, qty in trades_of(bar, 7, 1, 1000)) == bar.volume
 
 
 def test_played_klines_come_out_as_they_went_in(shared_data: Path, tmp_path: Path) -> None:
-    """Real bars, a flash crash among them, come back from the venue's own klines."""
+    """Real bars, a flash crash included, return from the venue's klines."""
     source = shared_data / "binance-klines-rest" / "DOGEUSDT-15m-to-2025-12-31.jsonl.gz"
     rows = gzip.decompress(source.read_bytes()).decode().splitlines()
     crash = next(n for n, text in enumerate(rows) if json.loads(text)[0] == 1_760_130_900_000)
@@ -178,7 +178,7 @@ def test_played_klines_come_out_as_they_went_in(shared_data: Path, tmp_path: Pat
 
 
 def test_bar_without_volume_has_quotes_and_no_trade(tmp_path: Path) -> None:
-    """An idle market still shows a touch; a bar that is not in the file is silence."""
+    """A bar without volume has quotes and no trade; a missing bar is silence."""
     rows = [row(0), row(1, "100.5 100.5 100.5 100.5", "0"), row(3)]
     source = Klines(open_klines(write(tmp_path / "BTCUSDT-1m.jsonl", rows)), 20, "klines")
     minutes: dict[int, list[str]] = {}
@@ -193,8 +193,8 @@ def test_bar_without_volume_has_quotes_and_no_trade(tmp_path: Path) -> None:
 
 
 def test_history_answers_for_the_time_before_and_never_after(tmp_path: Path) -> None:
-    """Bars that end after the origin are left out; longer intervals are gathered from it."""
-    # The first three end 220 s before, 160 s before and 100 s before; the last lies across.
+    """History answers for times before the origin only, longer intervals included."""
+    # The first three end 220 s, 160 s and 100 s before the origin; the last crosses it.
     rows = [row(n - 4, f"{100 + n} {101 + n} {99 + n} {100 + n}") for n in range(6)]
     history = write(tmp_path / "BTCUSDT-1m.jsonl", rows)
     tape = write_tape(tmp_path / "tape.gz", market(5))
@@ -215,7 +215,7 @@ def test_history_answers_for_the_time_before_and_never_after(tmp_path: Path) -> 
 
 
 def test_history_of_another_symbol_or_form_is_refused(tmp_path: Path) -> None:
-    """A history that would never be asked is a mistake of the user."""
+    """History of another symbol or form is refused, as it would never be used."""
     facts = open_source(f"tape:{write_tape(tmp_path / 'tape.gz', market(1))}", 20).facts
     other = write(tmp_path / "ETHUSDT-1m.jsonl", [row(0)])
 
@@ -226,7 +226,7 @@ def test_history_of_another_symbol_or_form_is_refused(tmp_path: Path) -> None:
 
 
 def test_real_archive_fixture_reads(shared_data: Path) -> None:
-    """CSV as data.binance.vision ships it."""
+    """CSV from data.binance.vision is read."""
     folder = shared_data / "message-fixtures" / "binance" / "nautilus"
 
     file = open_klines(folder / "ADABTC-1m-2021-11-27.csv")

@@ -1,4 +1,4 @@
-"""The page of the exchange says what it does: endpoints, weights, faults and their tests."""
+"""Page of the exchange: endpoints, weights, faults and their tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def test_every_endpoint_is_on_the_page_with_its_parameters() -> None:
-    """And none that is not served."""
+    """Every served endpoint is on the page with its parameters, and no other."""
     told = {cells[0].strip("`"): cells for cells in rows("REST")}
 
     assert told.keys() == ENDPOINTS.keys()
@@ -34,7 +34,7 @@ def test_every_endpoint_is_on_the_page_with_its_parameters() -> None:
 
 @pytest.mark.parametrize("query", [{}, {"symbol": "BTCUSDT"}])
 def test_weights_on_the_page_are_those_that_are_counted(query: dict[str, str]) -> None:
-    """For one symbol and for all."""
+    """Weights on the page equal the counted ones, for one symbol and for all."""
     for cells in rows("REST"):
         told = {int(number) for number in re.findall(r"\d+", cells[1])}
 
@@ -42,7 +42,7 @@ def test_weights_on_the_page_are_those_that_are_counted(query: dict[str, str]) -
 
 
 def test_every_fault_is_on_the_page_with_a_test_that_exists() -> None:
-    """A fault without a test, or a test that was renamed, is seen here."""
+    """Every fault on the page names an existing test."""
     named = {cells[0].strip("`"): cells[3].strip("`") for cells in rows("Faults")}
     ordinary = PAGE.partition("| the facts ask for | test |")[2]
     files = (PROJECT / "tests" / "simulator").glob("test_*.py")

@@ -1,4 +1,4 @@
-"""The paper account: orders, fees and refusals as a foreign client meets them; off unless asked."""
+"""Paper account: orders, fees and refusals for foreign clients; off by default."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MARKET = {"symbol": "BTCUSDT", "type": "MARKET"}
 
 
 class Silence:
-    """A source that plays nothing: the tests say what happens."""
+    """Source without messages, for tests that set the market."""
 
     facts = SourceFacts(
         name="silence",
@@ -56,16 +56,16 @@ class Silence:
     )
 
     def frames(self) -> Iterator[Frame]:
-        """Play nothing."""
+        """Yield no frames."""
         return iter(())
 
     def past_bars(self, symbol: str, interval: str) -> list[Any]:
-        """Know nothing."""
+        """Return no history."""
         return []
 
 
 class Desk:
-    """A paper desk over a book that stands still until a test moves it."""
+    """Paper account over a book that a test moves."""
 
     def __init__(self) -> None:
         clock = PlayClock(ORIGIN_MS, Fraction(1))
@@ -94,7 +94,7 @@ class Desk:
         return self.call("POST", "order", **fields)
 
     def refused(self, method: str, name: str, **fields: object) -> tuple[int, str]:
-        """Return (code, text) of a call that must be refused."""
+        """Return (code, text) of a refused call."""
         with pytest.raises(ApiError) as caught:
             self.call(method, name, **fields)
         return caught.value.code, caught.value.text
@@ -138,7 +138,7 @@ def desk() -> Desk:
 
 
 def test_market_buy_walks_the_book_and_pays_its_fee_in_what_it_gets(desk: Desk) -> None:
-    """Two levels; 0.1 % of the coins; the sums are exact."""
+    """A market buy walks two levels exactly, and pays 0.1 % of the coins."""
     answer = desk.order(**MARKET, side="BUY", quantity="3")
 
     assert answer["status"] == "FILLED"
@@ -155,7 +155,7 @@ def test_market_buy_walks_the_book_and_pays_its_fee_in_what_it_gets(desk: Desk) 
 
 
 def test_market_sell_pays_in_quote_and_the_rest_expires_without_liquidity(desk: Desk) -> None:
-    """What is there is taken; the rest is told as expired, and given back."""
+    """A market sell pays its fee in quote; without liquidity the rest expires."""
     desk.level("b", "99.00000000", "0.50000000")
     answer = desk.order(**MARKET, side="SELL", quantity="2")
 
@@ -168,7 +168,7 @@ def test_market_sell_pays_in_quote_and_the_rest_expires_without_liquidity(desk: 
 
 
 def test_market_order_by_quote_amount_keeps_to_the_step(desk: Desk) -> None:
-    """As near to the amount as whole steps allow, never above it."""
+    """A market order by quote amount gets as close as whole steps allow, never above."""
     answer = desk.order(**MARKET, side="BUY", quoteOrderQty="250")
 
     spent = Decimal(answer["cummulativeQuoteQty"])
@@ -179,7 +179,7 @@ def test_market_order_by_quote_amount_keeps_to_the_step(desk: Desk) -> None:
 
 
 def test_limit_takes_what_is_within_its_price_and_rests_with_the_rest(desk: Desk) -> None:
-    """Its lock falls with every fill, and what it saved comes back with the last."""
+    """A limit order takes prices within its limit and rests; its lock shrinks with fills."""
     answer = desk.order(**LIMIT, side="BUY", quantity="3", price="100.50")
     locked = desk.locked("USDT")
     desk.trade("100.40000000", "0.40000000")
@@ -201,7 +201,7 @@ def test_limit_takes_what_is_within_its_price_and_rests_with_the_rest(desk: Desk
 
 
 def test_resting_order_waits_behind_what_stood_at_its_price(desk: Desk) -> None:
-    """Trades at the price first take what was there; a cancellation there brings it forward."""
+    """A resting order waits behind earlier quantity; trades and cancellations shorten it."""
     order = desk.order(**LIMIT, side="BUY", quantity="1", price="99.00")
 
     def executed() -> str:
@@ -223,7 +223,7 @@ def test_resting_order_waits_behind_what_stood_at_its_price(desk: Desk) -> None:
 
 
 def test_trade_is_shared_by_price_and_age(desk: Desk) -> None:
-    """A better price first, then who came first; nobody gets more than traded."""
+    """A trade is shared by price and then age, and no more than traded."""
     old = desk.order(**LIMIT, side="BUY", quantity="1", price="99.50")
     better = desk.order(**LIMIT, side="BUY", quantity="1", price="99.60")
     young = desk.order(**LIMIT, side="BUY", quantity="1", price="99.50")
@@ -247,7 +247,7 @@ def test_trade_is_shared_by_price_and_age(desk: Desk) -> None:
 def test_order_that_may_not_rest(
     lifetime: str, qty: str, status: str, executed: str, reason: str | None, desk: Desk
 ) -> None:
-    """IOC takes what there is, FOK all or nothing."""
+    """IOC takes what is available, FOK all or nothing."""
     fields = {**LIMIT, "timeInForce": lifetime, "price": "100.50"}
     answer = desk.order(**fields, side="BUY", quantity=qty)
 
@@ -258,7 +258,7 @@ def test_order_that_may_not_rest(
 
 
 def test_maker_order_rests_or_is_refused(desk: Desk) -> None:
-    """It never takes."""
+    """A maker order rests or is refused."""
     fields = {"symbol": "BTCUSDT", "type": "LIMIT_MAKER", "side": "SELL", "quantity": "1"}
     refused = desk.refused("POST", "order", **fields, price="99.99")
     rests = desk.order(**fields, price="100.00")
@@ -269,7 +269,7 @@ def test_maker_order_rests_or_is_refused(desk: Desk) -> None:
 
 
 def test_cancel_gives_back_what_was_locked(desk: Desk) -> None:
-    """By id, by the client's own id, or all of a symbol; twice is once too often."""
+    """A cancel returns the lock, by id, client id or symbol; a second cancel is refused."""
     first = desk.order(**LIMIT, side="BUY", quantity="1", price="90", newClientOrderId="mine")
     desk.order(**LIMIT, side="SELL", quantity="1", price="110")
     gone = desk.call("DELETE", "order", symbol="BTCUSDT", origClientOrderId="mine")
@@ -287,7 +287,7 @@ def test_cancel_gives_back_what_was_locked(desk: Desk) -> None:
 
 
 def test_balances_are_those_of_the_fills_whatever_happens(desk: Desk) -> None:
-    """Money is neither made nor lost: recomputed from the told trades alone."""
+    """Balances equal the sums of the reported trades, whatever happens."""
     for number in range(40):
         side = "BUY" if number % 3 else "SELL"
         fields = {"side": side, "quantity": f"0.{1100 + number}"}
@@ -365,7 +365,7 @@ BUY = {**LIMIT, "side": "BUY", "quantity": "0.1", "price": "90"}
 def test_order_is_refused_in_the_venues_words(
     changes: dict[str, object], code: int, text: str, desk: Desk
 ) -> None:
-    """Code and text; nothing is locked, no order is kept."""
+    """A refused order has the venue's code and text, and locks nothing."""
     found, said = desk.refused("POST", "order", **{**BUY, **changes})
 
     assert found == code
@@ -386,20 +386,20 @@ def test_order_is_refused_in_the_venues_words(
     ],
 )
 def test_market_order_is_refused(changes: dict[str, object], code: int, desk: Desk) -> None:
-    """Its own rules: no price, one amount, a book."""
+    """A market order with a price, two amounts or without a book is refused."""
     fields = {**MARKET, "side": "SELL", "quantity": "1", **changes}
 
     assert desk.refused("POST", "order", **fields)[0] == code
 
 
 def test_times_may_be_microseconds_and_just_within_the_window(desk: Desk) -> None:
-    """Both bounds are tested from inside too."""
+    """Times in microseconds and at both bounds of the window are accepted."""
     for stamp in (ORIGIN_MS + 999, ORIGIN_MS - 5000, (ORIGIN_MS - 100) * 1000):
         assert desk.call("POST", "order/test", **BUY, timestamp=stamp) == {}
 
 
 def test_closed_market_and_used_names_are_refused(desk: Desk) -> None:
-    """A name may come again once its order is done."""
+    """A closed market and a client id in use are refused; a finished order's id is free."""
     desk.order(**BUY, newClientOrderId="twice")
     twice = desk.refused("POST", "order", **BUY, newClientOrderId="twice")
     desk.call("DELETE", "openOrders", symbol="BTCUSDT")
@@ -413,7 +413,7 @@ def test_closed_market_and_used_names_are_refused(desk: Desk) -> None:
 
 
 def test_test_order_is_checked_and_leaves_nothing(desk: Desk) -> None:
-    """Filters too; with the rates for who asks."""
+    """A test order is checked, filters included, and leaves nothing."""
     rates = desk.call("POST", "order/test", **BUY, computeCommissionRates="true")
 
     assert desk.call("POST", "order/test", **BUY) == {}
@@ -423,7 +423,7 @@ def test_test_order_is_checked_and_leaves_nothing(desk: Desk) -> None:
 
 
 def test_keys_and_signatures_are_checked(desk: Desk) -> None:
-    """In query or body, at any place, in either case; of exactly what was sent."""
+    """Keys and signatures are checked over exactly the sent text, in query or body."""
     stamp = f"timestamp={ORIGIN_MS}"
     right = hmac.new(API_SECRET.encode(), stamp.encode(), hashlib.sha256).hexdigest()
     key = {"X-MBX-APIKEY": API_KEY}
@@ -449,7 +449,7 @@ def test_keys_and_signatures_are_checked(desk: Desk) -> None:
 
 
 def test_lookups_are_bounded_to_a_day_and_to_what_is_asked(desk: Desk) -> None:
-    """Windows, first ids, and the combinations that the venue takes."""
+    """Lookups are bounded to a day, first ids and accepted combinations."""
     first = desk.order(**MARKET, side="BUY", quantity="1")["orderId"]
     second = desk.order(**MARKET, side="SELL", quantity="1")["orderId"]
     orders = desk.call("GET", "allOrders", symbol="BTCUSDT", orderId=second)
@@ -468,7 +468,7 @@ def test_lookups_are_bounded_to_a_day_and_to_what_is_asked(desk: Desk) -> None:
 
 
 def test_too_many_orders_are_429(desk: Desk) -> None:
-    """Unfilled ones count, filled ones do not."""
+    """Too many unfilled orders get 429; filled ones do not count."""
     for _ in range(100):
         desk.order(**BUY | {"quantity": "0.06"}, newClientOrderId=None)
         desk.call("DELETE", "openOrders", symbol="BTCUSDT")
@@ -482,7 +482,7 @@ def test_too_many_orders_are_429(desk: Desk) -> None:
 
 
 class Served:
-    """`minibot exchange serve` with flags, from its first line to its orderly end."""
+    """`minibot exchange serve` with flags, from its first line to its end."""
 
     def __init__(self, *flags: str) -> None:
         command = [sys.executable, "-m", "minibot", "exchange", "serve", "--json", "--port", "0"]
@@ -528,7 +528,7 @@ class Served:
 
 
 def test_paper_account_trades_over_the_wire_and_tells_its_stream() -> None:
-    """An order, its report on the user data stream, its fill; no order call of the bot's kind."""
+    """An order, its report on the user stream and its fill arrive over the wire."""
     with Served("--paper-account") as served:
         key = {"X-MBX-APIKEY": API_KEY}
         listen = requests.post(
@@ -564,7 +564,7 @@ def test_paper_account_trades_over_the_wire_and_tells_its_stream() -> None:
 
 @pytest.mark.row("N-57", "N-98")
 def test_without_the_flag_there_is_no_account() -> None:
-    """The same calls are refused and counted."""
+    """Without the flag the account's calls are refused and counted."""
     with Served() as served:
         answers = [
             served.signed("GET", "account"),
@@ -581,7 +581,7 @@ def test_without_the_flag_there_is_no_account() -> None:
 
 @pytest.mark.row("N-57", "N-98")
 def test_run_of_the_bot_never_has_a_paper_account(tmp_path: Path) -> None:
-    """Refused where both are asked for; the process of a run has no such flag."""
+    """A run of the bot refuses a paper account."""
     with pytest.raises(ConfigError, match="paper account"):
         make_server(Settings(source="generator:1", run=tmp_path, has_paper_account=True))
     command = [sys.executable, "-m", "minibot.simulator", "--paper-account"]

@@ -1,4 +1,4 @@
-"""The exchange as a supervised process: its first line, its clock, its end."""
+"""Exchange as a supervised process: its first line, its clock, its end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def tape(tmp_path: Path) -> Path:
 
 
 def write_clock(run: Path, *, speed: str = "100", origin_ms: int = ORIGIN_MS) -> None:
-    """Write the run's clock the way the launcher does: whole, at once."""
+    """Write the run's clock atomically, like the launcher."""
     fields = {"machine_origin_ns": machine_ns(), "market_origin_ms": origin_ms, "speed": speed}
     temporary = run / "clock.tmp"
     temporary.write_text(json.dumps({**fields, "generation": 1, "sha256": "0" * 64}))
@@ -33,7 +33,7 @@ def write_clock(run: Path, *, speed: str = "100", origin_ms: int = ORIGIN_MS) ->
 
 
 def test_first_line_says_what_is_played_and_where(tape: Path) -> None:
-    """Before anything is served: all that the launcher needs for its manifest."""
+    """The first line names source and address for the launcher's manifest."""
     with Exchange(f"tape:{tape}") as exchange:
         pass
 
@@ -52,7 +52,7 @@ def test_first_line_says_what_is_played_and_where(tape: Path) -> None:
 
 @pytest.mark.row("N-94")
 def test_run_holds_its_frames_until_the_clock_is_written(tmp_path: Path) -> None:
-    """Subscribed and with its book a client waits at the origin; then all frames come."""
+    """A client of a run waits at the origin with its book until the clock is written."""
     tape = write_tape(tmp_path / "minute.gz", market(60))
     run = tmp_path / "run"
     run.mkdir()
@@ -61,7 +61,7 @@ def test_run_holds_its_frames_until_the_clock_is_written(tmp_path: Path) -> None
         held = [exchange.json("time")["serverTime"] for _ in range(20)]
         assert exchange.status()["sent"] == 0
         write_clock(run)
-        received = take(stream, 600)  # A client that does not read is given up after a while.
+        received = take(stream, 600)  # A client that does not read is disconnected after a while.
         wait_until(lambda: bool(exchange.status()["ended"]), "end of the tape")
 
     assert set(held) == {ORIGIN_MS}
@@ -69,7 +69,7 @@ def test_run_holds_its_frames_until_the_clock_is_written(tmp_path: Path) -> None
 
 
 def test_late_start_plays_what_is_due_at_once_and_in_order(tape: Path, tmp_path: Path) -> None:
-    """A restarted exchange finds a clock that runs already; no frame waits a second time."""
+    """A restarted exchange plays all due frames at once, in order, without repeats."""
     run = tmp_path / "run"
     run.mkdir()
     write_clock(run, speed="1", origin_ms=ORIGIN_MS + 3_600_000)
@@ -81,7 +81,7 @@ def test_late_start_plays_what_is_due_at_once_and_in_order(tape: Path, tmp_path:
 
 
 def test_settings_come_from_the_manifest_of_the_run(tape: Path, tmp_path: Path) -> None:
-    """With a run and nothing else on the command line."""
+    """Settings come from the run's manifest alone."""
     run = tmp_path / "run"
     run.mkdir()
     section = {"source": f"tape:{tape}", "speed": "5", "history": None, "faults": None}
@@ -100,7 +100,7 @@ def test_settings_come_from_the_manifest_of_the_run(tape: Path, tmp_path: Path) 
 
 
 def test_run_without_manifest_and_source_is_refused(tmp_path: Path) -> None:
-    """One line that names the file."""
+    """A run without manifest and source is refused in one line."""
     process = subprocess.run(
         [sys.executable, "-m", "minibot.simulator", "--run", str(tmp_path)],
         stdin=subprocess.DEVNULL,
@@ -115,7 +115,7 @@ def test_run_without_manifest_and_source_is_refused(tmp_path: Path) -> None:
 
 
 def test_closed_standard_input_ends_the_process_with_zero(tape: Path) -> None:
-    """Whoever started it is gone: so is it, with connections open."""
+    """A closed standard input ends the process with 0, even with open connections."""
     with Exchange(f"tape:{tape}", "--start", "now") as exchange:
         take(exchange.stream("btcusdt@trade"), 3)
         assert exchange.process.poll() is None
@@ -126,7 +126,7 @@ def test_closed_standard_input_ends_the_process_with_zero(tape: Path) -> None:
 
 
 def test_port_in_use_is_refused_by_number(tape: Path) -> None:
-    """Somebody else listens there: exit 2 and the key to change."""
+    """A port in use is refused with its number and key, exit 2."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -151,7 +151,7 @@ def test_port_in_use_is_refused_by_number(tape: Path) -> None:
     ("option", "value"), [("--speed", "fast"), ("--speed", "0"), ("--speed", "-1"), ("--rate", "0")]
 )
 def test_bad_setting_is_exit_4_with_its_key(option: str, value: str, tape: Path) -> None:
-    """Speed and rate are numbers above zero."""
+    """A bad setting exits 4 with its key."""
     process = subprocess.run(
         [
             *(sys.executable, "-m", "minibot.simulator"),
@@ -169,7 +169,7 @@ def test_bad_setting_is_exit_4_with_its_key(option: str, value: str, tape: Path)
 
 @pytest.mark.row("D-65")
 def test_server_listens_on_loopback_alone(tape: Path) -> None:
-    """No other machine can reach it, and it connects to none."""
+    """The server listens on loopback alone and connects to nothing."""
     with Exchange(f"tape:{tape}") as exchange:
         connections = psutil.Process(exchange.process.pid).net_connections()
 
@@ -177,7 +177,7 @@ def test_server_listens_on_loopback_alone(tape: Path) -> None:
 
 
 def test_tape_that_breaks_while_it_plays_ends_the_process_by_name(tmp_path: Path) -> None:
-    """A file changed under a running exchange is no quiet end of the market."""
+    """A tape that breaks during play ends the process by name."""
     tape = write_tape(tmp_path / "tape.gz", market(1000))
     exchange = Exchange(f"tape:{tape}", speed="2000")
     whole = tape.read_bytes()
@@ -192,7 +192,7 @@ def test_tape_that_breaks_while_it_plays_ends_the_process_by_name(tmp_path: Path
 
 
 def test_status_counts_requests_by_path(tape: Path) -> None:
-    """What was called how often, and who is connected."""
+    """Status counts requests by path, and connections."""
     with Exchange(f"tape:{tape}", speed="50") as exchange:
         for _ in range(3):
             exchange.json("ping")

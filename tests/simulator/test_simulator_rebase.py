@@ -1,4 +1,4 @@
-"""A market moved to another time: everything by the same amount, bars on their grid."""
+"""Market moved to another time: everything by the same amount, bars on their grid."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SKEW_MS = -1270
 
 
 def recorded(folder: Path) -> Path:
-    """Return a tape whose event times are behind its receipts, as real ones are."""
+    """Return a tape whose event times lag its receive times, like real ones."""
     lines: list[tuple[int, Any]] = []
     for at_ms, message in market(5):
         data = dict(message.get("data", message))
@@ -36,7 +36,7 @@ def recorded(folder: Path) -> Path:
 
 
 def test_every_time_of_a_tape_moves_alike_and_nothing_else_changes(tmp_path: Path) -> None:
-    """Receipts by whole seconds; events to the new origin's clock, without the recorder's skew."""
+    """Receive times move by whole seconds, events with them, without the recorder's skew."""
     source = open_source(f"tape:{recorded(tmp_path)}", 20)
     moved = Rebased(source, NEW_MS)
 
@@ -62,7 +62,7 @@ def test_every_time_of_a_tape_moves_alike_and_nothing_else_changes(tmp_path: Pat
 
 
 def test_trade_numbers_and_bars_inside_events_are_no_times_or_are(tmp_path: Path) -> None:
-    """`t` is a number in a trade and a time in a bar: by the event it stands in."""
+    """`t` is a number in a trade and a time in a bar."""
     kline = {"t": ORIGIN_MS, "T": ORIGIN_MS + 999, "i": "1s", "f": 1, "L": 2, "n": 3}
     line = (10, {"stream": "btcusdt@kline_1s", "data": {"e": "kline", "E": ORIGIN_MS, "k": kline}})
     tape = write_tape(tmp_path / "tape.gz", [trade(0, 77), line])
@@ -78,7 +78,7 @@ def test_trade_numbers_and_bars_inside_events_are_no_times_or_are(tmp_path: Path
 
 @pytest.mark.parametrize("interval", ["1s", "1m", "5m", "1h"])
 def test_past_of_a_made_market_stays_on_the_grid_and_ends_at_the_origin(interval: str) -> None:
-    """Gathered anew from its seconds: a minute of the new clock, not a moved minute."""
+    """History of a synthetic market is gathered again on the new clock's grid."""
     moved = Rebased(open_source("generator:3", 20), NEW_MS)
 
     bars = moved.past_bars("BTCUSDT", interval)
@@ -92,7 +92,7 @@ def test_past_of_a_made_market_stays_on_the_grid_and_ends_at_the_origin(interval
 
 
 def test_history_is_moved_by_whole_bars_and_never_into_what_is_played() -> None:
-    """A minute's bar stays a minute's bar; it ends before the minute of the origin."""
+    """History moves by whole bars and ends before the origin's minute."""
     source = open_source("generator:3", 20)
     moved = Rebased(source, NEW_MS)
     end_ms = source.facts.origin_ms
@@ -107,7 +107,7 @@ def test_history_is_moved_by_whole_bars_and_never_into_what_is_played() -> None:
 
 
 def test_server_of_a_moved_market_runs_on_the_wall_clock() -> None:
-    """Its time is now, from the first moment on, whether or not anybody asks."""
+    """A moved market's time is wall-clock time from the first moment."""
     server = make_server(Settings("generator:3", is_rebased=True))
 
     assert server.venue.clock.is_started
@@ -117,7 +117,7 @@ def test_server_of_a_moved_market_runs_on_the_wall_clock() -> None:
 
 
 def test_moved_market_has_the_speed_of_the_wall_clock_alone() -> None:
-    """A client that believes the wall clock would see a market run away."""
+    """A moved market refuses any speed but one."""
     with pytest.raises(ConfigError) as error:
         make_server(Settings("generator:3", speed="10", is_rebased=True))
 

@@ -1,4 +1,4 @@
-"""A recorded run as a source: its queue comes back as the messages it was made of."""
+"""Recorded run as a source: its queue becomes the original messages."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def write_run(folder: Path, parts: list[list[tuple[int, Payload]]]) -> Path:
 
 
 def test_recorded_run_says_what_it_is(tmp_path: Path) -> None:
-    """Origin and end are those of its ticks, the skew is the recorded one, rules are its own."""
+    """Origin, end, skew and rules of a recorded run are its own."""
     events = recorded()
     facts = RecordedRun(write_run(tmp_path / "run", [events[:9], events[9:]]), "run").facts
 
@@ -87,8 +87,8 @@ def test_recorded_run_says_what_it_is(tmp_path: Path) -> None:
 
 
 def test_warm_up_of_a_recorded_run_is_closed_at_its_origin(tmp_path: Path) -> None:
-    """Slow messages make the exchange look late; its last closed bar shows that it was not."""
-    start_ms = START_MS + 40_000  # A whole minute.
+    """A warm-up bar that closed before the origin stays closed, despite slow messages."""
+    start_ms = START_MS + 40_000  # Start of a whole minute.
     bar = Bar(*("BTCUSDT", "1m", start_ms - 60_000, start_ms - 1, "1", "2", "1", "2", "5"), True)
     ticks = [tick("quote", n, exchange_ts=start_ms + n * 100 - 40 - n) for n in range(9)]
     events: list[tuple[int, Payload]] = [(start_ms, bar)]
@@ -102,7 +102,7 @@ def test_warm_up_of_a_recorded_run_is_closed_at_its_origin(tmp_path: Path) -> No
 
 
 def test_recorded_ticks_come_back_in_order_and_unchanged(tmp_path: Path) -> None:
-    """Each trade and quote is the message that made the tick, at the tick's time."""
+    """Each trade and quote is the message of its tick, at the tick's time."""
     events = recorded()
     source = RecordedRun(write_run(tmp_path / "run", [events[:9], events[9:]]), "run")
 
@@ -128,7 +128,7 @@ def test_recorded_ticks_come_back_in_order_and_unchanged(tmp_path: Path) -> None
 
 
 def test_recorded_books_become_diffs_that_bridge(tmp_path: Path) -> None:
-    """A client that follows the diffs holds the last recorded book."""
+    """Recorded books become diffs that lead a client to the last book."""
     source = RecordedRun(write_run(tmp_path / "run", [recorded()]), "run")
     venue = venue_of(source)
     client = Client(venue.depth("BTCUSDT", 100))
@@ -140,12 +140,12 @@ def test_recorded_books_become_diffs_that_bridge(tmp_path: Path) -> None:
             quotes[data["u"]] = data
         if frame.kind == DEPTH:
             client.apply(data)
-            # A diff never lags behind the quotes: its top is that of the newest one.
+            # A diff's top is the newest quote's, so it never lags.
             quote = quotes[max(quotes)]
             assert client.best() == (quote["b"], quote["a"])
             assert client.sides["asks"][quote["a"]] == quote["A"]
 
-    # The levels of the last book, the sizes of the last quote.
+    # Levels of the last book, sizes of the last quote.
     assert client.sides["bids"] == {"99.00": "1.0", "75.00": "2.0"}
     assert client.sides["asks"] == {"101.00": "20.0"}
     assert client.sides == Client(venue.depth("BTCUSDT", 100)).sides
@@ -166,7 +166,7 @@ def test_recorded_run_plays_and_answers_for_its_past(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["empty_folder", "no_ticks", "flipped"])
 def test_unusable_run_is_refused_by_name(kind: str, tmp_path: Path) -> None:
-    """A folder that is no run, a run without data, and a line whose hash is wrong."""
+    """A folder without run or data, and a line with a wrong hash, are refused by name."""
     folder = tmp_path / "some_run"
     if kind == "empty_folder":
         folder.mkdir()

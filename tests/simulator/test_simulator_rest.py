@@ -1,4 +1,4 @@
-"""REST calls as a client makes them: shapes, weights, errors, and the count of order calls."""
+"""REST of the simulator: shapes, weights, errors, and the count of order calls."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FIXTURES = {
 
 
 class FromAddress(HTTPAdapter):
-    """Connects from another address of this machine."""
+    """Connection from another address of this machine."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -45,7 +45,7 @@ class FromAddress(HTTPAdapter):
 
 @pytest.fixture(scope="module")
 def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
-    """An exchange that has played two minutes of a small market and stands at its end."""
+    """Exchange that has played two minutes of a small market and stands at its end."""
     tape = write_tape(tmp_path_factory.mktemp("rest") / "tape.gz", market(120))
     with Exchange(f"tape:{tape}", "--start", "now", speed="500") as running:
         wait_until(lambda: bool(running.status()["ended"]), "end of the tape")
@@ -67,7 +67,7 @@ def shape(value: Any) -> Any:
 def test_answer_has_the_shape_of_the_venues(
     path: str, exchange: Exchange, shared_data: Path
 ) -> None:
-    """Keys and types are those of the documented example, decimals with eight places."""
+    """Keys and types equal the documented example's, decimals with eight places."""
     name, query = FIXTURES[path]
     file = shared_data / "message-fixtures" / "binance" / "nautilus" / name
     expected = json.loads(file.read_text())
@@ -115,14 +115,14 @@ def test_answer_has_the_shape_of_the_venues(
 def test_call_costs_its_documented_weight(
     path: str, query: dict[str, object], weight: int, exchange: Exchange
 ) -> None:
-    """Both headers say what has been used; here against the call before."""
+    """Both headers count a call's documented weight."""
 
     def used() -> int:
         response = exchange.get("ping")
         assert response.headers["x-mbx-used-weight"] == response.headers["x-mbx-used-weight-1m"]
         return int(response.headers["x-mbx-used-weight-1m"])
 
-    # A minute of market pace is an eighth of a second here: try again when one ended in between.
+    # A market minute lasts an eighth of a second here: retry when one ended in between.
     def costs() -> bool:
         before = used()
         exchange.json(path, **query)
@@ -193,7 +193,7 @@ def test_call_costs_its_documented_weight(
 def test_wrong_call_is_400_with_the_venues_code(
     path: str, query: dict[str, object], code: int, exchange: Exchange
 ) -> None:
-    """Code and text in the body, as clients parse them."""
+    """A wrong call gets 400 with the venue's code and text."""
     response = exchange.get(path, **query)
 
     assert response.status_code == 400
@@ -206,7 +206,7 @@ def test_wrong_call_is_400_with_the_venues_code(
 def test_bars_from_a_time_that_no_calendar_has_are_none(
     interval: str, zone: str, exchange: Exchange
 ) -> None:
-    """Any number that may be sent gets an answer: nothing opens after now."""
+    """A start time beyond any calendar gets an empty answer."""
     query = {"symbol": "BTCUSDT", "interval": interval, "timeZone": zone}
     for time in (10**13, 10**14 - 1, 2**63 - 1):
         assert exchange.json("klines", **query, startTime=time) == []
@@ -217,7 +217,7 @@ def test_bars_from_a_time_that_no_calendar_has_are_none(
 def test_unknown_path_is_404_and_a_page_only_for_who_accepts_one(
     path: str, exchange: Exchange
 ) -> None:
-    """A program gets no body to trip over."""
+    """An unknown path gets 404, with a page only for clients that accept one."""
     plain = exchange.session.get(exchange.base + path, timeout=DEADLINE_S)
     page = exchange.session.get(
         exchange.base + path, headers={"Accept": "text/html,*/*"}, timeout=DEADLINE_S
@@ -230,7 +230,7 @@ def test_unknown_path_is_404_and_a_page_only_for_who_accepts_one(
 
 
 def test_scan_of_paths_and_streams_does_not_grow_the_table_of_requests(exchange: Exchange) -> None:
-    """What nothing answers is counted as one, below the API and beside it; so are streams."""
+    """Unknown paths and streams are counted as one, so a scan adds no rows."""
     exchange.get("time")
     exchange.connect("/ws/btcusdt@trade")
     exchange.session.get(f"{exchange.base}/api/none", timeout=DEADLINE_S)
@@ -254,14 +254,14 @@ def test_scan_of_paths_and_streams_does_not_grow_the_table_of_requests(exchange:
 
 
 def test_answers_are_json_in_utf_8_with_the_weight_in_their_headers(exchange: Exchange) -> None:
-    """Right ones and wrong ones alike."""
+    """Answers and errors are JSON in UTF-8 with the weight in headers."""
     for answer in (exchange.get("time"), exchange.get("depth", symbol="NOSUCH")):
         assert answer.headers["content-type"] == "application/json;charset=UTF-8"
         assert int(answer.headers["x-mbx-used-weight-1m"]) >= 1
 
 
 def test_sql_words_meet_the_firewall(exchange: Exchange) -> None:
-    """403 with a page of the proxy, no JSON; as the venue warns."""
+    """SQL words get the firewall's 403 page, as the venue warns."""
     answer = exchange.get("klines", symbol="BTCUSDT", interval="1m", note="select a from b")
 
     assert answer.status_code == 403
@@ -270,7 +270,7 @@ def test_sql_words_meet_the_firewall(exchange: Exchange) -> None:
 
 
 def test_times_come_in_microseconds_for_who_asks(exchange: Exchange) -> None:
-    """By header, in either spelling; a bar closes with its last microsecond; other words: -1194."""
+    """A header selects microseconds; other units are refused with -1194."""
 
     def ask(path: str, unit: str, **query: str) -> Any:
         url = f"{exchange.base}/api/v3/{path}"
@@ -295,7 +295,7 @@ def test_times_come_in_microseconds_for_who_asks(exchange: Exchange) -> None:
 
 
 def test_exchange_info_can_be_narrowed(exchange: Exchange) -> None:
-    """By symbol, list, permission and status; without the sets; its limits are those in force."""
+    """exchangeInfo is filtered by symbol, list, permission and status."""
     info = exchange.json("exchangeInfo")
     names = [
         [entry["symbol"] for entry in exchange.json("exchangeInfo", **query)["symbols"]]
@@ -322,7 +322,7 @@ def test_exchange_info_can_be_narrowed(exchange: Exchange) -> None:
 
 
 def test_klines_of_a_zone_begin_at_its_midnight(exchange: Exchange) -> None:
-    """Days, weeks and months too; times stay UTC; no zone and zone 0 are the same."""
+    """Klines of a zone begin at its midnight, with times in UTC; zone 0 is the default."""
     symbol = {"symbol": "BTCUSDT"}
     for zone, hours in (("8", 8), ("+08:00", 8), ("-3:30", -3.5), ("14", 14), ("-12:00", -12)):
         day = exchange.json("klines", **symbol, interval="1d", timeZone=zone)[-1]
@@ -340,7 +340,7 @@ def test_klines_of_a_zone_begin_at_its_midnight(exchange: Exchange) -> None:
 
 
 def test_rolling_window_opens_on_a_minute_and_the_day_does_not(exchange: Exchange) -> None:
-    """The documented difference between the two."""
+    """A rolling window opens on a minute, the day's ticker does not."""
     rolled = exchange.json("ticker", symbol="BTCUSDT", windowSize="59m")
     day = exchange.json("ticker/24hr", symbol="BTCUSDT")
 
@@ -352,7 +352,7 @@ def test_rolling_window_opens_on_a_minute_and_the_day_does_not(exchange: Exchang
 
 
 def test_one_symbol_gives_an_object_and_a_list_gives_a_list(exchange: Exchange) -> None:
-    """The venue's rule for all tickers."""
+    """One symbol gives an object and a list gives a list, for all tickers."""
     assert isinstance(exchange.json("ticker/price", symbol="BTCUSDT"), dict)
     assert isinstance(exchange.json("ticker/price", symbols='["BTCUSDT"]'), list)
     assert isinstance(exchange.json("ticker/price"), list)
@@ -363,7 +363,7 @@ def test_one_symbol_gives_an_object_and_a_list_gives_a_list(exchange: Exchange) 
 
 
 def test_trades_and_klines_tell_the_same_story(exchange: Exchange) -> None:
-    """Bars, aggregates, tickers and trades agree on the two minutes that were played."""
+    """Bars, aggregates, tickers and trades agree on two minutes."""
     window = {"startTime": ORIGIN_MS - 1000, "endTime": ORIGIN_MS + 130_000}
     bars = exchange.json("klines", symbol="BTCUSDT", interval="1s", **window)
     trades = exchange.json("trades", symbol="BTCUSDT", limit=1000)
@@ -375,14 +375,14 @@ def test_trades_and_klines_tell_the_same_story(exchange: Exchange) -> None:
     assert day["count"] == 1200
     assert day["volume"] == "12.00000000"
     assert trades[-1]["price"] == day["lastPrice"]
-    # The growing one is not told yet.
+    # The growing aggregate is not sent yet.
     assert aggregates[-1]["l"] in (1199, 1200)
     fourth = exchange.json("trades", symbol="BTCUSDT", limit=4)
     assert fourth == trades[-4:]
 
 
 def test_time_is_the_run_clock_plus_the_skew_of_the_source(exchange: Exchange) -> None:
-    """This tape has no skew; time goes on after its end."""
+    """Server time is the run clock plus the source's skew, and continues after its end."""
     first = exchange.json("time")["serverTime"]
     status = exchange.status()
 
@@ -413,7 +413,7 @@ ORDER_CALLS = [
 @pytest.mark.row("N-57", "N-98", "N-22")
 @pytest.mark.parametrize(("method", "path"), ORDER_CALLS)
 def test_order_call_is_refused_and_counted(method: str, path: str, exchange: Exchange) -> None:
-    """Whoever would trade or look into an account is told no, and the count shows it."""
+    """An order or account call is refused and counted."""
     before = exchange.status()["order_calls"]
 
     response = exchange.session.request(method, exchange.base + path, timeout=DEADLINE_S)
@@ -425,7 +425,7 @@ def test_order_call_is_refused_and_counted(method: str, path: str, exchange: Exc
 
 @pytest.mark.row("N-57", "N-98")
 def test_market_data_calls_are_no_order_calls(tmp_path: Path) -> None:
-    """A client that only reads leaves the counter at zero, in the status and on standard output."""
+    """A client that only reads leaves the order count at zero."""
     tape = write_tape(tmp_path / "tape.gz", market(2))
     with Exchange(f"tape:{tape}", speed="50") as exchange:
         for path, (_, query) in FIXTURES.items():
@@ -440,7 +440,7 @@ def test_market_data_calls_are_no_order_calls(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="127.0.0.1 is the only loopback address")
 def test_limits_are_counted_by_address_and_are_those_of_exchange_info(tmp_path: Path) -> None:
-    """One address that asked too much does not lock out another; changed limits are told."""
+    """Limits are counted by address, and exchangeInfo shows the changed ones."""
     tape = write_tape(tmp_path / "tape.gz", market(1))
     with Exchange(f"tape:{tape}", speed="1") as exchange:
         exchange.fault("rates", weight=500, raw_requests=100)
@@ -464,7 +464,7 @@ def test_limits_are_counted_by_address_and_are_those_of_exchange_info(tmp_path: 
 
 
 def test_ban_grows_with_every_offence() -> None:
-    """From two minutes, doubled, up to three days."""
+    """A ban doubles from two minutes up to three days."""
     limits = AddressLimits()
     bans = []
     pace_ms = 0
@@ -483,7 +483,7 @@ def test_ban_grows_with_every_offence() -> None:
 
 
 def test_weight_limit_is_enforced_over_http(tmp_path: Path) -> None:
-    """Over 6,000 in a minute: 429 with Retry-After, then 418 for whoever carries on."""
+    """Over 6,000 of weight gets 429 with Retry-After, then 418."""
     tape = write_tape(tmp_path / "tape.gz", market(1))
     with Exchange(f"tape:{tape}", speed="1") as exchange:
         statuses = [exchange.get("depth", symbol="BTCUSDT", limit=5000) for _ in range(40)]

@@ -1,4 +1,4 @@
-"""Streams as a client reads them: names, wrapping, order, made streams, pings, limits."""
+"""Streams of the simulator: names, wrapping, order, derived streams, pings, limits."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def by_stream(received: list[Message]) -> dict[str, list[Any]]:
 
 
 def read_all(exchange: Exchange, socket: websocket.WebSocket) -> list[Message]:
-    """Read to the end of the source: everything sent before the status says so."""
+    """Read everything up to the end of the source, by the status."""
     wait_until(lambda: bool(exchange.status()["ended"]), "end of the source")
     expected = exchange.status()["connections"][0]["sent"]
     return take(socket, expected)
 
 
 def test_recorded_messages_arrive_whole_in_order_and_byte_for_byte(tape: Path) -> None:
-    """What the tape holds is what a reader of its streams gets, nothing more or less."""
+    """Recorded messages arrive whole, in order and byte for byte."""
     with Exchange(f"tape:{tape}", speed="100") as exchange:
         socket = exchange.stream("btcusdt@trade", "btcusdt@bookTicker", "btcusdt@depth@100ms")
         received = list(itertools.islice(texts(socket), 601))
@@ -64,7 +64,7 @@ def test_recorded_messages_arrive_whole_in_order_and_byte_for_byte(tape: Path) -
 
 
 def test_raw_stream_is_not_wrapped_and_combined_is(tape: Path) -> None:
-    """Both forms of address carry the same payload."""
+    """Raw and combined addresses carry the same payload."""
     with Exchange(f"tape:{tape}", speed="20") as exchange:
         raw = exchange.connect("/ws/btcusdt@trade")
         combined = exchange.stream("btcusdt@trade")
@@ -76,7 +76,7 @@ def test_raw_stream_is_not_wrapped_and_combined_is(tape: Path) -> None:
 
 
 def test_subscription_by_message_acknowledges_before_its_data(tape: Path) -> None:
-    """On an open connection streams come and go; the reply is never wrapped."""
+    """A subscription is acknowledged before its data, unwrapped."""
     with Exchange(f"tape:{tape}", speed="20") as exchange:
         socket = exchange.connect("/stream")
         assert ask(socket, method="LIST_SUBSCRIPTIONS", id=1) == {"result": [], "id": 1}
@@ -92,7 +92,7 @@ def test_subscription_by_message_acknowledges_before_its_data(tape: Path) -> Non
 
 
 def test_unknown_or_upper_case_stream_is_accepted_and_silent(tape: Path) -> None:
-    """As at the venue: the mistake shows only in that nothing comes."""
+    """An unknown or upper-case stream is accepted and silent, as at the venue."""
     with Exchange(f"tape:{tape}", "--start", "now", speed="100") as exchange:
         socket = exchange.connect("/ws")
         reply = ask(socket, method="SUBSCRIBE", params=["BTCUSDT@trade", "nosuch@trade"], id=1)
@@ -103,7 +103,7 @@ def test_unknown_or_upper_case_stream_is_accepted_and_silent(tape: Path) -> None
 
 
 def test_microseconds_on_request(tape: Path) -> None:
-    """Times are multiplied, ids are not."""
+    """Times are multiplied for microseconds, ids are not."""
     with Exchange(f"tape:{tape}", speed="20") as exchange:
         path = "/stream?streams=btcusdt@trade/btcusdt@bookTicker&timeUnit=MICROSECOND"
         received = by_stream(take(exchange.connect(path), 6))
@@ -114,7 +114,7 @@ def test_microseconds_on_request(tape: Path) -> None:
 
 
 def test_bar_of_a_stream_closes_with_the_microsecond_that_rest_tells(tape: Path) -> None:
-    """A bar has one last moment, whoever is asked."""
+    """A stream's bar closes with the same microsecond as REST's."""
     with Exchange(f"tape:{tape}", speed="20") as exchange:
         stream = exchange.connect("/ws/btcusdt@kline_1m?timeUnit=MICROSECOND")
         bar = take(stream, 1)[0]["k"]
@@ -126,7 +126,7 @@ def test_bar_of_a_stream_closes_with_the_microsecond_that_rest_tells(tape: Path)
 
 
 def test_no_frame_is_sent_before_its_time(tape: Path) -> None:
-    """Whatever has arrived, the run clock has passed it."""
+    """No frame is sent before its time."""
     with Exchange(f"tape:{tape}", speed="20") as exchange:
         for number, message in enumerate(
             itertools.islice(messages(exchange.stream("btcusdt@trade")), 200)
@@ -136,7 +136,7 @@ def test_no_frame_is_sent_before_its_time(tape: Path) -> None:
 
 
 def test_clock_stands_until_somebody_reads(tape: Path) -> None:
-    """A client can take time, rules and book before anything has happened."""
+    """The clock stands until a client reads a stream."""
     with Exchange(f"tape:{tape}", speed="100") as exchange:
         times = {exchange.json("time")["serverTime"] for _ in range(5)}
         book = exchange.json("depth", symbol="BTCUSDT")
@@ -152,7 +152,7 @@ def test_made_streams_agree_with_trades_and_diffs() -> None:
         *("trade", "aggTrade", "kline_1s", "kline_1m", "depth", "depth@100ms"),
         *("depth5", "depth20@100ms", "miniTicker", "bookTicker"),
     )
-    # No faster: ten streams at once are read here, and who is five seconds behind is cut off.
+    # No faster: ten streams are read at once, and a reader five seconds late is disconnected.
     with Exchange("tape:demo", speed="5") as exchange:
         book = exchange.json("depth", symbol="BTCUSDT", limit=5000)
         socket = exchange.stream(*(f"btcusdt@{name}" for name in names))
@@ -208,7 +208,7 @@ STREAM_FIXTURES = {
 
 
 def documented(path: Path) -> Message:
-    """Return the pushed payload of a documented example."""
+    """Return the payload of a documented example."""
     text = path.read_text()
     start = text.index("{", text.index("\n="))
     data: Message = json.JSONDecoder().raw_decode(text[start:])[0]["data"]
@@ -216,7 +216,7 @@ def documented(path: Path) -> Message:
 
 
 def test_stream_payloads_have_the_documented_fields(tmp_path: Path, shared_data: Path) -> None:
-    """Fields and their types are those of the venue's own examples, nested ones too."""
+    """Fields and types equal the venue's own examples, nested ones too."""
     folder = shared_data / "message-fixtures" / "binance" / "jkorf-subscriptions"
     wanted = {f"btcusdt@{name}" for name in STREAM_FIXTURES}
     found: dict[str, Any] = {}
@@ -237,7 +237,7 @@ def test_stream_payloads_have_the_documented_fields(tmp_path: Path, shared_data:
 
 @pytest.mark.parametrize("path", ["/stream?streams=bad stream", "/stream?streams=a@b&timeUnit=DAY"])
 def test_bad_address_is_refused_at_the_door(path: str, tape: Path) -> None:
-    """A malformed name or unit is an HTTP error, not a silent connection."""
+    """A malformed name or unit is an HTTP error."""
     with (
         Exchange(f"tape:{tape}") as exchange,
         pytest.raises(websocket.WebSocketBadStatusException) as error,
@@ -248,7 +248,7 @@ def test_bad_address_is_refused_at_the_door(path: str, tape: Path) -> None:
 
 
 def test_ping_carries_a_payload_and_a_copy_of_it_keeps_the_connection(tape: Path) -> None:
-    """A client that answers stays for as long as it likes; the payload differs each time."""
+    """A client that echoes each ping's payload stays connected."""
     with Exchange(f"tape:{tape}", speed="100") as exchange:
         socket = exchange.connect("/ws")
         payloads: list[bytes] = []
@@ -264,7 +264,7 @@ def test_ping_carries_a_payload_and_a_copy_of_it_keeps_the_connection(tape: Path
 
 
 def test_sixth_message_of_a_second_is_closed(tape: Path) -> None:
-    """Five pass, also in one burst; the next one costs the connection."""
+    """Five messages in a second pass; the sixth ends the connection."""
     with Exchange(f"tape:{tape}", speed="1") as exchange:
         socket = exchange.connect("/ws")
         for number in range(5):
@@ -275,7 +275,7 @@ def test_sixth_message_of_a_second_is_closed(tape: Path) -> None:
 
 
 def test_unasked_pings_and_pongs_are_messages_too(tape: Path) -> None:
-    """A client's own ping is answered and counted."""
+    """A client's own pings and pongs count as messages."""
     with Exchange(f"tape:{tape}", speed="1") as exchange:
         socket = exchange.connect("/ws")
         socket.ping("mine")
@@ -288,7 +288,7 @@ def test_unasked_pings_and_pongs_are_messages_too(tape: Path) -> None:
 
 
 def test_stream_1025_is_refused(tape: Path) -> None:
-    """1,024 on one connection and no more."""
+    """Stream 1,025 on a connection is refused."""
     names = [f"coin{number}@trade" for number in range(1025)]
     with Exchange(f"tape:{tape}", speed="1") as exchange:
         socket = exchange.connect("/ws")
@@ -300,7 +300,7 @@ def test_stream_1025_is_refused(tape: Path) -> None:
 
 
 def test_connection_301_within_five_minutes_is_refused(tape: Path) -> None:
-    """Attempts are limited for each address."""
+    """Connection 301 from an address within five minutes is refused."""
     with Exchange(f"tape:{tape}", speed="1") as exchange:
         for _ in range(300):
             exchange.connect("/ws").close()
@@ -311,7 +311,7 @@ def test_connection_301_within_five_minutes_is_refused(tape: Path) -> None:
 
 
 def test_connection_lives_a_day_of_market_time(tape: Path) -> None:
-    """Then it is closed, whatever it did; a new one works."""
+    """A connection is closed after a day of market time."""
     with Exchange(f"tape:{tape}", speed="100000") as exchange:
         socket = exchange.connect("/ws")
 
@@ -320,18 +320,18 @@ def test_connection_lives_a_day_of_market_time(tape: Path) -> None:
 
 
 def test_client_that_reads_nothing_is_cut_and_others_go_on(tmp_path: Path) -> None:
-    """Unread bytes are bounded; the memory of the exchange is too."""
+    """A client that does not read is disconnected; others and the memory are unaffected."""
     padding = {"stream": "btcusdt@bulk", "data": {"e": "bulk", "x": "x" * 60_000}}
     lines = [line for turn in market(100) for line in (turn, (turn[0], padding))]
-    # Not packed: what unpacks to a hundred times its size is refused as no market data.
+    # Not packed, because a file that unpacks to a hundred times its size is refused.
     bulk = write_plain_tape(tmp_path / "bulk.jsonl", lines)
     with Exchange(f"tape:{bulk}", speed="40") as exchange:
         # The first reader starts the clock; it must miss nothing.
         diligent = exchange.stream("btcusdt@trade")
         lazy = exchange.stream("btcusdt@bulk")
-        # It reads while the other one does not: its own pongs must not wait for the end.
+        # It reads while the other one does not, so that its own pongs are not late.
         trades = take(diligent, 1000)
-        # Too many unread bytes or, on a slow machine, too many unanswered pings.
+        # Too many unread bytes or, on a slow machine, unanswered pings.
         wait_until(lambda: bool(exchange.status()["clients"] == 1), "it is cut")
         memory = psutil.Process(exchange.process.pid).memory_info().rss
 
@@ -343,7 +343,7 @@ def test_client_that_reads_nothing_is_cut_and_others_go_on(tmp_path: Path) -> No
 
 
 def test_end_of_the_source_is_announced_and_streams_fall_silent(tape: Path) -> None:
-    """Connections stay open, pings go on, and standard output says that it has ended."""
+    """After the end of the source connections stay, and standard output says so."""
     with Exchange(f"tape:{tape}", speed="100") as exchange:
         socket = exchange.stream("btcusdt@trade", "btcusdt@kline_1s")
         assert exchange.process.stdout is not None

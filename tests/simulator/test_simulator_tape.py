@@ -1,4 +1,4 @@
-"""Tapes: what is refused and how, and what the shipped one is."""
+"""Tapes as sources: refusals, and the shipped tape."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.campaign
 
 
 def test_demo_tape_is_the_one_its_readme_describes() -> None:
-    """Bytes, length and content of the shipped tape are as stated beside it."""
+    """Bytes, length and content of the shipped tape are as its readme says."""
     stated = (TAPES / "btcusdt_20240808.gz.sha256").read_text().split()[0]
     facts = Tape(DEMO_TAPE).facts
 
@@ -42,7 +42,7 @@ def test_demo_tape_is_the_one_its_readme_describes() -> None:
 
 
 def test_demo_tape_frames_are_all_lines_in_order() -> None:
-    """Every line becomes a frame, at its recorded nanosecond, with the recorded bytes."""
+    """Every line is a frame with its recorded time and bytes."""
     frames = list(Tape(DEMO_TAPE).frames())
     with gzip.open(DEMO_TAPE) as file:
         lines = file.read().splitlines()
@@ -83,7 +83,7 @@ BAD_TAPES = (
 
 @pytest.mark.parametrize("kind", BAD_TAPES)
 def test_bad_tape_is_refused_by_name(kind: str, tmp_path: Path) -> None:
-    """Whatever is wrong with it: a refusal that names the file and what to do, never a crash."""
+    """A bad tape is refused with file and remedy."""
     path = damaged(kind, tmp_path)
 
     with pytest.raises(Refusal) as refusal:
@@ -106,7 +106,7 @@ def test_bad_tape_is_refused_by_name(kind: str, tmp_path: Path) -> None:
     ],
 )
 def test_bad_source_ends_the_process_with_one_line(source: str, code: int, word: str) -> None:
-    """A user reads one line on standard error, the launcher the same in its first line."""
+    """A bad source ends the process with one line on standard error and to the launcher."""
     exchange = Exchange(source)
     _, stderr = exchange.process.communicate()
 
@@ -118,7 +118,7 @@ def test_bad_source_ends_the_process_with_one_line(source: str, code: int, word:
 
 
 def test_symbol_without_rules_is_refused_by_name(tmp_path: Path) -> None:
-    """A symbol that no table knows and whose quote asset cannot be told is named."""
+    """A symbol without rules or known quote asset is refused by name."""
     path = write_tape(tmp_path / "odd.gz", [trade(0, 1, s="ABCXYZ")])
 
     exchange = Exchange(f"tape:{path}")
@@ -129,7 +129,7 @@ def test_symbol_without_rules_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_rules_come_from_tape_then_table_then_decimals(tmp_path: Path) -> None:
-    """Each instrument says where its rules are from."""
+    """Each instrument names its origin: tape, table or decimals."""
     own = {"symbol": "FOOUSDT", "status": "TRADING", "baseAsset": "FOO", "quoteAsset": "USDT"}
     lines = [
         (0, {"timezone": "UTC", "symbols": [own | {"filters": []}]}),
@@ -154,7 +154,7 @@ def test_rules_come_from_tape_then_table_then_decimals(tmp_path: Path) -> None:
 
 
 def test_tape_without_snapshot_plays_without_depth(tmp_path: Path) -> None:
-    """It says so beforehand, sends trades and quotes, and no diffs that nobody could use."""
+    """A tape without snapshot plays trades and quotes, and says so beforehand."""
     lines = [line for line in market(1) if "lastUpdateId" not in line[1]]
     path = write_tape(tmp_path / "bare.gz", lines)
 
@@ -170,7 +170,7 @@ def test_tape_without_snapshot_plays_without_depth(tmp_path: Path) -> None:
 
 
 def test_receive_times_that_go_back_keep_the_order_of_the_tape(tmp_path: Path) -> None:
-    """Time stands still where the recorder's clock went back; nothing is lost or reordered."""
+    """Time stands still where receive times go back, and the order is kept."""
     times = [100, 50, 70, 300, 299, 301]
     lines = [quote(0, 0), *(trade(at_ms, n) for n, at_ms in enumerate(times, 1))]
     tape = Tape(write_tape(tmp_path / "back.gz", lines))
@@ -182,14 +182,14 @@ def test_receive_times_that_go_back_keep_the_order_of_the_tape(tmp_path: Path) -
 
 
 def test_late_snapshot_is_no_opening_book(tmp_path: Path) -> None:
-    """A snapshot of a minute later would tell the book of the origin what is still to come."""
+    """A snapshot a minute late is no opening book."""
     lines = [diff(0, 101, 101), trade(5, 1), snapshot(60_000, 101), trade(60_001, 2)]
 
     assert Tape(write_tape(tmp_path / "late.gz", lines)).facts.has_depth is False
 
 
 def test_snapshots_of_two_symbols_go_to_their_own(tmp_path: Path) -> None:
-    """An unwrapped snapshot does not name its symbol; the nearest update ids do."""
+    """An unwrapped snapshot goes to the symbol with the nearest update ids."""
     lines = [
         diff(0, 101, 105),
         diff(1, 9_000_001, 9_000_004, symbol="ETHUSDT"),
@@ -206,7 +206,7 @@ def test_snapshots_of_two_symbols_go_to_their_own(tmp_path: Path) -> None:
 
 
 def test_plain_text_and_spaced_json_are_tapes_too(tmp_path: Path) -> None:
-    """A tape that somebody unpacked, or wrote with another JSON library, plays the same."""
+    """An unpacked tape, and other JSON spacing, play the same."""
     path = tmp_path / "plain.txt"
     path.write_text(
         f'{ORIGIN_MS * 10**6} {{"stream":"btcusdt@depth@100ms", "data": {{"e": "depthUpdate", '

@@ -1,4 +1,4 @@
-"""A small market for the strategy's tests: events with ids and times, fed to a core in order."""
+"""Small market for the strategy's tests: events with ids and times, fed to a core in order."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ OPENING = RunOpening(cash={"USDT": "10000"}, lots=(), budgets_used={})
 
 
 def config(**changes: Any) -> JsonObject:
-    """The shipped demo profile with some values of `strategy` changed."""
+    """Return the shipped demo profile with some values of `strategy` changed."""
     profile = deepcopy(demo_profile())
     unknown = changes.keys() - profile["strategy"].keys()
     assert not unknown, f"no such key in strategy: {unknown}"
@@ -67,7 +67,7 @@ def config(**changes: Any) -> JsonObject:
 
 @cache
 def demo_profile() -> JsonObject:
-    """The shipped demo profile, resolved."""
+    """Return the shipped demo profile, resolved."""
     return load_config(PROJECT / "config" / "nore-demo.v1.json").raw
 
 
@@ -83,7 +83,7 @@ def event(ts: int, number: int, payload: Payload, source: str = "market_role") -
 
 
 def draft_bytes(drafts: Sequence[Draft]) -> bytes:
-    """Everything a draft says, as canonical JSON: what two equal runs must share."""
+    """Return a draft as canonical JSON, which equal runs must share."""
     return b"\n".join(
         encode(
             {
@@ -107,7 +107,7 @@ def signals(drafts: Sequence[Draft]) -> list[Signal]:
 
 
 class Feed:
-    """Feeds one core; time passes a second with each bar. Every method returns the drafts."""
+    """Feed of one core; each bar advances time by a second, each method returns drafts."""
 
     def __init__(self, profile: JsonObject | None = None, *, is_opened: bool = True) -> None:
         self.core: StrategyCore = core_from_config(profile or config())
@@ -122,7 +122,7 @@ class Feed:
     def take(
         self, payload: Payload, *, queue: str = "market_ticks", age_ms: int = 0
     ) -> list[Draft]:
-        """Feed one event now; with `age_ms` the event is older than now by that much."""
+        """Feed one event now; with `age_ms` the event is that much older."""
         self.number += 1
         if queue == "market_ticks":
             self.seq += 1
@@ -138,7 +138,7 @@ class Feed:
         ask_qty: str = "1",
         age_ms: int = 0,
     ) -> list[Draft]:
-        """Feed a quote: by default a cent wide around the last close, one coin on each side."""
+        """Feed a quote, by default a cent wide around the last close, one coin a side."""
         tick = MarketTick(
             symbol=SYMBOL,
             price=f"{self.last:.2f}",
@@ -152,7 +152,7 @@ class Feed:
         return self.take(tick, age_ms=age_ms)
 
     def trade(self, price: float, exchange_ts: int | None) -> list[Draft]:
-        """Feed a trade with the touch around it."""
+        """Feed a trade with a touch around it."""
         self.last = price
         tick = MarketTick(
             symbol=SYMBOL,
@@ -173,7 +173,7 @@ class Feed:
     def bar(
         self, close: float, *, quoted: bool = True, is_history: bool = False, interval: str = "1s"
     ) -> list[Draft]:
-        """Let a second pass, quote, and feed the bar that closed with it."""
+        """Advance a second, quote, and feed the bar that closed with it."""
         self.ts += 1000
         self.last = close
         if quoted:
@@ -203,7 +203,7 @@ class Feed:
         )
 
     def bars(self, closes: Sequence[float]) -> list[Draft]:
-        """Feed bars one after another; return the drafts of all of them."""
+        """Feed bars in order; return all drafts."""
         drafts: list[Draft] = []
         for close in closes:
             drafts += self.bar(close)
@@ -225,7 +225,7 @@ class Feed:
         assert self.take(filled, queue="fills") == []
 
     def take_lot(self, *quantities: str) -> None:
-        """Carry lots over from a former run, as `run_opening` says it."""
+        """Carry lots over from a former run, as `run_opening` does."""
         lots = tuple(
             {"symbol": SYMBOL, "qty": qty, "price": "60000", "ts": START - 1} for qty in quantities
         )
@@ -245,7 +245,7 @@ class Feed:
         return self.take(replace(INSTRUMENT, status=status))
 
     def buy(self) -> None:
-        """Get into a position by a signal of the strategy and its fill, 20 s ago."""
+        """Enter a position by a signal of the strategy and its fill, 20 s ago."""
         self.bars(flat(40))
         (signal,) = signals(self.bar(dip()))
         assert signal.side == "BUY"
@@ -254,22 +254,22 @@ class Feed:
 
 
 def flat(count: int, price: float = PRICE) -> list[float]:
-    """Bars that go a cent up and a cent down: RSI in the middle, no momentum."""
+    """Return bars a cent up and a cent down: RSI in the middle, no momentum."""
     return [price + 0.01 * (n % 2) for n in range(count)]
 
 
 def dip(bps: float = 3.0, price: float = PRICE) -> float:
-    """A close so far below the flat price that it is oversold, without momentum being down yet."""
+    """Return a close far below the flat price: oversold, momentum not yet down."""
     return price * (1.0 - bps / 10_000.0)
 
 
 def jump(bps: float = 3.0, price: float = PRICE) -> float:
-    """A close so far above the flat price that it is overbought."""
+    """Return a close far above the flat price: overbought."""
     return price * (1.0 + bps / 10_000.0)
 
 
 def stairs(count: int, up_bps: float, down_bps: float, price: float = PRICE) -> list[float]:
-    """Alternating steps up and down: momentum with an RSI of up / (up + down)."""
+    """Return alternating steps up and down: momentum with an RSI of up / (up + down)."""
     closes = []
     for n in range(count):
         price *= 1.0 + (up_bps if n % 2 == 0 else -down_bps) / 10_000.0
@@ -278,7 +278,7 @@ def stairs(count: int, up_bps: float, down_bps: float, price: float = PRICE) -> 
 
 
 def recorded(tape: Path, *, with_bars: bool = True, lines_max: int = 10**9) -> Iterator[Event]:
-    """The events of a recorded tape, with bars closed by the next trade of a later second."""
+    """Return the events of a recorded tape, with bars closed by a trade of a later second."""
     number, bid, ask, last = 0, ("0", "0"), ("0", "0"), ""
     kind: TickKind
     open_bars: dict[str, list[Any]] = {}
@@ -344,7 +344,7 @@ def _closed_bars(open_bars: dict[str, list[Any]], trade: JsonObject) -> Iterator
 
 
 def run_recorded(core: StrategyCore, events: Iterator[Event]) -> tuple[list[Draft], list[Fill]]:
-    """Feed a recording; each BUY or SELL that fits the position is filled at the next tick."""
+    """Feed a recording; each fitting BUY or SELL fills at the next tick."""
     drafts: list[Draft] = []
     fills: list[Fill] = []
     wish, seq = "", 0
@@ -374,7 +374,7 @@ def _fill(side: str, tick: MarketTick, number: int) -> Fill:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the digest of all signals of a recording, as one process of its own."""
+    """Print the digest of all signals of a recording, in a separate process."""
     drafts, _ = run_recorded(core_from_config(config()), recorded(Path(arguments[0])))
     print(len(drafts), hashlib.sha256(draft_bytes(drafts)).hexdigest())
 

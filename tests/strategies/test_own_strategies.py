@@ -1,4 +1,4 @@
-"""Own strategies: what is refused and where, what is kept, and that a run proves what decided."""
+"""User's strategies: refused code with its line, kept state, and the proof of a run."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Mine(Strategy):
 
 
 def written(folder: Path, body: str, name: str = "mine") -> Path:
-    """Write a strategy whose class has this body; the body begins in line 9."""
+    """Write a strategy whose class has this body, from line 9 on."""
     indented = "\n".join(f"    {line}" if line else "" for line in body.splitlines())
     path = folder / f"{name}.py"
     path.write_text(HEAD + indented + "\n", encoding="utf-8")
@@ -79,13 +79,13 @@ def written(folder: Path, body: str, name: str = "mine") -> Path:
 
 
 def on_tick(*lines: str) -> str:
-    """Return an `on_tick` with these lines; the first stands in line 10 of the file."""
+    """Return an `on_tick` with these lines, from line 10 of the file on."""
     return "\n".join(["def on_tick(self, tick, view):", *(f"    {line}" for line in lines)])
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_check_of_shipped_examples_finds_nothing(project: Path, name: str) -> None:
-    """What people begin with keeps to the rules itself."""
+    """The shipped examples pass the check."""
     assert findings(project / "minibot" / "strategies" / "examples" / f"{name}.py") == []
 
 
@@ -156,7 +156,7 @@ def test_check_of_shipped_examples_finds_nothing(project: Path, name: str) -> No
 def test_check_names_line_and_what_to_use_instead(
     tmp_path: Path, line: str, what: str, instead: str
 ) -> None:
-    """A clock, chance, a file, the network, a way out: each with its line and the better way."""
+    """A clock, chance, a file, the network and ways out are named by line, with a remedy."""
     text = written(tmp_path, on_tick(line)).read_text(encoding="utf-8")
     found = [finding for finding in source_findings(text) if finding.what.startswith(what)]
 
@@ -206,14 +206,14 @@ def test_check_names_line_and_what_to_use_instead(
 def test_check_refuses_what_symbols_would_share_and_what_hides(
     tmp_path: Path, text: str, line: int
 ) -> None:
-    """State beside the object would be mixed up between symbols and lost in a restart."""
+    """State beside the object is refused, as symbols would share it and a restart lose it."""
     found = source_findings(written(tmp_path, text).read_text(encoding="utf-8"))
 
     assert [finding.line for finding in found] == [line]
 
 
 def test_check_refuses_an_attribute_of_a_function_of_the_file() -> None:
-    """It would be one counter for all symbols; a local name of its own is something else."""
+    """An attribute of a function of the file is refused, as it would count for all symbols."""
     text = "def helper():\n    helper.n = 1\n\ndef other():\n    mine = helper()\n    mine.n = 1\n"
 
     assert [finding.line for finding in source_findings(text)] == [2]
@@ -222,7 +222,7 @@ def test_check_refuses_an_attribute_of_a_function_of_the_file() -> None:
 def test_clock_behind_a_function_of_the_product_is_refused_before_anything_runs(
     tmp_path: Path,
 ) -> None:
-    """A pattern of `match` reads attributes too: this one led to the real import, and the time."""
+    """A clock reached through a product function, as by `match`, is refused before any run."""
     clock = "g['__builtins__']['__import__']('time').time()"
     body = on_tick(
         "match buy:",
@@ -237,7 +237,7 @@ def test_clock_behind_a_function_of_the_product_is_refused_before_anything_runs(
 
 
 def test_check_lets_honest_code_pass(tmp_path: Path) -> None:
-    """Membership of a set, names that shadow builtins, int powers and own errors are fine."""
+    """Honest code passes: set membership, shadowed names, int powers, own errors."""
     body = on_tick(
         "match view.a:",
         "    case {'b': first, **others}:",
@@ -282,7 +282,7 @@ def test_check_lets_honest_code_pass(tmp_path: Path) -> None:
     ],
 )
 def test_run_time_refuses_what_the_check_does_not_see(tmp_path: Path, line: str) -> None:
-    """What lies behind an allowed module is not there: it holds its allowed names alone."""
+    """At run time an allowed module holds its allowed names alone."""
     path = written(tmp_path, on_tick(line))
     with pytest.raises(MinibotError):
         Trial(path).trade(100.0)
@@ -292,7 +292,7 @@ def test_run_time_refuses_what_the_check_does_not_see(tmp_path: Path, line: str)
 def test_run_time_has_no_builtin_that_a_name_of_its_own_hides_from_the_check(
     tmp_path: Path, name: str
 ) -> None:
-    """`open` is a fine name for a price; where it is none, it is nothing."""
+    """A builtin shadowed by a name of the strategy is missing at run time."""
     path = written(tmp_path, f"def other(self):\n    {name} = 1\n\n" + on_tick(f"{name}('a')"))
     assert findings(path) == []
 
@@ -301,7 +301,7 @@ def test_run_time_has_no_builtin_that_a_name_of_its_own_hides_from_the_check(
 
 
 def test_sum_adds_from_left_to_right_on_every_python(tmp_path: Path) -> None:
-    """Python 3.12 adds floats with a correction; a strategy gets 3.11's plain sum on all."""
+    """`sum` adds floats from left to right on every Python, without 3.12's correction."""
     body = on_tick("return hold(repr(sum([0.1] * 10)))")
     (decision,) = Trial(written(tmp_path, body)).trades([100.0])
 
@@ -325,7 +325,7 @@ def test_sum_adds_from_left_to_right_on_every_python(tmp_path: Path) -> None:
 def test_failure_of_a_strategy_stops_with_its_line(
     tmp_path: Path, lines: list[str], told: str
 ) -> None:
-    """It ends the run under a code of its own, names the place and says what to do."""
+    """A strategy's failure ends the run with its own code, place and remedy."""
     path = written(tmp_path, on_tick(*lines))
     trial = Trial(path)
 
@@ -339,13 +339,13 @@ def test_failure_of_a_strategy_stops_with_its_line(
 
 
 def test_failure_of_a_shipped_strategy_is_ours() -> None:
-    """Nobody is told to correct a file that is not theirs."""
+    """A failure of a shipped strategy does not tell the user to correct it."""
     assert failure(ValueError("x"), "rsi_band").reason_code == "INVARIANT_BROKEN"
 
 
 @pytest.mark.parametrize("text", ["\ud83d", "two\nlines", "x" * 10_000])
 def test_failure_of_any_text_is_one_sentence_that_a_journal_can_hold(text: str) -> None:
-    """The words of an error are the strategy's own, and the remedy still follows them."""
+    """An error's text of any form is one sentence in the journal, followed by the remedy."""
     detail = failure(ValueError(text), "strategies/mine.py").detail
 
     assert len(detail.encode()) < 500
@@ -356,7 +356,7 @@ def test_failure_of_any_text_is_one_sentence_that_a_journal_can_hold(text: str) 
 def test_night_refuses_a_strategy_that_fails_its_trial_before_anything_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The check of its lines finds nothing; a night would have stopped at it."""
+    """A night runs a trial of the strategy first, and refuses one that fails."""
     needs = "@staticmethod\ndef needs(settings):\n    return Needs(intervals=('1s',), history=2)"
     answer = "def on_bar(self, bar, view):\n    return 1 / (bar.close - bar.close)"
     path = written(tmp_path, f"{needs}\n\n{answer}")
@@ -371,7 +371,7 @@ def test_night_refuses_a_strategy_that_fails_its_trial_before_anything_starts(
 
 
 def test_trial_before_a_night_ends_where_the_strategy_does_not(tmp_path: Path) -> None:
-    """A loop without an end is refused with its place, too."""
+    """A trial without an end is refused with its place."""
     path = written(tmp_path, on_tick("while True:", "    pass"))
     config = load_config(PROFILE, ["strategy.name=mine", f"strategy.folder={tmp_path}"]).raw
 
@@ -399,7 +399,7 @@ def test_loop_without_an_end_at_its_making_is_refused(
 
 
 def test_trial_takes_the_profile_of_the_night(tmp_path: Path) -> None:
-    """Its parameters and its market: what fails with defaults alone may run."""
+    """A trial uses the night's own parameters and market."""
     body = (
         "PARAMETERS = (whole('n', 0, low=0, high=9, what='a divisor'),)\n\n"
         "def __init__(self, settings):\n    self.n = settings.whole('n')\n\n"
@@ -416,7 +416,7 @@ def test_trial_takes_the_profile_of_the_night(tmp_path: Path) -> None:
 
 
 def test_two_classes_or_none_are_refused(tmp_path: Path) -> None:
-    """Which of them should decide?"""
+    """A file with two strategy classes, or none, is refused."""
     path = written(tmp_path, on_tick("return None"))
     text = path.read_text(encoding="utf-8") + "\n\nclass Second(Mine):\n    pass\n"
 
@@ -427,7 +427,7 @@ def test_two_classes_or_none_are_refused(tmp_path: Path) -> None:
 
 
 def test_strategy_that_follows_prices_is_refused_with_what_there_is_instead() -> None:
-    """`TradeStrategy` had a way through a backtest that no other strategy had."""
+    """`TradeStrategy` is refused with its replacement, as no strategy has a private way."""
     text = "from minibot.strategies.protocol import TradeStrategy\n\nclass A(TradeStrategy): pass\n"
 
     with pytest.raises(RunStop, match=r"imports TradeStrategy .* there are: .*Strategy, Tick"):
@@ -456,7 +456,7 @@ PARAMETERS = (
 def test_parameters_that_a_strategy_does_not_declare_are_refused(
     tmp_path: Path, parameters: dict[str, Any], told: str
 ) -> None:
-    """Unknown names with the nearest known one, wrong values with what is allowed."""
+    """Unknown parameters are refused with the nearest name, wrong values with the allowed ones."""
     path = written(tmp_path, PARAMETERS)
     with pytest.raises(ConfigError) as caught:
         Trial(path, **parameters)
@@ -478,7 +478,7 @@ def test_parameters_that_a_strategy_does_not_declare_are_refused(
 def test_parameters_that_are_declared_wrongly_are_refused(
     tmp_path: Path, declared: str, told: str
 ) -> None:
-    """Before anything starts, and in words."""
+    """Wrongly declared parameters are refused in words before any run."""
     with pytest.raises(ConfigError) as caught:
         Trial(written(tmp_path, f"PARAMETERS = {declared}"))
 
@@ -486,7 +486,7 @@ def test_parameters_that_are_declared_wrongly_are_refused(
 
 
 def test_parameters_reach_the_strategy(tmp_path: Path) -> None:
-    """A value of the profile, else the declared default."""
+    """A parameter comes from the profile, else from its default."""
     path = written(tmp_path, PARAMETERS)
     reasons = [trial.trades([100.0])[0].reason for trial in (Trial(path), Trial(path, fast=7))]
 
@@ -510,7 +510,7 @@ def test_parameters_reach_the_strategy(tmp_path: Path) -> None:
 def test_needs_that_the_profile_does_not_give_are_refused(
     tmp_path: Path, needs: str, told: str
 ) -> None:
-    """Nobody waits all night for bars that never come."""
+    """Needs that the profile does not meet are refused before the night."""
     path = written(tmp_path, f"@staticmethod\ndef needs(settings):\n    return {needs}")
     with pytest.raises(ConfigError) as caught:
         Trial(path)
@@ -519,12 +519,12 @@ def test_needs_that_the_profile_does_not_give_are_refused(
 
 
 def test_shipped_names_are_the_same_where_files_are_read_and_where_classes_are() -> None:
-    """A shipped name must never be looked for in a folder."""
+    """The list of shipped names equals the shipped classes."""
     assert sorted(own_source.SHIPPED) == sorted(chosen.SHIPPED)
 
 
 def test_unknown_strategy_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
-    """And with the verb that makes one."""
+    """An unknown strategy is refused with the nearest name and the verb that makes one."""
     written(tmp_path, on_tick("return None"), "dip_buyer")
     sets = ["strategy.name=dip_bayer", f"strategy.folder={tmp_path}"]
     with pytest.raises(ConfigError) as caught:
@@ -536,13 +536,13 @@ def test_unknown_strategy_is_refused_with_the_nearest_name(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("folder", ["minibot/strategies", "../elsewhere", ""])
 def test_folder_inside_the_package_or_out_of_the_way_is_refused(folder: str) -> None:
-    """Own code and the product's stay apart."""
+    """A strategy folder inside the package, or outside the project, is refused."""
     with pytest.raises(ConfigError, match="violation"):
         load_config(PROFILE, ["strategy.name=x", f"strategy.folder={folder}"])
 
 
 def test_source_given_by_hand_is_refused() -> None:
-    """What a manifest proves, nobody writes into a profile."""
+    """A `source` written into a profile by hand is refused."""
     with pytest.raises(ConfigError) as caught:
         load_config(PROFILE, ["strategy.source.text=x"])
 
@@ -550,7 +550,7 @@ def test_source_given_by_hand_is_refused() -> None:
 
 
 def test_profile_holds_the_text_that_decides_whatever_becomes_of_the_file(tmp_path: Path) -> None:
-    """The run's own text decides in replay; a changed file is told, and another hash."""
+    """The run's own text decides in a replay; a changed file is reported."""
     path = written(tmp_path, on_tick("return buy('as it was')"))
     sets = ["strategy.name=mine", f"strategy.folder={tmp_path}"]
     before = load_config(PROFILE, sets).raw
@@ -577,7 +577,7 @@ def _said(raw: JsonObject) -> str:
 
 
 def test_source_that_was_changed_in_the_manifest_is_refused(tmp_path: Path) -> None:
-    """The text has to hash to what stands beside it."""
+    """A source in the manifest must have the sha256 beside it."""
     written(tmp_path, on_tick("return None"))
     raw = load_config(PROFILE, ["strategy.name=mine", f"strategy.folder={tmp_path}"]).raw
     raw["strategy"]["source"]["text"] += "\n"
@@ -586,7 +586,7 @@ def test_source_that_was_changed_in_the_manifest_is_refused(tmp_path: Path) -> N
         chosen.choose(raw)
 
 
-# --- what comes back after a restart --------------------------------------------------------------
+# --- state after a restart -----------------------------------------------------------------------
 
 SCALARS = (
     st.none()
@@ -610,13 +610,13 @@ VALUES = st.recursive(
 
 
 class Owner:
-    """Anything with attributes."""
+    """Object with any attributes."""
 
 
 @settings(max_examples=150, deadline=None)
 @given(value=VALUES)
 def test_kept_attribute_comes_back_equal_and_of_the_same_kind(value: Any) -> None:
-    """Through canonical JSON, to the last bit."""
+    """An attribute is restored through canonical JSON to the last bit."""
     one, other = Owner(), Owner()
     one.value = value  # type: ignore[attr-defined]
     other.gone = 3  # type: ignore[attr-defined]
@@ -627,7 +627,7 @@ def test_kept_attribute_comes_back_equal_and_of_the_same_kind(value: Any) -> Non
 
 
 def test_kept_indicator_goes_on_with_the_same_numbers() -> None:
-    """Indicators of minibot.features need no code of the strategy."""
+    """Indicators of minibot.features are kept without code of the strategy."""
     one, other = Owner(), Owner()
     one.ema = Ema(3)  # type: ignore[attr-defined]
     for price in (1.1, 2.2, 3.3, 4.4):
@@ -638,7 +638,7 @@ def test_kept_indicator_goes_on_with_the_same_numbers() -> None:
 
 
 def test_own_dataclass_is_kept_and_a_stranger_is_refused_by_name(tmp_path: Path) -> None:
-    """What no snapshot can keep is said at the first one, not lost in silence."""
+    """The strategy's own dataclass is kept; other types are refused by name at once."""
     body = "def __init__(self, settings):\n    self.wish = Wish(1, 2.5)\n\n" + on_tick(
         "self.wish = Wish(self.wish.n + 1, tick.price)", "return hold(f'{self.wish.n}')"
     )
@@ -675,7 +675,7 @@ def test_own_dataclass_is_kept_and_a_stranger_is_refused_by_name(tmp_path: Path)
 def test_what_would_come_back_as_something_else_is_refused_by_name(
     tmp_path: Path, shared: str, value: str, told: str
 ) -> None:
-    """A text for a StrEnum, or nothing at all for a class that nobody finds by its name."""
+    """A value that would be restored as another type is refused by name."""
     imports = "from dataclasses import dataclass\nfrom enum import StrEnum\n\n\n"
     path = written(tmp_path, f"def __init__(self, settings):\n    self.kept = {value}")
     text = path.read_text(encoding="utf-8")
@@ -702,7 +702,7 @@ def test_what_would_come_back_as_something_else_is_refused_by_name(
 def test_state_that_cannot_be_kept_or_given_back_is_refused_before_anything_runs(
     tmp_path: Path, body: str, told: str
 ) -> None:
-    """And not by a traceback of the role that is restarted."""
+    """State that cannot be kept or restored is refused before the run."""
     with pytest.raises(ConfigError) as caught:
         Trial(written(tmp_path, body))
 
@@ -710,7 +710,7 @@ def test_state_that_cannot_be_kept_or_given_back_is_refused_before_anything_runs
 
 
 def test_state_that_fails_later_stops_with_its_line(tmp_path: Path) -> None:
-    """What it keeps only after some time is refused at the snapshot that would lose it."""
+    """State that fails later stops the run at its first snapshot, with the line."""
     body = on_tick("self.n = 0") + "\n\ndef state(self):\n    return {'a': 1 // self.n}"
     body = "n = 1\n\n" + body
     trial = Trial(written(tmp_path, body))
@@ -732,7 +732,7 @@ def test_state_that_fails_later_stops_with_its_line(tmp_path: Path) -> None:
 def test_position_has_the_quantity_and_average_price_of_the_portfolio(
     orders: list[tuple[bool, int, int]],
 ) -> None:
-    """What a strategy sees is what risk and the ledger reckon, to the last digit."""
+    """The position's quantity and price equal the portfolio's, to the last digit."""
     portfolio = Portfolio.from_opening(RunOpening({"USDT": "9" * 20}, (), {}))
     position = Position(SYMBOL)
     for n, (is_buy, qty, price) in enumerate(orders):
@@ -754,7 +754,7 @@ def test_position_has_the_quantity_and_average_price_of_the_portfolio(
 
 
 def bar(n: int, close: float = 100.0) -> ClosedBar:
-    """The n-th bar of a minute."""
+    """Return the n-th bar of a minute."""
     return ClosedBar("1m", n * 60_000, close, close, close, close, 1.0, True)
 
 
@@ -776,12 +776,12 @@ def series_of(numbers: list[int]) -> list[int]:
     ],
 )
 def test_bars_are_the_last_ones_in_order_each_once(numbers: list[int], expected: list[int]) -> None:
-    """Bounded by what was declared; a hole beyond the allowed length empties them."""
+    """Bars are the last declared ones, in order and once; a long hole empties them."""
     assert series_of(numbers) == expected
 
 
 def test_bar_that_cannot_be_empties_the_series() -> None:
-    """A price of zero is no price; what follows begins anew."""
+    """A bar with a price of zero empties the series."""
     series = BarSeries("1m", 4, 2)
     series.add(bar(1))
 
@@ -790,7 +790,7 @@ def test_bar_that_cannot_be_empties_the_series() -> None:
 
 
 def test_decision_says_what_it_was_made_with() -> None:
-    """A backtest writes it out later, when the strategy has gone on with a list of its own."""
+    """A decision keeps its values, although the strategy changes its own list later."""
     mine = [decision.check("rsi", "29.5", "< 30")]
     said = decision.buy("it is cheap", mine)
     mine.clear()
@@ -798,19 +798,19 @@ def test_decision_says_what_it_was_made_with() -> None:
     assert [check.name for check in said.checks] == ["rsi"]
 
 
-# --- what a strategy is shown ---------------------------------------------------------------------
+# --- view of a strategy --------------------------------------------------------------------------
 
 
 ETH_BAR = Bar("ETHUSDT", "1s", START, START + 999, "1", "1", "1", "1", "1", is_history=False)
 
 
 def shown(feed: Feed) -> View:
-    """What the strategy of the feed's symbol is shown."""
+    """Return the view that the strategy of the feed's symbol gets."""
     return feed.core.view(FEED_SYMBOL)
 
 
 def test_view_follows_what_an_operator_forbids() -> None:
-    """Halt, resume, a lock until a time, a lock for ever, and the end of the run."""
+    """The view follows halt, resume, locks and the end of the run."""
     feed = Feed()
     may_buy = []
     events: list[Payload] = [
@@ -834,7 +834,7 @@ def test_view_follows_what_an_operator_forbids() -> None:
 
 
 def test_view_knows_what_risk_decided_and_has_left() -> None:
-    """Exactly as the risk_action says it, also after a restart."""
+    """The view has risk's decision and headroom from the risk_action, after a restart too."""
     feed = Feed()
     action = RiskAction(
         "BLOCK", "cooldown", symbol=FEED_SYMBOL, headroom={"night_loss": "149.45412675"}
@@ -849,7 +849,7 @@ def test_view_knows_what_risk_decided_and_has_left() -> None:
 
 
 def test_view_of_another_symbol_is_the_same_object_that_its_strategy_sees() -> None:
-    """One symbol may look at another; one that was never heard of is none."""
+    """Another symbol's view is the object of its own strategy; an unknown symbol has none."""
     feed = Feed()
     feed.take(ETH_BAR)
 
@@ -858,7 +858,7 @@ def test_view_of_another_symbol_is_the_same_object_that_its_strategy_sees() -> N
 
 
 def test_strategy_is_asked_about_its_own_symbols_alone(tmp_path: Path) -> None:
-    """What it has not declared is left alone, whatever happens there."""
+    """A strategy is called for its own symbols alone."""
     needs = f"@staticmethod\ndef needs(settings):\n    return Needs(symbols=({SYMBOL!r},))\n\n"
     written(tmp_path, needs + on_tick("return buy('anything')"))
     sets = ["strategy.name=mine", f"strategy.folder={tmp_path}"]
@@ -873,7 +873,7 @@ def test_strategy_is_asked_about_its_own_symbols_alone(tmp_path: Path) -> None:
 
 
 def test_strategy_that_wants_no_trades_is_shown_quotes_alone(tmp_path: Path) -> None:
-    """By its events as by its ticks: what a backtest leaves out, a night does not show either."""
+    """A strategy without trades is called for quotes alone, by events and by ticks."""
     needs = "@staticmethod\ndef needs(settings):\n    return Needs(trades=False)\n\n"
     answer = on_tick("return buy(f'{tick.is_trade} {tick.price}')")
     path = written(tmp_path, needs + answer)
@@ -892,7 +892,7 @@ def test_strategy_that_wants_no_trades_is_shown_quotes_alone(tmp_path: Path) -> 
 
 
 def test_ticks_with_and_without_events_give_the_same_decisions() -> None:
-    """A driver that refills a tick and one that steps events run one path."""
+    """Refilled ticks and stepped events give the same decisions."""
     by_event, by_tick = Feed(feed_config(name="ema_cross")), Feed(feed_config(name="ema_cross"))
     expected, found = [], []
     for n in range(600):
@@ -923,7 +923,7 @@ BOTH = (
 
 
 def own_feed(tmp_path: Path, **changes: Any) -> Feed:
-    """A feed whose core runs the strategy `BOTH`."""
+    """Return a feed whose core runs the strategy `BOTH`."""
     written(tmp_path, BOTH)
     sets = ["strategy.name=mine", f"strategy.folder={tmp_path}"]
     sets += [f"strategy.{key}={str(value).lower()}" for key, value in changes.items()]
@@ -931,13 +931,13 @@ def own_feed(tmp_path: Path, **changes: Any) -> Feed:
 
 
 def seen(feed: Feed) -> list[list[Any]]:
-    """What the strategy `BOTH` kept of its bars: interval and whether each was live."""
+    """Return the bars that `BOTH` recorded: interval and whether each was live."""
     kept_bars = feed.core.state()["symbols"][FEED_SYMBOL]["strategy"]["seen"]
     return [item["tuple"] for item in kept_bars]
 
 
 def test_bars_of_history_are_shown_and_what_they_give_is_dropped(tmp_path: Path) -> None:
-    """Nobody buys at a price of yesterday; the bars themselves are there at once."""
+    """History bars are shown, and decisions on them dropped."""
     feed = own_feed(tmp_path)
     for _ in range(5):
         feed.ts += 1000
@@ -948,7 +948,7 @@ def test_bars_of_history_are_shown_and_what_they_give_is_dropped(tmp_path: Path)
 
 
 def test_bars_that_are_old_or_not_declared_are_not_shown(tmp_path: Path) -> None:
-    """Each bar once, in order, of the intervals that it asked for."""
+    """Bars are shown once, in order, and only of the declared intervals."""
     feed = own_feed(tmp_path)
     feed.bar(PRICE)
     assert feed.bare_bar(PRICE) == []
@@ -960,7 +960,7 @@ def test_bars_that_are_old_or_not_declared_are_not_shown(tmp_path: Path) -> None
 def test_bars_made_from_ticks_are_shown_long_ones_first_and_win_over_a_hold(
     tmp_path: Path,
 ) -> None:
-    """A trade that closes both bars is answered once, by the bar; what fills a hole is not live."""
+    """A bar made from ticks precedes its tick's answer; bars that fill a hole are not live."""
     feed = own_feed(tmp_path, bars_from_ticks=True)
     start = feed.ts - feed.ts % 60_000 + 57_000
     for offset in (0, 3_000):
@@ -975,7 +975,7 @@ def test_bars_made_from_ticks_are_shown_long_ones_first_and_win_over_a_hold(
 def test_gap_is_told_unless_only_the_depth_of_the_book_is_touched(
     tmp_path: Path, stream: str, gaps: int
 ) -> None:
-    """A strategy forgets what it reckoned; a broken book shows in the view."""
+    """A gap is shown, except a gap of the book's depth, which shows in the view."""
     feed = own_feed(tmp_path)
     feed.gap(stream)
 
@@ -984,7 +984,7 @@ def test_gap_is_told_unless_only_the_depth_of_the_book_is_touched(
 
 
 def test_tick_of_somebody_else_is_refused() -> None:
-    """Only the symbol's own tick knows whose it is."""
+    """A tick of another symbol is refused."""
     with pytest.raises(ValueError, match="not the core's own"):
         Feed().core.process(Tick(FEED_SYMBOL), 1, START)
 
@@ -994,7 +994,7 @@ def test_tick_of_somebody_else_is_refused() -> None:
 
 @pytest.fixture
 def own_folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder for strategies whose classes are forgotten afterwards."""
+    """Strategy folder whose classes are forgotten afterwards."""
     yield tmp_path / "strategies"
     for name in [name for name in sys.modules if name.startswith("minibot_own_")]:
         del sys.modules[name]
@@ -1004,7 +1004,7 @@ def own_folder(tmp_path: Path) -> Iterator[Path]:
 def test_new_strategy_writes_a_file_that_is_checked_and_a_test_that_passes(
     own_folder: Path, project: Path, example: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From nothing to a tested strategy in one command, and no second one over the first."""
+    """`new-strategy` writes a valid file and a passing test, and never overwrites one."""
     command = ["new-strategy", "my_idea", "--from", example, "--folder", str(own_folder)]
     assert cli(command) == 0
     assert cli(command) == 2
@@ -1024,7 +1024,7 @@ def test_new_strategy_writes_a_file_that_is_checked_and_a_test_that_passes(
 def test_strategy_check_finds_what_a_restart_would_lose(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A counter that `state` leaves out passes the lines; the trial with a restart finds it."""
+    """`strategy check` finds a counter missing in `state` by a restart in its trial."""
     body = (
         "def __init__(self, settings):\n    self.box = [0]\n\n"
         "def state(self):\n    return {}\n\ndef restore(self, state):\n    return None\n\n"
@@ -1039,7 +1039,7 @@ def test_strategy_check_finds_what_a_restart_would_lose(
 def test_strategy_check_finds_what_is_kept_only_late(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Behind the restart in the middle: the last snapshot is refused."""
+    """`strategy check` finds state that fails only after the restart, by a last snapshot."""
     body = "def __init__(self, settings):\n    self.n = 0\n\n" + on_tick(
         "self.n += 1", "if self.n == 500:", "    self.rule = lambda: 1"
     )
@@ -1052,7 +1052,7 @@ def test_strategy_check_finds_what_is_kept_only_late(
 def test_strategy_check_refuses_a_file_that_no_profile_could_name(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By its name the shipped strategy would be tried, or `mine.py` beside it."""
+    """`strategy check` refuses a file that no profile could name."""
     path = written(tmp_path, on_tick("return None"))
     other = path.with_name(name)
     other.write_text(path.read_text(encoding="utf-8") + "\n\nx = 1 / 0\n", encoding="utf-8")
@@ -1073,7 +1073,7 @@ def test_strategy_check_refuses_a_file_that_no_profile_could_name(
 def test_new_strategy_writes_no_file_that_could_not_run(
     own_folder: Path, name: str, more: tuple[str, ...], project: Path
 ) -> None:
-    """A class called as something that the file uses, or a folder that no profile may name."""
+    """`new-strategy` writes no file that could not run."""
     assert cli(["new-strategy", name, "--folder", str(own_folder), *more]) == 2
     assert not own_folder.exists()
     assert not (project / "minibot" / "strategies" / "mine.py").exists()
@@ -1081,13 +1081,13 @@ def test_new_strategy_writes_no_file_that_could_not_run(
 
 @pytest.mark.parametrize("name", ["view", "strategy", "ema_cross", "Big", "1x", "test_x", "a-b"])
 def test_new_strategy_refuses_names_that_would_not_do(tmp_path: Path, name: str) -> None:
-    """A file that cannot be chosen, or whose class would hide what it derives from."""
+    """`new-strategy` refuses names that cannot be chosen or that hide the base class."""
     assert cli(["new-strategy", name, "--folder", str(tmp_path)]) == 2
     assert list(tmp_path.iterdir()) == []
 
 
 def test_bounds_of_a_decision_are_those_of_the_contract(project: Path) -> None:
-    """What `buy` lets pass, the night's journal takes; otherwise a backtest would pass alone."""
+    """A decision's bounds equal those of the signal's contract."""
     schema = json.loads((project / "contracts" / "signal.v1.schema.json").read_bytes())
     fields, shapes = schema["properties"], schema["$defs"]
     check = shapes["check"]["properties"]
@@ -1114,7 +1114,7 @@ def test_bounds_of_a_decision_are_those_of_the_contract(project: Path) -> None:
 def test_decision_that_no_journal_could_hold_is_refused_where_it_is_made(
     said: dict[str, Any],
 ) -> None:
-    """A backtest that journals nothing ends at it as a night does, with its line."""
+    """A decision beyond the contract is refused with its line, in backtests too."""
     with pytest.raises((ValueError, TypeError)):
         decision.buy(**{"reason": "cheap", **said})
 
@@ -1144,7 +1144,7 @@ PIECES = (
 @settings(max_examples=200, deadline=None)
 @given(pieces=st.lists(st.sampled_from(PIECES) | st.text(max_size=20), max_size=6))
 def test_check_of_any_text_gives_findings_and_never_fails(pieces: list[str]) -> None:
-    """Whatever is written there, the answer is a list of lines."""
+    """Any text gives a list of findings and no error."""
     text = "".join(pieces)
 
     assert all(
@@ -1153,6 +1153,6 @@ def test_check_of_any_text_gives_findings_and_never_fails(pieces: list[str]) -> 
 
 
 def test_check_of_code_nested_beyond_the_parser_says_so() -> None:
-    """A file that Python itself cannot read is refused, not a crash."""
+    """Code nested too deeply for the parser is a finding."""
     for text in ("(" * 5000 + ")" * 5000, "x = " + "-" * 200_000 + "1", "a" + ".b" * 50_000):
         assert source_findings(text)

@@ -1,4 +1,4 @@
-"""The strategy's core as a whole: determinism, restoring, journaling of holds, recorded tapes."""
+"""Strategy core as a whole: determinism, restoring, journaled holds, recorded tapes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ NEXT_TAPE = Path("binance-ws-hft") / "btcusdt_20240809.gz"
 KINDS = ("quote", "old_quote", "wide", "trade", "gap", "depth", "book", "fill", "ending")
 MORE_KINDS = ("1m", "history", "halt_symbol", "resume_symbol")
 
-# One random action on the feed: what happens, and a number that shapes it.
+# One random action on the feed: its kind, and a number that shapes it.
 ACTIONS = st.lists(
     st.tuples(
         st.sampled_from([*["bar"] * 6, *KINDS, *MORE_KINDS]),
@@ -106,12 +106,12 @@ OWN_ROOMS = (
     "minibot.features.",
     "minibot.strategies",
 )
-# What a core only keeps from one call to the next to be quick.
+# Caches of a core, which are no part of its state.
 SCRATCH = {"_seen", "_views", "chosen", "owner", "scaled"}
 
 
 def portrait(thing: object) -> object:
-    """Everything an object holds, down to the bits of its floats."""
+    """Return an object's whole content, down to the bits of its floats."""
     if isinstance(thing, float):
         return thing.hex()
     if isinstance(thing, str | int | bool | None):
@@ -120,7 +120,7 @@ def portrait(thing: object) -> object:
         return {key: portrait(value) for key, value in thing.items()}
     if isinstance(thing, list | tuple | deque):
         return [portrait(item) for item in thing]
-    if isinstance(thing, Decision):  # Its words may not stand there yet.
+    if isinstance(thing, Decision):  # Its text may not have been made yet.
         said = (thing.side, thing.score, thing.confidence, thing.reason_code, thing.reason)
         return [*said, portrait(thing.checks)]
     slots = {name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())}
@@ -133,7 +133,7 @@ def portrait(thing: object) -> object:
 def test_core_restored_anywhere_gives_identical_drafts(
     actions: list[tuple[str, int]], cut: float, from_ticks: bool
 ) -> None:
-    """A state taken at any point, through canonical JSON, leads to the same bytes ever after."""
+    """A core restored from any state continues to the same bytes."""
     profile = config(bars_from_ticks=from_ticks, cooldown_ms=2000)
     whole, parted = warmed(profile), warmed(profile)
     expected, found = [], []
@@ -151,7 +151,7 @@ def test_core_restored_anywhere_gives_identical_drafts(
 
 
 def test_core_restored_after_everything_happened_is_the_same_to_the_bit() -> None:
-    """A core in which every field has left its first value comes back whole."""
+    """A core with every field changed is restored whole."""
     feed = Feed(config(bars_from_ticks=True))
     for n in range(60):
         feed.ts += 1000
@@ -178,7 +178,7 @@ def test_core_restored_after_everything_happened_is_the_same_to_the_bit() -> Non
 def test_core_future_events_leave_past_signals_unchanged(
     past: list[tuple[str, int]], one: list[tuple[str, int]], other: list[tuple[str, int]]
 ) -> None:
-    """Whatever follows, what was said up to now is the same bytes."""
+    """Later events change no byte of earlier signals."""
     spoken = []
     for future in (one, other):
         feed = warmed(config(cooldown_ms=2000))
@@ -198,7 +198,7 @@ def test_core_future_events_leave_past_signals_unchanged(
 def test_signals_of_any_stream_keep_their_promises(
     actions: list[tuple[str, int]], from_ticks: bool
 ) -> None:
-    """Reasons, scores, causes and the thrift with holds, whatever the market does."""
+    """Signals keep their promises on any stream: reasons, scores, causes, few holds."""
     feed = warmed(config(bars_from_ticks=from_ticks, cooldown_ms=2000))
     said_code, said_hold_ts = feed.core.state()["symbols"][SYMBOL]["said_code"], -1
     for action, size in actions:
@@ -230,7 +230,7 @@ def test_signals_of_any_stream_keep_their_promises(
     is_long=st.booleans(),
 )
 def test_reading_not_a_number_is_hold(part: str, value: str, close: float, is_long: bool) -> None:
-    """Whichever indicator went wrong, the answer is HOLD and says that a reading is missing."""
+    """NaN in any indicator gives HOLD with a missing reading."""
     feed = warmed(config())
     if is_long:
         feed.take_lot("0.008")
@@ -251,7 +251,7 @@ def test_reading_not_a_number_is_hold(part: str, value: str, close: float, is_lo
 
 
 def test_hold_of_same_reason_is_written_once_and_shown_always() -> None:
-    """A night of holding is a handful of lines; the current values stand in the facts."""
+    """A repeated hold is written once, and the facts show current values."""
     feed = Feed()
     drafts = feed.bars(flat(200))
     facts = feed.core.facts()
@@ -266,7 +266,7 @@ def test_hold_of_same_reason_is_written_once_and_shown_always() -> None:
 
 @pytest.mark.parametrize(("wait_ms", "count"), [(999, 0), (1000, 1)])
 def test_hold_of_new_reason_waits_a_second(wait_ms: int, count: int) -> None:
-    """Reasons that flicker within a second are written once; the last is not lost after it."""
+    """A hold with a new reason waits a second, and the last one is not lost."""
     feed = warmed(config())
     feed.gap("depth")
     assert len(feed.bar(dip())) == 1
@@ -278,7 +278,7 @@ def test_hold_of_new_reason_waits_a_second(wait_ms: int, count: int) -> None:
 
 
 def test_bars_of_history_warm_up_and_say_nothing() -> None:
-    """History feeds the indicators; the first live bar after it may already be a signal."""
+    """History bars warm up without a signal; the first live bar may give one."""
     feed = Feed()
     drafts: list[Draft] = []
     for close in flat(40):
@@ -291,7 +291,7 @@ def test_bars_of_history_warm_up_and_say_nothing() -> None:
 
 
 def test_bars_of_other_intervals_and_old_bars_decide_nothing() -> None:
-    """Only a new closed bar of `bar_interval` asks the strategy."""
+    """Only a new closed bar of `bar_interval` causes a decision."""
     feed = warmed(config())
     before = feed.core.state()["symbols"][SYMBOL]["strategy"]["bars"]
 
@@ -304,7 +304,7 @@ def test_bars_of_other_intervals_and_old_bars_decide_nothing() -> None:
 
 @pytest.mark.parametrize(("hole", "count"), [(21, 26), (22, 1)])
 def test_bars_with_a_long_hole_start_anew(hole: int, count: int) -> None:
-    """A hole within the slow average's memory is passed over; a longer one empties it."""
+    """A hole longer than the slow average's memory resets the indicators, a shorter one not."""
     feed = warmed(config())
     feed.ts += (hole - 1) * 1000
     feed.bar(PRICE)
@@ -315,7 +315,7 @@ def test_bars_with_a_long_hole_start_anew(hole: int, count: int) -> None:
 @pytest.mark.row("N-58", "N-31")
 @pytest.mark.parametrize("from_ticks", [False, True])
 def test_ticks_alone_and_bars_both_give_signals(from_ticks: bool) -> None:
-    """A market told in ticks only trades as one told in bars, once the profile says so."""
+    """Ticks alone trade like bars, if the profile says so."""
     feed = Feed(config(bars_from_ticks=from_ticks))
     drafts: list[Draft] = []
     for close in [*flat(40), dip(), PRICE]:
@@ -329,13 +329,13 @@ def test_ticks_alone_and_bars_both_give_signals(from_ticks: bool) -> None:
 
 @pytest.mark.row("N-58")
 def test_ticks_only_tape_gives_the_bars_own_indicators() -> None:
-    """Bars made from trades equal the recorded ones, also over seconds without any trade."""
+    """Bars from ticks equal the recorded ones, also for seconds without trades."""
     ticks, bars = Feed(config(bars_from_ticks=True)), Feed()
     closes = [PRICE + 7.0 * (n * n % 11) for n in range(60)]
     for n, close in enumerate(closes):
         for feed in (ticks, bars):
             feed.ts = START + n * 1000
-        if n % 5 not in (2, 3):  # Two of five seconds have no trade: flat bars.
+        if n % 5 not in (2, 3):  # Two of five seconds have no trade and give flat bars.
             ticks.trade(close, ticks.ts + 300)
         held = closes[n - n % 5 + 1] if n % 5 in (2, 3) else close
         bars.ts += 1000
@@ -345,12 +345,12 @@ def test_ticks_only_tape_gives_the_bars_own_indicators() -> None:
     found = ticks.core.state()["symbols"][SYMBOL]["strategy"]["bars"]
     expected = bars.core.state()["symbols"][SYMBOL]["strategy"]["bars"]
     for each in (found, expected):
-        del each["last"][6]  # The volume, of which no indicator knows.
+        del each["last"][6]  # The volume, which no indicator uses.
     assert found == expected
 
 
 def test_ticks_late_or_after_a_long_hole_do_not_bend_bars() -> None:
-    """A late trade is left out of a closed bar, and an hour without trades starts anew."""
+    """A late trade changes no closed bar, and an hour without trades resets."""
     feed = Feed(config(bars_from_ticks=True))
     for n in range(30):
         feed.trade(PRICE, START + n * 1000)
@@ -367,7 +367,7 @@ def test_ticks_late_or_after_a_long_hole_do_not_bend_bars() -> None:
 
 
 def test_ticks_mode_leaves_live_bars_out_and_takes_history() -> None:
-    """With bars made from ticks, a live `bar` event must not be counted a second time."""
+    """In ticks mode live bars are ignored and history is used."""
     feed = Feed(config(bars_from_ticks=True))
     for close in flat(30):
         feed.ts += 1000
@@ -380,7 +380,7 @@ def test_ticks_mode_leaves_live_bars_out_and_takes_history() -> None:
 
 
 def test_ticks_mode_after_gap_forgets_the_open_bar() -> None:
-    """A bar that was open while trades were missing is not closed as if nothing happened."""
+    """In ticks mode a gap drops the open bar."""
     feed = Feed(config(bars_from_ticks=True))
     feed.trade(PRICE, START)
     feed.gap("trade")
@@ -390,7 +390,7 @@ def test_ticks_mode_after_gap_forgets_the_open_bar() -> None:
 
 
 def test_two_symbols_are_judged_apart() -> None:
-    """What happens to one symbol neither warms nor spoils another."""
+    """Symbols are independent of each other."""
     feed = warmed(config())
     other = Bar("ETHUSDT", "1s", START, START + 999, "1", "1", "1", "1", "1", is_history=False)
     (signal,) = signals(feed.take(other))
@@ -405,7 +405,7 @@ def test_two_symbols_are_judged_apart() -> None:
     [([], False), (["0.00800"], True), (["0.00007", "0.00400"], True), (["0.00008"], False)],
 )
 def test_position_is_what_opening_says(lots: list[str], held: bool) -> None:
-    """Lots of a former run are held; a rest that cannot be sold (under 5 USDT) counts as flat."""
+    """Lots of a former run are held; a rest under 5 USDT counts as flat."""
     feed = Feed()
     feed.take_lot(*lots)
     feed.bars(flat(40))
@@ -416,7 +416,7 @@ def test_position_is_what_opening_says(lots: list[str], held: bool) -> None:
 
 @pytest.mark.parametrize(("qty_min", "held"), [("0.00800000", True), ("0.00900000", False)])
 def test_position_below_the_least_quantity_counts_as_flat(qty_min: str, held: bool) -> None:
-    """What the exchange would not take is nothing to sell; the least quantity itself is."""
+    """A position below the venue's least quantity counts as flat, the least itself does not."""
     feed = Feed()
     feed.take(replace(INSTRUMENT, qty_min=qty_min))
     feed.take_lot("0.008")
@@ -427,7 +427,7 @@ def test_position_below_the_least_quantity_counts_as_flat(qty_min: str, held: bo
 
 
 def test_position_after_partial_fills_and_base_fee_is_exact() -> None:
-    """Fills add up to the last digit, fees in the base asset included; flat means flat."""
+    """A position is exact after partial fills with fees in base; flat means flat."""
     feed = Feed()
     feed.fill("BUY", "0.10000001", fee="0.00000001", asset="BTC")
     feed.fill("BUY", "0.2")
@@ -437,7 +437,7 @@ def test_position_after_partial_fills_and_base_fee_is_exact() -> None:
 
 
 def test_position_below_zero_is_an_invariant_error() -> None:
-    """A sale of more than is held cannot be, so the run stops."""
+    """A sale beyond the position raises and stops the run."""
     feed = Feed()
     feed.fill("BUY", "0.1")
 
@@ -449,7 +449,7 @@ def test_position_below_zero_is_an_invariant_error() -> None:
     ("trend", "points"), [([1.0] * 21, 0), ([*([1.0] * 20), 2.0], 10), ([*([1.0] * 20), 0.5], -10)]
 )
 def test_trend_influences_the_score_by_ten_points(trend: list[float], points: int) -> None:
-    """With the trend ten points more, against it ten less, and none while it says nothing."""
+    """The trend changes the score by ten points, in either direction."""
     feed, plain = Feed(), Feed()
     for n, factor in enumerate(trend):
         feed.bare_bar(PRICE * factor, interval="1m", back=(len(trend) - n) * 60_000)
@@ -464,7 +464,7 @@ def test_trend_influences_the_score_by_ten_points(trend: list[float], points: in
 
 
 def test_score_and_confidence_follow_the_documented_sum() -> None:
-    """Hand-computed from the readings in the checks: points as the module's text says."""
+    """Score and confidence equal hand-computed sums of the documented points."""
     feed = warmed(config(touch_notional_min="30000", tick_age_ms_max=4000))
     feed.ts += 1000
     feed.last = dip()
@@ -482,7 +482,7 @@ def test_score_and_confidence_follow_the_documented_sum() -> None:
 
 @pytest.mark.parametrize(("close", "helpful"), [(dip(), "bid"), (jump(), "ask")])
 def test_order_flow_with_us_raises_confidence(close: float, helpful: str) -> None:
-    """A growing bid speaks for a purchase, a growing ask for a sale; trades push nothing."""
+    """A growing bid supports a purchase, a growing ask a sale; trades do not count."""
     found = {}
     for side in ("bid", "ask"):
         feed = warmed(config(flow_touches=5))
@@ -511,7 +511,7 @@ def test_order_flow_with_us_raises_confidence(close: float, helpful: str) -> Non
 def test_horizon_lies_between_a_second_and_a_day(
     project: Path, horizon_ms: int, is_allowed: bool
 ) -> None:
-    """No profile can ask for a position of another kind: intraday, closed within a day."""
+    """The horizon is limited to a second up to a day."""
     for name in ("nore", "nore-demo", "nore-smoke", "paper"):
         profile = project / "config" / f"{name}.v1.json"
         sets = [f"strategy.horizon_ms={horizon_ms}"]
@@ -525,7 +525,7 @@ def test_horizon_lies_between_a_second_and_a_day(
 
 @pytest.mark.row("B-04", "B-05", "N-59")
 def test_signals_satisfy_their_contract(project: Path) -> None:
-    """Every signal the strategy writes passes the registered schema, holds included."""
+    """Every signal passes the registered schema, holds included."""
     contracts = Contracts.load(project / "contracts", project / "config" / "contracts.v1.json")
     feed = Feed()
     drafts = feed.bars([*flat(40), dip(), *flat(20), jump(), *stairs(30, 2.0, 1.0)])
@@ -553,7 +553,7 @@ def _fields(written: Event) -> dict[str, Any]:
 
 @pytest.mark.row("N-61")
 def test_params_hash_follows_every_parameter() -> None:
-    """A signal can be traced to its numbers: any other number, any other hash."""
+    """The hash of the parameters changes with every parameter."""
     section = config()["strategy"]
     hashes = {params_hash(section)}
     for key in section:
@@ -567,7 +567,7 @@ def test_params_hash_follows_every_parameter() -> None:
 
 @pytest.mark.row("N-111")
 def test_strategy_role_loads_nore_strategy_v1(project: Path) -> None:
-    """The role table names the role, the role the core, and the core the strategy of this file."""
+    """The role table leads to the core and to the strategy of this file."""
     roles = json.loads((project / "config" / "roles.v1.json").read_text(encoding="utf-8"))
     role = roles["roles"]["strategy_role"]
     core = core_from_config(config())
@@ -590,7 +590,7 @@ def test_strategy_role_loads_nore_strategy_v1(project: Path) -> None:
     ],
 )
 def test_parameters_that_contradict_each_other_are_refused(changes: dict[str, Any]) -> None:
-    """What the config schema cannot see, the core refuses before the first event."""
+    """Contradictory parameters are refused by the core before the first event."""
     with pytest.raises(RunStop) as caught:
         Feed(config(**changes), is_opened=False).bar(PRICE)
 
@@ -599,7 +599,7 @@ def test_parameters_that_contradict_each_other_are_refused(changes: dict[str, An
 
 @pytest.mark.row("N-62")
 def test_core_modules_import_features_and_nothing_impure(project: Path) -> None:
-    """Indicators come from the feature package; no clock, chance, file, socket or libm comes in."""
+    """Core modules import features and nothing impure: no clock, chance, file, socket or libm."""
     allowed = {"__future__", "collections", "collections.abc", "dataclasses", "decimal", "difflib"}
     allowed |= {
         "array",
@@ -635,14 +635,14 @@ def test_core_modules_import_features_and_nothing_impure(project: Path) -> None:
 
 @pytest.fixture(scope="module")
 def played(shared_data: Path) -> tuple[list[Draft], int]:
-    """The signals of the demo's recording under the demo's profile, and how many were filled."""
+    """Return the signals of the demo's recording, and the number of fills."""
     drafts, fills = run_recorded(core_from_config(config()), recorded(shared_data / TAPE))
     return drafts, len(fills)
 
 
 @pytest.mark.row("N-31", "N-61")
 def test_recorded_tape_fills_signals_and_trades(played: tuple[list[Draft], int]) -> None:
-    """The quiet recording of the demo trades at least three times there and back."""
+    """The demo's recording gives at least three round trips."""
     drafts, fills = played
     spoken = signals(drafts)
 
@@ -653,7 +653,7 @@ def test_recorded_tape_fills_signals_and_trades(played: tuple[list[Draft], int])
 
 
 def test_recorded_tape_of_another_day_trades_too(shared_data: Path) -> None:
-    """Nothing in the strategy knows the demo's recording: the next one trades as well."""
+    """Another recording trades as well."""
     _, fills = run_recorded(core_from_config(config()), recorded(shared_data / NEXT_TAPE))
 
     assert len(fills) >= 2
@@ -661,7 +661,7 @@ def test_recorded_tape_of_another_day_trades_too(shared_data: Path) -> None:
 
 @pytest.mark.row("N-58")
 def test_recorded_tape_without_bars_trades_too(shared_data: Path) -> None:
-    """The same recording, ticks alone, gives signals to trade."""
+    """The recording's ticks alone give trades."""
     core = core_from_config(config(bars_from_ticks=True))
     _, fills = run_recorded(core, recorded(shared_data / TAPE, with_bars=False))
 
@@ -672,7 +672,7 @@ def test_recorded_tape_without_bars_trades_too(shared_data: Path) -> None:
 def test_recorded_tape_in_two_processes_gives_one_digest(
     shared_data: Path, project: Path, played: tuple[list[Draft], int]
 ) -> None:
-    """Two fresh processes with different hash seeds give the same bytes of signals."""
+    """Two processes with other hash seeds give the same signals."""
     answers = set()
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(project)}
@@ -693,7 +693,7 @@ def test_recorded_tape_in_two_processes_gives_one_digest(
 
 
 def test_opening_event_is_taken_before_anything_else() -> None:
-    """A core that only saw its opening holds nothing and says nothing."""
+    """A core that only processed its opening has no position and no signal."""
     core = core_from_config(config())
 
     assert not core.process(event(START, 1, OPENING, "watchdog_role"), 1, START)

@@ -1,4 +1,4 @@
-"""Every filter of `nore_strategy_v1`, on both sides of its boundary, with the reason it gives."""
+"""Filters of `nore_strategy_v1`: both sides of each boundary, with its reason."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def check_of(signal: Signal, name: str) -> Check:
 
 
 def warm(**changes: object) -> Feed:
-    """A flat market, warmed up, whose next dip is a BUY."""
+    """Return a flat, warmed-up market whose next dip is a BUY."""
     feed = Feed(config(**changes))
     feed.bars(flat(40))
     return feed
 
 
 def dip_with(feed: Feed, bid: str, ask: str, bid_qty: str = "1", ask_qty: str = "1") -> list[Draft]:
-    """The dip with a touch of one's own."""
+    """Feed the dip with a special touch."""
     feed.ts += 1000
     feed.last = dip()
     feed.quote(bid=bid, ask=ask, bid_qty=bid_qty, ask_qty=ask_qty)
@@ -48,7 +48,7 @@ def dip_with(feed: Feed, bid: str, ask: str, bid_qty: str = "1", ask_qty: str = 
 
 @pytest.mark.row("N-59", "N-61", "B-05")
 def test_dip_in_sound_market_is_bought_with_reason_and_checks() -> None:
-    """The case all filter cases depart from: nothing refuses, and the signal says everything."""
+    """The plain dip is a BUY with all checks, as the base of the cases below."""
     feed = warm()
     (draft,) = feed.bar(dip())
 
@@ -68,7 +68,7 @@ def test_dip_in_sound_market_is_bought_with_reason_and_checks() -> None:
 
 @pytest.mark.row("N-63", "B-80")
 def test_spread_of_200_bps_suppresses_signal_and_names_filter() -> None:
-    """A touch two percent wide is never bought, and the reason names the filter and its numbers."""
+    """A spread of 200 bps gives HOLD with the filter's name and numbers."""
     feed = warm()
     signal = only(dip_with(feed, bid="59400.00", ask="60600.00"))
 
@@ -80,7 +80,7 @@ def test_spread_of_200_bps_suppresses_signal_and_names_filter() -> None:
 @pytest.mark.row("N-63")
 @pytest.mark.parametrize(("ask", "side"), [("60008.00", "BUY"), ("60008.01", "HOLD")])
 def test_spread_around_limit_refuses_only_above(ask: str, side: str) -> None:
-    """A spread equal to the limit passes; a cent more does not."""
+    """A spread at the limit passes; a cent more does not."""
     limit = (60_008.0 - 60_000.0) / 60_004.0 * 10_000.0
     feed = warm(spread_bps_max=repr(limit), confidence_min=0)
     signal = only(dip_with(feed, bid="60000.00", ask=ask))
@@ -91,7 +91,7 @@ def test_spread_around_limit_refuses_only_above(ask: str, side: str) -> None:
 @pytest.mark.row("N-63", "B-80")
 @pytest.mark.parametrize(("qty", "side"), [("0.5", "BUY"), ("0.49999", "HOLD")])
 def test_liquidity_around_limit_refuses_only_below(qty: str, side: str) -> None:
-    """A purchase needs its notional at the ask; what stands at the bid does not matter to it."""
+    """A purchase needs its notional at the ask; the bid does not matter."""
     feed = warm(touch_notional_min="30000")
     signal = only(dip_with(feed, bid="59980.00", ask="60000.00", ask_qty=qty, bid_qty="0.00001"))
 
@@ -104,7 +104,7 @@ def test_liquidity_around_limit_refuses_only_below(qty: str, side: str) -> None:
 @pytest.mark.row("B-80")
 @pytest.mark.parametrize(("age_ms", "side"), [(3000, "BUY"), (3001, "HOLD")])
 def test_tick_age_around_limit_refuses_only_older(age_ms: int, side: str) -> None:
-    """A tick as old as allowed may be acted on; a millisecond more may not."""
+    """A tick at the age limit passes; a millisecond more does not."""
     feed = warm()
     feed.ts += age_ms
     feed.last = dip()
@@ -119,7 +119,7 @@ def test_tick_age_around_limit_refuses_only_older(age_ms: int, side: str) -> Non
 
 @pytest.mark.row("B-80")
 def test_missing_tick_holds() -> None:
-    """Bars alone, without any tick, say nothing about what could be traded at."""
+    """Bars without any tick give HOLD."""
     feed = Feed()
     for close in flat(40):
         feed.bar(close, quoted=False)
@@ -132,7 +132,7 @@ def test_missing_tick_holds() -> None:
 @pytest.mark.row("B-80")
 @pytest.mark.parametrize(("bid", "ask"), [("60000.02", "60000.01"), ("0", "60000.01"), ("0", "0")])
 def test_unusable_touch_holds(bid: str, ask: str) -> None:
-    """A crossed or one-sided touch is no price."""
+    """A crossed or one-sided touch gives HOLD."""
     signal = only(dip_with(warm(), bid=bid, ask=ask))
 
     assert (signal.side, signal.reason_code) == ("HOLD", "book_unusable")
@@ -142,10 +142,11 @@ def test_unusable_touch_holds(bid: str, ask: str) -> None:
 
 @pytest.mark.row("B-80")
 def test_depth_gap_holds_until_next_book() -> None:
-    """A hole in the depth stream makes the book unusable; the next book mends it."""
+    """A gap of the depth gives HOLD until the next book."""
     feed = warm()
     feed.gap("btcusdt@depth@100ms")
-    feed.take(Book(SYMBOL, (), (("60001.00", "1"),), 6, "resync"))  # One side is no book.
+    # A book with one side does not count.
+    feed.take(Book(SYMBOL, (), (("60001.00", "1"),), 6, "resync"))
     refused = only(feed.bar(dip()))
     feed.book()
     feed.bars(flat(30))
@@ -158,7 +159,7 @@ def test_depth_gap_holds_until_next_book() -> None:
 
 @pytest.mark.row("B-80")
 def test_trade_gap_with_hole_in_bars_starts_anew() -> None:
-    """Bars that do not follow on the last one are doubt: warm-up again, and the reason counts."""
+    """A hole in the bars resets the indicators, and the reason counts the warm-up."""
     feed = warm()
     feed.ts += 3_000
     assert feed.gap("trade") == []
@@ -177,7 +178,7 @@ def test_trade_gap_with_hole_in_bars_starts_anew() -> None:
 
 
 def test_trade_gap_that_history_fills_goes_on() -> None:
-    """Where the market role fetched the missing bars, nothing is missing: no second warm-up."""
+    """Missing bars that history fills cause no second warm-up."""
     feed = warm()
     feed.ts += 3_000
     feed.gap("trade")
@@ -190,7 +191,7 @@ def test_trade_gap_that_history_fills_goes_on() -> None:
 
 @pytest.mark.row("B-80")
 def test_trade_gap_that_history_fills_in_part_starts_anew() -> None:
-    """History that leaves out one bar does not make the series whole."""
+    """History that leaves one bar out causes a new warm-up."""
     feed = warm()
     feed.ts += 3_000
     feed.gap("trade")
@@ -201,13 +202,13 @@ def test_trade_gap_that_history_fills_in_part_starts_anew() -> None:
 
 
 def test_quote_gap_forgets_order_flow_and_keeps_bars() -> None:
-    """Missing quotes say nothing about the bars; the imbalance of the touch starts anew."""
+    """A gap of the quotes resets the order flow and keeps the bars."""
     feed = warm(flow_touches=5)
     for n in range(9):
         feed.quote(ask_qty=str(n + 1))
     feed.gap("bookTicker")
     told = feed.core.facts()["reason_code"]
-    feed.ts += 2_000  # Two bars fewer, which only missing trades would make suspicious.
+    feed.ts += 2_000  # Two missing bars, which would matter only with missing trades.
     signal = only(feed.bar(dip()))
 
     assert told == "no_setup"
@@ -218,7 +219,7 @@ def test_quote_gap_forgets_order_flow_and_keeps_bars() -> None:
 
 @pytest.mark.parametrize(("length_ms", "count"), [(59_999, 2), (60_000, 0)])
 def test_ticks_mode_gap_shorter_than_trend_bar_keeps_trend(length_ms: int, count: int) -> None:
-    """Bars made from ticks: the trend forgets when a whole bar of it may be missing."""
+    """In ticks mode a gap shorter than a trend bar keeps the trend."""
     feed = Feed(config(bars_from_ticks=True))
     for _ in range(2):
         feed.ts += 60_000
@@ -233,7 +234,7 @@ def test_ticks_mode_gap_shorter_than_trend_bar_keeps_trend(length_ms: int, count
 
 @pytest.mark.row("B-80")
 def test_instrument_unknown_or_not_trading_holds() -> None:
-    """Without rules, or while the exchange halts the symbol, nothing is bought."""
+    """A symbol without rules, or halted, gives HOLD."""
     feed = Feed(is_opened=False)
     unknown = only(feed.bars([*flat(40), dip()])[:1])
     feed.status("BREAK")
@@ -253,7 +254,7 @@ def test_instrument_unknown_or_not_trading_holds() -> None:
 
 @pytest.mark.row("B-80")
 def test_warmup_counts_bars_until_ready() -> None:
-    """What lacks bars says HOLD with its count; the last missing bar ends it."""
+    """Warm-up gives HOLD with its count until the last missing bar."""
     feed = Feed()
     reasons = []
     for close in flat(21):
@@ -266,7 +267,7 @@ def test_warmup_counts_bars_until_ready() -> None:
 
 
 def test_warmup_covers_the_longest_indicator() -> None:
-    """With an RSI longer than the slow average, it is the RSI that is waited for."""
+    """Warm-up waits for the longest indicator, here the RSI."""
     feed = Feed(config(rsi_period=40))
     feed.bars(flat(40))
 
@@ -276,7 +277,7 @@ def test_warmup_covers_the_longest_indicator() -> None:
 @pytest.mark.row("B-80")
 @pytest.mark.parametrize("text", ["nan", "0", "-1", "inf"])
 def test_bar_without_sound_price_empties_the_indicators(text: str) -> None:
-    """A price that cannot be one is doubt: everything is warmed up anew."""
+    """A bar with an impossible price resets the indicators."""
     feed = warm()
     feed.ts += 1000
     feed.quote()
@@ -287,7 +288,7 @@ def test_bar_without_sound_price_empties_the_indicators(text: str) -> None:
 
 
 def test_setup_missing_holds_with_values() -> None:
-    """When no rule speaks, the reason shows the values that fell short."""
+    """A missing setup gives HOLD with the values that fell short."""
     feed = Feed()
     drafts = feed.bars(flat(21))
 
@@ -306,10 +307,10 @@ def test_setup_missing_holds_with_values() -> None:
 
 
 def test_setup_missing_marks_what_was_met() -> None:
-    """An oversold RSI near the average: the RSI is met, the distance is what fell short."""
+    """A missing setup marks the conditions that were met."""
     feed = warm()
     feed.bar(dip(0.9))
-    feed.gap("depth")  # Another reason and back, so that the hold is written.
+    feed.gap("depth")  # Another reason and back again, so that the hold is written.
     feed.bar(dip(0.91))
     feed.book()
     signal = only(feed.bar(dip(0.92)))
@@ -323,7 +324,7 @@ def test_setup_missing_marks_what_was_met() -> None:
 
 @pytest.mark.row("B-80")
 def test_oversold_while_momentum_falls_is_conflicting() -> None:
-    """A falling knife is oversold and still falls: the two rules contradict, so it holds."""
+    """An oversold RSI with falling momentum is conflicting and gives HOLD."""
     feed = warm()
     price = PRICE
     for _ in range(6):
@@ -337,7 +338,7 @@ def test_oversold_while_momentum_falls_is_conflicting() -> None:
 
 @pytest.mark.row("N-44")
 def test_sell_when_flat_is_hold_no_position() -> None:
-    """Spot is long or flat: a sale without a position is HOLD with `no_position` (U-22)."""
+    """A SELL when flat is HOLD with `no_position` (U-22)."""
     signal = only(warm().bar(jump()))
 
     assert (signal.side, signal.reason_code) == ("HOLD", "no_position")
@@ -346,7 +347,7 @@ def test_sell_when_flat_is_hold_no_position() -> None:
 
 
 def test_buy_when_long_is_hold_in_position() -> None:
-    """A position is not added to."""
+    """A BUY when long is HOLD with `in_position`."""
     feed = Feed()
     feed.buy()
     signal = only(feed.bar(dip()))
@@ -356,7 +357,7 @@ def test_buy_when_long_is_hold_in_position() -> None:
 
 
 def test_overbought_when_long_is_sold() -> None:
-    """What is held is sold when it is overbought; the cause is the bar."""
+    """An overbought position is sold; the cause is the bar."""
     feed = Feed()
     feed.take_lot("0.5")
     feed.bars(flat(40))
@@ -367,7 +368,7 @@ def test_overbought_when_long_is_sold() -> None:
 
 
 def test_momentum_down_when_long_is_sold() -> None:
-    """A reversal of momentum closes the position."""
+    """Momentum that turns down closes the position."""
     feed = Feed()
     feed.take_lot("0.5")
     sold = [s for s in signals(feed.bars(stairs(60, 1.0, 2.0))) if s.side == "SELL"]
@@ -377,7 +378,7 @@ def test_momentum_down_when_long_is_sold() -> None:
 
 
 def test_falling_knife_when_long_is_sold_not_pondered() -> None:
-    """What contradicts itself as a purchase is clear as a sale: exits speak first when long."""
+    """Conflicting rules sell a position, as exits come first when long."""
     feed = Feed()
     feed.take_lot("0.5")
     feed.bars(flat(40))
@@ -392,7 +393,7 @@ def test_falling_knife_when_long_is_sold_not_pondered() -> None:
 
 @pytest.mark.parametrize(("bps", "side"), [(0.9, "HOLD"), (1.2, "BUY")])
 def test_oversold_too_near_the_average_is_not_bought(bps: float, side: str) -> None:
-    """An RSI at its extreme is not enough: the price has to be away from its average."""
+    """An oversold RSI too close to the average is not bought."""
     feed = warm(score_min=0)
     feed.bar(dip(bps))
 
@@ -403,7 +404,7 @@ def test_oversold_too_near_the_average_is_not_bought(bps: float, side: str) -> N
 
 @pytest.mark.parametrize(("is_up", "is_long"), [(True, False), (False, True)])
 def test_momentum_against_the_last_return_is_no_rule(is_up: bool, is_long: bool) -> None:
-    """A fast average still above (or below) the slow one is old news once price has turned."""
+    """Momentum against the last return is no rule."""
     feed = Feed(config(rsi_overbought="99", rsi_oversold="1", cooldown_ms=0))
     if is_long:
         feed.take_lot("0.5")
@@ -421,7 +422,7 @@ def test_momentum_against_the_last_return_is_no_rule(is_up: bool, is_long: bool)
 
 
 def test_reversion_back_at_average_is_sold_and_other_positions_are_not() -> None:
-    """The aim of a reversion is its average; a position bought otherwise has another aim."""
+    """A reversion back at its average is sold; other positions are not."""
     bought, carried = Feed(), Feed()
     carried.take_lot("0.008")
     carried.bars(flat(40))
@@ -435,7 +436,7 @@ def test_reversion_back_at_average_is_sold_and_other_positions_are_not() -> None
 
 
 def test_momentum_up_is_bought() -> None:
-    """A rise with an RSI that is not extreme is bought as momentum."""
+    """Momentum with a moderate RSI is bought."""
     drafts = warm().bars(stairs(12, 2.0, 1.0))
 
     bought = [signal for signal in signals(drafts) if signal.side == "BUY"]
@@ -445,7 +446,7 @@ def test_momentum_up_is_bought() -> None:
 
 @pytest.mark.parametrize("overbought", ["70", "60"])
 def test_momentum_with_extreme_rsi_is_not_bought(overbought: str) -> None:
-    """The same rise is not bought as momentum when its RSI of about 66 counts as extreme."""
+    """Momentum with an RSI of about 66 is not bought where that is extreme."""
     drafts = warm(rsi_overbought=overbought, reversion_bps_min="50").bars(stairs(12, 2.0, 1.0))
 
     bought = {signal.reason_code for signal in signals(drafts) if signal.side == "BUY"}
@@ -453,7 +454,7 @@ def test_momentum_with_extreme_rsi_is_not_bought(overbought: str) -> None:
 
 
 def test_run_ending_refuses_purchases_only() -> None:
-    """Once the run is ending nothing is bought, and what is held is still sold."""
+    """While the run ends nothing is bought, and positions are sold."""
     flat_feed, long_feed = warm(), Feed()
     flat_feed.ending()
     long_feed.take_lot("0.5")
@@ -468,7 +469,7 @@ def test_run_ending_refuses_purchases_only() -> None:
 
 @pytest.mark.parametrize(("cooldown_ms", "side"), [(21_000, "BUY"), (21_001, "HOLD")])
 def test_cooldown_around_limit_refuses_only_earlier(cooldown_ms: int, side: str) -> None:
-    """A purchase waits for the cooldown after the last one; at its end it may go on."""
+    """A purchase waits for the cooldown, and is allowed at its end."""
     feed = warm(cooldown_ms=cooldown_ms)
     assert only(feed.bar(dip())).side == "BUY"
     feed.bars(flat(20))
@@ -480,7 +481,7 @@ def test_cooldown_around_limit_refuses_only_earlier(cooldown_ms: int, side: str)
 
 
 def test_cooldown_after_sale_by_risk_refuses_purchase() -> None:
-    """A sale that risk decided (a stop) starts the cooldown as well."""
+    """A sale by risk starts the cooldown too."""
     feed = Feed(config(cooldown_ms=60_000))
     feed.take_lot("0.008")
     feed.bars(flat(40))
@@ -503,7 +504,7 @@ def test_cooldown_after_purchase_does_not_delay_exit() -> None:
 
 @pytest.mark.parametrize(("fee_bps", "side"), [("1", "BUY"), ("100", "HOLD")])
 def test_cost_gate_refuses_moves_that_do_not_pay(fee_bps: str, side: str) -> None:
-    """With the gate on, a purchase needs an expected move above two fees and the spread."""
+    """With the cost gate on, the expected move must exceed two fees and the spread."""
     profile = config(cost_gate=True, cost_gate_atr_mult="10")
     profile["execution"]["taker_fee_bps"] = fee_bps
     feed = Feed(profile)
@@ -518,7 +519,7 @@ def test_cost_gate_refuses_moves_that_do_not_pay(fee_bps: str, side: str) -> Non
 
 
 def test_cost_gate_off_is_not_asked() -> None:
-    """Without the gate no cost check stands in the signal."""
+    """With the cost gate off, no cost check stands in the signal."""
     signal = only(warm().bar(dip()))
 
     assert "expected_bps" not in [check.name for check in signal.checks]
@@ -528,7 +529,7 @@ def test_cost_gate_off_is_not_asked() -> None:
     ("key", "value"), [("score_min", "score"), ("confidence_min", "confidence")]
 )
 def test_thresholds_around_value_refuse_only_below(key: str, value: str) -> None:
-    """A score or confidence equal to its threshold passes; one less holds and says so."""
+    """A score or confidence at its threshold passes; one less gives HOLD."""
     reached = getattr(only(warm().bar(dip())), value)
     passed = only(warm(**{key: reached}).bar(dip()))
     refused = only(warm(**{key: reached + 1}).bar(dip()))
@@ -549,7 +550,7 @@ def test_thresholds_around_value_refuse_only_below(key: str, value: str) -> None
     ],
 )
 def test_first_failing_filter_gives_the_reason(spoil: Callable[[Feed], object], code: str) -> None:
-    """However many refuse, the filters' order decides; the last in the list never hides one."""
+    """The first failing filter in order gives the reason."""
     feed = warm(score_min=110, confidence_min=100)
     spoil(feed)
 

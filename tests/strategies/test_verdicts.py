@@ -1,4 +1,4 @@
-"""Verdicts of an own strategy's checks: evaluated, left open, or as an older record has them."""
+"""Verdicts of a user's checks: evaluated, left open, or as in an older record."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def written(folder: Path, *lines: str) -> Path:
 
 
 def checks_of(config: JsonObject) -> list[JsonObject]:
-    """Return the checks of what a profile's strategy says of a trade at 100."""
+    """Return the strategy's checks of a trade at 100."""
     decision = Trial.of(config).trade(100.0)
     assert decision is not None
     return [found.to_json() for found in decision.checks]
 
 
 def configs(path: Path) -> tuple[JsonObject, JsonObject]:
-    """Return a profile that chooses a file now, and as it was recorded before 2026-11-22."""
+    """Return a profile that chooses a file, as now and as recorded before 2026-11-22."""
     now = load_config(PROFILE, ["strategy.name=mine", f"strategy.folder={path.parent}"]).raw
     before = deepcopy(now)
     del before["strategy"]["source"]["api"]
@@ -60,7 +60,7 @@ def configs(path: Path) -> tuple[JsonObject, JsonObject]:
 
 
 def filled(tick: Tick) -> Tick:
-    """Return a tick as a trade at 100."""
+    """Return a tick of a trade at 100."""
     tick.price, tick.is_trade = 100.0, True
     return tick
 
@@ -81,7 +81,7 @@ def filled(tick: Tick) -> Tick:
 def test_compare_gives_the_verdict_of_its_relation(
     relation: str, of_less: bool, of_equal: bool, of_more: bool
 ) -> None:
-    """Both sides of each boundary; nobody says it beforehand."""
+    """`compare` evaluates its relation at both sides of each boundary."""
     verdicts = [compare("close", value, relation, 2.0).check().passed for value in (1.0, 2.0, 3.0)]
 
     assert verdicts == [of_less, of_equal, of_more]
@@ -91,22 +91,22 @@ def test_compare_gives_the_verdict_of_its_relation(
 @pytest.mark.parametrize(
     ("value", "relation", "threshold", "verdict"),
     [
-        (0.1, "==", Decimal("0.1"), False),  # A float that is not a tenth.
+        (0.1, "==", Decimal("0.1"), False),  # A float that is no exact tenth.
         (0.5, "==", Decimal("0.5"), True),
         (10**20 + 1, ">", 1e20, True),
-        (0.999999, ">=", 1, False),  # Written with two places both are 1.00.
+        (0.999999, ">=", 1, False),  # With two places both read 1.00.
         (Decimal("1.0000000000000000000001"), ">", Decimal(1), True),
     ],
 )
 def test_compare_goes_by_the_numbers_and_not_by_their_texts(
     value: Any, relation: str, threshold: Any, verdict: bool
 ) -> None:
-    """What is rounded for a person decides nothing."""
+    """`compare` uses the numbers, not their rounded texts."""
     assert compare("close", value, relation, threshold, places=2).check().passed is verdict
 
 
 def test_compare_writes_every_digit_of_a_whole_number() -> None:
-    """A float holds the first sixteen of them."""
+    """`compare` writes every digit of an integer, which a float would lose."""
     said = compare("n", 12_345_678_901_234_567_891, "<", 10**20, places=0).check()
 
     assert (said.value, said.threshold) == ("12345678901234567891", "< 100000000000000000000")
@@ -131,7 +131,7 @@ def test_compare_writes_every_digit_of_a_whole_number() -> None:
 def test_check_that_cannot_be_is_refused_with_its_line(
     tmp_path: Path, words: str, told: str
 ) -> None:
-    """A night stops there rather than write what misleads."""
+    """An impossible check is refused with its line."""
     path = written(tmp_path, f"made = {words}", "return buy('x', (made,))")
     trial = Trial(path)
 
@@ -144,7 +144,7 @@ def test_check_that_cannot_be_is_refused_with_its_line(
 
 
 def test_compare_takes_a_verdict_that_is_right() -> None:
-    """It is of no use, and no harm."""
+    """`compare` accepts a correct verdict."""
     assert compare("close", 1.0, "<", 2.0, passed=True).check().passed is True
     assert compare("close", 3.0, "<", 2.0, passed=False).check().passed is False
 
@@ -160,7 +160,7 @@ def test_compare_takes_a_verdict_that_is_right() -> None:
 def test_strategy_check_finds_a_relation_that_is_none(
     tmp_path: Path, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By its line, before anything runs; of whichever name the import gives it."""
+    """`strategy check` finds an invalid relation by its line, under any import name."""
     path = written(tmp_path, f"return hold('x', ({words},))")
 
     assert cli(["strategy-check", str(path)]) == 1
@@ -177,7 +177,7 @@ def test_strategy_check_finds_a_relation_that_is_none(
 
 
 def test_check_without_a_word_has_no_verdict_and_may_be_journaled(project: Path) -> None:
-    """The signal's contract takes null; risk judges whatever it writes down."""
+    """A check without verdict is journaled as null."""
     contracts = Contracts.load(project / "contracts", project / "config" / "contracts.v1.json")
     said = check("trend", "up", "up").to_json()
     assert said["passed"] is None
@@ -190,7 +190,7 @@ def test_check_without_a_word_has_no_verdict_and_may_be_journaled(project: Path)
 
 
 def test_check_of_each_verdict_is_written_and_read_again(tmp_path: Path) -> None:
-    """Through the same text that a queue keeps, and through a snapshot."""
+    """Each verdict survives a queue's text and a snapshot."""
     path = written(
         tmp_path,
         "checks = (check('a', '1', 'x'), check('b', '2', 'x', passed=False),",
@@ -219,9 +219,9 @@ def test_check_of_each_verdict_is_written_and_read_again(tmp_path: Path) -> None
         ("3", "> 3", False),
         ("3", ">= 3", True),
         ("0.50", ">= 1.0", False),
-        ("1.00", ">= 1.0", None),  # 0.999 and 1.0 are written so as well.
+        ("1.00", ">= 1.0", None),  # 0.999 and 1.0 keep their digits as well.
         ("1.00", "< 1.003", None),
-        ("0.98", ">= 1.0", False),  # A threshold is as exact as the value at least.
+        ("0.98", ">= 1.0", False),  # A threshold is at least as exact as its value.
         ("0.98", ">= 1", False),
         ("2", "> 2.5", False),
         ("-2.5", "<= -1", True),
@@ -239,12 +239,12 @@ def test_check_of_each_verdict_is_written_and_read_again(tmp_path: Path) -> None
 def test_texts_tell_a_verdict_only_where_rounding_cannot_turn_it(
     value: str, threshold: str, verdict: bool | None
 ) -> None:
-    """An honest strategy's rounded figures never contradict it."""
+    """Texts give a verdict only where rounding cannot reverse it."""
     assert verdict_of_texts(value, threshold) is verdict
 
 
 def test_texts_hold_as_they_are_written() -> None:
-    """For a note that rounding hides why a verdict is what it is."""
+    """Texts are compared as written, for the note about rounding."""
     assert texts_hold("1.00", ">= 1.0") is True
     assert texts_hold("1.00", "> 1.0") is False
     assert texts_hold("1.00", "none") is None
@@ -254,7 +254,7 @@ def test_texts_hold_as_they_are_written() -> None:
 
 
 def test_true_verdicts_of_an_older_record_are_made_again_as_they_were(tmp_path: Path) -> None:
-    """Without a word a check was said to hold, and a relation was any text."""
+    """Right verdicts of an older record are recomputed as they were."""
     path = written(
         tmp_path,
         "return hold('x', (",
@@ -282,7 +282,7 @@ def test_true_verdicts_of_an_older_record_are_made_again_as_they_were(tmp_path: 
 
 
 def test_false_verdicts_of_an_older_record_are_not_made_again(tmp_path: Path) -> None:
-    """So its replay differs there, and says why."""
+    """Wrong verdicts of an older record are not recomputed, so its replay differs and says why."""
     path = written(
         tmp_path,
         "return hold('x', (",

@@ -1,4 +1,4 @@
-"""tools.additions: how many files the example of an addition touched."""
+"""tools.additions: the number of files that an addition's example touched."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tools.additions import examples
 def test_newest_commit_of_a_kind_is_its_example_and_generated_files_are_apart(
     tmp_path: Path,
 ) -> None:
-    """A commit names its kind in a line of its own; a word within a sentence is no name."""
+    """A commit names its kind in a line of its own; generated files count apart."""
 
     def commit(message: str, *names: str) -> None:
         for name in names:

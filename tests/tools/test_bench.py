@@ -1,4 +1,4 @@
-"""The benchmark's frame, and that every store is given the same work and holds it."""
+"""Frame of the benchmark, and the same work for every store."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tools.bench.stores import STORES
     ],
 )
 def test_limit_judges_a_figure_on_its_own_side(limit: Limit, value: float, verdict: str) -> None:
-    """A figure at the limit meets it, whichever direction is the better one."""
+    """A figure at the limit meets it, in either direction."""
     assert Measure("J0", "a", value, "x", limit).verdict == verdict
 
 
 def test_report_ends_with_what_was_missed_and_what_was_not_measured() -> None:
-    """The last line tells by itself how the benchmark ended."""
+    """The report's last line names missed and unmeasured figures."""
     measures = [
         Measure("J1", "a", 2.0, "x", Limit(1, 1.5)),
         Measure("J2", "b", None, "x", Limit(1, 1.5), notes=["redis: no server"]),
@@ -47,7 +47,7 @@ def test_report_ends_with_what_was_missed_and_what_was_not_measured() -> None:
 def test_backtest_of_the_benchmark_is_a_process_of_its_own_that_says_what_came_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """B2 over a few ticks: events, fills, and a figure for each run."""
+    """B2 over a few ticks prints events, fills and a figure for each run."""
     monkeypatch.setattr(backtest, "MILLION", 3000)
 
     crossing, rare = backtest.b2(backtest.Plan(False, 2, False, tmp_path, core=0))
@@ -62,7 +62,7 @@ def test_backtest_of_the_benchmark_is_a_process_of_its_own_that_says_what_came_o
 
 
 def test_events_of_the_benchmark_have_380_bytes_and_ids_of_their_own() -> None:
-    """The issue's figures are for events of 380 bytes; real ones are as long as BTCUSDT's."""
+    """An event has 380 bytes; a real one is as long as BTCUSDT's."""
     codec = workload.codec()
     small = [codec.encode(workload.TICKS, event) for event in workload.ticks(300)]
     real = [codec.encode(workload.TICKS, event) for event in workload.ticks(300, is_real=True)]
@@ -74,7 +74,7 @@ def test_events_of_the_benchmark_have_380_bytes_and_ids_of_their_own() -> None:
 
 @pytest.mark.parametrize("store", sorted(STORES))
 def test_each_store_of_our_own_holds_what_it_was_given(store: str, tmp_path: Path) -> None:
-    """A rate is worth nothing where events were lost; the case itself would refuse it."""
+    """Each of our own stores holds every event."""
     task = {"store": store, "folder": str(tmp_path / "at"), "batch": 16, "seconds": 0.05}
     answer = worker.call("append", task)
 
@@ -83,7 +83,7 @@ def test_each_store_of_our_own_holds_what_it_was_given(store: str, tmp_path: Pat
 
 
 def test_journal_and_floor_write_the_same_bytes(tmp_path: Path) -> None:
-    """The floor is the same line without the protocol, so that a share of it means something."""
+    """Journal and floor write the same bytes."""
     codec = workload.codec()
     batch = [codec.encode(workload.TICKS, event) for event in workload.ticks(20)]
     for name in ("journal", "floor"):
@@ -98,7 +98,7 @@ def test_journal_and_floor_write_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_case_that_fails_tells_its_last_words(tmp_path: Path) -> None:
-    """A broken peer is named with its reason, so the reason has to come through."""
+    """A failed case passes its last output on."""
     with pytest.raises(worker.WorkerFailed, match="no_such_store"):
         worker.call(
             "append", {"store": "no_such_store", "folder": str(tmp_path), "batch": 1, "seconds": 0}
@@ -108,7 +108,7 @@ def test_case_that_fails_tells_its_last_words(tmp_path: Path) -> None:
 def test_peers_that_cannot_be_had_are_named_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No network, no packages: nothing is silently left out of a comparison."""
+    """A peer that is not available is named with the reason."""
 
     def refuse(*_: object) -> None:
         raise OSError("no network")
@@ -127,7 +127,7 @@ def test_peers_that_cannot_be_had_are_named_with_the_reason(
 def test_bench_of_one_measure_prints_a_document_with_all_samples(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command's JSON holds machine, disk, versions and every sample; the exit code judges."""
+    """The JSON document has machine, disk, versions and all samples; the exit code judges."""
     monkeypatch.setattr(journal, "SINGLE_EVENTS", 80)
     where = ["--folder", str(tmp_path)]
     code = main(["journal", "--only", "J4", "--repeats", "2", "--json", *where])

@@ -1,4 +1,4 @@
-"""The backtest bench: one market for all, figures that are judged, peers that may be missing."""
+"""Backtest bench: one market for all, judged figures, peers that may be missing."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ W1_SHA256 = "5ef13a27eddd433cb053f80db4a8f5c8b71bf92f9fde174d57badf5b459a684b"
 
 
 def test_market_is_the_one_that_the_peers_figures_were_taken_on() -> None:
-    """A million ticks, byte for byte those of the reference figures."""
+    """A million ticks are those of the reference figures, byte for byte."""
     assert ticks(1_000_000).sha256 == W1_SHA256
 
 
 def test_bars_beside_the_ticks_never_know_more_than_the_ticks_before_them() -> None:
-    """A bar stands behind all ticks that it is made of and before all others."""
+    """A bar stands after all its ticks and before all others."""
     table = columns(ticks(5_000))
     between = beside(table)
     bars = [one for one in between if isinstance(one.payload, Bar) and one.payload.interval == "1s"]
@@ -44,7 +44,7 @@ def test_bars_beside_the_ticks_never_know_more_than_the_ticks_before_them() -> N
 def test_replay_is_not_scaled_from_a_run_that_is_mostly_its_start(
     has_run: bool, tmp_path: Path
 ) -> None:
-    """Neither without a run nor with a short one; told is how to make one that is long enough."""
+    """A replay is not scaled from a short run; the report says how to make a longer one."""
     sample = next(one for one in golden_runs() if one.name == "sample_run")
     run = sample.unpack(tmp_path) if has_run else None
 
@@ -57,7 +57,7 @@ def test_replay_is_not_scaled_from_a_run_that_is_mostly_its_start(
 def test_peer_that_cannot_be_had_is_named_and_fails_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A comparison goes on without a peer, and says why."""
+    """A missing peer is named and fails nothing."""
 
     def absent(peer: backtest_peers.Peer) -> object:
         raise OSError(f"pip cannot install {peer.lock.name}")
@@ -77,7 +77,7 @@ def test_peer_that_cannot_be_had_is_named_and_fails_nothing(
 def test_what_a_peer_gave_is_kept_and_taken_from_there_until_something_is_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bench that was broken off goes on; one that does not end in time is named."""
+    """Figures of peers are kept until data, scripts, locks or repetitions change."""
     ran = []
 
     def run(
@@ -105,13 +105,13 @@ def test_what_a_peer_gave_is_kept_and_taken_from_there_until_something_is_anothe
 
 
 def test_every_peer_has_a_lock_of_its_packages() -> None:
-    """What is compared with can be had again."""
+    """Every peer has a lock of its packages."""
     for peer in (*backtest_peers.TICKS, *backtest_peers.BARS):
         assert all("==" in line for line in peer.lock.read_text().splitlines())
 
 
 def test_command_line_names_every_measure() -> None:
-    """`--only` takes the rows of the table."""
+    """`--only` accepts the rows of the table."""
     given = parser().parse_args(["backtest", "--only", "B1", "B7", "--repeats", "1", "--peers"])
 
     assert (given.only, given.repeats, given.peers) == (["B1", "B7"], 1, True)

@@ -1,4 +1,4 @@
-"""tools/bench/market*: the server sends what was recorded to the real role, and all of it."""
+"""Market bench: the server sends the whole recording to the real role."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def recorded() -> Recorded:
 
 
 def test_every_symbol_has_the_recording_under_its_own_name(recorded: Recorded) -> None:
-    """Frames stay whole when symbol and time are overwritten; each symbol has each message once."""
+    """Frames stay whole when symbol and time are overwritten, one copy for each symbol."""
     symbols = names(3)
     pieces = Pieces(recorded, frozenset(KINDS), is_wrapped=True, piece_bytes=1)
     found: dict[str, int] = dict.fromkeys(symbols, 0)
@@ -52,7 +52,7 @@ def test_every_symbol_has_the_recording_under_its_own_name(recorded: Recorded) -
 
 
 def test_other_forms_hold_the_same_trade(recorded: Recorded) -> None:
-    """Raw streams and aggregated trades are what the combined stream says."""
+    """Raw streams and aggregated trades hold the combined stream's trade."""
     trade = next(body for kind, body in recorded.messages if kind == "trade")
     plain, other = json.loads(unwrapped(trade)), json.loads(unwrapped(aggregated(trade)))
 
@@ -61,7 +61,7 @@ def test_other_forms_hold_the_same_trade(recorded: Recorded) -> None:
 
 
 def test_role_takes_all_that_the_server_sends_and_its_books_are_right(tmp_path: Path) -> None:
-    """A short paced run through the real process: nothing lost, books held against quotes."""
+    """The real role reads a short paced run without loss, and its books match the quotes."""
     command = {"seconds": 2.0, "rate": 1500}
     lags = tmp_path / "market" / "lags.json"
     found = run(tmp_path / "market", 2, 0, command, "--lags", str(lags))
@@ -77,7 +77,7 @@ def test_role_takes_all_that_the_server_sends_and_its_books_are_right(tmp_path: 
 
 
 def test_books_differ_from_quotes_where_the_recording_does_and_nowhere_else(tmp_path: Path) -> None:
-    """The whole recording as fast as it goes: the role finds what a plain replay finds, no more."""
+    """At full speed the role finds exactly the contradictions of a plain replay."""
     whole = read_recording()
     found = run(tmp_path / "market", 1, 0, {})
 
@@ -100,16 +100,16 @@ def quote(update_id: int, bid: str, qty: str) -> tuple[str, bytes]:
 
 
 def test_contradiction_counts_from_the_quote_that_makes_it_sure_and_for_who_was_sent_it() -> None:
-    """A diff whose quote lacks its level differs; an equal one, or one without later quote, not."""
+    """A contradiction counts from the quote that proves it, among the sent messages."""
     snapshot = b'{"lastUpdateId":10,"bids":[["1","5"],["2","1"]],"asks":[["3","1"]]}'
     frames = (
         quote(11, "2", "7"),
         diff(11, 12, [["2", "7"]]),
         quote(13, "2", "7"),  # Equal.
         diff(13, 14, [["2", "0"]]),
-        quote(15, "1", "5"),  # The quote of 14 never came.
+        quote(15, "1", "5"),  # The quote of 14 is missing.
         quote(16, "2", "3"),
-        diff(15, 16, [["2", "4"]]),  # No later quote says whether 16 was the last one.
+        diff(15, 16, [["2", "4"]]),  # No later quote shows whether 16 was the last one.
     )
     made = Recorded(frames, snapshot)
 
@@ -120,7 +120,7 @@ def test_contradiction_counts_from_the_quote_that_makes_it_sure_and_for_who_was_
 
 
 def test_books_that_differ_by_themselves_are_a_loss() -> None:
-    """A wrong book is told, and so is a check that finds less than the recording holds."""
+    """A wrong book is reported, and so are too few contradictions."""
     good = dict.fromkeys(("trade_gaps", "trades_dropped", "frames_invalid", "duplicate_trades"), 0)
     sent = {"sent": 1}
     for differed, is_told in ((2, False), (3, True), (1, True)):
@@ -131,7 +131,7 @@ def test_books_that_differ_by_themselves_are_a_loss() -> None:
 
 
 def test_burst_is_settled_when_no_trade_is_late_any_more() -> None:
-    """What is late within the burst, or in time after it, does not count."""
+    """A burst is settled once no trade is late any more."""
     rows = [(1, 900), (11, 251), (12, 251), (13, 250)]
     sent = {"phases_end_ns": [10]}
 

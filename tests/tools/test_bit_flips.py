@@ -1,4 +1,4 @@
-"""tools/bit_flips.py: a slice of all bits on every run of the tests, and it sees a blind verify."""
+"""tools.bit_flips: a slice of all bits in every test run; it notices a blind verify."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ STRIDE = 97
 
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The files of the reference run."""
+    """Files of the reference run."""
     return make_reference(tmp_path_factory.mktemp("flips") / "var")
 
 
 @pytest.mark.row("N-39", "N-40", "F17")
 def test_every_flipped_bit_of_a_slice_is_found_and_placed(content: dict[str, bytes]) -> None:
-    """Lines, heads, cursor, acks, manifests, seal, sums and signature; none is read as another."""
+    """Every flipped bit of a slice is found in place, and none is read as something else."""
     flips = list(flips_of(content, STRIDE, seed=1))
     judged = judge_all(content, flips, jobs=1)
 
@@ -32,7 +32,7 @@ def test_every_flipped_bit_of_a_slice_is_found_and_placed(content: dict[str, byt
 
 
 def test_reference_is_a_whole_run_of_64_kib(content: dict[str, bytes]) -> None:
-    """What is flipped is what a night leaves: segments, cursors, acks, seal."""
+    """The reference has segments, cursors, acks and a seal, like a night."""
     queue = {name: data for name, data in content.items() if "/inbox." in name}
     sizes = [len(data) for name, data in queue.items() if name.endswith(".jsonl")]
     names = {name.rpartition("/")[2] for name in content}
@@ -44,7 +44,7 @@ def test_reference_is_a_whole_run_of_64_kib(content: dict[str, bytes]) -> None:
 
 
 def test_strides_of_all_seeds_together_are_every_bit_once() -> None:
-    """Whoever runs all slices has run everything."""
+    """All slices together are every bit once."""
     content = {"a": b"ab", "b": b"c"}
     parts = [flip for seed in range(5) for flip in flips_of(content, 5, seed)]
 
@@ -55,7 +55,7 @@ def test_strides_of_all_seeds_together_are_every_bit_once() -> None:
 def test_blind_verify_and_a_careless_reader_are_called_wrong(
     content: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The judge itself can say no."""
+    """A blind verify and a careless reader are judged wrong."""
     file = next(name for name in sorted(content) if name.endswith("inbox.000001.jsonl"))
     flip = Flip(file, 100, 0)
     assert not Judge(content).judge([flip]).wrong
@@ -69,7 +69,7 @@ def test_blind_verify_and_a_careless_reader_are_called_wrong(
 
 
 def test_command_says_how_many_on_its_last_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 0 and a line for whoever greps."""
+    """The last line has the counts; the exit code is 0."""
     assert bit_flips.main(["--stride", "5003", "--seed", "2", "--jobs", "1"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
 
@@ -78,5 +78,5 @@ def test_command_says_how_many_on_its_last_line(capsys: pytest.CaptureFixture[st
 
 
 def test_reference_is_the_same_every_time(tmp_path: Path, content: dict[str, bytes]) -> None:
-    """A finding of a slice is found again by the same slice."""
+    """The reference is always the same, so a slice repeats its finding."""
     assert make_reference(tmp_path / "var") == content

@@ -1,4 +1,4 @@
-"""The compiled build: made from the sources that stand here, and refused when it is not."""
+"""Compiled build: made from the present sources, and refused when it is stale."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def test_compiled_modules_stand_and_none_is_a_role() -> None:
-    """What is compiled exists; the shell that starts and records a role stays interpreted."""
+    """Compiled modules exist, and none of them is a role's shell."""
     names = builder.sources()
 
     assert len(names) == len(set(names)) > 40
@@ -30,7 +30,7 @@ def test_compiled_modules_stand_and_none_is_a_role() -> None:
 
 
 def test_build_of_other_sources_is_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A build counts for exactly the sources that it was made from."""
+    """A build counts for exactly the sources from which it was made."""
     monkeypatch.setattr(compiled, "PROJECT", tmp_path)
     source = tmp_path / "one.py"
     source.write_text("x = 1\n", encoding="utf-8", newline="\n")
@@ -60,7 +60,7 @@ def test_build_of_other_sources_is_stale(tmp_path: Path, monkeypatch: pytest.Mon
     reason="a compiled build of these sources stands, so that nothing is refused",
 )
 def test_switch_without_a_build_is_refused_with_what_to_do() -> None:
-    """Whoever asks for compiled cores gets them or a refusal, never others in silence."""
+    """Compiled cores without a build are refused with a remedy."""
     done = subprocess.run(
         [sys.executable, "-c", "import minibot"],
         cwd=PROJECT,
@@ -77,7 +77,7 @@ def test_switch_without_a_build_is_refused_with_what_to_do() -> None:
 def test_compiler_that_is_missing_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a C compiler nothing is built, and the message says what to install."""
+    """A missing C compiler is named with the package to install."""
     monkeypatch.setattr(builder, "stale", lambda folder: "there is no build")
     monkeypatch.setattr(builder, "missing", lambda: "a C compiler (cc; Debian: gcc libc6-dev)")
 
@@ -97,7 +97,7 @@ def test_compiler_that_is_missing_is_named(
 def test_profile_is_asked_of_gcc_alone(
     defined: str, is_counting: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Clang says that it is a GCC, but its profiles are another matter."""
+    """Profiles are used with GCC alone, not with Clang under its name."""
     compiler = tmp_path / "cc"
     compiler.write_text(f"#!/bin/sh\ncat <<'END'\n{defined}\nEND\n", encoding="utf-8")
     compiler.chmod(0o755)
@@ -107,7 +107,7 @@ def test_profile_is_asked_of_gcc_alone(
 
 
 def test_training_runs_every_core() -> None:
-    """What the training reaches is what the second build is laid out by: orders, bars, digests."""
+    """The training runs orders, bars and digests of every core."""
     told = training.train(ticks=3_000, bars=600)
 
     assert len(told) == len(training.TICK_CASES) + 1

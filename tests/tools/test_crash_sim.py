@@ -1,4 +1,4 @@
-"""tools/crash_sim: its last line is its result, and its exit code says the same."""
+"""tools.crash_sim: its last line and its exit code agree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLACE = Place(3, PROCESS)
 def test_campaign_without_findings_counts_on_its_last_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Both numbers stand there: states judged, and how many of them were different."""
+    """The last line counts judged and distinct states."""
     assert crash_sim.main(["--states", "500", "--seed", "5", "--jobs", "1"]) == 0
 
     words = capsys.readouterr().out.splitlines()[-1].replace(",", "").split()
@@ -32,7 +32,7 @@ def test_campaign_without_findings_counts_on_its_last_line(
 def test_campaign_with_a_finding_prints_its_recipe_and_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whoever sees a red run can replay it at once."""
+    """A campaign with a finding prints its recipe and fails."""
     found = Result(10, 5, 3, 1, {"eager": 10}, [(PROGRAM, "1:0", Finding("I1: lost", PLACE))])
     monkeypatch.setattr(crash_sim, "run_campaign", lambda *_: found)
 
@@ -44,12 +44,12 @@ def test_campaign_with_a_finding_prints_its_recipe_and_fails(
 
 
 def test_replay_judges_one_state(capsys: pytest.CaptureFixture[str]) -> None:
-    """A recipe whose fault is repaired says so."""
+    """A recipe of a repaired fault says so."""
     assert crash_sim.main(["--replay", recipe_of(PROGRAM, PLACE)]) == 0
     assert "nothing is wrong" in capsys.readouterr().out
 
 
 def test_replay_of_something_else_cannot_run(capsys: pytest.CaptureFixture[str]) -> None:
-    """A text that is no recipe is exit code 2, with a message."""
+    """A text that is no recipe exits 2 with a message."""
     assert crash_sim.main(["--replay", "{}"]) == 2
     assert "no recipe" in capsys.readouterr().err

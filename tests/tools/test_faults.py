@@ -1,4 +1,4 @@
-"""tools/faults.py: every fault has a test that says how it injects it, and what it ends in."""
+"""tools.faults: every fault has a test that says how it is injected, and its outcome."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_killed(): ...
 
 
 def make(root: Path, tests: str = TESTS, catalogue: str = CATALOGUE) -> Path:
-    """Write a project, and the page that its tests make."""
+    """Write a project, and the page made from its tests."""
     for path, text in {
         faults.CATALOGUE: catalogue,
         "tests/room/test_a.py": tests,
@@ -61,14 +61,14 @@ def check(root: Path) -> int:
 def test_faults_of_this_project_are_what_its_tests_say(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every fault of queues, cursors and disks is injected, and docs/FAULTS.md says how."""
+    """Every fault of queues, cursors and disks is injected, and docs/FAULTS.md is current."""
     assert check(project) == 0, capsys.readouterr().out
 
 
 def test_check_passes_when_every_fault_has_its_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The page names each test, what it needs of the machine, drills, and what nothing proves."""
+    """The page names tests, machine features, drills, and unproven faults."""
     root = make(tmp_path, catalogue=CATALOGUE + "| F64 | stuck | STOP(ROLE_HUNG) |\n")
     page = (root / faults.PAGE).read_text(encoding="utf-8")
 
@@ -104,7 +104,7 @@ def test_check_passes_when_every_fault_has_its_end(
 def test_check_fails_by_name_when_something_disagrees(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, said: str
 ) -> None:
-    """A missing test, another outcome, a code that no test asserts: each is named."""
+    """A missing test, another outcome, or an unreached code is named."""
     assert old in TESTS
     root = make(tmp_path, TESTS.replace(old, new, 1))
 
@@ -115,7 +115,7 @@ def test_check_fails_by_name_when_something_disagrees(
 def test_check_fails_for_a_page_that_is_not_the_tests_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nobody edits the page by hand, and nobody forgets to write it."""
+    """A page edited by hand, or not regenerated, fails the check."""
     root = make(tmp_path)
     (root / faults.PAGE).write_text("all is well\n", encoding="utf-8")
 
@@ -125,5 +125,5 @@ def test_check_fails_for_a_page_that_is_not_the_tests_own(
 
 @pytest.mark.parametrize("catalogue", ["", CATALOGUE + CATALOGUE])
 def test_check_without_a_sound_catalogue_cannot_run(tmp_path: Path, catalogue: str) -> None:
-    """No list, or an id that stands twice, is no list to check against."""
+    """A missing catalogue, or one with a repeated id, cannot be checked."""
     assert check(make(tmp_path, catalogue=catalogue)) == 2

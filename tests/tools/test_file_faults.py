@@ -1,4 +1,4 @@
-"""tools/file_faults.py: the table forgets no file, its page is as generated, cells are played."""
+"""tools.file_faults: a complete table, a current page, played cells."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from tools.file_faults import (
 )
 from tools.file_table import FAULTS, FOUND, ROWS, row_of
 
-# What only tells the processes of one `var` apart, or is made for the day of a training.
+# Files that only distinguish the processes of a `var`, or exist only during a training.
 FOLDERS = ("backtests/", "lab/", "unpacked/")
 
 
 @pytest.fixture
 def run(short_run: ShortRun, tmp_path: Path) -> Path:
-    """A copy of a finished night, to be damaged."""
+    """Copy of a finished night, to be damaged."""
     shutil.copytree(short_run.var, tmp_path / "var", symlinks=True)
     return tmp_path / "var" / "runs" / short_run.run_id
 
 
 def test_table_forgets_no_file_that_a_night_leaves(short_run: ShortRun) -> None:
-    """Every file of a finished night's `var` belongs to a row."""
+    """Every file of a finished night's `var` has a row."""
     paths = [
         path.relative_to(short_run.var).as_posix()
         for path in short_run.var.rglob("*")
@@ -51,7 +51,7 @@ def test_table_forgets_no_file_that_a_night_leaves(short_run: ShortRun) -> None:
 
 
 def test_table_says_of_each_sealed_file_that_verify_finds_it(short_run: ShortRun) -> None:
-    """Below a sealed run's queues and in the run's own folder no fault is left out."""
+    """Verify finds every fault in a sealed run's queues and folder, by the table."""
     sealed = [f"runs/RUN/queues/fills/{name}" for name in ("inbox.jsonl", "acks.head")]
     for path in ("runs/RUN/clock.json", "runs/RUN/manifest.json", *sealed):
         row = row_of(path, "RUN")
@@ -62,7 +62,7 @@ def test_table_says_of_each_sealed_file_that_verify_finds_it(short_run: ShortRun
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("name", ["runs/RUN/clock.json", "QUEUE/inbox.head", "logs/ROLE.jsonl"])
 def test_cell_after_a_run_is_as_the_table_says(name: str, fault: str, run: Path) -> None:
-    """A file of each kind of answer, each fault; the file is as before afterwards."""
+    """A cell of each kind of outcome is as in the table, and its file is restored."""
     row = next(row for row in ROWS if row.name == name)
     played = play_after(Cell(row, fault, AFTER), run)
 
@@ -71,7 +71,7 @@ def test_cell_after_a_run_is_as_the_table_says(name: str, fault: str, run: Path)
 
 
 def test_fault_is_done_and_mended(tmp_path: Path) -> None:
-    """What stood there is put back byte for byte, whatever took its place."""
+    """A fault is undone byte for byte, whatever replaced the file."""
     path, aside = tmp_path / "file", tmp_path / "aside"
     for fault in FAULTS:
         path.write_bytes(b"0123456789")
@@ -94,12 +94,12 @@ def test_fault_is_done_and_mended(tmp_path: Path) -> None:
 def test_outcome_of_a_night_is_told_in_the_words_of_the_table(
     code: int, printed: str, verify_code: int, found: str
 ) -> None:
-    """A traceback is none of them, however the night ends."""
+    """A night's outcome is one of the table's words, never a traceback."""
     assert outcome_of(code, printed, verify_code, "")[0] == found
 
 
 def test_code_counts_where_the_table_names_some() -> None:
-    """`STOP A|B|found after` allows three outcomes, `STOP` alone each code."""
+    """`STOP A|B|found after` allows three outcomes, `STOP` alone any code."""
     rows = {row.name: row for row in ROWS}
     for name, fault, found, is_expected in (
         ("QUEUE/inbox.jsonl", "changed", "STOP QUEUE_CHAIN", True),
@@ -115,5 +115,5 @@ def test_code_counts_where_the_table_names_some() -> None:
 
 
 def test_page_is_as_generated() -> None:
-    """`python -m tools.file_faults --write` has been run."""
+    """`python -m tools.file_faults --write` changes nothing."""
     assert PAGE.read_text(encoding="utf-8") == file_faults.page()

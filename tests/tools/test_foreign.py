@@ -1,4 +1,4 @@
-"""What foreign clients are held against: a plain reading of the tape that finds what differs."""
+"""Reference for foreign clients: a plain reading of the tape that finds differences."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tools.foreign import __main__ as foreign
 from tools.foreign.environments import HERE, NAMES, NotInstalled
 from tools.foreign.evidence import Evidence, Truth, exact
 
-PACKAGE = "pytest"  # Of some installed package the version is told.
+PACKAGE = "pytest"  # Some installed package, for its version.
 
 
 @pytest.fixture
 def truth(tmp_path: Path) -> Truth:
-    """A second of a market: two diffs on a snapshot, three trades, one quote."""
+    """One second of a market: a snapshot, two diffs, three trades, one quote."""
     lines: list[Any] = [diff(0, 101, 102, [["99.99", "5"]]), snapshot(1, 101), quote(2, 102)]
     lines += [trade(100, 1, "100.00"), trade(200, 2, "102.00"), trade(900, 3, "99.00")]
     lines += [diff(950, 103, 103, [["99.00000000", "0"]], [["100.005", "1.5"]])]
@@ -38,7 +38,7 @@ def evidence(truth: Truth) -> Evidence:
 
 
 def told(held: Evidence, capsys: pytest.CaptureFixture[str], *expected: str) -> tuple[int, Any]:
-    """Return exit code and what was printed."""
+    """Return exit code and output."""
     code = held.finish(*expected)
     return code, json.loads(capsys.readouterr().out)
 
@@ -46,7 +46,7 @@ def told(held: Evidence, capsys: pytest.CaptureFixture[str], *expected: str) -> 
 def test_what_the_tape_has_is_taken_in_any_form_of_number(
     truth: Truth, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Texts with and without zeros, floats, decimals: the same amounts."""
+    """Texts with and without zeros, floats and decimals count as equal amounts."""
     held = evidence(truth)
     held.trade(1, "100.00000000", 0.01, ORIGIN_MS + 100, False)
     held.quote(102, Decimal("99.99"), "1.00000", 100.01, "2")
@@ -62,7 +62,7 @@ def test_what_the_tape_has_is_taken_in_any_form_of_number(
 
 
 def test_everything_that_differs_is_found(truth: Truth, capsys: pytest.CaptureFixture[str]) -> None:
-    """A price, a side, a level, a bar, an unknown number: each is told and fails the run."""
+    """A wrong price, side, level, bar or number is reported and fails."""
     held = evidence(truth)
     held.trade(1, "100.01", "0.01", ORIGIN_MS + 100, False)
     held.trade(2, "102", "0.01", ORIGIN_MS + 200, True)
@@ -82,7 +82,7 @@ def test_everything_that_differs_is_found(truth: Truth, capsys: pytest.CaptureFi
 def test_client_that_got_nothing_has_proved_nothing(
     truth: Truth, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What was expected and never came is a failure."""
+    """A client that received nothing fails."""
     code, said = told(evidence(truth), capsys, "books")
 
     assert code == 1
@@ -90,7 +90,7 @@ def test_client_that_got_nothing_has_proved_nothing(
 
 
 def test_book_is_told_at_any_update_also_backwards(truth: Truth) -> None:
-    """The reference keeps its own book, from the snapshot on."""
+    """The reference's own book is right at any update, also backwards."""
     later, earlier = truth.book(103), truth.book(102)
 
     assert later is not None
@@ -101,13 +101,13 @@ def test_book_is_told_at_any_update_also_backwards(truth: Truth) -> None:
 
 
 def test_floats_are_read_by_their_shortest_text() -> None:
-    """0.1 is a tenth, not the binary fraction next to it."""
+    """A float is read by its shortest text, so 0.1 is a tenth."""
     assert exact(0.1) == Decimal("0.1")
     assert exact("61234.50000000") == exact(61234.5) == Decimal("61234.5")
 
 
 def test_locks_name_every_file_by_hash_and_no_address() -> None:
-    """What is installed is what was looked at, from whichever index the machine has."""
+    """Locks name every file by hash and no address."""
     for name in NAMES:
         text = (HERE / f"{name}.lock").read_text(encoding="utf-8")
         wanted = [
@@ -123,7 +123,7 @@ def test_locks_name_every_file_by_hash_and_no_address() -> None:
 def test_small_set_skips_by_name_what_cannot_be_installed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a package index CI goes on and says what it did not try; asked by hand it fails."""
+    """The small set skips by name what cannot be installed; on request it fails."""
 
     def unreachable(name: str) -> Path:
         raise NotInstalled(f"{name}: no index")

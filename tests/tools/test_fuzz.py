@@ -1,4 +1,4 @@
-"""tools/fuzz.py: some thousand inputs on every run of the tests, and it sees a lenient reader."""
+"""tools.fuzz: some thousand inputs in every test run; it notices a lenient reader."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INPUTS = {"envelope": 2500, "line": 1500, "cursor": 700, "head": 700, "manifest"
 @pytest.mark.row("N-26", "N-40", "N-42", "S-57")
 @pytest.mark.parametrize("name", list(TARGETS))
 def test_broken_inputs_mean_the_same_to_product_and_strict_reader(name: str) -> None:
-    """What one accepts the other accepts as the same, what one refuses the other refuses."""
+    """Product and strict reader accept, with equal content, and refuse the same inputs."""
     found = judge_piece(target_of(name), Piece(name, 20261120, 0, INPUTS[name]))
 
     assert found.wrong == []
@@ -38,7 +38,7 @@ def test_broken_inputs_mean_the_same_to_product_and_strict_reader(name: str) -> 
 
 @pytest.mark.parametrize("name", list(TARGETS))
 def test_inputs_that_were_kept_still_mean_the_same(name: str) -> None:
-    """One for each outcome that was ever met, and every recorded example."""
+    """The kept inputs and every recorded example still mean the same."""
     count, wrong = judge_kept([name])
 
     assert wrong == []
@@ -47,14 +47,14 @@ def test_inputs_that_were_kept_still_mean_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(TARGETS))
 def test_input_comes_of_seed_and_number_alone(name: str) -> None:
-    """So a finding is repeated by two numbers, in any process."""
+    """An input depends on seed and number alone, so two numbers repeat a finding."""
     inputs = [fuzz.input_of(target_of(name), 5, number) for number in range(20)]
 
     assert inputs == [fuzz.input_of(TARGETS[name][0](), 5, number) for number in range(20)]
     assert len(set(inputs)) > 5
 
 
-# --- it sees what it is there to see ----------------------------------------------------------
+# --- seeded faults are found ------------------------------------------------------------------
 
 
 def _lenient_json(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,9 +107,9 @@ def _frames_without_check_of_prices(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_fuzzer_sees_where_two_readers_part(
     name: str, bug: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lenient line, another checksum, a blind verify, a wrong code: each within 400 inputs.
+    """A planted fault (lenient line, checksum, blind verify, wrong code) is found in 400 inputs.
 
-    So are a price of nothing and a checksum over too little, within some more.
+    A price of zero and a checksum over too little are found within some more.
     """
     target = TARGETS[name][0]()
     bug(monkeypatch)
@@ -130,13 +130,13 @@ def test_fuzzer_sees_where_two_readers_part(
     ],
 )  # fmt: skip
 def test_strict_reader_refuses_every_other_form(text: str) -> None:
-    """There is one sequence of bytes for one object."""
+    """The strict reader accepts exactly one form of an object."""
     with pytest.raises(reference.Unreadable):
         reference.strict_json(text.encode("utf-8", "surrogatepass"))
 
 
 def test_strict_judge_of_contracts_agrees_with_the_oracle_on_every_example() -> None:
-    """Good ones and bad ones; and it knows each keyword that a contract uses."""
+    """The strict judge agrees with the oracle on every example and knows every keyword."""
     contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
     for path in sorted((PROJECT / "tests" / "fixtures" / "contracts").glob("*.json")):
         page = json.loads(path.read_text(encoding="utf-8"))
@@ -149,7 +149,7 @@ def test_strict_judge_of_contracts_agrees_with_the_oracle_on_every_example() -> 
 
 
 def test_values_made_by_a_contract_mostly_fit_it() -> None:
-    """Otherwise the fuzzer would throw nothing but what the first look refuses."""
+    """Values made by a contract mostly fit it, so that inputs pass the first check."""
     contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
     rnd = Random(3)
     for kind, schema in contracts.schemas.items():

@@ -1,4 +1,4 @@
-"""Golden runs: what is kept is what was recorded, and its replay gives the digest beside it."""
+"""Golden runs: kept as recorded, with a replay that gives the recorded digest."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The golden runs, unpacked."""
+    """Golden runs, unpacked."""
     return [run.unpack(tmp_path_factory.mktemp("golden")) for run in GOLDEN]
 
 
 @pytest.mark.row("S-58")
 def test_fixtures_of_every_folder_match_their_sums() -> None:
-    """Each fixture's sha256 is recorded, and `sha256sum -c` would find every file as recorded."""
+    """Every fixture matches its recorded sha256."""
     manifests = sorted(FIXTURES.glob("*/manifest.sha256"))
 
     assert {run.folder for run in GOLDEN} <= {path.parent for path in manifests}
@@ -37,7 +37,7 @@ def test_fixtures_of_every_folder_match_their_sums() -> None:
 
 
 def test_golden_runs_cover_tape_crash_and_faults() -> None:
-    """There are at least three, small, and in each something was bought and sold."""
+    """At least three small golden runs exist (tape, crash, faults), each with trades."""
     assert {"sample_run", "crash_run", "faults_run"} <= {run.name for run in GOLDEN}
     for run in GOLDEN:
         assert run.outputs["fills"] >= 2
@@ -46,7 +46,7 @@ def test_golden_runs_cover_tape_crash_and_faults() -> None:
 
 @pytest.mark.row("N-02", "N-31", "S-50", "S-59")
 def test_golden_run_replayed_by_the_verb_prints_the_recorded_digest(tmp_path: Path) -> None:
-    """`minibot replay tests/fixtures/sample_run`: identical, and the digest beside the archive."""
+    """`minibot replay tests/fixtures/sample_run` prints the recorded digest."""
     run = next(run for run in GOLDEN if run.name == "sample_run")
     argv = [sys.executable, "-m", "minibot", "replay", str(run.folder), "--var", str(tmp_path)]
     done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=False)
@@ -59,7 +59,7 @@ def test_golden_run_replayed_by_the_verb_prints_the_recorded_digest(tmp_path: Pa
 def test_golden_runs_with_another_locale_zone_and_hash_seed_give_the_same_digests(
     folders: list[Path],
 ) -> None:
-    """Neither hash seed nor locale nor time zone is part of a decision."""
+    """Hash seed, locale and time zone do not change a golden digest."""
     found = replayed(own(), OTHERS[1], folders)
 
     assert not isinstance(found, str), found
@@ -71,7 +71,7 @@ def test_golden_runs_with_another_locale_zone_and_hash_seed_give_the_same_digest
     reason="no compiled build of these sources: python -m tools.compile (needs a C compiler)",
 )
 def test_golden_runs_by_compiled_cores_give_the_same_digests(folders: list[Path]) -> None:
-    """Compiled and interpreted cores decide alike, byte for byte."""
+    """Compiled cores give the same golden digests."""
     found = replayed(own(), Variant("compiled", {"MINIBOT_COMPILED": "1"}), folders)
 
     assert not isinstance(found, str), found
@@ -79,7 +79,7 @@ def test_golden_runs_by_compiled_cores_give_the_same_digests(folders: list[Path]
 
 
 def test_golden_run_with_another_digest_is_named(folders: list[Path]) -> None:
-    """What differs is named with both digests, and so is a run that is not there."""
+    """A differing digest, and a missing run, are named."""
     right = {run.run_id: {"digest": run.digest, "identical": True} for run in GOLDEN}
     first = GOLDEN[0]
     wrong = {**right, first.run_id: {"digest": "0" * 64, "identical": True}}
@@ -92,14 +92,14 @@ def test_golden_run_with_another_digest_is_named(folders: list[Path]) -> None:
 
 
 def test_packed_run_is_the_same_bytes_from_the_same_folder(folders: list[Path]) -> None:
-    """Packing depends on names and contents alone: what was unpacked packs to the same bytes."""
+    """Packing depends on names and contents alone."""
     archive = (GOLDEN[0].folder / ARCHIVE).read_bytes()
 
     assert tar_of(folders[0]) == lzma.decompress(archive)
 
 
 def test_packed_run_that_is_damaged_is_refused(tmp_path: Path) -> None:
-    """A cut archive is refused with a sentence, and nothing of it is taken for a run."""
+    """A damaged archive is refused in a sentence."""
     data = (GOLDEN[0].folder / ARCHIVE).read_bytes()
     (tmp_path / ARCHIVE).write_bytes(data[: len(data) // 2])
 
@@ -108,7 +108,7 @@ def test_packed_run_that_is_damaged_is_refused(tmp_path: Path) -> None:
 
 
 def test_replay_imports_no_package_beyond_those_of_other_pythons() -> None:
-    """The small environments of other Pythons hold all that a replay imports."""
+    """A replay imports no package that the small environments lack."""
     words = (
         "import json, sys, importlib.metadata as m; import tools.golden.child; "
         "import minibot.strategies.core, minibot.risk.core, minibot.execution.core; "
@@ -121,5 +121,5 @@ def test_replay_imports_no_package_beyond_those_of_other_pythons() -> None:
     )
     found = {name.lower().replace("_", "-") for name in json.loads(done.stdout)}
 
-    # What an interpreter's own set-up drags in is no import of ours.
+    # Imports by the interpreter's own set-up are not ours.
     assert found - {"minibot", "setuptools", "typing-extensions"} <= set(NEEDED)

@@ -1,4 +1,4 @@
-"""tools/kill_storm.py: two hundred kills on every run of the tests, and it sees what is lost."""
+"""tools.kill_storm: two hundred kills in every test run; it notices losses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork: no Windows")
 
-# Each is a bug put into the storm's own roles; the storm has to see it.
+# Bugs put into the storm's own roles, which the storm has to notice.
 ACKNOWLEDGES_TOO_SOON = """
 def write_on(root, is_eager, say):
     writer = kill_storm.open_writer(root, kill_storm.SOURCE, segment_bytes=4096)
@@ -42,7 +42,7 @@ kill_storm.write_on = write_on
 
 
 def storm(folder: Path, *words: str, bug: str = "") -> tuple[int, str]:
-    """Run the storm as a command; return its exit code and its last line."""
+    """Run the storm as a command; return exit code and last line."""
     code = (
         f"import sys\nfrom tools import kill_storm\n{bug}\nsys.exit(kill_storm.main(sys.argv[1:]))"
     )
@@ -54,7 +54,7 @@ def storm(folder: Path, *words: str, bug: str = "") -> tuple[int, str]:
 
 @pytest.mark.row("N-05", "N-06", "N-20")
 def test_two_hundred_kills_lose_nothing_double_nothing_and_stop_nobody(tmp_path: Path) -> None:
-    """SIGKILL of writer and reader at drawn moments, on eager and lazy journals that rotate."""
+    """Two hundred SIGKILLs of writer and reader lose, repeat and stop nothing."""
     for seed in (1, 2):
         code, said = storm(tmp_path, "--kills", "100", "--seed", str(seed))
 
@@ -73,7 +73,7 @@ def test_two_hundred_kills_lose_nothing_double_nothing_and_stop_nobody(tmp_path:
     ],
 )
 def test_storm_sees_what_it_is_there_to_see(tmp_path: Path, bug: str, kind: str) -> None:
-    """An early word, a forgotten output, a role that ends: exit code 1 with their count."""
+    """An early acknowledgement, a missing output and a dead role exit 1 with counts."""
     code, said = storm(tmp_path, "--kills", "30", "--seed", "3", bug=bug)
 
     assert code == 1

@@ -1,4 +1,4 @@
-"""tools/kill_storm.py --roles: how a night under fire is judged (the storm itself: .ci/run)."""
+"""tools.kill_storm --roles: the judgement of a night (the storm itself: .ci/run)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tools.kill_storm_roles import _judge
 
 
 def judged(run_dir: Path, exit_code: int = 0) -> tuple[str, list[str]]:
-    """Return what is said of a finished night."""
+    """Return the verdict on a finished night."""
     night: Any = SimpleNamespace(run_dir=run_dir, exit_code=exit_code, said=lambda: "its words")
     return _judge(night)
 
 
 def test_night_that_ended_well_is_judged_by_its_replay(short_run: ShortRun) -> None:
-    """Nothing wrong, and the digest that every such night prints."""
+    """A good night is judged by the digest of its replay."""
     digest, wrong = judged(short_run.run_dir)
 
     assert wrong == []
@@ -28,7 +28,7 @@ def test_night_that_ended_well_is_judged_by_its_replay(short_run: ShortRun) -> N
 
 
 def test_doubled_and_lost_outputs_are_called_wrong(short_run: ShortRun, tmp_path: Path) -> None:
-    """Also where every hash fits, as after a role that forgot what it had written."""
+    """Repeated and missing outputs are judged wrong, even with right hashes."""
     copy = tmp_path / "doubled"
     shutil.copytree(short_run.run_dir, copy)
     fills = Forgery.of(copy, "fills")

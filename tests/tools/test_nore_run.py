@@ -1,4 +1,4 @@
-"""tools/nore_run_v1.py is the night run under the name that its specification gives it."""
+"""tools/nore_run_v1.py: the night run under its specified name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.waiting import DEADLINE_S
 def test_nore_run_tool_prints_the_usage_of_the_night_run_from_any_folder(
     project: Path, tmp_path: Path
 ) -> None:
-    """--help of the file and of the module say the same."""
+    """--help of the file and of the module are equal, from any folder."""
     by_file = [sys.executable, str(project / "tools/nore_run_v1.py"), "--help"]
     by_module = [sys.executable, "-m", "minibot.nore_run_v1", "--help"]
 
@@ -33,7 +33,7 @@ def test_nore_run_tool_prints_the_usage_of_the_night_run_from_any_folder(
 
 @pytest.mark.row("N-114")
 def test_nore_run_tool_without_a_profile_is_told_what_is_missing(project: Path) -> None:
-    """A wrong profile is one message and the exit code of the night run, not a traceback."""
+    """A wrong profile is one message and the night run's exit code."""
     command = [sys.executable, str(project / "tools/nore_run_v1.py"), "--config", "nope.json"]
 
     result = subprocess.run(

@@ -1,4 +1,4 @@
-"""tools.pictures: the committed page is the one that roles and imports give."""
+"""tools.pictures: the committed page equals the one from roles and imports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tools import pictures
 
 @pytest.mark.parametrize("path", [pictures.DOCUMENT, pictures.ARCHITECTURE], ids=lambda p: p.name)
 def test_committed_pictures_are_those_of_roles_and_imports(path: Path) -> None:
-    """A page shows today's flow (write it: python -m tools.pictures --write)."""
+    """The committed page is current (write it: python -m tools.pictures --write)."""
     text = path.read_text(encoding="utf-8")
 
     assert text == pictures.pages()[path]
@@ -21,7 +21,7 @@ def test_committed_pictures_are_those_of_roles_and_imports(path: Path) -> None:
 
 
 def test_flow_shows_every_role_queue_write_and_input() -> None:
-    """No role and no queue is left out, and the primary reader has the thick arrow."""
+    """The picture shows every role, queue, write and input; primary readers have thick arrows."""
     table = json.loads(pictures.ROLES.read_text(encoding="utf-8"))
     drawn = {*pictures.flow(table), *pictures.shared_flow(table)}
 
@@ -45,16 +45,17 @@ def test_flow_shows_every_role_queue_write_and_input() -> None:
     ],
 )
 def test_arrow_that_a_longer_way_shows_is_left_out(arrows: str, kept: str) -> None:
-    """A picture of rooms keeps the direct ways, and both arrows of a circle."""
+    """The picture of rooms omits implied arrows and keeps both arrows of a circle."""
     given = [(arrow[0], arrow[1]) for arrow in arrows.split()]
 
     assert pictures.reduced(given) == {(arrow[0], arrow[1]) for arrow in kept.split()}
 
 
 def test_rooms_do_not_import_each_other_in_a_circle() -> None:
-    """Each room can be understood before those that import it."""
+    """Rooms have no circular imports."""
     imported: dict[str, set[str]] = {}
     for source, target in pictures.room_arrows():
         imported.setdefault(source, set()).add(target)
 
-    assert len(list(TopologicalSorter(imported).static_order())) > 10  # Raises CycleError.
+    # Raises CycleError for a circle.
+    assert len(list(TopologicalSorter(imported).static_order())) > 10

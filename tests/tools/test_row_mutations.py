@@ -1,4 +1,4 @@
-"""tools/row_mutations.py: each row's break is found, and one that finds nobody is a finding."""
+"""tools.row_mutations: each row's break is noticed, and an unnoticed one is a finding."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ TOTAL = "minibot.till:Till.total"
 
 
 def mutation(at: str = TOTAL, old: str | None = "sum(prices)", test: str = "total") -> Mutation:
-    """Return a break of the small product."""
+    """Return a mutation of the small product."""
     row = {"total": "N-01", "nothing": "N-02", "elsewhere": "N-03"}[test]
     return Mutation(row, "it breaks", at, old, "0", (f"tests/test_till.py::test_{test}",))
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    """A small product with its tests, laid out as this project is."""
+    """Small product with tests, laid out like this project."""
     for path, text in {
         "pyproject.toml": '[tool.pytest.ini_options]\naddopts = "-q -n 0"\npythonpath = ["."]\n'
         'markers = ["row(*ids): rows"]\n',
@@ -74,7 +74,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def test_mutation_changes_the_named_function_alone(shop: Path) -> None:
-    """Another function with the same text stays as it is, and what comes out is still Python."""
+    """A mutation changes the named function alone, and the result is Python."""
     for at, number in ((TOTAL, 0), ("minibot.till:total", 1)):
         text = row_mutations.mutated(shop, mutation(at))
 
@@ -100,7 +100,7 @@ def test_mutation_changes_the_named_function_alone(shop: Path) -> None:
 def test_mutation_that_no_longer_applies_is_told(
     shop: Path, at: str, old: str | None, why: str
 ) -> None:
-    """Whoever moves code moves its mutation along, or the check is red."""
+    """A mutation whose old text is gone is reported."""
     with pytest.raises(Unusable, match=r"expected 1|has no|no such file") as refusal:
         row_mutations.mutated(shop, mutation(at, old))
 
@@ -108,7 +108,7 @@ def test_mutation_that_no_longer_applies_is_told(
 
 
 def test_mutations_are_played_in_copies_and_told_by_what_came_of_them(shop: Path) -> None:
-    """A killed one, one that nobody notices, one whose test is skipped, one that is stale."""
+    """Killed, surviving, skipped and stale mutations are reported as such."""
     before = contents(shop)
     played = [
         mutation(),
@@ -127,7 +127,7 @@ def test_mutations_are_played_in_copies_and_told_by_what_came_of_them(shop: Path
 
 
 def test_tests_that_are_red_by_themselves_prove_nothing(shop: Path) -> None:
-    """The mutation is not played then, and the failure is shown; others are judged."""
+    """A test that fails without the mutation proves nothing and is reported."""
     (shop / "minibot/till.py").write_text(PRODUCT.replace("sum(prices)", "0"))
     played = [
         mutation("minibot.till:Till.total", "return 0"),
@@ -141,7 +141,7 @@ def test_tests_that_are_red_by_themselves_prove_nothing(shop: Path) -> None:
 
 
 def test_part_is_drawn_by_its_seed() -> None:
-    """The same seed gives the same ones, another seed others, no number all of them."""
+    """A seed draws the same mutations each time; without a number all are played."""
     many = [mutation(f"minibot.m{number}") for number in range(100)]
 
     assert row_mutations.drawn(many, None, 1) == many
@@ -166,7 +166,7 @@ def test_part_is_drawn_by_its_seed() -> None:
 def test_entry_that_lacks_something_or_changes_nothing_is_refused(
     tmp_path: Path, entry: str
 ) -> None:
-    """The table is judged before anything is copied."""
+    """An incomplete entry, or one without a change, is refused before copying."""
     (tmp_path / "tools").mkdir()
     (tmp_path / row_mutations.TABLE).write_text(f"[[mutation]]\n{entry}\n", encoding="utf-8")
 
@@ -175,7 +175,7 @@ def test_entry_that_lacks_something_or_changes_nothing_is_refused(
 
 
 def test_table_of_this_project_applies_and_leaves_no_row_of_the_night_out(project: Path) -> None:
-    """Each old text stands once, each test names its row, each row is broken or excused."""
+    """This project's table applies, and each row has a mutation or a reason."""
     table = row_mutations.read_table(project)
     wanted = rows.to_mutate(rows.read_rows(project / rows.ROWS))
     proven = rows.marks(project / "tests", project)
@@ -191,7 +191,7 @@ def test_table_of_this_project_applies_and_leaves_no_row_of_the_night_out(projec
 def test_complaints_name_rows_without_mutation_or_reason_and_tests_of_another_row(
     shop: Path,
 ) -> None:
-    """A row that is forgotten, a reason nobody needs, and a test that names another row."""
+    """Rows without mutation or reason, unneeded reasons and foreign tests are named."""
     table = row_mutations.Table((mutation(test="nothing"),), {"N-02": "x", "N-09": "y"})
     proven = {"N-01": ("tests/test_till.py::test_total",)}
 

@@ -1,4 +1,4 @@
-"""tools/rows.py: a row that says `met` has a test that names it, and the other way round."""
+"""tools.rows: a `met` row has a test that names it, and the reverse."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LINES = {
 
 
 def make(root: Path, changes: dict[str, tuple[str, str]] | None = None) -> Path:
-    """Write a project with rows and tests that agree, but for the changes."""
+    """Write a project whose rows and tests agree, except for the changes."""
     lines = LINES | (changes or {})
     table = [f"{row_id}\tsentence\t{state}\t{tests}" for row_id, (state, tests) in lines.items()]
     for path, text in {
@@ -59,7 +59,7 @@ def check(root: Path) -> int:
 
 
 def test_rows_and_tests_that_agree_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Decorators, parameters, classes, whole modules are seen; the summary names what is open."""
+    """Marks on functions, parameters, classes and modules are found; open rows are listed."""
     assert check(make(tmp_path)) == 0
 
     printed = capsys.readouterr().out
@@ -86,7 +86,7 @@ def test_rows_that_disagree_with_the_tests_fail_by_name(
     cells: tuple[str, str],
     complaint: str,
 ) -> None:
-    """A claim without a test, a test without a claim, a state that is none."""
+    """A claim without test, a test without claim, and an unknown state are named."""
     assert check(make(tmp_path, {row_id: cells})) == 1
 
     assert complaint in capsys.readouterr().out
@@ -103,7 +103,7 @@ def test_rows_that_disagree_with_the_tests_fail_by_name(
 def test_rows_of_a_mark_that_nobody_knows_fail(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], mark: str, complaint: str
 ) -> None:
-    """A misspelt id in a test is not silently nothing."""
+    """A misspelt id in a mark is named."""
     make(tmp_path)
     extra = f'import pytest\n@pytest.mark.row("{mark}")\ndef test_x(): ...\n'
     (tmp_path / "tests/room/test_b.py").write_text(extra)
@@ -113,7 +113,7 @@ def test_rows_of_a_mark_that_nobody_knows_fail(
 
 
 def test_rows_listed_twice_fail(tmp_path: Path) -> None:
-    """One id, one row."""
+    """A repeated id fails the check."""
     make(tmp_path)
     with (tmp_path / "docs/rows.tsv").open("a") as file:
         file.write("N-04\tagain\topen\t\n")
@@ -122,7 +122,7 @@ def test_rows_listed_twice_fail(tmp_path: Path) -> None:
 
 
 def test_rows_written_anew_agree_and_keep_what_was_written_by_hand(tmp_path: Path) -> None:
-    """--write lists tests, turns open into met and back, and leaves partly and n-a."""
+    """--write lists tests, switches open and met, and keeps partly and n-a."""
     wrong = {
         "N-01": ("open", ""),
         "N-04": ("met", "tests/room/test_a.py::test_gone"),
@@ -137,7 +137,7 @@ def test_rows_written_anew_agree_and_keep_what_was_written_by_hand(tmp_path: Pat
 
 
 def test_rows_added_from_requirements_are_those_that_tests_name(tmp_path: Path) -> None:
-    """A row of a later issue that a test proves in part comes in with its sentence, in order."""
+    """Rows of later issues that tests name are added with their sentences, in order."""
     make(tmp_path)
     extra = 'import pytest\n@pytest.mark.row("D-02")\ndef test_x(): ...\n'
     (tmp_path / "tests/room/test_b.py").write_text(extra)
@@ -155,7 +155,7 @@ def test_rows_added_from_requirements_are_those_that_tests_name(tmp_path: Path) 
 
 @pytest.mark.parametrize("text", ["", "id\tname\n", f"{rows.HEADER}\nN-01\tonly two\n"])
 def test_rows_file_of_a_wrong_form_cannot_be_judged(tmp_path: Path, text: str) -> None:
-    """A broken table is exit 2, not a pass."""
+    """A malformed table exits 2."""
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/rows.tsv").write_text(text)
 
@@ -163,7 +163,7 @@ def test_rows_file_of_a_wrong_form_cannot_be_judged(tmp_path: Path, text: str) -
 
 
 def test_rows_of_this_project_have_sentences_and_known_states(project: Path) -> None:
-    """The project's own table is well-formed and complete in its columns."""
+    """This project's own table is well-formed."""
     table = rows.read_rows(project / rows.ROWS)
 
     assert len(table) >= 160

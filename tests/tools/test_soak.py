@@ -1,4 +1,4 @@
-"""The soak's arithmetic and its list of faults; a soak itself is a command of hours."""
+"""Soak: its arithmetic and its list of faults; a whole soak is a command of hours."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def _growing(pid: int, first_s: float, mb_per_h: float, count: int = 10) -> list
 
 @pytest.mark.parametrize("mb_per_h", [0.0, 12.5, -3.0])
 def test_slope_of_memory_is_what_it_grows_in_an_hour(mb_per_h: float) -> None:
-    """A straight line comes out as its own slope."""
+    """A straight line has its own slope."""
     assert slope_mb_per_h(_growing(1, 0, mb_per_h)) == pytest.approx(mb_per_h)
 
 
 def test_slope_of_too_few_looks_is_nothing() -> None:
-    """Two looks are no trend."""
+    """Two samples have no slope."""
     assert slope_mb_per_h(_growing(1, 0, 100.0)[:2]) == 0
 
 
 def test_samples_leave_young_processes_out_and_know_the_longest_life() -> None:
-    """A process that has just begun still loads; restarts are lives of their own."""
+    """Young processes are left out, and each restart is a process of its own."""
     samples = Samples()
     young = Sample(0, 1, 5.0, 10, 1.0)
     samples.by_name["risk_role"] = [young, *_growing(1, 60, 0, 3), *_growing(2, 600, 0, 8)]
@@ -48,7 +48,7 @@ def test_samples_leave_young_processes_out_and_know_the_longest_life() -> None:
 
 
 def test_every_fault_of_the_soak_is_one_of_the_catalogue() -> None:
-    """Names are unique, and each fault stands for one that the catalogue knows."""
+    """Every fault has a unique name and stands in the catalogue."""
     known = set(re.findall(r"\bF\d{2,3}\b", (PROJECT / "docs/reference/faults.md").read_text()))
     names = [fault.name for fault in FAULTS]
 
@@ -57,7 +57,7 @@ def test_every_fault_of_the_soak_is_one_of_the_catalogue() -> None:
 
 
 def test_soak_help_names_how_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whoever starts hours of it can read how to end them."""
+    """The help says how a soak can be ended."""
     with pytest.raises(SystemExit) as caught:
         parser().parse_args(["--help"])
 

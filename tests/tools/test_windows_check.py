@@ -1,4 +1,4 @@
-"""tools/windows_check.py: it says what is missing, and a step that goes wrong is no success."""
+"""tools.windows_check: missing parts are named, and a failed step is no success."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ exit {code}
 
 
 def stand_in(folder: Path, *, code: int = 0, gate: str = "passes", digest: str = "a" * 64) -> Wine:
-    """Return a Windows Python that says always the same, whatever it is asked."""
+    """Return a Windows Python that always gives the same answer."""
     folder.mkdir(exist_ok=True)
     script = folder / "python"
     script.write_text(PYTHON.format(code=code, gate=gate, digest=digest))
@@ -33,7 +33,7 @@ def stand_in(folder: Path, *, code: int = 0, gate: str = "passes", digest: str =
 def test_check_without_the_builder_names_it_and_is_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A clone without the folder beside it cannot build a Windows Python."""
+    """A missing builder is named, and is no failure."""
     monkeypatch.setattr(windows_check, "BUILDER", tmp_path / "make-windows-python")
 
     assert windows_check.main(["--folder", str(tmp_path / "windows")]) == 0
@@ -46,7 +46,7 @@ def test_check_without_the_builder_names_it_and_is_no_failure(
 def test_check_without_wine_names_the_packages_and_is_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nobody's machine is changed unless they ask for it."""
+    """Missing packages of Wine are named, and are no failure."""
     builder = tmp_path / "make-windows-python"
     builder.write_text("exit 3\n")
     monkeypatch.setattr(windows_check, "BUILDER", builder)
@@ -62,7 +62,7 @@ def test_check_without_wine_names_the_packages_and_is_no_failure(
 def test_check_with_a_builder_that_fails_is_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is there and does not work is not the same as what is missing."""
+    """A builder that fails is a failure."""
     builder = tmp_path / "make-windows-python"
     builder.write_text("echo no wheel for orjson; exit 3\n")
     monkeypatch.setattr(windows_check, "BUILDER", builder)
@@ -73,13 +73,13 @@ def test_check_with_a_builder_that_fails_is_a_failure(
 
 
 def test_step_with_another_exit_code_fails_with_its_last_words(tmp_path: Path) -> None:
-    """No step is fine because it printed something."""
+    """A step with another exit code fails with its last output."""
     with pytest.raises(Failed, match="exit code 10"):
         windows_check.verify(stand_in(tmp_path, code=10))
 
 
 def test_gate_that_fails_or_says_nothing_fails_its_step(tmp_path: Path) -> None:
-    """The step reads every verdict."""
+    """A gate that fails or prints nothing fails its step."""
     assert windows_check.gates(stand_in(tmp_path)) == "schema: passes"
     with pytest.raises(Failed, match="gate schema: fails"):
         windows_check.gates(stand_in(tmp_path, code=1, gate="fails"))
@@ -88,7 +88,7 @@ def test_gate_that_fails_or_says_nothing_fails_its_step(tmp_path: Path) -> None:
 def test_digest_that_differs_fails_its_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run is the same run on both systems, or the step is red."""
+    """A different digest fails its step."""
     said = "replay 20261120_090400: identical, digest " + "a" * 64
     monkeypatch.setattr(windows_check, "_here", lambda *_words: said)
     (tmp_path / "run" / "runs" / "20261120_090400").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""tools/with_env.py: one command makes the environment; whatever goes wrong is one message."""
+"""tools/with_env.py: one command makes the environment; each failure is one message."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def make_wheel(folder: Path, name: str, modules: dict[str, str]) -> str:
 
 
 def record_hash(text: str) -> str:
-    """Return a hash as a wheel's RECORD writes it."""
+    """Return a hash in the form of a wheel's RECORD."""
     digest = hashlib.sha256(text.encode()).digest()
     return "sha256=" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
@@ -100,18 +100,18 @@ class Checkout:
 
     @property
     def stamp(self) -> Path:
-        """What says that the environment is whole."""
+        """Stamp of a complete environment."""
         return self.root / ".venv/minibot-env.json"
 
 
 def base_python() -> str:
-    """Return the interpreter outside of the environment that the tests run in."""
+    """Return the interpreter outside the environment of the tests."""
     return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Checkout:
-    """A checkout whose environment has been made."""
+    """Checkout with a complete environment."""
     checkout = Checkout(tmp_path_factory.mktemp("ready") / "a project", project)
     made = checkout.run("-c", "print('first')")
     assert (made.returncode, made.stdout) == (0, "first\n"), made.stderr
@@ -121,7 +121,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Checkout:
 
 @pytest.mark.row("S-48", "N-118")
 def test_second_start_says_nothing_and_changes_nothing(ready: Checkout) -> None:
-    """With the same lock the tool hands over at once."""
+    """A second start prints and changes nothing."""
     before = (ready.stamp.read_bytes(), ready.stamp.stat().st_mtime_ns)
 
     again = ready.run("-c", "print('again')")
@@ -132,7 +132,7 @@ def test_second_start_says_nothing_and_changes_nothing(ready: Checkout) -> None:
 
 @pytest.mark.row("S-48")
 def test_arguments_exit_code_and_streams_are_handed_over(ready: Checkout) -> None:
-    """-m, -c and a script's path, its exit code, and standard input arrive unchanged."""
+    """Arguments, exit code and standard input are handed over unchanged."""
     script = ready.root / "script.py"
     script.write_text("import sys; print(sys.argv[1:], sys.stdin.read()); sys.exit(7)\n")
 
@@ -181,7 +181,7 @@ def test_set_up_for_checks_makes_both_at_once(tmp_path: Path, project: Path) -> 
 
 
 def test_command_minibot_runs_from_any_folder(ready: Checkout, tmp_path: Path) -> None:
-    """The installed command finds the project although its path holds a blank."""
+    """The command `minibot` works from any folder, even with a blank in the project's path."""
     if sys.platform == "win32":
         pytest.skip("Windows has minibot.cmd instead")
     command = [str(ready.root / ".venv/bin/minibot"), "status", "two words"]
@@ -194,7 +194,7 @@ def test_command_minibot_runs_from_any_folder(ready: Checkout, tmp_path: Path) -
 def test_environment_of_a_moved_or_changed_checkout_is_not_trusted(
     ready: Checkout, tmp_path: Path
 ) -> None:
-    """Another place, another lock, another Python: each makes the stamp stale."""
+    """Another place, lock or Python makes the stamp stale."""
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); from tools import environment as e; "
         "print(e.is_current())"
@@ -233,7 +233,7 @@ def test_environment_of_a_moved_or_changed_checkout_is_not_trusted(
 
 
 def test_set_up_when_interrupted_starts_over_cleanly(tmp_path: Path, project: Path) -> None:
-    """Killed in the middle: no stamp, so the next start begins again and succeeds."""
+    """A killed set-up leaves no stamp, and the next start succeeds."""
     checkout = Checkout(tmp_path / "p", project)
     first = checkout.start("-c", "print('never')")
     wait_until((checkout.root / ".venv/pyvenv.cfg").exists, "the new environment")
@@ -251,7 +251,7 @@ def test_set_up_when_interrupted_starts_over_cleanly(tmp_path: Path, project: Pa
 def test_two_set_ups_at_once_make_one_environment_and_keep_a_foreign_one(
     tmp_path: Path, project: Path
 ) -> None:
-    """The second waits for the first; a `.venv` that somebody else made is set aside, not lost."""
+    """A second set-up waits for the first; a foreign `.venv` is set aside."""
     checkout = Checkout(tmp_path / "p", project)
     (checkout.root / ".venv").mkdir()
     (checkout.root / ".venv/mine").write_text("precious")
@@ -265,7 +265,7 @@ def test_two_set_ups_at_once_make_one_environment_and_keep_a_foreign_one(
 
 
 def test_set_up_of_a_changed_package_is_refused(tmp_path: Path, project: Path) -> None:
-    """A file that differs from its locked sha256 is never installed."""
+    """A file that differs from its locked sha256 is not installed."""
     checkout = Checkout(tmp_path / "p", project)
     checkout.lock("0" * 64)
 
@@ -277,7 +277,7 @@ def test_set_up_of_a_changed_package_is_refused(tmp_path: Path, project: Path) -
 
 
 def test_set_up_without_network_is_one_message(tmp_path: Path, project: Path) -> None:
-    """No index answers: exit 2, what to do next, no traceback, and no stamp."""
+    """A set-up without network exits 2 with one message and no stamp."""
     checkout = Checkout(tmp_path / "p", project)
     shutil.rmtree(checkout.wheels)
 
@@ -295,9 +295,9 @@ def test_set_up_without_network_is_one_message(tmp_path: Path, project: Path) ->
 def test_changed_lock_under_a_running_program_is_refused_until_it_ends(
     tmp_path: Path, project: Path
 ) -> None:
-    """A night keeps its environment; afterwards the next start renews it.
+    """A changed lock is refused under a running program, and applied afterwards.
 
-    On the way: a lightgbm that does not load is a warning that names the system's package.
+    A lightgbm that does not load is a warning with the system's package.
     """
     if sys.platform == "win32":
         pytest.skip("Windows itself refuses to move a folder that holds a running program")
@@ -323,7 +323,7 @@ def test_changed_lock_under_a_running_program_is_refused_until_it_ends(
 
 
 def test_deployment_that_was_cut_off_is_finished_before_anything_starts(ready: Checkout) -> None:
-    """The tool brings the tree to all new before any half-new code is imported."""
+    """An interrupted deployment is finished before any import of half-new code."""
     sha256 = {data: hashlib.sha256(data).hexdigest() for data in (b"", b"NEW = 1\n")}
     work = ready.root / "staging/work/d1"
     (work / "new/minibot").mkdir(parents=True)
@@ -345,7 +345,7 @@ def test_deployment_that_was_cut_off_is_finished_before_anything_starts(ready: C
 
 
 def run_patched(tool: Path, patch: str) -> subprocess.CompletedProcess[str]:
-    """Run the tool in an interpreter that was changed first."""
+    """Run the tool in a patched interpreter."""
     script = (
         f"import runpy, sys; {patch}; sys.argv = sys.argv[1:]; "
         "runpy.run_path(sys.argv[0], run_name='__main__')"
@@ -356,7 +356,7 @@ def run_patched(tool: Path, patch: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.row("S-10")
 def test_old_python_is_told_its_age_and_what_to_run(tmp_path: Path, project: Path) -> None:
-    """Python 3.8 gets one message and exit 2, before anything newer is imported."""
+    """Python 3.8 gets one message and exit 2 before any newer import."""
     checkout = Checkout(tmp_path / "p", project)
 
     result = run_patched(checkout.root / "tools/with_env.py", "sys.version_info = (3, 8, 18)")
@@ -369,7 +369,7 @@ def test_old_python_is_told_its_age_and_what_to_run(tmp_path: Path, project: Pat
 
 @pytest.mark.row("S-10")
 def test_entry_can_be_read_by_an_old_python(project: Path) -> None:
-    """No syntax in the entry file is younger than Python 3.5."""
+    """The entry file has no syntax newer than Python 3.5."""
     source = (project / "tools/with_env.py").read_text(encoding="utf-8")
 
     tree = ast.parse(source, feature_version=(3, 5))
@@ -386,7 +386,7 @@ def test_entry_can_be_read_by_an_old_python(project: Path) -> None:
 
 
 def test_python_without_venv_names_the_package(tmp_path: Path, project: Path) -> None:
-    """Debian's cut-down Python gets the name of what is missing."""
+    """A Python without venv, as Debian's, gets the name of the missing package."""
     checkout = Checkout(tmp_path / "p", project)
 
     result = run_patched(checkout.root / "tools/with_env.py", "sys.modules['ensurepip'] = None")
@@ -397,7 +397,7 @@ def test_python_without_venv_names_the_package(tmp_path: Path, project: Path) ->
 
 
 def test_interrupt_during_set_up_ends_pip_and_says_so(tmp_path: Path, project: Path) -> None:
-    """SIGTERM in the middle of a set-up: one line, no stamp, no pip left behind."""
+    """SIGTERM during a set-up leaves one line, no stamp and no pip."""
     if sys.platform == "win32":
         pytest.skip("Windows has no SIGTERM")
     checkout = Checkout(tmp_path / "p", project)
@@ -415,7 +415,7 @@ def test_interrupt_during_set_up_ends_pip_and_says_so(tmp_path: Path, project: P
 
 
 def test_help_and_no_arguments_need_no_guessing(ready: Checkout) -> None:
-    """--help shows the commands; no arguments say that all is ready."""
+    """--help shows the commands; without arguments the tool says that all is ready."""
     told = ready.run("--help")
     made = ready.run()
 
@@ -447,7 +447,7 @@ def test_lock_names_every_direct_requirement_with_hashes_and_no_address(project:
 
 
 def test_set_up_checks_the_imports_of_every_runtime_requirement(project: Path) -> None:
-    """A requirement that is added is also one whose loading is checked."""
+    """Every runtime requirement's import is checked."""
     settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     modules = {"websocket-client": "websocket", "jsonschema-rs": "jsonschema_rs"}
     direct = [*settings["dependencies"], *settings["optional-dependencies"]["feather"]]

@@ -1,4 +1,4 @@
-"""What several modules of the watchdog's tests start from."""
+"""Fixtures of several modules of the watchdog's tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.watchdog.watchdog_stage import Watched
 
 @pytest.fixture
 def watches() -> Iterator[list[Watched]]:
-    """Supervisors made by a test; all their processes end with it."""
+    """Factory of supervisors, whose processes end with the test."""
     made: list[Watched] = []
     yield made
     for watch in made:

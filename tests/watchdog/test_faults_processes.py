@@ -1,4 +1,4 @@
-"""Processes that cannot be started, or take too much: what supervision makes of it."""
+"""Processes that cannot start, or take too much: the supervisor's reaction."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ while True:
 """
 
 
-# Who may name a process by its number: the AI's probe of its jail, which has to fail at it.
+# May use a process id: only the AI's probe of its sandbox, which has to fail.
 PROBES = {"minibot/ai/probes.py", "minibot/ai/jail_linux.py"}
 BY_NUMBER = {"os.kill", "os.killpg", "signal.pidfd_send_signal", "psutil.pid_exists"}
 
 
 class NoThread(threading.Thread):
-    """A thread that the system does not give."""
+    """Thread that the system refuses."""
 
     def start(self) -> None:
         """Fail as the interpreter does."""
@@ -55,7 +55,7 @@ class NoThread(threading.Thread):
 
 
 class Watch(Watched):
-    """A supervisor over a few actors."""
+    """Supervisor over a few actors."""
 
     def __init__(self, root: Path, hows: Mapping[str, str]) -> None:
         self.stage = Stage(root, SETS)
@@ -74,7 +74,7 @@ class Watch(Watched):
 def test_role_that_cannot_be_restarted_stops_the_run(
     tmp_path: Path, watches: list[Watched], monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """A night goes on with all of its roles or not at all."""
+    """A role that cannot be restarted stops the run."""
     watch = Watch(tmp_path / "var", {"risk_role": "dead", "market_role": "well"})
     watches.append(watch)
     watch.supervisor.start()
@@ -99,7 +99,7 @@ def test_role_that_cannot_be_restarted_stops_the_run(
 def test_role_that_cannot_be_started_at_all_stops_the_run_and_the_ai_is_switched_off(
     tmp_path: Path, watches: list[Watched], monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
-    """Those that run already have their queues: the run ends on record, not by a traceback."""
+    """A role that cannot be started stops the run on record, and the AI is switched off."""
     watch = Watch(tmp_path / "var", {refused: "well", "execution_role": "well"})
     watches.append(watch)
 
@@ -125,7 +125,7 @@ def test_role_that_cannot_be_started_at_all_stops_the_run_and_the_ai_is_switched
 
 @pytest.fixture
 def few_processes() -> Iterator[Group]:
-    """A control group that will hold no further process."""
+    """Control group without room for another process."""
     group = Group("pids")
     yield group
     group.close()
@@ -139,7 +139,7 @@ def few_processes() -> Iterator[Group]:
 def test_launcher_at_its_limit_of_processes_stops_the_run(
     tmp_path: Path, few_processes: Group
 ) -> None:
-    """The system refuses the fork; nothing waits for it to change its mind."""
+    """A launcher at its limit of processes stops the run."""
     said = run_victim("restart", tmp_path / "var", group=str(few_processes.folder))
 
     assert said.code == 0, said.err
@@ -155,7 +155,7 @@ def test_launcher_at_its_limit_of_processes_stops_the_run(
 def test_role_that_grows_is_killed_and_stops_the_run_when_it_grows_again(
     tmp_path: Path, watches: list[Watched]
 ) -> None:
-    """Measured by the system, killed by handle, restarted once, and then it is enough."""
+    """A role over its memory is killed, restarted once, and then stops the run."""
     watch = Watch(tmp_path / "var", {"risk_role": "well"})
     watches.append(watch)
     limit_mb = watch.context.config.watchdog.rss_mb_max
@@ -183,7 +183,7 @@ def test_role_that_grows_is_killed_and_stops_the_run_when_it_grows_again(
 def test_role_over_its_memory_that_is_still_ending_is_on_record_once(
     tmp_path: Path, watches: list[Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The system gives so much back in its own time: one kill is one incident."""
+    """A role over its memory that is still ending is recorded once."""
     watch = Watch(tmp_path / "var", {"risk_role": "well"})
     watches.append(watch)
     watch.supervisor.start()
@@ -201,7 +201,7 @@ def test_role_over_its_memory_that_is_still_ending_is_on_record_once(
     "F73", by="the product searched for calls by number", ends="watchdog uses its own child handles"
 )
 def test_no_process_is_ended_by_a_number(project: Path) -> None:
-    """A number may be another process by now; a handle of one's own child cannot."""
+    """No process is ended by its id, which may belong to another one; only by a handle."""
     found: dict[str, set[str]] = {}
     for path in (project / "minibot").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,4 +1,4 @@
-"""What the disk gives against what a profile asks, and the figures of `minibot probe`."""
+"""Capacity of the disk against the profile's demands, and the figures of `minibot probe`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from minibot.watchdog.capacity import disk_events_per_s, sync_times, wakeups
 from minibot.watchdog.preflight import CheckResult, preflight
 
 PROFILES = ("nore-demo", "nore-smoke", "nore")
-# What a shared disk of a build machine may need for one sync of a batch.
+# The longest sync of a batch on a build machine's shared disk.
 SLOW_SYNC_US = 100_000
 
 
@@ -29,8 +29,8 @@ def _sync_check(tmp_path: Path, asked: int) -> CheckResult:
 def test_preflight_of_a_profile_that_asks_more_than_the_disk_gives_names_both(
     tmp_path: Path,
 ) -> None:
-    """A refusal says what the disk gives, what was asked by which key, and what to do."""
-    asked = 10_000_000  # One sync of 256 events in 26 us: no disk does that.
+    """A profile that demands too much of the disk is refused with figure, key and remedy."""
+    asked = 10_000_000  # One sync of 256 events in 26 us, which no disk reaches.
     refused = _sync_check(tmp_path, asked)
     given = re.search(r"([\d,]+) events a second", refused.found)
 
@@ -42,27 +42,27 @@ def test_preflight_of_a_profile_that_asks_more_than_the_disk_gives_names_both(
 
 
 def test_preflight_of_a_profile_that_asks_nothing_of_the_disk_passes(tmp_path: Path) -> None:
-    """Zero asks nothing, whatever the disk."""
+    """A demand of zero passes on any disk."""
     assert _sync_check(tmp_path, 0).passed
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_profiles_as_shipped_run_on_a_disk_of_a_tenth_of_a_second_a_sync(profile: str) -> None:
-    """No shipped profile is refused on a slow disk that could carry it."""
+    """Shipped profiles run on a disk of a tenth of a second a sync."""
     config = load_config(PROJECT / "config" / f"{profile}.v1.json", [], {})
 
     assert 0 < config.queues.events_per_s_min <= disk_events_per_s(SLOW_SYNC_US)
 
 
 def test_sync_times_stop_when_their_time_is_up(tmp_path: Path) -> None:
-    """A disk that hangs costs one sample more than the time that it was given; nothing is left."""
+    """Measuring a hanging disk ends one sample after its time, without leftovers."""
     assert len(sync_times(tmp_path, 400, 1_000_000, 0)) == 1
     assert len(sync_times(tmp_path, 400, 3, 60_000)) == 3
     assert list(tmp_path.iterdir()) == []
 
 
 def test_wakeups_are_measured_in_another_process(tmp_path: Path) -> None:
-    """Every line wakes the reader after it was published, never before."""
+    """A reader in another process is woken after each publication."""
     found = wakeups(tmp_path / "hops", 20)
 
     assert 0 < found.p50_us <= found.p99_us
@@ -72,7 +72,7 @@ def test_wakeups_are_measured_in_another_process(tmp_path: Path) -> None:
 def test_probe_holds_the_profile_against_what_it_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Figures and limits stand in one document; a limit beyond the disk is told, not refused."""
+    """Probe shows figures beside limits; a limit beyond the disk is only reported."""
     asked = ["--seconds", "1", "--set", "queues.events_per_s_min=10000000"]
     code = run(["probe", "--json", "--var", str(tmp_path / "var"), *asked])
     document = json.loads(capsys.readouterr().out)

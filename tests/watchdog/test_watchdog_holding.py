@@ -1,4 +1,4 @@
-"""What the launcher holds of its `var`: a lost lock, a lost folder, and what becomes of the run."""
+"""Locks and folder of a launcher's `var`: their loss, and the end of the run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class Held:
-    """A stage whose `var` is held as a launcher holds it."""
+    """Stage whose `var` is held as a launcher holds it."""
 
     def __init__(self, root: Path) -> None:
         self.stage = Stage(root)
@@ -51,61 +51,61 @@ class Held:
         self.away = root.with_name("away")
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release everything."""
         self.held.close()
         self.lock.release()
 
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Held]:
-    """A held `var` with the queues of a run in it."""
+    """Held `var` with the queues of a run."""
     scene = Held(tmp_path / "var")
     yield scene
     scene.close()
 
 
 def moved(scene: Held) -> None:
-    """Give the folder another name."""
+    """Rename the folder."""
     scene.stage.var.root.rename(scene.away)
 
 
 def exchanged(scene: Held) -> None:
-    """Give it another name and make an empty one in its place."""
+    """Rename the folder and make an empty one in its place."""
     moved(scene)
     scene.stage.var.root.mkdir(mode=0o700)
 
 
 def linked(scene: Held) -> None:
-    """Give it another name and let a link lead there."""
+    """Rename the folder and put a link to it in its place."""
     moved(scene)
     scene.stage.var.root.symlink_to(scene.away)
 
 
 def deleted(scene: Held) -> None:
-    """Remove it with all that it holds."""
+    """Delete the folder with its content."""
     shutil.rmtree(scene.stage.var.root)
 
 
 def emptied(scene: Held) -> None:
-    """Remove the queues alone."""
+    """Delete the queues alone."""
     shutil.rmtree(scene.stage.var.queues)
 
 
 def lost(scene: Held) -> StopRecord:
-    """Return the STOP of a `var` that is lost."""
+    """Return the STOP of a lost `var`."""
     record = scene.held.lost()
     assert record is not None
     return record
 
 
-# --- what is noticed ------------------------------------------------------------------------------
+# --- noticing a loss ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("damage", [moved, exchanged, linked, deleted, emptied])
 def test_var_that_is_not_where_the_run_writes_is_lost(
     scene: Held, damage: Callable[[Held], None]
 ) -> None:
-    """Named with its place, and with where the folder is now."""
+    """A `var` that has moved is lost, with its old and new place in the STOP."""
     before = scene.held.lost()
     damage(scene)
 
@@ -117,7 +117,7 @@ def test_var_that_is_not_where_the_run_writes_is_lost(
 
 
 def test_var_that_was_a_link_from_the_start_is_not_lost(tmp_path: Path) -> None:
-    """Many keep it on another disk; that link may even be made anew."""
+    """A `var` that was a link from the start is not lost, even if the link is remade."""
     (tmp_path / "disk").mkdir()
     Stage(tmp_path / "disk" / "var")
     var = Var(tmp_path / "var")
@@ -134,7 +134,7 @@ def test_var_that_was_a_link_from_the_start_is_not_lost(tmp_path: Path) -> None:
 
 
 def test_what_was_met_first_is_named_in_the_detail_of_a_lost_var(scene: Held) -> None:
-    """A role meets a missing queue as a consequence; nobody searches for that."""
+    """The STOP of a lost `var` includes the first consequence that a role met."""
     moved(scene)
     former = StopRecord("risk_role", "QUEUE_MISSING", "inbox.jsonl is gone")
 
@@ -147,7 +147,7 @@ def test_what_was_met_first_is_named_in_the_detail_of_a_lost_var(scene: Held) ->
 
 @pytest.mark.parametrize("name", ["run.lock", "queues/control/writer.lock"])
 def test_lock_of_the_launcher_that_is_deleted_is_a_stop(scene: Held, name: str) -> None:
-    """The run's own, and those of the queues that the launcher writes."""
+    """A deleted lock of the run, or of the launcher's queues, is a STOP."""
     before = scene.held.check()
     (scene.stage.var.root / name).unlink()
 
@@ -162,7 +162,7 @@ def test_lock_of_the_launcher_that_is_deleted_is_a_stop(scene: Held, name: str) 
 def test_role_that_loses_a_lock_of_its_own_stops_the_run(
     scene: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The launcher cannot know what a role has open: each looks at its own."""
+    """A role checks its own locks and stops the run when one is lost."""
     monkeypatch.setattr("minibot.runtime.gate.LOCKS_NS", 0)
     gate = Gate(scene.context)
     before = gate.check()
@@ -176,7 +176,7 @@ def test_role_that_loses_a_lock_of_its_own_stops_the_run(
     assert scene.stage.var.flag.exists()
 
 
-# --- what becomes of the run ----------------------------------------------------------------------
+# --- end of the run ------------------------------------------------------------------------------
 
 
 @pytest.mark.row("N-89")
@@ -184,7 +184,7 @@ def test_role_that_loses_a_lock_of_its_own_stops_the_run(
 def test_run_that_lost_its_var_is_on_record_where_that_is_now_and_beside_its_place(
     scene: Held, damage: Callable[[Held], None]
 ) -> None:
-    """Flag and journal in the folder, a note beside the place; the run can be sealed there."""
+    """A lost `var` keeps flag and journal, and a note beside its old place; it can be sealed."""
     background = Background(scene.context)
     damage(scene)
 
@@ -212,7 +212,7 @@ def test_run_that_lost_its_var_is_on_record_where_that_is_now_and_beside_its_pla
 def test_run_whose_queues_are_gone_is_on_record_and_said_to_be_unsealed(
     scene: Held, damage: Callable[[Held], None]
 ) -> None:
-    """What could be sealed would be a made-up run."""
+    """A run without its queues is recorded and called unsealed."""
     background = Background(scene.context)
     damage(scene)
 
@@ -231,7 +231,7 @@ def test_run_whose_queues_are_gone_is_on_record_and_said_to_be_unsealed(
 def test_note_that_cannot_be_left_beside_var_is_told(
     scene: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder above that is not ours to write: the summary says so, the rest is done."""
+    """A note that cannot be written beside `var` is reported in the summary."""
     background = Background(scene.context)
     moved(scene)
     scene.stage.var.flag_beside.mkdir()
@@ -244,7 +244,7 @@ def test_note_that_cannot_be_left_beside_var_is_told(
 
 @pytest.mark.row("N-89")
 def test_lost_var_is_cleared_on_record_with_the_stop_that_stood_beside_it(scene: Held) -> None:
-    """Whoever clears finds STOP and CLEAR in the journal of the folder that stands there then."""
+    """Clearing a lost `var` journals STOP and CLEAR in the folder that stands there then."""
     background = Background(scene.context)
     deleted(scene)
     settle_lost(scene.held, scene.context, background, lost(scene))
@@ -268,7 +268,7 @@ def start(var: Var) -> None:
 
 @pytest.mark.row("N-89", "F70")
 def test_start_at_the_place_of_a_lost_var_is_refused_and_makes_none(scene: Held) -> None:
-    """An empty new folder would hide what happened, and hinder moving the old one back."""
+    """A start in the place of a lost `var` is refused without making a folder."""
     background = Background(scene.context)
     moved(scene)
     settle_lost(scene.held, scene.context, background, lost(scene))
@@ -284,7 +284,7 @@ def test_start_at_the_place_of_a_lost_var_is_refused_and_makes_none(scene: Held)
 def test_start_while_anything_stands_as_a_flag_is_refused_on_record(
     tmp_path: Path, what: str
 ) -> None:
-    """A folder and a link to nothing are flags too; the refusal is in the operators' journal."""
+    """A start under any kind of flag is refused, and the refusal journaled."""
     var = Var(tmp_path / "var")
     var.root.mkdir(mode=0o700)
     if what == "folder":
@@ -303,7 +303,7 @@ def test_start_while_anything_stands_as_a_flag_is_refused_on_record(
 
 @pytest.mark.parametrize("what", ["folder", "full folder", "link", "file"])
 def test_flag_is_cleared_whatever_it_is(tmp_path: Path, what: str) -> None:
-    """What a folder holds is set aside; what a link leads to stays."""
+    """A flag of any kind is cleared: folder content is set aside, link targets stay."""
     stage = Stage(tmp_path / "var")
     flag, kept = stage.var.flag, tmp_path / "kept"
     kept.write_text("mine")
@@ -326,7 +326,7 @@ def test_flag_is_cleared_whatever_it_is(tmp_path: Path, what: str) -> None:
 
 @pytest.mark.row("N-06")
 def test_start_beside_a_run_writes_nothing(scene: Held) -> None:
-    """Its lock is held: not a byte of `var` is touched, nor is the refusal put on record."""
+    """A start beside a running one is refused without writing anything."""
     before = everything(scene.stage.var.root)
 
     with pytest.raises(Refusal, match="another run uses"):
@@ -336,7 +336,7 @@ def test_start_beside_a_run_writes_nothing(scene: Held) -> None:
 
 
 def everything(root: Path) -> dict[str, tuple[int, int, bytes]]:
-    """Return what stands below a folder, with times and modes."""
+    """Return the tree below a folder, with times and modes."""
     found = {}
     for path in root.rglob("*"):
         status = path.lstat()
@@ -346,7 +346,7 @@ def everything(root: Path) -> dict[str, tuple[int, int, bytes]]:
 
 
 def test_refused_start_satisfies_the_contract_and_explains_no_stop(tmp_path: Path) -> None:
-    """The journal stays valid, and a REFUSED is never taken for the STOP of a flag."""
+    """A REFUSED record satisfies the contract and is never taken for a STOP."""
     stage = Stage(tmp_path / "var")
 
     note_refused(stage.var, "disk: 3 MB free")
@@ -358,22 +358,23 @@ def test_refused_start_satisfies_the_contract_and_explains_no_stop(tmp_path: Pat
     assert list(verify_tree(stage.var.stop_journal)) == []
 
 
-# --- at the desk ----------------------------------------------------------------------------------
+# --- the supervision loop
+# ----------------------------------------------------------------------------------
 
 
 class FlagOnly:
-    """A supervisor of no role, for a flag that a role has raised by its name alone."""
+    """Supervisor without roles, for a flag raised by a role's name alone."""
 
 
 def test_desk_is_never_blamed_on_an_operator_by_the_flag_of_a_role(scene: Held) -> None:
-    """A role that has lost what it had prepared raises a flag with its name: it is the one."""
+    """A flag with a role's name is attributed to that role, not to an operator."""
     scene.stage.var.flag.write_text("risk_role\n")
     child = scene.stage.actors({})["risk_role"]
     desk = object.__new__(SupervisionLoop)
     desk.context = scene.context
     desk.supervisor = FlagOnly()  # type: ignore[assignment]
     desk.supervisor.children = {"risk_role": child}
-    desk._flagged_ns = 1  # Its event is long overdue.
+    desk._flagged_ns = 1  # The role's event is long overdue.
 
     record = desk._flagged()
 

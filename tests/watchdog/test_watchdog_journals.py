@@ -1,4 +1,4 @@
-"""The journals that the launcher keeps: merged parts, the stop journal, recovered runs."""
+"""Journals kept by the launcher: merged parts, the stop journal, recovered runs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def merger(stage: Stage) -> Merger:
 
 
 def append_raw(path: Path, data: bytes) -> None:
-    """Leave bytes behind the end of a file, as a writer does that dies in the middle."""
+    """Add bytes at the end of a file, as a dying writer does."""
     descriptor = FILES.open(path, Access.WRITE)
     FILES.pwrite(descriptor, data, path.stat().st_size)
     FILES.close(descriptor)
@@ -76,7 +76,7 @@ def append_raw(path: Path, data: bytes) -> None:
 def test_merge_keeps_every_line_of_every_part_in_order(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
 ) -> None:
-    """However writing, merging and the launcher's death interleave: each line once, in order."""
+    """Any order of writing, merging and crashes keeps each line once, in order."""
     stage = Stage(tmp_path_factory.mktemp("merge") / "var")
     merging = merger(stage)
     for what, count in steps:
@@ -98,7 +98,7 @@ def test_merge_keeps_every_line_of_every_part_in_order(
 
 
 def test_merge_completes_what_was_logged_and_not_copied(tmp_path: Path) -> None:
-    """The order log comes first: whoever opens the merge next copies what it names."""
+    """A merge completes ranges that were logged but not copied."""
     stage = Stage(tmp_path / "var")
     merging = merger(stage)
     stage.leave_incidents("risk_role", 3)
@@ -126,7 +126,7 @@ def test_merge_completes_what_was_logged_and_not_copied(tmp_path: Path) -> None:
 
 @pytest.mark.row("F91", "F92")
 def test_merge_sets_an_event_against_its_contract_aside_and_copies_it_once(tmp_path: Path) -> None:
-    """The run stops because of it, and the inbox is the merge of its parts to the last line."""
+    """An event against its contract is set aside, stops the run, and is merged once."""
     stage = Stage(tmp_path / "var")
     stage.leave_incidents("risk_role", 2)
     stage.leave_broken_incident("risk_role")
@@ -146,7 +146,7 @@ def test_merge_sets_an_event_against_its_contract_aside_and_copies_it_once(tmp_p
 
 
 def test_merge_refuses_an_inbox_that_is_not_the_merge_of_its_parts(tmp_path: Path) -> None:
-    """A part that lost a line it had given to the inbox is told, never copied twice."""
+    """A part that lost a merged line is reported, not merged again."""
     stage = Stage(tmp_path / "var")
     stage.leave_incidents("risk_role", 3)
     merger(stage).close()
@@ -158,7 +158,7 @@ def test_merge_refuses_an_inbox_that_is_not_the_merge_of_its_parts(tmp_path: Pat
 
 
 def test_merge_that_was_broken_off_is_taken_up_at_the_end_of_the_run(tmp_path: Path) -> None:
-    """What a full disk kept out of an inbox stands there before the run is sealed."""
+    """A merge interrupted by a full disk is completed before the seal."""
     stage = Stage(tmp_path / "var")
     context = stage.context()
     opening = RunOpening({"USDT": "10000"}, (), {})
@@ -185,7 +185,7 @@ def _no_space(lines: object) -> int:
 
 
 class Killed(Exception):
-    """The launcher dies here."""
+    """Signal that the launcher dies here."""
 
 
 def _die(lines: object) -> int:
@@ -197,7 +197,7 @@ def _die(lines: object) -> int:
 
 @pytest.mark.row("N-88")
 def test_stops_of_all_parts_reach_the_operators_journal_once(tmp_path: Path) -> None:
-    """Copying twice, as after a crash in between, adds nothing."""
+    """STOPs of all parts reach the operators' journal once, also after a crash."""
     stage = Stage(tmp_path / "var")
     stops = [stage.leave_stop(role, "WATCHDOG_LOST") for role in ("risk_role", "execution_role")]
 
@@ -212,7 +212,7 @@ def test_stops_of_all_parts_reach_the_operators_journal_once(tmp_path: Path) -> 
 
 @pytest.mark.row("N-89")
 def test_flag_is_cleared_on_record_with_who_why_and_which_run(tmp_path: Path) -> None:
-    """A flag that is gone without a record would be a silent continue."""
+    """Clearing a flag is journaled with user, reason and run."""
     stage = Stage(tmp_path / "var")
     stage.leave_stop("risk_role", "RISK_LIMIT")
     copy_stops(stage.var, stage.codec)
@@ -229,7 +229,7 @@ def test_flag_is_cleared_on_record_with_who_why_and_which_run(tmp_path: Path) ->
 def test_flag_of_a_run_without_a_stop_on_record_is_not_taken_for_a_former_ones(
     tmp_path: Path,
 ) -> None:
-    """A killed launcher copies no STOP: what an older run stopped for says nothing of this one."""
+    """A flag of a run without recorded STOP is not attributed to an older run's."""
     stage = Stage(tmp_path / "var")
     stage.leave_stop("risk_role", "RISK_LIMIT")
     copy_stops(stage.var, stage.codec)
@@ -243,7 +243,7 @@ def test_flag_of_a_run_without_a_stop_on_record_is_not_taken_for_a_former_ones(
 
 
 def test_flag_whose_record_cannot_be_written_stays(tmp_path: Path) -> None:
-    """The record comes first: where it fails, the flag still stands."""
+    """A flag whose record cannot be written stays."""
     stage = Stage(tmp_path / "var")
     stage.leave_stop("risk_role", "RISK_LIMIT")
     copy_stops(stage.var, stage.codec)
@@ -257,7 +257,7 @@ def test_flag_whose_record_cannot_be_written_stays(tmp_path: Path) -> None:
 
 
 def test_operators_journal_refuses_to_grow_over_damage(tmp_path: Path) -> None:
-    """A damaged line of a former night is found, never written over."""
+    """The operators' journal refuses to grow over a damaged line."""
     stage = Stage(tmp_path / "var")
     stage.leave_stop("risk_role", "RISK_LIMIT")
     copy_stops(stage.var, stage.codec)
@@ -274,12 +274,13 @@ def sealed_json(path: Path) -> list[JsonObject]:
     return [canonical.decode(line[JSON_AT:]) for line in path.read_bytes().splitlines()]
 
 
-# --- the run before -----------------------------------------------------------------------------
+# --- recovery of the former run
+# -----------------------------------------------------------------------------
 
 
 @pytest.mark.row("N-06", "N-88")
 def test_interrupted_run_is_recovered_merged_and_sealed_by_the_next_start(tmp_path: Path) -> None:
-    """Torn rests are set aside, parts are merged, STOPs reach the operators; then it is sealed."""
+    """An interrupted run is recovered, merged and sealed by the next start."""
     stage = Stage(tmp_path / "var")
     note_current(stage.var, RUN_ID)
     stage.leave_stop("execution_role", "WATCHDOG_LOST")
@@ -308,7 +309,7 @@ def test_interrupted_run_is_recovered_merged_and_sealed_by_the_next_start(tmp_pa
 def test_lines_that_a_power_loss_took_from_a_part_come_back_from_the_inbox(
     tmp_path: Path, lost: str
 ) -> None:
-    """Part, order log and inbox are synced one by one; what was merged is put back."""
+    """Lines lost from a part in a power loss come back from the inbox."""
     stage = Stage(tmp_path / "var")
     note_current(stage.var, RUN_ID)
     merging = merger(stage)
@@ -349,7 +350,7 @@ def test_lines_that_a_power_loss_took_from_a_part_come_back_from_the_inbox(
 
 
 def test_damage_below_the_head_is_sealed_as_found_and_named(tmp_path: Path) -> None:
-    """Recovery repairs nothing that was published: it names it, and the seal keeps it."""
+    """Damage below the head is named and sealed unrepaired."""
     stage = Stage(tmp_path / "var")
     note_current(stage.var, RUN_ID)
     stage.leave_incidents("market_role", 4)
@@ -371,7 +372,7 @@ def test_damage_below_the_head_is_sealed_as_found_and_named(tmp_path: Path) -> N
 def test_damage_in_what_the_launcher_writes_keeps_no_run_from_being_sealed(
     tmp_path: Path, stem: str
 ) -> None:
-    """A merge that cannot be completed holds no lock: the run is sealed as found."""
+    """Damage in the launcher's own files does not prevent the seal."""
     stage = Stage(tmp_path / "var")
     note_current(stage.var, RUN_ID)
     stage.leave_stop("risk_role", "RISK_LIMIT")
@@ -392,7 +393,7 @@ def test_damage_in_what_the_launcher_writes_keeps_no_run_from_being_sealed(
 def test_start_that_was_cut_off_while_making_queues_is_sealed_clean(
     tmp_path: Path, lost: str
 ) -> None:
-    """A queue of which half the files stand, and none holds anything, is an empty queue."""
+    """A start cut off while making queues is sealed as clean."""
     stage = Stage(tmp_path / "var")
     note_current(stage.var, RUN_ID)
     (stage.var.queues / "market_ticks" / lost).unlink()
@@ -405,7 +406,7 @@ def test_start_that_was_cut_off_while_making_queues_is_sealed_clean(
 
 
 def test_start_that_was_cut_off_before_its_manifest_leaves_nothing_behind(tmp_path: Path) -> None:
-    """The marker is written first; a run without a manifest has done nothing yet."""
+    """A start cut off before its manifest leaves nothing."""
     stage = Stage(tmp_path / "var")
     for name in ("manifest.json", "clock.json"):
         (stage.run_dir / name).unlink()

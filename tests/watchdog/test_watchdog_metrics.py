@@ -1,4 +1,4 @@
-"""Metrics while a run lives: every timed file of it stays."""
+"""Metrics during a run: every timed file is kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from minibot.watchdog import metrics
 from minibot.watchdog.metrics import MetricsKeeper
 from tests.runs import ShortRun
 
-# A night of seven hours writes one a minute.
+# Seven hours with one file a minute.
 NIGHT_MINUTES = 420
 
 
@@ -26,7 +26,7 @@ NIGHT_MINUTES = 420
 def test_every_timed_file_of_a_night_is_kept(
     short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One a minute for seven hours, and what stood there before: none is deleted."""
+    """Seven hours of files, and earlier ones, are all kept."""
     keeper = keeper_of(short_run, Var(tmp_path / "var"))
     older = tmp_path / "var" / "metrics" / f"{short_run.run_id}-1.json"
     older.parent.mkdir(parents=True)
@@ -43,7 +43,7 @@ def test_every_timed_file_of_a_night_is_kept(
 
 
 def keeper_of(run: ShortRun, var: Var) -> MetricsKeeper:
-    """The keeper of a finished run, which writes below another `var`."""
+    """Return the metrics keeper of a finished run, writing below another `var`."""
     recorded = Recorded.open(run.run_dir)
     manifest = recorded.manifest
     codec: Codec = recorded.codec

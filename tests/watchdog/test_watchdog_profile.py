@@ -1,4 +1,4 @@
-"""What only backtests may have keeps a night from starting."""
+"""Profile sections for backtests alone, which keep a night from starting."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMOKE = "config/nore-smoke.v1.json"
 def test_profile_with_a_section_for_backtests_is_no_nights(
     var_dir: Path, sets: tuple[str, ...], passed: bool
 ) -> None:
-    """No night may have budgets that begin anew in the middle of it."""
+    """A profile with a backtest section is refused for a night."""
     results = preflight(load_config(SMOKE, sets), Var(var_dir))
 
     assert [result.passed for result in results if result.name == "profile"] == [passed]

@@ -1,4 +1,4 @@
-"""A start that is interrupted at any moment leaves nothing behind that hinders the next one."""
+"""Starts interrupted at any moment, which must not hinder the next one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MOMENTS: dict[str, Callable[[DrillRun], object]] = {
 def test_start_interrupted_at_any_moment_leaves_no_process_and_the_next_start_works(
     tmp_path: Path, moment: str
 ) -> None:
-    """Before its roles run a start is refused with exit 2; from then on it ends in order, 0."""
+    """An interrupted start exits 2 before its roles run, and 0 in order afterwards."""
     night = DrillRun("interrupted", Var(tmp_path / "var"), sets=BASE, chaos={})
     night.start()
     try:
@@ -81,7 +81,7 @@ def bare(var: Var) -> Config:
 def test_flag_raised_while_a_start_looks_around_refuses_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run that held the lock until then was stopped: no run starts over its flag."""
+    """A flag raised during a start's checks refuses it."""
     var = Var(tmp_path / "var")
 
     def look_and_stop(config: Config, var: Var) -> list[CheckResult]:
@@ -99,7 +99,7 @@ def test_flag_raised_while_a_start_looks_around_refuses_it(
 def test_process_left_of_a_former_run_refuses_the_next_start_with_what_to_do(
     tmp_path: Path,
 ) -> None:
-    """A role that was frozen while its launcher died still holds its queues."""
+    """A frozen role of a former run refuses the next start, with a remedy."""
     stage = Stage(tmp_path / "var")
     note_current(stage.var, RUN_ID)
     with (
@@ -120,7 +120,7 @@ def test_process_left_of_a_former_run_refuses_the_next_start_with_what_to_do(
 def test_packages_that_are_not_the_locked_ones_refuse_a_profile_that_asks_for_its_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project: Path, required: str
 ) -> None:
-    """Both are named; a rehearsal is told and goes on."""
+    """Packages that differ from the lock refuse a profile under the code list, by version."""
     (tmp_path / "requirements.lock").write_text(LOCKED)
     monkeypatch.setattr(preflight_module, "PROJECT", tmp_path)
     sets = [
@@ -149,7 +149,7 @@ def test_packages_that_are_not_the_locked_ones_refuse_a_profile_that_asks_for_it
 def test_exchange_that_is_late_is_not_taken_for_one_that_cannot_play(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str, said: str, next_step: str
 ) -> None:
-    """A trader with a busy machine is not sent to look for another tape."""
+    """A slow exchange is reported as slow, not as a bad tape."""
     var = Var(tmp_path / "var")
     var.logs.mkdir(parents=True)
     monkeypatch.setattr(
@@ -169,7 +169,7 @@ def test_exchange_that_is_late_is_not_taken_for_one_that_cannot_play(
 def test_exchange_that_the_system_starts_no_process_for_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """One sentence, no traceback: nothing has been started yet."""
+    """An exchange whose process cannot be started is refused in one sentence."""
     var = Var(tmp_path / "var")
     var.logs.mkdir(parents=True)
     monkeypatch.setattr(
@@ -185,7 +185,7 @@ def test_exchange_that_the_system_starts_no_process_for_is_refused(
 def test_symbols_that_the_source_has_not_are_refused_when_asked_for(
     tmp_path: Path, project: Path, way: str
 ) -> None:
-    """Who asks for one market is not shown another under its name."""
+    """Symbols that the source lacks are refused."""
     var = Var(tmp_path / "var")
     var.logs.mkdir(parents=True)
     asked = '["XRPUSDT"]'
@@ -204,7 +204,7 @@ def test_symbols_that_the_source_has_not_are_refused_when_asked_for(
 def test_start_on_a_port_in_use_is_told_of_the_port_and_its_key(
     tmp_path: Path, project: Path
 ) -> None:
-    """Another tape would not help: the key that would is named."""
+    """A port in use is refused with the port and its key."""
     var = Var(tmp_path / "var")
     var.logs.mkdir(parents=True)
     with socket.socket() as other:
@@ -222,7 +222,7 @@ def test_start_on_a_port_in_use_is_told_of_the_port_and_its_key(
 
 
 def test_refusal_of_several_failed_checks_is_made_of_whole_sentences() -> None:
-    """What failed, then what to do: a person reads where one ends and the other begins."""
+    """A refusal of several checks consists of whole sentences with remedies."""
     failed = [
         CheckResult("secrets", False, "the file is readable by all.", "chmod 600 it."),
         CheckResult("disk", False, "8 MB free, 512 needed", "Free some space."),

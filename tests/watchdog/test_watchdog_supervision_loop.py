@@ -1,4 +1,4 @@
-"""What ends a run: requests, flags, checks and planned ends, without a market."""
+"""Supervision loop: requests, flags, checks and planned ends, without a market."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ SHORT = ("portfolio.close_market_ms=1000",)
 
 
 class Calm:
-    """Stands for the second thread where a test needs none."""
+    """Stand-in for the second thread where a test needs none."""
 
     failure: StopRecord | None = None
 
 
 class Scene:
-    """A desk over actors, with everything but a market."""
+    """Supervision loop over actors, with everything but a market."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Scene:
         self.supervisor.start()
 
     def supervise(self) -> StopRecord | None:
-        """Sit at the desk until the run has ended; one that never does ends as that."""
+        """Run the loop until the run has ended; fail if it never does."""
         late = StopRecord("test", "INVARIANT_BROKEN", "the run never ended")
         alarm = threading.Timer(DEADLINE_S, lambda: setattr(self.calm, "failure", late))
         alarm.daemon = True
@@ -86,7 +86,7 @@ class Scene:
             alarm.cancel()
 
     def close(self) -> None:
-        """End what the scene started."""
+        """End everything that the scene started."""
         for child in self.supervisor.children.values():
             child.kill()
             child.wait(5.0)
@@ -95,7 +95,7 @@ class Scene:
 
 @pytest.fixture
 def scenes() -> Iterator[list[Scene]]:
-    """Scenes made by a test; their processes end with it."""
+    """Factory of scenes, whose processes end with the test."""
     made: list[Scene] = []
     yield made
     for scene in made:
@@ -116,7 +116,7 @@ def staged(
 def test_planned_end_is_announced_ahead_and_drains_upstream_first(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
-    """`run_ending` names the planned moment, ahead of it; then all roles drain, market first."""
+    """A planned end is announced with its moment; then all roles drain, market first."""
     scene = staged(scenes, tmp_path / "var", planned_ts=START_TS + 2500)
 
     assert scene.supervise() is None
@@ -134,7 +134,7 @@ def test_planned_end_is_announced_ahead_and_drains_upstream_first(
 def test_operator_ends_a_run_that_holds_nothing_before_the_time_is_up(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
-    """A first Ctrl-C is a planned end with the operator's code."""
+    """A first Ctrl-C ends a run without positions early, with the operator's code."""
     scene = staged(scenes, tmp_path / "var")
     scene.interrupts.put("SIGINT")
 
@@ -144,7 +144,7 @@ def test_operator_ends_a_run_that_holds_nothing_before_the_time_is_up(
 
 
 def test_end_says_who_asked_for_it_and_why(tmp_path: Path, scenes: list[Scene]) -> None:
-    """The operator's name and reason stand in the END, as the request gave them."""
+    """The END has the operator's name and reason from the request."""
     scene = staged(scenes, tmp_path / "var")
     run_id = scene.context.run_id
     leave_request(scene.context.var.requests, run_id, END, who="anna", why="enough")
@@ -160,13 +160,13 @@ def test_end_says_who_asked_for_it_and_why(tmp_path: Path, scenes: list[Scene]) 
 def test_operators_end_waits_until_risk_and_execution_knew_of_it_and_held_nothing(
     tmp_path: Path, scenes: list[Scene], risk_s: int, execution_s: int, is_closed: bool
 ) -> None:
-    """What was said before the end was announced says nothing of an entry made just then."""
+    """An operator's end waits for health written after the announcement, with no position."""
     hows = {
         "risk_role": f"flat {START_TS + risk_s * 1000}",
         "execution_role": f"flat {START_TS + execution_s * 1000}",
     }
     scene = staged(scenes, tmp_path / "var", hows)
-    scene.end._close_ms = 3_600_000  # So that time alone ends nothing here.
+    scene.end._close_ms = 3_600_000  # Long enough that time alone ends nothing here.
     scene.end.begin_by_operator("a test", "enough")
     begun_ts = scene.context.clock.now_ms()
     children = scene.supervisor.children
@@ -183,7 +183,7 @@ def test_operators_end_waits_until_risk_and_execution_knew_of_it_and_held_nothin
 def test_role_that_crashed_just_before_its_drain_comes_back_and_drains(
     tmp_path: Path, scenes: list[Scene], role: str
 ) -> None:
-    """Nobody has judged its end yet: it is not passed over with what it had left."""
+    """A role that crashed right before its drain is restarted and drains."""
     scene = staged(scenes, tmp_path / "var")
     child = scene.supervisor.children[role]
     wait_until(lambda: child.heartbeat, "a heartbeat")
@@ -199,7 +199,7 @@ def test_role_that_crashed_just_before_its_drain_comes_back_and_drains(
 
 
 def test_role_that_does_not_drain_is_hung(tmp_path: Path, scenes: list[Scene]) -> None:
-    """An end in order has its limit too: a role that stays is a STOP."""
+    """A role that does not drain within the limit is a STOP."""
     scene = staged(scenes, tmp_path / "var", {"risk_role": "undrainable"})
     object.__setattr__(scene.context.config.watchdog, "drain_ms_max", 300)
     scene.interrupts.put("SIGTERM")
@@ -214,7 +214,7 @@ def test_role_that_does_not_drain_is_hung(tmp_path: Path, scenes: list[Scene]) -
 def test_role_that_is_frozen_while_it_drains_is_hung_long_before_the_limit_of_a_drain(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
-    """A drain may take long; a role that neither speaks nor works will never end it."""
+    """A role frozen while it drains is hung before the drain's limit."""
     scene = staged(scenes, tmp_path / "var", {})
     wait_until(scene.supervisor.are_all_there, "all roles")
     psutil.Process(scene.supervisor.children["market_role"].pid).suspend()
@@ -231,7 +231,7 @@ def test_role_that_is_frozen_while_it_drains_is_hung_long_before_the_limit_of_a_
 def test_role_that_crashes_while_draining_comes_back_and_drains(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
-    """A crash with queues intact is survived at the end of a night as well."""
+    """A role that crashes while draining is restarted and drains."""
     scene = staged(scenes, tmp_path / "var", {"execution_role": "dies_once"})
     scene.interrupts.put("SIGINT")
 
@@ -243,7 +243,7 @@ def test_role_that_crashes_while_draining_comes_back_and_drains(
 
 @pytest.mark.row("N-88", "F72")
 def test_second_interrupt_is_a_kill_on_record(tmp_path: Path, scenes: list[Scene]) -> None:
-    """Who presses twice means it."""
+    """A second interrupt is a kill on record."""
     scene = staged(scenes, tmp_path / "var")
     scene.interrupts.put("SIGINT")
     scene.interrupts.put("SIGINT")
@@ -264,7 +264,7 @@ def test_second_interrupt_is_a_kill_on_record(tmp_path: Path, scenes: list[Scene
 def test_flag_of_a_role_waits_for_the_event_that_explains_it(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
-    """A role raises the flag before its event stands: nobody else is named for its STOP."""
+    """A role's flag is attributed to the role, whose event follows."""
     scene = staged(scenes, tmp_path / "var")
     var = scene.stage.var
     arm(var.stop, RUN_ID, "risk_role")
@@ -284,7 +284,7 @@ def test_flag_of_a_role_waits_for_the_event_that_explains_it(
 def test_flag_of_a_role_that_leaves_no_event_still_stops_the_run(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
-    """A role that died between flag and event: the launcher journals for it after a while."""
+    """A role's flag without event stops the run; the launcher journals for the role."""
     scene = staged(scenes, tmp_path / "var")
     var = scene.stage.var
     arm(var.stop, RUN_ID, "risk_role")
@@ -299,7 +299,7 @@ def test_flag_of_a_role_that_leaves_no_event_still_stops_the_run(
 
 @pytest.mark.row("N-89", "F71")
 def test_flag_made_by_hand_is_the_operators_stop(tmp_path: Path, scenes: list[Scene]) -> None:
-    """Whatever stands in it: a flag ends the run. The reason of `minibot kill` comes with it."""
+    """A flag made by hand is the operator's STOP, with the reason of `minibot kill`."""
     scene = staged(scenes, tmp_path / "var")
     leave_request(scene.stage.var.requests, RUN_ID, "kill", who="anna", why="odd prices")
     scene.stage.var.flag.write_bytes(b"\x00\xff not json")
@@ -312,7 +312,7 @@ def test_flag_made_by_hand_is_the_operators_stop(tmp_path: Path, scenes: list[Sc
 
 
 def test_flag_left_by_a_dead_link_stops_as_well(tmp_path: Path, scenes: list[Scene]) -> None:
-    """A link to nowhere is a flag too: in doubt the run stops."""
+    """A dangling link as flag stops the run."""
     scene = staged(scenes, tmp_path / "var")
     os.symlink(tmp_path / "nowhere", scene.stage.var.flag)
 
@@ -323,7 +323,7 @@ def test_flag_left_by_a_dead_link_stops_as_well(tmp_path: Path, scenes: list[Sce
 
 
 def test_kill_before_the_last_role_has_ended_is_a_stop(tmp_path: Path, scenes: list[Scene]) -> None:
-    """Also between the last look at the flag and the end of the drain."""
+    """A kill before the last role has ended is a STOP."""
     scene = staged(scenes, tmp_path / "var")
     var = scene.stage.var
     arm(var.stop, RUN_ID, OPERATOR)
@@ -347,7 +347,7 @@ def test_kill_before_the_last_role_has_ended_is_a_stop(tmp_path: Path, scenes: l
 def test_kill_after_the_last_role_has_ended_comes_too_late_and_raises_no_flag(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
-    """The run ends in order: a flag that no STOP on record explains would keep the next away."""
+    """A kill after the last role has ended comes too late and leaves no flag."""
     scene = staged(scenes, tmp_path / "var")
     var = scene.stage.var
     arm(var.stop, RUN_ID, OPERATOR)
@@ -358,12 +358,12 @@ def test_kill_after_the_last_role_has_ended_comes_too_late_and_raises_no_flag(
     assert not var.flag.exists()
 
 
-# --- what goes wrong in supervision itself ------------------------------------------------------
+# --- failures of the supervision itself --------------------------------------------------------
 
 
 @pytest.mark.row("N-35")
 def test_failure_of_the_second_thread_stops_the_run(tmp_path: Path, scenes: list[Scene]) -> None:
-    """Without merging nothing reaches the operators: its end is the run's."""
+    """A failure of the second thread, which merges, stops the run."""
     scene = staged(scenes, tmp_path / "var")
     scene.calm.failure = StopRecord("watchdog_role", "IO_ENOSPC", "the disk is full")
 
@@ -374,7 +374,7 @@ def test_failure_of_the_second_thread_stops_the_run(tmp_path: Path, scenes: list
 def test_error_in_a_turn_of_supervision_is_a_stop_and_not_its_end(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
-    """Roles without a supervisor would trade on: whatever fails there stops the run."""
+    """An error in the supervision loop stops the run instead of leaving roles alone."""
     scene = staged(scenes, tmp_path / "var")
     scene.supervisor.lease = lambda: [][1]  # type: ignore[method-assign]
 
@@ -400,7 +400,7 @@ def planted(name: str, amount: int) -> PlantedFaults:
     "F51", by="an instrument that reads too little free space", ends="STOP(DISK_LOW)"
 )
 def test_disk_at_its_floor_is_fine_and_below_it_a_stop(tmp_path: Path) -> None:
-    """The boundary: as many megabytes as needed are enough."""
+    """A disk at its floor is fine, below it a STOP."""
     free_mb = 10**7
     enough = DiskCheck(tmp_path, free_mb, planted("disk_low", 10**15))
     short = DiskCheck(tmp_path, free_mb, planted("disk_low", -(10**15)))
@@ -414,7 +414,7 @@ def test_disk_at_its_floor_is_fine_and_below_it_a_stop(tmp_path: Path) -> None:
 @pytest.mark.row("F78", "F79")
 @pytest.mark.parametrize(("step_ms", "code"), [(-3_600_000, "CLOCK_JUMP"), (500, None)])
 def test_wall_clock_may_step_a_little_and_not_by_an_hour(step_ms: int, code: str | None) -> None:
-    """A step within the limit is survived; timers run on machine time anyway."""
+    """A small step of wall-clock time is survived, an hour is a STOP."""
     sick = PlantedFaults("clock_jump", "", "", 0, 0, 0, 0)
     check = ClockCheck(2000, 60_000, sick)
     sick.amount = step_ms
@@ -425,7 +425,7 @@ def test_wall_clock_may_step_a_little_and_not_by_an_hour(step_ms: int, code: str
 
 
 class Clocks:
-    """The three clocks of a machine, as a test sets them; milliseconds."""
+    """Three clocks of a machine, set by the test, in milliseconds."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.wall = self.awake = self.suspend = 1_000_000
@@ -434,7 +434,7 @@ class Clocks:
         monkeypatch.setattr(checks, "suspend_ns", lambda: self.suspend * 1_000_000)
 
     def sleep(self, ms: int) -> None:
-        """Let the machine sleep: monotonic time stands."""
+        """Let the machine sleep: monotonic time stands still."""
         self.wall += ms
         self.suspend += ms
 
@@ -444,7 +444,7 @@ class Clocks:
 def test_machine_may_sleep_for_as_long_as_a_pause_may_last(
     monkeypatch: pytest.MonkeyPatch, ms: int, code: str | None
 ) -> None:
-    """The wall clock goes on meanwhile, which is no step of it."""
+    """A machine's sleep up to the longest pause is no step of the clock."""
     clocks = Clocks(monkeypatch)
     check = ClockCheck(2000, 60_000, None)
     clocks.sleep(ms)
@@ -465,7 +465,7 @@ def test_machine_may_sleep_for_as_long_as_a_pause_may_last(
 def test_turn_that_takes_seconds_is_a_pause_of_everything(
     monkeypatch: pytest.MonkeyPatch, ms: int, told_ms: int, code: str | None
 ) -> None:
-    """Told with its length, a stop beyond the limit, and over with the next turn."""
+    """A late turn is a pause with its length, and beyond the limit a STOP."""
     clocks = Clocks(monkeypatch)
     check = PauseCheck(60_000)
     clocks.suspend += ms
@@ -480,7 +480,7 @@ def test_turn_that_takes_seconds_is_a_pause_of_everything(
 def test_pause_of_everything_is_an_incident_and_no_hang(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
-    """The launcher's own turn was late, so that it waits for its roles anew."""
+    """A pause of everything is an incident, and roles are not hung by it."""
     scene = staged(scenes, tmp_path / "var")
     children = scene.supervisor.children.values()
     wait_until(scene.supervisor.are_all_there, "all roles")
@@ -499,7 +499,7 @@ def test_pause_of_everything_is_an_incident_and_no_hang(
 
 
 class Until(Calm):
-    """Ends the run as soon as something is so."""
+    """Condition that ends the run as soon as it holds."""
 
     def __init__(self, condition: Callable[[], bool]) -> None:
         self._condition = condition
@@ -515,7 +515,7 @@ class Until(Calm):
 def test_market_time_begins_once_every_role_has_begun(
     tmp_path: Path, scenes: list[Scene], how: str, is_started: bool
 ) -> None:
-    """Market is ready, and waits with its first frame until nobody is still starting."""
+    """Market time begins once every role has begun."""
     hows = {"market_role": "ready", "strategy_role": how}
     scene = staged(scenes, tmp_path / "var", hows, has_clock=False)
     clock = scene.stage.run_dir / "clock.json"
@@ -546,7 +546,7 @@ def test_market_time_begins_once_every_role_has_begun(
     "F43", by="the watchdog meets a cursor cut short", ends="STOP(ATOMICITY_VIOLATION)"
 )
 def test_cursor_is_judged_against_its_own_hash_its_run_and_its_queue(tmp_path: Path) -> None:
-    """Torn, foreign and ahead: each is a STOP with its own code; a right one is none."""
+    """A torn, foreign or advanced cursor is a STOP with its own code."""
     stage = Stage(tmp_path / "var")
     check = CursorCheck(stage.var.queues, stage.roles, RUN_ID)
     path = stage.var.queues / "signals" / "cursor.json"
@@ -574,7 +574,7 @@ def _code(record: StopRecord | None) -> str | None:
 
 @pytest.mark.row("N-83", "F147")
 def test_pinned_file_that_changes_or_goes_is_a_stop(tmp_path: Path) -> None:
-    """A profile is read once: a changed one means that somebody is at work here."""
+    """A changed or missing pinned file is a STOP."""
     path = tmp_path / "profile.json"
     path.write_bytes(b"{}")
     pins = {str(path): "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}
@@ -591,7 +591,7 @@ def test_pinned_file_that_changes_or_goes_is_a_stop(tmp_path: Path) -> None:
 
 
 def test_requests_are_taken_once_oldest_first_and_only_for_this_run(tmp_path: Path) -> None:
-    """What is for another run, or damaged, is set aside and never applied."""
+    """Requests are applied once, oldest first, for this run only; others are set aside."""
     for number in range(3):
         path = leave_request(tmp_path, RUN_ID, "halt", who="anna", why=str(number))
         os.utime(path, ns=(number, number))
@@ -606,7 +606,7 @@ def test_requests_are_taken_once_oldest_first_and_only_for_this_run(tmp_path: Pa
 
 
 def test_request_becomes_a_control_event_only_if_it_is_one(tmp_path: Path) -> None:
-    """A request that is no `control` payload, or lacks a field, changes nothing."""
+    """A request that is no valid control payload changes nothing."""
     good = read_hashed(leave_request(tmp_path, RUN_ID, "halt", who="anna", why="thin book"))
 
     assert control_payload(good) == Halt(who="anna", why="thin book")
@@ -619,7 +619,7 @@ def test_request_becomes_a_control_event_only_if_it_is_one(tmp_path: Path) -> No
 
 @pytest.mark.row("N-115")
 def test_table_that_reads_nothing_never_makes_supervision_wait(tmp_path: Path) -> None:
-    """A frozen terminal: statuses are dropped, offering one costs nothing, the end comes."""
+    """A table that reads nothing never delays supervision; statuses are dropped."""
     feed = LiveFeed([sys.executable, "-S", "-E", "-c", "import time; time.sleep(600)"])
     feed.start({})
     process = feed._process
@@ -636,7 +636,7 @@ def test_table_that_reads_nothing_never_makes_supervision_wait(tmp_path: Path) -
 def test_table_is_shown_how_the_run_ended_whatever_it_was_shown_just_before(
     tmp_path: Path,
 ) -> None:
-    """The last status is never the one that is dropped."""
+    """The table always gets the last status."""
     shown = tmp_path / "shown.jsonl"
     keep = "import shutil, sys; shutil.copyfileobj(sys.stdin.buffer, open(sys.argv[1], 'wb'))"
     feed = LiveFeed([sys.executable, "-S", "-E", "-c", keep, str(shown)])
@@ -652,7 +652,7 @@ def test_table_is_shown_how_the_run_ended_whatever_it_was_shown_just_before(
 def test_line_for_the_operator_waits_for_the_end_of_a_table_on_the_same_terminal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Between two drawings it would push the table down, and its old head would stay above it."""
+    """A line for the operator waits for the end of the table's drawing."""
     said: list[tuple[str, bool]] = []
     feed = LiveFeed([sys.executable, "-S", "-E", "-c", "import sys; sys.stdin.read()"])
     monkeypatch.setattr(
@@ -680,7 +680,7 @@ def test_line_for_the_operator_waits_for_the_end_of_a_table_on_the_same_terminal
 def test_status_of_an_end_says_how_whatever_stands_in_its_detail(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
-    """A file's name that is no UTF-8 keeps nobody from being told, and no run from its seal."""
+    """A status with a file name that is no UTF-8 is still shown, and the run sealed."""
     desk = staged(scenes, tmp_path / "var").desk
     record = StopRecord("watchdog_role", "IO_ENOSPC", "write of \udcff: no space")
 
@@ -698,7 +698,7 @@ def test_status_of_an_end_says_how_whatever_stands_in_its_detail(
 def test_file_of_the_run_that_goes_is_a_stop_that_names_it(
     name: str, tmp_path: Path, scenes: list[Scene]
 ) -> None:
-    """Supervision notices; nothing is written in its place."""
+    """A missing file of the run is a STOP with its name, and is not replaced."""
     scene = staged(scenes, tmp_path / "var")
     path = scene.stage.run_dir / name
     path.unlink()
@@ -712,7 +712,7 @@ def test_file_of_the_run_that_goes_is_a_stop_that_names_it(
 def test_file_that_changes_after_the_last_role_has_ended_is_a_stop_as_well(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
-    """The last look comes before the end is written."""
+    """A file changed after the last role has ended is a STOP as well."""
     scene = staged(scenes, tmp_path / "var")
     assert scene.desk.last_look() is None
     (scene.stage.run_dir / "clock.json").write_bytes(b"{}\n")

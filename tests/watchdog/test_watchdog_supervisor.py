@@ -1,4 +1,4 @@
-"""What the behaviour of a role means for the run: real processes that spin, hang, lag or die."""
+"""Supervisor: real processes that spin, hang, lag or die, and the end of the run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUICK = (*FAST, "watchdog.hung_execution_ms=1000")
 
 
 class Watch(Watched):
-    """A supervisor over five actors, one of which behaves as the test says."""
+    """Supervisor over five actors, one of them with the test's behaviour."""
 
     def __init__(self, root: Path, hows: dict[str, str], sets: Sequence[str] = QUICK) -> None:
         self.stage = Stage(root, sets)
@@ -33,7 +33,7 @@ class Watch(Watched):
         self.supervisor.start()
 
     def stop(self) -> StopRecord:
-        """Return the STOP that supervision comes to."""
+        """Return the STOP of the supervisor."""
         return wait_until(self.supervisor.check, "a STOP")
 
 
@@ -45,7 +45,7 @@ class Watch(Watched):
 def test_role_that_beats_without_progress_stops_the_run(
     tmp_path: Path, watches: list[Watched], how: str, code: str
 ) -> None:
-    """A heartbeat proves nothing: the loop has to turn and the position has to move."""
+    """A role with heartbeats but without progress stops the run."""
     watch = Watch(tmp_path / "var", {"strategy_role": how})
     watches.append(watch)
 
@@ -59,7 +59,7 @@ def test_role_that_beats_without_progress_stops_the_run(
 def test_role_that_never_gets_beyond_starting_stops_the_run(
     tmp_path: Path, watches: list[Watched]
 ) -> None:
-    """A start has a limit of its own; until then a missing turn means nothing."""
+    """A role that never leaves its start stops the run at the limit of a start."""
     watch = Watch(
         tmp_path / "var", {"risk_role": "starting"}, (*QUICK, "watchdog.starting_ms_max=2000")
     )
@@ -76,7 +76,7 @@ def test_role_that_never_gets_beyond_starting_stops_the_run(
 def test_role_frozen_while_it_starts_is_hung_in_the_ordinary_time(
     tmp_path: Path, watches: list[Watched], how: str
 ) -> None:
-    """Neither heard nor using the processor: a start may take a minute, a freeze may not."""
+    """A role frozen during its start is hung within seconds."""
     watch = Watch(tmp_path / "var", {"strategy_role": how})
     watches.append(watch)
     psutil.Process(watch.supervisor.children["strategy_role"].pid).suspend()
@@ -93,7 +93,7 @@ def test_role_frozen_while_it_starts_is_hung_in_the_ordinary_time(
 def test_role_that_is_slow_to_import_is_not_taken_for_frozen(
     tmp_path: Path, watches: list[Watched]
 ) -> None:
-    """What uses the processor is starting, and has the whole time of a start for it."""
+    """A role slow to import, which uses the processor, has the whole time of a start."""
     sets = (*QUICK, "watchdog.starting_ms_max=4000")
     watch = Watch(tmp_path / "var", {"risk_role": "importing"}, sets)
     watches.append(watch)
@@ -107,7 +107,7 @@ def test_role_that_is_slow_to_import_is_not_taken_for_frozen(
 def test_roles_count_their_time_anew_after_a_pause_of_everything(
     tmp_path: Path, watches: list[Watched]
 ) -> None:
-    """Nobody could be heard while all stood still: none is hung for it, and who hangs is later."""
+    """A pause of everything restarts each role's time."""
     watch = Watch(tmp_path / "var", {})
     watches.append(watch)
     children = watch.supervisor.children
@@ -123,7 +123,7 @@ def test_roles_count_their_time_anew_after_a_pause_of_everything(
 
 @pytest.mark.row("F57")
 def test_memory_of_every_role_is_looked_at(tmp_path: Path, watches: list[Watched]) -> None:
-    """One look, as each turn of the desk takes one: who is over the limit is killed by it."""
+    """Each turn checks the memory of every role and kills one over its limit."""
     watch = Watch(tmp_path / "var", {})
     watches.append(watch)
     wait_until(watch.supervisor.are_all_there, "all roles")
@@ -141,7 +141,7 @@ def test_memory_of_every_role_is_looked_at(tmp_path: Path, watches: list[Watched
 def test_sync_that_takes_too_long_is_lag_and_no_hang(
     tmp_path: Path, watches: list[Watched]
 ) -> None:
-    """A loop that waits for the disk is not hung; a disk that slow stops the run as lag."""
+    """A sync that takes too long is lag, not a hang."""
     watch = Watch(tmp_path / "var", {"market_role": "syncing"})
     watches.append(watch)
 
@@ -155,7 +155,7 @@ def test_sync_that_takes_too_long_is_lag_and_no_hang(
 def test_role_frozen_in_the_middle_of_a_sync_is_hung(
     tmp_path: Path, watches: list[Watched]
 ) -> None:
-    """No disk blocks heartbeats: one that stops beating is frozen, whatever it said last."""
+    """A role frozen in a sync is hung, because heartbeats do not wait for disks."""
     watch = Watch(tmp_path / "var", {"execution_role": "frozen_in_sync"})
     watches.append(watch)
 
@@ -169,7 +169,7 @@ def test_role_frozen_in_the_middle_of_a_sync_is_hung(
 def test_role_that_crashes_is_restarted_until_its_budget_is_spent(
     tmp_path: Path, watches: list[Watched]
 ) -> None:
-    """Three restarts within a minute stand in the incidents; the fourth crash is a crash loop."""
+    """A crashing role is restarted three times a minute; the fourth crash is a crash loop."""
     watch = Watch(tmp_path / "var", {"execution_role": "dead"})
     watches.append(watch)
 
@@ -182,7 +182,7 @@ def test_role_that_crashes_is_restarted_until_its_budget_is_spent(
 def test_role_that_ends_after_the_clock_is_gone_is_not_started_again(
     tmp_path: Path, watches: list[Watched]
 ) -> None:
-    """It would wait for a clock that nobody writes any more."""
+    """A role that ends after the clock is gone is not restarted."""
     watch = Watch(tmp_path / "var", {})
     watches.append(watch)
     (watch.stage.run_dir / "clock.json").unlink()
@@ -199,7 +199,7 @@ def test_role_that_ends_after_the_clock_is_gone_is_not_started_again(
 def test_role_killed_once_is_restarted_with_the_same_command_line(
     tmp_path: Path, watches: list[Watched]
 ) -> None:
-    """One crash is survived: another process of the same command line takes its place."""
+    """A role killed once is restarted with the same command line."""
     watch = Watch(tmp_path / "var", {})
     watches.append(watch)
     child = watch.supervisor.children["market_role"]
@@ -217,7 +217,7 @@ def test_role_killed_once_is_restarted_with_the_same_command_line(
 def test_role_that_says_why_it_stops_is_taken_at_its_word(
     tmp_path: Path, watches: list[Watched]
 ) -> None:
-    """The last words of a role give component, code and detail; it is not restarted."""
+    """A role's last words give component, code and detail of the STOP; no restart."""
     watch = Watch(tmp_path / "var", {"risk_role": "stopped"})
     watches.append(watch)
 
@@ -232,7 +232,7 @@ def test_role_that_says_why_it_stops_is_taken_at_its_word(
 def test_ai_that_hangs_or_dies_is_switched_off_and_never_stops_the_run(
     tmp_path: Path, watches: list[Watched]
 ) -> None:
-    """Trading by rules needs no AI: over its budget it is off, on record."""
+    """An AI that hangs or dies beyond its budget is switched off on record."""
     watch = Watch(tmp_path / "var", {"ai_role": "dead"}, (*QUICK, "ai.restarts_max=1"))
     watches.append(watch)
 
@@ -246,7 +246,7 @@ def test_ai_that_hangs_or_dies_is_switched_off_and_never_stops_the_run(
 def test_ai_that_cannot_be_started_again_is_switched_off_and_never_stops_the_run(
     tmp_path: Path, watches: list[Watched]
 ) -> None:
-    """An environment rebuilt beside a running night took its program away (seen in a soak)."""
+    """An AI that cannot be restarted, as after a rebuilt environment, is switched off."""
     watch = Watch(tmp_path / "var", {"ai_role": "dead"})
     watches.append(watch)
     watch.supervisor.children["ai_role"].argv = [str(tmp_path / "no-python")]
@@ -262,7 +262,7 @@ def test_ai_that_cannot_be_started_again_is_switched_off_and_never_stops_the_run
 def test_role_over_its_memory_is_killed_and_counts_as_memory(
     tmp_path: Path, watches: list[Watched]
 ) -> None:
-    """Each time over the limit is a kill on record; over the budget the STOP says memory."""
+    """A role over its memory is killed each time, and the STOP of its budget says memory."""
     watch = Watch(tmp_path / "var", {}, (*QUICK, "watchdog.restarts_max_60s=0"))
     watches.append(watch)
 
@@ -278,7 +278,7 @@ def test_role_over_its_memory_is_killed_and_counts_as_memory(
 def test_stop_ends_execution_first_and_kills_what_is_deaf(
     tmp_path: Path, watches: list[Watched]
 ) -> None:
-    """No role outlives a STOP: one that does not answer is killed by its own handle."""
+    """A STOP ends execution first and kills roles that do not answer."""
     watch = Watch(tmp_path / "var", {"market_role": "deaf"})
     watches.append(watch)
     children = watch.supervisor.children
@@ -293,7 +293,7 @@ def test_stop_ends_execution_first_and_kills_what_is_deaf(
 
 
 def test_lease_goes_to_every_role_once_a_second(tmp_path: Path, watches: list[Watched]) -> None:
-    """A full or closed control channel is the child's trouble: sending never raises or waits."""
+    """A lease goes to every role each second, and a full channel neither raises nor waits."""
     watch = Watch(tmp_path / "var", {"strategy_role": "silent"})
     watches.append(watch)
     child = watch.supervisor.children["strategy_role"]
@@ -318,7 +318,7 @@ def test_lease_goes_to_every_role_once_a_second(tmp_path: Path, watches: list[Wa
 def test_end_of_a_role_is_judged_only_after_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that stopped and said why must not look like one that crashed."""
+    """A role's end is judged after its last words."""
     heard = threading.Event()
     listen = Child._listen
 
@@ -341,7 +341,7 @@ def test_end_of_a_role_is_judged_only_after_its_last_words(
 def test_end_of_a_role_is_not_hidden_by_a_pipe_that_somebody_else_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A child of the role may keep its output open: after a moment the exit code counts."""
+    """A pipe held by a child of the role hides the role's end only for a moment."""
     held = threading.Event()
     monkeypatch.setattr(Child, "_listen", lambda self, stream: held.wait(DEADLINE_S))
     monkeypatch.setattr(child_module, "LAST_WORDS_NS", 0)
@@ -361,7 +361,7 @@ def test_end_of_a_role_is_not_hidden_by_a_pipe_that_somebody_else_holds(
 def test_role_is_not_restarted_from_code_that_changed_meanwhile(
     tmp_path: Path, watches: list[Watched], role: str
 ) -> None:
-    """The STOP names the file, also for the AI, and no process of the new code is started."""
+    """Changed code stops the run with the file's name instead of a restart, for the AI too."""
     watch = Watch(tmp_path / "var", {})
     watches.append(watch)
     changed = "minibot/risk/limits.py: changed"
@@ -383,7 +383,7 @@ def test_role_is_not_restarted_from_code_that_changed_meanwhile(
 def test_roles_are_not_started_from_code_that_changed_since_the_manifest(
     tmp_path: Path, watches: list[Watched]
 ) -> None:
-    """The first start is compared, too: nothing runs then."""
+    """Code that changed since the manifest prevents the first start."""
     stage = Stage(tmp_path / "var", QUICK)
     supervisor = Supervisor(stage.context(), stage.actors({}), lambda: "minibot/x.py: new")
 

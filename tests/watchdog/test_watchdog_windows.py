@@ -1,4 +1,4 @@
-"""What Windows forbids and Linux lets pass: held files, other processes than the started one."""
+"""Rules of Windows that Linux lacks: held files, another process than the started one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ time.sleep(60)
 
 
 def held_below(folder: Path) -> list[str]:
-    """Return the files below a folder that this process has open, removed ones among them."""
+    """Return the files below a folder that this process holds, removed ones included."""
     return sorted(
         target
         for descriptor in os.listdir("/proc/self/fd")
@@ -58,7 +58,7 @@ def _target(descriptor: str) -> str:
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
-    """A run that was interrupted, with a STOP and incidents in its parts."""
+    """Interrupted run with a STOP and incidents in its parts."""
     stage = Stage(tmp_path / "var")
     note_current(stage.var, RUN_ID)
     stage.leave_stop("execution_role", "WATCHDOG_LOST")
@@ -69,7 +69,7 @@ def stage(tmp_path: Path) -> Stage:
 @pytest.mark.row("N-124")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc/self/fd")
 def test_recovery_of_a_run_holds_none_of_its_files_any_more(stage: Stage) -> None:
-    """Windows keeps a removed name while it is held: the next run would find half a queue."""
+    """Recovery holds no file of the run afterwards, as Windows would keep its name."""
     before = held_below(stage.var.root)
     assert clear_former_run(stage.var, stage.contracts, stage.roles) is not None
 
@@ -79,7 +79,7 @@ def test_recovery_of_a_run_holds_none_of_its_files_any_more(stage: Stage) -> Non
 @pytest.mark.row("N-124")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc/self/fd")
 def test_recovery_of_a_damaged_run_holds_none_of_its_files_any_more(stage: Stage) -> None:
-    """Also where the merge cannot be completed."""
+    """Recovery of a damaged run holds no file either."""
     part = stage.var.queues / "incidents" / "parts" / "market_role.jsonl"
     data = bytearray(part.read_bytes())
     data[100] ^= 1
@@ -94,7 +94,7 @@ def test_recovery_of_a_damaged_run_holds_none_of_its_files_any_more(stage: Stage
 
 @pytest.mark.row("N-09", "N-124")
 def test_process_finds_the_command_line_hash_that_its_launcher_wrote_down(tmp_path: Path) -> None:
-    """On Windows too, where a venv's own program would hand over another line."""
+    """A process finds the command line hash that its launcher recorded."""
     argv = [program(), "-c", ECHO, "with blanks", 'and "quotes"', "back\\slash\\"]
     child = Child("echo", argv, tmp_path / "echo.log", child_environ(os.environ))
     child.start()
@@ -110,7 +110,7 @@ def test_process_finds_the_command_line_hash_that_its_launcher_wrote_down(tmp_pa
 def test_program_on_windows_is_the_one_that_runs_not_the_one_of_the_venv(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The real interpreter is started and told its environment; elsewhere nothing changes."""
+    """On Windows the real interpreter is started, not the venv's launcher."""
     assert role_argv("risk_role", tmp_path)[0] == program()
     if sys.platform != "win32":
         assert (program(), program_environ()) == (sys.executable, {})
@@ -122,7 +122,7 @@ def test_program_on_windows_is_the_one_that_runs_not_the_one_of_the_venv(
 
 
 def test_own_command_line_is_the_one_that_the_system_knows() -> None:
-    """It holds what was asked for, the program first."""
+    """A process's own command line equals the system's, program first."""
     assert own_cmdline()
 
 
@@ -130,7 +130,7 @@ def test_own_command_line_is_the_one_that_the_system_knows() -> None:
 def test_end_of_the_console_is_an_interrupt_and_soon_a_second_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Windows ends the process five seconds later: the second interrupt stops the run."""
+    """The console's end is an interrupt, and a second one soon after stops the run."""
     if sys.platform != "win32":
         with console.console_events(queue.SimpleQueue()):
             return
@@ -139,7 +139,7 @@ def test_end_of_the_console_is_an_interrupt_and_soon_a_second_one(
     interrupts: queue.SimpleQueue[str] = queue.SimpleQueue()
     events = console.ConsoleEvents(interrupts)
     with events:
-        assert not events.take(0)  # Ctrl-C is a signal of Python's own.
+        assert not events.take(0)  # Python itself handles Ctrl-C.
         assert interrupts.empty()
         assert events.take(2)
     assert [interrupts.get(), interrupts.get()] == ["CTRL_CLOSE", "CTRL_CLOSE"]
@@ -150,20 +150,20 @@ def test_end_of_the_console_is_an_interrupt_and_soon_a_second_one(
 
 @pytest.mark.row("N-124")
 def test_role_that_starts_slowly_is_not_taken_for_hung(tmp_path: Path) -> None:
-    """A loop can only hang once it has begun: a start on a busy machine takes its time."""
+    """A slow start is not taken for a hang."""
     child = Child("slow", [program(), "-c", SLOW], tmp_path / "slow.log", child_environ(os.environ))
     child.start()
     wait_until(lambda: child.heartbeat.get("state") == "READY", "READY")
     child.kill()
     assert child.wait(10.0)
 
-    # Both times count from the first word after STARTING, which came 0.6 s after the others.
+    # Both times count from the first report after STARTING, 0.6 s after the others.
     assert child.turned_ns == child.moved_ns == child.heard_ns
 
 
 @pytest.mark.row("N-124")
 def test_file_that_a_foreign_program_keeps_from_rotation_is_an_incident_once(stage: Stage) -> None:
-    """Appends go on in a longer segment, and the operator is told whose file it is."""
+    """A file that another program keeps from rotation is one incident."""
     context = stage.context()
     output = context.open_output("control")
     context.health("READY")

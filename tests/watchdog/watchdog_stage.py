@@ -1,7 +1,7 @@
-"""A stage for the watchdog's parts: a run's folders and queues, and small actors for its roles.
+"""Stage for the watchdog's parts: a run's folders and queues, and small actors as roles.
 
-Queues, codec, contexts and processes are real; an actor speaks the channels of a role and does
-nothing else, so that a test can have a role that spins, hangs, falls behind or dies.
+Queues, codec, contexts and processes are real. An actor only uses a role's channels, so that a test
+can have a role that spins, hangs, falls behind or dies.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class Stage:
     def leave_stop(
         self, role: str, reason_code: str, detail: str = "because", **kind: str
     ) -> Event:
-        """Let a role journal a STOP in its own part."""
+        """Journal a STOP in a role's own part."""
         output = self.part("stop_journal", role)
         payload = StopJournal(
             component=role, reason_code=reason_code, detail=detail, kind=kind.get("kind", "STOP")
@@ -166,7 +166,7 @@ class Stage:
         return events[0]
 
     def leave_incidents(self, role: str, count: int) -> None:
-        """Let a role journal incidents in its own part."""
+        """Journal incidents in a role's own part."""
         output = self.part("incidents", role)
         payloads: list[tuple[Payload, int]] = [
             (Incident(component=role, kind="tested", detail=f"number {n}"), START_TS + n)
@@ -176,7 +176,7 @@ class Stage:
         output.writer.close()
 
     def leave_broken_incident(self, role: str) -> None:
-        """Let a role journal an incident in its own part whose payload it has left out."""
+        """Journal an incident without payload in a role's own part."""
         output = self.part("incidents", role)
         (event,) = output.roots([(Incident(component=role, kind="tested", detail="x"), START_TS)])
         output.writer.append_json([canonical.encode({**event.to_json(), "payload": {}})])
@@ -191,18 +191,18 @@ class Stage:
         return [self.codec.decode(queue, json).to_json() for json in self.lines(queue, part)]
 
     def acks(self, queue: str) -> list[JsonObject]:
-        """Return every range in the order log beside a queue."""
+        """Return every range in the input log beside a queue."""
         jsons = _jsons(JournalReader(self.var.queues / queue, "acks"))
         return [self.codec.decode(f"{queue}/acks", json).to_json() for json in jsons]
 
     def dead_letters(self, queue: str) -> list[JsonObject]:
-        """Return what the primary reader of a queue has set aside."""
+        """Return the dead letters of a queue's primary reader."""
         jsons = _jsons(JournalReader(self.var.queues / queue, "deadletter"))
         envelopes = [self.codec.decode(f"{queue}/deadletter", json).to_json() for json in jsons]
         return [envelope["payload"] for envelope in envelopes]
 
     def actors(self, hows: Mapping[str, str]) -> dict[str, Child]:
-        """Return a child per role, well unless `hows` says otherwise; none is started."""
+        """Return an actor for each role, well-behaved unless `hows` differs; none is started."""
         script = self.var.root / "actor.py"
         script.write_text(ACTOR)
         return {
@@ -220,20 +220,20 @@ class Stage:
 
 
 class Watched:
-    """A supervisor over actors of a stage; who inherits makes the three."""
+    """Supervisor over actors of a stage; a subclass makes the three parts."""
 
     stage: Stage
     context: RoleContext
     supervisor: Supervisor
 
     def incidents(self) -> list[str]:
-        """Return what supervision put on record."""
+        """Return the recorded incidents."""
         self.context.sync_parts(now=True)
         found = self.stage.envelopes("incidents", "watchdog_role")
         return [envelope["payload"]["kind"] for envelope in found]
 
     def end(self) -> None:
-        """End every process and give the journals back."""
+        """End every process and close the journals."""
         for child in self.supervisor.children.values():
             child.kill()
             child.wait(5.0)

@@ -1,4 +1,4 @@
-"""Bars: trades make the klines, windows follow the venue's rule."""
+"""Bars of the simulator: klines from trades, windows by the venue's rule."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def series_of(trades: list[tuple[int, int, int]]) -> BarSeries:
 def test_bars_of_trades_equal_a_recount_of_each_interval(
     trades: list[tuple[int, int, int]], interval: str
 ) -> None:
-    """Also when trades come out of order: high, low, volume, count, close by time."""
+    """Bars equal a recount of each interval, also for trades out of order."""
     series = series_of(trades)
     first_ms = open_of(interval, START_MS + trades[0][0])
     groups: dict[int, list[tuple[int, int, int]]] = {}
@@ -63,7 +63,7 @@ def test_bars_of_trades_equal_a_recount_of_each_interval(
 def test_window_is_dense_and_newest_first_cut(
     trades: list[tuple[int, int, int]], interval: str, limit: int
 ) -> None:
-    """From the first trade on every interval has a bar; an untraded one is flat at the close."""
+    """A window has a bar for every interval from the first trade, flat without trades."""
     trades = sorted(trades, key=lambda trade: trade[0])
     series = series_of(trades)
     now_ms = START_MS + 400_000
@@ -80,7 +80,7 @@ def test_window_is_dense_and_newest_first_cut(
 
 
 def test_window_bounds_are_inclusive_and_never_beyond_now() -> None:
-    """`startTime` and `endTime` name open times, both included; the future is not told."""
+    """`startTime` and `endTime` are inclusive open times, and nothing lies beyond now."""
     series = series_of([(n * 1000, 100, 1) for n in range(60)])
     now_ms = START_MS + 30_500
 
@@ -106,7 +106,7 @@ def test_window_bounds_are_inclusive_and_never_beyond_now() -> None:
 
 @pytest.mark.parametrize("interval", INTERVALS)
 def test_interval_bounds_fit_together(interval: str) -> None:
-    """Each open time is its own, and lies one bar before the next."""
+    """Each open time is a bar's own, one bar before the next."""
     open_ms = open_of(interval, START_MS)
     following_ms = next_open(interval, open_ms)
 
@@ -119,7 +119,7 @@ def test_interval_bounds_fit_together(interval: str) -> None:
 
 
 def test_weeks_begin_on_monday_and_months_on_the_first() -> None:
-    """As the venue aligns them."""
+    """Weeks begin on Monday and months on the first, like the venue's."""
     monday = datetime(2023, 11, 13, tzinfo=UTC)
     first = datetime(2023, 11, 1, tzinfo=UTC)
 
@@ -128,7 +128,7 @@ def test_weeks_begin_on_monday_and_months_on_the_first() -> None:
 
 
 def test_gathered_bars_equal_bars_made_directly() -> None:
-    """Seconds gathered into minutes are the minutes that the trades make."""
+    """Seconds gathered into minutes equal minutes made from the trades."""
     series = series_of([(n * 700, 1000 + n * 37 % 91, 1 + n % 13) for n in range(500)])
     seconds = series.window("1s", 0, None, 1000, START_MS + 350_000)
 
@@ -138,7 +138,7 @@ def test_gathered_bars_equal_bars_made_directly() -> None:
 
 
 def test_past_and_live_part_of_one_bar_are_joined() -> None:
-    """The bar that the origin falls into is whole where the past is known."""
+    """A bar across the origin is whole if the history is known."""
     series = series_of([(0, 120, 5)])
     open_ms = open_of("1m", START_MS)
     series.set_past("1m", [Bar(open_ms, open_ms + 60_000, 100, 130, 90, 110, 7, 700, 3)])
@@ -151,7 +151,7 @@ def test_past_and_live_part_of_one_bar_are_joined() -> None:
 
 
 def test_hole_in_the_past_stays_a_hole() -> None:
-    """What a history file does not have is not made up."""
+    """A hole in the history stays a hole."""
     series = series_of([(600_000, 120, 5)])
     first_ms = open_of("1m", START_MS)
     past = [Bar(first_ms + n * 60_000, first_ms + (n + 1) * 60_000, 1, 1, 1, 1) for n in (0, 1, 4)]
@@ -164,7 +164,7 @@ def test_hole_in_the_past_stays_a_hole() -> None:
 
 @given(st.integers(0, 10**19))
 def test_decimal_text_and_units_are_inverse(units: int) -> None:
-    """No digit is lost on the way out and back."""
+    """Decimal text and units are inverse."""
     assert to_units(to_text(units)) == units
 
 
@@ -172,12 +172,12 @@ def test_decimal_text_and_units_are_inverse(units: int) -> None:
     ("text", "units"), [("0.1", 10**7), ("61837.63000000", 6183763000000), ("7", 7 * 10**8)]
 )
 def test_decimal_text_of_any_length_is_read(text: str, units: int) -> None:
-    """Other recorders write fewer places."""
+    """Decimal text with fewer places is read."""
     assert to_units(text) == units
 
 
 def test_finer_number_is_refused_and_products_are_cut() -> None:
-    """A ninth place would be lost silently; a product's ninth is beyond what the venue writes."""
+    """A ninth decimal place is refused in a number and cut in a product."""
     with pytest.raises(ValueError, match="finer"):
         to_units("0.123456789")
 
