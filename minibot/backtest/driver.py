@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from minibot.accounting.performance import Performance
 from minibot.backtest.sources.bars import BarSource
+from minibot.backtest.sources.feeds import with_feeds
 from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.recorded_run import RunSource
 from minibot.cores.messages import QUEUES, FillMessage, Message, stop_in
@@ -82,6 +83,7 @@ def run_backtest(
 
     Raises:
         RunStop: A core found an impossible state.
+        ConfigError: A feed of the profile cannot be had.
     """
     started = time.perf_counter()
     if cores is None and isinstance(source, RunSource) and source.is_night_of(config):
@@ -90,7 +92,7 @@ def run_backtest(
 
         result = night_of(source, config, progress)
     else:
-        book = _Pass(source, config, cores or fresh_cores(config.raw))
+        book = _Pass(with_feeds(source, config), config, cores or fresh_cores(config.raw))
         book.run(progress)
         result = book.result
     result.elapsed_s = time.perf_counter() - started

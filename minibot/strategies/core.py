@@ -38,6 +38,7 @@ from minibot.events.model import (
     Beat,
     Book,
     Event,
+    FeedValue,
     Fill,
     Gap,
     Halt,
@@ -71,7 +72,8 @@ class StrategyCore(Core):
     TAKES: ClassVar[frozenset[int]] = frozenset({FILLS, ACTIONS})
 
     __slots__ = (
-        *("_bars_from_ticks", "_found", "_is_ending", "_is_halted", "_signals", "_symbol"),
+        *("_bars_from_ticks", "_feeds", "_found", "_is_ending", "_is_halted", "_signals"),
+        "_symbol",
         *("_views", "_wants_trades", "_watched", "chosen"),
     )
 
@@ -85,6 +87,8 @@ class StrategyCore(Core):
         self._found: SymbolState | None = None
         self._watched: dict[str, SymbolState] = {}
         self._views: dict[str, View] = {}
+        # The newest value of each feed that the strategy reads.
+        self._feeds: dict[str, FeedValue | None] = dict.fromkeys(chosen.needs.feeds)
         self._is_ending: bool = False
         self._is_halted: bool = False
         self._signals: int = 0
@@ -242,7 +246,9 @@ class StrategyCore(Core):
     def _find(self, symbol: str) -> SymbolState:
         watched = self._watched.get(symbol)
         if watched is None:
-            watched = self._watched[symbol] = SymbolState(symbol, self.chosen, self._views)
+            watched = self._watched[symbol] = SymbolState(
+                symbol, self.chosen, self._views, self._feeds
+            )
             watched.view.is_ending = self._is_ending
             watched.view.is_halted = self._is_halted
         self._symbol, self._found = symbol, watched
@@ -298,6 +304,9 @@ class StrategyCore(Core):
                 self._find(payload.symbol).view.is_book_broken = False
         elif isinstance(payload, Gap):
             self._take_gap(payload, now)
+        elif isinstance(payload, FeedValue):
+            if payload.feed in self._feeds:
+                self._feeds[payload.feed] = payload
         elif isinstance(payload, Instrument):
             self._find(payload.symbol).view.take_instrument(payload)
         elif isinstance(payload, Fill):
@@ -349,7 +358,9 @@ class StrategyCore(Core):
 
     def state(self) -> JsonObject:
         """Return the whole state as canonical JSON values."""
+        feeds = {name: one.to_json() for name, one in self._feeds.items() if one is not None}
         return {
+            **({"feeds": feeds} if feeds else {}),
             "is_ending": self._is_ending,
             "is_halted": self._is_halted,
             "signals": self._signals,
@@ -365,6 +376,9 @@ class StrategyCore(Core):
         self._signals = state["signals"]
         self._watched = {}
         self._views = {}
+        self._feeds = dict.fromkeys(self.chosen.needs.feeds)
+        for name, value in state.get("feeds", {}).items():
+            self._feeds[name] = FeedValue(value["feed"], value["value"], value["value_ts"])
         self._found = None
         for symbol, watched_state in state["symbols"].items():
             self._find(symbol).restore(watched_state)

@@ -33,6 +33,7 @@ class Needs:
             passed over (bars from the exchange) or filled flat (bars made from ticks).
         trades: Whether `on_tick` is called with trades, too; else with quotes alone, and a backtest
             of bars, which are trades, need not show what happened inside each.
+        feeds: Values from outside the market that it reads; each has to stand in `market.feeds`.
     """
 
     intervals: tuple[str, ...] = ()
@@ -40,6 +41,7 @@ class Needs:
     symbols: tuple[str, ...] = ()
     hole_bars_max: int = HOLE_BARS_MAX
     trades: bool = True
+    feeds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +202,11 @@ def declaration_violations(parameters: Sequence[Parameter], needs: Needs) -> lis
     found += [
         f"needs(): {name} = {_short(texts)}: expected a tuple of texts; a tuple of one ends with a "
         "comma"
-        for name, texts in (("intervals", needs.intervals), ("symbols", needs.symbols))
+        for name, texts in (
+            ("intervals", needs.intervals),
+            ("symbols", needs.symbols),
+            ("feeds", needs.feeds),
+        )
         if not isinstance(texts, tuple | list) or not all(isinstance(text, str) for text in texts)
     ]
     found += [

@@ -169,6 +169,13 @@ def needs_violations(needs: Needs, config: JsonObject) -> list[str]:
             f"it needs {needs.history} bars of history; market.warmup_bars is "
             f"{market['warmup_bars']}: set market.warmup_bars={needs.history}"
         )
+    known = market.get("feeds") or {}
+    found += [
+        f"it reads the feed {name}, which market.feeds does not name: set market.feeds.{name} to "
+        "its file"
+        for name in needs.feeds
+        if name not in known
+    ]
     return found + [
         f"it trades {symbol}, which is not among {venue}.symbols: add it"
         for symbol in needs.symbols

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
-from minibot.events.model import Check, JsonObject
+from minibot.events.model import Check, FeedValue, JsonObject
 from minibot.strategies.bars import TickBars
 from minibot.strategies.decision import Decision, decision_of
 from minibot.strategies.protocol import Strategy
@@ -36,9 +36,15 @@ class SymbolState:
         "view",
     )
 
-    def __init__(self, symbol: str, chosen: ChosenStrategy, views: dict[str, View]) -> None:
-        """Start knowing nothing, beside the views of the other symbols."""
-        self.view: View = View(symbol, chosen.needs, views)
+    def __init__(
+        self,
+        symbol: str,
+        chosen: ChosenStrategy,
+        views: dict[str, View],
+        feeds: dict[str, FeedValue | None],
+    ) -> None:
+        """Start knowing nothing, beside the views of the other symbols and the feeds of all."""
+        self.view: View = View(symbol, chosen.needs, views, feeds)
         views[symbol] = self.view
         self.view.tick.owner = self
         self.strategy: Strategy = chosen.make(symbol)

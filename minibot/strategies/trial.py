@@ -7,7 +7,7 @@ carefully.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from minibot.events.model import (
     BUY,
     SELL,
     Event,
+    FeedValue,
     Fill,
     Gap,
     Instrument,
@@ -24,13 +25,13 @@ from minibot.events.model import (
     RunOpening,
 )
 from minibot.kernel.canonical import decode, encode
-from minibot.kernel.errors import ConfigError, MinibotError
+from minibot.kernel.errors import ConfigError, MinibotError, RunStop
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import PROJECT
 from minibot.strategies.bars import interval_ms
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.decision import Decision
-from minibot.strategies.selection import judge
+from minibot.strategies.selection import choose, judge
 from minibot.strategies.signals import DecidedSignal
 from minibot.strategies.source_check import source_findings
 from minibot.strategies.tick import Tick
@@ -100,6 +101,9 @@ class Trial:
         sets = [f"strategy.name={path.stem}", f"strategy.folder={path.parent}"]
         sets += [f"strategy.parameters.{key}={_json(v)}" for key, v in parameters.items()]
         config = load_config(PROFILE, sets).raw
+        feeds = _feeds(config)
+        if feeds:
+            config["market"]["feeds"] = dict.fromkeys(feeds, "made up")
         judge(config)
         self._begin(config)
 
@@ -162,6 +166,10 @@ class Trial:
         gap = Gap(self._symbol, "trade", self.now - length_ms, self.now, "reconnect")
         self._take(gap)
 
+    def feed(self, name: str, value: str, *, age_ms: int = 0) -> None:
+        """Let a value from outside the market become known, which has held for some time."""
+        self._take(FeedValue(name, value, self.now - age_ms))
+
     def restart(self) -> None:
         """Let the process end and come back from its snapshot."""
         state = decode(encode(self._core.state()))
@@ -198,6 +206,15 @@ class Trial:
         name = f"{self._n:08x}-0000-4000-8000-000000000000"
         event = Event(self.now, name, "trial", "trial", "0" * 64, payload)
         self._core.process(event, self._n, self.now)
+
+
+def _feeds(config: JsonObject) -> Sequence[str]:
+    """Return the feeds that the profile's strategy reads; none of one that is refused."""
+    try:
+        found = choose(config).needs.feeds
+    except RunStop:  # `judge` tells why.
+        return ()
+    return found if isinstance(found, tuple | list) else ()
 
 
 def _json(value: int | str | bool) -> str:

@@ -6,11 +6,11 @@ The core keeps it up to date; a strategy reads it and changes nothing in it.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import final
+from typing import NamedTuple, final
 
 from minibot.cores.messages import ActionMessage
 from minibot.events.decimals import PLACES_MAX, parse_fixed
-from minibot.events.model import Instrument, JsonObject
+from minibot.events.model import FeedValue, Instrument, JsonObject
 from minibot.events.names import STRATEGY_ROLE
 from minibot.events.reasons import CONFIG_INVALID
 from minibot.features.lossless import float_from, float_text
@@ -25,6 +25,14 @@ NEVER = -(10**15)
 
 UNLOCKED = -1
 FOR_EVER = 10**15
+
+
+class FeedReading(NamedTuple):
+    """The newest value of a feed: exactly, from when on it holds (ms), and how old it is (ms)."""
+
+    value: Decimal
+    ts: int
+    age_ms: int
 
 
 @final
@@ -49,6 +57,7 @@ class View:
 
     __slots__ = (
         "_bare",
+        "_feeds",
         "_headroom",
         "_newest",
         "_series",
@@ -73,10 +82,13 @@ class View:
         "tick",
     )
 
-    def __init__(self, symbol: str, needs: Needs, views: dict[str, View]) -> None:
-        """Start knowing nothing; `views` are those of all symbols."""
+    def __init__(
+        self, symbol: str, needs: Needs, views: dict[str, View], feeds: dict[str, FeedValue | None]
+    ) -> None:
+        """Start knowing nothing; `views` and the newest values of `feeds` are those of all."""
         self.symbol: str = symbol
         self._views: dict[str, View] = views
+        self._feeds: dict[str, FeedValue | None] = feeds
         self.now: int = 0
         self.tick: Tick = Tick(symbol)
         self.status: str = ""
@@ -180,6 +192,23 @@ class View:
     def of(self, symbol: str) -> View | None:
         """Return the view of another symbol; None before anything was heard of it."""
         return self._views.get(symbol)
+
+    def feed(self, name: str) -> FeedReading | None:
+        """Return the newest value of a feed; None before the first.
+
+        Raises:
+            InvariantError: The strategy has not declared it.
+        """
+        if name not in self._feeds:
+            raise InvariantError(
+                STRATEGY_ROLE,
+                CONFIG_INVALID,
+                f"view.feed({name!r}): not declared; add it to Needs(feeds=...)",
+            )
+        newest = self._feeds[name]
+        if newest is None:
+            return None
+        return FeedReading(Decimal(newest.value), newest.value_ts, self.now - newest.value_ts)
 
     def bars(self, interval: str) -> tuple[ClosedBar, ...]:
         """Return the closed bars of an interval, oldest first, as many as were declared.

@@ -499,6 +499,7 @@ def test_parameters_reach_the_strategy(tmp_path: Path) -> None:
         ("Needs(intervals=('5m',))", "add 5m"),
         ("Needs(intervals=('1s',), history=500)", "set market.warmup_bars=500"),
         ("Needs(symbols=('ETHUSDT',))", "ETHUSDT, which is not among binance.symbols"),
+        ("Needs(feeds=('mood'))", "feeds = 'mood': expected a tuple of texts"),
         ("Needs(('1s'))", "intervals = '1s': expected a tuple of texts"),
         ("Needs(symbols=('BTCUSDT'))", "symbols = 'BTCUSDT': expected a tuple of texts"),
         ("Needs(('1s',), history=-1)", "history = -1: expected a whole number"),
@@ -870,6 +871,49 @@ def test_strategy_is_asked_about_its_own_symbols_alone(tmp_path: Path) -> None:
         tick.ts = tick.exchange_ts = START
         said[symbol] = bool(core.process(tick, 1, START))
     assert said == {SYMBOL: True, "ETHUSDT": False}
+
+
+FEEDS = "@staticmethod\ndef needs(settings):\n    return Needs(feeds=('mood',))\n\n" + on_tick(
+    "return buy(str(view.feed('mood')))"
+)
+
+
+def test_strategy_reads_the_newest_value_of_a_feed_with_its_age(tmp_path: Path) -> None:
+    """None before the first; exactly as the file has it; kept over a restart."""
+    trial = Trial(written(tmp_path, FEEDS))
+    trial.trade(100.0)
+    before = trial.view.feed("mood")
+    trial.feed("mood", "-0.50", age_ms=1_000)
+    trial.feed("other", "7")
+    trial.now += 10_000
+    trial.trade(100.0)
+    told = trial.view.feed("mood")
+    trial.restart()
+
+    assert before is None
+    assert told == (Decimal("-0.50"), trial.now - 11_100, 11_100)
+    assert str(told[0]) == "-0.50"
+    assert trial.view.feed("mood") == told
+    assert trial.decisions[-1].reason == f"BUY: {told}"
+
+
+def test_feed_that_the_profile_or_the_strategy_does_not_name_is_refused(tmp_path: Path) -> None:
+    """Before the night where the profile lacks it, at the first question where needs() does."""
+    path = written(tmp_path, FEEDS)
+    sets = [f"strategy.name={path.stem}", f"strategy.folder={tmp_path}"]
+    with pytest.raises(ConfigError) as refusal:
+        chosen.judge(load_config(PROFILE, sets).raw)
+    undeclared = written(tmp_path, on_tick("return hold(str(view.feed('mood')))"), "other")
+
+    assert "set market.feeds.mood" in refusal.value.violations[0]
+    with pytest.raises(RunStop, match="not declared") as stop:
+        Trial(undeclared).trade(100.0)
+    assert "Needs(feeds=" in stop.value.detail
+
+
+def test_state_of_a_strategy_without_feeds_names_none(tmp_path: Path) -> None:
+    """Snapshots and digests of nights without feeds stay as they were."""
+    assert "feeds" not in Feed().core.state()
 
 
 def test_strategy_that_wants_no_trades_is_shown_quotes_alone(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
 from minibot.engine.row_span import Item, RowSpan, Striding
-from minibot.events.model import Bar, Book, Instrument
+from minibot.events.model import Bar, Book, FeedValue, Instrument
 from minibot.events.names import CONTROL
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.report.figures import date_clock
@@ -160,12 +160,13 @@ class Part:
 
 
 class _Before:
-    """Market data kept from before a span: rules, books and the last bars."""
+    """Market data kept from before a span: rules, books, the last bars and values of feeds."""
 
     def __init__(self, warmup_bars: int) -> None:
         self._count = warmup_bars
         self._rules: dict[str, Instrument] = {}
         self._books: dict[str, Book] = {}
+        self._values: dict[str, FeedValue] = {}
         self._bars: dict[tuple[str, str], deque[Bar]] = {}
 
     def take(self, root: Root) -> None:
@@ -177,6 +178,8 @@ class _Before:
             self._rules[payload.symbol] = payload
         elif isinstance(payload, Book):
             self._books[payload.symbol] = payload
+        elif isinstance(payload, FeedValue):
+            self._values[payload.feed] = payload
 
     def opening(self, ts: int) -> Iterator[Root]:
         for rules in self._rules.values():
@@ -186,6 +189,8 @@ class _Before:
                 yield Root(as_history(bar), ts)
         for book in self._books.values():
             yield Root(book, ts)
+        for value in self._values.values():
+            yield Root(value, ts)
 
 
 def as_history(bar: Bar) -> Bar:

@@ -1,0 +1,86 @@
+"""Feeds of a profile among a market's events: the same values at the same market time as at night.
+
+A recorded run brings the values that its night wrote, and its files are not read again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from minibot.backtest.sources.portfolio import Merged
+from minibot.backtest.sources.recorded_run import RunSource
+from minibot.backtest.sources.span import Part
+from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
+from minibot.events.model import FeedValue
+from minibot.kernel.errors import ConfigError
+from minibot.runtime.configuration.config import Config
+from minibot.runtime.configuration.feed_files import FeedLine, feed_lines, lines_from
+
+
+class Fed:
+    """A market, and before each of its events the values whose time has come."""
+
+    def __init__(self, source: MarketSource, lines: Sequence[FeedLine]) -> None:
+        self.name = source.name
+        self.symbols = source.symbols
+        self.origin_ms = source.origin_ms
+        self.end_ms = source.end_ms
+        self.interval_ms = source.interval_ms
+        counts = {line.name: 0 for line in lines}
+        for line in lines:
+            counts[line.name] += 1
+        told = ", ".join(f"{name} ({count} values)" for name, count in counts.items())
+        self.assumptions = (
+            *source.assumptions,
+            f"Values from outside the market are known at their own time: {told}.",
+        )
+        self._source = source
+        self._lines = lines
+
+    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
+        """Yield the market's events and the values, in the order of time."""
+        waiting = deque(lines_from(self._lines, self.origin_ms))
+        last = self.origin_ms
+        for root in self._source.roots(watch):
+            while waiting and waiting[0].ts <= root.ts:
+                line = waiting.popleft()
+                last = max(last, line.ts)
+                yield Root(FeedValue(line.name, line.value, line.ts), last)
+            last = max(last, root.ts)
+            yield root
+
+
+def with_feeds(source: MarketSource, config: Config) -> MarketSource:
+    """Return a market with the feeds of a profile; the same where there are none.
+
+    Raises:
+        ConfigError: A file is refused, or a recorded run lacks a feed of the profile.
+    """
+    feeds = config.market.feeds or {}
+    if not feeds:
+        return source
+    runs = list(_runs_in(source))
+    for run in runs:
+        known = run.recorded.manifest.config["market"].get("feeds") or {}
+        if missing := sorted(feeds.keys() - known.keys()):
+            raise ConfigError(
+                f"{run.name}: its night had no feed {', '.join(missing)}.",
+                ["allowed: feeds that the run recorded, as their values are on record"],
+            )
+    if runs:
+        return source
+    try:
+        return Fed(source, feed_lines(feeds))
+    except (OSError, ValueError) as error:
+        raise ConfigError("market.feeds: a file cannot be used.", [str(error)]) from error
+
+
+def _runs_in(source: MarketSource) -> Iterator[RunSource]:
+    if isinstance(source, RunSource):
+        yield source
+    elif isinstance(source, Part):
+        yield from _runs_in(source.source)
+    elif isinstance(source, Merged):
+        for one in source.sources:
+            yield from _runs_in(one)
