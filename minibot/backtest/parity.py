@@ -21,6 +21,7 @@ from minibot.engine.field_differences import differing_fields
 from minibot.engine.joint_replay import Intake, Made, Together, run_together
 from minibot.engine.recorded_run import Recorded
 from minibot.events.model import Event, JsonObject
+from minibot.events.money import amount_text
 from minibot.replay.compare import describe
 from minibot.replay.diff import Side, comparable, decision_fields, recorded_side, span_of
 from minibot.replay.rule_order import RulePass, Said, rule_order
@@ -90,6 +91,24 @@ class RuleParity:
         return Counter(one.kind for one in self.deviations)
 
 
+class Cost(NamedTuple):
+    """What the differences to rule order changed, in hundred-millionths of the quote asset.
+
+    Attributes:
+        total: The result of the night less that of rule order; negative for a cost.
+        trades: The same of each closed trade, by its number in the order of closing; empty where
+            night and rule order closed different numbers of trades.
+    """
+
+    total: int
+    trades: Mapping[int, int]
+
+    def to_json(self) -> JsonObject:
+        """Return it as JSON, amounts as decimal strings."""
+        trades = {str(n): amount_text(value) for n, value in self.trades.items()}
+        return {"total": amount_text(self.total), "trades": trades}
+
+
 @dataclass(slots=True)
 class Parity:
     """Both comparisons of one run, and the results of the night."""
@@ -97,6 +116,17 @@ class Parity:
     logged: Together
     rule: RuleParity
     night: Side
+
+    @property
+    def cost(self) -> Cost:
+        """What the differences to rule order changed in the result."""
+        one, two = self.night.performance, self.rule.done.performance
+        total = (one.equity - one.equity_start) - (two.equity - two.equity_start)
+        trades = {}
+        if len(one.trips) == len(two.trips):
+            pairs = zip(one.trips, two.trips, strict=True)
+            trades = {n: night - rule for n, (night, rule) in enumerate(pairs, 1) if night != rule}
+        return Cost(total, trades)
 
     @property
     def by_rule(self) -> Side:
@@ -127,6 +157,7 @@ class Parity:
                 "same": dict(sorted(self.rule.same.items())),
                 "classes": dict(sorted(self.rule.classes.items())),
                 "figures": {"night": self.night.figures(), "rule": self.by_rule.figures()},
+                "cost": self.cost.to_json(),
                 "deviations": [one.to_json() for one in self.rule.deviations[:deviations_max]],
             },
         }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 
-from minibot.cli.support.output import progress_bar, show
+from minibot.cli.support.output import progress_bar, show, wrapped
 from minibot.cli.support.selection import add_run, run_dir_of
 from minibot.kernel.errors import RunStop
-from minibot.report.acceptance import Acceptance, accept, keep, unreadable
+from minibot.report.acceptance import FAIL, OPEN, PASS, Acceptance, accept, keep, unreadable
 from minibot.report.night import Night
 from minibot.runtime.paths import Var
 
@@ -31,15 +32,18 @@ def run(arguments: argparse.Namespace) -> int:
             acceptance = unreadable(run_dir, str(error))
     if acceptance.root:
         keep(acceptance, run_dir)
-    show(arguments, acceptance.to_json(), lines(acceptance))
+    show(arguments, acceptance.to_json(), wrapped(lines(acceptance)))
     return 0 if acceptance.passed else 1
 
 
 def lines(acceptance: Acceptance) -> list[str]:
-    """Return the acceptance in words, the verdict last."""
+    """Return the acceptance in words: the verdict, then what fell short before what passed."""
+    order = (FAIL, OPEN, PASS)
+    found = Counter(item.verdict for item in acceptance.criteria)
+    split = f"{found[PASS]} passed, {found[FAIL]} failed, {found[OPEN]} not judged"
     said = [
-        f"{item.verdict:<10}  {item.row:<5}  {item.name}: {item.found}  [{item.threshold}]"
-        for item in acceptance.criteria
+        f"{item.verdict:<10}  {item.name}: {item.found}  [{item.threshold}]"
+        for item in sorted(acceptance.criteria, key=lambda item: order.index(item.verdict))
     ]
-    said.append(f"root {acceptance.root or 'none: the run is not sealed'}")
-    return [*said, f"accept {acceptance.run_id}: {acceptance.verdict}"]
+    root = f"root {acceptance.root or 'none: the run is not sealed'}"
+    return [f"accept {acceptance.run_id}: {acceptance.verdict} ({split})", *said, root]

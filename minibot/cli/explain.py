@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from minibot.cli.replay import window_between
-from minibot.cli.support.output import progress_bar, show
+from minibot.cli.support.output import progress_bar, show, wrapped
 from minibot.cli.support.selection import add_run, add_zone, run_dir_of
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import Window
@@ -16,6 +16,7 @@ from minibot.replay.explain.rejections import why_not, why_not_lines
 from minibot.replay.explain.snapshot_at import snapshot_lines, snapshot_of_second
 from minibot.replay.run_status import open_run
 from minibot.replay.time_arguments import Span
+from minibot.report.headline import headline, headline_lines
 
 HELP = "why it traded, or did not: a fill, an order, a trade, a second, or all refusals"
 EXAMPLE = "minibot explain latest --at 02:13:07"
@@ -29,7 +30,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     asked.add_argument("--order", metavar="ID", help="an order, by its own, client or intent id")
     asked.add_argument("--signal", metavar="ID", help="a signal, and what came of it")
     asked.add_argument("--trade", metavar="N", help="a trade, by its number in the run")
-    asked.add_argument("--lot", metavar="N", help="a lot, by its number or its fill's id")
+    asked.add_argument("--lot", metavar="N", help="a lot: its trade's number, or its fill's id")
     asked.add_argument(
         "--at", metavar="TIME", help="what it saw, held and decided: HH:MM[:SS], with a date or not"
     )
@@ -38,6 +39,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     asked.add_argument("--stop", action="store_true", help="what ended the run, and what led to it")
     asked.add_argument("--last", action="store_true", help="the last fill (the default)")
+    command.add_argument(
+        "--full", action="store_true", help="the whole chain: every check, order, price and id"
+    )
     command.add_argument("--symbol", help="with --at and --why-not: of this symbol")
     command.add_argument("--from", dest="from_time", metavar="TIME", help="with --why-not: from")
     command.add_argument("--to", dest="to_time", metavar="TIME", help="with --why-not: up to")
@@ -55,7 +59,11 @@ def run(arguments: argparse.Namespace) -> int:
         return _why_not(arguments, recorded)
     clock = Span.of(recorded, arguments.zone).clock
     explanation = _explain(Explainer(recorded, clock), arguments)
-    show(arguments, explanation.to_json(), explanation_lines(explanation, clock))
+    tell = explanation_lines if arguments.full else headline_lines
+    lines = tell(explanation, clock)
+    if arguments.full:
+        lines = [*(headline(story) for story in explanation.trades), *lines]
+    show(arguments, explanation.to_json(), wrapped(lines))
     return 0
 
 

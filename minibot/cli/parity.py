@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from minibot.accounting.performance import Performance
 from minibot.backtest.parity import (
     ARRIVAL_ORDER,
     CLASSES,
@@ -18,15 +19,17 @@ from minibot.backtest.parity import (
 from minibot.cli.diff import effect
 from minibot.cli.support.output import progress_bar, show, wrapped
 from minibot.cli.support.selection import add_run, run_dir_of
+from minibot.events.money import amount_text
 from minibot.replay.compare import describe
 from minibot.replay.explain.lines import clock_ms
 from minibot.replay.run_status import open_run
-from minibot.report.figures import counted
+from minibot.report.figures import counted, listed, money, signed
 
 HELP = "compare a night with its backtest, event by event, and say what makes a difference"
 EXAMPLE = "minibot parity latest"
 SHOWN = 10
 FIELDS_SHOWN = 3
+TRADES_SHOWN = 5
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -50,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def lines(parity: Parity, shown_max: int) -> list[str]:
-    """Return the verdict in words."""
-    said = ["In the order of the night:"]
+    """Return the verdict in words: what the differences cost first, then each of them."""
+    said = [headline(parity), "", "In the order of the night:"]
     for name, queue in parity.logged.queues.items():
         rest = [f"{queue.missing} not in the record"] if queue.missing else []
         rest += [f"{queue.unproven} in the record alone"] if queue.unproven else []
@@ -60,11 +63,28 @@ def lines(parity: Parity, shown_max: int) -> list[str]:
         said.append(f"  {parity.logged.stuck}")
     if parity.logged.difference is not None:
         said += describe(parity.logged.difference)["lines"]
-    said += ["", *_rule_lines(parity, shown_max), ""]
+    return [*said, "", *_rule_lines(parity, shown_max)]
+
+
+def headline(parity: Parity) -> str:
+    """Return verdict and cost in one line, in the quote asset."""
     verdict = "the same" if parity.logged.is_identical else "DIFFERENT"
     deviations = counted(len(parity.rule.deviations), "difference")
-    said.append(f"parity {parity.logged.run_id}: {verdict}; rule order: {deviations}")
-    return said
+    return f"parity {parity.logged.run_id}: {verdict}; rule order: {deviations}, {_cost(parity)}"
+
+
+def _cost(parity: Parity) -> str:
+    total, asset = parity.cost.total, parity.night.performance.quote_asset
+    results = [amount_text(side.equity - side.equity_start) for side in _performances(parity)]
+    made = f"night {signed(results[0])}, rule order {signed(results[1])}"
+    if not total:
+        return f"which changed nothing in the result ({signed(results[0])} {asset})"
+    effect = "cost" if total < 0 else "gained"
+    return f"which {effect} {money(amount_text(abs(total)))} {asset} ({made})"
+
+
+def _performances(parity: Parity) -> tuple[Performance, Performance]:
+    return parity.night.performance, parity.rule.done.performance
 
 
 def _tail(rest: list[str]) -> str:
@@ -72,7 +92,8 @@ def _tail(rest: list[str]) -> str:
 
 
 def _rule_lines(parity: Parity, shown_max: int) -> list[str]:
-    rule = parity.rule
+    rule, cost = parity.rule, parity.cost
+    asset = parity.night.performance.quote_asset
     counts = _counts(rule.deviations)
     said = ["In rule order, where nothing overtakes and nobody is late:"]
     for name in parity.logged.queues:
@@ -83,6 +104,12 @@ def _rule_lines(parity: Parity, shown_max: int) -> list[str]:
     for kind, meaning in CLASSES.items():
         if rule.classes[kind]:
             said.append(f"  {kind:<15}{counted(rule.classes[kind], 'difference')}: {meaning}")
+    dearest = sorted(cost.trades.items(), key=lambda trade: (-abs(trade[1]), trade[0]))
+    trades = [f"trade {n} {signed(amount_text(value))}" for n, value in dearest[:TRADES_SHOWN]]
+    if trades:
+        more = len(dearest) - TRADES_SHOWN
+        rest = f" and {counted(more, 'smaller one')}" if more > 0 else ""
+        said.append(f"  {'in ' + asset:<15}{listed(trades)}{rest}")
     said += ["", *effect(parity.night, parity.by_rule, ("night", "rule order")), ""]
     said += [_line(one) for one in rule.deviations[:shown_max]]
     left = len(rule.deviations) - shown_max

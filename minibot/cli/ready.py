@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.support.output import show
+from minibot.cli.support.output import show, wrapped
 from minibot.cli.support.selection import var_of
 from minibot.report.readiness import Need, needs
 from minibot.runtime.deployment.deployed import code_sha256
@@ -28,11 +28,12 @@ def run(arguments: argparse.Namespace) -> int:
     document = {"ready": is_ready, "needs": [need.to_json() for need in found]}
     missing = sum(not need.is_met for need in found)
     verdict = "READY" if is_ready else f"NOT READY: {missing} of {len(found)} missing"
-    show(arguments, document, [*map(_line, found), verdict])
+    in_order = sorted(found, key=lambda need: need.is_met)
+    show(arguments, document, wrapped([verdict, *map(_line, in_order)]))
     return 0 if is_ready else 1
 
 
 def _line(need: Need) -> str:
     mark = "ok     " if need.is_met else "MISSING"
     remedy = "" if need.is_met or not need.remedy else f" -> {need.remedy}"
-    return f"{mark}  {need.row}  {need.name}: {need.found}{remedy}"
+    return f"{mark}  {need.name}: {need.found}{remedy}"

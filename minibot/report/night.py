@@ -6,11 +6,12 @@ drill, stopped, interrupted) is decided here once for summary, report and accept
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from minibot.engine.role_replay import Recorded
@@ -18,6 +19,7 @@ from minibot.events.model import Incident, JsonObject, StopJournal
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import read_hashed
 from minibot.kernel.seal import SEAL_FILE
+from minibot.market.notices import BARS_MISSING
 from minibot.replay.run_status import INTERRUPTED
 from minibot.report.recount import Progress, Recount
 from minibot.runtime.manifest import Manifest
@@ -26,6 +28,7 @@ from minibot.runtime.stop import END_KIND, STOP_KIND
 NIGHT_MODE = "NORE"
 RESTARTED = "ROLE_RESTARTED"
 AI_OFF = "AI_OFF"
+NO_HISTORY: Final = re.compile(r": 0 of \d+ bars of history$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,21 @@ class Night:
             if incident.kind == AI_OFF:
                 return incident.detail
         return ""
+
+    @property
+    def has_no_history(self) -> bool:
+        """True when its simulated market was played without bars from before its start."""
+        embedded = self.manifest.config.get("embedded")
+        return embedded is not None and embedded["history"] is None
+
+    def is_expected(self, incident: Incident) -> bool:
+        """Return whether the profile itself asks for what an incident says.
+
+        A market that is played without history has no bars from before its start: that is on
+        record, and no news to a reader.
+        """
+        is_of_history = NO_HISTORY.search(incident.detail) is not None
+        return self.has_no_history and incident.kind == BARS_MISSING and is_of_history
 
     def incident_counts(self) -> list[tuple[Incident, int]]:
         """Return each kind of incident once, the last of it, with how many there were."""

@@ -31,6 +31,7 @@ from minibot.report.night import Night
 from minibot.runtime.stop import END_KIND
 
 INCIDENTS_SHOWN = 6
+NEVER_COUNTS = "simulated, never counts as a real night"
 AI_DETAILS_SHOWN = 3
 
 
@@ -110,7 +111,8 @@ def _what_ran(night: Night) -> list[Row]:
     symbols = listed(manifest.symbols)
     if manifest.simulated:
         speed = f"{manifest.clock_speed} times as fast"
-        data = f"{symbols}, {source_of(night)}, {speed}: simulated, never counts as a real night"
+        history = ", without bars from before its start" if night.has_no_history else ""
+        data = f"{symbols}, {source_of(night)}, {speed}{history}: {NEVER_COUNTS}"
     else:
         data = f"{symbols}, live from {source_of(night)}"
     wall = "not ended" if night.wall_ms is None else duration(night.wall_ms)
@@ -286,7 +288,8 @@ def _how_it_ran(night: Night) -> list[Row]:
     rows = [Row("How it ran"), _stop_row(night), _decision_row(night), _exchange_row(night)]
     rows += _role_rows(night)
     rows.append(_ai_row(night))
-    incidents = night.incident_counts()
+    counts = night.incident_counts()
+    incidents = [(item, number) for item, number in counts if not night.is_expected(item)]
     for item, number in incidents[:INCIDENTS_SHOWN]:
         times = f" ({number} times)" if number > 1 else ""
         text = f"{item.kind}{times}, {item.component}: {plain_text(item.detail, 200)}"

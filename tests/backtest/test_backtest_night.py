@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,13 @@ def test_parity_of_a_night_is_the_same_and_classes_every_difference_to_rule_orde
     assert {one["class"] for one in deviations} <= set(CLASSES)
     of_night = [one for one in deviations if one["night"] is not None]
     assert sum(document["rule"]["same"].values()) + len(of_night) == sum(counts.values())
+    figures, cost = document["rule"]["figures"], document["rule"]["cost"]
+    total = Decimal(figures["night"]["pnl"]) - Decimal(figures["rule"]["pnl"])
+    assert Decimal(cost["total"]) == total
+    assert len(cost["trades"]) <= figures["night"]["round_trips"]
+    words = verb(short_run.var, "parity", short_run.run_id).out.splitlines()[0]
+    assert words.startswith(f"parity {short_run.run_id}: the same; rule order: ")
+    assert f"{abs(total):.2f} USDT" in words or not total
     for one in deviations:
         assert one["fields"]
         assert one["class"] != ARRIVAL_ORDER or one["events_overtaken"] > 0

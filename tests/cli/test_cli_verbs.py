@@ -178,7 +178,7 @@ def test_status_after_a_stop_shows_reason_and_remedy_and_exits_10_until_it_is_cl
     shutil.copytree(stopped_run.var, var)
     before = verb(var, "status")
     flag = verb(var, "status", "--json").document["flag"]
-    explained = verb(var, "explain", "--stop")
+    explained = verb(var, "explain", "--stop", "--full")
     accepted = verb(var, "accept")
     verb(var, "clear-stop", "--reason", "a test is over")
     after = verb(var, "status")

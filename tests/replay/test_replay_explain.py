@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from typing import Any
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
 
 from minibot.engine.lookup import event_at, events_with_ids
 from minibot.engine.role_replay import Recorded
+from minibot.events.model import Event, Fill
 from minibot.kernel.errors import Refusal
 from minibot.replay.explain.causes import Explainer
 from minibot.replay.explain.checks import departure_words
 from minibot.replay.explain.explanation import Explanation, explanation_lines
 from minibot.replay.explain.lines import notes_of
+from minibot.replay.explain.trips import TradeStory, trips_of
+from minibot.report.figures import short_duration
+from minibot.report.headline import headline
 from tests.runs import ShortRun, raw_events, verb
 
 PLACE = re.compile(r"^([a-z_]+):([0-9]+)  \d\d:\d\d:\d\d\.\d{3}(?: UTC)?  [a-z_]+$", re.MULTILINE)
@@ -190,11 +197,12 @@ def test_explain_verb_takes_the_last_fill_by_itself(short_run: ShortRun) -> None
     """Explain without a question explains the last fill; --json has the same places."""
     last = all_fills(short_run)[-1]
 
-    said = verb(short_run.var, "explain")
+    said = verb(short_run.var, "explain", "--full")
     document = verb(short_run.var, "explain", "--fill", last["id"][:12], "--json").document
 
     assert said.code == 0
-    assert said.out.splitlines()[0] == f"fill {last['id']}"
+    assert said.out.splitlines()[0].startswith("Trade ")
+    assert said.out.splitlines()[1] == f"fill {last['id']}"
     assert [step["place"] for step in document["steps"]] == [
         f"{queue}:{seq}" for queue, seq in PLACE.findall(said.out)
     ]
@@ -236,8 +244,8 @@ def test_number_beyond_all_trades_is_refused(short_run: ShortRun) -> None:
 def test_every_time_of_an_explanation_is_of_the_zone_that_was_asked_for(
     stopped_run: ShortRun,
 ) -> None:
-    """Every time is in the requested zone, also in the sentence about execution's last act."""
-    said = verb(stopped_run.var, "explain", "latest", "--stop", "--zone", "Europe/Berlin")
+    """Also in the sentence about what execution did last."""
+    said = verb(stopped_run.var, "explain", "latest", "--stop", "--full", "--zone", "Europe/Berlin")
 
     clocks = re.findall(r"\d\d:\d\d:\d\d\.\d{3}.*", said.out)
     assert any("its last event" in line for line in said.out.splitlines())
@@ -245,17 +253,126 @@ def test_every_time_of_an_explanation_is_of_the_zone_that_was_asked_for(
     assert all("Europe/Berlin" in clock for clock in clocks)
 
 
+def test_trade_begins_with_its_whole_story_in_one_sentence(short_run: ShortRun) -> None:
+    """Bought how much, at what and why; left why, when and at what; what remained of it."""
+    document = verb(short_run.var, "explain", "--trade", "1", "--json").document
+    fills = [step["event"] for step in document["steps"] if step["event"]["type"] == "fill"]
+    sold, bought = fills[0], fills[-1]
+    pnl = sum(
+        (1 if fill["payload"]["side"] == "SELL" else -1)
+        * Decimal(fill["payload"]["qty"])
+        * Decimal(fill["payload"]["price"])
+        - Decimal(fill["payload"]["fee"])
+        for fill in fills
+    )
+    signal = next(
+        step["event"]["payload"]
+        for step in document["steps"]
+        if step["event"]["type"] == "signal" and step["event"]["payload"]["side"] == "BUY"
+    )
+
+    said = verb(short_run.var, "explain", "--trade", "1").out.splitlines()
+
+    why = signal["reason"].removeprefix("BUY: ").partition("; ")[0]
+    assert re.match(r"Trade 1: bought [0-9.]+ BTCUSDT at [0-9,.]+ because ", said[0])
+    assert f" because {why}; " in said[0]
+    assert f" {short_duration(sold['ts'] - bought['ts'])} later at " in said[0]
+    assert said[0].endswith(f"; net {pnl:+,.2f} USDT")
+    told = [line.split()[2] for line in said[1:-1]]
+    assert told[:2] == ["signal", "risk_action"]
+    assert told[-1] == "fill"
+    assert not {"order_intent", "order_result", "market_tick"} & set(told)
+    assert said[-1] == "Every check, order and price behind it: add --full."
+
+
+@pytest.mark.parametrize(
+    ("why_sold", "words"),
+    [
+        ("stop hit: bid 99.00 <= 99.50", "stop hit 1.8 s later at 99.00"),
+        ("time is up: held 1.800 s >= 1.800 s", "time is up 1.8 s later at 99.00"),
+        ("SELL: rsi 81.0 >= 70; score 65", "sold 1.8 s later at 99.00 because rsi 81.0 >= 70"),
+        ("", "sold 1.8 s later at 99.00"),
+    ],
+)
+def test_headline_says_why_a_trade_was_left(why_sold: str, words: str) -> None:
+    """An exit of risk is named by what was hit, one of the strategy by its reason."""
+    assert headline(dataclasses.replace(STORY, why_sold=why_sold)).split("; ")[1] == words
+
+
+def test_headline_of_a_trade_that_is_open_or_carried_in_says_so() -> None:
+    """Nothing that is still held has a net result, and nothing carried in has a reason."""
+    unsold = dataclasses.replace(STORY, closed_ts=None, net=None, sold_qty=None, exit_price=None)
+    half = dataclasses.replace(unsold, sold_qty="1.00000000")
+    carried = dataclasses.replace(
+        STORY, is_carried=True, bought_qty=None, entry_price=None, why_bought=""
+    )
+
+    assert headline(unsold) == "Trade 3: bought 2 COIN at 100.00 because rsi 14.2 <= 30; still open"
+    assert headline(half).endswith("; 1 of it sold, still open")
+    assert headline(carried).startswith("Trade 3: COIN, carried in from the run before; stop hit ")
+
+
+def test_trades_go_from_flat_to_flat_and_their_lots_have_their_numbers() -> None:
+    """Two purchases and two sales are one trade with two lots; symbols do not mix."""
+    sides = [("A", "BUY"), ("A", "BUY"), ("B", "BUY"), ("A", "SELL"), ("A", "SELL"), ("A", "BUY")]
+    held = {"A": (0, 1, 2, 2, 1, 0, 1), "B": (0, 0, 0, 1, 1, 1, 1)}
+    fills = [cast(Event, SimpleNamespace(payload=fill(*side))) for side in sides]
+
+    trips = trips_of(fills, lambda n, symbol: held[symbol][n])
+
+    assert [(trip.n, trip.symbol, trip.fills, trip.is_closed) for trip in trips] == [
+        (1, "A", [1, 2, 4, 5], True),
+        (2, "B", [3], False),
+        (3, "A", [6], False),
+    ]
+    assert [trips[0].lot_name(n) for n in trips[0].lots] == ["1.1", "1.2"]
+    assert [trip.lot_name(trip.lots[0]) for trip in trips[1:]] == ["2", "3"]
+
+
+def fill(symbol: str, side: str) -> Fill:
+    """A fill of one coin."""
+    return Fill(
+        order_id="00000000-0000-4000-8000-000000000000",
+        client_order_id="00000000-0000-4000-8000-000000000000",
+        symbol=symbol,
+        side=side,
+        qty="1",
+        price="100",
+        fee="0",
+        fee_asset="USDT",
+        liquidity="TAKER",
+    )
+
+
+STORY = TradeStory(
+    n=3,
+    symbol="COIN",
+    quote_asset="USDT",
+    is_carried=False,
+    bought_qty="2.00000000",
+    entry_price="100.00000000",
+    why_bought="BUY: rsi 14.2 <= 30; score 65, confidence 82",
+    opened_ts=1_000,
+    sold_qty="2.00000000",
+    exit_price="99.00000000",
+    why_sold="stop hit: bid 99.00 <= 99.50",
+    closed_ts=2_800,
+    fees="0.40000000",
+    net="-2.40000000",
+)
+
+
 def test_lots_that_are_not_listed_are_counted(
     short_run: ShortRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lots beyond the listed ones are counted."""
-    monkeypatch.setattr("minibot.replay.explain.trace.LOTS_SHOWN", 2)
+    """A list that ends without a word would say that there are no more."""
+    monkeypatch.setattr("minibot.replay.explain.trace.LOTS_SHOWN", 1)
     bought = [n for n, fill in enumerate(all_fills(short_run), 1) if is_purchase(fill)]
 
     said = verb(short_run.var, "explain", "latest", "--lot", "0")
 
     assert said.code == 2
-    assert f"Its lots: {bought[0]}, {bought[1]} and {len(bought) - 2} more." in said.err
+    assert f"Its lots: 1 and {len(bought) - 1} more." in said.err
 
 
 def is_purchase(fill: dict[str, Any]) -> bool:

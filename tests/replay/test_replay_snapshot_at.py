@@ -265,13 +265,13 @@ def test_trade_is_traced_to_both_its_fills_and_signals_and_back_from_each(
     assert not trade["missing"]
     assert len(places) == len(set(places))
     n = opened["place"].partition(":")[2]
-    assert any(note.startswith(f"opened lot {n}: ") for note in opened["notes"])
-    assert any(note.startswith("trade 1: ") for note in closed["notes"])
-    assert any("closed by trade 1" in note for note in opened["notes"])
+    assert any(note.startswith("opened lot 1: ") for note in opened["notes"])
+    assert any(note.startswith("trade 1: ") and "of lot 1," in note for note in closed["notes"])
     assert any(note.startswith("booked (") and ": cash:USDT -" in note for note in opened["notes"])
-    down = verb(short_run.var, "explain", "--signal", signal["event"]["id"]).out
-    assert f"opened lot {n}: " in down
-    lot = verb(short_run.var, "explain", "--lot", n, "--json").document
+    assert n == "1"
+    down = verb(short_run.var, "explain", "--signal", signal["event"]["id"], "--full").out
+    assert "opened lot 1: " in down
+    lot = verb(short_run.var, "explain", "--lot", "1", "--json").document
     assert {step["place"] for step in lot["steps"]} == set(places)
     by_id = verb(short_run.var, "explain", "--lot", opened["event"]["id"][:8], "--json").document
     assert by_id == lot

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -498,9 +499,13 @@ def test_accept_prints_uptimes_thresholds_and_verdict_and_keeps_it(short_run: Sh
     said = verb(short_run.var, "accept", short_run.run_id)
 
     assert said.code == 1
-    assert said.out.splitlines()[-1] == f"accept {short_run.run_id}: NOT A NIGHT"
+    head, *criteria, root = said.out.splitlines()
+    assert head.startswith(f"accept {short_run.run_id}: NOT A NIGHT (")
+    assert root.startswith("root ")
+    assert criteria[0].startswith("FAIL  ")
+    assert not any(re.search(r"\b[A-Z]{1,2}-\d", line) for line in criteria)
     for role in ("market_role", "strategy_role", "risk_role", "execution_role", "ai_role"):
-        assert f"N-103  {role}: up " in said.out
+        assert f"PASS        {role}: up " in said.out
     assert "stops: 0 real, 0 injected" in said.out
     kept = read_record(short_run.run_dir).acceptance
     assert kept is not None

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from minibot.accounting.performance import Performance
-from minibot.events.model import Fill, RunOpening
+from minibot.events.model import Fill, Incident, RunOpening
 from minibot.report.night import Night
 from minibot.report.summary import Row, summary_json, summary_rows
-from tests.report.nights import opened, sealed, tally, with_incident, with_stop
+from tests.report.nights import opened, sealed, tally, with_config, with_incident, with_stop
 from tests.runs import ShortRun
 
 
@@ -190,6 +190,24 @@ def test_summary_as_json_has_the_figures_that_the_words_show(night: Night) -> No
     assert sum(nets) == pnl
     assert document["root"] == night.seal["root"]
     assert isinstance(summary_rows(night)[0], Row)
+
+
+def test_market_that_is_played_without_history_lists_no_incident_of_it(night: Night) -> None:
+    """A healthy demo has none; the same words of a live market, and other gaps, are incidents."""
+    night.count.incidents[:] = [
+        (1, Incident("market_role", "bars_missing", "BTCUSDT 1m: 0 of 60 bars of history"))
+    ]
+    played = with_config(night, "embedded", history=None)
+    given = with_config(night, "embedded", history="klines:x")
+
+    assert row(played, "incidents") == "none"
+    assert "without bars from before its start" in row(played, "data")
+    assert "0 of 60 bars of history" in row(given, "incident")
+    assert summary_json(played)["incidents"] != []
+    night.count.incidents[:] = [
+        (1, Incident("market_role", "bars_missing", "BTCUSDT 1m: 3 of 5 bars of a gap"))
+    ]
+    assert "3 of 5 bars" in row(with_config(night, "embedded", history=None), "incident")
 
 
 @pytest.mark.row("U-21", "N-79")

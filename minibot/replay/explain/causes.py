@@ -27,9 +27,11 @@ from minibot.events.model import (
 )
 from minibot.events.names import EXECUTION_ROLE, TICKS
 from minibot.kernel.errors import Refusal
+from minibot.replay.explain.checks import departure
 from minibot.replay.explain.explanation import Explanation, Step
 from minibot.replay.explain.lines import clock_ms, notes_of, plain
 from minibot.replay.explain.trace import Trace
+from minibot.replay.explain.trips import Trip
 from minibot.replay.graph.lineage import stop_position
 from minibot.replay.partial_run import PartialRun
 from minibot.replay.run_status import called
@@ -139,6 +141,7 @@ class Explainer:
         explanation = Explanation(f"signal {found[2].id}")
         effects = self._effects(found[2].id)
         self._walk(explanation, [*reversed(effects), found])
+        self._add_trades(explanation)
         explanation.notes += self._whole.notes(LATER)
         if not effects and not self._whole.damage:
             explanation.notes.append(_why_nothing(found[2]))
@@ -150,13 +153,8 @@ class Explainer:
         Raises:
             Refusal: The run has no such trade.
         """
-        found = self._numbered(self._trace.trade, text)
-        trade = found.trade
-        numbers = [trade.close_fill_n, *([trade.open_fill_n] if trade.open_fill_n else [])]
-        explanation = self._story_of(found.text, numbers)
-        held_s = (trade.closed_ts - trade.opened_ts) / 1000
-        explanation.notes.append(f"held for {held_s:,.0f} s")
-        return explanation
+        trip = self._numbered(self._trace.trade, text)
+        return self._story_of(f"trade {trip.n}", [*reversed(trip.fills)])
 
     def lot(self, text: str) -> Explanation:
         """Return why a lot was opened and what closed it, by its number or its fill's id.
@@ -165,9 +163,9 @@ class Explainer:
             Refusal: The run opened no such lot.
         """
         n = self._numbered(self._trace.lot, text)
-        closed = [item.trade for item in self._trace.trades if item.trade.open_fill_n == n]
-        numbers = [*sorted({trade.close_fill_n for trade in closed}, reverse=True), n]
-        return self._story_of(f"lot {n}, opened by fills:{n}", numbers)
+        closed = {t.close_fill_n for t in self._trace.closings if t.open_fill_n == n}
+        subject = f"lot {self._trace.lot_name(n)}, opened by fills:{n}"
+        return self._story_of(subject, [*sorted(closed, reverse=True), n])
 
     def _story_of(self, subject: str, numbers: Sequence[int]) -> Explanation:
         """Return the whole story of fills, the last one first; no line is told twice."""
@@ -178,6 +176,7 @@ class Explainer:
             explanation.steps += [step for step in story.steps if step.event.id not in told]
             told |= {step.event.id for step in story.steps}
             explanation.missing += story.missing
+            explanation.trades += [one for one in story.trades if one not in explanation.trades]
         explanation.notes += self._whole.notes(LATER)
         return explanation
 
@@ -230,6 +229,28 @@ class Explainer:
             explanation.notes.append("nothing had to be closed: no order and no fill came after it")
         return explanation
 
+    def _add_trades(self, explanation: Explanation) -> None:
+        """Add the trades that the fills of an explanation belong to, in their order."""
+        numbers = [self._trace.number_of(step.event.id) for step in explanation.steps]
+        trips = [self._trace.trip_of(n) for n in numbers if n is not None]
+        for trip in sorted({trip.n: trip for trip in trips if trip is not None}.values(), key=_n):
+            explanation.trades.append(self._trace.story(trip, self._why))
+
+    def _why(self, fill_n: int) -> str:
+        """Return why a fill came about: the exit that was due, else the reason of its signal."""
+        intent = self._intent_of(self._trace.fills[fill_n - 1])
+        causes = [] if intent is None else self._causes(intent[2])
+        for action in causes:
+            if isinstance(action.payload, RiskAction):
+                if words := departure(action.payload.checks):
+                    return words
+                causes += self._causes(action)
+        return next((c.payload.reason for c in causes if isinstance(c.payload, Signal)), "")
+
+    def _causes(self, event: Event) -> list[Event]:
+        known = (self._known.get(cause_id) for cause_id in event.cause_ids or ())
+        return [found[2] for found in known if found is not None]
+
     # --- walking ------------------------------------------------------------------------------
 
     def _order_of(self, found: tuple[str, int, Event]) -> Explanation:
@@ -241,12 +262,14 @@ class Explainer:
         first = [found] if isinstance(event.payload, Fill) else []
         if intent is None:
             self._walk(explanation, first)
+            self._add_trades(explanation)
             explanation.notes += self._whole.notes(LATER)
             return explanation
         others = [*self._results(intent[2]), *self._fills(intent[2])]
         others.sort(key=lambda item: (item[2].ts, item[0], item[1]), reverse=True)
         rest = [item for item in others if item[2].id != event.id]
         self._walk(explanation, [*first, *rest, intent])
+        self._add_trades(explanation)
         explanation.notes += self._whole.notes(LATER)
         return explanation
 
@@ -396,6 +419,10 @@ def _taken(ack: Ack | None, clock: Callable[[int], str]) -> str:
         return "execution was told by the flag or its launcher before it came to the STOP event"
     where = f"{ack.queue}:{ack.from_seq}"
     return f"execution took {where} at {clock(ack.taken_ts)} as its last input {ack.n}"
+
+
+def _n(trip: Trip) -> int:
+    return trip.n
 
 
 def _client_id(event: Event) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from minibot.events.model import Event, JsonObject
 from minibot.replay.explain.lines import clock_ms, event_text
+from minibot.replay.explain.trips import TradeStory
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,16 @@ class Step:
 
 @dataclass(slots=True)
 class Explanation:
-    """The events from the requested one back to its root; `missing` names causes not found."""
+    """The events from the requested one back to its root.
+
+    `missing` names causes not found; `trades` are the trades that its fills belong to.
+    """
 
     subject: str
     steps: list[Step] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    trades: list[TradeStory] = field(default_factory=list)
 
     def to_json(self) -> JsonObject:
         """Return the explanation as one JSON object."""
@@ -44,6 +49,7 @@ class Explanation:
             "steps": [step.to_json() for step in self.steps],
             "missing": self.missing,
             "notes": self.notes,
+            "trades": [story.to_json() for story in self.trades],
         }
 
 

@@ -1,12 +1,11 @@
-"""Trace from fills to the books and back: the lot a fill opened, the trades it closed.
+"""Trace from fills to the books and back: the lot a fill opened, the trades it belongs to.
 
-A lot has the number of the fill that opened it, which is its line in `fills`; a trade has its
-number in the order of closing, from 1. `0` is a lot that the run started with.
+Trades and lots have the numbers of `trips`. What a sale took from a lot is a part of its trade.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Final
 
 from minibot.accounting.hourly_accounts import HourlyAccounts, HourlyState
@@ -17,28 +16,10 @@ from minibot.engine.recorded_run import Recorded
 from minibot.events.model import BUY, Event, Fill, RunOpening
 from minibot.events.money import amount_text
 from minibot.kernel.errors import Refusal
+from minibot.replay.explain.trips import TradeStory, Trip, trade_story, trips_of
 from minibot.replay.partial_run import PartialRun
 
 LOTS_SHOWN: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Numbered:
-    """A trade with its number in the run, from 1."""
-
-    n: int
-    trade: Trade
-
-    @property
-    def text(self) -> str:
-        """The trade for people; gains are before fees."""
-        trade = self.trade
-        opened = f"lot {trade.open_fill_n}" if trade.open_fill_n else "a lot carried in"
-        return (
-            f"trade {self.n}: {short(trade.qty)} {trade.symbol} of {opened}, cost "
-            f"{short(trade.cost)}, sold for {short(trade.proceeds)}, gain before fees "
-            f"{short(trade.realised_pnl)}"
-        )
 
 
 class Trace:
@@ -55,7 +36,9 @@ class Trace:
     def __init__(self, recorded: Recorded) -> None:
         whole = PartialRun(recorded)
         self.fills = [event for _, event in whole.events("fills")]
-        self.trades: list[Numbered] = []
+        self.closings: list[Trade] = []
+        self.trips: list[Trip] = []
+        self._quote_asset = str(recorded.manifest.config["portfolio"]["quote_asset"])
         self._bookings: list[Booking] = []
         self._number = {event.id: n for n, event in enumerate(self.fills, 1)}
         self._states: list[HourlyState] = []
@@ -67,13 +50,16 @@ class Trace:
         if opening is None or not isinstance(opening[1].payload, RunOpening):
             return
         books = HourlyAccounts(recorded.manifest.run_id, opening[1].payload, opening[1].ts)
+        held = [_held(books)]
         for event in self.fills:
             if isinstance(event.payload, Fill):
                 books.on_fill(event.payload, event.ts)
+            held.append(_held(books))
         last = last_event(recorded, "market_ticks")
         self._states = books.close(opening[1].ts if last is None else last.ts)
         self._bookings = books.bookings
-        self.trades = [Numbered(n, trade) for n, trade in enumerate(books.trades, 1)]
+        self.closings = list(books.trades)
+        self.trips = trips_of(self.fills, lambda n, symbol: held[n].get(symbol, 0))
 
     def notes(self, event: Event) -> list[str]:
         """Return the effects of a fill in the books: lot or trades, entries, hourly state."""
@@ -84,11 +70,11 @@ class Trace:
         payload = event.payload
         said = []
         if isinstance(payload, Fill) and payload.side == BUY:
-            closed = [item for item in self.trades if item.trade.open_fill_n == n]
-            by = ", ".join(f"trade {item.n}" for item in closed) or "nothing yet"
+            times = sum(trade.open_fill_n == n for trade in self.closings)
+            by = "not sold yet" if not times else "sold" if times == 1 else f"sold in {times} parts"
             by += "" if self._is_whole else ", as far as the fills are not damaged"
-            said.append(f"opened lot {n}: {payload.qty} {payload.symbol}; closed by {by}")
-        said += [item.text for item in self.trades if item.trade.close_fill_n == n]
+            said.append(f"opened lot {self.lot_name(n)}: {payload.qty} {payload.symbol}; {by}")
+        said += [self._closed(trade) for trade in self.closings if trade.close_fill_n == n]
         entries = ", ".join(f"{entry.account} {short(entry.amount)}" for entry in booking.entries)
         said.append(f"booked (debits positive, credits negative, together 0): {entries}")
         state = self.state_of(n)
@@ -101,38 +87,69 @@ class Trace:
         known = [s for s in self._states if self._is_whole or s.fills < len(self.fills)]
         return next((s for s in known if s.fills_before < fill_n <= s.fills), None)
 
-    def trade(self, text: str) -> Numbered:
+    def _closed(self, trade: Trade) -> str:
+        """Return what a sale took from a lot; gains are before fees."""
+        trip = self.trip_of(trade.close_fill_n)
+        name = "?" if trip is None else trip.n
+        n = trade.open_fill_n
+        opened = f"lot {self.lot_name(n)}" if n else "a lot carried in"
+        return (
+            f"trade {name}: {short(trade.qty)} {trade.symbol} of {opened}, cost "
+            f"{short(trade.cost)}, sold for {short(trade.proceeds)}, gain before fees "
+            f"{short(trade.realised_pnl)}"
+        )
+
+    def trip_of(self, fill_n: int) -> Trip | None:
+        """Return the trade that a fill belongs to."""
+        return next((trip for trip in self.trips if fill_n in trip.fills), None)
+
+    def lot_name(self, fill_n: int) -> str:
+        """Return the number of a lot, by the fill that opened it."""
+        trip = self.trip_of(fill_n)
+        return "?" if trip is None else trip.lot_name(fill_n)
+
+    def number_of(self, event_id: str) -> int | None:
+        """Return the number of a fill in its queue; None for any other event."""
+        return self._number.get(event_id)
+
+    def story(self, trip: Trip, why: Callable[[int], str]) -> TradeStory:
+        """Return the story of a trade; `why` gives the reason on record for a fill."""
+        return trade_story(trip, self.fills, self._bookings, why, self._quote_asset)
+
+    def trade(self, text: str) -> Trip:
         """Return a trade by its number.
 
         Raises:
             Refusal: The run has no such trade.
         """
-        found = next((item for item in self.trades if str(item.n) == text), None)
+        found = next((trip for trip in self.trips if str(trip.n) == text), None)
         if found is not None:
             return found
-        has = f"trades 1 to {len(self.trades)}" if self.trades else "no trade"
+        has = f"trades 1 to {len(self.trips)}" if self.trips else "no trade"
         raise Refusal(f"{text!r} is no trade of this run, which has {has}.", "See: minibot report")
 
     def lot(self, text: str) -> int:
-        """Return the number of a lot, by that number or by the id of the fill that opened it.
+        """Return the fill that opened a lot, by the lot's number or by that fill's id.
 
         Raises:
             Refusal: The run opened no such lot.
         """
-        lots = [
-            n
-            for n, event in enumerate(self.fills, 1)
-            if isinstance(event.payload, Fill) and event.payload.side == BUY
-        ]
-        found = [n for n in lots if text == str(n)]
+        lots = [n for trip in self.trips for n in trip.lots]
+        found = [n for n in lots if text == self.lot_name(n)]
         if not found and len(text) >= 4:
             found = [n for n in lots if self.fills[n - 1].id.startswith(text)]
         if len(found) != 1:
-            known = ", ".join(map(str, lots[:LOTS_SHOWN])) or "none"
+            known = ", ".join(map(self.lot_name, lots[:LOTS_SHOWN])) or "none"
             more = len(lots) - LOTS_SHOWN
             known += f" and {more} more" if more > 0 else ""
             raise Refusal(f"{text!r} is no lot of this run.", f"Its lots: {known}.")
         return found[0]
+
+
+def _held(books: HourlyAccounts) -> dict[str, int]:
+    """Return the quantity of each open position."""
+    portfolio = books.portfolio
+    return {symbol: portfolio.position_qty(symbol) for symbol in portfolio.symbols()}
 
 
 def short(amount: int) -> str:
