@@ -20,6 +20,7 @@ from minibot.events.reasons import (
     EXPOSURE_LIMIT,
     HALTED,
     INSUFFICIENT_CASH,
+    NIGHT_NOTIONAL_PACE,
     NOT_IN_UNIVERSE,
     PENDING_ORDER,
     POSITION_LIMIT,
@@ -82,6 +83,7 @@ POSITIONS: Final = Gate("positions", POSITIONS_MAX)
 DEVIATION: Final = Gate("reference_deviation_bps", REFERENCE_DEVIATION, places=4)
 SPREAD: Final = Gate("spread_bps", SPREAD_LIMIT, places=4)
 ATR_BARS: Final = Gate("atr_bars", WARMUP, passes=AT_LEAST)
+PACE: Final = Gate("night_notional_paced", NIGHT_NOTIONAL_PACE, places=PLACES)
 
 # Gates of the size have no reason: an order that is too large is made smaller before it is refused.
 POSITION_NOTIONAL: Final = Gate("position_notional", places=PLACES, cuts=POSITION_LIMIT)
@@ -128,6 +130,7 @@ def entry_rows(
     positions, halts, equity, rate = state.positions, state.halts, left.equity, limits.order_rate
     exits = market.exits or state.exits_of(market)
     until, needs_atr = state.exits.ending_until, state.exits.rules.needs_atr
+    usable = state.budgets.paced(now) if limits.pace_ms else limits.night_notional.entry_max
     # Without a touch nothing is asked that goes by it.
     has_touch = market.is_fresh and market.has_mid
     return (
@@ -152,7 +155,19 @@ def entry_rows(
         (OF_DAY_LOSS, loss_of(left.day_level, equity), limits.day_loss.entry_max),
         (OF_DRAWDOWN, drawdown_of(left.high_water_mark, equity), limits.drawdown.entry_max),
         (OF_ORDER_RATE, rate.entry_value(left.orders + 1), rate.entry_max),
+        # An order of full size ahead of the night's pace waits, and is not made smaller.
+        (PACE, _paced(left, limits, usable), usable),
     )
+
+
+def _paced(left: Headroom, limits: Limits, usable: int) -> int:
+    """Return what the night has used and reserved, with an order of full size.
+
+    Once the whole budget may be used, nothing is asked: the limit itself says the rest.
+    """
+    if usable == limits.night_notional.entry_max:
+        return NOT_ASKED
+    return left.night_notional + left.reserved + limits.order_notional
 
 
 def _ending_gate(until: int | None) -> Gate:
