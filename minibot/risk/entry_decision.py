@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from minibot.accounting.entry_stops import ENTRY_CHECK
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.messages import Message, SignalMessage
 from minibot.events.decimals import mul_div_up
@@ -87,7 +88,7 @@ PACE: Final = Gate("night_notional_paced", NIGHT_NOTIONAL_PACE, places=PLACES)
 
 # Gates of the size have no reason: an order that is too large is made smaller before it is refused.
 POSITION_NOTIONAL: Final = Gate("position_notional", places=PLACES, cuts=POSITION_LIMIT)
-CASH_WITH_FEE: Final = Gate("cash_with_fee", places=PLACES, cuts=INSUFFICIENT_CASH)
+CASH_WITH_FEE: Final = Gate(ENTRY_CHECK, places=PLACES, cuts=INSUFFICIENT_CASH)
 EXPOSURE: Final = Gate("exposure", places=PLACES, cuts=EXPOSURE_LIMIT)
 POSITION_QTY: Final = Gate("position_qty", places=PLACES, cuts=POSITION_MAX)
 ORDER_NOTIONAL: Final = Gate("order_notional", places=PLACES, passes=AT_LEAST)
@@ -102,11 +103,13 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
     if checks.judge(entry_rows(state, market, signal, left)) and rules is not None:
         qty, notional = size_entry(market, rules, limits, state.positions, left, checks)
     if rules is None or not qty:
+        state.stops.on_refusal(checks.reason, signal.ts)
         return [action(state, BLOCK, checks.reason, verdict)]
     breaches = exceeded(hard_rows(limits, left, notional))
     if breaches is not None:
         return [stop(state, breaches, verdict)]
     state.decided.note(ref, signal.ts, state.now - limits.signal_age_ms_max)
+    state.stops.on_entry()
     # A check that failed all the same made the order smaller.
     kind, reason = (REDUCE, REDUCED) if checks.failed else (ALLOW, ALLOWED)
     return approve(state, kind, reason, BUY, qty, market, rules, verdict)

@@ -22,6 +22,7 @@ from minibot.events.names import AI_ROLE, EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE
 from minibot.events.roles import Roles
 from minibot.kernel import canonical
 from minibot.report.figures import clock, counted, duration, milliseconds, money, plain_text
+from minibot.report.notices import entry_notice
 from minibot.runtime.stop import STOP_KIND
 
 SENTENCE_EVERY_S = 3.0
@@ -97,6 +98,8 @@ class View:
             found.append("AI off")
         if self.risk.get("is_halted"):
             found.append("halted: no new entries")
+        if notice := entry_notice(self.risk.get("entry_stops")):
+            found.append(notice)
         return found
 
     def _progress(self) -> str:
