@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from minibot.accounting.performance import Performance
 from minibot.backtest.sources.bars import BarSource
+from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.recorded_run import RunSource
 from minibot.cores.messages import QUEUES, FillMessage, Message, stop_in
 from minibot.cores.protocol import Core
@@ -145,6 +146,9 @@ class _Pass:
             if opening is not None:
                 self._world(opening)
             inputs = self._pump(roots, progress)
+            result.closes = self._charts.closes()
+            if isinstance(source, BarSource | Merged):
+                result.closes |= source.closes(result.to_ts)
         result.inputs = {kind.TYPE: inputs[kind] for kind in sorted(inputs, key=_type_of)}
         self._mark(result.to_ts)
 

@@ -80,6 +80,7 @@ def _walk(source: RunSource, result: BacktestResult) -> None:
                 if start:
                     result.equity.append(EquityPoint(start, market.performance.equity))
     market.book_before(market.seq + 1)
+    result.closes = charts.closes()
     result.to_ts = market.last_ts or result.to_ts
     result.inputs = dict(sorted(market.types.items()))
     result.equity.append(EquityPoint(result.to_ts, market.performance.equity))

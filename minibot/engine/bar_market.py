@@ -65,6 +65,13 @@ class BarMarket:
             for place in range(max(0, last - count), last):
                 yield lane.interval, lane.candle(place)
 
+    def closes(self, until_ts: int) -> tuple[int, int]:
+        """Return the closes of the first bar and of the last one that ends by a time."""
+        columns = self.table.columns
+        last = min(self.last, int(columns["end_ts"].searchsorted(until_ts, side="right")))
+        close = columns["close"]
+        return int(close[self.first]), int(close[max(self.first, last - 1)])
+
     def block(self, first: int) -> BarBlock:
         """Return rows from `first` on, made ready."""
         return BarBlock(self.shapes, self.lanes, first, min(self.last, first + BLOCK_ROWS))

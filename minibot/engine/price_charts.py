@@ -11,6 +11,7 @@ from typing import Final
 
 from minibot.engine.run_result import PriceBar
 from minibot.events.model import MarketTick
+from minibot.events.money import parse_amount
 
 # Ticks begin with the first, and go on to the next when there are too many candles.
 WIDTHS_MS: Final = (1_000, 10_000, 60_000)
@@ -31,6 +32,7 @@ class PriceCharts:
         self._wider = [width for width in WIDTHS_MS if width > interval_ms]
         self._candles = 0
         self._until: dict[str, int] = {}
+        self._first: dict[str, str] = {}
         self._last: dict[str, str] = {}
 
     def on_tick(self, tick: MarketTick, ts: int) -> int:
@@ -42,13 +44,9 @@ class PriceCharts:
                 _widen(self._prices[symbol][-1], float(tick.price))
             return 0
         self._last[symbol] = tick.price
-        return self.on_price(symbol, float(tick.price), ts)
-
-    def on_price(self, symbol: str, price: float, ts: int) -> int:
-        """Take the price of a tick, as `on_tick` takes it."""
-        if ts < self._until.get(symbol, 0):
-            _widen(self._prices[symbol][-1], price)
-            return 0
+        if symbol not in self._first:
+            self._first[symbol] = tick.price
+        price = float(tick.price)
         start = ts - ts % self._width_ms
         self._until[symbol] = start + self._width_ms
         bars = self._prices.setdefault(symbol, [])
@@ -57,6 +55,13 @@ class PriceCharts:
         if self._candles > CANDLES_MAX and self._wider:
             self._join()
         return start if len(bars) > 1 else 0
+
+    def closes(self) -> dict[str, tuple[int, int]]:
+        """Return the first and the last price of each symbol, hundred-millionths of quote."""
+        return {
+            symbol: (parse_amount(first), parse_amount(self._last[symbol]))
+            for symbol, first in self._first.items()
+        }
 
     def _join(self) -> None:
         """Go on with wider candles, and make those before them as wide."""

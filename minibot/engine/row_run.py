@@ -33,6 +33,7 @@ class RowRun:
         interval_ms: int,
     ) -> None:
         table, first = stretch.table, stretch.first
+        self._table = table
         columns = {name: values[first:] for name, values in table.columns.items()}
         self._rows = TickRows(table.symbol, columns, lockstep, run_id, NO_CMDLINE)
         self._charts = RowCharts(table, first, interval_ms, result.performance, result.equity)
@@ -62,4 +63,8 @@ class RowRun:
         """Look at the rest of the rows, and draw them all."""
         row = self._first + self._rows.row if self.stop_row is None else self.stop_row + 1
         self._charts.look(row)
+        price = self._table.columns["price"]
+        if row > self._first:
+            closes = int(price[self._first]), int(price[row - 1])
+            self._result.closes[self._rows.symbol] = closes
         self._result.prices[self._rows.symbol] = self._charts.candles(row)

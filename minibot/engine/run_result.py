@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence
+from collections.abc import MutableSequence, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -52,7 +52,11 @@ class BacktestResult:
         derived: Every signal, risk action, intent, result and fill, in the order they were made.
         equity: Equity candle by candle; the last point is the end.
         prices: By symbol, for the chart.
+        closes: By symbol, the first and the last close of the span, hundred-millionths of quote;
+            of ticks the first and the last price.
         performance: Exact equity, drawdown and round trips, as in a night.
+        lines: By symbol and name, what the strategy plotted, with its times; empty where no page
+            is drawn.
         stop: Reason code where risk stopped the run, else empty.
         assumptions: What the sources had to make up, one sentence each; stands in every report.
         elapsed_s: Machine time of the walk through the market, without writing what is read of it.
@@ -67,6 +71,8 @@ class BacktestResult:
     derived: MutableSequence[Derived] = field(default_factory=list)
     equity: MutableSequence[EquityPoint] = field(default_factory=list)
     prices: dict[str, MutableSequence[PriceBar]] = field(default_factory=dict)
+    closes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    lines: dict[str, dict[str, Sequence[tuple[int, float]]]] = field(default_factory=dict)
     stop: str = ""
     assumptions: tuple[str, ...] = ()
     elapsed_s: float = 0.0

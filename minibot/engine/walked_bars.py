@@ -42,6 +42,7 @@ class WalkedBars(Listener):
         announce: Callable[[int], None],
         close_ts: int,
     ) -> None:
+        self._market: BarMarket = market
         self._symbol: str = market.symbol
         self._result: BacktestResult = result
         self._performance: Performance = result.performance
@@ -111,5 +112,6 @@ class WalkedBars(Listener):
         rows, result = self._row + 1, self._result
         result.equity = self._charts.equity(rows)
         if rows > self._charts.first:
+            result.closes[self._symbol] = self._market.closes(result.to_ts)
             shown = self._shown if self.is_stopped else []
             result.prices[self._symbol] = self._charts.candles(rows, shown)

@@ -10,13 +10,27 @@ from typing import NamedTuple
 from minibot.events.money import UNIT
 from minibot.report.curve import Point
 from minibot.report.figures import moment, money
-from minibot.report.plot import TIME_HEIGHT, Panel, TimeAxis, area, line, picture
+from minibot.report.plot import (
+    GAP,
+    TIME_HEIGHT,
+    TOP,
+    WIDE,
+    Canvas,
+    Drawing,
+    Panel,
+    TimeAxis,
+    area,
+    line,
+    picture,
+)
 from minibot.report.trades import RoundTrip
 
-TOP, EQUITY_HEIGHT, GAP, DRAWDOWN_HEIGHT = 12, 220, 26, 80
+EQUITY_HEIGHT, DRAWDOWN_HEIGHT = 220, 80
 HEIGHT = TOP + EQUITY_HEIGHT + GAP + DRAWDOWN_HEIGHT + TIME_HEIGHT
 VALUE_MARKS = 4
 TRIPS_MARKED_MAX = 400
+# More ends than this cannot be told apart in a wide picture.
+DOTS_MAX = 2400
 
 
 class Span(NamedTuple):
@@ -43,31 +57,56 @@ def equity_chart(
     """
     if len(points) < 2:
         return "<p>No market data came, so there is no curve.</p>"
-    frame = _Frame(points, band)
-    parts = [
-        *_grid(frame),
-        *_band(frame, band),
-        f'<path class="equity" d="{_curve(frame)}"/>',
-        f'<path class="drawdown" d="{_fall(frame)}"/>',
-        *_marks(frame, trips),
-    ]
-    return picture(f"Equity and drawdown in {asset} over market time", HEIGHT, parts)
+
+    def draw(canvas: Canvas) -> Drawing:
+        frame = _Frame(canvas, _thinned(points, canvas.points), band)
+        parts = [
+            *_grid(frame),
+            *_band(frame, band),
+            f'<path class="equity" d="{_curve(frame)}"/>',
+            f'<path class="drawdown" d="{_fall(frame)}"/>',
+            *_marks(frame, trips),
+        ]
+        return Drawing(HEIGHT, parts)
+
+    return picture(f"Equity and drawdown in {asset} over market time", draw)
 
 
 class _Frame:
     """Layout of the picture: the panels and the time axis."""
 
-    def __init__(self, points: Sequence[Point], band: Sequence[Span]) -> None:
+    def __init__(self, canvas: Canvas, points: Sequence[Point], band: Sequence[Span]) -> None:
+        self.canvas = canvas
         self.points = points
-        self.axis = TimeAxis(points[0].ts, points[-1].ts)
+        self.axis = TimeAxis(canvas, points[0].ts, points[-1].ts)
         low = min([point.low for point in points] + [span.low for span in band])
         high = max([point.last for point in points] + [span.high for span in band])
         if low == high:
             # A flat line has no range: one unit of quote each way.
             low, high = low - UNIT, high + UNIT
-        self.equity = Panel(TOP, EQUITY_HEIGHT, low, high)
+        self.equity = Panel(canvas, TOP, EQUITY_HEIGHT, low, high)
         self.deepest = max(1, *(point.drawdown for point in points))
-        self.drawdown = Panel(TOP + EQUITY_HEIGHT + GAP, DRAWDOWN_HEIGHT, -self.deepest, 0)
+        top = TOP + EQUITY_HEIGHT + GAP
+        self.drawdown = Panel(canvas, top, DRAWDOWN_HEIGHT, -self.deepest, 0)
+
+
+def _thinned(points: Sequence[Point], count: int) -> Sequence[Point]:
+    """Return the points joined to at most twice `count`; the lowest and the deepest remain."""
+    if len(points) <= 2 * count:
+        return points
+    size = -(-len(points) // count)
+    parts = [points[at : at + size] for at in range(0, len(points), size)]
+    joined = [
+        Point(
+            part[0].ts,
+            min(point.low for point in part),
+            part[-1].last,
+            max(point.drawdown for point in part),
+        )
+        for part in parts
+    ]
+    joined[-1].ts = points[-1].ts
+    return joined
 
 
 def _curve(frame: _Frame) -> str:
@@ -115,14 +154,14 @@ def _amount(value: int) -> str:
 def _marks(frame: _Frame, trips: Sequence[RoundTrip]) -> list[str]:
     """Mark the end of each round trip under the curve, won or lost."""
     y = TOP + EQUITY_HEIGHT + GAP / 2
-    span = frame.axis.to_ts - frame.axis.from_ts
     closed = [trip for trip in trips if trip.is_closed]
-    if len(closed) > TRIPS_MARKED_MAX:
-        return [_dots(frame, y, closed, is_won) for is_won in (True, False)]
+    if len(closed) > TRIPS_MARKED_MAX or frame.canvas.is_narrow:
+        few = closed[:: -(-len(closed) // (DOTS_MAX * frame.canvas.width // WIDE.width)) or 1]
+        return [_dots(frame, y, few, is_won) for is_won in (True, False)]
     return [
         f'<circle class="{"won" if trip.net > 0 else "lost"}" cx="{frame.axis.x(trip.closed_ts)}" '
-        f'cy="{y}" r="3.5"><title>{escape(moment(trip.closed_ts, span))}: {_amount(trip.net)}'
-        "</title></circle>"
+        f'cy="{y}" r="3.5"><title>{escape(moment(trip.closed_ts, frame.axis.span_ms))}: '
+        f"{_amount(trip.net)}</title></circle>"
         for trip in closed
     ]
 

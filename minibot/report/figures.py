@@ -37,6 +37,16 @@ def signed(amount: str, places: int = 2) -> str:
     return f"+{text}" if Decimal(amount) > 0 else text
 
 
+def signed_or_none(amount: str | None) -> str:
+    """Return an amount with its sign; a dash for a missing figure."""
+    return NONE if amount is None else signed(amount)
+
+
+def change(ratio: str | None) -> str:
+    """Return a ratio in percent with its sign, such as a market's change."""
+    return NONE if ratio is None else f"{signed(str(Decimal(ratio) * 100))} %"
+
+
 def percent(ratio: str | None) -> str:
     """Return a ratio between 0 and 1 in percent."""
     return NONE if ratio is None else f"{Decimal(ratio) * 100:.0f} %"

@@ -6,32 +6,58 @@ content comes from the queues; its root hash names the exact run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from html import escape
 from pathlib import Path
 
-from minibot.events.model import JsonObject
+from minibot.events.model import JsonObject, StopJournal
 from minibot.events.reasons import REASONS
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.report.chart import equity_chart
 from minibot.report.figures import (
+    change,
     clock,
+    counted,
+    date_clock,
     duration,
+    listed,
     megabytes,
     milliseconds,
     money,
     percent,
     plain_text,
     signed,
+    signed_or_none,
 )
 from minibot.report.hours import ledger_table, ledger_text
-from minibot.report.markup import Tile, document, heading, section, table, tile_row
+from minibot.report.market_change import MarketChange
+from minibot.report.markup import (
+    Tile,
+    document,
+    folded,
+    hashes,
+    heading,
+    machine,
+    paragraph,
+    section,
+    subheading,
+    table,
+    tile_row,
+    tone_of,
+)
 from minibot.report.night import Night
+from minibot.report.price_chart import MARKS_EXPLAINED, Marked, exits_text, price_chart
 from minibot.report.summary import Row, summary_rows
 
 REPORT_FILE = "report.html"
 TRIPS_SHOWN = 1000
+ROWS_SHOWN = 40
+TIPS_MAX = 1000
+SYMBOLS_DRAWN = 6
+STOPS_SHOWN = 3
+OPEN = "open"
 INCIDENTS_SHOWN = 200
 
 
@@ -45,20 +71,41 @@ def write_report(night: Night) -> Path:
 
 
 def page(night: Night) -> str:
-    """Return the whole page."""
+    """Return the whole page: result, prices with round trips, then everything else."""
     asset = night.manifest.config["portfolio"]["quote_asset"]
-    sections = [
+    market = _market(night)
+    marked = _marked(night)
+    parts = [
+        _head(night),
+        _tiles(night, asset, market),
+        _said(night, market),
+        section("Price with entries and exits", _prices(night, marked)),
+        section("Round trips", _trips(marked)),
         section("Equity", equity_chart(night.count.curve.points, night.count.trades.trips, asset)),
         section("In words", _words(summary_rows(night))),
-        section("Round trips", _trips(night)),
-        section("Ledger by hour", _ledger(night)),
         section("Signals and refusals", _decisions(night)),
-        section("Roles", _roles(night)),
-        section("Latency", _latency(night)),
-        section("Incidents", _incidents(night)),
-        section("Proof", _proof(night)),
+        machine(
+            f"Machine details: ledger, roles, latency, {_incident_words(night)}, proof",
+            [
+                section("Ledger by hour", _ledger(night)),
+                section("Roles", _roles(night)),
+                section("Latency", _latency(night)),
+                section("Incidents", _incidents(night)),
+                section("Proof", _proof(night)),
+            ],
+        ),
     ]
-    return document(f"minibot {night.run_id}", [_head(night), _tiles(night, asset), *sections])
+    return document(f"minibot {night.run_id}", parts)
+
+
+def _market(night: Night) -> MarketChange:
+    fee_bps = str(night.manifest.config["execution"]["taker_fee_bps"])
+    return MarketChange(night.count.closes(), night.count.performance.equity_start, fee_bps)
+
+
+def _incident_words(night: Night) -> str:
+    number = len(night.count.incidents) + len(night.stops)
+    return counted(number, "incident") if number else "no incident"
 
 
 def _head(night: Night) -> str:
@@ -72,15 +119,29 @@ def _head(night: Night) -> str:
     elif end is not None:
         is_stop = end.kind == "STOP"
         badges.append((f"{'STOP ' if is_stop else ''}{end.reason_code}", "bad" if is_stop else ""))
-    return heading(night.run_id, manifest.profile, badges)
+    begin, last = manifest.clock_origin_ms, night.count.market.last_ts
+    if last:
+        span = f"{date_clock(begin)} to {date_clock(last)} UTC, {duration(night.market_ms)}"
+        badges.append((span, ""))
+    shown = heading(night.run_id, f"{manifest.profile}, {listed(manifest.symbols)}", badges)
+    stopped = [paragraph(_stop_words(stop), "bad") for _, stop in night.stops[:STOPS_SHOWN]]
+    return "\n".join([shown, *stopped])
 
 
-def _tiles(night: Night, asset: str) -> str:
+def _stop_words(stop: StopJournal) -> str:
+    reason = REASONS.get(stop.reason_code)
+    meaning = f": {reason.meaning}" if reason is not None else "."
+    return f"Stopped by {stop.reason_code}{meaning} {plain_text(stop.detail)}"
+
+
+def _tiles(night: Night, asset: str, market: MarketChange) -> str:
     figures = night.count.performance.to_json()
     before_fees = str(Decimal(figures["pnl"]) + Decimal(figures["fees"]))
-    tone = "good" if Decimal(figures["pnl"]) > 0 else "bad" if Decimal(figures["pnl"]) < 0 else ""
+    held = market.to_json()
     tiles = [
-        Tile(f"result, {asset}", signed(figures["pnl"]), tone),
+        Tile(f"result, {asset}", signed(figures["pnl"]), tone_of(figures["pnl"])),
+        Tile("market change", change(held["change"]), tone_of(held["change"])),
+        Tile("buy and hold", signed_or_none(held["buy_and_hold"]["pnl"])),
         Tile("before fees", signed(before_fees)),
         Tile("fees", money(figures["fees"])),
         Tile("equity at the end", money(figures["equity"])),
@@ -92,26 +153,54 @@ def _tiles(night: Night, asset: str) -> str:
     return tile_row(tiles)
 
 
-def _words(rows: Iterable[Row]) -> str:
+def _said(night: Night, market: MarketChange) -> str:
+    """Return what explains the tiles: the rule of buy-and-hold."""
+    return paragraph(market.rule(), "soft") if market.symbols else ""
+
+
+def _marked(night: Night) -> list[Marked]:
+    count = night.count
+    return [
+        Marked(number, trip, count.entered_because(trip), count.left_because(trip) or OPEN)
+        for number, trip in enumerate(count.trades.trips, start=1)
+    ]
+
+
+def _prices(night: Night, marked: Sequence[Marked]) -> str:
+    """Return the price chart of the symbols that were traded most; of one, if none was."""
+    count = night.count
+    traded = Counter(each.trip.symbol for each in marked)
+    symbols = sorted(count.prices, key=lambda symbol: (-traded[symbol], symbol))
+    drawn = symbols[: max(1, min(SYMBOLS_DRAWN, len(traded)))]
     parts = []
-    for row in rows:
-        if row.label and not row.text:
-            parts.append(f'<tr><th colspan="2">{escape(row.label)}</th></tr>')
-            continue
-        cells = f"<td>{escape(row.label)}</td><td>{escape(row.text)}</td>"
-        parts.append(f'<tr class="{row.tone}">{cells}</tr>')
-    return f'<table class="words">{"".join(parts)}</table>'
+    for symbol in drawn:
+        trips = [each for each in marked if each.trip.symbol == symbol]
+        bars = count.prices[symbol]
+        parts += [subheading(symbol)] if len(drawn) > 1 else []
+        parts.append(
+            price_chart(
+                *(symbol, bars, trips, bars[0].ts, max(count.market.last_ts, bars[-1].ts)),
+                has_tips=len(marked) <= TIPS_MAX,
+            )
+        )
+        parts.append(exits_text(trips))
+    if not drawn:
+        return paragraph("No market data came.")
+    if left := sum(1 for symbol in traded if symbol not in drawn):
+        parts.append(paragraph(f"{counted(left, 'more symbol')} with trades not drawn."))
+    return "\n".join([*parts, paragraph(MARKS_EXPLAINED, "soft")] if marked else parts)
 
 
-def _trips(night: Night) -> str:
-    trips = night.count.trades.trips
+def _trips(marked: Sequence[Marked]) -> str:
     rows = []
-    for trip in trips[-TRIPS_SHOWN:]:
+    for each in marked[-TRIPS_SHOWN:]:
+        trip = each.trip
         shown = trip.to_json()
-        closed = clock(trip.closed_ts) if trip.is_closed else "open"
+        closed = clock(trip.closed_ts) if trip.is_closed else OPEN
         held = duration(trip.closed_ts - trip.opened_ts) if trip.is_closed else "-"
         rows.append(
             (
+                str(each.number),
                 trip.symbol,
                 clock(trip.opened_ts),
                 closed,
@@ -121,16 +210,32 @@ def _trips(night: Night) -> str:
                 money(shown["exit_price"]),
                 money(shown["fees"]),
                 "-" if shown["net"] is None else signed(shown["net"]),
-                night.count.left_because(trip) if trip.is_closed else "",
+                each.entry,
+                each.exit if trip.is_closed else "",
             )
         )
     head = (
-        *("symbol", "opened", "closed", "held", "qty", "bought at", "sold at", "fees", "net"),
-        "left because",
+        *("trade", "symbol", "opened", "closed", "held", "qty", "bought at", "sold at", "fees"),
+        *("net", "entered on", "left because"),
     )
-    left = len(trips) - len(rows)
+    left = len(marked) - len(rows)
     note = f"<p>The first {left:,} are left out here.</p>" if left > 0 else ""
-    return note + table(head, rows, "It did not trade.")
+    shown_first = rows[:ROWS_SHOWN]
+    found = note + table(head, shown_first, "It did not trade.")
+    if rest := rows[ROWS_SHOWN:]:
+        found += folded(f"{counted(len(rest), 'more round trip')}", table(head, rest, ""))
+    return found
+
+
+def _words(rows: Iterable[Row]) -> str:
+    parts = []
+    for row in rows:
+        if row.label and not row.text:
+            parts.append(f'<tr><th colspan="2">{escape(row.label)}</th></tr>')
+            continue
+        cells = f"<td>{escape(row.label)}</td><td>{escape(row.text)}</td>"
+        parts.append(f'<tr class="{row.tone}">{cells}</tr>')
+    return f'<table class="words">{"".join(parts)}</table>'
 
 
 def _ledger(night: Night) -> str:
@@ -206,7 +311,7 @@ def _incidents(night: Night) -> str:
 
 def _proof(night: Night) -> str:
     manifest = night.manifest
-    hashes: JsonObject = {
+    values: JsonObject = {
         "root of the seal": night.seal.get("root", "not sealed"),
         "config": manifest.config_sha256,
         "contracts": manifest.contracts_sha256,
@@ -215,11 +320,11 @@ def _proof(night: Night) -> str:
         "python, platform": f"{manifest.python}, {manifest.platform}",
         "order endpoint calls": str(night.sealed.get("order_calls", "-")),
     }
-    rows = [(name, str(value)) for name, value in hashes.items()]
+    rows = [(name, str(value)) for name, value in values.items()]
     how = (
         f"<p>Check it yourself: <code>minibot verify {escape(night.run_id)}</code>, "
         f"<code>minibot replay {escape(night.run_id)}</code>, or "
         "<code>sha256sum -c SHA256SUMS</code> in the run's folder. "
         "Whoever keeps the root elsewhere can prove that nothing was changed since.</p>"
     )
-    return table(("sha256 of", "value"), rows, "") + how
+    return hashes(("sha256 of", "value"), rows) + how

@@ -6,13 +6,24 @@ of backtests are made from the same pieces.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from html import escape
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from minibot.report.style import STYLE
 
 Cells = Sequence[str]
+
+# Of more columns, each row is a card on a phone.
+COLUMNS_MAX: Final = 3
+# A label with its figure in half the width of a phone, in characters.
+HALF: Final = 19
+# Figures that stand beside the first cell of a card, in the colour of their sign.
+HEADING: Final = frozenset({"net", "result"})
+# A figure, a time, or a code: what stands on one line.
+ONE_LINE: Final = re.compile(r"[-+]?[\d.,:-]+( ?[\w%]{1,4})?|[\d-]+ [\d:]+")
 
 
 class Tile(NamedTuple):
@@ -21,6 +32,12 @@ class Tile(NamedTuple):
     name: str
     value: str
     tone: str = ""  # "", "good", "bad"
+
+
+def tone_of(amount: str | None) -> str:
+    """Return the tone of an amount: good above zero, bad below it."""
+    value = Decimal(amount or 0)
+    return "good" if value > 0 else "bad" if value < 0 else ""
 
 
 def document(title: str, parts: Iterable[str]) -> str:
@@ -52,14 +69,21 @@ def subheading(title: str) -> str:
     return f"<h3>{escape(title)}</h3>"
 
 
-def folded(title: str, body: str) -> str:
+def folded(title: str, body: str, kind: str = "") -> str:
     """Return a part that opens on a click; the body is HTML already."""
-    return f"<details>\n<summary>{escape(title)}</summary>\n{body}\n</details>"
+    named = f' class="{kind}"' if kind else ""
+    return f"<details{named}>\n<summary>{escape(title)}</summary>\n{body}\n</details>"
 
 
-def paragraph(text: str) -> str:
-    """Return a paragraph of plain text."""
-    return f"<p>{escape(text)}</p>"
+def machine(title: str, parts: Iterable[str]) -> str:
+    """Return the folded end of a page: the details of the machine, and the proof."""
+    return folded(title, "\n".join(parts), "machine")
+
+
+def paragraph(text: str, tone: str = "") -> str:
+    """Return a paragraph of plain text; the tone is "", good, bad or soft."""
+    named = f' class="{tone}"' if tone else ""
+    return f"<p{named}>{escape(text)}</p>"
 
 
 def tile_row(tiles: Iterable[Tile]) -> str:
@@ -73,12 +97,71 @@ def tile_row(tiles: Iterable[Tile]) -> str:
 
 
 def table(head: Cells, rows: Sequence[Cells], none: str, kind: str = "") -> str:
-    """Return a table; in the kind `figures` all but the first column is right-aligned."""
+    """Return a table; in the kind `figures` all but the first column is right-aligned.
+
+    With many columns, each row is a card on a phone, headed by its first cell.
+    """
     if not rows:
         return paragraph(none)
+    is_cards = len(head) > COLUMNS_MAX
+    kinds = [kind] if kind else []
+    is_led = is_cards and not HEADING.isdisjoint(head)
+    columns = [
+        _column(name, at, rows, is_cards=is_cards, is_led=is_led) for at, name in enumerate(head)
+    ]
     top = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+        "<tr>"
+        + "".join(_cell(column, text) for column, text in zip(columns, row, strict=True))
+        + "</tr>\n"
+        for row in rows
     )
-    named = f' class="{kind}"' if kind else ""
-    return f'<div class="wide"><table{named}><tr>{top}</tr>{body}</table></div>'
+    if is_cards:
+        kinds.append("cards")
+    named = f' class="{" ".join(kinds)}"' if kinds else ""
+    return (
+        f'<div class="wide"><table{named}><thead><tr>{top}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def hashes(head: Cells, rows: Sequence[Cells]) -> str:
+    """Return a table of names and sha256 values, which may break anywhere."""
+    top = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join(
+        f'<tr><td>{escape(name)}</td><td class="hash">{escape(value)}</td></tr>'
+        for name, value in rows
+    )
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+class _Column(NamedTuple):
+    """Column of a table: the classes and the attributes of its cells, and whether they are toned.
+
+    On one line stand figures, times and codes (`n`); `w` takes the whole width of a card.
+    """
+
+    kinds: str
+    label: str
+    is_toned: bool
+
+
+def _column(name: str, at: int, rows: Sequence[Cells], *, is_cards: bool, is_led: bool) -> _Column:
+    texts = [row[at] for row in rows]
+    kinds = ["n"] if all(ONE_LINE.fullmatch(text) or " " not in text for text in texts) else []
+    if is_cards and name in HEADING:
+        kinds.append("net")
+    elif not at and is_led:
+        kinds.append("led")
+    elif is_cards and at and len(name) + max(map(len, texts)) > HALF:
+        kinds.append("w")
+    is_said = bool(at) or all(text.isdigit() for text in texts)
+    label = f' data-l="{escape(name)}"' if name and is_cards and is_said else ""
+    return _Column(" ".join(kinds), label, name in HEADING)
+
+
+def _cell(column: _Column, text: str) -> str:
+    tone = {"+": "good", "-": "bad"}.get(text[:1], "") if column.is_toned and text[1:] else ""
+    kinds = f"{column.kinds} {tone}".strip()
+    named = f' class="{kinds}"' if kinds else ""
+    return f"<td{named}{column.label}>{escape(text)}</td>"

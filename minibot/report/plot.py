@@ -1,51 +1,82 @@
-"""Pieces of a picture over market time: a time axis, panels of values, one inline SVG.
+"""Pieces of a picture over market time: a time axis, panels of values, inline SVG.
 
-No script and no resource; coordinates have one decimal, so that equal data give equal bytes.
+A picture is drawn twice: wide, and for a window as narrow as a phone, where its labels stand inside
+and keep their size. The style sheet shows the one that fits. No script and no resource; coordinates
+have one decimal, so that equal data give equal bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
-from typing import Final
+from typing import Final, NamedTuple
 
 from minibot.report.figures import moment
 
-WIDTH: Final = 960
-LEFT: Final = 90
-RIGHT: Final = 12
-TIME_MARKS: Final = 6
+TOP: Final = 16
+GAP: Final = 24
 TIME_HEIGHT: Final = 24
+
+
+class Canvas(NamedTuple):
+    """Canvas of a picture: its width and margins in units, and its number of time labels less one.
+
+    On a narrow canvas a unit is about a pixel of a phone, and labels stand inside the picture.
+    """
+
+    name: str
+    width: int
+    left: int
+    right: int
+    time_marks: int
+    points: int
+
+    @property
+    def is_narrow(self) -> bool:
+        """True for the canvas of a phone."""
+        return not self.left
+
+
+WIDE: Final = Canvas("plot-wide", width=960, left=90, right=12, time_marks=6, points=480)
+NARROW: Final = Canvas("plot-narrow", width=360, left=0, right=0, time_marks=3, points=150)
 
 
 class TimeAxis:
     """Horizontal axis of a plot; a time outside its span is drawn at the edge."""
 
-    def __init__(self, from_ts: int, to_ts: int) -> None:
+    def __init__(self, canvas: Canvas, from_ts: int, to_ts: int) -> None:
+        self.canvas = canvas
         self.from_ts = from_ts
         self.to_ts = max(to_ts, from_ts + 1)
 
+    @property
+    def span_ms(self) -> int:
+        """Length of the span, ms."""
+        return self.to_ts - self.from_ts
+
     def x(self, ts: int) -> float:
         """Return the x coordinate of a time, Unix ms."""
-        share = (ts - self.from_ts) / (self.to_ts - self.from_ts)
-        return round(LEFT + min(1.0, max(0.0, share)) * (WIDTH - LEFT - RIGHT), 1)
+        share = (ts - self.from_ts) / self.span_ms
+        _, width, left, right, *_ = self.canvas
+        return round(left + min(1.0, max(0.0, share)) * (width - left - right), 1)
 
-    def marks(self, y: int) -> list[str]:
+    def marks(self, y: float) -> list[str]:
         """Return time labels along the bottom."""
-        span = self.to_ts - self.from_ts
+        last = self.canvas.time_marks
         parts = []
-        for index in range(TIME_MARKS + 1):
-            ts = self.from_ts + span * index // TIME_MARKS
-            anchor = "start" if index == 0 else "end" if index == TIME_MARKS else "middle"
-            place = f'x="{self.x(ts)}" y="{y}" text-anchor="{anchor}"'
-            parts.append(f"<text {place}>{moment(ts, span)}</text>")
+        for index in range(last + 1):
+            ts = self.from_ts + self.span_ms * index // last
+            anchor = "start" if index == 0 else "end" if index == last else "middle"
+            place = f'x="{self.x(ts)}" y="{y:g}" text-anchor="{anchor}"'
+            parts.append(f"<text {place}>{moment(ts, self.span_ms)}</text>")
         return parts
 
 
 class Panel:
     """One band of the picture from top to bottom, with its range of values."""
 
-    def __init__(self, top: float, height: float, low: float, high: float) -> None:
+    def __init__(self, canvas: Canvas, top: float, height: float, low: float, high: float) -> None:
+        self.canvas = canvas
         self.top = top
         self.height = height
         self.low = low
@@ -57,12 +88,29 @@ class Panel:
         return round(self.top + min(1.0, max(0.0, share)) * self.height, 1)
 
     def level(self, value: float, label: str) -> list[str]:
-        """Return a horizontal line at a value, with its label at the left."""
-        y = self.y(value)
+        """Return a horizontal line at a value, with its label at the left or above it."""
+        canvas, y = self.canvas, self.y(value)
+        place = f'x="{canvas.left - 8}" y="{y + 4:g}" text-anchor="end"'
+        if canvas.is_narrow:
+            place = f'class="inside" x="2" y="{y - 3:g}"'
         return [
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>',
-            f'<text x="{LEFT - 8}" y="{y + 4:g}" text-anchor="end">{escape(label)}</text>',
+            f'<line class="grid" x1="{canvas.left}" x2="{canvas.width - canvas.right}" '
+            f'y1="{y}" y2="{y}"/>',
+            f"<text {place}>{escape(label)}</text>",
         ]
+
+    def name(self, text: str) -> str:
+        """Return the name of the panel, which stands above it."""
+        x = self.canvas.width - 2 if self.canvas.is_narrow else self.canvas.left + 6
+        anchor = ' text-anchor="end"' if self.canvas.is_narrow else ""
+        return f'<text class="name" x="{x}" y="{self.top - 7:g}"{anchor}>{escape(text)}</text>'
+
+
+class Drawing(NamedTuple):
+    """Drawing on one canvas: its height, and the elements of its SVG."""
+
+    height: float
+    parts: list[str]
 
 
 def line(places: Iterable[tuple[float, float]]) -> str:
@@ -75,18 +123,21 @@ def area(upper: Sequence[tuple[float, float]], lower: Sequence[tuple[float, floa
     return f"{line([*upper, *reversed(lower)])} Z"
 
 
-def picture(title: str, height: float, parts: Iterable[str]) -> str:
-    """Return the whole picture, which scrolls sideways where the page is narrow.
+def picture(title: str, draw: Callable[[Canvas], Drawing]) -> str:
+    """Return a picture on both canvases; a screen reader reads its title.
 
-    A screen reader reads its title.
+    Args:
+        title: What it shows, in words.
+        draw: Draws it on a canvas.
     """
-    return "\n".join(
-        [
-            '<div class="wide">',
-            f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" xmlns="http://www.w3.org/2000/svg">',
+    found = ['<div class="plot">']
+    for canvas in (WIDE, NARROW):
+        drawing = draw(canvas)
+        found += [
+            f'<svg class="{canvas.name}" viewBox="0 0 {canvas.width} {drawing.height:g}" '
+            'role="img" xmlns="http://www.w3.org/2000/svg">',
             f"<title>{escape(title)}</title>",
-            *parts,
+            *drawing.parts,
             "</svg>",
-            "</div>",
         ]
-    )
+    return "\n".join([*found, "</div>"])

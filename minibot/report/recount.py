@@ -8,14 +8,16 @@ keeps the details that the summary and the report show.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableSequence
 
 from minibot.accounting.entry_stops import EntryStops
 from minibot.accounting.hourly_accounts import HourlyAccounts
 from minibot.accounting.market_projection import MarketProjection
 from minibot.accounting.performance import Performance
 from minibot.engine.bookkeeping import tally
+from minibot.engine.price_charts import PriceCharts
 from minibot.engine.role_replay import PROGRESS_EVERY, Recorded
+from minibot.engine.run_result import PriceBar
 from minibot.events.model import (
     BUY,
     Event,
@@ -23,18 +25,23 @@ from minibot.events.model import (
     Health,
     Incident,
     JsonObject,
+    MarketTick,
     OrderIntent,
     RiskAction,
     RunOpening,
     Signal,
     StopJournal,
 )
-from minibot.events.names import AI_ROLE
+from minibot.events.names import AI_ROLE, ORDER_INTENTS, TICKS
 from minibot.events.reasons import SCHEMA_INVALID
+from minibot.events.unit_sizes import SECOND_MS
 from minibot.kernel.errors import IntegrityError
 from minibot.replay.explain.checks import departure
 from minibot.report.curve import EquityCurve
 from minibot.report.trades import RoundTrip, TradeLog
+
+# A position that the run started with has no entry of its own.
+CARRIED = "carried_in"
 
 Progress = Callable[[int], None]
 """Told now and then how many lines have been read so far."""
@@ -66,6 +73,11 @@ class Recount:
         self.ai_levels: set[str] = set()
         self._exits: dict[str, RiskAction] = {}
         self._exit_causes: dict[str, tuple[str, ...]] = {}
+        # Reason codes of the signals that entries go back to, by signal; and signals by order.
+        self._entries: dict[str, str] = {}
+        self._entry_causes: dict[str, tuple[str, ...]] = {}
+        self.prices: dict[str, MutableSequence[PriceBar]] = {}
+        self._charts = PriceCharts(self.prices, SECOND_MS)
         self.curve = EquityCurve()
         self.tally = tally(recorded)
         opening, self._opened_ts = _opening(recorded)
@@ -79,8 +91,9 @@ class Recount:
         self._progress = progress
         self._read = 0
         self._count_ticks()
-        for queue in recorded.roles.queues:
-            if queue != "market_ticks":
+        # Intents first: of all signals, only those behind an entry are kept.
+        for queue in (ORDER_INTENTS, *recorded.roles.queues):
+            if queue != TICKS and queue not in self.lines:
                 self._count(queue)
 
     def metrics(self) -> JsonObject:
@@ -100,6 +113,17 @@ class Recount:
                 return departure(action.checks) or action.reason_code
         return ""
 
+    def entered_because(self, trip: RoundTrip) -> str:
+        """Return the reason code of the signal behind a round trip's first purchase."""
+        for cause in self._entry_causes.get(trip.entry_order, ()):
+            if code := self._entries.get(cause):
+                return code
+        return "" if trip.entry_order else CARRIED
+
+    def closes(self) -> dict[str, tuple[int, int]]:
+        """Return the first and the last price of each symbol, hundred-millionths of quote."""
+        return self._charts.closes()
+
     # --- market data and fills ----------------------------------------------------------------
 
     def _count_ticks(self) -> None:
@@ -111,8 +135,11 @@ class Recount:
         self.lines["market_ticks"] = self.market.seq
 
     def _look(self, event: Event) -> None:
-        if isinstance(event.payload, Fill):
-            self.books.on_fill(event.payload, event.ts)
+        payload = event.payload
+        if isinstance(payload, MarketTick):
+            self._charts.on_tick(payload, event.ts)
+        elif isinstance(payload, Fill):
+            self.books.on_fill(payload, event.ts)
             self.trades.on_fill(event)
         ts, performance = max(event.ts, self.market.last_ts), self.performance
         self.curve.add(ts, performance.equity, performance.high_water_mark)
@@ -132,6 +159,8 @@ class Recount:
             self.sides[payload.side] += 1
             if payload.side == "HOLD":
                 self.hold_reasons[payload.reason_code] += 1
+            elif event.id in self._entries:
+                self._entries[event.id] = payload.reason_code
         elif isinstance(payload, RiskAction):
             self.actions[payload.action] += 1
             self.entry_stops.on_action(payload, event.ts)
@@ -142,6 +171,10 @@ class Recount:
         elif isinstance(payload, OrderIntent):
             if payload.side != BUY:
                 self._exit_causes[payload.client_order_id] = tuple(event.cause_ids or ())
+            else:
+                causes = tuple(event.cause_ids or ())
+                self._entry_causes[payload.client_order_id] = causes
+                self._entries.update(dict.fromkeys(causes, ""))
         elif isinstance(payload, Incident):
             self.incidents.append((event.ts, payload))
         elif isinstance(payload, Health):

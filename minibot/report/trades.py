@@ -19,7 +19,8 @@ from minibot.events.money import amount_text, cost_up, parse_amount
 class RoundTrip:
     """Round trip: purchases and sales between flat and flat; amounts in hundred-millionths.
 
-    `exit_order` is the client's id of the order that sold last.
+    `entry_order` and `exit_order` are the client's ids of the orders that bought first and sold
+    last.
     """
 
     symbol: str
@@ -32,6 +33,7 @@ class RoundTrip:
     fees: int = 0
     fills: list[str] = field(default_factory=list)
     exit_order: str = ""
+    entry_order: str = ""
 
     @property
     def net(self) -> int:
@@ -95,6 +97,7 @@ class TradeLog:
         trip.fills.append(event.id)
         sign = 1 if fill.side == BUY else -1
         if sign > 0:
+            trip.entry_order = trip.entry_order or fill.client_order_id
             trip.bought_qty += qty
             trip.paid += notional
         else:

@@ -46,7 +46,8 @@ def test_page_shows_result_curve_trades_roles_incidents_and_root(night: Night) -
     assert night.manifest.config_sha256 in text
     assert "simulated, not a real night" in text
     assert "connection_lost" in text
-    assert text.count("<circle") == figures["round_trips"]
+    equity = text.split("<h2>Equity</h2>")[1].split("</section>")[0]
+    assert equity.count("<circle") == figures["round_trips"]
     trips = text.split("<h2>Round trips</h2>")[1].split("</section>")[0]
     assert trips.count("<tr>") == figures["round_trips"] + 1
     for role in night.manifest.processes:

@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
 from minibot.backtest.report.trades import Trade
-from minibot.engine.run_result import BacktestResult, EquityPoint, PriceBar
+from minibot.engine.run_result import BacktestResult, EquityPoint
 from minibot.events.model import Event, Signal
 from minibot.report.chart import Span
 from minibot.report.curve import EquityCurve, Point
@@ -50,25 +50,6 @@ def _at(result: BacktestResult, times: Iterable[int]) -> Iterator[int]:
         at = bisect_right(marks, ts)
         point: EquityPoint | None = result.equity[at - 1] if at else None
         yield result.performance.equity_start if point is None else point.equity
-
-
-def thinned(bars: Sequence[PriceBar], from_ts: int, to_ts: int, count: int) -> list[PriceBar]:
-    """Return at most about `count` wider bars of the same prices within a span."""
-    width = max(1, -(-(to_ts - from_ts) // count))
-    found: list[PriceBar] = []
-    slot = -1
-    for bar in bars:
-        if not from_ts <= bar.ts < to_ts:
-            continue
-        at = (bar.ts - from_ts) // width
-        if at != slot:
-            slot = at
-            found.append(PriceBar(bar.ts, bar.open, bar.high, bar.low, bar.close))
-            continue
-        last = found[-1]
-        last.high, last.low = max(last.high, bar.high), min(last.low, bar.low)
-        last.close = bar.close
-    return found
 
 
 class Named(NamedTuple):

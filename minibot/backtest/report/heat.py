@@ -31,8 +31,11 @@ def monthly(series: Sequence[Period]) -> str:
     rows = []
     for year, months in years.items():
         places = _places(largest, 100, 2)
-        cells = [_cell(months.get(month), largest, 100, places) for month in range(1, 13)]
-        total = _cell(ratios.compounded(list(months.values())), 0, 100, places)
+        cells = [
+            _cell(name, months.get(month), largest, 100, places)
+            for month, name in enumerate(MONTHS, start=1)
+        ]
+        total = _cell("year", ratios.compounded(list(months.values())), 0, 100, places)
         rows.append(f"<tr><th>{year}</th>{''.join(cells)}{total}</tr>")
     head = "".join(f"<th>{name}</th>" for name in ("", *MONTHS, "year"))
     return _table("Return in percent of the equity before the month", head, rows)
@@ -50,7 +53,10 @@ def hourly(series: Sequence[Period]) -> str:
     for day, name in enumerate(WEEKDAYS):
         if any(key[0] == day for key in means):
             places = _places(largest, BPS, 1)
-            cells = [_cell(means.get((day, hour)), largest, BPS, places) for hour in range(24)]
+            cells = [
+                _cell(f"{hour:02d}", means.get((day, hour)), largest, BPS, places)
+                for hour in range(24)
+            ]
             rows.append(f"<tr><th>{name}</th>{''.join(cells)}</tr>")
     if len(rows) > 1:
         rows.append(f"<tr><th>all</th>{_every_day(found)}</tr>")
@@ -65,24 +71,28 @@ def _every_day(found: dict[tuple[int, int], list[float]]) -> str:
     ]
     means = [ratios.mean(values) for values in together]
     largest = max((abs(mean) for mean in means if mean is not None), default=0)
-    return "".join(_cell(mean, largest, BPS, _places(largest, BPS, 1)) for mean in means)
+    return "".join(
+        _cell(f"{hour:02d}", mean, largest, BPS, _places(largest, BPS, 1))
+        for hour, mean in enumerate(means)
+    )
 
 
 def _places(largest: float, scale: int, places: int) -> int:
     return places if largest == 0 or largest * scale >= SMALL else places + 2
 
 
-def _cell(value: float | None, largest: float, scale: int, places: int) -> str:
+def _cell(label: str, value: float | None, largest: float, scale: int, places: int) -> str:
+    """Return a cell with its value; on a phone its label, a month or an hour, stands beside it."""
     if value is None:
         return "<td></td>"
     shown = ratios.text(value * scale, places) or ""
     step = round(abs(value) / largest * STEPS) if largest else 0
     tone = f' class="{"up" if value > 0 else "down"}{step}"' if step else ""
-    return f"<td{tone}>{escape(shown)}</td>"
+    return f'<td{tone} data-l="{escape(label)}">{escape(shown)}</td>'
 
 
 def _table(caption: str, head: str, rows: Sequence[str]) -> str:
     if not rows:
         return "<p>No market data came.</p>"
-    body = f"<tr>{head}</tr>{''.join(rows)}"
+    body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
     return f'<p>{escape(caption)}</p>\n<div class="wide"><table class="heat">{body}</table></div>'

@@ -16,27 +16,45 @@ from minibot.backtest.report.pictures import (
     VALUES_MAX,
     exposure_chart,
     fees_chart,
-    price_chart,
+    marked,
+    values_chart,
 )
 from minibot.backtest.report.returns import DAY, HOUR, MONTH, WEEK
 from minibot.backtest.report.review import Review
 from minibot.backtest.report.statistics import GROUPS, figure_text
 from minibot.events.model import JsonObject
 from minibot.report.chart import equity_chart
-from minibot.report.figures import counted, date_clock, day, long_duration, money, share, signed
+from minibot.report.figures import (
+    change,
+    counted,
+    date_clock,
+    day,
+    long_duration,
+    money,
+    share,
+    signed,
+    signed_or_none,
+)
 from minibot.report.markup import (
     Tile,
     document,
     folded,
+    hashes,
     heading,
+    machine,
     paragraph,
     section,
     subheading,
     table,
     tile_row,
+    tone_of,
 )
+from minibot.report.price_chart import MARKS_EXPLAINED, exits_text, price_chart
 
 TRADES_SHOWN: Final = 1000
+# The newest trades stand open, those before them are folded.
+ROWS_SHOWN: Final = 30
+PRICE_PLACES: Final = 8
 STRETCHES_SHOWN: Final = 400
 SYMBOLS_DRAWN: Final = 12
 EXPOSURE_POINTS: Final = 400
@@ -59,20 +77,27 @@ def page(reviews: Mapping[str, Review], about: JsonObject) -> str:
     parts = [
         _head(about),
         _tiles(about),
+        _held_against(about),
+        section("Price with entries and exits", "\n".join(_prices(review))),
+        section("Round trips", _trades(about["trades"])),
         section("Equity and drawdown", _equity(reviews)),
         *_assumptions(about),
-        section("Price, trades and what the strategy saw", "\n".join(_prices(review))),
-        section("Returns by month", heat.monthly(review.series[MONTH])),
-        section("Returns by hour", heat.hourly(review.series[HOUR])),
-        section("Exposure", _exposure(review)),
-        section("Fees", _fees(review)),
+        *_values(review),
         section("Statistics", _statistics(about["figures"])),
         *_groups(about),
         section("Why not more", _refusals(about)),
-        section("Trades", _trades(about["trades"])),
+        section("Exposure", _exposure(review)),
+        section("Fees", _fees(review)),
+        section("Returns by month", heat.monthly(review.series[MONTH])),
+        section("Returns by hour", heat.hourly(review.series[HOUR])),
         section("Days, weeks, months", _stretches(about["breakdown"])),
-        section("What was assumed", _assumed(about)),
-        section("Proof", _proof(about)),
+        machine(
+            "Machine details: what was assumed, source, proof",
+            [
+                section("What was assumed", _assumed(about)),
+                section("Proof", _proof(about)),
+            ],
+        ),
     ]
     return document(f"minibot backtest {about['id']}", parts)
 
@@ -88,11 +113,14 @@ def _head(about: JsonObject) -> str:
 
 def _tiles(about: JsonObject) -> str:
     figures = about["figures"]
-    tone = "good" if float(figures["pnl"]) > 0 else "bad" if float(figures["pnl"]) < 0 else ""
+    tone = tone_of(figures["pnl"])
+    moved = figures["market_change"]
     return tile_row(
         [
             Tile(f"result, {about['quote_asset']}", signed(figures["pnl"]), tone),
-            Tile("return", share(figures["return"]), tone),
+            Tile("return", change(figures["return"]), tone),
+            Tile("market change", change(moved), tone_of(moved)),
+            Tile("buy and hold", signed_or_none(figures["hold_pnl"])),
             Tile("max drawdown", share(figures["drawdown_ratio_max"])),
             Tile("Sharpe", money(figures["sharpe"])),
             Tile("trades", f"{figures['trades']:,}"),
@@ -101,6 +129,28 @@ def _tiles(about: JsonObject) -> str:
             Tile("fees", money(figures["fees"])),
         ]
     )
+
+
+def _held_against(about: JsonObject) -> str:
+    """Return the rule of buy-and-hold, and the change of each symbol where there are several."""
+    market = about["market"]
+    found = market["symbols"]
+    if not found:
+        return ""
+    parts = [paragraph(market["rule"], "soft")]
+    if len(found) > 1:
+        rows = [
+            (
+                each["symbol"],
+                money(each["first_close"], PRICE_PLACES),
+                money(each["last_close"], PRICE_PLACES),
+                change(each["change"]),
+            )
+            for each in found
+        ]
+        head = ("symbol", "first close", "last close", "change")
+        parts.append(folded("Market change by symbol", table(head, rows, "", "figures")))
+    return "\n".join(parts)
 
 
 def _equity(reviews: Mapping[str, Review]) -> str:
@@ -129,17 +179,16 @@ def _prices(review: Review) -> Iterator[str]:
     """Yield the price chart of each symbol's whole span, then close-ups of its parts."""
     result = review.result
     symbols = sorted(result.prices)[:SYMBOLS_DRAWN]
-    signals = result.of("signals")
     for symbol in symbols:
-        trades = [trade for trade in review.trades if trade.symbol == symbol]
-        values = named_values(signals, symbol)
-        bars = result.prices[symbol]
-        yield subheading(symbol)
+        trades = marked([trade for trade in review.trades if trade.symbol == symbol])
+        if len(symbols) > 1:
+            yield subheading(symbol)
         yield price_chart(
-            *(symbol, bars, trades, values, result.from_ts, result.to_ts),
-            dots=max(100, min(DOTS_MAX, DOTS_OF_ALL // (len(symbols) * VALUES_MAX))),
+            *(symbol, result.prices[symbol], trades, result.from_ts, result.to_ts),
+            lines=result.lines.get(symbol),
             has_tips=len(review.trades) <= TIPS_MAX,
         )
+        yield exits_text(trades)
         yield from _close_ups(review, symbol, len(symbols))
     left = len(result.prices) - len(symbols)
     if left > 0:
@@ -147,22 +196,37 @@ def _prices(review: Review) -> Iterator[str]:
     if not symbols:
         yield paragraph("No market data came.")
         return
-    yield paragraph(
-        "Triangles from below are entries, from above exits, green where the trade won. "
-        "Dots are values at the strategy's signals: blue at BUY, orange at SELL, grey at HOLD."
-    )
+    if review.trades:
+        yield paragraph(MARKS_EXPLAINED, "soft")
+
+
+def _values(review: Review) -> Iterator[str]:
+    """Yield what the strategy named in its signals, by symbol."""
+    result = review.result
+    signals = result.of("signals")
+    symbols = sorted(result.prices)[:SYMBOLS_DRAWN]
+    parts = []
+    for symbol in symbols:
+        if values := named_values(signals, symbol):
+            parts += [subheading(symbol)] if len(symbols) > 1 else []
+            dots = max(100, min(DOTS_MAX, DOTS_OF_ALL // (len(symbols) * VALUES_MAX)))
+            parts.append(values_chart(values, result.from_ts, result.to_ts, dots))
+    if parts:
+        parts.append(paragraph("Blue at BUY, orange at SELL, grey at HOLD.", "soft"))
+        yield section("What the strategy saw at its signals", "\n".join(parts))
 
 
 def _close_ups(review: Review, symbol: str, symbols: int) -> Iterator[str]:
     """Yield folded close-ups of those parts of the span in which a symbol was traded."""
-    trades = [trade for trade in review.trades if trade.symbol == symbol]
-    bars = review.result.prices[symbol]
+    trades = marked([trade for trade in review.trades if trade.symbol == symbol])
+    bars, lines = review.result.prices[symbol], review.result.lines.get(symbol)
     found = []
     for name, from_ts, to_ts in _parts(review, symbols):
         number = sum(from_ts <= trade.trip.opened_ts < to_ts for trade in trades)
         if number:
             drawn = price_chart(
-                *(symbol, bars, trades, {}, from_ts, to_ts),
+                *(symbol, bars, trades, from_ts, to_ts),
+                lines=lines,
                 points=CLOSE_UP_POINTS,
                 has_tips=len(review.trades) <= TIPS_MAX,
             )
@@ -243,8 +307,12 @@ def _trades(trades: Sequence[JsonObject]) -> str:
     rows = [_trade_cells(trade) for trade in trades[-TRADES_SHOWN:]]
     left = len(trades) - len(rows)
     note = f"The first {left:,} are left out here; result.json beside this page has them all."
-    shown = (paragraph(note) if left > 0 else "") + table(tables.TRADE_HEAD, rows, tables.NO_TRADE)
-    return folded(f"{len(trades):,} trades", shown) if len(rows) > 30 else shown
+    shown = table(tables.TRADE_HEAD, rows[-ROWS_SHOWN:], tables.NO_TRADE)
+    if before := rows[:-ROWS_SHOWN]:
+        earlier = table(tables.TRADE_HEAD, before, "")
+        title = f"{counted(len(before) + left, 'trade')} before these"
+        shown += folded(title, (paragraph(note) if left > 0 else "") + earlier)
+    return shown
 
 
 def _trade_cells(trade: JsonObject) -> list[str]:
@@ -293,6 +361,10 @@ def _proof(about: JsonObject) -> str:
         for word, files in about["files"].items()
         for name, sha256 in files.items()
     ]
-    rows += [("market events", ", ".join(f"{n:,} {kind}" for kind, n in about["inputs"].items()))]
     how = "The same command gives the same digest and the same bytes: minibot backtest --twice ..."
-    return table(("", "sha256"), rows, "") + paragraph(how)
+    events = ", ".join(f"{n:,} {kind}" for kind, n in about["inputs"].items())
+    return (
+        hashes(("", "sha256"), rows)
+        + paragraph(f"Market events: {events or 'none'}.")
+        + paragraph(how)
+    )

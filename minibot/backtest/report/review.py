@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from minibot.backtest.report.exposure import Exposure, exposure_of
 from minibot.backtest.report.groups import Group, Stretch, grouped, stretches
 from minibot.backtest.report.returns import BREAKDOWNS, HOUR, Period, basis, periods, underwaters
-from minibot.backtest.report.statistics import figures_of
+from minibot.backtest.report.statistics import figures_of, market_figures, market_of
 from minibot.backtest.report.trades import Trade, trades_of
 from minibot.engine.run_result import BacktestResult
 from minibot.events.model import HOLD, JsonObject, RiskAction, Signal
 from minibot.events.money import amount_text
+from minibot.report.market_change import MarketChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Review:
 
     Attributes:
         figures: Key figures by name (`statistics`).
+        market: Market of the span, and buy-and-hold in it.
         series: Periods by kind: hour, day, week, month.
         signals: Number of signals by side.
         refusals: Reasons of the strategy's holds and of risk's refusals, each with its number.
@@ -34,6 +36,7 @@ class Review:
     series: dict[str, tuple[Period, ...]]
     exposure: Exposure
     figures: JsonObject
+    market: MarketChange
     signals: dict[str, int]
     refusals: dict[str, dict[str, int]]
 
@@ -50,8 +53,11 @@ class Review:
         exposure = exposure_of(result)
         falls = underwaters(result.equity, start, from_ts)
         yearly = series[kind] if kind is not None else ()
+        market = market_of(result)
         figures = figures_of(result, trades, yearly, kind, exposure, falls)
-        return cls(result, trades, series, exposure, figures, _signals(result), _refusals(result))
+        figures |= market_figures(market)
+        held = _signals(result), _refusals(result)
+        return cls(result, trades, series, exposure, figures, market, *held)
 
     @property
     def quote_asset(self) -> str:
@@ -101,6 +107,7 @@ class Review:
             "stop": result.stop or None,
             "digest": result.digest,
             "figures": dict(self.figures),
+            "market": {**self.market.to_json(), "rule": self.market.rule()},
             "by_symbol": [group.to_json() for group in self.by_symbol()],
             "by_entry_reason": [group.to_json() for group in self.by_entry()],
             "by_exit_reason": [group.to_json() for group in self.by_exit()],

@@ -19,6 +19,7 @@ from minibot.events.model import Fill, JsonObject
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.unit_sizes import BPS
 from minibot.report.figures import NONE, date_clock, decimal, long_duration, money, share, signed
+from minibot.report.market_change import MarketChange
 
 
 class Shown(NamedTuple):
@@ -44,6 +45,9 @@ GROUPS: Final[tuple[tuple[str, tuple[Shown, ...]], ...]] = (
             Shown("equity_start", "equity at the start", "money"),
             Shown("equity", "equity at the end", "money", 1),
             Shown("cagr", "CAGR", "percent", 1),
+            Shown("market_change", "market change", "percent"),
+            Shown("hold_pnl", "buy and hold", "signed"),
+            Shown("hold_return", "buy and hold, return", "percent"),
         ),
     ),
     (
@@ -131,6 +135,23 @@ def figures_of(
         **_falls(result, returned, falls),
         **_trades([trade for trade in trades if trade.is_closed]),
         **_activity(result, exposure),
+    }
+
+
+def market_of(result: BacktestResult) -> MarketChange:
+    """Return the market of a result's span, in which its starting equity could be held."""
+    fee_bps = str(result.config["execution"]["taker_fee_bps"])
+    return MarketChange(result.closes, result.performance.equity_start, fee_bps)
+
+
+def market_figures(market: MarketChange) -> JsonObject:
+    """Return the figures that a result is held against; None where nothing had a price."""
+    found = market.to_json()
+    held = found["buy_and_hold"]
+    return {
+        "market_change": found["change"],
+        "hold_pnl": held["pnl"],
+        "hold_return": held["return"],
     }
 
 

@@ -18,6 +18,7 @@ from minibot.events.reasons import REASONS
 from minibot.report.columns import WIDTH, table_lines, width_now
 from minibot.report.figures import (
     NONE,
+    change,
     counted,
     date_clock,
     day,
@@ -44,7 +45,7 @@ GROUP_HEAD: Final = (
     "", "trades", "won", "win rate", "net", "mean", "best", "worst", "factor", "fees", "held",
 )  # fmt: skip
 TRADE_HEAD: Final = (
-    "no", "symbol", "opened", "held", "bought at", "sold at", "net", "%", "entry", "exit",
+    "trade", "symbol", "opened", "held", "bought at", "sold at", "net", "%", "entry", "exit",
 )  # fmt: skip
 REFUSAL_HEAD: Final = ("", "reason", "times", "meaning")
 REFUSALS_SHOWN: Final = 6
@@ -96,6 +97,7 @@ def head_lines(document: JsonObject) -> list[str]:
         f"  ended by      {f'STOPPED by risk: {stop}' if stop else 'the end of the source'}",
         *(line for text in document["assumptions"] for line in _wrapped("assumed", text)),
         *_still_open(document["figures"]),
+        *_market(document),
     ]
 
 
@@ -103,6 +105,17 @@ def _wrapped(label: str, text: str) -> list[str]:
     first, after = f"  {label:<14}", " " * 16
     wide = min(WIDTH, width_now())
     return textwrap.wrap(text, wide, initial_indent=first, subsequent_indent=after)
+
+
+def _market(document: JsonObject) -> list[str]:
+    """Return the change of each symbol and the rule of buy-and-hold; older results have none."""
+    market = document.get("market")
+    if market is None or market["change"] is None:
+        return []
+    changes = [f"{each['symbol']} {change(each['change'])}" for each in market["symbols"]]
+    if len(changes) > 1:
+        changes.append(f"mean {change(market['change'])}")
+    return [*_wrapped("market change", ", ".join(changes)), *_wrapped("", market["rule"])]
 
 
 def _still_open(figures: JsonObject) -> list[str]:

@@ -122,6 +122,17 @@ class BarSource:
             market.opening = [Root(self._instrument, at), *(Root(bar, at) for bar in bars)]
         return market
 
+    def closes(self, until_ts: int) -> dict[str, tuple[int, int]]:
+        """Return the closes of the first bar and of the last one that ends by a time, by symbol."""
+        found: list[int] = []
+        for candle in self.series.candles():
+            if candle.open_ts < self.origin_ms:
+                continue
+            if found and candle.end_ts > min(until_ts, self._end_ts):
+                break
+            found[1:] = [candle.close]
+        return {self.symbols[0]: (found[0], found[-1])} if found else {}
+
     def _nothing(self) -> Refusal:
         series = self.series
         what = f"no whole bar of {series.interval} in the time range"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 
+from minibot.backtest.sources.bars import BarSource
 from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
 from minibot.events.model import Beat
 from minibot.kernel.errors import ConfigError
@@ -52,6 +53,15 @@ class Merged:
             if root.ts > beat_ts:
                 beat_ts = root.ts
                 yield Root(Beat((root.ts - self.origin_ms) // 1000, dict(ages)), root.ts)
+
+    def closes(self, until_ts: int) -> dict[str, tuple[int, int]]:
+        """Return first and last close of the symbols that come as bars, as `BarSource` says it."""
+        return {
+            symbol: closes
+            for source in self.sources
+            if isinstance(source, BarSource)
+            for symbol, closes in source.closes(until_ts).items()
+        }
 
 
 def _time(root: Root) -> int:
