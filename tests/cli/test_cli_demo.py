@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import webbrowser
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +11,11 @@ from typing import Any
 import pytest
 
 from minibot.backtest.report.edge import Edge, edge_of, edge_text
+from minibot.backtest.search.backtest_job import Job
+from minibot.backtest.search.ranges import parse_range
+from minibot.backtest.search.walk_forward import judge
 from minibot.cli import demo
+from minibot.cli.main import parser
 from minibot.cli.support.outcome import demo_rows
 from minibot.report.night import Night
 from minibot.runtime.configuration.config import load_config
@@ -37,7 +42,9 @@ def test_demo_runs_the_nights_own_profile_over_the_shipped_bars_and_keeps_its_pa
     assert "klines:btcusdt-1m" in said.out
     assert "note:" not in said.err
     assert page.name in said.out
-    assert [line.split(" ")[0] for line in lines[-5:]] == [
+    assert [line.split(" ")[0] for line in lines[-7:]] == [
+        "result",
+        "market",
         "nights",
         "tuned",
         "edge",
@@ -68,6 +75,17 @@ def test_demo_tunes_nothing() -> None:
     assert config.profile == "nore"
     assert config.strategy.bar_interval == "1m"
     assert config.strategy.cost_gate is True
+
+
+def test_command_that_tells_an_edge_is_one_that_searches() -> None:
+    """Its words are the parser's, and its range is one that a search may take."""
+    arguments = parser("optimise").parse_args(shlex.split(demo.HOW)[1:])
+    config = load_config(arguments.config, [], {})
+
+    ranges = [parse_range(text, config.raw) for text in arguments.vary]
+
+    judge(Job(tuple(arguments.source), config.raw), ranges)
+    assert config.raw == load_config(demo.PROFILE, [], {}).raw
 
 
 def test_edge_is_the_mean_of_closed_trades_with_its_standard_error() -> None:
