@@ -56,6 +56,7 @@ STRATEGIES: Final = (
 """Not what loads and judges the files of other people's strategies: it looks into classes."""
 SHARED: Final = (
     "accounting/bookings",
+    "accounting/entry_stops",
     "accounting/ledger",
     "accounting/lots",
     "accounting/order_rules",

@@ -18,7 +18,8 @@ from minibot.cli.backtest import market_profile
 from minibot.cli.support.output import progress_bar, wrapped
 from minibot.cli.support.publishing import publish
 from minibot.cli.support.selection import var_of
-from minibot.report.figures import counted, long_duration
+from minibot.events.model import JsonObject
+from minibot.report.figures import counted, long_duration, money, share, signed
 from minibot.runtime.paths import PROJECT
 
 HELP = "two weeks of real bars under the strategy of real nights, in seconds, with its page"
@@ -27,7 +28,7 @@ PROFILE: Final = PROJECT / "config" / "nore.v1.json"
 SOURCE: Final = "klines:btcusdt-1m"
 UNSEEN: Final = "klines:ethusdt-1m"
 HOW: Final = (
-    f"minibot optimise -c config/nore.v1.json --source {UNSEEN} --vary risk.stop_atr_mult=2:6:1"
+    f"minibot optimise -c config/nore.v1.json --source {UNSEEN} --vary strategy.rsi_period=7:28:7"
 )
 
 
@@ -54,19 +55,31 @@ def run(arguments: argparse.Namespace) -> int:
     document = document_of(reviews, [SOURCE])
     page = store.folder_of(var_of(given)) / str(document["id"]) / store.PAGE_FILE
     nights = -(-(result.to_ts - result.from_ts) // config.duration_ms)
-    edge = edge_of(document["trades"])
+    edge = edge_text(edge_of(document["trades"]), config.portfolio.quote_asset)
     if not arguments.json:
-        for line in wrapped(closing_lines(nights, config.duration_ms, edge_text(edge, "USDT"))):
-            print(line)
+        said = closing_lines(document["figures"], nights, config.duration_ms, edge)
+        print("\n".join(wrapped(said)))
     if arguments.open and is_watched():
         webbrowser.open(page.resolve().as_uri())
     return code
 
 
-def closing_lines(nights: int, night_ms: int, edge: str) -> list[str]:
-    """Return what the figures mean, how to tell an edge, and the next command."""
+def closing_lines(figures: JsonObject, nights: int, night_ms: int, edge: str) -> list[str]:
+    """Return the result beside the market's, whether there is an edge, and the next command.
+
+    Args:
+        figures: Key figures of the backtest.
+        nights: Number of nights in the span.
+        night_ms: Length of a night.
+        edge: Whether the trades show an edge, in one line.
+    """
     return [
         "",
+        f"result  {signed(figures['pnl'])} ({share(figures['return'])}) after "
+        f"{money(figures['fees'])} of fees, {counted(figures['trades'], 'trade')}, "
+        f"{share(figures['win_rate'])} won",
+        f"market  {share(figures['market_change'])}; "
+        f"bought and held: {signed(figures['hold_pnl'])}",
         f"nights  {counted(nights, 'night')} of {long_duration(night_ms)}, each with its own "
         "budgets, on paper",
         "tuned   to nothing: the parameters are round numbers, and were chosen on no market",

@@ -254,6 +254,12 @@ class RiskSection:
         whole(1, 10_000),
         "Widest spread at which an entry is allowed; without the key none is asked.",
     ] = field(default=None, metadata=OPTIONAL)
+    night_notional_pace: Annotated[
+        int | None,
+        whole(1, 100),
+        "Head start in percent: by a share of the planned night that share of "
+        "night_notional_soft may be used, and so much more. Null, or without the key: not paced.",
+    ] = field(default=None, metadata=OPTIONAL_OR_NULL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -277,6 +277,11 @@ NIGHT_NOTIONAL: Final = _business(
     "The notional traded in this run would pass its limit.",
     "Compare `night_notional_soft` and `_hard` with the value in the checks.",
 )
+NIGHT_NOTIONAL_PACE: Final = _business(
+    "night_notional_pace",
+    "The night has used the notional that its pace allows by now; more comes as time passes.",
+    "Nothing to do; or compare `night_notional_pace` with the value in the checks.",
+)
 DAY_NOTIONAL: Final = _business(
     "day_notional",
     "The notional traded on this UTC day would pass its limit.",

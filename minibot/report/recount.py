@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, MutableSequence
 
+from minibot.accounting.entry_stops import EntryStops
 from minibot.accounting.hourly_accounts import HourlyAccounts
 from minibot.accounting.market_projection import MarketProjection
 from minibot.accounting.performance import Performance
@@ -63,6 +64,7 @@ class Recount:
         self.hold_reasons: Counter[str] = Counter()
         self.actions: Counter[str] = Counter()
         self.block_reasons: Counter[str] = Counter()
+        self.entry_stops = EntryStops()
         self.results: Counter[str] = Counter()
         self.incidents: list[tuple[int, Incident]] = []
         self.stops: list[tuple[int, StopJournal]] = []
@@ -161,6 +163,7 @@ class Recount:
                 self._entries[event.id] = payload.reason_code
         elif isinstance(payload, RiskAction):
             self.actions[payload.action] += 1
+            self.entry_stops.on_action(payload, event.ts)
             if payload.action == "BLOCK":
                 self.block_reasons[payload.reason_code] += 1
             elif payload.action == "EXIT":

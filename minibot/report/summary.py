@@ -28,6 +28,7 @@ from minibot.report.figures import (
 )
 from minibot.report.hours import ledger_text
 from minibot.report.night import Night
+from minibot.report.notices import entry_notice
 from minibot.runtime.stop import END_KIND
 
 INCIDENTS_SHOWN = 6
@@ -76,6 +77,7 @@ def summary_json(night: Night) -> JsonObject:
         "holds": dict(count.hold_reasons.most_common()),
         "risk_actions": dict(count.actions),
         "blocks": dict(count.block_reasons.most_common()),
+        "entry_stops": count.entry_stops.to_json(),
         "order_results": dict(count.results),
         "trips": [trip.to_json() for trip in count.trades.trips],
         "restarts": dict(night.restarts),
@@ -162,6 +164,7 @@ def _what_it_did(night: Night) -> list[Row]:
     types, lines = count.market.types, count.lines
     pings = tally["latency_us"]
     ticks = counted(types["market_tick"], "tick")
+    stopped = entry_notice(count.entry_stops.to_json())
     return [
         Row("What it did"),
         Row(
@@ -171,6 +174,7 @@ def _what_it_did(night: Night) -> list[Row]:
         ),
         Row("signals", _split(lines["signals"], count.sides)),
         Row("risk", _split(lines["risk_actions"], count.actions)),
+        *([Row("entries", stopped, "bad")] if stopped else []),
         Row(
             "paper orders",
             f"{counted(lines['order_intents'], 'intent')}{_bracketed(count.results)}, "

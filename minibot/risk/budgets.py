@@ -55,6 +55,7 @@ class Budgets:
         "_night_base",
         "_night_bought",
         "_night_ends",
+        "_night_from",
         "_night_loss_used",
         "_night_notional_used",
         "_opening_day",
@@ -86,6 +87,8 @@ class Budgets:
         # When this night ends, None where the run is one night; and what earlier nights bought.
         self._night_ends: int | None = None
         self._bought_before: int = 0
+        # When this night began, for its pace.
+        self._night_from: int = 0
         self._night_base: int = 0
         self._day_base: int = 0
         self._night_bought: int = 0
@@ -115,6 +118,7 @@ class Budgets:
                 )
         self._carry(used)
         self._opening_day = self._day = now // DAY_MS
+        self._night_from = now
         if self.limits.night_ms:
             self._night_ends = now + self.limits.night_ms
         self._night_base = self._day_base = self.high_water_mark = self.equity = equity
@@ -158,6 +162,7 @@ class Budgets:
         """Start a night with nothing used, as a run that follows another one does."""
         length = self.limits.night_ms
         self._night_ends = ended + ((now - ended) // length + 1) * length
+        self._night_from = self._night_ends - length
         self._night_notional_used = self._night_loss_used = 0
         self._bought_before += self._night_bought
         self._night_bought = 0
@@ -218,6 +223,19 @@ class Budgets:
                 break
             over += 1
         return len(self._order_times) - over
+
+    def paced(self, now: int) -> int:
+        """Return how much notional the night may have used by now, rounded down.
+
+        It is soft x min(1, head start + elapsed / planned): `night_notional_soft`, the share of
+        `night_notional_pace`, and the time of the night that has passed of the one planned. With
+        a head start of 10 percent a tenth may be used at once, and all after nine tenths of it.
+        """
+        limits = self.limits
+        planned, soft = limits.pace_ms, limits.night_notional.entry_max
+        elapsed = now - self._night_from
+        share, whole = limits.pace_percent * planned + 100 * elapsed, 100 * planned
+        return mul_div_down(soft, share, whole) if share < whole else soft
 
     def _breaches(self) -> Checklist | None:
         """Return a failed check for every limit whose hard value is exceeded; None for none."""
@@ -287,6 +305,8 @@ class Budgets:
         if self._night_ends is not None:
             bought = amount_text(self._bought_before)
             nights = {"night_ends": self._night_ends, "bought_before": bought}
+        if self.limits.pace_percent:
+            nights["night_from"] = self._night_from
         return {
             **nights,
             "used": {
@@ -312,6 +332,7 @@ class Budgets:
         budgets = Budgets(limits)
         budgets._carry(state["used"])
         budgets._night_ends = state.get("night_ends")
+        budgets._night_from = state.get("night_from", 0)
         budgets._bought_before = parse_amount(state.get("bought_before", "0"))
         budgets._opening_day = state["opening_day"]
         budgets._day = state["day"]

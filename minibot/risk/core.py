@@ -366,6 +366,7 @@ class RiskCore(Core):
             "orders_per_minute": budgets.orders(state.now),
             "headroom": state.headroom(None).texts(),
             "is_halted": state.halts.is_halted,
+            "entry_stops": state.stops.to_json(),
             "reason": state.reason,
         }
 

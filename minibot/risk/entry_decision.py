@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from minibot.accounting.entry_stops import ENTRY_CHECK
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.messages import Message, SignalMessage
 from minibot.events.decimals import mul_div_up
@@ -20,6 +21,7 @@ from minibot.events.reasons import (
     EXPOSURE_LIMIT,
     HALTED,
     INSUFFICIENT_CASH,
+    NIGHT_NOTIONAL_PACE,
     NOT_IN_UNIVERSE,
     PENDING_ORDER,
     POSITION_LIMIT,
@@ -82,10 +84,11 @@ POSITIONS: Final = Gate("positions", POSITIONS_MAX)
 DEVIATION: Final = Gate("reference_deviation_bps", REFERENCE_DEVIATION, places=4)
 SPREAD: Final = Gate("spread_bps", SPREAD_LIMIT, places=4)
 ATR_BARS: Final = Gate("atr_bars", WARMUP, passes=AT_LEAST)
+PACE: Final = Gate("night_notional_paced", NIGHT_NOTIONAL_PACE, places=PLACES)
 
 # Gates of the size have no reason: an order that is too large is made smaller before it is refused.
 POSITION_NOTIONAL: Final = Gate("position_notional", places=PLACES, cuts=POSITION_LIMIT)
-CASH_WITH_FEE: Final = Gate("cash_with_fee", places=PLACES, cuts=INSUFFICIENT_CASH)
+CASH_WITH_FEE: Final = Gate(ENTRY_CHECK, places=PLACES, cuts=INSUFFICIENT_CASH)
 EXPOSURE: Final = Gate("exposure", places=PLACES, cuts=EXPOSURE_LIMIT)
 POSITION_QTY: Final = Gate("position_qty", places=PLACES, cuts=POSITION_MAX)
 ORDER_NOTIONAL: Final = Gate("order_notional", places=PLACES, passes=AT_LEAST)
@@ -100,11 +103,13 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
     if checks.judge(entry_rows(state, market, signal, left)) and rules is not None:
         qty, notional = size_entry(market, rules, limits, state.positions, left, checks)
     if rules is None or not qty:
+        state.stops.on_refusal(checks.reason, signal.ts)
         return [action(state, BLOCK, checks.reason, verdict)]
     breaches = exceeded(hard_rows(limits, left, notional))
     if breaches is not None:
         return [stop(state, breaches, verdict)]
     state.decided.note(ref, signal.ts, state.now - limits.signal_age_ms_max)
+    state.stops.on_entry()
     # A check that failed all the same made the order smaller.
     kind, reason = (REDUCE, REDUCED) if checks.failed else (ALLOW, ALLOWED)
     return approve(state, kind, reason, BUY, qty, market, rules, verdict)
@@ -128,6 +133,7 @@ def entry_rows(
     positions, halts, equity, rate = state.positions, state.halts, left.equity, limits.order_rate
     exits = market.exits or state.exits_of(market)
     until, needs_atr = state.exits.ending_until, state.exits.rules.needs_atr
+    usable = state.budgets.paced(now) if limits.pace_ms else limits.night_notional.entry_max
     # Without a touch nothing is asked that goes by it.
     has_touch = market.is_fresh and market.has_mid
     return (
@@ -152,7 +158,19 @@ def entry_rows(
         (OF_DAY_LOSS, loss_of(left.day_level, equity), limits.day_loss.entry_max),
         (OF_DRAWDOWN, drawdown_of(left.high_water_mark, equity), limits.drawdown.entry_max),
         (OF_ORDER_RATE, rate.entry_value(left.orders + 1), rate.entry_max),
+        # An order of full size ahead of the night's pace waits, and is not made smaller.
+        (PACE, _paced(left, limits, usable), usable),
     )
+
+
+def _paced(left: Headroom, limits: Limits, usable: int) -> int:
+    """Return what the night has used and reserved, with an order of full size.
+
+    Once the whole budget may be used, nothing is asked: the limit itself says the rest.
+    """
+    if usable == limits.night_notional.entry_max:
+        return NOT_ASKED
+    return left.night_notional + left.reserved + limits.order_notional
 
 
 def _ending_gate(until: int | None) -> Gate:

@@ -87,6 +87,8 @@ class Limits:
         "night_notional",
         "order_notional",
         "order_rate",
+        "pace_ms",
+        "pace_percent",
         "position_notional_max",
         "positions_max",
         "profile",
@@ -129,6 +131,11 @@ class Limits:
         self.quote_asset: str = profile.portfolio.quote_asset
         # How long a night is, where one pass holds several (a backtest); 0 where the run is one.
         self.night_ms: int = profile.backtest.night_ms or 0
+        # The head start of the night's pace, 0 where it has none; the night over which it runs.
+        self.pace_percent: int = risk.night_notional_pace or 0
+        self.pace_ms: int = 0
+        if self.pace_percent:
+            self.pace_ms = self.night_ms or int(config["duration_ms"])
 
 
 def _money(gate: Gate, soft: str | None, hard: str) -> Limit:

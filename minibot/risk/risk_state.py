@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, final
 
+from minibot.accounting.entry_stops import EntryStops
 from minibot.cores.event_id import RecentIds
 from minibot.events.model import JsonObject
 from minibot.events.money import amount_text
@@ -30,6 +31,7 @@ class RiskState:
         "now",
         "positions",
         "reason",
+        "stops",
         "universe",
     )
 
@@ -44,6 +46,7 @@ class RiskState:
         self.decided: RecentIds = RecentIds()
         self.now: int = 0
         self.reason: str = ""
+        self.stops: EntryStops = EntryStops()
         self.is_stopped: bool = False
         # The symbols that entries are allowed in; None while no `universe` event has come.
         self.universe: frozenset[str] | None = None
@@ -86,6 +89,7 @@ class RiskState:
             "decided": self.decided.state(),
             "now": self.now,
             "reason": self.reason,
+            "entry_stops": self.stops.to_json(),
             "is_stopped": self.is_stopped,
             "universe": None if self.universe is None else sorted(self.universe),
         }
@@ -104,6 +108,7 @@ class RiskState:
         restored.decided = RecentIds.from_state(state["decided"])
         restored.now = state["now"]
         restored.reason = state["reason"]
+        restored.stops = EntryStops.from_json(state.get("entry_stops"))
         restored.is_stopped = state["is_stopped"]
         universe = state.get("universe")
         restored.universe = None if universe is None else frozenset(universe)

@@ -122,6 +122,13 @@ def amount(name: str, limit: int) -> tuple[str, str]:
 ONE_BPS: Final = Limits(
     {**LIMITS, "risk": {**LIMITS["risk"], "entry_spread_bps_max": 1}}
 ).entry_spread_max
+# A tenth of the night is over and a tenth is the head start: a fifth of 30,000 may be used.
+PACED: Final = {
+    "state__limits__pace_percent": 10,
+    "state__limits__pace_ms": 1_000_000,
+    "budgets___night_from": NOW - 100_000,
+}
+PACED_MAX: Final = 6_000 * UNIT - RESERVED - NOTIONAL
 
 REDUCED: Final = ("REDUCE", "reduced")
 STOPPED: Final = ("STOP", "RISK_LIMIT")
@@ -295,6 +302,24 @@ ENTRIES: Final = (
         "order_rate",
         over("orders_per_minute", "17", "18"),
         (orders(16), orders(17)),
+    ),
+    _entry(
+        "PACE",
+        "night_notional_pace",
+        amount("night_notional_paced", 6_000),
+        (
+            put(budgets__night_notional=PACED_MAX, **PACED),
+            put(budgets__night_notional=PACED_MAX + 1, **PACED),
+        ),
+    ),
+    _entry(
+        "PACE",
+        "night_notional_pace",
+        ("", "night_notional_paced 6000.00000001 / 6000.00000000"),
+        (
+            put(budgets__night_notional=PACED_MAX + 1),
+            put(budgets__night_notional=PACED_MAX + 1, **PACED),
+        ),
     ),
     _size(
         "POSITION_NOTIONAL",

@@ -9,6 +9,7 @@ import pytest
 from minibot.events.model import Event, RiskAction, RunOpening
 from minibot.events.money import parse_amount
 from minibot.events.unit_sizes import BPS, DAY_MS
+from minibot.risk.core import core_from_state
 from minibot.risk.limits import Limits
 from tests.risk.desk import (
     OTHER,
@@ -193,6 +194,71 @@ def test_night_notional_counts_entries_and_not_exits() -> None:
     said = made.signal("BUY")
 
     assert intents(said)[0].qty == "5.000"
+
+
+PACED: dict[str, Any] = {"risk__night_notional_soft": "10000", "risk__night_notional_pace": 10}
+HOUR_MS = 3_600_000
+
+
+def paced(first: RunOpening | None = None) -> Desk:
+    """A desk whose night of ten hours may buy for 10,000, a tenth of it at once."""
+    profile = config(**PACED) | {"duration_ms": 10 * HOUR_MS}
+    made = Desk(profile, first=first)
+    made.instrument()
+    made.tick(**FLAT)
+    return made
+
+
+def asked(made: Desk, ts: int) -> tuple[str, str]:
+    """What risk says to an entry at a market time."""
+    made.tick(**FLAT, after_ms=ts - made.ts)
+    (said,) = actions(made.signal("BUY"))
+    made.tick(**FLAT)
+    return said
+
+
+def test_pace_gives_the_nights_notional_with_its_time() -> None:
+    """The head start buys once; each further entry waits for another tenth of the night."""
+    made = paced(opening("50000"))
+    began = made.ts - 100
+    waiting = ("BLOCK", "night_notional_pace")
+
+    assert asked(made, began + 200) == ("ALLOW", "allowed")
+    assert asked(made, began + HOUR_MS - 1) == waiting
+    assert asked(made, began + HOUR_MS) == ("ALLOW", "allowed")
+    assert asked(made, began + HOUR_MS + 1) == waiting
+    # What was not used is not lost; beyond nine tenths only the limit itself speaks.
+    late = [asked(made, began + 9 * HOUR_MS + 1000 * n) for n in range(9)]
+    assert late == [("ALLOW", "allowed")] * 8 + [("BLOCK", "night_notional")]
+
+
+def test_pace_counts_what_earlier_runs_of_the_night_used() -> None:
+    """A restart is no second head start, and its own planned time counts from its opening."""
+    made = paced(opening(night_notional="1000"))
+    began = made.ts - 100
+
+    assert asked(made, began + HOUR_MS - 1) == ("BLOCK", "night_notional_pace")
+    assert asked(made, began + HOUR_MS) == ("ALLOW", "allowed")
+
+
+def test_pace_is_the_same_after_a_restart_from_a_snapshot() -> None:
+    """The night began when it began; a profile without the key keeps nothing of it."""
+    made, plain = paced(), desk()
+    began, state = made.ts - 100, made.risk.state()
+    made.risk = core_from_state(made.profile, state)
+
+    assert made.risk.state() == state
+    assert "night_from" not in plain.risk.state()["budgets"]
+    assert asked(made, began + 200) == ("ALLOW", "allowed")
+    assert asked(made, began + HOUR_MS - 1) == ("BLOCK", "night_notional_pace")
+
+
+def test_entry_beside_a_pace_that_is_off_has_no_check_of_it() -> None:
+    """Recorded nights keep their bytes."""
+    without, beside = desk().signal("BUY")[0], paced().signal("BUY")[0]
+
+    assert "night_notional_paced" not in str(without.to_json())
+    assert check_of(beside, "night_notional_paced")["threshold"] == "1000.02777777"
 
 
 @pytest.mark.row("N-64")

@@ -27,6 +27,7 @@ from minibot.report.figures import (
     plain_text,
     signed,
 )
+from minibot.report.notices import entry_notice
 from minibot.runtime.stop import STOP_KIND
 
 BAR_WIDTH: Final = 20
@@ -140,6 +141,8 @@ class View:
             found.append("AI off")
         if self.risk.get("is_halted"):
             found.append("halted: no new entries")
+        if notice := entry_notice(self.risk.get("entry_stops")):
+            found.append(notice)
         return found
 
     def verdict(self) -> str:

@@ -23,13 +23,14 @@ from minibot.kernel.errors import MinibotError
 from minibot.report.figures import listed, plain_text
 from minibot.report.html import write_report
 from minibot.report.night import Night
-from minibot.report.summary import Row, result_text, summary_json, summary_rows
+from minibot.report.summary import Row, result_text, source_of, summary_json, summary_rows
 from minibot.runtime.context import STOPPED
 from minibot.runtime.paths import Var
 from minibot.runtime.stop import standing_flags
 from minibot.watchdog.launcher import Outcome
 
 FAILED, UNREAD = 1, 2
+DEMO_SOURCE = "tape:demo"
 
 
 def judge(outcome: Outcome, *, proof: bool, as_json: bool) -> int:
@@ -82,8 +83,8 @@ def _tell(outcome: Outcome, proving: Proving, *, as_json: bool) -> int:
     if as_json:
         show_json(_document(outcome, night, trouble, verdicts, files, exit_code))
     else:
-        last = _last(outcome, verdicts, night)
-        show_rows([*_proof_rows(verdicts, night), *_file_rows(files), last])
+        last = [_last(outcome, verdicts, night), *demo_rows(night)]
+        show_rows([*_proof_rows(verdicts, night), *_file_rows(files), *last])
     return exit_code
 
 
@@ -193,6 +194,21 @@ def _last(outcome: Outcome, verdicts: list[Verdict], night: Night | None) -> Row
         verdicts
     )
     return Row("; ".join(parts))
+
+
+def demo_rows(night: Night | None) -> list[Row]:
+    """Return what the demo shows and the next command; nothing for any other run."""
+    if night is None or source_of(night) != DEMO_SOURCE:
+        return []
+    section = night.manifest.config["strategy"]
+    gate = "" if section["cost_gate"] else " and without the cost gate"
+    text = (
+        f"shows the machine, not a strategy: it decides on bars of {section['bar_interval']}{gate}"
+    )
+    return [
+        Row("this demo", text),
+        Row("next", "the strategy of real nights over two weeks of real bars: minibot demo"),
+    ]
 
 
 def _document(

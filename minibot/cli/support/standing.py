@@ -10,12 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from minibot.accounting.entry_stops import EntryStops
 from minibot.engine.lookup import last_event
 from minibot.engine.role_replay import Recorded
-from minibot.events.model import Event, Halt, JsonObject, LockSymbol, Resume
+from minibot.events.model import Event, Halt, JsonObject, LockSymbol, Resume, RiskAction
 from minibot.events.money import amount_text, parse_amount
 from minibot.replay.explain.snapshot_at import portfolio_at
 from minibot.report.figures import clock, counted, money, plain_text
+from minibot.report.notices import entry_notice
 from minibot.report.summary import Row
 
 # A market time later than any possible fill, so that all fills count.
@@ -40,6 +42,7 @@ class Standing:
     fills: int
     halted: JsonObject | None
     locks: dict[str, JsonObject]
+    entry_stops: JsonObject | None
 
     def to_json(self) -> JsonObject:
         """Return the standing as one JSON object."""
@@ -54,6 +57,7 @@ class Standing:
             "fills": self.fills,
             "halted": self.halted,
             "locks": self.locks,
+            "entry_stops": self.entry_stops,
         }
 
     @property
@@ -105,7 +109,16 @@ def standing_of(recorded: Recorded, now_ms: int) -> Standing:
         fills=portfolio.fills,
         halted=halted,
         locks={name: lock for name, lock in locks.items() if _holds(lock, now_ms)},
+        entry_stops=_entry_stops(recorded),
     )
+
+
+def _entry_stops(recorded: Recorded) -> JsonObject | None:
+    stops = EntryStops()
+    for _, event in recorded.events("risk_actions"):
+        if isinstance(event.payload, RiskAction):
+            stops.on_action(event.payload, event.ts)
+    return stops.to_json()
 
 
 def _decision(event: Event) -> JsonObject:
@@ -138,6 +151,8 @@ def standing_rows(standing: Standing, quote_asset: str) -> list[Row]:
     ]
     if standing.halted is not None:
         rows.append(Row("halted", f"no new entries since {_words(standing.halted)}", "bad"))
+    if notice := entry_notice(standing.entry_stops):
+        rows.append(Row("entries", notice, "bad"))
     for symbol, lock in sorted(standing.locks.items()):
         until = lock["until_ts"]
         end = "to the run's end" if until is None else f"until {clock(int(until))} UTC"
