@@ -43,6 +43,8 @@ NUMBER_ROOM: Final = 16.0
 # A line is drawn on the price where it never leaves it by more than this share.
 NEAR: Final = 0.25
 
+# Of more round trips than this, no exit has a tooltip.
+TIPS_MAX: Final = 1000
 # Exits are listed by number up to this many of one kind.
 LISTED_MAX: Final = 12
 

@@ -50,7 +50,7 @@ from minibot.report.markup import (
     tile_row,
     tone_of,
 )
-from minibot.report.price_chart import MARKS_EXPLAINED, exits_text, price_chart
+from minibot.report.price_chart import MARKS_EXPLAINED, TIPS_MAX, exits_text, price_chart
 
 TRADES_SHOWN: Final = 1000
 # The newest trades stand open, those before them are folded.
@@ -61,8 +61,7 @@ EXPOSURE_POINTS: Final = 400
 # Largest number of close-ups of the price, so that the page stays readable and small.
 CLOSE_UPS_MAX: Final = 31
 CLOSE_UP_POINTS: Final = 300
-# Largest number of trades with tooltips, and of dots of named values over all pictures.
-TIPS_MAX: Final = 1000
+# Largest number of dots of named values over all pictures.
 DOTS_OF_ALL: Final = 24_000
 
 
