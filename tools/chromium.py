@@ -42,7 +42,6 @@ FLAGS: Final = (
     "--force-color-profile=srgb",
     "--remote-debugging-pipe",
 )
-PHONE: Final = 390
 READ_BYTES: Final = 1 << 16
 
 

@@ -53,6 +53,7 @@ from minibot.events.unit_sizes import NEVER
 from minibot.risk.core import RiskCore
 from minibot.runtime.configuration.config import Config
 from minibot.strategies.core import StrategyCore
+from minibot.strategies.plots import Plots
 
 if TYPE_CHECKING:
     from minibot.engine.bar_market import BarMarket
@@ -70,6 +71,8 @@ def run_backtest(
     config: Config,
     progress: Progress = lambda done, whole: None,
     cores: Mapping[str, Core] | None = None,
+    *,
+    draws: bool = False,
 ) -> BacktestResult:
     """Return the result of a profile's cores on a source.
 
@@ -80,6 +83,7 @@ def run_backtest(
         config: The resolved profile.
         progress: Called now and then with the progress.
         cores: Fresh cores by role, for a caller that inspects them; by default the profile's.
+        draws: Whether a page is drawn of the result: lines of the strategy are kept for it.
 
     Raises:
         RunStop: A core found an impossible state.
@@ -90,13 +94,29 @@ def run_backtest(
         # Imported here because only the backtest of a night needs it.
         from minibot.backtest.night import night_of
 
-        result = night_of(source, config, progress)
+        seated = fresh_cores(source.recorded.manifest.config)
+        plots = _plots_of(seated) if draws else None
+        result = night_of(source, config, progress, seated)
     else:
-        book = _Pass(with_feeds(source, config), config, cores or fresh_cores(config.raw))
+        seated = dict(cores or fresh_cores(config.raw))
+        plots = _plots_of(seated) if draws else None
+        book = _Pass(with_feeds(source, config), config, seated)
         book.run(progress)
         result = book.result
+    if plots is not None:
+        result.lines = plots.lines()
     result.elapsed_s = time.perf_counter() - started
     return result
+
+
+def _plots_of(cores: Mapping[str, Core]) -> Plots | None:
+    """Return where the strategy's lines are kept from now on; None for a core without any."""
+    core = cores[STRATEGY_ROLE]
+    if not isinstance(core, StrategyCore):
+        return None
+    plots = Plots()
+    core.keep_plots(plots)
+    return plots
 
 
 class _Pass:

@@ -6,11 +6,12 @@ the recorded events. So the fills of this backtest are the fills of the night.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from minibot.accounting.market_projection import MarketProjection, by_tick
 from minibot.accounting.performance import Performance
 from minibot.backtest.sources.recorded_run import RunSource
+from minibot.cores.protocol import Core
 from minibot.engine.joint_replay import Together, run_together
 from minibot.engine.price_charts import PriceCharts
 from minibot.engine.run_result import BacktestResult, Derived, EquityPoint
@@ -25,14 +26,23 @@ Progress = Callable[[int, int], None]
 
 
 def night_of(
-    source: RunSource, config: Config, progress: Progress = lambda done, whole: None
+    source: RunSource,
+    config: Config,
+    progress: Progress = lambda done, whole: None,
+    cores: Mapping[str, Core] | None = None,
 ) -> BacktestResult:
     """Return the backtest of a recorded run in its recorded order.
+
+    Args:
+        source: The run.
+        config: The profile.
+        progress: Called now and then with the progress.
+        cores: Fresh cores of the run's own profile, for a caller that inspects them.
 
     Raises:
         IntegrityError: The cores of this build deviate from the record.
     """
-    together = run_together(source.recorded, progress)
+    together = run_together(source.recorded, progress, cores)
     if not together.is_identical:
         raise IntegrityError(
             "backtest",

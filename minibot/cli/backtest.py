@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     done = search(arguments, job._replace(order=RULE))
     if done is not None:
         return done
-    reviews = reviews_of(arguments, job)
+    reviews = reviews_of(arguments, job._replace(draws=arguments.keep))
     for review in reviews.values():
         review.result.assumptions = (*fitted, *review.result.assumptions)
     return publish(arguments, words, reviews)
@@ -97,7 +97,7 @@ def reviews_of(arguments: argparse.Namespace, job: Job) -> dict[str, Review]:
         if arguments.fills == ALL_FILLS:
             return run_band(job, arguments.jobs, show_progress)
         alone = job.changed(f"{KEY}={arguments.fills}")
-        result = run_backtest(alone.open(), alone.config, show_progress)
+        result = run_backtest(alone.open(), alone.config, show_progress, draws=alone.draws)
         return {arguments.fills: Review.of(result)}
 
 

@@ -9,12 +9,13 @@ backtest and night are one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from minibot.cores.comparison import Comparison, Difference
 from minibot.cores.input_order import LoggedStep
+from minibot.cores.protocol import Core
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import PROGRESS_EVERY, is_stopped, processor_of
 from minibot.events.model import Event
@@ -93,13 +94,22 @@ class Together:
         return self.was_stopped or (beside == 0 and not self.stuck)
 
 
-def run_together(recorded: Recorded, progress: Progress = lambda done, whole: None) -> Together:
+def run_together(
+    recorded: Recorded,
+    progress: Progress = lambda done, whole: None,
+    cores: Mapping[str, Core] | None = None,
+) -> Together:
     """Run the cores of a recorded night together, up to the first event that differs.
+
+    Args:
+        recorded: The run.
+        progress: Called now and then with the progress.
+        cores: Fresh cores of the run's own profile, for a caller that inspects them.
 
     Raises:
         IntegrityError: A recorded line fails its own hash or chain.
     """
-    table = _Table(recorded, progress)
+    table = _Table(recorded, progress, cores or {})
     table.run()
     return table.result
 
@@ -107,9 +117,9 @@ def run_together(recorded: Recorded, progress: Progress = lambda done, whole: No
 class _Seat:
     """One core with its logged inputs."""
 
-    def __init__(self, recorded: Recorded, name: str) -> None:
+    def __init__(self, recorded: Recorded, name: str, core: Core | None) -> None:
         self.name = name
-        self.processor = processor_of(recorded, name)
+        self.processor = processor_of(recorded, name, core)
         self.waiting: LoggedStep | None = None
         self._steps: Iterator[LoggedStep] = recorded.steps(recorded.roles.roles[name])
 
@@ -133,11 +143,11 @@ class _Queue:
 class _Table:
     """The state of one pass."""
 
-    def __init__(self, recorded: Recorded, progress: Progress) -> None:
+    def __init__(self, recorded: Recorded, progress: Progress, cores: Mapping[str, Core]) -> None:
         self._recorded = recorded
         self._progress = progress
         self.result = Together(recorded.manifest.run_id, is_stopped(recorded))
-        self._seats = [_Seat(recorded, name) for name in recorded.roles.cores]
+        self._seats = [_Seat(recorded, name, cores.get(name)) for name in recorded.roles.cores]
         names = [queue for seat in self._seats for queue in recorded.roles.outputs(seat.name)]
         self._queues = {queue: _Queue(recorded, queue) for queue in names}
         roles = recorded.roles

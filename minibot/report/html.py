@@ -48,13 +48,18 @@ from minibot.report.markup import (
     tone_of,
 )
 from minibot.report.night import Night
-from minibot.report.price_chart import MARKS_EXPLAINED, Marked, exits_text, price_chart
+from minibot.report.price_chart import (
+    MARKS_EXPLAINED,
+    TIPS_MAX,
+    Marked,
+    exits_text,
+    price_chart,
+)
 from minibot.report.summary import Row, summary_rows
 
 REPORT_FILE = "report.html"
 TRIPS_SHOWN = 1000
 ROWS_SHOWN = 40
-TIPS_MAX = 1000
 SYMBOLS_DRAWN = 6
 STOPS_SHOWN = 3
 OPEN = "open"

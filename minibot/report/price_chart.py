@@ -36,11 +36,15 @@ MARKS_MAX: Final = 2400
 MARK, MARK_SMALL = 4, 2
 # Up to this many bars are drawn as candles, more as a line within its range; by units of width.
 CANDLE_WIDTH: Final = 5.4
+# Of more entries than this in a wide picture, none has its number.
+NUMBERS_MAX: Final = 90
 # A number beside each entry, where the entry before it is at least this far away.
 NUMBER_ROOM: Final = 16.0
 # A line is drawn on the price where it never leaves it by more than this share.
 NEAR: Final = 0.25
 
+# Of more round trips than this, no exit has a tooltip.
+TIPS_MAX: Final = 1000
 # Exits are listed by number up to this many of one kind.
 LISTED_MAX: Final = 12
 
@@ -304,7 +308,8 @@ def _trade_marks(axis: TimeAxis, panel: Panel, trades: Sequence[Marked]) -> list
 def _numbers(axis: TimeAxis, panel: Panel, trades: Sequence[Marked]) -> list[str]:
     """Return the number of each round trip below its entry, where it has room."""
     found, after = [], -NUMBER_ROOM
-    for trade in trades:
+    is_few = len(trades) * WIDE.width <= NUMBERS_MAX * axis.canvas.width
+    for trade in trades if is_few else ():
         place = _entry(axis, panel, trade.trip)
         room = NUMBER_ROOM + 6.0 * (len(str(trade.number)) - 1)
         if place is None or place[0] - after < room:

@@ -38,10 +38,7 @@ from minibot.events.unit_sizes import SECOND_MS
 from minibot.kernel.errors import IntegrityError
 from minibot.replay.explain.checks import departure
 from minibot.report.curve import EquityCurve
-from minibot.report.trades import RoundTrip, TradeLog
-
-# A position that the run started with has no entry of its own.
-CARRIED = "carried_in"
+from minibot.report.trades import CARRIED, RoundTrip, TradeLog
 
 Progress = Callable[[int], None]
 """Told now and then how many lines have been read so far."""

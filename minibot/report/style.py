@@ -1,13 +1,15 @@
 """Style sheet of every page: one column on a phone, dark where the reader's system is, and print.
 
-Up to `NARROW_PX` a table of many columns is a list of cards, and pictures are those of a phone.
+Up to `CARDS_PX` each row of a table of many columns is a card, up to `PHONE_PX` pictures are those
+of a phone.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-NARROW_PX: Final = 700
+CARDS_PX: Final = 990
+PHONE_PX: Final = 600
 # Colour strength of the five steps of a heat table, percent.
 HEAT: Final = (12, 24, 36, 50, 64)
 _HEAT_RULES: Final = "".join(
@@ -75,7 +77,8 @@ td.n { white-space: nowrap; }
 .words th { padding-top: 14px; }
 .heat { font-size: 12px; } .heat td, .heat th { padding: 4px 5px; text-align: right; }
 .heat td { white-space: nowrap; } .heat th:first-child { text-align: left; }
-code { font-size: 13px; } .hash { font: 12px/1.5 ui-monospace, monospace; word-break: break-all; }
+code { font-size: 13px; white-space: nowrap; }
+.hash { font: 12px/1.5 ui-monospace, monospace; word-break: break-all; }
 summary { cursor: pointer; padding: 6px 0; } details details { margin-left: 18px; }
 details.machine { margin-top: 34px; border-top: 1px solid var(--line); }
 details.machine > summary { padding: 12px 0; font-size: 17px; font-weight: 600; }
@@ -113,19 +116,11 @@ svg .dots.buy { stroke: var(--curve); } svg .dots.sell { stroke: var(--other); }
 """
 
 _NARROW_RULES: Final = f"""
-@media screen and (max-width: {NARROW_PX}px) {{
-  body {{ padding: 16px 14px 40px; }}
-  h1 {{ font-size: 21px; }} h1 small {{ display: block; font-size: 15px; }}
-  h2 {{ margin-top: 26px; }}
-  .tiles {{ grid-template-columns: repeat(auto-fit, minmax(96px, 1fr)); gap: 8px; }}
-  .tile {{ padding: 8px 10px; }} .tile b {{ font-size: 16px; }}
-  svg.plot-wide {{ display: none; }} svg.plot-narrow {{ display: block; }}
-  svg text {{ font-size: 11px; }}
-  details details {{ margin-left: 6px; }}
-  .cards, .cards tbody, .words, .words tbody, .words tr, .words td {{ display: block; }}
-  .cards thead {{ display: none; }}
-  .cards tr {{ display: grid; grid-template-columns: 1fr 1fr; gap: 0 18px; padding: 8px 0;
-    border-bottom: 1px solid var(--line); }}
+@media screen and (max-width: {CARDS_PX}px) {{
+  .cards, .cards tbody, .heat, .heat tbody {{ display: block; }}
+  .cards thead, .heat thead {{ display: none; }}
+  .cards tr {{ display: grid; gap: 0 18px; padding: 8px 0; border-bottom: 1px solid var(--line);
+    grid-template-columns: repeat(auto-fill, minmax(min(150px, 45%), 1fr)); }}
   .cards td, .figures.cards td:not(:first-child) {{ display: flex; justify-content: space-between;
     gap: 10px; padding: 1px 0; border: 0; text-align: right; }}
   .cards td[data-l]::before {{ content: attr(data-l); color: var(--soft); font-size: 13px;
@@ -135,21 +130,34 @@ _NARROW_RULES: Final = f"""
     font-weight: 600; text-align: left; }}
   .cards td:first-child.led {{ grid-column: 1; }}
   .cards td.net {{ order: -1; grid-column: 2; font-weight: 600; }}
-  .cards td:empty {{ display: none; }}
+  .cards td:empty, .heat td:empty {{ display: none; }}
+  .heat tr {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(84px, 1fr));
+    padding-bottom: 8px; }}
+  .heat th {{ grid-column: 1 / -1; border: 0; }}
+  .heat td::before {{ content: attr(data-l); float: left; opacity: .75; }}
+}}
+@media screen and (max-width: {PHONE_PX}px) {{
+  body {{ padding: 16px 14px 40px; }}
+  h1 {{ font-size: 21px; }} h1 small {{ display: block; font-size: 15px; }}
+  h2 {{ margin-top: 26px; }}
+  .tiles {{ grid-template-columns: repeat(auto-fit, minmax(96px, 1fr)); gap: 8px; }}
+  .tile {{ padding: 8px 10px; }} .tile b {{ font-size: 16px; }}
+  svg.plot-wide {{ display: none; }} svg.plot-narrow {{ display: block; }}
+  svg text {{ font-size: 11px; }}
+  details details {{ margin-left: 6px; }}
+  .words, .words tbody, .words tr, .words td {{ display: block; }}
   .words td {{ border: 0; padding: 0; }} .words td:first-child {{ width: auto; padding-top: 6px;
     font-size: 13px; }} .words td:last-child {{ padding-bottom: 6px;
     border-bottom: 1px solid var(--line); }}
-  .heat tbody, .heat {{ display: block; }} .heat thead {{ display: none; }}
-  .heat tr {{ display: grid; grid-template-columns: repeat(4, 1fr); padding-bottom: 8px; }}
-  .heat th {{ grid-column: 1 / -1; border: 0; }} .heat td:empty {{ display: none; }}
-  .heat td::before {{ content: attr(data-l); float: left; color: var(--soft); }}
 }}
 """
 
 _PRINT_RULES: Final = """
 @media print {
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  body { max-width: none; padding: 0; font-size: 11pt; } table { font-size: 9pt; }
+  body { max-width: none; padding: 0; font-size: 10pt; }
+  table { font-size: 7.5pt; } th, td { padding: 2px 7px 2px 0; }
+  .heat { font-size: 6pt; } .heat th, .heat td { padding: 2px 1px; } .hash { font-size: 7pt; }
   h2, h3, summary { break-after: avoid; } tr, svg, .tile { break-inside: avoid; }
   thead { display: table-header-group; } .wide { overflow: visible; }
   .tile { border: 1px solid var(--line); }

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from minibot.accounting.performance import Carried
 from minibot.accounting.portfolio import pays_in_base
 from minibot.events.model import BUY, Event, Fill, JsonObject
 from minibot.events.money import amount_text, cost_up, parse_amount
+
+# Reason of a position that the run started with, which has no entry of its own.
+CARRIED: Final = "carried_in"
 
 
 @dataclass(slots=True)

@@ -54,6 +54,7 @@ from minibot.events.model import (
 from minibot.events.reasons import WARMUP
 from minibot.strategies.decision import Decision, decision_of
 from minibot.strategies.own import failure, wrong_answer
+from minibot.strategies.plots import Plots
 from minibot.strategies.protocol import Strategy
 from minibot.strategies.selection import ChosenStrategy, choose
 from minibot.strategies.signals import DecidedSignal
@@ -72,9 +73,8 @@ class StrategyCore(Core):
     TAKES: ClassVar[frozenset[int]] = frozenset({FILLS, ACTIONS})
 
     __slots__ = (
-        *("_bars_from_ticks", "_feeds", "_found", "_is_ending", "_is_halted", "_signals"),
-        "_symbol",
-        *("_views", "_wants_trades", "_watched", "chosen"),
+        *("_bars_from_ticks", "_feeds", "_found", "_is_ending", "_is_halted", "_plots"),
+        *("_signals", "_symbol", "_views", "_wants_trades", "_watched", "chosen"),
     )
 
     def __init__(self, chosen: ChosenStrategy) -> None:
@@ -92,6 +92,7 @@ class StrategyCore(Core):
         self._is_ending: bool = False
         self._is_halted: bool = False
         self._signals: int = 0
+        self._plots: Plots | None = None
 
     # --- one input ----------------------------------------------------------------------------
 
@@ -232,6 +233,12 @@ class StrategyCore(Core):
         """Return what the strategy of a symbol is shown."""
         return self._find(symbol).view
 
+    def keep_plots(self, plots: Plots) -> None:
+        """Keep what the strategy plots, for a page; before the first input."""
+        self._plots = plots
+        for view in self._views.values():
+            view.keep_plots(plots)
+
     @property
     def is_deaf_to_trades(self) -> bool:
         """Tell whether a trade leaves nothing behind but the tick itself."""
@@ -251,6 +258,8 @@ class StrategyCore(Core):
             )
             watched.view.is_ending = self._is_ending
             watched.view.is_halted = self._is_halted
+            if self._plots is not None:
+                watched.view.keep_plots(self._plots)
         self._symbol, self._found = symbol, watched
         return watched
 

@@ -31,6 +31,7 @@ from minibot.runtime.paths import PROJECT
 from minibot.strategies.bars import interval_ms
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.decision import Decision
+from minibot.strategies.plots import Plots
 from minibot.strategies.selection import choose, judge
 from minibot.strategies.signals import DecidedSignal
 from minibot.strategies.source_check import source_findings
@@ -121,6 +122,8 @@ class Trial:
     def _begin(self, config: JsonObject) -> None:
         self._config = config
         self._core = core_from_config(config)
+        self._plots = Plots()
+        self._core.keep_plots(self._plots)
         self._symbol = next(iter(self._core.chosen.needs.symbols), SYMBOL)
         self._n = 0
         self._wish = ""
@@ -128,6 +131,11 @@ class Trial:
         self.decisions: list[Decision] = []
         self._take(RunOpening(cash={"USDT": "10000"}, lots=(), budgets_used={}))
         self._take(_instrument(self._symbol))
+
+    @property
+    def plotted(self) -> dict[str, Sequence[tuple[int, float]]]:
+        """Lines that the strategy plotted, by name: its values with their times."""
+        return self._plots.lines().get(self._symbol, {})
 
     @property
     def view(self) -> View:
@@ -174,6 +182,7 @@ class Trial:
         """Let the process end and come back from its snapshot."""
         state = decode(encode(self._core.state()))
         self._core = core_from_state(self._config, state)
+        self._core.keep_plots(self._plots)
 
     def _at(self, price: float, qty: float) -> Tick:
         tick = self.view.tick

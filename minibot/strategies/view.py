@@ -17,6 +17,7 @@ from minibot.features.lossless import float_from, float_text
 from minibot.kernel.errors import InvariantError
 from minibot.strategies.bars import BarSeries, ClosedBar
 from minibot.strategies.declaration import Needs
+from minibot.strategies.plots import Plots
 from minibot.strategies.position import UNITS, Position
 from minibot.strategies.tick import Tick
 
@@ -60,6 +61,7 @@ class View:
         "_feeds",
         "_headroom",
         "_newest",
+        "_plots",
         "_series",
         "_told",
         "_views",
@@ -108,6 +110,7 @@ class View:
         self.buy_ts: int = NEVER
         self.sell_ts: int = NEVER
         self.held: Position = Position(symbol)
+        self._plots: Plots | None = None
         self._series: dict[str, BarSeries] = {}
         # That of the last bar; and intervals of which the strategy keeps the bars itself.
         self._newest: BarSeries | None = None
@@ -225,7 +228,28 @@ class View:
             )
         return series.bars
 
+    def plot(self, name: object, value: object) -> None:
+        """Draw a value, such as an indicator's, as a line on the page of a backtest.
+
+        At night and in a replay it does nothing; no decision depends on it. A line near the price
+        is drawn on it, any other in a panel of its own.
+
+        Args:
+            name: The name of the line; at most 8 lines of a symbol.
+            value: A finite number, or None while it is not known.
+
+        Raises:
+            InvariantError: It cannot be drawn.
+        """
+        plots = self._plots
+        if plots is not None:
+            plots.add(self.symbol, self.now, name, value)
+
     # --- what the core tells it ---------------------------------------------------------------
+
+    def keep_plots(self, plots: Plots) -> None:
+        """Keep from now on what the strategy plots."""
+        self._plots = plots
 
     def take_bar(self, bar: ClosedBar) -> bool:
         """Keep a closed bar; return whether the strategy is to see it."""

@@ -9,6 +9,7 @@ from itertools import pairwise
 from minibot.backtest.driver import run_backtest
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.portfolio import Merged
+from minibot.backtest.sources.span import Span
 from minibot.engine.lockstep import fresh_cores
 from minibot.engine.run_result import BacktestResult
 from minibot.events.model import Bar, Fill, MarketTick, OrderIntent, RiskAction
@@ -154,6 +155,22 @@ def test_portfolio_merges_by_time_with_one_clock() -> None:
         e.payload.symbol for e in one.of("order_intents") if isinstance(e.payload, OrderIntent)
     }
     assert symbols == {"BTCUSDT", "ETHUSDT"}
+
+
+def test_closes_of_a_span_are_the_files_own_however_its_bars_are_fed() -> None:
+    """Market change begins and ends with closes of whole bars in the span, to the last digit."""
+    bars = walk(300)
+    config = bar_profile()
+    span = Span(bars[40].open_ts, bars[200].open_ts)
+
+    walked = run_backtest(BarSource(series(bars), config, span), config)
+    other = BarSource(series(walk(250, 2, around=2000.0), symbol="ETHUSDT"), config)
+    merged = run_backtest(Merged([BarSource(series(bars), config, span), other]), config)
+
+    assert walked.closes == {"BTCUSDT": (bars[40].close, bars[199].close)}
+    assert merged.closes["BTCUSDT"] == walked.closes["BTCUSDT"]
+    ends = walk(250, 2, around=2000.0)
+    assert merged.closes["ETHUSDT"] == (ends[0].close, ends[-1].close)
 
 
 def test_chart_and_equity_have_a_point_for_each_bar() -> None:

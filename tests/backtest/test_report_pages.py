@@ -257,6 +257,40 @@ def test_every_trade_marks_its_entry_and_its_exit_on_the_price() -> None:
     assert "1: momentum_up 01:00:00 to take_profit 02:00:00, 0.30" in text
 
 
+def test_lines_are_drawn_on_the_price_or_in_a_panel_of_their_own() -> None:
+    """An average shares the price's panel and is named below it; an index has its own scale."""
+    result = made([WON, LOST])
+    ends = [START + n * HOUR for n in range(24)]
+    result.lines = {
+        "BTCUSDT": {"average <b>": [(ts, 120.0) for ts in ends], "rsi": [(ts, 30.0) for ts in ends]}
+    }
+    text = page(*told(result))
+    wide = text.split('class="plot-wide"')[1].split("</svg>")[0]
+
+    assert wide.count('class="line line-') == 2
+    assert '<span class="line-1">average &lt;b&gt;</span>' in text
+    assert ">rsi</text>" in wide
+    assert ">average" not in wide
+
+
+def test_result_stands_beside_market_and_buy_and_hold_everywhere() -> None:
+    """Page, terminal and document say the same of the market; without a price they say nothing."""
+    result = made([WON])
+    result.closes = {"BTCUSDT": (100 * 10**8, 110 * 10**8)}
+    reviews, document = told(result)
+    shown = "\n".join(tables.lines(document))
+
+    assert document["figures"]["market_change"] == "0.100000"
+    assert document["figures"]["hold_return"] == "0.098901"
+    assert document["market"]["rule"].startswith("Buy and hold: ")
+    assert '<b class="good">+10.00 %</b><span>market change</span>' in page(reviews, document)
+    assert re.search(r"market change +BTCUSDT \+10\.00 %", shown)
+    assert re.search(r"buy and hold +\+989\.01", shown)
+    bare = told(made([WON]))[1]
+    assert bare["figures"]["hold_pnl"] is None
+    assert "market change BTC" not in "\n".join(tables.lines(bare))
+
+
 def test_many_days_show_their_newest_and_say_what_is_left_out() -> None:
     """A terminal shows the newest sixty days and says what is left out; --json has all."""
     _, document = told(made(days=100))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
+from html import escape
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from minibot.events.reasons import REASONS
+from minibot.report.figures import change
 from minibot.report.html import page
 from minibot.report.night import Night
 from tests.report.markup import Balance
@@ -52,6 +56,50 @@ def test_page_shows_result_curve_trades_roles_incidents_and_root(night: Night) -
     assert trips.count("<tr>") == figures["round_trips"] + 1
     for role in night.manifest.processes:
         assert role in text
+
+
+def test_price_chart_marks_entries_and_exits_with_their_reasons(night: Night) -> None:
+    """A triangle for each end of a round trip; a tip and the table say why."""
+    text = page(night)
+    trips = night.count.trades.trips
+    closed = [trip for trip in trips if trip.is_closed]
+    chart = text.split("<h2>Price with entries and exits</h2>")[1].split("</section>")[0]
+    wide = chart.split("</svg>")[0]
+
+    assert len(closed) >= 2
+    assert _triangles(wide, "entry") == len(trips)
+    assert _triangles(wide, "won") + _triangles(wide, "lost") == len(closed)
+    assert wide.count('class="tip"') == len(closed)
+    for number, trip in enumerate(trips, start=1):
+        entered, left = night.count.entered_because(trip), night.count.left_because(trip)
+        assert entered in REASONS
+        assert f"{number}: {entered} " in wide
+        assert not trip.is_closed or escape(left) in wide
+    assert "Exits: " in chart
+
+
+def test_market_and_buy_and_hold_stand_beside_the_result(night: Night) -> None:
+    """The first tiles say whether it was the bot or the market."""
+    ((symbol, (first, last)),) = night.count.closes().items()
+    text = page(night)
+    tiles = re.findall(r'<div class="tile"><b class="\w*">(.*?)</b><span>(.*?)</span>', text)
+
+    assert symbol in text
+    assert [name for _, name in tiles][1:3] == ["market change", "buy and hold"]
+    assert tiles[1][0] == change(str(Decimal(last) / first - 1))
+    assert "pays the taker fee of 10 bps once" in text
+
+
+def test_page_of_a_night_without_a_market_says_so(night: Night) -> None:
+    """A run that ended before its first tick has a page all the same."""
+    night.count.prices.clear()
+    night.count.curve.points.clear()
+
+    assert "No market data came." in page(night)
+
+
+def _triangles(chart: str, kind: str) -> int:
+    return sum(path.count("M") for path in re.findall(rf'class="{kind}" d="([^"]*)"', chart))
 
 
 def test_page_of_a_stopped_night_says_so_first(night: Night) -> None:

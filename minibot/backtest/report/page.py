@@ -23,6 +23,7 @@ from minibot.backtest.report.returns import DAY, HOUR, MONTH, WEEK
 from minibot.backtest.report.review import Review
 from minibot.backtest.report.statistics import GROUPS, figure_text
 from minibot.events.model import JsonObject
+from minibot.replay.explain.checks import price_text
 from minibot.report.chart import equity_chart
 from minibot.report.figures import (
     change,
@@ -49,20 +50,18 @@ from minibot.report.markup import (
     tile_row,
     tone_of,
 )
-from minibot.report.price_chart import MARKS_EXPLAINED, exits_text, price_chart
+from minibot.report.price_chart import MARKS_EXPLAINED, TIPS_MAX, exits_text, price_chart
 
 TRADES_SHOWN: Final = 1000
 # The newest trades stand open, those before them are folded.
 ROWS_SHOWN: Final = 30
-PRICE_PLACES: Final = 8
 STRETCHES_SHOWN: Final = 400
 SYMBOLS_DRAWN: Final = 12
 EXPOSURE_POINTS: Final = 400
 # Largest number of close-ups of the price, so that the page stays readable and small.
 CLOSE_UPS_MAX: Final = 31
 CLOSE_UP_POINTS: Final = 300
-# Largest number of trades with tooltips, and of dots of named values over all pictures.
-TIPS_MAX: Final = 1000
+# Largest number of dots of named values over all pictures.
 DOTS_OF_ALL: Final = 24_000
 
 
@@ -108,7 +107,8 @@ def _head(about: JsonObject) -> str:
         badges.append((f"STOP {about['stop']}", "bad"))
     span = f"{date_clock(about['from_ts'])} to {date_clock(about['to_ts'])} UTC"
     badges.append((f"{span}, {long_duration(about['to_ts'] - about['from_ts'])}", ""))
-    return heading(about["profile"], ", ".join(about["symbols"]), badges)
+    strategy = about["config"]["strategy"]["name"]
+    return heading(about["profile"], ", ".join([strategy, *about["symbols"]]), badges)
 
 
 def _tiles(about: JsonObject) -> str:
@@ -142,8 +142,8 @@ def _held_against(about: JsonObject) -> str:
         rows = [
             (
                 each["symbol"],
-                money(each["first_close"], PRICE_PLACES),
-                money(each["last_close"], PRICE_PLACES),
+                price_text(each["first_close"]),
+                price_text(each["last_close"]),
                 change(each["change"]),
             )
             for each in found
@@ -361,10 +361,9 @@ def _proof(about: JsonObject) -> str:
         for word, files in about["files"].items()
         for name, sha256 in files.items()
     ]
-    how = "The same command gives the same digest and the same bytes: minibot backtest --twice ..."
-    events = ", ".join(f"{n:,} {kind}" for kind, n in about["inputs"].items())
-    return (
-        hashes(("", "sha256"), rows)
-        + paragraph(f"Market events: {events or 'none'}.")
-        + paragraph(how)
+    how = (
+        "<p>The same command gives the same digest and the same bytes: "
+        "<code>minibot backtest --twice ...</code></p>"
     )
+    events = ", ".join(f"{n:,} {kind}" for kind, n in about["inputs"].items())
+    return hashes(("", "sha256"), rows) + paragraph(f"Market events: {events or 'none'}.") + how

@@ -30,6 +30,7 @@ VALUES_MAX: Final = 10
 # This share of values at either end is drawn at the edge: an outlier would flatten the rest.
 OUTLIERS: Final = 0.01
 DOTS_MAX: Final = 800
+LABEL_ROOM: Final = 14
 
 
 def marked(trades: Sequence[Trade]) -> list[Marked]:
@@ -145,11 +146,17 @@ def fees_chart(curve: Sequence[Earned], from_ts: int, to_ts: int, points: int = 
             f'<path class="equity" d="{line(after)}"/>',
             *panel.level(low, _amount(low)),
             *panel.level(high, _amount(high)),
-            *(panel.level(0, "0") if low < 0 < high else ()),
+            *(panel.level(0, "0") if _has_room(panel, 0) else ()),
         ]
         return _small(axis, parts)
 
     return picture("Earned by closed trades before and after fees", draw)
+
+
+def _has_room(panel: Panel, value: float) -> bool:
+    """Return whether a label at a value stands clear of those at both ends."""
+    y = panel.y(value)
+    return panel.top + LABEL_ROOM < y < panel.top + panel.height - LABEL_ROOM
 
 
 def _small(axis: TimeAxis, parts: Sequence[str]) -> Drawing:

@@ -15,10 +15,8 @@ from minibot.engine.run_result import BacktestResult
 from minibot.events.model import Event, Fill, JsonObject, OrderIntent, RiskAction, Signal
 from minibot.events.money import UNIT, parse_amount
 from minibot.replay.explain.checks import departure
-from minibot.report.trades import RoundTrip, TradeLog
+from minibot.report.trades import CARRIED, RoundTrip, TradeLog
 
-# A position that the run started with has no entry of its own.
-CARRIED: Final = "carried_in"
 OPEN: Final = "open"
 UNKNOWN: Final = "unknown"
 

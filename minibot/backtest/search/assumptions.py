@@ -62,6 +62,8 @@ def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) ->
     first, *others = tasks.values()
     reviews: list[Review] = []
     with Workers(jobs) as workers:
+        # A page shows the lines of the first alone.
+        others = [other._replace(draws=False) for other in others]
         begun = [workers.begin(review_of, other) for other in others] if jobs > 1 else []
         reviews.append(Review.of(run_job(first)))
         on_done(1, len(tasks))

@@ -25,6 +25,7 @@ class Job(NamedTuple):
         span: The part of the market that is traded.
         treatment: How defects in files of bars are treated.
         order: Event order of a recorded run: as recorded (`logged`), or `rule`.
+        draws: Whether a page is drawn of the result.
     """
 
     words: tuple[str, ...]
@@ -33,6 +34,7 @@ class Job(NamedTuple):
     span: Span = ALL
     treatment: Treatment | None = None
     order: str = LOGGED
+    draws: bool = False
 
     def changed(self, *sets: str) -> Job:
         """Return the same job with further changes of the profile."""
@@ -54,4 +56,4 @@ class Job(NamedTuple):
 
 def run_job(job: Job) -> BacktestResult:
     """Return the result of `run_backtest` for a job."""
-    return run_backtest(job.open(), job.config)
+    return run_backtest(job.open(), job.config, draws=job.draws)
