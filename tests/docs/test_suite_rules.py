@@ -23,11 +23,16 @@ OTHER_FOLDERS = {
 OTHER_SUBFOLDERS = {"exchanges/madeup": "a venue that the tests made up"}
 # Files that import a room above their own as much as their own, and why they stand where they are.
 USES_HIGHER_ROOM = {
+    "tests/accounting/test_entry_stops.py": "says what it counted in the words of a report",
     "tests/engine/test_intrabar.py": "plays its bars through the backtest's source",
     "tests/engine/test_quiet_bars.py": "plays its bars through a backtest",
     "tests/exchanges/tapes/test_shipped_bars.py": "plays them as a backtest's source",
     "tests/gates/test_chaos_runbook.py": "reads the table of verbs",
     "tests/gates/test_tamper.py": "calls the verb `tamper-demo` too",
+    "tests/report/test_pages_in_chromium.py": "looks at the page of a backtest too",
+    "tests/runtime/test_feed_files.py": "hands what was read to market and strategy",
+    "tests/strategies/test_example_library.py": "tries each by a backtest",
+    "tests/strategies/test_plots.py": "keeps lines in a backtest",
     "tests/watchdog/test_watchdog_metrics.py": "holds live metrics against those of a replay",
 }
 # Files that reach their room through a process or a finished night, without an import.

@@ -22,7 +22,7 @@ FEED_BYTES_MAX: Final = 1_000_000
 """A value a minute for a month, or an hour for three years; a run pins the file by its hash."""
 
 _LINE: Final = re.compile(r"(0|[1-9][0-9]{0,14}),(-?(?:0|[1-9][0-9]{0,19})(?:[.][0-9]{1,18})?)")
-_SHOWN_MAX: Final = 40
+_LINE_SHOWN_MAX: Final = 40
 
 
 class FeedLine(NamedTuple):
@@ -95,7 +95,7 @@ def _read(path: Path) -> list[tuple[int, str]]:
     for number, line in enumerate(lines, 1):
         match = _LINE.fullmatch(line)
         if match is None:
-            shown = line[:_SHOWN_MAX]
+            shown = line[:_LINE_SHOWN_MAX]
             raise ValueError(f"{path.name}: line {number}: expected TIME,VALUE, found {shown!r}")
         ts = int(match[1])
         if ts <= last:
