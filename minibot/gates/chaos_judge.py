@@ -147,7 +147,7 @@ def _wrong_records(fault: Fault, payloads: list[JsonObject]) -> Iterable[str]:
 
 
 def _silence(fault: Fault, night: DrillRun, recorded: Recorded) -> list[str]:
-    """Check that execution wrote nothing a second after the flag, and took nothing after the STOP."""
+    """Check that execution wrote nothing a second after the flag, no input after the STOP."""
     if fault.expect != STOP:
         return []
     found = []
