@@ -44,7 +44,8 @@ KINDS: Final = (CUT, SHUFFLE, REPLACE)
 
 # Number of records after the moment that are shuffled among each other.
 DECK: Final = 64
-# Largest distance of a replaced price from the true one: two percent, either way.
+# Largest change of a price, or of a tick's quantity, by one draw: two percent, either way. A bar's
+# high and low are drawn from its altered open, so they may lie farther from the true ones.
 CHANGE_BPS_MAX: Final = 200
 STEPS_MIN: Final = 3
 # Keys of prices and quantities in the venue's messages.

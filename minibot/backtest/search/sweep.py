@@ -102,7 +102,8 @@ def points_of(job: Job, axes: Sequence[Axis]) -> list[tuple[str, ...]]:
     """Return the settings of each point, the last axis changing fastest.
 
     Raises:
-        ConfigError: Too many points, or points with an invalid profile, all of them named.
+        ConfigError: Too many points, or points with an invalid profile; each violation is named
+            once, without its point.
     """
     points = 1
     for axis in axes:

@@ -39,6 +39,9 @@ class CodeStand:
     def changed(self, code_sha256_then: str) -> str | None:
         """Return which files have changed and how, or None if the code is the same.
 
+        A source or a contract that was only touched is the same: its content is hashed again. A
+        compiled library counts as changed as soon as its stamp differs.
+
         Args:
             code_sha256_then: The hash in the run's manifest.
         """
@@ -48,7 +51,7 @@ class CodeStand:
         found = sorted(
             path for path in {*now, *self._stamps} if now.get(path) != self._stamps.get(path)
         )
-        # That hash covers only files with these suffixes; another new file was not loaded then.
+        # The hash covers sources and contracts only; a library has nothing but its stamp.
         is_hashed = all(path.endswith((".py", DATA_SUFFIX)) for path in found)
         if is_hashed and code_sha256(self._project) == code_sha256_then:
             self._stamps = now  # Touched, with the same content.
