@@ -27,8 +27,6 @@ LASTING: Final = frozenset(
     )
 )
 """Reasons that refuse whatever comes next too; entries alone are refused for them."""
-ENTRY_CHECK: Final = "cash_with_fee"
-"""A check that each allowed entry has, and nothing else."""
 
 
 @final
@@ -66,7 +64,7 @@ class EntryStops:
         """Take a recorded verdict of risk, in the order of its queue."""
         if action.action == "BLOCK":
             self.on_refusal(action.reason_code, ts)
-        elif action.action in ("ALLOW", "REDUCE") and _is_entry(action):
+        elif action.action in ("ALLOW", "REDUCE"):  # Entries alone; a sale is an EXIT.
             self.on_entry()
 
     def to_json(self) -> JsonObject | None:
@@ -83,8 +81,3 @@ class EntryStops:
             stops.since_ts, stops.code = said["since_ts"], said["reason_code"]
             stops.refused = said["refused"]
         return stops
-
-
-def _is_entry(action: RiskAction) -> bool:
-    """Return whether an order was allowed that buys."""
-    return any(check["name"] == ENTRY_CHECK for check in action.checks or ())

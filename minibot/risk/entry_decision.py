@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from minibot.accounting.entry_stops import ENTRY_CHECK
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.messages import Message, SignalMessage
 from minibot.events.decimals import mul_div_up
@@ -88,7 +87,7 @@ PACE: Final = Gate("night_notional_paced", NIGHT_NOTIONAL_PACE, places=PLACES)
 
 # Gates of the size have no reason: an order that is too large is made smaller before it is refused.
 POSITION_NOTIONAL: Final = Gate("position_notional", places=PLACES, cuts=POSITION_LIMIT)
-CASH_WITH_FEE: Final = Gate(ENTRY_CHECK, places=PLACES, cuts=INSUFFICIENT_CASH)
+CASH_WITH_FEE: Final = Gate("cash_with_fee", places=PLACES, cuts=INSUFFICIENT_CASH)
 EXPOSURE: Final = Gate("exposure", places=PLACES, cuts=EXPOSURE_LIMIT)
 POSITION_QTY: Final = Gate("position_qty", places=PLACES, cuts=POSITION_MAX)
 ORDER_NOTIONAL: Final = Gate("order_notional", places=PLACES, passes=AT_LEAST)

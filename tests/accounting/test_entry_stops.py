@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from minibot.accounting.entry_stops import EntryStops
+from minibot.cli.support.standing import Standing, standing_rows
 from minibot.events.model import Event, RiskAction
 from minibot.report.notices import entry_notice
 from minibot.risk.core import core_from_state
@@ -102,3 +104,25 @@ def test_stopped_entries_are_the_same_after_a_restart() -> None:
     assert made.risk.facts()["entry_stops"] == before
     ask(made)
     assert made.risk.facts()["entry_stops"] == before | {"refused": 2}
+
+
+def test_status_of_a_run_says_what_stops_its_entries() -> None:
+    """A night in the background tells it as its table does; nothing is said while entries pass."""
+    stops = {"since_ts": 1_700_000_003_000, "reason_code": "night_loss", "refused": 2}
+    standing = Standing(
+        run_id="20231114_221320",
+        filled_ts=None,
+        decision=None,
+        positions=[],
+        realised_pnl="0",
+        fees="0",
+        fills=0,
+        halted=None,
+        locks={},
+        entry_stops=stops,
+    )
+    rows = {row.label: row.text for row in standing_rows(standing, "USDT")}
+    quiet = {row.label for row in standing_rows(replace(standing, entry_stops=None), "USDT")}
+
+    assert rows["entries"] == "no entries since 22:13:23: night_loss used up; 2 refused"
+    assert "entries" not in quiet
