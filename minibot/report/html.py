@@ -55,7 +55,7 @@ from minibot.report.price_chart import (
     exits_text,
     price_chart,
 )
-from minibot.report.summary import Row, summary_rows
+from minibot.report.summary import Row, machine_rows, summary_rows
 
 REPORT_FILE = "report.html"
 TRIPS_SHOWN = 1000
@@ -80,6 +80,8 @@ def page(night: Night) -> str:
     asset = night.manifest.config["portfolio"]["quote_asset"]
     market = _market(night)
     marked = _marked(night)
+    told, ran = summary_rows(night), machine_rows(night)
+    told = told[: len(told) - len(ran)]
     parts = [
         _head(night),
         _tiles(night, asset, market),
@@ -87,11 +89,12 @@ def page(night: Night) -> str:
         section("Price with entries and exits", _prices(night, marked)),
         section("Round trips", _trips(marked)),
         section("Equity", equity_chart(night.count.curve.points, night.count.trades.trips, asset)),
-        section("In words", _words(summary_rows(night))),
+        section("In words", _words(told)),
         section("Signals and refusals", _decisions(night)),
         machine(
             f"Machine details: ledger, roles, latency, {_incident_words(night)}, proof",
             [
+                section("In words", _words(ran)),
                 section("Ledger by hour", _ledger(night)),
                 section("Roles", _roles(night)),
                 section("Latency", _latency(night)),

@@ -54,6 +54,11 @@ def summary_rows(night: Night) -> list[Row]:
     ]
 
 
+def machine_rows(night: Night) -> list[Row]:
+    """Return the end of the summary: how the machine ran, from latency to incidents."""
+    return _how_it_ran(night)
+
+
 def summary_json(night: Night) -> JsonObject:
     """Return the summary as one JSON object."""
     end, count, manifest = night.end, night.count, night.manifest

@@ -53,7 +53,7 @@ def test_page_shows_result_curve_trades_roles_incidents_and_root(night: Night) -
     equity = text.split("<h2>Equity</h2>")[1].split("</section>")[0]
     assert equity.count("<circle") == figures["round_trips"]
     trips = text.split("<h2>Round trips</h2>")[1].split("</section>")[0]
-    assert trips.count("<tr>") == figures["round_trips"] + 1
+    assert trips.count("<tr>") == len(night.count.trades.trips) + 1
     for role in night.manifest.processes:
         assert role in text
 
@@ -73,8 +73,9 @@ def test_price_chart_marks_entries_and_exits_with_their_reasons(night: Night) ->
     for number, trip in enumerate(trips, start=1):
         entered, left = night.count.entered_because(trip), night.count.left_because(trip)
         assert entered in REASONS
-        assert f"{number}: {entered} " in wide
-        assert not trip.is_closed or escape(left) in wide
+        if trip.is_closed:
+            assert f"{number}: {entered} " in wide
+            assert escape(left) in wide
     assert "Exits: " in chart
 
 
