@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from minibot.backtest.report import store, tables
@@ -14,14 +14,19 @@ from minibot.cli.support.output import show, shown_path, wrapped
 from minibot.cli.support.selection import var_of
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
+from minibot.report.choices import changed_keys, changed_words, strategy_of
 from minibot.report.columns import table_lines
-from minibot.report.figures import counted, share, signed
+from minibot.report.figures import NONE, counted, share, signed
 
-HELP = "the backtests that were kept: list, show ID, compare A B, prune"
+HELP = "the backtests that were kept: list, show ID or A B, compare A B, prune"
 EXAMPLE = "minibot backtests compare A B"
 
 NUMBERS: Final = ("no ID", "one ID", "two IDs")
-LIST_HEAD: Final = ("id", "trades", "result", "return", "drawdown", "source")
+LIST_HEAD: Final = (
+    *("id", "trades", "result", "return", "market", "strategy", "pairs", "source", "changed"),
+    "same decisions as",
+)
+BELOW: Final = range(5, len(LIST_HEAD))
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -31,7 +36,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         nargs="?",
         default="list",
         choices=["list", "show", "compare", "prune"],
-        help="list them, newest last; show one again; compare two; prune all but the newest",
+        help="list them, newest last; show one again, or two side by side (compare); prune all but "
+        "the newest",
     )
     command.add_argument(
         "ids", nargs="*", metavar="ID", help="id, its beginning or end, folder, or latest"
@@ -50,6 +56,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the sub-verb; 0 when it succeeds."""
+    if arguments.what == "show" and len(arguments.ids) == 2:
+        arguments.what = "compare"
     wanted, do = _DOING[arguments.what]
     if len(arguments.ids) != wanted:
         said = f"backtests {arguments.what} takes {NUMBERS[wanted]}, not {len(arguments.ids)}."
@@ -63,25 +71,26 @@ def _list(arguments: argparse.Namespace) -> None:
     found = store.kept(var)
     lines = table_lines(
         LIST_HEAD,
-        [_row(each) for each in found],
+        [_row(each, found) for each in found],
         f"no backtest under {var.backtests}",
-        texts=(0, 5),
+        texts=(0, *BELOW),
         whole=(0,),
-        below=(5,),
+        below=BELOW,
     )
     searches = kept_searches(var)
     if searches:
         lines += ["", "Sweeps and searches", *(f"  {shown_path(path)}" for path in searches)]
     document = {
-        "backtests": [_record(each) for each in found],
+        "backtests": [_record(each, found) for each in found],
         "searches": [path.parent.name for path in searches],
     }
     show(arguments, document, wrapped(lines))
 
 
-def _row(kept: store.Kept) -> list[str]:
+def _row(kept: store.Kept, found: Sequence[store.Kept]) -> list[str]:
     if kept.trouble:
-        return [kept.name, *["-"] * 4, f"damaged: {kept.trouble}"]
+        texts = [f"damaged: {kept.trouble}", *[""] * (len(BELOW) - 1)]
+        return [kept.name, *[NONE] * 4, *texts]
     document = kept.document
     figures: JsonObject = document["figures"]
     return [
@@ -89,17 +98,32 @@ def _row(kept: store.Kept) -> list[str]:
         f"{figures['trades']:,}",
         signed(figures["pnl"]),
         share(figures["return"]),
-        share(figures["drawdown_ratio_max"]),
+        share(figures.get("market_change")),
+        strategy_of(document["config"]),
+        ", ".join(document["symbols"]),
         ", ".join(document["sources"]),
+        changed_words(document["config"]),
+        ", ".join(_same_decisions(kept, found)),
     ]
 
 
-def _record(kept: store.Kept) -> JsonObject:
-    names = ("profile", "sources", "from_ts", "to_ts", "stop", "digest", "figures")
+def _same_decisions(kept: store.Kept, found: Sequence[store.Kept]) -> list[str]:
+    """Return the earlier backtests whose trades are the same, decision by decision."""
+    earlier = found[: found.index(kept)]
+    digest = kept.document.get("digest")
+    return [each.name for each in earlier if each.document.get("digest") == digest]
+
+
+def _record(kept: store.Kept, found: Sequence[store.Kept]) -> JsonObject:
+    config = kept.document.get("config")
+    names = ("profile", "sources", "symbols", "from_ts", "to_ts", "stop", "digest", "figures")
     return {
         "id": kept.name,
         "folder": str(kept.folder),
         "trouble": kept.trouble or None,
+        "strategy": strategy_of(config) if config else None,
+        "changed": changed_keys(config) if config else None,
+        "same_decisions_as": _same_decisions(kept, found) if config else [],
         **{name: kept.document.get(name) for name in names},
     }
 

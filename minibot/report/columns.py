@@ -132,7 +132,14 @@ def _with_below(
         said += table[first + n : first + n + 1] or [f"{GAP}{row[0]}"]
         named = ", ".join(f"{head[at]} {row[at]}".strip() for at in below if row[at])
         indent = GAP * 2
-        said += textwrap.wrap(named, width, initial_indent=indent, subsequent_indent=indent)
+        said += textwrap.wrap(
+            named,
+            width,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     return said
 
 

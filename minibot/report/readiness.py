@@ -17,7 +17,7 @@ from minibot.events.unit_sizes import DAY_MS
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed
 from minibot.report.figures import counted, date_clock, listed
-from minibot.report.records import RunRecord, read_records
+from minibot.report.records import RunRecord, counted_nights, days_of, read_records
 from minibot.runtime.paths import Var
 from minibot.runtime.stop import standing_flags
 
@@ -103,13 +103,9 @@ def _night(real: list[RunRecord]) -> Need:
 
 
 def _days(real: list[RunRecord]) -> Need:
-    """Count the UTC days on which an accepted night of mode NORE began.
-
-    A night counts for the day on which it began, even if it ran past midnight: so thirty days
-    take thirty nights.
-    """
-    nights = [record for record in real if record.is_accepted_night and record.manifest]
-    days = {record.manifest.started_ms // DAY_MS for record in nights if record.manifest}
+    """Count the UTC days on which an accepted night of mode NORE began."""
+    nights = counted_nights(real)
+    days = days_of(nights)
     found = counted(len(days), "day")
     if len(nights) > len(days):
         found += f" with {counted(len(nights), 'accepted night')}"

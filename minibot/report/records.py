@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from minibot.events.model import JsonObject
+from minibot.events.unit_sizes import DAY_MS
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed
 from minibot.report.night import NIGHT_MODE, drill_of, made_up_of, read_seal
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
-from minibot.runtime.runfiles import run_folders
+from minibot.runtime.runfiles import METRICS_FILE, run_folders
 
 ACCEPTANCE_FILE = "acceptance.json"
 ACCEPTANCE_V = 2
@@ -100,6 +102,29 @@ def read_record(run_dir: Path) -> RunRecord:
 def read_records(var: Var) -> list[RunRecord]:
     """Return every run of a `var`, oldest first."""
     return [read_record(folder) for folder in run_folders(var.runs)]
+
+
+def counted_nights(records: Iterable[RunRecord]) -> list[RunRecord]:
+    """Return the nights that count towards readiness: real, of mode NORE, accepted."""
+    return [record for record in records if record.is_accepted_night]
+
+
+def days_of(nights: Iterable[RunRecord]) -> set[int]:
+    """Return the UTC days on which nights began, as days since 1970.
+
+    A night counts for the day on which it began, even if it ran past midnight: so thirty days
+    take thirty nights.
+    """
+    return {night.manifest.started_ms // DAY_MS for night in nights if night.manifest}
+
+
+def performance_of(record: RunRecord) -> JsonObject | None:
+    """Return the figures of a run as written at its end, None where there are none."""
+    try:
+        performance: JsonObject = read_hashed(record.run_dir / METRICS_FILE)["performance"]
+    except (OSError, RunStop):
+        return None
+    return performance
 
 
 def _acceptance(run_dir: Path, seal: JsonObject) -> JsonObject | None:

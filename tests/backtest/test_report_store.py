@@ -142,3 +142,33 @@ def test_files_behind_a_source_are_named_by_their_sha256(tmp_path: Path) -> None
     assert sorted(files_of(f"klines:{tmp_path}")) == ["a.csv", "b.csv"]
     assert files_of("generator:7") == {}
     assert list(files_of("tape:demo")) == ["btcusdt_20240808.gz"]
+
+
+def test_list_says_what_was_run_and_which_rows_decided_the_same(var_dir: Path) -> None:
+    """Strategy, pairs and changes; a backtest with another seed made the same trades."""
+    first, second, third = (
+        keep(var_dir, WON),
+        keep(var_dir, WON, seed=7),
+        keep(var_dir, WON, LOST),
+    )
+    for seconds, folder in enumerate((first, second, third)):
+        aged(folder, seconds)
+
+    said = verb(var_dir, "backtests")
+    listed = json.loads(verb(var_dir, "backtests", "--json").out)["backtests"]
+    same = {each["id"]: each["same_decisions_as"] for each in listed}
+
+    assert same == {first.name: [], second.name: [first.name], third.name: []}
+    assert f"same decisions as {first.name}" in " ".join(said.out.split())
+    assert {each["strategy"] for each in listed} == {"nore_strategy_v1"}
+    assert "pairs BTCUSDT" in " ".join(said.out.split())
+
+
+def test_show_of_two_backtests_is_their_comparison(var_dir: Path) -> None:
+    """`show A B` prints two side by side."""
+    first, second = keep(var_dir, WON), keep(var_dir, WON, LOST)
+
+    shown = verb(var_dir, "backtests", "show", first.name, second.name)
+
+    assert shown.code == 0
+    assert shown.out == verb(var_dir, "backtests", "compare", first.name, second.name).out

@@ -115,6 +115,7 @@ BAD = [
     ),
     ("--pairs: 'BTC-' is no pair", ("--pairs", "BTC-")),
     ("--timeframe 7m: known are 1s, 1m", ("--timeframe", "7m")),
+    ("--timeframe 5m\\x0a: known are 1s, 1m", ("--timeframe", "5m\n")),
     ("--timeframe 1s: the source has bars of 1m", ("--timeframe", "1s")),
     (
         "--timeframe 1h: the source lasts 5 min 46 s",
@@ -126,6 +127,8 @@ BAD = [
     ),
     ("--from 2025-06-08 is not before --to 2025", ("--from=2025-06-08", "--to=2025-06-05")),
     ("--to soon: expected a date", ("--to", "soon")),
+    ("--to 0001-01-01T00:00+14:00: expected a date", ("--to", "0001-01-01T00:00+14:00")),
+    ("--from 0999-01-01: expected a date", ("--from", "0999-01-01")),
     ("--timerange says what --from", ("--from", "2025-06-08", "--timerange", "20250601-")),
     ("--fee 100%: expected at most 10%", ("--fee", "100%")),
     ("--fee 0.1: expected a share with its unit", ("--fee", "0.1")),

@@ -50,7 +50,6 @@ OTHER_FACTS = {
     ("minibot.ai.isolation", "partial"): "how much of the jail a system has",
     ("minibot.backtest.search.ranges", "signal_exit"): "a key of the profile",
     ("minibot.backtest.search.sweep", "drawdown"): "the head of a column",
-    ("minibot.cli.backtests", "drawdown"): "the head of a column",
     ("minibot.cli.support.standing", "halted"): "the label of a row",
     ("minibot.cli.tape", "duplicate"): "a word of a sentence",
     ("minibot.events.model", "run_ending"): "an event type",

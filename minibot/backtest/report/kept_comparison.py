@@ -8,12 +8,11 @@ from typing import Final
 
 from minibot.backtest.report.statistics import KEY_FIGURES, Shown, figure_text
 from minibot.events.model import JsonObject
+from minibot.report.choices import VALUE_LENGTH, differing
 from minibot.report.columns import table_lines
 from minibot.report.figures import NONE, counted, date_clock, plain_text
 
 SETTINGS_SHOWN: Final = 40
-VALUE_LENGTH: Final = 28
-ABSENT: Final = "absent"
 
 
 def compare(first: JsonObject, second: JsonObject) -> JsonObject:
@@ -25,7 +24,8 @@ def compare(first: JsonObject, second: JsonObject) -> JsonObject:
         "same_span": _span(first) == _span(second),
         "digests": [first["digest"], second["digest"]],
         "settings": {
-            name: list(values) for name, values in sorted(_settings(first, second).items())
+            name: list(values)
+            for name, values in differing(first["config"], second["config"]).items()
         },
         "figures": {
             shown.key: {
@@ -109,22 +109,6 @@ def _better(shown: Shown, difference: str | None) -> str:
     if difference is None or not shown.better or not Decimal(difference):
         return ""
     return "B" if (Decimal(difference) > 0) == (shown.better > 0) else "A"
-
-
-def _settings(first: JsonObject, second: JsonObject) -> dict[str, tuple[str, str]]:
-    """Return every key of the profiles whose values differ."""
-    flat = [dict(_flat("", document["config"])) for document in (first, second)]
-    names = sorted({*flat[0], *flat[1]})
-    pairs = {name: (flat[0].get(name, ABSENT), flat[1].get(name, ABSENT)) for name in names}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def _flat(above: str, values: JsonObject) -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(f"{above}{name}.", value)
-        else:
-            yield f"{above}{name}", str(value)
 
 
 def _value(text: str) -> str:

@@ -30,7 +30,7 @@ from minibot.exchanges.tapes.shipped_bars import SHIPPED_BARS
 from minibot.exchanges.venue_facts import SYMBOL
 from minibot.exchanges.venues import VENUES
 from minibot.kernel.errors import ConfigError
-from minibot.report.figures import long_duration
+from minibot.report.figures import long_duration, plain_text
 from minibot.runtime.configuration.config import Config, config_with
 from minibot.runtime.configuration.own_source import name_fault
 from minibot.simulator.sources.sources import open_source
@@ -43,6 +43,8 @@ BPS_PER_PERCENT: Final = 100
 BAR_MINUTES: Final = "1m"
 DEFAULT_PAIR: Final = "BTCUSDT"
 SHOWN_MAX: Final = 40
+MESSAGE_MAX: Final = 400
+EPOCH_YEAR: Final = 1970
 
 
 def add_idea(command: argparse.ArgumentParser, *, is_night: bool = False) -> None:
@@ -207,7 +209,7 @@ def _span_words(arguments: argparse.Namespace) -> list[str]:
     moments = []
     for flag, text in (("--from", arguments.start), ("--to", arguments.end)):
         moment = None if text is None else moment_of(text)
-        if text is not None and moment is None:
+        if text is not None and (moment is None or moment.year < EPOCH_YEAR):
             raise _refused(f"{flag} {text[:SHOWN_MAX]}: expected a date, as 2025-06-02")
         moments.append(moment)
     first, last = moments
@@ -257,4 +259,4 @@ def _missing(
 
 
 def _refused(message: str) -> ConfigError:
-    return ConfigError(f"{message}.", ())
+    return ConfigError(f"{plain_text(message, MESSAGE_MAX)}.", ())

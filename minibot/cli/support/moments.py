@@ -9,9 +9,9 @@ def moment_of(text: str) -> datetime | None:
     """Return the moment that an ISO text names, in UTC; None if it names none."""
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):  # The latter for a zone's offset beyond year 1 or 9999.
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def moment_ms(text: str) -> int | None:

@@ -1,0 +1,129 @@
+"""What was run: changed keys of a profile, and the sum over the nights that count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from minibot.kernel.files import write_hashed
+from minibot.report.choices import changed_keys, changed_words, differing
+from minibot.report.night_sum import night_sum, sum_lines
+from minibot.report.records import RunRecord, read_record
+from minibot.runtime.configuration.config import load_config
+from minibot.runtime.runfiles import METRICS_FILE
+from tests.runs import PROJECT, ShortRun, verb
+
+NORE = PROJECT / "config" / "nore.v1.json"
+
+
+@pytest.mark.parametrize(
+    ("sets", "words"),
+    [
+        ((), ""),
+        (("seed=7",), ""),
+        (
+            ("risk.stop_atr_mult=null", "strategy.name=rsi_band", "strategy.parameters.period=7"),
+            "parameters.period=7 risk.stop_atr_mult=null",
+        ),
+    ],
+)
+def test_changed_keys_are_those_that_a_person_would_have_to_set_again(
+    sets: Sequence[str], words: str
+) -> None:
+    """The night's own values are none, nor what decides nothing; the strategy's come first."""
+    config = load_config(NORE, sets).raw
+
+    assert changed_words(config) == words
+    assert len(changed_keys(config)) == len(words.split())
+
+
+def test_many_changed_keys_are_counted_and_none_is_lost_in_the_document() -> None:
+    """A line stays a line."""
+    sets = [f"strategy.{key}=7" for key in ("rsi_period", "ema_fast", "atr_period", "return_bars")]
+    sets += [f"execution.{side}_fee_bps=1" for side in ("maker", "taker")]
+    sets += ["risk.stop_atr_mult=2", "risk.take_profit_atr_mult=2", "portfolio.cash=5000"]
+    config = load_config(NORE, sets).raw
+
+    assert changed_words(config).endswith(" and 1 more")
+    assert len(changed_keys(config)) == 9
+
+
+def test_key_that_one_profile_lacks_is_named_as_absent() -> None:
+    """An optional key is a difference too."""
+    assert differing({"a": {"b": None}}, {"a": {"c": True}}) == {
+        "a.b": ("null", "absent"),
+        "a.c": ("absent", "true"),
+    }
+
+
+def counted_run(run: ShortRun, folder: Path, pnl: str, fees: str) -> RunRecord:
+    """Return a record as a real night's, accepted, with figures of its own."""
+    folder.mkdir()
+    figures = {"pnl": pnl, "fees": fees, "round_trips": 3, "wins": 2}
+    write_hashed(folder / METRICS_FILE, {"performance": figures}, generation=1)
+    record = read_record(run.run_dir)
+    assert record.manifest is not None
+    seal = {**record.seal, "extra": {**record.seal["extra"], "state": "sealed"}}
+    manifest = replace(
+        record.manifest,
+        simulated=False,
+        config={**record.manifest.config, "embedded": None, "mode": "NORE"},
+    )
+    return replace(
+        record,
+        run_dir=folder,
+        manifest=manifest,
+        seal=seal,
+        acceptance={"counts_as_night": True, "verdict": "PASS"},
+    )
+
+
+def test_sum_adds_the_nights_that_count_and_no_others(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Simulated money is never added to real; two nights of one day are one day."""
+    monkeypatch.setattr(RunRecord, "is_real", property(lambda self: not self.manifest.simulated))
+    nights = [
+        counted_run(short_run, tmp_path / "a", "1.50", "0.40"),
+        counted_run(short_run, tmp_path / "b", "-2.00", "0.60"),
+    ]
+    found = night_sum([*nights, read_record(short_run.run_dir)])
+
+    assert (found["nights"], found["days"], found["others"]) == (2, 1, 1)
+    assert found["sums"] == {"USDT": {"result": "-0.50", "fees": "1.00", "trades": 6, "won": 4}}
+    assert "result -0.50 USDT after fees of 1.00, 4 of 6 trades won" in sum_lines(found)
+
+
+def test_night_without_figures_is_named_and_not_taken_for_zero(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lost file must not look like a night without a trade."""
+    monkeypatch.setattr(RunRecord, "is_real", property(lambda self: True))
+    night = counted_run(short_run, tmp_path / "a", "1.50", "0.40")
+    (tmp_path / "a" / METRICS_FILE).unlink()
+    found = night_sum([night])
+
+    assert found["nights"] == 1
+    assert found["sums"] == {}
+    assert found["without_figures"] == ["a"]
+
+
+def test_runs_say_what_was_run_and_what_came_of_it(short_run: ShortRun) -> None:
+    """Strategy, changes, pairs, trades and result, in a line and in the document."""
+    said = verb(short_run.var, "runs")
+    (listed,) = verb(short_run.var, "runs", "--json").document["runs"]
+    together = verb(short_run.var, "runs", "show", "latest", short_run.run_id)
+
+    assert listed["strategy"] == "nore_strategy_v1"
+    assert listed["symbols"] == ["BTCUSDT"]
+    (earned,) = verb(short_run.var, "profit", "--json").document["runs"]
+    assert listed["result"] is not None
+    assert all(listed[name] == earned[name] for name in ("trades", "fees", "result"))
+    assert "strategy nore_strategy_v1, pairs BTCUSDT" in " ".join(said.out.split())
+    assert together.out.count(short_run.run_id) == 2
+    assert "None." in together.out
+    assert verb(short_run.var, "runs", "show", "latest").code == 2
+    assert verb(short_run.var, "runs", "--sum").out.startswith("0 accepted nights on 0 days")
