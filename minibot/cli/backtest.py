@@ -22,6 +22,7 @@ from minibot.cli.support.publishing import add_output_flags, publish, twice
 from minibot.cli.support.searching import ALL_FILLS, add_flags, search
 from minibot.cli.support.selection import add_profile, find_run, var_of
 from minibot.cli.support.treatment import add_treatment, treatment_of
+from minibot.engine.collector import spared_collector
 from minibot.runtime.configuration.config import Config, config_with
 from minibot.runtime.paths import PROJECT
 from minibot.strategies.selection import judge
@@ -72,10 +73,11 @@ def run(arguments: argparse.Namespace) -> int:
     done = search(arguments, job._replace(order=RULE))
     if done is not None:
         return done
-    reviews = reviews_of(arguments, job)
-    for review in reviews.values():
-        review.result.assumptions = (*fitted, *review.result.assumptions)
-    return publish(arguments, words, reviews)
+    with spared_collector():
+        reviews = reviews_of(arguments, job)
+        for review in reviews.values():
+            review.result.assumptions = (*fitted, *review.result.assumptions)
+        return publish(arguments, words, reviews)
 
 
 def named(word: str, arguments: argparse.Namespace) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableSequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from minibot.accounting.performance import Performance
@@ -81,6 +81,12 @@ class BacktestResult:
                 digest.add(*item)
             self._digest = digest.hex
         return self._digest
+
+    def under(self, config: JsonObject) -> BacktestResult:
+        """Return the same result under another profile that decides the same, without events."""
+        other = replace(self, config=config, derived=[])
+        other._digest = self.digest
+        return other
 
     def forget_events(self) -> str:
         """Drop the derived events, once the digest over them is reckoned, and return it."""

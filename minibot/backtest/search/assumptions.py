@@ -2,18 +2,23 @@
 
 A single number depends on the assumption behind it. Three numbers side by side show how much of a
 result comes from the market and how much from the assumption.
+
+`touch` and `queue` differ in nothing but limit orders that rest. A backtest under one of them that
+sent no limit order is therefore the backtest under the other too, and is not run again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from minibot.backtest.report.review import Review
 from minibot.backtest.search.backtest_job import Job, run_job
 from minibot.backtest.sources.recorded_run import RULE, RunSource
 from minibot.backtest.sources.source_spec import RUN
+from minibot.engine.collector import spared_collector
 from minibot.engine.worker_pool import Workers, result_of
 from minibot.execution.fill_models import FILL_MODELS
+from minibot.execution.fills import QUEUE, TOUCH
 
 KEY = "execution.fill_model"
 
@@ -59,21 +64,36 @@ def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) ->
         on_done: Called after each backtest.
     """
     tasks = band_jobs(job)
-    first, *others = tasks.values()
-    reviews: list[Review] = []
+    reviews: dict[str, Review] = {}
     with Workers(jobs) as workers:
-        begun = [workers.begin(review_of, other) for other in others] if jobs > 1 else []
-        reviews.append(Review.of(run_job(first)))
-        on_done(1, len(tasks))
-        for review in map(result_of, begun) if begun else map(review_of, others):
-            reviews.append(review)
+        # Of a pair, the second waits for the first, which most often stands for it too.
+        begun = {
+            name: workers.begin(review_of, each)
+            for at, (name, each) in enumerate(tasks.items())
+            if at and jobs > 1 and _twin_of(name, list(tasks)[:at]) is None
+        }
+        for name, each in tasks.items():
+            twin = reviews.get(_twin_of(name, list(reviews)) or "")
+            if not reviews:
+                reviews[name] = Review.of(run_job(each))
+            elif twin is not None and not twin.has_limit_orders:
+                reviews[name] = twin.under(each.config.raw)
+            else:
+                reviews[name] = result_of(begun[name]) if name in begun else review_of(each)
             on_done(len(reviews), len(tasks))
-    return dict(zip(tasks, reviews, strict=True))
+    return reviews
+
+
+def _twin_of(name: str, others: Sequence[str]) -> str | None:
+    """Return the assumption among others that differs for resting orders alone."""
+    twin = {TOUCH: QUEUE, QUEUE: TOUCH}.get(name)
+    return twin if twin in others else None
 
 
 def review_of(job: Job) -> Review:
     """Return the review of a job with its digest, without the events that it was made of."""
-    result = run_job(job)
-    review = Review.of(result)
-    result.forget_events()
+    with spared_collector():
+        result = run_job(job)
+        review = Review.of(result)
+        result.forget_events()
     return review
