@@ -20,6 +20,7 @@ from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.recorded_run import RunSource
 from minibot.cores.messages import QUEUES, FillMessage, Message, stop_in
 from minibot.cores.protocol import Core
+from minibot.engine.decision_record import DecisionRecord
 from minibot.engine.lazy_list import LazyList
 from minibot.engine.lockstep import Lockstep, fresh_cores
 from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
@@ -68,6 +69,7 @@ def run_backtest(
     config: Config,
     progress: Progress = lambda done, whole: None,
     cores: Mapping[str, Core] | None = None,
+    record: DecisionRecord | None = None,
 ) -> BacktestResult:
     """Return the result of a profile's cores on a source.
 
@@ -78,6 +80,8 @@ def run_backtest(
         config: The resolved profile.
         progress: Called now and then with the progress.
         cores: Fresh cores by role, for a caller that inspects them; by default the profile's.
+        record: Takes each decision as it is made, for a caller that reads the report alone; by
+            default every event is kept. A recorded run with its own profile has its events anyway.
 
     Raises:
         RunStop: A core found an impossible state.
@@ -89,7 +93,7 @@ def run_backtest(
 
         result = night_of(source, config, progress)
     else:
-        book = _Pass(source, config, cores or fresh_cores(config.raw))
+        book = _Pass(source, config, cores or fresh_cores(config.raw), record)
         book.run(progress)
         result = book.result
     result.elapsed_s = time.perf_counter() - started
@@ -99,7 +103,13 @@ def run_backtest(
 class _Pass:
     """State of one pass: the cores, and the data kept for the report."""
 
-    def __init__(self, source: MarketSource, config: Config, cores: Mapping[str, Core]) -> None:
+    def __init__(
+        self,
+        source: MarketSource,
+        config: Config,
+        cores: Mapping[str, Core],
+        record: DecisionRecord | None,
+    ) -> None:
         self._source = source
         self._config = config
         self._run_id = run_id_of(source.origin_ms)
@@ -114,6 +124,7 @@ class _Pass:
         # Messages of the cores, which are written out when they are read.
         self._said: list[Message] = []
         self.result.derived = LazyList(self._written)
+        self._record = record
         self._controls = 0
         self._walked: RowRun | None = None
         self._bars: WalkedBars | None = None
@@ -147,6 +158,8 @@ class _Pass:
             inputs = self._pump(roots, progress)
         result.inputs = {kind.TYPE: inputs[kind] for kind in sorted(inputs, key=_type_of)}
         self._mark(result.to_ts)
+        if self._record is not None:
+            self._record.give(result)
 
     def _pump(self, roots: Iterator[Root], progress: Progress) -> Inputs:
         """Feed the market to its end or to a STOP; return the number of events of each type."""
@@ -330,7 +343,10 @@ class _Pass:
     def _on_message(self, message: Message) -> None:
         if self._walked is not None and not self._walked.hears(message):
             return
-        self._said.append(message)
+        if self._record is None:
+            self._said.append(message)
+        else:
+            self._record.take(message, self._lockstep.event_of)
         bars = self._bars
         if not isinstance(message, FillMessage):
             if code := stop_in(message):

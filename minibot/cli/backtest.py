@@ -23,6 +23,7 @@ from minibot.cli.support.searching import ALL_FILLS, add_flags, search
 from minibot.cli.support.selection import add_profile, find_run, var_of
 from minibot.cli.support.treatment import add_treatment, treatment_of
 from minibot.engine.collector import spared_collector
+from minibot.engine.decision_record import DecisionRecord
 from minibot.runtime.configuration.config import Config, config_with
 from minibot.runtime.paths import PROJECT
 from minibot.strategies.selection import judge
@@ -94,7 +95,8 @@ def reviews_of(arguments: argparse.Namespace, job: Job) -> dict[str, Review]:
         if arguments.fills == ALL_FILLS:
             return run_band(job, arguments.jobs, show_progress)
         alone = job.changed(f"{KEY}={arguments.fills}")
-        result = run_backtest(alone.open(), alone.config, show_progress)
+        record = DecisionRecord(has_values=True)
+        result = run_backtest(alone.open(), alone.config, show_progress, record=record)
         return {arguments.fills: Review.of(result)}
 
 

@@ -129,15 +129,14 @@ def _prices(review: Review) -> Iterator[str]:
     """Yield the price chart of each symbol's whole span, then close-ups of its parts."""
     result = review.result
     symbols = sorted(result.prices)[:SYMBOLS_DRAWN]
-    signals = result.of("signals")
+    dots = max(100, min(DOTS_MAX, DOTS_OF_ALL // (max(1, len(symbols)) * VALUES_MAX)))
     for symbol in symbols:
         trades = [trade for trade in review.trades if trade.symbol == symbol]
-        values = named_values(signals, symbol)
+        values = named_values(result, symbol, dots)
         bars = result.prices[symbol]
         yield subheading(symbol)
         yield price_chart(
             *(symbol, bars, trades, values, result.from_ts, result.to_ts),
-            dots=max(100, min(DOTS_MAX, DOTS_OF_ALL // (len(symbols) * VALUES_MAX))),
             has_tips=len(review.trades) <= TIPS_MAX,
         )
         yield from _close_ups(review, symbol, len(symbols))

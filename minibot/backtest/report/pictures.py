@@ -8,10 +8,11 @@ from html import escape
 from itertools import pairwise
 from typing import Final
 
-from minibot.backtest.report.curves import Earned, Named, thinned
+from minibot.backtest.report.curves import Earned, thinned
 from minibot.backtest.report.exposure import Held
 from minibot.backtest.report.trades import Trade
 from minibot.engine.run_result import PriceBar
+from minibot.engine.signal_log import Named
 from minibot.events.money import UNIT
 from minibot.report.figures import moment, money
 from minibot.report.plot import LEFT, TIME_HEIGHT, Panel, TimeAxis, area, line, picture
@@ -45,7 +46,6 @@ def price_chart(
     to_ts: int,
     *,
     points: int = PRICE_POINTS,
-    dots: int = DOTS_MAX,
     has_tips: bool = True,
 ) -> str:
     """Return prices of a span with entries, exits and the values that the strategy named.
@@ -58,7 +58,6 @@ def price_chart(
         from_ts: Beginning of the span, Unix ms.
         to_ts: End of the span, Unix ms.
         points: Largest number of points of the price curve.
-        dots: Largest number of values in a panel.
         has_tips: Whether exits have tooltips that describe their trades.
     """
     shown = thinned(bars, from_ts, to_ts + 1, points)
@@ -75,7 +74,7 @@ def price_chart(
     parts += _tips(axis, price, inside) if has_tips else ()
     bottom = TOP + PRICE_HEIGHT
     for name in list(values)[:VALUES_MAX]:
-        parts += _value_panel(axis, bottom + GAP, name, _thin(values[name], dots))
+        parts += _value_panel(axis, bottom + GAP, name, values[name])
         bottom += GAP + VALUE_HEIGHT
     height = bottom + TIME_HEIGHT
     return picture(f"Price of {symbol} with trades", height, [*parts, *axis.marks(height - 6)])
@@ -167,16 +166,6 @@ def _tips(axis: TimeAxis, panel: Panel, trades: Iterable[Trade]) -> Iterable[str
             f"{trade.exit_reason}{hit} {moment(trip.closed_ts, span)}, {_amount(trade.net)}"
         )
         yield f'<circle class="tip" cx="{x}" cy="{y}" r="7"><title>{escape(said)}</title></circle>'
-
-
-def _thin(values: Sequence[Named], count: int) -> list[Named]:
-    """Return values thinned evenly; those of BUY and SELL have priority over HOLD."""
-    said = [value for value in values if value.side != "HOLD"]
-    held = [value for value in values if value.side == "HOLD"]
-    few = said[:: -(-len(said) // count) or 1]
-    left = count - len(few)
-    rest = held[:: -(-len(held) // left) or 1] if left > 0 else []
-    return sorted([*few, *rest])
 
 
 def _value_panel(axis: TimeAxis, top: float, name: str, values: Sequence[Named]) -> list[str]:

@@ -14,7 +14,7 @@ from minibot.backtest.report.returns import BREAKDOWNS, HOUR, Period, basis, per
 from minibot.backtest.report.statistics import figures_of
 from minibot.backtest.report.trades import Trade, trades_of
 from minibot.engine.run_result import BacktestResult
-from minibot.events.model import HOLD, JsonObject, OrderIntent, RiskAction, Signal
+from minibot.events.model import HOLD, JsonObject, OrderIntent, RiskAction
 from minibot.events.money import amount_text
 
 
@@ -55,7 +55,7 @@ class Review:
         figures = figures_of(result, trades, yearly, kind, exposure, falls)
         return cls(
             *(result, trades, series, exposure, figures),
-            *(_signals(result), _refusals(result), _has_limit_orders(result)),
+            *(dict(sorted(result.log.sides.items())), _refusals(result), _has_limit_orders(result)),
         )
 
     def under(self, config: JsonObject) -> Review:
@@ -123,20 +123,8 @@ class Review:
         }
 
 
-def _signals(result: BacktestResult) -> dict[str, int]:
-    sides = Counter(
-        event.payload.side for event in result.of("signals") if isinstance(event.payload, Signal)
-    )
-    return dict(sorted(sides.items()))
-
-
 def _refusals(result: BacktestResult) -> dict[str, dict[str, int]]:
     """Return why no order was sent: recorded holds, and refusals by risk, counted by reason."""
-    held = Counter(
-        event.payload.reason_code
-        for event in result.of("signals")
-        if isinstance(event.payload, Signal) and event.payload.side == HOLD
-    )
     blocked = Counter(
         event.payload.reason_code
         for event in result.of("risk_actions")
@@ -144,7 +132,7 @@ def _refusals(result: BacktestResult) -> dict[str, dict[str, int]]:
     )
     return {
         by: dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-        for by, counts in (("HOLD", held), ("BLOCK", blocked))
+        for by, counts in ((HOLD, result.log.holds), ("BLOCK", blocked))
     }
 
 

@@ -16,6 +16,7 @@ from minibot.backtest.search.backtest_job import Job, run_job
 from minibot.backtest.sources.recorded_run import RULE, RunSource
 from minibot.backtest.sources.source_spec import RUN
 from minibot.engine.collector import spared_collector
+from minibot.engine.decision_record import DecisionRecord
 from minibot.engine.worker_pool import Workers, result_of
 from minibot.execution.fill_models import FILL_MODELS
 from minibot.execution.fills import QUEUE, TOUCH
@@ -75,7 +76,7 @@ def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) ->
         for name, each in tasks.items():
             twin = reviews.get(_twin_of(name, list(reviews)) or "")
             if not reviews:
-                reviews[name] = Review.of(run_job(each))
+                reviews[name] = Review.of(run_job(each, DecisionRecord(has_values=True)))
             elif twin is not None and not twin.has_limit_orders:
                 reviews[name] = twin.under(each.config.raw)
             else:
@@ -93,7 +94,7 @@ def _twin_of(name: str, others: Sequence[str]) -> str | None:
 def review_of(job: Job) -> Review:
     """Return the review of a job with its digest, without the events that it was made of."""
     with spared_collector():
-        result = run_job(job)
+        result = run_job(job, DecisionRecord(has_values=False))
         review = Review.of(result)
         result.forget_events()
     return review
