@@ -92,9 +92,11 @@ def _twin_of(name: str, others: Sequence[str]) -> str | None:
 
 
 def review_of(job: Job) -> Review:
-    """Return the review of a job with its digest, without the events that it was made of."""
+    """Return the review of a job with its digest, without events and candles."""
     with spared_collector():
         result = run_job(job, DecisionRecord(has_values=False))
         review = Review.of(result)
         result.forget_events()
+        # Candles are drawn of the first alone.
+        result.prices = {symbol: [] for symbol in result.prices}
     return review
