@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.abc import MetaPathFinder
@@ -24,6 +25,10 @@ SWITCH: Final = "MINIBOT_COMPILED"
 RECORD: Final = "build.json"
 PROJECT: Final = Path(__file__).resolve().parent.parent
 REMEDY: Final = f"Build it: python -m tools.compile; or unset {SWITCH}"
+
+# Of a walk through rows, what compiled cores save at least: B5, B8 in docs/PERFORMANCE.md.
+SHARE_SAVED: Final = 0.5
+OFFERED_S_MIN: Final = 10.0
 
 
 class Compiled(MetaPathFinder):
@@ -64,6 +69,23 @@ def stale(folder: Path) -> str | None:
         if _sha256(folder / name) != digest:
             return f"{name} is not the library that was built into {folder}"
     return None
+
+
+def offer(walked_s: float) -> str:
+    """Return what compiled cores would save of a walk, and how; empty if it is too little.
+
+    Args:
+        walked_s: What an interpreted walk of a shipped strategy through rows took.
+    """
+    saved_s = walked_s * SHARE_SAVED
+    if saved_s <= OFFERED_S_MIN or os.environ.get(SWITCH):
+        return ""
+    if stale(build_folder()) is None:
+        return f"{SWITCH}=1 takes the compiled cores: about {saved_s:.0f} s less"
+    return (
+        f"compiled cores would take about {saved_s:.0f} s less: python -m tools.compile, once for "
+        f"these sources, some 160 s of CPU and a C compiler; then {SWITCH}=1"
+    )
 
 
 def unlisted(folder: Path) -> str | None:

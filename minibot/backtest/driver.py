@@ -22,6 +22,7 @@ from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.recorded_run import RunSource
 from minibot.cores.messages import QUEUES, FillMessage, Message, stop_in
 from minibot.cores.protocol import Core
+from minibot.engine.decision_record import DecisionRecord
 from minibot.engine.lazy_list import LazyList
 from minibot.engine.lockstep import Lockstep, fresh_cores
 from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
@@ -73,6 +74,7 @@ def run_backtest(
     cores: Mapping[str, Core] | None = None,
     *,
     draws: bool = False,
+    record: DecisionRecord | None = None,
 ) -> BacktestResult:
     """Return the result of a profile's cores on a source.
 
@@ -84,6 +86,8 @@ def run_backtest(
         progress: Called now and then with the progress.
         cores: Fresh cores by role, for a caller that inspects them; by default the profile's.
         draws: Whether a page is drawn of the result: lines of the strategy are kept for it.
+        record: Takes each decision as it is made, for a caller that reads the report alone; by
+            default every event is kept. A recorded run with its own profile has its events anyway.
 
     Raises:
         RunStop: A core found an impossible state.
@@ -100,7 +104,7 @@ def run_backtest(
     else:
         seated = dict(cores or fresh_cores(config.raw))
         plots = _plots_of(seated) if draws else None
-        book = _Pass(with_feeds(source, config), config, seated)
+        book = _Pass(with_feeds(source, config), config, seated, record)
         book.run(progress)
         result = book.result
     if plots is not None:
@@ -122,7 +126,13 @@ def _plots_of(cores: Mapping[str, Core]) -> Plots | None:
 class _Pass:
     """State of one pass: the cores, and the data kept for the report."""
 
-    def __init__(self, source: MarketSource, config: Config, cores: Mapping[str, Core]) -> None:
+    def __init__(
+        self,
+        source: MarketSource,
+        config: Config,
+        cores: Mapping[str, Core],
+        record: DecisionRecord | None,
+    ) -> None:
         self._source = source
         self._config = config
         self._run_id = run_id_of(source.origin_ms)
@@ -137,6 +147,7 @@ class _Pass:
         # Messages of the cores, which are written out when they are read.
         self._said: list[Message] = []
         self.result.derived = LazyList(self._written)
+        self._record = record
         self._controls = 0
         self._walked: RowRun | None = None
         self._bars: WalkedBars | None = None
@@ -173,6 +184,8 @@ class _Pass:
                 result.closes |= source.closes(result.to_ts)
         result.inputs = {kind.TYPE: inputs[kind] for kind in sorted(inputs, key=_type_of)}
         self._mark(result.to_ts)
+        if self._record is not None:
+            self._record.give(result)
 
     def _pump(self, roots: Iterator[Root], progress: Progress) -> Inputs:
         """Feed the market to its end or to a STOP; return the number of events of each type."""
@@ -356,7 +369,10 @@ class _Pass:
     def _on_message(self, message: Message) -> None:
         if self._walked is not None and not self._walked.hears(message):
             return
-        self._said.append(message)
+        if self._record is None:
+            self._said.append(message)
+        else:
+            self._record.take(message, self._lockstep.event_of)
         bars = self._bars
         if not isinstance(message, FillMessage):
             if code := stop_in(message):

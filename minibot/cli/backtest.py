@@ -14,7 +14,7 @@ from minibot.backtest.search.assumptions import KEY, run_band
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources.recorded_run import LOGGED, RULE
 from minibot.backtest.sources.source_interval import fitted_sets, fitted_words
-from minibot.backtest.sources.source_spec import RUN, run_of
+from minibot.backtest.sources.source_spec import COLUMNS, RUN, run_of
 from minibot.backtest.sources.span import ALL, parse_span
 from minibot.cli.support.idea import add_idea, fed, judge_source, take_idea
 from minibot.cli.support.output import progress_bar
@@ -23,7 +23,12 @@ from minibot.cli.support.publishing import add_output_flags, publish, twice
 from minibot.cli.support.searching import ALL_FILLS, add_flags, search
 from minibot.cli.support.selection import add_profile, find_run, var_of
 from minibot.cli.support.treatment import add_treatment, treatment_of
+from minibot.compiled import offer
+from minibot.data.klines import KLINES
+from minibot.engine.collector import spared_collector
+from minibot.engine.decision_record import DecisionRecord
 from minibot.runtime.configuration.config import Config, config_with
+from minibot.runtime.configuration.own_source import SHIPPED
 from minibot.runtime.paths import PROJECT
 from minibot.strategies.selection import judge
 
@@ -77,10 +82,22 @@ def run(arguments: argparse.Namespace) -> int:
     done = search(arguments, job._replace(order=RULE))
     if done is not None:
         return done
-    reviews = reviews_of(arguments, job._replace(draws=arguments.keep))
-    for review in reviews.values():
-        review.result.assumptions = (*fitted, *review.result.assumptions)
-    return publish(arguments, words, reviews)
+    with spared_collector():
+        reviews = reviews_of(arguments, job._replace(draws=arguments.keep))
+        for review in reviews.values():
+            review.result.assumptions = (*fitted, *review.result.assumptions)
+        code = publish(arguments, words, reviews)
+    is_seen = sys.stderr.isatty() and not arguments.json and is_compilable(words, config)
+    walked_s = next(iter(reviews.values())).result.elapsed_s
+    if is_seen and (offered := offer(walked_s)):
+        print(f"note: {offered}", file=sys.stderr)
+    return code
+
+
+def is_compilable(words: list[str], config: Config) -> bool:
+    """Return whether compiled cores do most of a backtest: rows, and no strategy of a user's."""
+    kinds = {word.partition(":")[0] for word in words}
+    return kinds <= {KLINES, COLUMNS} and config.strategy.name in SHIPPED
 
 
 def named(word: str, arguments: argparse.Namespace) -> str:
@@ -97,7 +114,10 @@ def reviews_of(arguments: argparse.Namespace, job: Job) -> dict[str, Review]:
         if arguments.fills == ALL_FILLS:
             return run_band(job, arguments.jobs, show_progress)
         alone = job.changed(f"{KEY}={arguments.fills}")
-        result = run_backtest(alone.open(), alone.config, show_progress, draws=alone.draws)
+        record = DecisionRecord(has_values=True)
+        result = run_backtest(
+            alone.open(), alone.config, show_progress, draws=alone.draws, record=record
+        )
         return {arguments.fills: Review.of(result)}
 
 

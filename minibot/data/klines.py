@@ -91,7 +91,7 @@ def inspect_klines(
     rows = list(_read(path, report))
     if not rows and not report.troubles:
         raise Refusal(f"{path}: a kline file without any row.", "Name another one.")
-    report.interval = interval or _interval(path, [kline.open_ts for _, kline in rows])
+    report.interval = interval or interval_of(path, [kline.open_ts for _, kline in rows])
     klines = treat(rows, report, treatment)
     return KlineSet(report.symbol, report.interval, klines, report)
 
@@ -129,13 +129,17 @@ def first_interval(path: Path) -> str:
             with Columns(first) as columns:
                 return columns.interval
         taken = [kline_of(cells) for _, cells in islice(rows_of(first), FIRST_ROWS)]
-        return _interval(first, [row[0].open_ts for row in taken if not isinstance(row, BadRow)])
+        return interval_of(first, [row[0].open_ts for row in taken if not isinstance(row, BadRow)])
     except Refusal:
         return ""
 
 
-def _interval(path: Path, opens: list[int]) -> str:
-    """Return the interval: the name's if the rows allow it, else the usual step between rows."""
+def interval_of(path: Path, opens: list[int]) -> str:
+    """Return the interval: the name's if the rows allow it, else the usual step between rows.
+
+    Raises:
+        Refusal: Their step is no interval.
+    """
     steps_ms = Counter(later - former for former, later in pairwise(sorted(set(opens))))
     step_ms = steps_ms.most_common(1)[0][0] if steps_ms else 0
     name = named_interval(path)

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from minibot.events.model import Event, JsonObject
+from minibot.events.model import Event, JsonObject, Payload
 
 # Writes what `canonical.encode` writes, but takes payloads as they are instead of as dicts.
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
@@ -42,23 +42,32 @@ class DecisionDigest:
     def add(self, queue: str, seq: int, event: Event) -> None:
         """Take the next derived event of a queue."""
         self.note(queue, seq, event.id)
-        self._total.update(_ENCODER.encode(self._said(queue, event)) + b"\n")
-        self.events += 1
-
-    def _said(self, queue: str, event: Event) -> JsonObject:
-        said = event.payload
-        payload = {
-            name: value
-            for name in said.__struct_fields__
-            if name not in LEFT_OUT and (value := getattr(said, name)) is not None
-        }
         causes = [
             self._ordinals.get(cause, f"market_ticks:{event.tick_seq}")
             for cause in event.cause_ids or ()
         ]
-        return {"causes": causes, "payload": payload, "queue": queue, "type": event.type}
+        self._total.update(_ENCODER.encode(_said(queue, event.payload, causes)) + b"\n")
+        self.events += 1
+
+    def add_hold(self, queue: str, payload: Payload, tick_seq: int | None) -> None:
+        """Take the payload of the next hold, whose event nobody has made.
+
+        It follows from a market event alone, and is no cause itself.
+        """
+        said = _said(queue, payload, [f"market_ticks:{tick_seq}"])
+        self._total.update(_ENCODER.encode(said) + b"\n")
+        self.events += 1
 
     @property
     def hex(self) -> str:
         """The digest so far."""
         return self._total.hexdigest()
+
+
+def _said(queue: str, payload: Payload, causes: list[str]) -> JsonObject:
+    said = {
+        name: value
+        for name in payload.__struct_fields__
+        if name not in LEFT_OUT and (value := getattr(payload, name)) is not None
+    }
+    return {"causes": causes, "payload": said, "queue": queue, "type": payload.TYPE}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import MutableSequence, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from minibot.accounting.performance import Performance
 from minibot.engine.decisions import DecisionDigest
-from minibot.events.model import Event, JsonObject
+from minibot.engine.signal_log import SignalLog
+from minibot.events.model import Event, JsonObject, Signal
 
 # No process has made these events; the field is part of every event.
 NO_CMDLINE: Final = "0" * 64
@@ -49,7 +50,8 @@ class BacktestResult:
         sources: Their names.
         from_ts, to_ts: Market time of the first and the last market event, Unix ms.
         inputs: How many market events were taken, by type.
-        derived: Every signal, risk action, intent, result and fill, in the order they were made.
+        derived: Every signal, risk action, intent, result and fill, in the order they were made;
+            of a pass with a `DecisionRecord` without holds and order results.
         equity: Equity candle by candle; the last point is the end.
         prices: By symbol, for the chart.
         closes: By symbol, the first and the last close of the span, hundred-millionths of quote;
@@ -59,7 +61,7 @@ class BacktestResult:
             is drawn.
         stop: Reason code where risk stopped the run, else empty.
         assumptions: What the sources had to make up, one sentence each; stands in every report.
-        elapsed_s: Machine time of the walk through the market, without writing what is read of it.
+        elapsed_s: Machine time of the walk through the market.
     """
 
     config: JsonObject
@@ -77,6 +79,7 @@ class BacktestResult:
     assumptions: tuple[str, ...] = ()
     elapsed_s: float = 0.0
     _digest: str = field(default="", init=False, repr=False, compare=False)
+    _log: SignalLog | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
@@ -88,10 +91,39 @@ class BacktestResult:
             self._digest = digest.hex
         return self._digest
 
+    @digest.setter
+    def digest(self, hex_digest: str) -> None:
+        """Take a digest that was reckoned during the run."""
+        self._digest = hex_digest
+
+    @property
+    def log(self) -> SignalLog:
+        """Counts and named values of the signals, gathered when they are first read."""
+        if self._log is None:
+            log = SignalLog(has_values=True)
+            for event in self.of("signals"):
+                if isinstance(event.payload, Signal):
+                    log.add(event.payload, event.ts)
+            self._log = log
+        return self._log
+
+    @log.setter
+    def log(self, log: SignalLog) -> None:
+        """Take what was gathered during the run."""
+        self._log = log
+
+    def under(self, config: JsonObject) -> BacktestResult:
+        """Return the same result under another profile that decides the same, without events."""
+        other = replace(self, config=config, derived=[])
+        other._digest = self.digest
+        other._log = self._log
+        return other
+
     def forget_events(self) -> str:
         """Drop the derived events, once the digest over them is reckoned, and return it."""
         digest = self.digest
         self.derived = []
+        self._log = None
         return digest
 
     def of(self, queue: str) -> list[Event]:

@@ -152,12 +152,12 @@ def test_equity_curve_keeps_the_deepest_fall_of_thousands_of_points() -> None:
 def test_named_values_are_those_of_the_signals_and_only_what_moves() -> None:
     """The chart's dots are the checks of the signals; a constant value is left out."""
     result = made([WON, LOST])
-    values = named_values(result.of("signals"), "BTCUSDT")
+    values = named_values(result, "BTCUSDT", 100)
 
     assert list(values) == ["rsi"]
     assert [(v.ts - START) // HOUR for v in values["rsi"]] == [1, 2, 3, 4]
     assert [v.side for v in values["rsi"]] == ["BUY", "SELL", "BUY", "SELL"]
-    assert named_values(result.of("signals"), "ETHUSDT") == {}
+    assert named_values(result, "ETHUSDT", 100) == {}
 
 
 def test_best_and_worst_trades_are_in_order_and_on_the_right_side_of_zero() -> None:

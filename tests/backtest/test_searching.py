@@ -11,8 +11,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from msgspec import structs
 
 from minibot.backtest.checks.warmup_check import check_warmup
+from minibot.backtest.report.review import Review
 from minibot.backtest.search.assumptions import band_jobs, is_night, night_assumption, run_band
 from minibot.backtest.search.backtest_job import Job, run_job
 from minibot.backtest.search.ranges import Range, parse_range
@@ -123,6 +125,22 @@ def test_band_has_every_assumption_and_the_nights_own_first(job: Job) -> None:
     assert band["worse"].result.performance.equity < band["touch"].result.performance.equity
     # No order rests, because a taker waits behind nobody.
     assert band["queue"].result.digest == band["touch"].result.digest
+
+
+def test_review_remembers_a_limit_order_without_its_events(job: Job) -> None:
+    """Only a backtest that sent none stands for another assumption of resting orders."""
+    result = run_job(job)
+    place = next(at for at, item in enumerate(result.derived) if item.queue == "order_intents")
+    item = result.derived[place]
+    plain = Review.of(result)
+
+    payload = structs.replace(item.event.payload, order_type="LIMIT", limit_price="1.00")
+    result.derived[place] = item._replace(event=structs.replace(item.event, payload=payload))
+    limited = Review.of(result)
+    result.forget_events()
+
+    assert not plain.has_limit_orders
+    assert limited.has_limit_orders
 
 
 def test_band_of_workers_is_the_band_of_one_process(job: Job) -> None:

@@ -1,4 +1,4 @@
-"""B1 to B8: speed of history through the live cores, beside the peers on the same data.
+"""B1 to B9: speed of history through the live cores, beside the peers on the same data.
 
 Every case is a separate process on one core. Events per second are events over the CPU time of the
 inner loop, so that other work on the machine does not change them; wall-clock time and start-up
@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from minibot.compiled import build_folder, stale
-from tools.bench import backtest_cold, backtest_peers, backtest_replay
+from tools.bench import backtest_cold, backtest_command, backtest_peers, backtest_replay
 from tools.bench.backtest_market import bars, save, save_bars, ticks
 from tools.bench.frame import Limit, Measure, median
 from tools.bench.machine import PROJECT
 
-HELP = "backtest: EMA cross, nore_strategy_v1, bars, replay and restore; B1 to B8"
+HELP = "backtest: EMA cross, nore_strategy_v1, bars, replay, restore, whole command; B1 to B9"
 MILLION: Final = 1_000_000
 BARS: Final = 400_000
 BARS_CASE: Final = "bars"
@@ -250,6 +250,18 @@ def b8(plan: Plan) -> list[Measure]:
     return found
 
 
+def b9(plan: Plan) -> list[Measure]:
+    """The whole command as installed over a year of one-minute bars; freqtrade beside (b)."""
+    folder = plan.folder / "backtest"
+    found = [
+        backtest_command.whole_command(plan.repeats, folder, case)
+        for case in backtest_command.CASES
+    ]
+    if plan.has_peers:
+        found.append(backtest_peers.whole_freqtrade(plan.repeats, folder))
+    return found
+
+
 MEASURES: Final[Mapping[str, Callable[[Plan], list[Measure]]]] = {
     "B1": b1,
     "B2": b2,
@@ -259,4 +271,5 @@ MEASURES: Final[Mapping[str, Callable[[Plan], list[Measure]]]] = {
     "B6": b6,
     "B7": b7,
     "B8": b8,
+    "B9": b9,
 }

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from minibot.kernel.files import write_atomic
+from tools.bench.backtest_command import bars_file, run_command
+from tools.bench.frame import Measure, median
 from tools.bench.machine import PROJECT
 from tools.bench.peers import HOME
 from tools.golden.pythons import base_of
@@ -26,6 +28,7 @@ from tools.golden.pythons import base_of
 SCRIPTS: Final = PROJECT.parent / "shared" / "bench"
 CLOCK: Final = Path(__file__).resolve().parent / "peer_clock"
 LOCKS: Final = Path(__file__).resolve().parent / "locks"
+YEAR_SCRIPT: Final = Path(__file__).resolve().parent / "freqtrade_year.py"
 KEPT: Final = "peers.json"
 SETUP_S_MAX: Final = 900.0
 RUN_S_MAX: Final = 600.0
@@ -200,3 +203,22 @@ def _run(peer: Peer, python: Path, data: Path, core: int, run_s_max: float) -> d
         raise OSError(f"ended with {done.returncode}: {said[-1][:200]}")
     result: dict[str, Any] = json.loads(found[-1].removeprefix("RESULT "))
     return result
+
+
+def whole_freqtrade(repeats: int, folder: Path) -> Measure:
+    """Return how long freqtrade takes for the bars and rules of B9 (b), start included."""
+    peer = next(each for each in BARS if each.home == "freqtrade")
+    name = f"{peer.name}, bars and rules of (b), one fill assumption, no page"
+    path = bars_file(folder)
+    try:
+        argv = [str(_environment(peer)), str(YEAR_SCRIPT), str(path)]
+        runs = [run_command(argv) for _ in range(repeats)]
+    except (OSError, subprocess.SubprocessError) as error:
+        return Measure("B9", name, None, "s", notes=[f"not here: {error}"])
+    samples = {
+        "wall s": [run.wall_s for run in runs],
+        "CPU s, all processes": [run.cpu_s for run in runs],
+        "peak MB, all processes": [run.peak_mb for run in runs],
+    }
+    told = [line for line in runs[-1].said.splitlines() if line.startswith("RESULT ")]
+    return Measure("B9", name, median(samples["wall s"]), "s", None, samples, notes=told)

@@ -9,13 +9,12 @@ from typing import Final, NamedTuple
 
 from minibot.backtest.report.trades import Trade
 from minibot.engine.run_result import BacktestResult, EquityPoint
-from minibot.events.model import Event, Signal
+from minibot.engine.signal_log import Named, NamedValues
 from minibot.report.chart import Span
 from minibot.report.curve import EquityCurve, Point
 
 BAND_POINTS: Final = 240
 FEW: Final = 10
-NUMBER_STARTS: Final = frozenset("+-.0123456789")
 
 
 def equity_curve(result: BacktestResult) -> list[Point]:
@@ -52,51 +51,32 @@ def _at(result: BacktestResult, times: Iterable[int]) -> Iterator[int]:
         yield result.performance.equity_start if point is None else point.equity
 
 
-class Named(NamedTuple):
-    """One named value of the strategy at a signal, with the signal's side."""
+def named_values(result: BacktestResult, symbol: str, count: int) -> dict[str, list[Named]]:
+    """Return the numeric values of a symbol's signals by name, in the strategy's own order.
 
-    ts: int
-    value: float
-    side: str
-
-
-def named_values(signals: Iterable[Event], symbol: str) -> dict[str, list[Named]]:
-    """Return the numeric values of a symbol's signals by name, in the strategy's own order."""
-    found: dict[str, list[Named]] = {}
-    for event in signals:
-        signal = event.payload
-        if not isinstance(signal, Signal) or signal.symbol != symbol:
-            continue
-        for check in signal.checks:
-            name, text = _name_and_value(check)
-            value = _number(text)
-            if value is not None:
-                found.setdefault(name, []).append(Named(event.ts, value, signal.side))
-    return {name: values for name, values in found.items() if _tells(values)}
+    Args:
+        result: The result of the backtest.
+        symbol: The symbol.
+        count: Largest number of values of a name. They are thinned evenly; those of BUY and SELL
+            have priority over HOLD.
+    """
+    named = result.log.named.get(symbol, {})
+    return {name: _few(values, count) for name, values in named.items() if _tells(values.values)}
 
 
-def _tells(values: Sequence[Named]) -> bool:
+def _tells(values: Sequence[float]) -> bool:
     """Return whether values are worth a picture: they change, and do not only count up."""
-    if len({each.value for each in values}) < 2:
+    if len(set(values)) < 2:
         return False
-    return len(values) < FEW or any(b.value < a.value for a, b in pairwise(values))
+    return len(values) < FEW or any(b < a for a, b in pairwise(values))
 
 
-def _name_and_value(check: object) -> tuple[str, str]:
-    if isinstance(check, dict):
-        return str(check["name"]), str(check["value"])
-    return str(getattr(check, "name", "")), str(getattr(check, "value", ""))
-
-
-def _number(text: str) -> float | None:
-    # Most textual values show by their first letter, which is cheaper than a failed conversion.
-    if text[:1] not in NUMBER_STARTS:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if abs(value) < 1e15 else None
+def _few(values: NamedValues, count: int) -> list[Named]:
+    said, held = values.places(is_hold=False), values.places(is_hold=True)
+    few = said[:: -(-len(said) // count) or 1]
+    left = count - len(few)
+    rest = held[:: -(-len(held) // left) or 1] if left > 0 else []
+    return list(values.chosen(sorted([*few, *rest])))
 
 
 class Earned(NamedTuple):

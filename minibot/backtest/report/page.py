@@ -203,14 +203,13 @@ def _prices(review: Review) -> Iterator[str]:
 def _values(review: Review) -> Iterator[str]:
     """Yield what the strategy named in its signals, by symbol."""
     result = review.result
-    signals = result.of("signals")
     symbols = sorted(result.prices)[:SYMBOLS_DRAWN]
+    dots = max(100, min(DOTS_MAX, DOTS_OF_ALL // (max(1, len(symbols)) * VALUES_MAX)))
     parts = []
     for symbol in symbols:
-        if values := named_values(signals, symbol):
+        if values := named_values(result, symbol, dots):
             parts += [subheading(symbol)] if len(symbols) > 1 else []
-            dots = max(100, min(DOTS_MAX, DOTS_OF_ALL // (len(symbols) * VALUES_MAX)))
-            parts.append(values_chart(values, result.from_ts, result.to_ts, dots))
+            parts.append(values_chart(values, result.from_ts, result.to_ts))
     if parts:
         parts.append(paragraph("Blue at BUY, orange at SELL, grey at HOLD.", "soft"))
         yield section("What the strategy saw at its signals", "\n".join(parts))

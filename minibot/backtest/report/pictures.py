@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
-from minibot.backtest.report.curves import Earned, Named
+from minibot.backtest.report.curves import Earned
 from minibot.backtest.report.exposure import Held
 from minibot.backtest.report.trades import Trade
+from minibot.engine.signal_log import Named
 from minibot.events.money import UNIT
 from minibot.report.figures import money
 from minibot.report.plot import (
@@ -48,18 +49,15 @@ def marked(trades: Sequence[Trade]) -> list[Marked]:
     ]
 
 
-def values_chart(
-    values: Mapping[str, Sequence[Named]], from_ts: int, to_ts: int, dots: int = DOTS_MAX
-) -> str:
+def values_chart(values: Mapping[str, Sequence[Named]], from_ts: int, to_ts: int) -> str:
     """Return the values that a strategy named in its signals, as dots in a panel for each name.
 
     Args:
         values: By name.
         from_ts: Beginning of the span, Unix ms.
         to_ts: End of the span, Unix ms.
-        dots: Largest number of values in a panel.
     """
-    shown = [(name, _thin(found, dots)) for name, found in list(values.items())[:VALUES_MAX]]
+    shown = list(values.items())[:VALUES_MAX]
 
     def draw(canvas: Canvas) -> Drawing:
         axis, parts, bottom = TimeAxis(canvas, from_ts, to_ts), [], 0
@@ -70,16 +68,6 @@ def values_chart(
         return Drawing(height, [*parts, *axis.marks(height - 6)])
 
     return picture("Values that the strategy named in its signals", draw)
-
-
-def _thin(values: Sequence[Named], count: int) -> list[Named]:
-    """Return values thinned evenly; those of BUY and SELL have priority over HOLD."""
-    said = [value for value in values if value.side != "HOLD"]
-    held = [value for value in values if value.side == "HOLD"]
-    few = said[:: -(-len(said) // count) or 1]
-    left = count - len(few)
-    rest = held[:: -(-len(held) // left) or 1] if left > 0 else []
-    return sorted([*few, *rest])
 
 
 def _value_panel(name: str, values: Sequence[Named], axis: TimeAxis, top: int) -> list[str]:

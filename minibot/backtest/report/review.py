@@ -6,7 +6,7 @@ Tables, page and kept files all read from here, so they cannot contradict each o
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from minibot.backtest.report.exposure import Exposure, exposure_of
 from minibot.backtest.report.groups import Group, Stretch, grouped, stretches
@@ -14,7 +14,7 @@ from minibot.backtest.report.returns import BREAKDOWNS, HOUR, Period, basis, per
 from minibot.backtest.report.statistics import figures_of, market_figures, market_of
 from minibot.backtest.report.trades import Trade, trades_of
 from minibot.engine.run_result import BacktestResult
-from minibot.events.model import HOLD, JsonObject, RiskAction, Signal
+from minibot.events.model import HOLD, JsonObject, OrderIntent, RiskAction
 from minibot.events.money import amount_text
 from minibot.report.market_change import MarketChange
 
@@ -29,6 +29,7 @@ class Review:
         series: Periods by kind: hour, day, week, month.
         signals: Number of signals by side.
         refusals: Reasons of the strategy's holds and of risk's refusals, each with its number.
+        has_limit_orders: True if an order was not at the market, so that it may have rested.
     """
 
     result: BacktestResult
@@ -39,6 +40,7 @@ class Review:
     market: MarketChange
     signals: dict[str, int]
     refusals: dict[str, dict[str, int]]
+    has_limit_orders: bool
 
     @classmethod
     def of(cls, result: BacktestResult) -> Review:
@@ -56,8 +58,14 @@ class Review:
         market = market_of(result)
         figures = figures_of(result, trades, yearly, kind, exposure, falls)
         figures |= market_figures(market)
-        held = _signals(result), _refusals(result)
-        return cls(result, trades, series, exposure, figures, market, *held)
+        return cls(
+            *(result, trades, series, exposure, figures, market),
+            *(dict(sorted(result.log.sides.items())), _refusals(result), _has_limit_orders(result)),
+        )
+
+    def under(self, config: JsonObject) -> Review:
+        """Return the review of the same decisions under another profile, without their events."""
+        return replace(self, result=self.result.under(config))
 
     @property
     def quote_asset(self) -> str:
@@ -121,20 +129,8 @@ class Review:
         }
 
 
-def _signals(result: BacktestResult) -> dict[str, int]:
-    sides = Counter(
-        event.payload.side for event in result.of("signals") if isinstance(event.payload, Signal)
-    )
-    return dict(sorted(sides.items()))
-
-
 def _refusals(result: BacktestResult) -> dict[str, dict[str, int]]:
     """Return why no order was sent: recorded holds, and refusals by risk, counted by reason."""
-    held = Counter(
-        event.payload.reason_code
-        for event in result.of("signals")
-        if isinstance(event.payload, Signal) and event.payload.side == HOLD
-    )
     blocked = Counter(
         event.payload.reason_code
         for event in result.of("risk_actions")
@@ -142,5 +138,12 @@ def _refusals(result: BacktestResult) -> dict[str, dict[str, int]]:
     )
     return {
         by: dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-        for by, counts in (("HOLD", held), ("BLOCK", blocked))
+        for by, counts in ((HOLD, result.log.holds), ("BLOCK", blocked))
     }
+
+
+def _has_limit_orders(result: BacktestResult) -> bool:
+    return any(
+        isinstance(event.payload, OrderIntent) and event.payload.limit_price is not None
+        for event in result.of("order_intents")
+    )

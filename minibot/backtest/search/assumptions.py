@@ -2,18 +2,24 @@
 
 A single number depends on the assumption behind it. Three numbers side by side show how much of a
 result comes from the market and how much from the assumption.
+
+`touch` and `queue` differ in nothing but limit orders that rest. A backtest under one of them that
+sent no limit order is therefore the backtest under the other too, and is not run again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from minibot.backtest.report.review import Review
 from minibot.backtest.search.backtest_job import Job, run_job
 from minibot.backtest.sources.recorded_run import RULE, RunSource
 from minibot.backtest.sources.source_spec import RUN
+from minibot.engine.collector import spared_collector
+from minibot.engine.decision_record import DecisionRecord
 from minibot.engine.worker_pool import Workers, result_of
 from minibot.execution.fill_models import FILL_MODELS
+from minibot.execution.fills import QUEUE, TOUCH
 
 KEY = "execution.fill_model"
 
@@ -59,23 +65,41 @@ def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) ->
         on_done: Called after each backtest.
     """
     tasks = band_jobs(job)
-    first, *others = tasks.values()
-    reviews: list[Review] = []
+    reviews: dict[str, Review] = {}
     with Workers(jobs) as workers:
-        # A page shows the lines of the first alone.
-        others = [other._replace(draws=False) for other in others]
-        begun = [workers.begin(review_of, other) for other in others] if jobs > 1 else []
-        reviews.append(Review.of(run_job(first)))
-        on_done(1, len(tasks))
-        for review in map(result_of, begun) if begun else map(review_of, others):
-            reviews.append(review)
+        # Of a pair, the second waits for the first, which most often stands for it too. A page
+        # shows the lines of a strategy under the first alone.
+        begun = {
+            name: workers.begin(review_of, each._replace(draws=False))
+            for at, (name, each) in enumerate(tasks.items())
+            if at and jobs > 1 and _twin_of(name, list(tasks)[:at]) is None
+        }
+        for name, each in tasks.items():
+            twin = reviews.get(_twin_of(name, list(reviews)) or "")
+            if not reviews:
+                reviews[name] = Review.of(run_job(each, DecisionRecord(has_values=True)))
+            elif twin is not None and not twin.has_limit_orders:
+                reviews[name] = twin.under(each.config.raw)
+            elif name in begun:
+                reviews[name] = result_of(begun[name])
+            else:
+                reviews[name] = review_of(each._replace(draws=False))
             on_done(len(reviews), len(tasks))
-    return dict(zip(tasks, reviews, strict=True))
+    return reviews
+
+
+def _twin_of(name: str, others: Sequence[str]) -> str | None:
+    """Return the assumption among others that differs for resting orders alone."""
+    twin = {TOUCH: QUEUE, QUEUE: TOUCH}.get(name)
+    return twin if twin in others else None
 
 
 def review_of(job: Job) -> Review:
-    """Return the review of a job with its digest, without the events that it was made of."""
-    result = run_job(job)
-    review = Review.of(result)
-    result.forget_events()
+    """Return the review of a job with its digest, without events and candles."""
+    with spared_collector():
+        result = run_job(job, DecisionRecord(has_values=False))
+        review = Review.of(result)
+        result.forget_events()
+        # Candles are drawn of the first alone.
+        result.prices = {symbol: [] for symbol in result.prices}
     return review

@@ -9,6 +9,7 @@ from minibot.backtest.sources.recorded_run import LOGGED
 from minibot.backtest.sources.source_spec import open_market
 from minibot.backtest.sources.span import ALL, Span
 from minibot.data.treatment import Treatment
+from minibot.engine.decision_record import DecisionRecord
 from minibot.engine.market_source import MarketSource
 from minibot.engine.run_result import BacktestResult
 from minibot.events.model import JsonObject
@@ -54,6 +55,6 @@ class Job(NamedTuple):
         return open_market(self.words, self.config, self.span, self.treatment, self.order)
 
 
-def run_job(job: Job) -> BacktestResult:
+def run_job(job: Job, record: DecisionRecord | None = None) -> BacktestResult:
     """Return the result of `run_backtest` for a job."""
-    return run_backtest(job.open(), job.config, draws=job.draws)
+    return run_backtest(job.open(), job.config, draws=job.draws, record=record)

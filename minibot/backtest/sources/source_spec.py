@@ -26,7 +26,7 @@ from minibot.engine.bar_series import BarSeries
 from minibot.engine.intrabar import Candle
 from minibot.engine.market_source import MarketSource
 from minibot.engine.recorded_run import Recorded
-from minibot.exchanges.tapes.kline_bars import next_open
+from minibot.exchanges.tapes.kline_bars import INTERVALS, next_open
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.replay.run_status import called, open_run
 from minibot.runtime.configuration.config import Config
@@ -108,7 +108,9 @@ def _opened(
 def _open(word: str, config: Config, span: Span, treatment: Treatment | None) -> MarketSource:
     kind, _, rest = word.partition(":")
     if kind == KLINES and rest:
-        return BarSource(_series(word, open_klines(find(rest), treatment)), config, span)
+        path = find(rest)
+        series = _plain(word, path) or _series(word, open_klines(path, treatment))
+        return BarSource(series, config, span)
     try:
         frames = open_source(word, RATE_PER_S if config.embedded is None else _rate(config))
     except ConfigError as error:
@@ -172,6 +174,24 @@ def _candle(kline: Kline, interval: str) -> Candle:
     return Candle(
         *(kline.open_ts, next_open(interval, kline.open_ts)),
         *(kline.open, kline.high, kline.low, kline.close, kline.volume),
+    )
+
+
+def _plain(word: str, path: Path) -> BarSeries | None:
+    """Return a clean file as columns; None for one that has to be looked at row by row."""
+    # Loaded where rows are walked: arrays are a good part of a start.
+    from minibot.data.plain_klines import plain_klines
+
+    found = plain_klines(path)
+    if found is None:
+        return None
+    opened, interval = found.columns["open_ts"], found.interval
+    columns = found.columns | {"end_ts": opened + INTERVALS[interval]}
+    return BarSeries(
+        *(word, found.symbol, interval, int(opened[0]), int(columns["end_ts"][-1])),
+        *(found.price_increment, found.qty_increment),
+        candles=lambda: map(Candle, *(columns[name].tolist() for name in Candle._fields)),
+        columns=lambda: columns,
     )
 
 

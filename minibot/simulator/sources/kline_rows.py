@@ -134,20 +134,21 @@ def _numbered(
 
 
 def _csv_rows(path: Path, first: bytes, lines: Iterator[bytes]) -> Iterator[Row]:
-    head = _split(first)
+    head = split(first)
     if head[0][:1].isdigit():
         yield from _numbered(chain((first,), lines), _plain_cells, 1)
         return
-    places = _places(head)
+    places = places_of(head)
     if places is None:
         raise Refusal(
             f"{path}: row 1 names other columns than a kline's: {', '.join(head)[:200]}.",
             f"Needed: {', '.join(COLUMNS[:NEEDED])}.",
         )
-    yield from _numbered(lines, lambda text: _placed_cells(places, _split(text)), 2)
+    yield from _numbered(lines, lambda text: _placed_cells(places, split(text)), 2)
 
 
-def _split(text: bytes) -> Cells:
+def split(text: bytes) -> Cells:
+    """Return the cells of a row."""
     return [cell.strip(' "') for cell in text.decode("utf-8", "replace").split(",")]
 
 
@@ -160,7 +161,7 @@ def _plain_cells(text: bytes) -> Cells | BadRow:
     return cells + [""] * (len(COLUMNS) - len(cells))
 
 
-def _places(head: Sequence[str]) -> list[int] | None:
+def places_of(head: Sequence[str]) -> list[int] | None:
     """Return positions of the twelve columns, -1 for none; None if a needed one is missing."""
     names = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") for name in head]
     known = [OTHER_NAMES.get(name, name) for name in names]
@@ -218,7 +219,7 @@ def _body_rows(path: Path, body: bytes) -> Iterator[Row]:
 def _feather_rows(path: Path) -> Iterator[Row]:
     """Yield rows of a feather file: date, open, high, low, close, volume."""
     names, columns = _feather_columns(path)
-    known = _places(names)
+    known = places_of(names)
     if known is None:
         raise Refusal(
             f"{path}: other columns than a kline's: {', '.join(names)[:200]}.",

@@ -1,0 +1,131 @@
+"""Clean files of klines read as columns: the same rows as those looked at one by one, or none."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from minibot.data.klines import open_klines
+from minibot.data.plain_klines import AMOUNTS, plain_klines
+from minibot.kernel.errors import Refusal
+from minibot.simulator.sources.kline_rows import COLUMNS
+
+START = 1_735_689_600_000
+ROWS = 40
+NAME = "BTCUSDT-1m-2025-01.csv"
+
+
+def cells_of(row: int) -> list[str]:
+    """Return a sound row whose numbers have from none to eight places."""
+    places = row % 9
+    price = f"{100 + row}.{'0' * (places - 1)}5" if places else str(100 + row)
+    low, high = f"{99 + row}.00000001", f"{102 + row}"
+    start = START + 60_000 * row
+    return [
+        *(str(start), price, high, low, price, f"{row + 1}.25", str(start + 59_999)),
+        *("1.5", "7", "0.5", "0", "0"),
+    ]
+
+
+def text_of(rows: list[list[str]]) -> str:
+    return "".join(",".join(row) + "\n" for row in rows)
+
+
+def clean() -> list[list[str]]:
+    return [cells_of(row) for row in range(ROWS)]
+
+
+def assert_same(path: Path) -> None:
+    found, rows = plain_klines(path), open_klines(path)
+    assert found is not None
+    for name in ("open_ts", *AMOUNTS):
+        assert found.columns[name].tolist() == [getattr(row, name) for row in rows]
+    assert (found.symbol, found.interval) == (rows.symbol, rows.interval)
+    increments = rows.report.price_increment, rows.report.qty_increment
+    assert (found.price_increment, found.qty_increment) == increments
+
+
+@pytest.mark.parametrize("width", [6, 12])
+@pytest.mark.parametrize("has_header", [False, True], ids=["bare", "header"])
+def test_clean_file_is_read_as_it_is_row_by_row(
+    width: int, has_header: bool, tmp_path: Path
+) -> None:
+    """Plain, packed, with and without a header or a last line break."""
+    rows = [row[:width] for row in ([list(COLUMNS)] if has_header else []) + clean()]
+    text = text_of(rows)
+    plain, packed = tmp_path / NAME, tmp_path / f"{NAME}.gz"
+    plain.write_text(text)
+    packed.write_bytes(gzip.compress(text.encode()))
+    with zipfile.ZipFile(tmp_path / NAME.replace("csv", "zip"), "w") as archive:
+        archive.writestr(NAME, text.removesuffix("\n"))
+
+    for path in (plain, packed, tmp_path / NAME.replace("csv", "zip")):
+        assert_same(path)
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "text"),
+    [
+        *((5, column, "") for column in (0, 1, 5)),
+        *((5, column, text) for column in (1, 3, 5, 7) for text in ("-1", "1e3", "nan", " 7")),
+        *((5, column, text) for column in (1, 7) for text in ("1.", ".5", "1..5", "1.123456789")),
+        *((5, column, "1.5") for column in (0, 6, 8)),
+        (5, 0, str(START)),
+        (5, 0, str(START // 1000 + 300)),
+        (5, 0, str((START + 300_000) * 1000)),
+        (0, 0, str(START - 1)),
+        (0, 0, str(START - 60_000)),
+        (5, 6, "0"),
+        (5, 2, "1"),
+        (5, 3, "900"),
+        (5, 3, "0"),
+        (5, 4, "900"),
+        (5, 5, "0"),
+        (5, 5, "123456789012345678"),
+        (5, 7, "1,1"),
+        (5, 11, "words"),
+    ],
+)
+def test_file_with_anything_else_is_left_to_the_look_at_each_row(
+    row: int, column: int, text: str, tmp_path: Path
+) -> None:
+    """A file that is refused there, or read otherwise, is never read here."""
+    rows = clean()
+    rows[row][column] = text
+    path = tmp_path / NAME
+    path.write_text(text_of(rows))
+
+    assert plain_klines(path) is None
+
+
+def test_no_damage_of_a_byte_is_read_otherwise_than_row_by_row(tmp_path: Path) -> None:
+    """Whatever one byte becomes, both ways read the same, or this one leaves it alone."""
+    chance = random.Random(9)
+    text = text_of(clean())
+    path = tmp_path / NAME
+    read = 0
+    for _ in range(300):
+        at = chance.randrange(len(text))
+        path.write_text(text[:at] + chance.choice("0123456789.,-\n x") + text[at + 1 :])
+        if plain_klines(path) is None:
+            continue
+        read += 1
+        assert_same(path)
+
+    assert read > 50
+
+
+def test_missing_and_empty_files_are_refused_where_rows_are_looked_at(tmp_path: Path) -> None:
+    """Nothing is said of them here."""
+    path = tmp_path / NAME
+    path.write_text("")
+
+    assert plain_klines(path) is None
+    assert plain_klines(tmp_path / "BTCUSDT-1m.csv") is None
+    assert plain_klines(tmp_path) is None
+    with pytest.raises(Refusal):
+        open_klines(path)

@@ -1,0 +1,66 @@
+"""What a report reads of a run, recorded while it decides: the same as from all of its events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from minibot.backtest.report.curves import named_values
+from minibot.backtest.report.review import Review
+from minibot.backtest.search.backtest_job import Job, run_job
+from minibot.engine.decision_record import DecisionRecord
+from minibot.engine.signal_log import Named, SignalLog
+from minibot.events.model import HOLD, Check, Signal
+from tests.backtest.markets import bar_profile, walk, write_klines
+
+
+def test_recorded_review_is_that_of_all_events(tmp_path: Path) -> None:
+    """Digest, document and dots are the same, though holds and order results are not kept."""
+    path = write_klines(tmp_path, walk(3 * 1440, seed=7))
+    job = Job((f"klines:{path}",), bar_profile().raw)
+
+    whole, recorded = run_job(job), run_job(job, DecisionRecord(has_values=True))
+
+    assert recorded.digest == whole.digest
+    assert Review.of(recorded).to_json() == Review.of(whole).to_json()
+    values = named_values(whole, "BTCUSDT", 50)
+    assert named_values(recorded, "BTCUSDT", 50) == values
+    assert len(values) > 2
+    assert whole.log.sides[HOLD] > 10
+    assert len(recorded.derived) < len(whole.derived) - whole.log.sides[HOLD]
+
+
+def signal(side: str, *values: tuple[str, str]) -> Signal:
+    checks = tuple(Check(name, value, "none", True) for name, value in values)
+    return Signal("BTCUSDT", side, 0, 0, 1000, "why", "no_setup", checks, "own", "0" * 64)
+
+
+def test_values_are_named_in_the_order_of_their_first_number() -> None:
+    """A text that is no number is left out, also between two numbers."""
+    log = SignalLog(has_values=True)
+    log.add(signal(HOLD, ("trend", "warmup"), ("rsi", "30"), ("state", "open")), 1)
+    log.add(signal("BUY", ("trend", "2.5"), ("rsi", "missing")), 2)
+    log.add(signal("SELL", ("trend", "2.5"), ("rsi", "1e16")), 3)
+
+    named = log.named["BTCUSDT"]
+    assert list(named) == ["rsi", "trend"]
+    assert list(named["rsi"].chosen(range(1))) == [Named(1, 30.0, HOLD)]
+    assert list(named["trend"].chosen(range(2))) == [Named(2, 2.5, "BUY"), Named(3, 2.5, "SELL")]
+    assert (log.sides, log.holds) == ({HOLD: 1, "BUY": 1, "SELL": 1}, {"no_setup": 1})
+
+
+@pytest.mark.parametrize(("count", "places"), [(4, [0, 2, 3, 5]), (3, [0, 2, 5]), (2, [2, 5])])
+def test_thinned_values_keep_those_of_orders_first(count: int, places: list[int]) -> None:
+    """Holds are thinned evenly into what the others leave."""
+    log = SignalLog(has_values=True)
+    for at, side in enumerate((HOLD, HOLD, "BUY", HOLD, HOLD, "SELL")):
+        log.add(signal(side, ("rsi", str(at % 3))), at)
+
+    class Result:
+        def __init__(self) -> None:
+            self.log = log
+
+    values = named_values(Result(), "BTCUSDT", count)  # type: ignore[arg-type]
+
+    assert [value.ts for value in values["rsi"]] == places

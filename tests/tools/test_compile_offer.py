@@ -1,0 +1,53 @@
+"""The offer of compiled cores: only where it saves more than ten seconds, with its cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from minibot import compiled
+from minibot.cli.backtest import is_compilable
+from tests.backtest.markets import bar_profile
+
+
+@pytest.fixture(autouse=True)
+def without_a_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whoever runs the tests may have built the cores."""
+    monkeypatch.delenv(compiled.SWITCH, raising=False)
+    monkeypatch.setattr(compiled, "PROJECT", tmp_path)
+
+
+def test_offer_names_gain_cost_and_command_above_ten_seconds() -> None:
+    """At ten seconds saved there is none yet."""
+    told = compiled.offer(60.0)
+
+    assert compiled.offer(20.0) == ""
+    assert "30 s" in told
+    assert "python -m tools.compile" in told
+    assert "160 s of CPU" in told
+
+
+def test_offer_of_a_build_that_stands_names_its_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing to build; and nothing is offered once it is used."""
+    monkeypatch.setattr(compiled, "stale", lambda folder: None)
+    told = compiled.offer(60.0)
+    monkeypatch.setenv(compiled.SWITCH, "1")
+
+    assert "MINIBOT_COMPILED=1" in told
+    assert "tools.compile" not in told
+    assert compiled.offer(60.0) == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "is_most"),
+    [
+        (["klines:a.csv"], True),
+        (["klines:a.csv", "columns:b"], True),
+        (["tape:demo"], False),
+        (["klines:a.csv", "run:c"], False),
+    ],
+)
+def test_only_rows_gain_from_compiled_cores(words: list[str], is_most: bool) -> None:
+    """Tapes and nights are bound by JSON."""
+    assert is_compilable(words, bar_profile()) is is_most
