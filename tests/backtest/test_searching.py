@@ -56,6 +56,7 @@ def double(number: int) -> int:
     return 2 * number
 
 
+@pytest.mark.process
 def test_results_come_in_the_order_of_the_tasks_from_two_processes() -> None:
     """Whatever finishes first; an error of a worker is the error of the whole."""
     with Workers(2) as workers:
@@ -81,6 +82,7 @@ def is_at_work(worker: psutil.Process) -> bool:
         return False
 
 
+@pytest.mark.process
 def test_workers_that_are_left_in_the_middle_of_a_task_are_ended() -> None:
     """Who stops asking, as on Ctrl-C, leaves nobody at work for nobody."""
     results = in_parallel(stuck, [0, 1, 2, 3], 2)
@@ -125,6 +127,7 @@ def test_band_has_every_assumption_and_the_nights_own_first(job: Job) -> None:
     assert band["queue"].result.digest == band["touch"].result.digest
 
 
+@pytest.mark.process
 def test_band_of_workers_is_the_band_of_one_process(job: Job) -> None:
     """Whichever process ran a line, its review is the same; each is told of when it is done."""
     told: list[tuple[int, int]] = []
@@ -191,6 +194,7 @@ def test_grid_names_every_value_that_the_profile_does_not_allow(job: Job) -> Non
     }
 
 
+@pytest.mark.process
 def test_sweep_rows_are_the_single_runs_in_the_order_of_the_grid(job: Job) -> None:
     """Every row's digest is that of the run with the same `--set`, from two processes too."""
     axes = [parse_axis("strategy.rsi_period=7,14"), parse_axis('risk.stop_atr_mult="1.0","3.0"')]
@@ -339,6 +343,7 @@ def test_windows_judge_on_the_time_after_the_one_they_search_on(job: Job) -> Non
         windows_of(job, 500, 3)
 
 
+@pytest.mark.process
 def test_search_is_the_same_for_a_seed_and_its_rows_are_single_runs(job: Job) -> None:
     """One process or two, the same document; another seed draws other trials."""
     ranges = [parse_range("strategy.rsi_period=5:30", PROFILE)]

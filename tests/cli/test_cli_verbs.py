@@ -289,6 +289,7 @@ def test_doctor_names_every_host_that_is_unreachable(short_run: ShortRun) -> Non
         assert checks[name]["remedy"]
 
 
+@pytest.mark.process
 def test_doctor_looks_at_everything_although_a_flag_stands(tmp_path: Path) -> None:
     """One finding does not hide the next."""
     var = tmp_path / "var"
@@ -303,6 +304,7 @@ def test_doctor_looks_at_everything_although_a_flag_stands(tmp_path: Path) -> No
     assert "market data" in checks
 
 
+@pytest.mark.process
 @pytest.mark.row("C-24")
 def test_config_shows_each_value_with_where_it_came_from(tmp_path: Path) -> None:
     """--set is stronger than the environment, and that than the file."""
@@ -317,6 +319,7 @@ def test_config_shows_each_value_with_where_it_came_from(tmp_path: Path) -> None
     assert re.search(r'^mode +"NORE"  \[nore\.v1\.json', said.out, re.MULTILINE)
 
 
+@pytest.mark.process
 @pytest.mark.row("C-24")
 def test_config_of_an_overlay_shows_file_and_layer_of_each_value(tmp_path: Path) -> None:
     """Base, overlay, environment, --set: in the text, and in the document of --json."""
@@ -336,6 +339,7 @@ def test_config_of_an_overlay_shows_file_and_layer_of_each_value(tmp_path: Path)
     assert document["layer"]["mode"] == "base"
 
 
+@pytest.mark.process
 def test_config_check_exits_4_with_every_violation(tmp_path: Path) -> None:
     """Both wrong keys are told at once."""
     words = ["--set", "risk.max_drawdwn=3", "--set", "mode=LIVE"]

@@ -140,6 +140,7 @@ def is_one_of(imported: str, names: set[str]) -> bool:
     return any(imported == name or imported.startswith(name + ".") for name in names)
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-02", "N-60", "D-23")
 @pytest.mark.parametrize("core", CORES)
 def test_core_and_all_it_imports_know_neither_clock_nor_disk_nor_chance(
@@ -196,6 +197,7 @@ def test_core_and_all_it_imports_call_neither_open_nor_hash_nor_id(
     assert called == []
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-24", "N-57")
 def test_sockets_are_opened_by_exchanges_alone(modules: dict[str, ast.Module]) -> None:
     """No other room can reach a network; each exception is named with its reason."""
@@ -209,6 +211,7 @@ def test_sockets_are_opened_by_exchanges_alone(modules: dict[str, ast.Module]) -
     assert users == set(SOCKET_EXCEPTIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-24")
 def test_hosts_that_the_product_names_are_the_venues(
     modules: dict[str, ast.Module], project: Path
@@ -228,6 +231,7 @@ def test_hosts_that_the_product_names_are_the_venues(
     assert found == set()
 
 
+@pytest.mark.slow
 @pytest.mark.row("B-49")
 def test_product_uses_no_client_of_others(modules: dict[str, ast.Module]) -> None:
     """The venue is spoken to by our own adapters alone."""
@@ -241,6 +245,7 @@ def test_product_uses_no_client_of_others(modules: dict[str, ast.Module]) -> Non
     assert any(is_one_of(name, {"minibot.exchanges.binance"}) for name in modules)
 
 
+@pytest.mark.slow
 def test_package_of_a_venue_is_known_to_exchanges_alone(
     project: Path, modules: dict[str, ast.Module]
 ) -> None:
@@ -269,6 +274,7 @@ def test_package_of_a_venue_is_known_to_exchanges_alone(
     assert set(contract["source_modules"]) == rooms - {"minibot.exchanges"}
 
 
+@pytest.mark.slow
 @pytest.mark.row("S-14")
 def test_events_pass_through_one_codec(modules: dict[str, ast.Module]) -> None:
     """In the rooms that handle events one module imports a JSON library for them."""
@@ -317,6 +323,7 @@ def tracked(project: Path) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
+@pytest.mark.process
 @pytest.mark.row("N-13")
 def test_code_and_contracts_are_written_in_english(project: Path) -> None:
     """No Cyrillic letter stands in any Python or JSON file."""
@@ -331,6 +338,7 @@ def test_code_and_contracts_are_written_in_english(project: Path) -> None:
     assert found == []
 
 
+@pytest.mark.process
 @pytest.mark.row("N-11")
 def test_no_secret_file_is_in_the_tree(project: Path) -> None:
     """No `.env`, key or certificate file would be committed."""
@@ -341,6 +349,7 @@ def test_no_secret_file_is_in_the_tree(project: Path) -> None:
     assert {name for name in names if secret.search(name)} - set(KEY_EXCEPTIONS) == set()
 
 
+@pytest.mark.process
 @pytest.mark.row("D-44")
 def test_product_is_no_notebook_and_knows_no_leverage(project: Path) -> None:
     """No notebook file is in the tree and no contract or profile has a leverage field."""
@@ -420,6 +429,7 @@ def test_ci_workflow_runs_on_push_and_pull_requests_with_the_same_steps(project:
     assert "upload-artifact" in text
 
 
+@pytest.mark.process
 @pytest.mark.row("N-122")
 @pytest.mark.parametrize("source", ["minibot.kernel", "minibot.ai"])
 def test_import_linter_contract_breaks_when_a_room_reaches_where_it_must_not(

@@ -166,6 +166,7 @@ def _fields_in(node: ast.AST) -> Iterator[ast.AST | None]:
             yield from ast.walk(slots)
 
 
+@pytest.mark.slow
 def test_reason_code_is_written_in_its_home_alone(known_texts: list[Text]) -> None:
     """Whoever means a code imports its constant, so that a code is found, renamed and counted."""
     assert {each.module for each in known_texts} >= HOMES_OF_CODES
@@ -287,6 +288,7 @@ def test_table_of_roles_is_read_by_one_module(known_texts: list[Text]) -> None:
     assert found == {"minibot.events.roles", "minibot.watchdog.run_manifest"}
 
 
+@pytest.mark.slow
 def test_roles_and_queues_are_listed_in_their_table_alone(modules: dict[str, ast.Module]) -> None:
     """A new role or queue is entered into one file, and no list beside it has to be found."""
     constants = constants_of(modules)

@@ -125,6 +125,7 @@ def test_folders_of_tests_are_the_rooms_of_the_product(project: Path) -> None:
     assert list((project / "tests").glob("test_*.py")) == []
 
 
+@pytest.mark.slow
 def test_file_of_tests_stands_in_the_room_that_it_tests(
     project: Path, files: dict[str, ast.Module], layers: dict[str, int]
 ) -> None:
@@ -219,6 +220,7 @@ def without_assertion(files: dict[str, ast.Module]) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_every_test_asserts_something(files: dict[str, ast.Module]) -> None:
     """A test without an assertion passes whatever the product answers."""
     assert without_assertion(files) == []

@@ -44,6 +44,7 @@ def test_real_night_verifies_by_hand(project: Path, short_run: ShortRun) -> None
     assert said[-1] in (short_run.run_dir / "seal.json").read_text()
 
 
+@pytest.mark.process
 def test_damaged_run_is_told_by_file_and_line(project: Path, sealed: Path) -> None:
     """A bit of a line, a line's end, a cursor, the manifest, a file more or less."""
     assert by_hand(project, sealed)[0] == 0

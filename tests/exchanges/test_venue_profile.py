@@ -70,6 +70,7 @@ def test_venue_that_nobody_registered_is_refused_by_name(word: str) -> None:
     assert '"binance"' in violation
 
 
+@pytest.mark.process
 def test_verbs_of_another_venue_ask_its_own_server(tmp_path: Path) -> None:
     """Doctor and download speak to the profile's venue; what it has not, is refused by name."""
     product, day = tmp_path / "product", datetime.now(UTC) - timedelta(minutes=30)
@@ -108,6 +109,7 @@ def test_verbs_of_another_venue_ask_its_own_server(tmp_path: Path) -> None:
     assert "an address of madeup cannot name" in record.err
 
 
+@pytest.mark.process
 def test_profile_of_another_venue_has_its_section_and_no_simulator(tmp_path: Path) -> None:
     """A missing section, a loopback exchange and its paper fallback are refused with the key."""
     product = tmp_path / "product"

@@ -34,6 +34,7 @@ def test_runbook_says_what_the_code_means_and_what_to_do(code: str) -> None:
     assert REASONS[code].remedy in text
 
 
+@pytest.mark.slow
 def test_runbook_names_only_drills_and_commands_that_exist() -> None:
     """A drill of the runbook is in the catalogue and ends with that code; a command is a verb."""
     for code, text in sections().items():

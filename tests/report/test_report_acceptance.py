@@ -464,6 +464,7 @@ def test_short_run_leaves_memory_open(short_run: ShortRun) -> None:
     assert {item.verdict for item in memory} == {OPEN}
 
 
+@pytest.mark.slow
 @given(
     slope=st.integers(-50, 50),
     start=st.integers(0, 10**13),

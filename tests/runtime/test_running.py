@@ -93,6 +93,7 @@ def var(tmp_path: Path) -> Var:
     return var
 
 
+@pytest.mark.process
 def test_another_who_asks_is_not_taken_for_a_run(var: Var) -> None:
     """Each holds the lock for a moment; a run that has ended is not said to be running."""
     with process(ASKER, str(var.root)) as asker:
@@ -108,6 +109,7 @@ def test_run_that_holds_the_lock_is_named(var: Var) -> None:
         assert running_run(Var(var.root)) == RUN_ID
 
 
+@pytest.mark.process
 @pytest.mark.row("N-06")
 def test_run_is_known_by_its_process_though_all_lock_files_are_gone(tmp_path: Path) -> None:
     """Whoever asks names it, whoever would write is refused; once it has ended, nobody is."""
@@ -128,6 +130,7 @@ def test_run_is_known_by_its_process_though_all_lock_files_are_gone(tmp_path: Pa
     assert "minibot status" in refused.value.remedy
 
 
+@pytest.mark.process
 def test_process_that_has_the_id_of_a_former_launcher_is_not_taken_for_it(tmp_path: Path) -> None:
     """Ids are used again: what tells one process from the other is compared, too."""
     var = Var(tmp_path)

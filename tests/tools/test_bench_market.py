@@ -60,6 +60,7 @@ def test_other_forms_hold_the_same_trade(recorded: Recorded) -> None:
     assert [other[key] for key in "apqm"] == [plain[key] for key in "tpqm"]
 
 
+@pytest.mark.process
 def test_role_takes_all_that_the_server_sends_and_its_books_are_right(tmp_path: Path) -> None:
     """A short paced run through the real process: nothing lost, books held against quotes."""
     command = {"seconds": 2.0, "rate": 1500}
@@ -76,6 +77,7 @@ def test_role_takes_all_that_the_server_sends_and_its_books_are_right(tmp_path: 
     assert all(lag_ms >= 0 for _, lag_ms in found.lags)
 
 
+@pytest.mark.process
 def test_books_differ_from_quotes_where_the_recording_does_and_nowhere_else(tmp_path: Path) -> None:
     """The whole recording as fast as it goes: the role finds what a plain replay finds, no more."""
     whole = read_recording()

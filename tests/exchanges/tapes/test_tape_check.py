@@ -27,6 +27,7 @@ def places(lines: Lines, word: bytes) -> list[int]:
 # --- what is right ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_shipped_tape_agrees_with_itself() -> None:
     """Every top of the rebuilt book equals the best quote; nothing is missing."""
     check = Check()
