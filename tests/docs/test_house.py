@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.docs.product_sources import parsed_product
 from tests.waiting import DEADLINE_S
 
 CORES = ["minibot.strategies.core", "minibot.risk.core", "minibot.execution.core"]
@@ -70,19 +71,10 @@ FINER = {
 }
 
 
-def module_name(project: Path, path: Path) -> str:
-    """Return the dotted name of a source file."""
-    parts = path.relative_to(project).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
 @pytest.fixture(scope="module")
 def modules(project: Path) -> dict[str, ast.Module]:
-    """Every module of the product, parsed."""
-    return {
-        module_name(project, path): ast.parse(path.read_text(encoding="utf-8"), str(path))
-        for path in sorted((project / "minibot").rglob("*.py"))
-    }
+    """Every module of the product, parsed; a package by its own name."""
+    return {name.removesuffix(".__init__"): tree for name, tree in parsed_product(project).items()}
 
 
 def imports(name: str, tree: ast.Module) -> Iterator[str]:

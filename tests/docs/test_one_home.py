@@ -11,6 +11,7 @@ import pytest
 
 from minibot.events.reasons import REASONS
 from minibot.events.roles import Roles
+from tests.docs.product_sources import parsed_product
 
 TABLE = Roles.of_project()
 ROLES, QUEUES = TABLE.roles.keys(), TABLE.queues.keys()
@@ -117,10 +118,7 @@ APART = {
 @pytest.fixture(scope="module")
 def modules(project: Path) -> dict[str, ast.Module]:
     """Every module of the product, parsed."""
-    return {
-        ".".join(path.relative_to(project).with_suffix("").parts): ast.parse(path.read_bytes())
-        for path in sorted((project / "minibot").rglob("*.py"))
-    }
+    return parsed_product(project)
 
 
 class Text(NamedTuple):

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.docs.product_sources import parsed
+
 # Folders of tests that belong to no room of the product, and their subjects.
 OTHER_FOLDERS = {
     "contracts": "the committed schemas and examples in contracts/",
@@ -49,10 +51,7 @@ Functions = dict[str, list[ast.FunctionDef]]
 @pytest.fixture(scope="module")
 def files(project: Path) -> dict[str, ast.Module]:
     """Every module below tests/, parsed, by its path in the project."""
-    return {
-        path.relative_to(project).as_posix(): ast.parse(path.read_bytes())
-        for path in sorted((project / "tests").rglob("*.py"))
-    }
+    return {name.replace(".", "/") + ".py": tree for name, tree in parsed(project, "tests").items()}
 
 
 @pytest.fixture(scope="module")
