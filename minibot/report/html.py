@@ -25,7 +25,7 @@ from minibot.report.figures import (
     plain_text,
     signed,
 )
-from minibot.report.hours import ledger_table, ledger_text
+from minibot.report.hourly_ledger import ledger_table, ledger_text
 from minibot.report.markup import Tile, document, heading, section, table, tile_row
 from minibot.report.night import Night
 from minibot.report.summary import Row, summary_rows

@@ -24,7 +24,7 @@ from minibot.report.acceptance import (
     accept,
     keep,
 )
-from minibot.report.memory import slope_bytes_per_hour
+from minibot.report.memory_slope import slope_bytes_per_hour
 from minibot.report.night import Night
 from minibot.report.records import read_record
 from minibot.runtime.paths import Var
