@@ -15,6 +15,8 @@ import pytest
 from hypothesis import settings
 
 from tests.kernel.injection import need
+from tests.kinds import MARKS as KINDS
+from tests.kinds import Guard, mark_kinds
 from tests.runs import ShortRun, make_run
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -52,8 +54,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    for mark in MARKS:
+    for mark in MARKS + KINDS:
         config.addinivalue_line("markers", mark)
+    config.pluginmanager.register(Guard(), "guard of processes")
     if not config.option.seed:  # Workers get the seed of the process that starts them.
         config.option.seed = _commit()
 
@@ -63,8 +66,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return (os.cpu_count() or 1) + WORKERS_MORE
 
 
+@pytest.hookimpl(tryfirst=True)  # Before `-m` selects by marks.
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Draw the cases of campaigns; a run of named files or tests plays all of theirs."""
+    """Mark the kinds; draw the cases of campaigns. Named files and tests are played whole."""
+    mark_kinds(items)
     if _is_drawn(config):
         kept = [item for item in items if _is_played(item, config.option.seed)]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])

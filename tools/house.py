@@ -39,10 +39,10 @@ def module_name(folder: Path, path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def parsed(folder: Path) -> tuple[Trees, dict[str, int]]:
-    """Return every module of the product, parsed, and how many lines it has."""
+def parsed(folder: Path, part: str = "minibot") -> tuple[Trees, dict[str, int]]:
+    """Return every module of the product or another part, parsed, and how many lines it has."""
     trees, lines = {}, {}
-    for path in sorted((folder / "minibot").rglob("*.py")):
+    for path in sorted((folder / part).rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         name = module_name(folder, path)
         trees[name], lines[name] = ast.parse(text), text.count("\n")
@@ -65,6 +65,11 @@ def docstrings(trees: Trees) -> Iterator[tuple[str, str]]:
             if isinstance(node, documented) and (said := ast.get_docstring(node)):
                 line = getattr(node, "lineno", 1)
                 yield f"{name}:{line}", said.partition("\n")[0]
+
+
+def in_old_idiom(trees: Trees) -> list[str]:
+    """Return place and first line of each docstring that leads up to its noun."""
+    return [f"{place} {said}" for place, said in docstrings(trees) if IDIOM.match(said)]
 
 
 def imports(trees: Trees) -> dict[str, set[str]]:
@@ -190,7 +195,7 @@ def measures(folder: Path) -> list[tuple[str, int, list[str]]]:
     module_names = Counter(name.rpartition(".")[2] for name in trees)
     arrows = imports(trees)
     used, callers = ways_in(trees)
-    idiom = [f"{place} {said}" for place, said in docstrings(trees) if IDIOM.match(said)]
+    idiom = in_old_idiom(trees)
     short = [name for name, count in lines.items() if count < SHORT_LINES]
     twice = constants_twice(trees)
     rows = [

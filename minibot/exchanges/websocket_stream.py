@@ -21,7 +21,7 @@ from websocket import ABNF, WebSocket, WebSocketException
 from websocket._abnf import frame_buffer
 
 from minibot.exchanges.base import StreamLost
-from minibot.exchanges.unread import unread_bytes
+from minibot.exchanges.unread_bytes import unread_bytes
 
 # The longest real frame seen is 60 kB; a diff of 5000 levels a side would be about 400 kB.
 FRAME_BYTES_MAX: Final = 4 * 1024 * 1024

@@ -25,7 +25,7 @@ from minibot.kernel.codes import PERMISSIONS_UNSAFE
 from minibot.kernel.errors import RunStop
 
 if sys.platform == "win32":
-    from minibot.kernel.windows import open_shared
+    from minibot.kernel.shared_open import open_shared
 elif sys.platform == "darwin":
     import fcntl
 

@@ -18,7 +18,7 @@ from minibot.events.reasons import (
 )
 from minibot.kernel.errors import FeedLost
 from minibot.market.shard_health import CLOSED, HALF_OPEN, OPEN, LinkLimits, ShardHealth
-from minibot.market.windows import RateWindow, Window
+from minibot.market.sliding_window import RateWindow, Window
 
 
 class FeedHealth:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from minibot.market.backoff import Backoff, Wait
-from minibot.market.windows import Window
+from minibot.market.sliding_window import Window
 
 CLOSED: Final = "closed"
 OPEN: Final = "open"

@@ -24,7 +24,7 @@ from minibot.kernel.journal import JournalReader
 from minibot.kernel.queue import reader_folder
 from minibot.report.audit import limit_violations, unallowed_intents
 from minibot.report.figures import counted, duration, listed, milliseconds, plain_text
-from minibot.report.memory import slope_bytes_per_hour
+from minibot.report.memory_slope import slope_bytes_per_hour
 from minibot.report.night import NIGHT_MODE, Night, read_seal
 from minibot.report.proof import finding_line, findings_of
 from minibot.report.records import ACCEPTANCE_FILE, ACCEPTANCE_V

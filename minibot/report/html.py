@@ -31,7 +31,7 @@ from minibot.report.figures import (
     signed,
     signed_or_none,
 )
-from minibot.report.hours import ledger_table, ledger_text
+from minibot.report.hourly_ledger import ledger_table, ledger_text
 from minibot.report.market_change import MarketChange
 from minibot.report.markup import (
     Tile,

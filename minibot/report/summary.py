@@ -26,7 +26,7 @@ from minibot.report.figures import (
     plain_text,
     signed,
 )
-from minibot.report.hours import ledger_text
+from minibot.report.hourly_ledger import ledger_text
 from minibot.report.night import Night
 from minibot.report.notices import entry_notice
 from minibot.runtime.stop import END_KIND

@@ -35,7 +35,7 @@ from minibot.strategies.examples.rsi_reversion import RsiReversion
 from minibot.strategies.nore_strategy_v1 import NoreStrategyV1
 from minibot.strategies.own import failure, own_strategy
 from minibot.strategies.protocol import Strategy
-from minibot.strategies.unread import unread_violations
+from minibot.strategies.unread_keys import unread_violations
 
 SHIPPED: Final[dict[str, type[Strategy]]] = {
     "atr_trend": AtrTrend,

@@ -159,6 +159,7 @@ MOVE = st.tuples(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.row("D-53", "D-40", "D-02", "N-56", "D-49")
 @settings(max_examples=150, deadline=None)
 @given(st.lists(MOVE, max_size=30))
@@ -194,6 +195,7 @@ def test_ledger_any_fills_balance_to_the_last_unit(moves: list[Any]) -> None:
     assert Ledger.from_json(decode(encode(ledger.to_json()))).to_json() == ledger.to_json()
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(MOVE, max_size=30))
 def test_books_are_the_same_whether_trades_are_told_or_not(moves: list[Any]) -> None:

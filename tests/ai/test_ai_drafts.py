@@ -181,6 +181,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     key=st.sampled_from(sorted({*draft(), *draft()["payload"]})),

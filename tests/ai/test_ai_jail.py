@@ -19,6 +19,8 @@ from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.nore_ai_worker_v1 import command
 from tests.waiting import DEADLINE_S
 
+pytestmark = pytest.mark.process
+
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: seccomp")
 
 

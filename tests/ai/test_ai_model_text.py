@@ -167,6 +167,7 @@ def test_pickle_is_refused_and_never_loaded() -> None:
     refusal("cos\nsystem\n(S'touch /tmp/x'\ntR.")
 
 
+@pytest.mark.process
 def test_model_path_imports_no_code_carrying_module() -> None:
     """Loading, checking and running a model imports no module that carries code."""
     script = """

@@ -52,6 +52,7 @@ def passed(root: Path, seed: int) -> str:
     return model_id
 
 
+@pytest.mark.process
 @pytest.mark.row("N-73", "N-74", "D-21")
 def test_training_better_becomes_active_worse_stays_inactive_rollback_returns(root: Path) -> None:
     """Real processes train, gate and activate; a worse model is refused; rollback returns."""
@@ -81,6 +82,7 @@ def test_training_better_becomes_active_worse_stays_inactive_rollback_returns(ro
     assert manifest["training"]["source_queues"] == ["market_ticks"]
 
 
+@pytest.mark.process
 def test_training_twice_on_the_same_rows_gives_the_same_model(root: Path, tmp_path: Path) -> None:
     """Training with one thread and a fixed seed gives the same snapshot id in any folder."""
     assert train(root, dataset(1)).model_id == train(tmp_path / "other", dataset(1)).model_id
@@ -93,6 +95,7 @@ def test_training_on_too_few_rows_writes_nothing(root: Path) -> None:
     assert not (root / "snapshots").exists()
 
 
+@pytest.mark.process
 def test_training_without_the_least_isolation_touches_no_model(root: Path) -> None:
     """The trainer gets no rows if no system reaches the least isolation."""
     settings_ = TrainingSettings(256, "unreachable", 100, 30_000, 1)
@@ -101,6 +104,7 @@ def test_training_without_the_least_isolation_touches_no_model(root: Path) -> No
     assert not (root / "snapshots").exists()
 
 
+@pytest.mark.process
 def test_training_that_is_cancelled_ends_its_process(root: Path) -> None:
     """A cancelled training ends its process, so the end of a run waits for none."""
     with pytest.raises(TrainingFailed, match="cancelled"):
@@ -114,6 +118,7 @@ def test_training_that_is_cancelled_ends_its_process(root: Path) -> None:
         )
 
 
+@pytest.mark.process
 def test_scorer_gets_no_label_and_refuses_a_damaged_text(root: Path) -> None:
     """The scorer gets features without labels, and refuses a damaged text."""
     tasks = Tasks(root, SETTINGS, lambda: False)
@@ -198,6 +203,7 @@ def test_score_is_best_for_the_truth(labels: list[int]) -> None:
 # --- snapshots ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-73", "N-71", "F138")
 @settings(max_examples=60, deadline=None)
 @given(
@@ -303,6 +309,7 @@ def activate_in_turn(root: Path, ids: list[str]) -> None:
             activation.activate(model_id, "test")
 
 
+@pytest.mark.process
 def test_activation_by_two_programs_at_once_leaves_a_whole_pointer(root: Path) -> None:
     """Two processes activate in turn under the lock; the pointer stays whole."""
     ids = [passed(root, 1), passed(root, 2)]

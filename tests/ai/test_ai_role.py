@@ -28,6 +28,8 @@ from tests.ai.test_ai_models import passed
 from tests.kernel.kernel_support import drain
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.process
+
 FAST = {
     "drafts_per_s_max": 1000,
     "isolation_min": {"linux": "jail", "win32": "advisory", "darwin": "off"},

@@ -99,6 +99,7 @@ def test_rows_are_split_as_their_sorted_objects_would_be() -> None:
             assert list(holdout) == [item for item in ordered if item.ts >= first]
 
 
+@pytest.mark.slow
 def test_ring_has_its_memory_from_the_beginning() -> None:
     """A ring uses no further memory for three times its rows, a view and a split."""
     ring = RowRing(SYMBOLS, 20_000)
@@ -156,6 +157,7 @@ def use(monkeypatch: pytest.MonkeyPatch, taker: _Taker) -> None:
     monkeypatch.setattr("minibot.ai.training.JailedProcess", lambda *args, **words: taker)
 
 
+@pytest.mark.slow
 def test_training_holds_some_hundred_rows_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,8 @@ from tests.ai.ai_rows import model_text
 from tests.ai.ai_stage import LEVEL_HERE, SYMBOL, history, market
 from tests.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.process
+
 BASELINE = Expected(frozenset({"baseline-v1"}), "baseline-v1", 60_000)
 
 

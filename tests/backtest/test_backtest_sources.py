@@ -137,6 +137,7 @@ def test_range_without_a_whole_bar_is_refused(minutes: tuple[int, int], tmp_path
         )
 
 
+@pytest.mark.process
 def test_range_within_a_hole_between_bars_is_refused(var_dir: Path, tmp_path: Path) -> None:
     """A range within a kept hole between bars has nothing to trade and is refused."""
     path = hourly(tmp_path, 48)
@@ -235,6 +236,7 @@ def digest_of(argv: list[str], **environ: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.process
 @pytest.mark.row("N-02", "B-76")
 def test_six_months_twice_in_processes_with_other_hash_seeds_give_one_digest(
     tmp_path: Path,

@@ -46,6 +46,7 @@ def test_backtest_without_keeping_leaves_nothing(var_dir: Path) -> None:
     assert not (var_dir / "backtests").exists()
 
 
+@pytest.mark.process
 @pytest.mark.row("B-76")
 def test_twice_gives_the_same_digest_and_the_same_bytes(var_dir: Path) -> None:
     """Two processes with other hash seeds agree on every byte, and the result is kept."""
@@ -146,6 +147,7 @@ def test_twice_is_of_one_backtest_that_is_kept(var_dir: Path) -> None:
     assert not (var_dir / "lab").exists()
 
 
+@pytest.mark.process
 def test_twice_of_what_cannot_run_says_why(var_dir: Path) -> None:
     """`--twice` of a failing backtest prints its reason and exit code, and leaves no file."""
     said = verb(var_dir, "backtest", "--source", "tape:nowhere", "--twice")

@@ -89,6 +89,7 @@ def test_portfolio_of_bars_of_two_lengths_passes(tmp_path: Path) -> None:
     assert verdict.decisions >= 10
 
 
+@pytest.mark.process
 def test_check_gives_the_same_verdict_in_two_processes(job: Job) -> None:
     """The check draws from the profile's seed, so two processes give the same verdict."""
     here = check(job, decisions=2, random_moments=1)

@@ -60,6 +60,7 @@ def test_tables_fit_a_hundred_columns_and_the_page_is_whole(name: str) -> None:
     assert not re.search(r"\bnan\b|\binf\b|None", text.split("</style>")[1])
 
 
+@pytest.mark.slow
 def test_page_of_six_months_and_five_thousand_trades_is_small_and_complete() -> None:
     """A page of five thousand trades is under two megabytes and says what it leaves out."""
     reviews, document = told(many(5000, 184))

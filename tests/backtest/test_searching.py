@@ -58,6 +58,7 @@ def double(number: int) -> int:
     return 2 * number
 
 
+@pytest.mark.process
 def test_results_come_in_the_order_of_the_tasks_from_two_processes() -> None:
     """Results keep the order of the tasks; a worker's error is the caller's error."""
     with Workers(2) as workers:
@@ -83,6 +84,7 @@ def is_at_work(worker: psutil.Process) -> bool:
         return False
 
 
+@pytest.mark.process
 def test_workers_that_are_left_in_the_middle_of_a_task_are_ended() -> None:
     """Workers abandoned in the middle of a task, as on Ctrl-C, are ended."""
     results = in_parallel(stuck, [0, 1, 2, 3], 2)
@@ -143,6 +145,7 @@ def test_review_remembers_a_limit_order_without_its_events(job: Job) -> None:
     assert limited.has_limit_orders
 
 
+@pytest.mark.process
 def test_band_of_workers_is_the_band_of_one_process(job: Job) -> None:
     """A band from workers equals one from a single process; each line's end is reported."""
     told: list[tuple[int, int]] = []
@@ -209,6 +212,7 @@ def test_grid_names_every_value_that_the_profile_does_not_allow(job: Job) -> Non
     }
 
 
+@pytest.mark.process
 def test_sweep_rows_are_the_single_runs_in_the_order_of_the_grid(job: Job) -> None:
     """Each row's digest equals the run with the same `--set`, from two processes too."""
     axes = [parse_axis("strategy.rsi_period=7,14"), parse_axis('risk.stop_atr_mult="1.0","3.0"')]
@@ -357,6 +361,7 @@ def test_windows_judge_on_the_time_after_the_one_they_search_on(job: Job) -> Non
         windows_of(job, 500, 3)
 
 
+@pytest.mark.process
 def test_search_is_the_same_for_a_seed_and_its_rows_are_single_runs(job: Job) -> None:
     """A search equals itself in one process or two; another seed draws other trials."""
     ranges = [parse_range("strategy.rsi_period=5:30", PROFILE)]

@@ -21,7 +21,7 @@ from minibot.kernel.files import is_endless
 from minibot.runtime.configuration.config import load_config
 from tests.runs import PROJECT, clean_environ, verb
 
-pytestmark = pytest.mark.campaign
+pytestmark = [pytest.mark.campaign, pytest.mark.process]
 
 DEMO = PROJECT / "config" / "nore-demo.v1.json"
 WINDOWS = sys.platform == "win32"

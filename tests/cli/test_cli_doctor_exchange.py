@@ -16,7 +16,7 @@ from minibot.runtime.paths import PROJECT
 from tests.runs import Said, run_command
 from tests.waiting import DEADLINE_S
 
-pytestmark = pytest.mark.campaign
+pytestmark = [pytest.mark.campaign, pytest.mark.process]
 
 ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/")
 

@@ -10,6 +10,8 @@ import pytest
 
 from minibot.runtime.paths import PROJECT
 
+pytestmark = pytest.mark.process
+
 SPEAK = """
 import argparse, sys
 from minibot.cli.main import guarded

@@ -24,6 +24,8 @@ from minibot.cli.support.certificate import CERTIFICATE, KEY
 from tests.simulator.embedded_exchange import market, messages, write_tape
 from tests.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def tape(tmp_path: Path) -> Path:

@@ -30,6 +30,7 @@ def installed(site: Path, cwd: Path, **environ: str) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.process
 def test_installed_package_goes_on_with_the_checkout_in_the_working_folder(tmp_path: Path) -> None:
     """An installed package uses config and contracts of the checkout in the working folder."""
     done = installed(tmp_path / "site", PROJECT)
@@ -38,6 +39,7 @@ def test_installed_package_goes_on_with_the_checkout_in_the_working_folder(tmp_p
     assert "config/nore.v1.json is valid" in done.stdout
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("safe", ["", "1"], ids=["elsewhere", "safe path"])
 def test_installed_package_says_where_it_runs(tmp_path: Path, safe: str) -> None:
     """Outside a checkout one line says where to run it, without a traceback."""

@@ -231,6 +231,7 @@ def test_decision_of_before_the_position_is_not_shown_as_current() -> None:
     assert said["with"] == said["none"] == "23:55:53 HOLD: no dip"
 
 
+@pytest.mark.slow
 @given(
     reason=st.text(max_size=400),
     width=st.integers(20, 200),
@@ -359,6 +360,7 @@ def test_pace_is_slow_unless_something_happens() -> None:
     assert not pace.is_due(View(shown), 200.2)
 
 
+@pytest.mark.process
 def test_sentence_of_the_end_is_not_left_out_because_one_has_just_been_said() -> None:
     """Two statuses at once: the second is the last."""
     ended = {"kind": "STOP", "reason_code": "OPERATOR_KILL", "detail": "enough"}
@@ -405,6 +407,7 @@ def test_cursor_rests_below_the_table_where_an_echoed_key_moves_nothing(
     assert "minibot nore-demo" in second
 
 
+@pytest.mark.process
 def test_table_process_without_a_terminal_prints_a_sentence_and_ends_with_its_input() -> None:
     """It is told to end by the end of its input, and Ctrl-C is not its business."""
     process = table_process()
@@ -423,6 +426,7 @@ def test_table_process_without_a_terminal_prints_a_sentence_and_ends_with_its_in
     assert (out, err) == (b"", b"")
 
 
+@pytest.mark.process
 def test_table_process_with_json_keeps_standard_output_free() -> None:
     """The document that follows stands there alone."""
     process = table_process("--stderr")

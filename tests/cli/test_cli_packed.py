@@ -91,6 +91,7 @@ def test_archive_with_a_member_that_has_no_place_is_refused(tmp_path: Path, add:
     assert all(found.is_relative_to(var / "unpacked") for found in outside)
 
 
+@pytest.mark.slow
 @pytest.mark.row("F141")
 @pytest.mark.fault(
     "F141", by="a tar of 64 MB of zeros in some kB, and of many files", ends="REJECT"

@@ -12,7 +12,7 @@ import pytest
 from minibot.cli.main import parser, verbs
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.configuration.config_schema import config_schema
-from minibot.strategies.unread import READ_BY_RUN
+from minibot.strategies.unread_keys import READ_BY_RUN
 from tests.backtest.markets import walk, write_klines
 from tests.runs import PROJECT, Said, ShortRun, verb
 

@@ -25,7 +25,7 @@ from minibot.watchdog.requests import leave_request
 from tests.runs import PROJECT, ShortRun, clean_environ, night_argv, raw_events, verb
 from tests.waiting import DEADLINE_S, wait_until
 
-pytestmark = pytest.mark.campaign
+pytestmark = [pytest.mark.campaign, pytest.mark.process]
 
 SEGMENT = "65536"
 # The reason is journaled, so an odd text must be neither refused nor lost.

@@ -31,6 +31,7 @@ def words(tmp_path: Path) -> tuple[str, ...]:
     return ("--source", f"klines:{write_klines(tmp_path, walk(180, seed=3))}", *BARS)
 
 
+@pytest.mark.slow
 def test_lookahead_check_says_over_how_much_it_proves(
     words: tuple[str, ...], var_dir: Path
 ) -> None:
@@ -43,6 +44,7 @@ def test_lookahead_check_says_over_how_much_it_proves(
     assert said.document["runs"] >= 12
 
 
+@pytest.mark.slow
 def test_lookahead_that_is_caught_is_told_with_its_time_and_what_changed(
     words: tuple[str, ...], var_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,6 +62,7 @@ def test_lookahead_that_is_caught_is_told_with_its_time_and_what_changed(
     assert "signal at 2025-01-01 0" in said.out or "risk_action at 2025-01-01 0" in said.out
 
 
+@pytest.mark.slow
 def test_startup_check_ends_with_one_when_the_profiles_own_warm_up_is_too_short(
     words: tuple[str, ...], var_dir: Path
 ) -> None:
@@ -173,6 +176,7 @@ def test_optimise_without_optuna_says_how_to_install_it(
     assert "python3 tools/with_env.py --dev" in said.err
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C of a group is sent by POSIX signals")
 def test_interrupted_sweep_leaves_no_process_and_no_file(
     words: tuple[str, ...], var_dir: Path

@@ -289,6 +289,7 @@ def test_doctor_names_every_host_that_is_unreachable(short_run: ShortRun) -> Non
         assert checks[name]["remedy"]
 
 
+@pytest.mark.process
 def test_doctor_looks_at_everything_although_a_flag_stands(tmp_path: Path) -> None:
     """Doctor makes every check even while a flag stands."""
     var = tmp_path / "var"
@@ -303,6 +304,7 @@ def test_doctor_looks_at_everything_although_a_flag_stands(tmp_path: Path) -> No
     assert "market data" in checks
 
 
+@pytest.mark.process
 @pytest.mark.row("C-24")
 def test_config_shows_each_value_with_where_it_came_from(tmp_path: Path) -> None:
     """`config show` names each value's origin: --set over environment over file."""
@@ -317,6 +319,7 @@ def test_config_shows_each_value_with_where_it_came_from(tmp_path: Path) -> None
     assert re.search(r'^mode +"NORE"  \[nore\.v1\.json', said.out, re.MULTILINE)
 
 
+@pytest.mark.process
 @pytest.mark.row("C-24")
 def test_config_of_an_overlay_shows_file_and_layer_of_each_value(tmp_path: Path) -> None:
     """`config show` of an overlay names file and layer of each value, in text and --json."""
@@ -336,6 +339,7 @@ def test_config_of_an_overlay_shows_file_and_layer_of_each_value(tmp_path: Path)
     assert document["layer"]["mode"] == "base"
 
 
+@pytest.mark.process
 def test_config_check_exits_4_with_every_violation(tmp_path: Path) -> None:
     """`config check` exits 4 and names both wrong keys at once."""
     words = ["--set", "risk.max_drawdwn=3", "--set", "mode=LIVE"]

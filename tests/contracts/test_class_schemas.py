@@ -166,6 +166,7 @@ def test_copy_without_a_mistake_is_the_committed_contract(planted: ModuleType) -
         assert planted.payload_schema(cls) == CONTRACTS.payloads[type_]
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-116")
 def test_check_finds_each_generated_file_that_was_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -37,6 +37,7 @@ def tracked() -> Iterator[Path]:
             yield path
 
 
+@pytest.mark.process
 @pytest.mark.row("N-13")
 def test_project_is_english_but_for_the_russian_specification() -> None:
     """No Cyrillic letter stands in the project, except in the Russian specification."""

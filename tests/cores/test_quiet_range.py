@@ -51,6 +51,7 @@ def test_range_contains_no_crossed_touch_and_no_bid_of_nothing() -> None:
     assert not ANY_TOUCH.contains(0, ASK, TS)
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(
     touches=TOUCHES,

@@ -296,6 +296,7 @@ def test_file_of_another_day_is_not_stored(desk: Desk) -> None:
     assert all("holds bars of another time" in trouble for trouble in fetched.troubles)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="needs getrusage, for the peak of memory")
 def test_large_file_is_never_whole_in_memory(tmp_path: Path) -> None:
     """A file of 300 MB is written while it arrives, and refused by its checksum."""

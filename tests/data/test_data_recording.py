@@ -30,6 +30,7 @@ def record(folder: Path, count: int = 300, flushes: tuple[int, ...] = ()) -> Rec
     return recording
 
 
+@pytest.mark.process
 def test_closed_part_is_a_tape_with_its_sum(tmp_path: Path) -> None:
     """A closed part is named by its beginning and listed with its sum; the next part follows."""
     recording = record(tmp_path)
@@ -60,6 +61,7 @@ def test_part_without_a_line_is_not_kept(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

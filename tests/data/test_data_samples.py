@@ -17,6 +17,7 @@ from tools.samples import FOLDER, LISTED_HERE, differing, sums
 QUIET = Treatment(gaps="keep", zero_volume="keep")
 
 
+@pytest.mark.slow
 @pytest.mark.row("C-130", "U-13", "S-58")
 def test_samples_made_again_are_the_same_bytes_as_listed() -> None:
     """Samples made again equal the committed bytes and their sha256."""

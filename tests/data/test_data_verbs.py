@@ -241,6 +241,7 @@ def test_list_data_without_any_says_how_to_get_some(tmp_path: Path) -> None:
     assert "download-data" in said.err
 
 
+@pytest.mark.process
 def test_download_by_rest_works_against_the_embedded_exchange(tmp_path: Path) -> None:
     """A REST download works against the embedded exchange, bar by bar."""
     last_ms = ORIGIN_MS // MINUTE_MS * MINUTE_MS

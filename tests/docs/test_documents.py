@@ -289,6 +289,7 @@ def test_suite_is_larger_than_the_baseline(project: Path) -> None:
     assert count > 60
 
 
+@pytest.mark.process
 def test_var_and_staging_stand_in_a_clone_and_hold_nothing(project: Path) -> None:
     """A clone has both folders, and git ignores all that a run writes."""
     command = ["git", "ls-files", "var", "staging"]

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.docs.product_sources import parsed_product
 from tests.waiting import DEADLINE_S
 
 CORES = ["minibot.strategies.core", "minibot.risk.core", "minibot.execution.core"]
@@ -70,19 +71,10 @@ FINER = {
 }
 
 
-def module_name(project: Path, path: Path) -> str:
-    """Return the dotted name of a source file."""
-    parts = path.relative_to(project).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
 @pytest.fixture(scope="module")
 def modules(project: Path) -> dict[str, ast.Module]:
-    """Every module of the product, parsed."""
-    return {
-        module_name(project, path): ast.parse(path.read_text(encoding="utf-8"), str(path))
-        for path in sorted((project / "minibot").rglob("*.py"))
-    }
+    """Every module of the product, parsed; a package by its own name."""
+    return {name.removesuffix(".__init__"): tree for name, tree in parsed_product(project).items()}
 
 
 def imports(name: str, tree: ast.Module) -> Iterator[str]:
@@ -140,6 +132,7 @@ def is_one_of(imported: str, names: set[str]) -> bool:
     return any(imported == name or imported.startswith(name + ".") for name in names)
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-02", "N-60", "D-23")
 @pytest.mark.parametrize("core", CORES)
 def test_core_and_all_it_imports_know_neither_clock_nor_disk_nor_chance(
@@ -196,6 +189,7 @@ def test_core_and_all_it_imports_call_neither_open_nor_hash_nor_id(
     assert called == []
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-24", "N-57")
 def test_sockets_are_opened_by_exchanges_alone(modules: dict[str, ast.Module]) -> None:
     """Only `exchanges` opens sockets; each exception is named with its reason."""
@@ -209,6 +203,7 @@ def test_sockets_are_opened_by_exchanges_alone(modules: dict[str, ast.Module]) -
     assert users == set(SOCKET_EXCEPTIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-24")
 def test_hosts_that_the_product_names_are_the_venues(
     modules: dict[str, ast.Module], project: Path
@@ -228,6 +223,7 @@ def test_hosts_that_the_product_names_are_the_venues(
     assert found == set()
 
 
+@pytest.mark.slow
 @pytest.mark.row("B-49")
 def test_product_uses_no_client_of_others(modules: dict[str, ast.Module]) -> None:
     """The product imports no foreign client."""
@@ -241,6 +237,7 @@ def test_product_uses_no_client_of_others(modules: dict[str, ast.Module]) -> Non
     assert any(is_one_of(name, {"minibot.exchanges.binance"}) for name in modules)
 
 
+@pytest.mark.slow
 def test_package_of_a_venue_is_known_to_exchanges_alone(
     project: Path, modules: dict[str, ast.Module]
 ) -> None:
@@ -269,6 +266,7 @@ def test_package_of_a_venue_is_known_to_exchanges_alone(
     assert set(contract["source_modules"]) == rooms - {"minibot.exchanges"}
 
 
+@pytest.mark.slow
 @pytest.mark.row("S-14")
 def test_events_pass_through_one_codec(modules: dict[str, ast.Module]) -> None:
     """One module imports a JSON library for events in the rooms that handle them."""
@@ -317,6 +315,7 @@ def tracked(project: Path) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
+@pytest.mark.process
 @pytest.mark.row("N-13")
 def test_code_and_contracts_are_written_in_english(project: Path) -> None:
     """No Cyrillic letter stands in any Python or JSON file."""
@@ -331,6 +330,7 @@ def test_code_and_contracts_are_written_in_english(project: Path) -> None:
     assert found == []
 
 
+@pytest.mark.process
 @pytest.mark.row("N-11")
 def test_no_secret_file_is_in_the_tree(project: Path) -> None:
     """No `.env`, key or certificate file would be committed."""
@@ -341,6 +341,7 @@ def test_no_secret_file_is_in_the_tree(project: Path) -> None:
     assert {name for name in names if secret.search(name)} - set(KEY_EXCEPTIONS) == set()
 
 
+@pytest.mark.process
 @pytest.mark.row("D-44")
 def test_product_is_no_notebook_and_knows_no_leverage(project: Path) -> None:
     """No notebook file is in the tree and no contract or profile has a leverage field."""
@@ -420,6 +421,7 @@ def test_ci_workflow_runs_on_push_and_pull_requests_with_the_same_steps(project:
     assert "upload-artifact" in text
 
 
+@pytest.mark.process
 @pytest.mark.row("N-122")
 @pytest.mark.parametrize("source", ["minibot.kernel", "minibot.ai"])
 def test_import_linter_contract_breaks_when_a_room_reaches_where_it_must_not(

@@ -118,6 +118,7 @@ def commands(text: str) -> Iterator[tuple[str, list[str]]]:
             yield found[1], found[2].split()
 
 
+@pytest.mark.slow
 @pytest.mark.row("C-24", "N-118")
 def test_verbs_that_documents_mention_exist_with_their_flags(project: Path) -> None:
     """Every `minibot` command in a document is known to the parser, flags included."""

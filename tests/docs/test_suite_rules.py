@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.docs.product_sources import parsed
+
 # Folders of tests that belong to no room of the product, and their subjects.
 OTHER_FOLDERS = {
     "contracts": "the committed schemas and examples in contracts/",
@@ -55,10 +57,7 @@ Functions = dict[str, list[ast.FunctionDef]]
 @pytest.fixture(scope="module")
 def files(project: Path) -> dict[str, ast.Module]:
     """Every module below tests/, parsed, by its path in the project."""
-    return {
-        path.relative_to(project).as_posix(): ast.parse(path.read_bytes())
-        for path in sorted((project / "tests").rglob("*.py"))
-    }
+    return {name.replace(".", "/") + ".py": tree for name, tree in parsed(project, "tests").items()}
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +130,7 @@ def test_folders_of_tests_are_the_rooms_of_the_product(project: Path) -> None:
     assert list((project / "tests").glob("test_*.py")) == []
 
 
+@pytest.mark.slow
 def test_file_of_tests_stands_in_the_room_that_it_tests(
     project: Path, files: dict[str, ast.Module], layers: dict[str, int]
 ) -> None:
@@ -225,6 +225,7 @@ def without_assertion(files: dict[str, ast.Module]) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_every_test_asserts_something(files: dict[str, ast.Module]) -> None:
     """A test without an assertion passes whatever the product answers."""
     assert without_assertion(files) == []

@@ -44,6 +44,7 @@ def test_real_night_verifies_by_hand(project: Path, short_run: ShortRun) -> None
     assert said[-1] in (short_run.run_dir / "seal.json").read_text()
 
 
+@pytest.mark.process
 def test_damaged_run_is_told_by_file_and_line(project: Path, sealed: Path) -> None:
     """Each kind of damage is named by file and line."""
     assert by_hand(project, sealed)[0] == 0

@@ -35,6 +35,7 @@ def steps_by_runs(recorded: Recorded, name: str) -> list[LoggedStep]:
     return [step for run in runs for step in steps_of(run, recorded.codec, known, now, named)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", CORE_ROLES)
 @pytest.mark.parametrize("most", [1, 7, 1024])
 def test_runs_are_the_logged_steps(
@@ -60,6 +61,7 @@ def test_a_listener_changes_nothing_of_a_replay(role: str, recorded: Recorded) -
     assert many.inputs > 1000
 
 
+@pytest.mark.process
 def test_a_proof_by_two_processes_is_that_by_one(recorded: Recorded) -> None:
     """A proof by two processes equals one process's, books and figures included."""
     condition = open_run(recorded.run_dir)[1]

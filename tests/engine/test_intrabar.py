@@ -83,6 +83,7 @@ def test_level_beyond_the_bar_is_not_met() -> None:
 prices = st.tuples(*(st.integers(9_000, 11_000),) * 4)
 
 
+@pytest.mark.slow
 @given(first=prices, other=prices, volumes=st.tuples(st.integers(0, 99), st.integers(0, 99)))
 def test_nothing_of_a_bar_is_known_before_its_time(
     first: tuple[int, ...], other: tuple[int, ...], volumes: tuple[int, int]

@@ -98,6 +98,7 @@ def bent(text: str, draw: st.DrawFn) -> str:
     return draw(st.sampled_from([inserted, replaced, text.upper(), (text[:99] + "x") * 2000]))
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-26", "N-27")
 @settings(max_examples=1500, deadline=None)
 @given(disturbed_events())

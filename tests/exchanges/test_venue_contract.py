@@ -84,6 +84,7 @@ def diffs(case: DialectCase, connection: Connection, keeper: BookKeeper) -> Iter
                 assert keeper.on_snapshot(snapshot) in (SYNCED, TOO_OLD, GAP)
 
 
+@pytest.mark.process
 @pytest.mark.row("C-82")
 @by_dialect
 def test_book_follows_its_diffs_and_stays_in_order(
@@ -110,6 +111,7 @@ def test_book_follows_its_diffs_and_stays_in_order(
     assert not keeper.wants_snapshot
 
 
+@pytest.mark.process
 @pytest.mark.row("C-82", "F117")
 @by_dialect
 def test_lost_update_costs_the_book_and_a_snapshot_brings_it_back(
@@ -142,6 +144,7 @@ def test_lost_update_costs_the_book_and_a_snapshot_brings_it_back(
     assert keeper.book is not None
 
 
+@pytest.mark.process
 @pytest.mark.row("C-82")
 @by_dialect
 def test_trades_carry_the_venues_own_characters(
@@ -165,6 +168,7 @@ def test_trades_carry_the_venues_own_characters(
     assert trades or connection.rest is None
 
 
+@pytest.mark.process
 @pytest.mark.row("F109")
 @by_dialect
 def test_damaged_frame_is_a_message_or_a_refusal(
@@ -302,6 +306,7 @@ def test_control_messages_name_streams_and_their_answers_are_known(case: VenueCa
     assert streams.limits.batch_streams_max >= len(streams.names(next(iter(case.symbols))))
 
 
+@pytest.mark.process
 @by_venue
 def test_streams_of_a_symbol_are_carried_by_one_connection(case: VenueCase, tmp_path: Path) -> None:
     """One connection carries a symbol's streams, named in its address or subscribed."""
@@ -317,6 +322,7 @@ def test_streams_of_a_symbol_are_carried_by_one_connection(case: VenueCase, tmp_
 # --- requests -------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 @by_venue
 def test_requests_give_what_a_night_begins_with(case: VenueCase, tmp_path: Path) -> None:
     """Requests give a night's beginning: time, rules, listing, volumes, klines, book, weight."""

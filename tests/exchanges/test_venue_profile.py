@@ -70,6 +70,7 @@ def test_venue_that_nobody_registered_is_refused_by_name(word: str) -> None:
     assert '"binance"' in violation
 
 
+@pytest.mark.process
 def test_verbs_of_another_venue_ask_its_own_server(tmp_path: Path) -> None:
     """Doctor and download call the profile's venue; features that it lacks are refused."""
     product, day = tmp_path / "product", datetime.now(UTC) - timedelta(minutes=30)
@@ -108,6 +109,7 @@ def test_verbs_of_another_venue_ask_its_own_server(tmp_path: Path) -> None:
     assert "an address of madeup cannot name" in record.err
 
 
+@pytest.mark.process
 def test_profile_of_another_venue_has_its_section_and_no_simulator(tmp_path: Path) -> None:
     """Another venue needs its own section; loopback exchange and paper fallback are refused."""
     product = tmp_path / "product"

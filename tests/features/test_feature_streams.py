@@ -158,6 +158,7 @@ def test_finite_tells_numbers_from_infinities(value: float, expected: bool) -> N
     assert not is_finite(float("nan"))
 
 
+@pytest.mark.process
 @pytest.mark.row("S-27")
 def test_indicators_in_two_fresh_processes_give_the_same_bits() -> None:
     """Two processes with other hash seeds give the same bits."""

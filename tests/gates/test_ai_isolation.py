@@ -14,6 +14,8 @@ from minibot.gates import ai_isolation
 from minibot.gates.ai_isolation import Finding, GateResult, check_ai_isolation, check_sources
 from tests.ai.ai_stage import LEVEL_HERE
 
+pytestmark = pytest.mark.process
+
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: seccomp")
 
 

@@ -30,6 +30,8 @@ from minibot.gates.chaos_judge import complaints
 from minibot.gates.drill_run import DrillRun, NotInjected
 from minibot.runtime.paths import Var
 
+pytestmark = pytest.mark.process
+
 # Faults that the requirements name; CI runs a third of the others.
 NAMED = {
     "bad_schema": ("N-81", "F92"),

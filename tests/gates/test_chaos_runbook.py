@@ -34,6 +34,7 @@ def test_runbook_says_what_the_code_means_and_what_to_do(code: str) -> None:
     assert REASONS[code].remedy in text
 
 
+@pytest.mark.slow
 def test_runbook_names_only_drills_and_commands_that_exist() -> None:
     """Drills and commands of the runbook exist, and a drill ends with its section's code."""
     for code, text in sections().items():

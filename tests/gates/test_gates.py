@@ -35,6 +35,7 @@ def test_gate_that_looked_at_nothing_does_not_pass() -> None:
     assert not GateReport("g", (Finding("a", True, ""), Finding("b", False, ""))).passed
 
 
+@pytest.mark.process
 @pytest.mark.row("N-94", "N-95", "N-96", "N-97", "N-98", "N-19", "N-15")
 def test_runtime_smoke_names_the_queues_and_counts_what_happened(tmp_path: Path) -> None:
     """A short night passes the smoke gate, which counts all eight queues and kinds of events."""
@@ -46,6 +47,7 @@ def test_runtime_smoke_names_the_queues_and_counts_what_happened(tmp_path: Path)
     assert found["no real orders"] == "order endpoint hits = 0"
 
 
+@pytest.mark.process
 @pytest.mark.row("N-94")
 def test_runtime_smoke_of_a_night_that_cannot_start_fails_with_its_words(tmp_path: Path) -> None:
     """A night that is refused fails the smoke gate with exit code and last line."""
@@ -56,6 +58,7 @@ def test_runtime_smoke_of_a_night_that_cannot_start_fails_with_its_words(tmp_pat
     assert ended.detail.startswith("exit 4: ")
 
 
+@pytest.mark.process
 @pytest.mark.row("N-97")
 def test_runtime_smoke_without_ticks_fails(tmp_path: Path) -> None:
     """A silent exchange gives no tick and fails the smoke gate."""
@@ -163,6 +166,7 @@ def test_schema_gate_passes_on_a_run_and_fails_without_a_contract(
     assert not schema.check(short_run.run_dir, contracts).passed
 
 
+@pytest.mark.process
 @pytest.mark.row("N-102", "N-05", "N-69")
 def test_atomic_io_gate_passes_here_and_fails_on_a_planted_plain_write(tmp_path: Path) -> None:
     """The atomic write gate names file and line of a planted plain `open(..., "w")`."""
@@ -192,6 +196,7 @@ def test_atomic_io_gate_passes_here_and_fails_on_a_planted_plain_write(tmp_path:
         assert found[0].startswith("minibot/risk/planted.py:")
 
 
+@pytest.mark.process
 @pytest.mark.row("N-05")
 def test_writer_that_is_not_atomic_is_caught_by_the_kills(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -209,6 +214,7 @@ def test_writer_that_is_not_atomic_is_caught_by_the_kills(
     assert not atomic_io.kill_writers(tmp_path / "lab", 5).passed
 
 
+@pytest.mark.process
 @pytest.mark.row("N-05")
 def test_writer_that_never_writes_is_no_proof(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -43,6 +43,7 @@ TAKEN = Program(
 # --- the campaign -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.row(
     "F01", "F09", "F25", "F28", "F34", "F39", "F40", "F49", "F160", "I1", "I2", "I3", "I10"
 )
@@ -69,6 +70,7 @@ def test_crashes_of_every_kind_at_every_call_break_no_invariant() -> None:
     assert set(result.kinds) >= {"eager", "lazy", "role", "merge", "seal"}
 
 
+@pytest.mark.process
 def test_campaign_with_one_seed_is_the_same_on_one_core_and_on_two() -> None:
     """A campaign's seed gives the same result on one core and on two."""
     one, two = (run_campaign(1, SEED, jobs) for jobs in (1, 2))
@@ -95,6 +97,7 @@ def _open_and_cut_at_once(self: HeadWriter, position: Position) -> None:
     self.sync()
 
 
+@pytest.mark.slow
 @pytest.mark.row("F160")
 def test_crash_while_marks_of_a_lazy_head_are_cut_refuses_nothing(
     monkeypatch: pytest.MonkeyPatch,
@@ -112,6 +115,7 @@ def test_crash_while_marks_of_a_lazy_head_are_cut_refuses_nothing(
     assert [finding.text.split(":")[2] for finding in found] == [" QUEUE_TRUNCATED"]
 
 
+@pytest.mark.slow
 def test_finding_is_shrunk_and_replayed_from_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """A finding shrinks to a recipe that shows the same fault, and passes when it is repaired."""
     with monkeypatch.context() as patched:

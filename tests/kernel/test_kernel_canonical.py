@@ -24,6 +24,7 @@ VALUE = st.recursive(
 OBJECTS = st.dictionaries(TEXT, VALUE, max_size=6)
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-40", "S-14")
 @given(OBJECTS)
 def test_encode_any_object_equals_the_standard_library(obj: dict[str, Any]) -> None:
@@ -33,6 +34,7 @@ def test_encode_any_object_equals_the_standard_library(obj: dict[str, Any]) -> N
     assert canonical.encode(obj) == text.encode()
 
 
+@pytest.mark.slow
 @given(OBJECTS)
 def test_decode_after_encode_returns_the_object(obj: dict[str, Any]) -> None:
     """Decoding after encoding returns the object unchanged."""

@@ -61,6 +61,7 @@ def test_write_atomic_crashing_at_any_call_leaves_old_or_new(var_dir: Path, is_a
     assert seen == {OLD, NEW}
 
 
+@pytest.mark.process
 @pytest.mark.row("N-05", "N-102", "F40")
 @pytest.mark.fault("F40", by="30 SIGKILLs of a process that replaces one file", ends="SURVIVE")
 def test_write_hashed_by_a_process_killed_at_random_is_always_whole(var_dir: Path) -> None:

@@ -85,6 +85,7 @@ PLACES = st.sampled_from([*accumulate(map(len, LINES))]) | st.integers(0, len(WH
 PIECES = [b"\n", b"}\n", b"sha256:", line_of(9), *map(hashed, [b"", b"{", b"}", b"[]", b"{\r}"])]
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-40")
 @settings(max_examples=500)
 @given(st.sampled_from(PIECES) | st.binary(max_size=90), PLACES, st.just(0) | st.integers(0, 90))

@@ -37,6 +37,7 @@ def start_holder(path: Path) -> subprocess.Popen[str]:
     return holder
 
 
+@pytest.mark.process
 @pytest.mark.row("N-06", "F44")
 @pytest.mark.fault("F44", by="a second process takes the lock", ends="STOP(QUEUE_LOCKED)")
 def test_lock_held_by_another_process_is_busy(var_dir: Path) -> None:
@@ -53,6 +54,7 @@ def test_lock_held_by_another_process_is_busy(var_dir: Path) -> None:
     WriterLock(path).close()
 
 
+@pytest.mark.process
 @pytest.mark.row("N-06", "F45", "F46")
 @pytest.mark.fault("F45", by="SIGKILL of the holder", ends="SURVIVE")
 @pytest.mark.fault("F46", by="the lock file of a dead process", ends="SURVIVE")
@@ -69,6 +71,7 @@ def test_lock_of_a_killed_process_is_free_and_its_file_means_nothing(var_dir: Pa
     lock.close()
 
 
+@pytest.mark.process
 @pytest.mark.row("F47")
 @pytest.mark.fault(
     "F47",

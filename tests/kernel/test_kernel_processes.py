@@ -17,7 +17,7 @@ from minibot.kernel.queue import make_queue, open_reader, open_writer
 from tests.kernel.kernel_support import drain, ids_of, lines_of, open_journal, read_all
 from tests.waiting import DEADLINE_S
 
-pytestmark = pytest.mark.campaign
+pytestmark = [pytest.mark.campaign, pytest.mark.process]
 
 ENDLESS_WRITER = """
 import sys

@@ -257,6 +257,7 @@ def test_reader_takes_lines_of_any_allowed_length(var_dir: Path, size: int) -> N
     assert ids_of(read_all(var_dir)) == list(range(1, 13))
 
 
+@pytest.mark.slow
 @given(
     sizes=st.lists(st.integers(0, 3000), min_size=1, max_size=30),
     reads=st.lists(st.integers(0, 9), min_size=1, max_size=60),

@@ -44,6 +44,7 @@ def stop_code(folder: Path, **options: Any) -> str:
     return caught.value.reason_code
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-05", "F01")
 @pytest.mark.fault("F01", by="every prefix of a batch left above the head", ends="SURVIVE")
 def test_torn_tail_at_every_prefix_of_a_batch_is_repaired(var_dir: Path) -> None:
@@ -142,6 +143,7 @@ def test_stale_head_many_batches_behind_loses_no_line(var_dir: Path) -> None:
     assert ids_of(read_all(var_dir)) == list(range(1, 204))
 
 
+@pytest.mark.slow
 @pytest.mark.row("F11", "F12", "F13")
 @pytest.mark.fault(
     "F11",
@@ -168,6 +170,7 @@ def test_any_bit_flipped_below_the_head_stops_the_writer(var_dir: Path) -> None:
     open_journal(var_dir).close()
 
 
+@pytest.mark.slow
 @pytest.mark.row("F14")
 @pytest.mark.fault(
     "F14",

@@ -291,6 +291,7 @@ def test_rename_that_fails_stops_with_the_old_layout(var_dir: Path) -> None:
     open_journal(var_dir).close()
 
 
+@pytest.mark.slow
 def test_reader_beside_a_rotating_writer_misses_nothing(var_dir: Path) -> None:
     """Readers in other threads miss no line during many rotations."""
     count = 600

@@ -48,6 +48,7 @@ def test_seal_links_every_file_and_says_what_each_is(var_dir: Path) -> None:
         assert ours.stat().st_ino == theirs.stat().st_ino
 
 
+@pytest.mark.process
 @pytest.mark.row("N-08")
 def test_seal_is_confirmed_by_sha256sum(var_dir: Path) -> None:
     """`sha256sum` confirms the seal."""
@@ -228,6 +229,7 @@ def test_root_depends_on_every_file_and_on_what_else_it_covers(var_dir: Path) ->
     assert len(roots) == 4
 
 
+@pytest.mark.process
 def test_seal_says_what_was_written_whatever_stands_there_now(var_dir: Path) -> None:
     """The seal keeps the clock's hash as written, so later changes are found."""
     make_run(var_dir)

@@ -73,6 +73,7 @@ def test_rewrite_of_every_hash_is_found_by_the_signature_alone(signed: tuple[Pat
     assert codes(run, None) == []
 
 
+@pytest.mark.slow
 def test_any_changed_byte_of_the_signature_is_found(signed: tuple[Path, str]) -> None:
     """A flipped bit of the file, or a changed field under a new hash, is found."""
     run, public = signed
@@ -118,6 +119,7 @@ def test_public_key_is_taken_in_either_case() -> None:
     assert parse_public_key(f" {public.upper()}\n") == public
 
 
+@pytest.mark.process
 def test_kernel_without_a_key_never_loads_the_package() -> None:
     """A night without a key never loads the signature package."""
     code = "import sys, minibot.watchdog.launcher; print('cryptography' in sys.modules)"

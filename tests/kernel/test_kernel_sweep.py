@@ -33,6 +33,7 @@ def slow(path: Path) -> list[Finding]:
     return list(verify_tree(path, on_line))
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-25", "N-40")
 def test_sweep_and_walk_find_the_same_in_a_damaged_run(run: Path) -> None:
     """Findings of random damage are equal with and without the sweep."""
@@ -49,6 +50,7 @@ def test_sweep_and_walk_find_the_same_in_a_damaged_run(run: Path) -> None:
         change(path, offset, mask)
 
 
+@pytest.mark.process
 def test_several_processes_find_what_one_finds(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments swept by several processes give the same findings in the same order."""
     monkeypatch.setattr(sweeping, "POOLED_BYTES_MIN", 0)

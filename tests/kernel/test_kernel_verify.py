@@ -52,6 +52,7 @@ def test_clean_run_has_no_findings_nor_has_a_copy(clean: Path, run: Path) -> Non
         assert list(verify_tree(path)) == []
 
 
+@pytest.mark.slow
 def test_every_byte_of_inboxes_and_acks_is_guarded_by_the_line_itself(run: Path) -> None:
     """A changed byte of a line is found by file, line and offset, even under a new seal."""
     names = ["fills/inbox.000001.jsonl", "health/inbox.jsonl", "fills/acks.jsonl"]
@@ -69,6 +70,7 @@ def test_every_byte_of_inboxes_and_acks_is_guarded_by_the_line_itself(run: Path)
             assert "QUEUE_CORRUPT" in {finding.code for finding in findings}
 
 
+@pytest.mark.slow
 def test_any_changed_byte_in_the_whole_run_is_found(run: Path) -> None:
     """A random changed byte of any file is found."""
     rnd = random.Random(7)
@@ -331,6 +333,7 @@ def test_what_cannot_be_verified_is_refused(tmp_path: Path, name: str) -> None:
         list(verify_tree(tmp_path / name))
 
 
+@pytest.mark.slow
 def test_verify_needs_little_memory_however_long_the_queue(var_dir: Path) -> None:
     """Verify needs a few megabytes for thirty, and for an endless line."""
     writer = open_writer(var_dir, "fills", sync=False)

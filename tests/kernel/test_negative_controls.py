@@ -348,6 +348,7 @@ CONTROLS = [
 ]
 
 
+@pytest.mark.process
 @pytest.mark.row("I1", "I3", "I10")
 @pytest.mark.parametrize("control", CONTROLS, ids=[control.bug for control in CONTROLS])
 def test_seeded_bug_is_caught_by_its_check(control: Control) -> None:

@@ -93,6 +93,7 @@ def test_damaged_state_stops_with_the_file_named(tmp_path: Path) -> None:
     assert "a.json" in stop.value.detail
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 3_000), min_size=250, max_size=400))
 def test_whoever_waits_as_told_never_exceeds_the_budget(pauses: list[int]) -> None:

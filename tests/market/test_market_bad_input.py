@@ -21,7 +21,7 @@ from tests.market.exchange_process import ExchangeProcess
 from tests.market.market_desk import Desk, link_limits, session_config
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.row("B-49"), pytest.mark.campaign]
+pytestmark = [pytest.mark.row("B-49"), pytest.mark.campaign, pytest.mark.process]
 
 SPEED = "20"
 INVALID_MAX = 20

@@ -111,6 +111,7 @@ def test_bars_equal_brute_force_whenever_the_clock_is_asked(
     assert values(bars) == brute_force(found, 1000, T0 + 15_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interval", ["1s", "1m"])
 def test_bars_of_the_tape_equal_brute_force(shared_data: Path, interval: str) -> None:
     """Twenty thousand real trades give exactly their bars."""
@@ -384,6 +385,7 @@ def test_decimal_text_is_exact_with_at_least_eight_places(value: int, places: in
     assert len(text.partition(".")[2]) >= 8
 
 
+@pytest.mark.slow
 def test_snapshot_of_the_tape_is_no_trade(shared_data: Path) -> None:
     """The tape's one unwrapped line is its depth snapshot, not a trade."""
     found = [m for m in tape_messages(shared_data) if isinstance(m, Snapshot)]

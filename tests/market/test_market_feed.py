@@ -82,6 +82,7 @@ def played(shared_data: Path) -> tuple[Feed, list[tuple[Payload, int]]]:
     return feed, out
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-30")
 def test_tape_gives_a_tick_for_every_trade_and_changed_quote(
     shared_data: Path, played: tuple[Feed, list[tuple[Payload, int]]]

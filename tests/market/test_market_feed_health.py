@@ -13,7 +13,7 @@ from minibot.market.backoff import Backoff
 from minibot.market.feed_health import FeedHealth
 from minibot.market.notices import GATHER_MS, RATE_LIMITED, REST_ERRORS, NoticeBoard
 from minibot.market.shard_health import CLOSED, HALF_OPEN, OPEN, LinkLimits, ShardHealth
-from minibot.market.windows import Window
+from minibot.market.sliding_window import Window
 from tests.market.market_desk import link_limits
 
 # The time of an example depends on the machine, not on the product.

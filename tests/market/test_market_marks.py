@@ -169,6 +169,7 @@ def test_symbol_that_is_not_followed_is_not_marked() -> None:
     assert world().ticker(5_000, "3000", "ETHUSDT") == []
 
 
+@pytest.mark.process
 def test_mini_tickers_of_the_simulator_mark_a_symbol_whose_streams_fall_silent(
     tmp_path: Path,
 ) -> None:

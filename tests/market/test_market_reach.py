@@ -82,6 +82,7 @@ def test_certificate_that_nobody_vouches_for_ends_the_start(
     assert "certificate" in desk.stopped.detail
 
 
+@pytest.mark.process
 @pytest.mark.row("F116", "N-51")
 @pytest.mark.parametrize("skew_ms", [-1_270, 4_000, -4_000, 9_000])
 def test_clock_of_the_exchange_that_moves_costs_nothing(tmp_path: Path, skew_ms: int) -> None:

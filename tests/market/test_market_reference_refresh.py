@@ -17,7 +17,7 @@ from tests.market.exchange_process import ExchangeProcess
 from tests.market.market_desk import Desk, link_limits, session_config
 from tests.waiting import DEADLINE_S, wait_until
 
-pytestmark = [pytest.mark.row("S-24", "S-25"), pytest.mark.campaign]
+pytestmark = [pytest.mark.row("S-24", "S-25"), pytest.mark.campaign, pytest.mark.process]
 
 SPEED = "20"
 FIVE = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT")

@@ -24,6 +24,8 @@ from tests.manifests import made_manifest
 from tests.market.exchange_process import ExchangeProcess
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.process
+
 RUN_ID = "20260101_000000"
 SPEED = "20"
 MARKET = "market_role"

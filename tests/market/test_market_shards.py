@@ -19,7 +19,12 @@ from tests.market.exchange_process import ExchangeProcess
 from tests.market.market_desk import Desk, link_limits, session_config
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.row("C-25"), pytest.mark.network_mock, pytest.mark.campaign]
+pytestmark = [
+    pytest.mark.row("C-25"),
+    pytest.mark.network_mock,
+    pytest.mark.campaign,
+    pytest.mark.process,
+]
 
 SPEED = "10"
 

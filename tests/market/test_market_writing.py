@@ -87,6 +87,7 @@ def event_of(seq: int, payload: Payload, ts: int) -> Event:
     return Event(ts, position_id(RUN_ID, ROLE, QUEUE, seq), ROLE, RUN_ID, HASH, payload)
 
 
+@pytest.mark.slow
 @untimed
 @given(payloads=st.lists(st.tuples(ticks | ticks | beats, times), min_size=1, max_size=30))
 def test_events_written_together_are_those_written_one_by_one(
@@ -102,6 +103,7 @@ def test_events_written_together_are_those_written_one_by_one(
     assert kept.jsons == alone
 
 
+@pytest.mark.slow
 @untimed
 @given(
     payloads=st.lists(st.tuples(ticks, times), min_size=2, max_size=5),
@@ -157,6 +159,7 @@ frames = st.one_of(
 )
 
 
+@pytest.mark.slow
 @untimed
 @given(found=st.lists(frames, min_size=1, max_size=12))
 def test_frame_makes_an_event_by_its_contract_or_none(
@@ -199,6 +202,7 @@ def test_ids_of_many_positions_are_those_of_each(first: int, count: int) -> None
     assert [each.decode() for each in found] == expected
 
 
+@pytest.mark.slow
 def test_recorded_tape_is_written_as_before(codec: Codec) -> None:
     """The recorded tape gives the same bytes as before."""
     output, kept = new_output(codec)

@@ -13,7 +13,7 @@ from tests.nights.night import Night, refused
 from tests.runs import verb
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.campaign
+pytestmark = [pytest.mark.campaign, pytest.mark.process]
 
 DEMO = "config/nore-demo.v1.json"
 

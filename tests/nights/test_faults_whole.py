@@ -12,7 +12,7 @@ import pytest
 from minibot.kernel.files import write_atomic
 from tests.runs import ShortRun, night_argv, raw_events, run_command, verb
 
-pytestmark = pytest.mark.campaign
+pytestmark = [pytest.mark.campaign, pytest.mark.process]
 
 CANARY = "c4n4ry-9f2b7d51e0aa"
 # The synthetic market begins at 18:00 UTC of 2025-11-20, day 324: clocks change there and back.

@@ -17,7 +17,7 @@ from tests.nights.night import Night
 from tests.runs import verb
 from tests.waiting import DEADLINE_S, wait_until
 
-pytestmark = pytest.mark.campaign
+pytestmark = [pytest.mark.campaign, pytest.mark.process]
 
 ROLES = ("strategy_role", "risk_role", "execution_role", "market_role", "ai_role")
 

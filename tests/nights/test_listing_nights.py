@@ -16,7 +16,7 @@ from tests.nights.night import Night
 from tests.runs import ShortRun, make_run, raw_events
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.campaign
+pytestmark = [pytest.mark.campaign, pytest.mark.process]
 
 # The first position stays open until a policy or the end of the run closes it.
 HOLD_ON = {

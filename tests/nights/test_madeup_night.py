@@ -18,7 +18,7 @@ from tests.product import in_product, started_by_a_user
 from tests.runs import LINE_PREFIX
 from tests.waiting import DEADLINE_S, wait_until
 
-pytestmark = pytest.mark.campaign
+pytestmark = [pytest.mark.campaign, pytest.mark.process]
 
 CHANGES: dict[str, dict[str, Any]] = {
     "madeup": {

@@ -43,6 +43,7 @@ def written(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line[LINE_PREFIX:]) for line in path.read_bytes().splitlines()]
 
 
+@pytest.mark.process
 @pytest.mark.row("N-10", "N-09")
 @pytest.mark.parametrize("which", ["short_run", "stopped_run"])
 def test_every_line_of_a_night_carries_the_hash_of_its_writers_command_line(
@@ -90,6 +91,7 @@ def test_night_lists_the_one_host_that_it_may_ask(short_run: ShortRun) -> None:
     assert seal["extra"]["hosts"] == [host]
 
 
+@pytest.mark.process
 @pytest.mark.row("D-65", "N-24", "N-14")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: network namespaces")
 def test_night_without_any_network_but_loopback_trades_and_proves_itself(var_dir: Path) -> None:

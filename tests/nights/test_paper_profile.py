@@ -20,7 +20,7 @@ from minibot.watchdog.preflight import CheckResult
 from tests.nights.night import refused
 from tests.runs import Said, ShortRun, raw_events, run_command, shared_by_workers, verb
 
-pytestmark = pytest.mark.campaign
+pytestmark = [pytest.mark.campaign, pytest.mark.process]
 
 PAPER = "config/paper.v1.json"
 NOWHERE = ("binance.rest_url=http://127.0.0.1:9", "binance.stream_url=ws://127.0.0.1:9")

@@ -22,6 +22,8 @@ from tests.runs import (
 )
 from tests.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.process
+
 
 def _night_with_a_wish(var: Path) -> None:
     """Play a night without entries, in which an operator wants to leave a symbol."""

@@ -25,7 +25,7 @@ from minibot.report.acceptance import (
     accept,
     keep,
 )
-from minibot.report.memory import slope_bytes_per_hour
+from minibot.report.memory_slope import slope_bytes_per_hour
 from minibot.report.night import Night
 from minibot.report.records import read_record
 from minibot.runtime.paths import Var
@@ -465,6 +465,7 @@ def test_short_run_leaves_memory_open(short_run: ShortRun) -> None:
     assert {item.verdict for item in memory} == {OPEN}
 
 
+@pytest.mark.slow
 @given(
     slope=st.integers(-50, 50),
     start=st.integers(0, 10**13),

@@ -232,6 +232,7 @@ def check_silence_after_stop(desk: Desk) -> None:
             assert payload.reason_code == "RISK_LIMIT"
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-04", "B-79", "D-02", "D-34", "N-66", "D-48", "D-49", "D-53", "U-22")
 @settings(max_examples=100, deadline=None)
 @given(MOVES)
@@ -248,6 +249,7 @@ def test_chain_whatever_happens_keeps_its_invariants(moves: list[Any]) -> None:
     check_silence_after_stop(desk)
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-02", "D-48", "D-49")
 @settings(max_examples=30, deadline=None)
 @given(MOVES, st.data())
@@ -384,6 +386,7 @@ def random_move(dice: Random) -> Any:
     return kind, symbol, dice.choice(["halt", "resume", "resume", "exit", "gap", "mark", "end"])
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-04", "D-02", "D-49", "N-66", "N-67")
 def test_chain_random_nights_reach_every_kind_of_outcome_and_keep_the_invariants() -> None:
     """Long random nights reach every kind of outcome and keep the invariants."""

@@ -94,6 +94,7 @@ def test_bytecode_that_python_passes_over_is_no_finding(tmp_path: Path, source: 
     assert planted(tmp_path) == []
 
 
+@pytest.mark.process
 @pytest.mark.row("N-23", "F162")
 def test_check_runs_in_a_process_that_reads_no_bytecode_of_the_tree(
     tmp_path: Path, source: Path
@@ -111,6 +112,7 @@ def test_check_runs_in_a_process_that_reads_no_bytecode_of_the_tree(
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.process
 def test_check_that_breaks_off_is_a_finding(tmp_path: Path) -> None:
     """A check that crashes is a finding."""
     check = Check(tmp_path, has_environment=True)  # The check fails without a pyproject.toml.

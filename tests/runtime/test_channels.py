@@ -37,6 +37,7 @@ def test_first_heartbeat_goes_out_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert (first["role"], first["state"]) == ("risk_role", "STARTING")
 
 
+@pytest.mark.process
 @pytest.mark.row("N-35")
 def test_process_of_a_role_is_heard_before_its_run_is_read(tmp_path: Path) -> None:
     """A role's process sends a heartbeat before it reads its run, even a missing one."""

@@ -426,6 +426,7 @@ def test_config_with_a_hostile_key_is_told_in_plain_characters(key: str) -> None
     assert len(told) < 1000
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from(sorted(leaves(RAW))),
@@ -447,6 +448,7 @@ def test_config_with_any_value_anywhere_loads_or_is_refused_in_words(key: str, v
     assert all(sentence.isprintable() and len(sentence) < 1000 for sentence in told or ())
 
 
+@pytest.mark.process
 @pytest.mark.row("N-22")
 def test_config_in_a_fresh_process_refuses_without_a_traceback() -> None:
     """A fresh process loads and refuses profiles without a traceback."""

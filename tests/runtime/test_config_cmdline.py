@@ -16,6 +16,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 PRINT = "from minibot.runtime.cmdline import own_cmdline_hash; print(own_cmdline_hash())"
 
 
+@pytest.mark.process
 @pytest.mark.row("N-09", "N-10", "X-32")
 @pytest.mark.parametrize(
     "arguments",

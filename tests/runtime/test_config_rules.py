@@ -213,6 +213,7 @@ def test_queue_names_are_those_of_the_role_table() -> None:
         assert [text.split(" ")[0] for text in found] == ["queues.names"]
 
 
+@pytest.mark.slow
 def test_every_key_of_a_profile_is_read_by_the_product() -> None:
     """The product reads every key of a profile."""
     read = b"".join(

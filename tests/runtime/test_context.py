@@ -42,6 +42,7 @@ def test_heart_beats_as_often_as_the_profile_says(tmp_path: Path) -> None:
     context.close_outputs()
 
 
+@pytest.mark.process
 def test_role_that_finds_no_clock_where_one_has_to_be_stops(tmp_path: Path) -> None:
     """A role without the clock that the launcher announced stops."""
     stage = Stage(tmp_path, SETS)

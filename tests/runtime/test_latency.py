@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tracemalloc
 
+import pytest
+
 from minibot.cores.input_order import Taken
 from minibot.events.model import Event, MarketTick, OrderIntent, OrderResult, Payload
 from minibot.events.names import TICKS
@@ -53,6 +55,7 @@ def test_result_is_timed_from_the_tick_that_its_intent_names() -> None:
     assert not is_timed(DecisionLatency("risk_role"), 1)
 
 
+@pytest.mark.slow
 def test_night_of_ticks_between_other_events_needs_no_more_memory_than_its_first_minute() -> None:
     """A night of ticks between other events needs no more memory than its first minute."""
     latency = DecisionLatency("execution_role")

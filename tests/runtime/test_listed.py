@@ -116,6 +116,7 @@ def test_night_starts_again_when_its_profile_asks_for_the_list(
     )
 
 
+@pytest.mark.process
 @pytest.mark.row("N-23")
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFOs in its file system")
 def test_proof_of_a_run_whose_manifest_is_a_fifo_waits_for_nobody(tmp_path: Path) -> None:
@@ -193,6 +194,7 @@ def test_start_by_the_path_of_the_starter_executes_no_bytecode_from_the_first_mo
     assert not marker.exists()
 
 
+@pytest.mark.process
 @pytest.mark.row("N-23")
 def test_workers_of_a_pool_are_held_to_the_list_of_their_parent(tmp_path: Path) -> None:
     """Workers of a multiprocessing pool are held to their parent's list."""
@@ -209,6 +211,7 @@ def test_workers_of_a_pool_are_held_to_the_list_of_their_parent(tmp_path: Path) 
     assert said.out.strip() == str(tmp_path), said.err
 
 
+@pytest.mark.process
 @pytest.mark.row("N-23", "N-09", "F162")
 def test_night_under_a_list_runs_listed_sources_in_every_process_and_ends_by_ctrl_c(
     product: Path, tmp_path: Path

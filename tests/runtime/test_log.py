@@ -177,6 +177,7 @@ def test_log_of_any_value_is_one_line_of_plain_json(
     assert json.loads(data.splitlines()[-1])["role"] == "risk_role"
 
 
+@pytest.mark.slow
 def test_log_of_something_huge_stays_within_its_bound(tmp_path: Path) -> None:
     """A megabyte of text, or a deep value, becomes one bounded line."""
     log = make_log(tmp_path)

@@ -29,6 +29,7 @@ def test_ceiling_lies_between_the_limit_and_twice_the_limit() -> None:
     assert ceiling_bytes(24) == (24 + 256) * MIB
 
 
+@pytest.mark.process
 @pytest.mark.row("F57")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_DATA that counts mappings")
 def test_system_refuses_what_would_be_twice_the_limit() -> None:

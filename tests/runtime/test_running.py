@@ -93,6 +93,7 @@ def var(tmp_path: Path) -> Var:
     return var
 
 
+@pytest.mark.process
 def test_another_who_asks_is_not_taken_for_a_run(var: Var) -> None:
     """Processes that ask for the lock at the same moment are not taken for a run."""
     with process(ASKER, str(var.root)) as asker:
@@ -108,6 +109,7 @@ def test_run_that_holds_the_lock_is_named(var: Var) -> None:
         assert running_run(Var(var.root)) == RUN_ID
 
 
+@pytest.mark.process
 @pytest.mark.row("N-06")
 def test_run_is_known_by_its_process_though_all_lock_files_are_gone(tmp_path: Path) -> None:
     """A run without lock files is known by its process, and writers are refused."""
@@ -128,6 +130,7 @@ def test_run_is_known_by_its_process_though_all_lock_files_are_gone(tmp_path: Pa
     assert "minibot status" in refused.value.remedy
 
 
+@pytest.mark.process
 def test_process_that_has_the_id_of_a_former_launcher_is_not_taken_for_it(tmp_path: Path) -> None:
     """A process with a former launcher's id is not taken for it."""
     var = Var(tmp_path)

@@ -246,6 +246,7 @@ def test_names_secret_judges_a_field_by_its_name(key: str, expected: bool) -> No
     assert names_secret(key) is expected
 
 
+@pytest.mark.process
 @pytest.mark.row("N-11")
 def test_secrets_inside_the_tree_refuse_the_start_whoever_names_them(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

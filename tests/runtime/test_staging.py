@@ -326,6 +326,7 @@ staging.apply(tree, tree / "var/run.lock")
 """
 
 
+@pytest.mark.process
 @pytest.mark.row("F156", "N-108")
 def test_stage_apply_cut_off_at_any_step_ends_all_old_or_all_new(tmp_path: Path) -> None:
     """A deployment cut off at any step ends all old or all new at the next start."""

@@ -51,6 +51,7 @@ def source(request: pytest.FixtureRequest) -> Source:
     return Tape(DEMO_TAPE) if request.param == "tape" else Generator(5, ("BTCUSDT",), 40)
 
 
+@pytest.mark.slow
 def test_snapshot_of_any_moment_bridges_to_the_diffs_after_it(source: Source) -> None:
     """A snapshot of any moment leads to the venue's book without a gap."""
     venue = venue_of(source)
@@ -97,6 +98,7 @@ LEVELS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(LEVELS, LEVELS), max_size=40))
 def test_book_after_any_diffs_is_what_a_dict_would_hold(
     diffs: list[tuple[list[tuple[str, str]], list[tuple[str, str]]]],

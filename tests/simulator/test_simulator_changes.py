@@ -24,6 +24,8 @@ from tests.simulator.embedded_exchange import (
 )
 from tests.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.process
+
 BARS = 5
 
 

@@ -462,6 +462,7 @@ def test_any_trades_make_the_bars_and_the_windows(trades: list[Streamed], later_
         assert average == text(quote / base)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("source", ["tape:demo", "generator:3:BTCUSDT,ETHUSDT"])
 def test_streams_and_rest_agree_over_the_wire_at_speed(source: str) -> None:
     """A client that reads all streams finds the same in REST, while the market runs."""

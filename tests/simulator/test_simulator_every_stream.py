@@ -28,7 +28,7 @@ from tests.simulator.embedded_exchange import (
 )
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.campaign
+pytestmark = [pytest.mark.campaign, pytest.mark.process]
 
 MINUTE_MS = 60_000
 

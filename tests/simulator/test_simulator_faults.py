@@ -28,7 +28,7 @@ from tests.simulator.embedded_exchange import (
 )
 from tests.waiting import DEADLINE_S, wait_until
 
-pytestmark = pytest.mark.campaign
+pytestmark = [pytest.mark.campaign, pytest.mark.process]
 
 ALL = ("btcusdt@trade", "btcusdt@bookTicker", "btcusdt@depth@100ms")
 

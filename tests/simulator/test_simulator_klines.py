@@ -192,6 +192,7 @@ def test_bar_without_volume_has_quotes_and_no_trade(tmp_path: Path) -> None:
     assert TRADE in minutes[3]
 
 
+@pytest.mark.process
 def test_history_answers_for_the_time_before_and_never_after(tmp_path: Path) -> None:
     """History answers for times before the origin only, longer intervals included."""
     # The first three end 220 s, 160 s and 100 s before the origin; the last crosses it.

@@ -527,6 +527,7 @@ class Served:
         self.process.communicate(timeout=DEADLINE_S)
 
 
+@pytest.mark.process
 def test_paper_account_trades_over_the_wire_and_tells_its_stream() -> None:
     """An order, its report on the user stream and its fill arrive over the wire."""
     with Served("--paper-account") as served:
@@ -562,6 +563,7 @@ def test_paper_account_trades_over_the_wire_and_tells_its_stream() -> None:
     assert refused["order_calls"] == 1
 
 
+@pytest.mark.process
 @pytest.mark.row("N-57", "N-98")
 def test_without_the_flag_there_is_no_account() -> None:
     """Without the flag the account's calls are refused and counted."""
@@ -579,6 +581,7 @@ def test_without_the_flag_there_is_no_account() -> None:
     assert status["paper_calls"] == 0
 
 
+@pytest.mark.process
 @pytest.mark.row("N-57", "N-98")
 def test_run_of_the_bot_never_has_a_paper_account(tmp_path: Path) -> None:
     """A run of the bot refuses a paper account."""

@@ -16,7 +16,7 @@ from minibot.exchanges.tapes.clock import machine_ns
 from tests.simulator.embedded_exchange import ORIGIN_MS, Exchange, market, take, write_tape
 from tests.waiting import DEADLINE_S, wait_until
 
-pytestmark = pytest.mark.campaign
+pytestmark = [pytest.mark.campaign, pytest.mark.process]
 
 
 @pytest.fixture

@@ -76,6 +76,7 @@ def test_trade_numbers_and_bars_inside_events_are_no_times_or_are(tmp_path: Path
     assert second["k"] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interval", ["1s", "1m", "5m", "1h"])
 def test_past_of_a_made_market_stays_on_the_grid_and_ends_at_the_origin(interval: str) -> None:
     """History of a synthetic market is gathered again on the new clock's grid."""

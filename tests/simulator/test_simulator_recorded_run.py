@@ -151,6 +151,7 @@ def test_recorded_books_become_diffs_that_bridge(tmp_path: Path) -> None:
     assert client.sides == Client(venue.depth("BTCUSDT", 100)).sides
 
 
+@pytest.mark.process
 def test_recorded_run_plays_and_answers_for_its_past(tmp_path: Path) -> None:
     """The bars of its warm-up are the klines before the origin."""
     run = write_run(tmp_path / "run", [recorded()])

@@ -16,6 +16,8 @@ from minibot.simulator.server.limits import IGNORED_MAX, AddressLimits
 from tests.simulator.embedded_exchange import ORIGIN_MS, Exchange, market, take, write_tape
 from tests.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.process
+
 FIXTURES = {
     "ping": ("crate_ping_response.json", {}),
     "time": ("crate_server_time_response.json", {}),

@@ -30,7 +30,7 @@ from tests.simulator.test_simulator_book import Client
 from tests.simulator.test_simulator_rest import shape
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.campaign
+pytestmark = [pytest.mark.campaign, pytest.mark.process]
 
 
 @pytest.fixture

@@ -94,6 +94,7 @@ def test_bad_tape_is_refused_by_name(kind: str, tmp_path: Path) -> None:
     assert refusal.value.exit_code == 2
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("source", "code", "word"),
     [
@@ -117,6 +118,7 @@ def test_bad_source_ends_the_process_with_one_line(source: str, code: int, word:
     assert exchange.ready["exit_code"] == code
 
 
+@pytest.mark.process
 def test_symbol_without_rules_is_refused_by_name(tmp_path: Path) -> None:
     """A symbol without rules or known quote asset is refused by name."""
     path = write_tape(tmp_path / "odd.gz", [trade(0, 1, s="ABCXYZ")])
@@ -128,6 +130,7 @@ def test_symbol_without_rules_is_refused_by_name(tmp_path: Path) -> None:
     assert "ABCXYZ" in stderr
 
 
+@pytest.mark.process
 def test_rules_come_from_tape_then_table_then_decimals(tmp_path: Path) -> None:
     """Each instrument names its origin: tape, table or decimals."""
     own = {"symbol": "FOOUSDT", "status": "TRADING", "baseAsset": "FOO", "quoteAsset": "USDT"}
@@ -153,6 +156,7 @@ def test_rules_come_from_tape_then_table_then_decimals(tmp_path: Path) -> None:
     assert infos["BARUSDT"]["baseAsset"] == "BAR"
 
 
+@pytest.mark.process
 def test_tape_without_snapshot_plays_without_depth(tmp_path: Path) -> None:
     """A tape without snapshot plays trades and quotes, and says so beforehand."""
     lines = [line for line in market(1) if "lastUpdateId" not in line[1]]

@@ -353,6 +353,7 @@ def test_failure_of_any_text_is_one_sentence_that_a_journal_can_hold(text: str) 
     assert detail.endswith("minibot strategy-check strategies/mine.py")
 
 
+@pytest.mark.process
 def test_night_refuses_a_strategy_that_fails_its_trial_before_anything_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -370,6 +371,7 @@ def test_night_refuses_a_strategy_that_fails_its_trial_before_anything_starts(
     assert not (tmp_path / "var").exists()
 
 
+@pytest.mark.process
 def test_trial_before_a_night_ends_where_the_strategy_does_not(tmp_path: Path) -> None:
     """A trial without an end is refused with its place."""
     path = written(tmp_path, on_tick("while True:", "    pass"))
@@ -381,6 +383,7 @@ def test_trial_before_a_night_ends_where_the_strategy_does_not(tmp_path: Path) -
     assert "the trial had not ended after 5 s" in caught.value.violations[0]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("verb", [("config", "check"), ("night",)], ids=" ".join)
 def test_loop_without_an_end_at_its_making_is_refused(
     verb: tuple[str, ...],
@@ -398,6 +401,7 @@ def test_loop_without_an_end_at_its_making_is_refused(
     assert f"{path}, line" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_trial_takes_the_profile_of_the_night(tmp_path: Path) -> None:
     """A trial uses the night's own parameters and market."""
     body = (
@@ -614,6 +618,7 @@ class Owner:
     """Object with any attributes."""
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(value=VALUES)
 def test_kept_attribute_comes_back_equal_and_of_the_same_kind(value: Any) -> None:
@@ -1044,6 +1049,7 @@ def own_folder(tmp_path: Path) -> Iterator[Path]:
         del sys.modules[name]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_new_strategy_writes_a_file_that_is_checked_and_a_test_that_passes(
     own_folder: Path, project: Path, example: str, capsys: pytest.CaptureFixture[str]
@@ -1065,6 +1071,7 @@ def test_new_strategy_writes_a_file_that_is_checked_and_a_test_that_passes(
     assert re.search(r"^class MyIdea\((Trade)?Strategy\):$", written, re.MULTILINE)
 
 
+@pytest.mark.process
 def test_strategy_check_finds_what_a_restart_would_lose(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -1080,6 +1087,7 @@ def test_strategy_check_finds_what_a_restart_would_lose(
     assert "decides otherwise after a restart" in capsys.readouterr().out
 
 
+@pytest.mark.process
 def test_strategy_check_finds_what_is_kept_only_late(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -128,6 +128,7 @@ def portrait(thing: object) -> object:
     return {name: portrait(getattr(thing, name)) for name in sorted(names) if name not in SCRATCH}
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(actions=ACTIONS, cut=st.floats(0.0, 1.0), from_ticks=st.booleans())
 def test_core_restored_anywhere_gives_identical_drafts(
@@ -640,6 +641,7 @@ def played(shared_data: Path) -> tuple[list[Draft], int]:
     return drafts, len(fills)
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-31", "N-61")
 def test_recorded_tape_fills_signals_and_trades(played: tuple[list[Draft], int]) -> None:
     """The demo's recording gives at least three round trips."""
@@ -652,6 +654,7 @@ def test_recorded_tape_fills_signals_and_trades(played: tuple[list[Draft], int])
     assert len({signal.reason_code for signal in spoken}) >= 6
 
 
+@pytest.mark.slow
 def test_recorded_tape_of_another_day_trades_too(shared_data: Path) -> None:
     """Another recording trades as well."""
     _, fills = run_recorded(core_from_config(config()), recorded(shared_data / NEXT_TAPE))
@@ -659,6 +662,7 @@ def test_recorded_tape_of_another_day_trades_too(shared_data: Path) -> None:
     assert len(fills) >= 2
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-58")
 def test_recorded_tape_without_bars_trades_too(shared_data: Path) -> None:
     """The recording's ticks alone give trades."""
@@ -668,6 +672,7 @@ def test_recorded_tape_without_bars_trades_too(shared_data: Path) -> None:
     assert len(fills) >= 6
 
 
+@pytest.mark.process
 @pytest.mark.row("N-60")
 def test_recorded_tape_in_two_processes_gives_one_digest(
     shared_data: Path, project: Path, played: tuple[list[Draft], int]

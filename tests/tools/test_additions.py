@@ -10,6 +10,8 @@ import pytest
 
 from tools.additions import examples
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_newest_commit_of_a_kind_is_its_example_and_generated_files_are_apart(

@@ -44,6 +44,7 @@ def test_report_ends_with_what_was_missed_and_what_was_not_measured() -> None:
     assert any("0.15 (0.1-0.2), 2 samples" in line for line in report)
 
 
+@pytest.mark.process
 def test_backtest_of_the_benchmark_is_a_process_of_its_own_that_says_what_came_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -72,6 +73,7 @@ def test_events_of_the_benchmark_have_380_bytes_and_ids_of_their_own() -> None:
     assert {len(event) for event in real} == {447}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("store", sorted(STORES))
 def test_each_store_of_our_own_holds_what_it_was_given(store: str, tmp_path: Path) -> None:
     """Each of our own stores holds every event."""
@@ -97,6 +99,7 @@ def test_journal_and_floor_write_the_same_bytes(tmp_path: Path) -> None:
     assert inbox.read_bytes() == (tmp_path / "floor" / "floor.jsonl").read_bytes()
 
 
+@pytest.mark.process
 def test_case_that_fails_tells_its_last_words(tmp_path: Path) -> None:
     """A failed case passes its last output on."""
     with pytest.raises(worker.WorkerFailed, match="no_such_store"):
@@ -124,6 +127,7 @@ def test_peers_that_cannot_be_had_are_named_with_the_reason(
         assert "no network" in journal._why_absent(plan, rival)
 
 
+@pytest.mark.process
 def test_bench_of_one_measure_prints_a_document_with_all_samples(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

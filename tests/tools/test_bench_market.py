@@ -60,6 +60,7 @@ def test_other_forms_hold_the_same_trade(recorded: Recorded) -> None:
     assert [other[key] for key in "apqm"] == [plain[key] for key in "tpqm"]
 
 
+@pytest.mark.process
 def test_role_takes_all_that_the_server_sends_and_its_books_are_right(tmp_path: Path) -> None:
     """The real role reads a short paced run without loss, and its books match the quotes."""
     command = {"seconds": 2.0, "rate": 1500}
@@ -76,6 +77,7 @@ def test_role_takes_all_that_the_server_sends_and_its_books_are_right(tmp_path: 
     assert all(lag_ms >= 0 for _, lag_ms in found.lags)
 
 
+@pytest.mark.process
 def test_books_differ_from_quotes_where_the_recording_does_and_nowhere_else(tmp_path: Path) -> None:
     """At full speed the role finds exactly the contradictions of a plain replay."""
     whole = read_recording()

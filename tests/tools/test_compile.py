@@ -55,6 +55,7 @@ def test_build_of_other_sources_is_stale(tmp_path: Path, monkeypatch: pytest.Mon
     assert "one.py is not what the build" in str(compiled.stale(build))
 
 
+@pytest.mark.process
 @pytest.mark.skipif(
     compiled.stale(compiled.build_folder()) is None,
     reason="a compiled build of these sources stands, so that nothing is refused",
@@ -85,6 +86,7 @@ def test_compiler_that_is_missing_is_named(
     assert "gcc" in capsys.readouterr().err
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.name == "nt", reason="a compiler that is a shell script")
 @pytest.mark.parametrize(
     ("defined", "is_counting"),

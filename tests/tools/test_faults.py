@@ -58,6 +58,7 @@ def check(root: Path) -> int:
     return faults.main(["--check", "--root", str(root)])
 
 
+@pytest.mark.slow
 def test_faults_of_this_project_are_what_its_tests_say(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,6 +44,7 @@ def test_golden_runs_cover_tape_crash_and_faults() -> None:
         assert (run.folder / ARCHIVE).stat().st_size < 700_000
 
 
+@pytest.mark.process
 @pytest.mark.row("N-02", "N-31", "S-50", "S-59")
 def test_golden_run_replayed_by_the_verb_prints_the_recorded_digest(tmp_path: Path) -> None:
     """`minibot replay tests/fixtures/sample_run` prints the recorded digest."""
@@ -55,6 +56,7 @@ def test_golden_run_replayed_by_the_verb_prints_the_recorded_digest(tmp_path: Pa
     assert f"identical, digest {run.digest}" in done.stdout
 
 
+@pytest.mark.process
 @pytest.mark.row("N-02", "N-121")
 def test_golden_runs_with_another_locale_zone_and_hash_seed_give_the_same_digests(
     folders: list[Path],
@@ -107,6 +109,7 @@ def test_packed_run_that_is_damaged_is_refused(tmp_path: Path) -> None:
         unpacked(tmp_path / ARCHIVE, tmp_path)
 
 
+@pytest.mark.process
 def test_replay_imports_no_package_beyond_those_of_other_pythons() -> None:
     """A replay imports no package that the small environments lack."""
     words = (

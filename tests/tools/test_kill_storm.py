@@ -11,7 +11,10 @@ import pytest
 
 from tests.waiting import DEADLINE_S
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork: no Windows")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="needs fork: no Windows"),
+    pytest.mark.process,
+]
 
 # Bugs put into the storm's own roles, which the storm has to notice.
 ACKNOWLEDGES_TOO_SOON = """

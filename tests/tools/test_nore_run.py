@@ -10,6 +10,8 @@ import pytest
 
 from tests.waiting import DEADLINE_S
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.row("N-114", "X-15")
 def test_nore_run_tool_prints_the_usage_of_the_night_run_from_any_folder(

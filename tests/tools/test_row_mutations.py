@@ -107,6 +107,7 @@ def test_mutation_that_no_longer_applies_is_told(
     assert why in str(refusal.value)
 
 
+@pytest.mark.process
 def test_mutations_are_played_in_copies_and_told_by_what_came_of_them(shop: Path) -> None:
     """Killed, surviving, skipped and stale mutations are reported as such."""
     before = contents(shop)
@@ -126,6 +127,7 @@ def test_mutations_are_played_in_copies_and_told_by_what_came_of_them(shop: Path
     assert contents(shop) == before
 
 
+@pytest.mark.process
 def test_tests_that_are_red_by_themselves_prove_nothing(shop: Path) -> None:
     """A test that fails without the mutation proves nothing and is reported."""
     (shop / "minibot/till.py").write_text(PRODUCT.replace("sum(prices)", "0"))
@@ -174,6 +176,7 @@ def test_entry_that_lacks_something_or_changes_nothing_is_refused(
         row_mutations.read_table(tmp_path)
 
 
+@pytest.mark.slow
 def test_table_of_this_project_applies_and_leaves_no_row_of_the_night_out(project: Path) -> None:
     """This project's table applies, and each row has a mutation or a reason."""
     table = row_mutations.read_table(project)

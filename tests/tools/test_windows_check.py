@@ -10,7 +10,10 @@ import pytest
 from tools import windows_check
 from tools.windows_check import Failed, Wine
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: Wine")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: Wine"),
+    pytest.mark.process,
+]
 
 PYTHON = """#!/bin/sh
 echo "$@" >> "$(dirname "$0")/asked"

@@ -21,7 +21,7 @@ import pytest
 from tests.waiting import DEADLINE_S, wait_until
 from tools import env_setup
 
-pytestmark = pytest.mark.campaign
+pytestmark = [pytest.mark.campaign, pytest.mark.process]
 
 STUBS = [name.strip() for name in env_setup.REQUIRED_IMPORTS.split(",")]
 

@@ -22,6 +22,8 @@ from tests.kernel.injection import Group, run_victim
 from tests.waiting import wait_until
 from tests.watchdog.watchdog_stage import Stage, Watched
 
+pytestmark = pytest.mark.process
+
 SETS = (
     "watchdog.heartbeat_interval_ms=200",
     "watchdog.restarts_max_60s=1",

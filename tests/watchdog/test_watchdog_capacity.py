@@ -14,6 +14,8 @@ from minibot.runtime.paths import PROJECT, Var
 from minibot.watchdog.capacity import disk_events_per_s, sync_times, wakeups
 from minibot.watchdog.preflight import CheckResult, preflight
 
+pytestmark = pytest.mark.process
+
 PROFILES = ("nore-demo", "nore-smoke", "nore")
 # The longest sync of a batch on a build machine's shared disk.
 SLOW_SYNC_US = 100_000

@@ -59,6 +59,7 @@ def append_raw(path: Path, data: bytes) -> None:
 # --- merge --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(
     max_examples=10,
     deadline=None,

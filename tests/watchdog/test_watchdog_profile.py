@@ -10,6 +10,8 @@ from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import Var
 from minibot.watchdog.preflight import preflight
 
+pytestmark = pytest.mark.process
+
 SMOKE = "config/nore-smoke.v1.json"
 
 

@@ -29,7 +29,7 @@ from minibot.watchdog.preflight import CheckResult, preflight, refuse_failed
 from minibot.watchdog.run_manifest import child_environ
 from tests.watchdog.watchdog_stage import RUN_ID, Stage
 
-pytestmark = pytest.mark.campaign
+pytestmark = [pytest.mark.campaign, pytest.mark.process]
 
 LOCKED = "numpy==0.0.1 \\\n    --hash=sha256:00\nno-such-package==1.0\n"
 PROFILE = PROJECT / "config" / "nore-smoke.v1.json"

@@ -33,6 +33,8 @@ from minibot.watchdog.supervisor import Supervisor
 from tests.waiting import DEADLINE_S, wait_until
 from tests.watchdog.watchdog_stage import RUN_ID, START_TS, Stage
 
+pytestmark = pytest.mark.process
+
 SHORT = ("portfolio.close_market_ms=1000",)
 
 

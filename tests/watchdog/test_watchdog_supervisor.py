@@ -17,6 +17,8 @@ from minibot.watchdog.supervisor import Supervisor
 from tests.waiting import DEADLINE_S, wait_until
 from tests.watchdog.watchdog_stage import Stage, Watched
 
+pytestmark = pytest.mark.process
+
 FAST = ("watchdog.heartbeat_interval_ms=200", "watchdog.hung_ms=1000", "watchdog.lease_ms=1000")
 QUICK = (*FAST, "watchdog.hung_execution_ms=1000")
 

@@ -92,6 +92,7 @@ def test_recovery_of_a_damaged_run_holds_none_of_its_files_any_more(stage: Stage
     assert [path for path in held_below(stage.var.root) if path not in before] == []
 
 
+@pytest.mark.process
 @pytest.mark.row("N-09", "N-124")
 def test_process_finds_the_command_line_hash_that_its_launcher_wrote_down(tmp_path: Path) -> None:
     """A process finds the command line hash that its launcher recorded."""
@@ -148,6 +149,7 @@ def test_end_of_the_console_is_an_interrupt_and_soon_a_second_one(
     assert interrupts.empty()
 
 
+@pytest.mark.process
 @pytest.mark.row("N-124")
 def test_role_that_starts_slowly_is_not_taken_for_hung(tmp_path: Path) -> None:
     """A slow start is not taken for a hang."""

@@ -127,6 +127,7 @@ def state(keeper: BookKeeper) -> object:
     return book.book_id, list(book.bids.top(100)), list(book.asks.top(100))
 
 
+@pytest.mark.slow
 @pytest.mark.row("F117")
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(diffs(4) | snapshots, max_size=8))
@@ -314,6 +315,7 @@ def test_cut_snapshot_says_where_its_knowledge_ends() -> None:
     assert not whole.is_beyond_edge(whole.bids.top(3), whole.asks.top(2))
 
 
+@pytest.mark.slow
 @pytest.mark.row("N-30")
 def test_book_of_the_tape_equals_its_quotes(shared_data: Path) -> None:
     """The tape's book equals the latest quote that is not newer after 6,490 of 6,492 diffs."""

@@ -208,6 +208,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @untimed
 @given(
     st.sampled_from([TRADE, QUOTE, DIFF]),

@@ -23,6 +23,8 @@ from minibot.runtime.clock import write_clock
 from tests.market.exchange_process import ExchangeProcess
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.process
+
 # Long enough for a snapshot and each stream; shorter where one answer is tested.
 SECONDS = 6.0
 BRIEF_S = 0.3

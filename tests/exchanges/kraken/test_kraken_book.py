@@ -229,6 +229,7 @@ def listed(side: list[Level]) -> list[list[str]]:
     return [list(level) for level in side]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(rows, rows, st.lists(st.tuples(rows, rows), max_size=12), st.booleans())
 def test_keeper_agrees_with_the_naive_book(

@@ -27,6 +27,7 @@ def places(lines: Lines, word: bytes) -> list[int]:
 # --- right tapes --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_shipped_tape_agrees_with_itself() -> None:
     """The shipped tape's rebuilt book agrees with every best quote, and nothing is missing."""
     check = Check()

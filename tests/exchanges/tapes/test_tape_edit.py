@@ -138,6 +138,7 @@ texts = st.sampled_from([b"{}", b'{"a":1}', b'{"a":2}'])
 tapes = st.lists(st.lists(st.tuples(st.integers(0, 50), texts), max_size=12), max_size=4)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(tapes)
 def test_merge_has_each_message_as_often_as_the_tape_with_most_of_it(

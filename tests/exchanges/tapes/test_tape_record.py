@@ -26,6 +26,8 @@ from minibot.runtime.paths import PROJECT
 from tests.simulator.embedded_exchange import Exchange, take
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.process
+
 SOURCE = "generator:7:BTCUSDT,ETHUSDT"
 PROFILE = PROJECT / "config" / "nore.v1.json"
 
