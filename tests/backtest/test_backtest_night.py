@@ -12,10 +12,12 @@ import pytest
 from minibot.backtest.driver import run_backtest
 from minibot.backtest.parity import ARRIVAL_ORDER, CLASSES
 from minibot.backtest.sources.recorded_run import RULE, RunSource
+from minibot.backtest.sources.span import ALL, Part
 from minibot.engine.joint_replay import run_together
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.run_result import BacktestResult
 from minibot.kernel import canonical
+from minibot.kernel.errors import ConfigError
 from minibot.replay.rule_order import rule_order
 from minibot.report.recount import Recount
 from minibot.runtime.configuration.config import config_with
@@ -55,6 +57,18 @@ def test_backtest_of_a_night_has_the_nights_figures(short_run: ShortRun) -> None
     recount = Recount(Recorded.open(short_run.run_dir))
     assert done.performance.to_json() == recount.performance.to_json()
     assert done.inputs == {name: recount.market.types[name] for name in done.inputs}
+
+
+def test_feed_that_a_night_did_not_record_is_refused(short_run: ShortRun, tmp_path: Path) -> None:
+    """Its strategy would read nothing all night; a part of the run is asked the same."""
+    (tmp_path / "mood.csv").write_text("1,2\n", encoding="utf-8")
+    recorded = Recorded.open(short_run.run_dir)
+    source = RunSource(recorded, "run:latest", RULE)
+    config = config_with(recorded.manifest.config, [f"market.feeds.mood={tmp_path / 'mood.csv'}"])
+
+    for one in (source, Part(source, ALL, 50)):
+        with pytest.raises(ConfigError, match="had no feed mood"):
+            run_backtest(one, config)
 
 
 def test_range_behind_the_end_of_a_night_is_refused(short_run: ShortRun, var_dir: Path) -> None:
