@@ -26,9 +26,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     add_run(command)
     asked = command.add_mutually_exclusive_group()
-    asked.add_argument("--fill", metavar="ID", help="a fill; ids may be abbreviated")
-    asked.add_argument("--order", metavar="ID", help="an order, by its own, client or intent id")
-    asked.add_argument("--signal", metavar="ID", help="a signal, and what came of it")
+    asked.add_argument(
+        "--fill", metavar="ID", help="a fill; ids may be abbreviated: minibot tail fills"
+    )
+    asked.add_argument(
+        "--order", metavar="ID", help="an order, client or intent id: tail order_intents"
+    )
+    asked.add_argument("--signal", metavar="ID", help="a signal and its effects: tail signals")
     asked.add_argument("--trade", metavar="N", help="a trade, by its number in the run")
     asked.add_argument("--lot", metavar="N", help="a lot: its trade's number, or its fill's id")
     asked.add_argument(

@@ -12,6 +12,7 @@ from minibot.cli.support.numbers import at_least
 from minibot.cli.support.selection import find_run, var_of
 from minibot.engine.lookup import start_of
 from minibot.engine.role_replay import Recorded
+from minibot.events.roles import Roles
 from minibot.kernel.errors import ContractError, Refusal
 from minibot.kernel.journal import JournalReader, Line
 from minibot.kernel.position import Position
@@ -29,7 +30,9 @@ WAIT_S = 1.0
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
-    command.add_argument("queue", help="a queue, or one role's part: health/parts/market_role")
+    known = ", ".join(Roles.of_project().queues)
+    told = f"{known}; or one role's part, such as health/parts/market_role"
+    command.add_argument("queue", help=told)
     command.add_argument(
         "-f", "--follow", action="store_true", help="go on as events come; Ctrl-C ends it"
     )

@@ -104,6 +104,8 @@ def symbol_of(path: Path) -> str:
     """
     match = _NAME.match(path.name)
     if match is None:
+        if not path.exists():
+            raise Refusal(f"{path}: there is no such file.", "Name a file that exists.")
         raise Refusal(
             f"{path}: the name does not begin with a symbol.",
             "Name it like BTCUSDT-1m-2025-01-01.csv.",

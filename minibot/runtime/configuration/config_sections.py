@@ -226,7 +226,7 @@ class Embedded:
         "What is played: tape:FILE, klines:FILE, run:DIR or generator:SEED; tape:demo ships "
         "with the package.",
     ]
-    speed: Annotated[str, DECIMAL_POSITIVE, "Market time per machine time."]
+    speed: Annotated[str, DECIMAL_POSITIVE, "Market time per wall-clock time."]
     history: Annotated[
         str | None,
         string(1, 500, pattern=r"^klines:[^\x00-\x1f]+$", title="klines:FILE or null"),
@@ -535,7 +535,7 @@ class Paper:
             pattern="^generator:[0-9]{1,18}(:[A-Z0-9,]+)?$",
             title="generator:SEED or generator:SEED:SYMBOL,...",
         ),
-        "A made market from a seed, of the profile's symbols where it names none.",
+        "A synthetic market from a seed, of the profile's symbols where it names none.",
     ]
     rate_per_s: Annotated[int, whole(1, 1000), "Its messages per second."]
 
@@ -550,8 +550,8 @@ class ProfileKeys:
     mode: Annotated[
         str,
         one_of("NORE", "PAPER"),
-        "NORE is the night: the exchange or nothing. PAPER practises: a made market may stand in, "
-        "and it counts for nothing. Both trade on paper alone (N-22).",
+        "NORE is the night: the exchange or nothing. PAPER practises: a synthetic market may stand "
+        "in, and it counts for nothing. Both trade on paper alone (N-22).",
     ]
     duration_ms: Annotated[
         int,
