@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibot.backtest.driver import run_backtest
@@ -141,6 +141,7 @@ def test_names_and_lines_have_a_bound_on_both_sides() -> None:
             plots.add("BTCUSDT", 1, name, 1.0)
 
 
+@settings(max_examples=15)
 @given(st.integers(1, 10_000), st.integers(1, 100))
 def test_line_of_any_length_stays_small_and_keeps_its_ends(step: int, part: int) -> None:
     """Values in order of time, at most so many, the last one as it was."""
