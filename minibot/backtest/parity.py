@@ -92,7 +92,7 @@ class RuleParity:
 
 
 class Cost(NamedTuple):
-    """What the differences to rule order changed, in hundred-millionths of the quote asset.
+    """Changes by the differences to rule order, in hundred-millionths of the quote asset.
 
     Attributes:
         total: The result of the night less that of rule order; negative for a cost.
@@ -119,7 +119,7 @@ class Parity:
 
     @property
     def cost(self) -> Cost:
-        """What the differences to rule order changed in the result."""
+        """Cost of the differences to rule order, in all and by trade."""
         one, two = self.night.performance, self.rule.done.performance
         total = (one.equity - one.equity_start) - (two.equity - two.equity_start)
         trades = {}

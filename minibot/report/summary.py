@@ -13,6 +13,7 @@ from typing import NamedTuple
 from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE
 from minibot.events.reasons import REASONS
+from minibot.report.entry_notices import entry_notice
 from minibot.report.figures import (
     counted,
     date_clock,
@@ -28,7 +29,6 @@ from minibot.report.figures import (
 )
 from minibot.report.hourly_ledger import ledger_text
 from minibot.report.night import Night
-from minibot.report.notices import entry_notice
 from minibot.runtime.stop import END_KIND
 
 INCIDENTS_SHOWN = 6

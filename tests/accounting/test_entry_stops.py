@@ -8,7 +8,7 @@ from typing import Any
 from minibot.accounting.entry_stops import EntryStops
 from minibot.cli.support.standing import Standing, standing_rows
 from minibot.events.model import Event, RiskAction
-from minibot.report.notices import entry_notice
+from minibot.report.entry_notices import entry_notice
 from minibot.risk.core import core_from_state
 from tests.risk.desk import Desk, config, opening
 

@@ -28,12 +28,12 @@ class Edge(NamedTuple):
 
     @property
     def is_enough(self) -> bool:
-        """Whether there are enough trades to say anything."""
+        """Tell whether there are enough trades to say anything."""
         return self.trades >= TRADES_MIN
 
     @property
     def is_shown(self) -> bool:
-        """Whether the mean is above zero by more than chance explains."""
+        """Tell whether the mean is above zero by more than chance explains."""
         return self.is_enough and self.mean > ERRORS_MIN * self.error
 
 

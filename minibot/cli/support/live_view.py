@@ -16,6 +16,7 @@ from minibot.cli.support.fitted_text import cut, folded
 from minibot.cli.support.market_table import by_interest, cells_of, market_lines
 from minibot.events.model import READY
 from minibot.events.names import AI_ROLE, EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
+from minibot.report.entry_notices import entry_notice
 from minibot.report.figures import (
     NONE,
     clock,
@@ -27,7 +28,6 @@ from minibot.report.figures import (
     plain_text,
     signed,
 )
-from minibot.report.notices import entry_notice
 from minibot.runtime.stop import STOP_KIND
 
 BAR_WIDTH: Final = 20

@@ -16,8 +16,8 @@ from minibot.engine.role_replay import Recorded
 from minibot.events.model import Event, Halt, JsonObject, LockSymbol, Resume, RiskAction
 from minibot.events.money import amount_text, parse_amount
 from minibot.replay.explain.snapshot_at import portfolio_at
+from minibot.report.entry_notices import entry_notice
 from minibot.report.figures import clock, counted, money, plain_text
-from minibot.report.notices import entry_notice
 from minibot.report.summary import Row
 
 # A market time later than any possible fill, so that all fills count.
