@@ -40,6 +40,7 @@ class Calm:
     """Stands for the second thread where a test needs none."""
 
     failure: StopRecord | None = None
+    live: Any = None
 
 
 class Scene:
