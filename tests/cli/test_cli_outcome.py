@@ -190,6 +190,30 @@ def test_failed_verify_turns_a_good_end_into_exit_1_and_names_the_place(
     assert "verify clean" not in out
 
 
+@pytest.mark.parametrize(("ended", "code"), [(0, 2), (10, 10)])
+def test_night_whose_reader_is_gone_says_so_in_one_line_and_claims_no_proof(
+    ended: int,
+    code: int,
+    short_run: ShortRun,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`| head -1`: a STOP keeps its exit code, and a run without shown verdicts is not 0."""
+
+    def closed(rows: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("minibot.cli.support.outcome.show_rows", closed)
+    monkeypatch.setattr("minibot.cli.support.outcome.drop_reader", lambda stream: None)
+
+    found = judge(outcome(short_run.run_dir, ended), proof=False, as_json=False)
+
+    said = capsys.readouterr()
+    assert (found, said.out) == (code, "")
+    assert len(said.err.splitlines()) == 1
+    assert short_run.run_id in said.err
+
+
 def test_proof_may_be_left_out_and_is_then_not_claimed(
     short_run: ShortRun, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,6 +42,7 @@ class Calm:
     """Stand-in for the second thread where a test needs none."""
 
     failure: StopRecord | None = None
+    live: Any = None
 
 
 class Scene:
