@@ -27,6 +27,7 @@ def trades(*nets: str | None) -> list[dict[str, Any]]:
     return [{"net": net} for net in nets]
 
 
+@pytest.mark.process
 def test_demo_runs_the_nights_own_profile_over_the_shipped_bars_and_keeps_its_page(
     var_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -437,6 +437,7 @@ def test_table_process_with_json_keeps_standard_output_free() -> None:
     assert b"| result -3.16 USDT, 3 trades" in err
 
 
+@pytest.mark.process
 def test_table_process_whose_reader_is_gone_ends_without_a_word() -> None:
     """`| head -1` ends nothing but the table: no traceback, no error of its own."""
     process = table_process()

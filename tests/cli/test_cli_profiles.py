@@ -149,6 +149,7 @@ def unread(name: str, origin: str, strategy: str, nearest: str) -> str:
     )
 
 
+@pytest.mark.process
 def test_key_that_an_own_strategy_does_not_read_is_refused_with_its_nearest_parameter(
     tmp_path: Path, var_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +232,7 @@ def test_key_in_a_file_of_ones_own_counts_where_no_shipped_profile_has_its_value
     assert "strategy.rsi_period = 22 (mine.json): rsi_band does not read it" in altered.err
 
 
+@pytest.mark.process
 def test_key_that_an_own_strategy_takes_from_the_profile_is_read(
     tmp_path: Path, var_dir: Path
 ) -> None:

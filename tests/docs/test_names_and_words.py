@@ -52,12 +52,12 @@ def test_subject_of_a_commit_fits_its_line(project: Path) -> None:
 
 
 def test_module_has_a_name_of_its_own(project: Path) -> None:
-    """A name says which module is meant; a verb is called as what it runs, venues are alike."""
+    """A name says which module is meant; verbs, examples and venues bear names of their own."""
     homes: dict[str, set[str]] = defaultdict(set)
     for path in (project / "minibot").rglob("*.py"):
         place = path.parent.relative_to(project / "minibot").as_posix()
         room, _, inner = place.partition("/")
-        if path.stem in SHARED_NAMES or room == "cli":
+        if path.stem in SHARED_NAMES or room == "cli" or inner == "examples":
             continue
         is_venue = room == "exchanges" and (path.parent / "messages.py").is_file()
         homes[path.stem].add("exchanges/VENUE" if is_venue and inner else place)

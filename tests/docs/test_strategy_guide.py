@@ -76,6 +76,7 @@ def typed(line: str, folder: Path, var: Path) -> Said:
     return verb(var, *words)
 
 
+@pytest.mark.process
 def test_guide_followed_to_the_backtest_trades_by_its_own_exits(
     guide: str, tmp_path: Path, var_dir: Path
 ) -> None:

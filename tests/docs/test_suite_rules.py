@@ -26,6 +26,7 @@ OTHER_SUBFOLDERS = {"exchanges/madeup": "a venue that the tests made up"}
 # Files that import a room above their own as much as their own, and why they stand where they are.
 USES_HIGHER_ROOM = {
     "tests/accounting/test_entry_stops.py": "says what it counted in the words of a report",
+    "tests/engine/test_decision_record.py": "records the decisions of a backtest",
     "tests/engine/test_intrabar.py": "plays its bars through the backtest's source",
     "tests/engine/test_quiet_bars.py": "plays its bars through a backtest",
     "tests/exchanges/tapes/test_shipped_bars.py": "plays them as a backtest's source",
