@@ -18,6 +18,7 @@ from minibot.cli.backtest import market_profile
 from minibot.cli.support.output import progress_bar, wrapped
 from minibot.cli.support.publishing import publish
 from minibot.cli.support.selection import var_of
+from minibot.engine.decision_record import DecisionRecord
 from minibot.events.model import JsonObject
 from minibot.report.figures import counted, long_duration, money, share, signed
 from minibot.runtime.paths import PROJECT
@@ -44,11 +45,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the backtest, keep and open its page; 0, or 1 where risk stopped it."""
-    given = argparse.Namespace(**vars(arguments), config=PROFILE, set=[], breakdown=None, keep=True)
+    given = argparse.Namespace(
+        **vars(arguments), config=PROFILE, set=[], strategy=None, breakdown=None, keep=True
+    )
     config, fitted = market_profile(given, [SOURCE])
     job = Job((SOURCE,), config.raw)
     with progress_bar(f"two weeks of {SOURCE}") as show_progress:
-        result = run_backtest(job.open(), job.config, show_progress)
+        record = DecisionRecord(has_values=True)
+        result = run_backtest(job.open(), job.config, show_progress, record=record)
     result.assumptions = (*fitted, *result.assumptions)
     reviews = {config.execution.fill_model: Review.of(result)}
     code = publish(given, [SOURCE], reviews)

@@ -115,4 +115,4 @@ def test_command_line_names_every_measure() -> None:
     given = parser().parse_args(["backtest", "--only", "B1", "B7", "--repeats", "1", "--peers"])
 
     assert (given.only, given.repeats, given.peers) == (["B1", "B7"], 1, True)
-    assert list(backtest.MEASURES) == [f"B{n}" for n in range(1, 9)]
+    assert list(backtest.MEASURES) == [f"B{n}" for n in range(1, 10)]
