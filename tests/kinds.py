@@ -34,6 +34,7 @@ STARTS = frozenset(
     }
 )  # fmt: skip
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+PROJECT = f"{Path(__file__).resolve().parent.parent}{os.sep}"  # A clone may lie below tmp.
 # Written by Python, pytest and Hypothesis, not by a test.
 OWN_FILES = ("__pycache__", ".pytest_cache", ".hypothesis")
 
@@ -84,9 +85,8 @@ class Guard:
             path = args[0]
             if isinstance(path, (str, Path)):
                 where = os.path.abspath(path)
-                if not where.startswith(self._temporary) and not any(
-                    name in where for name in OWN_FILES
-                ):
+                is_temporary = where.startswith(self._temporary) and not where.startswith(PROJECT)
+                if not is_temporary and not any(name in where for name in OWN_FILES):
                     self._refuse(f"wrote {where}, which is not below tmp")
 
     def _refuse(self, said: str) -> None:

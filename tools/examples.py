@@ -32,7 +32,7 @@ END: Final = "<!-- end of generated -->"
 
 
 class Told(NamedTuple):
-    """What an example's docstring says: the idea, and when it loses."""
+    """Texts of an example's docstring: the idea, and when it loses."""
 
     idea: str
     loses: str

@@ -116,7 +116,7 @@ def test_looking_changes_nothing(is_marked: bool) -> None:
 
 
 def test_carried_position_has_its_price_of_entry_and_no_gain_before_its_first_mark() -> None:
-    """What it was bought for is shown; the run's result begins at its first mark."""
+    """The purchase price of a carried lot is shown; the run's result begins at its first mark."""
     lot = {"symbol": "AUSDT", "qty": "1", "price": "90", "cost": "90", "ts": T0}
     made = performance(lot)
     before = symbol_figures(made)["AUSDT"]

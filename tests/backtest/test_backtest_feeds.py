@@ -57,19 +57,19 @@ def with_mood(folder: Path) -> str:
 
 
 def told(result: BacktestResult) -> list[tuple[int, str]]:
-    """When each signal came, and its reason."""
+    """Return the time and reason of each signal."""
     signals = [event for event in result.of("signals") if isinstance(event.payload, Signal)]
     return [(e.ts, e.payload.reason) for e in signals if isinstance(e.payload, Signal)]
 
 
 def traded(result: BacktestResult) -> list[tuple[int, str, str, str]]:
-    """When each fill came, its side, quantity and price."""
+    """Return time, side, quantity and price of each fill."""
     fills = [(event.ts, event.payload) for event in result.of("fills")]
     return [(ts, one.side, one.qty, one.price) for ts, one in fills if isinstance(one, Fill)]
 
 
 def expected(ts: int) -> str:
-    """What the newest value of a time is, by the file alone."""
+    """Return the newest value at a time, by the file alone."""
     newest = bisect_right(LINES, ts) - 1
     if newest < 0:
         return "BUY: none"

@@ -141,7 +141,7 @@ BAD = [
 def test_idea_that_cannot_be_is_refused_in_one_line(
     var_dir: Path, words: str, flags: tuple[str, ...]
 ) -> None:
-    """What is wrong and what would do, with the exit code of configuration; nothing is run."""
+    """Bad input is refused with its remedy and the exit code of configuration; nothing is run."""
     said = verb(var_dir, "backtest", *flags)
 
     assert said.code == 4, said.err
@@ -187,7 +187,7 @@ def test_strategy_name_that_exists_twice_is_refused_everywhere(
 def test_recorded_profile_of_a_shipped_strategy_loads_beside_a_file_of_its_name(
     tmp_path: Path,
 ) -> None:
-    """What decided in a finished run is on record; a later file changes nothing in it."""
+    """A finished run keeps the strategy that decided; a later file changes nothing in it."""
     from minibot.runtime.configuration.config import config_with
 
     sets = [f"strategy.folder={tmp_path}", "strategy.name=rsi_band"]

@@ -61,7 +61,7 @@ HELD: dict[str, Any] = {
 
 
 def status(reason: str = "HOLD: warmup 18/21 bars of 1s", **changes: Any) -> dict[str, Any]:
-    """What the watchdog sends once a second in the middle of a night."""
+    """Status that the watchdog sends once a second in the middle of a night."""
     facts: dict[str, dict[str, Any]] = {
         "market_role": {"ticks": 16_287, "lag_market_ms": 3, "latency_us": 4_300},
         "strategy_role": {

@@ -120,7 +120,7 @@ def test_no_damage_of_a_byte_is_read_otherwise_than_row_by_row(tmp_path: Path) -
 
 
 def test_missing_and_empty_files_are_refused_where_rows_are_looked_at(tmp_path: Path) -> None:
-    """Nothing is said of them here."""
+    """Files of another form are left to the reader of rows."""
     path = tmp_path / NAME
     path.write_text("")
 

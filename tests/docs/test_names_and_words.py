@@ -12,7 +12,7 @@ from tools.house import in_old_idiom, parsed
 
 # Docstrings in the old idiom that are left, by part of the tree. Rewriting lowers a number, and
 # whoever merges takes the lower one; nothing raises it.
-OLD_IDIOM_LEFT = {"minibot": 0, "tests": 403, "tools": 59}
+OLD_IDIOM_LEFT = {"minibot": 0, "tests": 0, "tools": 0}
 # First lines that are titles of committed schemas, whose bytes are pinned by manifests.
 TITLES = "minibot.events.model:"
 

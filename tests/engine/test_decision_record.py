@@ -1,4 +1,4 @@
-"""What a report reads of a run, recorded while it decides: the same as from all of its events."""
+"""Decision record: a report reads the same from it as from all events of a run."""
 
 from __future__ import annotations
 

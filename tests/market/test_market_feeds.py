@@ -15,7 +15,7 @@ def beats(*times: int) -> list[tuple[Payload, int]]:
 
 
 def told(found: list[tuple[Payload, int]]) -> list[tuple[str, int]]:
-    """What each event is, and its market time."""
+    """Return the type and market time of each event."""
     return [(one.value if isinstance(one, FeedValue) else "beat", ts) for one, ts in found]
 
 
@@ -55,7 +55,7 @@ def test_restart_in_the_middle_of_a_batch_loses_no_value() -> None:
 
 
 def test_events_go_on_as_they_are_without_feeds() -> None:
-    """Nothing is looked at: it is the same list."""
+    """A market without feeds hands on the same list, unread."""
     payloads = beats(1, 2)
 
     assert FeedWriter().placed(payloads) is payloads

@@ -300,7 +300,7 @@ def test_headline_says_why_a_trade_was_left(why_sold: str, words: str) -> None:
 
 
 def test_headline_of_a_trade_that_is_open_or_carried_in_says_so() -> None:
-    """Nothing that is still held has a net result, and nothing carried in has a reason."""
+    """An open trade has no net result, and a carried position has no reason."""
     unsold = dataclasses.replace(STORY, closed_ts=None, net=None, sold_qty=None, exit_price=None)
     half = dataclasses.replace(unsold, sold_qty="1.00000000")
     carried = dataclasses.replace(

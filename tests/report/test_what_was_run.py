@@ -1,4 +1,4 @@
-"""What was run: changed keys of a profile, and the sum over the nights that count."""
+"""Changed keys of a profile, and the sum over the nights that count."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def test_stop_in_basis_points_and_target_in_atrs_stand_beside_each_other() -> No
 
 
 def test_carried_lot_has_its_stop_in_basis_points_with_the_first_tick() -> None:
-    """Nothing has to be known but the price that was paid."""
+    """The price that was paid is enough."""
     made = Desk(config(**ATR, **BPS), first=opening("9000", (LOT,)))
     made.instrument()
 
@@ -164,7 +164,7 @@ def test_carried_lot_has_its_stop_in_basis_points_with_the_first_tick() -> None:
 def test_share_of_a_price_is_rounded_up_to_whole_steps_and_never_nothing(
     price: int, share: int, step: int, distance: int
 ) -> None:
-    """As a distance in ATRs is rounded; one percent, and less than a step."""
+    """A share is rounded as a distance in ATRs is; one percent, and less than a step."""
     assert share_distance(price, share, step) == distance
 
 

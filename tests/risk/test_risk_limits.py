@@ -210,7 +210,7 @@ def paced(first: RunOpening | None = None) -> Desk:
 
 
 def asked(made: Desk, ts: int) -> tuple[str, str]:
-    """What risk says to an entry at a market time."""
+    """Return risk's answer to an entry at a market time."""
     made.tick(**FLAT, after_ms=ts - made.ts)
     (said,) = actions(made.signal("BUY"))
     made.tick(**FLAT)

@@ -127,7 +127,7 @@ def test_related_keys_are_held_together_on_both_sides_of_the_line(
 
 @pytest.mark.parametrize("key", ["stop_atr_mult", "take_profit_atr_mult"])
 def test_distance_in_atrs_is_exact_and_above_zero_or_null(key: str) -> None:
-    """What the cores could not hold in four places is refused before a start, not in it."""
+    """A value of more than four places is refused before a start, not in it."""
     for good in ("null", "3", "0.0001", "3.000000", "999999.9999"):
         assert violations(DEMO, f"risk.{key}={good}") == (), good
     for bad in ("0", "-1", "3.00001", "0.00001", "1000000", '"3\\n"', '""', "[]", "true"):

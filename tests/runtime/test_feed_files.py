@@ -45,7 +45,7 @@ def loaded(path: Path | str, name: str = "mood") -> Config:
 
 
 def refusal(path: Path | str, name: str = "mood") -> str:
-    """Why a profile with this feed is refused: one sentence."""
+    """Return the one sentence that refuses a profile with this feed."""
     with pytest.raises(ConfigError) as refused:
         loaded(path, name)
     (told,) = refused.value.violations
@@ -78,7 +78,7 @@ def test_values_of_all_feeds_come_in_the_order_of_time_as_they_are_written(tmp_p
 def test_reader_is_told_the_newest_value_of_its_start_and_every_later_one(
     start: int, told: str
 ) -> None:
-    """Of each feed; what is older says nothing any more."""
+    """The newest value of each feed counts; an older one is not told again."""
     lines = [FeedLine(10, "x", "a"), FeedLine(20, "x", "b"), FeedLine(30, "x", "c")]
     lines.append(FeedLine(30, "y", "d"))
 

@@ -147,7 +147,7 @@ def test_arguments_exit_code_and_streams_are_handed_over(ready: Checkout) -> Non
 def test_first_check_adds_its_packages_and_later_starts_keep_them(
     tmp_path: Path, project: Path
 ) -> None:
-    """Who only runs minibot installs nothing for tests; whoever checks waits for them once."""
+    """Running installs no packages of tests; the first check adds them once."""
     checkout = Checkout(tmp_path / "p", project)
     running = checkout.run("-c", "import importlib.util as u; print(u.find_spec('ruff'))")
     assert running.stdout == "None\n", running.stderr

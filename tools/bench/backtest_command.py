@@ -57,7 +57,7 @@ CASES: Final = (
 
 
 class Took(NamedTuple):
-    """What one run of the command took, its processes together."""
+    """Cost of one run of the command, its processes together."""
 
     wall_s: float
     cpu_s: float
