@@ -263,9 +263,13 @@ class Exits:
 
     def bounds(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, int, int]:
         """Return the bids at which an open position is left, and until when it is held."""
-        entry, held_max = holding.price_avg(), self.rules.time_exit_ms
         if self.rules.follows_entry:
-            self._follow(exits, entry, step)
+            self._follow(exits, holding.price_avg(), step)
+        return self.bounds_set(exits, holding, step)
+
+    def bounds_set(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, int, int]:
+        """Return `bounds` by the distances that are set; changes nothing, so anybody may look."""
+        entry, held_max = holding.price_avg(), self.rules.time_exit_ms
         down, up = exits.stop_distance, exits.target_distance
         # Whole steps: the stop rounded up, so that it acts rather early than late, and the target
         # down, so that it can be reached.

@@ -64,14 +64,15 @@ class RiskState:
     def exit_levels(self) -> JsonObject:
         """Return where each open position is left, by symbol: stop, target and time, None for off.
 
-        Empty for a position that no tick has reached yet. Nothing is changed.
+        Empty for a position that no tick has reached yet. Changes nothing: heartbeats, which come
+        by wall-clock time, show it.
         """
         found: JsonObject = {}
         for symbol, market in self.positions.held.items():
             exits, holding, rules = self.exits.find(symbol), market.holding, market.rules
             if exits is None or holding is None or rules is None:
                 continue
-            stop, target, until = self.exits.bounds(exits, holding, rules.price_step)
+            stop, target, until = self.exits.bounds_set(exits, holding, rules.price_step)
             found[symbol] = {
                 "stop": None if exits.stop_distance is None else amount_text(stop),
                 "target": None if exits.target_distance is None else amount_text(target),

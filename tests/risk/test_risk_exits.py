@@ -168,6 +168,19 @@ def test_share_of_a_price_is_rounded_up_to_whole_steps_and_never_nothing(
     assert share_distance(price, share, step) == distance
 
 
+@pytest.mark.parametrize("distance", [ATR, BPS])
+def test_look_at_the_facts_changes_no_state(distance: dict[str, Any]) -> None:
+    """Heartbeats come by wall-clock time: a look before the first tick may not move a decision."""
+    made = Desk(config(**{**ATR, **distance}), first=opening("9000", (LOT,)))
+    made.instrument()
+    made.bar("100", "101", "99", "100")
+    before = encode(made.risk.state())
+
+    made.risk.facts()
+
+    assert encode(made.risk.state()) == before
+
+
 def test_facts_name_stop_target_and_time_of_an_open_position_alone() -> None:
     """The live table shows the very levels at which the exits fire; to look changes nothing."""
     made = holder(**ATR, risk__time_exit_ms=60_000)
