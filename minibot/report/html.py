@@ -112,7 +112,7 @@ def _market(night: Night) -> MarketChange:
 
 
 def _incident_words(night: Night) -> str:
-    number = len(night.count.incidents) + len(night.stops)
+    number = len(night.incidents) + len(night.stops)
     return counted(number, "incident") if number else "no incident"
 
 
@@ -308,7 +308,7 @@ def _latency(night: Night) -> str:
 def _incidents(night: Night) -> str:
     rows = [
         (clock(ts), item.component, item.kind, plain_text(item.detail, 300), str(item.count or 1))
-        for ts, item in night.count.incidents[-INCIDENTS_SHOWN:]
+        for ts, item in night.incidents[-INCIDENTS_SHOWN:]
     ]
     rows += [
         (clock(ts), stop.component, f"STOP {stop.reason_code}", plain_text(stop.detail), "1")

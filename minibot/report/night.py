@@ -149,6 +149,11 @@ class Night:
         is_of_history = NO_HISTORY.search(incident.detail) is not None
         return self.has_no_history and incident.kind == BARS_MISSING and is_of_history
 
+    @property
+    def incidents(self) -> list[tuple[int, Incident]]:
+        """Incidents with their market times, without those that the profile itself asks for."""
+        return [(ts, item) for ts, item in self.count.incidents if not self.is_expected(item)]
+
     def incident_counts(self) -> list[tuple[Incident, int]]:
         """Return each kind of incident once, the last of it, with how many there were."""
         found: dict[tuple[str, str], tuple[Incident, int]] = {}
