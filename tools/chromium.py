@@ -7,12 +7,12 @@ library is needed. It loads files of this machine alone.
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import os
 import select
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -63,8 +63,16 @@ class Chromium:
         self._session = ""
         self._buffer = b""
         self._messages: list[dict[str, Any]] = []
+        self._folder: str = ""
+        self._pid: int = 0
+        self._to: int = -1
+        self._from: int = -1
 
     def __enter__(self) -> Chromium:
+        if sys.platform == "win32":
+            raise ChromiumError("Chromium is driven by descriptors that Windows does not pass on.")
+        import fcntl
+
         self._folder = tempfile.mkdtemp(prefix="minibot-chromium-")
         commands, self._to = os.pipe()
         self._from, answers = os.pipe()
@@ -176,7 +184,8 @@ class Chromium:
         try:
             psutil.Process(self._pid).wait(timeout=END_S)
         except psutil.TimeoutExpired:
-            os.killpg(self._pid, signal.SIGKILL)
+            if sys.platform != "win32":
+                os.killpg(self._pid, signal.SIGKILL)
             psutil.Process(self._pid).wait()
         except psutil.NoSuchProcess:
             pass

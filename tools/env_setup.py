@@ -46,6 +46,12 @@ REQUIRED_IMPORTS: Final = (
     "aiohttp, cryptography, filelock, jsonschema, jsonschema_rs, librt, msgspec, nanoarrow, "
     "numpy, orjson, portalocker, psutil, requests, rich, websocket"
 )
+# The AI loads the native library alone: the Python package would need scipy.
+LOAD_LIGHTGBM: Final = (
+    "import ctypes, importlib.util, pathlib; "
+    "package = pathlib.Path(importlib.util.find_spec('lightgbm').origin).parent; "
+    "ctypes.CDLL(str(next(package.glob('*/lib_lightgbm.*'))))"
+)
 NETWORK_SIGNS: Final = (
     "NewConnectionError",
     "ConnectTimeoutError",
@@ -291,10 +297,10 @@ def link_project() -> None:
 
 def check_loads() -> None:
     """Import the packages that minibot needs; name a system library that is missing."""
-    failure = import_failure(REQUIRED_IMPORTS)
+    failure = failure_of("import " + REQUIRED_IMPORTS)
     if failure:
         raise Refused("installed, but it does not load here:\n" + failure)
-    failure = import_failure("lightgbm")
+    failure = failure_of(LOAD_LIGHTGBM)
     if not failure:
         return
     say(f"note: lightgbm does not load ({failure.strip().splitlines()[-1]})")
@@ -307,10 +313,10 @@ def check_loads() -> None:
     say(f"note: {remedy}; until then the AI runs its baseline, marked as such")
 
 
-def import_failure(names: str) -> str:
-    """Return the error output of importing `names` in the environment, empty if it succeeds."""
+def failure_of(code: str) -> str:
+    """Return what a line of Python wrote in the environment when it failed, else nothing."""
     result = subprocess.run(
-        [venv_python(), "-c", "import " + names],
+        [venv_python(), "-c", code],
         env=clean_environ(),
         cwd=VENV,
         stdin=subprocess.DEVNULL,

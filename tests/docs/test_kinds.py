@@ -72,17 +72,17 @@ def spawned() -> None:
     multiprocessing.get_context("spawn").Process(target=print).start()
 
 
-@pytest.mark.parametrize(
-    "start",
-    [
-        lambda: subprocess.run([sys.executable, "-c", ""], check=False),
-        lambda: os.system("true"),
-        lambda: os.posix_spawn("/bin/true", ["true"], {}),
-        os.fork,
-        spawned,
-    ],
-    ids=["subprocess", "system", "posix_spawn", "fork", "multiprocessing"],
-)
+STARTS: dict[str, Callable[[], object]] = {
+    "subprocess": lambda: subprocess.run([sys.executable, "-c", ""], check=False),
+    "system": lambda: os.system("true"),
+    "multiprocessing": spawned,
+}
+if sys.platform != "win32":
+    STARTS["posix_spawn"] = lambda: os.posix_spawn("/bin/true", ["true"], {})
+    STARTS["fork"] = os.fork
+
+
+@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
 def test_process_of_an_unmarked_test_is_refused_before_it_runs(
     start: Callable[[], object], guard: Guard
 ) -> None:
