@@ -8,7 +8,6 @@ verb takes `--json`, `--var` and `--debug`; messages go to standard error. Exit 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
 import importlib
 import io
@@ -64,7 +63,12 @@ class Parser(argparse.ArgumentParser):
         self.exit(CANNOT_RUN, f"refused: {message}{end} See: {self.prog} --help\n")
 
     def refuse_unknown_flag(self, words: Sequence[str]) -> None:
-        """Refuse a flag that the verb does not have, before anything else is found wrong."""
+        """Refuse a flag that the verb does not have, before anything else is found wrong.
+
+        A verb that hands its words on to another one leaves the judgement to that.
+        """
+        if any(action.nargs == argparse.REMAINDER for action in self._actions):
+            return
         for word in words:
             if word == "--":
                 return
@@ -221,9 +225,10 @@ def _unheard() -> int:
     The reader has gone, as `| head` does, or the disk behind the pipe is full. The findings were
     not printed, so the code is not 0: with `pipefail`, damage would pass as a clean run.
     """
-    # A standard output that is no file needs no closing.
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    # Imported here because only a verb that was not heard needs it.
+    from minibot.cli.support.output import drop_reader
+
+    drop_reader(sys.stdout)
     return CANNOT_RUN
 
 
