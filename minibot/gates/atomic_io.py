@@ -49,6 +49,7 @@ ALLOWED = {
     "minibot/ai/proof.py": "copies of a run into a lab, where there are no hard links",
     "minibot/simulator/venue/book.py": "replaces the levels of a book in memory",
     "minibot/gates/tamper.py": "an attacker's copies of a run, in a lab",
+    "minibot/cli/main.py": "the null device in place of streams closed from the start",
     "minibot/cli/support/output.py": "the null device in place of a closed standard output",
     "minibot/listed.py": "the code list of one process, in its private folder: no minibot yet",
     "minibot/runtime/deployment/bytecode.py": "the code list of a check, in its private folder",
