@@ -72,7 +72,7 @@ def stale(folder: Path) -> str | None:
 
 
 def offer(walked_s: float) -> str:
-    """Return what compiled cores would save of a walk, and how; empty if it is too little.
+    """Return the time that compiled cores would save, and how; empty if it is too little.
 
     Args:
         walked_s: What an interpreted walk of a shipped strategy through rows took.

@@ -94,7 +94,7 @@ class Guard:
         raise pytest.fail.Exception(said, pytrace=False)
 
     def take_findings(self) -> list[str]:
-        """Return what the running test was refused, and forget it."""
+        """Return the refusals of the running test, and forget them."""
         found, self._found = self._found, []
         return found
 

@@ -55,7 +55,7 @@ class Example(NamedTuple):
 
 
 def git(project: Path, *words: str) -> str:
-    """Return what git says of a project.
+    """Return git's answer about a project.
 
     Raises:
         OSError, subprocess.CalledProcessError: git is missing, or the folder is no repository.

@@ -314,7 +314,7 @@ def check_loads() -> None:
 
 
 def failure_of(code: str) -> str:
-    """Return what a line of Python wrote in the environment when it failed, else nothing."""
+    """Return the error output of a line of Python in the environment, empty if it succeeds."""
     result = subprocess.run(
         [venv_python(), "-c", code],
         env=clean_environ(),

@@ -73,7 +73,7 @@ def is_for_checks(arguments: list[str]) -> bool:
 
 
 def read_stamp() -> dict[str, object]:
-    """Return what the environment was made from, nothing where no set-up has ended."""
+    """Return the sources of the environment, nothing where no set-up has ended."""
     try:
         with open(STAMP, encoding="utf-8") as file:
             stamp = json.load(file)

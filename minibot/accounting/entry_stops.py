@@ -75,7 +75,7 @@ class EntryStops:
 
     @staticmethod
     def from_json(said: Mapping[str, Any] | None) -> EntryStops:
-        """Return what `to_json` described."""
+        """Return the stops that `to_json` described."""
         stops = EntryStops()
         if said is not None:
             stops.since_ts, stops.code = said["since_ts"], said["reason_code"]

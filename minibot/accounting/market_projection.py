@@ -22,7 +22,7 @@ def no_fill() -> None:
 
 
 def by_tick(events: Iterable[Event]) -> NextFill:
-    """Return what gives the fills among events one by one, in the order of the ticks they name.
+    """Return a function giving the fills among events one by one, by the order of named ticks.
 
     A fill that names no market event is left out.
     """

@@ -59,7 +59,7 @@ def _figures(performance: Performance, symbol: str) -> JsonObject:
 
 
 def _unrealised(performance: Performance, symbol: str) -> int:
-    """Return what a held symbol is worth at its mark less its cost; 0 before its first mark."""
+    """Return a held symbol's value at its mark less its cost; 0 before its first mark."""
     portfolio, mark = performance.portfolio, performance.mark(symbol)
     if mark is None:
         return 0

@@ -130,7 +130,7 @@ def _rooms() -> list[str]:
 
 
 def _leaks(pipes: Sequence[int]) -> Frame:
-    """Return what this process inherited beyond the allow lists, for the hello frame."""
+    """Return this process's inheritance beyond the allow lists, for the hello frame."""
     found = open_descriptors()
     allowed = {*STANDARD_STREAMS, *pipes}
     return {

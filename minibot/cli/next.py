@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def next_steps(var: Var) -> tuple[str, list[Step]]:
-    """Return what stands under `var` in one sentence, and the commands that follow from it."""
+    """Return the state of `var` in one sentence, and the commands that follow from it."""
     folder = shown_path(var.root)
     if running := running_run(var):
         return f"{running} is running in {folder}.", [

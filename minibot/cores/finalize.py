@@ -24,7 +24,7 @@ def finish(
 def finish_of(
     drafts: Sequence[Draft], cause_id: str, *, run_id: str, role: str, cmdline_hash: str
 ) -> list[tuple[str, Event]]:
-    """Return what `finish` does, by the id of the event that the step took.
+    """Return the events of a step, as `finish` does, by the id of the event it took.
 
     Raises:
         InvariantError: A draft names a later draft, or has no cause.

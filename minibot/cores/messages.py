@@ -318,7 +318,7 @@ QUEUES: Final = tuple([kind.QUEUE for kind in _KINDS])
 """Where a message of each kind is written, by place."""
 
 WRITERS: Final = tuple([kind.WRITER for kind in _KINDS])
-"""Who says it, by place: each queue has one writer."""
+"""Writer of each queue, by place: each queue has one."""
 
 
 def stop_in(message: Message) -> str:

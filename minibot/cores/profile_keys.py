@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeVar, get_args
 
 Rule = Mapping[str, Any]
-"""What JSON Schema says of a value beside its type."""
+"""Rule of JSON Schema for a value beside its type."""
 
 T = TypeVar("T")
 

@@ -36,7 +36,7 @@ class ShownTick:
 
 
 Input = Event | Message | ScaledTick | ShownTick | BarInput
-"""What a core processes; it refuses the form that is not its own (`ShownTick` or `ScaledTick`)."""
+"""Input of a core; it refuses the form that is not its own (`ShownTick` or `ScaledTick`)."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

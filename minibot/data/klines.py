@@ -28,7 +28,7 @@ _NAME: Final = re.compile(r"^([A-Za-z0-9]+?)(?:_([A-Za-z0-9]+))?-")
 _NAMED_INTERVAL: Final = re.compile(r"-(\d+(?:mo|[smhdwM]))(?:[-.]|$)")
 FIRST_ROWS: Final = 1000
 KLINES: Final = "klines"
-"""What a file of columns says that holds klines."""
+"""Kind of a file of columns that holds klines."""
 
 
 @dataclass(slots=True)

@@ -41,7 +41,7 @@ IS_TRADE, IS_TAKER_SELL, HAS_EXCHANGE_TS = 1, 2, 4
 """Bits of the column `flags`."""
 
 TRADES, TICKS = "trades", "ticks"
-"""What a table holds: trades without a touch, or market ticks with theirs."""
+"""Contents of a table: trades without a touch, or market ticks with theirs."""
 
 TRADE_COLUMNS: Final = ("ts", "price", "qty", "trade_id", "flags")
 TICK_COLUMNS: Final = (

@@ -80,7 +80,7 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
     PRICES: (REFUSE, "drop"),
     ZERO_VOLUME: (REFUSE, "keep", "drop"),
 }
-"""What may be said of each kind of trouble."""
+"""Choices for each kind of trouble."""
 
 KEEP_ALL: Final = Treatment(
     *("keep", "last", "sort", "drop", "keep", "drop", "drop", "keep"),

@@ -77,7 +77,7 @@ class BarMarket:
         return BarBlock(self.shapes, self.lanes, first, min(self.last, first + BLOCK_ROWS))
 
     def intrabar(self) -> Intrabar:
-        """Return what shows a bar tick by tick."""
+        """Return the walker that shows a bar tick by tick."""
         return self._intrabar
 
     def is_read(self, lane: int) -> bool:

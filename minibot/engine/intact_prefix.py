@@ -61,7 +61,7 @@ class IntactReader(JournalReader):
         return super().position if self._damage is None else self._behind
 
     def _before_damage(self, error: IntegrityError) -> list[Step]:
-        """Return what stands between the last line handed out and a damaged one.
+        """Return the bytes between the last line handed out and a damaged one.
 
         Nothing where no single line is to blame: where the chain leads elsewhere than it should,
         any of the lines may have been exchanged.

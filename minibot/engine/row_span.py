@@ -30,5 +30,5 @@ class Striding(Protocol):
     """A source that can give rows instead of the events that they stand for."""
 
     def stretches(self) -> Iterator[Item] | None:
-        """Return what `roots` yields, ticks as row spans; None where they have to be events."""
+        """Return the market of `roots`, ticks as row spans; None where they have to be events."""
         ...

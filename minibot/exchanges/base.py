@@ -247,7 +247,7 @@ class Rest(Protocol):
         """Return the rules of the given symbols; a name the venue does not know is REFUSED."""
 
     def listings(self, quote_asset: str | None = None) -> Listings:
-        """Return what the venue lists, all of it or what one asset pays for."""
+        """Return the venue's listings, all of them or those that one asset pays for."""
 
     def day_volumes(self) -> dict[str, str]:
         """Return the quote volume of 24 hours of every symbol."""

@@ -223,7 +223,7 @@ class ArchiveHost(Protocol):
         """Return the sha256 that is published of a file; None if the archive does not have it."""
 
     def fetch(self, path: str, keep: Callable[[Iterator[bytes]], Any]) -> Any:
-        """Return what `keep` makes of a file's bytes; None if the archive does not have it."""
+        """Return a file's bytes as `keep` has read them; None if the archive does not have it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,7 +219,7 @@ class WebSocketStream:
         return self._waiting.popleft()
 
     def recv_all(self) -> tuple[int, list[bytes]]:
-        """Return what `recv` does, with all other messages that came whole by the same read.
+        """Return the next message, with all others that came whole by the same read.
 
         Raises:
             StreamLost: Closed by the server, by `abort`, or for breaking the protocol.

@@ -181,7 +181,7 @@ class FillModel:
         """Forget every order but these."""
 
     def to_json(self) -> JsonObject:
-        """Return what the model remembers as canonical JSON values; empty for most."""
+        """Return the model's memory as canonical JSON values; empty for most."""
         return {}
 
     def restore(self, data: Mapping[str, Any]) -> None:

@@ -46,7 +46,7 @@ class OrderState(StrEnum):
 
 
 STATE_TEXTS: Final[Mapping[OrderState, str]] = {state: str(state.value) for state in OrderState}
-"""What a state is called in results, without asking the enum."""
+"""Name of a state in results, without asking the enum."""
 
 # The enum searches for a member each time that it is asked for one.
 _ACCEPTED: Final = OrderState.ACCEPTED

@@ -183,7 +183,7 @@ class PaperExecutorNoreV1(Core):
         self._fill_model.on_gap(symbol)
 
     def _valued(self) -> dict[str, int]:
-        """Return what a unit of each symbol is worth: the mid, or the mark while there is none."""
+        """Return the value of a unit of each symbol: the mid, or the mark while there is none."""
         marks = dict(self._marks)
         for symbol, touch in self._touches.items():
             if touch.mark:

@@ -85,5 +85,5 @@ class PortfolioStore:
 
 
 def portfolio_json(run_id: str, portfolio: Portfolio, ledger: Ledger) -> JsonObject:
-    """Return what `portfolio.json` says, without generation and hash."""
+    """Return the contents of `portfolio.json`, without generation and hash."""
     return {"run_id": run_id, "portfolio": portfolio.to_json(), "ledger": ledger.to_json()}

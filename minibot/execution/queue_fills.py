@@ -71,7 +71,7 @@ class QueueFills(FillModel):
         return self.qty > 0
 
     def _given(self, order: Order, limit: int) -> int:
-        """Return what the trade of this tick leaves for an order, and move its queue on."""
+        """Return the quantity that this tick's trade leaves for an order, and move its queue on."""
         if self._trade_left <= 0:
             return 0
         if self._is_through(order.side, limit):

@@ -20,7 +20,7 @@ JSON_AT: Final = len(PREFIX) + 64 + 1
 """Where the JSON begins in a line: after the prefix, 64 hex digits and a colon."""
 
 LINE_EXTRA_BYTES: Final = JSON_AT + 1
-"""What a line adds to its JSON: prefix, hash, colon and newline."""
+"""Bytes that a line adds to its JSON: prefix, hash, colon and newline."""
 
 NO_END: Final = "line has no end"
 """Why a line is refused that stops before its newline, as the last one of a cut file does."""

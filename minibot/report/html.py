@@ -162,7 +162,7 @@ def _tiles(night: Night, asset: str, market: MarketChange) -> str:
 
 
 def _said(night: Night, market: MarketChange) -> str:
-    """Return what explains the tiles: the rule of buy-and-hold."""
+    """Return the note under the tiles: the rule of buy-and-hold."""
     return paragraph(market.rule(), "soft") if market.symbols else ""
 
 

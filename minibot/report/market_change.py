@@ -102,7 +102,7 @@ class MarketChange:
         )
 
     def _bought(self, part: int) -> int:
-        """Return what is bought for a part of the money, its fee being paid of that part."""
+        """Return the quantity bought for a part of the money, its fee being paid of that part."""
         return part * RATE_UNIT // (RATE_UNIT + parse_rate(self.fee_bps))
 
     def _change(self, symbol: str) -> Fraction:

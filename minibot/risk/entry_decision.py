@@ -163,7 +163,7 @@ def entry_rows(
 
 
 def _paced(left: Headroom, limits: Limits, usable: int) -> int:
-    """Return what the night has used and reserved, with an order of full size.
+    """Return the notional that the night has used and reserved, with an order of full size.
 
     Once the whole budget may be used, nothing is asked: the limit itself says the rest.
     """

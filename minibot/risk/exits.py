@@ -3,7 +3,7 @@
 Stop and target stand at a distance from the average entry price: basis points of it, or a multiple
 of the ATR that was valid when the position first had one, so a stop does not wander with the
 market. The ATR comes from bars as float64 by one fixed order of operations (`features.atr`); it
-becomes a price in `distance_up` alone, as decimal text. `exit_decision` judges stop and target at
+becomes a price in `exact_atr` alone, as decimal text. `exit_decision` judges stop and target at
 the bid, the price of a sale.
 """
 
@@ -363,24 +363,19 @@ class Exits:
         return restored
 
 
-def distance_up(atr: float, multiple: int, price_step: int) -> int:
-    """Return an ATR times a multiple as a price distance: whole steps, rounded up, at least one.
-
-    Args:
-        atr: In quote per base, not negative.
-        multiple: In ten-thousandths.
-        price_step: The venue's price step in hundred-millionths.
-    """
-    return whole_distance(exact_atr(atr), multiple, price_step)
-
-
 def exact_atr(atr: float) -> int:
     """Return an ATR in hundred-millionths, as its decimal text says it."""
     return parse_fixed(decimal_text(atr, PLACES), PLACES)
 
 
 def whole_distance(exact: int, multiple: int, price_step: int) -> int:
-    """Return what `distance_up` does, for an ATR in hundred-millionths."""
+    """Return an ATR times a multiple as a price distance: whole steps, rounded up, at least one.
+
+    Args:
+        exact: The ATR in hundred-millionths of quote per base, not negative.
+        multiple: In ten-thousandths.
+        price_step: The venue's price step in hundred-millionths.
+    """
     distance = round_up(div_up(exact * multiple, MULTIPLE_UNIT), price_step)
     return distance if distance > price_step else price_step
 

@@ -320,7 +320,7 @@ class Positions:
     # --- what is known ------------------------------------------------------------------------
 
     def reserved(self, symbol: str | None = None) -> int:
-        """Return what open entries may still cost, without fees, in one symbol or in all."""
+        """Return the remaining cost of open entries, without fees, in one symbol or in all."""
         reserved = 0
         for order in self.orders:
             if symbol is None or order.market.symbol == symbol:
@@ -328,7 +328,7 @@ class Positions:
         return reserved
 
     def reserved_cash(self) -> int:
-        """Return what open entries may still cost, with their fees."""
+        """Return the remaining cost of open entries, with their fees."""
         reserved = 0
         for order in self.orders:
             notional = self._entry_notional(order)

@@ -44,7 +44,7 @@ SPOILS: Final[Mapping[str, Spoil]] = {
     "forbidden_source": _with("source", AI_ROLE),
     "bad_id": _with("id", "not-a-uuid"),
 }
-"""What a broken writer does to one envelope, by name of the fault."""
+"""Damage of a broken writer to one envelope, by name of the fault."""
 
 
 @dataclass(slots=True)

@@ -114,11 +114,11 @@ INSTEAD: Final[Mapping[str, str]] = {
     **dict.fromkeys(("print", "logging", "warnings"), _SAY),
     **dict.fromkeys(("set", "frozenset"), _SET),
 }
-"""What to use instead of a module or a builtin that a strategy may not have."""
+"""Replacement for a module or a builtin that a strategy may not have."""
 
 
 def names_of(module: str) -> frozenset[str] | None:
-    """Return what may be imported from a module; None for one that may not be imported."""
+    """Return the names importable from a module; None for one that may not be imported."""
     if module in MODULES:
         return MODULES[module]
     if module in (API, REASONS, *FEATURES):
@@ -127,7 +127,7 @@ def names_of(module: str) -> frozenset[str] | None:
 
 
 def instead_of(name: str) -> str:
-    """Return what to use instead of a module, by its first part, or of a builtin."""
+    """Return the replacement for a module, by its first part, or of a builtin."""
     default = "a strategy has minibot.features, minibot.strategies.protocol and some of the " + (
         "standard library: docs/STRATEGIES.md lists it"
     )

@@ -230,7 +230,7 @@ class StrategyCore(Core):
     # --- what others see ----------------------------------------------------------------------
 
     def view(self, symbol: str) -> View:
-        """Return what the strategy of a symbol is shown."""
+        """Return the view that the strategy of a symbol is shown."""
         return self._find(symbol).view
 
     def keep_plots(self, plots: Plots) -> None:

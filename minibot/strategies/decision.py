@@ -23,7 +23,7 @@ CHECKS_MAX: Final = 64
 NAME_CHARS_MAX: Final = 100
 VALUE_CHARS_MAX: Final = 200
 RELATIONS: Final = ("<", "<=", ">", ">=", "==")
-"""What `compare` evaluates."""
+"""Relations that `compare` evaluates."""
 FLOAT_MIN: Final = -1e100
 FLOAT_MAX: Final = 1e100
 # How Python writes an object that has no text of its own.

@@ -187,7 +187,7 @@ def kind_fault(parameters: object) -> str:
 
 
 def declaration_violations(parameters: Sequence[Parameter], needs: Needs) -> list[str]:
-    """Return what cannot be meant: a default out of range, a name twice, a need of no kind."""
+    """Return contradictions of a declaration, such as a default out of range or a name twice."""
     names = [parameter.name for parameter in parameters]
     found = [
         f"PARAMETERS: {name} is declared more than once"

@@ -38,7 +38,7 @@ _KEPT: Final = frozenset({"tick", "view"})
 
 
 def state_findings(tree: ast.Module) -> list[Finding]:
-    """Return what a file keeps or changes beside the attributes of `self`."""
+    """Return the names that a file keeps or changes beside the attributes of `self`."""
     makers = _makers(tree)
     found = [*_kept_in(tree.body, "for all symbols at once", makers)]
     functions = _functions(tree)
@@ -175,7 +175,7 @@ def _kept(node: ast.AST) -> Iterator[Finding]:
 
 
 def _parts(node: ast.expr) -> list[ast.expr]:
-    """Return what a tuple, list or dict consists of, or the expression itself."""
+    """Return the parts of a tuple, list or dict, or the expression itself."""
     if isinstance(node, ast.Tuple | ast.List):
         return [part for item in node.elts for part in _parts(item)]
     if isinstance(node, ast.Dict):

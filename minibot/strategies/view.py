@@ -181,7 +181,7 @@ class View:
         return not (self.is_ending or self.is_halted or self.now < self.locked_until_ts)
 
     def headroom(self, name: str) -> Decimal | None:
-        """Return what a limit of risk still had left at its last decision about this symbol.
+        """Return the room that a limit of risk still had at its last decision about this symbol.
 
         Args:
             name: As in the `headroom` of a `risk_action`, such as `night_loss` or `cash`.

@@ -11,7 +11,7 @@ from minibot.events.model import Event, ExitPosition, Gap, RiskAction, RunEnding
 from minibot.events.money import UNIT
 from minibot.events.reasons import REASONS
 from minibot.kernel.canonical import encode
-from minibot.risk.exits import distance_up, share_distance
+from minibot.risk.exits import exact_atr, share_distance, whole_distance
 from tests.risk.desk import (
     OTHER,
     SYMBOL,
@@ -261,7 +261,7 @@ def test_distance_is_rounded_up_to_whole_steps_and_never_nothing(
     atr: float, multiple: int, step: int, distance: int
 ) -> None:
     """The distance is rounded up to whole price increments, at least one."""
-    assert distance_up(atr, multiple, step) == distance
+    assert whole_distance(exact_atr(atr), multiple, step) == distance
 
 
 @pytest.mark.row("D-03")

@@ -26,7 +26,7 @@ MINORS: Final = (11, 12, 13, 14)
 """Of Python 3: those that minibot supports."""
 
 NEEDED: Final = ("jsonschema-rs", "msgspec", "orjson", "portalocker")
-"""What `minibot.replay` imports of others; a test holds this against the imports."""
+"""Packages that `minibot.replay` imports; a test holds this against the imports."""
 
 SETUP_S_MAX: Final = 300.0
 

@@ -16,7 +16,7 @@ SETTINGS_SHOWN: Final = 40
 
 
 def compare(first: JsonObject, second: JsonObject) -> JsonObject:
-    """Return what two backtests have in common and where they differ."""
+    """Return the common and the differing parts of two backtests."""
     return {
         "ids": [first["id"], second["id"]],
         "same_decisions": first["digest"] == second["digest"],

@@ -75,7 +75,7 @@ class View:
         return " | ".join([*self.ending(), *parts, *self.notices(), decision])
 
     def title(self) -> str:
-        """Return what runs, for the first line of a log."""
+        """Return the run's name and kind, for the first line of a log."""
         return f"minibot {self.status['profile']}, run {self.status['run_id']}, {self._kind()}"
 
     def _held(self) -> str:
@@ -129,7 +129,7 @@ class View:
         return [f"{'STOPPED' if ended['kind'] == STOP_KIND else 'ended'} by {code}{why}"]
 
     def notices(self) -> list[str]:
-        """Return what an operator should see at once: restarts, a disabled AI, a halt.
+        """Return notices that an operator should see at once: restarts, a disabled AI, a halt.
 
         One sentence each, the most important first; every further notice belongs here.
         """

@@ -197,7 +197,7 @@ def _last(outcome: Outcome, verdicts: list[Verdict], night: Night | None) -> Row
 
 
 def demo_rows(night: Night | None) -> list[Row]:
-    """Return what the demo shows and the next command; nothing for any other run."""
+    """Return the demo's purpose and the next command; nothing for any other run."""
     if night is None or source_of(night) != DEMO_SOURCE:
         return []
     section = night.manifest.config["strategy"]

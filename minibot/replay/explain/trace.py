@@ -88,7 +88,7 @@ class Trace:
         return next((s for s in known if s.fills_before < fill_n <= s.fills), None)
 
     def _closed(self, trade: Trade) -> str:
-        """Return what a sale took from a lot; gains are before fees."""
+        """Return the part of a lot that a sale took; gains are before fees."""
         trip = self.trip_of(trade.close_fill_n)
         name = "?" if trip is None else trip.n
         n = trade.open_fill_n

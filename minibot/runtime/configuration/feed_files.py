@@ -47,7 +47,7 @@ def feed_lines(feeds: Mapping[str, str]) -> list[FeedLine]:
 
 
 def lines_from(lines: Sequence[FeedLine], start_ms: int) -> list[FeedLine]:
-    """Return what a reader that starts at a time is told.
+    """Return the lines for a reader that starts at a time.
 
     That is, of each feed, the newest value that holds then, and every later one.
     """

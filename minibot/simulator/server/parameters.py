@@ -26,7 +26,7 @@ MICROS_MIN: Final = 10**14  # A time in ms of this size would lie in the year 51
 _INT_MAX: Final = 2**31 - 1
 _LONG_MAX: Final = 2**63 - 1
 STATUSES_ASKED: Final = ("TRADING", "HALT", "BREAK")
-"""What `symbolStatus` may say; a symbol may be in others."""
+"""Values of `symbolStatus`; a symbol may be in others."""
 
 
 class ApiError(Exception):
