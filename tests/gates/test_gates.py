@@ -176,8 +176,7 @@ def test_atomic_io_gate_passes_here_and_fails_on_a_planted_plain_write(tmp_path:
     shutil.copytree(
         PROJECT / "minibot", tree, ignore=shutil.ignore_patterns("__pycache__", "tapes")
     )
-    planted = tree / "risk" / "planted.py"
-    for text in (
+    planted = (
         'open("x", "w")',
         'open("x", mode="a")',
         'from pathlib import Path\n\nPath("x").write_text("y")',
@@ -189,11 +188,14 @@ def test_atomic_io_gate_passes_here_and_fails_on_a_planted_plain_write(tmp_path:
         'import shutil\n\nshutil.copyfile("x", "y")',
         'from pathlib import Path\n\nPath("x").rename("y")',
         'from pathlib import Path\n\nPath("x").replace("y")',
-    ):
-        planted.write_text(text + "\n")
-        found = list(atomic_io.writers_outside(tree))
-        assert len(found) == 1, text
-        assert found[0].startswith("minibot/risk/planted.py:")
+    )
+    for number, text in enumerate(planted):
+        (tree / "risk" / f"planted_{number:02}.py").write_text(text + "\n")
+
+    found = list(atomic_io.writers_outside(tree))
+
+    named = [line.partition(":")[0] for line in found]
+    assert sorted(named) == [f"minibot/risk/planted_{n:02}.py" for n in range(len(planted))]
 
 
 @pytest.mark.process
