@@ -17,7 +17,7 @@ from hypothesis import settings
 from tests.kernel.injection import need
 from tests.kinds import MARKS as KINDS
 from tests.kinds import Guard, mark_kinds
-from tests.runs import ShortRun, make_run
+from tests.runs import ShortRun, shared_run
 
 PROJECT = Path(__file__).resolve().parent.parent
 MARKS = (
@@ -164,9 +164,7 @@ def var_dir(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def short_run(tmp_path_factory: pytest.TempPathFactory) -> ShortRun:
     """One finished night on the synthetic market, shared by all tests that only read it."""
-    folder = tmp_path_factory.mktemp("short_run", numbered=False) / "var"
-    folder.mkdir(mode=0o700)
-    run = make_run(folder, "--json")
+    run = shared_run(tmp_path_factory, "short_run", "--json")
     assert run.said.code == 0, run.said.err
     return run
 
@@ -174,9 +172,7 @@ def short_run(tmp_path_factory: pytest.TempPathFactory) -> ShortRun:
 @pytest.fixture(scope="session")
 def stopped_run(tmp_path_factory: pytest.TempPathFactory) -> ShortRun:
     """Night stopped by its first loss: a hard limit of half a unit of quote."""
-    folder = tmp_path_factory.mktemp("stopped_run", numbered=False) / "var"
-    folder.mkdir(mode=0o700)
     limits = {"risk__night_loss_soft": "0.4", "risk__night_loss_hard": "0.5"}
-    run = make_run(folder, "--quiet", **limits)
+    run = shared_run(tmp_path_factory, "stopped_run", "--quiet", **limits)
     assert run.said.code == 10, run.said.err
     return run

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,21 @@ def shared_by_workers(
             make(folder)
             done.touch()
     return folder
+
+
+def shared_run(factory: pytest.TempPathFactory, name: str, *flags: str, **sets: str) -> ShortRun:
+    """Return a short night that one worker has run; none may change it."""
+
+    def make(folder: Path) -> None:
+        var = folder / "var"
+        var.mkdir(mode=0o700)
+        said = make_run(var, *flags, **sets).said
+        (folder / "said.json").write_text(json.dumps(asdict(said)), encoding="utf-8")
+
+    folder = shared_by_workers(factory, name, make)
+    said = json.loads((folder / "said.json").read_text(encoding="utf-8"))
+    (run_dir,) = (path.parent for path in (folder / "var" / "runs").glob("*/manifest.json"))
+    return ShortRun(folder / "var", run_dir, Said(**said))
 
 
 def raw_events(run_dir: Path, queue: str, stem: str = "inbox") -> list[dict[str, Any]]:

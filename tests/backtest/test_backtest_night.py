@@ -19,6 +19,7 @@ from minibot.engine.run_result import BacktestResult
 from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError
 from minibot.replay.rule_order import rule_order
+from minibot.report.figures import money
 from minibot.report.recount import Recount
 from minibot.runtime.configuration.config import config_with
 from tests.replay.forged import Event, cut, edited
@@ -129,7 +130,7 @@ def test_parity_of_a_night_is_the_same_and_classes_every_difference_to_rule_orde
     assert len(cost["trades"]) <= figures["night"]["round_trips"]
     words = verb(short_run.var, "parity", short_run.run_id).out.splitlines()[0]
     assert words.startswith(f"parity {short_run.run_id}: the same; rule order: ")
-    assert f"{abs(total):.2f} USDT" in words or not total
+    assert f" {money(str(abs(total)))} USDT" in words or not total
     for one in deviations:
         assert one["fields"]
         assert one["class"] != ARRIVAL_ORDER or one["events_overtaken"] > 0

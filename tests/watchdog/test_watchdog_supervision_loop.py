@@ -35,7 +35,8 @@ from tests.watchdog.watchdog_stage import RUN_ID, START_TS, Stage
 
 pytestmark = pytest.mark.process
 
-SHORT = ("portfolio.close_market_ms=1000",)
+CLOSE_MS = 1000  # How long before a planned end no entry is allowed.
+SHORT = (f"portfolio.close_market_ms={CLOSE_MS}",)
 
 
 class Calm:
@@ -117,18 +118,26 @@ def staged(
 
 
 def test_planned_end_is_announced_ahead_and_drains_upstream_first(
-    tmp_path: Path, scenes: list[Scene]
+    tmp_path: Path, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A planned end is announced with its moment; then all roles drain, market first."""
-    scene = staged(scenes, tmp_path / "var", planned_ts=START_TS + 2500)
+    planned_ts = START_TS + 60_000
+    scene = staged(scenes, tmp_path / "var", planned_ts=planned_ts)
+    phases = []
+    for now_ts in (planned_ts - CLOSE_MS - 1, planned_ts - CLOSE_MS):
+        monkeypatch.setattr(scene.context.clock, "now_ms", lambda now=now_ts: now)
+        assert scene.end.step() is None
+        phases.append(scene.end.phase)
+    monkeypatch.setattr(scene.context.clock, "now_ms", lambda: planned_ts + BEAT_GRACE_MARKET_MS)
 
     assert scene.supervise() is None
 
+    assert phases == [Phase.RUNNING, Phase.CLOSING]
     ending = scene.stage.envelopes("control")[0]
     assert ending["type"] == RunEnding.TYPE
     assert ending["payload"]["why"] == "DURATION_REACHED"
-    assert ending["payload"]["until_ts"] == START_TS + 2500
-    assert ending["ts"] < START_TS + 2500
+    assert ending["payload"]["until_ts"] == planned_ts
+    assert ending["ts"] == planned_ts - CLOSE_MS
     assert scene.desk.end_record().detail == "planned by the profile"
     assert scene.end.phase is Phase.DRAINED
     assert {child.exit_code() for child in scene.supervisor.children.values()} == {0}
