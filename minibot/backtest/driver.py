@@ -2,9 +2,9 @@
 
 `now` of an event is its own `ts`; fills come no earlier than `execution.latency_market_ms` after
 their intent, exactly as in a night. `run_ending` comes as early before the end of the source as in
-a night, so that positions can still be closed; a recorded run brings its own opening and ending. A
-STOP by risk ends the pass, as it ends a night. A recorded run with its own profile goes
-through `night`, in recorded order.
+a night, so that positions can still be closed; without an event from then on it does not come, and
+they stay open. A recorded run brings its own opening and ending. A STOP by risk ends the pass, as
+it ends a night. A recorded run with its own profile goes through `night`, in recorded order.
 """
 
 from __future__ import annotations

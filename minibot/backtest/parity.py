@@ -7,7 +7,8 @@ late; there each difference is attributed by the night's input logs:
 * `arrival_order`: before a signal, an intent or a fill, a role had processed market events that
   rule order gives it only afterwards.
 * `delay`: a role processed an event later than the event's own time, so an age is greater.
-* `follows`: neither; an earlier difference has led to another state.
+* `follows`: neither; an earlier difference has led to another state. An event that the night lacks
+  is counted here too, as it has no inputs whose order or delay could be looked up.
 """
 
 from __future__ import annotations
@@ -189,7 +190,10 @@ def _compared(logged: Together, done: RulePass) -> RuleParity:
 
 
 def pairs_of(night: list[Made], rule: list[Said]) -> Iterator[Pair]:
-    """Yield each decision with its counterpart in recorded order; then those of rule alone."""
+    """Yield each decision of the night with its counterpart in rule order, or None.
+
+    A decision of rule order alone comes before the next like it of the night, or else at the end.
+    """
     waiting: dict[tuple[str, ...], deque[Said]] = {}
     for said in rule:
         waiting.setdefault(_key(said.queue, said.event), deque()).append(said)

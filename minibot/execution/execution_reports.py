@@ -20,7 +20,7 @@ class OrderMove(ResultMessage):
     """An order as it stands after a move; `move_of` makes one."""
 
     _reason: str
-    _of: Order  # Moves on; what stays is read of it, its quantity and places.
+    _of: Order  # It moves on later; only its constants are read: symbol, quantity and places.
 
     def _written(self) -> Payload:
         order = self._of

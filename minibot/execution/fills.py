@@ -108,11 +108,12 @@ class Touch:
 
 
 class FillModel:
-    """Fill of an order at the touch, before cash or position is checked: the model `touch`.
+    """Fill model `touch`: what an order gets at the touch, before its cash is checked.
 
     Attributes:
         qty, price, liquidity: What `match` found last.
-        is_displayed: Whether that is taken from the displayed size.
+        is_displayed: True if that comes from the displayed size, which the caller then lowers;
+            False if it comes from a trade, and `on_fill` has to be called.
         has_queues: Whether `begin` and `keep` have to be called: orders are followed from tick to
             tick.
     """

@@ -1,7 +1,8 @@
 """Intake of intents as orders: every base field is checked again, whatever risk decided.
 
-A refusal for the sake of business is a value, the reason code, and the run goes on. An intent that
-names no allowing `risk_action` is no such case: somebody went round risk, and the run stops.
+A refusal for the sake of business is a value, the reason code, and the run goes on. An intent event
+without the two causes that risk gives it is no such case: somebody went round risk, and the run
+stops.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ CAUSES_MIN: Final = 2
 
 
 def require_lineage(event: Event) -> None:
-    """Raise unless the intent names an allowing risk_action and its cause.
+    """Raise unless the intent names two different causes, as risk does.
 
-    Which event the ids stand for is seen in the queues (`verify --lineage`); that both are there
-    and differ is seen here, before anything is traded.
+    Their number is checked here, before anything is traded; that they are an allowing risk_action
+    and the event behind it, is checked in the queues (`verify --lineage`).
 
     Raises:
         ContractError: STOP with SOURCE_FORBIDDEN.

@@ -1,7 +1,7 @@
 """A paper order and the moves it may make, as a table that can be read whole.
 
-An order is told by its intent; every move it makes becomes one `order_result`. A move that the
-table lacks raises and changes nothing. Quantities add up at every moment: filled and remaining
+An order is identified by its intent; every move it makes becomes one `order_result`. A move that
+the table lacks raises and changes nothing. Quantities add up at every moment: filled and remaining
 are the ordered quantity. Amounts are hundred-millionths (`events.money`).
 """
 
@@ -31,7 +31,10 @@ ORDER_ROLE: Final = "paper_executor_nore_v1"
 
 
 class OrderState(StrEnum):
-    """State of an order; all but NEW, of an intent not yet judged, are published results."""
+    """State of an order and of an intent, which is NEW until it is judged; the others are results.
+
+    An `Order` is made ACCEPTED, and an intent that is refused or late never becomes one.
+    """
 
     NEW = "NEW"
     ACCEPTED = "ACCEPTED"
@@ -81,7 +84,7 @@ NEXT_STATES: Final[Mapping[OrderState, frozenset[OrderState]]] = {
 FILLABLE_STATES: Final = frozenset(
     {state for state, after in NEXT_STATES.items() if {_PARTIALLY_FILLED, _FILLED} <= after}
 )
-"""From which both moves lead that a fill may make."""
+"""States from which a fill may lead on, to PARTIALLY_FILLED and to FILLED."""
 
 
 @mypyc_attr(acyclic=True)

@@ -109,8 +109,8 @@ class PaperExecutorNoreV1(Core):
         self._rules: dict[str, OrderRules] = {}
         self._touches: dict[str, Touch] = {}
         self._tick: ScaledTick = ScaledTick()
-        # What is of one symbol comes in rows: the touch found last is most often the next one, and
-        # so are the rules, None of a symbol that does not trade.
+        # Ticks of one symbol come in rows, so the touch and rules found last are kept at hand. The
+        # rules are None for a symbol that does not trade.
         self._symbol: str = ""
         self._touch: Touch | None = None
         self._trading: OrderRules | None = None
@@ -175,7 +175,7 @@ class PaperExecutorNoreV1(Core):
         return None
 
     def _distrust(self, symbol: str) -> None:
-        """Take that the last touch says nothing any more; the next tick of the symbol does."""
+        """Drop the last touch of a symbol, which may be out of date, until its next tick."""
         touch = self._touches.pop(symbol, None)
         if touch is not None and touch.mark:
             self._marks[symbol] = touch.mark
@@ -183,7 +183,7 @@ class PaperExecutorNoreV1(Core):
         self._fill_model.on_gap(symbol)
 
     def _valued(self) -> dict[str, int]:
-        """Return the value of a unit of each symbol: the mid, or the mark while there is none."""
+        """Return the value of a unit of each symbol: the mid of its touch, else its last mark."""
         marks = dict(self._marks)
         for symbol, touch in self._touches.items():
             if touch.mark:
@@ -223,7 +223,7 @@ class PaperExecutorNoreV1(Core):
         expires_ts = ts + self._order_ttl_ms
         if intent.expires_ts is not None and intent.expires_ts < expires_ts:
             expires_ts = intent.expires_ts
-        # An intent that says the same id later than its order's end is expired anyway.
+        # An id is remembered until its order's end: the same intent told again is late after it.
         is_new = self._clients.admit(intent.client, expires_ts, now + 1)
         refusal = field_refusal(intent)
         if refusal is not None:

@@ -3,7 +3,8 @@
 Both are projections for people and programs that do not read queues; the fills are the truth. They
 are written atomically after the fills they tell of are durable, and can be deleted at any time:
 `run_opening` and fills give the same bytes again. How often is the shell's affair: it asks once a
-second and at the end. A file that says something else than the fills is STOP(NONDETERMINISM).
+second and at the end. A `portfolio.json` that contradicts the fills is STOP(NONDETERMINISM);
+`open_positions.json` holds a part of it and is only written, never compared.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ OPEN_POSITIONS_FILE: Final = "open_positions.json"
 
 
 class PortfolioStore:
-    """Writes and checks the two files of one run.
+    """Store of the two files of one run; `check` reads `portfolio.json` alone.
 
     The generation of both files is one more than the fills they hold, so equal portfolios of a run
     are equal files.
@@ -58,7 +59,7 @@ class PortfolioStore:
         self._fills = portfolio.fills
 
     def check(self, portfolio: Portfolio, ledger: Ledger) -> None:
-        """Compare the file with a portfolio made from at least the fills that it holds.
+        """Compare `portfolio.json` with a portfolio made from at least the fills that it holds.
 
         No file, the file of another run, and one with fewer fills pass: it is only behind.
 

@@ -62,7 +62,8 @@ class QueueFills(FillModel):
             self._ahead[order.order_id] = self._displayed(order, limit, touch)
             return False
         if self._ahead.get(order.order_id) is None:
-            # Known from now on, or still not; this tick itself is older than what is known.
+            # The queue is known from now on, or still not. A size shown now has this tick's trade
+            # behind it, so the trade must not shorten it; only one through the price counts.
             self._ahead[order.order_id] = self._displayed(order, limit, touch)
             if not self._is_through(order.side, limit):
                 return False

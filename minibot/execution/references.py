@@ -1,8 +1,8 @@
 """Reference prices for the venue's percent bands: the average price of the last minutes.
 
-The market role tells it about once a minute. Until it has, where the venue takes the last price
-(`percent_minutes` 0), and once the last one is older than the minutes it is made of, the mid of
-the touch stands for it.
+The market role tells the average about once a minute. The mid of the touch takes its place before
+the first one, once the last one is older than the minutes of which it is made, and where the venue
+judges by the last price (`percent_minutes` 0), for which no average is told.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class References:
 
     def to_json(self) -> JsonObject:
         """Return all of it as canonical JSON values."""
-        return {name: [amount_text(price), ts] for name, (price, ts) in self._averages.items()}
+        return {
+            name: [amount_text(price), until] for name, (price, until) in self._averages.items()
+        }
 
     @staticmethod
     def from_json(state: Mapping[str, Any]) -> References:

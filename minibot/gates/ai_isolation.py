@@ -88,7 +88,7 @@ class GateResult:
 
     @property
     def passed(self) -> bool:
-        """True if all held, or all except probes on a system where they are advisory."""
+        """True if all held, or all except probes and layers where less than a jail is enough."""
         if not is_enough(self.level, self.level_min):
             return False
         failed = [finding for finding in self.findings if not finding.passed]
@@ -249,7 +249,7 @@ def _privileges(pid: int) -> Iterator[Finding]:
 
 
 def _inherited(hello: Mapping[str, Any]) -> Iterator[Finding]:
-    leaks = hello.get("leaks", {"variables": ["unknown"], "descriptors": None})
+    leaks = hello.get("leaks", {"variables": ["unknown"], "descriptors": ["unknown"]})
     variables, descriptors = leaks["variables"], leaks["descriptors"]
     yield Finding("environment is scrubbed", not variables, f"foreign: {variables or 'none'}")
     yield Finding("descriptors", not descriptors, f"foreign: {descriptors or 'none'}")
@@ -296,7 +296,7 @@ def _order_ends_run(lab: Path) -> Finding:
 
 
 def _intents_of_ai(lab: Path) -> Sequence[Path]:
-    """Return the queue files that hold a line of `ai_role` although it may not write them."""
+    """Return the files of all queues forbidden to `ai_role` that hold a line of it nevertheless."""
     roles = Roles.of_project()
     foreign = roles.queues.keys() - roles.roles[AI_ROLE].writes.keys()
     found = [

@@ -1,8 +1,8 @@
 """Gate `atomic_io`: critical files are written atomically, and only through the kernel.
 
-Two halves. Statically, no module outside `kernel` may open a file for writing or replace one in
-any other way (N-102). Dynamically, a writer killed at any moment leaves the old file or the new
-one, never a mixture (N-05).
+Two halves. Statically, no call outside `kernel` may write, replace, rename or link a file; deleting
+one is no writing, and `ALLOWED` names the exceptions (N-102). Dynamically, a writer killed at any
+moment leaves the old file or the new one, never a mixture (N-05).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ ALLOWED = {
     "minibot/watchdog/preflight.py": "measures the disk's own sync",
     "minibot/watchdog/requests.py": "sets a foreign request aside by renaming it",
 }
-# The kernel writes; drills do what it must not.
+# Rooms that are not searched: the kernel writes, and drills damage files on purpose.
 WRITING_ROOMS = ("minibot/kernel/", "minibot/gates/chaos", "minibot/gates/drill")
 
 

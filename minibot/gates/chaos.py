@@ -20,7 +20,7 @@ from typing import Final
 import filelock
 
 from minibot.gates.chaos_catalogue import BASE, FAULTS
-from minibot.gates.chaos_fault import REFUSE, STOP, SURVIVE, Fault
+from minibot.gates.chaos_fault import STOP, SURVIVE, Fault
 from minibot.gates.chaos_judge import complaints, observed
 from minibot.gates.drill_processes import FeatureMissing
 from minibot.gates.drill_run import DrillRun, NotInjected
@@ -60,10 +60,10 @@ def run_fault(fault: Fault, var: Var, *, on_own_disk: bool = False) -> Result:
     `on_own_disk`: the lab is already on the small disk that the fault needs.
     """
     lab = var.lab_of(f"chaos-{fault.name}")
-    ensure_folder(lab.root)
-    if on_own_disk:
-        return _run(fault, lab)
     try:
+        ensure_folder(lab.root)
+        if on_own_disk:
+            return _run(fault, lab)
         # One drill of a name at a time; `DrillRun` refuses a var that a run is using.
         with filelock.FileLock(str(lab.root.with_suffix(".lock")), timeout=0):
             return _on_own_disk(fault, var, lab) if fault.disk_mb else _run(fault, lab)
@@ -71,6 +71,8 @@ def run_fault(fault: Fault, var: Var, *, on_own_disk: bool = False) -> Result:
         return _failed(fault, f"another drill is using {lab.root}")
     except FeatureMissing as missing:
         return _skipped(fault, missing)
+    except (MinibotError, OSError, subprocess.SubprocessError) as error:
+        return _failed(fault, str(error))
 
 
 def run_faults(
@@ -137,9 +139,7 @@ def _drive(fault: Fault, night: DrillRun) -> None:
 
 
 def _seconds(fault: Fault, night: DrillRun) -> str:
-    if fault.expect not in (STOP, REFUSE) or not night.injected_ns:
-        return ""
-    if fault.expect == REFUSE or not night.flagged_ns:
+    if fault.expect != STOP or not (night.injected_ns and night.flagged_ns):
         return ""
     return f"{max(0, night.flagged_ns - night.injected_ns) / 1e9:.1f}"
 

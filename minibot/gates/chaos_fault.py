@@ -56,7 +56,8 @@ class Fault:
         sets: Changed keys of the profile.
         chaos: The `chaos` section of the profile.
         ready: `trading`, `run` (its roles have started), or `none` (nothing is started).
-        damaged: Queues in which `verify` has to find something; none means clean.
+        damaged: Queues and files to which the findings of `verify` are confined: at least one
+            finding, and none elsewhere. Empty: no finding at all.
         evidence: Incidents that a survived fault has to leave, by kind.
         dead_letter: True if the reader has to set the bad line aside.
         shows: True if the live table runs.

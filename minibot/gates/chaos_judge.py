@@ -196,7 +196,7 @@ def _dead_letters(recorded: Recorded, fault: Fault) -> list[JsonObject]:
 
 
 def _verify(fault: Fault, run_dir: Path, recorded: Recorded) -> list[str]:
-    """Check bytes and causes of the run: clean, or damaged exactly where the fault hit."""
+    """Check bytes and causes of the run: clean, or damaged where the fault hit and only there."""
     findings = list(verify_tree(run_dir))
     if not (findings and fault.damaged):
         # With damaged bytes causes cannot be followed, which says nothing new.

@@ -25,7 +25,7 @@ FILE_BYTES_MAX: Final = 4096
 
 
 def wait_for_stop(night: DrillRun) -> None:
-    """Wait for the run to meet its planted fault, whose time is unknown."""
+    """Inject nothing: the profile plants the fault, and `watch_end` awaits its STOP."""
 
 
 def planted_line(queue: str, number: int) -> Inject:
@@ -138,7 +138,7 @@ def limit_file_size(night: DrillRun) -> None:
 
 
 def limit_descriptors(night: DrillRun) -> None:
-    """Take all free descriptors from the risk role."""
+    """Lower the risk role's limit of descriptors so far that it can open none."""
     _limit(night, RISK_ROLE, "RLIMIT_NOFILE", 3)
 
 
@@ -188,7 +188,7 @@ def after_killed_launcher(night: DrillRun) -> list[str]:
 
 
 def freeze_launcher(night: DrillRun) -> None:
-    """Freeze the launcher until execution has stopped by itself, then let it wake."""
+    """Freeze the launcher until a role has raised STOP by itself, then let it wake."""
     night.suspend(night.launcher_pid)
     night.mark()
     try:

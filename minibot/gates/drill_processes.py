@@ -52,7 +52,7 @@ class DrillProcesses:
         return any(word == self._root or word.startswith(self._root + os.sep) for word in words)
 
     def pid(self, *words: str) -> int | None:
-        """Return the id of a process of the run whose command line has these words, or None."""
+        """Return the id of a process of the run with all these texts in its command line."""
         for process in self.members():
             if _holds(process, words):
                 return process.pid

@@ -281,7 +281,7 @@ class DrillRun:
         return _lines(JournalReader(folder, "acks"))
 
     def incidents(self, kind: str) -> list[JsonObject]:
-        """Return the payloads of the run's incidents of a kind, over all parts."""
+        """Return the payloads of the run's incidents of a kind, in lower case, from all parts."""
         return [
             payload for payload in self._payloads("incidents") if payload["kind"].lower() == kind
         ]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from minibot.engine.role_replay import Recorded, replay_run
+from minibot.events.decimals import format_fixed, parse_fixed
 from minibot.events.names import FILLS
 from minibot.gates.smoke_run import run_smoke
 from minibot.gates.tamper_forge import Forgery, forge_manifest, reseal
@@ -44,7 +45,7 @@ class Trick:
         words: The attacker's deed.
         act: Applies it to the copy.
         found_by: Checks that have to find it.
-        missed_by: Checks that, by `words`, do not find it; no failure if they do.
+        missed_by: Checks that run too and are expected to miss it; no failure if they find it.
     """
 
     name: str
@@ -111,7 +112,7 @@ def demonstrate(run_dir: Path, lab: Path) -> Iterator[Outcome]:
 
     Args:
         run_dir: A finished run; it is read and never written.
-        lab: The gate's own folder, emptied first.
+        lab: The demonstration's own folder; before each trick its `copy` is made equal to the run.
 
     Raises:
         Refusal: The untouched run does not verify.
@@ -136,7 +137,7 @@ def demonstrate(run_dir: Path, lab: Path) -> Iterator[Outcome]:
 
 
 def judged(trick: Trick, copy: Path, published: str, public_key: str | None) -> Outcome:
-    """Run each check that the trick names on the copy."""
+    """Run each check that the trick names on the copy; a finding of another check counts too."""
     outcome = Outcome(trick)
     asked = {*trick.found_by, *trick.missed_by}
     found = _found(copy, public_key=public_key, lineage=False)
@@ -233,10 +234,10 @@ def tricks(run_id: str) -> tuple[Trick, ...]:
 
 
 def _cheaper(event: dict[str, Any]) -> None:
-    """Lower a purchase price by a tenth."""
+    """Lower the price of a fill by a tenth, in the places that it has."""
     price = event["payload"]["price"]
-    whole, _, rest = price.partition(".")
-    event["payload"]["price"] = f"{int(whole) * 9 // 10}.{rest}" if rest else f"{int(whole) - 1}"
+    places = len(price.partition(".")[2])
+    event["payload"]["price"] = format_fixed(parse_fixed(price, places) * 9 // 10, places)
 
 
 def _forged(copy: Path, *, rehash: bool) -> Forgery:

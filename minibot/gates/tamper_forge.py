@@ -105,6 +105,8 @@ class Forgery:
         raw = read_head_bytes(path)
         known = newest(raw)
         sequence = known.sequence if known else 2
+        # The first two slots tell what is published, two more of some queues what is synced: their
+        # number is that of the machine's boot and stays.
         data = b"".join(
             pack_slot(end, mark.sequence if mark and number > 1 else sequence - number)
             for number, mark in enumerate(slots(raw))

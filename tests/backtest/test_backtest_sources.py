@@ -14,6 +14,7 @@ from minibot.backtest.driver import run_backtest
 from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.source_spec import open_market
 from minibot.backtest.sources.span import Span, parse_span
+from minibot.data.treatment import Treatment
 from minibot.events.model import Bar, Instrument, MarketTick
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.runtime.configuration.config import Config, config_with, load_config
@@ -151,6 +152,21 @@ def test_range_within_a_hole_between_bars_is_refused(var_dir: Path, tmp_path: Pa
 
     assert said.code == 2
     assert "no whole bar of 1h in the time range" in said.err
+
+
+def test_range_within_a_hole_is_refused_in_a_portfolio_too(tmp_path: Path) -> None:
+    """A portfolio whose bars are fed as events refuses a hole as one file does."""
+    path = hourly(tmp_path, 48)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:10], *lines[20:]]))
+    span = Span(*(START_MS + hour * HOUR_MS for hour in (12, 16)))
+    config = bar_profile(interval="1h", trend="4h")
+    words = [f"klines:{path}", f"klines:{hourly(tmp_path, 48, 'ETHUSDT-1h.csv')}"]
+
+    market = open_market(words, config, span, Treatment(gaps="keep"))
+
+    with pytest.raises(Refusal, match=f"{path.name}: no whole bar of 1h in the time range"):
+        list(market.roots())
 
 
 def test_range_that_ends_within_a_bar_ends_before_it(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from minibot.cores.protocol import Core, Input
 from minibot.engine.intrabar import Candle, Intrabar, Shown
 from minibot.engine.lockstep import fresh_cores
 from minibot.engine.market_source import NOBODY, Root, Watch
-from minibot.events.model import Bar, Event, JsonObject
+from minibot.events.model import Bar, Event, JsonObject, MarketTick
 from minibot.exchanges.tapes.frames import Frame
 from minibot.strategies.core import StrategyCore
 from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, walk, write_klines
@@ -275,6 +275,29 @@ def test_altered_bar_that_goes_keeps_what_was_seen_of_it(seed: int) -> None:
 
     assert (found.open, found.low) == (candle.open, candle.low)
     assert found.high > max(candle.open, candle.low)
+
+
+def test_altered_trades_change_price_and_quantity_and_no_time() -> None:
+    """A replaced trade has another price and quantity, of which later bars are built."""
+    tick = MarketTick(
+        symbol="X",
+        price="100.00",
+        kind="trade",
+        bid="100.00",
+        bid_qty="1.000",
+        ask="100.01",
+        ask_qty="1.000",
+        recv_mono_ns=5_000_000,
+        qty="2.000",
+        trade_id=1,
+    )
+
+    ((other, at),) = Perturbation(1, REPLACE, 1).ticks([(tick, 5)])
+
+    assert at == 5
+    assert (other.recv_mono_ns, other.trade_id) == (tick.recv_mono_ns, tick.trade_id)
+    assert other.price != tick.price
+    assert other.qty not in (None, tick.qty)
 
 
 @given(st.integers(0, 400), st.sampled_from(KINDS))

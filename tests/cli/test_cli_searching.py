@@ -14,6 +14,8 @@ import pytest
 
 from minibot.backtest.checks import lookahead
 from minibot.backtest.checks.lookahead import check_lookahead
+from minibot.backtest.checks.warmup_check import Moved, Readings, WarmUp, WarmupCheck
+from minibot.cli.support.checking import startup_lines
 from tests.backtest.markets import MINUTE_MS, START_MS, walk, write_klines
 from tests.backtest.test_lookahead import peeking_cores
 from tests.runs import PROJECT, ShortRun, verb
@@ -81,6 +83,16 @@ def test_startup_check_ends_with_one_when_the_profiles_own_warm_up_is_too_short(
     assert "the profile's own" in enough.out
     assert "TOO SHORT" in short.out
     assert "--timerange" in none.err
+
+
+def test_startup_check_proves_nothing_for_the_longest_warm_up() -> None:
+    """A profile whose own warm-up is the longest is not called enough by its own comparison."""
+    decision = Moved("decision", 3, 0, None, None, None, None)
+    half = WarmUp(500, 400, False, decision, ())
+
+    *_, verdict = startup_lines(WarmupCheck(Readings(1000, 800, []), (half,)))
+
+    assert "nothing shows whether it is enough" in verdict
 
 
 def test_sweep_is_kept_and_each_row_is_the_run_with_set(

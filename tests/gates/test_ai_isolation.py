@@ -129,6 +129,14 @@ def test_gate_on_a_system_that_advises_prints_open_probes_and_passes() -> None:
     assert GateResult("jail", "jail", (probe,)).verdict == "failed"
 
 
+def test_worker_that_never_answers_holds_nothing() -> None:
+    """Without a hello the gate knows nothing of the worker, so no finding about it holds."""
+    found = list(ai_isolation._inherited({}))
+
+    assert len(found) == 3
+    assert [finding.name for finding in found if finding.passed] == []
+
+
 def test_preflight_says_what_a_run_would_find(tmp_path: Path) -> None:
     """Preflight names the worker's level, and the problem where the profile demands more."""
     found = check_jail(tmp_path / "ai", 256, LEVEL_HERE)

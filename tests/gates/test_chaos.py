@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from minibot.cli import chaos as chaos_verb
 from minibot.cli.main import run
 from minibot.events.reasons import REASONS, STOP_GROUP
-from minibot.gates import chaos_judge
+from minibot.gates import chaos, chaos_judge
 from minibot.gates.chaos import (
     FAILED,
     OK,
@@ -229,6 +230,20 @@ def test_skipped_fault_is_told_with_its_missing_feature_and_fails_nothing() -> N
     assert "skipped disk_full: this machine has not own mounts" in lines
     assert "FAILED ctrl_c: it was silent" in lines
     assert lines[-1].startswith("1 of 2 faults end as catalogued")
+
+
+def test_drill_that_hangs_on_its_own_disk_is_a_failed_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A drill that does not come back from its disk fails its fault; the campaign goes on."""
+    hanging = [sys.executable, "-c", "import time; time.sleep(600)"]
+    monkeypatch.setattr(chaos, "_private_mount", lambda: hanging)
+    monkeypatch.setattr(chaos, "DISK_S_MAX", 0.1)
+
+    results = run_faults(faults_named(["disk_full"]), Var(tmp_path), tell=lambda result: None)
+
+    assert [result.verdict for result in results] == [FAILED]
+    assert "timed out" in results[0].complaints[0]
 
 
 def test_lab_that_a_run_is_using_is_left_alone(tmp_path: Path, hung: DrillRun) -> None:

@@ -166,6 +166,18 @@ def test_schema_gate_passes_on_a_run_and_fails_without_a_contract(
     assert not schema.check(short_run.run_dir, contracts).passed
 
 
+@pytest.mark.parametrize(("validator", "answer"), [("validate", True), ("explain", [])])
+def test_schema_gate_fails_where_one_of_the_two_validators_accepts_too_much(
+    short_run: ShortRun, monkeypatch: pytest.MonkeyPatch, validator: str, answer: object
+) -> None:
+    """A validator that accepts everything fails the gate, whatever the other one refuses."""
+    monkeypatch.setattr(Contracts, validator, lambda _contracts, _envelope: answer)
+
+    report = schema.check(short_run.run_dir)
+
+    assert {"fill contract", "market_tick contract"} <= set(failed(report))
+
+
 @pytest.mark.process
 @pytest.mark.row("N-102", "N-05", "N-69")
 def test_atomic_io_gate_passes_here_and_fails_on_a_planted_plain_write(tmp_path: Path) -> None:

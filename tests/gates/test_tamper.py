@@ -98,6 +98,19 @@ def test_run_without_fills_or_seal_cannot_serve(var_dir: Path, short_run: ShortR
     assert is_usable(short_run.run_dir) == ""
 
 
+@pytest.mark.parametrize(
+    ("price", "lowered"),
+    [("61234.50", "55111.05"), ("7", "6"), ("0.1234", "0.1110"), ("0.00001", "0.00000")],
+)
+def test_price_of_a_fill_is_changed_however_small_it_is(price: str, lowered: str) -> None:
+    """The trick changes every price, also one below 1, so that there is something to be found."""
+    event = {"payload": {"price": price}}
+
+    tamper._cheaper(event)
+
+    assert event["payload"]["price"] == lowered
+
+
 @pytest.mark.parametrize("is_missed", [False, True])
 def test_verb_exits_1_where_a_trick_was_missed(
     short_run: ShortRun,

@@ -39,7 +39,7 @@ from minibot.events.model import JsonObject, MarketTick
 from minibot.events.money import parse_amount
 from minibot.events.names import SIGNALS, TICKS
 from minibot.exchanges.tapes.kline_bars import next_open, open_of
-from minibot.kernel.errors import RunStop
+from minibot.kernel.errors import Refusal, RunStop
 
 MakeCores = Callable[[JsonObject], Mapping[str, Core]]
 OnDone = Callable[[int, int], None]
@@ -98,8 +98,8 @@ class _Watched:
     def _next(self, roots: Iterator[Root]) -> Root | None:
         try:
             return next(roots, None)
-        except (RunStop, ValueError, LookupError):
-            # Altered messages contradict each other sooner or later.
+        except (RunStop, Refusal, ValueError, LookupError):
+            # Altered messages contradict each other sooner or later, and cut bars may leave none.
             if self._until is None:
                 raise
             return None

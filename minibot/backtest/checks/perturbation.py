@@ -58,7 +58,7 @@ class Seen:
     """Prices of an unfinished bar that the cores have already seen.
 
     Attributes:
-        prices: The bids so far; the first of them reveals the open.
+        prices: Prices of the ticks so far, which are bids; the first of them reveals the open.
         is_low, is_high: True when the bar's low or high is among them.
         is_close: True when the last of them is the bar's close.
     """
@@ -258,7 +258,7 @@ def _moved_tick(place: Timed, timed: Timed) -> Timed:
 
 def _other_tick(timed: Timed, random: Random) -> Timed:
     tick, bps = timed[0], _other_bps(random)
-    names = ("price", "bid", "bid_qty", "ask", "ask_qty")
+    names = ("price", "qty", "bid", "bid_qty", "ask", "ask_qty")
     amounts = {name: _scaled_amount(getattr(tick, name), bps) for name in names}
     return structs.replace(tick, **amounts), timed[1]
 

@@ -113,7 +113,7 @@ class WarmupCheck:
 
     @property
     def is_enough(self) -> bool:
-        """True when no decision moves under the profile's own warm-up."""
+        """True when no decision moves under the profile's own warm-up, or it is the longest."""
         return all(each.decision.differing == 0 for each in self.warmups if each.is_own)
 
 

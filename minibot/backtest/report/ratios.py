@@ -52,7 +52,7 @@ def compounded(returns: Sequence[float]) -> float:
 
 
 def cagr(returns: Sequence[float], per_year: int) -> float | None:
-    """Return the compound annual growth rate; None once all is lost."""
+    """Return the compound annual growth rate: -1 if all is lost, None if more than all is."""
     growth = 1 + compounded(returns)
     if not returns or growth < 0:
         return None

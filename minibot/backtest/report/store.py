@@ -63,10 +63,10 @@ def kept(var: Var) -> list[Kept]:
 
 
 def find_kept(name: str, var: Var) -> Kept:
-    """Return a kept backtest by its id, the beginning of its id, its folder, or `latest`.
+    """Return a kept backtest by its id, beginning or end of its id, its folder, or `latest`.
 
     Raises:
-        Refusal: There is none, several ids begin so, or it cannot be read.
+        Refusal: There is none, several ids begin or end so, or it cannot be read.
     """
     folders = sorted((path.parent for path in folder_of(var).glob(f"*/{RESULT_FILE}")), key=_age)
     if name == "latest" and folders:
@@ -80,7 +80,7 @@ def find_kept(name: str, var: Var) -> Kept:
         return _readable(fitting[0])
     if fitting:
         names = ", ".join(folder.name for folder in fitting)
-        raise Refusal(f"{name} is the beginning of more than one: {names}.", "Say more of it.")
+        raise Refusal(f"{name} is a part of more than one: {names}.", "Say more of it.")
     raise Refusal(f"{name} is no backtest under {folder_of(var)}.", "See: minibot backtests list")
 
 

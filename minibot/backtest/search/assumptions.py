@@ -56,8 +56,8 @@ def band_jobs(job: Job) -> dict[str, Job]:
 def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) -> dict[str, Review]:
     """Return the review under every fill assumption by its name, the profile's own first.
 
-    This process runs the first, of which the page draws every signal, and so sends none of its
-    events; workers run the others beside it, and keep theirs but for the digest.
+    This process runs the first, of which the page draws every signal, so its events need not be
+    sent from a worker. Workers run the others beside it and send their reviews without events.
 
     Args:
         job: The backtest.

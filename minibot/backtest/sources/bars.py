@@ -75,12 +75,17 @@ class BarSource:
         return SIMULATED.rules.parse(info)
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield rules, history, then ticks and bars; a beat after each bar."""
+        """Yield rules, history, then ticks and bars; a beat after each bar.
+
+        Raises:
+            Refusal: The span lies in a gap between the bars.
+        """
         symbol, origin = self.symbols[0], self.origin_ms
         yield Root(self._instrument, origin)
         intrabar = Intrabar(symbol, OrderRules.of(self._instrument), self._model)
         lanes = [_Lane(symbol, self.series.interval, interval) for interval in self._intervals]
         past: deque[Bar] = deque()
+        has_begun = False
         for candle in self.series.candles():
             closed = [bar for lane in lanes for bar in lane.add(candle)]
             if candle.open_ts < origin:
@@ -90,7 +95,8 @@ class BarSource:
             if past:
                 yield from self._history(past)
             if candle.end_ts > self._end_ts:
-                return
+                break
+            has_begun = True
             for shown in intrabar.ticks(candle, watch):
                 yield Root(shown.payload(symbol), shown.at)
             end = candle.end_ts
@@ -98,6 +104,8 @@ class BarSource:
                 yield Root(bar, end)
             intrabar.on_closed(candle)
             yield Root(Beat((end - origin) // 1000, {symbol: 0}), end)
+        if not has_begun:
+            raise self._nothing()
 
     def market(self, read: Collection[str]) -> BarMarket | None:
         """Return the bars as rows; None where they have to be fed as events.
@@ -148,7 +156,11 @@ class BarSource:
 
 
 class _Lane:
-    """Aggregation of the file's bars to one interval; only whole bars are returned."""
+    """Aggregation of the file's bars to one interval.
+
+    A bar in which the file begins, or that has not ended with the file, is left out; one with a gap
+    inside or at its end is made of what there is.
+    """
 
     def __init__(self, symbol: str, base: str, interval: str) -> None:
         self._symbol, self._interval = symbol, interval

@@ -1,7 +1,7 @@
 """Portfolio of sources as one market: merged by time, one clock, ties in the order given.
 
-A second of time passes once for all sources: their beats become one, with the age of every symbol's
-data.
+A second of time passes once for all sources: their beats become one. It has the ages of the first
+source that beats at this time, and of all other symbols those of their last beat.
 """
 
 from __future__ import annotations

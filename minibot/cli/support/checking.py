@@ -152,6 +152,8 @@ def startup_lines(found: WarmupCheck) -> list[str]:
         if moving:
             lines.append(f"  {counted(still, 'other')} of {1 + len(each.values)} do not move")
     verdict = "enough: it decides as after the longest"
+    if not any(each.is_own for each in found.warmups):
+        verdict = "the longest that can be tried, so nothing shows whether it is enough"
     if not found.is_enough:
         verdict = "TOO SHORT: it decides otherwise than after the longest"
     return [*lines, "", f"the profile's warm-up is {verdict}"]
