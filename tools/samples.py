@@ -25,7 +25,8 @@ from typing import Any, Final
 
 from minibot.data.convert import convert
 from minibot.events.decimals import format_fixed
-from minibot.exchanges.tapes.decimals import SCALE, to_text
+from minibot.events.money import UNIT
+from minibot.exchanges.tapes.decimals import to_text
 from minibot.exchanges.tapes.kline_bars import Bar, gather
 from minibot.simulator.sources.generator import FIRST_TRADE_ID, ORIGIN_MS
 from minibot.simulator.sources.random_market import PricePath, RandomSymbol
@@ -131,7 +132,7 @@ def future(spot: Sequence[Bar]) -> list[Bar]:
 
 
 def _at_tick(price: int) -> int:
-    tick = SCALE // 10
+    tick = UNIT // 10
     return price // tick * tick
 
 
@@ -176,7 +177,7 @@ def _record(symbol: str, number: int) -> dict[str, Any]:
         "open_interest_value": format_fixed(interest * mark // 1000, 8),
         "mark_price": format_fixed(mark, 8),
         "spot_price": format_fixed(spot, 8),
-        "basis": format_fixed((mark - spot) * SCALE // spot, 8),
+        "basis": format_fixed((mark - spot) * UNIT // spot, 8),
     }
 
 

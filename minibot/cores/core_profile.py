@@ -25,16 +25,13 @@ from minibot.cores.profile_keys import (
     string,
     whole,
 )
+from minibot.events.intervals import INTERVAL_MS, MONTH
 from minibot.events.model import JsonObject
 
 VENUE: Final = "binance"
 """The venue of a profile that names none; the simulator speaks its protocol."""
 
-INTERVAL: Final = one_of(
-    *("1s", "1m", "3m", "5m", "15m", "30m"),
-    *("1h", "2h", "4h", "6h", "8h", "12h"),
-    *("1d", "3d", "1w", "1M"),
-)
+INTERVAL: Final = one_of(*INTERVAL_MS, MONTH)
 """The rule of a bar's length."""
 
 NAME: Final = string(

@@ -6,7 +6,6 @@ trouble is in the report, and refuses the file unless the `Treatment` settles it
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,10 +21,9 @@ from minibot.data.treatment import DAMAGED, ROWS, UNITS, ZERO_VOLUME, DataReport
 from minibot.events.money import PLACES
 from minibot.exchanges.tapes.kline_bars import INTERVALS
 from minibot.kernel.errors import Refusal
+from minibot.simulator.sources.kline_files import named_interval, symbol_of
 from minibot.simulator.sources.kline_rows import BadRow, rows_of
 
-_NAME: Final = re.compile(r"^([A-Za-z0-9]+?)(?:_([A-Za-z0-9]+))?-")
-_NAMED_INTERVAL: Final = re.compile(r"-(\d+(?:mo|[smhdwM]))(?:[-.]|$)")
 FIRST_ROWS: Final = 1000
 KLINES: Final = "klines"
 """Kind of a file of columns that holds klines."""
@@ -94,30 +92,6 @@ def inspect_klines(
     report.interval = interval or interval_of(path, [kline.open_ts for _, kline in rows])
     klines = treat(rows, report, treatment)
     return KlineSet(report.symbol, report.interval, klines, report)
-
-
-def symbol_of(path: Path) -> str:
-    """Return the symbol at the beginning of a file's name: `BTCUSDT-1m...`, `BTC_USDT-1m...`.
-
-    Raises:
-        Refusal: The name does not begin with a symbol.
-    """
-    match = _NAME.match(path.name)
-    if match is None:
-        if not path.exists():
-            raise Refusal(f"{path}: there is no such file.", "Name a file that exists.")
-        raise Refusal(
-            f"{path}: the name does not begin with a symbol.",
-            "Name it like BTCUSDT-1m-2025-01-01.csv.",
-        )
-    return "".join(part for part in match.groups() if part).upper()
-
-
-def named_interval(path: Path) -> str:
-    """Return the interval in a file's name; empty where there is none."""
-    named = _NAMED_INTERVAL.search(path.name)
-    name = named.group(1).replace("mo", "M") if named else ""
-    return name if name in INTERVALS else ""
 
 
 def first_interval(path: Path) -> str:

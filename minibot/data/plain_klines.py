@@ -14,12 +14,13 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from minibot.data.kline import increment
-from minibot.data.klines import interval_of, symbol_of
+from minibot.data.klines import interval_of
 from minibot.data.store import FORMS
 from minibot.events.money import PLACES
 from minibot.exchanges.tapes.kline_bars import INTERVALS, open_of
 from minibot.exchanges.tapes.tape import lines_of
 from minibot.kernel.errors import Refusal
+from minibot.simulator.sources.kline_files import symbol_of
 from minibot.simulator.sources.kline_rows import COLUMNS, NEEDED, places_of, split, zip_lines
 
 Array = Any  # A one-dimensional array of numpy.

@@ -17,7 +17,6 @@ from typing import Final
 
 from minibot.data.columns import LARGEST, SUFFIX
 from minibot.data.kline import increment, units_of
-from minibot.data.klines import symbol_of
 from minibot.data.treatment import (
     DAMAGED,
     DUPLICATES,
@@ -35,6 +34,7 @@ from minibot.events.model import MarketTick
 from minibot.exchanges.tapes.decimals import to_units
 from minibot.exchanges.tapes.tape import lines_of
 from minibot.kernel.errors import Refusal
+from minibot.simulator.sources.kline_files import symbol_of
 from minibot.simulator.sources.kline_rows import BOM, time_of, zip_lines
 
 IS_TRADE, IS_TAKER_SELL, HAS_EXCHANGE_TS = 1, 2, 4

@@ -18,11 +18,11 @@ from minibot.data.ticks import IS_TAKER_SELL, IS_TRADE
 from minibot.engine.market_source import Root
 from minibot.engine.row_span import Item, RowSpan
 from minibot.engine.tick_table import Array, TickTable
+from minibot.events.intervals import INTERVAL_MS, align
 from minibot.events.model import Bar, Beat
 from minibot.events.unit_sizes import DAY_MS, NEVER, NS_PER_MS
 from minibot.exchanges.tapes.decimals import to_text
 from minibot.market.bars import BarBuilder
-from minibot.market.intervals import INTERVAL_MS, align
 from minibot.market.symbol import FeedConfig
 
 ONE: Final = np.ones((), dtype=np.int64)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from minibot.features.indicator import Indicator, period_of
 from minibot.features.lossless import float_from, float_text
 
 
-class WilderAtr:
+class WilderAtr(Indicator):
     """Average true range of bars, in the unit of price.
 
     Methods:
@@ -26,15 +27,12 @@ class WilderAtr:
         J. Welles Wilder, New Concepts in Technical Trading Systems, 1978.
     """
 
-    __slots__ = ("_close", "_mean", "count", "period", "warmup")
+    __slots__ = ("_close", "_mean", "period")
 
     def __init__(self, period: int) -> None:
         """Start empty; raises ValueError for a period below 1."""
-        if period < 1:
-            raise ValueError(f"period: expected at least 1, found {period}")
-        self.period: int = period
-        self.warmup: int = period
-        self.count: int = 0
+        self.period: int = period_of(period)
+        super().__init__(period)
         self._close: float = 0.0
         self._mean: float = 0.0
 
@@ -56,11 +54,6 @@ class WilderAtr:
         self._mean = self._mean + true_range
         if self.count == self.warmup:
             self._mean = self._mean / self.period
-
-    @property
-    def is_ready(self) -> bool:
-        """True once `warmup` bars have been taken."""
-        return self.count >= self.warmup
 
     @property
     def value(self) -> float | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from minibot.features.indicator import Indicator, period_of
 from minibot.features.lossless import float_from, float_text
 
 
-class Ema:
+class Ema(Indicator):
     """Exponential moving average over `period` values, in the unit of its input.
 
     Methods:
@@ -22,15 +23,12 @@ class Ema:
         `period` values.
     """
 
-    __slots__ = ("_weight", "count", "mean", "period", "warmup")
+    __slots__ = ("_weight", "mean", "period")
 
     def __init__(self, period: int) -> None:
         """Start empty; raises ValueError for a period below 1."""
-        if period < 1:
-            raise ValueError(f"period: expected at least 1, found {period}")
-        self.period: int = period
-        self.warmup: int = period
-        self.count: int = 0
+        self.period: int = period_of(period)
+        super().__init__(period)
         self._weight: float = 2.0 / (period + 1)
         self.mean: float = 0.0
 
@@ -50,11 +48,6 @@ class Ema:
     def update(self, value: float) -> float | None:
         """Take the next value; return the average, or None before it is ready."""
         return self.mean if self.feed(value) else None
-
-    @property
-    def is_ready(self) -> bool:
-        """True once `warmup` values have been taken."""
-        return self.count >= self.warmup
 
     @property
     def value(self) -> float | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from minibot.features.indicator import Indicator, period_of
 from minibot.features.lossless import floats_from, floats_text, optional_from, optional_text
 
 
-class OrderFlowImbalance:
+class OrderFlowImbalance(Indicator):
     """Net pressure of the last `period` changes of the touch, from -1 (selling) to 1 (buying).
 
     A change adds what came to the bid or left the ask, and subtracts what left the bid or came to
@@ -20,15 +21,12 @@ class OrderFlowImbalance:
         Cont, Kukanov, Stoikov, The Price Impact of Order Book Events, 2014, section 2.
     """
 
-    __slots__ = ("_ask", "_ask_qty", "_bid", "_bid_qty", "_pushes", "count", "period", "warmup")
+    __slots__ = ("_ask", "_ask_qty", "_bid", "_bid_qty", "_pushes", "period")
 
     def __init__(self, period: int) -> None:
         """Start empty; raises ValueError for a period below 1."""
-        if period < 1:
-            raise ValueError(f"period: expected at least 1, found {period}")
-        self.period: int = period
-        self.warmup: int = period + 1
-        self.count: int = 0
+        self.period: int = period_of(period)
+        super().__init__(period + 1)
         self._bid: float | None = None
         self._bid_qty: float = 0.0
         self._ask: float = 0.0
@@ -53,11 +51,6 @@ class OrderFlowImbalance:
         self._bid_qty = bid_qty
         self._ask = ask
         self._ask_qty = ask_qty
-
-    @property
-    def is_ready(self) -> bool:
-        """True once `warmup` touches have been taken."""
-        return self.count >= self.warmup
 
     @property
     def value(self) -> float | None:

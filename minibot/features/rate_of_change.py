@@ -5,35 +5,28 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from minibot.features.indicator import Indicator, period_of
 from minibot.features.lossless import floats_from, floats_text
 
 
-class RateOfChange:
+class RateOfChange(Indicator):
     """Change of a value against the one `period` steps before, as a ratio of the earlier one.
 
     0.01 is one percent up. An earlier value of zero gives None: there is no ratio to zero.
     """
 
-    __slots__ = ("_window", "count", "period", "warmup")
+    __slots__ = ("_window", "period")
 
     def __init__(self, period: int) -> None:
         """Start empty; raises ValueError for a period below 1."""
-        if period < 1:
-            raise ValueError(f"period: expected at least 1, found {period}")
-        self.period: int = period
-        self.warmup: int = period + 1
-        self.count: int = 0
+        self.period: int = period_of(period)
+        super().__init__(period + 1)
         self._window: deque[float] = deque(maxlen=period + 1)
 
     def update(self, value: float) -> None:
         """Take the next value."""
         self.count += 1
         self._window.append(value)
-
-    @property
-    def is_ready(self) -> bool:
-        """True once `warmup` values have been taken."""
-        return self.count >= self.warmup
 
     @property
     def value(self) -> float | None:

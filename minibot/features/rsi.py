@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from minibot.features.indicator import Indicator, period_of
 from minibot.features.lossless import float_from, float_text
 
 
-class WilderRsi:
+class WilderRsi(Indicator):
     """Relative strength index, 0 to 100, of closes.
 
     Methods:
@@ -26,15 +27,12 @@ class WilderRsi:
         J. Welles Wilder, New Concepts in Technical Trading Systems, 1978.
     """
 
-    __slots__ = ("_close", "_gain", "_loss", "count", "period", "warmup")
+    __slots__ = ("_close", "_gain", "_loss", "period")
 
     def __init__(self, period: int) -> None:
         """Start empty; raises ValueError for a period below 1."""
-        if period < 1:
-            raise ValueError(f"period: expected at least 1, found {period}")
-        self.period: int = period
-        self.warmup: int = period + 1
-        self.count: int = 0
+        self.period: int = period_of(period)
+        super().__init__(period + 1)
         self._close: float = 0.0
         self._gain: float = 0.0
         self._loss: float = 0.0
@@ -59,11 +57,6 @@ class WilderRsi:
         if self.count == self.warmup:
             self._gain = self._gain / self.period
             self._loss = self._loss / self.period
-
-    @property
-    def is_ready(self) -> bool:
-        """True once `warmup` closes have been taken."""
-        return self.count >= self.warmup
 
     @property
     def value(self) -> float | None:

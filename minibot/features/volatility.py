@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from math import sqrt
 from typing import Any
 
-from minibot.features.lossless import floats_from, floats_text, optional_from, optional_text
+from minibot.features.indicator import Indicator, period_of
+from minibot.features.lossless import optional_from, optional_text
+from minibot.features.window import Window
 
 
-class RealisedVolatility:
+class RealisedVolatility(Indicator):
     """Root of the mean square of the last `period` simple returns, as a ratio per step.
 
     Simple returns, not logarithms, because a logarithm is libm's and differs between systems,
@@ -18,17 +19,14 @@ class RealisedVolatility:
     that step zero.
     """
 
-    __slots__ = ("_former", "_squares", "count", "period", "warmup")
+    __slots__ = ("_former", "_squares", "period")
 
     def __init__(self, period: int) -> None:
         """Start empty; raises ValueError for a period below 1."""
-        if period < 1:
-            raise ValueError(f"period: expected at least 1, found {period}")
-        self.period: int = period
-        self.warmup: int = period + 1
-        self.count: int = 0
+        self.period: int = period_of(period)
+        super().__init__(period + 1)
         self._former: float | None = None
-        self._squares: deque[float] = deque(maxlen=period)
+        self._squares: Window = Window(period)
 
     def update(self, value: float) -> None:
         """Take the next value."""
@@ -41,20 +39,11 @@ class RealisedVolatility:
         self._squares.append(change * change)
 
     @property
-    def is_ready(self) -> bool:
-        """True once `warmup` values have been taken."""
-        return self.count >= self.warmup
-
-    @property
     def value(self) -> float | None:
         """The volatility per step as a ratio, or None before it is ready."""
         if self.count < self.warmup:
             return None
-        # Summed afresh from the oldest on: a running sum would drift and could go below zero.
-        total = 0.0
-        for square in self._squares:
-            total = total + square
-        return sqrt(total / self.period)
+        return sqrt(self._squares.mean())
 
     def state(self) -> dict[str, Any]:
         """Return all that later values depend on, as canonical JSON values."""
@@ -62,7 +51,7 @@ class RealisedVolatility:
             "count": self.count,
             "former": optional_text(self._former),
             "period": self.period,
-            "squares": floats_text(self._squares),
+            "squares": self._squares.state(),
         }
 
     @classmethod
@@ -71,5 +60,5 @@ class RealisedVolatility:
         restored = cls(state["period"])
         restored.count = state["count"]
         restored._former = optional_from(state["former"])
-        restored._squares.extend(floats_from(state["squares"]))
+        restored._squares.restore(state["squares"])
         return restored

@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from minibot.events.decimals import div_down, parse_fixed
+from minibot.events.intervals import INTERVAL_MS
 from minibot.events.model import AveragePrice, Bar, Instrument
 from minibot.events.unit_sizes import MINUTE_MS
 from minibot.exchanges.units import QUOTE_VOLUME_PLACES, decimal, units
-from minibot.market.intervals import INTERVAL_MS
 
 # Minutes in the venue's filters of every symbol that was ever recorded.
 MINUTES: Final = 5

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from minibot.events.intervals import INTERVAL_MS, align
 from minibot.events.model import BUY, Bar
 from minibot.exchanges.base import Trade
 from minibot.exchanges.units import QUOTE_VOLUME_PLACES, decimal
-from minibot.market.intervals import INTERVAL_MS, align
 
 _ALWAYS: Final = -(2**62)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from minibot.events.intervals import INTERVAL_MS, align
 from minibot.events.model import Bar
 from minibot.exchanges.base import Candle
 from minibot.market.bars import Hole
-from minibot.market.intervals import INTERVAL_MS, align
 
 
 def history_bar(symbol: str, interval: str, candle: Candle) -> Bar:

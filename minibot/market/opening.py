@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 from minibot.accounting.order_rules import TRADING
+from minibot.events.intervals import INTERVAL_MS
 from minibot.events.names import MARKET_ROLE
 from minibot.events.reasons import CONFIG_INVALID, EXCHANGE_BANNED, EXCHANGE_UNREACHABLE
 from minibot.events.unit_sizes import NS_PER_MS, NS_PER_S
@@ -20,7 +21,6 @@ from minibot.exchanges.base import RestError
 from minibot.kernel.errors import FeedLost, RunStop
 from minibot.market.backoff import Backoff, Wait
 from minibot.market.history import closed_candles
-from minibot.market.intervals import INTERVAL_MS
 from minibot.market.notices import BANNED, BARS_MISSING, RATE_LIMITED, REST_RETRY
 from minibot.market.requests import is_refusal
 from minibot.market.rest_scheduler import Answer, Job

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from minibot.events.intervals import INTERVAL_MS, align
 from minibot.events.model import Instrument
 from minibot.exchanges.base import BANNED, RATE_LIMITED, Book, Rest, RestError, Snapshot
 from minibot.exchanges.venue_facts import Limits
@@ -19,7 +20,6 @@ from minibot.market.address import Address
 from minibot.market.elapsed_clock import ElapsedClock, MarketClock
 from minibot.market.feed import Feed, HoleWanted
 from minibot.market.feed_health import FeedHealth
-from minibot.market.intervals import INTERVAL_MS, align
 from minibot.market.notices import (
     BANNED as BANNED_NOTICE,
 )

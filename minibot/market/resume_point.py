@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from minibot.events.intervals import INTERVAL_MS
 from minibot.kernel import canonical
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.position import ZERO
 from minibot.kernel.segments import end_of, load_segments
-from minibot.market.intervals import INTERVAL_MS
 
 STEM = "inbox"
 LINES_AT_ONCE = 4096

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from minibot.events.intervals import INTERVAL_MS, align
 from minibot.events.model import Bar, Side
 from minibot.events.unit_sizes import DAY_MS, WEEK_MS
 from minibot.exchanges.base import Candle, Snapshot, Trade
@@ -21,7 +22,6 @@ from minibot.exchanges.units import decimal, units
 from minibot.market.bar_backfill import RETRY_MS, SETTLE_MS, TRIES_MAX, BarLane
 from minibot.market.bars import BarBuilder, Hole
 from minibot.market.history import closed_candles, history_bar
-from minibot.market.intervals import INTERVAL_MS, align
 from tests.exchanges.binance.binance_recordings import tape_messages
 
 # The time of an example depends on the machine, not on the product.

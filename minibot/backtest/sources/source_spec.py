@@ -19,7 +19,6 @@ from minibot.backtest.sources.ticks import TickSource
 from minibot.data.columns import Columns
 from minibot.data.kline import Kline
 from minibot.data.klines import KLINES, KlineSet, klines_of, open_klines
-from minibot.data.klines import KLINES as STORED_KLINES
 from minibot.data.market_source import column_files
 from minibot.data.treatment import Treatment
 from minibot.engine.bar_series import BarSeries
@@ -99,7 +98,7 @@ def _opened(
         return [_open(word, config, span, treatment)]
     return [
         BarSource(_stored(word, columns), config, span)
-        if columns.kind == STORED_KLINES
+        if columns.kind == KLINES
         else _part(TickSource(columns, config, word), span, config)
         for columns in column_files(find(rest))
     ]

@@ -6,9 +6,7 @@ cut, never rounded up, on output. Nothing here is a float.
 
 from __future__ import annotations
 
-from minibot.events.money import PLACES
-
-SCALE: int = 10**PLACES
+from minibot.events.money import PLACES, UNIT
 
 
 def to_units(text: str) -> int:
@@ -29,9 +27,9 @@ def to_units(text: str) -> int:
 
 def to_text(units: int) -> str:
     """Return units of 10**-8 as a decimal string with eight places, as the venue writes it."""
-    return f"{units // SCALE}.{units % SCALE:08d}"
+    return f"{units // UNIT}.{units % UNIT:08d}"
 
 
 def product_text(units: int) -> str:
     """Return units of 10**-16, a sum of price times quantity, cut to eight places."""
-    return to_text(units // SCALE)
+    return to_text(units // UNIT)

@@ -11,36 +11,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from minibot.events.intervals import INTERVAL_MS, MONTH, align
+from minibot.events.unit_sizes import DAY_MS, MINUTE_MS
 from minibot.exchanges.tapes.decimals import product_text, to_text
 
-_SECOND: Final = 1000
-_MINUTE: Final = 60 * _SECOND
-_HOUR: Final = 60 * _MINUTE
-_DAY: Final = 24 * _HOUR
-
-INTERVALS: Final[dict[str, int]] = {
-    "1s": _SECOND,
-    "1m": _MINUTE,
-    "3m": 3 * _MINUTE,
-    "5m": 5 * _MINUTE,
-    "15m": 15 * _MINUTE,
-    "30m": 30 * _MINUTE,
-    "1h": _HOUR,
-    "2h": 2 * _HOUR,
-    "4h": 4 * _HOUR,
-    "6h": 6 * _HOUR,
-    "8h": 8 * _HOUR,
-    "12h": 12 * _HOUR,
-    "1d": _DAY,
-    "3d": 3 * _DAY,
-    "1w": 7 * _DAY,
-    "1M": 0,  # A calendar month has no fixed length.
-}
+# A calendar month has no fixed length.
+INTERVALS: Final[dict[str, int]] = {**INTERVAL_MS, MONTH: 0}
 """Interval names of the venue with their length in ms; case matters."""
 
 _LONGER: Final = tuple(name for name in INTERVALS if name != "1s")
-
-_WEEK_OFFSET_MS: Final = 4 * _DAY  # 1970-01-05 was a Monday.
 
 # 25 hours of minutes serve every 24 h ticker; 50 minutes of seconds serve a long warm-up.
 BARS_KEPT_MAX: Final = 3000
@@ -59,8 +38,7 @@ def open_of(interval: str, time_ms: int) -> int:
     """Return the open time of the bar of `interval` that contains `time_ms`."""
     length_ms = INTERVALS[interval]
     if length_ms:
-        offset_ms = _WEEK_OFFSET_MS if interval == "1w" else 0
-        return time_ms - (time_ms - offset_ms) % length_ms
+        return align(time_ms, length_ms)
     moment = datetime.fromtimestamp(time_ms // 1000, UTC)
     return int(datetime(moment.year, moment.month, 1, tzinfo=UTC).timestamp()) * 1000
 
@@ -69,7 +47,7 @@ def next_open(interval: str, open_ms: int) -> int:
     """Return the open time of the bar after the one that opens at `open_ms`."""
     length_ms = INTERVALS[interval]
     # 32 days after the first of a month always falls into the next month.
-    return open_ms + length_ms if length_ms else open_of(interval, open_ms + 32 * _DAY)
+    return open_ms + length_ms if length_ms else open_of(interval, open_ms + 32 * DAY_MS)
 
 
 def opens_before(interval: str, open_ms: int, count: int) -> int:
@@ -86,7 +64,7 @@ def divides(base: str, interval: str) -> bool:
     """Return whether bars of `base` can be gathered into bars of `interval`."""
     shorter, longer = INTERVALS[base], INTERVALS[interval]
     if not longer:
-        return 0 < shorter <= _DAY or base == interval
+        return 0 < shorter <= DAY_MS or base == interval
     return bool(shorter) and longer % shorter == 0
 
 
@@ -224,8 +202,8 @@ class BarSeries:
         waiting = self._waiting
         if waiting is None or time_ms >= waiting.end_ms:
             self._settle()
-            open_ms = time_ms - time_ms % _MINUTE
-            waiting = Bar(open_ms, open_ms + _MINUTE, price, price, price, price)
+            open_ms = time_ms - time_ms % MINUTE_MS
+            waiting = Bar(open_ms, open_ms + MINUTE_MS, price, price, price, price)
             self._waiting = waiting
         waiting.add(time_ms, price, qty, is_taker_sell, trade_id)
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from minibot.exchanges.tapes.decimals import SCALE, to_units
+from minibot.events.money import UNIT
+from minibot.exchanges.tapes.decimals import to_units
 from minibot.exchanges.tapes.frames import BOOK_TICKER, DEPTH, TRADE, Frame
 from minibot.simulator.account.paper_filters import lot_step
 from minibot.simulator.server.parameters import ApiError
@@ -93,7 +94,7 @@ class PaperAccount:
             balances = {info["quoteAsset"]: "10000" for info in venue.infos.values()}
         self.balances = {name: Balance() for name in sorted(assets | set(balances))}
         for name, amount in balances.items():
-            self.balances[name].free = to_units(amount) * SCALE
+            self.balances[name].free = to_units(amount) * UNIT
         self.orders: dict[int, Order] = {}
         self.fills: list[Fill] = []
         self.updated_ms = venue.now_ms()
@@ -165,9 +166,9 @@ class PaperAccount:
         balance = self.balances[quote if order.is_buy else base]
         if order.kind == "MARKET":
             taken = sum(price * qty for price, qty in plan)
-            needed = taken if order.is_buy else order.qty * SCALE
+            needed = taken if order.is_buy else order.qty * UNIT
         else:
-            needed = order.price * order.qty if order.is_buy else order.qty * SCALE
+            needed = order.price * order.qty if order.is_buy else order.qty * UNIT
         if needed > balance.free:
             raise ApiError(-2010, "Account has insufficient balance for requested action.")
         balance.free -= needed
@@ -220,12 +221,12 @@ class PaperAccount:
         """Book a trade of the order, its fee included."""
         base, quote = self.assets(order.symbol)
         value = price * qty
-        given, received = (value, qty * SCALE) if order.is_buy else (qty * SCALE, value)
-        fee = received * RATE // SCALE // SCALE
+        given, received = (value, qty * UNIT) if order.is_buy else (qty * UNIT, value)
+        fee = received * RATE // UNIT // UNIT
         paid, got = (quote, base) if order.is_buy else (base, quote)
         self.balances[paid].locked -= given
         order.locked -= given
-        self.balances[got].free += received - fee * SCALE
+        self.balances[got].free += received - fee * UNIT
         order.executed += qty
         order.spent += value
         order.updated_ms = self.updated_ms = self._venue.now_ms()

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from minibot.exchanges.tapes.decimals import SCALE, to_units
+from minibot.events.money import UNIT
+from minibot.exchanges.tapes.decimals import to_units
 from minibot.simulator.server.parameters import ApiError
 
 Average = Callable[[int], int]
@@ -89,7 +90,7 @@ def _min_notional(rule: Mapping[str, Any], asked: Asked, held: Holdings, average
     if asked.is_market and not rule.get("applyToMarket", True):
         return True
     notional = _notional_of(rule, asked, average)
-    return not notional or notional >= _amount(rule, "minNotional") * SCALE
+    return not notional or notional >= _amount(rule, "minNotional") * UNIT
 
 
 def _notional(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average) -> bool:
@@ -100,7 +101,7 @@ def _notional(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Av
     if asked.is_market:
         lowest = lowest if rule.get("applyMinToMarket", True) else 0
         highest = highest if rule.get("applyMaxToMarket", False) else 0
-    return _in_steps(notional, lowest * SCALE, highest * SCALE, 0)
+    return _in_steps(notional, lowest * UNIT, highest * UNIT, 0)
 
 
 def _percent(rule: Mapping[str, Any], asked: Asked, average: Average, up: str, down: str) -> bool:
@@ -108,7 +109,7 @@ def _percent(rule: Mapping[str, Any], asked: Asked, average: Average, up: str, d
     if asked.is_market or not reference:
         return True
     lowest, highest = reference * _amount(rule, down), reference * _amount(rule, up)
-    return lowest <= asked.price * SCALE <= highest
+    return lowest <= asked.price * UNIT <= highest
 
 
 def _percent_price(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average) -> bool:

@@ -16,7 +16,8 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from minibot.exchanges.tapes.decimals import SCALE, product_text, to_text
+from minibot.events.money import UNIT
+from minibot.exchanges.tapes.decimals import product_text, to_text
 from minibot.simulator.account.paper import RATE, Fill, Order, PaperAccount
 from minibot.simulator.account.paper_filters import Holdings, check_filters
 from minibot.simulator.account.paper_orders import (
@@ -174,7 +175,7 @@ class PaperDesk:
         balance = self._account.balances[base]
         resting = self._account.open_orders(symbol)
         buying = sum(other.left for other in resting if other.is_buy)
-        held = (balance.free + balance.locked) // SCALE
+        held = (balance.free + balance.locked) // UNIT
         holdings = Holdings(len(resting), held, buying)
         filters = self._venue.infos[symbol]["filters"]
         check_filters(filters, as_asked(order), holdings, lambda n: self._average(symbol, n))
@@ -318,8 +319,8 @@ class PaperDesk:
         leaves_out = parameters.flag("omitZeroBalances", default=False)
         rate, none = to_text(RATE), to_text(0)
         return {
-            "makerCommission": RATE * 10_000 // SCALE,
-            "takerCommission": RATE * 10_000 // SCALE,
+            "makerCommission": RATE * 10_000 // UNIT,
+            "takerCommission": RATE * 10_000 // UNIT,
             "buyerCommission": 0,
             "sellerCommission": 0,
             "commissionRates": {"maker": rate, "taker": rate, "buyer": none, "seller": none},

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import orjson
 
-from minibot.exchanges.tapes.decimals import SCALE, to_text, to_units
+from minibot.events.money import UNIT
+from minibot.exchanges.tapes.decimals import to_text, to_units
 from minibot.exchanges.tapes.frames import BOOK_TICKER, DEPTH, TRADE, Frame
 from minibot.simulator.faults.payload_faults import PayloadFaults
 
@@ -156,13 +157,13 @@ def _outlier(frame: Frame, data: dict[str, Any], fault: FrameFault) -> list[Fram
 
 def _crossed_quote(frame: Frame, data: dict[str, Any], fault: FrameFault) -> list[Frame]:
     bid, ask = to_units(data["b"]), to_units(data["a"])
-    return [_with(frame, data, b=to_text(ask + SCALE), a=to_text(bid))]
+    return [_with(frame, data, b=to_text(ask + UNIT), a=to_text(bid))]
 
 
 def _crossed_depth(frame: Frame, data: dict[str, Any], fault: FrameFault) -> list[Frame]:
     """Add a bid far above every ask: the client's book stays crossed until it starts over."""
     prices = [to_units(price) for price, _ in [*data["b"], *data["a"]]]
-    bid = [to_text(2 * max(prices, default=SCALE)), "1.00000000"]
+    bid = [to_text(2 * max(prices, default=UNIT)), "1.00000000"]
     return [_with(frame, data, b=[bid, *data["b"]])]
 
 

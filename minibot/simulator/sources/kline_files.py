@@ -14,12 +14,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from minibot.exchanges.tapes.decimals import SCALE, to_units
+from minibot.events.money import UNIT
+from minibot.exchanges.tapes.decimals import to_units
 from minibot.exchanges.tapes.kline_bars import INTERVALS, Bar, next_open, open_of
 from minibot.kernel.errors import Refusal
 from minibot.simulator.sources.kline_rows import BadRow, rows_of, time_of
 
 _NAME: Final = re.compile(r"^([A-Za-z0-9]+?)(?:_([A-Za-z0-9]+))?-")
+_NAMED_INTERVAL: Final = re.compile(r"-(\d+(?:mo|[smhdwM]))(?:[-.]|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +57,7 @@ def open_klines(path: Path) -> KlineFile:
     Raises:
         Refusal: Missing, damaged, not klines, empty, or symbol or interval cannot be determined.
     """
-    match = _NAME.match(path.name)
-    if match is None:
-        if not path.exists():
-            raise Refusal(f"{path}: there is no such file.", "Name a file that exists.")
-        raise Refusal(
-            f"{path}: the name does not begin with a symbol.",
-            "Name it like BTCUSDT-1m-2025-01-01.csv.",
-        )
+    symbol = symbol_of(path)
     opens: list[int] = []
     price_places = qty_places = 0
     for number, row in _rows(path):
@@ -72,7 +67,6 @@ def open_klines(path: Path) -> KlineFile:
     if not opens:
         raise Refusal(f"{path}: a kline file without any row.", "Name another one.")
     interval = _interval(path, opens)
-    symbol = "".join(part for part in match.groups() if part).upper()
     file = KlineFile(
         *(path, symbol, interval, opens[0], next_open(interval, opens[-1])),
         *(price_places, qty_places),
@@ -80,6 +74,30 @@ def open_klines(path: Path) -> KlineFile:
     for _ in file.bars():
         pass
     return file
+
+
+def symbol_of(path: Path) -> str:
+    """Return the symbol at the beginning of a file's name: `BTCUSDT-1m...`, `BTC_USDT-1m...`.
+
+    Raises:
+        Refusal: The name does not begin with a symbol.
+    """
+    match = _NAME.match(path.name)
+    if match is None:
+        if not path.exists():
+            raise Refusal(f"{path}: there is no such file.", "Name a file that exists.")
+        raise Refusal(
+            f"{path}: the name does not begin with a symbol.",
+            "Name it like BTCUSDT-1m-2025-01-01.csv.",
+        )
+    return "".join(part for part in match.groups() if part).upper()
+
+
+def named_interval(path: Path) -> str:
+    """Return the interval in a file's name; empty where there is none."""
+    named = _NAMED_INTERVAL.search(path.name)
+    name = named.group(1).replace("mo", "M") if named else ""
+    return name if name in INTERVALS else ""
 
 
 def _places(text: str) -> int:
@@ -93,10 +111,9 @@ def _interval(path: Path, opens: list[int]) -> str:
     for name, length_ms in INTERVALS.items():
         if length_ms == gap_ms and gap_ms:
             return name
-    named = re.search(r"-(\d+(?:mo|[smhdwM]))(?:[-.]|$)", path.name)
-    name = named.group(1).replace("mo", "M") if named else ""
+    name = named_interval(path)
     # A lone row, months, or so many holes that no two rows are consecutive.
-    if name in INTERVALS and gap_ms % (INTERVALS[name] or 1) == 0:
+    if name and gap_ms % (INTERVALS[name] or 1) == 0:
         return name
     raise Refusal(
         f"{path}: rows {gap_ms} ms apart are no interval of the venue.",
@@ -134,7 +151,7 @@ def _bar(path: Path, number: int, row: list[str], interval: str) -> Bar:
         raise _refusal(path, number, "has prices that do not lie between its low and its high")
     return Bar(
         *(open_ms, next_open(interval, open_ms), open_, high, low, close, volume),
-        *(quote * SCALE, trades, taker, taker_quote * SCALE),
+        *(quote * UNIT, trades, taker, taker_quote * UNIT),
     )
 
 

@@ -24,7 +24,8 @@ from math import isqrt
 from random import Random
 from typing import Final
 
-from minibot.exchanges.tapes.decimals import SCALE, to_text
+from minibot.events.money import UNIT
+from minibot.exchanges.tapes.decimals import to_text
 from minibot.exchanges.tapes.frames import BOOK_TICKER, TRADE, Frame, SourceFacts
 from minibot.exchanges.tapes.kline_bars import Bar
 from minibot.simulator.sources.kline_files import KlineFile
@@ -52,7 +53,7 @@ class Klines:
             first_trades={
                 file.symbol: {
                     "p": _sample(first.open, file.price_places),
-                    "q": _sample(SCALE, file.qty_places),
+                    "q": _sample(UNIT, file.qty_places),
                 }
             },
             notes=[f"{file.path.name}: no depth in klines: bookTicker and trades only"],

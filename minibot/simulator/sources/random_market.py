@@ -17,7 +17,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Final, NamedTuple
 
-from minibot.exchanges.tapes.decimals import SCALE, to_units
+from minibot.events.money import UNIT
+from minibot.exchanges.tapes.decimals import to_units
 from minibot.exchanges.tapes.kline_bars import Bar
 from minibot.simulator.venue.instruments import made_rules
 
@@ -132,7 +133,7 @@ class RandomSymbol:
         base = to_units(BASE_PRICES.get(symbol, "100"))
         self._base_ticks = base // self.tick
         # A usual order is about 1,000 in quote, the size at the touch some ten of them.
-        self._usual_qty = max(1, 1000 * SCALE * SCALE // base // self.step)
+        self._usual_qty = max(1, 1000 * UNIT * UNIT // base // self.step)
         self._seed = mix(seed ^ int.from_bytes(symbol.encode(), "big") & _MASK)
         self._path = PricePath(self._seed)
 

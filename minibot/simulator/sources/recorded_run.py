@@ -17,8 +17,9 @@ from typing import Any, Final
 
 import orjson
 
+from minibot.events.money import UNIT
 from minibot.events.names import TICKS
-from minibot.exchanges.tapes.decimals import SCALE, to_units
+from minibot.exchanges.tapes.decimals import to_units
 from minibot.exchanges.tapes.frames import BOOK_TICKER, DEPTH, TRADE, Frame, SourceFacts
 from minibot.exchanges.tapes.kline_bars import Bar, divides, gather, next_open
 from minibot.kernel.errors import Refusal
@@ -200,7 +201,7 @@ def _bar(payload: Mapping[str, Any]) -> Bar:
     )
     open_ms = payload["open_ts"]
     bar = Bar(open_ms, next_open(payload["interval"], open_ms), open_, high, low, close, volume)
-    bar.quote = to_units(payload.get("quote_volume", "0")) * SCALE
+    bar.quote = to_units(payload.get("quote_volume", "0")) * UNIT
     bar.trades = payload.get("trades", 0)
     bar.taker_volume = to_units(payload.get("taker_buy_volume", "0"))
     return bar

@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from minibot.events.money import UNIT
 from minibot.events.unit_sizes import DAY_MS, MINUTE_MS
-from minibot.exchanges.tapes.decimals import SCALE, to_text
+from minibot.exchanges.tapes.decimals import to_text
 from minibot.exchanges.tapes.kline_bars import Bar, open_of
 from minibot.simulator.server.parameters import (
     ApiError,
@@ -227,7 +228,7 @@ def _mini(symbol: str, bar: Bar | None, open_ms: int, close_ms: int) -> dict[str
         "lowPrice": to_text(bar.low),
         "lastPrice": to_text(bar.close),
         "volume": to_text(bar.volume),
-        "quoteVolume": to_text(bar.quote // SCALE),
+        "quoteVolume": to_text(bar.quote // UNIT),
         "openTime": open_ms,
         "closeTime": close_ms,
         "firstId": bar.first_id,

@@ -6,7 +6,6 @@ from typing import Final
 
 from minibot.events.unit_sizes import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WEEK_MS
 
-# A calendar month (`1M`) has no fixed length, so bars of a month are not built.
 INTERVAL_MS: Final[dict[str, int]] = {
     "1s": SECOND_MS,
     **{f"{count}m": count * MINUTE_MS for count in (1, 3, 5, 15, 30)},
@@ -15,6 +14,9 @@ INTERVAL_MS: Final[dict[str, int]] = {
     "3d": 3 * DAY_MS,
     "1w": WEEK_MS,
 }
+"""Intervals of a fixed length, by name; case matters."""
+MONTH: Final = "1M"
+"""A calendar month has no fixed length, so the market builds no bars of it."""
 
 # The Unix epoch was a Thursday; the venue's weeks begin on Monday.
 _MONDAY_OFFSET_MS: Final = 4 * DAY_MS
