@@ -5,6 +5,7 @@
     python -m tools.bench journal --only J4 J7 --json
     python -m tools.bench backtest --peers           history through the live cores
     python -m tools.bench market --peers             a combined stream through the market role
+    python -m tools.bench first_hour                 set-up, demo, verbs, the guide, pages
 
 Every report names machine, disk and load, because other work on the machine changes the figures.
 """
@@ -19,7 +20,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from tools.bench import backtest, journal, machine, market, peers
+from tools.bench import backtest, first_hour, journal, machine, market, peers
 from tools.bench.frame import Json, Measure, lines
 
 
@@ -46,8 +47,13 @@ def parser() -> argparse.ArgumentParser:
     of_backtest.add_argument(
         "--peer-seconds", type=float, metavar="S", help="how long a run of a peer may take at most"
     )
-    for bench in (of_journal, of_backtest, of_market):
-        bench.add_argument("--peers", action="store_true", help="the peers too, set up on demand")
+    of_hour = benches.add_parser("first_hour", help=first_hour.HELP)
+    of_hour.add_argument("--only", nargs="+", metavar="ID", choices=list(first_hour.MEASURES))
+    for bench in (of_journal, of_backtest, of_market, of_hour):
+        if bench is not of_hour:
+            bench.add_argument(
+                "--peers", action="store_true", help="the peers too, set up on demand"
+            )
         bench.add_argument("--repeats", type=int, default=5, help="repetitions of each case")
         bench.add_argument(
             "--folder", type=Path, default=machine.FOLDER, help="on the disk to measure (var/bench)"
@@ -79,6 +85,10 @@ def _measures(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], lis
         )
         ids = arguments.only or list(market.MEASURES)
         return [(id_, partial(market.MEASURES[id_], stream)) for id_ in ids]
+    if arguments.bench == "first_hour":
+        hour = first_hour.Plan(arguments.repeats)
+        ids = arguments.only or list(first_hour.MEASURES)
+        return [(id_, partial(first_hour.MEASURES[id_], hour)) for id_ in ids]
     plan = journal.Plan(
         peers=peers.set_up() if arguments.peers else None,
         repeats=arguments.repeats,
