@@ -7,20 +7,21 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from minibot.backtest.report import store, tables
-from minibot.backtest.report.kept_comparison import compare, compare_lines
 from minibot.backtest.report.returns import BREAKDOWNS
 from minibot.backtest.search.sweep import kept_searches
 from minibot.cli.support.output import show, shown_path, wrapped
 from minibot.cli.support.selection import var_of
+from minibot.cli.support.side_by_side import BACKTEST, NAMED, add_html, show_pair
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
 from minibot.report.choices import changed_keys, changed_words, strategy_of
 from minibot.report.columns import table_lines
-from minibot.report.figures import NONE, counted, share, signed
+from minibot.report.figures import NONE, change, counted, signed
 
 HELP = "the backtests that were kept: list, show ID or A B, compare A B, prune"
-EXAMPLE = "minibot backtests compare A B"
+EXAMPLE = "minibot backtests show A B --html"
 
+SIDES: Final = 2
 NUMBERS: Final = ("no ID", "one ID", "two IDs")
 LIST_HEAD: Final = (
     *("id", "trades", "result", "return", "market", "strategy", "pairs", "source", "changed"),
@@ -40,8 +41,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "the newest",
     )
     command.add_argument(
-        "ids", nargs="*", metavar="ID", help="id, its beginning or end, folder, or latest"
+        "ids",
+        nargs="*",
+        metavar="ID",
+        help=f"id, its beginning or end, folder, or latest; of two each is {NAMED}",
     )
+    add_html(command)
     command.add_argument(
         "--breakdown", choices=BREAKDOWNS, help="show: with a table of days, weeks or months"
     )
@@ -56,8 +61,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the sub-verb; 0 when it succeeds."""
-    if arguments.what == "show" and len(arguments.ids) == 2:
-        arguments.what = "compare"
+    is_pair = arguments.what in ("show", "compare") and len(arguments.ids) == SIDES
+    if arguments.html and not is_pair:
+        raise Refusal("--html makes a page of two.", "Give it beside: minibot backtests show A B")
+    if is_pair:
+        return show_pair(arguments, arguments.ids, BACKTEST)
     wanted, do = _DOING[arguments.what]
     if len(arguments.ids) != wanted:
         said = f"backtests {arguments.what} takes {NUMBERS[wanted]}, not {len(arguments.ids)}."
@@ -97,8 +105,8 @@ def _row(kept: store.Kept, found: Sequence[store.Kept]) -> list[str]:
         kept.name,
         f"{figures['trades']:,}",
         signed(figures["pnl"]),
-        share(figures["return"]),
-        share(figures.get("market_change")),
+        change(figures["return"]),
+        change(figures.get("market_change")),
         strategy_of(document["config"]),
         ", ".join(document["symbols"]),
         ", ".join(document["sources"]),
@@ -139,12 +147,6 @@ def _show(arguments: argparse.Namespace) -> None:
     show(arguments, kept.document, wrapped(lines))
 
 
-def _compare(arguments: argparse.Namespace) -> None:
-    var = var_of(arguments)
-    first, second = (store.find_kept(name, var).document for name in arguments.ids)
-    show(arguments, compare(first, second), wrapped(compare_lines(first, second)))
-
-
 def _prune(arguments: argparse.Namespace) -> None:
     if arguments.keep < 0:
         raise Refusal(f"--keep {arguments.keep} is less than nothing.", "Give 0 or more.")
@@ -156,6 +158,6 @@ def _prune(arguments: argparse.Namespace) -> None:
 _DOING: Final[dict[str, tuple[int, Callable[[argparse.Namespace], None]]]] = {
     "list": (0, _list),
     "show": (1, _show),
-    "compare": (2, _compare),
+    "compare": (SIDES, _show),  # Two ids are a pair, and handled before.
     "prune": (0, _prune),
 }

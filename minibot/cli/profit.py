@@ -57,7 +57,7 @@ def _row(record: RunRecord) -> dict[str, Any]:
         return row | {"trouble": f"no figures: {error}; minibot metrics recomputes them"}
     return row | {
         "started_ms": manifest.started_ms,
-        "data": "real" if record.is_real else "drill" if not manifest.simulated else "simulated",
+        "data": record.kind,
         "quote_asset": manifest.config["portfolio"]["quote_asset"],
         "trades": performance["round_trips"],
         "won": performance["wins"],

@@ -250,7 +250,25 @@ def recorded_side(
     Raises:
         IntegrityError: A recorded line is damaged.
     """
-    found = _in_order(
+    found = _derived(recorded, begin, end)
+    quote_asset = recorded.manifest.config["portfolio"]["quote_asset"]
+    performance = Performance(_opening_at(recorded, begin), quote_asset)
+    fills = by_tick(said.event for said in found)
+    market = _market(recorded, MarketProjection(performance, fills), (begin, end), progress)
+    return Side(recorded.manifest.run_id, found, performance, _digest(found)), market
+
+
+def decision_digest(recorded: Recorded) -> str:
+    """Return the digest over all decisions of a night, as a comparison of nights prints it.
+
+    Raises:
+        IntegrityError: A recorded line is damaged.
+    """
+    return _digest(_derived(recorded, *span_of(recorded)))
+
+
+def _derived(recorded: Recorded, begin: int, end: int) -> list[Said]:
+    return _in_order(
         [
             Said(queue, seq, event, 0, 0)
             for queue in DERIVED
@@ -258,14 +276,13 @@ def recorded_side(
             if begin <= event.ts <= end
         ]
     )
+
+
+def _digest(found: Iterable[Said]) -> str:
     digest = DecisionDigest()
     for said in found:
         digest.add(said.queue, said.seq, said.event)
-    quote_asset = recorded.manifest.config["portfolio"]["quote_asset"]
-    performance = Performance(_opening_at(recorded, begin), quote_asset)
-    fills = by_tick(said.event for said in found)
-    market = _market(recorded, MarketProjection(performance, fills), (begin, end), progress)
-    return Side(recorded.manifest.run_id, found, performance, digest.hex), market
+    return digest.hex
 
 
 def _in_order(found: list[Said]) -> list[Said]:

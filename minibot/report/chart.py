@@ -31,6 +31,7 @@ VALUE_MARKS = 4
 TRIPS_MARKED_MAX = 400
 # More ends than this cannot be told apart in a wide picture.
 DOTS_MAX = 2400
+BESIDE_LEGEND = '<p class="legend"><span class="line-1">A</span> <span class="line-2">B</span></p>'
 
 
 class Span(NamedTuple):
@@ -46,6 +47,7 @@ def equity_chart(
     trips: Sequence[RoundTrip],
     asset: str,
     band: Sequence[Span] = (),
+    beside: Sequence[Point] = (),
 ) -> str:
     """Return the picture as SVG text; a sentence where there is nothing to draw.
 
@@ -54,33 +56,44 @@ def equity_chart(
         trips: The round trips whose ends are marked.
         asset: The quote asset of equity.
         band: The range of other curves over the same time, drawn behind this one.
+        beside: The curve of another result, B, drawn over this one, A, on the same axes.
     """
     if len(points) < 2:
         return "<p>No market data came, so there is no curve.</p>"
 
     def draw(canvas: Canvas) -> Drawing:
-        frame = _Frame(canvas, _thinned(points, canvas.points), band)
+        other = _thinned(beside, canvas.points)
+        frame = _Frame(canvas, _thinned(points, canvas.points), band, other)
         parts = [
             *_grid(frame),
             *_band(frame, band),
-            f'<path class="equity" d="{_curve(frame)}"/>',
+            f'<path class="equity" d="{_curve(frame, frame.points)}"/>',
+            *([f'<path class="line line-2" d="{_curve(frame, other)}"/>'] if other else ()),
             f'<path class="drawdown" d="{_fall(frame)}"/>',
             *_marks(frame, trips),
         ]
         return Drawing(HEIGHT, parts)
 
-    return picture(f"Equity and drawdown in {asset} over market time", draw)
+    drawn = picture(f"Equity and drawdown in {asset} over market time", draw)
+    return drawn + BESIDE_LEGEND if beside else drawn
 
 
 class _Frame:
     """Layout of the picture: the panels and the time axis."""
 
-    def __init__(self, canvas: Canvas, points: Sequence[Point], band: Sequence[Span]) -> None:
+    def __init__(
+        self,
+        canvas: Canvas,
+        points: Sequence[Point],
+        band: Sequence[Span],
+        beside: Sequence[Point],
+    ) -> None:
         self.canvas = canvas
         self.points = points
-        self.axis = TimeAxis(canvas, points[0].ts, points[-1].ts)
-        low = min([point.low for point in points] + [span.low for span in band])
-        high = max([point.last for point in points] + [span.high for span in band])
+        drawn = [*points, *beside]
+        self.axis = TimeAxis(canvas, min(p.ts for p in drawn), max(p.ts for p in drawn))
+        low = min([point.low for point in drawn] + [span.low for span in band])
+        high = max([point.last for point in drawn] + [span.high for span in band])
         if low == high:
             # A flat line has no range: one unit of quote each way.
             low, high = low - UNIT, high + UNIT
@@ -109,10 +122,10 @@ def _thinned(points: Sequence[Point], count: int) -> Sequence[Point]:
     return joined
 
 
-def _curve(frame: _Frame) -> str:
+def _curve(frame: _Frame, points: Sequence[Point]) -> str:
     """Return the path of equity: through the low of each stretch to its last value."""
     places = []
-    for point in frame.points:
+    for point in points:
         x = frame.axis.x(point.ts)
         places.append((x, frame.equity.y(point.low)))
         if point.last != point.low:

@@ -6,11 +6,12 @@ content comes from the queues; its root hash names the exact run.
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from html import escape
 from pathlib import Path
+from typing import Final
 
 from minibot.events.model import JsonObject, StopJournal
 from minibot.events.reasons import REASONS
@@ -36,38 +37,31 @@ from minibot.report.market_change import MarketChange
 from minibot.report.markup import (
     Tile,
     document,
-    folded,
     hashes,
     heading,
     machine,
     paragraph,
     section,
-    subheading,
     table,
     tile_row,
     tone_of,
 )
 from minibot.report.night import Night
-from minibot.report.price_chart import (
-    MARKS_EXPLAINED,
-    TIPS_MAX,
-    Marked,
-    exits_text,
-    price_chart,
-)
+from minibot.report.price_chart import MARKS_EXPLAINED, Marked
+from minibot.report.run_facts import keep_facts, market_of
 from minibot.report.summary import Row, machine_rows, summary_rows
+from minibot.report.trade_sections import OPEN, prices_drawn, trips_table
 
 REPORT_FILE = "report.html"
-TRIPS_SHOWN = 1000
-ROWS_SHOWN = 40
-SYMBOLS_DRAWN = 6
 STOPS_SHOWN = 3
-OPEN = "open"
 INCIDENTS_SHOWN = 200
+# A model's id, which a browser would break behind its hyphen.
+MODEL_ID: Final = re.compile(r"\b[a-z]+-[0-9a-f]{8,}\b")
 
 
 def write_report(night: Night) -> Path:
-    """Write the report of a night into its folder and return the file."""
+    """Write the report of a night into its folder, its facts beside it, and return the file."""
+    keep_facts(night)
     folder = night.recorded.run_dir / "report"
     ensure_folder(folder)
     path = folder / REPORT_FILE
@@ -78,8 +72,8 @@ def write_report(night: Night) -> Path:
 def page(night: Night) -> str:
     """Return the whole page: result, prices with round trips, then everything else."""
     asset = night.manifest.config["portfolio"]["quote_asset"]
-    market = _market(night)
-    marked = _marked(night)
+    market = market_of(night)
+    marked = marked_of(night)
     told, ran = summary_rows(night), machine_rows(night)
     told = told[: len(told) - len(ran)]
     parts = [
@@ -87,7 +81,7 @@ def page(night: Night) -> str:
         _tiles(night, asset, market),
         _said(night, market),
         section("Price with entries and exits", _prices(night, marked)),
-        section("Round trips", _trips(marked)),
+        section("Round trips", trips_table(marked)),
         section("Equity", equity_chart(night.count.curve.points, night.count.trades.trips, asset)),
         section("In words", _words(told)),
         section("Signals and refusals", _decisions(night)),
@@ -104,11 +98,6 @@ def page(night: Night) -> str:
         ),
     ]
     return document(f"minibot {night.run_id}", parts)
-
-
-def _market(night: Night) -> MarketChange:
-    fee_bps = str(night.manifest.config["execution"]["taker_fee_bps"])
-    return MarketChange(night.count.closes(), night.count.performance.equity_start, fee_bps)
 
 
 def _incident_words(night: Night) -> str:
@@ -166,7 +155,8 @@ def _said(night: Night, market: MarketChange) -> str:
     return paragraph(market.rule(), "soft") if market.symbols else ""
 
 
-def _marked(night: Night) -> list[Marked]:
+def marked_of(night: Night) -> list[Marked]:
+    """Return the round trips of a night as the price chart marks them."""
     count = night.count
     return [
         Marked(number, trip, count.entered_because(trip), count.left_because(trip) or OPEN)
@@ -175,64 +165,11 @@ def _marked(night: Night) -> list[Marked]:
 
 
 def _prices(night: Night, marked: Sequence[Marked]) -> str:
-    """Return the price chart of the symbols that were traded most; of one, if none was."""
     count = night.count
-    traded = Counter(each.trip.symbol for each in marked)
-    symbols = sorted(count.prices, key=lambda symbol: (-traded[symbol], symbol))
-    drawn = symbols[: max(1, min(SYMBOLS_DRAWN, len(traded)))]
-    parts = []
-    for symbol in drawn:
-        trips = [each for each in marked if each.trip.symbol == symbol]
-        bars = count.prices[symbol]
-        parts += [subheading(symbol)] if len(drawn) > 1 else []
-        parts.append(
-            price_chart(
-                *(symbol, bars, trips, bars[0].ts, max(count.market.last_ts, bars[-1].ts)),
-                has_tips=len(marked) <= TIPS_MAX,
-            )
-        )
-        parts.append(exits_text(trips))
-    if not drawn:
-        return paragraph("No market data came.")
-    if left := sum(1 for symbol in traded if symbol not in drawn):
-        parts.append(paragraph(f"{counted(left, 'more symbol')} with trades not drawn."))
-    return "\n".join([*parts, paragraph(MARKS_EXPLAINED, "soft")] if marked else parts)
-
-
-def _trips(marked: Sequence[Marked]) -> str:
-    rows = []
-    for each in marked[-TRIPS_SHOWN:]:
-        trip = each.trip
-        shown = trip.to_json()
-        closed = clock(trip.closed_ts) if trip.is_closed else OPEN
-        held = duration(trip.closed_ts - trip.opened_ts) if trip.is_closed else "-"
-        rows.append(
-            (
-                str(each.number),
-                trip.symbol,
-                clock(trip.opened_ts),
-                closed,
-                held,
-                money(shown["qty"], 8),
-                money(shown["entry_price"]),
-                money(shown["exit_price"]),
-                money(shown["fees"]),
-                "-" if shown["net"] is None else signed(shown["net"]),
-                each.entry,
-                each.exit if trip.is_closed else "",
-            )
-        )
-    head = (
-        *("trade", "symbol", "opened", "closed", "held", "qty", "bought at", "sold at", "fees"),
-        *("net", "entered on", "left because"),
-    )
-    left = len(marked) - len(rows)
-    note = f"<p>The first {left:,} are left out here.</p>" if left > 0 else ""
-    shown_first = rows[:ROWS_SHOWN]
-    found = note + table(head, shown_first, "It did not trade.")
-    if rest := rows[ROWS_SHOWN:]:
-        found += folded(f"{counted(len(rest), 'more round trip')}", table(head, rest, ""))
-    return found
+    begins = [bars[0].ts for bars in count.prices.values()]
+    from_ts = min(begins, default=0)
+    drawn = prices_drawn(count.prices, marked, from_ts, max(count.market.last_ts, from_ts))
+    return f"{drawn}\n{paragraph(MARKS_EXPLAINED, 'soft')}" if marked else drawn
 
 
 def _words(rows: Iterable[Row]) -> str:
@@ -241,7 +178,8 @@ def _words(rows: Iterable[Row]) -> str:
         if row.label and not row.text:
             parts.append(f'<tr><th colspan="2">{escape(row.label)}</th></tr>')
             continue
-        cells = f"<td>{escape(row.label)}</td><td>{escape(row.text)}</td>"
+        text = MODEL_ID.sub(r'<span class="n">\g<0></span>', escape(row.text))
+        cells = f"<td>{escape(row.label)}</td><td>{text}</td>"
         parts.append(f'<tr class="{row.tone}">{cells}</tr>')
     return f'<table class="words">{"".join(parts)}</table>'
 

@@ -18,6 +18,8 @@ Cells = Sequence[str]
 
 # Of more columns, each row is a card on a phone.
 COLUMNS_MAX: Final = 3
+# The kind of a table whose rows are cards there in any case.
+CARDS: Final = "cards"
 # A label with its figure in half the width of a phone, in characters.
 HALF: Final = 19
 # Figures that stand beside the first cell of a card, in the colour of their sign.
@@ -99,12 +101,13 @@ def tile_row(tiles: Iterable[Tile]) -> str:
 def table(head: Cells, rows: Sequence[Cells], none: str, kind: str = "") -> str:
     """Return a table; in the kind `figures` all but the first column is right-aligned.
 
-    With many columns, each row is a card on a phone, headed by its first cell.
+    With many columns, or of the kind `cards`, each row is a card on a phone, headed by its first
+    cell.
     """
     if not rows:
         return paragraph(none)
-    is_cards = len(head) > COLUMNS_MAX
-    kinds = [kind] if kind else []
+    is_cards = len(head) > COLUMNS_MAX or kind == CARDS
+    kinds = [kind] if kind not in ("", CARDS) else []
     is_led = is_cards and not HEADING.isdisjoint(head)
     columns = [
         _column(name, at, rows, is_cards=is_cards, is_led=is_led) for at, name in enumerate(head)
@@ -117,7 +120,7 @@ def table(head: Cells, rows: Sequence[Cells], none: str, kind: str = "") -> str:
         for row in rows
     )
     if is_cards:
-        kinds.append("cards")
+        kinds.append(CARDS)
     named = f' class="{" ".join(kinds)}"' if kinds else ""
     return (
         f'<div class="wide"><table{named}><thead><tr>{top}</tr></thead>'

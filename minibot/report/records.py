@@ -18,6 +18,8 @@ from minibot.runtime.runfiles import METRICS_FILE, run_folders
 ACCEPTANCE_FILE = "acceptance.json"
 ACCEPTANCE_V = 2
 """Of a verdict; the first knew neither the AI's jail nor the code list, so it counts no more."""
+FACTS_FILE = "facts.json"
+FACTS_V = 1
 UNSEALED = "unsealed"
 
 
@@ -53,6 +55,13 @@ class RunRecord:
         """True when the run used real market data in real time with nothing injected."""
         manifest = self.manifest
         return manifest is not None and not made_up_of(manifest) and not drill_of(manifest)
+
+    @property
+    def kind(self) -> str:
+        """Kind of the run: real, a drill, or simulated."""
+        if self.is_real:
+            return "real"
+        return "drill" if self.manifest is not None and not self.manifest.simulated else "simulated"
 
     @property
     def is_accepted_night(self) -> bool:
@@ -127,14 +136,24 @@ def performance_of(record: RunRecord) -> JsonObject | None:
     return performance
 
 
+def facts_of(record: RunRecord) -> JsonObject | None:
+    """Return what was kept beside a run's report, None if nothing was or it is of another root."""
+    return _of_root(record.run_dir / "report" / FACTS_FILE, FACTS_V, record.seal)
+
+
 def _acceptance(run_dir: Path, seal: JsonObject) -> JsonObject | None:
     """Return the verdict of `minibot accept`, None if it is of another root or of older rules."""
-    path = run_dir / "report" / ACCEPTANCE_FILE
+    verdict = _of_root(run_dir / "report" / ACCEPTANCE_FILE, ACCEPTANCE_V, seal)
+    return verdict if verdict is not None and "verdict" in verdict else None
+
+
+def _of_root(path: Path, version: int, seal: JsonObject) -> JsonObject | None:
+    """Return a file beside the report; None if it is missing, damaged, or of another root."""
     if not path.exists():
         return None
     try:
-        verdict = dict(read_hashed(path))
+        found = dict(read_hashed(path))
     except RunStop:
         return None
-    is_current = verdict.get("v") == ACCEPTANCE_V and "verdict" in verdict
-    return verdict if is_current and verdict.get("root") == seal.get("root") else None
+    is_current = found.get("v") == version and found.get("root") == seal.get("root")
+    return found if is_current else None

@@ -71,7 +71,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th { color: var(--soft); font-weight: 600; text-align: left; }
 th, td { padding: 4px 14px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th:last-child, td:last-child { padding-right: 0; }
-td.n { white-space: nowrap; }
+td.n, span.n { white-space: nowrap; }
 .figures th:not(:first-child), .figures td:not(:first-child) { text-align: right; }
 .words td:first-child { width: 120px; color: var(--soft); white-space: nowrap; }
 .words th { padding-top: 14px; }
@@ -130,7 +130,7 @@ _NARROW_RULES: Final = f"""
     font-weight: 600; text-align: left; }}
   .cards td:first-child.led {{ grid-column: 1; }}
   .cards td.net {{ order: -1; grid-column: 2; font-weight: 600; }}
-  .cards td:empty, .heat td:empty {{ display: none; }}
+  .cards td:empty, .figures.cards td:empty:not(:first-child), .heat td:empty {{ display: none; }}
   .heat tr {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(84px, 1fr));
     padding-bottom: 8px; }}
   .heat th {{ grid-column: 1 / -1; border: 0; }}

@@ -98,6 +98,7 @@ class Var:
         self.ai = root / "ai"
         self.lab = root / "lab"
         self.backtests = root / "backtests"
+        self.comparisons = root / "comparisons"
         self.flag = root / "STOP.flag"
         # Beside the folder: a run that has lost `var` leaves its STOP there.
         self.flag_beside = root.parent / f"{root.name}.STOP.flag"

@@ -1,4 +1,4 @@
-"""Both pages in a real Chromium: on a phone, in the dark, in print; skipped where there is none."""
+"""Every page in a real Chromium: on a phone, in the dark, in print; skipped where there is none."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from minibot.backtest.report import store
+from minibot.backtest.report.comparison_page import page as page_of_both
+from minibot.backtest.report.kept_charts import charts_document
 from minibot.backtest.report.page import page as backtest_page
+from minibot.backtest.report.sides import backtest_side, run_side
 from minibot.events.money import UNIT
 from minibot.report.html import page as night_page
+from minibot.report.records import read_record
+from minibot.runtime.paths import Var
 from tests.backtest.results import HOUR, Trip, made, many
 from tests.backtest.test_report_pages import told
 from tests.report.nights import opened, with_incident, with_stop
@@ -66,7 +72,18 @@ def pages(short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory) -> list
     for name, text in texts.items():
         found.append(folder / f"{name}.html")
         found[-1].write_text(text, encoding="utf-8")
+    found.append(folder / "both.html")
+    found[-1].write_text(_night_beside_backtest(short_run, folder), encoding="utf-8")
     return found
+
+
+def _night_beside_backtest(short_run: ShortRun, folder: Path) -> str:
+    """Return the page of a night beside a backtest with other trades, lines and a long name."""
+    reviews, about = told(made([Trip(HOUR, 2 * HOUR, "61813.57", "61900.01", symbol="PEPEUSDT")]))
+    charts = charts_document(reviews["touch"])
+    kept = store.find_kept(store.keep(about, "", Var(folder), charts).name, Var(folder))
+    run = run_side(read_record(short_run.run_dir), opened(short_run))
+    return page_of_both(run, backtest_side(kept))
 
 
 def _page_of_two_symbols() -> str:
@@ -108,7 +125,7 @@ def test_no_page_scrolls_sideways_or_breaks_a_word_on_a_phone(
 
 def test_narrowest_window_is_at_most_the_goal(chromium: Chromium, pages: list[Path]) -> None:
     """Figure U5."""
-    least = narrowest(chromium, pages[:2])
+    least = narrowest(chromium, [*pages[:2], pages[-1]])
 
     assert least is not None
     assert least <= GOAL_PX
@@ -118,7 +135,7 @@ def test_pages_follow_the_readers_colours_and_print_on_white(
     chromium: Chromium, pages: list[Path]
 ) -> None:
     """Black on white or white on black, every text with a contrast of 4.5; paper stays white."""
-    for path in pages[:2]:
+    for path in (*pages[:2], pages[-1]):
         for scheme, media, is_dark in (
             ("light", "screen", False),
             ("dark", "screen", True),
@@ -150,8 +167,9 @@ def test_machine_details_are_folded_and_come_last(chromium: Chromium, pages: lis
     for path in pages:
         chromium.show(path, 1000)
         names = chromium.ask(order)
+        first = ["Price with entries and exits", "Round trips"]
 
-        assert names[:2] == ["Price with entries and exits", "Round trips"]
+        assert names[:2] == (["Figures", first[0]] if path.stem == "both" else first)
         assert names[-1] == "Proof"
         assert chromium.ask(shut) is False
         assert chromium.ask(last) == "machine"

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from minibot.engine.recorded_run import Recorded
 from minibot.kernel.files import write_hashed
+from minibot.replay.diff import recorded_side, span_of
 from minibot.report.choices import changed_keys, changed_words, differing
+from minibot.report.figures import change
 from minibot.report.night_sum import night_sum, sum_lines
-from minibot.report.records import RunRecord, read_record
+from minibot.report.records import FACTS_FILE, RunRecord, facts_of, read_record
+from minibot.report.run_facts import market_of
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.runfiles import METRICS_FILE
+from tests.report.nights import opened
 from tests.runs import PROJECT, ShortRun, verb
 
 NORE = PROJECT / "config" / "nore.v1.json"
@@ -112,7 +118,7 @@ def test_night_without_figures_is_named_and_not_taken_for_zero(
 
 
 def test_runs_say_what_was_run_and_what_came_of_it(short_run: ShortRun) -> None:
-    """Strategy, changes, pairs, trades and result, in a line and in the document."""
+    """Strategy, changes, pairs, trades, result and market, in a line and in the document."""
     said = verb(short_run.var, "runs")
     (listed,) = verb(short_run.var, "runs", "--json").document["runs"]
     together = verb(short_run.var, "runs", "show", "latest", short_run.run_id)
@@ -122,8 +128,45 @@ def test_runs_say_what_was_run_and_what_came_of_it(short_run: ShortRun) -> None:
     (earned,) = verb(short_run.var, "profit", "--json").document["runs"]
     assert listed["result"] is not None
     assert all(listed[name] == earned[name] for name in ("trades", "fees", "result"))
+    assert listed["market_change"] == market_of(opened(short_run)).ratio
+    assert f"{change(listed['market_change'])}\n" in said.out
     assert "strategy nore_strategy_v1, pairs BTCUSDT" in " ".join(said.out.split())
     assert together.out.count(short_run.run_id) == 2
+    assert "decisions the same; the same data; the same dates" in together.out
     assert "None." in together.out
     assert verb(short_run.var, "runs", "show", "latest").code == 2
     assert verb(short_run.var, "runs", "--sum").out.startswith("0 accepted nights on 0 days")
+
+
+def test_run_whose_decisions_equal_those_of_an_earlier_one_says_so(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """The digest is the one that `diff` prints; without its facts a run says what finds them."""
+    runs = tmp_path / "runs"
+    for name in ("a", "b", "c"):
+        folder = runs / name
+        folder.mkdir(parents=True)
+        for file in ("manifest.json", "seal.json", METRICS_FILE):
+            shutil.copy(short_run.run_dir / file, folder)
+    for name in ("a", "b"):
+        (runs / name / "report").mkdir()
+        shutil.copy(short_run.run_dir / "report" / FACTS_FILE, runs / name / "report")
+
+    listed = verb(tmp_path, "runs", "--json").document["runs"]
+
+    assert [each["same_decisions_as"] for each in listed] == [[], ["a"], []]
+    assert [each["market_change"] is None for each in listed] == [False, False, True]
+    recorded = Recorded.open(short_run.run_dir)
+    side, _ = recorded_side(recorded, *span_of(recorded), lambda done, whole: None)
+    assert listed[0]["digest"] == side.digest
+    said = verb(tmp_path, "runs").out
+    assert "same decisions as a" in " ".join(said.split())
+    assert "no market change on record: c;" in said
+
+
+def test_facts_of_another_root_are_none(short_run: ShortRun) -> None:
+    """A run's row never shows what was found in another record."""
+    record = read_record(short_run.run_dir)
+
+    assert facts_of(record) is not None
+    assert facts_of(replace(record, seal={"root": "0" * 64})) is None

@@ -1,4 +1,7 @@
-"""Comparison of two kept backtests: their figures, and their settings."""
+"""Comparison of two results: what was run, their figures, and their settings.
+
+A side is a kept backtest's document, or a run in the same words (`sides.run_document`).
+"""
 
 from __future__ import annotations
 
@@ -8,24 +11,34 @@ from typing import Final
 
 from minibot.backtest.report.statistics import KEY_FIGURES, Shown, figure_text
 from minibot.events.model import JsonObject
-from minibot.report.choices import VALUE_LENGTH, differing
+from minibot.events.unit_sizes import MINUTE_MS
+from minibot.report.choices import VALUE_LENGTH, changed_words, differing, strategy_of
 from minibot.report.columns import table_lines
 from minibot.report.figures import NONE, counted, date_clock, plain_text
 
 SETTINGS_SHOWN: Final = 40
+NAMES: Final = ("A", "B")
+BACKTEST: Final = "backtest"
+# Keys that say where files are; they decide nothing.
+WHERE: Final = "paths."
+Span = tuple[int, int | None]
+"""Beginning and end, Unix ms; no end where none is on record."""
+NO_FIGURES: Final = "Neither has figures."
 
 
 def compare(first: JsonObject, second: JsonObject) -> JsonObject:
-    """Return the common and the differing parts of two backtests."""
+    """Return the common and the differing parts of two results."""
     return {
         "ids": [first["id"], second["id"]],
-        "same_decisions": first["digest"] == second["digest"],
-        "same_data": first["files"] == second["files"] and first["sources"] == second["sources"],
-        "same_span": _span(first) == _span(second),
+        "kinds": [kind_of(first), kind_of(second)],
+        "same_decisions": first["digest"] is not None and first["digest"] == second["digest"],
+        "same_data": _is_same_data(first, second),
+        "same_span": _is_same_span(_span(first), _span(second)),
         "digests": [first["digest"], second["digest"]],
         "settings": {
             name: list(values)
             for name, values in differing(first["config"], second["config"]).items()
+            if not name.startswith(WHERE)
         },
         "figures": {
             shown.key: {
@@ -39,46 +52,106 @@ def compare(first: JsonObject, second: JsonObject) -> JsonObject:
 
 def compare_lines(first: JsonObject, second: JsonObject) -> list[str]:
     """Return the comparison in words and tables."""
-    found = compare(first, second)
-    settings: JsonObject = found["settings"]
-    said = "the same" if found["same_decisions"] else "different"
+    settings: JsonObject = compare(first, second)["settings"]
     rows = [[name, *(_value(value) for value in pair)] for name, pair in settings.items()]
     left = len(rows) - SETTINGS_SHOWN
     more = [f"  and {left} more; --json has them all"] if left > 0 else []
     return [
-        f"A  {first['id']}  {', '.join(first['sources'])}",
-        f"B  {second['id']}  {', '.join(second['sources'])}",
-        f"decisions {said}; {_same(found, 'same_data', 'data')}; "
-        f"{_same(found, 'same_span', 'dates')}; {counted(len(settings), 'setting')} different",
-        *(() if found["same_span"] else _spans(first, second)),
+        *table_lines(("", *NAMES), what_rows(first, second), "", texts=(0, 1, 2)),
         "",
-        *table_lines(("", "A", "B", "B less A", "better"), list(_rows(first, second)), ""),
+        "; ".join(said_of_both(first, second)),
+        "",
+        *table_lines(
+            ("", *NAMES, "B less A", "better"), list(figure_rows(first, second)), NO_FIGURES
+        ),
         "",
         "Settings that differ",
-        *table_lines(("", "A", "B"), rows[:SETTINGS_SHOWN], "None.", texts=(0, 1, 2)),
+        *table_lines(("", *NAMES), rows[:SETTINGS_SHOWN], "None.", texts=(0, 1, 2)),
         *more,
     ]
+
+
+def kind_of(document: JsonObject) -> str:
+    """Return `backtest`, or the kind of a run."""
+    kind = document.get("kind")
+    return BACKTEST if kind is None else f"{kind} run"
+
+
+def said_of_both(first: JsonObject, second: JsonObject) -> list[str]:
+    """Return what is the same of two results, and what is not.
+
+    The digests of a run and of a backtest cover other events, so that nothing is said of them.
+    """
+    found = compare(first, second)
+    said = []
+    if None not in found["digests"] and (kind_of(first) == BACKTEST) == (
+        kind_of(second) == BACKTEST
+    ):
+        said.append(f"decisions {'the same' if found['same_decisions'] else 'different'}")
+    said += [_same(found, "same_data", "data"), _same(found, "same_span", "dates")]
+    return [*said, f"{counted(len(found['settings']), 'setting')} different"]
+
+
+def what_rows(first: JsonObject, second: JsonObject) -> list[list[str]]:
+    """Return what was run on either side: kind, strategy, pairs, source, span, changed keys."""
+    columns = [_what(document) for document in (first, second)]
+    return [[name, *(column[name] for column in columns)] for name in columns[0]]
+
+
+def _what(document: JsonObject) -> dict[str, str]:
+    from_ts, to_ts = _span(document)
+    stop = document.get("stop")
+    ended = document.get("ended") or (f"STOPPED by risk: {stop}" if stop else "end of the source")
+    return {
+        "id": document["id"],
+        "kind": kind_of(document),
+        "strategy": strategy_of(document["config"]),
+        "pairs": ", ".join(document["symbols"]),
+        "source": ", ".join(document["sources"]),
+        "begins": f"{date_clock(from_ts)} UTC",
+        "ends": NONE if to_ts is None else f"{date_clock(to_ts)} UTC",
+        "outcome": ended,
+        "changed": changed_words(document["config"]) or "nothing",
+    }
+
+
+def _is_same_span(first: Span, second: Span) -> bool:
+    """Return whether both begin and end in the same minute or so: a night ends a little later."""
+    if first[1] is None or second[1] is None:
+        return False
+    return all(abs(a - b) <= MINUTE_MS for a, b in zip(first, second, strict=True) if a and b)
+
+
+def _is_same_data(first: JsonObject, second: JsonObject) -> bool:
+    """Return whether both saw the same files, or one of them the record that the other one is."""
+    if first["files"] == second["files"] and first["sources"] == second["sources"]:
+        return True
+    files = [_hashes(document) for document in (first, second)]
+    roots = [document.get("root") for document in (first, second)]
+    return bool(files[0]) and (files[0] == files[1] or roots[0] in files[1] or roots[1] in files[0])
+
+
+def _hashes(document: JsonObject) -> set[str]:
+    return {sha256 for files in document["files"].values() for sha256 in files.values()}
 
 
 def _same(found: JsonObject, key: str, noun: str) -> str:
     return f"the same {noun}" if found[key] else f"other {noun}"
 
 
-def _span(document: JsonObject) -> tuple[int, int]:
+def _span(document: JsonObject) -> Span:
     return document["from_ts"], document["to_ts"]
 
 
-def _spans(*documents: JsonObject) -> Iterator[str]:
-    for name, document in zip("AB", documents, strict=True):
-        from_ts, to_ts = _span(document)
-        yield f"{name} from {date_clock(from_ts)} to {date_clock(to_ts)} UTC"
+def figure_rows(first: JsonObject, second: JsonObject) -> Iterator[list[str]]:
+    """Yield each figure of both, without those that neither has.
 
-
-def _rows(first: JsonObject, second: JsonObject) -> Iterator[list[str]]:
-    """Yield each figure of both, without those that neither has."""
+    Of a run and a backtest, only those that both have: a run knows fewer.
+    """
+    is_mixed = kind_of(first) != kind_of(second)
     for shown in KEY_FIGURES:
         pair = [first["figures"].get(shown.key), second["figures"].get(shown.key)]
-        if pair == [None, None]:
+        if None in pair and (is_mixed or pair == [None, None]):
             continue
         difference = _difference(shown, first, second)
         yield [

@@ -1,4 +1,4 @@
-"""Store of kept backtests: `var/backtests/<id>/` with `result.json` and `report.html`.
+"""Store of kept backtests: `var/backtests/<id>/` with `result.json`, charts and `report.html`.
 
 The document carries its own sha256 and is written atomically. The same backtest has the same id
 and the same bytes, so keeping it again changes nothing.
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from minibot.backtest.report.documents import SCHEMA
+from minibot.backtest.report.kept_charts import CHARTS_FILE
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import ensure_folder, read_hashed, write_atomic, write_hashed
@@ -42,8 +43,8 @@ def folder_of(var: Var) -> Path:
     return var.backtests
 
 
-def keep(document: JsonObject, page: str, var: Var) -> Path:
-    """Keep a backtest and return its folder.
+def keep(document: JsonObject, page: str, var: Var, charts: JsonObject | None = None) -> Path:
+    """Keep a backtest, with its charts for a later page, and return its folder.
 
     Raises:
         RunStop: The disk refuses a write; an earlier result is unchanged.
@@ -51,6 +52,8 @@ def keep(document: JsonObject, page: str, var: Var) -> Path:
     folder = folder_of(var) / str(document["id"])
     ensure_folder(folder)
     write_atomic(folder / PAGE_FILE, page.encode("utf-8"))
+    if charts is not None:
+        write_hashed(folder / CHARTS_FILE, charts, generation=1)
     # Written last, as it makes the folder count. Its generation stays 1: equal runs, equal bytes.
     write_hashed(folder / RESULT_FILE, document, generation=1)
     return folder
@@ -62,20 +65,27 @@ def kept(var: Var) -> list[Kept]:
     return [_read(folder) for folder in sorted(found, key=_age)]
 
 
+def folders_named(name: str, var: Var) -> list[Path]:
+    """Return the folders of kept backtests whose id is, begins or ends with a name."""
+    folders = sorted((path.parent for path in folder_of(var).glob(f"*/{RESULT_FILE}")), key=_age)
+    if name == "latest":
+        return folders[-1:]
+    if not name:
+        return []
+    if (Path(name) / RESULT_FILE).is_file():
+        return [Path(name)]
+    return [folder for folder in folders if folder.name == name] or [
+        folder for folder in folders if folder.name.startswith(name) or folder.name.endswith(name)
+    ]
+
+
 def find_kept(name: str, var: Var) -> Kept:
     """Return a kept backtest by its id, beginning or end of its id, its folder, or `latest`.
 
     Raises:
         Refusal: There is none, several ids begin or end so, or it cannot be read.
     """
-    folders = sorted((path.parent for path in folder_of(var).glob(f"*/{RESULT_FILE}")), key=_age)
-    if name == "latest" and folders:
-        return _readable(folders[-1])
-    if (Path(name) / RESULT_FILE).is_file():
-        return _readable(Path(name))
-    fitting = [folder for folder in folders if folder.name == name] or [
-        folder for folder in folders if folder.name.startswith(name) or folder.name.endswith(name)
-    ]
+    fitting = folders_named(name, var)
     if len(fitting) == 1:
         return _readable(fitting[0])
     if fitting:

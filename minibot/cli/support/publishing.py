@@ -50,9 +50,11 @@ def publish(
     places = {}
     if arguments.keep:
         # Imported here because only a page needs it.
+        from minibot.backtest.report.kept_charts import charts_document
         from minibot.backtest.report.page import page
 
-        folder = store.keep(document, page(reviews, document), var_of(arguments))
+        charts = charts_document(next(iter(reviews.values())))
+        folder = store.keep(document, page(reviews, document), var_of(arguments), charts)
         places = {"folder": str(folder), "page": str(folder / store.PAGE_FILE)}
         lines.append(f"kept    {shown_path(folder / store.PAGE_FILE)}")
     lines.append(f"digest  {result.digest}; market walked in {result.elapsed_s:.1f} s")

@@ -65,8 +65,7 @@ def find_run(name: str, var: Var) -> Path:
                 f"there is no run under {var.runs}.", "Start one: minibot night --config ..."
             )
         return found[-1]
-    # An empty name would match both of these folders.
-    for path in (var.runs / name, Path(name)) if name else ():
+    for path in _places(name, var):
         if is_run_folder(path):
             return path.resolve()
         if os.path.isfile(path / ARCHIVE):
@@ -75,6 +74,16 @@ def find_run(name: str, var: Var) -> Path:
     raise Refusal(
         f"{shown} is no run id under {var.runs} and no run's folder.", "See: minibot runs"
     )
+
+
+def is_run_named(name: str, var: Var) -> bool:
+    """Return whether `find_run` would find a run, packed or not, by an id or a directory."""
+    return any(is_run_folder(path) or os.path.isfile(path / ARCHIVE) for path in _places(name, var))
+
+
+def _places(name: str, var: Var) -> tuple[Path, ...]:
+    # An empty name would match both of these folders.
+    return (var.runs / name, Path(name)) if name else ()
 
 
 def add_profile(

@@ -1,0 +1,100 @@
+"""Charts of a kept backtest as data: bars, lines and equity, as fine as a picture can show.
+
+They let a page of two results draw a backtest again beside another one, on the same axis. A file of
+their own, because the document is what a program reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from minibot.backtest.report.curves import equity_curve
+from minibot.backtest.report.review import Review
+from minibot.engine.run_result import PriceBar
+from minibot.events.model import JsonObject
+from minibot.events.money import UNIT, amount_text
+from minibot.kernel.errors import RunStop
+from minibot.kernel.files import read_hashed
+from minibot.report.curve import Point
+from minibot.report.plot import WIDE
+from minibot.report.price_chart import Plotted, thinned
+
+CHARTS_FILE: Final = "charts.json"
+SCHEMA: Final = "minibot.backtest_charts"
+V: Final = 1
+SYMBOLS_KEPT: Final = 12
+
+
+class Charts(NamedTuple):
+    """Charts of a run or a backtest: bars and lines by symbol, and the curve of equity."""
+
+    prices: Mapping[str, Sequence[PriceBar]]
+    lines: Mapping[str, Mapping[str, Plotted]]
+    curve: Sequence[Point]
+
+
+def charts_document(review: Review) -> JsonObject:
+    """Return the charts of a backtest as one JSON object, without a float."""
+    result = review.result
+    symbols = sorted(result.prices)[:SYMBOLS_KEPT]
+    return {
+        "schema": SCHEMA,
+        "v": V,
+        "prices": {
+            symbol: [
+                [bar.ts, *map(repr, (bar.open, bar.high, bar.low, bar.close))]
+                for bar in thinned(
+                    result.prices[symbol], result.from_ts, result.to_ts + 1, WIDE.points
+                )
+            ]
+            for symbol in symbols
+        },
+        "lines": {
+            symbol: {
+                name: [[ts, repr(value)] for ts, value in _few(values)]
+                for name, values in result.lines.get(symbol, {}).items()
+            }
+            for symbol in symbols
+        },
+        "equity": [
+            [point.ts, *map(amount_text, (point.low, point.last, point.drawdown))]
+            for point in equity_curve(result)
+        ],
+    }
+
+
+def read_charts(folder: Path) -> Charts | None:
+    """Return the charts of a kept backtest, None where it has none that can be read."""
+    path = folder / CHARTS_FILE
+    if not path.exists():
+        return None
+    try:
+        found = read_hashed(path)
+    except RunStop:
+        return None
+    if (found.get("schema"), found.get("v")) != (SCHEMA, V):
+        return None
+    return Charts(
+        {
+            symbol: [PriceBar(ts, *map(float, values)) for ts, *values in bars]
+            for symbol, bars in found["prices"].items()
+        },
+        {
+            symbol: {
+                name: [(ts, float(value)) for ts, value in values] for name, values in named.items()
+            }
+            for symbol, named in found["lines"].items()
+        },
+        [Point(ts, *map(_units, amounts)) for ts, *amounts in found["equity"]],
+    )
+
+
+def _few(values: Plotted) -> Plotted:
+    return values[:: -(-len(values) // (2 * WIDE.points)) or 1]
+
+
+def _units(amount: str) -> int:
+    return int(Decimal(amount) * UNIT)
