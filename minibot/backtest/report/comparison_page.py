@@ -131,8 +131,8 @@ def _equity(sides: Sequence[Side], shared: tuple[int, int] | None) -> Iterator[s
 
 def _not_kept(side: Side) -> str:
     return (
-        f"{side.document['id']} was kept without charts, by an older version; the same minibot "
-        "backtest, run again, keeps them."
+        f"{side.document['id']} has no charts that can be read; the same minibot backtest, run "
+        "again, keeps them."
     )
 
 
