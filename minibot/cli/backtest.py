@@ -8,13 +8,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from minibot.backtest.driver import run_backtest
 from minibot.backtest.report.review import Review
-from minibot.backtest.search.assumptions import KEY, run_band
 from minibot.backtest.search.backtest_job import Job
-from minibot.backtest.sources.recorded_run import LOGGED, RULE
 from minibot.backtest.sources.source_interval import fitted_sets, fitted_words
-from minibot.backtest.sources.source_spec import COLUMNS, RUN, run_of
+from minibot.backtest.sources.source_words import COLUMNS, LOGGED, RULE, RUN
 from minibot.backtest.sources.span import ALL, parse_span
 from minibot.cli.support.idea import add_idea, fed, judge_source, take_idea
 from minibot.cli.support.output import progress_bar
@@ -110,6 +107,10 @@ def named(word: str, arguments: argparse.Namespace) -> str:
 
 def reviews_of(arguments: argparse.Namespace, job: Job) -> dict[str, Review]:
     """Return the reviews by fill assumption: all, the profile's own first, or that one alone."""
+    # Imported here because `--help` walks no market.
+    from minibot.backtest.driver import run_backtest
+    from minibot.backtest.search.assumptions import KEY, run_band
+
     with progress_bar(f"backtest {', '.join(job.words)}") as show_progress:
         if arguments.fills == ALL_FILLS:
             return run_band(job, arguments.jobs, show_progress)
@@ -129,6 +130,8 @@ def market_profile(
     Where the source's bars are longer than the profile's, the profile decides on the source's; the
     second value then says so, as does a line on stderr.
     """
+    from minibot.backtest.sources.source_spec import run_of
+
     recorded = run_of(words)
     if recorded is not None and arguments.config is DEFAULT_PROFILE:
         config = fed(arguments, recorded_profile(recorded.manifest.config, arguments))

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from minibot.backtest.sources.frame_source import FrameSource
-from minibot.backtest.sources.source_spec import RATE_PER_S
 from minibot.cli.support.output import progress_bar, show, show_json, shown_path
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile, find_run, var_of
@@ -154,6 +152,10 @@ def _ticks(word: str, arguments: argparse.Namespace, profile: Config) -> Ticks:
         profile_then = recorded.manifest.config
         symbols = tuple(profile_then[venue_name(profile_then)]["symbols"])
         return Ticks(Origin(run_dir.name, root, 0), symbols, ticks, None, None)
+    # Imported here because files of klines need no exchange's frames.
+    from minibot.backtest.sources.frame_source import FrameSource
+    from minibot.backtest.sources.source_spec import RATE_PER_S
+
     source = FrameSource(open_source(word, RATE_PER_S), profile)
     digest = hash_file(DEMO_TAPE if rest == "demo" else find_source(rest))[1]
     roots = ((r.payload, r.ts) for r in source.roots() if isinstance(r.payload, MarketTick))

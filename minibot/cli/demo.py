@@ -8,7 +8,6 @@ import sys
 import webbrowser
 from typing import Final
 
-from minibot.backtest.driver import run_backtest
 from minibot.backtest.report import store
 from minibot.backtest.report.documents import document_of
 from minibot.backtest.report.edge import edge_of, edge_text
@@ -45,6 +44,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the backtest, keep and open its page; 0, or 1 where risk stopped it."""
+    # Imported here because `--help` walks no market.
+    from minibot.backtest.driver import run_backtest
+
     given = argparse.Namespace(
         **vars(arguments), config=PROFILE, set=[], strategy=None, breakdown=None, keep=True
     )

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from minibot.ai.preflight import check_jail
 from minibot.cli.doctor_exchange import add_exchange_arguments, meet_exchange
 from minibot.cli.support.output import show_json, show_rows
 from minibot.cli.support.profile import own_var, profile_of
@@ -73,6 +72,9 @@ def _python() -> CheckResult:
 
 def _ai(config: Config, var: Var) -> CheckResult:
     """Start a jailed worker once, as a run would."""
+    # Imported here because it brings the worker's own modules.
+    from minibot.ai.preflight import check_jail
+
     level_min = config.ai.isolation_min.get(sys.platform, "jail")
     try:
         found = check_jail(var.lab_of("doctor").root / "ai", config.ai.memory_mb_max, level_min)

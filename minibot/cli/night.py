@@ -6,18 +6,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from minibot.cli.main import add_common, guarded
 from minibot.cli.support.idea import add_idea, fed, judge_played, take_idea
-from minibot.cli.support.outcome import judge
 from minibot.cli.support.own_profile import profile_for_night
 from minibot.cli.support.profile import own_var, profile_of
 from minibot.cli.support.selection import add_profile
-from minibot.cli.support.strategy_trial import require_runnable
-from minibot.market.venue_access import server_time
 from minibot.runtime.interpreter import python_argv
 from minibot.runtime.paths import find
-from minibot.watchdog.launcher import Display, launch
+
+if TYPE_CHECKING:
+    from minibot.watchdog.launcher import Display
 
 HELP = "run a night: six processes on paper, from preflight to sealed proof"
 EXAMPLE = "minibot night --config config/nore-demo.v1.json"
@@ -38,6 +38,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run_parsed(arguments: argparse.Namespace) -> int:
     """Run one night from parsed arguments and return its exit code."""
+    # Imported here because `--help` needs nothing of a run.
+    from minibot.cli.support.outcome import judge
+    from minibot.cli.support.strategy_trial import require_runnable
+    from minibot.market.venue_access import server_time
+    from minibot.watchdog.launcher import launch
+
     if arguments.config is None:
         arguments.config, why = profile_for_night(Path.cwd())
         _say(why)
@@ -50,6 +56,8 @@ def run_parsed(arguments: argparse.Namespace) -> int:
 
 
 def _display(arguments: argparse.Namespace) -> Display:
+    from minibot.watchdog.launcher import Display
+
     if arguments.quiet:
         return Display()
     argv = tuple(python_argv("minibot.cli.support.live"))

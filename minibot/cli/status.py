@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minibot.cli.support.output import show_json, show_rows, shown_path
 from minibot.cli.support.selection import var_of
-from minibot.cli.support.standing import Standing, standing_of, standing_rows
-from minibot.engine.role_replay import Recorded
 from minibot.events.model import Health, JsonObject, StopJournal
 from minibot.events.reasons import REASONS
 from minibot.kernel.errors import RunStop
@@ -24,6 +22,10 @@ from minibot.runtime.paths import Var
 from minibot.runtime.running import running_run
 from minibot.runtime.stop import standing_flags
 from minibot.watchdog.operator_stop_log import flagged_stop
+
+if TYPE_CHECKING:
+    from minibot.cli.support.standing import Standing
+    from minibot.engine.role_replay import Recorded
 
 HELP = "what runs now and what it holds, what ran last, whether STOP.flag stands"
 EXAMPLE = "minibot status"
@@ -87,6 +89,9 @@ def _exit_code(
 
 def _roles(var: Var, run_dir: Path) -> list[JsonObject]:
     """Return each role's last heartbeat, and its age in wall-clock seconds."""
+    # Imported here and below because only a run that is going on has queues to be read.
+    from minibot.engine.role_replay import Recorded
+
     try:
         recorded = Recorded.open(run_dir)
     except RunStop:
@@ -115,6 +120,9 @@ def _last_health(recorded: Recorded, var: Var, role: str) -> Health | None:
 
 def _standing(run_dir: Path) -> Standing | None:
     """Return the run's positions and prohibitions; None while it starts or is unreadable."""
+    from minibot.cli.support.standing import standing_of
+    from minibot.engine.role_replay import Recorded
+
     try:
         recorded = Recorded.open(run_dir)
         return standing_of(recorded, _market_now_ms(run_dir, recorded.manifest))
@@ -145,6 +153,8 @@ def _running_rows(run_dir: Path, roles: list[JsonObject], standing: Standing | N
         )
         rows.append(Row("roles" if role is roles[0] else "", text))
     if standing is not None:
+        from minibot.cli.support.standing import standing_rows
+
         rows += standing_rows(standing, str(manifest.config["portfolio"]["quote_asset"]))
     return rows
 

@@ -19,8 +19,6 @@ from enum import Enum
 from pathlib import Path
 from typing import ClassVar, Final, NamedTuple
 
-import portalocker
-
 from minibot.kernel.codes import PERMISSIONS_UNSAFE
 from minibot.kernel.errors import RunStop
 
@@ -207,6 +205,9 @@ class Files:
         The lock belongs to the open file, not to the process, and falls with its last
         descriptor: closing another descriptor of the same path does not release it.
         """
+        # Imported here because it reads its own version from disk, and most commands lock nothing.
+        import portalocker
+
         try:
             portalocker.lock(
                 fd, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING

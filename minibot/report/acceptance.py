@@ -25,10 +25,11 @@ from minibot.kernel.queue import reader_folder
 from minibot.report.audit import limit_violations, unallowed_intents
 from minibot.report.figures import counted, duration, listed, milliseconds, plain_text
 from minibot.report.memory_slope import slope_bytes_per_hour
-from minibot.report.night import NIGHT_MODE, Night, read_seal
+from minibot.report.night import Night
 from minibot.report.proof import finding_line, findings_of
 from minibot.report.records import ACCEPTANCE_FILE, ACCEPTANCE_V
 from minibot.report.rotation import rotated_logs
+from minibot.report.run_kind import NIGHT_MODE, read_seal
 from minibot.runtime.configuration.config import acceptance_of
 from minibot.runtime.configuration.config_sections import Acceptance as Thresholds
 from minibot.runtime.paths import Var

@@ -9,23 +9,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Final
 
 from minibot.engine.role_replay import Recorded
 from minibot.events.model import Incident, JsonObject, StopJournal
-from minibot.kernel.errors import Refusal, RunStop
-from minibot.kernel.files import read_hashed
-from minibot.kernel.seal import SEAL_FILE
+from minibot.kernel.errors import Refusal
 from minibot.market.notices import BARS_MISSING
 from minibot.replay.run_status import INTERRUPTED
 from minibot.report.recount import Progress, Recount
+from minibot.report.run_kind import drill_of, made_up_of, read_seal
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.stop import END_KIND, STOP_KIND
 
-NIGHT_MODE = "NORE"
 RESTARTED = "ROLE_RESTARTED"
 AI_OFF = "AI_OFF"
 NO_HISTORY: Final = re.compile(r": 0 of \d+ bars of history$")
@@ -162,42 +158,3 @@ class Night:
             before = found.get(key, (incident, 0))[1]
             found[key] = (incident, before + (incident.count or 1))
         return list(found.values())
-
-
-def read_seal(run_dir: Path) -> JsonObject:
-    """Return the seal of a run, empty when it has none or a damaged one, which `verify` names."""
-    path = run_dir / SEAL_FILE
-    if not path.exists():
-        return {}
-    try:
-        return dict(read_hashed(path))
-    except RunStop:
-        return {}
-
-
-def made_up_of(manifest: Manifest) -> str:
-    """Return the reason why a run's market data are not the exchange's own, empty if they are."""
-    if manifest.degraded:
-        return manifest.degraded
-    if manifest.simulated:
-        return "simulated time"
-    loopback = next((host for host in manifest.hosts if _is_loopback(host)), "")
-    return f"an exchange on this machine, {loopback}" if loopback else ""
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def drill_of(manifest: Manifest) -> str:
-    """Return the faults that a run's profile injects on purpose, empty if there are none."""
-    config: dict[str, Any] = manifest.config
-    planted = config.get("chaos") or {}
-    if planted:
-        return str(planted.get("drill") or "planted fault")
-    faults = (config.get("embedded") or {}).get("faults")
-    return f"faults {faults}" if faults else ""

@@ -10,7 +10,7 @@ from minibot.events.model import JsonObject
 from minibot.events.unit_sizes import DAY_MS
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed
-from minibot.report.night import NIGHT_MODE, drill_of, made_up_of, read_seal
+from minibot.report.run_kind import NIGHT_MODE, drill_of, made_up_of, read_seal
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import METRICS_FILE, run_folders

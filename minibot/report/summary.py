@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE
@@ -28,8 +28,10 @@ from minibot.report.figures import (
     signed,
 )
 from minibot.report.hourly_ledger import ledger_text
-from minibot.report.night import Night
 from minibot.runtime.stop import END_KIND
+
+if TYPE_CHECKING:
+    from minibot.report.night import Night
 
 INCIDENTS_SHOWN = 6
 NEVER_COUNTS = "simulated, never counts as a real night"

@@ -11,7 +11,8 @@ import pytest
 
 from minibot.backtest.driver import run_backtest
 from minibot.backtest.parity import ARRIVAL_ORDER, CLASSES
-from minibot.backtest.sources.recorded_run import RULE, RunSource
+from minibot.backtest.sources.recorded_run import RunSource
+from minibot.backtest.sources.source_words import RULE
 from minibot.backtest.sources.span import ALL, Part
 from minibot.engine.joint_replay import run_together
 from minibot.engine.recorded_run import Recorded

@@ -1,7 +1,7 @@
 """Guide of own strategies, followed word for word: what a person types does what the page says.
 
-A script types its blocks as far as the backtest: files into a folder of its own, commands with that
-folder beside them. The night of step 5 is the demo's, which has tests of its own.
+A test types its blocks as far as the backtest: files into a folder of its own, commands with that
+folder beside them. The whole hour, with its nights, is a campaign: `python -m tools.first_hour`.
 """
 
 from __future__ import annotations
@@ -10,42 +10,35 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from minibot.cli.main import parser
+from minibot.cli.main import parser, verb_parser, verbs
 from tests.runs import Said, verb
+from tools.first_hour.blocks import (
+    GUIDE,
+    MINIBOT,
+    README,
+    PageError,
+    command_of,
+    guide_part,
+    page_commands,
+    steps_of,
+)
+from tools.first_hour.session import PARTS, steps, unkept
 
-BLOCK = re.compile(r"^([^\n]*)\n\n```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILE = re.compile(r"becomes `strategies/(\w+\.py)`")
 RUN_TEST = "python3 tools/with_env.py -m pytest "
-
-
-class Step(NamedTuple):
-    """A block of the guide: the file that it becomes, or the commands that it holds."""
-
-    file: str
-    text: str
+# Names in capitals stand for a value, as in `minibot VERB`.
+PLACEHOLDER = re.compile(r"\b[A-Z]{2,}\b")
 
 
 @pytest.fixture(scope="module")
 def guide() -> str:
-    """The part of the page that is followed."""
-    page = Path(__file__).parents[2] / "docs" / "STRATEGIES.md"
-    text = page.read_text(encoding="utf-8")
-    return text[text.index("## From an idea") : text.index("**5.")]
-
-
-def steps(guide: str) -> Iterator[Step]:
-    """Yield the blocks in the order of the page."""
-    for said, language, text in re.findall(BLOCK, guide):
-        found = FILE.search(said)
-        assert (found is not None) == (language == "python"), said
-        yield Step("" if found is None else found[1], text)
+    """The part of the page that is followed, up to its night."""
+    part = guide_part(GUIDE.read_text(encoding="utf-8"))
+    return part[: part.index("**5.")]
 
 
 def run_tests(path: Path) -> int:
@@ -82,12 +75,12 @@ def test_guide_followed_to_the_backtest_trades_by_its_own_exits(
 ) -> None:
     """From nothing to trades of one's own idea, each of which its own SELL has ended."""
     folder, results, tests = tmp_path / "strategies", [], 0
-    for file, text in steps(guide):
-        if file:
-            assert (folder / file).exists(), "the guide replaces what new-strategy wrote"
-            (folder / file).write_text(text, encoding="utf-8")
-            continue
-        for line in text.splitlines():
+    for step in steps_of(guide):
+        if step.file:
+            path = folder / Path(step.file).name
+            assert path.exists(), "the guide replaces what new-strategy wrote"
+            path.write_text(step.text, encoding="utf-8")
+        for line in step.commands:
             if line.startswith(RUN_TEST):
                 tests += run_tests(folder / Path(line.removeprefix(RUN_TEST)).name)
                 continue
@@ -104,12 +97,46 @@ def test_guide_followed_to_the_backtest_trades_by_its_own_exits(
     assert {trade["exit_reason"] for trade in results[0]["trades"][:-1]} == {"signal_exit"}
 
 
-def test_every_command_of_the_guide_is_one_that_the_parser_takes() -> None:
-    """The nights too, which no test of this file runs."""
-    page = (Path(__file__).parents[2] / "docs" / "STRATEGIES.md").read_text(encoding="utf-8")
-    lines = re.findall(r"^minibot .*$", page, re.MULTILINE)
+@pytest.mark.parametrize("page", [GUIDE, README], ids=lambda page: page.stem)
+def test_every_command_of_a_page_is_one_that_the_parser_takes(page: Path) -> None:
+    """Nights and verbs too that no test of this file runs, with their flags."""
+    lines = [each for each in page_commands(page.read_text("utf-8")) if each.startswith(MINIBOT)]
+    lines = [each for each in lines if not each.startswith(("minibot VERB", "minibot --help"))]
     assert len(lines) >= 5
 
     for line in lines:
         words = shlex.split(line)[1:]
-        parser(words[0]).parse_args(words)
+        assert verbs(words[0]), line
+        if PLACEHOLDER.search(line):
+            known = verb_parser(parser(words[0]), words[0]).format_help()
+            assert [each for each in words if each.startswith("--") and each not in known] == []
+        elif len(words) > 1:  # A verb alone may only be named.
+            parser(words[0]).parse_args(words)
+
+
+def test_hour_takes_every_step_out_of_the_pages() -> None:
+    """The session of `tools.first_hour` finds each command that it types, and types each block."""
+    hour = list(steps())
+    guided = [step for step in hour if step.page == GUIDE.name]
+
+    assert [step.file for step in guided if step.file] == [
+        "strategies/pullback.py",
+        "strategies/test_pullback.py",
+    ]
+    typed_lines = [step.command for step in guided if step.command]
+    assert typed_lines == list(page_commands(guide_part(GUIDE.read_text("utf-8"))))
+    assert {"night", "backtest"} <= {line.split()[1] for line in typed_lines}
+    assert [step.part for step in hour] == sorted((step.part for step in hour), key=PARTS.index)
+
+
+def test_page_without_a_command_of_the_hour_is_refused() -> None:
+    """A command that a page no longer has is named, not left out."""
+    with pytest.raises(PageError, match="minibot demo"):
+        command_of("```\nminibot demonstrate\n```\n", "minibot demo")
+
+
+def test_promise_is_kept_across_line_breaks_and_missed_where_no_screen_holds_it() -> None:
+    """A narrow terminal breaks lines; what is promised still stands there."""
+    screens = ["result -1.10\nverify clean,\n  replay identical"]
+
+    assert list(unkept(["verify clean, replay identical", "won"], screens)) == ["won"]

@@ -159,7 +159,7 @@ def test_first_check_adds_its_packages_and_later_starts_keep_them(
 
     assert (added.returncode, added.stdout) == (0, "checked\n"), added.stderr
     assert "[1/5]" not in added.stderr
-    assert "adding up to 1 packages for checks" in added.stderr
+    assert "adding up to 1 packages for tests" in added.stderr
     assert (again.stdout, again.stderr) == ("checked\n", "")
     assert (other.stdout, other.stderr) == ("still\n", "")
 

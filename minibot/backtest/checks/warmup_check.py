@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from minibot.backtest.driver import run_backtest
 from minibot.backtest.search.backtest_job import Job
-from minibot.backtest.sources.recorded_run import RULE
+from minibot.backtest.sources.source_words import RULE
 from minibot.cores.protocol import Core
 from minibot.engine.lockstep import fresh_cores
 from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch

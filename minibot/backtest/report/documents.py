@@ -17,7 +17,7 @@ from minibot.exchanges.tapes.tape import DEMO_TAPE
 from minibot.kernel import canonical
 from minibot.kernel.files import hash_file
 from minibot.report.figures import day
-from minibot.report.night import read_seal
+from minibot.report.run_kind import read_seal
 from minibot.simulator.sources.sources import find
 
 SCHEMA: Final = "minibot.backtest"

@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 
 from minibot.backtest.report.review import Review
 from minibot.backtest.search.backtest_job import Job, run_job
-from minibot.backtest.sources.recorded_run import RULE, RunSource
-from minibot.backtest.sources.source_spec import RUN
+from minibot.backtest.sources.source_words import RULE, RUN
 from minibot.engine.collector import spared_collector
 from minibot.engine.decision_record import DecisionRecord
 from minibot.engine.worker_pool import Workers, result_of
@@ -36,6 +35,8 @@ def is_night(job: Job) -> bool:
     """Return whether a job is a recorded night with its own profile, in recorded order."""
     if not job.words[0].startswith(f"{RUN}:"):
         return False
+    from minibot.backtest.sources.recorded_run import RunSource
+
     market = job.open()
     return isinstance(market, RunSource) and market.is_night_of(job.config)
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from minibot.backtest.driver import run_backtest
-from minibot.backtest.sources.recorded_run import LOGGED
-from minibot.backtest.sources.source_spec import open_market
+from minibot.backtest.sources.source_words import LOGGED
 from minibot.backtest.sources.span import ALL, Span
 from minibot.data.treatment import Treatment
 from minibot.engine.decision_record import DecisionRecord
@@ -52,9 +50,14 @@ class Job(NamedTuple):
 
     def open(self) -> MarketSource:
         """Return the market of the job."""
+        # Loaded by those who run a job, so that its words cost a command's start nothing.
+        from minibot.backtest.sources.source_spec import open_market
+
         return open_market(self.words, self.config, self.span, self.treatment, self.order)
 
 
 def run_job(job: Job, record: DecisionRecord | None = None) -> BacktestResult:
     """Return the result of `run_backtest` for a job."""
+    from minibot.backtest.driver import run_backtest
+
     return run_backtest(job.open(), job.config, draws=job.draws, record=record)

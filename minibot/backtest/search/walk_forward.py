@@ -22,7 +22,7 @@ from minibot.backtest.report.statistics import KEY_FIGURES
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.search.ranges import Range
 from minibot.backtest.search.sweep import Row, run_row
-from minibot.backtest.sources.recorded_run import RULE
+from minibot.backtest.sources.source_words import RULE
 from minibot.backtest.sources.span import Span
 from minibot.engine.lockstep import fresh_cores
 from minibot.engine.worker_pool import Workers

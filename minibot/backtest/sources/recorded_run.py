@@ -8,8 +8,8 @@ it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
+from minibot.backtest.sources.source_words import LOGGED
 from minibot.engine.market_source import NOBODY, Root, Watch
 from minibot.engine.recorded_run import Recorded
 from minibot.events.names import TICKS
@@ -17,9 +17,6 @@ from minibot.events.unit_sizes import SECOND_MS
 from minibot.kernel.errors import Refusal
 from minibot.replay.rule_order import world
 from minibot.runtime.configuration.config import Config, is_same_profile
-
-LOGGED: Final = "logged"
-RULE: Final = "rule"
 
 
 class RunSource:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from minibot.backtest.sources.source_spec import COLUMNS
+from minibot.backtest.sources.source_words import COLUMNS
 from minibot.data.columns import Columns
 from minibot.data.klines import KLINES, first_interval
 from minibot.data.market_source import column_files

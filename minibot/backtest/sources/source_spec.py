@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from minibot.backtest.sources.bars import BarSource
-from minibot.backtest.sources.frame_source import FrameSource
 from minibot.backtest.sources.portfolio import Merged
-from minibot.backtest.sources.recorded_run import LOGGED, RunSource
+from minibot.backtest.sources.recorded_run import RunSource
+from minibot.backtest.sources.source_words import COLUMNS, LOGGED, RUN
 from minibot.backtest.sources.span import ALL, Part, Span
-from minibot.backtest.sources.ticks import TickSource
 from minibot.data.columns import Columns
 from minibot.data.kline import Kline
 from minibot.data.klines import KLINES, KlineSet, klines_of, open_klines
@@ -34,8 +32,6 @@ from minibot.simulator.sources.sources import find, open_history, open_source
 # Messages per second of market time of a synthetic market, if the profile names no rate.
 RATE_PER_S: Final = 20
 ALLOWED: Final = "tape:FILE, tape:demo, klines:FILE, columns:DIR, run:DIR or generator:SEED"
-COLUMNS: Final = "columns"
-RUN: Final = "run"
 
 
 def open_market(
@@ -96,6 +92,10 @@ def _opened(
     kind, _, rest = word.partition(":")
     if kind != COLUMNS or not rest:
         return [_open(word, config, span, treatment)]
+    # Here and below: a kind of source is loaded where a word names it.
+    from minibot.backtest.sources.bars import BarSource
+    from minibot.backtest.sources.ticks import TickSource
+
     return [
         BarSource(_stored(word, columns), config, span)
         if columns.kind == KLINES
@@ -107,6 +107,8 @@ def _opened(
 def _open(word: str, config: Config, span: Span, treatment: Treatment | None) -> MarketSource:
     kind, _, rest = word.partition(":")
     if kind == KLINES and rest:
+        from minibot.backtest.sources.bars import BarSource
+
         path = find(rest)
         series = _plain(word, path) or _series(word, open_klines(path, treatment))
         return BarSource(series, config, span)
@@ -114,6 +116,8 @@ def _open(word: str, config: Config, span: Span, treatment: Treatment | None) ->
         frames = open_source(word, RATE_PER_S if config.embedded is None else _rate(config))
     except ConfigError as error:
         raise ConfigError(f"--source: {word!r} is no source.", [f"allowed: {ALLOWED}"]) from error
+    from minibot.backtest.sources.frame_source import FrameSource
+
     named = None if config.embedded is None else config.embedded.history
     history = None if named is None else open_history(named, frames.facts)
     source = FrameSource(frames, config, history)

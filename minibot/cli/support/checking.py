@@ -14,7 +14,7 @@ from minibot.backtest.checks.verdict import (
     changed_fields,
 )
 from minibot.backtest.search.backtest_job import Job
-from minibot.backtest.sources.recorded_run import RULE
+from minibot.backtest.sources.source_words import RULE
 from minibot.cli.support.output import progress_bar, show
 from minibot.report.columns import table_lines
 from minibot.report.figures import counted, date_clock

@@ -22,7 +22,6 @@ from minibot.backtest.sources.source_interval import (
     interval_sets,
     source_interval,
 )
-from minibot.backtest.sources.source_spec import open_market, run_of
 from minibot.cli.support.moments import moment_of
 from minibot.cli.support.profile import profile_of
 from minibot.exchanges.tapes.kline_bars import INTERVALS, divides
@@ -33,7 +32,6 @@ from minibot.kernel.errors import ConfigError
 from minibot.report.figures import long_duration, plain_text
 from minibot.runtime.configuration.config import Config, config_with
 from minibot.runtime.configuration.own_source import name_fault
-from minibot.simulator.sources.sources import open_source
 from minibot.strategies.selection import choose
 
 # Ten percent; a fee beyond it is a slip of the pen, and no venue's.
@@ -122,6 +120,9 @@ def judge_source(arguments: argparse.Namespace, job: Job) -> None:
     timeframe = arguments.timeframe
     if timeframe is None:
         return
+    # Here and below: sources are imported where one is opened, not for `--help`.
+    from minibot.backtest.sources.source_spec import run_of
+
     recorded = run_of(job.words)
     if recorded is not None:
         made = recorded.manifest.config["market"]["bar_intervals"]
@@ -144,6 +145,8 @@ def judge_played(arguments: argparse.Namespace, config: Config) -> None:
     """
     if config.embedded is None or (arguments.pairs is None and arguments.timeframe is None):
         return
+    from minibot.simulator.sources.sources import open_source
+
     facts = open_source(config.embedded.source, config.embedded.rate_per_s).facts
     if missing := [name for name in config.exchange.symbols if name not in facts.symbols]:
         raise _missing(missing, config.embedded.source, facts.symbols)
@@ -236,6 +239,8 @@ def _words_with(words: Sequence[str], pairs: Sequence[str], config: Config) -> l
     Raises:
         ConfigError: A pair is in none of them, or a word plays more than the pairs.
     """
+    from minibot.backtest.sources.source_spec import open_market
+
     symbols = {}
     for word in words:
         fitting = config_with(config.raw, fitted_sets([word], config))

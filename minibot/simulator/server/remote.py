@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
-
-import requests
+from typing import TYPE_CHECKING, Any, Final
 
 from minibot.kernel.errors import Refusal
+
+if TYPE_CHECKING:
+    import requests
 
 TIMEOUT_S: Final = 10.0
 
@@ -47,6 +48,9 @@ class RunningExchange:
     def _ask(
         self, method: str, path: str, body: Mapping[str, object] | None = None
     ) -> requests.Response:
+        # Imported here because a command that asks nothing does without HTTP.
+        import requests
+
         try:
             return requests.request(
                 method, f"{self._base}/{path}", json=body, timeout=self._timeout_s
@@ -60,7 +64,7 @@ class RunningExchange:
     def _json(self, answer: requests.Response) -> dict[str, Any]:
         try:
             body = answer.json()
-        except requests.JSONDecodeError:
+        except ValueError:
             body = None
         if not isinstance(body, dict) or not ("ok" in body or "source" in body):
             raise Refusal(
