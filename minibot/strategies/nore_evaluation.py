@@ -61,6 +61,14 @@ class Evaluation:
         score, confidence: Of the opinion.
     """
 
+    __slots__ = (
+        *("age_ms", "bars", "code", "confidence", "costs", "expected", "held", "is_after_gap"),
+        *("is_asked", "is_book_broken", "is_confident", "is_cool", "is_fresh", "is_liquid"),
+        *("is_long", "is_narrow", "is_open", "is_placed", "is_scored", "is_trading", "is_usable"),
+        *("is_warm", "notional", "pays", "place", "readings", "said", "score", "since_ms"),
+        *("spread", "status", "symbol", "trend", "trend_bars"),
+    )
+
     def __init__(
         self,
         view: View,
@@ -153,18 +161,19 @@ class Evaluation:
         self, view: View, said: Opinion | None, parameters: StrategyParameters
     ) -> None:
         """Judge age, touch, spread and liquidity."""
-        age_ms = None if view.tick_ts < 0 else view.now - view.tick_ts
+        tick = view.tick
+        age_ms = None if tick.ts < 0 else view.now - tick.ts
         self.age_ms = age_ms
         self.is_fresh = age_ms is not None and age_ms <= parameters.tick_age_ms_max
         self._require(self.is_fresh, STALE_TICK)
-        spread = self.spread = spread_bps(view.bid, view.ask)
+        spread = self.spread = spread_bps(tick.bid, tick.ask)
         self.is_book_broken = view.is_book_broken
         self.is_usable = spread is not None and not view.is_book_broken
         self._require(self.is_usable, BOOK_UNUSABLE)
         self.is_narrow = spread is not None and spread <= parameters.spread_bps_max
         self._require(self.is_narrow, SPREAD_TOO_WIDE)
-        bid = touch_notional(view.bid, view.bid_qty)
-        ask = touch_notional(view.ask, view.ask_qty)
+        bid = touch_notional(tick.bid, tick.bid_qty)
+        ask = touch_notional(tick.ask, tick.ask_qty)
         # The side that would be taken; the thinner one while nobody speaks for a side.
         takes_bid = bid < ask if said is None or said.side == HOLD else said.side != BUY
         self.place = "bid" if takes_bid else "ask"
