@@ -9,7 +9,7 @@ from minibot.data.columns import BLOCK_ROWS
 from minibot.engine.bar_block import BarBlock, Lanes, Shapes
 from minibot.engine.bar_series import BarSeries
 from minibot.engine.bar_table import BarTable, columns_of
-from minibot.engine.cells import floats
+from minibot.engine.cells import exact_quotient
 from minibot.engine.intrabar import Candle, Intrabar, TouchModel
 from minibot.engine.market_source import Root
 from minibot.exchanges.tapes.kline_bars import INTERVALS
@@ -87,14 +87,10 @@ class BarMarket:
     def bar(self, lane: int, place: int) -> tuple[ClosedBar, int]:
         """Return a bar of one of the intervals as the strategy takes it, and its exact close."""
         found = self.lanes.all[lane]
-        columns = found.columns
-        opened, high, low, close, volume = (
-            floats(columns[name][place : place + 1])[0]
-            for name in ("open", "high", "low", "close", "volume")
-        )
-        open_ts = int(columns["open_ts"][place])
-        bar = ClosedBar(found.interval, open_ts, opened, high, low, close, volume, True)
-        return bar, int(columns["close"][place])
+        candle = found.candle(place)
+        opened, high, low, close, volume = map(exact_quotient, candle[2:])
+        bar = ClosedBar(found.interval, candle.open_ts, opened, high, low, close, volume, True)
+        return bar, candle.close
 
 
 def market_of(

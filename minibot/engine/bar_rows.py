@@ -2,7 +2,8 @@
 
 As long as nothing is ordered, and the cores say that the touches of a bar change nothing
 (`Lockstep.quiet_range`), the strategy takes the closed bar and its last touch, risk the closed bar,
-and both risk and execution the last touch of all these bars. Any other bar goes tick by tick, as
+and both risk and execution the last touch of all these bars. A hold, from which nothing follows,
+does not end such a row of bars. Any other bar goes tick by tick, as
 `intrabar` shows it to a bot that has something on its way. A strategy that wants trades is told
 each of them, always.
 """
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from minibot.cores.closed_bar import BarInput, ClosedBar
 from minibot.cores.event_id import place_id
-from minibot.cores.messages import Message
+from minibot.cores.messages import Message, SignalMessage
 from minibot.cores.scaled_tick import QuietRange, ScaledTick
 from minibot.engine.bar_block import HAS_MIXED, HAS_OWN, NEW_ASK, NEW_BID, BarBlock
 from minibot.engine.bar_market import BarMarket
@@ -23,7 +24,7 @@ from minibot.engine.market_source import Watch
 from minibot.engine.run_result import NO_CMDLINE
 from minibot.engine.tick_rows import tick_of
 from minibot.events.cells import CELL, float_at, int_at
-from minibot.events.model import Beat, Event
+from minibot.events.model import HOLD, Beat, Event
 from minibot.events.money import UNIT
 from minibot.events.names import MARKET_ROLE
 from minibot.strategies.core import StrategyCore
@@ -194,11 +195,11 @@ class BarRows:
                 told.close_units = int_at(block.close_units, at)
                 told.ts = end_ts
                 said = core.process(told, tick_seq + 1, port.at(end_ts))
-                if said:
+                if said and not _is_hold(said):
                     self._passed(first, place, tick_seq, moved)
                     self._decided(place, said)
                     return
-                lockstep.process(told, tick_seq + 1, NOTHING)
+                lockstep.process(told, tick_seq + 1, said or NOTHING)
             place += 1
         if block.first + place > first:
             self._passed(first, place - 1, tick_seq, moved)
@@ -319,3 +320,9 @@ class BarRows:
         self.beats += 1
         beat = Event(ts, place_id(self.seq), MARKET_ROLE, self._run_id, NO_CMDLINE, BEAT)
         self._lockstep.process(beat, self.seq)
+
+
+def _is_hold(said: list[Message]) -> bool:
+    """Return whether the strategy holds: what was quiet before is quiet behind it."""
+    first = said[0]
+    return len(said) == 1 and isinstance(first, SignalMessage) and first.side == HOLD

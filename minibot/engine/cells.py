@@ -27,7 +27,7 @@ def float_cells(units: Array) -> bytes:
 
 
 def exact_quotient(units: int) -> float:
-    """Return an amount that is larger than `EXACT_MAX` as the float next to it."""
+    """Return an amount, however large, as the float next to it."""
     return units / UNIT
 
 

@@ -61,6 +61,14 @@ class Evaluation:
         score, confidence: Of the opinion.
     """
 
+    __slots__ = (
+        *("age_ms", "bars", "code", "confidence", "costs", "expected", "held", "is_after_gap"),
+        *("is_asked", "is_book_broken", "is_confident", "is_cool", "is_fresh", "is_liquid"),
+        *("is_long", "is_narrow", "is_open", "is_placed", "is_scored", "is_trading", "is_usable"),
+        *("is_warm", "notional", "pays", "place", "readings", "said", "score", "since_ms"),
+        *("spread", "status", "symbol", "trend", "trend_bars"),
+    )
+
     def __init__(
         self,
         view: View,
@@ -105,13 +113,16 @@ class Evaluation:
         self.confidence: int = 0
         self.is_scored: bool = True
         self.is_confident: bool = True
-        self._require(self.is_trading, NOT_TRADING if view.status else NO_INSTRUMENT)
-        self._require(self.is_warm, WARMUP)
+        if not self.is_trading:
+            self._fail(NOT_TRADING if view.status else NO_INSTRUMENT)
+        if not self.is_warm:
+            self._fail(WARMUP)
         if not self.code:
             self._judge(view, bars, trend, flow, parameters)
 
-    def _require(self, passed: bool, code: str) -> None:
-        if not passed and not self.code:
+    def _fail(self, code: str) -> None:
+        """Take the reason code of a filter that failed, unless one before it did."""
+        if not self.code:
             self.code = code
 
     def _judge(
@@ -134,9 +145,9 @@ class Evaluation:
         self.trend_bars = trend.count
         spread = self.spread
         if said is None:
-            self._require(False, NO_SETUP)
+            self._fail(NO_SETUP)
         elif said.side == HOLD:
-            self._require(False, said.code)
+            self._fail(said.code)
         elif spread is not None:
             self.is_asked = True
             self._judge_state(view, said, parameters)
@@ -145,47 +156,57 @@ class Evaluation:
             self.score = self._score(said)
             self.confidence = self._confidence(said, spread, flow.value, parameters)
             self.is_scored = self.score >= parameters.score_min
-            self._require(self.is_scored, SCORE_TOO_LOW)
+            if not self.is_scored:
+                self._fail(SCORE_TOO_LOW)
             self.is_confident = self.confidence >= parameters.confidence_min
-            self._require(self.is_confident, CONFIDENCE_TOO_LOW)
+            if not self.is_confident:
+                self._fail(CONFIDENCE_TOO_LOW)
 
     def _judge_market(
         self, view: View, said: Opinion | None, parameters: StrategyParameters
     ) -> None:
         """Judge age, touch, spread and liquidity."""
-        age_ms = None if view.tick_ts < 0 else view.now - view.tick_ts
+        tick = view.tick
+        age_ms = None if tick.ts < 0 else view.now - tick.ts
         self.age_ms = age_ms
         self.is_fresh = age_ms is not None and age_ms <= parameters.tick_age_ms_max
-        self._require(self.is_fresh, STALE_TICK)
-        spread = self.spread = spread_bps(view.bid, view.ask)
+        if not self.is_fresh:
+            self._fail(STALE_TICK)
+        spread = self.spread = spread_bps(tick.bid, tick.ask)
         self.is_book_broken = view.is_book_broken
         self.is_usable = spread is not None and not view.is_book_broken
-        self._require(self.is_usable, BOOK_UNUSABLE)
+        if not self.is_usable:
+            self._fail(BOOK_UNUSABLE)
         self.is_narrow = spread is not None and spread <= parameters.spread_bps_max
-        self._require(self.is_narrow, SPREAD_TOO_WIDE)
-        bid = touch_notional(view.bid, view.bid_qty)
-        ask = touch_notional(view.ask, view.ask_qty)
+        if not self.is_narrow:
+            self._fail(SPREAD_TOO_WIDE)
+        bid = touch_notional(tick.bid, tick.bid_qty)
+        ask = touch_notional(tick.ask, tick.ask_qty)
         # The side that would be taken; the thinner one while nobody speaks for a side.
         takes_bid = bid < ask if said is None or said.side == HOLD else said.side != BUY
         self.place = "bid" if takes_bid else "ask"
         self.notional = bid if takes_bid else ask
         self.is_liquid = self.notional >= parameters.touch_notional_min
-        self._require(self.is_liquid, LIQUIDITY_TOO_LOW)
+        if not self.is_liquid:
+            self._fail(LIQUIDITY_TOO_LOW)
 
     def _judge_state(self, view: View, said: Opinion, parameters: StrategyParameters) -> None:
         is_buy = said.side == BUY
         self.held = view.held.qty
         self.is_placed = self.is_long != is_buy
-        self._require(self.is_placed, IN_POSITION if is_buy else NO_POSITION)
+        if not self.is_placed:
+            self._fail(IN_POSITION if is_buy else NO_POSITION)
         last_ts = view.sell_ts
         if is_buy:
             self.is_open = not view.is_ending
-            self._require(self.is_open, RUN_ENDING)
+            if not self.is_open:
+                self._fail(RUN_ENDING)
             if view.buy_ts > last_ts:
                 last_ts = view.buy_ts
         self.since_ms = view.now - last_ts
         self.is_cool = self.since_ms >= parameters.cooldown_ms
-        self._require(self.is_cool, COOLDOWN)
+        if not self.is_cool:
+            self._fail(COOLDOWN)
 
     def _judge_costs(
         self, readings: Readings, spread: float, parameters: StrategyParameters
@@ -193,7 +214,8 @@ class Evaluation:
         self.expected = parameters.cost_gate_atr_mult * readings.atr_bps
         self.costs = 2.0 * parameters.taker_fee_bps + spread
         self.pays = self.expected >= self.costs
-        self._require(self.pays, COST_GATE)
+        if not self.pays:
+            self._fail(COST_GATE)
 
     # --- points -------------------------------------------------------------------------------
 
