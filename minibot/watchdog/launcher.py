@@ -45,7 +45,6 @@ from minibot.runtime.running import (
     note_current,
     note_ended,
     refuse_living,
-    run_lock,
 )
 from minibot.runtime.signing import sign_if_pinned
 from minibot.runtime.stop import END_KIND, OPERATOR, StopRecord, arm, release_all_reserves
@@ -136,7 +135,7 @@ def launch(
     if not var.root.exists():
         refuse_failed([flag_check(var)])  # A run that lost this folder left it.
     refuse_failed([root_check(var)])
-    lock = run_lock(var)
+    lock = RunLock(var)
     try:
         lock.acquire()
     except filelock.Timeout as error:
