@@ -21,7 +21,7 @@ from minibot.data.kline import bars_between
 from minibot.data.klines import open_klines
 from minibot.data.patience import ATTEMPTS_MAX, Patience
 from minibot.data.store import Series, StoredFile, locked, rest_period
-from minibot.exchanges.binance.archive import ArchiveHost, archive_files
+from minibot.exchanges.binance.archive import BinanceArchive, archive_files
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.tapes.kline_bars import INTERVALS
@@ -70,7 +70,7 @@ class Desk:
         self, wanted: Wanted, *, archive: str | None = None, rest: str | None = None
     ) -> Fetched:
         """Download from the given addresses."""
-        host = None if archive is None else ArchiveHost(
+        host = None if archive is None else BinanceArchive(
             archive, hosts=self.hosts, connect_timeout_s=5, total_timeout_s=5
         )  # fmt: skip
         venue = None if rest is None else BinanceRest(
@@ -186,7 +186,7 @@ def test_interrupted_download_goes_on_where_it_was(server: ArchiveServer, desk: 
                 raise KeyboardInterrupt
             return super().ask(request)
 
-    host = ArchiveHost(server.url, hosts=(), connect_timeout_s=5, total_timeout_s=5)
+    host = BinanceArchive(server.url, hosts=(), connect_timeout_s=5, total_timeout_s=5)
     patience = Interrupted(desk.clock, desk.told.append)
     download = Download(
         desk.root, BINANCE, host, None, WeightBudget(50, 6000), patience, desk.told.append

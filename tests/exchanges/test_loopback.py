@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minibot.exchanges.binance.archive import ArchiveHost
+from minibot.exchanges.binance.archive import BinanceArchive
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.loopback import is_loopback
 
@@ -33,7 +33,7 @@ def test_hosts_of_archive_and_rest_say_whether_they_are_this_machine() -> None:
     """Download asks whether archive and REST hosts are this machine."""
     here, there = "http://127.0.0.1:8080", "https://data.binance.vision"
     for url, expected in ((here, True), (there, False)):
-        archive = ArchiveHost(url, hosts=(), connect_timeout_s=1, total_timeout_s=1)
+        archive = BinanceArchive(url, hosts=(), connect_timeout_s=1, total_timeout_s=1)
         rest = BinanceRest(url, connect_timeout_s=1, total_timeout_s=1)
 
         assert (archive.is_loopback, rest.is_loopback) == (expected, expected)

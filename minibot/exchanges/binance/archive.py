@@ -95,7 +95,7 @@ def days_of(file: ArchiveFile, symbol: str, interval: str) -> Iterator[ArchiveFi
         yield archive_file(symbol, interval, at, is_monthly=False)
 
 
-class ArchiveHost:
+class BinanceArchive:
     """Client for the files of the archive, for one thread at a time.
 
     Args:
@@ -227,4 +227,4 @@ def _bounded(response: requests.Response, url: str, bytes_max: int) -> Iterator[
         yield chunk
 
 
-ARCHIVE: Final = Archive(archive_files, days_of, MONTHLY_ONLY, ArchiveHost)
+ARCHIVE: Final = Archive(archive_files, days_of, MONTHLY_ONLY, BinanceArchive)
