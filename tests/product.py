@@ -5,13 +5,11 @@ from __future__ import annotations
 import importlib.util
 import marshal
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.runs import PROJECT, Said, clean_environ
-from tests.waiting import DEADLINE_S
+from tests.runs import PROJECT, Said, clean_environ, run_python
 
 COPIED = ("minibot", "contracts", "config")
 COPIED_FILES = ("pyproject.toml", "requirements.lock", "requirements-dev.lock")
@@ -30,18 +28,7 @@ def copy_product(folder: Path) -> Path:
 
 def in_product(product: Path, *argv: str, **environ: str) -> Said:
     """Run Python in a copy of the product to its end."""
-    done = subprocess.run(
-        [sys.executable, *argv],
-        cwd=product,
-        env=started_by_a_user() | environ,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=DEADLINE_S,
-        check=False,
-    )
-    return Said(done.returncode, done.stdout, done.stderr)
+    return run_python(argv, product, started_by_a_user() | environ)
 
 
 def started_by_a_user() -> dict[str, str]:

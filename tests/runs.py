@@ -56,10 +56,15 @@ class ShortRun:
 
 def run_command(argv: Sequence[str], **environ: str) -> Said:
     """Run a Python module of the product to its end, without a terminal."""
+    return run_python(["-m", *argv], PROJECT, clean_environ() | environ)
+
+
+def run_python(argv: Sequence[str], folder: Path, environ: Mapping[str, str]) -> Said:
+    """Run Python in a folder to its end, without a terminal."""
     done = subprocess.run(
-        [sys.executable, "-m", *argv],
-        cwd=PROJECT,
-        env=clean_environ() | environ,
+        [sys.executable, *argv],
+        cwd=folder,
+        env=environ,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -44,7 +44,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ModelVerdict:
     """Verdict of the gate, with its reasons and the scores behind them."""
 
     passed: bool
@@ -90,9 +90,9 @@ def prior(train: Sequence[Row]) -> Probabilities:
     return sell, SCALE - sell - buy, buy
 
 
-def refused(code: str, why: str, rows: int = 0) -> Verdict:
+def refused(code: str, why: str, rows: int = 0) -> ModelVerdict:
     """Return a refusal without scores."""
-    return Verdict(False, (f"{code}: {why}",), rows, {})
+    return ModelVerdict(False, (f"{code}: {why}",), rows, {})
 
 
 def judge_candidate(
@@ -100,7 +100,7 @@ def judge_candidate(
     holdout: Sequence[Row],
     candidate: Sequence[Probabilities],
     reference: Sequence[Probabilities],
-) -> Verdict:
+) -> ModelVerdict:
     """Return the verdict on a candidate.
 
     Args:
@@ -130,4 +130,4 @@ def judge_candidate(
             f"{MODEL_WORSE}: accuracy {mine.accuracy:.3f}, "
             f"reference has {scores['reference'].accuracy:.3f}"
         )
-    return Verdict(not reasons, tuple(reasons), len(holdout), scores)
+    return ModelVerdict(not reasons, tuple(reasons), len(holdout), scores)

@@ -72,7 +72,7 @@ class Inference:
         try:
             if self._native is None:
                 raise NativeError("LightGBM does not load here")
-            check_model_text(text, FEATURES)
+            check_model_text(text)
             self._model = self._native.load(text)
             self._model_id = frame["id"]
         except (ModelRefused, NativeError) as error:

@@ -13,9 +13,11 @@ Source:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
+
+from minibot.ai.vector import FEATURES
 
 TEXT_BYTES_MAX: Final = 4 << 20
 TREES_MAX: Final = 1500
@@ -54,15 +56,11 @@ def cut_behind_trees(text: str) -> str:
     return text[: end + 1 + len(END)]
 
 
-def check_model_text(text: str, features: Sequence[str]) -> ModelShape:
+def check_model_text(text: str) -> ModelShape:
     """Return the shape of a model that is safe to give to the native parser.
 
-    Args:
-        text: The whole file.
-        features: The features of this build; a model made for others is refused.
-
     Raises:
-        ModelRefused: The text is anything else.
+        ModelRefused: The text is anything else, or a model made for other features.
     """
     if len(text) > TEXT_BYTES_MAX:
         raise ModelRefused(f"longer than {TEXT_BYTES_MAX} bytes")
@@ -71,16 +69,13 @@ def check_model_text(text: str, features: Sequence[str]) -> ModelShape:
     header, separator, rest = text.partition("\n\n")
     if not separator or not rest.endswith("\n" + END):
         raise ModelRefused("no end of trees" if separator else "no header")
-    sizes = _check_header(header.split("\n"), features)
+    sizes = _check_header(header.split("\n"))
     body = rest[: -len(END)]
-    leaves = sum(
-        _check_tree(number, block, len(features))
-        for number, block in enumerate(_blocks(body, sizes))
-    )
+    leaves = sum(_check_tree(number, block) for number, block in enumerate(_blocks(body, sizes)))
     return ModelShape(len(sizes), leaves)
 
 
-def _check_header(lines: list[str], features: Sequence[str]) -> list[int]:
+def _check_header(lines: list[str]) -> list[int]:
     """Check the header line by line and return the byte size of each tree."""
     fixed = [
         "tree",
@@ -88,25 +83,25 @@ def _check_header(lines: list[str], features: Sequence[str]) -> list[int]:
         f"num_class={_CLASSES}",
         f"num_tree_per_iteration={_CLASSES}",
         "label_index=0",
-        f"max_feature_idx={len(features) - 1}",
+        f"max_feature_idx={len(FEATURES) - 1}",
         f"objective=multiclass num_class:{_CLASSES}",
-        "feature_names=" + " ".join(features),
+        "feature_names=" + " ".join(FEATURES),
     ]
     for expected, found in zip(fixed, lines, strict=False):
         if expected != found:
             raise ModelRefused(f"header: expected {expected!r}, found {found[:80]!r}")
     if len(lines) != len(fixed) + 2:
         raise ModelRefused(f"header: expected {len(fixed) + 2} lines, found {len(lines)}")
-    _check_ranges(_value(lines[-2], "feature_infos").split(" "), len(features))
+    _check_ranges(_value(lines[-2], "feature_infos").split(" "))
     sizes = _integers(_value(lines[-1], "tree_sizes"), None, 1, TEXT_BYTES_MAX)
     if not 0 < len(sizes) <= TREES_MAX or len(sizes) % _CLASSES:
         raise ModelRefused(f"header: {len(sizes)} trees")
     return sizes
 
 
-def _check_ranges(infos: list[str], count: int) -> None:
-    if len(infos) != count:
-        raise ModelRefused(f"feature_infos: expected {count}, found {len(infos)}")
+def _check_ranges(infos: list[str]) -> None:
+    if len(infos) != len(FEATURES):
+        raise ModelRefused(f"feature_infos: expected {len(FEATURES)}, found {len(infos)}")
     for info in infos:
         if info == "none":
             continue
@@ -128,14 +123,14 @@ def _blocks(body: str, sizes: list[int]) -> Iterator[str]:
         raise ModelRefused(f"tree_sizes: declared {at} bytes, found {len(body)}")
 
 
-def _check_tree(number: int, block: str, features: int) -> int:
+def _check_tree(number: int, block: str) -> int:
     """Check one tree and return its number of leaves."""
     try:
         lines = _Lines(number, block)
         leaves = lines.integer("num_leaves", 1, LEAVES_MAX)
         lines.integer("num_cat", 0, 0)
         inner = leaves - 1
-        lines.integers("split_feature", inner, 0, features - 1)
+        lines.integers("split_feature", inner, 0, len(FEATURES) - 1)
         lines.numbers("split_gain", inner, VALUE_MAX)
         lines.numbers("threshold", inner, VALUE_MAX)
         for decision in lines.integers("decision_type", inner, 0, 11):

@@ -13,12 +13,14 @@ from typing import Any
 
 from minibot.ai.activation import NO_MODEL, Activation, Active
 from minibot.ai.collect import collect
-from minibot.ai.requests import request_model_active
 from minibot.ai.settings import AiSettings
 from minibot.ai.snapshots import SnapshotRefused
 from minibot.ai.training import Trained, TrainingFailed, train_snapshot
+from minibot.events.model import ModelActive
 from minibot.kernel.errors import Refusal
+from minibot.kernel.files import ensure_folder
 from minibot.runtime.paths import Var
+from minibot.runtime.request_file import leave_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,14 @@ def _change(
     except SnapshotRefused as error:
         raise Refusal(f"{error}.", "See: minibot model list") from error
     if running is not None:
-        request_model_active(
-            var.requests, running, active.model_id or NO_MODEL, why, who="operator"
+        ensure_folder(var.requests)
+        leave_request(
+            var.requests,
+            running,
+            ModelActive.TYPE,
+            who="operator",
+            why=why,
+            model_id=active.model_id or NO_MODEL,
         )
     return active
 

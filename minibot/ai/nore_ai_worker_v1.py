@@ -91,7 +91,7 @@ def _load_native() -> tuple[LightGbm | None, str]:
         rows = [[at * 1000 + column for column in range(len(FEATURES))] for at in range(120)]
         labels = [at % 3 for at in range(120)]
         text = cut_behind_trees(native.train(rows, labels, FEATURES, rounds=2, seed=1))
-        check_model_text(text, FEATURES)
+        check_model_text(text)
         booster = native.load(text)
         booster.probabilities(rows[:1])
         booster.contributions(rows[0])

@@ -25,7 +25,7 @@ Replay = Callable[[Path], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class AiProof:
     """Digests of each view, and their differences."""
 
     run_id: str
@@ -49,7 +49,7 @@ class Proof:
         }
 
 
-def prove(run_dir: Path, replay: Replay, scratch: Path) -> Proof:
+def prove(run_dir: Path, replay: Replay, scratch: Path) -> AiProof:
     """Return the proof whether a recorded run's decisions are the same with and without the AI.
 
     Args:
@@ -80,7 +80,7 @@ def prove(run_dir: Path, replay: Replay, scratch: Path) -> Proof:
         for queue, digest in recorded.items()
         if silent and silent.get(queue) != digest
     ]
-    return Proof(run_dir.name, _lines(queues / RECOMMENDATIONS), views, tuple(differences))
+    return AiProof(run_dir.name, _lines(queues / RECOMMENDATIONS), views, tuple(differences))
 
 
 def _lines(folder: Path) -> int:

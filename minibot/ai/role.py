@@ -21,14 +21,13 @@ from minibot.ai.intake import Intake
 from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.line_files import LineFiles
 from minibot.ai.nore_ai_worker_v1 import command
-from minibot.ai.requests import request_model_active
 from minibot.ai.service import AiService, Outcome
 from minibot.ai.settings import AiSettings, ai_settings
 from minibot.ai.snapshots import SnapshotRefused
 from minibot.events import reasons
 from minibot.events.ids import position_id
-from minibot.events.model import DEGRADED, READY, Event, Recommendation
-from minibot.events.names import RECOMMENDATIONS
+from minibot.events.model import DEGRADED, READY, Event, ModelActive, Recommendation
+from minibot.events.names import AI_ROLE, RECOMMENDATIONS
 from minibot.kernel import canonical
 from minibot.kernel.files import ensure_folder
 from minibot.kernel.line import encode_line
@@ -38,6 +37,7 @@ from minibot.runtime.deployment.unchanged import CodeStand, refuse_changed
 from minibot.runtime.gate import Gate
 from minibot.runtime.interpreter import private_folder, program
 from minibot.runtime.paths import PROJECT
+from minibot.runtime.request_file import leave_request
 from minibot.runtime.stop import StopRecord
 
 _BATCH_MAX: Final = 512
@@ -150,7 +150,15 @@ class AiRole:
             self._publish(outcome.publish)
         if outcome.activated is not None:
             model_id, why = outcome.activated
-            request_model_active(self.context.var.requests, self.context.run_id, model_id, why)
+            ensure_folder(self.context.var.requests)
+            leave_request(
+                self.context.var.requests,
+                self.context.run_id,
+                ModelActive.TYPE,
+                who=AI_ROLE,
+                why=why,
+                model_id=model_id,
+            )
         return None
 
     def _publish(self, answers: list[tuple[Recommendation, Ask]]) -> None:

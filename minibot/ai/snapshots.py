@@ -173,7 +173,7 @@ def _check_manifest(manifest: Mapping[str, Any], model_id: str, data: bytes) -> 
 
 def _check_text(text: str) -> None:
     try:
-        check_model_text(text, FEATURES)
+        check_model_text(text)
     except ModelRefused as refused:
         raise SnapshotRefused(f"model text: {refused}") from refused
 

@@ -65,7 +65,7 @@ class Trainer:
                     seed=frame["seed"],
                 )
             )
-            shape = check_model_text(text, FEATURES)
+            shape = check_model_text(text)
         except (NativeError, ModelRefused) as error:
             return {"t": "trained", "ok": False, "why": str(error)[:500], "text": ""}
         why = f"{shape.trees} trees, {shape.leaves} leaves"
@@ -90,7 +90,7 @@ class Scorer:
         try:
             if self._native is None:
                 raise NativeError("LightGBM does not load here")
-            check_model_text(frame["text"], FEATURES)
+            check_model_text(frame["text"])
             booster = self._native.load(frame["text"])
             scored = [probabilities_of(*three) for three in booster.probabilities(self._data.rows)]
             booster.close()

@@ -22,7 +22,7 @@ from minibot.ai.frames import RESULT_BYTES_MAX, Frame, FrameError, decode_frame
 from minibot.ai.gate import (
     HOLDOUT_ROWS_MIN,
     MODEL_DAMAGED,
-    Verdict,
+    ModelVerdict,
     judge_candidate,
     refused,
 )
@@ -72,7 +72,7 @@ class Trained:
 
     model_id: str
     pack: str
-    verdict: Verdict
+    verdict: ModelVerdict
 
 
 def rows_are_enough(dataset: Dataset, settings: TrainingSettings) -> bool:
@@ -131,7 +131,7 @@ def judge_snapshot(
     model_id: str,
     train: Sequence[Row],
     holdout: Sequence[Row],
-) -> Verdict:
+) -> ModelVerdict:
     """Let the gate judge an existing snapshot, write its verdict beside it and return it."""
     snapshots = activation.snapshots
     try:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from minibot.ai.proof import Proof, prove
+from minibot.ai.proof import AiProof, prove
 from minibot.cli.support.output import show
 from minibot.cli.support.selection import add_run, run_dir_of, var_of
 from minibot.engine.role_replay import replay_run
@@ -37,7 +37,7 @@ def digests(run_dir: Path) -> Mapping[str, str]:
     }
 
 
-def lines(proof: Proof) -> list[str]:
+def lines(proof: AiProof) -> list[str]:
     """Return the proof in words, the verdict last."""
     said = [
         f"{view}: {ORDER_INTENTS} {seen.get(ORDER_INTENTS, '-')}"

@@ -11,7 +11,7 @@ from minibot.cli.support.output import show
 from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder
-from minibot.runtime.running import refuse_living, run_lock
+from minibot.runtime.running import RunLock, refuse_living
 from minibot.runtime.stop import standing_flags
 from minibot.watchdog.operator_stop_log import clear_flag
 
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     refuse_living(var)
     ensure_folder(var.root)  # A run may have lost the folder; its remains stand beside it.
     try:
-        with run_lock(var):
+        with RunLock(var):
             stopped = clear_flag(var, who(), arguments.reason)
     except filelock.Timeout as error:
         raise Refusal(f"a run is running on {var.root}.", "Stop it first: minibot stop") from error

@@ -9,8 +9,8 @@ from minibot.cli.support.output import show
 from minibot.cli.support.request import add_reason
 from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import RunStop
+from minibot.runtime.request_file import leave_request
 from minibot.runtime.stop import raise_operators_flag
-from minibot.watchdog.requests import leave_request
 
 HELP = "stop the running night at once: execution first, flag raised, exit code 10"
 # A kill does not wait; that a run has ended shows in its switch, which is no longer armed.

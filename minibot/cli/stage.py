@@ -9,7 +9,7 @@ from typing import Any
 
 from minibot.kernel.errors import Refusal
 from minibot.runtime.deployment import staging
-from minibot.runtime.deployment.bytecode import Check
+from minibot.runtime.deployment.bytecode import BytecodeCheck
 from minibot.runtime.deployment.deployed import libraries
 from minibot.runtime.paths import PROJECT, Var, plain, resolve
 
@@ -73,7 +73,7 @@ def _status(_: argparse.Namespace) -> Answer:
     staged = [] if pending is None else list(pending.files)
     wrong = [] if pending is None else staging.problems(PROJECT, pending)
     under_way = staging.is_under_way(PROJECT)
-    check = Check(PROJECT)
+    check = BytecodeCheck(PROJECT)
     try:
         different = [] if under_way else staging.compare(PROJECT)
     finally:

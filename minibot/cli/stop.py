@@ -8,7 +8,8 @@ from minibot.cli.support.operator import require_running, who
 from minibot.cli.support.output import show
 from minibot.cli.support.request import add_reason
 from minibot.cli.support.selection import var_of
-from minibot.watchdog.requests import END, leave_request
+from minibot.runtime.request_file import leave_request
+from minibot.watchdog.requests import END
 
 HELP = "end the running night in order: no new entries, exit, drain, seal"
 EXAMPLE = 'minibot stop --reason "enough for tonight"'

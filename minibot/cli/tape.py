@@ -15,7 +15,7 @@ from minibot.data.tapes import chained, changed, parts_of
 from minibot.data.treatment import clock_text
 from minibot.exchanges.tapes.check import BOOK_DEPTHS, Check
 from minibot.exchanges.tapes.edit import Cut, Merge
-from minibot.exchanges.tapes.findings import DAMAGED, SUM, TOLD_MAX, Finding
+from minibot.exchanges.tapes.findings import DAMAGED, SUM, TOLD_MAX, TapeFinding
 from minibot.exchanges.tapes.lines import Line, tape_lines
 from minibot.exchanges.tapes.survey import Survey
 from minibot.kernel.errors import Refusal
@@ -134,7 +134,7 @@ def _check(arguments: argparse.Namespace) -> int:
     for path in paths:
         check.read(tape_lines(path))
     for path, why in changed(paths):
-        check.findings.add(Finding(SUM, 0, 0, "", f"{path.name} {why}"))
+        check.findings.add(TapeFinding(SUM, 0, 0, "", f"{path.name} {why}"))
     document = {"files": [str(path) for path in paths], **check.to_json()}
     show(arguments, document, _judged(paths, check))
     return 1 if check.findings.counts else 0
@@ -170,7 +170,7 @@ def _judged(paths: Sequence[Path], check: Check) -> list[str]:
     return [*said, f"WRONG: {verdict}" if wrong else "The tape agrees with itself."]
 
 
-def _placed(finding: Finding) -> str:
+def _placed(finding: TapeFinding) -> str:
     place = f"line {finding.line:,} at {_time(finding.at_ns)}" if finding.line else "the file"
     place = f"after {place}" if finding.kind == DAMAGED and finding.line else place
     symbol = f" {finding.symbol}" if finding.symbol else ""

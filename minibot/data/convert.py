@@ -25,7 +25,7 @@ from minibot.data.klines import (
 )
 from minibot.data.ticks import (
     AMOUNTS,
-    TickTable,
+    TickColumns,
     inspect_trades,
     is_trades_file,
     joined,
@@ -89,7 +89,7 @@ def convert(
     """
     treatment = treatment or Treatment()
     klines: dict[tuple[str, str], list[KlineSet]] = {}
-    trades: dict[str, list[TickTable]] = {}
+    trades: dict[str, list[TickColumns]] = {}
     for path in paths:
         if is_trades_file(path):
             table = open_trades(path, treatment, symbol=symbol)
@@ -137,7 +137,7 @@ def write_klines(
 
 
 def write_ticks(
-    table: TickTable,
+    table: TickColumns,
     out: Path,
     treatment: Treatment,
     sources: Sequence[Origin] = (),

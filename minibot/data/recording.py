@@ -40,7 +40,6 @@ OPEN: Final = ".part"
 # zlib's level 6 takes twice the time of level 3 and makes market data only a tenth smaller.
 LEVEL: Final = 3
 GZIP_WINDOW: Final = zlib.MAX_WBITS | 16
-CHUNK_BYTES: Final = 1 << 20
 
 
 class Part:

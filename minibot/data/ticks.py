@@ -61,7 +61,7 @@ _FLAGS: Final = {
 
 
 @dataclass(slots=True)
-class TickTable:
+class TickColumns:
     """Ticks of one symbol, oldest first, one array per column, with their report."""
 
     symbol: str
@@ -90,7 +90,7 @@ def is_trades_file(path: Path) -> bool:
     return is_named_so and path.suffix != SUFFIX
 
 
-def open_trades(path: Path, treatment: Treatment | None = None, *, symbol: str = "") -> TickTable:
+def open_trades(path: Path, treatment: Treatment | None = None, *, symbol: str = "") -> TickColumns:
     """Return the trades of an archive file, as CSV, `.gz` or `.zip`.
 
     Raises:
@@ -104,14 +104,14 @@ def open_trades(path: Path, treatment: Treatment | None = None, *, symbol: str =
     return table
 
 
-def inspect_trades(path: Path, treatment: Treatment, *, symbol: str = "") -> TickTable:
+def inspect_trades(path: Path, treatment: Treatment, *, symbol: str = "") -> TickColumns:
     """Return the trades of a file with its report, which has not been judged yet.
 
     Raises:
         Refusal: Missing, or empty.
     """
     report = DataReport(path, TRADES, symbol or symbol_of(path))
-    table = TickTable(report.symbol, empty_columns(TRADE_COLUMNS), report)
+    table = TickColumns(report.symbol, empty_columns(TRADE_COLUMNS), report)
     _read(path, table)
     if not (len(table) or table.blanks or report.troubles):
         raise _no_row(path)
@@ -120,7 +120,7 @@ def inspect_trades(path: Path, treatment: Treatment, *, symbol: str = "") -> Tic
     return table
 
 
-def table_of_ticks(path: Path, symbol: str, ticks: Iterable[tuple[MarketTick, int]]) -> TickTable:
+def table_of_ticks(path: Path, symbol: str, ticks: Iterable[tuple[MarketTick, int]]) -> TickColumns:
     """Return market ticks of one symbol as a table; `ts` is the run clock's time of each.
 
     Args:
@@ -134,7 +134,7 @@ def table_of_ticks(path: Path, symbol: str, ticks: Iterable[tuple[MarketTick, in
         if tick.symbol == symbol:
             for append, value in zip(appends, _values(tick, ts), strict=True):
                 append(value)
-    table = TickTable(symbol, columns, DataReport(path, TICKS, symbol))
+    table = TickColumns(symbol, columns, DataReport(path, TICKS, symbol))
     _sum_up(table)
     return table
 
@@ -153,7 +153,7 @@ def _values(tick: MarketTick, ts: int) -> tuple[int, ...]:
 # --- reading ---------------------------------------------------------------------------------
 
 
-def _read(path: Path, table: TickTable) -> None:
+def _read(path: Path, table: TickColumns) -> None:
     """Fill the columns with the rows that are trades; other rows, and damage, are reported."""
     lines = zip_lines(path) if path.suffix == ".zip" else lines_of(path)
     report = table.report
@@ -215,7 +215,7 @@ def _no_row(path: Path) -> Refusal:
 # --- treating --------------------------------------------------------------------------------
 
 
-def _treat(table: TickTable, treatment: Treatment) -> None:
+def _treat(table: TickColumns, treatment: Treatment) -> None:
     """Put the rows in order, each once; all trouble is in the report."""
     _sort(table)
     report, columns = table.report, table.columns
@@ -244,7 +244,7 @@ def _treat(table: TickTable, treatment: Treatment) -> None:
         _take(table, [row for row in range(len(table)) if row not in dropped])
 
 
-def _sort(table: TickTable) -> None:
+def _sort(table: TickColumns) -> None:
     """Report rows older than the one before; sort all by time, then by id."""
     times, ids = table.columns["ts"], table.columns["trade_id"]
     if not any(map(lt, memoryview(times)[1:], times)) and not any(
@@ -258,12 +258,12 @@ def _sort(table: TickTable) -> None:
     _take(table, sorted(range(len(times)), key=lambda row: (times[row], ids[row])))
 
 
-def _take(table: TickTable, rows: list[int]) -> None:
+def _take(table: TickColumns, rows: list[int]) -> None:
     for name, values in table.columns.items():
         table.columns[name] = array(values.typecode, [values[row] for row in rows])
 
 
-def _sum_up(table: TickTable) -> None:
+def _sum_up(table: TickColumns) -> None:
     report, columns = table.report, table.columns
     report.rows = len(table)
     if not report.rows:
@@ -273,7 +273,7 @@ def _sum_up(table: TickTable) -> None:
     report.qty_increment = increment(columns["qty"])
 
 
-def joined(tables: Sequence[TickTable], treatment: Treatment) -> TickTable:
+def joined(tables: Sequence[TickColumns], treatment: Treatment) -> TickColumns:
     """Return tables of one symbol as one, judged again where they meet.
 
     Raises:
@@ -289,7 +289,7 @@ def joined(tables: Sequence[TickTable], treatment: Treatment) -> TickTable:
         for name, values in table.columns.items():
             columns[name].extend(values)
     blanks = [number for table in ordered for number in table.blanks]
-    whole = TickTable(first.symbol, columns, report, blanks)
+    whole = TickColumns(first.symbol, columns, report, blanks)
     _treat(whole, treatment)
     report.judge(treatment)
     _sum_up(whole)

@@ -7,7 +7,7 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import accumulate
 from math import gcd
 from typing import Final
@@ -22,7 +22,7 @@ from minibot.events.intervals import INTERVAL_MS, align
 from minibot.events.model import Bar, Beat
 from minibot.events.unit_sizes import DAY_MS, NEVER, NS_PER_MS
 from minibot.exchanges.tapes.decimals import to_text
-from minibot.market.bars import BarBuilder
+from minibot.market.bars import BarBuilder, next_close
 from minibot.market.symbol import FeedConfig
 
 ONE: Final = np.ones((), dtype=np.int64)
@@ -162,7 +162,7 @@ def with_bars(table: TickTable, settings: FeedConfig, origin: int, skew_ms: int)
             if due == closes:
                 for builder in builders:
                     found += [Root(bar, due) for bar in builder.on_clock(due + skew_ms)]
-                closes = _next_close(builders) - skew_ms
+                closes = next_close(builders) - skew_ms
             if due == beat:
                 last = ts[row - 1] if row else last
                 found.append(Root(Beat((due - origin) // step_ms, {symbol: due - last}), due))
@@ -179,7 +179,7 @@ def with_bars(table: TickTable, settings: FeedConfig, origin: int, skew_ms: int)
                     has_rolled = True
                     found += [Root(bar, at) for bar in bars]
             if has_rolled:
-                closes = _next_close(builders) - skew_ms
+                closes = next_close(builders) - skew_ms
         if found:
             if row > given:
                 yield RowSpan(table, given, row)
@@ -187,11 +187,6 @@ def with_bars(table: TickTable, settings: FeedConfig, origin: int, skew_ms: int)
             yield from found
     if table.rows > given:
         yield RowSpan(table, given, table.rows)
-
-
-def _next_close(builders: Sequence[BarBuilder]) -> int:
-    """Return when on the exchange's clock the next bar closes by time."""
-    return min((builder.next_close_ts() or NEVER for builder in builders), default=NEVER)
 
 
 def _pieces(

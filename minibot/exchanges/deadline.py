@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import requests
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -96,3 +98,14 @@ class DeadlineAdapter(HTTPAdapter):
         """Make the pool with connections that the deadline watches."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = _connection_classes(self._deadline)
+
+
+def new_session(deadline: Deadline, headers: Mapping[str, str]) -> requests.Session:
+    """Return a session that reads no proxy, cookie or credential of the environment."""
+    session = requests.Session()
+    session.trust_env = False
+    session.headers = CaseInsensitiveDict(headers)
+    adapter = DeadlineAdapter(deadline)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session

@@ -15,11 +15,10 @@ from urllib.parse import urlsplit
 
 import orjson
 import requests
-from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError
 
 from minibot.exchanges.base import MALFORMED, TIMEOUT, UNREACHABLE, RestError, RestReply
-from minibot.exchanges.deadline import Deadline, DeadlineAdapter
+from minibot.exchanges.deadline import Deadline, new_session
 from minibot.exchanges.loopback import is_loopback
 from minibot.exchanges.venue_facts import Hosts
 
@@ -65,18 +64,9 @@ class PublicHttp:
         self._timeouts = (connect_timeout_s, total_timeout_s)
         self._machine_ns = machine_ns
         self._deadline = Deadline()
-        self._session = self._new_session()
+        self._session = new_session(self._deadline, HEADERS)
         self.last = RestReply("", 0, None, 0)
         self.weight_limit: int | None = None
-
-    def _new_session(self) -> requests.Session:
-        session = requests.Session()
-        session.trust_env = False
-        session.headers = CaseInsensitiveDict(HEADERS)
-        adapter = DeadlineAdapter(self._deadline)
-        session.mount("http://", adapter)
-        session.mount("https://", adapter)
-        return session
 
     def close(self) -> None:
         """End a request in flight and close all connections; callable from any thread."""

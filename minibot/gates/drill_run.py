@@ -34,9 +34,10 @@ from minibot.runtime.configuration.config_files import read_profile
 from minibot.runtime.interpreter import program, program_environ
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT, Var
-from minibot.runtime.running import refuse_living, run_lock
+from minibot.runtime.request_file import leave_request
+from minibot.runtime.running import RunLock, refuse_living
 from minibot.simulator.server.remote import RunningExchange
-from minibot.watchdog.requests import END, leave_request
+from minibot.watchdog.requests import END
 
 PROFILE: Final = PROJECT / "config" / "nore-smoke.v1.json"
 TRADING_ROLES: Final = Roles.of_project().trading
@@ -171,7 +172,7 @@ class DrillRun:
         Raises:
             NotInjected: It has not ended in time.
         """
-        deadline = machine_ns() + int(timeout_s * 1e9)
+        deadline = machine_ns() + int(WAIT_S * 1e9)
         while not self.look():
             if machine_ns() > deadline:
                 raise NotInjected(f"the run has not ended within {timeout_s:.0f} s")
@@ -198,7 +199,6 @@ class DrillRun:
         self,
         what: str,
         condition: Callable[[], Found | None],
-        timeout_s: float = WAIT_S,
         *,
         until_end: bool = False,
     ) -> Found:
@@ -208,7 +208,7 @@ class DrillRun:
             NotInjected: It did not come true in time, or the run ended before (unless `until_end`
                 says that it may).
         """
-        deadline = machine_ns() + int(timeout_s * 1e9)
+        deadline = machine_ns() + int(WAIT_S * 1e9)
         while True:
             found = condition()
             if found is not None and found is not False:
@@ -216,7 +216,7 @@ class DrillRun:
             if self.look() and not until_end:
                 raise NotInjected(f"the run ended (exit {self.exit_code}) before {what}")
             if machine_ns() > deadline:
-                raise NotInjected(f"{what}: not within {timeout_s:.0f} s")
+                raise NotInjected(f"{what}: not within {WAIT_S:.0f} s")
             time.sleep(POLL_S)
 
     def wait_for_run(self) -> None:
@@ -375,7 +375,7 @@ def empty(var: Var) -> None:
     ensure_folder(var.root)
     try:
         refuse_living(var)
-        with run_lock(var):
+        with RunLock(var):
             pass
     except (filelock.Timeout, Refusal) as error:
         raise NotInjected(f"another run is using {var.root}") from error

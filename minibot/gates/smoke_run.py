@@ -33,17 +33,16 @@ class SmokeRun:
     run_dir: Path | None
 
 
-def run_smoke(lab: Path, sets: Sequence[str] = (), profile: str = PROFILE) -> SmokeRun:
+def run_smoke(lab: Path, sets: Sequence[str]) -> SmokeRun:
     """Run a short profile, eager to trade, in an emptied lab folder and wait for its end.
 
     Args:
         lab: The run's own `var`; emptied first.
         sets: Further `--set` texts.
-        profile: The profile, relative to the project.
     """
     shutil.rmtree(lab, ignore_errors=True)
     lab.mkdir(parents=True, mode=0o700)
-    argv = [sys.executable, "-m", "minibot.nore_run_v1", "--config", profile, "--var", str(lab)]
+    argv = [sys.executable, "-m", "minibot.nore_run_v1", "--config", PROFILE, "--var", str(lab)]
     argv += ["--quiet", "--no-proof"]
     for text in (*(f"{name}={value}" for name, value in EAGER.items()), *sets):
         argv += ["--set", text]

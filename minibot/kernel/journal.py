@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from minibot.kernel import segments as names
-from minibot.kernel.batch import Batch, Batches
+from minibot.kernel.batch import COMPONENT, Batch, Batches
 from minibot.kernel.codes import (
     IO_EIO,
     IO_FSYNC,
@@ -69,7 +69,6 @@ __all__ = [
     "create_journal",
 ]
 
-COMPONENT: Final = "kernel.journal"
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 LINE_BYTES_MAX: Final = 256 * 1024
 # A crash can damage only the batch in flight. So this is also the longest tail that recovery may

@@ -18,8 +18,6 @@ from typing import Final
 from minibot.kernel.errors import LockBusy, Refusal
 from minibot.kernel.files import FILES, Access, Files, StrPath, ensure_folder, io_stop
 
-COMPONENT: Final = "kernel.lock"
-
 _made: weakref.WeakSet[WriterLock] = weakref.WeakSet()
 _made_guard: Final = threading.Lock()
 

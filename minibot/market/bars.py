@@ -11,10 +11,12 @@ incomplete become a hole, which klines fill. Volumes are exact integers.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from minibot.events.intervals import INTERVAL_MS, align
 from minibot.events.model import BUY, Bar
+from minibot.events.unit_sizes import NEVER
 from minibot.exchanges.base import Trade
 from minibot.exchanges.units import QUOTE_VOLUME_PLACES, decimal
 
@@ -182,3 +184,8 @@ class BarBuilder:
             trades=self._trades,
             recv_mono_ns=recv_mono_ns,
         )
+
+
+def next_close(builders: Iterable[BarBuilder]) -> int:
+    """Return when on the exchange's clock the next bar closes by time."""
+    return min((builder.next_close_ts() or NEVER for builder in builders), default=NEVER)

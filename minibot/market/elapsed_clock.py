@@ -12,6 +12,11 @@ from typing import Protocol
 from minibot.events.unit_sizes import NS_PER_MS
 
 
+def next_due(due_ms: int, now_ms: int, every_ms: int) -> int:
+    """Return the next due time after `now_ms` on the same grid."""
+    return due_ms + ((now_ms - due_ms) // every_ms + 1) * every_ms
+
+
 class MarketClock(Protocol):
     """Clock of the run, whose time is market time, such as `runtime.clock.RunClock`."""
 

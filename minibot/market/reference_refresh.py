@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from minibot.events.model import Gap, Instrument, Universe
 from minibot.exchanges.base import DEPTH, QUOTE, REFUSED, TRADE, FrameInvalid, RestError
 from minibot.exchanges.venue_facts import Listings, Tickers
-from minibot.market.elapsed_clock import MarketClock
+from minibot.market.elapsed_clock import MarketClock, next_due
 from minibot.market.feed import Feed
 from minibot.market.marks import Marks
 from minibot.market.monitor import PriceMonitor
@@ -116,10 +116,10 @@ class ReferenceRefresh:
         if config is None:
             return
         if config.is_dynamic and now_ms >= self._universe_due:
-            self._universe_due = _next(self._universe_due, now_ms, config.interval_ms)
+            self._universe_due = next_due(self._universe_due, now_ms, config.interval_ms)
             self._resolve_again()
         if now_ms >= self._holdings_due:
-            self._holdings_due = _next(self._holdings_due, now_ms, HOLDINGS_MS)
+            self._holdings_due = next_due(self._holdings_due, now_ms, HOLDINGS_MS)
             self._look_at_holdings(now_ms)
 
     # --- rules --------------------------------------------------------------------------------
@@ -364,8 +364,3 @@ def _names(event: Universe) -> tuple[object, ...]:
         event.missing_bases,
         excluded,
     )
-
-
-def _next(due_ms: int, now_ms: int, every_ms: int) -> int:
-    """Return the next due time after `now_ms` on the same grid."""
-    return due_ms + ((now_ms - due_ms) // every_ms + 1) * every_ms

@@ -19,7 +19,7 @@ from minibot.market.address import Address, Memory, NoMemory
 from minibot.market.backoff import Backoff
 from minibot.market.connections import Connections, OpenStream
 from minibot.market.duplicate_trades import DuplicateTrades
-from minibot.market.elapsed_clock import ElapsedClock
+from minibot.market.elapsed_clock import ElapsedClock, next_due
 from minibot.market.feed import DATA, INVALID, SHUTDOWN, UNREADABLE, Feed
 from minibot.market.feed_health import FeedHealth
 from minibot.market.inbox import Inbox
@@ -333,7 +333,7 @@ class Session:
 
     def _on_clock(self, now_ms: int) -> None:
         if now_ms >= self._ping_due:
-            self._ping_due = self._next(self._ping_due, now_ms, self.config.ping_interval_ms)
+            self._ping_due = next_due(self._ping_due, now_ms, self.config.ping_interval_ms)
             self.requests.measure()
         self.upkeep.on_clock(now_ms)
         if not len(self.inbox):
@@ -345,11 +345,6 @@ class Session:
         self._set_state(now_ms)
         if now_ms >= self._health_due:
             self.health()
-
-    @staticmethod
-    def _next(due_ms: int, now_ms: int, every_ms: int) -> int:
-        """Return the next due time after `now_ms` on the same grid."""
-        return due_ms + ((now_ms - due_ms) // every_ms + 1) * every_ms
 
     def _set_state(self, now_ms: int) -> None:
         link, stale_ms = self.link, self.config.link.tick_stale_ms

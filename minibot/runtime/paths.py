@@ -84,6 +84,11 @@ def is_within(path: Path, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
+def project_name(path: Path) -> str:
+    """Return a file's path from the project's root, or its absolute path if it is outside."""
+    return path.relative_to(PROJECT).as_posix() if path.is_relative_to(PROJECT) else str(path)
+
+
 class Var:
     """Folders and files that a run writes, below one root; none is made here."""
 

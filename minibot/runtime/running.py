@@ -11,7 +11,6 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 import filelock
@@ -31,7 +30,7 @@ _STATE, _START_TICKS = 0, 19
 
 
 class RunLock:
-    """Lock of a run on its `var`, private to its owner.
+    """Lock of a run on its `var`, not taken yet, private to its owner.
 
     Args:
         var: The folder.
@@ -81,18 +80,8 @@ class RunLock:
         self.acquire()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
-
-
-def run_lock(var: Var, patience_s: float = MOMENT_S) -> RunLock:
-    """Return the lock of a run, not taken yet."""
-    return RunLock(var, patience_s)
 
 
 def running_run(var: Var, patience_s: float = MOMENT_S) -> str | None:
@@ -103,7 +92,7 @@ def running_run(var: Var, patience_s: float = MOMENT_S) -> str | None:
         patience_s: How long to wait for other queries; too short, and a query is taken for a run.
     """
     if os.path.lexists(var.lock):
-        lock = run_lock(var, patience_s)
+        lock = RunLock(var, patience_s)
         try:
             lock.acquire()
         except filelock.Timeout:

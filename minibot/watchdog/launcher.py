@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import filelock
 
@@ -45,7 +45,6 @@ from minibot.runtime.running import (
     note_current,
     note_ended,
     refuse_living,
-    run_lock,
 )
 from minibot.runtime.signing import sign_if_pinned
 from minibot.runtime.stop import END_KIND, OPERATOR, StopRecord, arm, release_all_reserves
@@ -70,7 +69,7 @@ from minibot.watchdog.preflight import (
     sync_us_p50,
 )
 from minibot.watchdog.recovery import (
-    Recovered,
+    FormerRun,
     clear_former_run,
     complete_merge,
     recover_queues,
@@ -99,7 +98,7 @@ class Outcome:
     exit_code: int
     reason_code: str
     detail: str
-    recovered: Recovered | None
+    recovered: FormerRun | None
     unsealed: str = ""
     notes: tuple[str, ...] = ()
     var: Var | None = None
@@ -110,6 +109,16 @@ class Display:
     """Display of the run while it runs: the command of the table process, or none."""
 
     argv: tuple[str, ...] = ()
+
+
+class _Start(NamedTuple):
+    """Arguments of `launch`."""
+
+    config: Config
+    profile: Path
+    display: Display
+    say: Callable[[str], None]
+    server_time: ServerTime
 
 
 def launch(
@@ -136,7 +145,7 @@ def launch(
     if not var.root.exists():
         refuse_failed([flag_check(var)])  # A run that lost this folder left it.
     refuse_failed([root_check(var)])
-    lock = run_lock(var)
+    lock = RunLock(var)
     try:
         lock.acquire()
     except filelock.Timeout as error:
@@ -145,48 +154,33 @@ def launch(
         ) from error
     try:
         refuse_living(var)
-        return _launch_alone(config, profile, display, say, server_time, lock)
+        return _launch_alone(_Start(config, profile, display, say, server_time), lock)
     finally:
         lock.release()
 
 
-def _launch_alone(
-    config: Config,
-    profile: Path,
-    display: Display,
-    say: Callable[[str], None],
-    server_time: ServerTime,
-    lock: RunLock,
-) -> Outcome:
+def _launch_alone(start: _Start, lock: RunLock) -> Outcome:
     """Run one night on a `var` whose lock is held; put a refused start on record."""
-    var = config.var
     try:
-        return _launch(config, profile, display, say, server_time, lock)
+        return _launch(start, lock)
     except Refusal as refusal:
         try:
-            note_refused(var, str(refusal))
+            note_refused(start.config.var, str(refusal))
         except (RunStop, OSError) as error:
-            say(f"the refusal could not be put on record: {error}")
+            start.say(f"the refusal could not be put on record: {error}")
         raise
 
 
-def _launch(
-    config: Config,
-    profile: Path,
-    display: Display,
-    say: Callable[[str], None],
-    server_time: ServerTime,
-    lock: RunLock,
-) -> Outcome:
-    var = config.var
+def _launch(start: _Start, lock: RunLock) -> Outcome:
+    var = start.config.var
     run: _Launch | None = None
     try:
-        refuse_failed(preflight(config, var))
-        _refuse_unlisted(config)
+        refuse_failed(preflight(start.config, var))
+        _refuse_unlisted(start.config)
         # Again: an operator may have raised it meanwhile.
         refuse_failed([flag_check(var)])
         with closing(HeldVar(var, lock)) as held:
-            run = _Launch(config, profile, display, say, server_time, held)
+            run = _Launch(start, held)
             with console_events(run.interrupts):
                 return run.run()
     except RunStop as error:
@@ -225,24 +219,25 @@ def _refuse_unlisted(config: Config) -> None:
         )
 
 
+class _Parts(NamedTuple):
+    """Parts of a run whose roles have been started."""
+
+    context: RoleContext
+    supervisor: Supervisor
+    background: Background
+    desk: SupervisionLoop
+    exchange: EmbeddedExchange | None
+    recovered: FormerRun | None
+    run_files: RunFiles
+
+
 class _Launch:
     """One run, from recovery of the former one to its own seal."""
 
-    def __init__(
-        self,
-        config: Config,
-        profile: Path,
-        display: Display,
-        say: Callable[[str], None],
-        server_time: ServerTime,
-        held: HeldVar,
-    ) -> None:
-        self.config = config
+    def __init__(self, start: _Start, held: HeldVar) -> None:
+        self.config, self.profile, display, self.say, self.server_time = start
         self.held = held
-        self.profile = profile
-        self.var = var = config.var
-        self.say = say
-        self.server_time = server_time
+        self.var = var = self.config.var
         self.roles = Roles.of_project()
         self.contracts = Contracts.load(
             PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json"
@@ -313,7 +308,7 @@ class _Launch:
         run_dir: Path,
         run_id: str,
         exchange: EmbeddedExchange | None,
-        recovered: Recovered | None,
+        recovered: FormerRun | None,
     ) -> Outcome:
         origin_ms = exchange.origin_ms if exchange is not None else wall_ms()
         opening = opening_of(self.config, self.var.runs, self.contracts, self.roles, origin_ms)
@@ -378,9 +373,8 @@ class _Launch:
             else:
                 context.stop(record)
             # The end is not interrupted either: merge and seal are under way.
-            return self._end(
-                record, context, supervisor, background, desk, recovered, exchange, run_files
-            )
+            parts = _Parts(context, supervisor, background, desk, exchange, recovered, run_files)
+            return self._end(record, parts)
         finally:
             with suppress(RunStop, OSError, KeyError):
                 note_ended(self.var, run_id)  # This process may live on.
@@ -420,23 +414,14 @@ class _Launch:
 
     # --- the end ------------------------------------------------------------------------------
 
-    def _end(
-        self,
-        record: StopRecord | None,
-        context: RoleContext,
-        supervisor: Supervisor,
-        background: Background,
-        desk: SupervisionLoop,
-        recovered: Recovered | None,
-        exchange: EmbeddedExchange | None,
-        run_files: RunFiles,
-    ) -> Outcome:
+    def _end(self, record: StopRecord | None, parts: _Parts) -> Outcome:
+        context, background, desk = parts.context, parts.background, parts.desk
         if record is not None:
-            supervisor.stop_all()
-        if exchange is not None:
-            exchange.end()
+            parts.supervisor.stop_all()
+        if parts.exchange is not None:
+            parts.exchange.end()
         background.stop()
-        supervisor.close()
+        parts.supervisor.close()
         desk.close()
         if record is None and background.failure is not None:
             record = background.failure
@@ -446,7 +431,7 @@ class _Launch:
             if record is None or record.reason_code != VAR_LOST:
                 record = lost
             assert record is not None
-            return self._end_lost(record, context, background, desk, recovered, exchange, run_files)
+            return self._end_lost(record, parts)
         if record is None:
             record = desk.last_look()
             if record is not None:
@@ -455,41 +440,33 @@ class _Launch:
             record = desk.end_record()
         record = self._write_end(record, context, background)
         self.feed.end(desk.status(record))
-        unsealed = self._seal(self.var, context, record, exchange, desk, run_files)
+        unsealed = self._seal(self.var, record, parts)
         exit_code = CLEAN if record.kind == END_KIND else STOPPED
         if unsealed and exit_code == CLEAN:
             exit_code = UNSEALED
         return Outcome(
-            context.run_dir, exit_code, record.reason_code, record.detail, recovered, unsealed
+            context.run_dir, exit_code, record.reason_code, record.detail, parts.recovered, unsealed
         )
 
-    def _end_lost(
-        self,
-        record: StopRecord,
-        context: RoleContext,
-        background: Background,
-        desk: SupervisionLoop,
-        recovered: Recovered | None,
-        exchange: EmbeddedExchange | None,
-        run_files: RunFiles,
-    ) -> Outcome:
+    def _end_lost(self, record: StopRecord, parts: _Parts) -> Outcome:
         """End a run whose `var` was taken away: on record there, and beside its former place.
 
         Nothing is written below its former path: that is another folder now.
         """
         self.feed.tell(f"STOP {record.reason_code}: {record.detail}")
-        self.feed.end(desk.status(record))
-        settled = settle_lost(self.held, context, background, record)
+        self.feed.end(parts.desk.status(record))
+        context = parts.context
+        settled = settle_lost(self.held, context, parts.background, record)
         run_dir, unsealed = context.run_dir, settled.unsealed
         if settled.var is not None:
-            run_dir = run_files.run_dir = settled.var.run(context.run_id)
-            unsealed = self._seal(settled.var, context, record, exchange, desk, run_files)
+            run_dir = parts.run_files.run_dir = settled.var.run(context.run_id)
+            unsealed = self._seal(settled.var, record, parts)
         return Outcome(
             run_dir,
             STOPPED,
             record.reason_code,
             record.detail,
-            recovered,
+            parts.recovered,
             unsealed,
             settled.notes,
             self.var,
@@ -527,16 +504,9 @@ class _Launch:
                     context.stop(record)
         return record
 
-    def _seal(
-        self,
-        var: Var,
-        context: RoleContext,
-        record: StopRecord,
-        exchange: EmbeddedExchange | None,
-        desk: SupervisionLoop,
-        run_files: RunFiles,
-    ) -> str:
+    def _seal(self, var: Var, record: StopRecord, parts: _Parts) -> str:
         """Merge the rest and seal the run; return why it is not sealed, empty if it is."""
+        context, exchange, run_files = parts.context, parts.exchange, parts.run_files
         manifest, run_dir = context.manifest, run_files.run_dir
         repaired, findings = self._recover_after(record, var, context)
         differences = [*run_files.differences(), *run_files.set_aside()]
@@ -557,7 +527,7 @@ class _Launch:
                     "started_ms": manifest.started_ms,
                     "ended_ms": wall_ms(),
                     "market_ended_ms": context.clock.now_ms(),
-                    "lag_market_ms_max": desk.lag_market_ms_max,
+                    "lag_market_ms_max": parts.desk.lag_market_ms_max,
                     "hosts": list(manifest.hosts),
                     "sync_us_p50": self.sync_us,
                     "order_calls": 0 if exchange is None else exchange.order_calls,

@@ -22,7 +22,7 @@ from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.lock import WriterLock
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.configuration.config import Config
-from minibot.runtime.deployment.bytecode import Check
+from minibot.runtime.deployment.bytecode import BytecodeCheck
 from minibot.runtime.deployment.staging import compare
 from minibot.runtime.interpreter import program_environ, python_argv
 from minibot.runtime.paths import PROJECT, Var
@@ -71,7 +71,7 @@ def preflight(config: Config, var: Var, *, whole: bool = False) -> list[CheckRes
     no check is possible.
     """
     # It takes two seconds, in parallel to the others.
-    loaded = Check(PROJECT, has_environment=True) if config.code.require_manifest else None
+    loaded = BytecodeCheck(PROJECT, has_environment=True) if config.code.require_manifest else None
     checks: Sequence[tuple[str, Callable[[], CheckResult]]] = (
         (FLAG, lambda: flag_check(var)),
         ("profile", lambda: _profile(config)),
@@ -264,7 +264,7 @@ def _code(config: Config) -> CheckResult:
     )
 
 
-def _loaded(check: Check | None) -> CheckResult:
+def _loaded(check: BytecodeCheck | None) -> CheckResult:
     """Refuse code that would run in place of listed code, if the profile requires the list."""
     if check is None:
         return CheckResult("loaded code", True, "not asked for by the profile")

@@ -33,7 +33,7 @@ from minibot.watchdog.operator_stop_log import copy_stops
 
 
 @dataclass(frozen=True, slots=True)
-class Recovered:
+class FormerRun:
     """Recovered former run: its id, its root, and the damage that could not be repaired."""
 
     run_id: str
@@ -41,7 +41,7 @@ class Recovered:
     findings: tuple[str, ...]
 
 
-def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> Recovered | None:
+def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> FormerRun | None:
     """Clear `var/queues` for a new run; return the recovered run, if any.
 
     Raises:
@@ -127,13 +127,13 @@ def complete_merge(var: Var, manifest: Manifest, codec: Codec, clock: RunClock) 
     return []
 
 
-def _seal_without_manifest(var: Var, run_dir: Path, roles: Roles, whys: Sequence[str]) -> Recovered:
+def _seal_without_manifest(var: Var, run_dir: Path, roles: Roles, whys: Sequence[str]) -> FormerRun:
     """Seal the queues of a run whose manifest is gone or damaged, unmerged."""
     repaired, findings = recover_queues(var, roles)
     findings += [f"RUN_FILE_CHANGED: {why}" for why in whys]
     extra = {"state": "interrupted", "findings": findings, "repaired": repaired}
     root = seal_run(var.queues, run_dir, extra=extra)
-    return Recovered(run_dir.name, root, tuple(findings))
+    return FormerRun(run_dir.name, root, tuple(findings))
 
 
 def _has_lines(queues: Path) -> bool:
@@ -141,7 +141,7 @@ def _has_lines(queues: Path) -> bool:
     return any(path.lstat().st_size for path in queues.rglob("*.jsonl"))
 
 
-def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> Recovered:
+def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> FormerRun:
     room = make_room(run_dir)
     try:
         manifest = Manifest.load(run_dir)
@@ -181,4 +181,4 @@ def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> Rec
         sign_if_pinned(run_dir, manifest.config, os.environ)
     except Refusal as error:
         findings.append(str(error))  # Nothing is lost by it; verify reports the missing signature.
-    return Recovered(manifest.run_id, root, tuple(findings))
+    return FormerRun(manifest.run_id, root, tuple(findings))

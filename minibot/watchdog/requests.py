@@ -1,7 +1,7 @@
 """Requests of operators: files that name their run, taken by the launcher alone.
 
-A verb leaves one atomic file in `var/requests/`; the launcher journals it as a `control` event.
-A request for another run is set aside. No request enlarges a limit.
+A verb leaves one atomic file (`runtime.request_file`); the launcher journals it as a `control`
+event. A request for another run is set aside. No request enlarges a limit.
 """
 
 from __future__ import annotations
@@ -20,20 +20,12 @@ from minibot.events.model import (
     Resume,
 )
 from minibot.kernel.errors import IntegrityError
-from minibot.kernel.files import read_hashed, write_hashed
-from minibot.runtime.clock import machine_ns
+from minibot.kernel.files import read_hashed
 
 END = "end"
 CONTROL_KINDS: dict[str, type[Payload]] = {
     cls.TYPE: cls for cls in (Halt, Resume, ExitPosition, LockSymbol, ModelActive)
 }
-
-
-def leave_request(folder: Path, run_id: str, kind: str, **fields: object) -> Path:
-    """Write one request for a run and return its file."""
-    path = folder / f"{kind}-{os.getpid()}-{machine_ns()}.json"
-    write_hashed(path, {"run_id": run_id, "kind": kind, **fields})
-    return path
 
 
 def take_requests(folder: Path, run_id: str) -> Iterator[JsonObject]:

@@ -18,7 +18,7 @@ from minibot.runtime.configuration.config import Config
 from minibot.runtime.deployment.deployed import code_sha256
 from minibot.runtime.interpreter import program_environ, python_argv
 from minibot.runtime.manifest import Manifest, Process
-from minibot.runtime.paths import PROJECT, resolve
+from minibot.runtime.paths import PROJECT, project_name, resolve
 from minibot.watchdog.exchange import EmbeddedExchange
 
 # Variables that a role needs; all others stay with the operator.
@@ -144,9 +144,4 @@ def _pinned(profile: Path, config: Config) -> dict[str, str]:
     tables = [PROJECT / "config" / name for name in ("roles.v1.json", "contracts.v1.json")]
     feeds = [resolve(path) for path in (config.market.feeds or {}).values()]
     files = [*tables, profile, *([] if config.base is None else [config.base]), *feeds]
-    return {_pin_name(path.resolve()): _file_sha256(path) for path in files}
-
-
-def _pin_name(path: Path) -> str:
-    """Return a file's path from the project's root, or its absolute path if it is outside."""
-    return path.relative_to(PROJECT).as_posix() if path.is_relative_to(PROJECT) else str(path)
+    return {project_name(path.resolve()): _file_sha256(path) for path in files}

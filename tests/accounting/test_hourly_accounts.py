@@ -21,7 +21,8 @@ from minibot.events.unit_sizes import HOUR_MS
 from minibot.kernel.canonical import decode
 from minibot.kernel.errors import InvariantError
 from minibot.kernel.line import decode_line
-from tests.accounting.test_portfolio import MOVE, OPENING, T0, fill, three_lots
+from tests.accounting.fills import fill
+from tests.accounting.test_portfolio import MOVE, OPENING, T0, three_lots
 
 RUN_ID = "20231114_221320"
 

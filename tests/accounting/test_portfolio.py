@@ -26,8 +26,8 @@ from minibot.execution.portfolio import (
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import IntegrityError, InvariantError
 from minibot.kernel.files import hashed_bytes, read_hashed
+from tests.accounting.fills import fill
 
-ORDER = "00000000-0000-4000-8000-000000000000"
 OPENING = RunOpening(cash={"USDT": "10000"}, lots=(), budgets_used={})
 T0 = 1_700_000_000_000
 
@@ -38,20 +38,6 @@ def portfolio_bytes(run_id: str, fills: Iterable[tuple[Fill, int]]) -> bytes:
     for done, ts in fills:
         ledger.append(portfolio.apply(done, ts), portfolio)
     return hashed_bytes(portfolio_json(run_id, portfolio, ledger), portfolio.fills + 1)
-
-
-def fill(side: str, qty: str, price: str, fee: str = "0", symbol: str = "BTCUSDT") -> Fill:
-    return Fill(
-        order_id=ORDER,
-        client_order_id=ORDER,
-        symbol=symbol,
-        side=side,
-        qty=qty,
-        price=price,
-        fee=fee,
-        fee_asset="USDT",
-        liquidity="TAKER",
-    )
 
 
 def three_lots() -> Portfolio:

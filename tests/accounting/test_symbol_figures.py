@@ -9,9 +9,9 @@ import pytest
 
 from minibot.accounting.performance import Performance
 from minibot.accounting.symbol_figures import result_figures, symbol_figures
-from minibot.events.model import Fill, MarketTick, PriceMark, RunOpening
+from minibot.events.model import MarketTick, PriceMark, RunOpening
+from tests.accounting.fills import fill
 
-ORDER = "00000000-0000-4000-8000-000000000000"
 T0 = 1_700_000_000_000
 
 
@@ -28,20 +28,6 @@ def tick(symbol: str, bid: str, ask: str) -> MarketTick:
     )
 
 
-def fill(symbol: str, side: str, qty: str, price: str) -> Fill:
-    return Fill(
-        order_id=ORDER,
-        client_order_id=ORDER,
-        symbol=symbol,
-        side=side,
-        qty=qty,
-        price=price,
-        fee="0.10",
-        fee_asset="USDT",
-        liquidity="TAKER",
-    )
-
-
 def performance(*lots: dict[str, Any]) -> Performance:
     opening = RunOpening(cash={"USDT": "10000"}, lots=lots, budgets_used={})
     return Performance(opening, "USDT")
@@ -53,12 +39,12 @@ def test_symbols_have_price_position_and_their_own_results() -> None:
     made.on_market([tick("AUSDT", "99.9", "100.1"), tick("BUSDT", "9", "11"), tick("C", "5", "6")])
     for number, each in enumerate(
         (
-            fill("AUSDT", "BUY", "1", "100"),
-            fill("AUSDT", "SELL", "1", "98"),
-            fill("BUSDT", "BUY", "2", "10"),
-            fill("BUSDT", "SELL", "2", "12"),
-            fill("AUSDT", "BUY", "2", "100"),
-            fill("AUSDT", "SELL", "1", "101"),
+            fill("BUY", "1", "100", "0.10", "AUSDT"),
+            fill("SELL", "1", "98", "0.10", "AUSDT"),
+            fill("BUY", "2", "10", "0.10", "BUSDT"),
+            fill("SELL", "2", "12", "0.10", "BUSDT"),
+            fill("BUY", "2", "100", "0.10", "AUSDT"),
+            fill("SELL", "1", "101", "0.10", "AUSDT"),
         )
     ):
         made.on_fill(each, T0 + number)
@@ -85,7 +71,7 @@ def test_realised_and_unrealised_add_up_to_the_result() -> None:
     """Over all symbols, with an open position that has lost."""
     made = performance()
     made.on_tick(tick("AUSDT", "99", "101"))
-    made.on_fill(fill("AUSDT", "BUY", "3", "101"), T0)
+    made.on_fill(fill("BUY", "3", "101", "0.10", "AUSDT"), T0)
     made.on_tick(tick("AUSDT", "96", "98"))
 
     result, symbols = result_figures(made), symbol_figures(made)
@@ -109,7 +95,7 @@ def test_looking_changes_nothing(is_marked: bool) -> None:
             if made is looked:
                 symbol_figures(made)
                 result_figures(made)
-        made.on_fill(fill("AUSDT", "BUY", "1", "100"), T0)
+        made.on_fill(fill("BUY", "1", "100", "0.10", "AUSDT"), T0)
 
     assert looked.to_json() == left.to_json()
     assert symbol_figures(looked) == symbol_figures(left)

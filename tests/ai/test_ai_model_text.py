@@ -19,7 +19,6 @@ from minibot.ai.model_text import (
     check_model_text,
     cut_behind_trees,
 )
-from minibot.ai.vector import FEATURES
 from tests.ai.ai_rows import model_text
 from tests.waiting import DEADLINE_S
 
@@ -33,7 +32,7 @@ def good() -> str:
 def refusal(text: str) -> str:
     """Return the reason for refusing a text; fail when it is accepted."""
     with pytest.raises(ModelRefused) as caught:
-        check_model_text(text, FEATURES)
+        check_model_text(text)
     return str(caught.value)
 
 
@@ -55,7 +54,7 @@ def resized(text: str) -> str:
 
 def test_model_of_lightgbm_is_accepted_with_its_counts() -> None:
     """A model of our own trainer is accepted, tree by tree, with its counts."""
-    shape = check_model_text(good(), FEATURES)
+    shape = check_model_text(good())
     assert shape.trees == 15
     assert shape.leaves == sum(int(count) for count in re.findall(r"num_leaves=(\d+)", good()))
 
@@ -151,7 +150,7 @@ def two_leaves(left: str, right: str, inner: int = 2) -> str:
 
 def test_tree_shapes_only_a_real_tree_is_accepted() -> None:
     """A real tree is accepted; a cycle or a shared leaf is refused."""
-    check_model_text(two_leaves("1 -1", "-3 -2"), FEATURES)
+    check_model_text(two_leaves("1 -1", "-3 -2"))
     assert "points back" in refusal(two_leaves("0 -1", "-3 -2"))
     assert "points back" in refusal(two_leaves("1 0", "-3 -2"))
     assert "reached twice" in refusal(two_leaves("1 -1", "-1 -2"))
@@ -208,7 +207,7 @@ def test_model_with_one_changed_character_never_crashes_the_check(
     at = position % len(text)
     changed = text[:at] + character + text[at + 1 :]
     try:
-        check_model_text(changed, FEATURES)
+        check_model_text(changed)
     except ModelRefused:
         return
     # A change that is still accepted lies in a digit or sign of a number.

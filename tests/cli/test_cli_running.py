@@ -20,8 +20,8 @@ import pytest
 from minibot.engine.lookup import lines_from
 from minibot.engine.role_replay import Recorded
 from minibot.kernel.files import read_hashed, write_hashed
+from minibot.runtime.request_file import leave_request
 from minibot.runtime.stop import OPERATOR, arm
-from minibot.watchdog.requests import leave_request
 from tests.runs import PROJECT, ShortRun, clean_environ, night_argv, raw_events, verb
 from tests.waiting import DEADLINE_S, wait_until
 

@@ -14,7 +14,7 @@ import pytest
 from minibot.cli.main import ALIASES, verbs
 from minibot.kernel.files import read_hashed
 from minibot.runtime.paths import PROJECT, Var
-from minibot.runtime.running import note_current, run_lock
+from minibot.runtime.running import RunLock, note_current
 from minibot.runtime.stop import OPERATOR, arm, disarm_operator
 from tests.runs import ShortRun, raw_events, run_command, verb
 from tests.waiting import DEADLINE_S
@@ -45,7 +45,7 @@ def test_verb_to_a_run_that_is_being_sealed_is_refused_and_leaves_neither_flag_n
     for folder in (var.root, var.stop, var.requests):
         folder.mkdir(mode=0o700)
     arm(var.stop, "20251120_000000", OPERATOR)
-    with run_lock(var):
+    with RunLock(var):
         note_current(var, "20251120_000000")
         disarm_operator(var.stop)
 
@@ -63,7 +63,7 @@ def test_kill_stops_the_run_also_where_its_reason_cannot_be_written(tmp_path: Pa
     for folder in (var.root, var.stop):
         folder.mkdir(mode=0o700)
     arm(var.stop, "20251120_000000", OPERATOR)
-    with run_lock(var):
+    with RunLock(var):
         note_current(var, "20251120_000000")
 
         said = verb(var.root, "kill")
@@ -250,7 +250,7 @@ def test_live_metrics_say_whose_they_are_and_of_when(short_run: ShortRun, tmp_pa
     shutil.copytree(short_run.var / "metrics", var.metrics)
 
     ended = verb(var.root, "metrics", "--live")
-    with run_lock(var):
+    with RunLock(var):
         note_current(var, "20991120_000000")
         other = verb(var.root, "metrics", "--live")
         note_current(var, short_run.run_id)

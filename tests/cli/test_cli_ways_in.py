@@ -13,7 +13,7 @@ from minibot.cli.support.verb_groups import GROUPS, overview
 from minibot.kernel.errors import Refusal
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import Var
-from minibot.runtime.running import note_current, run_lock
+from minibot.runtime.running import RunLock, note_current
 from minibot.runtime.stop import OPERATOR, arm
 from tests.runs import ShortRun, verb
 
@@ -104,7 +104,7 @@ def test_minibot_alone_proposes_to_watch_a_running_night(tmp_path: Path) -> None
     var = Var(tmp_path / "var")
     for folder in (var.root, var.stop):
         folder.mkdir(mode=0o700)
-    with run_lock(var):
+    with RunLock(var):
         note_current(var, "20251120_000000")
 
         assert commands(var.root)[0] == "minibot status"
@@ -117,7 +117,7 @@ def test_minibot_alone_leads_from_a_stop_to_its_reason_first(tmp_path: Path) -> 
     for folder in (var.root, var.stop):
         folder.mkdir(mode=0o700)
     arm(var.stop, "20251120_000000", OPERATOR)
-    with run_lock(var):
+    with RunLock(var):
         note_current(var, "20251120_000000")
         verb(var.root, "kill")
 

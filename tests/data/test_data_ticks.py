@@ -24,7 +24,7 @@ from minibot.data.ticks import (
 )
 from minibot.data.treatment import Treatment
 from minibot.events.model import MarketTick
-from minibot.exchanges.tapes.kline_bars import BarSeries
+from minibot.exchanges.tapes.kline_bars import TradedBars
 from minibot.kernel.errors import Refusal
 from tests.data.data_files import OPEN_MS, zipped
 
@@ -175,7 +175,7 @@ def test_bars_of_real_trades_equal_the_real_bars(
     path = write(tmp_path / "XRPETH-aggTrades-2019-10.csv", rows)
 
     (written,) = convert([path], tmp_path)
-    series = BarSeries()
+    series = TradedBars()
     with Columns(written.path) as columns:
         for ts, price, qty, trade_id, flags in trade_rows(columns):
             series.add_trade(ts, price, qty, bool(flags & IS_TAKER_SELL), trade_id)

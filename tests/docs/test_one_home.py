@@ -85,7 +85,6 @@ APART = {
     "CANNOT_RUN": "an exit code; what starts before the package imports nothing of it",
     "CHUNK_BYTES": "bytes at once, chosen for each reader",
     "CLEAN": "an exit code of the jailed worker",
-    "COMPONENT": "two modules of one component",
     "DEPTH": "a part of a feed and a stream of the simulator",
     "DIGEST_BYTES": "of sha256",
     "GAP": "what a book says of an update, and a finding of a tape",

@@ -34,7 +34,7 @@ from minibot.kernel.position import ZERO
 from minibot.kernel.queue import open_reader, open_writer
 from minibot.kernel.seal import SEAL_FILE, seal_run
 from minibot.kernel.verify import verify_tree
-from tests.kernel.kernel_support import line_of
+from tests.kernel.kernel_support import Crash, line_of
 from tests.kernel.night import JOURNALS, LAZY, PARTS, QUEUES, READER, Night
 from tools.crash_sim.disk import Node
 from tools.crash_sim.images import RULES
@@ -47,10 +47,6 @@ SUSPECT_FILES: Final = {
     "letters": ("queues/fills/deadletter",),
 }
 MACHINE_CALLS: Final = st.integers(1, 30)
-
-
-class _Killed(BaseException):
-    """Signal that the process dies here."""
 
 
 class NightModel(RuleBasedStateMachine):
@@ -188,8 +184,8 @@ class NightModel(RuleBasedStateMachine):
         if name in self.at.suspect:
             return
         before = len(self.at.lists[name])
-        self.at.files.before = _after(calls, lambda: _raise(_Killed()))
-        with suppress(_Killed):
+        self.at.files.before = _after(calls, lambda: _raise(Crash()))
+        with suppress(Crash):
             self.at.write(name, count, size)
         self.at.files.before = None
         added = self.at.number - count
@@ -323,9 +319,9 @@ class NightModel(RuleBasedStateMachine):
         self.at.close_all()
         run = self.at.new_run()
         try:
-            self.at.files.before = _after(calls, lambda: _raise(_Killed())) if calls else None
+            self.at.files.before = _after(calls, lambda: _raise(Crash())) if calls else None
             root = self.at.seal(run)
-        except _Killed:
+        except Crash:
             self.at.files.before = None
             self.at.go_down(salt)
             if self.at.files.stat(run / SEAL_FILE) is None:

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from minibot.events.model import Bar, Event, Instrument, MarketTick, Payload
+from minibot.events.model import Bar, Event, MarketTick, Payload
 from minibot.exchanges.base import Diff, Quote, Snapshot, Trade
 from minibot.exchanges.binance.book import BookKeeper
 from minibot.exchanges.binance.messages import parse_frame, parse_snapshot
@@ -26,6 +26,7 @@ from minibot.market.symbol import FeedConfig
 from minibot.runtime.configuration.config import load_config
 from minibot.strategies.core import core_from_config
 from tests.exchanges.binance.binance_recordings import tape_lines
+from tests.instruments import instrument
 
 T0 = 1_700_000_000_000
 
@@ -449,27 +450,12 @@ def test_book_that_disagrees_with_quotes_again_and_again_is_thrown_away() -> Non
 # --- start, restart -----------------------------------------------------------------------------
 
 
-def instrument(status: str = "TRADING") -> Instrument:
-    return Instrument(
-        symbol="BTCUSDT",
-        base_asset="BTC",
-        quote_asset="USDT",
-        status=status,
-        price_increment="0.01",
-        qty_increment="0.00001",
-        qty_min="0.00001",
-        qty_max="9000",
-        notional_min="5",
-        origin="exchange",
-    )
-
-
 @pytest.mark.row("F118")
 def test_instrument_is_written_at_the_start_and_on_change() -> None:
     """An instrument is written at the start and on a change."""
     feed = new_feed()
     for status in ("TRADING", "TRADING", "BREAK", "BREAK"):
-        feed.on_instruments([instrument(status)], T0)
+        feed.on_instruments([instrument(status=status)], T0)
 
     assert [item.status for item in of(feed, "instrument")] == ["TRADING", "BREAK"]  # type: ignore[attr-defined]
     assert not feed.is_trading

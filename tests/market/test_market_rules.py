@@ -6,24 +6,8 @@ from typing import Any
 
 import pytest
 
-from minibot.events.model import Instrument
 from minibot.market.rules import RulesBook, changes
-
-
-def instrument(symbol: str = "BTCUSDT", **changed: Any) -> Instrument:
-    values: dict[str, Any] = {
-        "symbol": symbol,
-        "base_asset": symbol.removesuffix("USDT"),
-        "quote_asset": "USDT",
-        "status": "TRADING",
-        "price_increment": "0.01",
-        "qty_increment": "0.00001",
-        "qty_min": "0.00001",
-        "qty_max": "9000",
-        "notional_min": "5",
-        "origin": "exchange",
-    }
-    return Instrument(**(values | changed))
+from tests.instruments import instrument
 
 
 def kinds(told: Any) -> list[str]:

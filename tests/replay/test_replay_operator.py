@@ -11,7 +11,7 @@ import pytest
 from minibot.engine.joint_replay import run_together
 from minibot.engine.role_replay import Recorded
 from minibot.replay.diff import recorded_side, span_of
-from minibot.watchdog.requests import leave_request
+from minibot.runtime.request_file import leave_request
 from tests.runs import (
     PROJECT,
     clean_environ,

@@ -40,6 +40,7 @@ from minibot.kernel.canonical import decode, encode
 from minibot.risk.core import RiskCore
 from minibot.risk.core import core_from_config as risk_from_config
 from minibot.runtime.configuration.config import load_config
+from tests.instruments import instrument as rules_of
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUN_ID = "20231114_221320"
@@ -127,19 +128,8 @@ def codec() -> Codec:
 
 def instrument(symbol: str = SYMBOL, **changes: Any) -> Instrument:
     """Return a symbol's rules: a cent, a thousandth of a coin, ten USDT at least."""
-    values: dict[str, Any] = {
-        "symbol": symbol,
-        "base_asset": symbol.removesuffix("USDT"),
-        "quote_asset": "USDT",
-        "status": "TRADING",
-        "price_increment": "0.01",
-        "qty_increment": "0.001",
-        "qty_min": "0.001",
-        "qty_max": "9000",
-        "notional_min": "10",
-        "origin": "table",
-    }
-    return Instrument(**(values | changes))
+    ours = {"qty_increment": "0.001", "qty_min": "0.001", "notional_min": "10", "origin": "table"}
+    return rules_of(symbol, **(ours | changes))
 
 
 def opening(cash: str = "10000", lots: Iterable[Mapping[str, Any]] = (), **used: str) -> RunOpening:

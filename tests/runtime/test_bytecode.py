@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from minibot.runtime.deployment.bytecode import Check, planted
+from minibot.runtime.deployment.bytecode import BytecodeCheck, planted
 from tests.product import plant
 
 TAG = sys.implementation.cache_tag
@@ -106,7 +106,7 @@ def test_check_runs_in_a_process_that_reads_no_bytecode_of_the_tree(
     target = compile_to(broken, CACHED.replace("limits", "core"))
     target.write_bytes(target.read_bytes()[:20])
 
-    found = Check(tmp_path).result()
+    found = BytecodeCheck(tmp_path).result()
 
     assert [text.partition(":")[0] for text in found] == [CACHED.replace("limits", "core"), CACHED]
     assert not (tmp_path / "executed").exists()
@@ -115,6 +115,8 @@ def test_check_runs_in_a_process_that_reads_no_bytecode_of_the_tree(
 @pytest.mark.process
 def test_check_that_breaks_off_is_a_finding(tmp_path: Path) -> None:
     """A check that crashes is a finding."""
-    check = Check(tmp_path, has_environment=True)  # The check fails without a pyproject.toml.
+    check = BytecodeCheck(
+        tmp_path, has_environment=True
+    )  # The check fails without a pyproject.toml.
 
     assert "could not be judged" in check.result()[0]

@@ -19,12 +19,12 @@ from minibot.kernel.files import read_hashed, write_hashed
 from minibot.runtime.paths import Var
 from minibot.runtime.running import (
     CURRENT_FILE,
+    RunLock,
     living_run,
     note_current,
     note_ended,
     process_mark,
     refuse_living,
-    run_lock,
     running_run,
 )
 
@@ -43,9 +43,9 @@ HOLDER = """
 import sys
 from pathlib import Path
 from minibot.runtime.paths import Var
-from minibot.runtime.running import note_current, note_ended, run_lock
+from minibot.runtime.running import note_current, note_ended, RunLock
 var = Var(Path(sys.argv[1]))
-with run_lock(var):
+with RunLock(var):
     note_current(var, sys.argv[2])
     print("held", flush=True)
     sys.stdin.readline()
@@ -88,7 +88,7 @@ def told(child: subprocess.Popen[str]) -> None:
 def var(tmp_path: Path) -> Var:
     """Folder whose last run has ended, with its lock file and note."""
     var = Var(tmp_path)
-    with run_lock(var):
+    with RunLock(var):
         note_current(var, RUN_ID)
     return var
 
@@ -105,7 +105,7 @@ def test_another_who_asks_is_not_taken_for_a_run(var: Var) -> None:
 
 def test_run_that_holds_the_lock_is_named(var: Var) -> None:
     """A run that holds the lock is named by its note."""
-    with run_lock(var):
+    with RunLock(var):
         assert running_run(Var(var.root)) == RUN_ID
 
 
@@ -160,14 +160,14 @@ def test_note_of_an_older_minibot_is_read(tmp_path: Path) -> None:
     write_hashed(var.root / CURRENT_FILE, {"run_id": RUN_ID})
 
     assert running_run(var) is None
-    with run_lock(var):
+    with RunLock(var):
         assert running_run(Var(var.root)) == RUN_ID
 
 
 def test_start_that_has_not_come_to_its_run_is_not_taken_for_the_former_one(var: Var) -> None:
     """A start that holds the lock before its run is not taken for the former run."""
     note_ended(var, RUN_ID)
-    with run_lock(var):
+    with RunLock(var):
         assert running_run(Var(var.root)) is None
 
 
@@ -190,7 +190,7 @@ def test_lock_of_a_run_is_private_whatever_the_umask_and_whoever_made_it(tmp_pat
     former = os.umask(0)
     try:
         for var in (new, old):
-            with run_lock(var):
+            with RunLock(var):
                 pass
     finally:
         os.umask(former)
@@ -217,6 +217,6 @@ def test_what_cannot_be_locked_is_a_refusal_that_names_it(tmp_path: Path, what: 
 def test_second_who_wants_the_lock_is_told_of_the_first(tmp_path: Path) -> None:
     """A second holder is told about the first."""
     var = Var(tmp_path)
-    with run_lock(var), pytest.raises(filelock.Timeout):
-        run_lock(Var(tmp_path), 0.05).acquire()
+    with RunLock(var), pytest.raises(filelock.Timeout):
+        RunLock(Var(tmp_path), 0.05).acquire()
     shutil.rmtree(tmp_path)

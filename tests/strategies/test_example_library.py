@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import sys
-from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -16,14 +14,6 @@ from minibot.strategies.selection import SHIPPED
 from tools import examples
 
 each_example = pytest.mark.parametrize("example", list(LIBRARY))
-
-
-@pytest.fixture
-def own_folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder for strategies whose classes are forgotten afterwards."""
-    yield tmp_path / "strategies"
-    for name in [name for name in sys.modules if name.startswith("minibot_own_")]:
-        del sys.modules[name]
 
 
 @each_example

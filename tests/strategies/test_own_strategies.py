@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -1039,14 +1038,6 @@ def test_tick_of_somebody_else_is_refused() -> None:
 
 
 # --- the verbs ------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def own_folder(tmp_path: Path) -> Iterator[Path]:
-    """Strategy folder whose classes are forgotten afterwards."""
-    yield tmp_path / "strategies"
-    for name in [name for name in sys.modules if name.startswith("minibot_own_")]:
-        del sys.modules[name]
 
 
 @pytest.mark.process

@@ -21,7 +21,7 @@ from minibot.runtime.configuration.config import load_config
 from minibot.runtime.context import STOPPED, RoleContext
 from minibot.runtime.gate import Gate
 from minibot.runtime.paths import PROJECT, Var
-from minibot.runtime.running import RunLock, run_lock
+from minibot.runtime.running import RunLock
 from minibot.runtime.stop import STOP_KIND, StopRecord, standing_flags
 from minibot.watchdog.background import Background
 from minibot.watchdog.holding import HeldVar, settle_lost
@@ -42,7 +42,7 @@ class Held:
 
     def __init__(self, root: Path) -> None:
         self.stage = Stage(root)
-        self.lock: RunLock = run_lock(self.stage.var)
+        self.lock: RunLock = RunLock(self.stage.var)
         self.lock.acquire()
         self.held = HeldVar(self.stage.var, self.lock)
         self.context: RoleContext = self.stage.context()
@@ -122,7 +122,7 @@ def test_var_that_was_a_link_from_the_start_is_not_lost(tmp_path: Path) -> None:
     Stage(tmp_path / "disk" / "var")
     var = Var(tmp_path / "var")
     var.root.symlink_to(tmp_path / "disk" / "var")
-    with run_lock(var) as lock, closing(HeldVar(var, lock)) as held:
+    with RunLock(var) as lock, closing(HeldVar(var, lock)) as held:
         before = held.lost()
         var.root.unlink()
         gone = held.lost()

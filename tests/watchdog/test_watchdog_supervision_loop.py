@@ -21,13 +21,14 @@ from minibot.kernel.position import Position
 from minibot.runtime.configuration.config_sections import Chaos
 from minibot.runtime.context import Output, RoleContext
 from minibot.runtime.fault_injection import PlantedFaults
+from minibot.runtime.request_file import leave_request
 from minibot.runtime.stop import OPERATOR, StopRecord, arm, raise_flag, raise_operators_flag
 from minibot.watchdog import checks
 from minibot.watchdog.background import Background
 from minibot.watchdog.checks import ClockCheck, CursorCheck, DiskCheck, PauseCheck, PinnedCheck
 from minibot.watchdog.ending import BEAT_GRACE_MARKET_MS, Phase, PlannedEnd
 from minibot.watchdog.feed import LiveFeed
-from minibot.watchdog.requests import END, control_payload, leave_request, take_requests
+from minibot.watchdog.requests import END, control_payload, take_requests
 from minibot.watchdog.supervision_loop import SupervisionLoop
 from minibot.watchdog.supervisor import Supervisor
 from tests.waiting import DEADLINE_S, wait_until

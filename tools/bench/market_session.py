@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from minibot.events.model import Payload
@@ -187,12 +186,7 @@ class Running:
         write_clock(self.folder, self.exchange.origin_ms, self.speed)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.world.code = 0
         self._thread.join(30)
         self.exchange.close()

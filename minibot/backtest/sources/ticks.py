@@ -24,7 +24,7 @@ from minibot.events.money import parse_amount
 from minibot.events.unit_sizes import BPS_UNITS, NEVER, NS_PER_MS, SECOND_MS
 from minibot.exchanges.base import Trade
 from minibot.exchanges.venues import SIMULATED
-from minibot.market.bars import BarBuilder
+from minibot.market.bars import BarBuilder, next_close
 from minibot.market.settings import feed_config
 from minibot.runtime.configuration.config import Config
 from minibot.simulator.venue.instruments import symbol_infos
@@ -87,13 +87,13 @@ class TickSource:
                 if due == beat:
                     yield Root(Beat((due - origin) // step_ms, {symbol: due - last}), due)
                     beat += step_ms
-                closes = _next_close(builders) - skew_ms
+                closes = next_close(builders) - skew_ms
             if tick.kind == "trade":
                 trade = _trade(tick, ts)
                 for builder in builders:
                     for bar in builder.on_trade(trade, tick.recv_mono_ns):
                         yield Root(bar, ts)
-                closes = _next_close(builders) - skew_ms
+                closes = next_close(builders) - skew_ms
             last = ts
             yield Root(tick, ts)
 
@@ -154,11 +154,6 @@ class TickSource:
                 ),
                 ts,
             )
-
-
-def _next_close(builders: list[BarBuilder]) -> int:
-    """Return the exchange's time at which the next bar closes."""
-    return min((builder.next_close_ts() or NEVER for builder in builders), default=NEVER)
 
 
 def _trade(tick: MarketTick, ts: int) -> Trade:

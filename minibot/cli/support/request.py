@@ -11,7 +11,7 @@ from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import Refusal
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
-from minibot.watchdog.requests import leave_request
+from minibot.runtime.request_file import leave_request
 
 REASON: Final = "operator"
 

@@ -12,7 +12,6 @@ from typing import Final, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError
 
 from minibot.exchanges.base import (
@@ -23,7 +22,7 @@ from minibot.exchanges.base import (
     RestError,
 )
 from minibot.exchanges.binance.rest import judge
-from minibot.exchanges.deadline import Deadline, DeadlineAdapter
+from minibot.exchanges.deadline import Deadline, new_session
 from minibot.exchanges.loopback import is_loopback
 from minibot.exchanges.public_http import CHUNK_BYTES, root_cause
 
@@ -70,12 +69,7 @@ class ArchiveHost:
         self._hosts = frozenset(hosts) | {parts.netloc}
         self._timeouts = (connect_timeout_s, total_timeout_s)
         self._deadline = Deadline()
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._session.headers = CaseInsensitiveDict({"Accept-Encoding": "identity"})
-        adapter = DeadlineAdapter(self._deadline)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        self._session = new_session(self._deadline, {"Accept-Encoding": "identity"})
 
     def close(self) -> None:
         """End a request in flight and close all connections."""

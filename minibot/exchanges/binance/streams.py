@@ -1,4 +1,8 @@
-"""Addresses of Binance's combined streams, and connections to them."""
+"""Binance's combined streams: addresses, connections, and control messages on them.
+
+Source of the control messages: web-socket-streams.md, "Live Subscribing/Unsubscribing to streams";
+errors are documented in a flat shape and seen in a nested one (facts, section 7), so both are read.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
+import orjson
+
 from minibot.exchanges.binance.messages import stream_names
+from minibot.exchanges.venue_facts import Reply
 from minibot.exchanges.websocket_stream import WebSocketStream
 
 # Observed bound of the venue's front for one URL (facts, section 6).
@@ -64,3 +71,23 @@ def new_stream(
     """Return a combined stream that is not connected yet; see `exchanges.base.NewStream`."""
     url = combined_url(base_url, streams)
     return WebSocketStream(url, connect_timeout_s=connect_timeout_s, machine_ns=machine_ns)
+
+
+def control_message(method: str, streams: Sequence[str], identity: int) -> str:
+    """Return the text of a control message."""
+    return orjson.dumps({"method": method, "params": list(streams), "id": identity}).decode()
+
+
+def reply_of(data: bytes) -> Reply | None:
+    """Return the control answer in a frame; None if it is another message."""
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    if type(body) is not dict or "id" not in body or "stream" in body:
+        return None
+    identity = body["id"] if type(body["id"]) is int else None
+    error = body.get("error", body if "code" in body else None)
+    if type(error) is dict:
+        return Reply(identity, f"{error.get('code')}: {str(error.get('msg'))[:200]}")
+    return Reply(identity, "") if "result" in body else None

@@ -8,12 +8,16 @@ from minibot.accounting.order_rules import TRADING
 from minibot.exchanges.base import Dialect, Streams, Venue
 from minibot.exchanges.binance.archive_files import MONTHLY_ONLY, archive_files, days_of
 from minibot.exchanges.binance.book import BookKeeper
-from minibot.exchanges.binance.control import control_message, reply_of
 from minibot.exchanges.binance.filters import parse_instrument
 from minibot.exchanges.binance.limits import CONNECTION_LIMITS, HOSTS, LIMITS
 from minibot.exchanges.binance.messages import parse_frame, parse_snapshot, stream_names
 from minibot.exchanges.binance.mini_tickers import MINI_TICKERS, parse_mini_tickers
-from minibot.exchanges.binance.streams import named_in_address, new_stream
+from minibot.exchanges.binance.streams import (
+    control_message,
+    named_in_address,
+    new_stream,
+    reply_of,
+)
 from minibot.exchanges.venue_facts import Archive, Rules, SymbolMap, Tickers
 
 if TYPE_CHECKING:

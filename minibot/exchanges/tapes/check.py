@@ -38,8 +38,8 @@ from minibot.exchanges.tapes.findings import (
     REPEATED,
     TOP,
     TRADES,
-    Finding,
     Findings,
+    TapeFinding,
 )
 from minibot.exchanges.tapes.lines import (
     KRAKEN,
@@ -139,7 +139,7 @@ class Check:
 
     def _found(self, kind: str, symbol: str, detail: str) -> None:
         line = self._line
-        self.findings.add(Finding(kind, line.number, line.at_ns, symbol, detail))
+        self.findings.add(TapeFinding(kind, line.number, line.at_ns, symbol, detail))
 
     def _of(self, symbol: str) -> SymbolCheck:
         found = self.symbols.get(symbol)

@@ -22,7 +22,7 @@ TOLD_MAX: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class TapeFinding:
     """One contradiction or damage in a tape.
 
     Attributes:
@@ -45,9 +45,9 @@ class Findings:
     """All findings of one check."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    told: list[Finding] = field(default_factory=list)
+    told: list[TapeFinding] = field(default_factory=list)
 
-    def add(self, finding: Finding) -> None:
+    def add(self, finding: TapeFinding) -> None:
         """Count a finding, and keep it if it is among the first ones of its kind."""
         self.counts[finding.kind] += 1
         if self.counts[finding.kind] <= TOLD_MAX:
@@ -58,6 +58,6 @@ class Findings:
         return {
             "wrong": dict(sorted(self.counts.items())),
             "findings": [
-                {name: getattr(each, name) for name in Finding.__slots__} for each in self.told
+                {name: getattr(each, name) for name in TapeFinding.__slots__} for each in self.told
             ],
         }

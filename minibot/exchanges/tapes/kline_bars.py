@@ -172,7 +172,7 @@ def gather(bars: list[Bar], interval: str) -> list[Bar]:
     return gathered
 
 
-class BarSeries:
+class TradedBars:
     """Bars of one symbol, from its trades as they are played and its past as it is requested.
 
     A trade changes its second's bar at once. The longer bars take the trades of a minute together:

@@ -18,7 +18,7 @@ from minibot.events.model import JsonObject
 from minibot.kernel.files import is_endless
 from minibot.runtime.configuration.config_layers import MANIFEST, SET
 from minibot.runtime.configuration.config_schema import told
-from minibot.runtime.paths import PROJECT, escape_reason, is_within, resolve
+from minibot.runtime.paths import PROJECT, escape_reason, is_within, project_name, resolve
 
 SHIPPED: Final = (
     *("atr_trend", "bollinger", "breakout", "ema_cross", "ma_cross", "nore_strategy_v1"),
@@ -50,7 +50,7 @@ def name_fault(section: Mapping[str, str]) -> str:
     if section["name"] in SHIPPED:
         if not path.is_file():
             return ""
-        return f"exists twice: minibot ships it, and there is {_shown(path)}; rename the file"
+        return f"exists twice: minibot ships it, and there is {project_name(path)}; rename the file"
     return "" if path.exists() else _unknown(section)
 
 
@@ -100,7 +100,7 @@ def take_own_source(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]
         return
     section["source"] = {
         "api": API,
-        "path": _shown(path),
+        "path": project_name(path),
         "sha256": _digest(data),
         "text": text,
     }
@@ -153,10 +153,6 @@ def folder_fault(text: str, origin: Mapping[str, str]) -> str:
         # A typed path is meant; a file or an environment may be another person's.
         return "leads out of the project; allowed: a folder in it, or any by --set"
     return ""
-
-
-def _shown(path: Path) -> str:
-    return path.relative_to(PROJECT).as_posix() if path.is_relative_to(PROJECT) else str(path)
 
 
 def _digest(data: bytes) -> str:

@@ -59,7 +59,7 @@ def planted(project: Path) -> list[str]:
     )
 
 
-class Check:
+class BytecodeCheck:
     """Check in a process of its own, started from sources alone; it runs beside its caller.
 
     Args:

@@ -27,7 +27,7 @@ _BOOK_LEVELS: Final = 5000
 
 
 @dataclass(slots=True)
-class Fill:
+class AccountFill:
     """One trade of the account; quantity, price and fee in units of 10**-8."""
 
     identity: int
@@ -41,7 +41,7 @@ class Fill:
 
 
 @dataclass(slots=True)
-class Order:
+class AccountOrder:
     """An order and its current state; amounts in units of 10**-8, quote sums of 10**-16."""
 
     identity: int
@@ -62,7 +62,7 @@ class Order:
     ahead: int = 0  # Quantity ahead of it at its price.
     updated_ms: int = 0
     expiry_reason: str | None = None
-    fills: list[Fill] = field(default_factory=list)
+    fills: list[AccountFill] = field(default_factory=list)
 
     @property
     def is_open(self) -> bool:
@@ -76,7 +76,7 @@ class Order:
 
 
 @dataclass(slots=True)
-class Balance:
+class AccountBalance:
     """Balance of one asset, in units of 10**-16."""
 
     free: int = 0
@@ -92,14 +92,16 @@ class PaperAccount:
         assets = {info[key] for info in venue.infos.values() for key in ("baseAsset", "quoteAsset")}
         if balances is None:
             balances = {info["quoteAsset"]: "10000" for info in venue.infos.values()}
-        self.balances = {name: Balance() for name in sorted(assets | set(balances))}
+        self.balances = {name: AccountBalance() for name in sorted(assets | set(balances))}
         for name, amount in balances.items():
             self.balances[name].free = to_units(amount) * UNIT
-        self.orders: dict[int, Order] = {}
-        self.fills: list[Fill] = []
+        self.orders: dict[int, AccountOrder] = {}
+        self.fills: list[AccountFill] = []
         self.updated_ms = venue.now_ms()
-        self.on_change: Callable[[Order, Fill | None], None] = lambda order, fill: None
-        self._resting: dict[str, list[Order]] = {}
+        self.on_change: Callable[[AccountOrder, AccountFill | None], None] = lambda order, fill: (
+            None
+        )
+        self._resting: dict[str, list[AccountOrder]] = {}
         venue.on_taken = self._taken
 
     def assets(self, symbol: str) -> tuple[str, str]:
@@ -107,14 +109,14 @@ class PaperAccount:
         info = self._venue.infos[symbol]
         return info["baseAsset"], info["quoteAsset"]
 
-    def open_orders(self, symbol: str | None = None) -> list[Order]:
+    def open_orders(self, symbol: str | None = None) -> list[AccountOrder]:
         """Return the open orders of a symbol or of all, oldest first."""
         chosen = self._resting if symbol is None else {symbol: self._resting.get(symbol, [])}
         return sorted((order for group in chosen.values() for order in group), key=_age)
 
     # --- placing ----------------------------------------------------------------------------
 
-    def place(self, order: Order) -> Order:
+    def place(self, order: AccountOrder) -> AccountOrder:
         """Accept an order that is well-formed and within the filters.
 
         Raises:
@@ -136,7 +138,7 @@ class PaperAccount:
         self._rest_or_expire(order)
         return order
 
-    def _plan(self, order: Order, against: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    def _plan(self, order: AccountOrder, against: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Return the order's immediate fills, as (price, quantity)."""
         step = lot_step(self._venue.infos[order.symbol]["filters"])
         left, quote_left = order.qty, order.quote
@@ -160,7 +162,7 @@ class PaperAccount:
             order.qty = taken
         return [] if order.lifetime == "FOK" and taken < order.qty else plan
 
-    def _reserve(self, order: Order, plan: list[tuple[int, int]]) -> None:
+    def _reserve(self, order: AccountOrder, plan: list[tuple[int, int]]) -> None:
         """Lock the funds that the order may need; refuse the whole order if they are missing."""
         base, quote = self.assets(order.symbol)
         balance = self.balances[quote if order.is_buy else base]
@@ -175,7 +177,7 @@ class PaperAccount:
         balance.locked += needed
         order.locked = needed
 
-    def _rest_or_expire(self, order: Order) -> None:
+    def _rest_or_expire(self, order: AccountOrder) -> None:
         if not order.is_open:
             return
         if order.kind == "MARKET":
@@ -188,7 +190,7 @@ class PaperAccount:
             order.ahead = self._standing(order)
             self._resting.setdefault(order.symbol, []).append(order)
 
-    def cancel(self, order: Order) -> Order:
+    def cancel(self, order: AccountOrder) -> AccountOrder:
         """Cancel an open order.
 
         Raises:
@@ -199,7 +201,7 @@ class PaperAccount:
         self._end(order, "CANCELED", None)
         return order
 
-    def _end(self, order: Order, status: str, reason: str | None) -> None:
+    def _end(self, order: AccountOrder, status: str, reason: str | None) -> None:
         order.status, order.expiry_reason = status, reason
         order.updated_ms = self.updated_ms = self._venue.now_ms()
         base, quote = self.assets(order.symbol)
@@ -210,14 +212,14 @@ class PaperAccount:
         self._forget(order)
         self.on_change(order, None)
 
-    def _forget(self, order: Order) -> None:
+    def _forget(self, order: AccountOrder) -> None:
         group = self._resting.get(order.symbol, [])
         if order in group:
             group.remove(order)
 
     # --- filling ----------------------------------------------------------------------------
 
-    def _fill(self, order: Order, price: int, qty: int, *, is_maker: bool) -> None:
+    def _fill(self, order: AccountOrder, price: int, qty: int, *, is_maker: bool) -> None:
         """Book a trade of the order, its fee included."""
         base, quote = self.assets(order.symbol)
         value = price * qty
@@ -237,7 +239,7 @@ class PaperAccount:
             self.balances[paid].free += order.locked
             order.locked = 0
             self._forget(order)
-        fill = Fill(
+        fill = AccountFill(
             *(len(self.fills) + 1, order.identity, price, qty, fee, got),
             time_ms=order.updated_ms,
             is_maker=is_maker,
@@ -256,7 +258,9 @@ class PaperAccount:
         elif frame.kind in (DEPTH, BOOK_TICKER):
             self._on_book(frame.symbol, resting)
 
-    def _on_trade(self, resting: list[Order], price: int, qty: int, *, is_sell: bool) -> None:
+    def _on_trade(
+        self, resting: list[AccountOrder], price: int, qty: int, *, is_sell: bool
+    ) -> None:
         """Fill orders that this trade would have reached: best price first, then oldest."""
         chosen = [order for order in resting if order.is_buy is is_sell]
         for order in sorted(chosen, key=lambda o: (-o.price if o.is_buy else o.price, o.identity)):
@@ -276,7 +280,7 @@ class PaperAccount:
             if qty <= 0:
                 return
 
-    def _on_book(self, symbol: str, resting: list[Order]) -> None:
+    def _on_book(self, symbol: str, resting: list[AccountOrder]) -> None:
         """Fill orders that the book crosses, up to the quantity at the touch."""
         bid, bid_qty, ask, ask_qty = (to_units(text) for text in touch(self._venue, symbol))
         for order in list(resting):
@@ -292,11 +296,11 @@ class PaperAccount:
         levels = self._venue.depth(symbol, _BOOK_LEVELS)["asks" if asks else "bids"]
         return [(to_units(price), to_units(qty)) for price, qty in levels]
 
-    def _standing(self, order: Order) -> int:
+    def _standing(self, order: AccountOrder) -> int:
         """Return the book's quantity at the price of an order, on its own side."""
         side = self._levels(order.symbol, asks=not order.is_buy)
         return next((qty for price, qty in side if price == order.price), 0)
 
 
-def _age(order: Order) -> int:
+def _age(order: AccountOrder) -> int:
     return order.identity

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from minibot.exchanges.tapes.decimals import product_text, to_text
-from minibot.simulator.account.paper import Fill, Order
+from minibot.simulator.account.paper import AccountFill, AccountOrder
 from minibot.simulator.account.paper_filters import Asked
 from minibot.simulator.server.parameters import (
     ApiError,
@@ -52,7 +52,7 @@ _NOT_REQUIRED: Final = {
 _CLIENT_ID: Final = re.compile(r"^[a-zA-Z0-9\-_]{1,36}\Z")
 
 
-def read_order(parameters: Parameters, symbol: str, now_ms: int) -> Order:
+def read_order(parameters: Parameters, symbol: str, now_ms: int) -> AccountOrder:
     """Return the requested order, without an id.
 
     Raises:
@@ -80,7 +80,7 @@ def read_order(parameters: Parameters, symbol: str, now_ms: int) -> Order:
     if lifetime not in _LIFETIMES:
         raise ApiError(-1115, "Invalid timeInForce.")
     _check_the_rest(parameters)
-    return Order(
+    return AccountOrder(
         identity=0,
         client_id=client_id(parameters, "newClientOrderId") or "",
         symbol=symbol,
@@ -141,12 +141,14 @@ def client_id(parameters: Parameters, name: str) -> str | None:
     return value
 
 
-def as_asked(order: Order) -> Asked:
+def as_asked(order: AccountOrder) -> Asked:
     """Return an order as the filters see it."""
     return Asked(order.is_buy, order.kind == "MARKET", order.price, order.qty, order.quote)
 
 
-def named(parameters: Parameters, find: Callable[[int | None, str | None], Order | None]) -> Order:
+def named(
+    parameters: Parameters, find: Callable[[int | None, str | None], AccountOrder | None]
+) -> AccountOrder:
     """Return the order with the given `orderId` or `origClientOrderId`.
 
     Raises:
@@ -165,7 +167,7 @@ def named(parameters: Parameters, find: Callable[[int | None, str | None], Order
 # --- answers ------------------------------------------------------------------------------------
 
 
-def placed(order: Order, response: str) -> dict[str, Any]:
+def placed(order: AccountOrder, response: str) -> dict[str, Any]:
     """Return the answer to a new order."""
     answer = {
         "symbol": order.symbol,
@@ -192,7 +194,7 @@ def placed(order: Order, response: str) -> dict[str, Any]:
     return answer
 
 
-def cancelled(order: Order, cancel_id: str) -> dict[str, Any]:
+def cancelled(order: AccountOrder, cancel_id: str) -> dict[str, Any]:
     """Return the answer to a cancel."""
     return {
         "symbol": order.symbol,
@@ -206,7 +208,7 @@ def cancelled(order: Order, cancel_id: str) -> dict[str, Any]:
     }
 
 
-def looked_up(order: Order) -> dict[str, Any]:
+def looked_up(order: AccountOrder) -> dict[str, Any]:
     """Return an order as the queries show it."""
     return {
         "symbol": order.symbol,
@@ -225,7 +227,7 @@ def looked_up(order: Order) -> dict[str, Any]:
     }
 
 
-def _state(order: Order) -> dict[str, Any]:
+def _state(order: AccountOrder) -> dict[str, Any]:
     return {
         "price": to_text(order.price),
         "origQty": to_text(order.qty),
@@ -239,11 +241,11 @@ def _state(order: Order) -> dict[str, Any]:
     }
 
 
-def _reason(order: Order) -> dict[str, str]:
+def _reason(order: AccountOrder) -> dict[str, str]:
     return {} if order.expiry_reason is None else {"expiryReason": order.expiry_reason}
 
 
-def trade(fill: Fill, order: Order) -> dict[str, Any]:
+def trade(fill: AccountFill, order: AccountOrder) -> dict[str, Any]:
     """Return a fill in the form of `/api/v3/myTrades`."""
     return {
         "symbol": order.symbol,
@@ -262,7 +264,7 @@ def trade(fill: Fill, order: Order) -> dict[str, Any]:
     }
 
 
-def execution_report(order: Order, fill: Fill | None, now_ms: int) -> dict[str, Any]:
+def execution_report(order: AccountOrder, fill: AccountFill | None, now_ms: int) -> dict[str, Any]:
     """Return the user data stream's event for a change of an order."""
     happened = "TRADE" if fill else order.status if order.status != "PARTIALLY_FILLED" else "TRADE"
     return {

@@ -18,7 +18,7 @@ import orjson
 
 from minibot.events.money import UNIT
 from minibot.exchanges.tapes.decimals import product_text, to_text
-from minibot.simulator.account.paper import RATE, Fill, Order, PaperAccount
+from minibot.simulator.account.paper import RATE, AccountFill, AccountOrder, PaperAccount
 from minibot.simulator.account.paper_filters import Holdings, check_filters
 from minibot.simulator.account.paper_orders import (
     ORDER_NAMES,
@@ -165,7 +165,7 @@ class PaperDesk:
 
     # --- orders -----------------------------------------------------------------------------
 
-    def _checked(self, parameters: Parameters) -> Order:
+    def _checked(self, parameters: Parameters) -> AccountOrder:
         """Return the requested order, if it is well-formed and within the filters."""
         symbol = parameters.symbol(self._venue.listed())
         order = read_order(parameters, symbol, self._venue.now_ms())
@@ -235,8 +235,8 @@ class PaperDesk:
             "discount": _DISCOUNT,
         }
 
-    def _find(self, symbol: str) -> Callable[[int | None, str | None], Order | None]:
-        def find(identity: int | None, own: str | None) -> Order | None:
+    def _find(self, symbol: str) -> Callable[[int | None, str | None], AccountOrder | None]:
+        def find(identity: int | None, own: str | None) -> AccountOrder | None:
             orders = self._account.orders
             if identity is not None:
                 order = orders.get(identity)
@@ -386,7 +386,7 @@ class PaperDesk:
         self._listen_key = None
         return {}
 
-    def _tell(self, order: Order, fill: Fill | None) -> None:
+    def _tell(self, order: AccountOrder, fill: AccountFill | None) -> None:
         if fill is not None and not order.is_open and self._placed:
             self._placed.pop()  # A filled order no longer counts.
         if self._listen_key is None:

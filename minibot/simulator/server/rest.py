@@ -143,8 +143,8 @@ def _depth_weight(query: Mapping[str, str]) -> int:
     return next((cost for bound, cost in ((100, 5), (500, 25), (1000, 50)) if limit <= bound), 250)
 
 
-def _one_or_all(one: int, all_symbols: int) -> Weight:
-    return lambda query: one if "symbol" in query else all_symbols
+def _one_or_all(query: Mapping[str, str]) -> int:
+    return 2 if "symbol" in query else 4
 
 
 def _named(query: Mapping[str, str]) -> int:
@@ -187,8 +187,8 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "historicalBlockTrades": _endpoint(_no_block_trades, 25, "symbol", "limit", "fromId"),
     "aggTrades": _endpoint(_agg_trades, 4, "symbol", "fromId", "startTime", "endTime", "limit"),
     "avgPrice": _endpoint(tickers.average_price, 2, "symbol"),
-    "ticker/price": _endpoint(tickers.last_price, _one_or_all(2, 4), *_TICKER_NAMES),
-    "ticker/bookTicker": _endpoint(tickers.book_ticker, _one_or_all(2, 4), *_TICKER_NAMES),
+    "ticker/price": _endpoint(tickers.last_price, _one_or_all, *_TICKER_NAMES),
+    "ticker/bookTicker": _endpoint(tickers.book_ticker, _one_or_all, *_TICKER_NAMES),
     "ticker/24hr": _endpoint(tickers.day, _day_weight, *_TICKER_NAMES, "type"),
     "ticker/tradingDay": _endpoint(
         tickers.trading_day, _each_capped(4, 200), *_TICKER_NAMES, "type", "timeZone"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from minibot.exchanges.tapes.decimals import to_text, to_units
-from minibot.simulator.venue.logs import KEPT_MIN, Log, Row
+from minibot.simulator.venue.logs import KEPT_MIN, Row, StreamLog
 
 # Fills of one order arrive within a fraction of a millisecond.
 HOLD_NS: Final = 5_000_000
@@ -23,7 +23,7 @@ class Aggregates:
     """
 
     def __init__(self, symbol: str, rows_max: int = KEPT_MIN) -> None:
-        self.log = Log(7, rows_max)
+        self.log = StreamLog(7, rows_max)
         self._symbol = symbol
         self._growing: dict[str, Any] | None = None
         self._price = self._qty = 0

@@ -24,7 +24,7 @@ def kept_max(symbols: int) -> int:
     return max(KEPT_MIN, KEPT_ALL_MAX // max(1, symbols))
 
 
-class Log:
+class StreamLog:
     """Rows of integers: the key first, then the time in ms, then the other values."""
 
     def __init__(self, width: int, rows_max: int) -> None:

@@ -16,14 +16,14 @@ from minibot.exchanges.tapes.frames import (
     Frame,
     SourceFacts,
 )
-from minibot.exchanges.tapes.kline_bars import BarSeries, seconds_kept
+from minibot.exchanges.tapes.kline_bars import TradedBars, seconds_kept
 from minibot.simulator.venue.aggregates import Aggregates
 from minibot.simulator.venue.book import OrderBook
-from minibot.simulator.venue.logs import Log, Row, kept_max
-from minibot.simulator.venue.windows import Windows
+from minibot.simulator.venue.logs import Row, StreamLog, kept_max
+from minibot.simulator.venue.windows import TickerWindows
 
 
-class SymbolState:
+class ListedSymbol:
     """State that REST and the derived streams read; changed only by frames.
 
     `trades` holds rows of (id, time in ms, price, quantity, is taker sell).
@@ -38,9 +38,9 @@ class SymbolState:
         self.book = OrderBook()
         if opening_book is not None:
             self.book.load(opening_book)
-        self.bars = BarSeries(seconds_kept(symbols))
-        self.trades = Log(5, kept_max(symbols))
-        self.windows = Windows(self.bars, self.trades)
+        self.bars = TradedBars(seconds_kept(symbols))
+        self.trades = StreamLog(5, kept_max(symbols))
+        self.windows = TickerWindows(self.bars, self.trades)
         self.aggregates = Aggregates(symbol, kept_max(symbols))
         self.last_price = self.last_qty = self.last_ms = 0
         self.repeated_trades = 0

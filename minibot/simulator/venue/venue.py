@@ -10,7 +10,7 @@ from minibot.exchanges.tapes.clock import PlayClock
 from minibot.exchanges.tapes.frames import Frame, Source
 from minibot.exchanges.tapes.kline_bars import Bar, divides, gather
 from minibot.simulator.server.limits import Rates
-from minibot.simulator.venue.symbols import SymbolState
+from minibot.simulator.venue.symbols import ListedSymbol
 
 
 class Venue:
@@ -35,7 +35,7 @@ class Venue:
         self.delisted: set[str] = set()
         self.rates = Rates()
         self.on_taken: Callable[[Frame, dict[str, Any] | None], None] | None = None
-        self.symbols = {symbol: SymbolState(symbol, self.facts) for symbol in self.facts.symbols}
+        self.symbols = {symbol: ListedSymbol(symbol, self.facts) for symbol in self.facts.symbols}
         self.time_offset_ms = 0  # Set by a fault; added to the source's own skew.
         self.counters: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()

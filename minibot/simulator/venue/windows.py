@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from minibot.events.unit_sizes import HOUR_MS, MINUTE_MS
-from minibot.exchanges.tapes.kline_bars import Bar, BarSeries, copy_bar
-from minibot.simulator.venue.logs import Log
+from minibot.exchanges.tapes.kline_bars import Bar, TradedBars, copy_bar
+from minibot.simulator.venue.logs import StreamLog
 
 # A ticker stream of each length and the REST windows in use; a client may request any.
 _KEPT_MAX: Final = 8
@@ -31,10 +31,10 @@ class _Middle:
     price_before: int
 
 
-class Windows:
+class TickerWindows:
     """Windows of one symbol."""
 
-    def __init__(self, bars: BarSeries, trades: Log) -> None:
+    def __init__(self, bars: TradedBars, trades: StreamLog) -> None:
         self._bars = bars
         self._trades = trades
         self._kept: dict[int, _Middle] = {}

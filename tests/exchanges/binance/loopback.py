@@ -8,7 +8,6 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from types import TracebackType
 
 Talk = Callable[[socket.socket, bytes], None]
 Wrap = Callable[[socket.socket], socket.socket]
@@ -35,12 +34,7 @@ class Loopback:
     def __enter__(self) -> Loopback:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._listener.close()
         for sock in self._open:
             sock.close()

@@ -13,7 +13,7 @@ from minibot.exchanges.tapes.decimals import product_text, to_text, to_units
 from minibot.exchanges.tapes.kline_bars import (
     INTERVALS,
     Bar,
-    BarSeries,
+    TradedBars,
     gather,
     next_open,
     open_of,
@@ -29,8 +29,8 @@ TRADES = st.lists(
 )
 
 
-def series_of(trades: list[tuple[int, int, int]]) -> BarSeries:
-    series = BarSeries()
+def series_of(trades: list[tuple[int, int, int]]) -> TradedBars:
+    series = TradedBars()
     for number, (offset_ms, price, qty) in enumerate(trades, 1):
         series.add_trade(START_MS + offset_ms, price, qty, number % 2 == 0, number)
     return series
