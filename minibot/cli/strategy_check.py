@@ -85,7 +85,10 @@ def examined(path: Path, limit_s: int = LIMIT_S) -> tuple[Path, str, list[Findin
         data = path.read_bytes()
         text = data.decode("utf-8")
     except (OSError, ValueError) as error:
-        raise Refusal(f"{path} cannot be read: {error}.", "Give a strategy's file.") from error
+        what = f"{shown_path(path)} cannot be read: {error}."
+        if isinstance(error, FileNotFoundError):
+            what = f"{shown_path(path)}: no such file."
+        raise Refusal(what, "To make one: minibot new-strategy NAME.") from error
     findings = source_findings(text)
     failure = "" if findings else tried(path, limit_s)
     return path, hashlib.sha256(data).hexdigest(), findings, failure

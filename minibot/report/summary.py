@@ -315,7 +315,7 @@ def _how_it_ran(night: Night) -> list[Row]:
 def _stop_row(night: Night) -> Row:
     """Return the share of STOP in this run: stopped of planned minutes (U-21)."""
     stopped, planned = minutes(night.stopped_ms), minutes(night.planned_ms)
-    text = f"{stopped} of {planned} planned minutes were lost to a STOP"
+    text = f"{stopped} of the {planned} minutes that the profile plans were lost to a STOP"
     return Row("STOP share", text, "bad" if night.stops else "")
 
 

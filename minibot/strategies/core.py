@@ -63,7 +63,7 @@ from minibot.strategies.tick import Tick
 from minibot.strategies.view import FOR_EVER, View
 
 HOLD_INTERVAL_MS: Final = 1_000
-WAITING: Final = "HOLD: waits for the first bar"
+NO_ANSWER: Final = "the strategy has answered nothing yet"
 
 
 @final
@@ -398,7 +398,7 @@ class StrategyCore(Core):
         Keys: `reason`, `reason_code`, `signals` (written so far), `decisions` by symbol: side,
         score, confidence, reason, reason_code, ts and `checks` (name to value).
         """
-        last: JsonObject = {"reason": WAITING, "reason_code": WARMUP, "ts": -1}
+        last: JsonObject = {"reason": f"{HOLD}: {NO_ANSWER}", "reason_code": WARMUP, "ts": -1}
         decisions: JsonObject = {}
         for symbol, watched in sorted(self._watched.items()):
             if watched.said is not None:

@@ -116,6 +116,7 @@ def test_band_shows_every_assumption_with_the_nights_own_first() -> None:
     shown = "\n".join(tables.lines(document))
     text = page(reviews, document)
 
+    assert shown.startswith(f"Backtest of {document['config']['strategy']['name']} in USDT")
     assert [each["name"] for each in document["band"]] == ["touch", "worse", "queue"]
     assert re.search(r"touch +-0\.10", shown)
     assert re.search(r"worse +-0\.40", shown)

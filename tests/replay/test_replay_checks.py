@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from minibot.engine.role_replay import Difference
-from minibot.events.model import Check
+from minibot.events.model import Check, RunEnding
 from minibot.kernel import canonical
 from minibot.replay.compare import describe
 from minibot.replay.explain.checks import (
@@ -18,9 +18,11 @@ from minibot.replay.explain.checks import (
     failed_checks,
     price_text,
 )
+from minibot.replay.explain.lines import event_text
 from minibot.risk.exit_decision import level_rows, request_rows
 from minibot.risk.risk_state import RiskState
 from tests.risk.desk import SYMBOL, config
+from tests.strategies.strategy_feed import event
 
 
 def row(name: str, value: str, threshold: str, passed: bool | None = False) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def row(name: str, value: str, threshold: str, passed: bool | None = False) -> d
         (row("held_ms", "3600123", "3600000"), "time is up: held 3,600.123 s >= 3,600.000 s"),
         (
             row("run_ending", "1723161590000", "1723161600000"),
-            "the run is ending: 23:59:50.000 < 00:00:00.000",
+            "closed before the run's end: 23:59:50.000 < 00:00:00.000",
         ),
         (row("exit_position", "asked", "none"), "asked for by an operator"),
         (row("policy", "close", "hold"), "the profile's policy closes it"),
@@ -56,6 +58,15 @@ def test_exit_says_what_was_hit(check: dict[str, Any], words: str) -> None:
     assert check_words(check) == words
     assert departure([row("exit_pending", "no", "no", passed=True), check]) == words
     assert departure([Check(**check)]) == words
+
+
+def test_end_of_a_run_is_told_with_a_time_of_day() -> None:
+    """The end of a run names the moment as a clock does, not as milliseconds since 1970."""
+    ending = RunEnding(who="watchdog_role", why="SOURCE_ENDED", until_ts=1_723_161_600_000)
+
+    assert event_text(event(1_723_161_590_000, 1, ending)) == (
+        "SOURCE_ENDED by watchdog_role: no more entries, the run ends at 00:00:00.000"
+    )
 
 
 def test_every_exit_of_risk_has_its_words() -> None:

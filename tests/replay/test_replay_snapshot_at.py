@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from datetime import UTC
 
 import pytest
 
@@ -12,7 +13,14 @@ from minibot.engine.role_replay import WHOLE, Window
 from minibot.events.model import Event, MarketTick
 from minibot.kernel.errors import Refusal
 from minibot.replay.explain.causes import Explainer
-from minibot.replay.explain.rejections import NOTHING, next_rejection, why_not, wish_of
+from minibot.replay.explain.rejections import (
+    NOTHING,
+    WhyNot,
+    next_rejection,
+    why_not,
+    why_not_lines,
+    wish_of,
+)
 from minibot.replay.explain.snapshot_at import SecondSnapshot, snapshot_lines, snapshot_of_second
 from minibot.replay.run_status import open_run
 from minibot.replay.time_arguments import Span
@@ -195,6 +203,13 @@ def test_why_not_counts_every_decision_once_and_agrees_with_the_journal(
     assert all(sum(item.following.values()) == item.count for item in found.strategy.values())
 
 
+def test_strategy_that_never_answered_is_called_silent() -> None:
+    """A silent strategy is called so where no decision was made."""
+    lines = why_not_lines(WhyNot("BUY", WHOLE), Span("run", 0, 1000, UTC, "UTC"))
+
+    assert lines[-1].startswith("the strategy answered nothing")
+
+
 @pytest.mark.parametrize(
     ("code", "checks", "said"),
     [
@@ -210,6 +225,12 @@ def test_why_not_counts_every_decision_once_and_agrees_with_the_journal(
             "no rule wanted to buy or sell",
         ),
         ("conflicting", [check("setup", False)], "next check not reached: the rules disagreed"),
+        (
+            "own_hold",
+            [check("close", False, "< 101.5"), check("close", True, "> 99"), check("calm", False)],
+            "not met: close <, calm",
+        ),
+        ("own_hold", [check("close", True, "> 99")], "no check of it failed"),
         ("warmup", [check("bars_1s", False)], "not known: later checks were not reached"),
         (
             "no_setup",

@@ -218,7 +218,13 @@ def test_share_of_stop_is_told_in_minutes_of_the_plan(night: Night) -> None:
     night.count.market.last_ts = night.manifest.clock_origin_ms + 400 * minute_ms
     stopped = with_stop(night, "RISK_LIMIT")
 
-    assert row(stopped, "STOP share") == "20 of 420 planned minutes were lost to a STOP"
+    assert (
+        row(stopped, "STOP share")
+        == "20 of the 420 minutes that the profile plans were lost to a STOP"
+    )
     assert summary_json(stopped)["stopped_ms"] == 20 * minute_ms
     night.count.stops.clear()
-    assert row(night, "STOP share") == "0 of 420 planned minutes were lost to a STOP"
+    assert (
+        row(night, "STOP share")
+        == "0 of the 420 minutes that the profile plans were lost to a STOP"
+    )

@@ -286,7 +286,7 @@ def test_bars_of_history_warm_up_and_say_nothing() -> None:
         feed.ts += 1000
         drafts += feed.bare_bar(close, is_history=True)
     assert drafts == []
-    assert feed.core.facts()["reason"] == "HOLD: waits for the first bar"
+    assert feed.core.facts()["reason"] == "HOLD: the strategy has answered nothing yet"
 
     assert [signal.side for signal in signals(feed.bar(dip()))] == ["BUY"]
 
@@ -702,5 +702,5 @@ def test_opening_event_is_taken_before_anything_else() -> None:
     core = core_from_config(config())
 
     assert not core.process(event(START, 1, OPENING, "watchdog_role"), 1, START)
-    assert core.facts()["reason"] == "HOLD: waits for the first bar"
+    assert core.facts()["reason"] == "HOLD: the strategy has answered nothing yet"
     assert core.state()["symbols"] == {}

@@ -81,7 +81,7 @@ FIRST: Final = (
     Wish(DEMO, (*PROVEN, r"shows the machine, not a strategy", r"minibot demo"), NIGHT_LIVE),
     Wish("minibot", (r"minibot \w+", r"All verbs: minibot --help")),
     Wish("minibot --help", (r"start\s+.*demo", r"proof\s+verify")),
-    Wish("minibot replay --set", (r"strategy\.rsi_period",)),
+    Wish("minibot replay --set", (r"risk\.order_notional",)),
     Wish("minibot demo", (r"result\s+[-+][\d,.]+", r"market\s+-?[\d.]+ %", r"edge\s"), opens=True),
 )
 TYPED: Final = {

@@ -80,15 +80,16 @@ def lines(document: JsonObject, breakdown: str | None = None) -> list[str]:
 
 
 def head_lines(document: JsonObject) -> list[str]:
-    """Return the head: profile, source, span, and how it ended."""
+    """Return the head: strategy, profile, source, span, and how it ended."""
     from_ts, to_ts = document["from_ts"], document["to_ts"]
     market = ", ".join(
         counted(number, kind.replace("_", " ")) for kind, number in document["inputs"].items()
     )
     signals = ", ".join(f"{number:,} {side}" for side, number in document["signals"].items())
-    stop = document["stop"]
+    stop, strategy = document["stop"], document["config"]["strategy"]["name"]
     return [
-        f"Backtest of {document['profile']} in {document['quote_asset']}, on paper",
+        f"Backtest of {strategy} in {document['quote_asset']}, on paper",
+        f"  profile       {document['profile']}",
         f"  source        {', '.join(document['sources'])}",
         f"  span          {date_clock(from_ts)} to {date_clock(to_ts)} UTC, "
         f"{long_duration(to_ts - from_ts)}",

@@ -105,7 +105,8 @@ class Explainer:
         self._whole.require_whole("fills")
         fills = self._of(Fill)
         if not fills:
-            raise Refusal("this run has no fill.", "See why: minibot report, or --signal ID.")
+            hint = "Why it did not trade: --why-not BUY. How it ended: --stop."
+            raise Refusal("this run has no fill.", hint)
         return self._order_of(fills[-1])
 
     def order(self, order_id: str) -> Explanation:

@@ -112,7 +112,7 @@ def _ending(now: str, until: str) -> str:
     # The check of a late entry has the same name, but words in place of times.
     if not now.isdigit() or not until.isdigit():
         return ""
-    return f"the run is ending: {_clock(now)} < {_clock(until)}"
+    return f"closed before the run's end: {_clock(now)} < {_clock(until)}"
 
 
 def _asked(value: str, _: str) -> str:

@@ -136,6 +136,10 @@ def _stop(p: JsonObject) -> str:
     return f"{p['kind']} {p['reason_code']} by {p['component']}: {p['detail']}"
 
 
+def _run_ending(p: JsonObject) -> str:
+    return f"{p['why']} by {p['who']}: no more entries, the run ends at {clock_ms(p['until_ts'])}"
+
+
 def _recommendation(p: JsonObject) -> str:
     said = f"buy {p['p_buy']} hold {p['p_hold']} sell {p['p_sell']}"
     return f"{p['symbol']} {said} by {p['model_id']}"
@@ -153,6 +157,7 @@ _TELLERS: Final[Mapping[str, Callable[[JsonObject], str]]] = {
     "fill": _fill,
     "health": _health,
     "incident": _incident,
+    "run_ending": _run_ending,
     "stop_journal": _stop,
     "recommendation": _recommendation,
 }

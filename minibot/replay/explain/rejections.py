@@ -26,6 +26,7 @@ from minibot.events.reasons import (
     NO_POSITION,
     NO_SETUP,
     NOT_TRADING,
+    OWN_HOLD,
     REASONS,
     WARMUP,
 )
@@ -34,11 +35,12 @@ from minibot.replay.explain.checks import check_words, failed_checks
 from minibot.replay.partial_run import PartialRun
 from minibot.replay.time_arguments import Span
 from minibot.strategies.core import StrategyCore
-from minibot.strategies.decision import Decision
+from minibot.strategies.decision import RELATIONS, Decision
 
 SETUP: Final = "setup"
 NOTHING: Final = "nothing else: it would have passed"
 NO_RULE: Final = "no rule wanted to buy or sell"
+NO_ANSWER: Final = "the strategy answered nothing in this time: no buy, no sell, no hold(...)"
 UNREACHED: Final = "not known: later checks were not reached"
 # Checks behind these are not made: there is nothing to check them on.
 UNASKED: Final = {
@@ -175,12 +177,24 @@ def next_rejection(code: str, checks: Sequence[Mapping[str, Any]]) -> str:
     """
     if code in UNASKED:
         return UNASKED[code]
+    if code == OWN_HOLD:
+        return _unmet_checks(checks)
     failed = [check for check in failed_checks(checks) if check["name"] not in READINGS]
     if len(failed) < 2:
         return NOTHING
     if failed[1]["name"] == SETUP:
         return NO_RULE
     return f"{failed[1]['name']} against {failed[1]['threshold']}"
+
+
+def _unmet_checks(checks: Sequence[Mapping[str, Any]]) -> str:
+    """Return which checks of a user's strategy failed; their numbers differ in each decision."""
+    names = [
+        f"{check['name']} {relation}" if relation in RELATIONS else str(check["name"])
+        for check in failed_checks(checks)
+        for relation in (str(check["threshold"]).partition(" ")[0],)
+    ]
+    return f"not met: {', '.join(names)}" if names else "no check of it failed"
 
 
 def wish_of(checks: Sequence[Mapping[str, Any]]) -> str:
@@ -268,11 +282,13 @@ def why_not_lines(found: WhyNot, span: Span) -> list[str]:
     end = span.clock(min(found.window.to_ms, span.to_ms))
     lines = [f"why not {found.side}, {begin} to {end}: {found.decisions:,} decisions"]
     lines.append(f"{found.said:>7,}  said {found.side}")
+    if not found.decisions:
+        lines.append(NO_ANSWER)
     lines += [f"{number:>7,}  {said}" for said, number in found.other.most_common()]
     for item in _ranked(found.strategy):
         lines += _refusal_lines(item, span)
     if found.said:
-        lines.append(f"risk, of {found.said} signals: {found.allowed} allowed")
+        lines.append(f"risk allowed {found.allowed} of {found.said}")
         for item in _ranked(found.risk):
             lines += _refusal_lines(item, span)
         lines.append(f"{found.fills:>7,}  fills to {found.side}")

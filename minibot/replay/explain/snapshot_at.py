@@ -40,7 +40,7 @@ from minibot.replay.explain.checks import check_line
 from minibot.replay.explain.explanation import Step
 from minibot.replay.explain.lines import event_text, plain
 from minibot.replay.time_arguments import Span
-from minibot.strategies.core import StrategyCore
+from minibot.strategies.core import NO_ANSWER, StrategyCore
 from minibot.strategies.view import View
 
 BARS_SHOWN: Final = 3
@@ -254,7 +254,7 @@ def _bars(bars: dict[str, deque[Bar]]) -> JsonObject:
 def _verdict(decided: JsonObject | None, symbol: str, before: Sequence[Step]) -> str:
     """Return the outcome of the last decision, in one sentence."""
     if decided is None:
-        return f"{NO_TRADE}the strategy waits for its first bar"
+        return f"{NO_TRADE}{NO_ANSWER}"
     reason = str(decided["reason"])
     if decided["side"] == HOLD:
         return f"{NO_TRADE}{reason.removeprefix('HOLD: ')}"
