@@ -15,8 +15,10 @@ from typing import Final
 
 from minibot.events.model import JsonObject, StopJournal
 from minibot.events.reasons import REASONS
+from minibot.events.unit_sizes import BPS
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.report.chart import equity_chart
+from minibot.report.choices import strategy_of
 from minibot.report.figures import (
     change,
     clock,
@@ -29,6 +31,7 @@ from minibot.report.figures import (
     money,
     percent,
     plain_text,
+    share,
     signed,
     signed_or_none,
 )
@@ -115,12 +118,16 @@ def _head(night: Night) -> str:
         badges.append(("interrupted", "bad"))
     elif end is not None:
         is_stop = end.kind == "STOP"
-        badges.append((f"{'STOP ' if is_stop else ''}{end.reason_code}", "bad" if is_stop else ""))
+        badges.append((f"{'STOP' if is_stop else 'ended by'} {end.reason_code}", "bad" * is_stop))
     begin, last = manifest.clock_origin_ms, night.count.market.last_ts
     if last:
         span = f"{date_clock(begin)} to {date_clock(last)} UTC, {duration(night.market_ms)}"
         badges.append((span, ""))
-    shown = heading(night.run_id, f"{manifest.profile}, {listed(manifest.symbols)}", badges)
+    shown = heading(
+        night.run_id,
+        f"{manifest.profile}, {listed([strategy_of(manifest.config), *manifest.symbols])}",
+        badges,
+    )
     stopped = [paragraph(_stop_words(stop), "bad") for _, stop in night.stops[:STOPS_SHOWN]]
     return "\n".join([shown, *stopped])
 
@@ -132,20 +139,21 @@ def _stop_words(stop: StopJournal) -> str:
 
 
 def _tiles(night: Night, asset: str, market: MarketChange) -> str:
+    """Return the tiles, named as those of a backtest's page."""
     figures = night.count.performance.to_json()
-    before_fees = str(Decimal(figures["pnl"]) + Decimal(figures["fees"]))
-    held = market.to_json()
+    pnl, start = Decimal(figures["pnl"]), Decimal(figures["equity_start"])
+    held, tone = market.to_json(), tone_of(figures["pnl"])
     tiles = [
-        Tile(f"result, {asset}", signed(figures["pnl"]), tone_of(figures["pnl"])),
+        Tile(f"result, {asset}", signed(figures["pnl"]), tone),
+        Tile("return", change(str(pnl / start) if start else None), tone),
         Tile("market change", change(held["change"]), tone_of(held["change"])),
-        Tile("buy and hold", signed_or_none(held["buy_and_hold"]["pnl"])),
-        Tile("before fees", signed(before_fees)),
-        Tile("fees", money(figures["fees"])),
-        Tile("equity at the end", money(figures["equity"])),
-        Tile("largest drawdown", f"{money(figures['drawdown_bps_max'], 1)} bps"),
-        Tile("round trips", str(figures["round_trips"])),
+        Tile(f"buy and hold, {asset}", signed_or_none(held["buy_and_hold"]["pnl"])),
+        Tile("max drawdown", share(str(Decimal(figures["drawdown_bps_max"]) / BPS))),
+        Tile("trades", f"{figures['round_trips']:,}"),
         Tile("win rate", percent(figures["win_rate"])),
-        Tile("R:R", money(figures["reward_risk"])),
+        Tile("R:R, mean win / mean loss", money(figures["reward_risk"])),
+        Tile(f"before fees, {asset}", signed(str(pnl + Decimal(figures["fees"])))),
+        Tile(f"fees, {asset}", money(figures["fees"])),
     ]
     return tile_row(tiles)
 

@@ -26,6 +26,8 @@ HALF: Final = 19
 HEADING: Final = frozenset({"net", "result"})
 # A figure, a time, or a code: what stands on one line.
 ONE_LINE: Final = re.compile(r"[-+]?[\d.,:-]+( ?[\w%]{1,4})?|[\d-]+ [\d:]+")
+# A figure with its unit, or none: such a column is right-aligned, so that figures can be compared.
+FIGURE: Final = re.compile(r"[-+]?[\d,]*\.?\d+( ?(%|bps|ms|s|min|h|d|MB))?|-|")
 
 
 class Tile(NamedTuple):
@@ -112,7 +114,10 @@ def table(head: Cells, rows: Sequence[Cells], none: str, kind: str = "") -> str:
     columns = [
         _column(name, at, rows, is_cards=is_cards, is_led=is_led) for at, name in enumerate(head)
     ]
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
+    top = "".join(
+        f"{'<th class=r>' if column.is_figure else '<th>'}{escape(name)}</th>"
+        for column, name in zip(columns, head, strict=True)
+    )
     body = "".join(
         "<tr>"
         + "".join(_cell(column, text) for column, text in zip(columns, row, strict=True))
@@ -141,17 +146,21 @@ def hashes(head: Cells, rows: Sequence[Cells]) -> str:
 class _Column(NamedTuple):
     """Column of a table: the classes and the attributes of its cells, and whether they are toned.
 
-    On one line stand figures, times and codes (`n`); `w` takes the whole width of a card.
+    On one line stand figures, times and codes (`n`); figures stand at the right (`r`); `w` takes
+    the whole width of a card.
     """
 
     kinds: str
     label: str
     is_toned: bool
+    is_figure: bool
 
 
 def _column(name: str, at: int, rows: Sequence[Cells], *, is_cards: bool, is_led: bool) -> _Column:
     texts = [row[at] for row in rows]
     kinds = ["n"] if all(ONE_LINE.fullmatch(text) or " " not in text for text in texts) else []
+    is_figure = bool(at) and any(texts) and all(FIGURE.fullmatch(text) for text in texts)
+    kinds += ["r"] if is_figure else []
     if is_cards and name in HEADING:
         kinds.append("net")
     elif not at and is_led:
@@ -160,7 +169,7 @@ def _column(name: str, at: int, rows: Sequence[Cells], *, is_cards: bool, is_led
         kinds.append("w")
     is_said = bool(at) or all(text.isdigit() for text in texts)
     label = f' data-l="{escape(name)}"' if name and is_cards and is_said else ""
-    return _Column(" ".join(kinds), label, name in HEADING)
+    return _Column(" ".join(kinds), label, name in HEADING, is_figure)
 
 
 def _cell(column: _Column, text: str) -> str:

@@ -50,7 +50,7 @@ LISTED_MAX: Final = 12
 
 MARKS_EXPLAINED: Final = (
     "Triangles from below are entries with their numbers, from above exits, green where the trade "
-    "won and red where it lost."
+    "won and red where it lost. Numbers in brackets are those of trades; times are in UTC."
 )
 
 Plotted = Sequence[tuple[int, float]]
@@ -123,15 +123,14 @@ def price_chart(
 
 
 def exits_text(trades: Iterable[Marked]) -> str:
-    """Return a paragraph of what closed the round trips, with their numbers."""
+    """Return a paragraph of what closed the round trips, and how often; the numbers of a few."""
     found: dict[str, list[int]] = {}
     for trade in trades:
         if trade.trip.is_closed:
             found.setdefault(kind_of(trade.exit), []).append(trade.number)
     said = [
-        f"{what} {', '.join(map(str, numbers))}"
-        if len(numbers) <= LISTED_MAX
-        else f"{what} {len(numbers):,} times"
+        f"{what} {'once' if len(numbers) == 1 else f'{len(numbers):,} times'}"
+        + (f" ({', '.join(map(str, numbers))})" if len(numbers) <= LISTED_MAX else "")
         for what, numbers in sorted(found.items(), key=lambda each: (-len(each[1]), each[0]))
     ]
     return f"<p>Exits: {escape('; '.join(said))}.</p>" if said else ""

@@ -59,7 +59,7 @@ p { margin: 8px 0; }
 .badge { display: inline-block; margin: 2px 0; padding: 1px 10px; border: 1px solid var(--line);
   border-radius: 11px; color: var(--soft); font-size: 13px; }
 .badge.bad { color: var(--bad); border-color: var(--bad); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(118px, 1fr)); gap: 10px;
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); gap: 10px;
   margin-top: 14px; }
 .tile { padding: 10px 12px; border-radius: 8px; background: var(--panel); }
 .tile b { display: block; font-size: 19px; white-space: nowrap; }
@@ -71,7 +71,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th { color: var(--soft); font-weight: 600; text-align: left; }
 th, td { padding: 4px 14px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th:last-child, td:last-child { padding-right: 0; }
-td.n, span.n { white-space: nowrap; }
+td.n, span.n { white-space: nowrap; } th.r, td.r { text-align: right; }
 .figures th:not(:first-child), .figures td:not(:first-child) { text-align: right; }
 .words td:first-child { width: 120px; color: var(--soft); white-space: nowrap; }
 .words th { padding-top: 14px; }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Final
 
 from minibot.engine.run_result import PriceBar
@@ -80,7 +81,7 @@ def trips_table(marked: Sequence[Marked]) -> str:
                 said(trip.opened_ts),
                 said(trip.closed_ts) if trip.is_closed else OPEN,
                 duration(trip.closed_ts - trip.opened_ts) if trip.is_closed else "-",
-                money(shown["qty"], 8),
+                f"{Decimal(shown['qty']).normalize():,f}",
                 money(shown["entry_price"]),
                 money(shown["exit_price"]),
                 money(shown["fees"]),

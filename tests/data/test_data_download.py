@@ -21,6 +21,7 @@ from minibot.data.kline import bars_between
 from minibot.data.klines import open_klines
 from minibot.data.patience import ATTEMPTS_MAX, Patience
 from minibot.data.store import Series, StoredFile, locked, rest_period
+from minibot.exchanges.binance.archive import ArchiveHost
 from minibot.exchanges.binance.archive_files import archive_files
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.binance.venue import BINANCE

@@ -86,8 +86,9 @@ def test_market_and_buy_and_hold_stand_beside_the_result(night: Night) -> None:
     tiles = re.findall(r'<div class="tile"><b class="\w*">(.*?)</b><span>(.*?)</span>', text)
 
     assert symbol in text
-    assert [name for _, name in tiles][1:3] == ["market change", "buy and hold"]
-    assert tiles[1][0] == change(str(Decimal(last) / first - 1))
+    names = [name for _, name in tiles]
+    assert names[:4] == ["result, USDT", "return", "market change", "buy and hold, USDT"]
+    assert tiles[2][0] == change(str(Decimal(last) / first - 1))
     assert "pays the taker fee of 10 bps once" in text
 
 

@@ -114,19 +114,19 @@ def _head(about: JsonObject) -> str:
 def _tiles(about: JsonObject) -> str:
     figures = about["figures"]
     tone = tone_of(figures["pnl"])
-    moved = figures["market_change"]
+    moved, asset = figures["market_change"], about["quote_asset"]
     return tile_row(
         [
-            Tile(f"result, {about['quote_asset']}", signed(figures["pnl"]), tone),
+            Tile(f"result, {asset}", signed(figures["pnl"]), tone),
             Tile("return", change(figures["return"]), tone),
             Tile("market change", change(moved), tone_of(moved)),
-            Tile("buy and hold", signed_or_none(figures["hold_pnl"])),
+            Tile(f"buy and hold, {asset}", signed_or_none(figures["hold_pnl"])),
             Tile("max drawdown", share(figures["drawdown_ratio_max"])),
             Tile("Sharpe", money(figures["sharpe"])),
             Tile("trades", f"{figures['trades']:,}"),
             Tile("win rate", share(figures["win_rate"], 0)),
             Tile("profit factor", money(figures["profit_factor"])),
-            Tile("fees", money(figures["fees"])),
+            Tile(f"fees, {asset}", money(figures["fees"])),
         ]
     )
 

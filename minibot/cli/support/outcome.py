@@ -207,7 +207,7 @@ def demo_rows(night: Night | None) -> list[Row]:
     )
     return [
         Row("this demo", text),
-        Row("next", "the strategy of real nights over two weeks of real bars: minibot demo"),
+        Row("next", "the strategy of real nights on two weeks of bars: minibot demo"),
     ]
 
 

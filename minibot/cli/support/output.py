@@ -140,7 +140,13 @@ def progress_bar(title: str) -> Iterator[Bar]:
     if not console.is_terminal:
         yield lambda done, whole=0: None
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    # The usual spinner is braille, which the fonts of many Windows consoles lack.
+    columns = (
+        SpinnerColumn("line"),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, whole=0: progress.update(task, completed=done, total=whole or None)
