@@ -57,6 +57,7 @@ def test_twice_gives_the_same_digest_and_the_same_bytes(var_dir: Path) -> None:
     assert (about["same"], about["six_months"], about["differing"]) == (True, False, [])
     assert about["digests"][0] == about["digests"][1]
     assert sorted(path.name for path in Path(about["folder"]).iterdir()) == [
+        "charts.json",
         "report.html",
         "result.json",
         "twice.json",
