@@ -26,7 +26,7 @@ from minibot.ai.gate import (
     judge_candidate,
     refused,
 )
-from minibot.ai.isolation import is_enough
+from minibot.ai.isolation import OFF, is_enough
 from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.nore_ai_worker_v1 import command
 from minibot.ai.probabilities import Answers, Probabilities
@@ -252,6 +252,8 @@ class Tasks:
 def _check_jail(hello: Frame, isolation_min: str) -> None:
     isolation = hello.get("isolation")
     level = isolation.get("level") if isinstance(isolation, dict) else None
+    if isolation_min == OFF:
+        raise TrainingFailed("isolation: the profile turns the AI off on this system")
     if not isinstance(level, str) or not is_enough(level, isolation_min):
         raise TrainingFailed(f"isolation is {level!r}, {isolation_min!r} is needed")
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from minibot.ai.drafts import Answer, Ask, DraftForbidden, DraftInvalid, Expected, judge
 from minibot.ai.frames import Frame
+from minibot.ai.isolation import OFF as NO_SANDBOX
 from minibot.ai.isolation import is_enough
 from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.rows import Row
@@ -283,6 +284,9 @@ def isolation_level(hello: Mapping[str, Any]) -> str:
 def hello_problem(hello: Mapping[str, Any], isolation_min: str) -> str:
     """Return why a process with this hello may not be used; empty when it may."""
     level = isolation_level(hello)
+    if isolation_min == NO_SANDBOX:
+        # Preflight says so too; without this a system without a sandbox would run it unprotected.
+        return "isolation: the profile turns the AI off on this system (ai.isolation_min)"
     if not is_enough(level, isolation_min):
         return f"isolation is {level!r}, {isolation_min!r} is needed: {_missing(hello)}"
     leaks = hello.get("leaks")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from minibot.ai.frames import RESULT_BYTES_MAX, decode_frame
-from minibot.ai.isolation import JAIL, is_enough
+from minibot.ai.isolation import JAIL, OFF, is_enough
 from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.nore_ai_worker_v1 import MEMORY_MB_DEFAULT, command
 from minibot.ai.worker_supervisor import isolation_level
@@ -130,7 +130,8 @@ def check_ai_isolation(
 
     Args:
         lab: The gate's own folder, emptied first, such as `var/lab/ai_isolation`.
-        level_min: The least isolation that the profile accepts on this system.
+        level_min: The least isolation that the profile accepts on this system; with `off` no AI
+            runs here, so that its sources alone are judged.
         secrets: The profile's secrets path, which the worker tries too; it need not exist.
         with_run: Also start the short run whose worker tries to write an order.
     """
@@ -138,6 +139,8 @@ def check_ai_isolation(
         shutil.rmtree(lab)
     ensure_folder(lab)
     findings = list(check_sources(PROJECT / "minibot" / "ai"))
+    if level_min == OFF:
+        return GateResult(OFF, level_min, tuple(findings))
     level, probed = _probe(lab, _bait(lab, secrets))
     findings += probed
     if with_run:

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from minibot.ai import jailed_process as child_module
+from minibot.ai import training
 from minibot.ai.preflight import check_jail
+from minibot.ai.training import TrainingFailed
+from minibot.ai.worker_supervisor import hello_problem
 from minibot.gates import ai_isolation
 from minibot.gates.ai_isolation import Finding, GateResult, check_ai_isolation, check_sources
 from tests.ai.ai_stage import LEVEL_HERE
@@ -127,6 +130,18 @@ def test_gate_on_a_system_that_advises_prints_open_probes_and_passes() -> None:
     assert GateResult("advisory", "advisory", (leak,)).verdict == "failed"
     assert GateResult("advisory", "jail", (probe,)).verdict == "failed"
     assert GateResult("jail", "jail", (probe,)).verdict == "failed"
+
+
+def test_ai_that_the_profile_turns_off_here_is_used_by_nobody(tmp_path: Path) -> None:
+    """A least isolation of `off` means no AI: neither worker nor trainer runs without a sandbox."""
+    hello = {"isolation": {"level": "off", "layers": []}, "leaks": {}, "features": []}
+
+    assert "turns the AI off" in hello_problem(hello, "off")
+    with pytest.raises(TrainingFailed, match="turns the AI off"):
+        training._check_jail(hello, "off")
+    result = check_ai_isolation(tmp_path / "lab", level_min="off")
+    assert (result.passed, result.verdict) == (True, "off")
+    assert {finding.name.split()[0] for finding in result.findings} == {"imports"}
 
 
 def test_worker_that_never_answers_holds_nothing() -> None:
