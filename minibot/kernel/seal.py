@@ -40,6 +40,7 @@ from minibot.kernel.lock import WriterLock
 
 COMPONENT: Final = "kernel.seal"
 SEAL_FILE: Final = "seal.json"
+SIGNATURE_FILE: Final = "seal.sig"
 SUMS_FILE: Final = "SHA256SUMS"
 QUEUES: Final = "queues"
 LOCK_SUFFIX: Final = ".lock"

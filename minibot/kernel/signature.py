@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Final
 from minibot.kernel.audit import Finding
 from minibot.kernel.errors import IntegrityError, Refusal, RunStop
 from minibot.kernel.files import FILES, Files, StrPath, read_hashed, write_hashed
-from minibot.kernel.seal import SEAL_FILE
+from minibot.kernel.seal import SEAL_FILE, SIGNATURE_FILE
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ed25519
 
-SIGNATURE_FILE: Final = "seal.sig"
 KEY_HEX: Final = 64
 # Names what is signed, so that a signature made for another purpose does not verify.
 _PURPOSE: Final = b"minibot seal v1\n"

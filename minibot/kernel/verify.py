@@ -39,9 +39,8 @@ from minibot.kernel.merge import merge_findings
 from minibot.kernel.queue import CURSOR_FILE
 from minibot.kernel.recovery import QUARANTINE
 from minibot.kernel.scan import raw_lines
-from minibot.kernel.seal import PINNED, QUEUES, SEAL_FILE
+from minibot.kernel.seal import PINNED, QUEUES, SEAL_FILE, SIGNATURE_FILE
 from minibot.kernel.seal_audit import seal_findings, unread
-from minibot.kernel.signature import SIGNATURE_FILE
 from minibot.kernel.sweep import Job, Sweeper
 
 __all__ = ["Finding", "LineCheck", "verify_quick", "verify_tree"]

@@ -26,8 +26,7 @@ from minibot.kernel.files import (
     read_whole,
     write_atomic,
 )
-from minibot.kernel.seal import PINNED, QUEUES, SEAL_FILE, SUMS_FILE
-from minibot.kernel.signature import SIGNATURE_FILE
+from minibot.kernel.seal import PINNED, QUEUES, SEAL_FILE, SIGNATURE_FILE, SUMS_FILE
 
 COMPONENT: Final = "runtime.runfiles"
 METRICS_FILE: Final = "metrics.json"

@@ -10,9 +10,8 @@ import pytest
 
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.kernel.files import read_hashed, write_hashed
-from minibot.kernel.seal import measure, root_of, sums_of
+from minibot.kernel.seal import SIGNATURE_FILE, measure, root_of, sums_of
 from minibot.kernel.signature import (
-    SIGNATURE_FILE,
     new_keys,
     parse_public_key,
     public_of,

@@ -19,6 +19,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import psutil
+
 from minibot.cli.main import verbs
 from tools.bench.frame import Limit, Measure, median
 from tools.bench.machine import PROJECT
@@ -196,7 +198,15 @@ def _typed(
         said = failed or [trouble or "not measured: the session ended before"]
         return Measure(id_, name, None, "s", limit, samples if ended else {}, notes=said)
     wall_s = sum(each.wall_s for _, each in ended)
-    return Measure(id_, name, wall_s, "s", limit, samples, notes=[BY_WALL])
+    return Measure(id_, name, wall_s, "s", limit, samples, notes=[BY_WALL, *_disturbed()])
+
+
+def _disturbed() -> list[str]:
+    """Return a warning where other work has taken the cores, so that the wall-clock time is its."""
+    load, cores = psutil.getloadavg()[0], os.cpu_count() or 1
+    if load <= cores:
+        return []
+    return [f"load {load:.1f} on {cores} cores: wall-clock time is not the hour's own; repeat idle"]
 
 
 def shortened(command: str) -> str:

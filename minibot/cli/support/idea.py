@@ -32,7 +32,6 @@ from minibot.kernel.errors import ConfigError
 from minibot.report.figures import long_duration, plain_text
 from minibot.runtime.configuration.config import Config, config_with
 from minibot.runtime.configuration.own_source import name_fault
-from minibot.strategies.selection import choose
 
 # Ten percent; a fee beyond it is a slip of the pen, and no venue's.
 FEE_BPS_MAX: Final = Decimal(1000)
@@ -97,6 +96,8 @@ def fed(arguments: argparse.Namespace, config: Config) -> Config:
     """Return a profile that gives the strategy of `--strategy` the bars that it needs."""
     if arguments.strategy is None:
         return config
+    from minibot.strategies.selection import choose
+
     needs = choose(config.raw).needs
     built = config.market.bar_intervals
     sets = []

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import lzma
-import tarfile
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder, write_atomic
+
+if TYPE_CHECKING:
+    import tarfile
 
 ARCHIVE: Final = "run.tar.xz"
 MEMBERS_MAX: Final = 10_000
@@ -26,6 +27,10 @@ def unpacked(archive: Path, var: Path) -> Path:
     Raises:
         Refusal: The archive is damaged, or holds anything but one run's folder.
     """
+    # Imported here and below because few runs come packed.
+    import lzma
+    import tarfile
+
     folder = var / "unpacked" / hashlib.sha256(archive.read_bytes()).hexdigest()[:16]
     stamp = folder / "complete"
     if stamp.is_file():
@@ -48,6 +53,8 @@ def unpacked(archive: Path, var: Path) -> Path:
 
 def _extract(packed: tarfile.TarFile, folder: Path, bytes_max: int) -> str:
     """Extract every file of an archive; return the one folder that contains them all."""
+    import tarfile
+
     names = set()
     size = 0
     for count, member in enumerate(packed):

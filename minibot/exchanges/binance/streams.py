@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import orjson
 
 from minibot.exchanges.binance.messages import stream_names
 from minibot.exchanges.venue_facts import Reply
-from minibot.exchanges.websocket_stream import WebSocketStream
+
+if TYPE_CHECKING:
+    from minibot.exchanges.websocket_stream import WebSocketStream
 
 # Observed bound of the venue's front for one URL (facts, section 6).
 URL_CHARS_MAX: Final = 8000
@@ -69,6 +71,9 @@ def new_stream(
     machine_ns: Callable[[], int] = time.perf_counter_ns,
 ) -> WebSocketStream:
     """Return a combined stream that is not connected yet; see `exchanges.base.NewStream`."""
+    # Loaded where a connection is made, as is HTTP for requests.
+    from minibot.exchanges.websocket_stream import WebSocketStream
+
     url = combined_url(base_url, streams)
     return WebSocketStream(url, connect_timeout_s=connect_timeout_s, machine_ns=machine_ns)
 
