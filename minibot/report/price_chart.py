@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from html import escape
 from itertools import pairwise
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from minibot.engine.run_result import PriceBar
@@ -52,6 +54,8 @@ MARKS_EXPLAINED: Final = (
     "Triangles from below are entries with their numbers, from above exits, green where the trade "
     "won and red where it lost. Numbers in brackets are those of trades; times are in UTC."
 )
+
+_BEGINNING: Final = attrgetter("ts")
 
 Plotted = Sequence[tuple[int, float]]
 """Values of a line with their times, Unix ms, oldest first."""
@@ -142,20 +146,22 @@ def kind_of(left: str) -> str:
 
 
 def thinned(bars: Sequence[PriceBar], from_ts: int, to_ts: int, count: int) -> list[PriceBar]:
-    """Return at most about `count` wider bars of the same prices within a span."""
+    """Return at most about `count` wider bars of the same prices, oldest first, within a span."""
     width = max(1, -(-(to_ts - from_ts) // count))
     found: list[PriceBar] = []
     slot = -1
-    for bar in bars:
-        if not from_ts <= bar.ts < to_ts:
-            continue
+    first = bisect_left(bars, from_ts, key=_BEGINNING)
+    for bar in bars[first : bisect_left(bars, to_ts, first, key=_BEGINNING)]:
         at = (bar.ts - from_ts) // width
         if at != slot:
             slot = at
             found.append(PriceBar(bar.ts, bar.open, bar.high, bar.low, bar.close))
             continue
         last = found[-1]
-        last.high, last.low = max(last.high, bar.high), min(last.low, bar.low)
+        if bar.high > last.high:
+            last.high = bar.high
+        if bar.low < last.low:
+            last.low = bar.low
         last.close = bar.close
     return found
 
