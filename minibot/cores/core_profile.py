@@ -173,21 +173,21 @@ class RiskSection:
         whole(1, 10_000),
         "Largest share of equity in open positions.",
     ]
-    night_notional_soft: Annotated[str, DECIMAL_POSITIVE, "Notional traded in the run (blocks)."]
+    night_notional_soft: Annotated[str, DECIMAL_POSITIVE, "Cost of the run's entries (blocks)."]
     night_notional_hard: Annotated[
         str,
         DECIMAL_POSITIVE,
         LATER,
         OPTIONAL,
-        "Notional traded in the run (stops the run).",
+        "Cost of the run's entries (stops the run).",
     ]
-    day_notional_soft: Annotated[str, DECIMAL_POSITIVE, "Notional traded on a UTC day (blocks)."]
+    day_notional_soft: Annotated[str, DECIMAL_POSITIVE, "Cost of a UTC day's entries (blocks)."]
     day_notional_hard: Annotated[
         str,
         DECIMAL_POSITIVE,
         LATER,
         OPTIONAL,
-        "Notional traded on a UTC day (stops the run).",
+        "Cost of a UTC day's entries (stops the run).",
     ]
     night_loss_soft: Annotated[str, DECIMAL_POSITIVE, "Loss of the run in quote (blocks)."]
     night_loss_hard: Annotated[str, DECIMAL_POSITIVE, "Loss of the run in quote (stops the run)."]

@@ -19,7 +19,7 @@ NOT_ASKED: Final[int] = -(1 << 60)
 IS_NOT: Final = ("no", "yes")
 """Words of a gate that passes while its value is false."""
 IS_SO: Final = ("yes", "no")
-"""Words of a gate that passes while the thing that its name says is so: its value denies that."""
+"""Words of a gate whose name states what has to be true: its value is whether that is false."""
 
 AT_MOST: Final = "<="
 AT_LEAST: Final = ">="

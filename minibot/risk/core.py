@@ -85,7 +85,7 @@ class RiskCore(Core):
         """Take limits and exits from the resolved configuration; nothing is known of the world."""
         self._state: RiskState = RiskState(config)
         self._tick: ScaledTick = ScaledTick()
-        # Said again by the next question: of a symbol of which nothing is held, and of one held.
+        # Overwritten by the next `quiet_range`: for a symbol that is not held, and for one that is.
         self._quiet_flat: QuietRange = QuietRange()
         self._quiet_held: QuietRange = QuietRange()
 
@@ -196,7 +196,7 @@ class RiskCore(Core):
     def _on_signal(self, signal: SignalMessage, now: int) -> list[Message] | None:
         """Take a signal; return the action on it and, where it allows, the intent.
 
-        None is that nothing follows, here and wherever something is taken.
+        None means that nothing follows, here and in the other methods.
 
         Raises:
             InvariantError: It came before `run_opening`.
@@ -245,10 +245,10 @@ class RiskCore(Core):
         return leave(state, market, trigger, verdict_for_tick(state, tick, seq))
 
     def quiet_range(self, symbol: str, now: int) -> QuietRange | None:
-        """Return within which touches of a symbol nothing follows from its ticks; None for none.
+        """Return the range of touches in which ticks of a symbol lead to nothing; None without one.
 
-        Then the last of such ticks leaves the core as all of them do: marks and equity are those of
-        the last, and the high-water mark is not reached. Whoever asked may narrow what is returned.
+        The last of several such ticks leaves the core as all of them do: marks and equity are those
+        of the last, and the high-water mark is not reached. The caller may narrow the range.
         """
         state = self._state
         positions, budgets = state.positions, state.budgets

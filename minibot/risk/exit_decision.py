@@ -238,8 +238,8 @@ def leave(state: RiskState, market: Market, trigger: Row, verdict: Verdict) -> l
         state: The state.
         market: The market of an open position.
         trigger: Why it is left, as `due` found it.
-        verdict: Because of the tick, or the control event, with its place in this step; it goes
-            back to the touch judged.
+        verdict: Undecided, caused by the tick or the control event, with its place in this step;
+            its `tick_seq` becomes that of the touch by which the exit was judged.
     """
     exits, rules, checks = market.exits or state.exits_of(market), market.rules, verdict.checks
     verdict.tick_seq = market.seq

@@ -294,9 +294,10 @@ class Exits:
         return tuple(found)
 
     def guard(self, exits: SymbolExits, price_step: int) -> None:
-        """Set the distances of a position once the ATR is known; they stay until it is closed.
+        """Set the distances in ATRs of a position once the ATR is known, until it is closed.
 
-        Where none is in ATRs, nothing waits for the ATR.
+        Where none is in ATRs, nothing waits for the ATR. Distances in basis points are set by
+        `bounds` and follow the average entry price.
         """
         if price_step != exits.atr_step and self.rules.needs_atr:
             atr = exits.atr.value

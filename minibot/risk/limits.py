@@ -2,7 +2,7 @@
 
 A soft value refuses or shrinks entries; a hard value ends the run. A limit without a soft value, or
 with one that is not below the hard one, is hard at once: the first entry that would pass it ends
-the run. A value at its limit passes, always.
+the run. A value at its limit passes, always. Notional counts purchases alone: sales use no budget.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ DRAWDOWN_PLACES: Final = 4
 """Drawdown is reckoned in ten-thousandths of a basis point, so that no boundary is blurred."""
 
 
-# What an entry is asked of each limit. Notional gives no reason: an order that is too much is made
-# smaller before it is refused.
+# The check of an entry against each limit. Notional gives no reason: an order that is too large is
+# made smaller before it is refused.
 OF_NIGHT_NOTIONAL: Final = Gate("night_notional", places=PLACES, cuts=NIGHT_NOTIONAL)
 OF_DAY_NOTIONAL: Final = Gate("day_notional", places=PLACES, cuts=DAY_NOTIONAL)
 OF_NIGHT_LOSS: Final = Gate("night_loss", NIGHT_LOSS, PLACES)
@@ -139,11 +139,11 @@ class Limits:
 
 
 def _money(gate: Gate, soft: str | None, hard: str) -> Limit:
-    least = None if soft is None else parse_amount(soft)
-    return Limit(gate, least, parse_amount(hard))
+    scaled = None if soft is None else parse_amount(soft)
+    return Limit(gate, scaled, parse_amount(hard))
 
 
 def _count(gate: Gate, soft: int | None, hard: int) -> Limit:
     unit = int(10**gate.places)
-    least = None if soft is None else soft * unit
-    return Limit(gate, least, hard * unit)
+    scaled = None if soft is None else soft * unit
+    return Limit(gate, scaled, hard * unit)

@@ -37,9 +37,9 @@ class Market:
         rules: The venue's, as they were told last; None before that.
         bid, ask: Zero before there is one.
         ts, seq: Of its tick; `UNSEEN` while none came.
-        is_fresh: Ends with a gap and returns with the next tick.
+        is_fresh: True from a tick until the next gap or price mark.
         has_mid: Whether both sides are there and not crossed.
-        price: The last mid, or what was newer than that; `NO_PRICE` before there is one.
+        price: The last mid, or a newer price mark; `NO_PRICE` before there is one.
         qty: How much is held.
         holding: That with its lots and their cost; None for nothing.
         value: What that is worth at its last price, at its cost without one.

@@ -24,8 +24,8 @@ from minibot.kernel.queue import open_side_writer
 from minibot.runtime.clock import RunClock
 
 LINE_CHARS_MAX: Final = 4096
+# Also of an AI worker's drafts, which are lines of no queue.
 SIDE_QUEUE: Final = "deadletter"
-# Side queue of all dead letters, an AI worker's drafts included.
 
 
 def named_lines(folders: Mapping[str, Path], codec: Codec) -> set[tuple[str, int]]:

@@ -42,12 +42,12 @@ def save_snapshot(
     """Write a snapshot into the folder of the primary input.
 
     Args:
-        folder: There.
-        run_id: Of the run.
-        processor: The role's, with all that it has taken.
-        order: How far the input log is written.
-        inputs: How far each queue is read.
-        outputs: How far each queue is written.
+        folder: The role's reader folder for its primary input.
+        run_id: The run to which the snapshot belongs.
+        processor: The role's, with its core, after all inputs of the log.
+        order: Where the input log ends.
+        inputs: The position up to which each input is read.
+        outputs: The position up to which each output is written.
     """
     data = {
         **processor.state(order, inputs),

@@ -89,7 +89,7 @@ def running_run(var: Var, patience_s: float = MOMENT_S) -> str | None:
 
     Args:
         var: The folder.
-        patience_s: How long to wait for other queries; with less, one may pass for a run.
+        patience_s: How long to wait for other queries; too short, and a query is taken for a run.
     """
     if os.path.lexists(var.lock):
         lock = RunLock(var, patience_s)

@@ -43,13 +43,13 @@ from minibot.runtime.stop import StopRecord
 
 Keep = Callable[[Core], None]
 
-# So long a role that has nothing to decide on leaves the cores to those who have.
+# A role whose new inputs cannot trigger a decision leaves the processors this long to the others.
 GIVE_WAY_S = 0.001
 HOUSEKEEPING_NS = 1_000_000_000
 # Each atomic file is a commit of the file system, for which the syncs of decisions wait.
 HINTS_NS = 5_000_000_000
-# Every process of a run reads the same clock. What is further ahead of it was not written by one;
-# what is older than the longest night with its history is not of this one.
+# Every process of a run reads the same clock. An event further ahead of it was written by none of
+# them; one further behind is older than the longest night with its history, so of another run.
 TS_AHEAD_MS_MAX = 60_000
 TS_BEHIND_MS_MAX = 48 * 3_600_000
 
