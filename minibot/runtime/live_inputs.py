@@ -15,9 +15,9 @@ from minibot.runtime.context import RoleContext
 
 def reader_folders(context: RoleContext) -> dict[str, Path]:
     """Return the folder of the role's acks, dead letters and cursor for each input."""
-    root, name, queues = context.var.queues, context.name, context.roles.queues
+    root, name, roles = context.var.queues, context.name, context.roles
     return {
-        queue: reader_folder(root, queue, name, queues[queue].primary_reader == name)
+        queue: reader_folder(root, queue, name, roles.is_primary(queue, name))
         for queue in context.spec.inputs
     }
 
