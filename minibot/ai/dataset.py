@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from minibot.ai.row_ring import ChosenRows, Row, RowRing, in_order
@@ -64,12 +64,7 @@ class Source:
 
     def to_json(self) -> dict[str, Any]:
         """Return the source as a JSON object."""
-        return {
-            "run_id": self.run_id,
-            "queue": self.queue,
-            "from_seq": self.from_seq,
-            "to_seq": self.to_seq,
-        }
+        return asdict(self)
 
 
 @dataclass(slots=True)

@@ -13,18 +13,18 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from minibot.cores.input_order import Inputs, LineSource, Taken, read_ranges
+from minibot.cores.input_order import LineSource, Taken, read_ranges
 from minibot.cores.processor import Progress
+from minibot.events.model import JsonObject
 from minibot.events.names import TICKS
-from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.journal import ZERO
-from minibot.kernel.queue import reader_folder
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import RoleContext
 from minibot.runtime.deadletters import named_lines
 from minibot.runtime.input_log import open_input_log
+from minibot.runtime.live_inputs import LiveInputs, reader_folders
 
 HINT_FILE: Final = "snapshot.json"
 HOUSEKEEPING_NS: Final = 5_000_000_000
@@ -35,13 +35,7 @@ class Intake:
 
     def __init__(self, context: RoleContext) -> None:
         self.context = context
-        root, name = context.var.queues, context.name
-        self.folders = {
-            queue: reader_folder(
-                root, queue, name, context.roles.queues[queue].primary_reader == name
-            )
-            for queue in context.spec.inputs
-        }
+        self.folders = reader_folders(context)
         self._letters = context.dead_letters(self.folders)
         self._progress = Progress(self.folders)
         self._order = open_input_log(context, self.folders)
@@ -95,23 +89,9 @@ class Intake:
 
     def start(self) -> None:
         """Start reading live where the logged inputs ended."""
-        context, progress = self.context, self._progress
-        queues = context.spec.inputs
-        readers = {queue: context.open_input(queue, progress.inputs.get(queue)) for queue in queues}
-        self._inputs = Inputs(
-            readers,
-            self._letters.decode,
-            progress.known,
-            is_opened=progress.is_opened,
-            tick_seq=progress.tick_seq,
-            decode_many=context.codec.decode_many,
-        )
-        self._saved = self._inputs.positions
-        self._cursors = {
-            queue: Cursor(folder / "cursor.json", context.run_id, queue, context.name)
-            for queue, folder in self.folders.items()
-        }
-        self._order.taken = progress.taken
+        self._live = LiveInputs(self.context, self.folders, self._letters.decode, self._progress)
+        self._inputs = self._live.inputs
+        self._order.taken = self._progress.taken
 
     # --- live ---------------------------------------------------------------------------------
 
@@ -156,12 +136,9 @@ class Intake:
         """Return the number of inputs processed in this run."""
         return self._order.taken
 
-    def positions(self) -> dict[str, dict[str, int]]:
+    def positions(self) -> JsonObject:
         """Return position and backlog of each input, for health."""
-        return {
-            queue: {"position": self._inputs.positions[queue].seq, "backlog": reader.backlog()}
-            for queue, reader in self._inputs.readers.items()
-        }
+        return self._live.standing()
 
     def housekeep(self, recent: Callable[[], list[Any]]) -> None:
         """Sync the input log, save cursors and write a hint, each from time to time."""
@@ -172,18 +149,11 @@ class Intake:
         self._housekept_ns = moment
         self._order.sync()
         self._order.sync_copies()
-        self._save_cursors()
+        self._live.save_cursors()
         interval_ns = self.context.config.watchdog.snapshot_interval_ms * 1_000_000
         if moment - self._hinted_ns >= interval_ns:
             self._hinted_ns = moment
             self._write_hint(recent())
-
-    def _save_cursors(self) -> None:
-        for queue, cursor in self._cursors.items():
-            position = self._inputs.readers[queue].position
-            if position != self._saved[queue]:
-                cursor.save(position)
-                self._saved[queue] = position
 
     def _write_hint(self, recent: list[Any]) -> None:
         self._order.close()
@@ -195,4 +165,4 @@ class Intake:
     def end(self) -> None:
         """Write what is open and release the files."""
         self._order.end()
-        self._save_cursors()
+        self._live.save_cursors()

@@ -188,7 +188,7 @@ def _dead_letters(recorded: Recorded, fault: Fault) -> list[JsonObject]:
     found = []
     for queue in fault.damaged:
         for role in recorded.roles.readers(queue):
-            is_primary = recorded.roles.queues[queue].primary_reader == role
+            is_primary = recorded.roles.is_primary(queue, role)
             folder = reader_folder(recorded.queues, queue, role, is_primary)
             if (folder / "deadletter.head").exists():
                 found += _envelopes(JournalReader(folder, "deadletter"))

@@ -12,16 +12,13 @@ from collections.abc import Callable
 from itertools import groupby
 from operator import itemgetter
 
-from minibot.cores.input_order import Inputs, LineSource, Taken
+from minibot.cores.input_order import Taken
 from minibot.cores.protocol import Core
 from minibot.events import reasons
 from minibot.events.model import Check, Event, JsonObject, RiskAction
 from minibot.events.names import EXECUTION_ROLE, RISK_ROLE, TICKS
 from minibot.events.reasons import POISON_EVENT
-from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import ContractError, RunStop
-from minibot.kernel.journal import JournalReader
-from minibot.kernel.queue import reader_folder
 from minibot.kernel.wakeup import Waiter
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import (
@@ -37,6 +34,7 @@ from minibot.runtime.fault_injection import PlantedFaults
 from minibot.runtime.gate import ExecutionGate, Gate
 from minibot.runtime.input_log import open_input_log
 from minibot.runtime.latency import DecisionLatency
+from minibot.runtime.live_inputs import LiveInputs, reader_folders
 from minibot.runtime.poison_events import PoisonEvents
 from minibot.runtime.restart import CoreFromConfig, CoreFromState, Restart, save_snapshot
 from minibot.runtime.stop import StopRecord
@@ -88,16 +86,7 @@ class Shell:
         self._primary = context.spec.order_log or ""
         # Housekeeping and the gate come between batches.
         self._batch_max = context.config.queues.batch_max
-        root = context.var.queues
-        self._folders = {
-            queue: reader_folder(
-                root,
-                queue,
-                context.name,
-                context.roles.queues[queue].primary_reader == context.name,
-            )
-            for queue in context.spec.inputs
-        }
+        self._folders = reader_folders(context)
         self._letters = context.dead_letters(self._folders)
         self.latency = DecisionLatency(context.name)
         self.outputs = {
@@ -128,29 +117,15 @@ class Shell:
             self._from_state,
         )
         self.processor = restart.run()
-        self._start(restart.sources)
+        behind = {queue: source.position for queue, source in restart.sources.items()}
+        self.processor.inputs = {**self.processor.inputs, **behind}
+        self._start()
 
-    def _start(self, sources: dict[str, LineSource]) -> None:
+    def _start(self) -> None:
         """Open the live inputs and outputs where the logged ones ended."""
         context, at = self.context, self.processor
-        readers: dict[str, JournalReader] = {}
-        for queue in context.spec.inputs:
-            source = sources.get(queue)
-            start = at.inputs.get(queue) if source is None else source.position
-            readers[queue] = context.open_input(queue, start)
-        self.inputs = Inputs(
-            readers,
-            self._letters.decode,
-            at.known,
-            is_opened=at.is_opened,
-            tick_seq=at.tick_seq,
-            decode_many=context.codec.decode_many,
-        )
-        self._saved = self.inputs.positions
-        self._cursors = {
-            queue: Cursor(folder / "cursor.json", context.run_id, queue, context.name)
-            for queue, folder in self._folders.items()
-        }
+        self._live = LiveInputs(context, self._folders, self._letters.decode, at)
+        self.inputs = self._live.inputs
         self.order.taken = at.taken
         self._snapshot_n = at.taken
         if context.name == EXECUTION_ROLE:
@@ -324,7 +299,7 @@ class Shell:
 
     def _leave(self, code: int) -> int:
         self.order.end()
-        self._save_cursors()
+        self._live.save_cursors()
         if not self._is_ahead:
             self._keep(self.processor.core)
             self._tell_facts()  # The last heartbeat carries the final facts.
@@ -352,7 +327,7 @@ class Shell:
         if moment - self._hinted_ns >= HINTS_NS:
             self._hinted_ns = moment
             self.order.sync_copies()
-            self._save_cursors()
+            self._live.save_cursors()
         if not self._is_ahead:
             self._keep(self.processor.core)
         self._snapshot_when_due(moment)
@@ -369,10 +344,7 @@ class Shell:
     def _health_fields(self) -> JsonObject:
         facts = self.processor.core.facts()
         fields: JsonObject = {
-            "inputs": {
-                queue: {"position": reader.position.seq, "backlog": reader.backlog()}
-                for queue, reader in self.inputs.readers.items()
-            },
+            "inputs": self._live.standing(),
             "dup_dropped": self.processor.dup_dropped,
             "counters": self.latency.counters(),
         }
@@ -382,13 +354,6 @@ class Shell:
         if "open_positions" in facts:
             fields["open_positions"] = len(facts["open_positions"])
         return fields
-
-    def _save_cursors(self) -> None:
-        for queue, cursor in self._cursors.items():
-            position = self.inputs.readers[queue].position
-            if position != self._saved[queue]:
-                cursor.save(position)
-                self._saved[queue] = position
 
     def _snapshot_when_due(self, moment: int) -> None:
         limits = self.context.config.watchdog

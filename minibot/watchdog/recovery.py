@@ -94,7 +94,7 @@ def _journals(var: Var, roles: Roles) -> Iterator[tuple[str, Callable[[], Journa
             yield f"{queue}/parts/{part}", partial(open_writer, var.queues, queue, part)
         folders = {queue_folder(var.queues, queue)}
         for reader in roles.readers(queue):
-            is_primary = entry.primary_reader == reader
+            is_primary = roles.is_primary(queue, reader)
             folders.add(reader_folder(var.queues, queue, reader, is_primary))
         for folder in sorted(folders):
             for stem in ("acks", "deadletter"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from minibot.accounting.portfolio import Portfolio
@@ -62,13 +62,7 @@ class SymbolSnapshot:
 
     def to_json(self) -> JsonObject:
         """Return it as one JSON object."""
-        return {
-            "symbol": self.symbol,
-            "verdict": self.verdict,
-            "saw": self.saw,
-            "held": self.held,
-            "decided": self.decided,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
