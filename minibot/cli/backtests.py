@@ -11,7 +11,7 @@ from minibot.backtest.report.returns import BREAKDOWNS
 from minibot.backtest.search.sweep import kept_searches
 from minibot.cli.support.output import show, shown_path, wrapped
 from minibot.cli.support.selection import var_of
-from minibot.cli.support.side_by_side import NAMED, OF_BACKTEST, SIDES, add_html, show_pair
+from minibot.cli.support.side_by_side import NAMED, OF_BACKTESTS, SIDES, add_html, show_pair
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
 from minibot.report.choices import changed_keys, changed_words, strategy_of
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.html and not is_pair:
         raise Refusal("--html makes a page of two.", "Give it beside: minibot backtests show A B")
     if is_pair:
-        return show_pair(arguments, arguments.ids, OF_BACKTEST)
+        return show_pair(arguments, arguments.ids, OF_BACKTESTS)
     wanted, do = _DOING[arguments.what]
     if len(arguments.ids) != wanted:
         said = f"backtests {arguments.what} takes {NUMBERS[wanted]}, not {len(arguments.ids)}."

@@ -9,7 +9,7 @@ from typing import Final
 from minibot.cli.support.numbers import at_least
 from minibot.cli.support.output import show, wrapped
 from minibot.cli.support.selection import var_of
-from minibot.cli.support.side_by_side import NAMED, OF_RUN, SIDES, add_html, show_pair
+from minibot.cli.support.side_by_side import NAMED, OF_RUNS, SIDES, add_html, show_pair
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
 from minibot.report.choices import changed_keys, changed_words, strategy_of
@@ -53,12 +53,16 @@ def run(arguments: argparse.Namespace) -> int:
     var = var_of(arguments)
     wanted = SIDES if arguments.what == "show" else 0
     if len(arguments.names) != wanted or (arguments.sum and wanted):
-        said = "runs show takes two runs, and no --sum" if wanted else "runs list takes no RUN"
+        said = (
+            "runs show takes two runs or backtests, and no --sum"
+            if wanted
+            else "runs list takes no RUN"
+        )
         raise Refusal(f"{said}.", "See: minibot runs")
     if arguments.html and not wanted:
         raise Refusal("--html makes a page of two.", "Give it beside: minibot runs show A B")
     if wanted:
-        return show_pair(arguments, arguments.names, OF_RUN)
+        return show_pair(arguments, arguments.names, OF_RUNS)
     records = read_records(var)
     if arguments.sum:
         found = night_sum(records)

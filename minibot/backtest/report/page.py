@@ -161,8 +161,8 @@ def _equity(reviews: Mapping[str, Review]) -> str:
     if not band:
         return drawn
     said = (
-        f"The line is {next(iter(reviews))}, what a night assumes; "
-        f"the band is what equity is at least and at most under {', '.join(reviews)}."
+        f"The line is equity under the fill assumption of a night, {next(iter(reviews))}; the band "
+        f"behind it spans {', '.join(reviews)}."
     )
     return drawn + paragraph(said)
 
@@ -315,10 +315,9 @@ def _trades(trades: Sequence[JsonObject]) -> str:
 
 
 def _trade_cells(trade: JsonObject) -> list[str]:
-    """Return a trade as cells, with the exit that was hit."""
+    """Return a trade as cells, with the exit that was hit in place of its code."""
     *cells, code = tables.trade_cells(trade)
-    hit = trade.get("left_because")  # Older kept results do not have it.
-    return [*cells, f"{code}: {hit}" if hit else code]
+    return [*cells, trade.get("left_because") or code]  # Older kept results have the code alone.
 
 
 def _refusals(about: JsonObject) -> str:

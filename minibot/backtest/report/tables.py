@@ -45,7 +45,7 @@ GROUP_HEAD: Final = (
     "", "trades", "won", "win rate", "net", "mean", "best", "worst", "factor", "fees", "held",
 )  # fmt: skip
 TRADE_HEAD: Final = (
-    "trade", "symbol", "opened", "held", "bought at", "sold at", "net", "%", "entry", "exit",
+    "trade", "symbol", "opened", "held", "bought at", "sold at", "net", "net %", "entry", "exit",
 )  # fmt: skip
 REFUSAL_HEAD: Final = ("", "reason", "times", "meaning")
 REFUSALS_SHOWN: Final = 6

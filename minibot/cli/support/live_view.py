@@ -274,7 +274,8 @@ class View:
             parts.append(f"realised {money(result['realised'])}")
             parts.append(f"unrealised {money(result['unrealised'])}")
         parts.append(f"fees {money(result['fees'])}")
-        return f"{listed(parts)}, drawdown {money(risk.get('drawdown_bps'), 1)} bps"
+        fallen = risk.get("drawdown_bps")
+        return f"{listed(parts)}, drawdown {NONE if fallen is None else f'{money(fallen, 1)} bps'}"
 
     def _activity(self) -> str:
         ticks = counted(self.feed.get("ticks", 0), "tick")

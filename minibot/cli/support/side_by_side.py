@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from minibot.backtest.report.store import Kept
     from minibot.runtime.paths import Var
 
-OF_RUN: Final = "run"
-OF_BACKTEST: Final = "backtest"
+OF_RUNS: Final = "run"
+OF_BACKTESTS: Final = "backtest"
 SIDES: Final = 2
 NAMED: Final = "a run or a backtest; run:latest and backtest:latest are the newest of either"
 
@@ -73,20 +73,20 @@ def find_result(word: str, var: Var, own: str) -> RunRecord | Kept:
     from minibot.backtest.report.store import find_kept, folders_named
 
     kind, _, name = word.partition(":")
-    if kind not in (OF_RUN, OF_BACKTEST):
+    if kind not in (OF_RUNS, OF_BACKTESTS):
         name = word
         is_run, is_backtest = is_run_named(name, var), bool(folders_named(name, var))
         if name == LATEST or is_run == is_backtest:
             kind = own
         else:
-            kind = OF_RUN if is_run else OF_BACKTEST
+            kind = OF_RUNS if is_run else OF_BACKTESTS
         if name != LATEST and not (is_run or is_backtest):
             raise Refusal(
                 f"{name or repr(name)} is no run under {var.runs} and no backtest under "
                 f"{var.backtests}.",
                 "See: minibot runs, minibot backtests",
             )
-    return read_record(find_run(name, var)) if kind == OF_RUN else find_kept(name, var)
+    return read_record(find_run(name, var)) if kind == OF_RUNS else find_kept(name, var)
 
 
 def _side(found: RunRecord | Kept) -> Side:
