@@ -10,7 +10,7 @@ from minibot.backtest.report import store, tables
 from minibot.backtest.report.kept_comparison import compare, compare_lines
 from minibot.backtest.report.returns import BREAKDOWNS
 from minibot.backtest.search.sweep import kept_searches
-from minibot.cli.support.output import show, shown_path, wrapped
+from minibot.cli.support.output import show, shown_path
 from minibot.cli.support.selection import var_of
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
@@ -84,7 +84,7 @@ def _list(arguments: argparse.Namespace) -> None:
         "backtests": [_record(each, found) for each in found],
         "searches": [path.parent.name for path in searches],
     }
-    show(arguments, document, wrapped(lines))
+    show(arguments, document, lines)
 
 
 def _row(kept: store.Kept, found: Sequence[store.Kept]) -> list[str]:
@@ -136,13 +136,13 @@ def _show(arguments: argparse.Namespace) -> None:
         f"digest {kept.document['digest']}",
         f"page   {shown_path(kept.folder / store.PAGE_FILE)}",
     ]
-    show(arguments, kept.document, wrapped(lines))
+    show(arguments, kept.document, lines)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
     var = var_of(arguments)
     first, second = (store.find_kept(name, var).document for name in arguments.ids)
-    show(arguments, compare(first, second), wrapped(compare_lines(first, second)))
+    show(arguments, compare(first, second), compare_lines(first, second))
 
 
 def _prune(arguments: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from minibot.cli.support.numbers import at_least
-from minibot.cli.support.output import show, wrapped
+from minibot.cli.support.output import show
 from minibot.cli.support.selection import find_run, var_of
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     records = read_records(var)
     if arguments.sum:
         found = night_sum(records)
-        show(arguments, found, wrapped(sum_lines(found)))
+        show(arguments, found, sum_lines(found))
         return 0
     records = records[-arguments.number :]
     lines = table_lines(
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         whole=(0, 1),
         below=BELOW,
     )
-    show(arguments, {"runs": [_document(record) for record in records]}, wrapped(lines))
+    show(arguments, {"runs": [_document(record) for record in records]}, lines)
     return 0
 
 
@@ -141,5 +141,5 @@ def _show(arguments: argparse.Namespace, records: Sequence[RunRecord]) -> int:
         "runs": [_document(record) for record in records],
         "settings": {name: list(pair) for name, pair in settings.items()},
     }
-    show(arguments, document, wrapped(lines))
+    show(arguments, document, lines)
     return 0

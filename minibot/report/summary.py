@@ -312,9 +312,11 @@ def _how_it_ran(night: Night) -> list[Row]:
 
 def _stop_row(night: Night) -> Row:
     """Return the share of STOP in this run: stopped of planned minutes (U-21)."""
+    if not night.stops:
+        return Row("STOP share", "no time was lost to a STOP")
     stopped, planned = minutes(night.stopped_ms), minutes(night.planned_ms)
     text = f"{stopped} of {planned} planned minutes were lost to a STOP"
-    return Row("STOP share", text, "bad" if night.stops else "")
+    return Row("STOP share", text, "bad")
 
 
 def _decision_row(night: Night) -> Row:
