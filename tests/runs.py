@@ -13,11 +13,13 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from filelock import FileLock
 
 from minibot.cli.main import run
+from minibot.cli.support import output
 from tests.waiting import DEADLINE_S
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -78,7 +80,9 @@ def run_python(argv: Sequence[str], folder: Path, environ: Mapping[str, str]) ->
 def verb(var: Path, *words: str) -> Said:
     """Run `minibot VERB` on a `var` like the command line, in this process to save its start."""
     out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
+    # How many lines of progress a verb prints is up to the machine.
+    silent = patch.object(output, "PROGRESS_EVERY_S", DEADLINE_S)
+    with silent, redirect_stdout(out), redirect_stderr(err):
         try:
             code = run([*words, "--var", str(var)])
         except SystemExit as ended:  # Raised by argparse for a wrong command line.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 
-from minibot.cli.support.output import progress_bar, show, wrapped
+from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import add_run, run_dir_of
 from minibot.kernel.errors import RunStop
 from minibot.report.acceptance import FAIL, OPEN, PASS, Acceptance, accept, keep, unreadable
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
             acceptance = unreadable(run_dir, str(error))
     if acceptance.root:
         keep(acceptance, run_dir)
-    show(arguments, acceptance.to_json(), wrapped(lines(acceptance)))
+    show(arguments, acceptance.to_json(), lines(acceptance))
     return 0 if acceptance.passed else 1
 
 

@@ -14,7 +14,7 @@ from minibot.backtest.sources.source_interval import fitted_sets, fitted_words
 from minibot.backtest.sources.source_words import COLUMNS, LOGGED, RULE, RUN
 from minibot.backtest.sources.span import ALL, parse_span
 from minibot.cli.support.idea import add_idea, fed, judge_source, take_idea
-from minibot.cli.support.output import progress_bar
+from minibot.cli.support.output import progress_bar, say
 from minibot.cli.support.profile import profile_of, recorded_profile
 from minibot.cli.support.publishing import add_output_flags, publish, twice
 from minibot.cli.support.searching import ALL_FILLS, add_flags, search
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     is_seen = sys.stderr.isatty() and not arguments.json and is_compilable(words, config)
     walked_s = next(iter(reviews.values())).result.elapsed_s
     if is_seen and (offered := offer(walked_s)):
-        print(f"note: {offered}", file=sys.stderr)
+        say(f"note: {offered}")
     return code
 
 
@@ -143,7 +143,7 @@ def market_profile(
     if sets := fitted_sets(words, config):
         before, config = config, config_with(config.raw, sets)
         fitted = (fitted_words(before, config),)
-        print(f"note: {fitted[0]}", file=sys.stderr)
+        say(f"note: {fitted[0]}")
     config = fed(arguments, config)
     judge(config.raw, given)
     return as_nights(config), fitted

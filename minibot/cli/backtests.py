@@ -9,7 +9,7 @@ from typing import Final
 from minibot.backtest.report import store, tables
 from minibot.backtest.report.returns import BREAKDOWNS
 from minibot.backtest.search.sweep import kept_searches
-from minibot.cli.support.output import show, shown_path, wrapped
+from minibot.cli.support.output import show, shown_path
 from minibot.cli.support.selection import var_of
 from minibot.cli.support.side_by_side import NAMED, OF_BACKTESTS, SIDES, add_html, show_pair
 from minibot.events.model import JsonObject
@@ -91,7 +91,7 @@ def _list(arguments: argparse.Namespace) -> None:
         "backtests": [_record(each, found) for each in found],
         "searches": [path.parent.name for path in searches],
     }
-    show(arguments, document, wrapped(lines))
+    show(arguments, document, lines)
 
 
 def _row(kept: store.Kept, found: Sequence[store.Kept]) -> list[str]:
@@ -143,7 +143,7 @@ def _show(arguments: argparse.Namespace) -> None:
         f"digest {kept.document['digest']}",
         f"page   {shown_path(kept.folder / store.PAGE_FILE)}",
     ]
-    show(arguments, kept.document, wrapped(lines))
+    show(arguments, kept.document, lines)
 
 
 def _prune(arguments: argparse.Namespace) -> None:

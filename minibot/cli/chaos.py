@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from minibot.cli.support.numbers import at_least
-from minibot.cli.support.output import show
+from minibot.cli.support.output import say, show
 from minibot.cli.support.selection import var_of
 from minibot.gates.chaos import (
     JOBS,
@@ -53,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     faults = drawn(asked, arguments.part, arguments.seed)
     part = _part(asked, faults, arguments.seed)
     if part:
-        print(part, file=sys.stderr, flush=True)
+        say(part)
     results = run_faults(
         faults,
         var_of(arguments),
@@ -81,7 +80,7 @@ def _part(asked: list[Fault], faults: list[Fault], seed: int) -> str:
 
 
 def _tell(result: Result) -> None:
-    print(f"{result.name}: {result.verdict}", file=sys.stderr, flush=True)
+    say(f"{result.name}: {result.verdict}")
 
 
 def _catalogue() -> list[dict[str, object]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from minibot.cli.support.output import progress_bar, show, show_json, shown_path
+from minibot.cli.support.output import progress_bar, show, show_json, show_lines, shown_path
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile, find_run, var_of
 from minibot.cli.support.treatment import add_treatment, treatment_of
@@ -129,8 +129,8 @@ def _convert(arguments: argparse.Namespace, profile: Config) -> int:
         show_json([each.to_json() for each in written])
         return FINE
     for each in written:
-        print("\n".join(each.report.lines(_shown(each.report.path))))
-        print(f"  written: {shown_path(each.path)}, sha256 {each.sha256}")
+        show_lines(each.report.lines(_shown(each.report.path)))
+        show_lines([f"  written: {shown_path(each.path)}, sha256 {each.sha256}"])
     return FINE
 
 

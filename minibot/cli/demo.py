@@ -14,7 +14,7 @@ from minibot.backtest.report.edge import edge_of, edge_text
 from minibot.backtest.report.review import Review
 from minibot.backtest.search.backtest_job import Job
 from minibot.cli.backtest import market_profile
-from minibot.cli.support.output import progress_bar, wrapped
+from minibot.cli.support.output import progress_bar, show_lines
 from minibot.cli.support.publishing import publish
 from minibot.cli.support.selection import var_of
 from minibot.engine.decision_record import DecisionRecord
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     edge = edge_text(edge_of(document["trades"]), config.portfolio.quote_asset)
     if not arguments.json:
         said = closing_lines(document["figures"], nights, config.duration_ms, edge)
-        print("\n".join(wrapped(said)))
+        show_lines(said)
     if arguments.open and is_watched():
         webbrowser.open(page.resolve().as_uri())
     return code

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from minibot.cli.support.output import progress_bar, show, wrapped
+from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import find_run, var_of
 from minibot.replay.diff import Diff, Divergence, Side, decision_fields, diff_runs
 from minibot.replay.explain.lines import clock_ms
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         diff = diff_runs(one, other, show_progress)
     notices = list(dict.fromkeys(text for _, found in opened for text in found.notices))
     said = [*(f"note: {notice}" for notice in notices), *lines(diff)]
-    show(arguments, {**diff.to_json(), "notices": notices}, wrapped(said))
+    show(arguments, {**diff.to_json(), "notices": notices}, said)
     return 0 if diff.is_same else 1
 
 

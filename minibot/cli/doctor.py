@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from minibot.cli.doctor_exchange import add_exchange_arguments, meet_exchange
-from minibot.cli.support.output import show_json, show_rows
+from minibot.cli.support.output import show_json, show_lines, show_rows
 from minibot.cli.support.profile import own_var, profile_of
 from minibot.cli.support.selection import add_profile
 from minibot.cli.support.strategy_trial import require_runnable
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         show_json({"profile": config.profile, "ok": not failed, "checks": _json(results)})
     else:
         show_rows([Row(f"minibot doctor, profile {config.profile}"), *_rows(results)])
-        print(f"\n{_verdict(config.profile, failed)}")
+        show_lines(["", _verdict(config.profile, failed)])
     return CANNOT_RUN if failed else 0
 
 
@@ -130,7 +130,9 @@ def _stream(config: Config) -> CheckResult:
 
 def _rows(results: list[CheckResult]) -> Iterator[Row]:
     for result in results:
-        yield Row(result.name, result.found, "" if result.passed else "bad")
+        tone = "" if result.passed else "bad"
+        for number, line in enumerate(result.lines):
+            yield Row("" if number else result.name, line, tone)
         if not result.passed:
             yield Row("", f"missing: {result.remedy or 'see above'}", "bad")
 

@@ -7,13 +7,12 @@ order. What is compared with what stands in the venue's package.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
-from minibot.cli.support.output import progress_bar, show_json, show_rows
+from minibot.cli.support.output import progress_bar, say, show_json, show_rows
 from minibot.events.unit_sizes import NS_PER_MS
 from minibot.exchanges.base import RestError, StreamLost
 from minibot.exchanges.contact_report import Report, lines_of, quantile
@@ -76,7 +75,7 @@ def meet_exchange(arguments: argparse.Namespace, config: Config) -> int:
         skew_max_ms=exchange.clock_skew_max_ms,
     )
     if not arguments.json:
-        print(f"meeting {exchange.rest_url} for {seconds:.0f} s, read-only", file=sys.stderr)
+        say(f"meeting {exchange.rest_url} for {seconds:.0f} s, read-only")
     try:
         with progress_bar("first contact") as bar:
             report = contact.run(seconds, lambda part: bar(round(part * 100), 100))

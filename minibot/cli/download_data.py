@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Final
 
 from minibot.cli.support.moments import moment_ms
-from minibot.cli.support.output import show, shown_path
+from minibot.cli.support.output import say, show, shown_path
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile, var_of
 from minibot.data.download import Download, Fetched, Wanted
@@ -128,7 +127,7 @@ def _wanted(arguments: argparse.Namespace, venue: Venue) -> list[Wanted]:
 
 
 def _tell(text: str) -> None:
-    print(text, file=sys.stderr)
+    say(text)
 
 
 def lines(fetched: Fetched) -> list[str]:

@@ -36,7 +36,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     serving.add_argument(
         "--source",
         default="tape:demo",
-        help="tape:FILE, tape:demo, klines:FILE, run:DIR, generator:SEED[:SYMBOL,...|:COUNT]",
+        help="tape:FILE, tape:demo, klines:FILE, run:DIR, generator:SEED, "
+        "generator:SEED:SYMBOL,... or generator:SEED:COUNT",
     )
     serving.add_argument("--speed", default="1", help="market seconds in a second")
     serving.add_argument(

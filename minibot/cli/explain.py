@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 
 from minibot.cli.replay import window_between
-from minibot.cli.support.output import progress_bar, show, wrapped
+from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import add_run, add_zone, run_dir_of
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import Window
+from minibot.events.roles import Roles
 from minibot.kernel.errors import Refusal
 from minibot.replay.explain.causes import Explainer
 from minibot.replay.explain.explanation import Explanation, explanation_lines
@@ -25,14 +26,18 @@ EXAMPLE = "minibot explain latest --at 02:13:07"
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     add_run(command)
-    asked = command.add_mutually_exclusive_group()
+    queues = ", ".join(Roles.of_project().queues)
+    told = f"minibot tail QUEUE shows ids; queues: {queues}"
+    asked = command.add_argument_group("the question", told).add_mutually_exclusive_group()
     asked.add_argument(
         "--fill", metavar="ID", help="a fill; ids may be abbreviated: minibot tail fills"
     )
     asked.add_argument(
-        "--order", metavar="ID", help="an order, client or intent id: tail order_intents"
+        "--order", metavar="ID", help="an order, client or intent id: minibot tail order_intents"
     )
-    asked.add_argument("--signal", metavar="ID", help="a signal and its effects: tail signals")
+    asked.add_argument(
+        "--signal", metavar="ID", help="a signal and its effects: minibot tail signals"
+    )
     asked.add_argument("--trade", metavar="N", help="a trade, by its number in the run")
     asked.add_argument("--lot", metavar="N", help="a lot: its trade's number, or its fill's id")
     asked.add_argument(
@@ -67,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     lines = tell(explanation, clock)
     if arguments.full:
         lines = [*(headline(story) for story in explanation.trades), *lines]
-    show(arguments, explanation.to_json(), wrapped(lines))
+    show(arguments, explanation.to_json(), lines)
     return 0
 
 

@@ -24,7 +24,8 @@ EXAMPLE = "minibot gate all"
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
-    command.add_argument("name", choices=[*GATES, "all"], help="which gate")
+    names = [*GATES, "all"]
+    command.add_argument("name", choices=names, metavar="GATE", help=", ".join(names))
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from minibot.cli.main import CANNOT_RUN, parser, print_unknown_verb, verb_parser, verbs
-from minibot.cli.support.output import show, wrapped
+from minibot.cli.support.output import show
 from minibot.cli.support.verb_groups import GROUPS, overview
 
 HELP = "all verbs by group, or the flags of one verb"
@@ -38,5 +38,5 @@ def _every_verb() -> list[str]:
     lines = []
     for name, (purpose, names) in GROUPS.items():
         rows = [f"  {verb:<{_NAME_WIDTH}}{modules[verb].HELP}" for verb in names]
-        lines += ["", f"{name}: {purpose}", *wrapped(rows)]
+        lines += ["", f"{name}: {purpose}", *rows]
     return lines[1:]

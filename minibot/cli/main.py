@@ -17,9 +17,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import minibot.cli
+from minibot.cli.support.help_text import HelpText
 from minibot.kernel.errors import ConfigError, MinibotError, Refusal, RunStop
 from minibot.report.figures import plain_text
 
@@ -30,6 +31,8 @@ CHECK_FAILED, CANNOT_RUN, NOT_RUNNING, CONFIGURATION, TIMED_OUT, STOPPED = 1, 2,
 NAME_MAX = 200
 # Largest number of characters shown of a word of the command line.
 WORD_MAX = 60
+# Likeness from which a known word is named for an unknown one: a slip of the pen, no nonsense.
+NEAR_MIN = 0.61
 # Names of the same verbs in other bots, for users who are used to them.
 ALIASES = {
     "trade": "night",
@@ -57,10 +60,17 @@ def verbs(only: str | None = None) -> dict[str, ModuleType]:
 class Parser(argparse.ArgumentParser):
     """Parser of a command line that refuses in one line and names the flag that was meant."""
 
+    def __init__(self, **words: Any) -> None:
+        words.setdefault("formatter_class", HelpText)
+        super().__init__(**words)
+        # Python 3.14 would put colours between the words that `HelpText` folds.
+        self.color = False
+
     def error(self, message: str) -> NoReturn:
         """Print why the command line is refused, with the help to read, and exit with 2."""
         end = "" if message.endswith("?") else "."
-        self.exit(CANNOT_RUN, f"refused: {message}{end} See: {self.prog} --help\n")
+        _say(f"refused: {message}{end} See: {self.prog} --help")
+        self.exit(CANNOT_RUN)
 
     def refuse_unknown_flag(self, words: Sequence[str]) -> None:
         """Refuse a flag that the verb does not have, before anything else is found wrong.
@@ -76,7 +86,7 @@ class Parser(argparse.ArgumentParser):
             known = self._option_string_actions
             if not name.startswith("--") or any(flag.startswith(name) for flag in known):
                 continue
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+            near = difflib.get_close_matches(name, known, n=1, cutoff=NEAR_MIN)
             hint = f". Did you mean {near[0]}?" if near else ""
             self.error(f"{self.prog} has no flag {plain_text(name, WORD_MAX)}{hint}")
 
@@ -165,9 +175,9 @@ def print_unknown_verb(name: str) -> None:
     argparse would list all fifty verbs in one line and so hide the intended one.
     """
     names = [*verbs(), *ALIASES]
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=NEAR_MIN)
     hint = f"Did you mean {' or '.join(near)}? " if near else ""
-    print(f"refused: there is no verb {name[:40]!r}. {hint}See: minibot --help", file=sys.stderr)
+    _say(f"refused: there is no verb {name[:40]!r}. {hint}See: minibot --help")
 
 
 def guarded(arguments: argparse.Namespace) -> int:
@@ -182,40 +192,57 @@ def guarded(arguments: argparse.Namespace) -> int:
     except ConfigError as error:
         return _debug(arguments, _refused(error))
     except Refusal as error:
-        print(f"refused: {error}", file=sys.stderr)
+        _say_refusal(error)
         return _debug(arguments, error.exit_code)
     except RunStop as error:
         # Imported here because only a verb that meets damage needs it.
         from minibot.cli.support.damage import remedy
 
-        print(f"{error.reason_code}: {error.detail}{remedy(error)}", file=sys.stderr)
+        _say(f"{error.reason_code}: {error.detail}{remedy(error)}")
         return _debug(arguments, CHECK_FAILED)
     except MinibotError as error:
-        print(str(error), file=sys.stderr)
+        _say(str(error))
         return _debug(arguments, CANNOT_RUN)
     except BrokenPipeError:
         return _unheard()
     except KeyboardInterrupt:
         return _debug(arguments, CANNOT_RUN)
     except OSError as error:
-        print(f"refused: {_told_system(error)}", file=sys.stderr)
+        _say(f"refused: {_told_system(error)}")
         try:
             sys.stdout.flush()
         except OSError:
             _unheard()
         return _debug(arguments, CANNOT_RUN)
     except MemoryError:
-        print("refused: there is not enough memory for this.", file=sys.stderr)
+        _say("refused: there is not enough memory for this.")
         return _debug(arguments, CANNOT_RUN)
     except Exception as error:  # Our own bug: it ends here, in one line with its place.
-        print(_told_error(error), file=sys.stderr)
+        _say(_told_error(error))
         return _debug(arguments, CANNOT_RUN)
+
+
+def _say(text: str) -> None:
+    # Imported here because most commands have nothing to say.
+    from minibot.cli.support.output import say
+
+    say(text)
+
+
+def _say_refusal(refusal: Refusal) -> None:
+    """Print a refusal: one line, or one for each of several faults and the remedy."""
+    if not refusal.faults:
+        _say(f"refused: {refusal}")
+        return
+    _say(f"refused: {len(refusal.faults)} faults. {refusal.remedy}".rstrip())
+    for fault in refusal.faults:
+        _say(f"  {fault}")
 
 
 def _refused(error: ConfigError) -> int:
-    print(str(error.args[0]), file=sys.stderr)
+    _say(str(error.args[0]))
     for violation in error.violations:
-        print(f"  {violation}", file=sys.stderr)
+        _say(f"  {violation}")
     return CONFIGURATION
 
 

@@ -87,8 +87,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         dest="example",
         choices=sorted(EXAMPLES),
         default="skeleton",
-        help="what to begin with: bars (skeleton is the default; results of the others: "
-        "docs/STRATEGIES.md) or ticks (ema_cross)",
+        metavar="EXAMPLE",
+        help="what to begin with: skeleton (default), "
+        f"{', '.join(LIBRARY)} (results: docs/STRATEGIES.md), rsi_band, ema_cross (on ticks)",
     )
     command.add_argument(
         "--folder", default=FOLDER, help=f"as in strategy.folder of the profile ({FOLDER})"

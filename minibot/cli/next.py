@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
-from minibot.cli.support.output import show, shown_path, wrapped
+from minibot.cli.support.output import show, shown_path
 from minibot.cli.support.own_profile import own_profiles
 from minibot.cli.support.selection import var_of
 from minibot.report.records import UNSEALED, RunRecord, read_record
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     width = max(len(step.command) for step in steps) + 2
     lines = [f"  {step.command:<{width}}{step.purpose}" for step in steps]
     shown = [standing, "", *lines, "", "All verbs: minibot --help"]
-    show(arguments, {"standing": standing, "next": commands}, wrapped(shown))
+    show(arguments, {"standing": standing, "next": commands}, shown)
     return 0
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minibot.cli.main import add_common, guarded
+from minibot.cli.main import Parser, add_common, guarded
 from minibot.cli.support.idea import add_idea, fed, judge_played, take_idea
+from minibot.cli.support.output import say
 from minibot.cli.support.own_profile import profile_for_night
 from minibot.cli.support.profile import own_var, profile_of
 from minibot.cli.support.selection import add_profile
@@ -46,12 +46,12 @@ def run_parsed(arguments: argparse.Namespace) -> int:
 
     if arguments.config is None:
         arguments.config, why = profile_for_night(Path.cwd())
-        _say(why)
+        say(why)
     take_idea(arguments)
     config = fed(arguments, profile_of(arguments, *own_var(arguments)))
     judge_played(arguments, config)
     require_runnable(config)
-    outcome = launch(config, find(arguments.config), _display(arguments), _say, server_time)
+    outcome = launch(config, find(arguments.config), _display(arguments), say, server_time)
     return judge(outcome, proof=not arguments.no_proof, as_json=arguments.json)
 
 
@@ -65,19 +65,16 @@ def _display(arguments: argparse.Namespace) -> Display:
     return Display((*argv, "--stderr") if arguments.json else argv)
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 run = run_parsed
 
 
 def main(argv: Sequence[str]) -> int:
     """Parse the launch command of the specification and run it."""
-    command = argparse.ArgumentParser(
+    command = Parser(
         prog="python -m minibot.nore_run_v1", description=HELP, epilog=f"example: {EXAMPLE}"
     )
     add_common(command)
     add_arguments(command)
     command.set_defaults(run=run_parsed)
+    command.refuse_unknown_flag(argv)
     return guarded(command.parse_args(argv))

@@ -17,7 +17,7 @@ from minibot.backtest.parity import (
     summary_of,
 )
 from minibot.cli.diff import effect
-from minibot.cli.support.output import progress_bar, show, wrapped
+from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import add_run, run_dir_of
 from minibot.events.money import amount_text
 from minibot.replay.compare import describe
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     shown_max = len(parity.rule.deviations) if arguments.all else SHOWN
     document = {**parity.to_json(shown_max), "notices": list(condition.notices)}
     notices = [f"note: {notice}" for notice in condition.notices]
-    show(arguments, document, wrapped([*notices, *lines(parity, shown_max)]))
+    show(arguments, document, [*notices, *lines(parity, shown_max)])
     return 0 if parity.logged.is_identical else 1
 
 

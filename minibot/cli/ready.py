@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.support.output import show, wrapped
+from minibot.cli.support.output import show
 from minibot.cli.support.selection import var_of
 from minibot.report.readiness import Need, needs
 from minibot.runtime.deployment.deployed import code_sha256
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     missing = sum(not need.is_met for need in found)
     verdict = "READY" if is_ready else f"NOT READY: {missing} of {len(found)} missing"
     in_order = sorted(found, key=lambda need: need.is_met)
-    show(arguments, document, wrapped([verdict, *map(_line, in_order)]))
+    show(arguments, document, [verdict, *map(_line, in_order)])
     return 0 if is_ready else 1
 
 

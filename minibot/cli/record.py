@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Any, Final
 
 import psutil
 
-from minibot.cli.support.output import show, shown_path
+from minibot.cli.support.output import say, show, shown_path
 from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile, var_of
 from minibot.data.recording import Recording
@@ -234,4 +233,4 @@ def _lines(document: dict[str, Any], recorder: Recorder) -> list[str]:
 
 
 def _tell(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S', time.gmtime())} {text}", file=sys.stderr, flush=True)
+    say(f"{time.strftime('%H:%M:%S', time.gmtime())} {text}")

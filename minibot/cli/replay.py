@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from minibot.cli.diff import lines as diff_lines
-from minibot.cli.support.output import progress_bar, show, wrapped
+from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import add_run, add_zone, run_dir_of
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import WHOLE, RoleReplay, Window
@@ -33,9 +33,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_run(command)
     command.add_argument(
         "--role",
-        choices=Roles.of_project().cores,
+        choices=(roles := Roles.of_project().cores),
         action="append",
-        help="this role alone (may be repeated)",
+        metavar="ROLE",
+        help=f"this role alone (may be repeated): {', '.join(roles)}",
     )
     command.add_argument(
         "--from", dest="from_time", metavar="TIME", help="compare from this market time on"
@@ -131,7 +132,7 @@ def _show_changed(arguments: argparse.Namespace, recorded: Recorded) -> int:
     """Show what a changed profile would have done; always 0, as there is no check to fail."""
     with progress_bar(f"replaying {recorded.manifest.run_id} twice") as show_progress:
         diff = rerun_with(recorded, arguments.set, show_progress)
-    show(arguments, diff.to_json(), wrapped(diff_lines(diff)))
+    show(arguments, diff.to_json(), diff_lines(diff))
     return 0
 
 
@@ -219,14 +220,13 @@ def _ledger_lines(proof: Proof) -> list[str]:
         return []
     counts = (
         f"{counted(ledger.lots, 'lot')}, {counted(ledger.trades, 'trade')}, "
-        f"{counted(ledger.entries, 'entry', 'entries')}, "
-        f"{counted(ledger.states, 'hourly state')}"
+        f"{counted(ledger.entries, 'entry', 'entries')}, {counted(ledger.states, 'closing')}"
     )
     if ledger.difference:
         return [f"ledger: DIFFERENT: {ledger.difference}"]
-    kept = "equal" if ledger.is_recorded else "recomputed; the run recorded no hourly states"
+    kept = "equal" if ledger.is_recorded else "recomputed; the run recorded none"
     return [
-        f"ledger: {counts} {kept}; the ledger balances at every hourly closing; "
+        f"ledger: {counts} {kept}; the ledger balances at every full hour and the end; "
         f"chain {ledger.head[:16]}"
     ]
 

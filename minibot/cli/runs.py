@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from minibot.cli.support.numbers import at_least
-from minibot.cli.support.output import show, wrapped
+from minibot.cli.support.output import show
 from minibot.cli.support.selection import var_of
 from minibot.cli.support.side_by_side import NAMED, OF_RUNS, SIDES, add_html, show_pair
 from minibot.events.model import JsonObject
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     records = read_records(var)
     if arguments.sum:
         found = night_sum(records)
-        show(arguments, found, wrapped(sum_lines(found)))
+        show(arguments, found, sum_lines(found))
         return 0
     rows = _documents(records)[-arguments.number :]
     records = records[-arguments.number :]
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     if unknown := [row["run_id"] for row in rows if row["state"] == "sealed" and not row["digest"]]:
         some = listed(unknown[:SHOWN]) + (" and more" if len(unknown) > SHOWN else "")
         lines += ["", f"no market change on record: {some}; minibot report RUN --html finds it"]
-    show(arguments, {"runs": rows}, wrapped(lines))
+    show(arguments, {"runs": rows}, lines)
     return 0
 
 

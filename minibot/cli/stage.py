@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from minibot.cli.support.output import show_lines
 from minibot.kernel.errors import Refusal
 from minibot.runtime.deployment import staging
 from minibot.runtime.deployment.bytecode import BytecodeCheck
@@ -40,7 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Run one action and print its result."""
     actions = {"status": _status, "add": _add, "apply": _apply, "adopt": _adopt}
     code, document, lines = actions[arguments.action](arguments)
-    print(json.dumps(document, indent=1, sort_keys=True) if arguments.json else "\n".join(lines))
+    if arguments.json:
+        print(json.dumps(document, indent=1, sort_keys=True))
+    else:
+        show_lines(lines)
     return code
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 from pathlib import Path
 
 from minibot.cli.support.numbers import between
@@ -73,6 +74,8 @@ def examined(path: Path, limit_s: int = LIMIT_S) -> tuple[Path, str, list[Findin
     Raises:
         Refusal: The file does not exist, is no text, or has a name that no profile can use.
     """
+    if not os.path.exists(path):
+        raise Refusal(f"{path}: there is no such file.", "Give a strategy's file.")
     if path.suffix != ".py" or (path.stem in SHIPPED and not is_within(path, PACKAGE)):
         # A profile names a strategy by its file's name, and would find another one by this name.
         raise Refusal(

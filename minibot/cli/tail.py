@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from minibot.cli.support.numbers import at_least
+from minibot.cli.support.output import say, show_lines
 from minibot.cli.support.selection import find_run, var_of
 from minibot.engine.lookup import start_of
 from minibot.engine.role_replay import Recorded
@@ -63,7 +64,7 @@ class Followed:
     def __init__(self, recorded: Recorded, queue: str, lines: int) -> None:
         name, _, part = queue.partition("/parts/")
         if name not in recorded.roles.queues:
-            near = get_close_matches(name, list(recorded.roles.queues), n=1, cutoff=0.5)
+            near = get_close_matches(name, list(recorded.roles.queues), n=1, cutoff=0.55)
             hint = f"Did you mean {near[0]}? " if near else ""
             known = ", ".join(recorded.roles.queues)
             raise Refusal(f"there is no queue {plain(queue)!r}.", f"{hint}Queues: {known}.")
@@ -117,7 +118,7 @@ def _reopened(var: Var, followed: Followed, arguments: argparse.Namespace) -> Fo
     rest = list(followed.read())
     _print(iter(rest), followed, as_json=arguments.json)
     followed.close()
-    print(f"{run_id} begins", file=sys.stderr)
+    say(f"{run_id} begins")
     return Followed(_recorded(var, run_id), followed.queue, sys.maxsize)
 
 
@@ -134,5 +135,5 @@ def _print(lines: Iterator[Line], followed: Followed, *, as_json: bool) -> None:
             text = event_line(line.seq, followed.recorded.decode(followed.queue, line))
         except ContractError as error:
             text = f"{line.seq:>7}  {error.reason_code}: {plain(error.detail)}"
-        print(text)
+        show_lines([text])
     sys.stdout.flush()

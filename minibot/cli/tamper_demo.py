@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from minibot.cli.support.output import show
+from minibot.cli.support.output import say, show, show_lines
 from minibot.cli.support.selection import LATEST, add_run, find_run, var_of
 from minibot.cli.verify import finding_json
 from minibot.gates.tamper import Outcome, demonstrate, digest_of, is_usable, small_run
@@ -38,7 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     for outcome in demonstrate(run_dir, lab):
         outcomes.append(outcome)
         if not arguments.json:
-            print("\n".join(lines(len(outcomes), outcome)), flush=True)
+            show_lines(lines(len(outcomes), outcome))
+            sys.stdout.flush()
     is_untouched = digest_of(run_dir) == before
     shutil.rmtree(lab / "copy", ignore_errors=True)
     missed = [outcome.trick.name for outcome in outcomes if not outcome.is_found]
@@ -76,7 +77,7 @@ def _run_dir(name: str, var: Var, lab: Path) -> Path:
             return run_dir
         if name != LATEST:
             raise Refusal(f"{name} cannot serve: {why}.", "Name a finished run that traded.")
-    print(f"{why}: a small run is made for the tricks", file=sys.stderr)
+    say(f"{why}: a small run is made for the tricks")
     return small_run(lab / "run")
 
 

@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from minibot.cli.support.numbers import at_least
+from minibot.cli.support.output import show_lines
 from minibot.cli.support.selection import add_run, find_run, var_of
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import is_endless
 from minibot.kernel.signature import parse_public_key
 from minibot.kernel.verify import Finding, verify_quick
+from minibot.report.figures import counted
 from minibot.report.proof import finding_line, findings_of, pinned_key, what_is_left
 from minibot.runtime.runfiles import is_run_folder
 
@@ -72,10 +74,11 @@ def _show_lines(path: Path, found: Iterable[Finding]) -> int:
     count = 0
     for finding in found:
         count += 1
-        print(finding_line(finding))
+        show_lines([finding_line(finding)])
     if count and is_run_folder(path):
-        print(f"{path.name}: {what_is_left(path)}")
-    print(f"verify {path.name}: {f'{count} findings' if count else 'clean'}")
+        show_lines([f"{path.name}: {what_is_left(path)}"])
+    verdict = counted(count, "finding") if count else "clean"
+    show_lines([f"verify {path.name}: {verdict}"])
     return count
 
 

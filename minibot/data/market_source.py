@@ -7,6 +7,7 @@ columns of ticks give back the same `market_tick` payloads that they were made o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -49,6 +50,8 @@ def column_files(path: Path) -> list[Columns]:
         Refusal: There is none, or one is damaged.
     """
     paths = [each for each in data_files(path) if each.name.endswith(SUFFIX)]
+    if not paths and not os.path.exists(path):
+        raise Refusal(f"{path}: there is no such file or folder.", "Name one that exists.")
     if not paths:
         raise Refusal(f"{path}: no file of columns.", "Make some: minibot data convert.")
     return [Columns(each) for each in paths]

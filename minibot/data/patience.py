@@ -10,6 +10,8 @@ from typing import Final, Protocol, TypeVar
 from minibot.data.treatment import clock_text
 from minibot.exchanges.base import (
     BANNED,
+    LOOK,
+    LOOK_AFTER_MS,
     RATE_LIMITED,
     SERVER,
     TIMEOUT,
@@ -71,6 +73,7 @@ class Patience:
             Refusal: A ban, or a request for too long a silence: this host is not asked again.
             RestError: An error that does not pass, or did not pass within the attempts.
         """
+        begun_ms = self.clock.now_ms()
         for attempt in range(1, self.attempts_max + 1):
             try:
                 return request()
@@ -79,16 +82,17 @@ class Patience:
                     raise self._banned(error) from error
                 if error.kind not in _PASSING or attempt == self.attempts_max:
                     raise
-                self._wait(error, attempt)
+                self._wait(error, attempt, self.clock.now_ms() - begun_ms)
         raise AssertionError("attempts_max is below one")
 
-    def _wait(self, error: RestError, attempt: int) -> None:
+    def _wait(self, error: RestError, attempt: int, silent_ms: int) -> None:
         wait_ms = min(BACKOFF_MS_MIN << (attempt - 1), BACKOFF_MS_MAX)
         if error.kind == RATE_LIMITED:
             if error.retry_after_ms > RETRY_AFTER_MS_MAX:
                 raise self._banned(error) from error
             wait_ms = max(wait_ms, error.retry_after_ms)
-        self.tell(f"{error}; retrying in {wait_ms / 1000:g} s")
+        is_long = error.kind in (TIMEOUT, UNREACHABLE) and silent_ms + wait_ms >= LOOK_AFTER_MS
+        self.tell(f"{error}; retrying in {wait_ms / 1000:g} s" + f"; {LOOK}" * is_long)
         self.clock.wait_ms(wait_ms)
 
     def _banned(self, error: RestError) -> Refusal:

@@ -78,6 +78,11 @@ def last_event(recorded: Recorded, queue: str) -> Event | None:
 
     Reads no more than the longest line, so that damage further up does not stand in the way.
     """
+    return next(last_events(recorded, queue), None)
+
+
+def last_events(recorded: Recorded, queue: str) -> Iterator[Event]:
+    """Yield the last whole events of a queue, the newest first, as far as its last bytes reach."""
     folder = queue_folder(recorded.queues, queue)
     reader = open_reader(recorded.queues, queue)
     end = reader.head().offset
@@ -91,8 +96,7 @@ def last_event(recorded: Recorded, queue: str) -> Event | None:
                 _, said = decode_line(raw)
             except LineError:
                 continue
-            return recorded.codec.decode(queue, said)
-    return None
+            yield recorded.codec.decode(queue, said)
 
 
 def _tail(path: Path, end: int) -> list[bytes]:

@@ -37,6 +37,7 @@ class PublicHttp:
         machine_ns: Machine time, for the measured round trip.
 
     Attributes:
+        host: Host and port, as messages name it.
         last: What is known of the last answer.
         weight_limit: Weight a minute as the venue last granted it; None where it did not say.
         is_loopback: The host is this machine, so what it serves is no venue's data.
@@ -60,6 +61,7 @@ class PublicHttp:
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
             raise ValueError(f"REST address {base_url!r}: expected http(s)://host[:port]")
         self._base = f"{parts.scheme}://{parts.netloc}"
+        self.host = parts.netloc
         self.is_loopback = is_loopback(parts.hostname)
         self._timeouts = (connect_timeout_s, total_timeout_s)
         self._machine_ns = machine_ns
@@ -123,10 +125,12 @@ class PublicHttp:
 
     def _no_answer(self, path: str, error: Exception) -> RestError:
         if self._deadline.expired or isinstance(error, requests.Timeout | TimeoutError):
-            return RestError(TIMEOUT, f"{path}: no whole answer within {self._timeouts[1]} s")
+            return RestError(
+                TIMEOUT, f"{self.host}{path}: no whole answer within {self._timeouts[1]} s"
+            )
         if isinstance(error, requests.ConnectionError | HTTPError | OSError):
-            return RestError(UNREACHABLE, f"{path}: {root_cause(error)}")
-        return RestError(MALFORMED, f"{path}: {root_cause(error)}")
+            return RestError(UNREACHABLE, f"{self.host}{path}: {root_cause(error)}")
+        return RestError(MALFORMED, f"{self.host}{path}: {root_cause(error)}")
 
     def weight_used(self, headers: Mapping[str, str]) -> int | None:
         """Return the weight of this minute that an answer tells, None where it tells none."""

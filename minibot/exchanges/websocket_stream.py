@@ -185,12 +185,17 @@ class WebSocketStream:
             sock.settimeout(None)
         except (WebSocketException, OSError, ValueError) as error:
             self._shut_down()
-            raise StreamLost(f"not connected: {error or type(error).__name__}"[:300]) from error
+            why = f"{self._host}: not connected: {error or type(error).__name__}"
+            raise StreamLost(why[:300]) from error
         finally:
             timer.cancel()
         if self._aborted:
             self._shut_down()
-            raise StreamLost("not connected in time")
+            raise StreamLost(f"{self._host}: not connected in time")
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self.url).netloc
 
     def _connected(self) -> socket.socket:
         parts = urlsplit(self.url)
@@ -234,7 +239,8 @@ class WebSocketStream:
             opcode, data = self._websocket.recv_data()
         except (WebSocketException, OSError, ValueError) as error:
             self._shut_down()
-            raise StreamLost(f"connection lost: {error or type(error).__name__}"[:300]) from error
+            why = f"{self._host}: connection lost: {error or type(error).__name__}"
+            raise StreamLost(why[:300]) from error
         if opcode == ABNF.OPCODE_TEXT:
             return buffer.read_ns, [bytes(data)]
         self._shut_down()

@@ -97,13 +97,17 @@ class Refusal(MinibotError):
         message: The fault, and where it was found.
         remedy: What to do next.
         exit_code: Exit code of the verb: 2 cannot run, 4 configuration.
+        faults: The faults of the message one by one, where there are several.
     """
 
-    def __init__(self, message: str, remedy: str, exit_code: int = 2) -> None:
+    def __init__(
+        self, message: str, remedy: str, exit_code: int = 2, faults: Sequence[str] = ()
+    ) -> None:
         super().__init__(f"{message} {remedy}" if remedy else message)
         self.message = message
         self.remedy = remedy
         self.exit_code = exit_code
+        self.faults = tuple(faults)
 
 
 class ConfigError(Refusal):

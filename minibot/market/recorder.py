@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from minibot.exchanges.base import Rest, Venue
+from minibot.events.unit_sizes import NS_PER_MS
+from minibot.exchanges.base import LOOK, LOOK_AFTER_MS, Rest, Venue
 from minibot.exchanges.tapes.lines import Missed, depth_message, missed_mark, unreadable_mark
 from minibot.exchanges.weight_budget import WeightBudget
 from minibot.market.backoff import Backoff
@@ -165,8 +166,10 @@ class Recorder:
         self._new_part()
         everyone = tuple(symbol for shard in self.shards for symbol in shard.symbols)
         self._tell(f"recording {len(everyone)} symbols into {self.recording.folder}")
+        now_ns = self._clock.now_ns()
+        for shard in self.shards:
+            shard.last_ns = now_ns  # A host that never answers is silent from here on.
         if last_ns:
-            now_ns = self._clock.now_ns()
             self._mark(Missed(last_ns, now_ns, everyone, "the recorder did not run"))
 
     def _turn(self) -> None:
@@ -273,9 +276,18 @@ class Recorder:
             why = "nothing came any more" if shard.is_given_up else lost.why
             shard.lost_why = why
             self._tell(f"connection lost: {why}")
+        was_open = shard.is_open
         shard.promote()  # A successor on its way is the next attempt.
         if shard.reader is None:
-            shard.due_ms = now_ms + shard.backoff.next().wait_ms
+            wait_ms = shard.backoff.next().wait_ms
+            shard.due_ms = now_ms + wait_ms
+            if not was_open:
+                self._tell_retry(shard, lost.why, wait_ms)
+
+    def _tell_retry(self, shard: Shard, why: str, wait_ms: int) -> None:
+        silent_ms = (self._clock.now_ns() - shard.last_ns) // NS_PER_MS
+        look = f"; {LOOK}" if silent_ms >= LOOK_AFTER_MS else ""
+        self._tell(f"{why}; next attempt in {wait_ms / 1000:.1f} s{look}")
 
     def _hand_over(self, shard: Shard, now_ms: int) -> None:
         for at_ns, data in shard.held():

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from minibot.exchanges.base import LOOK, LOOK_AFTER_MS
 from minibot.exchanges.venue_facts import SUBSCRIBE, Reply
 from minibot.market.feed import DATA, UNREADABLE, Feed
 from minibot.market.notices import (
@@ -273,6 +274,7 @@ class Succession:
 
     def _on_active_lost(self, number: int, why: str, now_ms: int) -> None:
         was_connected = self.line.is_connected
+        silent_ms = self.line.data_age_ms(now_ms)
         due_ms, wait = self.line.on_lost(now_ms)
         if was_connected:
             self.feed.on_disconnected(now_ms, why, tuple(self.groups))
@@ -280,6 +282,8 @@ class Succession:
             f"connection {number}: {why}; attempt {wait.attempt} after {due_ms - now_ms} ms "
             f"(drawn {wait.wait_ms} of {wait.ceiling_ms} ms), breaker {self.line.breaker}"
         )
+        if silent_ms >= LOOK_AFTER_MS:
+            detail += f"; no data for {silent_ms // 1000} s: {LOOK}"
         self.feed.board.add(now_ms, CONNECTION_LOST, detail)
         standby, self._standby, self._standby_due_ms = self._standby, None, None
         if standby is None:

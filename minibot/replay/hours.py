@@ -108,6 +108,11 @@ def read_manifest(path: Path) -> list[JsonObject]:
     """
     try:
         runs = _listed(canonical.decode(path.read_bytes().strip()))
+    except FileNotFoundError as error:
+        raise Refusal(
+            f"{path}: there is no such file.",
+            "Write one: minibot replay-manifest RUN --write FILE",
+        ) from error
     except (OSError, ValueError) as error:
         raise Refusal(
             f"{path} is no manifest of replays: {error}.",

@@ -16,16 +16,19 @@ def ledger_text(books: HourlyAccounts) -> str:
     lots = sum(1 for booking in books.bookings if not booking.trades)
     return (
         f"{counted(lots, 'lot')} opened, {counted(len(books.trades), 'trade')} closed, "
-        f"{counted(books.entries, 'entry', 'entries')}; the ledger balances at "
-        f"{_closings(len(books.states))}; "
+        f"{counted(books.entries, 'entry', 'entries')}; {closings_text(len(books.states))}; "
         f"chain {books.head[:CHAIN_SHOWN]}"
     )
 
 
-def _closings(number: int) -> str:
-    if number <= 2:
-        return {1: "its one hourly closing", 2: "both hourly closings"}.get(number, "no closing")
-    return f"all {number} hourly closings"
+def closings_text(number: int) -> str:
+    """Return at which closings of the accounts the ledger balances.
+
+    Six minutes over midnight have two of them: a number of hours it is not.
+    """
+    hours = counted(number - 1, "full hour")
+    where = f"{hours} and at the end" if number > 1 else "the end" if number else "no closing yet"
+    return f"the ledger balances at {where}"
 
 
 def ledger_table(books: HourlyAccounts) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

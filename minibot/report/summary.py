@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE
-from minibot.events.reasons import REASONS, SOURCE_ENDED
+from minibot.events.reasons import REASONS
 from minibot.report.entry_notices import entry_notice
 from minibot.report.figures import (
     counted,
@@ -314,11 +314,11 @@ def _how_it_ran(night: Night) -> list[Row]:
 
 def _stop_row(night: Night) -> Row:
     """Return the share of STOP in this run: stopped of planned minutes (U-21)."""
+    if not night.stops:
+        return Row("STOP share", "no time was lost to a STOP")
     stopped, planned = minutes(night.stopped_ms), minutes(night.planned_ms)
     text = f"{stopped} of the {planned} minutes that the profile plans were lost to a STOP"
-    if not night.stops and night.end is not None and night.end.reason_code == SOURCE_ENDED:
-        text = f"0 of the {minutes(night.market_ms)} minutes of its source were lost to a STOP"
-    return Row("STOP share", text, "bad" if night.stops else "")
+    return Row("STOP share", text, "bad")
 
 
 def _decision_row(night: Night) -> Row:

@@ -308,8 +308,9 @@ def _said(decision: Decision) -> Decision:
         found = f"{score!r} and {confidence!r}"
         raise ValueError(f"score and confidence: expected whole numbers, found {found}")
     if decision.reason_code not in CODES:
-        near = get_close_matches(decision.reason_code, sorted(CODES), 1, 0.0)
-        raise ValueError(f"code {decision.reason_code!r} is unknown; nearest known code: {near[0]}")
+        near = get_close_matches(decision.reason_code, sorted(CODES), 1)
+        hint = f"did you mean {near[0]}?" if near else "see docs/reference/reasons.md"
+        raise ValueError(f"code {decision.reason_code!r} is unknown; {hint}")
     reason, told = decision._reason, decision.told
     if not reason.isascii():
         reason.encode()  # Half a character that no journal could hold is an error here.

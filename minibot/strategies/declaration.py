@@ -164,7 +164,7 @@ def parameter_violations(
     found: dict[str, str] = {}
     for name, value in sorted(given.items()):
         if name not in known:
-            near = get_close_matches(name, list(known), 1, 0.5)
+            near = get_close_matches(name, list(known), 1)
             takes = f"this strategy takes {', '.join(known) or 'none'}"
             rest = f"did you mean {near[0]}?" if near else takes
             found[name] = f"unknown parameter; {rest}"

@@ -49,7 +49,7 @@ def unread_violations(
         if not key.startswith(SECTION) or name in read:
             continue
         near = get_close_matches(name, names, 1, 0.5)
-        rest = f"its parameters are {', '.join(names)}" if names else "it takes no parameters"
+        rest = f"its parameters: {', '.join(names)}" if names else "it takes no parameters"
         if near:
             rest = f"did you mean its parameter {SECTION}{PARAMETERS}.{near[0]}?"
         value = section.get(name)

@@ -41,7 +41,8 @@ SYNC_SAMPLES = 20
 BATCH_SAMPLES = 5
 SYNC_MS_MAX = 2_000
 AI_JAIL = "ai sandbox"
-LOADED_MAX = 5
+# Faults of one kind that a check names.
+FAULTS_MAX = 5
 EXCHANGE = "exchange"
 ServerTime = Callable[[Config], int]
 """Asks a profile's venue for its clock in Unix ms; a `Transient` says that it did not answer."""
@@ -56,12 +57,21 @@ PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)(?:\s*;\s*([^\\]+?))?\s*\\?$"
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """Check result, a line of `minibot doctor`: the subject, whether it holds, and the remedy."""
+    """Check result, a line of `minibot doctor`: the subject, whether it holds, and the remedy.
+
+    `faults` are the parts of `found`, where it lists several.
+    """
 
     name: str
     passed: bool
     found: str
     remedy: str = ""
+    faults: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What was found, each fault on a line of its own."""
+        return self.faults or (self.found,)
 
 
 def preflight(config: Config, var: Var, *, whole: bool = False) -> list[CheckResult]:
@@ -109,9 +119,11 @@ def refuse_failed(results: Sequence[CheckResult]) -> None:
     """
     failed = [result for result in results if not result.passed]
     if failed:
+        lines = [f"{result.name}: {line}" for result in failed for line in result.lines]
         raise Refusal(
             "; ".join(f"{result.name}: {result.found.rstrip('.')}" for result in failed) + ".",
             " ".join(result.remedy for result in failed if result.remedy),
+            faults=lines if len(lines) > 1 else (),
         )
 
 
@@ -153,8 +165,9 @@ def _packages(config: Config, lock: Path) -> CheckResult:
             continue
         if found != version:
             wrong.append(f"{name} is {found}, {version} is locked")
-    text = f"{len(pins)} as locked" if not wrong else "; ".join(wrong[:5])
-    return CheckResult("packages", not (wrong and required), text, SET_UP if wrong else "")
+    if not wrong:
+        return CheckResult("packages", True, f"{len(pins)} as locked")
+    return CheckResult("packages", not required, "; ".join(_some(wrong)), SET_UP, _some(wrong))
 
 
 def _secrets(config: Config) -> CheckResult:
@@ -256,11 +269,13 @@ def _code(config: Config) -> CheckResult:
         return CheckResult("code", not required, error.message, remedy)
     if not differing:
         return CheckResult("code", True, "equals staging/deployed.json")
+    head = "differs from staging/deployed.json:"
     return CheckResult(
         "code",
         not required,
-        f"differs from staging/deployed.json: {', '.join(differing[:5])}",
+        f"{head} {', '.join(_some(differing))}",
         "Deploy it with: minibot stage status" if required else "",
+        tuple(f"{head} {each}" for each in _some(differing)),
     )
 
 
@@ -271,13 +286,19 @@ def _loaded(check: BytecodeCheck | None) -> CheckResult:
     wrong = check.result()
     if not wrong:
         return CheckResult("loaded code", True, "no foreign bytecode; packages as installed")
-    more = f" and {len(wrong) - LOADED_MAX} more" if len(wrong) > LOADED_MAX else ""
     return CheckResult(
         "loaded code",
         False,
-        f"{'; '.join(wrong[:LOADED_MAX])}{more}",
+        "; ".join(_some(wrong)),
         "Find out who wrote it. Remove bytecode (minibot stage status names it); " + SET_UP,
+        _some(wrong),
     )
+
+
+def _some(faults: Sequence[str]) -> tuple[str, ...]:
+    """Return the first faults, and the number of the others."""
+    rest = len(faults) - FAULTS_MAX
+    return (*faults[:FAULTS_MAX], *([f"and {rest} more"] if rest > 0 else []))
 
 
 def _ai_jail(config: Config, var: Var) -> CheckResult:

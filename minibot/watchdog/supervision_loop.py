@@ -11,6 +11,7 @@ import os
 import queue
 import threading
 import traceback
+from urllib.parse import urlsplit
 
 from minibot.cores.input_order import LineSource
 from minibot.events.model import JsonObject, Payload, StopJournal
@@ -322,10 +323,12 @@ class SupervisionLoop:
 
     def status(self, ended: StopRecord | None = None) -> JsonObject:
         """Return the status for the live table; `ended` is the record of the end, if any."""
+        config = self.context.config
         return {
             "run_id": self.context.run_id,
             "profile": self.context.manifest.profile,
             "simulated": self.context.manifest.simulated,
+            "host": None if config.embedded else urlsplit(config.exchange.stream_url).netloc,
             "speed": self.context.manifest.clock_speed,
             "phase": self.end.phase.value,
             "ended": None
@@ -340,7 +343,7 @@ class SupervisionLoop:
             "origin_ms": self.context.manifest.clock_origin_ms,
             "planned_ms": self.end.planned_ts,
             "ai_off": self.supervisor.ai_off,
-            "quote_asset": self.context.config.portfolio.quote_asset,
+            "quote_asset": config.portfolio.quote_asset,
             "market": {} if self._background is None else self._background.live,
             "roles": {
                 name: {

@@ -114,6 +114,7 @@ def test_status_of_a_run_says_what_stops_its_entries() -> None:
         filled_ts=None,
         decision=None,
         positions=[],
+        prices={},
         realised_pnl="0",
         fees="0",
         fills=0,

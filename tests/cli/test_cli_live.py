@@ -215,6 +215,20 @@ def test_old_prices_are_said_to_be_old_at_the_speed_of_the_market() -> None:
     assert "prices of 23:56:16" in drawn(shown, 80)[1]
 
 
+def test_silence_of_a_real_market_names_the_host_and_what_to_do() -> None:
+    """An operator who sees no price asks whose fault it is; a simulated market has no host."""
+    shown = status(host="stream.example:443")
+    shown["market"]["market_ms"] = shown["now_ms"] - 10_000
+    simulated = status(host=None)
+    simulated["market"]["market_ms"] = simulated["now_ms"] - 10_000
+
+    (notice,) = View(shown).notices()
+    assert notice.startswith("no price from stream.example:443 since 23:56:56: check the network")
+    assert View(simulated).notices() == []
+    shown["market"]["market_ms"] += 1
+    assert View(shown).notices() == []
+
+
 def test_decision_of_before_the_position_is_not_shown_as_current() -> None:
     """A reason to wait beside what was bought since would be a riddle."""
     shown = status("HOLD: no dip")

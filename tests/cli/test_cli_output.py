@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import pytest
 
-from minibot.cli.support.output import wrapped
+from minibot.cli.support import output
+from minibot.cli.support.output import progress_bar, say, shown_path, wrapped
+from tests.waiting import DEADLINE_S, wait_until
 
 LINES = [
     "  23:54:38.834  signals:3         BTCUSDT HOLD no_position: checks.confidence 79, rule 80; "
@@ -41,11 +45,11 @@ def on_screen(columns: int, lines: list[str], monkeypatch: pytest.MonkeyPatch) -
 def test_lines_fit_a_terminal_and_no_word_is_lost(
     columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lines fit the terminal; only a path longer than a line exceeds it, whole."""
+    """Lines fit the terminal; only a path longer than a line exceeds it, on a line of its own."""
     lines = on_screen(columns, LINES, monkeypatch)
 
     assert " ".join(lines).split() == " ".join(LINES).split()
-    assert {line for line in lines if len(line) > columns} <= {LINES[1]}
+    assert {line for line in lines if len(line) > columns} <= {LINES[1].split()[-1]}
 
 
 def test_rest_of_a_line_stands_below_the_text_that_it_goes_on(
@@ -63,3 +67,62 @@ def test_rest_of_a_line_stands_below_the_text_that_it_goes_on(
 def test_lines_in_a_pipe_stand_as_they_are() -> None:
     """Lines in a pipe are unchanged, one fact per line."""
     assert wrapped(LINES) == LINES
+
+
+def test_word_that_is_longer_than_the_indent_allows_stays_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A path or hash that fits the terminal is not broken for the sake of the indent."""
+    path = "var/backtests/" + "x" * 60
+    shown = on_screen(80, [f"kept    {path}; and a few words more"], monkeypatch)
+
+    assert any(path in line for line in shown)
+    assert max(map(len, shown)) <= 80
+
+
+def test_message_is_wrapped_like_what_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal breaks no word either; in a pipe it is one line."""
+    text = "refused: " + "something is wrong " * 10
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_: os.terminal_size((40, 24)))
+
+    with redirect_stderr(Screen()) as screen:
+        say(text)
+    with redirect_stderr(io.StringIO()) as pipe:
+        say(text)
+
+    assert max(map(len, screen.getvalue().splitlines())) <= 40
+    assert screen.getvalue().split() == text.split()
+    assert pipe.getvalue() == f"{text}\n"
+
+
+def test_paths_below_the_working_folder_are_shown_relative_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long paths hide the message; a path elsewhere, and an address, stay as they are."""
+    monkeypatch.chdir(tmp_path)
+    below, above = tmp_path / "var" / "runs", tmp_path.parent / "elsewhere"
+    lines = [f"no run under {below}: {below}; run:{below}", f"{above}", f"file://{below}"]
+
+    assert wrapped(lines) == [
+        f"no run under {Path('var/runs')}: {Path('var/runs')}; run:{Path('var/runs')}",
+        f"{above}",
+        f"file://{below}",
+    ]
+    assert shown_path(below) == "var/runs"
+    assert shown_path(above) == str(above)
+
+
+def test_progress_in_a_pipe_is_a_line_now_and_then_and_none_for_short_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Long work without a word looks hung; short work needs no line."""
+    monkeypatch.setattr(output, "PROGRESS_EVERY_S", DEADLINE_S)
+    with redirect_stderr(io.StringIO()) as short, progress_bar("short") as show_progress:
+        show_progress(1, 2)
+    monkeypatch.setattr(output, "PROGRESS_EVERY_S", 0.01)
+    with redirect_stderr(io.StringIO()) as long, progress_bar("long") as show_progress:
+        show_progress(1, 4)
+        wait_until(lambda: long.getvalue().count("\n") > 1, "two lines of progress")
+
+    assert short.getvalue() == ""
+    assert re.match(r"long: (25 %, )?\d+ s\nlong: 25 %, \d+ s\n", long.getvalue())

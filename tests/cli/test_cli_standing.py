@@ -6,8 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from minibot.cli.support.standing import decision_text, standing_of, standing_rows
+from minibot.cli.support.standing import decision_text, prices_of, standing_of, standing_rows
 from minibot.engine.role_replay import Recorded
+from minibot.report.figures import money
 from minibot.report.recount import Recount
 from tests.runs import ShortRun, raw_events
 
@@ -53,3 +54,20 @@ def test_standing_names_a_position_with_its_price(short_run: ShortRun) -> None:
     rows = {row.label: row.text for row in standing_rows(standing, "USDT")}
 
     assert rows["open"] == "0.00808000 BTCUSDT bought at 61,813.57"
+
+
+def test_standing_shows_mark_and_last_price_of_what_is_held(short_run: ShortRun) -> None:
+    """A held position is read against the market, from the last tick on record."""
+    ticks = [e for e in raw_events(short_run.run_dir, "market_ticks") if "bid" in e["payload"]]
+    last = ticks[-1]["payload"]
+    recorded = Recorded.open(short_run.run_dir)
+    item = {"symbol": last["symbol"], "qty": "0.00808000", "entry_price_avg": "61813.57000000"}
+
+    prices = prices_of(recorded, [last["symbol"]])
+    standing = replace(standing_of(recorded, now_ms=0), positions=[item], prices=prices)
+    (shown,) = [row.text for row in standing_rows(standing, "USDT") if row.label == "open"]
+
+    mid = (Decimal(last["bid"]) + Decimal(last["ask"])) / 2
+    assert Decimal(prices[last["symbol"]]["mark"]) == mid.quantize(Decimal(1).scaleb(-8))
+    assert prices[last["symbol"]]["price"] == last["price"]
+    assert f"mark {money(str(mid))}, last price {money(last['price'])}" in shown

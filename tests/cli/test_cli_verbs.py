@@ -79,6 +79,7 @@ def test_kill_stops_the_run_also_where_its_reason_cannot_be_written(tmp_path: Pa
         ("backtset", "Did you mean backtest"),
         ("vrify", "Did you mean verify"),
         ("xqzw", "there is no verb 'xqzw'. See: minibot --help"),
+        ("walrus", "there is no verb 'walrus'. See: minibot --help"),
     ],
 )
 def test_verb_that_does_not_exist_is_refused_with_the_nearest(

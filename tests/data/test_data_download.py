@@ -21,6 +21,7 @@ from minibot.data.kline import bars_between
 from minibot.data.klines import open_klines
 from minibot.data.patience import ATTEMPTS_MAX, Patience
 from minibot.data.store import Series, StoredFile, locked, rest_period
+from minibot.exchanges.base import RestError
 from minibot.exchanges.binance.archive import ArchiveHost
 from minibot.exchanges.binance.archive_files import archive_files
 from minibot.exchanges.binance.rest import BinanceRest
@@ -827,3 +828,20 @@ def test_rest_row_that_is_none_is_told_and_nothing_of_it_stored(
     assert len(fetched.troubles) == 1
     assert again.troubles == []
     assert opens(desk.series().folder) == [*had, NOW]
+
+
+def test_retry_names_the_host_and_after_ten_seconds_what_to_do() -> None:
+    """A user behind a broken proxy sees whom minibot asks, and is not left waiting in silence."""
+    told: list[str] = []
+    patience = Patience(FakeClock(), told.append)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{closed.getsockname()[1]}"
+    rest = BinanceRest(f"http://{host}", connect_timeout_s=1, total_timeout_s=1)
+
+    with pytest.raises(RestError):
+        patience.ask(rest.server_time)
+
+    assert len(told) == 4
+    assert all(f"{host}/api/v3/time" in line for line in told)
+    assert ["check the network" in line for line in told] == [False, False, False, True]

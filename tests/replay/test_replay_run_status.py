@@ -273,7 +273,7 @@ def test_run_that_was_interrupted_gets_its_hourly_states_when_it_is_recovered(
     assert "hourly_state.jsonl" in seal["run_files"]
     said = verb(var_dir, "replay")
     assert said.code == 0, said.out
-    assert "1 hourly state equal" in said.out
+    assert "1 closing equal" in said.out
 
 
 @pytest.mark.row("D-51", "D-52")

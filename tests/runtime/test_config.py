@@ -275,6 +275,8 @@ def test_config_is_frozen() -> None:
         ("risk.positions_max=0", ["risk.positions_max"]),
         ("riks.order_notional=1", ["riks", "did you mean risk?"]),
         ("qwxzj=3", ["qwxzj", "unknown key; minibot config show lists all keys"]),
+        ("risk.xylophone=3", ["risk.xylophone", "unknown key; minibot config show lists"]),
+        ("foo.bar=3", ["foo", "unknown key; minibot config show lists all keys"]),
         ("ema_fast=3", ["ema_fast", "did you mean strategy.ema_fast?"]),
         ("binance.outage_stop_market_ms=119999", ["120000", "300000"]),
         ("binance.outage_stop_market_ms=300001", ["120000", "300000"]),

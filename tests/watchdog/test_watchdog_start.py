@@ -235,3 +235,19 @@ def test_refusal_of_several_failed_checks_is_made_of_whole_sentences() -> None:
         "secrets: the file is readable by all; disk: 8 MB free, 512 needed. "
         "chmod 600 it. Free some space."
     )
+
+
+def test_faults_of_failed_checks_are_told_one_by_one() -> None:
+    """Several faults in one line are not read; a single one needs no list."""
+    differs = CheckResult(
+        "code", False, "differs: a, b", "Deploy it.", ("differs: a", "differs: b")
+    )
+    full = CheckResult("disk", False, "8 MB free", "Free some space.")
+
+    with pytest.raises(Refusal) as several:
+        refuse_failed([differs, full])
+    with pytest.raises(Refusal) as one:
+        refuse_failed([full])
+
+    assert several.value.faults == ("code: differs: a", "code: differs: b", "disk: 8 MB free")
+    assert one.value.faults == ()

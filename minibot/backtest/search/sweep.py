@@ -18,6 +18,8 @@ from minibot.backtest.report.documents import ID_HEX, files_of
 from minibot.backtest.report.review import Review
 from minibot.backtest.report.statistics import KEY_FIGURES, Shown, figure_text
 from minibot.backtest.search.backtest_job import Job, run_job
+from minibot.engine.collector import spared_collector
+from minibot.engine.decision_record import DecisionRecord
 from minibot.engine.worker_pool import in_parallel
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
@@ -130,11 +132,12 @@ def points_of(job: Job, axes: Sequence[Axis]) -> list[tuple[str, ...]]:
 
 def run_row(job: Job) -> Row:
     """Return the row of one backtest, even of one that stops."""
-    try:
-        result = run_job(job)
-    except RunStop as error:
-        return Row(job.sets, {}, "", error.reason_code)
-    return Row(job.sets, dict(Review.of(result).figures), result.digest, result.stop)
+    with spared_collector():
+        try:
+            result = run_job(job, DecisionRecord(has_values=False))
+        except RunStop as error:
+            return Row(job.sets, {}, "", error.reason_code)
+        return Row(job.sets, dict(Review.of(result).figures), result.digest, result.stop)
 
 
 def run_sweep(

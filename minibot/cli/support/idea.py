@@ -10,7 +10,6 @@ import argparse
 import json
 import re
 import shlex
-import sys
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final
@@ -23,6 +22,7 @@ from minibot.backtest.sources.source_interval import (
     source_interval,
 )
 from minibot.cli.support.moments import moment_of
+from minibot.cli.support.output import say
 from minibot.cli.support.profile import profile_of
 from minibot.exchanges.tapes.kline_bars import INTERVALS, divides
 from minibot.exchanges.tapes.shipped_bars import SHIPPED_BARS
@@ -89,7 +89,7 @@ def take_idea(arguments: argparse.Namespace, *sets: str) -> None:
             arguments.source = _words_with(arguments.source, pairs, config)
     shown += [text for each in meant for text in ("--set", each)]
     arguments.set = [*meant, *arguments.set]
-    print(f"means: {shlex.join(shown)}", file=sys.stderr)
+    say(f"means: {shlex.join(shown)}")
 
 
 def fed(arguments: argparse.Namespace, config: Config) -> Config:
@@ -108,7 +108,7 @@ def fed(arguments: argparse.Namespace, config: Config) -> Config:
     if not sets:
         return config
     words = shlex.join(text for each in sets for text in ("--set", each))
-    print(f"means: {words} (the strategy needs it)", file=sys.stderr)
+    say(f"means: {words} (the strategy needs it)")
     return config_with(config.raw, sets)
 
 

@@ -38,6 +38,8 @@ REASON_MAX, SENTENCE_REASON_MAX = 300, 80
 DECISION_LINES_MAX, NOTICE_LINES_MAX, LAST_LINES_MAX = 3, 2, 4
 # Prices that are older are said to be old; wall-clock time, as a simulated market runs faster.
 OLD_MS: Final = 5_000
+# Silence of a real market after which the operator is told what to do.
+SILENT_MS: Final = 10_000
 NO_RESULT: Final = {
     "pnl": "0",
     "unrealised": "0",
@@ -143,7 +145,21 @@ class View:
             found.append("halted: no new entries")
         if notice := entry_notice(self.risk.get("entry_stops")):
             found.append(notice)
+        if notice := self._silence():
+            found.append(notice)
         return found
+
+    def _silence(self) -> str:
+        """Return since when a real market sends no price, and what to do; empty while it does."""
+        host = self.status.get("host")
+        if self.market_ms is None or host is None or self.status["ended"] is not None:
+            return ""
+        if self.status["now_ms"] - self.market_ms < SILENT_MS:
+            return ""
+        return (
+            f"no price from {host} since {clock(self.market_ms)}: check the network, a proxy, and "
+            "whether the host is blocked where you are"
+        )
 
     def verdict(self) -> str:
         """Return how the night stands, in a few words."""

@@ -13,6 +13,7 @@ from typing import Any
 from minibot.cli.support.output import (
     drop_reader,
     progress_bar,
+    say,
     show_json,
     show_rows,
     shown_path,
@@ -52,14 +53,14 @@ def judge(outcome: Outcome, *, proof: bool, as_json: bool) -> int:
         drop_reader(sys.stdout)
         run_id = outcome.run_dir.name
         text = f"nobody reads the output any more; for {run_id}: minibot report, minibot verify"
-        print(text, file=sys.stderr)
+        say(text)
         # The verdicts were not printed: 0 would pass for a proven run.
         return outcome.exit_code or UNREAD
     except KeyboardInterrupt:
         proving.kill()
         run_id = outcome.run_dir.name
         text = f"interrupted before {run_id} was proven: minibot verify {run_id}, then replay"
-        print(text, file=sys.stderr)
+        say(text)
         return outcome.exit_code or FAILED
 
 
@@ -102,7 +103,7 @@ def _write_report(night: Night | None) -> Path | None:
     try:
         return write_report(night)
     except (MinibotError, OSError) as error:
-        print(f"the HTML report could not be written: {error}", file=sys.stderr)
+        say(f"the HTML report could not be written: {error}")
         return None
 
 

@@ -2,8 +2,9 @@
 
 A verb that goes on, such as `tail`, prints one JSON object a line instead of one document.
 
-On a terminal, rows are wrapped to its width and coloured; in a pipe they are plain lines.
-Progress goes to standard error, and only where that is a terminal.
+On a terminal, lines are wrapped to its width between words; in a pipe they are as they are. Paths
+below the working folder are shown relative to it. Progress goes to standard error: a bar on a
+terminal, a line a second elsewhere.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import re
 import shutil
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 LABEL_WIDTH = 14
 WIDTH_MIN = 40
+# Pause between two lines of progress in a pipe, in seconds.
+PROGRESS_EVERY_S = 1.0
 # A row's label and the gap before its text.
 LABEL = re.compile(r" *\S+(?: \S+)* {2,}")
 STYLES = {"good": "green", "bad": "red", "dim": "dim", "": ""}
@@ -35,36 +40,72 @@ def show(arguments: argparse.Namespace, document: object, lines: Sequence[str]) 
     if arguments.json:
         show_json(document)
         return
-    for line in lines:
+    show_lines(lines)
+
+
+def show_lines(lines: Sequence[str]) -> None:
+    """Print lines for people."""
+    for line in wrapped(lines):
         print(line)
 
 
-def wrapped(lines: Sequence[str]) -> list[str]:
+def say(text: str) -> None:
+    """Print a message to standard error at once."""
+    stream = sys.stderr
+    for line in wrapped([text], stream):
+        print(line, file=stream, flush=True)
+
+
+def wrapped(lines: Sequence[str], stream: TextIO | None = None) -> list[str]:
     """Return lines wrapped to the terminal; a row continues below the beginning of its text.
 
-    In a pipe they are unchanged. Nothing is cut, and no word is split: a path that is longer than
-    a line is wrapped by the terminal itself.
+    In a pipe they are not wrapped. Nothing is cut, and no word is split: a path that is longer than
+    a line is wrapped by the terminal itself. Paths below the working folder are relative to it.
+
+    Args:
+        lines: The lines.
+        stream: Where they go; standard output by default.
     """
-    if not sys.stdout.isatty():
-        return list(lines)
+    lines = relative(lines)
+    if not (stream or sys.stdout).isatty():
+        return lines
     width = max(WIDTH_MIN, shutil.get_terminal_size().columns)
     return [part for text in lines for line in text.split("\n") for part in _parts(line, width)]
+
+
+def relative(lines: Sequence[str]) -> list[str]:
+    """Return lines in which paths below the working folder are relative to it."""
+    try:
+        here = f"{Path.cwd()}{os.sep}"
+    except OSError:  # The folder is gone.
+        return list(lines)
+    if here.endswith(os.sep * 2):
+        return list(lines)
+    # Not in the middle of another path or of an address.
+    begin = re.compile(rf"(?<![\w./\\-]){re.escape(here)}")
+    return [begin.sub("", line) for line in lines]
 
 
 def _parts(line: str, width: int) -> list[str]:
     if len(line) <= width:
         return [line]
+    return _filled(line, width, _indent(line, width))
+
+
+def _indent(line: str, width: int) -> int:
+    """Return where a line goes on: below its text, or less deep where a word needs the room."""
     label = LABEL.match(line)
     begin = len(line) - len(line.lstrip()) + 2
     if label is not None and label.end() <= width // 3:
         begin = label.end()
-    indent = " " * begin
-    if max(map(len, line.split())) > width - begin:
-        return [line]
+    return max(0, min(begin, width - max(map(len, line.split()), default=0)))
+
+
+def _filled(line: str, width: int, indent: int) -> list[str]:
     return textwrap.wrap(
         line,
         width,
-        subsequent_indent=indent,
+        subsequent_indent=" " * indent,
         break_long_words=False,
         break_on_hyphens=False,
         replace_whitespace=False,
@@ -89,35 +130,21 @@ def show_rows(rows: Sequence[Row]) -> None:
     from rich.text import Text
 
     console = Console(highlight=False)
-    if not console.is_terminal:
-        for row in rows:
-            print(_plain(row))
-        sys.stdout.flush()
-        return
     for row in rows:
-        if row.label and not row.text:
-            console.print(Text(f"\n{row.label}", style="bold"))
+        lines = wrapped([_plain(row)])
+        if not console.is_terminal:
+            print(*lines, sep="\n")
             continue
-        console.print(Text(_wrapped(row, console.width), style=STYLES[row.tone]))
+        style = "bold" if row.label and not row.text else STYLES[row.tone]
+        for line in lines:
+            console.print(Text(line, style=style), soft_wrap=True)
+    sys.stdout.flush()
 
 
 def _plain(row: Row) -> str:
     if row.label and not row.text:
         return f"\n{row.label}"
     return f"  {row.label:<{LABEL_WIDTH}}{row.text}".rstrip()
-
-
-def _wrapped(row: Row, width: int) -> str:
-    return textwrap.fill(
-        row.text,
-        width=max(40, width),
-        initial_indent=f"  {row.label:<{LABEL_WIDTH}}",
-        subsequent_indent=" " * (LABEL_WIDTH + 2),
-        break_long_words=False,
-        break_on_hyphens=False,
-        drop_whitespace=True,
-        replace_whitespace=False,
-    )
 
 
 class Bar(Protocol):
@@ -129,16 +156,21 @@ class Bar(Protocol):
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Bar]:
-    """Yield a function that draws progress, on standard error and only on a terminal."""
+    """Yield a function that shows progress on standard error.
+
+    A terminal gets a bar; a pipe or file a line a second, for work that takes longer than that.
+    """
     if not (sys.stderr.isatty() or "FORCE_COLOR" in os.environ or "TTY_COMPATIBLE" in os.environ):
-        yield lambda done, whole=0: None
+        with _progress_lines(title) as show_progress:
+            yield show_progress
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda done, whole=0: None
+        with _progress_lines(title) as show_progress:
+            yield show_progress
         return
     # The usual spinner is braille, which the fonts of many Windows consoles lack.
     columns = (
@@ -152,9 +184,39 @@ def progress_bar(title: str) -> Iterator[Bar]:
         yield lambda done, whole=0: progress.update(task, completed=done, total=whole or None)
 
 
+@contextmanager
+def _progress_lines(title: str) -> Iterator[Bar]:
+    """Yield a function that takes progress; a thread prints a line a second until the end."""
+    reached = [0, 0]
+    ended = threading.Event()
+
+    def take(done: int, whole: int = 0) -> None:
+        reached[:] = done, whole
+
+    def print_lines() -> None:
+        begun_s = time.monotonic()
+        while not ended.wait(PROGRESS_EVERY_S):
+            done, whole = reached
+            share = f"{min(100, done * 100 // whole)} %, " if whole else ""
+            try:
+                say(f"{title}: {share}{time.monotonic() - begun_s:.0f} s")
+            except (OSError, ValueError):  # Nobody reads progress any more; the work goes on.
+                return
+
+    # It ends with the process, should a reader that reads nothing hold it up.
+    printer = threading.Thread(target=print_lines, name="progress", daemon=True)
+    printer.start()
+    try:
+        yield take
+    finally:
+        ended.set()
+        printer.join(PROGRESS_EVERY_S)
+
+
 def shown_path(path: Path) -> str:
     """Return a path relative to the working folder if it lies below it, else as it is."""
-    try:
-        return Path(os.path.realpath(path)).relative_to(Path.cwd()).as_posix()
-    except ValueError:
-        return str(path)
+    here = Path.cwd()
+    for found in (os.path.abspath(path), os.path.realpath(path)):
+        if Path(found).is_relative_to(here):
+            return Path(found).relative_to(here).as_posix()
+    return str(path)

@@ -9,7 +9,7 @@ from minibot.backtest.report import store, tables
 from minibot.backtest.report.documents import document_of
 from minibot.backtest.report.returns import BREAKDOWNS
 from minibot.backtest.report.review import Review
-from minibot.cli.support.output import show, shown_path, wrapped
+from minibot.cli.support.output import show, shown_path
 from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import ConfigError
 from minibot.report.figures import long_duration
@@ -58,7 +58,7 @@ def publish(
         places = {"folder": str(folder), "page": str(folder / store.PAGE_FILE)}
         lines.append(f"kept    {shown_path(folder / store.PAGE_FILE)}")
     lines.append(f"digest  {result.digest}; market walked in {result.elapsed_s:.1f} s")
-    show(arguments, {**document, **places}, wrapped(lines))
+    show(arguments, {**document, **places}, lines)
     return 1 if result.stop else 0
 
 
@@ -101,7 +101,7 @@ def twice(arguments: argparse.Namespace, words: Sequence[str]) -> int:
         "differing": list(found.differing),
         "folder": str(found.folder),
     }
-    show(arguments, {**document, "twice": about}, wrapped(said))
+    show(arguments, {**document, "twice": about}, said)
     return 0 if found.is_same and not document["stop"] else 1
 
 

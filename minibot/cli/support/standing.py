@@ -2,19 +2,30 @@
 
 A night in the background has no table on a screen; its trader looks at `minibot status` instead.
 Positions and realised gains come from the opening and the fills, exact to the last unit; a halt
-and locks come from `control`, as risk reads them. No prices are read, so there is no equity.
+and locks come from `control`, as risk reads them. Prices are those of the last ticks of held
+symbols; there is no equity, which would need every mark.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from minibot.accounting.entry_stops import EntryStops
-from minibot.engine.lookup import last_event
+from minibot.engine.lookup import last_event, last_events
 from minibot.engine.role_replay import Recorded
-from minibot.events.model import Event, Halt, JsonObject, LockSymbol, Resume, RiskAction
+from minibot.events.model import (
+    Event,
+    Halt,
+    JsonObject,
+    LockSymbol,
+    MarketTick,
+    Resume,
+    RiskAction,
+)
 from minibot.events.money import amount_text, parse_amount
+from minibot.events.names import TICKS
 from minibot.replay.explain.snapshot_at import portfolio_at
 from minibot.report.entry_notices import entry_notice
 from minibot.report.figures import clock, counted, money, plain_text
@@ -37,6 +48,7 @@ class Standing:
     filled_ts: int | None
     decision: JsonObject | None
     positions: list[dict[str, str]]
+    prices: dict[str, JsonObject]
     realised_pnl: str
     fees: str
     fills: int
@@ -52,6 +64,7 @@ class Standing:
             "decision": self.decision,
             "decision_is_current": self.decision_is_current,
             "positions": self.positions,
+            "prices": self.prices,
             "realised_pnl": self.realised_pnl,
             "fees": self.fees,
             "fills": self.fills,
@@ -104,6 +117,7 @@ def standing_of(recorded: Recorded, now_ms: int) -> Standing:
         filled_ts=None if filled is None else filled.ts,
         decision=None if decided is None else _decision(decided),
         positions=portfolio.open_positions(),
+        prices=prices_of(recorded, portfolio.symbols()),
         realised_pnl=amount_text(portfolio.realised_pnl),
         fees=amount_text(portfolio.fees),
         fills=portfolio.fills,
@@ -111,6 +125,21 @@ def standing_of(recorded: Recorded, now_ms: int) -> Standing:
         locks={name: lock for name, lock in locks.items() if _holds(lock, now_ms)},
         entry_stops=_entry_stops(recorded),
     )
+
+
+def prices_of(recorded: Recorded, symbols: Sequence[str]) -> dict[str, JsonObject]:
+    """Return last price, mark (the mid of the touch) and time of each symbol with a recent tick."""
+    found: dict[str, JsonObject] = {}
+    if not symbols:
+        return found
+    for event in last_events(recorded, TICKS):
+        tick = event.payload
+        if isinstance(tick, MarketTick) and tick.symbol in symbols and tick.symbol not in found:
+            mid = (parse_amount(tick.bid) + parse_amount(tick.ask)) // 2
+            found[tick.symbol] = {"ts": event.ts, "price": tick.price, "mark": amount_text(mid)}
+            if len(found) == len(symbols):
+                break
+    return found
 
 
 def _entry_stops(recorded: Recorded) -> JsonObject | None:
@@ -133,16 +162,13 @@ def _holds(lock: JsonObject, now_ms: int) -> bool:
 
 def standing_rows(standing: Standing, quote_asset: str) -> list[Row]:
     """Return the standing in words."""
-    held = ", ".join(
-        f"{money(item['qty'], 8)} {item['symbol']} bought at {money(item['entry_price_avg'])}"
-        for item in standing.positions
-    )
+    held = [_position(standing, item) for item in standing.positions] or ["no position"]
     fills = counted(standing.fills, "fill")
     if standing.filled_ts is not None:
         fills = f"{fills}, the last at {clock(standing.filled_ts)} UTC"
     rows = [
         Row("decision", decision_text(standing)),
-        Row("open", held or "no position"),
+        *(Row("" if number else "open", text) for number, text in enumerate(held)),
         Row(
             "money",
             f"realised P&L {money(standing.net_pnl)} {quote_asset} "
@@ -159,6 +185,16 @@ def standing_rows(standing: Standing, quote_asset: str) -> list[Row]:
         why = f"{plain_text(lock['who'])}: {plain_text(lock['why'])}"
         rows.append(Row("locked", f"no entries in {symbol} {end}, by {why}", "bad"))
     return rows
+
+
+def _position(standing: Standing, item: Mapping[str, str]) -> str:
+    """Return a position with its mark and the market's last price, where there was one lately."""
+    text = f"{money(item['qty'], 8)} {item['symbol']} bought at {money(item['entry_price_avg'])}"
+    seen = standing.prices.get(item["symbol"])
+    if seen is None:
+        return text
+    price = "" if seen["price"] is None else f", last price {money(seen['price'])}"
+    return f"{text}; mark {money(seen['mark'])}{price}, {clock(seen['ts'])} UTC"
 
 
 def decision_text(standing: Standing) -> str:

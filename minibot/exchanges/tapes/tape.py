@@ -59,6 +59,8 @@ def open_text(path: Path) -> IO[bytes]:
         with path.open("rb") as file:
             is_gzip = file.read(2) == _GZIP_MAGIC
         return gzip.open(path, "rb") if is_gzip else path.open("rb")  # type: ignore[return-value]
+    except FileNotFoundError as error:
+        raise Refusal(f"{path}: there is no such file.", "Name a file that exists.") from error
     except OSError as error:
         raise Refusal(
             f"{path}: cannot be read ({error.strerror}).", "Name a file that exists."

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 SCHEMA_PATH: Final = PROJECT / "config" / "config.v1.schema.json"
 
+# Likeness from which a known key is named for an unknown one: a slip of the pen passes, another
+# word does not. Elsewhere more letters are alike by chance, in one word of a name fewer.
+NEAR_MIN: Final = 0.65
+NEAR_ELSEWHERE_MIN: Final = 0.75
+NEAR_WORD_MIN: Final = 0.8
+WORD_LETTERS_MIN: Final = 4
+
 # Names that belong to real trading. None exists here, and their values are never repeated.
 _LIVE: Final = re.compile(
     r"(^|_)(live|api|apikey|key|secret|token|password|passphrase|signature|withdraw|real|leverage)"
@@ -146,15 +153,20 @@ def _unknown(
 def nearest_key(path: list[str], siblings: list[str]) -> str:
     """Return the known key that an unknown one most resembles, siblings first; "" for none."""
     prefix = ".".join(path[:-1])
-    close = get_close_matches(path[-1], siblings, 1, 0.5)
+    close = get_close_matches(path[-1], siblings, 1, NEAR_MIN)
     if close:
         return f"{prefix}.{close[0]}" if prefix else close[0]
     everywhere = {key.rpartition(".")[2]: key for key in known_keys()}
-    close = get_close_matches(path[-1], list(everywhere), 1, 0.6)
+    close = get_close_matches(path[-1], list(everywhere), 1, NEAR_ELSEWHERE_MIN)
     if close:
         return everywhere[close[0]]
-    close = get_close_matches(".".join(path), list(known_keys()), 1, 0.5)
-    return close[0] if close else ""
+    near = next((name for name in siblings if _share_a_word(name, path[-1])), "")
+    return f"{prefix}.{near}" if prefix and near else near
+
+
+def _share_a_word(known: str, unknown: str) -> bool:
+    words = [word for word in unknown.split("_") if len(word) >= WORD_LETTERS_MIN]
+    return any(get_close_matches(word, known.split("_"), 1, NEAR_WORD_MIN) for word in words)
 
 
 @cache

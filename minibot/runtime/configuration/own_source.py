@@ -134,7 +134,7 @@ def _is_recorded(origin: Mapping[str, str]) -> bool:
 
 def _unknown(section: Mapping[str, str]) -> str:
     known = [*SHIPPED, *(path.stem for path in own_files(section["folder"]))]
-    near = get_close_matches(section["name"], known, 1, 0.5)
+    near = get_close_matches(section["name"], known, 1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
     return (
         f"no file {section['folder']}/{section['name']}.py; {hint} To "

@@ -26,6 +26,7 @@ COMPILED: Final = "build/compiled"
 """Where compiled builds are, whose libraries are code like their sources."""
 CODE_FILES: Final = ("pyproject.toml", "requirements.lock", "requirements-dev.lock")
 CACHE: Final = "__pycache__"
+ADOPT: Final = 'Look at the tree, then run: minibot stage adopt --reason "first night"'
 _PASSED_OVER: Final = frozenset({CACHE, ".mypy_cache", ".ruff_cache"})
 
 
@@ -100,14 +101,14 @@ def read_deployed(project: Path) -> dict[str, str]:
     if not (project / DEPLOYED).exists():
         raise Refusal(
             f"{DEPLOYED} does not stand yet: nobody has said which code is deployed.",
-            "Look at the tree, then run: minibot stage adopt --reason ...",
+            ADOPT,
         )
     try:
         files = read_hashed(project / DEPLOYED)["files"]
     except IntegrityError as error:
         raise Refusal(
             f"{DEPLOYED} is damaged: {error.detail}",
-            "Look at the tree, then run `minibot stage adopt --reason ...`.",
+            ADOPT,
         ) from error
     return dict(files)
 

@@ -1,0 +1,53 @@
+"""Help of every verb: whole words at any width, and the names that a user has to type."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import cache
+
+import pytest
+
+from minibot.cli.main import parser, verb_parser, verbs
+from minibot.cli.support.help_text import folded_usage
+from minibot.events.roles import Roles
+
+WIDE = 10_000
+
+
+@cache
+def helps(columns: int) -> dict[str, str]:
+    """Return the help of every verb on a terminal of a width."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "get_terminal_size", lambda *_: os.terminal_size((columns, 24)))
+        top = parser()
+        return {name: verb_parser(top, name).format_help() for name in verbs()}
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+@pytest.mark.parametrize("name", sorted(verbs()))
+def test_help_breaks_no_word_on_a_terminal(name: str, columns: int) -> None:
+    """No line is wider than the terminal, and each word of it is a word of the unfolded help."""
+    shown = helps(columns)[name]
+
+    assert [line for line in shown.splitlines() if len(line) > columns] == []
+    assert set(shown.split()) <= set(helps(WIDE)[name].split())
+
+
+@pytest.mark.parametrize("name", ["explain", "tail"])
+def test_verb_that_asks_for_a_queue_names_all_of_them(name: str) -> None:
+    """Nobody knows the names of the queues by heart."""
+    words = helps(80)[name].replace(",", " ").replace(";", " ").split()
+
+    assert set(Roles.of_project().queues) <= set(words)
+
+
+def test_usage_is_broken_between_flags_and_a_wide_group_at_its_bars() -> None:
+    """A flag and its value stay together."""
+    line = "usage: x [--json] [--var VAR] [--one ID | --another ID | --third ID] [RUN]"
+
+    assert folded_usage(line, 30, 4) == [
+        "usage: x [--json] [--var VAR]",
+        "    [--one ID | --another ID |",
+        "    --third ID] [RUN]",
+    ]

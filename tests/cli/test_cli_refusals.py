@@ -1,0 +1,82 @@
+"""Refusals of the command line: what is missing is called missing, each fault has its line."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from minibot.cli.main import guarded
+from minibot.kernel.errors import Refusal
+from minibot.runtime.deployment.deployed import ADOPT
+from minibot.runtime.paths import PROJECT
+from tests.runs import verb
+
+MISSING = [
+    ("backtest", "--fills", "touch", "--source", "klines:gone.csv"),
+    ("backtest", "--fills", "touch", "--source", "tape:gone.gz"),
+    ("backtest", "--fills", "touch", "--source", "columns:gone"),
+    ("backtest", "--config", "gone.json"),
+    ("config", "check", "gone.txt"),
+    ("data", "check", "gone.txt"),
+    ("data", "convert", "gone.txt", "--out", "columns"),
+    ("exchange", "serve", "--source", "tape:gone.gz"),
+    ("exchange", "serve", "--source", "klines:gone.csv"),
+    ("night", "--config", "gone.json"),
+    ("replay-manifest", "--check", "gone.txt"),
+    ("strategy-check", "gone.txt"),
+    ("strategy-check", "gone.py"),
+    ("tape", "check", "gone.txt"),
+    ("tape", "info", "gone.gz"),
+]
+
+
+@pytest.mark.parametrize("words", MISSING, ids=" ".join)
+def test_missing_file_is_called_missing_whatever_its_name(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong path is the usual slip; a judgement of its name would send the user elsewhere."""
+    monkeypatch.chdir(tmp_path)
+
+    said = verb(tmp_path / "var", *words)
+
+    assert said.code in (2, 4)
+    (line,) = [line for line in said.err.splitlines() if line.startswith(("refused", "gone"))]
+    assert "no such file" in line
+    assert str(tmp_path) not in line
+
+
+def test_several_faults_of_a_refusal_stand_on_a_line_each(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The remedy comes first, as one line; then what is wrong."""
+
+    def run(_: argparse.Namespace) -> int:
+        raise Refusal("a; b.", "Mend it.", faults=("a", "b"))
+
+    code = guarded(argparse.Namespace(run=run, debug=False))
+
+    assert code == 2
+    assert capsys.readouterr().err.splitlines() == ["refused: 2 faults. Mend it.", "  a", "  b"]
+
+
+def test_readme_and_refusal_name_the_same_command_for_adopting_the_code() -> None:
+    """Two spellings of one step make a reader look for the difference."""
+    command = ADOPT.partition(": ")[2]
+
+    assert command.startswith("minibot stage adopt ")
+    for page in ("README.md", "docs/USING.md"):
+        assert command in (PROJECT / page).read_text(encoding="utf-8")
+
+
+def test_what_is_below_the_working_folder_is_named_relative_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No message repeats the way to the folder in which the user stands."""
+    monkeypatch.chdir(tmp_path)
+
+    said = [verb(tmp_path / "var", *words) for words in (("verify",), ("list-data",), ("status",))]
+
+    assert all(str(tmp_path) not in each.out + each.err for each in said)
+    assert "under var/runs" in said[0].err.replace("\\", "/")
