@@ -64,12 +64,13 @@ def kill_role(night: DrillRun, role: str) -> None:
     pid = night.wait_for(role, lambda: night.role_pid(role))
     night.kill(pid)
     night.mark()
-    night.wait_for(f"the restart of {role}", lambda: _other(night.role_pid(role), pid))
+    night.wait_for(f"the restart of {role}", lambda: other_pid(night.role_pid(role), pid))
     night.wait_for("its record", lambda: len(night.incidents("role_restarted")) > count)
     night.wait_to_go_on()
 
 
-def _other(pid: int | None, before: int) -> int | None:
+def other_pid(pid: int | None, before: int) -> int | None:
+    """Return the id of a process that is another one than before; None while it is not."""
     return None if pid == before else pid
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from minibot.events.names import AI_ROLE
-from minibot.gates.chaos_processes import kill_role
+from minibot.gates.chaos_processes import kill_role, other_pid
 from minibot.gates.drill_processes import FeatureMissing
 from minibot.gates.drill_run import DrillRun, NotInjected
 
@@ -108,9 +108,5 @@ def kill_ai(night: DrillRun) -> None:
     pid = night.wait_for("the AI worker", lambda: night.child_pid(WORKER))
     night.kill(pid)
     night.mark()
-    night.wait_for("another AI worker", lambda: _other(night.child_pid(WORKER), pid))
+    night.wait_for("another AI worker", lambda: other_pid(night.child_pid(WORKER), pid))
     kill_role(night, AI_ROLE)
-
-
-def _other(pid: int | None, before: int) -> int | None:
-    return None if pid == before else pid

@@ -56,7 +56,7 @@ else:
 
 
 def wall_ms() -> int:
-    """Return the wall clock in Unix milliseconds; for run ids and clock checks alone."""
+    """Return the wall clock in Unix milliseconds; for run ids, clock checks and logs alone."""
     return time.time_ns() // 1_000_000
 
 

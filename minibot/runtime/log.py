@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Mapping
 from itertools import islice, pairwise
 from pathlib import Path
@@ -25,6 +24,7 @@ from minibot.events.model import Event
 from minibot.events.reasons import PERMISSIONS_UNSAFE
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import FILES, Access, ensure_below, write_all
+from minibot.runtime.clock import wall_ms
 from minibot.runtime.secrets import REDACTED, names_secret, redact
 
 LEVELS: Final = ("debug", "info", "warning", "error")
@@ -38,11 +38,6 @@ RESERVED: Final = frozenset(
 )
 # A file held by another program (Windows) cannot be rotated; it may grow this far meanwhile.
 GROWTH_MAX: Final = 4
-
-
-def wall_ms() -> int:
-    """Return the machine's wall clock in Unix milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 class Log:

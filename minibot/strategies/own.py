@@ -20,6 +20,7 @@ from minibot.events.reasons import CONFIG_INVALID, INVARIANT_BROKEN, STRATEGY_ER
 from minibot.kernel.errors import RunStop
 from minibot.strategies.allowed import API, instead_of, names_of, safe_builtins
 from minibot.strategies.declaration import kind_fault
+from minibot.strategies.parameters import invalid
 from minibot.strategies.protocol import Strategy
 from minibot.strategies.source_check import source_findings
 from minibot.strategies.verdicts import API_EVALUATED, former_check, former_compare
@@ -50,14 +51,14 @@ def own_strategy(path: str, text: str, sha256: str, api: int = API_EVALUATED) ->
     """
     found = hashlib.sha256(text.encode()).hexdigest()
     if found != sha256:
-        raise _invalid(f"{path}: expected sha256 {sha256}, found {found}")
+        raise invalid(f"{path}: expected sha256 {sha256}, found {found}")
     key = (sha256, min(api, API_EVALUATED))
     if key not in _LOADED:
         evaluates = api >= API_EVALUATED
         findings = [finding.told(path) for finding in source_findings(text, evaluates=evaluates)]
         if findings:
             more = [f"and {len(findings) - TOLD_MAX} more"] if len(findings) > TOLD_MAX else []
-            raise _invalid("\n  ".join([*findings[:TOLD_MAX], *more]))
+            raise invalid("\n  ".join([*findings[:TOLD_MAX], *more]))
         _LOADED[key] = _class_of(path, _run(path, text, key))
     return _LOADED[key]
 
@@ -135,7 +136,7 @@ def _run(path: str, text: str, key: tuple[str, int]) -> dict[str, Any]:
         exec(compile(text, path, "exec", dont_inherit=True), namespace)
     except Exception as error:  # Whatever it was: this text does not run here.
         del sys.modules[module.__name__]
-        raise _invalid(f"{line_of(error, path)}: {type(error).__name__}: {error}") from error
+        raise invalid(f"{line_of(error, path)}: {type(error).__name__}: {error}") from error
     return namespace
 
 
@@ -184,11 +185,7 @@ def _class_of(path: str, namespace: dict[str, Any]) -> type[Strategy]:
     ]
     if len(classes) != 1:
         names = ", ".join(item.__name__ for item in classes) or "none"
-        raise _invalid(f"{path}: expected one class that derives from Strategy, found {names}")
+        raise invalid(f"{path}: expected one class that derives from Strategy, found {names}")
     if why := kind_fault(classes[0].PARAMETERS):
-        raise _invalid(f"{path}: {why}")
+        raise invalid(f"{path}: {why}")
     return classes[0]
-
-
-def _invalid(detail: str) -> RunStop:
-    return RunStop(STRATEGY_ROLE, CONFIG_INVALID, detail)

@@ -86,16 +86,17 @@ class StrategyParameters:
     def _refuse_contradictions(self) -> None:
         if self.ema_fast >= self.ema_slow:
             found = f"ema_fast {self.ema_fast}, ema_slow {self.ema_slow}"
-            raise _invalid(f"strategy.ema_fast: expected below ema_slow, found {found}")
+            raise invalid(f"strategy.ema_fast: expected below ema_slow, found {found}")
         if not 0.0 < self.rsi_oversold < 50.0 < self.rsi_overbought < 100.0:
             found = f"{self.rsi_oversold} and {self.rsi_overbought}"
-            raise _invalid(
+            raise invalid(
                 f"strategy.rsi_oversold, rsi_overbought: expected 0 < oversold < 50 < overbought "
                 f"< 100, found {found}"
             )
         if self.bar_interval == self.trend_interval:
-            raise _invalid("strategy.trend_interval: expected another interval than bar_interval")
+            raise invalid("strategy.trend_interval: expected another interval than bar_interval")
 
 
-def _invalid(detail: str) -> RunStop:
+def invalid(detail: str) -> RunStop:
+    """Return the STOP for a profile's strategy that cannot be used."""
     return RunStop(STRATEGY_ROLE, CONFIG_INVALID, detail)

@@ -14,8 +14,6 @@ from typing import Final
 
 from minibot.cores.core_profile import CoreProfile, StrategySection, venue_name
 from minibot.events.model import JsonObject
-from minibot.events.names import STRATEGY_ROLE
-from minibot.events.reasons import CONFIG_INVALID
 from minibot.kernel.canonical import CanonicalError, decode, encode
 from minibot.kernel.errors import ConfigError, RunStop
 from minibot.strategies.declaration import (
@@ -34,6 +32,7 @@ from minibot.strategies.examples.rsi_band import RsiBand
 from minibot.strategies.examples.rsi_reversion import RsiReversion
 from minibot.strategies.nore_strategy_v1 import NoreStrategyV1
 from minibot.strategies.own import failure, own_strategy
+from minibot.strategies.parameters import invalid
 from minibot.strategies.protocol import Strategy
 from minibot.strategies.unread_keys import unread_violations
 
@@ -101,14 +100,14 @@ def choose(config: JsonObject) -> ChosenStrategy:
     wrong = parameter_violations(cls.PARAMETERS, given)
     if wrong:
         first = next(iter(wrong))
-        raise _invalid(f"strategy.parameters.{first} = {given[first]!r}: {wrong[first]}")
+        raise invalid(f"strategy.parameters.{first} = {given[first]!r}: {wrong[first]}")
     settings = settings_of(cls.PARAMETERS, given, config)
     try:
         needs = cls.needs(settings)
     except Exception as error:  # Whatever it was, nothing can be decided with it.
         raise failure(error, path) from error
     if not isinstance(needs, Needs):
-        raise _invalid(f"{path}: needs() returns {needs!r:.80}; expected Needs(...)")
+        raise invalid(f"{path}: needs() returns {needs!r:.80}; expected Needs(...)")
     return ChosenStrategy(
         name=section.name,
         params_hash=params_hash(config["strategy"]),
@@ -218,9 +217,7 @@ def _require_kept(chosen: ChosenStrategy, symbol: str) -> None:
     try:
         kept = decode(encode(state))
     except CanonicalError as error:
-        raise _invalid(
-            f"{chosen.path}: state() gives what no snapshot can keep: {error}"
-        ) from error
+        raise invalid(f"{chosen.path}: state() gives what no snapshot can keep: {error}") from error
     give_back(chosen.make(symbol), kept, chosen.path)
 
 
@@ -232,9 +229,5 @@ def _class(section: StrategySection) -> type[Strategy]:
     cls = SHIPPED.get(section.name)
     if cls is None:
         known = ", ".join(SHIPPED)
-        raise _invalid(f"strategy.name: expected one of {known}, found {section.name}")
+        raise invalid(f"strategy.name: expected one of {known}, found {section.name}")
     return cls
-
-
-def _invalid(detail: str) -> RunStop:
-    return RunStop(STRATEGY_ROLE, CONFIG_INVALID, detail)
