@@ -8,9 +8,9 @@ import textwrap
 from collections.abc import Iterable
 from typing import Final
 
-WIDTH_MIN: Final = 40
-# Below this width, flags get less room beside what they do.
-NARROW: Final = 60
+from minibot.cli.support.output import NARROW, WIDTH_MIN
+
+# Room of flags beside what they do, and in a narrow terminal.
 FLAGS_WIDTH, FLAGS_WIDTH_NARROW = 24, 8
 USAGE_INDENT_NARROW: Final = 4
 UNFOLDED: Final = 100_000

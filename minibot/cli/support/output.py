@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 LABEL_WIDTH = 14
 WIDTH_MIN = 40
+# Terminals below this width get less room between columns.
+NARROW = 60
 # Pause between two lines of progress in a pipe, in seconds.
 PROGRESS_EVERY_S = 1.0
 # A row's label and the gap before its text.
