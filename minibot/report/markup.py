@@ -22,6 +22,8 @@ COLUMNS_MAX: Final = 3
 CARDS: Final = "cards"
 # A label with its figure in half the width of a phone, in characters.
 HALF: Final = 19
+# Longest file name that fits a line of a phone.
+WORD_MAX: Final = 40
 # Figures that stand beside the first cell of a card, in the colour of their sign.
 HEADING: Final = frozenset({"net", "result"})
 # A figure, a time, or a code: what stands on one line.
@@ -137,10 +139,20 @@ def hashes(head: Cells, rows: Sequence[Cells]) -> str:
     """Return a table of names and sha256 values, which may break anywhere."""
     top = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = "".join(
-        f'<tr><td>{escape(name)}</td><td class="hash">{escape(value)}</td></tr>'
+        f'<tr><td>{_words_whole(name)}</td><td class="hash">{escape(value)}</td></tr>'
         for name, value in rows
     )
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<table class="hashes"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _words_whole(text: str) -> str:
+    """Return a text whose words have no line break behind a hyphen, unless they are very long."""
+    return " ".join(
+        f'<span class="n">{escape(word)}</span>'
+        if "-" in word and len(word) <= WORD_MAX
+        else escape(word)
+        for word in text.split(" ")
+    )
 
 
 class _Column(NamedTuple):

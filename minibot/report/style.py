@@ -145,6 +145,8 @@ _NARROW_RULES: Final = f"""
   svg.plot-wide {{ display: none; }} svg.plot-narrow {{ display: block; }}
   svg text {{ font-size: 11px; }}
   details details {{ margin-left: 6px; }}
+  .hashes, .hashes tbody, .hashes tr, .hashes td {{ display: block; padding: 0; }}
+  .hashes thead {{ display: none; }} .hashes td:first-child {{ border: 0; padding-top: 6px; }}
   .words, .words tbody, .words tr, .words td {{ display: block; }}
   .words td {{ border: 0; padding: 0; }} .words td:first-child {{ width: auto; padding-top: 6px;
     font-size: 13px; }} .words td:last-child {{ padding-bottom: 6px;
