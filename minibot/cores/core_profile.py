@@ -30,6 +30,9 @@ from minibot.events.model import JsonObject
 VENUE: Final = "binance"
 """The venue of a profile that names none; the simulator speaks its protocol."""
 
+AT_VENUE: Final = "venue"
+"""The value of `risk.exits_at` with which stop and target rest with the executor."""
+
 INTERVAL: Final = one_of(
     *("1s", "1m", "3m", "5m", "15m", "30m"),
     *("1h", "2h", "4h", "6h", "8h", "12h"),
@@ -227,6 +230,12 @@ class RiskSection:
         TARGET_BPS,
         "Distance of the target in basis points of the entry price, instead of ATRs.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
+    exits_at: Annotated[
+        str,
+        one_of("role", AT_VENUE),
+        "Who watches stop and target: risk, by the bid, or the executor, as resting orders that "
+        "the last trade triggers. Without the key: risk.",
+    ] = field(default="role", metadata=LATER | OPTIONAL)
     signal_exit: Annotated[bool, "Close on a SELL signal."]
     time_exit_ms: Annotated[
         int | None,
