@@ -144,6 +144,10 @@ class WorkingOrder:
         has_trigger = self.stop is not None or self.target is not None
         return has_trigger and not self.is_triggered and not self.is_replacing
 
+    def is_as(self, qty: int, stop: int | None, target: int | None) -> bool:
+        """Return whether so much of it is open, with these triggers."""
+        return self.pending == qty and self.stop == stop and self.target == target
+
 
 @final
 class Positions:

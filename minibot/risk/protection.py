@@ -74,24 +74,25 @@ def missing(state: RiskState, market: Market) -> Levels | None:
     It cannot without levels, beside a sale on its way, after the end, before the next attempt may
     be made, and where the last trade has reached a level: that is sold at the market.
     """
-    exits, rules, holding = market.exits or state.exits_of(market), market.rules, market.holding
-    positions, until = state.positions, state.exits.ending_until
-    if rules is None or holding is None or state.now < exits.rest_retry_ts:
-        return None
-    if positions.has_order(market.symbol, SELL) or (until is not None and state.now >= until):
+    exits, rules = market.exits or state.exits_of(market), market.rules
+    positions, until, now = state.positions, state.exits.ending_until, state.now
+    if rules is None or market.holding is None:
         return None
     if not exits.is_guarded:
         state.exits.guard(exits, rules.price_step)
     stop, target = levels_of(state, market, exits, rules)
     if stop is None and target is None:
         return None
-    if first_failure(trigger_rows(market.last, stop, target)) is not None:
-        return None
     resting, qty = positions.resting(market), rules.market_bounds.qty_down(market.qty)
-    if resting is not None and resting.pending == qty:
-        is_same = resting.stop == stop and resting.target == target
-        return None if is_same else (stop, target)
-    return stop, target
+    if resting is not None and resting.is_as(qty, stop, target):
+        return None
+    exits.quiet_until = 0  # Until it rests as it should, each tick asks again.
+    if now < exits.rest_retry_ts or (until is not None and now >= until):
+        return None
+    if positions.has_order(market.symbol, SELL):
+        return None
+    is_reached = first_failure(trigger_rows(market.last, stop, target)) is not None
+    return None if is_reached else (stop, target)
 
 
 def levels_of(state: RiskState, market: Market, exits: SymbolExits, rules: OrderRules) -> Levels:

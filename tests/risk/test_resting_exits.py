@@ -325,6 +325,22 @@ def test_price_step_that_changes_moves_the_resting_levels() -> None:
     assert (replace.stop_price, replace.target_price) == ("96", "104")
 
 
+def test_levels_that_a_trade_passed_rest_anew_once_the_price_is_back() -> None:
+    """New steps whose target the last trade has passed wait; the next trade below rests them."""
+    one = held(risk__stop_bps=None, risk__take_profit_bps="100")
+    one.put("market_ticks", instrument(price_increment="4"))
+    one.tick("100", "104")
+    one.tick("103", "104", trade="102")
+    one.put("market_ticks", instrument())
+
+    waiting = one.tick("100", "100.01")
+    said = one.tick("100", "100.01", trade="100")
+
+    (replace,) = of(said, OrderReplace)
+    assert waiting == []
+    assert replace.target_price == "101.00"
+
+
 def test_restart_with_a_resting_order_goes_on_as_without_it() -> None:
     """Both cores restored from their states in every step give the same queues, byte by byte."""
     whole, cut = desk(), desk()
