@@ -178,14 +178,21 @@ class OrderRules:
             return POSITION_MAX
         return None
 
+    def trigger_refusal(self, price: int) -> str | None:
+        """Return why no order may have this price as its trigger, or None."""
+        if price <= 0:
+            return PRICE_INVALID
+        if price % self.price_step:
+            return STEP_SIZE
+        if price < self.price_min or (self.price_max is not None and price > self.price_max):
+            return PRICE_RANGE
+        return None
+
     def limit_refusal(self, side: str, limit: int, reference: int) -> str | None:
         """Return why a limit price may not be used while the market stands at `reference`."""
-        if limit <= 0:
-            return PRICE_INVALID
-        if limit % self.price_step:
-            return STEP_SIZE
-        if limit < self.price_min or (self.price_max is not None and limit > self.price_max):
-            return PRICE_RANGE
+        refusal = self.trigger_refusal(limit)
+        if refusal is not None:
+            return refusal
         band = self.buy_band if side == BUY else self.sell_band
         return None if band.holds(limit, reference) else PRICE_BAND
 

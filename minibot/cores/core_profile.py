@@ -31,6 +31,9 @@ from minibot.events.model import JsonObject
 VENUE: Final = "binance"
 """The venue of a profile that names none; the simulator speaks its protocol."""
 
+AT_VENUE: Final = "venue"
+"""The value of `risk.exits_at` with which stop and target rest with the executor."""
+
 INTERVAL: Final = one_of(*INTERVAL_MS, MONTH)
 """The rule of a bar's length."""
 
@@ -224,6 +227,12 @@ class RiskSection:
         TARGET_BPS,
         "Distance of the target in basis points of the entry price, instead of ATRs.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
+    exits_at: Annotated[
+        str,
+        one_of("role", AT_VENUE),
+        "Who watches stop and target: risk, by the bid, or the executor, as resting orders that "
+        "the last trade triggers. Without the key: risk.",
+    ] = field(default="role", metadata=LATER | OPTIONAL)
     signal_exit: Annotated[bool, "Close on a SELL signal."]
     time_exit_ms: Annotated[
         int | None,

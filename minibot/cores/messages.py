@@ -18,7 +18,9 @@ from minibot.events.model import (
     Draft,
     Event,
     Fill,
+    OrderCancel,
     OrderIntent,
+    OrderReplace,
     OrderResult,
     Payload,
     RiskAction,
@@ -195,7 +197,9 @@ class IntentMessage(Message):
     Attributes:
         qty, limit: In numbers; a market order has no limit. A text that is not a number, or too
             fine, gives 0.
+        stop, target: Prices of trades that trigger a resting order; None where it has no such.
         client: Risk's id for the order.
+        replaces: The id of the open order in whose place it comes.
     """
 
     QUEUE: ClassVar[str] = names.ORDER_INTENTS
@@ -205,11 +209,14 @@ class IntentMessage(Message):
     side: str
     qty: int = 0
     limit: int | None = None
+    stop: int | None = None
+    target: int | None = None
     order_type: str = ""
     time_in_force: str = ""
     purpose: str = ""
     expires_ts: int | None = None
     client: EventId
+    replaces: EventId | None = None
 
     @staticmethod
     def of(intent: OrderIntent, event: Event) -> IntentMessage:
@@ -220,17 +227,52 @@ class IntentMessage(Message):
         message.side = intent.side
         message.qty = _number(intent.qty)
         message.limit = None if intent.limit_price is None else _number(intent.limit_price)
+        message.stop = None if intent.stop_price is None else _number(intent.stop_price)
+        message.target = None if intent.target_price is None else _number(intent.target_price)
         message.order_type = intent.order_type
         message.time_in_force = intent.time_in_force or ""
         message.purpose = intent.purpose
         message.expires_ts = intent.expires_ts
         message.client = named(intent.client_order_id)
+        if isinstance(intent, OrderReplace):
+            message.replaces = named(intent.replaces)
         return message
 
 
 @mypyc_attr(acyclic=True)
+class CancelMessage(Message):
+    """Order cancel: the end of an open order, asked for by risk."""
+
+    symbol: str
+    client: EventId
+
+    @staticmethod
+    def of(cancel: OrderCancel, event: Event) -> CancelMessage:
+        """Return the message of an event."""
+        message = CancelMessage()
+        message.came(INTENTS, event)
+        message.symbol = cancel.symbol
+        message.client = named(cancel.client_order_id)
+        return message
+
+    def _written(self) -> Payload:
+        return OrderCancel(self.symbol, self.client.text)
+
+
+TRIGGERED: Final = "TRIGGERED"
+"""The result of a resting order that is sold at the market from then on."""
+
+CANCEL_REJECTED: Final = "CANCEL_REJECTED"
+"""The result of a cancel that changes nothing."""
+
+
+@mypyc_attr(acyclic=True)
 class ResultMessage(Message):
-    """Order result: one change of an order's state."""
+    """Order result: one change of an order's state.
+
+    Attributes:
+        trigger: Price of the trade that triggered the order; 0 in all other results.
+    """
 
     QUEUE: ClassVar[str] = names.ORDER_RESULTS
     WRITER: ClassVar[str] = names.EXECUTION_ROLE
@@ -239,6 +281,7 @@ class ResultMessage(Message):
     order: EventId
     result: str
     filled: int
+    trigger: int = 0
 
     @staticmethod
     def of(result: OrderResult, event: Event) -> ResultMessage:
@@ -249,6 +292,7 @@ class ResultMessage(Message):
         message.order = named(result.order_id)
         message.result = result.result
         message.filled = parse_amount(result.filled_qty or "0")
+        message.trigger = parse_amount(result.trigger_price or "0")
         return message
 
 

@@ -93,6 +93,16 @@ class ScaledTick:
             raise ValueError("a tick that nobody has filled")
         return self._maker.event(seq)
 
+    def last(self, seq: int) -> int:
+        """Return the last trade's price, before the first trade the bid, as its event says it."""
+        payload = self.event(seq).payload
+        return parse_amount(payload.price) if isinstance(payload, MarketTick) else 0
+
+    def is_trade(self, seq: int) -> bool:
+        """Return whether its event is a trade."""
+        payload = self.event(seq).payload
+        return isinstance(payload, MarketTick) and payload.kind == "trade"
+
 
 NO_BOUND: Final = 1 << 60
 Extremes = tuple[int, int, int, int, int]

@@ -19,7 +19,7 @@ _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
 # Ids are derived from the run's id, so that they differ between two runs that decide the same; the
 # hash of the parameters says who decided, not what.
-LEFT_OUT: Final = frozenset({"client_order_id", "order_id", "params_hash", "signal_id"})
+LEFT_OUT: Final = frozenset({"client_order_id", "order_id", "params_hash", "replaces", "signal_id"})
 
 
 def decided(event: Event) -> JsonObject:

@@ -341,6 +341,46 @@ LEFT_TRADING: Final = _business(
     " as it trades again, if the profile says so.",
     "Nothing to do; `risk.left_trading` and `execution.left_trading` choose what happens.",
 )
+PROTECTED: Final = _business(
+    "protected",
+    "Stop and target of a position rest with the executor.",
+    "Nothing to do; `risk.exits_at` chooses who watches them.",
+)
+STOP_TRIGGERED: Final = _business(
+    "stop_triggered",
+    "A trade reached the stop of a resting order, which is sold at the market from then on.",
+    "Nothing to do; the target of the same order is cancelled by it.",
+)
+TARGET_TRIGGERED: Final = _business(
+    "target_triggered",
+    "A trade reached the target of a resting order, which is sold at the market from then on.",
+    "Nothing to do; the stop of the same order is cancelled by it.",
+)
+REPLACED: Final = _business(
+    "replaced",
+    "Risk put another order in the place of this one.",
+    "Nothing to do; the order_replace names both.",
+)
+WITHDRAWN: Final = _business(
+    "withdrawn",
+    "Risk cancelled the order.",
+    "Nothing to do; the order_cancel names its risk_action.",
+)
+ORDER_ENDED: Final = _business(
+    "order_ended",
+    "The order that was to be replaced or cancelled is not open.",
+    "Nothing to do; its end came first.",
+)
+ORDER_TRIGGERED: Final = _business(
+    "order_triggered",
+    "The order that was to be replaced or cancelled is being sold at the market already.",
+    "Nothing to do; its trigger came first.",
+)
+WOULD_TRIGGER: Final = _business(
+    "would_trigger",
+    "A trigger has been reached by the last trade already, as the exchange refuses too.",
+    "Nothing to do; risk leaves such a position at the market.",
+)
 UNIVERSE_EXIT: Final = _business(
     "universe_exit",
     "The position was closed because its symbol left the universe.",

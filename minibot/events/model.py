@@ -520,8 +520,9 @@ class RiskAction(Payload, frozen=True):
     TYPE: ClassVar[str] = "risk_action"
     action: Annotated[
         str,
-        one_of("ALLOW", "BLOCK", "REDUCE", "EXIT", "STOP"),
-        "Let pass, refuse, make smaller, leave a position, or stop the run.",
+        one_of("ALLOW", "BLOCK", "REDUCE", "EXIT", "STOP", "PROTECT"),
+        "Let pass, refuse, make smaller, leave a position, stop the run, or rest its stop and "
+        "target with the executor.",
     ]
     reason_code: Annotated[
         str, Codes(BUSINESS_GROUP, STOP_GROUP), "A business code; with STOP a STOP code. Generated."
@@ -557,7 +558,10 @@ class OrderIntent(Payload, frozen=True):
     side: Annotated[OrderSide, "BUY opens or adds, SELL closes or reduces."]
     qty: Annotated[SignedNumber, "Base amount; execution rejects what is not above zero."]
     order_type: Annotated[
-        str, one_of("MARKET", "LIMIT"), "At the market, or at limit_price or better."
+        str,
+        one_of("MARKET", "LIMIT", "STOP_LOSS", "TAKE_PROFIT", "OCO"),
+        "At the market; at limit_price or better; or at the market once a trade reaches "
+        "stop_price, target_price, or the first of both.",
     ]
     client_order_id: Annotated[Id, "Derived from the run and the cause."]
     purpose: Annotated[str, one_of(ENTRY, EXIT), "To open a position or to leave it."]
@@ -567,7 +571,39 @@ class OrderIntent(Payload, frozen=True):
         one_of("GTC", "IOC", "FOK"),
         "Till cancelled, at once or not at all in part, at once or not at all.",
     ] = None
-    expires_ts: Annotated[Ms | None, "Not executed at or after this time."] = None
+    expires_ts: Annotated[
+        Ms | None,
+        "Not executed at or after this time; an order that waits for a trigger is not accepted "
+        "then.",
+    ] = None
+    stop_price: Annotated[
+        SignedNumber | None, "STOP_LOSS, OCO: sold once a trade is here or below."
+    ] = None
+    target_price: Annotated[
+        SignedNumber | None, "TAKE_PROFIT, OCO: sold once a trade is here or above."
+    ] = None
+
+
+class OrderReplace(OrderIntent, frozen=True, kw_only=True):
+    """An order in the place of an open one, in one step.
+
+    Written by risk_role alone into order_intents. The open order ends only if the new one is
+    accepted.
+    """
+
+    TYPE: ClassVar[str] = "order_replace"
+    replaces: Annotated[Id, "client_order_id of the open order."]
+
+
+class OrderCancel(Payload, frozen=True):
+    """The end of an open order, asked for.
+
+    Written by risk_role alone into order_intents.
+    """
+
+    TYPE: ClassVar[str] = "order_cancel"
+    symbol: Market
+    client_order_id: Annotated[Id, "The order's."]
 
 
 class OrderResult(Payload, frozen=True):
@@ -581,8 +617,12 @@ class OrderResult(Payload, frozen=True):
     order_id: Annotated[Id, "The executor's id of the order."]
     result: Annotated[
         str,
-        one_of("ACCEPTED", "PARTIALLY_FILLED", "FILLED", "CANCELLED", "EXPIRED", "REJECTED"),
-        "The state that the order is in from now on.",
+        one_of(
+            *("ACCEPTED", "PARTIALLY_FILLED", "FILLED", "CANCELLED", "EXPIRED", "REJECTED"),
+            *("TRIGGERED", "CANCEL_REJECTED"),
+        ),
+        "The state that the order is in from now on; CANCEL_REJECTED is the answer to a cancel "
+        "that changes nothing.",
     ]
     symbol: Market | None = None
     reason_code: Annotated[
@@ -592,6 +632,7 @@ class OrderResult(Payload, frozen=True):
     ] = None
     filled_qty: Annotated[Number | None, "Base amount filled so far."] = None
     remaining_qty: Annotated[SignedNumber | None, "Base amount still open."] = None
+    trigger_price: Annotated[Number | None, "TRIGGERED: price of the trade that did it."] = None
 
 
 class Fill(Payload, frozen=True):
@@ -904,6 +945,8 @@ PAYLOAD_CLASSES: Final[Mapping[str, type[Payload]]] = {
         Signal,
         RiskAction,
         OrderIntent,
+        OrderReplace,
+        OrderCancel,
         OrderResult,
         Fill,
         RunOpening,

@@ -30,7 +30,13 @@ AI_TYPES: Final = frozenset({"recommendation", "health", "stop_journal"})
 """All that the AI clerk may ever write, whatever the table says."""
 
 ORDER_WRITERS: Final[Mapping[str, str]] = MappingProxyType(
-    {"order_intent": RISK_ROLE, "order_result": EXECUTION_ROLE, "fill": EXECUTION_ROLE}
+    {
+        "order_intent": RISK_ROLE,
+        "order_replace": RISK_ROLE,
+        "order_cancel": RISK_ROLE,
+        "order_result": EXECUTION_ROLE,
+        "fill": EXECUTION_ROLE,
+    }
 )
 """Types that have one possible writer, whatever the table says."""
 

@@ -6,7 +6,15 @@ from typing import final
 
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.event_id import EventId
-from minibot.cores.messages import FILLS, RESULTS, FillMessage, IntentMessage, ResultMessage
+from minibot.cores.messages import (
+    CANCEL_REJECTED,
+    FILLS,
+    RESULTS,
+    CancelMessage,
+    FillMessage,
+    IntentMessage,
+    ResultMessage,
+)
 from minibot.events.model import BUY, Fill, OrderIntent, OrderResult, Payload
 from minibot.events.money import amount_text
 from minibot.events.native import mypyc_attr
@@ -21,6 +29,7 @@ class OrderMove(ResultMessage):
 
     _reason: str
     _of: Order  # It moves on later; only its constants are read: symbol, quantity and places.
+    _price_text: str | None = None
 
     def _written(self) -> Payload:
         order = self._of
@@ -32,6 +41,7 @@ class OrderMove(ResultMessage):
             reason_code=self._reason,
             filled_qty=amount_text(self.filled, order.qty_places),
             remaining_qty=amount_text(order.qty - self.filled, order.qty_places),
+            trigger_price=self._price_text,
         )
 
 
@@ -61,6 +71,50 @@ def move_of(
     move._reason = reason
     move._of = order
     return move
+
+
+def triggered_by(
+    order: Order,
+    reason: str,
+    price: int,
+    rules: OrderRules,
+    ts: int,
+    seq: int,
+    tick: EventId,
+    ordinal: int,
+) -> OrderMove:
+    """Return the report of an order that a trade at a price, line `seq`, has just triggered."""
+    move = move_of(order, reason, max(order.intent_ts, ts), seq, tick, ordinal)
+    move.trigger = price
+    move._price_text = rules.price_text(price)
+    return move
+
+
+@mypyc_attr(acyclic=True)
+@final
+class CancelRefused(ResultMessage):
+    """A cancel that changes nothing, of an order that has ended or sells at the market."""
+
+    def __init__(self, cancel: CancelMessage, order: EventId, reason: str) -> None:
+        self.place = RESULTS
+        self.ts = cancel.ts
+        self.tick_seq = cancel.tick_seq
+        self.cause = cancel.ref()
+        self.client = cancel.client
+        self.order = order
+        self.result = CANCEL_REJECTED
+        self.filled = 0
+        self._symbol: str = cancel.symbol
+        self._reason: str = reason
+
+    def _written(self) -> Payload:
+        return OrderResult(
+            client_order_id=self.client.text,
+            order_id=self.order.text,
+            result=self.result,
+            symbol=self._symbol,
+            reason_code=self._reason,
+        )
 
 
 @mypyc_attr(acyclic=True)

@@ -37,14 +37,16 @@ class Touch:
 
     __slots__ = (
         *("_mark_before", "ask", "ask_qty", "ask_taken", "bid", "bid_qty", "bid_taken", "id"),
-        *("is_usable", "seq", "ts"),
+        *("is_usable", "last", "seq", "ts"),
     )
 
     def __init__(self) -> None:
         """Start with nothing displayed; `id`, `seq` and `ts` are those of the last tick.
 
-        It is usable while both sides have a price, and the bid is not above the ask.
+        It is usable while both sides have a price, and the bid is not above the ask. `last` is the
+        last trade's price where orders rest with the executor, else 0.
         """
+        self.last: int = 0
         self.bid: int = 0
         self.bid_qty: int = 0
         self.bid_taken: int = 0
@@ -92,6 +94,8 @@ class Touch:
             name: amount_text(getattr(self, name))
             for name in ("bid", "bid_qty", "bid_taken", "ask", "ask_qty", "ask_taken")
         }
+        if self.last:
+            data["last"] = amount_text(self.last)
         return data | {"id": self.id or place_id(self.seq), "seq": self.seq, "ts": self.ts}
 
     @classmethod
@@ -103,6 +107,7 @@ class Touch:
         touch.is_usable = 0 < touch.bid <= touch.ask
         touch.bid_taken = parse_amount(data["bid_taken"])
         touch.ask_taken = parse_amount(data["ask_taken"])
+        touch.last = parse_amount(data.get("last", "0"))
         touch.id, touch.seq, touch.ts = data["id"], data["seq"], data["ts"]
         return touch
 

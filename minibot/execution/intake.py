@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from minibot.accounting.order_rules import LIMIT, MARKET
+from minibot.accounting.order_rules import LIMIT, MARKET, OrderRules
 from minibot.cores.messages import IntentMessage
 from minibot.events.model import BUY, ENTRY, EXIT, SELL, Event
 from minibot.events.reasons import (
@@ -18,6 +18,7 @@ from minibot.events.reasons import (
     QTY_INVALID,
     SHORT_SALE,
     SOURCE_FORBIDDEN,
+    WOULD_TRIGGER,
 )
 from minibot.execution.orders import FOK, GTC, IOC
 from minibot.kernel.errors import ContractError
@@ -27,6 +28,13 @@ SIDE_OF_PURPOSE: Final = {ENTRY: BUY, EXIT: SELL}
 
 TIMES_IN_FORCE: Final = frozenset({"", GTC, IOC, FOK})
 """None named is GTC."""
+
+TRIGGERS: Final = {
+    "STOP_LOSS": (True, False),
+    "TAKE_PROFIT": (False, True),
+    "OCO": (True, True),
+}
+"""Whether a resting order has a stop, and a target, by its type."""
 
 CAUSES_MIN: Final = 2
 """An intent names its risk_action, then the signal, tick or control event behind it."""
@@ -46,7 +54,7 @@ def require_lineage(event: Event) -> None:
         raise ContractError(
             "execution",
             SOURCE_FORBIDDEN,
-            f"order_intent {event.id}: expected a risk_action and its cause, found {len(causes)}",
+            f"{event.type} {event.id}: expected a risk_action and its cause, found {len(causes)}",
         )
 
 
@@ -54,18 +62,43 @@ def field_refusal(intent: IntentMessage) -> str | None:
     """Return the reason code of an invalid field, or None.
 
     After None the quantity is above zero, and so is the limit, which a LIMIT order has and a MARKET
-    order has not.
+    order has not. A resting order is a sale with the triggers of its type, the stop the lower one.
     """
     if intent.qty <= 0:
         return QTY_INVALID
     if intent.time_in_force not in TIMES_IN_FORCE:
         return ORDER_TYPE_UNSUPPORTED
-    limit = intent.limit
-    if limit is None and intent.order_type == MARKET:
-        return None
-    if intent.order_type != LIMIT:
+    limit, stop, target = intent.limit, intent.stop, intent.target
+    if stop is None and target is None:
+        if limit is None and intent.order_type == MARKET:
+            return None
+        if intent.order_type != LIMIT:
+            return ORDER_TYPE_UNSUPPORTED
+        return PRICE_INVALID if limit is None or limit <= 0 else None
+    if TRIGGERS.get(intent.order_type) != (stop is not None, target is not None):
         return ORDER_TYPE_UNSUPPORTED
-    return PRICE_INVALID if limit is None or limit <= 0 else None
+    if limit is not None or intent.time_in_force or intent.side != SELL:
+        return ORDER_TYPE_UNSUPPORTED
+    if (stop is not None and stop <= 0) or (target is not None and target <= 0):
+        return PRICE_INVALID
+    return PRICE_INVALID if stop is not None and target is not None and stop >= target else None
+
+
+def trigger_refusal(order: IntentMessage, rules: OrderRules, last: int) -> str | None:
+    """Return why the triggers of a sale may not stand while the last trade was at `last`, or None.
+
+    Args:
+        order: Its fields make sense.
+        rules: Of its symbol.
+        last: 0 while there was none.
+    """
+    for price in (order.stop, order.target):
+        refusal = None if price is None else rules.trigger_refusal(price)
+        if refusal is not None:
+            return refusal
+    if last and order.stop is not None and last <= order.stop:
+        return WOULD_TRIGGER
+    return WOULD_TRIGGER if last and order.target is not None and last >= order.target else None
 
 
 def side_refusal(intent: IntentMessage) -> str:

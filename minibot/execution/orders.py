@@ -3,6 +3,31 @@
 An order is identified by its intent; every move it makes becomes one `order_result`. A move that
 the table lacks raises and changes nothing. Quantities add up at every moment: filled and remaining
 are the ordered quantity. Amounts are hundred-millionths (`events.money`).
+
+A resting order waits, ACCEPTED, for a trade at its stop or below, or at its target or above. An OCO
+is one order with both: it sets its quantity aside once, and the trade that triggers one of them
+ends the other, before anything is filled. Only then, TRIGGERED, it trades, as a market order from
+the touch of that very tick on: what a gap jumped past is sold behind the gap. Nothing but a fill,
+the end of the run and the symbol's halt ends a triggered order.
+
+Which of two wins that meet in one tick is a matter of what the executor takes first; its input log
+says so. In a lockstep a tick comes before what risk makes of it.
+
+| taken first | then | outcome |
+| --- | --- | --- |
+| trade at a trigger | `order_cancel` | order sells on; `CANCEL_REJECTED`, `order_triggered` |
+| trade at a trigger | `order_replace` | order sells on; the new one `REJECTED`, `order_triggered` |
+| last fill | `order_cancel` | `CANCEL_REJECTED`, `order_ended` |
+| last fill | `order_replace` | the new one `REJECTED`, `order_ended` |
+| partial fill of an entry | `order_cancel` | the rest `CANCELLED`; the fill stands |
+| `order_cancel` | trade at a trigger | nothing: the order is `CANCELLED` |
+| `order_replace` that is refused | trade at a trigger | the former one triggers: it never ended |
+| `order_replace` that is accepted | trade at its trigger | it triggers, its latency having passed |
+| trade at stop and target at once | - | the stop: a trade is one price, and stop < target |
+| STOP | anything | nothing: resting orders stay as they are, listed |
+| planned end | trade at a trigger | nothing: open orders are `EXPIRED` |
+
+Under `carry` risk rests stop and target anew in the next run.
 """
 
 from __future__ import annotations
@@ -26,6 +51,9 @@ FOK: Final = "FOK"
 UNFILLED: Final = {IOC: UNFILLED_IOC, FOK: UNFILLED_FOK}
 """Why an order that may not wait ends with the tick that it met."""
 
+NEVER: Final = 1 << 60
+"""Time at which a resting order expires."""
+
 ORDER_ROLE: Final = "paper_executor_nore_v1"
 """Stands where ids of drafts name a role, so that no order id equals an event's id."""
 
@@ -38,6 +66,7 @@ class OrderState(StrEnum):
 
     NEW = "NEW"
     ACCEPTED = "ACCEPTED"
+    TRIGGERED = "TRIGGERED"
     PARTIALLY_FILLED = "PARTIALLY_FILLED"
     FILLED = "FILLED"
     CANCELLED = "CANCELLED"
@@ -53,6 +82,7 @@ STATE_TEXTS: Final[Mapping[OrderState, str]] = {state: str(state.value) for stat
 
 # The enum searches for a member each time that it is asked for one.
 _ACCEPTED: Final = OrderState.ACCEPTED
+_TRIGGERED: Final = OrderState.TRIGGERED
 _PARTIALLY_FILLED: Final = OrderState.PARTIALLY_FILLED
 _FILLED: Final = OrderState.FILLED
 
@@ -63,6 +93,15 @@ TERMINAL_STATES: Final = frozenset(
 NEXT_STATES: Final[Mapping[OrderState, frozenset[OrderState]]] = {
     OrderState.NEW: frozenset({OrderState.ACCEPTED, OrderState.REJECTED, OrderState.EXPIRED}),
     OrderState.ACCEPTED: frozenset(
+        {
+            OrderState.TRIGGERED,
+            OrderState.PARTIALLY_FILLED,
+            OrderState.FILLED,
+            OrderState.CANCELLED,
+            OrderState.EXPIRED,
+        }
+    ),
+    OrderState.TRIGGERED: frozenset(
         {
             OrderState.PARTIALLY_FILLED,
             OrderState.FILLED,
@@ -105,12 +144,14 @@ class Order:
         state: Where it stands; `move` and `fill` alone change it.
         filled: The quantity that is executed.
         has_met_market: Whether it met a tick; what rests after that is a maker.
+        stop, target: A trade at or below, at or above, triggers a resting order; None for no such.
+        rests: Whether it has one of them.
     """
 
     __slots__ = (
         *("client", "due_ts", "expires_ts", "filled", "has_met_market", "intent", "intent_ts"),
-        *("limit", "order", "qty", "qty_places", "qty_step", "reserve_price", "side", "state"),
-        *("symbol", "time_in_force"),
+        *("limit", "order", "qty", "qty_places", "qty_step", "reserve_price", "rests", "side"),
+        *("state", "stop", "symbol", "target", "time_in_force"),
     )
 
     intent: EventId
@@ -130,6 +171,9 @@ class Order:
     state: OrderState
     filled: int
     has_met_market: bool
+    stop: int | None
+    target: int | None
+    rests: bool
 
     @property
     def order_id(self) -> str:
@@ -141,13 +185,28 @@ class Order:
         """The quantity that is not filled."""
         return self.qty - self.filled
 
+    @property
+    def is_waiting(self) -> bool:
+        """True while it rests: nothing has triggered it."""
+        return self.rests and self.state is _ACCEPTED
+
+    @property
+    def is_triggered(self) -> bool:
+        """True for a resting order that a trade has triggered."""
+        return self.rests and self.state is not _ACCEPTED
+
+    def is_reached(self, price: int) -> bool:
+        """Return whether a trade at a price triggers it."""
+        stop, target = self.stop, self.target
+        return (stop is not None and price <= stop) or (target is not None and price >= target)
+
     def move(self, state: OrderState) -> None:
         """Take the next state.
 
         Raises:
-            InvariantError: The table has no such move.
+            InvariantError: The table has no such move, or nothing waits for a trigger.
         """
-        if state not in NEXT_STATES[self.state]:
+        if state not in NEXT_STATES[self.state] or (state is _TRIGGERED and not self.rests):
             raise self._no_move(state)
         self.state = state
 
@@ -174,15 +233,16 @@ class Order:
             )
         is_whole = not left
         state = _FILLED if is_whole else _PARTIALLY_FILLED
-        if self.state not in FILLABLE_STATES:
+        if self.state not in FILLABLE_STATES or (self.rests and self.state is _ACCEPTED):
             raise self._no_move(state)
         self.state = state
         self.filled = filled
         return is_whole
 
     def to_json(self) -> JsonObject:
-        """Return the order as canonical JSON values."""
-        return {
+        """Return the order as canonical JSON values; triggers only of a resting one."""
+        triggers = {"stop": self.stop, "target": self.target} if self.rests else {}
+        return triggers | {
             "intent_id": self.intent.text,
             "intent_ts": self.intent_ts,
             "order_id": self.order.text,
@@ -223,6 +283,9 @@ class Order:
         order.state = OrderState(data["state"])
         order.filled = data["filled"]
         order.has_met_market = data["has_met_market"]
+        order.stop = data.get("stop")
+        order.target = data.get("target")
+        order.rests = order.stop is not None or order.target is not None
         return order
 
 
@@ -230,6 +293,8 @@ def order_of(
     intent: IntentMessage, rules: OrderRules, reserve_price: int, due_ts: int, expires_ts: int
 ) -> Order:
     """Return the order that an intent becomes whose fields make sense: accepted, nothing filled.
+
+    One that rests has no time at which it expires.
 
     The rules are its symbol's; of the rest, see the attributes of these names.
     """
@@ -251,4 +316,9 @@ def order_of(
     order.state = _ACCEPTED
     order.filled = 0
     order.has_met_market = False
+    order.stop = intent.stop
+    order.target = intent.target
+    order.rests = order.stop is not None or order.target is not None
+    if order.rests:
+        order.expires_ts = NEVER
     return order

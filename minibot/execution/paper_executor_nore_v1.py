@@ -17,10 +17,17 @@ from typing import Any, ClassVar
 from minibot.accounting.ledger import Ledger
 from minibot.accounting.order_rules import OrderRules
 from minibot.accounting.portfolio import Portfolio
+from minibot.accounting.resting_orders import with_resting
 from minibot.cores.closed_bar import BarInput
-from minibot.cores.core_profile import CoreProfile
+from minibot.cores.core_profile import AT_VENUE, CoreProfile
 from minibot.cores.event_id import EventId, RecentIds, derived, named
-from minibot.cores.messages import INTENTS, IntentMessage, Message, ResultMessage
+from minibot.cores.messages import (
+    INTENTS,
+    CancelMessage,
+    IntentMessage,
+    Message,
+    ResultMessage,
+)
 from minibot.cores.protocol import Core, Input
 from minibot.cores.scaled_tick import ANY_TOUCH, QuietRange, ScaledTick
 from minibot.events.decimals import round_down
@@ -35,6 +42,7 @@ from minibot.events.model import (
     Instrument,
     JsonObject,
     MarketTick,
+    OrderCancel,
     OrderIntent,
     PriceMark,
     RunEnding,
@@ -52,17 +60,35 @@ from minibot.events.reasons import (
     NO_INSTRUMENT,
     NO_MARK,
     NOT_TRADING,
+    ORDER_ENDED,
+    ORDER_TRIGGERED,
     PARTIAL,
+    REPLACED,
     RUN_ENDING,
     STALE_TICK,
+    STOP_TRIGGERED,
     SYMBOL_UNKNOWN,
+    TARGET_TRIGGERED,
+    WITHDRAWN,
 )
-from minibot.execution.execution_reports import IntentRefused, fill_of, move_of
+from minibot.execution.execution_reports import (
+    CancelRefused,
+    IntentRefused,
+    fill_of,
+    move_of,
+    triggered_by,
+)
 from minibot.execution.fees import FeeRates
 from minibot.execution.fill_models import fill_model_of
 from minibot.execution.fills import FillModel, Touch
 from minibot.execution.funds import funds_refusal
-from minibot.execution.intake import SIDE_OF_PURPOSE, field_refusal, require_lineage, side_refusal
+from minibot.execution.intake import (
+    SIDE_OF_PURPOSE,
+    field_refusal,
+    require_lineage,
+    side_refusal,
+    trigger_refusal,
+)
 from minibot.execution.orders import (
     FOK,
     ORDER_ROLE,
@@ -87,7 +113,15 @@ class PaperExecutorNoreV1(Core):
 
     __slots__ = (
         *("_cancels_halted", "_clients", "_ending_until", "_fees", "_fill_model", "_instruments"),
-        *("_is_ended", "_latency_ms", "_ledger", "_marks", "_order_ttl_ms", "_portfolio"),
+        *(
+            "_is_ended",
+            "_keeps_last",
+            "_latency_ms",
+            "_ledger",
+            "_marks",
+            "_order_ttl_ms",
+            "_portfolio",
+        ),
         *("_quote_asset", "_reason", "_references", "_rules", "_symbol", "_tick"),
         *("_tick_age_ms_max", "_touch", "_touches", "_trading", "orders"),
     )
@@ -99,6 +133,8 @@ class PaperExecutorNoreV1(Core):
         self._latency_ms: int = execution.latency_market_ms
         self._tick_age_ms_max: int = execution.tick_age_ms_max
         self._order_ttl_ms: int = execution.order_ttl_market_ms
+        # Whether orders rest here, so that the last trade's price is asked for.
+        self._keeps_last: bool = profile.risk.exits_at == AT_VENUE
         self._cancels_halted: bool = execution.left_trading == "cancel"
         self._fees: FeeRates = FeeRates.of(execution)
         self._fill_model: FillModel = fill_model_of(execution.fill_model)
@@ -130,15 +166,17 @@ class PaperExecutorNoreV1(Core):
 
         Raises:
             InvariantError: Something came before `run_opening`, or a state that cannot be.
-            ContractError: An `order_intent` event that names fewer than two causes:
-                SOURCE_FORBIDDEN. An intent as a message comes from risk's core and is not asked.
+            ContractError: An event of `order_intents` that names fewer than two causes:
+                SOURCE_FORBIDDEN. A message comes from risk's core and is not asked.
         """
         if isinstance(item, ScaledTick):
             return self._on_tick(item, seq, now)
         if isinstance(item, BarInput):  # Of which the executor wants nothing.
             return None
         if isinstance(item, IntentMessage):
-            return [self._on_intent(item, now)]
+            return self._on_intent(item, now)
+        if isinstance(item, CancelMessage):
+            return [self._on_cancel(item)]
         if isinstance(item, Event):
             return self._on_event(item, seq, now)
         raise TypeError(f"{type(item).__name__} is no input of the executor")
@@ -150,7 +188,10 @@ class PaperExecutorNoreV1(Core):
             return self._on_tick(self._tick, seq, now)
         if isinstance(payload, OrderIntent):
             require_lineage(event)
-            return [self._on_intent(IntentMessage.of(payload, event), now)]
+            return self._on_intent(IntentMessage.of(payload, event), now)
+        if isinstance(payload, OrderCancel):
+            require_lineage(event)
+            return [self._on_cancel(CancelMessage.of(payload, event))]
         if isinstance(payload, Beat):
             return self._on_beat(seq, event, now)
         if isinstance(payload, Book):
@@ -213,8 +254,10 @@ class PaperExecutorNoreV1(Core):
 
     # --- intents ------------------------------------------------------------------------------
 
-    def _on_intent(self, intent: IntentMessage, now: int) -> ResultMessage:
+    def _on_intent(self, intent: IntentMessage, now: int) -> list[Message]:
         """Take an intent whose lineage needs no check any more; return its first result.
+
+        An order that it replaces ends first, and only if it becomes an order.
 
         The checks stand in a fixed order and the first that fails gives the reason. What comes too
         late is EXPIRED, whatever else is refused is REJECTED; the rest becomes an open order.
@@ -248,12 +291,23 @@ class PaperExecutorNoreV1(Core):
             return self._refuse(intent, NO_MARK)
         if now - touch.ts > self._tick_age_ms_max:
             return self._refuse(intent, STALE_TICK)
+        former, others = None, self.orders
+        if intent.replaces is not None:
+            former = self._open(intent.replaces)
+            if former is None or former.is_triggered:
+                return self._refuse(intent, ORDER_ENDED if former is None else ORDER_TRIGGERED)
+            others = [order for order in others if order is not former]
         qty, limit = intent.qty, intent.limit
-        if limit is None:
-            bounds, price = rules.market_bounds, touch.ask if side == BUY else touch.bid
-        else:
+        least = intent.target if intent.stop is None else intent.stop
+        if limit is not None:
             bounds, price = rules.limit_bounds, limit
+        else:
+            # A resting order is one at the market once it is triggered.
+            bounds, price = rules.market_bounds, touch.ask if side == BUY else touch.bid
+            price = price if least is None else least
         refusal = bounds.qty_refusal(qty)
+        if least is not None and refusal is None:
+            refusal = trigger_refusal(intent, rules, touch.last)
         if limit is not None and refusal is None:
             reference = self._references.price(symbol, touch, now)
             refusal = rules.limit_refusal(side, limit, reference)
@@ -262,14 +316,41 @@ class PaperExecutorNoreV1(Core):
             if portfolio is None:
                 raise _unopened()
             refusal = bounds.value_refusal(notional) or funds_refusal(
-                portfolio, self.orders, self._fees, rules, side, qty, notional
+                portfolio, others, self._fees, rules, side, qty, notional
             )
         if refusal is not None:
             return self._refuse(intent, refusal)
         order = order_of(intent, rules, price, ts + self._latency_ms, expires_ts)
-        self.orders.append(order)
+        messages: list[Message] = []
+        if former is not None:
+            former.move(OrderState.CANCELLED)
+            messages.append(move_of(former, REPLACED, ts, intent.tick_seq, intent.ref(), 0))
+            self._fill_model.keep(others)
+        others.append(order)
+        self.orders = others
         self._reason = ACCEPTED
-        return move_of(order, ACCEPTED, ts, intent.tick_seq, None, 0)
+        messages.append(move_of(order, ACCEPTED, ts, intent.tick_seq, None, len(messages)))
+        return messages
+
+    def _on_cancel(self, cancel: CancelMessage) -> ResultMessage:
+        """Take a cancel whose lineage needs no check any more; return what becomes of its order."""
+        order = self._open(cancel.client)
+        if order is None or order.is_triggered:
+            self._reason = ORDER_ENDED if order is None else ORDER_TRIGGERED
+            known = derived(ORDER_ROLE, cancel.ref(), 0) if order is None else order.order
+            return CancelRefused(cancel, known, self._reason)
+        order.move(OrderState.CANCELLED)
+        self.orders = [other for other in self.orders if other is not order]
+        self._fill_model.keep(self.orders)
+        self._reason = WITHDRAWN
+        return move_of(order, WITHDRAWN, cancel.ts, cancel.tick_seq, cancel.ref(), 0)
+
+    def _open(self, client: EventId) -> Order | None:
+        """Return the open order of risk's id, None without one."""
+        for order in self.orders:
+            if order.client is client or order.client.is_same(client):
+                return order
+        return None
 
     def _untraded(self, symbol: str) -> str:
         """Return why a symbol does not trade."""
@@ -279,11 +360,11 @@ class PaperExecutorNoreV1(Core):
 
     def _refuse(
         self, intent: IntentMessage, reason: str, state: OrderState = OrderState.REJECTED
-    ) -> ResultMessage:
+    ) -> list[Message]:
         """Return the result of an intent that becomes no order."""
         self._reason = reason
         order = derived(ORDER_ROLE, intent.ref(), 0)
-        return IntentRefused(intent, order, state, reason, field_refusal(intent) is None)
+        return [IntentRefused(intent, order, state, reason, field_refusal(intent) is None)]
 
     # --- the market ---------------------------------------------------------------------------
 
@@ -293,6 +374,8 @@ class PaperExecutorNoreV1(Core):
         if touch is None or symbol != self._symbol:
             touch = self._find(symbol)
         touch.take(tick, seq)
+        if self._keeps_last:
+            touch.last = tick.last(seq)
         if not self.orders:
             return None
         messages: list[Message] = []
@@ -306,12 +389,15 @@ class PaperExecutorNoreV1(Core):
         still_open: list[Order] = []
         for order in self.orders:
             if order.symbol == symbol:
+                if order.rests and order.is_waiting:
+                    self._trigger(order, seq, tick, messages)
                 if now >= order.expires_ts:
                     self._expire(order, EXPIRED, seq, ts, tick.ref(seq), messages)
                     continue
                 if (
                     rules is not None
                     and ts >= order.due_ts
+                    and not (order.rests and order.is_waiting)
                     and self._meet(order, rules, touch, seq, tick, messages)
                 ):
                     continue
@@ -341,6 +427,8 @@ class PaperExecutorNoreV1(Core):
         if is_ask_new:
             touch.ask_taken = 0
         touch.take(tick, seq)
+        if self._keeps_last:
+            touch.last = tick.last(seq)
 
     def _turn_to(self, symbol: str) -> None:
         """Find touch and rules of another symbol."""
@@ -394,6 +482,22 @@ class PaperExecutorNoreV1(Core):
         self.orders = still_open
         self._fill_model.keep(still_open)
         return messages
+
+    def _trigger(self, order: Order, seq: int, tick: ScaledTick, messages: list[Message]) -> None:
+        """Trigger a resting order if the tick is a trade at its stop or target.
+
+        How old the tick is, and what touch it shows, matters to its fills alone.
+        """
+        rules, price = self._trading, tick.last(seq)
+        if rules is None or tick.ts < order.due_ts or not order.is_reached(price):
+            return
+        if not tick.is_trade(seq):
+            return
+        order.move(OrderState.TRIGGERED)
+        is_stop = order.stop is not None and price <= order.stop
+        self._reason = STOP_TRIGGERED if is_stop else TARGET_TRIGGERED
+        ref, n = tick.ref(seq), len(messages)
+        messages.append(triggered_by(order, self._reason, price, rules, tick.ts, seq, ref, n))
 
     def _meet(
         self,
@@ -463,6 +567,16 @@ class PaperExecutorNoreV1(Core):
 
     # --- what others see ----------------------------------------------------------------------
 
+    def open_positions(self) -> list[dict[str, str]]:
+        """Return the open positions, each with the order that rests for it."""
+        listed = self.portfolio.open_positions()
+        for place, position in enumerate(listed):
+            for order in self.orders:
+                if order.is_waiting and order.symbol == position["symbol"]:
+                    qty, stop, target = order.remaining, order.stop, order.target
+                    listed[place] = with_resting(position, qty, stop, target)
+        return listed
+
     def facts(self) -> JsonObject:
         """Return cash, equity and what is open, for health and the live table."""
         if self._portfolio is None:
@@ -476,7 +590,7 @@ class PaperExecutorNoreV1(Core):
             "fees": amount_text(portfolio.fees),
             "fills": portfolio.fills,
             "open_orders": len(self.orders),
-            "open_positions": portfolio.open_positions(),
+            "open_positions": self.open_positions(),
             "opened_ts": max((lot.ts for lot in lots), default=None),
             "reason": self._reason,
         }

@@ -2,9 +2,10 @@
 
 Both are projections for people and programs that do not read queues; the fills are the truth. They
 are written atomically after the fills they tell of are durable, and can be deleted at any time:
-`run_opening` and fills give the same bytes again. How often is the shell's affair: it asks once a
-second and at the end. A `portfolio.json` that contradicts the fills is STOP(NONDETERMINISM);
-`open_positions.json` holds a part of it and is only written, never compared.
+`run_opening`, fills and results give the same bytes again. How often is the shell's affair: it asks
+once a second and at the end. A `portfolio.json` that contradicts the fills is
+STOP(NONDETERMINISM); `open_positions.json` holds a part of it, with the orders that rest, and is
+only written, never compared.
 """
 
 from __future__ import annotations
@@ -36,15 +37,24 @@ class PortfolioStore:
         self._open_positions = folder / OPEN_POSITIONS_FILE
         self._run_id = run_id
         self._fills = -1
+        self._listed: list[dict[str, str]] = []
 
-    def save(self, portfolio: Portfolio, ledger: Ledger) -> None:
-        """Put the files in place if fills came since the last time.
+    def save(
+        self, portfolio: Portfolio, ledger: Ledger, listed: list[dict[str, str]] | None = None
+    ) -> None:
+        """Put the files in place if fills came since the last time, or other orders rest.
+
+        Args:
+            portfolio: As it is now.
+            ledger: The same.
+            listed: Its open positions with the orders that rest for them; none does by default.
 
         Raises:
             IntegrityError: The first time, when the file of this run contradicts the portfolio.
             RunStop: The disk refuses.
         """
-        if portfolio.fills == self._fills:
+        positions = portfolio.open_positions() if listed is None else listed
+        if portfolio.fills == self._fills and positions == self._listed:
             return
         if self._fills < 0:
             self.check(portfolio, ledger)
@@ -53,10 +63,10 @@ class PortfolioStore:
         write_hashed(self._portfolio, whole, generation=generation)
         write_hashed(
             self._open_positions,
-            {"run_id": self._run_id, "positions": portfolio.open_positions()},
+            {"run_id": self._run_id, "positions": positions},
             generation=generation,
         )
-        self._fills = portfolio.fills
+        self._fills, self._listed = portfolio.fills, positions
 
     def check(self, portfolio: Portfolio, ledger: Ledger) -> None:
         """Compare `portfolio.json` with a portfolio made from at least the fills that it holds.

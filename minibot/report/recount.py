@@ -164,10 +164,13 @@ class Recount:
             if payload.action == "BLOCK":
                 self.block_reasons[payload.reason_code] += 1
             elif payload.action == "EXIT":
-                self._exits[event.id] = payload
+                # Behind a trigger it names the intent of the order that rested.
+                for name in (event.id, *(event.cause_ids or ())):
+                    self._exits[name] = payload
         elif isinstance(payload, OrderIntent):
             if payload.side != BUY:
-                self._exit_causes[payload.client_order_id] = tuple(event.cause_ids or ())
+                causes = (event.id, *(event.cause_ids or ()))
+                self._exit_causes[payload.client_order_id] = causes
             else:
                 causes = tuple(event.cause_ids or ())
                 self._entry_causes[payload.client_order_id] = causes

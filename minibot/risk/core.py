@@ -12,7 +12,7 @@ or notional limits.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from minibot.accounting.portfolio import Portfolio
 from minibot.cores.closed_bar import BarInput, ClosedBar
@@ -68,10 +68,9 @@ from minibot.risk.exit_decision import (
 )
 from minibot.risk.limits import DRAWDOWN_PLACES
 from minibot.risk.positions import NO_PRICE
+from minibot.risk.protection import REJECTED, on_answer, protect
 from minibot.risk.risk_state import RiskState
 from minibot.risk.watch import RiskWatch
-
-REJECTED: Final = "REJECTED"
 
 
 class RiskCore(Core):
@@ -107,8 +106,7 @@ class RiskCore(Core):
         if isinstance(item, FillMessage):
             return self._on_fill(item, now)
         if isinstance(item, ResultMessage):
-            self._on_result(item, now)
-            return None
+            return self._on_result(item, now)
         if isinstance(item, Event):
             return self._on_event(item, seq, now)
         raise TypeError(f"{type(item).__name__} is no input of risk")
@@ -130,8 +128,7 @@ class RiskCore(Core):
         if isinstance(payload, Fill):
             return self._on_fill(FillMessage.of(payload, event), now)
         if isinstance(payload, OrderResult):
-            self._on_result(ResultMessage.of(payload, event), now)
-            return None
+            return self._on_result(ResultMessage.of(payload, event), now)
         state = self._state
         if state.is_stopped:
             return None
@@ -234,11 +231,16 @@ class RiskCore(Core):
             breaches = budgets.on_equity(positions.equity, rebased)
             if breaches is not None:
                 return [stop(state, breaches, verdict_for_tick(state, tick, seq))]
+        rests = state.exits.rules.rests
+        if rests:
+            market.last = tick.last(seq)
         if not market.qty:
             return None
         exits = market.exits or state.exits_of(market)
         if now < exits.quiet_until and exits.quiet_above < tick.bid < exits.quiet_below:
             return None
+        if rests:
+            return protect(state, market, tick.ref(seq), tick.ts, seq)
         trigger = due(state, market)
         if trigger is None:
             return None
@@ -318,24 +320,34 @@ class RiskCore(Core):
         elif rules is not None:
             state.exits.on_fill(exits, holding, rules.price_step)
         if breaches is None:
-            return None
+            if not state.exits.rules.rests or holding is None:
+                return None
+            exits.quiet_until = 0
+            return protect(state, market, fill.ref(), fill.ts, fill.tick_seq)
         verdict = new_verdict(state, fill.ref(), fill.ts, fill.tick_seq, market.symbol)
         return [stop(state, breaches, verdict)]
 
-    def _on_result(self, result: ResultMessage, now: int) -> None:
-        """Take a move of an order.
+    def _on_result(self, result: ResultMessage, now: int) -> list[Message] | None:
+        """Take a move of an order; return what follows where exits rest with the executor.
 
         Raises:
             InvariantError: It came before `run_opening`.
         """
         state = self._state
         if now >= state.budgets.midnight and not self._begin("order_result", now):
-            return
+            return None
         state.now = now
+        if state.exits.rules.rests:
+            order = state.positions.find(result.client)
+            if order is None:
+                return None
+            is_ended = state.positions.on_result(result) is not None
+            return on_answer(state, order, result, is_ended)
         order = state.positions.on_result(result)
         if order is not None and order.side == SELL:
             exits = order.market.exits or state.exits_of(order.market)
             exits.on_order_ended(result.result == REJECTED, now)
+        return None
 
     # --- what others see ----------------------------------------------------------------------
 
@@ -361,7 +373,7 @@ class RiskCore(Core):
             "realised_pnl": amount_text(portfolio.realised_pnl),
             "fees": amount_text(portfolio.fees),
             "open_orders": len(state.positions.orders),
-            "open_positions": portfolio.open_positions(),
+            "open_positions": state.positions.listed(),
             "exits": state.exit_levels(),
             "orders_per_minute": budgets.orders(state.now),
             "headroom": state.headroom(None).texts(),

@@ -6,9 +6,26 @@ from typing import Final, final
 
 from minibot.accounting.order_rules import MARKET, OrderRules
 from minibot.cores.event_id import EventId, derived, named
-from minibot.cores.messages import ACTIONS, INTENTS, WRITERS, ActionMessage, IntentMessage, Message
+from minibot.cores.messages import (
+    ACTIONS,
+    INTENTS,
+    WRITERS,
+    ActionMessage,
+    CancelMessage,
+    IntentMessage,
+    Message,
+)
 from minibot.cores.scaled_tick import ScaledTick
-from minibot.events.model import BUY, ENTRY, EXIT, Event, OrderIntent, Payload, RiskAction
+from minibot.events.model import (
+    BUY,
+    ENTRY,
+    EXIT,
+    Event,
+    OrderIntent,
+    OrderReplace,
+    Payload,
+    RiskAction,
+)
 from minibot.events.native import mypyc_attr
 from minibot.events.reasons import RISK_LIMIT
 from minibot.risk.checks import Checklist
@@ -25,6 +42,11 @@ ALLOW: Final = "ALLOW"
 BLOCK: Final = "BLOCK"
 REDUCE: Final = "REDUCE"
 STOP: Final = "STOP"
+PROTECT: Final = "PROTECT"
+
+STOP_LOSS: Final = "STOP_LOSS"
+TAKE_PROFIT: Final = "TAKE_PROFIT"
+OCO: Final = "OCO"
 
 
 @mypyc_attr(acyclic=True)
@@ -83,7 +105,10 @@ class Verdict(ActionMessage):
 @mypyc_attr(acyclic=True)
 @final
 class AllowedIntent(IntentMessage):
-    """The `order_intent` of a market order behind the verdict that allows it.
+    """The `order_intent` of an order behind the verdict that allows it.
+
+    It is an `order_replace` where it comes in another order's place, and at the market unless it
+    is told to rest.
 
     Args:
         verdict: The action, decided; the intent is the next message of its step.
@@ -126,7 +151,27 @@ class AllowedIntent(IntentMessage):
         self.expires_ts = expires_ts
         self.rules = rules
 
+    def rest(self, stop: int | None, target: int | None) -> None:
+        """Make it an order that waits for a trade at its stop or its target."""
+        self.stop, self.target = stop, target
+        self.order_type = OCO if target is not None else STOP_LOSS
+        if stop is None:
+            self.order_type = TAKE_PROFIT
+
     def _written(self) -> Payload:
+        if self.replaces is not None:
+            return OrderReplace(
+                symbol=self.symbol,
+                side=self.side,
+                qty=self.rules.qty_text(self.qty),
+                order_type=self.order_type,
+                client_order_id=self.client.text,
+                purpose=self.purpose,
+                expires_ts=self.expires_ts,
+                stop_price=self._price(self.stop),
+                target_price=self._price(self.target),
+                replaces=self.replaces.text,
+            )
         return OrderIntent(
             symbol=self.symbol,
             side=self.side,
@@ -135,7 +180,27 @@ class AllowedIntent(IntentMessage):
             client_order_id=self.client.text,
             purpose=self.purpose,
             expires_ts=self.expires_ts,
+            stop_price=self._price(self.stop),
+            target_price=self._price(self.target),
         )
+
+    def _price(self, price: int | None) -> str | None:
+        return None if price is None else self.rules.price_text(price)
+
+
+def cancel_of(order: WorkingOrder, verdict: Verdict, ordinal: int) -> CancelMessage:
+    """Return the `order_cancel` of an open order behind a verdict, at its place in the step."""
+    cancel = CancelMessage()
+    cancel.place = INTENTS
+    cancel.ts = verdict.ts
+    cancel.tick_seq = verdict.tick_seq
+    cancel.cause = verdict.cause
+    cancel.also = verdict.also
+    cancel.behind = verdict
+    cancel.ordinal = ordinal
+    cancel.symbol = order.market.symbol
+    cancel.client = order.client
+    return cancel
 
 
 def new_verdict(
@@ -202,23 +267,36 @@ def approve(
     market: Market,
     rules: OrderRules,
     verdict: Verdict,
+    former: WorkingOrder | None = None,
+    stop: int | None = None,
+    target: int | None = None,
 ) -> list[Message]:
     """Return a `risk_action` and the `order_intent` that it allows; count and keep the order.
 
     Args:
         state: The state.
-        kind: ALLOW, REDUCE or EXIT.
+        kind: ALLOW, REDUCE, EXIT or PROTECT.
         reason: A reason code.
-        side: Of the market order.
+        side: Of the order.
         qty: How much.
         market: Its market; the order takes the other side of the touch.
         rules: The venue's, of its symbol.
         verdict: The action so far.
+        former: The resting order in whose place it comes; None for none.
+        stop: What triggers an order that is to rest; None, with `target`, for one at the market.
+        target: The same.
     """
     client = derived(ORDER_ROLE, verdict.cause, verdict.ordinal)
     price = market.ask if side == BUY else market.bid
-    state.positions.orders.append(WorkingOrder(client, market, side, qty, price))
+    order = WorkingOrder(client, market, side, qty, price)
+    state.positions.orders.append(order)
     state.budgets.on_order(state.now, verdict.left.orders)
     expires_ts = verdict.ts + state.limits.intent_ttl_ms
     intent = AllowedIntent(verdict, market, side, qty, client, rules, expires_ts)
+    if former is not None:
+        order.is_replacing = True
+        intent.replaces = former.client
+    if stop is not None or target is not None:
+        intent.rest(stop, target)
+        order.stop, order.target, order.intent = stop, target, intent.ref()
     return [action(state, kind, reason, verdict), intent]

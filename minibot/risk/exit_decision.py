@@ -43,11 +43,12 @@ from minibot.risk.drafts import (
     Verdict,
     action,
     approve,
+    cancel_of,
     new_verdict,
     stop,
     verdict_for_event,
 )
-from minibot.risk.exits import SymbolExits
+from minibot.risk.exits import NEVER, SymbolExits
 from minibot.risk.positions import Market, Positions
 from minibot.risk.risk_state import RiskState
 from minibot.risk.signal_gates import (
@@ -60,6 +61,7 @@ from minibot.risk.signal_gates import (
     status_gate,
     tick_age,
 )
+from minibot.risk.trigger_rows import trigger_rows
 
 # A position is left because one of these fails; the reason is that of the exit.
 NOT_ASKED_FOR: Final = Gate("exit_position", OPERATOR_EXIT, words=(NONE, "asked"))
@@ -68,6 +70,9 @@ NOT_ENDING: Final = Gate("run_ending", END_EXIT, passes=AT_LEAST)
 STOP_PRICE: Final = Gate("stop_price", STOP_LOSS, PLACES, passes=ABOVE)
 TARGET_PRICE: Final = Gate("target_price", TAKE_PROFIT, PLACES, passes=BELOW)
 HELD_MS: Final = Gate("held_ms", TIME_EXIT, passes=BELOW)
+
+# The bid below which nothing is left: bids are above it.
+NO_STOP: Final = 0
 
 # An exit is refused because one of these fails.
 LEAVES_ON_SIGNAL: Final = Gate("signal_exit", SIGNAL_EXIT, words=IS_SO)
@@ -183,14 +188,28 @@ def due(state: RiskState, market: Market) -> Row | None:
     if not exits.is_guarded:
         state.exits.guard(exits, rules.price_step)
     bounds = state.exits.bounds(exits, holding, rules.price_step)
-    trigger = first_failure(level_rows(exits, bounds, holding.lots[0].ts, market.bid, now))
+    bid = market.bid
+    if state.exits.rules.rests and is_covered(state.positions, market):
+        bid, bounds = NOT_ASKED, (NO_STOP, NEVER, bounds[2])  # The executor watches the levels.
+    trigger = first_failure(level_rows(exits, bounds, holding.lots[0].ts, bid, now))
+    if trigger is None and bid != NOT_ASKED and state.exits.rules.rests:
+        # Nothing rests for it: the last trade counts beside the bid.
+        stop = None if exits.stop_distance is None else bounds[0]
+        target = None if exits.target_distance is None else bounds[1]
+        trigger = first_failure(trigger_rows(market.last, stop, target))
     exits.on_judged(trigger is not None)
     if trigger is not None:
         return trigger
-    if state.exits.ending_until is None:
+    if state.exits.ending_until is None and (bid == NOT_ASKED or not state.exits.rules.rests):
         exits.set_quiet_range(bounds)
     exits.told = ""
     return None
+
+
+def is_covered(positions: Positions, market: Market) -> bool:
+    """Return whether one resting order sells the whole position."""
+    resting = positions.resting(market)
+    return resting is not None and resting.pending >= market.qty
 
 
 def request_rows(state: RiskState, exits: SymbolExits) -> tuple[Row, ...]:
@@ -220,7 +239,7 @@ def level_rows(
         exits: The exits of the symbol.
         bounds: Bid of the stop, bid of the target, and until when the position is held.
         opened_ts: When the position was opened.
-        bid: The price of a sale.
+        bid: The price of a sale; `NOT_ASKED` where the levels rest with the executor.
         now: Market time.
     """
     stop_price, target_price, ends = bounds
@@ -281,9 +300,26 @@ def _exit(
     qty: int,
     verdict: Verdict,
 ) -> list[Message]:
-    """Return the action EXIT and its intent; STOP instead when the order rate is spent."""
+    """Return the action EXIT and its intent; STOP instead when the order rate is spent.
+
+    A resting order gives its place to the sale. What an entry may still buy is cancelled then.
+    """
     rate = state.limits.order_rate
     breaches = exceeded(((rate.hard_gate, verdict.left.orders + 1, rate.hard),))
     if breaches is not None:
         return [stop(state, breaches, verdict)]
-    return approve(state, EXIT, reason, SELL, qty, market, rules, verdict)
+    if not state.exits.rules.rests:
+        return approve(state, EXIT, reason, SELL, qty, market, rules, verdict)
+    former = state.positions.resting(market)
+    messages = approve(state, EXIT, reason, SELL, qty, market, rules, verdict, former)
+    return messages + cancel_entries(state, market, verdict, 2)
+
+
+def cancel_entries(
+    state: RiskState, market: Market, verdict: Verdict, ordinal: int
+) -> list[Message]:
+    """Return the cancels of what a market's entries may still buy, from message `ordinal` on."""
+    return [
+        cancel_of(order, verdict, ordinal + n)
+        for n, order in enumerate(state.positions.entries(market))
+    ]

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final, final
 
 from minibot.accounting.lots import Holding
-from minibot.cores.core_profile import CoreProfile
+from minibot.cores.core_profile import AT_VENUE, CoreProfile
 from minibot.cores.scaled_tick import NO_BOUND, QuietRange
 from minibot.events.decimals import decimal_text, div_up, parse_fixed, round_up
 from minibot.events.model import JsonObject
@@ -46,6 +46,7 @@ class ExitRules:
         "leaves_dropped",
         "leaves_halted",
         "needs_atr",
+        "rests",
         "signal_exit",
         "stop_multiple",
         "stop_share",
@@ -69,6 +70,8 @@ class ExitRules:
         self.target_multiple: int | None = None
         if target is None:
             self.target_multiple = _multiple(risk.take_profit_atr_mult)
+        # Whether stop and target rest with the executor.
+        self.rests: bool = risk.exits_at == AT_VENUE
         self.signal_exit: bool = risk.signal_exit
         self.time_exit_ms: int | None = risk.time_exit_ms
         self.closes_at_end: bool = profile.portfolio.at_end == "close"
@@ -105,6 +108,9 @@ class SymbolExits:
         "quiet_below",
         "quiet_until",
         "refusals",
+        "rest_refusals",
+        "rest_retry_ts",
+        "rest_told",
         "retry_ts",
         "stop_distance",
         "target_distance",
@@ -128,6 +134,10 @@ class SymbolExits:
         self.refusals: int = 0
         self.retry_ts: int = 0
         self.told: str = ""
+        # The same of orders that are to rest: none of them delays a sale at the market.
+        self.rest_refusals: int = 0
+        self.rest_retry_ts: int = 0
+        self.rest_told: str = ""
         self.quiet_above: int = 0
         self.quiet_below: int = 0
         self.quiet_until: int = 0
@@ -160,14 +170,20 @@ class SymbolExits:
         The first new attempt comes with the next tick, then after 1 s, 2 s, 4 s up to 30 s of
         market time: a venue that says no ten times a second is not asked ten times a second.
         """
-        if not was_refused:
-            self.refusals = self.retry_ts = 0
-            return
-        self.refusals += 1
-        wait = 0
-        if self.refusals > 1:
-            wait = min(RETRY_MS_MAX, RETRY_MS_MIN << min(self.refusals - 2, 10))
-        self.retry_ts = now + wait
+        self.refusals = self.refusals + 1 if was_refused else 0
+        self.retry_ts = _retry_ts(self.refusals, now)
+
+    def on_rest_ended(self, was_refused: bool, now: int) -> None:
+        """Take the answer to an order that was to rest; see `on_order_ended`."""
+        self.rest_refusals = self.rest_refusals + 1 if was_refused else 0
+        self.rest_retry_ts = _retry_ts(self.rest_refusals, now)
+        self.quiet_until = 0
+
+    def rest_state(self) -> JsonObject:
+        """Return what became of orders that were to rest; nothing where none was refused."""
+        if not self.rest_refusals and not self.rest_told:
+            return {}
+        return {"rest": [self.rest_refusals, self.rest_retry_ts, self.rest_told]}
 
     def forget(self) -> None:
         """Forget levels and requests: the position is closed."""
@@ -176,6 +192,7 @@ class SymbolExits:
         self.left = ""
         self.quiet_until = 0
         self.refusals, self.retry_ts, self.told = 0, 0, ""
+        self.rest_refusals, self.rest_retry_ts, self.rest_told = 0, 0, ""
 
 
 @final
@@ -339,6 +356,7 @@ class Exits:
                     "refusals": exits.refusals,
                     "retry_ts": exits.retry_ts,
                     "told": exits.told,
+                    **exits.rest_state(),
                 }
                 for name, exits in self._symbols.items()
             },
@@ -361,6 +379,8 @@ class Exits:
             exits.refusals = data["refusals"]
             exits.retry_ts = data["retry_ts"]
             exits.told = data["told"]
+            refusals, retry_ts, told = data.get("rest", (0, 0, ""))
+            exits.rest_refusals, exits.rest_retry_ts, exits.rest_told = refusals, retry_ts, told
         return restored
 
 
@@ -391,6 +411,15 @@ def share_distance(price: int, share: int, price_step: int) -> int:
     """
     distance = round_up(div_up(price * share, SHARE_UNIT), price_step)
     return distance if distance > price_step else price_step
+
+
+def _retry_ts(refusals: int, now: int) -> int:
+    """Return when the next attempt may be made after so many refusals in a row; 0 for at once."""
+    if not refusals:
+        return 0
+    if refusals == 1:
+        return now
+    return now + min(RETRY_MS_MAX, RETRY_MS_MIN << min(refusals - 2, 10))
 
 
 def _multiple(text: str | None) -> int | None:

@@ -12,8 +12,9 @@ from typing import Any, Final, final
 from minibot.accounting.lots import Holding
 from minibot.accounting.order_rules import OrderRules, mid_down
 from minibot.accounting.portfolio import Portfolio
+from minibot.accounting.resting_orders import with_resting
 from minibot.cores.event_id import EventId, named
-from minibot.cores.messages import FillMessage, ResultMessage
+from minibot.cores.messages import CANCEL_REJECTED, TRIGGERED, FillMessage, ResultMessage
 from minibot.cores.scaled_tick import ScaledTick
 from minibot.events.model import BUY, SELL, Instrument, JsonObject
 from minibot.events.money import amount_text, cost_up, fee_up, parse_amount, proceeds_down
@@ -44,6 +45,7 @@ class Market:
         holding: That with its lots and their cost; None for nothing.
         value: What that is worth at its last price, at its cost without one.
         is_unmarked: Whether a carried lot waits for its first mark.
+        last: The last trade's price where exits rest with the executor, else 0.
         exits: What its exits remember, once `RiskState.exits_of` was asked.
     """
 
@@ -55,6 +57,7 @@ class Market:
         "holding",
         "is_fresh",
         "is_unmarked",
+        "last",
         "price",
         "qty",
         "rules",
@@ -79,6 +82,7 @@ class Market:
         self.holding: Holding | None = None
         self.value: int = 0
         self.is_unmarked: bool = False
+        self.last: int = 0
         self.exits: SymbolExits | None = None
 
 
@@ -94,18 +98,27 @@ class WorkingOrder:
         booked: How much of it was filled.
         final_filled: How much its terminal result says was filled; None before that.
         pending: How much may still be booked; nothing once it has ended is settled.
+        stop, target: The triggers of an order that rests with the executor; None for no such.
+        intent: The event that placed it, for one that rests.
+        is_replacing: Whether it is to come in a resting order's place, until the executor answers.
+        is_triggered: Whether it rested and is sold at the market now.
     """
 
     __slots__ = (
         "booked",
         "client",
         "final_filled",
+        "intent",
+        "is_replacing",
+        "is_triggered",
         "market",
         "order",
         "pending",
         "price",
         "qty",
         "side",
+        "stop",
+        "target",
     )
 
     def __init__(self, client: EventId, market: Market, side: str, qty: int, price: int) -> None:
@@ -119,6 +132,21 @@ class WorkingOrder:
         self.order: EventId | None = None
         self.booked: int = 0
         self.final_filled: int | None = None
+        self.stop: int | None = None
+        self.target: int | None = None
+        self.intent: EventId | None = None
+        self.is_replacing: bool = False
+        self.is_triggered: bool = False
+
+    @property
+    def rests(self) -> bool:
+        """True while it waits for a trigger, and takes no other order's place."""
+        has_trigger = self.stop is not None or self.target is not None
+        return has_trigger and not self.is_triggered and not self.is_replacing
+
+    def is_as(self, qty: int, stop: int | None, target: int | None) -> bool:
+        """Return whether so much of it is open, with these triggers."""
+        return self.pending == qty and self.stop == stop and self.target == target
 
 
 @final
@@ -299,16 +327,18 @@ class Positions:
 
     def on_result(self, result: ResultMessage) -> WorkingOrder | None:
         """Take a result; return its order when this result ends it, else None."""
-        client, ref = result.client, result.order
-        for order in self.orders:
-            if order.client is client or order.client.is_same(client):
-                break
-        else:
+        ref, order = result.order, self.find(result.client)
+        if order is None:
             return None
+        if result.result == CANCEL_REJECTED:
+            return None  # What became of it is told by results of its own.
+        order.is_replacing = False
         if order.order is None:
             order.order = ref
         elif order.order is not ref and not order.order.is_same(ref):
             return None  # A doubled intent was refused under an order id of its own.
+        if result.result == TRIGGERED:
+            order.is_triggered = True
         if result.result not in TERMINAL_RESULTS:
             return None
         order.final_filled = result.filled
@@ -341,11 +371,37 @@ class Positions:
         return len([symbol for symbol in bought if symbol != beside and symbol not in self.held])
 
     def has_order(self, symbol: str, side: str | None = None) -> bool:
-        """Return whether an order of the symbol, of one side or of any, is not settled."""
+        """Return whether an order of the symbol, of one side or of any, is not settled.
+
+        One that rests waits for its trigger and is in nobody's way.
+        """
         for order in self.orders:
-            if order.market.symbol == symbol and (side is None or order.side == side):
+            is_asked = order.market.symbol == symbol and (side is None or order.side == side)
+            if is_asked and not order.rests:
                 return True
         return False
+
+    def find(self, client: EventId) -> WorkingOrder | None:
+        """Return the order of an id, None once it is settled."""
+        for order in self.orders:
+            if order.client is client or order.client.is_same(client):
+                return order
+        return None
+
+    def resting(self, market: Market) -> WorkingOrder | None:
+        """Return the order with stop and target of a position; None while none rests.
+
+        One that is being replaced does; until that is answered, `has_order` says so.
+        """
+        for order in self.orders:
+            if order.market is market and order.rests:
+                return order
+        return None
+
+    def entries(self, market: Market) -> list[WorkingOrder]:
+        """Return the open entries of a market that may still buy."""
+        found = [order for order in self.orders if order.market is market and order.side == BUY]
+        return [order for order in found if order.final_filled is None]
 
     def qty_with_orders(self, market: Market) -> int:
         """Return the position plus what open entries may still buy."""
@@ -356,15 +412,25 @@ class Positions:
         return qty
 
     def free_qty(self, market: Market) -> int:
-        """Return the position less what open exits may sell."""
+        """Return the position less what open exits may sell; a resting one gives way to another."""
         free = market.qty
         for order in self.orders:
-            if order.market is market and order.side == SELL:
+            if order.market is market and order.side == SELL and not order.rests:
                 free -= order.pending
         return free
 
     def _entry_notional(self, order: WorkingOrder) -> int:
         return cost_up(order.pending, order.price) if order.side == BUY else 0
+
+    def listed(self) -> list[dict[str, str]]:
+        """Return the open positions, each with the order that rests for it."""
+        listed = self.portfolio.open_positions()
+        for place, position in enumerate(listed):
+            for order in self.orders:
+                if order.rests and order.market.symbol == position["symbol"]:
+                    qty, stop, target = order.pending, order.stop, order.target
+                    listed[place] = with_resting(position, qty, stop, target)
+        return listed
 
     # --- as text ------------------------------------------------------------------------------
 
@@ -380,6 +446,7 @@ class Positions:
                     market.ts,
                     market.seq,
                     market.is_fresh,
+                    *([amount_text(market.last)] if market.last else []),
                 ]
                 for name, market in self._markets.items()
                 if market.ts != UNSEEN
@@ -402,6 +469,7 @@ class Positions:
                     "" if order.order is None else order.order.text,
                     amount_text(order.booked),
                     None if order.final_filled is None else amount_text(order.final_filled),
+                    *_rest_state(order),
                 ]
                 for order in self.orders
             ],
@@ -419,12 +487,14 @@ class Positions:
             positions._hold(Portfolio.from_json(state["portfolio"]))
         for data in state["instruments"].values():
             positions.on_instrument(Instrument(**data))
-        for name, (bid, ask, ts, seq, is_fresh) in state["marks"].items():
-            market = positions.of(name)
+        for name, mark in state["marks"].items():
+            market, (bid, ask, ts, seq, is_fresh) = positions.of(name), mark[:5]
+            market.last = parse_amount(mark[5]) if mark[5:] else 0
             market.bid, market.ask = parse_amount(bid), parse_amount(ask)
             market.ts, market.seq, market.is_fresh = ts, seq, is_fresh
             market.has_mid = 0 < market.bid <= market.ask
-        for client_order_id, symbol, side, qty, price, order_id, booked, ended in state["orders"]:
+        for said in state["orders"]:
+            client_order_id, symbol, side, qty, price, order_id, booked, ended = said[:8]
             client, market = named(client_order_id), positions.of(symbol)
             order = WorkingOrder(client, market, side, parse_amount(qty), parse_amount(price))
             order.order = named(order_id) if order_id else None
@@ -432,8 +502,34 @@ class Positions:
             order.final_filled = None if ended is None else parse_amount(ended)
             most = order.qty if order.final_filled is None else order.final_filled
             order.pending = most - order.booked
+            if said[8:]:
+                _restore_rest(order, said[8])
             positions.orders.append(order)
         return positions
+
+
+def _rest_state(order: WorkingOrder) -> tuple[JsonObject, ...]:
+    """Return what is said of an order that rests or replaces one that does; nothing of others."""
+    if order.stop is None and order.target is None and not order.is_replacing:
+        return ()
+    return (
+        {
+            "stop": None if order.stop is None else amount_text(order.stop),
+            "target": None if order.target is None else amount_text(order.target),
+            "intent": None if order.intent is None else order.intent.text,
+            "is_replacing": order.is_replacing,
+            "is_triggered": order.is_triggered,
+        },
+    )
+
+
+def _restore_rest(order: WorkingOrder, data: Mapping[str, Any]) -> None:
+    """Take over what `_rest_state` returned."""
+    order.stop = None if data["stop"] is None else parse_amount(data["stop"])
+    order.target = None if data["target"] is None else parse_amount(data["target"])
+    order.intent = None if data["intent"] is None else named(data["intent"])
+    order.is_replacing = data["is_replacing"]
+    order.is_triggered = data["is_triggered"]
 
 
 def _unsent(fill: FillMessage) -> InvariantError:

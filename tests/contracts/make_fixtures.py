@@ -262,6 +262,32 @@ def payloads(said: dict[str, Any]) -> dict[str, tuple[str, JsonObject]]:
                 "tick_seq": 2,
             },
         ),
+        "order_replace": (
+            tape,
+            {
+                "symbol": symbol,
+                "side": "SELL",
+                "qty": trade["q"],
+                "order_type": "OCO",
+                "client_order_id": result,
+                "purpose": "EXIT",
+                "expires_ts": ts + 5000,
+                "stop_price": "61000.00",
+                "target_price": "63000.00",
+                "replaces": intent,
+                "cause_ids": [action, signal],
+                "tick_seq": 2,
+            },
+        ),
+        "order_cancel": (
+            tape,
+            {
+                "symbol": symbol,
+                "client_order_id": intent,
+                "cause_ids": [action, signal],
+                "tick_seq": 2,
+            },
+        ),
         "order_result": (
             tape,
             {

@@ -80,6 +80,8 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
         ("execution.latency_market_ms=5000", 'backtest.spread_bps="7.5"'),
         ("strategy.bars_from_ticks=true", 'market.bar_intervals=["1m","15m"]'),
         ('risk.night_loss_soft="1.95"', "risk.night_loss_hard=2"),
+        ("risk.exits_at=venue",),
+        ("risk.exits_at=venue", "risk.time_exit_ms=900000", "execution.fill_model=worse"),
     ],
 )
 def test_any_profile_gives_the_same_either_way(sets: tuple[str, ...]) -> None:

@@ -36,7 +36,9 @@ LOSING = (
 )
 # Orders wait for some ticks, so that signals also come outside quiet ranges.
 LATE = (*CASES["ema"], "execution.latency_market_ms=900")
-SETS = {**CASES, "tight": TIGHT, "losing": LOSING, "late": LATE}
+# The same levels as orders that rest with the executor.
+VENUE = (*TIGHT, "risk.exits_at=venue")
+SETS = {**CASES, "tight": TIGHT, "losing": LOSING, "late": LATE, "venue": VENUE}
 ROWS = 6_000
 
 
@@ -84,7 +86,7 @@ def _by_events(rows: TickRows, first: int, last: int, seq: int) -> None:
         rows.lockstep.process(rows.event(seq + row - first), seq + row - first)
 
 
-@pytest.mark.parametrize("case", ["ema", "nore", "tight", "losing", "late"])
+@pytest.mark.parametrize("case", ["ema", "nore", "tight", "losing", "late", "venue"])
 @pytest.mark.parametrize("seed", [1, 2, 5, 6])
 def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
     case: str, seed: int, monkeypatch: pytest.MonkeyPatch
@@ -103,6 +105,9 @@ def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
     if case == "tight":
         reasons = {event.payload.to_json().get("reason_code") for _, _, event in by_column}
         assert {"stop_loss", "take_profit", "RISK_LIMIT"} <= reasons
+    if case == "venue":
+        reasons = {event.payload.to_json().get("reason_code") for _, _, event in by_column}
+        assert {"stop_triggered", "target_triggered"} <= reasons
     if case == "losing":
         actions = [event.payload.to_json().get("action") for _, _, event in by_column]
         assert actions.count("STOP") == 1

@@ -12,9 +12,10 @@ from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import InvariantError
 
 
-def order(state: OrderState = OrderState.NEW) -> Order:
+def order(state: OrderState = OrderState.NEW, **triggers: int) -> Order:
     return Order.from_json(
-        {
+        triggers
+        | {
             "intent_id": "i",
             "intent_ts": 1,
             "order_id": "o",
@@ -42,7 +43,7 @@ def test_order_move_outside_the_table_raises_and_changes_nothing(
     before: OrderState, after: OrderState
 ) -> None:
     """Each pair of states is either in the table or impossible."""
-    moved = order(before)
+    moved = order(before, stop=90)
 
     if after in NEXT_STATES[before]:
         moved.move(after)
@@ -51,6 +52,18 @@ def test_order_move_outside_the_table_raises_and_changes_nothing(
         with pytest.raises(InvariantError):
             moved.move(after)
         assert moved.state is before
+
+
+def test_order_that_rests_is_filled_behind_its_trigger_alone() -> None:
+    """A resting order fills only once triggered, and one without a trigger has no such state."""
+    resting, plain = order(OrderState.ACCEPTED, stop=90), order(OrderState.ACCEPTED)
+
+    with pytest.raises(InvariantError):
+        resting.fill(1)
+    with pytest.raises(InvariantError):
+        plain.move(OrderState.TRIGGERED)
+    resting.move(OrderState.TRIGGERED)
+    assert resting.fill(1000)
 
 
 def test_order_table_ends_and_never_returns_to_new() -> None:

@@ -21,6 +21,7 @@ from minibot.replay.explain.checks import (
 from minibot.replay.explain.lines import event_text
 from minibot.risk.exit_decision import level_rows, request_rows
 from minibot.risk.risk_state import RiskState
+from minibot.risk.trigger_rows import trigger_rows
 from tests.risk.desk import SYMBOL, config
 from tests.strategies.strategy_feed import event
 
@@ -74,10 +75,12 @@ def test_every_exit_of_risk_has_its_words() -> None:
     state = RiskState(config())
     exits = state.exits.of(SYMBOL)
     rows = request_rows(state, exits) + level_rows(exits, (1, 3, 5), 1, 2, 4)
+    rows += trigger_rows(2, 1, 3)
 
     names = {gate.name for gate, _, _ in rows}
     assert names == {
-        *("stop_price", "target_price", "held_ms", "run_ending", "exit_position", "policy")
+        *("stop_price", "target_price", "held_ms", "run_ending", "exit_position", "policy"),
+        *("stop_trade", "target_trade"),
     }
     for name in names:
         assert departure_words(row(name, "asked", "none")) == (

@@ -156,6 +156,8 @@ class Desk:
         self.seqs: dict[str, int] = {}
         self.log: list[tuple[str, Event]] = []
         self.bid, self.ask = "99.99", "100.01"
+        # The last trade's price, before the first trade the bid.
+        self.last, self.is_traded = self.bid, False
         self.put("control", first or opening())
 
     # --- feeding ------------------------------------------------------------------------------
@@ -215,14 +217,18 @@ class Desk:
         ask_qty: str = "1000",
         symbol: str = SYMBOL,
         after_ms: int = 100,
+        trade: str | None = None,
     ) -> list[Event]:
-        """Advance market time, then change the touch."""
+        """Advance market time, then change the touch, by a trade where a price is given."""
         self.ts += after_ms
         self.bid, self.ask = bid or self.bid, ask or self.ask
+        self.last = trade or (self.last if self.is_traded else self.bid)
+        self.is_traded = self.is_traded or trade is not None
         tick = MarketTick(
             symbol=symbol,
-            price=self.bid,
-            kind="quote",
+            price=trade or self.last,
+            kind="quote" if trade is None else "trade",
+            qty=None if trade is None else "1",
             bid=self.bid,
             bid_qty=bid_qty,
             ask=self.ask,

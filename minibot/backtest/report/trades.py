@@ -12,7 +12,7 @@ from typing import Final
 
 from minibot.backtest.report import ratios
 from minibot.engine.run_result import BacktestResult
-from minibot.events.model import Event, Fill, JsonObject, OrderIntent, RiskAction, Signal
+from minibot.events.model import EXIT, Event, Fill, JsonObject, OrderIntent, RiskAction, Signal
 from minibot.events.money import UNIT, parse_amount
 from minibot.replay.explain.checks import departure
 from minibot.report.trades import CARRIED, RoundTrip, TradeLog
@@ -107,10 +107,15 @@ class _Why:
     def __init__(self, result: BacktestResult) -> None:
         self._causes: dict[str, Event] = {}
         self._intents: dict[str, Event] = {}
+        self._triggers: dict[str, RiskAction] = {}
         for item in result.derived:
             payload = item.event.payload
             if isinstance(payload, Signal | RiskAction):
                 self._causes[item.event.id] = item.event
+                if isinstance(payload, RiskAction) and payload.action == EXIT:
+                    # Behind a trigger it names the intent of the order that rested.
+                    named = dict.fromkeys(item.event.cause_ids or (), payload)
+                    self._triggers.update(named)
             elif isinstance(payload, OrderIntent):
                 self._intents[payload.client_order_id] = item.event
 
@@ -129,6 +134,9 @@ class _Why:
         self, fill: Fill, kind: type[Signal] | type[RiskAction]
     ) -> Signal | RiskAction | None:
         intent = self._intents.get(fill.client_order_id)
+        trigger = None if intent is None else self._triggers.get(intent.id)
+        if trigger is not None and isinstance(trigger, kind):
+            return trigger
         causes = () if intent is None else intent.cause_ids or ()
         for cause in causes:
             event = self._causes.get(cause)

@@ -240,7 +240,9 @@ class Explainer:
     def _why(self, fill_n: int) -> str:
         """Return why a fill came about: the exit that was due, else the reason of its signal."""
         intent = self._intent_of(self._trace.fills[fill_n - 1])
-        causes = [] if intent is None else self._causes(intent[2])
+        causes = []
+        if intent is not None:
+            causes = [item[2] for item in self._triggers(intent[2])] + self._causes(intent[2])
         for action in causes:
             if isinstance(action.payload, RiskAction):
                 if words := departure(action.payload.checks):
@@ -266,7 +268,10 @@ class Explainer:
             self._add_trades(explanation)
             explanation.notes += self._whole.notes(LATER)
             return explanation
-        others = [*self._results(intent[2]), *self._fills(intent[2])]
+        others = [
+            *(*self._results(intent[2]), *self._fills(intent[2])),
+            *self._triggers(intent[2]),
+        ]
         others.sort(key=lambda item: (item[2].ts, item[0], item[1]), reverse=True)
         rest = [item for item in others if item[2].id != event.id]
         self._walk(explanation, [*first, *rest, intent])
@@ -387,6 +392,11 @@ class Explainer:
     def _results(self, intent: Event) -> list[tuple[str, int, Event]]:
         return self._named(OrderResult, _client_id(intent))
 
+    def _triggers(self, intent: Event) -> list[tuple[str, int, Event]]:
+        """Return the actions that name what triggered a resting order: they name its intent."""
+        actions = self._of(RiskAction) if _rests(intent) else []
+        return [item for item in actions if intent.id in (item[2].cause_ids or ())]
+
     def _fills(self, intent: Event) -> list[tuple[str, int, Event]]:
         return self._named(Fill, _client_id(intent))
 
@@ -424,6 +434,11 @@ def _taken(ack: Ack | None, clock: Callable[[int], str]) -> str:
 
 def _n(trip: Trip) -> int:
     return trip.n
+
+
+def _rests(intent: Event) -> bool:
+    payload = intent.payload.to_json()
+    return "stop_price" in payload or "target_price" in payload
 
 
 def _client_id(event: Event) -> str:

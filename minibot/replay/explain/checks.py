@@ -89,17 +89,25 @@ def price_text(text: str) -> str:
 
 
 def _stop(bid: str, stop: str) -> str:
-    return _hit("stop", bid, "<=", stop)
+    return _hit("stop", "bid", bid, "<=", stop)
 
 
 def _target(bid: str, target: str) -> str:
-    return _hit("target", bid, ">=", target)
+    return _hit("target", "bid", bid, ">=", target)
 
 
-def _hit(what: str, bid: str, relation: str, level: str) -> str:
-    if not is_number(bid) or not is_number(level):
+def _stop_trade(trade: str, stop: str) -> str:
+    return _hit("stop", "trade", trade, "<=", stop)
+
+
+def _target_trade(trade: str, target: str) -> str:
+    return _hit("target", "trade", trade, ">=", target)
+
+
+def _hit(what: str, by: str, price: str, relation: str, level: str) -> str:
+    if not is_number(price) or not is_number(level):
         return ""
-    return f"{what} hit: bid {price_text(bid)} {relation} {price_text(level)}"
+    return f"{what} hit: {by} {price_text(price)} {relation} {price_text(level)}"
 
 
 def _held(held_ms: str, held_ms_max: str) -> str:
@@ -131,9 +139,11 @@ def _clock(ts: str) -> str:
 _DEPARTURES: Final[Mapping[str, Callable[[str, str], str]]] = {
     "stop_price": _stop,
     "target_price": _target,
+    "stop_trade": _stop_trade,
+    "target_trade": _target_trade,
     "held_ms": _held,
     "run_ending": _ending,
     "exit_position": _asked,
     "policy": _policy,
 }
-"""The checks of exits in `risk.exit_decision`, by name; a test compares them with its rows."""
+"""The checks of exits in `risk.exit_decision` and `risk.trigger_rows`; a test compares them."""

@@ -104,15 +104,23 @@ def _risk_action(p: JsonObject) -> str:
 
 def _intent(p: JsonObject) -> str:
     price = f" at {p['limit_price']}" if "limit_price" in p else ""
+    price += f", stop {p['stop_price']}" if "stop_price" in p else ""
+    price += f", target {p['target_price']}" if "target_price" in p else ""
+    former = f", replaces {p['replaces']}" if "replaces" in p else ""
     return (
         f"{p['purpose']} {p['side']} {p['qty']} {p['symbol']} {p['order_type']}{price}"
-        f"; client order {p['client_order_id']}"
+        f"; client order {p['client_order_id']}{former}"
     )
 
 
+def _cancel(p: JsonObject) -> str:
+    return f"{p['symbol']} client order {p['client_order_id']}"
+
+
 def _result(p: JsonObject) -> str:
+    by = f" by a trade at {p['trigger_price']}" if "trigger_price" in p else ""
     done = f"; {p['filled_qty']} filled, {p['remaining_qty']} left" if "filled_qty" in p else ""
-    return f"{p['result']} {p.get('reason_code', '')}{done}; order {p['order_id']}"
+    return f"{p['result']} {p.get('reason_code', '')}{by}{done}; order {p['order_id']}"
 
 
 def _fill(p: JsonObject) -> str:
@@ -153,6 +161,8 @@ _TELLERS: Final[Mapping[str, Callable[[JsonObject], str]]] = {
     "signal": _signal,
     "risk_action": _risk_action,
     "order_intent": _intent,
+    "order_replace": _intent,
+    "order_cancel": _cancel,
     "order_result": _result,
     "fill": _fill,
     "health": _health,

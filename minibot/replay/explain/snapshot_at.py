@@ -47,7 +47,7 @@ BARS_SHOWN: Final = 3
 NO_TRADE: Final = "no trade: "
 AHEAD: Final = "which was ahead of this run's"
 UNITS: Final = {60_000: "minute", 1_000: "second", 1: "millisecond"}
-OPEN_RESULTS: Final = frozenset({"ACCEPTED", "PARTIALLY_FILLED"})
+OPEN_RESULTS: Final = frozenset({"ACCEPTED", "TRIGGERED", "PARTIALLY_FILLED"})
 
 
 @dataclass(frozen=True, slots=True)

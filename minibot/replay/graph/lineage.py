@@ -14,13 +14,13 @@ from decimal import Decimal
 from typing import Final
 
 from minibot.engine.recorded_run import Recorded
-from minibot.events.model import Ack, Event, Fill, OrderIntent, RiskAction
+from minibot.events.model import Ack, Event, Fill, OrderCancel, OrderIntent, RiskAction
 from minibot.events.names import EXECUTION_ROLE
 from minibot.events.reasons import EVENT_ID_CONFLICT, NONDETERMINISM, SOURCE_FORBIDDEN
 from minibot.kernel.errors import ContractError, RunStop
 from minibot.kernel.verify import Finding
 
-ALLOWING: Final = frozenset({"ALLOW", "REDUCE", "EXIT"})
+ALLOWING: Final = frozenset({"ALLOW", "REDUCE", "EXIT", "PROTECT"})
 
 
 @dataclass(slots=True)
@@ -125,7 +125,7 @@ def _judge_waiting(seen: _Seen, cause: Event) -> Iterator[Finding]:
 
 def _judge_intents(seen: _Seen) -> Iterator[Finding]:
     for event in seen.derived.values():
-        if not isinstance(event.payload, OrderIntent):
+        if not isinstance(event.payload, OrderIntent | OrderCancel):
             continue
         causes = [seen.derived.get(cause_id) for cause_id in event.cause_ids or ()]
         actions = [

@@ -1,0 +1,195 @@
+"""Protection: stop and target of a position as an order that rests with the executor.
+
+With `risk.exits_at: "venue"` one order of the whole position waits there, an OCO where it has stop
+and target. Risk rests it in the step in which a fill opens the position, and replaces it whenever
+quantity or levels are others: after each further fill, by the average entry price, and when the
+venue's price step changes. Each is a `risk_action` PROTECT with its checks, and behind it an
+`order_intent` (STOP_LOSS, TAKE_PROFIT or OCO) or an `order_replace`.
+
+The last trade triggers it; the answer to that is a `risk_action` EXIT that names the trigger, and
+an `order_cancel` of what an entry may still buy. Every other exit (signal, time, operator, end) is
+an `order_replace` of the resting order by one at the market, so that nothing is sold twice and no
+moment is without either. Which of two wins is a table in `execution.orders`.
+
+What no resting order covers is watched as without the key, by the bid or the last trade: a quantity
+too small to rest, a refused order until the next attempt, a position whose symbol is halted. Under
+`carry` the next run rests stop and target anew with its first tick of the symbol.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from minibot.accounting.order_rules import OrderRules
+from minibot.cores.event_id import EventId
+from minibot.cores.messages import TRIGGERED, Message, ResultMessage
+from minibot.events.model import EXIT, SELL
+from minibot.events.money import amount_text, cost_up
+from minibot.events.reasons import INVARIANT_BROKEN, ORDER_RATE, PROTECTED
+from minibot.kernel.errors import InvariantError
+from minibot.risk.checks import Gate, Row, first_failure
+from minibot.risk.drafts import BLOCK, PROTECT, Verdict, action, approve, new_verdict
+from minibot.risk.exit_decision import EXIT_QTY, cancel_entries, due, leave
+from minibot.risk.exits import SymbolExits
+from minibot.risk.positions import Market, WorkingOrder
+from minibot.risk.risk_state import RiskState
+from minibot.risk.signal_gates import is_tradable, status_gate
+from minibot.risk.trigger_rows import trigger_rows
+
+REJECTED: Final = "REJECTED"
+ACCEPTED: Final = "ACCEPTED"
+
+RATE: Final = Gate("orders_per_minute_hard", ORDER_RATE)
+
+Levels = tuple[int | None, int | None]
+"""Stop and target of an order that is to rest."""
+
+
+def protect(
+    state: RiskState, market: Market, cause: EventId, ts: int, tick_seq: int | None
+) -> list[Message] | None:
+    """Return the exit of a position that is due, else the order that is to rest for it.
+
+    Args:
+        state: The state.
+        market: Of the position.
+        cause: The tick, fill or result taken just now.
+        ts: Its time.
+        tick_seq: The tick that it goes back to.
+    """
+    trigger = due(state, market)
+    if trigger is not None:
+        verdict = new_verdict(state, cause, ts, tick_seq, market.symbol)
+        return leave(state, market, trigger, verdict)
+    levels, rules = missing(state, market), market.rules
+    if levels is None or rules is None:
+        return None
+    verdict = new_verdict(state, cause, ts, tick_seq, market.symbol)
+    return _rest(state, market, rules, levels, verdict)
+
+
+def missing(state: RiskState, market: Market) -> Levels | None:
+    """Return the levels of the order that is to rest; None where it rests, or cannot now.
+
+    It cannot without levels, beside a sale on its way, after the end, before the next attempt may
+    be made, and where the last trade has reached a level: that is sold at the market.
+    """
+    exits, rules = market.exits or state.exits_of(market), market.rules
+    positions, until, now = state.positions, state.exits.ending_until, state.now
+    if rules is None or market.holding is None:
+        return None
+    if not exits.is_guarded:
+        state.exits.guard(exits, rules.price_step)
+    stop, target = levels_of(state, market, exits, rules)
+    if stop is None and target is None:
+        return None
+    resting, qty = positions.resting(market), rules.market_bounds.qty_down(market.qty)
+    if resting is not None and resting.is_as(qty, stop, target):
+        return None
+    exits.quiet_until = 0  # Until it rests as it should, each tick asks again.
+    if now < exits.rest_retry_ts or (until is not None and now >= until):
+        return None
+    if positions.has_order(market.symbol, SELL):
+        return None
+    is_reached = first_failure(trigger_rows(market.last, stop, target)) is not None
+    return None if is_reached else (stop, target)
+
+
+def levels_of(state: RiskState, market: Market, exits: SymbolExits, rules: OrderRules) -> Levels:
+    """Return stop and target of an open position, as far as they are set and are prices."""
+    if market.holding is None:
+        return None, None
+    stop, target, _ = state.exits.bounds(exits, market.holding, rules.price_step)
+    return (
+        None if exits.stop_distance is None or stop <= 0 else stop,
+        None if exits.target_distance is None else target,
+    )
+
+
+def rest_rows(
+    state: RiskState, market: Market, qty: int, levels: Levels, verdict: Verdict
+) -> tuple[Row, ...]:
+    """Return the checks that an order has to pass before it rests; the last one is of its size."""
+    rules = market.rules
+    return (
+        (status_gate(rules), not is_tradable(rules), False),
+        *trigger_rows(market.last, *levels),
+        # A spent rate refuses, and ends no run: the position is watched without a resting order.
+        (RATE, verdict.left.orders + 1, state.limits.order_rate.hard),
+        (EXIT_QTY, qty, 0 if rules is None else rules.qty_min),
+    )
+
+
+def _rest(
+    state: RiskState, market: Market, rules: OrderRules, levels: Levels, verdict: Verdict
+) -> list[Message]:
+    """Return the action PROTECT and its intent, or BLOCK, which is said once."""
+    exits, checks = market.exits or state.exits_of(market), verdict.checks
+    stop, target = levels
+    bounds = rules.market_bounds
+    qty = bounds.qty_down(market.qty)
+    checks.judge(rest_rows(state, market, qty, levels, verdict))
+    least = stop if stop is not None else target or 0
+    refusal = bounds.value_refusal(cost_up(qty, least)) or bounds.qty_refusal(qty)
+    if refusal is not None:
+        checks.fail_last(refusal)
+    if checks.reason:
+        if exits.rest_told == checks.reason:
+            return []
+        exits.rest_told = checks.reason
+        return [action(state, BLOCK, checks.reason, verdict)]
+    exits.rest_told = ""
+    former = state.positions.resting(market)
+    return approve(
+        *(state, PROTECT, PROTECTED, SELL, qty, market, rules, verdict, former, stop, target)
+    )
+
+
+# --- what becomes of it ---------------------------------------------------------------------------
+
+
+def on_answer(
+    state: RiskState, order: WorkingOrder, result: ResultMessage, is_ended: bool
+) -> list[Message] | None:
+    """Take a result of an order that stood when it came; return what follows.
+
+    Args:
+        state: The state, which has taken the result.
+        order: Its order.
+        result: The result.
+        is_ended: Whether it ended the order.
+    """
+    market = order.market
+    exits = market.exits or state.exits_of(market)
+    exits.quiet_until = 0
+    has_trigger = order.stop is not None or order.target is not None
+    was_refused = result.result == REJECTED
+    if has_trigger:
+        if result.result == TRIGGERED:
+            return _left(state, order, result)
+        if is_ended or result.result == ACCEPTED:
+            exits.on_rest_ended(was_refused, state.now)
+    elif is_ended and order.side == SELL:
+        exits.on_order_ended(was_refused, state.now)
+    if was_refused or not is_ended or market.holding is None:
+        return None
+    return protect(state, market, result.ref(), result.ts, result.tick_seq)
+
+
+def _left(state: RiskState, order: WorkingOrder, result: ResultMessage) -> list[Message]:
+    """Return the action EXIT of a position whose resting order a trade has triggered.
+
+    Raises:
+        InvariantError: The trade is at none of its levels.
+    """
+    market, intent = order.market, order.intent or result.ref()
+    verdict = new_verdict(state, intent, result.ts, result.tick_seq, market.symbol)
+    verdict.also = result.ref()
+    row = first_failure(trigger_rows(result.trigger, order.stop, order.target))
+    if row is None:
+        price = amount_text(result.trigger)
+        detail = f"order {order.client.text}: triggered by a trade at {price}, at no level of it"
+        raise InvariantError("risk", INVARIANT_BROKEN, detail)
+    verdict.checks.show(row)
+    told = action(state, EXIT, row[0].reason, verdict)
+    return [told, *cancel_entries(state, market, verdict, 1)]

@@ -1,0 +1,413 @@
+"""Resting exits: stop and target as one order with the executor, from entry to exit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from minibot.events.ids import position_id
+from minibot.events.model import (
+    Event,
+    ExitPosition,
+    OrderCancel,
+    OrderReplace,
+    OrderResult,
+    RiskAction,
+    RunEnding,
+)
+from minibot.replay.explain.checks import departure
+from tests.risk.desk import (
+    RUN_ID,
+    SYMBOL,
+    Desk,
+    actions,
+    check_of,
+    config,
+    fills,
+    instrument,
+    intents,
+    of,
+    opening,
+    results,
+)
+
+LEVELS = {"risk__exits_at": "venue", "risk__stop_bps": "100", "risk__take_profit_bps": "200"}
+
+CAUSES = tuple(position_id(RUN_ID, "risk_role", "risk_actions", n) for n in (1, 2))
+
+
+def desk(lots: tuple[Any, ...] = (), **changes: Any) -> Desk:
+    """Return a desk whose stop is one percent below the entry and its target two above."""
+    return Desk(config(**(LEVELS | changes)), first=opening("10000", lots)).ready()
+
+
+def held(**changes: Any) -> Desk:
+    """Return a desk that holds ten coins bought at 100, their order resting and on its way."""
+    one = desk(**changes)
+    one.tick("99.99", "100", trade="100")
+    one.signal("BUY")
+    one.tick()
+    return one
+
+
+def test_entry_rests_stop_and_target_as_one_order_in_the_step_of_its_fill() -> None:
+    """The fill of an entry brings PROTECT and an OCO of all that was bought."""
+    one = desk()
+    one.tick("99.99", "100", trade="100")
+    one.signal("BUY")
+
+    said = one.tick()
+
+    (fill,) = fills(said)
+    (intent,) = intents(said)
+    assert ("PROTECT", "protected") in actions(said)
+    assert (intent.order_type, intent.side, intent.qty) == ("OCO", "SELL", fill.qty)
+    assert (intent.stop_price, intent.target_price) == ("99.00", "102.00")
+    assert results(said)[-1] == ("ACCEPTED", "accepted")
+
+
+@pytest.mark.parametrize(
+    ("off", "kind", "stop", "target"),
+    [
+        ("risk__take_profit_bps", "STOP_LOSS", "99.00", None),
+        ("risk__stop_bps", "TAKE_PROFIT", None, "102.00"),
+    ],
+)
+def test_entry_with_one_level_rests_an_order_of_that_kind(
+    off: str, kind: str, stop: str | None, target: str | None
+) -> None:
+    """Without a target a STOP_LOSS rests, without a stop a TAKE_PROFIT."""
+    one = held(**{off: None})
+
+    (intent,) = [found for found in intents(event for _, event in one.log) if found.side == "SELL"]
+    assert (intent.order_type, intent.stop_price, intent.target_price) == (kind, stop, target)
+
+
+@pytest.mark.parametrize(
+    ("bid", "trade", "reason", "level"),
+    [
+        ("98.99", "99.00", "stop_loss", "stop_trade"),
+        ("95.00", "95.00", "stop_loss", "stop_trade"),
+        ("102.00", "102.00", "take_profit", "target_trade"),
+        ("104.00", "103.00", "take_profit", "target_trade"),
+    ],
+)
+def test_trade_at_a_level_sells_at_the_touch_of_that_tick(
+    bid: str, trade: str, reason: str, level: str
+) -> None:
+    """A trade at stop or target sells at that tick's bid: what gaps is filled at the gap."""
+    one = held()
+
+    said = one.tick(bid, str(float(bid) + 0.01), trade=trade)
+
+    (fill,) = fills(said)
+    assert (fill.side, fill.price) == ("SELL", bid)
+    assert [result for result, _ in results(said)] == ["TRIGGERED", "FILLED"]
+    assert of(said, OrderResult)[0].trigger_price == f"{float(trade):.2f}"
+    (left,) = [event for event in said if event.type == "risk_action"]
+    assert actions([left]) == [("EXIT", reason)]
+    assert check_of(left, level)["passed"] is False
+    assert departure(of([left], RiskAction)[0].checks)
+    assert one.risk.facts()["open_positions"] == []
+
+
+@pytest.mark.parametrize(
+    ("bid", "trade"),
+    [("99.00", "99.01"), ("90", None), ("101.98", "101.99"), ("110", None)],
+)
+def test_quote_at_a_level_and_trade_beside_it_trigger_nothing(bid: str, trade: str | None) -> None:
+    """The last trade triggers: neither a quote beyond a level nor a trade short of it does."""
+    one = held()
+
+    assert one.tick(bid, str(float(bid) + 1), trade=trade) == []
+
+
+def test_each_partial_fill_of_an_entry_is_covered() -> None:
+    """The second partial fill replaces the resting order by one of all that is held."""
+    one = desk()
+    one.tick("99.99", "100", trade="100")
+    one.signal("BUY")
+    first = one.tick(ask_qty="4")
+    second = one.tick("100.01", "100.02", ask_qty="1000")
+
+    (rest,) = intents(first)
+    (replace,) = of(second, OrderReplace)
+    assert (rest.qty, rest.stop_price) == ("4.000", "99.00")
+    assert (replace.qty, replace.replaces) == ("10.000", rest.client_order_id)
+    assert replace.stop_price == "99.01"
+    assert ("CANCELLED", "replaced") in results(second)
+    assert [order.remaining for order in one.execution.orders] == [10 * 10**8]
+
+
+def test_partial_fill_of_a_triggered_leg_leaves_no_other_leg_and_sells_the_rest() -> None:
+    """Once the target triggered, the stop is gone; the rest is sold at the market, not again."""
+    one = held()
+
+    first = one.tick("102", "102.01", bid_qty="3", trade="102")
+    second = one.tick("98", "98.01", bid_qty="1000", trade="98")
+
+    assert [fill.qty for fill in fills(first)] == ["3.000"]
+    assert [(fill.qty, fill.price) for fill in fills(second)] == [("7.000", "98.00")]
+    assert actions(first + second) == [("EXIT", "take_profit")]
+
+
+def test_signal_exit_replaces_the_resting_order_by_a_sale() -> None:
+    """A SELL signal sells all at the market in the resting order's place, in one step."""
+    one = held()
+
+    said = one.signal("SELL")
+
+    (replace,) = of(said, OrderReplace)
+    assert (replace.order_type, replace.qty) == ("MARKET", "10.000")
+    assert results(said) == [("CANCELLED", "replaced"), ("ACCEPTED", "accepted")]
+    assert [fill.side for fill in fills(one.tick())] == ["SELL"]
+    assert one.risk.facts()["open_positions"] == []
+
+
+def test_exit_cancels_what_the_entry_may_still_buy() -> None:
+    """A stop hit while the entry still buys sells what is held and withdraws the rest."""
+    one = desk()
+    one.tick("99.99", "100", trade="100")
+    one.signal("BUY")
+    one.tick(ask_qty="4")
+
+    said = one.tick("98", "98.5", ask_qty="0", trade="98")
+
+    (cancel,) = of(said, OrderCancel)
+    (bought,) = [i for i in intents(e for _, e in one.log) if i.side == "BUY"]
+    assert cancel.client_order_id == bought.client_order_id
+    assert ("CANCELLED", "withdrawn") in results(said)
+    assert one.execution.orders == []
+    assert one.risk.facts()["open_orders"] == 0
+
+
+def test_replace_and_cancel_behind_a_trigger_change_nothing() -> None:
+    """What comes after a trigger is refused by its code, and the order sells on."""
+    one = Desk(
+        config(**LEVELS),
+        first=opening(lots=({"symbol": SYMBOL, "qty": "5", "price": "100", "ts": 1},)),
+        with_risk=False,
+    ).ready()
+    (_,) = one.intent("SELL", "5", order_type="OCO", stop_price="99", target_price="102")
+    (name,) = [order.client.text for order in one.execution.orders]
+    one.tick("99", "99.01", bid_qty="2", trade="99")
+
+    late = one.intent("SELL", "3")
+    cancelled = cancel(one, name)
+    replaced = replace(one, name, "5")
+
+    assert results(late) == [("REJECTED", "short_sale")]
+    assert results(cancelled) == [("CANCEL_REJECTED", "order_triggered")]
+    assert results(replaced) == [("REJECTED", "order_triggered")]
+    assert [fill.qty for fill in fills(one.tick())] == ["3.000"]
+    assert results(cancel(one, name)) == [("CANCEL_REJECTED", "order_ended")]
+    assert results(replace(one, name, "5")) == [("REJECTED", "order_ended")]
+
+
+def test_refused_replace_leaves_the_former_order_resting() -> None:
+    """A replace that breaks a filter ends nothing: the former order still triggers."""
+    one = Desk(
+        config(**LEVELS),
+        first=opening(lots=({"symbol": SYMBOL, "qty": "5", "price": "100", "ts": 1},)),
+        with_risk=False,
+    ).ready()
+    one.intent("SELL", "5", order_type="STOP_LOSS", stop_price="99")
+    (name,) = [order.client.text for order in one.execution.orders]
+
+    said = replace(one, name, "5.0005")
+
+    assert results(said) == [("REJECTED", "step_size")]
+    assert len(fills(one.tick("98", "98.01", trade="98"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"order_type": "OCO", "stop_price": "99"}, "order_type_unsupported"),
+        ({"order_type": "STOP_LOSS", "target_price": "102"}, "order_type_unsupported"),
+        ({"order_type": "STOP_LOSS"}, "order_type_unsupported"),
+        (
+            {"order_type": "STOP_LOSS", "stop_price": "99", "limit_price": "99"},
+            "order_type_unsupported",
+        ),
+        ({"order_type": "STOP_LOSS", "stop_price": "0"}, "price_invalid"),
+        ({"order_type": "OCO", "stop_price": "101", "target_price": "101"}, "price_invalid"),
+        ({"order_type": "STOP_LOSS", "stop_price": "98.995"}, "step_size"),
+        ({"order_type": "STOP_LOSS", "stop_price": "99.99"}, "would_trigger"),
+        ({"order_type": "STOP_LOSS", "stop_price": "99.98"}, "accepted"),
+        ({"order_type": "TAKE_PROFIT", "target_price": "99.99"}, "would_trigger"),
+        ({"order_type": "TAKE_PROFIT", "target_price": "100.00"}, "accepted"),
+        ({"order_type": "OCO", "stop_price": "100.5", "target_price": "102"}, "would_trigger"),
+        ({"order_type": "STOP_LOSS", "stop_price": "1.99"}, "min_notional"),
+        ({"order_type": "STOP_LOSS", "stop_price": "2.00"}, "accepted"),
+    ],
+)
+def test_resting_intent_is_accepted_or_rejected_by_its_reason(
+    changes: dict[str, Any], reason: str
+) -> None:
+    """Contradictory triggers, and legs that cross the market, are rejected by reason code."""
+    one = Desk(
+        config(**LEVELS),
+        first=opening(lots=({"symbol": SYMBOL, "qty": "5", "price": "100", "ts": 1},)),
+        with_risk=False,
+    ).ready()
+
+    said = one.intent("SELL", "5", **changes)
+
+    outcome = "ACCEPTED" if reason == "accepted" else "REJECTED"
+    assert results(said) == [(outcome, reason)]
+
+
+def test_planned_end_that_closes_sells_in_the_resting_orders_place() -> None:
+    """At a planned end with close the position is sold, and no order stays open."""
+    one = held()
+
+    one.put("control", ending(one))
+    one.tick()
+
+    assert one.risk.facts()["open_positions"] == []
+    assert one.execution.orders == []
+
+
+def test_planned_end_that_carries_expires_the_order_and_the_next_run_rests_it_anew() -> None:
+    """Under carry the resting order expires at the end; a carried lot is covered at first sight."""
+    one = held(portfolio__at_end="carry")
+    one.put("control", ending(one))
+    one.tick()
+    assert [order.is_waiting for order in one.execution.orders] == [True]
+
+    ended = one.beat(after_ms=20_000)
+    after = one.tick("99.99", "100")
+
+    assert results(ended) == [("EXPIRED", "run_ending")]
+    assert after == []
+    lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
+    (intent,) = intents(event for _, event in desk((lot,)).log)
+    assert (intent.order_type, intent.qty, intent.stop_price) == ("OCO", "10.000", "99.00")
+
+
+def test_operator_exit_and_carried_position_below_its_stop_are_sold_at_once() -> None:
+    """An operator's exit replaces the order; a lot already below its stop is never rested."""
+    one = held()
+    one.put("control", ExitPosition(who="operator", why="test", symbol=SYMBOL))
+    one.tick()
+    assert one.risk.facts()["open_positions"] == []
+
+    lot = {"symbol": SYMBOL, "qty": "10", "price": "150", "ts": 1}
+    low = desk((lot,))
+    (intent,) = intents(event for _, event in low.log)
+    assert intent.order_type == "MARKET"
+
+
+def test_position_too_small_to_rest_is_watched_by_the_bid() -> None:
+    """Where no order may rest, a BLOCK says so once and the bid is watched as without the key."""
+    one = desk()
+    one.tick("99.99", "100", trade="100")
+    one.signal("BUY")
+    said = one.tick(ask_qty="0.1")
+    blocked = [action for action in actions(said) if action[0] == "BLOCK"]
+
+    assert blocked == [("BLOCK", "min_notional")]
+    assert actions(one.tick(ask_qty="0")) == []
+    grown = one.tick(ask_qty="5")
+    assert ("PROTECT", "protected") in actions(grown)
+
+
+def test_price_step_that_changes_moves_the_resting_levels() -> None:
+    """Filters that change with an order resting replace it by levels on the new steps."""
+    one = held()
+
+    one.put("market_ticks", instrument(price_increment="4"))
+    said = one.tick("100", "104")
+
+    (replace,) = of(said, OrderReplace)
+    assert (replace.stop_price, replace.target_price) == ("96", "104")
+
+
+def test_levels_that_a_trade_passed_rest_anew_once_the_price_is_back() -> None:
+    """New steps whose target the last trade has passed wait; the next trade below rests them."""
+    one = held(risk__stop_bps=None, risk__take_profit_bps="100")
+    one.put("market_ticks", instrument(price_increment="4"))
+    one.tick("100", "104")
+    one.tick("103", "104", trade="102")
+    one.put("market_ticks", instrument())
+
+    waiting = one.tick("100", "100.01")
+    said = one.tick("100", "100.01", trade="100")
+
+    (replace,) = of(said, OrderReplace)
+    assert waiting == []
+    assert replace.target_price == "101.00"
+
+
+def test_restart_with_a_resting_order_goes_on_as_without_it() -> None:
+    """Both cores restored from their states in every step give the same queues, byte by byte."""
+    whole, cut = desk(), desk()
+    for one in (whole, cut):
+        for n, (bid, ask, trade, size) in enumerate(
+            [
+                *[("99.99", "100", "100", "4"), ("100.01", "100.02", None, "3")],
+                *[("100", "100.01", "100", "1000"), ("101.5", "101.6", "101", "2")],
+                *[("102.5", "102.6", "102", "2"), ("98", "98.1", "98", "1000")],
+                *[("98", "98.1", None, "1000"), ("98", "98.1", "98", "1000")],
+            ]
+        ):
+            if n == 1:
+                one.signal("BUY")
+            if one is cut:
+                one.restarted()
+            one.tick(bid, ask, trade=trade, bid_qty=size, ask_qty=size)
+            if one is cut:
+                one.restarted()
+
+    assert whole.log_bytes() == cut.log_bytes()
+    assert whole.risk.state() == cut.risk.state()
+    assert whole.execution.state() == cut.execution.state()
+    assert {"order_replace", "fill"} <= {event.type for _, event in whole.log}
+
+
+def test_key_off_leaves_states_events_and_checks_as_they_were() -> None:
+    """Without the key no event, state or check knows of resting orders."""
+    one = Desk(config(risk__stop_bps="100")).ready()
+    one.buy()
+    one.tick("98", "98.01", trade="98")
+    one.tick()
+
+    text = f"{one.log_bytes()!r}{one.risk.state()}{one.execution.state()}"
+    for word in ("order_replace", "PROTECT", "trigger", "rest", "'last'", "'stop'"):
+        assert word not in text
+
+
+def ending(one: Desk) -> RunEnding:
+    return RunEnding(who="launcher", why="duration", until_ts=one.ts + 10_000)
+
+
+def cancel(one: Desk, name: str) -> list[Event]:
+    """Send a cancel in place of risk's."""
+    return one.put(
+        "order_intents",
+        OrderCancel(SYMBOL, name),
+        cause_ids=CAUSES,
+        tick_seq=one.seqs["market_ticks"],
+    )
+
+
+def replace(one: Desk, name: str, qty: str) -> list[Event]:
+    """Send a replace by a sale at the market in place of risk's."""
+    number = one.seqs["order_intents"]
+    values: dict[str, Any] = {
+        "symbol": SYMBOL,
+        "side": "SELL",
+        "qty": qty,
+        "order_type": "MARKET",
+        "client_order_id": position_id(RUN_ID, "replacing", "order_intents", number),
+        "purpose": "EXIT",
+        "replaces": name,
+    }
+    return one.put(
+        "order_intents",
+        OrderReplace(**values),
+        cause_ids=CAUSES,
+        tick_seq=one.seqs["market_ticks"],
+    )

@@ -1,0 +1,107 @@
+"""Storm over risk and executor with resting exits: random markets, halts, gaps and restarts.
+
+After every step both agree on every open order, no unit is promised twice, and one order rests at
+most. Cores that are restored from their states again and again write the same queues.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from minibot.events.model import ExitPosition, Gap
+from tests.risk.desk import SYMBOL, Desk, config, instrument
+
+Step = tuple[Any, ...]
+RESTART_EVERY = 3
+
+
+def profile_of(chance: Random) -> dict[str, Any]:
+    """Return a profile whose exits rest, with other keys at random."""
+    return config(
+        risk__exits_at="venue",
+        risk__stop_bps=chance.choice(["50", "100", None]),
+        risk__take_profit_bps=chance.choice(["50", "100"]),
+        risk__time_exit_ms=chance.choice([None, 3000]),
+        risk__left_trading=chance.choice(["hold", "close"]),
+        execution__taker_fee_bps="10",
+        execution__fill_model=chance.choice(["touch", "worse", "queue"]),
+        execution__left_trading=chance.choice(["hold", "cancel"]),
+        execution__latency_market_ms=chance.choice([0, 50, 900]),
+    )
+
+
+def steps_of(chance: Random, count: int) -> list[Step]:
+    """Return signals, gaps, changed rules, requests to leave, and above all ticks."""
+    steps: list[Step] = []
+    price = 100.0
+    for _ in range(count):
+        kind = chance.random()
+        if kind < 0.14:
+            steps.append(("signal", chance.choice(["BUY", "BUY", "SELL"])))
+        elif kind < 0.17:
+            steps.append(("gap",))
+        elif kind < 0.21:
+            status = chance.choice(["TRADING", "TRADING", "BREAK"])
+            steps.append(("rules", chance.choice(["0.01", "0.5"]), status))
+        elif kind < 0.22:
+            steps.append(("exit",))
+        else:
+            price = max(50.0, price * (1 + chance.gauss(0, 0.003)))
+            is_trade, size = chance.random() < 0.6, chance.choice(["0.05", "1", "4", "1000"])
+            steps.append(("tick", price, is_trade, size, chance.choice([30, 100, 1500])))
+    return steps
+
+
+def take(desk: Desk, step: Step) -> None:
+    """Take one step."""
+    if step[0] == "signal":
+        desk.signal(step[1])
+    elif step[0] == "gap":
+        gap = Gap(symbol=SYMBOL, stream="trade", from_ts=desk.ts, to_ts=desk.ts, why="reconnect")
+        desk.put("market_ticks", gap)
+    elif step[0] == "rules":
+        rules = instrument(price_increment=step[1], status=step[2])
+        desk.put("market_ticks", rules)
+    elif step[0] == "exit":
+        desk.put("control", ExitPosition(who="operator", why="a storm", symbol=SYMBOL))
+    else:
+        _, price, is_trade, size, after_ms = step
+        bid, ask = f"{price:.2f}", f"{price + 0.5:.2f}"
+        trade = bid if is_trade else None
+        desk.tick(bid, ask, trade=trade, bid_qty=size, ask_qty=size, after_ms=after_ms)
+
+
+def judge(desk: Desk) -> None:
+    """Judge balances and orders, as executor and risk know them."""
+    executor, known = desk.execution, desk.risk._state.positions.orders
+    orders = {order.client.text: order for order in executor.orders}
+    promised = sum(order.remaining for order in executor.orders if order.side == "SELL")
+
+    assert executor.portfolio.cash("USDT") >= 0
+    assert 0 <= promised <= executor.portfolio.position_qty(SYMBOL)
+    assert sum(order.is_waiting for order in executor.orders) <= 1
+    assert {order.client.text for order in known} == set(orders)
+    for order in known:
+        other = orders[order.client.text]
+        assert (order.pending, order.rests) == (other.remaining, other.is_waiting)
+        assert (order.stop, order.target) == (other.stop, other.target)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_storm_keeps_every_promise_and_a_restart_changes_nothing(seed: int) -> None:
+    """Every step leaves balances and orders whole, and restored cores write the same."""
+    chance = Random(seed)
+    profile, steps = profile_of(chance), steps_of(chance, 50)
+    whole, restored = Desk(profile).ready(), Desk(profile).ready()
+
+    for number, step in enumerate(steps):
+        if number % RESTART_EVERY == 0:
+            restored.restarted()
+        for desk in (whole, restored):
+            take(desk, step)
+        judge(whole)
+
+    assert whole.log_bytes() == restored.log_bytes()
