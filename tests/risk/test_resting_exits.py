@@ -13,10 +13,8 @@ from minibot.events.model import (
     OrderCancel,
     OrderReplace,
     OrderResult,
-    RiskAction,
     RunEnding,
 )
-from minibot.replay.explain.checks import departure
 from tests.risk.desk import (
     RUN_ID,
     SYMBOL,
@@ -108,7 +106,6 @@ def test_trade_at_a_level_sells_at_the_touch_of_that_tick(
     (left,) = [event for event in said if event.type == "risk_action"]
     assert actions([left]) == [("EXIT", reason)]
     assert check_of(left, level)["passed"] is False
-    assert departure(of([left], RiskAction)[0].checks)
     assert one.risk.facts()["open_positions"] == []
 
 
