@@ -131,6 +131,11 @@ def test_role_pattern_holds_window_recommendation_and_what_followed(
     sent = one.write(
         "signals", signal(), START_TS + 39_000, cause_ids=(cause,), tick_seq=one.tick_seq
     )
+    # The outcome counts from the mid that the role knows as it takes the signal.
+    wait_until(
+        lambda: one.health() and one.health()[-1].inputs["signals"]["position"] == 1,
+        "the signal is taken before the market goes on",
+    )
     paced(one, 40, 300, lambda: bool(list(one.var.ai.rglob("patterns/*/*.jsonl"))))
 
     (path,) = sorted(one.var.ai.rglob("patterns/*/*.jsonl"))[:1]
