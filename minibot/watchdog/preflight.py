@@ -70,7 +70,7 @@ class CheckResult:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What was found, each fault on a line of its own."""
+        """Finding in lines: each fault on a line of its own."""
         return self.faults or (self.found,)
 
 

@@ -36,7 +36,7 @@ def test_help_breaks_no_word_on_a_terminal(name: str, columns: int) -> None:
 
 @pytest.mark.parametrize("name", ["explain", "tail"])
 def test_verb_that_asks_for_a_queue_names_all_of_them(name: str) -> None:
-    """Nobody knows the names of the queues by heart."""
+    """All queues are named: their names are known by heart to nobody."""
     words = helps(80)[name].replace(",", " ").replace(";", " ").split()
 
     assert set(Roles.of_project().queues) <= set(words)
