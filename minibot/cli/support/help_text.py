@@ -8,9 +8,9 @@ import textwrap
 from collections.abc import Iterable
 from typing import Final
 
-from minibot.cli.support.output import NARROW, WIDTH_MIN
-
-# Room of flags beside what they do, and in a narrow terminal.
+WIDTH_MIN: Final = 40
+# Below this width, flags get less room beside what they do.
+BESIDE_FROM: Final = 60
 FLAGS_WIDTH, FLAGS_WIDTH_NARROW = 24, 8
 USAGE_INDENT_NARROW: Final = 4
 UNFOLDED: Final = 100_000
@@ -21,7 +21,7 @@ class HelpText(argparse.HelpFormatter):
 
     def __init__(self, prog: str) -> None:
         columns = max(WIDTH_MIN, shutil.get_terminal_size().columns)
-        self._is_narrow = columns < NARROW
+        self._is_narrow = columns < BESIDE_FROM
         beside = FLAGS_WIDTH_NARROW if self._is_narrow else FLAGS_WIDTH
         super().__init__(prog, max_help_position=beside, width=columns - 2)
 

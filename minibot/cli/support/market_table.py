@@ -12,11 +12,12 @@ from typing import Any, Final
 from rich.text import Text
 
 from minibot.cli.support.fitted_text import cut
-from minibot.cli.support.output import NARROW
 from minibot.report.figures import NONE, money, plain_text
 
 PLACES_MIN, PLACES_MAX = 2, 8
 GAP, GAP_NARROW = 2, 1
+# From this width on two spaces stand between columns.
+NARROW: Final = 60
 # Columns that are read together stay together where the width allows.
 GROUPS: Final = (
     ("price", "spread", "position", "entry", "mark"),

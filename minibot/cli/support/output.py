@@ -23,13 +23,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from minibot.cli.support.help_text import WIDTH_MIN
+
 if TYPE_CHECKING:
     from minibot.report.summary import Row
 
 LABEL_WIDTH = 14
-WIDTH_MIN = 40
-# Terminals below this width get less room between columns.
-NARROW = 60
 # Pause between two lines of progress in a pipe, in seconds.
 PROGRESS_EVERY_S = 1.0
 # A row's label and the gap before its text.
