@@ -51,8 +51,8 @@ FOK: Final = "FOK"
 UNFILLED: Final = {IOC: UNFILLED_IOC, FOK: UNFILLED_FOK}
 """Why an order that may not wait ends with the tick that it met."""
 
-NEVER: Final = 1 << 60
-"""Time at which a resting order expires."""
+RESTS_UNTIL: Final = 1 << 60
+"""Expiry of a resting order: later than any run."""
 
 ORDER_ROLE: Final = "paper_executor_nore_v1"
 """Stands where ids of drafts name a role, so that no order id equals an event's id."""
@@ -320,5 +320,5 @@ def order_of(
     order.target = intent.target
     order.rests = order.stop is not None or order.target is not None
     if order.rests:
-        order.expires_ts = NEVER
+        order.expires_ts = RESTS_UNTIL
     return order

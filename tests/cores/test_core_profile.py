@@ -26,11 +26,11 @@ ABSENT_IN_RISK = ("entry_spread_bps_max", "stop_bps", "take_profit_bps")
 
 
 def test_sections_hold_what_the_profile_says() -> None:
-    """Sections hold the profile's values, decimals as text; a missing one is None."""
+    """Sections hold the profile's values, decimals as text; a missing one is None or "role"."""
     profile = asdict(CoreProfile.of(RAW))
 
     assert profile["strategy"] == RAW["strategy"] | {"source": None}
-    assert profile["risk"] == RAW["risk"] | dict.fromkeys(ABSENT_IN_RISK)
+    assert profile["risk"] == RAW["risk"] | dict.fromkeys(ABSENT_IN_RISK) | {"exits_at": "role"}
     for name in ("execution", "portfolio"):
         assert profile[name] == RAW[name]
     assert set(profile["backtest"].values()) == {None}

@@ -180,7 +180,7 @@ def test_exit_cancels_what_the_entry_may_still_buy() -> None:
 
 
 def test_replace_and_cancel_behind_a_trigger_change_nothing() -> None:
-    """What comes after a trigger is refused by its code, and the order sells on."""
+    """A replace or cancel behind a trigger is refused by its code, and the order sells on."""
     one = Desk(
         config(**LEVELS),
         first=opening(lots=({"symbol": SYMBOL, "qty": "5", "price": "100", "ts": 1},)),
@@ -298,7 +298,7 @@ def test_operator_exit_and_carried_position_below_its_stop_are_sold_at_once() ->
 
 
 def test_position_too_small_to_rest_is_watched_by_the_bid() -> None:
-    """Where no order may rest, a BLOCK says so once and the bid is watched as without the key."""
+    """A BLOCK says once that no order may rest, and the bid is watched as without the key."""
     one = desk()
     one.tick("99.99", "100", trade="100")
     one.signal("BUY")
