@@ -33,6 +33,8 @@ NAME_MAX = 200
 WORD_MAX = 60
 # Likeness from which a known word is named for an unknown one: a slip of the pen, no nonsense.
 NEAR_MIN = 0.61
+# Letters for flags in other bots, for users who are used to them.
+LETTERS = {"-c": "--config", "-i": "--timeframe", "-p": "--pairs", "-s": "--strategy"}
 # Names of the same verbs in other bots, for users who are used to them.
 ALIASES = {
     "trade": "night",
@@ -84,9 +86,13 @@ class Parser(argparse.ArgumentParser):
                 return
             name = word.partition("=")[0]
             known = self._option_string_actions
-            if not name.startswith("--") or any(flag.startswith(name) for flag in known):
+            if name in known:
                 continue
-            near = difflib.get_close_matches(name, known, n=1, cutoff=NEAR_MIN)
+            meant = LETTERS.get(name, "")
+            is_begun = any(flag.startswith(name) for flag in known)
+            if not meant and (is_begun or not name.startswith("--")):
+                continue
+            near = difflib.get_close_matches(meant or name, known, n=1, cutoff=NEAR_MIN)
             hint = f". Did you mean {near[0]}?" if near else ""
             self.error(f"{self.prog} has no flag {plain_text(name, WORD_MAX)}{hint}")
 

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     wanted = SIDES if arguments.what == "show" else 0
     if len(arguments.names) != wanted or (arguments.sum and wanted):
         said = (
-            "runs show takes two runs or backtests, and no --sum"
+            "runs show takes two runs or backtests, and no --sum; minibot report RUN shows one"
             if wanted
             else "runs list takes no RUN"
         )

@@ -115,12 +115,13 @@ def test_edge_is_claimed_beyond_two_standard_errors_of_enough_trades(
 
 
 def test_end_of_the_shipped_demo_says_what_it_shows_and_what_is_next(short_run: ShortRun) -> None:
-    """The recording of a few minutes shows the machine; another market says nothing of it."""
+    """The recording of a few minutes shows the machine; an own strategy on it is no demo."""
     night = Night.open(short_run.run_dir)
     elsewhere = demo_rows(night)
     night.manifest.config["embedded"]["source"] = "tape:demo"
     rows = demo_rows(night)
+    night.manifest.config["strategy"]["source"] = {"file": "strategies/mine.py"}
 
-    assert elsewhere == demo_rows(None) == []
+    assert elsewhere == demo_rows(None) == demo_rows(night) == []
     assert rows[0].text.startswith("shows the machine, not a strategy")
     assert rows[-1].text.endswith("minibot demo")

@@ -72,6 +72,7 @@ def test_help_of_an_unknown_verb_names_the_nearest(tmp_path: Path) -> None:
         (("verify", "--jsn"), "minibot verify has no flag --jsn. Did you mean --json?"),
         (("night", "--confg=x"), "minibot night has no flag --confg. Did you mean --config?"),
         (("backtest", "--sorce", "x"), "Did you mean --source?"),
+        (("backtest", "-s", "mine"), "minibot backtest has no flag -s. Did you mean --strategy?"),
         (("verify", "--qqqq"), "minibot verify has no flag --qqqq. See: minibot verify --help"),
         (("verify", "one", "two"), "minibot verify takes no further word: 'two'."),
         (("tail", "signls"), "Did you mean signals?"),

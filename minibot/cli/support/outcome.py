@@ -198,10 +198,15 @@ def _last(outcome: Outcome, verdicts: list[Verdict], night: Night | None) -> Row
 
 
 def demo_rows(night: Night | None) -> list[Row]:
-    """Return the demo's purpose and the next command; nothing for any other run."""
+    """Return the demo's purpose and the next command; nothing for any other run.
+
+    A strategy of one's own is no demo, wherever it is tried.
+    """
     if night is None or source_of(night) != DEMO_SOURCE:
         return []
     section = night.manifest.config["strategy"]
+    if section.get("source"):
+        return []
     gate = "" if section["cost_gate"] else " and without the cost gate"
     text = (
         f"shows the machine, not a strategy: it decides on bars of {section['bar_interval']}{gate}"
