@@ -14,6 +14,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+# Loaded with the process: the kernel imports it where it locks, which a fault might hit.
+import portalocker  # noqa: F401
 import psutil
 
 from minibot.events.codec import Codec

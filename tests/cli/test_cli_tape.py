@@ -163,6 +163,6 @@ def test_what_can_not_be_done_is_refused_with_a_reason(
     assert "'soon' is no time" in refused(capsys, "cut", tape, "--from", "soon", "--out", out)
     assert "not a line was left" in refused(capsys, "cut", tape, "--from", "+9h", "--out", out)
     assert "no closed part" in refused(capsys, "info", empty)
-    assert "cannot be read" in refused(capsys, "check", tmp_path / "none.gz")
+    assert "there is no such file" in refused(capsys, "check", tmp_path / "none.gz")
     assert "line 1 is not" in refused(capsys, "info", text)
     assert not out.exists()

@@ -114,7 +114,7 @@ def test_what_is_no_kline_file_is_refused_by_name(
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     """A missing file is refused without traceback."""
-    with pytest.raises(Refusal, match="cannot be read"):
+    with pytest.raises(Refusal, match="there is no such file"):
         open_klines(tmp_path / "BTCUSDT-1m.csv")
 
 

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import portalocker  # noqa: F401  # As a process of a run: an import is no call of a journal.
+
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import write_hashed
 from minibot.runtime.role import ignore_signals, stop_record

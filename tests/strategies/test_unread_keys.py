@@ -17,7 +17,7 @@ PARAMETERS = (
     ("key", "told"),
     [
         ("fastt", "did you mean its parameter strategy.parameters.fast?"),
-        ("rsi_period", "its parameters are fast, slow"),
+        ("rsi_period", "its parameters: fast, slow"),
     ],
 )
 def test_unread_key_gets_the_parameter_it_resembles_or_all_of_them(key: str, told: str) -> None:
