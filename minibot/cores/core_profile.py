@@ -157,8 +157,6 @@ class StrategySection:
     cost_gate_atr_mult: Annotated[
         str,
         DECIMAL_POSITIVE,
-        LATER,
-        OPTIONAL,
         "ATRs that a move is expected to make, for the cost gate.",
     ]
 
@@ -180,16 +178,12 @@ class RiskSection:
     night_notional_hard: Annotated[
         str,
         DECIMAL_POSITIVE,
-        LATER,
-        OPTIONAL,
         "Cost of the run's entries (stops the run).",
     ]
     day_notional_soft: Annotated[str, DECIMAL_POSITIVE, "Cost of a UTC day's entries (blocks)."]
     day_notional_hard: Annotated[
         str,
         DECIMAL_POSITIVE,
-        LATER,
-        OPTIONAL,
         "Cost of a UTC day's entries (stops the run).",
     ]
     night_loss_soft: Annotated[str, DECIMAL_POSITIVE, "Loss of the run in quote (blocks)."]

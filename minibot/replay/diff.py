@@ -178,7 +178,7 @@ def rerun_with(
         states = [states_before(recorded, config, root) for config in (own, other)]
         decision = _with_states(decision, differing_fields(*states))
     value = diverging(sides[0].said, sides[1].said, comparable)
-    changed = differing_fields(with_later_keys(own), other)
+    changed = differing_fields(with_later_keys(own), with_later_keys(other))
     market = "the same: both saw the recorded one"
     return Diff(sides[0], sides[1], changed, market, decision, value)
 

@@ -331,9 +331,6 @@ class Ai:
     label_bps_min: Annotated[
         str,
         DECIMAL_POSITIVE,
-        LATER,
-        OPTIONAL,
-        OPTIONAL_OR_NULL,
         "A move over the horizon of at least this much teaches BUY or SELL, less HOLD.",
     ]
     train: Annotated[bool, "Run the trainer."]
