@@ -222,11 +222,11 @@ class RiskSection:
         "Distance of the target in basis points of the entry price, instead of ATRs.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     exits_at: Annotated[
-        str,
+        str | None,
         one_of("role", AT_VENUE),
         "Who watches stop and target: risk, by the bid, or the executor, as resting orders that "
         "the last trade triggers. Without the key: risk.",
-    ] = field(default="role", metadata=LATER | OPTIONAL)
+    ] = field(default=None, metadata=OPTIONAL)
     signal_exit: Annotated[bool, "Close on a SELL signal."]
     time_exit_ms: Annotated[
         int | None,

@@ -22,15 +22,15 @@ MEANT: dict[str, dict[str, Any]] = {
     "watchdog": {"pause_max_ms": 60_000},
 }
 # Optional keys of risk that the profile of real nights leaves out.
-ABSENT_IN_RISK = ("entry_spread_bps_max", "stop_bps", "take_profit_bps")
+ABSENT_IN_RISK = ("exits_at", "entry_spread_bps_max", "stop_bps", "take_profit_bps")
 
 
 def test_sections_hold_what_the_profile_says() -> None:
-    """Sections hold the profile's values, decimals as text; a missing one is None or "role"."""
+    """Sections hold the profile's values, decimals as text; a missing one is None."""
     profile = asdict(CoreProfile.of(RAW))
 
     assert profile["strategy"] == RAW["strategy"] | {"source": None}
-    assert profile["risk"] == RAW["risk"] | dict.fromkeys(ABSENT_IN_RISK) | {"exits_at": "role"}
+    assert profile["risk"] == RAW["risk"] | dict.fromkeys(ABSENT_IN_RISK)
     for name in ("execution", "portfolio"):
         assert profile[name] == RAW[name]
     assert set(profile["backtest"].values()) == {None}
