@@ -17,7 +17,6 @@ from minibot.backtest.checks.perturbation import CUT, KINDS, REPLACE, Perturbati
 from minibot.backtest.checks.verdict import Verdict, changed_fields
 from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources import bars as bars_module
-from minibot.backtest.sources import source_spec as words_module
 from minibot.backtest.sources.bars import BarSource
 from minibot.cores.messages import Message
 from minibot.cores.protocol import Core, Input
@@ -211,7 +210,7 @@ def test_bar_that_is_told_before_its_close_is_caught_as_the_markets_own(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bar announced before its close is named, with the close that nobody could know."""
-    monkeypatch.setattr(words_module, "BarSource", EarlyBars)
+    monkeypatch.setattr(bars_module, "BarSource", EarlyBars)
 
     verdict = check(job, decisions=4)
 
