@@ -6,9 +6,6 @@ import argparse
 
 from minibot.cli.support.output import progress_bar, show_json, show_rows, shown_path
 from minibot.cli.support.selection import add_run, run_dir_of
-from minibot.report.html import write_report
-from minibot.report.night import Night
-from minibot.report.summary import Row, summary_json, summary_rows
 
 HELP = "the summary of a run, recomputed from its queues; --html writes the page"
 EXAMPLE = "minibot report latest --html"
@@ -24,6 +21,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the summary; reads nothing but the run's folder."""
+    # Imported here because `--help` needs nothing of a run.
+    from minibot.report.html import write_report
+    from minibot.report.night import Night
+    from minibot.report.summary import Row, summary_json, summary_rows
+
     run_dir = run_dir_of(arguments)
     with progress_bar(f"reading {run_dir.name}") as progress:
         night = Night.open(run_dir, progress)
