@@ -117,5 +117,5 @@ def _figure(name: str, value: Any) -> str:
 
 
 def _value(value: Any) -> str:
-    text = str(value)
+    text = "none" if value is None else str(value)
     return text if len(text) <= VALUE_SHOWN_MAX else text[: VALUE_SHOWN_MAX - 3] + "..."

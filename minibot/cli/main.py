@@ -35,6 +35,7 @@ WORD_MAX = 60
 NEAR_MIN = 0.61
 # Letters for flags in other bots, for users who are used to them.
 LETTERS = {"-c": "--config", "-i": "--timeframe", "-p": "--pairs", "-s": "--strategy"}
+PAIR_MARK = "/"
 # Names of the same verbs in other bots, for users who are used to them.
 ALIASES = {
     "trade": "night",
@@ -171,7 +172,10 @@ def _parsed_and_run(argv: Sequence[str]) -> int:
     command.refuse_unknown_flag(argv[1:])
     arguments, rest = top.parse_known_args(argv, argparse.Namespace(argv=tuple(argv)))
     if rest:
-        command.error(f"{command.prog} takes no further word: {plain_text(rest[0], WORD_MAX)!r}")
+        word = plain_text(rest[0], WORD_MAX)
+        pairs = "--pairs" in argv and PAIR_MARK in word
+        hint = f". Separate pairs by commas: --pairs BTC/USDT,{word}" if pairs else ""
+        command.error(f"{command.prog} takes no further word: {word!r}{hint}")
     return guarded(arguments)
 
 

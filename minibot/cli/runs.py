@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from minibot.cli.support.numbers import at_least
 from minibot.cli.support.output import show
-from minibot.cli.support.selection import var_of
+from minibot.cli.support.selection import find_run, var_of
 from minibot.cli.support.side_by_side import NAMED, OF_RUNS, SIDES, add_html, show_pair
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
@@ -16,9 +17,15 @@ from minibot.report.choices import changed_keys, changed_words, strategy_of
 from minibot.report.columns import table_lines
 from minibot.report.figures import NONE, change, date_clock, duration, listed, signed
 from minibot.report.night_sum import night_sum, sum_lines
-from minibot.report.records import RunRecord, facts_of, performance_of, read_records
+from minibot.report.records import (
+    RunRecord,
+    facts_of,
+    performance_of,
+    read_record,
+    read_records,
+)
 
-HELP = "list the runs: when, what, how each ended; show A B side by side; --sum adds nights up"
+HELP = "list the runs: when, what, how each ended; show A, or A B side by side; --sum adds up"
 EXAMPLE = "minibot runs --sum"
 HEAD: Final = (
     *("run", "began (UTC)", "trades", "result", "market"),
@@ -36,7 +43,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         nargs="?",
         default="list",
         choices=["list", "show"],
-        help="list them, oldest first (default), or show two side by side",
+        help="list them, oldest first (default), or show one, or two side by side",
     )
     command.add_argument("names", nargs="*", metavar="RUN", help=f"show: each is {NAMED}")
     add_html(command)
@@ -51,18 +58,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """List the runs; 0 also when there is none."""
     var = var_of(arguments)
-    wanted = SIDES if arguments.what == "show" else 0
-    if len(arguments.names) != wanted or (arguments.sum and wanted):
+    count, is_list = len(arguments.names), arguments.what == "list"
+    if count not in ((0,) if is_list else (1, SIDES)) or (arguments.sum and not is_list):
         said = (
-            "runs show takes two runs or backtests, and no --sum; minibot report RUN shows one"
-            if wanted
-            else "runs list takes no RUN"
+            "runs list takes no RUN" if is_list else "runs show takes one run or two, and no --sum"
         )
         raise Refusal(f"{said}.", "See: minibot runs")
-    if arguments.html and not wanted:
+    if arguments.html and count != SIDES:
         raise Refusal("--html makes a page of two.", "Give it beside: minibot runs show A B")
-    if wanted:
+    if count == SIDES:
         return show_pair(arguments, arguments.names, OF_RUNS)
+    if count:
+        return _show_one(arguments, find_run(arguments.names[0], var))
     records = read_records(var)
     if arguments.sum:
         found = night_sum(records)
@@ -82,6 +89,17 @@ def run(arguments: argparse.Namespace) -> int:
         some = listed(unknown[:SHOWN]) + (" and more" if len(unknown) > SHOWN else "")
         lines += ["", f"no market change on record: {some}; minibot report RUN --html finds it"]
     show(arguments, {"runs": rows}, lines)
+    return 0
+
+
+def _show_one(arguments: argparse.Namespace, run_dir: Path) -> int:
+    """Show a run's row as a table of its own; 0."""
+    record = read_record(run_dir)
+    rows = {row["run_id"]: row for row in _documents(read_records(var_of(arguments)))}
+    row = rows.get(record.run_id) or _documents([record])[0]
+    cells = zip(HEAD, _cells(row, record), strict=True)
+    lines = table_lines(("", ""), [list(pair) for pair in cells if pair[1]], "", texts=(0, 1))
+    show(arguments, row, [*lines[2:], "", f"more  minibot report {record.run_id}"])
     return 0
 
 

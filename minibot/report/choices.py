@@ -1,7 +1,8 @@
 """Choices of a run or backtest: its strategy, and how its profile differs from others.
 
 Changed are the keys of strategy, risk, execution and portfolio whose value is not that of the
-night's own profile, `config/nore.v1.json`.
+shipped profile of the same name; of any other profile, that of the night's own,
+`config/nore.v1.json`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from minibot.events.model import JsonObject
 from minibot.report.figures import plain_text
 from minibot.runtime.configuration.config_files import SHIPPED, read_profile
 
-BASE: Final = "nore.v1.json"
+BASE: Final = "nore"
+OVERLAYS: Final = ("nore-demo", "nore-smoke", "paper")
 SECTIONS: Final = ("strategy", "risk", "execution", "portfolio")
 # Which strategy it is stands beside the changes; its text is in the manifest.
 NAMED: Final = ("strategy.name", "strategy.folder", "strategy.source")
@@ -35,7 +37,7 @@ def changed_keys(config: JsonObject) -> dict[str, str]:
         config: The profile, as manifest or result holds it.
     """
     own: JsonObject = {name: config[name] for name in SECTIONS if name in config}
-    found = differing(own, _base())
+    found = differing(own, _base(str(config.get("profile", ""))))
     names = [key for key in found if not key.startswith(NAMED)]
     return {key: found[key][0] for key in sorted(names, key=_place)}
 
@@ -64,9 +66,11 @@ def _place(key: str) -> tuple[int, str]:
 
 
 @cache
-def _base() -> JsonObject:
-    raw = read_profile(SHIPPED / BASE).raw
-    return {name: raw[name] for name in SECTIONS}
+def _base(profile: str) -> JsonObject:
+    """Return the sections of the shipped profile of a name, else of the night's own."""
+    name = profile if profile in OVERLAYS else BASE
+    raw = read_profile(SHIPPED / f"{name}.v1.json").raw
+    return {section: raw[section] for section in SECTIONS}
 
 
 def _flat(above: str, values: JsonObject) -> Iterator[tuple[str, str]]:

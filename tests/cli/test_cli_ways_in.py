@@ -75,6 +75,7 @@ def test_help_of_an_unknown_verb_names_the_nearest(tmp_path: Path) -> None:
         (("backtest", "-s", "mine"), "minibot backtest has no flag -s. Did you mean --strategy?"),
         (("verify", "--qqqq"), "minibot verify has no flag --qqqq. See: minibot verify --help"),
         (("verify", "one", "two"), "minibot verify takes no further word: 'two'."),
+        (("backtest", "--pairs", "A/USDT", "B/USDT"), "Separate pairs by commas: --pairs "),
         (("tail", "signls"), "Did you mean signals?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -12,7 +12,7 @@ import pytest
 from minibot.engine.recorded_run import Recorded
 from minibot.kernel.files import write_hashed
 from minibot.replay.diff import recorded_side, span_of
-from minibot.report.choices import changed_keys, changed_words, differing
+from minibot.report.choices import OVERLAYS, changed_keys, changed_words, differing
 from minibot.report.figures import change
 from minibot.report.night_sum import night_sum, sum_lines
 from minibot.report.records import FACTS_FILE, RunRecord, facts_of, read_record
@@ -44,6 +44,15 @@ def test_changed_keys_are_those_that_a_person_would_have_to_set_again(
 
     assert changed_words(config) == words
     assert len(changed_keys(config)) == len(words.split())
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_key_of_a_shipped_profile_is_no_change_of_a_person(name: str) -> None:
+    """A run of a shipped profile as it is has changed nothing; one key set is one change."""
+    path = PROJECT / "config" / f"{name}.v1.json"
+
+    assert changed_words(load_config(path).raw) == ""
+    assert changed_words(load_config(path, ["portfolio.cash=5000"]).raw) == "portfolio.cash=5000"
 
 
 def test_many_changed_keys_are_counted_and_none_is_lost_in_the_document() -> None:
@@ -134,7 +143,10 @@ def test_runs_say_what_was_run_and_what_came_of_it(short_run: ShortRun) -> None:
     assert together.out.count(short_run.run_id) == 2
     assert "decisions the same; the same data; the same dates" in together.out
     assert "None." in together.out
-    assert verb(short_run.var, "runs", "show", "latest").code == 2
+    alone = verb(short_run.var, "runs", "show", "latest")
+    assert alone.code == 0
+    assert "strategy" in alone.out
+    assert verb(short_run.var, "runs", "show").code == 2
     assert verb(short_run.var, "runs", "--sum").out.startswith("0 accepted nights on 0 days")
 
 

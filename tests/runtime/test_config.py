@@ -345,6 +345,13 @@ def test_config_violation_says_where_the_value_comes_from() -> None:
     assert "(MINIBOT__SEED)" in refused(DEMO, MINIBOT__SEED="x")[0]
 
 
+def test_key_of_an_absent_simulation_names_a_profile_that_has_one() -> None:
+    """A key of `embedded` in a profile of a real market is refused with the way to a simulated."""
+    (violation,) = refused(PROJECT / "config" / "nore.v1.json", "embedded.speed=5")
+
+    assert "--config config/nore-demo.v1.json" in violation
+
+
 FILES = {
     "half.json": b'{"mode": "NORE",',
     "list.json": b"[1, 2]",

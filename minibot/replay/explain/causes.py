@@ -427,7 +427,7 @@ def _why_nothing(signal: Event) -> str:
 
 def _taken(ack: Ack | None, clock: Callable[[int], str]) -> str:
     if ack is None:
-        return "execution was told by the flag or its launcher before it came to the STOP event"
+        return "execution stopped by the flag or its launcher, before it read the STOP event"
     where = f"{ack.queue}:{ack.from_seq}"
     return f"execution took {where} at {clock(ack.taken_ts)} as its last input {ack.n}"
 

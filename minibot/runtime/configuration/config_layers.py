@@ -21,6 +21,7 @@ ENV_PREFIX: Final = "MINIBOT__"
 _ENV_NEARLY: Final = re.compile(r"MINIBOT_[^_].*__", re.IGNORECASE | re.DOTALL)
 SET: Final = "--set"
 MANIFEST: Final = "manifest.json"
+SIMULATED: Final = "; one with a simulated source: --config config/nore-demo.v1.json"
 """The origin of values that a finished run's manifest gives."""
 
 
@@ -49,6 +50,7 @@ class Layers:
                     printable(f"{'.'.join(keys)} ({origin})")
                     + f": {printable(where)} is {printable(json.dumps(child))} in this profile, "
                     + f"so it has no key {printable(keys[depth])}"
+                    + (SIMULATED if where == "embedded" else "")
                 )
                 return
             node = child
