@@ -137,7 +137,7 @@ def performance_of(record: RunRecord) -> JsonObject | None:
 
 
 def facts_of(record: RunRecord) -> JsonObject | None:
-    """Return what was kept beside a run's report, None if nothing was or it is of another root."""
+    """Return the facts beside a run's report; None for none, or for those of another root."""
     return _of_root(record.run_dir / "report" / FACTS_FILE, FACTS_V, record.seal)
 
 

@@ -180,7 +180,7 @@ class SymbolExits:
         self.quiet_until = 0
 
     def rest_state(self) -> JsonObject:
-        """Return what became of orders that were to rest; nothing where none was refused."""
+        """Return refusals of orders that were to rest; nothing where none was refused."""
         if not self.rest_refusals and not self.rest_told:
             return {}
         return {"rest": [self.rest_refusals, self.rest_retry_ts, self.rest_told]}

@@ -509,7 +509,7 @@ class Positions:
 
 
 def _rest_state(order: WorkingOrder) -> tuple[JsonObject, ...]:
-    """Return what is said of an order that rests or replaces one that does; nothing of others."""
+    """Return the state of an order that rests, or replaces one that does; nothing of others."""
     if order.stop is None and order.target is None and not order.is_replacing:
         return ()
     return (

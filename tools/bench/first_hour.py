@@ -97,7 +97,7 @@ class Plan:
 
 
 def size_mb(folder: Path) -> float:
-    """Return what a folder takes on the disk, in MB of a million bytes."""
+    """Return a folder's size on the disk, in MB of a million bytes."""
     found = 0
     for place, _, names in os.walk(folder):
         for name in names:

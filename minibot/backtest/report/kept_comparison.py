@@ -78,7 +78,7 @@ def kind_of(document: JsonObject) -> str:
 
 
 def said_of_both(first: JsonObject, second: JsonObject) -> list[str]:
-    """Return what is the same of two results, and what is not.
+    """Return the common and the differing traits of two results, in words.
 
     The digests of a run and of a backtest cover other events, so that nothing is said of them.
     """
@@ -93,7 +93,7 @@ def said_of_both(first: JsonObject, second: JsonObject) -> list[str]:
 
 
 def what_rows(first: JsonObject, second: JsonObject) -> list[list[str]]:
-    """Return what was run on either side: kind, strategy, pairs, source, span, changed keys."""
+    """Return rows of both sides: kind, strategy, pairs, source, span, changed keys."""
     columns = [_what(document) for document in (first, second)]
     return [[name, *(column[name] for column in columns)] for name in columns[0]]
 
