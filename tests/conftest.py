@@ -32,6 +32,13 @@ LOOPBACK = ("127.", "::1", "localhost")
 # A test's night mostly waits for its market: two workers leave a third of two cores idle.
 WORKERS_MORE = 1
 
+# Tests of half a minute and more start first: at the end one worker would play them alone.
+LONGEST = (
+    "tests/nights/test_madeup_night.py",
+    "tests/nights/test_listing_nights.py",
+    "tests/nights/test_paper_profile.py",
+)
+
 # One case in this many of the campaigns, drawn by the commit, so later commits play others.
 CAMPAIGN_PART = 3
 
@@ -68,8 +75,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(tryfirst=True)  # Before `-m` selects by marks.
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the kinds; draw the cases of campaigns. Named files and tests are played whole."""
+    """Mark the kinds, draw the cases of campaigns, start the longest tests first.
+
+    Named files and tests are played whole.
+    """
     mark_kinds(items)
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
     if _is_drawn(config):
         kept = [item for item in items if _is_played(item, config.option.seed)]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])

@@ -46,6 +46,8 @@ FAST: Final[Mapping[str, object]] = {"embedded.speed": "60"}
 PLANT_AFTER_LINES: Final = 2
 POISON_LINE: Final = 3000
 SIGNALS_READERS: Final = (*RISK, *AI)
+# A line that the frozen strategy has not taken may be ahead of a slow reader too.
+TICKS_READERS: Final = (*STRATEGY, *RISK, *EXECUTION, *AI)
 # Long enough after the launcher's start that the run trades, even on a slow machine.
 PLANT_AFTER_MS: Final = 8_000
 
@@ -177,7 +179,7 @@ QUEUES: Final = (
         "a bit flips in a published line that a role has not read",
         files.flip_byte,
         reasons.QUEUE_CORRUPT,
-        STRATEGY,
+        TICKS_READERS,
         damaged=(TICKS,),
     ),
     _stop(
@@ -186,7 +188,7 @@ QUEUES: Final = (
         "a published line is replaced by another valid one",
         files.edit_line,
         reasons.QUEUE_CHAIN,
-        STRATEGY,
+        TICKS_READERS,
         damaged=(TICKS,),
     ),
     _stop(
