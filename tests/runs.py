@@ -116,12 +116,19 @@ def make_run(var: Path, *flags: str, **sets: str) -> ShortRun:
 def shared_by_workers(
     factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]
 ) -> Path:
-    """Return a folder that one worker has filled and the others only read.
+    """Return this worker's copy of a folder that one worker has filled.
 
-    Workers share the tests of a module, so several of them need its fixture.
+    Workers share the tests of a module, so several of them need its fixture. A copy of its own
+    keeps what one worker's verbs write into it, such as a page, from the tests of another.
     """
-    own = factory.getbasetemp()  # Beside the folders of other workers, if there are any.
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
+    own = factory.getbasetemp()
+    if (own / name).exists():  # A fixture of a module that this worker left and came back to.
+        return own / name
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        (own / name).mkdir()
+        make(own / name)
+        return own / name
+    folder = own.parent / name  # Beside the folders of the workers.
     done = folder / "done"
     with FileLock(f"{folder}.lock"):
         if not done.exists():
@@ -129,22 +136,26 @@ def shared_by_workers(
             folder.mkdir()
             make(folder)
             done.touch()
-    return folder
+    return Path(shutil.copytree(folder, own / name))
 
 
 def shared_run(factory: pytest.TempPathFactory, name: str, *flags: str, **sets: str) -> ShortRun:
-    """Return a short night that one worker has run; none may change it."""
+    """Return a short night that one worker has run, as this worker's copy of it."""
 
     def make(folder: Path) -> None:
         var = folder / "var"
         var.mkdir(mode=0o700)
         said = make_run(var, *flags, **sets).said
-        (folder / "said.json").write_text(json.dumps(asdict(said)), encoding="utf-8")
+        told = json.dumps({"folder": str(folder), **asdict(said)})
+        (folder / "said.json").write_text(told, encoding="utf-8")
 
     folder = shared_by_workers(factory, name, make)
-    said = json.loads((folder / "said.json").read_text(encoding="utf-8"))
+    told = json.loads((folder / "said.json").read_text(encoding="utf-8"))
+    made = told.pop("folder")
+    # What it said, as if it had run in the copy.
+    out, err = (told[stream].replace(made, str(folder)) for stream in ("out", "err"))
     (run_dir,) = (path.parent for path in (folder / "var" / "runs").glob("*/manifest.json"))
-    return ShortRun(folder / "var", run_dir, Said(**said))
+    return ShortRun(folder / "var", run_dir, Said(told["code"], out, err))
 
 
 def raw_events(run_dir: Path, queue: str, stem: str = "inbox") -> list[dict[str, Any]]:

@@ -73,9 +73,7 @@ class RunningNight:
         return sorted(path.parent for path in (self.var / "runs").glob("*/manifest.json"))[-1]
 
     def stop(self) -> None:
-        """End the night in order once it has three segments; do nothing if it has ended."""
-        if self.night.poll() is not None:
-            return
+        """End the night in order once it has three segments."""
         folder = self.var / "queues" / "market_ticks"
         wait_until(lambda: len(list(folder.glob("inbox.0*.jsonl"))) >= 3, "third segment")
         assert verb(self.var, "stop", "--reason", "enough").code == 0
@@ -89,14 +87,57 @@ class RunningNight:
             process.wait()
 
 
+class Nights:
+    """The night of these tests: one runs while they need it, then they look at the ended one.
+
+    Workers take tests from each other, so a test of the running night may follow one of its end.
+    """
+
+    def __init__(self, factory: pytest.TempPathFactory) -> None:
+        self._factory = factory
+        self._running: RunningNight | None = None
+        self._ended: RunningNight | None = None
+
+    def running(self) -> RunningNight:
+        """Return the night that runs, started where none does."""
+        if self._running is None:
+            var = self._factory.mktemp("running") / "var"
+            var.mkdir(mode=0o700)
+            self._running = RunningNight(var)
+        return self._running
+
+    def ended(self) -> RunningNight:
+        """Return the night that has ended, in order."""
+        if self._ended is None:
+            self._ended, self._running = self.running(), None
+            self._ended.stop()
+        return self._ended
+
+    def end(self) -> None:
+        """End what still runs."""
+        for night in (self._running, self._ended):
+            if night is not None:
+                night.end()
+
+
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNight]:
-    """One running night for all tests here, ended by the last one."""
-    var = tmp_path_factory.mktemp("running") / "var"
-    var.mkdir(mode=0o700)
-    night = RunningNight(var)
-    yield night
-    night.end()
+def nights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
+    """The night of all tests here."""
+    found = Nights(tmp_path_factory)
+    yield found
+    found.end()
+
+
+@pytest.fixture
+def running(nights: Nights) -> RunningNight:
+    """A night that runs."""
+    return nights.running()
+
+
+@pytest.fixture
+def ended(nights: Nights) -> RunningNight:
+    """A night that an operator has ended."""
+    return nights.ended()
 
 
 def control(night: RunningNight) -> list[dict[str, Any]]:
@@ -278,35 +319,33 @@ def test_metrics_of_a_running_night_are_shown_as_last_written(running: RunningNi
     assert said.document["run_id"] == running.run_dir.name
 
 
-def test_tail_follows_by_name_through_rotation_until_the_end(running: RunningNight) -> None:
+def test_tail_follows_by_name_through_rotation_until_the_end(ended: RunningNight) -> None:
     """`tail --follow` prints every line of every segment once, in order; Ctrl-C exits 0."""
-    running.stop()
-    whole = [event["id"] for event in raw_events(running.run_dir, "market_ticks")]
-    wait_until(lambda: len(running.followed) >= len(whole), "last followed line")
-    running.tail.send_signal(signal.SIGINT)
+    whole = [event["id"] for event in raw_events(ended.run_dir, "market_ticks")]
+    wait_until(lambda: len(ended.followed) >= len(whole), "last followed line")
+    ended.tail.send_signal(signal.SIGINT)
 
-    code = running.tail.wait(DEADLINE_S)
+    code = ended.tail.wait(DEADLINE_S)
 
-    assert running.night.returncode == 0
+    assert ended.night.returncode == 0
     assert code == 0 or WIN
-    assert [event["id"] for event in running.followed] == whole
+    assert [event["id"] for event in ended.followed] == whole
 
 
 def test_tail_and_lookup_of_a_segmented_queue_count_over_all_segments(
-    running: RunningNight,
+    ended: RunningNight,
 ) -> None:
     """Tail and lookup count lines across segments, also those that they skip."""
-    running.stop()
-    recorded = Recorded.open(running.run_dir)
-    whole = raw_events(running.run_dir, "market_ticks")
-    sealed = running.run_dir / "queues" / "market_ticks"
+    recorded = Recorded.open(ended.run_dir)
+    whole = raw_events(ended.run_dir, "market_ticks")
+    sealed = ended.run_dir / "queues" / "market_ticks"
     assert len(list(sealed.glob("inbox.0*.jsonl"))) >= 3
     for seq in (1, len(whole) // 2, len(whole)):
         line = next(lines_from(recorded, "market_ticks", seq))
         assert line.seq == seq
         assert recorded.decode("market_ticks", line).id == whole[seq - 1]["id"]
 
-    said = verb(running.var, "tail", "market_ticks", "-n", "3")
+    said = verb(ended.var, "tail", "market_ticks", "-n", "3")
 
     assert [line.split()[0] for line in said.out.splitlines()] == [
         str(len(whole) - 2),
@@ -315,9 +354,8 @@ def test_tail_and_lookup_of_a_segmented_queue_count_over_all_segments(
     ]
 
 
-def test_night_ended_by_an_operator_is_accepted_as_ended_in_order(running: RunningNight) -> None:
+def test_night_ended_by_an_operator_is_accepted_as_ended_in_order(ended: RunningNight) -> None:
     """A night ended by an operator is accepted, and its requests replay."""
-    running.stop()
-    assert verb(running.var, "status").code == 3
-    assert verb(running.var, "replay").code == 0
-    assert "ended by      OPERATOR" in verb(running.var, "report").out
+    assert verb(ended.var, "status").code == 3
+    assert verb(ended.var, "replay").code == 0
+    assert "ended by      OPERATOR" in verb(ended.var, "report").out
