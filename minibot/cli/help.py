@@ -7,6 +7,7 @@ import argparse
 from minibot.cli.main import CANNOT_RUN, parser, print_unknown_verb, verb_parser, verbs
 from minibot.cli.support.output import show
 from minibot.cli.support.verb_groups import GROUPS, overview
+from minibot.report.columns import width_now
 
 HELP = "all verbs by group, or the flags of one verb"
 EXAMPLE = "minibot help night"
@@ -24,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     topic = arguments.topic
     if topic is None:
         document = {name: list(names) for name, (_, names) in GROUPS.items()}
-        show(arguments, document, _every_verb() if arguments.all else [overview()])
+        show(arguments, document, _every_verb() if arguments.all else [overview(width_now())])
         return 0
     if not verbs(topic):
         print_unknown_verb(topic)

@@ -34,7 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
     rows = [_row(record) for record in read_records(var)[-arguments.number :]]
     told = [row for row in rows if row["result"] is not None]
     sums = _sums(told)
-    lines = table_lines(HEAD, [_cells(row) for row in told], f"no result under {var.runs}")
+    lines = table_lines(
+        HEAD, [_cells(row) for row in told], f"no result under {var.runs}", whole=(0,)
+    )
     lines += [f"{row['run_id']}: {row['trouble']}" for row in rows if row["result"] is None]
     lines += [_together(data, asset, each) for (data, asset), each in sums.items()]
     document = [

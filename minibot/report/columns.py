@@ -1,9 +1,9 @@
 """Tables as plain lines: the first column is text, figures are right-aligned; no colour, no frame.
 
 A line is no wider than the terminal, or than a hundred columns in a pipe or a file. In a table that
-is too wide, columns that may go below their row do so; then headings and sentences wrap, codes
-after an underscore, and the columns that still do not fit follow as a second table. Nothing is cut,
-and no figure is ever split.
+is too wide, columns that may go below their row do so, and all but the first where that is not
+enough. In other tables headings and sentences wrap, codes after an underscore, and the columns that
+still do not fit follow as a second table. Nothing is cut, and no figure is ever split.
 """
 
 from __future__ import annotations
@@ -57,6 +57,9 @@ def table_lines(
     least = [_least(head, rows, at, is_text=at in narrow) for at in range(len(head))]
     beside = [widths[at] if at in below else size for at, size in enumerate(least)]
     if below and _wide(beside) + len(GAP) > width:
+        kept = [at for at in range(len(head)) if at not in below]
+        if _wide([least[at] for at in kept]) + len(GAP) > width:
+            below = range(1, len(head))
         return _with_below(head, rows, texts, whole, below, width)
     if _wide(least) + len(GAP) > width:
         fitting = _fitting(least, width)
@@ -125,11 +128,9 @@ def _with_below(
     # Rows made one at a time would differ in width: cells take the widths of all rows together.
     table = _part(head, rows, texts, (*whole, *texts), part, width)
     first = len(table) - len(rows)
-    if any(not line for line in table):  # Still too wide and therefore in parts: whole rows follow.
-        first = len(table)
     said = list(table[:first])
     for n, row in enumerate(rows):
-        said += table[first + n : first + n + 1] or [f"{GAP}{row[0]}"]
+        said.append(table[first + n])
         named = ", ".join(f"{head[at]} {row[at]}".strip() for at in below if row[at])
         indent = GAP * 2
         said += textwrap.wrap(

@@ -236,6 +236,22 @@ def test_columns_that_may_go_below_do_so_named_where_they_lack_room() -> None:
     assert narrow[2:] == ["  BTCUSDT  1.00", "    entry reversion_oversold, exit stop_loss"]
 
 
+def test_all_columns_go_below_where_a_row_lacks_room_without_them() -> None:
+    """An id that fills a narrow line stands alone, and its figures below are named."""
+    head = ["id", "trades", "result", "pairs"]
+    rows = [["nore_20250602_20250616_b9c32af4", "628", "-630.72", "BTCUSDT"]]
+
+    lines = table_lines(head, rows, "", texts=(0, 3), whole=(0,), below=(3,), width=40)
+
+    assert max(map(len, lines)) <= 40
+    assert lines[0].split() == ["id"]
+    assert lines[2:] == [
+        f"  {rows[0][0]}",
+        "    trades 628, result -630.72, pairs",
+        "    BTCUSDT",
+    ]
+
+
 def test_figures_that_lack_room_follow_as_a_table_of_their_own() -> None:
     """Figures that lack room follow in a table of their own, under the row's name."""
     head = ["", *(f"figure {n}" for n in range(9))]

@@ -366,7 +366,7 @@ def test_pace_is_slow_unless_something_happens() -> None:
     pace, shown = Pace(), status()
     due = [second for second in range(200) if pace.is_due(View(shown), float(second))]
 
-    assert due == [*range(0, 60, 3), 87, 117, 147, 177]
+    assert due == [*range(60), 89, 119, 149, 179]
     facts_of(shown, "execution_role")["fills"] = 8
     assert pace.is_due(View(shown), 200.0)
     facts_of(shown, "risk_role")["is_halted"] = True
@@ -390,7 +390,9 @@ def test_night_without_a_terminal_says_at_last_how_it_ended(short_run: ShortRun)
     sentences = [line for line in short_run.said.err.splitlines() if " | " in line]
 
     figures = recount(Recorded.open(short_run.run_dir))["performance"]
-    trades = f"{figures['round_trips']} trades ({figures['wins']} won, {figures['losses']} lost)"
+    trades = f"{figures['round_trips']} trades"
+    if figures["round_trips"]:  # A starved machine judges every tick as too old, and buys nothing.
+        trades += f" ({figures['wins']} won, {figures['losses']} lost)"
     assert sentences[-1].startswith("ended by DURATION_REACHED: ")
     assert f" | result {signed(figures['pnl'])} USDT, {trades} | " in sentences[-1]
 

@@ -80,6 +80,19 @@ def test_word_that_is_longer_than_the_indent_allows_stays_whole(
     assert max(map(len, shown)) <= 80
 
 
+def test_long_label_stands_above_its_text_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A command and what it does are not read as one sentence."""
+    row = "  minibot new-strategy my_idea  write a strategy of your own"
+
+    assert on_screen(40, [row], monkeypatch) == [
+        "  minibot new-strategy my_idea",
+        "    write a strategy of your own",
+    ]
+    assert on_screen(80, [row], monkeypatch) == [row]
+
+
 def test_message_is_wrapped_like_what_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """A refusal breaks no word either; in a pipe it is one line."""
     text = "refused: " + "something is wrong " * 10

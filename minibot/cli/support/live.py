@@ -1,8 +1,8 @@
 """Live table of a running night: a separate process, which may block or die.
 
 It reads one status per line on standard input. On a terminal it redraws a table; elsewhere it
-prints one short line now and then. Started by the launcher, not by people. `--stderr` keeps
-standard output free for the one JSON document of `--json`.
+prints one short line each second, and every half a minute after the first. Started by the launcher,
+not by people. `--stderr` keeps standard output free for the one JSON document of `--json`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from minibot.cli.support.live_view import View
 from minibot.cli.support.output import drop_reader
 from minibot.kernel import canonical
 
-# A line every few seconds at first, so that a reader sees it live; later a night of seven hours
-# stays below a thousand of them.
+# A line each second at first, so that a reader sees it live; later a night of seven hours stays
+# below a thousand of them.
 FIRST_S: Final = 60.0
-FIRST_EVERY_S, LATER_EVERY_S = 3.0, 30.0
+FIRST_EVERY_S, LATER_EVERY_S = 1.0, 30.0
 
 
 def draw(console: Console) -> None:
@@ -39,7 +39,7 @@ def draw(console: Console) -> None:
 
 
 class Pace:
-    """Pace of a log: at once when trades, notices or the end change, else every few seconds."""
+    """Pace of a log: at once when trades, notices or the end change, else by the clock."""
 
     def __init__(self) -> None:
         self._begun_s: float | None = None

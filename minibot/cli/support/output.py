@@ -88,18 +88,22 @@ def relative(lines: Sequence[str]) -> list[str]:
 
 
 def _parts(line: str, width: int) -> list[str]:
+    """Return a line in parts; a label that takes more than a third of them stands on its own."""
     if len(line) <= width:
         return [line]
-    return _filled(line, width, _indent(line, width))
-
-
-def _indent(line: str, width: int) -> int:
-    """Return where a line goes on: below its text, or less deep where a word needs the room."""
     label = LABEL.match(line)
-    begin = len(line) - len(line.lstrip()) + 2
-    if label is not None and label.end() <= width // 3:
-        begin = label.end()
-    return max(0, min(begin, width - max(map(len, line.split()), default=0)))
+    begin = len(line) - len(line.lstrip())
+    if label is None:
+        return _filled(line, width, _indent(line, begin + 2, width))
+    if label.end() <= width // 3:
+        return _filled(line, width, _indent(line, label.end(), width))
+    indent = " " * _indent(line, begin + 2, width)
+    return [label.group().rstrip(), *_filled(indent + line[label.end() :], width, len(indent))]
+
+
+def _indent(line: str, wanted: int, width: int) -> int:
+    """Return where a line goes on: as wanted, or less deep where a word needs the room."""
+    return max(0, min(wanted, width - max(map(len, line.split()), default=0)))
 
 
 def _filled(line: str, width: int, indent: int) -> list[str]:

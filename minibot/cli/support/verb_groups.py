@@ -59,11 +59,15 @@ _NAME_WIDTH: Final = 11
 _LINE_WIDTH: Final = 78
 
 
-def overview() -> str:
-    """Return the screen of `minibot --help`: every verb by group, within 24 lines."""
+def overview(width: int = _LINE_WIDTH) -> str:
+    """Return the screen of `minibot --help`: every verb by group, within 24 lines of 80 columns.
+
+    Args:
+        width: Columns of a narrower terminal.
+    """
     lines = ["Paper trading through the night, with proof in the morning.", ""]
     for name, (_purpose, verbs) in GROUPS.items():
-        lines += _filled(name, verbs)
+        lines += _filled(name, verbs, min(width, _LINE_WIDTH))
     return "\n".join(
         [
             *lines,
@@ -75,13 +79,13 @@ def overview() -> str:
     )
 
 
-def _filled(name: str, verbs: tuple[str, ...]) -> list[str]:
+def _filled(name: str, verbs: tuple[str, ...], width: int) -> list[str]:
     """Return a group's name and its verbs, wrapped between verbs."""
     lines, label = [], name
     rest = list(verbs)
     while rest:
         line = f"  {label:<{_NAME_WIDTH}}{rest.pop(0)}"
-        while rest and len(line) + 2 + len(rest[0]) <= _LINE_WIDTH:
+        while rest and len(line) + 2 + len(rest[0]) <= width:
             line += f"  {rest.pop(0)}"
         lines.append(line)
         label = ""
