@@ -69,6 +69,12 @@ class Bounds:
             qty = most
         return qty // step * step if qty > 0 else 0
 
+    @property
+    def qty_least(self) -> int:
+        """The least orderable quantity: of a holding below it nothing can be sold."""
+        step = self.qty_step
+        return max(-(-self.qty_min // step), 1) * step
+
     def qty_refusal(self, qty: int) -> str | None:
         """Return why a quantity may not be ordered, or None."""
         if qty <= 0:

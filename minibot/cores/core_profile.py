@@ -277,6 +277,16 @@ class ExecutionSection:
         "Open orders of a symbol that leaves TRADING: kept unfilled until they expire, or "
         "cancelled.",
     ] = field(default="hold", metadata=LATER)
+    fee_asset: Annotated[
+        str | None,
+        one_of("quote", "base"),
+        "What pays the fee of a purchase: the quote asset on top, or the coins that it brings, as "
+        "Binance has it; a sale always pays in quote. With the key, the balances of every asset "
+        "are listed as free and reserved, and of a holding below the least quantity of an order, "
+        "dust, risk knows nothing: dust is listed, takes no slot, is not sold, and counts as worth "
+        "nothing until the next purchase makes it sellable. Without the key: quote, and whatever "
+        "is held is a position.",
+    ] = field(default=None, metadata=OPTIONAL)
     fill_model: Annotated[
         str,
         one_of("touch", "worse", "queue"),

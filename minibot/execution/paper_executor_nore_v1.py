@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from minibot.accounting.ledger import Ledger
 from minibot.accounting.order_rules import OrderRules
 from minibot.accounting.portfolio import Portfolio
-from minibot.accounting.resting_orders import with_resting
+from minibot.accounting.resting_orders import with_dust, with_resting
 from minibot.cores.closed_bar import BarInput
 from minibot.cores.core_profile import AT_VENUE, CoreProfile
 from minibot.cores.event_id import EventId, RecentIds, derived, named
@@ -81,7 +81,7 @@ from minibot.execution.execution_reports import (
 from minibot.execution.fees import FeeRates
 from minibot.execution.fill_models import fill_model_of
 from minibot.execution.fills import FillModel, Touch
-from minibot.execution.funds import funds_refusal
+from minibot.execution.funds import balances_of, funds_refusal
 from minibot.execution.intake import (
     SIDE_OF_PURPOSE,
     field_refusal,
@@ -118,6 +118,7 @@ class PaperExecutorNoreV1(Core):
             "_keeps_last",
             "_latency_ms",
             "_ledger",
+            "_lists_balances",
             "_marks",
             "_order_ttl_ms",
             "_portfolio",
@@ -137,6 +138,7 @@ class PaperExecutorNoreV1(Core):
         self._keeps_last: bool = profile.risk.exits_at == AT_VENUE
         self._cancels_halted: bool = execution.left_trading == "cancel"
         self._fees: FeeRates = FeeRates.of(execution)
+        self._lists_balances: bool = execution.fee_asset is not None
         self._fill_model: FillModel = fill_model_of(execution.fill_model)
         self._quote_asset: str = profile.portfolio.quote_asset
         self._portfolio: Portfolio | None = None
@@ -517,21 +519,25 @@ class PaperExecutorNoreV1(Core):
         if is_found:
             qty, price, liquidity = found.qty, found.price, found.liquidity
             notional, is_buy = cost_up(qty, price), order.side == BUY
-            fee = self._fees.fee(notional, liquidity)
+            is_in_base = is_buy and self._fees.is_in_base
+            fee = self._fees.fee(qty if is_in_base else notional, liquidity)
             if is_buy:
                 cash = portfolio.balances.get(rules.quote_asset, 0)
-                if notional + fee > cash:
+                if notional + (0 if is_in_base else fee) > cash:
                     # As much as the cash pays, in whole steps.
                     is_short = True
                     paid = qty_for(self._fees.affordable(cash, liquidity), price)
                     qty = found.qty = round_down(paid, order.qty_step)
-                    fee = self._fees.fee(cost_up(qty, price), liquidity)
+                    fee = self._fees.fee(qty if is_in_base else cost_up(qty, price), liquidity)
+                if is_in_base and fee >= qty:
+                    qty = 0  # A purchase that its fee, rounded up, would eat whole.
             if qty and not (is_short and order.time_in_force == FOK):
                 ref, ts = tick.ref(seq), tick.ts
                 if order.intent_ts > ts:
                     ts = order.intent_ts
                 n = len(messages)
-                fill = fill_of(order, found, fee, rules, touch, ts, seq, ref, n)
+                paying = rules.base_asset if is_in_base else rules.quote_asset
+                fill = fill_of(order, found, fee, paying, rules, touch, ts, seq, ref, n)
                 if not found.is_displayed:
                     found.on_fill()
                 elif is_buy:
@@ -571,11 +577,24 @@ class PaperExecutorNoreV1(Core):
         """Return the open positions, each with the order that rests for it."""
         listed = self.portfolio.open_positions()
         for place, position in enumerate(listed):
+            rules = self._rules.get(position["symbol"])
+            if self._lists_balances and rules is not None:
+                listed[place] = position = with_dust(position, rules)
             for order in self.orders:
                 if order.is_waiting and order.symbol == position["symbol"]:
                     qty, stop, target = order.remaining, order.stop, order.target
                     listed[place] = with_resting(position, qty, stop, target)
         return listed
+
+    def balances(self) -> dict[str, dict[str, str]] | None:
+        """Return what is free and reserved of each asset; None where the profile lists none."""
+        if not self._lists_balances:
+            return None
+        found = balances_of(self.portfolio, self.orders, self._fees, self._rules)
+        return {
+            asset: {"free": amount_text(free), "reserved": amount_text(reserved)}
+            for asset, (free, reserved) in found.items()
+        }
 
     def facts(self) -> JsonObject:
         """Return cash, equity and what is open, for health and the live table."""
@@ -583,7 +602,9 @@ class PaperExecutorNoreV1(Core):
             return {"open_orders": 0, "open_positions": []}
         portfolio = self._portfolio
         lots = [lot for symbol in portfolio.symbols() for lot in portfolio.lots(symbol)]
+        balances = self.balances()
         return {
+            **({} if balances is None else {"balances": balances}),
             "cash": amount_text(portfolio.cash(self._quote_asset)),
             "equity": amount_text(portfolio.equity(self._quote_asset, self._valued())),
             "realised_pnl": amount_text(portfolio.realised_pnl),
