@@ -287,6 +287,12 @@ class ExecutionSection:
         "nothing until the next purchase makes it sellable. Without the key: quote, and whatever "
         "is held is a position.",
     ] = field(default=None, metadata=OPTIONAL)
+    order_counts: Annotated[
+        bool | None,
+        "Tell the venue's bounds on trailing deltas and on the count of open orders, algo orders "
+        "and order lists of a symbol in `instrument`, and refuse what is beyond. Without the key "
+        "none is told.",
+    ] = field(default=None, metadata=OPTIONAL)
     fill_model: Annotated[
         str,
         one_of("touch", "worse", "queue"),

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from minibot.accounting.ledger import Ledger
-from minibot.accounting.order_rules import OrderRules
+from minibot.accounting.order_rules import MARKET, OrderRules
 from minibot.accounting.portfolio import Portfolio
 from minibot.accounting.resting_orders import with_dust, with_resting
 from minibot.cores.closed_bar import BarInput
@@ -84,6 +84,7 @@ from minibot.execution.fills import FillModel, Touch
 from minibot.execution.funds import balances_of, funds_refusal
 from minibot.execution.intake import (
     SIDE_OF_PURPOSE,
+    count_refusal,
     field_refusal,
     require_lineage,
     side_refusal,
@@ -310,6 +311,8 @@ class PaperExecutorNoreV1(Core):
         refusal = bounds.qty_refusal(qty)
         if least is not None and refusal is None:
             refusal = trigger_refusal(intent, rules, touch.last)
+        if refusal is None and intent.order_type != MARKET:
+            refusal = count_refusal(intent, others, rules)
         if limit is not None and refusal is None:
             reference = self._references.price(symbol, touch, now)
             refusal = rules.limit_refusal(side, limit, reference)

@@ -98,7 +98,7 @@ def test_open_orders_reserve_quote_with_fee_and_coins_once() -> None:
     )
     desk = Desk(profile, first=opening("1000", (lot,)), with_risk=False).ready()
     desk.intent("BUY", "2", order_type="LIMIT", limit_price="90")
-    legs = {"order_type": "OCO", "stop_price": "95", "target_price": "105"}
+    legs: dict[str, Any] = {"order_type": "OCO", "stop_price": "95", "target_price": "105"}
     desk.intent("SELL", "4", **legs)
 
     assert desk.execution.balances() == {
