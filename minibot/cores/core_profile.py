@@ -295,8 +295,10 @@ class ExecutionSection:
     ] = field(default=None, metadata=OPTIONAL)
     fill_model: Annotated[
         str,
-        one_of("touch", "worse", "queue"),
-        "What an order gets of the market: docs/BACKTEST.md, Fill assumptions.",
+        one_of("touch", "worse", "queue", "book"),
+        "What an order gets of the market: docs/BACKTEST.md, Fill assumptions. `book` is `touch`, "
+        "but an order that takes goes on through the levels of the last recorded book, each at "
+        "its price, and no deeper than that.",
     ] = field(default="touch", metadata=LATER)
 
 

@@ -219,5 +219,6 @@ def fill_of(
     fill._liquidity = found.liquidity
     fill._bid = touch.bid
     fill._ask = touch.ask
-    fill._displayed = touch.ask_qty if order.side == BUY else touch.bid_qty
+    shown = touch.ask_qty if order.side == BUY else touch.bid_qty
+    fill._displayed = found.shown or shown
     return fill

@@ -517,9 +517,8 @@ class PaperExecutorNoreV1(Core):
         portfolio, found = self._portfolio, self._fill_model
         if portfolio is None:
             raise _unopened()
-        is_found, is_short = found.match(order, touch, rules.price_step), False
-        order.has_met_market = True
-        if is_found:
+        is_short = False
+        while found.match(order, touch, rules.price_step):
             qty, price, liquidity = found.qty, found.price, found.liquidity
             notional, is_buy = cost_up(qty, price), order.side == BUY
             is_in_base = is_buy and self._fees.is_in_base
@@ -553,6 +552,9 @@ class PaperExecutorNoreV1(Core):
                 messages += (fill, move_of(order, reason, ts, seq, ref, n + 1))
                 if is_whole:
                     return True
+            if is_short or not qty or not found.has_depth:
+                break
+        order.has_met_market = True
         why = INSUFFICIENT_CASH if is_short else UNFILLED.get(order.time_in_force)
         if why is None:
             return False
