@@ -267,6 +267,12 @@ class ExecutionSection:
     """The paper executor."""
 
     latency_market_ms: Annotated[int, whole(0, 60_000), "Modelled way to the exchange and back."]
+    latency_drawn_market_ms: Annotated[
+        tuple[int, ...] | None,
+        {"minItems": 1, "maxItems": 10_000, "items": {"type": "integer", **whole(0, 60_000)}},
+        "Measured ways, of which each order draws one by the sha256 of seed and its id alone, "
+        "instead of latency_market_ms; a way that was measured twice as often stands here twice.",
+    ] = field(default=None, metadata=OPTIONAL)
     maker_fee_bps: Annotated[str, DECIMAL, "Fee of a resting order."]
     taker_fee_bps: Annotated[str, DECIMAL, "Fee of an order that takes."]
     tick_age_ms_max: Annotated[int, whole(1, 600_000), "Oldest tick to fill on, market time."]

@@ -90,6 +90,7 @@ from minibot.execution.intake import (
     side_refusal,
     trigger_refusal,
 )
+from minibot.execution.latency import Latency
 from minibot.execution.orders import (
     FOK,
     ORDER_ROLE,
@@ -117,7 +118,7 @@ class PaperExecutorNoreV1(Core):
         *(
             "_is_ended",
             "_keeps_last",
-            "_latency_ms",
+            "_latency",
             "_ledger",
             "_lists_balances",
             "_marks",
@@ -132,7 +133,7 @@ class PaperExecutorNoreV1(Core):
         """Take latency, fees and limits from the resolved configuration; nothing is open."""
         profile = CoreProfile.of(config)
         execution = profile.execution
-        self._latency_ms: int = execution.latency_market_ms
+        self._latency: Latency = Latency(execution, config.get("seed", 0))
         self._tick_age_ms_max: int = execution.tick_age_ms_max
         self._order_ttl_ms: int = execution.order_ttl_market_ms
         # Whether orders rest here, so that the last trade's price is asked for.
@@ -325,7 +326,7 @@ class PaperExecutorNoreV1(Core):
             )
         if refusal is not None:
             return self._refuse(intent, refusal)
-        order = order_of(intent, rules, price, ts + self._latency_ms, expires_ts)
+        order = order_of(intent, rules, price, ts + self._latency.of(intent), expires_ts)
         messages: list[Message] = []
         if former is not None:
             former.move(OrderState.CANCELLED)
