@@ -108,15 +108,23 @@ class Holding:
     Attributes:
         lots: The open lots, oldest first.
         qty, cost: Their total quantity, and its cost without fees.
+        dust_lots: How many of the oldest lots were dust when the position was opened, as risk knows
+            it.
     """
 
-    __slots__ = ("cost", "lots", "qty")
+    __slots__ = ("cost", "dust_lots", "lots", "qty")
 
     def __init__(self) -> None:
         """Start with nothing."""
         self.lots: list[Lot] = []
         self.qty: int = 0
         self.cost: int = 0
+        self.dust_lots: int = 0
+
+    @property
+    def opened_ts(self) -> int:
+        """Time of the purchase that opened the position, Unix ms."""
+        return self.lots[self.dust_lots].ts
 
     def price_avg(self) -> int:
         """Return the average price of the holding, before fees, rounded up."""

@@ -15,9 +15,12 @@ from minibot.events.instrument import InstrumentRules
 from minibot.events.model import BUY, Instrument
 from minibot.events.money import PLACES, amount_text, parse_amount
 from minibot.events.reasons import (
+    ALGO_ORDERS_MAX,
     INVARIANT_BROKEN,
     MIN_NOTIONAL,
     NOTIONAL_MAX,
+    ORDER_LISTS_MAX,
+    ORDERS_MAX,
     POSITION_MAX,
     PRICE_BAND,
     PRICE_INVALID,
@@ -69,6 +72,12 @@ class Bounds:
             qty = most
         return qty // step * step if qty > 0 else 0
 
+    @property
+    def qty_least(self) -> int:
+        """The least orderable quantity: of a holding below it nothing can be sold."""
+        step = self.qty_step
+        return max(-(-self.qty_min // step), 1) * step
+
     def qty_refusal(self, qty: int) -> str | None:
         """Return why a quantity may not be ordered, or None."""
         if qty <= 0:
@@ -108,6 +117,9 @@ class OrderRules:
     price_min: int
     price_max: int | None
     position_max: int | None
+    orders_max: int | None = None
+    algo_orders_max: int | None = None
+    order_lists_max: int | None = None
 
     @classmethod
     def of(cls, instrument: Instrument) -> OrderRules:
@@ -157,6 +169,9 @@ class OrderRules:
             price_min=parse_amount(instrument.price_min or "0"),
             price_max=parse_amount(instrument.price_max or "0") or None,
             position_max=parse_amount(instrument.position_max or "0") or None,
+            orders_max=instrument.orders_max or None,
+            algo_orders_max=instrument.algo_orders_max or None,
+            order_lists_max=instrument.order_lists_max or None,
         )
 
     @property
@@ -176,6 +191,16 @@ class OrderRules:
         """Return why `qty` may not be bought on top of position and open purchases, or None."""
         if self.position_max is not None and held + qty > self.position_max:
             return POSITION_MAX
+        return None
+
+    def count_refusal(self, orders: int, algos: int, lists: int) -> str | None:
+        """Return why so many orders, orders with a trigger and OCOs may not rest, or None."""
+        if self.orders_max is not None and orders > self.orders_max:
+            return ORDERS_MAX
+        if self.algo_orders_max is not None and algos > self.algo_orders_max:
+            return ALGO_ORDERS_MAX
+        if self.order_lists_max is not None and lists > self.order_lists_max:
+            return ORDER_LISTS_MAX
         return None
 
     def trigger_refusal(self, price: int) -> str | None:

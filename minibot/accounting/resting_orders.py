@@ -1,8 +1,9 @@
-"""Resting orders beside the open positions that they protect, as a STOP or an end lists them."""
+"""Resting orders and dust beside open positions, as a STOP or an end lists them."""
 
 from __future__ import annotations
 
-from minibot.events.money import amount_text
+from minibot.accounting.order_rules import OrderRules
+from minibot.events.money import amount_text, parse_amount
 
 
 def with_resting(
@@ -22,3 +23,11 @@ def with_resting(
     if target is not None:
         said["resting_target"] = amount_text(target)
     return position | said
+
+
+def with_dust(position: dict[str, str], rules: OrderRules) -> dict[str, str]:
+    """Return a listed position, named dust where it is below the least quantity of an order."""
+    qty = position["qty"]
+    if parse_amount(qty) >= rules.market_bounds.qty_least:
+        return position
+    return position | {"dust_qty": qty}

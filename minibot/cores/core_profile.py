@@ -267,6 +267,12 @@ class ExecutionSection:
     """The paper executor."""
 
     latency_market_ms: Annotated[int, whole(0, 60_000), "Modelled way to the exchange and back."]
+    latency_drawn_market_ms: Annotated[
+        tuple[int, ...] | None,
+        {"minItems": 1, "maxItems": 10_000, "items": {"type": "integer", **whole(0, 60_000)}},
+        "Measured ways, of which each order draws one by the sha256 of seed and its id alone, "
+        "instead of latency_market_ms; a way that was measured twice as often stands here twice.",
+    ] = field(default=None, metadata=OPTIONAL)
     maker_fee_bps: Annotated[str, DECIMAL, "Fee of a resting order."]
     taker_fee_bps: Annotated[str, DECIMAL, "Fee of an order that takes."]
     tick_age_ms_max: Annotated[int, whole(1, 600_000), "Oldest tick to fill on, market time."]
@@ -277,10 +283,28 @@ class ExecutionSection:
         "Open orders of a symbol that leaves TRADING: kept unfilled until they expire, or "
         "cancelled.",
     ] = field(default="hold", metadata=LATER)
+    fee_asset: Annotated[
+        str | None,
+        one_of("quote", "base"),
+        "What pays the fee of a purchase: the quote asset on top, or the coins that it brings, as "
+        "Binance has it; a sale always pays in quote. With the key, the balances of every asset "
+        "are listed as free and reserved, and of a holding below the least quantity of an order, "
+        "dust, risk knows nothing: dust is listed, takes no slot, is not sold, and counts as worth "
+        "nothing until the next purchase makes it sellable. Without the key: quote, and whatever "
+        "is held is a position.",
+    ] = field(default=None, metadata=OPTIONAL)
+    order_counts: Annotated[
+        bool | None,
+        "Tell the venue's bounds on trailing deltas and on the count of open orders, algo orders "
+        "and order lists of a symbol in `instrument`, and refuse what is beyond. Without the key "
+        "none is told.",
+    ] = field(default=None, metadata=OPTIONAL)
     fill_model: Annotated[
         str,
-        one_of("touch", "worse", "queue"),
-        "What an order gets of the market: docs/BACKTEST.md, Fill assumptions.",
+        one_of("touch", "worse", "queue", "book"),
+        "What an order gets of the market: docs/BACKTEST.md, Fill assumptions. `book` is `touch`, "
+        "but an order that takes goes on through the levels of the last recorded book, each at "
+        "its price, and no deeper than that.",
     ] = field(default="touch", metadata=LATER)
 
 

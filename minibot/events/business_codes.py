@@ -237,6 +237,21 @@ POSITION_MAX: Final = _business(
     "More of the asset would be held than the exchange allows in this symbol.",
     "Lower `order_notional`; `position_max` stands in the `instrument` event.",
 )
+ORDERS_MAX: Final = _business(
+    "orders_max",
+    "More orders would rest in this symbol than the exchange allows.",
+    "Wait for an open order to end; `orders_max` stands in the `instrument` event.",
+)
+ALGO_ORDERS_MAX: Final = _business(
+    "algo_orders_max",
+    "More orders would wait for a trigger in this symbol than the exchange allows.",
+    "Wait for an open order to end; `algo_orders_max` stands in the `instrument` event.",
+)
+ORDER_LISTS_MAX: Final = _business(
+    "order_lists_max",
+    "More OCOs would rest in this symbol than the exchange allows.",
+    "Wait for an open order to end; `order_lists_max` stands in the `instrument` event.",
+)
 NOT_IN_UNIVERSE: Final = _business(
     "not_in_universe",
     "The symbol is not, or no longer, in the universe of the run.",

@@ -356,6 +356,17 @@ class Instrument(Payload, frozen=True):
         "Minutes of the average price that the percent bands are multiples of; "
         "0 means the last price.",
     ] = None
+    orders_max: Annotated[
+        Count | None, "Open orders that rest, an OCO as two; 0 means no limit."
+    ] = None
+    algo_orders_max: Annotated[
+        Count | None, "Those of them that wait for a trigger; 0 means no limit."
+    ] = None
+    order_lists_max: Annotated[Count | None, "Open OCOs; 0 means no limit."] = None
+    trailing_sell_min: Annotated[
+        Count | None, "Least trailing delta of a sale's stop, in basis points; 0 means no limit."
+    ] = None
+    trailing_sell_max: Annotated[Count | None, "The largest; 0 means no limit."] = None
 
 
 class Universe(Payload, frozen=True):

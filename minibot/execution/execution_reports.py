@@ -190,6 +190,7 @@ def fill_of(
     order: Order,
     found: FillModel,
     fee: int,
+    fee_asset: str,
     rules: OrderRules,
     touch: Touch,
     ts: int,
@@ -208,7 +209,7 @@ def fill_of(
     fill.qty = found.qty
     fill.price = found.price
     fill.fee = fee
-    fill.fee_asset = rules.quote_asset
+    fill.fee_asset = fee_asset
     fill.order = order.order
     fill.client = order.client
     fill.also = tick
@@ -218,5 +219,6 @@ def fill_of(
     fill._liquidity = found.liquidity
     fill._bid = touch.bid
     fill._ask = touch.ask
-    fill._displayed = touch.ask_qty if order.side == BUY else touch.bid_qty
+    shown = touch.ask_qty if order.side == BUY else touch.bid_qty
+    fill._displayed = found.shown or shown
     return fill

@@ -1,8 +1,10 @@
-"""Fees of paper fills: a rate on the notional, charged in the quote asset.
+"""Fees of paper fills: a rate on the notional, or of a purchase on the coins that it brings.
 
-Assumption: both sides pay in quote. Binance takes a buyer's fee from the coins it delivers; taking
-the same value from the quote balance costs the same at the fill and keeps positions whole multiples
-of the venue's step, so that what was bought can be sold to the last unit (docs/accounting.md).
+Without `execution.fee_asset` both sides pay in quote. Binance takes a buyer's fee from the coins it
+delivers; taking the same value from the quote balance costs the same at the fill and keeps
+positions whole multiples of the venue's step, so that what was bought can be sold to the last unit
+(docs/accounting.md). With `base` a purchase pays as there: what it leaves is no whole step, and a
+sale leaves dust.
 """
 
 from __future__ import annotations
@@ -15,31 +17,47 @@ from minibot.events.money import RATE_UNIT, notional_paid_by, parse_rate
 
 TAKER: Final = "TAKER"
 MAKER: Final = "MAKER"
+IN_BASE: Final = "base"
 RATE_UP: Final[int] = RATE_UNIT - 1
 
 
 @final
 class FeeRates:
-    """Fee rates of takers and makers, as rates of `events.money`."""
+    """Fee rates of takers and makers, as rates of `events.money`.
 
-    __slots__ = ("maker", "taker")
+    Attributes:
+        is_in_base: Whether a purchase pays in the coins that it brings.
+    """
 
-    def __init__(self, maker: int, taker: int) -> None:
+    __slots__ = ("is_in_base", "maker", "taker")
+
+    def __init__(self, maker: int, taker: int, is_in_base: bool = False) -> None:
         self.maker: int = maker
         self.taker: int = taker
+        self.is_in_base: bool = is_in_base
 
     @staticmethod
     def of(execution: ExecutionSection) -> FeeRates:
         """Return the rates of the section `execution` of the configuration."""
-        return FeeRates(parse_rate(execution.maker_fee_bps), parse_rate(execution.taker_fee_bps))
+        return FeeRates(
+            parse_rate(execution.maker_fee_bps),
+            parse_rate(execution.taker_fee_bps),
+            execution.fee_asset == IN_BASE,
+        )
 
     def fee(self, notional: int, liquidity: str) -> int:
-        """Return the fee on a notional, rounded up against the bot."""
+        """Return the fee on a notional, or on coins, rounded up against the bot."""
         rate = self.maker if liquidity == MAKER else self.taker
         if IS_INTERPRETED:
             return (notional * rate + RATE_UP) // RATE_UNIT
         return mul_div_up(notional, rate, RATE_UNIT)
 
+    def with_fee(self, notional: int, liquidity: str) -> int:
+        """Return how much cash a purchase takes: its notional, and its fee where that is quote."""
+        return notional if self.is_in_base else notional + self.fee(notional, liquidity)
+
     def affordable(self, cash: int, liquidity: str) -> int:
         """Return a notional whose cost and fee the cash surely pays."""
+        if self.is_in_base:
+            return cash
         return notional_paid_by(cash, self.maker if liquidity == MAKER else self.taker)

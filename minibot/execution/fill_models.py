@@ -6,12 +6,16 @@ from typing import Final
 
 from minibot.events.names import EXECUTION_ROLE
 from minibot.events.reasons import CONFIG_INVALID
-from minibot.execution.fills import QUEUE, TOUCH, WORSE, FillModel, WorseFills
+from minibot.execution.book_fills import BookFills
+from minibot.execution.fills import BOOK, QUEUE, TOUCH, WORSE, FillModel, WorseFills
 from minibot.execution.queue_fills import QueueFills
 from minibot.kernel.errors import RunStop
 
 FILL_MODELS: Final = (TOUCH, WORSE, QUEUE)
-"""All names, the one that a profile without the key means first."""
+"""The models of a backtest's band, the one that a profile without the key means first."""
+
+BY_NAME: Final = (*FILL_MODELS, BOOK)
+"""All names; `book` needs recorded books, so that it is no part of every band."""
 
 
 def fill_model_of(name: str) -> FillModel:
@@ -26,8 +30,10 @@ def fill_model_of(name: str) -> FillModel:
         return WorseFills()
     if name == QUEUE:
         return QueueFills()
+    if name == BOOK:
+        return BookFills()
     raise RunStop(
         EXECUTION_ROLE,
         CONFIG_INVALID,
-        f"execution.fill_model: expected one of {', '.join(FILL_MODELS)}, found {name}",
+        f"execution.fill_model: expected one of {', '.join(BY_NAME)}, found {name}",
     )

@@ -9,8 +9,9 @@ it first meets it is a taker at the touch; one that rests is filled as a maker a
 never better, once the opposite touch reaches it. Nobody is queued before us.
 
 That is the fill model `touch`, class `FillModel`. `WorseFills` doubts the price: everything happens
-one price increment further away. `execution.queue_fills` doubts that nobody is queued before us.
-All three answer the one executor; which one is `execution.fill_model` of the configuration.
+one price increment further away. `execution.queue_fills` doubts that nobody is queued before us,
+`execution.book_fills` that the touch is all there is. All four answer the one executor; which one
+is `execution.fill_model` of the configuration.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from minibot.execution.orders import FOK, Order
 TOUCH: Final = "touch"
 WORSE: Final = "worse"
 QUEUE: Final = "queue"
+BOOK: Final = "book"
 
 
 @final
@@ -121,9 +123,14 @@ class FillModel:
             False if it comes from a trade, and `on_fill` has to be called.
         has_queues: Whether `begin` and `keep` have to be called: orders are followed from tick to
             tick.
+        has_depth: Whether `match` may be asked again with the same tick, for the next level.
+        shown: The size shown at a level behind the touch; 0 where the touch itself gave.
     """
 
-    __slots__ = ("_is_worse", "has_queues", "is_displayed", "liquidity", "price", "qty")
+    __slots__ = (
+        *("_is_worse", "has_depth", "has_queues", "is_displayed", "liquidity", "price", "qty"),
+        "shown",
+    )
 
     def __init__(self) -> None:
         """Trade at the touch itself."""
@@ -132,6 +139,8 @@ class FillModel:
         self.liquidity: str = TAKER
         self.is_displayed: bool = True
         self.has_queues: bool = False
+        self.has_depth: bool = False
+        self.shown: int = 0
         # Whether everything happens one price increment worse than at the touch.
         self._is_worse: bool = False
 

@@ -1,6 +1,12 @@
-"""Check that cash or position covers an order beside what open orders may still take."""
+"""Funds: whether they cover an order, and how much of each asset is free or reserved.
+
+An open purchase reserves what remains of it at its reserve price, with the taker's fee where quote
+pays that; an open sale, also an OCO with its two legs, reserves its remaining coins once.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from minibot.accounting.order_rules import OrderRules
 from minibot.accounting.portfolio import Portfolio
@@ -32,11 +38,10 @@ def funds_refusal(
         notional: What that costs at the limit, or at the touch for a market order.
     """
     if side == BUY:
-        needed, bought = notional + fees.fee(notional, TAKER), 0
+        needed, bought = fees.with_fee(notional, TAKER), 0
         for order in orders:
             if order.side == BUY:
-                open_notional = cost_up(order.remaining, order.reserve_price)
-                needed += open_notional + fees.fee(open_notional, TAKER)
+                needed += _set_aside(order, fees)
                 if order.symbol == rules.symbol:
                     bought += order.remaining
         if rules.position_max is not None:
@@ -49,3 +54,42 @@ def funds_refusal(
         if order.side != BUY and order.symbol == rules.symbol:
             promised += order.remaining
     return SHORT_SALE if promised > portfolio.position_qty(rules.symbol) else None
+
+
+def _set_aside(order: Order, fees: FeeRates) -> int:
+    """Return the cash that an open purchase reserves."""
+    return fees.with_fee(cost_up(order.remaining, order.reserve_price), TAKER)
+
+
+def balances_of(
+    portfolio: Portfolio, orders: list[Order], fees: FeeRates, rules: Mapping[str, OrderRules]
+) -> dict[str, tuple[int, int]]:
+    """Return how much of each asset is free and how much is reserved, sorted by asset.
+
+    Both together are the balance. A purchase whose price ran away reserves no more than there is:
+    nothing beyond the balance can be spent.
+
+    Args:
+        portfolio: Cash and holdings.
+        orders: The open orders, of all symbols.
+        fees: Of purchases.
+        rules: By symbol; a holding without rules, as before a run's first, is free.
+    """
+    totals, reserved = dict(portfolio.balances), dict.fromkeys(portfolio.balances, 0)
+    for symbol in portfolio.symbols():
+        known = rules.get(symbol)
+        asset = symbol if known is None else known.base_asset
+        totals[asset] = totals.get(asset, 0) + portfolio.position_qty(symbol)
+    for order in orders:
+        of = rules[order.symbol]
+        if order.side == BUY:
+            asset, amount = of.quote_asset, _set_aside(order, fees)
+        else:
+            asset, amount = of.base_asset, order.remaining
+        reserved[asset] = reserved.get(asset, 0) + amount
+    found: dict[str, tuple[int, int]] = {}
+    for asset in sorted(totals):
+        total = totals[asset]
+        kept = min(total, reserved.get(asset, 0))
+        found[asset] = (total - kept, kept)
+    return found

@@ -20,7 +20,7 @@ from minibot.events.reasons import (
     SOURCE_FORBIDDEN,
     WOULD_TRIGGER,
 )
-from minibot.execution.orders import FOK, GTC, IOC
+from minibot.execution.orders import FOK, GTC, IOC, Order
 from minibot.kernel.errors import ContractError
 
 SIDE_OF_PURPOSE: Final = {ENTRY: BUY, EXIT: SELL}
@@ -99,6 +99,21 @@ def trigger_refusal(order: IntentMessage, rules: OrderRules, last: int) -> str |
     if last and order.stop is not None and last <= order.stop:
         return WOULD_TRIGGER
     return WOULD_TRIGGER if last and order.target is not None and last >= order.target else None
+
+
+def count_refusal(order: IntentMessage, others: list[Order], rules: OrderRules) -> str | None:
+    """Return why an order may not rest beside the others of its symbol, or None.
+
+    An OCO is two orders, both with a trigger, and one list. What trades at the market, as a
+    triggered order does, rests nowhere and is not counted.
+    """
+    algos = (order.stop is not None) + (order.target is not None)
+    orders, lists = max(1, algos), algos // 2
+    for other in others:
+        if other.symbol == order.symbol and (other.limit is not None or other.is_waiting):
+            legs = (other.stop is not None) + (other.target is not None)
+            orders, algos, lists = orders + max(1, legs), algos + legs, lists + legs // 2
+    return rules.count_refusal(orders, algos, lists)
 
 
 def side_refusal(intent: IntentMessage) -> str:

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from minibot.accounting.ledger import Ledger
-from minibot.accounting.order_rules import OrderRules
+from minibot.accounting.order_rules import MARKET, OrderRules
 from minibot.accounting.portfolio import Portfolio
-from minibot.accounting.resting_orders import with_resting
+from minibot.accounting.resting_orders import with_dust, with_resting
 from minibot.cores.closed_bar import BarInput
 from minibot.cores.core_profile import AT_VENUE, CoreProfile
 from minibot.cores.event_id import EventId, RecentIds, derived, named
@@ -81,14 +81,16 @@ from minibot.execution.execution_reports import (
 from minibot.execution.fees import FeeRates
 from minibot.execution.fill_models import fill_model_of
 from minibot.execution.fills import FillModel, Touch
-from minibot.execution.funds import funds_refusal
+from minibot.execution.funds import balances_of, funds_refusal
 from minibot.execution.intake import (
     SIDE_OF_PURPOSE,
+    count_refusal,
     field_refusal,
     require_lineage,
     side_refusal,
     trigger_refusal,
 )
+from minibot.execution.latency import Latency
 from minibot.execution.orders import (
     FOK,
     ORDER_ROLE,
@@ -116,8 +118,9 @@ class PaperExecutorNoreV1(Core):
         *(
             "_is_ended",
             "_keeps_last",
-            "_latency_ms",
+            "_latency",
             "_ledger",
+            "_lists_balances",
             "_marks",
             "_order_ttl_ms",
             "_portfolio",
@@ -130,13 +133,14 @@ class PaperExecutorNoreV1(Core):
         """Take latency, fees and limits from the resolved configuration; nothing is open."""
         profile = CoreProfile.of(config)
         execution = profile.execution
-        self._latency_ms: int = execution.latency_market_ms
+        self._latency: Latency = Latency(execution, config.get("seed", 0))
         self._tick_age_ms_max: int = execution.tick_age_ms_max
         self._order_ttl_ms: int = execution.order_ttl_market_ms
         # Whether orders rest here, so that the last trade's price is asked for.
         self._keeps_last: bool = profile.risk.exits_at == AT_VENUE
         self._cancels_halted: bool = execution.left_trading == "cancel"
         self._fees: FeeRates = FeeRates.of(execution)
+        self._lists_balances: bool = execution.fee_asset is not None
         self._fill_model: FillModel = fill_model_of(execution.fill_model)
         self._quote_asset: str = profile.portfolio.quote_asset
         self._portfolio: Portfolio | None = None
@@ -308,6 +312,8 @@ class PaperExecutorNoreV1(Core):
         refusal = bounds.qty_refusal(qty)
         if least is not None and refusal is None:
             refusal = trigger_refusal(intent, rules, touch.last)
+        if refusal is None and intent.order_type != MARKET:
+            refusal = count_refusal(intent, others, rules)
         if limit is not None and refusal is None:
             reference = self._references.price(symbol, touch, now)
             refusal = rules.limit_refusal(side, limit, reference)
@@ -320,7 +326,7 @@ class PaperExecutorNoreV1(Core):
             )
         if refusal is not None:
             return self._refuse(intent, refusal)
-        order = order_of(intent, rules, price, ts + self._latency_ms, expires_ts)
+        order = order_of(intent, rules, price, ts + self._latency.of(intent), expires_ts)
         messages: list[Message] = []
         if former is not None:
             former.move(OrderState.CANCELLED)
@@ -512,26 +518,29 @@ class PaperExecutorNoreV1(Core):
         portfolio, found = self._portfolio, self._fill_model
         if portfolio is None:
             raise _unopened()
-        is_found, is_short = found.match(order, touch, rules.price_step), False
-        order.has_met_market = True
-        if is_found:
+        is_short = False
+        while found.match(order, touch, rules.price_step):
             qty, price, liquidity = found.qty, found.price, found.liquidity
             notional, is_buy = cost_up(qty, price), order.side == BUY
-            fee = self._fees.fee(notional, liquidity)
+            is_in_base = is_buy and self._fees.is_in_base
+            fee = self._fees.fee(qty if is_in_base else notional, liquidity)
             if is_buy:
                 cash = portfolio.balances.get(rules.quote_asset, 0)
-                if notional + fee > cash:
+                if notional + (0 if is_in_base else fee) > cash:
                     # As much as the cash pays, in whole steps.
                     is_short = True
                     paid = qty_for(self._fees.affordable(cash, liquidity), price)
                     qty = found.qty = round_down(paid, order.qty_step)
-                    fee = self._fees.fee(cost_up(qty, price), liquidity)
+                    fee = self._fees.fee(qty if is_in_base else cost_up(qty, price), liquidity)
+                if is_in_base and fee >= qty:
+                    qty = 0  # A purchase that its fee, rounded up, would eat whole.
             if qty and not (is_short and order.time_in_force == FOK):
                 ref, ts = tick.ref(seq), tick.ts
                 if order.intent_ts > ts:
                     ts = order.intent_ts
                 n = len(messages)
-                fill = fill_of(order, found, fee, rules, touch, ts, seq, ref, n)
+                paying = rules.base_asset if is_in_base else rules.quote_asset
+                fill = fill_of(order, found, fee, paying, rules, touch, ts, seq, ref, n)
                 if not found.is_displayed:
                     found.on_fill()
                 elif is_buy:
@@ -544,6 +553,9 @@ class PaperExecutorNoreV1(Core):
                 messages += (fill, move_of(order, reason, ts, seq, ref, n + 1))
                 if is_whole:
                     return True
+            if is_short or not qty or not found.has_depth:
+                break
+        order.has_met_market = True
         why = INSUFFICIENT_CASH if is_short else UNFILLED.get(order.time_in_force)
         if why is None:
             return False
@@ -571,11 +583,24 @@ class PaperExecutorNoreV1(Core):
         """Return the open positions, each with the order that rests for it."""
         listed = self.portfolio.open_positions()
         for place, position in enumerate(listed):
+            rules = self._rules.get(position["symbol"])
+            if self._lists_balances and rules is not None:
+                listed[place] = position = with_dust(position, rules)
             for order in self.orders:
                 if order.is_waiting and order.symbol == position["symbol"]:
                     qty, stop, target = order.remaining, order.stop, order.target
                     listed[place] = with_resting(position, qty, stop, target)
         return listed
+
+    def balances(self) -> dict[str, dict[str, str]] | None:
+        """Return what is free and reserved of each asset; None where the profile lists none."""
+        if not self._lists_balances:
+            return None
+        found = balances_of(self.portfolio, self.orders, self._fees, self._rules)
+        return {
+            asset: {"free": amount_text(free), "reserved": amount_text(reserved)}
+            for asset, (free, reserved) in found.items()
+        }
 
     def facts(self) -> JsonObject:
         """Return cash, equity and what is open, for health and the live table."""
@@ -583,7 +608,9 @@ class PaperExecutorNoreV1(Core):
             return {"open_orders": 0, "open_positions": []}
         portfolio = self._portfolio
         lots = [lot for symbol in portfolio.symbols() for lot in portfolio.lots(symbol)]
+        balances = self.balances()
         return {
+            **({} if balances is None else {"balances": balances}),
             "cash": amount_text(portfolio.cash(self._quote_asset)),
             "equity": amount_text(portfolio.equity(self._quote_asset, self._valued())),
             "realised_pnl": amount_text(portfolio.realised_pnl),

@@ -37,10 +37,14 @@ class PortfolioStore:
         self._open_positions = folder / OPEN_POSITIONS_FILE
         self._run_id = run_id
         self._fills = -1
-        self._listed: list[dict[str, str]] = []
+        self._listed: JsonObject = {}
 
     def save(
-        self, portfolio: Portfolio, ledger: Ledger, listed: list[dict[str, str]] | None = None
+        self,
+        portfolio: Portfolio,
+        ledger: Ledger,
+        listed: list[dict[str, str]] | None = None,
+        balances: dict[str, dict[str, str]] | None = None,
     ) -> None:
         """Put the files in place if fills came since the last time, or other orders rest.
 
@@ -48,25 +52,25 @@ class PortfolioStore:
             portfolio: As it is now.
             ledger: The same.
             listed: Its open positions with the orders that rest for them; none does by default.
+            balances: Free and reserved by asset; None where the profile lists none.
 
         Raises:
             IntegrityError: The first time, when the file of this run contradicts the portfolio.
             RunStop: The disk refuses.
         """
         positions = portfolio.open_positions() if listed is None else listed
-        if portfolio.fills == self._fills and positions == self._listed:
+        held: JsonObject = {"run_id": self._run_id, "positions": positions}
+        if balances is not None:
+            held["balances"] = balances
+        if portfolio.fills == self._fills and held == self._listed:
             return
         if self._fills < 0:
             self.check(portfolio, ledger)
         generation = portfolio.fills + 1
         whole = portfolio_json(self._run_id, portfolio, ledger)
         write_hashed(self._portfolio, whole, generation=generation)
-        write_hashed(
-            self._open_positions,
-            {"run_id": self._run_id, "positions": positions},
-            generation=generation,
-        )
-        self._fills, self._listed = portfolio.fills, positions
+        write_hashed(self._open_positions, held, generation=generation)
+        self._fills, self._listed = portfolio.fills, held
 
     def check(self, portfolio: Portfolio, ledger: Ledger) -> None:
         """Compare `portfolio.json` with a portfolio made from at least the fills that it holds.

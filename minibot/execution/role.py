@@ -16,6 +16,6 @@ def main(context: RoleContext) -> int:
 
     def keep(core: Core) -> None:
         if isinstance(core, PaperExecutorNoreV1) and core.is_opened:
-            store.save(core.portfolio, core.ledger, core.open_positions())
+            store.save(core.portfolio, core.ledger, core.open_positions(), core.balances())
 
     return run_core(context, core_from_config, core_from_state, keep)

@@ -33,7 +33,7 @@ from minibot.market.notices import (
     FRAME_INVALID,
     NoticeBoard,
 )
-from minibot.market.rules import RulesBook
+from minibot.market.rules import RulesBook, without_order_counts
 from minibot.market.symbol import FeedConfig, SymbolFeed
 
 # Kinds of frames.
@@ -293,7 +293,10 @@ class Feed:
 
     def on_instruments(self, instruments: Iterable[Instrument], now_ms: int) -> None:
         """Write the rules of symbols at the start and whenever they change."""
-        for instrument in instruments:
+        for given in instruments:
+            instrument = given
+            if not self.config.tells_order_counts:
+                instrument = without_order_counts(given)
             told = self.rules.take(instrument)
             if told is None:
                 continue

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from msgspec import structs
+
 from minibot.accounting.order_rules import TRADING
 from minibot.events.model import Instrument
 from minibot.exchanges.venue_facts import DELISTED, gone
@@ -85,6 +87,18 @@ class RulesBook:
     def closed(self) -> list[str]:
         """Return the symbols that do not trade now, sorted."""
         return sorted(name for name in self._instruments if not self.is_trading(name))
+
+
+def without_order_counts(instrument: Instrument) -> Instrument:
+    """Return rules without the bounds that `execution.order_counts` has told."""
+    return structs.replace(
+        instrument,
+        orders_max=None,
+        algo_orders_max=None,
+        order_lists_max=None,
+        trailing_sell_min=None,
+        trailing_sell_max=None,
+    )
 
 
 def changes(before: Instrument, after: Instrument) -> list[Told]:

@@ -162,7 +162,9 @@ class RiskCore(Core):
         """Apply an event that changes the state and asks for no decision."""
         state = self._state
         if isinstance(payload, Instrument):
-            state.positions.on_instrument(payload)
+            rebased = state.positions.on_instrument(payload)
+            if rebased:
+                state.budgets.on_equity(state.positions.equity, rebased)
             state.exits.invalidate_quiet_range()
             leave_halted(state, payload.symbol)
         elif isinstance(payload, Universe):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from msgspec.structs import asdict
+
 from minibot.accounting.order_rules import MARKET, OrderRules
 from minibot.cores.event_id import EventId, derived, named
 from minibot.cores.messages import (
@@ -159,20 +161,7 @@ class AllowedIntent(IntentMessage):
             self.order_type = TAKE_PROFIT
 
     def _written(self) -> Payload:
-        if self.replaces is not None:
-            return OrderReplace(
-                symbol=self.symbol,
-                side=self.side,
-                qty=self.rules.qty_text(self.qty),
-                order_type=self.order_type,
-                client_order_id=self.client.text,
-                purpose=self.purpose,
-                expires_ts=self.expires_ts,
-                stop_price=self._price(self.stop),
-                target_price=self._price(self.target),
-                replaces=self.replaces.text,
-            )
-        return OrderIntent(
+        intent = OrderIntent(
             symbol=self.symbol,
             side=self.side,
             qty=self.rules.qty_text(self.qty),
@@ -183,6 +172,9 @@ class AllowedIntent(IntentMessage):
             stop_price=self._price(self.stop),
             target_price=self._price(self.target),
         )
+        if self.replaces is None:
+            return intent
+        return OrderReplace(**asdict(intent), replaces=self.replaces.text)
 
     def _price(self, price: int | None) -> str | None:
         return None if price is None else self.rules.price_text(price)

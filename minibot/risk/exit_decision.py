@@ -191,7 +191,7 @@ def due(state: RiskState, market: Market) -> Row | None:
     bid = market.bid
     if state.exits.rules.rests and is_covered(state.positions, market):
         bid, bounds = NOT_ASKED, (NO_STOP, NEVER, bounds[2])  # The executor watches the levels.
-    trigger = first_failure(level_rows(exits, bounds, holding.lots[0].ts, bid, now))
+    trigger = first_failure(level_rows(exits, bounds, holding.opened_ts, bid, now))
     if trigger is None and bid != NOT_ASKED and state.exits.rules.rests:
         # Nothing rests for it: the last trade counts beside the bid.
         stop = None if exits.stop_distance is None else bounds[0]
@@ -207,9 +207,9 @@ def due(state: RiskState, market: Market) -> Row | None:
 
 
 def is_covered(positions: Positions, market: Market) -> bool:
-    """Return whether one resting order sells the whole position."""
+    """Return whether one resting order sells the whole position, but for dust."""
     resting = positions.resting(market)
-    return resting is not None and resting.pending >= market.qty
+    return resting is not None and market.qty - resting.pending <= positions.dust_max(market)
 
 
 def request_rows(state: RiskState, exits: SymbolExits) -> tuple[Row, ...]:

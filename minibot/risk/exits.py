@@ -292,7 +292,7 @@ class Exits:
         # down, so that it can be reached.
         stop = 0 if down is None else -((down - entry) // step) * step
         target = NEVER if up is None else (entry + up) // step * step
-        ends = NEVER if held_max is None else holding.lots[0].ts + held_max
+        ends = NEVER if held_max is None else holding.opened_ts + held_max
         return stop, target, ends
 
     def invalidate_quiet_range(self) -> None:

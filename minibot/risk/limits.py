@@ -82,6 +82,7 @@ class Limits:
         "entry_spread_max",
         "exposure_bps_max",
         "intent_ttl_ms",
+        "leaves_dust",
         "night_loss",
         "night_ms",
         "night_notional",
@@ -128,6 +129,8 @@ class Limits:
         # In the same unit; 0 where no spread is asked.
         self.entry_spread_max: int = (risk.entry_spread_bps_max or 0) * BPS
         self.taker_rate: int = parse_rate(profile.execution.taker_fee_bps)
+        # Whether a holding that no order may sell is no position.
+        self.leaves_dust: bool = profile.execution.fee_asset is not None
         self.quote_asset: str = profile.portfolio.quote_asset
         # How long a night is, where one pass holds several (a backtest); 0 where the run is one.
         self.night_ms: int = profile.backtest.night_ms or 0

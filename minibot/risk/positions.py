@@ -12,7 +12,7 @@ from typing import Any, Final, final
 from minibot.accounting.lots import Holding
 from minibot.accounting.order_rules import OrderRules, mid_down
 from minibot.accounting.portfolio import Portfolio
-from minibot.accounting.resting_orders import with_resting
+from minibot.accounting.resting_orders import with_dust, with_resting
 from minibot.cores.event_id import EventId, named
 from minibot.cores.messages import CANCEL_REJECTED, TRIGGERED, FillMessage, ResultMessage
 from minibot.cores.scaled_tick import ScaledTick
@@ -163,6 +163,7 @@ class Positions:
 
     __slots__ = (
         "_instruments",
+        "_leaves_dust",
         "_markets",
         "_quote_asset",
         "_taker_rate",
@@ -176,10 +177,11 @@ class Positions:
         "worth",
     )
 
-    def __init__(self, quote_asset: str, taker_rate: int) -> None:
+    def __init__(self, quote_asset: str, taker_rate: int, leaves_dust: bool = False) -> None:
         """Start before `run_opening`: nothing is known."""
         self._quote_asset: str = quote_asset
         self._taker_rate: int = taker_rate
+        self._leaves_dust: bool = leaves_dust
         self.is_open: bool = False
         self.portfolio: Portfolio = Portfolio({}, ())
         self.held: dict[str, Market] = {}
@@ -226,9 +228,15 @@ class Positions:
         self.equity = self.cash + self.worth
 
     def _weigh(self, market: Market) -> None:
-        """Value what is held of a symbol anew; the caller knows what that does to equity."""
+        """Value what is held of a symbol anew; the caller knows what that does to equity.
+
+        Dust is no position and worth nothing: nobody can sell it.
+        """
         symbol, qty, value = market.symbol, 0, 0
-        holding = market.holding = self.portfolio.holding(symbol)
+        holding, least = self.portfolio.holding(symbol), self.dust_max(market) + 1
+        if least > 1 and holding is not None:
+            holding = None if holding.qty < least else _without_dust(holding, least)
+        market.holding = holding
         if holding is None:
             self.held.pop(symbol, None)
         else:
@@ -238,10 +246,27 @@ class Positions:
         self.worth += value - market.value
         market.qty, market.value = qty, value
 
-    def on_instrument(self, instrument: Instrument) -> None:
-        """Take the rules of a symbol, new or changed."""
+    def on_instrument(self, instrument: Instrument) -> int:
+        """Take the rules of a symbol, new or changed.
+
+        Returns:
+            By how much equity changes because a holding is dust by them, or is so no longer.
+        """
         self._instruments[instrument.symbol] = instrument
-        self.of(instrument.symbol).rules = OrderRules.of(instrument)
+        market = self.of(instrument.symbol)
+        market.rules = OrderRules.of(instrument)
+        if not self._leaves_dust or self.portfolio.holding(instrument.symbol) is None:
+            return 0
+        before = market.value
+        self._weigh(market)
+        market.is_unmarked = market.holding is not None and market.price == NO_PRICE
+        self.equity = self.cash + self.worth
+        return market.value - before
+
+    def dust_max(self, market: Market) -> int:
+        """Return the largest holding of a market that is dust; 0 where the profile has none."""
+        rules = market.rules
+        return rules.market_bounds.qty_least - 1 if self._leaves_dust and rules is not None else 0
 
     def on_gap(self, symbol: str) -> None:
         """Trust the last touch no longer; the position keeps its mark."""
@@ -404,8 +429,8 @@ class Positions:
         return [order for order in found if order.final_filled is None]
 
     def qty_with_orders(self, market: Market) -> int:
-        """Return the position plus what open entries may still buy."""
-        qty = market.qty
+        """Return the holding, with any dust, plus what open entries may still buy."""
+        qty = self.portfolio.position_qty(market.symbol) if self._leaves_dust else market.qty
         for order in self.orders:
             if order.market is market and order.side == BUY:
                 qty += order.pending
@@ -426,6 +451,9 @@ class Positions:
         """Return the open positions, each with the order that rests for it."""
         listed = self.portfolio.open_positions()
         for place, position in enumerate(listed):
+            market = self._markets.get(position["symbol"])
+            if self._leaves_dust and market is not None and market.rules is not None:
+                listed[place] = position = with_dust(position, market.rules)
             for order in self.orders:
                 if order.rests and order.market.symbol == position["symbol"]:
                     qty, stop, target = order.pending, order.stop, order.target
@@ -476,9 +504,11 @@ class Positions:
         }
 
     @staticmethod
-    def from_state(quote_asset: str, taker_rate: int, state: Mapping[str, Any]) -> Positions:
+    def from_state(
+        quote_asset: str, taker_rate: int, leaves_dust: bool, state: Mapping[str, Any]
+    ) -> Positions:
         """Return the positions of `state`."""
-        positions = Positions(quote_asset, taker_rate)
+        positions = Positions(quote_asset, taker_rate, leaves_dust)
         for name, text in state["mids"].items():
             positions.of(name).price = parse_amount(text)
         for name in state["unmarked"]:
@@ -506,6 +536,18 @@ class Positions:
                 _restore_rest(order, said[8])
             positions.orders.append(order)
         return positions
+
+
+def _without_dust(holding: Holding, least: int) -> Holding:
+    """Count the oldest lots that are dust together, without which the position was opened."""
+    count, qty = 0, 0
+    for lot in holding.lots:
+        qty += lot.qty
+        if qty >= least:
+            break
+        count += 1
+    holding.dust_lots = count
+    return holding
 
 
 def _rest_state(order: WorkingOrder) -> tuple[JsonObject, ...]:

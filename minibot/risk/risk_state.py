@@ -40,7 +40,9 @@ class RiskState:
         self.limits: Limits = Limits(config)
         self.exits: Exits = Exits(ExitRules(config))
         self.budgets: Budgets = Budgets(self.limits)
-        self.positions: Positions = Positions(self.limits.quote_asset, self.limits.taker_rate)
+        self.positions: Positions = Positions(
+            self.limits.quote_asset, self.limits.taker_rate, self.limits.leaves_dust
+        )
         self.halts: TradingHalts = TradingHalts()
         # The signals that were acted on, each for as long as it is not stale anyway.
         self.decided: RecentIds = RecentIds()
@@ -101,7 +103,7 @@ class RiskState:
         restored = RiskState(config)
         limits = restored.limits
         restored.positions = Positions.from_state(
-            limits.quote_asset, limits.taker_rate, state["positions"]
+            limits.quote_asset, limits.taker_rate, limits.leaves_dust, state["positions"]
         )
         restored.budgets = Budgets.from_state(limits, state["budgets"])
         restored.exits = Exits.from_state(restored.exits.rules, state["exits"])

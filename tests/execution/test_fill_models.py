@@ -10,7 +10,7 @@ import pytest
 from minibot.cores.core_profile import CoreProfile
 from minibot.events.model import BUY, Book, Event, Fill, Gap, MarketTick, OrderResult
 from minibot.events.money import parse_amount
-from minibot.execution.fill_models import FILL_MODELS, fill_model_of
+from minibot.execution.fill_models import BY_NAME, FILL_MODELS, fill_model_of
 from minibot.kernel.errors import RunStop
 from tests.risk.desk import SYMBOL, Desk, config, fills, of, opening, results
 
@@ -57,15 +57,15 @@ def test_profile_of_before_the_choice_means_touch_and_an_unknown_word_stops() ->
     """Recorded runs name no model and replay as before; an unknown name stops the run."""
     raw = config()
     older = {key: value for key, value in raw["execution"].items() if key != "fill_model"}
-    models = [type(fill_model_of(name)) for name in FILL_MODELS]
+    models = [type(fill_model_of(name)) for name in BY_NAME]
 
-    assert len(set(models)) == 3
+    assert len(set(models)) == 4
     assert CoreProfile.of({**raw, "execution": older}).execution.fill_model == FILL_MODELS[0]
     with pytest.raises(RunStop, match="fill_model"):
         fill_model_of("lucky")
 
 
-@pytest.mark.parametrize("model", FILL_MODELS)
+@pytest.mark.parametrize("model", BY_NAME)
 def test_part_of_an_order_is_a_multiple_of_the_step(model: str) -> None:
     """A part of an order is a multiple of the step: 4 of 4.5 displayed thousandths."""
     desk = executor(model)
@@ -305,7 +305,7 @@ def thin_night(model: str, seed: int, *, restarts: bool) -> Desk:
 
 
 @pytest.mark.row("D-49")
-@pytest.mark.parametrize("model", FILL_MODELS)
+@pytest.mark.parametrize("model", BY_NAME)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_thin_book_partial_fills_sum_to_what_each_result_says_and_come_the_same_twice(
     model: str, seed: int
@@ -333,7 +333,7 @@ def test_thin_book_partial_fills_sum_to_what_each_result_says_and_come_the_same_
     assert thin_night(model, seed, restarts=False).log_bytes() == desk.log_bytes()
 
 
-@pytest.mark.parametrize("model", FILL_MODELS)
+@pytest.mark.parametrize("model", BY_NAME)
 def test_model_restored_anywhere_goes_on_to_the_same_bytes(model: str) -> None:
     """A model restored from its state, books and queues included, continues to the same bytes."""
     plain, restarted = (thin_night(model, 7, restarts=restarts) for restarts in (False, True))
@@ -342,7 +342,7 @@ def test_model_restored_anywhere_goes_on_to_the_same_bytes(model: str) -> None:
     assert restarted.log_bytes() == plain.log_bytes()
 
 
-@pytest.mark.parametrize("model", FILL_MODELS)
+@pytest.mark.parametrize("model", BY_NAME)
 @pytest.mark.parametrize("seed", [4, 5])
 def test_no_fill_is_better_than_its_limit_or_than_the_market_of_its_moment(
     model: str, seed: int
@@ -364,3 +364,136 @@ def test_no_fill_is_better_than_its_limit_or_than_the_market_of_its_moment(
             assert sign * price >= sign * parse_amount(touch)
         else:
             assert fill.price == bound
+
+
+# --- book -------------------------------------------------------------------------------------
+
+ASKS = [("100.01", "1"), ("100.02", "1.5"), ("100.05", "10")]
+BIDS = [("99.99", "1"), ("99.98", "1.5"), ("99.90", "10")]
+
+
+def walker(asks: list[tuple[str, str]] = ASKS, **changes: Any) -> Desk:
+    """Return an executor that walks a book of a few levels, with a coin at either touch."""
+    desk = executor("book", **changes)
+    book(desk, BIDS, asks)
+    return desk
+
+
+def walked(events: list[Event]) -> list[tuple[str, str, str]]:
+    """Return quantity, price and displayed size of fills."""
+    return [(fill.qty, fill.price, str(fill.displayed_qty)) for fill in fills(events)]
+
+
+def coin(desk: Desk) -> list[Event]:
+    """Return what follows from a tick that shows a coin at either touch."""
+    return desk.tick("99.99", "100.01", bid_qty="1", ask_qty="1")
+
+
+def test_book_order_walks_the_levels_each_at_its_price() -> None:
+    """Three coins bought are 1 at the touch, 1.5 at the next level and 0.5 at the third."""
+    desk = walker()
+    desk.intent("BUY", "3")
+
+    said = coin(desk)
+
+    assert walked(said) == [
+        ("1.000", "100.01", "1.000"),
+        ("1.500", "100.02", "1.500"),
+        ("0.500", "100.05", "10.000"),
+    ]
+    assert results(said) == [
+        ("PARTIALLY_FILLED", "partial"),
+        ("PARTIALLY_FILLED", "partial"),
+        ("FILLED", "filled"),
+    ]
+
+
+def test_book_sale_walks_the_bids_downwards() -> None:
+    """Three coins sold are 1 at the touch, 1.5 a cent below and 0.5 at 99.90."""
+    desk = walker()
+    desk.intent("SELL", "3")
+
+    assert [part[:2] for part in walked(coin(desk))] == [
+        ("1.000", "99.99"),
+        ("1.500", "99.98"),
+        ("0.500", "99.90"),
+    ]
+
+
+def test_book_order_goes_no_deeper_than_recorded_and_no_level_gives_twice() -> None:
+    """The rest waits: the same sizes in the next book are still ours, another size is new."""
+    desk = walker(ASKS[:2])
+    desk.intent("BUY", "4")
+    first = walked(coin(desk))
+    book(desk, BIDS, ASKS[:2])
+    same = walked(coin(desk))
+    book(desk, BIDS, [ASKS[0], ("100.02", "2")])
+
+    assert [part[0] for part in first] == ["1.000", "1.500"]
+    assert same == []
+    assert [part[:2] for part in walked(coin(desk))] == [("1.500", "100.02")]
+
+
+@pytest.mark.parametrize(
+    ("tif", "qty", "price", "filled", "ended"),
+    [
+        ("GTC", "3", "100.02", ["1.000", "1.500"], None),
+        ("IOC", "3", "100.02", ["1.000", "1.500"], ("EXPIRED", "unfilled_ioc")),
+        ("FOK", "2.5", "100.02", ["1.000", "1.500"], ("FILLED", "filled")),
+        ("FOK", "2.501", "100.02", [], ("EXPIRED", "unfilled_fok")),
+    ],
+)
+def test_book_limit_walks_up_to_its_price(
+    tif: str, qty: str, price: str, filled: list[str], ended: tuple[str, str] | None
+) -> None:
+    """A limit takes all levels up to its price; FOK only where they hold all of it."""
+    desk = walker()
+    limit(desk, "BUY", price, qty, tif)
+
+    said = coin(desk)
+
+    assert [part[0] for part in walked(said)] == filled
+    assert results(said)[-1] == (ended or ("PARTIALLY_FILLED", "partial"))
+
+
+def test_book_levels_that_the_touch_has_passed_are_gone() -> None:
+    """A touch above recorded asks leaves only the levels above it."""
+    desk = walker()
+    desk.intent("BUY", "3")
+
+    said = desk.tick("100.02", "100.03", ask_qty="1")
+
+    assert [part[:2] for part in walked(said)] == [("1.000", "100.03"), ("2.000", "100.05")]
+
+
+def test_book_of_before_a_gap_fills_nothing() -> None:
+    """Behind a gap the touch alone trades, until a book comes."""
+    desk = walker()
+    desk.intent("BUY", "3")
+    gap = Gap(symbol=SYMBOL, stream="trade", from_ts=desk.ts, to_ts=desk.ts, why="reconnect")
+    desk.put("market_ticks", gap)
+
+    alone = walked(coin(desk))
+    book(desk, BIDS, ASKS)
+
+    assert [part[0] for part in alone] == ["1.000"]
+    assert [part[0] for part in walked(coin(desk))] == ["1.500", "0.500"]
+
+
+def test_book_restored_between_two_books_remembers_what_is_taken() -> None:
+    """An executor from its state fills no level twice."""
+    whole, again = walker(ASKS[:2]), walker(ASKS[:2])
+    for desk in (whole, again):
+        desk.intent("BUY", "4")
+        coin(desk)
+        desk.intent("SELL", "2")
+        coin(desk)
+    again.restarted()
+    for desk in (whole, again):
+        book(desk, BIDS, ASKS)
+        coin(desk)
+
+    assert whole.log_bytes() == again.log_bytes()
+    assert [fill.qty for fill in fills(event for _, event in again.log)] == [
+        *("1.000", "1.500", "1.000", "1.000", "1.500"),
+    ]

@@ -21,6 +21,7 @@ from minibot.events.model import Bar, Beat, Instrument
 from minibot.exchanges.tapes.decimals import to_text
 from minibot.exchanges.tapes.kline_bars import INTERVALS, divides, next_open, open_of
 from minibot.exchanges.venues import SIMULATED
+from minibot.execution.latency import Latency
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.runtime.configuration.config import Config
 from minibot.simulator.venue.instruments import symbol_infos
@@ -259,5 +260,5 @@ def touch_model(config: Config) -> TouchModel:
     return TouchModel(
         spread_bps=parse_fixed(said.get("spread_bps", DEFAULT_SPREAD_BPS), SPREAD_PLACES),
         size_percent=int(said.get("size_percent", DEFAULT_SIZE_PERCENT)),
-        latency_ms=int(config.raw["execution"]["latency_market_ms"]),
+        latency_ms=Latency(config.execution, config.seed).most,
     )

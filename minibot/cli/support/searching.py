@@ -24,7 +24,7 @@ from minibot.cli.support.checking import add_check_flags, lookahead, startup
 from minibot.cli.support.output import progress_bar, show, shown_path
 from minibot.cli.support.selection import var_of
 from minibot.engine.worker_pool import default_jobs
-from minibot.execution.fill_models import FILL_MODELS
+from minibot.execution.fill_models import BY_NAME
 from minibot.report.figures import counted
 
 ALL_FILLS: Final = "all"
@@ -35,7 +35,7 @@ def add_flags(command: argparse.ArgumentParser) -> None:
     """Add the flags of these options."""
     command.add_argument(
         "--fills",
-        choices=(ALL_FILLS, *FILL_MODELS),
+        choices=(ALL_FILLS, *BY_NAME),
         default=ALL_FILLS,
         help="under which fill assumption: all three side by side (default), or one alone",
     )

@@ -25,15 +25,15 @@ SPOT: Final = "SPOT"
 USED_FILTERS: Final = frozenset(
     {
         *("PRICE_FILTER", "LOT_SIZE", "MARKET_LOT_SIZE", "MIN_NOTIONAL", "NOTIONAL"),
-        *("PERCENT_PRICE", "PERCENT_PRICE_BY_SIDE", "MAX_POSITION"),
+        *("PERCENT_PRICE", "PERCENT_PRICE_BY_SIDE", "MAX_POSITION", "TRAILING_DELTA"),
+        *("MAX_NUM_ORDERS", "MAX_NUM_ALGO_ORDERS", "MAX_NUM_ORDER_LISTS"),
     }
 )
-# Filters that none of our orders can fail: no icebergs, no trailing stops, no lists, no amends, and
-# one open order a symbol and side where the venue counts them by the hundred.
+# Filters that none of our orders can fail: no icebergs, no amends, and few open orders where the
+# venue counts those of all symbols by the thousand.
 IDLE_FILTERS: Final = frozenset(
     {
-        *("ICEBERG_PARTS", "TRAILING_DELTA", "MAX_NUM_ORDERS", "MAX_NUM_ALGO_ORDERS"),
-        *("MAX_NUM_ICEBERG_ORDERS", "MAX_NUM_ORDER_LISTS", "MAX_NUM_ORDER_AMENDS"),
+        *("ICEBERG_PARTS", "MAX_NUM_ICEBERG_ORDERS", "MAX_NUM_ORDER_AMENDS"),
         *("EXCHANGE_MAX_NUM_ORDERS", "EXCHANGE_MAX_NUM_ALGO_ORDERS"),
         *("EXCHANGE_MAX_NUM_ICEBERG_ORDERS", "EXCHANGE_MAX_NUM_ORDER_LISTS", "T_PLUS_SELL"),
         "MAX_ASSET",
@@ -130,6 +130,12 @@ def _instrument(info: Mapping[str, Any]) -> Instrument:
         position_max=_optional(filters.get("MAX_POSITION"), "maxPosition"),
         filters_unknown=unknown_filters(filters) or None,
         percent_minutes=_percent_minutes(filters),
+        orders_max=_count(filters.get("MAX_NUM_ORDERS"), "maxNumOrders"),
+        algo_orders_max=_count(filters.get("MAX_NUM_ALGO_ORDERS"), "maxNumAlgoOrders"),
+        order_lists_max=_count(filters.get("MAX_NUM_ORDER_LISTS"), "maxNumOrderLists"),
+        # Of a sale's stop, which trails below the highest trade.
+        trailing_sell_min=_count(filters.get("TRAILING_DELTA"), "minTrailingBelowDelta"),
+        trailing_sell_max=_count(filters.get("TRAILING_DELTA"), "maxTrailingBelowDelta"),
     )
 
 
@@ -169,6 +175,16 @@ def _decimal(item: Mapping[str, Any], key: str) -> str:
 
 def _optional(item: Mapping[str, Any] | None, key: str) -> str | None:
     return None if item is None or key not in item else _decimal(item, key)
+
+
+def _count(item: Mapping[str, Any] | None, key: str) -> int | None:
+    """Return a whole number of a filter; None where there is none."""
+    if item is None or key not in item:
+        return None
+    found = item[key]
+    if type(found) is not int or found < 0:
+        raise ValueError(f"{key}: expected a whole number, found {found!r}")
+    return found
 
 
 def _notional_min(filters: Mapping[str, Any]) -> tuple[str, str]:

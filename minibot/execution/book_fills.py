@@ -1,0 +1,129 @@
+"""The fill model `book`: an order that takes walks the recorded levels, and no deeper.
+
+Assumptions. The best price and its size are the touch's, which is newer than any book. Behind it
+stand the levels of the last recorded `book` event, as far as they are worse than the touch. An
+order that takes consumes them one after another, each at its own price, up to its limit; nothing is
+filled that no recorded level holds. What our own orders took of a level stays taken until a book
+shows another size there. A gap in market data forgets the book: until the next one only the touch
+trades. A limit order that rests is filled as in the model `touch`.
+
+A FOK order is filled only where touch and levels hold all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from minibot.events.decimals import round_down
+from minibot.events.model import BUY, Book, JsonObject
+from minibot.events.money import amount_text, parse_amount
+from minibot.execution.fees import TAKER
+from minibot.execution.fills import FillModel, Touch, crosses
+from minibot.execution.orders import FOK, Order
+
+Level = tuple[int, int, int]
+"""Price, size shown, and how much of it our own orders left."""
+
+
+class BookFills(FillModel):
+    """The last book of each symbol, and what our own orders took of its levels; see the module."""
+
+    def __init__(self) -> None:
+        """Start with no book."""
+        super().__init__()
+        self.has_depth = True
+        self._books: dict[str, Book] = {}
+        # By symbol, then by price: below zero for a bid.
+        self._taken: dict[str, dict[int, int]] = {}
+        # The level found last.
+        self._level: tuple[str, int] = ("", 0)
+
+    def match(self, order: Order, touch: Touch, price_step: int) -> bool:
+        """Find what the next level with anything left gives to an order."""
+        if order.limit is not None and order.has_met_market:
+            self.is_displayed, self.shown = True, 0
+            return super().match(order, touch, price_step)
+        remaining, step = order.remaining, order.qty_step
+        levels = self._levels(order, touch)
+        whole = sum([round_down(left, step) for _, _, left in levels if left > 0])
+        if order.time_in_force == FOK and whole < remaining:
+            return False
+        for price, shown, left in levels:
+            qty = min(remaining, round_down(left, step))
+            if qty <= 0:
+                continue
+            self.qty, self.price, self.liquidity = qty, price, TAKER
+            self.is_displayed, self.shown = price == touch.price(order.side), shown
+            self._level = (order.symbol, price if order.side == BUY else -price)
+            return True
+        return False
+
+    def _levels(self, order: Order, touch: Touch) -> list[Level]:
+        """Return what an order may take: the touch, then the book behind it, up to its limit."""
+        is_buy, limit = order.side == BUY, order.limit
+        best, size = (touch.ask, touch.ask_qty) if is_buy else (touch.bid, touch.bid_qty)
+        taken = touch.ask_taken if is_buy else touch.bid_taken
+        levels: list[Level] = [(best, size, size - taken)]
+        book, ours = self._books.get(order.symbol), self._taken.get(order.symbol, {})
+        if book is not None:
+            for price_text, qty_text in book.asks if is_buy else book.bids:
+                price = parse_amount(price_text)
+                if price > best if is_buy else price < best:
+                    shown = parse_amount(qty_text)
+                    levels.append((price, shown, shown - ours.get(price if is_buy else -price, 0)))
+        if limit is None:
+            return levels
+        return [level for level in levels if crosses(order.side, limit, level[0])]
+
+    def on_fill(self) -> None:
+        """Remember what our own order took of a level behind the touch."""
+        symbol, price = self._level
+        taken = self._taken.setdefault(symbol, {})
+        taken[price] = taken.get(price, 0) + self.qty
+
+    def on_book(self, book: Book) -> None:
+        """Keep the last levels of a symbol; one of the size that it had stays taken as it was."""
+        before, ours = self._books.get(book.symbol), self._taken.pop(book.symbol, None)
+        self._books[book.symbol] = book
+        if not ours or before is None:
+            return
+        old, new = _sizes(before), _sizes(book)
+        kept = {price: qty for price, qty in ours.items() if old.get(price) == new.get(price)}
+        if kept:
+            self._taken[book.symbol] = kept
+
+    def on_gap(self, symbol: str) -> None:
+        """Forget the book: it may be out of date."""
+        self._books.pop(symbol, None)
+        self._taken.pop(symbol, None)
+
+    def to_json(self) -> JsonObject:
+        """Return books and what is taken of them."""
+        return {
+            "books": {symbol: book.to_json() for symbol, book in self._books.items()},
+            "taken": {
+                symbol: [[amount_text(price), amount_text(qty)] for price, qty in taken.items()]
+                for symbol, taken in self._taken.items()
+            },
+        }
+
+    def restore(self, data: Mapping[str, Any]) -> None:
+        """Take over what `to_json` returned."""
+        for symbol, book in data["books"].items():
+            kept = Book.from_json(book)
+            if isinstance(kept, Book):
+                self._books[symbol] = kept
+        for symbol, taken in data["taken"].items():
+            self._taken[symbol] = {
+                (-parse_amount(price[1:]) if price[0] == "-" else parse_amount(price)): (
+                    parse_amount(qty)
+                )
+                for price, qty in taken
+            }
+
+
+def _sizes(book: Book) -> dict[int, int]:
+    """Return the size of each level by its price, below zero for a bid."""
+    sizes = {parse_amount(price): parse_amount(qty) for price, qty in book.asks}
+    return sizes | {-parse_amount(price): parse_amount(qty) for price, qty in book.bids}

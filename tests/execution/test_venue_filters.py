@@ -1,0 +1,260 @@
+"""Filters of the venue, each at, below and above its bound, from exchangeInfo to the refusal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from minibot.exchanges.base import FrameInvalid
+from minibot.exchanges.binance.filters import parse_instrument
+from minibot.exchanges.binance.venue import BINANCE
+from minibot.market.feed import Feed
+from minibot.market.symbol import FeedConfig
+from tests.risk.desk import SYMBOL, Desk, config, opening, results
+
+LOT = {"symbol": SYMBOL, "qty": "5", "price": "100", "ts": 1}
+PRICE_FILTER = {
+    "filterType": "PRICE_FILTER",
+    "minPrice": "95.00",
+    "maxPrice": "105.00",
+    "tickSize": "0.01",
+}
+LOT_SIZE = {"filterType": "LOT_SIZE", "minQty": "0.002", "maxQty": "40", "stepSize": "0.001"}
+FREE = [
+    {**PRICE_FILTER, "minPrice": "0", "maxPrice": "0"},
+    {**LOT_SIZE, "minQty": "0", "maxQty": "0"},
+]
+MARKET_LOT = {
+    "filterType": "MARKET_LOT_SIZE",
+    "minQty": "0.5",
+    "maxQty": "20",
+    "stepSize": "0.1",
+}
+MIN_NOTIONAL = {"filterType": "MIN_NOTIONAL", "minNotional": "10", "applyToMarket": True}
+NOTIONAL = {
+    "filterType": "NOTIONAL",
+    "minNotional": "10",
+    "applyMinToMarket": True,
+    "maxNotional": "2000",
+    "applyMaxToMarket": True,
+}
+BOTH = {
+    "filterType": "PERCENT_PRICE",
+    "multiplierUp": "1.05",
+    "multiplierDown": "0.95",
+    "avgPriceMins": 0,
+}
+BY_SIDE = {
+    "filterType": "PERCENT_PRICE_BY_SIDE",
+    "bidMultiplierUp": "1.02",
+    "bidMultiplierDown": "0.98",
+    "askMultiplierUp": "1.03",
+    "askMultiplierDown": "0.97",
+    "avgPriceMins": 0,
+}
+POSITION = {"filterType": "MAX_POSITION", "maxPosition": "15"}
+
+Order = tuple[str, str, str | None]
+
+
+def desk_of(*filters: dict[str, Any], **changes: Any) -> Desk:
+    """Return an executor that holds five coins, with filters as the venue gives them."""
+    profile = config(risk__exits_at="venue", **changes)
+    desk = Desk(profile, first=opening("10000", (LOT,)), with_risk=False)
+    rules = {item["filterType"]: item for item in (*FREE, *filters)}
+    info = {
+        "symbol": SYMBOL,
+        "status": "TRADING",
+        "baseAsset": "BTC",
+        "quoteAsset": "USDT",
+        "permissionSets": [["SPOT"]],
+        "filters": list(rules.values()),
+    }
+    desk.put("market_ticks", parse_instrument(info))
+    desk.tick("100", "100")
+    return desk
+
+
+def answer(desk: Desk, order: Order) -> str:
+    """Return the reason code of the answer to an order: side, quantity, and limit or market."""
+    side, qty, price = order
+    kind: dict[str, Any] = {"order_type": "MARKET"}
+    if price is not None:
+        kind = {"order_type": "LIMIT", "limit_price": price}
+    ((_, reason),) = results(desk.intent(side, qty, **kind))
+    return str(reason)
+
+
+@pytest.mark.row("B-53", "B-08")
+@pytest.mark.parametrize(
+    ("name", "order", "reason"),
+    [
+        (PRICE_FILTER, ("BUY", "1", "94.99"), "price_range"),
+        (PRICE_FILTER, ("BUY", "1", "95.00"), "accepted"),
+        (PRICE_FILTER, ("BUY", "1", "95.01"), "accepted"),
+        (PRICE_FILTER, ("BUY", "1", "104.99"), "accepted"),
+        (PRICE_FILTER, ("BUY", "1", "105.00"), "accepted"),
+        (PRICE_FILTER, ("BUY", "1", "105.01"), "price_range"),
+        (PRICE_FILTER, ("BUY", "1", "99.995"), "step_size"),
+        (LOT_SIZE, ("BUY", "0.001", None), "qty_min"),
+        (LOT_SIZE, ("BUY", "0.002", None), "accepted"),
+        (LOT_SIZE, ("BUY", "0.003", None), "accepted"),
+        (LOT_SIZE, ("BUY", "0.0025", None), "step_size"),
+        (LOT_SIZE, ("BUY", "39.999", None), "accepted"),
+        (LOT_SIZE, ("BUY", "40", None), "accepted"),
+        (LOT_SIZE, ("BUY", "40.001", None), "qty_max"),
+        (MARKET_LOT, ("BUY", "0.4", None), "qty_min"),
+        (MARKET_LOT, ("BUY", "0.5", None), "accepted"),
+        (MARKET_LOT, ("BUY", "0.6", None), "accepted"),
+        (MARKET_LOT, ("BUY", "0.55", None), "step_size"),
+        (MARKET_LOT, ("BUY", "19.9", None), "accepted"),
+        (MARKET_LOT, ("BUY", "20", None), "accepted"),
+        (MARKET_LOT, ("BUY", "20.1", None), "qty_max"),
+        (MARKET_LOT, ("BUY", "0.4", "100"), "accepted"),
+        (MIN_NOTIONAL, ("BUY", "0.099", None), "min_notional"),
+        (MIN_NOTIONAL, ("BUY", "0.1", None), "accepted"),
+        (MIN_NOTIONAL, ("BUY", "0.101", None), "accepted"),
+        (NOTIONAL, ("BUY", "0.099", "100"), "min_notional"),
+        (NOTIONAL, ("BUY", "0.1", "100"), "accepted"),
+        (NOTIONAL, ("BUY", "0.101", "100"), "accepted"),
+        (NOTIONAL, ("BUY", "19.999", None), "accepted"),
+        (NOTIONAL, ("BUY", "20", None), "accepted"),
+        (NOTIONAL, ("BUY", "20.001", None), "notional_max"),
+        (BOTH, ("BUY", "1", "94.99"), "price_band"),
+        (BOTH, ("BUY", "1", "95"), "accepted"),
+        (BOTH, ("BUY", "1", "95.01"), "accepted"),
+        (BOTH, ("SELL", "1", "104.99"), "accepted"),
+        (BOTH, ("SELL", "1", "105"), "accepted"),
+        (BOTH, ("SELL", "1", "105.01"), "price_band"),
+        (BY_SIDE, ("BUY", "1", "97.99"), "price_band"),
+        (BY_SIDE, ("BUY", "1", "98"), "accepted"),
+        (BY_SIDE, ("BUY", "1", "102"), "accepted"),
+        (BY_SIDE, ("BUY", "1", "102.01"), "price_band"),
+        (BY_SIDE, ("SELL", "1", "96.99"), "price_band"),
+        (BY_SIDE, ("SELL", "1", "97"), "accepted"),
+        (BY_SIDE, ("SELL", "1", "103"), "accepted"),
+        (BY_SIDE, ("SELL", "1", "103.01"), "price_band"),
+        (POSITION, ("BUY", "9.999", None), "accepted"),
+        (POSITION, ("BUY", "10", None), "accepted"),
+        (POSITION, ("BUY", "10.001", None), "position_max"),
+    ],
+    ids=lambda value: value["filterType"] if isinstance(value, dict) else "-".join(map(str, value)),
+)
+def test_order_at_a_bound_passes_and_a_step_beyond_is_refused(
+    name: dict[str, Any], order: Order, reason: str
+) -> None:
+    """An order at or within the bound of a filter is accepted, one step beyond refused."""
+    assert answer(desk_of(name), order) == reason
+
+
+def counting(**bounds: int) -> Desk:
+    """Return an executor with bounds on open orders, algo orders and lists of the symbol."""
+    kinds = {"orders": "ORDERS", "algo_orders": "ALGO_ORDERS", "lists": "ORDER_LISTS"}
+    keys = {"orders": "Orders", "algo_orders": "AlgoOrders", "lists": "OrderLists"}
+    return desk_of(
+        *(
+            {"filterType": f"MAX_NUM_{kinds[name]}", f"maxNum{keys[name]}": most}
+            for name, most in bounds.items()
+        )
+    )
+
+
+def placed(desk: Desk, kind: str, **changes: Any) -> str:
+    """Return the reason code of the answer to a sale of one coin of a type."""
+    prices: dict[str, dict[str, Any]] = {
+        "LIMIT": {"limit_price": "110"},
+        "MARKET": {},
+        "STOP_LOSS": {"stop_price": "90"},
+        "TAKE_PROFIT": {"target_price": "110"},
+        "OCO": {"stop_price": "90", "target_price": "110"},
+    }
+    said = desk.intent("SELL", "1", order_type=kind, **prices[kind], **changes)
+    return str(results(said)[-1][1])
+
+
+@pytest.mark.row("B-53", "B-08")
+@pytest.mark.parametrize(
+    ("bounds", "kinds", "reason"),
+    [
+        ({"orders": 3}, ["LIMIT", "OCO"], "accepted"),
+        ({"orders": 2}, ["LIMIT", "OCO"], "orders_max"),
+        ({"orders": 2}, ["LIMIT", "STOP_LOSS"], "accepted"),
+        ({"orders": 1}, ["LIMIT", "LIMIT"], "orders_max"),
+        ({"orders": 1}, ["LIMIT", "MARKET"], "accepted"),
+        ({"orders": 0}, ["LIMIT", "OCO"], "accepted"),
+        ({"algo_orders": 3}, ["STOP_LOSS", "OCO"], "accepted"),
+        ({"algo_orders": 2}, ["STOP_LOSS", "OCO"], "algo_orders_max"),
+        ({"algo_orders": 1}, ["TAKE_PROFIT", "LIMIT"], "accepted"),
+        ({"algo_orders": 1}, ["TAKE_PROFIT", "STOP_LOSS"], "algo_orders_max"),
+        ({"lists": 2}, ["OCO", "OCO"], "accepted"),
+        ({"lists": 1}, ["OCO", "OCO"], "order_lists_max"),
+        ({"lists": 1}, ["OCO", "STOP_LOSS"], "accepted"),
+    ],
+)
+def test_order_beyond_a_count_is_refused_by_its_reason(
+    bounds: dict[str, int], kinds: list[str], reason: str
+) -> None:
+    """An OCO counts as two orders with triggers and one list; what trades at once counts nothing.
+
+    The last order that a bound holds is accepted, the next refused; a bound of zero is off.
+    """
+    desk = counting(**bounds)
+    *first, last = kinds
+
+    assert [placed(desk, kind) for kind in first] == ["accepted"] * len(first)
+    assert placed(desk, last) == reason
+
+
+def test_count_is_of_one_symbol_and_an_ended_order_makes_room() -> None:
+    """A triggered stop counts no longer: it trades at the market."""
+    desk = counting(algo_orders=1)
+    refused = placed(desk, "OCO"), placed(desk, "STOP_LOSS"), placed(desk, "STOP_LOSS")
+    desk.tick("100", "100", trade="90", bid_qty="0.5")
+
+    assert refused == ("algo_orders_max", "accepted", "algo_orders_max")
+    assert placed(desk, "TAKE_PROFIT") == "accepted"
+
+
+COUNTS = {
+    "orders_max": 200,
+    "algo_orders_max": 5,
+    "order_lists_max": 20,
+    "trailing_sell_min": 10,
+    "trailing_sell_max": 2000,
+}
+
+
+@pytest.mark.parametrize(("is_on", "told"), [(True, COUNTS), (False, {})])
+def test_counts_are_told_only_where_the_profile_asks(is_on: bool, told: dict[str, int]) -> None:
+    """A feed whose profile lacks `execution.order_counts` tells rules as it did before."""
+    config = FeedConfig((SYMBOL,), ("1m",), 0, tells_order_counts=is_on)
+    feed = Feed(config, 0, BINANCE.dialect)
+    info = {
+        "symbol": SYMBOL,
+        "status": "TRADING",
+        "baseAsset": "BTC",
+        "quoteAsset": "USDT",
+        "filters": [
+            *FREE,
+            {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 200},
+            {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": 5},
+            {"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": 20},
+            {
+                "filterType": "TRAILING_DELTA",
+                "minTrailingBelowDelta": 10,
+                "maxTrailingBelowDelta": 2000,
+            },
+        ],
+    }
+    feed.on_instruments([parse_instrument(info)], 0)
+
+    ((rules, _),) = feed.take()
+    assert {name: value for name, value in rules.to_json().items() if name in COUNTS} == told
+
+
+def test_count_that_is_no_whole_number_is_refused() -> None:
+    """A filter with a count that is no whole number, or negative, is no rule."""
+    for count in ("200", -1, True):
+        with pytest.raises(FrameInvalid, match="maxNumOrders"):
+            desk_of({"filterType": "MAX_NUM_ORDERS", "maxNumOrders": count})
