@@ -13,10 +13,10 @@ from minibot.events.money import parse_amount
 from minibot.events.reasons import REASONS
 from minibot.kernel.errors import Refusal
 from minibot.replay.explain.size_at import size_at
+from minibot.replay.explain.size_question import SizeAnswer, size_supposed
 from minibot.replay.run_status import open_run
 from minibot.replay.time_arguments import Span
 from minibot.report.columns import table_lines
-from minibot.risk.size_question import SizeAnswer, size_supposed
 
 HELP = "how much a BUY would buy now, or at a time of a run, and which bound decides"
 EXAMPLE = "minibot size BTCUSDT --explain"

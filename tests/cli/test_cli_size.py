@@ -12,7 +12,7 @@ from minibot.cli import size
 from minibot.cli.main import run
 from minibot.events.model import OrderIntent, RiskAction
 from minibot.kernel.errors import Refusal
-from minibot.risk.size_question import size_now
+from minibot.replay.explain.size_question import size_now
 from tests.risk.desk import OTHER, SYMBOL, Desk, config, of
 from tests.runs import ShortRun, raw_events, verb
 

@@ -15,8 +15,8 @@ from minibot.events.model import Event, Fill, JsonObject, RunOpening
 from minibot.events.money import parse_rate
 from minibot.events.names import RISK_ROLE
 from minibot.kernel.errors import Refusal
+from minibot.replay.explain.size_question import SizeAnswer, size_now
 from minibot.risk.core import RiskCore
-from minibot.risk.size_question import SizeAnswer, size_now
 from minibot.risk.sizing import ClosedTrades
 
 CLOSED_TRADES = "closed_trades"
