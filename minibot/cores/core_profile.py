@@ -34,6 +34,12 @@ VENUE: Final = "binance"
 AT_VENUE: Final = "venue"
 """The value of `risk.exits_at` with which stop and target rest with the executor."""
 
+FIXED: Final = "fixed"
+SHARE: Final = "share"
+RISK: Final = "risk"
+KELLY: Final = "kelly"
+"""The values of `risk.sizing`."""
+
 INTERVAL: Final = one_of(*INTERVAL_MS, MONTH)
 """The rule of a bar's length."""
 
@@ -70,6 +76,13 @@ PARAMETERS: Final[Rule] = {
     },
 }
 """The rule of the values that a strategy declares itself."""
+
+SYMBOL_AMOUNTS: Final[Rule] = {
+    "maxProperties": 1000,
+    "propertyNames": {"pattern": "^[A-Z0-9]{2,40}$", "title": "symbols as names"},
+    "additionalProperties": DECIMAL_POSITIVE,
+}
+"""The rule of quote amounts by symbol."""
 
 
 def venue_name(raw: JsonObject) -> str:
@@ -260,6 +273,75 @@ class RiskSection:
         "Head start in percent: by a share of the planned night that share of "
         "night_notional_soft may be used, and so much more. Null, or without the key: not paced.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
+    sizing: Annotated[
+        str | None,
+        one_of(FIXED, SHARE, RISK, KELLY),
+        "What an entry costs before caps and limits make it smaller. fixed, or without the key: "
+        "order_notional. share: the free budget over the free positions. risk: as much as loses "
+        "risk_per_trade_bps of equity at the stop, with both fees. kelly: a part of Kelly's share "
+        "of the budget. The budget is exposure_ratio_max_bps of equity, or bucket_active_bps where "
+        "that is less; what is free is also paid by the free cash. The risk_action shows every "
+        "bound, and in size_bound the one that decided.",
+    ] = field(default=None, metadata=OPTIONAL)
+    risk_per_trade_bps: Annotated[
+        int | None,
+        whole(1, 10_000),
+        "For sizing risk: what a position may lose of equity if it is sold at its stop, with the "
+        "fees of purchase and sale. A price that jumps past the stop loses more.",
+    ] = field(default=None, metadata=OPTIONAL)
+    bucket_active_bps: Annotated[
+        int | None,
+        whole(1, 10_000),
+        "Share of equity that entries may use; the three buckets add up to 10000.",
+    ] = field(default=None, metadata=OPTIONAL)
+    bucket_reserve_bps: Annotated[
+        int | None,
+        whole(0, 10_000),
+        "Share of equity that is kept back: no entry uses it.",
+    ] = field(default=None, metadata=OPTIONAL)
+    bucket_buffer_bps: Annotated[
+        int | None,
+        whole(0, 10_000),
+        "Share of equity kept for fees and slippage: no entry uses it.",
+    ] = field(default=None, metadata=OPTIONAL)
+    position_share_bps_min: Annotated[
+        int | None,
+        whole(1, 10_000),
+        "For sizing kelly: the least entry, of the budget. Limits and caps may leave less.",
+    ] = field(default=None, metadata=OPTIONAL)
+    position_share_bps_max: Annotated[
+        int | None,
+        whole(1, 10_000),
+        "The largest position in a symbol, of the budget.",
+    ] = field(default=None, metadata=OPTIONAL)
+    size_atr_bps_full: Annotated[
+        int | None,
+        whole(1, 10_000),
+        "ATR, of the price, up to which an entry has its full size; with an ATR of twice as much "
+        "it has half.",
+    ] = field(default=None, metadata=OPTIONAL)
+    kelly_fraction_percent: Annotated[
+        int | None,
+        whole(1, 100),
+        "For sizing kelly: the part of Kelly's share that an entry costs; without the key 25.",
+    ] = field(default=None, metadata=OPTIONAL)
+    kelly_window_market_ms: Annotated[
+        int | None,
+        whole(60_000, 31_536_000_000),
+        "For sizing kelly: how long a closed trade counts. Losses that leave no edge stop entries "
+        "until enough of them are older.",
+    ] = field(default=None, metadata=OPTIONAL)
+    kelly_trades_min: Annotated[
+        int | None,
+        whole(1, 10_000),
+        "For sizing kelly: with fewer closed trades in the window an entry has its least size.",
+    ] = field(default=None, metadata=OPTIONAL)
+    symbol_notional_max: Annotated[
+        JsonObject | None,
+        SYMBOL_AMOUNTS,
+        "Largest quote amount in single symbols, beside position_notional_max: "
+        '{"DOGEUSDT": "200"}.',
+    ] = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

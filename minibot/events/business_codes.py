@@ -277,6 +277,51 @@ POSITIONS_MAX: Final = _business(
     "As many positions are open as may be at a time.",
     "Compare `positions_max` with the value in the checks.",
 )
+SIZE_SHARE: Final = _business(
+    "size_share",
+    "The free budget over the free positions is less than the venue's least order.",
+    "Wait for a position to close, or lower `positions_max`.",
+)
+SIZE_RISK: Final = _business(
+    "size_risk",
+    "An order of the least size would lose more at the stop than a position may.",
+    "Compare `risk_per_trade_bps` with the checks; a nearer stop allows a larger order.",
+)
+SIZE_KELLY: Final = _business(
+    "size_kelly",
+    "Kelly's share of the budget is less than the venue's least order.",
+    "Compare `position_share_bps_min` with the value in the checks.",
+)
+SIZE_VOLATILITY: Final = _business(
+    "size_volatility",
+    "The market moves so much that the order is less than the venue's least.",
+    "Compare `size_atr_bps_full` with the value in the checks.",
+)
+NO_STOP: Final = _business(
+    "no_stop",
+    "The distance of the stop is not known, so that the loss at it is not either.",
+    "Give the profile a stop: `stop_atr_mult` or `stop_bps`.",
+)
+NO_EDGE: Final = _business(
+    "no_edge",
+    "The closed trades of the window lost as much as they won: Kelly's share is nothing.",
+    "Wait until losses are older than `kelly_window_market_ms`, or change the strategy.",
+)
+BUCKET_LIMIT: Final = _business(
+    "bucket_limit",
+    "The active bucket is used up; reserve and buffer are for no entry.",
+    "Compare `bucket_active_bps` with the value in the checks.",
+)
+POSITION_SHARE: Final = _business(
+    "position_share",
+    "The position in the symbol would exceed its share of the budget.",
+    "Compare `position_share_bps_max` with the value in the checks.",
+)
+SYMBOL_LIMIT: Final = _business(
+    "symbol_limit",
+    "The position in the symbol would exceed the limit of this symbol.",
+    "Compare `symbol_notional_max` with the value in the checks.",
+)
 EXPOSURE_LIMIT: Final = _business(
     "exposure_limit",
     "The share of equity in open positions would exceed its limit.",

@@ -135,6 +135,8 @@ class RiskCore(Core):
         state.now = now
         if isinstance(payload, RunOpening):
             state.positions.open(Portfolio.from_opening(payload))
+            if state.sizing.trades is not None:
+                state.sizing.trades.open(state.positions.portfolio, state.limits.taker_rate)
             state.budgets.open(payload.budgets_used, state.positions.equity, now)
             return None
         if now >= state.budgets.midnight:
@@ -312,6 +314,9 @@ class RiskCore(Core):
             return None
         state.now = now
         market = positions.on_fill(fill)
+        trades = state.sizing.trades
+        if trades is not None:
+            trades.on_fill(fill, market.holding is None)
         if fill.side == BUY:
             budgets.on_bought(positions.portfolio)
         breaches = budgets.on_equity(positions.equity)

@@ -29,6 +29,7 @@ from minibot.events.reasons import (
     REDUCED,
     REFERENCE_DEVIATION,
     RUN_ENDING,
+    SIZE_RISK,
     SPREAD_LIMIT,
     SYMBOL_LOCKED,
     WARMUP,
@@ -70,6 +71,7 @@ from minibot.risk.signal_gates import (
     status_gate,
     tick_age,
 )
+from minibot.risk.sizing import BY_AMOUNT, Sizes, bound_row, loss_rows, sizes_of, sizing_rows
 
 DEVIATION_UNIT: Final[int] = BPS * BPS
 """All of a price, in 10**-4 bps."""
@@ -100,7 +102,7 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
     checks, left = verdict.checks, verdict.left
     qty, notional = 0, 0
     if checks.judge(entry_rows(state, market, signal, left)) and rules is not None:
-        qty, notional = size_entry(market, rules, limits, state.positions, left, checks)
+        qty, notional = size_entry(state, market, rules, left, checks)
     if rules is None or not qty:
         state.stops.on_refusal(checks.reason, signal.ts)
         return [action(state, BLOCK, checks.reason, verdict)]
@@ -131,7 +133,8 @@ def entry_rows(
     symbol, now, limits, rules = market.symbol, state.now, state.limits, market.rules
     positions, halts, equity, rate = state.positions, state.halts, left.equity, limits.order_rate
     exits = market.exits or state.exits_of(market)
-    until, needs_atr = state.exits.ending_until, state.exits.rules.needs_atr
+    until = state.exits.ending_until
+    needs_atr = state.exits.rules.needs_atr or state.sizing.needs_atr
     usable = state.budgets.paced(now) if limits.pace_ms else limits.night_notional.entry_max
     # Without a touch nothing is asked that goes by it.
     has_touch = market.is_fresh and market.has_mid
@@ -158,18 +161,22 @@ def entry_rows(
         (OF_DRAWDOWN, drawdown_of(left.high_water_mark, equity), limits.drawdown.entry_max),
         (OF_ORDER_RATE, rate.entry_value(left.orders + 1), rate.entry_max),
         # An order of full size ahead of the night's pace waits, and is not made smaller.
-        (PACE, _paced(left, limits, usable), usable),
+        (PACE, _paced(state, market, left, usable), usable),
     )
 
 
-def _paced(left: Headroom, limits: Limits, usable: int) -> int:
+def _paced(state: RiskState, market: Market, left: Headroom, usable: int) -> int:
     """Return the notional that the night has used and reserved, with an order of full size.
 
     Once the whole budget may be used, nothing is asked: the limit itself says the rest.
     """
+    limits, rules = state.limits, market.rules
     if usable == limits.night_notional.entry_max:
         return NOT_ASKED
-    return left.night_notional + left.reserved + limits.order_notional
+    full = limits.order_notional
+    if not state.sizing.is_plain and rules is not None and market.has_mid:
+        full = min(sizes_at(state, market, rules, left).wanted, limits.position_notional_max)
+    return left.night_notional + left.reserved + full
 
 
 def _ending_gate(until: int | None) -> Gate:
@@ -208,37 +215,68 @@ def _spread(market: Market, limits: Limits) -> int:
 
 
 def size_entry(
-    market: Market,
-    rules: OrderRules,
-    limits: Limits,
-    positions: Positions,
-    left: Headroom,
-    checks: Checklist,
+    state: RiskState, market: Market, rules: OrderRules, left: Headroom, checks: Checklist
 ) -> tuple[int, int]:
     """Return how much an entry within all limits buys, and the notional of that.
 
     The quantity is 0 where nothing fits; the reason is in the checks then.
     """
+    limits, positions = state.limits, state.positions
     ask, bounds, position_max = market.ask, rules.market_bounds, rules.position_max
-    wanted = qty = bounds.qty_down(qty_for(limits.order_notional, ask))
+    sizes: Sizes | None = None
+    amount = limits.order_notional
+    if not state.sizing.is_plain:
+        sizes = sizes_at(state, market, rules, left)
+        amount = sizes.wanted
+    wanted = qty = bounds.qty_down(qty_for(amount, ask))
     notional, binding = cost_up(wanted, ask), ""
     rows = size_rows(limits, left, notional)
+    decided, room = BY_AMOUNT, amount
+    if sizes is not None:
+        rows = sizing_rows(sizes, left, notional) + rows
+        # The bound that decides also refuses an order that is too small; an amount cannot.
+        decided, binding = sizes.decided, sizes.reason or sizes.decided.cuts
     if not checks.judge(rows):
-        room, binding = _least_room(rows, notional)
+        room, decided = _least_room(rows, notional)
+        if sizes is None or not sizes.reason:
+            binding = decided.cuts
         qty = min(qty, bounds.qty_down(qty_for(room, ask)))
     if position_max is not None:
         held = positions.qty_with_orders(market)
         if not checks.judge(((POSITION_QTY, held + wanted, position_max),)):
+            fitting = bounds.qty_down(max(0, position_max - held))
+            if sizes is not None and fitting < qty:
+                room, decided, binding = cost_up(fitting, ask), POSITION_QTY, ""
             binding = binding or POSITION_QTY.cuts
-            qty = min(qty, bounds.qty_down(max(0, position_max - held)))
+            qty = min(qty, fitting)
     if qty != wanted:
         notional = cost_up(qty, ask)
     checks.judge(((ORDER_NOTIONAL, notional, bounds.notional_min),))
     refusal = bounds.value_refusal(notional) or bounds.qty_refusal(qty)
+    if sizes is not None:
+        checks.judge((bound_row(decided, room),))
+        if not checks.judge(loss_rows(sizes, qty)):
+            refusal = SIZE_RISK
     if refusal is None:
         return qty, notional
     checks.refuse(binding or refusal)
     return 0, 0
+
+
+def sizes_at(state: RiskState, market: Market, rules: OrderRules, left: Headroom) -> Sizes:
+    """Return what an entry wants by the profile's sizing, and its caps; see `sizes_of`."""
+    return sizes_of(
+        state.sizing,
+        market,
+        rules.market_bounds,
+        rules.price_step,
+        state.limits,
+        state.positions,
+        market.exits or state.exits_of(market),
+        state.exits.rules,
+        left,
+        state.now,
+    )
 
 
 def size_rows(limits: Limits, left: Headroom, notional: int) -> tuple[Row, ...]:
@@ -254,18 +292,18 @@ def size_rows(limits: Limits, left: Headroom, notional: int) -> tuple[Row, ...]:
     )
 
 
-def _least_room(rows: tuple[Row, ...], wanted: int) -> tuple[int, str]:
-    """Return the least notional that failed limits leave of the wanted one, and its reason.
+def _least_room(rows: tuple[Row, ...], wanted: int) -> tuple[int, Gate]:
+    """Return the least notional that failed limits leave of the wanted one, and its gate.
 
     Of two limits that leave the same, the first gives the reason; the least is nothing.
     """
-    least, binding = wanted, ""
+    least, binding = wanted, BY_AMOUNT
     for gate, value, limit in rows:
         if gate.admits(value, limit):
             continue
         room = max(0, wanted - (value - limit))
-        if not binding or room < least:
-            least, binding = room, gate.cuts
+        if binding is BY_AMOUNT or room < least:
+            least, binding = room, gate
     return least, binding
 
 

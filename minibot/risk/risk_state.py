@@ -14,6 +14,7 @@ from minibot.risk.exits import NEVER, ExitRules, Exits, SymbolExits
 from minibot.risk.headroom import Headroom
 from minibot.risk.limits import Limits
 from minibot.risk.positions import Market, Positions
+from minibot.risk.sizing import Sizing
 from minibot.risk.trading_halts import TradingHalts
 
 
@@ -31,6 +32,7 @@ class RiskState:
         "now",
         "positions",
         "reason",
+        "sizing",
         "stops",
         "universe",
     )
@@ -40,6 +42,7 @@ class RiskState:
         self.limits: Limits = Limits(config)
         self.exits: Exits = Exits(ExitRules(config))
         self.budgets: Budgets = Budgets(self.limits)
+        self.sizing: Sizing = Sizing(config)
         self.positions: Positions = Positions(
             self.limits.quote_asset, self.limits.taker_rate, self.limits.leaves_dust
         )
@@ -84,7 +87,9 @@ class RiskState:
 
     def state(self) -> JsonObject:
         """Return all of it as canonical JSON values."""
+        trades = self.sizing.trades
         return {
+            **({} if trades is None else {"closed_trades": trades.state()}),
             "positions": self.positions.state(),
             "budgets": self.budgets.state(),
             "exits": self.exits.state(),
@@ -107,6 +112,8 @@ class RiskState:
         )
         restored.budgets = Budgets.from_state(limits, state["budgets"])
         restored.exits = Exits.from_state(restored.exits.rules, state["exits"])
+        if restored.sizing.trades is not None:
+            restored.sizing.trades.restore(state["closed_trades"])
         restored.halts = TradingHalts.from_state(state["locks"])
         restored.decided = RecentIds.from_state(state["decided"])
         restored.now = state["now"]

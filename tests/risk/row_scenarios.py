@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from minibot.events.model import JsonObject
-from minibot.events.money import UNIT
+from minibot.events.money import UNIT, amount_text, parse_amount
 from minibot.risk.exits import UNKNOWN
 from minibot.risk.limits import Limits
 from minibot.risk.positions import UNSEEN
@@ -118,6 +118,23 @@ def amount(name: str, limit: int) -> tuple[str, str]:
     return over(name, f"{limit}.00000000", f"{limit}.00000001")
 
 
+def less(name: str, value: int | str) -> tuple[str, str]:
+    """Return the texts of a check whose limit is its value, and one smallest unit less."""
+    whole = f"{value}.00000000" if isinstance(value, int) else value
+    return f"{name} {whole} / {whole}", f"{name} {whole} / {amount_text(parse_amount(whole) - 1)}"
+
+
+def stopped(loss_max: int) -> Change:
+    """Return a change to a stop two below 100, a fee of ten bps, and two coins held."""
+    return put(
+        sizes__loss_max=loss_max,
+        sizes__loss_price=100 * UNIT,
+        sizes__loss_distance=2 * UNIT,
+        sizes__loss_rate=100_000,
+        sizes__held=2 * UNIT,
+    )
+
+
 # From a profile with the key; without the key there is no check of the spread.
 ONE_BPS: Final = Limits(
     {**LIMITS, "risk": {**LIMITS["risk"], "entry_spread_bps_max": 1}}
@@ -138,6 +155,8 @@ CASH: Final = (1_001 + 11) * UNIT + 11 * UNIT // 1_000
 _entry = _scenarios("entry_rows", is_held=False)
 _size = _scenarios("size_rows", is_held=False)
 _order = _scenarios("size_entry", is_held=False)
+_sizing = _scenarios("sizing_rows", is_held=False)
+_loss = _scenarios("loss_rows", is_held=False)
 _hard = _scenarios("hard_rows", is_held=False, soft=False)
 _sell = _scenarios("sell_rows", is_held=True)
 _sale = _scenarios("size_exit", is_held=True)
@@ -404,6 +423,62 @@ ENTRIES: Final = (
         STOPPED,
     ),
 )
+
+SIZES: Final = (
+    *(
+        _sizing(gate, gate_name, texts, step(f"sizes__{bound}", limit, -1))
+        for gate, gate_name, texts, bound, limit in (
+            ("BY_SHARE", "size_share", less("size_share", 1_000), "share", NOTIONAL),
+            ("BY_RISK", "size_risk", less("size_risk", 1_000), "risk", NOTIONAL),
+            ("BY_KELLY", "size_kelly", less("size_kelly", 1_000), "kelly", NOTIONAL),
+            (
+                "BY_VOLATILITY",
+                "size_volatility",
+                less("size_volatility", 1_000),
+                "volatility",
+                NOTIONAL,
+            ),
+            ("BY_QTY_MAX", "qty_max", less("size_qty_max", 1_000), "qty_max", NOTIONAL),
+            (
+                "BY_NOTIONAL_MAX",
+                "notional_max",
+                less("size_notional_max", 1_000),
+                "notional_max",
+                NOTIONAL,
+            ),
+            # 5 held and 11 reserved in all; 3 held of the symbol.
+            (
+                "BUCKET",
+                "bucket_limit",
+                less("bucket_active", 1_016),
+                "active",
+                NOTIONAL + 16 * UNIT,
+            ),
+            (
+                "SHARE_OF_BUCKET",
+                "position_share",
+                less("position_share", 1_003),
+                "share_max",
+                NOTIONAL + 3 * UNIT,
+            ),
+            (
+                "SYMBOL_CAP",
+                "symbol_limit",
+                less("symbol_notional", 1_003),
+                "symbol_max",
+                NOTIONAL + 3 * UNIT,
+            ),
+        )
+    ),
+    # Ten coins and two that are held: a stop at 98 loses 24, a turnover of 198 a coin costs 2.376.
+    _loss(
+        "LOSS_AT_STOP",
+        "size_risk",
+        less("loss_at_stop", "26.37600004"),
+        (stopped(2_637_600_004), stopped(2_637_600_003)),
+    ),
+)
+"""Bounds of sizing: each passes at its limit, and fails once the limit is a step lower."""
 
 EXITS: Final = (
     *(_sell(*row) for row in SHARED),

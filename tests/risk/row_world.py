@@ -14,6 +14,7 @@ from minibot.events.model import BUY, SELL, Event, JsonObject, Payload, Signal
 from minibot.events.money import UNIT
 from minibot.risk.positions import Market, WorkingOrder
 from minibot.risk.risk_state import RiskState
+from minibot.risk.sizing import Sizes
 from tests.risk.desk import HASH, OTHER, RUN_ID, START, SYMBOL, config, instrument
 
 NOW: Final = START + 1_000_000
@@ -80,6 +81,8 @@ class World:
         self.budgets.high_water_mark = self.budgets.equity + 19 * UNIT
         self.orders(2)
         self.signal_ts, self.horizon_ms = NOW - 7, 60_000
+        # The bounds of an entry's sizing: a scenario sets the one that it tests.
+        self.sizes = Sizes(NOTIONAL)
         self.bid, self.now, self.opened_ts = 100 * UNIT, NOW, NOW - 1_000
 
     # --- changes ------------------------------------------------------------------------------

@@ -52,6 +52,19 @@ TIGHT: dict[str, Any] = {
     "execution__latency_market_ms": 120,
     "execution__order_ttl_market_ms": 2000,
 }
+SIZINGS: tuple[dict[str, Any], ...] = (
+    {},
+    {"risk__sizing": "share", "risk__size_atr_bps_full": 80},
+    {"risk__sizing": "risk", "risk__risk_per_trade_bps": 60},
+    {
+        "risk__sizing": "kelly",
+        "risk__kelly_window_market_ms": 60_000,
+        "risk__kelly_trades_min": 2,
+        "risk__position_share_bps_min": 500,
+        "risk__position_share_bps_max": 4000,
+        "risk__bucket_active_bps": 5000,
+    },
+)
 LOTS = ({"symbol": OTHER, "qty": "3.5", "price": "80", "ts": 1},)
 
 CENTS = st.integers(9_000, 11_000)
@@ -81,8 +94,8 @@ def money(cents: int) -> str:
     return f"{cents // 100}.{cents % 100:02d}"
 
 
-def start(cash: str = "2000") -> Desk:
-    desk = Desk(config(**TIGHT), first=opening(cash, LOTS))
+def start(cash: str = "2000", sizing: int = 0) -> Desk:
+    desk = Desk(config(**TIGHT, **SIZINGS[sizing]), first=opening(cash, LOTS))
     for symbol in (SYMBOL, OTHER):
         desk.instrument(symbol)
         for _ in range(2):
@@ -235,10 +248,10 @@ def check_silence_after_stop(desk: Desk) -> None:
 @pytest.mark.slow
 @pytest.mark.row("N-04", "B-79", "D-02", "D-34", "N-66", "D-48", "D-49", "D-53", "U-22")
 @settings(max_examples=100, deadline=None)
-@given(MOVES)
-def test_chain_whatever_happens_keeps_its_invariants(moves: list[Any]) -> None:
+@given(MOVES, st.integers(0, len(SIZINGS) - 1))
+def test_chain_whatever_happens_keeps_its_invariants(moves: list[Any], sizing: int) -> None:
     """Any sequence keeps permission before orders, right sums, no negatives, silence after STOP."""
-    desk = start()
+    desk = start(sizing=sizing)
     for move in moves:
         make(desk, move)
 
@@ -252,11 +265,13 @@ def test_chain_whatever_happens_keeps_its_invariants(moves: list[Any]) -> None:
 @pytest.mark.slow
 @pytest.mark.row("N-02", "D-48", "D-49")
 @settings(max_examples=30, deadline=None)
-@given(MOVES, st.data())
-def test_chain_restored_anywhere_goes_on_to_the_same_bytes(moves: list[Any], data: Any) -> None:
+@given(MOVES, st.integers(0, len(SIZINGS) - 1), st.data())
+def test_chain_restored_anywhere_goes_on_to_the_same_bytes(
+    moves: list[Any], sizing: int, data: Any
+) -> None:
     """Cores restored from text at any point continue to the same bytes."""
     stops = data.draw(st.sets(st.integers(0, len(moves) - 1), max_size=3))
-    straight, restarted = start(), start()
+    straight, restarted = start(sizing=sizing), start(sizing=sizing)
     for index, move in enumerate(moves):
         make(straight, move)
         if index in stops:
@@ -392,7 +407,7 @@ def test_chain_random_nights_reach_every_kind_of_outcome_and_keep_the_invariants
     """Long random nights reach every kind of outcome and keep the invariants."""
     seen: set[str] = set()
     for seed in range(60):
-        desk, dice = start(), Random(seed)
+        desk, dice = start(sizing=seed % len(SIZINGS)), Random(seed)
         for _ in range(90):
             make(desk, random_move(dice))
         check_lineage(desk)

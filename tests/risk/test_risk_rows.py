@@ -16,14 +16,20 @@ from typing import Any, Final
 import pytest
 
 from minibot.events.model import BUY, SELL, ExitPosition
-from minibot.risk import budgets, entry_decision, exit_decision
+from minibot.events.money import UNIT
+from minibot.risk import budgets, entry_decision, exit_decision, sizing
 from minibot.risk.checks import NOT_ASKED, Checklist, Row
 from minibot.risk.drafts import Verdict, verdict_for_event
 from tests.risk.desk import PROJECT, SYMBOL
-from tests.risk.row_scenarios import ENTRIES, EQUITY_LIMITS, EXITS, Scenario
+from tests.risk.row_scenarios import ENTRIES, EQUITY_LIMITS, EXITS, SIZES, Scenario
 from tests.risk.row_world import ENDS, NOTIONAL, STOP_BID, TARGET_BID, World
 
-SCENARIOS: Final = {entry_decision: ENTRIES, exit_decision: EXITS, budgets: EQUITY_LIMITS}
+SCENARIOS: Final = {
+    entry_decision: ENTRIES,
+    sizing: SIZES,
+    exit_decision: EXITS,
+    budgets: EQUITY_LIMITS,
+}
 VALUE, LIMIT = 1, 2
 
 Said = tuple[str, bool | None, str]
@@ -44,7 +50,7 @@ def entry_size(module: Any, world: World) -> Checklist:
     """Return the checks of an entry's size."""
     market, checks = world.market, Checklist()
     left = world.state.headroom(SYMBOL)
-    module.size_entry(market, market.rules, world.limits, world.positions, left, checks)
+    module.size_entry(world.state, market, market.rules, left, checks)
     return checks
 
 
@@ -95,6 +101,10 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
     (entry_decision, "hard_rows"): lambda module, world: judged(
         module.hard_rows(world.limits, world.state.headroom(SYMBOL), NOTIONAL)
     ),
+    (sizing, "sizing_rows"): lambda module, world: judged(
+        module.sizing_rows(world.sizes, world.state.headroom(SYMBOL), NOTIONAL)
+    ),
+    (sizing, "loss_rows"): lambda module, world: judged(module.loss_rows(world.sizes, 10 * UNIT)),
     (exit_decision, "sell_rows"): lambda module, world: judged(
         module.sell_rows(world.state, world.market, world.signal(SELL))
     ),

@@ -77,6 +77,16 @@ def test_soft_limit_above_the_hard_one_is_refused_and_equal_is_allowed(limit: st
     assert f"risk.{limit}_hard" in found[0]
 
 
+BUCKETS = ["risk.bucket_active_bps=6000", "risk.bucket_reserve_bps=3000"]
+KELLY = [
+    "risk.kelly_trades_min=20",
+    "risk.sizing=kelly",
+    "risk.kelly_window_market_ms=86400000",
+    "risk.position_share_bps_min=100",
+    "risk.position_share_bps_max=2000",
+]
+
+
 @pytest.mark.parametrize(
     ("good", "bad", "key"),
     [
@@ -114,6 +124,29 @@ def test_soft_limit_above_the_hard_one_is_refused_and_equal_is_allowed(limit: st
             "risk.stop_atr_mult",
         ),
         (['binance.symbols=["ETHUSDT"]'], ['binance.symbols=["ETHBTC"]'], "binance.symbols"),
+        (
+            ["risk.sizing=risk", "risk.risk_per_trade_bps=50"],
+            ["risk.sizing=risk"],
+            "risk.sizing",
+        ),
+        (
+            ["risk.sizing=risk", "risk.risk_per_trade_bps=50"],
+            ["risk.sizing=risk", "risk.risk_per_trade_bps=50", "risk.stop_atr_mult=null"],
+            "risk.sizing",
+        ),
+        (["risk.sizing=share"], ["risk.risk_per_trade_bps=50"], "risk.risk_per_trade_bps"),
+        (KELLY, [*KELLY, "risk.position_share_bps_min=2001"], "risk.position_share_bps_min"),
+        (KELLY, KELLY[1:], "risk.sizing"),
+        (
+            [*BUCKETS, "risk.bucket_buffer_bps=1000"],
+            [*BUCKETS, "risk.bucket_buffer_bps=999"],
+            "risk.bucket_active_bps",
+        ),
+        (
+            ['risk.symbol_notional_max={"ETHUSDT": "1"}'],
+            ['risk.symbol_notional_max={"ETHBTC": "1"}'],
+            "risk.symbol_notional_max.ETHBTC",
+        ),
     ],
 )
 def test_related_keys_are_held_together_on_both_sides_of_the_line(

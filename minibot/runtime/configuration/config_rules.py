@@ -13,10 +13,11 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from minibot.cores.core_profile import VENUE, venue_name
+from minibot.cores.core_profile import FIXED, KELLY, RISK, VENUE, venue_name
 from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE
 from minibot.events.roles import Roles
+from minibot.events.unit_sizes import BPS
 from minibot.runtime.configuration.config_layers import MANIFEST, SET
 from minibot.runtime.configuration.config_schema import told
 from minibot.runtime.configuration.config_sections import EMBEDDED, VENUES
@@ -33,6 +34,23 @@ STOP_MACHINE_MS_MIN: Final = 2000
 
 # (distance in basis points, the same in ATRs): a profile gives one of them.
 _DISTANCES: Final = (("stop_bps", "stop_atr_mult"), ("take_profit_bps", "take_profit_atr_mult"))
+
+# The keys that a mode of sizing needs; those of no other mode are refused, but for shared ones.
+_SIZED_BY: Final = {
+    RISK: ("risk_per_trade_bps",),
+    KELLY: (
+        "kelly_window_market_ms",
+        "kelly_trades_min",
+        "position_share_bps_min",
+        "position_share_bps_max",
+    ),
+}
+_SHARED: Final = ("position_share_bps_max",)
+_BUCKETS: Final = ("bucket_active_bps", "bucket_reserve_bps", "bucket_buffer_bps")
+_SIZING_KEYS: Final = (
+    *("sizing", "stop_atr_mult", "stop_bps", "symbol_notional_max", *_BUCKETS),
+    *(key for keys in _SIZED_BY.values() for key in keys),
+)
 
 Rule = Callable[[JsonObject, Mapping[str, str]], Iterator[str]]
 
@@ -195,6 +213,38 @@ def _exit_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
         yield told(["risk", "stop_atr_mult"], None, words, origin)
 
 
+def _sizing_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    risk = raw["risk"]
+    mode = risk.get("sizing")
+    for key in _SIZED_BY.get(mode, ()):
+        if risk.get(key) is None:
+            words = f"allowed: {mode} where risk.{key} is given"
+            yield told(["risk", "sizing"], mode, words, origin)
+    for owner, keys in _SIZED_BY.items():
+        for key in keys:
+            if owner != mode and key not in _SHARED and risk.get(key) is not None:
+                words = f"allowed: only where risk.sizing is {owner} (it is {mode or FIXED})"
+                yield told(["risk", key], risk[key], words, origin)
+    if mode == RISK and risk["stop_atr_mult"] is risk.get("stop_bps") is None:
+        words = "allowed: risk where risk.stop_atr_mult or risk.stop_bps gives a stop"
+        yield told(["risk", "sizing"], mode, words, origin)
+    least, most = risk.get("position_share_bps_min"), risk.get("position_share_bps_max")
+    if least is not None and most is not None and least > most:
+        words = f"allowed: at most risk.position_share_bps_max ({most})"
+        yield told(["risk", "position_share_bps_min"], least, words, origin)
+    buckets = [risk.get(key) for key in _BUCKETS]
+    if any(share is not None for share in buckets):
+        total = sum(share or 0 for share in buckets)
+        if total != BPS or None in buckets:
+            words = f"allowed: all three buckets, which add up to {BPS} (they add up to {total})"
+            yield told(["risk", _BUCKETS[0]], buckets[0], words, origin)
+    quote = raw["portfolio"]["quote_asset"]
+    for symbol, most in (risk.get("symbol_notional_max") or {}).items():
+        if not symbol.endswith(quote) or symbol == quote:
+            words = f"allowed: markets that portfolio.quote_asset ({quote}) pays"
+            yield told(["risk", "symbol_notional_max", symbol], most, words, origin)
+
+
 def _bar_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     built = raw["market"]["bar_intervals"]
     for key in ("bar_interval", "trend_interval"):
@@ -334,6 +384,10 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
             *("risk.signal_exit", "risk.time_exit_ms"),
         ),
         _exit_violations,
+    ),
+    (
+        (*(f"risk.{key}" for key in _SIZING_KEYS), "portfolio.quote_asset"),
+        _sizing_violations,
     ),
     (
         ("market.bar_intervals", "strategy.bar_interval", "strategy.trend_interval"),

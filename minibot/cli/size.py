@@ -1,0 +1,118 @@
+"""minibot size: show what an entry would cost, and which bound decides it."""
+
+from __future__ import annotations
+
+import argparse
+
+from minibot.cli.support.output import progress_bar, show
+from minibot.cli.support.profile import profile_of, recorded_profile
+from minibot.cli.support.selection import add_profile, add_run, add_zone, run_dir_of
+from minibot.events.decimals import NumberError
+from minibot.events.model import JsonObject
+from minibot.events.money import parse_amount
+from minibot.events.reasons import REASONS
+from minibot.kernel.errors import Refusal
+from minibot.replay.explain.size_at import size_at
+from minibot.replay.explain.size_question import SizeAnswer, size_supposed
+from minibot.replay.run_status import open_run
+from minibot.replay.time_arguments import Span
+from minibot.report.columns import table_lines
+
+HELP = "how much a BUY would buy now, or at a time of a run, and which bound decides"
+EXAMPLE = "minibot size BTCUSDT --explain"
+HEAD = ("bound", "value", "limit", "leaves", "")
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    command.add_argument("symbol", metavar="SYMBOL", help="the market, such as BTCUSDT")
+    add_run(command)
+    command.add_argument("--at", metavar="TIME", help="at this time of the run, not at its end")
+    command.add_argument("--explain", action="store_true", help="a line for each bound")
+    add_profile(command, needed=False)
+    supposed = command.add_argument_group(
+        "without a run", "the first entry of an account in cash, by --config; no venue's filters"
+    )
+    supposed.add_argument("--price", metavar="P", help="the price of the purchase")
+    supposed.add_argument(
+        "--equity", metavar="AMOUNT", help="the cash (default: portfolio.cash of the profile)"
+    )
+    supposed.add_argument("--atr", metavar="AMOUNT", help="the average true range, in quote")
+    add_zone(command)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the size; 0 also when nothing would be bought."""
+    document: JsonObject = {}
+    if arguments.price is None:
+        answer = _of_run(arguments, document)
+    else:
+        answer = _supposed(arguments)
+    show(arguments, {**document, **answer.to_json()}, _lines(arguments, answer, document))
+    return 0
+
+
+def _of_run(arguments: argparse.Namespace, document: JsonObject) -> SizeAnswer:
+    for name in ("equity", "atr", "config"):
+        if getattr(arguments, name) is not None:
+            raise Refusal(f"--{name} goes with --price.", "A run has its own; --set changes a key.")
+    recorded, _ = open_run(run_dir_of(arguments))
+    config = recorded.manifest.config
+    if arguments.set:
+        config = recorded_profile(config, arguments).raw
+    span = Span.of(recorded, arguments.zone)
+    at = span.to_ms if arguments.at is None else span.moment(arguments.at, is_end=True)
+    with progress_bar(f"going back to {span.clock(at)}") as progress:
+        answer = size_at(recorded, config, arguments.symbol, at, progress)
+    document |= {"run_id": recorded.manifest.run_id, "at_ms": at, "at": span.clock(at)}
+    return answer
+
+
+def _supposed(arguments: argparse.Namespace) -> SizeAnswer:
+    if arguments.config is None:
+        raise Refusal("--price goes with --config.", "Name the profile whose sizing is asked.")
+    if arguments.at is not None:
+        raise Refusal("--at goes with a run.", "With --price there is no run.")
+    config = profile_of(arguments).raw
+    price = _amount("--price", arguments.price)
+    equity = _amount("--equity", arguments.equity or config["portfolio"]["cash"])
+    atr = None if arguments.atr is None else _amount("--atr", arguments.atr) / 10**8
+    return size_supposed(config, arguments.symbol, price, equity, atr)
+
+
+def _amount(flag: str, text: str) -> int:
+    try:
+        amount = parse_amount(text)
+    except NumberError as error:
+        raise Refusal(f"{flag}: {error}.", "Give a decimal number, such as 60000.5") from error
+    if amount <= 0:
+        raise Refusal(f"{flag} {text}: expected above zero.", "Give a decimal number above zero.")
+    return amount
+
+
+def _lines(arguments: argparse.Namespace, answer: SizeAnswer, document: JsonObject) -> list[str]:
+    when = f" on {document['at']}" if document else ""
+    head = f"{answer.symbol} at {_short(answer.ask)}{when}, equity {_short(answer.equity)}: "
+    if answer.reason:
+        meaning = REASONS[answer.reason].meaning
+        lines = [f"{head}nothing ({answer.reason}): {meaning}"]
+    else:
+        bought = f"buys {_short(answer.qty)} for {_short(answer.notional)}"
+        lines = [f"{head}{bought}; {answer.decided} decides"]
+    if not arguments.explain:
+        return lines
+    rows = [
+        (
+            bound.name,
+            _short(bound.value),
+            _short(bound.limit),
+            "-" if bound.leaves is None else _short(bound.leaves),
+            "decides" if bound.decides else "" if bound.passed else "cuts too",
+        )
+        for bound in answer.bounds
+    ]
+    return [*lines, "", *table_lines(HEAD, rows, "no bound")]
+
+
+def _short(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text

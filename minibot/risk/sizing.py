@@ -1,0 +1,512 @@
+"""Sizing: how much quote an entry should cost, and which bound decides it.
+
+Each mode of `risk.sizing` says what an entry costs at most: a fixed amount, a share of the free
+budget, what the loss at the stop allows, or a share of Kelly's. Volatility and the largest order of
+the venue make it smaller. The result is what the entry wants; caps of bucket, position and symbol,
+and the limits of `entry_decision`, then cut it. Every amount is rounded down, every cost up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, final
+
+from minibot.accounting.order_rules import Bounds
+from minibot.accounting.portfolio import Portfolio
+from minibot.cores.core_profile import FIXED, KELLY, RISK, SHARE, CoreProfile
+from minibot.cores.messages import FillMessage
+from minibot.events.decimals import mul_div_down
+from minibot.events.model import BUY, JsonObject
+from minibot.events.money import (
+    PLACES,
+    RATE_UNIT,
+    UNIT,
+    amount_text,
+    cost_up,
+    fee_up,
+    notional_paid_by,
+    parse_amount,
+    proceeds_down,
+)
+from minibot.events.reasons import (
+    BUCKET_LIMIT,
+    NO_EDGE,
+    NO_STOP,
+    NOTIONAL_MAX,
+    POSITION_SHARE,
+    QTY_MAX,
+    SIZE_KELLY,
+    SIZE_RISK,
+    SIZE_SHARE,
+    SIZE_VOLATILITY,
+    SYMBOL_LIMIT,
+)
+from minibot.events.unit_sizes import BPS
+from minibot.risk.checks import NOT_ASKED, Gate, Row
+from minibot.risk.exits import ExitRules, SymbolExits, exact_atr, share_distance, whole_distance
+from minibot.risk.headroom import Headroom
+from minibot.risk.limits import Limits
+from minibot.risk.positions import Market, Positions
+
+ROUNDED: Final = 4
+"""Hundred-millionths by which a bought and sold quantity may lose more than it does unrounded:
+cost, proceeds and both fees are each rounded once."""
+
+KELLY_PERCENT: Final = 25
+"""A quarter of Kelly's share, where the profile says nothing else."""
+
+# What an entry wants: the least of these. None cuts an order, so none of them fails.
+BY_AMOUNT: Final = Gate("size_fixed", places=PLACES)
+BY_SHARE: Final = Gate(SIZE_SHARE, places=PLACES, cuts=SIZE_SHARE)
+BY_RISK: Final = Gate(SIZE_RISK, places=PLACES, cuts=SIZE_RISK)
+BY_KELLY: Final = Gate(SIZE_KELLY, places=PLACES, cuts=SIZE_KELLY)
+BY_VOLATILITY: Final = Gate(SIZE_VOLATILITY, places=PLACES, cuts=SIZE_VOLATILITY)
+BY_QTY_MAX: Final = Gate("size_qty_max", places=PLACES, cuts=QTY_MAX)
+BY_NOTIONAL_MAX: Final = Gate("size_notional_max", places=PLACES, cuts=NOTIONAL_MAX)
+# Caps, which make an order smaller.
+BUCKET: Final = Gate("bucket_active", places=PLACES, cuts=BUCKET_LIMIT)
+SHARE_OF_BUCKET: Final = Gate(POSITION_SHARE, places=PLACES, cuts=POSITION_SHARE)
+SYMBOL_CAP: Final = Gate("symbol_notional", places=PLACES, cuts=SYMBOL_LIMIT)
+# The proof of the size by risk.
+LOSS_AT_STOP: Final = Gate("loss_at_stop", SIZE_RISK, PLACES)
+
+
+@final
+class Sizing:
+    """The sizing of the profile, and the closed trades that Kelly's share is reckoned from.
+
+    Attributes:
+        mode: The word of `risk.sizing`.
+        is_plain: Whether nothing but the fixed amount and the limits size an entry.
+        needs_atr: Whether an entry cannot be sized before the ATR is known.
+        trades: The closed trades; None where the mode needs none.
+    """
+
+    __slots__ = (
+        "active_bps",
+        "full_atr_bps",
+        "is_plain",
+        "kelly_percent",
+        "mode",
+        "needs_atr",
+        "risk_bps",
+        "share_bps_max",
+        "share_bps_min",
+        "symbol_max",
+        "trades",
+        "trades_min",
+    )
+
+    def __init__(self, config: JsonObject) -> None:
+        """Take the sizing of the whole resolved configuration."""
+        risk = CoreProfile.of(config).risk
+        self.mode: str = risk.sizing or FIXED
+        self.risk_bps: int = risk.risk_per_trade_bps or 0
+        # 0 where there are no buckets: all that may be exposed is active.
+        self.active_bps: int = risk.bucket_active_bps or 0
+        self.share_bps_min: int = risk.position_share_bps_min or 0
+        self.share_bps_max: int = risk.position_share_bps_max or 0
+        self.full_atr_bps: int = risk.size_atr_bps_full or 0
+        self.kelly_percent: int = risk.kelly_fraction_percent or KELLY_PERCENT
+        self.trades_min: int = risk.kelly_trades_min or 0
+        self.symbol_max: dict[str, int] = {
+            symbol: parse_amount(text) for symbol, text in (risk.symbol_notional_max or {}).items()
+        }
+        self.needs_atr: bool = self.full_atr_bps > 0
+        self.is_plain: bool = (
+            self.mode == FIXED
+            and not self.active_bps
+            and not self.share_bps_max
+            and not self.full_atr_bps
+            and not self.symbol_max
+        )
+        self.trades: ClosedTrades | None = None
+        if self.mode == KELLY:
+            self.trades = ClosedTrades(risk.kelly_window_market_ms or 0)
+
+    def active(self, left: Headroom) -> int:
+        """Return how much of equity may be in positions: the active bucket, within exposure."""
+        most = left.exposure_max()
+        if not self.active_bps or left.equity <= 0:
+            return most
+        active = mul_div_down(left.equity, self.active_bps, BPS)
+        return active if active < most else most
+
+
+# --- what an entry wants --------------------------------------------------------------------------
+
+
+@final
+class Sizes:
+    """The bounds on one entry, in quote; `NOT_ASKED` is off.
+
+    Attributes:
+        share, risk, kelly: Of the mode; the fixed amount is `order_notional` of the limits.
+        volatility, qty_max, notional_max: They make the result of the mode smaller.
+        wanted: The least of all these.
+        decided: The gate of the least.
+        reason: Why nothing is wanted, a reason code; empty where something is.
+        active, share_max, symbol_max: What bucket, position and symbol may hold at most.
+        loss_max: The most that may be lost at the stop.
+        loss_price, loss_distance, loss_rate: What a loss at the stop is reckoned by: price of the
+            purchase, distance of the stop, and rate of a fee.
+        held: How much is held and may still be bought of it.
+    """
+
+    __slots__ = (
+        "active",
+        "decided",
+        "held",
+        "kelly",
+        "loss_distance",
+        "loss_max",
+        "loss_price",
+        "loss_rate",
+        "notional_max",
+        "qty_max",
+        "reason",
+        "risk",
+        "share",
+        "share_max",
+        "symbol_max",
+        "volatility",
+        "wanted",
+    )
+
+    def __init__(self, wanted: int) -> None:
+        """Start with an amount that is wanted, and no bound."""
+        self.share: int = NOT_ASKED
+        self.risk: int = NOT_ASKED
+        self.kelly: int = NOT_ASKED
+        self.volatility: int = NOT_ASKED
+        self.qty_max: int = NOT_ASKED
+        self.notional_max: int = NOT_ASKED
+        self.wanted: int = wanted
+        self.decided: Gate = BY_AMOUNT
+        self.reason: str = ""
+        self.active: int = NOT_ASKED
+        self.share_max: int = NOT_ASKED
+        self.symbol_max: int = NOT_ASKED
+        self.loss_max: int = NOT_ASKED
+        self.loss_price: int = 0
+        self.loss_distance: int = 0
+        self.loss_rate: int = 0
+        self.held: int = 0
+
+    def loss(self, qty: int) -> int:
+        """Return what is lost, with both fees, if the position and `qty` more leave at the stop."""
+        per_unit = _loss_per_unit(self.loss_price, self.loss_distance, self.loss_rate)
+        return -(-(self.held + qty) * per_unit // (UNIT * RATE_UNIT)) + ROUNDED
+
+    def _take(self, gate: Gate, amount: int) -> None:
+        """Take a bound on what is wanted; the first of equal ones decides."""
+        if amount < self.wanted:
+            self.wanted, self.decided = amount, gate
+
+
+def sizes_of(
+    sizing: Sizing,
+    market: Market,
+    bounds: Bounds,
+    price_step: int,
+    limits: Limits,
+    positions: Positions,
+    exits: SymbolExits,
+    rules: ExitRules,
+    left: Headroom,
+    now: int,
+) -> Sizes:
+    """Return what an entry wants, and its caps.
+
+    Args:
+        sizing: Of the profile.
+        market: Of the entry, with a touch.
+        bounds: The venue's on an order at the market.
+        price_step: The venue's.
+        limits: Of the profile.
+        positions: All.
+        exits: The exit state of the market.
+        rules: The exit rules of the profile.
+        left: How much of each limit is used.
+        now: Market time.
+    """
+    active, mode = sizing.active(left), sizing.mode
+    sizes = Sizes(limits.order_notional)
+    if mode == SHARE:
+        sizes.share = _share(active, limits, positions, market, left)
+        sizes.wanted, sizes.decided = sizes.share, BY_SHARE
+    elif mode == RISK:
+        _size_by_risk(sizes, sizing, market, price_step, limits, positions, exits, rules, left)
+    elif mode == KELLY:
+        _size_by_kelly(sizes, sizing, active, now)
+    if sizing.full_atr_bps:
+        _shrink_by_volatility(sizes, sizing, active, market, exits)
+    if bounds.qty_max is not None:
+        sizes.qty_max = proceeds_down(bounds.qty_max, market.ask)
+        sizes._take(BY_QTY_MAX, sizes.qty_max)
+    if bounds.notional_max is not None:
+        sizes.notional_max = bounds.notional_max
+        sizes._take(BY_NOTIONAL_MAX, sizes.notional_max)
+    if sizing.active_bps:
+        sizes.active = mul_div_down(max(left.equity, 0), sizing.active_bps, BPS)
+    if sizing.share_bps_max:
+        sizes.share_max = mul_div_down(active, sizing.share_bps_max, BPS)
+    sizes.symbol_max = sizing.symbol_max.get(market.symbol, NOT_ASKED)
+    return sizes
+
+
+def _share(
+    active: int, limits: Limits, positions: Positions, market: Market, left: Headroom
+) -> int:
+    """Return the free budget over the free slots; the slot of the entry itself is free."""
+    free, cash = active - left.exposure, notional_paid_by(left.cash_free, limits.taker_rate)
+    free = free if free < cash else cash
+    taken = len(positions.held) + positions.count_bought(market.symbol)
+    slots = limits.positions_max - taken + (1 if market.qty else 0)
+    return free // slots if free > 0 and slots > 0 else 0
+
+
+def _size_by_risk(
+    sizes: Sizes,
+    sizing: Sizing,
+    market: Market,
+    price_step: int,
+    limits: Limits,
+    positions: Positions,
+    exits: SymbolExits,
+    rules: ExitRules,
+    left: Headroom,
+) -> None:
+    """Want what loses, with position and open entries, at most its share of equity at the stop.
+
+    The loss is reckoned from the dearer of ask and average entry, and with a stop that is not
+    rounded towards the price: it is never more than that, unless the price jumps past the stop.
+    """
+    price, holding = market.ask, market.holding
+    if holding is not None and holding.qty:
+        entry = holding.price_avg()
+        price = entry if entry > price else price
+    distance = stop_distance(exits, rules, price, price_step)
+    sizes.decided = BY_RISK
+    if distance is None:
+        sizes.risk = sizes.wanted = 0
+        sizes.reason = NO_STOP
+        return
+    sizes.loss_price, sizes.loss_rate = price, limits.taker_rate
+    sizes.loss_distance = distance if distance < price else price
+    sizes.held = positions.qty_with_orders(market)
+    sizes.loss_max = mul_div_down(left.equity, sizing.risk_bps, BPS) if left.equity > 0 else 0
+    per_unit = _loss_per_unit(price, sizes.loss_distance, limits.taker_rate)
+    qty = (sizes.loss_max - ROUNDED) * UNIT * RATE_UNIT // per_unit - sizes.held
+    sizes.risk = sizes.wanted = proceeds_down(qty, market.ask) if qty > 0 else 0
+
+
+def _loss_per_unit(price: int, distance: int, rate: int) -> int:
+    """Return the loss of one coin at a stop with both fees, in units of 1 / `RATE_UNIT`."""
+    return distance * RATE_UNIT + (2 * price - distance) * rate
+
+
+def stop_distance(exits: SymbolExits, rules: ExitRules, price: int, price_step: int) -> int | None:
+    """Return how far below a purchase its stop will stand; None where none is known.
+
+    A position that has its distance in ATRs keeps it; the larger one counts.
+    """
+    distance = exits.stop_distance if exits.is_guarded else None
+    found = None
+    if rules.stop_share is not None:
+        found = share_distance(price, rules.stop_share, price_step)
+    elif rules.stop_multiple is not None:
+        atr = exits.atr.value
+        if atr is None:
+            return None
+        found = whole_distance(exact_atr(atr), rules.stop_multiple, price_step)
+    if found is None or distance is None:
+        return found
+    return distance if distance > found else found
+
+
+def _size_by_kelly(sizes: Sizes, sizing: Sizing, active: int, now: int) -> None:
+    """Want a share of Kelly's: the least with too few trades, nothing without an edge."""
+    trades = sizing.trades
+    sizes.decided = BY_KELLY
+    least = sizing.share_bps_min
+    if trades is None:
+        sizes.kelly = sizes.wanted = 0
+        return
+    trades.expire(now)
+    if trades.count < sizing.trades_min:
+        share = least
+    else:
+        share = trades.kelly_bps(sizing.kelly_percent)
+        if share <= 0 and trades.gained <= trades.lost:
+            sizes.kelly = sizes.wanted = 0
+            sizes.reason = NO_EDGE
+            return
+        share = max(least, min(share, sizing.share_bps_max))
+    sizes.kelly = sizes.wanted = mul_div_down(active, share, BPS)
+
+
+def _shrink_by_volatility(
+    sizes: Sizes, sizing: Sizing, active: int, market: Market, exits: SymbolExits
+) -> None:
+    """Want less where the ATR is a larger share of the price than that of a full size.
+
+    An ATR of twice the share halves the size. Kelly's least size stays the least.
+    """
+    atr = exits.atr.value
+    if atr is None:
+        sizes.volatility = 0
+        sizes._take(BY_VOLATILITY, 0)
+        return
+    exact = exact_atr(atr)
+    full = mul_div_down(market.price, sizing.full_atr_bps, BPS)
+    if exact <= full:
+        return
+    room = mul_div_down(sizes.wanted, full, exact)
+    if sizing.mode == KELLY and sizes.wanted > 0:
+        room = max(room, mul_div_down(active, sizing.share_bps_min, BPS))
+    sizes.volatility = room
+    sizes._take(BY_VOLATILITY, room)
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def sizing_rows(sizes: Sizes, left: Headroom, notional: int) -> tuple[Row, ...]:
+    """Return the bounds of sizing on an order of this notional, in the order of the chain."""
+    held = left.position + notional
+    return (
+        (BY_SHARE, _asked(notional, sizes.share), sizes.share),
+        (BY_RISK, _asked(notional, sizes.risk), sizes.risk),
+        (BY_KELLY, _asked(notional, sizes.kelly), sizes.kelly),
+        (BY_VOLATILITY, _asked(notional, sizes.volatility), sizes.volatility),
+        (BY_QTY_MAX, _asked(notional, sizes.qty_max), sizes.qty_max),
+        (BY_NOTIONAL_MAX, _asked(notional, sizes.notional_max), sizes.notional_max),
+        (BUCKET, _asked(left.exposure + notional, sizes.active), sizes.active),
+        (SHARE_OF_BUCKET, _asked(held, sizes.share_max), sizes.share_max),
+        (SYMBOL_CAP, _asked(held, sizes.symbol_max), sizes.symbol_max),
+    )
+
+
+def loss_rows(sizes: Sizes, qty: int) -> tuple[Row, ...]:
+    """Return the loss at the stop with so much more bought, against the most that it may be."""
+    is_asked = qty and sizes.loss_max != NOT_ASKED
+    return ((LOSS_AT_STOP, sizes.loss(qty) if is_asked else NOT_ASKED, sizes.loss_max),)
+
+
+def bound_row(gate: Gate, amount: int) -> Row:
+    """Return the row that names the bound which decided, and what it leaves of an order."""
+    return Gate("size_bound", words=(gate.name, amount_text(amount))), 0, 1
+
+
+def _asked(value: int, limit: int) -> int:
+    return NOT_ASKED if limit == NOT_ASKED else value
+
+
+# --- closed trades --------------------------------------------------------------------------------
+
+
+@final
+class ClosedTrades:
+    """Net returns of the round trips that ended within a window of market time.
+
+    A round trip goes from flat to flat in one symbol; its return is its gain after all fees over
+    what it cost, rounded down. A position carried into the run counts from its cost, with a fee.
+
+    Attributes:
+        window_ms: How long a trade counts.
+        count, wins: The trades within the window, and those that gained.
+        gained, lost: The sum of their gains, and of their losses, in hundred-millionths.
+    """
+
+    __slots__ = ("_ended", "_open", "_returns", "count", "gained", "lost", "window_ms", "wins")
+
+    def __init__(self, window_ms: int) -> None:
+        """Start without a trade."""
+        self.window_ms: int = window_ms
+        self._ended: list[int] = []
+        self._returns: list[int] = []
+        # Of open positions by symbol: what they cost, and what parts of them brought.
+        self._open: dict[str, tuple[int, int]] = {}
+        self.count: int = 0
+        self.wins: int = 0
+        self.gained: int = 0
+        self.lost: int = 0
+
+    def open(self, portfolio: Portfolio, rate: int) -> None:
+        """Start the run with the positions of a portfolio, whose fees were at this rate."""
+        for symbol in portfolio.symbols():
+            cost = portfolio.position_cost(symbol)
+            self._open[symbol] = (cost + fee_up(cost, rate), 0)
+
+    def on_fill(self, fill: FillMessage, is_flat: bool) -> None:
+        """Take a fill; one that leaves its symbol flat ends a trade."""
+        spent, brought = self._open.get(fill.symbol, (0, 0))
+        fee = 0 if fill.pays_in_base else fill.fee
+        if fill.side == BUY:
+            spent += cost_up(fill.qty, fill.price) + fee
+        else:
+            brought += proceeds_down(fill.qty, fill.price) - fee
+        if not is_flat:
+            self._open[fill.symbol] = (spent, brought)
+            return
+        self._open.pop(fill.symbol, None)
+        if spent > 0:
+            self._add(fill.ts, mul_div_down(brought - spent, UNIT, spent))
+
+    def _add(self, ts: int, gain: int) -> None:
+        self._ended.append(ts)
+        self._returns.append(gain)
+        self._count(gain, 1)
+
+    def _count(self, gain: int, by: int) -> None:
+        self.count += by
+        if gain > 0:
+            self.wins += by
+            self.gained += by * gain
+        else:
+            self.lost -= by * gain
+
+    def expire(self, now: int) -> None:
+        """Forget the trades that ended a window or longer ago."""
+        since, over = now - self.window_ms, 0
+        for ts in self._ended:  # In rising order.
+            if ts > since:
+                break
+            over += 1
+        if not over:
+            return
+        for gain in self._returns[:over]:
+            self._count(gain, -1)
+        del self._ended[:over]
+        del self._returns[:over]
+
+    def kelly_bps(self, percent: int) -> int:
+        """Return a percentage of Kelly's share in basis points, rounded down; below 0 is 0.
+
+        With p the share of trades won and R the mean gain over the mean loss, Kelly's share is
+        p - (1 - p) / R, which is p x (gained - lost) / gained.
+        """
+        if self.gained <= self.lost:
+            return 0
+        edge = self.wins * (self.gained - self.lost) * percent * BPS
+        return edge // (self.count * self.gained * 100)
+
+    def state(self) -> JsonObject:
+        """Return all of it as canonical JSON values."""
+        return {
+            "closed": [
+                [ts, amount_text(gain)] for ts, gain in zip(self._ended, self._returns, strict=True)
+            ],
+            "open": {
+                symbol: [amount_text(spent), amount_text(brought)]
+                for symbol, (spent, brought) in self._open.items()
+            },
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned."""
+        for ts, gain in state["closed"]:
+            self._add(ts, parse_amount(gain))
+        for symbol, (spent, brought) in state["open"].items():
+            self._open[symbol] = (parse_amount(spent), parse_amount(brought))

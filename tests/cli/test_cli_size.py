@@ -1,0 +1,120 @@
+"""`minibot size`: what an entry would cost, of a run and of a supposed account."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.cli import size
+from minibot.cli.main import run
+from minibot.events.model import OrderIntent, RiskAction
+from minibot.kernel.errors import Refusal
+from minibot.replay.explain.size_question import size_now
+from tests.risk.desk import OTHER, SYMBOL, Desk, config, of
+from tests.runs import ShortRun, raw_events, verb
+
+PROJECT = Path(__file__).resolve().parents[2]
+NORE = str(PROJECT / "config" / "nore.v1.json")
+RISK = ("--set", "risk.sizing=risk", "--set", "risk.risk_per_trade_bps=10")
+
+
+@pytest.mark.row("D-02")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"risk__position_notional_max": "777"},
+        {"risk__sizing": "share", "risk__bucket_active_bps": 1700},
+        {"risk__sizing": "risk", "risk__risk_per_trade_bps": 30, "risk__stop_bps": "150"},
+        {"risk__symbol_notional_max": {SYMBOL: "3"}},
+    ],
+)
+def test_size_is_that_of_the_entry_that_follows(changes: dict[str, Any]) -> None:
+    """Asked and then done, with a position in another symbol: quantity, bound and reason agree."""
+    profile = config(**changes, execution__taker_fee_bps="10")
+    desk = Desk(profile)
+    for symbol in (OTHER, SYMBOL):
+        desk.instrument(symbol)
+        desk.tick("99.99", "100.01", symbol=symbol)
+    desk.signal("BUY", symbol=OTHER)
+    desk.tick(symbol=OTHER)
+
+    answer = size_now(profile, desk.risk.state(), SYMBOL)
+    said = desk.signal("BUY")
+
+    (action,) = of(said, RiskAction)
+    bought = [intent.qty for intent in of(said, OrderIntent)]
+    assert [answer.qty.rstrip("0")] == [qty.rstrip("0") for qty in bought] or not bought
+    assert (answer.reason == "") == bool(bought)
+    assert answer.reason in ("", action.reason_code)
+    (decided,) = [bound for bound in answer.bounds if bound.decides]
+    named = {check.name: check.value for check in action.checks}
+    assert named.get("size_bound", decided.name) == decided.name
+    for bound in answer.bounds:
+        assert named.get(bound.name, bound.value) == bound.value
+
+
+def test_size_of_a_run_at_its_end_and_by_another_sizing(short_run: ShortRun) -> None:
+    """A finished run answers at its end, at a time, and for another sizing of the same account."""
+    var, run_id = short_run.run_dir.parents[1], short_run.run_id
+
+    plain = verb(var, "size", SYMBOL, run_id, "--json")
+    other = verb(var, "size", SYMBOL, run_id, "--json", *RISK)
+    kelly = verb(
+        var, "size", SYMBOL, run_id, "--explain",
+        "--set", "risk.sizing=kelly",
+        "--set", "risk.kelly_window_market_ms=86400000",
+        "--set", "risk.kelly_trades_min=1",
+        "--set", "risk.position_share_bps_min=50",
+        "--set", "risk.position_share_bps_max=500",
+    )  # fmt: skip
+
+    assert plain.code == other.code == kelly.code == 0
+    (last,) = raw_events(short_run.run_dir, "market_ticks")[-1:]
+    assert plain.document["run_id"] == run_id
+    assert abs(plain.document["at_ms"] - last["ts"]) < 1
+    assert plain.document["mode"] == "fixed"
+    assert other.document["mode"] == "risk"
+    assert other.document["equity"] == plain.document["equity"]
+    assert "size_risk" in {bound["name"] for bound in other.document["bounds"]}
+    assert "size_kelly" in kelly.out
+
+
+def test_supposed_account_gives_the_size_of_its_first_entry(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With price and ATR no run is needed; 10 of 10,000 at a stop of 3 x 120 with fees."""
+    words = ("size", SYMBOL, "--config", NORE, "--price", "60000", "--atr", "120", *RISK)
+
+    code = run([*words, "--explain"])
+
+    shown = capsys.readouterr().out
+    assert code == 0
+    # 360 and a fee of 0.1 % on 119,640: 479.64 a coin, so 10 pay for 0.02084896.
+    assert "position_notional decides" in shown
+    assert "size_risk" in shown
+    assert "1250.9376" in shown
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--price", "60000"),
+        ("--equity", "1000"),
+        ("--config", NORE, "--price", "0"),
+        ("--config", NORE, "--price", "1e5"),
+        ("--config", NORE, "--price", "60000", "--at", "01:00"),
+    ],
+)
+def test_flags_that_contradict_or_are_no_amount_are_refused(words: tuple[str, ...]) -> None:
+    """A flag that would be ignored, and an amount that is none, are refused."""
+    command = argparse.ArgumentParser()
+    size.add_arguments(command)
+    arguments = command.parse_args([SYMBOL, *words])
+    arguments.json, arguments.var = False, None
+
+    with pytest.raises(Refusal):
+        size.run(arguments)

@@ -1,0 +1,497 @@
+"""Sizing: what each mode buys, what caps leave of it, and which bound is named."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibot.accounting.lots import Holding, lot_of
+from minibot.cores.event_id import NOBODY
+from minibot.events.model import Event, RunOpening
+from minibot.events.money import RATE_UNIT, UNIT, cost_up, fee_up, parse_amount, proceeds_down
+from minibot.risk.checks import Checklist
+from minibot.risk.entry_decision import size_entry
+from minibot.risk.sizing import ClosedTrades, Sizing, sizes_of
+from tests.risk.desk import OTHER, SYMBOL, Desk, actions, check_of, config, fills, intents, opening
+from tests.risk.row_world import World
+
+FLAT: dict[str, Any] = {"bid": "100", "ask": "100"}
+SHARE: dict[str, Any] = {"risk__sizing": "share"}
+RISK: dict[str, Any] = {
+    "risk__sizing": "risk",
+    "risk__risk_per_trade_bps": 50,
+    "risk__stop_bps": "200",
+    "execution__taker_fee_bps": "10",
+}
+HOUR_MS = 3_600_000
+KELLY: dict[str, Any] = {
+    "risk__sizing": "kelly",
+    "risk__kelly_window_market_ms": HOUR_MS,
+    "risk__kelly_trades_min": 5,
+    "risk__position_share_bps_min": 100,
+    "risk__position_share_bps_max": 2000,
+}
+ALLOWED, REDUCED = ("ALLOW", "allowed"), ("REDUCE", "reduced")
+
+
+def desk(first: RunOpening | None = None, **changes: Any) -> Desk:
+    """Return a desk with two symbols at a touch of 100 to 100."""
+    made = Desk(config(**changes), first=first)
+    for symbol in (OTHER, SYMBOL):
+        made.instrument(symbol)
+        made.tick(**FLAT, symbol=symbol)
+    return made
+
+
+def bought(said: list[Event]) -> list[str]:
+    """Return the quantities of the intents."""
+    return [intent.qty for intent in intents(said)]
+
+
+def bound(said: list[Event]) -> tuple[str, str]:
+    """Return the bound that decided, and what it left."""
+    check = check_of(said[0], "size_bound")
+    return check["value"], check["threshold"]
+
+
+def round_trip(made: Desk, price: str) -> None:
+    """Buy a size at 100 and sell it at a price."""
+    made.tick(**FLAT)
+    made.buy()
+    made.tick(price, price)
+    made.signal("SELL")
+    made.tick(price, price)
+
+
+# --- share ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("D-02")
+def test_share_is_the_free_budget_over_the_free_positions() -> None:
+    """Five positions share 10,000: each gets 2,000, whichever is bought first."""
+    made = desk(**SHARE)
+
+    first, second = made.signal("BUY"), made.signal("BUY", symbol=OTHER)
+
+    assert actions(first)[0] == actions(second)[0] == ALLOWED
+    assert bought(first) == bought(second) == ["20.000"]
+    assert bound(first) == ("size_share", "2000.00000000")
+
+
+@pytest.mark.row("B-39")
+def test_share_leaves_the_other_buckets_and_limits_alone() -> None:
+    """The budget is the least of active bucket, exposure and what the cash pays with its fee."""
+    buckets: dict[str, Any] = {
+        "risk__bucket_active_bps": 6000,
+        "risk__bucket_reserve_bps": 3000,
+        "risk__bucket_buffer_bps": 1000,
+    }
+    one: dict[str, Any] = {**SHARE, "risk__positions_max": 1}
+
+    assert bought(desk(**one, **buckets).signal("BUY")) == ["60.000"]
+    assert bought(desk(**one, **buckets, risk__exposure_ratio_max_bps=500).signal("BUY")) == [
+        "5.000"
+    ]
+    assert bought(desk(**one, execution__taker_fee_bps="10").signal("BUY")) == ["99.900"]
+
+
+def test_share_of_nothing_is_refused_by_its_name() -> None:
+    """A budget in use leaves nothing, and says so."""
+    lot = {"symbol": OTHER, "qty": "50", "price": "100", "ts": 1}
+    made = desk(opening("5000", (lot,)), **SHARE, risk__exposure_ratio_max_bps=5000)
+
+    said = made.signal("BUY")
+
+    assert actions(said) == [("BLOCK", "size_share")]
+    assert bound(said) == ("size_share", "0.00000000")
+
+
+# --- risk -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("D-46")
+def test_risk_buys_what_loses_its_share_of_equity_at_the_stop_with_both_fees() -> None:
+    """A stop 2 below 100 loses 2.198 a coin with fees, so 50 of 10,000 pay for 22.747 coins."""
+    made = desk(**RISK)
+
+    said = made.buy()
+    made.tick("98", "98")
+    made.tick("98", "98")
+
+    assert bought(said) == ["22.747"]
+    assert bound(said) == ("size_risk", "2274.79526600")
+    check = check_of(said[0], "loss_at_stop")
+    assert (check["value"], check["threshold"]) == ("49.99790604", "50.00000000")
+    assert [fill.price for fill in fills(made.events("fills"))] == ["100.00", "98.00"]
+    assert made.risk.facts()["equity"] == "9950.00209400"
+
+
+def test_risk_counts_the_position_that_is_held() -> None:
+    """A second entry adds what the loss of the position at its stop leaves: a rest of a step."""
+    made = desk(**RISK)
+    made.buy()
+
+    assert actions(made.signal("BUY")) == [("BLOCK", "size_risk")]
+
+
+def test_risk_without_a_known_stop_is_refused() -> None:
+    """No stop, no size: the loss at it is not known."""
+    made = desk(**{**RISK, "risk__stop_bps": None})
+
+    assert actions(made.signal("BUY")) == [("BLOCK", "no_stop")]
+
+
+def test_risk_with_a_stop_in_atrs_waits_for_the_atr_and_then_goes_by_it() -> None:
+    """Two ATRs of 2 stand 4 below: 50 over 4.196 are 11.916 coins."""
+    made = desk(**{**RISK, "risk__stop_bps": None, "risk__stop_atr_mult": "2.0"})
+
+    early = made.signal("BUY")
+    for _ in range(2):
+        made.bar("100", "101", "99", "100")
+    made.tick(**FLAT)
+
+    assert actions(early) == [("BLOCK", "warmup")]
+    assert bought(made.signal("BUY")) == ["11.916"]
+
+
+@pytest.mark.row("D-46", "D-02")
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(1_000, 10**12),
+    st.integers(1, 9_999),
+    st.integers(0, 3_000_000),
+    st.integers(1, 10_000),
+    st.integers(0, 10**10),
+    st.integers(1, 10**12),
+)
+def test_loss_at_the_stop_never_exceeds_its_share_and_a_step_more_would(
+    price: int, stop_bps: int, rate: int, risk_bps: int, held: int, entry: int
+) -> None:
+    """Whatever price, stop, fee and position: sold at the stop, the loss stays within its share."""
+    settings_of = {"risk__sizing": "risk", "risk__risk_per_trade_bps": risk_bps}
+    world = World(config(**settings_of, risk__stop_bps=str(stop_bps)))
+    market, limits, state = world.market, world.limits, world.state
+    market.bid = market.ask = market.price = price
+    limits.taker_rate = rate
+    if held:
+        holding = market.holding = Holding()
+        cost = cost_up(held, entry)
+        holding.lots = [lot_of(SYMBOL, held, entry, cost, 1, 0, NOBODY)]
+        holding.qty, holding.cost, market.qty = held, cost, held
+    assert market.rules is not None
+    left = state.headroom(SYMBOL)
+
+    sizes = sizes_of(
+        state.sizing,
+        market,
+        market.rules.market_bounds,
+        1,
+        limits,
+        world.positions,
+        world.exits,
+        state.exits.rules,
+        left,
+        state.now,
+    )
+
+    qty = sizes.wanted * UNIT // price
+    loss_max = Fraction(left.equity * risk_bps, 10_000)
+    paid = (cost_up(held, entry) if held else 0) + cost_up(qty, price)
+    average = -(-paid * UNIT // (held + qty)) if held + qty else price
+    stop = average - -(-average * stop_bps // 10_000)
+    got = proceeds_down(held + qty, max(stop, 0))
+    loss = paid - got + fee_up(paid, rate) + fee_up(got, rate)
+    if qty:
+        assert loss <= loss_max
+    if not held:
+        distance = min(price, -(-price * stop_bps // 10_000))
+        per_coin = distance + Fraction((2 * price - distance) * rate, RATE_UNIT)
+        more = sizes.risk * UNIT // price + UNIT // price + 2
+        assert more * per_coin / UNIT + 5 >= loss_max
+
+
+# --- kelly ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("B-41")
+def test_kelly_takes_a_quarter_of_what_its_trades_say() -> None:
+    """Three of five won 10 %, two lost 5 %: Kelly says 40 %, a quarter of it is 10 %."""
+    made = desk(**KELLY)
+    sizes = []
+    for price in ("110", "95", "110", "95", "110"):
+        made.tick(**FLAT)
+        sizes.append(bound(made.signal("BUY")))
+        made.tick(**FLAT)
+        made.tick(price, price)
+        made.signal("SELL")
+        made.tick(price, price)
+    made.tick(**FLAT)
+    equity = parse_amount(made.risk.facts()["equity"])
+
+    said = made.signal("BUY")
+
+    assert sizes[0] == ("size_kelly", "100.00000000")
+    assert {name for name, _ in sizes} == {"size_kelly"}
+    assert bound(said) == ("size_kelly", f"{equity // 10 // UNIT}.{equity // 10 % UNIT:08d}")
+
+
+@pytest.mark.row("B-41")
+def test_kelly_without_an_edge_buys_nothing_until_its_losses_are_old() -> None:
+    """Five losses leave no edge; once the first is an hour old, the least size is bought again."""
+    made = desk(**KELLY)
+    for _ in range(5):
+        round_trip(made, "99")
+    made.tick(**FLAT)
+    at_once = made.signal("BUY")
+    made.ts = made.events("fills")[1].ts + HOUR_MS - 101
+    made.tick(**FLAT, after_ms=100)
+    still = made.signal("BUY")
+    made.tick(**FLAT, after_ms=1)
+    again = made.signal("BUY")
+
+    assert actions(at_once) == actions(still) == [("BLOCK", "no_edge")]
+    assert actions(again)[0] == ALLOWED
+    assert bought(again) == ["0.999"]  # A hundredth of 9,995.
+
+
+def test_kelly_trade_counts_until_the_window_is_over() -> None:
+    """A trade counts while it is younger than the window, to the millisecond."""
+    trades = ClosedTrades(1_000)
+    trades._add(5_000, -1)
+
+    trades.expire(5_999)
+    counted = trades.count, trades.lost
+    trades.expire(6_000)
+
+    assert counted == (1, 1)
+    assert (trades.count, trades.lost) == (0, 0)
+
+
+@pytest.mark.row("B-41")
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(-UNIT, 3 * UNIT), min_size=1, max_size=40), st.integers(1, 100))
+def test_kelly_share_is_that_of_the_textbook_and_nothing_without_an_edge(
+    gains: list[int], percent: int
+) -> None:
+    """The share is p - (1 - p) / R by mean gain over mean loss, rounded down to a basis point."""
+    trades = ClosedTrades(1_000)
+    for gain in gains:
+        trades._add(1, gain)
+
+    won = [gain for gain in gains if gain > 0]
+    lost = [-gain for gain in gains if gain <= 0]
+    share = Fraction(len(won), len(gains))
+    if not won:
+        share = Fraction(0)
+    elif sum(lost):
+        ratio = Fraction(sum(won), len(won)) / Fraction(sum(lost), len(lost))
+        share -= (1 - share) / ratio
+    assert trades.kelly_bps(percent) == max(0, int(share * percent * 100 // 1))
+    if sum(gains) <= 0:
+        assert trades.kelly_bps(percent) == 0
+
+
+def test_kelly_survives_a_restart_in_the_middle() -> None:
+    """Restored cores decide as those that went on, with an open trade and closed ones."""
+    straight, restarted = desk(**KELLY), desk(**KELLY)
+    for made in (straight, restarted):
+        for price in ("110", "95", "108", "99", "103"):
+            round_trip(made, price)
+        made.tick(**FLAT)
+        made.buy()
+        if made is restarted:
+            made.restarted()
+        made.tick("104", "104")
+        made.signal("SELL")
+        made.tick("104", "104")
+        made.buy()
+
+    assert restarted.log_bytes() == straight.log_bytes()
+    assert restarted.risk.state() == straight.risk.state()
+    assert straight.risk.state()["closed_trades"]["closed"]
+
+
+def test_kelly_counts_a_carried_position_from_its_cost() -> None:
+    """A lot of 1,000 with a fee of 1 that brings 999 less a fee returns -0.2999 % of it."""
+    lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
+    made = desk(opening("9000", (lot,)), **KELLY, execution__taker_fee_bps="10")
+    made.tick("99.9", "99.9")
+    made.signal("SELL")
+    made.tick("99.9", "99.9")
+
+    ((_, gain),) = made.risk.state()["closed_trades"]["closed"]
+
+    assert gain == "-0.00299601"  # (999 - 0.999 - 1001) / 1001, rounded down.
+
+
+# --- volatility and caps --------------------------------------------------------------------------
+
+
+MODES: list[dict[str, Any]] = [{}, SHARE, RISK, KELLY, {**RISK, "risk__stop_bps": None}]
+
+
+@pytest.mark.row("D-46", "B-41")
+@pytest.mark.parametrize("mode", MODES, ids=["fixed", "share", "risk", "kelly", "risk in ATRs"])
+def test_doubling_volatility_never_raises_size(mode: dict[str, Any]) -> None:
+    """From calm to wild, with each mode: the order never grows, and shrinks in the end."""
+    found = []
+    for wide in (0.25, 0.5, 1, 2, 4, 8):
+        changes = {**mode, "risk__size_atr_bps_full": 100}
+        if mode.get("risk__sizing") == "risk" and mode["risk__stop_bps"] is None:
+            changes["risk__stop_atr_mult"] = "2.0"
+        made = desk(**changes)
+        for _ in range(2):
+            made.bar("100", f"{100 + wide / 2}", f"{100 - wide / 2}", "100")
+        made.tick(**FLAT)
+        (qty,) = bought(made.signal("BUY")) or ["0"]
+        found.append(parse_amount(qty))
+
+    assert found == sorted(found, reverse=True)
+    is_kelly = mode is KELLY  # Its least size stays the least.
+    assert is_kelly or found[-1] < found[0]
+
+
+def test_an_atr_of_twice_the_full_share_halves_the_order() -> None:
+    """An ATR of 2 at 100 is 200 basis points: half of what 100 would buy."""
+    made = desk(risk__size_atr_bps_full=100)
+
+    early = made.signal("BUY")
+    for _ in range(2):
+        made.bar("100", "101", "99", "100")
+    made.tick(**FLAT)
+    said = made.signal("BUY")
+
+    assert actions(early) == [("BLOCK", "warmup")]
+    assert actions(said)[0] == ALLOWED
+    assert (bought(said), bound(said)) == (["5.000"], ("size_volatility", "500.00000000"))
+
+
+BUCKETS: dict[str, Any] = {"risk__bucket_reserve_bps": 3000, "risk__bucket_buffer_bps": 1000}
+
+
+@pytest.mark.row("B-39", "B-41")
+@pytest.mark.parametrize(
+    ("changes", "outcome", "qty", "decided"),
+    [
+        ({"risk__bucket_active_bps": 1000}, ALLOWED, "10.000", "size_fixed"),
+        ({"risk__bucket_active_bps": 999}, REDUCED, "9.990", "bucket_active"),
+        ({"risk__bucket_active_bps": 9}, ("BLOCK", "bucket_limit"), None, "bucket_active"),
+        ({"risk__position_share_bps_max": 1000}, ALLOWED, "10.000", "size_fixed"),
+        ({"risk__position_share_bps_max": 999}, REDUCED, "9.990", "position_share"),
+        ({"risk__position_share_bps_max": 9}, ("BLOCK", "position_share"), None, "position_share"),
+        ({"risk__symbol_notional_max": {SYMBOL: "1000"}}, ALLOWED, "10.000", "size_fixed"),
+        ({"risk__symbol_notional_max": {SYMBOL: "999.9"}}, REDUCED, "9.999", "symbol_notional"),
+        ({"risk__symbol_notional_max": {OTHER: "1"}}, ALLOWED, "10.000", "size_fixed"),
+        (
+            {"risk__symbol_notional_max": {SYMBOL: "9"}},
+            ("BLOCK", "symbol_limit"),
+            None,
+            "symbol_notional",
+        ),
+        (
+            {"risk__bucket_active_bps": 6000, "risk__position_notional_max": "500"},
+            REDUCED,
+            "5.000",
+            "position_notional",
+        ),
+    ],
+)
+def test_caps_cut_an_order_and_the_one_that_decides_is_named(
+    changes: dict[str, Any], outcome: tuple[str, str], qty: str | None, decided: str
+) -> None:
+    """A cap at the order passes it whole, beyond it cuts, below the venue's least refuses."""
+    said = desk(**changes).signal("BUY")
+
+    assert actions(said)[0] == outcome
+    assert bought(said) == ([] if qty is None else [qty])
+    assert bound(said)[0] == decided
+
+
+@pytest.mark.parametrize(
+    ("rules", "qty", "decided"),
+    [
+        ({"qty_max": "7"}, "7.000", "size_qty_max"),
+        ({"notional_max": "650"}, "6.500", "size_notional_max"),
+        ({"position_max": "6"}, "6.000", "position_qty"),
+    ],
+)
+def test_largest_order_of_the_venue_bounds_what_is_wanted(
+    rules: dict[str, str], qty: str, decided: str
+) -> None:
+    """A filter of the venue makes the order smaller, and is named."""
+    made = desk(**SHARE)
+    made.instrument(**rules)
+
+    said = made.signal("BUY")
+
+    assert (bought(said), bound(said)[0]) == ([qty], decided)
+
+
+def test_pace_counts_an_order_of_the_size_that_is_wanted() -> None:
+    """A tenth of 10,000 may be used at once: a share of 2,000 waits, one of 1,000 does not."""
+    pace: dict[str, Any] = {"risk__night_notional_soft": "10000", "risk__night_notional_pace": 10}
+
+    assert actions(desk(**SHARE, **pace).signal("BUY")) == [("BLOCK", "night_notional_pace")]
+    ten = desk(**SHARE, **pace, risk__positions_max=10)
+    assert actions(ten.signal("BUY"))[0] == ALLOWED
+
+
+def test_without_its_keys_sizing_says_nothing_and_keeps_nothing() -> None:
+    """A profile without the keys has the checks and the state of before."""
+    made = desk()
+
+    said = made.signal("BUY")
+
+    names = {check["name"] for check in said[0].to_json()["payload"]["checks"]}
+    assert not [name for name in names if name.startswith("size_") or "bucket" in name]
+    assert "closed_trades" not in made.risk.state()
+    assert Sizing(config()).is_plain
+    assert Sizing(config(risk__sizing="fixed")).is_plain
+
+
+@pytest.mark.row("D-02", "D-34")
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from([SHARE, RISK, KELLY, {"risk__size_atr_bps_full": 50}]),
+    st.integers(0, 70_000 * UNIT),
+    st.integers(-5_000 * UNIT, 90_000 * UNIT),
+    st.integers(1, 10_000),
+    st.integers(1, 10**13),
+    st.sampled_from(["0", "7.5", "250"]),
+)
+def test_no_size_exceeds_cash_exposure_and_caps(
+    mode: dict[str, Any], cash: int, equity: int, active_bps: int, ask: int, fee: str
+) -> None:
+    """Whatever cash, equity and price: what is bought is paid with its fee, within every cap."""
+    caps = {
+        "risk__bucket_active_bps": active_bps,
+        "risk__symbol_notional_max": {SYMBOL: "4321"},
+        "risk__position_share_bps_max": 2_000,
+        "strategy__atr_period": 2,
+        "execution__taker_fee_bps": "10",
+    }
+    world = World(config(**{**mode, **caps, "execution__taker_fee_bps": fee}))
+    world.exits.atr.update(1.0, 0.9, 0.95)
+    world.exits.atr.update(1.0, 0.9, 0.95)
+    world.equity(equity)
+    world.positions.cash = cash
+    world.market.ask = ask
+    world.market.bid = world.market.price = max(1, ask - 1)
+    assert world.market.rules is not None
+    left, checks = world.state.headroom(SYMBOL), Checklist()
+
+    qty, notional = size_entry(world.state, world.market, world.market.rules, left, checks)
+
+    if not qty:
+        assert checks.reason
+        return
+    assert notional == cost_up(qty, ask)
+    assert notional + fee_up(notional, world.limits.taker_rate) <= left.cash_free
+    assert left.exposure + notional <= equity
+    assert (left.exposure + notional) * 10_000 <= equity * active_bps
+    assert left.position + notional <= 4_321 * UNIT
+    assert (left.position + notional) * 10_000 <= equity * 2_000
