@@ -157,6 +157,31 @@ SYMBOL_LOCKED: Final = _business(
     "An operator locked the symbol.",
     "Wait until the lock runs out, or unlock it.",
 )
+STOPLOSS_GUARD: Final = _business(
+    "stoploss_guard",
+    "Too many trades of late ended at their stop with a loss.",
+    "Wait: the check says how long; `minibot risk` shows the lock.",
+)
+COOLDOWN_PERIOD: Final = _business(
+    "cooldown_period",
+    "The symbol was left a short while ago.",
+    "Wait: the check says how long; `minibot risk` shows the lock.",
+)
+MAX_DRAWDOWN: Final = _business(
+    "max_drawdown",
+    "Closed trades of late drew down too far.",
+    "Wait: the check says how long; `minibot risk` shows the lock.",
+)
+LOW_PROFIT_PAIRS: Final = _business(
+    "low_profit_pairs",
+    "Closed trades of the symbol brought too little of late.",
+    "Wait: the check says how long; `minibot risk` shows the lock.",
+)
+LOSSES_IN_ROW: Final = _business(
+    "losses_in_row",
+    "Too many trades in a row lost.",
+    "Wait: the check says how long; `minibot risk` shows the lock.",
+)
 RUN_ENDING: Final = _business(
     "run_ending",
     "The run is about to end, so no new position is opened.",

@@ -136,6 +136,7 @@ class RiskCore(Core):
         if isinstance(payload, RunOpening):
             state.positions.open(Portfolio.from_opening(payload))
             state.budgets.open(payload.budgets_used, state.positions.equity, now)
+            state.protections.open(state.positions.portfolio, state.positions.equity)
             return None
         if now >= state.budgets.midnight:
             self._begin(event.type, now)
@@ -312,6 +313,8 @@ class RiskCore(Core):
         market = positions.on_fill(fill)
         if fill.side == BUY:
             budgets.on_bought(positions.portfolio)
+        if state.protections.is_on:
+            state.protections.on_fill(fill, market.holding is None)
         breaches = budgets.on_equity(positions.equity)
         exits = market.exits or state.exits_of(market)
         holding, rules = market.holding, market.rules

@@ -17,9 +17,13 @@ from minibot.events.model import BUY
 from minibot.events.money import PLACES, cost_up, notional_paid_by, qty_for
 from minibot.events.reasons import (
     ALLOWED,
+    COOLDOWN_PERIOD,
     EXPOSURE_LIMIT,
     HALTED,
     INSUFFICIENT_CASH,
+    LOSSES_IN_ROW,
+    LOW_PROFIT_PAIRS,
+    MAX_DRAWDOWN,
     NIGHT_NOTIONAL_PACE,
     NOT_IN_UNIVERSE,
     PENDING_ORDER,
@@ -30,6 +34,7 @@ from minibot.events.reasons import (
     REFERENCE_DEVIATION,
     RUN_ENDING,
     SPREAD_LIMIT,
+    STOPLOSS_GUARD,
     SYMBOL_LOCKED,
     WARMUP,
 )
@@ -59,6 +64,13 @@ from minibot.risk.limits import (
     Limits,
 )
 from minibot.risk.positions import Market, Positions
+from minibot.risk.protections import (
+    OF_COOLDOWN_PERIOD,
+    OF_LOSSES_IN_ROW,
+    OF_LOW_PROFIT_PAIRS,
+    OF_MAX_DRAWDOWN,
+    OF_STOPLOSS_GUARD,
+)
 from minibot.risk.risk_state import RiskState
 from minibot.risk.signal_gates import (
     DECIDED_BEFORE,
@@ -130,6 +142,7 @@ def entry_rows(
     """
     symbol, now, limits, rules = market.symbol, state.now, state.limits, market.rules
     positions, halts, equity, rate = state.positions, state.halts, left.equity, limits.order_rate
+    locks = state.protections
     exits = market.exits or state.exits_of(market)
     until, needs_atr = state.exits.ending_until, state.exits.rules.needs_atr
     usable = state.budgets.paced(now) if limits.pace_ms else limits.night_notional.entry_max
@@ -151,8 +164,15 @@ def entry_rows(
         (POSITIONS, _count(positions, market) if has_touch else NOT_ASKED, limits.positions_max),
         (DEVIATION, _away(market, exits.close) if has_touch else NOT_ASKED, limits.deviation_max),
         (SPREAD, _spread(market, limits) if has_touch else NOT_ASKED, limits.entry_spread_max),
-        # A position that could not be guarded; losses and orders.
+        # A position that could not be guarded.
         (ATR_BARS, exits.atr.count if needs_atr else NOT_ASKED, exits.atr.warmup),
+        # Locks of protections, by how long they still last.
+        (OF_STOPLOSS_GUARD, locks.left(STOPLOSS_GUARD, symbol, now), 0),
+        (OF_COOLDOWN_PERIOD, locks.left(COOLDOWN_PERIOD, symbol, now), 0),
+        (OF_MAX_DRAWDOWN, locks.left(MAX_DRAWDOWN, symbol, now), 0),
+        (OF_LOW_PROFIT_PAIRS, locks.left(LOW_PROFIT_PAIRS, symbol, now), 0),
+        (OF_LOSSES_IN_ROW, locks.left(LOSSES_IN_ROW, symbol, now), 0),
+        # Losses and orders.
         (OF_NIGHT_LOSS, loss_of(left.night_level, equity), limits.night_loss.entry_max),
         (OF_DAY_LOSS, loss_of(left.day_level, equity), limits.day_loss.entry_max),
         (OF_DRAWDOWN, drawdown_of(left.high_water_mark, equity), limits.drawdown.entry_max),

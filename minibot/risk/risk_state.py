@@ -14,6 +14,7 @@ from minibot.risk.exits import NEVER, ExitRules, Exits, SymbolExits
 from minibot.risk.headroom import Headroom
 from minibot.risk.limits import Limits
 from minibot.risk.positions import Market, Positions
+from minibot.risk.protections import Protections
 from minibot.risk.trading_halts import TradingHalts
 
 
@@ -30,6 +31,7 @@ class RiskState:
         "limits",
         "now",
         "positions",
+        "protections",
         "reason",
         "stops",
         "universe",
@@ -42,6 +44,7 @@ class RiskState:
         self.budgets: Budgets = Budgets(self.limits)
         self.positions: Positions = Positions(self.limits.quote_asset, self.limits.taker_rate)
         self.halts: TradingHalts = TradingHalts()
+        self.protections: Protections = Protections(config)
         # The signals that were acted on, each for as long as it is not stale anyway.
         self.decided: RecentIds = RecentIds()
         self.now: int = 0
@@ -82,7 +85,11 @@ class RiskState:
 
     def state(self) -> JsonObject:
         """Return all of it as canonical JSON values."""
+        protected: JsonObject = {}
+        if self.protections.is_on:
+            protected = {"protections": self.protections.state()}
         return {
+            **protected,
             "positions": self.positions.state(),
             "budgets": self.budgets.state(),
             "exits": self.exits.state(),
@@ -106,6 +113,7 @@ class RiskState:
         restored.budgets = Budgets.from_state(limits, state["budgets"])
         restored.exits = Exits.from_state(restored.exits.rules, state["exits"])
         restored.halts = TradingHalts.from_state(state["locks"])
+        restored.protections = Protections.from_state(config, state.get("protections"))
         restored.decided = RecentIds.from_state(state["decided"])
         restored.now = state["now"]
         restored.reason = state["reason"]

@@ -225,6 +225,24 @@ ENTRIES: Final = (
         over("symbol_locked", "no", "yes"),
         (put(state__halts__until={SYMBOL: NOW}), put(state__halts__until={SYMBOL: NOW + 1})),
     ),
+    *(
+        _entry(
+            f"OF_{code.upper()}",
+            code,
+            over(f"{code}_ms", "0", "1"),
+            (
+                put(state__protections__locks={code: {scope: NOW}}),
+                put(state__protections__locks={code: {scope: NOW + 1}}),
+            ),
+        )
+        for code, scope in (
+            ("stoploss_guard", "*"),
+            ("cooldown_period", SYMBOL),
+            ("max_drawdown", "*"),
+            ("low_profit_pairs", SYMBOL),
+            ("losses_in_row", "*"),
+        )
+    ),
     _entry(
         "IN_UNIVERSE",
         "not_in_universe",

@@ -49,6 +49,14 @@ LIMITS: Final[JsonObject] = config(
     risk__day_notional_soft="20000",
     risk__day_notional_hard="21000",
     execution__taker_fee_bps="10",
+    risk__protections=[
+        {"method": "CooldownPeriod", "stop_duration": 1},
+        {"method": "LossesInRow", "trade_limit": 1, "stop_duration": 1},
+        *(
+            {"method": method, "trade_limit": 1, "lookback_period": 1, "stop_duration": 1}
+            for method in ("StoplossGuard", "MaxDrawdown", "LowProfitPairs")
+        ),
+    ],
 )
 HARD_AT_ONCE: Final = copy.deepcopy(LIMITS)
 for _name in ("night_notional", "day_notional", "orders_per_minute"):

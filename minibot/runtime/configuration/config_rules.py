@@ -34,6 +34,19 @@ STOP_MACHINE_MS_MIN: Final = 2000
 # (distance in basis points, the same in ATRs): a profile gives one of them.
 _DISTANCES: Final = (("stop_bps", "stop_atr_mult"), ("take_profit_bps", "take_profit_atr_mult"))
 
+# What a protection needs and what it may have, beside one key of each of two groups: until when it
+# locks, and since when trades count, which some methods do not ask.
+_UNTIL: Final = ("stop_duration", "stop_duration_candles", "unlock_at")
+_SINCE: Final = ("lookback_period", "lookback_period_candles")
+_UNLIMITED: Final = ("CooldownPeriod", "LossesInRow")
+_PROTECTION_KEYS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "StoplossGuard": (("trade_limit",), ("required_profit", "only_per_pair")),
+    "CooldownPeriod": ((), ()),
+    "MaxDrawdown": (("trade_limit", "max_allowed_drawdown"), ("calculation_mode",)),
+    "LowProfitPairs": (("trade_limit", "required_profit"), ()),
+    "LossesInRow": (("trade_limit",), ("only_per_pair",)),
+}
+
 Rule = Callable[[JsonObject, Mapping[str, str]], Iterator[str]]
 
 # (section, lower key, upper key, whether they may be equal)
@@ -195,6 +208,29 @@ def _exit_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
         yield told(["risk", "stop_atr_mult"], None, words, origin)
 
 
+def _protection_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    for place, item in enumerate(raw["risk"].get("protections") or ()):
+        path, method = ["risk", "protections", str(place)], item["method"]
+        needed, read = _PROTECTION_KEYS[method]
+        for key in sorted(item.keys() - {"method", *needed, *read, *_UNTIL, *_SINCE}):
+            words = f"allowed: no such key, as {method} does not read it"
+            yield told([*path, key], item[key], words, origin)
+        for key in needed:
+            if key not in item:
+                yield f"{'.'.join([*path, key])}: missing; {method} needs it"
+        groups = (_UNTIL, 1), (_SINCE, 0 if method in _UNLIMITED else 1)
+        for keys, count in groups:
+            given = [key for key in keys if key in item]
+            if len(given) != count:
+                wanted = "one of" if count else "none of"
+                words = f"allowed: {wanted} {', '.join(keys)}"
+                yield told(path, item, words, origin)
+        drawdown = item.get("max_allowed_drawdown")
+        if drawdown is not None and not 0 <= Fraction(drawdown) < 1:
+            words = "allowed: a ratio of at least 0 and below 1"
+            yield told([*path, "max_allowed_drawdown"], drawdown, words, origin)
+
+
 def _bar_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     built = raw["market"]["bar_intervals"]
     for key in ("bar_interval", "trend_interval"):
@@ -335,6 +371,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
         ),
         _exit_violations,
     ),
+    (("risk.protections",), _protection_violations),
     (
         ("market.bar_intervals", "strategy.bar_interval", "strategy.trend_interval"),
         _bar_violations,
