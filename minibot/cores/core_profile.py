@@ -36,6 +36,9 @@ VENUE: Final = "binance"
 AT_VENUE: Final = "venue"
 """The value of `risk.exits_at` with which stop and target rest with the executor."""
 
+HALTED_TIER: Final = "HALTED"
+"""The state of a drawdown tier in which nothing enters."""
+
 INTERVAL: Final = one_of(*INTERVAL_MS, MONTH)
 """The rule of a bar's length."""
 
@@ -228,6 +231,28 @@ class ProtectionSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DrawdownTierSection:
+    """A tier of the account's drawdown, and the state that it maps to.
+
+    Drawdown counts from the highest equity of all runs carried so far, not from the night's. Tiers
+    stand from the least to the deepest; above all of them is ACTIVE. Exits are never held back.
+    """
+
+    state: Annotated[
+        str,
+        one_of("REDUCING", HALTED_TIER),
+        "REDUCING: entries of entry_percent of an order at most. HALTED: no entries.",
+    ]
+    drawdown_bps: Annotated[int, whole(1, 9_999), "Fall above which the tier begins."]
+    back_bps: Annotated[
+        int, whole(0, 9_998), "Fall at or below which it ends; less than drawdown_bps."
+    ]
+    entry_percent: Annotated[
+        int | None, whole(1, 100), "REDUCING: share of risk.order_notional that may enter."
+    ] = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RiskSection:
     """Limits; there are no defaults."""
 
@@ -331,6 +356,31 @@ class RiskSection:
         {"minItems": 1, "maxItems": 32},
         "Protections, judged in this order at each closed trade; without the key none.",
     ] = field(default=None, metadata=listing(ProtectionSection))
+    drawdown_tiers: Annotated[
+        tuple[DrawdownTierSection, ...] | None,
+        {"minItems": 1, "maxItems": 16},
+        "Tiers of the account's drawdown; all of them below account_drawdown_bps_hard, which they "
+        "need. Without the key the state is ACTIVE.",
+    ] = field(default=None, metadata=listing(DrawdownTierSection))
+    account_drawdown_bps_hard: Annotated[
+        int | None,
+        whole(1, 10_000),
+        "Fall from the account's high-water mark over carried runs (stops the run).",
+    ] = field(default=None, metadata=OPTIONAL)
+    week_notional_soft: Annotated[
+        str | None,
+        DECIMAL_POSITIVE,
+        "Cost of a UTC week's entries, from Monday (blocks). Each key of the week needs its other.",
+    ] = field(default=None, metadata=OPTIONAL)
+    week_notional_hard: Annotated[
+        str | None, DECIMAL_POSITIVE, "Cost of a UTC week's entries (stops the run)."
+    ] = field(default=None, metadata=OPTIONAL)
+    week_loss_soft: Annotated[
+        str | None, DECIMAL_POSITIVE, "Loss of a UTC week in quote (blocks)."
+    ] = field(default=None, metadata=OPTIONAL)
+    week_loss_hard: Annotated[
+        str | None, DECIMAL_POSITIVE, "Loss of a UTC week in quote (stops the run)."
+    ] = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

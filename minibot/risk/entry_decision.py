@@ -18,6 +18,7 @@ from minibot.events.money import PLACES, cost_up, notional_paid_by, qty_for
 from minibot.events.reasons import (
     ALLOWED,
     COOLDOWN_PERIOD,
+    DRAWDOWN_TIER,
     EXPOSURE_LIMIT,
     HALTED,
     INSUFFICIENT_CASH,
@@ -55,12 +56,16 @@ from minibot.risk.drafts import ALLOW, BLOCK, REDUCE, action, approve, new_verdi
 from minibot.risk.exits import UNKNOWN
 from minibot.risk.headroom import Headroom, loss_of
 from minibot.risk.limits import (
+    OF_ACCOUNT_DRAWDOWN,
     OF_DAY_LOSS,
     OF_DAY_NOTIONAL,
     OF_DRAWDOWN,
     OF_NIGHT_LOSS,
     OF_NIGHT_NOTIONAL,
     OF_ORDER_RATE,
+    OF_WEEK_LOSS,
+    OF_WEEK_NOTIONAL,
+    UNBOUNDED,
     Limits,
 )
 from minibot.risk.positions import Market, Positions
@@ -101,6 +106,7 @@ PACE: Final = Gate("night_notional_paced", NIGHT_NOTIONAL_PACE, places=PLACES)
 POSITION_NOTIONAL: Final = Gate("position_notional", places=PLACES, cuts=POSITION_LIMIT)
 CASH_WITH_FEE: Final = Gate("cash_with_fee", places=PLACES, cuts=INSUFFICIENT_CASH)
 EXPOSURE: Final = Gate("exposure", places=PLACES, cuts=EXPOSURE_LIMIT)
+TIER_NOTIONAL: Final = Gate("tier_notional", places=PLACES, cuts=DRAWDOWN_TIER)
 POSITION_QTY: Final = Gate("position_qty", places=PLACES, cuts=POSITION_MAX)
 ORDER_NOTIONAL: Final = Gate("order_notional", places=PLACES, passes=AT_LEAST)
 
@@ -142,7 +148,7 @@ def entry_rows(
     """
     symbol, now, limits, rules = market.symbol, state.now, state.limits, market.rules
     positions, halts, equity, rate = state.positions, state.halts, left.equity, limits.order_rate
-    locks = state.protections
+    locks, account = state.protections, state.budgets.account
     exits = market.exits or state.exits_of(market)
     until, needs_atr = state.exits.ending_until, state.exits.rules.needs_atr
     usable = state.budgets.paced(now) if limits.pace_ms else limits.night_notional.entry_max
@@ -175,11 +181,18 @@ def entry_rows(
         # Losses and orders.
         (OF_NIGHT_LOSS, loss_of(left.night_level, equity), limits.night_loss.entry_max),
         (OF_DAY_LOSS, loss_of(left.day_level, equity), limits.day_loss.entry_max),
+        (OF_WEEK_LOSS, _week_loss(limits, left), limits.week_loss.entry_max),
+        (OF_ACCOUNT_DRAWDOWN, account.entry_drawdown(equity), account.halting()),
         (OF_DRAWDOWN, drawdown_of(left.high_water_mark, equity), limits.drawdown.entry_max),
         (OF_ORDER_RATE, rate.entry_value(left.orders + 1), rate.entry_max),
         # An order of full size ahead of the night's pace waits, and is not made smaller.
         (PACE, _paced(left, limits, usable), usable),
     )
+
+
+def _week_loss(limits: Limits, left: Headroom) -> int:
+    """Return the loss of the week; `NOT_ASKED` where the profile does not limit it."""
+    return loss_of(left.week_level, left.equity) if limits.week_loss.is_on else NOT_ASKED
 
 
 def _paced(left: Headroom, limits: Limits, usable: int) -> int:
@@ -264,6 +277,7 @@ def size_entry(
 def size_rows(limits: Limits, left: Headroom, notional: int) -> tuple[Row, ...]:
     """Return the limits on notional that an order is cut down to; hard ones are `hard_rows`."""
     night, day, added = limits.night_notional, limits.day_notional, left.reserved + notional
+    week = limits.week_notional
     cash_max = notional_paid_by(left.cash_free, limits.taker_rate)
     return (
         (POSITION_NOTIONAL, left.position + notional, limits.position_notional_max),
@@ -271,6 +285,8 @@ def size_rows(limits: Limits, left: Headroom, notional: int) -> tuple[Row, ...]:
         (EXPOSURE, left.exposure + notional, left.exposure_max()),
         (OF_NIGHT_NOTIONAL, night.entry_value(left.night_notional + added), night.entry_max),
         (OF_DAY_NOTIONAL, day.entry_value(left.day_notional + added), day.entry_max),
+        (OF_WEEK_NOTIONAL, week.entry_value(left.week_notional + added), week.entry_max),
+        (TIER_NOTIONAL, NOT_ASKED if left.tier_max == UNBOUNDED else notional, left.tier_max),
     )
 
 
@@ -299,9 +315,11 @@ def hard_rows(limits: Limits, left: Headroom, notional: int) -> tuple[Row, ...]:
     value fail here.
     """
     night, day, rate = limits.night_notional, limits.day_notional, limits.order_rate
+    week = limits.week_notional
     added = left.reserved + notional
     return (
         (night.hard_gate, left.night_notional + added, night.hard),
         (day.hard_gate, left.day_notional + added, day.hard),
+        (week.hard_gate, left.week_notional + added, week.hard),
         (rate.hard_gate, left.orders + 1, rate.hard),
     )

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from minibot.cores.core_profile import VENUE, venue_name
+from minibot.cores.core_profile import HALTED_TIER, VENUE, venue_name
 from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE
 from minibot.events.roles import Roles
@@ -231,6 +231,53 @@ def _protection_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterat
             yield told([*path, "max_allowed_drawdown"], drawdown, words, origin)
 
 
+def _tier_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    risk, path = raw["risk"], ["risk", "drawdown_tiers"]
+    tiers, hard = risk.get("drawdown_tiers"), risk.get("account_drawdown_bps_hard")
+    if tiers is None:
+        return
+    if hard is None:
+        words = "allowed: only with risk.account_drawdown_bps_hard, below which all tiers lie"
+        yield told(path, tiers, words, origin)
+        return
+    former: JsonObject = {"state": "", "drawdown_bps": 0, "back_bps": -1}
+    for place, tier in enumerate(tiers):
+        here = [*path, str(place)]
+        begins, back, share = tier["drawdown_bps"], tier["back_bps"], tier.get("entry_percent")
+        if begins >= hard:
+            words = f"allowed: below risk.account_drawdown_bps_hard ({hard})"
+            yield told([*here, "drawdown_bps"], begins, words, origin)
+        if begins <= former["drawdown_bps"]:
+            words = f"allowed: above the tier before ({former['drawdown_bps']})"
+            yield told([*here, "drawdown_bps"], begins, words, origin)
+        if not former["back_bps"] < back < begins:
+            words = f"allowed: above {former['back_bps']}, as before, and below drawdown_bps"
+            yield told([*here, "back_bps"], back, words, origin)
+        if former["state"] == HALTED_TIER:
+            yield told([*here, "state"], tier["state"], "allowed: no tier behind HALTED", origin)
+        if (share is None) != (tier["state"] == HALTED_TIER):
+            words = "allowed: entry_percent with REDUCING, and with it alone"
+            yield told(here, tier, words, origin)
+        if share is not None and share >= former.get("entry_percent", 100):
+            words = "allowed: less than the tier before, and less than 100"
+            yield told([*here, "entry_percent"], share, words, origin)
+        former = tier
+
+
+def _week_rule(name: str) -> Rule:
+    def rule(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+        low, high = (raw["risk"].get(f"{name}_{kind}") for kind in ("soft", "hard"))
+        if low is high is None:
+            return
+        if low is None or high is None:
+            missing, given = ("soft", "hard") if low is None else ("hard", "soft")
+            yield f"risk.{name}_{missing}: missing; risk.{name}_{given} needs it"
+        else:
+            yield from _order_rule("risk", f"{name}_soft", f"{name}_hard", True)(raw, origin)
+
+    return rule
+
+
 def _bar_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     built = raw["market"]["bar_intervals"]
     for key in ("bar_interval", "trend_interval"):
@@ -372,6 +419,11 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
         _exit_violations,
     ),
     (("risk.protections",), _protection_violations),
+    (("risk.drawdown_tiers", "risk.account_drawdown_bps_hard"), _tier_violations),
+    *(
+        ((f"risk.{name}_soft", f"risk.{name}_hard"), _week_rule(name))
+        for name in ("week_notional", "week_loss")
+    ),
     (
         ("market.bar_intervals", "strategy.bar_interval", "strategy.trend_interval"),
         _bar_violations,
