@@ -62,6 +62,7 @@ SHARED: Final = (
     "accounting/order_rules",
     "accounting/performance",
     "accounting/portfolio",
+    "accounting/round_trips",
     "cores/closed_bar",
     "cores/event_id",
     "cores/finalize",

@@ -18,7 +18,13 @@ from collections.abc import Sequence
 from types import NoneType
 from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
-from minibot.cores.profile_keys import DEFINITIONS, OPTIONAL_OR_NULL, is_optional, section_type
+from minibot.cores.profile_keys import (
+    DEFINITIONS,
+    OPTIONAL_OR_NULL,
+    is_optional,
+    item_type,
+    section_type,
+)
 from minibot.events.model import JsonObject
 from minibot.runtime.configuration.config_files import EXTENDS
 from minibot.runtime.configuration.config_schema import SCHEMA_PATH
@@ -78,6 +84,10 @@ def _described(key: dataclasses.Field[Any], hint: Any) -> JsonObject:
         not is_optional(key) or OPTIONAL_OR_NULL.items() <= key.metadata.items()
     )
     cls = section_type(kind)
+    item = item_type(key)
+    if item is not None:
+        found = _value(_only_kind(kind), *notes, is_nullable=False)
+        return {**found, "items": _section(item, is_nullable=False)}
     if cls is None:
         return _value(_only_kind(kind), *notes, is_nullable=is_nullable)
     return _section(cls, *notes, is_nullable=is_nullable)

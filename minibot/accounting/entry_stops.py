@@ -10,6 +10,7 @@ from typing import Any, Final, final
 
 from minibot.events.model import JsonObject, RiskAction
 from minibot.events.reasons import (
+    ACCOUNT_DRAWDOWN,
     DAY_LOSS,
     DAY_NOTIONAL,
     DRAWDOWN,
@@ -18,12 +19,15 @@ from minibot.events.reasons import (
     NIGHT_LOSS,
     NIGHT_NOTIONAL,
     NIGHT_NOTIONAL_PACE,
+    WEEK_LOSS,
+    WEEK_NOTIONAL,
 )
 
 LASTING: Final = frozenset(
     (
         *(NIGHT_NOTIONAL, NIGHT_NOTIONAL_PACE, DAY_NOTIONAL, INSUFFICIENT_CASH),
         *(NIGHT_LOSS, DAY_LOSS, DRAWDOWN, HALTED),
+        *(WEEK_NOTIONAL, WEEK_LOSS, ACCOUNT_DRAWDOWN),
     )
 )
 """Reasons that refuse whatever comes next too; entries alone are refused for them."""

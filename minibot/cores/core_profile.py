@@ -13,6 +13,7 @@ from typing import Annotated, Final
 from minibot.cores.profile_keys import (
     DECIMAL,
     DECIMAL_POSITIVE,
+    DECIMAL_SIGNED,
     LATER,
     OPTIONAL,
     OPTIONAL_OR_NULL,
@@ -20,6 +21,7 @@ from minibot.cores.profile_keys import (
     Rule,
     distance,
     holding,
+    listing,
     one_of,
     section_of,
     string,
@@ -39,6 +41,9 @@ SHARE: Final = "share"
 RISK: Final = "risk"
 KELLY: Final = "kelly"
 """The values of `risk.sizing`."""
+
+HALTED_TIER: Final = "HALTED"
+"""The state of a drawdown tier in which nothing enters."""
 
 INTERVAL: Final = one_of(*INTERVAL_MS, MONTH)
 """The rule of a bar's length."""
@@ -172,6 +177,92 @@ class StrategySection:
         DECIMAL_POSITIVE,
         "ATRs that a move is expected to make, for the cost gate.",
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtectionSection:
+    """A protection: closed trades that lock a symbol, or all, against entries for a time.
+
+    Methods and parameters mean what they mean in freqtrade 2026.9. A trade is a position from flat
+    to flat, its profit net of fees. Trades are judged at each close; a trade counts while its
+    close lies less than the look-back before this one. A lock lasts from the last counted close
+    for the stop's duration, and to the end of the bar of strategy.bar_interval in which that ends
+    (a whole bar more where it ends between two). Times are market time. Nothing has a default
+    beyond those named here, and a key that the method does not read is refused.
+    """
+
+    method: Annotated[
+        str,
+        one_of("StoplossGuard", "CooldownPeriod", "MaxDrawdown", "LowProfitPairs", "LossesInRow"),
+        "StoplossGuard: trade_limit losing trades ended at their stop lock all, or with "
+        "only_per_pair their symbol. CooldownPeriod: each close locks its symbol. MaxDrawdown: at "
+        "least trade_limit trades with a drawdown above max_allowed_drawdown lock all. "
+        "LowProfitPairs: at least trade_limit trades of a symbol with a summed profit ratio below "
+        "required_profit lock it. LossesInRow, which freqtrade lacks: trade_limit losing trades "
+        "with no winning one between lock all, or with only_per_pair their symbol, and so does "
+        "each further loss until a trade wins.",
+    ]
+    lookback_period_candles: Annotated[
+        int | None, whole(1, 100_000), "Look-back in bars of strategy.bar_interval."
+    ] = field(default=None, metadata=OPTIONAL)
+    lookback_period: Annotated[
+        int | None, whole(1, 10_000_000), "Look-back in minutes, instead."
+    ] = field(default=None, metadata=OPTIONAL)
+    stop_duration_candles: Annotated[
+        int | None, whole(1, 100_000), "Duration of the lock in bars of strategy.bar_interval."
+    ] = field(default=None, metadata=OPTIONAL)
+    stop_duration: Annotated[
+        int | None, whole(1, 10_000_000), "Duration of the lock in minutes, instead."
+    ] = field(default=None, metadata=OPTIONAL)
+    unlock_at: Annotated[
+        str | None,
+        string(most=5, pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$", title='a time of day as "HH:MM"'),
+        "Time of day in UTC until which the lock lasts, instead of a duration.",
+    ] = field(default=None, metadata=OPTIONAL)
+    trade_limit: Annotated[int | None, whole(1, 10_000), "Least number of trades."] = field(
+        default=None, metadata=OPTIONAL
+    )
+    required_profit: Annotated[
+        str | None,
+        DECIMAL_SIGNED,
+        "Profit ratio below which a stopped trade, or a symbol, counts; StoplossGuard without it: "
+        "0.",
+    ] = field(default=None, metadata=OPTIONAL)
+    max_allowed_drawdown: Annotated[
+        str | None, DECIMAL_SIGNED, "Largest drawdown that locks nothing, as a ratio."
+    ] = field(default=None, metadata=OPTIONAL)
+    calculation_mode: Annotated[
+        str | None,
+        one_of("ratios", "equity"),
+        "MaxDrawdown. ratios, also without the key: of the summed profit ratios in the look-back. "
+        "equity: of equity as closed trades made it, relative to its highest value in the "
+        "look-back.",
+    ] = field(default=None, metadata=OPTIONAL)
+    only_per_pair: Annotated[
+        bool | None, "Count and lock one symbol at a time; without the key: all."
+    ] = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawdownTierSection:
+    """A tier of the account's drawdown, and the state that it maps to.
+
+    Drawdown counts from the highest equity of all runs carried so far, not from the night's. Tiers
+    stand from the least to the deepest; above all of them is ACTIVE. Exits are never held back.
+    """
+
+    state: Annotated[
+        str,
+        one_of("REDUCING", HALTED_TIER),
+        "REDUCING: entries of entry_percent of an order at most. HALTED: no entries.",
+    ]
+    drawdown_bps: Annotated[int, whole(1, 9_999), "Fall above which the tier begins."]
+    back_bps: Annotated[
+        int, whole(0, 9_998), "Fall at or below which it ends; less than drawdown_bps."
+    ]
+    entry_percent: Annotated[
+        int | None, whole(1, 100), "REDUCING: share of risk.order_notional that may enter."
+    ] = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,6 +432,36 @@ class RiskSection:
         SYMBOL_AMOUNTS,
         "Largest quote amount in single symbols, beside position_notional_max: "
         '{"DOGEUSDT": "200"}.',
+    ] = field(default=None, metadata=OPTIONAL)
+    protections: Annotated[
+        tuple[ProtectionSection, ...] | None,
+        {"minItems": 1, "maxItems": 32},
+        "Protections, judged in this order at each closed trade; without the key none.",
+    ] = field(default=None, metadata=listing(ProtectionSection))
+    drawdown_tiers: Annotated[
+        tuple[DrawdownTierSection, ...] | None,
+        {"minItems": 1, "maxItems": 16},
+        "Tiers of the account's drawdown; all of them below account_drawdown_bps_hard, which they "
+        "need. Without the key the state is ACTIVE.",
+    ] = field(default=None, metadata=listing(DrawdownTierSection))
+    account_drawdown_bps_hard: Annotated[
+        int | None,
+        whole(1, 10_000),
+        "Fall from the account's high-water mark over carried runs (stops the run).",
+    ] = field(default=None, metadata=OPTIONAL)
+    week_notional_soft: Annotated[
+        str | None,
+        DECIMAL_POSITIVE,
+        "Cost of a UTC week's entries, from Monday (blocks). Each key of the week needs its other.",
+    ] = field(default=None, metadata=OPTIONAL)
+    week_notional_hard: Annotated[
+        str | None, DECIMAL_POSITIVE, "Cost of a UTC week's entries (stops the run)."
+    ] = field(default=None, metadata=OPTIONAL)
+    week_loss_soft: Annotated[
+        str | None, DECIMAL_POSITIVE, "Loss of a UTC week in quote (blocks)."
+    ] = field(default=None, metadata=OPTIONAL)
+    week_loss_hard: Annotated[
+        str | None, DECIMAL_POSITIVE, "Loss of a UTC week in quote (stops the run)."
     ] = field(default=None, metadata=OPTIONAL)
 
 

@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 DECIMAL: Final[Rule] = {"$ref": "#/$defs/decimal"}
 DECIMAL_POSITIVE: Final[Rule] = {"$ref": "#/$defs/decimal_positive"}
+DECIMAL_SIGNED: Final[Rule] = {"$ref": "#/$defs/decimal_signed"}
 PERCENT: Final[Rule] = {"$ref": "#/$defs/percent"}
 
 DEFINITIONS: Final[Mapping[str, Rule]] = {
@@ -36,6 +37,13 @@ DEFINITIONS: Final[Mapping[str, Rule]] = {
         "not": {"pattern": "\\n"},
         "title": 'a decimal number as text, above zero, such as "1.5"',
     },
+    "decimal_signed": {
+        "type": "string",
+        "maxLength": 40,
+        "pattern": "^-?(0|[1-9][0-9]*)([.][0-9]{1,8}0*)?$",
+        "not": {"pattern": "\\n"},
+        "title": 'a decimal number as text with at most 8 places, such as "-0.02"',
+    },
     "percent": {
         "type": "string",
         "maxLength": 10,
@@ -47,6 +55,7 @@ DEFINITIONS: Final[Mapping[str, Rule]] = {
 """Rules by name in `$defs`: a decimal number is text, exact as it is written."""
 
 _SECTION: Final = "section"
+_ITEM: Final = "item"
 
 LATER: Final = {"later": True}
 """Metadata of a key that came later: its default is what older runs meant without it."""
@@ -113,6 +122,17 @@ def holding(section: type[Any]) -> dict[str, Any]:
     return {**OPTIONAL, _SECTION: section}
 
 
+def listing(section: type[Any]) -> dict[str, Any]:
+    """Return the metadata of an optional key that holds a list of sections."""
+    return {**OPTIONAL, _ITEM: section}
+
+
+def item_type(key: dataclasses.Field[Any]) -> type[Any] | None:
+    """Return the section class of a list's items, None for a key that holds no such list."""
+    found: type[Any] | None = key.metadata.get(_ITEM)
+    return found
+
+
 def is_optional(key: dataclasses.Field[Any]) -> bool:
     """Return whether a profile may lack a key."""
     return OPTIONAL.items() <= key.metadata.items()
@@ -148,5 +168,7 @@ def section_type(hint: Any) -> type[Any] | None:
 def _frozen(key: dataclasses.Field[Any], value: Any) -> Any:
     if _SECTION in key.metadata:
         return section_of(key.metadata[_SECTION], value)
+    if _ITEM in key.metadata:
+        return tuple(section_of(key.metadata[_ITEM], item) for item in value)
     is_listed = "tuple[" in str(key.type)
     return tuple(value) if is_listed and isinstance(value, list) else value

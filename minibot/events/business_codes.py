@@ -157,6 +157,41 @@ SYMBOL_LOCKED: Final = _business(
     "An operator locked the symbol.",
     "Wait until the lock runs out, or unlock it.",
 )
+STOPLOSS_GUARD: Final = _business(
+    "stoploss_guard",
+    "Too many trades of late ended at their stop with a loss.",
+    "Wait: the check says how long; `minibot risk` shows the lock.",
+)
+COOLDOWN_PERIOD: Final = _business(
+    "cooldown_period",
+    "The symbol was left a short while ago.",
+    "Wait: the check says how long; `minibot risk` shows the lock.",
+)
+MAX_DRAWDOWN: Final = _business(
+    "max_drawdown",
+    "Closed trades of late drew down too far.",
+    "Wait: the check says how long; `minibot risk` shows the lock.",
+)
+LOW_PROFIT_PAIRS: Final = _business(
+    "low_profit_pairs",
+    "Closed trades of the symbol brought too little of late.",
+    "Wait: the check says how long; `minibot risk` shows the lock.",
+)
+ACCOUNT_DRAWDOWN: Final = _business(
+    "account_drawdown",
+    "The account is too far below its high-water mark: its tier is HALTED.",
+    "Compare `drawdown_tiers` with the value in the checks; `minibot risk` shows what is left.",
+)
+DRAWDOWN_TIER: Final = _business(
+    "drawdown_tier",
+    "The tier of the account's drawdown lets a part of an order enter, which is too small.",
+    "Compare `drawdown_tiers` with the value in the checks.",
+)
+LOSSES_IN_ROW: Final = _business(
+    "losses_in_row",
+    "Too many trades in a row lost.",
+    "Wait: the check says how long; `minibot risk` shows the lock.",
+)
 RUN_ENDING: Final = _business(
     "run_ending",
     "The run is about to end, so no new position is opened.",
@@ -346,6 +381,16 @@ DAY_NOTIONAL: Final = _business(
     "day_notional",
     "The notional traded on this UTC day would pass its limit.",
     "Compare `day_notional_soft` and `_hard` with the value in the checks.",
+)
+WEEK_NOTIONAL: Final = _business(
+    "week_notional",
+    "The notional traded in this UTC week would pass its limit.",
+    "Compare `week_notional_soft` and `_hard` with the value in the checks.",
+)
+WEEK_LOSS: Final = _business(
+    "week_loss",
+    "The loss of this UTC week has reached its limit.",
+    "Compare `week_loss_soft` and `_hard` with the value in the checks.",
 )
 NIGHT_LOSS: Final = _business(
     "night_loss",

@@ -2,9 +2,9 @@
 
 The night is the run; a backtest longer than a night is a row of nights, each with budgets of its
 own (`backtest.night_ms`), as consecutive runs have. The day is the UTC day of market time and
-starts anew at midnight. What a former run used comes with `run_opening`. Losses are measured on
-equity, so fees and open positions count. A lot that was carried into the run counts from its first
-mark in this run on: what it lost before belongs to the night before.
+starts anew at midnight, the week on Monday. What a former run used comes with `run_opening`. Losses
+are measured on equity, so fees and open positions count. A lot that was carried into the run counts
+from its first mark in this run on: what it lost before belongs to the night before.
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ from minibot.events.money import UNIT, amount_text, parse_amount
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.events.unit_sizes import BPS, DAY_MS, MINUTE_MS
 from minibot.kernel.errors import InvariantError
-from minibot.risk.checks import Checklist, Row, exceeded
+from minibot.risk.account import Account
+from minibot.risk.checks import NOT_ASKED, Checklist, Row, exceeded
 from minibot.risk.limits import DRAWDOWN_PLACES, Limits
 
 WHOLE: Final[int] = BPS * 10**DRAWDOWN_PLACES
-BUDGETS: Final = ("night_notional", "day_notional", "night_loss", "day_loss")
+BUDGETS: Final = (
+    *("night_notional", "day_notional", "night_loss", "day_loss"),
+    *("week_notional", "week_loss"),
+)
 
 
 @final
@@ -33,12 +37,13 @@ class Budgets:
 
     Attributes:
         limits: Of the profile.
+        account: Mark and tier over carried runs.
         equity: As of the last mark or fill.
         high_water_mark: The highest equity of the night.
-        night_notional, day_notional: What entries of the night and of the UTC day cost, with what
-            earlier runs used of it.
-        night_level, day_level: Equity at the start of night or UTC day plus what earlier runs lost
-            of it: the loss used is what equity is below it.
+        night_notional, day_notional, week_notional: What entries of the night, of the UTC day and
+            of its week cost, with what earlier runs used of it.
+        night_level, day_level, week_level: Equity at the start of night, UTC day or week plus what
+            earlier runs lost of it: the loss used is what equity is below it.
         midnight: When the next day or night begins: `roll` has something to do from then on. Before
             the run is open, and once it is stopped, it is 0, so that each step asks about both.
     """
@@ -60,6 +65,12 @@ class Budgets:
         "_night_notional_used",
         "_opening_day",
         "_order_times",
+        "_week_base",
+        "_week_bought",
+        "_week_bought_before",
+        "_week_loss_used",
+        "_week_notional_used",
+        "account",
         "day_level",
         "day_notional",
         "equity",
@@ -68,16 +79,21 @@ class Budgets:
         "midnight",
         "night_level",
         "night_notional",
+        "week_level",
+        "week_notional",
     )
 
     def __init__(self, limits: Limits) -> None:
         """Start with nothing used; `open` sets where the run starts."""
         self.limits: Limits = limits
+        self.account: Account = Account(limits)
         # What earlier runs used, by the names of `BUDGETS`.
         self._night_notional_used: int = 0
         self._day_notional_used: int = 0
         self._night_loss_used: int = 0
         self._day_loss_used: int = 0
+        self._week_notional_used: int = 0
+        self._week_loss_used: int = 0
         self._opening_day: int = 0
         self._day: int = 0
         self.midnight: int = 0
@@ -91,6 +107,10 @@ class Budgets:
         self._night_from: int = 0
         self._night_base: int = 0
         self._day_base: int = 0
+        # Equity at the start of the week, what it bought, and what the run had bought before it.
+        self._week_base: int = 0
+        self._week_bought: int = 0
+        self._week_bought_before: int = 0
         self._night_bought: int = 0
         self._day_bought: int = 0
         self.high_water_mark: int = 0
@@ -99,6 +119,8 @@ class Budgets:
         self.day_notional: int = 0
         self.night_level: int = 0
         self.day_level: int = 0
+        self.week_notional: int = 0
+        self.week_level: int = 0
         self._order_times: list[int] = []
 
     def open(self, used: Mapping[str, str], equity: int, now: int) -> None:
@@ -122,6 +144,9 @@ class Budgets:
         if self.limits.night_ms:
             self._night_ends = now + self.limits.night_ms
         self._night_base = self._day_base = self.high_water_mark = self.equity = equity
+        self._week_base = equity
+        if self.account.is_on:
+            self.account.open(equity, 0)
         self._reckon()
 
     def _carry(self, used: Mapping[str, str]) -> None:
@@ -129,6 +154,7 @@ class Budgets:
         amounts = [parse_amount(used.get(name, "0")) for name in BUDGETS]
         self._night_notional_used, self._day_notional_used = amounts[0], amounts[1]
         self._night_loss_used, self._day_loss_used = amounts[2], amounts[3]
+        self._week_notional_used, self._week_loss_used = amounts[4], amounts[5]
 
     def _reckon(self) -> None:
         """Reckon what follows from bases and earlier runs, after any of them changed."""
@@ -140,6 +166,11 @@ class Budgets:
         if is_opening_day:
             self.day_notional += self._day_notional_used
             self.day_level += self._day_loss_used
+        self.week_notional = self._week_bought
+        self.week_level = self._week_base
+        if week_of(self._day) == week_of(self._opening_day):
+            self.week_notional += self._week_notional_used
+            self.week_level += self._week_loss_used
         self._is_floor_known = False
 
     def roll(self, now: int) -> None:
@@ -153,6 +184,10 @@ class Budgets:
                 self._begin_night(self._night_ends, now)
             self.midnight = min(self.midnight, self._night_ends)
         if day > self._day:
+            if week_of(day) > week_of(self._day):
+                self._week_base = self.equity
+                self._week_bought_before += self._week_bought
+                self._week_bought = 0
             self._day = day
             self._day_base = self.equity
             self._day_bought = 0
@@ -173,6 +208,7 @@ class Budgets:
         """Move all bases: a carried lot met its first mark, which differs from its cost."""
         self._night_base += difference
         self._day_base += difference
+        self._week_base += difference
         self.high_water_mark += difference
         self._reckon()
 
@@ -184,6 +220,9 @@ class Budgets:
         self.day_notional += day - self._day_bought
         self._night_bought = night
         self._day_bought = day
+        week = portfolio.bought - self._week_bought_before
+        self.week_notional += week - self._week_bought
+        self._week_bought = week
         if self._is_spent():
             self._is_floor_known = False
 
@@ -198,6 +237,10 @@ class Budgets:
         if rebased:
             self._rebase(rebased)
         self.equity = equity
+        account = self.account
+        if account.is_on and not account.low <= equity <= account.high:
+            account.on_equity(equity)
+            self._is_floor_known = False
         if equity > self.high_water_mark:
             self.high_water_mark = equity
             self._is_floor_known = False
@@ -247,7 +290,9 @@ class Budgets:
 
     def hard_rows(self) -> tuple[Row, ...]:
         """Return the hard limits on notional, loss and drawdown: a failure ends the run."""
-        limits, equity = self.limits, self.equity
+        limits, equity, account = self.limits, self.equity, self.account
+        fallen = account.drawdown(equity) if account.is_on else NOT_ASKED
+        week, week_loss, whole = limits.week_notional, limits.week_loss, limits.account_drawdown
         night, day = limits.night_notional, limits.day_notional
         night_loss, day_loss, drawdown = limits.night_loss, limits.day_loss, limits.drawdown
         return (
@@ -256,14 +301,18 @@ class Budgets:
             (night_loss.hard_gate, self.night_level - equity, night_loss.hard),
             (day_loss.hard_gate, self.day_level - equity, day_loss.hard),
             (drawdown.hard_gate, drawdown_of(self.high_water_mark, equity), drawdown.hard),
+            (week.hard_gate, self.week_notional, week.hard),
+            (week_loss.hard_gate, self.week_level - equity, week_loss.hard),
+            (whole.hard_gate, fallen, whole.hard),
         )
 
     def _is_spent(self) -> bool:
-        """Return whether entries cost more than night or day may at most."""
+        """Return whether entries cost more than night, day or week may at most."""
         limits = self.limits
         return (
             self.night_notional > limits.night_notional.hard
             or self.day_notional > limits.day_notional.hard
+            or self.week_notional > limits.week_notional.hard
         )
 
     def _equity_floor(self) -> int:
@@ -273,6 +322,12 @@ class Budgets:
         day = self.day_level - limits.day_loss.hard
         drawdown = high - mul_div_down(high, limits.drawdown.hard, WHOLE) if high > 0 else night
         floor = night if night > day else day
+        week = self.week_level - limits.week_loss.hard
+        floor = floor if floor > week else week
+        if limits.account_drawdown.is_on:
+            mark = self.account.mark
+            account = mark - mul_div_down(mark, limits.account_drawdown.hard, WHOLE)
+            floor = floor if floor > account else account
         return floor if floor > drawdown else drawdown
 
     def bound(self, rest: int, qty: int, quiet: QuietRange) -> bool:
@@ -289,8 +344,12 @@ class Budgets:
         if not self._is_floor_known:
             return False
         # Equity is rest + qty x mid // UNIT, which is rising; a mid is (bid + ask) // 2.
-        most = 2 * mul_div_up(self.high_water_mark - rest + 1, UNIT, qty) - 1
-        floor = self._floor
+        high, floor = self.high_water_mark, self._floor
+        if self.account.is_on:
+            high, floor = min(high, self.account.high), max(floor, self.account.low)
+            if not floor <= self.equity <= high:
+                return False
+        most = 2 * mul_div_up(high - rest + 1, UNIT, qty) - 1
         quiet.least = 2 * mul_div_up(floor - rest, UNIT, qty) if floor > rest else 0
         quiet.most = most if most < NO_BOUND else NO_BOUND
         if self.midnight < quiet.until:
@@ -307,6 +366,16 @@ class Budgets:
             nights = {"night_ends": self._night_ends, "bought_before": bought}
         if self.limits.pace_percent:
             nights["night_from"] = self._night_from
+        if self.limits.week_notional.is_on or self.limits.week_loss.is_on:
+            nights["week"] = {
+                "notional_used": amount_text(self._week_notional_used),
+                "loss_used": amount_text(self._week_loss_used),
+                "base": amount_text(self._week_base),
+                "bought": amount_text(self._week_bought),
+                "bought_before": amount_text(self._week_bought_before),
+            }
+        if self.account.is_on:
+            nights["account"] = self.account.state()
         return {
             **nights,
             "used": {
@@ -343,8 +412,22 @@ class Budgets:
         budgets._night_bought = parse_amount(state["night_notional"])
         budgets._day_bought = parse_amount(state["day_notional"])
         budgets._order_times = list(state["order_times"])
+        week = state.get("week")
+        if week is not None:
+            budgets._week_notional_used = parse_amount(week["notional_used"])
+            budgets._week_loss_used = parse_amount(week["loss_used"])
+            budgets._week_base = parse_amount(week["base"])
+            budgets._week_bought = parse_amount(week["bought"])
+            budgets._week_bought_before = parse_amount(week["bought_before"])
+        if budgets.account.is_on:
+            budgets.account.restore(state["account"])
         budgets._reckon()
         return budgets
+
+
+def week_of(day: int) -> int:
+    """Return the week of a UTC day, from Monday; both counted from 1970-01-01, a Thursday."""
+    return (day + 3) // 7
 
 
 def drawdown_of(high_water_mark: int, equity: int) -> int:

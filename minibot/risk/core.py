@@ -138,6 +138,7 @@ class RiskCore(Core):
             if state.sizing.trades is not None:
                 state.sizing.trades.open(state.positions.portfolio, state.limits.taker_rate)
             state.budgets.open(payload.budgets_used, state.positions.equity, now)
+            state.protections.open(state.positions.portfolio, state.positions.equity)
             return None
         if now >= state.budgets.midnight:
             self._begin(event.type, now)
@@ -319,6 +320,8 @@ class RiskCore(Core):
             trades.on_fill(fill, market.holding is None)
         if fill.side == BUY:
             budgets.on_bought(positions.portfolio)
+        if state.protections.is_on:
+            state.protections.on_fill(fill, market.holding is None)
         breaches = budgets.on_equity(positions.equity)
         exits = market.exits or state.exits_of(market)
         holding, rules = market.holding, market.rules

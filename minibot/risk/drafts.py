@@ -236,6 +236,8 @@ def action(state: RiskState, kind: str, reason: str, verdict: Verdict) -> Verdic
         verdict: The action so far.
     """
     state.reason = reason
+    if kind == EXIT and verdict.symbol is not None and state.protections.is_on:
+        state.protections.on_exit(verdict.symbol, reason)
     verdict.action = kind
     verdict.reason_code = reason
     return verdict

@@ -17,9 +17,14 @@ from minibot.events.model import BUY
 from minibot.events.money import PLACES, cost_up, notional_paid_by, qty_for
 from minibot.events.reasons import (
     ALLOWED,
+    COOLDOWN_PERIOD,
+    DRAWDOWN_TIER,
     EXPOSURE_LIMIT,
     HALTED,
     INSUFFICIENT_CASH,
+    LOSSES_IN_ROW,
+    LOW_PROFIT_PAIRS,
+    MAX_DRAWDOWN,
     NIGHT_NOTIONAL_PACE,
     NOT_IN_UNIVERSE,
     PENDING_ORDER,
@@ -31,6 +36,7 @@ from minibot.events.reasons import (
     RUN_ENDING,
     SIZE_RISK,
     SPREAD_LIMIT,
+    STOPLOSS_GUARD,
     SYMBOL_LOCKED,
     WARMUP,
 )
@@ -51,15 +57,26 @@ from minibot.risk.drafts import ALLOW, BLOCK, REDUCE, action, approve, new_verdi
 from minibot.risk.exits import UNKNOWN
 from minibot.risk.headroom import Headroom, loss_of
 from minibot.risk.limits import (
+    OF_ACCOUNT_DRAWDOWN,
     OF_DAY_LOSS,
     OF_DAY_NOTIONAL,
     OF_DRAWDOWN,
     OF_NIGHT_LOSS,
     OF_NIGHT_NOTIONAL,
     OF_ORDER_RATE,
+    OF_WEEK_LOSS,
+    OF_WEEK_NOTIONAL,
+    UNBOUNDED,
     Limits,
 )
 from minibot.risk.positions import Market, Positions
+from minibot.risk.protections import (
+    OF_COOLDOWN_PERIOD,
+    OF_LOSSES_IN_ROW,
+    OF_LOW_PROFIT_PAIRS,
+    OF_MAX_DRAWDOWN,
+    OF_STOPLOSS_GUARD,
+)
 from minibot.risk.risk_state import RiskState
 from minibot.risk.signal_gates import (
     DECIDED_BEFORE,
@@ -91,6 +108,7 @@ PACE: Final = Gate("night_notional_paced", NIGHT_NOTIONAL_PACE, places=PLACES)
 POSITION_NOTIONAL: Final = Gate("position_notional", places=PLACES, cuts=POSITION_LIMIT)
 CASH_WITH_FEE: Final = Gate("cash_with_fee", places=PLACES, cuts=INSUFFICIENT_CASH)
 EXPOSURE: Final = Gate("exposure", places=PLACES, cuts=EXPOSURE_LIMIT)
+TIER_NOTIONAL: Final = Gate("tier_notional", places=PLACES, cuts=DRAWDOWN_TIER)
 POSITION_QTY: Final = Gate("position_qty", places=PLACES, cuts=POSITION_MAX)
 ORDER_NOTIONAL: Final = Gate("order_notional", places=PLACES, passes=AT_LEAST)
 
@@ -132,6 +150,7 @@ def entry_rows(
     """
     symbol, now, limits, rules = market.symbol, state.now, state.limits, market.rules
     positions, halts, equity, rate = state.positions, state.halts, left.equity, limits.order_rate
+    locks, account = state.protections, state.budgets.account
     exits = market.exits or state.exits_of(market)
     until = state.exits.ending_until
     needs_atr = state.exits.rules.needs_atr or state.sizing.needs_atr
@@ -154,15 +173,29 @@ def entry_rows(
         (POSITIONS, _count(positions, market) if has_touch else NOT_ASKED, limits.positions_max),
         (DEVIATION, _away(market, exits.close) if has_touch else NOT_ASKED, limits.deviation_max),
         (SPREAD, _spread(market, limits) if has_touch else NOT_ASKED, limits.entry_spread_max),
-        # A position that could not be guarded; losses and orders.
+        # A position that could not be guarded.
         (ATR_BARS, exits.atr.count if needs_atr else NOT_ASKED, exits.atr.warmup),
+        # Locks of protections, by how long they still last.
+        (OF_STOPLOSS_GUARD, locks.left(STOPLOSS_GUARD, symbol, now), 0),
+        (OF_COOLDOWN_PERIOD, locks.left(COOLDOWN_PERIOD, symbol, now), 0),
+        (OF_MAX_DRAWDOWN, locks.left(MAX_DRAWDOWN, symbol, now), 0),
+        (OF_LOW_PROFIT_PAIRS, locks.left(LOW_PROFIT_PAIRS, symbol, now), 0),
+        (OF_LOSSES_IN_ROW, locks.left(LOSSES_IN_ROW, symbol, now), 0),
+        # Losses and orders.
         (OF_NIGHT_LOSS, loss_of(left.night_level, equity), limits.night_loss.entry_max),
         (OF_DAY_LOSS, loss_of(left.day_level, equity), limits.day_loss.entry_max),
+        (OF_WEEK_LOSS, _week_loss(limits, left), limits.week_loss.entry_max),
+        (OF_ACCOUNT_DRAWDOWN, account.entry_drawdown(equity), account.halting()),
         (OF_DRAWDOWN, drawdown_of(left.high_water_mark, equity), limits.drawdown.entry_max),
         (OF_ORDER_RATE, rate.entry_value(left.orders + 1), rate.entry_max),
         # An order of full size ahead of the night's pace waits, and is not made smaller.
         (PACE, _paced(state, market, left, usable), usable),
     )
+
+
+def _week_loss(limits: Limits, left: Headroom) -> int:
+    """Return the loss of the week; `NOT_ASKED` where the profile does not limit it."""
+    return loss_of(left.week_level, left.equity) if limits.week_loss.is_on else NOT_ASKED
 
 
 def _paced(state: RiskState, market: Market, left: Headroom, usable: int) -> int:
@@ -282,6 +315,7 @@ def sizes_at(state: RiskState, market: Market, rules: OrderRules, left: Headroom
 def size_rows(limits: Limits, left: Headroom, notional: int) -> tuple[Row, ...]:
     """Return the limits on notional that an order is cut down to; hard ones are `hard_rows`."""
     night, day, added = limits.night_notional, limits.day_notional, left.reserved + notional
+    week = limits.week_notional
     cash_max = notional_paid_by(left.cash_free, limits.taker_rate)
     return (
         (POSITION_NOTIONAL, left.position + notional, limits.position_notional_max),
@@ -289,6 +323,8 @@ def size_rows(limits: Limits, left: Headroom, notional: int) -> tuple[Row, ...]:
         (EXPOSURE, left.exposure + notional, left.exposure_max()),
         (OF_NIGHT_NOTIONAL, night.entry_value(left.night_notional + added), night.entry_max),
         (OF_DAY_NOTIONAL, day.entry_value(left.day_notional + added), day.entry_max),
+        (OF_WEEK_NOTIONAL, week.entry_value(left.week_notional + added), week.entry_max),
+        (TIER_NOTIONAL, NOT_ASKED if left.tier_max == UNBOUNDED else notional, left.tier_max),
     )
 
 
@@ -317,9 +353,11 @@ def hard_rows(limits: Limits, left: Headroom, notional: int) -> tuple[Row, ...]:
     value fail here.
     """
     night, day, rate = limits.night_notional, limits.day_notional, limits.order_rate
+    week = limits.week_notional
     added = left.reserved + notional
     return (
         (night.hard_gate, left.night_notional + added, night.hard),
         (day.hard_gate, left.day_notional + added, day.hard),
+        (week.hard_gate, left.week_notional + added, week.hard),
         (rate.hard_gate, left.orders + 1, rate.hard),
     )

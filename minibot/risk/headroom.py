@@ -9,7 +9,7 @@ from minibot.events.money import PLACES
 from minibot.events.native import mypyc_attr
 from minibot.events.unit_sizes import BPS
 from minibot.risk.budgets import Budgets, drawdown_of
-from minibot.risk.limits import Limits
+from minibot.risk.limits import UNBOUNDED, Limits
 from minibot.risk.positions import Market, Positions
 
 
@@ -24,11 +24,13 @@ class Headroom:
         market: The market of the decision; None for a look at all of them.
         limits: Of the profile.
         equity, high_water_mark: Of that time.
-        night_notional, day_notional, orders: How much is used.
-        night_level, day_level: As in `Budgets`: the loss used is what equity is below them.
+        night_notional, day_notional, week_notional, orders: How much is used.
+        night_level, day_level, week_level: As in `Budgets`: the loss used is what equity is below
+            them.
         reserved: The notional that open entries may still cost, without fees.
         exposure: Positions and the notional that open entries may add.
         cash_free: The cash that open entries and their fees leave.
+        tier_max: The notional that the account's tier lets enter at once; `UNBOUNDED` while ACTIVE.
         position: The notional of the market's position and of its open entries; 0 for all of them.
     """
 
@@ -47,6 +49,9 @@ class Headroom:
         "orders",
         "position",
         "reserved",
+        "tier_max",
+        "week_level",
+        "week_notional",
     )
 
     def __init__(
@@ -61,6 +66,11 @@ class Headroom:
         self.day_level: int = budgets.day_level
         self.night_notional: int = budgets.night_notional
         self.day_notional: int = budgets.day_notional
+        self.week_level: int = budgets.week_level
+        self.week_notional: int = budgets.week_notional
+        self.tier_max: int = UNBOUNDED
+        if budgets.account.place:
+            self.tier_max = budgets.account.entry_max(self.limits.order_notional)
         self.orders: int = budgets.orders(now)
         self.reserved: int = 0
         self.exposure: int = positions.worth
@@ -92,7 +102,10 @@ class Headroom:
                     (limits.day_loss, loss_of(self.day_level, self.equity)),
                     (limits.drawdown, drawdown_of(self.high_water_mark, self.equity)),
                     (limits.order_rate, self.orders),
+                    (limits.week_notional, self.week_notional),
+                    (limits.week_loss, loss_of(self.week_level, self.equity)),
                 )
+                if limit.is_on
             }
             left["exposure"] = format_fixed(self.exposure_max() - self.exposure, PLACES)
             left["cash"] = format_fixed(self.cash_free, PLACES)

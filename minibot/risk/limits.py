@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from minibot.cores.core_profile import CoreProfile
+from minibot.cores.core_profile import CoreProfile, DrawdownTierSection
 from minibot.events.model import JsonObject
 from minibot.events.money import PLACES, parse_amount, parse_rate
 from minibot.events.reasons import (
+    ACCOUNT_DRAWDOWN,
     DAY_LOSS,
     DAY_NOTIONAL,
     DRAWDOWN,
     NIGHT_LOSS,
     NIGHT_NOTIONAL,
     ORDER_RATE,
+    WEEK_LOSS,
+    WEEK_NOTIONAL,
 )
 from minibot.events.unit_sizes import BPS
 from minibot.risk.checks import NOT_ASKED, Gate
@@ -26,6 +29,8 @@ from minibot.risk.checks import NOT_ASKED, Gate
 DRAWDOWN_PLACES: Final = 4
 """Drawdown is reckoned in ten-thousandths of a basis point, so that no boundary is blurred."""
 
+UNBOUNDED: Final[int] = 1 << 60
+"""The hard value of a limit that the profile does not have."""
 
 # The check of an entry against each limit. Notional gives no reason: an order that is too large is
 # made smaller before it is refused.
@@ -33,6 +38,9 @@ OF_NIGHT_NOTIONAL: Final = Gate("night_notional", places=PLACES, cuts=NIGHT_NOTI
 OF_DAY_NOTIONAL: Final = Gate("day_notional", places=PLACES, cuts=DAY_NOTIONAL)
 OF_NIGHT_LOSS: Final = Gate("night_loss", NIGHT_LOSS, PLACES)
 OF_DAY_LOSS: Final = Gate("day_loss", DAY_LOSS, PLACES)
+OF_WEEK_NOTIONAL: Final = Gate("week_notional", places=PLACES, cuts=WEEK_NOTIONAL)
+OF_WEEK_LOSS: Final = Gate("week_loss", WEEK_LOSS, PLACES)
+OF_ACCOUNT_DRAWDOWN: Final = Gate("account_drawdown_bps", ACCOUNT_DRAWDOWN, DRAWDOWN_PLACES)
 OF_DRAWDOWN: Final = Gate("drawdown_bps", DRAWDOWN, DRAWDOWN_PLACES)
 OF_ORDER_RATE: Final = Gate("orders_per_minute", ORDER_RATE)
 
@@ -65,6 +73,11 @@ class Limit:
         self.entry_max: int = hard if soft is None else min(soft, hard)
         self.hard_gate: Gate = Gate(f"{gate.name}_hard", "", gate.places)
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the profile has it."""
+        return self.hard < UNBOUNDED
+
     def entry_value(self, value: int) -> int:
         """Return the value that an entry's check compares; `NOT_ASKED` without a soft value."""
         return NOT_ASKED if self.is_hard_at_once else value
@@ -75,10 +88,12 @@ class Limits:
     """The limits of a risk profile; money in hundred-millionths, ages in ms of market time."""
 
     __slots__ = (
+        "account_drawdown",
         "day_loss",
         "day_notional",
         "deviation_max",
         "drawdown",
+        "drawdown_tiers",
         "entry_spread_max",
         "exposure_bps_max",
         "intent_ttl_ms",
@@ -97,6 +112,8 @@ class Limits:
         "signal_age_ms_max",
         "taker_rate",
         "tick_age_ms_max",
+        "week_loss",
+        "week_notional",
     )
 
     def __init__(self, config: JsonObject) -> None:
@@ -118,6 +135,15 @@ class Limits:
         self.night_loss: Limit = _money(OF_NIGHT_LOSS, risk.night_loss_soft, risk.night_loss_hard)
         self.day_loss: Limit = _money(OF_DAY_LOSS, risk.day_loss_soft, risk.day_loss_hard)
         self.drawdown: Limit = _count(OF_DRAWDOWN, risk.drawdown_bps_soft, risk.drawdown_bps_hard)
+        # Limits that a profile may lack.
+        self.week_notional: Limit = _money(
+            OF_WEEK_NOTIONAL, risk.week_notional_soft, risk.week_notional_hard
+        )
+        self.week_loss: Limit = _money(OF_WEEK_LOSS, risk.week_loss_soft, risk.week_loss_hard)
+        self.account_drawdown: Limit = _count(
+            OF_ACCOUNT_DRAWDOWN, None, risk.account_drawdown_bps_hard
+        )
+        self.drawdown_tiers: tuple[DrawdownTierSection, ...] = risk.drawdown_tiers or ()
         self.order_rate: Limit = _count(
             OF_ORDER_RATE, risk.orders_per_minute_soft, risk.orders_per_minute_hard
         )
@@ -141,12 +167,12 @@ class Limits:
             self.pace_ms = self.night_ms or int(config["duration_ms"])
 
 
-def _money(gate: Gate, soft: str | None, hard: str) -> Limit:
+def _money(gate: Gate, soft: str | None, hard: str | None) -> Limit:
     scaled = None if soft is None else parse_amount(soft)
-    return Limit(gate, scaled, parse_amount(hard))
+    return Limit(gate, scaled, UNBOUNDED if hard is None else parse_amount(hard))
 
 
-def _count(gate: Gate, soft: int | None, hard: int) -> Limit:
+def _count(gate: Gate, soft: int | None, hard: int | None) -> Limit:
     unit = int(10**gate.places)
     scaled = None if soft is None else soft * unit
-    return Limit(gate, scaled, hard * unit)
+    return Limit(gate, scaled, UNBOUNDED if hard is None else hard * unit)

@@ -14,6 +14,7 @@ from minibot.risk.exits import NEVER, ExitRules, Exits, SymbolExits
 from minibot.risk.headroom import Headroom
 from minibot.risk.limits import Limits
 from minibot.risk.positions import Market, Positions
+from minibot.risk.protections import Protections
 from minibot.risk.sizing import Sizing
 from minibot.risk.trading_halts import TradingHalts
 
@@ -31,6 +32,7 @@ class RiskState:
         "limits",
         "now",
         "positions",
+        "protections",
         "reason",
         "sizing",
         "stops",
@@ -47,6 +49,7 @@ class RiskState:
             self.limits.quote_asset, self.limits.taker_rate, self.limits.leaves_dust
         )
         self.halts: TradingHalts = TradingHalts()
+        self.protections: Protections = Protections(config)
         # The signals that were acted on, each for as long as it is not stale anyway.
         self.decided: RecentIds = RecentIds()
         self.now: int = 0
@@ -88,8 +91,12 @@ class RiskState:
     def state(self) -> JsonObject:
         """Return all of it as canonical JSON values."""
         trades = self.sizing.trades
+        protected: JsonObject = {}
+        if self.protections.is_on:
+            protected = {"protections": self.protections.state()}
         return {
             **({} if trades is None else {"closed_trades": trades.state()}),
+            **protected,
             "positions": self.positions.state(),
             "budgets": self.budgets.state(),
             "exits": self.exits.state(),
@@ -115,6 +122,7 @@ class RiskState:
         if restored.sizing.trades is not None:
             restored.sizing.trades.restore(state["closed_trades"])
         restored.halts = TradingHalts.from_state(state["locks"])
+        restored.protections = Protections.from_state(config, state.get("protections"))
         restored.decided = RecentIds.from_state(state["decided"])
         restored.now = state["now"]
         restored.reason = state["reason"]

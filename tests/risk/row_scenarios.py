@@ -30,12 +30,14 @@ from tests.risk.row_world import (
     bounded,
     closing,
     drawn,
+    fallen,
     held_at_end,
     least,
     nothing,
     orders,
     others,
     put,
+    reducing,
     selling,
     small,
     status,
@@ -244,6 +246,24 @@ ENTRIES: Final = (
         over("symbol_locked", "no", "yes"),
         (put(state__halts__until={SYMBOL: NOW}), put(state__halts__until={SYMBOL: NOW + 1})),
     ),
+    *(
+        _entry(
+            f"OF_{code.upper()}",
+            code,
+            over(f"{code}_ms", "0", "1"),
+            (
+                put(state__protections__locks={code: {scope: NOW}}),
+                put(state__protections__locks={code: {scope: NOW + 1}}),
+            ),
+        )
+        for code, scope in (
+            ("stoploss_guard", "*"),
+            ("cooldown_period", SYMBOL),
+            ("max_drawdown", "*"),
+            ("low_profit_pairs", SYMBOL),
+            ("losses_in_row", "*"),
+        )
+    ),
     _entry(
         "IN_UNIVERSE",
         "not_in_universe",
@@ -309,6 +329,18 @@ ENTRIES: Final = (
         "day_loss",
         amount("day_loss", 202),
         step("budgets__day_level", EQUITY + 202 * UNIT),
+    ),
+    _entry(
+        "OF_WEEK_LOSS",
+        "week_loss",
+        amount("week_loss", 303),
+        step("budgets__week_level", EQUITY + 303 * UNIT),
+    ),
+    _entry(
+        "OF_ACCOUNT_DRAWDOWN",
+        "account_drawdown",
+        over("account_drawdown_bps", "1414.0000", "1414.0001"),
+        (fallen(51_516 * UNIT), fallen(51_516 * UNIT - 1)),
     ),
     _entry(
         "OF_DRAWDOWN",
@@ -378,6 +410,23 @@ ENTRIES: Final = (
         step("budgets__day_notional", 20_000 * UNIT - RESERVED - NOTIONAL),
         REDUCED,
     ),
+    _size(
+        "OF_WEEK_NOTIONAL",
+        "week_notional",
+        amount("week_notional", 25_000),
+        step("budgets__week_notional", 25_000 * UNIT - RESERVED - NOTIONAL),
+        REDUCED,
+    ),
+    _size(
+        "TIER_NOTIONAL",
+        "drawdown_tier",
+        (
+            "tier_notional 1000.00000000 / 1000.00000000",
+            "tier_notional 1000.00000000 / 990.00000000",
+        ),
+        (reducing(100), reducing(99)),
+        REDUCED,
+    ),
     _order(
         "POSITION_QTY",
         "position_max",
@@ -413,6 +462,13 @@ ENTRIES: Final = (
         "",
         amount("day_notional_hard", 21_000),
         step("budgets__day_notional", 21_000 * UNIT - RESERVED - NOTIONAL),
+        STOPPED,
+    ),
+    _hard(
+        "week.hard_gate",
+        "",
+        amount("week_notional_hard", 26_000),
+        step("budgets__week_notional", 26_000 * UNIT - RESERVED - NOTIONAL),
         STOPPED,
     ),
     _hard(
@@ -608,6 +664,24 @@ EQUITY_LIMITS: Final = (
         "",
         amount("day_loss_hard", 2_002),
         step("budgets__day_level", EQUITY + 2_002 * UNIT),
+    ),
+    _equity(
+        "week.hard_gate",
+        "",
+        amount("week_notional_hard", 26_000),
+        step("budgets__week_notional", 26_000 * UNIT),
+    ),
+    _equity(
+        "week_loss.hard_gate",
+        "",
+        amount("week_loss_hard", 3_003),
+        step("budgets__week_level", EQUITY + 3_003 * UNIT),
+    ),
+    _equity(
+        "whole.hard_gate",
+        "",
+        over("account_drawdown_bps_hard", "1515.0000", "1515.0001"),
+        (fallen(50_910 * UNIT), fallen(50_910 * UNIT - 1)),
     ),
     _equity(
         "drawdown.hard_gate",

@@ -12,6 +12,7 @@ from minibot.cores.event_id import NOBODY, named
 from minibot.cores.messages import SignalMessage
 from minibot.events.model import BUY, SELL, Event, JsonObject, Payload, Signal
 from minibot.events.money import UNIT
+from minibot.risk.account import Tier
 from minibot.risk.positions import Market, WorkingOrder
 from minibot.risk.risk_state import RiskState
 from minibot.risk.sizing import Sizes
@@ -50,9 +51,26 @@ LIMITS: Final[JsonObject] = config(
     risk__day_notional_soft="20000",
     risk__day_notional_hard="21000",
     execution__taker_fee_bps="10",
+    risk__week_notional_soft="25000",
+    risk__week_notional_hard="26000",
+    risk__week_loss_soft="303",
+    risk__week_loss_hard="3003",
+    risk__account_drawdown_bps_hard=1515,
+    risk__drawdown_tiers=[
+        {"state": "REDUCING", "drawdown_bps": 1212, "back_bps": 1111, "entry_percent": 50},
+        {"state": "HALTED", "drawdown_bps": 1414, "back_bps": 1313},
+    ],
+    risk__protections=[
+        {"method": "CooldownPeriod", "stop_duration": 1},
+        {"method": "LossesInRow", "trade_limit": 1, "stop_duration": 1},
+        *(
+            {"method": method, "trade_limit": 1, "lookback_period": 1, "stop_duration": 1}
+            for method in ("StoplossGuard", "MaxDrawdown", "LowProfitPairs")
+        ),
+    ],
 )
 HARD_AT_ONCE: Final = copy.deepcopy(LIMITS)
-for _name in ("night_notional", "day_notional", "orders_per_minute"):
+for _name in ("night_notional", "day_notional", "week_notional", "orders_per_minute"):
     HARD_AT_ONCE["risk"][f"{_name}_soft"] = HARD_AT_ONCE["risk"][f"{_name}_hard"]
 
 
@@ -79,6 +97,9 @@ class World:
         self.budgets.night_level = self.budgets.equity + 13 * UNIT
         self.budgets.day_level = self.budgets.equity + 17 * UNIT
         self.budgets.high_water_mark = self.budgets.equity + 19 * UNIT
+        self.budgets.week_notional = 8 * UNIT
+        self.budgets.week_level = self.budgets.equity + 15 * UNIT
+        self.budgets.account.open(self.budgets.equity + 23 * UNIT, 0)
         self.orders(2)
         self.signal_ts, self.horizon_ms = NOW - 7, 60_000
         # The bounds of an entry's sizing: a scenario sets the one that it tests.
@@ -165,7 +186,31 @@ def drawn(equity: int) -> Change:
         budgets__high_water_mark=EQUITY,
         budgets__night_level=equity,
         budgets__day_level=equity,
+        budgets__week_level=equity,
     )
+
+
+def fallen(equity: int) -> Change:
+    """Return a change to an equity below the account's mark, in a night that lost nothing."""
+    change = drawn(equity)
+
+    def both(world: World) -> None:
+        change(world)
+        world.budgets.high_water_mark = equity
+        world.budgets.account.mark = EQUITY
+
+    return both
+
+
+def reducing(percent: int) -> Change:
+    """Return a change to a tier that lets a share of an order enter."""
+
+    def change(world: World) -> None:
+        account = world.budgets.account
+        account.table = (account.table[0], Tier("REDUCING", 1, 0, percent))
+        account.place = 1
+
+    return change
 
 
 def bounded(held: int) -> Change:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from minibot.cores.core_profile import FIXED, KELLY, RISK, VENUE, venue_name
+from minibot.cores.core_profile import FIXED, HALTED_TIER, KELLY, RISK, VENUE, venue_name
 from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE
 from minibot.events.roles import Roles
@@ -51,6 +51,19 @@ _SIZING_KEYS: Final = (
     *("sizing", "stop_atr_mult", "stop_bps", "symbol_notional_max", *_BUCKETS),
     *(key for keys in _SIZED_BY.values() for key in keys),
 )
+
+# What a protection needs and what it may have, beside one key of each of two groups: until when it
+# locks, and since when trades count, which some methods do not ask.
+_UNTIL: Final = ("stop_duration", "stop_duration_candles", "unlock_at")
+_SINCE: Final = ("lookback_period", "lookback_period_candles")
+_UNLIMITED: Final = ("CooldownPeriod", "LossesInRow")
+_PROTECTION_KEYS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "StoplossGuard": (("trade_limit",), ("required_profit", "only_per_pair")),
+    "CooldownPeriod": ((), ()),
+    "MaxDrawdown": (("trade_limit", "max_allowed_drawdown"), ("calculation_mode",)),
+    "LowProfitPairs": (("trade_limit", "required_profit"), ()),
+    "LossesInRow": (("trade_limit",), ("only_per_pair",)),
+}
 
 Rule = Callable[[JsonObject, Mapping[str, str]], Iterator[str]]
 
@@ -245,6 +258,76 @@ def _sizing_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
             yield told(["risk", "symbol_notional_max", symbol], most, words, origin)
 
 
+def _protection_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    for place, item in enumerate(raw["risk"].get("protections") or ()):
+        path, method = ["risk", "protections", str(place)], item["method"]
+        needed, read = _PROTECTION_KEYS[method]
+        for key in sorted(item.keys() - {"method", *needed, *read, *_UNTIL, *_SINCE}):
+            words = f"allowed: no such key, as {method} does not read it"
+            yield told([*path, key], item[key], words, origin)
+        for key in needed:
+            if key not in item:
+                yield f"{'.'.join([*path, key])}: missing; {method} needs it"
+        groups = (_UNTIL, 1), (_SINCE, 0 if method in _UNLIMITED else 1)
+        for keys, count in groups:
+            given = [key for key in keys if key in item]
+            if len(given) != count:
+                wanted = "one of" if count else "none of"
+                words = f"allowed: {wanted} {', '.join(keys)}"
+                yield told(path, item, words, origin)
+        drawdown = item.get("max_allowed_drawdown")
+        if drawdown is not None and not 0 <= Fraction(drawdown) < 1:
+            words = "allowed: a ratio of at least 0 and below 1"
+            yield told([*path, "max_allowed_drawdown"], drawdown, words, origin)
+
+
+def _tier_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    risk, path = raw["risk"], ["risk", "drawdown_tiers"]
+    tiers, hard = risk.get("drawdown_tiers"), risk.get("account_drawdown_bps_hard")
+    if tiers is None:
+        return
+    if hard is None:
+        words = "allowed: only with risk.account_drawdown_bps_hard, below which all tiers lie"
+        yield told(path, tiers, words, origin)
+        return
+    former: JsonObject = {"state": "", "drawdown_bps": 0, "back_bps": -1}
+    for place, tier in enumerate(tiers):
+        here = [*path, str(place)]
+        begins, back, share = tier["drawdown_bps"], tier["back_bps"], tier.get("entry_percent")
+        if begins >= hard:
+            words = f"allowed: below risk.account_drawdown_bps_hard ({hard})"
+            yield told([*here, "drawdown_bps"], begins, words, origin)
+        if begins <= former["drawdown_bps"]:
+            words = f"allowed: above the tier before ({former['drawdown_bps']})"
+            yield told([*here, "drawdown_bps"], begins, words, origin)
+        if not former["back_bps"] < back < begins:
+            words = f"allowed: above {former['back_bps']}, as before, and below drawdown_bps"
+            yield told([*here, "back_bps"], back, words, origin)
+        if former["state"] == HALTED_TIER:
+            yield told([*here, "state"], tier["state"], "allowed: no tier behind HALTED", origin)
+        if (share is None) != (tier["state"] == HALTED_TIER):
+            words = "allowed: entry_percent with REDUCING, and with it alone"
+            yield told(here, tier, words, origin)
+        if share is not None and share >= former.get("entry_percent", 100):
+            words = "allowed: less than the tier before, and less than 100"
+            yield told([*here, "entry_percent"], share, words, origin)
+        former = tier
+
+
+def _week_rule(name: str) -> Rule:
+    def rule(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+        low, high = (raw["risk"].get(f"{name}_{kind}") for kind in ("soft", "hard"))
+        if low is high is None:
+            return
+        if low is None or high is None:
+            missing, given = ("soft", "hard") if low is None else ("hard", "soft")
+            yield f"risk.{name}_{missing}: missing; risk.{name}_{given} needs it"
+        else:
+            yield from _order_rule("risk", f"{name}_soft", f"{name}_hard", True)(raw, origin)
+
+    return rule
+
+
 def _bar_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     built = raw["market"]["bar_intervals"]
     for key in ("bar_interval", "trend_interval"):
@@ -384,6 +467,12 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
             *("risk.signal_exit", "risk.time_exit_ms"),
         ),
         _exit_violations,
+    ),
+    (("risk.protections",), _protection_violations),
+    (("risk.drawdown_tiers", "risk.account_drawdown_bps_hard"), _tier_violations),
+    *(
+        ((f"risk.{name}_soft", f"risk.{name}_hard"), _week_rule(name))
+        for name in ("week_notional", "week_loss")
     ),
     (
         (*(f"risk.{key}" for key in _SIZING_KEYS), "portfolio.quote_asset"),

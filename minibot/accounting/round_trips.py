@@ -1,0 +1,122 @@
+"""Round trips: a position of one symbol from flat to flat, and what it brought after fees.
+
+A round trip is a trade as freqtrade counts one: all purchases and sales of a position, its profit
+the net proceeds less the whole cost with fees, its ratio that profit to the cost. Differences: the
+amounts are exact, each rounded against the bot, and so is the ratio, to eight places down. A lot
+that was carried in without the record of its trip counts at its cost, without the fee it had paid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, final
+
+from minibot.cores.messages import FillMessage
+from minibot.events.model import BUY, JsonObject
+from minibot.events.money import UNIT, amount_text, cost_up, parse_amount, proceeds_down
+from minibot.events.native import mypyc_attr
+
+RATIO_UNIT: Final[int] = UNIT
+"""A ratio of one, as ratios are scaled."""
+
+
+@mypyc_attr(acyclic=True)
+@final
+class RoundTrip:
+    """Round trip of one symbol, open or closed; amounts in hundred-millionths of the quote asset.
+
+    Attributes:
+        opened_ts, closed_ts: Times of its first and its last fill, Unix ms; 0 while it is open.
+        spent, received: What its purchases cost with their fees, what its sales brought after them.
+        reason: Why it was closed, a reason code; empty where risk did not say.
+    """
+
+    __slots__ = ("closed_ts", "opened_ts", "reason", "received", "spent", "symbol")
+
+    def __init__(self, symbol: str, opened_ts: int, spent: int) -> None:
+        """Start with what was spent so far."""
+        self.symbol: str = symbol
+        self.opened_ts: int = opened_ts
+        self.closed_ts: int = 0
+        self.spent: int = spent
+        self.received: int = 0
+        self.reason: str = ""
+
+    @property
+    def profit(self) -> int:
+        """The profit after fees."""
+        return self.received - self.spent
+
+    @property
+    def ratio(self) -> int:
+        """Profit to cost, in hundred-millionths, rounded down; 0 for a trip that cost nothing."""
+        return self.profit * RATIO_UNIT // self.spent if self.spent else 0
+
+    def to_json(self) -> JsonObject:
+        """Return the round trip as canonical JSON values."""
+        return {
+            "symbol": self.symbol,
+            "opened_ts": self.opened_ts,
+            "closed_ts": self.closed_ts,
+            "spent": amount_text(self.spent),
+            "received": amount_text(self.received),
+            "reason": self.reason,
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> RoundTrip:
+        """Return the round trip of `to_json`."""
+        trip = RoundTrip(data["symbol"], data["opened_ts"], parse_amount(data["spent"]))
+        trip.closed_ts, trip.reason = data["closed_ts"], data["reason"]
+        trip.received = parse_amount(data["received"])
+        return trip
+
+
+@final
+class RoundTrips:
+    """The open round trips of one run, by symbol."""
+
+    __slots__ = ("open",)
+
+    def __init__(self) -> None:
+        """Start flat."""
+        self.open: dict[str, RoundTrip] = {}
+
+    def carry(self, symbol: str, ts: int, cost: int) -> None:
+        """Take a position that the run starts with, unless its trip is known."""
+        if symbol not in self.open:
+            self.open[symbol] = RoundTrip(symbol, ts, cost)
+
+    def on_fill(self, fill: FillMessage, is_flat: bool, reason: str) -> RoundTrip | None:
+        """Take a fill; return the round trip that it closes, else None.
+
+        Args:
+            fill: The fill.
+            is_flat: Whether nothing of the symbol is held behind it.
+            reason: Why the position is left, as risk said last.
+        """
+        trip = self.open.get(fill.symbol)
+        if trip is None:
+            trip = self.open[fill.symbol] = RoundTrip(fill.symbol, fill.ts, 0)
+        if fill.side == BUY:
+            # A fee in the base asset has been paid with the notional.
+            trip.spent += cost_up(fill.qty, fill.price) + (0 if fill.pays_in_base else fill.fee)
+        else:
+            trip.received += proceeds_down(fill.qty, fill.price) - fill.fee
+        if not is_flat:
+            return None
+        del self.open[fill.symbol]
+        trip.closed_ts, trip.reason = fill.ts, reason
+        return trip
+
+    def state(self) -> list[JsonObject]:
+        """Return the open trips as canonical JSON values, by symbol."""
+        return [self.open[symbol].to_json() for symbol in sorted(self.open)]
+
+    @staticmethod
+    def from_state(state: list[Mapping[str, Any]]) -> RoundTrips:
+        """Return the round trips of `state`."""
+        trips = RoundTrips()
+        for data in state:
+            trips.open[data["symbol"]] = RoundTrip.from_json(data)
+        return trips

@@ -1,0 +1,150 @@
+"""Account: equity against its high-water mark over carried runs, and the state that follows.
+
+The drawdown limit of a night counts from the night's own mark; tiers count from the account's,
+which no run lowers. ACTIVE enters as ever, REDUCING with a share of each order, HALTED not at all;
+exits are never held back. The tiers are one table, a row each, from ACTIVE down. A row begins once
+the drawdown is above its first bound and ends once it is at most its second, lower one, so that no
+state flutters. Where drawdown falls or rises past several rows at once, the last of them holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, final
+
+from minibot.cores.core_profile import HALTED_TIER, DrawdownTierSection
+from minibot.events.decimals import mul_div_down
+from minibot.events.model import JsonObject
+from minibot.events.money import amount_text, parse_amount
+from minibot.events.unit_sizes import BPS
+from minibot.risk.checks import NOT_ASKED
+from minibot.risk.limits import DRAWDOWN_PLACES, UNBOUNDED, Limits
+
+ACTIVE: Final = "ACTIVE"
+WHOLE: Final[int] = BPS * 10**DRAWDOWN_PLACES
+UNIT: Final[int] = 10**DRAWDOWN_PLACES
+
+
+class Tier(NamedTuple):
+    """Row of the table: a state, the drawdowns at which it begins and ends, and what may enter.
+
+    Drawdowns are in ten-thousandths of a basis point.
+    """
+
+    state: str
+    begins: int
+    ends: int
+    entry_percent: int
+
+
+def table_of(sections: tuple[DrawdownTierSection, ...]) -> tuple[Tier, ...]:
+    """Return the table of the profile's tiers; its first row is ACTIVE."""
+    rows = [Tier(ACTIVE, -1, -1, 100)]
+    for tier in sections:
+        share = 0 if tier.state == HALTED_TIER else tier.entry_percent or 0
+        rows.append(Tier(tier.state, tier.drawdown_bps * UNIT, tier.back_bps * UNIT, share))
+    return tuple(rows)
+
+
+def tier_at(table: tuple[Tier, ...], place: int, drawdown: int) -> int:
+    """Return the row that holds at a drawdown, coming from the row at `place`."""
+    while place + 1 < len(table) and drawdown > table[place + 1].begins:
+        place += 1
+    while place and drawdown <= table[place].ends:
+        place -= 1
+    return place
+
+
+@final
+class Account:
+    """High-water mark and tier of the account; amounts in hundred-millionths.
+
+    Attributes:
+        is_on: Whether the profile asks for any of it.
+        table: The rows of `table_of`.
+        mark: The highest equity of all carried runs.
+        place: The row that holds.
+        low, high: While equity is between them, both included, nothing changes.
+    """
+
+    __slots__ = ("hard", "high", "is_on", "low", "mark", "place", "table")
+
+    def __init__(self, limits: Limits) -> None:
+        """Start without a mark."""
+        self.table: tuple[Tier, ...] = table_of(limits.drawdown_tiers)
+        self.hard: int = limits.account_drawdown.hard
+        self.is_on: bool = len(self.table) > 1 or self.hard < UNBOUNDED
+        self.mark: int = 0
+        self.place: int = 0
+        self.low: int = 0
+        self.high: int = 0
+
+    @property
+    def state_name(self) -> str:
+        """The state of the tier that holds."""
+        return self.table[self.place].state
+
+    def open(self, mark: int, place: int) -> None:
+        """Start the run with the mark and the tier of the account."""
+        self.mark, self.place = mark, place
+        self._bound()
+
+    def on_equity(self, equity: int) -> None:
+        """Take the equity of now: a higher mark, another tier, or nothing."""
+        if self.low <= equity <= self.high:
+            return
+        if equity > self.mark:
+            self.mark = equity
+        self.place = tier_at(self.table, self.place, self.drawdown(equity))
+        self._bound()
+
+    def drawdown(self, equity: int) -> int:
+        """Return how far equity is below the mark, in 10**-4 bps, rounded up."""
+        if self.mark <= 0:
+            return 0
+        return -((equity - self.mark) * WHOLE // self.mark)
+
+    def halting(self) -> int:
+        """Return the drawdown above which no entry is allowed now; `UNBOUNDED` for none."""
+        row = self.table[self.place]
+        if row.state == HALTED_TIER:
+            return row.ends
+        for tier in self.table:
+            if tier.state == HALTED_TIER:
+                return tier.begins
+        return UNBOUNDED
+
+    def entry_drawdown(self, equity: int) -> int:
+        """Return the drawdown that an entry's check compares; `NOT_ASKED` without a halting one."""
+        return NOT_ASKED if self.halting() == UNBOUNDED else self.drawdown(equity)
+
+    def entry_max(self, notional: int) -> int:
+        """Return how much of an order's notional may enter now, rounded down."""
+        return mul_div_down(notional, self.table[self.place].entry_percent, 100)
+
+    def _bound(self) -> None:
+        """Find the equities between which nothing changes."""
+        mark, place, table = self.mark, self.place, self.table
+        self.high = mark
+        worst = self.hard
+        if place:
+            back = mark - _share(mark, table[place].ends)
+            self.high = min(mark, back - 1)
+        if place + 1 < len(table):
+            worst = min(worst, table[place + 1].begins)
+        self.low = 0 if worst == UNBOUNDED else mark - _share(mark, worst)
+
+    # --- as text --------------------------------------------------------------------------------
+
+    def state(self) -> JsonObject:
+        """Return it as canonical JSON values."""
+        return {"mark": amount_text(self.mark), "place": self.place}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self.open(parse_amount(state["mark"]), state["place"])
+
+
+def _share(mark: int, drawdown: int) -> int:
+    """Return the part of a mark that a drawdown is, rounded down; nothing of no mark."""
+    return mul_div_down(mark, drawdown, WHOLE) if mark > 0 else 0

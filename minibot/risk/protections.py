@@ -1,0 +1,289 @@
+"""Protections: closed trades that lock a symbol, or all of them, against entries until a time.
+
+Methods, parameters and their meaning are those of freqtrade 2026.9; `ProtectionSection` tells them
+and `tests/risk/freqtrade_locks.py` holds what freqtrade's own code locks. Differences:
+
+* A trade's ratio is exact and rounded down at the eighth place (`accounting.round_trips`).
+* Trades are judged at the time of the closing fill, which is the trade's own close.
+* Freqtrade locks a symbol until its bar ends after each exit; here a CooldownPeriod says so.
+* LossesInRow is ours. Weekly bars begin on Monday, as the venue's do.
+
+Locks come from closed trades alone, so that the fills and the reasons of exits give them again. No
+command lifts one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, final
+
+from minibot.accounting.portfolio import Portfolio
+from minibot.accounting.round_trips import RATIO_UNIT, RoundTrip, RoundTrips
+from minibot.cores.core_profile import CoreProfile, ProtectionSection
+from minibot.cores.messages import FillMessage
+from minibot.events.intervals import INTERVAL_MS, align
+from minibot.events.model import JsonObject
+from minibot.events.money import amount_text, parse_amount
+from minibot.events.reasons import (
+    COOLDOWN_PERIOD,
+    LOSSES_IN_ROW,
+    LOW_PROFIT_PAIRS,
+    MAX_DRAWDOWN,
+    STOP_LOSS,
+    STOPLOSS_GUARD,
+)
+from minibot.events.unit_sizes import DAY_MS, MINUTE_MS
+from minibot.risk.checks import NOT_ASKED, Gate
+
+ALL: Final = "*"
+"""The scope of a lock of all symbols."""
+
+STOPS: Final = frozenset({STOP_LOSS})
+"""Reasons of exits that StoplossGuard counts: those at a stop."""
+
+OF_STOPLOSS_GUARD: Final = Gate("stoploss_guard_ms", STOPLOSS_GUARD)
+OF_COOLDOWN_PERIOD: Final = Gate("cooldown_period_ms", COOLDOWN_PERIOD)
+OF_MAX_DRAWDOWN: Final = Gate("max_drawdown_ms", MAX_DRAWDOWN)
+OF_LOW_PROFIT_PAIRS: Final = Gate("low_profit_pairs_ms", LOW_PROFIT_PAIRS)
+OF_LOSSES_IN_ROW: Final = Gate("losses_in_row_ms", LOSSES_IN_ROW)
+
+METHODS: Final[dict[str, str]] = {
+    "StoplossGuard": STOPLOSS_GUARD,
+    "CooldownPeriod": COOLDOWN_PERIOD,
+    "MaxDrawdown": MAX_DRAWDOWN,
+    "LowProfitPairs": LOW_PROFIT_PAIRS,
+    "LossesInRow": LOSSES_IN_ROW,
+}
+"""The reason code of each method's locks."""
+
+
+@final
+class Protection:
+    """One protection of the profile; times in ms, ratios in hundred-millionths.
+
+    Attributes:
+        code: The reason code of its locks.
+        lookback_ms: A trade counts that closed less than so long ago; 0 where none is asked.
+        stop_ms: How long a lock lasts; 0 with `unlock_ms`.
+        unlock_ms: The time of day until which it lasts; None with `stop_ms`.
+        trade_limit: The least number of trades.
+        required: The profit below which a trade or a symbol counts.
+        drawdown_max: The largest drawdown that locks nothing.
+        is_equity: Whether drawdown is relative to equity.
+        is_local: Whether each symbol is counted and locked alone.
+    """
+
+    __slots__ = (
+        "code",
+        "drawdown_max",
+        "is_equity",
+        "is_local",
+        "lookback_ms",
+        "required",
+        "stop_ms",
+        "trade_limit",
+        "unlock_ms",
+    )
+
+    def __init__(self, section: ProtectionSection, bar_ms: int) -> None:
+        """Take a protection of the profile, whose bars have this length."""
+        self.code: str = METHODS[section.method]
+        self.lookback_ms: int = _span(
+            section.lookback_period_candles, section.lookback_period, bar_ms
+        )
+        self.stop_ms: int = _span(section.stop_duration_candles, section.stop_duration, bar_ms)
+        self.unlock_ms: int | None = None
+        if section.unlock_at is not None:
+            hours, _, minutes = section.unlock_at.partition(":")
+            self.unlock_ms = (int(hours) * 60 + int(minutes)) * MINUTE_MS
+        self.trade_limit: int = section.trade_limit or 1
+        self.required: int = parse_amount(section.required_profit or "0")
+        self.drawdown_max: int = parse_amount(section.max_allowed_drawdown or "0")
+        self.is_equity: bool = section.calculation_mode == "equity"
+        is_of_symbol = self.code in (COOLDOWN_PERIOD, LOW_PROFIT_PAIRS)
+        self.is_local: bool = is_of_symbol or bool(section.only_per_pair)
+
+    def until(self, closed_ts: int, bar_ms: int) -> int:
+        """Return the end of a lock whose last counted trade closed then.
+
+        It is the end of the bar in which the stop's duration, or the time of day, is reached.
+        """
+        until = closed_ts + self.stop_ms
+        if self.unlock_ms is not None:
+            # Seconds stay as they are, as freqtrade sets hour and minute alone.
+            until = closed_ts // DAY_MS * DAY_MS + self.unlock_ms + closed_ts % MINUTE_MS
+            if until < closed_ts:
+                until += DAY_MS
+        return align(until, bar_ms) + bar_ms
+
+
+def _span(bars: int | None, minutes: int | None, bar_ms: int) -> int:
+    """Return a time given in bars or in minutes."""
+    return bars * bar_ms if bars is not None else (minutes or 0) * MINUTE_MS
+
+
+@final
+class Protections:
+    """The protections of a run, the trades that they count, and their locks.
+
+    Attributes:
+        is_on: Whether the profile has any.
+        rules: In the order of the profile.
+        trips: The open round trips.
+        trades: The closed ones that may still count, in the order of their closes.
+        closed: The profit of all closed trades.
+        start: The equity with which the first of the carried runs began.
+        locks: The end of each lock by reason code and scope; some are over.
+        streaks: The losses in a row by scope.
+    """
+
+    __slots__ = (
+        "_bar_ms",
+        "_left",
+        "_lookback_ms",
+        "closed",
+        "is_on",
+        "locks",
+        "rules",
+        "start",
+        "streaks",
+        "trades",
+        "trips",
+    )
+
+    def __init__(self, config: JsonObject) -> None:
+        """Take the protections of the whole resolved configuration; nothing is locked."""
+        profile = CoreProfile.of(config)
+        sections = profile.risk.protections or ()
+        self.is_on: bool = len(sections) > 0
+        self._bar_ms: int = INTERVAL_MS[profile.strategy.bar_interval] if self.is_on else 0
+        self.rules: list[Protection] = [Protection(item, self._bar_ms) for item in sections]
+        self._lookback_ms: int = max([rule.lookback_ms for rule in self.rules], default=0)
+        self.trips: RoundTrips = RoundTrips()
+        self.trades: list[RoundTrip] = []
+        self.closed: int = 0
+        self.start: int = 0
+        self.locks: dict[str, dict[str, int]] = {rule.code: {} for rule in self.rules}
+        self.streaks: dict[str, int] = {}
+        # Why risk last left each symbol.
+        self._left: dict[str, str] = {}
+
+    def open(self, portfolio: Portfolio, equity: int) -> None:
+        """Start the run with what it holds and its equity."""
+        self.start = equity
+        for symbol in portfolio.symbols():
+            lots = portfolio.lots(symbol)
+            self.trips.carry(symbol, lots[0].ts, portfolio.position_cost(symbol))
+
+    def on_exit(self, symbol: str, reason: str) -> None:
+        """Take why a position is left."""
+        self._left[symbol] = reason
+
+    def on_fill(self, fill: FillMessage, is_flat: bool) -> None:
+        """Take a fill, behind which the symbol may be flat: then its trade is judged."""
+        trade = self.trips.on_fill(fill, is_flat, self._left.get(fill.symbol, ""))
+        if trade is not None:
+            self._left.pop(fill.symbol, None)
+            self.on_trade(trade)
+
+    def on_trade(self, trade: RoundTrip) -> None:
+        """Judge the closed trades at the close of the last one, and lock."""
+        now = trade.closed_ts
+        self.trades = [one for one in self.trades if one.closed_ts > now - self._lookback_ms]
+        self.trades.append(trade)
+        self.closed += trade.profit
+        self._count_losses(trade)
+        for scopes in self.locks.values():
+            for scope in [scope for scope, until in scopes.items() if until <= now]:
+                del scopes[scope]
+        for rule in self.rules:
+            last_ts = self._last_counted(rule, trade)
+            if last_ts is not None:
+                scope, scopes = trade.symbol if rule.is_local else ALL, self.locks[rule.code]
+                scopes[scope] = max(scopes.get(scope, 0), rule.until(last_ts, self._bar_ms))
+
+    def left(self, code: str, symbol: str, now: int) -> int:
+        """Return how long a method still locks a symbol; `NOT_ASKED` for one that is off."""
+        if not self.is_on:
+            return NOT_ASKED
+        scopes = self.locks.get(code)
+        if scopes is None:
+            return NOT_ASKED
+        until = max(scopes.get(ALL, 0), scopes.get(symbol, 0))
+        return until - now if until > now else 0
+
+    # --- what counts ----------------------------------------------------------------------------
+
+    def _count_losses(self, trade: RoundTrip) -> None:
+        """Count the losses in a row; a trade that breaks even changes nothing."""
+        for scope in (ALL, trade.symbol):
+            if trade.profit < 0:
+                self.streaks[scope] = self.streaks.get(scope, 0) + 1
+            elif trade.profit > 0:
+                self.streaks.pop(scope, None)
+
+    def _last_counted(self, rule: Protection, trade: RoundTrip) -> int | None:
+        """Return when the last trade closed for which a protection locks now; None for no lock."""
+        now, code = trade.closed_ts, rule.code
+        if code == COOLDOWN_PERIOD:
+            return now
+        if code == LOSSES_IN_ROW:
+            streak = self.streaks.get(trade.symbol if rule.is_local else ALL, 0)
+            return now if trade.profit < 0 and streak >= rule.trade_limit else None
+        counted = [one for one in self.trades if one.closed_ts > now - rule.lookback_ms]
+        if rule.is_local:
+            counted = [one for one in counted if one.symbol == trade.symbol]
+        if code == STOPLOSS_GUARD:
+            # A trade without profit or loss never counts, whatever is required.
+            counted = [
+                one for one in counted if one.reason in STOPS and 0 != one.ratio < rule.required
+            ]
+        if len(counted) < rule.trade_limit:
+            return None
+        if code == MAX_DRAWDOWN and not self._is_drawn(rule, counted):
+            return None
+        if code == LOW_PROFIT_PAIRS and sum([one.ratio for one in counted]) >= rule.required:
+            return None
+        return counted[-1].closed_ts
+
+    def _is_drawn(self, rule: Protection, trades: list[RoundTrip]) -> bool:
+        """Return whether trades in a row drew down by more than a protection allows."""
+        total = high = 0
+        base = RATIO_UNIT
+        if rule.is_equity:
+            base = self.start + self.closed - sum([one.profit for one in trades])
+        for one in trades:
+            total += one.profit if rule.is_equity else one.ratio
+            high = max(high, total)
+            whole = base + high if rule.is_equity else base
+            if (high - total) * RATIO_UNIT > rule.drawdown_max * whole:
+                return True
+        return False
+
+    # --- as text --------------------------------------------------------------------------------
+
+    def state(self) -> JsonObject:
+        """Return all of it as canonical JSON values."""
+        return {
+            "trips": self.trips.state(),
+            "trades": [trade.to_json() for trade in self.trades],
+            "closed": amount_text(self.closed),
+            "start": amount_text(self.start),
+            "locks": {code: dict(scopes) for code, scopes in self.locks.items()},
+            "streaks": dict(self.streaks),
+            "left": dict(self._left),
+        }
+
+    @staticmethod
+    def from_state(config: JsonObject, state: Mapping[str, Any] | None) -> Protections:
+        """Return the protections of `state`; None is the state of a profile without any."""
+        restored = Protections(config)
+        if state is not None:
+            restored.trips = RoundTrips.from_state(state["trips"])
+            restored.trades = [RoundTrip.from_json(trade) for trade in state["trades"]]
+            restored.closed = parse_amount(state["closed"])
+            restored.start = parse_amount(state["start"])
+            restored.locks = {code: dict(scopes) for code, scopes in state["locks"].items()}
+            restored.streaks = dict(state["streaks"])
+            restored._left = dict(state["left"])
+        return restored

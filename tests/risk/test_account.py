@@ -1,0 +1,208 @@
+"""Account: tiers from the high-water mark with hysteresis, weeks, and what does not load."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from minibot.cores.scaled_tick import QuietRange
+from minibot.events.model import JsonObject
+from minibot.events.money import UNIT
+from minibot.kernel.errors import ConfigError
+from minibot.risk.account import Account
+from minibot.risk.limits import Limits
+from minibot.runtime.configuration.config import load_config
+from tests.risk.desk import PROJECT, START, SYMBOL, Desk, actions, check_of, config, opening
+
+TIERS: list[JsonObject] = [
+    {"state": "REDUCING", "drawdown_bps": 1000, "back_bps": 800, "entry_percent": 50},
+    {"state": "REDUCING", "drawdown_bps": 1500, "back_bps": 1200, "entry_percent": 25},
+    {"state": "HALTED", "drawdown_bps": 2000, "back_bps": 1700},
+]
+WEEK_MS = 7 * 86_400_000
+
+
+def account(mark: int) -> Account:
+    """Return an account with the three tiers and a mark."""
+    found = Account(
+        Limits(config(risk__drawdown_tiers=TIERS, risk__account_drawdown_bps_hard=2500))
+    )
+    found.open(mark * UNIT, 0)
+    return found
+
+
+@pytest.mark.row("D-38")
+@pytest.mark.row("B-46")
+def test_tiers_begin_beyond_their_bound_and_end_at_their_lower_one() -> None:
+    """Each move of the table happens one smallest unit past its bound, and not at it."""
+    one, found = account(1000), []
+    for equity in (
+        900 * UNIT,  # A fall of 1000 bps is not above it.
+        900 * UNIT - 1,
+        920 * UNIT - 1,  # Above 800 bps it lasts.
+        920 * UNIT,
+        800 * UNIT - 1,  # Past two tiers at once.
+        830 * UNIT - 1,
+        830 * UNIT,
+        880 * UNIT,
+        1001 * UNIT,
+    ):
+        one.on_equity(equity)
+        found.append((one.state_name, one.place))
+
+    assert found == [
+        ("ACTIVE", 0),
+        ("REDUCING", 1),
+        ("REDUCING", 1),
+        ("ACTIVE", 0),
+        ("HALTED", 3),
+        ("HALTED", 3),
+        ("REDUCING", 2),
+        ("REDUCING", 1),
+        ("ACTIVE", 0),
+    ]
+    assert one.mark == 1001 * UNIT
+
+
+def test_equities_between_the_bounds_change_nothing() -> None:
+    """Within `low` and `high` neither mark nor tier moves; one unit beyond either of them does."""
+    chance = random.Random(7)
+    one = account(1000)
+    for _ in range(500):
+        one.on_equity(chance.randrange(700, 1100) * UNIT + chance.randrange(UNIT))
+        for equity, is_same in (
+            *((one.low, True), (one.high, True)),
+            *((one.low - 1, one.place == 3), (one.high + 1, False)),
+        ):
+            other = account(1000)
+            other.open(one.mark, one.place)
+            other.low, other.high = 1, 0  # Asks the table, whatever the bounds are.
+            other.on_equity(equity)
+            assert ((other.mark, other.place) == (one.mark, one.place)) == is_same
+
+
+@pytest.mark.row("D-35")
+@pytest.mark.row("D-27")
+def test_entries_shrink_then_halt_and_exits_stay() -> None:
+    """In REDUCING half an order enters, in HALTED none; the position can still be sold."""
+    profile = config(risk__drawdown_tiers=TIERS, risk__account_drawdown_bps_hard=2500)
+    desk = Desk(profile).ready()
+    desk.buy()
+    desk.risk._state.budgets.account.open(11_200 * UNIT, 0)
+    desk.tick("99.98", "100.00")
+
+    half = desk.signal("BUY")
+    desk.tick("99.98", "100.00")
+    desk.risk._state.budgets.account.open(12_600 * UNIT, 0)
+    desk.tick("99.99", "100.00")
+    none = desk.signal("BUY")
+    sold = desk.signal("SELL")
+
+    assert actions(half) == [("REDUCE", "reduced")]
+    assert check_of(half[0], "tier_notional")["threshold"] == "500.00000000"
+    assert actions(none) == [("BLOCK", "account_drawdown")]
+    assert check_of(none[0], "account_drawdown_bps")["threshold"] == "1700.0000"
+    assert actions(sold) == [("EXIT", "signal_exit")]
+
+
+@pytest.mark.row("D-27")
+def test_hard_drawdown_of_the_account_stops_the_run() -> None:
+    """A fall beyond the hard value from the account's mark is a STOP, however young the night."""
+    desk = Desk(config(risk__account_drawdown_bps_hard=1000)).ready()
+    desk.buy()
+    desk.risk._state.budgets.account.open(11_100 * UNIT, 0)
+    within = desk.tick("99.03", "99.05")  # Equity is a little above 9,990.
+    beyond = desk.tick("98.90", "98.92")
+
+    assert actions(within) == []
+    assert actions(beyond) == [("STOP", "RISK_LIMIT")]
+    assert check_of(beyond[0], "account_drawdown_bps_hard")["threshold"] == "1000.0000"
+
+
+@pytest.mark.row("B-09")
+def test_week_counts_over_days_and_begins_anew_on_monday() -> None:
+    """Entries of two days share a week's budget; on Monday the whole budget is there again."""
+    profile = config(risk__week_notional_soft="1500", risk__week_notional_hard="9000")
+    desk = Desk(profile).ready()
+    desk.buy()
+    desk.ts += 86_400_000
+    desk.tick()
+    less = desk.signal("BUY")
+    desk.tick()
+    none = desk.signal("BUY")
+    desk.restarted()
+    monday = (START // WEEK_MS * WEEK_MS) + 4 * 86_400_000
+    desk.ts = monday + (0 if monday > desk.ts else WEEK_MS)
+    desk.tick(after_ms=0)
+    whole = desk.signal("BUY")
+
+    assert actions(less) == [("REDUCE", "reduced")]
+    assert actions(none) == [("BLOCK", "week_notional")]
+    assert actions(whole) == [("ALLOW", "allowed")]
+
+
+@pytest.mark.row("B-09")
+def test_week_loss_of_earlier_runs_refuses_the_first_entry() -> None:
+    """What runs before lost of the week counts: one unit beyond the limit nothing enters."""
+    profile = config(risk__week_loss_soft="50", risk__week_loss_hard="500")
+    outcomes = []
+    for used in ("50", "50.00000001"):
+        desk = Desk(profile, first=opening(week_loss=used)).ready()
+        outcomes.append(actions(desk.signal("BUY"))[0])
+
+    assert outcomes == [("ALLOW", "allowed"), ("BLOCK", "week_loss")]
+
+
+def test_quiet_range_ends_where_a_tier_begins() -> None:
+    """Risk is told of the tick that changes a tier, and of none before it that could."""
+    profile = config(
+        risk__drawdown_tiers=TIERS, risk__account_drawdown_bps_hard=2500, risk__stop_bps="9000"
+    )
+    desk = Desk(profile).ready()
+    for _ in range(9):
+        desk.buy()
+    state = desk.risk._state
+    desk.tick("99.98", "100.00")
+    quiet = desk.risk.quiet_range(SYMBOL, desk.ts)
+    assert isinstance(quiet, QuietRange)
+    least = quiet.least
+
+    desk.tick(f"{least // 2 / UNIT:.8f}", f"{(least - least // 2) / UNIT:.8f}")
+    before = state.budgets.account.place
+    cent = UNIT // 100
+    desk.tick(f"{(least // 2 - cent) / UNIT:.8f}", f"{(least - least // 2 - cent) / UNIT:.8f}")
+
+    assert (before, state.budgets.account.place) == (0, 1)
+
+
+@pytest.mark.row("D-38")
+@pytest.mark.row("D-07")
+@pytest.mark.parametrize(
+    ("sets", "words"),
+    [
+        ({"drawdown_tiers": [{"drawdown_bps": 100, "back_bps": 50}]}, "state"),
+        ({"drawdown_tiers": [TIERS[2] | {"state": "SLOW"}]}, "state"),
+        ({"drawdown_tiers": TIERS, "account_drawdown_bps_hard": 2000}, "hard (2000)"),
+        ({"drawdown_tiers": TIERS}, "account_drawdown_bps_hard"),
+        ({"drawdown_tiers": [TIERS[1], TIERS[0]]}, "above the tier before"),
+        ({"drawdown_tiers": [TIERS[2], TIERS[2] | {"drawdown_bps": 2100}]}, "back_bps"),
+        ({"drawdown_tiers": [TIERS[0] | {"back_bps": 1000}]}, "below drawdown_bps"),
+        ({"drawdown_tiers": [TIERS[2] | {"entry_percent": 5}]}, "entry_percent"),
+        ({"drawdown_tiers": [{**TIERS[2], "state": "REDUCING"}]}, "entry_percent"),
+        ({"week_loss_soft": "5"}, "week_loss_hard"),
+        ({"week_loss_soft": "5", "week_loss_hard": "4"}, "at most"),
+        ({"week_notional_soft": "0", "week_notional_hard": "4"}, "above zero"),
+    ],
+)
+def test_unmapped_or_contradictory_limits_are_refused(sets: JsonObject, words: str) -> None:
+    """A tier without a state, beyond the hard drawdown or out of order does not load."""
+    if "drawdown_tiers" in sets and words != "account_drawdown_bps_hard":
+        sets = {"account_drawdown_bps_hard": 2500} | sets
+    texts = [f"risk.{key}={json.dumps(value)}" for key, value in sets.items()]
+
+    with pytest.raises(ConfigError) as refused:
+        load_config(PROJECT / "config" / "nore.v1.json", texts)
+
+    assert [line for line in refused.value.violations if words in line]

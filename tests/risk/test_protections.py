@@ -1,0 +1,284 @@
+"""Protections: closed trades lock entries as freqtrade's own code does, and as computed by hand."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from minibot.accounting.round_trips import RoundTrip
+from minibot.events.model import JsonObject, RiskAction
+from minibot.events.money import UNIT
+from minibot.kernel.errors import ConfigError
+from minibot.risk.protections import ALL, Protections
+from minibot.runtime.configuration.config import load_config
+from tests.risk.desk import OTHER, PROJECT, SYMBOL, Desk, config
+from tests.risk.freqtrade_locks import BEGAN, CASES, Case, Closed
+
+MINUTE = 60_000
+
+
+def protected(*protections: JsonObject, **changes: Any) -> JsonObject:
+    """Return a profile with protections; its bars are of a second."""
+    return config(risk__protections=list(protections), **changes)
+
+
+def trade(
+    profit: str,
+    closed_ts: int = BEGAN,
+    *,
+    symbol: str = SYMBOL,
+    reason: str = "stop_loss",
+    spent: str = "100",
+) -> RoundTrip:
+    """Return a closed trade."""
+    found = RoundTrip(symbol, closed_ts - MINUTE, int(Decimal(spent) * UNIT))
+    found.received = found.spent + int(Decimal(profit) * UNIT)
+    found.closed_ts, found.reason = closed_ts, reason
+    return found
+
+
+def opened(profile: JsonObject, *symbols: str) -> Desk:
+    """Return a desk that knows the rules of symbols."""
+    desk = Desk(profile)
+    for symbol in symbols or (SYMBOL,):
+        desk.instrument(symbol)
+    return desk
+
+
+def bought_and_sold(desk: Desk, ask: str, bid: str, symbol: str = SYMBOL) -> None:
+    """Buy at an ask and sell at a bid on a signal; the trade is closed behind it."""
+    desk.tick(str(Decimal(ask) - 1), ask, symbol=symbol)
+    desk.signal("BUY", symbol=symbol)
+    desk.tick(str(Decimal(ask) - 1), ask, symbol=symbol)
+    desk.tick(bid, str(Decimal(bid) + 1), symbol=symbol)
+    desk.signal("SELL", symbol=symbol)
+    desk.tick(bid, str(Decimal(bid) + 1), symbol=symbol)
+    assert not desk.risk.facts()["open_positions"]
+
+
+def entry(desk: Desk, symbol: str = SYMBOL) -> RiskAction:
+    """Return what risk says to a purchase at 100."""
+    desk.tick("99.99", "100.01", symbol=symbol)
+    said = desk.signal("BUY", symbol=symbol)[0].payload
+    assert isinstance(said, RiskAction)
+    return said
+
+
+def check_of(said: RiskAction, name: str) -> tuple[str, str, bool]:
+    """Return value, limit and outcome of a check."""
+    return next((c.value, c.threshold, c.passed) for c in said.checks or () if c.name == name)
+
+
+# --- as freqtrade ---------------------------------------------------------------------------------
+
+
+def as_trade(closed: Closed) -> RoundTrip:
+    """Return a trade of the table, whose cost follows from its ratio and its profit."""
+    ratio, profit = Decimal(closed.ratio), Decimal(closed.profit)
+    spent = profit / ratio if ratio else Decimal(100)
+    found = trade(
+        closed.profit,
+        BEGAN + closed.second * 1000,
+        symbol=closed.symbol,
+        reason=closed.reason,
+        spent=str(spent),
+    )
+    assert found.ratio == int(ratio * UNIT)
+    return found
+
+
+@pytest.mark.row("B-10")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_closed_trades_lock_what_freqtrade_locks(case: Case) -> None:
+    """After each closed trade every symbol is locked exactly as long as by freqtrade's own code."""
+    profile = protected(*case.protections, strategy__bar_interval=case.interval)
+    protections = Protections(profile)
+    protections.start = 1000 * UNIT
+    symbols = sorted({closed.symbol for closed in case.trades})
+
+    for closed in case.trades:
+        protections.on_trade(as_trade(closed))
+        now = BEGAN + closed.second * 1000
+        locked = [
+            max((protections.left(code, symbol, now) for code in protections.locks), default=0)
+            for symbol in symbols
+        ]
+
+        wanted = [max(0, BEGAN + 1000 * end - now) for end in closed.locked]
+        assert locked == wanted, closed
+
+
+# --- by hand --------------------------------------------------------------------------------------
+
+
+def test_cooldown_refuses_its_symbol_until_the_bar_behind_it_ends() -> None:
+    """After a close the symbol waits a minute and to the bar's end; the check counts it down."""
+    desk = opened(protected({"method": "CooldownPeriod", "stop_duration": 1}), SYMBOL, OTHER)
+    bought_and_sold(desk, "100", "101")
+    closed_ts = next(e.ts for _, e in reversed(desk.log) if e.type == "fill")
+    ends = (closed_ts + MINUTE) // 1000 * 1000 + 1000  # Bars of this profile last a second.
+
+    refused, other = entry(desk), entry(desk, OTHER)
+
+    assert (refused.action, refused.reason_code) == ("BLOCK", "cooldown_period")
+    at = desk.ts - 100  # A tick of the other symbol came behind the refusal.
+    assert check_of(refused, "cooldown_period_ms") == (str(ends - at), "0", False)
+    assert other.action == "ALLOW"
+    assert check_of(other, "cooldown_period_ms") == ("0", "0", True)
+    desk.ts = ends - 101
+    assert entry(desk).reason_code == "cooldown_period"
+    desk.ts = ends - 100
+    assert entry(desk).action == "ALLOW"
+
+
+def test_stoploss_guard_counts_stops_alone_and_locks_all() -> None:
+    """Two trades that a stop ended with a loss lock every symbol; a sale on a signal counts not."""
+    profile = protected(
+        {"method": "StoplossGuard", "lookback_period": 5, "trade_limit": 2, "stop_duration": 3},
+        risk__stop_bps="100",
+    )
+    desk = opened(profile, SYMBOL, OTHER)
+    bought_and_sold(desk, "100", "99.5")
+    for symbol in (SYMBOL, OTHER):
+        assert entry(desk, symbol).action == "ALLOW"
+        desk.tick("99.99", "100.01", symbol=symbol)
+        desk.tick("90", "90.02", symbol=symbol)  # Below the stop at 99.00.
+        desk.tick("90", "90.02", symbol=symbol)
+    closed_ts = next(e.ts for _, e in reversed(desk.log) if e.type == "fill")
+
+    refused = entry(desk)
+
+    assert refused.reason_code == "stoploss_guard"
+    left = (closed_ts + 3 * MINUTE) // 1000 * 1000 + 1000 - desk.ts
+    assert check_of(refused, "stoploss_guard_ms") == (str(left), "0", False)
+
+
+def test_max_drawdown_allows_its_limit_and_locks_a_hundred_millionth_beyond() -> None:
+    """Ratios of +2 % and -5 % are a drawdown of 5 %: allowed at the limit, locked beyond it."""
+    rule = {"method": "MaxDrawdown", "lookback_period": 60, "trade_limit": 2, "stop_duration": 10}
+    found = []
+    for most in ("0.05", "0.04999999"):
+        protections = Protections(protected(rule | {"max_allowed_drawdown": most}))
+        protections.on_trade(trade("2", reason="take_profit"))
+        protections.on_trade(trade("-5", BEGAN + 1))
+        found.append(protections.left("max_drawdown", OTHER, BEGAN + 1))
+
+    assert found == [0, 10 * MINUTE + 999]
+
+
+def test_low_profit_locks_below_the_required_sum_and_not_at_it() -> None:
+    """Ratios of 1 % and 1 % reach 2 %; with a hundred-millionth less the symbol is locked."""
+    rule = {"method": "LowProfitPairs", "lookback_period": 60, "trade_limit": 2}
+    found = []
+    for second in ("1", "0.999999"):
+        rules = protected({**rule, "required_profit": "0.02", "stop_duration": 10})
+        protections = Protections(rules)
+        protections.on_trade(trade("1"))
+        protections.on_trade(trade(second, BEGAN + 1))
+        found.append([protections.left("low_profit_pairs", s, BEGAN) for s in (SYMBOL, OTHER)])
+
+    assert found == [[0, 0], [10 * MINUTE + 1000, 0]]
+
+
+def test_losses_in_row_lock_at_the_limit_and_again_until_a_trade_wins() -> None:
+    """Two losses lock, a third locks again, break-even changes nothing, a win begins anew."""
+    rule = {"method": "LossesInRow", "trade_limit": 2, "stop_duration": 1}
+    protections = Protections(protected(rule))
+    locked = []
+    for n, profit in enumerate(("-1", "0", "-1", "-1", "2", "-1", "-1")):
+        now = BEGAN + n * 10 * MINUTE
+        symbol = (SYMBOL, OTHER)[n % 2]
+        protections.on_trade(trade(profit, now, symbol=symbol, reason="signal_exit"))
+        locked.append(protections.left("losses_in_row", SYMBOL, now) > 0)
+
+    assert locked == [False, False, True, True, False, False, True]
+
+
+def test_trade_is_a_position_from_flat_to_flat_after_all_fees() -> None:
+    """Fees of both sides lower the ratio, and two purchases are one trade."""
+    rule = {"method": "CooldownPeriod", "stop_duration": 1}
+    desk = opened(protected(rule, execution__taker_fee_bps="10"), SYMBOL)
+    for _ in range(2):
+        desk.tick("99", "100")
+        desk.signal("BUY")
+        desk.tick("99", "100")
+    desk.tick("110", "111")
+    desk.signal("SELL")
+    desk.tick("110", "111")
+
+    (found,) = desk.risk.state()["protections"]["trades"]
+
+    # 20 coins at 100 and 110, a thousandth of each as fee: 2002 and 2197.8.
+    assert (found["spent"], found["received"]) == ("2002.00000000", "2197.80000000")
+    assert found["reason"] == "signal_exit"
+
+
+def test_snapshot_between_trades_locks_as_without_it() -> None:
+    """A core restored in mid-trade says and remembers the same as the one that went on."""
+    rule = {"method": "StoplossGuard", "lookback_period": 60, "trade_limit": 1, "stop_duration": 9}
+    profile = protected(
+        rule,
+        {"method": "LossesInRow", "trade_limit": 1, "unlock_at": "23:00"},
+        risk__stop_bps="100",
+    )
+    desk = opened(profile, SYMBOL)
+    bought_and_sold(desk, "100", "99.5")
+    desk.ts += 86_400_000
+    entry(desk)
+    desk.tick("99.99", "100.01")
+    desk.restarted()
+    desk.tick("90", "90.02")
+    desk.tick("90", "90.02")
+    before = desk.risk.state()
+    desk.restarted()
+
+    assert desk.risk.state() == before
+    assert entry(desk).reason_code == "stoploss_guard"
+    assert desk.risk.state()["protections"]["streaks"] == {ALL: 2, SYMBOL: 2}
+
+
+def test_absent_key_leaves_no_check_and_no_state() -> None:
+    """Without the key neither checks nor state know of protections."""
+    desk = opened(config())
+
+    names = [check.name for check in entry(desk).checks or ()]
+
+    assert not [name for name in names if name.endswith(("guard_ms", "period_ms", "row_ms"))]
+    assert "protections" not in desk.risk.state()
+
+
+@pytest.mark.row("D-07")
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        ({"method": "StoplossGuard", "stop_duration": 5, "lookback_period": 5}, "trade_limit"),
+        ({"method": "CooldownPeriod"}, "one of stop_duration"),
+        ({"method": "CooldownPeriod", "stop_duration": 0}, "stop_duration"),
+        ({"method": "CooldownPeriod", "stop_duration": 5, "unlock_at": "10:00"}, "one of"),
+        ({"method": "CooldownPeriod", "stop_duration": 5, "trade_limit": 2}, "does not read"),
+        ({"method": "CooldownPeriod", "unlock_at": "24:00"}, "unlock_at"),
+        ({"method": "CooldownPeriod", "stop_duration": 5, "lookback_period": 5}, "none of"),
+        ({"method": "LossesInRow", "trade_limit": -1, "stop_duration": 5}, "trade_limit"),
+        ({"method": "Hope", "stop_duration": 5}, "method"),
+        ({"stop_duration": 5}, "method"),
+        (
+            {
+                "method": "MaxDrawdown",
+                "trade_limit": 1,
+                "lookback_period": 5,
+                "stop_duration": 5,
+                "max_allowed_drawdown": "-0.1",
+            },
+            "max_allowed_drawdown",
+        ),
+    ],
+)
+def test_contradictory_or_missing_parameters_are_refused(item: JsonObject, words: str) -> None:
+    """A protection that contradicts itself, lacks a key or has a foreign one does not load."""
+    with pytest.raises(ConfigError) as refused:
+        load_config(PROJECT / "config" / "nore.v1.json", [f"risk.protections={json.dumps([item])}"])
+
+    assert [line for line in refused.value.violations if words in line]
