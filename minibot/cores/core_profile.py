@@ -8,7 +8,7 @@ later.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from minibot.cores.profile_keys import (
     DECIMAL,
@@ -71,6 +71,36 @@ STOP_BPS: Final = distance(
 
 TARGET_BPS: Final = distance(6, "basis points as text, above 0, at most 4 places; or null for none")
 """The rule of a target's distance."""
+
+HARD_STOP_BPS: Final[Rule] = {
+    **STOP_BPS,
+    "type": "string",
+    "title": "basis points as text, above 0 and below 10000, at most 4 places",
+}
+"""The rule of the hard stop's distance, which no null turns off."""
+
+AGES: Final[Rule] = {
+    "type": ["array", "null"],
+    "minItems": 1,
+    "maxItems": 20,
+    "items": {
+        "type": "array",
+        "minItems": 2,
+        "maxItems": 2,
+        "prefixItems": [
+            {"type": "integer", "minimum": 0, "maximum": 100_000},
+            {
+                "type": "string",
+                "maxLength": 12,
+                "pattern": "^(0|[1-9][0-9]{0,5})([.][0-9]{1,4})?$",
+                "not": {"pattern": "\\n"},
+            },
+        ],
+    },
+    "title": 'pairs of minutes held and basis points as text, such as [[0, "300"], [60, "100"]]; '
+    "or null for none",
+}
+"""The rule of targets by age."""
 
 PARAMETERS: Final[Rule] = {
     "maxProperties": 100,
@@ -324,6 +354,55 @@ class RiskSection:
         str | None,
         TARGET_BPS,
         "Distance of the target in basis points of the entry price, instead of ATRs.",
+    ] = field(default=None, metadata=OPTIONAL_OR_NULL)
+    hard_stop_bps: Annotated[
+        str | None,
+        HARD_STOP_BPS,
+        "Distance of the hard stop in basis points of the entry price. It needs no bar, no other "
+        "key turns it off, and each of the keys from trail_bps to position_plan needs it.",
+    ] = field(default=None, metadata=OPTIONAL)
+    trail_bps: Annotated[
+        str | None,
+        STOP_BPS,
+        "Trailing stop: distance below the highest bid since activation, in basis points of that "
+        "bid. It never falls. A bar's low comes before its high, so a stop that the high raises "
+        "acts on what follows.",
+    ] = field(default=None, metadata=OPTIONAL_OR_NULL)
+    trail_atr_mult: Annotated[
+        str | None,
+        MULTIPLE,
+        "The same distance in ATRs, by the ATR that the stop of the position has too.",
+    ] = field(default=None, metadata=OPTIONAL_OR_NULL)
+    trail_from_bps: Annotated[
+        str | None,
+        TARGET_BPS,
+        "The trailing stop begins once the bid is so far above the entry price, in basis points "
+        "of it; without this key and the next it begins at the entry price at once.",
+    ] = field(default=None, metadata=OPTIONAL_OR_NULL)
+    trail_from_atr_mult: Annotated[str | None, MULTIPLE, "The same distance in ATRs."] = field(
+        default=None, metadata=OPTIONAL_OR_NULL
+    )
+    break_even_bps: Annotated[
+        str | None,
+        TARGET_BPS,
+        "Once the bid is so far above the entry price, in basis points of it, a stop stands where "
+        "a sale pays entry and taker fees both ways. It waits for a bid above that stop.",
+    ] = field(default=None, metadata=OPTIONAL_OR_NULL)
+    break_even_atr_mult: Annotated[str | None, MULTIPLE, "The same distance in ATRs."] = field(
+        default=None, metadata=OPTIONAL_OR_NULL
+    )
+    targets_by_age: Annotated[
+        tuple[list[Any], ...] | None,
+        AGES,
+        "Targets by age (the table minimal_roi of freqtrade): pairs of minutes held, rising, and "
+        "the gain after taker fees both ways, in basis points, falling. The last pair whose "
+        "minutes are over is in force, beside the target of the position.",
+    ] = field(default=None, metadata=OPTIONAL_OR_NULL)
+    stale_exit_ms: Annotated[
+        int | None,
+        whole(1000, 604_800_000),
+        "A position whose data a gap event tells missing is left at the first fresh price, where "
+        "that comes so long after the last price before the gap, market time.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     exits_at: Annotated[
         str | None,

@@ -425,6 +425,31 @@ TAKE_PROFIT: Final = _business(
     "The price rose to the target of the position.",
     "Nothing to do; `take_profit_atr_mult` sets its distance.",
 )
+HARD_STOP: Final = _business(
+    "hard_stop",
+    "The price fell to the hard stop of the position, which stands whatever else is off.",
+    "Nothing to do; `hard_stop_bps` sets its distance.",
+)
+TRAILING_STOP: Final = _business(
+    "trailing_stop",
+    "The price fell from its high to the trailing stop of the position.",
+    "Nothing to do; `trail_bps` or `trail_atr_mult` sets its distance, `trail_from_*` its start.",
+)
+BREAK_EVEN: Final = _business(
+    "break_even",
+    "The price fell back to where a sale pays entry and fees, after it had been well above.",
+    "Nothing to do; `break_even_bps` or `break_even_atr_mult` sets how far above.",
+)
+AGE_TARGET: Final = _business(
+    "age_target",
+    "The price reached the target that the position has at its age.",
+    "Nothing to do; `targets_by_age` sets minutes and gains.",
+)
+STALE_EXIT: Final = _business(
+    "stale_exit",
+    "Market data of the position was missing for too long; it was left at the first fresh price.",
+    "Check the feed; compare `stale_exit_ms` with the time in the checks.",
+)
 SIGNAL_EXIT: Final = _business(
     "signal_exit",
     "A SELL signal closed the position.",

@@ -175,6 +175,7 @@ class RiskCore(Core):
             leave_dropped(state)
         elif isinstance(payload, Gap):
             state.positions.on_gap(payload.symbol)
+            state.exits.on_gap(payload.symbol, payload.from_ts)
         elif isinstance(payload, Halt):
             state.halts.is_halted = True
         elif isinstance(payload, Resume):

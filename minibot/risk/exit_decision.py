@@ -19,15 +19,10 @@ from minibot.events.reasons import (
     OPERATOR_EXIT,
     PENDING_ORDER,
     SIGNAL_EXIT,
-    STOP_LOSS,
-    TAKE_PROFIT,
-    TIME_EXIT,
     UNIVERSE_EXIT,
 )
 from minibot.risk.checks import (
-    ABOVE,
     AT_LEAST,
-    BELOW,
     IS_NOT,
     IS_SO,
     NONE,
@@ -38,6 +33,7 @@ from minibot.risk.checks import (
     exceeded,
     first_failure,
 )
+from minibot.risk.distances import NEVER
 from minibot.risk.drafts import (
     BLOCK,
     Verdict,
@@ -48,7 +44,9 @@ from minibot.risk.drafts import (
     stop,
     verdict_for_event,
 )
-from minibot.risk.exits import NEVER, SymbolExits
+from minibot.risk.exits import SymbolExits
+from minibot.risk.plan import NO_GAP, Plan
+from minibot.risk.plan_rows import HELD_MS, STOP_PRICE, TARGET_PRICE, plan_rows
 from minibot.risk.positions import Market, Positions
 from minibot.risk.risk_state import RiskState
 from minibot.risk.signal_gates import (
@@ -67,9 +65,6 @@ from minibot.risk.trigger_rows import trigger_rows
 NOT_ASKED_FOR: Final = Gate("exit_position", OPERATOR_EXIT, words=(NONE, "asked"))
 HELD: Final = Gate("policy", words=("hold", "close"))
 NOT_ENDING: Final = Gate("run_ending", END_EXIT, passes=AT_LEAST)
-STOP_PRICE: Final = Gate("stop_price", STOP_LOSS, PLACES, passes=ABOVE)
-TARGET_PRICE: Final = Gate("target_price", TAKE_PROFIT, PLACES, passes=BELOW)
-HELD_MS: Final = Gate("held_ms", TIME_EXIT, passes=BELOW)
 
 # The bid below which nothing is left: bids are above it.
 NO_STOP: Final = 0
@@ -180,36 +175,53 @@ def due(state: RiskState, market: Market) -> Row | None:
         return None
     if now - market.ts > state.limits.tick_age_ms_max:
         return None
+    step, plan = rules.price_step, exits.plan
+    if plan is not None:
+        # The stops follow the bid even where nothing can be sold now.
+        if not exits.is_guarded:
+            state.exits.guard(exits, step)
+        state.exits.bounds(exits, holding, step)
+        plan.advance(state.exits.rules.plan, market.bid, now)
     if now < exits.retry_ts or state.positions.has_order(market.symbol, SELL):
         return None
     trigger = first_failure(request_rows(state, exits))
     if trigger is not None:
         return trigger
     if not exits.is_guarded:
-        state.exits.guard(exits, rules.price_step)
-    bounds = state.exits.bounds(exits, holding, rules.price_step)
+        state.exits.guard(exits, step)
+    bounds = state.exits.bounds(exits, holding, step)
     bid = market.bid
-    if state.exits.rules.rests and is_covered(state.positions, market):
-        bid, bounds = NOT_ASKED, (NO_STOP, NEVER, bounds[2])  # The executor watches the levels.
-    trigger = first_failure(level_rows(exits, bounds, holding.opened_ts, bid, now))
+    if state.exits.rules.rests and is_covered(state.positions, market, plan):
+        bid = NOT_ASKED  # The executor watches the levels.
+    if plan is None:
+        if bid == NOT_ASKED:
+            bounds = NO_STOP, NEVER, bounds[2]
+        trigger = first_failure(level_rows(exits, bounds, holding.opened_ts, bid, now))
+    else:
+        trigger = first_failure(plan_rows(plan, state.exits.rules.plan, bid, now, bounds[2]))
     if trigger is None and bid != NOT_ASKED and state.exits.rules.rests:
         # Nothing rests for it: the last trade counts beside the bid.
-        stop = None if exits.stop_distance is None else bounds[0]
-        target = None if exits.target_distance is None else bounds[1]
-        trigger = first_failure(trigger_rows(market.last, stop, target))
+        stop = bounds[0] if exits.has_stop(bounds[0]) else None
+        target = bounds[1] if exits.has_target(bounds[1]) else None
+        stop_why, target_why = exits.reasons()
+        trigger = first_failure(trigger_rows(market.last, stop, target, stop_why, target_why))
     exits.on_judged(trigger is not None)
     if trigger is not None:
         return trigger
+    if plan is not None:
+        plan.gap_ts = NO_GAP
     if state.exits.ending_until is None and (bid == NOT_ASKED or not state.exits.rules.rests):
-        exits.set_quiet_range(bounds)
+        exits.set_quiet_range(state.exits.quiet_bounds(exits, bounds))
     exits.told = ""
     return None
 
 
-def is_covered(positions: Positions, market: Market) -> bool:
-    """Return whether one resting order sells the whole position, but for dust."""
+def is_covered(positions: Positions, market: Market, plan: Plan | None) -> bool:
+    """Return whether one resting order sells the position, but for dust, at the stop in force."""
     resting = positions.resting(market)
-    return resting is not None and market.qty - resting.pending <= positions.dust_max(market)
+    if resting is None or market.qty - resting.pending > positions.dust_max(market):
+        return False
+    return plan is None or (resting.stop or 0) >= plan.floor()
 
 
 def request_rows(state: RiskState, exits: SymbolExits) -> tuple[Row, ...]:

@@ -3,8 +3,8 @@
 Stop and target stand at a distance from the average entry price: basis points of it, or a multiple
 of the ATR that was valid when the position first had one, so a stop does not wander with the
 market. The ATR comes from bars as float64 by one fixed order of operations (`features.atr`); it
-becomes a price in `exact_atr` alone, as decimal text. `exit_decision` judges stop and target at
-the bid, the price of a sale.
+becomes a price in `distances.exact_atr` alone, as decimal text. `exit_decision` judges stop and
+target at the bid, the price of a sale. Levels that move are in `risk.plan`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from typing import Any, Final, final
 from minibot.accounting.lots import Holding
 from minibot.cores.core_profile import AT_VENUE, CoreProfile
 from minibot.cores.scaled_tick import NO_BOUND, QuietRange
-from minibot.events.decimals import decimal_text, div_up, parse_fixed, round_up
+from minibot.events.decimals import parse_fixed
 from minibot.events.model import JsonObject
-from minibot.events.money import PLACES, amount_text, parse_amount, parse_rate
-from minibot.events.unit_sizes import BPS
+from minibot.events.money import amount_text, parse_amount, parse_rate
+from minibot.events.reasons import STOP_LOSS, TAKE_PROFIT
 from minibot.features.atr import WilderAtr
+from minibot.risk.distances import (
+    MULTIPLE_PLACES,
+    NEVER,
+    exact_atr,
+    share_distance,
+    whole_distance,
+)
+from minibot.risk.plan import NO_GAP, Plan, PlanRules
 
-MULTIPLE_PLACES: Final = 4
-MULTIPLE_UNIT: Final[int] = 10**MULTIPLE_PLACES
-# A whole price in ten-thousandths of a basis point.
-SHARE_UNIT: Final[int] = BPS * MULTIPLE_UNIT
-NEVER: Final = 1 << 60
 UNKNOWN: Final = -1
 RETRY_MS_MIN: Final = 1_000
 RETRY_MS_MAX: Final = 30_000
@@ -46,6 +49,7 @@ class ExitRules:
         "leaves_dropped",
         "leaves_halted",
         "needs_atr",
+        "plan",
         "rests",
         "signal_exit",
         "stop_multiple",
@@ -81,6 +85,10 @@ class ExitRules:
         self.follows_entry: bool = stop is not None or target is not None
         # Whether a position cannot be guarded before the ATR is known.
         self.needs_atr: bool = self.stop_multiple is not None or self.target_multiple is not None
+        # The keys of levels that move.
+        self.plan: PlanRules = PlanRules(profile)
+        if self.plan.needs_atr:
+            self.needs_atr = True
 
 
 @final
@@ -104,6 +112,7 @@ class SymbolExits:
         "is_guarded",
         "is_untried",
         "left",
+        "plan",
         "quiet_above",
         "quiet_below",
         "quiet_until",
@@ -117,8 +126,10 @@ class SymbolExits:
         "told",
     )
 
-    def __init__(self, atr: WilderAtr) -> None:
+    def __init__(self, atr: WilderAtr, plan: Plan | None = None) -> None:
         self.atr: WilderAtr = atr
+        # The levels that move; None where the profile has no such.
+        self.plan: Plan | None = plan
         # The distances that the ATR gives at a price step; 0 until it is asked after a bar.
         self.atr_step: int = 0
         self.atr_stop: int | None = None
@@ -179,6 +190,21 @@ class SymbolExits:
         self.rest_retry_ts = _retry_ts(self.rest_refusals, now)
         self.quiet_until = 0
 
+    def has_stop(self, stop: int) -> bool:
+        """Return whether a stop is set, of which this is the price."""
+        return self.stop_distance is not None if self.plan is None else stop > 0
+
+    def has_target(self, target: int) -> bool:
+        """Return whether a target is set, of which this is the price."""
+        return self.target_distance is not None if self.plan is None else target < NEVER
+
+    def reasons(self) -> tuple[str, str]:
+        """Return the reason codes of the stop and the target in force."""
+        plan = self.plan
+        if plan is None:
+            return STOP_LOSS, TAKE_PROFIT
+        return plan.floor_reason(), plan.ceiling_reason()
+
     def rest_state(self) -> JsonObject:
         """Return refusals of orders that were to rest; nothing where none was refused."""
         if not self.rest_refusals and not self.rest_told:
@@ -193,6 +219,8 @@ class SymbolExits:
         self.quiet_until = 0
         self.refusals, self.retry_ts, self.told = 0, 0, ""
         self.rest_refusals, self.rest_retry_ts, self.rest_told = 0, 0, ""
+        if self.plan is not None:
+            self.plan.forget()
 
 
 @final
@@ -217,7 +245,8 @@ class Exits:
             return found
         exits = self._symbols.get(symbol)
         if exits is None:
-            exits = self._symbols[symbol] = SymbolExits(WilderAtr(self.rules.atr_period))
+            plan = Plan() if self.rules.plan.is_on else None
+            exits = self._symbols[symbol] = SymbolExits(WilderAtr(self.rules.atr_period), plan)
         self._symbol, self._found = symbol, exits
         return exits
 
@@ -275,18 +304,52 @@ class Exits:
             self.guard(exits, step)
         if exits.told or exits.is_asked or exits.left or self.ending_until is not None:
             return
-        exits.set_quiet_range(self.bounds(exits, holding, step))
+        exits.set_quiet_range(self.quiet_bounds(exits, self.bounds(exits, holding, step)))
         exits.is_untried = True
+
+    def quiet_bounds(
+        self, exits: SymbolExits, bounds: tuple[int, int, int]
+    ) -> tuple[int, int, int]:
+        """Return the bids between which, and the time before which, no level is due or moves."""
+        plan = exits.plan
+        if plan is None:
+            return bounds
+        if plan.gap_ts != NO_GAP:
+            return 0, 0, 0
+        stop, target, ends = bounds
+        moves = plan.moves_at(self.rules.plan)
+        return stop, min(target, moves), min(ends, plan.age_until)
+
+    def on_gap(self, symbol: str, from_ts: int) -> None:
+        """Take that data of a held symbol is missing since a time."""
+        exits = self.find(symbol)
+        if exits is None or exits.plan is None or not exits.plan.qty:
+            return
+        if self.rules.plan.stale_ms is not None and exits.plan.gap_ts == NO_GAP:
+            exits.plan.gap_ts = from_ts
+            exits.quiet_until = 0
 
     def bounds(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, int, int]:
         """Return the bids at which an open position is left, and until when it is held."""
+        plan = exits.plan
+        if plan is None:
+            if self.rules.follows_entry:
+                self._follow(exits, holding.price_avg(), step)
+            return self.bounds_set(exits, holding, step)
+        plan.count(holding)
         if self.rules.follows_entry:
-            self._follow(exits, holding.price_avg(), step)
+            self._follow(exits, plan.entry, step)
+        down, up = exits.stop_distance, exits.target_distance
+        plan.settle(self.rules.plan, step, exits.is_guarded, down, up)
         return self.bounds_set(exits, holding, step)
 
     def bounds_set(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, int, int]:
         """Return `bounds` by the distances that are set; changes nothing, so anybody may look."""
-        entry, held_max = holding.price_avg(), self.rules.time_exit_ms
+        held_max, plan = self.rules.time_exit_ms, exits.plan
+        if plan is not None:
+            ends = NEVER if held_max is None else plan.opened_ts + held_max
+            return plan.floor(), plan.ceiling(), ends
+        entry = holding.price_avg()
         down, up = exits.stop_distance, exits.target_distance
         # Whole steps: the stop rounded up, so that it acts rather early than late, and the target
         # down, so that it can be reached.
@@ -304,9 +367,9 @@ class Exits:
         """Return the bids of stop and target of an open position, as far as they are set."""
         stop, target, _ = self.bounds(exits, holding, step)
         found = []
-        if exits.stop_distance is not None:
+        if exits.has_stop(stop):
             found.append(stop)
-        if exits.target_distance is not None:
+        if exits.has_target(target):
             found.append(target)
         return tuple(found)
 
@@ -328,6 +391,8 @@ class Exits:
                 exits.atr_target = whole_distance(exact, target, price_step)
         exits.is_guarded = True
         exits.stop_distance, exits.target_distance = exits.atr_stop, exits.atr_target
+        if exits.plan is not None and exits.atr.value is not None:
+            exits.plan.atr = exact_atr(exits.atr.value)
 
     def _follow(self, exits: SymbolExits, entry: int, price_step: int) -> None:
         """Set the distances in basis points of a position to its average entry price."""
@@ -357,6 +422,7 @@ class Exits:
                     "retry_ts": exits.retry_ts,
                     "told": exits.told,
                     **exits.rest_state(),
+                    **({} if exits.plan is None else {"plan": exits.plan.state()}),
                 }
                 for name, exits in self._symbols.items()
             },
@@ -368,7 +434,9 @@ class Exits:
         restored = Exits(rules)
         restored.ending_until = state["ending_until"]
         for name, data in state["symbols"].items():
-            exits = restored._symbols[name] = SymbolExits(WilderAtr.from_state(data["atr"]))
+            plan = Plan.from_state(data["plan"]) if rules.plan.is_on else None
+            exits = SymbolExits(WilderAtr.from_state(data["atr"]), plan)
+            restored._symbols[name] = exits
             exits.bar_open_ts = data["bar_open_ts"]
             exits.close = UNKNOWN if data["close"] is None else parse_amount(data["close"])
             exits.stop_distance = _amount(data["stop_distance"])
@@ -382,35 +450,6 @@ class Exits:
             refusals, retry_ts, told = data.get("rest", (0, 0, ""))
             exits.rest_refusals, exits.rest_retry_ts, exits.rest_told = refusals, retry_ts, told
         return restored
-
-
-def exact_atr(atr: float) -> int:
-    """Return an ATR in hundred-millionths, as its decimal text says it."""
-    return parse_fixed(decimal_text(atr, PLACES), PLACES)
-
-
-def whole_distance(exact: int, multiple: int, price_step: int) -> int:
-    """Return an ATR times a multiple as a price distance: whole steps, rounded up, at least one.
-
-    Args:
-        exact: The ATR in hundred-millionths of quote per base, not negative.
-        multiple: In ten-thousandths.
-        price_step: The venue's price step in hundred-millionths.
-    """
-    distance = round_up(div_up(exact * multiple, MULTIPLE_UNIT), price_step)
-    return distance if distance > price_step else price_step
-
-
-def share_distance(price: int, share: int, price_step: int) -> int:
-    """Return a share of a price as a distance: whole steps, rounded up, at least one.
-
-    Args:
-        price: In hundred-millionths.
-        share: In ten-thousandths of a basis point.
-        price_step: The venue's price step in hundred-millionths.
-    """
-    distance = round_up(div_up(price * share, SHARE_UNIT), price_step)
-    return distance if distance > price_step else price_step
 
 
 def _retry_ts(refusals: int, now: int) -> int:

@@ -19,13 +19,15 @@ from minibot.cores.scaled_tick import ScaledTick
 from minibot.events.model import BUY, SELL, Instrument, JsonObject
 from minibot.events.money import amount_text, cost_up, fee_up, parse_amount, proceeds_down
 from minibot.events.native import mypyc_attr
-from minibot.events.reasons import INVARIANT_BROKEN
+from minibot.events.reasons import INVARIANT_BROKEN, STOP_LOSS, TAKE_PROFIT
 from minibot.kernel.errors import InvariantError
 from minibot.risk.exits import SymbolExits
 
 NO_PRICE: Final = -1
 UNSEEN: Final = -1
 """The time of no tick."""
+LEVEL_REASONS: Final = (STOP_LOSS, TAKE_PROFIT)
+"""The reason codes of stop and target of the entry."""
 TERMINAL_RESULTS: Final = frozenset({"FILLED", "CANCELLED", "EXPIRED", "REJECTED"})
 
 
@@ -99,6 +101,7 @@ class WorkingOrder:
         final_filled: How much its terminal result says was filled; None before that.
         pending: How much may still be booked; nothing once it has ended is settled.
         stop, target: The triggers of an order that rests with the executor; None for no such.
+        reasons: The reason codes of these two.
         intent: The event that placed it, for one that rests.
         is_replacing: Whether it is to come in a resting order's place, until the executor answers.
         is_triggered: Whether it rested and is sold at the market now.
@@ -116,6 +119,7 @@ class WorkingOrder:
         "pending",
         "price",
         "qty",
+        "reasons",
         "side",
         "stop",
         "target",
@@ -134,6 +138,7 @@ class WorkingOrder:
         self.final_filled: int | None = None
         self.stop: int | None = None
         self.target: int | None = None
+        self.reasons: tuple[str, str] = LEVEL_REASONS
         self.intent: EventId | None = None
         self.is_replacing: bool = False
         self.is_triggered: bool = False
@@ -561,6 +566,7 @@ def _rest_state(order: WorkingOrder) -> tuple[JsonObject, ...]:
             "intent": None if order.intent is None else order.intent.text,
             "is_replacing": order.is_replacing,
             "is_triggered": order.is_triggered,
+            **({} if order.reasons == LEVEL_REASONS else {"reasons": list(order.reasons)}),
         },
     )
 
@@ -572,6 +578,8 @@ def _restore_rest(order: WorkingOrder, data: Mapping[str, Any]) -> None:
     order.intent = None if data["intent"] is None else named(data["intent"])
     order.is_replacing = data["is_replacing"]
     order.is_triggered = data["is_triggered"]
+    stop_why, target_why = data.get("reasons", LEVEL_REASONS)
+    order.reasons = stop_why, target_why
 
 
 def _unsent(fill: FillMessage) -> InvariantError:

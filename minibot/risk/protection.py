@@ -2,9 +2,10 @@
 
 With `risk.exits_at: "venue"` one order of the whole position waits there, an OCO where it has stop
 and target. Risk rests it in the step in which a fill opens the position, and replaces it whenever
-quantity or levels are others: after each further fill, by the average entry price, and when the
-venue's price step changes. Each is a `risk_action` PROTECT with its checks, and behind it an
-`order_intent` (STOP_LOSS, TAKE_PROFIT or OCO) or an `order_replace`.
+quantity or levels are others: after each further fill, by the average entry price, when the venue's
+price step changes, and as often as the order rate allows where a level moves (`risk.plan`). Each is
+a `risk_action` PROTECT with its checks, and behind it an `order_intent` (STOP_LOSS, TAKE_PROFIT or
+OCO) or an `order_replace`.
 
 The last trade triggers it; the answer to that is a `risk_action` EXIT that names the trigger, and
 an `order_cancel` of what an entry may still buy. Every other exit (signal, time, operator, end) is
@@ -26,6 +27,7 @@ from minibot.cores.messages import TRIGGERED, Message, ResultMessage
 from minibot.events.model import EXIT, SELL
 from minibot.events.money import amount_text, cost_up
 from minibot.events.reasons import INVARIANT_BROKEN, ORDER_RATE, PROTECTED
+from minibot.events.unit_sizes import MINUTE_MS
 from minibot.kernel.errors import InvariantError
 from minibot.risk.checks import Gate, Row, first_failure
 from minibot.risk.drafts import BLOCK, PROTECT, Verdict, action, approve, new_verdict
@@ -91,8 +93,24 @@ def missing(state: RiskState, market: Market) -> Levels | None:
         return None
     if positions.has_order(market.symbol, SELL):
         return None
-    is_reached = first_failure(trigger_rows(market.last, stop, target)) is not None
-    return None if is_reached else (stop, target)
+    if resting is not None and resting.pending == qty and not may_move(state, exits):
+        return None
+    rows = trigger_rows(market.last, stop, target, *exits.reasons())
+    return None if first_failure(rows) is not None else (stop, target)
+
+
+def may_move(state: RiskState, exits: SymbolExits) -> bool:
+    """Return whether the order rate leaves room to move the levels of an order that rests.
+
+    Moves have half of the soft rate, evenly spread, and leave the last order of the hard one to a
+    sale. Until then the former order rests, and risk itself watches a stop that is above its own.
+    """
+    plan, rate = exits.plan, state.limits.order_rate
+    if plan is None:
+        return True
+    if state.now < plan.moved_ts + MINUTE_MS // max(1, rate.entry_max // 2):
+        return False
+    return state.budgets.orders(state.now) + 1 <= min(rate.entry_max, rate.hard - 1)
 
 
 def levels_of(state: RiskState, market: Market, exits: SymbolExits, rules: OrderRules) -> Levels:
@@ -101,8 +119,8 @@ def levels_of(state: RiskState, market: Market, exits: SymbolExits, rules: Order
         return None, None
     stop, target, _ = state.exits.bounds(exits, market.holding, rules.price_step)
     return (
-        None if exits.stop_distance is None or stop <= 0 else stop,
-        None if exits.target_distance is None else target,
+        stop if exits.has_stop(stop) and stop > 0 else None,
+        target if exits.has_target(target) else None,
     )
 
 
@@ -110,10 +128,10 @@ def rest_rows(
     state: RiskState, market: Market, qty: int, levels: Levels, verdict: Verdict
 ) -> tuple[Row, ...]:
     """Return the checks that an order has to pass before it rests; the last one is of its size."""
-    rules = market.rules
+    rules, exits = market.rules, market.exits or state.exits_of(market)
     return (
         (status_gate(rules), not is_tradable(rules), False),
-        *trigger_rows(market.last, *levels),
+        *trigger_rows(market.last, *levels, *exits.reasons()),
         # A spent rate refuses, and ends no run: the position is watched without a resting order.
         (RATE, verdict.left.orders + 1, state.limits.order_rate.hard),
         (EXIT_QTY, qty, 0 if rules is None else rules.qty_min),
@@ -140,9 +158,13 @@ def _rest(
         return [action(state, BLOCK, checks.reason, verdict)]
     exits.rest_told = ""
     former = state.positions.resting(market)
-    return approve(
+    messages = approve(
         *(state, PROTECT, PROTECTED, SELL, qty, market, rules, verdict, former, stop, target)
     )
+    state.positions.orders[-1].reasons = exits.reasons()
+    if exits.plan is not None:
+        exits.plan.moved_ts = state.now
+    return messages
 
 
 # --- what becomes of it ---------------------------------------------------------------------------
@@ -185,7 +207,7 @@ def _left(state: RiskState, order: WorkingOrder, result: ResultMessage) -> list[
     market, intent = order.market, order.intent or result.ref()
     verdict = new_verdict(state, intent, result.ts, result.tick_seq, market.symbol)
     verdict.also = result.ref()
-    row = first_failure(trigger_rows(result.trigger, order.stop, order.target))
+    row = first_failure(trigger_rows(result.trigger, order.stop, order.target, *order.reasons))
     if row is None:
         price = amount_text(result.trigger)
         detail = f"order {order.client.text}: triggered by a trade at {price}, at no level of it"

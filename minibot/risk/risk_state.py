@@ -10,7 +10,8 @@ from minibot.cores.event_id import RecentIds
 from minibot.events.model import JsonObject
 from minibot.events.money import amount_text
 from minibot.risk.budgets import Budgets
-from minibot.risk.exits import NEVER, ExitRules, Exits, SymbolExits
+from minibot.risk.distances import NEVER
+from minibot.risk.exits import ExitRules, Exits, SymbolExits
 from minibot.risk.headroom import Headroom
 from minibot.risk.limits import Limits
 from minibot.risk.positions import Market, Positions
@@ -82,8 +83,8 @@ class RiskState:
                 continue
             stop, target, until = self.exits.bounds_set(exits, holding, rules.price_step)
             found[symbol] = {
-                "stop": None if exits.stop_distance is None else amount_text(stop),
-                "target": None if exits.target_distance is None else amount_text(target),
+                "stop": amount_text(stop) if exits.has_stop(stop) else None,
+                "target": amount_text(target) if exits.has_target(target) else None,
                 "until_ts": until if until < NEVER else None,
             }
         return found

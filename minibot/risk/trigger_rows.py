@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from minibot.events.money import PLACES
-from minibot.events.reasons import STOP_LOSS, TAKE_PROFIT
+from minibot.events.reasons import (
+    AGE_TARGET,
+    BREAK_EVEN,
+    HARD_STOP,
+    STOP_LOSS,
+    TAKE_PROFIT,
+    TRAILING_STOP,
+)
 from minibot.risk.checks import ABOVE, BELOW, NOT_ASKED, Gate, Row
 
-STOP_TRADE: Final = Gate("stop_trade", STOP_LOSS, PLACES, passes=ABOVE)
-TARGET_TRADE: Final = Gate("target_trade", TAKE_PROFIT, PLACES, passes=BELOW)
+STOP_TRADES: Final[Mapping[str, Gate]] = {
+    STOP_LOSS: Gate("stop_trade", STOP_LOSS, PLACES, passes=ABOVE),
+    HARD_STOP: Gate("hard_stop_trade", HARD_STOP, PLACES, passes=ABOVE),
+    BREAK_EVEN: Gate("break_even_trade", BREAK_EVEN, PLACES, passes=ABOVE),
+    TRAILING_STOP: Gate("trail_trade", TRAILING_STOP, PLACES, passes=ABOVE),
+}
+TARGET_TRADES: Final[Mapping[str, Gate]] = {
+    TAKE_PROFIT: Gate("target_trade", TAKE_PROFIT, PLACES, passes=BELOW),
+    AGE_TARGET: Gate("age_target_trade", AGE_TARGET, PLACES, passes=BELOW),
+}
 
 
-def trigger_rows(last: int, stop: int | None, target: int | None) -> tuple[Row, ...]:
+def trigger_rows(
+    last: int,
+    stop: int | None,
+    target: int | None,
+    stop_why: str = STOP_LOSS,
+    target_why: str = TAKE_PROFIT,
+) -> tuple[Row, ...]:
     """Return the levels as checks that a trade has reached none of them.
 
     Args:
         last: Its price; 0 while there was none.
         stop: A trade here or below triggers; None for no such.
         target: A trade here or above triggers; None for no such.
+        stop_why: Reason code of the stop.
+        target_why: Reason code of the target.
     """
     return (
-        (STOP_TRADE, NOT_ASKED if stop is None or not last else last, stop or 0),
-        (TARGET_TRADE, NOT_ASKED if target is None or not last else last, target or 0),
+        (STOP_TRADES[stop_why], NOT_ASKED if stop is None or not last else last, stop or 0),
+        (TARGET_TRADES[target_why], NOT_ASKED if target is None or not last else last, target or 0),
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import FrozenInstanceError, asdict
+from dataclasses import FrozenInstanceError, asdict, fields
 from typing import Any
 
 import pytest
 
-from minibot.cores.core_profile import CoreProfile
+from minibot.cores.core_profile import CoreProfile, RiskSection
+from minibot.cores.profile_keys import is_optional
 from minibot.runtime.configuration.config import is_same_profile, load_config
 from minibot.runtime.paths import PROJECT
 
@@ -22,7 +23,9 @@ MEANT: dict[str, dict[str, Any]] = {
     "watchdog": {"pause_max_ms": 60_000},
 }
 # Optional keys of risk that the profile of real nights leaves out.
-ABSENT_IN_RISK = ("exits_at", "entry_spread_bps_max", "stop_bps", "take_profit_bps")
+ABSENT_IN_RISK = {
+    key.name for key in fields(RiskSection) if is_optional(key) and key.name not in RAW["risk"]
+}
 
 
 def test_sections_hold_what_the_profile_says() -> None:

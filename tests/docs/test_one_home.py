@@ -353,6 +353,6 @@ def test_size_of_a_unit_is_defined_in_its_home_alone(modules: dict[str, ast.Modu
 
     assert units["MINUTE_MS"] * 60 == units["HOUR_MS"]  # type: ignore[operator]
     assert sorted(others) == [
-        ("minibot.risk.exits", "NEVER"),
+        ("minibot.risk.distances", "NEVER"),
         ("minibot.strategies.view", "NEVER"),
     ]

@@ -35,6 +35,12 @@ EASY = (
 )
 
 
+PLAN = (
+    *("risk.hard_stop_bps=40", "risk.trail_bps=6", "risk.break_even_atr_mult=0.5"),
+    "risk.stale_exit_ms=600000",
+)
+
+
 def jumping(seed: int, count: int = 900) -> list[Candle]:
     """Return bars with flat ones, jumps, opens away from the last close, no volume, and holes."""
     random = Random(seed)
@@ -80,6 +86,8 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
         ("execution.latency_market_ms=5000", 'backtest.spread_bps="7.5"'),
         ("strategy.bars_from_ticks=true", 'market.bar_intervals=["1m","15m"]'),
         ('risk.night_loss_soft="1.95"', "risk.night_loss_hard=2"),
+        (*PLAN, 'risk.targets_by_age=[[0,"40"],[7,"15"],[20,"1"]]'),
+        (*PLAN, "risk.trail_from_bps=1", "risk.exits_at=venue"),
         ("risk.exits_at=venue",),
         ("risk.exits_at=venue", "risk.time_exit_ms=900000", "execution.fill_model=worse"),
     ],

@@ -35,7 +35,22 @@ CORE_ROLES = ("strategy_role", "risk_role", "execution_role")
 # No fees and large orders, so that equity reaches new highs while a position is held.
 FREE = (*CASES["ema"], "execution.taker_fee_bps=0", "risk.order_notional=90000")
 STOPS = ("risk.stop_atr_mult=0.1", "risk.take_profit_atr_mult=0.2")
-CASE_SETS = {**SETS, "free": FREE, "stops": (*FREE, *STOPS)}
+# Levels that move by a bid, by time and by nothing; each is reached in the market of the tests.
+PLAN = (
+    *("risk.hard_stop_bps=40", "risk.trail_bps=2", "risk.trail_from_bps=1"),
+    *("risk.break_even_bps=0.5", 'risk.targets_by_age=[[0,"8"],[1,"3"],[2,"1"]]'),
+)
+PLAN_ATR = (
+    *("risk.hard_stop_bps=40", "risk.trail_atr_mult=0.05", "risk.trail_from_atr_mult=0.02"),
+    *("risk.break_even_atr_mult=0.15", "risk.stale_exit_ms=1000"),
+)
+CASE_SETS = {
+    **SETS,
+    "free": FREE,
+    "stops": (*FREE, *STOPS),
+    "plan": (*FREE, *PLAN),
+    "plan_atr": (*FREE, *STOPS, *PLAN_ATR),
+}
 ROW = 90
 START = 1_700_000_000_000
 Logged = tuple[str, int, Event, int]
@@ -121,7 +136,9 @@ def told(core: Core, inputs: list[Logged], row: Row) -> Said:
 
 
 @pytest.mark.row("N-02", "N-121")
-@pytest.mark.parametrize("case", ["ema", "nore", "tight", "losing", "free", "stops"])
+@pytest.mark.parametrize(
+    "case", ["ema", "nore", "tight", "losing", "free", "stops", "plan", "plan_atr"]
+)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_ticks_in_rows_leave_each_core_as_one_by_one(case: str, seed: int) -> None:
     """Rows agree over stops, targets, highs, open orders and a loss that ends the run."""

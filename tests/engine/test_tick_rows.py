@@ -38,7 +38,17 @@ LOSING = (
 LATE = (*CASES["ema"], "execution.latency_market_ms=900")
 # The same levels as orders that rest with the executor.
 VENUE = (*TIGHT, "risk.exits_at=venue")
-SETS = {**CASES, "tight": TIGHT, "losing": LOSING, "late": LATE, "venue": VENUE}
+# Levels that move by a bid and by time, watched by risk or resting with the executor.
+PLAN = (
+    *(*CASES["ema"], "execution.taker_fee_bps=0", "risk.hard_stop_bps=40"),
+    *("risk.trail_bps=1", "risk.trail_from_bps=1", "risk.break_even_bps=0.5"),
+    'risk.targets_by_age=[[0,"8"],[1,"3"],[2,"1"]]',
+)
+SETS = {
+    **CASES,
+    **{"tight": TIGHT, "losing": LOSING, "late": LATE, "venue": VENUE},
+    **{"plan": PLAN, "plan_venue": (*PLAN, "risk.exits_at=venue")},
+}
 ROWS = 6_000
 
 
@@ -86,7 +96,9 @@ def _by_events(rows: TickRows, first: int, last: int, seq: int) -> None:
         rows.lockstep.process(rows.event(seq + row - first), seq + row - first)
 
 
-@pytest.mark.parametrize("case", ["ema", "nore", "tight", "losing", "late", "venue"])
+@pytest.mark.parametrize(
+    "case", ["ema", "nore", "tight", "losing", "late", "venue", "plan", "plan_venue"]
+)
 @pytest.mark.parametrize("seed", [1, 2, 5, 6])
 def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
     case: str, seed: int, monkeypatch: pytest.MonkeyPatch
@@ -108,6 +120,12 @@ def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
     if case == "venue":
         reasons = {event.payload.to_json().get("reason_code") for _, _, event in by_column}
         assert {"stop_triggered", "target_triggered"} <= reasons
+    if case == "plan":
+        reasons = {event.payload.to_json().get("reason_code") for _, _, event in by_column}
+        assert {"break_even", "age_target", "trailing_stop"} <= reasons
+    if case == "plan_venue":
+        kinds = {event.type for _, _, event in by_column}
+        assert {"order_replace", "fill"} <= kinds
     if case == "losing":
         actions = [event.payload.to_json().get("action") for _, _, event in by_column]
         assert actions.count("STOP") == 1

@@ -8,11 +8,13 @@ from typing import Any, Final
 
 from minibot.accounting.lots import Holding, lot_of
 from minibot.accounting.order_rules import OrderRules
+from minibot.cores.core_profile import CoreProfile
 from minibot.cores.event_id import NOBODY, named
 from minibot.cores.messages import SignalMessage
 from minibot.events.model import BUY, SELL, Event, JsonObject, Payload, Signal
 from minibot.events.money import UNIT
 from minibot.risk.account import Tier
+from minibot.risk.plan import Plan, PlanRules
 from minibot.risk.positions import Market, WorkingOrder
 from minibot.risk.risk_state import RiskState
 from minibot.risk.sizing import Sizes
@@ -69,6 +71,8 @@ LIMITS: Final[JsonObject] = config(
         ),
     ],
 )
+PLANNED: Final = copy.deepcopy(LIMITS)
+PLANNED["risk"] |= {"hard_stop_bps": "1000", "stale_exit_ms": 7_000}
 HARD_AT_ONCE: Final = copy.deepcopy(LIMITS)
 for _name in ("night_notional", "day_notional", "week_notional", "orders_per_minute"):
     HARD_AT_ONCE["risk"][f"{_name}_soft"] = HARD_AT_ONCE["risk"][f"{_name}_hard"]
@@ -105,6 +109,11 @@ class World:
         # The bounds of an entry's sizing: a scenario sets the one that it tests.
         self.sizes = Sizes(NOTIONAL)
         self.bid, self.now, self.opened_ts = 100 * UNIT, NOW, NOW - 1_000
+        # Levels of a plan, none of which is reached, and what rests with the executor.
+        self.plan, self.plan_rules = Plan(), PlanRules(CoreProfile.of(PLANNED))
+        self.plan.opened_ts = self.opened_ts
+        self.levels: tuple[int | None, int | None] = (None, None)
+        self.reasons, self.qty = ("stop_loss", "take_profit"), UNIT
 
     # --- changes ------------------------------------------------------------------------------
 

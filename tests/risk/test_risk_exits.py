@@ -11,7 +11,7 @@ from minibot.events.model import Event, ExitPosition, Gap, RiskAction, RunEnding
 from minibot.events.money import UNIT
 from minibot.events.reasons import REASONS
 from minibot.kernel.canonical import encode
-from minibot.risk.exits import exact_atr, share_distance, whole_distance
+from minibot.risk.distances import exact_atr, share_distance, whole_distance
 from tests.risk.desk import (
     OTHER,
     SYMBOL,

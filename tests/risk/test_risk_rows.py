@@ -17,10 +17,20 @@ import pytest
 
 from minibot.events.model import BUY, SELL, ExitPosition
 from minibot.events.money import UNIT
-from minibot.risk import budgets, entry_decision, exit_decision, sizing
+from minibot.risk import (
+    budgets,
+    entry_decision,
+    exit_decision,
+    plan_rows,
+    protection,
+    sizing,
+    trigger_rows,
+)
 from minibot.risk.checks import NOT_ASKED, Checklist, Row
 from minibot.risk.drafts import Verdict, verdict_for_event
+from minibot.risk.plan_rows import HELD_MS
 from tests.risk.desk import PROJECT, SYMBOL
+from tests.risk.row_levels import PLANS, RESTS, TRIGGERS
 from tests.risk.row_scenarios import ENTRIES, EQUITY_LIMITS, EXITS, SIZES, Scenario
 from tests.risk.row_world import ENDS, NOTIONAL, STOP_BID, TARGET_BID, World
 
@@ -29,6 +39,9 @@ SCENARIOS: Final = {
     sizing: SIZES,
     exit_decision: EXITS,
     budgets: EQUITY_LIMITS,
+    plan_rows: PLANS,
+    trigger_rows: TRIGGERS,
+    protection: RESTS,
 }
 VALUE, LIMIT = 1, 2
 
@@ -76,7 +89,7 @@ def requested(module: Any, world: World) -> Checklist:
 
 def left(module: Any, world: World) -> Checklist:
     """Return the checks of an exit that is due."""
-    trigger, verdict = (exit_decision.HELD_MS, 2, 1), verdict_of(world)
+    trigger, verdict = (HELD_MS, 2, 1), verdict_of(world)
     module.leave(world.state, world.market, trigger, verdict)
     return verdict.checks
 
@@ -86,6 +99,15 @@ def sent(module: Any, world: World) -> Checklist:
     market, verdict = world.market, verdict_of(world)
     module._exit(world.state, "time_exit", market, market.rules, 1, verdict)
     return verdict.checks
+
+
+def rested(module: Any, world: World) -> Checklist:
+    """Return the checks of an order that is to rest, whose size is refused by a later rule."""
+    checks = judged(
+        module.rest_rows(world.state, world.market, world.qty, (None, None), verdict_of(world))
+    )
+    checks.reason = ""
+    return checks
 
 
 CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] = {
@@ -120,6 +142,13 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
     (exit_decision, "on_exit_position"): requested,
     (exit_decision, "leave"): left,
     (exit_decision, "_exit"): sent,
+    (plan_rows, "plan_rows"): lambda module, world: judged(
+        module.plan_rows(world.plan, world.plan_rules, world.bid, world.now, ENDS)
+    ),
+    (trigger_rows, "trigger_rows"): lambda module, world: judged(
+        module.trigger_rows(world.bid, *world.levels, *world.reasons)
+    ),
+    (protection, "rest_rows"): rested,
     (budgets, "hard_rows"): lambda module, world: judged(module.Budgets.hard_rows(world.budgets)),
 }
 
@@ -162,15 +191,19 @@ def expected(scenario: Scenario) -> list[Said]:
 
 
 def rows_in(tree: ast.AST) -> dict[str, list[list[ast.Tuple]]]:
-    """Return the row literals of a module by function; a row is a tuple of three in a tuple."""
+    """Return the row literals of a module by function; a row is a tuple of three in a tuple.
+
+    Rows of another function may be spread between them; these have scenarios of their own.
+    """
     literals: dict[str, list[list[ast.Tuple]]] = {}
     for function in ast.walk(tree):
         if not isinstance(function, ast.FunctionDef):
             continue
         for node in ast.walk(function):
             if isinstance(node, ast.Tuple) and node.elts and isinstance(node.ctx, ast.Load):
-                rows = [row for row in node.elts if isinstance(row, ast.Tuple)]
-                if len(rows) == len(node.elts) and all(len(row.elts) == 3 for row in rows):
+                own = [row for row in node.elts if not isinstance(row, ast.Starred)]
+                rows = [row for row in own if isinstance(row, ast.Tuple)]
+                if rows and len(rows) == len(own) and all(len(row.elts) == 3 for row in rows):
                     literals.setdefault(function.name, []).append(node.elts)  # type: ignore[arg-type]
     return literals
 
@@ -193,6 +226,7 @@ ROWS: Final = [
     for function, literals in rows_in(tree).items()
     for rows in literals
     for place in range(len(rows))
+    if isinstance(rows[place], ast.Tuple)
 ]
 KEYS: Final = [key_of(function, rows[place]) for _, function, rows, place in ROWS]
 
@@ -201,15 +235,18 @@ def changes(
     module: ModuleType, rows: list[ast.Tuple], place: int
 ) -> Iterator[tuple[str, list[ast.Tuple], ModuleType]]:
     """Change a row in every way: yield the change, the rows concerned, and the changed module."""
-    row, whole, columns = rows[place], list(rows), [list(row.elts) for row in rows]
+    row, whole = rows[place], list(rows)
+    own = [one for one in rows if isinstance(one, ast.Tuple)]
+    columns = [list(one.elts) for one in own]
     for change, column in (("remove", 0), ("exchange", 0), ("values", VALUE), ("limits", LIMIT)):
         touched = [row]
         if change == "remove":
             del rows[place]
         elif change == "exchange":
             row.elts[VALUE], row.elts[LIMIT] = row.elts[LIMIT], row.elts[VALUE]
-        elif len(rows) > 1:
-            other = rows[place + 1 if place + 1 < len(rows) else place - 1]
+        elif len(own) > 1:
+            at = own.index(row)
+            other = own[at + 1 if at + 1 < len(own) else at - 1]
             if ast.unparse(row.elts[column]) == ast.unparse(other.elts[column]):
                 continue
             row.elts[column], other.elts[column] = other.elts[column], row.elts[column]
@@ -218,7 +255,7 @@ def changes(
             continue
         code = compile(TREES[module], f"<{module.__name__}, changed>", "exec")
         rows[:] = whole
-        for restored, elements in zip(rows, columns, strict=True):
+        for restored, elements in zip(own, columns, strict=True):
             restored.elts[:] = elements
         changed = ModuleType(module.__name__)
         exec(code, changed.__dict__)

@@ -123,6 +123,41 @@ KELLY = [
             ["risk.stop_atr_mult=null", "risk.signal_exit=false", "risk.time_exit_ms=null"],
             "risk.stop_atr_mult",
         ),
+        (
+            ["risk.hard_stop_bps=500", "risk.trail_bps=100"],
+            ["risk.trail_bps=100"],
+            "risk.hard_stop_bps",
+        ),
+        (
+            ["risk.hard_stop_bps=500", "risk.stop_atr_mult=null", "risk.stop_bps=500"],
+            ["risk.hard_stop_bps=499", "risk.stop_atr_mult=null", "risk.stop_bps=500"],
+            "risk.stop_bps",
+        ),
+        (
+            ["risk.hard_stop_bps=500", "risk.trail_atr_mult=2", "risk.trail_from_bps=10"],
+            ["risk.hard_stop_bps=500", "risk.trail_from_bps=10"],
+            "risk.trail_from_bps",
+        ),
+        (
+            ["risk.hard_stop_bps=500", "risk.trail_bps=10"],
+            ["risk.hard_stop_bps=500", "risk.trail_bps=10", "risk.trail_atr_mult=2"],
+            "risk.trail_bps",
+        ),
+        (
+            ["risk.hard_stop_bps=500", 'risk.targets_by_age=[[0,"3"],[1,"2.5"]]'],
+            ["risk.hard_stop_bps=500", 'risk.targets_by_age=[[0,"3"],[1,"3"]]'],
+            "risk.targets_by_age",
+        ),
+        (
+            ["risk.hard_stop_bps=500", 'risk.targets_by_age=[[0,"3"],[1,"2"]]'],
+            ["risk.hard_stop_bps=500", 'risk.targets_by_age=[[1,"3"],[1,"2"]]'],
+            "risk.targets_by_age",
+        ),
+        (
+            ["risk.hard_stop_bps=500", "risk.stop_atr_mult=null", "risk.signal_exit=false"],
+            ["risk.hard_stop_bps=null"],
+            "risk.hard_stop_bps",
+        ),
         (['binance.symbols=["ETHUSDT"]'], ['binance.symbols=["ETHBTC"]'], "binance.symbols"),
         (
             ["risk.sizing=risk", "risk.risk_per_trade_bps=50"],

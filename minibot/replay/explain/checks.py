@@ -104,6 +104,16 @@ def _target_trade(trade: str, target: str) -> str:
     return _hit("target", "trade", trade, ">=", target)
 
 
+def _level(what: str, by: str, relation: str) -> Callable[[str, str], str]:
+    return lambda price, level: _hit(what, by, price, relation, level)
+
+
+def _gap(gap_ms: str, gap_ms_max: str) -> str:
+    if not gap_ms.isdigit() or not gap_ms_max.isdigit():
+        return ""
+    return f"no data for {int(gap_ms) / 1000:,.3f} s >= {int(gap_ms_max) / 1000:,.3f} s"
+
+
 def _hit(what: str, by: str, price: str, relation: str, level: str) -> str:
     if not is_number(price) or not is_number(level):
         return ""
@@ -141,9 +151,19 @@ _DEPARTURES: Final[Mapping[str, Callable[[str, str], str]]] = {
     "target_price": _target,
     "stop_trade": _stop_trade,
     "target_trade": _target_trade,
+    "hard_stop_price": _level("hard stop", "bid", "<="),
+    "break_even_price": _level("break-even stop", "bid", "<="),
+    "trail_price": _level("trailing stop", "bid", "<="),
+    "age_target_price": _level("target of its age", "bid", ">="),
+    "hard_stop_trade": _level("hard stop", "trade", "<="),
+    "break_even_trade": _level("break-even stop", "trade", "<="),
+    "trail_trade": _level("trailing stop", "trade", "<="),
+    "age_target_trade": _level("target of its age", "trade", ">="),
+    "data_gap_ms": _gap,
     "held_ms": _held,
     "run_ending": _ending,
     "exit_position": _asked,
     "policy": _policy,
 }
-"""The checks of exits in `risk.exit_decision` and `risk.trigger_rows`; a test compares them."""
+"""The checks of exits in `risk.exit_decision`, `risk.plan_rows` and `risk.trigger_rows`; a test
+compares them."""

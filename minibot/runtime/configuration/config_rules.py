@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from fractions import Fraction
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -33,7 +34,20 @@ STOP_THRESHOLDS: Final = (
 STOP_MACHINE_MS_MIN: Final = 2000
 
 # (distance in basis points, the same in ATRs): a profile gives one of them.
-_DISTANCES: Final = (("stop_bps", "stop_atr_mult"), ("take_profit_bps", "take_profit_atr_mult"))
+_DISTANCES: Final = (
+    ("stop_bps", "stop_atr_mult"),
+    ("take_profit_bps", "take_profit_atr_mult"),
+    ("trail_bps", "trail_atr_mult"),
+    ("trail_from_bps", "trail_from_atr_mult"),
+    ("break_even_bps", "break_even_atr_mult"),
+)
+
+# Keys that came with the hard stop, which none of them may be without.
+_PLANNED: Final = (
+    *(key for pair in _DISTANCES[2:] for key in pair),
+    "targets_by_age",
+    "stale_exit_ms",
+)
 
 # The keys that a mode of sizing needs; those of no other mode are refused, but for shared ones.
 _SIZED_BY: Final = {
@@ -214,10 +228,11 @@ def _is_loopback(host: str) -> bool:
 def _exit_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     risk = raw["risk"]
     for bps, multiple in _DISTANCES:
-        if risk.get(bps) is not None and risk[multiple] is not None:
+        if risk.get(bps) is not None and risk.get(multiple) is not None:
             words = f"allowed: only where risk.{multiple} is null (it is {risk[multiple]})"
             yield told(["risk", bps], risk[bps], words, origin)
     has_end = risk["signal_exit"] or risk["time_exit_ms"] is not None
+    has_end = has_end or risk.get("hard_stop_bps") is not None
     if risk["stop_atr_mult"] is risk.get("stop_bps") is None and not has_end:
         words = (
             "allowed: null while risk.stop_bps, risk.signal_exit or risk.time_exit_ms ends a "
@@ -326,6 +341,29 @@ def _week_rule(name: str) -> Rule:
             yield from _order_rule("risk", f"{name}_soft", f"{name}_hard", True)(raw, origin)
 
     return rule
+
+
+def _plan_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    risk = raw["risk"]
+    hard, stop = risk.get("hard_stop_bps"), risk.get("stop_bps")
+    wanted = [key for key in _PLANNED if risk.get(key) is not None]
+    if wanted and hard is None:
+        words = f"allowed: basis points as text, as risk.{wanted[0]} is given"
+        yield told(["risk", "hard_stop_bps"], None, words, origin)
+    if hard is not None and stop is not None and Fraction(stop) > Fraction(hard):
+        words = f"allowed: at most risk.hard_stop_bps ({hard})"
+        yield told(["risk", "stop_bps"], stop, words, origin)
+    has_trail = risk.get("trail_bps") or risk.get("trail_atr_mult")
+    for key in ("trail_from_bps", "trail_from_atr_mult"):
+        if risk.get(key) is not None and not has_trail:
+            words = "allowed: only beside risk.trail_bps or risk.trail_atr_mult"
+            yield told(["risk", key], risk[key], words, origin)
+    ages = risk.get("targets_by_age") or []
+    for (before, more), (after, less) in pairwise(ages):
+        if after <= before or Fraction(less) >= Fraction(more):
+            words = "allowed: minutes that rise, and basis points that fall"
+            yield told(["risk", "targets_by_age"], ages, words, origin)
+            return
 
 
 def _bar_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -464,7 +502,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     (
         (
             *(f"risk.{key}" for pair in _DISTANCES for key in pair),
-            *("risk.signal_exit", "risk.time_exit_ms"),
+            *("risk.signal_exit", "risk.time_exit_ms", "risk.hard_stop_bps"),
         ),
         _exit_violations,
     ),
@@ -477,6 +515,10 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     (
         (*(f"risk.{key}" for key in _SIZING_KEYS), "portfolio.quote_asset"),
         _sizing_violations,
+    ),
+    (
+        ("risk.hard_stop_bps", "risk.stop_bps", *(f"risk.{key}" for key in _PLANNED)),
+        _plan_violations,
     ),
     (
         ("market.bar_intervals", "strategy.bar_interval", "strategy.trend_interval"),

@@ -1,0 +1,308 @@
+"""Plan of a position: the levels that move while it is held.
+
+A plan exists where the profile has one of the keys from `risk.hard_stop_bps` on. Its stops are
+four: the stop of the entry, the hard stop, the stop at break-even and the trailing stop. None of
+them ever falls, and the highest is in force. Of its targets the lowest is.
+
+Prices are hundred-millionths. Whatever moves a level is the bid of a judged tick, a fill or market
+time, so the same inputs give the same plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, final
+
+from minibot.accounting.lots import Holding
+from minibot.cores.core_profile import CoreProfile
+from minibot.events.decimals import div_up, round_up
+from minibot.events.model import JsonObject
+from minibot.events.money import RATE_UNIT, amount_text, parse_amount, parse_rate
+from minibot.events.reasons import (
+    AGE_TARGET,
+    BREAK_EVEN,
+    HARD_STOP,
+    STOP_LOSS,
+    TAKE_PROFIT,
+    TRAILING_STOP,
+)
+from minibot.events.unit_sizes import MINUTE_MS
+from minibot.risk.distances import NEVER, Distance, share_distance
+
+NONE: Final = 0
+"""The price of a stop that is not there."""
+NO_GAP: Final = -1
+
+
+@final
+class PlanRules:
+    """The keys of a plan.
+
+    Attributes:
+        is_on: Whether the profile has any of them.
+        needs_atr: Whether a distance waits for the ATR.
+        ages: Time held in ms and net gain in ten-thousandths of a basis point, rising in time.
+        stale_ms: The longest time without data; None for no such exit.
+        fee: The taker's rate.
+    """
+
+    __slots__ = (
+        "ages",
+        "even_from",
+        "fee",
+        "hard_share",
+        "is_on",
+        "needs_atr",
+        "stale_ms",
+        "trail",
+        "trail_from",
+    )
+
+    def __init__(self, profile: CoreProfile) -> None:
+        risk = profile.risk
+        hard = risk.hard_stop_bps
+        self.hard_share: int | None = None if hard is None else parse_rate(hard)
+        self.trail: Distance = Distance(risk.trail_bps, risk.trail_atr_mult)
+        self.trail_from: Distance = Distance(risk.trail_from_bps, risk.trail_from_atr_mult)
+        self.even_from: Distance = Distance(risk.break_even_bps, risk.break_even_atr_mult)
+        self.ages: list[tuple[int, int]] = [
+            (minutes * MINUTE_MS, parse_rate(bps)) for minutes, bps in risk.targets_by_age or ()
+        ]
+        self.stale_ms: int | None = risk.stale_exit_ms
+        self.fee: int = parse_rate(profile.execution.taker_fee_bps)
+        distances = (self.trail, self.trail_from, self.even_from)
+        self.needs_atr: bool = any([one.multiple is not None for one in distances])
+        self.is_on: bool = (
+            self.hard_share is not None
+            or any([one.is_set for one in distances])
+            or bool(self.ages)
+            or self.stale_ms is not None
+        )
+
+
+@final
+class Plan:
+    """The plan of one position; all of it is forgotten with the position.
+
+    Attributes:
+        opened_ts: When the position was opened.
+        qty, entry: How much is held, and its average price at the last purchase.
+        atr: The ATR of the entry; None until it is known.
+        peak: The highest bid since the trailing stop began; 0 before that.
+        hard, stop, even, trail: The four stops; 0 for one that is not there.
+        target, age: The target of the entry, and that of the age; `NEVER` for none.
+        moved_ts: When an order with these levels was last sent to rest.
+        gap_ts: The last time before missing data; -1 for none missing.
+    """
+
+    __slots__ = (
+        "_age",
+        "_even_at",
+        "_even_price",
+        "_is_guarded",
+        "_step",
+        "_trail_at",
+        "age",
+        "age_until",
+        "atr",
+        "entry",
+        "even",
+        "gap_ts",
+        "hard",
+        "moved_ts",
+        "opened_ts",
+        "peak",
+        "qty",
+        "stop",
+        "target",
+        "trail",
+    )
+
+    def __init__(self) -> None:
+        """Start without a position."""
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget everything: the position is closed."""
+        self.opened_ts: int = 0
+        self.qty: int = 0
+        self.entry: int = 0
+        self.atr: int | None = None
+        self.peak: int = 0
+        self.hard: int = NONE
+        self.stop: int = NONE
+        self.even: int = NONE
+        self.trail: int = NONE
+        self.target: int = NEVER
+        self.age: int = NEVER
+        self.gap_ts: int = NO_GAP
+        self.moved_ts: int = 0
+        # What follows from the above, from rules and steps: found anew where any of them changes.
+        self.age_until: int = 0
+        self._age: int = -1
+        self._even_at: int = NEVER
+        self._even_price: int = NEVER
+        self._trail_at: int = NEVER
+        self._step: int = 0
+        self._is_guarded: bool = False
+
+    # --- what moves it ------------------------------------------------------------------------
+
+    def count(self, holding: Holding) -> None:
+        """Take how much is held; a purchase changes the entry price, a sale does not."""
+        qty = holding.qty
+        if qty == self.qty:
+            return
+        if not self.qty:
+            self.opened_ts = holding.lots[0].ts
+        if qty > self.qty:
+            self.entry = holding.price_avg()
+        self.qty = qty
+        self._step = 0
+
+    def settle(
+        self, rules: PlanRules, step: int, is_guarded: bool, stop: int | None, target: int | None
+    ) -> None:
+        """Set what follows from the entry price, after a purchase, a new price step or the ATR.
+
+        Args:
+            rules: The keys.
+            step: The venue's price step.
+            is_guarded: Whether the distances in ATRs are set.
+            stop: Distance of the stop of the entry; None for none.
+            target: The same of its target.
+        """
+        if step == self._step and is_guarded == self._is_guarded:
+            return
+        self._step, self._is_guarded = step, is_guarded
+        entry, fee = self.entry, rules.fee
+        if rules.hard_share is not None:
+            distance = share_distance(entry, rules.hard_share, step)
+            self.hard = raised(self.hard, entry - distance, step)
+        self.stop = raised(self.stop, NONE if stop is None else entry - stop, step)
+        # Down, so that it can be reached.
+        self.target = NEVER if target is None else (entry + target) // step * step
+        if rules.even_from.is_set:
+            price = round_up(div_up(entry * (RATE_UNIT + fee), RATE_UNIT - fee), step)
+            begins = rules.even_from.of(entry, self.atr, step)
+            self._even_price = price
+            # A stop at or above the bid would sell at once.
+            self._even_at = NEVER if begins is None else max(entry + begins, price + step)
+            self.even = raised(self.even, price if self.even else NONE, step)
+        if rules.trail.is_set:
+            begins = rules.trail_from.of(entry, self.atr, step)
+            self._trail_at = NEVER if begins is None else entry + begins
+            if not rules.trail_from.is_set and entry > self.peak:
+                self.peak = entry
+            self._raise_trail(rules, step)
+        self._set_age(rules, step)
+
+    def advance(self, rules: PlanRules, bid: int, now: int) -> None:
+        """Take the bid of a judged tick, and market time."""
+        step = self._step
+        if rules.trail.is_set and bid > self.peak and (self.peak or bid >= self._trail_at):
+            self.peak = bid
+            self._raise_trail(rules, step)
+        if bid >= self._even_at and not self.even:
+            self.even = raised(self.even, self._even_price, step)
+        if now >= self.age_until:
+            self._set_age(rules, step, now)
+
+    def _raise_trail(self, rules: PlanRules, step: int) -> None:
+        if not self.peak:
+            return
+        distance = rules.trail.of(self.peak, self.atr, step)
+        if distance is not None:
+            self.trail = raised(self.trail, self.peak - distance, step)
+
+    def _set_age(self, rules: PlanRules, step: int, now: int | None = None) -> None:
+        """Set the target of the age: a sale there brings its gain after both fees, or more."""
+        if now is not None:
+            held = now - self.opened_ts
+            self._age = sum([held >= ms for ms, _ in rules.ages]) - 1
+        following = self._age + 1
+        self.age_until = NEVER
+        if following < len(rules.ages):
+            self.age_until = self.opened_ts + rules.ages[following][0]
+        self.age = NEVER
+        if self._age >= 0:
+            gain, fee = rules.ages[self._age][1], rules.fee
+            paid = self.entry * (RATE_UNIT + fee) * (RATE_UNIT + gain)
+            self.age = round_up(div_up(paid, (RATE_UNIT - fee) * RATE_UNIT), step)
+
+    # --- what is in force ---------------------------------------------------------------------
+
+    def floor(self) -> int:
+        """Return the bid at which the position is left at a loss of what it gained: the stops."""
+        return max(self.hard, self.stop, self.even, self.trail)
+
+    def ceiling(self) -> int:
+        """Return the bid of the nearest target."""
+        return self.age if self.age < self.target else self.target
+
+    def floor_reason(self) -> str:
+        """Return the reason code of the stop in force."""
+        floor = self.floor()
+        if floor == self.stop:
+            return STOP_LOSS
+        if floor == self.hard:
+            return HARD_STOP
+        return BREAK_EVEN if floor == self.even else TRAILING_STOP
+
+    def ceiling_reason(self) -> str:
+        """Return the reason code of the nearest target."""
+        return AGE_TARGET if self.age < self.target else TAKE_PROFIT
+
+    def moves_at(self, rules: PlanRules) -> int:
+        """Return the bid from which a stop would move: ticks below it move none."""
+        at = NEVER
+        if rules.trail.is_set:
+            at = self.peak + 1 if self.peak else self._trail_at
+        if not self.even and self._even_at < at:
+            at = self._even_at
+        return at
+
+    # --- as text ------------------------------------------------------------------------------
+
+    def state(self) -> JsonObject:
+        """Return all of it as canonical JSON values."""
+        return {
+            "opened_ts": self.opened_ts,
+            "qty": amount_text(self.qty),
+            "entry": amount_text(self.entry),
+            "atr": None if self.atr is None else amount_text(self.atr),
+            "peak": amount_text(self.peak),
+            "hard": amount_text(self.hard),
+            "stop": amount_text(self.stop),
+            "even": amount_text(self.even),
+            "trail": amount_text(self.trail),
+            "age": self._age,
+            "gap_ts": self.gap_ts,
+            "moved_ts": self.moved_ts,
+        }
+
+    @staticmethod
+    def from_state(state: Mapping[str, Any]) -> Plan:
+        """Return the plan of `state`; `settle` finds the rest."""
+        plan = Plan()
+        plan.opened_ts = state["opened_ts"]
+        plan.qty, plan.entry = parse_amount(state["qty"]), parse_amount(state["entry"])
+        plan.atr = None if state["atr"] is None else parse_amount(state["atr"])
+        plan.peak = parse_amount(state["peak"])
+        plan.hard, plan.stop = parse_amount(state["hard"]), parse_amount(state["stop"])
+        plan.even, plan.trail = parse_amount(state["even"]), parse_amount(state["trail"])
+        plan._age = state["age"]
+        plan.gap_ts, plan.moved_ts = state["gap_ts"], state["moved_ts"]
+        return plan
+
+
+def raised(level: int, price: int, step: int) -> int:
+    """Return a stop that moves to a price: rounded up to whole steps, and never lower than it was.
+
+    Args:
+        level: Where it stands; 0 for a stop that is not there.
+        price: Where it would stand; zero or less for none.
+        step: The venue's price step.
+    """
+    found = round_up(price if price > level else level, step)
+    return found if found > NONE else NONE

@@ -1,0 +1,59 @@
+"""Plan rows: stops, targets, missing data and time of a position, as checks that none is reached.
+
+Of several stops the highest is asked, as it is reached first; the lower ones only stand behind it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from minibot.events.money import PLACES
+from minibot.events.reasons import (
+    AGE_TARGET,
+    BREAK_EVEN,
+    HARD_STOP,
+    STALE_EXIT,
+    STOP_LOSS,
+    TAKE_PROFIT,
+    TIME_EXIT,
+    TRAILING_STOP,
+)
+from minibot.risk.checks import ABOVE, BELOW, NOT_ASKED, Gate, Row
+from minibot.risk.distances import NEVER
+from minibot.risk.plan import NO_GAP, Plan, PlanRules
+
+STOP_PRICE: Final = Gate("stop_price", STOP_LOSS, PLACES, passes=ABOVE)
+HARD_PRICE: Final = Gate("hard_stop_price", HARD_STOP, PLACES, passes=ABOVE)
+EVEN_PRICE: Final = Gate("break_even_price", BREAK_EVEN, PLACES, passes=ABOVE)
+TRAIL_PRICE: Final = Gate("trail_price", TRAILING_STOP, PLACES, passes=ABOVE)
+TARGET_PRICE: Final = Gate("target_price", TAKE_PROFIT, PLACES, passes=BELOW)
+AGE_PRICE: Final = Gate("age_target_price", AGE_TARGET, PLACES, passes=BELOW)
+DATA_GAP_MS: Final = Gate("data_gap_ms", STALE_EXIT, passes=BELOW)
+HELD_MS: Final = Gate("held_ms", TIME_EXIT, passes=BELOW)
+
+
+def plan_rows(plan: Plan, rules: PlanRules, bid: int, now: int, ends: int) -> tuple[Row, ...]:
+    """Return the levels of a plan as checks that none of them is reached.
+
+    Args:
+        plan: The plan.
+        rules: Its keys.
+        bid: The price of a sale; `NOT_ASKED` where the levels rest with the executor.
+        now: Market time.
+        ends: Until when the position is held.
+    """
+    floor, ceiling = plan.floor(), plan.ceiling()
+    asked = bid if floor > 0 else NOT_ASKED
+    sought = bid if ceiling < NEVER else NOT_ASKED
+    has_gap = rules.stale_ms is not None and plan.gap_ts != NO_GAP
+    opened = plan.opened_ts
+    return (
+        (STOP_PRICE, asked if plan.stop == floor else NOT_ASKED, plan.stop),
+        (HARD_PRICE, asked if plan.hard == floor else NOT_ASKED, plan.hard),
+        (EVEN_PRICE, asked if plan.even == floor else NOT_ASKED, plan.even),
+        (TRAIL_PRICE, asked if plan.trail == floor else NOT_ASKED, plan.trail),
+        (TARGET_PRICE, sought if plan.target == ceiling else NOT_ASKED, plan.target),
+        (AGE_PRICE, sought if plan.age == ceiling else NOT_ASKED, plan.age),
+        (DATA_GAP_MS, now - plan.gap_ts if has_gap else NOT_ASKED, rules.stale_ms or 0),
+        (HELD_MS, now - opened, ends - opened),
+    )

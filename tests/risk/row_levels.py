@@ -1,0 +1,160 @@
+"""Scenarios of levels: rows of a plan, of an order that rests and of its triggers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from minibot.events.money import UNIT
+from tests.risk.row_scenarios import _scenarios, over
+from tests.risk.row_world import ENDS, NOW, STOP_BID, TARGET_BID, nothing, orders, put, step
+
+_plan = _scenarios("plan_rows", is_held=True)
+_trigger = _scenarios("trigger_rows", is_held=True)
+_rest = _scenarios("rest_rows", is_held=True)
+
+FLOOR: Final = ("61.00000001 / 61.00000000", "61.00000000 / 61.00000000")
+CEILING: Final = ("166.99999999 / 167.00000000", "167.00000000 / 167.00000000")
+
+
+def _texts(name: str, numbers: tuple[str, str]) -> tuple[str, str]:
+    return f"{name} {numbers[0]}", f"{name} {numbers[1]}"
+
+
+PLANS: Final = (
+    *(
+        _plan(
+            gate,
+            reason,
+            _texts(name, FLOOR),
+            (
+                put(**{f"plan__{level}": STOP_BID, "bid": STOP_BID + 1}),
+                put(**{f"plan__{level}": STOP_BID, "bid": STOP_BID}),
+            ),
+        )
+        for gate, reason, name, level in (
+            ("STOP_PRICE", "stop_loss", "stop_price", "stop"),
+            ("HARD_PRICE", "hard_stop", "hard_stop_price", "hard"),
+            ("EVEN_PRICE", "break_even", "break_even_price", "even"),
+            ("TRAIL_PRICE", "trailing_stop", "trail_price", "trail"),
+        )
+    ),
+    *(
+        # A level behind the one in force is not asked.
+        _plan(
+            gate,
+            reason,
+            ("", f"{name} 60.00000000 / 61.00000000"),
+            (
+                put(**{f"plan__{level}": STOP_BID - 1, front: STOP_BID, "bid": 60 * UNIT}),
+                put(**{f"plan__{level}": STOP_BID, "bid": 60 * UNIT}),
+            ),
+        )
+        for gate, reason, name, level, front in (
+            ("STOP_PRICE", "stop_loss", "stop_price", "stop", "plan__trail"),
+            ("HARD_PRICE", "hard_stop", "hard_stop_price", "hard", "plan__stop"),
+            ("EVEN_PRICE", "break_even", "break_even_price", "even", "plan__trail"),
+            ("TRAIL_PRICE", "trailing_stop", "trail_price", "trail", "plan__even"),
+        )
+    ),
+    *(
+        _plan(
+            gate,
+            reason,
+            _texts(name, CEILING),
+            (
+                put(**{f"plan__{level}": TARGET_BID, "bid": TARGET_BID - 1}),
+                put(**{f"plan__{level}": TARGET_BID, "bid": TARGET_BID}),
+            ),
+        )
+        for gate, reason, name, level in (
+            ("TARGET_PRICE", "take_profit", "target_price", "target"),
+            ("AGE_PRICE", "age_target", "age_target_price", "age"),
+        )
+    ),
+    _plan(
+        "DATA_GAP_MS",
+        "stale_exit",
+        ("data_gap_ms 6999 / 7000", "data_gap_ms 7000 / 7000"),
+        step("plan__gap_ts", NOW - 6_999, -1),
+    ),
+    _plan(
+        "DATA_GAP_MS",
+        "stale_exit",
+        ("", "data_gap_ms 7000 / 7000"),
+        (
+            put(plan__gap_ts=NOW - 7_000, plan_rules__stale_ms=None),
+            put(plan__gap_ts=NOW - 7_000),
+        ),
+    ),
+    _plan(
+        "HELD_MS",
+        "time_exit",
+        ("held_ms 90999 / 91000", "held_ms 91000 / 91000"),
+        step("now", ENDS - 1),
+    ),
+)
+
+TRIGGERS: Final = (
+    *(
+        _trigger(
+            "STOP_TRADES[stop_why]",
+            reason,
+            _texts(name, FLOOR),
+            (
+                put(levels=(STOP_BID, None), reasons=(reason, "take_profit"), bid=STOP_BID + 1),
+                put(levels=(STOP_BID, None), reasons=(reason, "take_profit"), bid=STOP_BID),
+            ),
+        )
+        for reason, name in (
+            ("stop_loss", "stop_trade"),
+            ("hard_stop", "hard_stop_trade"),
+            ("break_even", "break_even_trade"),
+            ("trailing_stop", "trail_trade"),
+        )
+    ),
+    *(
+        _trigger(
+            "TARGET_TRADES[target_why]",
+            reason,
+            _texts(name, CEILING),
+            (
+                put(levels=(None, TARGET_BID), reasons=("stop_loss", reason), bid=TARGET_BID - 1),
+                put(levels=(None, TARGET_BID), reasons=("stop_loss", reason), bid=TARGET_BID),
+            ),
+        )
+        for reason, name in (("take_profit", "target_trade"), ("age_target", "age_target_trade"))
+    ),
+    _trigger(
+        "STOP_TRADES[stop_why]",
+        "stop_loss",
+        ("", "stop_trade 61.00000000 / 61.00000000"),
+        (put(levels=(STOP_BID, None), bid=0), put(levels=(STOP_BID, None), bid=STOP_BID)),
+    ),
+    _trigger(
+        "TARGET_TRADES[target_why]",
+        "take_profit",
+        ("", "target_trade 167.00000000 / 167.00000000"),
+        (put(bid=TARGET_BID), put(levels=(None, TARGET_BID), bid=TARGET_BID)),
+    ),
+)
+
+RESTS: Final = (
+    _rest(
+        "status_gate(rules)",
+        "not_trading",
+        over("instrument_status", "TRADING", "BREAK"),
+        (nothing, lambda world: world.rules(status="BREAK")),
+    ),
+    _rest(
+        "RATE",
+        "order_rate",
+        over("orders_per_minute_hard", "23", "24"),
+        (orders(22), orders(23)),
+    ),
+    _rest(
+        "EXIT_QTY",
+        "",
+        ("exit_qty 0.00100000 / 0.00100000", "exit_qty 0.00099999 / 0.00100000"),
+        step("qty", UNIT // 1_000, -1),
+    ),
+)

@@ -1,0 +1,351 @@
+"""Levels that move: each moves as its key says, never down, and names itself where it is hit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibot.events.model import Gap, OrderReplace
+from minibot.events.money import UNIT, amount_text
+from tests.risk.desk import (
+    SYMBOL,
+    Desk,
+    actions,
+    check_of,
+    config,
+    fills,
+    intents,
+    of,
+    opening,
+)
+
+HARD: dict[str, Any] = {"risk__hard_stop_bps": "1000"}
+TRAIL: dict[str, Any] = HARD | {"risk__trail_bps": "100", "risk__trail_from_bps": "200"}
+EVEN: dict[str, Any] = HARD | {"risk__break_even_bps": "150", "execution__taker_fee_bps": "10"}
+AGES: dict[str, Any] = HARD | {"risk__targets_by_age": [[0, "300"], [10, "100"], [60, "0"]]}
+ALL: dict[str, Any] = TRAIL | EVEN | AGES | {"risk__stop_bps": "200", "risk__stale_exit_ms": 2_000}
+MINUTE = 60_000
+
+
+def holder(**changes: Any) -> Desk:
+    """Return a desk that holds coins bought at 100, an ATR of two known."""
+    one = Desk(config(**changes))
+    one.instrument()
+    for _ in range(2):
+        one.bar("100", "101", "99", "100")
+    one.tick("100", "100")
+    one.buy()
+    assert fills(one.events("fills"))[0].price == "100.00"
+    return one
+
+
+def walk(one: Desk, *bids: str) -> list[tuple[str, str]]:
+    """Show bids, and return what risk did."""
+    return actions(event for bid in bids for event in one.tick(bid, bid))
+
+
+def floor(one: Desk) -> str | None:
+    """Return the stop in force."""
+    stop: str | None = one.risk.facts()["exits"][SYMBOL]["stop"]
+    return None if stop is None else f"{float(stop):.2f}"
+
+
+# --- the hard stop --------------------------------------------------------------------------------
+
+
+@pytest.mark.row("B-45")
+def test_hard_stop_stands_with_everything_else_off() -> None:
+    """Ten percent below the entry, with all other keys null, and not a step before."""
+    one = holder(**HARD, risk__trail_bps=None, risk__targets_by_age=None, risk__stale_exit_ms=None)
+
+    assert walk(one, "90.01") == []
+    assert walk(one, "90.00") == [("EXIT", "hard_stop")]
+    check = check_of(one.events("risk_actions")[-1], "hard_stop_price")
+    assert (check["value"], check["threshold"]) == ("90.00000000", "90.00000000")
+
+
+def test_hard_stop_holds_while_a_stop_in_atrs_waits_for_its_bars() -> None:
+    """A carried lot has its hard stop with the first tick, before any bar."""
+    lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
+    one = Desk(config(**HARD, risk__stop_atr_mult="3"), first=opening("9000", (lot,)))
+    one.instrument()
+
+    assert walk(one, "90.01", "90.00") == [("EXIT", "hard_stop")]
+
+
+def test_wider_stop_never_stands_in_front_of_the_hard_stop() -> None:
+    """A stop of six ATRs lies at 88: the hard stop at 90 is hit first."""
+    one = holder(**HARD, risk__stop_atr_mult="6")
+
+    assert walk(one, "90.01", "90.00") == [("EXIT", "hard_stop")]
+
+
+# --- the trailing stop ----------------------------------------------------------------------------
+
+
+@pytest.mark.row("B-17", "B-43")
+@pytest.mark.parametrize(
+    ("bids", "said"),
+    [
+        (("101.99", "100.00", "91.00"), []),
+        (("102.00", "100.99"), []),
+        (("102.00", "100.98"), [("EXIT", "trailing_stop")]),
+        (("102.00", "110.00", "108.91"), []),
+        (("102.00", "110.00", "108.90"), [("EXIT", "trailing_stop")]),
+        (("102.00", "110.00", "109.00", "108.91", "108.90"), [("EXIT", "trailing_stop")]),
+        (("102.00", "110.00", "50.00"), [("EXIT", "trailing_stop")]),
+    ],
+)
+def test_trailing_stop_follows_the_highest_bid_once_it_is_active(
+    bids: tuple[str, ...], said: list[tuple[str, str]]
+) -> None:
+    """One percent below the highest bid since two percent of gain, and never lower again."""
+    assert walk(holder(**TRAIL), *bids) == said
+
+
+def test_trailing_stop_in_atrs_keeps_the_atr_of_the_entry() -> None:
+    """Two ATRs of two below the highest bid, whatever later bars say."""
+    one = holder(**HARD, risk__trail_atr_mult="2", risk__trail_from_atr_mult="1")
+    assert walk(one, "102.00") == []
+    for _ in range(5):
+        one.bar("102", "122", "82", "102")
+
+    assert walk(one, "105.00", "101.01") == []
+    assert walk(one, "101.00") == [("EXIT", "trailing_stop")]
+
+
+def test_trailing_stop_without_activation_begins_at_the_entry_price() -> None:
+    """One percent below the entry at once; the first rise takes it along."""
+    one = holder(**HARD, risk__trail_bps="100")
+    assert floor(one) == "99.00"
+
+    one.tick("101", "101")
+
+    assert floor(one) == "99.99"
+
+
+def test_gap_through_the_trailing_stop_is_sold_at_the_gap() -> None:
+    """The bid jumps from 110 to 80: sold at 80, by the stop that was highest."""
+    one = holder(**TRAIL)
+    one.tick("110", "110")
+    one.tick("80", "80")
+
+    (sold,) = [fill for fill in fills(one.tick("80", "80")) if fill.side == "SELL"]
+    assert sold.price == "80.00"
+
+
+# --- break-even -----------------------------------------------------------------------------------
+
+
+@pytest.mark.row("B-17")
+def test_break_even_stop_pays_entry_and_fees() -> None:
+    """After one and a half percent the stop stands where ten bps either way are paid."""
+    one = holder(**EVEN)
+    cash = UNIT * 10_000
+
+    assert walk(one, "101.49", "100.00") == []
+    assert walk(one, "101.50", "100.22") == []
+    assert walk(one, "100.21") == [("EXIT", "break_even")]
+    one.tick()
+    assert float(one.risk.facts()["cash"]) >= cash / UNIT
+
+
+def test_break_even_below_the_fees_waits_for_a_bid_above_its_stop() -> None:
+    """A gain of one bps moves no stop to the bid itself: nothing is sold at a loss by it."""
+    one = holder(**EVEN | {"risk__break_even_bps": "1"})
+
+    assert walk(one, "100.01", "100.21") == []
+    assert floor(one) == "90.00"
+    assert walk(one, "100.22") == []
+    assert floor(one) == "100.21"
+
+
+# --- targets by age -------------------------------------------------------------------------------
+
+
+@pytest.mark.row("B-17")
+@pytest.mark.parametrize(
+    ("held_ms", "bid", "said"),
+    [
+        (10 * MINUTE - 1, "102.99", []),
+        (10 * MINUTE - 1, "103.00", [("EXIT", "age_target")]),
+        (10 * MINUTE, "100.99", []),
+        (10 * MINUTE, "101.00", [("EXIT", "age_target")]),
+        (60 * MINUTE, "99.99", []),
+        (60 * MINUTE, "100.00", [("EXIT", "age_target")]),
+    ],
+)
+def test_target_falls_with_the_age_of_the_position(
+    held_ms: int, bid: str, said: list[tuple[str, str]]
+) -> None:
+    """The last pair of the table whose minutes are over is in force, from its millisecond on."""
+    one = holder(**AGES)
+
+    assert actions(one.tick(bid, bid, after_ms=held_ms)) == said
+
+
+def test_target_by_age_counts_fees_both_ways_and_stands_beside_the_target() -> None:
+    """Zero gain after ten bps either way is 100.21; a nearer target is hit first."""
+    fees = {"execution__taker_fee_bps": "10"}
+    one = holder(**AGES, **fees)
+    assert actions(one.tick("100.20", "100.20", after_ms=60 * MINUTE)) == []
+    assert walk(one, "100.21") == [("EXIT", "age_target")]
+
+    near = holder(**AGES, **fees, risk__take_profit_bps="10")
+    assert actions(near.tick("100.10", "100.10", after_ms=60 * MINUTE)) == [("EXIT", "take_profit")]
+
+
+# --- missing data ---------------------------------------------------------------------------------
+
+
+@pytest.mark.row("B-17")
+@pytest.mark.parametrize(("after_ms", "said"), [(4_999, []), (5_000, [("EXIT", "stale_exit")])])
+def test_missing_data_ends_the_position_at_the_first_fresh_price(
+    after_ms: int, said: list[tuple[str, str]]
+) -> None:
+    """A gap as long as the key, from its last price to the first tick behind it, sells."""
+    one = holder(**HARD, risk__stale_exit_ms=5_000)
+    one.tick()
+    since = one.ts
+    one.put("market_ticks", Gap(SYMBOL, "trade", since, since + 10, "reconnect"))
+
+    assert actions(one.tick(after_ms=after_ms)) == said
+    if not said:
+        assert actions(one.tick(after_ms=60_000)) == []
+
+
+def test_gap_while_nothing_is_held_is_forgotten() -> None:
+    """A gap before the entry ends no later position."""
+    one = Desk(config(**HARD, risk__stale_exit_ms=1_000)).ready()
+    one.put("market_ticks", Gap(SYMBOL, "trade", one.ts, one.ts, "reconnect"))
+    one.tick(after_ms=50_000)
+    one.buy()
+
+    assert actions(one.tick(after_ms=5_000)) == []
+
+
+# --- resting with the executor --------------------------------------------------------------------
+
+
+def resting(one: Desk) -> list[tuple[str, str | None]]:
+    """Return quantity and stop of the orders that wait with the executor."""
+    found = [order for order in one.execution.orders if order.is_waiting]
+    return [(str(order.remaining // UNIT), amount_text(order.stop or 0)[:-6]) for order in found]
+
+
+def test_stop_that_moves_replaces_the_resting_order_at_the_order_rates_pace() -> None:
+    """A raised stop is an order_replace, never more than one in three seconds of twenty a half."""
+    rate = {"risk__orders_per_minute_soft": 40, "risk__orders_per_minute_hard": 60}
+    one = holder(**HARD, risk__trail_bps="100", risk__exits_at="venue", **rate)
+    assert resting(one) == [("10", "99.00")]
+
+    one.ts += 60_000
+    said = one.tick("102", "102", trade="102")
+    soon = one.tick("103", "103", after_ms=2_999, trade="103")
+    then = one.tick(after_ms=1)
+
+    (replace,) = of(said, OrderReplace)
+    assert (replace.stop_price, replace.qty) == ("100.98", "10.000")
+    assert of(soon, OrderReplace) == []
+    assert [moved.stop_price for moved in of(then, OrderReplace)] == ["101.97"]
+    assert resting(one) == [("10", "101.97")]
+
+
+def test_stop_above_the_resting_one_is_watched_until_it_may_move() -> None:
+    """Between two replaces the position is sold by the bid at the stop in force."""
+    one = holder(**HARD, risk__trail_bps="100", risk__exits_at="venue")
+    one.ts += 60_000
+    one.tick("102", "102", trade="102")
+    one.tick("110", "110", trade="110")
+    assert resting(one) == [("10", "100.98")]
+
+    assert actions(one.tick("108.90", "108.90")) == [("EXIT", "trailing_stop")]
+    assert fills(one.tick())[0].price == "108.90"
+    assert resting(one) == []
+
+
+def test_spent_order_rate_moves_no_stop_and_stops_no_run() -> None:
+    """With every order of the minute used the former order rests on, and nothing is said."""
+    rate = {"risk__orders_per_minute_soft": 2, "risk__orders_per_minute_hard": 3}
+    one = holder(**HARD, risk__trail_bps="100", risk__exits_at="venue", **rate)
+
+    assert [one.tick(bid, bid, trade=bid) for bid in ("102", "104", "106")] == [[], [], []]
+    assert resting(one) == [("10", "99.00")]
+
+
+@pytest.mark.parametrize(
+    ("trades", "reason", "level"),
+    [
+        (("102", "100.98"), "trailing_stop", "trail_trade"),
+        (("90",), "hard_stop", "hard_stop_trade"),
+    ],
+)
+def test_trigger_names_the_level_that_rested(
+    trades: tuple[str, ...], reason: str, level: str
+) -> None:
+    """The EXIT behind a trigger bears the reason of the level and its numbers."""
+    one = holder(**TRAIL, risk__exits_at="venue")
+    one.ts += 60_000
+    for trade in trades:
+        said = one.tick("101.5" if trade != "90" else "90", "102", trade=trade, after_ms=60_000)
+        if trade == "102":
+            one.tick("102", "102.01", after_ms=60_000)
+
+    (left,) = [event for event in said if event.type == "risk_action"]
+    assert actions([left]) == [("EXIT", reason)]
+    assert check_of(left, level)["passed"] is False
+
+
+# --- any walk -------------------------------------------------------------------------------------
+
+
+STEPS = st.lists(
+    st.tuples(st.integers(-300, 300), st.integers(1, 400_000), st.booleans()), max_size=40
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS, at=st.sampled_from(["role", "venue"]), trail=st.sampled_from([None, "100"]))
+def test_no_stop_ever_falls_and_the_hard_stop_is_always_there(
+    steps: list[tuple[int, int, bool]], at: str, trail: str | None
+) -> None:
+    """Over any walk of prices, purchases, gaps and restarts no level loosens while held."""
+    keys = {**ALL, "risk__trail_bps": trail, "risk__exits_at": at}
+    if trail is None:
+        keys["risk__trail_from_bps"] = None
+    one, cut = Desk(config(**keys)).ready(), Desk(config(**keys)).ready()
+    price, stop = 10_000, 0.0
+    for move, after_ms, is_buy in steps:
+        price = max(1_000, price + move)
+        text = f"{price / 100:.2f}"
+        for desk in (one, cut):
+            if is_buy:
+                desk.signal("BUY")
+            if move % 7 == 0:
+                desk.put("market_ticks", Gap(SYMBOL, "trade", desk.ts, desk.ts, "reconnect"))
+            desk.tick(text, text, after_ms=after_ms, trade=text if move % 3 else None)
+        cut.restarted()
+        held = one.risk.facts()["open_positions"]
+        if not held:
+            stop = 0.0
+            continue
+        now = float(one.risk.facts()["exits"][SYMBOL]["stop"])
+        assert now >= max(stop, 0.01)
+        stop = now
+    assert one.log_bytes() == cut.log_bytes()
+
+
+def test_keys_off_leave_state_and_events_as_they_were() -> None:
+    """Without the keys no state, check or reason knows of a plan."""
+    one = Desk(config(risk__stop_bps="100")).ready()
+    one.buy()
+    one.tick("98", "98.01")
+    one.tick()
+
+    text = f"{one.log_bytes()!r}{one.risk.state()}"
+    for word in ("plan", "peak", "hard_stop", "trail", "break_even", "age_target", "data_gap"):
+        assert word not in text
+    assert intents(one.events("order_intents"))[-1].purpose == "EXIT"
