@@ -154,7 +154,7 @@ class Plan:
         if qty == self.qty:
             return
         if not self.qty:
-            self.opened_ts = holding.lots[0].ts
+            self.opened_ts = holding.opened_ts
         if qty > self.qty:
             self.entry = holding.price_avg()
         self.qty = qty

@@ -86,7 +86,7 @@ def answer(desk: Desk, order: Order) -> str:
     return str(reason)
 
 
-@pytest.mark.row("B-53", "B-08")
+@pytest.mark.row("B-53")
 @pytest.mark.parametrize(
     ("name", "order", "reason"),
     [
@@ -173,7 +173,7 @@ def placed(desk: Desk, kind: str, **changes: Any) -> str:
     return str(results(said)[-1][1])
 
 
-@pytest.mark.row("B-53", "B-08")
+@pytest.mark.row("B-53")
 @pytest.mark.parametrize(
     ("bounds", "kinds", "reason"),
     [

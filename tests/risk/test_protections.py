@@ -90,7 +90,7 @@ def as_trade(closed: Closed) -> RoundTrip:
     return found
 
 
-@pytest.mark.row("B-10")
+@pytest.mark.row("B-46")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_closed_trades_lock_what_freqtrade_locks(case: Case) -> None:
     """After each closed trade every symbol is locked exactly as long as by freqtrade's own code."""
