@@ -46,7 +46,7 @@ FAST: Final[Mapping[str, object]] = {"embedded.speed": "60"}
 PLANT_AFTER_LINES: Final = 2
 POISON_LINE: Final = 3000
 SIGNALS_READERS: Final = (*RISK, *AI)
-# A line that the frozen strategy has not taken may be ahead of a slow reader too.
+# Readers that may be the first at the harmed line: a slow one may not have passed it yet.
 TICKS_READERS: Final = (*STRATEGY, *RISK, *EXECUTION, *AI)
 # Long enough after the launcher's start that the run trades, even on a slow machine.
 PLANT_AFTER_MS: Final = 8_000

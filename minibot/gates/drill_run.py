@@ -179,7 +179,7 @@ class DrillRun:
             time.sleep(POLL_S)
 
     def look(self) -> bool:
-        """Note the observable state now; return True once the launcher has ended."""
+        """Note flag, quiet bytes and exit code once each; return True if the launcher has ended."""
         moment = machine_ns()
         if not self.flagged_ns and os.path.lexists(self.var.flag):
             self.flagged_ns = moment
@@ -247,7 +247,7 @@ class DrillRun:
         acks = [self.acks(queue, role) for role, queue in logs.items() if queue is not None]
         return [self.lines("market_ticks"), *acks]
 
-    # --- what stands --------------------------------------------------------------------------
+    # --- record of the run ----------------------------------------------------------------------
 
     def _has_manifest(self) -> bool:
         if not (self.var.root / "current.json").exists():
