@@ -94,7 +94,7 @@ def _parts(line: str, width: int) -> list[str]:
 
 
 def _indent(line: str, width: int) -> int:
-    """Return where a line goes on: below its text, or less deep where a word needs the room."""
+    """Return the indent of further lines: below the text, or less where a word needs the room."""
     label = LABEL.match(line)
     begin = len(line) - len(line.lstrip()) + 2
     if label is not None and label.end() <= width // 3:
