@@ -7,7 +7,7 @@ requirements. Every run is a real one: the smoke profile on the generator, every
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from minibot.events import reasons
 from minibot.events.names import EXECUTION_ROLE, RISK_ROLE, STRATEGY_ROLE, TICKS
@@ -60,7 +60,7 @@ def _stop(
     code: str,
     components: tuple[str, ...],
     also: tuple[str, ...] = (),
-    **fields: object,
+    **fields: Any,
 ) -> Fault:
     return Fault(
         name,
@@ -71,12 +71,12 @@ def _stop(
         codes=(code, *also),
         components=components,
         exit_code=STOPPED_EXIT,
-        **fields,  # type: ignore[arg-type]
+        **fields,
     )
 
 
-def _survive(name: str, ids: str, what: str, inject: Inject, **fields: object) -> Fault:
-    return Fault(name, ids, what, SURVIVE, inject, **fields)  # type: ignore[arg-type]
+def _survive(name: str, ids: str, what: str, inject: Inject, **fields: Any) -> Fault:
+    return Fault(name, ids, what, SURVIVE, inject, **fields)
 
 
 def _planted(

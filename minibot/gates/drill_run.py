@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -223,7 +224,7 @@ class DrillRun:
         """Wait until the run has its manifest and its roles have started."""
         self.wait_for("the run's manifest", lambda: self._has_manifest() or None)
         for role in TRADING_ROLES:
-            self.wait_for(f"{role}", lambda role=role: self.role_pid(role))  # type: ignore[misc]
+            self.wait_for(role, partial(self.role_pid, role))
 
     def wait_for_trading(self) -> None:
         """Wait until the chain has traded, so that there is a fill."""
