@@ -158,7 +158,8 @@ def begin() -> str:
     sys.meta_path.insert(0, Guard(files))
     if os.path.basename(private).startswith(f"{PREFIX}{os.getpid()}-"):
         atexit.register(remove, private)  # First registered, last called.
-    # Workers of a pool are started with their parent's flags, which lack the folder.
+    # Workers of a pool are started with their parent's flags, which lack the folder. There is no
+    # public way to add flags, and typeshed lists no private one.
     given = subprocess._args_from_interpreter_flags  # type: ignore[attr-defined]
     again = [*flags(private)[-2:], os.path.abspath(__file__)]
     subprocess._args_from_interpreter_flags = lambda: [*given(), *again]  # type: ignore[attr-defined]

@@ -19,7 +19,7 @@ import multiprocessing
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Final, NamedTuple
@@ -122,8 +122,8 @@ def fuzz(names: Sequence[str], inputs: int, seed: int, jobs: int) -> dict[str, F
     return found
 
 
-def _gather(found: dict[str, Found], results: object) -> None:
-    for part in results:  # type: ignore[attr-defined]
+def _gather(found: dict[str, Found], results: Iterable[Found]) -> None:
+    for part in results:
         whole = found[part.name]
         whole.outcomes.update(part.outcomes)
         whole.wrong.extend(part.wrong)

@@ -77,7 +77,7 @@ class Queue:
                     }
                 )
         self.end = position
-        self.manifest = {
+        self.manifest: dict[str, Any] = {
             "schema": "minibot.segments", "v": 1, "stem": "inbox", "segments": entries,
             "generation": 2,
         }  # fmt: skip
@@ -321,7 +321,7 @@ class ManifestTarget:
         """Return a manifest with one fault."""
         obj = self._queue.manifest
         if rnd.random() < 0.3:
-            entries = [dict(entry) for entry in obj["segments"]]  # type: ignore[attr-defined]
+            entries = [dict(entry) for entry in obj["segments"]]
             entry = rnd.choice(entries)
             key = rnd.choice(sorted(entry))
             value = entry[key]

@@ -180,9 +180,11 @@ def constants_twice(trees: Trees) -> dict[str, list[str]]:
                 node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
             )
             value = getattr(node, "value", None)
-            if isinstance(target, ast.Name) and re.fullmatch(r"[A-Z][A-Z0-9_]+", target.id):
+            if not isinstance(target, ast.Name) or value is None:
+                continue
+            if re.fullmatch(r"[A-Z][A-Z0-9_]+", target.id):
                 try:
-                    found[target.id, repr(ast.literal_eval(value))].append(name)  # type: ignore[arg-type]
+                    found[target.id, repr(ast.literal_eval(value))].append(name)
                 except (ValueError, TypeError, SyntaxError):
                     continue
     return {f"{key[0]} = {key[1]:.40}": users for key, users in found.items() if len(users) > 1}

@@ -163,6 +163,6 @@ class Intake:
         write_hashed(self.folders[TICKS] / HINT_FILE, hint)
 
     def end(self) -> None:
-        """Write what is open and release the files."""
+        """Write the open range and the cursors, and release the files."""
         self._order.end()
         self._live.save_cursors()

@@ -124,7 +124,7 @@ def _hello(isolation: Isolation, leaks: Frame, native: LightGbm | None, missing:
 
 
 def _rooms() -> list[str]:
-    """Return which rooms of minibot this process has loaded."""
+    """Return the rooms of minibot with a module that this process has loaded."""
     parts = [name.split(".") for name in sys.modules if name.startswith("minibot.")]
     return sorted({names[1] for names in parts if len(names) > 2})
 

@@ -1,10 +1,11 @@
 """Driver of a backtest: one pass of the three cores over a source, in rule order.
 
 `now` of an event is its own `ts`; fills come no earlier than `execution.latency_market_ms` after
-their intent, exactly as in a night. `run_ending` comes as early before the end of the source as in
-a night, so that positions can still be closed; without an event from then on it does not come, and
-they stay open. A recorded run brings its own opening and ending. A STOP by risk ends the pass, as
-it ends a night. A recorded run with its own profile goes through `night`, in recorded order.
+their intent, exactly as in a night. `run_ending` comes `portfolio.close_market_ms` before the end
+of the source, as in a night, so that positions can still be closed. If no event follows that
+moment, it is not sent, and positions stay open. A recorded run brings its own opening and ending. A
+STOP by risk ends the pass, as it ends a night. A recorded run with its own profile goes through
+`night`, in recorded order.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
 
 Inputs = dict[type[Payload], int]
 Progress = Callable[[int, int], None]
-"""Told now and then how much of how much market time has passed, ms; 0 for an unknown whole."""
+"""Called with the market time that has passed and its total, ms; an unknown total is 0."""
 
 
 def run_backtest(
@@ -85,7 +86,7 @@ def run_backtest(
         config: The resolved profile.
         progress: Called now and then with the progress.
         cores: Fresh cores by role, for a caller that inspects them; by default the profile's.
-        draws: Whether a page is drawn of the result: lines of the strategy are kept for it.
+        draws: True if a page is drawn of the result, which needs the lines of the strategy.
         record: Takes each decision as it is made, for a caller that reads the report alone; by
             default every event is kept. A recorded run with its own profile has its events anyway.
 
@@ -114,7 +115,7 @@ def run_backtest(
 
 
 def _plots_of(cores: Mapping[str, Core]) -> Plots | None:
-    """Return where the strategy's lines are kept from now on; None for a core without any."""
+    """Return the store of the strategy's lines, filled from now on; None for another core."""
     core = cores[STRATEGY_ROLE]
     if not isinstance(core, StrategyCore):
         return None
@@ -331,7 +332,7 @@ class _Pass:
         return core.watch if isinstance(core, RiskCore) else NOBODY
 
     def _close_ts(self) -> int:
-        """Return the time at which the end is announced, as early as in a night."""
+        """Return the time of `run_ending`, Unix ms; `NEVER` if the source does not know its end."""
         end_ms = self._source.end_ms
         return NEVER if end_ms is None else end_ms - self._config.portfolio.close_market_ms
 

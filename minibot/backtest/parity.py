@@ -93,12 +93,12 @@ class RuleParity:
 
 
 class Cost(NamedTuple):
-    """Changes by the differences to rule order, in hundred-millionths of the quote asset.
+    """Results of the night less those of rule order, in hundred-millionths of the quote asset.
 
     Attributes:
-        total: The result of the night less that of rule order; negative for a cost.
-        trades: The same of each closed trade, by its number in the order of closing; empty where
-            night and rule order closed different numbers of trades.
+        total: Difference of the whole result; negative if the night earned less.
+        trades: Difference of each closed trade with another result, by its number in the order of
+            closing; empty where night and rule order closed different numbers of trades.
     """
 
     total: int
@@ -192,7 +192,8 @@ def _compared(logged: Together, done: RulePass) -> RuleParity:
 def pairs_of(night: list[Made], rule: list[Said]) -> Iterator[Pair]:
     """Yield each decision of the night with its counterpart in rule order, or None.
 
-    A decision of rule order alone comes before the next like it of the night, or else at the end.
+    A decision that rule order alone made comes before the night's next one with the same fields
+    (`_key`), or else at the end.
     """
     waiting: dict[tuple[str, ...], deque[Said]] = {}
     for said in rule:
@@ -211,7 +212,7 @@ def pairs_of(night: list[Made], rule: list[Said]) -> Iterator[Pair]:
 
 
 def _key(queue: str, event: Event) -> tuple[str, ...]:
-    """Return the fields by which two decisions, perhaps at different moments, are the same."""
+    """Return the fields that two decisions have to share to be compared; time is none of them."""
     payload = event.payload.to_json()
     names = ("symbol", "side", "action", "purpose", "result", "reason_code")
     return (queue, *(str(payload.get(name, "")) for name in names))

@@ -154,7 +154,8 @@ def with_streams() -> None:
     """Replace closed standard streams by the null device, so that writing to them works."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115  open to the end
+            setattr(sys, name, stream)
 
 
 def _parsed_and_run(argv: Sequence[str]) -> int:

@@ -22,7 +22,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List what is needed; 0 ready, 1 while anything is missing."""
+    """List the needs of the next step; return 0 if all are met, else 1."""
     found = needs(var_of(arguments), code_sha256(PROJECT))
     is_ready = all(need.is_met for need in found)
     document = {"ready": is_ready, "needs": [need.to_json() for need in found]}

@@ -129,7 +129,7 @@ def _require_whole(arguments: argparse.Namespace) -> None:
 
 
 def _show_changed(arguments: argparse.Namespace, recorded: Recorded) -> int:
-    """Show what a changed profile would have done; always 0, as there is no check to fail."""
+    """Show the decisions of a changed profile; always 0, as there is no check to fail."""
     with progress_bar(f"replaying {recorded.manifest.run_id} twice") as show_progress:
         diff = rerun_with(recorded, arguments.set, show_progress)
     show(arguments, diff.to_json(), diff_lines(diff))

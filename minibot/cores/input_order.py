@@ -1,4 +1,4 @@
-"""In which order a role takes its inputs, and how that order is logged and read back.
+"""Order in which a role takes its inputs: chosen live, logged, and read back.
 
 Live, `Inputs` hands out the next event by the taking rule: nothing before `run_opening`, no event
 before the `market_ticks` line it goes back to, ticks last. The order log records the events taken

@@ -153,6 +153,7 @@ def section_of(cls: type[T], values: Mapping[str, Any]) -> T:
 
     Missing keys get their defaults: they were added later, or are optional.
     """
+    # `T` stands for dataclasses alone, which a bound cannot say.
     keys: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(cls)  # type: ignore[arg-type]
     return cls(**{key.name: _frozen(key, values[key.name]) for key in keys if key.name in values})
 

@@ -112,7 +112,7 @@ Extremes = tuple[int, int, int, int, int]
 @mypyc_attr(acyclic=True)
 @final
 class QuietRange:
-    """Within which touches, and until when, a tick changes nothing; filled by the cores.
+    """Range of touches and time in which a tick changes nothing; filled by the cores.
 
     As long as this holds, ticks in a row leave risk and execution as the last of them does, so that
     they need to be told of that one alone.

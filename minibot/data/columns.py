@@ -189,9 +189,10 @@ class Columns:
             swapped = array(str(entry["type"]), part.tobytes())
             swapped.byteswap()
             return memoryview(swapped)
-        view = part.cast(str(entry["type"]))  # type: ignore[call-overload]
+        # The format is a text of the file, one of `WIDTHS`; mypy asks for a literal.
+        view: memoryview[Any] = part.cast(str(entry["type"]))  # type: ignore[call-overload]
         self._views.append(view)
-        return view  # type: ignore[no-any-return]
+        return view
 
     def blocks(
         self, names: Sequence[str], first: int = 0, last: int | None = None, rows: int = BLOCK_ROWS

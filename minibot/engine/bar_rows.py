@@ -52,7 +52,7 @@ class Listener:
         raise NotImplementedError
 
     def on_row(self, row: int) -> None:
-        """Take that a row begins whose ticks are told one by one."""
+        """Begin a row whose ticks come one by one."""
         raise NotImplementedError
 
     def on_shown(self, shown: Shown) -> None:
@@ -60,7 +60,7 @@ class Listener:
         raise NotImplementedError
 
     def on_time(self, ts: int) -> None:
-        """Take when the bars and the beat come that are told next."""
+        """Take the time of the bars and the beat that come next, Unix ms."""
         raise NotImplementedError
 
 
@@ -252,7 +252,7 @@ class BarRows:
         self._lockstep.skip_to(exact, seq, moved & NEW_BID != 0, moved & NEW_ASK != 0)
 
     def _decided(self, place: i64, said: list[Message]) -> None:
-        """Take what the strategy said to the own bar of the row that was passed last."""
+        """Take the strategy's messages on the own bar of the row that was passed last."""
         self.seq += 1
         self._lockstep.process(self._told, self.seq, said)
         if not self._listener.is_stopped:

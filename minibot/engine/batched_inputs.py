@@ -124,6 +124,7 @@ def events_of(codec: Codec, queue: str, lines: Sequence[Line]) -> list[Event | N
         while done < len(places):
             events = codec.decode_many(queue, jsons[done:]) if len(places) > done + 1 else None
             if events is None:
+                # None is for reading alone, so that the invariance of `list` does no harm.
                 events = [_decoded(codec, queue, jsons[done])]  # type: ignore[list-item]
             for event in events:
                 found[places[done]] = event

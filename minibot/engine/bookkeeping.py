@@ -121,7 +121,7 @@ class Bookkeeper:
             self.market.take(taken.seq, taken.event)
 
     def on_step(self, step: LoggedStep, core: Core, events: Sequence[tuple[str, Event]]) -> None:
-        """Take what the executor derived."""
+        """Take the events that the executor derived."""
         self.on_made(core, events)
 
     def on_inputs(self, queue: str, first_seq: int, events: Sequence[Event]) -> None:
@@ -130,7 +130,7 @@ class Bookkeeper:
             self.market.take_all(first_seq, events)
 
     def on_made(self, core: Core, events: Sequence[tuple[str, Event]]) -> None:
-        """Take what the executor derived from the last input."""
+        """Take the events that the executor derived from the last input."""
         self._core = core
         for _, event in events:
             if isinstance(event.payload, Fill):
@@ -172,7 +172,7 @@ class Bookkeeper:
             self.market.take(line.seq, self._recorded.decode(TICKS, line))
 
     def _against_core(self) -> str:
-        """Return how the executor's own portfolio and ledger differ from the books.
+        """Return the differences of the executor's own portfolio and ledger from the books.
 
         One that has not taken the opening has neither yet: a STOP came before, and nothing differs.
         """

@@ -45,7 +45,7 @@ class DecisionRecord:
             self._kept.append(Derived(queue, number, event))
 
     def give(self, result: BacktestResult) -> None:
-        """Put what was recorded into the result of the pass."""
+        """Put the recorded events, signals and digest into the result of the pass."""
         result.derived = self._kept
         result.log = self._signals
         result.digest = self._digest.hex

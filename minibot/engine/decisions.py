@@ -36,7 +36,7 @@ class DecisionDigest:
         self.events = 0
 
     def note(self, queue: str, seq: int, event_id: str) -> None:
-        """Remember where an event stands that may become a cause."""
+        """Remember queue and line of an event that may become a cause."""
         self._ordinals[event_id] = f"{queue}:{seq}"
 
     def add(self, queue: str, seq: int, event: Event) -> None:

@@ -177,7 +177,7 @@ class _Seat:
             self.keeper.on_inputs(queue, first_seq, events)
 
     def on_made(self, core: Core, events: Sequence[tuple[str, Event]]) -> None:
-        """Book what the executor derived."""
+        """Book the events that the executor derived."""
         if self.keeper is not None:
             self.keeper.on_made(core, events)
 

@@ -140,7 +140,7 @@ class Intrabar:
             before, price = touch, following
 
     def on_closed(self, bar: Candle) -> None:
-        """Take what the bar tells once it is over: how much is traded."""
+        """Take the volume of a closed bar, from which the size of the touch follows."""
         minutes_ms = max(MINUTE_MS, bar.end_ts - bar.open_ts)
         size = bar.volume * MINUTE_MS * self._model.size_percent // (minutes_ms * PERCENT)
         step = self._qty_step

@@ -167,7 +167,7 @@ class _Table:
         self.result.made.sort(key=lambda made: made.at_tick)
 
     def _go(self, seat: _Seat) -> bool:
-        """Take what one core can take; return whether it took anything."""
+        """Take the inputs that one core can take now; return whether there was one."""
         has_taken = False
         while self.result.difference is None and (step := seat.look()) is not None:
             event = self._event(step)

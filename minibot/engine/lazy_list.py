@@ -74,7 +74,7 @@ class LazyList(MutableSequence[T], Generic[T]):
         """Return whether another list has equal values."""
         return isinstance(other, list | LazyList) and self._all == list(other)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # as of a list
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return the constructor of a plain list with the same values."""

@@ -171,7 +171,7 @@ class Lockstep:
         return message.event(self._hashes[message.role])
 
     def _deliver(self, said: list[Message] | None) -> None:
-        """Give what cores said just now, and all that follows from it, to its readers."""
+        """Give new messages of the cores, and all that follow from them, to their readers."""
         emptied, queues, ts = self._emptied, self._by_place, self._table.ts
         while True:
             if said:
@@ -192,7 +192,7 @@ class Lockstep:
                 return
 
     def _show(self, messages: list[Message]) -> None:
-        """Say which lines messages are, and hand them on to who listens to all of them."""
+        """Number messages as lines of their queues, and give them to the listeners."""
         for message in messages:
             self._seqs[message.place] += 1
             message.number = self._seqs[message.place]

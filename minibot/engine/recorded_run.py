@@ -93,7 +93,7 @@ class Recorded:
         )
 
     def desk(self, readers: int = 1) -> Desk:
-        """Return where several roles of one process read what all of them read only once."""
+        """Return a desk, at which several roles of one process share one reading of each queue."""
         return Desk(self.codec, lambda queue: self.lines(queue).reader, readers)
 
     def runs(self, role: RoleSpec, desk: Desk, reader: int) -> Iterator[Run]:

@@ -177,7 +177,7 @@ class _Touches:
 
 
 def _rows_of(events: Sequence[Event]) -> list[tuple[int, int]]:
-    """Return from where to where (excluded) ticks of one symbol stand in a row."""
+    """Return the bounds (last excluded) of each row of ticks of one symbol."""
     payloads = [event.payload for event in events]
     if set(map(type, payloads)) == {MarketTick}:
         ticks = cast("list[MarketTick]", payloads)

@@ -149,7 +149,7 @@ class Listener(Protocol):
         ...
 
     def on_made(self, core: Core, events: Sequence[tuple[str, Event]]) -> None:
-        """Take what a core derived from the last input, if anything."""
+        """Take the events that a core derived from the last input, if any."""
         ...
 
 
@@ -291,7 +291,7 @@ class Taking:
                 return
 
     def _compare(self, n: int, cause_id: str, events: Sequence[tuple[str, Event]]) -> bool:
-        """Compare what was derived; False where it differs."""
+        """Compare derived events with the record; False at a difference."""
         core = self.processor.core
         if self._listener is not None:
             self._listener.on_made(core, events)

@@ -119,10 +119,10 @@ class Starts:
             count = len(heads_of(ts[first : row + 1] // width))
 
     def width_at(self, row: int) -> int:
-        """Return how wide the candles of the rows before `row` are in the end."""
+        """Return the final width of the candles of the rows before `row`, ms."""
         return [width for first, width in self._widths if first < row][-1]
 
 
 def heads_of(places: Array) -> Array:
-    """Return where each run of the same value begins."""
+    """Return the first index of each run of equal values."""
     return np.concatenate(([0], np.flatnonzero(places[1:] != places[:-1]) + 1))

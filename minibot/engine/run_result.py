@@ -109,7 +109,7 @@ class BacktestResult:
 
     @log.setter
     def log(self, log: SignalLog) -> None:
-        """Take what was gathered during the run."""
+        """Take the log of signals that was gathered during the run."""
         self._log = log
 
     def under(self, config: JsonObject) -> BacktestResult:

@@ -75,7 +75,7 @@ class WalkedBars(Listener):
         self._result.to_ts = self.rows.end_of(last - 1)
 
     def on_row(self, row: int) -> None:
-        """Take that a row begins whose ticks are told one by one."""
+        """Begin a row whose ticks come one by one."""
         self._row = row
         self._shown = []
 
@@ -87,14 +87,14 @@ class WalkedBars(Listener):
         self._shown.append(shown.bid)
 
     def on_time(self, ts: int) -> None:
-        """Take when what is told next comes; the end is announced before it where it is time."""
+        """Take the time of the next event; the end is announced first where its time has come."""
         if ts >= self._close_ts:
             self._announce(ts)
             self._close_ts = NEVER
         if ts > self._result.to_ts:
             self._result.to_ts = ts
 
-    # --- what comes of it ---------------------------------------------------------------------
+    # --- equity and end ----------------------------------------------------------------------
 
     def settle(self) -> None:
         """Look at equity on the ticks since the last look: before a fill, and at the end."""
@@ -103,7 +103,7 @@ class WalkedBars(Listener):
             self._mids = []
 
     def booked(self) -> None:
-        """Take that a fill was booked: equity goes another way from the next row on."""
+        """Note a booked fill: equity goes another way from the next row on."""
         self._charts.on_fill(self._row + 1)
 
     def end(self) -> None:

@@ -163,7 +163,8 @@ class _Kind:
         self.tail = f',"type":"{cls.TYPE}","v":1}}'.encode()
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(cls).decode
         self._decode_lines: Callable[[bytes], Any] = msgspec.json.Decoder(cls).decode_lines
-        self._decode_many: Callable[[bytes], Any] = msgspec.json.Decoder(list[cls]).decode  # type: ignore[valid-type]
+        many = msgspec.json.Decoder(list[cls])  # type: ignore[valid-type]  # known at run time
+        self._decode_many: Callable[[bytes], Any] = many.decode
         whole = contracts.schemas[cls.TYPE]
         schema = lean_schema(whole, whole["$defs"])["properties"]["payload"]
         rules = text_rules(cls, schema)

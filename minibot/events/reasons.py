@@ -20,8 +20,8 @@ from minibot.events.reason import GROUPS as GROUPS
 from minibot.events.reason import STOP_GROUP as STOP_GROUP
 from minibot.events.reason import Reason as Reason
 from minibot.events.reason import defined
-from minibot.events.stop_codes import *  # noqa: F403
-from minibot.kernel.codes import *  # noqa: F403
+from minibot.events.stop_codes import *  # noqa: F403  the same
+from minibot.kernel.codes import *  # noqa: F403  the same
 
 REASONS: Final[Mapping[str, Reason]] = MappingProxyType(defined())
 """Code to Reason, in the order of definition."""

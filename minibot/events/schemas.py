@@ -73,7 +73,7 @@ def stale(project: Path | None = None) -> dict[Path, bytes]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Rewrite what differs and say so; with --check exit 1 instead."""
+    """Rewrite the files that differ and name them; with --check exit 1 instead."""
     flags = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

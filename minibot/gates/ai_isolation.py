@@ -58,7 +58,7 @@ CODE_CARRIERS: Final = frozenset(
 )
 """Modules whose file formats carry code; none may be near a model."""
 
-# Attempts that a system without a jail cannot deny: printed, no failure if the profile accepts it.
+# Beginnings of findings that may fail where the profile accepts less than a jail.
 _ADVISED: Final = ("probe ", "layer ")
 _WAIT_S: Final = 30.0
 _RUN_S_MAX: Final = 90.0
@@ -88,7 +88,7 @@ class GateResult:
 
     @property
     def passed(self) -> bool:
-        """True if all held, or all except probes and layers where less than a jail is enough."""
+        """True if the level is enough and all hold; without a jail, the `_ADVISED` may fail."""
         if not is_enough(self.level, self.level_min):
             return False
         failed = [finding for finding in self.findings if not finding.passed]
@@ -98,7 +98,7 @@ class GateResult:
 
     @property
     def verdict(self) -> str:
-        """`passed`, `advisory` (passed with open probes), `off` or `failed`."""
+        """`failed`, `passed` in a jail, or the lower level that was enough (`advisory`, `off`)."""
         if not self.passed:
             return "failed"
         return "passed" if self.level == JAIL else self.level
@@ -155,7 +155,7 @@ def check_sources(folder: Path) -> Iterator[Finding]:
     """Yield whether the AI's sources import a forbidden room, or a format that carries code."""
     rooms: list[str] = []
     carriers: list[str] = []
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted(folder.rglob("*.py")):
         for name in _imports(path):
             parts = name.split(".")
             if parts[0] == "minibot" and len(parts) > 1 and parts[1] in FORBIDDEN_ROOMS:
@@ -173,7 +173,8 @@ def _imports(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            # What is imported from a package may be a module of it.
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 # --- the jail -----------------------------------------------------------------------------------
@@ -299,7 +300,7 @@ def _order_ends_run(lab: Path) -> Finding:
 
 
 def _intents_of_ai(lab: Path) -> Sequence[Path]:
-    """Return the files of all queues forbidden to `ai_role` that hold a line of it nevertheless."""
+    """Return the files with a line of `ai_role` in queues that it does not write."""
     roles = Roles.of_project()
     foreign = roles.queues.keys() - roles.roles[AI_ROLE].writes.keys()
     found = [

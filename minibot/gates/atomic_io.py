@@ -22,6 +22,7 @@ from minibot.runtime.paths import PROJECT
 
 NAME = "atomic_io"
 KILLS = 200
+# Without fork each kill needs a fresh interpreter, so that only one in eight is done.
 SPAWNED_SHARE = 8
 BEGIN_S = 10.0
 BLOCK = 40_000
@@ -69,7 +70,7 @@ def check(lab: Path, tree: Path = PROJECT / "minibot", kills: int = KILLS) -> Ga
     Args:
         lab: The gate's own folder.
         tree: The product's code.
-        kills: How many writers are killed while they write.
+        kills: Writers that are killed while they write; an eighth of them where there is no fork.
     """
     planted = list(writers_outside(tree))
     findings = [
@@ -122,7 +123,13 @@ def _replaces_a_path(node: ast.Call, name: str) -> bool:
 
 
 def _is_writing(node: ast.Call, position: int, *, of_unknown: bool) -> bool:
-    """Return whether a call opens for writing; `of_unknown` if the mode is not a literal."""
+    """Return whether a call opens a file for writing.
+
+    Args:
+        node: The call.
+        position: Index of the mode among the positional arguments.
+        of_unknown: The answer for a mode that is not a literal.
+    """
     mode: ast.expr | None = node.args[position] if len(node.args) > position else None
     for keyword in node.keywords:
         if keyword.arg == "mode":

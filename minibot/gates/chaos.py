@@ -189,7 +189,7 @@ def _private_mount() -> list[str]:
     raise missing
 
 
-# --- what is told -------------------------------------------------------------------------------
+# --- the report ---------------------------------------------------------------------------------
 
 
 def faults_named(names: Iterable[str]) -> list[Fault]:

@@ -7,7 +7,7 @@ requirements. Every run is a real one: the smoke profile on the generator, every
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from minibot.events import reasons
 from minibot.events.names import EXECUTION_ROLE, RISK_ROLE, STRATEGY_ROLE, TICKS
@@ -46,7 +46,7 @@ FAST: Final[Mapping[str, object]] = {"embedded.speed": "60"}
 PLANT_AFTER_LINES: Final = 2
 POISON_LINE: Final = 3000
 SIGNALS_READERS: Final = (*RISK, *AI)
-# A line that the frozen strategy has not taken may be ahead of a slow reader too.
+# Readers that may be the first at the harmed line: a slow one may not have passed it yet.
 TICKS_READERS: Final = (*STRATEGY, *RISK, *EXECUTION, *AI)
 # Long enough after the launcher's start that the run trades, even on a slow machine.
 PLANT_AFTER_MS: Final = 8_000
@@ -60,7 +60,7 @@ def _stop(
     code: str,
     components: tuple[str, ...],
     also: tuple[str, ...] = (),
-    **fields: object,
+    **fields: Any,
 ) -> Fault:
     return Fault(
         name,
@@ -71,12 +71,12 @@ def _stop(
         codes=(code, *also),
         components=components,
         exit_code=STOPPED_EXIT,
-        **fields,  # type: ignore[arg-type]
+        **fields,
     )
 
 
-def _survive(name: str, ids: str, what: str, inject: Inject, **fields: object) -> Fault:
-    return Fault(name, ids, what, SURVIVE, inject, **fields)  # type: ignore[arg-type]
+def _survive(name: str, ids: str, what: str, inject: Inject, **fields: Any) -> Fault:
+    return Fault(name, ids, what, SURVIVE, inject, **fields)
 
 
 def _planted(

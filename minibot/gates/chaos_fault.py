@@ -50,10 +50,11 @@ class Fault:
         expect: SURVIVE, STOP, END (asked for by the operator) or REFUSE.
         inject: Injects it into a run in the state `ready`; returns when it is in, for SURVIVE when
             the run has dealt with it.
-        codes: Reason codes that the STOP or END may carry; the first is the catalogue's.
-        components: Components that the STOP may name.
+        codes: Reason codes that the STOP or END in the stop journals may carry, the usual one
+            first; none for an end by the operator alone.
+        components: Components that a STOP in the stop journals may name.
         exit_code: Exit code of the launcher.
-        sets: Changed keys of the profile.
+        sets: Keys of the profile that this fault changes, after `BASE` of the catalogue.
         chaos: The `chaos` section of the profile.
         ready: `trading`, `run` (its roles have started), or `none` (nothing is started).
         damaged: Queues and files to which the findings of `verify` are confined: at least one

@@ -22,7 +22,7 @@ from minibot.kernel.errors import RunStop
 from minibot.kernel.files import FILES, Access, read_hashed, write_atomic, write_hashed
 
 UNREAD_ROLE: Final = STRATEGY_ROLE
-# Other roles read on while one is frozen: the damaged line is behind them and ahead of it.
+# Lines to wait for while one role is frozen, so that fast readers have passed the harmed line.
 UNREAD_LINES: Final = 200
 HARMED_LINE: Final = 50
 FOREIGN_BYTES: Final = 64 * 1024

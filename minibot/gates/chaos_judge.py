@@ -79,6 +79,7 @@ def _orphans(night: DrillRun) -> list[str]:
 
 
 def _flag(fault: Fault, night: DrillRun) -> list[str]:
+    """Check that STOP.flag stands after a STOP or a refusal, and only then; it is not read."""
     stands = night.var.flag.exists()
     is_expected = fault.expect in (STOP, REFUSE)
     if stands == is_expected:
@@ -147,7 +148,11 @@ def _wrong_records(fault: Fault, payloads: list[JsonObject]) -> Iterable[str]:
 
 
 def _silence(fault: Fault, night: DrillRun, recorded: Recorded) -> list[str]:
-    """Check that execution is silent: a second after the flag, and at once after the STOP."""
+    """Check that execution fell silent.
+
+    Its queues do not grow later than one second after the flag appeared, and a STOP is the last
+    input in its input log.
+    """
     if fault.expect != STOP:
         return []
     found = []
@@ -174,7 +179,7 @@ def _evidence(fault: Fault, night: DrillRun, recorded: Recorded) -> list[str]:
 
 
 def _letterless(recorded: Recorded, fault: Fault) -> list[str]:
-    """Check that every role that stopped because of a line has set it aside."""
+    """Return a complaint for each role that stopped because of a line without a dead letter."""
     stopped = {
         str(payload["component"])
         for payload in _records(recorded)
@@ -221,7 +226,11 @@ def _lineage(recorded: Recorded, run_dir: Path) -> list[Finding]:
 
 
 def _replay(fault: Fault, run_dir: Path, recorded: Recorded) -> list[str]:
-    """Check the replay: identical if the run survived, else without a difference up to the STOP."""
+    """Check the replay of a run whose queues the fault did not damage.
+
+    After SURVIVE or END it is identical. Up to a STOP it has no difference, and each line of
+    execution follows from a logged input.
+    """
     if fault.damaged:
         return []
     try:

@@ -70,7 +70,7 @@ def kill_role(night: DrillRun, role: str) -> None:
 
 
 def other_pid(pid: int | None, before: int) -> int | None:
-    """Return the id of a process that is another one than before; None while it is not."""
+    """Return `pid` if it differs from the id before, otherwise None."""
     return None if pid == before else pid
 
 

@@ -1,7 +1,8 @@
 """Processes of a run under a drill: found, told apart from others, signalled.
 
-A process belongs to the run if it is one of minibot's on the run's `var`, or is in a session that
-the drill has started. No other process is ever touched, even if it reads files of the run.
+A process belongs to the run if its command line names minibot and the run's `var`, or if it is in
+the session of a launcher that the drill started (on Windows: its child). No other process is ever
+touched, even if it reads files of the run.
 """
 
 from __future__ import annotations
@@ -60,7 +61,11 @@ class DrillProcesses:
 
 
 def signalled(pid: int, act: Callable[[psutil.Process], object]) -> None:
-    """Apply a function to a process; do nothing if it is gone."""
+    """Apply a function to a process; do nothing if it is gone.
+
+    Raises:
+        psutil.AccessDenied: This user may not signal it.
+    """
     try:
         act(psutil.Process(pid))
     except psutil.NoSuchProcess:

@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -172,14 +173,14 @@ class DrillRun:
         Raises:
             NotInjected: It has not ended in time.
         """
-        deadline = machine_ns() + int(WAIT_S * 1e9)
+        deadline = machine_ns() + int(timeout_s * 1e9)
         while not self.look():
             if machine_ns() > deadline:
                 raise NotInjected(f"the run has not ended within {timeout_s:.0f} s")
             time.sleep(POLL_S)
 
     def look(self) -> bool:
-        """Note the observable state now; return True once the launcher has ended."""
+        """Note flag, quiet bytes and exit code once each; return True if the launcher has ended."""
         moment = machine_ns()
         if not self.flagged_ns and os.path.lexists(self.var.flag):
             self.flagged_ns = moment
@@ -223,7 +224,7 @@ class DrillRun:
         """Wait until the run has its manifest and its roles have started."""
         self.wait_for("the run's manifest", lambda: self._has_manifest() or None)
         for role in TRADING_ROLES:
-            self.wait_for(f"{role}", lambda role=role: self.role_pid(role))  # type: ignore[misc]
+            self.wait_for(role, partial(self.role_pid, role))
 
     def wait_for_trading(self) -> None:
         """Wait until the chain has traded, so that there is a fill."""
@@ -247,7 +248,7 @@ class DrillRun:
         acks = [self.acks(queue, role) for role, queue in logs.items() if queue is not None]
         return [self.lines("market_ticks"), *acks]
 
-    # --- what stands --------------------------------------------------------------------------
+    # --- record of the run ----------------------------------------------------------------------
 
     def _has_manifest(self) -> bool:
         if not (self.var.root / "current.json").exists():

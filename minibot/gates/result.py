@@ -16,16 +16,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """Report of a gate: passed if it has findings and all of them hold."""
+    """Report of a gate: its findings, and its own verdict where failed findings may be advisory."""
 
     gate: str
     findings: tuple[Finding, ...]
     level: str = ""
-    judged: bool | None = None  # The gate's own verdict, if failed findings may be advisory.
+    judged: bool | None = None  # Verdict of `ai_isolation`; where given, it decides.
 
     @property
     def passed(self) -> bool:
-        """True if the gate is passed; a gate without findings is not."""
+        """True if `judged` says so; without it, if there are findings and all of them hold."""
         if self.judged is not None:
             return self.judged
         return bool(self.findings) and all(finding.passed for finding in self.findings)

@@ -53,7 +53,11 @@ def _ended(done: SmokeRun) -> Finding:
 
 
 def judge(run_dir: Path) -> Iterator[Finding]:
-    """Yield the findings on a finished short run, whether they hold or not."""
+    """Yield the findings on a finished short run, held or not.
+
+    Queues, sha256 of the lines, contracts and causes, events of each type, a recommendation, and no
+    call of an order endpoint. Damaged lines end the judgement.
+    """
     recorded = Recorded.open(run_dir)
     missing = [name for name in BASE_QUEUES if not (recorded.queues / name).is_dir()]
     yield Finding(

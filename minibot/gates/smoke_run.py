@@ -26,7 +26,7 @@ EAGER: Final[Mapping[str, object]] = {
 
 @dataclass(frozen=True, slots=True)
 class SmokeRun:
-    """Finished short run: its exit code, its output, its folder if it got one."""
+    """Finished short run: its exit code, its output, its folder (None if it made none)."""
 
     exit_code: int
     said: str
@@ -36,9 +36,11 @@ class SmokeRun:
 def run_smoke(lab: Path, sets: Sequence[str]) -> SmokeRun:
     """Run a short profile, eager to trade, in an emptied lab folder and wait for its end.
 
+    A run that has not ended after `TIMEOUT_S` is killed; its exit code here is 5.
+
     Args:
         lab: The run's own `var`; emptied first.
-        sets: Further `--set` texts.
+        sets: Further `--set` texts, which override `EAGER`.
     """
     shutil.rmtree(lab, ignore_errors=True)
     lab.mkdir(parents=True, mode=0o700)

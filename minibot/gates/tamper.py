@@ -86,7 +86,7 @@ def small_run(lab: Path) -> Path:
 
 
 def is_usable(run_dir: Path) -> str:
-    """Return why a run cannot be used for the tricks; empty if it can."""
+    """Return the reason why a run cannot be used for the tricks; empty if it can."""
     if not (run_dir / SEAL_FILE).exists():
         return "it is not sealed"
     count = Forgery.of(run_dir, FILLS).count if (run_dir / "queues" / FILLS).exists() else 0
@@ -230,7 +230,7 @@ def tricks(run_id: str) -> tuple[Trick, ...]:
     )
 
 
-# --- what the attacker does ----------------------------------------------------------------------
+# --- deeds of the attacker ----------------------------------------------------------------------
 
 
 def _cheaper(event: dict[str, Any]) -> None:
@@ -292,7 +292,7 @@ def _swap(copy: Path) -> None:
 
 
 def _splice(copy: Path, run_id: str) -> None:
-    """Make a line look as if from the night before: with its run id and another id."""
+    """Give a fill the run id of the day before and another event id, as if of that night."""
     other = f"{int(run_id[:8]) - 1:08d}{run_id[8:]}"
 
     def of_other(event: dict[str, Any]) -> None:
@@ -336,7 +336,7 @@ def _rewrite_own_key(copy: Path) -> None:
     sign_run(copy, new_keys()[0])
 
 
-# --- who finds it -----------------------------------------------------------------------------
+# --- the checks -------------------------------------------------------------------------------
 
 
 def _found(copy: Path, **options: Any) -> list[Finding]:

@@ -41,7 +41,7 @@ class Forgery:
 
     @classmethod
     def of(cls, run_dir: Path, queue: str, stem: str = INBOX) -> Forgery:
-        """Return the journal of a queue."""
+        """Return a journal of a queue, by default its inbox, taken apart into lines."""
         folder = run_dir / "queues" / queue
         sealed = [folder / segment.name for segment in load_segments(folder, stem)]
         files = [*sealed, folder / active_name(stem)]
@@ -105,8 +105,8 @@ class Forgery:
         raw = read_head_bytes(path)
         known = newest(raw)
         sequence = known.sequence if known else 2
-        # The first two slots tell what is published, two more of some queues what is synced: their
-        # number is that of the machine's boot and stays.
+        # Two slots say how much is published. Some queues have two more, which say how much is
+        # synced; their sequence is the number of the machine's boot and stays.
         data = b"".join(
             pack_slot(end, mark.sequence if mark and number > 1 else sequence - number)
             for number, mark in enumerate(slots(raw))

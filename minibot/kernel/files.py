@@ -191,7 +191,7 @@ def sync(call: Callable[[], None], path: StrPath) -> None:
 
 
 def sync_folder(files: Files, folder: StrPath) -> None:
-    """Return when the names in a folder are durable.
+    """Sync a folder: on return its names are durable.
 
     Raises:
         RunStop: IO_FSYNC; FD_EXHAUSTED where the folder could not even be opened for it.

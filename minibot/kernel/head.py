@@ -172,7 +172,7 @@ class HeadWriter:
         write_all(self._files, self._fd, pack_slot(position, self._boot), at, self.path)
 
     def sync(self) -> None:
-        """Return when the head itself is durable."""
+        """Sync the head: on return it is durable."""
         sync(lambda: self._files.sync(self._fd), self.path)
 
     def close(self) -> None:

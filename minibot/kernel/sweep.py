@@ -15,7 +15,7 @@ from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple, Union
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
@@ -141,7 +141,7 @@ def _object() -> Any:
     whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
     value: Any = str | whole | bool | None
     for _ in range(QUICK_DEPTH - 1):
-        value = Union[str, whole, bool, None, list[value], dict[str, value]]  # noqa: UP007
+        value = str | whole | bool | None | list[value] | dict[str, value]
     return dict[str, value]
 
 

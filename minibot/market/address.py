@@ -94,7 +94,7 @@ class Address:
         return len(self._attempts)
 
     def free_at_ms(self, now_ms: int) -> int:
-        """Return when the address may try to connect, `now_ms` if it may now."""
+        """Return the first time at which the address may connect; `now_ms` if it may now."""
         surplus = self.attempts(now_ms) - self._limits.attempts_max
         return now_ms if surplus < 0 else self._attempts[surplus] + self._limits.attempts_ms
 

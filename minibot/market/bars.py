@@ -101,7 +101,7 @@ class BarBuilder:
         return self._roll_to(align(exchange_ts - self.grace_ms, self.interval_ms))
 
     def next_close_ts(self) -> int | None:
-        """Return when, on the exchange's clock, time closes the current bar; None for never."""
+        """Return the exchange time that closes the current bar, Unix ms; None for none."""
         if self.open_ts is None or self.is_suspended:
             return None
         return self.open_ts + self.interval_ms + self.grace_ms
@@ -187,5 +187,5 @@ class BarBuilder:
 
 
 def next_close(builders: Iterable[BarBuilder]) -> int:
-    """Return when on the exchange's clock the next bar closes by time."""
+    """Return the exchange time that closes the next bar, Unix ms; `NEVER` for none."""
     return min((builder.next_close_ts() or NEVER for builder in builders), default=NEVER)

@@ -95,7 +95,7 @@ class Connections:
         return sum(shard.unread() for shard in self.shards)
 
     def due_ms(self) -> int | None:
-        """Return when the next attempt or end of a connection is due; None for never."""
+        """Return the due time of the next attempt or end of a connection, ms; None for none."""
         dues = [shard.due_ms for shard in self.shards]
         return min((due for due in dues if due is not None), default=None)
 

@@ -89,7 +89,7 @@ class RecorderConfig:
 
 
 class Recorder:
-    """Writes what the shards hear into a recording.
+    """Recorder of a venue: it writes the frames of the shards into a recording.
 
     Args:
         config: Its settings.

@@ -147,7 +147,7 @@ class ShardHealth:
     # --- how it is ----------------------------------------------------------------------------
 
     def attempt_free_at_ms(self, now_ms: int) -> int:
-        """Return when the attempts of this line and of its address allow one more."""
+        """Return the first time at which line and address allow one more attempt, ms."""
         own_ms = self._attempts.free_at_ms(now_ms, self.limits.reconnects_max)
         return max(own_ms, self._address_free_at_ms(now_ms))
 

@@ -24,7 +24,7 @@ class Window:
         return len(times)
 
     def free_at_ms(self, now_ms: int, count_max: int) -> int:
-        """Return when the window holds fewer than `count_max` events; `now_ms` if it does now."""
+        """Return the first time with fewer than `count_max` events; `now_ms` if that is now."""
         surplus = self.count(now_ms) - count_max
         return now_ms if surplus < 0 else self._times[surplus] + self.span_ms
 

@@ -75,7 +75,7 @@ class Subscriptions:
     # --- messages -----------------------------------------------------------------------------
 
     def due_ms(self) -> int | None:
-        """Return when the next message may be sent; None while there is none."""
+        """Return the time from which the next message may be sent, ms; None without one."""
         if self._under_way is not None or self.is_complete:
             return None
         return self._sent_ms + self._limits.message_interval_ms

@@ -96,7 +96,7 @@ class Succession:
 
     @property
     def due_ms(self) -> int | None:
-        """Return when the next attempt or end is due; None for never."""
+        """Return the due time of the next attempt or end, ms; None for none."""
         retire_ms = None if self._retiring is None else self._retire_ms
         dues = [d for d in (self._due_ms, self._standby_due_ms, retire_ms) if d is not None]
         return min(dues, default=None)
@@ -106,7 +106,7 @@ class Succession:
         return sum(connection.reader.unread() for connection in self._connections())
 
     def control_due_ms(self) -> int | None:
-        """Return when a control message may be sent next, in machine milliseconds, or None."""
+        """Return the time of the next control message, in machine milliseconds, or None."""
         dues = [c.carries.due_ms() for c in self._connections() if c.is_open]
         return min((due for due in dues if due is not None), default=None)
 
@@ -173,7 +173,7 @@ class Succession:
             self._watch_age(now_ms)
 
     def _when_free(self, now_ms: int) -> int | None:
-        """Return when an attempt is allowed, None for now: other shards use the same budget."""
+        """Return the time of the next attempt, None for now: other shards use the same budget."""
         free_ms = self.line.attempt_free_at_ms(now_ms)
         return None if free_ms <= now_ms else free_ms
 

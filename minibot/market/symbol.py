@@ -374,7 +374,7 @@ class SymbolFeed:
         return payloads if average is None else [*payloads, average]
 
     def next_due_ms(self, skew_ms: int) -> int | None:
-        """Return when, on the run's clock, something of this symbol is due; None for nothing."""
+        """Return the next due time of this symbol on the run's clock, ms; None for nothing."""
         dues = [] if self.order.due_ms is None else [self.order.due_ms]
         if self._is_suspended and self.connected_ms is not None:
             dues.append(self.connected_ms + self._config.tick_stale_ms)
@@ -400,7 +400,7 @@ class SymbolFeed:
 
     @property
     def own_ms(self) -> int | None:
-        """Return when the last trade or best quote came; None before the first."""
+        """Return the time of the last trade or best quote, ms; None before the first."""
         times = [self.seen_ms[stream] for stream in (TRADE, QUOTE) if stream in self.seen_ms]
         return max(times, default=None)
 

@@ -50,7 +50,7 @@ class TradeOrder:
 
     @property
     def due_ms(self) -> int | None:
-        """Return when held trades pass without the missing one, in market time, or None."""
+        """Return the market time at which held trades pass without the missing one, or None."""
         return self._held_since_ms + WINDOW_MS if self._held else None
 
     @property

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 # Loaded with the process: the kernel imports it where it locks, which a fault might hit.
-import portalocker  # noqa: F401
+import portalocker  # noqa: F401  see above
 import psutil
 
 from minibot.events.codec import Codec

@@ -192,7 +192,7 @@ class StrategyCore(Core):
             view.sell_ts = now
 
     def _on_action(self, action: ActionMessage) -> None:
-        """Take what risk decided about a symbol."""
+        """Take a decision of risk about a symbol."""
         symbol = action.symbol
         if symbol is None:
             return
@@ -234,7 +234,7 @@ class StrategyCore(Core):
         return self._find(symbol).view
 
     def keep_plots(self, plots: Plots) -> None:
-        """Keep what the strategy plots, for a page; before the first input."""
+        """Keep the lines that the strategy plots, for a page; called before the first input."""
         self._plots = plots
         for view in self._views.values():
             view.keep_plots(plots)

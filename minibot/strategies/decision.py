@@ -200,7 +200,7 @@ def sell(
 def hold(
     reason: str, checks: Sequence[Check | Comparison] = (), *, code: str = OWN_HOLD
 ) -> Decision:
-    """Return that nothing is to be done, and why; it is journaled when `code` changes."""
+    """Return a hold with its reason; it is journaled when `code` changes."""
     return _said(decision_of(HOLD, 0, 0, code, f"HOLD: {reason}", checks))
 
 

@@ -106,7 +106,7 @@ class NoreStrategyV1(Strategy):
         return self.decide(view)
 
     def on_gap(self, gap: Gap, view: View) -> None:
-        """Distrust what a gap touched: order flow starts anew (the tick's age guards the touch).
+        """Reset the values that a gap spoils: order flow (the tick's age guards the touch).
 
         If trades were missing, the next bars have to follow on the last one without a hole, as they
         do when the market role fetched them. Bars made from ticks have nobody to fetch them, so the

@@ -66,7 +66,7 @@ class Strategy:
         return None
 
     def on_gap(self, gap: Gap, view: View) -> None:
-        """Forget what a hole in the data has made doubtful; nothing by default."""
+        """Reset the values that a hole in the data spoils; none by default."""
 
     def state(self) -> JsonObject:
         """Return every attribute as canonical JSON values; see `minibot.strategies.state_codec`."""

@@ -245,10 +245,10 @@ class View:
         if plots is not None:
             plots.add(self.symbol, self.now, name, value)
 
-    # --- what the core tells it ---------------------------------------------------------------
+    # --- inputs from the core -----------------------------------------------------------------
 
     def keep_plots(self, plots: Plots) -> None:
-        """Keep from now on what the strategy plots."""
+        """Keep the lines that the strategy plots from now on."""
         self._plots = plots
 
     def take_bar(self, bar: ClosedBar) -> bool:

@@ -97,7 +97,7 @@ class HeldVar:
     # --- once the folder is lost --------------------------------------------------------------
 
     def where(self) -> Path | None:
-        """Return where the folder is now; None if it is gone or the system cannot tell."""
+        """Return the present path of the folder; None if it is gone or the system cannot tell."""
         with suppress(OSError):
             path = None if self._folder is None else _path_of(self._folder)
             if path is not None:

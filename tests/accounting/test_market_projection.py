@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -85,6 +86,11 @@ def test_counts_and_times_are_those_of_the_market_alone() -> None:
     assert market.figures()["performance"] == market.performance.to_json()
 
 
+def first_of(events: list[Event]) -> Callable[[], Event | None]:
+    """Return a function that takes the first of the events; None without one."""
+    return lambda: events.pop(0) if events else None
+
+
 @pytest.mark.row("N-77")
 def test_projection_is_the_same_in_whatever_pieces_it_is_fed() -> None:
     """The projection is the same singly, live with late fills, or in rows between fills."""
@@ -94,7 +100,7 @@ def test_projection_is_the_same_in_whatever_pieces_it_is_fed() -> None:
     found = []
     for cuts in ([], [50], [1, 2, 3, 150], list(range(1, 199))):
         arrived: list[Event] = []
-        market = MarketProjection(opened(), lambda: arrived.pop(0) if arrived else None)  # noqa: B023
+        market = MarketProjection(opened(), first_of(arrived))
         done = 0
         for cut in (*cuts, len(events)):
             arrived += [one for one in fills if done < (one.tick_seq or 0) <= cut]

@@ -17,7 +17,7 @@ from minibot.ai.activation import Activation
 from minibot.ai.collect import collect
 from minibot.ai.proof import prove
 from minibot.ai.settings import ai_settings
-from minibot.events.model import Ack, ModelActive
+from minibot.events.model import Ack, ModelActive, Recommendation
 from minibot.kernel.errors import IntegrityError, Refusal, RunStop
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.line import decode_line
@@ -53,6 +53,12 @@ def stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
     yield make
     for one in made:
         one.end()
+
+
+def recommendations(one: Stage) -> list[Recommendation]:
+    """Return the recommendations so far, oldest first."""
+    payloads = [event.payload for event in one.events("recommendations")]
+    return [payload for payload in payloads if isinstance(payload, Recommendation)]
 
 
 def started(one: Stage, seconds: int = 40) -> Stage:
@@ -109,7 +115,7 @@ def test_role_recommends_collects_patterns_and_writes_nothing_else(
     log = b"".join(path.read_bytes() for path in sorted(one.var.ai.rglob("recommendations/*/*")))
     assert log == (one.var.queues / "recommendations" / "inbox.jsonl").read_bytes()
     assert {event.type for event in events} == {"recommendation"}
-    assert all(event.payload.symbol == SYMBOL for event in events)  # type: ignore[attr-defined]
+    assert {advice.symbol for advice in recommendations(one)} == {SYMBOL}
     assert {event.source for event in events} == {"ai_role"}
     ticks = {event.id: seq for seq, event in enumerate(one.events("market_ticks"), start=1)}
     assert all(ticks[event.cause_ids[0]] == event.tick_seq for event in events if event.cause_ids)
@@ -161,20 +167,18 @@ def test_role_trains_activates_and_uses_its_model_when_told(stage: Callable[...,
     model_id = json.loads(request.read_text("ascii"))["model_id"]
     active = Activation(one.var.ai).read()
     assert model_id in (active.model_id, *active.former)
-    assert {event.payload.model_id for event in one.events("recommendations")} == {  # type: ignore[attr-defined]
-        "baseline-v1"
-    }
+    assert {advice.model_id for advice in recommendations(one)} == {"baseline-v1"}
 
     one.write("control", ModelActive("watchdog_role", "request", model_id), START_TS)
     paced(
         one,
         second,
         second + 300,
-        lambda: one.events("recommendations")[-1].payload.model_id == model_id,  # type: ignore[attr-defined]
+        lambda: recommendations(one)[-1].model_id == model_id,
     )
 
-    last = one.events("recommendations")[-1].payload
-    assert last.baseline is False  # type: ignore[attr-defined]
+    last = recommendations(one)[-1]
+    assert last.baseline is False
     assert list((one.var.ai / "packs").iterdir())
     assert one.drain() == 0
 
@@ -196,7 +200,7 @@ def test_role_starts_with_the_active_model_and_without_a_damaged_one(
     one.start_ready()
     assert "model refused" in one.detail()
     paced(one, 200, 300, lambda: len(one.events("recommendations")) > count)
-    assert one.events("recommendations")[-1].payload.model_id == "baseline-v1"  # type: ignore[attr-defined]
+    assert recommendations(one)[-1].model_id == "baseline-v1"
 
 
 @pytest.mark.row("N-101")

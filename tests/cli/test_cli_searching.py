@@ -189,7 +189,7 @@ def test_optimise_without_optuna_says_how_to_install_it(
 
 
 @pytest.mark.process
-@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C of a group is sent by POSIX signals")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals to a group")
 def test_interrupted_sweep_leaves_no_process_and_no_file(
     words: tuple[str, ...], var_dir: Path
 ) -> None:

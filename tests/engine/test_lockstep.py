@@ -58,6 +58,11 @@ def said(payload: Signal | OrderIntent | Fill) -> Message:
     return IntentMessage.of(payload, event)
 
 
+def silent(queue: str) -> list[Message]:
+    """Answer nothing."""
+    return []
+
+
 def lockstep(
     taken: Taken,
     answers: dict[str, Answer],
@@ -65,9 +70,8 @@ def lockstep(
     roles: Roles | None = None,
 ) -> Lockstep:
     """Return a lockstep over recorders."""
-    nothing: Answer = lambda queue: []  # noqa: E731
     return Lockstep(
-        {name: Recorder(name, taken, answers.get(name, nothing)) for name in CORE_ROLES},
+        {name: Recorder(name, taken, answers.get(name, silent)) for name in CORE_ROLES},
         roles or Roles.of_project(),
         cmdline_hashes=dict.fromkeys(CORE_ROLES, "0" * 64),
         take=lambda queue, seq, event: None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,19 +91,18 @@ class FaultFiles(Files):
             super().close(fd)
 
     def pread(self, fd: int, size: int, offset: int) -> bytes:
-        act = lambda: super(FaultFiles, self).pread(fd, size, offset)  # noqa: E731
+        act = partial(super().pread, fd, size, offset)
         data: bytes = self._enter("pread", self.names[fd], act)
         return data
 
     def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
         piece = data[: self.write_bytes_max] if self.write_bytes_max else data
-        act = lambda: super(FaultFiles, self).pwrite(fd, piece, offset)  # noqa: E731
+        act = partial(super().pwrite, fd, piece, offset)
         count: int = self._enter("pwrite", self.names[fd], act)
         return count
 
     def truncate(self, fd: int, size: int) -> None:
-        act = lambda: super(FaultFiles, self).truncate(fd, size)  # noqa: E731
-        self._enter("truncate", self.names[fd], act)
+        self._enter("truncate", self.names[fd], partial(super().truncate, fd, size))
 
     def datasync(self, fd: int) -> None:
         self._enter("datasync", self.names[fd], _nothing)
@@ -111,17 +111,14 @@ class FaultFiles(Files):
         self._enter("sync", self.names[fd], _nothing)
 
     def stat(self, path: StrPath) -> Stat | None:
-        act = lambda: super(FaultFiles, self).stat(path)  # noqa: E731
-        status: Stat | None = self._enter("stat", path, act)
+        status: Stat | None = self._enter("stat", path, partial(super().stat, path))
         return status
 
     def replace(self, source: StrPath, target: StrPath) -> None:
-        act = lambda: super(FaultFiles, self).replace(source, target)  # noqa: E731
-        self._enter("replace", target, act)
+        self._enter("replace", target, partial(super().replace, source, target))
 
     def link(self, source: StrPath, target: StrPath) -> None:
-        act = lambda: super(FaultFiles, self).link(source, target)  # noqa: E731
-        self._enter("link", target, act)
+        self._enter("link", target, partial(super().link, source, target))
 
     def unlink(self, path: StrPath) -> None:
         self._enter("unlink", path, lambda: super(FaultFiles, self).unlink(path))

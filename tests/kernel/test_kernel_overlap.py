@@ -271,7 +271,7 @@ def test_append_all_in_one_call_that_fails_tells_a_full_disk_from_a_failed_sync(
         assert len(read_all(var_dir)) > published
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="one call for write and sync is Linux's")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: pwritev with RWF_DSYNC")
 def test_system_without_the_one_call_is_asked_in_two(
     var_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

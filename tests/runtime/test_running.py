@@ -179,7 +179,7 @@ def test_end_of_a_run_leaves_the_note_of_another_alone(var: Var) -> None:
 
 
 @pytest.mark.row("F145")
-@pytest.mark.skipif(sys.platform == "win32", reason="modes of files")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file modes")
 def test_lock_of_a_run_is_private_whatever_the_umask_and_whoever_made_it(tmp_path: Path) -> None:
     """A run lock is made private, whoever made it."""
     new, old = Var(tmp_path / "new"), Var(tmp_path / "old")
@@ -198,7 +198,7 @@ def test_lock_of_a_run_is_private_whatever_the_umask_and_whoever_made_it(tmp_pat
     assert [stat.S_IMODE(var.lock.stat().st_mode) for var in (new, old)] == [0o600, 0o600]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege on Windows")
 @pytest.mark.parametrize("what", ["folder", "link"])
 def test_what_cannot_be_locked_is_a_refusal_that_names_it(tmp_path: Path, what: str) -> None:
     """A path that cannot be locked is refused by name without traceback."""

@@ -440,7 +440,7 @@ def test_market_data_calls_are_no_order_calls(tmp_path: Path) -> None:
     assert line["order_calls"] == 0
 
 
-@pytest.mark.skipif(sys.platform == "darwin", reason="127.0.0.1 is the only loopback address")
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no loopback address but 127.0.0.1")
 def test_limits_are_counted_by_address_and_are_those_of_exchange_info(tmp_path: Path) -> None:
     """Limits are counted by address, and exchangeInfo shows the changed ones."""
     tape = write_tape(tmp_path / "tape.gz", market(1))

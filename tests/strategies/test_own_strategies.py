@@ -614,7 +614,11 @@ VALUES = st.recursive(
 
 
 class Owner:
-    """Object with any attributes."""
+    """Object with attributes; it has only those that were set."""
+
+    value: Any
+    gone: Any
+    ema: Any
 
 
 @pytest.mark.slow
@@ -623,8 +627,8 @@ class Owner:
 def test_kept_attribute_comes_back_equal_and_of_the_same_kind(value: Any) -> None:
     """An attribute is restored through canonical JSON to the last bit."""
     one, other = Owner(), Owner()
-    one.value = value  # type: ignore[attr-defined]
-    other.gone = 3  # type: ignore[attr-defined]
+    one.value = value
+    other.gone = 3
     put_back(other, decode(encode(kept(one))))
 
     assert vars(other) == vars(one)
@@ -634,12 +638,12 @@ def test_kept_attribute_comes_back_equal_and_of_the_same_kind(value: Any) -> Non
 def test_kept_indicator_goes_on_with_the_same_numbers() -> None:
     """Indicators of minibot.features are kept without code of the strategy."""
     one, other = Owner(), Owner()
-    one.ema = Ema(3)  # type: ignore[attr-defined]
+    one.ema = Ema(3)
     for price in (1.1, 2.2, 3.3, 4.4):
-        one.ema.update(price)  # type: ignore[attr-defined]
+        one.ema.update(price)
     put_back(other, decode(encode(kept(one))))
 
-    assert other.ema.update(0.7) == one.ema.update(0.7)  # type: ignore[attr-defined]
+    assert other.ema.update(0.7) == one.ema.update(0.7)
 
 
 def test_own_dataclass_is_kept_and_a_stranger_is_refused_by_name(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from tests.watchdog.watchdog_stage import RUN_ID, START_TS, Stage
 
 PROFILE = PROJECT / "config" / "nore-smoke.v1.json"
 pytestmark = pytest.mark.skipif(
-    sys.platform == "win32", reason="a folder with open files cannot be moved there"
+    sys.platform == "win32", reason="Windows moves no folder with open files"
 )
 
 

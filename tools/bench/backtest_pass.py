@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 BEGAN: Final = time.perf_counter()
 
@@ -90,9 +90,9 @@ class Pass:
         name = f"{queue}:{seq}"  # Called like a tick from columns.
         self.lockstep.process(Event(ts, name, source, RUN_ID, NO_CMDLINE, payload), seq)
 
-    def run(self, table: dict[str, object], between: Sequence[Beside]) -> int:
+    def run(self, table: dict[str, Any], between: Sequence[Beside]) -> int:
         """Walk the market; return the number of events."""
-        first_ts = int(table["ts"][0])  # type: ignore[index]
+        first_ts = int(table["ts"][0])
         self.say(CONTROL, self.opening, first_ts)
         self.say(TICKS, instrument(), first_ts)
         for bar in history(first_ts):

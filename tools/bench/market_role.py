@@ -80,7 +80,8 @@ def main() -> int:
     if arguments.core is not None and sys.platform == "linux":
         os.sched_setaffinity(0, {arguments.core})
     ignore_signals()
-    # The product has no switch for this, so the bench replaces the class that it watches.
+    # The product has no switch for this, so the bench replaces the class that it watches; mypy
+    # takes a class in a module for fixed.
     if arguments.trace is not None:
         role.RoleWorld = TracedWorld  # type: ignore[assignment, misc]
     if arguments.lags is not None:

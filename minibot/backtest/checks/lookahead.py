@@ -172,7 +172,8 @@ def check_lookahead(
     Args:
         job: The backtest; its profile's seed determines the random moments and data.
         jobs: Number of processes to use.
-        decisions: Number of decisions to check, spread evenly over the run; None is all.
+        decisions: Number of moments with an event of the cores, spread evenly over the run; each
+            is altered in one way. None is all of them.
         random_moments: Number of random moments; each is altered in every way.
         make_cores: Makes the cores of a resolved profile.
         on_done: Called with the runs done and their total.
@@ -225,7 +226,7 @@ def _altered_run(probe: Probe, *, keeps: bool) -> tuple[_Watched, list[Derived]]
     return market, [item for item in result.derived if item.event.ts <= ts]
 
 
-# --- which moments ----------------------------------------------------------------------------
+# --- moments ----------------------------------------------------------------------------------
 
 
 def _moments(
@@ -269,7 +270,7 @@ def _seen(prices: Sequence[tuple[int, int]], ts: int) -> Seen:
     return Seen(past, min(past) == min(whole), max(past) == max(whole), is_close)
 
 
-# --- what differs -----------------------------------------------------------------------------
+# --- differences ------------------------------------------------------------------------------
 
 
 def _finding(base: _Base, probe: Probe) -> Finding:

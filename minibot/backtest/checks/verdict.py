@@ -50,8 +50,10 @@ class Verdict:
     """Result of a look-ahead check: how much was tried, and what was found.
 
     Attributes:
-        moments, decisions: Number of moments tried, and of those among them with a decision.
-        runs, differing: Number of runs over altered data, and of those whose past changed.
+        moments: Number of moments tried.
+        decisions: Number of moments among them with an event of the cores.
+        runs: Number of runs over altered data.
+        differing: Number of runs among them with a changed past.
         findings: The first differences.
         reads: Files that the cores opened.
         modelled: Number of signals on ticks that a model put inside bars.

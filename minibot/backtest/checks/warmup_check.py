@@ -55,8 +55,8 @@ class Moved:
 
     Attributes:
         name: Name of the value; `decision` for side and reason.
-        readings: Number of moments at which either side has a reading.
-        differing: Number of moments at which the two differ.
+        readings: Number of moments of a symbol with the value after either warm-up.
+        differing: Number of moments among them at which it differs, or only one has it.
         first_ts, last_ts: First and last of these moments; None where none differs.
         difference_max: Largest difference of two numbers, as text; None for other values.
         ratio_max: The same in basis points of the longest warm-up's value; None likewise.
@@ -113,7 +113,7 @@ class WarmupCheck:
 
     @property
     def is_enough(self) -> bool:
-        """True when no decision moves under the profile's own warm-up, or it is the longest."""
+        """True when the own warm-up of the profile is the longest, or gives the same decisions."""
         return all(each.decision.differing == 0 for each in self.warmups if each.is_own)
 
 
@@ -189,7 +189,7 @@ class _ReadOff:
                 self.readings.append(Reading(said["ts"], symbol, decision, said["checks"]))
 
 
-# --- what moves -------------------------------------------------------------------------------
+# --- comparison -------------------------------------------------------------------------------
 
 
 def _warmup(readings: Readings, longest: Readings, own: int) -> WarmUp:

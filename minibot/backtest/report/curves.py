@@ -65,7 +65,7 @@ def named_values(result: BacktestResult, symbol: str, count: int) -> dict[str, l
 
 
 def _tells(values: Sequence[float]) -> bool:
-    """Return whether values are worth a picture: they change, and do not only count up."""
+    """Return whether values are worth a picture: they change, and `FEW` or more also fall."""
     if len(set(values)) < 2:
         return False
     return len(values) < FEW or any(b < a for a, b in pairwise(values))

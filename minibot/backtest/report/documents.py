@@ -1,7 +1,8 @@
 """Document of a backtest as one JSON object: profile, source, every figure, every trade.
 
 It holds no wall-clock time, and no path but those in the source words (where a run's folder stands
-for its id), so equal words give equal bytes on every machine; its id is made from its content.
+for its id), so equal words give equal bytes on every machine. Its id is made from profile,
+sources and decisions.
 """
 
 from __future__ import annotations
@@ -47,7 +48,11 @@ def document_of(reviews: Mapping[str, Review], words: Iterable[str]) -> JsonObje
 
 
 def id_of(body: JsonObject) -> str:
-    """Return the id: profile, first and last day, and eight digits of a hash of the content."""
+    """Return the id: name of the profile, first and last day, eight digits of a hash.
+
+    The hash covers the profile, the source words, their files and the digest of each assumption's
+    decisions. It does not cover figures, so a build that computes another figure keeps the id.
+    """
     named = {key: body[key] for key in ("config", "digest", "files", "sources")}
     named["band"] = [[each["name"], each["digest"]] for each in body["band"]]
     span = "_".join(day(body[key]).replace("-", "") for key in ("from_ts", "to_ts"))

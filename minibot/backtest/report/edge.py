@@ -28,12 +28,12 @@ class Edge(NamedTuple):
 
     @property
     def is_enough(self) -> bool:
-        """Tell whether there are enough trades to say anything."""
+        """True if there are `TRADES_MIN` trades or more."""
         return self.trades >= TRADES_MIN
 
     @property
     def is_shown(self) -> bool:
-        """Tell whether the mean is above zero by more than chance explains."""
+        """True if the trades are enough and their mean exceeds `ERRORS_MIN` standard errors."""
         return self.is_enough and self.mean > ERRORS_MIN * self.error
 
 

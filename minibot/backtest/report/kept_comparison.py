@@ -1,4 +1,4 @@
-"""Comparison of two results: what was run, their figures, and their settings.
+"""Comparison of two results: origin and span, figures, settings.
 
 A side is a kept backtest's document, or a run in the same words (`sides.run_document`).
 """
@@ -123,7 +123,7 @@ def _is_same_span(first: Span, second: Span) -> bool:
 
 
 def _is_same_data(first: JsonObject, second: JsonObject) -> bool:
-    """Return whether both saw the same files, or one of them the record that the other one is."""
+    """Return whether both saw the same files, or one played the record of the other."""
     if first["files"] == second["files"] and first["sources"] == second["sources"]:
         return True
     files = [_hashes(document) for document in (first, second)]

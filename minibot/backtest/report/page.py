@@ -201,7 +201,7 @@ def _prices(review: Review) -> Iterator[str]:
 
 
 def _values(review: Review) -> Iterator[str]:
-    """Yield what the strategy named in its signals, by symbol."""
+    """Yield the section of values that the strategy named in its signals, one picture by symbol."""
     result = review.result
     symbols = sorted(result.prices)[:SYMBOLS_DRAWN]
     dots = max(100, min(DOTS_MAX, DOTS_OF_ALL // (max(1, len(symbols)) * VALUES_MAX)))

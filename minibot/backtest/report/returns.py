@@ -26,7 +26,12 @@ RETURNS_MIN: Final = 10
 
 
 class Period(NamedTuple):
-    """Period of the calendar: its beginning, equity before it and at its end."""
+    """Period of the calendar.
+
+    Attributes:
+        ts: Its beginning, Unix ms.
+        opening, closing: Equity before it and at its end, hundred-millionths of quote.
+    """
 
     ts: int
     opening: int
@@ -98,7 +103,14 @@ def basis(from_ts: int, to_ts: int) -> str | None:
 
 
 class Underwater(NamedTuple):
-    """Drawdown period: the high, the lowest point, the recovery (None: never)."""
+    """Drawdown period.
+
+    Attributes:
+        from_ts, low_ts: Time of the high and of the lowest point, Unix ms.
+        until_ts: Time of the recovery, Unix ms; None for never.
+        amount: High less lowest point, hundred-millionths of quote.
+        ratio: The same as a share of the high.
+    """
 
     from_ts: int
     low_ts: int

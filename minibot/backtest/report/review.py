@@ -130,7 +130,7 @@ class Review:
 
 
 def _refusals(result: BacktestResult) -> dict[str, dict[str, int]]:
-    """Return why no order was sent: recorded holds, and refusals by risk, counted by reason."""
+    """Return recorded holds of the strategy and refusals by risk, counted by reason."""
     blocked = Counter(
         event.payload.reason_code
         for event in result.of("risk_actions")

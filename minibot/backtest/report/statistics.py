@@ -145,7 +145,7 @@ def market_of(result: BacktestResult) -> MarketChange:
 
 
 def market_figures(market: MarketChange) -> JsonObject:
-    """Return the figures that a result is held against; None where nothing had a price."""
+    """Return the figures of market and buy-and-hold; None where nothing had a price."""
     found = market.to_json()
     held = found["buy_and_hold"]
     return {

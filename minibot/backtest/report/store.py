@@ -66,7 +66,7 @@ def kept(var: Var) -> list[Kept]:
 
 
 def folders_named(name: str, var: Var) -> list[Path]:
-    """Return the folders of kept backtests whose id is, begins or ends with a name."""
+    """Return the folders of kept backtests that a name means; several if it is a part of ids."""
     folders = sorted((path.parent for path in folder_of(var).glob(f"*/{RESULT_FILE}")), key=_age)
     if name == "latest":
         return folders[-1:]
@@ -80,7 +80,7 @@ def folders_named(name: str, var: Var) -> list[Path]:
 
 
 def find_kept(name: str, var: Var) -> Kept:
-    """Return a kept backtest by its id, beginning or end of its id, its folder, or `latest`.
+    """Return a kept backtest by id, part of an id (beginning or end), folder, or `latest`.
 
     Raises:
         Refusal: There is none, several ids begin or end so, or it cannot be read.

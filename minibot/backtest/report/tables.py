@@ -163,7 +163,7 @@ def _figure(figures: JsonObject, shown: Shown | None, size: int) -> str:
 
 
 def of_what(figures: JsonObject) -> str:
-    """Return a sentence: the returns that are annualised, or why there are none."""
+    """Return a sentence on annualised figures: from which returns, or why there are none."""
     kind, number = figures["returns_of"], figures["returns"]
     if kind is None:
         return "Too short for figures of a year: they need ten hours of market time."

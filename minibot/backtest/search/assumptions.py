@@ -23,7 +23,7 @@ from minibot.execution.fills import QUEUE, TOUCH
 KEY = "execution.fill_model"
 
 OnDone = Callable[[int, int], None]
-"""Told how many of how many are done."""
+"""Called with the number of backtests done and their total."""
 
 
 def night_assumption(job: Job) -> str:
@@ -57,8 +57,9 @@ def band_jobs(job: Job) -> dict[str, Job]:
 def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) -> dict[str, Review]:
     """Return the review under every fill assumption by its name, the profile's own first.
 
-    This process runs the first, of which the page draws every signal, so its events need not be
-    sent from a worker. Workers run the others beside it and send their reviews without events.
+    A recorded night comes before them as it was (`band_jobs`). This process runs the first: the
+    page draws the values of its signals, which then need not be sent from a worker. Workers run the
+    others beside it and send their reviews without events.
 
     Args:
         job: The backtest.

@@ -13,8 +13,9 @@ from minibot.events.model import JsonObject
 from minibot.kernel.errors import ConfigError
 
 SECTIONS: Final = ("risk", "strategy")
-# Keys of the risk section that say when to take a gain and not how much may be lost.
+# Keys of the risk section about gains: they limit no loss, so that any value may be searched.
 NO_LIMITS: Final = frozenset(("signal_exit", "take_profit_atr_mult", "take_profit_bps"))
+# Beginning of the keys of a user's strategy.
 OWN: Final = "strategy.parameters."
 POINTS_MAX: Final = 1_000_000
 PARTS: Final = (2, 3)
@@ -58,7 +59,7 @@ def _own(key: str, profile: JsonObject) -> Any:
             [f"allowed: keys of {' and '.join(SECTIONS)}; fees, money and fills are what they are"],
         )
     if key.startswith(OWN) and name.count(".") == 1:
-        # A parameter that the profile does not name has its default in the own strategy.
+        # A parameter that the profile does not name has its default in the user's strategy.
         return profile[section].get("parameters", {}).get(key.removeprefix(OWN))
     node: Any = profile[section]
     for part in name.split("."):
@@ -90,7 +91,7 @@ def _values(text: str, rest: str) -> list[str]:
 
 
 def _guard(key: str, own: Any, values: list[str]) -> None:
-    """Refuse a search beyond the profile's limits: a limit may become smaller, never larger."""
+    """Refuse to raise a limit of risk above the profile's; a key that is null there has none."""
     section, _, name = key.partition(".")
     if section != "risk" or name in NO_LIMITS or own is None:
         return

@@ -132,7 +132,7 @@ class BarSource:
         return market
 
     def closes(self, until_ts: int) -> dict[str, tuple[int, int]]:
-        """Return the closes of the first bar and of the last one that ends by a time, by symbol."""
+        """Return by symbol the close of the first bar and of the last that ends by `until_ts`."""
         found: list[int] = []
         for candle in self.series.candles():
             if candle.open_ts < self.origin_ms:

@@ -52,7 +52,7 @@ class Fed:
 
 
 def with_feeds(source: MarketSource, config: Config) -> MarketSource:
-    """Return a market with the feeds of a profile; the same where there are none.
+    """Return a market with the feeds of a profile; the market itself if none has to be added.
 
     Raises:
         ConfigError: A file is refused, or a recorded run lacks a feed of the profile.

@@ -1,8 +1,8 @@
-"""Source of a backtest's market events, named by the same words as `embedded.source`.
+"""Source of frames: a tape, generator or played file through the market role's own feed.
 
-A source yields the events that `market_role` would have written: the same feed turns the same
-frames into the same ticks, bars, books, beats and gaps. A file cannot know what a live night
-measures, so it is assumed here: the clock is exact, nothing is late, no connection breaks.
+It yields the events that `market_role` would have written: the same feed turns the same frames
+into the same ticks, bars, books, beats and gaps. A file cannot know the delays of a live night, so
+they are assumed: the clock is exact, nothing is late, no connection breaks.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Portfolio of sources as one market: merged by time, one clock, ties in the order given.
 
-A second of time passes once for all sources: their beats become one. It has the ages of the first
-source that beats at this time, and of all other symbols those of their last beat.
+A second of time passes once for all sources: their beats become one beat. It has the data ages of
+the first source that beats at this time, and for all other symbols the ages of their last beat.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Merged:
                 yield Root(Beat((root.ts - self.origin_ms) // 1000, dict(ages)), root.ts)
 
     def closes(self, until_ts: int) -> dict[str, tuple[int, int]]:
-        """Return first and last close of the symbols that come as bars, as `BarSource` says it."""
+        """Return first and last close of the symbols that come as bars (`BarSource.closes`)."""
         return {
             symbol: closes
             for source in self.sources

@@ -50,11 +50,14 @@ def _stored_interval(columns: Columns) -> str:
 
 
 def fitted_sets(words: Sequence[str], config: Config) -> list[str]:
-    """Return the changes that make a profile decide on its source's bars; empty if none is needed.
+    """Return the changes that make a profile decide on its source's bars.
+
+    Empty if the profile's bars are not finer, or if a person chose `strategy.bar_interval` or
+    `market.bar_intervals`.
 
     Args:
         words: The source words as given.
-        config: The profile; none of its keys that a person chose is changed.
+        config: The profile; a trend that a person chose is not changed.
     """
     decides = config.strategy.bar_interval
     interval = source_interval(words)
@@ -91,7 +94,7 @@ def built_set(intervals: Iterable[str]) -> str:
 
 
 def fitted_words(before: Config, after: Config) -> str:
-    """Return in one line which intervals a fitted profile takes, and which it had."""
+    """Return a line with the intervals of a profile before and after it was fitted."""
     old, new = before.strategy, after.strategy
     return (
         f"the profile's bars of {old.bar_interval} (trend {old.trend_interval}) are finer than the "

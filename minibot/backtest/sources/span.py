@@ -152,7 +152,7 @@ class Part:
                 continue
             if part.last > part.first:
                 yield part
-            if part.last < item.last:  # type: ignore[union-attr]
+            if part.last < item.last:  # type: ignore[union-attr]  # part of a row span
                 return
         if not is_open:
             raise self._nothing()
@@ -199,6 +199,7 @@ def as_history(bar: Bar) -> Bar:
     """Return a bar marked as history."""
     if bar.is_history:
         return bar
+    # `from_json` is declared to return any payload; it returns one of its own class.
     history: Bar = Bar.from_json(bar.to_json() | {"is_history": True})  # type: ignore[assignment]
     return history
 

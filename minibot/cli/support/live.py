@@ -59,7 +59,7 @@ class Pace:
 
 
 def speak(console: Console) -> None:
-    """Print what runs, then one line at the pace of a log, and one at the end."""
+    """Print the title of the run, then one line at the pace of a log, and one at the end."""
     pace: Pace | None = None
     for line in sys.stdin.buffer:
         view = View(canonical.decode(line.rstrip(b"\r\n")))

@@ -102,7 +102,7 @@ def _parts(line: str, width: int) -> list[str]:
 
 
 def _indent(line: str, wanted: int, width: int) -> int:
-    """Return where a line goes on: as wanted, or less deep where a word needs the room."""
+    """Return the indent of further lines: as wanted, or less where a word needs the room."""
     return max(0, min(wanted, width - max(map(len, line.split()), default=0)))
 
 

@@ -58,6 +58,7 @@ def open_text(path: Path) -> IO[bytes]:
     try:
         with path.open("rb") as file:
             is_gzip = file.read(2) == _GZIP_MAGIC
+        # A `GzipFile` has what is used of `IO[bytes]`, but does not derive from it.
         return gzip.open(path, "rb") if is_gzip else path.open("rb")  # type: ignore[return-value]
     except FileNotFoundError as error:
         raise Refusal(f"{path}: there is no such file.", "Name a file that exists.") from error

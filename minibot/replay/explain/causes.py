@@ -335,7 +335,7 @@ class Explainer:
         ]
 
     def _silence(self, stop: Event) -> list[str]:
-        """Return how execution took a STOP, and whether it recorded anything later."""
+        """Return lines on the STOP at execution: when it was taken, and events recorded later."""
         own = [item for item in self._known.values() if item[2].source == EXECUTION_ROLE]
         later = [f"{queue}:{seq}" for queue, seq, event in own if event.ts > stop.ts]
         notes = [_taken(stop_position(self._recorded), self._clock)]

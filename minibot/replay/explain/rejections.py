@@ -188,7 +188,7 @@ def next_rejection(code: str, checks: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _unmet_checks(checks: Sequence[Mapping[str, Any]]) -> str:
-    """Return which checks of a user's strategy failed; their numbers differ in each decision."""
+    """Return the names of a user's failed checks, without numbers, which differ each time."""
     names = [
         f"{check['name']} {relation}" if relation in RELATIONS else str(check["name"])
         for check in failed_checks(checks)

@@ -37,7 +37,7 @@ class CodeStand:
         self._stamps = _stamps(project)
 
     def changed(self, code_sha256_then: str) -> str | None:
-        """Return which files have changed and how, or None if the code is the same.
+        """Return the changed files, each with its change, or None if the code is the same.
 
         A source or a contract that was only touched is the same: its content is hashed again. A
         compiled library counts as changed as soon as its stamp differs.

@@ -44,7 +44,7 @@ def check_field(name: str, key: str, value: Any) -> None:
 
 
 def moment_ms(item: Mapping[str, Any], origin_ms: int) -> int:
-    """Return when an entry of a script is due, in Unix ms of market time."""
+    """Return the due time of an entry of a script, in Unix ms of market time."""
     after_s = item.get("after_s")
     at_ms: int = item.get("at_ms", 0) if after_s is None else round(after_s * 1000)
     return at_ms if at_ms >= ABSOLUTE_MS_MIN else origin_ms + at_ms

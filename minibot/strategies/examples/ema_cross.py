@@ -41,7 +41,7 @@ class EmaCross(Strategy):
 
     @staticmethod
     def needs(settings: Settings) -> Needs:
-        """Return that trades are enough."""
+        """Return no needs: trades are enough."""
         return Needs()
 
     def on_tick(self, tick: Tick, view: View) -> Decision | None:

@@ -47,7 +47,7 @@ class Skeleton(Strategy):
 
     @staticmethod
     def needs(settings: Settings) -> Needs:
-        """Return which data this strategy wants: so many closed bars of the deciding interval."""
+        """Return the data that this strategy wants: closed bars of the deciding interval."""
         return Needs(intervals=(settings.interval,), history=settings.whole("bars"))
 
     def on_bar(self, bar: ClosedBar, view: View) -> Decision | None:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 V2 = {"kraken_btcusd_sample.cbcap.gz": 25, "kraken_btcusd_l2.cbcap.gz": 10}
 V1 = "2021-04-17_KRAKEN.ws.50.0.gz"
 V1_DEPTH = 1000
-V1_SYMBOLS: tuple[str, ...] = tuple(
-    "WAVES/EUR,XMR/USD,KSM/XBT,GRT/ETH,SC/EUR,ETH/CHF,OCEAN/XBT,OMG/USD,XBT/CHF,ADA/XBT".split(",")  # noqa: SIM905
+V1_SYMBOLS: tuple[str, ...] = (
+    *("WAVES/EUR", "XMR/USD", "KSM/XBT", "GRT/ETH", "SC/EUR"),
+    *("ETH/CHF", "OCEAN/XBT", "OMG/USD", "XBT/CHF", "ADA/XBT"),
 )
 
 

@@ -12,7 +12,7 @@ import asyncio
 import os
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 from tools.foreign.evidence import Evidence, Truth, arguments
 
@@ -30,11 +30,11 @@ def main() -> int:
     options = arguments()
     evidence = Evidence("cryptofeed", "cryptofeed", Truth(options.tape))
 
-    class Loopback(binance):  # type: ignore[misc]
-        websocket_endpoints = [  # noqa: RUF012
+    class Loopback(binance):  # type: ignore[misc]  # known at run time alone
+        websocket_endpoints: ClassVar[list[Any]] = [
             connection.WebsocketEndpoint(f"wss://{options.host}:{options.tls_port}")
         ]
-        rest_endpoints = [  # noqa: RUF012
+        rest_endpoints: ClassVar[list[Any]] = [
             connection.RestEndpoint(
                 f"http://{options.host}:{options.port}",
                 routes=connection.Routes(
