@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from minibot.cli import night
 from minibot.cli.support.outcome import judge
 from minibot.cli.support.selection import var_of
 from minibot.events.reasons import REASONS
+from minibot.report.figures import money, signed
 from minibot.report.night import Night
 from minibot.runtime.paths import Var
 from minibot.watchdog.launcher import Outcome
@@ -98,12 +100,12 @@ def test_summary_says_plainly_that_fees_were_the_loss(text: str, document: dict[
     """The summary says with figures that fees were the loss: the market moves less than two
     fees."""
     figures = document["summary"]["metrics"]["performance"]
-    fees, pnl = float(figures["fees"]), float(figures["pnl"])
+    fees, pnl = Decimal(figures["fees"]), Decimal(figures["pnl"])
 
     assert pnl < 0
-    assert f"{fees:.2f} paid in fees" in text
+    assert f"{money(str(fees))} paid in fees" in text
     assert "fees" in text.split("paid in fees\n")[1].splitlines()[0]
-    assert f"{pnl + fees:+.2f} before fees" in text
+    assert f"{signed(str(pnl + fees))} before fees" in text
 
 
 def test_summary_sets_latency_beside_the_disk_that_made_it(text: str) -> None:
@@ -240,6 +242,7 @@ def test_stopped_night_keeps_its_exit_code_whatever_the_proof_says(
 
 JUDGE = """
 import sys
+from decimal import Decimal
 from pathlib import Path
 from minibot.cli.support.outcome import judge
 from minibot.watchdog.launcher import Outcome

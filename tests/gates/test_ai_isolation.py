@@ -110,14 +110,19 @@ def test_gate_fails_when_a_layer_is_missing(
     [
         ("from minibot.execution.core import Core\n", "imports of rooms"),
         ("import minibot.exchanges.binance\n", "imports of rooms"),
+        ("from minibot import execution\n", "imports of rooms"),
         ("def load():\n    import pickle\n", "imports of code-carrying formats"),
         ("from joblib import load\n", "imports of code-carrying formats"),
     ],
 )
 def test_gate_finds_a_forbidden_import(tmp_path: Path, source: str, name: str) -> None:
     """Imports of trading code, or of a format that carries code, are found inside functions too."""
-    (tmp_path / "module.py").write_text(source)
-    assert [finding.name for finding in check_sources(tmp_path) if not finding.passed] == [name]
+    for place in (tmp_path / "top", tmp_path / "room" / "below"):
+        place.mkdir(parents=True)
+        (place / "module.py").write_text(source)
+        folder = place if place.name == "top" else place.parent
+        found = [finding.name for finding in check_sources(folder) if not finding.passed]
+        assert found == [name]
 
 
 def test_gate_on_a_system_that_advises_prints_open_probes_and_passes() -> None:
