@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from minibot.events.class_schemas import payload_schema
+from minibot.events.ids import position_id
 from minibot.events.model import Event, OrderCancel, OrderIntent
 from tests.risk.desk import (
     RUN_ID,
@@ -16,7 +17,6 @@ from tests.risk.desk import (
     fills,
     instrument,
     opening,
-    position_id,
     results,
 )
 
