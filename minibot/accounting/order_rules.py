@@ -29,7 +29,9 @@ from minibot.events.reasons import (
     QTY_MAX,
     QTY_MIN,
     STEP_SIZE,
+    TRAILING_DELTA,
 )
+from minibot.events.unit_sizes import BPS
 from minibot.kernel.errors import InvariantError
 
 TRADING: Final = "TRADING"
@@ -120,6 +122,8 @@ class OrderRules:
     orders_max: int | None = None
     algo_orders_max: int | None = None
     order_lists_max: int | None = None
+    trailing_min: int = 0
+    trailing_max: int | None = None
 
     @classmethod
     def of(cls, instrument: Instrument) -> OrderRules:
@@ -172,6 +176,8 @@ class OrderRules:
             orders_max=instrument.orders_max or None,
             algo_orders_max=instrument.algo_orders_max or None,
             order_lists_max=instrument.order_lists_max or None,
+            trailing_min=instrument.trailing_sell_min or 0,
+            trailing_max=instrument.trailing_sell_max or None,
         )
 
     @property
@@ -201,6 +207,13 @@ class OrderRules:
             return ALGO_ORDERS_MAX
         if self.order_lists_max is not None and lists > self.order_lists_max:
             return ORDER_LISTS_MAX
+        return None
+
+    def trail_refusal(self, bps: int) -> str | None:
+        """Return why the stop of a sale may not trail by so many basis points, or None."""
+        most = self.trailing_max
+        if not 0 < bps < BPS or bps < self.trailing_min or (most is not None and bps > most):
+            return TRAILING_DELTA
         return None
 
     def trigger_refusal(self, price: int) -> str | None:

@@ -198,6 +198,7 @@ class IntentMessage(Message):
         qty, limit: In numbers; a market order has no limit. A text that is not a number, or too
             fine, gives 0.
         stop, target: Prices of trades that trigger a resting order; None where it has no such.
+        trail: How far a stop follows the highest trade, in basis points; None for a fixed one.
         client: Risk's id for the order.
         replaces: The id of the open order in whose place it comes.
     """
@@ -211,6 +212,7 @@ class IntentMessage(Message):
     limit: int | None = None
     stop: int | None = None
     target: int | None = None
+    trail: int | None = None
     order_type: str = ""
     time_in_force: str = ""
     purpose: str = ""
@@ -229,6 +231,7 @@ class IntentMessage(Message):
         message.limit = None if intent.limit_price is None else _number(intent.limit_price)
         message.stop = None if intent.stop_price is None else _number(intent.stop_price)
         message.target = None if intent.target_price is None else _number(intent.target_price)
+        message.trail = intent.trailing_delta
         message.order_type = intent.order_type
         message.time_in_force = intent.time_in_force or ""
         message.purpose = intent.purpose

@@ -272,6 +272,11 @@ POSITION_MAX: Final = _business(
     "More of the asset would be held than the exchange allows in this symbol.",
     "Lower `order_notional`; `position_max` stands in the `instrument` event.",
 )
+TRAILING_DELTA: Final = _business(
+    "trailing_delta",
+    "A trailing stop is nearer to or farther from the market than the exchange allows.",
+    "Fix the writer of the intent; the bounds stand in the `instrument` event.",
+)
 ORDERS_MAX: Final = _business(
     "orders_max",
     "More orders would rest in this symbol than the exchange allows.",

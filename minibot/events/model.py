@@ -570,13 +570,19 @@ class OrderIntent(Payload, frozen=True):
     qty: Annotated[SignedNumber, "Base amount; execution rejects what is not above zero."]
     order_type: Annotated[
         str,
-        one_of("MARKET", "LIMIT", "STOP_LOSS", "TAKE_PROFIT", "OCO"),
+        one_of(
+            *("MARKET", "LIMIT", "STOP_LOSS", "TAKE_PROFIT", "OCO"),
+            *("LIMIT_MAKER", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"),
+        ),
         "At the market; at limit_price or better; or at the market once a trade reaches "
-        "stop_price, target_price, or the first of both.",
+        "stop_price, target_price, or the first of both. LIMIT_MAKER ends where it would take; "
+        "the forms with _LIMIT are limit orders once triggered, which a gap can jump past.",
     ]
     client_order_id: Annotated[Id, "Derived from the run and the cause."]
     purpose: Annotated[str, one_of(ENTRY, EXIT), "To open a position or to leave it."]
-    limit_price: Annotated[SignedNumber | None, "Quote per base; LIMIT only."] = None
+    limit_price: Annotated[
+        SignedNumber | None, "Quote per base; LIMIT, LIMIT_MAKER and the forms with _LIMIT."
+    ] = None
     time_in_force: Annotated[
         str | None,
         one_of("GTC", "IOC", "FOK"),
@@ -592,6 +598,11 @@ class OrderIntent(Payload, frozen=True):
     ] = None
     target_price: Annotated[
         SignedNumber | None, "TAKE_PROFIT, OCO: sold once a trade is here or above."
+    ] = None
+    trailing_delta: Annotated[
+        Count | None,
+        "STOP_LOSS: stop_price rises with the trades, to so many basis points below the highest; "
+        "it never falls.",
     ] = None
 
 

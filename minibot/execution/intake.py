@@ -26,15 +26,20 @@ from minibot.kernel.errors import ContractError
 SIDE_OF_PURPOSE: Final = {ENTRY: BUY, EXIT: SELL}
 """Spot is long or flat: an entry buys, an exit sells."""
 
+LIMIT_MAKER: Final = "LIMIT_MAKER"
+STOP_LOSS: Final = "STOP_LOSS"
+
 TIMES_IN_FORCE: Final = frozenset({"", GTC, IOC, FOK})
 """None named is GTC."""
 
 TRIGGERS: Final = {
-    "STOP_LOSS": (True, False),
-    "TAKE_PROFIT": (False, True),
-    "OCO": (True, True),
+    "STOP_LOSS": (True, False, False),
+    "TAKE_PROFIT": (False, True, False),
+    "OCO": (True, True, False),
+    "STOP_LOSS_LIMIT": (True, False, True),
+    "TAKE_PROFIT_LIMIT": (False, True, True),
 }
-"""Whether a resting order has a stop, and a target, by its type."""
+"""Whether a resting order has a stop, a target, and a limit once triggered, by its type."""
 
 CAUSES_MIN: Final = 2
 """An intent names its risk_action, then the signal, tick or control event behind it."""
@@ -61,8 +66,9 @@ def require_lineage(event: Event) -> None:
 def field_refusal(intent: IntentMessage) -> str | None:
     """Return the reason code of an invalid field, or None.
 
-    After None the quantity is above zero, and so is the limit, which a LIMIT order has and a MARKET
-    order has not. A resting order is a sale with the triggers of its type, the stop the lower one.
+    After None the quantity is above zero, and so is the limit, which the types with LIMIT have and
+    the others have not. A resting order is a sale with the triggers of its type, the stop the lower
+    one; only a STOP_LOSS trails.
     """
     if intent.qty <= 0:
         return QTY_INVALID
@@ -70,15 +76,25 @@ def field_refusal(intent: IntentMessage) -> str | None:
         return ORDER_TYPE_UNSUPPORTED
     limit, stop, target = intent.limit, intent.stop, intent.target
     if stop is None and target is None:
+        if intent.trail is not None:
+            return ORDER_TYPE_UNSUPPORTED
         if limit is None and intent.order_type == MARKET:
             return None
-        if intent.order_type != LIMIT:
+        if intent.order_type == LIMIT_MAKER:
+            if intent.time_in_force:
+                return ORDER_TYPE_UNSUPPORTED
+        elif intent.order_type != LIMIT:
             return ORDER_TYPE_UNSUPPORTED
         return PRICE_INVALID if limit is None or limit <= 0 else None
-    if TRIGGERS.get(intent.order_type) != (stop is not None, target is not None):
+    has = (stop is not None, target is not None, limit is not None)
+    if TRIGGERS.get(intent.order_type) != has or (intent.trail is not None and not has[0]):
         return ORDER_TYPE_UNSUPPORTED
-    if limit is not None or intent.time_in_force or intent.side != SELL:
+    if intent.trail is not None and intent.order_type != STOP_LOSS:
         return ORDER_TYPE_UNSUPPORTED
+    if intent.time_in_force or intent.side != SELL:
+        return ORDER_TYPE_UNSUPPORTED
+    if limit is not None and limit <= 0:
+        return PRICE_INVALID
     if (stop is not None and stop <= 0) or (target is not None and target <= 0):
         return PRICE_INVALID
     return PRICE_INVALID if stop is not None and target is not None and stop >= target else None
@@ -96,6 +112,10 @@ def trigger_refusal(order: IntentMessage, rules: OrderRules, last: int) -> str |
         refusal = None if price is None else rules.trigger_refusal(price)
         if refusal is not None:
             return refusal
+    if order.trail is not None:
+        refusal = rules.trail_refusal(order.trail)
+        if refusal is not None:
+            return refusal
     if last and order.stop is not None and last <= order.stop:
         return WOULD_TRIGGER
     return WOULD_TRIGGER if last and order.target is not None and last >= order.target else None
@@ -111,7 +131,7 @@ def count_refusal(order: IntentMessage, others: list[Order], rules: OrderRules) 
     orders, lists = max(1, algos), algos // 2
     for other in others:
         if other.symbol == order.symbol and (other.limit is not None or other.is_waiting):
-            legs = (other.stop is not None) + (other.target is not None)
+            legs = (other.stop is not None) + (other.target is not None) if other.is_waiting else 0
             orders, algos, lists = orders + max(1, legs), algos + legs, lists + legs // 2
     return rules.count_refusal(orders, algos, lists)
 

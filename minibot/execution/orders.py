@@ -8,7 +8,9 @@ A resting order waits, ACCEPTED, for a trade at its stop or below, or at its tar
 is one order with both: it sets its quantity aside once, and the trade that triggers one of them
 ends the other, before anything is filled. Only then, TRIGGERED, it trades, as a market order from
 the touch of that very tick on: what a gap jumped past is sold behind the gap. Nothing but a fill,
-the end of the run and the symbol's halt ends a triggered order.
+the end of the run and the symbol's halt ends a triggered order. STOP_LOSS_LIMIT and
+TAKE_PROFIT_LIMIT become limit orders: what a gap jumped past stays unsold until the price is back,
+and such an order may be cancelled and replaced. A trailing stop follows the highest trade.
 
 Which of two wins that meet in one tick is a matter of what the executor takes first; its input log
 says so. In a lockstep a tick comes before what risk makes of it.
@@ -39,14 +41,18 @@ from typing import Any, Final, final
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.event_id import EventId, derived, named
 from minibot.cores.messages import IntentMessage
-from minibot.events.model import JsonObject
+from minibot.events.model import BUY, JsonObject
 from minibot.events.native import mypyc_attr
 from minibot.events.reasons import INVARIANT_BROKEN, UNFILLED_FOK, UNFILLED_IOC
+from minibot.events.unit_sizes import BPS
 from minibot.kernel.errors import InvariantError
 
 GTC: Final = "GTC"
 IOC: Final = "IOC"
 FOK: Final = "FOK"
+
+MAKER_ONLY: Final = "LIMIT_MAKER"
+"""Stands for the time in force of an order that waits like GTC, but may not take."""
 
 UNFILLED: Final = {IOC: UNFILLED_IOC, FOK: UNFILLED_FOK}
 """Why an order that may not wait ends with the tick that it met."""
@@ -146,12 +152,13 @@ class Order:
         has_met_market: Whether it met a tick; what rests after that is a maker.
         stop, target: A trade at or below, at or above, triggers a resting order; None for no such.
         rests: Whether it has one of them.
+        trail: How far its stop follows the highest trade, in basis points; None for a fixed one.
     """
 
     __slots__ = (
         *("client", "due_ts", "expires_ts", "filled", "has_met_market", "intent", "intent_ts"),
         *("limit", "order", "qty", "qty_places", "qty_step", "reserve_price", "rests", "side"),
-        *("state", "stop", "symbol", "target", "time_in_force"),
+        *("state", "stop", "symbol", "target", "time_in_force", "trail"),
     )
 
     intent: EventId
@@ -174,6 +181,7 @@ class Order:
     stop: int | None
     target: int | None
     rests: bool
+    trail: int | None
 
     @property
     def order_id(self) -> str:
@@ -192,13 +200,31 @@ class Order:
 
     @property
     def is_triggered(self) -> bool:
-        """True for a resting order that a trade has triggered."""
-        return self.rests and self.state is not _ACCEPTED
+        """True for a resting order that a trade has triggered, and that sells at the market now.
+
+        One with a limit is a limit order from then on, like any other.
+        """
+        return self.rests and self.limit is None and self.state is not _ACCEPTED
 
     def is_reached(self, price: int) -> bool:
         """Return whether a trade at a price triggers it."""
         stop, target = self.stop, self.target
         return (stop is not None and price <= stop) or (target is not None and price >= target)
+
+    def would_take(self, price: int) -> bool:
+        """Return whether it may only make, is new to the market and meets its limit there."""
+        limit = self.limit
+        if limit is None or self.has_met_market or self.time_in_force != MAKER_ONLY:
+            return False
+        return price <= limit if self.side == BUY else price >= limit
+
+    def follow(self, price: int, price_step: int) -> None:
+        """Raise a trailing stop behind a trade: rounded up to a whole step, never lowered."""
+        if self.trail is None or self.stop is None:
+            return
+        stop = -(-(price * (BPS - self.trail)) // (BPS * price_step)) * price_step
+        if stop > self.stop:
+            self.stop = stop
 
     def move(self, state: OrderState) -> None:
         """Take the next state.
@@ -242,6 +268,8 @@ class Order:
     def to_json(self) -> JsonObject:
         """Return the order as canonical JSON values; triggers only of a resting one."""
         triggers = {"stop": self.stop, "target": self.target} if self.rests else {}
+        if self.trail is not None:
+            triggers["trail"] = self.trail
         return triggers | {
             "intent_id": self.intent.text,
             "intent_ts": self.intent_ts,
@@ -285,6 +313,7 @@ class Order:
         order.has_met_market = data["has_met_market"]
         order.stop = data.get("stop")
         order.target = data.get("target")
+        order.trail = data.get("trail")
         order.rests = order.stop is not None or order.target is not None
         return order
 
@@ -318,6 +347,9 @@ def order_of(
     order.has_met_market = False
     order.stop = intent.stop
     order.target = intent.target
+    order.trail = intent.trail
+    if intent.order_type == MAKER_ONLY:
+        order.time_in_force = MAKER_ONLY
     order.rests = order.stop is not None or order.target is not None
     if order.rests:
         order.expires_ts = RESTS_UNTIL

@@ -70,6 +70,7 @@ from minibot.events.reasons import (
     SYMBOL_UNKNOWN,
     TARGET_TRIGGERED,
     WITHDRAWN,
+    WOULD_TAKE,
 )
 from minibot.execution.execution_reports import (
     CancelRefused,
@@ -495,7 +496,11 @@ class PaperExecutorNoreV1(Core):
         How old the tick is, and what touch it shows, matters to its fills alone.
         """
         rules, price = self._trading, tick.last(seq)
-        if rules is None or tick.ts < order.due_ts or not order.is_reached(price):
+        if rules is None or tick.ts < order.due_ts:
+            return
+        if not order.is_reached(price):
+            if order.trail is not None and tick.is_trade(seq):
+                order.follow(price, rules.price_step)
             return
         if not tick.is_trade(seq):
             return
@@ -518,6 +523,9 @@ class PaperExecutorNoreV1(Core):
         portfolio, found = self._portfolio, self._fill_model
         if portfolio is None:
             raise _unopened()
+        if order.limit is not None and order.would_take(touch.price(order.side)):
+            self._expire(order, WOULD_TAKE, seq, tick.ts, tick.ref(seq), messages)
+            return True
         is_short = False
         while found.match(order, touch, rules.price_step):
             qty, price, liquidity = found.qty, found.price, found.liquidity

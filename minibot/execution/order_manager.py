@@ -1,0 +1,48 @@
+"""Order manager: what intents, cancels and replaces are given to, and who answers for them.
+
+Paper is the only kind; the name of what executes stands in `execution.core` alone. Whoever keeps
+files or shows facts needs no more than this protocol, so that another manager would be another
+class, with the same suite of tests (tests/execution/test_order_manager.py).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from minibot.accounting.ledger import Ledger
+from minibot.accounting.portfolio import Portfolio
+from minibot.cores.messages import Message
+from minibot.cores.protocol import Input
+from minibot.events.model import JsonObject
+
+
+class OrderManager(Protocol):
+    """Manager of the orders of one run: intents in, results and fills out.
+
+    Each intent, cancel and replace is answered in its own step; an intent ends in one terminal
+    result; fills stand before the result that tells of them. It goes on from its state.
+    """
+
+    def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
+        """Process one input at market time `now`; return results and fills, in order."""
+
+    @property
+    def is_opened(self) -> bool:
+        """True once `run_opening` was processed."""
+
+    @property
+    def portfolio(self) -> Portfolio:
+        """Portfolio as it is now."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The cash ledger of the run so far."""
+
+    def open_positions(self) -> list[dict[str, str]]:
+        """Return the open positions, each with the order that rests for it."""
+
+    def balances(self) -> dict[str, dict[str, str]] | None:
+        """Return what is free and reserved of each asset; None where the profile lists none."""
+
+    def state(self) -> JsonObject:
+        """Return the whole state as canonical JSON values."""

@@ -1,0 +1,240 @@
+"""Types of orders as the venue has them: LIMIT_MAKER, the forms with _LIMIT, trailing stops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from minibot.events.class_schemas import payload_schema
+from minibot.events.ids import position_id
+from minibot.events.model import Event, OrderCancel, OrderIntent
+from tests.risk.desk import (
+    RUN_ID,
+    SYMBOL,
+    Desk,
+    config,
+    fills,
+    instrument,
+    opening,
+    results,
+)
+
+LOT = {"symbol": SYMBOL, "qty": "5", "price": "100", "ts": 1}
+
+
+def executor(**rules: Any) -> Desk:
+    """Return an executor without risk that holds five coins; the touch is 99.99 to 100.01."""
+    keys = {"risk__exits_at": "venue", "execution__order_ttl_market_ms": 600_000}
+    desk = Desk(config(**keys), first=opening("10000", (LOT,)), with_risk=False)
+    desk.put("market_ticks", instrument(**rules))
+    desk.tick()
+    return desk
+
+
+def cancel(desk: Desk) -> list[Event]:
+    """Ask for the end of the one open order."""
+    (order,) = desk.execution.orders
+    causes = tuple(position_id(RUN_ID, "risk_role", "risk_actions", n) for n in (1, 2))
+    payload = OrderCancel(SYMBOL, order.client.text)
+    seq = desk.seqs["market_ticks"]
+    return desk.put("order_intents", payload, cause_ids=causes, tick_seq=seq)
+
+
+# --- LIMIT_MAKER ----------------------------------------------------------------------------------
+
+
+@pytest.mark.row("B-08")
+@pytest.mark.parametrize(("ask", "ended"), [("100.00", True), ("100.01", True), ("100.02", False)])
+def test_maker_order_that_would_take_when_it_arrives_ends(ask: str, ended: bool) -> None:
+    """A purchase at 100.01 ends unfilled where the ask is there or below, else it rests."""
+    desk = executor()
+    desk.intent("BUY", "1", order_type="LIMIT_MAKER", limit_price="100.01")
+
+    said = desk.tick("99.99", ask)
+
+    assert fills(said) == []
+    assert results(said) == ([("EXPIRED", "would_take")] if ended else [])
+    assert len(desk.execution.orders) == (0 if ended else 1)
+
+
+def test_maker_order_that_rests_is_filled_as_a_maker() -> None:
+    """The touch that reaches a resting order fills it at its own price, restarted or not."""
+    desk = executor()
+    desk.intent("SELL", "1", order_type="LIMIT_MAKER", limit_price="100.50")
+    desk.tick()
+    desk.restarted()
+
+    (fill,) = fills(desk.tick("100.60", "100.62"))
+
+    assert (fill.price, fill.liquidity) == ("100.50", "MAKER")
+
+
+def test_maker_order_restarted_before_it_arrives_still_may_not_take() -> None:
+    """A restart on its way forgets nothing of its type."""
+    desk = executor()
+    desk.intent("SELL", "1", order_type="LIMIT_MAKER", limit_price="100.50")
+    desk.restarted()
+
+    assert results(desk.tick("100.60", "100.62")) == [("EXPIRED", "would_take")]
+
+
+# --- the forms with _LIMIT ------------------------------------------------------------------------
+
+
+@pytest.mark.row("B-08")
+@pytest.mark.parametrize(
+    ("kind", "changes", "trade"),
+    [
+        ("STOP_LOSS_LIMIT", {"stop_price": "99", "limit_price": "98.50"}, "99"),
+        ("TAKE_PROFIT_LIMIT", {"target_price": "102", "limit_price": "101.50"}, "102"),
+    ],
+)
+def test_triggered_limit_form_sells_at_its_limit_or_better(
+    kind: str, changes: dict[str, Any], trade: str
+) -> None:
+    """A trade at the trigger makes it a limit order, which the bid above its limit fills."""
+    desk = executor()
+    desk.intent("SELL", "2", order_type=kind, **changes)
+    bid = trade
+
+    said = desk.tick(bid, f"{float(bid) + 0.02:.2f}", trade=trade)
+
+    assert [result for result, _ in results(said)] == ["TRIGGERED", "FILLED"]
+    assert [fill.price for fill in fills(said)] == [f"{float(bid):.2f}"]
+
+
+def test_gap_jumps_past_a_stop_limit_and_its_rest_may_be_withdrawn() -> None:
+    """A gap below the limit sells nothing; the order waits there, and a cancel ends it."""
+    desk = executor()
+    desk.intent("SELL", "2", order_type="STOP_LOSS_LIMIT", stop_price="99", limit_price="98.50")
+
+    gapped = desk.tick("97", "97.02", trade="97")
+    desk.restarted()
+    later = desk.tick("98.49", "98.51")
+    back = desk.tick("98.50", "98.52", bid_qty="0.5")
+    ended = cancel(desk)
+
+    assert results(gapped) == [("TRIGGERED", "stop_triggered")]
+    assert later == []
+    assert [(fill.qty, fill.price, fill.liquidity) for fill in fills(back)] == [
+        ("0.500", "98.50", "MAKER")
+    ]
+    assert results(ended) == [("CANCELLED", "withdrawn")]
+
+
+# --- trailing stops -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trades", "triggered"),
+    [
+        (["102", "100.99"], False),
+        (["102", "100.98"], True),
+        (["102", "101", "100.99", "103", "101.97"], True),
+        (["99.01"], False),
+        (["99"], True),
+    ],
+)
+def test_trailing_stop_follows_the_highest_trade_and_never_falls(
+    trades: list[str], triggered: bool
+) -> None:
+    """One percent below 102 is 100.98: the first trade there triggers; before, 99 does."""
+    desk = executor()
+    desk.intent("SELL", "2", order_type="STOP_LOSS", stop_price="99", trailing_delta=100)
+    said: list[Event] = []
+    for trade in trades:
+        desk.restarted()
+        said = desk.tick("99.50", "99.52", bid_qty="0", trade=trade)
+
+    assert results(said) == ([("TRIGGERED", "stop_triggered")] if triggered else [])
+
+
+def test_quote_moves_no_trailing_stop() -> None:
+    """A bid far above, without a trade there, raises nothing."""
+    desk = executor()
+    desk.intent("SELL", "2", order_type="STOP_LOSS", stop_price="99", trailing_delta=100)
+    desk.tick("110", "110.02")
+
+    assert results(desk.tick("100", "100.02", trade="100")) == []
+
+
+@pytest.mark.row("B-53")
+@pytest.mark.parametrize(
+    ("bps", "reason"),
+    [
+        (0, "trailing_delta"),
+        (9, "trailing_delta"),
+        (10, "accepted"),
+        (11, "accepted"),
+        (1999, "accepted"),
+        (2000, "accepted"),
+        (2001, "trailing_delta"),
+    ],
+)
+def test_trailing_delta_at_a_bound_passes_and_beyond_is_refused(bps: int, reason: str) -> None:
+    """The venue's bounds on the delta count, at, below and above."""
+    desk = executor(trailing_sell_min=10, trailing_sell_max=2000)
+
+    said = desk.intent("SELL", "1", order_type="STOP_LOSS", stop_price="90", trailing_delta=bps)
+
+    assert results(said)[-1][1] == reason
+
+
+# --- what does not fit ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"order_type": "LIMIT_MAKER"}, "price_invalid"),
+        (
+            {"order_type": "LIMIT_MAKER", "limit_price": "101", "time_in_force": "IOC"},
+            "order_type_unsupported",
+        ),
+        ({"order_type": "STOP_LOSS_LIMIT", "stop_price": "99"}, "order_type_unsupported"),
+        (
+            {"order_type": "STOP_LOSS_LIMIT", "stop_price": "99", "limit_price": "0"},
+            "price_invalid",
+        ),
+        (
+            {"order_type": "STOP_LOSS_LIMIT", "stop_price": "99", "limit_price": "98.995"},
+            "step_size",
+        ),
+        (
+            {"order_type": "TAKE_PROFIT_LIMIT", "stop_price": "99", "limit_price": "98"},
+            "order_type_unsupported",
+        ),
+        ({"order_type": "MARKET", "trailing_delta": 100}, "order_type_unsupported"),
+        (
+            {
+                "order_type": "OCO",
+                "stop_price": "99",
+                "target_price": "102",
+                "trailing_delta": 100,
+            },
+            "order_type_unsupported",
+        ),
+    ],
+)
+def test_fields_that_do_not_fit_the_type_are_refused(changes: dict[str, Any], reason: str) -> None:
+    """A type has its own prices and no others; nothing rests after a refusal."""
+    desk = executor()
+
+    assert results(desk.intent("SELL", "1", **changes)) == [("REJECTED", reason)]
+    assert desk.execution.orders == []
+
+
+@pytest.mark.row("B-06")
+def test_orders_are_those_of_spot_and_no_others() -> None:
+    """No type, field or side of an intent borrows, hedges or goes short."""
+    schema = payload_schema(OrderIntent)
+    kinds = schema["properties"]["order_type"]["enum"]
+
+    assert set(kinds) == {
+        *("MARKET", "LIMIT", "LIMIT_MAKER", "STOP_LOSS", "STOP_LOSS_LIMIT"),
+        *("TAKE_PROFIT", "TAKE_PROFIT_LIMIT", "OCO"),
+    }
+    words = ("leverage", "margin", "borrow", "side_effect", "reduce_only", "position_side")
+    assert not [name for name in schema["properties"] if any(word in name for word in words)]
+    assert results(executor().intent("SELL", "1", purpose="ENTRY")) == [("REJECTED", "short_sale")]
