@@ -35,7 +35,11 @@ CORE_ROLES = ("strategy_role", "risk_role", "execution_role")
 # No fees and large orders, so that equity reaches new highs while a position is held.
 FREE = (*CASES["ema"], "execution.taker_fee_bps=0", "risk.order_notional=90000")
 STOPS = ("risk.stop_atr_mult=0.1", "risk.take_profit_atr_mult=0.2")
-CASE_SETS = {**SETS, "free": FREE, "stops": (*FREE, *STOPS)}
+KELLY = (
+    *("risk.sizing=kelly", "risk.kelly_window_market_ms=600000", "risk.kelly_trades_min=2"),
+    *("risk.position_share_bps_min=50", "risk.position_share_bps_max=5000"),
+)
+CASE_SETS = {**SETS, "free": FREE, "stops": (*FREE, *STOPS), "kelly": (*FREE, *STOPS, *KELLY)}
 ROW = 90
 START = 1_700_000_000_000
 Logged = tuple[str, int, Event, int]
@@ -121,7 +125,7 @@ def told(core: Core, inputs: list[Logged], row: Row) -> Said:
 
 
 @pytest.mark.row("N-02", "N-121")
-@pytest.mark.parametrize("case", ["ema", "nore", "tight", "losing", "free", "stops"])
+@pytest.mark.parametrize("case", ["ema", "nore", "tight", "losing", "free", "stops", "kelly"])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_ticks_in_rows_leave_each_core_as_one_by_one(case: str, seed: int) -> None:
     """Rows agree over stops, targets, highs, open orders and a loss that ends the run."""
