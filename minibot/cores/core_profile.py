@@ -300,6 +300,13 @@ class RiskSection:
     """Limits; there are no defaults."""
 
     profile: Annotated[str, NAME, "Name of the limits."]
+    policy_version: Annotated[
+        int | None,
+        whole(1, 1),
+        "Version of config/risk_policy.v1.json, within whose bounds for this profile's name the "
+        "section has to be, however it was changed. Each risk_action then tells the version and "
+        "the sha256 of the section. Without the key nothing is bounded.",
+    ] = field(default=None, metadata=OPTIONAL)
     order_notional: Annotated[str, DECIMAL_POSITIVE, "Quote amount of one entry."]
     position_notional_max: Annotated[str, DECIMAL_POSITIVE, "Largest quote amount in one symbol."]
     positions_max: Annotated[int, whole(1, 1000), "Positions open at a time."]

@@ -542,6 +542,12 @@ class RiskAction(Payload, frozen=True):
     signal_id: Annotated[Id | None, "The signal that was judged."] = None
     checks: Annotated[RiskChecks | None, "Every limit looked at, also when it allows."] = None
     profile: Annotated[Name | None, "Name of the risk profile."] = None
+    policy_version: Annotated[
+        int | None, Meta(ge=1, le=999), "Version of the policy within whose bounds the profile is."
+    ] = None
+    profile_sha256: Annotated[
+        Sha256 | None, "Over the profile's risk section as canonical JSON, under a policy."
+    ] = None
     headroom: Annotated[
         Mapping[str, Annotated[str, Meta(max_length=100)]] | None,
         Meta(max_length=100),

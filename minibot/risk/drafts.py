@@ -93,13 +93,16 @@ class Verdict(ActionMessage):
         return self.left.texts()
 
     def _written(self) -> Payload:
+        limits = self.left.limits
         return RiskAction(
             action=self.action,
             reason_code=self.reason_code,
             symbol=self.symbol,
             signal_id=None if self.signal is None else self.signal.text,
             checks=self.checks.written(),
-            profile=self.left.limits.profile,
+            profile=limits.profile,
+            policy_version=limits.policy_version,
+            profile_sha256=limits.profile_sha256 or None,
             headroom=self.left.texts(),
         )
 

@@ -7,6 +7,7 @@ the run. A value at its limit passes, always. Notional counts purchases alone: s
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Final, final
 
 from minibot.cores.core_profile import CoreProfile, DrawdownTierSection
@@ -24,6 +25,7 @@ from minibot.events.reasons import (
     WEEK_NOTIONAL,
 )
 from minibot.events.unit_sizes import BPS
+from minibot.kernel.canonical import encode
 from minibot.risk.checks import NOT_ASKED, Gate
 
 DRAWDOWN_PLACES: Final = 4
@@ -105,9 +107,11 @@ class Limits:
         "order_rate",
         "pace_ms",
         "pace_percent",
+        "policy_version",
         "position_notional_max",
         "positions_max",
         "profile",
+        "profile_sha256",
         "quote_asset",
         "signal_age_ms_max",
         "taker_rate",
@@ -121,6 +125,11 @@ class Limits:
         profile = CoreProfile.of(config)
         risk = profile.risk
         self.profile: str = risk.profile
+        # Under a policy, its version and the hash of the section; None and "" without one.
+        self.policy_version: int | None = risk.policy_version
+        self.profile_sha256: str = ""
+        if self.policy_version is not None:
+            self.profile_sha256 = sha256(encode(config["risk"])).hexdigest()
         self.order_notional: int = parse_amount(risk.order_notional)
         self.position_notional_max: int = parse_amount(risk.position_notional_max)
         self.positions_max: int = risk.positions_max

@@ -293,10 +293,10 @@ def _size_by_risk(
         sizes.reason = NO_STOP
         return
     sizes.loss_price, sizes.loss_rate = price, limits.taker_rate
-    sizes.loss_distance = distance if distance < price else price
+    sizes.loss_distance = distance
     sizes.held = positions.qty_with_orders(market)
     sizes.loss_max = mul_div_down(left.equity, sizing.risk_bps, BPS) if left.equity > 0 else 0
-    per_unit = _loss_per_unit(price, sizes.loss_distance, limits.taker_rate)
+    per_unit = _loss_per_unit(price, distance, limits.taker_rate)
     qty = (sizes.loss_max - ROUNDED) * UNIT * RATE_UNIT // per_unit - sizes.held
     sizes.risk = sizes.wanted = proceeds_down(qty, market.ask) if qty > 0 else 0
 
@@ -337,11 +337,11 @@ def _size_by_kelly(sizes: Sizes, sizing: Sizing, active: int, now: int) -> None:
     if trades.count < sizing.trades_min:
         share = least
     else:
-        share = trades.kelly_bps(sizing.kelly_percent)
-        if share <= 0 and trades.gained <= trades.lost:
+        if trades.gained <= trades.lost:
             sizes.kelly = sizes.wanted = 0
             sizes.reason = NO_EDGE
             return
+        share = trades.kelly_bps(sizing.kelly_percent)
         share = max(least, min(share, sizing.share_bps_max))
     sizes.kelly = sizes.wanted = mul_div_down(active, share, BPS)
 

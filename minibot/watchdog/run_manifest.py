@@ -15,6 +15,7 @@ from minibot.events.roles import Roles
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.cmdline import cmdline, cmdline_hash, own_cmdline, own_cmdline_hash
 from minibot.runtime.configuration.config import Config
+from minibot.runtime.configuration.risk_policy import POLICY_PATH
 from minibot.runtime.deployment.deployed import code_sha256
 from minibot.runtime.interpreter import program_environ, python_argv
 from minibot.runtime.manifest import Manifest, Process
@@ -143,5 +144,7 @@ def _file_sha256(path: Path) -> str:
 def _pinned(profile: Path, config: Config) -> dict[str, str]:
     tables = [PROJECT / "config" / name for name in ("roles.v1.json", "contracts.v1.json")]
     feeds = [resolve(path) for path in (config.market.feeds or {}).values()]
+    if config.risk.policy_version is not None:
+        tables.append(POLICY_PATH)
     files = [*tables, profile, *([] if config.base is None else [config.base]), *feeds]
     return {project_name(path.resolve()): _file_sha256(path) for path in files}

@@ -89,6 +89,13 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
         (*PLAN, 'risk.targets_by_age=[[0,"40"],[7,"15"],[20,"1"]]'),
         (*PLAN, "risk.trail_from_bps=1", "risk.exits_at=venue"),
         ("risk.exits_at=venue",),
+        ("risk.sizing=share", "risk.size_atr_bps_full=2"),
+        ("risk.sizing=risk", "risk.risk_per_trade_bps=1"),
+        (
+            *("risk.sizing=kelly", "risk.kelly_window_market_ms=1800000"),
+            *("risk.kelly_trades_min=3", "risk.position_share_bps_min=50"),
+            *("risk.position_share_bps_max=900", "execution.taker_fee_bps=0"),
+        ),
         ("risk.exits_at=venue", "risk.time_exit_ms=900000", "execution.fill_model=worse"),
     ],
 )

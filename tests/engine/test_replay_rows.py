@@ -44,12 +44,17 @@ PLAN_ATR = (
     *("risk.hard_stop_bps=40", "risk.trail_atr_mult=0.05", "risk.trail_from_atr_mult=0.02"),
     *("risk.break_even_atr_mult=0.15", "risk.stale_exit_ms=1000"),
 )
+KELLY = (
+    *("risk.sizing=kelly", "risk.kelly_window_market_ms=600000", "risk.kelly_trades_min=2"),
+    *("risk.position_share_bps_min=50", "risk.position_share_bps_max=5000"),
+)
 CASE_SETS = {
     **SETS,
     "free": FREE,
     "stops": (*FREE, *STOPS),
     "plan": (*FREE, *PLAN),
     "plan_atr": (*FREE, *STOPS, *PLAN_ATR),
+    "kelly": (*FREE, *STOPS, *KELLY),
 }
 ROW = 90
 START = 1_700_000_000_000
@@ -137,7 +142,7 @@ def told(core: Core, inputs: list[Logged], row: Row) -> Said:
 
 @pytest.mark.row("N-02", "N-121")
 @pytest.mark.parametrize(
-    "case", ["ema", "nore", "tight", "losing", "free", "stops", "plan", "plan_atr"]
+    "case", ["ema", "nore", "tight", "losing", "free", "stops", "plan", "plan_atr", "kelly"]
 )
 @pytest.mark.parametrize("seed", [1, 2])
 def test_ticks_in_rows_leave_each_core_as_one_by_one(case: str, seed: int) -> None:

@@ -11,11 +11,21 @@ from hypothesis import strategies as st
 
 from minibot.accounting.lots import Holding, lot_of
 from minibot.cores.event_id import NOBODY
-from minibot.events.model import Event, RunOpening
-from minibot.events.money import RATE_UNIT, UNIT, cost_up, fee_up, parse_amount, proceeds_down
+from minibot.cores.messages import FillMessage
+from minibot.events.model import Event, Fill, RunOpening
+from minibot.events.money import (
+    RATE_UNIT,
+    UNIT,
+    amount_text,
+    cost_up,
+    fee_up,
+    parse_amount,
+    proceeds_down,
+)
+from minibot.features.atr import WilderAtr
 from minibot.risk.checks import Checklist
 from minibot.risk.entry_decision import size_entry
-from minibot.risk.sizing import ClosedTrades, Sizing, sizes_of
+from minibot.risk.sizing import ClosedTrades, Sizing, sizes_of, stop_distance
 from tests.risk.desk import OTHER, SYMBOL, Desk, actions, check_of, config, fills, intents, opening
 from tests.risk.row_world import World
 
@@ -93,10 +103,17 @@ def test_share_leaves_the_other_buckets_and_limits_alone() -> None:
     one: dict[str, Any] = {**SHARE, "risk__positions_max": 1}
 
     assert bought(desk(**one, **buckets).signal("BUY")) == ["60.000"]
-    assert bought(desk(**one, **buckets, risk__exposure_ratio_max_bps=500).signal("BUY")) == [
-        "5.000"
-    ]
+    less = desk(**one, **buckets, risk__exposure_ratio_max_bps=500).signal("BUY")
+    assert (bought(less), bound(less)[0]) == (["5.000"], "size_share")
     assert bought(desk(**one, execution__taker_fee_bps="10").signal("BUY")) == ["99.900"]
+
+
+def test_share_of_a_symbol_that_is_held_takes_no_further_position() -> None:
+    """A second entry in a held symbol shares what is left with the four positions beside it."""
+    lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
+    made = desk(opening("9000", (lot,)), **SHARE)
+
+    assert bought(made.signal("BUY")) == ["18.000"]
 
 
 def test_share_of_nothing_is_refused_by_its_name() -> None:
@@ -156,6 +173,25 @@ def test_risk_with_a_stop_in_atrs_waits_for_the_atr_and_then_goes_by_it() -> Non
 
     assert actions(early) == [("BLOCK", "warmup")]
     assert bought(made.signal("BUY")) == ["11.916"]
+
+
+def test_stop_of_a_second_entry_is_as_far_as_that_of_the_position() -> None:
+    """A position keeps its distance in ATRs; a wider ATR widens that of an entry, never less."""
+    world = World(config(risk__stop_atr_mult="2.0", strategy__atr_period=2))
+    exits, rules = world.exits, world.state.exits.rules
+    exits.atr = WilderAtr(2)
+    unknown = stop_distance(exits, rules, 100 * UNIT, 1)
+    for _ in range(2):
+        exits.atr.update(101.0, 99.0, 100.0)
+    exits.stop_distance = 7 * UNIT
+
+    flat = stop_distance(exits, rules, 100 * UNIT, 1)
+    exits.is_guarded = True
+    held = stop_distance(exits, rules, 100 * UNIT, 1)
+    exits.stop_distance = 3 * UNIT
+    nearer = stop_distance(exits, rules, 100 * UNIT, 1)
+
+    assert (unknown, flat, held, nearer) == (None, 4 * UNIT, 7 * UNIT, 4 * UNIT)
 
 
 @pytest.mark.row("D-46", "D-02")
@@ -240,6 +276,38 @@ def test_kelly_takes_a_quarter_of_what_its_trades_say() -> None:
 
 
 @pytest.mark.row("B-41")
+@pytest.mark.parametrize(
+    ("prices", "share"), [(["110"] * 5, 2000), (["101", "99.01", "101", "99.01", "101"], 300)]
+)
+def test_kelly_stays_between_its_least_and_its_largest_size(prices: list[str], share: int) -> None:
+    """A quarter of all is cut to a fifth; one of a small edge is raised to the least."""
+    least = {**KELLY, "risk__position_share_bps_min": 300}
+    changes = least if share == 300 else KELLY
+    made = desk(**{**changes, "risk__kelly_fraction_percent": 25 if share == 2000 else 1})
+    for price in prices:
+        round_trip(made, price)
+    made.tick(**FLAT)
+    equity = parse_amount(made.risk.facts()["equity"])
+
+    said = made.signal("BUY")
+
+    assert bound(said) == ("size_kelly", amount_text(equity * share // 10_000))
+
+
+def test_kelly_keeps_its_least_size_in_a_wild_market() -> None:
+    """An ATR of four times the full share quarters a size, but not below the least."""
+    made = desk(**KELLY, risk__size_atr_bps_full=50)
+    for _ in range(2):
+        made.bar("100", "101", "99", "100")
+    made.tick(**FLAT)
+
+    said = made.signal("BUY")
+
+    assert bound(said) == ("size_kelly", "100.00000000")
+    assert check_of(said[0], "size_volatility")["threshold"] == "100.00000000"
+
+
+@pytest.mark.row("B-41")
 def test_kelly_without_an_edge_buys_nothing_until_its_losses_are_old() -> None:
     """Five losses leave no edge; once the first is an hour old, the least size is bought again."""
     made = desk(**KELLY)
@@ -269,6 +337,34 @@ def test_kelly_trade_counts_until_the_window_is_over() -> None:
 
     assert counted == (1, 1)
     assert (trades.count, trades.lost) == (0, 0)
+    assert trades.state() == {"closed": [], "open": {}}
+
+
+@pytest.mark.parametrize(
+    ("fee_asset", "gain"),
+    # Bought for 1,000 and sold for 1,100, each with a fee of 1; or paid with a coin's share.
+    [("USDT", (1_099 * UNIT - 1_001 * UNIT) * UNIT // (1_001 * UNIT)), ("BTC", 9_900_000)],
+)
+def test_return_of_a_trade_is_net_of_the_fees_that_were_paid(fee_asset: str, gain: int) -> None:
+    """Fees in quote are paid on top; one in base has been paid with the purchase."""
+    trades = ClosedTrades(1_000)
+    for side, price, asset in (("BUY", "100", fee_asset), ("SELL", "110", "USDT")):
+        fill = FillMessage.read(
+            Fill(
+                symbol=SYMBOL,
+                side=side,
+                qty="10",
+                price=price,
+                fee="1" if asset == "USDT" else "0.01",
+                fee_asset=asset,
+                client_order_id="a",
+                order_id="b",
+                liquidity="taker",
+            )
+        )
+        trades.on_fill(fill, side == "SELL")
+
+    assert trades.gained == gain
 
 
 @pytest.mark.row("B-41")
@@ -397,6 +493,12 @@ BUCKETS: dict[str, Any] = {"risk__bucket_reserve_bps": 3000, "risk__bucket_buffe
             REDUCED,
             "5.000",
             "position_notional",
+        ),
+        (
+            {"risk__bucket_active_bps": 6000, "risk__exposure_ratio_max_bps": 500},
+            REDUCED,
+            "5.000",
+            "exposure",
         ),
     ],
 )

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from minibot.cores.core_profile import FIXED, HALTED_TIER, KELLY, RISK, VENUE, venue_name
+from minibot.cores.core_profile import HALTED_TIER, KELLY, RISK, VENUE, venue_name
 from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE
 from minibot.events.roles import Roles
@@ -22,6 +22,7 @@ from minibot.events.unit_sizes import BPS
 from minibot.runtime.configuration.config_layers import MANIFEST, SET
 from minibot.runtime.configuration.config_schema import told
 from minibot.runtime.configuration.config_sections import EMBEDDED, VENUES
+from minibot.runtime.configuration.risk_policy import policy_violations
 from minibot.runtime.paths import PROJECT, escape_reason, is_within, resolve
 
 # STOP thresholds in market time, and the shortest wall-clock time that one may take: below it a
@@ -49,7 +50,7 @@ _PLANNED: Final = (
     "stale_exit_ms",
 )
 
-# The keys that a mode of sizing needs; those of no other mode are refused, but for shared ones.
+# The keys that a mode of sizing needs; without any mode they are refused, but for shared ones.
 _SIZED_BY: Final = {
     RISK: ("risk_per_trade_bps",),
     KELLY: (
@@ -250,8 +251,9 @@ def _sizing_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
             yield told(["risk", "sizing"], mode, words, origin)
     for owner, keys in _SIZED_BY.items():
         for key in keys:
-            if owner != mode and key not in _SHARED and risk.get(key) is not None:
-                words = f"allowed: only where risk.sizing is {owner} (it is {mode or FIXED})"
+            # Beside another mode it is idle: a profile keeps the keys of the one that it left.
+            if mode is None and key not in _SHARED and risk.get(key) is not None:
+                words = f"allowed: only where risk.sizing is given, for {owner}"
                 yield told(["risk", key], risk[key], words, origin)
     if mode == RISK and risk["stop_atr_mult"] is risk.get("stop_bps") is None:
         words = "allowed: risk where risk.stop_atr_mult or risk.stop_bps gives a stop"
@@ -516,6 +518,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
         (*(f"risk.{key}" for key in _SIZING_KEYS), "portfolio.quote_asset"),
         _sizing_violations,
     ),
+    (("risk", "portfolio.cash"), policy_violations),
     (
         ("risk.hard_stop_bps", "risk.stop_bps", *(f"risk.{key}" for key in _PLANNED)),
         _plan_violations,

@@ -1,0 +1,88 @@
+"""Risk policy: bounds on the risk section of a governed profile, by the profile's name.
+
+A profile with `risk.policy_version` is judged by `config/risk_policy.v1.json` after every change,
+that of the environment and of `--set` included. A bound is a largest whole number, or a largest
+share of the starting cash. A key that is absent or null needs no bound, but for the stop.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from functools import cache
+from typing import Any, Final
+
+from minibot.events.model import JsonObject
+from minibot.events.unit_sizes import BPS
+from minibot.kernel.errors import ConfigError
+from minibot.runtime.configuration.config_schema import told
+from minibot.runtime.paths import PROJECT
+
+POLICY_PATH: Final = PROJECT / "config" / "risk_policy.v1.json"
+MOST: Final = "most"
+MOST_CASH_BPS: Final = "most_cash_bps"
+
+
+@cache
+def risk_policy() -> Mapping[str, Mapping[str, Mapping[str, int]]]:
+    """Return the bounds by profile, key and kind.
+
+    Raises:
+        ConfigError: The file is missing, or is no policy.
+    """
+    try:
+        policy: Any = json.loads(POLICY_PATH.read_bytes())
+        profiles: Mapping[str, Any] = policy["profiles"]
+        is_policy = (policy["schema"], policy["v"]) == ("minibot.risk_policy", 1)
+        bounds = [bound for keys in profiles.values() for bound in keys.values()]
+        is_whole = all(
+            len(bound) == 1 and kind in (MOST, MOST_CASH_BPS) and type(most) is int and most > 0
+            for bound in bounds
+            for kind, most in bound.items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _no_policy() from error
+    if not (is_policy and is_whole and bounds):
+        raise _no_policy()
+    return profiles
+
+
+def policy_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    """Yield one sentence for each key of a governed profile that is out of its bounds."""
+    risk, cash = raw["risk"], Fraction(raw["portfolio"]["cash"])
+    if risk.get("policy_version") is None:
+        return
+    profiles = risk_policy()
+    name = risk["profile"]
+    if name not in profiles:
+        words = f"allowed under risk.policy_version: one of {', '.join(profiles)}"
+        yield told(["risk", "profile"], name, words, origin)
+        return
+    for key, bound in profiles[name].items():
+        value = risk.get(key)
+        if value is None:
+            continue
+        ((kind, most),) = bound.items()
+        limit = Fraction(most) if kind == MOST else cash * most / BPS
+        if Fraction(value) > limit:
+            unit = "" if kind == MOST else f", {most} basis points of portfolio.cash"
+            words = f"allowed by {POLICY_PATH.name} for {name}: at most {_text(limit)}{unit}"
+            yield told(["risk", key], value, words, origin)
+    if risk["stop_atr_mult"] is risk.get("stop_bps") is None:
+        words = f"allowed by {POLICY_PATH.name}: a stop, by risk.stop_atr_mult or risk.stop_bps"
+        yield told(["risk", "stop_atr_mult"], None, words, origin)
+
+
+def _text(limit: Fraction) -> str:
+    """Return a limit as a decimal number, rounded down to eight places."""
+    whole, rest = divmod(limit.numerator * 10**8 // limit.denominator, 10**8)
+    return f"{whole}.{rest:08d}".rstrip("0").rstrip(".")
+
+
+def _no_policy() -> ConfigError:
+    return ConfigError(
+        f"{POLICY_PATH} is no risk policy.",
+        (),
+        "Restore it: a profile with risk.policy_version is bounded by it.",
+    )

@@ -1,0 +1,112 @@
+"""Risk policy: governed profiles stay within their bounds, and say so with each decision."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.events.model import RiskAction
+from minibot.kernel.canonical import encode
+from minibot.kernel.errors import ConfigError
+from minibot.runtime.configuration import risk_policy
+from minibot.runtime.configuration.config import load_config
+from minibot.runtime.configuration.risk_policy import POLICY_PATH
+from minibot.runtime.paths import PROJECT
+from tests.risk.desk import Desk, config, of
+
+NAMES = ("conservative", "balanced", "aggressive")
+POLICY: Any = json.loads(POLICY_PATH.read_bytes())["profiles"]
+CASES = [
+    (name, key, *bound.popitem()) for name, keys in POLICY.items() for key, bound in keys.items()
+]
+# Modes that read a key which the profile's own does not, and a lower limit below it.
+WITH = {
+    "kelly_fraction_percent": (
+        *("risk.sizing=kelly", "risk.kelly_window_market_ms=86400000", "risk.kelly_trades_min=5"),
+        "risk.position_share_bps_min=1",
+    ),
+}
+
+
+def violations(name: str, *sets: str) -> tuple[str, ...]:
+    """Return what a shipped profile breaks with some keys set."""
+    try:
+        load_config(PROJECT / "config" / f"{name}.v1.json", sets, {})
+    except ConfigError as refusal:
+        return refusal.violations
+    return ()
+
+
+def refused_by_policy(name: str, key: str, value: Fraction) -> bool:
+    """Return whether the policy refuses a key's value, whatever other rules say."""
+    text = f"{value.numerator}" if value.denominator == 1 else f"{float(value):.8f}"
+    found = violations(name, *WITH.get(key, ()), f"risk.{key}={text}")
+    return any(line.startswith(f"risk.{key} ") and POLICY_PATH.name in line for line in found)
+
+
+@pytest.mark.row("D-07")
+@pytest.mark.parametrize(("name", "key", "kind", "most"), CASES)
+def test_key_at_its_bound_is_allowed_and_beyond_it_refused_also_by_set(
+    name: str, key: str, kind: str, most: int
+) -> None:
+    """Each bound of each profile holds on both sides, by `--set` as by the file."""
+    limit = Fraction(most) if kind == "most" else Fraction(10_000 * most, 10_000)
+    beyond = limit + (1 if kind == "most" else Fraction(1, 100))
+
+    assert not refused_by_policy(name, key, limit)
+    assert refused_by_policy(name, key, beyond)
+
+
+@pytest.mark.row("D-07")
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_governed_profile_is_valid_and_keeps_a_hard_stop(name: str) -> None:
+    """A shipped profile lies within its bounds; without a stop, or by another name, it does not."""
+    assert violations(name) == ()
+    assert violations(name, "risk.stop_atr_mult=null", "risk.stop_bps=150") == ()
+    for bad in ("risk.stop_atr_mult=null", "risk.profile=mine"):
+        assert any(line.startswith(bad.partition("=")[0]) for line in violations(name, bad)), bad
+
+
+@pytest.mark.row("D-45")
+def test_each_decision_tells_version_and_hash_of_a_governed_profile() -> None:
+    """A risk action names policy and hash of its section; without a policy neither is written."""
+    profile = config(risk__policy_version=1)
+    plain, governed = Desk().ready().signal("BUY"), Desk(profile).ready().signal("BUY")
+
+    (action,) = of(governed, RiskAction)
+    assert action.policy_version == 1
+    assert action.profile_sha256 == sha256(encode(profile["risk"])).hexdigest()
+    assert "profile_sha256" not in plain[0].to_json()["payload"]
+    assert "policy_version" not in plain[0].to_json()["payload"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "profiles"),
+    [
+        ("minibot.risk_policy", None),
+        ("minibot.risk_policy", {}),
+        ("minibot.risk_policy", {"balanced": {"positions_max": {"most": "1"}}}),
+        ("minibot.risk_policy", {"balanced": {"positions_max": {"least": 1}}}),
+        ("minibot.risk_policy", {"balanced": {"positions_max": 1}}),
+        ("other", {"balanced": {"positions_max": {"most": 9}}}),
+    ],
+)
+def test_damaged_policy_refuses_a_governed_profile(
+    schema: str, profiles: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A policy that is none bounds nothing, so a governed profile is refused; others load."""
+    path = tmp_path / "risk_policy.v1.json"
+    path.write_text(json.dumps({"schema": schema, "v": 1, "profiles": profiles}), encoding="utf-8")
+    monkeypatch.setattr(risk_policy, "POLICY_PATH", path)
+    risk_policy.risk_policy.cache_clear()
+    try:
+        load_config(PROJECT / "config" / "nore.v1.json", [], {})
+        with pytest.raises(ConfigError, match="risk policy"):
+            load_config(PROJECT / "config" / "balanced.v1.json", [], {})
+    finally:
+        risk_policy.risk_policy.cache_clear()
