@@ -24,6 +24,7 @@ from minibot.events.model import (
     OrderResult,
     Payload,
     RiskAction,
+    RiskStanding,
     Signal,
 )
 from minibot.events.money import parse_amount
@@ -188,6 +189,30 @@ class ActionMessage(Message):
         """Return the headroom of each limit as text; None if the message carries none."""
         payload = self.payload()
         return payload.headroom if isinstance(payload, RiskAction) else None
+
+
+@mypyc_attr(acyclic=True)
+class StandingMessage(Message):
+    """Risk state: standing of the account, told by risk and acted on by nobody."""
+
+    standing: RiskStanding
+
+    @staticmethod
+    def because(
+        cause: EventId, ts: int, tick_seq: int | None, ordinal: int, standing: RiskStanding
+    ) -> StandingMessage:
+        """Return the message of a step, at its place in it, because of an event."""
+        message = StandingMessage()
+        message.place = ACTIONS
+        message.ts = ts
+        message.tick_seq = tick_seq
+        message.cause = cause
+        message.ordinal = ordinal
+        message.standing = standing
+        return message
+
+    def _written(self) -> Payload:
+        return self.standing
 
 
 @mypyc_attr(acyclic=True)

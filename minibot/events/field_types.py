@@ -263,3 +263,46 @@ Lot: TypeAlias = Annotated[
         },
     ),
 ]
+RiskLock: TypeAlias = Annotated[
+    Mapping[str, Any],
+    Named(
+        "lock",
+        "",
+        "lock",
+        rule={
+            "required": ["scope", "reason_code", "until_ts"],
+            "additionalProperties": False,
+            "properties": {
+                "scope": {"type": "string", "maxLength": 40},
+                "reason_code": Name,
+                "until_ts": Ms,
+            },
+        },
+    ),
+]
+AccountMark: TypeAlias = Annotated[
+    Mapping[str, Any],
+    Named(
+        "account_mark",
+        "",
+        "mark and tier",
+        rule={
+            "required": ["high_water_mark", "tier"],
+            "additionalProperties": False,
+            "properties": {"high_water_mark": SignedNumber, "tier": Count},
+        },
+    ),
+]
+RiskMemory: TypeAlias = Annotated[
+    Mapping[str, Any],
+    Named(
+        "risk_memory",
+        "",
+        "trades and locks",
+        rule={
+            "required": ["trips", "trades", "closed", "start", "locks", "streaks", "left"],
+            "additionalProperties": True,
+            "properties": {"closed": SignedNumber, "start": SignedNumber},
+        },
+    ),
+]

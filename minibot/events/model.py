@@ -33,6 +33,7 @@ from minibot.events.field_types import (
     OR_NULL,
     UNIQUE,
     WHOLE_MAX,
+    AccountMark,
     Amounts,
     Asset,
     Codes,
@@ -49,6 +50,8 @@ from minibot.events.field_types import (
     Number,
     NumberAboveZero,
     Probability,
+    RiskLock,
+    RiskMemory,
     Rule,
     RunId,
     Seq,
@@ -564,6 +567,40 @@ class RiskAction(Payload, frozen=True):
         }
 
 
+class RiskStanding(Payload, frozen=True):
+    """Standing of the account: tier, headroom and locks.
+
+    Written by risk_role into risk_actions on a change, and each minute of market time; absent
+    while the profile has no protections, tiers or week budgets.
+    """
+
+    TYPE: ClassVar[str] = "risk_state"
+    state: Annotated[
+        str,
+        one_of("ACTIVE", "REDUCING", "HALTED"),
+        "Entries as ever, entries of a share, no entries.",
+    ]
+    tier: Annotated[
+        int, Meta(ge=0, le=16), "Row of risk.drawdown_tiers that holds, from 1; 0 for none."
+    ]
+    equity: Annotated[SignedNumber, "Cash and positions at their last marks."]
+    high_water_mark: Annotated[
+        SignedNumber | None, "Highest equity over all carried runs, where tiers count from it."
+    ] = None
+    drawdown_bps: Annotated[Number | None, "Fall from that mark in basis points."] = None
+    headroom: Annotated[
+        Mapping[str, Annotated[str, Meta(max_length=100)]] | None,
+        Meta(max_length=100),
+        "How much is left of each limit, as text.",
+    ] = None
+    locks: Annotated[
+        tuple[RiskLock, ...] | None, Meta(max_length=10_000), "Locks of protections that last."
+    ] = None
+    memory: Annotated[
+        RiskMemory | None, "After a fill: what the next run needs to know of trades and locks."
+    ] = None
+
+
 class OrderIntent(Payload, frozen=True):
     """A wish that risk allowed.
 
@@ -700,6 +737,10 @@ class RunOpening(Payload, frozen=True):
     budgets_used: Annotated[Amounts, "Name of a budget to its used amount."]
     from_run: Annotated[RunId | None, "The run that this one carries on."] = None
     from_root: Annotated[Sha256 | None, "Seal root of that run."] = None
+    account: Annotated[
+        AccountMark | None, "High-water mark and tier that the account had at that run's end."
+    ] = None
+    memory: Annotated[RiskMemory | None, "Trades and locks as that run's risk last told."] = None
 
 
 class RunEnding(Payload, frozen=True):
@@ -972,6 +1013,7 @@ PAYLOAD_CLASSES: Final[Mapping[str, type[Payload]]] = {
         FeedValue,
         Signal,
         RiskAction,
+        RiskStanding,
         OrderIntent,
         OrderReplace,
         OrderCancel,

@@ -16,7 +16,9 @@ from minibot.cores.core_profile import HALTED_TIER, DrawdownTierSection
 from minibot.events.decimals import mul_div_down
 from minibot.events.model import JsonObject
 from minibot.events.money import amount_text, parse_amount
+from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.events.unit_sizes import BPS
+from minibot.kernel.errors import InvariantError
 from minibot.risk.checks import NOT_ASKED
 from minibot.risk.limits import DRAWDOWN_PLACES, UNBOUNDED, Limits
 
@@ -89,6 +91,21 @@ class Account:
         self.mark, self.place = mark, place
         self._bound()
 
+    def carry(self, carried: Mapping[str, Any]) -> None:
+        """Take over the mark and the tier that the last run left.
+
+        A profile with fewer tiers than the last one starts in its deepest; the first equity says
+        which of its tiers holds.
+
+        Raises:
+            InvariantError: The mark is not above zero.
+        """
+        mark = parse_amount(carried["high_water_mark"])
+        if mark <= 0:
+            detail = f"run_opening: high_water_mark {carried['high_water_mark']}, expected above 0"
+            raise InvariantError("risk", INVARIANT_BROKEN, detail)
+        self.open(mark, min(carried["tier"], len(self.table) - 1))
+
     def on_equity(self, equity: int) -> None:
         """Take the equity of now: a higher mark, another tier, or nothing."""
         if self.low <= equity <= self.high:
@@ -100,7 +117,7 @@ class Account:
 
     def drawdown(self, equity: int) -> int:
         """Return how far equity is below the mark, in 10**-4 bps, rounded up."""
-        if self.mark <= 0:
+        if self.mark <= 0 or equity >= self.mark:
             return 0
         return -((equity - self.mark) * WHOLE // self.mark)
 

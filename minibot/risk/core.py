@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from minibot.accounting.portfolio import Portfolio
 from minibot.cores.closed_bar import BarInput, ClosedBar
+from minibot.cores.event_id import named
 from minibot.cores.messages import (
     FILLS,
     RESULTS,
@@ -70,6 +71,7 @@ from minibot.risk.limits import DRAWDOWN_PLACES
 from minibot.risk.positions import NO_PRICE
 from minibot.risk.protection import REJECTED, on_answer, protect
 from minibot.risk.risk_state import RiskState
+from minibot.risk.standing import Standing
 from minibot.risk.watch import RiskWatch
 
 
@@ -78,11 +80,12 @@ class RiskCore(Core):
 
     TAKES: ClassVar[frozenset[int]] = frozenset({FILLS, RESULTS, SIGNALS})
 
-    __slots__ = ("_quiet_flat", "_quiet_held", "_state", "_tick")
+    __slots__ = ("_quiet_flat", "_quiet_held", "_standing", "_state", "_tick")
 
     def __init__(self, config: JsonObject) -> None:
         """Take limits and exits from the resolved configuration; nothing is known of the world."""
         self._state: RiskState = RiskState(config)
+        self._standing: Standing = Standing(self._state)
         self._tick: ScaledTick = ScaledTick()
         # Overwritten by the next `quiet_range`: for a symbol that is not held, and for one that is.
         self._quiet_flat: QuietRange = QuietRange()
@@ -117,8 +120,7 @@ class RiskCore(Core):
             self._tick.fill(payload, event)
             return self._on_tick(self._tick, seq, now)
         if isinstance(payload, Beat):
-            self._on_beat(now)
-            return None
+            return self._on_beat(event, seq, now)
         if isinstance(payload, Bar):
             bar, close_units = ClosedBar.of_event(payload), parse_amount(payload.close)
             self._on_bar(payload.symbol, bar, close_units, now)
@@ -134,11 +136,15 @@ class RiskCore(Core):
             return None
         state.now = now
         if isinstance(payload, RunOpening):
+<<<<<<< HEAD
             state.positions.open(Portfolio.from_opening(payload))
             if state.sizing.trades is not None:
                 state.sizing.trades.open(state.positions.portfolio, state.limits.taker_rate)
             state.budgets.open(payload.budgets_used, state.positions.equity, now)
             state.protections.open(state.positions.portfolio, state.positions.equity)
+=======
+            self._open(payload, now)
+>>>>>>> w-protect
             return None
         if now >= state.budgets.midnight:
             self._begin(event.type, now)
@@ -160,6 +166,23 @@ class RiskCore(Core):
             return [stop(state, breaches, verdict)]
         self._take(payload)
         return None
+
+    def _open(self, opening: RunOpening, now: int) -> None:
+        """Start the run with what it holds, and with what earlier runs used and locked.
+
+        Raises:
+            InvariantError: The opening contradicts itself.
+        """
+        state = self._state
+        positions, budgets = state.positions, state.budgets
+        positions.open(Portfolio.from_opening(opening))
+        budgets.open(opening.budgets_used, positions.equity, now)
+        if budgets.account.is_on and opening.account is not None:
+            budgets.account.carry(opening.account)
+        if budgets.account.is_on and not positions.held:
+            budgets.account.on_equity(positions.equity)
+        if state.protections.is_on:
+            state.protections.open(positions.portfolio, positions.equity, opening.memory, now)
 
     def _take(self, payload: Payload) -> None:
         """Apply an event that changes the state and asks for no decision."""
@@ -265,14 +288,21 @@ class RiskCore(Core):
             market = positions.of(symbol)
         if now >= budgets.midnight or market.is_unmarked:
             return None
+        until, standing = budgets.midnight, self._standing
+        if standing.is_on:
+            if standing.is_due(state, now):
+                return None
+            until = min(until, standing.next_ts)
         if not market.qty:
             quiet = self._quiet_flat
-            quiet.until = budgets.midnight
+            quiet.until = until
             return quiet
         quiet, exits = self._quiet_held, market.exits
         if market.price == NO_PRICE or exits is None or not exits.bound(now, quiet):
             return None
         beside = positions.equity - market.value
+        if until < quiet.until:
+            quiet.until = until
         return quiet if budgets.bound(beside, market.qty, quiet) else None
 
     def _on_bar(self, symbol: str, bar: ClosedBar, close_units: int, now: int) -> None:
@@ -294,15 +324,21 @@ class RiskCore(Core):
         if bar.interval == state.exits.rules.bar_interval:
             state.exits.on_bar(symbol, bar.open_ts, bar.high, bar.low, bar.close, close_units)
 
-    def _on_beat(self, now: int) -> None:
-        """Take that market time `now` has come.
+    def _on_beat(self, event: Event, seq: int, now: int) -> list[Message] | None:
+        """Take that market time `now` has come; return the standing where it is due.
 
         Raises:
             InvariantError: It came before `run_opening`.
         """
         state = self._state
-        if now < state.budgets.midnight or self._begin("beat", now):
-            state.now = now
+        if now >= state.budgets.midnight and not self._begin("beat", now):
+            return None
+        state.now = now
+        standing = self._standing
+        if not standing.is_on or not standing.is_due(state, now):
+            return None
+        cause = named(event.id, event.run_id)
+        return [standing.tell(state, cause, event.ts, seq, 0, has_memory=False)]
 
     def _on_fill(self, fill: FillMessage, now: int) -> list[Message] | None:
         """Take a fill; return a STOP where it exceeds a hard limit.
@@ -331,10 +367,18 @@ class RiskCore(Core):
         elif rules is not None:
             state.exits.on_fill(exits, holding, rules.price_step)
         if breaches is None:
-            if not state.exits.rules.rests or holding is None:
-                return None
-            exits.quiet_until = 0
-            return protect(state, market, fill.ref(), fill.ts, fill.tick_seq)
+            messages: list[Message] | None = None
+            if state.exits.rules.rests and holding is not None:
+                exits.quiet_until = 0
+                messages = protect(state, market, fill.ref(), fill.ts, fill.tick_seq)
+            if self._standing.is_on and not state.is_stopped:
+                messages = messages or []
+                messages.append(
+                    self._standing.tell(
+                        *(state, fill.ref(), fill.ts, fill.tick_seq, len(messages)), has_memory=True
+                    )
+                )
+            return messages
         verdict = new_verdict(state, fill.ref(), fill.ts, fill.tick_seq, market.symbol)
         return [stop(state, breaches, verdict)]
 
@@ -395,13 +439,18 @@ class RiskCore(Core):
 
     def state(self) -> JsonObject:
         """Return the whole state as canonical JSON values."""
-        return self._state.state()
+        state = self._state.state()
+        if self._standing.is_on:
+            state["standing"] = self._standing.state()
+        return state
 
     @classmethod
     def from_state(cls, config: JsonObject, state: Mapping[str, Any]) -> RiskCore:
         """Return the core that `state` described."""
         core = cls(config)
         core._state = RiskState.from_state(config, state)
+        if core._standing.is_on:
+            core._standing.restore(state["standing"])
         return core
 
 

@@ -26,6 +26,7 @@ from minibot.events.model import JsonObject
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.reasons import (
     COOLDOWN_PERIOD,
+    INVARIANT_BROKEN,
     LOSSES_IN_ROW,
     LOW_PROFIT_PAIRS,
     MAX_DRAWDOWN,
@@ -33,6 +34,7 @@ from minibot.events.reasons import (
     STOPLOSS_GUARD,
 )
 from minibot.events.unit_sizes import DAY_MS, MINUTE_MS
+from minibot.kernel.errors import InvariantError
 from minibot.risk.checks import NOT_ASKED, Gate
 
 ALL: Final = "*"
@@ -103,6 +105,11 @@ class Protection:
         is_of_symbol = self.code in (COOLDOWN_PERIOD, LOW_PROFIT_PAIRS)
         self.is_local: bool = is_of_symbol or bool(section.only_per_pair)
 
+    def kept_ms(self, bar_ms: int) -> int:
+        """Return how long a trade may matter after its close."""
+        longest = self.stop_ms if self.unlock_ms is None else DAY_MS
+        return max(self.lookback_ms, longest + bar_ms)
+
     def until(self, closed_ts: int, bar_ms: int) -> int:
         """Return the end of a lock whose last counted trade closed then.
 
@@ -139,8 +146,8 @@ class Protections:
 
     __slots__ = (
         "_bar_ms",
+        "_kept_ms",
         "_left",
-        "_lookback_ms",
         "closed",
         "is_on",
         "locks",
@@ -158,7 +165,8 @@ class Protections:
         self.is_on: bool = len(sections) > 0
         self._bar_ms: int = INTERVAL_MS[profile.strategy.bar_interval] if self.is_on else 0
         self.rules: list[Protection] = [Protection(item, self._bar_ms) for item in sections]
-        self._lookback_ms: int = max([rule.lookback_ms for rule in self.rules], default=0)
+        # A trade is kept as long as it counts, and as long as a lock lasts that it caused.
+        self._kept_ms: int = max([rule.kept_ms(self._bar_ms) for rule in self.rules], default=0)
         self.trips: RoundTrips = RoundTrips()
         self.trades: list[RoundTrip] = []
         self.closed: int = 0
@@ -168,12 +176,40 @@ class Protections:
         # Why risk last left each symbol.
         self._left: dict[str, str] = {}
 
-    def open(self, portfolio: Portfolio, equity: int) -> None:
-        """Start the run with what it holds and its equity."""
+    def open(
+        self, portfolio: Portfolio, equity: int, memory: Mapping[str, Any] | None, now: int
+    ) -> None:
+        """Start the run with what it holds, its equity, and what the last one remembered.
+
+        Locks of methods that the profile no longer has are gone.
+
+        Raises:
+            InvariantError: The memory is damaged, or its locks contradict its trades.
+        """
         self.start = equity
+        if memory is not None:
+            try:
+                self._restore(memory)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                detail = f"run_opening: memory: {type(error).__name__}: {error}"
+                raise InvariantError("risk", INVARIANT_BROKEN, detail) from error
+            self._check(now)
         for symbol in portfolio.symbols():
-            lots = portfolio.lots(symbol)
-            self.trips.carry(symbol, lots[0].ts, portfolio.position_cost(symbol))
+            self.trips.carry(symbol, portfolio.lots(symbol)[0].ts, portfolio.position_cost(symbol))
+        for symbol in [one for one in self.trips.open if not portfolio.has_lots(one)]:
+            raise _contradiction(f"an open trade of {symbol}, of which nothing is held")
+
+    def _check(self, now: int) -> None:
+        """Check that each lock has a trade that caused it, and no trade is of the future."""
+        for trade in self.trades:
+            if trade.closed_ts > now or trade.spent <= 0 or trade.received < 0:
+                raise _contradiction(f"a trade of {trade.symbol} closed at {trade.closed_ts}")
+        for lock in self.listed(now):
+            scope, until = lock["scope"], lock["until_ts"]
+            if not [
+                one for one in self.trades if one.closed_ts < until and scope in (ALL, one.symbol)
+            ]:
+                raise _contradiction(f"{lock['reason_code']} locks {scope}, without a trade")
 
     def on_exit(self, symbol: str, reason: str) -> None:
         """Take why a position is left."""
@@ -189,7 +225,7 @@ class Protections:
     def on_trade(self, trade: RoundTrip) -> None:
         """Judge the closed trades at the close of the last one, and lock."""
         now = trade.closed_ts
-        self.trades = [one for one in self.trades if one.closed_ts > now - self._lookback_ms]
+        self.trades = [one for one in self.trades if one.closed_ts > now - self._kept_ms]
         self.trades.append(trade)
         self.closed += trade.profit
         self._count_losses(trade)
@@ -211,6 +247,15 @@ class Protections:
             return NOT_ASKED
         until = max(scopes.get(ALL, 0), scopes.get(symbol, 0))
         return until - now if until > now else 0
+
+    def listed(self, now: int) -> list[JsonObject]:
+        """Return the locks that last, by reason code and scope."""
+        return [
+            {"scope": scope, "reason_code": code, "until_ts": until}
+            for code in sorted(self.locks)
+            for scope, until in sorted(self.locks[code].items())
+            if until > now
+        ]
 
     # --- what counts ----------------------------------------------------------------------------
 
@@ -279,11 +324,19 @@ class Protections:
         """Return the protections of `state`; None is the state of a profile without any."""
         restored = Protections(config)
         if state is not None:
-            restored.trips = RoundTrips.from_state(state["trips"])
-            restored.trades = [RoundTrip.from_json(trade) for trade in state["trades"]]
-            restored.closed = parse_amount(state["closed"])
-            restored.start = parse_amount(state["start"])
-            restored.locks = {code: dict(scopes) for code, scopes in state["locks"].items()}
-            restored.streaks = dict(state["streaks"])
-            restored._left = dict(state["left"])
+            restored._restore(state)
         return restored
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self.trips = RoundTrips.from_state(state["trips"])
+        self.trades = [RoundTrip.from_json(trade) for trade in state["trades"]]
+        self.closed = parse_amount(state["closed"])
+        self.start = parse_amount(state["start"])
+        self.locks = {code: dict(state["locks"].get(code, {})) for code in self.locks}
+        self.streaks = dict(state["streaks"])
+        self._left = dict(state["left"])
+
+
+def _contradiction(detail: str) -> InvariantError:
+    return InvariantError("risk", INVARIANT_BROKEN, f"run_opening: memory: {detail}")

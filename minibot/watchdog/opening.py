@@ -7,11 +7,13 @@ from pathlib import Path
 from minibot.accounting.portfolio import Portfolio
 from minibot.cores.input_order import LineSource
 from minibot.events.codec import Codec
-from minibot.events.model import Fill, JsonObject, RunOpening
+from minibot.events.intervals import align
+from minibot.events.model import Fill, JsonObject, RiskStanding, RunOpening
 from minibot.events.money import amount_text, parse_amount
+from minibot.events.names import RISK_ACTIONS
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
-from minibot.events.unit_sizes import DAY_MS
+from minibot.events.unit_sizes import DAY_MS, WEEK_MS
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed
 from minibot.kernel.queue import open_reader
@@ -48,7 +50,9 @@ def opening_of(
         raise Refusal(
             f"{last.name} does not verify: {finding}", "Set portfolio.start_from to fresh."
         )
-    return carried_opening(last, contracts, roles, origin_ms)
+    risk = config.risk
+    has_week = risk.week_notional_hard is not None or risk.week_loss_hard is not None
+    return carried_opening(last, contracts, roles, origin_ms, has_week=has_week)
 
 
 def last_run(runs: Path) -> Path | None:
@@ -58,9 +62,13 @@ def last_run(runs: Path) -> Path | None:
 
 
 def carried_opening(
-    run_dir: Path, contracts: Contracts, roles: Roles, origin_ms: int
+    run_dir: Path, contracts: Contracts, roles: Roles, origin_ms: int, *, has_week: bool = False
 ) -> RunOpening:
-    """Return the opening that a sealed run leaves: its own with its fills applied."""
+    """Return the opening that a sealed run leaves: its own with its fills applied.
+
+    With `has_week` it names what the UTC week has used. The account's mark and tier, trades and
+    locks are those that risk told last; a run that told none hands on what it was given.
+    """
     manifest = Manifest.load(run_dir)
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
     queues = run_dir / "queues"
@@ -78,12 +86,27 @@ def carried_opening(
         if isinstance(event.payload, Fill):
             portfolio.apply(event.payload, event.ts)
     seal: JsonObject = read_hashed(run_dir / SEAL_FILE)
+    used = day_budgets(opening, portfolio, manifest.clock_origin_ms, origin_ms)
+    if has_week:
+        used |= week_budgets(opening, portfolio, manifest.clock_origin_ms, origin_ms)
+    account, memory = opening.account, opening.memory
+    actions = LineSource(open_reader(queues, RISK_ACTIONS))
+    while (line := actions.next()) is not None:
+        if RiskStanding.TYPE.encode() not in line.json:
+            continue
+        told = codec.decode(RISK_ACTIONS, line.json).payload
+        if isinstance(told, RiskStanding):
+            memory = told.memory or memory
+            if told.high_water_mark is not None:
+                account = {"high_water_mark": told.high_water_mark, "tier": told.tier}
     return RunOpening(
         cash=portfolio.opening_cash(),
         lots=tuple(portfolio.opening_lots()),
-        budgets_used=day_budgets(opening, portfolio, manifest.clock_origin_ms, origin_ms),
+        budgets_used=used,
         from_run=manifest.run_id,
         from_root=str(seal["root"]),
+        account=account,
+        memory=memory,
     )
 
 
@@ -101,6 +124,23 @@ def day_budgets(
         "day_loss": max(0, totals.fees - totals.realised_pnl),
     }
     if former_origin_ms // DAY_MS == day:
+        for name in used:
+            used[name] += parse_amount(opening.budgets_used.get(name, "0"))
+    return {name: amount_text(amount) for name, amount in used.items()}
+
+
+def week_budgets(
+    opening: RunOpening, portfolio: Portfolio, former_origin_ms: int, origin_ms: int
+) -> dict[str, str]:
+    """Return the budgets that the UTC week in which a run begins has used already."""
+    week = align(origin_ms, WEEK_MS)
+    days = [one for number, one in portfolio.days.items() if number * DAY_MS >= week]
+    lost = sum(one.fees for one in days) - sum(one.realised_pnl for one in days)
+    used = {
+        "week_notional": sum(one.entry_notional for one in days),
+        "week_loss": max(0, lost),
+    }
+    if align(former_origin_ms, WEEK_MS) == week:
         for name in used:
             used[name] += parse_amount(opening.budgets_used.get(name, "0"))
     return {name: amount_text(amount) for name, amount in used.items()}

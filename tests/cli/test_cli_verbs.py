@@ -19,7 +19,7 @@ from minibot.runtime.stop import OPERATOR, arm, disarm_operator
 from tests.runs import ShortRun, raw_events, run_command, verb
 from tests.waiting import DEADLINE_S
 
-NEVER_RAN = ["stop", "kill", "halt", "resume", "exit-position", "lock-symbol"]
+NEVER_RAN = ["stop", "kill", "halt", "resume", "exit-position", "lock-symbol", "unlock-symbol"]
 
 
 @pytest.mark.parametrize("name", NEVER_RAN)
@@ -27,7 +27,7 @@ def test_verb_for_a_running_night_exits_3_without_one_and_leaves_no_request(
     name: str, tmp_path: Path
 ) -> None:
     """Verbs for a running night exit 3 without one and leave no request for the next night."""
-    symbol = ["BTCUSDT"] if name in ("exit-position", "lock-symbol") else []
+    symbol = ["BTCUSDT"] if name.endswith(("-position", "-symbol")) else []
 
     said = verb(tmp_path / "var", name, *symbol)
 

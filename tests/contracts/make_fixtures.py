@@ -246,6 +246,29 @@ def payloads(said: dict[str, Any]) -> dict[str, tuple[str, JsonObject]]:
                 "tick_seq": 2,
             },
         ),
+        "risk_state": (
+            tape,
+            {
+                "state": "REDUCING",
+                "tier": 1,
+                "equity": "9500",
+                "high_water_mark": "10000",
+                "drawdown_bps": "500.0000",
+                "headroom": {"night_notional": "500"},
+                "locks": [{"scope": "*", "reason_code": "max_drawdown", "until_ts": ts + 60000}],
+                "memory": {
+                    "trips": [],
+                    "trades": [],
+                    "closed": "-1",
+                    "start": "10000",
+                    "locks": {},
+                    "streaks": {},
+                    "left": {},
+                },
+                "cause_ids": [tick],
+                "tick_seq": 2,
+            },
+        ),
         "order_intent": (
             tape,
             {
@@ -330,6 +353,7 @@ def payloads(said: dict[str, Any]) -> dict[str, tuple[str, JsonObject]]:
                 "budgets_used": {"day_notional": "0"},
                 "from_run": "20240807_235413",
                 "from_root": hashlib.sha256(b"seal").hexdigest(),
+                "account": {"high_water_mark": "10000", "tier": 0},
             },
         ),
         "run_ending": (errors, {"who": "duration", "why": said["ban"], "until_ts": ts + 10000}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import pytest
 
@@ -32,6 +32,16 @@ EASY = (
     "strategy.cost_gate=false",
     "risk.orders_per_minute_soft=50",
     "risk.orders_per_minute_hard=60",
+)
+# Each of them changes within the bars: locks, both tiers, the week's budget.
+PROTECTED: Final = (
+    'risk.protections=[{"method": "CooldownPeriod", "stop_duration": 7},'
+    ' {"method": "LossesInRow", "trade_limit": 3, "stop_duration": 20}]',
+    'risk.drawdown_tiers=[{"state": "REDUCING", "drawdown_bps": 2, "back_bps": 1,'
+    ' "entry_percent": 50}, {"state": "HALTED", "drawdown_bps": 60, "back_bps": 30}]',
+    "risk.account_drawdown_bps_hard=9000",
+    "risk.week_notional_soft=100000",
+    "risk.week_notional_hard=200000",
 )
 
 
@@ -79,6 +89,7 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
         ("portfolio.at_end=carry", "backtest.night_ms=25200000"),
         ("risk.time_exit_ms=90000", "execution.latency_market_ms=0"),
         ("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null"),
+        PROTECTED,
         (
             *("risk.stop_atr_mult=null", "risk.stop_bps=4.5"),
             *("risk.take_profit_atr_mult=null", "risk.take_profit_bps=6"),

@@ -7,14 +7,17 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from minibot.accounting.round_trips import RoundTrip
-from minibot.events.model import JsonObject, RiskAction
+from minibot.events.model import Event, JsonObject, RiskAction, RiskStanding
 from minibot.events.money import UNIT
-from minibot.kernel.errors import ConfigError
+from minibot.execution.core import core_from_config as execution_from_config
+from minibot.kernel.errors import ConfigError, InvariantError
+from minibot.risk.core import core_from_config as risk_from_config
 from minibot.risk.protections import ALL, Protections
 from minibot.runtime.configuration.config import load_config
-from tests.risk.desk import OTHER, PROJECT, SYMBOL, Desk, config
+from tests.risk.desk import OTHER, PROJECT, SYMBOL, Desk, config, of, opening
 from tests.risk.freqtrade_locks import BEGAN, CASES, Case, Closed
 
 MINUTE = 60_000
@@ -282,3 +285,79 @@ def test_contradictory_or_missing_parameters_are_refused(item: JsonObject, words
         load_config(PROJECT / "config" / "nore.v1.json", [f"risk.protections={json.dumps([item])}"])
 
     assert [line for line in refused.value.violations if words in line]
+
+
+# --- told and carried -----------------------------------------------------------------------------
+
+
+def standings(events: list[Event]) -> list[RiskStanding]:
+    """Return what risk told of the standing."""
+    return of(events, RiskStanding)
+
+
+def begin_anew(desk: Desk, memory: Any) -> None:
+    """Open another run on the same desk, with cash and what the last run remembered."""
+    desk.risk = risk_from_config(desk.profile)
+    desk.execution = execution_from_config(desk.profile)
+    desk.put("control", replace(opening(), memory=memory))
+
+
+def test_standing_is_told_after_fills_and_once_a_minute() -> None:
+    """A fill tells the standing with its memory, a new minute's first beat tells it without."""
+    desk = opened(protected({"method": "CooldownPeriod", "stop_duration": 1}))
+    first, second = desk.beat(), desk.beat()
+    desk.tick("99.99", "100.01")
+    bought = desk.signal("BUY") + desk.tick()
+    desk.ts = (desk.ts // MINUTE + 1) * MINUTE - 1000
+    minute, behind = desk.beat(), desk.beat()
+
+    assert [len(standings(events)) for events in (first, second, minute, behind)] == [1, 0, 1, 0]
+    (told,) = standings(bought)
+    assert told.memory is not None
+    assert standings(minute)[0].memory is None
+
+
+def test_standing_is_absent_while_nothing_asks_for_it() -> None:
+    """A profile without protections, tiers and week budgets tells no standing."""
+    desk = opened(config())
+    desk.beat()
+    bought_and_sold(desk, "100", "101")
+    desk.beat(MINUTE)
+
+    assert not standings([event for _, event in desk.log])
+
+
+@pytest.mark.row("B-46")
+def test_carried_memory_locks_as_if_the_run_had_gone_on() -> None:
+    """A run that opens with the last one's memory refuses for the same lock, until its end."""
+    profile = protected({"method": "CooldownPeriod", "stop_duration": 30})
+    desk = opened(profile)
+    bought_and_sold(desk, "100", "101")
+    told = standings(desk.events("risk_actions"))[-1]
+    (lock,) = told.locks or ()
+
+    begin_anew(desk, told.memory)
+    desk.instrument()
+    refused = entry(desk)
+    desk.ts = lock["until_ts"] - 100
+
+    assert refused.reason_code == "cooldown_period"
+    assert entry(desk).action == "ALLOW"
+
+
+@pytest.mark.parametrize("change", ["trades", "closed_ts", "spent", "locks"])
+def test_carried_memory_that_contradicts_itself_is_a_stop(change: str) -> None:
+    """A lock without a trade, a trade of the future or without a cost, a wrong type: no run."""
+    profile = protected({"method": "CooldownPeriod", "stop_duration": 30})
+    desk = opened(profile)
+    bought_and_sold(desk, "100", "101")
+    memory = desk.risk.state()["protections"]
+    if change == "trades":
+        memory["trades"] = []
+    elif change == "locks":
+        memory["locks"] = []
+    else:
+        memory["trades"][0][change] = desk.ts + 10**9 if change == "closed_ts" else "0"
+
+    with pytest.raises(InvariantError):
+        begin_anew(desk, memory)

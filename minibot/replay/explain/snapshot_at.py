@@ -307,7 +307,7 @@ def _open_orders(symbol: str, before: Sequence[Step]) -> list[str]:
 def _standing_orders(before: Sequence[Step], to_ms: int, span: Span) -> list[str]:
     """Return the operator's orders that were in force by then, such as a halt."""
     halted = ""
-    notes = []
+    locked: dict[str, str] = {}
     for step in before:
         event, payload = step.event, step.event.payload
         if isinstance(payload, Halt):
@@ -316,10 +316,11 @@ def _standing_orders(before: Sequence[Step], to_ms: int, span: Span) -> list[str
         elif isinstance(payload, Resume):
             halted = ""
         elif isinstance(payload, LockSymbol):
-            until = payload.until_ts
+            until, symbol = payload.until_ts, payload.symbol
+            locked.pop(symbol, None)  # The last order about a symbol counts.
             if until is None or until > to_ms:
-                notes.append(f"{payload.symbol} was locked by {payload.who}: {payload.why}")
-    return [plain(note) for note in (halted, *notes) if note]
+                locked[symbol] = f"{symbol} was locked by {payload.who}: {payload.why}"
+    return [plain(note) for note in (halted, *locked.values()) if note]
 
 
 def _is_about(event: Event, symbols: Sequence[str]) -> bool:

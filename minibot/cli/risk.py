@@ -1,0 +1,116 @@
+"""minibot risk: show tier, headroom and locks of a run, and how long each lock still lasts."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from minibot.cli.support.output import show_json, show_rows
+from minibot.cli.support.selection import add_run, run_dir_of, var_of
+from minibot.cli.support.standing import standing_of
+from minibot.engine.lookup import last_event
+from minibot.engine.role_replay import Recorded
+from minibot.events.model import JsonObject, RiskAction, RiskStanding
+from minibot.events.names import RISK_ACTIONS
+from minibot.report.figures import clock, duration, money, plain_text
+from minibot.report.summary import Row
+from minibot.runtime.clock import RunClock
+from minibot.runtime.running import running_run
+
+HELP = "the account's tier, what is left of each limit, and how long each lock lasts"
+EXAMPLE = "minibot risk latest"
+ALL = "*"
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    add_run(command)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show what risk told last; of a finished run as of its last event."""
+    recorded = Recorded.open(run_dir_of(arguments))
+    document = risk_of(recorded, now_of(recorded, running_run(var_of(arguments))))
+    if arguments.json:
+        show_json(document)
+    else:
+        show_rows(rows_of(document))
+    return 0
+
+
+def now_of(recorded: Recorded, running: str | None) -> int:
+    """Return the market time of a running run; of another one the time of its last tick."""
+    manifest = recorded.manifest
+    if running == manifest.run_id:
+        return RunClock(recorded.run_dir, manifest.clock_origin_ms, manifest.clock_speed).now_ms()
+    last = last_event(recorded, "market_ticks")
+    return manifest.clock_origin_ms if last is None else last.ts
+
+
+def risk_of(recorded: Recorded, now_ms: int) -> JsonObject:
+    """Return state, headroom and locks of a run as one JSON object.
+
+    Without a `risk_state` the state is null, as the profile has none of what it tells, and headroom
+    is that of the last decision.
+    """
+    told: RiskStanding | None = None
+    told_ts: int | None = None
+    headroom: Any = None
+    for _, event in recorded.events(RISK_ACTIONS):
+        payload = event.payload
+        if isinstance(payload, RiskStanding):
+            told, told_ts = payload, event.ts
+        if isinstance(payload, RiskStanding | RiskAction) and payload.headroom is not None:
+            headroom = dict(payload.headroom)
+    standing = standing_of(recorded, now_ms)
+    locks = [
+        {**lock, "left_ms": int(lock["until_ts"]) - now_ms}
+        for lock in (told.locks or () if told is not None else ())
+        if int(lock["until_ts"]) > now_ms
+    ]
+    return {
+        "run_id": recorded.manifest.run_id,
+        "now_ms": now_ms,
+        "told_ts": told_ts,
+        "state": None if told is None else told.state,
+        "tier": None if told is None else told.tier,
+        "equity": None if told is None else told.equity,
+        "high_water_mark": None if told is None else told.high_water_mark,
+        "drawdown_bps": None if told is None else told.drawdown_bps,
+        "headroom": headroom,
+        "locks": locks,
+        "halted": standing.halted,
+        "operator_locks": standing.locks,
+    }
+
+
+def rows_of(document: JsonObject) -> list[Row]:
+    """Return the same in words."""
+    rows = [Row(f"risk of {document['run_id']} at {clock(document['now_ms'])} UTC")]
+    state = document["state"]
+    if state is None:
+        rows.append(Row("state", "not told: the profile has no protections, tiers or week budgets"))
+    else:
+        text = f"{state}, equity {money(document['equity'])}"
+        if document["high_water_mark"] is not None:
+            text += (
+                f", {document['drawdown_bps']} bps below the account's high-water mark of "
+                f"{money(document['high_water_mark'])}"
+            )
+        rows.append(Row("state", text, "" if state == "ACTIVE" else "bad"))
+    for number, (name, left) in enumerate(sorted((document["headroom"] or {}).items())):
+        rows.append(Row("" if number else "left of", f"{name} {left}"))
+    if document["halted"] is not None:
+        rows.append(Row("halted", plain_text(str(document["halted"]["why"])), "bad"))
+    for lock in document["locks"]:
+        scope = "all symbols" if lock["scope"] == ALL else lock["scope"]
+        rows.append(
+            Row("locked", f"{scope} for {duration(lock['left_ms'])}: {lock['reason_code']}", "bad")
+        )
+    for symbol, lock in sorted(document["operator_locks"].items()):
+        until = lock["until_ts"]
+        left = "this run" if until is None else duration(int(until) - document["now_ms"])
+        rows.append(Row("locked", f"{symbol} for {left}: {plain_text(str(lock['why']))}", "bad"))
+    if not document["locks"] and not document["operator_locks"]:
+        rows.append(Row("locked", "nothing"))
+    return rows

@@ -1,0 +1,105 @@
+"""Standing of the account: tier, headroom and locks, told on a change and each minute.
+
+A profile with protections, tiers or week budgets tells it: after each fill, with what the next run
+needs to know; at the first beat behind a change of tier or of the account's mark; and at the first
+beat of each minute of market time. Without them nothing is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from minibot.cores.event_id import EventId
+from minibot.cores.messages import StandingMessage
+from minibot.events.decimals import format_fixed
+from minibot.events.model import JsonObject, RiskStanding
+from minibot.events.money import amount_text, parse_amount
+from minibot.events.unit_sizes import MINUTE_MS
+from minibot.risk.limits import DRAWDOWN_PLACES
+from minibot.risk.risk_state import RiskState
+
+
+@final
+class Standing:
+    """When the standing was told last, and what of it.
+
+    Attributes:
+        is_on: Whether it is told at all.
+        next_ts: Market time of the next minute.
+    """
+
+    __slots__ = ("_mark", "_place", "is_on", "next_ts")
+
+    def __init__(self, state: RiskState) -> None:
+        """Start with nothing told."""
+        limits = state.limits
+        self.is_on: bool = (
+            state.protections.is_on
+            or state.budgets.account.is_on
+            or limits.week_notional.is_on
+            or limits.week_loss.is_on
+        )
+        self.next_ts: int = 0
+        self._mark: int = 0
+        self._place: int = 0
+
+    def is_due(self, state: RiskState, now: int) -> bool:
+        """Return whether the next beat tells it."""
+        account = state.budgets.account
+        return now >= self.next_ts or account.mark != self._mark or account.place != self._place
+
+    def tell(
+        self,
+        state: RiskState,
+        cause: EventId,
+        ts: int,
+        tick_seq: int | None,
+        ordinal: int,
+        *,
+        has_memory: bool,
+    ) -> StandingMessage:
+        """Return the message that tells it, and remember that it was told.
+
+        Args:
+            state: The state.
+            cause: The event because of which it is told.
+            ts: Its time.
+            tick_seq: The tick that it goes back to.
+            ordinal: The place of the message in its step.
+            has_memory: Whether it has what the next run needs.
+        """
+        self.next_ts = (state.now // MINUTE_MS + 1) * MINUTE_MS
+        account = state.budgets.account
+        self._mark, self._place = account.mark, account.place
+        told = standing_of(state, has_memory=has_memory)
+        return StandingMessage.because(cause, ts, tick_seq, ordinal, told)
+
+    def state(self) -> JsonObject:
+        """Return it as canonical JSON values."""
+        return {"next_ts": self.next_ts, "mark": amount_text(self._mark), "place": self._place}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self.next_ts, self._place = state["next_ts"], state["place"]
+        self._mark = parse_amount(state["mark"])
+
+
+def standing_of(state: RiskState, *, has_memory: bool) -> RiskStanding:
+    """Return the standing of now."""
+    budgets, protections = state.budgets, state.protections
+    account = budgets.account
+    return RiskStanding(
+        state=account.state_name,
+        tier=account.place,
+        equity=amount_text(budgets.equity),
+        high_water_mark=amount_text(account.mark) if account.is_on else None,
+        drawdown_bps=(
+            format_fixed(account.drawdown(budgets.equity), DRAWDOWN_PLACES)
+            if account.is_on
+            else None
+        ),
+        headroom=state.headroom(None).texts(),
+        locks=tuple(protections.listed(state.now)) if protections.is_on else None,
+        memory=protections.state() if has_memory and protections.is_on else None,
+    )
