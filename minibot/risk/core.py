@@ -319,7 +319,7 @@ class RiskCore(Core):
         if holding is None:
             exits.forget()
         elif rules is not None:
-            state.exits.on_fill(exits, holding, rules.price_step)
+            state.exits.on_fill(exits, holding, rules)
         if breaches is None:
             if not state.exits.rules.rests or holding is None:
                 return None

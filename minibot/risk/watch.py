@@ -27,7 +27,7 @@ class RiskWatch:
         if market is None or market.holding is None or market.rules is None:
             return ()
         exits = market.exits or state.exits_of(market)
-        return state.exits.levels(exits, market.holding, market.rules.price_step)
+        return state.exits.levels(exits, market.holding, market.rules)
 
     def is_waiting(self, symbol: str) -> bool:
         """Return whether an order of the symbol is not settled."""

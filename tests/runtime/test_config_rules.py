@@ -26,6 +26,9 @@ def violations(path: Path, *sets: str) -> tuple[str, ...]:
 
 
 @pytest.mark.row("U-06")
+RUNGS = ("risk.hard_stop_bps=500", "risk.exit_policy=ladder")
+
+
 @pytest.mark.parametrize(
     ("sets", "is_allowed"),
     [
@@ -147,6 +150,21 @@ def test_soft_limit_above_the_hard_one_is_refused_and_equal_is_allowed(limit: st
             ["risk.hard_stop_bps=500", "risk.stop_atr_mult=null", "risk.signal_exit=false"],
             ["risk.hard_stop_bps=null"],
             "risk.hard_stop_bps",
+        ),
+        (
+            [*RUNGS, "risk.ladder_1_bps=10", "risk.ladder_2_bps=10.5"],
+            [*RUNGS, "risk.ladder_1_bps=10.5", "risk.ladder_2_bps=10.5"],
+            "risk.ladder_1_bps",
+        ),
+        (
+            [*RUNGS, "risk.ladder_1_bps=10", "risk.ladder_2_atr_mult=1"],
+            [*RUNGS, "risk.ladder_1_bps=10"],
+            "risk.ladder_2_bps",
+        ),
+        (
+            [*RUNGS, "risk.ladder_1_bps=10", "risk.ladder_2_atr_mult=1"],
+            ["risk.hard_stop_bps=500", "risk.ladder_1_bps=10"],
+            "risk.ladder_1_bps",
         ),
         (['binance.symbols=["ETHUSDT"]'], ['binance.symbols=["ETHBTC"]'], "binance.symbols"),
     ],
