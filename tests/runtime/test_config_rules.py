@@ -25,10 +25,10 @@ def violations(path: Path, *sets: str) -> tuple[str, ...]:
     return ()
 
 
-@pytest.mark.row("U-06")
 RUNGS = ("risk.hard_stop_bps=500", "risk.exit_policy=ladder")
 
 
+@pytest.mark.row("U-06")
 @pytest.mark.parametrize(
     ("sets", "is_allowed"),
     [
