@@ -367,15 +367,15 @@ class Exits:
             exits.quiet_until = 0
 
     def levels(self, exits: SymbolExits, holding: Holding, rules: OrderRules) -> tuple[int, ...]:
-        """Return the bids of stop and target of an open position, as far as they are set."""
+        """Return the bids of stop, target and rungs of an open position, as far as they are set."""
         stop, target, _ = self.bounds(exits, holding, rules)
         found = []
         if exits.has_stop(stop):
             found.append(stop)
         if exits.has_target(target):
             found.append(target)
-        if exits.plan is not None and (rung := exits.plan.rung()) < NEVER:
-            found.append(rung)
+        if exits.plan is not None:
+            found += exits.plan.rungs()
         return tuple(found)
 
     def guard(self, exits: SymbolExits, price_step: int) -> None:

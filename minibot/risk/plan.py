@@ -276,12 +276,14 @@ class Plan:
         """Return the bid of the nearest target."""
         return self.age if self.age < self.target else self.target
 
+    def rungs(self) -> list[int]:
+        """Return the rungs at which something is left to sell, the lower one first."""
+        return [price for price in self._rungs if price < NEVER and self.part(price, 0)]
+
     def rung(self) -> int:
         """Return the lowest rung at which something is left to sell; `NEVER` for none."""
-        for price in self._rungs:
-            if self.part(price, 0):
-                return price
-        return NEVER
+        found = self.rungs()
+        return found[0] if found else NEVER
 
     def part(self, bid: int, pending: int) -> int:
         """Return how much the ladder sells at a bid; 0 for nothing, or too little.
