@@ -45,6 +45,9 @@ KELLY: Final = "kelly"
 HALTED_TIER: Final = "HALTED"
 """The state of a drawdown tier in which nothing enters."""
 
+LADDER: Final = "ladder"
+"""The value of `risk.exit_policy` with which a position is left in parts."""
+
 INTERVAL: Final = one_of(*INTERVAL_MS, MONTH)
 """The rule of a bar's length."""
 
@@ -411,6 +414,29 @@ class RiskSection:
         "A position whose data a gap event tells missing is left at the first fresh price, where "
         "that comes so long after the last price before the gap, market time.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
+    exit_policy: Annotated[
+        str | None,
+        one_of(LADDER),
+        "ladder: half of all that was bought is sold at the first rung, three tenths at the "
+        "second, and the rest by stop, target or any other exit. Parts are whole steps; one too "
+        "small to sell joins the one before. A bid beyond both rungs sells both parts at once.",
+    ] = field(default=None, metadata=OPTIONAL_OR_NULL)
+    ladder_1_bps: Annotated[
+        str | None,
+        TARGET_BPS,
+        "First rung: distance above the entry price in basis points of it.",
+    ] = field(default=None, metadata=OPTIONAL_OR_NULL)
+    ladder_1_atr_mult: Annotated[str | None, MULTIPLE, "The same distance in ATRs."] = field(
+        default=None, metadata=OPTIONAL_OR_NULL
+    )
+    ladder_2_bps: Annotated[
+        str | None,
+        TARGET_BPS,
+        "Second rung: distance above the entry price in basis points of it.",
+    ] = field(default=None, metadata=OPTIONAL_OR_NULL)
+    ladder_2_atr_mult: Annotated[str | None, MULTIPLE, "The same distance in ATRs."] = field(
+        default=None, metadata=OPTIONAL_OR_NULL
+    )
     exits_at: Annotated[
         str | None,
         one_of("role", AT_VENUE),

@@ -15,6 +15,9 @@ position lies on that way, a tick is put exactly there; and while an order is on
 stands still for its latency. So a stop is filled at its own price, or at the open when the market
 opened beyond it, and a target no better than where it stands.
 
+A target that falls with time meets a rising price where it stood before; a stop that the high
+raises acts on what follows.
+
 The price is the mid; bid and ask stand half a spread from it, rounded outwards.
 """
 
@@ -131,6 +134,11 @@ class Intrabar:
             if following == price and at < closed:
                 continue
             touch = self._touch(following)
+            while following > price and self._at < (change := watch.until(self._symbol)) < at:
+                # The worse path to a target that falls with time: the price still stands.
+                yield from self._shown(before, change, lag, watch)
+                if watch.until(self._symbol) == change:
+                    break
             for level in self._passed(before[0], touch[0], watch) if touch != before else ():
                 # Half way in time, wherever between the two prices the level lies, so that the
                 # time of the tick does not tell how far the price will go on.

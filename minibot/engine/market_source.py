@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, Protocol
 
 from minibot.events.model import Payload
 from minibot.events.names import TICKS
+from minibot.events.unit_sizes import NEVER
 
 # Speed of a file's clock: nothing is delayed by a machine, so no grace has to grow with the speed.
 REAL_TIME: Final = Fraction(1)
@@ -35,6 +36,10 @@ class Watch(Protocol):
         """Return the bids at which an open position is left, hundred-millionths."""
         ...
 
+    def until(self, symbol: str) -> int:
+        """Return the time at which these levels change by themselves, Unix ms."""
+        ...
+
     def is_waiting(self, symbol: str) -> bool:
         """Return whether an order of the symbol is on its way or open."""
         ...
@@ -46,6 +51,10 @@ class Nobody:
     def levels(self, symbol: str) -> Sequence[int]:
         """Return nothing."""
         return ()
+
+    def until(self, symbol: str) -> int:
+        """Return that nothing changes."""
+        return NEVER
 
     def is_waiting(self, symbol: str) -> bool:
         """Return False."""

@@ -450,6 +450,11 @@ AGE_TARGET: Final = _business(
     "The price reached the target that the position has at its age.",
     "Nothing to do; `targets_by_age` sets minutes and gains.",
 )
+LADDER_TARGET: Final = _business(
+    "ladder_target",
+    "The price reached a rung of the ladder, where a part of the position is sold.",
+    "Nothing to do; `ladder_1_*` and `ladder_2_*` set the rungs.",
+)
 STALE_EXIT: Final = _business(
     "stale_exit",
     "Market data of the position was missing for too long; it was left at the first fresh price.",

@@ -136,15 +136,7 @@ class RiskCore(Core):
             return None
         state.now = now
         if isinstance(payload, RunOpening):
-<<<<<<< HEAD
-            state.positions.open(Portfolio.from_opening(payload))
-            if state.sizing.trades is not None:
-                state.sizing.trades.open(state.positions.portfolio, state.limits.taker_rate)
-            state.budgets.open(payload.budgets_used, state.positions.equity, now)
-            state.protections.open(state.positions.portfolio, state.positions.equity)
-=======
             self._open(payload, now)
->>>>>>> w-protect
             return None
         if now >= state.budgets.midnight:
             self._begin(event.type, now)
@@ -176,6 +168,8 @@ class RiskCore(Core):
         state = self._state
         positions, budgets = state.positions, state.budgets
         positions.open(Portfolio.from_opening(opening))
+        if state.sizing.trades is not None:
+            state.sizing.trades.open(positions.portfolio, state.limits.taker_rate)
         budgets.open(opening.budgets_used, positions.equity, now)
         if budgets.account.is_on and opening.account is not None:
             budgets.account.carry(opening.account)
@@ -365,7 +359,7 @@ class RiskCore(Core):
         if holding is None:
             exits.forget()
         elif rules is not None:
-            state.exits.on_fill(exits, holding, rules.price_step)
+            state.exits.on_fill(exits, holding, rules)
         if breaches is None:
             messages: list[Message] | None = None
             if state.exits.rules.rests and holding is not None:

@@ -14,10 +14,12 @@ from minibot.events.model import EXIT, SELL, Event
 from minibot.events.money import PLACES, cost_up
 from minibot.events.reasons import (
     END_EXIT,
+    LADDER_TARGET,
     LEFT_TRADING,
     NO_POSITION,
     OPERATOR_EXIT,
     PENDING_ORDER,
+    PROTECTED,
     SIGNAL_EXIT,
     UNIVERSE_EXIT,
 )
@@ -36,6 +38,7 @@ from minibot.risk.checks import (
 from minibot.risk.distances import NEVER
 from minibot.risk.drafts import (
     BLOCK,
+    PROTECT,
     Verdict,
     action,
     approve,
@@ -45,8 +48,9 @@ from minibot.risk.drafts import (
     verdict_for_event,
 )
 from minibot.risk.exits import SymbolExits
+from minibot.risk.ladder import is_too_small
 from minibot.risk.plan import NO_GAP, Plan
-from minibot.risk.plan_rows import HELD_MS, STOP_PRICE, TARGET_PRICE, plan_rows
+from minibot.risk.plan_rows import HELD_MS, LADDER_PRICE, STOP_PRICE, TARGET_PRICE, plan_rows
 from minibot.risk.positions import Market, Positions
 from minibot.risk.risk_state import RiskState
 from minibot.risk.signal_gates import (
@@ -85,7 +89,7 @@ def on_sell(state: RiskState, market: Market, signal: SignalMessage) -> list[Mes
     verdict = new_verdict(state, ref, signal.ts, signal.tick_seq, signal.symbol, ref)
     checks = verdict.checks
     if checks.judge(sell_rows(state, market, signal)) and rules is not None:
-        qty = size_exit(state.positions, market, rules, checks)
+        qty = size_exit(state, market, rules, checks)
         if not checks.reason:
             state.decided.note(ref, signal.ts, state.now - state.limits.signal_age_ms_max)
             return _exit(state, SIGNAL_EXIT, market, rules, qty, verdict)
@@ -180,16 +184,17 @@ def due(state: RiskState, market: Market) -> Row | None:
         # The stops follow the bid even where nothing can be sold now.
         if not exits.is_guarded:
             state.exits.guard(exits, step)
-        state.exits.bounds(exits, holding, step)
+        state.exits.bounds(exits, holding, rules)
         plan.advance(state.exits.rules.plan, market.bid, now)
-    if now < exits.retry_ts or state.positions.has_order(market.symbol, SELL):
+    is_selling = state.positions.has_order(market.symbol, SELL)
+    if now < exits.retry_ts or (is_selling and not has_rest(state, market, rules)):
         return None
     trigger = first_failure(request_rows(state, exits))
     if trigger is not None:
         return trigger
     if not exits.is_guarded:
         state.exits.guard(exits, step)
-    bounds = state.exits.bounds(exits, holding, step)
+    bounds = state.exits.bounds(exits, holding, rules)
     bid = market.bid
     if state.exits.rules.rests and is_covered(state.positions, market, plan):
         bid = NOT_ASKED  # The executor watches the levels.
@@ -198,7 +203,9 @@ def due(state: RiskState, market: Market) -> Row | None:
             bounds = NO_STOP, NEVER, bounds[2]
         trigger = first_failure(level_rows(exits, bounds, holding.opened_ts, bid, now))
     else:
-        trigger = first_failure(plan_rows(plan, state.exits.rules.plan, bid, now, bounds[2]))
+        rung_bid = market.bid if part_due(state, market, plan) else NOT_ASKED
+        rows = plan_rows(plan, state.exits.rules.plan, bid, rung_bid, now, bounds[2])
+        trigger = first_failure(rows)
     if trigger is None and bid != NOT_ASKED and state.exits.rules.rests:
         # Nothing rests for it: the last trade counts beside the bid.
         stop = bounds[0] if exits.has_stop(bounds[0]) else None
@@ -210,10 +217,31 @@ def due(state: RiskState, market: Market) -> Row | None:
         return trigger
     if plan is not None:
         plan.gap_ts = NO_GAP
+    if is_selling:
+        return None
     if state.exits.ending_until is None and (bid == NOT_ASKED or not state.exits.rules.rests):
         exits.set_quiet_range(state.exits.quiet_bounds(exits, bounds))
     exits.told = ""
     return None
+
+
+def has_rest(state: RiskState, market: Market, rules: OrderRules) -> bool:
+    """Return whether the ladder is selling a part, beside which the rest can be sold."""
+    if not state.exits.rules.plan.is_ladder:
+        return False
+    free = state.positions.free_qty(market)
+    return not is_too_small(free, rules.market_bounds, market.bid)
+
+
+def part_due(state: RiskState, market: Market, plan: Plan) -> int:
+    """Return how much the ladder sells at the bid; 0 while the order rate has no room for it.
+
+    A part takes two orders where one rests, and may wait: it never ends the run.
+    """
+    pending = market.qty - state.positions.free_qty(market)
+    part = plan.part(market.bid, pending)
+    has_room = part and state.budgets.orders(state.now) + 2 <= state.limits.order_rate.hard
+    return part if has_room else 0
 
 
 def is_covered(positions: Positions, market: Market, plan: Plan | None) -> bool:
@@ -277,9 +305,14 @@ def leave(state: RiskState, market: Market, trigger: Row, verdict: Verdict) -> l
     checks.show(trigger)
     checks.judge(((status_gate(rules), not is_tradable(rules), False),))
     if rules is not None:
-        qty = size_exit(state.positions, market, rules, checks)
+        plan, most = exits.plan, None
+        if plan is not None and trigger[0] is LADDER_PRICE:
+            most = part_due(state, market, plan)
+        qty = size_exit(state, market, rules, checks, most)
         if not checks.reason:
             exits.told = ""
+            if most is not None and most < market.qty:
+                return _part(state, market, rules, qty, verdict)
             return _exit(state, trigger[0].reason, market, rules, qty, verdict)
     if exits.told == checks.reason:
         return []
@@ -290,18 +323,48 @@ def leave(state: RiskState, market: Market, trigger: Row, verdict: Verdict) -> l
 # --- the sale -------------------------------------------------------------------------------------
 
 
-def size_exit(positions: Positions, market: Market, rules: OrderRules, checks: Checklist) -> int:
+def size_exit(
+    state: RiskState,
+    market: Market,
+    rules: OrderRules,
+    checks: Checklist,
+    most: int | None = None,
+) -> int:
     """Judge whether a position can be sold, and return how much of it one order sells.
 
-    That is whole steps of the position, up to the largest quantity of an order.
+    That is whole steps of the position, or `most` of it, up to the largest quantity of an order.
     """
-    bounds, is_pending = rules.market_bounds, positions.has_order(market.symbol, SELL)
-    qty = bounds.qty_down(positions.free_qty(market))
+    positions, bounds = state.positions, rules.market_bounds
+    is_pending = positions.has_order(market.symbol, SELL) and not has_rest(state, market, rules)
+    qty = bounds.qty_down(positions.free_qty(market) if most is None else most)
     checks.judge(((EXIT_PENDING, is_pending, False), (EXIT_QTY, qty, rules.qty_min)))
     refusal = bounds.value_refusal(cost_up(qty, market.bid)) or bounds.qty_refusal(qty)
     if refusal is not None:
         checks.fail_last(refusal)
     return qty
+
+
+def _part(
+    state: RiskState, market: Market, rules: OrderRules, qty: int, verdict: Verdict
+) -> list[Message]:
+    """Return the sale of a part; an order that rests for the whole position gives up as much.
+
+    What rests covers the rest from the same step on, before the part is sold.
+    """
+    former = state.positions.resting(market)
+    if former is None or former.pending <= market.qty - qty:
+        return _exit(state, LADDER_TARGET, market, rules, qty, verdict, is_whole=False)
+    rest = new_verdict(state, verdict.cause, verdict.ts, verdict.tick_seq, market.symbol)
+    rest.ordinal = verdict.ordinal
+    rest.checks.show(verdict.checks.rows[0])
+    messages = approve(
+        *(state, PROTECT, PROTECTED, SELL, former.pending - qty, market, rules, rest, former),
+        *(former.stop, former.target),
+    )
+    state.positions.orders[-1].reasons = former.reasons
+    sale = new_verdict(state, verdict.cause, verdict.ts, verdict.tick_seq, market.symbol)
+    sale.ordinal, sale.checks = verdict.ordinal + len(messages), verdict.checks
+    return messages + _exit(state, LADDER_TARGET, market, rules, qty, sale, is_whole=False)
 
 
 def _exit(
@@ -311,16 +374,18 @@ def _exit(
     rules: OrderRules,
     qty: int,
     verdict: Verdict,
+    is_whole: bool = True,
 ) -> list[Message]:
     """Return the action EXIT and its intent; STOP instead when the order rate is spent.
 
-    A resting order gives its place to the sale. What an entry may still buy is cancelled then.
+    A resting order gives its place to the sale of the whole position. What an entry may still buy
+    is cancelled then.
     """
     rate = state.limits.order_rate
     breaches = exceeded(((rate.hard_gate, verdict.left.orders + 1, rate.hard),))
     if breaches is not None:
         return [stop(state, breaches, verdict)]
-    if not state.exits.rules.rests:
+    if not state.exits.rules.rests or not is_whole:
         return approve(state, EXIT, reason, SELL, qty, market, rules, verdict)
     former = state.positions.resting(market)
     messages = approve(state, EXIT, reason, SELL, qty, market, rules, verdict, former)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final, final
 
 from minibot.accounting.lots import Holding
+from minibot.accounting.order_rules import OrderRules
 from minibot.cores.core_profile import AT_VENUE, CoreProfile
 from minibot.cores.scaled_tick import NO_BOUND, QuietRange
 from minibot.events.decimals import parse_fixed
@@ -297,14 +298,14 @@ class Exits:
         if exits.left == reason:
             exits.left = ""
 
-    def on_fill(self, exits: SymbolExits, holding: Holding, step: int) -> None:
+    def on_fill(self, exits: SymbolExits, holding: Holding, rules: OrderRules) -> None:
         """Guard an open position, and find out what the next tick would: when no exit is due."""
         exits.quiet_until = 0
         if not exits.is_guarded:
-            self.guard(exits, step)
+            self.guard(exits, rules.price_step)
         if exits.told or exits.is_asked or exits.left or self.ending_until is not None:
             return
-        exits.set_quiet_range(self.quiet_bounds(exits, self.bounds(exits, holding, step)))
+        exits.set_quiet_range(self.quiet_bounds(exits, self.bounds(exits, holding, rules)))
         exits.is_untried = True
 
     def quiet_bounds(
@@ -318,7 +319,7 @@ class Exits:
             return 0, 0, 0
         stop, target, ends = bounds
         moves = plan.moves_at(self.rules.plan)
-        return stop, min(target, moves), min(ends, plan.age_until)
+        return stop, min(target, moves, plan.rung()), min(ends, plan.age_until)
 
     def on_gap(self, symbol: str, from_ts: int) -> None:
         """Take that data of a held symbol is missing since a time."""
@@ -329,9 +330,11 @@ class Exits:
             exits.plan.gap_ts = from_ts
             exits.quiet_until = 0
 
-    def bounds(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, int, int]:
+    def bounds(
+        self, exits: SymbolExits, holding: Holding, rules: OrderRules
+    ) -> tuple[int, int, int]:
         """Return the bids at which an open position is left, and until when it is held."""
-        plan = exits.plan
+        plan, step = exits.plan, rules.price_step
         if plan is None:
             if self.rules.follows_entry:
                 self._follow(exits, holding.price_avg(), step)
@@ -340,7 +343,7 @@ class Exits:
         if self.rules.follows_entry:
             self._follow(exits, plan.entry, step)
         down, up = exits.stop_distance, exits.target_distance
-        plan.settle(self.rules.plan, step, exits.is_guarded, down, up)
+        plan.settle(self.rules.plan, rules, exits.is_guarded, down, up)
         return self.bounds_set(exits, holding, step)
 
     def bounds_set(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, int, int]:
@@ -363,14 +366,16 @@ class Exits:
         for exits in self._symbols.values():
             exits.quiet_until = 0
 
-    def levels(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, ...]:
-        """Return the bids of stop and target of an open position, as far as they are set."""
-        stop, target, _ = self.bounds(exits, holding, step)
+    def levels(self, exits: SymbolExits, holding: Holding, rules: OrderRules) -> tuple[int, ...]:
+        """Return the bids of stop, target and rungs of an open position, as far as they are set."""
+        stop, target, _ = self.bounds(exits, holding, rules)
         found = []
         if exits.has_stop(stop):
             found.append(stop)
         if exits.has_target(target):
             found.append(target)
+        if exits.plan is not None:
+            found += exits.plan.rungs()
         return tuple(found)
 
     def guard(self, exits: SymbolExits, price_step: int) -> None:

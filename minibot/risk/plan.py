@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from typing import Any, Final, final
 
 from minibot.accounting.lots import Holding
-from minibot.cores.core_profile import CoreProfile
+from minibot.accounting.order_rules import OrderRules
+from minibot.cores.core_profile import LADDER, CoreProfile
 from minibot.events.decimals import div_up, round_up
 from minibot.events.model import JsonObject
 from minibot.events.money import RATE_UNIT, amount_text, parse_amount, parse_rate
@@ -28,6 +29,7 @@ from minibot.events.reasons import (
 )
 from minibot.events.unit_sizes import MINUTE_MS
 from minibot.risk.distances import NEVER, Distance, share_distance
+from minibot.risk.ladder import Parts, is_too_small, parts_of
 
 NONE: Final = 0
 """The price of a stop that is not there."""
@@ -42,6 +44,7 @@ class PlanRules:
         is_on: Whether the profile has any of them.
         needs_atr: Whether a distance waits for the ATR.
         ages: Time held in ms and net gain in ten-thousandths of a basis point, rising in time.
+        is_ladder: Whether a position is left in parts, at its two rungs.
         stale_ms: The longest time without data; None for no such exit.
         fee: The taker's rate.
     """
@@ -50,9 +53,12 @@ class PlanRules:
         "ages",
         "even_from",
         "fee",
+        "first_rung",
         "hard_share",
+        "is_ladder",
         "is_on",
         "needs_atr",
+        "second_rung",
         "stale_ms",
         "trail",
         "trail_from",
@@ -68,9 +74,14 @@ class PlanRules:
         self.ages: list[tuple[int, int]] = [
             (minutes * MINUTE_MS, parse_rate(bps)) for minutes, bps in risk.targets_by_age or ()
         ]
+        self.is_ladder: bool = risk.exit_policy == LADDER
+        self.first_rung: Distance = Distance(risk.ladder_1_bps, risk.ladder_1_atr_mult)
+        self.second_rung: Distance = Distance(risk.ladder_2_bps, risk.ladder_2_atr_mult)
         self.stale_ms: int | None = risk.stale_exit_ms
         self.fee: int = parse_rate(profile.execution.taker_fee_bps)
-        distances = (self.trail, self.trail_from, self.even_from)
+        distances = [self.trail, self.trail_from, self.even_from]
+        if self.is_ladder:
+            distances += [self.first_rung, self.second_rung]
         self.needs_atr: bool = any([one.multiple is not None for one in distances])
         self.is_on: bool = (
             self.hard_share is not None
@@ -87,6 +98,7 @@ class Plan:
     Attributes:
         opened_ts: When the position was opened.
         qty, entry: How much is held, and its average price at the last purchase.
+        original: How much was bought in all.
         atr: The ATR of the entry; None until it is known.
         peak: The highest bid since the trailing stop began; 0 before that.
         hard, stop, even, trail: The four stops; 0 for one that is not there.
@@ -100,6 +112,9 @@ class Plan:
         "_even_at",
         "_even_price",
         "_is_guarded",
+        "_order_rules",
+        "_parts",
+        "_rungs",
         "_step",
         "_trail_at",
         "age",
@@ -111,6 +126,7 @@ class Plan:
         "hard",
         "moved_ts",
         "opened_ts",
+        "original",
         "peak",
         "qty",
         "stop",
@@ -126,6 +142,7 @@ class Plan:
         """Forget everything: the position is closed."""
         self.opened_ts: int = 0
         self.qty: int = 0
+        self.original: int = 0
         self.entry: int = 0
         self.atr: int | None = None
         self.peak: int = 0
@@ -144,6 +161,9 @@ class Plan:
         self._even_price: int = NEVER
         self._trail_at: int = NEVER
         self._step: int = 0
+        self._rungs: tuple[int, int] = (NEVER, NEVER)
+        self._parts: Parts = (0, 0, 0)
+        self._order_rules: OrderRules | None = None
         self._is_guarded: bool = False
 
     # --- what moves it ------------------------------------------------------------------------
@@ -157,24 +177,31 @@ class Plan:
             self.opened_ts = holding.opened_ts
         if qty > self.qty:
             self.entry = holding.price_avg()
+            self.original += qty - self.qty
         self.qty = qty
-        self._step = 0
+        self._order_rules = None
 
     def settle(
-        self, rules: PlanRules, step: int, is_guarded: bool, stop: int | None, target: int | None
+        self,
+        rules: PlanRules,
+        order_rules: OrderRules,
+        is_guarded: bool,
+        stop: int | None,
+        target: int | None,
     ) -> None:
-        """Set what follows from the entry price, after a purchase, a new price step or the ATR.
+        """Set what follows from the entry price, after a purchase, new filters or the ATR.
 
         Args:
             rules: The keys.
-            step: The venue's price step.
+            order_rules: The venue's filters.
             is_guarded: Whether the distances in ATRs are set.
             stop: Distance of the stop of the entry; None for none.
             target: The same of its target.
         """
-        if step == self._step and is_guarded == self._is_guarded:
+        if order_rules is self._order_rules and is_guarded == self._is_guarded:
             return
-        self._step, self._is_guarded = step, is_guarded
+        self._order_rules, self._is_guarded = order_rules, is_guarded
+        step = self._step = order_rules.price_step
         entry, fee = self.entry, rules.fee
         if rules.hard_share is not None:
             distance = share_distance(entry, rules.hard_share, step)
@@ -196,6 +223,15 @@ class Plan:
                 self.peak = entry
             self._raise_trail(rules, step)
         self._set_age(rules, step)
+        if rules.is_ladder:
+            first = rules.first_rung.of(entry, self.atr, step)
+            second = rules.second_rung.of(entry, self.atr, step)
+            # Down, so that they can be reached.
+            lower = NEVER if first is None else (entry + first) // step * step
+            upper = NEVER if second is None else (entry + second) // step * step
+            self._rungs = lower, upper
+            prices = lower, upper, self.hard
+            self._parts = parts_of(self.original, order_rules.market_bounds, prices)
 
     def advance(self, rules: PlanRules, bid: int, now: int) -> None:
         """Take the bid of a judged tick, and market time."""
@@ -240,6 +276,34 @@ class Plan:
         """Return the bid of the nearest target."""
         return self.age if self.age < self.target else self.target
 
+    def rungs(self) -> list[int]:
+        """Return the rungs at which something is left to sell, the lower one first."""
+        return [price for price in self._rungs if price < NEVER and self.part(price, 0)]
+
+    def rung(self) -> int:
+        """Return the lowest rung at which something is left to sell; `NEVER` for none."""
+        found = self.rungs()
+        return found[0] if found else NEVER
+
+    def part(self, bid: int, pending: int) -> int:
+        """Return how much the ladder sells at a bid; 0 for nothing, or too little.
+
+        Args:
+            bid: The price of a sale.
+            pending: How much is being sold.
+        """
+        lower, upper = self._rungs
+        wanted = 0
+        if bid >= lower:
+            wanted += self._parts[0]
+        if bid >= upper:
+            wanted += self._parts[1]
+        wanted -= self.original - self.qty + pending
+        rules = self._order_rules
+        if rules is None or is_too_small(wanted, rules.market_bounds, bid):
+            return 0
+        return rules.market_bounds.qty_down(wanted)
+
     def floor_reason(self) -> str:
         """Return the reason code of the stop in force."""
         floor = self.floor()
@@ -269,6 +333,7 @@ class Plan:
         return {
             "opened_ts": self.opened_ts,
             "qty": amount_text(self.qty),
+            "original": amount_text(self.original),
             "entry": amount_text(self.entry),
             "atr": None if self.atr is None else amount_text(self.atr),
             "peak": amount_text(self.peak),
@@ -288,6 +353,7 @@ class Plan:
         plan.opened_ts = state["opened_ts"]
         plan.qty, plan.entry = parse_amount(state["qty"]), parse_amount(state["entry"])
         plan.atr = None if state["atr"] is None else parse_amount(state["atr"])
+        plan.original = parse_amount(state["original"])
         plan.peak = parse_amount(state["peak"])
         plan.hard, plan.stop = parse_amount(state["hard"]), parse_amount(state["stop"])
         plan.even, plan.trail = parse_amount(state["even"]), parse_amount(state["trail"])

@@ -12,6 +12,7 @@ from minibot.events.reasons import (
     AGE_TARGET,
     BREAK_EVEN,
     HARD_STOP,
+    LADDER_TARGET,
     STALE_EXIT,
     STOP_LOSS,
     TAKE_PROFIT,
@@ -28,17 +29,21 @@ EVEN_PRICE: Final = Gate("break_even_price", BREAK_EVEN, PLACES, passes=ABOVE)
 TRAIL_PRICE: Final = Gate("trail_price", TRAILING_STOP, PLACES, passes=ABOVE)
 TARGET_PRICE: Final = Gate("target_price", TAKE_PROFIT, PLACES, passes=BELOW)
 AGE_PRICE: Final = Gate("age_target_price", AGE_TARGET, PLACES, passes=BELOW)
+LADDER_PRICE: Final = Gate("ladder_price", LADDER_TARGET, PLACES, passes=BELOW)
 DATA_GAP_MS: Final = Gate("data_gap_ms", STALE_EXIT, passes=BELOW)
 HELD_MS: Final = Gate("held_ms", TIME_EXIT, passes=BELOW)
 
 
-def plan_rows(plan: Plan, rules: PlanRules, bid: int, now: int, ends: int) -> tuple[Row, ...]:
+def plan_rows(
+    plan: Plan, rules: PlanRules, bid: int, rung_bid: int, now: int, ends: int
+) -> tuple[Row, ...]:
     """Return the levels of a plan as checks that none of them is reached.
 
     Args:
         plan: The plan.
         rules: Its keys.
         bid: The price of a sale; `NOT_ASKED` where the levels rest with the executor.
+        rung_bid: The price of a part; `NOT_ASKED` where no part is left to sell.
         now: Market time.
         ends: Until when the position is held.
     """
@@ -54,6 +59,7 @@ def plan_rows(plan: Plan, rules: PlanRules, bid: int, now: int, ends: int) -> tu
         (TRAIL_PRICE, asked if plan.trail == floor else NOT_ASKED, plan.trail),
         (TARGET_PRICE, sought if plan.target == ceiling else NOT_ASKED, plan.target),
         (AGE_PRICE, sought if plan.age == ceiling else NOT_ASKED, plan.age),
+        (LADDER_PRICE, rung_bid, plan.rung()),
         (DATA_GAP_MS, now - plan.gap_ts if has_gap else NOT_ASKED, rules.stale_ms or 0),
         (HELD_MS, now - opened, ends - opened),
     )

@@ -117,7 +117,7 @@ def levels_of(state: RiskState, market: Market, exits: SymbolExits, rules: Order
     """Return stop and target of an open position, as far as they are set and are prices."""
     if market.holding is None:
         return None, None
-    stop, target, _ = state.exits.bounds(exits, market.holding, rules.price_step)
+    stop, target, _ = state.exits.bounds(exits, market.holding, rules)
     return (
         stop if exits.has_stop(stop) and stop > 0 else None,
         target if exits.has_target(target) else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
+from minibot.events.unit_sizes import NEVER
 from minibot.risk.risk_state import RiskState
 
 
@@ -27,7 +28,15 @@ class RiskWatch:
         if market is None or market.holding is None or market.rules is None:
             return ()
         exits = market.exits or state.exits_of(market)
-        return state.exits.levels(exits, market.holding, market.rules.price_step)
+        return state.exits.levels(exits, market.holding, market.rules)
+
+    def until(self, symbol: str) -> int:
+        """Return the time at which the levels of an open position change by themselves."""
+        market = self._state.positions.held.get(symbol)
+        exits = None if market is None else market.exits
+        if exits is None or exits.plan is None or not exits.plan.qty:
+            return NEVER
+        return exits.plan.age_until
 
     def is_waiting(self, symbol: str) -> bool:
         """Return whether an order of the symbol is not settled."""

@@ -13,6 +13,7 @@ from minibot.backtest.sources.span import ALL, Span
 from minibot.engine.intrabar import Candle
 from minibot.engine.market_source import NOBODY, Root, Watch
 from minibot.events.model import Bar, MarketTick
+from minibot.events.unit_sizes import NEVER
 from minibot.kernel.errors import ConfigError, Refusal
 from tests.backtest.markets import MINUTE_MS, START_MS, UNIT, bar_profile, candle, series, walk
 
@@ -26,6 +27,10 @@ class Holding:
     def levels(self, symbol: str) -> Sequence[int]:
         """Return stop and target."""
         return self._levels
+
+    def until(self, symbol: str) -> int:
+        """Return that no level changes."""
+        return NEVER
 
     def is_waiting(self, symbol: str) -> bool:
         """Return False, as the bot only looks."""

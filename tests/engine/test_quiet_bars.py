@@ -49,6 +49,7 @@ PLAN = (
     *("risk.hard_stop_bps=40", "risk.trail_bps=6", "risk.break_even_atr_mult=0.5"),
     "risk.stale_exit_ms=600000",
 )
+LADDER = ("risk.exit_policy=ladder", "risk.ladder_1_bps=6", "risk.ladder_2_atr_mult=3")
 
 
 def jumping(seed: int, count: int = 900) -> list[Candle]:
@@ -99,6 +100,8 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
         ('risk.night_loss_soft="1.95"', "risk.night_loss_hard=2"),
         (*PLAN, 'risk.targets_by_age=[[0,"40"],[7,"15"],[20,"1"]]'),
         (*PLAN, "risk.trail_from_bps=1", "risk.exits_at=venue"),
+        (*PLAN, *LADDER),
+        (*PLAN, *LADDER, "risk.exits_at=venue"),
         ("risk.exits_at=venue",),
         ("risk.sizing=share", "risk.size_atr_bps_full=2"),
         ("risk.sizing=risk", "risk.risk_per_trade_bps=1"),

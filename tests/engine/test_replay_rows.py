@@ -142,7 +142,8 @@ def told(core: Core, inputs: list[Logged], row: Row) -> Said:
 
 @pytest.mark.row("N-02", "N-121")
 @pytest.mark.parametrize(
-    "case", ["ema", "nore", "tight", "losing", "free", "stops", "plan", "plan_atr", "kelly"]
+    "case",
+    ["ema", "nore", "tight", "losing", "free", "stops", "plan", "plan_atr", "ladder", "kelly"],
 )
 @pytest.mark.parametrize("seed", [1, 2])
 def test_ticks_in_rows_leave_each_core_as_one_by_one(case: str, seed: int) -> None:

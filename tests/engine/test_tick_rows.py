@@ -44,10 +44,15 @@ PLAN = (
     *("risk.trail_bps=1", "risk.trail_from_bps=1", "risk.break_even_bps=0.5"),
     'risk.targets_by_age=[[0,"8"],[1,"3"],[2,"1"]]',
 )
+LADDER = (
+    *(*PLAN, "risk.exit_policy=ladder", "risk.ladder_1_bps=0.5", "risk.ladder_2_bps=1"),
+    *("risk.targets_by_age=null", "risk.break_even_bps=null", "risk.trail_from_bps=1.5"),
+)
 SETS = {
     **CASES,
     **{"tight": TIGHT, "losing": LOSING, "late": LATE, "venue": VENUE},
     **{"plan": PLAN, "plan_venue": (*PLAN, "risk.exits_at=venue")},
+    **{"ladder": LADDER, "ladder_venue": (*LADDER, "risk.exits_at=venue")},
 }
 ROWS = 6_000
 
@@ -97,7 +102,11 @@ def _by_events(rows: TickRows, first: int, last: int, seq: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["ema", "nore", "tight", "losing", "late", "venue", "plan", "plan_venue"]
+    "case",
+    [
+        *("ema", "nore", "tight", "losing", "late", "venue"),
+        *("plan", "plan_venue", "ladder", "ladder_venue"),
+    ],
 )
 @pytest.mark.parametrize("seed", [1, 2, 5, 6])
 def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
@@ -123,6 +132,9 @@ def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
     if case == "plan":
         reasons = {event.payload.to_json().get("reason_code") for _, _, event in by_column}
         assert {"break_even", "age_target", "trailing_stop"} <= reasons
+    if case in ("ladder", "ladder_venue"):
+        reasons = {event.payload.to_json().get("reason_code") for _, _, event in by_column}
+        assert "ladder_target" in reasons
     if case == "plan_venue":
         kinds = {event.type for _, _, event in by_column}
         assert {"order_replace", "fill"} <= kinds

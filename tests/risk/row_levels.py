@@ -6,7 +6,7 @@ from typing import Final
 
 from minibot.events.money import UNIT
 from tests.risk.row_scenarios import _scenarios, over
-from tests.risk.row_world import ENDS, NOW, STOP_BID, TARGET_BID, nothing, orders, put, step
+from tests.risk.row_world import ENDS, NOW, STOP_BID, TARGET_BID, nothing, orders, put, rung, step
 
 _plan = _scenarios("plan_rows", is_held=True)
 _trigger = _scenarios("trigger_rows", is_held=True)
@@ -70,6 +70,12 @@ PLANS: Final = (
             ("TARGET_PRICE", "take_profit", "target_price", "target"),
             ("AGE_PRICE", "age_target", "age_target_price", "age"),
         )
+    ),
+    _plan(
+        "LADDER_PRICE",
+        "ladder_target",
+        _texts("ladder_price", CEILING),
+        (rung(TARGET_BID - 1), rung(TARGET_BID)),
     ),
     _plan(
         "DATA_GAP_MS",

@@ -14,6 +14,7 @@ from minibot.cores.messages import SignalMessage
 from minibot.events.model import BUY, SELL, Event, JsonObject, Payload, Signal
 from minibot.events.money import UNIT
 from minibot.risk.account import Tier
+from minibot.risk.checks import NOT_ASKED
 from minibot.risk.plan import Plan, PlanRules
 from minibot.risk.positions import Market, WorkingOrder
 from minibot.risk.risk_state import RiskState
@@ -111,7 +112,7 @@ class World:
         self.bid, self.now, self.opened_ts = 100 * UNIT, NOW, NOW - 1_000
         # Levels of a plan, none of which is reached, and what rests with the executor.
         self.plan, self.plan_rules = Plan(), PlanRules(CoreProfile.of(PLANNED))
-        self.plan.opened_ts = self.opened_ts
+        self.plan.opened_ts, self.rung_bid = self.opened_ts, NOT_ASKED
         self.levels: tuple[int | None, int | None] = (None, None)
         self.reasons, self.qty = ("stop_loss", "take_profit"), UNIT
 
@@ -265,6 +266,17 @@ def orders(count: int) -> Change:
 def selling(qty: int) -> Change:
     """Return a change to an open exit of this quantity."""
     return lambda world: world.order(SELL, qty)
+
+
+def rung(bid: int) -> Change:
+    """Return a change to a bid beside a ladder whose first rung is the target's price."""
+
+    def change(world: World) -> None:
+        world.plan._order_rules, world.plan.original = world.market.rules, 10 * UNIT
+        world.plan.qty, world.plan._parts = 10 * UNIT, (5 * UNIT, 3 * UNIT, 2 * UNIT)
+        world.plan._rungs, world.rung_bid = (TARGET_BID, 2 * TARGET_BID), bid
+
+    return change
 
 
 def held_at_end(world: World) -> None:

@@ -70,7 +70,7 @@ def entry_size(module: Any, world: World) -> Checklist:
 def exit_size(module: Any, world: World) -> Checklist:
     """Return the checks of a sale."""
     checks = Checklist()
-    module.size_exit(world.positions, world.market, world.market.rules, checks)
+    module.size_exit(world.state, world.market, world.market.rules, checks)
     return checks
 
 
@@ -143,7 +143,9 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
     (exit_decision, "leave"): left,
     (exit_decision, "_exit"): sent,
     (plan_rows, "plan_rows"): lambda module, world: judged(
-        module.plan_rows(world.plan, world.plan_rules, world.bid, world.now, ENDS)
+        module.plan_rows(
+            *(world.plan, world.plan_rules, world.bid, world.rung_bid, world.now, ENDS)
+        )
     ),
     (trigger_rows, "trigger_rows"): lambda module, world: judged(
         module.trigger_rows(world.bid, *world.levels, *world.reasons)

@@ -25,6 +25,9 @@ def violations(path: Path, *sets: str) -> tuple[str, ...]:
     return ()
 
 
+RUNGS = ("risk.hard_stop_bps=500", "risk.exit_policy=ladder")
+
+
 @pytest.mark.row("U-06")
 @pytest.mark.parametrize(
     ("sets", "is_allowed"),
@@ -157,6 +160,21 @@ KELLY = [
             ["risk.hard_stop_bps=500", "risk.stop_atr_mult=null", "risk.signal_exit=false"],
             ["risk.hard_stop_bps=null"],
             "risk.hard_stop_bps",
+        ),
+        (
+            [*RUNGS, "risk.ladder_1_bps=10", "risk.ladder_2_bps=10.5"],
+            [*RUNGS, "risk.ladder_1_bps=10.5", "risk.ladder_2_bps=10.5"],
+            "risk.ladder_1_bps",
+        ),
+        (
+            [*RUNGS, "risk.ladder_1_bps=10", "risk.ladder_2_atr_mult=1"],
+            [*RUNGS, "risk.ladder_1_bps=10"],
+            "risk.ladder_2_bps",
+        ),
+        (
+            [*RUNGS, "risk.ladder_1_bps=10", "risk.ladder_2_atr_mult=1"],
+            ["risk.hard_stop_bps=500", "risk.ladder_1_bps=10"],
+            "risk.ladder_1_bps",
         ),
         (['binance.symbols=["ETHUSDT"]'], ['binance.symbols=["ETHBTC"]'], "binance.symbols"),
         (

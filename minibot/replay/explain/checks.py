@@ -155,6 +155,7 @@ _DEPARTURES: Final[Mapping[str, Callable[[str, str], str]]] = {
     "break_even_price": _level("break-even stop", "bid", "<="),
     "trail_price": _level("trailing stop", "bid", "<="),
     "age_target_price": _level("target of its age", "bid", ">="),
+    "ladder_price": _level("rung of the ladder", "bid", ">="),
     "hard_stop_trade": _level("hard stop", "trade", "<="),
     "break_even_trade": _level("break-even stop", "trade", "<="),
     "trail_trade": _level("trailing stop", "trade", "<="),

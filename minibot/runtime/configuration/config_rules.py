@@ -41,13 +41,14 @@ _DISTANCES: Final = (
     ("trail_bps", "trail_atr_mult"),
     ("trail_from_bps", "trail_from_atr_mult"),
     ("break_even_bps", "break_even_atr_mult"),
+    ("ladder_1_bps", "ladder_1_atr_mult"),
+    ("ladder_2_bps", "ladder_2_atr_mult"),
 )
 
 # Keys that came with the hard stop, which none of them may be without.
 _PLANNED: Final = (
     *(key for pair in _DISTANCES[2:] for key in pair),
-    "targets_by_age",
-    "stale_exit_ms",
+    *("targets_by_age", "stale_exit_ms", "exit_policy"),
 )
 
 # The keys that a mode of sizing needs; without any mode they are refused, but for shared ones.
@@ -360,12 +361,30 @@ def _plan_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
         if risk.get(key) is not None and not has_trail:
             words = "allowed: only beside risk.trail_bps or risk.trail_atr_mult"
             yield told(["risk", key], risk[key], words, origin)
+    yield from _ladder_violations(risk, origin)
     ages = risk.get("targets_by_age") or []
     for (before, more), (after, less) in pairwise(ages):
         if after <= before or Fraction(less) >= Fraction(more):
             words = "allowed: minutes that rise, and basis points that fall"
             yield told(["risk", "targets_by_age"], ages, words, origin)
             return
+
+
+def _ladder_violations(risk: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    is_ladder = risk.get("exit_policy") is not None
+    for bps, multiple in _DISTANCES[5:]:
+        given = [key for key in (bps, multiple) if risk.get(key) is not None]
+        if is_ladder and not given:
+            words = "allowed: a distance, as risk.exit_policy is given"
+            yield told(["risk", bps], None, words, origin)
+        elif given and not is_ladder:
+            words = "allowed: only beside risk.exit_policy"
+            yield told(["risk", given[0]], risk[given[0]], words, origin)
+    for kind in ("bps", "atr_mult"):
+        first, second = risk.get(f"ladder_1_{kind}"), risk.get(f"ladder_2_{kind}")
+        if first is not None and second is not None and Fraction(first) >= Fraction(second):
+            words = f"allowed: below risk.ladder_2_{kind} ({second})"
+            yield told(["risk", f"ladder_1_{kind}"], first, words, origin)
 
 
 def _bar_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:

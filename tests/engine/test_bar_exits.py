@@ -1,0 +1,118 @@
+"""Exits inside a bar: low comes before high, and what the high raises acts on what follows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from minibot.accounting.order_rules import OrderRules
+from minibot.engine.intrabar import Candle, Intrabar, TouchModel
+from minibot.events.money import UNIT
+from tests.risk.desk import SYMBOL, Desk, actions, config, fills, instrument
+
+MINUTE_MS = 60_000
+HARD: dict[str, Any] = {"risk__hard_stop_bps": "1000"}
+TRAIL: dict[str, Any] = HARD | {"risk__trail_bps": "100"}
+LADDER: dict[str, Any] = HARD | {
+    "risk__exit_policy": "ladder",
+    "risk__ladder_1_bps": "200",
+    "risk__ladder_2_bps": "400",
+}
+AGES: dict[str, Any] = HARD | {"risk__targets_by_age": [[0, "900"], [12, "200"], [20, "100"]]}
+
+
+class Bars:
+    """A desk that holds ten coins bought at 100, and is shown bars of a quarter of an hour."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.desk = Desk(config(**changes)).ready()
+        self.desk.tick("100", "100")
+        self.desk.buy()
+        self._intrabar = Intrabar(SYMBOL, OrderRules.of(instrument()), TouchModel(0, 100, 50))
+        self._intrabar.resume(self.desk.ts, 1_000 * UNIT)
+        self.said: list[tuple[str, str]] = []
+
+    def show(self, first: float, high: float, low: float, close: float) -> None:
+        """Show a bar."""
+        begins = self.desk.ts + 1
+        units = [round(price * UNIT) for price in (first, high, low, close)]
+        opened, highest, lowest, closed = units
+        ends, volume = begins + 15 * MINUTE_MS, 10**6 * UNIT
+        candle = Candle(begins, ends, opened, highest, lowest, closed, volume)
+        for shown in self._intrabar.ticks(candle, self.desk.risk.watch):
+            self.desk.ts = shown.at
+            self.said += actions(self.desk.put("market_ticks", shown.payload(SYMBOL)))
+        self._intrabar.on_closed(candle)
+
+    @property
+    def sales(self) -> list[tuple[str, str]]:
+        """Quantities and prices of the sales."""
+        found = fills(self.desk.events("fills"))
+        return [(fill.qty, fill.price) for fill in found if fill.side == "SELL"]
+
+
+@pytest.mark.parametrize(
+    ("bars", "sales"),
+    [
+        # The low is above the stop that stood before; the high raises it above that low.
+        ([(101, 110, 100.5, 109.5)], []),
+        # The same, and the close falls back through the stop that the high raised.
+        ([(101, 110, 100.5, 105)], ["108.89"]),
+        # The low reaches the stop that stood before: the high comes too late.
+        ([(101, 110, 98.5, 109.5)], ["99.98"]),
+        # The next bar opens below the raised stop: the gap is sold at the gap.
+        ([(101, 110, 100.5, 109.5), (95, 99, 94, 96)], ["94.99"]),
+        # Entry and the rise of its own open: the open counts before the low.
+        ([(106, 106, 104, 105)], ["104.93"]),
+    ],
+)
+def test_trail_that_a_high_raises_acts_on_what_follows(
+    bars: list[tuple[float, float, float, float]], sales: list[str]
+) -> None:
+    """A trailing stop is hit by no price that came before the one that raised it."""
+    one = Bars(**TRAIL)
+
+    for bar in bars:
+        one.show(*bar)
+
+    assert [price for _, price in one.sales] == sales
+    assert {reason for _, reason in one.said} <= {"trailing_stop"}
+
+
+def test_stop_counts_before_the_rung_of_the_same_bar() -> None:
+    """Of stop and rung in one bar the stop is hit, with all that is held."""
+    one = Bars(**LADDER, risk__stop_bps="100")
+
+    one.show(100, 105, 98, 104)
+
+    assert (one.said, one.sales) == ([("EXIT", "stop_loss")], [("10.000", "99.00")])
+
+
+def test_rungs_of_one_bar_are_sold_each_at_its_price() -> None:
+    """A bar through both rungs sells the parts at 102 and 104, no better."""
+    one = Bars(**LADDER)
+
+    one.show(100, 105, 99, 103)
+
+    assert one.sales == [("5.000", "102.00"), ("3.000", "104.00")]
+
+
+def test_target_that_falls_inside_a_bar_is_met_on_the_way_up() -> None:
+    """The target falls to 101 between low and high: sold there, not at the 102 of before."""
+    one = Bars(**AGES)
+
+    one.show(100, 101, 99, 100)
+    one.show(100, 108, 99, 100)
+
+    assert one.sales == [("10.000", "101.00")]
+    assert {reason for _, reason in one.said} == {"age_target"}
+
+
+def test_break_even_that_a_high_sets_is_hit_by_the_close_alone() -> None:
+    """The low of the bar is below the entry price, and hits nothing."""
+    one = Bars(**HARD, risk__break_even_bps="200")
+
+    one.show(100, 103, 98, 99)
+
+    assert (one.said, one.sales) == ([("EXIT", "break_even")], [("10.000", "100.00")])

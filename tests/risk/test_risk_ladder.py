@@ -1,0 +1,228 @@
+"""Ladder: parts of the original quantity in whole steps, at their rungs, beside stops that hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibot.accounting.order_rules import Bounds
+from minibot.events.money import UNIT, amount_text, cost_up
+from minibot.risk.ladder import parts_of
+from tests.risk.desk import Desk, actions, config, fills, intents
+
+LADDER: dict[str, Any] = {
+    "risk__hard_stop_bps": "1000",
+    "risk__exit_policy": "ladder",
+    "risk__ladder_1_bps": "200",
+    "risk__ladder_2_bps": "400",
+}
+STEP = UNIT // 1_000
+
+
+def holder(**changes: Any) -> Desk:
+    """Return a desk that holds ten coins bought at 100, first rung 102, second 104."""
+    one = Desk(config(**LADDER | changes)).ready()
+    one.tick("100", "100", trade="100")
+    one.buy()
+    one.ts += 60_000
+    return one
+
+
+def sold(one: Desk) -> list[tuple[str, str]]:
+    """Return quantity and price of the sales so far."""
+    found = fills(one.events("fills"))
+    return [(fill.qty, fill.price) for fill in found if fill.side == "SELL"]
+
+
+def to(one: Desk, *bids: str, size: str = "1000") -> list[tuple[str, str]]:
+    """Show each bid for two ticks, and return what risk did."""
+    said = []
+    for bid in bids:
+        for _ in range(2):
+            said += one.tick(bid, bid, trade=bid, bid_qty=size)
+    return actions(said)
+
+
+def waiting(one: Desk) -> list[str]:
+    """Return the quantities that rest with the executor."""
+    return [amount_text(one_.remaining)[:-5] for one_ in one.execution.orders if one_.is_waiting]
+
+
+@pytest.mark.row("B-17", "B-44")
+def test_half_three_tenths_and_the_rest_are_sold_at_their_levels() -> None:
+    """Five of ten at the first rung, three at the second, two at the trailing stop."""
+    one = holder(risk__trail_bps="100", risk__trail_from_bps="300")
+
+    assert to(one, "101.99") == []
+    assert to(one, "102.00", "103.00") == [("EXIT", "ladder_target")]
+    assert to(one, "104.00") == [("EXIT", "ladder_target")]
+    assert to(one, "110.00", "108.90") == [("EXIT", "trailing_stop")]
+    assert sold(one) == [("5.000", "102.00"), ("3.000", "104.00"), ("2.000", "108.90")]
+    assert one.risk.facts()["open_positions"] == []
+
+
+def test_gap_beyond_both_rungs_sells_both_parts_at_the_gap() -> None:
+    """A jump to 106 sells eight of ten at once, at 106."""
+    one = holder()
+
+    assert to(one, "106.00") == [("EXIT", "ladder_target")]
+    assert sold(one) == [("8.000", "106.00")]
+
+
+def test_target_of_the_position_sells_the_rest() -> None:
+    """The target above the rungs sells what is left; below them it sells all."""
+    one = holder(risk__take_profit_bps="600")
+    assert [reason for _, reason in to(one, "102", "104", "106")] == [
+        *("ladder_target", "ladder_target", "take_profit")
+    ]
+
+    near = holder(risk__take_profit_bps="100")
+    assert to(near, "105") == [("EXIT", "take_profit")]
+    assert sold(near) == [("10.000", "105.00")]
+
+
+def test_rung_that_the_book_fills_in_part_sells_the_rest_of_its_part_later() -> None:
+    """Two of five are filled before the order expires; the three come at the rung again."""
+    one = holder()
+    one.tick("102", "102", trade="102", bid_qty="2")
+    one.tick("102", "102", bid_qty="2")
+    one.beat(after_ms=6_000)
+    assert sold(one) == [("2.000", "102.00")]
+
+    assert to(one, "101.99") == []
+    assert to(one, "102.00") == [("EXIT", "ladder_target")]
+    assert sold(one) == [("2.000", "102.00"), ("3.000", "102.00")]
+    assert to(one, "103.00") == []
+
+
+def test_stop_sells_the_rest_while_a_part_is_on_its_way() -> None:
+    """A thin book leaves the part open; the hard stop sells the other half beside it."""
+    one = holder()
+    one.tick("102", "102", trade="102", bid_qty="0.001")
+
+    assert actions(one.tick("90", "90", bid_qty="0.001")) == [("EXIT", "hard_stop")]
+    assert intents(one.events("order_intents"))[-1].qty == "5.000"
+    to(one, "89")
+    assert one.risk.facts()["open_positions"] == []
+
+
+def test_scaling_in_counts_to_the_original_quantity() -> None:
+    """Ten bought at 100 and as many at 101: the first rung sells half of all of it."""
+    one = holder()
+    one.tick("101", "101")
+    one.buy()
+    held = float(one.risk.facts()["open_positions"][0]["qty"])
+
+    to(one, "102.6")
+
+    assert float(sold(one)[0][0]) == pytest.approx(held / 2, abs=0.0006)
+
+
+def test_part_at_the_venue_leaves_the_rest_covered_in_the_same_step() -> None:
+    """The resting stop gives up the part before it is sold, and rests for all that stays."""
+    one = holder(risk__exits_at="venue")
+    assert waiting(one) == ["10.000"]
+
+    said = one.tick("102", "102", trade="102")
+
+    assert actions(said) == [("PROTECT", "protected"), ("EXIT", "ladder_target")]
+    assert waiting(one) == ["5.000"]
+    to(one, "103")
+    assert (sold(one), waiting(one)) == ([("5.000", "103.00")], ["5.000"])
+    one.ts += 60_000
+    to(one, "104")
+    assert waiting(one) == ["2.000"]
+    assert [result for result, _ in actions(one.tick("89", "89", trade="89"))] == ["EXIT"]
+    one.tick()
+    assert one.risk.facts()["open_positions"] == []
+
+
+@pytest.mark.parametrize("at", ["role", "venue"])
+def test_part_waits_where_the_order_rate_has_no_room_and_ends_no_run(at: str) -> None:
+    """With two of three orders used a part waits a minute; then it is sold."""
+    rate = {"risk__orders_per_minute_soft": 2, "risk__orders_per_minute_hard": 3}
+    one = holder(risk__exits_at=at, **rate)
+    one.risk._state.budgets.on_order(one.ts, 0)
+    one.risk._state.budgets.on_order(one.ts, 1)
+
+    assert to(one, "103") == []
+    assert one.risk.facts()["open_positions"] != []
+    assert ("EXIT", "ladder_target") in actions(one.tick("103", "103", after_ms=60_000))
+
+
+def test_part_that_expires_at_the_venue_rests_again() -> None:
+    """A part that nobody buys joins the resting order again."""
+    one = holder(risk__exits_at="venue")
+    one.tick("102", "102", trade="102")
+    assert waiting(one) == ["5.000"]
+    one.tick("101", "101", bid_qty="0")
+    one.tick("101", "101", bid_qty="0", after_ms=6_000)
+
+    one.tick("101", "101", bid_qty="0", after_ms=60_000)
+
+    assert waiting(one) == ["10.000"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    original=st.integers(1, 10**13),
+    qty_step=st.sampled_from([1, 10, STEP, UNIT]),
+    minimum=st.integers(0, 10**10),
+    notional=st.integers(0, 10**12),
+    price=st.integers(1, 10**13),
+)
+def test_parts_sum_to_the_whole_steps_of_the_holding(
+    original: int, qty_step: int, minimum: int, notional: int, price: int
+) -> None:
+    """Parts are whole steps and sum to the holding; none is too small unless the whole is."""
+    least = -(-minimum // qty_step) * qty_step
+    bounds = Bounds(qty_step, least, None, notional, None)
+
+    parts = parts_of(original, bounds, (price, price, price))
+
+    whole = original // qty_step * qty_step
+    assert sum(parts) == whole
+    assert all(part % qty_step == 0 and part >= 0 for part in parts)
+
+    def is_small(qty: int) -> bool:
+        return qty < least or cost_up(qty, price) < notional
+
+    if not is_small(whole) and whole:
+        assert not any(is_small(part) for part in parts if part)
+    plain = whole // 2 // qty_step * qty_step, whole * 30 // 100 // qty_step * qty_step
+    if not any(map(is_small, (*plain, whole - sum(plain)))) and min(plain):
+        assert parts[:2] == plain
+
+
+STEPS = st.lists(
+    st.tuples(st.integers(-250, 300), st.integers(1, 90_000), st.sampled_from([0, 1, 5, 1_000])),
+    max_size=40,
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(steps=STEPS, at=st.sampled_from(["role", "venue"]))
+def test_any_walk_sells_exactly_what_was_bought(steps: list[tuple[int, int, int]], at: str) -> None:
+    """Over thin books, gaps and restarts nothing is sold twice, and stops never fall."""
+    keys = LADDER | {"risk__exits_at": at, "risk__trail_bps": "300", "risk__stop_bps": "500"}
+    one, cut = Desk(config(**keys)).ready(), Desk(config(**keys)).ready()
+    price, floor = 10_000, 0.0
+    for move, after_ms, size in steps:
+        price = max(1_000, price + move)
+        text = f"{price / 100:.2f}"
+        for desk in (one, cut):
+            if move % 5 == 0:
+                desk.signal("BUY")
+            desk.tick(text, text, after_ms=after_ms, trade=text, bid_qty=str(size))
+        cut.restarted()
+        bought = sum(float(f.qty) for f in fills(one.events("fills")) if f.side == "BUY")
+        gone = sum(float(f.qty) for f in fills(one.events("fills")) if f.side == "SELL")
+        held = one.risk.facts()["open_positions"]
+        assert bought - gone == pytest.approx(sum(float(each["qty"]) for each in held))
+        now = float(one.risk.facts()["exits"]["BTCUSDT"]["stop"]) if held else 0.0
+        assert now >= floor or not held
+        floor = now
+    assert one.log_bytes() == cut.log_bytes()
