@@ -199,6 +199,7 @@ def kills(steps: list[Step]) -> Iterator[tuple[int, int]]:
             yield count, whole
 
 
+@pytest.mark.row("B-21")
 @pytest.mark.parametrize("situation", ["resting", "half filled", "replace on its way"])
 @pytest.mark.parametrize("role", ROLES)
 def test_role_killed_with_an_order_under_way_writes_the_same_bytes(
