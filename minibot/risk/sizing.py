@@ -13,16 +13,16 @@ from typing import Any, Final, final
 
 from minibot.accounting.order_rules import Bounds
 from minibot.accounting.portfolio import Portfolio
+from minibot.accounting.round_trips import RoundTrips
 from minibot.cores.core_profile import FIXED, KELLY, RISK, SHARE, CoreProfile
 from minibot.cores.messages import FillMessage
 from minibot.events.decimals import mul_div_down
-from minibot.events.model import BUY, JsonObject
+from minibot.events.model import JsonObject
 from minibot.events.money import (
     PLACES,
     RATE_UNIT,
     UNIT,
     amount_text,
-    cost_up,
     fee_up,
     notional_paid_by,
     parse_amount,
@@ -43,7 +43,8 @@ from minibot.events.reasons import (
 )
 from minibot.events.unit_sizes import BPS
 from minibot.risk.checks import NOT_ASKED, Gate, Row
-from minibot.risk.exits import ExitRules, SymbolExits, exact_atr, share_distance, whole_distance
+from minibot.risk.distances import exact_atr, share_distance, whole_distance
+from minibot.risk.exits import ExitRules, SymbolExits
 from minibot.risk.headroom import Headroom
 from minibot.risk.limits import Limits
 from minibot.risk.positions import Market, Positions
@@ -410,8 +411,8 @@ def _asked(value: int, limit: int) -> int:
 class ClosedTrades:
     """Net returns of the round trips that ended within a window of market time.
 
-    A round trip goes from flat to flat in one symbol; its return is its gain after all fees over
-    what it cost, rounded down. A position carried into the run counts from its cost, with a fee.
+    A return is the ratio of `accounting.round_trips`. A position carried into the run counts from
+    its cost, with a fee.
 
     Attributes:
         window_ms: How long a trade counts.
@@ -419,15 +420,14 @@ class ClosedTrades:
         gained, lost: The sum of their gains, and of their losses, in hundred-millionths.
     """
 
-    __slots__ = ("_ended", "_open", "_returns", "count", "gained", "lost", "window_ms", "wins")
+    __slots__ = ("_ended", "_returns", "_trips", "count", "gained", "lost", "window_ms", "wins")
 
     def __init__(self, window_ms: int) -> None:
         """Start without a trade."""
         self.window_ms: int = window_ms
         self._ended: list[int] = []
         self._returns: list[int] = []
-        # Of open positions by symbol: what they cost, and what parts of them brought.
-        self._open: dict[str, tuple[int, int]] = {}
+        self._trips: RoundTrips = RoundTrips()
         self.count: int = 0
         self.wins: int = 0
         self.gained: int = 0
@@ -437,22 +437,13 @@ class ClosedTrades:
         """Start the run with the positions of a portfolio, whose fees were at this rate."""
         for symbol in portfolio.symbols():
             cost = portfolio.position_cost(symbol)
-            self._open[symbol] = (cost + fee_up(cost, rate), 0)
+            self._trips.carry(symbol, 0, cost + fee_up(cost, rate))
 
     def on_fill(self, fill: FillMessage, is_flat: bool) -> None:
         """Take a fill; one that leaves its symbol flat ends a trade."""
-        spent, brought = self._open.get(fill.symbol, (0, 0))
-        fee = 0 if fill.pays_in_base else fill.fee
-        if fill.side == BUY:
-            spent += cost_up(fill.qty, fill.price) + fee
-        else:
-            brought += proceeds_down(fill.qty, fill.price) - fee
-        if not is_flat:
-            self._open[fill.symbol] = (spent, brought)
-            return
-        self._open.pop(fill.symbol, None)
-        if spent > 0:
-            self._add(fill.ts, mul_div_down(brought - spent, UNIT, spent))
+        trip = self._trips.on_fill(fill, is_flat, "")
+        if trip is not None and trip.spent > 0:
+            self._add(trip.closed_ts, trip.ratio)
 
     def _add(self, ts: int, gain: int) -> None:
         self._ended.append(ts)
@@ -498,15 +489,11 @@ class ClosedTrades:
             "closed": [
                 [ts, amount_text(gain)] for ts, gain in zip(self._ended, self._returns, strict=True)
             ],
-            "open": {
-                symbol: [amount_text(spent), amount_text(brought)]
-                for symbol, (spent, brought) in self._open.items()
-            },
+            "open": self._trips.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned."""
         for ts, gain in state["closed"]:
             self._add(ts, parse_amount(gain))
-        for symbol, (spent, brought) in state["open"].items():
-            self._open[symbol] = (parse_amount(spent), parse_amount(brought))
+        self._trips = RoundTrips.from_state(state["open"])

@@ -337,7 +337,7 @@ def test_kelly_trade_counts_until_the_window_is_over() -> None:
 
     assert counted == (1, 1)
     assert (trades.count, trades.lost) == (0, 0)
-    assert trades.state() == {"closed": [], "open": {}}
+    assert trades.state() == {"closed": [], "open": []}
 
 
 @pytest.mark.parametrize(
