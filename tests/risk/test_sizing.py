@@ -326,6 +326,17 @@ def test_kelly_without_an_edge_buys_nothing_until_its_losses_are_old() -> None:
     assert bought(again) == ["0.999"]  # A hundredth of 9,995.
 
 
+@pytest.mark.row("B-41")
+def test_kelly_that_gained_what_it_lost_has_no_edge() -> None:
+    """Gains and losses of the same sum say nothing for a further entry."""
+    made = desk(**KELLY)
+    for price in ("105", "95", "105", "95", "100"):
+        round_trip(made, price)
+    made.tick(**FLAT)
+
+    assert actions(made.signal("BUY")) == [("BLOCK", "no_edge")]
+
+
 def test_kelly_trade_counts_until_the_window_is_over() -> None:
     """A trade counts while it is younger than the window, to the millisecond."""
     trades = ClosedTrades(1_000)
