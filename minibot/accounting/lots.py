@@ -11,8 +11,8 @@ from typing import Any, final
 
 from minibot.cores.event_id import EventId, named
 from minibot.events.decimals import mul_div_up
-from minibot.events.model import JsonObject
-from minibot.events.money import UNIT, amount_text, cost_up, parse_amount
+from minibot.events.model import BUY, Fill, JsonObject
+from minibot.events.money import PLACES, UNIT, amount_text, cost_up, parse_amount
 from minibot.events.native import mypyc_attr
 
 
@@ -194,3 +194,13 @@ class Trade:
             "open_order_id": self.open_order_id,
             "close_order_id": self.close_order_id,
         }
+
+
+def is_dust_left(fill: Fill, left: int) -> bool:
+    """Return whether a fill is a sale that left dust: less than one unit of its last place.
+
+    Quantities are told with the places of the venue's step, so that nothing of it can be sold. To
+    be asked only where fees were taken in coins.
+    """
+    places = len(fill.qty.partition(".")[2])
+    return fill.side != BUY and 0 < left < int(10 ** max(PLACES - places, 0))

@@ -37,6 +37,7 @@ from minibot.kernel.errors import InvariantError
 TRADING: Final = "TRADING"
 MARKET: Final = "MARKET"
 LIMIT: Final = "LIMIT"
+STOP_LOSS: Final = "STOP_LOSS"
 
 
 @dataclass(frozen=True, slots=True)

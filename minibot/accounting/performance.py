@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from minibot.accounting.lots import is_dust_left
 from minibot.accounting.portfolio import Portfolio
 from minibot.cores.messages import FillMessage
 from minibot.events.cells import CELL, int_at
@@ -82,6 +83,8 @@ class Performance:
         self.quote_asset = quote_asset
         self._marks: dict[str, int] = {}
         self.trips: list[int] = []
+        # Symbols of which a purchase paid its fee in coins, so that a sale may leave dust.
+        self._paid_in_base: set[str] = set()
         self.results: dict[str, SymbolResult] = {}
         # A carried position counts at its first mark: losses before that belong to the run before.
         self.equity_start = self.equity = self.high_water_mark = self._equity()
@@ -212,13 +215,23 @@ class Performance:
         fee = 0 if fill.pays_in_base else fill.fee
         self._trip[symbol] = self._trip.get(symbol, 0) + flow - fee
         self._held.add(symbol)
-        if not self.portfolio.has_lots(symbol):
+        if fill.pays_in_base:
+            self._paid_in_base.add(symbol)
+        is_flat = not self.portfolio.has_lots(symbol)
+        if is_flat:
             self._held.discard(symbol)
+        if is_flat or (symbol in self._paid_in_base and self._left_dust(fill)):
             trip = self._trip.pop(symbol)
             self.trips.append(trip)
             result.wins += trip > 0
             result.losses += trip < 0
         self._look()
+
+    def _left_dust(self, fill: FillMessage) -> bool:
+        """Return whether a fill left dust, so that its round trip is over all the same."""
+        payload = fill.payload()
+        left = self.portfolio.position_qty(fill.symbol)
+        return isinstance(payload, Fill) and is_dust_left(payload, left)
 
     def symbols(self) -> list[str]:
         """Return the symbols that have a price, a position or a result, sorted."""

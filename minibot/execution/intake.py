@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from minibot.accounting.order_rules import LIMIT, MARKET, OrderRules
+from minibot.accounting.order_rules import LIMIT, MARKET, STOP_LOSS, OrderRules
 from minibot.cores.messages import IntentMessage
 from minibot.events.model import BUY, ENTRY, EXIT, SELL, Event
 from minibot.events.reasons import (
@@ -20,14 +20,11 @@ from minibot.events.reasons import (
     SOURCE_FORBIDDEN,
     WOULD_TRIGGER,
 )
-from minibot.execution.orders import FOK, GTC, IOC, Order
+from minibot.execution.orders import FOK, GTC, IOC, MAKER_ONLY, Order
 from minibot.kernel.errors import ContractError
 
 SIDE_OF_PURPOSE: Final = {ENTRY: BUY, EXIT: SELL}
 """Spot is long or flat: an entry buys, an exit sells."""
-
-LIMIT_MAKER: Final = "LIMIT_MAKER"
-STOP_LOSS: Final = "STOP_LOSS"
 
 TIMES_IN_FORCE: Final = frozenset({"", GTC, IOC, FOK})
 """None named is GTC."""
@@ -80,7 +77,7 @@ def field_refusal(intent: IntentMessage) -> str | None:
             return ORDER_TYPE_UNSUPPORTED
         if limit is None and intent.order_type == MARKET:
             return None
-        if intent.order_type == LIMIT_MAKER:
+        if intent.order_type == MAKER_ONLY:
             if intent.time_in_force:
                 return ORDER_TYPE_UNSUPPORTED
         elif intent.order_type != LIMIT:

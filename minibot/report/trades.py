@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from minibot.accounting.lots import is_dust_left
 from minibot.accounting.performance import Carried
 from minibot.accounting.portfolio import pays_in_base
 from minibot.events.model import BUY, Event, Fill, JsonObject
@@ -77,6 +78,7 @@ class TradeLog:
         self._carried = carried
         self._held = {symbol: each.qty for symbol, each in carried.items()}
         self._begun: set[str] = set()
+        self._paid_in_base: set[str] = set()
         self._open: dict[str, RoundTrip] = {}
         self.trips: list[RoundTrip] = []
 
@@ -97,6 +99,7 @@ class TradeLog:
         if pays_in_base(fill):
             qty, fee = qty - fee, cost_up(fee, price)
             notional -= fee
+            self._paid_in_base.add(fill.symbol)
         trip.fees += fee
         trip.fills.append(event.id)
         sign = 1 if fill.side == BUY else -1
@@ -108,8 +111,8 @@ class TradeLog:
             trip.sold_qty += qty
             trip.received += notional
             trip.exit_order = fill.client_order_id
-        self._held[fill.symbol] = self._held.get(fill.symbol, 0) + sign * qty
-        if not self._held[fill.symbol]:
+        left = self._held[fill.symbol] = self._held.get(fill.symbol, 0) + sign * qty
+        if not left or (fill.symbol in self._paid_in_base and is_dust_left(fill, left)):
             trip.closed_ts = event.ts
             del self._open[fill.symbol]
 

@@ -6,7 +6,7 @@ from typing import Final, final
 
 from msgspec.structs import asdict
 
-from minibot.accounting.order_rules import MARKET, OrderRules
+from minibot.accounting.order_rules import MARKET, STOP_LOSS, OrderRules
 from minibot.cores.event_id import EventId, derived, named
 from minibot.cores.messages import (
     ACTIONS,
@@ -46,7 +46,6 @@ REDUCE: Final = "REDUCE"
 STOP: Final = "STOP"
 PROTECT: Final = "PROTECT"
 
-STOP_LOSS: Final = "STOP_LOSS"
 TAKE_PROFIT: Final = "TAKE_PROFIT"
 OCO: Final = "OCO"
 

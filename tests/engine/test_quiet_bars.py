@@ -111,6 +111,8 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
             *("risk.position_share_bps_max=900", "execution.taker_fee_bps=0"),
         ),
         ("risk.exits_at=venue", "risk.time_exit_ms=900000", "execution.fill_model=worse"),
+        ("execution.fee_asset=base", "execution.latency_drawn_market_ms=[20,300,5000]"),
+        ("execution.fee_asset=base", "risk.exits_at=venue", "execution.fill_model=book"),
     ],
 )
 def test_any_profile_gives_the_same_either_way(sets: tuple[str, ...]) -> None:

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from minibot.accounting.performance import Performance
 from minibot.events.model import Event, ExitPosition, RiskAction
 from minibot.events.money import UNIT, parse_amount
 from minibot.execution.portfolio import OPEN_POSITIONS_FILE, PortfolioStore
 from minibot.kernel.files import read_hashed
+from minibot.replay.explain.trips import trips_of
+from minibot.report.trades import TradeLog
 from tests.risk.desk import (
     EXECUTION_INPUTS,
     OTHER,
@@ -212,6 +215,28 @@ def test_rules_that_make_carried_dust_sellable_make_it_a_position(step: str) -> 
     assert ("dust_qty" in facts["open_positions"][0]) == is_dust
     assert facts["equity"] == ("1000.00000000" if is_dust else "1024.00000600")
     assert facts["headroom"]["night_loss"] == "100000.00000000"
+
+
+def test_round_trip_ends_with_the_sale_that_leaves_dust() -> None:
+    """Two purchases, each sold but for dust, are two trades in figures, page and `explain`."""
+    desk = desk_of()
+    sold_out(desk)
+    sold_out(desk)
+    performance = Performance(opening(), "USDT")
+    log = TradeLog(performance.carried)
+    told = desk.events("fills")
+    held = [0]
+    for event in told:
+        (fill,) = fills([event])
+        performance.on_fill(fill, event.ts)
+        log.on_fill(event)
+        held.append(performance.portfolio.position_qty(SYMBOL))
+    trips = trips_of(told, lambda n, symbol: held[n])
+
+    assert len(performance.trips) == 2
+    assert [trip.is_closed for trip in log.trips] == [True, True]
+    assert [trip.net for trip in log.trips] == performance.trips
+    assert [(trip.is_closed, trip.is_carried) for trip in trips] == [(True, False)] * 2
 
 
 # --- random nights --------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def test_each_wish_is_answered_and_ends_once(make: Callable[[JsonObject], OrderM
 def test_fill_stands_before_the_result_that_tells_of_it(
     make: Callable[[JsonObject], OrderManager],
 ) -> None:
-    """What a result says is filled has been said by fills before it."""
+    """Fills of a result have all been told before it."""
     filled: dict[str, int] = {}
     for event in night(desk_of(make)):
         payload = event.payload

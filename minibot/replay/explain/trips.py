@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from minibot.accounting.portfolio import Booking
+from minibot.accounting.lots import is_dust_left
+from minibot.accounting.portfolio import Booking, pays_in_base
 from minibot.events.model import BUY, Event, Fill, JsonObject
 from minibot.events.money import UNIT, amount_text, parse_amount, proceeds_down
 
@@ -46,20 +47,29 @@ def trips_of(fills: Sequence[Event], held: Callable[[int, str], int]) -> list[Tr
     """
     found: list[Trip] = []
     unclosed: dict[str, Trip] = {}
+    paid_in_base: set[str] = set()
+    dusty: set[str] = set()
     for n, event in enumerate(fills, 1):
         fill = event.payload
         if not isinstance(fill, Fill):
             continue
         trip = unclosed.get(fill.symbol)
         if trip is None:
-            trip = Trip(len(found) + 1, fill.symbol, held(n - 1, fill.symbol) > 0)
+            is_carried = fill.symbol not in dusty and held(n - 1, fill.symbol) > 0
+            trip = Trip(len(found) + 1, fill.symbol, is_carried)
             unclosed[fill.symbol] = trip
             found.append(trip)
         trip.fills.append(n)
         if fill.side == BUY:
             trip.lots.append(n)
-        if not held(n, fill.symbol):
+            if pays_in_base(fill):
+                paid_in_base.add(fill.symbol)
+        left = held(n, fill.symbol)
+        is_dust = fill.symbol in paid_in_base and is_dust_left(fill, left)
+        if is_dust or not left:
             trip.is_closed = True
+            if is_dust:
+                dusty.add(fill.symbol)
             del unclosed[fill.symbol]
     return found
 
