@@ -11,7 +11,7 @@ from minibot.cli.support.standing import standing_of
 from minibot.engine.lookup import last_event
 from minibot.engine.role_replay import Recorded
 from minibot.events.model import JsonObject, RiskAction, RiskStanding
-from minibot.events.names import RISK_ACTIONS
+from minibot.events.names import ALL_SYMBOLS, RISK_ACTIONS
 from minibot.report.figures import clock, duration, money, plain_text
 from minibot.report.summary import Row
 from minibot.runtime.clock import RunClock
@@ -19,7 +19,6 @@ from minibot.runtime.running import running_run
 
 HELP = "the account's tier, what is left of each limit, and how long each lock lasts"
 EXAMPLE = "minibot risk latest"
-ALL = "*"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -101,9 +100,9 @@ def rows_of(document: JsonObject) -> list[Row]:
     for number, (name, left) in enumerate(sorted((document["headroom"] or {}).items())):
         rows.append(Row("" if number else "left of", f"{name} {left}"))
     if document["halted"] is not None:
-        rows.append(Row("halted", plain_text(str(document["halted"]["why"])), "bad"))
+        rows.append(Row("entries", "halted: " + plain_text(str(document["halted"]["why"])), "bad"))
     for lock in document["locks"]:
-        scope = "all symbols" if lock["scope"] == ALL else lock["scope"]
+        scope = "all symbols" if lock["scope"] == ALL_SYMBOLS else lock["scope"]
         rows.append(
             Row("locked", f"{scope} for {duration(lock['left_ms'])}: {lock['reason_code']}", "bad")
         )

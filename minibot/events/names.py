@@ -22,3 +22,6 @@ RECOMMENDATIONS: Final = "recommendations"
 HEALTH: Final = "health"
 INCIDENTS: Final = "incidents"
 STOP_JOURNAL: Final = "stop_journal"
+
+ALL_SYMBOLS: Final = "*"
+"""The scope of a lock of all symbols."""

@@ -77,7 +77,7 @@ class Limit:
 
     @property
     def is_on(self) -> bool:
-        """Whether the profile has it."""
+        """True where the profile has the limit."""
         return self.hard < UNBOUNDED
 
     def entry_value(self, value: int) -> int:

@@ -24,6 +24,7 @@ from minibot.cores.messages import FillMessage
 from minibot.events.intervals import INTERVAL_MS, align
 from minibot.events.model import JsonObject
 from minibot.events.money import amount_text, parse_amount
+from minibot.events.names import ALL_SYMBOLS
 from minibot.events.reasons import (
     COOLDOWN_PERIOD,
     INVARIANT_BROKEN,
@@ -36,9 +37,6 @@ from minibot.events.reasons import (
 from minibot.events.unit_sizes import DAY_MS, MINUTE_MS
 from minibot.kernel.errors import InvariantError
 from minibot.risk.checks import NOT_ASKED, Gate
-
-ALL: Final = "*"
-"""The scope of a lock of all symbols."""
 
 STOPS: Final = frozenset({STOP_LOSS})
 """Reasons of exits that StoplossGuard counts: those at a stop."""
@@ -200,14 +198,16 @@ class Protections:
             raise _contradiction(f"an open trade of {symbol}, of which nothing is held")
 
     def _check(self, now: int) -> None:
-        """Check that each lock has a trade that caused it, and no trade is of the future."""
+        """Check that each lock has a trade that caused it, and each trade a cost."""
         for trade in self.trades:
-            if trade.closed_ts > now or trade.spent <= 0 or trade.received < 0:
+            if trade.spent <= 0 or trade.received < 0:
                 raise _contradiction(f"a trade of {trade.symbol} closed at {trade.closed_ts}")
         for lock in self.listed(now):
             scope, until = lock["scope"], lock["until_ts"]
             if not [
-                one for one in self.trades if one.closed_ts < until and scope in (ALL, one.symbol)
+                one
+                for one in self.trades
+                if one.closed_ts < until and scope in (ALL_SYMBOLS, one.symbol)
             ]:
                 raise _contradiction(f"{lock['reason_code']} locks {scope}, without a trade")
 
@@ -235,7 +235,10 @@ class Protections:
         for rule in self.rules:
             last_ts = self._last_counted(rule, trade)
             if last_ts is not None:
-                scope, scopes = trade.symbol if rule.is_local else ALL, self.locks[rule.code]
+                scope, scopes = (
+                    trade.symbol if rule.is_local else ALL_SYMBOLS,
+                    self.locks[rule.code],
+                )
                 scopes[scope] = max(scopes.get(scope, 0), rule.until(last_ts, self._bar_ms))
 
     def left(self, code: str, symbol: str, now: int) -> int:
@@ -245,7 +248,7 @@ class Protections:
         scopes = self.locks.get(code)
         if scopes is None:
             return NOT_ASKED
-        until = max(scopes.get(ALL, 0), scopes.get(symbol, 0))
+        until = max(scopes.get(ALL_SYMBOLS, 0), scopes.get(symbol, 0))
         return until - now if until > now else 0
 
     def listed(self, now: int) -> list[JsonObject]:
@@ -261,7 +264,7 @@ class Protections:
 
     def _count_losses(self, trade: RoundTrip) -> None:
         """Count the losses in a row; a trade that breaks even changes nothing."""
-        for scope in (ALL, trade.symbol):
+        for scope in (ALL_SYMBOLS, trade.symbol):
             if trade.profit < 0:
                 self.streaks[scope] = self.streaks.get(scope, 0) + 1
             elif trade.profit > 0:
@@ -273,7 +276,7 @@ class Protections:
         if code == COOLDOWN_PERIOD:
             return now
         if code == LOSSES_IN_ROW:
-            streak = self.streaks.get(trade.symbol if rule.is_local else ALL, 0)
+            streak = self.streaks.get(trade.symbol if rule.is_local else ALL_SYMBOLS, 0)
             return now if trade.profit < 0 and streak >= rule.trade_limit else None
         counted = [one for one in self.trades if one.closed_ts > now - rule.lookback_ms]
         if rule.is_local:

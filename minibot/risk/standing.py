@@ -22,7 +22,7 @@ from minibot.risk.risk_state import RiskState
 
 @final
 class Standing:
-    """When the standing was told last, and what of it.
+    """Telling of the standing: when it was told last, and with which mark and tier.
 
     Attributes:
         is_on: Whether it is told at all.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from minibot.accounting.portfolio import Portfolio
 from minibot.cores.input_order import LineSource
@@ -89,16 +91,7 @@ def carried_opening(
     used = day_budgets(opening, portfolio, manifest.clock_origin_ms, origin_ms)
     if has_week:
         used |= week_budgets(opening, portfolio, manifest.clock_origin_ms, origin_ms)
-    account, memory = opening.account, opening.memory
-    actions = LineSource(open_reader(queues, RISK_ACTIONS))
-    while (line := actions.next()) is not None:
-        if RiskStanding.TYPE.encode() not in line.json:
-            continue
-        told = codec.decode(RISK_ACTIONS, line.json).payload
-        if isinstance(told, RiskStanding):
-            memory = told.memory or memory
-            if told.high_water_mark is not None:
-                account = {"high_water_mark": told.high_water_mark, "tier": told.tier}
+    account, memory = remembered(opening, _standings(queues, codec))
     return RunOpening(
         cash=portfolio.opening_cash(),
         lots=tuple(portfolio.opening_lots()),
@@ -108,6 +101,28 @@ def carried_opening(
         account=account,
         memory=memory,
     )
+
+
+def _standings(queues: Path, codec: Codec) -> Iterator[RiskStanding]:
+    """Yield each standing that risk told in a run, in their order."""
+    actions = LineSource(open_reader(queues, RISK_ACTIONS))
+    while (line := actions.next()) is not None:
+        if RiskStanding.TYPE.encode() in line.json:
+            told = codec.decode(RISK_ACTIONS, line.json).payload
+            if isinstance(told, RiskStanding):
+                yield told
+
+
+def remembered(
+    opening: RunOpening, told: Iterable[RiskStanding]
+) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+    """Return account and memory that a run leaves: those told last, else those of its opening."""
+    account, memory = opening.account, opening.memory
+    for standing in told:
+        memory = standing.memory or memory
+        if standing.high_water_mark is not None:
+            account = {"high_water_mark": standing.high_water_mark, "tier": standing.tier}
+    return account, memory
 
 
 def day_budgets(

@@ -43,6 +43,7 @@ HOMES_OF_CODES = {
 FIELDS = {
     "allowed", "cost_gate", "day_loss", "day_notional", "drawdown", "filled", "halted",
     "left_trading", "night_loss", "night_notional", "notional_max", "order_rate", "positions_max",
+    "week_loss", "week_notional",
     "qty_max", "qty_min", "run_ending", "signal_exit", "warmup",
 }  # fmt: skip
 # Texts that equal a reason code but mean another fact, by module or room.
@@ -67,6 +68,10 @@ OTHER_FACTS = {
     ("minibot.risk", "run_ending"): "the name of a check",
     ("minibot.risk", "signal_exit"): "the name of a check",
     ("minibot.risk", "symbol_locked"): "the name of a check",
+    ("minibot.risk", "week_loss"): "the name of a check",
+    ("minibot.risk", "week_notional"): "the name of a check",
+    ("minibot.runtime.configuration.config_rules", "week_loss"): "the stem of two keys",
+    ("minibot.runtime.configuration.config_rules", "week_notional"): "the stem of two keys",
     ("minibot.runtime.fault_injection", "poison_event"): "the name of a fault",
     ("minibot.runtime.stop", "REFUSED"): "a kind of record in the stop journal",
     ("minibot.strategies.allowed", "partial"): "a function of the standard library",

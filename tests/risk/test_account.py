@@ -145,7 +145,7 @@ def test_week_counts_over_days_and_begins_anew_on_monday() -> None:
 
 @pytest.mark.row("B-09")
 def test_week_loss_of_earlier_runs_refuses_the_first_entry() -> None:
-    """What runs before lost of the week counts: one unit beyond the limit nothing enters."""
+    """Losses of earlier runs in the week count: one unit beyond the limit nothing enters."""
     profile = config(risk__week_loss_soft="50", risk__week_loss_hard="500")
     outcomes = []
     for used in ("50", "50.00000001"):

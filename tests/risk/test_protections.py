@@ -12,10 +12,11 @@ from msgspec.structs import replace
 from minibot.accounting.round_trips import RoundTrip
 from minibot.events.model import Event, JsonObject, RiskAction, RiskStanding
 from minibot.events.money import UNIT
+from minibot.events.names import ALL_SYMBOLS
 from minibot.execution.core import core_from_config as execution_from_config
 from minibot.kernel.errors import ConfigError, InvariantError
 from minibot.risk.core import core_from_config as risk_from_config
-from minibot.risk.protections import ALL, Protections
+from minibot.risk.protections import Protections
 from minibot.runtime.configuration.config import load_config
 from tests.risk.desk import OTHER, PROJECT, SYMBOL, Desk, config, of, opening
 from tests.risk.freqtrade_locks import BEGAN, CASES, Case, Closed
@@ -240,7 +241,7 @@ def test_snapshot_between_trades_locks_as_without_it() -> None:
 
     assert desk.risk.state() == before
     assert entry(desk).reason_code == "stoploss_guard"
-    assert desk.risk.state()["protections"]["streaks"] == {ALL: 2, SYMBOL: 2}
+    assert desk.risk.state()["protections"]["streaks"] == {ALL_SYMBOLS: 2, SYMBOL: 2}
 
 
 def test_absent_key_leaves_no_check_and_no_state() -> None:

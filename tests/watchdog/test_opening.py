@@ -1,0 +1,53 @@
+"""Opening of a following run: used weeks, and what risk told last."""
+
+from __future__ import annotations
+
+import pytest
+
+from minibot.accounting.portfolio import Portfolio
+from minibot.events.model import JsonObject, RiskStanding, RunOpening
+from minibot.events.money import UNIT
+from minibot.watchdog.opening import remembered, week_budgets
+
+DAY_MS = 86_400_000
+MONDAY = 1_772_409_600_000
+"""2026-03-02 00:00 UTC."""
+
+
+def earlier(**days: tuple[int, int, int]) -> Portfolio:
+    """Return a portfolio with entries, gain and fees of days, counted from Monday as `d0`."""
+    portfolio = Portfolio({"USDT": 1000 * UNIT}, ())
+    for name, (bought, gain, fees) in days.items():
+        totals = portfolio.days.setdefault(MONDAY // DAY_MS + int(name[1:]), portfolio.day(-1))
+        portfolio.days[MONDAY // DAY_MS + int(name[1:])] = totals = type(totals)()
+        totals.entry_notional, totals.realised_pnl = bought * UNIT, gain * UNIT
+        totals.fees = fees * UNIT
+    return portfolio
+
+
+@pytest.mark.row("B-09")
+def test_week_of_earlier_runs_ends_on_monday() -> None:
+    """Days of one week add up with what runs before them used; a new week starts with nothing."""
+    opening = RunOpening({}, (), {"week_notional": "5", "week_loss": "1"})
+    portfolio = earlier(d5=(100, -7, 2), d6=(50, 3, 1))
+
+    same = week_budgets(opening, portfolio, MONDAY + 5 * DAY_MS, MONDAY + 7 * DAY_MS - 1)
+    anew = week_budgets(opening, portfolio, MONDAY + 5 * DAY_MS, MONDAY + 7 * DAY_MS)
+
+    assert same == {"week_notional": "155.00000000", "week_loss": "8.00000000"}
+    assert anew == {"week_notional": "0.00000000", "week_loss": "0.00000000"}
+
+
+def test_last_told_mark_and_memory_are_carried() -> None:
+    """Mark and tier are those told last, memory that of the last fill; else what the run got."""
+    memory: JsonObject = {"trips": []}
+    opening = RunOpening(
+        {}, (), {}, account={"high_water_mark": "900", "tier": 1}, memory={"trips": [1]}
+    )
+    told = [
+        RiskStanding("ACTIVE", 0, "1000", "1000", "0", memory=memory),
+        RiskStanding("REDUCING", 2, "900", "1100", "10"),
+    ]
+
+    assert remembered(opening, []) == (opening.account, opening.memory)
+    assert remembered(opening, told) == ({"high_water_mark": "1100", "tier": 2}, memory)
