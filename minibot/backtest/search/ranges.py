@@ -14,7 +14,13 @@ from minibot.kernel.errors import ConfigError
 
 SECTIONS: Final = ("risk", "strategy")
 # Keys of the risk section that say when to take a gain and not how much may be lost.
-NO_LIMITS: Final = frozenset(("signal_exit", "take_profit_atr_mult", "take_profit_bps"))
+NO_LIMITS: Final = frozenset(
+    (
+        *("signal_exit", "take_profit_atr_mult", "take_profit_bps"),
+        *("trail_from_bps", "trail_from_atr_mult", "break_even_bps", "break_even_atr_mult"),
+        *("ladder_1_bps", "ladder_1_atr_mult", "ladder_2_bps", "ladder_2_atr_mult"),
+    )
+)
 OWN: Final = "strategy.parameters."
 POINTS_MAX: Final = 1_000_000
 PARTS: Final = (2, 3)
