@@ -134,10 +134,12 @@ class Intrabar:
             if following == price and at < closed:
                 continue
             touch = self._touch(following)
-            while following > price and self._at < (change := watch.until(self._symbol)) < at:
+            change = watch.until(self._symbol)
+            while following > price and self._at < change < at:
                 # The worse path to a target that falls with time: the price still stands.
                 yield from self._shown(before, change, lag, watch)
-                if watch.until(self._symbol) == change:
+                last, change = change, watch.until(self._symbol)
+                if change == last:
                     break
             for level in self._passed(before[0], touch[0], watch) if touch != before else ():
                 # Half way in time, wherever between the two prices the level lies, so that the

@@ -14,7 +14,13 @@ from minibot.kernel.errors import ConfigError
 
 SECTIONS: Final = ("risk", "strategy")
 # Keys of the risk section about gains: they limit no loss, so that any value may be searched.
-NO_LIMITS: Final = frozenset(("signal_exit", "take_profit_atr_mult", "take_profit_bps"))
+NO_LIMITS: Final = frozenset(
+    (
+        *("signal_exit", "take_profit_atr_mult", "take_profit_bps"),
+        *("trail_from_bps", "trail_from_atr_mult", "break_even_bps", "break_even_atr_mult"),
+        *("ladder_1_bps", "ladder_1_atr_mult", "ladder_2_bps", "ladder_2_atr_mult"),
+    )
+)
 # Beginning of the keys of a user's strategy.
 OWN: Final = "strategy.parameters."
 POINTS_MAX: Final = 1_000_000
