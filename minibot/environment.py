@@ -87,8 +87,8 @@ def _go_to_checkout(module: str, words: Sequence[str]) -> None:
 def asks_for_list(module: str, words: Sequence[str], environ: Mapping[str, str]) -> bool:
     """Return whether a command has to execute listed sources alone.
 
-    A profile named in a way that is not seen here, such as by an abbreviated flag, is caught once
-    it has been read: `minibot.cli.night` then continues under the list.
+    A night that names no profile takes the own one of the working folder. A profile named in a way
+    that is not seen here is refused once it has been read: `minibot.watchdog.launcher`.
     """
     if "--help" in words or "-h" in words:
         return False
@@ -180,7 +180,13 @@ def _night_asks(words: Sequence[str], environ: Mapping[str, str]) -> bool:
         if name in ("--config", "-c"):
             path = value or "".join(words[at + 1 : at + 2])
             return any(map(_profile_requires, _profiles(path)))
-    return False
+    return any(_extends(path) and _profile_requires(path) for path in Path().glob("*.json"))
+
+
+def _extends(path: Path) -> bool:
+    """Return whether a file may be the own profile of a night that names none."""
+    profile = _json(path)
+    return isinstance(profile, dict) and isinstance(profile.get("extends"), str)
 
 
 def _is_true(text: str) -> bool:

@@ -75,7 +75,7 @@ def _after(record: RunRecord) -> tuple[str, list[Step]]:
     if record.state == UNSEALED:
         return f"{record.run_id} came to no end. The next start recovers and seals it.", [
             Step("minibot report", "what it did as far as it got"),
-            Step(_night(), "start the next one"),
+            _next_one(),
         ]
     ended = "ended in order" if record.state == "sealed" else f"ended: {record.state}"
     code = f" by {record.reason_code}" if record.reason_code else ""
@@ -83,7 +83,7 @@ def _after(record: RunRecord) -> tuple[str, list[Step]]:
         Step("minibot report", "its result, trades and costs"),
         Step("minibot explain", "why it traded, or did not"),
         Step("minibot verify", "check every byte of it"),
-        Step(_night(), "start the next one"),
+        _next_one(),
     ]
 
 
@@ -91,3 +91,8 @@ def _night() -> str:
     """Return the command of the next night: `night` alone takes the only own profile."""
     own = own_profiles(Path.cwd())
     return "minibot night" if len(own) < 2 else f"minibot night --config {own[0].name}"
+
+
+def _next_one() -> Step:
+    own = own_profiles(Path.cwd())
+    return Step(_night(), f"the next one, of {own[0].name}" if own else _DEMO_PURPOSE)

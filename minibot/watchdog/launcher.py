@@ -213,8 +213,8 @@ def _refuse_unlisted(config: Config) -> None:
     """
     if config.code.require_manifest and not listed.is_on:
         raise Refusal(
-            "code.require_manifest is asked for in a way that was not seen at the very start, so "
-            "this process has not been held to the list.",
+            "the profile allows listed code alone (code.require_manifest), and this was not seen "
+            "before the first import, so this process has not been held to the list.",
             "Write --config FILE, and --set code.require_manifest=true, in full.",
         )
 

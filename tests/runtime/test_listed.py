@@ -116,6 +116,19 @@ def test_night_starts_again_when_its_profile_asks_for_the_list(
     )
 
 
+@pytest.mark.row("N-23")
+@pytest.mark.parametrize(("base", "asked"), [("nore.v1.json", True), ("nore-demo.v1.json", False)])
+def test_night_without_a_flag_starts_again_when_its_own_profile_asks_for_the_list(
+    base: str, asked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A night that takes the own profile of the folder is held to the list as if it named it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.json").write_text("[1]")
+    (tmp_path / "my-night.json").write_text(json.dumps({"extends": base}))
+
+    assert environment.asks_for_list("minibot", ["night"], {}) == asked
+
+
 @pytest.mark.process
 @pytest.mark.row("N-23")
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFOs in its file system")
