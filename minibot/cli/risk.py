@@ -10,8 +10,8 @@ from minibot.cli.support.selection import add_run, run_dir_of, var_of
 from minibot.cli.support.standing import standing_of
 from minibot.engine.lookup import last_event
 from minibot.engine.role_replay import Recorded
-from minibot.events.model import JsonObject, RiskAction, RiskStanding
-from minibot.events.names import ALL_SYMBOLS, RISK_ACTIONS
+from minibot.events.model import ALL_SYMBOLS, JsonObject, RiskAction, RiskStanding
+from minibot.events.names import RISK_ACTIONS
 from minibot.report.figures import clock, duration, money, plain_text
 from minibot.report.summary import Row
 from minibot.runtime.clock import RunClock

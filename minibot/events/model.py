@@ -74,6 +74,9 @@ BUY: Final = "BUY"
 SELL: Final = "SELL"
 HOLD: Final = "HOLD"
 
+ALL_SYMBOLS: Final = "*"
+"""The scope of a lock of all symbols."""
+
 ENTRY: Final = "ENTRY"
 EXIT: Final = "EXIT"
 

@@ -22,6 +22,3 @@ RECOMMENDATIONS: Final = "recommendations"
 HEALTH: Final = "health"
 INCIDENTS: Final = "incidents"
 STOP_JOURNAL: Final = "stop_journal"
-
-ALL_SYMBOLS: Final = "*"
-"""The scope of a lock of all symbols."""

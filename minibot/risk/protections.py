@@ -22,9 +22,8 @@ from minibot.accounting.round_trips import RATIO_UNIT, RoundTrip, RoundTrips
 from minibot.cores.core_profile import CoreProfile, ProtectionSection
 from minibot.cores.messages import FillMessage
 from minibot.events.intervals import INTERVAL_MS, align
-from minibot.events.model import JsonObject
+from minibot.events.model import ALL_SYMBOLS, JsonObject
 from minibot.events.money import amount_text, parse_amount
-from minibot.events.names import ALL_SYMBOLS
 from minibot.events.reasons import (
     COOLDOWN_PERIOD,
     INVARIANT_BROKEN,

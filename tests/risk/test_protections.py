@@ -10,9 +10,15 @@ import pytest
 from msgspec.structs import replace
 
 from minibot.accounting.round_trips import RoundTrip
-from minibot.events.model import Event, JsonObject, RiskAction, RiskStanding
+from minibot.events.model import (
+    ALL_SYMBOLS,
+    Event,
+    JsonObject,
+    LockSymbol,
+    RiskAction,
+    RiskStanding,
+)
 from minibot.events.money import UNIT
-from minibot.events.names import ALL_SYMBOLS
 from minibot.execution.core import core_from_config as execution_from_config
 from minibot.kernel.errors import ConfigError, InvariantError
 from minibot.risk.core import core_from_config as risk_from_config
@@ -158,6 +164,18 @@ def test_stoploss_guard_counts_stops_alone_and_locks_all() -> None:
     assert refused.reason_code == "stoploss_guard"
     left = (closed_ts + 3 * MINUTE) // 1000 * 1000 + 1000 - desk.ts
     assert check_of(refused, "stoploss_guard_ms") == (str(left), "0", False)
+
+
+def test_lock_of_an_operator_that_ends_now_frees_nothing_that_a_limit_locks() -> None:
+    """A lock that ends now lifts the operator's lock of a symbol; the cooldown's goes on."""
+    desk = opened(protected({"method": "CooldownPeriod", "stop_duration": 1}))
+    bought_and_sold(desk, "100", "101")
+    desk.put("control", LockSymbol("operator", "thin", SYMBOL))
+    locked = entry(desk)
+    desk.put("control", LockSymbol("operator", "back", SYMBOL, desk.ts))
+    freed = entry(desk)
+
+    assert (locked.reason_code, freed.reason_code) == ("symbol_locked", "cooldown_period")
 
 
 def test_max_drawdown_allows_its_limit_and_locks_a_hundred_millionth_beyond() -> None:

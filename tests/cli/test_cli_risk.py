@@ -1,0 +1,46 @@
+"""`minibot risk` in words: state, headroom, and how long each lock lasts."""
+
+from __future__ import annotations
+
+from minibot.cli.risk import rows_of
+from minibot.events.model import JsonObject
+
+NOW: int = 1_772_445_600_000
+TOLD: JsonObject = {
+    "run_id": "20260302_100000",
+    "now_ms": NOW,
+    "told_ts": NOW - 60_000,
+    "state": "REDUCING",
+    "tier": 1,
+    "equity": "9400.00000000",
+    "high_water_mark": "10000.00000000",
+    "drawdown_bps": "600.0000",
+    "headroom": {"week_loss": "12.50000000"},
+    "locks": [
+        {"scope": "*", "reason_code": "max_drawdown", "until_ts": NOW + 90_000, "left_ms": 90_000}
+    ],
+    "halted": None,
+    "operator_locks": {"BTCUSDT": {"until_ts": None, "who": "ada", "why": "thin book"}},
+}
+
+
+def test_state_headroom_and_locks_with_their_time_left_are_shown() -> None:
+    """State, drawdown, headroom, a limit's lock and an operator's lock have a row each."""
+    texts = [row.text for row in rows_of(TOLD)]
+
+    assert texts[1].startswith("REDUCING, equity 9,400.00, 600.0000 bps below")
+    assert texts[2:] == [
+        "week_loss 12.50000000",
+        "all symbols for 1 min 30 s: max_drawdown",
+        "BTCUSDT for this run: thin book",
+    ]
+
+
+def test_run_that_tells_no_standing_says_why() -> None:
+    """A profile without any of it has no state, and nothing is locked."""
+    bare = TOLD | {"state": None, "locks": [], "operator_locks": {}}
+
+    texts = [row.text for row in rows_of(bare)]
+
+    assert texts[1].startswith("not told: the profile has no protections")
+    assert texts[-1] == "nothing"
