@@ -25,7 +25,7 @@ EXAMPLE = "minibot night --config config/nore-demo.v1.json"
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of the night run."""
-    add_profile(command, needed=False)
+    add_profile(command, needed=False, else_="your own profile here, else the demo")
     add_idea(command, is_night=True)
     command.add_argument(
         "--dry-run", action="store_true", default=True, help="always true: minibot trades on paper"

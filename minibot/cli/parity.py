@@ -111,7 +111,7 @@ def _rule_lines(parity: Parity, shown_max: int) -> list[str]:
         rest = f" and {counted(more, 'smaller one')}" if more > 0 else ""
         said.append(f"  {'in ' + asset:<15}{listed(trades)}{rest}")
     said += ["", *effect(parity.night, parity.by_rule, ("night", "rule order")), ""]
-    said += [_line(one) for one in rule.deviations[:shown_max]]
+    said += [_line(one) for one in sorted(rule.deviations, key=_ts)[:shown_max]]
     left = len(rule.deviations) - shown_max
     return said + ([f"  ... {left} more: --all"] if left > 0 else [])
 
@@ -123,6 +123,11 @@ def _counts(deviations: list[Deviation]) -> Mapping[str, int]:
         if side is not None:
             counts[side.queue] = counts.get(side.queue, 0) + 1
     return counts
+
+
+def _ts(one: Deviation) -> int:
+    side = one.pair.night or one.pair.rule
+    return 0 if side is None else side.event.ts
 
 
 def _line(one: Deviation) -> str:

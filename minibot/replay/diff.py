@@ -169,7 +169,7 @@ def rerun_with(
     judge(altered.raw, altered.given)
     other = altered.raw
     sides = []
-    for name, config in (("as it was, in rule order", own), ("changed", other)):
+    for name, config in (("as it was, in rule order (nobody late)", own), ("changed", other)):
         done = rule_order(recorded, config, progress)
         sides.append(Side(name, done.derived, done.performance, done.digest, done.stop))
     decision = diverging(sides[0].said, sides[1].said, _decision)

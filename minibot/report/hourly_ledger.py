@@ -15,7 +15,7 @@ def ledger_text(books: HourlyAccounts) -> str:
     """Return the sentence that every hour balances; else the accounts could not have closed."""
     lots = sum(1 for booking in books.bookings if not booking.trades)
     return (
-        f"{counted(lots, 'lot')} opened, {counted(len(books.trades), 'trade')} closed, "
+        f"{counted(lots, 'lot')} opened, sold in {counted(len(books.trades), 'part')}, "
         f"{counted(books.entries, 'entry', 'entries')}; {closings_text(len(books.states))}; "
         f"chain {books.head[:CHAIN_SHOWN]}"
     )

@@ -104,8 +104,9 @@ def page(night: Night) -> str:
 
 
 def _incident_words(night: Night) -> str:
-    number = len(night.incidents) + len(night.stops)
-    return counted(number, "incident") if number else "no incident"
+    number = len(night.incidents)
+    words = counted(number, "incident") if number else "no incident"
+    return f"{words}, {counted(len(night.stops), 'STOP')}" if night.stops else words
 
 
 def _head(night: Night) -> str:

@@ -318,6 +318,7 @@ def _stop_row(night: Night) -> Row:
         return Row("STOP share", "no time was lost to a STOP")
     stopped, planned = minutes(night.stopped_ms), minutes(night.planned_ms)
     text = f"{stopped} of the {planned} minutes that the profile plans were lost to a STOP"
+    text += "; a recording may be shorter" if night.made_up else ""
     return Row("STOP share", text, "bad")
 
 

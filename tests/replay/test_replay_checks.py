@@ -192,3 +192,10 @@ def test_other_differences_are_not_put_down_to_a_verdict(
 ) -> None:
     """A tampered number, a missing check and risk's verdicts are not blamed on the strategy."""
     assert differing(queue, replayed, recorded)["why"] == []
+
+
+def test_entry_refused_by_the_runs_end_names_a_time_of_day() -> None:
+    """The end of a run is told as a clock's time, not in milliseconds."""
+    row = {"name": "run_ending", "value": "1723161600000", "threshold": "none", "passed": False}
+
+    assert check_words(row) == "the run ends at 00:00:00.000"

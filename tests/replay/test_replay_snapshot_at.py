@@ -103,7 +103,7 @@ def test_time_without_an_event_is_named_by_its_length(
     span = Span.of(recorded, None)
     empty = SecondSnapshot(span.from_ms, span.from_ms + length_ms - 1, (), {}, (), ())
 
-    assert snapshot_lines(empty, span)[-1] == f"nothing was recorded in this {unit}"
+    assert snapshot_lines(empty, span)[-1] == f"nothing new was recorded in this {unit}"
 
 
 def last_tick(ticks: list[Event], ts: int) -> MarketTick:

@@ -39,6 +39,13 @@ def test_page_is_whole_and_needs_nothing_beside_itself(night: Night) -> None:
     assert "default-src 'none'" in text
 
 
+def test_page_counts_a_stop_apart_from_incidents_as_the_report_does(night: Night) -> None:
+    """A STOP is no incident: the report says `incidents none` beside it."""
+    night.count.incidents.clear()
+
+    assert "no incident, 1 STOP, proof" in page(with_stop(night, "RISK_LIMIT"))
+
+
 def test_page_shows_result_curve_trades_roles_incidents_and_root(night: Night) -> None:
     """The page has result, curve, trades, roles, incidents and root."""
     with_incident(night, "connection_lost", "closed by the server: 1008")

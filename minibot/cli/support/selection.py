@@ -87,13 +87,19 @@ def _places(name: str, var: Var) -> tuple[Path, ...]:
 
 
 def add_profile(
-    command: argparse.ArgumentParser, default: Path | None = None, *, needed: bool = True
+    command: argparse.ArgumentParser,
+    default: Path | None = None,
+    *,
+    needed: bool = True,
+    else_: str = "",
 ) -> None:
     """Add `--config` and `--set`, the same for every verb that takes a profile.
 
-    Without a default `--config` has to be given, unless it is not `needed`: then it may be None.
+    Without a default `--config` has to be given, unless it is not `needed`: then it may be None,
+    which means what `else_` says.
     """
-    shown = f" (default: {default.as_posix()})" if default is not None else ""
+    means = else_ if default is None else default.as_posix()
+    shown = f" (default: {means})" if means else ""
     command.add_argument(
         "-c",
         "--config",

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from minibot.events.model import Check
+from minibot.events.reasons import RUN_ENDING
 from minibot.strategies.verdicts import is_number, texts_hold, verdict_of_texts
 
 CheckRow = Mapping[str, Any]
@@ -46,6 +47,8 @@ def check_line(check: CheckRow) -> str:
 def check_words(check: CheckRow) -> str:
     """Return a check in words, for the middle of a sentence."""
     words = departure_words(check)
+    if not words and check["name"] == RUN_ENDING and str(check["value"]).isdigit():
+        words = f"the run ends at {_clock(str(check['value']))}"
     return words or f"{check['name']} {check['value']} against {check['threshold']}"
 
 

@@ -291,7 +291,8 @@ def why_not_lines(found: WhyNot, span: Span) -> list[str]:
         lines.append(f"risk allowed {found.allowed} of {found.said}")
         for item in _ranked(found.risk):
             lines += _refusal_lines(item, span)
-        lines.append(f"{found.fills:>7,}  fills to {found.side}")
+        filled = "fill" if found.fills == 1 else "fills"
+        lines.append(f"{found.fills:>7,}  {filled} of {found.side}")
     return lines
 
 

@@ -345,7 +345,7 @@ def snapshot_lines(second: SecondSnapshot, span: Span) -> list[str]:
     lines += ["", f"cash {cash}", *second.notes]
     unit = UNITS.get(second.to_ms + 1 - second.from_ms, "time")
     if not second.steps:
-        return [*lines, f"nothing was recorded in this {unit}"]
+        return [*lines, f"nothing new was recorded in this {unit}"]
     lines.append(f"recorded in this {unit}:")
     for step in second.steps:
         lines.append(f"  {step.place}  {span.clock(step.event.ts)}  {step.event.type}")
@@ -367,12 +367,17 @@ def _saw_lines(saw: JsonObject, span: Span, to_ms: int) -> list[str]:
         whose = f" by the exchange's clock, {AHEAD}" if bar["close_ts"] > to_ms else ""
         lines.append(
             f"            {interval} bar closed {span.clock(bar['close_ts'])}{whose}: "
-            f"open {bar['open']} high {bar['high']} low {bar['low']} close {bar['close']} "
-            f"volume {bar['volume']}"
+            f"open {_short(bar['open'])} high {_short(bar['high'])} low {_short(bar['low'])} "
+            f"close {_short(bar['close'])} volume {_short(bar['volume'])}"
         )
     if not saw["book_usable"]:
         lines.append("            the book was not usable")
     return lines
+
+
+def _short(text: str) -> str:
+    """Return a decimal without the zeros at its end."""
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _held_line(held: JsonObject) -> str:
