@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minibot.cores.protocol import Core
 from minibot.execution.core import core_from_config, core_from_state
-from minibot.execution.order_manager import OrderManager
+from minibot.execution.order_protocol import OrderManager
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.execution.portfolio import PortfolioStore
 from minibot.runtime.context import RoleContext

@@ -10,7 +10,7 @@ from minibot.events.ids import position_id
 from minibot.events.model import Event, Fill, JsonObject, OrderCancel, OrderResult
 from minibot.events.money import parse_amount
 from minibot.execution.core import core_from_config
-from minibot.execution.order_manager import OrderManager
+from minibot.execution.order_protocol import OrderManager
 from minibot.execution.orders import TERMINAL_STATES
 from minibot.kernel.errors import InvariantError
 from tests.risk.desk import RUN_ID, SYMBOL, Desk, config, of, opening, results

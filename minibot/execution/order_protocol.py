@@ -2,7 +2,7 @@
 
 Paper is the only kind; the name of what executes stands in `execution.core` alone. Whoever keeps
 files or shows facts needs no more than this protocol, so that another manager would be another
-class, with the same suite of tests (tests/execution/test_order_manager.py).
+class, with the same suite of tests (tests/execution/test_order_protocol.py).
 """
 
 from __future__ import annotations
