@@ -43,7 +43,7 @@ HOMES_OF_CODES = {
 FIELDS = {
     "account_drawdown", "allowed", "cost_gate", "day_loss", "day_notional", "drawdown", "filled", "halted",
     "left_trading", "night_loss", "night_notional", "notional_max", "order_rate", "positions_max",
-    "account_drawdown", "week_loss", "week_notional",
+    "week_loss", "week_notional",
     "qty_max", "qty_min", "run_ending", "signal_exit", "warmup",
 }  # fmt: skip
 # Texts that equal a reason code but mean another fact, by module or room.
