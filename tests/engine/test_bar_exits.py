@@ -81,7 +81,7 @@ def test_trail_that_a_high_raises_acts_on_what_follows(
 
 
 def test_stop_counts_before_the_rung_of_the_same_bar() -> None:
-    """Of stop and rung in one bar the stop is hit, with all that is held."""
+    """A stop is hit before the rung of its bar, and sells the whole position."""
     one = Bars(**LADDER, risk__stop_bps="100")
 
     one.show(100, 105, 98, 104)
