@@ -41,7 +41,8 @@ HOMES_OF_CODES = {
 # Codes that are also names of fields of an event, a profile section, a state or an object. As a
 # key, a subscript or a slot, such a text means the field.
 FIELDS = {
-    "account_drawdown", "allowed", "cost_gate", "day_loss", "day_notional", "drawdown", "filled", "halted",
+    "account_drawdown", "allowed", "cost_gate", "day_loss", "day_notional", "drawdown", "filled",
+    "halted",
     "left_trading", "night_loss", "night_notional", "notional_max", "order_rate", "positions_max",
     "week_loss", "week_notional",
     "qty_max", "qty_min", "run_ending", "signal_exit", "warmup",
