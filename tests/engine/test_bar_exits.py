@@ -81,11 +81,7 @@ def test_trail_that_a_high_raises_acts_on_what_follows(
 
 
 def test_stop_counts_before_the_rung_of_the_same_bar() -> None:
-<<<<<<< HEAD
-    """The stop is hit before a rung of the same bar, with all that is held."""
-=======
     """A stop is hit before the rung of its bar, and sells the whole position."""
->>>>>>> w-exits
     one = Bars(**LADDER, risk__stop_bps="100")
 
     one.show(100, 105, 98, 104)
