@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from minibot.execution.portfolio import OPEN_POSITIONS_FILE, PortfolioStore
 from minibot.kernel.files import read_hashed
 from minibot.replay.explain.trips import trips_of
 from minibot.report.trades import TradeLog
+from minibot.watchdog.ending import PlannedEnd
 from tests.risk.desk import (
     EXECUTION_INPUTS,
     OTHER,
@@ -237,6 +239,22 @@ def test_round_trip_ends_with_the_sale_that_leaves_dust() -> None:
     assert [trip.is_closed for trip in log.trips] == [True, True]
     assert [trip.net for trip in log.trips] == performance.trips
     assert [(trip.is_closed, trip.is_carried) for trip in trips] == [(True, False)] * 2
+
+
+@pytest.mark.parametrize("is_sold", [True, False])
+def test_closing_waits_for_positions_and_not_for_dust(is_sold: bool) -> None:
+    """A role whose facts list dust alone is flat; one that holds a position is not."""
+    desk = desk_of()
+    if is_sold:
+        sold_out(desk)
+    else:
+        desk.buy()
+    facts = desk.execution.facts() | {"now": desk.ts}
+    child = SimpleNamespace(heartbeat={"facts": facts})
+    ending = PlannedEnd.__new__(PlannedEnd)
+    ending._supervisor = SimpleNamespace(children={"execution_role": child})  # type: ignore[assignment]
+
+    assert ending._is_flat("execution_role", desk.ts) is is_sold
 
 
 # --- random nights --------------------------------------------------------------------------------
