@@ -12,6 +12,7 @@ import pytest
 from minibot.accounting.performance import Performance
 from minibot.events.model import Event, ExitPosition, RiskAction
 from minibot.events.money import UNIT, parse_amount
+from minibot.execution.fees import IN_BASE
 from minibot.execution.portfolio import OPEN_POSITIONS_FILE, PortfolioStore
 from minibot.kernel.files import read_hashed
 from minibot.replay.explain.trips import trips_of
@@ -36,13 +37,13 @@ from tests.risk.test_resting_storm import profile_of, steps_of, take
 
 def executor(cash: str = "10000", **changes: Any) -> Desk:
     """Return an executor without risk whose purchases pay 7.5 bps in coins."""
-    changes = {"execution__fee_asset": "base", "execution__taker_fee_bps": "7.5"} | changes
+    changes = {"execution__fee_asset": IN_BASE, "execution__taker_fee_bps": "7.5"} | changes
     return Desk(config(**changes), first=opening(cash), with_risk=False).ready()
 
 
 def desk_of(**changes: Any) -> Desk:
     """Return risk and executor whose purchases pay 7.5 bps in coins, one position at most."""
-    fees = {"execution__fee_asset": "base", "execution__taker_fee_bps": "7.5"}
+    fees = {"execution__fee_asset": IN_BASE, "execution__taker_fee_bps": "7.5"}
     desk = Desk(config(**{"risk__positions_max": 1, "risk__signal_exit": True} | fees | changes))
     desk.ready()
     desk.instrument(OTHER)
