@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minibot.events.model import Instrument
+from minibot.exchanges.binance.filters import parse_instrument
 
 
 def instrument(symbol: str = "BTCUSDT", **changes: Any) -> Instrument:
@@ -22,3 +23,17 @@ def instrument(symbol: str = "BTCUSDT", **changes: Any) -> Instrument:
         "origin": "exchange",
     }
     return Instrument(**(values | changes))
+
+
+def of_filters(symbol: str, *filters: dict[str, Any]) -> Instrument:
+    """Return the rules of a symbol with filters as Binance gives them."""
+    return parse_instrument(
+        {
+            "symbol": symbol,
+            "status": "TRADING",
+            "baseAsset": symbol.removesuffix("USDT"),
+            "quoteAsset": "USDT",
+            "permissionSets": [["SPOT"]],
+            "filters": list(filters),
+        }
+    )

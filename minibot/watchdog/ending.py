@@ -122,7 +122,9 @@ class PlannedEnd:
         A heartbeat may be seconds older than the last entry, which are minutes of a fast market.
         """
         facts = self._supervisor.children[name].heartbeat.get("facts", {})
-        is_flat = facts.get("open_orders") == 0 and not facts.get("open_positions")
+        # Dust stays, whatever is waited for.
+        held = [it for it in facts.get("open_positions") or () if "dust_qty" not in it]
+        is_flat = facts.get("open_orders") == 0 and not held
         return is_flat and int(facts.get("now", 0)) >= since_ts
 
     def _drain(self) -> StopRecord | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ import pytest
 from minibot.accounting.performance import Performance
 from minibot.events.model import Event, ExitPosition, RiskAction
 from minibot.events.money import UNIT, parse_amount
+from minibot.execution.fees import IN_BASE
 from minibot.execution.portfolio import OPEN_POSITIONS_FILE, PortfolioStore
 from minibot.kernel.files import read_hashed
 from minibot.replay.explain.trips import trips_of
 from minibot.report.trades import TradeLog
+from minibot.watchdog.ending import PlannedEnd
 from tests.risk.desk import (
     EXECUTION_INPUTS,
     OTHER,
@@ -34,13 +37,13 @@ from tests.risk.test_resting_storm import profile_of, steps_of, take
 
 def executor(cash: str = "10000", **changes: Any) -> Desk:
     """Return an executor without risk whose purchases pay 7.5 bps in coins."""
-    changes = {"execution__fee_asset": "base", "execution__taker_fee_bps": "7.5"} | changes
+    changes = {"execution__fee_asset": IN_BASE, "execution__taker_fee_bps": "7.5"} | changes
     return Desk(config(**changes), first=opening(cash), with_risk=False).ready()
 
 
 def desk_of(**changes: Any) -> Desk:
     """Return risk and executor whose purchases pay 7.5 bps in coins, one position at most."""
-    fees = {"execution__fee_asset": "base", "execution__taker_fee_bps": "7.5"}
+    fees = {"execution__fee_asset": IN_BASE, "execution__taker_fee_bps": "7.5"}
     desk = Desk(config(**{"risk__positions_max": 1, "risk__signal_exit": True} | fees | changes))
     desk.ready()
     desk.instrument(OTHER)
@@ -237,6 +240,22 @@ def test_round_trip_ends_with_the_sale_that_leaves_dust() -> None:
     assert [trip.is_closed for trip in log.trips] == [True, True]
     assert [trip.net for trip in log.trips] == performance.trips
     assert [(trip.is_closed, trip.is_carried) for trip in trips] == [(True, False)] * 2
+
+
+@pytest.mark.parametrize("is_sold", [True, False])
+def test_closing_waits_for_positions_and_not_for_dust(is_sold: bool) -> None:
+    """A role whose facts list dust alone is flat; one that holds a position is not."""
+    desk = desk_of()
+    if is_sold:
+        sold_out(desk)
+    else:
+        desk.buy()
+    facts = desk.execution.facts() | {"now": desk.ts}
+    child = SimpleNamespace(heartbeat={"facts": facts})
+    ending = PlannedEnd.__new__(PlannedEnd)
+    ending._supervisor = SimpleNamespace(children={"execution_role": child})  # type: ignore[assignment]
+
+    assert ending._is_flat("execution_role", desk.ts) is is_sold
 
 
 # --- random nights --------------------------------------------------------------------------------

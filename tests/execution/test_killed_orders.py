@@ -20,6 +20,7 @@ from minibot.cores.protocol import Core
 from minibot.events.model import Event, JsonObject, OrderReplace
 from minibot.execution.core import core_from_config as execution_from_config
 from minibot.execution.core import core_from_state as execution_from_state
+from minibot.execution.orders import OrderState
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.journal import JournalReader, JournalWriter, create_journal
 from minibot.kernel.line import encode_line
@@ -92,7 +93,8 @@ class Record(Desk):
         for order in self.execution.orders:
             if order.is_waiting:
                 found.add("resting")
-            if order.stop is not None and order.target is not None and order.filled:
+            is_part = order.state is OrderState.PARTIALLY_FILLED
+            if is_part and order.stop is not None and order.target is not None:
                 found.add("half filled")
         if any(isinstance(event.payload, OrderReplace) for _, event in under_way):
             found.add("replace on its way")

@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from minibot.backtest.sources.bars import touch_model
 from minibot.events.model import Fill, JsonObject
-from minibot.runtime.configuration.config import load_config
-from tests.risk.desk import PROJECT, SYMBOL, Desk, config, fills, of, opening
+from tests.risk.desk import SYMBOL, Desk, config, fills, of, opening
 
 WAYS = [20, 250, 900]
 LOT = {"symbol": SYMBOL, "qty": "5", "price": "100", "ts": 1}
@@ -62,13 +60,3 @@ def test_order_meets_no_tick_before_its_drawn_latency(after_ms: int, count: int)
     desk.intent("BUY", "1")
 
     assert len(fills(desk.tick(after_ms=after_ms))) == count
-
-
-def test_bars_show_the_market_once_the_longest_way_has_passed() -> None:
-    """A market of bars waits for the longest way, so that no order misses its tick."""
-    words = ["execution.latency_drawn_market_ms=[20,900,250]"]
-    plain = load_config(PROJECT / "config" / "nore-demo.v1.json")
-    measured = load_config(PROJECT / "config" / "nore-demo.v1.json", words)
-
-    assert touch_model(measured).latency_ms == 900
-    assert touch_model(plain).latency_ms == plain.execution.latency_market_ms

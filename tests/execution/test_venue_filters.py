@@ -6,11 +6,7 @@ from typing import Any
 
 import pytest
 
-from minibot.exchanges.base import FrameInvalid
-from minibot.exchanges.binance.filters import parse_instrument
-from minibot.exchanges.binance.venue import BINANCE
-from minibot.market.feed import Feed
-from minibot.market.symbol import FeedConfig
+from tests.instruments import of_filters
 from tests.risk.desk import SYMBOL, Desk, config, opening, results
 
 LOT = {"symbol": SYMBOL, "qty": "5", "price": "100", "ts": 1}
@@ -63,15 +59,7 @@ def desk_of(*filters: dict[str, Any], **changes: Any) -> Desk:
     profile = config(risk__exits_at="venue", **changes)
     desk = Desk(profile, first=opening("10000", (LOT,)), with_risk=False)
     rules = {item["filterType"]: item for item in (*FREE, *filters)}
-    info = {
-        "symbol": SYMBOL,
-        "status": "TRADING",
-        "baseAsset": "BTC",
-        "quoteAsset": "USDT",
-        "permissionSets": [["SPOT"]],
-        "filters": list(rules.values()),
-    }
-    desk.put("market_ticks", parse_instrument(info))
+    desk.put("market_ticks", of_filters(SYMBOL, *rules.values()))
     desk.tick("100", "100")
     return desk
 
@@ -214,47 +202,3 @@ def test_count_is_of_one_symbol_and_an_ended_order_makes_room() -> None:
 
     assert refused == ("algo_orders_max", "accepted", "algo_orders_max")
     assert placed(desk, "TAKE_PROFIT") == "accepted"
-
-
-COUNTS = {
-    "orders_max": 200,
-    "algo_orders_max": 5,
-    "order_lists_max": 20,
-    "trailing_sell_min": 10,
-    "trailing_sell_max": 2000,
-}
-
-
-@pytest.mark.parametrize(("is_on", "told"), [(True, COUNTS), (False, {})])
-def test_counts_are_told_only_where_the_profile_asks(is_on: bool, told: dict[str, int]) -> None:
-    """A feed whose profile lacks `execution.order_counts` tells rules as it did before."""
-    config = FeedConfig((SYMBOL,), ("1m",), 0, tells_order_counts=is_on)
-    feed = Feed(config, 0, BINANCE.dialect)
-    info = {
-        "symbol": SYMBOL,
-        "status": "TRADING",
-        "baseAsset": "BTC",
-        "quoteAsset": "USDT",
-        "filters": [
-            *FREE,
-            {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 200},
-            {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": 5},
-            {"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": 20},
-            {
-                "filterType": "TRAILING_DELTA",
-                "minTrailingBelowDelta": 10,
-                "maxTrailingBelowDelta": 2000,
-            },
-        ],
-    }
-    feed.on_instruments([parse_instrument(info)], 0)
-
-    ((rules, _),) = feed.take()
-    assert {name: value for name, value in rules.to_json().items() if name in COUNTS} == told
-
-
-def test_count_that_is_no_whole_number_is_refused() -> None:
-    """A filter with a count that is no whole number, or negative, is no rule."""
-    for count in ("200", -1, True):
-        with pytest.raises(FrameInvalid, match="maxNumOrders"):
-            desk_of({"filterType": "MAX_NUM_ORDERS", "maxNumOrders": count})
