@@ -25,20 +25,23 @@ from minibot.events.intervals import INTERVAL_MS, align
 from minibot.events.model import ALL_SYMBOLS, JsonObject
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.reasons import (
+    BREAK_EVEN,
     COOLDOWN_PERIOD,
+    HARD_STOP,
     INVARIANT_BROKEN,
     LOSSES_IN_ROW,
     LOW_PROFIT_PAIRS,
     MAX_DRAWDOWN,
     STOP_LOSS,
     STOPLOSS_GUARD,
+    TRAILING_STOP,
 )
 from minibot.events.unit_sizes import DAY_MS, MINUTE_MS
 from minibot.kernel.errors import InvariantError
 from minibot.risk.checks import NOT_ASKED, Gate
 
-STOPS: Final = frozenset({STOP_LOSS})
-"""Reasons of exits that StoplossGuard counts: those at a stop."""
+STOPS: Final = frozenset({BREAK_EVEN, HARD_STOP, STOP_LOSS, TRAILING_STOP})
+"""Reasons of exits that StoplossGuard counts: those at a stop, as first set or moved since."""
 
 OF_STOPLOSS_GUARD: Final = Gate("stoploss_guard_ms", STOPLOSS_GUARD)
 OF_COOLDOWN_PERIOD: Final = Gate("cooldown_period_ms", COOLDOWN_PERIOD)

@@ -38,6 +38,16 @@ LOSING = (
 LATE = (*CASES["ema"], "execution.latency_market_ms=900")
 # The same levels as orders that rest with the executor.
 VENUE = (*TIGHT, "risk.exits_at=venue")
+# Locks change with the trades, the account's mark is watched, and the standing is told.
+PROTECTED = (
+    *TIGHT,
+    "risk.night_loss_soft=900",
+    "risk.night_loss_hard=1000",
+    'risk.protections=[{"method": "LossesInRow", "trade_limit": 4, "stop_duration": 1}]',
+    'risk.drawdown_tiers=[{"state": "REDUCING", "drawdown_bps": 1, "back_bps": 0,'
+    ' "entry_percent": 50}]',
+    "risk.account_drawdown_bps_hard=9000",
+)
 # Levels that move by a bid and by time, watched by risk or resting with the executor.
 PLAN = (
     *(*CASES["ema"], "execution.taker_fee_bps=0", "risk.hard_stop_bps=40"),
@@ -53,6 +63,7 @@ SETS = {
     **{"tight": TIGHT, "losing": LOSING, "late": LATE, "venue": VENUE},
     **{"plan": PLAN, "plan_venue": (*PLAN, "risk.exits_at=venue")},
     **{"ladder": LADDER, "ladder_venue": (*LADDER, "risk.exits_at=venue")},
+    "protected": PROTECTED,
 }
 ROWS = 6_000
 
@@ -104,7 +115,7 @@ def _by_events(rows: TickRows, first: int, last: int, seq: int) -> None:
 @pytest.mark.parametrize(
     "case",
     [
-        *("ema", "nore", "tight", "losing", "late", "venue"),
+        *("ema", "nore", "tight", "losing", "late", "venue", "protected"),
         *("plan", "plan_venue", "ladder", "ladder_venue"),
     ],
 )
@@ -141,6 +152,10 @@ def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
     if case == "losing":
         actions = [event.payload.to_json().get("action") for _, _, event in by_column]
         assert actions.count("STOP") == 1
+    if case == "protected":
+        told = [event.payload.to_json() for _, _, event in by_column]
+        assert [each for each in told if each.get("state") == "ACTIVE"]
+        assert "losses_in_row" in {each.get("reason_code") for each in told}
     if case == "late":
         reasons = {event.payload.to_json().get("reason_code") for _, _, event in by_column}
         assert "pending_order" in reasons
