@@ -13,6 +13,7 @@ import pytest
 
 from minibot.events.model import ExitPosition, Gap
 from tests.risk.desk import SYMBOL, Desk, config, instrument
+from tests.risk.test_risk_plan import opened_ts
 
 Step = tuple[Any, ...]
 RESTART_EVERY = 3
@@ -120,7 +121,7 @@ def test_storm_with_levels_that_move_keeps_every_promise(seed: int) -> None:
     chance = Random(1_000 + seed)
     profile, steps = planned(chance), steps_of(chance, 60)
     whole, restored = Desk(profile).ready(), Desk(profile).ready()
-    floor = 0
+    floor = opened = 0
 
     for number, step in enumerate(steps):
         if number % RESTART_EVERY == 0:
@@ -130,8 +131,8 @@ def test_storm_with_levels_that_move_keeps_every_promise(seed: int) -> None:
         judge(whole)
         now = floor_of(whole)
         if whole.risk.facts()["open_positions"]:
-            assert now >= max(floor, 1)
-        floor = now
+            assert now >= max(floor if opened_ts(whole) == opened else 0, 1)
+        floor, opened = now, opened_ts(whole)
 
     assert whole.log_bytes() == restored.log_bytes()
 

@@ -12,6 +12,7 @@ from minibot.accounting.order_rules import Bounds
 from minibot.events.money import UNIT, amount_text, cost_up
 from minibot.risk.ladder import parts_of
 from tests.risk.desk import Desk, actions, config, fills, intents
+from tests.risk.test_risk_plan import opened_ts
 
 LADDER: dict[str, Any] = {
     "risk__hard_stop_bps": "1000",
@@ -209,7 +210,7 @@ def test_any_walk_sells_exactly_what_was_bought(steps: list[tuple[int, int, int]
     """Over thin books, gaps and restarts nothing is sold twice, and stops never fall."""
     keys = LADDER | {"risk__exits_at": at, "risk__trail_bps": "300", "risk__stop_bps": "500"}
     one, cut = Desk(config(**keys)).ready(), Desk(config(**keys)).ready()
-    price, floor = 10_000, 0.0
+    price, floor, opened = 10_000, 0.0, 0
     for move, after_ms, size in steps:
         price = max(1_000, price + move)
         text = f"{price / 100:.2f}"
@@ -223,6 +224,7 @@ def test_any_walk_sells_exactly_what_was_bought(steps: list[tuple[int, int, int]
         held = one.risk.facts()["open_positions"]
         assert bought - gone == pytest.approx(sum(float(each["qty"]) for each in held))
         now = float(one.risk.facts()["exits"]["BTCUSDT"]["stop"]) if held else 0.0
-        assert now >= floor or not held
-        floor = now
+        since = opened_ts(one)
+        assert now >= floor or not held or since != opened
+        floor, opened = now, since
     assert one.log_bytes() == cut.log_bytes()
