@@ -135,9 +135,10 @@ class Account:
         """Return the drawdown that an entry's check compares; `NOT_ASKED` without a halting one."""
         return NOT_ASKED if self.halting() == UNBOUNDED else self.drawdown(equity)
 
-    def entry_max(self, notional: int) -> int:
-        """Return how much of an order's notional may enter now, rounded down."""
-        return mul_div_down(notional, self.table[self.place].entry_percent, 100)
+    @property
+    def entry_percent(self) -> int:
+        """How much of an entry's amount may enter now, in percent."""
+        return self.table[self.place].entry_percent
 
     def _bound(self) -> None:
         """Find the equities between which nothing changes."""

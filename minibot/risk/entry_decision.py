@@ -12,7 +12,7 @@ from typing import Final
 
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.messages import Message, SignalMessage
-from minibot.events.decimals import mul_div_up
+from minibot.events.decimals import mul_div_down, mul_div_up
 from minibot.events.model import BUY
 from minibot.events.money import PLACES, cost_up, notional_paid_by, qty_for
 from minibot.events.reasons import (
@@ -263,7 +263,7 @@ def size_entry(
         amount = sizes.wanted
     wanted = qty = bounds.qty_down(qty_for(amount, ask))
     notional, binding = cost_up(wanted, ask), ""
-    rows = size_rows(limits, left, notional)
+    rows = size_rows(limits, left, notional, amount)
     decided, room = BY_AMOUNT, amount
     if sizes is not None:
         rows = sizing_rows(sizes, left, notional) + rows
@@ -312,11 +312,19 @@ def sizes_at(state: RiskState, market: Market, rules: OrderRules, left: Headroom
     )
 
 
-def size_rows(limits: Limits, left: Headroom, notional: int) -> tuple[Row, ...]:
-    """Return the limits on notional that an order is cut down to; hard ones are `hard_rows`."""
+def size_rows(limits: Limits, left: Headroom, notional: int, amount: int) -> tuple[Row, ...]:
+    """Return the limits on notional that an order is cut down to; hard ones are `hard_rows`.
+
+    Args:
+        limits: Of the profile.
+        left: How much of each limit is used.
+        notional: Of the order, in whole steps.
+        amount: What the entry wants, of which the account's tier lets a share in.
+    """
     night, day, added = limits.night_notional, limits.day_notional, left.reserved + notional
-    week = limits.week_notional
+    week, tier = limits.week_notional, left.tier_percent
     cash_max = notional_paid_by(left.cash_free, limits.taker_rate)
+    tier_max = UNBOUNDED if tier == NOT_ASKED else mul_div_down(amount, tier, 100)
     return (
         (POSITION_NOTIONAL, left.position + notional, limits.position_notional_max),
         (CASH_WITH_FEE, notional, cash_max),
@@ -324,7 +332,7 @@ def size_rows(limits: Limits, left: Headroom, notional: int) -> tuple[Row, ...]:
         (OF_NIGHT_NOTIONAL, night.entry_value(left.night_notional + added), night.entry_max),
         (OF_DAY_NOTIONAL, day.entry_value(left.day_notional + added), day.entry_max),
         (OF_WEEK_NOTIONAL, week.entry_value(left.week_notional + added), week.entry_max),
-        (TIER_NOTIONAL, NOT_ASKED if left.tier_max == UNBOUNDED else notional, left.tier_max),
+        (TIER_NOTIONAL, NOT_ASKED if tier == NOT_ASKED else notional, tier_max),
     )
 
 

@@ -9,7 +9,8 @@ from minibot.events.money import PLACES
 from minibot.events.native import mypyc_attr
 from minibot.events.unit_sizes import BPS
 from minibot.risk.budgets import Budgets, drawdown_of
-from minibot.risk.limits import UNBOUNDED, Limits
+from minibot.risk.checks import NOT_ASKED
+from minibot.risk.limits import Limits
 from minibot.risk.positions import Market, Positions
 
 
@@ -30,7 +31,7 @@ class Headroom:
         reserved: The notional that open entries may still cost, without fees.
         exposure: Positions and the notional that open entries may add.
         cash_free: The cash that open entries and their fees leave.
-        tier_max: The notional that the account's tier lets enter at once; `UNBOUNDED` while ACTIVE.
+        tier_percent: How much of an entry the account's tier lets in; `NOT_ASKED` while ACTIVE.
         position: The notional of the market's position and of its open entries; 0 for all of them.
     """
 
@@ -49,7 +50,7 @@ class Headroom:
         "orders",
         "position",
         "reserved",
-        "tier_max",
+        "tier_percent",
         "week_level",
         "week_notional",
     )
@@ -68,9 +69,8 @@ class Headroom:
         self.day_notional: int = budgets.day_notional
         self.week_level: int = budgets.week_level
         self.week_notional: int = budgets.week_notional
-        self.tier_max: int = UNBOUNDED
-        if budgets.account.place:
-            self.tier_max = budgets.account.entry_max(self.limits.order_notional)
+        account = budgets.account
+        self.tier_percent: int = account.entry_percent if account.place else NOT_ASKED
         self.orders: int = budgets.orders(now)
         self.reserved: int = 0
         self.exposure: int = positions.worth

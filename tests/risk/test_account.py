@@ -9,7 +9,7 @@ import pytest
 
 from minibot.cores.scaled_tick import QuietRange
 from minibot.events.model import JsonObject
-from minibot.events.money import UNIT
+from minibot.events.money import UNIT, parse_amount
 from minibot.kernel.errors import ConfigError
 from minibot.risk.account import Account
 from minibot.risk.limits import Limits
@@ -105,6 +105,27 @@ def test_entries_shrink_then_halt_and_exits_stay() -> None:
     assert actions(none) == [("BLOCK", "account_drawdown")]
     assert check_of(none[0], "account_drawdown_bps")["threshold"] == "1700.0000"
     assert actions(sold) == [("EXIT", "signal_exit")]
+
+
+@pytest.mark.row("D-27")
+def test_entry_that_sizing_made_small_shrinks_in_reducing_too() -> None:
+    """Half of what the entry wants enters, not half of the amount of the profile."""
+    keys = {"risk__sizing": "risk", "risk__stop_bps": "500", "risk__risk_per_trade_bps": 10}
+    tiers = {"risk__drawdown_tiers": TIERS, "risk__account_drawdown_bps_hard": 2500}
+    desk = Desk(config(**keys, **tiers)).ready()
+    desk.tick("99.98", "100.00")
+    whole = desk.signal("BUY")
+    desk = Desk(config(**keys, **tiers)).ready()
+    desk.risk._state.budgets.account.open(11_200 * UNIT, 1)
+    desk.tick("99.98", "100.00")
+
+    half = desk.signal("BUY")
+
+    wanted = parse_amount(check_of(whole[0], "cash_with_fee")["value"])
+    limit = parse_amount(check_of(half[0], "tier_notional")["threshold"])
+    assert actions(whole) == [("ALLOW", "allowed")]
+    assert actions(half) == [("REDUCE", "reduced")]
+    assert 0 <= limit - wanted // 2 < UNIT  # The order is in whole steps, the limit is not.
 
 
 @pytest.mark.row("D-27")

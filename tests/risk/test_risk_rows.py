@@ -117,7 +117,7 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
         )
     ),
     (entry_decision, "size_rows"): lambda module, world: judged(
-        module.size_rows(world.limits, world.state.headroom(SYMBOL), NOTIONAL)
+        module.size_rows(world.limits, world.state.headroom(SYMBOL), NOTIONAL, NOTIONAL)
     ),
     (entry_decision, "size_entry"): entry_size,
     (entry_decision, "hard_rows"): lambda module, world: judged(

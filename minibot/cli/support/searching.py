@@ -36,8 +36,10 @@ def add_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--fills",
         choices=(ALL_FILLS, *BY_NAME),
+        metavar="MODEL",
         default=ALL_FILLS,
-        help="under which fill assumption: all three side by side (default), or one alone",
+        help=f"under which fill assumption: all three side by side (default), or one alone: "
+        f"{', '.join(BY_NAME)}",
     )
     command.add_argument(
         "--sweep",
