@@ -118,7 +118,7 @@ def test_summary_sets_latency_beside_the_disk_that_made_it(text: str) -> None:
 def test_summary_says_that_the_ledger_balances_at_each_hour(text: str) -> None:
     """The ledger balances at the end of a short night, and a full hour on the way."""
     ledger = (
-        r"^ +ledger +\d+ lots? opened, \d+ trades? closed, \d+ entries; the ledger balances at "
+        r"^ +ledger +\d+ lots? opened, sold in \d+ parts?, \d+ entries; the ledger balances at "
     )
 
     assert re.search(ledger + "(the end|1 full hour and at the end); ", text, re.MULTILINE)
