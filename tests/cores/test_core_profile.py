@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from minibot.cores.core_profile import CoreProfile, RiskSection
+from minibot.cores.core_profile import CoreProfile, ExecutionSection, RiskSection
 from minibot.cores.profile_keys import is_optional
 from minibot.runtime.configuration.config import is_same_profile, load_config
 from minibot.runtime.paths import PROJECT
@@ -22,10 +22,13 @@ MEANT: dict[str, dict[str, Any]] = {
     "binance": {"streams_per_connection_max": 800},
     "watchdog": {"pause_max_ms": 60_000},
 }
-# Optional keys of risk that the profile of real nights leaves out.
-ABSENT_IN_RISK = {
-    key.name for key in fields(RiskSection) if is_optional(key) and key.name not in RAW["risk"]
-}
+
+
+def absent(name: str, section: type) -> dict[str, None]:
+    """Return the optional keys that the profile of real nights leaves out of a section."""
+    return {
+        key.name: None for key in fields(section) if is_optional(key) and key.name not in RAW[name]
+    }
 
 
 def test_sections_hold_what_the_profile_says() -> None:
@@ -33,9 +36,9 @@ def test_sections_hold_what_the_profile_says() -> None:
     profile = asdict(CoreProfile.of(RAW))
 
     assert profile["strategy"] == RAW["strategy"] | {"source": None}
-    assert profile["risk"] == RAW["risk"] | dict.fromkeys(ABSENT_IN_RISK)
-    for name in ("execution", "portfolio"):
-        assert profile[name] == RAW[name]
+    for name, section in (("risk", RiskSection), ("execution", ExecutionSection)):
+        assert profile[name] == RAW[name] | absent(name, section)
+    assert profile["portfolio"] == RAW["portfolio"]
     assert set(profile["backtest"].values()) == {None}
 
 
