@@ -16,7 +16,10 @@ from minibot.report.figures import plain_text
 from minibot.runtime.configuration.config_files import SHIPPED, read_profile
 
 BASE: Final = "nore"
-OVERLAYS: Final = ("nore-demo", "nore-smoke", "paper", "conservative", "balanced", "aggressive")
+OVERLAYS: Final = (
+    *("nore-demo", "nore-smoke", "paper", "portfolio"),
+    *("conservative", "balanced", "aggressive"),
+)
 SECTIONS: Final = ("strategy", "risk", "execution", "portfolio")
 # Which strategy it is stands beside the changes; its text is in the manifest.
 NAMED: Final = ("strategy.name", "strategy.folder", "strategy.source")

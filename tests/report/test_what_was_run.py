@@ -52,7 +52,7 @@ def test_key_of_a_shipped_profile_is_no_change_of_a_person(name: str) -> None:
     path = PROJECT / "config" / f"{name}.v1.json"
 
     assert changed_words(load_config(path).raw) == ""
-    assert changed_words(load_config(path, ["portfolio.cash=5000"]).raw) == "portfolio.cash=5000"
+    assert changed_words(load_config(path, ["portfolio.cash=20000"]).raw) == "portfolio.cash=20000"
 
 
 def test_many_changed_keys_are_counted_and_none_is_lost_in_the_document() -> None:
