@@ -66,6 +66,7 @@ def open_klines(
     if path.is_dir():
         sets = [open_klines(each, treatment, **names) for each in data_files(path)]
         return merged(sets, treatment)
+    (path,) = data_files(path)
     if path.suffix == SUFFIX:
         with Columns(path) as columns:
             klines = list(klines_of(columns))
@@ -100,7 +101,7 @@ def first_interval(path: Path) -> str:
     The file is not judged: what is wrong with it is refused when it is opened.
     """
     try:
-        first = data_files(path)[0] if path.is_dir() else path
+        first = data_files(path)[0]
         if first.suffix == SUFFIX:
             with Columns(first) as columns:
                 return columns.interval

@@ -62,7 +62,7 @@ def plain_klines(path: Path) -> PlainKlines | None:
 
     None is no verdict: the file may be clean in another form, or missing.
     """
-    if path.is_dir() or not path.name.endswith(FORMS) or path.suffix == ".feather":
+    if not path.is_file() or not path.name.endswith(FORMS) or path.suffix == ".feather":
         return None
     try:
         data = _text_of(path)

@@ -21,7 +21,14 @@ from minibot.data.columns import SUFFIX
 from minibot.data.treatment import GAPS, ZERO_VOLUME, DataReport
 from minibot.exchanges.tapes.kline_bars import open_of
 from minibot.kernel.errors import IntegrityError, Refusal
-from minibot.kernel.files import ensure_folder, hash_file, put_atomic, read_hashed, write_hashed
+from minibot.kernel.files import (
+    ensure_folder,
+    hash_file,
+    is_endless,
+    put_atomic,
+    read_hashed,
+    write_hashed,
+)
 from minibot.kernel.lock import WriterLock
 
 MANIFEST: Final = "manifest.json"
@@ -272,16 +279,19 @@ def data_files(path: Path) -> list[Path]:
     """Return a file, or the data files of a folder: those its manifest names, else by suffix.
 
     Raises:
-        Refusal: There is no such path, or no data file in the folder.
+        Refusal: A file is none, such as a FIFO, or there is no data file in the folder.
     """
     if not path.is_dir():
-        return [path]
-    if (path / MANIFEST).exists():
+        found = [path]
+    elif (path / MANIFEST).exists():
         found = [path / str(item["name"]) for item in _manifest(path)["files"] if item["rows"]]
     else:
         found = sorted(each for each in path.iterdir() if each.name.endswith(FORMS))
     if not found:
         raise Refusal(f"{path}: no data file in this folder.", "Name files, or download some.")
+    for each in found:
+        if is_endless(each):
+            raise Refusal(f"{each}: no regular file.", "Name a file that exists.")
     return found
 
 

@@ -22,7 +22,7 @@ from minibot.events.model import Event, JsonObject
 from minibot.events.names import EXECUTION_ROLE
 from minibot.kernel import canonical
 from minibot.kernel.errors import Refusal
-from minibot.kernel.files import ensure_folder, write_atomic
+from minibot.kernel.files import ensure_folder, is_endless, write_atomic
 from minibot.kernel.line import encode_line
 from minibot.replay.proof import Proof, prove
 from minibot.replay.run_status import RunStatus
@@ -107,6 +107,8 @@ def read_manifest(path: Path) -> list[JsonObject]:
         Refusal: The file is no such manifest, or lists no run.
     """
     try:
+        if is_endless(path):
+            raise ValueError("it is no regular file")
         runs = _listed(canonical.decode(path.read_bytes().strip()))
     except FileNotFoundError as error:
         raise Refusal(

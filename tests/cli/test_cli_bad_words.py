@@ -89,7 +89,8 @@ def fifo(folder: Path) -> Path:
 @pytest.mark.skipif(WINDOWS, reason="FIFOs and /dev/zero are missing on Windows")
 def test_what_never_ends_is_no_file_to_read(tmp_path: Path, var_dir: Path) -> None:
     """A FIFO without writer and a device without end are refused as files."""
-    pipe = str(fifo(tmp_path))
+    pipe, bars = str(fifo(tmp_path)), tmp_path / "BTCUSDT-1m-2025-01-01.csv"
+    os.mkfifo(bars)
 
     said = {
         words: verb(var_dir, *words)
@@ -99,6 +100,9 @@ def test_what_never_ends_is_no_file_to_read(tmp_path: Path, var_dir: Path) -> No
             ("strategy-check", pipe),
             ("verify", pipe),
             ("verify", "/dev/zero"),
+            ("replay-manifest", "--check", pipe),
+            ("backtest", "--source", f"tape:{pipe}"),
+            ("backtest", "--source", f"klines:{bars}"),
         )
     }
 

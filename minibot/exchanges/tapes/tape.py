@@ -31,6 +31,7 @@ from minibot.exchanges.tapes.frames import (
 from minibot.exchanges.tapes.kline_bars import Bar
 from minibot.exchanges.tapes.unpacking import bounded_lines
 from minibot.kernel.errors import Refusal
+from minibot.kernel.files import is_endless
 
 TAPES: Final = Path(__file__).with_name("shipped")
 DEMO_TAPE: Final = TAPES / "btcusdt_20240808.gz"
@@ -53,8 +54,10 @@ def open_text(path: Path) -> IO[bytes]:
     """Return the file's bytes as a stream, unpacked if it is gzip.
 
     Raises:
-        Refusal: The file does not exist or may not be read.
+        Refusal: The file does not exist, may not be read, or is none, such as a FIFO.
     """
+    if is_endless(path):
+        raise Refusal(f"{path}: no regular file.", "Name a file that exists.")
     try:
         with path.open("rb") as file:
             is_gzip = file.read(2) == _GZIP_MAGIC
