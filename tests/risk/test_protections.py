@@ -100,7 +100,7 @@ def as_trade(closed: Closed) -> RoundTrip:
     return found
 
 
-@pytest.mark.row("B-46")
+@pytest.mark.row("B-10", "B-46")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_closed_trades_lock_what_freqtrade_locks(case: Case) -> None:
     """After each closed trade every symbol is locked exactly as long as by freqtrade's own code."""
@@ -346,7 +346,7 @@ def test_standing_is_absent_while_nothing_asks_for_it() -> None:
     assert not standings([event for _, event in desk.log])
 
 
-@pytest.mark.row("B-46")
+@pytest.mark.row("B-10", "B-46")
 def test_carried_memory_locks_as_if_the_run_had_gone_on() -> None:
     """A run that opens with the last one's memory refuses for the same lock, until its end."""
     profile = protected({"method": "CooldownPeriod", "stop_duration": 30})
