@@ -79,8 +79,8 @@ def test_half_a_letter_in_a_profile_is_refused_by_its_key(
         assert "holds half a letter" in said.err
 
 
-def fifo(folder: Path) -> Path:
-    path = folder / "fifo.py"
+def fifo(folder: Path, name: str = "fifo.py") -> Path:
+    path = folder / name
     if sys.platform != "win32":
         os.mkfifo(path)
     return path
@@ -89,8 +89,7 @@ def fifo(folder: Path) -> Path:
 @pytest.mark.skipif(WINDOWS, reason="FIFOs and /dev/zero are missing on Windows")
 def test_what_never_ends_is_no_file_to_read(tmp_path: Path, var_dir: Path) -> None:
     """A FIFO without writer and a device without end are refused as files."""
-    pipe, bars = str(fifo(tmp_path)), tmp_path / "BTCUSDT-1m-2025-01-01.csv"
-    os.mkfifo(bars)
+    pipe, bars = str(fifo(tmp_path)), fifo(tmp_path, "BTCUSDT-1m-2025-01-01.csv")
 
     said = {
         words: verb(var_dir, *words)
