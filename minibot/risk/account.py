@@ -137,7 +137,7 @@ class Account:
 
     @property
     def entry_percent(self) -> int:
-        """How much of an entry's amount may enter now, in percent."""
+        """Share of an entry's amount that may enter now, in percent."""
         return self.table[self.place].entry_percent
 
     def _bound(self) -> None:

@@ -31,7 +31,6 @@ from minibot.exchanges.tapes.frames import (
 from minibot.exchanges.tapes.kline_bars import Bar
 from minibot.exchanges.tapes.unpacking import bounded_lines
 from minibot.kernel.errors import Refusal
-from minibot.kernel.files import is_endless
 
 TAPES: Final = Path(__file__).with_name("shipped")
 DEMO_TAPE: Final = TAPES / "btcusdt_20240808.gz"
@@ -56,7 +55,7 @@ def open_text(path: Path) -> IO[bytes]:
     Raises:
         Refusal: The file does not exist, may not be read, or is none, such as a FIFO.
     """
-    if is_endless(path):
+    if path.exists() and not path.is_file():  # Reading a FIFO would never end.
         raise Refusal(f"{path}: no regular file.", "Name a file that exists.")
     try:
         with path.open("rb") as file:
