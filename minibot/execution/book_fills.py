@@ -60,7 +60,7 @@ class BookFills(FillModel):
         return False
 
     def _levels(self, order: Order, touch: Touch) -> list[Level]:
-        """Return what an order may take: the touch, then the book behind it, up to its limit."""
+        """Return the levels that an order may take: the touch, then the book, up to its limit."""
         is_buy, limit = order.side == BUY, order.limit
         best, size = (touch.ask, touch.ask_qty) if is_buy else (touch.bid, touch.bid_qty)
         taken = touch.ask_taken if is_buy else touch.bid_taken

@@ -42,7 +42,7 @@ class OrderManager(Protocol):
         """Return the open positions, each with the order that rests for it."""
 
     def balances(self) -> dict[str, dict[str, str]] | None:
-        """Return what is free and reserved of each asset; None where the profile lists none."""
+        """Return the free and reserved balance by asset; None where the profile lists none."""
 
     def state(self) -> JsonObject:
         """Return the whole state as canonical JSON values."""

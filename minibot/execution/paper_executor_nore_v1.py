@@ -601,7 +601,7 @@ class PaperExecutorNoreV1(Core):
         return listed
 
     def balances(self) -> dict[str, dict[str, str]] | None:
-        """Return what is free and reserved of each asset; None where the profile lists none."""
+        """Return the free and reserved balance by asset; None where the profile lists none."""
         if not self._lists_balances:
             return None
         found = balances_of(self.portfolio, self.orders, self._fees, self._rules)

@@ -297,7 +297,7 @@ def size_entry(
 
 
 def sizes_at(state: RiskState, market: Market, rules: OrderRules, left: Headroom) -> Sizes:
-    """Return what an entry wants by the profile's sizing, and its caps; see `sizes_of`."""
+    """Return the size that an entry wants by the profile, and its caps; see `sizes_of`."""
     return sizes_of(
         state.sizing,
         market,

@@ -195,7 +195,7 @@ class Sizes:
         self.held: int = 0
 
     def loss(self, qty: int) -> int:
-        """Return what is lost, with both fees, if the position and `qty` more leave at the stop."""
+        """Return the loss, with both fees, if the position and `qty` more leave at the stop."""
         per_unit = _loss_per_unit(self.loss_price, self.loss_distance, self.loss_rate)
         return -(-(self.held + qty) * per_unit // (UNIT * RATE_UNIT)) + ROUNDED
 
@@ -217,7 +217,7 @@ def sizes_of(
     left: Headroom,
     now: int,
 ) -> Sizes:
-    """Return what an entry wants, and its caps.
+    """Return the size that an entry wants, and its caps.
 
     Args:
         sizing: Of the profile.

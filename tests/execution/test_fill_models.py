@@ -385,7 +385,7 @@ def walked(events: list[Event]) -> list[tuple[str, str, str]]:
 
 
 def coin(desk: Desk) -> list[Event]:
-    """Return what follows from a tick that shows a coin at either touch."""
+    """Return the messages after a tick that shows a coin at either touch."""
     return desk.tick("99.99", "100.01", bid_qty="1", ask_qty="1")
 
 

@@ -155,7 +155,7 @@ class Folder:
             file.write(line[: len(line) // 2])
 
     def bytes(self) -> list[bytes]:
-        """Return what each journal holds."""
+        """Return the content of each journal."""
         return [(self.path / queue / "inbox.jsonl").read_bytes() for queue in self.queues]
 
 

@@ -70,7 +70,7 @@ def bought_and_sold(desk: Desk, ask: str, bid: str, symbol: str = SYMBOL) -> Non
 
 
 def entry(desk: Desk, symbol: str = SYMBOL) -> RiskAction:
-    """Return what risk says to a purchase at 100."""
+    """Return risk's answer to a purchase at 100."""
     desk.tick("99.99", "100.01", symbol=symbol)
     said = desk.signal("BUY", symbol=symbol)[0].payload
     assert isinstance(said, RiskAction)
@@ -310,7 +310,7 @@ def test_contradictory_or_missing_parameters_are_refused(item: JsonObject, words
 
 
 def standings(events: list[Event]) -> list[RiskStanding]:
-    """Return what risk told of the standing."""
+    """Return the standings that risk told."""
     return of(events, RiskStanding)
 
 

@@ -34,7 +34,7 @@ WITH = {
 
 
 def violations(name: str, *sets: str) -> tuple[str, ...]:
-    """Return what a shipped profile breaks with some keys set."""
+    """Return the violations of a shipped profile with some keys set."""
     try:
         load_config(PROJECT / "config" / f"{name}.v1.json", sets, {})
     except ConfigError as refusal:

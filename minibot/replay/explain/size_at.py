@@ -29,7 +29,7 @@ def size_at(
     to_ms: int,
     progress: Callable[[int, int], None] = lambda done, whole: None,
 ) -> SizeAnswer:
-    """Return what an entry would have cost at a time of a run.
+    """Return the cost that an entry would have had at a time of a run.
 
     Args:
         recorded: The run, which may still be going.
