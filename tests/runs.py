@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from unittest.mock import patch
 
 import pytest
@@ -139,13 +139,24 @@ def shared_by_workers(
     return Path(shutil.copytree(folder, own / name))
 
 
+PATIENT: Final = {
+    "strategy__tick_age_ms_max": "60000",
+    "risk__signal_age_ms_max": "60000",
+    "risk__tick_age_ms_max": "60000",
+    "risk__intent_ttl_ms": "60000",
+    "execution__tick_age_ms_max": "60000",
+    "execution__order_ttl_market_ms": "60000",
+}
+"""Limits of age that a busy machine keeps, so that a shared night trades on every machine."""
+
+
 def shared_run(factory: pytest.TempPathFactory, name: str, *flags: str, **sets: str) -> ShortRun:
     """Return a short night that one worker has run, as this worker's copy of it."""
 
     def make(folder: Path) -> None:
         var = folder / "var"
         var.mkdir(mode=0o700)
-        said = make_run(var, *flags, **sets).said
+        said = make_run(var, *flags, **PATIENT, **sets).said
         told = json.dumps({"folder": str(folder), **asdict(said)})
         (folder / "said.json").write_text(told, encoding="utf-8")
 

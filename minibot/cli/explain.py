@@ -38,7 +38,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     asked.add_argument(
         "--signal", metavar="ID", help="a signal and its effects: minibot tail signals"
     )
-    asked.add_argument("--trade", metavar="N", help="a trade, by its number in the run")
+    asked.add_argument(
+        "--trade", metavar="N", help="a trade, by its number in the run (default: the last one)"
+    )
     asked.add_argument("--lot", metavar="N", help="a lot: its trade's number, or its fill's id")
     asked.add_argument(
         "--at", metavar="TIME", help="what it saw, held and decided: HH:MM[:SS], with a date or not"
@@ -47,7 +49,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--why-not", choices=("BUY", "SELL"), help="which filter refused how often, and what next"
     )
     asked.add_argument("--stop", action="store_true", help="what ended the run, and what led to it")
-    asked.add_argument("--last", action="store_true", help="the last fill (the default)")
+    asked.add_argument("--last", action="store_true", help="the last fill alone")
     command.add_argument(
         "--full", action="store_true", help="the whole chain: every check, order, price and id"
     )
@@ -102,7 +104,9 @@ def _explain(explainer: Explainer, arguments: argparse.Namespace) -> Explanation
         if asked is not None:
             answer: Explanation = getattr(explainer, name)(asked)
             return answer
-    return explainer.stop() if arguments.stop else explainer.last_fill()
+    if arguments.stop:
+        return explainer.stop()
+    return explainer.last_fill() if arguments.last else explainer.last_trade()
 
 
 def _require_symbol(recorded: Recorded, symbol: str | None) -> None:

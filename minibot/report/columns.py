@@ -2,8 +2,9 @@
 
 A line is no wider than the terminal, or than a hundred columns in a pipe or a file. In a table that
 is too wide, columns that may go below their row do so, and all but the first where that is not
-enough. In other tables headings and sentences wrap, codes after an underscore, and the columns that
-still do not fit follow as a second table. Nothing is cut, and no figure is ever split.
+enough. In other tables headings and sentences wrap, codes after an underscore, columns move closer
+together, and those that still do not fit follow as a second table. Nothing is cut, and no figure is
+ever split.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from typing import Final
 
 WIDTH: Final = 100
 GAP: Final = "  "
+GAP_LEAST: Final = " "
+# A blank at which `textwrap` does not wrap.
+KEPT_BLANK: Final = "\N{NO-BREAK SPACE}"
 TEXT_MIN: Final = 8
 # A code may wrap after an underscore.
 PIECES: Final = re.compile(r"[^_]*_|[^_]+")
@@ -61,20 +65,43 @@ def table_lines(
         if _wide([least[at] for at in kept]) + len(GAP) > width:
             below = range(1, len(head))
         return _with_below(head, rows, texts, whole, below, width)
+    gap = GAP
     if _wide(least) + len(GAP) > width:
+        gap = GAP_LEAST
         fitting = _fitting(least, width)
-        if 1 < fitting < len(head):
+        if _wide(least, gap) + len(GAP) > width and 1 < fitting < len(head):
             parts = (range(fitting), (0, *range(fitting, len(head))))
             first, rest = (_part(head, rows, texts, whole, part, width) for part in parts)
             return [*first, "", *rest]
-    _narrow(widths, least, [at for at in range(len(head)) if at not in texts], width)
-    _narrow(widths, least, narrow, width)
-    named, *told = [_lines(row, widths, texts) for row in (head, *rows)]
-    return [*named, f"{GAP}{'-' * _wide(widths)}", *(line for row in told for line in row)]
+    _narrow(widths, least, [at for at in range(len(head)) if at not in texts], width, gap)
+    _narrow(widths, least, narrow, width, gap)
+    named, *told = [_lines(row, widths, texts, gap) for row in (head, *rows)]
+    return [*named, f"{GAP}{'-' * _wide(widths, gap)}", *(line for row in told for line in row)]
 
 
-def _wide(widths: Sequence[int]) -> int:
-    return sum(widths) + len(GAP) * (len(widths) - 1)
+def filled(text: str, width: int, first: str = "", after: str = "") -> list[str]:
+    """Return a text in lines of at most a width; no word is split, no figure leaves its `%`.
+
+    Args:
+        text: The text; blanks at its beginning indent the first line.
+        width: Width of a line.
+        first: Indent of the first line, or a label there.
+        after: Indent of the others.
+    """
+    lines = textwrap.wrap(
+        text.replace(" %", f"{KEPT_BLANK}%"),
+        width,
+        initial_indent=first,
+        subsequent_indent=after,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )
+    return [line.replace(KEPT_BLANK, " ") for line in lines]
+
+
+def _wide(widths: Sequence[int], gap: str = GAP) -> int:
+    return sum(widths) + len(gap) * (len(widths) - 1)
 
 
 def _least(head: Sequence[str], rows: Sequence[Sequence[str]], at: int, *, is_text: bool) -> int:
@@ -132,31 +159,25 @@ def _with_below(
     for n, row in enumerate(rows):
         said.append(table[first + n])
         named = ", ".join(f"{head[at]} {row[at]}".strip() for at in below if row[at])
-        indent = GAP * 2
-        said += textwrap.wrap(
-            named,
-            width,
-            initial_indent=indent,
-            subsequent_indent=indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        said += filled(named, width, GAP * 2, GAP * 2)
     return said
 
 
-def _narrow(widths: list[int], least: Sequence[int], those: Sequence[int], width: int) -> None:
+def _narrow(
+    widths: list[int], least: Sequence[int], those: Sequence[int], width: int, gap: str
+) -> None:
     """Narrow the widest of `those` columns until a line fits or none can be narrowed."""
-    while _wide(widths) + len(GAP) > width:
+    while _wide(widths, gap) + len(GAP) > width:
         giving = [at for at in those if widths[at] > least[at]]
         if not giving:
             return
         widths[max(giving, key=lambda at: widths[at])] -= 1
 
 
-def _lines(row: Sequence[str], widths: Sequence[int], texts: Sequence[int]) -> list[str]:
+def _lines(row: Sequence[str], widths: Sequence[int], texts: Sequence[int], gap: str) -> list[str]:
     """Return one row, in as many lines as its longest cell takes."""
     parts = [_fitted(cell, size) for cell, size in zip(row, widths, strict=True)]
-    return [_line(cells, widths, texts) for cells in zip_longest(*parts, fillvalue="")]
+    return [_line(cells, widths, texts, gap) for cells in zip_longest(*parts, fillvalue="")]
 
 
 def _fitted(cell: str, size: int) -> list[str]:
@@ -175,9 +196,9 @@ def _fitted(cell: str, size: int) -> list[str]:
     return found
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], texts: Sequence[int]) -> str:
+def _line(cells: Sequence[str], widths: Sequence[int], texts: Sequence[int], gap: str) -> str:
     shown = (
         cell.ljust(size) if at in texts else cell.rjust(size)
         for at, (cell, size) in enumerate(zip(cells, widths, strict=True))
     )
-    return f"{GAP}{GAP.join(shown)}".rstrip()
+    return f"{GAP}{gap.join(shown)}".rstrip()

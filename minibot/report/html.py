@@ -201,9 +201,10 @@ def _ledger(night: Night) -> str:
 def _decisions(night: Night) -> str:
     count = night.count
     rows = [("signal", side, "", f"{number:,}") for side, number in count.sides.items()]
-    rows += [_reason("HOLD", code, n) for code, n in count.hold_reasons.most_common()]
     rows += [("risk", action, "", f"{number:,}") for action, number in count.actions.items()]
     rows += [_reason("BLOCK", code, n) for code, n in count.block_reasons.most_common()]
+    # Last, as a night holds far more often than it refuses.
+    rows += [_reason("HOLD", code, n) for code, n in count.hold_reasons.most_common()]
     return table(("by", "what", "meaning", "times"), rows, "Nothing was decided.")
 
 

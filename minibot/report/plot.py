@@ -88,16 +88,24 @@ class Panel:
         return round(self.top + min(1.0, max(0.0, share)) * self.height, 1)
 
     def level(self, value: float, label: str) -> list[str]:
-        """Return a horizontal line at a value, with its label at the left or above it."""
+        """Return a horizontal line at a value, with its label."""
+        return [self.rule(value), self.label(value, label)]
+
+    def rule(self, value: float) -> str:
+        """Return a horizontal line at a value."""
+        canvas, y = self.canvas, self.y(value)
+        return (
+            f'<line class="grid" x1="{canvas.left}" x2="{canvas.width - canvas.right}" '
+            f'y1="{y}" y2="{y}"/>'
+        )
+
+    def label(self, value: float, text: str) -> str:
+        """Return the label of a horizontal line: at its left, or above it on a narrow canvas."""
         canvas, y = self.canvas, self.y(value)
         place = f'x="{canvas.left - 8}" y="{y + 4:g}" text-anchor="end"'
         if canvas.is_narrow:
             place = f'class="inside" x="2" y="{y - 3:g}"'
-        return [
-            f'<line class="grid" x1="{canvas.left}" x2="{canvas.width - canvas.right}" '
-            f'y1="{y}" y2="{y}"/>',
-            f"<text {place}>{escape(label)}</text>",
-        ]
+        return f"<text {place}>{escape(text)}</text>"
 
     def name(self, text: str) -> str:
         """Return the name of the panel, which stands above it."""

@@ -108,10 +108,12 @@ def price_chart(
         seen = thinned(shown, from_ts, to_ts + 1, canvas.points) if canvas.is_narrow else shown
         price = _price_panel(canvas, seen, near)
         inside = _inside(axis, trades)
-        parts = [*_levels(price), *_prices(axis, price, seen)]
+        levels = _levels(price)
+        parts = [*(price.rule(value) for value, _ in levels), *_prices(axis, price, seen)]
         parts += [each.path(axis, price) for each in near]
         parts += _trade_marks(axis, price, inside)
         parts += _numbers(axis, price, inside)
+        parts += [price.label(value, text) for value, text in levels]  # Above what is drawn.
         parts += _tips(axis, price, inside) if has_tips and not canvas.is_narrow else ()
         bottom = float(TOP + PRICE_HEIGHT)
         for each in apart:
@@ -223,10 +225,10 @@ def _price_panel(canvas: Canvas, bars: Sequence[PriceBar], near: Sequence[_Line]
     return Panel(canvas, TOP, PRICE_HEIGHT, low - room, high + room)
 
 
-def _levels(panel: Panel) -> list[str]:
+def _levels(panel: Panel) -> list[tuple[float, str]]:
     step = (panel.high - panel.low) / PRICE_MARKS
     values = [panel.low + step * index for index in range(PRICE_MARKS + 1)]
-    return [part for v in values for part in panel.level(v, level_text(v, panel.high))]
+    return [(value, level_text(value, panel.high)) for value in values]
 
 
 def _prices(axis: TimeAxis, panel: Panel, bars: Sequence[PriceBar]) -> list[str]:

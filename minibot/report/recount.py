@@ -36,7 +36,7 @@ from minibot.events.names import AI_ROLE, ORDER_INTENTS, TICKS
 from minibot.events.reasons import SCHEMA_INVALID
 from minibot.events.unit_sizes import SECOND_MS
 from minibot.kernel.errors import IntegrityError
-from minibot.replay.explain.checks import departure
+from minibot.replay.explain.checks import left_words
 from minibot.report.curve import EquityCurve
 from minibot.report.trades import CARRIED, RoundTrip, TradeLog
 
@@ -107,7 +107,7 @@ class Recount:
         for cause in self._exit_causes.get(trip.exit_order, ()):
             action = self._exits.get(cause)
             if action is not None:
-                return departure(action.checks) or action.reason_code
+                return left_words(action)
         return ""
 
     def entered_because(self, trip: RoundTrip) -> str:

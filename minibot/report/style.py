@@ -119,7 +119,8 @@ _NARROW_RULES: Final = f"""
 @media screen and (max-width: {CARDS_PX}px) {{
   .cards, .cards tbody, .heat, .heat tbody {{ display: block; }}
   .cards thead, .heat thead {{ display: none; }}
-  .cards tr {{ display: grid; gap: 0 18px; padding: 8px 0; border-bottom: 1px solid var(--line);
+  .cards tr {{ display: grid; grid-auto-flow: dense; gap: 0 18px; padding: 8px 0;
+    border-bottom: 1px solid var(--line);
     grid-template-columns: repeat(auto-fill, minmax(min(150px, 45%), 1fr)); }}
   .cards td, .figures.cards td:not(:first-child) {{ display: flex; justify-content: space-between;
     gap: 10px; padding: 1px 0; border: 0; text-align: right; }}

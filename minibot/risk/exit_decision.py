@@ -181,7 +181,8 @@ def due(state: RiskState, market: Market) -> Row | None:
         return None
     step, plan = rules.price_step, exits.plan
     if plan is not None:
-        # The stops follow the bid even where nothing can be sold now.
+        # The stops follow the bid even where nothing can be sold now: the range goes by old ones.
+        exits.quiet_until = 0
         if not exits.is_guarded:
             state.exits.guard(exits, step)
         state.exits.bounds(exits, holding, rules)

@@ -16,7 +16,7 @@ from minibot.engine.run_result import BacktestResult
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
 from minibot.report import columns
-from minibot.report.columns import table_lines
+from minibot.report.columns import filled, table_lines
 from tests.backtest.results import DAY, HOUR, START, Trip, made, many
 from tests.report.markup import Balance
 
@@ -250,6 +250,27 @@ def test_all_columns_go_below_where_a_row_lacks_room_without_them() -> None:
         "    trades 628, result -630.72, pairs",
         "    BTCUSDT",
     ]
+
+
+def test_columns_move_closer_together_before_one_of_them_leaves_its_row() -> None:
+    """The table of exits is one table at 80 columns, with the time held in its row."""
+    row = ["trailing_stop", "109", "109", "100 %", "-330.34", "+3.37", "+4.70", "+12.12"]
+    row += ["1.34", "139.03", "14.4 h"]
+
+    lines = table_lines(tables.GROUP_HEAD, [row], "", width=80)
+
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[-1] for line in lines if "139.03" in line] == ["h"]
+    assert "" not in lines
+
+
+def test_text_is_wrapped_between_words_but_never_before_a_percent_sign() -> None:
+    """A figure and its `%` stand on one line at every width that has room for them."""
+    for width in range(12, 40):
+        lines = filled("a change of -0.32 % and no more", width, "  ", "    ")
+        assert max(map(len, lines)) <= width
+        assert "-0.32 %" in "\n".join(lines)
+        assert " ".join(" ".join(lines).split()) == "a change of -0.32 % and no more"
 
 
 def test_figures_that_lack_room_follow_as_a_table_of_their_own() -> None:

@@ -45,6 +45,7 @@ def test_flags_of_an_idea_become_keys_and_are_shown_in_one_line(
 
     assert said.startswith("means: ")
     assert said.count("\n") == 1
+    assert said.endswith("  # the trend keeps its number of bars\n")
     assert arguments.timerange == "20250605-20250608123000"
     assert arguments.source == ["klines:ethusdt-1m", SHIPPED]
     assert config.strategy.name == "rsi_band"
@@ -52,7 +53,7 @@ def test_flags_of_an_idea_become_keys_and_are_shown_in_one_line(
     assert "15m" in config.market.bar_intervals
     assert config.execution.taker_fee_bps == config.execution.maker_fee_bps == "7.5"
     assert config.exchange.symbols == ("ETHUSDT", "BTCUSDT")
-    words = shlex.split(said.removeprefix("means: "))
+    words = shlex.split(said.removeprefix("means: "), comments=True)
     repeated = parser("backtest").parse_args(["backtest", *words])
     assert profile_of(repeated).raw == config.raw
     assert (repeated.source, repeated.timerange) == (arguments.source, arguments.timerange)

@@ -277,7 +277,7 @@ def test_sentence_is_one_short_printable_line(reason: str) -> None:
     assert len(sentence.splitlines()) == 1
     assert sentence.isprintable()
     assert sentence.startswith(
-        "23:57:06 50 % | 0.00808 BTCUSDT at 61,813.60, now 61,813.56 (-0.02) | "
+        "23:57:06 50 % | 0.00808 BTCUSDT at 61,813.60, now 61,813.56 (-0.02 USDT) | "
         "result -3.16 USDT, 3 trades (1 won, 2 lost) | 23:57:02 "
     )
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from minibot.engine.role_replay import Difference
-from minibot.events.model import Check, RunEnding
+from minibot.events.model import Check, RiskAction, RunEnding
+from minibot.events.reasons import SIGNAL_EXIT, STOP_LOSS
 from minibot.kernel import canonical
 from minibot.replay.compare import describe
 from minibot.replay.explain.checks import (
@@ -16,6 +17,7 @@ from minibot.replay.explain.checks import (
     departure,
     departure_words,
     failed_checks,
+    left_words,
     price_text,
 )
 from minibot.replay.explain.lines import event_text
@@ -103,6 +105,15 @@ def test_other_checks_are_told_as_checks(check: dict[str, Any]) -> None:
     verdict = "ok  " if check["passed"] else "FAIL"
     assert check_line(check).startswith(f"{verdict} {check['name']} ")
     assert departure([check]) == ""
+
+
+def test_exit_by_a_signal_is_told_in_words_as_every_exit() -> None:
+    """No exit is shown by its code beside others in words; an unknown code stays as it is."""
+    hit = (Check(**row("stop_price", "61806.0", "61809.5", passed=False)),)
+
+    assert left_words(RiskAction("EXIT", SIGNAL_EXIT, "BTCUSDT")) == "the strategy's SELL"
+    assert left_words(RiskAction("EXIT", STOP_LOSS, "BTCUSDT", checks=hit)).startswith("stop hit: ")
+    assert left_words(RiskAction("EXIT", "another", "BTCUSDT")) == "another"
 
 
 def test_check_without_a_verdict_is_shown_without_one() -> None:

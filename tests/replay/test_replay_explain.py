@@ -129,10 +129,14 @@ def test_signal_that_was_traded_shows_what_came_of_it(
     short_run: ShortRun, explainer: Explainer
 ) -> None:
     """A traded signal leads forward to its fill."""
+    bought_by = all_fills(short_run)[0]["payload"]["client_order_id"]
+    causes = next(
+        event["payload"]["cause_ids"]
+        for event in raw_events(short_run.run_dir, "order_intents")
+        if event["payload"]["client_order_id"] == bought_by
+    )
     bought = next(
-        event
-        for event in raw_events(short_run.run_dir, "risk_actions")
-        if event["payload"]["action"] == "ALLOW"
+        event for event in raw_events(short_run.run_dir, "risk_actions") if event["id"] in causes
     )
 
     explanation = explainer.signal(bought["payload"]["signal_id"])
@@ -198,11 +202,26 @@ def test_lookup_by_number_and_by_id_agree_with_the_file(short_run: ShortRun) -> 
     assert sorted(found) == [1, len(ticks)]
 
 
-def test_explain_verb_takes_the_last_fill_by_itself(short_run: ShortRun) -> None:
-    """Explain without a question explains the last fill; --json has the same places."""
+def test_explain_verb_takes_the_last_trade_by_itself(
+    short_run: ShortRun, explainer: Explainer
+) -> None:
+    """Explain without a question explains the last trade, from its entry to its exit."""
+    last = all_fills(short_run)[-1]["id"]
+    trade = next(t for t in explainer.fill(last).trades)
+
+    said = verb(short_run.var, "explain")
+
+    assert said.code == 0
+    assert said.out == verb(short_run.var, "explain", "--trade", str(trade.n)).out
+    assert said.out.splitlines()[0].startswith(f"Trade {trade.n}: bought ")
+    assert [kind for kind in said.out.split() if kind in ("BUY", "SELL")][-1] == "SELL"
+
+
+def test_explain_last_takes_the_last_fill(short_run: ShortRun) -> None:
+    """The last fill is explained by --last; --json has the same places."""
     last = all_fills(short_run)[-1]
 
-    said = verb(short_run.var, "explain", "--full")
+    said = verb(short_run.var, "explain", "--last", "--full")
     document = verb(short_run.var, "explain", "--fill", last["id"][:12], "--json").document
 
     assert said.code == 0

@@ -150,6 +150,23 @@ def test_second_in_which_was_traded_does_not_say_that_it_was_not(
         assert "no trade" not in said
 
 
+def test_decision_that_came_late_says_how_late(recorded: Recorded) -> None:
+    """A strategy that lags decides on a second's inputs after it; the answer says by how much."""
+    span = Span.of(recorded, None)
+    at = (span.to_ms - 50_000, span.to_ms - 49_001)
+    found = snapshot_of_second(recorded, Explainer(recorded), span, at, [])
+    decided = found.symbols[0].decided
+    assert decided is not None
+
+    decided["ts"] = found.to_ms + 54_600
+    late = "\n".join(snapshot_lines(found, span))
+    decided["ts"] = found.to_ms
+    in_time = "\n".join(snapshot_lines(found, span))
+
+    assert ", 54.6 s behind: the strategy was that late" in late
+    assert "behind" not in in_time
+
+
 def test_second_of_a_fill_names_it_and_second_before_the_first_tick_says_so(
     short_run: ShortRun,
 ) -> None:

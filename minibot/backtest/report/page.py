@@ -108,7 +108,7 @@ def _head(about: JsonObject) -> str:
     span = f"{date_clock(about['from_ts'])} to {date_clock(about['to_ts'])} UTC"
     badges.append((f"{span}, {long_duration(about['to_ts'] - about['from_ts'])}", ""))
     strategy = about["config"]["strategy"]["name"]
-    return heading(about["profile"], ", ".join([strategy, *about["symbols"]]), badges)
+    return heading(strategy, ", ".join([*about["symbols"], about["profile"]]), badges)
 
 
 def _tiles(about: JsonObject) -> str:
@@ -309,8 +309,11 @@ def _trades(trades: Sequence[JsonObject]) -> str:
     shown = table(tables.TRADE_HEAD, rows[-ROWS_SHOWN:], tables.NO_TRADE)
     if before := rows[:-ROWS_SHOWN]:
         earlier = table(tables.TRADE_HEAD, before, "")
-        title = f"{counted(len(before) + left, 'trade')} before these"
-        shown += folded(title, (paragraph(note) if left > 0 else "") + earlier)
+        earlier = (paragraph(note) if left > 0 else "") + earlier
+        newest = paragraph(f"The newest {ROWS_SHOWN} of {len(trades):,}; those before stand below.")
+        shown = (
+            newest + shown + folded(f"{counted(len(before) + left, 'trade')} before these", earlier)
+        )
     return shown
 
 

@@ -41,9 +41,7 @@ def marked(trades: Sequence[Trade]) -> list[Marked]:
             trade.number,
             trade.trip,
             trade.entry_reason,
-            f"{trade.exit_reason} ({trade.left_because})"
-            if trade.left_because
-            else trade.exit_reason,
+            trade.left_because or trade.exit_reason,
         )
         for trade in trades
     ]

@@ -5,7 +5,6 @@ They are made from the document alone, so a kept result reads as it did when it 
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import zip_longest
@@ -15,7 +14,7 @@ from minibot.backtest.report.returns import MONTH
 from minibot.backtest.report.statistics import GROUPS, KEY_FIGURES, Shown, figure_text
 from minibot.events.model import JsonObject
 from minibot.events.reasons import REASONS
-from minibot.report.columns import WIDTH, table_lines, width_now
+from minibot.report.columns import WIDTH, filled, table_lines, width_now
 from minibot.report.figures import (
     NONE,
     change,
@@ -105,7 +104,7 @@ def head_lines(document: JsonObject) -> list[str]:
 def _wrapped(label: str, text: str) -> list[str]:
     first, after = f"  {label:<14}", " " * 16
     wide = min(WIDTH, width_now())
-    return textwrap.wrap(text, wide, initial_indent=first, subsequent_indent=after)
+    return filled(text, wide, first, after)
 
 
 def _market(document: JsonObject) -> list[str]:
@@ -142,9 +141,7 @@ def figure_lines(figures: JsonObject) -> list[str]:
             found.append(f"  {cells[0]:<{size + 2}}  {cells[1]}".rstrip())
         found.append("")
     wide = min(WIDTH, width_now())
-    return found + textwrap.wrap(
-        of_what(figures), wide, initial_indent="  ", subsequent_indent="  "
-    )
+    return found + filled(of_what(figures), wide, "  ", "  ")
 
 
 def _figure_size(figures: JsonObject) -> tuple[int, bool]:

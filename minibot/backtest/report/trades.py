@@ -14,7 +14,7 @@ from minibot.backtest.report import ratios
 from minibot.engine.run_result import BacktestResult
 from minibot.events.model import EXIT, Event, Fill, JsonObject, OrderIntent, RiskAction, Signal
 from minibot.events.money import UNIT, parse_amount
-from minibot.replay.explain.checks import departure
+from minibot.replay.explain.checks import left_words
 from minibot.report.trades import CARRIED, RoundTrip, TradeLog
 
 OPEN: Final = "open"
@@ -29,7 +29,7 @@ class Trade:
         entry_reason: Reason code of the signal behind its first entry.
         exit_reason: Reason code of the risk action behind its last exit; `open` while any of it
             is held.
-        left_because: The exit that was hit, in words; empty where a signal closed it.
+        left_because: The exit that was hit, in words; empty while any of it is held.
     """
 
     number: int
@@ -127,8 +127,8 @@ class _Why:
         if not is_closed or not exits:
             return _code(entry, entries), OPEN, ""
         left = self._cause(exits[-1], RiskAction)
-        checks = left.checks if isinstance(left, RiskAction) else ()
-        return _code(entry, entries), _code(left, exits), departure(checks)
+        words = left_words(left) if isinstance(left, RiskAction) else ""
+        return _code(entry, entries), _code(left, exits), words
 
     def _cause(
         self, fill: Fill, kind: type[Signal] | type[RiskAction]

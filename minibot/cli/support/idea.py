@@ -89,7 +89,10 @@ def take_idea(arguments: argparse.Namespace, *sets: str) -> None:
             arguments.source = _words_with(arguments.source, pairs, config)
     shown += [text for each in meant for text in ("--set", each)]
     arguments.set = [*meant, *arguments.set]
-    say(f"means: {shlex.join(shown)}")
+    has_trend = any(each.startswith("strategy.trend_interval=") for each in meant)
+    # As a comment of the shell, so that the line may be typed again.
+    why = "  # the trend keeps its number of bars" if has_trend else ""
+    say(f"means: {shlex.join(shown)}{why}")
 
 
 def fed(arguments: argparse.Namespace, config: Config) -> Config:

@@ -30,12 +30,14 @@ FIRST_EVERY_S, LATER_EVERY_S = 1.0, 30.0
 def draw(console: Console) -> None:
     """Redraw the table at each status."""
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+        lines: list[Text] = []
         for line in sys.stdin.buffer:
             view = View(canonical.decode(line.rstrip(b"\r\n")))
             # The cursor rests on a line of its own: `^C` at the end of a full line would begin a
             # new one, and the head of the table would stay behind, one line higher.
             lines = view.lines(console.width, console.height - 1)
             live.update(Group(*lines, Text()), refresh=True)
+        live.update(Group(*lines), refresh=True)
 
 
 class Pace:

@@ -90,7 +90,7 @@ class View:
         more = f" and {held - 1} more" if held > 1 else ""
         if held:
             text = f"{cells['position']} {cells['symbol']} at {cells['entry']}, now {cells['mark']}"
-            return f"{text} ({cells['unrealised']}){more}"
+            return f"{text} ({cells['unrealised']}{self._asset()}){more}"
         return f"{cells['symbol']} {cells['price']}, no position"
 
     def _cells(self, symbol: str) -> dict[str, str]:
@@ -190,11 +190,14 @@ class View:
     def _trades(self) -> str:
         """Return result and trades of the run so far."""
         result = self.result
-        asset = f" {self.status['quote_asset']}" if self.status.get("quote_asset") else ""
         trades = counted(result["trades"], "trade")
         if result["trades"]:
             trades += f" ({result['wins']} won, {result['losses']} lost)"
-        return f"result {signed(result['pnl'])}{asset}, {trades}"
+        return f"result {signed(result['pnl'])}{self._asset()}, {trades}"
+
+    def _asset(self) -> str:
+        """Return the quote asset behind a blank; empty where the status does not name it."""
+        return f" {self.status['quote_asset']}" if self.status.get("quote_asset") else ""
 
     # --- the table ----------------------------------------------------------------------------
 

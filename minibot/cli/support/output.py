@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from minibot.cli.support.help_text import WIDTH_MIN
+from minibot.report.columns import filled
 
 if TYPE_CHECKING:
     from minibot.report.summary import Row
@@ -94,27 +94,16 @@ def _parts(line: str, width: int) -> list[str]:
     label = LABEL.match(line)
     begin = len(line) - len(line.lstrip())
     if label is None:
-        return _filled(line, width, _indent(line, begin + 2, width))
+        return filled(line, width, after=" " * _indent(line, begin + 2, width))
     if label.end() <= width // 3:
-        return _filled(line, width, _indent(line, label.end(), width))
+        return filled(line, width, after=" " * _indent(line, label.end(), width))
     indent = " " * _indent(line, begin + 2, width)
-    return [label.group().rstrip(), *_filled(indent + line[label.end() :], width, len(indent))]
+    return [label.group().rstrip(), *filled(line[label.end() :], width, indent, indent)]
 
 
 def _indent(line: str, wanted: int, width: int) -> int:
     """Return the indent of further lines: as wanted, or less where a word needs the room."""
     return max(0, min(wanted, width - max(map(len, line.split()), default=0)))
-
-
-def _filled(line: str, width: int, indent: int) -> list[str]:
-    return textwrap.wrap(
-        line,
-        width,
-        subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-        replace_whitespace=False,
-    )
 
 
 def drop_reader(stream: TextIO) -> None:

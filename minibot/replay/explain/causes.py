@@ -26,7 +26,8 @@ from minibot.events.model import (
     StopJournal,
 )
 from minibot.events.names import EXECUTION_ROLE, TICKS
-from minibot.kernel.errors import Refusal
+from minibot.events.reasons import INVARIANT_BROKEN
+from minibot.kernel.errors import InvariantError, Refusal
 from minibot.replay.explain.checks import departure
 from minibot.replay.explain.explanation import Explanation, Step
 from minibot.replay.explain.lines import clock_ms, notes_of, plain
@@ -102,12 +103,28 @@ class Explainer:
             Refusal: The run has no fill.
             IntegrityError: The fills are damaged, so the last one is unknown.
         """
+        return self._order_of(self._last_fill())
+
+    def last_trade(self) -> Explanation:
+        """Return why the trade of the last fill was opened and closed.
+
+        Raises:
+            Refusal: The run has no fill.
+            IntegrityError: The fills are damaged, so the last one is unknown.
+        """
+        _, n, _ = self._last_fill()
+        trip = self._trace.trip_of(n)
+        if trip is None:
+            raise InvariantError("explain", INVARIANT_BROKEN, f"fills:{n} belongs to no trade")
+        return self.trade(str(trip.n))
+
+    def _last_fill(self) -> tuple[str, int, Event]:
         self._whole.require_whole("fills")
         fills = self._of(Fill)
         if not fills:
             hint = "Why it did not trade: --why-not BUY. How it ended: --stop."
             raise Refusal("this run has no fill.", hint)
-        return self._order_of(fills[-1])
+        return fills[-1]
 
     def order(self, order_id: str) -> Explanation:
         """Return the outcome of an order and why it was placed.

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from minibot.events.model import Check
-from minibot.events.reasons import RUN_ENDING
+from minibot.events.model import Check, RiskAction
+from minibot.events.reasons import RUN_ENDING, SIGNAL_EXIT
 from minibot.strategies.verdicts import is_number, texts_hold, verdict_of_texts
 
 CheckRow = Mapping[str, Any]
@@ -64,6 +64,11 @@ def departure(checks: Iterable[CheckRow | Check] | None) -> str:
         if words := departure_words(row):
             return words
     return ""
+
+
+def left_words(action: RiskAction) -> str:
+    """Return why an EXIT left a position, in words; a reason code where no words are known."""
+    return departure(action.checks) or _LEFT_BY.get(action.reason_code, action.reason_code)
 
 
 def departure_words(check: CheckRow) -> str:
@@ -171,3 +176,5 @@ _DEPARTURES: Final[Mapping[str, Callable[[str, str], str]]] = {
 }
 """The checks of exits in `risk.exit_decision`, `risk.plan_rows` and `risk.trigger_rows`; a test
 compares them."""
+_LEFT_BY: Final[Mapping[str, str]] = {SIGNAL_EXIT: "the strategy's SELL"}
+"""Exits that no failed check tells."""

@@ -338,7 +338,7 @@ def snapshot_lines(second: SecondSnapshot, span: Span) -> list[str]:
         lines += ["", f"{item.symbol}: {item.verdict}", *_saw_lines(item.saw, span, second.to_ms)]
         lines.append(_held_line(item.held))
         lines += [f"    open order: {order}" for order in item.held["orders"]]
-        lines += _decided_lines(item.decided)
+        lines += _decided_lines(item.decided, second.to_ms)
     cash = ", ".join(
         f"{text.rstrip('0').rstrip('.')} {asset}" for asset, text in second.cash.items()
     )
@@ -387,11 +387,12 @@ def _held_line(held: JsonObject) -> str:
     return f"  held      {held['qty'].rstrip('0')} bought at {average} on average"
 
 
-def _decided_lines(decided: JsonObject | None) -> list[str]:
+def _decided_lines(decided: JsonObject | None, to_ms: int) -> list[str]:
     if decided is None:
         return ["  decided   nothing yet"]
-    lines = [
-        f"  decided   {decided['side']} at {decided['at']} ({decided['reason_code']}), score "
-        f"{decided['score']}, confidence {decided['confidence']}"
-    ]
-    return lines + [f"            {check_line(check)}" for check in decided["checks"]]
+    line = f"  decided   {decided['side']} at {decided['at']} ({decided['reason_code']})"
+    if (late_ms := decided["ts"] - to_ms) > 0:
+        line += f", {late_ms / 1000:,.1f} s behind: the strategy was that late"
+    if decided["score"] or decided["confidence"]:
+        line += f", score {decided['score']}, confidence {decided['confidence']}"
+    return [line] + [f"            {check_line(check)}" for check in decided["checks"]]
