@@ -3,9 +3,10 @@
 Assumptions. The best price and its size are the touch's, which is newer than any book. Behind it
 stand the levels of the last recorded `book` event, as far as they are worse than the touch. An
 order that takes consumes them one after another, each at its own price, up to its limit; nothing is
-filled that no recorded level holds. What our own orders took of a level stays taken until a book
-shows another size there. A gap in market data forgets the book: until the next one only the touch
-trades. A limit order that rests is filled as in the model `touch`.
+filled that no recorded level holds. What our own orders took of a level behind the touch stays
+taken until a book shows another size there; a level that becomes the touch shows its whole size.
+A gap in market data forgets the book: until the next one only the touch trades. A limit order that
+rests is filled as in the model `touch`.
 
 A FOK order is filled only where touch and levels hold all of it.
 """
@@ -34,7 +35,7 @@ class BookFills(FillModel):
         super().__init__()
         self.has_depth = True
         self._books: dict[str, Book] = {}
-        # By symbol, then by price: below zero for a bid.
+        # By symbol, then by price; the price of a bid is negated.
         self._taken: dict[str, dict[int, int]] = {}
         # The level found last.
         self._level: tuple[str, int] = ("", 0)
@@ -83,7 +84,7 @@ class BookFills(FillModel):
         taken[price] = taken.get(price, 0) + self.qty
 
     def on_book(self, book: Book) -> None:
-        """Keep the last levels of a symbol; one of the size that it had stays taken as it was."""
+        """Keep the last levels of a symbol; a level of the same size keeps what our orders took."""
         before, ours = self._books.get(book.symbol), self._taken.pop(book.symbol, None)
         self._books[book.symbol] = book
         if not ours or before is None:
@@ -99,7 +100,7 @@ class BookFills(FillModel):
         self._taken.pop(symbol, None)
 
     def to_json(self) -> JsonObject:
-        """Return books and what is taken of them."""
+        """Return the books, and how much of their levels our own orders took."""
         return {
             "books": {symbol: book.to_json() for symbol, book in self._books.items()},
             "taken": {
@@ -124,6 +125,6 @@ class BookFills(FillModel):
 
 
 def _sizes(book: Book) -> dict[int, int]:
-    """Return the size of each level by its price, below zero for a bid."""
+    """Return the size of each level by its price; the price of a bid is negated."""
     sizes = {parse_amount(price): parse_amount(qty) for price, qty in book.asks}
     return sizes | {-parse_amount(price): parse_amount(qty) for price, qty in book.bids}

@@ -12,5 +12,5 @@ def core_from_config(config: JsonObject) -> PaperExecutorNoreV1:
 
 
 def core_from_state(config: JsonObject, state: JsonObject) -> PaperExecutorNoreV1:
-    """Return the executor whose `state()` this is."""
+    """Return the executor that a `state()` described."""
     return PaperExecutorNoreV1.from_state(config, state)

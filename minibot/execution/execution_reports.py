@@ -28,7 +28,7 @@ class OrderMove(ResultMessage):
     """An order as it stands after a move; `move_of` makes one."""
 
     _reason: str
-    _of: Order  # It moves on later; only its constants are read: symbol, quantity and places.
+    _of: Order  # The order moves on; only its constants are read: symbol, quantity, places.
     _price_text: str | None = None
 
     def _written(self) -> Payload:
@@ -55,7 +55,7 @@ def move_of(
 ) -> OrderMove:
     """Return the report of an order that has just moved, after `ordinal` others of its step.
 
-    It follows from the order's intent, and from `also` where that moved it.
+    Its causes are the order's intent and, where another event moved the order, `also`.
     """
     move = OrderMove()
     move.place = RESULTS
@@ -93,7 +93,7 @@ def triggered_by(
 @mypyc_attr(acyclic=True)
 @final
 class CancelRefused(ResultMessage):
-    """A cancel that changes nothing, of an order that has ended or sells at the market."""
+    """The answer to a cancel of an order that has ended or sells at the market: no change."""
 
     def __init__(self, cancel: CancelMessage, order: EventId, reason: str) -> None:
         self.place = RESULTS

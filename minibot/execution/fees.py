@@ -1,10 +1,10 @@
-"""Fees of paper fills: a rate on the notional, or of a purchase on the coins that it brings.
+"""Fees of paper fills: a rate on the notional, or on the coins that a purchase brings.
 
 Without `execution.fee_asset` both sides pay in quote. Binance takes a buyer's fee from the coins it
 delivers; taking the same value from the quote balance costs the same at the fill and keeps
 positions whole multiples of the venue's step, so that what was bought can be sold to the last unit
-(docs/accounting.md). With `base` a purchase pays as there: what it leaves is no whole step, and a
-sale leaves dust.
+(docs/accounting.md). With `base` a purchase pays in coins, as at Binance: the coins that remain are
+no multiple of the step, and a sale leaves dust.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class FeeRates:
         return mul_div_up(notional, rate, RATE_UNIT)
 
     def with_fee(self, notional: int, liquidity: str) -> int:
-        """Return how much cash a purchase takes: its notional, and its fee where that is quote."""
+        """Return how much cash a purchase takes: its notional, and its fee if paid in quote."""
         return notional if self.is_in_base else notional + self.fee(notional, liquidity)
 
     def affordable(self, cash: int, liquidity: str) -> int:
-        """Return a notional whose cost and fee the cash surely pays."""
+        """Return the largest notional that cash pays, with the fee if that is paid in quote."""
         if self.is_in_base:
             return cash
         return notional_paid_by(cash, self.maker if liquidity == MAKER else self.taker)

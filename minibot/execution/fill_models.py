@@ -12,10 +12,10 @@ from minibot.execution.queue_fills import QueueFills
 from minibot.kernel.errors import RunStop
 
 FILL_MODELS: Final = (TOUCH, WORSE, QUEUE)
-"""The models of a backtest's band, the one that a profile without the key means first."""
+"""Models of a backtest's band; a profile without the key has the first."""
 
 BY_NAME: Final = (*FILL_MODELS, BOOK)
-"""All names; `book` needs recorded books, so that it is no part of every band."""
+"""All names; `book` needs recorded books, so that not every band can have it."""
 
 
 def fill_model_of(name: str) -> FillModel:

@@ -45,8 +45,8 @@ class Touch:
     def __init__(self) -> None:
         """Start with nothing displayed; `id`, `seq` and `ts` are those of the last tick.
 
-        It is usable while both sides have a price, and the bid is not above the ask. `last` is the
-        last trade's price where orders rest with the executor, else 0.
+        `is_usable`: both sides have a price, and the bid is not above the ask. `last`: the last
+        trade's price where orders rest with the executor, else 0.
         """
         self.last: int = 0
         self.bid: int = 0
@@ -83,7 +83,7 @@ class Touch:
 
     @property
     def mark(self) -> int:
-        """The mid; where the touch says nothing, that of the last one that did, 0 for none."""
+        """The mid; while the touch is unusable, the last usable mid, 0 before any."""
         return mid_down(self.bid, self.ask) if self.is_usable else self._mark_before
 
     def price(self, side: str) -> int:
@@ -119,12 +119,12 @@ class FillModel:
 
     Attributes:
         qty, price, liquidity: What `match` found last.
-        is_displayed: True if that comes from the displayed size, which the caller then lowers;
-            False if it comes from a trade, and `on_fill` has to be called.
-        has_queues: Whether `begin` and `keep` have to be called: orders are followed from tick to
-            tick.
+        is_displayed: True if the quantity comes from the size of the touch, which the caller then
+            lowers; False if from a trade or a deeper level: the caller then calls `on_fill`.
+        has_queues: Whether the model follows orders from tick to tick: the caller then calls
+            `begin` before a tick is met, and `keep` once orders have ended.
         has_depth: Whether `match` may be asked again with the same tick, for the next level.
-        shown: The size shown at a level behind the touch; 0 where the touch itself gave.
+        shown: The size shown at the level that gave; 0 stands for the size of the touch.
     """
 
     __slots__ = (
@@ -148,10 +148,10 @@ class FillModel:
         """Take the tick, line `seq`, that open orders of its symbol are about to meet."""
 
     def match(self, order: Order, touch: Touch, price_step: int) -> bool:
-        """Find what an order gets of the tick that began; return whether that is anything.
+        """Find quantity and price that an order gets at a tick; return False for nothing.
 
         Args:
-            order: Open and due; `has_met_market` tells whether it rests.
+            order: Open and due; a limit order with `has_met_market` is a maker.
             touch: Of its symbol, usable.
             price_step: The symbol's price increment.
         """
@@ -184,7 +184,7 @@ class FillModel:
         return True
 
     def on_fill(self) -> None:
-        """Remember that an order got what was found, where that is not displayed."""
+        """Remember a fill that did not come from the size of the touch."""
 
     def on_book(self, book: Book) -> None:
         """Take the levels that the venue displays."""

@@ -1,7 +1,7 @@
 """Funds: whether they cover an order, and how much of each asset is free or reserved.
 
-An open purchase reserves what remains of it at its reserve price, with the taker's fee where quote
-pays that; an open sale, also an OCO with its two legs, reserves its remaining coins once.
+An open purchase reserves what remains of it at its reserve price, with the taker's fee if that is
+paid in quote; an open sale, also an OCO with its two legs, reserves its remaining coins once.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ def funds_refusal(
     qty: int,
     notional: int,
 ) -> str | None:
-    """Return why an order is not covered, or None; exactly enough is covered.
+    """Return why funds or the largest position forbid an order, or None; exactly enough is enough.
 
     Args:
         portfolio: What is held.
         orders: The open orders, of all symbols.
-        fees: A purchase sets the taker's fee aside too.
+        fees: Of a purchase, which reserves the taker's fee too.
         rules: The symbol's; they name the quote asset that pays, and the largest position.
         side: BUY or SELL.
         qty: Ordered quantity.
-        notional: What that costs at the limit, or at the touch for a market order.
+        notional: Cost of the quantity at the limit, or at the touch for a market order.
     """
     if side == BUY:
         needed, bought = fees.with_fee(notional, TAKER), 0
@@ -66,14 +66,14 @@ def balances_of(
 ) -> dict[str, tuple[int, int]]:
     """Return how much of each asset is free and how much is reserved, sorted by asset.
 
-    Both together are the balance. A purchase whose price ran away reserves no more than there is:
-    nothing beyond the balance can be spent.
+    Both together are the balance. No more than the balance is reserved, even where the price of a
+    purchase ran away.
 
     Args:
         portfolio: Cash and holdings.
         orders: The open orders, of all symbols.
         fees: Of purchases.
-        rules: By symbol; a holding without rules, as before a run's first, is free.
+        rules: By symbol; a holding without rules is free, listed under its symbol.
     """
     totals, reserved = dict(portfolio.balances), dict.fromkeys(portfolio.balances, 0)
     for symbol in portfolio.symbols():

@@ -27,7 +27,7 @@ SIDE_OF_PURPOSE: Final = {ENTRY: BUY, EXIT: SELL}
 """Spot is long or flat: an entry buys, an exit sells."""
 
 TIMES_IN_FORCE: Final = frozenset({"", GTC, IOC, FOK})
-"""None named is GTC."""
+"""The empty one is GTC."""
 
 TRIGGERS: Final = {
     "STOP_LOSS": (True, False, False),
@@ -63,9 +63,9 @@ def require_lineage(event: Event) -> None:
 def field_refusal(intent: IntentMessage) -> str | None:
     """Return the reason code of an invalid field, or None.
 
-    After None the quantity is above zero, and so is the limit, which the types with LIMIT have and
-    the others have not. A resting order is a sale with the triggers of its type, the stop the lower
-    one; only a STOP_LOSS trails.
+    In a valid intent quantity, limit and triggers are above zero, and exactly the types with LIMIT
+    have a limit. A resting order is a sale with the triggers of its type, the stop below the
+    target; only a STOP_LOSS trails. A resting order and a LIMIT_MAKER name no time in force.
     """
     if intent.qty <= 0:
         return QTY_INVALID
@@ -103,7 +103,7 @@ def trigger_refusal(order: IntentMessage, rules: OrderRules, last: int) -> str |
     Args:
         order: Its fields make sense.
         rules: Of its symbol.
-        last: 0 while there was none.
+        last: 0 before the first trade, which triggers nothing.
     """
     for price in (order.stop, order.target):
         refusal = None if price is None else rules.trigger_refusal(price)
@@ -121,8 +121,8 @@ def trigger_refusal(order: IntentMessage, rules: OrderRules, last: int) -> str |
 def count_refusal(order: IntentMessage, others: list[Order], rules: OrderRules) -> str | None:
     """Return why an order may not rest beside the others of its symbol, or None.
 
-    An OCO is two orders, both with a trigger, and one list. What trades at the market, as a
-    triggered order does, rests nowhere and is not counted.
+    An OCO is two orders, both with a trigger, and one list. An order at the market, also a
+    triggered one, does not rest and is not counted.
     """
     algos = (order.stop is not None) + (order.target is not None)
     orders, lists = max(1, algos), algos // 2

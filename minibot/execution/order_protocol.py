@@ -1,8 +1,8 @@
-"""Order manager: what intents, cancels and replaces are given to, and who answers for them.
+"""Order manager: takes intents, cancels and replaces, and answers them with results and fills.
 
-Paper is the only kind; the name of what executes stands in `execution.core` alone. Whoever keeps
-files or shows facts needs no more than this protocol, so that another manager would be another
-class, with the same suite of tests (tests/execution/test_order_protocol.py).
+The paper executor is the only one; `execution.core` alone names it. Code that keeps files or shows
+facts uses this protocol alone, so that another manager would be another class, with the same suite
+of tests (tests/execution/test_order_protocol.py).
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ class OrderManager(Protocol):
     """Manager of the orders of one run: intents in, results and fills out.
 
     Each intent, cancel and replace is answered in its own step; an intent ends in one terminal
-    result; fills stand before the result that tells of them. It goes on from its state.
+    result; fills stand before the result that tells of them. A manager made from a `state()` goes
+    on where the former one stood.
     """
 
     def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
-        """Process one input at market time `now`; return results and fills, in order."""
+        """Process one input at market time `now`; return results and fills, in order.
+
+        None and an empty list both mean that nothing follows.
+        """
 
     @property
     def is_opened(self) -> bool:

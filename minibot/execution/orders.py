@@ -7,10 +7,10 @@ are the ordered quantity. Amounts are hundred-millionths (`events.money`).
 A resting order waits, ACCEPTED, for a trade at its stop or below, or at its target or above. An OCO
 is one order with both: it sets its quantity aside once, and the trade that triggers one of them
 ends the other, before anything is filled. Only then, TRIGGERED, it trades, as a market order from
-the touch of that very tick on: what a gap jumped past is sold behind the gap. Nothing but a fill,
-the end of the run and the symbol's halt ends a triggered order. STOP_LOSS_LIMIT and
-TAKE_PROFIT_LIMIT become limit orders: what a gap jumped past stays unsold until the price is back,
-and such an order may be cancelled and replaced. A trailing stop follows the highest trade.
+the touch of that very tick on, at any price behind a gap. Nothing but a fill, the end of the run
+and the symbol's halt ends a triggered order. STOP_LOSS_LIMIT and TAKE_PROFIT_LIMIT become limit
+orders: behind a gap past the limit they stay unsold until the price is back, and they may be
+cancelled and replaced. A trailing stop follows the highest trade.
 
 Which of two wins that meet in one tick is a matter of what the executor takes first; its input log
 says so. In a lockstep a tick comes before what risk makes of it.
@@ -24,7 +24,7 @@ says so. In a lockstep a tick comes before what risk makes of it.
 | partial fill of an entry | `order_cancel` | the rest `CANCELLED`; the fill stands |
 | `order_cancel` | trade at a trigger | nothing: the order is `CANCELLED` |
 | `order_replace` that is refused | trade at a trigger | the former one triggers: it never ended |
-| `order_replace` that is accepted | trade at its trigger | it triggers, its latency having passed |
+| `order_replace` that is accepted | trade at its trigger | it triggers once its latency is over |
 | trade at stop and target at once | - | the stop: a trade is one price, and stop < target |
 | STOP | anything | nothing: resting orders stay as they are, listed |
 | planned end | trade at a trigger | nothing: open orders are `EXPIRED` |
@@ -65,9 +65,9 @@ ORDER_ROLE: Final = "paper_executor_nore_v1"
 
 
 class OrderState(StrEnum):
-    """State of an order and of an intent, which is NEW until it is judged; the others are results.
+    """State of an order; NEW is an intent before it is judged, all others stand in results.
 
-    An `Order` is made ACCEPTED, and an intent that is refused or late never becomes one.
+    An `Order` is made ACCEPTED; an intent that is refused or late never becomes an order.
     """
 
     NEW = "NEW"
@@ -140,16 +140,16 @@ class Order:
     Attributes:
         intent, intent_ts: The id of the `order_intent` event, and its `ts`.
         order, client: Its own id, derived from the intent, and the one that risk chose.
-        qty, limit: What is ordered, and at which price at the worst; None is a market order.
+        qty, limit: The ordered quantity, and its worst price; None is a market order.
         qty_places, qty_step: The venue's quantity step, and its places for texts; every fill is a
             multiple of it.
         reserve_price: At which price cash is set aside for what remains of a purchase.
         time_in_force: GTC, IOC or FOK.
         due_ts: Earliest `ts` of a tick that may fill it: the modelled latency has passed.
-        expires_ts: What is open at this time expires.
+        expires_ts: Market time from which it expires; `RESTS_UNTIL` for a resting order.
         state: Where it stands; `move` and `fill` alone change it.
         filled: The quantity that is executed.
-        has_met_market: Whether it met a tick; what rests after that is a maker.
+        has_met_market: Whether it met a tick; a limit order is a maker from then on.
         stop, target: A trade at or below, at or above, triggers a resting order; None for no such.
         rests: Whether it has one of them.
         trail: How far its stop follows the highest trade, in basis points; None for a fixed one.
@@ -212,7 +212,7 @@ class Order:
         return (stop is not None and price <= stop) or (target is not None and price >= target)
 
     def would_take(self, price: int) -> bool:
-        """Return whether it may only make, is new to the market and meets its limit there."""
+        """Return whether a LIMIT_MAKER order that is new to the market would take at a price."""
         limit = self.limit
         if limit is None or self.has_met_market or self.time_in_force != MAKER_ONLY:
             return False
@@ -321,11 +321,10 @@ class Order:
 def order_of(
     intent: IntentMessage, rules: OrderRules, reserve_price: int, due_ts: int, expires_ts: int
 ) -> Order:
-    """Return the order that an intent becomes whose fields make sense: accepted, nothing filled.
+    """Return the order of an intent with valid fields: accepted, nothing filled.
 
-    One that rests has no time at which it expires.
-
-    The rules are its symbol's; of the rest, see the attributes of these names.
+    A resting order never expires by time. `rules` are the symbol's; the attributes of `Order`
+    explain the other arguments.
     """
     order = Order()
     asked = order.intent = intent.ref()

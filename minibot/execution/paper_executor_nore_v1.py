@@ -108,7 +108,7 @@ class PaperExecutorNoreV1(Core):
     """The core of `execution_role`; see the module.
 
     Attributes:
-        orders: What is open, oldest first; to be read. While there is none, nothing follows from a
+        orders: Open orders, oldest first, for reading alone. Without any, nothing follows from a
             tick.
     """
 
@@ -155,7 +155,7 @@ class PaperExecutorNoreV1(Core):
         self._symbol: str = ""
         self._touch: Touch | None = None
         self._trading: OrderRules | None = None
-        # Of symbols whose touch says nothing, or never did.
+        # Last prices of symbols without a usable touch.
         self._marks: dict[str, int] = {}
         self._references: References = References()
         self.orders: list[Order] = []
@@ -172,11 +172,11 @@ class PaperExecutorNoreV1(Core):
         Raises:
             InvariantError: Something came before `run_opening`, or a state that cannot be.
             ContractError: An event of `order_intents` that names fewer than two causes:
-                SOURCE_FORBIDDEN. A message comes from risk's core and is not asked.
+                SOURCE_FORBIDDEN. A message of risk's core is not checked for that.
         """
         if isinstance(item, ScaledTick):
             return self._on_tick(item, seq, now)
-        if isinstance(item, BarInput):  # Of which the executor wants nothing.
+        if isinstance(item, BarInput):  # The executor needs no bars.
             return None
         if isinstance(item, IntentMessage):
             return self._on_intent(item, now)
@@ -376,7 +376,7 @@ class PaperExecutorNoreV1(Core):
     # --- the market ---------------------------------------------------------------------------
 
     def _on_tick(self, tick: ScaledTick, seq: int, now: int) -> list[Message] | None:
-        """Take one tick at market time `now`; return what follows, None for nothing."""
+        """Take one tick at market time `now`; return what follows, None or an empty list."""
         symbol, touch = tick.symbol, self._touch
         if touch is None or symbol != self._symbol:
             touch = self._find(symbol)
@@ -416,7 +416,7 @@ class PaperExecutorNoreV1(Core):
         return messages
 
     def quiet_range(self, symbol: str, now: int) -> QuietRange | None:
-        """Return that any touch changes nothing as long as no order is open; else None."""
+        """Return the range of all touches while no order is open; else None."""
         return None if self.orders else ANY_TOUCH
 
     def skip_to(
@@ -424,7 +424,7 @@ class PaperExecutorNoreV1(Core):
     ) -> None:
         """Take the last of ticks in a row while no order is open; see `Core.skip_to`.
 
-        What our own orders took of a side stands there again once that side has changed.
+        A side that has changed shows its whole size again.
         """
         touch = self._touch
         if touch is None or tick.symbol != self._symbol:
@@ -493,7 +493,7 @@ class PaperExecutorNoreV1(Core):
     def _trigger(self, order: Order, seq: int, tick: ScaledTick, messages: list[Message]) -> None:
         """Trigger a resting order if the tick is a trade at its stop or target.
 
-        How old the tick is, and what touch it shows, matters to its fills alone.
+        The tick's age and touch matter to the fills alone.
         """
         rules, price = self._trading, tick.last(seq)
         if rules is None or tick.ts < order.due_ts:
@@ -519,7 +519,7 @@ class PaperExecutorNoreV1(Core):
         tick: ScaledTick,
         messages: list[Message],
     ) -> bool:
-        """Fill what the touch and the cash allow; return whether that, or the tick, ends it."""
+        """Fill as much as touch and cash allow; return whether the order has ended."""
         portfolio, found = self._portfolio, self._fill_model
         if portfolio is None:
             raise _unopened()
@@ -579,7 +579,7 @@ class PaperExecutorNoreV1(Core):
         cause: EventId,
         messages: list[Message],
     ) -> None:
-        """End an order that is open no longer, and say so."""
+        """Expire an open order, and append its result."""
         order.move(OrderState.EXPIRED)
         ts = order.intent_ts if order.intent_ts > tick_ts else tick_ts
         self._reason = reason

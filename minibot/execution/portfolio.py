@@ -46,12 +46,12 @@ class PortfolioStore:
         listed: list[dict[str, str]] | None = None,
         balances: dict[str, dict[str, str]] | None = None,
     ) -> None:
-        """Put the files in place if fills came since the last time, or other orders rest.
+        """Write both files if fills, resting orders or balances changed since the last time.
 
         Args:
             portfolio: As it is now.
-            ledger: The same.
-            listed: Its open positions with the orders that rest for them; none does by default.
+            ledger: As it is now.
+            listed: Open positions with the orders that rest for them; None for positions alone.
             balances: Free and reserved by asset; None where the profile lists none.
 
         Raises:

@@ -44,7 +44,7 @@ class QueueFills(FillModel):
         self._taker_side: str = ""
 
     def begin(self, tick: ScaledTick, seq: int) -> None:
-        """Take the tick; a trade of it can be used up once by all our orders together."""
+        """Take the tick; all our orders together share the quantity of its trade."""
         self._trade_left = 0
         said = tick.event(seq).payload
         if isinstance(said, MarketTick) and said.kind == "trade" and said.qty is not None:
@@ -118,7 +118,7 @@ class QueueFills(FillModel):
         self._books[book.symbol] = book
 
     def on_gap(self, symbol: str) -> None:
-        """Forget the book; a queue whose trades may have been missed keeps its length."""
+        """Forget the book; queues keep their length, though trades may have been missed."""
         self._books.pop(symbol, None)
 
     def keep(self, orders: list[Order]) -> None:
@@ -128,7 +128,7 @@ class QueueFills(FillModel):
             self._ahead = {name: ahead for name, ahead in self._ahead.items() if name in kept}
 
     def to_json(self) -> JsonObject:
-        """Return books and queues; what a tick left over does not outlive its step."""
+        """Return books and queues; the rest of a trade lasts for its step alone."""
         return {
             "books": {symbol: book.to_json() for symbol, book in self._books.items()},
             "ahead": {

@@ -62,10 +62,11 @@ class Account:
     """High-water mark and tier of the account; amounts in hundred-millionths.
 
     Attributes:
-        is_on: Whether the profile asks for any of it.
+        is_on: Whether the profile has tiers, or a hard limit on the drawdown of the account.
         table: The rows of `table_of`.
         mark: The highest equity of all carried runs.
-        place: The row that holds.
+        place: The index of the row that holds.
+        hard: The hard limit on drawdown; `UNBOUNDED` for none.
         low, high: While equity is between them, both included, nothing changes.
     """
 
@@ -107,7 +108,7 @@ class Account:
         self.open(mark, min(carried["tier"], len(self.table) - 1))
 
     def on_equity(self, equity: int) -> None:
-        """Take the equity of now: a higher mark, another tier, or nothing."""
+        """Take the equity of now, which may raise the mark and change the tier."""
         if self.low <= equity <= self.high:
             return
         if equity > self.mark:
@@ -132,7 +133,7 @@ class Account:
         return UNBOUNDED
 
     def entry_drawdown(self, equity: int) -> int:
-        """Return the drawdown that an entry's check compares; `NOT_ASKED` without a halting one."""
+        """Return the drawdown that an entry's check compares; `NOT_ASKED` without a HALTED tier."""
         return NOT_ASKED if self.halting() == UNBOUNDED else self.drawdown(equity)
 
     @property
@@ -155,7 +156,7 @@ class Account:
     # --- as text --------------------------------------------------------------------------------
 
     def state(self) -> JsonObject:
-        """Return it as canonical JSON values."""
+        """Return mark and tier as canonical JSON values."""
         return {"mark": amount_text(self.mark), "place": self.place}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -164,5 +165,5 @@ class Account:
 
 
 def _share(mark: int, drawdown: int) -> int:
-    """Return the part of a mark that a drawdown is, rounded down; nothing of no mark."""
+    """Return a drawdown as an amount of its mark, rounded down; 0 without a mark."""
     return mul_div_down(mark, drawdown, WHOLE) if mark > 0 else 0

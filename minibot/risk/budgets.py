@@ -249,7 +249,7 @@ class Budgets:
         return self._breaches()
 
     def on_order(self, now: int, recent: int) -> None:
-        """Count an order sent now; of those before it keep the last `recent`, as `orders` said."""
+        """Count an order sent now; keep the last `recent` before it, the result of `orders`."""
         times = self._order_times
         over = len(times) - recent
         if over:

@@ -37,7 +37,7 @@ class Gate:
         reason: The reason code of a failure; empty where a failed check alone refuses nothing.
         places: Value and limit are scaled by 10**places.
         passes: How a value that passes compares with the limit.
-        cuts: The reason code for making an order smaller that does not pass; empty where none is.
+        cuts: The reason code where a failure makes an order smaller; empty where it does not.
         words: For a yes-or-no check: the text of 0, which passes and is the limit, and of 1.
     """
 

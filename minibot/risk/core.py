@@ -319,7 +319,7 @@ class RiskCore(Core):
             state.exits.on_bar(symbol, bar.open_ts, bar.high, bar.low, bar.close, close_units)
 
     def _on_beat(self, event: Event, seq: int, now: int) -> list[Message] | None:
-        """Take that market time `now` has come; return the standing where it is due.
+        """Take a beat at market time `now`; return the standing where it is due.
 
         Raises:
             InvariantError: It came before `run_opening`.
@@ -335,7 +335,7 @@ class RiskCore(Core):
         return [standing.tell(state, cause, event.ts, seq, 0, has_memory=False)]
 
     def _on_fill(self, fill: FillMessage, now: int) -> list[Message] | None:
-        """Take a fill; return a STOP where it exceeds a hard limit.
+        """Take a fill; return a resting order and the standing, or the STOP of a hard limit.
 
         Raises:
             InvariantError: It came before `run_opening`, or risk sent no such order.

@@ -28,7 +28,7 @@ class Distance:
     __slots__ = ("multiple", "share")
 
     def __init__(self, bps: str | None, atr_mult: str | None) -> None:
-        """Take both keys of the profile; a share stands for the multiple."""
+        """Take both keys of the profile; where both are given, the share alone counts."""
         self.share: int | None = None if bps is None else parse_rate(bps)
         self.multiple: int | None = None
         if bps is None and atr_mult is not None:
@@ -40,7 +40,7 @@ class Distance:
         return self.share is not None or self.multiple is not None
 
     def of(self, price: int, atr: int | None, price_step: int) -> int | None:
-        """Return it at a price in whole steps; None where it is off, or waits for the ATR."""
+        """Return the distance at a price, in whole steps; None if off, or waiting for the ATR."""
         if self.share is not None:
             return share_distance(price, self.share, price_step)
         if self.multiple is None or atr is None:

@@ -201,7 +201,7 @@ def _week_loss(limits: Limits, left: Headroom) -> int:
 def _paced(state: RiskState, market: Market, left: Headroom, usable: int) -> int:
     """Return the notional that the night has used and reserved, with an order of full size.
 
-    Once the whole budget may be used, nothing is asked: the limit itself says the rest.
+    It is `NOT_ASKED` once the whole budget may be used: the limit itself is checked anyway.
     """
     limits, rules = state.limits, market.rules
     if usable == limits.night_notional.entry_max:

@@ -70,7 +70,7 @@ NOT_ASKED_FOR: Final = Gate("exit_position", OPERATOR_EXIT, words=(NONE, "asked"
 HELD: Final = Gate("policy", words=("hold", "close"))
 NOT_ENDING: Final = Gate("run_ending", END_EXIT, passes=AT_LEAST)
 
-# The bid below which nothing is left: bids are above it.
+# The bid of a stop that is not there: every bid is above it.
 NO_STOP: Final = 0
 
 # An exit is refused because one of these fails.
@@ -348,9 +348,9 @@ def size_exit(
 def _part(
     state: RiskState, market: Market, rules: OrderRules, qty: int, verdict: Verdict
 ) -> list[Message]:
-    """Return the sale of a part; an order that rests for the whole position gives up as much.
+    """Return the sale of a part, behind the replacement of a resting order by one of the remainder.
 
-    What rests covers the rest from the same step on, before the part is sold.
+    The replacement comes first, so that both orders together never sell more than the position.
     """
     former = state.positions.resting(market)
     if former is None or former.pending <= market.qty - qty:

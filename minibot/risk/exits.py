@@ -39,7 +39,7 @@ RETRY_MS_MAX: Final = 30_000
 class ExitRules:
     """Exit rules of the profile; a multiple, a share or a time that is None is off.
 
-    A share is in ten-thousandths of a basis point of the entry price, and stands for the multiple.
+    A share is in ten-thousandths of a basis point of the entry price; beside it no multiple counts.
     """
 
     __slots__ = (
@@ -171,7 +171,7 @@ class SymbolExits:
         self.quiet_above, self.quiet_below, self.quiet_until = bounds
 
     def on_judged(self, is_due: bool) -> None:
-        """Note that a tick was judged; an exit that is due ends a range that no tick had tried."""
+        """Note that a tick was judged; an exit due at the first one ends the range of a fill."""
         if is_due and self.is_untried:
             self.quiet_until = 0
         self.is_untried = False
@@ -192,11 +192,11 @@ class SymbolExits:
         self.quiet_until = 0
 
     def has_stop(self, stop: int) -> bool:
-        """Return whether a stop is set, of which this is the price."""
+        """Return whether a stop is set; its price is `stop`."""
         return self.stop_distance is not None if self.plan is None else stop > 0
 
     def has_target(self, target: int) -> bool:
-        """Return whether a target is set, of which this is the price."""
+        """Return whether a target is set; its price is `target`."""
         return self.target_distance is not None if self.plan is None else target < NEVER
 
     def reasons(self) -> tuple[str, str]:
@@ -322,7 +322,7 @@ class Exits:
         return stop, min(target, moves, plan.rung()), min(ends, plan.age_until)
 
     def on_gap(self, symbol: str, from_ts: int) -> None:
-        """Take that data of a held symbol is missing since a time."""
+        """Note since when data of a held symbol is missing, until a tick was judged."""
         exits = self.find(symbol)
         if exits is None or exits.plan is None or not exits.plan.qty:
             return

@@ -18,13 +18,13 @@ Parts = tuple[int, int, int]
 def parts_of(original: int, bounds: Bounds, prices: tuple[int, int, int]) -> Parts:
     """Return the parts of a quantity in whole steps; together they are all of its whole steps.
 
-    A part too small to sell joins the one before. Where even the first is too small, it joins the
-    next one that is not.
+    The first two parts are rounded down. From the last one on, a part too small to sell joins the
+    part before it; a first part that is too small even so joins the next one that is left.
 
     Args:
         original: All that was bought.
         bounds: The venue's, of a sale.
-        prices: At which each part is sold; of the rest the lowest.
+        prices: Those that value each part: both rungs, and for the rest the hard stop.
     """
     step = bounds.qty_step
     whole = original // step * step

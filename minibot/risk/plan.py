@@ -1,8 +1,9 @@
 """Plan of a position: the levels that move while it is held.
 
 A plan exists where the profile has one of the keys from `risk.hard_stop_bps` on. Its stops are
-four: the stop of the entry, the hard stop, the stop at break-even and the trailing stop. None of
-them ever falls, and the highest is in force. Of its targets the lowest is.
+four: the stop of the entry, the hard stop, the stop at break-even and the trailing stop. No stop
+falls while the run holds the position, and the highest is in force. Of its targets the lowest is.
+A run that carries a position starts its plan anew, as from a purchase at the average price.
 
 Prices are hundred-millionths. Whatever moves a level is the bid of a judged tick, a fill or market
 time, so the same inputs give the same plan.
@@ -43,7 +44,8 @@ class PlanRules:
     Attributes:
         is_on: Whether the profile has any of them.
         needs_atr: Whether a distance waits for the ATR.
-        ages: Time held in ms and net gain in ten-thousandths of a basis point, rising in time.
+        ages: Pairs of time held in ms and net gain in ten-thousandths of a basis point; times rise,
+            gains fall.
         is_ladder: Whether a position is left in parts, at its two rungs.
         stale_ms: The longest time without data; None for no such exit.
         fee: The taker's rate.
@@ -100,11 +102,12 @@ class Plan:
         qty, entry: How much is held, and its average price at the last purchase.
         original: How much was bought in all.
         atr: The ATR of the entry; None until it is known.
-        peak: The highest bid since the trailing stop began; 0 before that.
+        peak: The highest bid since the trailing stop began, and at least the entry price where it
+            begins with the purchase; 0 before that.
         hard, stop, even, trail: The four stops; 0 for one that is not there.
         target, age: The target of the entry, and that of the age; `NEVER` for none.
         moved_ts: When an order with these levels was last sent to rest.
-        gap_ts: The last time before missing data; -1 for none missing.
+        gap_ts: Since when data was missing, until a tick is judged; -1 for no gap.
     """
 
     __slots__ = (
@@ -207,7 +210,7 @@ class Plan:
             distance = share_distance(entry, rules.hard_share, step)
             self.hard = raised(self.hard, entry - distance, step)
         self.stop = raised(self.stop, NONE if stop is None else entry - stop, step)
-        # Down, so that it can be reached.
+        # Rounded down, so that it can be reached.
         self.target = NEVER if target is None else (entry + target) // step * step
         if rules.even_from.is_set:
             price = round_up(div_up(entry * (RATE_UNIT + fee), RATE_UNIT - fee), step)
@@ -226,7 +229,7 @@ class Plan:
         if rules.is_ladder:
             first = rules.first_rung.of(entry, self.atr, step)
             second = rules.second_rung.of(entry, self.atr, step)
-            # Down, so that they can be reached.
+            # Rounded down, so that they can be reached.
             lower = NEVER if first is None else (entry + first) // step * step
             upper = NEVER if second is None else (entry + second) // step * step
             self._rungs = lower, upper
@@ -269,11 +272,11 @@ class Plan:
     # --- what is in force ---------------------------------------------------------------------
 
     def floor(self) -> int:
-        """Return the bid at which the position is left at a loss of what it gained: the stops."""
+        """Return the highest stop: the bid at or below which the position is left; 0 for none."""
         return max(self.hard, self.stop, self.even, self.trail)
 
     def ceiling(self) -> int:
-        """Return the bid of the nearest target."""
+        """Return the lowest target: the bid at or above which it is left; `NEVER` for none."""
         return self.age if self.age < self.target else self.target
 
     def rungs(self) -> list[int]:

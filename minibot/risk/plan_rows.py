@@ -1,6 +1,6 @@
 """Plan rows: stops, targets, missing data and time of a position, as checks that none is reached.
 
-Of several stops the highest is asked, as it is reached first; the lower ones only stand behind it.
+Only the highest stop and the lowest target are asked, as they are reached first.
 """
 
 from __future__ import annotations

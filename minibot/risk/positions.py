@@ -44,11 +44,11 @@ class Market:
         has_mid: Whether both sides are there and not crossed.
         price: The last mid, or a newer price mark; `NO_PRICE` before there is one.
         qty: How much is held.
-        holding: That with its lots and their cost; None for nothing.
-        value: What that is worth at its last price, at its cost without one.
+        holding: The position with its lots and their cost; None for nothing.
+        value: Its worth at the last price, or its cost without a price.
         is_unmarked: Whether a carried lot waits for its first mark.
         last: The last trade's price where exits rest with the executor, else 0.
-        exits: What its exits remember, once `RiskState.exits_of` was asked.
+        exits: The state of its exits, once `RiskState.exits_of` was called.
     """
 
     __slots__ = (
@@ -99,7 +99,7 @@ class WorkingOrder:
         order: The executor's id, once a result named it.
         booked: How much of it was filled.
         final_filled: How much its terminal result says was filled; None before that.
-        pending: How much may still be booked; nothing once it has ended is settled.
+        pending: How much may still be booked: of its quantity, or of `final_filled` once it ended.
         stop, target: The triggers of an order that rests with the executor; None for no such.
         reasons: The reason codes of these two.
         intent: The event that placed it, for one that rests.
@@ -150,7 +150,7 @@ class WorkingOrder:
         return has_trigger and not self.is_triggered and not self.is_replacing
 
     def is_as(self, qty: int, stop: int | None, target: int | None) -> bool:
-        """Return whether so much of it is open, with these triggers."""
+        """Return whether it has this open quantity and these triggers."""
         return self.pending == qty and self.stop == stop and self.target == target
 
 
@@ -160,9 +160,9 @@ class Positions:
 
     Attributes:
         is_open: Whether `run_opening` was taken; before it the portfolio is empty.
-        market: That which was found last; what comes of one symbol comes in rows.
+        market: The market found last: inputs of one symbol mostly come one after another.
         held: The markets of open positions, by symbol.
-        worth, cash, equity: Of all open positions; in the quote asset; both together.
+        worth, cash, equity: Value of all positions; balance in the quote asset; both together.
         orders: Sent and not settled, oldest first.
     """
 
@@ -233,7 +233,7 @@ class Positions:
         self.equity = self.cash + self.worth
 
     def _weigh(self, market: Market) -> None:
-        """Value what is held of a symbol anew; the caller knows what that does to equity.
+        """Value a holding anew; the caller brings equity up to date.
 
         Dust is no position and worth nothing: nobody can sell it.
         """
@@ -319,7 +319,7 @@ class Positions:
         return self._revalue(market) if market.qty else None
 
     def _revalue(self, market: Market) -> int:
-        """Value what is held at a new price; return what `on_tick` does."""
+        """Value a position at a new price; return the same as `on_tick`."""
         value = proceeds_down(market.qty, market.price)
         gain = value - market.value
         market.value = value
@@ -396,14 +396,14 @@ class Positions:
         return reserved
 
     def count_bought(self, beside: str) -> int:
-        """Return how many symbols of which nothing is held are being bought, beside one."""
+        """Return how many symbols other than one are being bought while none of them is held."""
         bought = {order.market.symbol for order in self.orders if order.side == BUY}
         return len([symbol for symbol in bought if symbol != beside and symbol not in self.held])
 
     def has_order(self, symbol: str, side: str | None = None) -> bool:
         """Return whether an order of the symbol, of one side or of any, is not settled.
 
-        One that rests waits for its trigger and is in nobody's way.
+        Resting orders do not count: they wait for a trigger, and give way to a sale.
         """
         for order in self.orders:
             is_asked = order.market.symbol == symbol and (side is None or order.side == side)
@@ -421,7 +421,8 @@ class Positions:
     def resting(self, market: Market) -> WorkingOrder | None:
         """Return the order with stop and target of a position; None while none rests.
 
-        One that is being replaced does; until that is answered, `has_order` says so.
+        An order that is being replaced still rests; `has_order` tells of its replacement until the
+        executor answers.
         """
         for order in self.orders:
             if order.market is market and order.rests:
@@ -442,7 +443,7 @@ class Positions:
         return qty
 
     def free_qty(self, market: Market) -> int:
-        """Return the position less what open exits may sell; a resting one gives way to another."""
+        """Return the position less what open exits may sell; resting orders do not count."""
         free = market.qty
         for order in self.orders:
             if order.market is market and order.side == SELL and not order.rests:
@@ -544,7 +545,7 @@ class Positions:
 
 
 def _without_dust(holding: Holding, least: int) -> Holding:
-    """Count the oldest lots that are dust together, without which the position was opened."""
+    """Note how many of the oldest lots are dust together: the position was opened behind them."""
     count, qty = 0, 0
     for lot in holding.lots:
         qty += lot.qty

@@ -2,15 +2,16 @@
 
 With `risk.exits_at: "venue"` one order of the whole position waits there, an OCO where it has stop
 and target. Risk rests it in the step in which a fill opens the position, and replaces it whenever
-quantity or levels are others: after each further fill, by the average entry price, when the venue's
+quantity or levels change: after each further fill, by the average entry price, when the venue's
 price step changes, and as often as the order rate allows where a level moves (`risk.plan`). Each is
 a `risk_action` PROTECT with its checks, and behind it an `order_intent` (STOP_LOSS, TAKE_PROFIT or
 OCO) or an `order_replace`.
 
 The last trade triggers it; the answer to that is a `risk_action` EXIT that names the trigger, and
 an `order_cancel` of what an entry may still buy. Every other exit (signal, time, operator, end) is
-an `order_replace` of the resting order by one at the market, so that nothing is sold twice and no
-moment is without either. Which of two wins is a table in `execution.orders`.
+an `order_replace` of the resting order by one at the market, so that nothing is sold twice and one
+of them always stands; a new one acts once its latency has passed. Which of two wins is a table in
+`execution.orders`.
 
 What no resting order covers is watched as without the key, by the bid or the last trade: a quantity
 too small to rest, a refused order until the next attempt, a position whose symbol is halted. Under
@@ -71,10 +72,10 @@ def protect(
 
 
 def missing(state: RiskState, market: Market) -> Levels | None:
-    """Return the levels of the order that is to rest; None where it rests, or cannot now.
+    """Return the levels of the order that is to rest; None where it does, or none may rest now.
 
-    It cannot without levels, beside a sale on its way, after the end, before the next attempt may
-    be made, and where the last trade has reached a level: that is sold at the market.
+    None may rest without levels, beside a sale on its way, after the end, before the next attempt
+    is allowed, and where the last trade has reached a level: `due` then sells at the market.
     """
     exits, rules = market.exits or state.exits_of(market), market.rules
     positions, until, now = state.positions, state.exits.ending_until, state.now
@@ -102,8 +103,9 @@ def missing(state: RiskState, market: Market) -> Levels | None:
 def may_move(state: RiskState, exits: SymbolExits) -> bool:
     """Return whether the order rate leaves room to move the levels of an order that rests.
 
-    Moves have half of the soft rate, evenly spread, and leave the last order of the hard one to a
-    sale. Until then the former order rests, and risk itself watches a stop that is above its own.
+    Moves have half of the soft rate, evenly spread. None exceeds the soft rate with all orders of
+    the minute, or takes the last order of the hard one, which is left to a sale. Until then the
+    former order rests, and risk itself watches a stop that is above its own.
     """
     plan, rate = exits.plan, state.limits.order_rate
     if plan is None:
@@ -173,7 +175,7 @@ def _rest(
 def on_answer(
     state: RiskState, order: WorkingOrder, result: ResultMessage, is_ended: bool
 ) -> list[Message] | None:
-    """Take a result of an order that stood when it came; return what follows.
+    """Take a result of an order that was open before it; return what follows.
 
     Args:
         state: The state, which has taken the result.

@@ -41,7 +41,7 @@ from minibot.kernel.errors import InvariantError
 from minibot.risk.checks import NOT_ASKED, Gate
 
 STOPS: Final = frozenset({BREAK_EVEN, HARD_STOP, STOP_LOSS, TRAILING_STOP})
-"""Reasons of exits that StoplossGuard counts: those at a stop, as first set or moved since."""
+"""Reasons of exits that StoplossGuard counts: at a stop of the entry, or one that moved."""
 
 OF_STOPLOSS_GUARD: Final = Gate("stoploss_guard_ms", STOPLOSS_GUARD)
 OF_COOLDOWN_PERIOD: Final = Gate("cooldown_period_ms", COOLDOWN_PERIOD)
@@ -65,10 +65,10 @@ class Protection:
 
     Attributes:
         code: The reason code of its locks.
-        lookback_ms: A trade counts that closed less than so long ago; 0 where none is asked.
+        lookback_ms: How long a trade counts after its close; 0 for a method without a lookback.
         stop_ms: How long a lock lasts; 0 with `unlock_ms`.
         unlock_ms: The time of day until which it lasts; None with `stop_ms`.
-        trade_limit: The least number of trades.
+        trade_limit: The least number of trades that locks.
         required: The profit below which a trade or a symbol counts.
         drawdown_max: The largest drawdown that locks nothing.
         is_equity: Whether drawdown is relative to equity.
@@ -111,9 +111,10 @@ class Protection:
         return max(self.lookback_ms, longest + bar_ms)
 
     def until(self, closed_ts: int, bar_ms: int) -> int:
-        """Return the end of a lock whose last counted trade closed then.
+        """Return the end of a lock whose last counted trade closed at `closed_ts`.
 
-        It is the end of the bar in which the stop's duration, or the time of day, is reached.
+        It is the end of the bar that contains the end of the duration, or the time of day. A bar
+        contains its first moment, so that a duration of whole bars from there lasts one bar more.
         """
         until = closed_ts + self.stop_ms
         if self.unlock_ms is not None:
@@ -244,7 +245,7 @@ class Protections:
                 scopes[scope] = max(scopes.get(scope, 0), rule.until(last_ts, self._bar_ms))
 
     def left(self, code: str, symbol: str, now: int) -> int:
-        """Return how long a method still locks a symbol; `NOT_ASKED` for one that is off."""
+        """Return how long a method still locks a symbol, alone or with all; `NOT_ASKED` if off."""
         if not self.is_on:
             return NOT_ASKED
         scopes = self.locks.get(code)
@@ -273,7 +274,7 @@ class Protections:
                 self.streaks.pop(scope, None)
 
     def _last_counted(self, rule: Protection, trade: RoundTrip) -> int | None:
-        """Return when the last trade closed for which a protection locks now; None for no lock."""
+        """Return when the last counted trade closed, if a protection locks now; else None."""
         now, code = trade.closed_ts, rule.code
         if code == COOLDOWN_PERIOD:
             return now

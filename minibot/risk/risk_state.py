@@ -22,7 +22,7 @@ from minibot.risk.trading_halts import TradingHalts
 
 @final
 class RiskState:
-    """The state of the risk core; decisions read it, and only what was sent changes it."""
+    """The state of the risk core, shared by its decisions."""
 
     __slots__ = (
         "budgets",
@@ -73,8 +73,8 @@ class RiskState:
     def exit_levels(self) -> JsonObject:
         """Return where each open position is left, by symbol: stop, target and time, None for off.
 
-        Empty for a position that no tick has reached yet. Changes nothing: heartbeats, which come
-        by wall-clock time, show it.
+        A position that no tick has reached yet may be missing. The call changes nothing, as
+        heartbeats, which come by wall-clock time, show the levels.
         """
         found: JsonObject = {}
         for symbol, market in self.positions.held.items():

@@ -143,15 +143,15 @@ class Sizes:
 
     Attributes:
         share, risk, kelly: Of the mode; the fixed amount is `order_notional` of the limits.
-        volatility, qty_max, notional_max: They make the result of the mode smaller.
+        volatility, qty_max, notional_max: Bounds that make the amount of the mode smaller.
         wanted: The least of all these.
         decided: The gate of the least.
         reason: Why nothing is wanted, a reason code; empty where something is.
         active, share_max, symbol_max: What bucket, position and symbol may hold at most.
         loss_max: The most that may be lost at the stop.
-        loss_price, loss_distance, loss_rate: What a loss at the stop is reckoned by: price of the
-            purchase, distance of the stop, and rate of a fee.
-        held: How much is held and may still be bought of it.
+        loss_price, loss_distance, loss_rate: Price of the purchase, distance of the stop and rate
+            of a fee, by which a loss at the stop is reckoned.
+        held: Quantity that is held, with any dust, and that open entries may still buy.
     """
 
     __slots__ = (
@@ -259,7 +259,7 @@ def sizes_of(
 def _share(
     active: int, limits: Limits, positions: Positions, market: Market, left: Headroom
 ) -> int:
-    """Return the free budget over the free slots; the slot of the entry itself is free."""
+    """Return the free budget, or the free cash if less, over the free slots, its own included."""
     free, cash = active - left.exposure, notional_paid_by(left.cash_free, limits.taker_rate)
     free = free if free < cash else cash
     taken = len(positions.held) + positions.count_bought(market.symbol)
@@ -280,8 +280,8 @@ def _size_by_risk(
 ) -> None:
     """Want what loses, with position and open entries, at most its share of equity at the stop.
 
-    The loss is reckoned from the dearer of ask and average entry, and with a stop that is not
-    rounded towards the price: it is never more than that, unless the price jumps past the stop.
+    The loss is reckoned from the dearer of ask and average entry, to a stop that is not rounded up
+    yet: the real loss is no larger, unless the price jumps past the stop.
     """
     price, holding = market.ask, market.holding
     if holding is not None and holding.qty:
@@ -310,7 +310,7 @@ def _loss_per_unit(price: int, distance: int, rate: int) -> int:
 def stop_distance(exits: SymbolExits, rules: ExitRules, price: int, price_step: int) -> int | None:
     """Return how far below a purchase its stop will stand; None where none is known.
 
-    A position that has its distance in ATRs keeps it; the larger one counts.
+    A position keeps its distance in ATRs: the larger of that and a new purchase's counts.
     """
     distance = exits.stop_distance if exits.is_guarded else None
     found = None
@@ -411,8 +411,8 @@ def _asked(value: int, limit: int) -> int:
 class ClosedTrades:
     """Net returns of the round trips that ended within a window of market time.
 
-    A return is the ratio of `accounting.round_trips`. A position carried into the run counts from
-    its cost, with a fee.
+    A return is the ratio of `accounting.round_trips`. Trades of former runs do not count; a
+    position carried into the run counts from its cost, with a fee.
 
     Attributes:
         window_ms: How long a trade counts.

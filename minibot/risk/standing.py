@@ -1,8 +1,9 @@
 """Standing of the account: tier, headroom and locks, told on a change and each minute.
 
-A profile with protections, tiers or week budgets tells it: after each fill, with what the next run
-needs to know; at the first beat behind a change of tier or of the account's mark; and at the first
-beat of each minute of market time. Without them nothing is told.
+A profile with protections, tiers, a drawdown limit of the account or week budgets tells it: after
+each fill that stops no run, with what the next run needs to know; at the first beat after a change
+of tier or of the account's mark; and at the first beat of each minute of market time. Without them,
+and after a STOP, nothing is told.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Standing:
         self._place: int = 0
 
     def is_due(self, state: RiskState, now: int) -> bool:
-        """Return whether the next beat tells it."""
+        """Return whether a beat at market time `now` tells it."""
         account = state.budgets.account
         return now >= self.next_ts or account.mark != self._mark or account.place != self._place
 
@@ -67,7 +68,7 @@ class Standing:
             ts: Its time.
             tick_seq: The tick that it goes back to.
             ordinal: The place of the message in its step.
-            has_memory: Whether it has what the next run needs.
+            has_memory: Whether the message carries what the next run needs to know.
         """
         self.next_ts = (state.now // MINUTE_MS + 1) * MINUTE_MS
         account = state.budgets.account
@@ -76,7 +77,7 @@ class Standing:
         return StandingMessage.because(cause, ts, tick_seq, ordinal, told)
 
     def state(self) -> JsonObject:
-        """Return it as canonical JSON values."""
+        """Return the next minute, and the mark and tier told last, as canonical JSON values."""
         return {"next_ts": self.next_ts, "mark": amount_text(self._mark), "place": self._place}
 
     def restore(self, state: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ class TradingHalts:
 
     Attributes:
         is_halted: Whether no entry is allowed.
-        until: When the lock of a symbol ends, None for not in this run; some are over.
+        until: The end of each symbol's lock, None for the end of the run; some are over.
     """
 
     __slots__ = ("is_halted", "until")

@@ -22,7 +22,7 @@ class RiskWatch:
         self._state: RiskState = state
 
     def levels(self, symbol: str) -> tuple[int, ...]:
-        """Return the bids at which the open position is left: stop and target, as far as set."""
+        """Return the bids at which the open position is left: stop, target and rungs, if set."""
         state = self._state
         market = state.positions.held.get(symbol)
         if market is None or market.holding is None or market.rules is None:
@@ -31,7 +31,7 @@ class RiskWatch:
         return state.exits.levels(exits, market.holding, market.rules)
 
     def until(self, symbol: str) -> int:
-        """Return the time at which the levels of an open position change by themselves."""
+        """Return the time at which levels of a position change without a tick; `NEVER` for none."""
         market = self._state.positions.held.get(symbol)
         exits = None if market is None else market.exits
         if exits is None or exits.plan is None or not exits.plan.qty:
