@@ -186,6 +186,9 @@ class RiskCore(Core):
             if rebased:
                 state.budgets.on_equity(state.positions.equity, rebased)
             state.exits.invalidate_quiet_range()
+            exits = state.exits.find(payload.symbol)
+            if exits is not None and state.positions.of(payload.symbol).holding is None:
+                exits.forget()  # What is too little to sell now is no position.
             leave_halted(state, payload.symbol)
         elif isinstance(payload, Universe):
             state.universe = frozenset(payload.traded)
@@ -386,16 +389,17 @@ class RiskCore(Core):
         if now >= state.budgets.midnight and not self._begin("order_result", now):
             return None
         state.now = now
+        order = state.positions.find(result.client)
+        if order is None:
+            return None
+        # One that came too late is told EXPIRED at once, and was refused as well.
+        was_refused = result.result == REJECTED or order.order is None
+        is_ended = state.positions.on_result(result) is not None
         if state.exits.rules.rests:
-            order = state.positions.find(result.client)
-            if order is None:
-                return None
-            is_ended = state.positions.on_result(result) is not None
-            return on_answer(state, order, result, is_ended)
-        order = state.positions.on_result(result)
-        if order is not None and order.side == SELL:
+            return on_answer(state, order, result, is_ended, is_ended and was_refused)
+        if is_ended and order.side == SELL:
             exits = order.market.exits or state.exits_of(order.market)
-            exits.on_order_ended(result.result == REJECTED, now)
+            exits.on_order_ended(was_refused, now)
         return None
 
     # --- what others see ----------------------------------------------------------------------

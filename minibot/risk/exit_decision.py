@@ -352,9 +352,11 @@ def _part(
 
     The replacement comes first, so that both orders together never sell more than the position.
     """
-    former = state.positions.resting(market)
-    if former is None or former.pending <= market.qty - qty:
+    former, free = state.positions.resting(market), state.positions.free_qty(market)
+    if former is None or former.pending <= free - qty:
         return _exit(state, LADDER_TARGET, market, rules, qty, verdict, is_whole=False)
+    if is_too_small(former.pending - qty, rules.market_bounds, market.bid):
+        return _exit(state, LADDER_TARGET, market, rules, qty, verdict)  # Nothing is left to rest.
     rest = new_verdict(state, verdict.cause, verdict.ts, verdict.tick_seq, market.symbol)
     rest.ordinal = verdict.ordinal
     rest.checks.show(verdict.checks.rows[0])

@@ -303,9 +303,10 @@ class Exits:
         exits.quiet_until = 0
         if not exits.is_guarded:
             self.guard(exits, rules.price_step)
+        bounds = self.bounds(exits, holding, rules)
         if exits.told or exits.is_asked or exits.left or self.ending_until is not None:
             return
-        exits.set_quiet_range(self.quiet_bounds(exits, self.bounds(exits, holding, rules)))
+        exits.set_quiet_range(self.quiet_bounds(exits, bounds))
         exits.is_untried = True
 
     def quiet_bounds(

@@ -218,7 +218,7 @@ class Plan:
             self._even_price = price
             # A stop at or above the bid would sell at once.
             self._even_at = NEVER if begins is None else max(entry + begins, price + step)
-            self.even = raised(self.even, price if self.even else NONE, step)
+            self.even = raised(self.even, NONE, step)
         if rules.trail.is_set:
             begins = rules.trail_from.of(entry, self.atr, step)
             self._trail_at = NEVER if begins is None else entry + begins
@@ -242,7 +242,8 @@ class Plan:
         if rules.trail.is_set and bid > self.peak and (self.peak or bid >= self._trail_at):
             self.peak = bid
             self._raise_trail(rules, step)
-        if bid >= self._even_at and not self.even:
+        # After a purchase the stop stays until the bid is far enough above the new entry price.
+        if bid >= self._even_at and self.even < self._even_price:
             self.even = raised(self.even, self._even_price, step)
         if now >= self.age_until:
             self._set_age(rules, step, now)
@@ -325,7 +326,7 @@ class Plan:
         at = NEVER
         if rules.trail.is_set:
             at = self.peak + 1 if self.peak else self._trail_at
-        if not self.even and self._even_at < at:
+        if self.even < self._even_price and self._even_at < at:
             at = self._even_at
         return at
 

@@ -173,7 +173,11 @@ def _rest(
 
 
 def on_answer(
-    state: RiskState, order: WorkingOrder, result: ResultMessage, is_ended: bool
+    state: RiskState,
+    order: WorkingOrder,
+    result: ResultMessage,
+    is_ended: bool,
+    was_refused: bool,
 ) -> list[Message] | None:
     """Take a result of an order that was open before it; return what follows.
 
@@ -182,12 +186,12 @@ def on_answer(
         order: Its order.
         result: The result.
         is_ended: Whether it ended the order.
+        was_refused: Whether the order never stood.
     """
     market = order.market
     exits = market.exits or state.exits_of(market)
     exits.quiet_until = 0
     has_trigger = order.stop is not None or order.target is not None
-    was_refused = result.result == REJECTED
     if has_trigger:
         if result.result == TRIGGERED:
             return _left(state, order, result)

@@ -408,3 +408,20 @@ def replace(one: Desk, name: str, qty: str) -> list[Event]:
         cause_ids=CAUSES,
         tick_seq=one.seqs["market_ticks"],
     )
+
+
+@pytest.mark.parametrize("at", ["venue", "role"])
+def test_order_that_comes_too_late_is_tried_again_later_and_not_at_once(at: str) -> None:
+    """While orders come too late, attempts grow further apart: none spends the order rate."""
+    ages = {"risk__tick_age_ms_max": 60_000, "execution__tick_age_ms_max": 60_000}
+    one = held(**ages, risk__exits_at=at)
+    before = len(intents(one.events("order_intents")))
+    one.lag_ms = 5_001  # Behind the life of an intent.
+    bid, ask = ("100", "104") if at == "venue" else ("90", "90.01")
+    one.put("market_ticks", instrument(price_increment="4" if at == "venue" else "0.01"))
+
+    for _ in range(100):
+        one.tick(bid, ask, after_ms=10)
+
+    assert ("EXPIRED", "expired") in results(one.events("order_results"))
+    assert 1 <= len(intents(one.events("order_intents"))) - before <= 3

@@ -160,6 +160,24 @@ def test_break_even_stop_pays_entry_and_fees() -> None:
     assert float(one.risk.facts()["cash"]) >= cash / UNIT
 
 
+def test_purchase_above_the_break_even_stop_moves_no_stop_above_the_bid() -> None:
+    """A second purchase leaves the stop at break-even until the bid is above the new entry."""
+    one = holder(**EVEN | {"risk__order_notional": "100"})
+    assert walk(one, "101.50") == []
+    assert floor(one) == "100.21"
+    one.tick("101.50", "101.52")
+    for _ in range(9):
+        one.signal("BUY")
+        one.tick("101.50", "101.52")
+    entry = float(one.risk.facts()["open_positions"][0]["entry_price_avg"])
+    assert entry > 101.3
+
+    assert floor(one) == "100.21"
+    assert walk(one, "101.50", "101.40") == []
+    assert walk(one, "103.50") == []
+    assert float(floor(one) or 0) > entry
+
+
 def test_break_even_below_the_fees_waits_for_a_bid_above_its_stop() -> None:
     """A gain of one bps moves no stop to the bid itself: nothing is sold at a loss by it."""
     one = holder(**EVEN | {"risk__break_even_bps": "1"})

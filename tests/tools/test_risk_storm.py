@@ -1,0 +1,141 @@
+"""tools.risk_storm: a storm breaks nothing, and what is broken on purpose is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from minibot.accounting import portfolio
+from minibot.accounting.order_rules import Bounds
+from minibot.events.money import proceeds_down
+from minibot.risk import drafts, entry_decision, exit_decision, plan
+from minibot.risk.core import RiskCore
+from minibot.risk.plan import Plan, PlanRules
+from minibot.risk.positions import Positions
+from minibot.risk.trading_halts import TradingHalts
+from tools.risk_storm import watch
+from tools.risk_storm.__main__ import main, play
+
+NIGHTS_MAX = 40
+INPUTS = 700
+
+
+def test_storm_of_some_nights_violates_nothing_and_is_the_same_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The same seed gives the same events; the last line counts them and what was violated."""
+    lines = []
+    for _ in range(2):
+        assert main(["--events", "6000", "--seed", "7"]) == 0
+        lines.append(capsys.readouterr().out.splitlines()[-1])
+
+    assert lines[0] == lines[1]
+    assert lines[0].endswith(" events, 0 violations")
+
+
+def _oversized(change: pytest.MonkeyPatch) -> None:
+    sized = entry_decision.size_entry
+
+    def larger(*words: Any) -> tuple[int, int]:
+        qty, notional = sized(*words)
+        return qty * 60, notional
+
+    change.setattr(entry_decision, "size_entry", larger)
+
+
+def _silent_action(change: pytest.MonkeyPatch) -> None:
+    approve = drafts.approve
+    change.setattr(exit_decision, "approve", lambda *words, **named: approve(*words, **named)[1:])
+
+
+def _talkative(change: pytest.MonkeyPatch) -> None:
+    def begin(core: RiskCore, what: str, now: int) -> bool:
+        core._state.budgets.roll(now)
+        return True
+
+    change.setattr(RiskCore, "_begin", begin)
+
+
+def _blind_to_sales(change: pytest.MonkeyPatch) -> None:
+    change.setattr(Positions, "free_qty", lambda positions, market: market.qty * 2)
+
+
+def _without_hard_stop(change: pytest.MonkeyPatch) -> None:
+    make = PlanRules.__init__
+
+    def made(rules: PlanRules, profile: Any) -> None:
+        make(rules, profile)
+        rules.hard_share = None
+
+    change.setattr(PlanRules, "__init__", made)
+
+
+def _loosening(change: pytest.MonkeyPatch) -> None:
+    change.setattr(plan, "raised", lambda level, price, step: max(price, 0) // step * step)
+
+
+def _stubborn(change: pytest.MonkeyPatch) -> None:
+    change.setattr(exit_decision, "plan_rows", lambda *words: ())
+
+
+def _miscounting(change: pytest.MonkeyPatch) -> None:
+    change.setattr(portfolio, "proceeds_down", lambda qty, price: proceeds_down(qty, price) + 1)
+
+
+def _forgetful(change: pytest.MonkeyPatch) -> None:
+    restore = Plan.from_state
+
+    def restored(state: Any) -> Plan:
+        made = restore(state)
+        made.hard = made.stop = 0
+        return made
+
+    change.setattr(Plan, "from_state", staticmethod(restored))
+
+
+def _deaf_to_locks(change: pytest.MonkeyPatch) -> None:
+    change.setattr(TradingHalts, "is_locked", lambda halts, symbol, now: False)
+
+
+def _generous(change: pytest.MonkeyPatch) -> None:
+    rows, kept = entry_decision.size_rows, (entry_decision.CASH_WITH_FEE, entry_decision.EXPOSURE)
+
+    def fewer(*words: Any) -> tuple[Any, ...]:
+        return tuple(row for row in rows(*words) if row[0] not in kept)
+
+    change.setattr(entry_decision, "size_rows", fewer)
+
+
+def _stepless(change: pytest.MonkeyPatch) -> None:
+    change.setattr(Bounds, "qty_down", lambda bounds, qty: max(0, qty))
+    change.setattr(Bounds, "qty_refusal", lambda bounds, qty: None)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "what"),
+    [
+        (_oversized, watch.CAP),
+        (_silent_action, watch.LINEAGE),
+        (_talkative, watch.AFTER_STOP),
+        (_blind_to_sales, watch.HOLDING),
+        (_without_hard_stop, watch.NO_HARD_STOP),
+        (_loosening, watch.LOOSER),
+        (_stubborn, watch.NOT_LEFT),
+        (_miscounting, watch.BOOKS),
+        (_forgetful, watch.RESTART),
+        (_deaf_to_locks, watch.ENTRY_REFUSED),
+        (_generous, watch.CASH),
+        (_stepless, watch.QTY),
+    ],
+)
+def test_what_is_broken_on_purpose_is_reported(
+    breaks: Callable[[pytest.MonkeyPatch], None], what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each invariant fails by its name where the product breaks it."""
+    breaks(monkeypatch)
+
+    found = (text for n in range(NIGHTS_MAX) for text in play(3, n, INPUTS).found)
+
+    assert any(text.startswith(f"{what}: ") for text in found)

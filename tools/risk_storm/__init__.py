@@ -1,0 +1,1 @@
+"""Storm of hostile nights against risk and execution: what must never happen is watched."""

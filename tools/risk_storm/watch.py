@@ -1,0 +1,395 @@
+"""Watch over a storm: a book of its own, kept from inputs and messages, and what must never happen.
+
+Nothing here is taken from the cores but their states, at samples, so that a book which both cores
+keep wrongly is found too. Amounts are hundred-millionths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from minibot.accounting.order_rules import OrderRules
+from minibot.cores.messages import (
+    ActionMessage,
+    CancelMessage,
+    FillMessage,
+    IntentMessage,
+    Message,
+    ResultMessage,
+    stop_in,
+)
+from minibot.cores.protocol import Core, Input
+from minibot.cores.scaled_tick import ScaledTick
+from minibot.events.model import (
+    BUY,
+    SELL,
+    Event,
+    Halt,
+    Instrument,
+    JsonObject,
+    LockSymbol,
+    PriceMark,
+    Resume,
+    RunEnding,
+    RunOpening,
+)
+from minibot.events.money import (
+    cost_up,
+    fee_up,
+    parse_amount,
+    parse_rate,
+    proceeds_down,
+)
+from minibot.events.names import EXECUTION_ROLE
+
+SAMPLE: Final = 25
+STOPS: Final = ("hard", "stop", "even", "trail")
+TERMINAL: Final = frozenset({"FILLED", "CANCELLED", "EXPIRED", "REJECTED"})
+ALLOWING: Final = frozenset({"ALLOW", "REDUCE", "EXIT", "PROTECT"})
+QUOTE: Final = "USDT"
+
+LINEAGE = "an intent without the action that allows it"
+AFTER_STOP = "something was said after STOP"
+CASH = "free cash below zero"
+HOLDING = "more sold than held"
+CAP = "a cap was passed"
+QTY = "a quantity that is no whole step of its bounds"
+NO_HARD_STOP = "a unit held without a hard stop"
+LOOSER = "a stop became looser"
+NOT_LEFT = "a bid at the stop, and no sale"
+BOOKS = "books that differ"
+RESTART = "a restart changed what followed"
+ENTRY_REFUSED = "an entry while entries were refused"
+
+
+@dataclass(slots=True)
+class Working:
+    """An order that was sent, until its end and all fills of it were taken by risk."""
+
+    symbol: str
+    side: str
+    qty: int
+    cost: int
+    replaces: str
+    rests: bool
+    filled: int = 0
+    ends_at: int | None = None
+
+    @property
+    def left(self) -> int:
+        """The quantity that may still fill, as far as risk knows."""
+        return (self.qty if self.ends_at is None else self.ends_at) - self.filled
+
+
+class Watch:
+    """The book of a night, and the violations that it found.
+
+    Args:
+        config: The night's profile.
+
+    Attributes:
+        found: Violations: which, and the figures.
+        seen: How often each thing happened that a storm is there for.
+    """
+
+    def __init__(self, config: JsonObject) -> None:
+        risk = config["risk"]
+        self._position_max = parse_amount(risk["position_notional_max"])
+        self._positions_max: int = risk["positions_max"]
+        self._notional_max = parse_amount(risk["night_notional_hard"])
+        self._rate_max: int = risk["orders_per_minute_hard"]
+        self._tick_age_ms_max: int = risk["tick_age_ms_max"]
+        self._taker = parse_rate(config["execution"]["taker_fee_bps"])
+        # Whether a holding below the least quantity of an order takes no slot.
+        self._has_dust = config["execution"].get("fee_asset") is not None
+        self._is_ladder = risk.get("exit_policy") == "ladder"
+        self.found: list[str] = []
+        self.seen: dict[str, int] = {}
+        self._steps = 0
+        # The books: cash and coins by the fills that execution made, coins by those risk took.
+        self._cash = 0
+        self._coins: dict[str, int] = {}
+        self._known: dict[str, int] = {}
+        self._known_cash = 0
+        self._ordered: dict[str, tuple[IntentMessage, int]] = {}
+        self._working: dict[str, Working] = {}
+        self._bought = 0
+        self._orders_ts: list[int] = []
+        # The world as risk took it.
+        self._touch: dict[str, tuple[int, int, int]] = {}
+        self._rules: dict[str, OrderRules] = {}
+        self._is_halted = self._is_ending = self._is_stopped = False
+        self._locks: dict[str, int | None] = {}
+        self._levels: dict[str, tuple[int, dict[str, int]]] = {}
+
+    def on_step(
+        self, role: str, core: Core, item: Input, said: Sequence[Message], now: int
+    ) -> None:
+        """Take one step of a role; see `Watcher`."""
+        if role == EXECUTION_ROLE:
+            self._on_execution(said)
+            return
+        self._steps += 1
+        if self._is_stopped and said:
+            self._fail(AFTER_STOP, f"{len(said)} messages")
+        is_fill = self._take(item)
+        self._on_risk(said, now)
+        if isinstance(item, ScaledTick):
+            self._require_left(core, item, said, now)
+        if (is_fill or self._steps % SAMPLE == 0) and not self._is_stopped:
+            self._look(core, is_fill)
+
+    def require_books(self, risk: Core, execution: Any) -> None:
+        """Compare the books of both cores with this one, once nothing is on its way."""
+        ours = {name: qty for name, qty in self._coins.items() if qty}
+        theirs = {
+            symbol: execution.portfolio.position_qty(symbol)
+            for symbol in execution.portfolio.symbols()
+        }
+        if theirs != ours:
+            self._fail(BOOKS, f"execution holds {theirs}, its fills say {ours}")
+        if self._is_stopped:
+            return  # Risk takes nothing more.
+        cash = execution.portfolio.cash(QUOTE)
+        told = parse_amount(risk.facts()["cash"])
+        if not cash == told == self._cash:
+            self._fail(BOOKS, f"cash {cash} of execution, {told} of risk, {self._cash} by fills")
+
+    # --- risk ---------------------------------------------------------------------------------
+
+    def _take(self, item: Input) -> bool:
+        """Take an input of risk into the book; return whether it was a fill."""
+        if isinstance(item, ScaledTick):
+            self._touch[item.symbol] = (item.bid, item.ask, item.ts)
+        elif isinstance(item, FillMessage):
+            self._on_fill(item)
+            return True
+        elif isinstance(item, ResultMessage):
+            order = self._working.get(item.client.text)
+            if order is not None and item.result in TERMINAL:
+                order.ends_at = item.filled
+            self._forget_ended()
+        elif isinstance(item, Event):
+            self._on_event(item.payload)
+        return False
+
+    def _on_event(self, payload: object) -> None:
+        if isinstance(payload, Instrument):
+            self._rules[payload.symbol] = OrderRules.of(payload)
+            self._end(payload.symbol)
+        elif isinstance(payload, PriceMark):
+            self._touch.pop(payload.symbol, None)
+        elif isinstance(payload, Halt | Resume):
+            self._is_halted = isinstance(payload, Halt)
+        elif isinstance(payload, LockSymbol):
+            self._locks[payload.symbol] = payload.until_ts
+        elif isinstance(payload, RunEnding):
+            self._is_ending = True
+        elif isinstance(payload, RunOpening):
+            self._cash = self._known_cash = parse_amount(payload.cash[QUOTE])
+
+    def _on_fill(self, fill: FillMessage) -> None:
+        sign = 1 if fill.side == BUY else -1
+        qty = fill.qty - (fill.fee if fill.pays_in_base else 0)
+        self._known[fill.symbol] = self._known.get(fill.symbol, 0) + sign * qty
+        self._known_cash += cash_of(fill)
+        if fill.side == BUY:
+            self._bought += cost_up(fill.qty, fill.price)
+        order = self._working[fill.client.text]
+        order.filled += fill.qty
+        self._forget_ended()
+        self._end(fill.symbol)
+
+    def _held(self, symbol: str) -> int:
+        """Return how much of a position there is; too little to sell is none."""
+        known = self._known.get(symbol, 0)
+        return known if known >= self._least(symbol) else 0
+
+    def _end(self, symbol: str) -> None:
+        """Forget the levels of a position that is none any more."""
+        if not self._held(symbol):
+            self._levels.pop(symbol, None)
+
+    def _forget_ended(self) -> None:
+        ended = [name for name, order in self._working.items() if order.ends_at == order.filled]
+        for name in ended:
+            del self._working[name]
+
+    def _on_risk(self, said: Sequence[Message], now: int) -> None:
+        for message in said:
+            if stop_in(message):
+                self._is_stopped = True
+                self._see("STOP")
+                if len(said) > 1:
+                    self._fail(AFTER_STOP, "a STOP that does not stand alone")
+            elif isinstance(message, ActionMessage):
+                self._see(f"{message.action} {message.reason_code}")
+            elif isinstance(message, IntentMessage | CancelMessage):
+                behind = message.behind
+                if not isinstance(behind, ActionMessage) or behind not in said:
+                    self._fail(LINEAGE, str(message.payload()))
+                elif behind.action not in ALLOWING:
+                    self._fail(LINEAGE, f"{behind.action}: {message.payload()}")
+                if isinstance(message, IntentMessage):
+                    self._on_intent(message, now)
+
+    def _on_intent(self, intent: IntentMessage, now: int) -> None:
+        symbol, rules = intent.symbol, self._rules[intent.symbol]
+        bid, ask, _ = self._touch.get(symbol, (0, 0, 0))
+        bounds, qty = rules.market_bounds, intent.qty
+        is_large = bounds.qty_max is not None and qty > bounds.qty_max
+        if qty <= 0 or qty % bounds.qty_step or qty < bounds.qty_min or is_large:
+            self._fail(QTY, f"{qty} {symbol}, whose step is {bounds.qty_step}")
+        cost = cost_up(intent.qty, ask) if intent.side == BUY else 0
+        replaces = "" if intent.replaces is None else intent.replaces.text
+        order = Working(
+            *(symbol, intent.side, intent.qty, cost, replaces),
+            rests=intent.stop is not None or intent.target is not None,
+        )
+        if intent.side == BUY:
+            self._on_entry(order, bid, ask, now)
+        self._working[intent.client.text] = order
+        self._ordered[intent.client.text] = (intent, 0)
+        if intent.side == SELL and self._selling(symbol) > self._known.get(symbol, 0):
+            self._fail(HOLDING, f"{self._selling(symbol)} of {self._known.get(symbol, 0)} {symbol}")
+        self._orders_ts = [ts for ts in self._orders_ts if ts > now - 60_000] + [now]
+        if len(self._orders_ts) > self._rate_max:
+            self._fail(CAP, f"{len(self._orders_ts)} orders within a minute")
+
+    def _on_entry(self, order: Working, bid: int, ask: int, now: int) -> None:
+        """Judge an entry by what risk knows."""
+        symbol = order.symbol
+        is_locked = symbol in self._locks and (
+            (until := self._locks[symbol]) is None or now < until
+        )
+        if self._is_halted or self._is_ending or is_locked:
+            self._fail(ENTRY_REFUSED, f"{symbol}, halted, ending or locked")
+        held = proceeds_down(self._held(symbol), (bid + ask) // 2)
+        pending = self._buying(symbol)
+        if held + pending + order.cost > self._position_max:
+            self._fail(CAP, f"position {held} + {pending} + {order.cost} > {self._position_max}")
+        symbols = {symbol} | {e.symbol for e in self._working.values() if e.side == BUY}
+        symbols |= {name for name in self._known if self._held(name)}
+        if len(symbols) > self._positions_max:
+            self._fail(CAP, f"{sorted(symbols)} held of {self._positions_max}")
+        if self._bought + self._buying() + order.cost > self._notional_max:
+            self._fail(CAP, f"notional {self._bought} + {order.cost} > {self._notional_max}")
+        reserved = self._buying() + order.cost
+        if self._known_cash - reserved - fee_up(reserved, self._taker) < -len(self._working) - 1:
+            self._fail(CASH, f"{self._known_cash} for {reserved} with fee")
+
+    def _least(self, symbol: str) -> int:
+        """Return the least holding that takes a slot."""
+        rules = self._rules.get(symbol)
+        return rules.market_bounds.qty_least if rules is not None and self._has_dust else 1
+
+    def _buying(self, symbol: str = "") -> int:
+        """Return the cost of what may still be bought, of a symbol or of all."""
+        return sum(
+            -(-each.cost * each.left // each.qty)
+            for each in self._working.values()
+            if each.side == BUY and symbol in ("", each.symbol)
+        )
+
+    def _selling(self, symbol: str) -> int:
+        """Return how much of a symbol is being sold; an order gives its place to its successor."""
+        sells = [e for e in self._working.values() if e.symbol == symbol and e.side == SELL]
+        replaced = {each.replaces for each in sells}
+        return sum(
+            order.left
+            for name, order in self._working.items()
+            if order in sells and name not in replaced
+        )
+
+    # --- exits --------------------------------------------------------------------------------
+
+    def _require_left(
+        self, core: Core, tick: ScaledTick, said: Sequence[Message], now: int
+    ) -> None:
+        """Require that a position whose stop the bid has reached is left, or why it is not."""
+        symbol, known = tick.symbol, self._levels.get(tick.symbol)
+        held = self._known.get(symbol, 0)
+        if known is None or not held or said or self._is_stopped:
+            return
+        floor = max(known[1].values())
+        if not 0 < tick.bid <= floor or tick.bid > tick.ask or symbol not in self._rules:
+            return
+        rules = self._rules[symbol]
+        bounds = rules.market_bounds
+        qty = bounds.qty_down(held - self._selling(symbol))
+        is_small = bounds.qty_refusal(qty) or bounds.value_refusal(cost_up(qty, tick.bid))
+        rests = any(each.rests and each.symbol == symbol for each in self._working.values())
+        if is_small or rests or not rules.is_trading or now - tick.ts > self._tick_age_ms_max:
+            return
+        exits = core.state()["exits"]["symbols"][symbol]
+        if now < exits["retry_ts"] or exits["told"]:
+            return
+        if exits["plan"]["opened_ts"] != known[0]:
+            return
+        if self._selling(symbol) and not self._is_ladder:
+            return  # What is bought beside a sale waits for the end of that.
+        self._fail(NOT_LEFT, f"{symbol} bid {tick.bid} <= {floor}, {qty} free to sell")
+
+    def _look(self, core: Core, is_fill: bool) -> None:
+        """Look at the levels in a state of risk."""
+        symbols: dict[str, Any] = core.state()["exits"]["symbols"]
+        for symbol in self._known:
+            held = self._held(symbol)
+            plan = symbols.get(symbol, {}).get("plan")
+            if not held or plan is None or symbol not in self._rules:
+                self._levels.pop(symbol, None)
+                continue
+            levels = {name: parse_amount(plan[name]) for name in STOPS}
+            is_settled = 0 < parse_amount(plan["qty"]) <= held
+            if is_fill and is_settled and not levels["hard"]:
+                self._fail(NO_HARD_STOP, f"{held} {symbol}")
+            opened_ts, former = self._levels.get(symbol, (-1, {}))
+            if opened_ts == plan["opened_ts"]:
+                for name, level in former.items():
+                    if levels[name] < level:
+                        self._fail(LOOSER, f"{symbol} {name} {level} to {levels[name]}")
+            if is_settled:
+                self._levels[symbol] = (plan["opened_ts"], levels)
+
+    # --- execution ----------------------------------------------------------------------------
+
+    def _on_execution(self, said: Sequence[Message]) -> None:
+        for message in said:
+            if isinstance(message, FillMessage):
+                self._see(f"fill {message.side}")
+                self._book(message)
+            elif isinstance(message, ResultMessage):
+                self._see(message.result)
+
+    def _book(self, fill: FillMessage) -> None:
+        intent, filled = self._ordered[fill.client.text]
+        self._ordered[fill.client.text] = (intent, filled + fill.qty)
+        if filled + fill.qty > intent.qty or fill.qty <= 0:
+            self._fail(QTY, f"{filled} and {fill.qty} filled of {intent.qty}")
+        symbol, held = fill.symbol, self._coins.get(fill.symbol, 0)
+        if fill.side == BUY:
+            self._coins[symbol] = held + fill.qty - (fill.fee if fill.pays_in_base else 0)
+        else:
+            self._coins[symbol] = held - fill.qty
+        self._cash += cash_of(fill)
+        if self._coins[symbol] < 0:
+            self._fail(HOLDING, f"{self._coins[symbol]} {symbol} left")
+        if self._cash < 0:
+            self._fail(CASH, f"{self._cash} after a fill of {symbol}")
+
+    # --- telling ------------------------------------------------------------------------------
+
+    def _see(self, what: str) -> None:
+        self.seen[what] = self.seen.get(what, 0) + 1
+
+    def _fail(self, what: str, figures: str) -> None:
+        self.found.append(f"{what}: {figures}")
+
+
+def cash_of(fill: FillMessage) -> int:
+    """Return by how much a fill changes the cash."""
+    if fill.side == BUY:
+        return -cost_up(fill.qty, fill.price) - (0 if fill.pays_in_base else fill.fee)
+    return proceeds_down(fill.qty, fill.price) - fill.fee
