@@ -2,10 +2,10 @@
 
 `now` of an event is its own `ts`; fills come no earlier than `execution.latency_market_ms` after
 their intent, exactly as in a night. `run_ending` comes `portfolio.close_market_ms` before the end
-of the source, as in a night, so that positions can still be closed. If no event follows that
-moment, it is not sent, and positions stay open. A recorded run brings its own opening and ending. A
-STOP by risk ends the pass, as it ends a night. A recorded run with its own profile goes through
-`night`, in recorded order.
+of the source, as in a night, so that positions can still be closed. The first event at that moment
+or later lets it out; without one it is not sent, and positions stay open. A recorded run brings its
+own opening and ending. A STOP by risk ends the pass, as it ends a night. A recorded run with its
+own profile goes through `night`, in recorded order.
 """
 
 from __future__ import annotations
@@ -79,20 +79,21 @@ def run_backtest(
 ) -> BacktestResult:
     """Return the result of a profile's cores on a source.
 
-    A recorded run with its own profile is replayed in the order that its night recorded.
+    A recorded run with its own profile is replayed in recorded order, unless `cores` are given:
+    those run in rule order.
 
     Args:
         source: The market's history.
         config: The resolved profile.
         progress: Called now and then with the progress.
         cores: Fresh cores by role, for a caller that inspects them; by default the profile's.
-        draws: True if a page is drawn of the result, which needs the lines of the strategy.
-        record: Takes each decision as it is made, for a caller that reads the report alone; by
-            default every event is kept. A recorded run with its own profile has its events anyway.
+        draws: True to keep the strategy's lines, which a page of the result draws.
+        record: Store that takes each decision as it is made, for a caller that reads the report
+            alone; by default every event is kept. A replay in recorded order does not use it.
 
     Raises:
         RunStop: A core found an impossible state.
-        ConfigError: A feed of the profile cannot be had.
+        ConfigError: A file of a feed is refused, or a recorded run lacks a feed of the profile.
     """
     started = time.perf_counter()
     if cores is None and isinstance(source, RunSource) and source.is_night_of(config):
@@ -320,7 +321,7 @@ class _Pass:
         return last - stretch.first
 
     def _bar_market(self) -> BarMarket | None:
-        """Return the market as rows of bars; None if it has none or has to be fed as events."""
+        """Return the market as rows of bars; None where events have to be fed."""
         source, core = self._source, self._lockstep.cores[STRATEGY_ROLE]
         if not isinstance(source, BarSource) or not isinstance(core, StrategyCore):
             return None
@@ -412,5 +413,5 @@ def _type_of(kind: type[Payload]) -> str:
 
 
 def run_id_of(origin_ms: int) -> str:
-    """Return the id of a backtest, made from the time of its first event."""
+    """Return the run id of a backtest: the time of its source's origin, to the second, UTC."""
     return f"{datetime.fromtimestamp(origin_ms // 1000, UTC):%Y%m%d_%H%M%S}"

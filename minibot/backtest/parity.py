@@ -59,7 +59,7 @@ class Deviation:
     fields: Mapping[str, tuple[Any, Any]]
 
     def to_json(self) -> JsonObject:
-        """Return it as JSON; fields hold the night's value first."""
+        """Return the deviation as JSON; each field has the values of night and rule order."""
         one = self.pair.night or self.pair.rule
         event = one.event if one is not None else None
         return {
@@ -80,7 +80,7 @@ class Deviation:
 
 @dataclass(slots=True)
 class RuleParity:
-    """The comparison with rule order."""
+    """Comparison of a night with rule order: the events that are equal, and the deviations."""
 
     done: RulePass
     same: Counter[str] = field(default_factory=Counter)
@@ -88,7 +88,7 @@ class RuleParity:
 
     @property
     def classes(self) -> Counter[str]:
-        """Number of deviations caused by each assumption."""
+        """Number of deviations by class."""
         return Counter(one.kind for one in self.deviations)
 
 
@@ -105,7 +105,7 @@ class Cost(NamedTuple):
     trades: Mapping[int, int]
 
     def to_json(self) -> JsonObject:
-        """Return it as JSON, amounts as decimal strings."""
+        """Return the cost as JSON, amounts as decimal strings."""
         trades = {str(n): amount_text(value) for n, value in self.trades.items()}
         return {"total": amount_text(self.total), "trades": trades}
 
@@ -136,7 +136,7 @@ class Parity:
         return Side("rule order", done.derived, done.performance, done.digest, done.stop)
 
     def to_json(self, deviations_max: int) -> JsonObject:
-        """Return the verdict as JSON."""
+        """Return the verdict as JSON, with the first `deviations_max` deviations."""
         difference = self.logged.difference
         return {
             "run_id": self.logged.run_id,
@@ -234,7 +234,7 @@ def _judged(
     logged: Together,
     upstream: Mapping[str, Made],
 ) -> Deviation:
-    """Return a deviation with the assumption that causes it."""
+    """Return a deviation with its class."""
     late: tuple[str, Intake] | None = None
     for role, intake in _intakes(pair.night, logged, upstream):
         if intake.lag > 0:

@@ -1,7 +1,7 @@
 """Determinism check: one backtest in two separate processes, compared byte for byte (B-76).
 
-Each has its own folder and its own seed of Python's hashes, so an order that depends on hashes
-shows. If both reports are the same, one is kept; if they differ, both stay for inspection.
+Each process has its own folder and its own hash seed, so an order that depends on hashes shows. If
+both reports are the same, one is kept; if they differ, both stay for inspection.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from minibot.report.readiness import SIX_MONTHS_MS, TWICE_FILE
 from minibot.runtime.deployment.deployed import code_sha256
 from minibot.runtime.paths import PROJECT, Var
 
-# Appended last, because argparse lets the later of two flags win, also over an abbreviated one.
+# Flags appended to the command: argparse takes the later of two, even after an abbreviation.
 ONCE: Final = ("--no-twice", "--json")
 SEEDS: Final = ("1", "2")
 
@@ -35,7 +35,7 @@ class DeterminismCheck:
     Attributes:
         documents: The report document of each process.
         differing: Files whose bytes differ, or that only one of them wrote.
-        folder: The kept report, or the folder with both reports if they differ.
+        folder: The folder of the kept report, or of both reports where they differ.
     """
 
     documents: tuple[JsonObject, JsonObject]
@@ -58,11 +58,12 @@ def run_twice(argv: Sequence[str], var: Var) -> DeterminismCheck:
     """Run a backtest twice at the same time and compare the two reports.
 
     Args:
-        argv: The command line after `minibot`; a run in it is given as a folder.
-        var: The folders in which the report is kept when both are the same.
+        argv: The command line after `minibot`. It names a run by its folder, as `latest` means
+            nothing in the root of a process.
+        var: The root that keeps one of two equal reports; different ones stay in a lab below it.
 
     Raises:
-        Refusal: One of them could not run; it carries that one's message and exit code.
+        Refusal: A process kept no report; message and exit code are those of the process.
     """
     lab = var.lab_of(f"twice-{os.getpid()}").root
     vars_ = [Var(lab / seed) for seed in SEEDS]
@@ -85,7 +86,7 @@ def run_twice(argv: Sequence[str], var: Var) -> DeterminismCheck:
 
 
 def _record(document: JsonObject) -> JsonObject:
-    """Return the record for `minibot ready` of a backtest that was the same twice."""
+    """Return the record of two equal backtests, which `minibot ready` reads."""
     return {
         "schema": "minibot.backtest_twice",
         "id": document["id"],

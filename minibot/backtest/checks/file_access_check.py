@@ -1,4 +1,4 @@
-"""File access check: files opened during decisions, as a core that reads has extra inputs.
+"""File access check: files that a core opens, as each is an input besides the events.
 
 A strategy that reads a file may learn the future from a copy of the data, which a check with
 altered data cannot show. Python's audit hook reports every file that is opened.
@@ -52,7 +52,7 @@ class Reads:
             Reads._listening = None
 
     def hear(self, opened: object) -> None:
-        """Record the path of an opened file, except modules and repetitions."""
+        """Record an opened file once for each market time, `READS_MAX` times in all; no modules."""
         if not isinstance(opened, str | bytes | os.PathLike):
             return  # A descriptor of a file that was opened before.
         path = os.fsdecode(opened)

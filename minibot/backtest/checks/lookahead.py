@@ -45,6 +45,7 @@ MakeCores = Callable[[JsonObject], Mapping[str, Core]]
 OnDone = Callable[[int, int], None]
 
 DIGEST_BYTES: Final = 16
+# Findings in a verdict: each costs two more runs.
 TOLD_MAX: Final = 5
 
 
@@ -81,7 +82,7 @@ class _Watched:
         self.reads = Reads()
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield the source's events; altered data that has become contradictory ends them."""
+        """Yield the source's events, up to the first contradiction in altered data."""
         roots = self.source.roots(watch)
         while (root := self._next(roots)) is not None:
             if self._until is not None and root.ts > self._until:
@@ -136,7 +137,7 @@ class _Base:
         return _trace(self.market.digests[:count], derived)
 
     def modelled(self) -> int:
-        """Return the number of signals on ticks that a model put inside bars."""
+        """Return the number of signals decided on modelled ticks inside bars."""
         ticks = [root.payload for root in self.market.kept if root.queue == TICKS]
         seqs = [item.event.tick_seq for item in self.derived if item.queue == SIGNALS]
         causes = [ticks[seq - 1] for seq in seqs if seq is not None and ticks]
@@ -167,14 +168,14 @@ def check_lookahead(
     make_cores: MakeCores = fresh_cores,
     on_done: OnDone = lambda done, whole: None,
 ) -> Verdict:
-    """Return the verdict whether any event depends on data after its moment.
+    """Check that no event depends on data after its moment, and return the verdict.
 
     Args:
         job: The backtest; its profile's seed determines the random moments and data.
         jobs: Number of processes to use.
-        decisions: Number of moments with an event of the cores, spread evenly over the run; each
-            is altered in one way. None is all of them.
-        random_moments: Number of random moments; each is altered in every way.
+        decisions: Number of moments to try at which a core made an event, spread evenly over all
+            such moments; each gets one kind of alteration. None tries all of them.
+        random_moments: Number of random moments to try; each gets every kind of alteration.
         make_cores: Makes the cores of a resolved profile.
         on_done: Called with the runs done and their total.
 

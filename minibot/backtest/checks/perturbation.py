@@ -4,8 +4,8 @@ Data that is known at the moment stays as it is. A recorded message is known onc
 bar is known once it has closed; of an unfinished bar only the prices that the market has shown by
 then are known and kept.
 
-The data is altered below everything that makes events of it, so whatever looks ahead on the way
-(feed, aggregated bars, the model of prices inside a bar) looks at altered data.
+Alteration comes first: feed, aggregated bars and the model of prices inside a bar work on altered
+data, so look-ahead in any of them shows.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SHUFFLE: Final = "shuffle"
 REPLACE: Final = "replace"
 KINDS: Final = (CUT, SHUFFLE, REPLACE)
 
-# Number of records after the moment that are shuffled among each other.
+# Records in a shuffled group: all data after the moment is shuffled, group by group.
 DECK: Final = 64
 # Largest change of a price, or of a tick's quantity, by one draw: two percent, either way. A bar's
 # high and low are drawn from its altered open, so they may lie farther from the true ones.
@@ -139,7 +139,10 @@ class Perturbation:
 
 
 def perturbed(source: MarketSource, change: Perturbation) -> MarketSource:
-    """Return the same source over altered data; a recorded run, which derives nothing, is cut."""
+    """Return the source over altered data.
+
+    A recorded run brings finished events, so it is cut, whatever the kind of alteration.
+    """
     if isinstance(source, Merged):
         return Merged([perturbed(part, change) for part in source.sources])
     twin = copy(source)
@@ -210,7 +213,7 @@ class _CutRoots:
 
 
 def _hidden(candle: Candle, seen: Seen, step: int, random: Random) -> Candle:
-    """Return a random bar that agrees with the seen prices alone."""
+    """Return a random bar that keeps the seen prices, but no other price."""
 
     def beyond(price: int, sign: int) -> int:
         # Beyond the seen price by more than a spread, so that the bar passes it here too.

@@ -56,7 +56,7 @@ class Verdict:
         differing: Number of runs among them with a changed past.
         findings: The first differences.
         reads: Files that the cores opened.
-        modelled: Number of signals on ticks that a model put inside bars.
+        modelled: Number of signals decided on modelled ticks inside bars.
     """
 
     moments: int = 0
@@ -74,7 +74,7 @@ class Verdict:
 
 
 def changed_fields(finding: Finding) -> list[str]:
-    """Return the changed fields of an event, one line each, its time first."""
+    """Return one line for each changed field of an event, the event's time first."""
     if not finding.before or not finding.after:
         return [f"{'only' if finding.before else 'not'} in the true run"]
     lines = []

@@ -1,8 +1,8 @@
 """Warm-up check: the same backtest after shorter and longer warm-ups.
 
-Averages and indicators remember the past for longer than their period says. Each value and each
-decision of a strategy is compared with the one at the same moment after the longest warm-up: the
-report says which of them move, and from which warm-up on none does.
+Averages and indicators remember the past for longer than their period says. After each shorter
+warm-up, every value and decision of a strategy is compared with those of the same moment after the
+longest one; the report names the values that differ, and how often.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from minibot.events.names import STRATEGY_ROLE
 from minibot.kernel.errors import Refusal
 
 KEY: Final = "market.warmup_bars"
-# Multiples of the profile's own warm-up; the others are compared with the longest.
+# Multiples of the profile's own warm-up; the largest is compared with all others.
 FACTORS: Final = ("0.5", "1", "2", "4")
+# Longest warm-up to try.
 WARMUP_BARS_MAX: Final = 1000
 DECISION: Final = "decision"
 
@@ -55,11 +56,12 @@ class Moved:
 
     Attributes:
         name: Name of the value; `decision` for side and reason.
-        readings: Number of moments of a symbol with the value after either warm-up.
-        differing: Number of moments among them at which it differs, or only one has it.
-        first_ts, last_ts: First and last of these moments; None where none differs.
-        difference_max: Largest difference of two numbers, as text; None for other values.
-        ratio_max: The same in basis points of the longest warm-up's value; None likewise.
+        readings: Number of moments, counted by symbol, with the value after at least one warm-up.
+        differing: Number of these moments at which the value differs or exists only once.
+        first_ts, last_ts: First and last moment with a difference; None without a difference.
+        difference_max: Largest difference, as text; None where the values are no numbers.
+        ratio_max: Largest difference in basis points of the value after the longest warm-up, at
+            any moment where that value is a number other than zero; else None.
     """
 
     name: str
@@ -71,7 +73,7 @@ class Moved:
     ratio_max: int | None
 
     def to_json(self) -> JsonObject:
-        """Return it as one JSON object."""
+        """Return the comparison as one JSON object."""
         return {
             "name": self.name,
             "readings": self.readings,
@@ -94,7 +96,7 @@ class WarmUp:
     values: tuple[Moved, ...]
 
     def to_json(self) -> JsonObject:
-        """Return it as one JSON object."""
+        """Return the comparison as one JSON object."""
         return {
             "warmup_bars": self.bars,
             "history_bars": self.history_bars,
@@ -106,14 +108,14 @@ class WarmUp:
 
 @dataclass(frozen=True, slots=True)
 class WarmupCheck:
-    """Results of all warm-up lengths; the longest is what the others are compared with."""
+    """Results of all warm-up lengths: the longest, and each other one compared with it."""
 
     longest: Readings
     warmups: tuple[WarmUp, ...]
 
     @property
     def is_enough(self) -> bool:
-        """True when the own warm-up of the profile is the longest, or gives the same decisions."""
+        """True when the profile's own warm-up is the longest, or decides as the longest does."""
         return all(each.decision.differing == 0 for each in self.warmups if each.is_own)
 
 
@@ -126,7 +128,7 @@ def check_warmup(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None
         on_done: Called with the backtests done and their total.
 
     Raises:
-        Refusal: The source gives all of them the same history, so nothing can be varied.
+        Refusal: The source has the same history for every warm-up, so nothing can be varied.
     """
     own = int(job.config.market.warmup_bars)
     job = job._replace(order=RULE)
@@ -249,7 +251,7 @@ def _moved(name: str, pairs: Sequence[tuple[int, str | None, str | None]]) -> Mo
 
 
 def _gap(found: str | None, wanted: str | None) -> tuple[Decimal | None, int | None]:
-    """Return the difference of two numbers, also in basis points of the second."""
+    """Return the difference of two numbers, plain and in basis points of the second."""
     try:
         gap = abs(Decimal(found or "") - Decimal(wanted or ""))
     except InvalidOperation:

@@ -1,7 +1,8 @@
 """Page of two results side by side: a night beside its backtest, two nights, or two backtests.
 
 It is made of the pieces of the other pages: their figures, price charts and tables of round trips.
-Where both sides saw about the same span, they share one time axis and one picture of equity.
+Sides that have at least half of their joint span in common share one time axis and, if they count
+in the same asset, one picture of equity.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def page(first: Side, second: Side) -> str:
 
 
 def _shared_span(first: Side, second: Side) -> tuple[int, int] | None:
-    """Return the span from the earlier beginning to the later end if at least half is common."""
+    """Return the joint span of both sides; None if less than half of it is common."""
     spans = [(side.document["from_ts"], side.document["to_ts"]) for side in (first, second)]
     if any(to_ts is None for _, to_ts in spans):
         return None
@@ -153,9 +154,9 @@ def _trades(first: Side, second: Side) -> str:
 
 
 def paired(first: Sequence[Marked], second: Sequence[Marked]) -> list[Pair]:
-    """Return the round trips of both sides in order of time, those of the same trade together.
+    """Return the round trips of both sides in order of time, paired where both made the trade.
 
-    Of entries that are near each other, the nearest are paired first.
+    Entries of one symbol at most `NEAR_MS` apart are candidates; the nearest are paired first.
     """
     near = sorted(
         (abs(one.trip.opened_ts - other.trip.opened_ts), one.number, other.number)
@@ -177,7 +178,7 @@ def paired(first: Sequence[Marked], second: Sequence[Marked]) -> list[Pair]:
 def _candidates(
     first: Sequence[Marked], second: Sequence[Marked]
 ) -> Iterator[tuple[Marked, Sequence[Marked]]]:
-    """Yield each round trip of one side with those of the other that are near it."""
+    """Yield each round trip of the first side with the second side's candidates for it."""
     by_symbol: dict[str, list[Marked]] = defaultdict(list)
     for each in sorted(second, key=_opened):
         by_symbol[each.trip.symbol].append(each)
@@ -205,7 +206,7 @@ def _pair_cells(pair: Pair, said_at: Callable[[int], str]) -> list[str]:
 
 
 def _difference(units: int) -> str:
-    """Return a difference of two results in hundredths: less than one is none."""
+    """Return a difference of two results, rounded to hundredths of the quote asset."""
     hundredths = round(Decimal(units) / UNIT, 2)
     return signed(str(hundredths))
 

@@ -14,6 +14,7 @@ from minibot.report.chart import Span
 from minibot.report.curve import EquityCurve, Point
 
 BAND_POINTS: Final = 240
+# From this many on, values that never fall are taken for a counter and not drawn.
 FEW: Final = 10
 
 
@@ -65,7 +66,7 @@ def named_values(result: BacktestResult, symbol: str, count: int) -> dict[str, l
 
 
 def _tells(values: Sequence[float]) -> bool:
-    """Return whether values are worth a picture: they change, and `FEW` or more also fall."""
+    """Return whether values are worth a picture: they differ, and do not only rise if many."""
     if len(set(values)) < 2:
         return False
     return len(values) < FEW or any(b < a for a, b in pairwise(values))

@@ -1,7 +1,7 @@
 """Edge of a strategy by its closed trades: the mean net result of a trade, and how sure it is.
 
 The standard error of the mean is the trades' standard deviation over the root of their number. A
-mean of less than twice its standard error is what chance makes of a strategy without any edge.
+strategy without any edge has a mean of more than two standard errors about once in forty times.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Charts of a kept backtest as data: bars, lines and equity, as fine as a picture can show.
 
-They let a page of two results draw a backtest again beside another one, on the same axis. A file of
-their own, because the document is what a program reads.
+A page of two results draws a kept backtest again from its charts, on the axis of the other one. The
+charts have a file of their own, because programs read the document.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from minibot.report.price_chart import Plotted, thinned
 CHARTS_FILE: Final = "charts.json"
 SCHEMA: Final = "minibot.backtest_charts"
 V: Final = 1
+# Number of symbols with charts, the first by name.
 SYMBOLS_KEPT: Final = 12
 
 

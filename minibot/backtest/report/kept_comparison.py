@@ -19,7 +19,7 @@ from minibot.report.figures import NONE, counted, date_clock, plain_text
 SETTINGS_SHOWN: Final = 40
 NAMES: Final = ("A", "B")
 BACKTEST: Final = "backtest"
-# Keys that say where files are; they decide nothing.
+# Section of keys that name folders; no decision depends on them.
 WHERE: Final = "paths."
 Span = tuple[int, int | None]
 """Beginning and end, Unix ms; no end where none is on record."""
@@ -27,7 +27,7 @@ NO_FIGURES: Final = "Neither has figures."
 
 
 def compare(first: JsonObject, second: JsonObject) -> JsonObject:
-    """Return the common and the differing parts of two results."""
+    """Return both results as JSON: every figure, and the differing settings but for `paths`."""
     return {
         "ids": [first["id"], second["id"]],
         "kinds": [kind_of(first), kind_of(second)],
@@ -72,7 +72,7 @@ def compare_lines(first: JsonObject, second: JsonObject) -> list[str]:
 
 
 def kind_of(document: JsonObject) -> str:
-    """Return `backtest`, or the kind of a run."""
+    """Return `backtest`, or the kind of a run, such as `real run`."""
     kind = document.get("kind")
     return BACKTEST if kind is None else f"{kind} run"
 
@@ -80,7 +80,7 @@ def kind_of(document: JsonObject) -> str:
 def said_of_both(first: JsonObject, second: JsonObject) -> list[str]:
     """Return the common and the differing traits of two results, in words.
 
-    The digests of a run and of a backtest cover other events, so that nothing is said of them.
+    Decisions of a run and of a backtest are not compared: their digests cover different events.
     """
     found = compare(first, second)
     said = []
@@ -116,7 +116,7 @@ def _what(document: JsonObject) -> dict[str, str]:
 
 
 def _is_same_span(first: Span, second: Span) -> bool:
-    """Return whether both begin and end in the same minute or so: a night ends a little later."""
+    """Return whether beginnings and ends lie at most a minute apart: a night ends a little late."""
     if first[1] is None or second[1] is None:
         return False
     return all(abs(a - b) <= MINUTE_MS for a, b in zip(first, second, strict=True) if a and b)
@@ -144,9 +144,9 @@ def _span(document: JsonObject) -> Span:
 
 
 def figure_rows(first: JsonObject, second: JsonObject) -> Iterator[list[str]]:
-    """Yield each figure of both, without those that neither has.
+    """Yield a row for each figure that at least one result has.
 
-    Of a run and a backtest, only those that both have: a run knows fewer.
+    Results of different kinds show only figures that both have, as a run has fewer.
     """
     is_mixed = kind_of(first) != kind_of(second)
     for shown in KEY_FIGURES:
@@ -163,7 +163,7 @@ def figure_rows(first: JsonObject, second: JsonObject) -> Iterator[list[str]]:
 
 
 def _difference(shown: Shown, first: JsonObject, second: JsonObject) -> str | None:
-    """Return the second less the first as a decimal string, None where one of them has none."""
+    """Return the second figure less the first as a decimal string; None if either is missing."""
     values = [document["figures"].get(shown.key) for document in (first, second)]
     if None in values:
         return None

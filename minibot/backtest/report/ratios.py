@@ -47,12 +47,15 @@ def sortino(returns: Sequence[float], per_year: int) -> float | None:
 
 
 def compounded(returns: Sequence[float]) -> float:
-    """Return the compounded return."""
+    """Return all returns compounded into one; 0 without returns."""
     return math.prod(1 + value for value in returns) - 1
 
 
 def cagr(returns: Sequence[float], per_year: int) -> float | None:
-    """Return the compound annual growth rate: -1 if all is lost, None if more than all is."""
+    """Return the compound annual growth rate of all returns together.
+
+    A loss of everything gives -1; a loss of more than everything, or no return at all, None.
+    """
     growth = 1 + compounded(returns)
     if not returns or growth < 0:
         return None
@@ -104,7 +107,7 @@ def expectancy_ratio(results: Sequence[int]) -> float | None:
 
 
 def text(value: float | None, places: int = PLACES) -> str | None:
-    """Return a ratio as a decimal string, rounded half to even; None stays None."""
+    """Return a ratio as a rounded decimal string; None for None and for infinity."""
     if value is None or not math.isfinite(value):
         return None
     shown = f"{value:.{places}f}"

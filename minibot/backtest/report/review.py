@@ -29,7 +29,7 @@ class Review:
         series: Periods by kind: hour, day, week, month.
         signals: Number of signals by side.
         refusals: Reasons of the strategy's holds and of risk's refusals, each with its number.
-        has_limit_orders: True if an order was not at the market, so that it may have rested.
+        has_limit_orders: True if an intent has a limit price, so its order may have rested.
     """
 
     result: BacktestResult

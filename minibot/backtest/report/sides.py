@@ -36,7 +36,7 @@ class Side:
     Attributes:
         document: The result in the words of a backtest's document (`kept_comparison`).
         marked: Its round trips.
-        charts: What is drawn; None where nothing was kept.
+        charts: Bars, lines and equity to draw; None where no readable charts are kept.
     """
 
     document: JsonObject
@@ -49,10 +49,10 @@ def run_document(record: RunRecord, facts: JsonObject | None = None) -> JsonObje
 
     Args:
         record: The run.
-        facts: Its facts; by default those that were kept beside its report.
+        facts: Facts of the run; by default those kept beside its report.
 
     Raises:
-        Refusal: Its manifest cannot be read.
+        Refusal: The run's manifest cannot be read.
     """
     manifest = record.manifest
     if manifest is None:
@@ -79,14 +79,14 @@ def run_document(record: RunRecord, facts: JsonObject | None = None) -> JsonObje
 
 
 def run_side(record: RunRecord, night: Night) -> Side:
-    """Return a run as a side, drawn from its queues."""
+    """Return a run as a side, with charts from its queues."""
     count = night.count
     document = run_document(record, facts_of(record) or night_facts(night))
     return Side(document, marked_of(night), Charts(count.prices, {}, count.curve.points))
 
 
 def backtest_side(kept: Kept) -> Side:
-    """Return a kept backtest as a side, drawn from what was kept of its charts."""
+    """Return a kept backtest as a side, with its kept charts."""
     return Side(kept.document, [_marked(each) for each in _trades(kept)], read_charts(kept.folder))
 
 

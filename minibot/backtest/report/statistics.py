@@ -123,8 +123,8 @@ def figures_of(
     Args:
         result: The result of the backtest.
         trades: Its round trips.
-        series: Its periods of the kind that is annualised.
-        kind: That kind, None where the span is too short to be annualised.
+        series: Its periods whose returns are annualised; empty where `kind` is None.
+        kind: Their kind, day or hour; None where the span is too short to be annualised.
         exposure: Its exposure.
         falls: Its drawdown periods.
     """
@@ -139,7 +139,7 @@ def figures_of(
 
 
 def market_of(result: BacktestResult) -> MarketChange:
-    """Return the market of a result's span, in which its starting equity could be held."""
+    """Return the market change over a result's span, with buy-and-hold of its starting equity."""
     fee_bps = str(result.config["execution"]["taker_fee_bps"])
     return MarketChange(result.closes, result.performance.equity_start, fee_bps)
 

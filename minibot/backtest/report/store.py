@@ -20,7 +20,7 @@ from minibot.runtime.paths import Var
 
 RESULT_FILE: Final = "result.json"
 PAGE_FILE: Final = "report.html"
-# `minibot backtests prune` keeps the newest; one of six months takes two to five megabytes.
+# Number that `minibot backtests prune` keeps; six months of prices take two to five megabytes.
 KEEP_DEFAULT: Final = 50
 
 
@@ -66,7 +66,7 @@ def kept(var: Var) -> list[Kept]:
 
 
 def folders_named(name: str, var: Var) -> list[Path]:
-    """Return the folders of kept backtests that a name means; several if it is a part of ids."""
+    """Return the folders that fit a name: one, or several if their ids begin or end with it."""
     folders = sorted((path.parent for path in folder_of(var).glob(f"*/{RESULT_FILE}")), key=_age)
     if name == "latest":
         return folders[-1:]
@@ -83,7 +83,7 @@ def find_kept(name: str, var: Var) -> Kept:
     """Return a kept backtest by id, part of an id (beginning or end), folder, or `latest`.
 
     Raises:
-        Refusal: There is none, several ids begin or end so, or it cannot be read.
+        Refusal: No kept backtest fits, several do, or the fitting one cannot be read.
     """
     fitting = folders_named(name, var)
     if len(fitting) == 1:

@@ -27,7 +27,7 @@ OnDone = Callable[[int, int], None]
 
 
 def night_assumption(job: Job) -> str:
-    """Return the fill assumption of the profile itself, as of a night with it."""
+    """Return the profile's own fill assumption, which a night uses."""
     return job.config.execution.fill_model
 
 
@@ -42,10 +42,10 @@ def is_night(job: Job) -> bool:
 
 
 def band_jobs(job: Job) -> dict[str, Job]:
-    """Return the jobs to run by the name of their line, the profile's own assumption first.
+    """Return the jobs of the band by the names of its lines.
 
-    A recorded night comes first as it was. All three assumptions then run in rule order, so they
-    differ from each other in their fills alone and not in the order of events.
+    A recorded night comes first, in recorded order. Then come the profile's own assumption and the
+    others of `FILL_MODELS`, all in rule order, so they differ from each other in fills alone.
     """
     own = night_assumption(job)
     names = [own, *(name for name in FILL_MODELS if name != own)]
@@ -55,11 +55,10 @@ def band_jobs(job: Job) -> dict[str, Job]:
 
 
 def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) -> dict[str, Review]:
-    """Return the review under every fill assumption by its name, the profile's own first.
+    """Return the reviews of the jobs of `band_jobs`, by the same names and in the same order.
 
-    A recorded night comes before them as it was (`band_jobs`). This process runs the first: the
-    page draws the values of its signals, which then need not be sent from a worker. Workers run the
-    others beside it and send their reviews without events.
+    This process runs the first job and keeps the values of its signals for the page. Workers run
+    the others beside it and send their reviews without events.
 
     Args:
         job: The backtest.
@@ -91,7 +90,7 @@ def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) ->
 
 
 def _twin_of(name: str, others: Sequence[str]) -> str | None:
-    """Return the assumption among others that differs for resting orders alone."""
+    """Return `queue` for `touch` and the reverse, if it is among the others; else None."""
     twin = {TOUCH: QUEUE, QUEUE: TOUCH}.get(name)
     return twin if twin in others else None
 

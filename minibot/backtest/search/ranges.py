@@ -1,4 +1,4 @@
-"""Ranges that an optimiser may search: keys of the profile, and no risk limit above its value.
+"""Ranges that an optimiser may search: keys of the profile, no risk limit above the profile's.
 
 A range is whole numbers or decimals with a fixed step, or a list of values. Decimals are counted in
 steps, so that the same point of a search is the same text on every machine.
@@ -28,7 +28,7 @@ PARTS: Final = (2, 3)
 
 
 class Range(NamedTuple):
-    """The values of one key as texts of `--set`, in their order; `is_ordered` for numbers."""
+    """Range of one key: its values as texts of `--set`, in order; `is_ordered` if made of steps."""
 
     key: str
     values: tuple[str, ...]
@@ -41,6 +41,8 @@ class Range(NamedTuple):
 
 def parse_range(text: str, profile: JsonObject) -> Range:
     """Return the range of `section.key=low:high`, `section.key=low:high:step` or `...=a,b,c`.
+
+    Without a step, a range goes up by one unit of the last decimal place that is written.
 
     Raises:
         ConfigError: Wrong form, a key that no search may change, or a limit that would be widened.

@@ -1,7 +1,7 @@
 """Sweep: the same backtest over a grid of profile values, one row for each point.
 
 A row is exactly the backtest that `--set` with the same texts would give, with the same digest.
-Rows come in the order of the grid, whatever finishes first. A row keeps only its figures.
+Rows come in the order of the grid, whatever finishes first. A row keeps no events.
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ def sweep_lines(rows: Sequence[Row], key: str) -> list[str]:
 
 
 def idle_axes(axes: Sequence[Axis], rows: Sequence[Row]) -> list[str]:
-    """Return the keys without effect: rows that differ in one of them alone have equal digests."""
+    """Return the keys without effect: a change of the key alone never changed a digest."""
     found = []
     for place, axis in enumerate(axes):
         digests: dict[tuple[str, ...], set[str]] = {}

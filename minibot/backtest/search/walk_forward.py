@@ -32,7 +32,7 @@ from minibot.kernel.errors import ConfigError, Refusal, RunStop
 from minibot.strategies.selection import judge as judge_strategy
 
 SCHEMA: Final = "minibot.optimise"
-# Trials in a round, between two reports to the sampler: so many can run in parallel.
+# Trials drawn before their results are reported to the sampler: the most that run in parallel.
 ROUND: Final = 4
 WINDOW_MS_MIN: Final = 60_000
 # Figures that grow with time: they are compared over equal lengths of time.
@@ -84,7 +84,7 @@ def sampler_module() -> Any:
     """Return optuna.
 
     Raises:
-        Refusal: It is not installed.
+        Refusal: optuna is not installed.
     """
     try:
         return importlib.import_module("optuna")
@@ -96,7 +96,7 @@ def sampler_module() -> Any:
 
 
 def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
-    """Return windows of equal length, each with its stretches to search and to judge on.
+    """Return windows of equal length; judged stretches are adjacent, searched ones overlap.
 
     Args:
         job: The backtest, whose market has to have a known end.
@@ -131,7 +131,7 @@ def judge(job: Job, ranges: Sequence[Range]) -> None:
     """Check that the profile and its strategy accept both ends of every range.
 
     Raises:
-        ConfigError: They do not.
+        ConfigError: An end of a range is refused.
     """
     for each in ranges:
         for place in (0, -1):
@@ -282,7 +282,10 @@ def _length(span: Span) -> Decimal:
 
 
 def parts_company(found: Found, figure: str) -> bool:
-    """Return whether a window is less than half as good out of sample as in sample."""
+    """Return whether a window is much worse out of sample than in sample.
+
+    A gain is much worse below half, a loss or a cost above double; so is a missing figure.
+    """
     better = next(shown.better for shown in KEY_FIGURES if shown.key == figure)
     inside, outside = in_sample(found, figure), out_of_sample(found, figure)
     if inside is None or outside is None:

@@ -1,8 +1,8 @@
 """Source of bars: a file of bars as a market, with modelled ticks inside each bar.
 
-`intrabar` is the model. Longer bars that the profile wants are aggregated from the file's own;
-others are left out, and refused where the strategy decides on them. Bars before the time range are
-history and feed indicators only.
+`intrabar` is the model. Longer bars that the profile wants are aggregated from the file's own. An
+interval that is no multiple of the file's is left out, or refused where the strategy decides on it.
+Bars before the time range are history and feed indicators only.
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ def _intervals(series: BarSeries, config: Config) -> list[str]:
     """Return the intervals to provide, in the profile's order.
 
     Raises:
-        ConfigError: The strategy's own is not among them.
+        ConfigError: The strategy's own interval cannot be made of the file's bars.
     """
     strategy = config.raw["strategy"]
     decides, trend = str(strategy["bar_interval"]), str(strategy.get("trend_interval") or "")

@@ -19,7 +19,7 @@ from minibot.runtime.configuration.feed_files import FeedLine, feed_lines, lines
 
 
 class Fed:
-    """A market, and before each of its events the values whose time has come."""
+    """Market with feeds: a value comes before the first market event at its time or later."""
 
     def __init__(self, source: MarketSource, lines: Sequence[FeedLine]) -> None:
         self.name = source.name

@@ -1,7 +1,7 @@
 """Portfolio of sources as one market: merged by time, one clock, ties in the order given.
 
-A second of time passes once for all sources: their beats become one beat. It has the data ages of
-the first source that beats at this time, and for all other symbols the ages of their last beat.
+Beats of several sources at the same time become one beat. Its data ages are those of the first
+source that beats then; for all other symbols they are the ages of their last beat.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Recorded run as a market: the events of its night themselves, by time.
 
 The watchdog's events (opening, halts, ending) come with them at their own time, so none of them is
-made up. An event of `control` comes before market events of the same millisecond, as a role prefers
-it.
+made up. In the same millisecond, events of `control` come before market events, as a role reads
+`control` first.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class RunSource:
     Args:
         recorded: The run.
         name: The source word as given.
-        order: `logged` is the recorded order, if the profile is its own; else rule order.
+        order: `logged` for the recorded order, which needs the run's own profile; else `rule`.
         notices: Facts about the run that every report repeats.
 
     Raises:

@@ -1,7 +1,7 @@
 """Source interval: files of bars decide on their own bars where the profile's are finer.
 
-A profile of a night decides on seconds, and a file of minutes holds none. What a person chose is
-never replaced: then the source refuses, and says what fits.
+A night's profile decides on bars of seconds, which a file of minutes lacks. An interval that a
+person chose is never replaced: where it does not fit, the source refuses and names one that does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BUILT: Final = "market.bar_intervals"
 
 
 def source_interval(words: Sequence[str]) -> str:
-    """Return the longest interval of the words' files of bars; empty if one of them has none."""
+    """Return the longest interval of the sources' bars; empty if a source holds no bars."""
     found: list[str] = []
     for word in words:
         kind, _, rest = word.partition(":")
@@ -72,7 +72,7 @@ def fitted_sets(words: Sequence[str], config: Config) -> list[str]:
 def interval_sets(interval: str, config: Config) -> list[str]:
     """Return the changes that make a profile decide on bars of another length.
 
-    The trend keeps its number of bars, or the next known interval above it.
+    The trend keeps its length in bars, at least two, rounded up to a known interval.
 
     Args:
         interval: The length of the bars that are decided on.
@@ -104,7 +104,7 @@ def fitted_words(before: Config, after: Config) -> str:
 
 
 def _longer(interval: str, bars: int) -> str:
-    """Return the shortest interval of at least so many bars of another, else the longest."""
+    """Return the shortest interval that has at least `bars` of the given one, else the longest."""
     longer = [name for name in INTERVALS if name != interval and divides(interval, name)]
     wanted = max(2, bars) * _length(interval)
     return next((name for name in longer if _length(name) >= wanted), longer[-1] if longer else "")

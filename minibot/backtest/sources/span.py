@@ -42,8 +42,8 @@ def parse_span(text: str) -> Span:
     """Return the span of `FROM-TO`; either may be left out.
 
     Args:
-        text: Each bound is a date `20250131`, a time `202501311200`, Unix seconds (10 digits) or
-            milliseconds (13 digits), UTC.
+        text: Each bound is a date `20250131`, a time `202501311200` or `20250131120000`, Unix
+            seconds (10 digits) or milliseconds (13 digits), UTC.
 
     Raises:
         ConfigError: Wrong form, or an end that is not after the beginning.
@@ -86,8 +86,8 @@ class Part:
     """Part of another source.
 
     Raises:
-        Refusal: Nothing of the source lies in the span; if its end is unknown, this is found
-            only after a whole pass.
+        Refusal: Nothing of the source lies in the span; a source without a known end has to be
+            read whole to find this out.
     """
 
     def __init__(self, source: MarketSource, span: Span, warmup_bars: int) -> None:
