@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from minibot.accounting.performance import Performance
 from minibot.backtest.sources.bars import BarSource
-from minibot.backtest.sources.feeds import with_feeds
+from minibot.backtest.sources.feeds import Fed, with_feeds
 from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.recorded_run import RunSource
 from minibot.cores.messages import QUEUES, FillMessage, Message, stop_in
@@ -182,7 +182,7 @@ class _Pass:
                 self._world(opening)
             inputs = self._pump(roots, progress)
             result.closes = self._charts.closes()
-            if isinstance(source, BarSource | Merged):
+            if isinstance(source, BarSource | Fed | Merged):
                 result.closes |= source.closes(result.to_ts)
         result.inputs = {kind.TYPE: inputs[kind] for kind in sorted(inputs, key=_type_of)}
         self._mark(result.to_ts)

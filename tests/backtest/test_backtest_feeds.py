@@ -116,6 +116,7 @@ def test_feed_that_nobody_reads_changes_no_decision(tmp_path: Path) -> None:
     assert told(plain) == told(fed)
     assert traded(plain) == traded(fed)
     assert traded(plain)
+    assert plain.closes == fed.closes  # The market's change, for the report.
 
 
 def test_market_without_feeds_is_left_as_it_is() -> None:

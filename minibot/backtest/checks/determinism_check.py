@@ -69,10 +69,10 @@ def run_twice(argv: Sequence[str], var: Var) -> DeterminismCheck:
     vars_ = [Var(lab / seed) for seed in SEEDS]
     try:
         _run_both(argv, vars_)
+        kept = [find_kept("latest", each) for each in vars_]
     except Refusal:
         shutil.rmtree(lab, ignore_errors=True)
         raise
-    kept = [find_kept("latest", each) for each in vars_]
     differing = _differing(*(each.folder for each in kept))
     folder = lab
     if not differing:

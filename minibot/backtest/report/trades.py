@@ -78,7 +78,7 @@ class Trade:
 
 
 def trades_of(result: BacktestResult) -> list[Trade]:
-    """Return the round trips of a result, in the order of their entries; the last may be open."""
+    """Return the round trips of a result by their entries; the last of each symbol may be open."""
     log = TradeLog(result.performance.carried)
     fills: dict[str, Fill] = {}
     for event in result.of("fills"):

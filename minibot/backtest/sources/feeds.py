@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 
+from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.recorded_run import RunSource
 from minibot.backtest.sources.span import Part
@@ -37,6 +38,11 @@ class Fed:
         )
         self._source = source
         self._lines = lines
+
+    def closes(self, until_ts: int) -> dict[str, tuple[int, int]]:
+        """Return first and last close of the symbols that come as bars, up to a time."""
+        source = self._source
+        return source.closes(until_ts) if isinstance(source, BarSource | Merged) else {}
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
         """Yield the market's events and the values, in the order of time."""
