@@ -63,7 +63,7 @@ OWN_RULE: Final = _business(
 )
 OWN_HOLD: Final = _business(
     "own_hold",
-    "Your strategy held; a night's `explain --why-not` has its reasons, `code=` splits them.",
+    "Your strategy held; a night's `explain` has its reasons, `code=` splits them.",
     "Read the sentence and the checks of the signal, and the strategy's file.",
 )
 NO_POSITION: Final = _business(

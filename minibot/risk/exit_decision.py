@@ -355,13 +355,15 @@ def _part(
     former, free = state.positions.resting(market), state.positions.free_qty(market)
     if former is None or former.pending <= free - qty:
         return _exit(state, LADDER_TARGET, market, rules, qty, verdict, is_whole=False)
-    if is_too_small(former.pending - qty, rules.market_bounds, market.bid):
+    # Filters may have changed since it rests.
+    left = rules.market_bounds.qty_down(former.pending - qty)
+    if is_too_small(left, rules.market_bounds, market.bid):
         return _exit(state, LADDER_TARGET, market, rules, qty, verdict)  # Nothing is left to rest.
     rest = new_verdict(state, verdict.cause, verdict.ts, verdict.tick_seq, market.symbol)
     rest.ordinal = verdict.ordinal
     rest.checks.show(verdict.checks.rows[0])
     messages = approve(
-        *(state, PROTECT, PROTECTED, SELL, former.pending - qty, market, rules, rest, former),
+        *(state, PROTECT, PROTECTED, SELL, left, market, rules, rest, former),
         *(former.stop, former.target),
     )
     state.positions.orders[-1].reasons = former.reasons
