@@ -191,6 +191,22 @@ def test_position_bought_beside_dust_is_held_from_its_own_purchase_on() -> None:
     assert [fill.qty for fill in fills(late)] == ["9.992"]
 
 
+def test_position_that_new_rules_made_dust_leaves_the_next_one_no_stop() -> None:
+    """Ten coins too few to sell keep no trail: what is bought beside them is not sold by it."""
+    trail = {"risk__trail_bps": "100", "risk__trail_from_bps": "100"}
+    desk = desk_of(risk__hard_stop_bps="3000", **trail)
+    desk.buy()
+    desk.tick("110", "110.02")
+    desk.instrument(qty_increment="1", qty_min="11")
+    desk.tick("80", "80.02")
+    bought = fills(desk.signal("BUY") + desk.tick("80", "80.02"))
+    later = actions(desk.tick("80", "80.01") + desk.tick("79", "79.01"))
+
+    assert [fill.side for fill in bought] == ["BUY"]
+    assert later == []
+    assert actions(desk.tick("60", "60.01")) == [("EXIT", "hard_stop")]
+
+
 def test_resting_order_over_all_but_dust_covers_the_position() -> None:
     """An order rests for 9.991 of 9.99150075: the bid at the stop sells nothing, the trade does."""
     desk = desk_of(risk__exits_at="venue", risk__stop_bps="100")
