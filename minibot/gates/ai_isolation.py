@@ -152,7 +152,7 @@ def check_ai_isolation(
 
 
 def check_sources(folder: Path) -> Iterator[Finding]:
-    """Yield whether the AI's sources import a forbidden room, or a format that carries code."""
+    """Search the AI's sources; yield one finding on forbidden rooms, one on `CODE_CARRIERS`."""
     rooms: list[str] = []
     carriers: list[str] = []
     for path in sorted(folder.rglob("*.py")):

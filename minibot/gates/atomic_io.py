@@ -37,7 +37,8 @@ WRITING_OF = {
     ),
     "shutil": frozenset({"copy", "copy2", "copyfile", "copytree", "move"}),
 }
-# Modules whose `open` opens files; any other `open`, such as a run's, is judged by its mode.
+# Modules whose `open` takes a path, then a mode. Any other `.open` takes the mode first; it is
+# reported only where that is a literal, since a run or a queue can be opened too.
 OPENING = frozenset({"gzip", "bz2", "lzma", "io", "codecs"})
 # Modules that write, and why their files are not a run's truth.
 ALLOWED = {

@@ -50,8 +50,8 @@ class Fault:
         expect: SURVIVE, STOP, END (asked for by the operator) or REFUSE.
         inject: Injects it into a run in the state `ready`; returns when it is in, for SURVIVE when
             the run has dealt with it.
-        codes: Reason codes that the STOP or END in the stop journals may carry, the usual one
-            first; none for an end by the operator alone.
+        codes: Reason codes that the STOP or END in each stop journal may carry, the usual one
+            first. Empty: each journal has to hold an END, with the code OPERATOR.
         components: Components that a STOP in the stop journals may name.
         exit_code: Exit code of the launcher.
         sets: Keys of the profile that this fault changes, after `BASE` of the catalogue.

@@ -22,8 +22,9 @@ from minibot.kernel.errors import RunStop
 from minibot.kernel.files import FILES, Access, read_hashed, write_atomic, write_hashed
 
 UNREAD_ROLE: Final = STRATEGY_ROLE
-# Lines to wait for while one role is frozen, so that fast readers have passed the harmed line.
+# Lines published while one role is frozen, so that fast readers have passed the harmed line.
 UNREAD_LINES: Final = 200
+# Published lines between the freezing of the role and the harmed line.
 HARMED_LINE: Final = 50
 FOREIGN_BYTES: Final = 64 * 1024
 FILL_BYTES: Final = 256 * 1024

@@ -17,6 +17,7 @@ from minibot.kernel.files import read_hashed
 from minibot.runtime.stop import raise_flag
 from minibot.watchdog.run_manifest import role_argv
 
+# Exit code of a start that is refused.
 REFUSED: Final = 2
 # A role that may run 2 ms of every 100 takes some hundred events a second and falls behind.
 AWAKE_S: Final = 0.002
@@ -29,7 +30,7 @@ def wait_for_stop(night: DrillRun) -> None:
 
 
 def planted_line(queue: str, number: int) -> Inject:
-    """Return an injection that waits for the line that a writer spoils."""
+    """Return an injection that waits until line `number`, which the writer spoils, is published."""
 
     def inject(night: DrillRun) -> None:
         night.wait_for(
@@ -124,7 +125,7 @@ def slow_strategy(night: DrillRun) -> None:
 
 
 def start_role_twice(night: DrillRun) -> None:
-    """Start a second process of a running role: it has to be refused, and the first goes on."""
+    """Start a second process of a running role: it has to end with 10 and QUEUE_LOCKED."""
     argv = role_argv(STRATEGY_ROLE, night.run_dir)
     process = night.spawn(argv, "second")
     night.mark()
@@ -199,7 +200,7 @@ def freeze_launcher(night: DrillRun) -> None:
 
 
 def start_twice(night: DrillRun) -> None:
-    """Start a second run on the same var: refused, and the first goes on."""
+    """Start a second run on the same var: it has to end with `REFUSED`."""
     process = night.spawn(night.argv(), "second")
     night.mark()
     code = night.wait_for("the end of the second start", process.poll)

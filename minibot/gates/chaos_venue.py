@@ -28,7 +28,7 @@ def faulty(name: str, **fields: object) -> Callable[[DrillRun], None]:
 
 
 def told(name: str, incident: str, **fields: object) -> Callable[[DrillRun], None]:
-    """Return an injection that waits until the market role has recorded the fault."""
+    """Return an injection of one fault of the exchange that waits for a new incident of it."""
 
     def inject(night: DrillRun) -> None:
         count = len(night.incidents(incident))

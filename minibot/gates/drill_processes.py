@@ -1,7 +1,8 @@
 """Processes of a run under a drill: found, told apart from others, signalled.
 
 A process belongs to the run if its command line names minibot and the run's `var`, or if it is in
-the session of a launcher that the drill started (on Windows: its child). No other process is ever
+the session of a launcher that the drill started (on Windows: its child). Roles and the sandboxed
+worker have sessions of their own and are known by their command lines. No other process is ever
 touched, even if it reads files of the run.
 """
 

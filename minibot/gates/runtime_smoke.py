@@ -31,7 +31,7 @@ BASE_QUEUES = tuple(NEEDED)
 
 
 def check(lab: Path, sets: Sequence[str] = ()) -> GateReport:
-    """Run the smoke profile and judge its record.
+    """Run the smoke profile and judge its record; without a run folder, its exit code alone.
 
     Args:
         lab: The run's own `var`, emptied first.

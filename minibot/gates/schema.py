@@ -3,7 +3,7 @@
 The compiled validator judges every line; the slower reference validator every n-th event of a type.
 Each of the two has to refuse an example of every type once a required field of the envelope is
 left out, one is added, or the payload is empty. The gate itself refuses a `run_id` that is not a
-possible time, which a pattern cannot tell.
+possible time, since the pattern of the contract accepts it.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def demonstrate(run_dir: Path, lab: Path) -> Iterator[Outcome]:
 
 
 def judged(trick: Trick, copy: Path, published: str, public_key: str | None) -> Outcome:
-    """Run each check that the trick names on the copy; a finding of another check counts too."""
+    """Run `verify` and the further checks that the trick names; tell all findings of `verify`."""
     outcome = Outcome(trick)
     asked = {*trick.found_by, *trick.missed_by}
     found = _found(copy, public_key=public_key, lineage=False)
@@ -159,7 +159,7 @@ def judged(trick: Trick, copy: Path, published: str, public_key: str | None) -> 
 
 
 def tricks(run_id: str) -> tuple[Trick, ...]:
-    """Return all tricks, from the simplest to the one that nothing on the machine can find."""
+    """Return all tricks, from the simplest to those found only by a root or key kept elsewhere."""
     return (
         Trick("edit", "the price of a fill is changed in the file", _edit, (VERIFY,)),
         Trick(
