@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 import filelock
+import psutil
 
 from minibot.gates.chaos_catalogue import BASE, FAULTS
 from minibot.gates.chaos_fault import STOP, SURVIVE, Fault
@@ -71,7 +72,7 @@ def run_fault(fault: Fault, var: Var, *, on_own_disk: bool = False) -> Result:
         return _failed(fault, f"another drill is using {lab.root}")
     except FeatureMissing as missing:
         return _skipped(fault, missing)
-    except (MinibotError, OSError, subprocess.SubprocessError) as error:
+    except (MinibotError, OSError, psutil.Error, subprocess.SubprocessError) as error:
         return _failed(fault, str(error))
 
 
@@ -115,7 +116,7 @@ def _run(fault: Fault, lab: Var) -> Result:
         )
     except FeatureMissing as missing:
         return _skipped(fault, missing)
-    except (MinibotError, OSError) as error:
+    except (MinibotError, OSError, psutil.Error) as error:
         said = "" if night is None else night.said().strip()[-500:]
         return _failed(fault, str(error), *([f"the run said: {said}"] if said else []))
     finally:

@@ -44,6 +44,8 @@ def check(lab: Path, sets: Sequence[str] = ()) -> GateReport:
             findings += list(judge(done.run_dir))
         except RunStop as error:
             findings.append(Finding("readable", False, f"{error.reason_code}: {error.detail}"))
+    elif done.exit_code == 0:
+        findings.append(Finding("run folder", False, "it ended well and left none"))
     return GateReport(NAME, tuple(findings))
 
 

@@ -11,6 +11,7 @@ import itertools
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -293,7 +294,8 @@ def _swap(copy: Path) -> None:
 
 def _splice(copy: Path, run_id: str) -> None:
     """Give a fill the run id of the day before and another event id, as if of that night."""
-    other = f"{int(run_id[:8]) - 1:08d}{run_id[8:]}"
+    day = datetime.strptime(run_id[:8], "%Y%m%d") - timedelta(days=1)
+    other = f"{day:%Y%m%d}{run_id[8:]}"
 
     def of_other(event: dict[str, Any]) -> None:
         event["run_id"] = other

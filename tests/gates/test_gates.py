@@ -13,6 +13,7 @@ from minibot.engine.role_replay import Recorded
 from minibot.events.registry import Contracts
 from minibot.gates import atomic_io, runtime_smoke, schema
 from minibot.gates.result import Finding, GateReport
+from minibot.gates.smoke_run import SmokeRun
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.seal import root_of
 from minibot.replay.graph.lineage import verify_lineage
@@ -56,6 +57,19 @@ def test_runtime_smoke_of_a_night_that_cannot_start_fails_with_its_words(tmp_pat
     (ended,) = report.findings
     assert (ended.name, ended.passed, report.passed) == ("ends by itself", False, False)
     assert ended.detail.startswith("exit 4: ")
+
+
+def test_runtime_smoke_that_left_no_run_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A night that says that it ended well, and left no record, proves nothing."""
+    silent = SmokeRun(0, "all is well", None)
+    monkeypatch.setattr(runtime_smoke, "run_smoke", lambda lab, sets: silent)
+
+    report = runtime_smoke.check(tmp_path / "lab")
+
+    assert not report.passed
+    assert failed(report) == ["run folder"]
 
 
 @pytest.mark.process
