@@ -15,7 +15,7 @@ from minibot.replay.explain.causes import Explainer
 from minibot.replay.explain.explanation import Explanation, explanation_lines
 from minibot.replay.explain.rejections import why_not, why_not_lines
 from minibot.replay.explain.snapshot_at import snapshot_lines, snapshot_of_second
-from minibot.replay.run_status import open_run
+from minibot.replay.run_status import by_this_code, open_run
 from minibot.replay.time_arguments import Span
 from minibot.report.headline import headline, headline_lines
 
@@ -61,13 +61,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print an explanation; 2 when nothing has that id or time."""
-    recorded, _ = open_run(run_dir_of(arguments))
+    recorded, status = open_run(run_dir_of(arguments))
     _require_symbol(recorded, arguments.symbol)
     _require_question(arguments)
-    if arguments.at is not None:
-        return _second(arguments, recorded)
-    if arguments.why_not:
-        return _why_not(arguments, recorded)
+    with by_this_code(status):
+        if arguments.at is not None:
+            return _second(arguments, recorded)
+        if arguments.why_not:
+            return _why_not(arguments, recorded)
     clock = Span.of(recorded, arguments.zone).clock
     explanation = _explain(Explainer(recorded, clock), arguments)
     tell = explanation_lines if arguments.full else headline_lines

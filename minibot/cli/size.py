@@ -14,7 +14,7 @@ from minibot.events.reasons import REASONS
 from minibot.kernel.errors import Refusal
 from minibot.replay.explain.size_at import size_at
 from minibot.replay.explain.size_question import SizeAnswer, size_supposed
-from minibot.replay.run_status import open_run
+from minibot.replay.run_status import by_this_code, open_run
 from minibot.replay.time_arguments import Span
 from minibot.report.columns import table_lines
 
@@ -56,13 +56,14 @@ def _of_run(arguments: argparse.Namespace, document: JsonObject) -> SizeAnswer:
     for name in ("equity", "atr", "config"):
         if getattr(arguments, name) is not None:
             raise Refusal(f"--{name} goes with --price.", "A run has its own; --set changes a key.")
-    recorded, _ = open_run(run_dir_of(arguments))
+    recorded, status = open_run(run_dir_of(arguments))
     config = recorded.manifest.config
     if arguments.set:
         config = recorded_profile(config, arguments).raw
     span = Span.of(recorded, arguments.zone)
     at = span.to_ms if arguments.at is None else span.moment(arguments.at, is_end=True)
-    with progress_bar(f"going back to {span.clock(at)}") as progress:
+    title = f"going back to {span.clock(at)}"
+    with by_this_code(status), progress_bar(title) as progress:
         answer = size_at(recorded, config, arguments.symbol, at, progress)
     document |= {"run_id": recorded.manifest.run_id, "at_ms": at, "at": span.clock(at)}
     return answer

@@ -7,6 +7,8 @@ is refused here; one that the reader only has to know is a notice.
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +18,7 @@ from minibot.engine.recorded_run import Recorded
 from minibot.events.model import JsonObject
 from minibot.events.reasons import QUEUE_MISSING
 from minibot.events.registry import Contracts
-from minibot.kernel.errors import IntegrityError, Refusal, RunStop
+from minibot.kernel.errors import IntegrityError, InvariantError, Refusal, RunStop
 from minibot.kernel.files import FILES, read_hashed
 from minibot.kernel.queue import INBOX, queue_folder
 from minibot.kernel.seal import QUEUES, SEAL_FILE, measure
@@ -176,6 +178,22 @@ def _state_notices(run_dir: Path, state: str) -> list[str]:
     if state == "damaged seal":
         return [f"the seal of {run_id} is damaged: minibot verify {called(run_dir)} says how."]
     return []
+
+
+@contextmanager
+def by_this_code(status: RunStatus) -> Iterator[None]:
+    """Within it, inputs that this code cannot take are the fault of the code that made the run.
+
+    Raises:
+        Refusal: Other code made the run, and its inputs contradict what this code decides.
+    """
+    try:
+        yield
+    except InvariantError as error:
+        if not status.is_other_code:
+            raise
+        said = f"the run was made by other code, with which this code disagrees: {error.detail}."
+        raise Refusal(said, "Ask with the minibot that made it.") from error
 
 
 def _code_notices(manifest: Manifest) -> list[str]:

@@ -11,8 +11,10 @@ import pytest
 from minibot.cli import size
 from minibot.cli.main import run
 from minibot.events.model import OrderIntent, RiskAction
-from minibot.kernel.errors import Refusal
+from minibot.events.reasons import INVARIANT_BROKEN
+from minibot.kernel.errors import InvariantError, Refusal
 from minibot.replay.explain.size_question import size_now
+from minibot.replay.run_status import RunStatus, by_this_code
 from tests.risk.desk import OTHER, SYMBOL, Desk, config, of
 from tests.runs import ShortRun, raw_events, verb
 
@@ -118,3 +120,19 @@ def test_flags_that_contradict_or_are_no_amount_are_refused(words: tuple[str, ..
 
     with pytest.raises(Refusal):
         size.run(arguments)
+
+
+@pytest.mark.parametrize("is_other_code", [True, False])
+def test_run_of_other_code_is_named_as_such_where_this_code_disagrees(is_other_code: bool) -> None:
+    """A broken invariant of a run of this code stays one; of another code it is no fault here."""
+    status = RunStatus("sealed", (), (), is_other_code)
+    broken = InvariantError("risk", INVARIANT_BROKEN, "risk did not send it")
+
+    with (
+        pytest.raises(Refusal if is_other_code else InvariantError) as raised,
+        by_this_code(status),
+    ):
+        raise broken
+
+    assert ("made by other code" in str(raised.value)) is is_other_code
+    assert "risk did not send it" in str(raised.value)
