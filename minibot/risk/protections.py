@@ -206,13 +206,10 @@ class Protections:
             if trade.spent <= 0 or trade.received < 0:
                 raise _contradiction(f"a trade of {trade.symbol} closed at {trade.closed_ts}")
         for lock in self.listed(now):
-            scope, until = lock["scope"], lock["until_ts"]
-            if not [
-                one
-                for one in self.trades
-                if one.closed_ts < until and scope in (ALL_SYMBOLS, one.symbol)
-            ]:
-                raise _contradiction(f"{lock['reason_code']} locks {scope}, without a trade")
+            if not _causes(self.trades, lock):
+                raise _contradiction(
+                    f"{lock['reason_code']} locks {lock['scope']}, without a trade"
+                )
 
     def on_exit(self, symbol: str, reason: str) -> None:
         """Take why a position is left."""
@@ -228,7 +225,7 @@ class Protections:
     def on_trade(self, trade: RoundTrip) -> None:
         """Judge the closed trades at the close of the last one, and lock."""
         now = trade.closed_ts
-        self.trades = [one for one in self.trades if one.closed_ts > now - self._kept_ms]
+        self._forget(now)
         self.trades.append(trade)
         self.closed += trade.profit
         self._count_losses(trade)
@@ -243,6 +240,21 @@ class Protections:
                     self.locks[rule.code],
                 )
                 scopes[scope] = max(scopes.get(scope, 0), rule.until(last_ts, self._bar_ms))
+
+    def _forget(self, now: int) -> None:
+        """Forget trades that can no longer count, but for the last behind a lock that lasts.
+
+        A lock of an earlier profile may last longer than any trade counts in this one.
+        """
+        since = now - self._kept_ms
+        old = [one for one in self.trades if one.closed_ts <= since]
+        if not old:
+            return
+        kept = [one for one in self.trades if one.closed_ts > since]
+        for lock in self.listed(now):
+            if not _causes(kept, lock):
+                kept += _causes(old, lock)[-1:]
+        self.trades = [one for one in self.trades if one in kept]
 
     def left(self, code: str, symbol: str, now: int) -> int:
         """Return how long a method still locks a symbol, alone or with all; `NOT_ASKED` if off."""
@@ -342,6 +354,12 @@ class Protections:
         self.locks = {code: dict(state["locks"].get(code, {})) for code in self.locks}
         self.streaks = dict(state["streaks"])
         self._left = dict(state["left"])
+
+
+def _causes(trades: list[RoundTrip], lock: JsonObject) -> list[RoundTrip]:
+    """Return the trades that may have caused a lock."""
+    scope, until = lock["scope"], lock["until_ts"]
+    return [one for one in trades if one.closed_ts < until and scope in (ALL_SYMBOLS, one.symbol)]
 
 
 def _contradiction(detail: str) -> InvariantError:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from minibot.accounting.portfolio import Portfolio
 from minibot.accounting.round_trips import RoundTrip
 from minibot.events.model import (
     ALL_SYMBOLS,
@@ -380,3 +381,20 @@ def test_carried_memory_that_contradicts_itself_is_a_stop(change: str) -> None:
 
     with pytest.raises(InvariantError):
         begin_anew(desk, memory)
+
+
+def test_longer_lock_of_an_earlier_profile_keeps_its_trade() -> None:
+    """A lock of a day outlives profiles with one of an hour, and no later run is barred by it."""
+    day, hour = (protected({"method": "CooldownPeriod", "stop_duration": n}) for n in (1440, 60))
+    first, second, third = Protections(day), Protections(hour), Protections(hour)
+    flat, now = Portfolio({}, ()), BEGAN + 120 * MINUTE
+    first.on_trade(trade("-1"))
+    second.open(flat, 0, first.state(), BEGAN)
+    second.on_trade(trade("-1", now, symbol=OTHER))
+
+    third.open(flat, 0, second.state(), now)
+    third.on_trade(trade("-1", BEGAN + 1443 * MINUTE, symbol=OTHER))
+
+    assert second.left("cooldown_period", SYMBOL, now) == 1320 * MINUTE + 1000
+    assert third.left("cooldown_period", SYMBOL, now) == 0
+    assert [one.symbol for one in third.trades] == [OTHER]
