@@ -216,7 +216,8 @@ class Protections:
     ) -> None:
         """Start the run with what it holds, its equity, and what the last one remembered.
 
-        Locks of methods that the profile no longer has are gone.
+        Locks of methods that the profile no longer has are gone. Trades of the last run that wait
+        are judged at their closes.
 
         Raises:
             InvariantError: The memory is damaged, or its locks contradict its trades.
@@ -229,6 +230,11 @@ class Protections:
                 detail = f"run_opening: memory: {type(error).__name__}: {error}"
                 raise InvariantError("risk", INVARIANT_BROKEN, detail) from error
             self._check(now)
+            # No order outlives its run: nothing more is told of these trades.
+            self._untold = {}
+            for waiting in self.waiting:
+                waiting.orders.clear()
+            self._judge()
         for symbol in portfolio.symbols():
             self.trips.carry(symbol, portfolio.lots(symbol)[0].ts, portfolio.position_cost(symbol))
         for symbol in [one for one in self.trips.open if not portfolio.has_lots(one)]:
@@ -236,7 +242,7 @@ class Protections:
 
     def _check(self, now: int) -> None:
         """Check that each lock has a trade that caused it, and each trade a cost."""
-        for trade in self.trades:
+        for trade in self.trades + [waiting.trade for waiting in self.waiting]:
             if trade.spent <= 0 or trade.received < 0:
                 raise _contradiction(f"a trade of {trade.symbol} closed at {trade.closed_ts}")
         for lock in self.listed(now):
