@@ -66,11 +66,12 @@ class Account:
         table: The rows of `table_of`.
         mark: The highest equity of all carried runs.
         place: The index of the row that holds.
+        is_carried: Whether the mark came from an earlier run.
         hard: The hard limit on drawdown; `UNBOUNDED` for none.
         low, high: While equity is between them, both included, nothing changes.
     """
 
-    __slots__ = ("hard", "high", "is_on", "low", "mark", "place", "table")
+    __slots__ = ("hard", "high", "is_carried", "is_on", "low", "mark", "place", "table")
 
     def __init__(self, limits: Limits) -> None:
         """Start without a mark."""
@@ -79,6 +80,7 @@ class Account:
         self.is_on: bool = len(self.table) > 1 or self.hard < UNBOUNDED
         self.mark: int = 0
         self.place: int = 0
+        self.is_carried: bool = False
         self.low: int = 0
         self.high: int = 0
 
@@ -105,7 +107,16 @@ class Account:
         if mark <= 0:
             detail = f"run_opening: high_water_mark {carried['high_water_mark']}, expected above 0"
             raise InvariantError("risk", INVARIANT_BROKEN, detail)
+        self.is_carried = True
         self.open(mark, min(carried["tier"], len(self.table) - 1))
+
+    def rebase(self, difference: int) -> None:
+        """Move a mark that began with this run: a carried lot met its first mark.
+
+        A carried mark stays, as it is the equity of an earlier run at its own marks.
+        """
+        if not self.is_carried:
+            self.open(self.mark + difference, self.place)
 
     def on_equity(self, equity: int) -> None:
         """Take the equity of now, which may raise the mark and change the tier."""
@@ -157,10 +168,12 @@ class Account:
 
     def state(self) -> JsonObject:
         """Return mark and tier as canonical JSON values."""
-        return {"mark": amount_text(self.mark), "place": self.place}
+        carried: JsonObject = {"is_carried": True} if self.is_carried else {}
+        return {"mark": amount_text(self.mark), "place": self.place, **carried}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned."""
+        self.is_carried = state.get("is_carried", False)
         self.open(parse_amount(state["mark"]), state["place"])
 
 

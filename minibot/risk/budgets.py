@@ -210,6 +210,8 @@ class Budgets:
         self._day_base += difference
         self._week_base += difference
         self.high_water_mark += difference
+        if self.account.is_on:
+            self.account.rebase(difference)
         self._reckon()
 
     def on_bought(self, portfolio: Portfolio) -> None:

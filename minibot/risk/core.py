@@ -355,7 +355,9 @@ class RiskCore(Core):
         if fill.side == BUY:
             budgets.on_bought(positions.portfolio)
         if state.protections.is_on:
-            state.protections.on_fill(fill, market.holding is None)
+            order = positions.find(fill.client) if state.exits.rules.rests else None
+            untold = fill.client.text if order is not None and order.is_untold else ""
+            state.protections.on_fill(fill, market.holding is None, untold)
         breaches = budgets.on_equity(positions.equity)
         exits = market.exits or state.exits_of(market)
         holding, rules = market.holding, market.rules

@@ -238,8 +238,6 @@ def action(state: RiskState, kind: str, reason: str, verdict: Verdict) -> Verdic
         verdict: The action so far.
     """
     state.reason = reason
-    if kind == EXIT and verdict.symbol is not None and state.protections.is_on:
-        state.protections.on_exit(verdict.symbol, reason)
     verdict.action = kind
     verdict.reason_code = reason
     return verdict
@@ -295,4 +293,6 @@ def approve(
     if stop is not None or target is not None:
         intent.rest(stop, target)
         order.stop, order.target, order.intent = stop, target, intent.ref()
+    if kind == EXIT and state.protections.is_on:
+        state.protections.on_exit(market.symbol, reason)
     return [action(state, kind, reason, verdict), intent]

@@ -149,6 +149,11 @@ class WorkingOrder:
         has_trigger = self.stop is not None or self.target is not None
         return has_trigger and not self.is_triggered and not self.is_replacing
 
+    @property
+    def is_untold(self) -> bool:
+        """True while no result has told of its trigger: a fill may be read before that."""
+        return (self.stop is not None or self.target is not None) and not self.is_triggered
+
     def is_as(self, qty: int, stop: int | None, target: int | None) -> bool:
         """Return whether it has this open quantity and these triggers."""
         return self.pending == qty and self.stop == stop and self.target == target

@@ -219,5 +219,7 @@ def _left(state: RiskState, order: WorkingOrder, result: ResultMessage) -> list[
         detail = f"order {order.client.text}: triggered by a trade at {price}, at no level of it"
         raise InvariantError("risk", INVARIANT_BROKEN, detail)
     verdict.checks.show(row)
+    if state.protections.is_on:
+        state.protections.on_trigger(market.symbol, order.client.text, row[0].reason)
     told = action(state, EXIT, row[0].reason, verdict)
     return [told, *cancel_entries(state, market, verdict, 1)]

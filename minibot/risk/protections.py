@@ -9,7 +9,9 @@ and `tests/risk/freqtrade_locks.py` holds what freqtrade's own code locks. Diffe
 * LossesInRow is ours. Weekly bars begin on Monday, as the venue's do.
 
 Locks come from closed trades alone, so that the fills and the reasons of exits give them again. No
-command lifts one.
+command lifts one. Trades are judged in the order of their closes, whatever order queues are read
+in: one with a fill of a resting order waits until a result has told what triggered that order, and
+those behind it wait as well.
 """
 
 from __future__ import annotations
@@ -131,6 +133,32 @@ def _span(bars: int | None, minutes: int | None, bar_ms: int) -> int:
 
 
 @final
+class Waiting:
+    """Closed trade that waits to be judged.
+
+    Attributes:
+        trade: The trade, with the reason that risk said last.
+        orders: The orders of its sales whose trigger no result has told yet.
+    """
+
+    __slots__ = ("orders", "trade")
+
+    def __init__(self, trade: RoundTrip, orders: list[str]) -> None:
+        """Take a trade with its orders."""
+        self.trade: RoundTrip = trade
+        self.orders: list[str] = orders
+
+    def to_json(self) -> JsonObject:
+        """Return both as canonical JSON values."""
+        return {"trade": self.trade.to_json(), "orders": list(self.orders)}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Waiting:
+        """Return the waiting trade of `to_json`."""
+        return Waiting(RoundTrip.from_json(data["trade"]), list(data["orders"]))
+
+
+@final
 class Protections:
     """The protections of a run, the trades that they count, and their locks.
 
@@ -143,12 +171,14 @@ class Protections:
         start: The equity with which the first of the carried runs began.
         locks: The end of each lock by reason code and scope; some are over.
         streaks: The losses in a row by scope.
+        waiting: Closed trades that are not judged yet.
     """
 
     __slots__ = (
         "_bar_ms",
         "_kept_ms",
         "_left",
+        "_untold",
         "closed",
         "is_on",
         "locks",
@@ -157,6 +187,7 @@ class Protections:
         "streaks",
         "trades",
         "trips",
+        "waiting",
     )
 
     def __init__(self, config: JsonObject) -> None:
@@ -176,13 +207,17 @@ class Protections:
         self.streaks: dict[str, int] = {}
         # Why risk last left each symbol.
         self._left: dict[str, str] = {}
+        # The orders that sold of each open trip before a result told of their trigger.
+        self._untold: dict[str, list[str]] = {}
+        self.waiting: list[Waiting] = []
 
     def open(
         self, portfolio: Portfolio, equity: int, memory: Mapping[str, Any] | None, now: int
     ) -> None:
         """Start the run with what it holds, its equity, and what the last one remembered.
 
-        Locks of methods that the profile no longer has are gone.
+        Locks of methods that the profile no longer has are gone. Trades of the last run that wait
+        are judged at their closes.
 
         Raises:
             InvariantError: The memory is damaged, or its locks contradict its trades.
@@ -195,6 +230,11 @@ class Protections:
                 detail = f"run_opening: memory: {type(error).__name__}: {error}"
                 raise InvariantError("risk", INVARIANT_BROKEN, detail) from error
             self._check(now)
+            # No order outlives its run: nothing more is told of these trades.
+            self._untold = {}
+            for waiting in self.waiting:
+                waiting.orders.clear()
+            self._judge()
         for symbol in portfolio.symbols():
             self.trips.carry(symbol, portfolio.lots(symbol)[0].ts, portfolio.position_cost(symbol))
         for symbol in [one for one in self.trips.open if not portfolio.has_lots(one)]:
@@ -202,33 +242,60 @@ class Protections:
 
     def _check(self, now: int) -> None:
         """Check that each lock has a trade that caused it, and each trade a cost."""
-        for trade in self.trades:
+        for trade in self.trades + [waiting.trade for waiting in self.waiting]:
             if trade.spent <= 0 or trade.received < 0:
                 raise _contradiction(f"a trade of {trade.symbol} closed at {trade.closed_ts}")
         for lock in self.listed(now):
-            scope, until = lock["scope"], lock["until_ts"]
-            if not [
-                one
-                for one in self.trades
-                if one.closed_ts < until and scope in (ALL_SYMBOLS, one.symbol)
-            ]:
-                raise _contradiction(f"{lock['reason_code']} locks {scope}, without a trade")
+            if not _causes(self.trades, lock):
+                raise _contradiction(
+                    f"{lock['reason_code']} locks {lock['scope']}, without a trade"
+                )
 
     def on_exit(self, symbol: str, reason: str) -> None:
         """Take why a position is left."""
         self._left[symbol] = reason
 
-    def on_fill(self, fill: FillMessage, is_flat: bool) -> None:
-        """Take a fill, behind which the symbol may be flat: then its trade is judged."""
-        trade = self.trips.on_fill(fill, is_flat, self._left.get(fill.symbol, ""))
+    def on_trigger(self, symbol: str, order: str, reason: str) -> None:
+        """Take why a resting order was triggered, before its fills or behind them."""
+        for waiting in self.waiting:
+            if order in waiting.orders:
+                waiting.orders.remove(order)
+                waiting.trade.reason = reason
+                self._judge()
+                return
+        untold = self._untold.get(symbol)
+        if untold is not None and order in untold:
+            untold.remove(order)
+        self._left[symbol] = reason
+
+    def on_fill(self, fill: FillMessage, is_flat: bool, untold: str = "") -> None:
+        """Take a fill, behind which the symbol may be flat: then its trade is judged.
+
+        Args:
+            fill: The fill.
+            is_flat: Whether nothing of the symbol is held behind it.
+            untold: Its order, if that rested and no result has told of its trigger yet.
+        """
+        symbol = fill.symbol
+        if untold:
+            orders = self._untold.setdefault(symbol, [])
+            if untold not in orders:
+                orders.append(untold)
+        trade = self.trips.on_fill(fill, is_flat, self._left.get(symbol, ""))
         if trade is not None:
-            self._left.pop(fill.symbol, None)
-            self.on_trade(trade)
+            self._left.pop(symbol, None)
+            self.waiting.append(Waiting(trade, self._untold.pop(symbol, [])))
+            self._judge()
+
+    def _judge(self) -> None:
+        """Judge closed trades in their order, up to one whose reason is not told yet."""
+        while self.waiting and not self.waiting[0].orders:
+            self.on_trade(self.waiting.pop(0).trade)
 
     def on_trade(self, trade: RoundTrip) -> None:
         """Judge the closed trades at the close of the last one, and lock."""
         now = trade.closed_ts
-        self.trades = [one for one in self.trades if one.closed_ts > now - self._kept_ms]
+        self._forget(now)
         self.trades.append(trade)
         self.closed += trade.profit
         self._count_losses(trade)
@@ -243,6 +310,21 @@ class Protections:
                     self.locks[rule.code],
                 )
                 scopes[scope] = max(scopes.get(scope, 0), rule.until(last_ts, self._bar_ms))
+
+    def _forget(self, now: int) -> None:
+        """Forget trades that can no longer count, but for the last behind a lock that lasts.
+
+        A lock of an earlier profile may last longer than any trade counts in this one.
+        """
+        since = now - self._kept_ms
+        old = [one for one in self.trades if one.closed_ts <= since]
+        if not old:
+            return
+        kept = [one for one in self.trades if one.closed_ts > since]
+        for lock in self.listed(now):
+            if not _causes(kept, lock):
+                kept += _causes(old, lock)[-1:]
+        self.trades = [one for one in self.trades if one in kept]
 
     def left(self, code: str, symbol: str, now: int) -> int:
         """Return how long a method still locks a symbol, alone or with all; `NOT_ASKED` if off."""
@@ -323,7 +405,18 @@ class Protections:
             "locks": {code: dict(scopes) for code, scopes in self.locks.items()},
             "streaks": dict(self.streaks),
             "left": dict(self._left),
+            **self._behind(),
         }
+
+    def _behind(self) -> JsonObject:
+        """Return what results have yet to tell; nothing while nothing is."""
+        found: JsonObject = {}
+        untold = {symbol: list(orders) for symbol, orders in self._untold.items() if orders}
+        if untold:
+            found["untold"] = untold
+        if self.waiting:
+            found["waiting"] = [waiting.to_json() for waiting in self.waiting]
+        return found
 
     @staticmethod
     def from_state(config: JsonObject, state: Mapping[str, Any] | None) -> Protections:
@@ -342,6 +435,15 @@ class Protections:
         self.locks = {code: dict(state["locks"].get(code, {})) for code in self.locks}
         self.streaks = dict(state["streaks"])
         self._left = dict(state["left"])
+        untold = state.get("untold", {})
+        self._untold = {symbol: list(orders) for symbol, orders in untold.items()}
+        self.waiting = [Waiting.from_json(item) for item in state.get("waiting", ())]
+
+
+def _causes(trades: list[RoundTrip], lock: JsonObject) -> list[RoundTrip]:
+    """Return the trades that may have caused a lock."""
+    scope, until = lock["scope"], lock["until_ts"]
+    return [one for one in trades if one.closed_ts < until and scope in (ALL_SYMBOLS, one.symbol)]
 
 
 def _contradiction(detail: str) -> InvariantError:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from minibot.accounting.portfolio import Portfolio
 from minibot.cores.input_order import LineSource
 from minibot.events.codec import Codec
 from minibot.events.intervals import align
-from minibot.events.model import Fill, JsonObject, RiskStanding, RunOpening
+from minibot.events.model import Event, Fill, JsonObject, RunOpening
 from minibot.events.money import amount_text, parse_amount
-from minibot.events.names import RISK_ACTIONS
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.events.unit_sizes import DAY_MS, WEEK_MS
@@ -24,6 +23,7 @@ from minibot.kernel.verify import verify_tree
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.runfiles import run_folders
+from minibot.watchdog.carried_memory import carried_memory, told_last
 
 
 def fresh_opening(config: Config) -> RunOpening:
@@ -69,7 +69,8 @@ def carried_opening(
     """Return the opening that a sealed run leaves: its own with its fills applied.
 
     With `has_week` it names what the UTC week has used. The account's mark and tier, trades and
-    locks are those that risk told last; a run that told none hands on what it was given.
+    locks are those that risk told last, with the trades closed behind that; a run that told none
+    hands on what it was given.
     """
     manifest = Manifest.load(run_dir)
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
@@ -91,38 +92,25 @@ def carried_opening(
     used = day_budgets(opening, portfolio, manifest.clock_origin_ms, origin_ms)
     if has_week:
         used |= week_budgets(opening, portfolio, manifest.clock_origin_ms, origin_ms)
-    account, memory = remembered(opening, _standings(queues, codec))
+    read = partial(_events, queues, codec)
+    told = told_last(opening, read)
     return RunOpening(
         cash=portfolio.opening_cash(),
         lots=tuple(portfolio.opening_lots()),
         budgets_used=used,
         from_run=manifest.run_id,
         from_root=str(seal["root"]),
-        account=account,
-        memory=memory,
+        account=told.account,
+        memory=carried_memory(opening, manifest.config, told, read),
     )
 
 
-def _standings(queues: Path, codec: Codec) -> Iterator[RiskStanding]:
-    """Yield each standing that risk told in a run, in their order."""
-    actions = LineSource(open_reader(queues, RISK_ACTIONS))
-    while (line := actions.next()) is not None:
-        if RiskStanding.TYPE.encode() in line.json:
-            told = codec.decode(RISK_ACTIONS, line.json).payload
-            if isinstance(told, RiskStanding):
-                yield told
-
-
-def remembered(
-    opening: RunOpening, told: Iterable[RiskStanding]
-) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
-    """Return account and memory that a run leaves: those told last, else those of its opening."""
-    account, memory = opening.account, opening.memory
-    for standing in told:
-        memory = standing.memory or memory
-        if standing.high_water_mark is not None:
-            account = {"high_water_mark": standing.high_water_mark, "tier": standing.tier}
-    return account, memory
+def _events(queues: Path, codec: Codec, queue: str, text: str) -> Iterator[Event]:
+    """Yield the events of a run's queue whose lines contain a text, in their order."""
+    lines, wanted = LineSource(open_reader(queues, queue)), text.encode()
+    while (line := lines.next()) is not None:
+        if wanted in line.json:
+            yield codec.decode(queue, line.json)
 
 
 def day_budgets(

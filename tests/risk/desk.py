@@ -1,7 +1,8 @@
 """Trading desk for tests: risk and execution in lockstep, with crafted ticks and signals.
 
 Every event passes the run's codec both ways, as on disk, so a broken contract or a forbidden writer
-fails here too. Rule order: a tick; then results and fills; then signals and intents.
+fails here too. Order: a tick; then results and fills; then signals and intents. With `first` a
+queue is read before all others, as a backtest reads fills before results.
 """
 
 from __future__ import annotations
@@ -153,6 +154,7 @@ class Desk:
         self.execution: PaperExecutorNoreV1 = execution_from_config(self.profile)
         self.ts = START
         self.lag_ms = 0
+        self.first = ""
         self.seqs: dict[str, int] = {}
         self.log: list[tuple[str, Event]] = []
         self.bid, self.ask = "99.99", "100.01"
@@ -189,7 +191,8 @@ class Desk:
         """Let both cores process an event and its consequences, effects in order."""
         waiting, said = [(queue, event)], []
         while waiting:
-            name, given = waiting.pop(0)
+            at = next((n for n, (queue, _) in enumerate(waiting) if queue == self.first), 0)
+            name, given = waiting.pop(at)
             seq = self.seqs[name] = self.seqs.get(name, 0) + 1
             taken = codec().decode(name, codec().encode(name, given))
             self.log.append((name, taken))

@@ -6,6 +6,7 @@ import json
 import random
 
 import pytest
+from msgspec.structs import replace
 
 from minibot.cores.scaled_tick import QuietRange
 from minibot.events.model import JsonObject
@@ -140,6 +141,44 @@ def test_hard_drawdown_of_the_account_stops_the_run() -> None:
     assert actions(within) == []
     assert actions(beyond) == [("STOP", "RISK_LIMIT")]
     assert check_of(beyond[0], "account_drawdown_bps_hard")["threshold"] == "1000.0000"
+
+
+@pytest.mark.row("D-27")
+@pytest.mark.parametrize("carried", [False, True])
+def test_old_loss_of_a_carried_lot_counts_against_a_carried_mark_alone(carried: bool) -> None:
+    """A lot at half its cost draws no fresh account down; a carried mark is the account's own."""
+    profile = config(risk__drawdown_tiers=TIERS, risk__account_drawdown_bps_hard=2500)
+    lots = [{"symbol": SYMBOL, "qty": "50", "price": "100", "ts": START - 1, "fill_id": "f"}]
+    first = opening("5000", lots)
+    if carried:
+        first = replace(first, account={"high_water_mark": "10000", "tier": 0})
+    desk = Desk(profile, first=first)
+    desk.instrument()
+
+    said = desk.tick("50.00", "50.00")
+    desk.restarted()
+    said += desk.tick("43.00", "43.00")  # 350 below 7,500, which is 467 bps.
+
+    found = desk.risk._state.budgets.account
+    if carried:
+        assert actions(said) == [("STOP", "RISK_LIMIT")]
+    else:
+        assert actions(said) == []
+        assert (found.mark, found.state_name) == (7500 * UNIT, "ACTIVE")
+
+
+def test_mark_of_a_fresh_account_follows_the_lot_that_is_marked_behind_a_snapshot() -> None:
+    """A core restored before the first mark of a carried lot moves the account's mark as well."""
+    profile = config(risk__drawdown_tiers=TIERS, risk__account_drawdown_bps_hard=2500)
+    lots = [{"symbol": SYMBOL, "qty": "50", "price": "100", "ts": START - 1, "fill_id": "f"}]
+    for account_of, mark in ((None, 7500), ({"high_water_mark": "9000", "tier": 0}, 9000)):
+        desk = Desk(profile, first=replace(opening("5000", lots), account=account_of))
+        desk.instrument()
+        desk.restarted()
+
+        desk.tick("50.00", "50.00")
+
+        assert desk.risk._state.budgets.account.mark == mark * UNIT
 
 
 @pytest.mark.row("B-09")

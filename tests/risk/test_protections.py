@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import random
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from minibot.accounting.portfolio import Portfolio
 from minibot.accounting.round_trips import RoundTrip
+from minibot.cores.messages import FillMessage
 from minibot.events.model import (
     ALL_SYMBOLS,
     Event,
+    Fill,
     JsonObject,
     LockSymbol,
     RiskAction,
@@ -306,6 +310,128 @@ def test_contradictory_or_missing_parameters_are_refused(item: JsonObject, words
     assert [line for line in refused.value.violations if words in line]
 
 
+# --- stops at the venue ---------------------------------------------------------------------------
+
+GUARD = {"method": "StoplossGuard", "lookback_period": 60, "trade_limit": 2, "stop_duration": 3}
+
+
+def at_venue(first: str, *protections: JsonObject) -> Desk:
+    """Return a desk whose stop of one percent rests, and which reads a queue before all others."""
+    desk = Desk(protected(*protections, risk__exits_at="venue", risk__stop_bps="100"))
+    desk.first = first
+    for symbol in (SYMBOL, OTHER):
+        desk.instrument(symbol)
+    return desk
+
+
+def held_at_venue(desk: Desk, symbol: str = SYMBOL) -> None:
+    """Buy ten coins at 100, whose stop rests at 99."""
+    desk.tick("99.99", "100.00", symbol=symbol, trade="100.00")
+    desk.signal("BUY", symbol=symbol)
+    desk.tick(symbol=symbol)
+    desk.tick(symbol=symbol)
+
+
+def stopped_out(desk: Desk, symbol: str = SYMBOL, bid_qty: str = "1000") -> None:
+    """Buy, and let a trade trigger the stop, in as many fills as the bid is small."""
+    held_at_venue(desk, symbol)
+    for price in ("98", "97", "96"):
+        desk.tick(price, f"{price}.01", symbol=symbol, trade=price, bid_qty=bid_qty)
+    assert not desk.risk.facts()["open_positions"]
+
+
+@pytest.mark.row("B-10", "B-46")
+@pytest.mark.parametrize("bid_qty", ["1000", "4"])
+def test_stops_at_the_venue_lock_alike_whatever_queue_is_read_first(bid_qty: str) -> None:
+    """Two stops in a row lock all, one does not; the trade is said to have ended by its stop."""
+    said = []
+    for first in ("fills", "order_results"):
+        desk = at_venue(first, GUARD)
+        stopped_out(desk, bid_qty=bid_qty)
+        held = entry(desk, OTHER).action
+        desk.tick(symbol=OTHER)
+        desk.tick("98", "98.01", symbol=OTHER, trade="98")
+
+        found = desk.risk.state()["protections"]
+        said.append((held, entry(desk).reason_code, found))
+        assert [one["reason"] for one in found["trades"]] == ["stop_loss"] * 2
+
+    assert [(one, two) for one, two, _ in said] == [("ALLOW", "stoploss_guard")] * 2
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("first", ["fills", "order_results"])
+def test_stop_at_the_venue_leaves_its_reason_to_no_later_trade(first: str) -> None:
+    """A sale on a signal behind a stop is no stop, and its memory names no reason any more."""
+    desk = at_venue(first, GUARD)
+    stopped_out(desk)
+    held_at_venue(desk)
+    desk.tick("99.50", "99.51")
+    desk.signal("SELL")
+    desk.tick("99.50", "99.51")
+
+    found = desk.risk.state()["protections"]
+
+    assert [one["reason"] for one in found["trades"]] == ["stop_loss", "signal_exit"]
+    assert found["left"] == {}
+    assert entry(desk).action == "ALLOW"
+
+
+def filled(symbol: str, side: str, price: str, ts: int, order: str) -> FillMessage:
+    """Return a fill of a coin, free of fees."""
+    fill = Fill("x" * 16, order, symbol, side, "1", price, "0", "USDT", "TAKER")
+    return FillMessage.read(fill, ts)
+
+
+@pytest.mark.row("B-46")
+def test_locks_are_the_same_however_fills_and_triggers_are_interleaved() -> None:
+    """Trades of several symbols are judged in the order of their closes, also over snapshots."""
+    profile = protected(
+        *(GUARD, {"method": "LossesInRow", "trade_limit": 2, "stop_duration": 2}),
+        {"method": "CooldownPeriod", "stop_duration": 1},
+        risk__exits_at="venue",
+    )
+    chance = random.Random(11)
+    symbols, closes = (SYMBOL, OTHER, "BNBUSDT"), []
+    for _ in range(60):
+        symbol, price = chance.choice(symbols), chance.choice(("98", "99", "103"))
+        closes.append((symbol, price, chance.choice(("stop_loss", "take_profit", ""))))
+
+    def judged(share: int) -> JsonObject:
+        """Return the state behind all trades, while a share of ten steps reads fills first."""
+        found, results, told = Protections(profile), list(range(60)), set[int]()
+        fills, flat = list(range(60)), set[int]()
+        while fills or results:
+            if fills and (not results or chance.randrange(10) < share):
+                n = fills.pop(0)
+                symbol, price, reason = closes[n]
+                ts, order = BEGAN + n * 20_000, f"order{n:08d}"
+                found.on_fill(filled(symbol, "BUY", "100", ts, f"entry{n:08d}"), False)
+                if not reason:
+                    found.on_exit(symbol, "signal_exit")
+                untold = order if reason and n not in told else ""
+                found.on_fill(filled(symbol, "SELL", price, ts + 1, order), True, untold)
+                flat.add(n)
+            else:
+                n = results[0]
+                symbol, _, reason = closes[n]
+                if [m for m in range(n) if closes[m][0] == symbol and m not in flat]:
+                    continue  # Of a position that is not bought yet.
+                results.pop(0)
+                told.add(n)
+                if reason:
+                    found.on_trigger(symbol, f"order{n:08d}", reason)
+            found = Protections.from_state(profile, json.loads(json.dumps(found.state())))
+        return found.state()
+
+    wanted = judged(10)
+
+    assert "waiting" not in wanted
+    assert any(wanted["locks"].values())
+    for share in (1, 3, 5, 7, 9):
+        assert judged(share) == wanted
+
+
 # --- told and carried -----------------------------------------------------------------------------
 
 
@@ -380,3 +506,20 @@ def test_carried_memory_that_contradicts_itself_is_a_stop(change: str) -> None:
 
     with pytest.raises(InvariantError):
         begin_anew(desk, memory)
+
+
+def test_longer_lock_of_an_earlier_profile_keeps_its_trade() -> None:
+    """A lock of a day outlives profiles with one of an hour, and no later run is barred by it."""
+    day, hour = (protected({"method": "CooldownPeriod", "stop_duration": n}) for n in (1440, 60))
+    first, second, third = Protections(day), Protections(hour), Protections(hour)
+    flat, now = Portfolio({}, ()), BEGAN + 120 * MINUTE
+    first.on_trade(trade("-1"))
+    second.open(flat, 0, first.state(), BEGAN)
+    second.on_trade(trade("-1", now, symbol=OTHER))
+
+    third.open(flat, 0, second.state(), now)
+    third.on_trade(trade("-1", BEGAN + 1443 * MINUTE, symbol=OTHER))
+
+    assert second.left("cooldown_period", SYMBOL, now) == 1320 * MINUTE + 1000
+    assert third.left("cooldown_period", SYMBOL, now) == 0
+    assert [one.symbol for one in third.trades] == [OTHER]

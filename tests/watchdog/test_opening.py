@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from minibot.accounting.portfolio import Portfolio
-from minibot.events.model import JsonObject, RiskStanding, RunOpening
+from minibot.events.model import Event, JsonObject, RiskStanding, RunOpening
 from minibot.events.money import UNIT
-from minibot.watchdog.opening import remembered, week_budgets
+from minibot.watchdog.carried_memory import told_last
+from minibot.watchdog.opening import week_budgets
 
 DAY_MS = 86_400_000
 MONDAY = 1_772_409_600_000
@@ -45,9 +46,15 @@ def test_last_told_mark_and_memory_are_carried() -> None:
         {}, (), {}, account={"high_water_mark": "900", "tier": 1}, memory={"trips": [1]}
     )
     told = [
-        RiskStanding("ACTIVE", 0, "1000", "1000", "0", memory=memory),
-        RiskStanding("REDUCING", 2, "900", "1100", "10"),
+        Event(1, f"standing{n}", "risk_role", "run", "", standing, (f"cause{n}",))
+        for n, standing in enumerate(
+            (
+                RiskStanding("ACTIVE", 0, "1000", "1000", "0", memory=memory),
+                RiskStanding("REDUCING", 2, "900", "1100", "10"),
+            )
+        )
     ]
 
-    assert remembered(opening, []) == (opening.account, opening.memory)
-    assert remembered(opening, told) == ({"high_water_mark": "1100", "tier": 2}, memory)
+    assert told_last(opening, lambda *_: ()) == (opening.account, opening.memory, "")
+    wanted = ({"high_water_mark": "1100", "tier": 2}, memory, "cause0")
+    assert told_last(opening, lambda *_: told) == wanted

@@ -1,0 +1,186 @@
+"""Carried memory: trades and locks as risk told them last, brought up to the end of the run.
+
+Risk tells its memory with every fill but one that stops the run, and what is filled behind a STOP
+is told by nobody. A trade that such fills closed stands in the memory as one that waits to be
+judged; the next run's risk judges it as it would have. The reason is that of the exit which sent
+the order, or of the level that triggered it. A run without protections counts no trade: its fills
+bring the open trades up to date, so that they agree with what is held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from minibot.accounting.portfolio import Portfolio
+from minibot.accounting.round_trips import RoundTrip, RoundTrips
+from minibot.cores.messages import TRIGGERED, FillMessage
+from minibot.events.model import (
+    EXIT,
+    SELL,
+    Event,
+    Fill,
+    JsonObject,
+    OrderIntent,
+    OrderResult,
+    RiskAction,
+    RiskStanding,
+    RunOpening,
+)
+from minibot.events.money import PLACES, amount_text, parse_amount
+from minibot.events.names import FILLS, ORDER_INTENTS, ORDER_RESULTS, RISK_ACTIONS
+from minibot.events.reasons import STOP_LOSS, TAKE_PROFIT
+
+Read = Callable[[str, str], Iterable[Event]]
+"""Returns the events of a queue whose lines contain a text, in their order, and perhaps others."""
+
+
+class Told(NamedTuple):
+    """Standing that risk told last.
+
+    Attributes:
+        account: Mark and tier; None where no run told them.
+        memory: Trades and locks; None where no run told them.
+        fill_id: The fill with which this run told its memory; empty where it told none.
+    """
+
+    account: Mapping[str, Any] | None
+    memory: Mapping[str, Any] | None
+    fill_id: str
+
+
+def told_last(opening: RunOpening, read: Read) -> Told:
+    """Return account and memory that a run told last, else those of its opening."""
+    account, memory, fill_id = opening.account, opening.memory, ""
+    for event in read(RISK_ACTIONS, RiskStanding.TYPE):
+        standing = event.payload
+        if not isinstance(standing, RiskStanding):
+            continue
+        if standing.memory is not None:
+            memory, fill_id = standing.memory, (event.cause_ids or ("",))[-1]
+        if standing.high_water_mark is not None:
+            account = {"high_water_mark": standing.high_water_mark, "tier": standing.tier}
+    return Told(account, memory, fill_id)
+
+
+def carried_memory(
+    opening: RunOpening, config: JsonObject, told: Told, read: Read
+) -> Mapping[str, Any] | None:
+    """Return the memory that a run leaves, with the trades that were closed behind the last told.
+
+    Args:
+        opening: Of the run.
+        config: Its resolved profile.
+        told: What its risk told last.
+        read: Reads its queues.
+    """
+    has_protections = bool(config["risk"].get("protections"))
+    if told.memory is None and not has_protections:
+        return None
+    fills = _fills_behind(opening, config, told, read)
+    first = told.memory or _empty(opening, config)
+    if not fills and not first.keys() & {"untold", "waiting"}:
+        return told.memory
+    trips = RoundTrips.from_state(first["trips"])
+    if not told.fill_id:
+        portfolio = Portfolio.from_opening(opening)
+        for symbol in portfolio.symbols():
+            trips.carry(symbol, portfolio.lots(symbol)[0].ts, portfolio.position_cost(symbol))
+    memory = {key: value for key, value in first.items() if key not in ("untold", "waiting")}
+    left: dict[str, str] = dict(first["left"])
+    sold: dict[str, list[str]] = {name: list(ids) for name, ids in first.get("untold", {}).items()}
+    found = [
+        (RoundTrip.from_json(item["trade"]), list(item["orders"]))
+        for item in first.get("waiting", ())
+    ]
+    for fill, is_flat in fills:
+        if fill.side == SELL:
+            sold.setdefault(fill.symbol, []).append(fill.client.text)
+        trade = trips.on_fill(fill, is_flat, left.get(fill.symbol, ""))
+        if trade is not None:
+            left.pop(fill.symbol, None)
+            orders = sold.pop(fill.symbol, [])
+            if has_protections:
+                found.append((trade, orders))
+    reasons = _reasons(read, {order for _, orders in found for order in orders})
+    for trade, orders in found:
+        why = [reasons[order] for order in orders if order in reasons]
+        if why:
+            # The last one, but first of all a level: StoplossGuard counts it.
+            trade.reason = ([one for one in why if one[0]] or why)[-1][1]
+    memory |= {"trips": trips.state(), "left": left}
+    if found:
+        memory["waiting"] = [{"trade": trade.to_json(), "orders": []} for trade, _ in found]
+    return memory
+
+
+def _fills_behind(
+    opening: RunOpening, config: JsonObject, told: Told, read: Read
+) -> list[tuple[FillMessage, bool]]:
+    """Return the fills behind the last told memory, each with whether its symbol is flat then."""
+    leaves_dust = config["execution"].get("fee_asset") is not None
+    portfolio = Portfolio.from_opening(opening)
+    found: list[tuple[FillMessage, bool]] = []
+    is_behind = not told.fill_id
+    for event in read(FILLS, Fill.TYPE):
+        fill = event.payload
+        if not isinstance(fill, Fill):
+            continue
+        portfolio.apply(fill, event.ts)
+        if is_behind:
+            # An exit sells whole steps: what remains of less than one is dust, and no position.
+            dust = 10 ** (PLACES - len(fill.qty.partition(".")[2])) - 1 if leaves_dust else 0
+            is_flat = portfolio.position_qty(fill.symbol) <= dust
+            found.append((FillMessage.read(fill, event.ts), is_flat))
+        is_behind = is_behind or event.id == told.fill_id
+    return found
+
+
+def _reasons(read: Read, orders: set[str]) -> dict[str, tuple[bool, str]]:
+    """Return by order whether a level triggered it, and why it sold."""
+    if not orders:
+        return {}
+    intents: dict[str, OrderIntent] = {}
+    allowed: dict[str, str] = {}
+    for event in read(ORDER_INTENTS, SELL):
+        intent = event.payload
+        if isinstance(intent, OrderIntent) and intent.client_order_id in orders:
+            intents[intent.client_order_id] = intent
+            allowed[(event.cause_ids or ("",))[0]] = intent.client_order_id
+    reasons: dict[str, tuple[bool, str]] = {}
+    triggers: dict[str, str] = {}
+    for event in read(ORDER_RESULTS, TRIGGERED):
+        result = event.payload
+        if isinstance(result, OrderResult) and result.result == TRIGGERED:
+            order = result.client_order_id
+            if order in intents:
+                reasons[order] = True, _level(intents[order], result)
+                triggers[event.id] = order
+    for event in read(RISK_ACTIONS, EXIT):
+        said = event.payload
+        if not isinstance(said, RiskAction) or said.action != EXIT:
+            continue
+        for cause in event.cause_ids or ():
+            if cause in triggers:
+                reasons[triggers[cause]] = True, said.reason_code
+        if event.id in allowed:
+            reasons.setdefault(allowed[event.id], (False, said.reason_code))
+    return reasons
+
+
+def _level(intent: OrderIntent, result: OrderResult) -> str:
+    """Return the reason of the level that triggered an order of which risk said none.
+
+    Risk stopped before it read the result. Which stop it was does not matter: all of them count.
+    """
+    price, stop = parse_amount(result.trigger_price or "0"), intent.stop_price
+    return STOP_LOSS if stop is not None and price <= parse_amount(stop) else TAKE_PROFIT
+
+
+def _empty(opening: RunOpening, config: JsonObject) -> JsonObject:
+    """Return the memory with which risk began a run that was handed none."""
+    portfolio = Portfolio.from_opening(opening)
+    worth = sum(portfolio.position_cost(symbol) for symbol in portfolio.symbols())
+    start = portfolio.cash(config["portfolio"]["quote_asset"]) + worth
+    lists: JsonObject = {"trips": [], "trades": [], "locks": {}, "streaks": {}, "left": {}}
+    return lists | {"closed": amount_text(0), "start": amount_text(start)}
