@@ -328,8 +328,9 @@ class Watch:
             return
         if exits["plan"]["opened_ts"] != known[0]:
             return
-        if self._selling(symbol) and not self._is_ladder:
-            return  # What is bought beside a sale waits for the end of that.
+        sales = [e for e in self._working.values() if e.symbol == symbol and e.side == SELL]
+        if sales and not self._is_ladder:
+            return  # What is bought beside a sale waits for the end of that to be told.
         self._fail(NOT_LEFT, f"{symbol} bid {tick.bid} <= {floor}, {qty} free to sell")
 
     def _look(self, core: Core, is_fill: bool) -> None:
