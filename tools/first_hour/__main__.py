@@ -6,7 +6,7 @@
 
 DIR gets a screen of each step, further ones of what runs for seconds, the pages with pictures, and
 `hour.json`. The clone holds what is committed. Exit code 1 where a promise was not kept, 2 where
-tmux is missing.
+tmux is missing or DIR exists.
 """
 
 from __future__ import annotations
@@ -56,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("no tmux here; Debian: apt-get install tmux", file=sys.stderr)
         return 2
     out: Path = arguments.out.resolve()
+    if out.exists():
+        print(f"{out}: is there already; name a new folder", file=sys.stderr)
+        return 2
     out.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="minibot-hour-") as place:
         folder = Path(place)
