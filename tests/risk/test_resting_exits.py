@@ -425,3 +425,21 @@ def test_order_that_comes_too_late_is_tried_again_later_and_not_at_once(at: str)
 
     assert ("EXPIRED", "expired") in results(one.events("order_results"))
     assert 1 <= len(intents(one.events("order_intents"))) - before <= 3
+
+
+def test_no_moment_of_a_move_is_without_a_stop() -> None:
+    """A trade below both stops, while the order that moves them is on its way, sells all."""
+    one = held(
+        risk__hard_stop_bps="1000",
+        risk__take_profit_bps=None,
+        risk__trail_bps="100",
+        execution__latency_market_ms=250,
+    )
+    for _ in range(4):
+        one.tick("99.99", "100", trade="100", after_ms=300)
+    moved = one.tick("110", "110.01", trade="110", after_ms=60_000)
+
+    crashed = one.tick("90", "90.01", trade="90", after_ms=100)
+
+    assert of(moved, OrderReplace)
+    assert ("TRIGGERED", "stop_triggered") in results(crashed)
