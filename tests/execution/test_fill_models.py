@@ -497,3 +497,24 @@ def test_book_restored_between_two_books_remembers_what_is_taken() -> None:
     assert [fill.qty for fill in fills(event for _, event in again.log)] == [
         *("1.000", "1.500", "1.000", "1.000", "1.500"),
     ]
+
+
+@pytest.mark.parametrize(("shown", "filled"), [("1.5", []), ("1.6", ["1.000"])])
+@pytest.mark.parametrize("is_maker", [False, True])
+def test_book_level_that_becomes_the_touch_gives_nothing_twice(
+    is_maker: bool, shown: str, filled: list[str]
+) -> None:
+    """Size taken behind the touch stays taken at the touch, until another size shows there."""
+    desk = walker(ASKS[:2])
+    desk.intent("BUY", "2.5")
+    coin(desk)
+    if is_maker:
+        desk.tick("99.99", "100.03")
+    limit(desk, "BUY", "100.02")
+    if is_maker:
+        desk.tick("99.99", "100.03")
+    desk.restarted()
+
+    said = desk.tick("99.99", "100.02", ask_qty=shown)
+
+    assert [part[0] for part in walked(said)] == filled
