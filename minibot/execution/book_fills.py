@@ -64,6 +64,17 @@ class BookFills(FillModel):
             return True
         return False
 
+    def parts(self, order: Order, touch: Touch) -> list[tuple[int, int]]:
+        """Return quantity and price of each level that an order would take now."""
+        found: list[tuple[int, int]] = []
+        remaining = order.remaining
+        for price, _, left in self._levels(order, touch):
+            qty = min(remaining, round_down(left, order.qty_step))
+            if qty > 0:
+                found.append((qty, price))
+                remaining -= qty
+        return found
+
     def _levels(self, order: Order, touch: Touch) -> list[Level]:
         """Return the levels that an order may take: the touch, then the book, up to its limit."""
         is_buy, limit = order.side == BUY, order.limit

@@ -79,7 +79,7 @@ from minibot.execution.execution_reports import (
     move_of,
     triggered_by,
 )
-from minibot.execution.fees import FeeRates
+from minibot.execution.fees import TAKER, FeeRates
 from minibot.execution.fill_models import fill_model_of
 from minibot.execution.fills import FillModel, Touch
 from minibot.execution.funds import balances_of, funds_refusal
@@ -527,7 +527,12 @@ class PaperExecutorNoreV1(Core):
             self._expire(order, WOULD_TAKE, seq, tick.ts, tick.ref(seq), messages)
             return True
         is_short = False
-        while found.match(order, touch, rules.price_step):
+        if order.side == BUY and order.time_in_force == FOK:
+            # All levels are paid, or none is taken.
+            parts = [cost_up(qty, price) for qty, price in found.parts(order, touch)]
+            needed = sum([self._fees.with_fee(notional, TAKER) for notional in parts])
+            is_short = needed > portfolio.balances.get(rules.quote_asset, 0)
+        while not is_short and found.match(order, touch, rules.price_step):
             qty, price, liquidity = found.qty, found.price, found.liquidity
             notional, is_buy = cost_up(qty, price), order.side == BUY
             is_in_base = is_buy and self._fees.is_in_base
