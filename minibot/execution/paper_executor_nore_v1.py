@@ -330,6 +330,7 @@ class PaperExecutorNoreV1(Core):
         order = order_of(intent, rules, price, ts + self._latency.of(intent), expires_ts)
         messages: list[Message] = []
         if former is not None:
+            order.take_over(former)
             former.move(OrderState.CANCELLED)
             messages.append(move_of(former, REPLACED, ts, intent.tick_seq, intent.ref(), 0))
             self._fill_model.keep(others)
@@ -496,8 +497,13 @@ class PaperExecutorNoreV1(Core):
         The tick's age and touch matter to the fills alone.
         """
         rules, price = self._trading, tick.last(seq)
-        if rules is None or tick.ts < order.due_ts:
+        if rules is None:
             return
+        if tick.ts < order.due_ts:
+            if not tick.is_trade(seq) or not order.is_reached_early(price, tick.ts):
+                return
+            # The former order, which is at the venue, would sell now.
+            order.due_ts = max(order.intent_ts, tick.ts)
         if not order.is_reached(price):
             if order.trail is not None and tick.is_trade(seq):
                 order.follow(price, rules.price_step)
