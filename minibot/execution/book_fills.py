@@ -4,9 +4,9 @@ Assumptions. The best price and its size are the touch's, which is newer than an
 stand the levels of the last recorded `book` event, as far as they are worse than the touch. An
 order that takes consumes them one after another, each at its own price, up to its limit; nothing is
 filled that no recorded level holds. What our own orders took of a level behind the touch stays
-taken until a book shows another size there; a level that becomes the touch shows its whole size.
+taken until a book shows another size there, also where the level becomes the touch with that size.
 A gap in market data forgets the book: until the next one only the touch trades. A limit order that
-rests is filled as in the model `touch`.
+rests is filled as in the model `touch`, less what our own orders took of that level.
 
 A FOK order is filled only where touch and levels hold all of it.
 """
@@ -44,7 +44,11 @@ class BookFills(FillModel):
         """Find what the next level with anything left gives to an order."""
         if order.limit is not None and order.has_met_market:
             self.is_displayed, self.shown = True, 0
-            return super().match(order, touch, price_step)
+            if not super().match(order, touch, price_step):
+                return False
+            ((_, _, left), *_) = self._levels(order, touch)
+            self.qty = min(self.qty, round_down(left, order.qty_step))
+            return self.qty > 0
         remaining, step = order.remaining, order.qty_step
         levels = self._levels(order, touch)
         whole = sum([round_down(left, step) for _, _, left in levels if left > 0])
@@ -60,6 +64,17 @@ class BookFills(FillModel):
             return True
         return False
 
+    def parts(self, order: Order, touch: Touch) -> list[tuple[int, int]]:
+        """Return quantity and price of each level that an order would take now."""
+        found: list[tuple[int, int]] = []
+        remaining = order.remaining
+        for price, _, left in self._levels(order, touch):
+            qty = min(remaining, round_down(left, order.qty_step))
+            if qty > 0:
+                found.append((qty, price))
+                remaining -= qty
+        return found
+
     def _levels(self, order: Order, touch: Touch) -> list[Level]:
         """Return the levels that an order may take: the touch, then the book, up to its limit."""
         is_buy, limit = order.side == BUY, order.limit
@@ -69,10 +84,12 @@ class BookFills(FillModel):
         book, ours = self._books.get(order.symbol), self._taken.get(order.symbol, {})
         if book is not None:
             for price_text, qty_text in book.asks if is_buy else book.bids:
-                price = parse_amount(price_text)
+                price, shown = parse_amount(price_text), parse_amount(qty_text)
+                left = shown - ours.get(price if is_buy else -price, 0)
                 if price > best if is_buy else price < best:
-                    shown = parse_amount(qty_text)
-                    levels.append((price, shown, shown - ours.get(price if is_buy else -price, 0)))
+                    levels.append((price, shown, left))
+                elif price == best and shown == size:
+                    levels[0] = (best, size, left - taken)
         if limit is None:
             return levels
         return [level for level in levels if crosses(order.side, limit, level[0])]

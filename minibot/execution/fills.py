@@ -183,6 +183,10 @@ class FillModel:
             self.price, self.liquidity = price, TAKER
         return True
 
+    def parts(self, order: Order, touch: Touch) -> list[tuple[int, int]]:
+        """Return quantity and price of each part that a tick gives a taker; none without depth."""
+        return []
+
     def on_fill(self) -> None:
         """Remember a fill that did not come from the size of the touch."""
 

@@ -25,6 +25,7 @@ says so. In a lockstep a tick comes before what risk makes of it.
 | `order_cancel` | trade at a trigger | nothing: the order is `CANCELLED` |
 | `order_replace` that is refused | trade at a trigger | the former one triggers: it never ended |
 | `order_replace` that is accepted | trade at its trigger | it triggers once its latency is over |
+| the same, during its latency | trade at triggers of both | it triggers, and sells at once |
 | trade at stop and target at once | - | the stop: a trade is one price, and stop < target |
 | STOP | anything | nothing: resting orders stay as they are, listed |
 | planned end | trade at a trigger | nothing: open orders are `EXPIRED` |
@@ -153,10 +154,13 @@ class Order:
         stop, target: A trade at or below, at or above, triggers a resting order; None for no such.
         rests: Whether it has one of them.
         trail: How far its stop follows the highest trade, in basis points; None for a fixed one.
+        early_ts: From when a trade at `early_stop` or `early_target` triggers it before it is due;
+            see `take_over`. None for an order that takes no resting order's place.
     """
 
     __slots__ = (
-        *("client", "due_ts", "expires_ts", "filled", "has_met_market", "intent", "intent_ts"),
+        *("client", "due_ts", "early_stop", "early_target", "early_ts", "expires_ts", "filled"),
+        *("has_met_market", "intent", "intent_ts"),
         *("limit", "order", "qty", "qty_places", "qty_step", "reserve_price", "rests", "side"),
         *("state", "stop", "symbol", "target", "time_in_force", "trail"),
     )
@@ -182,6 +186,9 @@ class Order:
     target: int | None
     rests: bool
     trail: int | None
+    early_ts: int | None
+    early_stop: int | None
+    early_target: int | None
 
     @property
     def order_id(self) -> str:
@@ -209,6 +216,28 @@ class Order:
     def is_reached(self, price: int) -> bool:
         """Return whether a trade at a price triggers it."""
         stop, target = self.stop, self.target
+        return (stop is not None and price <= stop) or (target is not None and price >= target)
+
+    def take_over(self, former: Order) -> None:
+        """Act at the levels that a replaced resting order has too while this one is on its way.
+
+        At the venue the former order acts until its replacement arrives.
+        """
+        if not self.rests or not former.is_waiting or self.due_ts <= self.intent_ts:
+            return
+        stop, target, self.early_ts = former.stop, former.target, former.due_ts
+        if former.early_ts is not None and self.intent_ts < former.due_ts:
+            stop, target, self.early_ts = former.early_stop, former.early_target, former.early_ts
+        if stop is not None and self.stop is not None:
+            self.early_stop = min(stop, self.stop)
+        if target is not None and self.target is not None:
+            self.early_target = max(target, self.target)
+
+    def is_reached_early(self, price: int, ts: int) -> bool:
+        """Return whether a trade triggers it before it is due."""
+        if self.early_ts is None or ts < self.early_ts:
+            return False
+        stop, target = self.early_stop, self.early_target
         return (stop is not None and price <= stop) or (target is not None and price >= target)
 
     def would_take(self, price: int) -> bool:
@@ -270,6 +299,8 @@ class Order:
         triggers = {"stop": self.stop, "target": self.target} if self.rests else {}
         if self.trail is not None:
             triggers["trail"] = self.trail
+        if self.early_ts is not None:
+            triggers["early"] = [self.early_ts, self.early_stop, self.early_target]
         return triggers | {
             "intent_id": self.intent.text,
             "intent_ts": self.intent_ts,
@@ -314,6 +345,7 @@ class Order:
         order.stop = data.get("stop")
         order.target = data.get("target")
         order.trail = data.get("trail")
+        order.early_ts, order.early_stop, order.early_target = data.get("early", (None,) * 3)
         order.rests = order.stop is not None or order.target is not None
         return order
 
@@ -347,6 +379,7 @@ def order_of(
     order.stop = intent.stop
     order.target = intent.target
     order.trail = intent.trail
+    order.early_ts = order.early_stop = order.early_target = None
     if intent.order_type == MAKER_ONLY:
         order.time_in_force = MAKER_ONLY
     order.rests = order.stop is not None or order.target is not None

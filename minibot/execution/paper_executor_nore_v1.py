@@ -79,7 +79,7 @@ from minibot.execution.execution_reports import (
     move_of,
     triggered_by,
 )
-from minibot.execution.fees import FeeRates
+from minibot.execution.fees import TAKER, FeeRates
 from minibot.execution.fill_models import fill_model_of
 from minibot.execution.fills import FillModel, Touch
 from minibot.execution.funds import balances_of, funds_refusal
@@ -330,6 +330,7 @@ class PaperExecutorNoreV1(Core):
         order = order_of(intent, rules, price, ts + self._latency.of(intent), expires_ts)
         messages: list[Message] = []
         if former is not None:
+            order.take_over(former)
             former.move(OrderState.CANCELLED)
             messages.append(move_of(former, REPLACED, ts, intent.tick_seq, intent.ref(), 0))
             self._fill_model.keep(others)
@@ -496,8 +497,13 @@ class PaperExecutorNoreV1(Core):
         The tick's age and touch matter to the fills alone.
         """
         rules, price = self._trading, tick.last(seq)
-        if rules is None or tick.ts < order.due_ts:
+        if rules is None:
             return
+        if tick.ts < order.due_ts:
+            if not tick.is_trade(seq) or not order.is_reached_early(price, tick.ts):
+                return
+            # The former order, which is at the venue, would sell now.
+            order.due_ts = max(order.intent_ts, tick.ts)
         if not order.is_reached(price):
             if order.trail is not None and tick.is_trade(seq):
                 order.follow(price, rules.price_step)
@@ -527,7 +533,12 @@ class PaperExecutorNoreV1(Core):
             self._expire(order, WOULD_TAKE, seq, tick.ts, tick.ref(seq), messages)
             return True
         is_short = False
-        while found.match(order, touch, rules.price_step):
+        if order.side == BUY and order.time_in_force == FOK:
+            # All levels are paid, or none is taken.
+            parts = [cost_up(qty, price) for qty, price in found.parts(order, touch)]
+            needed = sum([self._fees.with_fee(notional, TAKER) for notional in parts])
+            is_short = needed > portfolio.balances.get(rules.quote_asset, 0)
+        while not is_short and found.match(order, touch, rules.price_step):
             qty, price, liquidity = found.qty, found.price, found.liquidity
             notional, is_buy = cost_up(qty, price), order.side == BUY
             is_in_base = is_buy and self._fees.is_in_base

@@ -497,3 +497,45 @@ def test_book_restored_between_two_books_remembers_what_is_taken() -> None:
     assert [fill.qty for fill in fills(event for _, event in again.log)] == [
         *("1.000", "1.500", "1.000", "1.000", "1.500"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("qty", "filled", "ended"),
+    [
+        ("95.459", ["50.000", "45.459"], ("FILLED", "filled")),
+        ("95.460", [], ("EXPIRED", "insufficient_cash")),
+    ],
+)
+def test_book_fok_at_the_market_is_paid_whole_or_not_filled(
+    qty: str, filled: list[str], ended: tuple[str, str]
+) -> None:
+    """Cash of 10000 pays 50 at 99.99 and 45.459 at 110; a step more fills nothing at all."""
+    desk = walker([("99.99", "50"), ("110", "50")])
+    desk.tick("99.98", "99.99")
+    desk.intent("BUY", qty, time_in_force="FOK")
+
+    said = desk.tick("99.98", "99.99", ask_qty="50")
+
+    assert [part[0] for part in walked(said)] == filled
+    assert results(said)[-1] == ended
+
+
+@pytest.mark.parametrize(("shown", "filled"), [("1.5", []), ("1.6", ["1.000"])])
+@pytest.mark.parametrize("is_maker", [False, True])
+def test_book_level_that_becomes_the_touch_gives_nothing_twice(
+    is_maker: bool, shown: str, filled: list[str]
+) -> None:
+    """Size taken behind the touch stays taken at the touch, until another size shows there."""
+    desk = walker(ASKS[:2])
+    desk.intent("BUY", "2.5")
+    coin(desk)
+    if is_maker:
+        desk.tick("99.99", "100.03")
+    limit(desk, "BUY", "100.02")
+    if is_maker:
+        desk.tick("99.99", "100.03")
+    desk.restarted()
+
+    said = desk.tick("99.99", "100.02", ask_qty=shown)
+
+    assert [part[0] for part in walked(said)] == filled

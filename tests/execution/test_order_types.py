@@ -8,7 +8,7 @@ import pytest
 
 from minibot.events.class_schemas import payload_schema
 from minibot.events.ids import position_id
-from minibot.events.model import Event, OrderCancel, OrderIntent
+from minibot.events.model import Event, OrderCancel, OrderIntent, OrderReplace
 from tests.risk.desk import (
     RUN_ID,
     SYMBOL,
@@ -238,3 +238,50 @@ def test_orders_are_those_of_spot_and_no_others() -> None:
     words = ("leverage", "margin", "borrow", "side_effect", "reduce_only", "position_side")
     assert not [name for name in schema["properties"] if any(word in name for word in words)]
     assert results(executor().intent("SELL", "1", purpose="ENTRY")) == [("REJECTED", "short_sale")]
+
+
+# --- a replacement on its way ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trade", "said"),
+    [
+        ("98.99", ["TRIGGERED", "FILLED"]),
+        ("99.00", ["TRIGGERED", "FILLED"]),
+        ("99.01", []),
+        ("102.99", []),
+        ("103.00", ["TRIGGERED", "FILLED"]),
+    ],
+)
+def test_replacement_on_its_way_sells_at_a_trade_that_triggers_both_orders(
+    trade: str, said: list[str]
+) -> None:
+    """The venue's former order acts until the new one arrives, after 250 ms, restarted or not."""
+    keys = {"risk__exits_at": "venue", "execution__latency_market_ms": 250}
+    desk = Desk(config(**keys), first=opening("10000", (LOT,)), with_risk=False).ready()
+    desk.intent("SELL", "2", order_type="OCO", stop_price="99", target_price="102")
+    desk.tick(after_ms=300)
+    (former,) = desk.execution.orders
+    number = desk.seqs["order_intents"]
+    payload = OrderReplace(
+        symbol=SYMBOL,
+        side="SELL",
+        qty="2",
+        order_type="OCO",
+        client_order_id=position_id(RUN_ID, "replacing", "order_intents", number),
+        purpose="EXIT",
+        stop_price="99.50",
+        target_price="103",
+        replaces=former.client.text,
+    )
+    causes = tuple(position_id(RUN_ID, "risk_role", "risk_actions", n) for n in (1, 2))
+    seq = desk.seqs["market_ticks"]
+    desk.put("order_intents", payload, cause_ids=causes, tick_seq=seq)
+    desk.restarted()
+
+    found = desk.tick("98.90", "103.10", trade=trade)
+    later = desk.tick("99.99", "100.01", trade="100")
+
+    assert [result for result, _ in results(found)] == said
+    assert [fill.price for fill in fills(found)] == (["98.90"] if said else [])
+    assert results(later) == []
