@@ -296,7 +296,9 @@ class Order:
 
     def to_json(self) -> JsonObject:
         """Return the order as canonical JSON values; triggers only of a resting one."""
-        triggers = {"stop": self.stop, "target": self.target} if self.rests else {}
+        triggers: JsonObject = {}
+        if self.rests:
+            triggers = {"stop": self.stop, "target": self.target}
         if self.trail is not None:
             triggers["trail"] = self.trail
         if self.early_ts is not None:

@@ -10,8 +10,8 @@ OCO) or an `order_replace`.
 The last trade triggers it; the answer to that is a `risk_action` EXIT that names the trigger, and
 an `order_cancel` of what an entry may still buy. Every other exit (signal, time, operator, end) is
 an `order_replace` of the resting order by one at the market, so that nothing is sold twice and one
-of them always stands; a new one acts once its latency has passed. Which of two wins is a table in
-`execution.orders`.
+of them always stands; while a new one is on its way, a trade that reaches its levels and those of
+the former triggers it. Which of two wins is a table in `execution.orders`.
 
 What no resting order covers is watched as without the key, by the bid or the last trade: a quantity
 too small to rest, a refused order until the next attempt, a position whose symbol is halted. Under

@@ -292,6 +292,23 @@ def test_stop_above_the_resting_one_is_watched_until_it_may_move() -> None:
     assert resting(one) == []
 
 
+def test_trade_below_both_stops_sells_while_the_moved_one_is_on_its_way() -> None:
+    """A fall between the replace and its arrival is sold once, at the bid of that trade."""
+    one = holder(
+        **HARD, risk__trail_bps="100", risk__exits_at="venue", execution__latency_market_ms=100
+    )
+    one.ts += 60_000
+    one.tick("102", "102", trade="102")
+    one.restarted()
+
+    said = one.tick("98", "98", trade="98", after_ms=50)
+    later = one.tick("101", "101", trade="101")
+
+    assert actions(said) == [("EXIT", "trailing_stop")]
+    assert [(fill.qty, fill.price) for fill in fills(said)] == [("10.000", "98.00")]
+    assert fills(later) == []
+
+
 def test_spent_order_rate_moves_no_stop_and_stops_no_run() -> None:
     """With every order of the minute used the former order rests on, and nothing is said."""
     rate = {"risk__orders_per_minute_soft": 2, "risk__orders_per_minute_hard": 3}
