@@ -11,6 +11,7 @@ import errno
 import itertools
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from hashlib import sha256
@@ -33,6 +34,7 @@ from minibot.kernel.system import FILES, Access, Files, Stat, StrPath, unsafe
 
 __all__ = [
     "CRITICAL_BYTES_MAX",
+    "DISK_CALLS",
     "FILES",
     "Access",
     "Files",
@@ -95,6 +97,29 @@ _temp_numbers = itertools.count()
 Result = TypeVar("Result")
 
 
+class DiskCalls:
+    """Calls of this process that write, sync or rename and have not returned, one for each thread.
+
+    A heartbeat reads them from its own thread, and so tells a slow disk from a hung loop.
+    """
+
+    def __init__(self) -> None:
+        self._begun_ns: dict[int, int] = {}
+
+    def __enter__(self) -> None:
+        self._begun_ns[threading.get_ident()] = FILES.monotonic_ns()
+
+    def __exit__(self, *_: object) -> None:
+        self._begun_ns.pop(threading.get_ident(), None)
+
+    def since_ns(self) -> int:
+        """Return the monotonic time in ns at which the oldest call began; 0 without one."""
+        return min(list(self._begun_ns.values()), default=0)
+
+
+DISK_CALLS: Final = DiskCalls()
+
+
 def ensure_below(base: StrPath, path: StrPath, *, files: Files = FILES) -> None:
     """Make a folder below a base that has to exist; a missing base is not made again.
 
@@ -124,7 +149,8 @@ def write_all(files: Files, fd: int, data: bytes, offset: int, path: StrPath) ->
     done = interrupted = 0
     while done < len(data):
         try:
-            count = files.pwrite(fd, memoryview(data)[done:] if done else data, offset + done)
+            with DISK_CALLS:
+                count = files.pwrite(fd, memoryview(data)[done:] if done else data, offset + done)
         except (InterruptedError, BlockingIOError) as error:
             interrupted += 1
             if interrupted > INTERRUPTED_TRIES:
@@ -148,7 +174,8 @@ def write_through_all(files: Files, fd: int, data: bytes, offset: int, path: Str
     done = 0
     while done < len(data):
         try:
-            count = files.write_through(fd, memoryview(data)[done:], offset + done)
+            with DISK_CALLS:
+                count = files.write_through(fd, memoryview(data)[done:], offset + done)
         except OSError as error:
             stop = io_stop(error, "write and sync of", path)
             if stop.reason_code == IO_EIO or files.fstat(fd).size > offset + done:
@@ -184,7 +211,8 @@ def sync(call: Callable[[], None], path: StrPath) -> None:
         RunStop: IO_FSYNC, whatever the error: a second call may report success falsely.
     """
     try:
-        call()
+        with DISK_CALLS:
+            call()
     except OSError as error:
         detail = f"sync of {os.fspath(path)}: {error.strerror or error}"
         raise RunStop(COMPONENT, IO_FSYNC, detail) from error
@@ -295,7 +323,8 @@ def put_atomic(
     refuse_linked_folder(target.parent, files=files)
     temp = target.with_name(f"{target.name}.{os.getpid()}-{next(_temp_numbers)}{TEMP_SUFFIX}")
     try:
-        fd = files.open(temp, Access.CREATE)
+        with DISK_CALLS:
+            fd = files.open(temp, Access.CREATE)
     except OSError as error:
         raise io_stop(error, "create", temp) from error
     try:
@@ -319,7 +348,8 @@ def put_atomic(
 
 def _replace(files: Files, source: Path, target: Path) -> None:
     try:
-        _while_held(files, lambda: files.replace(source, target))
+        with DISK_CALLS:
+            _while_held(files, lambda: files.replace(source, target))
     except OSError as error:
         detail = f"replace of {target}: {error.strerror or error}"
         raise RunStop(COMPONENT, IO_RENAME, detail) from error

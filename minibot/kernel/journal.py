@@ -32,6 +32,7 @@ from minibot.kernel.codes import (
 )
 from minibot.kernel.errors import IntegrityError, InvariantError, RunStop
 from minibot.kernel.files import (
+    DISK_CALLS,
     FILES,
     Access,
     Files,
@@ -94,7 +95,6 @@ class JournalWriter:
 
     Attributes:
         recovered: Lines kept, bytes cut and quarantined at the start.
-        sync_started_ns: Monotonic time at which the sync in flight began; 0 without one.
         rotations_postponed: How often another program held the file that should be sealed.
 
     Raises:
@@ -119,7 +119,6 @@ class JournalWriter:
         self.folder = Path(folder)
         self.stem = stem
         self.rotations_postponed = 0
-        self.sync_started_ns = 0
         self._path = self.folder / names.active_name(stem)
         self._lock = lock
         self._is_eager = sync
@@ -415,25 +414,19 @@ class JournalWriter:
 
     def _write_through(self, data: bytes) -> None:
         """Write behind the published lines and sync in one call."""
-        self.sync_started_ns = self._files.monotonic_ns()
         try:
             write_through_all(self._files, self._fd, data, self._at.offset, self._path)
         except RunStop as error:
             if error.reason_code == IO_FSYNC:
                 mark_suspect(self.folder, self.stem, self._files)
             raise
-        finally:
-            self.sync_started_ns = 0
 
     def _datasync(self) -> None:
-        self.sync_started_ns = self._files.monotonic_ns()
         try:
             sync(lambda: self._files.datasync(self._fd), self._path)
         except RunStop:
             mark_suspect(self.folder, self.stem, self._files)
             raise
-        finally:
-            self.sync_started_ns = 0
 
     # --- rotation -----------------------------------------------------------------------------
 
@@ -469,7 +462,8 @@ class JournalWriter:
         if self._files.stat(sealed) is not None:
             self._fail(QUEUE_MANIFEST, sealed, "stands before it was sealed", "nothing", "a file")
         try:
-            self._files.replace(self._path, sealed)
+            with DISK_CALLS:
+                self._files.replace(self._path, sealed)
         except OSError as error:
             if is_sharing_violation(error):
                 # Another program holds the file: appends go on in an overlong segment.

@@ -205,7 +205,6 @@ class RoleWorld:
         # Updated in place, never replaced: the heartbeat thread reads it while the loop counts.
         self._facts: dict[str, int] = {"ticks": 0, "lag_market_ms": 0, "latency_us": 0}
         context.heartbeat.facts = self._facts
-        context.heartbeat.sync_started_ns = lambda: self._output.writer.sync_started_ns
 
     def machine_ns(self) -> int:
         """Return machine time in nanoseconds."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from minibot.kernel import canonical
 from minibot.kernel.canonical import JsonObject
+from minibot.kernel.files import DISK_CALLS
 from minibot.runtime.clock import awake_ns, suspend_ns
 
 LEASE = "lease"
@@ -102,7 +103,6 @@ class Heartbeat:
         self.waiting = 0
         self.market_ready = False
         self.facts: JsonObject = {}
-        self.sync_started_ns: Callable[[], int] = lambda: 0
         self.interval_s = interval_s
         self.resumed_ns = 0
         self._still_ms = 0
@@ -141,7 +141,7 @@ class Heartbeat:
                 "turns": self.turns,
                 "position": self.position,
                 "waiting": self.waiting,
-                "sync_ns": self.sync_started_ns(),
+                "sync_ns": DISK_CALLS.since_ns(),
                 "market_ready": self.market_ready,
                 "pid": os.getpid(),
                 "facts": self.facts,

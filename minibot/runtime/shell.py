@@ -134,11 +134,6 @@ class Shell:
         self._waiter = Waiter(
             [*names, *self.gate.watched()], segments=[context.segment_path(self._primary)]
         )
-        context.heartbeat.sync_started_ns = self._sync_started_ns
-
-    def _sync_started_ns(self) -> int:
-        started = [output.writer.sync_started_ns for output in self.outputs.values()]
-        return max(started, default=0)
 
     # --- live ---------------------------------------------------------------------------------
 

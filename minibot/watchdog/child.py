@@ -48,6 +48,7 @@ class Child:
         self.heard_ns = 0
         self.turned_ns = 0
         self.moved_ns = 0
+        self.synced_ns = 0
         self.restarts_ns: list[int] = []
         self.lines: list[JsonObject] = []
         self._error_log = error_log
@@ -105,11 +106,12 @@ class Child:
                 if "stopped" in said:
                     self.said_stop = (str(said["stopped"]), str(said.get("detail", "")))
                 if "role" in said and "turns" in said:
-                    self._hear(said)
+                    self.hear(said)
                 else:
                     self.lines.append(said)
 
-    def _hear(self, said: JsonObject) -> None:
+    def hear(self, said: JsonObject) -> None:
+        """Take a heartbeat: note when it came, and when the loop last turned, moved or synced."""
         moment = awake_ns()
         before = self.heartbeat
         # A loop that has not begun cannot hang: a start has its own time limit.
@@ -118,6 +120,8 @@ class Child:
             self.turned_ns = moment
         if not is_begun or said["position"] != before["position"] or not said["waiting"]:
             self.moved_ns = moment
+        if said["sync_ns"]:
+            self.synced_ns = moment
         self.heard_ns = moment
         self.heartbeat = said
 
@@ -196,7 +200,11 @@ class Child:
         return True
 
     def quiet_ms(self) -> int:
-        """Return wall-clock milliseconds since the loop of the child last turned."""
+        """Return wall-clock milliseconds since the loop last turned or was seen in a disk call."""
+        return (awake_ns() - max(self.turned_ns, self.synced_ns)) // NS_PER_MS
+
+    def turn_ms(self) -> int:
+        """Return wall-clock milliseconds since the loop last turned, disk calls included."""
         return (awake_ns() - self.turned_ns) // NS_PER_MS
 
     def silent_ms(self) -> int:
@@ -230,8 +238,8 @@ class Child:
         self._used_ns = moment
 
     def stuck_ms(self) -> int:
-        """Return wall-clock milliseconds for which inputs have waited without progress."""
-        return (awake_ns() - self.moved_ns) // NS_PER_MS
+        """Return wall-clock milliseconds for which inputs wait, without progress or a disk call."""
+        return (awake_ns() - max(self.moved_ns, self.synced_ns)) // NS_PER_MS
 
     def age_ms(self) -> int:
         """Return wall-clock milliseconds since this start."""

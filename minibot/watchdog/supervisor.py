@@ -182,6 +182,10 @@ class Supervisor:
             if synced_ms > self.context.config.queues.sync_ms_max:
                 detail = f"{child.name}: a sync takes {synced_ms} ms"
                 return StopRecord(WATCHDOG_ROLE, CONSUMER_LAG, detail)
+            # A turn of many short calls is bounded as well, whichever of them a heartbeat shows.
+            if child.turn_ms() > self.context.config.queues.sync_ms_max + hung_ms:
+                detail = f"{child.name}: a turn with syncs takes {child.turn_ms()} ms"
+                return StopRecord(WATCHDOG_ROLE, CONSUMER_LAG, detail)
             return None
         if child.quiet_ms() > hung_ms:
             return self._hung(child, f"has not turned its loop for {child.quiet_ms()} ms")

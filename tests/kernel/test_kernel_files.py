@@ -13,13 +13,14 @@ import pytest
 
 from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.files import (
+    DISK_CALLS,
     ensure_folder,
     read_hashed,
     remove_temps,
     write_atomic,
     write_hashed,
 )
-from tests.kernel.kernel_support import Crash, FaultFiles, change, failing
+from tests.kernel.kernel_support import Crash, FaultFiles, change, failing, line_of, open_journal
 from tests.waiting import DEADLINE_S
 
 OLD, NEW = b"old " * 50, b"new content " * 40
@@ -307,3 +308,27 @@ def test_remove_temps_takes_leftovers_of_its_own_file_alone(var_dir: Path) -> No
     remove_temps(var_dir / "cursor.json")
 
     assert sorted(os.listdir(var_dir)) == ["cursor.json", "cursor.jsonx.123-0.tmp"]
+
+
+@pytest.mark.row("F59")
+@pytest.mark.fault("F59", by="disk calls of every kind, seen while they run", ends="SURVIVE")
+def test_disk_call_in_flight_is_seen_until_it_returns(var_dir: Path) -> None:
+    """Each call that can wait for the disk is visible meanwhile, also one that fails."""
+    files = FaultFiles()
+    seen: dict[str, int] = {}
+
+    def look(call: str, _name: str) -> OSError | None:
+        seen[call] = DISK_CALLS.since_ns()
+        return OSError(errno.EIO, "planted") if call == "replace" else None
+
+    writer = open_journal(var_dir, files=files)
+    files.fault = look
+    before = files.monotonic_ns()
+    writer.append([line_of(1)])
+    with pytest.raises(RunStop, match="planted"):
+        write_atomic(var_dir / "cursor.json", NEW, files=files)
+
+    for call in ("pwrite", "datasync", "open", "sync", "replace"):
+        assert before <= seen[call] <= files.monotonic_ns(), call
+    assert DISK_CALLS.since_ns() == 0
+    writer.close()

@@ -393,25 +393,6 @@ def test_lazy_writer_leaves_no_more_than_one_batch_unsynced(var_dir: Path) -> No
     writer.close()
 
 
-@pytest.mark.row("F59")
-@pytest.mark.fault("F59", by="a sync that waits for another thread", ends="SURVIVE")
-def test_sync_in_flight_is_seen_from_another_thread(var_dir: Path) -> None:
-    """A sync's start is visible to another thread, so a heartbeat can tell a slow disk."""
-    files = FaultFiles()
-    writer = open_journal(var_dir, files=files)
-    seen: list[int] = []
-    files.fault = lambda call, _name: (
-        seen.append(writer.sync_started_ns) if call == "datasync" else None
-    )
-    assert writer.sync_started_ns == 0
-    before = files.monotonic_ns()
-    writer.append([line_of(1)])
-
-    assert before <= seen[0] <= files.monotonic_ns()
-    assert writer.sync_started_ns == 0
-    writer.close()
-
-
 def test_append_from_several_threads_keeps_lines_whole(var_dir: Path) -> None:
     """Appends from several threads keep lines whole."""
     writer = open_journal(var_dir, sync=False)

@@ -10,8 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from minibot.kernel.files import sync
 from minibot.runtime import channels
 from minibot.runtime.channels import Control, Heartbeat, SilentHeartbeat
+from minibot.runtime.clock import machine_ns
 from tests.runs import run_command
 from tests.waiting import wait_until
 
@@ -35,6 +37,22 @@ def test_first_heartbeat_goes_out_at_once(monkeypatch: pytest.MonkeyPatch) -> No
 
     first = json.loads(said.getvalue().splitlines()[0])
     assert (first["role"], first["state"]) == ("risk_role", "STARTING")
+
+
+@pytest.mark.row("F59")
+def test_heartbeat_names_a_disk_call_of_any_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A heartbeat has the start of a disk call that goes on, whichever file it is for."""
+    said = hear(monkeypatch)
+    heartbeat = Heartbeat("risk_role", interval_s=3600.0)
+    wait_until(said.getvalue, "the first heartbeat")
+    heartbeat.end()
+    before = machine_ns()
+    sync(heartbeat.send, "a cursor")
+    heartbeat.send()
+
+    _, within, after = (json.loads(line)["sync_ns"] for line in said.getvalue().splitlines())
+    assert before <= within <= machine_ns()
+    assert after == 0
 
 
 @pytest.mark.process

@@ -153,6 +153,40 @@ def test_sync_that_takes_too_long_is_lag_and_no_hang(
     assert "a sync takes" in record.detail
 
 
+@pytest.mark.row("F59")
+@pytest.mark.fault("F59", by="many short syncs in one turn", ends="STOP(CONSUMER_LAG)")
+def test_turn_of_many_syncs_is_lag_in_the_end(tmp_path: Path, watches: list[Watched]) -> None:
+    """A turn that never ends is lag, even if each of its syncs is short."""
+    sets = (*QUICK, "queues.sync_ms_max=1000")
+    watch = Watch(tmp_path / "var", {"execution_role": "syncing_on"}, sets)
+    watches.append(watch)
+
+    record = watch.stop()
+
+    assert record.reason_code == "CONSUMER_LAG"
+    assert "execution_role: a turn with syncs takes" in record.detail
+
+
+@pytest.mark.row("F59", "N-35")
+@pytest.mark.fault("F59", by="a sync longer than a hang may be", ends="SURVIVE")
+def test_time_in_disk_calls_is_no_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a slow sync the loop has its whole time again to turn, and its inputs to move."""
+    moment = 0
+    monkeypatch.setattr(child_module, "awake_ns", lambda: moment)
+    child = Child("execution_role", [], tmp_path / "log", {})
+    beat = {"state": "READY", "turns": 1, "position": 1, "waiting": 3, "sync_ns": 0}
+    child.hear(beat)
+    for second in range(1, 9):
+        moment = second * 1_000_000_000
+        child.hear({**beat, "sync_ns": 5})
+    moment += 500_000_000
+    child.hear(beat)
+
+    assert (child.quiet_ms(), child.stuck_ms(), child.turn_ms()) == (500, 500, 8_500)
+    moment += 3_000_000_000
+    assert (child.quiet_ms(), child.stuck_ms()) == (3_500, 3_500)
+
+
 @pytest.mark.row("N-35", "F63")
 def test_role_frozen_in_the_middle_of_a_sync_is_hung(
     tmp_path: Path, watches: list[Watched]

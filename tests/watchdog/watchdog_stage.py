@@ -87,6 +87,8 @@ while not last.wait(0.05):
         say(waiting=10**9)
     elif how == "syncing":
         say(sync_ns=1)
+    elif how == "syncing_on":
+        say(sync_ns=time.monotonic_ns())
     elif how == "frozen_in_sync":
         if not turns:
             turns = 1
