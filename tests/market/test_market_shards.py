@@ -181,16 +181,24 @@ def test_slow_shard_delays_no_other(tmp_path: Path) -> None:
         shard = desk.session.connections.shard_of(slow[0])
         assert shard is not None
         others = [name for name in running.symbols if name not in shard.groups]
+        books = desk.session.feed.symbols
         wait_until(
             lambda: (
-                all(desk.session.feed.symbols[name].depth.is_valid for name in others)
+                (
+                    desk.session.state == "DEGRADED"
+                    and not any(books[name].depth.is_valid for name in shard.groups)
+                )
                 or desk.has_ended
             ),
+            "the end of the slow connection",
+        )
+        wait_until(
+            lambda: all(books[name].depth.is_valid for name in others) or desk.has_ended,
             "books of the other shards",
         )
         mark = ticks_of(desk, others)
         wait_until(lambda: ticks_of(desk, others) > mark + 100 or desk.has_ended, "their ticks")
-        stuck = [desk.session.feed.symbols[name].depth.is_valid for name in shard.groups]
+        stuck = [books[name].depth.is_valid for name in shard.groups]
         state = desk.session.state
         gate.set()
         wait_until(lambda: valid_books(desk) == 6 or desk.has_ended, "all books again")
