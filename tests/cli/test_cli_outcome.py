@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from minibot.cli import night
+from minibot.cli.support import outcome as outcome_module
 from minibot.cli.support.outcome import judge
 from minibot.cli.support.selection import var_of
 from minibot.events.reasons import REASONS
@@ -277,6 +278,26 @@ if sys.platform != "win32":  # On Windows, Ctrl-C cannot be sent to a single pro
             assert f"minibot verify {short_run.run_id}" in err
         with pytest.raises(ProcessLookupError):
             os.killpg(process.pid, 0)
+
+    def test_ctrl_c_that_python_drops_is_no_failed_proof(
+        short_run: ShortRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Ctrl-C within a destructor, which Python drops, still ends the proof as interrupted."""
+
+        class Dying:
+            def __del__(self) -> None:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        monkeypatch.setattr("sys.unraisablehook", lambda _: None)
+        monkeypatch.setattr(outcome_module, "_write_report", lambda _: (Dying(), None)[1])
+
+        code = judge(outcome(short_run.run_dir, 0, "DURATION_REACHED"), proof=True, as_json=False)
+
+        said = capsys.readouterr()
+        assert code == 1
+        assert f"interrupted before {short_run.run_id} was proven" in said.err
+        assert "\nProof" not in said.out
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_night_while_the_flag_stands_is_refused_and_leaves_no_run(

@@ -6,8 +6,13 @@ processes; a run whose proof fails does not exit with 0.
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from minibot.cli.support.output import (
@@ -45,8 +50,9 @@ def judge(outcome: Outcome, *, proof: bool, as_json: bool) -> int:
     # If the run's folder is gone there is nothing to prove; the summary says so.
     proving = Proving(outcome.run_dir if proof and outcome.run_dir.exists() else None)
     try:
-        code = _tell(outcome, proving, as_json=as_json)
-        sys.stdout.flush()
+        with _noted_interrupts() as interrupts:
+            code = _tell(outcome, proving, interrupts, as_json=as_json)
+            sys.stdout.flush()
         return code
     except BrokenPipeError:
         proving.kill()
@@ -64,7 +70,31 @@ def judge(outcome: Outcome, *, proof: bool, as_json: bool) -> int:
         return outcome.exit_code or FAILED
 
 
-def _tell(outcome: Outcome, proving: Proving, *, as_json: bool) -> int:
+@contextmanager
+def _noted_interrupts() -> Iterator[list[int]]:
+    """Yield a list that gets the number of each Ctrl-C, which is raised as ever.
+
+    Python drops a KeyboardInterrupt that is raised in a destructor; the checks, which got the same
+    Ctrl-C, would then look like checks that failed.
+    """
+    seen: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield seen
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _tell(outcome: Outcome, proving: Proving, interrupts: list[int], *, as_json: bool) -> int:
     """Print figures as soon as they are counted, then the verdicts when they are ready."""
     run_dir = outcome.run_dir
     night, trouble = _read(run_dir)
@@ -77,6 +107,8 @@ def _tell(outcome: Outcome, proving: Proving, *, as_json: bool) -> int:
     report = _write_report(night)
     with progress_bar("verify and replay"):
         verdicts = proving.verdicts()
+    if interrupts:
+        raise KeyboardInterrupt
     exit_code = outcome.exit_code
     if exit_code == 0 and not all(verdict.passed for verdict in verdicts):
         exit_code = FAILED
