@@ -24,7 +24,6 @@ from minibot.events.model import (
     OrderResult,
     Payload,
     RiskAction,
-    RiskStanding,
     Signal,
 )
 from minibot.events.money import parse_amount
@@ -192,27 +191,30 @@ class ActionMessage(Message):
 
 
 @mypyc_attr(acyclic=True)
-class StandingMessage(Message):
-    """Risk state: standing of the account, told by risk and acted on by nobody."""
+class ToldMessage(Message):
+    """What risk tells beside its actions: the account's standing or a position's plan.
 
-    standing: RiskStanding
+    No core acts on it.
+    """
+
+    told: Payload
 
     @staticmethod
     def because(
-        cause: EventId, ts: int, tick_seq: int | None, ordinal: int, standing: RiskStanding
-    ) -> StandingMessage:
+        cause: EventId, ts: int, tick_seq: int | None, ordinal: int, told: Payload
+    ) -> ToldMessage:
         """Return the message of a step, at its place in it, because of an event."""
-        message = StandingMessage()
+        message = ToldMessage()
         message.place = ACTIONS
         message.ts = ts
         message.tick_seq = tick_seq
         message.cause = cause
         message.ordinal = ordinal
-        message.standing = standing
+        message.told = told
         return message
 
     def _written(self) -> Payload:
-        return self.standing
+        return self.told
 
 
 @mypyc_attr(acyclic=True)

@@ -306,3 +306,29 @@ RiskMemory: TypeAlias = Annotated[
         },
     ),
 ]
+CarriedPlan: TypeAlias = Annotated[
+    Mapping[str, Any],
+    Named(
+        "carried_plan",
+        "",
+        "levels of a position",
+        rule={
+            "required": ["symbol", "qty", "original_qty", "entry_price", "opened_ts", "age_row"],
+            "additionalProperties": False,
+            "properties": {
+                "symbol": Symbol,
+                "qty": NumberAboveZero,
+                "original_qty": NumberAboveZero,
+                "entry_price": Number,
+                "opened_ts": Ms,
+                "age_row": Count,
+                "hard_stop": NumberAboveZero,
+                "entry_stop": NumberAboveZero,
+                "break_even_stop": NumberAboveZero,
+                "trailing_stop": NumberAboveZero,
+                "peak": NumberAboveZero,
+                "atr": NumberAboveZero,
+            },
+        },
+    ),
+]

@@ -36,6 +36,7 @@ from minibot.events.field_types import (
     AccountMark,
     Amounts,
     Asset,
+    CarriedPlan,
     Codes,
     Count,
     Example,
@@ -604,6 +605,41 @@ class RiskStanding(Payload, frozen=True):
     ] = None
 
 
+class PositionPlan(Payload, frozen=True):
+    """Levels of a position, and which of them moved.
+
+    Written by risk_role into risk_actions after each fill and at the first beat after a level has
+    moved; absent while the profile has no key of a plan.
+    """
+
+    TYPE: ClassVar[str] = "position_plan"
+    symbol: Market
+    qty: Annotated[Number, "How much is held; 0 once the position is closed."]
+    moved: Annotated[
+        tuple[Name, ...], Meta(max_length=20), "What has changed since it was told last."
+    ]
+    stop: Annotated[NumberAboveZero | None, "The highest stop: it is in force."] = None
+    stop_reason: Annotated[Name | None, "The reason code of a sale there."] = None
+    target: Annotated[NumberAboveZero | None, "The lowest target."] = None
+    target_reason: Annotated[Name | None, "The reason code of a sale there."] = None
+    rungs: Annotated[
+        tuple[NumberAboveZero, ...] | None,
+        Meta(max_length=2),
+        "Rungs of the ladder at which a part is left to sell.",
+    ] = None
+    until_ts: Annotated[Ms | None, "When it is left whatever the price."] = None
+    original_qty: Annotated[NumberAboveZero | None, "How much was bought in all."] = None
+    entry_price: Annotated[Number | None, "Average price at the last purchase."] = None
+    opened_ts: Annotated[Ms | None, "When the position was opened."] = None
+    age_row: Annotated[Count | None, "Row of risk.targets_by_age that holds; 0 for none."] = None
+    hard_stop: Annotated[NumberAboveZero | None, "Stop of risk.hard_stop_bps."] = None
+    entry_stop: Annotated[NumberAboveZero | None, "Stop of the entry."] = None
+    break_even_stop: Annotated[NumberAboveZero | None, "Stop at break-even."] = None
+    trailing_stop: Annotated[NumberAboveZero | None, "Stop that trails the peak."] = None
+    peak: Annotated[NumberAboveZero | None, "Highest bid that the trailing stop follows."] = None
+    atr: Annotated[NumberAboveZero | None, "ATR of the entry, in quote."] = None
+
+
 class OrderIntent(Payload, frozen=True):
     """A wish that risk allowed.
 
@@ -744,6 +780,11 @@ class RunOpening(Payload, frozen=True):
         AccountMark | None, "High-water mark and tier that the account had at that run's end."
     ] = None
     memory: Annotated[RiskMemory | None, "Trades and locks as that run's risk last told."] = None
+    plans: Annotated[
+        tuple[CarriedPlan, ...] | None,
+        Meta(max_length=1000),
+        "Levels of open positions as that run's risk last told them.",
+    ] = None
 
 
 class RunEnding(Payload, frozen=True):
@@ -1017,6 +1058,7 @@ PAYLOAD_CLASSES: Final[Mapping[str, type[Payload]]] = {
         Signal,
         RiskAction,
         RiskStanding,
+        PositionPlan,
         OrderIntent,
         OrderReplace,
         OrderCancel,

@@ -68,6 +68,7 @@ from minibot.risk.exit_decision import (
     on_sell,
 )
 from minibot.risk.limits import DRAWDOWN_PLACES
+from minibot.risk.plan_telling import PlanTelling
 from minibot.risk.positions import NO_PRICE
 from minibot.risk.protection import REJECTED, on_answer, protect
 from minibot.risk.risk_state import RiskState
@@ -80,12 +81,13 @@ class RiskCore(Core):
 
     TAKES: ClassVar[frozenset[int]] = frozenset({FILLS, RESULTS, SIGNALS})
 
-    __slots__ = ("_quiet_flat", "_quiet_held", "_standing", "_state", "_tick")
+    __slots__ = ("_plans", "_quiet_flat", "_quiet_held", "_standing", "_state", "_tick")
 
     def __init__(self, config: JsonObject) -> None:
         """Take limits and exits from the resolved configuration; nothing is known of the world."""
         self._state: RiskState = RiskState(config)
         self._standing: Standing = Standing(self._state)
+        self._plans: PlanTelling = PlanTelling(self._state)
         self._tick: ScaledTick = ScaledTick()
         # Overwritten by the next `quiet_range`: for a symbol that is not held, and for one that is.
         self._quiet_flat: QuietRange = QuietRange()
@@ -177,6 +179,11 @@ class RiskCore(Core):
             budgets.account.on_equity(positions.equity)
         if state.protections.is_on:
             state.protections.open(positions.portfolio, positions.equity, opening.memory, now)
+        for plan in opening.plans or ():
+            if plan["symbol"] not in positions.held:
+                detail = f"run_opening: plan of {plan['symbol']}, of which nothing is held"
+                raise InvariantError("risk", INVARIANT_BROKEN, detail)
+            state.exits.carry(plan["symbol"], plan)
 
     def _take(self, payload: Payload) -> None:
         """Apply an event that changes the state and asks for no decision."""
@@ -290,6 +297,8 @@ class RiskCore(Core):
             if standing.is_due(state, now):
                 return None
             until = min(until, standing.next_ts)
+        if self._plans.is_on and self._plans.is_due(state):
+            return None
         if not market.qty:
             quiet = self._quiet_flat
             quiet.until = until
@@ -322,7 +331,7 @@ class RiskCore(Core):
             state.exits.on_bar(symbol, bar.open_ts, bar.high, bar.low, bar.close, close_units)
 
     def _on_beat(self, event: Event, seq: int, now: int) -> list[Message] | None:
-        """Take a beat at market time `now`; return the standing where it is due.
+        """Take a beat at market time `now`; return plans that moved, and the standing if due.
 
         Raises:
             InvariantError: It came before `run_opening`.
@@ -331,11 +340,15 @@ class RiskCore(Core):
         if now >= state.budgets.midnight and not self._begin("beat", now):
             return None
         state.now = now
-        standing = self._standing
-        if not standing.is_on or not standing.is_due(state, now):
-            return None
+        standing, plans = self._standing, self._plans
         cause = named(event.id, event.run_id)
-        return [standing.tell(state, cause, event.ts, seq, 0, has_memory=False)]
+        messages: list[Message] = []
+        if plans.is_on:
+            messages = plans.on_beat(state, cause, event.ts, seq)
+        if standing.is_on and standing.is_due(state, now):
+            told = standing.tell(state, cause, event.ts, seq, len(messages), has_memory=False)
+            messages.append(told)
+        return messages or None
 
     def _on_fill(self, fill: FillMessage, now: int) -> list[Message] | None:
         """Take a fill; return a resting order and the standing, or the STOP of a hard limit.
@@ -370,6 +383,13 @@ class RiskCore(Core):
             if state.exits.rules.rests and holding is not None:
                 exits.quiet_until = 0
                 messages = protect(state, market, fill.ref(), fill.ts, fill.tick_seq)
+            if self._plans.is_on and not state.is_stopped:
+                messages = messages or []
+                plan = self._plans.on_fill(
+                    *(state, market, fill.ref(), fill.ts, fill.tick_seq, len(messages))
+                )
+                if plan is not None:
+                    messages.append(plan)
             if self._standing.is_on and not state.is_stopped:
                 messages = messages or []
                 messages.append(
@@ -442,6 +462,8 @@ class RiskCore(Core):
         state = self._state.state()
         if self._standing.is_on:
             state["standing"] = self._standing.state()
+        if self._plans.is_on:
+            state["plans"] = self._plans.state()
         return state
 
     @classmethod
@@ -451,6 +473,8 @@ class RiskCore(Core):
         core._state = RiskState.from_state(config, state)
         if core._standing.is_on:
             core._standing.restore(state["standing"])
+        if core._plans.is_on:
+            core._plans.restore(state["plans"])
         return core
 
 

@@ -47,6 +47,7 @@ class ExitRules:
         "bar_interval",
         "closes_at_end",
         "follows_entry",
+        "has_entry_stop",
         "leaves_dropped",
         "leaves_halted",
         "needs_atr",
@@ -72,6 +73,7 @@ class ExitRules:
         self.stop_multiple: int | None = None
         if stop is None:
             self.stop_multiple = _multiple(risk.stop_atr_mult)
+        self.has_entry_stop: bool = stop is not None or risk.stop_atr_mult is not None
         self.target_multiple: int | None = None
         if target is None:
             self.target_multiple = _multiple(risk.take_profit_atr_mult)
@@ -278,6 +280,12 @@ class Exits:
             exits.quiet_until = 0
         exits.atr.update(high, low, close)
         exits.atr_step = 0
+
+    def carry(self, symbol: str, said: Mapping[str, Any]) -> None:
+        """Take over the plan of a position that another run opened; see `Plan.carry`."""
+        plan, rules = self.of(symbol).plan, self.rules
+        if plan is not None:
+            plan.carry(rules.plan, rules.has_entry_stop, said)
 
     def request_exit(self, symbol: str) -> None:
         """Leave the position in a symbol, now or with the next fresh tick."""

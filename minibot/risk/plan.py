@@ -2,8 +2,8 @@
 
 A plan exists where the profile has one of the keys from `risk.hard_stop_bps` on. Its stops are
 four: the stop of the entry, the hard stop, the stop at break-even and the trailing stop. No stop
-falls while the run holds the position, and the highest is in force. Of its targets the lowest is.
-A run that carries a position starts its plan anew, as from a purchase at the average price.
+falls while the position is held, and the highest is in force. Of its targets the lowest is. A run
+that carries a position goes on with the stops that risk told last, as far as its profile has them.
 
 Prices are hundred-millionths. Whatever moves a level is the bid of a judged tick, a fill or market
 time, so the same inputs give the same plan.
@@ -270,6 +270,46 @@ class Plan:
             paid = self.entry * (RATE_UNIT + fee) * (RATE_UNIT + gain)
             self.age = round_up(div_up(paid, (RATE_UNIT - fee) * RATE_UNIT), step)
 
+    # --- from one run to the next -------------------------------------------------------------
+
+    def carried(self) -> JsonObject:
+        """Return what the next run needs to know, as fields of `position_plan`."""
+        return {
+            "original_qty": amount_text(self.original),
+            "entry_price": amount_text(self.entry),
+            "opened_ts": self.opened_ts,
+            "age_row": self._age + 1,
+            "hard_stop": _price(self.hard),
+            "entry_stop": _price(self.stop),
+            "break_even_stop": _price(self.even),
+            "trailing_stop": _price(self.trail),
+            "peak": _price(self.peak),
+            "atr": _price(self.atr or 0),
+        }
+
+    def carry(self, rules: PlanRules, has_entry_stop: bool, said: Mapping[str, Any]) -> None:
+        """Take over the plan of a position that another run opened.
+
+        Args:
+            rules: The keys of this run; a stop whose key is off now is left out.
+            has_entry_stop: Whether this run's profile sets a stop at an entry.
+            said: Quantity and fields of `carried`.
+        """
+        self.qty, self.original = parse_amount(said["qty"]), parse_amount(said["original_qty"])
+        self.entry, self.opened_ts = parse_amount(said["entry_price"]), said["opened_ts"]
+        self._age = min(said["age_row"], len(rules.ages)) - 1
+        if "atr" in said:
+            self.atr = parse_amount(said["atr"])
+        if rules.hard_share is not None:
+            self.hard = parse_amount(said.get("hard_stop", "0"))
+        if has_entry_stop:
+            self.stop = parse_amount(said.get("entry_stop", "0"))
+        if rules.even_from.is_set:
+            self.even = parse_amount(said.get("break_even_stop", "0"))
+        if rules.trail.is_set:
+            self.trail = parse_amount(said.get("trailing_stop", "0"))
+            self.peak = parse_amount(said.get("peak", "0"))
+
     # --- what is in force ---------------------------------------------------------------------
 
     def floor(self) -> int:
@@ -364,6 +404,10 @@ class Plan:
         plan._age = state["age"]
         plan.gap_ts, plan.moved_ts = state["gap_ts"], state["moved_ts"]
         return plan
+
+
+def _price(price: int) -> str | None:
+    return amount_text(price) if price > 0 else None
 
 
 def raised(level: int, price: int, step: int) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from minibot.cores.event_id import EventId
-from minibot.cores.messages import StandingMessage
+from minibot.cores.messages import ToldMessage
 from minibot.events.decimals import format_fixed
 from minibot.events.model import JsonObject, RiskStanding
 from minibot.events.money import amount_text, parse_amount
@@ -59,7 +59,7 @@ class Standing:
         ordinal: int,
         *,
         has_memory: bool,
-    ) -> StandingMessage:
+    ) -> ToldMessage:
         """Return the message that tells it, and remember that it was told.
 
         Args:
@@ -74,7 +74,7 @@ class Standing:
         account = state.budgets.account
         self._mark, self._place = account.mark, account.place
         told = standing_of(state, has_memory=has_memory)
-        return StandingMessage.because(cause, ts, tick_seq, ordinal, told)
+        return ToldMessage.because(cause, ts, tick_seq, ordinal, told)
 
     def state(self) -> JsonObject:
         """Return the next minute, and the mark and tier told last, as canonical JSON values."""

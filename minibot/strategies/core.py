@@ -28,7 +28,7 @@ from minibot.cores.messages import (
     ActionMessage,
     FillMessage,
     Message,
-    StandingMessage,
+    ToldMessage,
 )
 from minibot.cores.protocol import Core, Input
 from minibot.events.model import (
@@ -129,7 +129,7 @@ class StrategyCore(Core):
             self._on_fill(item, now)
         elif isinstance(item, ActionMessage):
             self._on_action(item)
-        elif not isinstance(item, StandingMessage):
+        elif not isinstance(item, ToldMessage):
             raise TypeError(f"{type(item).__name__} is no input of the strategy")
         return None
 

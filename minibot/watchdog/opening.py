@@ -24,6 +24,7 @@ from minibot.runtime.configuration.config import Config
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.runfiles import run_folders
 from minibot.watchdog.carried_memory import carried_memory, told_last
+from minibot.watchdog.carried_plans import carried_plans
 
 
 def fresh_opening(config: Config) -> RunOpening:
@@ -69,8 +70,8 @@ def carried_opening(
     """Return the opening that a sealed run leaves: its own with its fills applied.
 
     With `has_week` it names what the UTC week has used. The account's mark and tier, trades and
-    locks are those that risk told last, with the trades closed behind that; a run that told none
-    hands on what it was given.
+    locks, and the levels of positions are those that risk told last, with the trades closed behind
+    that; a run that told none hands on what it was given.
     """
     manifest = Manifest.load(run_dir)
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
@@ -102,6 +103,7 @@ def carried_opening(
         from_root=str(seal["root"]),
         account=told.account,
         memory=carried_memory(opening, manifest.config, told, read),
+        plans=carried_plans(opening, read),
     )
 
 

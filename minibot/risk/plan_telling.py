@@ -1,0 +1,160 @@
+"""Telling of plans: where the levels of each position stand, and which of them moved.
+
+A profile with a plan tells `position_plan` after each fill of a position that its rules are known
+of, and at the first beat after a level has moved, so once a second of market time at most. The last
+one of a position has quantity 0. Under `carry` the next run starts with what was told last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, final
+
+from minibot.cores.event_id import EventId
+from minibot.cores.messages import Message, ToldMessage
+from minibot.events.model import JsonObject, PositionPlan
+from minibot.events.money import amount_text, parse_amount
+from minibot.risk.distances import NEVER
+from minibot.risk.plan import Plan
+from minibot.risk.positions import Market
+from minibot.risk.risk_state import RiskState
+
+Levels = tuple[int, ...]
+
+NAMES: Final = (
+    *("qty", "entry_price", "hard_stop", "entry_stop", "break_even_stop", "trailing_stop"),
+    *("target", "age_target", "rungs", "rungs"),
+)
+"""What may move, in the order of `levels_of`."""
+OPENED: Final = ("opened",)
+CLOSED: Final = ("closed",)
+
+
+@final
+class PlanTelling:
+    """Telling of the plans of one run.
+
+    Attributes:
+        is_on: Whether the profile has a plan.
+    """
+
+    __slots__ = ("_told", "is_on")
+
+    def __init__(self, state: RiskState) -> None:
+        """Start with nothing told."""
+        self.is_on: bool = state.exits.rules.plan.is_on
+        self._told: dict[str, Levels] = {}
+
+    def is_due(self, state: RiskState) -> bool:
+        """Return whether a beat tells anything."""
+        held = state.positions.held
+        for symbol, market in held.items():
+            plan = _plan_of(state, market)
+            if plan is not None and self._told.get(symbol) != levels_of(plan):
+                return True
+        return any([symbol not in held for symbol in self._told])
+
+    def on_beat(self, state: RiskState, cause: EventId, ts: int, seq: int) -> list[Message]:
+        """Return what is told of all positions whose levels have moved; in order of symbols."""
+        messages: list[Message] = []
+        for symbol in sorted(state.positions.held.keys() | self._told.keys()):
+            market = state.positions.of(symbol)
+            told = self._tell(state, market, cause, ts, seq, len(messages))
+            if told is not None:
+                messages.append(told)
+        return messages
+
+    def on_fill(
+        self,
+        state: RiskState,
+        market: Market,
+        cause: EventId,
+        ts: int,
+        tick_seq: int | None,
+        ordinal: int,
+    ) -> Message | None:
+        """Return what is told after a fill, at its place in the step; None for nothing new."""
+        return self._tell(state, market, cause, ts, tick_seq, ordinal)
+
+    def _tell(
+        self,
+        state: RiskState,
+        market: Market,
+        cause: EventId,
+        ts: int,
+        tick_seq: int | None,
+        ordinal: int,
+    ) -> Message | None:
+        symbol, plan = market.symbol, _plan_of(state, market)
+        before = self._told.get(symbol)
+        if market.holding is None:
+            if before is None:
+                return None
+            del self._told[symbol]
+            payload = PositionPlan(symbol=symbol, qty="0", moved=CLOSED)
+            return ToldMessage.because(cause, ts, tick_seq, ordinal, payload)
+        if plan is None:
+            return None
+        now = levels_of(plan)
+        if now == before:
+            return None
+        self._told[symbol] = now
+        moved: tuple[str, ...] = OPENED
+        if before is not None:
+            changed = [NAMES[at] for at in range(len(NAMES)) if before[at] != now[at]]
+            moved = tuple(dict.fromkeys(changed))
+        payload = _payload(state, market, plan, moved)
+        return ToldMessage.because(cause, ts, tick_seq, ordinal, payload)
+
+    def state(self) -> JsonObject:
+        """Return the levels told last, by symbol, as canonical JSON values."""
+        return {
+            symbol: [amount_text(level) for level in levels]
+            for symbol, levels in self._told.items()
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self._told = {
+            symbol: tuple([parse_amount(text) for text in levels])
+            for symbol, levels in state.items()
+        }
+
+
+def levels_of(plan: Plan) -> Levels:
+    """Return what a plan tells of, in the order of `NAMES`."""
+    rungs = plan.rungs()
+    return (
+        *(plan.qty, plan.entry, plan.hard, plan.stop, plan.even, plan.trail),
+        *(plan.target, plan.age),
+        *(rungs[0] if rungs else NEVER, rungs[1] if len(rungs) > 1 else NEVER),
+    )
+
+
+def _plan_of(state: RiskState, market: Market) -> Plan | None:
+    """Return the plan of an open position, once the venue's rules have settled it."""
+    exits = state.exits.find(market.symbol)
+    if exits is None or exits.plan is None or market.holding is None or market.rules is None:
+        return None
+    return exits.plan if exits.plan.qty else None
+
+
+def _payload(state: RiskState, market: Market, plan: Plan, moved: tuple[str, ...]) -> PositionPlan:
+    stop, target = plan.floor(), plan.ceiling()
+    held_max = state.exits.rules.time_exit_ms
+    return PositionPlan(
+        symbol=market.symbol,
+        qty=amount_text(plan.qty),
+        moved=moved,
+        stop=_price(stop),
+        stop_reason=plan.floor_reason() if stop > 0 else None,
+        target=_price(target),
+        target_reason=plan.ceiling_reason() if target < NEVER else None,
+        rungs=tuple([amount_text(rung) for rung in plan.rungs()]) or None,
+        until_ts=None if held_max is None else plan.opened_ts + held_max,
+        **plan.carried(),
+    )
+
+
+def _price(price: int) -> str | None:
+    return amount_text(price) if 0 < price < NEVER else None

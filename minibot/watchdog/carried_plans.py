@@ -1,0 +1,53 @@
+"""Carried plans: where the levels of the positions stand that a run leaves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minibot.accounting.portfolio import Portfolio
+from minibot.events.model import Fill, JsonObject, PositionPlan, RunOpening
+from minibot.events.names import FILLS, RISK_ACTIONS
+from minibot.watchdog.carried_memory import Read
+
+CARRIED = (
+    *("symbol", "qty", "original_qty", "entry_price", "opened_ts", "age_row"),
+    *("hard_stop", "entry_stop", "break_even_stop", "trailing_stop", "peak", "atr"),
+)
+
+
+def carried_plans(opening: RunOpening, read: Read) -> tuple[JsonObject, ...] | None:
+    """Return what risk told last of each position that a run leaves; None for nothing.
+
+    A position of which this run told nothing keeps what the opening said of it. What was told
+    before its symbol was flat for the last time is of another position: it is left out, and the
+    next run finds its levels anew.
+
+    Args:
+        opening: Of the run.
+        read: Reads its queues.
+    """
+    plans: dict[str, Any] = {plan["symbol"]: plan for plan in opening.plans or ()}
+    told_ts = dict.fromkeys(plans, 0)
+    for event in read(RISK_ACTIONS, PositionPlan.TYPE):
+        said = event.payload
+        if isinstance(said, PositionPlan):
+            plans[said.symbol], told_ts[said.symbol] = _carried(said), event.ts
+    portfolio = Portfolio.from_opening(opening)
+    for event in read(FILLS, Fill.TYPE):
+        fill = event.payload
+        if not isinstance(fill, Fill):
+            continue
+        portfolio.apply(fill, event.ts)
+        if not portfolio.position_qty(fill.symbol) and event.ts > told_ts.get(fill.symbol, -1):
+            plans.pop(fill.symbol, None)
+    held = set(portfolio.symbols())
+    found = [plans[symbol] for symbol in sorted(plans) if plans[symbol] and symbol in held]
+    return tuple(found) or None
+
+
+def _carried(said: PositionPlan) -> JsonObject:
+    """Return the fields that the next run needs; nothing of a closed position."""
+    if said.original_qty is None:
+        return {}
+    values = {name: getattr(said, name) for name in CARRIED}
+    return {name: value for name, value in values.items() if value is not None}
