@@ -192,10 +192,7 @@ class ActionMessage(Message):
 
 @mypyc_attr(acyclic=True)
 class ToldMessage(Message):
-    """What risk tells beside its actions: the account's standing or a position's plan.
-
-    No core acts on it.
-    """
+    """Standing of the account or plan of a position: told by risk, acted on by no core."""
 
     told: Payload
 

@@ -632,10 +632,10 @@ class PositionPlan(Payload, frozen=True):
     entry_price: Annotated[Number | None, "Average price at the last purchase."] = None
     opened_ts: Annotated[Ms | None, "When the position was opened."] = None
     age_row: Annotated[Count | None, "Row of risk.targets_by_age that holds; 0 for none."] = None
-    hard_stop: Annotated[NumberAboveZero | None, "Stop of risk.hard_stop_bps."] = None
-    entry_stop: Annotated[NumberAboveZero | None, "Stop of the entry."] = None
-    break_even_stop: Annotated[NumberAboveZero | None, "Stop at break-even."] = None
-    trailing_stop: Annotated[NumberAboveZero | None, "Stop that trails the peak."] = None
+    stop_hard: Annotated[NumberAboveZero | None, "Stop of risk.hard_stop_bps."] = None
+    stop_entry: Annotated[NumberAboveZero | None, "Stop of the entry."] = None
+    stop_break_even: Annotated[NumberAboveZero | None, "Stop at break-even."] = None
+    stop_trailing: Annotated[NumberAboveZero | None, "Stop that trails the peak."] = None
     peak: Annotated[NumberAboveZero | None, "Highest bid that the trailing stop follows."] = None
     atr: Annotated[NumberAboveZero | None, "ATR of the entry, in quote."] = None
 

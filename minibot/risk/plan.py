@@ -236,6 +236,10 @@ class Plan:
             prices = lower, upper, self.hard
             self._parts = parts_of(self.original, order_rules.market_bounds, prices)
 
+    def is_settled(self, order_rules: OrderRules | None) -> bool:
+        """Return whether `settle` was called with these filters since the last purchase."""
+        return self._order_rules is not None and self._order_rules is order_rules
+
     def advance(self, rules: PlanRules, bid: int, now: int) -> None:
         """Take the bid of a judged tick, and market time."""
         step = self._step
@@ -279,10 +283,10 @@ class Plan:
             "entry_price": amount_text(self.entry),
             "opened_ts": self.opened_ts,
             "age_row": self._age + 1,
-            "hard_stop": _price(self.hard),
-            "entry_stop": _price(self.stop),
-            "break_even_stop": _price(self.even),
-            "trailing_stop": _price(self.trail),
+            "stop_hard": _price(self.hard),
+            "stop_entry": _price(self.stop),
+            "stop_break_even": _price(self.even),
+            "stop_trailing": _price(self.trail),
             "peak": _price(self.peak),
             "atr": _price(self.atr or 0),
         }
@@ -301,13 +305,13 @@ class Plan:
         if "atr" in said:
             self.atr = parse_amount(said["atr"])
         if rules.hard_share is not None:
-            self.hard = parse_amount(said.get("hard_stop", "0"))
+            self.hard = parse_amount(said.get("stop_hard", "0"))
         if has_entry_stop:
-            self.stop = parse_amount(said.get("entry_stop", "0"))
+            self.stop = parse_amount(said.get("stop_entry", "0"))
         if rules.even_from.is_set:
-            self.even = parse_amount(said.get("break_even_stop", "0"))
+            self.even = parse_amount(said.get("stop_break_even", "0"))
         if rules.trail.is_set:
-            self.trail = parse_amount(said.get("trailing_stop", "0"))
+            self.trail = parse_amount(said.get("stop_trailing", "0"))
             self.peak = parse_amount(said.get("peak", "0"))
 
     # --- what is in force ---------------------------------------------------------------------

@@ -22,8 +22,8 @@ from minibot.risk.risk_state import RiskState
 Levels = tuple[int, ...]
 
 NAMES: Final = (
-    *("qty", "entry_price", "hard_stop", "entry_stop", "break_even_stop", "trailing_stop"),
-    *("target", "age_target", "rungs", "rungs"),
+    *("qty", "entry_price", "stop_hard", "stop_entry", "stop_break_even", "stop_trailing"),
+    *("target", "target_age", "rungs", "rungs"),
 )
 """What may move, in the order of `levels_of`."""
 OPENED: Final = ("opened",)
@@ -50,7 +50,10 @@ class PlanTelling:
         held = state.positions.held
         for symbol, market in held.items():
             plan = _plan_of(state, market)
-            if plan is not None and self._told.get(symbol) != levels_of(plan):
+            if plan is None:
+                continue
+            # After a restart or new filters the next beat finds out what follows from the entry.
+            if not plan.is_settled(market.rules) or self._told.get(symbol) != levels_of(plan):
                 return True
         return any([symbol not in held for symbol in self._told])
 
@@ -93,8 +96,10 @@ class PlanTelling:
             del self._told[symbol]
             payload = PositionPlan(symbol=symbol, qty="0", moved=CLOSED)
             return ToldMessage.because(cause, ts, tick_seq, ordinal, payload)
-        if plan is None:
+        exits = state.exits.find(symbol)
+        if plan is None or exits is None or market.rules is None:
             return None
+        state.exits.bounds(exits, market.holding, market.rules)
         now = levels_of(plan)
         if now == before:
             return None

@@ -11,7 +11,7 @@ from minibot.watchdog.carried_memory import Read
 
 CARRIED = (
     *("symbol", "qty", "original_qty", "entry_price", "opened_ts", "age_row"),
-    *("hard_stop", "entry_stop", "break_even_stop", "trailing_stop", "peak", "atr"),
+    *("stop_hard", "stop_entry", "stop_break_even", "stop_trailing", "peak", "atr"),
 )
 
 

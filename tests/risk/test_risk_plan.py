@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from copy import deepcopy
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import asdict, replace
 
-from minibot.events.model import Event, Gap, JsonObject, OrderReplace, PositionPlan, RunOpening
+from minibot.events.model import Event, Gap, OrderReplace, PositionPlan
 from minibot.events.money import UNIT, amount_text
-from minibot.kernel.errors import InvariantError
-from minibot.watchdog.carried_plans import carried_plans
 from tests.risk.desk import (
-    OTHER,
     SYMBOL,
     Desk,
     actions,
@@ -400,31 +395,12 @@ def test_keys_off_leave_state_and_events_as_they_were() -> None:
     assert intents(one.events("order_intents"))[-1].purpose == "EXIT"
 
 
-# --- told, and carried to the next run ------------------------------------------------------------
+# --- told -----------------------------------------------------------------------------------------
 
 
 def told(events: Iterable[Event]) -> list[PositionPlan]:
     """Return the plans that risk told."""
     return of(events, PositionPlan)
-
-
-def carried(one: Desk, first: RunOpening | None = None) -> tuple[JsonObject, ...] | None:
-    """Return the plans that the desk's run leaves."""
-    return carried_plans(first or opening(), lambda queue, _: one.events(queue))
-
-
-def next_run(one: Desk, bids: Sequence[str], **changes: Any) -> list[tuple[str, str]]:
-    """Return what risk does on bids in a run that carries the desk's position on."""
-    portfolio = one.risk._state.positions.portfolio
-    profile = deepcopy(one.profile)
-    profile["risk"].update(changes)
-    first = RunOpening(
-        portfolio.opening_cash(), tuple(portfolio.opening_lots()), {}, plans=carried(one)
-    )
-    other = Desk(profile, first=first)
-    other.ts = one.ts + MINUTE
-    other.instrument()
-    return walk(other, *bids)
 
 
 @pytest.mark.row("B-43")
@@ -437,7 +413,7 @@ def test_plan_is_told_with_a_fill_and_with_the_beat_behind_a_move() -> None:
 
     assert not told([event for bid in ("102", "105", "104") for event in one.tick(bid, bid)])
     (second,) = told(one.beat())
-    assert second.moved == ("break_even_stop", "trailing_stop")
+    assert second.moved == ("stop_break_even", "stop_trailing")
     assert (second.stop, second.stop_reason) == ("103.95000000", "trailing_stop")
     assert second.peak == "105.00000000"
     assert not told(one.beat())
@@ -471,91 +447,6 @@ def test_rung_that_is_sold_is_told() -> None:
     assert (after.moved, after.rungs) == (("qty", "rungs"), ("103.00000000",))
 
 
-@pytest.mark.row("B-17", "B-43")
-def test_next_run_goes_on_with_the_stops_of_the_last() -> None:
-    """A stop that had trailed to 103.95 is hit there by the first bid of the next run."""
-    one = holder(**TRAIL)
-    walk(one, "105")
-    one.beat()
-
-    assert next_run(one, ("103.96",)) == []
-    assert next_run(one, ("103.95",)) == [("EXIT", "trailing_stop")]
-    assert next_run(one, ("110", "108.91", "108.90")) == [("EXIT", "trailing_stop")]
-
-
-def test_stop_whose_key_is_off_in_the_next_run_is_left_out() -> None:
-    """The next run's profile says which stops there are."""
-    one = holder(**TRAIL)
-    walk(one, "105")
-    one.beat()
-
-    off = {"trail_bps": None, "trail_from_bps": None}
-    assert next_run(one, ("103.95", "90.01"), **off) == []
-    assert next_run(one, ("90",), **off) == [("EXIT", "hard_stop")]
-
-
-@pytest.mark.parametrize("held_ms", [0, 10 * MINUTE])
-def test_age_counts_on_in_the_next_run(held_ms: int) -> None:
-    """A position's time goes on: its target falls to one percent ten minutes after the purchase."""
-    one = holder(**AGES)
-    one.ts = opened_ts(one) + held_ms
-    one.beat()
-    walk(one, "100.50")
-
-    one.ts = opened_ts(one) + 9 * MINUTE - 100  # `next_run` begins a minute later.
-    assert next_run(one, ("100.99",)) == []
-    assert next_run(one, ("101.00",)) == [("EXIT", "age_target")]
-
-
-def test_plan_of_an_earlier_position_is_not_carried() -> None:
-    """What was told before the symbol was flat is of another position."""
-    one = holder(**TRAIL)
-    walk(one, "105")
-    one.beat()
-    left = carried(one)
-    walk(one, "103", "103")
-
-    assert left is not None
-    assert left[0]["trailing_stop"] == "103.95000000"
-    assert carried(one) is None
-    behind = [event for event in one.events("risk_actions") if not told([event])]
-    assert (
-        carried_plans(
-            replace(opening(), plans=left),
-            lambda queue, _: behind if queue == "risk_actions" else one.events(queue),
-        )
-        is None
-    )
-
-
-def test_run_without_a_plan_hands_on_what_it_was_given() -> None:
-    """Levels outlive a run whose profile has none."""
-    lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
-    one = holder(**TRAIL)
-    one.beat()
-    left = carried(one)
-    first = replace(opening("9000", (lot,)), plans=left)
-    other = Desk(config(), first=first)
-    other.instrument()
-
-    assert left
-    assert carried(other, first) == left
-
-
-def test_opening_with_a_plan_of_no_position_is_a_stop() -> None:
-    """A plan of a symbol that is not held contradicts the opening."""
-    one = holder(**TRAIL)
-    (left,) = carried(one) or ()
-    portfolio = one.risk._state.positions.portfolio
-    wrong = left | {"symbol": OTHER}
-    first = RunOpening(
-        portfolio.opening_cash(), tuple(portfolio.opening_lots()), {}, plans=(wrong,)
-    )
-
-    with pytest.raises(InvariantError, match="ETHUSDT, of which nothing is held"):
-        Desk(one.profile, first=first)
-
-
 def test_restart_between_move_and_beat_tells_the_same() -> None:
     """A role that restarts behind a move tells it as it would have."""
     one = holder(**TRAIL)
@@ -563,5 +454,5 @@ def test_restart_between_move_and_beat_tells_the_same() -> None:
     one.restarted()
     (said,) = told(one.beat())
 
-    assert said.moved == ("trailing_stop",)
-    assert asdict(said)["trailing_stop"] == "103.95000000"
+    assert said.moved == ("stop_trailing",)
+    assert said.stop_trailing == "103.95000000"

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from minibot.accounting import portfolio
 from minibot.accounting.order_rules import Bounds
 from minibot.events.money import proceeds_down
-from minibot.risk import drafts, entry_decision, exit_decision, plan
+from minibot.risk import drafts, entry_decision, exit_decision, plan, plan_telling
 from minibot.risk.core import RiskCore
 from minibot.risk.plan import Plan, PlanRules
 from minibot.risk.positions import Positions
@@ -113,6 +114,11 @@ def _stepless(change: pytest.MonkeyPatch) -> None:
     change.setattr(Bounds, "qty_refusal", lambda bounds, qty: None)
 
 
+def _misleading(change: pytest.MonkeyPatch) -> None:
+    told = plan_telling._payload
+    change.setattr(plan_telling, "_payload", lambda *words: replace(told(*words), stop="1"))
+
+
 @pytest.mark.parametrize(
     ("breaks", "what"),
     [
@@ -128,6 +134,7 @@ def _stepless(change: pytest.MonkeyPatch) -> None:
         (_deaf_to_locks, watch.ENTRY_REFUSED),
         (_generous, watch.CASH),
         (_stepless, watch.QTY),
+        (_misleading, watch.TOLD),
     ],
 )
 def test_what_is_broken_on_purpose_is_reported(

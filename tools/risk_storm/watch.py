@@ -18,6 +18,7 @@ from minibot.cores.messages import (
     IntentMessage,
     Message,
     ResultMessage,
+    ToldMessage,
     stop_in,
 )
 from minibot.cores.protocol import Core, Input
@@ -30,6 +31,7 @@ from minibot.events.model import (
     Instrument,
     JsonObject,
     LockSymbol,
+    PositionPlan,
     PriceMark,
     Resume,
     RunEnding,
@@ -58,6 +60,7 @@ CAP = "a cap was passed"
 QTY = "a quantity that is no whole step of its bounds"
 NO_HARD_STOP = "a unit held without a hard stop"
 LOOSER = "a stop became looser"
+TOLD = "a plan told otherwise than it stands"
 NOT_LEFT = "a bid at the stop, and no sale"
 BOOKS = "books that differ"
 RESTART = "a restart changed what followed"
@@ -123,6 +126,7 @@ class Watch:
         self._is_halted = self._is_ending = self._is_stopped = False
         self._locks: dict[str, int | None] = {}
         self._levels: dict[str, tuple[int, dict[str, int]]] = {}
+        self._told: dict[str, tuple[int | None, int]] = {}
 
     def on_step(
         self, role: str, core: Core, item: Input, said: Sequence[Message], now: int
@@ -234,6 +238,24 @@ class Watch:
                     self._fail(LINEAGE, f"{behind.action}: {message.payload()}")
                 if isinstance(message, IntentMessage):
                     self._on_intent(message, now)
+            elif isinstance(message, ToldMessage) and isinstance(message.told, PositionPlan):
+                self._on_plan(message.told)
+
+    def _on_plan(self, plan: PositionPlan) -> None:
+        """Judge a plan that risk told by what it told before, and by what is held."""
+        symbol, held, stop = plan.symbol, self._held(plan.symbol), parse_amount(plan.stop or "0")
+        self._see("plan closed" if plan.moved == ("closed",) else "plan")
+        opened_ts, former = self._told.pop(symbol, (None, 0))
+        if bool(parse_amount(plan.qty)) != bool(held) or parse_amount(plan.qty) > held:
+            self._fail(TOLD, f"{plan.qty} {symbol}, and {held} is held")
+        if not held:
+            return
+        if opened_ts == plan.opened_ts and stop < former:
+            self._fail(LOOSER, f"{symbol} told {former}, then {stop}")
+        stops = (plan.stop_hard, plan.stop_entry, plan.stop_break_even, plan.stop_trailing)
+        if stop != max(parse_amount(each or "0") for each in stops):
+            self._fail(TOLD, f"{symbol} {plan.stop} of {stops}")
+        self._told[symbol] = (plan.opened_ts, stop)
 
     def _on_intent(self, intent: IntentMessage, now: int) -> None:
         symbol, rules = intent.symbol, self._rules[intent.symbol]

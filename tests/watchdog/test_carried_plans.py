@@ -1,0 +1,147 @@
+"""Carried plans: the next run goes on with the levels that risk told last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from minibot.events.model import JsonObject, PositionPlan, RunOpening
+from minibot.kernel.errors import InvariantError
+from minibot.watchdog.carried_plans import carried_plans
+from tests.risk.desk import OTHER, SYMBOL, Desk, actions, config, opening
+
+TRAIL: dict[str, Any] = {
+    "risk__hard_stop_bps": "1000",
+    "risk__trail_bps": "100",
+    "risk__trail_from_bps": "200",
+}
+AGES: dict[str, Any] = {
+    "risk__hard_stop_bps": "1000",
+    "risk__targets_by_age": [[0, "300"], [10, "100"], [60, "0"]],
+}
+MINUTE = 60_000
+
+
+def holder(**changes: Any) -> Desk:
+    """Return a desk that holds coins bought at 100."""
+    one = Desk(config(**changes))
+    one.instrument()
+    one.tick("100", "100")
+    one.buy()
+    return one
+
+
+def walk(one: Desk, *bids: str) -> list[tuple[str, str]]:
+    """Show bids, and return what risk did."""
+    return actions(event for bid in bids for event in one.tick(bid, bid))
+
+
+def carried(one: Desk, first: RunOpening | None = None) -> tuple[JsonObject, ...] | None:
+    """Return the plans that the desk's run leaves."""
+    return carried_plans(first or opening(), lambda queue, _: one.events(queue))
+
+
+def next_run(one: Desk, bids: Sequence[str], **changes: Any) -> list[tuple[str, str]]:
+    """Return what risk does on bids in a run that carries the desk's position on."""
+    portfolio = one.risk._state.positions.portfolio
+    profile = deepcopy(one.profile)
+    profile["risk"].update(changes)
+    first = RunOpening(
+        portfolio.opening_cash(), tuple(portfolio.opening_lots()), {}, plans=carried(one)
+    )
+    other = Desk(profile, first=first)
+    other.ts = one.ts + MINUTE
+    other.instrument()
+    return walk(other, *bids)
+
+
+@pytest.mark.row("B-17", "B-43")
+def test_next_run_goes_on_with_the_stops_of_the_last() -> None:
+    """A stop that had trailed to 103.95 is hit there by the first bid of the next run."""
+    one = holder(**TRAIL)
+    walk(one, "105")
+    one.beat()
+
+    assert next_run(one, ("103.96",)) == []
+    assert next_run(one, ("103.95",)) == [("EXIT", "trailing_stop")]
+    assert next_run(one, ("110", "108.91", "108.90")) == [("EXIT", "trailing_stop")]
+
+
+def test_stop_whose_key_is_off_in_the_next_run_is_left_out() -> None:
+    """The next run's profile says which stops there are."""
+    one = holder(**TRAIL)
+    walk(one, "105")
+    one.beat()
+
+    off = {"trail_bps": None, "trail_from_bps": None}
+    assert next_run(one, ("103.95", "90.01"), **off) == []
+    assert next_run(one, ("90",), **off) == [("EXIT", "hard_stop")]
+
+
+@pytest.mark.parametrize("held_ms", [0, 10 * MINUTE])
+def test_age_counts_on_in_the_next_run(held_ms: int) -> None:
+    """A position's time goes on: its target falls to one percent ten minutes after the purchase."""
+    one = holder(**AGES)
+    opened_ts = (carried(one) or ())[0]["opened_ts"]
+    one.ts = opened_ts + held_ms
+    one.beat()
+    walk(one, "100.50")
+
+    one.ts = opened_ts + 9 * MINUTE - 100  # `next_run` begins a minute later.
+    assert next_run(one, ("100.99",)) == []
+    assert next_run(one, ("101.00",)) == [("EXIT", "age_target")]
+
+
+def test_plan_of_an_earlier_position_is_not_carried() -> None:
+    """Levels told before a symbol was flat are left out: they are of another position."""
+    one = holder(**TRAIL)
+    walk(one, "105")
+    one.beat()
+    left = carried(one)
+    walk(one, "103", "103")
+
+    assert left is not None
+    assert left[0]["stop_trailing"] == "103.95000000"
+    assert carried(one) is None
+    behind = [
+        event for event in one.events("risk_actions") if not isinstance(event.payload, PositionPlan)
+    ]
+    assert (
+        carried_plans(
+            replace(opening(), plans=left),
+            lambda queue, _: behind if queue == "risk_actions" else one.events(queue),
+        )
+        is None
+    )
+
+
+def test_run_without_a_plan_hands_on_what_it_was_given() -> None:
+    """Levels outlive a run whose profile has none."""
+    lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
+    one = holder(**TRAIL)
+    one.beat()
+    left = carried(one)
+    first = replace(opening("9000", (lot,)), plans=left)
+    other = Desk(config(), first=first)
+    other.instrument()
+
+    assert left
+    assert carried(other, first) == left
+
+
+def test_opening_with_a_plan_of_no_position_is_a_stop() -> None:
+    """A plan of a symbol that is not held contradicts the opening."""
+    one = holder(**TRAIL)
+    (left,) = carried(one) or ()
+    portfolio = one.risk._state.positions.portfolio
+    wrong = left | {"symbol": OTHER}
+    first = RunOpening(
+        portfolio.opening_cash(), tuple(portfolio.opening_lots()), {}, plans=(wrong,)
+    )
+
+    with pytest.raises(InvariantError, match="ETHUSDT, of which nothing is held"):
+        Desk(one.profile, first=first)
