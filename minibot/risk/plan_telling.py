@@ -27,6 +27,7 @@ NAMES: Final = (
 )
 """What may move, in the order of `levels_of`."""
 OPENED: Final = ("opened",)
+CARRIED: Final = ("carried",)
 CLOSED: Final = ("closed",)
 
 
@@ -62,7 +63,8 @@ class PlanTelling:
         messages: list[Message] = []
         for symbol in sorted(state.positions.held.keys() | self._told.keys()):
             market = state.positions.of(symbol)
-            told = self._tell(state, market, cause, ts, seq, len(messages))
+            # Whatever this run bought was told with the fill.
+            told = self._tell(state, market, cause, ts, seq, len(messages), CARRIED)
             if told is not None:
                 messages.append(told)
         return messages
@@ -77,7 +79,7 @@ class PlanTelling:
         ordinal: int,
     ) -> Message | None:
         """Return what is told after a fill, at its place in the step; None for nothing new."""
-        return self._tell(state, market, cause, ts, tick_seq, ordinal)
+        return self._tell(state, market, cause, ts, tick_seq, ordinal, OPENED)
 
     def _tell(
         self,
@@ -87,7 +89,9 @@ class PlanTelling:
         ts: int,
         tick_seq: int | None,
         ordinal: int,
+        moved: tuple[str, ...],
     ) -> Message | None:
+        """Return what is told of a position; `moved` is for one of which nothing was told yet."""
         symbol, plan = market.symbol, _plan_of(state, market)
         before = self._told.get(symbol)
         if market.holding is None:
@@ -104,7 +108,6 @@ class PlanTelling:
         if now == before:
             return None
         self._told[symbol] = now
-        moved: tuple[str, ...] = OPENED
         if before is not None:
             changed = [NAMES[at] for at in range(len(NAMES)) if before[at] != now[at]]
             moved = tuple(dict.fromkeys(changed))

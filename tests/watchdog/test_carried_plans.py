@@ -45,8 +45,8 @@ def carried(one: Desk, first: RunOpening | None = None) -> tuple[JsonObject, ...
     return carried_plans(first or opening(), lambda queue, _: one.events(queue))
 
 
-def next_run(one: Desk, bids: Sequence[str], **changes: Any) -> list[tuple[str, str]]:
-    """Return what risk does on bids in a run that carries the desk's position on."""
+def following(one: Desk, **changes: Any) -> Desk:
+    """Return the desk of a run that carries the desk's position on, a minute later."""
     portfolio = one.risk._state.positions.portfolio
     profile = deepcopy(one.profile)
     profile["risk"].update(changes)
@@ -56,7 +56,12 @@ def next_run(one: Desk, bids: Sequence[str], **changes: Any) -> list[tuple[str, 
     other = Desk(profile, first=first)
     other.ts = one.ts + MINUTE
     other.instrument()
-    return walk(other, *bids)
+    return other
+
+
+def next_run(one: Desk, bids: Sequence[str], **changes: Any) -> list[tuple[str, str]]:
+    """Return what risk does on bids in a run that carries the desk's position on."""
+    return walk(following(one, **changes), *bids)
 
 
 @pytest.mark.row("B-17", "B-43")
@@ -69,6 +74,20 @@ def test_next_run_goes_on_with_the_stops_of_the_last() -> None:
     assert next_run(one, ("103.96",)) == []
     assert next_run(one, ("103.95",)) == [("EXIT", "trailing_stop")]
     assert next_run(one, ("110", "108.91", "108.90")) == [("EXIT", "trailing_stop")]
+
+
+def test_carried_plan_is_told_once_by_the_first_beat() -> None:
+    """The next run says that it carries the plan, and nothing more until a level moves."""
+    one = holder(**TRAIL)
+    walk(one, "105")
+    one.beat()
+    other = following(one)
+    walk(other, "105")
+
+    (said,) = [event.payload for event in other.beat() if event.type == PositionPlan.TYPE]
+    assert isinstance(said, PositionPlan)
+    assert (said.moved, said.stop) == (("carried",), "103.95000000")
+    assert not other.beat()
 
 
 def test_stop_whose_key_is_off_in_the_next_run_is_left_out() -> None:
