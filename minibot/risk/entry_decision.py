@@ -54,6 +54,7 @@ from minibot.risk.checks import (
     exceeded,
 )
 from minibot.risk.drafts import ALLOW, BLOCK, REDUCE, action, approve, new_verdict, stop
+from minibot.risk.exit_decision import NOT_ASKED_FOR, policy_gate
 from minibot.risk.exits import UNKNOWN
 from minibot.risk.headroom import Headroom, loss_of
 from minibot.risk.limits import (
@@ -163,6 +164,9 @@ def entry_rows(
         (IS_HALTED, halts.is_halted, False),
         (IS_LOCKED, halts.is_locked(symbol, now), False),
         (IN_UNIVERSE, _is_outside(symbol, state.universe), False),
+        # A position that is to be left as soon as it can be sold.
+        (NOT_ASKED_FOR, exits.is_asked or NOT_ASKED, False),
+        (policy_gate(exits.left), exits.left != "" or NOT_ASKED, False),
         (SIGNAL_AGE, now - signal.ts, signal_age_max(limits, signal)),
         (DECIDED_BEFORE, state.decided.has(signal.ref()), False),
         # A market that cannot be traded; open orders, the count of positions, the touch.

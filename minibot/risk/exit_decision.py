@@ -259,12 +259,12 @@ def request_rows(state: RiskState, exits: SymbolExits) -> tuple[Row, ...]:
     is_closing = until is not None and state.exits.rules.closes_at_end
     return (
         (NOT_ASKED_FOR, exits.is_asked, False),
-        (_policy_gate(exits.left), exits.left != "", False),
+        (policy_gate(exits.left), exits.left != "", False),
         (NOT_ENDING, state.now if is_closing else NOT_ASKED, until or 0),
     )
 
 
-def _policy_gate(reason: str) -> Gate:
+def policy_gate(reason: str) -> Gate:
     """Return the check that the profile's policy holds a position, with its reason to leave."""
     if not reason:
         return HELD

@@ -276,6 +276,18 @@ ENTRIES: Final = (
         ("", "in_universe no / yes"),
         (put(state__universe=None), put(state__universe=frozenset())),
     ),
+    _entry(
+        "NOT_ASKED_FOR",
+        "operator_exit",
+        ("", "exit_position asked / none"),
+        (nothing, put(exits__is_asked=True)),
+    ),
+    _entry(
+        "policy_gate(exits.left)",
+        "left_trading",
+        ("", "policy close / hold"),
+        (nothing, put(exits__left="left_trading")),
+    ),
     *(_entry(*row) for row in SHARED),
     _entry(
         "ORDER_PENDING", "pending_order", over("order_pending", "no", "yes"), (nothing, selling(1))
@@ -563,7 +575,7 @@ EXITS: Final = (
         (nothing, put(exits__is_asked=True)),
     ),
     _request(
-        "_policy_gate(exits.left)",
+        "policy_gate(exits.left)",
         "universe_exit",
         over("policy", "hold", "close"),
         (held_at_end, closing("universe_exit")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minibot.events.model import Universe
+from minibot.events.model import ExitPosition, Gap, Universe
 from tests.risk.desk import (
     OTHER,
     SYMBOL,
@@ -68,6 +68,24 @@ def test_position_by_policy_close_is_left_when_the_symbol_trades_again() -> None
     assert [(intent.side, intent.purpose) for intent in intents(back)] == [("SELL", "EXIT")]
     assert fills(desk.tick())[0].side == "SELL"
     assert actions(desk.tick()) == []
+
+
+def test_nothing_is_bought_of_what_waits_to_be_sold() -> None:
+    """A BUY between the end of a halt and the sale by policy, or by an operator, is refused."""
+    desk = holding(risk__left_trading="close")
+    desk.tick()
+    desk.instrument(status="HALT")
+    desk.instrument(status="TRADING")
+    policy = desk.signal("BUY")
+
+    asked = holding()
+    asked.put("market_ticks", Gap(SYMBOL, "trade", asked.ts - 1, asked.ts, "lost"))
+    asked.put("control", ExitPosition("operator", "enough", SYMBOL))
+    behind = asked.signal("BUY")
+
+    assert actions(policy) == [("BLOCK", "left_trading")]
+    assert actions(desk.tick()) == [("EXIT", "left_trading")]
+    assert actions(behind) == [("BLOCK", "operator_exit")]
 
 
 def test_position_by_policy_hold_stays_with_its_own_exits() -> None:
