@@ -341,11 +341,12 @@ class RiskCore(Core):
             return None
         state.now = now
         standing, plans = self._standing, self._plans
+        is_due = standing.is_on and standing.is_due(state, now)
+        if not is_due and not plans.is_on:
+            return None
         cause = named(event.id, event.run_id)
-        messages: list[Message] = []
-        if plans.is_on:
-            messages = plans.on_beat(state, cause, event.ts, seq)
-        if standing.is_on and standing.is_due(state, now):
+        messages = plans.on_beat(state, cause, event.ts, seq) if plans.is_on else []
+        if is_due:
             told = standing.tell(state, cause, event.ts, seq, len(messages), has_memory=False)
             messages.append(told)
         return messages or None

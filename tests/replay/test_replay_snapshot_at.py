@@ -7,12 +7,15 @@ from collections import Counter
 from datetime import UTC
 
 import pytest
+from msgspec.structs import replace
 
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import WHOLE, Window
-from minibot.events.model import Event, MarketTick
+from minibot.events.model import Event, MarketTick, Payload, PositionPlan, RiskStanding
 from minibot.kernel.errors import Refusal
 from minibot.replay.explain.causes import Explainer
+from minibot.replay.explain.explanation import Step
+from minibot.replay.explain.lines import event_text, levels_text
 from minibot.replay.explain.rejections import (
     NOTHING,
     WhyNot,
@@ -21,7 +24,12 @@ from minibot.replay.explain.rejections import (
     why_not_lines,
     wish_of,
 )
-from minibot.replay.explain.snapshot_at import SecondSnapshot, snapshot_lines, snapshot_of_second
+from minibot.replay.explain.snapshot_at import (
+    SecondSnapshot,
+    _levels,
+    snapshot_lines,
+    snapshot_of_second,
+)
 from minibot.replay.run_status import open_run
 from minibot.replay.time_arguments import Span
 from tests.runs import ShortRun, raw_events, verb
@@ -331,3 +339,49 @@ def test_flag_that_would_change_nothing_is_refused(
 
     assert said.code == 2
     assert len(said.err.splitlines()) == 1
+
+
+def step(ts: int, payload: Payload) -> Step:
+    """Return what risk told at a time."""
+    return Step("risk_actions", 1, Event(ts, "id", "risk_role", "run", "", payload))
+
+
+PLAN = PositionPlan(
+    symbol="BTCUSDT",
+    qty="2.00000000",
+    moved=("stop_trailing",),
+    stop="61590.27000000",
+    stop_reason="trailing_stop",
+    target="62000.00000000",
+    target_reason="take_profit",
+    rungs=("61900.00000000",),
+    until_ts=1_723_161_600_000,
+    original_qty="2.00000000",
+)
+
+
+@pytest.mark.row("B-43")
+def test_levels_of_a_position_are_those_that_risk_told_last() -> None:
+    """Where a position is left is told until it is closed, and per symbol."""
+    opened, moved = step(1, PLAN), step(2, replace(PLAN, stop="61600.00000000"))
+    closed = step(3, PositionPlan(symbol="BTCUSDT", qty="0", moved=("closed",)))
+    levels = _levels("BTCUSDT", [opened, moved])
+
+    assert levels is not None
+    assert (levels["ts"], levels["stop"]) == (2, "61600.00000000")
+    assert _levels("BTCUSDT", [opened, moved, closed]) is None
+    assert _levels("ETHUSDT", [opened]) is None
+    assert levels_text(levels) == (
+        "stop 61,600.00 (trailing_stop), target 62,000.00 (take_profit), a part at 61,900.00,"
+        " whatever the price at 00:00:00.000"
+    )
+    assert event_text(moved.event).endswith("; moved: stop trailing")
+    assert event_text(closed.event) == "BTCUSDT closed"
+
+
+def test_standing_is_told_with_its_locks() -> None:
+    """The account's standing is one line: state, equity, what is locked."""
+    lock = {"scope": "*", "reason_code": "max_drawdown", "until_ts": 9}
+    standing = RiskStanding("HALTED", 2, "9500.00000000", locks=(lock,))
+
+    assert event_text(step(1, standing).event) == "HALTED, equity 9,500.00; locked: * max_drawdown"

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from minibot.events.model import Event, Fill, JsonObject
 from minibot.events.reasons import REASONS
-from minibot.replay.explain.checks import check_line, check_words, failed_checks
+from minibot.replay.explain.checks import check_line, check_words, failed_checks, price_text
 
 TEXT_LENGTH_MAX: Final = 300
 
@@ -102,6 +102,33 @@ def _risk_action(p: JsonObject) -> str:
     )
 
 
+def _standing(p: JsonObject) -> str:
+    locks = ", ".join(f"{lock['scope']} {lock['reason_code']}" for lock in p.get("locks") or ())
+    return f"{p['state']}, equity {price_text(p['equity'])}" + (f"; locked: {locks}" * bool(locks))
+
+
+def _plan(p: JsonObject) -> str:
+    if "original_qty" not in p:
+        return f"{p['symbol']} closed"
+    moved = ", ".join(word.replace("_", " ") for word in p["moved"])
+    return f"{p['symbol']} {levels_text(p)}; moved: {moved}"
+
+
+def levels_text(plan: JsonObject) -> str:
+    """Return where a position is left by its plan, in words."""
+    found = [
+        f"{name} {price_text(plan[name])} ({plan[f'{name}_reason']})"
+        for name in ("stop", "target")
+        if plan.get(name) is not None
+    ]
+    rungs = plan.get("rungs")
+    if rungs:
+        found.append(f"a part at {' and '.join(map(price_text, rungs))}")
+    if plan.get("until_ts") is not None:
+        found.append(f"whatever the price at {clock_ms(plan['until_ts'])}")
+    return ", ".join(found) or "no level yet"
+
+
 def _intent(p: JsonObject) -> str:
     price = f" at {p['limit_price']}" if "limit_price" in p else ""
     price += f", stop {p['stop_price']}" if "stop_price" in p else ""
@@ -160,6 +187,8 @@ _TELLERS: Final[Mapping[str, Callable[[JsonObject], str]]] = {
     "beat": _beat,
     "signal": _signal,
     "risk_action": _risk_action,
+    "risk_state": _standing,
+    "position_plan": _plan,
     "order_intent": _intent,
     "order_replace": _intent,
     "order_cancel": _cancel,

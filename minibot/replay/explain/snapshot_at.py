@@ -26,6 +26,7 @@ from minibot.events.model import (
     LockSymbol,
     OrderIntent,
     OrderResult,
+    PositionPlan,
     Resume,
     RiskAction,
     RunOpening,
@@ -38,7 +39,7 @@ from minibot.kernel.errors import InvariantError
 from minibot.replay.explain.causes import Explainer
 from minibot.replay.explain.checks import check_line
 from minibot.replay.explain.explanation import Step
-from minibot.replay.explain.lines import event_text, plain
+from minibot.replay.explain.lines import event_text, levels_text, plain
 from minibot.replay.time_arguments import Span
 from minibot.strategies.core import NO_ANSWER, StrategyCore
 from minibot.strategies.view import View
@@ -195,6 +196,7 @@ def _symbol(
         "qty": amount_text(portfolio.position_qty(name)),
         "entry_price_avg": amount_text(portfolio.entry_price_avg(name)),
         "orders": _open_orders(name, before),
+        "levels": _levels(name, before),
     }
     if core is None or name not in core.watched:
         return SymbolSnapshot(name, "no market data yet", {}, held, None)
@@ -304,6 +306,16 @@ def _open_orders(symbol: str, before: Sequence[Step]) -> list[str]:
     return [words.get(name, name) for name, still in is_open.items() if still]
 
 
+def _levels(symbol: str, before: Sequence[Step]) -> JsonObject | None:
+    """Return what risk told last of a position's levels; None without a position or a plan."""
+    for step in reversed(before):
+        plan = step.event.payload
+        if isinstance(plan, PositionPlan) and plan.symbol == symbol:
+            is_open = plan.original_qty is not None
+            return {"ts": step.event.ts, **plan.to_json()} if is_open else None
+    return None
+
+
 def _standing_orders(before: Sequence[Step], to_ms: int, span: Span) -> list[str]:
     """Return the operator's orders that were in force by then, such as a halt."""
     halted = ""
@@ -337,6 +349,9 @@ def snapshot_lines(second: SecondSnapshot, span: Span) -> list[str]:
     for item in second.symbols:
         lines += ["", f"{item.symbol}: {item.verdict}", *_saw_lines(item.saw, span, second.to_ms)]
         lines.append(_held_line(item.held))
+        if levels := item.held["levels"]:
+            told = span.clock(levels["ts"])
+            lines.append(f"            left at: {levels_text(levels)}; so since {told}")
         lines += [f"    open order: {order}" for order in item.held["orders"]]
         lines += _decided_lines(item.decided, second.to_ms)
     cash = ", ".join(
