@@ -362,7 +362,7 @@ PLAN = PositionPlan(
 
 @pytest.mark.row("B-43")
 def test_levels_of_a_position_are_those_that_risk_told_last() -> None:
-    """Where a position is left is told until it is closed, and per symbol."""
+    """Levels of a symbol are those told last; a closed position has none."""
     opened, moved = step(1, PLAN), step(2, replace(PLAN, stop="61600.00000000"))
     closed = step(3, PositionPlan(symbol="BTCUSDT", qty="0", moved=("closed",)))
     levels = _levels("BTCUSDT", [opened, moved])

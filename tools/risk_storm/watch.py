@@ -215,6 +215,7 @@ class Watch:
         """Forget the levels of a position that is none any more."""
         if not self._held(symbol):
             self._levels.pop(symbol, None)
+            self._told.pop(symbol, None)
 
     def _forget_ended(self) -> None:
         ended = [name for name, order in self._working.items() if order.ends_at == order.filled]
