@@ -140,12 +140,12 @@ def shared_by_workers(
 
 
 PATIENT: Final = {
-    "strategy__tick_age_ms_max": "60000",
-    "risk__signal_age_ms_max": "60000",
-    "risk__tick_age_ms_max": "60000",
-    "risk__intent_ttl_ms": "60000",
-    "execution__tick_age_ms_max": "60000",
-    "execution__order_ttl_market_ms": "60000",
+    "strategy__tick_age_ms_max": "600000",
+    "risk__signal_age_ms_max": "600000",
+    "risk__tick_age_ms_max": "600000",
+    "risk__intent_ttl_ms": "600000",
+    "execution__tick_age_ms_max": "600000",
+    "execution__order_ttl_market_ms": "600000",
 }
 """Limits of age that a busy machine keeps, so that a shared night trades on every machine."""
 

@@ -21,6 +21,13 @@ EAGER: Final[Mapping[str, object]] = {
     "strategy.confidence_min": 10,
     "strategy.momentum_bps_min": "0.2",
     "strategy.reversion_bps_min": "0.2",
+    # Market time goes many times as fast as the machine, which may be busy.
+    "strategy.tick_age_ms_max": 60_000,
+    "risk.signal_age_ms_max": 60_000,
+    "risk.tick_age_ms_max": 60_000,
+    "risk.intent_ttl_ms": 60_000,
+    "execution.tick_age_ms_max": 60_000,
+    "execution.order_ttl_market_ms": 60_000,
 }
 
 

@@ -53,17 +53,17 @@ class EmbeddedExchange:
                 "Start again when this machine has less to do.",
             ) from error
         deadline = machine_ns() + READY_NS_MAX
-        while machine_ns() < deadline:
-            ready = next((line for line in child.lines if line.get("ready")), None)
-            if ready is not None:
-                try:
+        try:
+            while machine_ns() < deadline:
+                ready = next((line for line in child.lines if line.get("ready")), None)
+                if ready is not None:
                     _check_symbols(config, ready["symbols"])
-                except Refusal:
-                    child.kill()
-                    raise
-                return cls(child, ready)
-            if child.wait(POLL_S):
-                break
+                    return cls(child, ready)
+                if child.wait(POLL_S):
+                    break
+        except BaseException:  # Ctrl-C too: a start that is broken off leaves no process.
+            child.kill()
+            raise
         code = child.exit_code()
         child.kill()
         if code is None:

@@ -18,7 +18,7 @@ from minibot.kernel import canonical
 from minibot.runtime.context import to_stderr
 from minibot.watchdog.spawn import spawn_table
 
-QUIT_S = 2.0
+QUIT_S = 10.0
 
 
 class LiveFeed:

@@ -28,6 +28,8 @@ from minibot.runtime.stop import StopRecord
 from minibot.watchdog.child import Child
 
 LEASE_INTERVAL_NS = 1_000_000_000
+STOP_S = 1.0
+"""How long execution may take to end at a STOP; then it is killed."""
 
 
 class Supervisor:
@@ -274,7 +276,7 @@ class Supervisor:
         execution = self.children.get(EXECUTION_ROLE)
         if execution is not None:
             execution.send(f"{STOP} -")
-            if not execution.wait(1.0):
+            if not execution.wait(STOP_S):
                 execution.kill()
                 execution.wait(5.0)
         rest = [child for child in self.children.values() if child is not execution]

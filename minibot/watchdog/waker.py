@@ -30,7 +30,9 @@ def main(argv: list[str]) -> int:
         if not waiter.wait(WAIT_S):
             return 1
         moment = FILES.monotonic_ns()
-        woke += [moment] * len(reader.read(hops))
+        while reader.read(1):  # A line that came after waking has a later time.
+            woke.append(moment)
+            moment = FILES.monotonic_ns()
     waiter.close()
     reader.close()
     print(*woke, flush=True)

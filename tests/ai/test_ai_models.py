@@ -24,10 +24,17 @@ from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.runtime.paths import Var
 from tests.ai.ai_rows import dataset, model_text
 from tests.ai.ai_stage import LEVEL_HERE
+from tests.waiting import DEADLINE_S
 
 SETTINGS = TrainingSettings(
     memory_mb=256, isolation_min=LEVEL_HERE, rows_min=100, horizon_ms=30_000, seed=1
 )
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let processes at idle priority wait for their CPU time on a busy machine."""
+    monkeypatch.setattr("minibot.ai.training.TASK_S_MAX", 10 * DEADLINE_S)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from minibot.runtime.paths import PROJECT
 from tests.ai.ai_stage import RUN_ID, START_TS, SYMBOL, Stage, history, market, signal
 from tests.ai.test_ai_models import passed
 from tests.kernel.kernel_support import drain
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -69,7 +69,9 @@ def started(one: Stage, seconds: int = 40) -> Stage:
     return one
 
 
-def paced(one: Stage, first: int, last: int, done: Callable[[], bool]) -> int:
+def paced(
+    one: Stage, first: int, last: int, done: Callable[[], bool], deadline_s: float = DEADLINE_S
+) -> int:
     """Feed seconds until a condition holds; return the second after the last that was fed."""
     second = first
 
@@ -82,7 +84,7 @@ def paced(one: Stage, first: int, last: int, done: Callable[[], bool]) -> int:
             second = min(last, second + 5)
         return False
 
-    wait_until(more, "the condition while the market goes on")
+    wait_until(more, "the condition while the market goes on", deadline_s)
     return second
 
 
@@ -106,7 +108,7 @@ def test_role_recommends_collects_patterns_and_writes_nothing_else(
     cause = one.events("market_ticks")[-1].id
     one.write("signals", signal(), START_TS + 39_000, cause_ids=(cause,), tick_seq=one.tick_seq)
     paced(one, 40, 200, lambda: len(one.events("recommendations")) >= 4)
-    paced(one, 200, 300, lambda: bool(list(one.var.ai.rglob("patterns/*/*.jsonl"))))
+    paced(one, 200, 100_000, lambda: bool(list(one.var.ai.rglob("patterns/*/*.jsonl"))))
     before = {path for path in one.var.root.rglob("*") if path.is_file()}
     assert one.drain() == 0
 
@@ -142,7 +144,7 @@ def test_role_pattern_holds_window_recommendation_and_what_followed(
         lambda: one.health() and one.health()[-1].inputs["signals"]["position"] == 1,
         "the signal is taken before the market goes on",
     )
-    paced(one, 40, 300, lambda: bool(list(one.var.ai.rglob("patterns/*/*.jsonl"))))
+    paced(one, 40, 100_000, lambda: bool(list(one.var.ai.rglob("patterns/*/*.jsonl"))))
 
     (path,) = sorted(one.var.ai.rglob("patterns/*/*.jsonl"))[:1]
     line = path.read_bytes().splitlines(keepends=True)[0]
@@ -161,7 +163,8 @@ def test_role_pattern_holds_window_recommendation_and_what_followed(
 def test_role_trains_activates_and_uses_its_model_when_told(stage: Callable[..., Stage]) -> None:
     """The role trains during the run, activates on request, and recommends by its own model."""
     one = started(stage({"interval_market_ms": 1000, "train_interval_market_ms": 20_000}))
-    second = paced(one, 40, 1000, lambda: (one.var.ai / "active.json").exists())
+    # Training has idle priority: on a busy machine it takes long, and may be tried again.
+    second = paced(one, 40, 1000, lambda: (one.var.ai / "active.json").exists(), 5 * DEADLINE_S)
     wait_until(lambda: bool(list(one.var.requests.glob("model_active-*.json"))), "the request")
     request = min(one.var.requests.glob("model_active-*.json"), key=lambda path: path.name)
     model_id = json.loads(request.read_text("ascii"))["model_id"]
@@ -208,7 +211,7 @@ def test_role_stops_the_run_when_its_worker_drafts_an_order(stage: Callable[...,
     """A drafted order causes a dead letter, STOP(AI_ISOLATION_BREACH), flag and exit code 10."""
     one = stage(chaos={"ai_worker": "order_intent"})
     process = one.start()
-    assert process.wait(30) == 10
+    assert process.wait(DEADLINE_S) == 10
 
     (stop,) = one.stops()
     assert (stop.kind, stop.reason_code) == ("STOP", "AI_ISOLATION_BREACH")
@@ -229,7 +232,7 @@ def test_role_sets_an_event_against_its_contract_aside_and_stops(
     one.write("signals", signal(), START_TS)
     one.write_broken("signals", signal(), START_TS)
     process = one.start()
-    assert process.wait(30) == 10
+    assert process.wait(DEADLINE_S) == 10
 
     (stop,) = one.stops()
     assert (stop.kind, stop.reason_code) == ("STOP", "SCHEMA_INVALID")
@@ -255,7 +258,9 @@ def test_role_goes_on_without_its_worker_when_the_budget_is_spent(
     stage: Callable[..., Stage],
 ) -> None:
     """A worker that always floods is switched off: DEGRADED, inputs processed, no STOP."""
-    one = stage({"train": False, "restarts_max": 1}, chaos={"ai_worker": "flood"})
+    one = stage(
+        {"train": False, "restarts_max": 1, "drafts_per_s_max": 20}, chaos={"ai_worker": "flood"}
+    )
     one.feed(history(wave))
     one.start()
     wait_until(lambda: one.detail().startswith("DEGRADED: AI off"), f"off: {one.detail()}")
@@ -293,7 +298,7 @@ def test_role_without_a_jail_is_off_or_stops_as_the_profile_says(
         "import minibot.ai.settings as settings; settings.level_min_here = lambda _: 'unreachable'"
     )
     if required:
-        assert process.wait(30) == code
+        assert process.wait(DEADLINE_S) == code
         assert one.stops()[0].reason_code == "AI_ISOLATION_UNAVAILABLE"
     else:
         wait_until(lambda: one.detail().startswith("DEGRADED: AI off"), "off")
@@ -311,7 +316,7 @@ def test_role_killed_and_started_again_takes_each_line_once(stage: Callable[...,
     one.process.kill()
     one.process.wait()
     count = len(one.events("recommendations"))
-    assert psutil.wait_procs(workers, 10)[1] == []
+    assert psutil.wait_procs(workers, DEADLINE_S)[1] == []
 
     one.start_ready()
     one.feed(market(300, 301, prices=wave))

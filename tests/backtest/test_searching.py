@@ -87,16 +87,17 @@ def is_at_work(worker: psutil.Process) -> bool:
 @pytest.mark.process
 def test_workers_that_are_left_in_the_middle_of_a_task_are_ended() -> None:
     """Workers abandoned in the middle of a task, as on Ctrl-C, are ended."""
+    before = set(psutil.Process().children(recursive=True))
     results = in_parallel(stuck, [0, 1, 2, 3], 2)
     assert next(results) == 0
     # Python's own resource tracker stays for later pools.
-    children = psutil.Process().children(recursive=True)
+    children = set(psutil.Process().children(recursive=True)) - before
     workers = [each for each in children if "resource_tracker" not in " ".join(each.cmdline())]
 
     assert isinstance(results, Generator)
     results.close()
 
-    wait_until(lambda: not any(is_at_work(worker) for worker in workers), "no worker is left", 20)
+    wait_until(lambda: not any(is_at_work(worker) for worker in workers), "no worker is left")
 
 
 def test_one_process_needs_no_other() -> None:

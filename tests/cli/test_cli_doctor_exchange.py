@@ -74,7 +74,7 @@ def fault(port: int, **fields: Any) -> None:
 
 def test_doctor_passes_a_host_as_documented_and_names_what_changes(port: int) -> None:
     """A documented host passes with 0; a changed field, filter or type fails with 1 by name."""
-    good = meet(port, "0.1", "--json")
+    good = meet(port, "0.4", "--json")
     fault(port, name="filter", filter="BRAND_NEW", field="limit", value="1")
     fault(port, name="filter", filter="LOT_SIZE", field="stepSize", value="one")
     fault(port, name="unknown_field", n=100_000)

@@ -111,6 +111,8 @@ def test_guard_fails_what_lies_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(TESTS, encoding="utf-8")
     environ = os.environ | {"PYTHONPATH": str(PROJECT), "PYTEST_ADDOPTS": ""}
     argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rA", "--strict-markers"]
+    # In the system's temporary folder pytest would remove what former suites left, for minutes.
+    argv += ["--basetemp", str(tmp_path / "tmp")]
 
     done = subprocess.run(
         argv, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=DEADLINE_S

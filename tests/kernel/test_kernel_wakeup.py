@@ -14,8 +14,9 @@ from minibot.kernel import wakeup
 from minibot.kernel.queue import make_queue, open_writer
 from minibot.kernel.wakeup import Waiter
 from tests.kernel.kernel_support import json_of, line_of
+from tests.waiting import DEADLINE_S
 
-LONG_S = 30.0
+LONG_S = DEADLINE_S
 
 
 @pytest.fixture(params=["watch", "poll"])

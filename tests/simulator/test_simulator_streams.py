@@ -65,7 +65,7 @@ def test_recorded_messages_arrive_whole_in_order_and_byte_for_byte(tape: Path) -
 
 def test_raw_stream_is_not_wrapped_and_combined_is(tape: Path) -> None:
     """Raw and combined addresses carry the same payload."""
-    with Exchange(f"tape:{tape}", speed="20") as exchange:
+    with Exchange(f"tape:{tape}", speed="2") as exchange:
         raw = exchange.connect("/ws/btcusdt@trade")
         combined = exchange.stream("btcusdt@trade")
         wrapped = take(combined, 5)
@@ -265,7 +265,7 @@ def test_ping_carries_a_payload_and_a_copy_of_it_keeps_the_connection(tape: Path
 
 def test_sixth_message_of_a_second_is_closed(tape: Path) -> None:
     """Five messages in a second pass; the sixth ends the connection."""
-    with Exchange(f"tape:{tape}", speed="1") as exchange:
+    with Exchange(f"tape:{tape}", speed="0.1") as exchange:
         socket = exchange.connect("/ws")
         for number in range(5):
             assert ask(socket, method="LIST_SUBSCRIPTIONS", id=number)["id"] == number

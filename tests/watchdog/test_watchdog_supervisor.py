@@ -312,9 +312,10 @@ def test_role_over_its_memory_is_killed_and_counts_as_memory(
 
 @pytest.mark.row("N-90")
 def test_stop_ends_execution_first_and_kills_what_is_deaf(
-    tmp_path: Path, watches: list[Watched]
+    tmp_path: Path, watches: list[Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A STOP ends execution first and kills roles that do not answer."""
+    monkeypatch.setattr("minibot.watchdog.supervisor.STOP_S", DEADLINE_S)
     watch = Watch(tmp_path / "var", {"market_role": "deaf"})
     watches.append(watch)
     children = watch.supervisor.children
