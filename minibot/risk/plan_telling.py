@@ -59,7 +59,7 @@ class PlanTelling:
         return any([symbol not in held for symbol in self._told])
 
     def on_beat(self, state: RiskState, cause: EventId, ts: int, seq: int) -> list[Message]:
-        """Return what is told of all positions whose levels have moved; in order of symbols."""
+        """Return the plan of each position whose levels have moved, in the order of symbols."""
         messages: list[Message] = []
         for symbol in sorted(state.positions.held.keys() | self._told.keys()):
             market = state.positions.of(symbol)
@@ -78,7 +78,7 @@ class PlanTelling:
         tick_seq: int | None,
         ordinal: int,
     ) -> Message | None:
-        """Return what is told after a fill, at its place in the step; None for nothing new."""
+        """Return the plan told after a fill, at its place in the step; None for nothing new."""
         return self._tell(state, market, cause, ts, tick_seq, ordinal, OPENED)
 
     def _tell(
@@ -91,7 +91,7 @@ class PlanTelling:
         ordinal: int,
         moved: tuple[str, ...],
     ) -> Message | None:
-        """Return what is told of a position; `moved` is for one of which nothing was told yet."""
+        """Return the plan of a position; `moved` is for one whose plan was not told yet."""
         symbol, plan = market.symbol, _plan_of(state, market)
         before = self._told.get(symbol)
         if market.holding is None:

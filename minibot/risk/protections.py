@@ -409,7 +409,7 @@ class Protections:
         }
 
     def _behind(self) -> JsonObject:
-        """Return what results have yet to tell; nothing while nothing is."""
+        """Return sales and trades that wait for results; empty where none does."""
         found: JsonObject = {}
         untold = {symbol: list(orders) for symbol, orders in self._untold.items() if orders}
         if untold:

@@ -18,7 +18,7 @@ KINDS: Final = ("field_added", "field_removed", "field_retyped", "stream_silent"
 """Names of these faults."""
 
 TYPES: Final = ("string", "number", "integer", "boolean", "null", "object", "list")
-"""What a field may be turned into; without a word a text becomes a number and all else a text."""
+"""Types that a field may get; without a word a text becomes a number and all else a text."""
 
 EVERYTHING: Final = "*"
 _USUAL: Final = {"kline_unclosed": "kline", "stream_silent": EVERYTHING}
