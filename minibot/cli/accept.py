@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import add_run, run_dir_of
 from minibot.kernel.errors import RunStop
-from minibot.report.acceptance import FAIL, OPEN, PASS, Acceptance, accept, keep, unreadable
-from minibot.report.night import Night
 from minibot.runtime.paths import Var
+
+if TYPE_CHECKING:
+    from minibot.report.acceptance import Acceptance
 
 HELP = "judge a finished night against its acceptance criteria, thresholds quoted"
 EXAMPLE = "minibot accept latest"
@@ -23,6 +25,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Judge a run; 0 when it passes, also as a drill that does not count, else 1."""
+    # Imported here because `--help` needs none of it.
+    from minibot.report.acceptance import accept, keep, unreadable
+    from minibot.report.night import Night
+
     run_dir = run_dir_of(arguments)
     with progress_bar(f"judging {run_dir.name}") as progress:
         try:
@@ -38,6 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def lines(acceptance: Acceptance) -> list[str]:
     """Return the acceptance in words: the verdict, then what fell short before what passed."""
+    from minibot.report.acceptance import FAIL, OPEN, PASS
+
     order = (FAIL, OPEN, PASS)
     found = Counter(item.verdict for item in acceptance.criteria)
     split = f"{found[PASS]} passed, {found[FAIL]} failed, {found[OPEN]} not judged"

@@ -6,11 +6,8 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from minibot.backtest.report.review import Review
-from minibot.backtest.search.backtest_job import Job
-from minibot.backtest.sources.source_interval import fitted_sets, fitted_words
 from minibot.backtest.sources.source_words import COLUMNS, LOGGED, RULE, RUN
 from minibot.backtest.sources.span import ALL, parse_span
 from minibot.cli.support.idea import add_idea, fed, judge_source, take_idea
@@ -23,11 +20,13 @@ from minibot.cli.support.treatment import add_treatment, treatment_of
 from minibot.compiled import offer
 from minibot.data.klines import KLINES
 from minibot.engine.collector import spared_collector
-from minibot.engine.decision_record import DecisionRecord
-from minibot.runtime.configuration.config import Config, config_with
 from minibot.runtime.configuration.own_source import SHIPPED
 from minibot.runtime.paths import PROJECT
-from minibot.strategies.selection import judge
+
+if TYPE_CHECKING:
+    from minibot.backtest.report.review import Review
+    from minibot.backtest.search.backtest_job import Job
+    from minibot.runtime.configuration.config import Config
 
 HELP = "run the same cores on history: tape, klines, columns, recorded run or synthetic market"
 EXAMPLE = "minibot backtest --source tape:demo --set strategy.rsi_period=21"
@@ -66,6 +65,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a backtest; 0 when it reached its end, 1 when risk stopped it."""
+    # Imported here because `--help` needs none of it.
+    from minibot.backtest.search.backtest_job import Job
+
     take_idea(arguments)
     words = [named(word, arguments) for word in arguments.source or [DEFAULT_SOURCE]]
     if arguments.twice:
@@ -107,9 +109,10 @@ def named(word: str, arguments: argparse.Namespace) -> str:
 
 def reviews_of(arguments: argparse.Namespace, job: Job) -> dict[str, Review]:
     """Return the reviews by fill assumption: all, the profile's own first, or that one alone."""
-    # Imported here because `--help` walks no market.
     from minibot.backtest.driver import run_backtest
+    from minibot.backtest.report.review import Review
     from minibot.backtest.search.assumptions import KEY, run_band
+    from minibot.engine.decision_record import DecisionRecord
 
     with progress_bar(f"backtest {', '.join(job.words)}") as show_progress:
         if arguments.fills == ALL_FILLS:
@@ -130,7 +133,10 @@ def market_profile(
     Where the source's bars are longer than the profile's, the profile decides on the source's; the
     second value then says so, as does a line on stderr.
     """
+    from minibot.backtest.sources.source_interval import fitted_sets, fitted_words
     from minibot.backtest.sources.source_spec import run_of
+    from minibot.runtime.configuration.config import config_with
+    from minibot.strategies.selection import judge
 
     recorded = run_of(words)
     if recorded is not None and arguments.config is DEFAULT_PROFILE:
@@ -153,4 +159,6 @@ def as_nights(config: Config) -> Config:
     """Return a profile in which a long market is a series of nights, each with its own budgets."""
     if "night_ms" in (config.raw.get("backtest") or {}):
         return config
+    from minibot.runtime.configuration.config import config_with
+
     return config_with(config.raw, [f"backtest.night_ms={config.duration_ms}"])

@@ -8,7 +8,6 @@ from typing import Final
 
 from minibot.backtest.report import store, tables
 from minibot.backtest.report.returns import BREAKDOWNS
-from minibot.backtest.search.sweep import kept_searches
 from minibot.cli.support.output import show, shown_path
 from minibot.cli.support.selection import var_of
 from minibot.cli.support.side_by_side import NAMED, OF_BACKTESTS, SIDES, add_html, show_pair
@@ -84,6 +83,8 @@ def _list(arguments: argparse.Namespace) -> None:
         whole=(0,),
         below=BELOW,
     )
+    from minibot.backtest.search.sweep import kept_searches
+
     searches = kept_searches(var)
     if searches:
         lines += ["", "Sweeps and searches", *(f"  {shown_path(path)}" for path in searches)]

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from minibot.cli.support.numbers import at_least
 from minibot.cli.support.output import say, show
 from minibot.cli.support.selection import var_of
-from minibot.gates.chaos import (
-    JOBS,
-    Result,
-    drawn,
-    faults_named,
-    is_passed,
-    run_faults,
-    table,
-    verdict,
-)
-from minibot.gates.chaos_catalogue import FAULTS
-from minibot.gates.chaos_fault import Fault
 from minibot.kernel.errors import Refusal
+
+if TYPE_CHECKING:
+    from minibot.gates.chaos import Result
+    from minibot.gates.chaos_fault import Fault
 
 HELP = "put faults into real short runs and check that each ends as catalogued"
 EXAMPLE = "minibot chaos role_hang"
+# A run mostly waits: two CPUs carry three of them.
+JOBS = 3
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -42,8 +38,19 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """List the catalogue, or run faults; 1 when one of them does not end as catalogued."""
+    # Imported here because `--help` needs none of it.
+    from minibot.gates.chaos import (
+        drawn,
+        faults_named,
+        is_passed,
+        run_faults,
+        table,
+        verdict,
+    )
+    from minibot.gates.chaos_catalogue import FAULTS
+
     if arguments.list:
-        show(arguments, _catalogue(), [*_lines()])
+        show(arguments, _catalogue(FAULTS), [*_lines(FAULTS)])
         return 0
     names = list(FAULTS) if arguments.all else arguments.names
     if not names:
@@ -83,7 +90,7 @@ def _tell(result: Result) -> None:
     say(f"{result.name}: {result.verdict}")
 
 
-def _catalogue() -> list[dict[str, object]]:
+def _catalogue(faults: Mapping[str, Fault]) -> list[dict[str, object]]:
     return [
         {
             "name": fault.name,
@@ -92,14 +99,14 @@ def _catalogue() -> list[dict[str, object]]:
             "expected": fault.outcome,
             "exit_code": fault.exit_code,
         }
-        for fault in FAULTS.values()
+        for fault in faults.values()
     ]
 
 
-def _lines() -> list[str]:
-    width = max(len(name) for name in FAULTS)
-    outcome = max(len(fault.outcome) for fault in FAULTS.values())
+def _lines(faults: Mapping[str, Fault]) -> list[str]:
+    width = max(len(name) for name in faults)
+    outcome = max(len(fault.outcome) for fault in faults.values())
     return [
         f"{fault.name.ljust(width)}  {fault.outcome.ljust(outcome)}  {fault.what} ({fault.ids})"
-        for fault in FAULTS.values()
+        for fault in faults.values()
     ]

@@ -6,21 +6,15 @@ import argparse
 import os
 import sys
 import webbrowser
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from minibot.backtest.report import store
-from minibot.backtest.report.documents import document_of
-from minibot.backtest.report.edge import edge_of, edge_text
-from minibot.backtest.report.review import Review
-from minibot.backtest.search.backtest_job import Job
-from minibot.cli.backtest import market_profile
 from minibot.cli.support.output import progress_bar, show_lines
-from minibot.cli.support.publishing import publish
 from minibot.cli.support.selection import var_of
-from minibot.engine.decision_record import DecisionRecord
-from minibot.events.model import JsonObject
 from minibot.report.figures import counted, long_duration, money, share, signed
 from minibot.runtime.paths import PROJECT
+
+if TYPE_CHECKING:
+    from minibot.events.model import JsonObject
 
 HELP = "two weeks of real bars under the strategy of real nights, in seconds, with its page"
 EXAMPLE = "minibot demo"
@@ -44,8 +38,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the backtest, keep and open its page; 0, or 1 where risk stopped it."""
-    # Imported here because `--help` walks no market.
+    # Imported here because `--help` needs none of it.
     from minibot.backtest.driver import run_backtest
+    from minibot.backtest.report import store
+    from minibot.backtest.report.documents import document_of
+    from minibot.backtest.report.edge import edge_of, edge_text
+    from minibot.backtest.report.review import Review
+    from minibot.backtest.search.backtest_job import Job
+    from minibot.cli.backtest import market_profile
+    from minibot.cli.support.publishing import publish
+    from minibot.engine.decision_record import DecisionRecord
 
     given = argparse.Namespace(
         **vars(arguments), config=PROFILE, set=[], strategy=None, breakdown=None, keep=True

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import find_run, var_of
-from minibot.replay.diff import Diff, Divergence, Side, decision_fields, diff_runs
 from minibot.replay.explain.lines import clock_ms
-from minibot.replay.rule_order import Said
 from minibot.replay.run_status import open_run
 from minibot.report.figures import counted, money
+
+if TYPE_CHECKING:
+    from minibot.replay.diff import Diff, Divergence, Side
+    from minibot.replay.rule_order import Said
 
 HELP = "compare what two runs decided: where they part first, and what came of it"
 EXAMPLE = "minibot diff 20261120_013000 latest"
@@ -29,6 +31,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare; 0 when both decided the same, else 1."""
+    # Imported here because `--help` needs none of it.
+    from minibot.replay.diff import diff_runs
+
     var = var_of(arguments)
     opened = [open_run(find_run(name, var)) for name in (arguments.one, arguments.other)]
     (one, _), (other, _) = opened
@@ -82,6 +87,8 @@ def _divergence(found: Divergence) -> list[str]:
 def _said(said: Said | None) -> str:
     if said is None:
         return "nothing more"
+    from minibot.replay.diff import decision_fields
+
     words = " ".join(map(str, decision_fields(said.event.payload).values()))
     return f"{said.queue}:{said.seq} {clock_ms(said.event.ts)} {words}"
 

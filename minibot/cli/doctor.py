@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import platform
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-from minibot.cli.doctor_exchange import add_exchange_arguments, meet_exchange
 from minibot.cli.support.output import show_json, show_lines, show_rows
 from minibot.cli.support.profile import own_var, profile_of
 from minibot.cli.support.selection import add_profile
-from minibot.cli.support.strategy_trial import require_runnable
-from minibot.exchanges.base import StreamLost
-from minibot.kernel.errors import MinibotError
-from minibot.market.connections import groups_of
-from minibot.market.venue_access import new_stream, server_time, venue_of
-from minibot.report.summary import Row
-from minibot.runtime.configuration.config import Config
-from minibot.runtime.paths import Var
-from minibot.simulator.sources.sources import open_source
-from minibot.watchdog.preflight import AI_JAIL, CheckResult, exchange_checks, preflight
 
 HELP = "can this machine run a profile? names what is missing or unreachable"
 EXAMPLE = "minibot doctor --config config/nore.v1.json"
-PYTHON_MIN = (3, 11)
+# How long the streams of `--exchange` are listened to, in minutes.
+MINUTES = "5"
 CANNOT_RUN = 2
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     add_profile(command, default=Path("config/nore.v1.json"))
-    add_exchange_arguments(command)
+    command.add_argument(
+        "--exchange",
+        action="store_true",
+        help="meet the host itself: compare all it sends with what is written down of it",
+    )
+    command.add_argument(
+        "--minutes",
+        default=MINUTES,
+        metavar="N",
+        help=f"how long the streams are listened to with --exchange (default: {MINUTES})",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,6 +37,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     With `--exchange`, contact the host instead: 0 when it is as expected, 1 when it differs.
     """
+    # Imported here because `--help` needs none of it.
+    from minibot.cli.support.doctor_checks import as_json, examine, rows, verdict
+    from minibot.cli.support.exchange_contact import meet_exchange
+    from minibot.cli.support.strategy_trial import require_runnable
+    from minibot.report.summary import Row
+
     config = profile_of(arguments, *own_var(arguments))
     require_runnable(config)
     if arguments.exchange:
@@ -47,109 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     results = list(examine(config, config.var))
     failed = [result for result in results if not result.passed]
     if arguments.json:
-        show_json({"profile": config.profile, "ok": not failed, "checks": _json(results)})
+        show_json({"profile": config.profile, "ok": not failed, "checks": as_json(results)})
     else:
-        show_rows([Row(f"minibot doctor, profile {config.profile}"), *_rows(results)])
-        show_lines(["", _verdict(config.profile, failed)])
+        show_rows([Row(f"minibot doctor, profile {config.profile}"), *rows(results)])
+        show_lines(["", verdict(config.profile, failed)])
     return CANNOT_RUN if failed else 0
-
-
-def examine(config: Config, var: Var) -> Iterator[CheckResult]:
-    """Yield every check: set-up, this machine, the AI's jail, the exchange."""
-    yield _python()
-    # The jail is checked below, together with what it lets the AI use.
-    yield from (found for found in preflight(config, var, whole=True) if found.name != AI_JAIL)
-    if config.ai.enabled:
-        yield _ai(config, var)
-    yield from _market_data(config)
-
-
-def _python() -> CheckResult:
-    found = f"{platform.python_implementation()} {platform.python_version()}, {sys.executable}"
-    is_new = sys.version_info[:2] >= PYTHON_MIN
-    return CheckResult("python", is_new, found, "" if is_new else "Install Python 3.11 or later.")
-
-
-def _ai(config: Config, var: Var) -> CheckResult:
-    """Start a jailed worker once, as a run would."""
-    # Imported here because it brings the worker's own modules.
-    from minibot.ai.preflight import check_jail
-
-    level_min = config.ai.isolation_min.get(sys.platform, "jail")
-    try:
-        found = check_jail(var.lab_of("doctor").root / "ai", config.ai.memory_mb_max, level_min)
-    except (MinibotError, OSError) as error:
-        return CheckResult("AI sandbox", not config.ai.required, f"not checked: {error}")
-    if found.problem:
-        # Where the AI is not required, a run continues without it and is marked so.
-        remedy = "Set ai.required to false, or ai.enabled." if config.ai.required else ""
-        text = f"{found.problem}; the AI would be off"
-        return CheckResult("AI sandbox", not config.ai.required, text, remedy)
-    missing = found.lightgbm_missing
-    model = "LightGBM loads" if found.lightgbm else f"baseline only, LightGBM: {missing}"
-    found_text = f"sandbox available: {found.level} (profile requires at least {level_min})"
-    return CheckResult("AI sandbox", True, f"{found_text}; {model}")
-
-
-def _market_data(config: Config) -> Iterator[CheckResult]:
-    if config.embedded is not None:
-        yield _source(config)
-        return
-    yield from exchange_checks(config, server_time)
-    yield _stream(config)
-
-
-def _source(config: Config) -> CheckResult:
-    if config.embedded is None:
-        return CheckResult("market data", True, "from the exchange")
-    word = config.embedded.source
-    try:
-        facts = open_source(word, config.embedded.rate_per_s).facts
-    except (MinibotError, OSError) as error:
-        remedy = "Name another source with --set embedded.source=..."
-        return CheckResult("market data", False, f"{word}: {error}", remedy)
-    symbols = ", ".join(facts.symbols)
-    return CheckResult("market data", True, f"{word}: {symbols}, from the embedded exchange")
-
-
-def _stream(config: Config) -> CheckResult:
-    """Check the combined stream by opening it once."""
-    exchange, streams = config.exchange, venue_of(config).streams
-    groups = groups_of(exchange.symbols, streams)
-    named = streams.named_in_address(groups)
-    stream = new_stream(config, [name for symbol in named for name in groups[symbol]])
-    try:
-        stream.open()
-    except StreamLost as error:
-        remedy = "Check the network, a proxy, and whether the host is blocked where you are."
-        return CheckResult("stream", False, f"{exchange.stream_url}: {error}", remedy)
-    finally:
-        stream.close()
-    return CheckResult("stream", True, f"{exchange.stream_url} opens")
-
-
-def _rows(results: list[CheckResult]) -> Iterator[Row]:
-    for result in results:
-        tone = "" if result.passed else "bad"
-        for number, line in enumerate(result.lines):
-            yield Row("" if number else result.name, line, tone)
-        if not result.passed:
-            yield Row("", f"missing: {result.remedy or 'see above'}", "bad")
-
-
-def _json(results: list[CheckResult]) -> list[dict[str, object]]:
-    return [
-        {
-            "name": result.name,
-            "passed": result.passed,
-            "found": result.found,
-            "remedy": result.remedy or None,
-        }
-        for result in results
-    ]
-
-
-def _verdict(profile: str, failed: list[CheckResult]) -> str:
-    if not failed:
-        return f"{profile} can run here"
-    return f"{profile} cannot run here: {', '.join(result.name for result in failed)}"

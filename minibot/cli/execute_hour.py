@@ -8,9 +8,6 @@ from pathlib import Path
 
 from minibot.cli.support.output import progress_bar, show, shown_path
 from minibot.cli.support.selection import add_run, add_zone, run_dir_of
-from minibot.replay.hours import execute_hour
-from minibot.replay.run_status import open_run
-from minibot.replay.time_arguments import Span
 from minibot.report.figures import counted
 
 HELP = "recompute one hour of a run and write its derived events and hourly state to a folder"
@@ -29,6 +26,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Execute an hour; 0 when its outputs are written."""
+    # Imported here because `--help` needs none of it.
+    from minibot.replay.hours import execute_hour
+    from minibot.replay.run_status import open_run
+    from minibot.replay.time_arguments import Span
+
     recorded, _ = open_run(run_dir_of(arguments))
     hour_ts = Span.of(recorded, arguments.zone).hour(arguments.hour)
     folder = Path(os.path.realpath(arguments.folder))

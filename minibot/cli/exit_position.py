@@ -7,10 +7,7 @@ import argparse
 from minibot.cli.support.operator import require_running
 from minibot.cli.support.request import add_reason, ask, traded_symbol
 from minibot.cli.support.selection import var_of
-from minibot.cli.support.standing import ALWAYS_MS
-from minibot.engine.recorded_run import Recorded
 from minibot.kernel.errors import Refusal, RunStop
-from minibot.replay.explain.snapshot_at import portfolio_at
 from minibot.runtime.paths import Var
 
 HELP = "close the position in a symbol of the running night, on paper"
@@ -36,6 +33,11 @@ def _require_held(var: Var, symbol: str) -> None:
 
     If the queues cannot be read, the request is left all the same: risk knows its positions.
     """
+    # Imported here because `--help` needs none of it.
+    from minibot.cli.support.standing import ALWAYS_MS
+    from minibot.engine.recorded_run import Recorded
+    from minibot.replay.explain.snapshot_at import portfolio_at
+
     run_id = require_running(var)
     try:
         held = portfolio_at(Recorded.open(var.run(run_id)), ALWAYS_MS)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from minibot.cli.replay import window_between
 from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import add_run, add_zone, run_dir_of
-from minibot.engine.recorded_run import Recorded
-from minibot.engine.role_replay import Window
 from minibot.events.roles import Roles
 from minibot.kernel.errors import Refusal
-from minibot.replay.explain.causes import Explainer
-from minibot.replay.explain.explanation import Explanation, explanation_lines
-from minibot.replay.explain.rejections import why_not, why_not_lines
-from minibot.replay.explain.snapshot_at import snapshot_lines, snapshot_of_second
 from minibot.replay.run_status import by_this_code, open_run
 from minibot.replay.time_arguments import Span
-from minibot.report.headline import headline, headline_lines
+
+if TYPE_CHECKING:
+    from minibot.engine.recorded_run import Recorded
+    from minibot.replay.explain.causes import Explainer
+    from minibot.replay.explain.explanation import Explanation
 
 HELP = "why it traded, or did not: a fill, an order, a trade, a second, or all refusals"
 EXAMPLE = "minibot explain latest --at 02:13:07"
@@ -61,6 +59,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print an explanation; 2 when nothing has that id or time."""
+    # Imported here because `--help` needs none of it.
+    from minibot.replay.explain.causes import Explainer
+    from minibot.replay.explain.explanation import explanation_lines
+    from minibot.report.headline import headline, headline_lines
+
     recorded, status = open_run(run_dir_of(arguments))
     _require_symbol(recorded, arguments.symbol)
     _require_question(arguments)
@@ -80,6 +83,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _second(arguments: argparse.Namespace, recorded: Recorded) -> int:
+    from minibot.replay.explain.causes import Explainer
+    from minibot.replay.explain.snapshot_at import snapshot_lines, snapshot_of_second
+
     span = Span.of(recorded, arguments.zone)
     at = (span.moment(arguments.at), span.moment(arguments.at, is_end=True))
     symbols = [arguments.symbol] if arguments.symbol else []
@@ -90,6 +96,10 @@ def _second(arguments: argparse.Namespace, recorded: Recorded) -> int:
 
 
 def _why_not(arguments: argparse.Namespace, recorded: Recorded) -> int:
+    from minibot.cli.replay import window_between
+    from minibot.engine.role_replay import Window
+    from minibot.replay.explain.rejections import why_not, why_not_lines
+
     span = Span.of(recorded, arguments.zone)
     asked = window_between(arguments.from_time, arguments.to_time, span)
     window = Window(max(asked.from_ms, span.from_ms), min(asked.to_ms, span.to_ms))

@@ -9,12 +9,9 @@ from pathlib import Path
 
 from minibot.cli.support.output import show
 from minibot.cli.support.selection import var_of
-from minibot.gates import ai_isolation, atomic_io, runtime_smoke, schema
 from minibot.gates.result import Finding, GateReport
-from minibot.gates.smoke_run import PROFILE
 from minibot.kernel.files import ensure_folder, write_hashed
 from minibot.runtime.clock import wall_ms
-from minibot.runtime.configuration.config import load_config
 from minibot.runtime.deployment.deployed import code_sha256
 from minibot.runtime.paths import PROJECT
 
@@ -45,11 +42,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _smoke(lab: Path) -> GateReport:
+    # Here and below: a gate is imported where it runs, not for `--help`.
+    from minibot.gates import runtime_smoke
+
     return runtime_smoke.check(lab / runtime_smoke.NAME)
 
 
 def _schema(lab: Path) -> GateReport:
     """Judge the run left by `runtime_smoke`, or make one."""
+    from minibot.gates import runtime_smoke, schema
+
     folder = lab / runtime_smoke.NAME
     found = sorted((folder / "runs").glob("*/seal.json"))
     if not found:
@@ -61,10 +63,16 @@ def _schema(lab: Path) -> GateReport:
 
 
 def _atomic_io(lab: Path) -> GateReport:
+    from minibot.gates import atomic_io
+
     return atomic_io.check(lab / atomic_io.NAME)
 
 
 def _ai_isolation(lab: Path) -> GateReport:
+    from minibot.gates import ai_isolation
+    from minibot.gates.smoke_run import PROFILE
+    from minibot.runtime.configuration.config import load_config
+
     level_min = load_config(PROFILE).ai.isolation_min.get(sys.platform, "jail")
     result = ai_isolation.check_ai_isolation(lab / "ai_isolation", level_min=level_min)
     findings = [Finding(found.name, found.passed, found.detail) for found in result.findings]

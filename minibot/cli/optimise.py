@@ -3,26 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from decimal import Decimal
 
-from minibot.backtest.report.statistics import KEY_FIGURES, Shown, figure_text
-from minibot.backtest.search.backtest_job import Job
-from minibot.backtest.search.ranges import parse_range
-from minibot.backtest.search.sweep import OPTIMISE_FILE, SORTABLE, keep_search
-from minibot.backtest.search.walk_forward import (
-    PLACES,
-    SUMMED,
-    Found,
-    in_sample,
-    judge,
-    optimise_document,
-    out_of_sample,
-    parts_company,
-    sampler_module,
-    walk_forward,
-    windows_of,
-)
+from minibot.backtest.report.statistics import SORTABLE
 from minibot.backtest.sources.span import ALL, parse_span
 from minibot.cli.backtest import DEFAULT_PROFILE, DEFAULT_SOURCE, market_profile, named
 from minibot.cli.support.idea import add_idea, judge_source, take_idea
@@ -32,14 +14,9 @@ from minibot.cli.support.searching import job_count
 from minibot.cli.support.selection import add_profile, var_of
 from minibot.cli.support.treatment import add_treatment, treatment_of
 from minibot.engine.worker_pool import default_jobs
-from minibot.report.columns import table_lines
-from minibot.report.figures import counted, date_clock
 
 HELP = "search parameters walking forward; the figure out of sample stands first"
 EXAMPLE = "minibot optimise --source klines:FILE --vary strategy.rsi_period=7:28"
-HEAD = ("judged from", "out of sample", "in sample", "the profile", "trades")
-# Figures that are below zero when money is lost.
-LOSING = frozenset(("calmar", "cagr", "expectancy", "pnl", "return", "sharpe", "sortino"))
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -96,6 +73,20 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Search and judge; 0 when every window holds out of sample, 1 when one does not."""
+    # Imported here because `--help` needs none of it.
+    from minibot.backtest.search.backtest_job import Job
+    from minibot.backtest.search.ranges import parse_range
+    from minibot.backtest.search.sweep import OPTIMISE_FILE, keep_search
+    from minibot.backtest.search.walk_forward import (
+        judge,
+        optimise_document,
+        parts_company,
+        sampler_module,
+        walk_forward,
+        windows_of,
+    )
+    from minibot.cli.support.optimise_words import lines
+
     sampler_module()
     take_idea(arguments)
     words = [named(word, arguments) for word in arguments.source or [DEFAULT_SOURCE]]
@@ -121,74 +112,3 @@ def run(arguments: argparse.Namespace) -> int:
     said = [*lines(found, arguments.figure), f"kept          {shown_path(path)}"]
     show(arguments, document, said)
     return 1 if any(parts_company(each, arguments.figure) for each in found) else 0
-
-
-def lines(found: Sequence[Found], figure: str) -> list[str]:
-    """Return the windows as a table, the figure out of sample first."""
-    shown = next(shown for shown in KEY_FIGURES if shown.key == figure)
-
-    def text(value: object, stop: str = "") -> str:
-        return stop or figure_text(shown.kind, None if value is None else _plain(shown, value))
-
-    cells = [
-        [
-            date_clock(each.window.test.from_ms or 0),
-            text(out_of_sample(each, figure), each.test.stop),
-            text(in_sample(each, figure)),
-            text(each.plain.figures.get(figure), each.plain.stop),
-            f"{each.test.figures.get('trades', 0):,}",
-        ]
-        for each in found
-    ]
-    tried = sum(len(each.trials) for each in found)
-    whole = total([out_of_sample(each, figure) for each in found], figure)
-    plain = total([_amount(each.plain.figures.get(figure)) for each in found], figure)
-    return [
-        f"{shown.label} OUT OF SAMPLE: {text(whole)}; the profile without a search: {text(plain)}",
-        f"{counted(tried, 'trial')} in {counted(len(found), 'window')}"
-        + (", in sample for as long as out of it" if figure in SUMMED else ""),
-        *table_lines(HEAD, cells, "No window."),
-        *(
-            f"  found before {date_clock(each.window.test.from_ms or 0)}: "
-            + ", ".join(each.best.sets)
-            for each in found
-        ),
-        *_warnings(found, figure, whole, plain),
-    ]
-
-
-def total(values: Sequence[Decimal | None], figure: str) -> Decimal | None:
-    """Return a figure over all windows: summed where it grows with time, else the mean."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    whole = sum(known, Decimal(0))
-    return whole if figure in SUMMED else (whole / len(known)).quantize(PLACES)
-
-
-def _plain(shown: Shown, value: object) -> str | int:
-    return int(Decimal(str(value))) if shown.kind in ("count", "duration") else f"{value}"
-
-
-def _amount(value: object) -> Decimal | None:
-    return None if value is None else Decimal(str(value))
-
-
-def _warnings(
-    found: Sequence[Found], figure: str, whole: Decimal | None, plain: Decimal | None
-) -> list[str]:
-    better = next(shown.better for shown in KEY_FIGURES if shown.key == figure)
-    parted = sum(parts_company(each, figure) for each in found)
-    said = []
-    if parted:
-        said.append(
-            f"WARNING: in {parted} of {counted(len(found), 'window')} it is less than half as good "
-            "out of sample as in sample: what was found there is mostly luck."
-        )
-    if whole is None or (plain is not None and better * whole <= better * plain):
-        said.append("WARNING: the profile as it stands does as well out of sample; keep it.")
-    if figure in LOSING and whole is not None and whole < 0:
-        said.append("WARNING: it loses out of sample. Less of a loss is no reason to trade.")
-    if all(len({row.digest for row in each.trials}) == 1 < len(each.trials) for each in found):
-        said.append("WARNING: what is varied changes no decision here: all trials have one digest.")
-    return said or ["Out of sample holds what the search found in sample."]

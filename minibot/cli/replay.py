@@ -14,8 +14,6 @@ from minibot.events.reasons import QUEUE_MISSING
 from minibot.events.roles import Roles
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.replay.compare import describe
-from minibot.replay.diff import rerun_with
-from minibot.replay.graph.graph_books import graph_lines, graph_of
 from minibot.replay.proof import Proof, lost_line, prove, remedies
 from minibot.replay.run_status import called, open_run
 from minibot.replay.time_arguments import Span
@@ -130,6 +128,9 @@ def _require_whole(arguments: argparse.Namespace) -> None:
 
 def _show_changed(arguments: argparse.Namespace, recorded: Recorded) -> int:
     """Show the decisions of a changed profile; always 0, as there is no check to fail."""
+    # Imported here because `--help` needs none of it.
+    from minibot.replay.diff import rerun_with
+
     with progress_bar(f"replaying {recorded.manifest.run_id} twice") as show_progress:
         diff = rerun_with(recorded, arguments.set, show_progress)
     show(arguments, diff.to_json(), diff_lines(diff))
@@ -137,6 +138,8 @@ def _show_changed(arguments: argparse.Namespace, recorded: Recorded) -> int:
 
 
 def _show_graph(arguments: argparse.Namespace, recorded: Recorded) -> int:
+    from minibot.replay.graph.graph_books import graph_lines, graph_of
+
     with progress_bar(f"reading {recorded.manifest.run_id}") as show_progress:
         graph = graph_of(recorded, show_progress)
     show(arguments, graph.to_json(), graph_lines(graph))

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.replay import lines
 from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import add_run, add_zone, run_dir_of
-from minibot.replay.hours import hours_of, prove_hours
-from minibot.replay.run_status import open_run
-from minibot.replay.time_arguments import Span
 
 HELP = "replay one hour of a run: its decisions, its ledger and its hourly state"
 EXAMPLE = "minibot replay-hour latest 02"
@@ -24,6 +20,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay an hour; 0 identical, 1 with the first differing event."""
+    # Imported here because `--help` needs none of it.
+    from minibot.cli.replay import lines
+    from minibot.replay.hours import hours_of, prove_hours
+    from minibot.replay.run_status import open_run
+    from minibot.replay.time_arguments import Span
+
     run_dir = run_dir_of(arguments)
     recorded, condition = open_run(run_dir)
     span = Span.of(recorded, arguments.zone)

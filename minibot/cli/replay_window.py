@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.replay import lines
-from minibot.cli.replay_manifest import hour_lines
 from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import add_run, add_zone, run_dir_of
 from minibot.kernel.errors import Refusal
-from minibot.replay.hours import hours_of, prove_hours
-from minibot.replay.run_status import open_run
-from minibot.replay.time_arguments import Span
 
 HELP = "parity over a range of hours: each hour's inputs, outputs, state and digest"
 EXAMPLE = "minibot replay-window latest 01 04"
@@ -27,6 +22,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay hours; 0 identical, 1 with the first differing event."""
+    # Imported here because `--help` needs none of it.
+    from minibot.cli.replay import lines
+    from minibot.cli.replay_manifest import hour_lines
+    from minibot.replay.hours import hours_of, prove_hours
+    from minibot.replay.run_status import open_run
+    from minibot.replay.time_arguments import Span
+
     run_dir = run_dir_of(arguments)
     recorded, condition = open_run(run_dir)
     span = Span.of(recorded, arguments.zone)

@@ -7,7 +7,6 @@ from typing import Any
 
 from minibot.cli.support.output import show_json, show_rows
 from minibot.cli.support.selection import add_run, run_dir_of, var_of
-from minibot.cli.support.standing import standing_of
 from minibot.engine.lookup import last_event
 from minibot.engine.role_replay import Recorded
 from minibot.events.model import ALL_SYMBOLS, JsonObject, RiskAction, RiskStanding
@@ -52,6 +51,9 @@ def risk_of(recorded: Recorded, now_ms: int) -> JsonObject:
     Without a `risk_state` the state is null, as the profile has none of what it tells, and headroom
     is that of the last decision.
     """
+    # Imported here because `--help` needs none of it.
+    from minibot.cli.support.standing import standing_of
+
     told: RiskStanding | None = None
     told_ts: int | None = None
     headroom: Any = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.profile import profile_of, recorded_profile
@@ -12,11 +13,12 @@ from minibot.events.model import JsonObject
 from minibot.events.money import parse_amount
 from minibot.events.reasons import REASONS
 from minibot.kernel.errors import Refusal
-from minibot.replay.explain.size_at import size_at
-from minibot.replay.explain.size_question import SizeAnswer, size_supposed
 from minibot.replay.run_status import by_this_code, open_run
 from minibot.replay.time_arguments import Span
 from minibot.report.columns import table_lines
+
+if TYPE_CHECKING:
+    from minibot.replay.explain.size_question import SizeAnswer
 
 HELP = "how much a BUY would buy now, or at a time of a run, and which bound decides"
 EXAMPLE = "minibot size BTCUSDT --explain"
@@ -53,6 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _of_run(arguments: argparse.Namespace, document: JsonObject) -> SizeAnswer:
+    # Imported here because `--help` needs none of it.
+    from minibot.replay.explain.size_at import size_at
+
     for name in ("equity", "atr", "config"):
         if getattr(arguments, name) is not None:
             raise Refusal(f"--{name} goes with --price.", "A run has its own; --set changes a key.")
@@ -70,6 +75,8 @@ def _of_run(arguments: argparse.Namespace, document: JsonObject) -> SizeAnswer:
 
 
 def _supposed(arguments: argparse.Namespace) -> SizeAnswer:
+    from minibot.replay.explain.size_question import size_supposed
+
     if arguments.config is None:
         raise Refusal("--price goes with --config.", "Name the profile whose sizing is asked.")
     if arguments.at is not None:

@@ -32,8 +32,6 @@ from minibot.runtime.paths import PROJECT, Var
 OK: Final = "ok"
 FAILED: Final = "FAILED"
 SKIPPED: Final = "skipped"
-# A run mostly waits: two CPUs carry three of them.
-JOBS: Final = 3
 DISK_S_MAX: Final = 180.0
 
 
@@ -80,7 +78,7 @@ def run_faults(
     faults: Iterable[Fault],
     var: Var,
     *,
-    jobs: int = JOBS,
+    jobs: int = 1,
     tell: Callable[[Result], None],
     on_own_disk: bool = False,
 ) -> list[Result]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from functools import cache
 
 import pytest
@@ -13,6 +15,19 @@ from minibot.cli.support.help_text import folded_usage
 from minibot.events.roles import Roles
 
 WIDE = 10_000
+# What carries out a verb and takes long to import; help needs none of it.
+WORK = (
+    "minibot.backtest.driver",
+    "minibot.backtest.parity",
+    "minibot.backtest.search.sweep",
+    "minibot.engine.lockstep",
+    "minibot.gates.chaos",
+    "minibot.replay.diff",
+    "minibot.replay.explain.causes",
+    "minibot.report.acceptance",
+    "minibot.report.html",
+    "minibot.watchdog.launcher",
+)
 
 
 @cache
@@ -51,3 +66,16 @@ def test_usage_is_broken_between_flags_and_a_wide_group_at_its_bars() -> None:
         "    [--one ID | --another ID |",
         "    --third ID] [RUN]",
     ]
+
+
+@pytest.mark.process
+def test_help_imports_nothing_that_carries_out_a_verb() -> None:
+    """The parser of all verbs is made without the modules that only a run of one needs."""
+    code = "import sys; from minibot.cli.main import parser; parser(); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    loaded = set(done.stdout.split())
+
+    assert "minibot.cli.backtest" in loaded
+    assert sorted(loaded.intersection(WORK)) == []

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from minibot.backtest.report.review import Review
 from minibot.events.model import JsonObject
 from minibot.exchanges.tapes.tape import DEMO_TAPE
 from minibot.kernel import canonical
@@ -20,6 +19,9 @@ from minibot.kernel.files import hash_file
 from minibot.report.figures import day
 from minibot.report.run_kind import read_seal
 from minibot.simulator.sources.sources import find
+
+if TYPE_CHECKING:
+    from minibot.backtest.report.review import Review
 
 SCHEMA: Final = "minibot.backtest"
 ID_HEX: Final = 8

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from minibot.engine.run_result import BacktestResult
 from minibot.events.model import BUY, Fill
 from minibot.events.money import UNIT, parse_amount
+
+if TYPE_CHECKING:
+    from minibot.engine.run_result import BacktestResult
 
 
 class Held(NamedTuple):

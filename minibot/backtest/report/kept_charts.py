@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from minibot.backtest.report.curves import equity_curve
-from minibot.backtest.report.review import Review
 from minibot.engine.run_result import PriceBar
 from minibot.events.model import JsonObject
 from minibot.events.money import UNIT, amount_text
@@ -21,6 +20,9 @@ from minibot.kernel.files import read_hashed
 from minibot.report.curve import Point
 from minibot.report.plot import WIDE
 from minibot.report.price_chart import Plotted, thinned
+
+if TYPE_CHECKING:
+    from minibot.backtest.report.review import Review
 
 CHARTS_FILE: Final = "charts.json"
 SCHEMA: Final = "minibot.backtest_charts"

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from minibot.engine.run_result import EquityPoint
 from minibot.events.unit_sizes import DAY_MS, HOUR_MS, WEEK_MS
+
+if TYPE_CHECKING:
+    from minibot.engine.run_result import EquityPoint
 
 # 1970-01-01 was a Thursday.
 MONDAY_MS: Final = 4 * DAY_MS

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from minibot.backtest.report import ratios
 from minibot.backtest.report.exposure import Exposure
 from minibot.backtest.report.returns import PERIODS_PER_YEAR, Period, Underwater
 from minibot.backtest.report.trades import Trade, traded_notional
-from minibot.engine.run_result import BacktestResult
 from minibot.events.model import Fill, JsonObject
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.unit_sizes import BPS
 from minibot.report.figures import NONE, date_clock, decimal, long_duration, money, share, signed
 from minibot.report.market_change import MarketChange
+
+if TYPE_CHECKING:
+    from minibot.engine.run_result import BacktestResult
 
 
 class Shown(NamedTuple):
@@ -93,6 +95,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Shown, ...]], ...]] = (
     ),
 )
 KEY_FIGURES: Final = tuple(shown for _, group in GROUPS for shown in group)
+SORTABLE: Final = tuple(shown.key for shown in KEY_FIGURES if shown.better)
 
 
 def figure_text(kind: str, value: str | int | None) -> str:

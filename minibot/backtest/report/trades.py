@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from minibot.backtest.report import ratios
-from minibot.engine.run_result import BacktestResult
 from minibot.events.model import EXIT, Event, Fill, JsonObject, OrderIntent, RiskAction, Signal
 from minibot.events.money import UNIT, parse_amount
 from minibot.replay.explain.checks import left_words
 from minibot.report.trades import CARRIED, RoundTrip, TradeLog
+
+if TYPE_CHECKING:
+    from minibot.engine.run_result import BacktestResult
 
 OPEN: Final = "open"
 UNKNOWN: Final = "unknown"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from minibot.backtest.sources.source_words import LOGGED
 from minibot.backtest.sources.span import ALL, Span
 from minibot.data.treatment import Treatment
-from minibot.engine.decision_record import DecisionRecord
-from minibot.engine.market_source import MarketSource
-from minibot.engine.run_result import BacktestResult
 from minibot.events.model import JsonObject
-from minibot.runtime.configuration.config import Config, config_with
+
+if TYPE_CHECKING:
+    from minibot.runtime.configuration.config import Config
+
+if TYPE_CHECKING:
+    from minibot.engine.decision_record import DecisionRecord
+    from minibot.engine.market_source import MarketSource
+    from minibot.engine.run_result import BacktestResult
 
 
 class Job(NamedTuple):
@@ -46,11 +50,13 @@ class Job(NamedTuple):
         Raises:
             ConfigError: The changes make no valid profile.
         """
+        # Here and below: loaded by those who run a job, so that a command starts without it.
+        from minibot.runtime.configuration.config import config_with
+
         return config_with(self.profile, self.sets)
 
     def open(self) -> MarketSource:
         """Return the market of the job."""
-        # Loaded by those who run a job, so that its words cost a command's start nothing.
         from minibot.backtest.sources.source_spec import open_market
 
         return open_market(self.words, self.config, self.span, self.treatment, self.order)

@@ -36,7 +36,6 @@ KEPT_FILES: Final = (SWEEP_FILE, OPTIMISE_FILE)
 POINTS_MAX: Final = 10_000
 SHOWN_KEYS: Final = ("pnl", "return", "drawdown_ratio_max", "trades", "win_rate", "fees", "sharpe")
 HEADS: Final = {"drawdown_ratio_max": "drawdown", "win_rate": "won"}
-SORTABLE: Final = tuple(shown.key for shown in KEY_FIGURES if shown.better)
 
 OnDone = Callable[[int, int], None]
 

@@ -13,11 +13,13 @@ from minibot.backtest.checks.verdict import (
     Verdict,
     changed_fields,
 )
-from minibot.backtest.search.backtest_job import Job
 from minibot.backtest.sources.source_words import RULE
 from minibot.cli.support.output import progress_bar, show
 from minibot.report.columns import table_lines
 from minibot.report.figures import counted, date_clock
+
+if TYPE_CHECKING:
+    from minibot.backtest.search.backtest_job import Job
 
 if TYPE_CHECKING:
     from minibot.backtest.checks.warmup_check import Moved, WarmupCheck

@@ -12,15 +12,8 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from minibot.backtest.search.backtest_job import Job
-from minibot.backtest.sources.source_interval import (
-    built_set,
-    fitted_sets,
-    interval_sets,
-    source_interval,
-)
 from minibot.cli.support.moments import moment_of
 from minibot.cli.support.output import say
 from minibot.cli.support.profile import profile_of
@@ -30,8 +23,11 @@ from minibot.exchanges.venue_facts import SYMBOL
 from minibot.exchanges.venues import VENUES
 from minibot.kernel.errors import ConfigError
 from minibot.report.figures import long_duration, plain_text
-from minibot.runtime.configuration.config import Config, config_with
 from minibot.runtime.configuration.own_source import name_fault
+
+if TYPE_CHECKING:
+    from minibot.backtest.search.backtest_job import Job
+    from minibot.runtime.configuration.config import Config
 
 # Ten percent; a fee beyond it is a slip of the pen, and no venue's.
 FEE_BPS_MAX: Final = Decimal(1000)
@@ -99,6 +95,8 @@ def fed(arguments: argparse.Namespace, config: Config) -> Config:
     """Return a profile that gives the strategy of `--strategy` the bars that it needs."""
     if arguments.strategy is None:
         return config
+    from minibot.backtest.sources.source_interval import built_set
+    from minibot.runtime.configuration.config import config_with
     from minibot.strategies.selection import choose
 
     needs = choose(config.raw).needs
@@ -125,6 +123,7 @@ def judge_source(arguments: argparse.Namespace, job: Job) -> None:
     if timeframe is None:
         return
     # Here and below: sources are imported where one is opened, not for `--help`.
+    from minibot.backtest.sources.source_interval import source_interval
     from minibot.backtest.sources.source_spec import run_of
 
     recorded = run_of(job.words)
@@ -180,6 +179,8 @@ def _timeframe_sets(arguments: argparse.Namespace, config: Config) -> list[str]:
         return []
     if timeframe not in INTERVALS:
         raise _refused(f"--timeframe {timeframe[:SHOWN_MAX]}: known are {', '.join(INTERVALS)}")
+    from minibot.backtest.sources.source_interval import interval_sets
+
     return interval_sets(timeframe, config)
 
 
@@ -243,7 +244,9 @@ def _words_with(words: Sequence[str], pairs: Sequence[str], config: Config) -> l
     Raises:
         ConfigError: A pair is in none of them, or a word plays more than the pairs.
     """
+    from minibot.backtest.sources.source_interval import fitted_sets
     from minibot.backtest.sources.source_spec import open_market
+    from minibot.runtime.configuration.config import config_with
 
     symbols = {}
     for word in words:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import TYPE_CHECKING
 
 from minibot.cli.support.selection import var_of
 from minibot.events.model import JsonObject
-from minibot.runtime.configuration.config import Config, config_with, load_config
+
+if TYPE_CHECKING:
+    from minibot.runtime.configuration.config import Config
 
 
 def profile_of(arguments: argparse.Namespace, *sets: str) -> Config:
@@ -20,6 +23,9 @@ def profile_of(arguments: argparse.Namespace, *sets: str) -> Config:
     Raises:
         ConfigError: With every violation.
     """
+    # Imported here because `--help` needs none of it.
+    from minibot.runtime.configuration.config import load_config
+
     return load_config(arguments.config, [*arguments.set, *sets], os.environ)
 
 
@@ -34,4 +40,6 @@ def recorded_profile(raw: JsonObject, arguments: argparse.Namespace) -> Config:
     Raises:
         ConfigError: With every violation.
     """
+    from minibot.runtime.configuration.config import config_with
+
     return config_with(raw, arguments.set, os.environ)

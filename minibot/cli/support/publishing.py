@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from minibot.backtest.report import store, tables
-from minibot.backtest.report.documents import document_of
 from minibot.backtest.report.returns import BREAKDOWNS
-from minibot.backtest.report.review import Review
 from minibot.cli.support.output import show, shown_path
 from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import ConfigError
 from minibot.report.figures import long_duration
+
+if TYPE_CHECKING:
+    from minibot.backtest.report.review import Review
 
 
 def add_output_flags(command: argparse.ArgumentParser) -> None:
@@ -44,6 +45,10 @@ def publish(
         words: The words of `--source` as given.
         reviews: The reviews by fill assumption, the profile's own first.
     """
+    # Imported here because `--help` needs none of it.
+    from minibot.backtest.report import store, tables
+    from minibot.backtest.report.documents import document_of
+
     document = document_of(reviews, words)
     result = next(iter(reviews.values())).result
     lines = [*tables.lines(document, arguments.breakdown), ""]
@@ -73,6 +78,7 @@ def twice(arguments: argparse.Namespace, words: Sequence[str]) -> int:
         ConfigError: Other flags ask for something other than a backtest that is kept.
     """
     from minibot.backtest.checks.determinism_check import run_twice
+    from minibot.backtest.report import store, tables
     from minibot.report.readiness import SIX_MONTHS_MS
 
     _judge_twice(arguments)

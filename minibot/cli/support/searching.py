@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from minibot.backtest.search.backtest_job import Job
-from minibot.backtest.search.sweep import (
-    SORTABLE,
-    SWEEP_FILE,
-    Axis,
-    Row,
-    idle_axes,
-    keep_search,
-    parse_axis,
-    points_of,
-    run_sweep,
-    sweep_document,
-    sweep_lines,
-)
+from minibot.backtest.report.statistics import SORTABLE
 from minibot.cli.support.checking import add_check_flags, lookahead, startup
 from minibot.cli.support.output import progress_bar, show, shown_path
 from minibot.cli.support.selection import var_of
 from minibot.engine.worker_pool import default_jobs
 from minibot.execution.fill_models import BY_NAME
 from minibot.report.figures import counted
+
+if TYPE_CHECKING:
+    from minibot.backtest.search.backtest_job import Job
+    from minibot.backtest.search.sweep import Axis, Row
 
 ALL_FILLS: Final = "all"
 JOBS_MAX: Final = 256
@@ -85,6 +76,17 @@ def search(arguments: argparse.Namespace, job: Job) -> int | None:
 
 def sweep(arguments: argparse.Namespace, job: Job) -> int:
     """Run a sweep and keep it; 0 even if risk stopped single rows."""
+    # Imported here because `--help` needs none of it.
+    from minibot.backtest.search.sweep import (
+        SWEEP_FILE,
+        keep_search,
+        parse_axis,
+        points_of,
+        run_sweep,
+        sweep_document,
+        sweep_lines,
+    )
+
     axes = [parse_axis(text) for text in arguments.sweep]
     points = points_of(job, axes)
     with progress_bar(f"{counted(len(points), 'backtest')}") as show_progress:
@@ -105,6 +107,8 @@ def sweep(arguments: argparse.Namespace, job: Job) -> int:
 
 def idle_lines(axes: Sequence[Axis], rows: Sequence[Row]) -> list[str]:
     """Return one warning for each key of a sweep that changed no decision."""
+    from minibot.backtest.search.sweep import idle_axes
+
     return [
         f"WARNING: {key} changes no decision here: rows that differ in it alone have one digest."
         for key in idle_axes(axes, rows)

@@ -23,25 +23,9 @@ from minibot.report.summary import Row
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.configuration.config import Config
 
-MINUTES: Final = "5"
 MINUTES_MAX: Final = 24 * 60
 SYMBOLS_MAX: Final = 5
 PASS, DIFFERS = 0, 1
-
-
-def add_exchange_arguments(command: argparse.ArgumentParser) -> None:
-    """Add the flags of the first contact."""
-    command.add_argument(
-        "--exchange",
-        action="store_true",
-        help="meet the host itself: compare all it sends with what is written down of it",
-    )
-    command.add_argument(
-        "--minutes",
-        default=MINUTES,
-        metavar="N",
-        help=f"how long the streams are listened to with --exchange (default: {MINUTES})",
-    )
 
 
 def meet_exchange(arguments: argparse.Namespace, config: Config) -> int:

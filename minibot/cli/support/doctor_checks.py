@@ -1,0 +1,123 @@
+"""Checks of `minibot doctor`: set-up, this machine, the AI's jail and the exchange."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+
+from minibot.exchanges.base import StreamLost
+from minibot.kernel.errors import MinibotError
+from minibot.market.connections import groups_of
+from minibot.market.venue_access import new_stream, server_time, venue_of
+from minibot.report.summary import Row
+from minibot.runtime.configuration.config import Config
+from minibot.runtime.paths import Var
+from minibot.simulator.sources.sources import open_source
+from minibot.watchdog.preflight import AI_JAIL, CheckResult, exchange_checks, preflight
+
+PYTHON_MIN = (3, 11)
+
+
+def examine(config: Config, var: Var) -> Iterator[CheckResult]:
+    """Yield every check: set-up, this machine, the AI's jail, the exchange."""
+    yield _python()
+    # The jail is checked below, together with what it lets the AI use.
+    yield from (found for found in preflight(config, var, whole=True) if found.name != AI_JAIL)
+    if config.ai.enabled:
+        yield _ai(config, var)
+    yield from _market_data(config)
+
+
+def _python() -> CheckResult:
+    found = f"{platform.python_implementation()} {platform.python_version()}, {sys.executable}"
+    is_new = sys.version_info[:2] >= PYTHON_MIN
+    return CheckResult("python", is_new, found, "" if is_new else "Install Python 3.11 or later.")
+
+
+def _ai(config: Config, var: Var) -> CheckResult:
+    """Start a jailed worker once, as a run would."""
+    # Imported here because it brings the worker's own modules.
+    from minibot.ai.preflight import check_jail
+
+    level_min = config.ai.isolation_min.get(sys.platform, "jail")
+    try:
+        found = check_jail(var.lab_of("doctor").root / "ai", config.ai.memory_mb_max, level_min)
+    except (MinibotError, OSError) as error:
+        return CheckResult("AI sandbox", not config.ai.required, f"not checked: {error}")
+    if found.problem:
+        # Where the AI is not required, a run continues without it and is marked so.
+        remedy = "Set ai.required to false, or ai.enabled." if config.ai.required else ""
+        text = f"{found.problem}; the AI would be off"
+        return CheckResult("AI sandbox", not config.ai.required, text, remedy)
+    missing = found.lightgbm_missing
+    model = "LightGBM loads" if found.lightgbm else f"baseline only, LightGBM: {missing}"
+    found_text = f"sandbox available: {found.level} (profile requires at least {level_min})"
+    return CheckResult("AI sandbox", True, f"{found_text}; {model}")
+
+
+def _market_data(config: Config) -> Iterator[CheckResult]:
+    if config.embedded is not None:
+        yield _source(config)
+        return
+    yield from exchange_checks(config, server_time)
+    yield _stream(config)
+
+
+def _source(config: Config) -> CheckResult:
+    if config.embedded is None:
+        return CheckResult("market data", True, "from the exchange")
+    word = config.embedded.source
+    try:
+        facts = open_source(word, config.embedded.rate_per_s).facts
+    except (MinibotError, OSError) as error:
+        remedy = "Name another source with --set embedded.source=..."
+        return CheckResult("market data", False, f"{word}: {error}", remedy)
+    symbols = ", ".join(facts.symbols)
+    return CheckResult("market data", True, f"{word}: {symbols}, from the embedded exchange")
+
+
+def _stream(config: Config) -> CheckResult:
+    """Check the combined stream by opening it once."""
+    exchange, streams = config.exchange, venue_of(config).streams
+    groups = groups_of(exchange.symbols, streams)
+    named = streams.named_in_address(groups)
+    stream = new_stream(config, [name for symbol in named for name in groups[symbol]])
+    try:
+        stream.open()
+    except StreamLost as error:
+        remedy = "Check the network, a proxy, and whether the host is blocked where you are."
+        return CheckResult("stream", False, f"{exchange.stream_url}: {error}", remedy)
+    finally:
+        stream.close()
+    return CheckResult("stream", True, f"{exchange.stream_url} opens")
+
+
+def rows(results: list[CheckResult]) -> Iterator[Row]:
+    """Yield the rows of each check, with what is missing where one failed."""
+    for result in results:
+        tone = "" if result.passed else "bad"
+        for number, line in enumerate(result.lines):
+            yield Row("" if number else result.name, line, tone)
+        if not result.passed:
+            yield Row("", f"missing: {result.remedy or 'see above'}", "bad")
+
+
+def as_json(results: list[CheckResult]) -> list[dict[str, object]]:
+    """Return each check as one JSON object."""
+    return [
+        {
+            "name": result.name,
+            "passed": result.passed,
+            "found": result.found,
+            "remedy": result.remedy or None,
+        }
+        for result in results
+    ]
+
+
+def verdict(profile: str, failed: list[CheckResult]) -> str:
+    """Return in one line whether the profile can run here."""
+    if not failed:
+        return f"{profile} can run here"
+    return f"{profile} cannot run here: {', '.join(result.name for result in failed)}"
