@@ -113,6 +113,10 @@ class Liveness:
         self._delays: dict[int, int] = {}
         self.silent_streams = 0
 
+    def begin(self) -> None:
+        """Count silence from now on: before the run's clock runs, a line owes nothing."""
+        self._began_ns = self._machine_ns()
+
     def look(self, now_ms: int) -> None:
         """Judge every line, and once a second every stream."""
         for shard in list(self._connections.shards):

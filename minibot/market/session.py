@@ -188,6 +188,8 @@ class Session:
         self.upkeep.begin(now_ms)
         self._set_state(now_ms)
         while (code := self.world.end_code()) is None:
+            if not self.clock.is_running:
+                self.liveness.begin()
             self.pump(self._wait_s())
             if self._has_looked:
                 self._on_clock(self.clock.now_ms())

@@ -255,6 +255,21 @@ def test_symbol_that_is_quiet_for_long_is_not_silent() -> None:
     assert market.kinds() == []
 
 
+def test_slow_start_is_no_silence_of_a_line() -> None:
+    """A line that brought nothing while its run was still starting is quiet from the start on."""
+    market = Market(["AUSDT"])
+    line = market.floor.all.shards[0].line
+    market.floor.tick(60_000)
+    was_quiet = market.liveness.is_quiet(line)
+
+    market.liveness.begin()
+
+    assert was_quiet
+    assert not market.liveness.is_quiet(line)
+    market.floor.tick(60_000)
+    assert market.liveness.is_quiet(line)
+
+
 # --- a connection -------------------------------------------------------------------------------
 
 
