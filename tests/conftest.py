@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import random
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +76,22 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return (os.cpu_count() or 1) + WORKERS_MORE
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """Keep bytecode of the tests; let each worker of a whole run begin with its own part of them.
+
+    To rewrite the asserts of all files takes a process longer than to import them. A worker finds
+    what another has kept already.
+    """
+    kept, sys.dont_write_bytecode = sys.dont_write_bytecode, False
+    try:
+        if "PYTEST_XDIST_WORKER" in os.environ and _is_drawn(session.config):
+            _import_in_turn(session.config)
+        return (yield)
+    finally:
+        sys.dont_write_bytecode = kept
+
+
 @pytest.hookimpl(tryfirst=True)  # Before `-m` selects by marks.
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the kinds, draw the cases of campaigns, start the longest tests first.
@@ -82,9 +101,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     mark_kinds(items)
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
     if _is_drawn(config):
-        kept = [item for item in items if _is_played(item, config.option.seed)]
-        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-        items[:] = kept
+        played = {item: _is_played(item, config.option.seed) for item in items}
+        config.hook.pytest_deselected(items=[item for item in items if not played[item]])
+        items[:] = [item for item in items if played[item]]
 
 
 def pytest_terminal_summary(
@@ -94,6 +113,19 @@ def pytest_terminal_summary(
     if _is_drawn(config):
         part = f"one case in {CAMPAIGN_PART} by seed {config.option.seed}"
         terminalreporter.write_line(f"campaigns: {part}; all of them: pytest --whole")
+
+
+def _import_in_turn(config: pytest.Config) -> None:
+    """Import the files of tests, each worker from another one on.
+
+    A file that cannot be imported fails once more, and in words, where pytest collects it.
+    """
+    names = sorted(path.relative_to(PROJECT) for path in PROJECT.glob("tests/**/test_*.py"))
+    worker = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+    begin = len(names) * worker // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    for name in names[begin:] + names[:begin]:
+        with contextlib.suppress(ImportError, pytest.skip.Exception):
+            importlib.import_module(".".join(name.with_suffix("").parts))
 
 
 def _is_drawn(config: pytest.Config) -> bool:
