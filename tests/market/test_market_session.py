@@ -47,13 +47,15 @@ def exchange(
         yield running
 
 
-def started(tmp_path: Path, running: ExchangeProcess, **changes: Any) -> Desk:
+def started(
+    tmp_path: Path, running: ExchangeProcess, *, speed: str = SPEED, **changes: Any
+) -> Desk:
     """Return a session that is ready and gets data."""
     rest_timeout_s = changes.pop("rest_timeout_s", 5.0)
     options = {"wrap": changes.pop("wrap")} if "wrap" in changes else {}
     config: SessionConfig = session_config(running.symbols, running.origin_ms, **changes)
     desk = Desk(
-        tmp_path, config, running.port, speed=SPEED, rest_timeout_s=rest_timeout_s, **options
+        tmp_path, config, running.port, speed=speed, rest_timeout_s=rest_timeout_s, **options
     )
     desk.start()
     desk.start_clock()
@@ -210,8 +212,9 @@ def test_restricted_place_is_told_as_such(tmp_path: Path) -> None:
 @pytest.mark.row("N-51", "N-52", "S-25")
 def test_latency_is_measured_every_interval_and_written(tmp_path: Path) -> None:
     """Latency is written every five seconds: eleven to thirteen events in a minute."""
-    with exchange(tmp_path) as running:
-        desk = started(tmp_path, running, ping_interval_ms=5_000)
+    # An interval is a second of the machine, so that a busy one leaves none out.
+    with exchange(tmp_path, speed="5") as running:
+        desk = started(tmp_path, running, speed="5", ping_interval_ms=5_000)
         wait_for_market_ms(desk, 60_000)
         found = [fields for _, fields in desk.world.healths if "latency_us" in fields]
         desk.drain()
@@ -719,27 +722,26 @@ def test_quiet_market_is_no_dead_socket(tmp_path: Path) -> None:
     """A silent socket is kept while the venue's own book has not moved."""
     venue = QuietVenue()
     with Loopback(venue.talk) as server:
-        config = session_config(
-            ("BTCUSDT",), BINANCE_TIME, link=link_limits(tick_stale_ms=200, outage_stop_ms=3_000)
-        )
+        config = session_config(("BTCUSDT",), BINANCE_TIME, link=link_limits(tick_stale_ms=200))
         desk = Desk(tmp_path, config, server.port)
         desk.start()
         desk.start_clock()
         asked = len(server.requests)
+        (line,) = desk.session.link.lines
         wait_until(
             lambda: (
                 (
                     sum(b"limit=5 " in request for request in server.requests[asked:]) >= 2
-                    and desk.session.link.data_age_ms(desk.clock.now_ms()) < 3_000
+                    and line.data_ms > line.connected_ms
                 )
                 or desk.has_ended
             ),
-            "asked twice whether the market is quiet",
+            "asked twice whether the market is quiet, and told so",
         )
         assert venue.connections == 1
         assert not desk.has_ended
         venue.update_id += 1
-        wait_until(lambda: venue.connections == 2, "given up and connected again")
+        wait_until(lambda: venue.connections >= 2, "given up and connected again")
         desk.drain()
 
     assert desk.exit_code == 0

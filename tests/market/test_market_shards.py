@@ -254,7 +254,9 @@ def test_all_shards_fall_and_come_again_within_their_limits(tmp_path: Path, faul
     """Three lost connections return within one budget; a shutdown costs no trade."""
     with six(tmp_path) as running:
         desk = started(tmp_path, running)
-        running.fault(fault)
+        # The announced end leaves the successors six seconds of the machine.
+        fields = {"lead_ms": 60_000} if fault == "shutdown" else {}
+        running.fault(fault, **fields)
         wait_until(lambda: desk.session.link.reconnects >= 3 or desk.has_ended, "three of three")
         wait_until(lambda: valid_books(desk) == 6 or desk.has_ended, "six books")
         mark = len(desk.world.lines)

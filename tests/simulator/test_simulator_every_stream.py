@@ -145,15 +145,17 @@ def test_hole_in_the_source_is_a_hole_in_the_depth_of_a_second(tmp_path: Path) -
 
 def test_every_form_of_a_message_says_the_same(tmp_path: Path) -> None:
     """Raw and wrapped, in ms and microseconds, to several readers: the same content."""
-    tape = write_tape(tmp_path / "tape.gz", market(20))
-    with Exchange(f"tape:{tape}", speed="10") as exchange:
+    tape = write_tape(tmp_path / "tape.gz", market(100))
+    with Exchange(f"tape:{tape}", speed="5") as exchange:
         plain = [exchange.connect("/ws/btcusdt@trade") for _ in range(2)]
         wrapped = [exchange.connect("/stream?streams=btcusdt@trade") for _ in range(2)]
         micros = exchange.connect("/ws/btcusdt@trade?timeUnit=MICROSECOND")
         both = exchange.connect("/stream?streams=btcusdt@trade&timeUnit=microsecond")
         switched = exchange.connect("/ws/btcusdt@trade")
         ask(switched, method="SET_PROPERTY", params=["combined", True], id=1)
-        number = 100
+        # A trade after one that came once all were there, and the last one switched.
+        latest = take(switched, 1)[0]
+        number = latest["data"]["t"] + 1
         found = {
             name: [
                 next(row for row in messages(socket) if row.get("data", row)["t"] == number)

@@ -227,7 +227,8 @@ def test_unreachable_refuses_connections_and_comes_back_on_its_port(exchange: Ex
     """`unreachable` refuses REST and streams, and then returns on its port."""
     socket = exchange.stream("btcusdt@trade")
     before = take(socket, 1)[0]["data"]["t"]
-    exchange.fault("unreachable", ms=90_000)
+    # Four seconds of the machine: the three refusals come before its end.
+    exchange.fault("unreachable", ms=240_000)
 
     with pytest.raises((OSError, websocket.WebSocketException)):
         for _ in messages(socket):

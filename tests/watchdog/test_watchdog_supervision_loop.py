@@ -18,12 +18,14 @@ from minibot.kernel import canonical
 from minibot.kernel.cursor import cursor_json
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.position import Position
+from minibot.runtime.clock import suspend_ns
 from minibot.runtime.configuration.config_sections import Chaos
 from minibot.runtime.context import Output, RoleContext
 from minibot.runtime.fault_injection import PlantedFaults
 from minibot.runtime.request_file import leave_request
 from minibot.runtime.stop import OPERATOR, StopRecord, arm, raise_flag, raise_operators_flag
 from minibot.watchdog import checks
+from minibot.watchdog import feed as feed_module
 from minibot.watchdog.background import Background
 from minibot.watchdog.checks import ClockCheck, CursorCheck, DiskCheck, PauseCheck, PinnedCheck
 from minibot.watchdog.ending import BEAT_GRACE_MARKET_MS, Phase, PlannedEnd
@@ -507,7 +509,7 @@ def test_pause_of_everything_is_an_incident_and_no_hang(
     for child in children:
         psutil.Process(child.pid).suspend()
     wait_until(lambda: min(child.silent_ms() for child in children) > 6_000, "a long silence")
-    scene.desk._pause._turned_ns -= 10_000_000_000
+    scene.desk._pause._turned_ns = suspend_ns() - 10_000_000_000
     for child in children:
         psutil.Process(child.pid).resume()
     scene.interrupts.put("SIGINT")
@@ -654,9 +656,10 @@ def test_table_that_reads_nothing_never_makes_supervision_wait(tmp_path: Path) -
 
 
 def test_table_is_shown_how_the_run_ended_whatever_it_was_shown_just_before(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The table always gets the last status."""
+    monkeypatch.setattr(feed_module, "QUIT_S", DEADLINE_S)
     shown = tmp_path / "shown.jsonl"
     keep = "import shutil, sys; shutil.copyfileobj(sys.stdin.buffer, open(sys.argv[1], 'wb'))"
     feed = LiveFeed([sys.executable, "-S", "-E", "-c", keep, str(shown)])

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.process
 
+HOUR_MS = 3_600_000
 SOURCE = "generator:7:BTCUSDT,ETHUSDT"
 PROFILE = PROJECT / "config" / "nore.v1.json"
 
@@ -54,14 +56,12 @@ def flags(exchange: Exchange, var: Path, *arguments: str) -> list[str]:
     return [*asked, *(word for each in sets(exchange) for word in ("--set", each)), *arguments]
 
 
-def record(
-    exchange: Exchange, folder: Path, is_ended: Callable[[Recorder], bool], part_ms: int = 3_600_000
-) -> Recorder:
+def record(exchange: Exchange, folder: Path, is_ended: Callable[[Recorder], bool]) -> Recorder:
     """Record in this process until a function returns true."""
     ensure_folder(folder)
     config = load_config(PROFILE, sets(exchange))
     recorder = recorder_of(
-        config, ["BTCUSDT", "ETHUSDT"], folder, part_bytes_max=10**9, part_ms_max=part_ms
+        config, ["BTCUSDT", "ETHUSDT"], folder, part_bytes_max=10**9, part_ms_max=HOUR_MS
     )
     recorder.run(lambda: is_ended(recorder))
     return recorder
@@ -79,12 +79,17 @@ def check_of(folder: Path) -> Check:
 @pytest.mark.row("S-24")
 def test_each_part_of_a_recording_plays_by_itself(exchange: Exchange, tmp_path: Path) -> None:
     """Each part plays by itself, with rules and depth of both symbols."""
-    recorder = record(
-        exchange,
-        tmp_path,
-        lambda recorder: len(recorder.recording.parts) >= 2 and recorder.snapshots >= 6,
-        part_ms=1_500,
-    )
+    whole_from: dict[int, int] = {}  # Number of a part -> lines when it held both books.
+
+    def is_ended(recorder: Recorder) -> bool:
+        number = len(recorder.recording.parts)
+        if recorder.snapshots >= 2 * (number + 1):
+            whole_from.setdefault(number, recorder.lines)
+        is_full = number in whole_from and recorder.lines > whole_from[number] + 100
+        recorder.config = replace(recorder.config, part_ms_max=1_500 if is_full else HOUR_MS)
+        return number >= 2 and number in whole_from
+
+    recorder = record(exchange, tmp_path, is_ended)
     check = check_of(tmp_path)
 
     assert check.findings.counts == {}
