@@ -10,6 +10,7 @@ import pytest
 
 from minibot.engine.joint_replay import run_together
 from minibot.engine.role_replay import Recorded
+from minibot.kernel.files import read_hashed
 from minibot.replay.diff import recorded_side, span_of
 from minibot.runtime.request_file import leave_request
 from tests.runs import (
@@ -35,8 +36,11 @@ def _night_with_a_wish(var: Path) -> None:
         stdin=subprocess.DEVNULL,
     )
     try:
-        signals = var / "queues/signals/inbox.jsonl"
-        wait_until(lambda: signals.exists() and signals.stat().st_size, "a first signal")
+        # The request has to come to risk after a signal, so one in the queue is not enough.
+        cursor = var / "queues/signals/cursor.json"
+        wait_until(
+            lambda: cursor.exists() and read_hashed(cursor)["seq"], "a signal that risk has read"
+        )
         run_id = next((var / "runs").iterdir()).name
         leave_request(
             var / "requests", run_id, "exit_position", who="anna", why="enough", symbol="BTCUSDT"

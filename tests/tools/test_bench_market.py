@@ -9,7 +9,7 @@ import pytest
 
 from minibot.exchanges.base import Diff, Quote, Trade
 from minibot.exchanges.binance.messages import parse_frame
-from tools.bench import market
+from tools.bench import market, market_run
 from tools.bench.frame import Limit
 from tools.bench.market_frames import (
     KINDS,
@@ -25,6 +25,12 @@ from tools.bench.market_run import Outcome, run
 from tools.bench.market_truth import differences_sent, own_differences
 
 pytestmark = pytest.mark.campaign
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait longer than the bench for a role that takes in little on a busy machine."""
+    monkeypatch.setattr(market_run, "QUIET_LOOKS", 300)
 
 
 @pytest.fixture(scope="module")
