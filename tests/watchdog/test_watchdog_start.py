@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from minibot.gates import drill_run
 from minibot.gates.chaos_catalogue import BASE
 from minibot.gates.drill_run import DrillRun
 from minibot.kernel.errors import Refusal
@@ -27,6 +28,7 @@ from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.launcher import Display, launch
 from minibot.watchdog.preflight import CheckResult, preflight, refuse_failed
 from minibot.watchdog.run_manifest import child_environ
+from tests.waiting import DEADLINE_S
 from tests.watchdog.watchdog_stage import RUN_ID, Stage
 
 pytestmark = [pytest.mark.campaign, pytest.mark.process]
@@ -43,9 +45,10 @@ MOMENTS: dict[str, Callable[[DrillRun], object]] = {
 @pytest.mark.row("F72")
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_start_interrupted_at_any_moment_leaves_no_process_and_the_next_start_works(
-    tmp_path: Path, moment: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """An interrupted start exits 2 before its roles run, and 0 in order afterwards."""
+    monkeypatch.setattr(drill_run, "WAIT_S", DEADLINE_S)
     night = DrillRun("interrupted", Var(tmp_path / "var"), sets=BASE, chaos={})
     night.start()
     try:
