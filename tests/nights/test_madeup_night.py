@@ -69,6 +69,10 @@ class MadeUpNight:
         """Return the kinds of all incidents so far."""
         return [payload["kind"] for payload in self.payloads("incidents", "incident")]
 
+    def count(self, kind: str) -> int:
+        """Return the number of incidents of a kind so far."""
+        return self.incidents().count(kind)
+
     def statuses(self) -> list[str]:
         """Return the statuses of the first market so far."""
         instruments = self.payloads("market_ticks", "instrument")
@@ -102,12 +106,14 @@ class MadeUpNight:
 def play(night: MadeUpNight, server: MadeUpServer) -> None:
     """Lead a night through a gap, an outage and a halt."""
     night.await_fact(lambda: len(night.payloads("market_ticks", "book")) > 10, "books")
+    resyncs = night.count("book_resync")
     server.tell("gap")
-    night.await_fact(lambda: night.incidents().count("book_resync") >= 2, "two new books")
+    night.await_fact(lambda: night.count("book_resync") >= resyncs + 2, "two new books")
+    losses, connections = night.count("connection_lost"), night.count("connected")
     server.tell("down")
-    night.await_fact(lambda: "connection_lost" in night.incidents(), "an outage")
+    night.await_fact(lambda: night.count("connection_lost") > losses, "an outage")
     server.tell("up")
-    night.await_fact(lambda: "connected" in night.incidents(), "a new connection")
+    night.await_fact(lambda: night.count("connected") > connections, "a new connection")
     night.await_ticks(50)
     server.tell("pause")
     night.await_fact(lambda: night.statuses()[-1] == "PAUSED", "the halt")
