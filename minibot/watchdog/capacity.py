@@ -208,7 +208,8 @@ def wakeups(root: Path, hops: int) -> Spread:
     try:
         published = list(_published(root, hops, child))
         out, _ = child.communicate(timeout=CHILD_S_MAX)
-        woke = [int(word) for word in out.split()]
+        woke = zip([int(word) for word in out.split()], published, strict=True)
+        waits_us = [(after - before) // 1000 for after, before in woke]
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         child.kill()
         child.communicate()
@@ -216,7 +217,7 @@ def wakeups(root: Path, hops: int) -> Spread:
             f"the process that waits does not answer: {error}", "Try `minibot doctor`."
         ) from error
     shutil.rmtree(root)
-    return spread([(after - before) // 1000 for after, before in zip(woke, published, strict=True)])
+    return spread(waits_us)
 
 
 def _published(root: Path, hops: int, child: subprocess.Popen[str]) -> Iterator[int]:
