@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from minibot.cli import chaos as chaos_verb
 from minibot.cli.main import run
 from minibot.events.reasons import REASONS, STOP_GROUP
 from minibot.gates import chaos, chaos_judge
@@ -192,7 +191,7 @@ def test_part_of_the_faults_is_drawn_by_its_seed_and_named(
         ran[:] = [fault.name for fault in faults]
         return [Result(name, "END", "END", 0, "", OK) for name in ran]
 
-    monkeypatch.setattr(chaos_verb, "run_faults", play)
+    monkeypatch.setattr(chaos, "run_faults", play)
     words = ["chaos", "--all", "--part", "3", "--var", str(tmp_path / "var")]
 
     assert run([*words, "--seed", "7"]) == 0
