@@ -1,11 +1,12 @@
 """Gate `ai_isolation`: the AI has no access to keys, files, network, processes or orders.
 
-It starts the real jailed worker with planted bait (a secret in the environment, an open
-descriptor, a secrets file, an order queue) and lets it try to reach them and to escape; the kernel
-must deny every attempt. It searches the AI's sources for forbidden imports. Finally it starts a
-short run whose worker tries to write an order: the run must end with STOP(AI_ISOLATION_BREACH) and
-without an order. If the profile accepts less than a jail (Windows), attempts that were not denied
-are printed and the gate passes as `advisory`.
+The gate searches the AI's sources for forbidden imports. It starts the real jailed worker with
+planted bait (a secret in the environment, an open descriptor, a secrets file, an order queue) and
+lets it try to reach the bait and to escape; the operating system must deny every attempt. Finally
+it starts a short run whose worker drafts an order: the run must end with STOP(AI_ISOLATION_BREACH)
+and without an order of the AI. Where the profile accepts less than a jail (Windows) and the worker
+reached that level, attempts that were not denied are shown and do not fail the gate; its verdict is
+then that level, such as `advisory`.
 """
 
 from __future__ import annotations
@@ -56,9 +57,9 @@ FORBIDDEN_ROOMS: Final = frozenset(
 CODE_CARRIERS: Final = frozenset(
     {"pickle", "cPickle", "_pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve", "torch"}
 )
-"""Modules whose file formats carry code; none may be near a model."""
+"""Modules whose file formats carry code; the AI's sources may import none of them."""
 
-# Beginnings of findings that may fail where the profile accepts less than a jail.
+# Beginnings of findings that may fail where the worker has less than a jail and that is enough.
 _ADVISED: Final = ("probe ", "layer ")
 _WAIT_S: Final = 30.0
 _RUN_S_MAX: Final = 90.0
@@ -80,7 +81,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """Gate result: its findings; `level` is the isolation that the worker reached."""
+    """Gate result: its findings, the isolation that the worker reached, and the least accepted.
+
+    `level` is empty if the worker did not say one, which is never enough.
+    """
 
     level: str
     level_min: str
@@ -88,7 +92,7 @@ class GateResult:
 
     @property
     def passed(self) -> bool:
-        """True if the level is enough and all hold; without a jail, the `_ADVISED` may fail."""
+        """True if the level is enough and all findings hold; without a jail `_ADVISED` may fail."""
         if not is_enough(self.level, self.level_min):
             return False
         failed = [finding for finding in self.findings if not finding.passed]
@@ -98,7 +102,7 @@ class GateResult:
 
     @property
     def verdict(self) -> str:
-        """`failed`, `passed` in a jail, or the lower level that was enough (`advisory`, `off`)."""
+        """`failed`, `passed` in a jail, or the lower level that was enough, such as `advisory`."""
         if not self.passed:
             return "failed"
         return "passed" if self.level == JAIL else self.level
@@ -115,7 +119,7 @@ class GateResult:
         }
 
     def lines(self) -> list[str]:
-        """Return the result for a person, the verdict last."""
+        """Return the result for a person: `ok` or `OPEN` for each finding, the verdict last."""
         said = [
             f"{'ok  ' if finding.passed else 'OPEN'} {finding.name}: {finding.detail}"
             for finding in self.findings
@@ -126,14 +130,14 @@ class GateResult:
 def check_ai_isolation(
     lab: Path, *, level_min: str = JAIL, secrets: Path | None = None, with_run: bool = True
 ) -> GateResult:
-    """Run the gate.
+    """Run the gate: sources, then worker, then the short run.
 
     Args:
         lab: The gate's own folder, emptied first, such as `var/lab/ai_isolation`.
         level_min: The least isolation that the profile accepts on this system; with `off` no AI
             runs here, so that its sources alone are judged.
-        secrets: The profile's secrets path, which the worker tries too; it need not exist.
-        with_run: Also start the short run whose worker tries to write an order.
+        secrets: The profile's secrets path, which the worker tries to open too; it need not exist.
+        with_run: Also start the short run whose worker drafts an order.
     """
     if lab.exists():
         shutil.rmtree(lab)
@@ -152,7 +156,7 @@ def check_ai_isolation(
 
 
 def check_sources(folder: Path) -> Iterator[Finding]:
-    """Search the AI's sources; yield one finding on forbidden rooms, one on `CODE_CARRIERS`."""
+    """Search the AI's import statements; yield a finding on rooms, then one on `CODE_CARRIERS`."""
     rooms: list[str] = []
     carriers: list[str] = []
     for path in sorted(folder.rglob("*.py")):
@@ -181,7 +185,10 @@ def _imports(path: Path) -> Iterator[str]:
 
 
 def _bait(lab: Path, secrets: Path | None) -> dict[str, str]:
-    """Plant the bait that the worker must not reach; return it by name."""
+    """Plant a secrets file and an order queue; return by name all paths that must be denied.
+
+    The other paths are the project's: its configuration, the worker's source, the secrets path.
+    """
     write_atomic(lab / "secrets.json", b'{"key": "planted by the gate"}\n')
     make_queue(lab / "queues", "order_intents", EXECUTION_ROLE)
     bait = {
@@ -196,7 +203,11 @@ def _bait(lab: Path, secrets: Path | None) -> dict[str, str]:
 
 
 def _probe(lab: Path, bait: Mapping[str, str]) -> tuple[str, list[Finding]]:
-    """Start the worker with a secret in its environment, let it try everything; return findings."""
+    """Start the worker with the bait and let it try everything; return its level and the findings.
+
+    The gate's own environment holds a secret and an inheritable descriptor stands open; neither may
+    reach the worker. A worker that does not answer in `_WAIT_S` has no level and failed findings.
+    """
     descriptor = os.open(bait["planted secrets"], os.O_RDONLY)
     os.set_inheritable(descriptor, True)
     os.environ[_BAIT_VARIABLE] = "planted by the gate"
@@ -238,7 +249,7 @@ def _layers(hello: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _privileges(pid: int) -> Iterator[Finding]:
-    """Yield whether a process holds no capabilities, as the kernel reports from outside."""
+    """Yield one finding on Linux, none elsewhere: `/proc` shows no capabilities of the process."""
     if sys.platform != "linux":
         return
     name = "capabilities seen from outside"
@@ -266,7 +277,11 @@ def _inherited(hello: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _order_ends_run(lab: Path) -> Finding:
-    """Run the smoke profile with a worker that drafts an order; expect a refusal and STOP."""
+    """Run the smoke profile with a worker that drafts an order; return the one finding.
+
+    It holds if the run ends with exit code 10 and STOP(AI_ISOLATION_BREACH) within `_RUN_S_MAX`,
+    and no queue holds a line of `ai_role` that it may not write.
+    """
     argv = [
         sys.executable,
         "-m",
@@ -300,7 +315,7 @@ def _order_ends_run(lab: Path) -> Finding:
 
 
 def _intents_of_ai(lab: Path) -> Sequence[Path]:
-    """Return the files with a line of `ai_role` in queues that it does not write."""
+    """Return the inbox files that hold a line of `ai_role`, of queues that it may not write."""
     roles = Roles.of_project()
     foreign = roles.queues.keys() - roles.roles[AI_ROLE].writes.keys()
     found = [

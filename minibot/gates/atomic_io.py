@@ -1,8 +1,8 @@
 """Gate `atomic_io`: critical files are written atomically, and only through the kernel.
 
-Two halves. Statically, no call outside `kernel` may write, replace, rename or link a file; deleting
-one is no writing, and `ALLOWED` names the exceptions (N-102). Dynamically, a writer killed at any
-moment leaves the old file or the new one, never a mixture (N-05).
+Two findings. In the source, no call outside `kernel` may write, replace, rename or link a file;
+deleting one is no writing, and `ALLOWED` and `WRITING_ROOMS` name the exceptions (N-102). At work,
+a writer killed at any moment leaves the old file or the new one, never a mixture (N-05).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from minibot.runtime.paths import PROJECT
 
 NAME = "atomic_io"
 KILLS = 200
-# Without fork each kill needs a fresh interpreter, so that only one in eight is done.
+# Without fork each kill needs a fresh interpreter, so that only an eighth of the kills is done.
 SPAWNED_SHARE = 8
 BEGIN_S = 10.0
 BLOCK = 40_000
@@ -37,10 +37,10 @@ WRITING_OF = {
     ),
     "shutil": frozenset({"copy", "copy2", "copyfile", "copytree", "move"}),
 }
-# Modules whose `open` takes a path, then a mode. Any other `.open` takes the mode first; it is
-# reported only where that is a literal, since a run or a queue can be opened too.
+# Modules whose `open` takes a path, then a mode. Any other `.open` takes the mode first, as that of
+# a path does; a mode that is no literal is not reported there: runs and queues are opened too.
 OPENING = frozenset({"gzip", "bz2", "lzma", "io", "codecs"})
-# Modules that write, and why their files are not a run's truth.
+# Modules that are not searched, and the reason: their files are not a run's truth.
 ALLOWED = {
     "minibot/runtime/log.py": "text logs: bounded, losing a line is allowed (F60)",
     "minibot/runtime/deployment/deploy.py": "the staging protocol: its own journal and files",
@@ -69,9 +69,9 @@ def check(lab: Path, tree: Path = PROJECT / "minibot", kills: int = KILLS) -> Ga
     """Look for writers outside the kernel and kill writers of a critical file.
 
     Args:
-        lab: The gate's own folder.
-        tree: The product's code.
-        kills: Writers that are killed while they write; an eighth of them where there is no fork.
+        lab: The gate's own folder; made if missing, not emptied.
+        tree: The folder of the product's code, which stands for `minibot/`.
+        kills: Number of writers to kill; without fork an eighth of it, but at least one.
     """
     planted = list(writers_outside(tree))
     findings = [
@@ -86,7 +86,11 @@ def check(lab: Path, tree: Path = PROJECT / "minibot", kills: int = KILLS) -> Ga
 
 
 def writers_outside(tree: Path) -> Iterator[str]:
-    """Yield `file:line: call` for every call outside `kernel` that writes a file by itself."""
+    """Yield `file:line: call` for every call that writes a file, in the files that are searched.
+
+    A call is known by the names in it: `os.replace(...)` is found, a bare `replace(...)` imported
+    from `os` is not.
+    """
     for path in sorted(tree.rglob("*.py")):
         name = f"minibot/{path.relative_to(tree).as_posix()}"
         if name.startswith(WRITING_ROOMS) or name in ALLOWED:
@@ -129,7 +133,7 @@ def _is_writing(node: ast.Call, position: int, *, of_unknown: bool) -> bool:
     Args:
         node: The call.
         position: Index of the mode among the positional arguments.
-        of_unknown: The answer for a mode that is not a literal.
+        of_unknown: The answer for a mode that is not a literal; without any mode it is False.
     """
     mode: ast.expr | None = node.args[position] if len(node.args) > position else None
     for keyword in node.keywords:
@@ -149,7 +153,12 @@ def _has_flag(node: ast.Call) -> bool:
 
 
 def kill_writers(lab: Path, kills: int) -> Finding:
-    """Kill writers of one critical file at random moments; check its hash and content each time."""
+    """Kill writers of one critical file, one after another, and return the finding on all of them.
+
+    A writer replaces the file without pause and is killed 0 to 4 ms after its first whole write.
+    The file has to have its own hash and the content of one write each time; the first failure ends
+    the test, as does a writer that wrote nothing in `BEGIN_S`.
+    """
     ensure_folder(lab)
     path = lab / "critical.json"
     write_hashed(path, _content(0))

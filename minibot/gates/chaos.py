@@ -1,8 +1,8 @@
 """Chaos: each fault of the catalogue in a real short run, whose end is judged.
 
-A fault that this machine cannot have is skipped with the name of the missing feature; this is
-reported and fails nothing. Any other error of minibot or of the system on the way is a failed
-fault; a bug of the drill itself ends the campaign.
+A fault that this machine cannot have is skipped with the name of the missing feature; a skipped
+fault fails nothing. Any other error of minibot or of the system makes the fault a failed one. An
+exception of any other kind is a bug of the drill and ends the campaign without results.
 """
 
 from __future__ import annotations
@@ -37,13 +37,16 @@ DISK_S_MAX: Final = 180.0
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Result of one fault."""
+    """Result of one fault.
+
+    A skipped fault, and one that failed by an error, has no `observed`, exit code and seconds.
+    """
 
     name: str
     expected: str
     observed: str
-    exit_code: int | None
-    seconds: str  # from the fault to the flag; empty where there is no STOP
+    exit_code: int | None  # Of the launcher.
+    seconds: str  # From the fault to the flag; empty where no STOP is expected or none was seen.
     verdict: str
     complaints: tuple[str, ...] = ()
     skipped_for: str = ""
@@ -56,7 +59,12 @@ class Result:
 def run_fault(fault: Fault, var: Var, *, on_own_disk: bool = False) -> Result:
     """Run one fault in its own lab below `var` and judge it.
 
-    `on_own_disk`: the lab is already on the small disk that the fault needs.
+    A lab that another drill or run is using makes the fault a failed one.
+
+    Args:
+        fault: The fault.
+        var: The folder below which the lab stands.
+        on_own_disk: True if the lab is already on the small disk that the fault needs.
     """
     lab = var.lab_of(f"chaos-{fault.name}")
     try:
@@ -82,7 +90,10 @@ def run_faults(
     tell: Callable[[Result], None],
     on_own_disk: bool = False,
 ) -> list[Result]:
-    """Run faults, `jobs` at a time, each in its own lab; `tell` gets each result as it comes."""
+    """Run faults, `jobs` at a time, each in its own lab; return their results in the given order.
+
+    `tell` gets each result as soon as that drill has ended, on the drill's thread.
+    """
 
     def one(fault: Fault) -> Result:
         result = run_fault(fault, var, on_own_disk=on_own_disk)
@@ -123,7 +134,10 @@ def _run(fault: Fault, lab: Var) -> Result:
 
 
 def _drive(fault: Fault, night: DrillRun) -> None:
-    """Bring the run to the fault's state, inject it, and watch the run to its end."""
+    """Bring the run to the fault's state, inject the fault, and watch the run to its end.
+
+    A run that has to survive goes on first and is then asked to end.
+    """
     if fault.ready != "none":
         night.start()
     if fault.ready == "run":
@@ -155,9 +169,10 @@ def _failed(fault: Fault, *why: str) -> Result:
 
 
 def _on_own_disk(fault: Fault, var: Var, lab: Var) -> Result:
-    """Run the fault again in its own mount namespace, where its lab is a small disk.
+    """Run the fault by a second minibot in its own mount namespace, where its lab is a small disk.
 
-    The disk disappears with the last process that sees it, however this one ends.
+    The second minibot has `DISK_S_MAX` to end, after which the fault is a failed one. The disk
+    disappears with the last process that sees it.
     """
     words = _private_mount()
     script = f'mount -t tmpfs -o size={fault.disk_mb}m,mode=700 minibot "$1" && shift && exec "$@"'
@@ -192,7 +207,7 @@ def _private_mount() -> list[str]:
 
 
 def faults_named(names: Iterable[str]) -> list[Fault]:
-    """Return the faults of these names.
+    """Return the faults of these names, in the order of the names.
 
     Raises:
         NotInjected: One of them is not in the catalogue.
@@ -206,9 +221,10 @@ def faults_named(names: Iterable[str]) -> list[Fault]:
 
 
 def drawn(faults: Sequence[Fault], part: int, seed: int) -> list[Fault]:
-    """Return a random 1/`part` of the faults by seed, rounded up, in their order; all for 1.
+    """Return a random 1/`part` of the faults, their number rounded up, in the given order.
 
-    The same seed draws the same faults on every machine, as long as the catalogue is the same.
+    A part of 1 or less is all of them. The same seed draws the same faults on every machine, as
+    long as the same faults are given.
     """
     if part <= 1:
         return list(faults)
@@ -222,7 +238,7 @@ def is_passed(results: Iterable[Result]) -> bool:
 
 
 def table(results: list[Result]) -> Iterator[str]:
-    """Yield the table, the complaints, the skipped faults, and the verdict as the last line."""
+    """Yield the table, then fault by fault its complaints or missing feature, last the verdict."""
     header = ("fault", "expected", "observed", "exit", "seconds to STOP", "verdict")
     rows = [header, *(_row(result) for result in results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
@@ -249,7 +265,7 @@ def _row(result: Result) -> tuple[str, ...]:
 
 
 def verdict(results: list[Result]) -> str:
-    """Return the last line: how many ended as catalogued, and which were skipped."""
+    """Return the last line: how many of the faults that ran ended as catalogued; the skipped."""
     run = [result for result in results if result.verdict != SKIPPED]
     passed = sum(result.verdict == OK for result in run)
     skipped = [result.name for result in results if result.verdict == SKIPPED]

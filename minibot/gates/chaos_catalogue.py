@@ -1,7 +1,8 @@
 """Catalogue of faults: each with its description, injection, and the end that the run must have.
 
-Ids such as F63 stand in the project's fault list (docs/reference/faults.md), N-35 in the
-requirements. Every run is a real one: the smoke profile on the generator, every role a process.
+Ids such as F63 stand in the project's fault list (docs/reference/faults.md), ids such as N-35 in
+the requirements. Every run is a real one: the smoke profile, its synthetic market from the
+generator, every role a process.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from minibot.gates.chaos_fault import (
 )
 from minibot.gates.smoke_run import EAGER
 
-# An hour of market time is three minutes here: longer than any drill, so that the drill ends it.
+# At this speed the duration, an hour of market time, takes three minutes: longer than any drill, so
+# that the drill ends the run.
 BASE: Final[Mapping[str, object]] = {
     "duration_ms": 3_600_000,
     "embedded.speed": "20",
@@ -43,12 +45,14 @@ BASE: Final[Mapping[str, object]] = {
 }
 # The fastest speed that the profile allows: an outage of 120 s of market time takes 2 s.
 FAST: Final[Mapping[str, object]] = {"embedded.speed": "60"}
+# Good lines before the one that a writer spoils; for a poison event the number of the line itself.
 PLANT_AFTER_LINES: Final = 2
 POISON_LINE: Final = 3000
 SIGNALS_READERS: Final = (*RISK, *AI)
-# Readers that may be the first at the harmed line: a slow one may not have passed it yet.
+# Every reader of market data may be the one that stops: a slow one may not have passed the harmed
+# line when it is harmed.
 TICKS_READERS: Final = (*STRATEGY, *RISK, *EXECUTION, *AI)
-# Long enough after the launcher's start that the run trades, even on a slow machine.
+# Wall-clock time after the launcher's start by which the run trades, even on a slow machine.
 PLANT_AFTER_MS: Final = 8_000
 
 
@@ -82,7 +86,11 @@ def _survive(name: str, ids: str, what: str, inject: Inject, **fields: Any) -> F
 def _planted(
     name: str, ids: str, what: str, code: str, *, writer: str, queue: str, readers: tuple[str, ...]
 ) -> Fault:
-    """Return a fault whose writer breaks its contract in one event."""
+    """Return a fault whose writer breaks the contract in the third event of a queue.
+
+    One of `readers` has to stop with the code and to set the event aside; the fault's name says to
+    the run how the event is spoiled.
+    """
     return _stop(
         name,
         ids,

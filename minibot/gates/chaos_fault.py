@@ -1,4 +1,4 @@
-"""Fault of the catalogue: its injection into a run, and the end that the run must have."""
+"""Fault of the catalogue as a value: its injection, and the end that its run must have."""
 
 from __future__ import annotations
 
@@ -47,23 +47,26 @@ class Fault:
         name: The NAME in `minibot chaos NAME`.
         ids: The faults and rows that it covers.
         what: The event, in one sentence.
-        expect: SURVIVE, STOP, END (asked for by the operator) or REFUSE.
-        inject: Injects it into a run in the state `ready`; returns when it is in, for SURVIVE when
-            the run has dealt with it.
+        expect: SURVIVE, STOP, END (asked for by the operator) or REFUSE (the start is refused).
+        inject: Injects the fault into a run in the state `ready`; returns when the fault is in,
+            mostly only once a run that has to survive has dealt with it.
         codes: Reason codes that the STOP or END in each stop journal may carry, the usual one
-            first. Empty: each journal has to hold an END, with the code OPERATOR.
+            first. Empty: each journal has to hold an END, with the code OPERATOR (unjudged for
+            REFUSE, which leaves no journal).
         components: Components that a STOP in the stop journals may name.
-        exit_code: Exit code of the launcher.
+        exit_code: Exit code that the launcher has to end with.
         sets: Keys of the profile that this fault changes, after `BASE` of the catalogue.
         chaos: The `chaos` section of the profile.
-        ready: `trading`, `run` (its roles have started), or `none` (nothing is started).
+        ready: State of the run before the injection: `trading` (a first fill stands), `run` (its
+            roles have started), or `none` (nothing is started).
         damaged: Queues and files to which the findings of `verify` are confined: at least one
-            finding, and none elsewhere. Empty: no finding at all.
-        evidence: Incidents that a survived fault has to leave, by kind.
-        dead_letter: True if the reader has to set the bad line aside.
+            finding, and none elsewhere; there is no replay then. Empty: no finding at all.
+        evidence: Kinds of incidents, each of which the run has to leave at least once.
+        dead_letter: True if every role that stopped with one of `codes` has to have set the bad
+            line aside.
         shows: True if the live table runs.
-        disk_mb: Size of the fault's own small disk; 0 for none.
-        afterwards: Checks the next start afterwards; returns complaints.
+        disk_mb: Size of the fault's own small disk, MiB; 0 for none.
+        afterwards: Called after the run's end, to check the next start; returns complaints.
     """
 
     name: str
@@ -86,5 +89,5 @@ class Fault:
 
     @property
     def outcome(self) -> str:
-        """The expected outcome as the table shows it."""
+        """The expected outcome as the table shows it, such as `STOP(ROLE_HUNG)` or `SURVIVE`."""
         return f"{self.expect}({self.codes[0]})" if self.codes else self.expect

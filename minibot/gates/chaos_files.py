@@ -1,7 +1,8 @@
-"""Faults in the files of a running night, by someone else: flip, cut, replace, forge.
+"""Faults in the files of a drill's run, as another program makes them: flip, cut, replace, forge.
 
-Most go through the kernel's own file functions (`kernel.files`), with harmful arguments. To
-reach bytes that a reader has not taken yet, the reader is frozen for a moment.
+Most faults use the kernel's own file functions (`kernel.files`), with harmful arguments. To harm a
+line before a role has read it, the strategy is frozen for a moment. Each function that takes only
+the run injects one fault and marks the moment.
 """
 
 from __future__ import annotations
@@ -22,21 +23,24 @@ from minibot.kernel.errors import RunStop
 from minibot.kernel.files import FILES, Access, read_hashed, write_atomic, write_hashed
 
 UNREAD_ROLE: Final = STRATEGY_ROLE
-# Lines published while one role is frozen, so that fast readers have passed the harmed line.
+# Lines published while the strategy is frozen, so that fast readers have passed the harmed line.
 UNREAD_LINES: Final = 200
-# Published lines between the freezing of the role and the harmed line.
+# Lines published between the freezing of the strategy and the harmed line.
 HARMED_LINE: Final = 50
 FOREIGN_BYTES: Final = 64 * 1024
 FILL_BYTES: Final = 256 * 1024
 
 
 def inbox(night: DrillRun, queue: str = TICKS) -> Path:
-    """Return the file of a queue."""
+    """Return the path of a queue's `inbox.jsonl`, by default that of market data."""
     return night.var.queues / queue / "inbox.jsonl"
 
 
 def control_cursor(night: DrillRun) -> Path:
-    """Return a cursor that its reader has saved and will not change before the end of the run."""
+    """Return the path of risk's cursor of `control`, once risk has saved it with a line taken.
+
+    Risk changes it again only at the end of the run, by the next line of `control`.
+    """
     path = night.var.queues / "control" / "cursor.json"
     night.wait_for("a saved cursor", lambda: read_hashed(path)["seq"] > 0)
     return path
@@ -46,12 +50,15 @@ def control_cursor(night: DrillRun) -> Path:
 
 
 def flip_byte(night: DrillRun) -> None:
-    """Flip a bit of a published line that one role has not taken."""
+    """Flip a bit of a published line of market data that the strategy has not taken."""
     _harm_unread_line(night, lambda line: line[:100] + bytes([line[100] ^ 1]) + line[101:])
 
 
 def edit_line(night: DrillRun) -> None:
-    """Replace a published line that one role has not taken by another valid one."""
+    """Change `ts` in a published line of market data that the strategy has not taken.
+
+    The line's own sha256 is recomputed, so that only the chain tells.
+    """
     _harm_unread_line(night, _edited)
 
 
@@ -90,20 +97,24 @@ def _overwrite(path: Path, offset: int, data: bytes) -> None:
 
 
 def truncate_queue(night: DrillRun) -> None:
-    """Cut the end off a queue under its writer."""
+    """Cut the last 10 bytes off the file of market data, under its writer."""
     _cut(inbox(night), lambda size: size - 10)
     night.mark()
 
 
 def append_foreign(night: DrillRun) -> None:
-    """Append foreign bytes to a queue."""
+    """Append 64 KiB of foreign lines to the file of market data."""
     path = inbox(night)
     _overwrite(path, path.stat().st_size, b"not a line of ours\n" * (FOREIGN_BYTES // 19))
     night.mark()
 
 
 def delete_queue(night: DrillRun) -> None:
-    """Delete a queue's file while its writer holds it."""
+    """Delete the file of market data while its writer holds it.
+
+    Raises:
+        FeatureMissing: The file is still there, as under Wine.
+    """
     FILES.unlink(inbox(night))
     if inbox(night).exists():
         raise FeatureMissing("the removal of a file that is held (Wine waits for its holders)")
@@ -111,7 +122,11 @@ def delete_queue(night: DrillRun) -> None:
 
 
 def replace_queue(night: DrillRun) -> None:
-    """Replace a queue's file, as programs do that save by replacing."""
+    """Replace the file of market data by an empty one, as a program does that saves by replacing.
+
+    Raises:
+        FeatureMissing: Windows does not replace a file that is held.
+    """
     try:
         write_atomic(inbox(night), b"")
     except RunStop as error:
@@ -133,18 +148,18 @@ def _cut(path: Path, size_of: Callable[[int], int]) -> None:
 
 
 def tear_cursor(night: DrillRun) -> None:
-    """Leave half a cursor, as a program does that opens it with "w" and dies."""
+    """Cut risk's cursor of `control` to half, as a program does that dies while it writes it."""
     _cut(control_cursor(night), lambda size: size // 2)
     night.mark()
 
 
 def cursor_ahead(night: DrillRun) -> None:
-    """Move a cursor beyond the end of its queue."""
+    """Set the `seq` in risk's cursor of `control` to 9999, beyond the end of the queue."""
     _forge_cursor(night, seq=9999)
 
 
 def cursor_foreign_run(night: DrillRun) -> None:
-    """Put the cursor of another run in place."""
+    """Set the `run_id` in risk's cursor of `control` to that of another run."""
     _forge_cursor(night, run_id="20000101_000000")
 
 
@@ -159,7 +174,11 @@ _OWN: Final = ("generation", "sha256")
 
 
 def cursor_link(night: DrillRun) -> None:
-    """Replace a cursor by a symbolic link."""
+    """Replace risk's cursor of `control` by a symbolic link to a copy of it.
+
+    Raises:
+        FeatureMissing: This user or system makes no symbolic links.
+    """
     path = control_cursor(night)
     target = night.var.root / "elsewhere.json"
     write_atomic(target, path.read_bytes())
@@ -178,19 +197,19 @@ def cursor_link(night: DrillRun) -> None:
 
 
 def raise_flag_by_hand(night: DrillRun) -> None:
-    """Create STOP.flag as a person would."""
+    """Create STOP.flag as a person would: a line of plain text, no JSON of the run."""
     write_atomic(night.var.flag, b"stop, says the operator\n")
     night.mark()
 
 
 def change_profile(night: DrillRun) -> None:
-    """Change the profile of a run that is going on."""
+    """Append a newline to the profile of the run: other bytes, the same values."""
     write_atomic(night.profile, night.profile.read_bytes() + b"\n")
     night.mark()
 
 
 def fill_disk(night: DrillRun) -> None:
-    """Fill the disk of the run to its last byte."""
+    """Fill the disk on which the run's `var` stands to its last byte."""
     descriptor = FILES.open(night.var.root / "filler", Access.CREATE)
     size = FILL_BYTES
     offset = 0

@@ -1,6 +1,6 @@
-"""Judge of a drill: did the run end as catalogued, by the disk and by what was observed?
+"""Judge of a drill: compares the end of the run, on disk and as observed, with the catalogue.
 
-Every check returns complaints; none means that the fault ended as it must. Nothing is repaired.
+Every check returns complaints; without any the run ended as it must. The judge repairs nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,14 @@ FINDINGS_SHOWN: Final = 3
 
 
 def complaints(fault: Fault, night: DrillRun) -> list[str]:
-    """Return all deviations from the catalogue."""
+    """Return all deviations from the catalogue, those noted during the drill first.
+
+    After a refused start only exit code, processes and flag are judged, and that there is no run.
+    `afterwards`, where the fault has it, is called before the record of the run is judged.
+
+    Raises:
+        RunStop: A part of the record that has to be readable is not.
+    """
     found = list(night.complaints)
     if night.exit_code != fault.exit_code:
         found.append(
@@ -54,7 +61,11 @@ def complaints(fault: Fault, night: DrillRun) -> list[str]:
 
 
 def observed(fault: Fault, night: DrillRun) -> str:
-    """Return in one word how the run ended, as the table shows it."""
+    """Return in one word how the run ended, as the table shows it.
+
+    The oldest STOP decides, then the oldest END. Without either it is `SILENT`; without a run
+    `REFUSE` if the exit code is the expected one, otherwise `nothing ran`.
+    """
     run_dir = night.last_run
     if run_dir is None:
         return REFUSE if night.exit_code == fault.exit_code else "nothing ran"
@@ -79,7 +90,7 @@ def _orphans(night: DrillRun) -> list[str]:
 
 
 def _flag(fault: Fault, night: DrillRun) -> list[str]:
-    """Check that STOP.flag stands after a STOP or a refusal, and only then; it is not read."""
+    """Check that STOP.flag stands after STOP and REFUSE and is missing after SURVIVE and END."""
     stands = night.var.flag.exists()
     is_expected = fault.expect in (STOP, REFUSE)
     if stands == is_expected:
@@ -93,7 +104,7 @@ def _last_line(night: DrillRun) -> str:
 
 
 def _records(recorded: Recorded) -> Iterator[JsonObject]:
-    """Yield every payload in the parts of `stop_journal`, oldest first."""
+    """Yield the payloads of `stop_journal` in the parts of all roles, ordered by `ts`."""
     envelopes: list[JsonObject] = []
     for role in recorded.roles.writers(STOP_JOURNAL):
         envelopes += _envelopes(open_reader(recorded.queues, STOP_JOURNAL, part=role))
@@ -109,7 +120,10 @@ def _envelopes(reader: JournalReader) -> list[JsonObject]:
 
 
 def _journal(fault: Fault, night: DrillRun, recorded: Recorded) -> list[str]:
-    """Check each record in the parts, in the merged journal and in the operators' journal."""
+    """Check the run's records in the parts, in the merged journal and in the operators' journal.
+
+    Each of the three has to hold the expected STOP or END, and no record that contradicts it.
+    """
     found = []
     inbox = _envelopes(open_reader(recorded.queues, STOP_JOURNAL))
     operators = [
@@ -148,10 +162,11 @@ def _wrong_records(fault: Fault, payloads: list[JsonObject]) -> Iterable[str]:
 
 
 def _silence(fault: Fault, night: DrillRun, recorded: Recorded) -> list[str]:
-    """Check that execution fell silent.
+    """Check that execution fell silent after a STOP; other ends are not checked.
 
-    Its queues do not grow later than one second after the flag appeared (unchecked if the launcher
-    ended sooner). In its input log nothing follows a STOP; it need not have taken one.
+    The queues that execution writes do not grow later than one second after the flag appeared
+    (unchecked if the launcher ended sooner). In the input log of execution nothing follows a STOP;
+    the log need not hold one.
     """
     if fault.expect != STOP:
         return []
@@ -179,7 +194,10 @@ def _evidence(fault: Fault, night: DrillRun, recorded: Recorded) -> list[str]:
 
 
 def _letterless(recorded: Recorded, fault: Fault) -> list[str]:
-    """Return a complaint for each role that stopped because of a line without a dead letter."""
+    """Return a complaint for each role that stopped with one of `codes` but has no dead letter.
+
+    A dead letter counts if it carries one of the codes and lies beside a damaged queue.
+    """
     stopped = {
         str(payload["component"])
         for payload in _records(recorded)
@@ -201,7 +219,11 @@ def _dead_letters(recorded: Recorded, fault: Fault) -> list[JsonObject]:
 
 
 def _verify(fault: Fault, run_dir: Path, recorded: Recorded) -> list[str]:
-    """Check bytes and causes of the run: clean, or damaged where the fault hit and only there."""
+    """Check bytes and causes of the run: clean, or damaged where the fault hit and only there.
+
+    Causes are not followed if a fault that damages left findings on bytes. At most `FINDINGS_SHOWN`
+    findings are returned.
+    """
     findings = list(verify_tree(run_dir))
     if not (findings and fault.damaged):
         # With damaged bytes causes cannot be followed, which says nothing new.
@@ -226,10 +248,10 @@ def _lineage(recorded: Recorded, run_dir: Path) -> list[Finding]:
 
 
 def _replay(fault: Fault, run_dir: Path, recorded: Recorded) -> list[str]:
-    """Check the replay of a run whose queues the fault did not damage.
+    """Check the replay of a run; a run that the fault damaged is not replayed.
 
-    After SURVIVE or END it is identical. Up to a STOP it has no difference, and each line of
-    execution follows from a logged input.
+    After SURVIVE or END the replay is identical. Up to a STOP it has no difference, and each line
+    of execution follows from a logged input.
     """
     if fault.damaged:
         return []

@@ -1,4 +1,7 @@
-"""Faults in the processes of a running night: killed, frozen, starved, started twice."""
+"""Faults in the processes of a drill's run: killed, frozen, starved, started twice.
+
+Each function that takes only the run injects one fault, and marks the moment where it can.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from minibot.kernel.files import read_hashed
 from minibot.runtime.stop import raise_flag
 from minibot.watchdog.run_manifest import role_argv
 
-# Exit code of a start that is refused.
+# Exit code of a run whose start is refused.
 REFUSED: Final = 2
 # A role that may run 2 ms of every 100 takes some hundred events a second and falls behind.
 AWAKE_S: Final = 0.002
@@ -26,11 +29,14 @@ FILE_BYTES_MAX: Final = 4096
 
 
 def wait_for_stop(night: DrillRun) -> None:
-    """Inject nothing: the profile plants the fault, and `watch_end` awaits its STOP."""
+    """Inject and mark nothing: the profile plants the fault, and `watch_end` awaits its STOP."""
 
 
 def planted_line(queue: str, number: int) -> Inject:
-    """Return an injection that waits until line `number`, which the writer spoils, is published."""
+    """Return an injection that waits until line `number`, which the writer spoils, is published.
+
+    The wait also ends with STOP.flag or with the run.
+    """
 
     def inject(night: DrillRun) -> None:
         night.wait_for(
@@ -44,7 +50,7 @@ def planted_line(queue: str, number: int) -> Inject:
 
 
 def poison(night: DrillRun) -> None:
-    """Wait until the role has set aside the line at which it crashed, and has gone on."""
+    """Inject nothing: wait until the role has set aside the line that crashes it, and goes on."""
     night.wait_for("the dead letter", lambda: night.incidents(POISON_EVENT) or None)
     night.mark()
     night.wait_to_go_on()
@@ -54,13 +60,16 @@ def poison(night: DrillRun) -> None:
 
 
 def kill_each_role(night: DrillRun) -> None:
-    """Kill each trading role in turn, each once the one before is back at work."""
+    """Kill market, strategy, risk and execution in turn, each once the last is back at work."""
     for role in TRADING_ROLES:
         kill_role(night, role)
 
 
 def kill_role(night: DrillRun, role: str) -> None:
-    """Kill a role and wait until it is back at work."""
+    """Kill a role and wait until it is back at work.
+
+    Back at work: it has another process, a new incident "role_restarted" stands, the run goes on.
+    """
     count = len(night.incidents("role_restarted"))
     pid = night.wait_for(role, lambda: night.role_pid(role))
     night.kill(pid)
@@ -71,12 +80,15 @@ def kill_role(night: DrillRun, role: str) -> None:
 
 
 def other_pid(pid: int | None, before: int) -> int | None:
-    """Return `pid` if it differs from the id before, otherwise None."""
+    """Return `pid`, or None if it is still the id `before`."""
     return None if pid == before else pid
 
 
 def kill_while_draining(night: DrillRun) -> None:
-    """Kill the executor after it was told to drain: it has to come back and finish."""
+    """Freeze the executor, ask the run to end, and kill the executor once risk has ended.
+
+    The executor has to come back and finish, which the judge checks.
+    """
     pid = night.wait_for(EXECUTION_ROLE, lambda: night.role_pid(EXECUTION_ROLE))
     night.suspend(pid)
     night.ask_end()
@@ -86,7 +98,7 @@ def kill_while_draining(night: DrillRun) -> None:
 
 
 def kill_again_and_again(night: DrillRun) -> None:
-    """Kill a role as often as it is restarted."""
+    """Kill the strategy as often as it is restarted, until STOP.flag stands or the run ends."""
     night.mark()
     killed = 0
     while not night.look() and not night.flagged_ns:
@@ -114,7 +126,7 @@ def _freeze(night: DrillRun, role: str) -> None:
 
 
 def slow_strategy(night: DrillRun) -> None:
-    """Leave the strategy so little time that it falls behind more and more."""
+    """Let the strategy run 2 ms of every 100, until STOP.flag stands or the run ends."""
     pid = night.wait_for(STRATEGY_ROLE, lambda: night.role_pid(STRATEGY_ROLE))
     night.mark()
     while not night.look() and not night.flagged_ns:
@@ -125,7 +137,10 @@ def slow_strategy(night: DrillRun) -> None:
 
 
 def start_role_twice(night: DrillRun) -> None:
-    """Start a second process of a running role: it has to end with 10 and QUEUE_LOCKED."""
+    """Start a second process of the strategy: it has to end with exit code 10 and QUEUE_LOCKED.
+
+    Another end is a complaint.
+    """
     argv = role_argv(STRATEGY_ROLE, night.run_dir)
     process = night.spawn(argv, "second")
     night.mark()
@@ -135,12 +150,12 @@ def start_role_twice(night: DrillRun) -> None:
 
 
 def limit_file_size(night: DrillRun) -> None:
-    """Forbid the market role to write files of more than some bytes, as a quota does."""
+    """Forbid the market role to write a file beyond 4096 bytes, as a quota does (Linux alone)."""
     _limit(night, MARKET_ROLE, "RLIMIT_FSIZE", FILE_BYTES_MAX)
 
 
 def limit_descriptors(night: DrillRun) -> None:
-    """Lower the risk role's limit of descriptors so far that it can open none."""
+    """Lower the risk role's limit of descriptors so far that it can open none (Linux alone)."""
     _limit(night, RISK_ROLE, "RLIMIT_NOFILE", 3)
 
 
@@ -159,14 +174,18 @@ def _limit(night: DrillRun, role: str, name: str, value: int) -> None:
 
 
 def kill_launcher(night: DrillRun) -> None:
-    """Kill the launcher, so that the run has no supervision any more."""
+    """Kill the launcher and wait until a role that lost its supervision has raised STOP.flag."""
     night.kill(night.launcher_pid)
     night.mark()
     night.wait_for("the roles' own STOP", lambda: night.flagged_ns or None, until_end=True)
 
 
 def after_killed_launcher(night: DrillRun) -> list[str]:
-    """Start again: the dead run has to be recovered and sealed, the new one has to live."""
+    """Start again and return the complaints.
+
+    With the flag standing the start has to be refused (exit code 2). After `clear-stop` the next
+    run has to trade and to end with exit code 0, and the dead run to be sealed as interrupted.
+    """
     dead = night.run_dir
     complaints = []
     code = night.verb("night", "--config", str(night.profile), "--quiet", "--no-proof")
@@ -190,7 +209,7 @@ def after_killed_launcher(night: DrillRun) -> list[str]:
 
 
 def freeze_launcher(night: DrillRun) -> None:
-    """Freeze the launcher until a role has raised STOP by itself, then let it wake."""
+    """Freeze the launcher until a role has raised STOP.flag, then let the launcher go on."""
     night.suspend(night.launcher_pid)
     night.mark()
     try:
@@ -200,7 +219,7 @@ def freeze_launcher(night: DrillRun) -> None:
 
 
 def start_twice(night: DrillRun) -> None:
-    """Start a second run on the same var: it has to end with `REFUSED`."""
+    """Start a second run on the same var: it has to end with `REFUSED`; else a complaint."""
     process = night.spawn(night.argv(), "second")
     night.mark()
     code = night.wait_for("the end of the second start", process.poll)
@@ -209,7 +228,7 @@ def start_twice(night: DrillRun) -> None:
 
 
 def freeze_table(night: DrillRun) -> None:
-    """Freeze the live table for the rest of the run, as a terminal that no one reads does."""
+    """Freeze the process of the live table for the rest of the run, as an unread terminal does."""
     pid = night.wait_for("the live table", lambda: night.child_pid("minibot.cli.support.live"))
     night.suspend(pid)
     night.mark()
@@ -219,12 +238,12 @@ def freeze_table(night: DrillRun) -> None:
 
 
 def operator_stop(night: DrillRun) -> None:
-    """End the run by `minibot stop`."""
+    """End the run by `minibot stop`; the verb has to return 0."""
     _ordered(night, "stop", "--reason", "chaos")
 
 
 def operator_kill(night: DrillRun) -> None:
-    """End the run by `minibot kill`."""
+    """Stop the run by `minibot kill`; the verb has to return 0."""
     night.mark()
     _ordered(night, "kill", "--reason", "chaos")
 
@@ -242,7 +261,7 @@ def interrupt(night: DrillRun) -> None:
 
 
 def interrupt_twice(night: DrillRun) -> None:
-    """Press Ctrl-C, and again while the run is closing."""
+    """Press Ctrl-C, and again once the run is closing: a second line stands in `control`."""
     night.interrupt()
     night.wait_for("the run to close", lambda: night.lines("control") > 1)
     night.interrupt()
@@ -250,7 +269,7 @@ def interrupt_twice(night: DrillRun) -> None:
 
 
 def start_with_flag(night: DrillRun) -> None:
-    """Start while the flag of a former run stands."""
+    """Raise STOP.flag, as if of a former run, and start the run."""
     raise_flag(night.var.stop, night.var.flag, "operator")
     night.mark()
     night.start()

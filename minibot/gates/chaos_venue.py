@@ -1,4 +1,4 @@
-"""Faults of the exchange, the network to it and the AI's worker in a running night."""
+"""Faults of the embedded exchange and its connections, and of the AI's worker, in a drill's run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ WORKER: Final = "nore_ai_worker"
 
 
 def faulty(name: str, **fields: object) -> Callable[[DrillRun], None]:
-    """Return an injection that puts one fault of the exchange into force."""
+    """Return an injection that puts one fault of the exchange into force and waits for nothing.
+
+    Args:
+        name: The fault's name at the exchange.
+        fields: Its arguments there; docs/EXCHANGE.md has both.
+    """
 
     def inject(night: DrillRun) -> None:
         night.exchange_fault(name, **fields)
@@ -28,7 +33,7 @@ def faulty(name: str, **fields: object) -> Callable[[DrillRun], None]:
 
 
 def told(name: str, incident: str, **fields: object) -> Callable[[DrillRun], None]:
-    """Return an injection of one fault of the exchange that waits for a new incident of it."""
+    """Return an injection as `faulty`, which then waits for a new incident of the named kind."""
 
     def inject(night: DrillRun) -> None:
         count = len(night.incidents(incident))
@@ -47,12 +52,12 @@ def kill_exchange(night: DrillRun) -> None:
 
 
 def send_garbage(night: DrillRun) -> None:
-    """Mix unreadable frames with good ones until the run gives up."""
+    """Mix unreadable frames with good ones until STOP.flag stands or the run has ended."""
     _until_stop(night, 0.02, "garbage", n=3)
 
 
 def drop_again_and_again(night: DrillRun) -> None:
-    """Drop each connection soon after it is made, until the run gives up."""
+    """Drop all connections every 0.1 s until STOP.flag stands or the run has ended."""
     _until_stop(night, 0.1, "drop")
 
 
@@ -70,10 +75,10 @@ def _until_stop(night: DrillRun, pause_s: float, name: str, **fields: object) ->
 
 
 def wait_for_worker(night: DrillRun) -> None:
-    """Wait until the jailed worker is at work.
+    """Wait until the AI reports another state than that it starts, or the run stops.
 
     Raises:
-        FeatureMissing: This machine has no jail.
+        FeatureMissing: The AI is off because this machine has no jail.
     """
     said = night.wait_for("the AI", lambda: _worker_says(night), until_end=True)
     if said.startswith("AI off: isolation"):
@@ -88,13 +93,13 @@ def _worker_says(night: DrillRun) -> str | None:
 
 
 def worker_sends_order(night: DrillRun) -> None:
-    """Let the worker try to send an order."""
+    """Wait for the worker; the profile makes it send an order."""
     wait_for_worker(night)
     night.mark()
 
 
 def worker_goes_bad(night: DrillRun) -> None:
-    """Let the worker misbehave as the profile tells it, until the AI is switched off."""
+    """Wait for the worker, which the profile makes misbehave, and then until the AI is off."""
     wait_for_worker(night)
     night.mark()
     night.wait_for(
@@ -103,7 +108,7 @@ def worker_goes_bad(night: DrillRun) -> None:
 
 
 def kill_ai(night: DrillRun) -> None:
-    """Kill the jailed worker, then the clerk; both have to come back."""
+    """Kill the jailed worker and wait for another; then kill the clerk as `kill_role` does."""
     wait_for_worker(night)
     pid = night.wait_for("the AI worker", lambda: night.child_pid(WORKER))
     night.kill(pid)

@@ -1,9 +1,9 @@
-"""Processes of a run under a drill: found, told apart from others, signalled.
+"""Processes of a drill's run: found, told apart from others, signalled.
 
 A process belongs to the run if its command line names minibot and the run's `var`, or if it is in
 the session of a launcher that the drill started (on Windows: its child). Roles and the sandboxed
 worker have sessions of their own and are known by their command lines. No other process is ever
-touched, even if it reads files of the run.
+signalled, even if it reads files of the run.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ class FeatureMissing(MinibotError):
 
 
 class DrillProcesses:
-    """Every process of one run.
+    """Processes of one run, looked up anew at each call.
 
     Args:
         root: The `var` of the run, which is in the command line of its processes.
+
+    Attributes:
+        sessions: Process ids of the launchers, whose sessions belong to the run; empty at first.
     """
 
     def __init__(self, root: Path) -> None:
@@ -38,7 +41,7 @@ class DrillProcesses:
         self._root = str(root)
 
     def members(self) -> list[psutil.Process]:
-        """Return every living process of the run, the launcher among them."""
+        """Return every living process of the run, the launcher too; never a zombie or itself."""
         found = []
         for process in psutil.process_iter(["cmdline", "status"]):
             words = process.info["cmdline"] or []
@@ -54,7 +57,10 @@ class DrillProcesses:
         return any(word == self._root or word.startswith(self._root + os.sep) for word in words)
 
     def pid(self, *words: str) -> int | None:
-        """Return the id of a process of the run with all these texts in its command line."""
+        """Return the id of the first process of the run whose command line holds all texts.
+
+        None if there is none. A text may be a part of a word.
+        """
         for process in self.members():
             if _holds(process, words):
                 return process.pid
@@ -93,7 +99,11 @@ if sys.platform == "win32":
     OWN_GROUP: Final = subprocess.CREATE_NEW_PROCESS_GROUP
 
     def interrupted(process: subprocess.Popen[bytes]) -> None:
-        """Send Ctrl-Break to a process group."""
+        """Send Ctrl-Break to a process group.
+
+        Raises:
+            FeatureMissing: There is no console to send it.
+        """
         # Not by `send_signal`: where the call fails, Python 3.11 kills the process instead.
         told = ctypes.windll.kernel32.GenerateConsoleCtrlEvent(signal.CTRL_BREAK_EVENT, process.pid)
         if not told:

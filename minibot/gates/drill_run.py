@@ -1,7 +1,7 @@
-"""Drill run: one real short run, started as by an operator, watched, disturbed, ended.
+"""Drill run: one real short run, started as an operator starts it, watched, disturbed, ended.
 
-This module knows no fault. It starts `minibot.nore_run_v1` on a `var` of its own, waits for
-conditions (never for a time), finds the processes of the run, and notes when the flag appeared and
+The module knows no fault. It starts `minibot.nore_run_v1` on a `var` of its own, waits for
+conditions (never for a time), finds the processes of the run, and notes when STOP.flag appeared and
 how much execution had written a second later.
 """
 
@@ -45,7 +45,7 @@ TRADING_ROLES: Final = Roles.of_project().trading
 EXECUTION_QUEUES: Final = Roles.of_project().outputs(EXECUTION_ROLE)
 POLL_S: Final = 0.02
 WAIT_S: Final = 60.0
-# A stopped run has ended its roles, merged and sealed by then, even on two busy CPUs.
+# A stopped run has ended its roles, merged its queues and sealed by then, even on two busy CPUs.
 END_S: Final = 60.0
 ORPHAN_S: Final = 5.0
 QUIET_NS: Final = 1_000_000_000
@@ -59,15 +59,18 @@ class NotInjected(MinibotError):
 
 
 class DrillRun:
-    """Run of a drill.
+    """Run of a drill: first its emptied `var` and its profile; `start` starts the launcher.
 
     Args:
-        name: The fault's name; it is in the run's manifest, so that no report takes it for a real
-            night.
+        name: The fault's name; it is in the run's manifest, so that no report takes the run for a
+            real night.
         var: The run's `var`; emptied first.
         sets: Dotted keys of the smoke profile that this drill changes.
-        chaos: The profile's `chaos` section.
+        chaos: The profile's `chaos` section, to which the drill's name is added.
         shows: True if the live table runs too.
+
+    Raises:
+        NotInjected: Another run is using the `var`.
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class DrillRun:
     # --- start and end ------------------------------------------------------------------------
 
     def argv(self) -> list[str]:
-        """Return the command line of the run."""
+        """Return the command line of the launcher."""
         argv = [program(), "-m", "minibot.nore_run_v1", "--config", str(self.profile)]
         argv += ["--var", str(self.var.root), "--no-proof"]
         if not self.shows:
@@ -106,7 +109,10 @@ class DrillRun:
         return argv
 
     def start(self) -> None:
-        """Start the run; it is up when `wait_for_trading` returns."""
+        """Start the launcher and forget flag, exit code and quiet bytes of the run before.
+
+        The run is up only when `wait_for_run` or `wait_for_trading` returns.
+        """
         self.exit_code = None
         self.flagged_ns = self.ended_ns = 0
         self.quiet_bytes = None
@@ -114,7 +120,10 @@ class DrillRun:
         self.crew.sessions.add(self.launcher.pid)
 
     def spawn(self, argv: Sequence[str], log: str) -> subprocess.Popen[bytes]:
-        """Start a process of the drill, with its output in its own file."""
+        """Start a process of the drill in a session of its own; append its output to `LOG.out`.
+
+        Variables `MINIBOT__...`, which would change its profile, are removed from its environment.
+        """
         path = self.var.root / f"{log}.out"
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         environ = {key: value for key, value in os.environ.items() if not _steers(key)}
@@ -134,7 +143,11 @@ class DrillRun:
             os.close(descriptor)
 
     def verb(self, *words: str) -> int:
-        """Run `minibot VERB` on this var to its end and return its exit code."""
+        """Run `minibot VERB` on this var to its end and return its exit code.
+
+        Raises:
+            NotInjected: It has not ended after `WAIT_S` and was killed.
+        """
         argv = [program(), "-m", "minibot", *words, "--var", str(self.var.root)]
         process = self.spawn(argv, words[0])
         try:
@@ -144,17 +157,17 @@ class DrillRun:
             raise NotInjected(f"minibot {words[0]} did not come back") from error
 
     def said(self, log: str = "launcher") -> str:
-        """Return the end of the output of a process of the drill."""
+        """Return the last 2000 characters that a process of the drill printed; empty for none."""
         path = self.var.root / f"{log}.out"
         return path.read_text(encoding="utf-8", errors="replace")[-2000:] if path.exists() else ""
 
     @property
     def launcher_pid(self) -> int:
-        """The process id of the launcher."""
+        """The process id of the launcher; 0 before the first start."""
         return 0 if self.launcher is None else self.launcher.pid
 
     def interrupt(self) -> None:
-        """Interrupt the launcher as Ctrl-C does.
+        """Interrupt the launcher as Ctrl-C does; do nothing before the first start.
 
         Raises:
             FeatureMissing: This Windows has no console to send it.
@@ -164,14 +177,14 @@ class DrillRun:
         interrupted(self.launcher)
 
     def ask_end(self) -> None:
-        """Leave the same request as `minibot stop`."""
+        """Ask the run to end in order, by the same request as `minibot stop`."""
         leave_request(self.var.requests, self.run_id, END, who="chaos", why=f"chaos {self.name}")
 
     def watch_end(self, timeout_s: float = END_S) -> None:
-        """Watch until the launcher has ended, and note when the flag appeared.
+        """Watch by `look` until the launcher has ended.
 
         Raises:
-            NotInjected: It has not ended in time.
+            NotInjected: The launcher has not ended after `timeout_s`; it is not killed here.
         """
         deadline = machine_ns() + int(timeout_s * 1e9)
         while not self.look():
@@ -180,7 +193,10 @@ class DrillRun:
             time.sleep(POLL_S)
 
     def look(self) -> bool:
-        """Note flag, quiet bytes and exit code once each; return True if the launcher has ended."""
+        """Note flag, quiet bytes and exit code once each; return True if the launcher has ended.
+
+        Quiet bytes: the sizes of execution's queues, taken `QUIET_NS` after STOP.flag was seen.
+        """
         moment = machine_ns()
         if not self.flagged_ns and os.path.lexists(self.var.flag):
             self.flagged_ns = moment
@@ -203,11 +219,16 @@ class DrillRun:
         *,
         until_end: bool = False,
     ) -> Found:
-        """Return the condition's value once it is neither None nor False.
+        """Return the condition's value once it is neither None nor False; 0 counts as a value.
+
+        Args:
+            what: The condition in words, for the message.
+            condition: Asked every `POLL_S`.
+            until_end: Ask on after the launcher's end, until `WAIT_S` are over.
 
         Raises:
-            NotInjected: It did not come true in time, or the run ended before (unless `until_end`
-                says that it may).
+            NotInjected: The condition did not come true within `WAIT_S`, or the launcher ended
+                before and `until_end` is False.
         """
         deadline = machine_ns() + int(WAIT_S * 1e9)
         while True:
@@ -221,18 +242,18 @@ class DrillRun:
             time.sleep(POLL_S)
 
     def wait_for_run(self) -> None:
-        """Wait until the run has its manifest and its roles have started."""
+        """Wait until the run has its manifest and every trading role has a process."""
         self.wait_for("the run's manifest", lambda: self._has_manifest() or None)
         for role in TRADING_ROLES:
             self.wait_for(role, partial(self.role_pid, role))
 
     def wait_for_trading(self) -> None:
-        """Wait until the chain has traded, so that there is a fill."""
+        """Wait for the run's roles and then for its first published fill."""
         self.wait_for_run()
         self.wait_for("the first fill", lambda: self.lines("fills") > 0)
 
     def wait_to_go_on(self) -> None:
-        """Wait until market data and every trading role have moved on from here."""
+        """Wait until all counts of `moved` have grown, then for `GOES_ON_LINES` more ticks."""
         before = self.moved()
         self.wait_for(
             "the run to go on",
@@ -242,7 +263,7 @@ class DrillRun:
         self.wait_for("more market data", lambda: self.lines("market_ticks") >= lines)
 
     def moved(self) -> list[int]:
-        """Return the progress of market, strategy, risk and execution."""
+        """Return lines of market data, then logged ranges of strategy, risk and execution."""
         roles = Roles.of_project().roles
         logs = {role: roles[role].order_log for role in TRADING_ROLES}
         acks = [self.acks(queue, role) for role, queue in logs.items() if queue is not None]
@@ -257,38 +278,41 @@ class DrillRun:
 
     @property
     def run_id(self) -> str:
-        """The id of the run on this var."""
+        """The id of the run that `current.json` of this var names."""
         return str(read_hashed(self.var.root / "current.json")["run_id"])
 
     @property
     def run_dir(self) -> Path:
-        """The folder of the run on this var."""
+        """The folder of the run that `current.json` of this var names."""
         return self.var.runs / self.run_id
 
     @property
     def last_run(self) -> Path | None:
-        """The folder of the newest run, or None."""
+        """The folder of the newest run that has a manifest, or None."""
         found = sorted(path.parent for path in self.var.runs.glob("*/manifest.json"))
         return found[-1] if found else None
 
     def lines(self, queue: str) -> int:
-        """Return how many lines of a queue are published."""
+        """Return how many lines of a queue are published; 0 while its head cannot be read."""
         return _lines(open_reader(self.var.queues, queue))
 
     def acks(self, queue: str, role: str) -> int:
-        """Return how many ranges of a queue a role has logged."""
+        """Return how many acks a role has published beside a queue; 0 while it has none.
+
+        Beside the queue that `order_log` names they are its whole input log, over all queues.
+        """
         is_primary = Roles.of_project().is_primary(queue, role)
         folder = reader_folder(self.var.queues, queue, role, is_primary)
         return _lines(JournalReader(folder, "acks"))
 
     def incidents(self, kind: str) -> list[JsonObject]:
-        """Return the payloads of the run's incidents of a kind, in lower case, from all parts."""
+        """Return the payloads of all incidents of a kind so far; `kind` is given in lower case."""
         return [
             payload for payload in self._payloads("incidents") if payload["kind"].lower() == kind
         ]
 
     def ai_states(self) -> list[str]:
-        """Return the details in the health events of `ai_role` so far."""
+        """Return the details in the health events of `ai_role` so far, oldest first."""
         return [
             str(payload.get("detail", ""))
             for payload in self._payloads("health", (AI_ROLE,))
@@ -307,16 +331,16 @@ class DrillRun:
     # --- processes ----------------------------------------------------------------------------
 
     def role_pid(self, role: str) -> int | None:
-        """Return the process id of a role of this run, None while it has none."""
+        """Return the process id of a role of this run; None while the role has no process."""
         return self.crew.pid("minibot.runtime.role", role)
 
     def child_pid(self, *words: str) -> int | None:
-        """Return the id of another process of this run by words of its command line."""
+        """Return the id of a process of this run by words of its command line, None without one."""
         return self.crew.pid(*words)
 
     @contextmanager
     def suspended(self, role: str) -> Iterator[None]:
-        """Freeze a role for a moment."""
+        """Freeze a role's process for the length of a `with` block."""
         pid = self.wait_for(role, lambda: self.role_pid(role))
         self.suspend(pid)
         try:
@@ -325,26 +349,26 @@ class DrillRun:
             self.resume(pid)
 
     def kill(self, pid: int) -> None:
-        """End a process of the run at once."""
+        """Kill a process of the run; do nothing if it is gone."""
         signalled(pid, lambda process: process.kill())
 
     def suspend(self, pid: int) -> None:
-        """Freeze a process of the run."""
+        """Freeze a process of the run; do nothing if it is gone."""
         signalled(pid, lambda process: process.suspend())
 
     def resume(self, pid: int) -> None:
-        """Let a frozen process go on."""
+        """Let a frozen process go on; do nothing if it is gone."""
         signalled(pid, lambda process: process.resume())
 
     def orphans(self) -> list[str]:
-        """Return the processes that still live after their time limit to end."""
+        """Return the names of processes that still live after up to `ORPHAN_S` of waiting."""
         deadline = machine_ns() + int(ORPHAN_S * 1e9)
         while (found := self.crew.members()) and machine_ns() < deadline:
             time.sleep(POLL_S)
         return [named(process) for process in found]
 
     def clean_up(self) -> None:
-        """End all processes of this run that still live."""
+        """Kill all processes of this run that still live and await the launcher's end."""
         for process in self.crew.members():
             self.kill(process.pid)
         if self.launcher is not None:
@@ -353,7 +377,12 @@ class DrillRun:
     # --- the exchange -------------------------------------------------------------------------
 
     def exchange_fault(self, name: str, **fields: object) -> None:
-        """Put a fault of the embedded exchange into force."""
+        """Put a fault of the embedded exchange into force.
+
+        Raises:
+            NotInjected: The run has no embedded exchange, or the exchange refuses or does not
+                answer.
+        """
         embedded = Manifest.load(self.run_dir).embedded
         if embedded is None:
             raise NotInjected("this run has no embedded exchange")
@@ -363,12 +392,12 @@ class DrillRun:
             raise NotInjected(str(refusal)) from refusal
 
     def mark(self) -> None:
-        """Note that the fault is in; the time to the STOP counts from now."""
+        """Note that the fault is in; the time to the STOP counts from the last such note."""
         self.injected_ns = machine_ns()
 
 
 def empty(var: Var) -> None:
-    """Recreate a lab's `var`, unless a run is using it.
+    """Make a lab's `var` if it is missing, and delete all that is in it.
 
     Raises:
         NotInjected: A run is using it.
@@ -388,9 +417,10 @@ def empty(var: Var) -> None:
 
 
 def inbox_bytes(queues: Path, queue: str) -> int:
-    """Return how many bytes a queue's file holds, published or not.
+    """Return how many bytes a queue's file holds, published or not; 0 for a missing file.
 
-    Bytes are counted because recovery may later publish lines written before a STOP.
+    Bytes are counted, not published lines: recovery may publish after a STOP what was written
+    before it.
     """
     path = queues / queue / "inbox.jsonl"
     return path.stat().st_size if path.exists() else 0
@@ -406,7 +436,7 @@ def _lines(reader: JournalReader) -> int:
 
 
 def _profile(sets: Mapping[str, object]) -> bytes:
-    """Return the smoke profile with dotted keys changed."""
+    """Return the smoke profile with dotted keys changed, as JSON."""
     profile = read_profile(PROFILE).raw
     for key, value in sets.items():
         section, _, name = key.rpartition(".")

@@ -16,12 +16,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """Report of a gate: its findings, and its own verdict where failed findings may be advisory."""
+    """Report of a gate: its findings and, for `ai_isolation` alone, a verdict of its own."""
 
     gate: str
     findings: tuple[Finding, ...]
-    level: str = ""
-    judged: bool | None = None  # Verdict of `ai_isolation`; where given, it decides.
+    level: str = ""  # Verdict of `ai_isolation` (`passed`, `advisory`): shown, not judged.
+    judged: bool | None = None  # Whether `ai_isolation` passed; where given, it decides.
 
     @property
     def passed(self) -> bool:

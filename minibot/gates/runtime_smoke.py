@@ -31,7 +31,10 @@ BASE_QUEUES = tuple(NEEDED)
 
 
 def check(lab: Path, sets: Sequence[str] = ()) -> GateReport:
-    """Run the smoke profile and judge its record; without a run folder, its exit code alone.
+    """Run the smoke profile; judge its exit code and, if it left a run folder, its record.
+
+    A run without a folder fails the gate, also with exit code 0. A record that cannot be read adds
+    the failed finding "readable".
 
     Args:
         lab: The run's own `var`, emptied first.
@@ -57,8 +60,12 @@ def _ended(done: SmokeRun) -> Finding:
 def judge(run_dir: Path) -> Iterator[Finding]:
     """Yield the findings on a finished short run, held or not.
 
-    Queues, sha256 of the lines, contracts and causes, events of each type, a recommendation, and no
-    call of an order endpoint. Damaged lines end the judgement.
+    In this order: queues, files against seal and hashes, contracts and causes, at least one event
+    of each type of `NEEDED`, a recommendation, and no call of an order endpoint. After the first
+    damage of a file, as after a missing seal, nothing further is judged.
+
+    Raises:
+        RunStop: The record cannot be read.
     """
     recorded = Recorded.open(run_dir)
     missing = [name for name in BASE_QUEUES if not (recorded.queues / name).is_dir()]
@@ -81,7 +88,7 @@ def judge(run_dir: Path) -> Iterator[Finding]:
 
 
 def _recommends(recorded: Recorded) -> Finding:
-    """Return whether the AI gave a recommendation, if the profile enables it."""
+    """Return the finding on recommendations: one at least; it holds where the AI is off."""
     name = "recommendation events"
     wanted = recorded.manifest.config["ai"]
     if not wanted["enabled"] or level_min_here(wanted["isolation_min"]) == OFF:

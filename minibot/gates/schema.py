@@ -1,9 +1,10 @@
 """Gate `schema`: every type has its contract, and every event of a run keeps it (N-93, N-99).
 
-The compiled validator judges every line; the slower reference validator every n-th event of a type.
-Each of the two has to refuse an example of every type once a required field of the envelope is
-left out, one is added, or the payload is empty. The gate itself refuses a `run_id` that is not a
-possible time, since the pattern of the contract accepts it.
+The compiled validator judges every line, the slower reference validator the first event of each
+type and every `ORACLE_EVERY`-th after it. Each of the two has to refuse the first event of every
+type that the run holds once a required field of its envelope is left out, a field is added, or the
+payload is empty. The gate itself refuses a `run_id` that is not a possible time, since the pattern
+of the contract accepts it.
 """
 
 from __future__ import annotations
@@ -29,9 +30,14 @@ IMPOSSIBLE_RUN_ID = "20261332_256161"
 def check(run_dir: Path, contracts_dir: Path = PROJECT / "contracts") -> GateReport:
     """Judge the contracts, and every event of a run by them.
 
+    Contracts that cannot be loaded are the only finding then. A run without events fails.
+
     Args:
         run_dir: A recorded run, such as the one of `runtime_smoke`.
-        contracts_dir: Folder of the schemas.
+        contracts_dir: Folder of the schemas; their pins always come from the project's `config`.
+
+    Raises:
+        RunStop: The run's manifest or a line of a queue cannot be read.
     """
     try:
         contracts = Contracts.load(contracts_dir, PROJECT / "config" / "contracts.v1.json")
@@ -77,7 +83,10 @@ def _events(recorded: Recorded, contracts: Contracts) -> Iterator[Finding]:
 
 
 def is_valid(contracts: Contracts, envelope: JsonObject, *, with_oracle: bool = True) -> bool:
-    """Return whether an event keeps its contract and names a run at a possible time."""
+    """Return whether an event keeps its contract and names a run at a possible time.
+
+    The compiled validator always judges it; the reference validator only `with_oracle`.
+    """
     if envelope.get("type") not in contracts or not contracts.validate(envelope):
         return False
     if not is_run_id(envelope["run_id"]):
@@ -92,7 +101,11 @@ def is_accepted(contracts: Contracts, envelope: JsonObject) -> bool:
 
 
 def _broken(envelope: JsonObject) -> Iterator[tuple[str, JsonObject]]:
-    """Yield an event without each required envelope field, with one too many, without payload."""
+    """Yield copies of an event, each with one fault, and the name of the fault.
+
+    One copy for each required field of the envelope, which it lacks; one with a field too many; one
+    with an empty payload.
+    """
     for name in envelope:
         if name != "ts_iso":  # The only field that may be missing.
             yield f"without {name}", {key: item for key, item in envelope.items() if key != name}

@@ -1,4 +1,4 @@
-"""A short real run in a lab folder, for gates: a fresh process by the launch command."""
+"""Short real run in a lab folder, for gates and tricks: a fresh process by the launch command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EAGER: Final[Mapping[str, object]] = {
     "strategy.confidence_min": 10,
     "strategy.momentum_bps_min": "0.2",
     "strategy.reversion_bps_min": "0.2",
-    # Market time goes many times as fast as the machine, which may be busy.
+    # Ages are market time, which runs many times as fast as the machine; the machine may be busy.
     "strategy.tick_age_ms_max": 60_000,
     "risk.signal_age_ms_max": 60_000,
     "risk.tick_age_ms_max": 60_000,
@@ -33,7 +33,7 @@ EAGER: Final[Mapping[str, object]] = {
 
 @dataclass(frozen=True, slots=True)
 class SmokeRun:
-    """Finished short run: its exit code, its output, its folder (None if it made none)."""
+    """Finished short run: its exit code, its output, its record's folder (None without one)."""
 
     exit_code: int
     said: str
@@ -41,13 +41,16 @@ class SmokeRun:
 
 
 def run_smoke(lab: Path, sets: Sequence[str]) -> SmokeRun:
-    """Run a short profile, eager to trade, in an emptied lab folder and wait for its end.
+    """Run the smoke profile, eager to trade, in an emptied lab folder and wait for its end.
 
-    A run that has not ended after `TIMEOUT_S` is killed; its exit code here is 5.
+    A launcher that has not ended after `TIMEOUT_S` is killed; the exit code is then given as 5.
 
     Args:
         lab: The run's own `var`; emptied first.
         sets: Further `--set` texts, which override `EAGER`.
+
+    Raises:
+        FileExistsError: The lab could not be emptied.
     """
     shutil.rmtree(lab, ignore_errors=True)
     lab.mkdir(parents=True, mode=0o700)

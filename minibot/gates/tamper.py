@@ -1,8 +1,8 @@
-"""Tampering: an attacker's tricks on a copy of a run, and how each is found, or is not.
+"""Tampering: an attacker's tricks on a copy of a run, and which check finds each, or misses it.
 
-Three checks find them: `verify` (bytes, chains, seal, causes), `replay` (every decision
-recomputed), and the root of the seal if it was published before. A fourth, a signature, finds a run
-that was forged completely, as long as the attacker lacks the key.
+Three checks find tricks: `verify` (bytes, chains, seal, causes), `replay` (every decision
+recomputed), and the root of the seal if it was published before. A fourth, a signed seal, finds a
+run that was forged completely, as long as the attacker lacks the key.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from minibot.report.proof import finding_line, findings_of
 FINDINGS_MAX: Final = 200
 FILLS_MIN: Final = 3
 VERIFY, REPLAY, ROOT, SIGNATURE = "verify", "replay", "published root", "signature"
-# Makes five round trips in a hundred seconds of synthetic market, on every machine.
+# Makes five round trips in a hundred seconds of market time, on every machine.
 SMALL_RUN: Final = ("embedded.source=generator:2", "embedded.speed=20", "duration_ms=100000")
 COPIED_BYTES_MAX: Final = 4 << 30
 
@@ -44,9 +44,10 @@ class Trick:
     Attributes:
         name: Short, for programs.
         words: The attacker's deed.
-        act: Applies it to the copy.
-        found_by: Checks that have to find it.
-        missed_by: Checks that run too and are expected to miss it; no failure if they find it.
+        act: Applies the trick to the copy.
+        found_by: Checks, each of which has to find the trick.
+        missed_by: Checks that run too and are expected to miss the trick; no failure if they find
+            it.
     """
 
     name: str
@@ -58,24 +59,29 @@ class Trick:
 
 @dataclass(slots=True)
 class Outcome:
-    """Outcome of a trick: the first finding of each check."""
+    """Outcome of a trick: what each check that ran found, in words.
+
+    Attributes:
+        trick: The trick.
+        said: Check -> its most specific finding; empty text where it found nothing.
+        finding: Most specific finding of `verify`, else that of the signature.
+    """
 
     trick: Trick
     said: dict[str, str] = field(default_factory=dict)
-    """Check -> its first finding; empty where it found nothing."""
     finding: Finding | None = None
 
     @property
     def is_found(self) -> bool:
-        """True if every required check found it."""
+        """True if every check of `found_by` found the trick."""
         return all(self.said.get(check) for check in self.trick.found_by)
 
 
 def small_run(lab: Path) -> Path:
-    """Make a short run for the tricks and return its folder.
+    """Make a short run for the tricks in an emptied lab and return its folder.
 
     Raises:
-        Refusal: The run did not end in order.
+        Refusal: The run did not end with exit code 0, or left no folder.
     """
     made = run_smoke(lab, SMALL_RUN)
     if made.exit_code or made.run_dir is None:
@@ -87,7 +93,10 @@ def small_run(lab: Path) -> Path:
 
 
 def is_usable(run_dir: Path) -> str:
-    """Return the reason why a run cannot be used for the tricks; empty if it can."""
+    """Return the reason why a run cannot be used for the tricks; empty if it can.
+
+    A usable run is sealed, has `FILLS_MIN` fills and at most `COPIED_BYTES_MAX` bytes.
+    """
     if not (run_dir / SEAL_FILE).exists():
         return "it is not sealed"
     count = Forgery.of(run_dir, FILLS).count if (run_dir / "queues" / FILLS).exists() else 0
@@ -100,7 +109,7 @@ def is_usable(run_dir: Path) -> str:
 
 
 def digest_of(run_dir: Path) -> str:
-    """Return one hash over names and contents of a folder, to show that it is unchanged."""
+    """Return one hash over names and contents of all files below a folder."""
     total = sha256()
     for path in _files(run_dir):
         size, digest = hash_file(path)
@@ -109,11 +118,12 @@ def digest_of(run_dir: Path) -> str:
 
 
 def demonstrate(run_dir: Path, lab: Path) -> Iterator[Outcome]:
-    """Play every trick on a fresh copy of a run and yield how it was found.
+    """Play every trick on a fresh copy of a run and yield the outcome of each.
 
     Args:
-        run_dir: A finished run; it is read and never written.
+        run_dir: A finished and usable run; it is read and never written.
         lab: The demonstration's own folder; before each trick its `copy` is made equal to the run.
+            The last copy stays.
 
     Raises:
         Refusal: The untouched run does not verify.
@@ -138,7 +148,19 @@ def demonstrate(run_dir: Path, lab: Path) -> Iterator[Outcome]:
 
 
 def judged(trick: Trick, copy: Path, published: str, public_key: str | None) -> Outcome:
-    """Run `verify` and the further checks that the trick names; tell all findings of `verify`."""
+    """Run the checks that a trick names on the changed copy and return the outcome.
+
+    Bytes, seal and signature are verified for every trick, and findings there are told even if the
+    trick does not name the check. Causes are verified only if it names `verify` and the bytes are
+    right.
+
+    Args:
+        trick: The trick that was applied.
+        copy: The changed copy.
+        published: Root of the run's seal before the trick.
+        public_key: The key that has to have signed the seal; None for the one that the run's
+            profile pins, if any.
+    """
     outcome = Outcome(trick)
     asked = {*trick.found_by, *trick.missed_by}
     found = _found(copy, public_key=public_key, lineage=False)
@@ -235,7 +257,7 @@ def tricks(run_id: str) -> tuple[Trick, ...]:
 
 
 def _cheaper(event: dict[str, Any]) -> None:
-    """Lower the price of a fill by a tenth, in the places that it has."""
+    """Lower the price of a fill by a tenth, rounded down to the decimal places that it has."""
     price = event["payload"]["price"]
     places = len(price.partition(".")[2])
     event["payload"]["price"] = format_fixed(parse_fixed(price, places) * 9 // 10, places)
@@ -293,7 +315,7 @@ def _swap(copy: Path) -> None:
 
 
 def _splice(copy: Path, run_id: str) -> None:
-    """Give a fill the run id of the day before and another event id, as if of that night."""
+    """Give the middle fill the run id of the day before and another event id; recompute hashes."""
     day = datetime.strptime(run_id[:8], "%Y%m%d") - timedelta(days=1)
     other = f"{day:%Y%m%d}{run_id[8:]}"
 
@@ -364,7 +386,10 @@ def _in_words(findings: Sequence[Finding]) -> str:
 
 
 def _first(findings: Sequence[Finding]) -> Finding | None:
-    """Return the most specific finding: of a line before a file, of a file before the seal."""
+    """Return the most specific finding: of a line before a file, of a file before the seal.
+
+    None without findings.
+    """
     return max(
         findings,
         key=lambda finding: (finding.line > 0, not finding.code.startswith("SEAL")),
@@ -381,7 +406,7 @@ def _files(run_dir: Path) -> list[Path]:
 
 
 def _copy(run_dir: Path, copy: Path) -> None:
-    """Make the copy equal to the run again; files that are equal already stay."""
+    """Make all files of the copy equal to the run's again; only those that differ are written."""
     ensure_folder(copy)
     wanted = {path.relative_to(run_dir) for path in _files(run_dir)}
     for path in _files(copy):

@@ -1,7 +1,8 @@
 """Forgery of a run's files by someone who owns the disk and has minibot's own code.
 
-It works on a copy only. Each step makes one more part consistent again: the lines' own hashes, then
-chain, head, list of segments and cursors, then the seal.
+The caller gives a copy, which is written in place. Each step makes one more part consistent again:
+the lines' own hashes (`edit`), then chain, head, list of segments and cursors (`write_chain`), then
+the seal (`reseal`).
 """
 
 from __future__ import annotations
@@ -32,7 +33,14 @@ FILE_BYTES_MAX = 1 << 30
 
 @dataclass
 class Forgery:
-    """Forgery of one journal of a copied run, taken apart into its lines."""
+    """Forgery of one journal of a copied run, taken apart into its lines.
+
+    Attributes:
+        folder: The queue's folder.
+        stem: Name of the journal in it, such as `inbox`.
+        files: Closed segments, then the file that was still written.
+        lines: Lines of each of the files, each with its newline; changed in memory until a write.
+    """
 
     folder: Path
     stem: str
@@ -41,7 +49,11 @@ class Forgery:
 
     @classmethod
     def of(cls, run_dir: Path, queue: str, stem: str = INBOX) -> Forgery:
-        """Return a journal of a queue, by default its inbox, taken apart into lines."""
+        """Return a journal of a queue, by default its inbox, taken apart into lines.
+
+        Raises:
+            FileNotFoundError: The queue has no such journal.
+        """
         folder = run_dir / "queues" / queue
         sealed = [folder / segment.name for segment in load_segments(folder, stem)]
         files = [*sealed, folder / active_name(stem)]
@@ -56,7 +68,11 @@ class Forgery:
         return sum(map(len, self.lines))
 
     def place(self, number: int) -> tuple[int, int]:
-        """Return the file of a line and its index in it; lines count from 1 over all files."""
+        """Return the index of a line's file and its index there; lines count from 1 over all files.
+
+        Raises:
+            IndexError: The journal has fewer lines.
+        """
         for at, lines in enumerate(self.lines):
             if number <= len(lines):
                 return at, number - 1
@@ -64,7 +80,7 @@ class Forgery:
         raise IndexError(number)
 
     def edit(self, number: int, change: Callable[[dict[str, Any]], None], *, rehash: bool) -> None:
-        """Change a line's event, with its hash recomputed or left as it was."""
+        """Change a line's event in memory, with its hash recomputed or left as it was."""
         at, index = self.place(number)
         line = self.lines[at][index]
         event = canonical.decode(line[JSON_AT:-1])
@@ -73,12 +89,15 @@ class Forgery:
         self.lines[at][index] = encode_line(json) if rehash else line[:JSON_AT] + json + b"\n"
 
     def write(self) -> None:
-        """Write the lines; chain, head and seal no longer fit them then."""
+        """Write the lines and nothing else; chain, head and seal no longer fit changed lines."""
         for path, lines in zip(self.files, self.lines, strict=True):
             write_atomic(path, b"".join(lines), is_durable=False)
 
     def write_chain(self) -> None:
-        """Write lines, list of segments, head and cursors so that they fit each other."""
+        """Write lines, list of segments, head and cursors so that they fit each other; no seal.
+
+        Cursors are written for an inbox alone. A cursor keeps its number of lines, at most all.
+        """
         self.write()
         positions = [ZERO]
         segments: list[Segment] = []
@@ -141,7 +160,10 @@ def forge_manifest(run_dir: Path, change: Callable[[dict[str, Any]], None]) -> N
 
 
 def reseal(run_dir: Path) -> str:
-    """Make the seal fit the files again; return its new root."""
+    """Make seal and sums fit the files that the seal lists; return the new root.
+
+    A signature beside the seal is left, and no longer fits.
+    """
     seal = read_hashed(run_dir / SEAL_FILE)
     for group in ("files", "run_files"):
         seal[group] = {name: measure(run_dir / name, FILES) for name in seal[group]}
