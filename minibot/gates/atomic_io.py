@@ -37,8 +37,9 @@ WRITING_OF = {
     ),
     "shutil": frozenset({"copy", "copy2", "copyfile", "copytree", "move"}),
 }
-# Modules whose `open` takes a path, then a mode. Any other `.open` takes the mode first, as that of
-# a path does; a mode that is no literal is not reported there: runs and queues are opened too.
+# Modules whose `open` takes a path, then a mode. `os.open` is judged by the flags that its second
+# argument names. Any other `.open` takes the mode first, as that of a path does; a mode that is no
+# literal is not reported there: runs and queues are opened too.
 OPENING = frozenset({"gzip", "bz2", "lzma", "io", "codecs"})
 # Modules that are not searched, and the reason: their files are not a run's truth.
 ALLOWED = {

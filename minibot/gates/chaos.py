@@ -46,7 +46,7 @@ class Result:
     expected: str
     observed: str
     exit_code: int | None  # Of the launcher.
-    seconds: str  # From the fault to the flag; empty where no STOP is expected or none was seen.
+    seconds: str  # From the last `mark` to the flag; empty without one of them, or without a STOP.
     verdict: str
     complaints: tuple[str, ...] = ()
     skipped_for: str = ""

@@ -103,7 +103,7 @@ def truncate_queue(night: DrillRun) -> None:
 
 
 def append_foreign(night: DrillRun) -> None:
-    """Append 64 KiB of foreign lines to the file of market data."""
+    """Append foreign lines of almost 64 KiB to the file of market data."""
     path = inbox(night)
     _overwrite(path, path.stat().st_size, b"not a line of ours\n" * (FOREIGN_BYTES // 19))
     night.mark()

@@ -61,10 +61,11 @@ def complaints(fault: Fault, night: DrillRun) -> list[str]:
 
 
 def observed(fault: Fault, night: DrillRun) -> str:
-    """Return in one word how the run ended, as the table shows it.
+    """Return how the run ended, as the table shows it.
 
     The oldest STOP decides, then the oldest END. Without either it is `SILENT`; without a run
-    `REFUSE` if the exit code is the expected one, otherwise `nothing ran`.
+    `REFUSE` if the exit code is the expected one, otherwise `nothing ran`. A record that cannot be
+    read is `unreadable`, with the error.
     """
     run_dir = night.last_run
     if run_dir is None:

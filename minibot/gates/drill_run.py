@@ -253,7 +253,7 @@ class DrillRun:
         self.wait_for("the first fill", lambda: self.lines("fills") > 0)
 
     def wait_to_go_on(self) -> None:
-        """Wait until all counts of `moved` have grown, then for `GOES_ON_LINES` more ticks."""
+        """Wait until all counts of `moved` have grown, then for 300 more lines of market data."""
         before = self.moved()
         self.wait_for(
             "the run to go on",
@@ -368,7 +368,11 @@ class DrillRun:
         return [named(process) for process in found]
 
     def clean_up(self) -> None:
-        """Kill all processes of this run that still live and await the launcher's end."""
+        """Kill all processes of this run that still live and await the launcher's end.
+
+        Raises:
+            subprocess.TimeoutExpired: The launcher has not ended after `WAIT_S`.
+        """
         for process in self.crew.members():
             self.kill(process.pid)
         if self.launcher is not None:
