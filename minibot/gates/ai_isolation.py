@@ -187,7 +187,8 @@ def _imports(path: Path) -> Iterator[str]:
 def _bait(lab: Path, secrets: Path | None) -> dict[str, str]:
     """Plant a secrets file and an order queue; return by name all paths that must be denied.
 
-    The other paths are the project's: its configuration, the worker's source, the secrets path.
+    The other paths are the project's: its configuration, the worker's source and, if it is given,
+    the secrets path.
     """
     write_atomic(lab / "secrets.json", b'{"key": "planted by the gate"}\n')
     make_queue(lab / "queues", "order_intents", EXECUTION_ROLE)
@@ -236,6 +237,7 @@ def _probe(lab: Path, bait: Mapping[str, str]) -> tuple[str, list[Finding]]:
 
 
 def _answer(child: JailedProcess) -> dict[str, Any]:
+    """Return the worker's next answer; empty if it ended or said nothing for `_WAIT_S`."""
     deadline = time.monotonic() + _WAIT_S
     while time.monotonic() < deadline and not child.has_ended:
         for line in child.receive(0.2):
@@ -264,6 +266,7 @@ def _privileges(pid: int) -> Iterator[Finding]:
 
 
 def _inherited(hello: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield the findings on environment, descriptors and rooms; an empty hello fails them all."""
     leaks = hello.get("leaks", {"variables": ["unknown"], "descriptors": ["unknown"]})
     variables, descriptors = leaks["variables"], leaks["descriptors"]
     yield Finding("environment is scrubbed", not variables, f"foreign: {variables or 'none'}")

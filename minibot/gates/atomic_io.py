@@ -149,6 +149,7 @@ def _is_writing(node: ast.Call, position: int, *, of_unknown: bool) -> bool:
 
 
 def _has_flag(node: ast.Call) -> bool:
+    """Return whether the second argument of `os.open` names a flag that writes."""
     flags = ast.unparse(node.args[1]) if len(node.args) > 1 else ""
     return any(flag in flags for flag in ("O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND"))
 

@@ -48,11 +48,11 @@ class Fault:
         ids: The faults and rows that it covers.
         what: The event, in one sentence.
         expect: SURVIVE, STOP, END (asked for by the operator) or REFUSE (the start is refused).
-        inject: Injects the fault into a run in the state `ready`; returns when the fault is in,
-            mostly only once a run that has to survive has dealt with it.
+        inject: Injects the fault into a run in the state `ready`; returns when the fault is in, for
+            SURVIVE usually when the run has dealt with it.
         codes: Reason codes that the STOP or END in each stop journal may carry, the usual one
-            first. Empty: each journal has to hold an END, with the code OPERATOR (unjudged for
-            REFUSE, which leaves no journal).
+            first. Empty: each journal has to hold an END, with the code OPERATOR. For REFUSE no
+            journal is judged.
         components: Components that a STOP in the stop journals may name.
         exit_code: Exit code that the launcher has to end with.
         sets: Keys of the profile that this fault changes, after `BASE` of the catalogue.

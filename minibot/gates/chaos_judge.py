@@ -32,7 +32,8 @@ def complaints(fault: Fault, night: DrillRun) -> list[str]:
     """Return all deviations from the catalogue, those noted during the drill first.
 
     After a refused start only exit code, processes and flag are judged, and that there is no run.
-    `afterwards`, where the fault has it, is called before the record of the run is judged.
+    `afterwards`, where the fault has it, is called before the record is judged; judged is the run
+    that was there before it.
 
     Raises:
         RunStop: A part of the record that has to be readable is not.
@@ -143,6 +144,12 @@ def _journal(fault: Fault, night: DrillRun, recorded: Recorded) -> list[str]:
 
 
 def _wrong_records(fault: Fault, payloads: list[JsonObject]) -> Iterable[str]:
+    """Yield the deviations of one journal, at most one for each record.
+
+    Wrong are: no record of the expected kind; one of that kind with another code; a STOP of another
+    component, or any STOP where none is expected; a record without detail. An END beside an
+    expected STOP is right.
+    """
     kind = STOP_KIND if fault.expect == STOP else END_KIND
     codes = fault.codes or (OPERATOR,)
     if not any(payload["kind"] == kind for payload in payloads):
@@ -165,9 +172,9 @@ def _wrong_records(fault: Fault, payloads: list[JsonObject]) -> Iterable[str]:
 def _silence(fault: Fault, night: DrillRun, recorded: Recorded) -> list[str]:
     """Check that execution fell silent after a STOP; other ends are not checked.
 
-    The queues that execution writes do not grow later than one second after the flag appeared
-    (unchecked if the launcher ended sooner). In the input log of execution nothing follows a STOP;
-    the log need not hold one.
+    The queues that execution writes do not grow later than one second after the flag appeared. That
+    is unchecked if the launcher ended sooner, and after `afterwards`, whose start forgets the
+    sizes. In the input log of execution nothing follows a STOP; the log need not hold one.
     """
     if fault.expect != STOP:
         return []
@@ -188,6 +195,7 @@ def _silence(fault: Fault, night: DrillRun, recorded: Recorded) -> list[str]:
 
 
 def _evidence(fault: Fault, night: DrillRun, recorded: Recorded) -> list[str]:
+    """Return a complaint for each kind of incident and each dead letter that is missing."""
     found = [f"no incident {kind}" for kind in fault.evidence if not night.incidents(kind)]
     if fault.dead_letter:
         found += _letterless(recorded, fault)

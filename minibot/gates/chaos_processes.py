@@ -33,9 +33,9 @@ def wait_for_stop(night: DrillRun) -> None:
 
 
 def planted_line(queue: str, number: int) -> Inject:
-    """Return an injection that waits until line `number`, which the writer spoils, is published.
+    """Return an injection that waits for line `number`, which the writer spoils, and marks then.
 
-    The wait also ends with STOP.flag or with the run.
+    It waits until the line is published; the wait also ends with STOP.flag or with the run.
     """
 
     def inject(night: DrillRun) -> None:

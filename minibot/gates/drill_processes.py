@@ -80,7 +80,7 @@ def signalled(pid: int, act: Callable[[psutil.Process], object]) -> None:
 
 
 def named(process: psutil.Process) -> str:
-    """Return the name of a process in messages: its id and the beginning of its command line."""
+    """Return a process for messages: its id and, while it lives, the start of its command line."""
     try:
         return f"{process.pid} {' '.join(process.cmdline())[:120]}"
     except psutil.Error:

@@ -36,7 +36,7 @@ class SmokeRun:
     """Finished short run: its exit code, its output, its record's folder (None without one)."""
 
     exit_code: int
-    said: str
+    said: str  # Standard output, then standard error; after a kill only that it did not end.
     run_dir: Path | None
 
 

@@ -29,7 +29,7 @@ from minibot.kernel.verify import Finding
 from minibot.replay.compare import describe
 from minibot.report.proof import finding_line, findings_of
 
-FINDINGS_MAX: Final = 200
+FINDINGS_MAX: Final = 200  # Of `verify`, for one trick; further ones are not looked for.
 FILLS_MIN: Final = 3
 VERIFY, REPLAY, ROOT, SIGNATURE = "verify", "replay", "published root", "signature"
 # Makes five round trips in a hundred seconds of market time, on every machine.
@@ -270,6 +270,7 @@ def _forged(copy: Path, *, rehash: bool) -> Forgery:
 
 
 def _middle(journal: Forgery) -> int:
+    """Return the number of the middle line, of an even count the earlier of two."""
     return (journal.count + 1) // 2
 
 
@@ -307,6 +308,7 @@ def _delete_seal(copy: Path) -> None:
 
 
 def _swap(copy: Path) -> None:
+    """Exchange the first two fills; each line keeps its own right hash, the chain does not fit."""
     fills = Forgery.of(copy, FILLS)
     (one, first), (two, second) = (fills.place(number) for number in (1, 2))
     lines = fills.lines
@@ -330,6 +332,8 @@ def _splice(copy: Path, run_id: str) -> None:
 
 
 def _lower_fee(copy: Path) -> None:
+    """Set `execution.taker_fee_bps` in the manifest to 1 and recompute the manifest's own hash."""
+
     def lower(manifest: dict[str, Any]) -> None:
         manifest["config"]["execution"]["taker_fee_bps"] = "1"
 
@@ -342,6 +346,8 @@ def _lower_fee_seal(copy: Path) -> None:
 
 
 def _rewrite(copy: Path) -> None:
+    """Set the receipt of the last market tick 1 ns earlier and recompute every hash."""
+
     def sooner(event: dict[str, Any]) -> None:
         event["payload"]["recv_mono_ns"] -= 1
 
@@ -368,6 +374,7 @@ def _found(copy: Path, **options: Any) -> list[Finding]:
 
 
 def _replayed(copy: Path) -> str:
+    """Return the first difference of the replay, or the error that ended it; empty for neither."""
     try:
         replay = replay_run(copy)
     except RunStop as error:
@@ -406,7 +413,7 @@ def _files(run_dir: Path) -> list[Path]:
 
 
 def _copy(run_dir: Path, copy: Path) -> None:
-    """Make all files of the copy equal to the run's again; only those that differ are written."""
+    """Make the copy equal to the run: write files that differ, delete files that the run lacks."""
     ensure_folder(copy)
     wanted = {path.relative_to(run_dir) for path in _files(run_dir)}
     for path in _files(copy):
