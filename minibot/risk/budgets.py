@@ -2,9 +2,9 @@
 
 The night is the run; a backtest longer than a night is a row of nights, each with budgets of its
 own (`backtest.night_ms`), as consecutive runs have. The day is the UTC day of market time, the week
-begins on Monday. The amounts that former runs used come with `run_opening`. Losses
-are measured on equity, so fees and open positions count. A lot that was carried into the run counts
-from its first mark in this run on: what it lost before belongs to the night before.
+begins on Monday. The amounts that former runs used come with `run_opening`. Losses are measured on
+equity, so fees and open positions count. A lot that was carried into the run counts from its first
+mark in this run on: what it lost before belongs to the night before.
 """
 
 from __future__ import annotations

@@ -33,11 +33,12 @@ class Gate:
     """A kind of check: name, comparison, reason code, and how value and limit are written.
 
     Args:
-        name: Of the check.
+        name: Name of the check, as it is written.
         reason: The reason code of a failure; empty where a failed check alone refuses nothing.
         places: Value and limit are scaled by 10**places.
         passes: The comparison of value with limit by which the check passes.
-        cuts: The reason code where a failure makes an order smaller; empty where it does not.
+        cuts: For a limit that makes an order smaller: the reason code of the refusal if what is
+            left is too small. The smaller order itself is a REDUCE with reason code REDUCED.
         words: For a yes-or-no check: the text of 0, which passes and is the limit, and of 1.
     """
 

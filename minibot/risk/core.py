@@ -101,6 +101,7 @@ class RiskCore(Core):
 
         Raises:
             InvariantError: The input came before `run_opening`, or contradicts the state.
+            TypeError: The item is no input of risk.
         """
         if isinstance(item, ScaledTick):
             return self._on_tick(item, seq, now)

@@ -84,7 +84,7 @@ class Verdict(ActionMessage):
         self.checks = Checklist()
 
     def tells_headroom(self) -> bool:
-        """Return whether it says how much of each limit remains: always."""
+        """Return True: every action of risk tells how much of each limit remains."""
         return True
 
     def headroom(self) -> dict[str, str] | None:
@@ -120,7 +120,8 @@ class AllowedIntent(IntentMessage):
         qty: Quantity in hundred-millionths of base.
         client: The client order id.
         rules: The venue's rules for the symbol.
-        expires_ts: Market time from which the executor no longer accepts it.
+        expires_ts: Market time from which the executor refuses the intent, or expires what is
+            still open of its order; an order that rests has no such end.
     """
 
     rules: OrderRules

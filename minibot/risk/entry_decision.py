@@ -116,7 +116,7 @@ ORDER_NOTIONAL: Final = Gate("order_notional", places=PLACES, passes=AT_LEAST)
 
 
 def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Message]:
-    """Return ALLOW or REDUCE with an intent, BLOCK alone, or STOP alone."""
+    """Return ALLOW (ALLOWED) or REDUCE (REDUCED) with an intent, BLOCK alone, or STOP alone."""
     ref, limits, rules = signal.ref(), state.limits, market.rules
     verdict = new_verdict(state, ref, signal.ts, signal.tick_seq, signal.symbol, ref)
     checks, left = verdict.checks, verdict.left
@@ -322,7 +322,7 @@ def size_rows(limits: Limits, left: Headroom, notional: int, amount: int) -> tup
     """Return the limits on notional that an order is cut down to; hard ones are `hard_rows`.
 
     Args:
-        limits: Of the profile.
+        limits: The limits of the profile.
         left: How much of each limit is used.
         notional: Notional of the order, its quantity in whole steps.
         amount: The amount that the entry wants; the account's tier allows a share of it.

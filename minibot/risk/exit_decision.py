@@ -189,7 +189,7 @@ def due(state: RiskState, market: Market) -> Row | None:
         return None
     step, plan = rules.price_step, exits.plan
     if plan is not None:
-        # The stops follow the bid even where nothing can be sold now; the range is of the old ones.
+        # Stops follow the bid even where nothing can be sold now; the quiet range is for old ones.
         exits.quiet_until = 0
         if not exits.is_guarded:
             state.exits.guard(exits, step)

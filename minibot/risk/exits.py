@@ -234,7 +234,12 @@ class SymbolExits:
 
 @final
 class Exits:
-    """The exits of all symbols of one run."""
+    """The exits of all symbols of one run.
+
+    Attributes:
+        rules: The exit rules of the profile.
+        ending_until: Market time of the run's announced end; None before `run_ending`.
+    """
 
     __slots__ = ("_found", "_symbol", "_symbols", "ending_until", "rules")
 

@@ -49,7 +49,8 @@ class PlanRules:
         hard_share: Distance of the hard stop in ten-thousandths of a basis point of the entry.
         trail: Distance of the trailing stop below the peak.
         trail_from: Gain over the entry price from which it trails; without one, from the purchase.
-        even_from: Gain from which a stop stands at break-even.
+        even_from: Gain from which a stop stands at break-even: the price at which a sale pays for
+            the entry and both fees, rounded up.
         first_rung, second_rung: Gains at which the ladder sells its parts.
         ages: Pairs of time held in ms and net gain in ten-thousandths of a basis point; times rise,
             gains fall.
@@ -209,7 +210,7 @@ class Plan:
             order_rules: The venue's filters.
             is_guarded: Whether the distances in ATRs are set.
             stop: Distance of the stop of the entry; None for none.
-            target: The same of its target.
+            target: Distance of the target of the entry; None for none.
         """
         if order_rules is self._order_rules and is_guarded == self._is_guarded:
             return

@@ -26,7 +26,8 @@ NAMES: Final = (
     *("qty", "entry_price", "stop_hard", "stop_entry", "stop_break_even", "stop_trailing"),
     *("target", "target_age", "rungs", "rungs"),
 )
-"""Names of the values of `levels_of`, in its order."""
+"""Names of the values of `levels_of`, in its order; `rungs` are those with a part left to sell, so
+that the sale of a part moves them as well as `qty`."""
 OPENED: Final = ("opened",)
 CARRIED: Final = ("carried",)
 CLOSED: Final = ("closed",)

@@ -182,7 +182,10 @@ def on_answer(
     is_ended: bool,
     was_refused: bool,
 ) -> list[Message] | None:
-    """Take a result of an order that was open before it; return what follows.
+    """Take a result of an order that was open before it; return what follows, or None.
+
+    A trigger is answered by EXIT. After an order that ended, and was not refused, a position that
+    is still open is left or given a resting order, as by `protect`.
 
     Args:
         state: The state, which has taken the result.

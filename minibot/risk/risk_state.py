@@ -56,6 +56,7 @@ class RiskState:
         # Market time of this step; the reason code of the last action.
         self.now: int = 0
         self.reason: str = ""
+        # Since when entries are refused for a used budget or a halt, and how many.
         self.stops: EntryStops = EntryStops()
         self.is_stopped: bool = False
         # The symbols that entries are allowed in; None while no `universe` event has come.
@@ -67,7 +68,7 @@ class RiskState:
         return exits
 
     def headroom(self, symbol: str | None) -> Headroom:
-        """Return the room of each limit before entries are refused; None for no single market."""
+        """Return the room of each limit before entries are refused; `symbol` may be None."""
         market = None if symbol is None else self.positions.of(symbol)
         return Headroom(market, self.positions, self.budgets, self.now)
 

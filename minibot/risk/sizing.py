@@ -143,7 +143,8 @@ class Sizes:
     """The bounds on one entry, in quote; `NOT_ASKED` is off.
 
     Attributes:
-        share, risk, kelly: Of the mode; the fixed amount is `order_notional` of the limits.
+        share, risk, kelly: The amount by the mode of this name; the fixed amount is
+            `order_notional` of the limits.
         volatility, qty_max, notional_max: Bounds that make the amount of the mode smaller.
         wanted: The least of all these.
         decided: The gate of the least.

@@ -31,7 +31,7 @@ class RiskWatch:
         return state.exits.levels(exits, market.holding, market.rules)
 
     def until(self, symbol: str) -> int:
-        """Return when the target of a position's age changes next; a time never reached if not."""
+        """Return when the target of a position's age changes next, or a time never reached."""
         market = self._state.positions.held.get(symbol)
         exits = None if market is None else market.exits
         if exits is None or exits.plan is None or not exits.plan.qty:
