@@ -127,7 +127,7 @@ class Budgets:
         """Start the run with what earlier runs used of its budgets.
 
         Raises:
-            InvariantError: An unknown budget, or less than nothing used.
+            InvariantError: A budget is unknown, or its used amount negative.
         """
         for name, text in used.items():
             amount = parse_amount(text)
@@ -174,7 +174,10 @@ class Budgets:
         self._is_floor_known = False
 
     def roll(self, now: int) -> None:
-        """Start a new day at midnight UTC of market time, and a new night when one is over."""
+        """Start a new day at midnight UTC of market time, a week on Monday, a night after its end.
+
+        Used amounts of earlier runs end with the day, week or night in which this run began.
+        """
         if now < self.midnight:
             return
         day = now // DAY_MS

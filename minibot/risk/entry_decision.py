@@ -206,7 +206,8 @@ def _week_loss(limits: Limits, left: Headroom) -> int:
 def _paced(state: RiskState, market: Market, left: Headroom, usable: int) -> int:
     """Return the notional that the night has used and reserved, plus an order of full size.
 
-    It is `NOT_ASKED` once the pace allows the whole budget: the limit itself is checked anyway.
+    That is `order_notional`, or with sizing the amount wanted, up to `position_notional_max`. It is
+    `NOT_ASKED` once the pace allows the whole budget: the limit itself is checked anyway.
     """
     limits, rules = state.limits, market.rules
     if usable == limits.night_notional.entry_max:
@@ -235,7 +236,10 @@ def _count(positions: Positions, market: Market) -> int:
 
 
 def _away(market: Market, close: int) -> int:
-    """Return how far the mid is from the last close, in 10**-4 bps of the close, rounded up."""
+    """Return how far the mid is from the last close, in 10**-4 bps of the close, rounded up.
+
+    It is `NOT_ASKED` before the first bar.
+    """
     if close == UNKNOWN:
         return NOT_ASKED
     apart = market.price - close

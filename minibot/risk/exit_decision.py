@@ -178,8 +178,10 @@ def leave_dropped(state: RiskState) -> None:
 def due(state: RiskState, market: Market) -> Row | None:
     """Return the failed check for which a position is to be left now; None to hold it.
 
-    No exit is due without a touch that is fresh enough, before the next attempt may be made, or
-    with a sale on its way that leaves nothing else to sell.
+    Ticks, an operator's request and the announced end ask for it, so that a time that has passed
+    is an exit with the next of them; where exits rest, fills and results ask as well. Requests to
+    leave are checked before levels. No exit is due without a touch that is fresh enough, before the
+    next attempt may be made, or with a sale on its way that leaves nothing else to sell.
     """
     exits, now = market.exits or state.exits_of(market), state.now
     rules, holding = market.rules, market.holding
@@ -342,7 +344,8 @@ def size_exit(
     """Judge whether a position can be sold; return the quantity of the one order that sells it.
 
     It is the position less what is being sold, or `most`, in whole steps and up to the venue's
-    largest quantity. Where it cannot be sold, `checks.reason` says why.
+    largest quantity; more than that needs another exit. If it cannot be sold, `checks.reason` says
+    why.
     """
     positions, bounds = state.positions, rules.market_bounds
     is_pending = positions.has_order(market.symbol, SELL) and not has_rest(state, market, rules)

@@ -1,11 +1,11 @@
 """Exits: levels of stop and target, requests to leave, and the ranges in which no exit is due.
 
 Stop and target stand at a distance from the average entry price: basis points of it, or a multiple
-of the ATR. The ATR at the entry, or the first one after it, counts until the position is closed, so
-that a stop does not wander with the market. The ATR comes from bars as float64 by one fixed order
-of operations (`features.atr`); it becomes a price in `distances.exact_atr` alone, as decimal text.
-`exit_decision` judges stop and target at the bid, the price of a sale. Levels that move are in
-`risk.plan`.
+of the ATR. The ATR at the entry, or the first one known after it in the run, counts until the
+position is closed, so that a stop does not wander with the market. The ATR comes from bars as
+float64 by one fixed order of operations (`features.atr`); it becomes a price in
+`distances.exact_atr` alone, as decimal text. `exit_decision` judges stop and target at the bid, the
+price of a sale. Levels that move are in `risk.plan`.
 """
 
 from __future__ import annotations
@@ -306,13 +306,13 @@ class Exits:
         exits.refusals, exits.retry_ts = 0, 0
 
     def mark_for_exit(self, symbol: str, reason: str) -> None:
-        """Note that the profile's policy leaves a symbol, once it can be sold, for this reason."""
+        """Note that the profile's policy leaves a symbol once it can be sold; replaces a mark."""
         exits = self.of(symbol)
         exits.left = reason
         exits.quiet_until = 0
 
     def clear_exit(self, symbol: str, reason: str) -> None:
-        """Take back a mark for exit that was set for this reason."""
+        """Take back the mark for exit if the last one was set for this reason."""
         exits = self.of(symbol)
         if exits.left == reason:
             exits.left = ""

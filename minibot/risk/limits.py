@@ -1,9 +1,9 @@
 """Limits of risk: every limit of the profile, soft and hard, as one value each.
 
 A soft value refuses or shrinks entries; exceeding a hard value ends the run. A limit without a soft
-value, or with one that is not below the hard one, is hard at once: the first entry that would
-exceed it ends the run. A value at its limit passes, always. Notional counts purchases alone: sales
-use no budget of notional, but count as orders.
+value, or with one that is not below the hard one, is hard at once: an entry that would exceed it is
+neither refused nor made smaller, but ends the run. A value at its limit passes, always. Notional
+counts purchases alone: sales use no budget of notional, but count as orders.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ class PlanRules:
         ages: Pairs of time held in ms and net gain in ten-thousandths of a basis point; times rise,
             gains fall.
         is_ladder: Whether a position is left in parts, at its two rungs.
-        stale_ms: The time without data after which the position is left; None for no such exit.
+        stale_ms: A gap of data of this length or more is an exit, with the first tick after it;
+            None for no such exit.
         fee: The taker's rate.
     """
 
@@ -109,7 +110,8 @@ class Plan:
         opened_ts: When the position was opened.
         qty, entry: Quantity held, and average entry price as of the last purchase.
         original: Quantity bought in all.
-        atr: The ATR of the entry, kept until the position is closed; None until it is known.
+        atr: The ATR when this run first guarded the position, a carried one before that; None
+            until it is known.
         peak: The highest bid since the trailing stop began, and at least the entry price where it
             begins with the purchase; 0 before that.
         hard, stop, even, trail: The four stops; 0 for one that is not there.
@@ -308,6 +310,8 @@ class Plan:
     def carry(self, rules: PlanRules, has_entry_stop: bool, said: Mapping[str, Any]) -> None:
         """Take over the plan of a position that another run opened.
 
+        Targets and rungs are set anew from its entry price.
+
         Args:
             rules: The keys of this run; a stop whose key is off now is left out.
             has_entry_stop: Whether this run's profile sets a stop at an entry.
@@ -369,7 +373,7 @@ class Plan:
         return rules.market_bounds.qty_down(wanted)
 
     def floor_reason(self) -> str:
-        """Return the reason code of the stop in force."""
+        """Return the reason code of the stop in force; of equal ones the entry's, then the hard."""
         floor = self.floor()
         if floor == self.stop:
             return STOP_LOSS

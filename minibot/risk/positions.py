@@ -284,7 +284,7 @@ class Positions:
         self.of(symbol).is_fresh = False
 
     def on_tick(self, market: Market, tick: ScaledTick, seq: int) -> int | None:
-        """Take a touch of a market.
+        """Take a touch of a market; one that is crossed or lacks a side leaves the price as it is.
 
         Returns:
             None when the price is as before or nothing is held. Else, at the first price of a

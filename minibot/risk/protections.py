@@ -70,7 +70,8 @@ class Protection:
         lookback_ms: How long a trade counts after its close; 0 for a method without a lookback.
         stop_ms: How long a lock lasts after the last counted trade; 0 with `unlock_ms`.
         unlock_ms: The UTC time of day until which a lock lasts; None with `stop_ms`.
-        trade_limit: The least number of trades that locks.
+        trade_limit: The least number of counted trades (losses in a row, for LossesInRow) that
+            locks; a CooldownPeriod locks after every trade.
         required: The ratio below which a trade counts, or the sum of a symbol's ratios locks.
         drawdown_max: The largest drawdown that locks nothing.
         is_equity: Whether drawdown is of equity; else of the sum of the trades' ratios.

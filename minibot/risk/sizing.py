@@ -146,7 +146,7 @@ class Sizes:
         share, risk, kelly: The amount by the mode of this name; the fixed amount is
             `order_notional` of the limits.
         volatility, qty_max, notional_max: Bounds that make the amount of the mode smaller.
-        wanted: The least of all these.
+        wanted: The least of the amount of the profile's mode and of these bounds.
         decided: The gate of the least.
         reason: NO_STOP or NO_EDGE where nothing is wanted for that reason; else empty.
         active, share_max, symbol_max: The caps: notional of all positions, of this one by its share
@@ -262,7 +262,10 @@ def sizes_of(
 def _share(
     active: int, limits: Limits, positions: Positions, market: Market, left: Headroom
 ) -> int:
-    """Return free budget or, if less, free cash, divided by the free slots with this entry's."""
+    """Return free budget or, if less, free cash, divided by the free slots with this entry's.
+
+    Free budget is `active` less exposure; free cash leaves room for the fee.
+    """
     free, cash = active - left.exposure, notional_paid_by(left.cash_free, limits.taker_rate)
     free = free if free < cash else cash
     taken = len(positions.held) + positions.count_bought(market.symbol)

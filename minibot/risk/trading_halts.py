@@ -12,6 +12,8 @@ from minibot.events.model import JsonObject, LockSymbol
 class TradingHalts:
     """The halt and the symbol locks of one run; exits are never held back.
 
+    A `resume` ends the halt alone; a lock ends by its time.
+
     Attributes:
         is_halted: Whether no entry is allowed.
         until: The end of each symbol's lock, None for the rest of the run; some are over.

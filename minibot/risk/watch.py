@@ -22,7 +22,10 @@ class RiskWatch:
         self._state: RiskState = state
 
     def levels(self, symbol: str) -> tuple[int, ...]:
-        """Return the bids at which the open position is left: stop, target and rungs, if set."""
+        """Return the bids at which an open position is left: stop, target and rungs, if set.
+
+        The tuple is empty without a position, or while the venue's rules are unknown.
+        """
         state = self._state
         market = state.positions.held.get(symbol)
         if market is None or market.holding is None or market.rules is None:
