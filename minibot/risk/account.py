@@ -1,10 +1,11 @@
 """Account: equity against its high-water mark over carried runs, and the state that follows.
 
 The drawdown limit of a night counts from the night's own mark; tiers count from the account's,
-which no run lowers. ACTIVE enters as ever, REDUCING with a share of each order, HALTED not at all;
-exits are never held back. The tiers are one table, a row each, from ACTIVE down. A row begins once
-the drawdown is above its first bound and ends once it is at most its second, lower one, so that no
-state flutters. Where drawdown falls or rises past several rows at once, the last of them holds.
+which no run lowers. In ACTIVE entries keep their size, in REDUCING they are cut to a share of it,
+in HALTED they are refused; exits are never held back. The tiers are one table, a row each, from
+ACTIVE down. A row begins once the drawdown is above its first bound and ends once it is at most its
+second, lower one, so that no state flutters. Where drawdown falls or rises past several rows at
+once, the last of them holds.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ UNIT: Final[int] = 10**DRAWDOWN_PLACES
 
 
 class Tier(NamedTuple):
-    """Row of the table: a state, the drawdowns at which it begins and ends, and what may enter.
+    """Row of the table: a state, its bounds, and the share of an entry's amount that may enter.
 
-    Drawdowns are in ten-thousandths of a basis point.
+    It holds once drawdown is above `begins`, until drawdown is at most `ends`; both in
+    ten-thousandths of a basis point.
     """
 
     state: str
@@ -49,7 +51,7 @@ def table_of(sections: tuple[DrawdownTierSection, ...]) -> tuple[Tier, ...]:
 
 
 def tier_at(table: tuple[Tier, ...], place: int, drawdown: int) -> int:
-    """Return the row that holds at a drawdown, coming from the row at `place`."""
+    """Return the index of the row that holds at a drawdown, if `place` held before."""
     while place + 1 < len(table) and drawdown > table[place + 1].begins:
         place += 1
     while place and drawdown <= table[place].ends:
@@ -68,7 +70,8 @@ class Account:
         place: The index of the row that holds.
         is_carried: Whether the mark came from an earlier run.
         hard: The hard limit on drawdown; `UNBOUNDED` for none.
-        low, high: While equity is between them, both included, nothing changes.
+        low, high: Between these equities, both included, mark and tier stay and the hard limit
+            holds.
     """
 
     __slots__ = ("hard", "high", "is_carried", "is_on", "low", "mark", "place", "table")
@@ -90,15 +93,15 @@ class Account:
         return self.table[self.place].state
 
     def open(self, mark: int, place: int) -> None:
-        """Start the run with the mark and the tier of the account."""
+        """Start with a high-water mark and the index of a row."""
         self.mark, self.place = mark, place
         self._bound()
 
     def carry(self, carried: Mapping[str, Any]) -> None:
         """Take over the mark and the tier that the last run left.
 
-        A profile with fewer tiers than the last one starts in its deepest; the first equity says
-        which of its tiers holds.
+        Where this profile has fewer tiers than the carried index, its deepest one holds until the
+        first equity.
 
         Raises:
             InvariantError: The mark is not above zero.
@@ -111,9 +114,9 @@ class Account:
         self.open(mark, min(carried["tier"], len(self.table) - 1))
 
     def rebase(self, difference: int) -> None:
-        """Move a mark that began with this run: a carried lot met its first mark.
+        """Move the high-water mark, as a carried lot met its first price in this run.
 
-        A carried mark stays, as it is the equity of an earlier run at its own marks.
+        A carried mark stays: it is an equity of an earlier run, at the prices of then.
         """
         if not self.is_carried:
             self.open(self.mark + difference, self.place)
@@ -153,7 +156,7 @@ class Account:
         return self.table[self.place].entry_percent
 
     def _bound(self) -> None:
-        """Find the equities between which nothing changes."""
+        """Find `low` and `high`."""
         mark, place, table = self.mark, self.place, self.table
         self.high = mark
         worst = self.hard

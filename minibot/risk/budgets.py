@@ -1,10 +1,10 @@
-"""Budgets and their use: notional, loss and drawdown of night and day, orders per minute.
+"""Budgets and their use: notional and loss of night, day and week, drawdown, orders per minute.
 
 The night is the run; a backtest longer than a night is a row of nights, each with budgets of its
-own (`backtest.night_ms`), as consecutive runs have. The day is the UTC day of market time and
-starts anew at midnight, the week on Monday. What a former run used comes with `run_opening`. Losses
-are measured on equity, so fees and open positions count. A lot that was carried into the run counts
-from its first mark in this run on: what it lost before belongs to the night before.
+own (`backtest.night_ms`), as consecutive runs have. The day is the UTC day of market time, the week
+begins on Monday. The amounts that former runs used come with `run_opening`. Losses are measured on
+equity, so fees and open positions count. A lot that was carried into the run counts from its first
+mark in this run on: what it lost before belongs to the night before.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ class Budgets:
     """Used budgets of one run; amounts in hundred-millionths of the quote asset.
 
     Attributes:
-        limits: Of the profile.
-        account: Mark and tier over carried runs.
-        equity: As of the last mark or fill.
+        limits: The limits of the profile.
+        account: High-water mark and tier over carried runs.
+        equity: Equity after the last price or fill.
         high_water_mark: The highest equity of the night.
-        night_notional, day_notional, week_notional: What entries of the night, of the UTC day and
-            of its week cost, with what earlier runs used of it.
-        night_level, day_level, week_level: Equity at the start of night, UTC day or week plus what
-            earlier runs lost of it: the loss used is what equity is below it.
-        midnight: When the next day or night begins: `roll` has something to do from then on. Before
-            the run is open, and once it is stopped, it is 0, so that each step asks about both.
+        night_notional, day_notional, week_notional: Notional that entries of the night, the UTC day
+            and its week bought, without fees, with the share that earlier runs used.
+        night_level, day_level, week_level: Equity at the start of night, UTC day or week plus the
+            loss that earlier runs used: the used loss is the level less equity.
+        midnight: When the next day or night begins, from which time `roll` has something to do. It
+            is 0 before the run is open and once it is stopped, so that each step checks both.
     """
 
     __slots__ = (
@@ -127,7 +127,7 @@ class Budgets:
         """Start the run with what earlier runs used of its budgets.
 
         Raises:
-            InvariantError: An unknown budget, or less than nothing used.
+            InvariantError: A budget is unknown, or its used amount negative.
         """
         for name, text in used.items():
             amount = parse_amount(text)
@@ -150,14 +150,14 @@ class Budgets:
         self._reckon()
 
     def _carry(self, used: Mapping[str, str]) -> None:
-        """Take over what earlier runs used; what is not named is nothing."""
+        """Take over the amounts that earlier runs used; a budget not named starts at 0."""
         amounts = [parse_amount(used.get(name, "0")) for name in BUDGETS]
         self._night_notional_used, self._day_notional_used = amounts[0], amounts[1]
         self._night_loss_used, self._day_loss_used = amounts[2], amounts[3]
         self._week_notional_used, self._week_loss_used = amounts[4], amounts[5]
 
     def _reckon(self) -> None:
-        """Reckon what follows from bases and earlier runs, after any of them changed."""
+        """Recompute used notional and levels after a base or an amount of earlier runs changed."""
         is_opening_day = self._day == self._opening_day
         self.night_notional = self._night_notional_used + self._night_bought
         self.day_notional = self._day_bought
@@ -174,7 +174,10 @@ class Budgets:
         self._is_floor_known = False
 
     def roll(self, now: int) -> None:
-        """Start a new day at midnight UTC of market time, and a new night when one is over."""
+        """Start a new day at midnight UTC of market time, a week on Monday, a night after its end.
+
+        Used amounts of earlier runs end with the day, week or night in which this run began.
+        """
         if now < self.midnight:
             return
         day = now // DAY_MS
@@ -205,7 +208,7 @@ class Budgets:
         self._reckon()
 
     def _rebase(self, difference: int) -> None:
-        """Move all bases: a carried lot met its first mark, which differs from its cost."""
+        """Move all bases, as the first price of a carried lot differs from its cost."""
         self._night_base += difference
         self._day_base += difference
         self._week_base += difference
@@ -215,7 +218,7 @@ class Budgets:
         self._reckon()
 
     def on_bought(self, portfolio: Portfolio) -> None:
-        """Take what was bought so far from the portfolio, which booked a purchase."""
+        """Update the used notional from the portfolio, which has booked a purchase."""
         night = portfolio.bought - self._bought_before
         day = portfolio.day(self._day).entry_notional
         self.night_notional += night - self._night_bought
@@ -229,12 +232,12 @@ class Budgets:
             self._is_floor_known = False
 
     def on_equity(self, equity: int, rebased: int = 0) -> Checklist | None:
-        """Take the equity of now; return a failed check for every hard limit exceeded, or None.
+        """Take a new equity; return a failed check for every hard limit exceeded, or None.
 
         Args:
-            equity: Of now.
-            rebased: By how much a carried lot, which met its first mark with it, differs from its
-                cost: the bases move along.
+            equity: Cash plus positions at their last prices.
+            rebased: Value less cost of a carried lot that met its first price now: all bases move
+                by it, so that it is no loss of this run.
         """
         if rebased:
             self._rebase(rebased)
@@ -251,7 +254,7 @@ class Budgets:
         return self._breaches()
 
     def on_order(self, now: int, recent: int) -> None:
-        """Count an order sent now; keep the last `recent` before it, the result of `orders`."""
+        """Count an order sent now; keep the last `recent` before it, as many as `orders` found."""
         times = self._order_times
         over = len(times) - recent
         if over:
@@ -261,7 +264,7 @@ class Budgets:
     # --- values -------------------------------------------------------------------------------
 
     def orders(self, now: int) -> int:
-        """Return how many orders were sent within the last minute of market time."""
+        """Return how many orders were sent less than a minute of market time ago."""
         over, since = 0, now - MINUTE_MS
         for ts in self._order_times:  # In rising order.
             if ts > since:
@@ -270,7 +273,7 @@ class Budgets:
         return len(self._order_times) - over
 
     def paced(self, now: int) -> int:
-        """Return how much notional the night may have used by now, rounded down.
+        """Return how much notional the night's pace allows to have been used by now, rounded down.
 
         It is soft x min(1, head start + elapsed / planned): `night_notional_soft`, the share of
         `night_notional_pace`, and the time of the night that has passed of the one planned. With
@@ -291,7 +294,7 @@ class Budgets:
         return exceeded(self.hard_rows())
 
     def hard_rows(self) -> tuple[Row, ...]:
-        """Return the hard limits on notional, loss and drawdown: a failure ends the run."""
+        """Return the hard limits on notional, loss and drawdown, any failure of which is a STOP."""
         limits, equity, account = self.limits, self.equity, self.account
         fallen = account.drawdown(equity) if account.is_on else NOT_ASKED
         week, week_loss, whole = limits.week_notional, limits.week_loss, limits.account_drawdown
@@ -309,7 +312,7 @@ class Budgets:
         )
 
     def _is_spent(self) -> bool:
-        """Return whether entries cost more than night, day or week may at most."""
+        """Return whether the notional of night, day or week exceeds its hard value."""
         limits = self.limits
         return (
             self.night_notional > limits.night_notional.hard
@@ -333,12 +336,12 @@ class Budgets:
         return floor if floor > drawdown else drawdown
 
     def bound(self, rest: int, qty: int, quiet: QuietRange) -> bool:
-        """Bound mids to where equity reaches neither a hard limit nor its high-water mark.
+        """Bound bid plus ask so that equity exceeds no hard limit and no high-water mark.
 
         Args:
-            rest: Equity beside the position.
-            qty: Of the position, above zero.
-            quiet: Ends at `midnight` at the latest.
+            rest: Equity without the position.
+            qty: Quantity of the position, above zero.
+            quiet: The range to narrow; it ends at `midnight` at the latest.
 
         Returns:
             Whether the bounds are known.

@@ -33,11 +33,12 @@ class Gate:
     """A kind of check: name, comparison, reason code, and how value and limit are written.
 
     Args:
-        name: Of the check.
+        name: Name of the check, as it is written.
         reason: The reason code of a failure; empty where a failed check alone refuses nothing.
         places: Value and limit are scaled by 10**places.
-        passes: How a value that passes compares with the limit.
-        cuts: The reason code where a failure makes an order smaller; empty where it does not.
+        passes: The comparison of value with limit by which the check passes.
+        cuts: For a limit that makes an order smaller: the reason code of the refusal if what is
+            left is too small. The smaller order itself is a REDUCE with reason code REDUCED.
         words: For a yes-or-no check: the text of 0, which passes and is the limit, and of 1.
     """
 
@@ -98,7 +99,7 @@ class Checklist:
         self.reason: str = ""
 
     def judge(self, rows: tuple[Row, ...]) -> bool:
-        """Judge rows from top to bottom, behind those before; return whether all of them passed."""
+        """Append rows and judge each of them; return whether all that apply passed."""
         place, passed = len(self.rows), True
         self.rows.extend(rows)
         for gate, value, limit in rows:
@@ -110,7 +111,7 @@ class Checklist:
         return passed
 
     def show(self, row: Row) -> None:
-        """Add a failed check that refuses nothing: it is why something is done."""
+        """Append a check as failed that refuses nothing: it is the reason of an exit or a STOP."""
         self.failed.append(len(self.rows))
         self.rows.append(row)
 

@@ -4,9 +4,9 @@ It alone writes `order_intents`, each in the same step as the `risk_action` that
 it. Entries pass gates, then are sized; exits are allowed even where entries are refused. A hard
 limit ends the run: one `risk_action` STOP, no intent in that step, and nothing after it.
 
-Invariants: no intent without ALLOW, REDUCE or EXIT before it; no exit is sent twice while one is in
-flight; never more orders in a minute than the hard limit; no entry beyond cash, position, exposure
-or notional limits.
+Invariants: no intent without ALLOW, REDUCE, EXIT or PROTECT before it; no quantity is sold twice
+while a sale is on its way; never more orders in a minute than the hard limit, cancels aside; no
+entry beyond cash, position, exposure or notional limits.
 """
 
 from __future__ import annotations
@@ -94,12 +94,14 @@ class RiskCore(Core):
         self._quiet_held: QuietRange = QuietRange()
 
     def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
-        """Process one input at market time `now`; return actions and intents, not yet written out.
+        """Process one input at market time `now`; return the messages that follow, or None.
 
-        Nothing more comes after a STOP.
+        They are actions, intents, cancels, plans and standings. After a STOP every input gives
+        None.
 
         Raises:
-            InvariantError: Something came before `run_opening`, or a state that cannot be.
+            InvariantError: The input came before `run_opening`, or contradicts the state.
+            TypeError: The item is no input of risk.
         """
         if isinstance(item, ScaledTick):
             return self._on_tick(item, seq, now)
@@ -165,7 +167,7 @@ class RiskCore(Core):
         """Start the run with what it holds, and with what earlier runs used and locked.
 
         Raises:
-            InvariantError: The opening contradicts itself.
+            InvariantError: The opening contradicts itself, as by a plan of a symbol not held.
         """
         state = self._state
         positions, budgets = state.positions, state.budgets
@@ -186,7 +188,7 @@ class RiskCore(Core):
             state.exits.carry(plan["symbol"], plan)
 
     def _take(self, payload: Payload) -> None:
-        """Apply an event that changes the state and asks for no decision."""
+        """Apply an event that changes the state and asks for no decision; ignore any other type."""
         state = self._state
         if isinstance(payload, Instrument):
             rebased = state.positions.on_instrument(payload)
@@ -211,9 +213,12 @@ class RiskCore(Core):
             state.halts.lock(payload)
 
     def _begin(self, what: str, now: int) -> bool:
-        """Begin a step that is not before `midnight`; return whether anything may still be said.
+        """Begin a step at or after `midnight`: roll the budgets; return False after a STOP.
 
-        Every other step is one of a run that is open and not stopped, on a day that has begun.
+        Before `midnight` the run is open and not stopped, and its day has begun.
+
+        Raises:
+            InvariantError: The input came before `run_opening`.
         """
         state = self._state
         if state.is_stopped:
@@ -224,12 +229,10 @@ class RiskCore(Core):
         return True
 
     def _on_signal(self, signal: SignalMessage, now: int) -> list[Message] | None:
-        """Take a signal; return the action on it and, where it allows, the intent.
-
-        None means that nothing follows, here and in the other methods.
+        """Take a signal; return the action on BUY or SELL and the intents it allows; None on HOLD.
 
         Raises:
-            InvariantError: It came before `run_opening`.
+            InvariantError: The signal came before `run_opening`.
         """
         state = self._state
         if now >= state.budgets.midnight and not self._begin("signal", now):
@@ -246,10 +249,10 @@ class RiskCore(Core):
         return None
 
     def _on_tick(self, tick: ScaledTick, seq: int, now: int) -> list[Message] | None:
-        """Take one tick at market time `now`; return what follows.
+        """Take one tick at market time `now`; return an exit, an order to rest, a STOP, or None.
 
         Raises:
-            InvariantError: It came before `run_opening`.
+            InvariantError: The tick came before `run_opening`.
         """
         state = self._state
         positions, budgets = state.positions, state.budgets
@@ -280,10 +283,10 @@ class RiskCore(Core):
         return leave(state, market, trigger, verdict_for_tick(state, tick, seq))
 
     def quiet_range(self, symbol: str, now: int) -> QuietRange | None:
-        """Return the range of touches in which ticks of a symbol lead to nothing; None without one.
+        """Return the range of touches in which a symbol's ticks cause no message; None without one.
 
-        The last of several such ticks leaves the core as all of them do: marks and equity are those
-        of the last, and the high-water mark is not reached. The caller may narrow the range.
+        Of several such ticks the last alone leaves the core as all of them do: price and equity are
+        those of the last, and no high-water mark rises. The caller may narrow the range.
         """
         state = self._state
         positions, budgets = state.positions, state.budgets
@@ -312,16 +315,16 @@ class RiskCore(Core):
         return quiet if budgets.bound(beside, market.qty, quiet) else None
 
     def _on_bar(self, symbol: str, bar: ClosedBar, close_units: int, now: int) -> None:
-        """Take a closed bar, live or of history.
+        """Take a closed bar, live or of history; one of another interval than the ATR's is ignored.
 
         Args:
             symbol: The market.
-            bar: As indicators take it.
+            bar: The bar as indicators take it.
             close_units: Its close in hundred-millionths.
             now: Market time.
 
         Raises:
-            InvariantError: It came before `run_opening`.
+            InvariantError: The bar came before `run_opening`.
         """
         state = self._state
         if now >= state.budgets.midnight and not self._begin("bar", now):
@@ -334,7 +337,7 @@ class RiskCore(Core):
         """Take a beat at market time `now`; return plans that moved, and the standing if due.
 
         Raises:
-            InvariantError: It came before `run_opening`.
+            InvariantError: The beat came before `run_opening`.
         """
         state = self._state
         if now >= state.budgets.midnight and not self._begin("beat", now):
@@ -352,10 +355,12 @@ class RiskCore(Core):
         return messages or None
 
     def _on_fill(self, fill: FillMessage, now: int) -> list[Message] | None:
-        """Take a fill; return a resting order and the standing, or the STOP of a hard limit.
+        """Take a fill; return the STOP of a hard limit, else what the profile asks for.
+
+        That is the order to rest, or an exit that is due at once; the plan; the standing.
 
         Raises:
-            InvariantError: It came before `run_opening`, or risk sent no such order.
+            InvariantError: The fill came before `run_opening`, or risk sent no such order.
         """
         state = self._state
         positions, budgets = state.positions, state.budgets
@@ -403,10 +408,10 @@ class RiskCore(Core):
         return [stop(state, breaches, verdict)]
 
     def _on_result(self, result: ResultMessage, now: int) -> list[Message] | None:
-        """Take a move of an order; return what follows where exits rest with the executor.
+        """Take an order result; where exits rest with the executor, return what follows.
 
         Raises:
-            InvariantError: It came before `run_opening`.
+            InvariantError: The result came before `run_opening`.
         """
         state = self._state
         if now >= state.budgets.midnight and not self._begin("order_result", now):
@@ -415,7 +420,7 @@ class RiskCore(Core):
         order = state.positions.find(result.client)
         if order is None:
             return None
-        # One that came too late is told EXPIRED at once, and was refused as well.
+        # An intent that came too late is EXPIRED without having stood: that is a refusal as well.
         was_refused = result.result == REJECTED or order.order is None
         is_ended = state.positions.on_result(result) is not None
         if state.exits.rules.rests:
@@ -429,11 +434,14 @@ class RiskCore(Core):
 
     @property
     def watch(self) -> RiskWatch:
-        """Port through which a market without ticks asks risk."""
+        """Watch by which a market of bars asks risk for levels and open orders."""
         return RiskWatch(self._state)
 
     def facts(self) -> JsonObject:
-        """Return equity, drawdown, what is open and what is left, for health and the live table."""
+        """Return equity, drawdown, open orders and positions and headroom, for health and screen.
+
+        Before `run_opening` it returns only that no order and no position is open.
+        """
         state = self._state
         if not state.positions.is_open:
             return {"open_orders": 0, "open_positions": []}

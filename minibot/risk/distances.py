@@ -36,7 +36,7 @@ class Distance:
 
     @property
     def is_set(self) -> bool:
-        """True if the profile gives one."""
+        """True if the profile gives a share or a multiple."""
         return self.share is not None or self.multiple is not None
 
     def of(self, price: int, atr: int | None, price_step: int) -> int | None:

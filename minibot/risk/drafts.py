@@ -84,7 +84,7 @@ class Verdict(ActionMessage):
         self.checks = Checklist()
 
     def tells_headroom(self) -> bool:
-        """Return whether it says how much of each limit remains: always."""
+        """Return True: every action of risk tells how much of each limit remains."""
         return True
 
     def headroom(self) -> dict[str, str] | None:
@@ -109,19 +109,19 @@ class Verdict(ActionMessage):
 @mypyc_attr(acyclic=True)
 @final
 class AllowedIntent(IntentMessage):
-    """The `order_intent` of an order behind the verdict that allows it.
+    """The `order_intent` of an order, behind the verdict that allows it: at the market.
 
-    It is an `order_replace` where it comes in another order's place, and at the market unless it
-    is told to rest.
+    After `rest` it waits for a trigger instead. With `replaces` set it is an `order_replace`.
 
     Args:
-        verdict: The action, decided; the intent is the next message of its step.
-        market: Its market.
-        side: BUY or SELL.
-        qty: How much.
-        client: The id that risk gives the order.
-        rules: The venue's, of its symbol.
-        expires_ts: Market time from which the executor no longer accepts it.
+        verdict: The action that allows it; the intent is the next message of the step.
+        market: The market of the order.
+        side: BUY, an entry, or SELL, an exit.
+        qty: Quantity in hundred-millionths of base.
+        client: The client order id.
+        rules: The venue's rules for the symbol.
+        expires_ts: Market time from which the executor refuses the intent, or expires what is
+            still open of its order; an order that rests has no such end.
     """
 
     rules: OrderRules
@@ -141,7 +141,7 @@ class AllowedIntent(IntentMessage):
         self.ts = verdict.ts
         self.tick_seq = verdict.tick_seq
         self.cause = cause
-        self._ref = derived(WRITER, cause, ordinal)  # Which the executor asks for.
+        self._ref = derived(WRITER, cause, ordinal)  # The executor asks for it.
         self.behind = verdict
         self.ordinal = ordinal
         self.symbol = market.symbol
@@ -156,7 +156,7 @@ class AllowedIntent(IntentMessage):
         self.rules = rules
 
     def rest(self, stop: int | None, target: int | None) -> None:
-        """Make it an order that waits for a trade at its stop or its target."""
+        """Make it wait for a trade: OCO with both levels, else STOP_LOSS or TAKE_PROFIT."""
         self.stop, self.target = stop, target
         self.order_type = OCO if target is not None else STOP_LOSS
         if stop is None:
@@ -210,16 +210,16 @@ def new_verdict(
     Args:
         state: The state.
         cause: The event's id.
-        ts: Its time.
-        tick_seq: The tick that it goes back to.
+        ts: The event's time.
+        tick_seq: The tick that the event goes back to; None for none.
         symbol: The market.
-        signal: The same event where that is one.
+        signal: The event's id again if it is a signal; else None.
     """
     return Verdict(cause, ts, tick_seq, symbol, signal, state.headroom(symbol))
 
 
 def verdict_for_tick(state: RiskState, tick: ScaledTick, seq: int) -> Verdict:
-    """Return an undecided action because of a tick, line `seq`."""
+    """Return an undecided action because of a tick, line `seq` of its queue."""
     return new_verdict(state, tick.ref(seq), tick.ts, seq, tick.symbol)
 
 
@@ -244,7 +244,7 @@ def action(state: RiskState, kind: str, reason: str, verdict: Verdict) -> Verdic
 
 
 def stop(state: RiskState, breaches: Checklist, verdict: Verdict) -> Verdict:
-    """Return the `risk_action` STOP of exceeded hard limits; the core says nothing after it."""
+    """Return the `risk_action` STOP of exceeded hard limits; no input has an answer after it."""
     state.is_stopped = True
     state.budgets.midnight = 0  # From now on every step asks whether the run is open.
     verdict.checks = breaches
@@ -271,14 +271,15 @@ def approve(
         state: The state.
         kind: ALLOW, REDUCE, EXIT or PROTECT.
         reason: A reason code.
-        side: Of the order.
-        qty: How much.
-        market: Its market; the order takes the other side of the touch.
-        rules: The venue's, of its symbol.
+        side: BUY or SELL.
+        qty: Quantity of the order.
+        market: Market of the order, valued at the ask for BUY, at the bid for SELL.
+        rules: The venue's rules for the symbol.
         verdict: The action so far.
-        former: The resting order in whose place it comes; None for none.
-        stop: What triggers an order that is to rest; None, with `target`, for one at the market.
-        target: The same.
+        former: The resting order that this one replaces; None for none.
+        stop: A trade at or below it triggers the order. Without stop and target it is no resting
+            order but one at the market.
+        target: A trade at or above it triggers the order.
     """
     client = derived(ORDER_ROLE, verdict.cause, verdict.ordinal)
     price = market.ask if side == BUY else market.bid

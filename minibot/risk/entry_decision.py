@@ -1,9 +1,10 @@
 """The decision on a BUY signal: the checks of an entry, its size, then the order or the refusal.
 
 First come the checks that an entry has to pass at all. All of them are judged, so that a refusal
-shows everything that speaks against the entry; its reason is the first failure. Then the order of
-the profile is checked against every limit on size, and cut down to the room that the limits leave,
-in whole steps of the venue. A value at its limit passes, and nothing is sized above its limit.
+shows everything that speaks against the entry; its reason is the first failure. Then the size that
+the profile wants is checked against every limit on size, and cut down to the room that the limits
+leave, in whole steps of the venue; less than the venue takes is refused. Last come the hard limits
+without a soft value: an order beyond one ends the run. A value at its limit passes.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ ORDER_NOTIONAL: Final = Gate("order_notional", places=PLACES, passes=AT_LEAST)
 
 
 def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Message]:
-    """Return ALLOW or REDUCE with an intent, BLOCK, or STOP."""
+    """Return ALLOW (ALLOWED) or REDUCE (REDUCED) with an intent, BLOCK alone, or STOP alone."""
     ref, limits, rules = signal.ref(), state.limits, market.rules
     verdict = new_verdict(state, ref, signal.ts, signal.tick_seq, signal.symbol, ref)
     checks, left = verdict.checks, verdict.left
@@ -130,7 +131,7 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
         return [stop(state, breaches, verdict)]
     state.decided.note(ref, signal.ts, state.now - limits.signal_age_ms_max)
     state.stops.on_entry()
-    # A check that failed all the same made the order smaller.
+    # A check that failed without refusing made the order smaller.
     kind, reason = (REDUCE, REDUCED) if checks.failed else (ALLOW, ALLOWED)
     return approve(state, kind, reason, BUY, qty, market, rules, verdict)
 
@@ -156,7 +157,7 @@ def entry_rows(
     until = state.exits.ending_until
     needs_atr = state.exits.rules.needs_atr or state.sizing.needs_atr
     usable = state.budgets.paced(now) if limits.pace_ms else limits.night_notional.entry_max
-    # Without a touch nothing is asked that goes by it.
+    # Without a usable touch, open orders, positions, deviation and spread are not judged.
     has_touch = market.is_fresh and market.has_mid
     return (
         # The end of the run, the operator, the universe; a signal that is not new.
@@ -177,7 +178,7 @@ def entry_rows(
         (POSITIONS, _count(positions, market) if has_touch else NOT_ASKED, limits.positions_max),
         (DEVIATION, _away(market, exits.close) if has_touch else NOT_ASKED, limits.deviation_max),
         (SPREAD, _spread(market, limits) if has_touch else NOT_ASKED, limits.entry_spread_max),
-        # A position that could not be guarded.
+        # Without the ATR a position could not be guarded, or an entry not be sized.
         (ATR_BARS, exits.atr.count if needs_atr else NOT_ASKED, exits.atr.warmup),
         # Locks of protections, by how long they still last.
         (OF_STOPLOSS_GUARD, locks.left(STOPLOSS_GUARD, symbol, now), 0),
@@ -192,7 +193,7 @@ def entry_rows(
         (OF_ACCOUNT_DRAWDOWN, account.entry_drawdown(equity), account.halting()),
         (OF_DRAWDOWN, drawdown_of(left.high_water_mark, equity), limits.drawdown.entry_max),
         (OF_ORDER_RATE, rate.entry_value(left.orders + 1), rate.entry_max),
-        # An order of full size ahead of the night's pace waits, and is not made smaller.
+        # An order of full size ahead of the night's pace is refused, and not made smaller.
         (PACE, _paced(state, market, left, usable), usable),
     )
 
@@ -203,9 +204,10 @@ def _week_loss(limits: Limits, left: Headroom) -> int:
 
 
 def _paced(state: RiskState, market: Market, left: Headroom, usable: int) -> int:
-    """Return the notional that the night has used and reserved, with an order of full size.
+    """Return the notional that the night has used and reserved, plus an order of full size.
 
-    It is `NOT_ASKED` once the whole budget may be used: the limit itself is checked anyway.
+    That is `order_notional`, or with sizing the amount wanted, up to `position_notional_max`. It is
+    `NOT_ASKED` once the pace allows the whole budget: the limit itself is checked anyway.
     """
     limits, rules = state.limits, market.rules
     if usable == limits.night_notional.entry_max:
@@ -228,13 +230,16 @@ def _is_outside(symbol: str, universe: frozenset[str] | None) -> int:
 
 
 def _count(positions: Positions, market: Market) -> int:
-    """Return how many symbols would be held, with those that are being bought and this one."""
+    """Return how many symbols would be held, counting those being bought and this one."""
     count = len(positions.held) + (0 if market.qty else 1)
     return count + positions.count_bought(market.symbol) if positions.orders else count
 
 
 def _away(market: Market, close: int) -> int:
-    """Return how far the mid is from the last close, in 10**-4 bps of the close, rounded up."""
+    """Return how far the mid is from the last close, in 10**-4 bps of the close, rounded up.
+
+    It is `NOT_ASKED` before the first bar.
+    """
     if close == UNKNOWN:
         return NOT_ASKED
     apart = market.price - close
@@ -254,9 +259,10 @@ def _spread(market: Market, limits: Limits) -> int:
 def size_entry(
     state: RiskState, market: Market, rules: OrderRules, left: Headroom, checks: Checklist
 ) -> tuple[int, int]:
-    """Return how much an entry within all limits buys, and the notional of that.
+    """Return the quantity that an entry may buy within all limits, and its notional.
 
-    The quantity is 0 where nothing fits; the reason is in the checks then.
+    Both are 0 where the venue's filters refuse what is left of the order, or the loss at the stop
+    would be too large; the reason is then `checks.reason`.
     """
     limits, positions = state.limits, state.positions
     ask, bounds, position_max = market.ask, rules.market_bounds, rules.position_max
@@ -271,7 +277,7 @@ def size_entry(
     decided, room = BY_AMOUNT, amount
     if sizes is not None:
         rows = sizing_rows(sizes, left, notional) + rows
-        # The bound that decides also refuses an order that is too small; an amount cannot.
+        # If the order is too small, the bound that decided gives the reason; a fixed amount none.
         decided, binding = sizes.decided, sizes.reason or sizes.decided.cuts
     if not checks.judge(rows):
         room, decided = _least_room(rows, notional)
@@ -320,10 +326,10 @@ def size_rows(limits: Limits, left: Headroom, notional: int, amount: int) -> tup
     """Return the limits on notional that an order is cut down to; hard ones are `hard_rows`.
 
     Args:
-        limits: Of the profile.
+        limits: The limits of the profile.
         left: How much of each limit is used.
-        notional: Of the order, in whole steps.
-        amount: What the entry wants, of which the account's tier lets a share in.
+        notional: Notional of the order, its quantity in whole steps.
+        amount: The amount that the entry wants; the account's tier allows a share of it.
     """
     night, day, added = limits.night_notional, limits.day_notional, left.reserved + notional
     week, tier = limits.week_notional, left.tier_percent
@@ -341,9 +347,9 @@ def size_rows(limits: Limits, left: Headroom, notional: int, amount: int) -> tup
 
 
 def _least_room(rows: tuple[Row, ...], wanted: int) -> tuple[int, Gate]:
-    """Return the least notional that failed limits leave of the wanted one, and its gate.
+    """Return the least notional, from 0 on, that a failed limit leaves, and that limit's gate.
 
-    Of two limits that leave the same, the first gives the reason; the least is nothing.
+    Of two limits that leave the same, the first counts. Without a failure it is all that is wanted.
     """
     least, binding = wanted, BY_AMOUNT
     for gate, value, limit in rows:
@@ -359,10 +365,10 @@ def _least_room(rows: tuple[Row, ...], wanted: int) -> tuple[int, Gate]:
 
 
 def hard_rows(limits: Limits, left: Headroom, notional: int) -> tuple[Row, ...]:
-    """Return the hard limits that an entry may exceed: a failure ends the run.
+    """Return the hard limits on notional and order rate with this entry; a failure ends the run.
 
-    An entry within a soft value is within the hard one as well, so that only limits without a soft
-    value fail here.
+    An entry was cut or refused by every soft value below a hard one, so that only limits without
+    such a soft value fail here.
     """
     night, day, rate = limits.night_notional, limits.day_notional, limits.order_rate
     week = limits.week_notional

@@ -1,7 +1,9 @@
 """The decision to leave a position: on a SELL signal, or because an exit is due.
 
 Exits are allowed where entries are refused: no halt, lock, loss or notional limit keeps a position
-open. An exit needs a position, a fresh touch, and no exit of the symbol in flight.
+open. An exit needs a position, a symbol that trades, a fresh touch, and no sale of the symbol on
+its way, but for a part of the ladder. Beyond the hard order rate it is a STOP, and the position
+stays open.
 """
 
 from __future__ import annotations
@@ -84,7 +86,7 @@ EXIT_QTY: Final = Gate("exit_qty", places=PLACES, passes=AT_LEAST)
 
 
 def on_sell(state: RiskState, market: Market, signal: SignalMessage) -> list[Message]:
-    """Return EXIT with an intent, BLOCK, or STOP."""
+    """Return EXIT with an intent, BLOCK alone, or STOP alone."""
     ref, rules = signal.ref(), market.rules
     verdict = new_verdict(state, ref, signal.ts, signal.tick_seq, signal.symbol, ref)
     checks = verdict.checks
@@ -115,7 +117,10 @@ def sell_rows(state: RiskState, market: Market, signal: SignalMessage) -> tuple[
 
 
 def on_exit_position(state: RiskState, symbol: str, event: Event) -> list[Message]:
-    """Return the answer to an operator's request to leave a symbol, now or with the next tick."""
+    """Return the answer to an operator's request: the exit, its refusal, or BLOCK if none is held.
+
+    The list is empty while the exit has to wait: the request stands, and ticks ask again.
+    """
     verdict = verdict_for_event(state, event, symbol)
     market = state.positions.held.get(symbol)
     if market is not None:
@@ -127,7 +132,7 @@ def on_exit_position(state: RiskState, symbol: str, event: Event) -> list[Messag
 
 
 def leave_all(state: RiskState, event: Event) -> list[Message]:
-    """Return the exits that are due in any symbol; a STOP stands alone."""
+    """Return the exits that are due in any symbol; if one of them is a STOP, that alone."""
     messages: list[Message] = []
     for symbol in state.positions.portfolio.symbols():
         market = state.positions.of(symbol)
@@ -143,9 +148,9 @@ def leave_all(state: RiskState, event: Event) -> list[Message]:
 
 
 def leave_halted(state: RiskState, symbol: str) -> None:
-    """Follow the policy for a position whose symbol left TRADING: it is left when it trades again.
+    """Mark a position for exit whose symbol left TRADING, where `left_trading` is `close`.
 
-    While it does not trade nothing can be sold; the symbol stays marked for exit until then.
+    It is sold once the symbol trades again, which does not take the mark back.
     """
     positions, exits = state.positions, state.exits
     rules = positions.of(symbol).rules
@@ -156,7 +161,10 @@ def leave_halted(state: RiskState, symbol: str) -> None:
 
 
 def leave_dropped(state: RiskState) -> None:
-    """Follow the policy for positions whose symbols are in the universe no longer."""
+    """Mark for exit all positions outside the universe, where `left_universe` is `close`.
+
+    A symbol that is back in the universe loses this mark.
+    """
     universe, exits = state.universe, state.exits
     if universe is None or not exits.rules.leaves_dropped:
         return
@@ -168,10 +176,12 @@ def leave_dropped(state: RiskState) -> None:
 
 
 def due(state: RiskState, market: Market) -> Row | None:
-    """Return the check that a position fails and is left for now; None to hold it.
+    """Return the failed check for which a position is to be left now; None to hold it.
 
-    Without a touch that is fresh enough, with an exit in flight, or before the next attempt may be
-    made, no exit is due.
+    Ticks, an operator's request and the announced end ask for it, so that a time that has passed
+    is an exit with the next of them; where exits rest, fills and results ask as well. Requests to
+    leave are checked before levels. No exit is due without a touch that is fresh enough, before the
+    next attempt may be made, or with a sale on its way that leaves nothing else to sell.
     """
     exits, now = market.exits or state.exits_of(market), state.now
     rules, holding = market.rules, market.holding
@@ -181,7 +191,7 @@ def due(state: RiskState, market: Market) -> Row | None:
         return None
     step, plan = rules.price_step, exits.plan
     if plan is not None:
-        # The stops follow the bid even where nothing can be sold now: the range goes by old ones.
+        # Stops follow the bid even where nothing can be sold now; the quiet range is for old ones.
         exits.quiet_until = 0
         if not exits.is_guarded:
             state.exits.guard(exits, step)
@@ -227,7 +237,7 @@ def due(state: RiskState, market: Market) -> Row | None:
 
 
 def has_rest(state: RiskState, market: Market, rules: OrderRules) -> bool:
-    """Return whether the ladder is selling a part, beside which the rest can be sold."""
+    """Return whether the profile has a ladder and an order beside the present sales is possible."""
     if not state.exits.rules.plan.is_ladder:
         return False
     free = state.positions.free_qty(market)
@@ -235,9 +245,9 @@ def has_rest(state: RiskState, market: Market, rules: OrderRules) -> bool:
 
 
 def part_due(state: RiskState, market: Market, plan: Plan) -> int:
-    """Return how much the ladder sells at the bid; 0 while the order rate has no room for it.
+    """Return how much the ladder sells at the bid; 0 while the hard order rate lacks two orders.
 
-    A part takes two orders where one rests, and may wait: it never ends the run.
+    Beside a resting order a part takes two. A part may wait: it never ends the run.
     """
     pending = market.qty - state.positions.free_qty(market)
     part = plan.part(market.bid, pending)
@@ -246,7 +256,7 @@ def part_due(state: RiskState, market: Market, plan: Plan) -> int:
 
 
 def is_covered(positions: Positions, market: Market, plan: Plan | None) -> bool:
-    """Return whether one resting order sells the position, but for dust, at the stop in force."""
+    """Return whether a resting order sells all but dust, at the stop in force or a higher one."""
     resting = positions.resting(market)
     if resting is None or market.qty - resting.pending > positions.dust_max(market):
         return False
@@ -278,7 +288,7 @@ def level_rows(
 
     Args:
         exits: The exits of the symbol.
-        bounds: Bid of the stop, bid of the target, and until when the position is held.
+        bounds: Bid of the stop, bid of the target, and the time from which it is left.
         opened_ts: When the position was opened.
         bid: The price of a sale; `NOT_ASKED` where the levels rest with the executor.
         now: Market time.
@@ -292,7 +302,7 @@ def level_rows(
 
 
 def leave(state: RiskState, market: Market, trigger: Row, verdict: Verdict) -> list[Message]:
-    """Return the messages of an exit that is due.
+    """Return the messages of an exit that is due; a refusal is a BLOCK, told once per reason.
 
     Args:
         state: The state.
@@ -331,9 +341,11 @@ def size_exit(
     checks: Checklist,
     most: int | None = None,
 ) -> int:
-    """Judge whether a position can be sold, and return how much of it one order sells.
+    """Judge whether a position can be sold; return the quantity of the one order that sells it.
 
-    That is whole steps of the position, or `most` of it, up to the largest quantity of an order.
+    It is the position less what is being sold, or `most`, in whole steps and up to the venue's
+    largest quantity; more than that needs another exit. If it cannot be sold, `checks.reason` says
+    why.
     """
     positions, bounds = state.positions, rules.market_bounds
     is_pending = positions.has_order(market.symbol, SELL) and not has_rest(state, market, rules)
@@ -348,9 +360,10 @@ def size_exit(
 def _part(
     state: RiskState, market: Market, rules: OrderRules, qty: int, verdict: Verdict
 ) -> list[Message]:
-    """Return the sale of a part, behind the replacement of a resting order by one of the remainder.
+    """Return the sale of a part, after replacing the resting order by one for the remainder.
 
-    The replacement comes first, so that both orders together never sell more than the position.
+    The replacement comes first, so that both orders together never sell more than the position. A
+    remainder too small to rest is sold with the part.
     """
     former, free = state.positions.resting(market), state.positions.free_qty(market)
     if former is None or former.pending <= free - qty:
@@ -381,10 +394,10 @@ def _exit(
     verdict: Verdict,
     is_whole: bool = True,
 ) -> list[Message]:
-    """Return the action EXIT and its intent; STOP instead when the order rate is spent.
+    """Return the action EXIT and its intent; STOP alone beyond the hard order rate.
 
-    A resting order gives its place to the sale of the whole position. What an entry may still buy
-    is cancelled then.
+    Where exits rest with the executor, a sale of the whole position replaces the resting order, and
+    open entries of the market are cancelled.
     """
     rate = state.limits.order_rate
     breaches = exceeded(((rate.hard_gate, verdict.left.orders + 1, rate.hard),))
@@ -400,7 +413,7 @@ def _exit(
 def cancel_entries(
     state: RiskState, market: Market, verdict: Verdict, ordinal: int
 ) -> list[Message]:
-    """Return the cancels of what a market's entries may still buy, from message `ordinal` on."""
+    """Return a cancel for each open entry of a market, as messages from `ordinal` on."""
     return [
         cancel_of(order, verdict, ordinal + n)
         for n, order in enumerate(state.positions.entries(market))

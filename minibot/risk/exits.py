@@ -1,10 +1,11 @@
 """Exits: levels of stop and target, requests to leave, and the ranges in which no exit is due.
 
 Stop and target stand at a distance from the average entry price: basis points of it, or a multiple
-of the ATR that was valid when the position first had one, so a stop does not wander with the
-market. The ATR comes from bars as float64 by one fixed order of operations (`features.atr`); it
-becomes a price in `distances.exact_atr` alone, as decimal text. `exit_decision` judges stop and
-target at the bid, the price of a sale. Levels that move are in `risk.plan`.
+of the ATR. The ATR at the entry, or the first one known after it in the run, counts until the
+position is closed, so that a stop does not wander with the market. The ATR comes from bars as
+float64 by one fixed order of operations (`features.atr`); it becomes a price in
+`distances.exact_atr` alone, as decimal text. `exit_decision` judges stop and target at the bid, the
+price of a sale. Levels that move are in `risk.plan`.
 """
 
 from __future__ import annotations
@@ -102,6 +103,10 @@ class SymbolExits:
     is due. `quiet_until` is 0 where this range has to be found anew: after a fill, a request to
     leave, the announced end of the run or new rules, and after a bar while the position still waits
     for the ATR. `is_untried`: the range was found at a fill, and no tick has been judged since.
+
+    `refusals` counts the refused exits in a row, `retry_ts` is the time of the next attempt, `told`
+    the reason of the refusal told last; `rest_refusals`, `rest_retry_ts` and `rest_told` are the
+    same of orders that were to rest.
     """
 
     __slots__ = (
@@ -158,7 +163,7 @@ class SymbolExits:
         self.is_untried: bool = False
 
     def bound(self, now: int, quiet: QuietRange) -> bool:
-        """Bound bid and time to where no exit is due; return whether that is known."""
+        """Set bids and time of `quiet` to the range without an exit; False if none is known."""
         above, below, until = self.quiet_above, self.quiet_below, self.quiet_until
         if now >= until:
             return False
@@ -173,7 +178,7 @@ class SymbolExits:
         self.quiet_above, self.quiet_below, self.quiet_until = bounds
 
     def on_judged(self, is_due: bool) -> None:
-        """Note that a tick was judged; an exit due at the first one ends the range of a fill."""
+        """Note that a tick was judged; an exit due at the first one discards the fill's range."""
         if is_due and self.is_untried:
             self.quiet_until = 0
         self.is_untried = False
@@ -182,23 +187,24 @@ class SymbolExits:
         """Take the end of an exit order; each refusal in a row makes the next attempt wait longer.
 
         The first new attempt comes with the next tick, then after 1 s, 2 s, 4 s up to 30 s of
-        market time: a venue that says no ten times a second is not asked ten times a second.
+        market time: a venue that says no ten times a second is not asked ten times a second. Any
+        other end sets the count back to 0.
         """
         self.refusals = self.refusals + 1 if was_refused else 0
         self.retry_ts = _retry_ts(self.refusals, now)
 
     def on_rest_ended(self, was_refused: bool, now: int) -> None:
-        """Take the answer to an order that was to rest; see `on_order_ended`."""
+        """Take acceptance or end of an order that was to rest; waits are as of `on_order_ended`."""
         self.rest_refusals = self.rest_refusals + 1 if was_refused else 0
         self.rest_retry_ts = _retry_ts(self.rest_refusals, now)
         self.quiet_until = 0
 
     def has_stop(self, stop: int) -> bool:
-        """Return whether a stop is set; its price is `stop`."""
+        """Return whether `stop`, as `Exits.bounds` gave it, is a stop that is set."""
         return self.stop_distance is not None if self.plan is None else stop > 0
 
     def has_target(self, target: int) -> bool:
-        """Return whether a target is set; its price is `target`."""
+        """Return whether `target`, as `Exits.bounds` gave it, is a target that is set."""
         return self.target_distance is not None if self.plan is None else target < NEVER
 
     def reasons(self) -> tuple[str, str]:
@@ -209,13 +215,13 @@ class SymbolExits:
         return plan.floor_reason(), plan.ceiling_reason()
 
     def rest_state(self) -> JsonObject:
-        """Return refusals of orders that were to rest; nothing where none was refused."""
+        """Return the state of refused orders that were to rest; empty where none was refused."""
         if not self.rest_refusals and not self.rest_told:
             return {}
         return {"rest": [self.rest_refusals, self.rest_retry_ts, self.rest_told]}
 
     def forget(self) -> None:
-        """Forget levels and requests: the position is closed."""
+        """Forget levels, requests and refusals, as the position is closed; the ATR stays."""
         self.stop_distance = self.target_distance = None
         self.is_guarded = self.is_asked = False
         self.left = ""
@@ -228,7 +234,12 @@ class SymbolExits:
 
 @final
 class Exits:
-    """The exits of all symbols of one run."""
+    """The exits of all symbols of one run.
+
+    Attributes:
+        rules: The exit rules of the profile.
+        ending_until: Market time of the run's announced end; None before `run_ending`.
+    """
 
     __slots__ = ("_found", "_symbol", "_symbols", "ending_until", "rules")
 
@@ -242,7 +253,7 @@ class Exits:
         self.ending_until: int | None = None
 
     def of(self, symbol: str) -> SymbolExits:
-        """Return the exit state of a symbol."""
+        """Return the exit state of a symbol, made at the first call."""
         found = self._found
         if found is not None and symbol == self._symbol:
             return found
@@ -260,7 +271,7 @@ class Exits:
     def on_bar(
         self, symbol: str, open_ts: int, high: float, low: float, close: float, units: int
     ) -> None:
-        """Take a closed bar of the interval that the ATR uses; a bar seen before is left out.
+        """Take a closed bar of the ATR's interval; ignore one that is no newer than the last.
 
         Args:
             symbol: The market.
@@ -288,26 +299,29 @@ class Exits:
             plan.carry(rules.plan, rules.has_entry_stop, said)
 
     def request_exit(self, symbol: str) -> None:
-        """Leave the position in a symbol, now or with the next fresh tick."""
+        """Note an operator's request to leave a symbol; refusals so far delay it no longer."""
         exits = self.of(symbol)
         exits.is_asked = True
         exits.quiet_until = 0
         exits.refusals, exits.retry_ts = 0, 0
 
     def mark_for_exit(self, symbol: str, reason: str) -> None:
-        """Leave the position in a symbol by the profile's policy, once it can be sold."""
+        """Note that the profile's policy leaves a symbol once it can be sold; replaces a mark."""
         exits = self.of(symbol)
         exits.left = reason
         exits.quiet_until = 0
 
     def clear_exit(self, symbol: str, reason: str) -> None:
-        """Take back a mark for exit that was set for this reason."""
+        """Take back the mark for exit if the last one was set for this reason."""
         exits = self.of(symbol)
         if exits.left == reason:
             exits.left = ""
 
     def on_fill(self, exits: SymbolExits, holding: Holding, rules: OrderRules) -> None:
-        """Guard an open position, and find out what the next tick would: when no exit is due."""
+        """Guard an open position, and find the range in which no exit is due.
+
+        No range is set with a request, a mark for exit, a refusal told or an announced end.
+        """
         exits.quiet_until = 0
         if not exits.is_guarded:
             self.guard(exits, rules.price_step)
@@ -320,7 +334,7 @@ class Exits:
     def quiet_bounds(
         self, exits: SymbolExits, bounds: tuple[int, int, int]
     ) -> tuple[int, int, int]:
-        """Return the bids between which, and the time before which, no level is due or moves."""
+        """Narrow `bounds` to bids and a time within which no level is reached or moves either."""
         plan = exits.plan
         if plan is None:
             return bounds
@@ -331,7 +345,7 @@ class Exits:
         return stop, min(target, moves, plan.rung()), min(ends, plan.age_until)
 
     def on_gap(self, symbol: str, from_ts: int) -> None:
-        """Note since when data of a held symbol is missing, until a tick was judged."""
+        """Note since when data of a held symbol is missing, if `stale_exit_ms` is set."""
         exits = self.find(symbol)
         if exits is None or exits.plan is None or not exits.plan.qty:
             return
@@ -342,7 +356,11 @@ class Exits:
     def bounds(
         self, exits: SymbolExits, holding: Holding, rules: OrderRules
     ) -> tuple[int, int, int]:
-        """Return the bids at which an open position is left, and until when it is held."""
+        """Return bid of stop, bid of target and time from which an open position is left.
+
+        Distances in basis points and the plan are brought up to date first. A stop that is off is
+        0, a target or time that is off is `NEVER`.
+        """
         plan, step = exits.plan, rules.price_step
         if plan is None:
             if self.rules.follows_entry:
@@ -356,7 +374,7 @@ class Exits:
         return self.bounds_set(exits, holding, step)
 
     def bounds_set(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, int, int]:
-        """Return `bounds` by the distances that are set; changes nothing, so anybody may look."""
+        """Return `bounds` by the distances as they are set, and change nothing."""
         held_max, plan = self.rules.time_exit_ms, exits.plan
         if plan is not None:
             ends = NEVER if held_max is None else plan.opened_ts + held_max
@@ -388,7 +406,7 @@ class Exits:
         return tuple(found)
 
     def guard(self, exits: SymbolExits, price_step: int) -> None:
-        """Set the distances in ATRs of a position once the ATR is known, until it is closed.
+        """Set the distances in ATRs of a position; while the ATR is unknown nothing happens.
 
         Where none is in ATRs, nothing waits for the ATR. Distances in basis points are set by
         `bounds` and follow the average entry price.

@@ -19,20 +19,20 @@ from minibot.risk.positions import Market, Positions
 class Headroom:
     """The room of each limit before entries are refused; negative is overdrawn.
 
-    It keeps the used amounts of its time, and reckons the rest when somebody asks.
+    It keeps the used amounts of the time when it was made, from which `texts` finds the rest.
 
     Attributes:
-        market: The market of the decision; None for a look at all of them.
-        limits: Of the profile.
-        equity, high_water_mark: Of that time.
-        night_notional, day_notional, week_notional, orders: How much is used.
-        night_level, day_level, week_level: As in `Budgets`: the loss used is what equity is below
-            them.
-        reserved: The notional that open entries may still cost, without fees.
-        exposure: Positions and the notional that open entries may add.
-        cash_free: The cash that open entries and their fees leave.
-        tier_percent: How much of an entry the account's tier lets in; `NOT_ASKED` while ACTIVE.
-        position: The notional of the market's position and of its open entries; 0 for all of them.
+        market: The market of the decision; None for a look at the whole account.
+        limits: The limits of the profile.
+        equity, high_water_mark: Equity and the night's highest one.
+        night_notional, day_notional, week_notional, orders: Used notional, orders of the minute.
+        night_level, day_level, week_level: As in `Budgets`: the used loss is the level less equity.
+        reserved: The notional that open entries may still buy, without fees.
+        exposure: The worth of all positions plus `reserved`.
+        cash_free: Cash less the notional and fees of open entries.
+        tier_percent: Percent of an entry's amount that the account's tier allows; `NOT_ASKED` while
+            ACTIVE.
+        position: The worth of the market's position plus its open entries; 0 without a market.
     """
 
     __slots__ = (
@@ -85,7 +85,7 @@ class Headroom:
                 self.position += positions.reserved(market.symbol)
 
     def exposure_max(self) -> int:
-        """Return the share of equity that may be in positions, rounded down."""
+        """Return how much of equity may be in positions, rounded down and never below 0."""
         most = mul_div_down(self.equity, self.limits.exposure_bps_max, BPS)
         return most if most > 0 else 0
 

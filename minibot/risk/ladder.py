@@ -18,13 +18,13 @@ Parts = tuple[int, int, int]
 def parts_of(original: int, bounds: Bounds, prices: tuple[int, int, int]) -> Parts:
     """Return the parts of a quantity in whole steps; together they are all of its whole steps.
 
-    The first two parts are rounded down. From the last one on, a part too small to sell joins the
-    part before it; a first part that is too small even so joins the next one that is left.
+    The first two parts are rounded down. A rest too small to sell joins the second part, a second
+    part too small the first; a first part that is too small even so joins the next one not empty.
 
     Args:
-        original: All that was bought.
-        bounds: The venue's, of a sale.
-        prices: Those that value each part: both rungs, and for the rest the hard stop.
+        original: The quantity bought in all.
+        bounds: The venue's bounds on an order at the market.
+        prices: The prices that value the parts: lower rung, upper rung, hard stop.
     """
     step = bounds.qty_step
     whole = original // step * step
@@ -43,5 +43,5 @@ def parts_of(original: int, bounds: Bounds, prices: tuple[int, int, int]) -> Par
 
 
 def is_too_small(qty: int, bounds: Bounds, price: int) -> bool:
-    """Return whether a quantity is less than the venue takes at a price."""
+    """Return whether the venue's least quantity or notional refuses a quantity at a price."""
     return qty <= 0 or qty < bounds.qty_min or cost_up(qty, price) < bounds.notional_min

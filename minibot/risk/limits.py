@@ -1,8 +1,9 @@
 """Limits of risk: every limit of the profile, soft and hard, as one value each.
 
-A soft value refuses or shrinks entries; a hard value ends the run. A limit without a soft value, or
-with one that is not below the hard one, is hard at once: the first entry that would pass it ends
-the run. A value at its limit passes, always. Notional counts purchases alone: sales use no budget.
+A soft value refuses or shrinks entries; exceeding a hard value ends the run. A limit without a soft
+value, or with one that is not below the hard one, is hard at once: an entry that would exceed it is
+neither refused nor made smaller, but ends the run. A value at its limit passes, always. Notional
+counts purchases alone: sales use no budget of notional, but count as orders.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Limit:
     Attributes:
         is_hard_at_once: Whether no soft value stands before the hard one.
         entry_max: The largest value at which an entry is still allowed.
-        hard_gate: The check that ends the run.
+        hard_gate: The check whose failure ends the run.
     """
 
     __slots__ = (
@@ -67,7 +68,7 @@ class Limit:
     )
 
     def __init__(self, gate: Gate, soft: int | None, hard: int) -> None:
-        """Take the gate of an entry, and both values."""
+        """Take the gate of an entry, and both values; without a soft one `soft` is None."""
         self.name: str = gate.name
         self.hard: int = hard
         self.places: int = gate.places

@@ -1,12 +1,14 @@
 """Plan of a position: the levels that move while it is held.
 
-A plan exists where the profile has one of the keys from `risk.hard_stop_bps` on. Its stops are
-four: the stop of the entry, the hard stop, the stop at break-even and the trailing stop. No stop
-falls while the position is held, and the highest is in force. Of its targets the lowest is. A run
-that carries a position goes on with the stops that risk told last, as far as its profile has them.
+A plan exists where the profile has `risk.hard_stop_bps`, which every other key of a plan needs. Its
+stops are four: the stop of the entry, the hard stop, the stop at break-even and the trailing stop.
+No stop falls while the position is held, and the highest is in force. Its targets are that of the
+entry and that of the age, of which the lower is in force; two rungs, where parts are sold, stand
+beside them. A run that carries a position goes on with the stops that risk told last, as far as its
+profile has them.
 
-Prices are hundred-millionths. Whatever moves a level is the bid of a judged tick, a fill or market
-time, so the same inputs give the same plan.
+Prices are hundred-millionths. Levels move with the bid of a judged tick, a fill, new filters, the
+first ATR or market time alone, so the same inputs give the same plan.
 """
 
 from __future__ import annotations
@@ -44,10 +46,17 @@ class PlanRules:
     Attributes:
         is_on: Whether the profile has any of them.
         needs_atr: Whether a distance waits for the ATR.
+        hard_share: Distance of the hard stop in ten-thousandths of a basis point of the entry.
+        trail: Distance of the trailing stop below the peak.
+        trail_from: Gain over the entry price from which it trails; without one, from the purchase.
+        even_from: Gain from which a stop stands at break-even: the price at which a sale pays for
+            the entry and both fees, rounded up.
+        first_rung, second_rung: Gains at which the ladder sells its parts.
         ages: Pairs of time held in ms and net gain in ten-thousandths of a basis point; times rise,
             gains fall.
         is_ladder: Whether a position is left in parts, at its two rungs.
-        stale_ms: The longest time without data; None for no such exit.
+        stale_ms: A gap of data of this length or more is an exit, with the first tick after it;
+            None for no such exit.
         fee: The taker's rate.
     """
 
@@ -99,15 +108,17 @@ class Plan:
 
     Attributes:
         opened_ts: When the position was opened.
-        qty, entry: How much is held, and its average price at the last purchase.
-        original: How much was bought in all.
-        atr: The ATR of the entry; None until it is known.
+        qty, entry: Quantity held, and average entry price as of the last purchase.
+        original: Quantity bought in all.
+        atr: The ATR when this run first guarded the position, a carried one before that; None
+            until it is known.
         peak: The highest bid since the trailing stop began, and at least the entry price where it
             begins with the purchase; 0 before that.
         hard, stop, even, trail: The four stops; 0 for one that is not there.
         target, age: The target of the entry, and that of the age; `NEVER` for none.
+        age_until: When the target of the age changes next; `NEVER` for no more.
         moved_ts: When an order with these levels was last sent to rest.
-        gap_ts: Since when data was missing, until a tick is judged; -1 for no gap.
+        gap_ts: Since when data is missing, until a tick is judged; -1 for no gap.
     """
 
     __slots__ = (
@@ -172,7 +183,7 @@ class Plan:
     # --- what moves it ------------------------------------------------------------------------
 
     def count(self, holding: Holding) -> None:
-        """Take how much is held; a purchase changes the entry price, a sale does not."""
+        """Take the quantity held; a purchase changes the entry price, a sale does not."""
         qty = holding.qty
         if qty == self.qty:
             return
@@ -192,14 +203,16 @@ class Plan:
         stop: int | None,
         target: int | None,
     ) -> None:
-        """Set what follows from the entry price, after a purchase, new filters or the ATR.
+        """Set all levels from the entry price, after a fill, new filters or the first ATR.
+
+        Otherwise it changes nothing. The four stops only rise; targets and rungs are set anew.
 
         Args:
             rules: The keys.
             order_rules: The venue's filters.
             is_guarded: Whether the distances in ATRs are set.
             stop: Distance of the stop of the entry; None for none.
-            target: The same of its target.
+            target: Distance of the target of the entry; None for none.
         """
         if order_rules is self._order_rules and is_guarded == self._is_guarded:
             return
@@ -237,11 +250,11 @@ class Plan:
             self._parts = parts_of(self.original, order_rules.market_bounds, prices)
 
     def is_settled(self, order_rules: OrderRules | None) -> bool:
-        """Return whether `settle` was called with these filters since the last purchase."""
+        """Return whether `settle` was called with these filters since the last fill."""
         return self._order_rules is not None and self._order_rules is order_rules
 
     def advance(self, rules: PlanRules, bid: int, now: int) -> None:
-        """Take the bid of a judged tick, and market time."""
+        """Raise trailing and break-even stop by a judged bid, set the age's target by time."""
         step = self._step
         if rules.trail.is_set and bid > self.peak and (self.peak or bid >= self._trail_at):
             self.peak = bid
@@ -260,7 +273,10 @@ class Plan:
             self.trail = raised(self.trail, self.peak - distance, step)
 
     def _set_age(self, rules: PlanRules, step: int, now: int | None = None) -> None:
-        """Set the target of the age: a sale there brings its gain after both fees, or more."""
+        """Set the target of the age: a sale there brings its gain after both fees, or more.
+
+        Given `now`, it first finds the row of `ages` that holds; else the former one stays.
+        """
         if now is not None:
             held = now - self.opened_ts
             self._age = sum([held >= ms for ms, _ in rules.ages]) - 1
@@ -277,7 +293,7 @@ class Plan:
     # --- from one run to the next -------------------------------------------------------------
 
     def carried(self) -> JsonObject:
-        """Return what the next run needs to know, as fields of `position_plan`."""
+        """Return the plan for the next run, as fields of `position_plan`."""
         return {
             "original_qty": amount_text(self.original),
             "entry_price": amount_text(self.entry),
@@ -294,10 +310,12 @@ class Plan:
     def carry(self, rules: PlanRules, has_entry_stop: bool, said: Mapping[str, Any]) -> None:
         """Take over the plan of a position that another run opened.
 
+        Targets and rungs are set anew from its entry price.
+
         Args:
             rules: The keys of this run; a stop whose key is off now is left out.
             has_entry_stop: Whether this run's profile sets a stop at an entry.
-            said: Quantity and fields of `carried`.
+            said: The quantity and the fields of `carried`, as `run_opening` has them.
         """
         self.qty, self.original = parse_amount(said["qty"]), parse_amount(said["original_qty"])
         self.entry, self.opened_ts = parse_amount(said["entry_price"]), said["opened_ts"]
@@ -317,11 +335,11 @@ class Plan:
     # --- what is in force ---------------------------------------------------------------------
 
     def floor(self) -> int:
-        """Return the highest stop: the bid at or below which the position is left; 0 for none."""
+        """Return the highest stop: a bid at or below it is an exit; 0 for none."""
         return max(self.hard, self.stop, self.even, self.trail)
 
     def ceiling(self) -> int:
-        """Return the lowest target: the bid at or above which it is left; `NEVER` for none."""
+        """Return the lower target: a bid at or above it is an exit; `NEVER` for none."""
         return self.age if self.age < self.target else self.target
 
     def rungs(self) -> list[int]:
@@ -334,11 +352,13 @@ class Plan:
         return found[0] if found else NEVER
 
     def part(self, bid: int, pending: int) -> int:
-        """Return how much the ladder sells at a bid; 0 for nothing, or too little.
+        """Return how much the ladder sells at a bid; 0 if that is nothing, or too little to sell.
+
+        It is the parts of all rungs reached, less all that was sold or is being sold.
 
         Args:
             bid: The price of a sale.
-            pending: How much is being sold.
+            pending: The quantity of sales on their way.
         """
         lower, upper = self._rungs
         wanted = 0
@@ -353,7 +373,7 @@ class Plan:
         return rules.market_bounds.qty_down(wanted)
 
     def floor_reason(self) -> str:
-        """Return the reason code of the stop in force."""
+        """Return the reason code of the stop in force; of equal ones the entry's, then the hard."""
         floor = self.floor()
         if floor == self.stop:
             return STOP_LOSS
@@ -362,11 +382,11 @@ class Plan:
         return BREAK_EVEN if floor == self.even else TRAILING_STOP
 
     def ceiling_reason(self) -> str:
-        """Return the reason code of the nearest target."""
+        """Return the reason code of the lower target."""
         return AGE_TARGET if self.age < self.target else TAKE_PROFIT
 
     def moves_at(self, rules: PlanRules) -> int:
-        """Return the bid from which a stop would move: ticks below it move none."""
+        """Return the least bid that would raise a stop."""
         at = NEVER
         if rules.trail.is_set:
             at = self.peak + 1 if self.peak else self._trail_at
@@ -396,7 +416,7 @@ class Plan:
 
     @staticmethod
     def from_state(state: Mapping[str, Any]) -> Plan:
-        """Return the plan of `state`; `settle` finds the rest."""
+        """Return the plan of `state`; the next `settle` finds targets, rungs and parts."""
         plan = Plan()
         plan.opened_ts = state["opened_ts"]
         plan.qty, plan.entry = parse_amount(state["qty"]), parse_amount(state["entry"])
@@ -415,11 +435,11 @@ def _price(price: int) -> str | None:
 
 
 def raised(level: int, price: int, step: int) -> int:
-    """Return a stop that moves to a price: rounded up to whole steps, and never lower than it was.
+    """Return the higher of a stop and a new price for it, rounded up to whole steps.
 
     Args:
-        level: Where it stands; 0 for a stop that is not there.
-        price: Where it would stand; zero or less for none.
+        level: The stop so far; 0 for none.
+        price: The new price; 0 or less for none.
         step: The venue's price step.
     """
     found = round_up(price if price > level else level, step)

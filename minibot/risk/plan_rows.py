@@ -41,11 +41,11 @@ def plan_rows(
 
     Args:
         plan: The plan.
-        rules: Its keys.
+        rules: The keys of the plan.
         bid: The price of a sale; `NOT_ASKED` where the levels rest with the executor.
-        rung_bid: The price of a part; `NOT_ASKED` where no part is left to sell.
+        rung_bid: The price of a part; `NOT_ASKED` where no part is to be sold now.
         now: Market time.
-        ends: Until when the position is held.
+        ends: The time from which the position is left; `NEVER` for no such limit.
     """
     floor, ceiling = plan.floor(), plan.ceiling()
     asked = bid if floor > 0 else NOT_ASKED

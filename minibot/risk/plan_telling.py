@@ -1,8 +1,9 @@
-"""Telling of plans: where the levels of each position stand, and which of them moved.
+"""Telling of plans: the levels of each position, and the names of those that moved.
 
-A profile with a plan tells `position_plan` after each fill of a position that its rules are known
-of, and at the first beat after a level has moved, so once a second of market time at most. The last
-one of a position has quantity 0. Under `carry` the next run starts with what was told last.
+A profile with a plan tells `position_plan` after each fill, unless the venue's rules for the symbol
+are unknown, and at the first beat after a level has moved, so once a second of market time at most.
+The last one of a position has quantity 0. Under `carry` the next run starts with the plan that was
+told last.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ NAMES: Final = (
     *("qty", "entry_price", "stop_hard", "stop_entry", "stop_break_even", "stop_trailing"),
     *("target", "target_age", "rungs", "rungs"),
 )
-"""What may move, in the order of `levels_of`."""
+"""Names of the values of `levels_of`, in its order; `rungs` are those with a part left to sell, so
+that the sale of a part moves them as well as `qty`."""
 OPENED: Final = ("opened",)
 CARRIED: Final = ("carried",)
 CLOSED: Final = ("closed",)
@@ -47,13 +49,13 @@ class PlanTelling:
         self._told: dict[str, Levels] = {}
 
     def is_due(self, state: RiskState) -> bool:
-        """Return whether a beat tells anything."""
+        """Return whether a beat would tell a plan: a level moved, or a position has ended."""
         held = state.positions.held
         for symbol, market in held.items():
             plan = _plan_of(state, market)
             if plan is None:
                 continue
-            # After a restart or new filters the next beat finds out what follows from the entry.
+            # After a restart or new filters the next beat sets the levels first.
             if not plan.is_settled(market.rules) or self._told.get(symbol) != levels_of(plan):
                 return True
         return any([symbol not in held for symbol in self._told])
@@ -63,7 +65,7 @@ class PlanTelling:
         messages: list[Message] = []
         for symbol in sorted(state.positions.held.keys() | self._told.keys()):
             market = state.positions.of(symbol)
-            # Whatever this run bought was told with the fill.
+            # A plan not told yet was carried: one of this run was told with its first fill.
             told = self._tell(state, market, cause, ts, seq, len(messages), CARRIED)
             if told is not None:
                 messages.append(told)
@@ -78,7 +80,7 @@ class PlanTelling:
         tick_seq: int | None,
         ordinal: int,
     ) -> Message | None:
-        """Return the plan told after a fill, at its place in the step; None for nothing new."""
+        """Return the plan to tell after a fill, at its place in the step; None if nothing moved."""
         return self._tell(state, market, cause, ts, tick_seq, ordinal, OPENED)
 
     def _tell(
@@ -91,7 +93,7 @@ class PlanTelling:
         ordinal: int,
         moved: tuple[str, ...],
     ) -> Message | None:
-        """Return the plan of a position; `moved` is for one whose plan was not told yet."""
+        """Return the plan of a position if it moved; `moved` is the word for the first telling."""
         symbol, plan = market.symbol, _plan_of(state, market)
         before = self._told.get(symbol)
         if market.holding is None:
@@ -130,7 +132,7 @@ class PlanTelling:
 
 
 def levels_of(plan: Plan) -> Levels:
-    """Return what a plan tells of, in the order of `NAMES`."""
+    """Return the values whose moves are told, in the order of `NAMES`."""
     rungs = plan.rungs()
     return (
         *(plan.qty, plan.entry, plan.hard, plan.stop, plan.even, plan.trail),
@@ -140,7 +142,7 @@ def levels_of(plan: Plan) -> Levels:
 
 
 def _plan_of(state: RiskState, market: Market) -> Plan | None:
-    """Return the plan of an open position, once the venue's rules have settled it."""
+    """Return the plan of an open position whose rules of the venue are known; else None."""
     exits = state.exits.find(market.symbol)
     if exits is None or exits.plan is None or market.holding is None or market.rules is None:
         return None

@@ -37,15 +37,15 @@ class Market:
 
     Attributes:
         symbol: Its name.
-        rules: The venue's, as they were told last; None before that.
-        bid, ask: Zero before there is one.
-        ts, seq: Of its tick; `UNSEEN` while none came.
+        rules: The venue's rules for the symbol, as told last; None before that.
+        bid, ask: The last touch; 0 before a tick, and after a price mark.
+        ts, seq: Time and line of the last tick; `ts` is `UNSEEN` while none came.
         is_fresh: True from a tick until the next gap or price mark.
-        has_mid: Whether both sides are there and not crossed.
+        has_mid: Whether bid and ask are there and not crossed.
         price: The last mid, or a newer price mark; `NO_PRICE` before there is one.
-        qty: How much is held.
+        qty: Quantity held; 0 for dust alone.
         holding: The position with its lots and their cost; None for nothing.
-        value: Its worth at the last price, or its cost without a price.
+        value: The worth of the position at `price`, or its cost while there is no price.
         is_unmarked: Whether a carried lot waits for its first mark.
         last: The last trade's price where exits rest with the executor, else 0.
         exits: The state of its exits, once `RiskState.exits_of` was called.
@@ -94,16 +94,17 @@ class WorkingOrder:
     """An order of an intent that was sent, until it has ended and all its fills are booked.
 
     Attributes:
-        client: Its id, which risk gave it.
-        market: Its market.
+        client: The client order id, which risk gave.
+        market: The market of the order.
+        price: The touch on its side when it was sent, which values an entry.
         order: The executor's id, once a result named it.
-        booked: How much of it was filled.
-        final_filled: How much its terminal result says was filled; None before that.
-        pending: How much may still be booked: of its quantity, or of `final_filled` once it ended.
+        booked: The quantity whose fills were read.
+        final_filled: The filled quantity by its terminal result; None before that.
+        pending: The quantity still to be booked: of `qty`, or of `final_filled` once it ended.
         stop, target: The triggers of an order that rests with the executor; None for no such.
         reasons: The reason codes of these two.
-        intent: The event that placed it, for one that rests.
-        is_replacing: Whether it is to come in a resting order's place, until the executor answers.
+        intent: The event that placed a resting order; None for other orders.
+        is_replacing: Whether it is to replace a resting order, until the executor answers.
         is_triggered: Whether it rested and is sold at the market now.
     """
 
@@ -145,17 +146,17 @@ class WorkingOrder:
 
     @property
     def rests(self) -> bool:
-        """True while it waits for a trigger, and takes no other order's place."""
+        """True from sending to trigger of an order that has one; not while it is replacing."""
         has_trigger = self.stop is not None or self.target is not None
         return has_trigger and not self.is_triggered and not self.is_replacing
 
     @property
     def is_untold(self) -> bool:
-        """True while no result has told of its trigger: a fill may be read before that."""
+        """True for an order with a trigger until a result says that it was triggered."""
         return (self.stop is not None or self.target is not None) and not self.is_triggered
 
     def is_as(self, qty: int, stop: int | None, target: int | None) -> bool:
-        """Return whether it has this open quantity and these triggers."""
+        """Return whether the order has this open quantity and these triggers."""
         return self.pending == qty and self.stop == stop and self.target == target
 
 
@@ -168,7 +169,7 @@ class Positions:
         market: The market found last: inputs of one symbol mostly come one after another.
         held: The markets of open positions, by symbol.
         worth, cash, equity: Value of all positions; balance in the quote asset; both together.
-        orders: Sent and not settled, oldest first.
+        orders: The orders sent and not settled, oldest first.
     """
 
     __slots__ = (
@@ -204,7 +205,7 @@ class Positions:
         self.orders: list[WorkingOrder] = []
 
     def of(self, symbol: str) -> Market:
-        """Return the market of a symbol."""
+        """Return the market of a symbol, made at the first call."""
         market = self.market
         if symbol == market.symbol:
             return market
@@ -229,7 +230,7 @@ class Positions:
         self._hold(portfolio)
 
     def _hold(self, portfolio: Portfolio) -> None:
-        """Take over a portfolio and value all that it holds."""
+        """Take over a portfolio and value all its holdings."""
         self.is_open = True
         self.portfolio = portfolio
         for symbol in portfolio.symbols():
@@ -238,9 +239,9 @@ class Positions:
         self.equity = self.cash + self.worth
 
     def _weigh(self, market: Market) -> None:
-        """Value a holding anew; the caller brings equity up to date.
+        """Value a holding anew at the last price; the caller brings equity up to date.
 
-        Dust is no position and worth nothing: nobody can sell it.
+        Dust is no position and worth nothing, as it cannot be sold.
         """
         symbol, qty, value = market.symbol, 0, 0
         holding, least = self.portfolio.holding(symbol), self.dust_max(market) + 1
@@ -260,7 +261,7 @@ class Positions:
         """Take the rules of a symbol, new or changed.
 
         Returns:
-            By how much equity changes because a holding is dust by them, or is so no longer.
+            The change of equity because a holding is dust by the new rules, or is so no longer.
         """
         self._instruments[instrument.symbol] = instrument
         market = self.of(instrument.symbol)
@@ -279,15 +280,15 @@ class Positions:
         return rules.market_bounds.qty_least - 1 if self._leaves_dust and rules is not None else 0
 
     def on_gap(self, symbol: str) -> None:
-        """Trust the last touch no longer; the position keeps its mark."""
+        """Trust the last touch no longer; the position keeps its value."""
         self.of(symbol).is_fresh = False
 
     def on_tick(self, market: Market, tick: ScaledTick, seq: int) -> int | None:
-        """Take a touch of a market.
+        """Take a touch of a market; one that is crossed or lacks a side leaves the price as it is.
 
         Returns:
-            None when equity is as before; else by how much the first mark of a carried lot
-            differs from its cost, which is 0 for every later mark.
+            None when the price is as before or nothing is held. Else, at the first price of a
+            carried lot, the value of the position less its cost; 0 at every later price.
         """
         bid, ask = tick.bid, tick.ask
         market.ts = tick.ts
@@ -308,12 +309,12 @@ class Positions:
         return self._revalue(market) if market.qty else None
 
     def on_price(self, symbol: str, price: int) -> int | None:
-        """Take a price that is newer than the last touch: it values the position, no more.
+        """Take a price mark, which is newer than the last touch: it values the position, no more.
 
-        Nothing is decided on that touch any more; the next tick brings another one.
+        The touch is dropped, so that nothing is bought or sold before the next tick.
 
         Returns:
-            As `on_tick`.
+            The same as `on_tick`.
         """
         market = self.of(symbol)
         market.bid = market.ask = 0
@@ -339,7 +340,8 @@ class Positions:
         """Book a fill and return its market.
 
         Raises:
-            InvariantError: Risk sent no such order, or it is filled beyond its quantity.
+            InvariantError: Risk sent no such order, or the fill is of another symbol or side, or
+                beyond the quantity still to be booked.
         """
         client, qty = fill.client, fill.qty
         for order in self.orders:
@@ -361,12 +363,12 @@ class Positions:
         return market
 
     def on_result(self, result: ResultMessage) -> WorkingOrder | None:
-        """Take a result; return its order when this result ends it, else None."""
+        """Take a result; return its order if this result ends the order, else None."""
         ref, order = result.order, self.find(result.client)
         if order is None:
             return None
         if result.result == CANCEL_REJECTED:
-            return None  # What became of it is told by results of its own.
+            return None  # The order itself has results of its own.
         order.is_replacing = False
         if order.order is None:
             order.order = ref
@@ -401,7 +403,7 @@ class Positions:
         return reserved
 
     def count_bought(self, beside: str) -> int:
-        """Return how many symbols other than one are being bought while none of them is held."""
+        """Return how many symbols are being bought and not held yet, `beside` not counted."""
         bought = {order.market.symbol for order in self.orders if order.side == BUY}
         return len([symbol for symbol in bought if symbol != beside and symbol not in self.held])
 
@@ -417,14 +419,14 @@ class Positions:
         return False
 
     def find(self, client: EventId) -> WorkingOrder | None:
-        """Return the order of an id, None once it is settled."""
+        """Return the order of a client order id; None once it is settled."""
         for order in self.orders:
             if order.client is client or order.client.is_same(client):
                 return order
         return None
 
     def resting(self, market: Market) -> WorkingOrder | None:
-        """Return the order with stop and target of a position; None while none rests.
+        """Return the resting order of a position; None while there is none.
 
         An order that is being replaced still rests; `has_order` tells of its replacement until the
         executor answers.
@@ -550,7 +552,7 @@ class Positions:
 
 
 def _without_dust(holding: Holding, least: int) -> Holding:
-    """Note how many of the oldest lots are dust together: the position was opened behind them."""
+    """Note how many of the oldest lots are dust together: the position begins after them."""
     count, qty = 0, 0
     for lot in holding.lots:
         qty += lot.qty

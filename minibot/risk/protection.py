@@ -4,7 +4,7 @@ With `risk.exits_at: "venue"` one order of the whole position waits there, an OC
 and target. Risk rests it in the step in which a fill opens the position, and replaces it whenever
 quantity or levels change: after each further fill, by the average entry price, when the venue's
 price step changes, and as often as the order rate allows where a level moves (`risk.plan`). Each is
-a `risk_action` PROTECT with its checks, and behind it an `order_intent` (STOP_LOSS, TAKE_PROFIT or
+a `risk_action` PROTECT with its checks, followed by an `order_intent` (STOP_LOSS, TAKE_PROFIT or
 OCO) or an `order_replace`.
 
 The last trade triggers it; the answer to that is a `risk_action` EXIT that names the trigger, and
@@ -13,9 +13,10 @@ an `order_replace` of the resting order by one at the market, so that nothing is
 of them always stands; while a new one is on its way, a trade that reaches its levels and those of
 the former triggers it. Which of two wins is a table in `execution.orders`.
 
-What no resting order covers is watched as without the key, by the bid or the last trade: a quantity
-too small to rest, a refused order until the next attempt, a position whose symbol is halted. Under
-`carry` the next run rests stop and target anew with its first tick of the symbol.
+A position that no resting order covers is watched by risk itself, by the bid and the last trade:
+where its quantity is too small to rest, its order was refused and waits for the next attempt, or
+its symbol is halted. Under `carry` the next run rests stop and target anew with its first tick of
+the symbol.
 """
 
 from __future__ import annotations
@@ -51,14 +52,14 @@ Levels = tuple[int | None, int | None]
 def protect(
     state: RiskState, market: Market, cause: EventId, ts: int, tick_seq: int | None
 ) -> list[Message] | None:
-    """Return the exit of a position that is due, else the order that is to rest for it.
+    """Return the exit of a position that is due, else the order to rest for it, else None.
 
     Args:
         state: The state.
-        market: Of the position.
+        market: The market of the position.
         cause: The tick, fill or result taken just now.
-        ts: Its time.
-        tick_seq: The tick that it goes back to.
+        ts: The time of that event.
+        tick_seq: The tick that the event goes back to.
     """
     trigger = due(state, market)
     if trigger is not None:
@@ -72,10 +73,11 @@ def protect(
 
 
 def missing(state: RiskState, market: Market) -> Levels | None:
-    """Return the levels of the order that is to rest; None where it does, or none may rest now.
+    """Return the levels of the order that is to rest; None if it rests already, or none may now.
 
     None may rest without levels, beside a sale on its way, after the end, before the next attempt
-    is allowed, and where the last trade has reached a level: `due` then sells at the market.
+    is allowed, while the order rate lets no level move, and where the last trade has reached a
+    level: `due` then sells at the market.
     """
     exits, rules = market.exits or state.exits_of(market), market.rules
     positions, until, now = state.positions, state.exits.ending_until, state.now
@@ -103,9 +105,10 @@ def missing(state: RiskState, market: Market) -> Levels | None:
 def may_move(state: RiskState, exits: SymbolExits) -> bool:
     """Return whether the order rate leaves room to move the levels of an order that rests.
 
-    Moves have half of the soft rate, evenly spread. None exceeds the soft rate with all orders of
-    the minute, or takes the last order of the hard one, which is left to a sale. Until then the
-    former order rests, and risk itself watches a stop that is above its own.
+    Moves have half of the soft rate, evenly spread. With all orders of the minute no move exceeds
+    the soft rate, or takes the last order of the hard rate, which is left to a sale. Until a move
+    the former order rests, and risk itself watches the stop in force above it. Without a plan there
+    is always room.
     """
     plan, rate = exits.plan, state.limits.order_rate
     if plan is None:
@@ -116,7 +119,7 @@ def may_move(state: RiskState, exits: SymbolExits) -> bool:
 
 
 def levels_of(state: RiskState, market: Market, exits: SymbolExits, rules: OrderRules) -> Levels:
-    """Return stop and target of an open position, as far as they are set and are prices."""
+    """Return stop and target of an open position; None for one that is not set or not above 0."""
     if market.holding is None:
         return None, None
     stop, target, _ = state.exits.bounds(exits, market.holding, rules)
@@ -143,7 +146,7 @@ def rest_rows(
 def _rest(
     state: RiskState, market: Market, rules: OrderRules, levels: Levels, verdict: Verdict
 ) -> list[Message]:
-    """Return the action PROTECT and its intent, or BLOCK, which is said once."""
+    """Return the action PROTECT and its intent, or BLOCK, which is told once per reason."""
     exits, checks = market.exits or state.exits_of(market), verdict.checks
     stop, target = levels
     bounds = rules.market_bounds
@@ -179,14 +182,17 @@ def on_answer(
     is_ended: bool,
     was_refused: bool,
 ) -> list[Message] | None:
-    """Take a result of an order that was open before it; return what follows.
+    """Take a result of an order that was open before it; return what follows, or None.
+
+    A trigger is answered by EXIT. After an order that ended, and was not refused, a position that
+    is still open is left or given a resting order, as by `protect`.
 
     Args:
         state: The state, which has taken the result.
-        order: Its order.
+        order: The order of the result.
         result: The result.
-        is_ended: Whether it ended the order.
-        was_refused: Whether the order never stood.
+        is_ended: Whether the result ended the order.
+        was_refused: Whether the order ended without having been accepted.
     """
     market = order.market
     exits = market.exits or state.exits_of(market)
@@ -205,10 +211,12 @@ def on_answer(
 
 
 def _left(state: RiskState, order: WorkingOrder, result: ResultMessage) -> list[Message]:
-    """Return the action EXIT of a position whose resting order a trade has triggered.
+    """Return the action EXIT for a resting order that a trade has triggered, and cancel entries.
+
+    No intent follows it: the order itself is the sale.
 
     Raises:
-        InvariantError: The trade is at none of its levels.
+        InvariantError: The trade has reached none of the order's levels.
     """
     market, intent = order.market, order.intent or result.ref()
     verdict = new_verdict(state, intent, result.ts, result.tick_seq, market.symbol)

@@ -8,10 +8,10 @@ and `tests/risk/freqtrade_locks.py` holds what freqtrade's own code locks. Diffe
 * Freqtrade locks a symbol until its bar ends after each exit; here a CooldownPeriod says so.
 * LossesInRow is ours. Weekly bars begin on Monday, as the venue's do.
 
-Locks come from closed trades alone, so that the fills and the reasons of exits give them again. No
-command lifts one. Trades are judged in the order of their closes, whatever order queues are read
-in: one with a fill of a resting order waits until a result has told what triggered that order, and
-those behind it wait as well.
+Locks come from closed trades alone, so that they can be computed again from the fills and the
+reasons of exits. No command lifts a lock. Trades are judged in the order of their closes, in
+whatever order queues are read: a trade with a fill of a resting order waits until a result has told
+the trigger of that order, and the trades after it wait as well.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from minibot.kernel.errors import InvariantError
 from minibot.risk.checks import NOT_ASKED, Gate
 
 STOPS: Final = frozenset({BREAK_EVEN, HARD_STOP, STOP_LOSS, TRAILING_STOP})
-"""Reasons of exits that StoplossGuard counts: at a stop of the entry, or one that moved."""
+"""Reasons of exits that StoplossGuard counts: any of the four stops."""
 
 OF_STOPLOSS_GUARD: Final = Gate("stoploss_guard_ms", STOPLOSS_GUARD)
 OF_COOLDOWN_PERIOD: Final = Gate("cooldown_period_ms", COOLDOWN_PERIOD)
@@ -68,12 +68,13 @@ class Protection:
     Attributes:
         code: The reason code of its locks.
         lookback_ms: How long a trade counts after its close; 0 for a method without a lookback.
-        stop_ms: How long a lock lasts; 0 with `unlock_ms`.
-        unlock_ms: The time of day until which it lasts; None with `stop_ms`.
-        trade_limit: The least number of trades that locks.
-        required: The profit below which a trade or a symbol counts.
+        stop_ms: How long a lock lasts after the last counted trade; 0 with `unlock_ms`.
+        unlock_ms: The UTC time of day until which a lock lasts; None with `stop_ms`.
+        trade_limit: The least number of counted trades (losses in a row, for LossesInRow) that
+            locks; a CooldownPeriod locks after every trade.
+        required: The ratio below which a trade counts, or the sum of a symbol's ratios locks.
         drawdown_max: The largest drawdown that locks nothing.
-        is_equity: Whether drawdown is relative to equity.
+        is_equity: Whether drawdown is of equity; else of the sum of the trades' ratios.
         is_local: Whether each symbol is counted and locked alone.
     """
 
@@ -90,7 +91,7 @@ class Protection:
     )
 
     def __init__(self, section: ProtectionSection, bar_ms: int) -> None:
-        """Take a protection of the profile, whose bars have this length."""
+        """Take a protection of the profile; `bar_ms` is the length of the profile's bars."""
         self.code: str = METHODS[section.method]
         self.lookback_ms: int = _span(
             section.lookback_period_candles, section.lookback_period, bar_ms
@@ -138,18 +139,18 @@ class Waiting:
 
     Attributes:
         trade: The trade, with the reason that risk said last.
-        orders: The orders of its sales whose trigger no result has told yet.
+        orders: The resting orders that sold of it and whose trigger no result has told yet.
     """
 
     __slots__ = ("orders", "trade")
 
     def __init__(self, trade: RoundTrip, orders: list[str]) -> None:
-        """Take a trade with its orders."""
+        """Take a trade and the orders that it waits for."""
         self.trade: RoundTrip = trade
         self.orders: list[str] = orders
 
     def to_json(self) -> JsonObject:
-        """Return both as canonical JSON values."""
+        """Return trade and orders as canonical JSON values."""
         return {"trade": self.trade.to_json(), "orders": list(self.orders)}
 
     @staticmethod
@@ -164,13 +165,13 @@ class Protections:
 
     Attributes:
         is_on: Whether the profile has any.
-        rules: In the order of the profile.
+        rules: The protections in the order of the profile.
         trips: The open round trips.
-        trades: The closed ones that may still count, in the order of their closes.
-        closed: The profit of all closed trades.
+        trades: The closed trades that may still count, in the order of their closes.
+        closed: The profit of all closed trades, in hundred-millionths of quote.
         start: The equity with which the first of the carried runs began.
-        locks: The end of each lock by reason code and scope; some are over.
-        streaks: The losses in a row by scope.
+        locks: The end of each lock by reason code and scope (a symbol or all); some are over.
+        streaks: The losses in a row by scope; a gain ends a streak.
         waiting: Closed trades that are not judged yet.
     """
 
@@ -214,13 +215,15 @@ class Protections:
     def open(
         self, portfolio: Portfolio, equity: int, memory: Mapping[str, Any] | None, now: int
     ) -> None:
-        """Start the run with what it holds, its equity, and what the last one remembered.
+        """Start the run with its portfolio, its equity, and the memory that the last run told.
 
-        Locks of methods that the profile no longer has are gone. Trades of the last run that wait
-        are judged at their closes.
+        With a memory the equity of the first run stays. Locks of methods that the profile no longer
+        has are dropped. Trades of the last run that wait are judged now, by the times of their
+        closes.
 
         Raises:
-            InvariantError: The memory is damaged, or its locks contradict its trades.
+            InvariantError: The memory is damaged, its locks contradict its trades, or it has an
+                open trade of a symbol that is not held.
         """
         self.start = equity
         if memory is not None:
@@ -241,7 +244,11 @@ class Protections:
             raise _contradiction(f"an open trade of {symbol}, of which nothing is held")
 
     def _check(self, now: int) -> None:
-        """Check that each lock has a trade that caused it, and each trade a cost."""
+        """Check the memory.
+
+        Raises:
+            InvariantError: A trade has no cost, or a lasting lock no trade that may have caused it.
+        """
         for trade in self.trades + [waiting.trade for waiting in self.waiting]:
             if trade.spent <= 0 or trade.received < 0:
                 raise _contradiction(f"a trade of {trade.symbol} closed at {trade.closed_ts}")
@@ -252,11 +259,11 @@ class Protections:
                 )
 
     def on_exit(self, symbol: str, reason: str) -> None:
-        """Take why a position is left."""
+        """Take the reason code for which risk leaves a position; a later one replaces it."""
         self._left[symbol] = reason
 
     def on_trigger(self, symbol: str, order: str, reason: str) -> None:
-        """Take why a resting order was triggered, before its fills or behind them."""
+        """Take the reason code of a triggered resting order, before its fills or after them."""
         for waiting in self.waiting:
             if order in waiting.orders:
                 waiting.orders.remove(order)
@@ -269,12 +276,12 @@ class Protections:
         self._left[symbol] = reason
 
     def on_fill(self, fill: FillMessage, is_flat: bool, untold: str = "") -> None:
-        """Take a fill, behind which the symbol may be flat: then its trade is judged.
+        """Take a fill; if it closes the trade of its symbol, the trade is judged or waits.
 
         Args:
             fill: The fill.
-            is_flat: Whether nothing of the symbol is held behind it.
-            untold: Its order, if that rested and no result has told of its trigger yet.
+            is_flat: Whether nothing of the symbol is held after it.
+            untold: The fill's order, if it rested and no result has told its trigger yet; else "".
         """
         symbol = fill.symbol
         if untold:
@@ -293,7 +300,7 @@ class Protections:
             self.on_trade(self.waiting.pop(0).trade)
 
     def on_trade(self, trade: RoundTrip) -> None:
-        """Judge the closed trades at the close of the last one, and lock."""
+        """Add a closed trade, judge all that count at the time of its close, and lock."""
         now = trade.closed_ts
         self._forget(now)
         self.trades.append(trade)
@@ -312,7 +319,7 @@ class Protections:
                 scopes[scope] = max(scopes.get(scope, 0), rule.until(last_ts, self._bar_ms))
 
     def _forget(self, now: int) -> None:
-        """Forget trades that can no longer count, but for the last behind a lock that lasts.
+        """Forget trades that can no longer count, but for the last one that caused a lasting lock.
 
         A lock of an earlier profile may last longer than any trade counts in this one.
         """
@@ -327,7 +334,10 @@ class Protections:
         self.trades = [one for one in self.trades if one in kept]
 
     def left(self, code: str, symbol: str, now: int) -> int:
-        """Return how long a method still locks a symbol, alone or with all; `NOT_ASKED` if off."""
+        """Return how many ms a method still locks a symbol or all; 0 for no lock.
+
+        It is `NOT_ASKED` for a method that the profile has not.
+        """
         if not self.is_on:
             return NOT_ASKED
         scopes = self.locks.get(code)
@@ -337,7 +347,7 @@ class Protections:
         return until - now if until > now else 0
 
     def listed(self, now: int) -> list[JsonObject]:
-        """Return the locks that last, by reason code and scope."""
+        """Return the locks that last at `now`, in the order of reason code and scope."""
         return [
             {"scope": scope, "reason_code": code, "until_ts": until}
             for code in sorted(self.locks)
@@ -356,7 +366,7 @@ class Protections:
                 self.streaks.pop(scope, None)
 
     def _last_counted(self, rule: Protection, trade: RoundTrip) -> int | None:
-        """Return when the last counted trade closed, if a protection locks now; else None."""
+        """Return the close of the last counted trade, if a protection locks now; else None."""
         now, code = trade.closed_ts, rule.code
         if code == COOLDOWN_PERIOD:
             return now
@@ -380,7 +390,7 @@ class Protections:
         return counted[-1].closed_ts
 
     def _is_drawn(self, rule: Protection, trades: list[RoundTrip]) -> bool:
-        """Return whether trades in a row drew down by more than a protection allows."""
+        """Return whether the trades, one after another, drew down by more than is allowed."""
         total = high = 0
         base = RATIO_UNIT
         if rule.is_equity:
@@ -409,7 +419,7 @@ class Protections:
         }
 
     def _behind(self) -> JsonObject:
-        """Return sales and trades that wait for results; empty where none does."""
+        """Return the sales and trades that wait for results; empty where none waits."""
         found: JsonObject = {}
         untold = {symbol: list(orders) for symbol, orders in self._untold.items() if orders}
         if untold:

@@ -51,30 +51,32 @@ class RiskState:
         )
         self.halts: TradingHalts = TradingHalts()
         self.protections: Protections = Protections(config)
-        # The signals that were acted on, each for as long as it is not stale anyway.
+        # The signals that an order followed, each until it is stale anyway.
         self.decided: RecentIds = RecentIds()
+        # Market time of this step; the reason code of the last action.
         self.now: int = 0
         self.reason: str = ""
+        # Since when entries are refused for a used budget or a halt, and how many.
         self.stops: EntryStops = EntryStops()
         self.is_stopped: bool = False
         # The symbols that entries are allowed in; None while no `universe` event has come.
         self.universe: frozenset[str] | None = None
 
     def exits_of(self, market: Market) -> SymbolExits:
-        """Return the exits of a market, and keep them at the market from here on."""
+        """Return the exit state of a market, and set `market.exits` to it."""
         exits = market.exits = self.exits.of(market.symbol)
         return exits
 
     def headroom(self, symbol: str | None) -> Headroom:
-        """Return the room of each limit before entries are refused."""
+        """Return the room of each limit before entries are refused; `symbol` may be None."""
         market = None if symbol is None else self.positions.of(symbol)
         return Headroom(market, self.positions, self.budgets, self.now)
 
     def exit_levels(self) -> JsonObject:
-        """Return where each open position is left, by symbol: stop, target and time, None for off.
+        """Return stop, target and latest time of each open position, by symbol; None for off.
 
-        A position that no tick has reached yet may be missing. The call changes nothing, as
-        heartbeats, which come by wall-clock time, show the levels.
+        A position that no tick has reached yet may be missing. The call changes nothing: heartbeats
+        show the levels, and they come by wall-clock time.
         """
         found: JsonObject = {}
         for symbol, market in self.positions.held.items():

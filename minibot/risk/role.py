@@ -8,5 +8,5 @@ from minibot.runtime.shell import run_core
 
 
 def main(context: RoleContext) -> int:
-    """Run risk until it is told to end or has to stop; return the exit code."""
+    """Run the core of risk until the run ends or stops; return the exit code."""
     return run_core(context, core_from_config, core_from_state)

@@ -33,7 +33,7 @@ MARK_CROSSED: Final = Gate("mark", NO_MARK, words=(BOTH_SIDES, "crossed"))
 
 
 def status_gate(rules: OrderRules | None) -> Gate:
-    """Return the check of a symbol's status, in the venue's word for a status but TRADING."""
+    """Return the check of a symbol's status, with the venue's word for one other than TRADING."""
     if rules is None:
         return NO_RULES
     if rules.status == TRADING:
@@ -42,7 +42,7 @@ def status_gate(rules: OrderRules | None) -> Gate:
 
 
 def mark_gate(market: Market) -> Gate:
-    """Return the check of the last touch, in the word for its fault; its age is another check."""
+    """Return the check of the last touch, with the word for its fault; its age is `TICK_AGE`."""
     if market.ts == UNSEEN:
         return MARK_UNSEEN
     return MARK_CROSSED if market.is_fresh else MARK_AFTER_GAP
@@ -54,7 +54,7 @@ def is_tradable(rules: OrderRules | None) -> bool:
 
 
 def tick_age(market: Market, now: int) -> int:
-    """Return the age of the last touch, in ms of market time; `NOT_ASKED` without one."""
+    """Return the age of the last tick, in ms of market time; `NOT_ASKED` without one."""
     return NOT_ASKED if market.ts == UNSEEN else now - market.ts
 
 

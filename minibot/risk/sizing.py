@@ -1,9 +1,9 @@
 """Sizing: how much quote an entry should cost, and which bound decides it.
 
-Each mode of `risk.sizing` says what an entry costs at most: a fixed amount, a share of the free
-budget, what the loss at the stop allows, or a share of Kelly's. Volatility and the largest order of
-the venue make it smaller. The result is what the entry wants; caps of bucket, position and symbol,
-and the limits of `entry_decision`, then cut it. Every amount is rounded down, every cost up.
+Each mode of `risk.sizing` gives the notional of an entry: a fixed amount, a share of the free
+budget, the amount that the loss at the stop allows, or a percentage of Kelly's share. Volatility
+and the venue's largest order make it smaller. This is the amount wanted; caps of bucket, position
+and symbol, and the limits of `entry_decision`, then cut it. Amounts are rounded down, costs up.
 """
 
 from __future__ import annotations
@@ -50,13 +50,14 @@ from minibot.risk.limits import Limits
 from minibot.risk.positions import Market, Positions
 
 ROUNDED: Final = 4
-"""Hundred-millionths by which a bought and sold quantity may lose more than it does unrounded:
-cost, proceeds and both fees are each rounded once."""
+"""The most by which rounding raises a loss, in hundred-millionths: cost, proceeds and both fees are
+each rounded once."""
 
 KELLY_PERCENT: Final = 25
 """A quarter of Kelly's share, where the profile says nothing else."""
 
-# What an entry wants: the least of these. None cuts an order, so none of them fails.
+# The amount wanted is the least of these, so that none of them fails; `cuts` is the reason code if
+# an order of that amount is too small.
 BY_AMOUNT: Final = Gate("size_fixed", places=PLACES)
 BY_SHARE: Final = Gate(SIZE_SHARE, places=PLACES, cuts=SIZE_SHARE)
 BY_RISK: Final = Gate(SIZE_RISK, places=PLACES, cuts=SIZE_RISK)
@@ -126,7 +127,7 @@ class Sizing:
             self.trades = ClosedTrades(risk.kelly_window_market_ms or 0)
 
     def active(self, left: Headroom) -> int:
-        """Return how much of equity may be in positions: the active bucket, within exposure."""
+        """Return how much may be in positions: the active bucket, at most the exposure limit."""
         most = left.exposure_max()
         if not self.active_bps or left.equity <= 0:
             return most
@@ -142,12 +143,14 @@ class Sizes:
     """The bounds on one entry, in quote; `NOT_ASKED` is off.
 
     Attributes:
-        share, risk, kelly: Of the mode; the fixed amount is `order_notional` of the limits.
+        share, risk, kelly: The amount by the mode of this name; the fixed amount is
+            `order_notional` of the limits.
         volatility, qty_max, notional_max: Bounds that make the amount of the mode smaller.
-        wanted: The least of all these.
+        wanted: The least of the amount of the profile's mode and of these bounds.
         decided: The gate of the least.
-        reason: Why nothing is wanted, a reason code; empty where something is.
-        active, share_max, symbol_max: What bucket, position and symbol may hold at most.
+        reason: NO_STOP or NO_EDGE where nothing is wanted for that reason; else empty.
+        active, share_max, symbol_max: The caps: notional of all positions, of this one by its share
+            of the bucket, and of this symbol.
         loss_max: The most that may be lost at the stop.
         loss_price, loss_distance, loss_rate: Price of the purchase, distance of the stop and rate
             of a fee, by which a loss at the stop is reckoned.
@@ -195,7 +198,7 @@ class Sizes:
         self.held: int = 0
 
     def loss(self, qty: int) -> int:
-        """Return the loss, with both fees, if the position and `qty` more leave at the stop."""
+        """Return the loss, with both fees, if the position and `qty` more are sold at the stop."""
         per_unit = _loss_per_unit(self.loss_price, self.loss_distance, self.loss_rate)
         return -(-(self.held + qty) * per_unit // (UNIT * RATE_UNIT)) + ROUNDED
 
@@ -220,12 +223,12 @@ def sizes_of(
     """Return the size that an entry wants, and its caps.
 
     Args:
-        sizing: Of the profile.
-        market: Of the entry, with a touch.
-        bounds: The venue's on an order at the market.
-        price_step: The venue's.
-        limits: Of the profile.
-        positions: All.
+        sizing: The sizing of the profile.
+        market: The market of the entry, with a touch.
+        bounds: The venue's bounds on an order at the market.
+        price_step: The venue's price step.
+        limits: The limits of the profile.
+        positions: All positions.
         exits: The exit state of the market.
         rules: The exit rules of the profile.
         left: How much of each limit is used.
@@ -259,7 +262,10 @@ def sizes_of(
 def _share(
     active: int, limits: Limits, positions: Positions, market: Market, left: Headroom
 ) -> int:
-    """Return the free budget, or the free cash if less, over the free slots, its own included."""
+    """Return free budget or, if less, free cash, divided by the free slots with this entry's.
+
+    Free budget is `active` less exposure; free cash leaves room for the fee.
+    """
     free, cash = active - left.exposure, notional_paid_by(left.cash_free, limits.taker_rate)
     free = free if free < cash else cash
     taken = len(positions.held) + positions.count_bought(market.symbol)
@@ -278,10 +284,11 @@ def _size_by_risk(
     rules: ExitRules,
     left: Headroom,
 ) -> None:
-    """Want what loses, with position and open entries, at most its share of equity at the stop.
+    """Want a size that, with position and open entries, loses `risk_bps` of equity at the stop.
 
     The loss is reckoned from the dearer of ask and average entry, to a stop that is not rounded up
-    yet: the real loss is no larger, unless the price jumps past the stop.
+    yet: the real loss is no larger, unless the price jumps past the stop. Without a stop nothing is
+    wanted, for NO_STOP.
     """
     price, holding = market.ask, market.holding
     if holding is not None and holding.qty:
@@ -308,7 +315,7 @@ def _loss_per_unit(price: int, distance: int, rate: int) -> int:
 
 
 def stop_distance(exits: SymbolExits, rules: ExitRules, price: int, price_step: int) -> int | None:
-    """Return how far below a purchase its stop will stand; None where none is known.
+    """Return the distance of the stop below a purchase; None without a stop or without the ATR.
 
     A position keeps its distance in ATRs: the larger of that and a new purchase's counts.
     """
@@ -327,7 +334,10 @@ def stop_distance(exits: SymbolExits, rules: ExitRules, price: int, price_step: 
 
 
 def _size_by_kelly(sizes: Sizes, sizing: Sizing, active: int, now: int) -> None:
-    """Want a share of Kelly's: the least with too few trades, nothing without an edge."""
+    """Want `kelly_percent` of Kelly's share of the active bucket, within least and largest share.
+
+    With fewer than `trades_min` trades it is the least share, without an edge nothing, for NO_EDGE.
+    """
     trades = sizing.trades
     sizes.decided = BY_KELLY
     least = sizing.share_bps_min
@@ -350,9 +360,9 @@ def _size_by_kelly(sizes: Sizes, sizing: Sizing, active: int, now: int) -> None:
 def _shrink_by_volatility(
     sizes: Sizes, sizing: Sizing, active: int, market: Market, exits: SymbolExits
 ) -> None:
-    """Want less where the ATR is a larger share of the price than that of a full size.
+    """Want less where the ATR is more than `full_atr_bps` of the price; nothing without the ATR.
 
-    An ATR of twice the share halves the size. Kelly's least size stays the least.
+    An ATR of twice that halves the size. Kelly's least share stays the least.
     """
     atr = exits.atr.value
     if atr is None:
@@ -374,7 +384,7 @@ def _shrink_by_volatility(
 
 
 def sizing_rows(sizes: Sizes, left: Headroom, notional: int) -> tuple[Row, ...]:
-    """Return the bounds of sizing on an order of this notional, in the order of the chain."""
+    """Return the bounds of sizing on an order of this notional: those wanted, then the caps."""
     held = left.position + notional
     return (
         (BY_SHARE, _asked(notional, sizes.share), sizes.share),
@@ -390,13 +400,13 @@ def sizing_rows(sizes: Sizes, left: Headroom, notional: int) -> tuple[Row, ...]:
 
 
 def loss_rows(sizes: Sizes, qty: int) -> tuple[Row, ...]:
-    """Return the loss at the stop with so much more bought, against the most that it may be."""
+    """Return the check of the loss at the stop with `qty` more; not asked in other modes."""
     is_asked = qty and sizes.loss_max != NOT_ASKED
     return ((LOSS_AT_STOP, sizes.loss(qty) if is_asked else NOT_ASKED, sizes.loss_max),)
 
 
 def bound_row(gate: Gate, amount: int) -> Row:
-    """Return the row that names the bound which decided, and what it leaves of an order."""
+    """Return the row that names the deciding bound and the notional that it leaves."""
     return Gate("size_bound", words=(gate.name, amount_text(amount))), 0, 1
 
 
@@ -416,8 +426,8 @@ class ClosedTrades:
 
     Attributes:
         window_ms: How long a trade counts.
-        count, wins: The trades within the window, and those that gained.
-        gained, lost: The sum of their gains, and of their losses, in hundred-millionths.
+        count, wins: The number of trades within the window, and of those that gained.
+        gained, lost: The sums of their gains and of their losses, ratios in hundred-millionths.
     """
 
     __slots__ = ("_ended", "_returns", "_trips", "count", "gained", "lost", "window_ms", "wins")
@@ -434,7 +444,7 @@ class ClosedTrades:
         self.lost: int = 0
 
     def open(self, portfolio: Portfolio, rate: int) -> None:
-        """Start the run with the positions of a portfolio, whose fees were at this rate."""
+        """Start with the positions of a portfolio; `rate` is the fee rate of their purchase."""
         for symbol in portfolio.symbols():
             cost = portfolio.position_cost(symbol)
             self._trips.carry(symbol, 0, cost + fee_up(cost, rate))

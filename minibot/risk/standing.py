@@ -1,9 +1,9 @@
 """Standing of the account: tier, headroom and locks, told on a change and each minute.
 
 A profile with protections, tiers, a drawdown limit of the account or week budgets tells it: after
-each fill that stops no run, with what the next run needs to know; at the first beat after a change
-of tier or of the account's mark; and at the first beat of each minute of market time. Without them,
-and after a STOP, nothing is told.
+each fill that stops no run, with the memory of protections for the next run; at the first beat
+after a change of tier or of the account's mark; and at the first beat of each minute of market
+time. Other profiles tell nothing, nor does any after a STOP.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Standing:
     """Telling of the standing: when it was told last, and with which mark and tier.
 
     Attributes:
-        is_on: Whether it is told at all.
-        next_ts: Market time of the next minute.
+        is_on: Whether the profile makes it told at all.
+        next_ts: The next full minute of market time, from which a beat tells it again.
     """
 
     __slots__ = ("_mark", "_place", "is_on", "next_ts")
@@ -65,10 +65,10 @@ class Standing:
         Args:
             state: The state.
             cause: The event because of which it is told.
-            ts: Its time.
-            tick_seq: The tick that it goes back to.
+            ts: The event's time.
+            tick_seq: The tick that the event goes back to.
             ordinal: The place of the message in its step.
-            has_memory: Whether the message carries what the next run needs to know.
+            has_memory: Whether the message carries the state of protections for the next run.
         """
         self.next_ts = (state.now // MINUTE_MS + 1) * MINUTE_MS
         account = state.budgets.account

@@ -12,9 +12,11 @@ from minibot.events.model import JsonObject, LockSymbol
 class TradingHalts:
     """The halt and the symbol locks of one run; exits are never held back.
 
+    A `resume` ends the halt alone; a lock ends by its time.
+
     Attributes:
         is_halted: Whether no entry is allowed.
-        until: The end of each symbol's lock, None for the end of the run; some are over.
+        until: The end of each symbol's lock, None for the rest of the run; some are over.
     """
 
     __slots__ = ("is_halted", "until")
@@ -25,7 +27,7 @@ class TradingHalts:
         self.until: dict[str, int | None] = {}
 
     def lock(self, lock: LockSymbol) -> None:
-        """Forbid entries in a symbol until a time, or for the rest of the run."""
+        """Forbid entries in a symbol until `until_ts`, or for the run; replaces an earlier lock."""
         self.until[lock.symbol] = lock.until_ts
 
     def is_locked(self, symbol: str, now: int) -> bool:

@@ -35,12 +35,12 @@ def trigger_rows(
     stop_why: str = STOP_LOSS,
     target_why: str = TAKE_PROFIT,
 ) -> tuple[Row, ...]:
-    """Return the levels as checks that a trade has reached none of them.
+    """Return the levels as checks that the last trade has reached none of them.
 
     Args:
-        last: Its price; 0 while there was none.
-        stop: A trade here or below triggers; None for no such.
-        target: A trade here or above triggers; None for no such.
+        last: The price of the last trade; 0 while there was none.
+        stop: A trade at or below it triggers; None for no stop.
+        target: A trade at or above it triggers; None for no target.
         stop_why: Reason code of the stop.
         target_why: Reason code of the target.
     """

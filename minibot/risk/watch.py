@@ -1,4 +1,4 @@
-"""Watch of risk: what a market of bars may ask, so that it shows the ticks that matter to risk."""
+"""Watch of risk: three questions of a market of bars, to choose the ticks that matter to risk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class RiskWatch:
     """Levels of exits and orders on their way, read from the state of risk.
 
     Args:
-        state: The core's own.
+        state: The state of the core, which is not copied.
     """
 
     __slots__ = ("_state",)
@@ -22,7 +22,10 @@ class RiskWatch:
         self._state: RiskState = state
 
     def levels(self, symbol: str) -> tuple[int, ...]:
-        """Return the bids at which the open position is left: stop, target and rungs, if set."""
+        """Return the bids at which an open position is left: stop, target and rungs, if set.
+
+        The tuple is empty without a position, or while the venue's rules are unknown.
+        """
         state = self._state
         market = state.positions.held.get(symbol)
         if market is None or market.holding is None or market.rules is None:
@@ -31,7 +34,7 @@ class RiskWatch:
         return state.exits.levels(exits, market.holding, market.rules)
 
     def until(self, symbol: str) -> int:
-        """Return the time at which levels of a position change without a tick; `NEVER` for none."""
+        """Return when the target of a position's age changes next, or a time never reached."""
         market = self._state.positions.held.get(symbol)
         exits = None if market is None else market.exits
         if exits is None or exits.plan is None or not exits.plan.qty:
@@ -39,5 +42,5 @@ class RiskWatch:
         return exits.plan.age_until
 
     def is_waiting(self, symbol: str) -> bool:
-        """Return whether an order of the symbol is not settled."""
+        """Return whether an order of the symbol is not settled; resting orders do not count."""
         return self._state.positions.has_order(symbol)
