@@ -2,10 +2,10 @@
 
 `now` of an event is its own `ts`; fills come no earlier than `execution.latency_market_ms` after
 their intent, exactly as in a night. `run_ending` comes `portfolio.close_market_ms` before the end
-of the source, as in a night, so that positions can still be closed. The first event at that moment
-or later lets it out; without one it is not sent, and positions stay open. A recorded run brings its
-own opening and ending. A STOP by risk ends the pass, as it ends a night. A recorded run with its
-own profile goes through `night`, in recorded order.
+of the source, as in a night, so that positions can still be closed. It is sent just before the
+first event at that moment or later; without such an event it is not sent, and positions stay open.
+A recorded run brings its own opening and ending. A STOP by risk ends the pass, as it ends a night.
+A recorded run with its own profile goes through `night`, in recorded order.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def run_backtest(
 ) -> BacktestResult:
     """Return the result of a profile's cores on a source.
 
-    A recorded run with its own profile is replayed in recorded order, unless `cores` are given:
-    those run in rule order.
+    A recorded run with its own profile is replayed in recorded order, unless it was opened with the
+    order `rule` or `cores` are given: both run in rule order.
 
     Args:
         source: The market's history.
@@ -92,8 +92,9 @@ def run_backtest(
             alone; by default every event is kept. A replay in recorded order does not use it.
 
     Raises:
-        RunStop: A core found an impossible state.
+        RunStop: A core found an impossible state, or a replay deviates (`IntegrityError`).
         ConfigError: A file of a feed is refused, or a recorded run lacks a feed of the profile.
+        Refusal: Nothing of the source lies in the span.
     """
     started = time.perf_counter()
     if cores is None and isinstance(source, RunSource) and source.is_night_of(config):
@@ -355,7 +356,8 @@ class _Pass:
     def _announce_end(self, next_ts: int) -> None:
         """Announce the end: no entries from now on, positions close as `portfolio.at_end` says.
 
-        The event comes at its time, or right after the last event, before the one at `next_ts`.
+        `run_ending` has its own time, or that of the last event if that is later, and is fed before
+        the event at `next_ts`.
         """
         until_ts = self._source.end_ms or next_ts
         ending = RunEnding(who="backtest", why=SOURCE_ENDED, until_ts=until_ts)

@@ -35,12 +35,13 @@ def night_of(
 
     Args:
         source: The run.
-        config: The profile.
+        config: The profile, for the report; the cores have the run's own.
         progress: Called now and then with the progress.
         cores: Fresh cores of the run's own profile, for a caller that inspects them.
 
     Raises:
-        IntegrityError: The cores of this build deviate from the record.
+        IntegrityError: The cores of this build deviate from the record, or the record does not
+            begin with `run_opening`.
     """
     together = run_together(source.recorded, progress, cores)
     if not together.is_identical:
@@ -77,7 +78,7 @@ def _opening(source: RunSource) -> RunOpening:
 
 
 def _walk(source: RunSource, result: BacktestResult) -> None:
-    """Mark equity along the market, with a point at the beginning of each interval of a chart."""
+    """Mark equity along the market, with a point at the beginning of each candle."""
     fills = by_tick(item.event for item in result.derived)
     market = MarketProjection(result.performance, fills)
     charts = PriceCharts(result.prices, source.interval_ms)

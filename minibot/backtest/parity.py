@@ -2,7 +2,7 @@
 
 Two comparisons. In recorded order (`joint_replay`) every event has to be the same, byte for byte;
 anything else is a fault. Rule order assumes that no event overtakes another and that no role is
-late; there each difference is attributed by the night's input logs:
+late; there each difference gets the first class that fits, by the night's input logs:
 
 * `arrival_order`: before a signal, an intent or a fill, a role had processed market events that
   rule order gives it only afterwards.
@@ -136,7 +136,7 @@ class Parity:
         return Side("rule order", done.derived, done.performance, done.digest, done.stop)
 
     def to_json(self, deviations_max: int) -> JsonObject:
-        """Return the verdict as JSON, with the first `deviations_max` deviations."""
+        """Return both comparisons as JSON, with the first `deviations_max` deviations."""
         difference = self.logged.difference
         return {
             "run_id": self.logged.run_id,
@@ -192,8 +192,9 @@ def _compared(logged: Together, done: RulePass) -> RuleParity:
 def pairs_of(night: list[Made], rule: list[Said]) -> Iterator[Pair]:
     """Yield each decision of the night with its counterpart in rule order, or None.
 
-    A decision that rule order alone made comes before the night's next one with the same fields
-    (`_key`), or else at the end.
+    Counterparts share the fields of `_key` and lie at most `APART_MS_MAX` apart; each is used once,
+    the earliest first. A decision that rule order alone made comes before the night's next one with
+    the same fields if it is too early for that one, or else at the end.
     """
     waiting: dict[tuple[str, ...], deque[Said]] = {}
     for said in rule:
@@ -249,7 +250,7 @@ def _judged(
 def _intakes(
     made: Made | None, logged: Together, upstream: Mapping[str, Made]
 ) -> Iterator[tuple[str, Intake]]:
-    """Yield the lateness of each input behind an event, with its role, the nearest first."""
+    """Yield the intake of an event, then those of the events behind it, each with its role."""
     if made is None:
         return
     yield made.role, made.intake

@@ -34,7 +34,8 @@ class DeterminismCheck:
 
     Attributes:
         documents: The report document of each process.
-        differing: Files whose bytes differ, or that only one of them wrote.
+        differing: Names of files that differ or that only one process wrote; if the ids differ, one
+            text with both ids instead.
         folder: The folder of the kept report, or of both reports where they differ.
     """
 
@@ -63,7 +64,8 @@ def run_twice(argv: Sequence[str], var: Var) -> DeterminismCheck:
         var: The root that keeps one of two equal reports; different ones stay in a lab below it.
 
     Raises:
-        Refusal: A process kept no report; message and exit code are those of the process.
+        Refusal: A process kept no report, and the lab is removed. Message and exit code are those
+            of the process, or `it kept nothing` and 2 where it has none.
     """
     lab = var.lab_of(f"twice-{os.getpid()}").root
     vars_ = [Var(lab / seed) for seed in SEEDS]
@@ -119,7 +121,7 @@ def _run_both(argv: Sequence[str], vars_: Sequence[Var]) -> None:
 
 
 def _differing(first: Path, second: Path) -> tuple[str, ...]:
-    """Return the names of files that differ between the two folders."""
+    """Return the names of files that differ; if the folders' names differ, one text of both."""
     found = [
         {path.name: hash_file(path)[1] for path in folder.iterdir()} for folder in (first, second)
     ]

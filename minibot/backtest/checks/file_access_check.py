@@ -18,7 +18,7 @@ READS_MAX: Final = 100
 
 
 class Read(NamedTuple):
-    """A file and the market time (Unix ms) of its opening; None while a core was constructed."""
+    """Path as it was opened, and market time (Unix ms); None while a core was constructed."""
 
     path: str
     ts: int | None

@@ -45,7 +45,7 @@ MakeCores = Callable[[JsonObject], Mapping[str, Core]]
 OnDone = Callable[[int, int], None]
 
 DIGEST_BYTES: Final = 16
-# Findings in a verdict: each costs two more runs.
+# Largest number of findings in a verdict, one for a run: each costs two more runs.
 TOLD_MAX: Final = 5
 
 
@@ -82,7 +82,7 @@ class _Watched:
         self.reads = Reads()
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield the source's events, up to the first contradiction in altered data."""
+        """Yield the events up to the moment, or to the first contradiction in altered data."""
         roots = self.source.roots(watch)
         while (root := self._next(roots)) is not None:
             if self._until is not None and root.ts > self._until:
@@ -174,7 +174,7 @@ def check_lookahead(
         job: The backtest; its profile's seed determines the random moments and data.
         jobs: Number of processes to use.
         decisions: Number of moments to try at which a core made an event, spread evenly over all
-            such moments; each gets one kind of alteration. None tries all of them.
+            such moments; each gets one kind of alteration, in turn. None tries all of them.
         random_moments: Number of random moments to try; each gets every kind of alteration.
         make_cores: Makes the cores of a resolved profile.
         on_done: Called with the runs done and their total.

@@ -42,7 +42,8 @@ SHUFFLE: Final = "shuffle"
 REPLACE: Final = "replace"
 KINDS: Final = (CUT, SHUFFLE, REPLACE)
 
-# Records in a shuffled group: all data after the moment is shuffled, group by group.
+# Records in a shuffled group: all data after the moment is shuffled, group by group; their times
+# stay in place.
 DECK: Final = 64
 # Largest change of a price, or of a tick's quantity, by one draw: two percent, either way. A bar's
 # high and low are drawn from its altered open, so they may lie farther from the true ones.
@@ -85,7 +86,10 @@ class Perturbation:
     seen: Mapping[str, Seen] = field(default_factory=dict)
 
     def candles(self, symbol: str, step: int, candles: Iterable[Candle]) -> Iterator[Candle]:
-        """Yield the bars of a symbol, altered after the moment; `step` is its price increment."""
+        """Yield the bars of a symbol, altered after the moment; `step` is its price increment.
+
+        The bar unfinished at the moment is replaced by a random one, whatever the kind.
+        """
         random = Random(f"{self.seed} {symbol} {self.ts}")
         later: list[Candle] = []
         for candle in candles:

@@ -52,10 +52,10 @@ class Verdict:
     Attributes:
         moments: Number of moments tried.
         decisions: Number of moments among them with an event of the cores.
-        runs: Number of runs over altered data.
+        runs: Number of runs over altered data, without those repeated for a finding.
         differing: Number of runs among them with a changed past.
-        findings: The first differences.
-        reads: Files that the cores opened.
+        findings: First difference of each of the first few differing runs.
+        reads: Files that the cores opened on unaltered data.
         modelled: Number of signals decided on modelled ticks inside bars.
     """
 
@@ -74,7 +74,7 @@ class Verdict:
 
 
 def changed_fields(finding: Finding) -> list[str]:
-    """Return one line for each changed field of an event, the event's time first."""
+    """Return one line for each changed field, the event's time first; one if a run lacks it."""
     if not finding.before or not finding.after:
         return [f"{'only' if finding.before else 'not'} in the true run"]
     lines = []

@@ -56,8 +56,8 @@ class Moved:
 
     Attributes:
         name: Name of the value; `decision` for side and reason.
-        readings: Number of moments, counted by symbol, with the value after at least one warm-up.
-        differing: Number of these moments at which the value differs or exists only once.
+        readings: Number of moments, counted by symbol, with the value after either warm-up.
+        differing: Number of these moments at which the value differs or is missing after one.
         first_ts, last_ts: First and last moment with a difference; None without a difference.
         difference_max: Largest difference, as text; None where the values are no numbers.
         ratio_max: Largest difference in basis points of the value after the longest warm-up, at

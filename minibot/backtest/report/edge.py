@@ -38,7 +38,7 @@ class Edge(NamedTuple):
 
 
 def edge_of(trades: Sequence[JsonObject]) -> Edge:
-    """Return the edge of the closed trades in a backtest's document; no trade gives zeros."""
+    """Return the edge of a document's closed trades; below two the error is 0."""
     nets = [Decimal(trade["net"]) for trade in trades if trade["net"] is not None]
     count = len(nets)
     if count < 2:

@@ -66,7 +66,7 @@ class Group:
 
 
 def grouped(trades: Iterable[Trade], name_of: Callable[[Trade], str]) -> list[Group]:
-    """Return the closed trades grouped by name, the group with the largest gain first."""
+    """Return the closed trades grouped by name, the largest net P&L first, ties by name."""
     found: dict[str, list[Trade]] = {}
     for trade in trades:
         if trade.is_closed:

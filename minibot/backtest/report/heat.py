@@ -17,7 +17,7 @@ MONTHS: Final = (
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 # Five steps each way tell good months from bad ones; more could not be distinguished.
 STEPS: Final = 5
-# If even the largest figure is below this, all figures get two more decimals.
+# If even the largest figure, in percent or basis points, is below this, all get two more decimals.
 SMALL: Final = 0.1
 
 
@@ -42,7 +42,7 @@ def monthly(series: Sequence[Period]) -> str:
 
 
 def hourly(series: Sequence[Period]) -> str:
-    """Return the mean return of each hour of the week in basis points, times in UTC."""
+    """Return the mean return by weekday and hour (UTC) in basis points, and of all weekdays."""
     found: dict[tuple[int, int], list[float]] = {}
     for period in series:
         when = datetime.fromtimestamp(period.ts // 1000, UTC)

@@ -116,7 +116,7 @@ def _what(document: JsonObject) -> dict[str, str]:
 
 
 def _is_same_span(first: Span, second: Span) -> bool:
-    """Return whether beginnings and ends lie at most a minute apart: a night ends a little late."""
+    """Return whether beginnings and ends lie at most a minute apart; False for an unknown end."""
     if first[1] is None or second[1] is None:
         return False
     return all(abs(a - b) <= MINUTE_MS for a, b in zip(first, second, strict=True) if a and b)

@@ -235,7 +235,7 @@ def _close_ups(review: Review, symbol: str, symbols: int) -> Iterator[str]:
 
 
 def _parts(review: Review, symbols: int) -> list[tuple[str, int, int]]:
-    """Return the days, weeks or months of the span, whichever are few enough to be drawn."""
+    """Return the days of the span, or else weeks or months, if few enough to be drawn."""
     for kind in (DAY, WEEK, MONTH):
         series = review.series[kind]
         if len(series) > 1 and len(series) * symbols <= CLOSE_UPS_MAX:

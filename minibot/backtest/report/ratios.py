@@ -2,7 +2,7 @@
 
 Pure functions on plain numbers; docs/BACKTEST.md has the formulas. Ratios of returns equal those
 of `quantstats` on the same returns; a zero denominator gives None, never infinity. Sums are exact
-(`math.fsum`), so the order of inputs does not matter.
+(`math.fsum`), so the order of their terms does not matter.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def win_rate(results: Sequence[int]) -> float | None:
 
 
 def reward_risk(results: Sequence[int]) -> float | None:
-    """Return the mean win over the mean loss."""
+    """Return the mean win over the mean loss; None without a win or without a loss."""
     wins = [result for result in results if result > 0]
     losses = [-result for result in results if result < 0]
     if not wins or not losses:
@@ -93,7 +93,7 @@ def reward_risk(results: Sequence[int]) -> float | None:
 
 
 def profit_factor(results: Sequence[int]) -> float | None:
-    """Return the sum of wins over the sum of losses."""
+    """Return the sum of wins over the sum of losses; 0 without a win, None without a loss."""
     losses = -sum(result for result in results if result < 0)
     return sum(result for result in results if result > 0) / losses if losses else None
 
@@ -107,7 +107,7 @@ def expectancy_ratio(results: Sequence[int]) -> float | None:
 
 
 def text(value: float | None, places: int = PLACES) -> str | None:
-    """Return a ratio as a rounded decimal string; None for None and for infinity."""
+    """Return a ratio as a rounded decimal string; None for None, infinity and NaN."""
     if value is None or not math.isfinite(value):
         return None
     shown = f"{value:.{places}f}"

@@ -73,7 +73,7 @@ def next_start(start: int, kind: str) -> int:
 def periods(
     points: Sequence[EquityPoint], equity_start: int, from_ts: int, kind: str
 ) -> list[Period]:
-    """Return the periods from the first market event to the last point, without gaps.
+    """Return the periods from the start of the run to the last point, without gaps.
 
     Args:
         points: Equity at the beginning of candles, in order of time; a point on a boundary ends
@@ -109,7 +109,7 @@ class Underwater(NamedTuple):
 
     Attributes:
         from_ts, low_ts: Time of the high and of the lowest point, Unix ms.
-        until_ts: Time of the recovery, Unix ms; None for never.
+        until_ts: Time of the recovery to the high or above, Unix ms; None for never.
         amount: High less lowest point, hundred-millionths of quote.
         ratio: The same as a share of the high.
     """

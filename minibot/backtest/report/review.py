@@ -83,19 +83,19 @@ class Review:
         return [trade for trade in self.trades if trade.is_closed]
 
     def by_symbol(self) -> list[Group]:
-        """Return the trades by symbol."""
+        """Return the closed trades by symbol."""
         return grouped(self.trades, lambda trade: trade.symbol)
 
     def by_entry(self) -> list[Group]:
-        """Return the trades by entry reason."""
+        """Return the closed trades by entry reason."""
         return grouped(self.trades, lambda trade: trade.entry_reason)
 
     def by_exit(self) -> list[Group]:
-        """Return the trades by exit reason."""
+        """Return the closed trades by exit reason."""
         return grouped(self.trades, lambda trade: trade.exit_reason)
 
     def breakdown(self, kind: str) -> list[Stretch]:
-        """Return the days, weeks or months with their trades."""
+        """Return the days, weeks or months with the trades closed in each."""
         return stretches(self.series[kind], self.trades, kind)
 
     def to_json(self) -> JsonObject:

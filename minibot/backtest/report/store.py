@@ -47,7 +47,7 @@ def keep(document: JsonObject, page: str, var: Var, charts: JsonObject | None = 
     """Keep a backtest, with its charts for a later page, and return its folder.
 
     Raises:
-        RunStop: The disk refuses a write; an earlier result is unchanged.
+        RunStop: The disk refuses a write; an earlier result.json is unchanged.
     """
     folder = folder_of(var) / str(document["id"])
     ensure_folder(folder)
@@ -60,7 +60,7 @@ def keep(document: JsonObject, page: str, var: Var, charts: JsonObject | None = 
 
 
 def kept(var: Var) -> list[Kept]:
-    """Return every kept backtest, the latest last."""
+    """Return every kept backtest, also one that cannot be read, the latest last."""
     found = [path.parent for path in folder_of(var).glob(f"*/{RESULT_FILE}")]
     return [_read(folder) for folder in sorted(found, key=_age)]
 
@@ -95,7 +95,7 @@ def find_kept(name: str, var: Var) -> Kept:
 
 
 def prune(var: Var, count: int) -> list[str]:
-    """Remove all but the newest `count` and return the ids of those removed."""
+    """Remove all kept backtests but the newest `count` and return the ids of those removed."""
     folders = sorted((path.parent for path in folder_of(var).glob(f"*/{RESULT_FILE}")), key=_age)
     gone = folders[: max(0, len(folders) - count)]
     for folder in gone:

@@ -170,13 +170,13 @@ def of_what(figures: JsonObject) -> str:
 
 
 def best(trades: Sequence[JsonObject]) -> list[JsonObject]:
-    """Return the trades with the largest gains, the best first."""
+    """Return up to `EXTREMES` closed trades with the largest gains, the best first."""
     won = [trade for trade in trades if trade["net"] is not None and Decimal(trade["net"]) > 0]
     return sorted(won, key=lambda trade: (-Decimal(trade["net"]), trade["number"]))[:EXTREMES]
 
 
 def worst(trades: Sequence[JsonObject]) -> list[JsonObject]:
-    """Return the trades with the largest losses, the worst first."""
+    """Return up to `EXTREMES` closed trades with the largest losses, the worst first."""
     lost = [trade for trade in trades if trade["net"] is not None and Decimal(trade["net"]) < 0]
     return sorted(lost, key=lambda trade: (Decimal(trade["net"]), trade["number"]))[:EXTREMES]
 
@@ -234,7 +234,7 @@ def refusal_lines(refusals: JsonObject) -> list[str]:
 
 
 def refusal_rows(refusals: JsonObject) -> list[list[str]]:
-    """Return rows of strategy or risk, the reason code, its count and its meaning."""
+    """Return up to `REFUSALS_SHOWN` rows each of strategy and risk: reason, count, meaning."""
     return [
         [by, code, f"{number:,}", REASONS[code].meaning if code in REASONS else ""]
         for by, counts in refusals.items()

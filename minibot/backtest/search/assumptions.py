@@ -1,6 +1,6 @@
 """Fill assumptions: the same backtest under each, as the band of its result.
 
-A single number depends on the assumption behind it. Three numbers side by side show how much of a
+A single number depends on the assumption behind it. One number for each shows how much of a
 result comes from the market and how much from the assumption.
 
 `touch` and `queue` differ in nothing but limit orders that rest. A backtest under one of them that
@@ -32,7 +32,7 @@ def night_assumption(job: Job) -> str:
 
 
 def is_night(job: Job) -> bool:
-    """Return whether a job is a recorded night with its own profile, in recorded order."""
+    """Return whether a job is a recorded run with its own profile, in recorded order."""
     if not job.words[0].startswith(f"{RUN}:"):
         return False
     from minibot.backtest.sources.recorded_run import RunSource
@@ -44,8 +44,9 @@ def is_night(job: Job) -> bool:
 def band_jobs(job: Job) -> dict[str, Job]:
     """Return the jobs of the band by the names of its lines.
 
-    A recorded night comes first, in recorded order. Then come the profile's own assumption and the
-    others of `FILL_MODELS`, all in rule order, so they differ from each other in fills alone.
+    A recorded run of `is_night` comes first, in recorded order. Then come the profile's own
+    assumption and the others of `FILL_MODELS`, all in rule order, so they differ from each other
+    in fills alone.
     """
     own = night_assumption(job)
     names = [own, *(name for name in FILL_MODELS if name != own)]
@@ -58,12 +59,14 @@ def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) ->
     """Return the reviews of the jobs of `band_jobs`, by the same names and in the same order.
 
     This process runs the first job and keeps the values of its signals for the page. Workers run
-    the others beside it and send their reviews without events.
+    the others beside it, if there are any, and send their reviews without events. The second of
+    `touch` and `queue` takes the first one's decisions, or is run by this process if that one sent
+    a limit order.
 
     Args:
         job: The backtest.
         jobs: Number of processes to use.
-        on_done: Called after each backtest.
+        on_done: Called after each review, also one that was not run again.
     """
     tasks = band_jobs(job)
     reviews: dict[str, Review] = {}

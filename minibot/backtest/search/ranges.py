@@ -23,7 +23,9 @@ NO_LIMITS: Final = frozenset(
 )
 # Beginning of the keys of a user's strategy.
 OWN: Final = "strategy.parameters."
+# Largest number of values of a range.
 POINTS_MAX: Final = 1_000_000
+# Number of parts of a range of numbers, without a step and with one.
 PARTS: Final = (2, 3)
 
 
@@ -42,10 +44,12 @@ class Range(NamedTuple):
 def parse_range(text: str, profile: JsonObject) -> Range:
     """Return the range of `section.key=low:high`, `section.key=low:high:step` or `...=a,b,c`.
 
-    Without a step, a range goes up by one unit of the last decimal place that is written.
+    Without a step, a range goes up by one unit of the last decimal place that is written. Steps
+    that do not meet `high` end below it. A list has two or more values, each once.
 
     Raises:
-        ConfigError: Wrong form, a key that no search may change, or a limit that would be widened.
+        ConfigError: Wrong form, too many values, a key that no search may change, or a limit that
+            would be widened.
     """
     key, equals, rest = text.partition("=")
     key = key.strip()
@@ -99,7 +103,7 @@ def _values(text: str, rest: str) -> list[str]:
 
 
 def _guard(key: str, own: Any, values: list[str]) -> None:
-    """Refuse to raise a limit of risk above the profile's; a key that is null there has none."""
+    """Refuse a value of a risk limit that is no number or above the profile's, unless null."""
     section, _, name = key.partition(".")
     if section != "risk" or name in NO_LIMITS or own is None:
         return

@@ -51,7 +51,8 @@ class Axis(NamedTuple):
 class Row:
     """One point of the grid: its settings and its results.
 
-    `stop` is the reason code where risk or a core stopped the backtest, else empty.
+    `stop` is the reason code where risk or a core stopped the backtest, else empty. If a core
+    stopped it, figures and digest are empty too.
     """
 
     sets: tuple[str, ...]
@@ -130,7 +131,7 @@ def points_of(job: Job, axes: Sequence[Axis]) -> list[tuple[str, ...]]:
 
 
 def run_row(job: Job) -> Row:
-    """Return the row of one backtest, even of one that stops."""
+    """Return the row of one backtest, even of one that risk or a core stops."""
     with spared_collector():
         try:
             result = run_job(job, DecisionRecord(has_values=False))
@@ -235,7 +236,7 @@ def idle_axes(axes: Sequence[Axis], rows: Sequence[Row]) -> list[str]:
 
 
 def short(text: str) -> str:
-    """Return a text of `--set` without its section, which the title of a table names."""
+    """Return a text of `--set` without its section, which a table's title names, and quotes."""
     return text.partition(".")[2].replace('"', "")
 
 

@@ -104,7 +104,8 @@ def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
         train_ratio: Length of the searched stretch over that of the judged one.
 
     Raises:
-        Refusal: The market has no known end, or is too short.
+        Refusal: The market has no known end, or its judged stretches would be shorter than a minute
+            or than one bar.
     """
     market = job.open()
     if market.end_ms is None:
@@ -128,10 +129,10 @@ def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
 
 
 def judge(job: Job, ranges: Sequence[Range]) -> None:
-    """Check that the profile and its strategy accept both ends of every range.
+    """Check that the profile and its strategy accept the first and last value of each range alone.
 
     Raises:
-        ConfigError: An end of a range is refused.
+        ConfigError: One of these values is refused.
     """
     for each in ranges:
         for place in (0, -1):
@@ -163,7 +164,11 @@ def walk_forward(
         figure: The figure to optimise, of `KEY_FIGURES`.
         trials: Number of backtests in the search of a window.
         jobs: Number of processes to use.
-        on_done: Called with the backtests done and their total.
+        on_done: Called with the number of backtests done and the total: all trials, also repeated
+            ones that are not run again, and two for each judged stretch.
+
+    Raises:
+        Refusal: optuna is not installed, or no trial of a window has the figure.
     """
     optuna = sampler_module()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -261,7 +266,7 @@ class _Study:
 
 
 def in_sample(found: Found, figure: str) -> Decimal | None:
-    """Return the figure in sample, scaled to the length of the judged stretch."""
+    """Return the figure in sample; one of `SUMMED` is scaled to the judged stretch's length."""
     value = found.best.figures.get(figure)
     if value is None:
         return None
@@ -272,7 +277,7 @@ def in_sample(found: Found, figure: str) -> Decimal | None:
 
 
 def out_of_sample(found: Found, figure: str) -> Decimal | None:
-    """Return the figure out of sample."""
+    """Return the figure out of sample, unscaled; None if it is missing."""
     value = found.test.figures.get(figure)
     return None if value is None else Decimal(str(value))
 

@@ -29,6 +29,7 @@ from minibot.simulator.venue.instruments import symbol_infos
 if TYPE_CHECKING:
     from minibot.engine.bar_market import BarMarket
 
+# Model of the touch where the profile names none.
 DEFAULT_SPREAD_BPS = "1"
 DEFAULT_SIZE_PERCENT = 5
 SPREAD_PLACES = 2
@@ -40,7 +41,7 @@ class BarSource:
     Args:
         series: The bars.
         config: Its intervals, number of history bars and model of the touch are used.
-        span: Bars before it are history, bars after it are left out.
+        span: Bars before it are history; bars that end after it are left out.
 
     Raises:
         ConfigError: The strategy decides on bars that cannot be aggregated from these.
@@ -76,7 +77,7 @@ class BarSource:
         return SIMULATED.rules.parse(info)
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield rules, history, then ticks and bars; a beat after each bar.
+        """Yield rules, history, then for each bar of the file its ticks, closed bars and a beat.
 
         Raises:
             Refusal: The span lies in a gap between the bars.
@@ -132,7 +133,10 @@ class BarSource:
         return market
 
     def closes(self, until_ts: int) -> dict[str, tuple[int, int]]:
-        """Return by symbol the close of the first bar and of the last that ends by `until_ts`."""
+        """Return by symbol the close of the span's first bar and of its last by `until_ts`.
+
+        If no bar ends by `until_ts`, both are of the first one; without a bar the result is empty.
+        """
         found: list[int] = []
         for candle in self.series.candles():
             if candle.open_ts < self.origin_ms:
@@ -237,7 +241,7 @@ def _assumptions(series: BarSeries, model: TouchModel) -> tuple[str, ...]:
 
 
 def _intervals(series: BarSeries, config: Config) -> list[str]:
-    """Return the intervals to provide, in the profile's order.
+    """Return the intervals to provide: the profile's, the strategy's own, its trend, each once.
 
     Raises:
         ConfigError: The strategy's own interval cannot be made of the file's bars.
@@ -255,7 +259,7 @@ def _intervals(series: BarSeries, config: Config) -> list[str]:
 
 
 def touch_model(config: Config) -> TouchModel:
-    """Return a profile's model of an unknown touch, from its section `backtest`."""
+    """Return a profile's model of an unknown touch, from `backtest` and its fill latency."""
     said = config.raw.get("backtest") or {}
     return TouchModel(
         spread_bps=parse_fixed(said.get("spread_bps", DEFAULT_SPREAD_BPS), SPREAD_PLACES),

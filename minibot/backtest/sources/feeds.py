@@ -45,7 +45,7 @@ class Fed:
         return source.closes(until_ts) if isinstance(source, BarSource | Merged) else {}
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield the market's events and the values, in the order of time."""
+        """Yield the market's events and the values by time; none follows the last market event."""
         waiting = deque(lines_from(self._lines, self.origin_ms))
         last = self.origin_ms
         for root in self._source.roots(watch):

@@ -35,7 +35,8 @@ class FrameSource:
     Args:
         source: The frames.
         config: Its intervals, number of history bars and maximum age of data are used.
-        history: Earlier bars by symbol, with their interval, as `embedded.history`.
+        history: Earlier bars by symbol, with their interval, as `embedded.history`; they replace
+            the source's own for that symbol.
     """
 
     def __init__(self, source: Source, config: Config, history: History | None = None) -> None:
@@ -51,7 +52,7 @@ class FrameSource:
         self._history = history or {}
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield the feed's events."""
+        """Yield the feed's events: rules, history and opening books, then those of each frame."""
         facts, origin_ms = self.source.facts, self.origin_ms
         config = feed_config(self._config, self.symbols, origin_ms, REAL_TIME)
         dialect, parse = SIMULATED.dialect, SIMULATED.rules.parse

@@ -16,7 +16,7 @@ from minibot.kernel.errors import ConfigError
 
 
 class Merged:
-    """A portfolio of sources.
+    """A portfolio of sources: from the earliest origin to the latest end, if all ends are known.
 
     Raises:
         ConfigError: Two sources have the same symbol.

@@ -25,7 +25,7 @@ BUILT: Final = "market.bar_intervals"
 
 
 def source_interval(words: Sequence[str]) -> str:
-    """Return the longest interval of the sources' bars; empty if a source holds no bars."""
+    """Return the longest interval of the sources' bars; empty if one has none or is refused."""
     found: list[str] = []
     for word in words:
         kind, _, rest = word.partition(":")

@@ -47,12 +47,14 @@ def open_market(
         words: The source words as given.
         config: The resolved profile.
         span: The part of the market that is traded.
-        treatment: How defects in files of bars are treated; they are refused by default.
+        treatment: How defects in `klines:` files are treated; they are refused by default.
         order: Event order of a recorded run: `logged`, if the profile is its own, or `rule`.
 
     Raises:
-        ConfigError: A word is unknown, or two words cannot be combined.
-        Refusal: A source cannot be used, or has nothing in the span.
+        ConfigError: A word is unknown, two words cannot be combined, or a symbol does not end with
+            the profile's quote asset (a recorded run is not asked).
+        Refusal: A source cannot be used (a run is still going or lacks files), or has nothing in
+            the span.
     """
     runs = [word for word in words if word.startswith(f"{RUN}:")]
     if len(words) == 1 and runs:
@@ -70,7 +72,7 @@ def open_market(
 
 
 def run_of(words: Sequence[str]) -> Recorded | None:
-    """Return the recorded run if it is the only source."""
+    """Return the recorded run if it is the only source, else None."""
     kind, _, rest = words[0].partition(":")
     return Recorded.open(_run_dir(rest)) if len(words) == 1 and kind == RUN and rest else None
 

@@ -39,7 +39,7 @@ ALL: Final = Span()
 
 
 def parse_span(text: str) -> Span:
-    """Return the span of `FROM-TO`; either may be left out.
+    """Return the span of `FROM-TO`; one of the two may be left out.
 
     Args:
         text: Each bound is a date `20250131`, a time `202501311200` or `20250131120000`, Unix
@@ -86,8 +86,8 @@ class Part:
     """Part of another source.
 
     Raises:
-        Refusal: Nothing of the source lies in the span; a source without a known end has to be
-            read whole to find this out.
+        Refusal: Nothing of the source lies in the span; `roots` raises it where only reading the
+            source shows this.
     """
 
     def __init__(self, source: MarketSource, span: Span, warmup_bars: int) -> None:
