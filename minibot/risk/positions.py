@@ -400,6 +400,15 @@ class Positions:
             reserved += notional + fee_up(notional, self._taker_rate)
         return reserved
 
+    def beside(self, symbol: str) -> set[str]:
+        """Return the symbols other than one that are held or being bought."""
+        found = set(self.held)
+        for order in self.orders:
+            if order.side == BUY:
+                found.add(order.market.symbol)
+        found.discard(symbol)
+        return found
+
     def count_bought(self, beside: str) -> int:
         """Return how many symbols other than one are being bought while none of them is held."""
         bought = {order.market.symbol for order in self.orders if order.side == BUY}

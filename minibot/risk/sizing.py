@@ -30,6 +30,7 @@ from minibot.events.money import (
 )
 from minibot.events.reasons import (
     BUCKET_LIMIT,
+    CLUSTER_LIMIT,
     NO_EDGE,
     NO_STOP,
     NOTIONAL_MAX,
@@ -68,6 +69,7 @@ BY_NOTIONAL_MAX: Final = Gate("size_notional_max", places=PLACES, cuts=NOTIONAL_
 BUCKET: Final = Gate("bucket_active", places=PLACES, cuts=BUCKET_LIMIT)
 SHARE_OF_BUCKET: Final = Gate(POSITION_SHARE, places=PLACES, cuts=POSITION_SHARE)
 SYMBOL_CAP: Final = Gate("symbol_notional", places=PLACES, cuts=SYMBOL_LIMIT)
+CLUSTER: Final = Gate("cluster_notional", places=PLACES, cuts=CLUSTER_LIMIT)
 # The proof of the size by risk.
 LOSS_AT_STOP: Final = Gate("loss_at_stop", SIZE_RISK, PLACES)
 
@@ -120,6 +122,7 @@ class Sizing:
             and not self.share_bps_max
             and not self.full_atr_bps
             and not self.symbol_max
+            and not risk.cluster_share_bps_max
         )
         self.trades: ClosedTrades | None = None
         if self.mode == KELLY:
@@ -148,6 +151,7 @@ class Sizes:
         decided: The gate of the least.
         reason: Why nothing is wanted, a reason code; empty where something is.
         active, share_max, symbol_max: What bucket, position and symbol may hold at most.
+        cluster, cluster_max: What the entry's cluster holds without the entry, and may hold.
         loss_max: The most that may be lost at the stop.
         loss_price, loss_distance, loss_rate: Price of the purchase, distance of the stop and rate
             of a fee, by which a loss at the stop is reckoned.
@@ -156,6 +160,8 @@ class Sizes:
 
     __slots__ = (
         "active",
+        "cluster",
+        "cluster_max",
         "decided",
         "held",
         "kelly",
@@ -188,6 +194,8 @@ class Sizes:
         self.active: int = NOT_ASKED
         self.share_max: int = NOT_ASKED
         self.symbol_max: int = NOT_ASKED
+        self.cluster: int = 0
+        self.cluster_max: int = NOT_ASKED
         self.loss_max: int = NOT_ASKED
         self.loss_price: int = 0
         self.loss_distance: int = 0
@@ -386,6 +394,7 @@ def sizing_rows(sizes: Sizes, left: Headroom, notional: int) -> tuple[Row, ...]:
         (BUCKET, _asked(left.exposure + notional, sizes.active), sizes.active),
         (SHARE_OF_BUCKET, _asked(held, sizes.share_max), sizes.share_max),
         (SYMBOL_CAP, _asked(held, sizes.symbol_max), sizes.symbol_max),
+        (CLUSTER, _asked(sizes.cluster + notional, sizes.cluster_max), sizes.cluster_max),
     )
 
 
