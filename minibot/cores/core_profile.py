@@ -24,6 +24,7 @@ from minibot.cores.profile_keys import (
     listing,
     one_of,
     section_of,
+    share,
     string,
     whole,
 )
@@ -81,6 +82,17 @@ HARD_STOP_BPS: Final[Rule] = {
     "title": "basis points as text, above 0 and below 10000, at most 4 places",
 }
 """The rule of the hard stop's distance, which no null turns off."""
+
+CORRELATION_RULE: Final = share(
+    'a decimal number as text, above 0 and at most 1, at most 4 places, such as "0.7"'
+)
+"""The rule of a correlation, and of a distance between distributions."""
+
+RATIO_RULE: Final[Rule] = {
+    **distance(3, 'a decimal number as text, above zero, at most 4 places, such as "1.8"'),
+    "type": "string",
+}
+"""The rule of a ratio."""
 
 AGES: Final[Rule] = {
     "type": ["array", "null"],
@@ -544,6 +556,72 @@ class RiskSection:
         SYMBOL_AMOUNTS,
         "Largest quote amount in single symbols, beside position_notional_max: "
         '{"DOGEUSDT": "200"}.',
+    ] = field(default=None, metadata=OPTIONAL)
+    benchmark_symbol: Annotated[
+        str | None,
+        string(most=40, pattern="^[A-Z0-9]{2,40}$", title="a symbol such as BTCUSDT"),
+        "The market that volatility_ratio_max and benchmark_correlation_max ask. This and the next "
+        "keys go by closed bars of strategy.bar_interval; where those are missing, are more than "
+        "two bars late or did not move, nothing enters. A symbol behind a hole begins anew.",
+    ] = field(default=None, metadata=OPTIONAL)
+    correlation_bars: Annotated[
+        int | None,
+        whole(10, 5_000),
+        "Returns over which a correlation of two symbols is reckoned.",
+    ] = field(default=None, metadata=OPTIONAL)
+    correlation_max: Annotated[
+        str | None,
+        CORRELATION_RULE,
+        "Largest correlation of an entry's symbol with any other that is held or being bought "
+        "(blocks).",
+    ] = field(default=None, metadata=OPTIONAL)
+    benchmark_correlation_max: Annotated[
+        str | None,
+        CORRELATION_RULE,
+        "Largest correlation of an entry's symbol with benchmark_symbol, which itself is not "
+        "asked (blocks).",
+    ] = field(default=None, metadata=OPTIONAL)
+    cluster_correlation_min: Annotated[
+        str | None,
+        CORRELATION_RULE,
+        "Correlation from which a held symbol is of one cluster with the entry's, or with another "
+        "of that cluster. One whose bars are missing is of every cluster.",
+    ] = field(default=None, metadata=OPTIONAL)
+    cluster_share_bps_max: Annotated[
+        int | None,
+        whole(1, 10_000),
+        "Largest share of equity in a cluster, with the entry, which is made smaller.",
+    ] = field(default=None, metadata=OPTIONAL)
+    volatility_bars_short: Annotated[
+        int | None,
+        whole(1, 5_000),
+        "Newest returns of benchmark_symbol over which realised volatility is that of now.",
+    ] = field(default=None, metadata=OPTIONAL)
+    volatility_bars_long: Annotated[
+        int | None,
+        whole(2, 5_000),
+        "Newest returns of benchmark_symbol over which realised volatility is the usual one.",
+    ] = field(default=None, metadata=OPTIONAL)
+    volatility_ratio_max: Annotated[
+        str | None,
+        RATIO_RULE,
+        "Largest ratio of the volatility of now to the usual one (blocks).",
+    ] = field(default=None, metadata=OPTIONAL)
+    drift_bars: Annotated[
+        int | None,
+        whole(10, 5_000),
+        "Newest returns of an entry's symbol whose distribution is compared.",
+    ] = field(default=None, metadata=OPTIONAL)
+    drift_reference_bars: Annotated[
+        int | None,
+        whole(10, 5_000),
+        "Returns before those with which they are compared.",
+    ] = field(default=None, metadata=OPTIONAL)
+    drift_max: Annotated[
+        str | None,
+        CORRELATION_RULE,
+        "Largest Kolmogorov-Smirnov distance of the two (blocks). Less than chance alone gives one "
+        "time in twenty is refused.",
     ] = field(default=None, metadata=OPTIONAL)
     protections: Annotated[
         tuple[ProtectionSection, ...] | None,

@@ -87,6 +87,16 @@ def distance(digits: int, title: str) -> Rule:
     }
 
 
+def share(title: str) -> Rule:
+    """Return the rule for an exact share of one: text above 0 and at most 1, with four places."""
+    return {
+        "maxLength": 40,
+        "pattern": f"^({_PLACES_4}|1([.]0{{1,4}}0*)?)$",
+        "not": {"pattern": "\\n"},
+        "title": title,
+    }
+
+
 def whole(least: int, most: int) -> Rule:
     """Return the rule for a whole number within bounds."""
     return {"minimum": least, "maximum": most}

@@ -187,6 +187,26 @@ DRAWDOWN_TIER: Final = _business(
     "The tier of the account's drawdown lets a part of an order enter, which is too small.",
     "Compare `drawdown_tiers` with the value in the checks.",
 )
+CORRELATION: Final = _business(
+    "correlation",
+    "The symbol moves too much like another that is held or being bought.",
+    "Compare `correlation_max` with the value in the checks.",
+)
+BENCHMARK_CORRELATION: Final = _business(
+    "benchmark_correlation",
+    "The symbol moves too much like the benchmark.",
+    "Compare `benchmark_correlation_max` with the value in the checks.",
+)
+VOLATILITY_RATIO: Final = _business(
+    "volatility_ratio",
+    "The benchmark moves too much more than it usually does.",
+    "Wait, or compare `volatility_ratio_max` with the value in the checks.",
+)
+DRIFT: Final = _business(
+    "drift",
+    "The symbol's returns of late are distributed too differently from those before.",
+    "Wait, or compare `drift_max` with the value in the checks.",
+)
 LOSSES_IN_ROW: Final = _business(
     "losses_in_row",
     "Too many trades in a row lost.",
@@ -361,6 +381,11 @@ SYMBOL_LIMIT: Final = _business(
     "symbol_limit",
     "The position in the symbol would exceed the limit of this symbol.",
     "Compare `symbol_notional_max` with the value in the checks.",
+)
+CLUSTER_LIMIT: Final = _business(
+    "cluster_limit",
+    "Correlated symbols would together exceed their share of equity.",
+    "Compare `cluster_share_bps_max` with the value in the checks.",
 )
 EXPOSURE_LIMIT: Final = _business(
     "exposure_limit",

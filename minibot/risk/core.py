@@ -332,6 +332,8 @@ class RiskCore(Core):
         state.now = now
         if bar.interval == state.exits.rules.bar_interval:
             state.exits.on_bar(symbol, bar.open_ts, bar.high, bar.low, bar.close, close_units)
+            if state.returns.is_on:
+                state.returns.on_bar(symbol, bar.open_ts, close_units)
 
     def _on_beat(self, event: Event, seq: int, now: int) -> list[Message] | None:
         """Take a beat at market time `now`; return plans that moved, and the standing if due.

@@ -71,6 +71,7 @@ from minibot.risk.limits import (
     UNBOUNDED,
     Limits,
 )
+from minibot.risk.market_returns import return_rows
 from minibot.risk.positions import Market, Positions
 from minibot.risk.protections import (
     OF_COOLDOWN_PERIOD,
@@ -91,6 +92,8 @@ from minibot.risk.signal_gates import (
     tick_age,
 )
 from minibot.risk.sizing import BY_AMOUNT, Sizes, bound_row, loss_rows, sizes_of, sizing_rows
+
+NO_ROWS: Final[tuple[Row, ...]] = ()
 
 DEVIATION_UNIT: Final[int] = BPS * BPS
 """All of a price, in 10**-4 bps."""
@@ -157,6 +160,9 @@ def entry_rows(
     until = state.exits.ending_until
     needs_atr = state.exits.rules.needs_atr or state.sizing.needs_atr
     usable = state.budgets.paced(now) if limits.pace_ms else limits.night_notional.entry_max
+    returns, moves = state.returns, NO_ROWS
+    if returns.is_on:
+        moves = return_rows(returns.reading(symbol, positions, now), returns.rules)
     # Without a usable touch, open orders, positions, deviation and spread are not judged.
     has_touch = market.is_fresh and market.has_mid
     return (
@@ -180,6 +186,8 @@ def entry_rows(
         (SPREAD, _spread(market, limits) if has_touch else NOT_ASKED, limits.entry_spread_max),
         # Without the ATR a position could not be guarded, or an entry not be sized.
         (ATR_BARS, exits.atr.count if needs_atr else NOT_ASKED, exits.atr.warmup),
+        # What closed bars say: of the symbol beside others, of the benchmark, of the symbol itself.
+        *moves,
         # Locks of protections, by how long they still last.
         (OF_STOPLOSS_GUARD, locks.left(STOPLOSS_GUARD, symbol, now), 0),
         (OF_COOLDOWN_PERIOD, locks.left(COOLDOWN_PERIOD, symbol, now), 0),
@@ -308,7 +316,7 @@ def size_entry(
 
 def sizes_at(state: RiskState, market: Market, rules: OrderRules, left: Headroom) -> Sizes:
     """Return the size that an entry wants by the profile, and its caps; see `sizes_of`."""
-    return sizes_of(
+    sizes = sizes_of(
         state.sizing,
         market,
         rules.market_bounds,
@@ -320,6 +328,12 @@ def sizes_at(state: RiskState, market: Market, rules: OrderRules, left: Headroom
         left,
         state.now,
     )
+    share = state.returns.rules.cluster_bps
+    if share:
+        cluster = state.returns.cluster_notional(market.symbol, state.positions, state.now)
+        sizes.cluster = left.position + cluster
+        sizes.cluster_max = mul_div_down(max(left.equity, 0), share, BPS)
+    return sizes
 
 
 def size_rows(limits: Limits, left: Headroom, notional: int, amount: int) -> tuple[Row, ...]:

@@ -402,6 +402,15 @@ class Positions:
             reserved += notional + fee_up(notional, self._taker_rate)
         return reserved
 
+    def beside(self, symbol: str) -> set[str]:
+        """Return the symbols other than one that are held or being bought."""
+        found = set(self.held)
+        for order in self.orders:
+            if order.side == BUY:
+                found.add(order.market.symbol)
+        found.discard(symbol)
+        return found
+
     def count_bought(self, beside: str) -> int:
         """Return how many symbols are being bought and not held yet, `beside` not counted."""
         bought = {order.market.symbol for order in self.orders if order.side == BUY}

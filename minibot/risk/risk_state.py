@@ -14,6 +14,7 @@ from minibot.risk.distances import NEVER
 from minibot.risk.exits import ExitRules, Exits, SymbolExits
 from minibot.risk.headroom import Headroom
 from minibot.risk.limits import Limits
+from minibot.risk.market_returns import MarketReturns
 from minibot.risk.positions import Market, Positions
 from minibot.risk.protections import Protections
 from minibot.risk.sizing import Sizing
@@ -35,6 +36,7 @@ class RiskState:
         "positions",
         "protections",
         "reason",
+        "returns",
         "sizing",
         "stops",
         "universe",
@@ -50,6 +52,7 @@ class RiskState:
             self.limits.quote_asset, self.limits.taker_rate, self.limits.leaves_dust
         )
         self.halts: TradingHalts = TradingHalts()
+        self.returns: MarketReturns = MarketReturns(config)
         self.protections: Protections = Protections(config)
         # The signals that an order followed, each until it is stale anyway.
         self.decided: RecentIds = RecentIds()
@@ -97,6 +100,8 @@ class RiskState:
         protected: JsonObject = {}
         if self.protections.is_on:
             protected = {"protections": self.protections.state()}
+        if self.returns.is_on:
+            protected["returns"] = self.returns.state()
         return {
             **({} if trades is None else {"closed_trades": trades.state()}),
             **protected,
@@ -125,6 +130,8 @@ class RiskState:
         if restored.sizing.trades is not None:
             restored.sizing.trades.restore(state["closed_trades"])
         restored.halts = TradingHalts.from_state(state["locks"])
+        if restored.returns.is_on:
+            restored.returns.restore(state.get("returns") or {})
         restored.protections = Protections.from_state(config, state.get("protections"))
         restored.decided = RecentIds.from_state(state["decided"])
         restored.now = state["now"]

@@ -30,6 +30,7 @@ from minibot.events.money import (
 )
 from minibot.events.reasons import (
     BUCKET_LIMIT,
+    CLUSTER_LIMIT,
     NO_EDGE,
     NO_STOP,
     NOTIONAL_MAX,
@@ -69,6 +70,7 @@ BY_NOTIONAL_MAX: Final = Gate("size_notional_max", places=PLACES, cuts=NOTIONAL_
 BUCKET: Final = Gate("bucket_active", places=PLACES, cuts=BUCKET_LIMIT)
 SHARE_OF_BUCKET: Final = Gate(POSITION_SHARE, places=PLACES, cuts=POSITION_SHARE)
 SYMBOL_CAP: Final = Gate("symbol_notional", places=PLACES, cuts=SYMBOL_LIMIT)
+CLUSTER: Final = Gate("cluster_notional", places=PLACES, cuts=CLUSTER_LIMIT)
 # The proof of the size by risk.
 LOSS_AT_STOP: Final = Gate("loss_at_stop", SIZE_RISK, PLACES)
 
@@ -121,6 +123,7 @@ class Sizing:
             and not self.share_bps_max
             and not self.full_atr_bps
             and not self.symbol_max
+            and not risk.cluster_share_bps_max
         )
         self.trades: ClosedTrades | None = None
         if self.mode == KELLY:
@@ -151,6 +154,7 @@ class Sizes:
         reason: NO_STOP or NO_EDGE where nothing is wanted for that reason; else empty.
         active, share_max, symbol_max: The caps: notional of all positions, of this one by its share
             of the bucket, and of this symbol.
+        cluster, cluster_max: Notional of the entry's cluster without the entry, and its cap.
         loss_max: The most that may be lost at the stop.
         loss_price, loss_distance, loss_rate: Price of the purchase, distance of the stop and rate
             of a fee, by which a loss at the stop is reckoned.
@@ -159,6 +163,8 @@ class Sizes:
 
     __slots__ = (
         "active",
+        "cluster",
+        "cluster_max",
         "decided",
         "held",
         "kelly",
@@ -191,6 +197,8 @@ class Sizes:
         self.active: int = NOT_ASKED
         self.share_max: int = NOT_ASKED
         self.symbol_max: int = NOT_ASKED
+        self.cluster: int = 0
+        self.cluster_max: int = NOT_ASKED
         self.loss_max: int = NOT_ASKED
         self.loss_price: int = 0
         self.loss_distance: int = 0
@@ -396,6 +404,7 @@ def sizing_rows(sizes: Sizes, left: Headroom, notional: int) -> tuple[Row, ...]:
         (BUCKET, _asked(left.exposure + notional, sizes.active), sizes.active),
         (SHARE_OF_BUCKET, _asked(held, sizes.share_max), sizes.share_max),
         (SYMBOL_CAP, _asked(held, sizes.symbol_max), sizes.symbol_max),
+        (CLUSTER, _asked(sizes.cluster + notional, sizes.cluster_max), sizes.cluster_max),
     )
 
 

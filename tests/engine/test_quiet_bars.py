@@ -110,6 +110,13 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
             *("risk.kelly_trades_min=3", "risk.position_share_bps_min=50"),
             *("risk.position_share_bps_max=900", "execution.taker_fee_bps=0"),
         ),
+        (
+            *("risk.correlation_bars=10", "risk.correlation_max=0.9"),
+            *("risk.cluster_correlation_min=0.5", "risk.cluster_share_bps_max=200"),
+            *("risk.benchmark_symbol=BTCUSDT", "risk.volatility_ratio_max=1.1"),
+            *("risk.volatility_bars_short=3", "risk.volatility_bars_long=12"),
+            *("risk.drift_bars=10", "risk.drift_reference_bars=20", "risk.drift_max=0.6"),
+        ),
         ("risk.exits_at=venue", "risk.time_exit_ms=900000", "execution.fill_model=worse"),
         ("execution.fee_asset=base", "execution.latency_drawn_market_ms=[20,300,5000]"),
         ("execution.fee_asset=base", "risk.exits_at=venue", "execution.fill_model=book"),

@@ -48,6 +48,12 @@ KELLY = (
     *("risk.sizing=kelly", "risk.kelly_window_market_ms=600000", "risk.kelly_trades_min=2"),
     *("risk.position_share_bps_min=50", "risk.position_share_bps_max=5000"),
 )
+RETURNS = (
+    *("risk.correlation_bars=10", "risk.cluster_correlation_min=0.5"),
+    *("risk.cluster_share_bps_max=200", "risk.benchmark_symbol=BTCUSDT"),
+    *("risk.volatility_bars_short=3", "risk.volatility_bars_long=12"),
+    "risk.volatility_ratio_max=1.1",
+)
 CASE_SETS = {
     **SETS,
     "free": FREE,
@@ -55,6 +61,7 @@ CASE_SETS = {
     "plan": (*FREE, *PLAN),
     "plan_atr": (*FREE, *STOPS, *PLAN_ATR),
     "kelly": (*FREE, *STOPS, *KELLY),
+    "returns": (*FREE, *STOPS, *RETURNS),
 }
 ROW = 90
 START = 1_700_000_000_000
@@ -143,7 +150,19 @@ def told(core: Core, inputs: list[Logged], row: Row) -> Said:
 @pytest.mark.row("N-02", "N-121")
 @pytest.mark.parametrize(
     "case",
-    ["ema", "nore", "tight", "losing", "free", "stops", "plan", "plan_atr", "ladder", "kelly"],
+    [
+        "ema",
+        "nore",
+        "tight",
+        "losing",
+        "free",
+        "stops",
+        "plan",
+        "plan_atr",
+        "ladder",
+        "kelly",
+        "returns",
+    ],
 )
 @pytest.mark.parametrize("seed", [1, 2])
 def test_ticks_in_rows_leave_each_core_as_one_by_one(case: str, seed: int) -> None:

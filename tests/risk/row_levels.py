@@ -10,6 +10,7 @@ from tests.risk.row_world import ENDS, NOW, STOP_BID, TARGET_BID, nothing, order
 
 _plan = _scenarios("plan_rows", is_held=True)
 _trigger = _scenarios("trigger_rows", is_held=True)
+_return = _scenarios("return_rows", is_held=False)
 _rest = _scenarios("rest_rows", is_held=True)
 
 FLOOR: Final = ("61.00000001 / 61.00000000", "61.00000000 / 61.00000000")
@@ -143,6 +144,42 @@ TRIGGERS: Final = (
         (put(bid=TARGET_BID), put(levels=(None, TARGET_BID), bid=TARGET_BID)),
     ),
 )
+
+RETURN_ROWS: Final = (
+    *(
+        _return(
+            gate,
+            "warmup",
+            over(bars, str(needed), str(needed - 1)),
+            step(f"reading__{bars}", needed, -1),
+        )
+        for gate, bars, needed in (
+            ("CORRELATION_BARS", "correlation_bars", 31),
+            ("BENCHMARK_BARS", "benchmark_bars", 31),
+            ("VOLATILITY_BARS", "volatility_bars", 37),
+            ("DRIFT_BARS", "drift_bars", 23),
+        )
+    ),
+    *(
+        _return(
+            gate,
+            reason,
+            over(
+                reason,
+                f"{most // 10_000}.{most % 10_000:04}",
+                f"{most // 10_000}.{most % 10_000 + 1:04}",
+            ),
+            step(f"reading__{figure}", most),
+        )
+        for gate, reason, figure, most in (
+            ("OF_CORRELATION", "correlation", "with_held", 7_100),
+            ("OF_BENCHMARK", "benchmark_correlation", "with_benchmark", 7_200),
+            ("OF_VOLATILITY", "volatility_ratio", "ratio", 18_000),
+            ("OF_DRIFT", "drift", "shift", 6_100),
+        )
+    ),
+)
+"""Checks by closed bars."""
 
 RESTS: Final = (
     _rest(

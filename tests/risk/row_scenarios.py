@@ -536,6 +536,13 @@ SIZES: Final = (
                 "symbol_max",
                 NOTIONAL + 3 * UNIT,
             ),
+            (
+                "CLUSTER",
+                "cluster_limit",
+                less("cluster_notional", 1_000),
+                "cluster_max",
+                NOTIONAL,
+            ),
         )
     ),
     # Ten coins and two that are held: a stop at 98 loses 24, a turnover of 198 a coin costs 2.376.

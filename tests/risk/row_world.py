@@ -15,6 +15,7 @@ from minibot.events.model import BUY, SELL, Event, JsonObject, Payload, Signal
 from minibot.events.money import UNIT
 from minibot.risk.account import Tier
 from minibot.risk.checks import NOT_ASKED
+from minibot.risk.market_returns import Reading, ReturnRules
 from minibot.risk.plan import Plan, PlanRules
 from minibot.risk.positions import Market, WorkingOrder
 from minibot.risk.risk_state import RiskState
@@ -74,6 +75,21 @@ LIMITS: Final[JsonObject] = config(
 )
 PLANNED: Final = copy.deepcopy(LIMITS)
 PLANNED["risk"] |= {"hard_stop_bps": "1000", "stale_exit_ms": 7_000}
+RETURNS: Final = copy.deepcopy(LIMITS)
+RETURNS["risk"] |= {
+    "benchmark_symbol": OTHER,
+    "correlation_bars": 31,
+    "correlation_max": "0.71",
+    "benchmark_correlation_max": "0.72",
+    "cluster_correlation_min": "0.73",
+    "cluster_share_bps_max": 800,
+    "volatility_bars_short": 7,
+    "volatility_bars_long": 37,
+    "volatility_ratio_max": "1.8",
+    "drift_bars": 11,
+    "drift_reference_bars": 12,
+    "drift_max": "0.61",
+}
 HARD_AT_ONCE: Final = copy.deepcopy(LIMITS)
 for _name in ("night_notional", "day_notional", "week_notional", "orders_per_minute"):
     HARD_AT_ONCE["risk"][f"{_name}_soft"] = HARD_AT_ONCE["risk"][f"{_name}_hard"]
@@ -109,6 +125,8 @@ class World:
         self.signal_ts, self.horizon_ms = NOW - 7, 60_000
         # The bounds of an entry's sizing: a scenario sets the one that it tests.
         self.sizes = Sizes(NOTIONAL)
+        # What closed bars say: nothing is known, and all limits differ.
+        self.reading, self.return_rules = Reading(), ReturnRules(RETURNS)
         self.bid, self.now, self.opened_ts = 100 * UNIT, NOW, NOW - 1_000
         # Levels of a plan, none of which is reached, and what rests with the executor.
         self.plan, self.plan_rules = Plan(), PlanRules(CoreProfile.of(PLANNED))

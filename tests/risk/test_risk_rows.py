@@ -21,6 +21,7 @@ from minibot.risk import (
     budgets,
     entry_decision,
     exit_decision,
+    market_returns,
     plan_rows,
     protection,
     sizing,
@@ -30,7 +31,7 @@ from minibot.risk.checks import NOT_ASKED, Checklist, Row
 from minibot.risk.drafts import Verdict, verdict_for_event
 from minibot.risk.plan_rows import HELD_MS
 from tests.risk.desk import PROJECT, SYMBOL
-from tests.risk.row_levels import PLANS, RESTS, TRIGGERS
+from tests.risk.row_levels import PLANS, RESTS, RETURN_ROWS, TRIGGERS
 from tests.risk.row_scenarios import ENTRIES, EQUITY_LIMITS, EXITS, SIZES, Scenario
 from tests.risk.row_world import ENDS, NOTIONAL, STOP_BID, TARGET_BID, World
 
@@ -42,6 +43,7 @@ SCENARIOS: Final = {
     plan_rows: PLANS,
     trigger_rows: TRIGGERS,
     protection: RESTS,
+    market_returns: RETURN_ROWS,
 }
 VALUE, LIMIT = 1, 2
 
@@ -151,6 +153,9 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
         module.trigger_rows(world.bid, *world.levels, *world.reasons)
     ),
     (protection, "rest_rows"): rested,
+    (market_returns, "return_rows"): lambda module, world: judged(
+        module.return_rows(world.reading, world.return_rules)
+    ),
     (budgets, "hard_rows"): lambda module, world: judged(module.Budgets.hard_rows(world.budgets)),
 }
 

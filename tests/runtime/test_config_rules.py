@@ -81,6 +81,13 @@ def test_soft_limit_above_the_hard_one_is_refused_and_equal_is_allowed(limit: st
 
 
 BUCKETS = ["risk.bucket_active_bps=6000", "risk.bucket_reserve_bps=3000"]
+CORRELATED = ["risk.correlation_bars=96", "risk.correlation_max=0.7"]
+VOLATILE = [
+    "risk.benchmark_symbol=BTCUSDT",
+    "risk.volatility_bars_short=25",
+    "risk.volatility_bars_long=100",
+]
+DRIFTING = ["risk.drift_bars=64", "risk.drift_reference_bars=64"]
 KELLY = [
     "risk.kelly_trades_min=20",
     "risk.sizing=kelly",
@@ -194,6 +201,38 @@ KELLY = [
             [*BUCKETS, "risk.bucket_buffer_bps=1000"],
             [*BUCKETS, "risk.bucket_buffer_bps=999"],
             "risk.bucket_active_bps",
+        ),
+        (CORRELATED, CORRELATED[1:], "risk.correlation_bars:"),
+        (CORRELATED, CORRELATED[:1], "risk.correlation_bars"),
+        (
+            [*CORRELATED, "risk.cluster_correlation_min=0.7", "risk.cluster_share_bps_max=800"],
+            [*CORRELATED, "risk.cluster_correlation_min=0.7"],
+            "risk.cluster_share_bps_max:",
+        ),
+        (
+            [*CORRELATED, "risk.benchmark_symbol=BTCUSDT", "risk.benchmark_correlation_max=1.0"],
+            [*CORRELATED, "risk.benchmark_symbol=BTCUSDT"],
+            "risk.benchmark_symbol",
+        ),
+        (
+            [*VOLATILE, "risk.volatility_ratio_max=1.9999"],
+            [*VOLATILE, "risk.volatility_ratio_max=2"],
+            "risk.volatility_ratio_max",
+        ),
+        (
+            [*VOLATILE, "risk.volatility_ratio_max=1.5"],
+            [*VOLATILE[1:], "risk.volatility_ratio_max=1.5"],
+            "risk.benchmark_symbol:",
+        ),
+        (
+            [*VOLATILE, "risk.volatility_ratio_max=1.5"],
+            [*VOLATILE, "risk.volatility_ratio_max=1.5", "risk.volatility_bars_short=100"],
+            "risk.volatility_bars_short",
+        ),
+        (
+            [*DRIFTING, "risk.drift_max=0.2401"],
+            [*DRIFTING, "risk.drift_max=0.24"],
+            "risk.drift_max",
         ),
         (
             ['risk.symbol_notional_max={"ETHUSDT": "1"}'],

@@ -30,6 +30,7 @@ WITH = {
         *("risk.sizing=kelly", "risk.kelly_window_market_ms=86400000", "risk.kelly_trades_min=5"),
         "risk.position_share_bps_min=1",
     ),
+    "cluster_share_bps_max": ("risk.correlation_bars=96", "risk.cluster_correlation_min=0.7"),
 }
 
 

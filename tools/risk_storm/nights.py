@@ -179,13 +179,17 @@ class Weather:
         return Given(TICKS, self._line(TICKS), tick)
 
     def _bars(self) -> Iterator[Given]:
-        """Yield a bar of each symbol for the last whole second, once."""
+        """Yield a bar of each symbol for each whole second since the last, at most of a minute."""
         close_ts = self._ts // 1_000 * 1_000
-        if close_ts <= self._bar_ts:
-            return
-        self._bar_ts = close_ts
-        for symbol in self._symbols:
+        first, self._bar_ts = max(self._bar_ts, close_ts - 60_000) + 1_000, close_ts
+        for ts in range(first // 1_000 * 1_000, close_ts + 1, 1_000):
+            yield from self._bars_of(ts)
+
+    def _bars_of(self, close_ts: int) -> Iterator[Given]:
+        for place, symbol in enumerate(self._symbols):
+            # Seconds that passed without a bar move too, those of two symbols differently.
             mid = self._mid[symbol]
+            mid += mid * (close_ts // 1_000 * (place + 3) % 7 - 3) // 10_000
             step = parse_amount(_steps(symbol)[0])
             low, high = (mid - mid // 2_000) // step * step, (mid + mid // 2_000) // step * step
             low_text, high_text, close = map(amount_text, (low, high, mid // step * step))

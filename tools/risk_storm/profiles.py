@@ -25,6 +25,7 @@ def drawn_profile(rng: random.Random) -> JsonObject:
     base = load_config(PROFILE).raw
     for left in range(DRAWS_MAX, 0, -1):
         keys = _limits(rng) | _exits(rng) | _sizing(rng) | _standing(rng) | _execution(rng)
+        keys |= _returns(rng)
         sets = [f"{name}={json.dumps(value)}" for name, value in keys.items()]
         try:
             return config_with(base, sets).raw
@@ -125,6 +126,23 @@ def _standing(rng: random.Random) -> Keys:
     account = {"risk.drawdown_tiers": tiers, "risk.account_drawdown_bps_hard": 2_000}
     some = rng.sample(guards, rng.randint(1, len(guards)))
     return _some(rng, 0.4, {"risk.protections": some}) | _some(rng, 0.4, account)
+
+
+def _returns(rng: random.Random) -> Keys:
+    """Draw gates by closed bars; most limits let some entries through."""
+    cluster = {"risk.cluster_correlation_min": "0.3", "risk.cluster_share_bps_max": 900}
+    volatility = {
+        "risk.benchmark_symbol": "BTCUSDT",
+        "risk.volatility_bars_short": 3,
+        "risk.volatility_bars_long": 12,
+        "risk.volatility_ratio_max": rng.choice(["1.1", "1.9"]),
+    }
+    drift = {"risk.drift_bars": 10, "risk.drift_reference_bars": 20, "risk.drift_max": "0.7"}
+    like = {"risk.correlation_max": rng.choice(["0.2", "0.8"])}
+    keys = _some(rng, 0.2, cluster) | _some(rng, 0.1, like)
+    if keys:
+        keys["risk.correlation_bars"] = 10
+    return keys | _some(rng, 0.1, volatility) | _some(rng, 0.1, drift)
 
 
 def _execution(rng: random.Random) -> Keys:

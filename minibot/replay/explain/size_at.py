@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from minibot.accounting.portfolio import Portfolio
 from minibot.cores.core_profile import KELLY, CoreProfile
@@ -11,15 +11,17 @@ from minibot.cores.messages import FillMessage
 from minibot.cores.protocol import Core
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import Counting, RoleReplay, Window, replay_role
-from minibot.events.model import Event, Fill, JsonObject, RunOpening
-from minibot.events.money import parse_rate
+from minibot.events.model import Bar, Event, Fill, JsonObject, RunOpening
+from minibot.events.money import parse_amount, parse_rate
 from minibot.events.names import RISK_ROLE
 from minibot.kernel.errors import Refusal
 from minibot.replay.explain.size_question import SizeAnswer, size_now
 from minibot.risk.core import RiskCore
+from minibot.risk.market_returns import MarketReturns
 from minibot.risk.sizing import ClosedTrades
 
 CLOSED_TRADES = "closed_trades"
+RETURNS = "returns"
 
 
 def size_at(
@@ -64,7 +66,20 @@ def size_at(
         rate = parse_rate(profile.execution.taker_fee_bps)
         window = profile.risk.kelly_window_market_ms or 0
         state[CLOSED_TRADES] = _trades(recorded, to_ms, window, rate).state()
+    if MarketReturns(config).is_on and config != recorded.manifest.config:
+        told = (event for _, event in recorded.events("market_ticks"))
+        state[RETURNS] = returns_at(told, config, to_ms).state()
     return size_now(config, state, symbol)
+
+
+def returns_at(events: Iterable[Event], config: JsonObject, to_ms: int) -> MarketReturns:
+    """Return what a profile knows of closed bars at a time of a market, Unix ms."""
+    returns, interval = MarketReturns(config), config["strategy"]["bar_interval"]
+    for event in events:
+        bar = event.payload
+        if isinstance(bar, Bar) and bar.interval == interval and event.ts <= to_ms:
+            returns.on_bar(bar.symbol, bar.open_ts, parse_amount(bar.close))
+    return returns
 
 
 def _trades(recorded: Recorded, to_ms: int, window_ms: int, rate: int) -> ClosedTrades:

@@ -81,6 +81,27 @@ _PROTECTION_KEYS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] =
     "LossesInRow": (("trade_limit",), ("only_per_pair",)),
 }
 
+# Keys of risk that go together, and keys of which at least one needs the first.
+_TOGETHER: Final = (
+    ("cluster_correlation_min", "cluster_share_bps_max"),
+    ("volatility_bars_short", "volatility_bars_long", "volatility_ratio_max"),
+    ("drift_bars", "drift_reference_bars", "drift_max"),
+)
+_NEEDED_BY: Final = (
+    (
+        "correlation_bars",
+        ("correlation_max", "benchmark_correlation_max", "cluster_correlation_min"),
+    ),
+    ("benchmark_symbol", ("benchmark_correlation_max", "volatility_ratio_max")),
+)
+_RETURN_KEYS: Final = (
+    *("benchmark_symbol", "correlation_bars", "correlation_max", "benchmark_correlation_max"),
+    *(key for keys in _TOGETHER for key in keys),
+)
+
+SMIRNOV_5_PERCENT: Final = Fraction(1358, 1000)
+"""Kolmogorov's distance times sqrt(n m / (n + m)) that chance exceeds one time in twenty."""
+
 Rule = Callable[[JsonObject, Mapping[str, str]], Iterator[str]]
 
 # (section, lower key, upper key, whether they may be equal)
@@ -297,6 +318,42 @@ def _protection_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterat
         if drawdown is not None and not 0 <= Fraction(drawdown) < 1:
             words = "allowed: a ratio of at least 0 and below 1"
             yield told([*path, "max_allowed_drawdown"], drawdown, words, origin)
+
+
+def _return_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    risk = {key: raw["risk"].get(key) for key in _RETURN_KEYS}
+    is_whole = True
+    for keys in _TOGETHER:
+        given = [key for key in keys if risk[key] is not None]
+        if given:
+            for key in keys:
+                if risk[key] is None:
+                    is_whole = False
+                    yield f"risk.{key}: missing; risk.{given[0]} needs it"
+    for key, readers in _NEEDED_BY:
+        reading = [reader for reader in readers if risk[reader] is not None]
+        if reading and risk[key] is None:
+            yield f"risk.{key}: missing; risk.{reading[0]} needs it"
+        elif risk[key] is not None and not reading:
+            words = f"allowed: only beside {' or '.join(f'risk.{reader}' for reader in readers)}"
+            yield told(["risk", key], risk[key], words, origin)
+    if not is_whole:
+        return
+    short, long, ratio = (risk[key] for key in _TOGETHER[1])
+    if short is not None and short >= long:
+        words = f"allowed: below risk.volatility_bars_long ({long})"
+        yield told(["risk", "volatility_bars_short"], short, words, origin)
+    elif short is not None and Fraction(ratio) ** 2 * short >= long:
+        words = (
+            "allowed: below the root of the long bars over the short ones, which no ratio passes"
+        )
+        yield told(["risk", "volatility_ratio_max"], ratio, words, origin)
+    recent, before, distance = (risk[key] for key in _TOGETHER[2])
+    if recent is not None:
+        least = SMIRNOV_5_PERCENT**2 * (recent + before)
+        if Fraction(distance) ** 2 * recent * before < least:
+            words = "allowed: at least what chance alone exceeds one time in twenty; take more bars"
+            yield told(["risk", "drift_max"], distance, words, origin)
 
 
 def _tier_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -528,6 +585,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
         _exit_violations,
     ),
     (("risk.protections",), _protection_violations),
+    (tuple(f"risk.{key}" for key in _RETURN_KEYS), _return_violations),
     (("risk.drawdown_tiers", "risk.account_drawdown_bps_hard"), _tier_violations),
     *(
         ((f"risk.{name}_soft", f"risk.{name}_hard"), _week_rule(name))

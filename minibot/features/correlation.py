@@ -1,0 +1,59 @@
+"""Correlation of two symbols by the returns of their closed bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isqrt
+from typing import Final
+
+from minibot.features.bar_returns import BarReturns
+
+CORRELATION_UNIT: Final = 10_000
+"""A correlation of one."""
+
+
+def correlation(first: BarReturns, second: BarReturns, count: int) -> int | None:
+    """Return the correlation over the last `count` bars that both symbols have.
+
+    It is in ten-thousandths. Bars stand side by side by the time at which they opened; of the
+    symbol whose bar came first, the newest are left out until the other's have come too. None:
+    one of them has too few bars without a hole, did not move, or has bars that open at other times.
+    """
+    end = first.open_ts if first.open_ts < second.open_ts else second.open_ts
+    found: list[list[int]] = []
+    for returns in (first, second):
+        newer, rest = divmod(returns.open_ts - end, returns.length_ms)
+        values = None if rest else returns.last(count, newer)
+        if values is None:
+            return None
+        found.append(values)
+    return correlation_of(*found)
+
+
+def correlation_of(first: Sequence[int], second: Sequence[int]) -> int | None:
+    """Return Pearson's correlation in ten-thousandths, rounded up; None where one stands still.
+
+    Formula:
+        (n Sxy - Sx Sy) / sqrt((n Sxx - Sx Sx) (n Syy - Sy Sy)), with S the sum over all n pairs.
+        Sums, products and the root are of whole numbers, so that only the result is rounded.
+
+    Source:
+        K. Pearson, Notes on regression and inheritance in the case of two parents, 1895.
+    """
+    n = len(first)
+    x = y = xx = yy = xy = 0
+    for one, other in zip(first, second, strict=True):
+        x += one
+        y += other
+        xx += one * one
+        yy += other * other
+        xy += one * other
+    spread = (n * xx - x * x) * (n * yy - y * y)
+    if not spread:
+        return None
+    shared = n * xy - x * y
+    square = shared * shared * CORRELATION_UNIT * CORRELATION_UNIT
+    if shared <= 0:
+        return -isqrt(square // spread)
+    # The least whole number whose square is no less.
+    return isqrt((square - 1) // spread) + 1

@@ -1,0 +1,35 @@
+"""Size question: the bound of a cluster, for a position that is held and for a first entry."""
+
+from __future__ import annotations
+
+from minibot.events.money import UNIT
+from minibot.replay.explain.size_at import returns_at
+from minibot.replay.explain.size_question import size_now, size_supposed
+from tests.risk.desk import OTHER, SYMBOL
+from tests.risk.test_market_returns import ALIKE, CLUSTER, UP_DOWN, bars, bought, desk
+
+
+def test_size_question_shows_the_bound_of_the_cluster() -> None:
+    """`minibot size` lists it with value, limit and what it leaves, before and with a position."""
+    made = desk(**CLUSTER)
+    bars(made, BTCUSDT=UP_DOWN, ETHUSDT=ALIKE)
+    bought(made, OTHER)
+    answer = size_now(made.profile, made.risk.state(), SYMBOL)
+    (bound,) = [bound for bound in answer.bounds if bound.name == "cluster_notional"]
+
+    assert (bound.value, bound.limit) == ("2000.00000000", "1500.00000000")
+    assert (bound.leaves, bound.passed, bound.decides) == ("500.00000000", False, True)
+    supposed = size_supposed(made.profile, SYMBOL, 100 * UNIT, 5_000 * UNIT, None)
+    assert (supposed.qty, supposed.decided) == ("7.50000000", "cluster_notional")
+
+
+def test_returns_at_a_time_are_those_that_risk_kept() -> None:
+    """Bars of a recorded market, read up to a time, give what a core with the keys knew then."""
+    made = desk(**CLUSTER)
+    bars(made, BTCUSDT=UP_DOWN, ETHUSDT=ALIKE)
+    kept, at = made.risk.state()["returns"], made.ts
+    bars(made, BTCUSDT=UP_DOWN)
+
+    told = made.events("market_ticks")
+    assert returns_at(told, made.profile, at).state() == kept
+    assert returns_at(told, made.profile, made.ts).state() == made.risk.state()["returns"]
