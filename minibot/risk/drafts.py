@@ -45,9 +45,11 @@ BLOCK: Final = "BLOCK"
 REDUCE: Final = "REDUCE"
 STOP: Final = "STOP"
 PROTECT: Final = "PROTECT"
+WITHDRAW: Final = "WITHDRAW"
 
 TAKE_PROFIT: Final = "TAKE_PROFIT"
 OCO: Final = "OCO"
+LIMIT_MAKER: Final = "LIMIT_MAKER"
 
 
 @mypyc_attr(acyclic=True)
@@ -112,7 +114,7 @@ class AllowedIntent(IntentMessage):
     """The `order_intent` of an order behind the verdict that allows it.
 
     It is an `order_replace` where it comes in another order's place, and at the market unless it
-    is told to rest.
+    is told to rest or to quote.
 
     Args:
         verdict: The action, decided; the intent is the next message of its step.
@@ -141,7 +143,9 @@ class AllowedIntent(IntentMessage):
         self.ts = verdict.ts
         self.tick_seq = verdict.tick_seq
         self.cause = cause
-        self._ref = derived(WRITER, cause, ordinal)  # Which the executor asks for.
+        self.also = verdict.also
+        # Which the executor asks for.
+        self._ref = derived(WRITER, cause if verdict.also is None else verdict.also, ordinal)
         self.behind = verdict
         self.ordinal = ordinal
         self.symbol = market.symbol
@@ -162,6 +166,10 @@ class AllowedIntent(IntentMessage):
         if stop is None:
             self.order_type = TAKE_PROFIT
 
+    def quote(self, limit: int, expires_ts: int) -> None:
+        """Make it an order that rests at a price, and takes nothing, until a market time."""
+        self.order_type, self.limit, self.expires_ts = LIMIT_MAKER, limit, expires_ts
+
     def _written(self) -> Payload:
         intent = OrderIntent(
             symbol=self.symbol,
@@ -170,6 +178,7 @@ class AllowedIntent(IntentMessage):
             order_type=self.order_type,
             client_order_id=self.client.text,
             purpose=self.purpose,
+            limit_price=self._price(self.limit),
             expires_ts=self.expires_ts,
             stop_price=self._price(self.stop),
             target_price=self._price(self.target),
@@ -280,7 +289,8 @@ def approve(
         stop: What triggers an order that is to rest; None, with `target`, for one at the market.
         target: The same.
     """
-    client = derived(ORDER_ROLE, verdict.cause, verdict.ordinal)
+    taken = verdict.cause if verdict.also is None else verdict.also
+    client = derived(ORDER_ROLE, taken, verdict.ordinal)
     price = market.ask if side == BUY else market.bid
     order = WorkingOrder(client, market, side, qty, price)
     state.positions.orders.append(order)

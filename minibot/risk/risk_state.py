@@ -16,6 +16,7 @@ from minibot.risk.headroom import Headroom
 from minibot.risk.limits import Limits
 from minibot.risk.positions import Market, Positions
 from minibot.risk.protections import Protections
+from minibot.risk.quotes import QuoteRules, Quotes
 from minibot.risk.sizing import Sizing
 from minibot.risk.trading_halts import TradingHalts
 
@@ -34,6 +35,7 @@ class RiskState:
         "now",
         "positions",
         "protections",
+        "quotes",
         "reason",
         "sizing",
         "stops",
@@ -51,6 +53,7 @@ class RiskState:
         )
         self.halts: TradingHalts = TradingHalts()
         self.protections: Protections = Protections(config)
+        self.quotes: Quotes = Quotes(QuoteRules(config))
         # The signals that were acted on, each for as long as it is not stale anyway.
         self.decided: RecentIds = RecentIds()
         self.now: int = 0
@@ -98,6 +101,7 @@ class RiskState:
         return {
             **({} if trades is None else {"closed_trades": trades.state()}),
             **protected,
+            **({"quotes": self.quotes.state()} if self.quotes.rules.is_on else {}),
             "positions": self.positions.state(),
             "budgets": self.budgets.state(),
             "exits": self.exits.state(),
@@ -124,6 +128,7 @@ class RiskState:
             restored.sizing.trades.restore(state["closed_trades"])
         restored.halts = TradingHalts.from_state(state["locks"])
         restored.protections = Protections.from_state(config, state.get("protections"))
+        restored.quotes.restore(state.get("quotes", []))
         restored.decided = RecentIds.from_state(state["decided"])
         restored.now = state["now"]
         restored.reason = state["reason"]

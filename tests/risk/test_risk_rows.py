@@ -23,6 +23,8 @@ from minibot.risk import (
     exit_decision,
     plan_rows,
     protection,
+    quoting,
+    requoting,
     sizing,
     trigger_rows,
 )
@@ -31,6 +33,7 @@ from minibot.risk.drafts import Verdict, verdict_for_event
 from minibot.risk.plan_rows import HELD_MS
 from tests.risk.desk import PROJECT, SYMBOL
 from tests.risk.row_levels import PLANS, RESTS, TRIGGERS
+from tests.risk.row_quotes import QUOTES, REQUOTES
 from tests.risk.row_scenarios import ENTRIES, EQUITY_LIMITS, EXITS, SIZES, Scenario
 from tests.risk.row_world import ENDS, NOTIONAL, STOP_BID, TARGET_BID, World
 
@@ -42,6 +45,8 @@ SCENARIOS: Final = {
     plan_rows: PLANS,
     trigger_rows: TRIGGERS,
     protection: RESTS,
+    quoting: QUOTES,
+    requoting: REQUOTES,
 }
 VALUE, LIMIT = 1, 2
 
@@ -151,6 +156,18 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
         module.trigger_rows(world.bid, *world.levels, *world.reasons)
     ),
     (protection, "rest_rows"): rested,
+    (quoting, "quote_rows"): lambda module, world: judged(
+        module.quote_rows(world.market, world.market.rules, world.qty)
+    ),
+    (requoting, "moved_rows"): lambda module, world: judged(
+        module.moved_rows(world.state, world.market, world.market.rules, world.quote)
+    ),
+    (requoting, "again_rows"): lambda module, world: judged(
+        module.again_rows(world.state, world.quote, world.quote.requotes)
+    ),
+    (requoting, "rest_rows"): lambda module, world: judged(
+        module.rest_rows(world.state, world.market, world.quote, verdict_of(world))
+    ),
     (budgets, "hard_rows"): lambda module, world: judged(module.Budgets.hard_rows(world.budgets)),
 }
 

@@ -81,6 +81,12 @@ def test_soft_limit_above_the_hard_one_is_refused_and_equal_is_allowed(limit: st
 
 
 BUCKETS = ["risk.bucket_active_bps=6000", "risk.bucket_reserve_bps=3000"]
+MAKER = [
+    "risk.maker_requotes=3",
+    "risk.entry=maker",
+    "risk.maker_patience_market_ms=5000",
+    "risk.maker_end=take",
+]
 KELLY = [
     "risk.kelly_trades_min=20",
     "risk.sizing=kelly",
@@ -190,6 +196,13 @@ KELLY = [
         (["risk.sizing=share"], ["risk.risk_per_trade_bps=50"], "risk.risk_per_trade_bps"),
         (KELLY, [*KELLY, "risk.position_share_bps_min=2001"], "risk.position_share_bps_min"),
         (KELLY, KELLY[1:], "risk.sizing"),
+        (MAKER, MAKER[1:], "risk.maker_requotes"),
+        (MAKER, [*MAKER, "risk.maker_patience_market_ms=5001"], "risk.maker_patience_market_ms"),
+        (
+            ["risk.entry=market"],
+            ["risk.entry=market", "risk.maker_end=give_up"],
+            "risk.maker_end",
+        ),
         (
             [*BUCKETS, "risk.bucket_buffer_bps=1000"],
             [*BUCKETS, "risk.bucket_buffer_bps=999"],
