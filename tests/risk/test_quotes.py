@@ -19,10 +19,8 @@ from minibot.events.model import (
     RunEnding,
     Universe,
 )
-from minibot.replay.explain.lines import event_text, notes_of
 from tests.risk.desk import (
     OTHER,
-    START,
     SYMBOL,
     Desk,
     actions,
@@ -247,7 +245,7 @@ def test_entry_costs_no_more_than_it_was_allowed_however_often_it_is_quoted() ->
 
 
 def test_fill_that_comes_before_its_cancel_is_kept_and_not_bought_again() -> None:
-    """What was filled while the cancel was on its way is no part of the next quote."""
+    """A part that was filled before the cancel is no part of the next quote."""
     one = quoted()
     one.tick("99.97", "99.99", ask_qty="4")
     said = moved(one)
@@ -504,7 +502,7 @@ def test_cancel_that_comes_too_late_changes_nothing() -> None:
     assert intents(one.tick(after_ms=LIFE_MS)) == []
 
 
-# --- restarts and words ---------------------------------------------------------------------------
+# --- restarts -------------------------------------------------------------------------------------
 
 
 def played(*, is_restarted: bool) -> bytes:
@@ -535,23 +533,3 @@ def played(*, is_restarted: bool) -> bytes:
 def test_restart_at_any_moment_changes_nothing() -> None:
     """Both cores replaced by their states after each step say what they would have said."""
     assert played(is_restarted=True) == played(is_restarted=False)
-
-
-def test_explanation_names_quote_requote_and_end() -> None:
-    """An order's events say in words that it was quoted, quoted anew, and given up."""
-    one = quoted(risk__maker_requotes=1)
-    moved(one, "100.09")
-    moved(one, "100.19", after_ms=2_000)
-
-    told = [
-        (event_text(event), " ".join(notes_of(event)))
-        for _, event in one.log
-        if event.type in ("risk_action", "order_intent", "order_cancel")
-    ]
-
-    words = "\n".join(line for pair in told for line in pair)
-    assert "LIMIT_MAKER at 99.99" in words
-    assert "WITHDRAW BTCUSDT quote_moved: best_bid 100.09" in words
-    assert "requoted: What is left of an entry was quoted again" in words
-    assert "quote_unfilled: Re-quotes or time of an entry are used up" in words
-    assert one.ts > START

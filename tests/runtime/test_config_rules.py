@@ -196,7 +196,7 @@ KELLY = [
         (["risk.sizing=share"], ["risk.risk_per_trade_bps=50"], "risk.risk_per_trade_bps"),
         (KELLY, [*KELLY, "risk.position_share_bps_min=2001"], "risk.position_share_bps_min"),
         (KELLY, KELLY[1:], "risk.sizing"),
-        (MAKER, MAKER[1:], "risk.maker_requotes"),
+        (MAKER, MAKER[1:], "risk.entry"),
         (MAKER, [*MAKER, "risk.maker_patience_market_ms=5001"], "risk.maker_patience_market_ms"),
         (
             ["risk.entry=market"],

@@ -72,7 +72,7 @@ OVERBOUGHT = "an entry bought more than it was allowed"
 
 @dataclass(slots=True)
 class Entry:
-    """What one signal may buy: quantity and cost of its first order, and how often it was sent."""
+    """Entry of one signal: quantity and cost of its first order, and what was sent and bought."""
 
     qty: int
     cost: int

@@ -282,7 +282,8 @@ def _entry_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[st
     is_maker = risk.get("entry") == MAKER
     for key in _MAKER_KEYS:
         if is_maker and risk.get(key) is None:
-            yield f"risk.{key}: missing; risk.entry {MAKER} needs it"
+            words = f"allowed: {MAKER} where risk.{key} is given"
+            yield told(["risk", "entry"], MAKER, words, origin)
         if not is_maker and risk.get(key) is not None:
             words = f"allowed: only where risk.entry is {MAKER}"
             yield told(["risk", key], risk[key], words, origin)
