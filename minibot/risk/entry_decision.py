@@ -123,7 +123,7 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
     qty, notional = 0, 0
     if checks.judge(entry_rows(state, market, signal, left)) and rules is not None:
         qty, notional = size_entry(state, market, rules, left, checks)
-        if qty and state.quotes.rules.is_on and not judge_quote(market, rules, qty, checks):
+        if qty and state.quotes.rules.is_on and not judge_quote(state, market, rules, qty, checks):
             qty = 0
     if rules is None or not qty:
         state.stops.on_refusal(checks.reason, signal.ts)

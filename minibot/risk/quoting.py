@@ -10,6 +10,7 @@ from minibot.events.model import BUY
 from minibot.events.money import PLACES, cost_up
 from minibot.risk.checks import AT_LEAST, Checklist, Gate, Row
 from minibot.risk.drafts import AllowedIntent, Verdict, approve
+from minibot.risk.order_counts import count_rows
 from minibot.risk.positions import Market
 from minibot.risk.quotes import Quote
 from minibot.risk.risk_state import RiskState
@@ -31,18 +32,21 @@ def quote_rows(market: Market, rules: OrderRules, qty: int) -> tuple[Row, ...]:
     return ((QUOTE_NOTIONAL, notional, rules.limit_bounds.notional_min),)
 
 
-def judge_quote(market: Market, rules: OrderRules, qty: int, checks: Checklist) -> bool:
+def judge_quote(
+    state: RiskState, market: Market, rules: OrderRules, qty: int, checks: Checklist
+) -> bool:
     """Return whether the venue's rules admit a quote; the reason is in the checks if not.
 
     The band around the average price is the executor's to judge.
     """
     bounds, price = rules.limit_bounds, quote_price(market, rules)
+    has_room = checks.judge(count_rows(state, market, rules, 0))
     checks.judge(quote_rows(market, rules, qty))
     refusal = rules.trigger_refusal(price) or bounds.value_refusal(cost_up(qty, price))
     refusal = refusal or bounds.qty_refusal(qty)
     if refusal is not None:
         checks.fail_last(refusal)
-    return refusal is None
+    return has_room and refusal is None
 
 
 def first_quote(

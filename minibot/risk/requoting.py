@@ -324,7 +324,7 @@ def _next(state: RiskState, market: Market, quote: Quote, verdict: Verdict) -> l
     paid = qty_for(max(0, quote.cost - quote.spent), market.ask)
     qty, notional = size_entry(state, market, rules, verdict.left, checks, min(rest, paid))
     if qty and not is_last:
-        judge_quote(market, rules, qty, checks)
+        judge_quote(state, market, rules, qty, checks)
     if not qty or checks.reason:
         return [action(state, BLOCK, checks.reason, verdict)]
     breaches = exceeded(hard_rows(state.limits, verdict.left, notional))

@@ -1,4 +1,4 @@
-"""Scenarios of quotes: rows of a quote at its price, and of an entry that is quoted anew."""
+"""Scenarios of quotes: rows of price and count, and of an entry that is quoted anew."""
 
 from __future__ import annotations
 
@@ -14,6 +14,18 @@ _quote = _scenarios("quote_rows", is_held=False)
 _moved = _scenarios("moved_rows", is_held=False)
 _again = _scenarios("again_rows", is_held=False)
 _rest = _scenarios("rest_rows", is_held=False)
+
+
+def beside(**bounds: int) -> Change:
+    """Return a change to an OCO that rests in the symbol, and these bounds of the venue."""
+
+    def change(world: World) -> None:
+        world.rules(**bounds)
+        world.order("SELL", UNIT)
+        order = world.positions.orders[-1]
+        order.stop, order.target = 90 * UNIT, 110 * UNIT
+
+    return change
 
 
 def least(notional: str) -> Change:
@@ -49,6 +61,24 @@ QUOTES: Final = (
             "quote_notional 99.99000000 / 99.99000001",
         ),
         (least("99.99"), least("99.99000001")),
+    ),
+)
+
+_count = _scenarios("count_rows", is_held=True)
+
+COUNTS: Final = (
+    *(
+        _count(
+            gate,
+            reason,
+            (f"{name} {used} / {used}", f"{name} {used} / {used - 1}"),
+            (beside(**{key: used}), beside(**{key: used - 1})),
+        )
+        for gate, reason, name, key, used in (
+            ("OPEN_ORDERS", "orders_max", "open_orders", "orders_max", 4),
+            ("ALGO_ORDERS", "algo_orders_max", "algo_orders", "algo_orders_max", 4),
+            ("ORDER_LISTS", "order_lists_max", "order_lists", "order_lists_max", 2),
+        )
     ),
 )
 

@@ -143,6 +143,22 @@ def test_quote_keeps_its_cash_with_fee_and_bars_another_entry_in_its_symbol() ->
     assert left == pytest.approx((10_000 - reserved) / 1.001, abs=0.001)
 
 
+def test_quote_and_protection_beyond_the_venues_count_are_refused_by_risk() -> None:
+    """An order more than may rest is refused with count and bound; the bid is watched instead."""
+    one = quoted(risk__exits_at="venue", risk__stop_bps="100", risk__take_profit_bps="200")
+    one.put("market_ticks", instrument(orders_max=2))
+    said = one.tick("99.97", "99.99", ask_qty="4", trade="99.98")
+    (refusal,) = [e for e in said if isinstance(e.payload, RiskAction)]
+
+    left = one.tick("98.5", "100.5", trade="98.5")
+
+    assert actions([refusal]) == [("BLOCK", "orders_max")]
+    assert check_of(refusal, "open_orders")["value"] == "3"
+    assert check_of(refusal, "open_orders")["threshold"] == "2"
+    assert ("EXIT", "stop_loss") in actions(left)
+    assert "REJECTED" not in [result for result, _ in results(e for _, e in one.log)]
+
+
 def test_profile_without_the_key_buys_at_the_market() -> None:
     """Without `risk.entry`, and with `market`, an entry is an order at the market."""
     for key in (None, "market"):

@@ -21,6 +21,7 @@ from minibot.risk import (
     budgets,
     entry_decision,
     exit_decision,
+    order_counts,
     plan_rows,
     protection,
     quoting,
@@ -33,7 +34,7 @@ from minibot.risk.drafts import Verdict, verdict_for_event
 from minibot.risk.plan_rows import HELD_MS
 from tests.risk.desk import PROJECT, SYMBOL
 from tests.risk.row_levels import PLANS, RESTS, TRIGGERS
-from tests.risk.row_quotes import QUOTES, REQUOTES
+from tests.risk.row_quotes import COUNTS, QUOTES, REQUOTES
 from tests.risk.row_scenarios import ENTRIES, EQUITY_LIMITS, EXITS, SIZES, Scenario
 from tests.risk.row_world import ENDS, NOTIONAL, STOP_BID, TARGET_BID, World
 
@@ -45,6 +46,7 @@ SCENARIOS: Final = {
     plan_rows: PLANS,
     trigger_rows: TRIGGERS,
     protection: RESTS,
+    order_counts: COUNTS,
     quoting: QUOTES,
     requoting: REQUOTES,
 }
@@ -156,6 +158,9 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
         module.trigger_rows(world.bid, *world.levels, *world.reasons)
     ),
     (protection, "rest_rows"): rested,
+    (order_counts, "count_rows"): lambda module, world: judged(
+        module.count_rows(world.state, world.market, world.market.rules, 2)
+    ),
     (quoting, "quote_rows"): lambda module, world: judged(
         module.quote_rows(world.market, world.market.rules, world.qty)
     ),
