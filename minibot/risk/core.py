@@ -264,7 +264,7 @@ class RiskCore(Core):
         if side == SELL:
             messages = on_sell(state, market, signal)
             if state.quotes.open and not state.is_stopped:
-                messages += on_sell_signal(state, market, signal)
+                messages += on_sell_signal(state, market, signal, len(messages))
             return messages
         return None
 

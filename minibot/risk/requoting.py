@@ -174,7 +174,9 @@ def on_input(
     return _withdraw(state, market, quote, row, verdict, is_over=False)
 
 
-def on_sell_signal(state: RiskState, market: Market, signal: SignalMessage) -> list[Message]:
+def on_sell_signal(
+    state: RiskState, market: Market, signal: SignalMessage, ordinal: int
+) -> list[Message]:
     """Return the withdrawal of a market's quote because of a signal to sell, if it is fresh."""
     quote = state.quotes.open.get(market.symbol)
     if quote is None or quote.is_over or not state.exits.rules.signal_exit:
@@ -184,7 +186,7 @@ def on_sell_signal(state: RiskState, market: Market, signal: SignalMessage) -> l
     if quote.is_leaving:
         quote.is_over = True
         return []
-    verdict = _verdict(state, market, quote, signal.ref(), signal.ts, signal.tick_seq, 1)
+    verdict = _verdict(state, market, quote, signal.ref(), signal.ts, signal.tick_seq, ordinal)
     return _withdraw(state, market, quote, (NOT_SOLD, True, False), verdict, is_over=True)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from minibot.cores.messages import SignalMessage
 from minibot.events.model import (
     Event,
     ExitPosition,
@@ -544,6 +545,20 @@ def played(*, is_restarted: bool) -> bytes:
         ("WITHDRAW", "quote_moved"),
     ]
     return one.log_bytes()
+
+
+def test_restored_entry_has_every_field_of_its_signal() -> None:
+    """A gate that reads a field of the signal finds it after a restart too."""
+    one = quoted()
+    before = one.risk._state.quotes.open[SYMBOL].signal
+    one.restarted()
+
+    after = one.risk._state.quotes.open[SYMBOL].signal
+
+    assert after.ref().text == before.ref().text
+    for name in (*SignalMessage.__annotations__, "ts", "tick_seq", "place"):
+        if name not in ("QUEUE", "WRITER"):
+            assert getattr(after, name) == getattr(before, name), name
 
 
 def test_restart_at_any_moment_changes_nothing() -> None:
