@@ -61,10 +61,10 @@ from minibot.risk.limits import (
     OF_DAY_LOSS,
     OF_DRAWDOWN,
     OF_NIGHT_LOSS,
-    OF_ORDER_RATE,
     OF_WEEK_LOSS,
 )
 from minibot.risk.positions import Market, Positions, WorkingOrder
+from minibot.risk.protection import RATE
 from minibot.risk.protections import (
     OF_COOLDOWN_PERIOD,
     OF_LOSSES_IN_ROW,
@@ -85,7 +85,7 @@ from minibot.risk.signal_gates import (
 
 BEST_BID: Final = Gate("best_bid", QUOTE_MOVED, PLACES)
 NOT_SOLD: Final = Gate("opposite_signal", SIGNAL_EXIT, words=(NONE, SELL))
-REST_COST: Final = Gate("entry_rest_cost", places=PLACES)
+REST_COST: Final = Gate("entry_rest_cost", places=PLACES, cuts=QUOTE_MOVED)
 REQUOTES: Final = Gate("requotes", QUOTE_UNFILLED)
 ENTRY_AGE: Final = Gate("entry_age_ms", QUOTE_UNFILLED, passes=BELOW)
 OTHER_PENDING: Final = Gate(ORDER_PENDING.name, PENDING_ORDER, words=IS_NOT)
@@ -168,9 +168,11 @@ def on_input(
         quote.patient_until = state.now + state.quotes.rules.patience_ms
         return []
     is_last = first_failure(again_rows(state, quote, quote.requotes + 1)) is not None
-    rate, used = state.limits.order_rate, verdict.left.orders + 1
-    if is_last or not OF_ORDER_RATE.admits(rate.entry_value(used), rate.entry_max):
-        return []  # It stays where it is, until its time is over or the rate has room.
+    rate = state.limits.order_rate
+    if is_last or verdict.left.orders + 1 > min(rate.entry_max, rate.hard - 1):
+        # It stays where it is, until its time is over or the rate has room, and leaves an order of
+        # the hard rate to a sale.
+        return []
     return _withdraw(state, market, quote, row, verdict, is_over=False)
 
 
@@ -287,6 +289,8 @@ def rest_rows(state: RiskState, market: Market, quote: Quote, verdict: Verdict) 
     rows = entry_rows(state, market, quote.signal, verdict.left)
     return (
         (REST_COST, cost_up(quote.rest, market.ask), quote.cost - quote.spent),
+        # A spent rate ends the entry, and no run.
+        (RATE, verdict.left.orders + 1, state.limits.order_rate.hard),
         (OTHER_PENDING, is_traded(state.positions, market), False),
         *[row for row in rows if row[0].name not in OF_FIRST],
     )

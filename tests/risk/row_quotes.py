@@ -8,7 +8,7 @@ from minibot.events.model import BUY
 from minibot.events.money import UNIT
 from tests.risk.row_levels import _texts
 from tests.risk.row_scenarios import _scenarios, over
-from tests.risk.row_world import NOW, Change, World, nothing, put, step
+from tests.risk.row_world import NOW, Change, World, nothing, orders, put, step
 
 _quote = _scenarios("quote_rows", is_held=False)
 _moved = _scenarios("moved_rows", is_held=False)
@@ -124,12 +124,18 @@ REQUOTES: Final = (
     ),
     _rest(
         "REST_COST",
-        "",
+        "quote_moved",
         _texts(
             "entry_rest_cost",
             ("200.00000000 / 200.00000000", "200.00000000 / 199.99999999"),
         ),
         (put(quote__cost=398 * UNIT), put(quote__cost=398 * UNIT - 1)),
+    ),
+    _rest(
+        "RATE",
+        "order_rate",
+        over("orders_per_minute_hard", "23", "24"),
+        (orders(22), orders(23)),
     ),
     _rest(
         "OTHER_PENDING",

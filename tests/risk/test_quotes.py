@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from minibot.cores.messages import SignalMessage
+from minibot.events.ids import position_id
 from minibot.events.model import (
     Event,
     ExitPosition,
@@ -22,6 +23,7 @@ from minibot.events.model import (
 )
 from tests.risk.desk import (
     OTHER,
+    RUN_ID,
     SYMBOL,
     Desk,
     actions,
@@ -411,6 +413,117 @@ def test_quote_is_withdrawn_in_the_step_and_nothing_is_bought_after_it(
     assert intents(after) == []
     assert one.execution.orders == []
     assert one.risk.facts()["open_orders"] == 0
+
+
+def waiting(**changes: Any) -> Desk:
+    """Return a desk whose quote was rejected, and is to be sent again."""
+    one = desk(**changes)
+    one.put("market_ticks", instrument(bid_percent_up="0.5", bid_percent_down="0.1"))
+    assert ("REJECTED", "price_band") in results(one.signal("BUY"))
+    one.put("market_ticks", instrument())
+    return one
+
+
+def test_halt_ends_an_entry_whose_quote_is_to_be_sent_again() -> None:
+    """Between two quotes there is no order to cancel; the entry is over all the same."""
+    one = waiting()
+
+    said = halt(one)
+
+    assert actions(said) == [("WITHDRAW", "halted")]
+    assert of(said, OrderCancel) == []
+    one.put("control", Resume(who="operator", why="test"))
+    assert intents(one.tick(after_ms=1_000)) == []
+    assert actions(one.signal("BUY")) == [("ALLOW", "allowed")]
+
+
+def test_sale_ends_an_entry_whose_quote_is_to_be_sent_again() -> None:
+    """A sale of what was held before leaves nothing to be bought after it."""
+    lot = {"symbol": SYMBOL, "qty": "1", "price": "100", "ts": 1}
+    one = desk((lot,))
+    one.put("market_ticks", instrument(bid_percent_up="0.5", bid_percent_down="0.1"))
+    one.signal("BUY")
+    one.put("market_ticks", instrument())
+
+    said = sell(one)
+    after = [*one.tick(), *one.tick(after_ms=1_000), *one.tick(after_ms=LIFE_MS)]
+
+    assert actions(said) == [("EXIT", "signal_exit")]
+    assert of(said, OrderCancel) == []
+    assert intents(after) == []
+    assert one.risk.facts()["open_positions"] == []
+
+
+def test_hard_limit_passed_by_a_quote_that_is_sent_again_stops_the_run() -> None:
+    """What another symbol bought meanwhile leaves no room for the rest: STOP, and no order."""
+    limits = {f"risk__night_notional_{kind}": "1500" for kind in ("soft", "hard")}
+    one = waiting(**limits)
+    one.instrument(OTHER)
+    one.tick(symbol=OTHER)
+    one.signal("BUY", symbol=OTHER)
+    one.tick("99.97", "99.99", symbol=OTHER)
+
+    said = one.beat(after_ms=1_000)
+    said += one.tick(after_ms=100) if not said else []
+
+    assert actions(said) == [("STOP", "RISK_LIMIT")]
+    assert intents(said) == []
+
+
+@pytest.mark.parametrize(("changes", "age_ms"), [({"risk__signal_exit": False}, 0), ({}, 3_001)])
+def test_sell_signal_that_is_off_or_stale_withdraws_nothing(
+    changes: dict[str, Any], age_ms: int
+) -> None:
+    """Only a fresh SELL, where SELL closes, takes an entry back."""
+    one = quoted(risk__maker_requotes=20, **changes)
+    one.tick(after_ms=4_000)
+    one.tick()
+
+    said = one.signal("SELL", age_ms=age_ms)
+
+    assert {action for action, _ in actions(said)} == {"BLOCK"}
+    assert len(one.execution.orders) == 1
+
+
+def test_sell_signal_while_a_cancel_is_on_its_way_ends_the_entry() -> None:
+    """A quote that was cancelled to follow the bid is not sent again after a SELL."""
+    one = quoted(risk__maker_end="take")
+    risk = one.risk
+    one.with_risk = False
+    moved(one)
+    ((_, tick),) = [item for item in one.log if item[1].ts == one.ts]
+    assert [m.action for m in risk.process(tick, 9, one.ts) or [] if hasattr(m, "action")]
+    one.with_risk = True
+
+    sell(one)
+    (order,) = one.execution.orders
+    causes = (position_id(RUN_ID, "risk_role", "risk_actions", 9), tick.id)
+    withdrawn = OrderCancel(SYMBOL, order.client.text)
+    said = one.put("order_intents", withdrawn, cause_ids=causes, tick_seq=9)
+
+    assert results(said) == [("CANCELLED", "withdrawn")]
+    assert intents(said) == []
+    assert one.risk.facts()["open_orders"] == 0
+
+
+def test_halt_between_an_end_and_its_last_fill_ends_the_entry() -> None:
+    """Risk knows the end of a quote, not yet its fill, when the halt comes: nothing follows."""
+    one = quoted(risk__maker_end="take")
+    one.with_risk = False
+    partly = one.tick("99.97", "99.99", ask_qty="4")
+    ended = one.tick("99.99", "100.01", after_ms=LIFE_MS)
+    one.with_risk = True
+    fill, result = partly
+    for event in (result, *ended):
+        assert not one.risk.process(event, 1, one.ts)
+
+    said = halt(one)
+    after = one.risk.process(fill, 2, one.ts)
+
+    assert actions(said) == []
+    assert not after
+    assert one.risk.facts()["open_orders"] == 0
+    assert [p["qty"] for p in one.risk.facts()["open_positions"]] == ["4.00000000"]
 
 
 def test_loss_beyond_its_soft_limit_withdraws_the_quote() -> None:
