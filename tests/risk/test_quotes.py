@@ -455,7 +455,7 @@ def test_sale_ends_an_entry_whose_quote_is_to_be_sent_again() -> None:
 
 
 def test_hard_limit_passed_by_a_quote_that_is_sent_again_stops_the_run() -> None:
-    """What another symbol bought meanwhile leaves no room for the rest: STOP, and no order."""
+    """A purchase in another symbol meanwhile leaves no room for the rest: STOP, and no order."""
     limits = {f"risk__night_notional_{kind}": "1500" for kind in ("soft", "hard")}
     one = waiting(**limits)
     one.instrument(OTHER)
