@@ -38,6 +38,12 @@ AT_VENUE: Final = "venue"
 """The value of `risk.exits_at` with which stop and target rest with the executor."""
 
 FIXED: Final = "fixed"
+MAKER: Final = "maker"
+"""The value of `risk.entry` with which an entry rests at the best bid before it is bought."""
+
+TAKE: Final = "take"
+"""The value of `risk.maker_end` with which the rest of an entry is bought at the market."""
+
 SHARE: Final = "share"
 RISK: Final = "risk"
 KELLY: Final = "kelly"
@@ -361,6 +367,32 @@ class RiskSection:
     signal_age_ms_max: Annotated[int, whole(1, 600_000), "Oldest signal to act on, market time."]
     tick_age_ms_max: Annotated[int, whole(1, 600_000), "Oldest tick to act on, market time."]
     intent_ttl_ms: Annotated[int, whole(1, 600_000), "Life of an intent, market time."]
+    entry: Annotated[
+        str | None,
+        one_of("market", MAKER),
+        "How an entry buys. market, or without the key: at the market. maker: as a LIMIT_MAKER at "
+        "the best bid, which needs the three keys below. Its size is that of a purchase at the "
+        "ask; its cash stays reserved, and no other entry in the symbol is allowed beside it. A "
+        "halt, a lock, the announced end, a sale or a request to leave the symbol withdraws it.",
+    ] = field(default=None, metadata=OPTIONAL)
+    maker_patience_market_ms: Annotated[
+        int | None,
+        whole(100, 3_600_000),
+        "For entry maker: how long a quote waits before it follows a best bid that has moved away. "
+        "The entry lasts at most (maker_requotes + 1) times as long.",
+    ] = field(default=None, metadata=OPTIONAL)
+    maker_requotes: Annotated[
+        int | None,
+        whole(0, 20),
+        "For entry maker: how often an entry is quoted anew. A quote that would have traded at "
+        "once, or was rejected, is one of them.",
+    ] = field(default=None, metadata=OPTIONAL)
+    maker_end: Annotated[
+        str | None,
+        one_of("give_up", TAKE),
+        "For entry maker: what becomes of what is unfilled in the end. give_up: it is not bought; "
+        "what was bought stays, with its exits. take: it is bought at the market.",
+    ] = field(default=None, metadata=OPTIONAL)
     stop_atr_mult: Annotated[
         str | None, MULTIPLE, "Distance of the stop in ATRs, or null for no stop."
     ]

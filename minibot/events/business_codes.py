@@ -511,6 +511,26 @@ PROTECTED: Final = _business(
     "Stop and target of a position rest with the executor.",
     "Nothing to do; `risk.exits_at` chooses who watches them.",
 )
+QUOTE_MOVED: Final = _business(
+    "quote_moved",
+    "The best bid left the quote of an entry behind, so the quote was withdrawn to follow it.",
+    "Nothing to do; `risk.maker_patience_market_ms` says how long a quote waits.",
+)
+REQUOTED: Final = _business(
+    "requoted",
+    "What is left of an entry was quoted again, at the best bid.",
+    "Nothing to do; `risk.maker_requotes` says how often.",
+)
+QUOTE_UNFILLED: Final = _business(
+    "quote_unfilled",
+    "Re-quotes or time of an entry are used up; what is left of it was not bought.",
+    "Nothing to do; with `risk.maker_end` `take` the rest is bought at the market.",
+)
+QUOTE_TAKEN: Final = _business(
+    "quote_taken",
+    "Re-quotes or time of an entry are used up; what is left of it was bought at the market.",
+    "Nothing to do; with `risk.maker_end` `give_up` it is not bought.",
+)
 STOP_TRIGGERED: Final = _business(
     "stop_triggered",
     "A trade reached the stop of a resting order, which is sold at the market from then on.",

@@ -538,9 +538,9 @@ class RiskAction(Payload, frozen=True):
     TYPE: ClassVar[str] = "risk_action"
     action: Annotated[
         str,
-        one_of("ALLOW", "BLOCK", "REDUCE", "EXIT", "STOP", "PROTECT"),
-        "Let pass, refuse, make smaller, leave a position, stop the run, or rest its stop and "
-        "target with the executor.",
+        one_of("ALLOW", "BLOCK", "REDUCE", "EXIT", "STOP", "PROTECT", "WITHDRAW"),
+        "Let pass, refuse, make smaller, leave a position, stop the run, rest its stop and target "
+        "with the executor, or withdraw an entry's quote.",
     ]
     reason_code: Annotated[
         str, Codes(BUSINESS_GROUP, STOP_GROUP), "A business code; with STOP a STOP code. Generated."

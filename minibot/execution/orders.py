@@ -22,6 +22,8 @@ says so. In a lockstep a tick comes before what risk makes of it.
 | last fill | `order_cancel` | `CANCEL_REJECTED`, `order_ended` |
 | last fill | `order_replace` | the new one `REJECTED`, `order_ended` |
 | partial fill of an entry | `order_cancel` | the rest `CANCELLED`; the fill stands |
+| `order_cancel` of an entry's quote | an ask at its limit | nothing: it is `CANCELLED` |
+| end of a quote's time | an ask at its limit | nothing: it is `EXPIRED` |
 | `order_cancel` | trade at a trigger | nothing: the order is `CANCELLED` |
 | `order_replace` that is refused | trade at a trigger | the former one triggers: it never ended |
 | `order_replace` that is accepted | trade at its trigger | it triggers once its latency is over |
@@ -30,7 +32,8 @@ says so. In a lockstep a tick comes before what risk makes of it.
 | STOP | anything | nothing: resting orders stay as they are, listed |
 | planned end | trade at a trigger | nothing: open orders are `EXPIRED` |
 
-Under `carry` risk rests stop and target anew in the next run.
+Under `carry` risk rests stop and target anew in the next run. When risk cancels an entry's quote:
+`risk.quotes`.
 """
 
 from __future__ import annotations

@@ -69,8 +69,9 @@ from minibot.risk.exit_decision import (
 )
 from minibot.risk.limits import DRAWDOWN_PLACES
 from minibot.risk.plan_telling import PlanTelling
-from minibot.risk.positions import NO_PRICE
+from minibot.risk.positions import NO_PRICE, Market
 from minibot.risk.protection import REJECTED, on_answer, protect
+from minibot.risk.requoting import on_event, on_input, on_quote_ended, on_sell_signal
 from minibot.risk.risk_state import RiskState
 from minibot.risk.standing import Standing
 from minibot.risk.watch import RiskWatch
@@ -147,9 +148,14 @@ class RiskCore(Core):
         if isinstance(payload, RunEnding):
             state.exits.ending_until = payload.until_ts
             state.exits.invalidate_quiet_range()
-            return leave_all(state, event)
+            return self._with_quotes(event, leave_all(state, event))
         if isinstance(payload, ExitPosition):
-            return on_exit_position(state, payload.symbol, event)
+            symbol = payload.symbol
+            if symbol in state.quotes.open and symbol not in state.positions.held:
+                # What its quote may still bring is sold.
+                state.exits.request_exit(symbol)
+                return self._with_quotes(event, [])
+            return self._with_quotes(event, on_exit_position(state, symbol, event))
         if isinstance(payload, PriceMark):
             rebased = state.positions.on_price(payload.symbol, parse_amount(payload.price))
             if rebased is None:
@@ -161,7 +167,21 @@ class RiskCore(Core):
             verdict.tick_seq = seq
             return [stop(state, breaches, verdict)]
         self._take(payload)
-        return None
+        is_of_market = isinstance(payload, Instrument | Universe | Gap)
+        return self._with_quotes(event, [], seq if is_of_market else None)
+
+    def _with_quotes(
+        self, event: Event, messages: list[Message], tick_seq: int | None = None
+    ) -> list[Message] | None:
+        """Return the messages of an event, and behind them what it makes of quotes."""
+        state = self._state
+        if state.quotes.open and not state.is_stopped:
+            messages += on_event(state, event, tick_seq, len(messages))
+        return self._alone(messages)
+
+    def _alone(self, messages: list[Message]) -> list[Message] | None:
+        """Return the messages of a step; a STOP, which is the last of them, stands alone."""
+        return (messages[-1:] if self._state.is_stopped else messages) or None
 
     def _open(self, opening: RunOpening, now: int) -> None:
         """Start the run with what it holds, and with what earlier runs used and locked.
@@ -245,7 +265,10 @@ class RiskCore(Core):
         if side == BUY:
             return on_buy(state, market, signal)
         if side == SELL:
-            return on_sell(state, market, signal)
+            messages = on_sell(state, market, signal)
+            if state.quotes.open and not state.is_stopped:
+                messages += on_sell_signal(state, market, signal, len(messages))
+            return messages
         return None
 
     def _on_tick(self, tick: ScaledTick, seq: int, now: int) -> list[Message] | None:
@@ -270,17 +293,32 @@ class RiskCore(Core):
         rests = state.exits.rules.rests
         if rests:
             market.last = tick.last(seq)
+        if state.quotes.open and market.symbol in state.quotes.open:
+            return self._on_quoted_tick(market, tick, seq)
         if not market.qty:
             return None
         exits = market.exits or state.exits_of(market)
         if now < exits.quiet_until and exits.quiet_above < tick.bid < exits.quiet_below:
             return None
-        if rests:
+        return self._on_held_tick(market, tick, seq)
+
+    def _on_held_tick(self, market: Market, tick: ScaledTick, seq: int) -> list[Message] | None:
+        """Return the exit of a position that is due, or the order that is to rest for it."""
+        state = self._state
+        if state.exits.rules.rests:
             return protect(state, market, tick.ref(seq), tick.ts, seq)
         trigger = due(state, market)
         if trigger is None:
             return None
         return leave(state, market, trigger, verdict_for_tick(state, tick, seq))
+
+    def _on_quoted_tick(self, market: Market, tick: ScaledTick, seq: int) -> list[Message] | None:
+        """Return what a tick of a market with a quote leads to: its exit, then its quote."""
+        state = self._state
+        messages = (self._on_held_tick(market, tick, seq) if market.qty else None) or []
+        if not state.is_stopped:
+            messages += on_input(state, market, tick.ref(seq), tick.ts, seq, len(messages))
+        return self._alone(messages)
 
     def quiet_range(self, symbol: str, now: int) -> QuietRange | None:
         """Return the range of touches in which a symbol's ticks cause no message; None without one.
@@ -293,7 +331,7 @@ class RiskCore(Core):
         market = positions.market
         if symbol != market.symbol:
             market = positions.of(symbol)
-        if now >= budgets.midnight or market.is_unmarked:
+        if now >= budgets.midnight or market.is_unmarked or symbol in state.quotes.open:
             return None
         until, standing = budgets.midnight, self._standing
         if standing.is_on:
@@ -347,14 +385,16 @@ class RiskCore(Core):
         state.now = now
         standing, plans = self._standing, self._plans
         is_due = standing.is_on and standing.is_due(state, now)
-        if not is_due and not plans.is_on:
+        if not is_due and not plans.is_on and not state.quotes.open:
             return None
         cause = named(event.id, event.run_id)
         messages = plans.on_beat(state, cause, event.ts, seq) if plans.is_on else []
         if is_due:
             told = standing.tell(state, cause, event.ts, seq, len(messages), has_memory=False)
             messages.append(told)
-        return messages or None
+        if state.quotes.open:
+            messages += on_event(state, event, seq, len(messages))
+        return self._alone(messages)
 
     def _on_fill(self, fill: FillMessage, now: int) -> list[Message] | None:
         """Take a fill; return the STOP of a hard limit, else what the profile asks for.
@@ -369,6 +409,7 @@ class RiskCore(Core):
         if now >= budgets.midnight and not self._begin("fill", now):
             return None
         state.now = now
+        bought = positions.find(fill.client) if state.quotes.open else None
         market = positions.on_fill(fill)
         trades = state.sizing.trades
         if trades is not None:
@@ -391,6 +432,13 @@ class RiskCore(Core):
             if state.exits.rules.rests and holding is not None:
                 exits.quiet_until = 0
                 messages = protect(state, market, fill.ref(), fill.ts, fill.tick_seq)
+            if bought is not None and not state.is_stopped:
+                messages = messages or []
+                messages += on_quote_ended(
+                    state, bought, fill.ref(), fill.ts, fill.tick_seq, len(messages)
+                )
+                if state.is_stopped:
+                    return self._alone(messages)
             if self._plans.is_on and not state.is_stopped:
                 messages = messages or []
                 plan = self._plans.on_fill(
@@ -425,12 +473,20 @@ class RiskCore(Core):
         # An intent that came too late is EXPIRED without having stood: that is a refusal as well.
         was_refused = result.result == REJECTED or order.order is None
         is_ended = state.positions.on_result(result) is not None
+        messages: list[Message] | None = None
         if state.exits.rules.rests:
-            return on_answer(state, order, result, is_ended, is_ended and was_refused)
-        if is_ended and order.side == SELL:
+            messages = on_answer(state, order, result, is_ended, is_ended and was_refused)
+        elif is_ended and order.side == SELL:
             exits = order.market.exits or state.exits_of(order.market)
             exits.on_order_ended(was_refused, now)
-        return None
+        if is_ended and state.quotes.open and not state.is_stopped:
+            ref, seq = result.ref(), result.tick_seq
+            messages = messages or []
+            messages += on_quote_ended(
+                state, order, ref, result.ts, seq, len(messages), was_refused
+            )
+            return self._alone(messages)
+        return messages
 
     # --- what others see ----------------------------------------------------------------------
 
@@ -461,6 +517,7 @@ class RiskCore(Core):
             "open_orders": len(state.positions.orders),
             "open_positions": state.positions.listed(),
             "exits": state.exit_levels(),
+            **({"quotes": state.quotes.listed()} if state.quotes.open else {}),
             "orders_per_minute": budgets.orders(state.now),
             "headroom": state.headroom(None).texts(),
             "is_halted": state.halts.is_halted,

@@ -45,9 +45,11 @@ BLOCK: Final = "BLOCK"
 REDUCE: Final = "REDUCE"
 STOP: Final = "STOP"
 PROTECT: Final = "PROTECT"
+WITHDRAW: Final = "WITHDRAW"
 
 TAKE_PROFIT: Final = "TAKE_PROFIT"
 OCO: Final = "OCO"
+LIMIT_MAKER: Final = "LIMIT_MAKER"
 
 
 @mypyc_attr(acyclic=True)
@@ -111,7 +113,8 @@ class Verdict(ActionMessage):
 class AllowedIntent(IntentMessage):
     """The `order_intent` of an order, behind the verdict that allows it: at the market.
 
-    After `rest` it waits for a trigger instead. With `replaces` set it is an `order_replace`.
+    After `rest` it waits for a trigger instead, after `quote` at its limit. With `replaces` set it
+    is an `order_replace`.
 
     Args:
         verdict: The action that allows it; the intent is the next message of the step.
@@ -141,7 +144,9 @@ class AllowedIntent(IntentMessage):
         self.ts = verdict.ts
         self.tick_seq = verdict.tick_seq
         self.cause = cause
-        self._ref = derived(WRITER, cause, ordinal)  # The executor asks for it.
+        self.also = verdict.also
+        # The executor asks for it.
+        self._ref = derived(WRITER, cause if verdict.also is None else verdict.also, ordinal)
         self.behind = verdict
         self.ordinal = ordinal
         self.symbol = market.symbol
@@ -162,6 +167,10 @@ class AllowedIntent(IntentMessage):
         if stop is None:
             self.order_type = TAKE_PROFIT
 
+    def quote(self, limit: int, expires_ts: int) -> None:
+        """Make it an order that rests at a price, and takes nothing, until a market time."""
+        self.order_type, self.limit, self.expires_ts = LIMIT_MAKER, limit, expires_ts
+
     def _written(self) -> Payload:
         intent = OrderIntent(
             symbol=self.symbol,
@@ -170,6 +179,7 @@ class AllowedIntent(IntentMessage):
             order_type=self.order_type,
             client_order_id=self.client.text,
             purpose=self.purpose,
+            limit_price=self._price(self.limit),
             expires_ts=self.expires_ts,
             stop_price=self._price(self.stop),
             target_price=self._price(self.target),
@@ -281,7 +291,8 @@ def approve(
             order but one at the market.
         target: A trade at or above it triggers the order.
     """
-    client = derived(ORDER_ROLE, verdict.cause, verdict.ordinal)
+    taken = verdict.cause if verdict.also is None else verdict.also
+    client = derived(ORDER_ROLE, taken, verdict.ordinal)
     price = market.ask if side == BUY else market.bid
     order = WorkingOrder(client, market, side, qty, price)
     state.positions.orders.append(order)

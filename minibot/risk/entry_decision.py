@@ -80,6 +80,7 @@ from minibot.risk.protections import (
     OF_MAX_DRAWDOWN,
     OF_STOPLOSS_GUARD,
 )
+from minibot.risk.quoting import first_quote, judge_quote
 from minibot.risk.risk_state import RiskState
 from minibot.risk.signal_gates import (
     DECIDED_BEFORE,
@@ -126,6 +127,8 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
     qty, notional = 0, 0
     if checks.judge(entry_rows(state, market, signal, left)) and rules is not None:
         qty, notional = size_entry(state, market, rules, left, checks)
+        if qty and state.quotes.rules.is_on and not judge_quote(state, market, rules, qty, checks):
+            qty = 0
     if rules is None or not qty:
         state.stops.on_refusal(checks.reason, signal.ts)
         return [action(state, BLOCK, checks.reason, verdict)]
@@ -136,6 +139,8 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
     state.stops.on_entry()
     # A check that failed without refusing made the order smaller.
     kind, reason = (REDUCE, REDUCED) if checks.failed else (ALLOW, ALLOWED)
+    if state.quotes.rules.is_on:
+        return first_quote(state, kind, reason, qty, market, rules, verdict, signal)
     return approve(state, kind, reason, BUY, qty, market, rules, verdict)
 
 
@@ -180,7 +185,7 @@ def entry_rows(
         (status_gate(rules), not is_tradable(rules), False),
         (TICK_AGE, tick_age(market, now), limits.tick_age_ms_max),
         (mark_gate(market), NOT_ASKED if has_touch else True, False),
-        (ORDER_PENDING, positions.has_order(symbol) if has_touch else NOT_ASKED, False),
+        (ORDER_PENDING, _is_pending(state, symbol) if has_touch else NOT_ASKED, False),
         (POSITIONS, _count(positions, market) if has_touch else NOT_ASKED, limits.positions_max),
         (DEVIATION, _away(market, exits.close) if has_touch else NOT_ASKED, limits.deviation_max),
         (SPREAD, _spread(market, limits) if has_touch else NOT_ASKED, limits.entry_spread_max),
@@ -204,6 +209,11 @@ def entry_rows(
         # An order of full size ahead of the night's pace is refused, and not made smaller.
         (PACE, _paced(state, market, left, usable), usable),
     )
+
+
+def _is_pending(state: RiskState, symbol: str) -> bool:
+    """Return whether an order of a symbol is on its way, or an entry is to be quoted anew."""
+    return state.positions.has_order(symbol) or symbol in state.quotes.open
 
 
 def _week_loss(limits: Limits, left: Headroom) -> int:
@@ -265,12 +275,17 @@ def _spread(market: Market, limits: Limits) -> int:
 
 
 def size_entry(
-    state: RiskState, market: Market, rules: OrderRules, left: Headroom, checks: Checklist
+    state: RiskState,
+    market: Market,
+    rules: OrderRules,
+    left: Headroom,
+    checks: Checklist,
+    most: int | None = None,
 ) -> tuple[int, int]:
     """Return the quantity that an entry may buy within all limits, and its notional.
 
-    Both are 0 where the venue's filters refuse what is left of the order, or the loss at the stop
-    would be too large; the reason is then `checks.reason`.
+    The quantity is at most `most`. Both are 0 where the venue's filters refuse what is left of the
+    order, or the loss at the stop would be too large; the reason is then `checks.reason`.
     """
     limits, positions = state.limits, state.positions
     ask, bounds, position_max = market.ask, rules.market_bounds, rules.position_max
@@ -279,7 +294,10 @@ def size_entry(
     if not state.sizing.is_plain:
         sizes = sizes_at(state, market, rules, left)
         amount = sizes.wanted
-    wanted = qty = bounds.qty_down(qty_for(amount, ask))
+    wanted = bounds.qty_down(qty_for(amount, ask))
+    if most is not None and most < wanted:
+        wanted = bounds.qty_down(most)
+    qty = wanted
     notional, binding = cost_up(wanted, ask), ""
     rows = size_rows(limits, left, notional, amount)
     decided, room = BY_AMOUNT, amount

@@ -404,17 +404,23 @@ def _exit(
     if breaches is not None:
         return [stop(state, breaches, verdict)]
     if not state.exits.rules.rests or not is_whole:
-        return approve(state, EXIT, reason, SELL, qty, market, rules, verdict)
+        messages = approve(state, EXIT, reason, SELL, qty, market, rules, verdict)
+        if market.symbol in state.quotes.open:  # Nothing is bought beside a sale.
+            messages += cancel_entries(state, market, verdict, verdict.ordinal + 2)
+        return messages
     former = state.positions.resting(market)
     messages = approve(state, EXIT, reason, SELL, qty, market, rules, verdict, former)
-    return messages + cancel_entries(state, market, verdict, 2)
+    return messages + cancel_entries(state, market, verdict, verdict.ordinal + 2)
 
 
 def cancel_entries(
     state: RiskState, market: Market, verdict: Verdict, ordinal: int
 ) -> list[Message]:
-    """Return a cancel for each open entry of a market, as messages from `ordinal` on."""
-    return [
-        cancel_of(order, verdict, ordinal + n)
-        for n, order in enumerate(state.positions.entries(market))
-    ]
+    """Return a cancel for each open entry of a market, as messages from `ordinal` on.
+
+    A quoted entry ends for good.
+    """
+    entries = state.positions.entries(market)
+    if state.quotes.open:
+        entries = state.quotes.leave(market.symbol, entries)
+    return [cancel_of(order, verdict, ordinal + n) for n, order in enumerate(entries)]

@@ -14,9 +14,9 @@ of them always stands; while a new one is on its way, a trade that reaches its l
 the former triggers it. Which of two wins is a table in `execution.orders`.
 
 A position that no resting order covers is watched by risk itself, by the bid and the last trade:
-where its quantity is too small to rest, its order was refused and waits for the next attempt, or
-its symbol is halted. Under `carry` the next run rests stop and target anew with its first tick of
-the symbol.
+where its quantity is too small to rest, the venue lets no further order rest, its order was refused
+and waits for the next attempt, or its symbol is halted. Under `carry` the next run rests stop and
+target anew with its first tick of the symbol.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from minibot.risk.checks import Gate, Row, first_failure
 from minibot.risk.drafts import BLOCK, PROTECT, Verdict, action, approve, new_verdict
 from minibot.risk.exit_decision import EXIT_QTY, cancel_entries, due, leave
 from minibot.risk.exits import SymbolExits
+from minibot.risk.order_counts import count_rows
 from minibot.risk.positions import Market, WorkingOrder
 from minibot.risk.risk_state import RiskState
 from minibot.risk.signal_gates import is_tradable, status_gate
@@ -134,9 +135,11 @@ def rest_rows(
 ) -> tuple[Row, ...]:
     """Return the checks that an order has to pass before it rests; the last one is of its size."""
     rules, exits = market.rules, market.exits or state.exits_of(market)
+    legs = (levels[0] is not None) + (levels[1] is not None)
     return (
         (status_gate(rules), not is_tradable(rules), False),
         *trigger_rows(market.last, *levels, *exits.reasons()),
+        *count_rows(state, market, rules, legs, state.positions.resting(market)),
         # A spent rate refuses, and ends no run: the position is watched without a resting order.
         (RATE, verdict.left.orders + 1, state.limits.order_rate.hard),
         (EXIT_QTY, qty, 0 if rules is None else rules.qty_min),

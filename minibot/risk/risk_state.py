@@ -17,6 +17,7 @@ from minibot.risk.limits import Limits
 from minibot.risk.market_returns import MarketReturns
 from minibot.risk.positions import Market, Positions
 from minibot.risk.protections import Protections
+from minibot.risk.quotes import QuoteRules, Quotes
 from minibot.risk.sizing import Sizing
 from minibot.risk.trading_halts import TradingHalts
 
@@ -35,6 +36,7 @@ class RiskState:
         "now",
         "positions",
         "protections",
+        "quotes",
         "reason",
         "returns",
         "sizing",
@@ -54,6 +56,7 @@ class RiskState:
         self.halts: TradingHalts = TradingHalts()
         self.returns: MarketReturns = MarketReturns(config)
         self.protections: Protections = Protections(config)
+        self.quotes: Quotes = Quotes(QuoteRules(config))
         # The signals that an order followed, each until it is stale anyway.
         self.decided: RecentIds = RecentIds()
         # Market time of this step; the reason code of the last action.
@@ -105,6 +108,7 @@ class RiskState:
         return {
             **({} if trades is None else {"closed_trades": trades.state()}),
             **protected,
+            **({"quotes": self.quotes.state()} if self.quotes.rules.is_on else {}),
             "positions": self.positions.state(),
             "budgets": self.budgets.state(),
             "exits": self.exits.state(),
@@ -133,6 +137,7 @@ class RiskState:
         if restored.returns.is_on:
             restored.returns.restore(state.get("returns") or {})
         restored.protections = Protections.from_state(config, state.get("protections"))
+        restored.quotes.restore(state.get("quotes", []))
         restored.decided = RecentIds.from_state(state["decided"])
         restored.now = state["now"]
         restored.reason = state["reason"]

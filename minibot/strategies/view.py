@@ -50,7 +50,7 @@ class View:
         is_halted: An operator has halted purchases.
         locked_until_ts: An operator has locked this symbol until then, ms; -1 while not locked.
         risk_action, risk_code: What risk last decided about this symbol (ALLOW, BLOCK, REDUCE,
-            EXIT) and its reason code; empty before the first.
+            EXIT, WITHDRAW) and its reason code; empty before the first.
         entry_code: Reason code of the last BUY.
         buy_ts, sell_ts: Market time of the last BUY, and of the last SELL or sale.
         held: The position as the core reckons it.

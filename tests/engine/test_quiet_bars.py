@@ -118,6 +118,10 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
             *("risk.drift_bars=10", "risk.drift_reference_bars=20", "risk.drift_max=0.6"),
         ),
         ("risk.exits_at=venue", "risk.time_exit_ms=900000", "execution.fill_model=worse"),
+        (
+            *("risk.entry=maker", "risk.maker_patience_market_ms=5000", "risk.maker_requotes=20"),
+            *("risk.maker_end=take", "risk.exits_at=venue"),
+        ),
         ("execution.fee_asset=base", "execution.latency_drawn_market_ms=[20,300,5000]"),
         ("execution.fee_asset=base", "risk.exits_at=venue", "execution.fill_model=book"),
     ],

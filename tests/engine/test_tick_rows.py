@@ -58,12 +58,17 @@ LADDER = (
     *(*PLAN, "risk.exit_policy=ladder", "risk.ladder_1_bps=0.5", "risk.ladder_2_bps=1"),
     *("risk.targets_by_age=null", "risk.break_even_bps=null", "risk.trail_from_bps=1.5"),
 )
+# Entries rest at the bid, follow it, and are given up or taken.
+MAKER = (
+    *(*VENUE, "risk.entry=maker", "risk.maker_patience_market_ms=400"),
+    *("risk.maker_requotes=2", "risk.maker_end=take"),
+)
 SETS = {
     **CASES,
     **{"tight": TIGHT, "losing": LOSING, "late": LATE, "venue": VENUE},
     **{"plan": PLAN, "plan_venue": (*PLAN, "risk.exits_at=venue")},
     **{"ladder": LADDER, "ladder_venue": (*LADDER, "risk.exits_at=venue")},
-    "protected": PROTECTED,
+    **{"protected": PROTECTED, "maker": MAKER},
 }
 ROWS = 6_000
 
@@ -115,7 +120,7 @@ def _by_events(rows: TickRows, first: int, last: int, seq: int) -> None:
 @pytest.mark.parametrize(
     "case",
     [
-        *("ema", "nore", "tight", "losing", "late", "venue", "protected"),
+        *("ema", "nore", "tight", "losing", "late", "venue", "protected", "maker"),
         *("plan", "plan_venue", "ladder", "ladder_venue"),
     ],
 )

@@ -18,6 +18,7 @@ from minibot.risk.checks import NOT_ASKED
 from minibot.risk.market_returns import Reading, ReturnRules
 from minibot.risk.plan import Plan, PlanRules
 from minibot.risk.positions import Market, WorkingOrder
+from minibot.risk.quotes import Quote
 from minibot.risk.risk_state import RiskState
 from minibot.risk.sizing import Sizes
 from tests.risk.desk import HASH, OTHER, RUN_ID, START, SYMBOL, config, instrument
@@ -133,6 +134,11 @@ class World:
         self.plan.opened_ts, self.rung_bid = self.opened_ts, NOT_ASKED
         self.levels: tuple[int | None, int | None] = (None, None)
         self.reasons, self.qty = ("stop_loss", "take_profit"), UNIT
+        # A quoted entry, of which half is bought, within its time and its number.
+        self.quote = Quote(self.signal(BUY), 4 * UNIT, 401 * UNIT, NOW - 500, 3_000)
+        self.quote.filled, self.quote.spent = 2 * UNIT, 198 * UNIT
+        self.quote.limit, self.quote.requotes = 10_000 * UNIT // 100, 1
+        state.quotes.rules.requotes_max = 2
 
     # --- changes ------------------------------------------------------------------------------
 

@@ -22,8 +22,11 @@ from minibot.risk import (
     entry_decision,
     exit_decision,
     market_returns,
+    order_counts,
     plan_rows,
     protection,
+    quoting,
+    requoting,
     sizing,
     trigger_rows,
 )
@@ -32,6 +35,7 @@ from minibot.risk.drafts import Verdict, verdict_for_event
 from minibot.risk.plan_rows import HELD_MS
 from tests.risk.desk import PROJECT, SYMBOL
 from tests.risk.row_levels import PLANS, RESTS, RETURN_ROWS, TRIGGERS
+from tests.risk.row_quotes import COUNTS, QUOTES, REQUOTES
 from tests.risk.row_scenarios import ENTRIES, EQUITY_LIMITS, EXITS, SIZES, Scenario
 from tests.risk.row_world import ENDS, NOTIONAL, STOP_BID, TARGET_BID, World
 
@@ -44,6 +48,9 @@ SCENARIOS: Final = {
     trigger_rows: TRIGGERS,
     protection: RESTS,
     market_returns: RETURN_ROWS,
+    order_counts: COUNTS,
+    quoting: QUOTES,
+    requoting: REQUOTES,
 }
 VALUE, LIMIT = 1, 2
 
@@ -155,6 +162,21 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
     (protection, "rest_rows"): rested,
     (market_returns, "return_rows"): lambda module, world: judged(
         module.return_rows(world.reading, world.return_rules)
+    ),
+    (order_counts, "count_rows"): lambda module, world: judged(
+        module.count_rows(world.state, world.market, world.market.rules, 2)
+    ),
+    (quoting, "quote_rows"): lambda module, world: judged(
+        module.quote_rows(world.market, world.market.rules, world.qty)
+    ),
+    (requoting, "moved_rows"): lambda module, world: judged(
+        module.moved_rows(world.state, world.market, world.market.rules, world.quote)
+    ),
+    (requoting, "again_rows"): lambda module, world: judged(
+        module.again_rows(world.state, world.quote, world.quote.requotes)
+    ),
+    (requoting, "rest_rows"): lambda module, world: judged(
+        module.rest_rows(world.state, world.market, world.quote, verdict_of(world))
     ),
     (budgets, "hard_rows"): lambda module, world: judged(module.Budgets.hard_rows(world.budgets)),
 }

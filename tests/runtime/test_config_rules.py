@@ -88,6 +88,12 @@ VOLATILE = [
     "risk.volatility_bars_long=100",
 ]
 DRIFTING = ["risk.drift_bars=64", "risk.drift_reference_bars=64"]
+MAKER = [
+    "risk.maker_requotes=3",
+    "risk.entry=maker",
+    "risk.maker_patience_market_ms=5000",
+    "risk.maker_end=take",
+]
 KELLY = [
     "risk.kelly_trades_min=20",
     "risk.sizing=kelly",
@@ -197,6 +203,13 @@ KELLY = [
         (["risk.sizing=share"], ["risk.risk_per_trade_bps=50"], "risk.risk_per_trade_bps"),
         (KELLY, [*KELLY, "risk.position_share_bps_min=2001"], "risk.position_share_bps_min"),
         (KELLY, KELLY[1:], "risk.sizing"),
+        (MAKER, MAKER[1:], "risk.entry"),
+        (MAKER, [*MAKER, "risk.maker_patience_market_ms=5001"], "risk.maker_patience_market_ms"),
+        (
+            ["risk.entry=market"],
+            ["risk.entry=market", "risk.maker_end=give_up"],
+            "risk.maker_end",
+        ),
         (
             [*BUCKETS, "risk.bucket_buffer_bps=1000"],
             [*BUCKETS, "risk.bucket_buffer_bps=999"],

@@ -11,10 +11,18 @@ from msgspec.structs import replace
 from minibot.accounting import portfolio
 from minibot.accounting.order_rules import Bounds
 from minibot.events.money import proceeds_down
-from minibot.risk import drafts, entry_decision, exit_decision, plan, plan_telling
+from minibot.risk import (
+    drafts,
+    entry_decision,
+    exit_decision,
+    plan,
+    plan_telling,
+    requoting,
+)
 from minibot.risk.core import RiskCore
 from minibot.risk.plan import Plan, PlanRules
 from minibot.risk.positions import Positions
+from minibot.risk.quotes import Quote
 from minibot.risk.trading_halts import TradingHalts
 from tools.risk_storm import watch
 from tools.risk_storm.__main__ import main, play
@@ -119,6 +127,18 @@ def _misleading(change: pytest.MonkeyPatch) -> None:
     change.setattr(plan_telling, "_payload", lambda *words: replace(told(*words), stop="1"))
 
 
+def _steadfast(change: pytest.MonkeyPatch) -> None:
+    change.setattr(requoting, "WITHDRAWING", frozenset())
+
+
+def _impatient(change: pytest.MonkeyPatch) -> None:
+    change.setattr(entry_decision, "_is_pending", lambda state, symbol: False)
+
+
+def _greedy(change: pytest.MonkeyPatch) -> None:
+    change.setattr(Quote, "end", lambda quote, qty: None)
+
+
 @pytest.mark.parametrize(
     ("breaks", "what"),
     [
@@ -135,6 +155,9 @@ def _misleading(change: pytest.MonkeyPatch) -> None:
         (_generous, watch.CASH),
         (_stepless, watch.QTY),
         (_misleading, watch.TOLD),
+        (_steadfast, watch.LEFT_STANDING),
+        (_impatient, watch.TWICE),
+        (_greedy, watch.OVERBOUGHT),
     ],
 )
 def test_what_is_broken_on_purpose_is_reported(

@@ -241,6 +241,8 @@ class Weather:
             notional_min=rng.choice(("5", "10")),
             origin="table",
             notional_max=rng.choice((None, "3000")),
+            orders_max=rng.choice((None, None, 1, 2)),
+            order_lists_max=rng.choice((None, None, None, 1)),
         )
 
     # --- the strategy and the operator --------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Profiles of a storm: sizing, exits, protections, limits and fills, drawn anew for each night."""
+"""Profiles of a storm: entries, exits, sizing, protections and fills, drawn anew each night."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def drawn_profile(rng: random.Random) -> JsonObject:
     base = load_config(PROFILE).raw
     for left in range(DRAWS_MAX, 0, -1):
         keys = _limits(rng) | _exits(rng) | _sizing(rng) | _standing(rng) | _execution(rng)
-        keys |= _returns(rng)
+        keys |= _entry(rng) | _returns(rng)
         sets = [f"{name}={json.dumps(value)}" for name, value in keys.items()]
         try:
             return config_with(base, sets).raw
@@ -157,6 +157,16 @@ def _execution(rng: random.Random) -> Keys:
         **_some(rng, 0.3, {"execution.fee_asset": rng.choice(["quote", "base"])}),
         **_some(rng, 0.3, {"execution.latency_drawn_market_ms": [0, 20, 70, 1_500]}),
     }
+
+
+def _entry(rng: random.Random) -> Keys:
+    maker = {
+        "risk.entry": "maker",
+        "risk.maker_patience_market_ms": rng.choice([100, 400]),
+        "risk.maker_requotes": rng.choice([0, 1, 4, 20]),
+        "risk.maker_end": rng.choice(["give_up", "take"]),
+    }
+    return _some(rng, 0.5, maker)
 
 
 def _some(rng: random.Random, share: float, keys: Keys) -> Keys:

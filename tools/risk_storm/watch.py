@@ -49,7 +49,7 @@ from minibot.events.names import EXECUTION_ROLE
 SAMPLE: Final = 25
 STOPS: Final = ("hard", "stop", "even", "trail")
 TERMINAL: Final = frozenset({"FILLED", "CANCELLED", "EXPIRED", "REJECTED"})
-ALLOWING: Final = frozenset({"ALLOW", "REDUCE", "EXIT", "PROTECT"})
+ALLOWING: Final = frozenset({"ALLOW", "REDUCE", "EXIT", "PROTECT", "WITHDRAW"})
 QUOTE: Final = "USDT"
 
 LINEAGE = "an intent without the action that allows it"
@@ -65,6 +65,20 @@ NOT_LEFT = "a bid at the stop, and no sale"
 BOOKS = "books that differ"
 RESTART = "a restart changed what followed"
 ENTRY_REFUSED = "an entry while entries were refused"
+LEFT_STANDING = "a quote left standing while entries were refused"
+TWICE = "two purchases of a symbol at a time"
+OVERBOUGHT = "an entry bought more than it was allowed"
+
+
+@dataclass(slots=True)
+class Entry:
+    """Entry of one signal: quantity and cost of its first order, and what was sent and bought."""
+
+    qty: int
+    cost: int
+    orders: int = 0
+    bought: int = 0
+    spent: int = 0
 
 
 @dataclass(slots=True)
@@ -77,6 +91,8 @@ class Working:
     cost: int
     replaces: str
     rests: bool
+    is_quote: bool = False
+    is_leaving: bool = False
     filled: int = 0
     ends_at: int | None = None
 
@@ -125,6 +141,9 @@ class Watch:
         self._rules: dict[str, OrderRules] = {}
         self._is_halted = self._is_ending = self._is_stopped = False
         self._locks: dict[str, int | None] = {}
+        # The longest way of an entry: its quotes, and a purchase at the market.
+        self._orders_max: int = risk.get("maker_requotes", 0) + 2
+        self._entries: dict[str, Entry] = {}
         self._levels: dict[str, tuple[int, dict[str, int]]] = {}
         self._told: dict[str, tuple[int | None, int]] = {}
 
@@ -142,6 +161,8 @@ class Watch:
         self._on_risk(said, now)
         if isinstance(item, ScaledTick):
             self._require_left(core, item, said, now)
+        if not self._is_stopped:
+            self._require_withdrawn(now)
         if (is_fill or self._steps % SAMPLE == 0) and not self._is_stopped:
             self._look(core, is_fill)
 
@@ -203,6 +224,11 @@ class Watch:
             self._bought += cost_up(fill.qty, fill.price)
         order = self._working[fill.client.text]
         order.filled += fill.qty
+        if fill.side == BUY:
+            entry = self._entries[self._ordered[fill.client.text][0].cause.text]
+            entry.bought += fill.qty
+            if order.is_quote:
+                entry.spent += cost_up(fill.qty, fill.price)
         self._forget_ended()
         self._end(fill.symbol)
 
@@ -239,6 +265,8 @@ class Watch:
                     self._fail(LINEAGE, f"{behind.action}: {message.payload()}")
                 if isinstance(message, IntentMessage):
                     self._on_intent(message, now)
+                elif message.client.text in self._working:
+                    self._working[message.client.text].is_leaving = True
             elif isinstance(message, ToldMessage) and isinstance(message.told, PositionPlan):
                 self._on_plan(message.told)
 
@@ -265,14 +293,19 @@ class Watch:
         is_large = bounds.qty_max is not None and qty > bounds.qty_max
         if qty <= 0 or qty % bounds.qty_step or qty < bounds.qty_min or is_large:
             self._fail(QTY, f"{qty} {symbol}, whose step is {bounds.qty_step}")
-        cost = cost_up(intent.qty, ask) if intent.side == BUY else 0
+        price = ask if intent.limit is None else intent.limit
+        cost = cost_up(intent.qty, price) if intent.side == BUY else 0
+        if intent.limit is not None and not intent.limit < ask:
+            self._fail(CAP, f"a quote of {symbol} at {intent.limit} under an ask of {ask}")
         replaces = "" if intent.replaces is None else intent.replaces.text
         order = Working(
             *(symbol, intent.side, intent.qty, cost, replaces),
             rests=intent.stop is not None or intent.target is not None,
+            is_quote=intent.limit is not None,
         )
         if intent.side == BUY:
             self._on_entry(order, bid, ask, now)
+            self._on_purchase(intent, ask)
         self._working[intent.client.text] = order
         self._ordered[intent.client.text] = (intent, 0)
         if intent.side == SELL and self._selling(symbol) > self._known.get(symbol, 0):
@@ -281,13 +314,37 @@ class Watch:
         if len(self._orders_ts) > self._rate_max:
             self._fail(CAP, f"{len(self._orders_ts)} orders within a minute")
 
+    def _on_purchase(self, intent: IntentMessage, ask: int) -> None:
+        """Judge an order to buy by what its signal was allowed first."""
+        if self._buying(intent.symbol):
+            self._fail(TWICE, f"{intent.qty} {intent.symbol} beside {self._buying(intent.symbol)}")
+        first = Entry(intent.qty, cost_up(intent.qty, ask))
+        entry = self._entries.setdefault(intent.cause.text, first)
+        entry.orders += 1
+        if entry.orders > 1:
+            self._see("REQUOTE" if intent.limit is not None else "QUOTE TAKEN")
+        if entry.orders > self._orders_max or entry.bought + intent.qty > entry.qty:
+            self._fail(OVERBOUGHT, f"{entry}, then {intent.qty}")
+        price = ask if intent.limit is None else intent.limit
+        if entry.spent + cost_up(intent.qty, price) > entry.cost + entry.orders:
+            self._fail(OVERBOUGHT, f"{entry}, then {intent.qty} at {price}")
+
+    def _require_withdrawn(self, now: int) -> None:
+        """Require that no quote stands, and none is left to itself, where entries are refused."""
+        for order in self._working.values():
+            if not order.is_quote or order.is_leaving or order.ends_at is not None:
+                continue
+            if self._is_halted or self._is_ending or self._is_locked(order.symbol, now):
+                self._fail(LEFT_STANDING, f"{order.left} {order.symbol}")
+
+    def _is_locked(self, symbol: str, now: int) -> bool:
+        until = self._locks.get(symbol, 0)
+        return until is None or now < until
+
     def _on_entry(self, order: Working, bid: int, ask: int, now: int) -> None:
         """Judge an entry by what risk knows."""
         symbol = order.symbol
-        is_locked = symbol in self._locks and (
-            (until := self._locks[symbol]) is None or now < until
-        )
-        if self._is_halted or self._is_ending or is_locked:
+        if self._is_halted or self._is_ending or self._is_locked(symbol, now):
             self._fail(ENTRY_REFUSED, f"{symbol}, halted, ending or locked")
         held = proceeds_down(self._held(symbol), (bid + ask) // 2)
         pending = self._buying(symbol)

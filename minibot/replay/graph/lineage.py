@@ -20,7 +20,7 @@ from minibot.events.reasons import EVENT_ID_CONFLICT, NONDETERMINISM, SOURCE_FOR
 from minibot.kernel.errors import ContractError, RunStop
 from minibot.kernel.verify import Finding
 
-ALLOWING: Final = frozenset({"ALLOW", "REDUCE", "EXIT", "PROTECT"})
+ALLOWING: Final = frozenset({"ALLOW", "REDUCE", "EXIT", "PROTECT", "WITHDRAW"})
 
 
 @dataclass(slots=True)

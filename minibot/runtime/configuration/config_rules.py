@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from minibot.cores.core_profile import HALTED_TIER, KELLY, RISK, VENUE, venue_name
+from minibot.cores.core_profile import HALTED_TIER, KELLY, MAKER, RISK, VENUE, venue_name
 from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE
 from minibot.events.roles import Roles
@@ -62,6 +62,7 @@ _SIZED_BY: Final = {
     ),
 }
 _SHARED: Final = ("position_share_bps_max",)
+_MAKER_KEYS: Final = ("maker_patience_market_ms", "maker_requotes", "maker_end")
 _BUCKETS: Final = ("bucket_active_bps", "bucket_reserve_bps", "bucket_buffer_bps")
 _SIZING_KEYS: Final = (
     *("sizing", "stop_atr_mult", "stop_bps", "symbol_notional_max", *_BUCKETS),
@@ -295,6 +296,22 @@ def _sizing_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
         if not symbol.endswith(quote) or symbol == quote:
             words = f"allowed: markets that portfolio.quote_asset ({quote}) pays"
             yield told(["risk", "symbol_notional_max", symbol], most, words, origin)
+
+
+def _entry_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    risk = raw["risk"]
+    is_maker = risk.get("entry") == MAKER
+    for key in _MAKER_KEYS:
+        if is_maker and risk.get(key) is None:
+            words = f"allowed: {MAKER} where risk.{key} is given"
+            yield told(["risk", "entry"], MAKER, words, origin)
+        if not is_maker and risk.get(key) is not None:
+            words = f"allowed: only where risk.entry is {MAKER}"
+            yield told(["risk", key], risk[key], words, origin)
+    patience, ttl = risk.get(_MAKER_KEYS[0]), raw["execution"]["order_ttl_market_ms"]
+    if is_maker and patience is not None and patience > ttl:
+        words = f"allowed: at most execution.order_ttl_market_ms ({ttl}), which ends a quote too"
+        yield told(["risk", _MAKER_KEYS[0]], patience, words, origin)
 
 
 def _protection_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -594,6 +611,10 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     (
         (*(f"risk.{key}" for key in _SIZING_KEYS), "portfolio.quote_asset"),
         _sizing_violations,
+    ),
+    (
+        ("risk.entry", *(f"risk.{key}" for key in _MAKER_KEYS), "execution.order_ttl_market_ms"),
+        _entry_violations,
     ),
     (("risk", "portfolio.cash"), policy_violations),
     (

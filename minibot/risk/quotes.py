@@ -1,0 +1,229 @@
+"""Quotes: entries that rest at the best bid as LIMIT_MAKER, with `risk.entry: maker`.
+
+An entry is one quote at a time. A quote that has to move is cancelled, and the next one is sent for
+what is left once the executor has told its end and every fill of it is booked: with an
+`order_replace` a fill on its way would be bought twice. `risk.quoting` places quotes,
+`risk.requoting` says what becomes of them; here is what they remember.
+
+| while a quote rests | what risk does |
+| --- | --- |
+| the best bid is above it after `maker_patience_market_ms` | cancels it and quotes anew |
+| it would have traded at once | quotes anew, which counts |
+| it is rejected | the same, after `maker_patience_market_ms` |
+| re-quotes or time are used up | gives up, or buys the rest at the market: `maker_end` |
+| a signal to buy the symbol | refuses it: `pending_order` |
+| a sale of the symbol, also by its resting stop | cancels it for good, in the same step |
+| a halt, a lock, a loss limit, the announced end | the same |
+| the symbol leaves TRADING or the universe | the same |
+| a signal to sell, or an operator's request to leave | the same; what is bought is sold |
+| a fill that comes before its cancel | keeps it, with its exits |
+| STOP | nothing more: it is left as it stands, and no fill follows |
+| planned end, also under `carry` | it was cancelled at the announcement; no run begins with one |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from minibot.cores.core_profile import MAKER, TAKE, CoreProfile
+from minibot.cores.event_id import NOBODY, EventId, named
+from minibot.cores.messages import SIGNALS, SignalMessage
+from minibot.events.model import BUY, JsonObject
+from minibot.events.money import amount_text, cost_up, parse_amount
+from minibot.risk.positions import WorkingOrder
+
+
+@final
+class QuoteRules:
+    """Keys of `risk.entry: maker`.
+
+    Attributes:
+        is_on: Whether entries are quoted.
+        patience_ms: How long a quote waits before it follows the best bid.
+        requotes_max: How often an entry is quoted anew.
+        takes: Whether what is unfilled in the end is bought at the market.
+    """
+
+    __slots__ = ("is_on", "patience_ms", "requotes_max", "takes")
+
+    def __init__(self, config: JsonObject) -> None:
+        """Take the keys of the whole resolved configuration."""
+        risk = CoreProfile.of(config).risk
+        self.is_on: bool = risk.entry == MAKER
+        self.patience_ms: int = risk.maker_patience_market_ms or 0
+        self.requotes_max: int = risk.maker_requotes or 0
+        self.takes: bool = risk.maker_end == TAKE
+
+    @property
+    def life_ms(self) -> int:
+        """The longest life of an entry, from its first quote on."""
+        return self.patience_ms * (self.requotes_max + 1)
+
+
+@final
+class Quote:
+    """One entry that is quoted, from its first quote until nothing of it is on its way.
+
+    Attributes:
+        signal: The signal to buy.
+        started_ts, until_ts: Market time of the first quote, and from which none is sent.
+        qty: What the entry was to buy in all.
+        cost: What it may cost in all: its whole quantity at the ask of the first quote.
+        filled, spent: What its ended quotes bought, and the cost of that.
+        requotes: How often it was quoted anew.
+        client: The order of the quote that stands.
+        limit: Its price.
+        patient_until: Until when it waits where it is.
+        is_leaving: Whether its cancel was sent.
+        is_over: Whether nothing more is bought once it has ended.
+        is_waiting: Whether none stands, as the last one was refused.
+    """
+
+    __slots__ = (
+        "client",
+        "cost",
+        "filled",
+        "is_leaving",
+        "is_over",
+        "is_waiting",
+        "limit",
+        "patient_until",
+        "qty",
+        "requotes",
+        "signal",
+        "spent",
+        "started_ts",
+        "until_ts",
+    )
+
+    def __init__(self, signal: SignalMessage, qty: int, cost: int, now: int, life_ms: int) -> None:
+        """Start before the first quote is placed."""
+        self.signal: SignalMessage = signal
+        self.qty: int = qty
+        self.cost: int = cost
+        self.started_ts: int = now
+        self.until_ts: int = now + life_ms
+        self.filled: int = 0
+        self.spent: int = 0
+        self.requotes: int = 0
+        self.client: EventId = signal.ref()
+        self.limit: int = 0
+        self.patient_until: int = now
+        self.is_leaving: bool = False
+        self.is_over: bool = False
+        self.is_waiting: bool = False
+
+    @property
+    def rest(self) -> int:
+        """The quantity that its ended quotes have left."""
+        return self.qty - self.filled
+
+    def place(self, client: EventId, limit: int, patient_until: int) -> None:
+        """Take the order of a quote that was sent."""
+        self.client = client
+        self.limit = limit
+        self.patient_until = patient_until
+        self.is_leaving = self.is_waiting = False
+
+    def end(self, qty: int) -> None:
+        """Take what its quote has bought, at its price."""
+        self.filled += qty
+        self.spent += cost_up(qty, self.limit)
+
+    def to_json(self) -> JsonObject:
+        """Return the entry as canonical JSON values."""
+        signal = self.signal
+        return {
+            "signal": [signal.ref().text, signal.ts, signal.symbol, signal.horizon_ms],
+            "tick_seq": signal.tick_seq,
+            "started_ts": self.started_ts,
+            "until_ts": self.until_ts,
+            "qty": amount_text(self.qty),
+            "cost": amount_text(self.cost),
+            "filled": amount_text(self.filled),
+            "spent": amount_text(self.spent),
+            "requotes": self.requotes,
+            "client": self.client.text,
+            "limit": amount_text(self.limit),
+            "patient_until": self.patient_until,
+            "is_leaving": self.is_leaving,
+            "is_over": self.is_over,
+            "is_waiting": self.is_waiting,
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Quote:
+        """Return the entry of `to_json`."""
+        signal = SignalMessage()
+        name, signal.ts, signal.symbol, signal.horizon_ms = data["signal"]
+        signal.place, signal.side = SIGNALS, BUY
+        signal.cause, signal._ref = NOBODY, named(name)
+        signal.tick_seq = data["tick_seq"]
+        qty, cost = parse_amount(data["qty"]), parse_amount(data["cost"])
+        quote = Quote(signal, qty, cost, data["started_ts"], 0)
+        quote.until_ts, quote.spent = data["until_ts"], parse_amount(data["spent"])
+        quote.filled, quote.requotes = parse_amount(data["filled"]), data["requotes"]
+        quote.place(named(data["client"]), parse_amount(data["limit"]), data["patient_until"])
+        quote.is_leaving, quote.is_over = data["is_leaving"], data["is_over"]
+        quote.is_waiting = data["is_waiting"]
+        return quote
+
+
+@final
+class Quotes:
+    """The quoted entries of a run, one in a symbol at most.
+
+    Attributes:
+        rules: The keys.
+        open: By symbol, oldest first; empty for ever where entries are not quoted.
+    """
+
+    __slots__ = ("open", "rules")
+
+    def __init__(self, rules: QuoteRules) -> None:
+        """Start without any."""
+        self.rules: QuoteRules = rules
+        self.open: dict[str, Quote] = {}
+
+    def of(self, order: WorkingOrder) -> Quote | None:
+        """Return the entry whose quote an order is; None for any other order."""
+        quote = self.open.get(order.market.symbol)
+        if quote is None or quote.is_waiting or not quote.client.is_same(order.client):
+            return None
+        return quote
+
+    def leave(self, symbol: str, entries: list[WorkingOrder]) -> list[WorkingOrder]:
+        """End the entry of a symbol for good; return those open entries that need a cancel yet."""
+        quote = self.open.get(symbol)
+        if quote is None:
+            return entries
+        if quote.is_waiting:
+            del self.open[symbol]
+            return []
+        is_on_its_way = quote.is_leaving
+        quote.is_leaving = quote.is_over = True
+        return [] if is_on_its_way else entries
+
+    def listed(self) -> JsonObject:
+        """Return the quote of each symbol: its price, what is bought, and until when it rests."""
+        return {
+            symbol: {
+                "limit": amount_text(quote.limit),
+                "qty": amount_text(quote.qty),
+                "filled": amount_text(quote.filled),
+                "requotes": quote.requotes,
+                "until_ts": quote.until_ts,
+            }
+            for symbol, quote in self.open.items()
+        }
+
+    def state(self) -> list[JsonObject]:
+        """Return the quoted entries as canonical JSON values."""
+        return [quote.to_json() for quote in self.open.values()]
+
+    def restore(self, state: list[JsonObject]) -> None:
+        """Take over what `state` returned."""
+        for data in state:
+            quote = Quote.from_json(data)
+            self.open[quote.signal.symbol] = quote

@@ -1,0 +1,99 @@
+"""Quoting: the price of an entry's quote, its checks there, and the order that rests."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from minibot.accounting.order_rules import OrderRules
+from minibot.cores.messages import Message, SignalMessage
+from minibot.events.model import BUY
+from minibot.events.money import PLACES, cost_up
+from minibot.risk.checks import AT_LEAST, Checklist, Gate, Row
+from minibot.risk.drafts import AllowedIntent, Verdict, approve
+from minibot.risk.order_counts import count_rows
+from minibot.risk.positions import Market
+from minibot.risk.quotes import Quote
+from minibot.risk.risk_state import RiskState
+
+QUOTE_NOTIONAL: Final = Gate("quote_notional", places=PLACES, passes=AT_LEAST)
+
+
+def quote_price(market: Market, rules: OrderRules) -> int:
+    """Return the best bid, but a price step below the ask, on a step that the venue has now."""
+    price, step = market.bid, rules.price_step
+    if price > market.ask - step:
+        price = market.ask - step
+    return price // step * step
+
+
+def quote_rows(market: Market, rules: OrderRules, qty: int) -> tuple[Row, ...]:
+    """Return the check that a quote is worth an order at its price, which is less than the ask."""
+    notional = cost_up(qty, max(0, quote_price(market, rules)))
+    return ((QUOTE_NOTIONAL, notional, rules.limit_bounds.notional_min),)
+
+
+def judge_quote(
+    state: RiskState, market: Market, rules: OrderRules, qty: int, checks: Checklist
+) -> bool:
+    """Return whether the venue's rules admit a quote; the reason is in the checks if not.
+
+    The band around the average price is the executor's to judge.
+    """
+    bounds, price = rules.limit_bounds, quote_price(market, rules)
+    has_room = checks.judge(count_rows(state, market, rules, 0))
+    checks.judge(quote_rows(market, rules, qty))
+    refusal = rules.trigger_refusal(price) or bounds.value_refusal(cost_up(qty, price))
+    refusal = refusal or bounds.qty_refusal(qty)
+    if refusal is not None:
+        checks.fail_last(refusal)
+    return has_room and refusal is None
+
+
+def first_quote(
+    state: RiskState,
+    kind: str,
+    reason: str,
+    qty: int,
+    market: Market,
+    rules: OrderRules,
+    verdict: Verdict,
+    signal: SignalMessage,
+) -> list[Message]:
+    """Return the action that allows an entry, and the order of its first quote.
+
+    Args:
+        state: The state.
+        kind: ALLOW or REDUCE.
+        reason: A reason code.
+        qty: How much.
+        market: Its market.
+        rules: The venue's, of its symbol.
+        verdict: The action so far.
+        signal: The BUY.
+    """
+    quotes, cost = state.quotes, cost_up(qty, market.ask)
+    quote = Quote(signal, qty, cost, state.now, quotes.rules.life_ms)
+    quotes.open[market.symbol] = quote
+    return place(state, kind, reason, qty, market, rules, verdict, quote)
+
+
+def place(
+    state: RiskState,
+    kind: str,
+    reason: str,
+    qty: int,
+    market: Market,
+    rules: OrderRules,
+    verdict: Verdict,
+    quote: Quote,
+) -> list[Message]:
+    """Return an action and the order of a quote at the best bid; see `first_quote`."""
+    price = quote_price(market, rules)
+    messages = approve(state, kind, reason, BUY, qty, market, rules, verdict)
+    order = state.positions.orders[-1]
+    order.price = price
+    intent = messages[-1]
+    if isinstance(intent, AllowedIntent):
+        intent.quote(price, quote.until_ts)
+    quote.place(order.client, price, state.now + state.quotes.rules.patience_ms)
+    return messages

@@ -1,0 +1,352 @@
+"""Requoting: what becomes of an entry's quote while it stands, and once it has ended.
+
+A quote that stands is judged by each tick of its symbol, each beat and each control event: what
+refuses an entry for longer than a moment withdraws it for good, and a best bid that has moved away
+withdraws it to follow. Once a quote has ended, the rest of its entry passes the gates of an entry
+again, but for those of the signal's age, and is sized again, never above what is left.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from minibot.accounting.order_rules import OrderRules
+from minibot.cores.event_id import EventId, named
+from minibot.cores.messages import Message, SignalMessage
+from minibot.events.model import BUY, SELL, Event
+from minibot.events.money import PLACES, cost_up, qty_for
+from minibot.events.reasons import (
+    PENDING_ORDER,
+    QUOTE_MOVED,
+    QUOTE_TAKEN,
+    QUOTE_UNFILLED,
+    REQUOTED,
+    SIGNAL_EXIT,
+)
+from minibot.risk.checks import (
+    BELOW,
+    IS_NOT,
+    NONE,
+    Gate,
+    Row,
+    exceeded,
+    first_failure,
+)
+from minibot.risk.drafts import (
+    ALLOW,
+    BLOCK,
+    REDUCE,
+    WITHDRAW,
+    Verdict,
+    action,
+    approve,
+    cancel_of,
+    new_verdict,
+    stop,
+)
+from minibot.risk.entry_decision import (
+    IN_UNIVERSE,
+    IS_HALTED,
+    IS_LOCKED,
+    NOT_ENDING,
+    ORDER_PENDING,
+    PACE,
+    entry_rows,
+    hard_rows,
+    size_entry,
+)
+from minibot.risk.exit_decision import HELD, NOT_ASKED_FOR
+from minibot.risk.limits import (
+    OF_ACCOUNT_DRAWDOWN,
+    OF_DAY_LOSS,
+    OF_DRAWDOWN,
+    OF_NIGHT_LOSS,
+    OF_WEEK_LOSS,
+)
+from minibot.risk.positions import Market, Positions, WorkingOrder
+from minibot.risk.protection import RATE
+from minibot.risk.protections import (
+    OF_COOLDOWN_PERIOD,
+    OF_LOSSES_IN_ROW,
+    OF_LOW_PROFIT_PAIRS,
+    OF_MAX_DRAWDOWN,
+    OF_STOPLOSS_GUARD,
+)
+from minibot.risk.quotes import Quote
+from minibot.risk.quoting import judge_quote, place, quote_price
+from minibot.risk.risk_state import RiskState
+from minibot.risk.signal_gates import (
+    DECIDED_BEFORE,
+    IS_TRADING,
+    SIGNAL_AGE,
+    is_tradable,
+    signal_age_max,
+)
+
+BEST_BID: Final = Gate("best_bid", QUOTE_MOVED, PLACES)
+NOT_SOLD: Final = Gate("opposite_signal", SIGNAL_EXIT, words=(NONE, SELL))
+REST_COST: Final = Gate("entry_rest_cost", places=PLACES, cuts=QUOTE_MOVED)
+REQUOTES: Final = Gate("requotes", QUOTE_UNFILLED)
+ENTRY_AGE: Final = Gate("entry_age_ms", QUOTE_UNFILLED, passes=BELOW)
+OTHER_PENDING: Final = Gate(ORDER_PENDING.name, PENDING_ORDER, words=IS_NOT)
+
+WITHDRAWING: Final = frozenset(
+    {
+        gate.name
+        for gate in (
+            *(NOT_ENDING, IS_HALTED, IS_LOCKED, IN_UNIVERSE, NOT_ASKED_FOR, HELD, IS_TRADING),
+            *(OF_STOPLOSS_GUARD, OF_COOLDOWN_PERIOD, OF_MAX_DRAWDOWN, OF_LOW_PROFIT_PAIRS),
+            *(OF_LOSSES_IN_ROW, OF_NIGHT_LOSS, OF_DAY_LOSS, OF_WEEK_LOSS),
+            *(OF_ACCOUNT_DRAWDOWN, OF_DRAWDOWN),
+        )
+    }
+)
+"""The gates of an entry that withdraw a quote which stands; others refuse only a new one."""
+
+OF_FIRST: Final = frozenset(
+    {gate.name for gate in (SIGNAL_AGE, DECIDED_BEFORE, ORDER_PENDING, PACE)}
+)
+"""The gates that an entry passes once, with its first quote."""
+
+
+# --- while it stands ------------------------------------------------------------------------------
+
+
+def on_event(state: RiskState, event: Event, tick_seq: int | None, ordinal: int) -> list[Message]:
+    """Return what a beat or a control event makes of all quotes.
+
+    Args:
+        state: The state, which has taken the event.
+        event: The event.
+        tick_seq: The tick that it goes back to.
+        ordinal: How many messages its step has already.
+    """
+    messages: list[Message] = []
+    cause = named(event.id, event.run_id)
+    for symbol in list(state.quotes.open):
+        market = state.positions.of(symbol)
+        messages += on_input(state, market, cause, event.ts, tick_seq, ordinal + len(messages))
+        if state.is_stopped:
+            break
+    return messages
+
+
+def on_input(
+    state: RiskState,
+    market: Market,
+    cause: EventId,
+    ts: int,
+    tick_seq: int | None,
+    ordinal: int,
+) -> list[Message]:
+    """Return the withdrawal of a market's quote, if it may not stand, or has to follow the bid.
+
+    A quote that was refused is sent anew here, after its wait.
+
+    Args:
+        state: The state, which has taken the input.
+        market: Of the quote.
+        cause: The input.
+        ts: Its time.
+        tick_seq: The tick that it goes back to.
+        ordinal: How many messages its step has already.
+    """
+    quote, rules = state.quotes.open.get(market.symbol), market.rules
+    if quote is None or quote.is_leaving or quote.is_over:
+        return []
+    verdict = _verdict(state, market, quote, cause, ts, tick_seq, ordinal)
+    rows = entry_rows(state, market, quote.signal, verdict.left)
+    row = first_failure(tuple([row for row in rows if row[0].name in WITHDRAWING]))
+    if row is not None:
+        return _withdraw(state, market, quote, row, verdict, is_over=True)
+    if rules is None or state.now < quote.patient_until:
+        return []
+    if quote.is_waiting:
+        return _go_on(state, market, quote, verdict)
+    row = first_failure(moved_rows(state, market, rules, quote))
+    if row is None:
+        quote.patient_until = state.now + state.quotes.rules.patience_ms
+        return []
+    is_last = first_failure(again_rows(state, quote, quote.requotes + 1)) is not None
+    rate = state.limits.order_rate
+    if is_last or verdict.left.orders + 1 > min(rate.entry_max, rate.hard - 1):
+        # It stays where it is, until its time is over or the rate has room, and leaves an order of
+        # the hard rate to a sale.
+        return []
+    return _withdraw(state, market, quote, row, verdict, is_over=False)
+
+
+def on_sell_signal(
+    state: RiskState, market: Market, signal: SignalMessage, ordinal: int
+) -> list[Message]:
+    """Return the withdrawal of a market's quote because of a signal to sell, if it is fresh."""
+    quote = state.quotes.open.get(market.symbol)
+    if quote is None or quote.is_over or not state.exits.rules.signal_exit:
+        return []
+    if state.now - signal.ts > signal_age_max(state.limits, signal):
+        return []
+    if quote.is_leaving:
+        quote.is_over = True
+        return []
+    verdict = _verdict(state, market, quote, signal.ref(), signal.ts, signal.tick_seq, ordinal)
+    return _withdraw(state, market, quote, (NOT_SOLD, True, False), verdict, is_over=True)
+
+
+def moved_rows(
+    state: RiskState, market: Market, rules: OrderRules, quote: Quote
+) -> tuple[Row, ...]:
+    """Return the check that the price of a new quote is not above the one that stands."""
+    is_known = market.is_fresh and market.has_mid
+    is_known = is_known and state.now - market.ts <= state.limits.tick_age_ms_max
+    price = quote_price(market, rules) if is_known else quote.limit
+    return ((BEST_BID, price, quote.limit),)
+
+
+def _withdraw(
+    state: RiskState, market: Market, quote: Quote, row: Row, verdict: Verdict, *, is_over: bool
+) -> list[Message]:
+    """Return the action WITHDRAW and the cancel of a quote, unless it has ended already."""
+    order = state.positions.find(quote.client)
+    if not quote.is_waiting and (order is None or order.final_filled is not None):
+        quote.is_over = quote.is_over or is_over
+        return []
+    quote.is_leaving, quote.is_over = True, is_over
+    verdict.checks.show(row)
+    told: list[Message] = [action(state, WITHDRAW, row[0].reason, verdict)]
+    if quote.is_waiting or order is None:
+        _forget(state, market)
+        return told
+    return [*told, cancel_of(order, verdict, verdict.ordinal + 1)]
+
+
+def _verdict(
+    state: RiskState,
+    market: Market,
+    quote: Quote,
+    cause: EventId,
+    ts: int,
+    tick_seq: int | None,
+    ordinal: int,
+) -> Verdict:
+    """Return an undecided action on an entry, because of its signal and of what came now."""
+    signal = quote.signal
+    ts = ts if ts > signal.ts else signal.ts
+    seq = market.seq if tick_seq is None else tick_seq
+    verdict = new_verdict(state, signal.ref(), ts, seq, market.symbol)
+    verdict.also, verdict.ordinal = cause, ordinal
+    return verdict
+
+
+# --- once it has ended ----------------------------------------------------------------------------
+
+
+def on_quote_ended(
+    state: RiskState,
+    order: WorkingOrder,
+    cause: EventId,
+    ts: int,
+    tick_seq: int | None,
+    ordinal: int,
+    was_refused: bool = False,
+) -> list[Message]:
+    """Return what follows from a result or fill that settled the order of a quote.
+
+    Args:
+        state: The state, which has taken it.
+        order: Of an entry.
+        cause: The result or fill.
+        ts: Its time.
+        tick_seq: The tick that it goes back to.
+        ordinal: How many messages its step has already.
+        was_refused: Whether the order never stood.
+    """
+    quote, market = state.quotes.of(order), order.market
+    if quote is None or order.final_filled is None or order.pending > 0:
+        return []
+    quote.end(order.booked)
+    if quote.rest <= 0 or quote.is_over:
+        _forget(state, market)
+        return []
+    if was_refused:
+        # Whatever it is refused for may last: the order rate is not spent on asking.
+        quote.is_waiting, quote.is_leaving = True, False
+        quote.patient_until = state.now + state.quotes.rules.patience_ms
+        return []
+    verdict = _verdict(state, market, quote, cause, ts, tick_seq, ordinal)
+    return _go_on(state, market, quote, verdict)
+
+
+def again_rows(state: RiskState, quote: Quote, requotes: int) -> tuple[Row, ...]:
+    """Return the checks that an entry may be quoted so many times anew, and now."""
+    return (
+        (REQUOTES, requotes, state.quotes.rules.requotes_max),
+        (ENTRY_AGE, state.now - quote.started_ts, quote.until_ts - quote.started_ts),
+    )
+
+
+def rest_rows(state: RiskState, market: Market, quote: Quote, verdict: Verdict) -> tuple[Row, ...]:
+    """Return the checks that the rest of an entry has to pass before it is sized again."""
+    rows = entry_rows(state, market, quote.signal, verdict.left)
+    return (
+        (REST_COST, cost_up(quote.rest, market.ask), quote.cost - quote.spent),
+        # A spent rate ends the entry, and no run.
+        (RATE, verdict.left.orders + 1, state.limits.order_rate.hard),
+        (OTHER_PENDING, is_traded(state.positions, market), False),
+        *[row for row in rows if row[0].name not in OF_FIRST],
+    )
+
+
+def is_traded(positions: Positions, market: Market) -> bool:
+    """Return whether an order of a market is on its way, beside those that guard its position."""
+    for order in positions.orders:
+        guards = order.stop is not None or order.target is not None
+        if order.market is market and (not guards or order.is_triggered):
+            return True
+    return False
+
+
+def _go_on(state: RiskState, market: Market, quote: Quote, verdict: Verdict) -> list[Message]:
+    """Return the next quote of an entry, its purchase at the market, or its end."""
+    quote.requotes += 1
+    messages = _next(state, market, quote, verdict)
+    if verdict.action == BLOCK:
+        state.stops.on_refusal(verdict.reason_code, verdict.ts)
+        _forget(state, market)
+    return messages
+
+
+def _next(state: RiskState, market: Market, quote: Quote, verdict: Verdict) -> list[Message]:
+    """Return the messages of `_go_on`."""
+    checks, rules, rest = verdict.checks, market.rules, quote.rest
+    again = again_rows(state, quote, quote.requotes)
+    is_last = first_failure(again) is not None
+    if not is_last or not state.quotes.rules.takes:
+        checks.judge(again)
+    if not checks.reason:
+        checks.judge(rest_rows(state, market, quote, verdict))
+    if checks.reason or rules is None or not is_tradable(rules):
+        return [action(state, BLOCK, checks.reason, verdict)]
+    # What was bought and what is left cost no more than the whole entry might.
+    paid = qty_for(max(0, quote.cost - quote.spent), market.ask)
+    qty, notional = size_entry(state, market, rules, verdict.left, checks, min(rest, paid))
+    if qty and not is_last:
+        judge_quote(state, market, rules, qty, checks)
+    if not qty or checks.reason:
+        return [action(state, BLOCK, checks.reason, verdict)]
+    breaches = exceeded(hard_rows(state.limits, verdict.left, notional))
+    if breaches is not None:
+        return [stop(state, breaches, verdict)]
+    state.stops.on_entry()
+    kind = REDUCE if checks.failed else ALLOW
+    if is_last:
+        _forget(state, market)
+        return approve(state, kind, QUOTE_TAKEN, BUY, qty, market, rules, verdict)
+    return place(state, kind, REQUOTED, qty, market, rules, verdict, quote)
+
+
+def _forget(state: RiskState, market: Market) -> None:
+    """Forget an entry that has ended; a request to leave ends with it where nothing is held."""
+    del state.quotes.open[market.symbol]
+    exits = market.exits or state.exits_of(market)
+    if market.holding is None and exits.is_asked:
+        exits.forget()

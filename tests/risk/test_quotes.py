@@ -1,0 +1,679 @@
+"""Quotes: entries that rest at the best bid, from the first quote to their end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from minibot.cores.messages import SignalMessage
+from minibot.events.ids import position_id
+from minibot.events.model import (
+    Event,
+    ExitPosition,
+    Halt,
+    LockSymbol,
+    OrderCancel,
+    OrderIntent,
+    Resume,
+    RiskAction,
+    RunEnding,
+    Universe,
+)
+from tests.risk.desk import (
+    OTHER,
+    RUN_ID,
+    SYMBOL,
+    Desk,
+    actions,
+    check_of,
+    config,
+    fills,
+    instrument,
+    intents,
+    of,
+    opening,
+    results,
+)
+
+QUOTED = {
+    "risk__entry": "maker",
+    "risk__maker_patience_market_ms": 1_000,
+    "risk__maker_requotes": 2,
+    "risk__maker_end": "give_up",
+}
+LIFE_MS = 3_000
+
+
+def desk(lots: tuple[Any, ...] = (), cash: str = "10000", **changes: Any) -> Desk:
+    """Return a desk whose entries are quoted, at a touch of 99.99 to 100.01."""
+    return Desk(config(**(QUOTED | changes)), first=opening(cash, lots)).ready()
+
+
+def quoted(**changes: Any) -> Desk:
+    """Return a desk with a quote of 9.999 coins at 99.99, which has met its market."""
+    one = desk(**changes)
+    one.signal("BUY")
+    assert one.tick() == []
+    return one
+
+
+def moved(one: Desk, bid: str = "100.09", after_ms: int = 1_000) -> list[Event]:
+    """Let the touch rise to a bid, and an ask two cents above it."""
+    return one.tick(bid, f"{float(bid) + 0.02:.2f}", after_ms=after_ms)
+
+
+def asked(one: Desk) -> list[OrderIntent]:
+    """Return every purchase that risk sent."""
+    return [intent for intent in of((e for _, e in one.log), OrderIntent) if intent.side == "BUY"]
+
+
+# --- one quote ------------------------------------------------------------------------------------
+
+
+def test_entry_rests_at_the_best_bid_and_is_filled_there_as_a_maker() -> None:
+    """An entry is a LIMIT_MAKER at the bid; the ask that comes down to it fills it at its price."""
+    one = desk()
+
+    said = one.signal("BUY")
+
+    (intent,) = intents(said)
+    assert actions(said) == [("ALLOW", "allowed")]
+    assert (intent.order_type, intent.limit_price, intent.qty) == ("LIMIT_MAKER", "99.99", "9.999")
+    assert intent.expires_ts == one.ts + LIFE_MS
+    assert one.tick() == []
+    (fill,) = fills(one.tick("99.97", "99.99"))
+    assert (fill.price, fill.liquidity, fill.qty) == ("99.99", "MAKER", "9.999")
+    assert one.risk.facts()["open_orders"] == 0
+    assert actions(one.tick(after_ms=60_000)) == []
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "increment", "limit"),
+    [
+        ("100.00", "100.00", "0.01", "99.99"),
+        ("100.00", "100.01", "0.01", "100.00"),
+        ("99.99", "100.01", "0.5", "99.5"),
+        ("100.00", "100.00", "0.5", "99.5"),
+    ],
+)
+def test_quote_stands_a_step_below_the_ask_at_most(
+    bid: str, ask: str, increment: str, limit: str
+) -> None:
+    """A quote stands at the bid, on a price step, and never at the ask."""
+    one = desk()
+    one.put("market_ticks", instrument(price_increment=increment))
+    one.tick(bid, ask)
+
+    (intent,) = intents(one.signal("BUY"))
+
+    assert intent.limit_price is not None
+    assert float(intent.limit_price) == float(limit)
+
+
+def test_quote_too_small_at_its_price_is_refused_by_value_and_limit() -> None:
+    """Worth enough at the ask and too little at the bid: no quote, with both figures."""
+    one = desk(risk__order_notional="1000.2")
+    one.put("market_ticks", instrument(notional_min="1000.1", qty_min="0.001"))
+
+    (refusal,) = one.signal("BUY")
+
+    assert actions([refusal]) == [("BLOCK", "min_notional")]
+    assert check_of(refusal, "quote_notional") == {
+        "name": "quote_notional",
+        "value": "999.90000000",
+        "threshold": "1000.10000000",
+        "passed": False,
+    }
+
+
+def test_quote_keeps_its_cash_with_fee_and_bars_another_entry_in_its_symbol() -> None:
+    """While a quote rests its cash with fee is reserved, and the symbol is pending."""
+    one = quoted(execution__taker_fee_bps="10", risk__order_notional="6000", cash="10000")
+    one.instrument(OTHER)
+    one.tick(symbol=OTHER)
+
+    (same,) = one.signal("BUY")
+    one.tick(symbol=OTHER)
+    other = one.signal("BUY", symbol=OTHER)
+
+    assert actions([same]) == [("BLOCK", "pending_order")]
+    (cut,) = [event for event in other if isinstance(event.payload, RiskAction)]
+    reserved = float(asked(one)[0].qty) * 99.99 * 1.001
+    assert actions([cut]) == [("REDUCE", "reduced")]
+    left = float(check_of(cut, "cash_with_fee")["threshold"])
+    assert left == pytest.approx((10_000 - reserved) / 1.001, abs=0.001)
+
+
+def test_quote_and_protection_beyond_the_venues_count_are_refused_by_risk() -> None:
+    """An order more than may rest is refused with count and bound; the bid is watched instead."""
+    one = quoted(risk__exits_at="venue", risk__stop_bps="100", risk__take_profit_bps="200")
+    one.put("market_ticks", instrument(orders_max=2))
+    said = one.tick("99.97", "99.99", ask_qty="4", trade="99.98")
+    (refusal,) = [e for e in said if isinstance(e.payload, RiskAction)]
+
+    left = one.tick("98.5", "100.5", trade="98.5")
+
+    assert actions([refusal]) == [("BLOCK", "orders_max")]
+    assert check_of(refusal, "open_orders")["value"] == "3"
+    assert check_of(refusal, "open_orders")["threshold"] == "2"
+    assert ("EXIT", "stop_loss") in actions(left)
+    assert "REJECTED" not in [result for result, _ in results(e for _, e in one.log)]
+
+
+def test_profile_without_the_key_buys_at_the_market() -> None:
+    """Without `risk.entry`, and with `market`, an entry is an order at the market."""
+    for key in (None, "market"):
+        keys = {} if key is None else {"risk__entry": key}
+        (intent,) = intents(Desk(config(**keys)).ready().signal("BUY"))
+        assert (intent.order_type, intent.limit_price) == ("MARKET", None)
+
+
+# --- quoted anew ----------------------------------------------------------------------------------
+
+
+def test_quote_follows_a_bid_that_moved_away_once_its_patience_is_over() -> None:
+    """Before its patience is over a quote stays; then it is cancelled, and quoted at the bid."""
+    one = quoted()
+
+    early = moved(one, after_ms=800)
+    said = moved(one, after_ms=200)
+
+    assert early == []
+    assert actions(said) == [("WITHDRAW", "quote_moved"), ("REDUCE", "requoted")]
+    assert results(said) == [("CANCELLED", "withdrawn"), ("ACCEPTED", "accepted")]
+    (cancel,), (intent,) = of(said, OrderCancel), intents(said)
+    assert cancel.client_order_id == asked(one)[0].client_order_id
+    assert (intent.order_type, intent.limit_price) == ("LIMIT_MAKER", "100.09")
+    left, again = [event for event in said if isinstance(event.payload, RiskAction)]
+    assert check_of(left, "best_bid")["value"] == "100.09000000"
+    assert check_of(left, "best_bid")["threshold"] == "99.99000000"
+    assert check_of(again, "requotes")["value"] == "1"
+    assert check_of(again, "requotes")["threshold"] == "2"
+    assert check_of(again, "entry_age_ms")["threshold"] == str(LIFE_MS)
+
+
+@pytest.mark.parametrize("bid", ["99.99", "99.95"])
+def test_quote_stays_where_no_bid_stands_above_it(bid: str) -> None:
+    """A quote at or above the best bid keeps its place, patience after patience."""
+    one = quoted()
+
+    assert one.tick(bid, "100.05", after_ms=1_000) == []
+    assert one.tick(after_ms=900) == []
+    assert len(asked(one)) == 1
+
+
+def test_quote_that_would_take_is_quoted_anew_and_counted() -> None:
+    """An ask at the quote when it arrives ends it, and the next one stands below that ask."""
+    one = desk()
+    one.signal("BUY")
+
+    said = one.tick("99.97", "99.99")
+
+    assert results(said) == [("EXPIRED", "would_take"), ("ACCEPTED", "accepted")]
+    (intent,) = intents(said)
+    assert intent.limit_price == "99.97"
+    (again,) = [event for event in said if isinstance(event.payload, RiskAction)]
+    assert check_of(again, "requotes")["value"] == "1"
+
+
+def test_rejected_quote_waits_its_patience_and_is_counted() -> None:
+    """A quote that the venue's band refuses is sent again later; no entry comes between."""
+    one = desk()
+    one.put("market_ticks", instrument(bid_percent_up="0.5", bid_percent_down="0.1"))
+    refused = one.signal("BUY")
+    barred = one.signal("BUY")
+    early = one.tick(after_ms=900)
+    one.restarted()
+    one.put("market_ticks", instrument())
+
+    said = one.tick(after_ms=100)
+
+    assert results(refused) == [("REJECTED", "price_band")]
+    assert actions(barred) == [("BLOCK", "pending_order")]
+    assert early == []
+    assert actions(said) == [("ALLOW", "requoted")]
+    assert results(said) == [("ACCEPTED", "accepted")]
+
+
+def test_spent_order_rate_leaves_the_quote_where_it_is() -> None:
+    """A quote that may not be sent anew for the rate of orders is not withdrawn."""
+    one = quoted(risk__orders_per_minute_soft=1)
+
+    assert moved(one) == []
+    assert len(one.execution.orders) == 1
+
+
+def test_entry_costs_no_more_than_it_was_allowed_however_often_it_is_quoted() -> None:
+    """Partly filled and quoted higher, an entry buys less, and never for more than at first."""
+    one = quoted()
+    one.tick("99.97", "99.99", ask_qty="4")
+
+    said = moved(one, "104.99")
+    moved(one, "104.99", after_ms=100)
+    filled = one.tick("104.97", "104.99")
+
+    assert ("REDUCE", "requoted") in actions(said)
+    bought = [fill for _, event in one.log for fill in fills([event])]
+    assert [fill.price for fill in bought] == ["99.99", "104.99"]
+    assert fills(filled)
+    spent = sum(float(fill.qty) * float(fill.price) for fill in bought)
+    assert spent <= 9.999 * 100.01
+    assert float(bought[0].qty) + float(bought[1].qty) < 9.999
+
+
+def test_fill_that_comes_before_its_cancel_is_kept_and_not_bought_again() -> None:
+    """A part that was filled before the cancel is no part of the next quote."""
+    one = quoted()
+    one.tick("99.97", "99.99", ask_qty="4")
+    said = moved(one)
+
+    (intent,) = intents(said)
+    assert float(intent.qty) <= 5.999
+    assert [p["qty"] for p in one.risk.facts()["open_positions"]] == ["4.00000000"]
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+def test_given_up_entry_keeps_what_was_bought_with_its_protection() -> None:
+    """At its end the rest is not bought; the position keeps stop and target at the executor."""
+    one = quoted(risk__exits_at="venue", risk__stop_bps="500")
+    one.tick("99.97", "99.99", ask_qty="4", trade="99.99")
+
+    said = moved(one, "99.99", after_ms=LIFE_MS)
+
+    assert ("EXPIRED", "expired") in results(said)
+    (end,) = [e for e in said if isinstance(e.payload, RiskAction)]
+    assert actions([end]) == [("BLOCK", "quote_unfilled")]
+    assert check_of(end, "entry_age_ms")["passed"] is False
+    (position,) = one.risk.facts()["open_positions"]
+    assert (position["qty"], position["resting_qty"]) == ("4.00000000", "4.00000000")
+    assert actions(one.tick(after_ms=60_000)) == []
+    assert actions(one.signal("BUY")) == [("ALLOW", "allowed")]
+
+
+def test_taken_entry_buys_its_rest_at_the_market() -> None:
+    """With `take` the rest is bought at the touch once time is up."""
+    one = quoted(risk__maker_end="take")
+    one.tick("99.97", "99.99", ask_qty="4")
+
+    said = one.tick("99.98", "100.00", after_ms=LIFE_MS)
+
+    (intent,) = intents(said)
+    assert actions(said) == [("ALLOW", "quote_taken")]
+    assert (intent.order_type, intent.qty) == ("MARKET", "5.999")
+    assert [(fill.qty, fill.price) for fill in fills(one.tick())] == [("5.999", "100.00")]
+    assert one.risk.facts()["open_orders"] == 0
+
+
+def test_last_quote_stays_until_its_time_is_up() -> None:
+    """After the last re-quote a bid that moves away moves nothing; the end comes with the time."""
+    one = quoted(risk__maker_requotes=1)
+    moved(one, "100.09")
+
+    assert moved(one, "100.19", after_ms=500) == []
+    said = moved(one, "100.29", after_ms=500)
+
+    assert actions(said) == [("BLOCK", "quote_unfilled")]
+    assert len(asked(one)) == 2
+
+
+def test_rest_too_small_to_order_ends_the_entry() -> None:
+    """A rest below the venue's least order is given up, whatever `maker_end` says."""
+    one = quoted(risk__maker_end="take")
+    one.tick("99.97", "99.99", ask_qty="9.95")
+
+    said = moved(one, "99.99", after_ms=LIFE_MS)
+
+    assert actions(said) == [("BLOCK", "min_notional")]
+    assert one.risk.facts()["open_orders"] == 0
+
+
+# --- what withdraws it ----------------------------------------------------------------------------
+
+
+def halt(one: Desk) -> list[Event]:
+    """Halt entries."""
+    return one.put("control", Halt(who="operator", why="test"))
+
+
+def lock(one: Desk) -> list[Event]:
+    """Lock the symbol."""
+    return one.put("control", LockSymbol(who="operator", why="test", symbol=SYMBOL))
+
+
+def end(one: Desk) -> list[Event]:
+    """Announce the end of the run."""
+    ending = RunEnding(who="operator", why="test", until_ts=one.ts + 20_000)
+    return one.put("control", ending)
+
+
+def leave(one: Desk) -> list[Event]:
+    """Ask to leave the symbol."""
+    return one.put("control", ExitPosition(who="operator", why="test", symbol=SYMBOL))
+
+
+def drop(one: Desk) -> list[Event]:
+    """Take the symbol out of the universe."""
+    return one.put("market_ticks", universe(OTHER))
+
+
+def stop_trading(one: Desk) -> list[Event]:
+    """Let the venue halt the symbol."""
+    return one.put("market_ticks", instrument(status="BREAK"))
+
+
+def sell(one: Desk) -> list[Event]:
+    """Let the strategy say SELL."""
+    return one.signal("SELL")
+
+
+def universe(*symbols: str) -> Universe:
+    """Return a universe of these symbols."""
+    return Universe(
+        mode="static",
+        quote_asset="USDT",
+        traded=symbols,
+        watched=(),
+        kept=(),
+        missing_bases=(),
+        excluded={},
+        quote_volumes={},
+        generation=1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("happens", "reason"),
+    [
+        (halt, "halted"),
+        (lock, "symbol_locked"),
+        (end, "run_ending"),
+        (leave, "operator_exit"),
+        (drop, "not_in_universe"),
+        (stop_trading, "not_trading"),
+        (sell, "signal_exit"),
+    ],
+)
+@pytest.mark.parametrize("end_key", ["give_up", "take"])
+def test_quote_is_withdrawn_in_the_step_and_nothing_is_bought_after_it(
+    happens: Any, reason: str, end_key: str
+) -> None:
+    """Whatever refuses an entry for longer cancels its quote at once, for good."""
+    one = quoted(risk__maker_end=end_key, execution__left_trading="hold")
+
+    said = happens(one)
+
+    assert ("WITHDRAW", reason) in actions(said)
+    assert ("CANCELLED", "withdrawn") in results(said)
+    one.put("control", Resume(who="operator", why="test"))
+    after = [*moved(one), *one.tick("99.00", "99.02", after_ms=LIFE_MS), *one.beat()]
+    assert intents(after) == []
+    assert one.execution.orders == []
+    assert one.risk.facts()["open_orders"] == 0
+
+
+def waiting(**changes: Any) -> Desk:
+    """Return a desk whose quote was rejected, and is to be sent again."""
+    one = desk(**changes)
+    one.put("market_ticks", instrument(bid_percent_up="0.5", bid_percent_down="0.1"))
+    assert ("REJECTED", "price_band") in results(one.signal("BUY"))
+    one.put("market_ticks", instrument())
+    return one
+
+
+def test_halt_ends_an_entry_whose_quote_is_to_be_sent_again() -> None:
+    """Between two quotes there is no order to cancel; the entry is over all the same."""
+    one = waiting()
+
+    said = halt(one)
+
+    assert actions(said) == [("WITHDRAW", "halted")]
+    assert of(said, OrderCancel) == []
+    one.put("control", Resume(who="operator", why="test"))
+    assert intents(one.tick(after_ms=1_000)) == []
+    assert actions(one.signal("BUY")) == [("ALLOW", "allowed")]
+
+
+def test_sale_ends_an_entry_whose_quote_is_to_be_sent_again() -> None:
+    """A sale of what was held before leaves nothing to be bought after it."""
+    lot = {"symbol": SYMBOL, "qty": "1", "price": "100", "ts": 1}
+    one = desk((lot,))
+    one.put("market_ticks", instrument(bid_percent_up="0.5", bid_percent_down="0.1"))
+    one.signal("BUY")
+    one.put("market_ticks", instrument())
+
+    said = sell(one)
+    after = [*one.tick(), *one.tick(after_ms=1_000), *one.tick(after_ms=LIFE_MS)]
+
+    assert actions(said) == [("EXIT", "signal_exit")]
+    assert of(said, OrderCancel) == []
+    assert intents(after) == []
+    assert one.risk.facts()["open_positions"] == []
+
+
+def test_hard_limit_passed_by_a_quote_that_is_sent_again_stops_the_run() -> None:
+    """A purchase in another symbol meanwhile leaves no room for the rest: STOP, and no order."""
+    limits = {f"risk__night_notional_{kind}": "1500" for kind in ("soft", "hard")}
+    one = waiting(**limits)
+    one.instrument(OTHER)
+    one.tick(symbol=OTHER)
+    one.signal("BUY", symbol=OTHER)
+    one.tick("99.97", "99.99", symbol=OTHER)
+
+    said = one.beat(after_ms=1_000)
+    said += one.tick(after_ms=100) if not said else []
+
+    assert actions(said) == [("STOP", "RISK_LIMIT")]
+    assert intents(said) == []
+
+
+@pytest.mark.parametrize(("changes", "age_ms"), [({"risk__signal_exit": False}, 0), ({}, 3_001)])
+def test_sell_signal_that_is_off_or_stale_withdraws_nothing(
+    changes: dict[str, Any], age_ms: int
+) -> None:
+    """Only a fresh SELL, where SELL closes, takes an entry back."""
+    one = quoted(risk__maker_requotes=20, **changes)
+    one.tick(after_ms=4_000)
+    one.tick()
+
+    said = one.signal("SELL", age_ms=age_ms)
+
+    assert {action for action, _ in actions(said)} == {"BLOCK"}
+    assert len(one.execution.orders) == 1
+
+
+def test_sell_signal_while_a_cancel_is_on_its_way_ends_the_entry() -> None:
+    """A quote that was cancelled to follow the bid is not sent again after a SELL."""
+    one = quoted(risk__maker_end="take")
+    risk = one.risk
+    one.with_risk = False
+    moved(one)
+    ((_, tick),) = [item for item in one.log if item[1].ts == one.ts]
+    assert [m.action for m in risk.process(tick, 9, one.ts) or [] if hasattr(m, "action")]
+    one.with_risk = True
+
+    sell(one)
+    (order,) = one.execution.orders
+    causes = (position_id(RUN_ID, "risk_role", "risk_actions", 9), tick.id)
+    withdrawn = OrderCancel(SYMBOL, order.client.text)
+    said = one.put("order_intents", withdrawn, cause_ids=causes, tick_seq=9)
+
+    assert results(said) == [("CANCELLED", "withdrawn")]
+    assert intents(said) == []
+    assert one.risk.facts()["open_orders"] == 0
+
+
+def test_halt_between_an_end_and_its_last_fill_ends_the_entry() -> None:
+    """Risk knows the end of a quote, not yet its fill, when the halt comes: nothing follows."""
+    one = quoted(risk__maker_end="take")
+    one.with_risk = False
+    partly = one.tick("99.97", "99.99", ask_qty="4")
+    ended = one.tick("99.99", "100.01", after_ms=LIFE_MS)
+    one.with_risk = True
+    fill, result = partly
+    for event in (result, *ended):
+        assert not one.risk.process(event, 1, one.ts)
+
+    said = halt(one)
+    after = one.risk.process(fill, 2, one.ts)
+
+    assert actions(said) == []
+    assert not after
+    assert one.risk.facts()["open_orders"] == 0
+    assert [p["qty"] for p in one.risk.facts()["open_positions"]] == ["4.00000000"]
+
+
+def test_loss_beyond_its_soft_limit_withdraws_the_quote() -> None:
+    """A loss that refuses entries leaves no quote standing, in any symbol."""
+    lot = {"symbol": OTHER, "qty": "10", "price": "100", "ts": 1}
+    one = desk((lot,), risk__night_loss_soft="50")
+    one.instrument(OTHER)
+    one.tick(symbol=OTHER)
+    one.tick()
+    one.signal("BUY")
+    one.tick("90", "90.02", symbol=OTHER)
+
+    said = one.tick("99.99", "100.01")
+
+    assert actions(said) == [("WITHDRAW", "night_loss")]
+    assert one.execution.orders == []
+
+
+@pytest.mark.parametrize("exits_at", ["role", "venue"])
+def test_stop_that_is_reached_sells_and_withdraws_the_rest_of_the_entry(exits_at: str) -> None:
+    """A stop that is hit while the entry is still quoted sells what is held and buys no more."""
+    one = quoted(risk__stop_bps="100", risk__exits_at=exits_at, risk__maker_end="take")
+    one.tick("99.97", "99.99", ask_qty="4", trade="99.98")
+
+    said = one.tick("98", "100.00", trade="98")
+
+    assert ("EXIT", "stop_loss") in actions(said)
+    assert ("CANCELLED", "withdrawn") in results(said)
+    one.tick("98", "98.01", after_ms=LIFE_MS)
+    assert one.risk.facts()["open_positions"] == []
+    assert [intent.side for intent in intents(e for _, e in one.log)].count("BUY") == 1
+
+
+def test_operators_exit_sells_what_a_withdrawn_quote_still_bought() -> None:
+    """An operator's request meets an entry partly filled: its quote goes, what is held is sold."""
+    one = quoted()
+    one.tick("99.97", "99.99", ask_qty="4")
+
+    said = leave(one)
+
+    assert ("EXIT", "operator_exit") in actions(said)
+    assert ("CANCELLED", "withdrawn") in results(said)
+    one.tick()
+    assert one.risk.facts()["open_positions"] == []
+    assert actions(one.signal("BUY")) == [("ALLOW", "allowed")]
+
+
+def test_request_to_leave_ends_with_a_quote_that_bought_nothing() -> None:
+    """A request to leave an unfilled entry bars no later entry."""
+    one = quoted()
+    leave(one)
+
+    one.tick()
+
+    assert actions(one.signal("BUY")) == [("ALLOW", "allowed")]
+
+
+@pytest.mark.parametrize("at_end", ["close", "carry"])
+def test_planned_end_leaves_no_quote(at_end: str) -> None:
+    """The announced end cancels the quote; under carry its fill stays, and no order does."""
+    one = quoted(portfolio__at_end=at_end)
+    one.tick("99.97", "99.99", ask_qty="4")
+
+    said = end(one)
+    one.tick()
+    one.beat(after_ms=30_000)
+
+    assert ("CANCELLED", "withdrawn") in results(said)
+    assert one.execution.orders == []
+    held = [position["qty"] for position in one.risk.facts()["open_positions"]]
+    assert held == ([] if at_end == "close" else ["4.00000000"])
+
+
+def test_quote_of_a_stopped_run_is_listed_as_it_stands() -> None:
+    """A hard limit ends the run: nothing is said of the quote any more, and it stays listed."""
+    lot = {"symbol": OTHER, "qty": "50", "price": "100", "ts": 1}
+    one = desk((lot,), risk__night_loss_soft="50", risk__night_loss_hard="100")
+    one.instrument(OTHER)
+    one.tick(symbol=OTHER)
+    one.tick()
+    one.signal("BUY")
+
+    said = one.tick("90", "90.02", symbol=OTHER)
+
+    assert actions(said) == [("STOP", "RISK_LIMIT")]
+    assert of(said, OrderCancel) == []
+    listed = one.risk.facts()["quotes"][SYMBOL]
+    assert (listed["limit"], listed["filled"]) == ("99.99000000", "0.00000000")
+
+
+def test_cancel_that_comes_too_late_changes_nothing() -> None:
+    """A fill that risk has not read when the halt comes is kept, and nothing more is bought."""
+    one = quoted(risk__stop_bps="500", risk__maker_end="take")
+    one.with_risk = False
+    filled = one.tick("99.97", "99.99")
+    one.with_risk = True
+
+    said = halt(one)
+    for event in filled:
+        assert not one.risk.process(event, 1, one.ts)
+
+    assert ("CANCEL_REJECTED", "order_ended") in results(said)
+    assert [fill.qty for fill in fills(filled)] == ["9.999"]
+    assert len(one.risk.facts()["open_positions"]) == 1
+    assert one.risk.facts()["open_orders"] == 0
+    assert intents(one.tick(after_ms=LIFE_MS)) == []
+
+
+# --- restarts -------------------------------------------------------------------------------------
+
+
+def played(*, is_restarted: bool) -> bytes:
+    """Return what is said of an entry that is quoted, partly filled, requoted and taken."""
+    one = desk(risk__maker_end="take")
+    steps: tuple[Callable[[], object], ...] = (
+        lambda: one.signal("BUY"),
+        one.tick,
+        lambda: one.tick("99.97", "99.99", ask_qty="4"),
+        lambda: moved(one),
+        lambda: one.tick("100.05", "100.09", ask_qty="1"),
+        lambda: moved(one, "100.20"),
+        one.beat,
+        lambda: moved(one, "100.30", after_ms=LIFE_MS),
+        one.tick,
+    )
+    for step in steps:
+        step()
+        if is_restarted:
+            one.restarted()
+    assert [action for action in actions(e for _, e in one.log) if action[0] != "REDUCE"] == [
+        ("ALLOW", "allowed"),
+        ("WITHDRAW", "quote_moved"),
+    ]
+    return one.log_bytes()
+
+
+def test_restored_entry_has_every_field_of_its_signal() -> None:
+    """A gate that reads a field of the signal finds it after a restart too."""
+    one = quoted()
+    before = one.risk._state.quotes.open[SYMBOL].signal
+    one.restarted()
+
+    after = one.risk._state.quotes.open[SYMBOL].signal
+
+    assert after.ref().text == before.ref().text
+    for name in (*SignalMessage.__annotations__, "ts", "tick_seq", "place"):
+        if name not in ("QUEUE", "WRITER"):
+            assert getattr(after, name) == getattr(before, name), name
+
+
+def test_restart_at_any_moment_changes_nothing() -> None:
+    """Both cores replaced by their states after each step say what they would have said."""
+    assert played(is_restarted=True) == played(is_restarted=False)
