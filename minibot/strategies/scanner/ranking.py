@@ -40,7 +40,7 @@ class Filter(NamedTuple):
     """Filter of a symbol: a value beside its threshold.
 
     Attributes:
-        name: As in the profile, without `_min` and `_max`.
+        name: As its threshold's key.
         value: Decimal text; None where it is missing, which never passes.
         relation: `>=` or `<=`.
         threshold: Decimal text.
@@ -56,7 +56,8 @@ class Filter(NamedTuple):
     @property
     def text(self) -> str:
         """The filter in a few words, such as `score 55.10 >= 60`."""
-        return f"{self.name} {self.value or MISSING} {self.relation} {self.threshold}"
+        what = self.name.removesuffix("_min").removesuffix("_max")
+        return f"{what} {self.value or MISSING} {self.relation} {self.threshold}"
 
     def headroom(self) -> tuple[int, int]:
         """Return a fraction (numerator, denominator above 0): the room left, by threshold."""
@@ -249,16 +250,16 @@ def _filters(one: Measured, score: int | None, settings: ScannerSettings) -> tup
         rise = factors.change_percent
     mean_range = None if factors is None else factors.range_bps
     return (
-        _filter("score", None if score is None else _text(score), ">=", settings.score_min),
+        _filter("score_min", None if score is None else _text(score), ">=", settings.score_min),
         _filter(
-            "quote_volume",
+            "quote_volume_min",
             None if factors is None else decimal_text(factors.quote_volume, PLACES),
             ">=",
             settings.quote_volume_min,
         ),
-        _filter("range_bps", _told(mean_range), ">=", settings.range_bps_min),
-        _filter("range_bps", _told(mean_range), "<=", settings.range_bps_max),
-        _filter("change_percent", _told(rise), "<=", settings.change_percent_max),
+        _filter("range_bps_min", _told(mean_range), ">=", settings.range_bps_min),
+        _filter("range_bps_max", _told(mean_range), "<=", settings.range_bps_max),
+        _filter("change_percent_max", _told(rise), "<=", settings.change_percent_max),
     )
 
 
