@@ -7,7 +7,7 @@ import pytest
 from minibot.events.decimals import parse_fixed
 from minibot.strategies.scanner.factors import BARS_MIN, Factors
 from minibot.strategies.scanner.ranking import Measured, Ranked, ranked
-from minibot.strategies.scanner.scanner import SETTLE_MS, Scan, Scanner
+from minibot.strategies.scanner.scanner import BAR_WAIT_MS, Scan, Scanner
 from minibot.strategies.scanner.settings import ScannerSettings
 from tests.strategies.scanner_bars import MIDNIGHT, MINUTES_15, bars, feed, walk
 
@@ -188,7 +188,7 @@ def test_filters_tell_value_and_threshold_and_the_nearest_reason_against() -> No
 
 @pytest.mark.parametrize(("rise", "passes"), [(12.0, True), (12.01, False)])
 def test_filter_at_its_threshold_passes_and_beyond_it_does_not(rise: float, passes: bool) -> None:
-    """What is told is what is judged."""
+    """The value as told is the one that is judged."""
     settings = SETTINGS._replace(score_min="0")
     measured = {"AUSDT": Measured(factors(1.0), change_percent=rise)}
 
@@ -229,11 +229,11 @@ def test_scan_is_due_every_five_minutes_once_its_bars_could_come() -> None:
     five = 300_000
 
     assert scanner.due(MIDNIGHT + 1) is None
-    assert scanner.due(MIDNIGHT + five + SETTLE_MS - 1) is None
-    assert scanner.due(MIDNIGHT + five + SETTLE_MS) == MIDNIGHT + five
-    assert scanner.due(MIDNIGHT + five + SETTLE_MS) is None
+    assert scanner.due(MIDNIGHT + five + BAR_WAIT_MS - 1) is None
+    assert scanner.due(MIDNIGHT + five + BAR_WAIT_MS) == MIDNIGHT + five
+    assert scanner.due(MIDNIGHT + five + BAR_WAIT_MS) is None
     assert scanner.due(MIDNIGHT + 4 * five) == MIDNIGHT + 3 * five
-    assert scanner.due(MIDNIGHT + 4 * five + SETTLE_MS) == MIDNIGHT + 4 * five
+    assert scanner.due(MIDNIGHT + 4 * five + BAR_WAIT_MS) == MIDNIGHT + 4 * five
 
 
 def test_bar_that_closed_after_the_moment_brings_the_scan_before_it_is_taken() -> None:

@@ -29,7 +29,7 @@ def test_momentum_of_four_known_closes_is_their_weighted_change() -> None:
 
 
 def test_technical_of_known_closes_is_strength_and_place_in_the_band() -> None:
-    """Of 14 changes the last rises by 3 and one falls by 1: RSI 75, so 0.5.
+    """The last of 14 changes rises by 3, one falls by 1: RSI 75, so 0.5.
 
     Of 20 closes 18 are 100, one 99, one 102: mean 100.05, variance (18 * 0.0025 + 1.1025 + 3.8025)
     / 20 = 0.2475, deviation 0.497494; 1.95 / 0.9949874 = 1.959824.
@@ -42,7 +42,7 @@ def test_technical_of_known_closes_is_strength_and_place_in_the_band() -> None:
 
 
 def test_technical_without_movement_is_zero() -> None:
-    """Neither side is stronger, and there is no band."""
+    """No side is stronger, and there is no band."""
     assert technical([0.1] * BARS_MIN) == 0.0
 
 

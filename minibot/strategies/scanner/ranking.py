@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 from minibot.events.decimals import decimal_text, format_fixed, parse_fixed
 from minibot.strategies.scanner.factors import Factors
 from minibot.strategies.scanner.orthogonal import orthogonal, standardised
+from minibot.strategies.scanner.regime import PLACES
 from minibot.strategies.scanner.settings import ScannerSettings
 
-PLACES: Final = 2
 MIDDLE: Final = 5_000
 SCORE_MAX: Final = 10_000
 SOCIAL_MAX: Final = 1_000
@@ -32,7 +32,7 @@ ONCHAIN_SHARE: Final = 0.25
 COMPONENTS: Final = ("momentum", "technical", "volume", "quality")
 THRESHOLD_PLACES: Final = 8
 
-MISSING: Final = "missing"
+NO_VALUE: Final = "missing"
 NO_MODEL: Final = "-"
 
 
@@ -57,7 +57,7 @@ class Filter(NamedTuple):
     def text(self) -> str:
         """The filter in a few words, such as `score 55.10 >= 60`."""
         what = self.name.removesuffix("_min").removesuffix("_max")
-        return f"{what} {self.value or MISSING} {self.relation} {self.threshold}"
+        return f"{what} {self.value or NO_VALUE} {self.relation} {self.threshold}"
 
     def headroom(self) -> tuple[int, int]:
         """Return a fraction (numerator, denominator above 0): the room left, by threshold."""
@@ -91,7 +91,7 @@ class Ranked(NamedTuple):
 
     @property
     def is_opportunity(self) -> bool:
-        """Whether it has a score and passes every filter."""
+        """True with a score and every filter passed."""
         return self.rank is not None and all(one.passed for one in self.filters)
 
     @property

@@ -11,10 +11,11 @@ from math import sqrt
 from typing import Any, Final, NamedTuple
 
 from minibot.events.decimals import decimal_text, parse_fixed
+from minibot.events.unit_sizes import HOUR_MS
 from minibot.strategies.scanner.factors import PERCENT, total
 
 REGIME_INTERVAL: Final = "4h"
-REGIME_MS: Final = 4 * 3_600_000
+REGIME_MS: Final = 4 * HOUR_MS
 VOLATILITY_BARS: Final = 42
 MEAN_BARS: Final = 20
 THRUST_BARS: Final = 6

@@ -27,7 +27,7 @@ from minibot.strategies.scanner.regime import (
 )
 from minibot.strategies.scanner.settings import ONCHAIN, SOCIAL, ScannerSettings
 
-SETTLE_MS: Final = 5_000
+BAR_WAIT_MS: Final = 5_000
 """Market time after a scan's moment within which the bars that closed at it may still come."""
 
 
@@ -178,7 +178,7 @@ class Scanner:
     def due(self, now: int, bar: ClosedBar | None = None) -> int | None:
         """Return the moment as of which a scan is to be made now, before `bar` is taken; else None.
 
-        Moments are whole multiples of the interval between scans. A scan is made once `SETTLE_MS`
+        Moments are whole multiples of the interval between scans. A scan is made once `BAR_WAIT_MS`
         have passed since its moment, or once a bar comes that closed after it. Of several moments
         that passed with nothing heard only the last is scanned.
 
@@ -190,7 +190,7 @@ class Scanner:
         if self.due_ts < 0:
             self.due_ts = now - now % every_ms + every_ms
             return None
-        reached = now - SETTLE_MS
+        reached = now - BAR_WAIT_MS
         if bar is not None and bar.is_live and self._reads(bar):
             reached = max(reached, bar.open_ts + interval_ms(bar.interval) - 1)
         if reached < self.due_ts:
