@@ -23,8 +23,14 @@ def bars(
     length = interval_ms(interval)
     return [
         ClosedBar(
-            *(interval, end_ts - (len(closes) - at) * length),
-            *(close, close * 1.0005, close * 0.9995, close, volume, False),
+            interval,
+            end_ts - (len(closes) - at) * length,
+            close,
+            close * 1.0005,
+            close * 0.9995,
+            close,
+            volume,
+            False,
         )
         for at, close in enumerate(closes)
     ]

@@ -103,6 +103,21 @@ def test_regime_over_a_day_changes_at_four_hour_boundaries_alone() -> None:
     assert all(now % REGIME_MS == 0 and regime.since_ts == now for now, regime in told)
 
 
+@pytest.mark.row("C-12")
+def test_symbols_that_join_between_boundaries_change_no_weight_before_the_next() -> None:
+    """Three wild markets come at 01:00 with all their bars: the trend holds until 04:00."""
+    scanner = Scanner(ScannerSettings(), ["AUSDT"])
+    for bar in bars(UP, MIDNIGHT, REGIME_INTERVAL):
+        scanner.take_bar("AUSDT", bar)
+    before = scanner.scan(MIDNIGHT).regime
+    for symbol in ("BUSDT", "CUSDT", "DUSDT"):
+        for bar in bars(WILD, MIDNIGHT, REGIME_INTERVAL):
+            scanner.take_bar(symbol, bar)
+
+    assert scanner.scan(MIDNIGHT + REGIME_MS - 1).regime == before
+    assert scanner.scan(MIDNIGHT + REGIME_MS).regime.weights != before.weights
+
+
 def test_bar_that_closes_after_the_boundary_has_no_say_in_its_regime() -> None:
     """A scanner that first scans at 05:00 decides as of 04:00, though the bar of 08:00 came."""
     early, late = Scanner(ScannerSettings(), ["AUSDT"]), Scanner(ScannerSettings(), ["AUSDT"])
