@@ -160,6 +160,18 @@ class BarSource:
         past.clear()
 
 
+def closed_bars(series: BarSeries, intervals: Collection[str]) -> Iterator[Bar]:
+    """Yield the closed bars of each interval that the series' own bars make, oldest first."""
+    lanes = [
+        _Lane(series.symbol, series.interval, interval)
+        for interval in intervals
+        if divides(series.interval, interval)
+    ]
+    for candle in series.candles():
+        for lane in lanes:
+            yield from lane.add(candle)
+
+
 class _Lane:
     """Aggregation of the file's bars to one interval.
 

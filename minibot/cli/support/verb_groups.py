@@ -24,7 +24,10 @@ GROUPS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
             "clear-stop",
         ),
     ),
-    "ask": ("ask what happened and why", ("report", "explain", "size", "profit", "runs", "diff")),
+    "ask": (
+        "ask what happened and why",
+        ("report", "explain", "scan", "size", "profit", "runs", "diff"),
+    ),
     "backtest": (
         "write a strategy and try it on history",
         ("new-strategy", "strategy-check", "backtest", "backtests", "optimise", "parity"),

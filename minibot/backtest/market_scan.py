@@ -1,0 +1,133 @@
+"""Scan of a market that is at hand: a source's bars, or those that a run has written so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from minibot.backtest.sources.bars import BarSource, closed_bars
+from minibot.backtest.sources.portfolio import Merged
+from minibot.cores.closed_bar import ClosedBar
+from minibot.engine.market_source import MarketSource
+from minibot.engine.recorded_run import Recorded
+from minibot.events.intervals import INTERVAL_MS
+from minibot.events.model import Bar, FeedValue, Payload, Recommendation, Universe
+from minibot.events.names import RECOMMENDATIONS, TICKS
+from minibot.exchanges.tapes.kline_bars import divides
+from minibot.kernel.errors import ConfigError
+from minibot.runtime.configuration.config import Config
+from minibot.strategies.scanner.ranking import NO_MODEL
+from minibot.strategies.scanner.regime import REGIME_INTERVAL
+from minibot.strategies.scanner.scanner import Scan, Scanner
+from minibot.strategies.scanner.settings import ScannerSettings
+
+# An event of one of these types in a line; others need not be decoded.
+READ: Final = tuple(f'"{kind.TYPE}"'.encode() for kind in (Bar, FeedValue, Universe))
+
+
+class MarketScan(NamedTuple):
+    """Scan of a market, its bars, and what a model says of each symbol, `-` without one."""
+
+    scan: Scan
+    interval: str
+    recommended: dict[str, str]
+
+
+def scan_sources(
+    opened: MarketSource, config: Config, settings: ScannerSettings, interval: str | None
+) -> MarketScan:
+    """Return the scan as of a source's last bar.
+
+    Args:
+        opened: The market.
+        config: The profile with which it was opened.
+        settings: Thresholds of the scanner.
+        interval: Its bars; None for 15 minutes, or for the nearest that the source has.
+
+    Raises:
+        ConfigError: The source has no such bars.
+    """
+    sources = opened.sources if isinstance(opened, Merged) else (opened,)
+    bases = [one.series.interval for one in sources if isinstance(one, BarSource)]
+    if len(bases) == len(sources):
+        allowed = [name for name in INTERVAL_MS if all(divides(base, name) for base in bases)]
+    else:
+        allowed = list(config.market.bar_intervals)
+    chosen = _chosen(interval, settings.interval, allowed)
+    scanner = Scanner(settings._replace(interval=chosen), opened.symbols)
+    last_ts = 0
+    for one in sources:
+        bars: Iterable[Payload]
+        if isinstance(one, BarSource):
+            bars = closed_bars(one.series, dict.fromkeys([chosen, REGIME_INTERVAL]))
+        else:
+            bars = (root.payload for root in one.roots())
+        last_ts = max(last_ts, _take(scanner, bars))
+    return MarketScan(scanner.scan(last_ts), chosen, {})
+
+
+def scan_run(recorded: Recorded, settings: ScannerSettings, interval: str | None) -> MarketScan:
+    """Return the scan as of the last bar that a run, also one still going, has written.
+
+    Raises:
+        ConfigError: The run makes no such bars.
+    """
+    built = recorded.manifest.config["market"]["bar_intervals"]
+    chosen = _chosen(interval, settings.interval, built)
+    scanner = Scanner(settings._replace(interval=chosen), recorded.manifest.symbols)
+    source = recorded.lines(TICKS)
+
+    def payloads() -> Iterable[Payload]:
+        while (line := source.next()) is not None:
+            if any(kind in line.json for kind in READ):
+                yield recorded.decode(TICKS, line).payload
+
+    last_ts = _take(scanner, payloads())
+    said: dict[str, str] = {}
+    for _, event in recorded.events(RECOMMENDATIONS):
+        if isinstance(event.payload, Recommendation):
+            said[event.payload.symbol] = recommendation_text(event.payload)
+    return MarketScan(scanner.scan(last_ts), chosen, said)
+
+
+def recommendation_text(said: Recommendation) -> str:
+    """Return a model's likeliest side with its probability; `-` where no model was active."""
+    if said.baseline:
+        return NO_MODEL
+    sides = ((said.p_hold, "HOLD"), (said.p_buy, "BUY"), (said.p_sell, "SELL"))
+    probability, side = max(sides, key=lambda one: float(one[0]))
+    return f"{side} {probability}"
+
+
+def _take(scanner: Scanner, payloads: Iterable[Payload]) -> int:
+    """Feed a scanner; return when the last bar closed."""
+    last_ts = 0
+    for payload in payloads:
+        if isinstance(payload, Bar):
+            bar = ClosedBar.of_event(payload)
+            bar.is_live = False  # Figures are asked for once, at the end.
+            scanner.take_bar(payload.symbol, bar)
+            last_ts = max(last_ts, payload.close_ts + 1)
+        elif isinstance(payload, FeedValue):
+            scanner.take_value(payload.feed, float(payload.value), payload.value_ts)
+        elif isinstance(payload, Universe):
+            scanner.watch(payload.traded)
+    return last_ts
+
+
+def _chosen(asked: str | None, usual: str, allowed: Sequence[str]) -> str:
+    """Return the interval of the bars that are compared.
+
+    Without one asked for it is the usual one, else the longest below it, else the shortest.
+    """
+    if asked is None:
+        known = [name for name in INTERVAL_MS if name in allowed]
+        short = [name for name in known if INTERVAL_MS[name] <= INTERVAL_MS[usual]]
+        if known:
+            return short[-1] if short else known[0]
+    elif asked in allowed and asked in INTERVAL_MS:
+        return asked
+    raise ConfigError(
+        f"--interval: this market has no bars of {asked or usual}.",
+        [f"allowed: {', '.join(allowed)}"],
+    )

@@ -1,0 +1,176 @@
+"""minibot scan: rank the symbols of a run or a source, and say what speaks against each."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from typing import TYPE_CHECKING, Any, Final
+
+from minibot.cli.backtest import DEFAULT_PROFILE, named
+from minibot.cli.support.output import progress_bar, say, show, shown_path
+from minibot.cli.support.profile import profile_of
+from minibot.cli.support.selection import LATEST, add_profile, add_run, run_dir_of, var_of
+from minibot.events.model import JsonObject
+from minibot.kernel.errors import Refusal
+from minibot.kernel.files import ensure_folder, write_atomic
+from minibot.report.columns import table_lines
+from minibot.report.figures import date_clock
+from minibot.runtime.paths import Var
+
+if TYPE_CHECKING:
+    from minibot.backtest.market_scan import MarketScan
+
+HELP = "rank the symbols of a run or source; each filter's value, the nearest reason against"
+EXAMPLE = "minibot scan --source klines:btcusdt-1m --source klines:ethusdt-1m"
+HEAD: Final = (
+    *("rank", "symbol", "score", "momentum", "technical", "volume", "quality", "on-chain"),
+    *("social", "model", ""),
+)
+SCAN_FILE: Final = "latest_scan.csv"
+OPPORTUNITIES_FILE: Final = "latest_opportunities.csv"
+PARTS: Final = ("momentum", "technical", "volume", "quality", "onchain", "social")
+FIRST: Final = ("as_of_ms", "interval", "regime", "rank", "symbol", "score", "recommendation")
+LAST: Final = ("is_opportunity", "lacks", "against")
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    add_run(command)
+    command.add_argument(
+        "--source",
+        action="append",
+        help="instead of a run: klines:FILE, columns:DIR, tape:FILE or run:RUN, as in backtest; "
+        "several are one market",
+    )
+    command.add_argument(
+        "--interval", metavar="I", help="bars that are compared (default: 15m, or the nearest)"
+    )
+    add_profile(command, DEFAULT_PROFILE)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the ranking and write it as csv; 0 also where no symbol has a score."""
+    from minibot.strategies.scanner.settings import ScannerSettings
+
+    found = _scanned(arguments, ScannerSettings())
+    rows = rows_of(found)
+    files = write_csv(var_of(arguments), rows)
+    scan = found.scan.to_json()
+    document = {**scan, "interval": found.interval, "rows": rows, "files": files}
+    show(arguments, document, lines_of(document))
+    return 0
+
+
+def _scanned(arguments: argparse.Namespace, settings: Any) -> MarketScan:
+    # Imported here because `--help` needs none of it.
+    from minibot.backtest.market_scan import scan_run, scan_sources
+    from minibot.backtest.sources.source_interval import fitted_sets
+    from minibot.backtest.sources.source_spec import open_market, run_of
+    from minibot.replay.run_status import open_run
+    from minibot.runtime.configuration.config import config_with
+
+    interval = arguments.interval
+    if arguments.source is None:
+        recorded, status = open_run(run_dir_of(arguments))
+        for notice in status.altered:
+            say(f"note: {notice} is not what was sealed.")
+        with progress_bar(f"scan {recorded.manifest.run_id}"):
+            return scan_run(recorded, settings, interval)
+    if arguments.run_name != LATEST:
+        raise Refusal("a run and --source name two markets.", f"Leave out {arguments.run_name}.")
+    words = [named(word, arguments) for word in arguments.source]
+    with progress_bar(f"scan {', '.join(words)}"):
+        kept = run_of(words)
+        if kept is not None:
+            return scan_run(kept, settings, interval)
+        config = profile_of(arguments)
+        config = config_with(config.raw, fitted_sets(words, config))
+        return scan_sources(open_market(words, config), config, settings, interval)
+
+
+def rows_of(found: MarketScan) -> list[JsonObject]:
+    """Return each symbol as one JSON object, with what a model says of it."""
+    return [
+        {**row.to_json(), "recommendation": found.recommended.get(row.symbol, "-")}
+        | {"as_of_ms": found.scan.ts, "interval": found.interval, "regime": found.scan.regime.name}
+        for row in found.scan.rows
+    ]
+
+
+def lines_of(document: JsonObject) -> list[str]:
+    """Return heading, table and files in words."""
+    regime = document["regime"]
+    weights = " ".join(str(weight) for weight in regime["weights"])
+    measures = "too few bars of 4h"
+    if regime["volatility"] is not None:
+        measures = (
+            f"volatility {regime['volatility']} % a year, {regime['above']} % above their mean, "
+            f"thrust {regime['thrust']} %"
+        )
+    rows = document["rows"]
+    cells = [_cells(row) for row in rows]
+    passing = sum(row["is_opportunity"] for row in rows)
+    return [
+        f"scan of {len(rows)} symbols by bars of {document['interval']} as of "
+        f"{date_clock(document['ts'])} UTC",
+        f"regime {regime['name']} since {date_clock(regime['since_ts'])}: {measures}; weights "
+        f"{weights}",
+        *table_lines(HEAD, cells, "no symbols", texts=(1, 9, 10), below=(10,)),
+        f"{passing} of {len(rows)} pass every filter: {', '.join(document['files'])}",
+    ]
+
+
+def write_csv(var: Var, rows: list[JsonObject]) -> list[str]:
+    """Write all symbols, and those that pass every filter; return both files' names."""
+    ensure_folder(var.metrics)
+    files = []
+    for name, told in (
+        (SCAN_FILE, rows),
+        (OPPORTUNITIES_FILE, [row for row in rows if row["is_opportunity"]]),
+    ):
+        path = var.metrics / name
+        write_atomic(path, csv_of(told, rows).encode(), is_durable=False)
+        files.append(shown_path(path))
+    return files
+
+
+def csv_of(told: list[JsonObject], rows: list[JsonObject]) -> str:
+    """Return rows as csv: a header, then a line a symbol; the columns are those of all rows."""
+    filters = [one["name"] for one in rows[0]["filters"]] if rows else []
+    parts = ("value", "threshold", "passed")
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*FIRST, *PARTS, *(f"{f}_{part}" for f in filters for part in parts), *LAST])
+    for row in told:
+        writer.writerow(
+            [
+                *(row[name] for name in FIRST),
+                *(row["components"].get(name, "") for name in PARTS),
+                *(_plain(one[part]) for one in row["filters"] for part in parts),
+                *(_plain(row[name]) for name in LAST),
+            ]
+        )
+    return out.getvalue()
+
+
+def _plain(value: object) -> object:
+    """Return a value as JSON writes it."""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _outcome(row: JsonObject) -> str:
+    if row["lacks"]:
+        return "lacks"
+    return "passes; nearest against:" if row["is_opportunity"] else "fails"
+
+
+def _cells(row: JsonObject) -> tuple[str, ...]:
+    return (
+        "-" if row["rank"] is None else str(row["rank"]),
+        row["symbol"],
+        row["score"] or "-",
+        *(row["components"].get(name, "-") for name in PARTS),
+        row["recommendation"],
+        f"{_outcome(row)} {row['against']}",
+    )

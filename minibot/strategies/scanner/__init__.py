@@ -1,0 +1,1 @@
+"""Scanner: ranks the symbols of a market by closed bars; pure and deterministic."""

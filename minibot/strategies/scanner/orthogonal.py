@@ -1,0 +1,63 @@
+"""Comparison of symbols: each factor as distance from the mean, freed of the factors before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import Final
+
+from minibot.strategies.scanner.factors import is_noise, total
+
+DISTANCE_MAX: Final = 3.0
+"""Deviations at which a distance is cut: one symbol's outlier must not be all that counts."""
+
+# Below this share of its length a residual is rounding alone: the factor adds nothing.
+_REST_MIN: Final = 1e-9
+
+
+def standardised(values: Sequence[float]) -> list[float]:
+    """Return (value - mean) / deviation of the population, cut to +-3; all 0 if all are equal."""
+    mean = total(values) / len(values)
+    deviation = sqrt(total([(one - mean) * (one - mean) for one in values]) / len(values))
+    if is_noise(deviation, max(map(abs, values))):
+        return [0.0] * len(values)
+    return [max(-DISTANCE_MAX, min(DISTANCE_MAX, (one - mean) / deviation)) for one in values]
+
+
+def orthogonal(columns: Sequence[list[float]]) -> list[list[float]]:
+    """Return factors that share nothing: Gram-Schmidt in the order given.
+
+    The first factor, MomentumCore, is protected: the very same list comes back. Of each further
+    one remains what the factors before it do not explain, `v - (v . b) / (b . b) * b` for each
+    residual `b` before it. Two passes bring the dot products down to rounding (modified
+    Gram-Schmidt, Bjorck 1994).
+
+    Args:
+        columns: One list a factor, with one value a symbol.
+    """
+    found: list[list[float]] = []
+    for column in columns:
+        found.append(residual(column, found) if found else column)
+    return found
+
+
+def residual(column: list[float], bases: Sequence[list[float]]) -> list[float]:
+    """Return what factors that share nothing do not explain of another; 0 if nothing is left."""
+    rest = column
+    for _ in range(2):
+        for base in bases:
+            length = dot(base, base)
+            if length > 0.0:
+                share = dot(rest, base) / length
+                rest = [one - share * other for one, other in zip(rest, base, strict=True)]
+    if sqrt(dot(rest, rest)) <= _REST_MIN * sqrt(dot(column, column)):
+        return [0.0] * len(column)
+    return rest
+
+
+def dot(left: Sequence[float], right: Sequence[float]) -> float:
+    """Return the sum of the products, from the first symbol to the last."""
+    found = 0.0
+    for one, other in zip(left, right, strict=True):
+        found = found + one * other
+    return found

@@ -1,0 +1,289 @@
+"""Ranking: scores from factors, filters beside their thresholds, and what is told of each symbol.
+
+Points are whole hundredths from here on: each component is rounded once, to two places (the
+nearest decimal, ties to even on the exact binary value), and everything after that is exact. So
+components add up to the score as told, and a filter is judged by the figure that it shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from minibot.events.decimals import decimal_text, format_fixed, parse_fixed
+from minibot.strategies.scanner.factors import Factors
+from minibot.strategies.scanner.orthogonal import orthogonal, standardised
+from minibot.strategies.scanner.regime import PLACES
+from minibot.strategies.scanner.settings import ScannerSettings
+
+MIDDLE: Final = 5_000
+SCORE_MAX: Final = 10_000
+SOCIAL_MAX: Final = 1_000
+ONCHAIN_MAX: Final = 500
+"""Hundredths of a point: the score of an average symbol, the highest without social, the most that
+social adds, and the most that on-chain values move a score."""
+
+POINTS: Final = 25.0
+"""Points of one deviation at full weight."""
+
+ONCHAIN_SHARE: Final = 0.25
+"""Share with which the on-chain distance joins Volume's before it is orthogonalised."""
+
+COMPONENTS: Final = ("momentum", "technical", "volume", "quality")
+THRESHOLD_PLACES: Final = 8
+
+NO_VALUE: Final = "missing"
+NO_MODEL: Final = "-"
+
+
+class Filter(NamedTuple):
+    """Filter of a symbol: a value beside its threshold.
+
+    Attributes:
+        name: As its threshold's key.
+        value: Decimal text; None where it is missing, which never passes.
+        relation: `>=` or `<=`.
+        threshold: Decimal text.
+        passed: Whether the value holds it.
+    """
+
+    name: str
+    value: str | None
+    relation: str
+    threshold: str
+    passed: bool
+
+    @property
+    def text(self) -> str:
+        """The filter in a few words, such as `score 55.10 >= 60`."""
+        what = self.name.removesuffix("_min").removesuffix("_max")
+        return f"{what} {self.value or NO_VALUE} {self.relation} {self.threshold}"
+
+    def headroom(self) -> tuple[int, int]:
+        """Return a fraction (numerator, denominator above 0): the room left, by threshold."""
+        if self.value is None:
+            return -(10**30), 1
+        value = parse_fixed(self.value, THRESHOLD_PLACES)
+        threshold = parse_fixed(self.threshold, THRESHOLD_PLACES)
+        room = value - threshold if self.relation == ">=" else threshold - value
+        return room, max(1, abs(threshold))
+
+
+class Ranked(NamedTuple):
+    """Result for one symbol.
+
+    Attributes:
+        symbol: The market.
+        rank: From 1; None without a score.
+        score: Decimal text of two places, 0 to 110; None where a value is missing.
+        components: Points by component: the four factors, `onchain`, `social`; empty without a
+            score.
+        filters: Each filter with value and threshold.
+        lacks: Which values are missing; empty where none is.
+    """
+
+    symbol: str
+    rank: int | None
+    score: str | None
+    components: Mapping[str, str]
+    filters: tuple[Filter, ...]
+    lacks: str
+
+    @property
+    def is_opportunity(self) -> bool:
+        """True with a score and every filter passed."""
+        return self.rank is not None and all(one.passed for one in self.filters)
+
+    @property
+    def against(self) -> str:
+        """Nearest reason against it: what is missing, else the filter with the least room left.
+
+        Room is value less threshold over threshold, so that filters of different units compare; a
+        filter that does not pass has less than none. Of equal ones the first counts.
+        """
+        if self.lacks:
+            return self.lacks
+        nearest = self.filters[0]
+        room, by = nearest.headroom()
+        for one in self.filters[1:]:
+            other, other_by = one.headroom()
+            if (not one.passed, -other * by) > (not nearest.passed, -room * other_by):
+                nearest, room, by = one, other, other_by
+        return nearest.text
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as one JSON object."""
+        return {
+            "rank": self.rank,
+            "symbol": self.symbol,
+            "score": self.score,
+            "components": dict(self.components),
+            "filters": [one._asdict() for one in self.filters],
+            "is_opportunity": self.is_opportunity,
+            "lacks": self.lacks,
+            "against": self.against,
+        }
+
+
+class Measured(NamedTuple):
+    """Figures of one symbol as the ranking takes them.
+
+    Attributes:
+        factors: From its bars; None where one is missing.
+        lacks: Which bars are missing.
+        change_percent: The venue's change of 24 hours, where it came; None takes that of the bars.
+        social: Points that a local feed gives; None without one.
+        onchain: Its on-chain volume; None without one.
+    """
+
+    factors: Factors | None
+    lacks: str = ""
+    change_percent: float | None = None
+    social: float | None = None
+    onchain: float | None = None
+
+
+def ranked(
+    measured: Mapping[str, Measured], weights: Sequence[int], settings: ScannerSettings
+) -> tuple[Ranked, ...]:
+    """Return all symbols: ranked ones by falling score, ties by name; then the others by name.
+
+    Args:
+        measured: Figures by symbol.
+        weights: Of the four factors, in percent.
+        settings: Thresholds of the filters.
+    """
+    names = sorted(measured)
+    scored = [(name, one.factors) for name in names if (one := measured[name]).factors is not None]
+    points = _points([factors for _, factors in scored if factors is not None], weights)
+    moved = _moved(measured, [name for name, _ in scored], points, weights)
+    rows: list[tuple[int, str, Mapping[str, str]]] = []
+    for number, (name, _) in enumerate(scored):
+        four = points[number]
+        base = _bounded(MIDDLE + sum(four))
+        joined = _bounded(base + moved[number])
+        social = _social(measured[name].social)
+        told = [*four, joined - base, social]
+        components = {
+            key: _text(each)
+            for key, each in zip((*COMPONENTS, "onchain", "social"), told, strict=True)
+        }
+        rows.append((joined + social, name, components))
+    rows.sort(key=lambda row: (-row[0], row[1]))
+    found = [
+        Ranked(name, rank, _text(score), components, _filters(measured[name], score, settings), "")
+        for rank, (score, name, components) in enumerate(rows, 1)
+    ]
+    return (
+        *found,
+        *(
+            Ranked(name, None, None, {}, _filters(one, None, settings), one.lacks)
+            for name in names
+            if (one := measured[name]).factors is None
+        ),
+    )
+
+
+def _points(factors: Sequence[Factors], weights: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return each symbol's hundredths by factor."""
+    if not factors:
+        return []
+    columns = [standardised([one[at] for one in factors]) for at in range(len(COMPONENTS))]
+    return _weighed(orthogonal(columns), weights)
+
+
+def _weighed(columns: Sequence[Sequence[float]], weights: Sequence[int]) -> list[tuple[int, ...]]:
+    told = [
+        [hundredths(POINTS * weight / 100.0 * one) for one in column]
+        for column, weight in zip(columns, weights, strict=True)
+    ]
+    return list(zip(*told, strict=True))
+
+
+def _moved(
+    measured: Mapping[str, Measured],
+    names: Sequence[str],
+    points: Sequence[tuple[int, ...]],
+    weights: Sequence[int],
+) -> list[int]:
+    """Return by how many hundredths on-chain volume moves each score, at most `ONCHAIN_MAX`.
+
+    It counts only where it is robust: every ranked symbol has a fresh value, and the values differ.
+    A quarter of its distance is added to Volume's before Volume is orthogonalised, in the same
+    order as ever, and the change of the sum is cut.
+    """
+    values = [measured[name].onchain for name in names]
+    known = [value for value in values if value is not None]
+    if not names or len(known) < len(names):
+        return [0] * len(names)
+    columns = standardised_factors(measured, names)
+    onchain = standardised(known)
+    columns[2] = [
+        one + ONCHAIN_SHARE * other for one, other in zip(columns[2], onchain, strict=True)
+    ]
+    joined = _weighed(orthogonal(columns), weights)
+    return [
+        max(-ONCHAIN_MAX, min(ONCHAIN_MAX, sum(after) - sum(before)))
+        for after, before in zip(joined, points, strict=True)
+    ]
+
+
+def standardised_factors(
+    measured: Mapping[str, Measured], names: Sequence[str]
+) -> list[list[float]]:
+    """Return the four factors of symbols that have them, as distances from their means."""
+    factors = [one for name in names if (one := measured[name].factors) is not None]
+    return [standardised([one[at] for one in factors]) for at in range(len(COMPONENTS))]
+
+
+def _social(value: float | None) -> int:
+    """Return the hundredths that social adds, last of all: 0 to 10 points, 0 without a value."""
+    if value is None:
+        return 0
+    return hundredths(max(0.0, min(SOCIAL_MAX / 100.0, value)))
+
+
+def _filters(one: Measured, score: int | None, settings: ScannerSettings) -> tuple[Filter, ...]:
+    factors = one.factors
+    rise = one.change_percent
+    if rise is None and factors is not None:
+        rise = factors.change_percent
+    mean_range = None if factors is None else factors.range_bps
+    return (
+        _filter("score_min", None if score is None else _text(score), ">=", settings.score_min),
+        _filter(
+            "quote_volume_min",
+            None if factors is None else decimal_text(factors.quote_volume, PLACES),
+            ">=",
+            settings.quote_volume_min,
+        ),
+        _filter("range_bps_min", _told(mean_range), ">=", settings.range_bps_min),
+        _filter("range_bps_max", _told(mean_range), "<=", settings.range_bps_max),
+        _filter("change_percent_max", _told(rise), "<=", settings.change_percent_max),
+    )
+
+
+def _filter(name: str, value: str | None, relation: str, threshold: str) -> Filter:
+    if value is None:
+        return Filter(name, None, relation, threshold, False)
+    found = parse_fixed(value, THRESHOLD_PLACES)
+    limit = parse_fixed(threshold, THRESHOLD_PLACES)
+    passed = found >= limit if relation == ">=" else found <= limit
+    return Filter(name, value, relation, threshold, passed)
+
+
+def hundredths(value: float) -> int:
+    """Return a figure in whole hundredths by the one rule of rounding."""
+    return parse_fixed(decimal_text(value, PLACES), PLACES)
+
+
+def _text(value: int) -> str:
+    return format_fixed(value, PLACES)
+
+
+def _told(value: float | None) -> str | None:
+    return None if value is None else decimal_text(value, PLACES)
+
+
+def _bounded(value: int) -> int:
+    return max(0, min(SCORE_MAX, value))

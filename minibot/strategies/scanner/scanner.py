@@ -1,0 +1,291 @@
+"""Scanner: closed bars of many symbols in, one ranking of them out; pure and deterministic.
+
+Nothing but its inputs and their market times decides. Symbols are compared in the order of their
+names, so the order in which bars of one moment came does not matter, and a scanner that was
+restored from its state goes on with the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple, final
+
+from minibot.cores.closed_bar import ClosedBar
+from minibot.events.model import JsonObject
+from minibot.features.lossless import float_from, float_text
+from minibot.strategies.bars import BarSeries, interval_ms
+from minibot.strategies.scanner.factors import BARS_MIN, Factors, factors_of
+from minibot.strategies.scanner.ranking import Measured, Ranked, ranked
+from minibot.strategies.scanner.regime import (
+    REGIME_BARS_MIN,
+    REGIME_INTERVAL,
+    REGIME_MS,
+    Regime,
+    boundary,
+    regime_from,
+    regime_of,
+)
+from minibot.strategies.scanner.settings import ONCHAIN, SOCIAL, ScannerSettings
+
+BAR_WAIT_MS: Final = 5_000
+"""Market time after a scan's moment within which the bars that closed at it may still come."""
+
+
+class Scan(NamedTuple):
+    """One scan: all symbols as of a moment, under the regime that holds.
+
+    Attributes:
+        ts: As of when, market time in ms; bars that closed later are not in it.
+        regime: Regime and weights.
+        rows: Ranked symbols by rank, then those without a score.
+    """
+
+    ts: int
+    regime: Regime
+    rows: tuple[Ranked, ...]
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The ranked symbols, best first."""
+        return tuple(row.symbol for row in self.rows if row.rank is not None)
+
+    @property
+    def opportunities(self) -> tuple[Ranked, ...]:
+        """The symbols that pass every filter, best first."""
+        return tuple(row for row in self.rows if row.is_opportunity)
+
+    def to_json(self) -> JsonObject:
+        """Return it as one JSON object."""
+        regime = self.regime
+        return {
+            "ts": self.ts,
+            "regime": {**regime._asdict(), "weights": list(regime.weights)},
+            "rows": [row.to_json() for row in self.rows],
+        }
+
+
+@final
+class _Scanned:
+    """One symbol: its bars, and what came from elsewhere, with times."""
+
+    __slots__ = ("_factors", "_is_stale", "bars", "change", "regime_bars", "values")
+
+    def __init__(self, interval: str) -> None:
+        self.bars: BarSeries = BarSeries(interval, BARS_MIN, 0)
+        self.regime_bars: BarSeries = BarSeries(REGIME_INTERVAL, REGIME_BARS_MIN + 1, 0)
+        self.change: tuple[float, int] | None = None
+        # Newest value by kind of feed, with its time.
+        self.values: dict[str, tuple[float, int]] = {}
+        self._is_stale: bool = True
+        self._factors: Factors | None = None
+
+    def add(self, bar: ClosedBar) -> None:
+        """Take a closed bar of the scanner's own interval."""
+        self.bars.add(bar)
+        self._is_stale = True
+        if bar.is_live:  # At a scan all symbols' figures would be due at once.
+            self.factors()
+
+    def factors(self) -> Factors | None:
+        """Return the figures of its bars; None while there are too few, or nothing was traded."""
+        if self._is_stale:
+            bars = self.bars.bars
+            self._factors = factors_of(bars) if len(bars) == BARS_MIN else None
+            self._is_stale = False
+        return self._factors
+
+    def state(self) -> JsonObject:
+        """Return the state as canonical JSON values."""
+        change = self.change
+        return {
+            "bars": self.bars.state(),
+            "change": None if change is None else [float_text(change[0]), change[1]],
+            "regime_bars": self.regime_bars.state(),
+            "values": {
+                kind: [float_text(value), ts] for kind, (value, ts) in sorted(self.values.items())
+            },
+        }
+
+    def restore(self, state: JsonObject) -> None:
+        """Take over what `state` described."""
+        change = state["change"]
+        self.bars.restore(state["bars"])
+        self.change = None if change is None else (float_from(change[0]), change[1])
+        self.regime_bars.restore(state["regime_bars"])
+        self.values = {
+            kind: (float_from(value), ts) for kind, (value, ts) in state["values"].items()
+        }
+        self._is_stale = True
+
+
+@final
+class Scanner:
+    """Scanner of a market; see the module.
+
+    Attributes:
+        settings: What it reads, and its thresholds.
+        regime: The regime that holds; None before the first scan.
+        due_ts: When the next scan is due; -1 before the first time was told.
+    """
+
+    __slots__ = ("_length_ms", "_symbols", "due_ts", "regime", "settings")
+
+    def __init__(self, settings: ScannerSettings, symbols: Iterable[str] = ()) -> None:
+        """Start knowing nothing but the symbols to be ranked; others join with their first bar."""
+        self.settings: ScannerSettings = settings
+        self._length_ms: int = interval_ms(settings.interval)
+        self._symbols: dict[str, _Scanned] = {}
+        self.regime: Regime | None = None
+        self.due_ts: int = -1
+        for symbol in symbols:
+            self._of(symbol)
+
+    # --- inputs -------------------------------------------------------------------------------
+
+    def watch(self, symbols: Iterable[str]) -> None:
+        """Rank these symbols and no other from now on; those that stay keep their bars."""
+        wanted = sorted(set(symbols))
+        self._symbols = {symbol: self._of(symbol) for symbol in wanted}
+
+    def take_bar(self, symbol: str, bar: ClosedBar) -> None:
+        """Take a closed bar; one of an interval that it does not read changes nothing."""
+        if bar.interval == self.settings.interval:
+            self._of(symbol).add(bar)
+        if bar.interval == REGIME_INTERVAL:
+            self._of(symbol).regime_bars.add(bar)
+
+    def take_change(self, symbol: str, percent: float, ts: int) -> None:
+        """Take the venue's change of 24 hours in percent, as of a market time."""
+        self._of(symbol).change = percent, ts
+
+    def take_value(self, feed: str, value: float, ts: int) -> None:
+        """Take a value of a local feed, as of a market time; feeds of other names are passed over.
+
+        Args:
+            feed: Its name: `social_btcusdt` gives points to BTCUSDT, `onchain_btcusdt` is its
+                on-chain volume.
+            value: A finite number.
+            ts: From when on it holds.
+        """
+        for kind in (SOCIAL, ONCHAIN):
+            if feed.startswith(kind):
+                scanned = self._symbols.get(feed.removeprefix(kind).upper())
+                if scanned is not None:
+                    scanned.values[kind] = value, ts
+
+    # --- scans --------------------------------------------------------------------------------
+
+    def due(self, now: int, bar: ClosedBar | None = None) -> int | None:
+        """Return the moment as of which a scan is to be made now, before `bar` is taken; else None.
+
+        Moments are whole multiples of the interval between scans. A scan is made once `BAR_WAIT_MS`
+        have passed since its moment, or once a bar comes that closed after it. Of several moments
+        that passed with nothing heard only the last is scanned.
+
+        Args:
+            now: Market time.
+            bar: The bar that comes, if one does.
+        """
+        every_ms = self.settings.every_ms
+        if self.due_ts < 0:
+            self.due_ts = now - now % every_ms + every_ms
+            return None
+        reached = now - BAR_WAIT_MS
+        if bar is not None and bar.is_live and self._reads(bar):
+            reached = max(reached, bar.open_ts + interval_ms(bar.interval) - 1)
+        if reached < self.due_ts:
+            return None
+        moment = reached - reached % every_ms
+        self.due_ts = moment + every_ms
+        return moment
+
+    def scan(self, ts: int) -> Scan:
+        """Rank all symbols as of a market time, by the bars taken so far.
+
+        The regime is decided anew if a 00, 04 ... 20 UTC has passed since it was.
+        """
+        regime = self.regime
+        if regime is None or regime.since_ts != boundary(ts):
+            regime = self.regime = self._regime(boundary(ts))
+        measured = {
+            symbol: self._measured(scanned, ts) for symbol, scanned in self._symbols.items()
+        }
+        return Scan(ts, regime, ranked(measured, regime.weights, self.settings))
+
+    # --- state --------------------------------------------------------------------------------
+
+    def state(self) -> JsonObject:
+        """Return the whole state as canonical JSON values."""
+        return {
+            "due_ts": self.due_ts,
+            "regime": None if self.regime is None else list(self.regime),
+            "symbols": {
+                symbol: scanned.state() for symbol, scanned in sorted(self._symbols.items())
+            },
+        }
+
+    def restore(self, state: JsonObject) -> None:
+        """Take over what `state` described, under the same settings."""
+        self.due_ts = state["due_ts"]
+        self.regime = None if state["regime"] is None else regime_from(state["regime"])
+        self._symbols = {}
+        for symbol, one in state["symbols"].items():
+            self._of(symbol).restore(one)
+
+    # --- parts --------------------------------------------------------------------------------
+
+    def _of(self, symbol: str) -> _Scanned:
+        scanned = self._symbols.get(symbol)
+        if scanned is None:
+            scanned = self._symbols[symbol] = _Scanned(self.settings.interval)
+        return scanned
+
+    def _reads(self, bar: ClosedBar) -> bool:
+        return bar.interval in (self.settings.interval, REGIME_INTERVAL)
+
+    def _measured(self, scanned: _Scanned, ts: int) -> Measured:
+        lacks = self._lacks(scanned, ts)
+        if lacks:
+            return Measured(None, lacks)
+        factors = scanned.factors()
+        if factors is None:
+            return Measured(None, f"nothing was traded in {BARS_MIN - 1} bars")
+        fresh_ms = self.settings.bars_age_max * self._length_ms
+        feed_ms = self.settings.feed_age_ms_max
+        return Measured(
+            factors,
+            "",
+            _fresh(scanned.change, ts, fresh_ms),
+            _fresh(scanned.values.get(SOCIAL), ts, feed_ms),
+            _fresh(scanned.values.get(ONCHAIN), ts, feed_ms),
+        )
+
+    def _lacks(self, scanned: _Scanned, ts: int) -> str:
+        """Return which bars are missing for a score; empty if none is."""
+        interval = self.settings.interval
+        bars = scanned.bars.bars
+        if len(bars) < BARS_MIN:
+            return f"{len(bars)} of {BARS_MIN} bars of {interval}"
+        age_ms = ts - bars[-1].open_ts - self._length_ms
+        if age_ms > self.settings.bars_age_max * self._length_ms:
+            return f"{age_ms // self._length_ms} newest bars of {interval}"
+        return ""
+
+    def _regime(self, since_ts: int) -> Regime:
+        """Return the regime as of a 00, 04 ... 20 UTC, by bars of which the newest is no older."""
+        closes = []
+        missing = 0
+        for _, scanned in sorted(self._symbols.items()):
+            bars = [bar for bar in scanned.regime_bars.bars if bar.open_ts + REGIME_MS <= since_ts]
+            is_late = not bars or since_ts - bars[-1].open_ts > 2 * REGIME_MS
+            if is_late or len(bars) < REGIME_BARS_MIN:
+                missing += 1
+            else:
+                closes.append([bar.close for bar in bars])
+        return regime_of(closes, missing, since_ts, self.settings.bounds)
+
+
+def _fresh(one: tuple[Any, int] | None, ts: int, age_ms_max: int) -> float | None:
+    if one is None or ts - one[1] > age_ms_max:
+        return None
+    return float(one[0])

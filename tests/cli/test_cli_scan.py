@@ -1,0 +1,114 @@
+"""`minibot scan`: ranking, refusals and files, over a source and over a finished run."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from minibot.backtest.market_scan import recommendation_text
+from minibot.cli.scan import OPPORTUNITIES_FILE, SCAN_FILE
+from minibot.events.model import Recommendation
+from minibot.strategies.scanner.factors import BARS_MIN
+from tests.backtest.markets import walk, write_klines
+from tests.runs import Said, verb
+
+MINUTES = ("--interval", "1m")
+
+
+def scan(var: Path, paths: list[Path], *words: str) -> Said:
+    """Run the verb on files of bars."""
+    sources = [part for path in paths for part in ("--source", f"klines:{path}")]
+    return verb(var, "scan", *sources, "--json", *words)
+
+
+def told(var: Path, name: str) -> list[dict[str, str]]:
+    """Return the rows of a csv that the verb wrote."""
+    with (var / "metrics" / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> list[Path]:
+    """Two symbols with bars enough, and prices that move apart."""
+    return [
+        write_klines(tmp_path, walk(BARS_MIN, seed), f"{symbol}-1m.csv")
+        for seed, symbol in enumerate(("AAAUSDT", "BBBUSDT"), 3)
+    ]
+
+
+@pytest.mark.row("B-19")
+@pytest.mark.row("B-58")
+def test_scan_of_a_source_ranks_it_and_writes_both_files(var_dir: Path, two: list[Path]) -> None:
+    """Score and recommendation of each symbol; only what passes every filter is an opportunity."""
+    said = scan(var_dir, two, *MINUTES)
+
+    assert said.code == 0, said.err
+    rows = said.document["rows"]
+    assert sorted(row["symbol"] for row in rows) == ["AAAUSDT", "BBBUSDT"]
+    assert [row["rank"] for row in rows] == [1, 2]
+    assert {row["recommendation"] for row in rows} == {"-"}
+    assert all({"value", "threshold", "passed"} <= set(one) for one in rows[0]["filters"])
+    kept = told(var_dir, SCAN_FILE)
+    assert [(row["symbol"], row["score"]) for row in kept] == [
+        (row["symbol"], row["score"]) for row in rows
+    ]
+    assert kept[0]["score_min_threshold"] == "60"
+    passing = [row["symbol"] for row in rows if row["is_opportunity"]]
+    assert [row["symbol"] for row in told(var_dir, OPPORTUNITIES_FILE)] == passing
+
+
+def test_scan_twice_gives_the_same_bytes_in_any_order(var_dir: Path, two: list[Path]) -> None:
+    """The order of the sources is no input."""
+    first = scan(var_dir, two, *MINUTES)
+    files = [(var_dir / "metrics" / name).read_bytes() for name in (SCAN_FILE, OPPORTUNITIES_FILE)]
+    second = scan(var_dir, two[::-1], *MINUTES)
+
+    assert first.out == second.out
+    assert files == [
+        (var_dir / "metrics" / name).read_bytes() for name in (SCAN_FILE, OPPORTUNITIES_FILE)
+    ]
+
+
+def test_scan_without_enough_bars_gives_no_score_and_names_what_is_missing(
+    var_dir: Path, two: list[Path]
+) -> None:
+    """97 minutes make six bars of 15 minutes; the regime has too few bars and is mixed."""
+    said = scan(var_dir, two)
+
+    assert said.code == 0
+    assert said.document["interval"] == "15m"
+    assert said.document["regime"]["name"] == "mixed"
+    assert {row["score"] for row in said.document["rows"]} == {None}
+    assert {row["lacks"] for row in said.document["rows"]} == {"6 of 97 bars of 15m"}
+    assert told(var_dir, OPPORTUNITIES_FILE) == []
+    assert len(told(var_dir, SCAN_FILE)) == 2
+
+
+def test_scan_refuses_bars_that_the_market_cannot_make(var_dir: Path, two: list[Path]) -> None:
+    """A minute makes no second; the message names what is allowed."""
+    said = scan(var_dir, two, "--interval", "1s")
+
+    assert said.code == 4
+    assert "no bars of 1s" in said.err
+    assert "15m" in said.err
+
+
+def test_scan_of_a_run_reads_the_bars_that_it_wrote(var_dir: Path, project: Path) -> None:
+    """A golden run of a minute has too few bars; its symbol and their number are told."""
+    said = verb(var_dir, "scan", str(project / "tests" / "fixtures" / "sample_run"), "--json")
+
+    assert said.code == 0, said.err
+    (row,) = said.document["rows"]
+    assert row["symbol"] == "BTCUSDT"
+    assert row["lacks"].endswith("of 97 bars of 1m")
+
+
+def test_recommendation_of_a_model_is_its_likeliest_side_and_of_none_a_dash() -> None:
+    """The baseline is no model."""
+    model = Recommendation("AUSDT", "m1", "0.6", "0.3", "0.1", 60_000)
+    baseline = Recommendation("AUSDT", "baseline", "0.6", "0.3", "0.1", 60_000, True)
+
+    assert recommendation_text(model) == "BUY 0.6"
+    assert recommendation_text(baseline) == "-"
