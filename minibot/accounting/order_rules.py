@@ -13,7 +13,7 @@ from typing import Final
 from minibot.events.decimals import Scale
 from minibot.events.instrument import InstrumentRules
 from minibot.events.model import BUY, Instrument
-from minibot.events.money import PLACES, amount_text, parse_amount
+from minibot.events.money import PLACES, amount_text, cost_up, parse_amount, qty_for
 from minibot.events.reasons import (
     ALGO_ORDERS_MAX,
     INVARIANT_BROKEN,
@@ -74,6 +74,13 @@ class Bounds:
         if most is not None and most < qty:
             qty = most
         return qty // step * step if qty > 0 else 0
+
+    def sale_down(self, qty: int, price: int) -> int:
+        """Return the largest quantity up to `qty` that one order may sell at a price above zero."""
+        most = self.notional_max
+        if most is not None and cost_up(qty, price) > most:
+            qty = qty_for(most, price)
+        return self.qty_down(qty)
 
     @property
     def qty_least(self) -> int:

@@ -344,17 +344,22 @@ def size_exit(
     """Judge whether a position can be sold; return the quantity of the one order that sells it.
 
     It is the position less what is being sold, or `most`, in whole steps and up to the venue's
-    largest quantity; more than that needs another exit. If it cannot be sold, `checks.reason` says
-    why.
+    largest quantity and value; more than that needs another exit. If it cannot be sold,
+    `checks.reason` says why.
     """
     positions, bounds = state.positions, rules.market_bounds
     is_pending = positions.has_order(market.symbol, SELL) and not has_rest(state, market, rules)
-    qty = bounds.qty_down(positions.free_qty(market) if most is None else most)
+    qty = bounds.sale_down(positions.free_qty(market) if most is None else most, market.bid)
     checks.judge(((EXIT_PENDING, is_pending, False), (EXIT_QTY, qty, rules.qty_min)))
     refusal = bounds.value_refusal(cost_up(qty, market.bid)) or bounds.qty_refusal(qty)
     if refusal is not None:
         checks.fail_last(refusal)
     return qty
+
+
+def rest_qty(rules: OrderRules, qty: int, stop: int | None, target: int | None) -> int:
+    """Return how much of a quantity one order may rest for, valued at its stop, else its target."""
+    return rules.market_bounds.sale_down(qty, (target if stop is None else stop) or 0)
 
 
 def _part(
@@ -369,7 +374,7 @@ def _part(
     if former is None or former.pending <= free - qty:
         return _exit(state, LADDER_TARGET, market, rules, qty, verdict, is_whole=False)
     # Filters may have changed since it rests.
-    left = rules.market_bounds.qty_down(former.pending - qty)
+    left = rest_qty(rules, former.pending - qty, former.stop, former.target)
     if is_too_small(left, rules.market_bounds, market.bid):
         return _exit(state, LADDER_TARGET, market, rules, qty, verdict)  # Nothing is left to rest.
     rest = new_verdict(state, verdict.cause, verdict.ts, verdict.tick_seq, market.symbol)

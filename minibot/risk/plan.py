@@ -370,7 +370,7 @@ class Plan:
         rules = self._order_rules
         if rules is None or is_too_small(wanted, rules.market_bounds, bid):
             return 0
-        return rules.market_bounds.qty_down(wanted)
+        return rules.market_bounds.sale_down(wanted, bid)
 
     def floor_reason(self) -> str:
         """Return the reason code of the stop in force; of equal ones the entry's, then the hard."""

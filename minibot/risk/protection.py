@@ -14,9 +14,9 @@ of them always stands; while a new one is on its way, a trade that reaches its l
 the former triggers it. Which of two wins is a table in `execution.orders`.
 
 A position that no resting order covers is watched by risk itself, by the bid and the last trade:
-where its quantity is too small to rest, the venue lets no further order rest, its order was refused
-and waits for the next attempt, or its symbol is halted. Under `carry` the next run rests stop and
-target anew with its first tick of the symbol.
+where its quantity is too small to rest, or too large for one order, the venue lets no further order
+rest, its order was refused and waits for the next attempt, or its symbol is halted. Under `carry`
+the next run rests stop and target anew with its first tick of the symbol.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from minibot.events.unit_sizes import MINUTE_MS
 from minibot.kernel.errors import InvariantError
 from minibot.risk.checks import Gate, Row, first_failure
 from minibot.risk.drafts import BLOCK, PROTECT, Verdict, action, approve, new_verdict
-from minibot.risk.exit_decision import EXIT_QTY, cancel_entries, due, leave
+from minibot.risk.exit_decision import EXIT_QTY, cancel_entries, due, leave, rest_qty
 from minibot.risk.exits import SymbolExits
 from minibot.risk.order_counts import count_rows
 from minibot.risk.positions import Market, WorkingOrder
@@ -89,7 +89,7 @@ def missing(state: RiskState, market: Market) -> Levels | None:
     stop, target = levels_of(state, market, exits, rules)
     if stop is None and target is None:
         return None
-    resting, qty = positions.resting(market), rules.market_bounds.qty_down(market.qty)
+    resting, qty = positions.resting(market), rest_qty(rules, market.qty, stop, target)
     if resting is not None and resting.is_as(qty, stop, target):
         return None
     exits.quiet_until = 0  # Until it rests as it should, each tick asks again.
@@ -153,7 +153,7 @@ def _rest(
     exits, checks = market.exits or state.exits_of(market), verdict.checks
     stop, target = levels
     bounds = rules.market_bounds
-    qty = bounds.qty_down(market.qty)
+    qty = rest_qty(rules, market.qty, stop, target)
     checks.judge(rest_rows(state, market, qty, levels, verdict))
     least = stop if stop is not None else target or 0
     refusal = bounds.value_refusal(cost_up(qty, least)) or bounds.qty_refusal(qty)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -309,6 +310,19 @@ def test_position_too_small_to_rest_is_watched_by_the_bid() -> None:
     assert actions(one.tick(ask_qty="0")) == []
     grown = one.tick(ask_qty="5")
     assert ("PROTECT", "protected") in actions(grown)
+
+
+def test_position_too_large_for_one_order_rests_in_part_and_leaves_whole() -> None:
+    """One order rests for what it may sell at the stop; risk itself sells the remainder there."""
+    one = held()
+
+    one.put("market_ticks", instrument(notional_max="650"))
+    (replace,) = of(one.tick("99.99", "100"), OrderReplace)
+    sold = [fill for _ in range(4) for fill in fills(one.tick("98.99", "99", trade="98.99"))]
+
+    assert (replace.qty, replace.stop_price) == ("6.565", "99.00")
+    assert sum(Decimal(fill.qty) for fill in sold) == Decimal("10")
+    assert one.risk.facts()["open_positions"] == []
 
 
 def test_price_step_that_changes_moves_the_resting_levels() -> None:

@@ -511,3 +511,15 @@ def test_reason_codes_of_risk_and_execution_stand_in_the_closed_list() -> None:
 
     for event in made.events("risk_actions") + made.events("order_results"):
         assert event.to_json()["payload"]["reason_code"] in REASONS
+
+
+@pytest.mark.row("B-53")
+def test_position_worth_more_than_one_order_may_be_is_sold_by_several() -> None:
+    """Each exit sells what the venue's largest notional lets one order sell, until none is left."""
+    made = holder(**ATR)
+    made.instrument(notional_max="650")
+
+    sold = [fill for _ in range(5) for fill in fills(made.tick("94.00", "200"))]
+
+    assert [fill.qty for fill in sold] == ["6.914", "3.086"]
+    assert made.risk.facts()["open_positions"] == []

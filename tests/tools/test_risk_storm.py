@@ -122,6 +122,10 @@ def _stepless(change: pytest.MonkeyPatch) -> None:
     change.setattr(Bounds, "qty_refusal", lambda bounds, qty: None)
 
 
+def _uncut(change: pytest.MonkeyPatch) -> None:
+    change.setattr(Bounds, "sale_down", lambda bounds, qty, price: bounds.qty_down(qty))
+
+
 def _misleading(change: pytest.MonkeyPatch) -> None:
     told = plan_telling._payload
     change.setattr(plan_telling, "_payload", lambda *words: replace(told(*words), stop="1"))
@@ -143,6 +147,7 @@ def _greedy(change: pytest.MonkeyPatch) -> None:
     ("breaks", "what"),
     [
         (_oversized, watch.CAP),
+        (_uncut, watch.UNCUT),
         (_silent_action, watch.LINEAGE),
         (_talkative, watch.AFTER_STOP),
         (_blind_to_sales, watch.HOLDING),
@@ -166,6 +171,6 @@ def test_what_is_broken_on_purpose_is_reported(
     """Each invariant fails by its name where the product breaks it."""
     breaks(monkeypatch)
 
-    found = (text for n in range(NIGHTS_MAX) for text in play(3, n, INPUTS).found)
+    found = (text for n in range(NIGHTS_MAX) for text in play(4, n, INPUTS).found)
 
     assert any(text.startswith(f"{what}: ") for text in found)

@@ -240,7 +240,7 @@ class Weather:
             qty_max=rng.choice(("0", "100000000")),
             notional_min=rng.choice(("5", "10")),
             origin="table",
-            notional_max=rng.choice((None, "3000")),
+            notional_max=rng.choice((None, None, "700", "3000")),
             orders_max=rng.choice((None, None, 1, 2)),
             order_lists_max=rng.choice((None, None, None, 1)),
         )

@@ -34,6 +34,7 @@ from minibot.events.model import (
     PositionPlan,
     PriceMark,
     Resume,
+    RiskAction,
     RunEnding,
     RunOpening,
 )
@@ -45,11 +46,14 @@ from minibot.events.money import (
     proceeds_down,
 )
 from minibot.events.names import EXECUTION_ROLE
+from minibot.events.reasons import NOTIONAL_MAX, QTY_MAX
+from minibot.risk.exit_decision import EXIT_QTY
 
 SAMPLE: Final = 25
 STOPS: Final = ("hard", "stop", "even", "trail")
 TERMINAL: Final = frozenset({"FILLED", "CANCELLED", "EXPIRED", "REJECTED"})
 ALLOWING: Final = frozenset({"ALLOW", "REDUCE", "EXIT", "PROTECT", "WITHDRAW"})
+TOO_LARGE: Final = frozenset({QTY_MAX, NOTIONAL_MAX})
 QUOTE: Final = "USDT"
 
 LINEAGE = "an intent without the action that allows it"
@@ -62,6 +66,7 @@ NO_HARD_STOP = "a unit held without a hard stop"
 LOOSER = "a stop became looser"
 TOLD = "a plan told otherwise than it stands"
 NOT_LEFT = "a bid at the stop, and no sale"
+UNCUT = "a sale refused for its size instead of cut"
 BOOKS = "books that differ"
 RESTART = "a restart changed what followed"
 ENTRY_REFUSED = "an entry while entries were refused"
@@ -257,6 +262,8 @@ class Watch:
                     self._fail(AFTER_STOP, "a STOP that does not stand alone")
             elif isinstance(message, ActionMessage):
                 self._see(f"{message.action} {message.reason_code}")
+                if message.reason_code in TOO_LARGE:
+                    self._on_too_large(message)
             elif isinstance(message, IntentMessage | CancelMessage):
                 behind = message.behind
                 if not isinstance(behind, ActionMessage) or behind not in said:
@@ -269,6 +276,13 @@ class Watch:
                     self._working[message.client.text].is_leaving = True
             elif isinstance(message, ToldMessage) and isinstance(message.told, PositionPlan):
                 self._on_plan(message.told)
+
+    def _on_too_large(self, message: ActionMessage) -> None:
+        """Judge a refusal for size: a purchase may be refused so, a sale has to be cut."""
+        told = message.payload()
+        assert isinstance(told, RiskAction)
+        if any(check.name == EXIT_QTY.name for check in told.checks):
+            self._fail(UNCUT, f"{told.symbol} {told.reason_code}")
 
     def _on_plan(self, plan: PositionPlan) -> None:
         """Judge a plan that risk told by what it told before, and by what is held."""
@@ -291,6 +305,8 @@ class Watch:
         bid, ask, _ = self._touch.get(symbol, (0, 0, 0))
         bounds, qty = rules.market_bounds, intent.qty
         is_large = bounds.qty_max is not None and qty > bounds.qty_max
+        if intent.side == SELL and intent.stop is None and intent.target is None:
+            is_large = is_large or qty > bounds.sale_down(qty, bid)
         if qty <= 0 or qty % bounds.qty_step or qty < bounds.qty_min or is_large:
             self._fail(QTY, f"{qty} {symbol}, whose step is {bounds.qty_step}")
         price = ask if intent.limit is None else intent.limit
@@ -398,7 +414,7 @@ class Watch:
             return
         rules = self._rules[symbol]
         bounds = rules.market_bounds
-        qty = bounds.qty_down(held - self._selling(symbol))
+        qty = bounds.sale_down(held - self._selling(symbol), tick.bid)
         is_small = bounds.qty_refusal(qty) or bounds.value_refusal(cost_up(qty, tick.bid))
         rests = any(each.rests and each.symbol == symbol for each in self._working.values())
         if is_small or rests or not rules.is_trading or now - tick.ts > self._tick_age_ms_max:
