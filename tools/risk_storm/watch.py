@@ -281,7 +281,7 @@ class Watch:
         """Judge a refusal for size: a purchase may be refused so, a sale has to be cut."""
         told = message.payload()
         assert isinstance(told, RiskAction)
-        if any(check.name == EXIT_QTY.name for check in told.checks):
+        if any(check.name == EXIT_QTY.name for check in told.checks or ()):
             self._fail(UNCUT, f"{told.symbol} {told.reason_code}")
 
     def _on_plan(self, plan: PositionPlan) -> None:
