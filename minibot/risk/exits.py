@@ -20,7 +20,7 @@ from minibot.cores.scaled_tick import NO_BOUND, QuietRange
 from minibot.events.decimals import parse_fixed
 from minibot.events.model import JsonObject
 from minibot.events.money import amount_text, parse_amount, parse_rate
-from minibot.events.reasons import STOP_LOSS, TAKE_PROFIT
+from minibot.events.reasons import LEFT_TRADING, STOP_LOSS, TAKE_PROFIT
 from minibot.features.atr import WilderAtr
 from minibot.risk.distances import (
     MULTIPLE_PLACES,
@@ -299,15 +299,20 @@ class Exits:
             plan.carry(rules.plan, rules.has_entry_stop, said)
 
     def request_exit(self, symbol: str) -> None:
-        """Note an operator's request to leave a symbol; refusals so far delay it no longer."""
+        """Note an operator's request to leave a symbol; refusals so far count no longer."""
         exits = self.of(symbol)
         exits.is_asked = True
         exits.quiet_until = 0
-        exits.refusals, exits.retry_ts = 0, 0
+        exits.refusals, exits.retry_ts, exits.told = 0, 0, ""
 
     def mark_for_exit(self, symbol: str, reason: str) -> None:
-        """Note that the profile's policy leaves a symbol once it can be sold; replaces a mark."""
+        """Note that the profile's policy leaves a symbol once it can be sold.
+
+        It replaces a mark, but for `LEFT_TRADING`, which nothing takes back.
+        """
         exits = self.of(symbol)
+        if exits.left == LEFT_TRADING:
+            return
         exits.left = reason
         exits.quiet_until = 0
 
@@ -408,23 +413,32 @@ class Exits:
     def guard(self, exits: SymbolExits, price_step: int) -> None:
         """Set the distances in ATRs of a position; while the ATR is unknown nothing happens.
 
-        Where none is in ATRs, nothing waits for the ATR. Distances in basis points are set by
-        `bounds` and follow the average entry price.
+        Where none is in ATRs, nothing waits for the ATR. A position that another run opened keeps
+        the ATR of its entry. Distances in basis points are set by `bounds` and follow the average
+        entry price.
         """
-        if price_step != exits.atr_step and self.rules.needs_atr:
-            atr = exits.atr.value
-            if atr is None:
-                return
-            exits.atr_step, exact = price_step, exact_atr(atr)
-            stop, target = self.rules.stop_multiple, self.rules.target_multiple
-            if stop is not None:
-                exits.atr_stop = whole_distance(exact, stop, price_step)
-            if target is not None:
-                exits.atr_target = whole_distance(exact, target, price_step)
+        plan, atr = exits.plan, exits.atr.value
+        if plan is not None and plan.atr is not None:
+            distances = self._in_atrs(plan.atr, price_step)
+        else:
+            if price_step != exits.atr_step and self.rules.needs_atr:
+                if atr is None:
+                    return
+                exits.atr_step = price_step
+                exits.atr_stop, exits.atr_target = self._in_atrs(exact_atr(atr), price_step)
+            distances = exits.atr_stop, exits.atr_target
+            if plan is not None and atr is not None:
+                plan.atr = exact_atr(atr)
         exits.is_guarded = True
-        exits.stop_distance, exits.target_distance = exits.atr_stop, exits.atr_target
-        if exits.plan is not None and exits.atr.value is not None:
-            exits.plan.atr = exact_atr(exits.atr.value)
+        exits.stop_distance, exits.target_distance = distances
+
+    def _in_atrs(self, atr: int, price_step: int) -> tuple[int | None, int | None]:
+        """Return the distances of stop and target at an ATR; None for one that is not in ATRs."""
+        stop, target = self.rules.stop_multiple, self.rules.target_multiple
+        return (
+            None if stop is None else whole_distance(atr, stop, price_step),
+            None if target is None else whole_distance(atr, target, price_step),
+        )
 
     def _follow(self, exits: SymbolExits, entry: int, price_step: int) -> None:
         """Set the distances in basis points of a position to its average entry price."""

@@ -310,7 +310,8 @@ class Plan:
     def carry(self, rules: PlanRules, has_entry_stop: bool, said: Mapping[str, Any]) -> None:
         """Take over the plan of a position that another run opened.
 
-        Targets and rungs are set anew from its entry price.
+        Targets and rungs are set anew from its entry price; which row of `risk.targets_by_age`
+        holds follows from the time held, at the first tick, as this run's rows may be others.
 
         Args:
             rules: The keys of this run; a stop whose key is off now is left out.
@@ -319,7 +320,6 @@ class Plan:
         """
         self.qty, self.original = parse_amount(said["qty"]), parse_amount(said["original_qty"])
         self.entry, self.opened_ts = parse_amount(said["entry_price"]), said["opened_ts"]
-        self._age = min(said["age_row"], len(rules.ages)) - 1
         if "atr" in said:
             self.atr = parse_amount(said["atr"])
         if rules.hard_share is not None:

@@ -88,6 +88,31 @@ def test_nothing_is_bought_of_what_waits_to_be_sold() -> None:
     assert actions(behind) == [("BLOCK", "operator_exit")]
 
 
+def test_return_to_the_universe_takes_back_no_mark_of_a_halt() -> None:
+    """A position that left trading is sold, also when it was out of the universe meanwhile."""
+    desk = holding(risk__left_trading="close", risk__left_universe="close")
+
+    desk.instrument(status="HALT")
+    desk.put("market_ticks", universe(OTHER))
+    desk.put("market_ticks", universe(SYMBOL, generation=2))
+    desk.instrument()
+
+    assert ("EXIT", "left_trading") in actions(desk.tick())
+
+
+def test_operator_who_asks_again_in_a_halt_is_answered_again() -> None:
+    """Each request to leave gets its refusal; ticks in between repeat none."""
+    desk = holding()
+    desk.instrument(status="HALT")
+
+    answers = []
+    for _ in range(2):
+        said = desk.put("control", ExitPosition("operator", "out", SYMBOL))
+        answers.append(actions([*said, *desk.tick(), *desk.tick()]))
+
+    assert answers == [[("BLOCK", "not_trading")]] * 2
+
+
 def test_position_by_policy_hold_stays_with_its_own_exits() -> None:
     """Policy hold keeps a position through a halt; an operator's exit still works."""
     desk = holding(risk__left_trading="hold")

@@ -115,6 +115,39 @@ def test_age_counts_on_in_the_next_run(held_ms: int) -> None:
     assert next_run(one, ("101.00",)) == [("EXIT", "age_target")]
 
 
+def test_age_counts_by_the_rows_of_the_next_run() -> None:
+    """Twenty minutes are the second of three rows, and the first of the next run's two."""
+    one = holder(**AGES)
+    one.ts = (carried(one) or ())[0]["opened_ts"] + 20 * MINUTE
+    walk(one, "100.50")
+    one.beat()
+
+    later = [[0, "200"], [60, "0"]]
+    assert next_run(one, ("101.99",), targets_by_age=later) == []
+    assert next_run(one, ("102.00",), targets_by_age=later) == [("EXIT", "age_target")]
+
+
+@pytest.mark.row("B-17")
+def test_next_run_keeps_the_atr_of_the_entry() -> None:
+    """The stop stands three of the entry's ATRs below, whatever ATR the next run measures."""
+    atrs = {"risk__stop_atr_mult": "3.0", "risk__take_profit_atr_mult": "4.0"}
+    one = Desk(config(risk__hard_stop_bps="1000", **atrs))
+    one.instrument()
+    for _ in range(2):
+        one.bar("100", "101", "99", "100")
+    one.tick("100", "100")
+    one.buy()
+    one.beat()
+
+    other = following(one)
+    assert walk(other, "107.99") == []
+    for _ in range(3):
+        other.bar("100", "100.5", "100", "100.5")
+
+    assert walk(other, "94.01", "107.99") == []
+    assert walk(other, "108") == [("EXIT", "take_profit")]
+
+
 def test_plan_of_an_earlier_position_is_not_carried() -> None:
     """Levels told before a symbol was flat are left out: they are of another position."""
     one = holder(**TRAIL)
