@@ -306,6 +306,23 @@ RiskMemory: TypeAlias = Annotated[
         },
     ),
 ]
+CarriedTrades: TypeAlias = Annotated[
+    Mapping[str, Any],
+    Named(
+        "carried_trades",
+        "",
+        "closed and open trades",
+        rule={
+            "required": ["closed", "open"],
+            "additionalProperties": False,
+            "properties": {
+                # Time of the close and net return of each, in the order of their closes.
+                "closed": {"type": "array", "maxItems": 10000, "items": {"type": "array"}},
+                "open": {"type": "array", "maxItems": 1000, "items": {"type": "object"}},
+            },
+        },
+    ),
+]
 CarriedPlan: TypeAlias = Annotated[
     Mapping[str, Any],
     Named(

@@ -37,6 +37,7 @@ from minibot.events.field_types import (
     Amounts,
     Asset,
     CarriedPlan,
+    CarriedTrades,
     Codes,
     Count,
     Example,
@@ -784,6 +785,9 @@ class RunOpening(Payload, frozen=True):
         tuple[CarriedPlan, ...] | None,
         Meta(max_length=1000),
         "Levels of open positions as that run's risk last told them.",
+    ] = None
+    trades: Annotated[
+        CarriedTrades | None, "Trades that sizing kelly counts, of that run and those before it."
     ] = None
 
 

@@ -193,7 +193,8 @@ class RiskCore(Core):
         positions, budgets = state.positions, state.budgets
         positions.open(Portfolio.from_opening(opening))
         if state.sizing.trades is not None:
-            state.sizing.trades.open(positions.portfolio, state.limits.taker_rate)
+            rate = state.limits.taker_rate
+            state.sizing.trades.open(positions.portfolio, rate, opening.trades)
         budgets.open(opening.budgets_used, positions.equity, now)
         if budgets.account.is_on and opening.account is not None:
             budgets.account.carry(opening.account)

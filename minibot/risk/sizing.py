@@ -8,6 +8,7 @@ and symbol, and the limits of `entry_decision`, then cut it. Amounts are rounded
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Any, Final, final
 
@@ -31,6 +32,7 @@ from minibot.events.money import (
 from minibot.events.reasons import (
     BUCKET_LIMIT,
     CLUSTER_LIMIT,
+    INVARIANT_BROKEN,
     NO_EDGE,
     NO_STOP,
     NOTIONAL_MAX,
@@ -43,6 +45,7 @@ from minibot.events.reasons import (
     SYMBOL_LIMIT,
 )
 from minibot.events.unit_sizes import BPS
+from minibot.kernel.errors import InvariantError
 from minibot.risk.checks import NOT_ASKED, Gate, Row
 from minibot.risk.distances import exact_atr, share_distance, whole_distance
 from minibot.risk.exits import ExitRules, SymbolExits
@@ -430,8 +433,8 @@ def _asked(value: int, limit: int) -> int:
 class ClosedTrades:
     """Net returns of the round trips that ended within a window of market time.
 
-    A return is the ratio of `accounting.round_trips`. Trades of former runs do not count; a
-    position carried into the run counts from its cost, with a fee.
+    A return is the ratio of `accounting.round_trips`. Trades of former runs count where the run's
+    opening tells them. A carried position whose trade is not told counts from its cost and a fee.
 
     Attributes:
         window_ms: How long a trade counts.
@@ -452,8 +455,26 @@ class ClosedTrades:
         self.gained: int = 0
         self.lost: int = 0
 
-    def open(self, portfolio: Portfolio, rate: int) -> None:
-        """Start with the positions of a portfolio; `rate` is the fee rate of their purchase."""
+    def open(self, portfolio: Portfolio, rate: int, carried: Mapping[str, Any] | None) -> None:
+        """Start with the positions of a portfolio and the trades of former runs.
+
+        Args:
+            portfolio: What the run starts with.
+            rate: The fee rate of a purchase whose trade is not told.
+            carried: The field `trades` of `run_opening`.
+
+        Raises:
+            InvariantError: The trades are damaged, or one is open of which nothing is held.
+        """
+        if carried is not None:
+            try:
+                self.restore(carried)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                detail = f"run_opening: trades: {type(error).__name__}: {error}"
+                raise InvariantError("risk", INVARIANT_BROKEN, detail) from error
+        for symbol in [one for one in self._trips.open if not portfolio.has_lots(one)]:
+            detail = f"run_opening: an open trade of {symbol}, of which nothing is held"
+            raise InvariantError("risk", INVARIANT_BROKEN, detail)
         for symbol in portfolio.symbols():
             cost = portfolio.position_cost(symbol)
             self._trips.carry(symbol, 0, cost + fee_up(cost, rate))
@@ -465,8 +486,10 @@ class ClosedTrades:
             self._add(trip.closed_ts, trip.ratio)
 
     def _add(self, ts: int, gain: int) -> None:
-        self._ended.append(ts)
-        self._returns.append(gain)
+        # The clock of a carried run may have been ahead of this one's.
+        place = bisect_right(self._ended, ts)
+        self._ended.insert(place, ts)
+        self._returns.insert(place, gain)
         self._count(gain, 1)
 
     def _count(self, gain: int, by: int) -> None:

@@ -77,7 +77,7 @@ def carried_memory(
     has_protections = bool(config["risk"].get("protections"))
     if told.memory is None and not has_protections:
         return None
-    fills = _fills_behind(opening, config, told, read)
+    fills = fills_behind(opening, config, told.fill_id, read)
     first = told.memory or _empty(opening, config)
     if not fills and not first.keys() & {"untold", "waiting"}:
         return told.memory
@@ -114,14 +114,21 @@ def carried_memory(
     return memory
 
 
-def _fills_behind(
-    opening: RunOpening, config: JsonObject, told: Told, read: Read
+def fills_behind(
+    opening: RunOpening, config: JsonObject, fill_id: str, read: Read
 ) -> list[tuple[FillMessage, bool]]:
-    """Return the fills behind the last told memory, each with whether its symbol is flat then."""
+    """Return the fills behind one of a run, each with whether its symbol is flat then.
+
+    Args:
+        opening: Of the run.
+        config: Its resolved profile.
+        fill_id: The id of the fill; all are behind the empty one.
+        read: Reads its queues.
+    """
     leaves_dust = config["execution"].get("fee_asset") is not None
     portfolio = Portfolio.from_opening(opening)
     found: list[tuple[FillMessage, bool]] = []
-    is_behind = not told.fill_id
+    is_behind = not fill_id
     for event in read(FILLS, Fill.TYPE):
         fill = event.payload
         if not isinstance(fill, Fill):
@@ -132,7 +139,7 @@ def _fills_behind(
             dust = 10 ** (PLACES - len(fill.qty.partition(".")[2])) - 1 if leaves_dust else 0
             is_flat = portfolio.position_qty(fill.symbol) <= dust
             found.append((FillMessage.read(fill, event.ts), is_flat))
-        is_behind = is_behind or event.id == told.fill_id
+        is_behind = is_behind or event.id == fill_id
     return found
 
 

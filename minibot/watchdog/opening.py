@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from minibot.accounting.portfolio import Portfolio
+from minibot.cores.core_profile import KELLY
 from minibot.cores.input_order import LineSource
 from minibot.events.codec import Codec
 from minibot.events.intervals import align
@@ -25,6 +26,7 @@ from minibot.runtime.manifest import Manifest
 from minibot.runtime.runfiles import run_folders
 from minibot.watchdog.carried_memory import carried_memory, told_last
 from minibot.watchdog.carried_plans import carried_plans
+from minibot.watchdog.carried_trades import carried_trades
 
 
 def fresh_opening(config: Config) -> RunOpening:
@@ -55,7 +57,10 @@ def opening_of(
         )
     risk = config.risk
     has_week = risk.week_notional_hard is not None or risk.week_loss_hard is not None
-    return carried_opening(last, contracts, roles, origin_ms, has_week=has_week)
+    window_ms = risk.kelly_window_market_ms if risk.sizing == KELLY else None
+    return carried_opening(
+        *(last, contracts, roles, origin_ms), has_week=has_week, trades_ms=window_ms
+    )
 
 
 def last_run(runs: Path) -> Path | None:
@@ -65,11 +70,18 @@ def last_run(runs: Path) -> Path | None:
 
 
 def carried_opening(
-    run_dir: Path, contracts: Contracts, roles: Roles, origin_ms: int, *, has_week: bool = False
+    run_dir: Path,
+    contracts: Contracts,
+    roles: Roles,
+    origin_ms: int,
+    *,
+    has_week: bool = False,
+    trades_ms: int | None = None,
 ) -> RunOpening:
     """Return the opening that a sealed run leaves: its own with its fills applied.
 
-    With `has_week` it names what the UTC week has used. The account's mark and tier, trades and
+    With `has_week` it names what the UTC week has used; with `trades_ms` the trades of that long,
+    for sizing kelly. The account's mark and tier, trades and
     locks, and the levels of positions are those that risk told last, with the trades closed behind
     that; a run that told none hands on what it was given.
     """
@@ -104,6 +116,9 @@ def carried_opening(
         account=told.account,
         memory=carried_memory(opening, manifest.config, told, read),
         plans=carried_plans(opening, read),
+        trades=None
+        if trades_ms is None
+        else carried_trades(opening, manifest.config, origin_ms - trades_ms, read),
     )
 
 

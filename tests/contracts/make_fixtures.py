@@ -391,6 +391,7 @@ def payloads(said: dict[str, Any]) -> dict[str, tuple[str, JsonObject]]:
                         "stop_hard": quote["b"],
                     }
                 ],
+                "trades": {"closed": [[ts, "0.01000000"]], "open": []},
             },
         ),
         "run_ending": (errors, {"who": "duration", "why": said["ban"], "until_ts": ts + 10000}),

@@ -117,9 +117,13 @@ def test_opening_reads_what_a_run_left_on_disk(tmp_path: Path) -> None:
     roles = Roles.load(PROJECT / "config" / "roles.v1.json")
 
     left = carried_opening(tmp_path, contracts, roles, START + 10_000)
+    of_kelly = carried_opening(tmp_path, contracts, roles, START + 10_000, trades_ms=60_000)
 
     assert left.lots == ()
     assert left.memory == memory_of(desk)
+    assert left.trades is None
+    assert of_kelly.trades is not None
+    assert len(of_kelly.trades["closed"]) == 1
     assert entry_of_next_run(profile, left.memory) == ("BLOCK", "losses_in_row")
 
 

@@ -89,7 +89,7 @@ def _trades(recorded: Recorded, to_ms: int, window_ms: int, rate: int) -> Closed
     if not isinstance(opening, RunOpening):
         return trades
     portfolio = Portfolio.from_opening(opening)
-    trades.open(portfolio, rate)
+    trades.open(portfolio, rate, opening.trades)
     for _, event in recorded.events("fills"):
         if isinstance(event.payload, Fill) and event.ts <= to_ms:
             portfolio.apply(event.payload, event.ts)

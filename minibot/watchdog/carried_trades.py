@@ -1,0 +1,46 @@
+"""Carried trades: what sizing kelly counts of a run, and of those that it carried on, in the next.
+
+They are made from the run's own fills, whatever its sizing was, so that a first night of kelly may
+begin with the trades of the night before. A position that was handed on without its trade counts
+from its cost and a fee at the taker's rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from minibot.accounting.portfolio import Portfolio
+from minibot.accounting.round_trips import RoundTrips
+from minibot.events.model import JsonObject, RunOpening
+from minibot.events.money import amount_text, fee_up, parse_rate
+from minibot.watchdog.carried_memory import Read, fills_behind
+
+TRADES_MAX: Final = 10_000
+"""How many closed trades are carried, the newest; the most that `kelly_trades_min` may ask for."""
+
+
+def carried_trades(
+    opening: RunOpening, config: JsonObject, since_ts: int, read: Read
+) -> Mapping[str, Any]:
+    """Return the trades that a run leaves, as the field `trades` of the next `run_opening`.
+
+    Args:
+        opening: Of the run.
+        config: Its resolved profile.
+        since_ts: Trades that closed at or before this time are left out, Unix ms.
+        read: Reads its queues.
+    """
+    first: Mapping[str, Any] = opening.trades or {"closed": [], "open": []}
+    trips, portfolio = RoundTrips.from_state(first["open"]), Portfolio.from_opening(opening)
+    rate = parse_rate(config["execution"]["taker_fee_bps"])
+    for symbol in portfolio.symbols():
+        cost = portfolio.position_cost(symbol)
+        trips.carry(symbol, portfolio.lots(symbol)[0].ts, cost + fee_up(cost, rate))
+    closed = [list(each) for each in first["closed"]]
+    for fill, is_flat in fills_behind(opening, config, "", read):
+        trade = trips.on_fill(fill, is_flat, "")
+        if trade is not None and trade.spent > 0:
+            closed.append([trade.closed_ts, amount_text(trade.ratio)])
+    counted = sorted((each for each in closed if each[0] > since_ts), key=lambda each: each[0])
+    return {"closed": counted[-TRADES_MAX:], "open": trips.state()}

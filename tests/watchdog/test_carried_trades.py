@@ -1,0 +1,185 @@
+"""Carried trades: sizing kelly counts what former runs closed, and what they left open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from minibot.events.model import Event, JsonObject, RunOpening
+from minibot.kernel.errors import InvariantError
+from minibot.watchdog.carried_trades import carried_trades
+from tests.risk.desk import OTHER, START, SYMBOL, Desk, actions, check_of, config, opening
+
+HOUR_MS = 3_600_000
+KELLY: dict[str, Any] = {
+    "risk__sizing": "kelly",
+    "risk__kelly_window_market_ms": HOUR_MS,
+    "risk__kelly_trades_min": 5,
+    "risk__position_share_bps_min": 100,
+    "risk__position_share_bps_max": 2000,
+    "execution__taker_fee_bps": "10",
+}
+PRICES = ("110", "95", "110", "95", "110")
+
+
+def began(first: RunOpening | None = None, **changes: Any) -> Desk:
+    """Return a desk with a touch of 100 to 100, whatever was held before."""
+    desk = Desk(config(**changes), first=first)
+    for symbol in (OTHER, SYMBOL):
+        desk.instrument(symbol)
+    desk.tick("100", "100")
+    return desk
+
+
+def round_trip(desk: Desk, price: str) -> None:
+    """Buy at 100 and sell at a price."""
+    bought(desk)
+    sold(desk, price)
+
+
+def bought(desk: Desk) -> None:
+    desk.tick("100", "100")
+    desk.signal("BUY")
+    desk.tick("100", "100")
+
+
+def sold(desk: Desk, price: str) -> None:
+    desk.tick(price, price)
+    desk.signal("SELL")
+    desk.tick(price, price)
+
+
+def left(desk: Desk, first: RunOpening | None = None, since_ts: int = 0) -> Any:
+    """Return the trades that the desk's run leaves."""
+
+    def read(queue: str, _: str) -> Iterable[Event]:
+        return desk.events(queue)
+
+    return carried_trades(first or opening(), desk.profile, since_ts, read)
+
+
+def following(desk: Desk, first: RunOpening | None = None) -> RunOpening:
+    """Return the opening of a run that carries the desk's on."""
+    portfolio = desk.risk._state.positions.portfolio
+    lots = tuple(portfolio.opening_lots())
+    return RunOpening(portfolio.opening_cash(), lots, {}, trades=left(desk, first))
+
+
+def wanted(desk: Desk) -> tuple[str, str]:
+    """Return the bound that decided the size of an entry, and its notional."""
+    desk.tick("100", "100")
+    check = check_of(desk.signal("BUY")[0], "size_bound")
+    return check["value"], check["threshold"]
+
+
+@pytest.mark.row("B-41")
+@pytest.mark.parametrize("kept", range(6))
+def test_run_that_carries_on_sizes_as_if_it_were_one(kept: int) -> None:
+    """Wherever a night ends between trades, kelly's next entry has the size of one long night."""
+    whole = began(**KELLY)
+    for price in PRICES:
+        round_trip(whole, price)
+    earlier = began(**KELLY)
+    for price in PRICES[:kept]:
+        round_trip(earlier, price)
+
+    later = began(following(earlier), **KELLY)
+    for price in PRICES[kept:]:
+        round_trip(later, price)
+
+    assert wanted(later) == wanted(whole)
+    assert wanted(later)[0] == "size_kelly"
+
+
+@pytest.mark.row("B-41")
+def test_night_of_another_sizing_hands_its_trades_to_kelly() -> None:
+    """A first night of kelly begins with the returns of the fixed night before."""
+    fixed = began(execution__taker_fee_bps="10")
+    for price in PRICES:
+        round_trip(fixed, price)
+    long = began(**KELLY)
+    for price in PRICES:
+        round_trip(long, price)
+
+    first = following(fixed)
+
+    assert first.trades == left(long)
+    (_, size) = wanted(began(first, **KELLY))
+    assert float(size) > 900  # A quarter of Kelly's share, where the least is a hundredth.
+
+
+def test_trade_that_outlives_two_runs_counts_whole() -> None:
+    """A position bought in one night, partly sold in the next, closes with all of its trade."""
+    first = began(**KELLY)
+    bought(first)
+    begin = following(first)
+    second = began(begin, **KELLY)
+    second.tick("120", "120", bid_qty="0.5")
+    second.signal("SELL")
+    second.tick("120", "120", bid_qty="0.5")
+    again = following(second, begin)
+    third = began(again, **KELLY)
+    sold(third, "90")
+
+    (_, gain), *more = left(third, again)["closed"]
+    one_night = began(**KELLY)
+    bought(one_night)
+    one_night.tick("120", "120", bid_qty="0.5")
+    one_night.signal("SELL")
+    one_night.tick("120", "120", bid_qty="0.5")
+    sold(one_night, "90")
+
+    assert not more
+    assert [gain] == [each[1] for each in left(one_night)["closed"]]
+    assert [gain] == [each[1] for each in third.risk.state()["closed_trades"]["closed"]]
+
+
+def test_trade_closed_before_the_window_is_left_out() -> None:
+    """A trade that is as old as the window counts no more."""
+    desk = began(**KELLY)
+    round_trip(desk, "110")
+    ((closed_ts, _),) = left(desk)["closed"]
+
+    assert left(desk, since_ts=closed_ts - 1)["closed"]
+    assert not left(desk, since_ts=closed_ts)["closed"]
+
+
+@pytest.mark.parametrize(
+    ("trades", "said"),
+    [
+        ({"closed": [[START]], "open": []}, "run_opening: trades: ValueError"),
+        ({"closed": [[START, "much"]], "open": []}, "run_opening: trades"),
+        ({"closed": [], "open": [{"symbol": SYMBOL}]}, "run_opening: trades: KeyError"),
+        (
+            {
+                "closed": [],
+                "open": [
+                    {
+                        "symbol": SYMBOL,
+                        "opened_ts": START,
+                        "closed_ts": 0,
+                        "spent": "100",
+                        "received": "0",
+                        "reason": "",
+                    }
+                ],
+            },
+            f"an open trade of {SYMBOL}, of which nothing is held",
+        ),
+    ],
+)
+def test_trades_that_are_damaged_stop_the_run(trades: JsonObject, said: str) -> None:
+    """An opening whose trades cannot be read, or contradict what is held, is no opening."""
+    with pytest.raises(InvariantError, match=said):
+        Desk(config(**KELLY), first=replace(opening(), trades=trades))
+
+
+def test_profile_without_kelly_ignores_trades_and_tells_none() -> None:
+    """Trades that nobody counts change nothing."""
+    desk = began(replace(opening(), trades={"closed": [[START, "-0.5"]], "open": []}))
+
+    assert actions(desk.signal("BUY")) == [("ALLOW", "allowed")]
+    assert "closed_trades" not in desk.risk.state()
