@@ -256,6 +256,6 @@ def _json(path: Path) -> Any:
         return None
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a file, without waiting for a writer if it is a FIFO."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def _without_waiting(path: str, _: int) -> int:
+    """Open a file for reading, without waiting for a writer if it is a FIFO."""
+    return os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))

@@ -78,7 +78,7 @@ def _ai_isolation(lab: Path) -> GateReport:
     findings = [Finding(found.name, found.passed, found.detail) for found in result.findings]
     asked = f"{result.level}, at least {result.level_min} required"
     findings.append(Finding("level", result.passed, asked))
-    return GateReport("ai_isolation", tuple(findings), result.verdict, result.passed)
+    return GateReport("ai_isolation", tuple(findings), result.level, result.passed)
 
 
 GATES: dict[str, Callable[[Path], GateReport]] = {

@@ -30,6 +30,7 @@ from minibot.ai.worker_supervisor import isolation_level
 from minibot.events.names import AI_ROLE, EXECUTION_ROLE
 from minibot.events.reasons import AI_ISOLATION_BREACH
 from minibot.events.roles import Roles
+from minibot.gates.smoke_run import environ_of_gates
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.queue import make_queue
 from minibot.runtime.interpreter import private_folder, program
@@ -299,7 +300,12 @@ def _order_ends_run(lab: Path) -> Finding:
     name = "an order drafted by the worker"
     try:
         ended = subprocess.run(
-            argv, cwd=PROJECT, capture_output=True, timeout=_RUN_S_MAX, check=False
+            argv,
+            cwd=PROJECT,
+            env=environ_of_gates(),
+            capture_output=True,
+            timeout=_RUN_S_MAX,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return Finding(name, False, f"the run went on for {_RUN_S_MAX:.0f} s")

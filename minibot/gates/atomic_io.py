@@ -37,9 +37,15 @@ WRITING_OF = {
     ),
     "shutil": frozenset({"copy", "copy2", "copyfile", "copytree", "move"}),
 }
-# Modules whose `open` takes a path, then a mode. `os.open` is judged by the flags that its second
-# argument names. Any other `.open` takes the mode first, as that of a path does; a mode that is no
-# literal is not reported there: runs and queues are opened too.
+# Flags of `os.open` that write nothing; a call with any other, or with a variable, is reported.
+READING_FLAGS = frozenset(
+    {
+        *("O_RDONLY", "O_BINARY", "O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW", "O_NOINHERIT"),
+        *("O_NONBLOCK", "O_PATH"),
+    }
+)
+# Modules whose `open` takes a path, then a mode. Any other `.open` takes the mode first, as that of
+# a path does; a mode that is no literal is not reported there: runs and queues are opened too.
 OPENING = frozenset({"gzip", "bz2", "lzma", "io", "codecs"})
 # Modules that are not searched, and the reason: their files are not a run's truth.
 ALLOWED = {
@@ -72,7 +78,7 @@ def check(lab: Path, tree: Path = PROJECT / "minibot", kills: int = KILLS) -> Ga
     Args:
         lab: The gate's own folder; made if missing, not emptied.
         tree: The folder of the product's code, which stands for `minibot/`.
-        kills: Number of writers to kill; without fork an eighth of it, but at least one.
+        kills: Number of writers to kill, at least one; without fork an eighth of it.
     """
     planted = list(writers_outside(tree))
     findings = [
@@ -110,7 +116,7 @@ def _writing_call(node: ast.Call) -> str | None:
     owner = function.value.id if isinstance(function.value, ast.Name) else ""
     if function.attr == "open":
         if owner == "os":
-            return "os.open for writing" if _has_flag(node) else None
+            return "os.open for writing" if _may_write(node) else None
         is_module = owner in OPENING
         is_writing = _is_writing(node, 1 if is_module else 0, of_unknown=is_module)
         return ".open for writing" if is_writing else None
@@ -148,16 +154,35 @@ def _is_writing(node: ast.Call, position: int, *, of_unknown: bool) -> bool:
     return of_unknown
 
 
-def _has_flag(node: ast.Call) -> bool:
-    """Return whether the second argument of `os.open` names a flag that writes."""
-    flags = ast.unparse(node.args[1]) if len(node.args) > 1 else ""
-    return any(flag in flags for flag in ("O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND"))
+def _may_write(node: ast.Call) -> bool:
+    """Return whether `os.open` may open for writing: its flags are not all known to read."""
+    flags: ast.expr | None = node.args[1] if len(node.args) > 1 else None
+    for keyword in node.keywords:
+        if keyword.arg == "flags":
+            flags = keyword.value
+    return flags is None or not _reads(flags)
+
+
+def _reads(flags: ast.expr) -> bool:
+    """Return whether flags are `os.O_...` of `READING_FLAGS`, joined by `|`, and nothing else."""
+    match flags:
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return _reads(left) and _reads(right)
+        case ast.Attribute(value=ast.Name(id="os"), attr=name):
+            return name in READING_FLAGS
+        case ast.Call(
+            func=ast.Name(id="getattr"),
+            args=[ast.Name(id="os"), ast.Constant(value=name), ast.Constant(value=0)],
+        ):
+            return name in READING_FLAGS
+    return False
 
 
 def kill_writers(lab: Path, kills: int) -> Finding:
     """Kill writers of one critical file, one after another, and return the finding on all of them.
 
-    A writer replaces the file without pause and is killed 0 to 4 ms after its first whole write.
+    At least one is killed. A writer replaces the file without pause and is killed 0 to 4 ms after
+    its first whole write.
     The file has to have its own hash and the content of one write each time; the first failure ends
     the test, as does a writer that wrote nothing in `BEGIN_S`.
     """
@@ -168,7 +193,7 @@ def kill_writers(lab: Path, kills: int) -> Finding:
     # A fresh interpreter for each kill would take a minute; with fork it takes seconds.
     can_fork = "fork" in multiprocessing.get_all_start_methods()
     multiprocessing.set_start_method("fork" if can_fork else "spawn", force=True)
-    for kill in range(kills if can_fork else max(1, kills // SPAWNED_SHARE)):
+    for kill in range(max(1, kills if can_fork else kills // SPAWNED_SHARE)):
         begun = multiprocessing.Event()
         writer = multiprocessing.Process(target=_write_forever, args=(path, begun), daemon=True)
         writer.start()

@@ -25,6 +25,7 @@ from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE, EXECUTION_ROLE
 from minibot.events.roles import Roles
 from minibot.gates.drill_processes import OWN_GROUP, DrillProcesses, interrupted, named, signalled
+from minibot.gates.smoke_run import environ_of_gates
 from minibot.kernel import canonical
 from minibot.kernel.errors import MinibotError, Refusal, RunStop
 from minibot.kernel.files import ensure_folder, read_hashed, write_atomic
@@ -126,8 +127,7 @@ class DrillRun:
         """
         path = self.var.root / f"{log}.out"
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        environ = {key: value for key, value in os.environ.items() if not _steers(key)}
-        environ |= program_environ()
+        environ = environ_of_gates() | program_environ()
         try:
             return subprocess.Popen(
                 argv,
@@ -446,8 +446,3 @@ def _profile(sets: Mapping[str, object]) -> bytes:
         section, _, name = key.rpartition(".")
         (profile[section] if section else profile)[name] = value
     return json.dumps(profile, indent=2).encode() + b"\n"
-
-
-def _steers(name: str) -> bool:
-    """Return whether an environment variable would change the drill's profile."""
-    return name.upper().startswith("MINIBOT__")

@@ -16,11 +16,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """Report of a gate: its findings and, for `ai_isolation` alone, a verdict of its own."""
+    """Report of a gate: its findings and, for `ai_isolation` alone, level and verdict."""
 
     gate: str
     findings: tuple[Finding, ...]
-    level: str = ""  # Verdict of `ai_isolation` (`passed`, `advisory`): shown, not judged.
+    level: str = ""  # Isolation that the AI's worker reached (`jail`, `advisory`); not judged.
     judged: bool | None = None  # Whether `ai_isolation` passed; where given, it decides.
 
     @property

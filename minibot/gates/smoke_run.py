@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from minibot.runtime.configuration.config_layers import ENV_PREFIX
 from minibot.runtime.paths import PROJECT
 
 PROFILE = "config/nore-smoke.v1.json"
@@ -40,6 +42,15 @@ class SmokeRun:
     run_dir: Path | None
 
 
+def environ_of_gates() -> dict[str, str]:
+    """Return this process's environment without the variables that change a profile."""
+    return {name: value for name, value in os.environ.items() if not _steers(name)}
+
+
+def _steers(name: str) -> bool:
+    return name.upper().startswith(ENV_PREFIX)  # Windows knows no lower case.
+
+
 def run_smoke(lab: Path, sets: Sequence[str]) -> SmokeRun:
     """Run the smoke profile, eager to trade, in an emptied lab folder and wait for its end.
 
@@ -62,6 +73,7 @@ def run_smoke(lab: Path, sets: Sequence[str]) -> SmokeRun:
         done = subprocess.run(
             argv,
             cwd=PROJECT,
+            env=environ_of_gates(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

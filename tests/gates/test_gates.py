@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from minibot.engine.role_replay import Recorded
 from minibot.events.registry import Contracts
-from minibot.gates import atomic_io, runtime_smoke, schema
+from minibot.gates import ai_isolation, atomic_io, runtime_smoke, schema
 from minibot.gates.result import Finding, GateReport
-from minibot.gates.smoke_run import SmokeRun
+from minibot.gates.smoke_run import SmokeRun, run_smoke
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.seal import root_of
 from minibot.replay.graph.lineage import verify_lineage
@@ -208,6 +211,10 @@ def test_atomic_io_gate_passes_here_and_fails_on_a_planted_plain_write(tmp_path:
         'from pathlib import Path\n\nPath("x").write_text("y")',
         'import os\n\nos.replace("x", "y")',
         'import os\n\nos.open("x", os.O_WRONLY | os.O_CREAT)',
+        'import os\n\nos.open("x", flags=os.O_RDWR)',
+        'import os\n\nflags = os.O_WRONLY\nos.open("x", flags)',
+        'import os\nfrom os import O_APPEND\n\nos.open("x", O_APPEND)',
+        'import os\n\nos.open("x", os.O_RDONLY | os.O_TRUNC)',
         'mode = "w"\n\nopen("x", mode)',
         'import gzip\n\ngzip.open("x", "wt")',
         'import os\n\nos.link("x", "y")',
@@ -217,6 +224,8 @@ def test_atomic_io_gate_passes_here_and_fails_on_a_planted_plain_write(tmp_path:
     )
     for number, text in enumerate(planted):
         (tree / "risk" / f"planted_{number:02}.py").write_text(text + "\n")
+    reading = 'os.open("x", os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))'
+    (tree / "risk" / "reading.py").write_text(f"import os\n\n{reading}\n")
 
     found = list(atomic_io.writers_outside(tree))
 
@@ -273,3 +282,29 @@ def test_every_event_of_a_run_has_one_run_id_and_an_allowed_cause(short_run: Sho
         event.run_id for queue in recorded.roles.queues for _, event in recorded.events(queue)
     }
     assert run_ids == {recorded.manifest.run_id}
+
+
+@pytest.mark.parametrize("start", ["smoke", "order"])
+def test_variables_of_the_caller_change_no_run_of_a_gate(
+    start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gate judges the product: a caller's key, which would refuse the start, does not count."""
+    seen: list[dict[str, str]] = []
+
+    def launched(argv: list[str], **words: Any) -> subprocess.CompletedProcess[Any]:
+        seen.append(words["env"])
+        empty: Any = "" if words.get("text") else b""
+        return subprocess.CompletedProcess(argv, 4, empty, empty)
+
+    monkeypatch.setenv("MINIBOT__NO__SUCH_KEY", "1")
+    monkeypatch.setenv("minibot__risk__order_notional", "1")
+    monkeypatch.setattr(subprocess, "run", launched)
+
+    if start == "smoke":
+        run_smoke(tmp_path / "lab", [])
+    else:
+        ai_isolation._order_ends_run(tmp_path / "lab")
+
+    (environ,) = seen
+    assert environ["PATH"] == os.environ["PATH"]
+    assert not [name for name in environ if name.upper().startswith("MINIBOT__")]
