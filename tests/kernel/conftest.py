@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -24,3 +25,13 @@ def run(clean: Path, tmp_path: Path) -> Path:
     copy = tmp_path / "hurt"
     shutil.copytree(clean, copy)
     return copy
+
+
+@pytest.fixture
+def without_syncs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the waits for the disk, in tests of many states of which none is lost to a crash.
+
+    What is synced, and in which order, is judged by the crash simulation.
+    """
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, lambda fd: None, raising=False)

@@ -47,6 +47,7 @@ def stop_code(folder: Path, **options: Any) -> str:
 @pytest.mark.slow
 @pytest.mark.row("N-05", "F01")
 @pytest.mark.fault("F01", by="every prefix of a batch left above the head", ends="SURVIVE")
+@pytest.mark.usefixtures("without_syncs")
 def test_torn_tail_at_every_prefix_of_a_batch_is_repaired(var_dir: Path) -> None:
     """Whole lines of a torn batch are published; the torn one is quarantined and cut (F01)."""
     fill(var_dir)
@@ -152,6 +153,7 @@ def test_stale_head_many_batches_behind_loses_no_line(var_dir: Path) -> None:
     by="every bit of a small log flipped, then a writer's start",
     ends="STOP(QUEUE_CORRUPT)",
 )
+@pytest.mark.usefixtures("without_syncs")
 def test_any_bit_flipped_below_the_head_stops_the_writer(var_dir: Path) -> None:
     """A flipped bit below the head stops the writer, in the last line too (F11-F13)."""
     end = fill(var_dir, 3)
@@ -177,6 +179,7 @@ def test_any_bit_flipped_below_the_head_stops_the_writer(var_dir: Path) -> None:
     by="cut to every length below the head, then a writer's start",
     ends="STOP(QUEUE_TRUNCATED)",
 )
+@pytest.mark.usefixtures("without_syncs")
 def test_file_shorter_than_the_head_stops(var_dir: Path) -> None:
     """A file cut anywhere below the head stops the writer (F14)."""
     end = fill(var_dir)

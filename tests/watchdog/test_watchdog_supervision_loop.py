@@ -640,8 +640,11 @@ def test_request_becomes_a_control_event_only_if_it_is_one(tmp_path: Path) -> No
 
 
 @pytest.mark.row("N-115")
-def test_table_that_reads_nothing_never_makes_supervision_wait(tmp_path: Path) -> None:
+def test_table_that_reads_nothing_never_makes_supervision_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A table that reads nothing never delays supervision; statuses are dropped."""
+    monkeypatch.setattr(feed_module, "QUIT_S", 0.1)
     feed = LiveFeed([sys.executable, "-S", "-E", "-c", "import time; time.sleep(600)"])
     feed.start({})
     process = feed._process
