@@ -25,7 +25,7 @@ from minibot.kernel.files import FILES, Access, read_hashed, write_atomic, write
 UNREAD_ROLE: Final = STRATEGY_ROLE
 # Lines published while the strategy is frozen, so that fast readers have passed the harmed line.
 UNREAD_LINES: Final = 200
-# Lines published between the freezing of the strategy and the harmed line.
+# Lines published after the freezing of the strategy and before the harmed one.
 HARMED_LINE: Final = 50
 FOREIGN_BYTES: Final = 64 * 1024
 FILL_BYTES: Final = 256 * 1024

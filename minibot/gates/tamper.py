@@ -150,9 +150,9 @@ def demonstrate(run_dir: Path, lab: Path) -> Iterator[Outcome]:
 def judged(trick: Trick, copy: Path, published: str, public_key: str | None) -> Outcome:
     """Run the checks that a trick names on the changed copy and return the outcome.
 
-    Bytes, seal and signature are verified for every trick, and findings there are told even if the
-    trick does not name the check. Causes are verified only if it names `verify` and the bytes are
-    right.
+    Bytes, seal and signature are verified for every trick; a check that the trick does not name is
+    told only where it finds something. Causes are verified only if it names `verify` and the bytes
+    are right.
 
     Args:
         trick: The trick that was applied.
