@@ -326,6 +326,8 @@ class _Pass:
         source, core = self._source, self._lockstep.cores[STRATEGY_ROLE]
         if not isinstance(source, BarSource) or not isinstance(core, StrategyCore):
             return None
+        if core.is_scanning:  # Beats bring its moments: each has to be told.
+            return None
         needs = core.chosen.needs.intervals
         return source.market({*needs, str(self._config.raw["strategy"]["bar_interval"])})
 

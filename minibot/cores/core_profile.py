@@ -776,6 +776,47 @@ class BacktestSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScannerSection:
+    """Ranking of all symbols by the strategy role; without the section nothing is ranked."""
+
+    interval: Annotated[
+        str,
+        string(1, 4, pattern="^[1-9][0-9]?[smhd]$", title="the length of a bar, such as 15m"),
+        "Bars that give the factors, one of market.bar_intervals; 15m by default. Without bars of "
+        "4h there the regime is mixed.",
+    ] = field(default="15m", metadata=OPTIONAL)
+    mode: Annotated[
+        str,
+        one_of("time", "event"),
+        "Tell each scan, or only one whose order has changed; time by default.",
+    ] = field(default="time", metadata=OPTIONAL)
+    every_market_ms: Annotated[
+        int, whole(60_000, 86_400_000), "Time between two scans; 300000 by default."
+    ] = field(default=300_000, metadata=OPTIONAL)
+    score_min: Annotated[str, DECIMAL, "Least score of an opportunity; 60 by default."] = field(
+        default="60", metadata=OPTIONAL
+    )
+    quote_volume_min: Annotated[
+        str, DECIMAL, "Least quote amount traded in 96 bars; 100000 by default."
+    ] = field(default="100000", metadata=OPTIONAL)
+    range_bps_min: Annotated[str, DECIMAL, "Least mean range of a bar; 2 by default."] = field(
+        default="2", metadata=OPTIONAL
+    )
+    range_bps_max: Annotated[str, DECIMAL, "Largest mean range of a bar; 500 by default."] = field(
+        default="500", metadata=OPTIONAL
+    )
+    change_percent_max: Annotated[
+        str, DECIMAL, "Largest rise of 96 bars that a chance may have behind it; 12 by default."
+    ] = field(default="12", metadata=OPTIONAL)
+    bars_age_max: Annotated[
+        int, whole(1, 96), "Largest age of the newest bar, in bars; 2 by default."
+    ] = field(default=2, metadata=OPTIONAL)
+    feed_age_market_ms_max: Annotated[
+        int, whole(1_000, 604_800_000), "Largest age of a local value; a day by default."
+    ] = field(default=86_400_000, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CoreProfile:
     """The sections that strategy, risk and executor read."""
 
@@ -784,14 +825,17 @@ class CoreProfile:
     execution: ExecutionSection
     portfolio: PortfolioSection
     backtest: BacktestSection
+    scanner: ScannerSection | None
 
     @staticmethod
     def of(config: JsonObject) -> CoreProfile:
         """Return the sections of a resolved profile, as a manifest holds it."""
+        scanner = config.get("scanner")
         return CoreProfile(
             strategy=section_of(StrategySection, config["strategy"]),
             risk=section_of(RiskSection, config["risk"]),
             execution=section_of(ExecutionSection, config["execution"]),
             portfolio=section_of(PortfolioSection, config["portfolio"]),
             backtest=section_of(BacktestSection, config.get("backtest") or {}),
+            scanner=None if scanner is None else section_of(ScannerSection, scanner),
         )

@@ -192,17 +192,22 @@ class ActionMessage(Message):
 
 @mypyc_attr(acyclic=True)
 class ToldMessage(Message):
-    """Standing of the account or plan of a position: told by risk, acted on by no core."""
+    """Account's standing, position's plan, scan or regime: told, and acted on by no core."""
 
     told: Payload
 
     @staticmethod
     def because(
-        cause: EventId, ts: int, tick_seq: int | None, ordinal: int, told: Payload
+        cause: EventId,
+        ts: int,
+        tick_seq: int | None,
+        ordinal: int,
+        told: Payload,
+        place: int = ACTIONS,
     ) -> ToldMessage:
         """Return the message of a step, at its place in it, because of an event."""
         message = ToldMessage()
-        message.place = ACTIONS
+        message.place = place
         message.ts = ts
         message.tick_seq = tick_seq
         message.cause = cause

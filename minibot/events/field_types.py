@@ -306,6 +306,24 @@ RiskMemory: TypeAlias = Annotated[
         },
     ),
 ]
+RankedSymbol: TypeAlias = Annotated[
+    Mapping[str, Any],
+    Named(
+        "ranked_symbol",
+        "",
+        "symbol and score",
+        rule={
+            "required": ["symbol", "score", "passes"],
+            "additionalProperties": False,
+            "properties": {
+                "symbol": Symbol,
+                "score": Number,
+                # Whether it passes every filter.
+                "passes": {"type": "boolean"},
+            },
+        },
+    ),
+]
 CarriedTrades: TypeAlias = Annotated[
     Mapping[str, Any],
     Named(

@@ -52,6 +52,7 @@ from minibot.events.field_types import (
     Number,
     NumberAboveZero,
     Probability,
+    RankedSymbol,
     RiskLock,
     RiskMemory,
     Rule,
@@ -528,6 +529,46 @@ class Signal(Payload, frozen=True):
     ]
     strategy: Annotated[Name | None, "Name of the strategy."] = None
     params_hash: Annotated[Sha256 | None, "Hash of the strategy's parameters."] = None
+
+
+class MarketRegime(Payload, frozen=True):
+    """Regime of the market: which factors count how much.
+
+    Written by strategy_role into signals with the first scan behind 00, 04 ... 20 UTC; absent while
+    the profile has no scanner.
+    """
+
+    TYPE: ClassVar[str] = "regime"
+    name: Annotated[
+        str, one_of("trending", "choppy", "highvol", "mixed"), "mixed where too few bars are known."
+    ]
+    since_ts: Annotated[Ms, "The 00, 04 ... 20 UTC as of which it was decided."]
+    momentum: Annotated[Count, "Weight of momentum in percent; the four make 100."]
+    technical: Annotated[Count, "Weight of technical."]
+    volume: Annotated[Count, "Weight of volume."]
+    quality: Annotated[Count, "Weight of quality."]
+    symbols: Annotated[Count, "How many symbols had a say."]
+    missing: Annotated[Count, "How many lacked bars of four hours."]
+    volatility: Annotated[Number | None, "Percent a year."] = None
+    above: Annotated[Number | None, "Percent of symbols above their mean."] = None
+    thrust: Annotated[Number | None, "Rises in percent of all changes of a day."] = None
+
+
+class MarketScan(Payload, frozen=True):
+    """Scan of the market: the symbols by rank.
+
+    Written by strategy_role into signals every scanner.every_market_ms, with scanner.mode event
+    only where the order has changed; absent while the profile has no scanner.
+    """
+
+    TYPE: ClassVar[str] = "scan"
+    as_of_ts: Annotated[Ms, "Bars that closed later are not in it."]
+    interval: Annotated[Name, "Length of the bars that give the factors."]
+    ranked: Annotated[
+        tuple[RankedSymbol, ...], Meta(max_length=400), "Best first, at most 400 of them."
+    ]
+    scored: Annotated[Count, "How many symbols have a score."]
+    lacking: Annotated[Count, "How many symbols lack bars or trades."]
 
 
 class RiskAction(Payload, frozen=True):
@@ -1061,6 +1102,8 @@ PAYLOAD_CLASSES: Final[Mapping[str, type[Payload]]] = {
         FeedValue,
         Signal,
         RiskAction,
+        MarketRegime,
+        MarketScan,
         RiskStanding,
         PositionPlan,
         OrderIntent,

@@ -25,6 +25,7 @@ from minibot.events.model import (
     MarketTick,
     Payload,
     RunOpening,
+    Signal,
 )
 from minibot.events.names import TICKS
 from minibot.kernel import canonical
@@ -57,7 +58,7 @@ class Side(NamedTuple):
         """Return the pass's counts by queue and side, and its key figures."""
         queues = Counter(said.queue for said in self.said)
         sides = Counter(
-            said.event.payload.to_json()["side"] for said in self.said if said.queue == "signals"
+            said.event.payload.side for said in self.said if isinstance(said.event.payload, Signal)
         )
         known = self.performance.to_json()
         names = ("equity", "pnl", "fees", "drawdown_max", "round_trips", "wins", "losses")

@@ -25,6 +25,7 @@ from minibot.cores.messages import (
     Message,
     ResultMessage,
     SignalMessage,
+    ToldMessage,
 )
 from minibot.cores.protocol import Core, Input
 from minibot.cores.scaled_tick import QuietRange, ScaledTick
@@ -42,6 +43,8 @@ from minibot.events.model import (
     Instrument,
     JsonObject,
     LockSymbol,
+    MarketRegime,
+    MarketScan,
     MarketTick,
     OrderResult,
     Payload,
@@ -117,6 +120,8 @@ class RiskCore(Core):
             return self._on_result(item, now)
         if isinstance(item, Event):
             return self._on_event(item, seq, now)
+        if isinstance(item, ToldMessage):
+            return None
         raise TypeError(f"{type(item).__name__} is no input of risk")
 
     def _on_event(self, event: Event, seq: int, now: int) -> list[Message] | None:
@@ -137,7 +142,7 @@ class RiskCore(Core):
         if isinstance(payload, OrderResult):
             return self._on_result(ResultMessage.of(payload, event), now)
         state = self._state
-        if state.is_stopped:
+        if state.is_stopped or isinstance(payload, MarketScan | MarketRegime):
             return None
         state.now = now
         if isinstance(payload, RunOpening):

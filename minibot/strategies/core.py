@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Final, final
 
 from minibot.cores.closed_bar import BarInput, ClosedBar
+from minibot.cores.core_profile import CoreProfile
 from minibot.cores.event_id import EventId, derived, named
 from minibot.cores.messages import (
     ACTIONS,
@@ -47,16 +48,19 @@ from minibot.events.model import (
     JsonObject,
     LockSymbol,
     MarketTick,
+    Payload,
     Resume,
     RiskAction,
     RunEnding,
     RunOpening,
+    Universe,
 )
 from minibot.events.reasons import WARMUP
 from minibot.strategies.decision import Decision, decision_of
 from minibot.strategies.own import failure, wrong_answer
 from minibot.strategies.plots import Plots
 from minibot.strategies.protocol import Strategy
+from minibot.strategies.scanner.scans import Scans, scans_of
 from minibot.strategies.selection import ChosenStrategy, choose
 from minibot.strategies.signals import DecidedSignal
 from minibot.strategies.symbol_state import SymbolState
@@ -75,12 +79,13 @@ class StrategyCore(Core):
 
     __slots__ = (
         *("_bars_from_ticks", "_feeds", "_found", "_is_ending", "_is_halted", "_plots"),
-        *("_signals", "_symbol", "_views", "_wants_trades", "_watched", "chosen"),
+        *("_scans", "_signals", "_symbol", "_views", "_wants_trades", "_watched", "chosen"),
     )
 
-    def __init__(self, chosen: ChosenStrategy) -> None:
-        """Start before the first event."""
+    def __init__(self, chosen: ChosenStrategy, scans: Scans | None = None) -> None:
+        """Start before the first event; `scans` rank all symbols, None ranks none."""
         self.chosen: ChosenStrategy = chosen
+        self._scans: Scans | None = scans
         self._bars_from_ticks: bool = chosen.bars_from_ticks
         self._wants_trades: bool = chosen.needs.trades
         # Events of one symbol come in rows: the one found last is most often the next one.
@@ -135,6 +140,7 @@ class StrategyCore(Core):
 
     def _on_event(self, event: Event, seq: int, now: int) -> list[Message] | None:
         payload = event.payload
+        told: list[Message] = []
         if isinstance(payload, MarketTick):
             symbol = payload.symbol
             watched = self._found
@@ -144,15 +150,23 @@ class StrategyCore(Core):
             tick.fill(payload, event.ts)
             decision = self._on_tick(watched, tick, now)
         elif isinstance(payload, Bar):
-            symbol = payload.symbol
-            decision = self._on_bar(symbol, ClosedBar.of_event(payload), now)
+            symbol, bar, scans = payload.symbol, ClosedBar.of_event(payload), self._scans
+            if scans is not None:
+                told = _told(scans.on_bar(symbol, bar, now), event, seq)
+            decision = self._on_bar(symbol, bar, now)
         else:
-            if not isinstance(payload, Beat):  # Of which a strategy is told nothing.
+            if not isinstance(payload, Beat):
                 self._take_rare(event, now)
-            return None
+            elif self._scans is not None:  # A strategy is told nothing of beats.
+                told = _told(self._scans.on_beat(now), event, seq)
+            return told or None
         if decision is None:
-            return None
-        return [self._signal(symbol, decision, event.ts, named(event.id, event.run_id), seq)]
+            return told or None
+        signal = self._signal(symbol, decision, event.ts, named(event.id, event.run_id), seq)
+        if told:
+            signal.ordinal = len(told)
+            signal._ref = derived(WRITERS[SIGNALS], signal.cause, signal.ordinal)
+        return [*told, signal]
 
     def _on_tick(self, watched: SymbolState, tick: Tick, now: int) -> Decision | None:
         """Show the strategy a tick; return what is to be journaled, mostly None."""
@@ -241,6 +255,11 @@ class StrategyCore(Core):
             view.keep_plots(plots)
 
     @property
+    def is_scanning(self) -> bool:
+        """Tell whether it ranks all symbols, by bars and beats of which it needs each."""
+        return self._scans is not None
+
+    @property
     def is_deaf_to_trades(self) -> bool:
         """Tell whether a trade leaves nothing behind but the tick itself."""
         is_shown = self._wants_trades and self.chosen.cls.on_tick is not Strategy.on_tick
@@ -259,6 +278,8 @@ class StrategyCore(Core):
             )
             watched.view.is_ending = self._is_ending
             watched.view.is_halted = self._is_halted
+            if self._scans is not None:
+                watched.view.ranks = self._scans.ranks
             if self._plots is not None:
                 watched.view.keep_plots(self._plots)
         self._symbol, self._found = symbol, watched
@@ -317,6 +338,11 @@ class StrategyCore(Core):
         elif isinstance(payload, FeedValue):
             if payload.feed in self._feeds:
                 self._feeds[payload.feed] = payload
+            if self._scans is not None:
+                self._scans.on_feed(payload)
+        elif isinstance(payload, Universe):
+            if self._scans is not None:
+                self._scans.watch(payload.traded)
         elif isinstance(payload, Instrument):
             self._find(payload.symbol).view.take_instrument(payload)
         elif isinstance(payload, Fill):
@@ -371,6 +397,7 @@ class StrategyCore(Core):
         feeds = {name: one.to_json() for name, one in self._feeds.items() if one is not None}
         return {
             **({"feeds": feeds} if feeds else {}),
+            **({} if self._scans is None else {"scans": self._scans.state()}),
             "is_ending": self._is_ending,
             "is_halted": self._is_halted,
             "signals": self._signals,
@@ -384,6 +411,8 @@ class StrategyCore(Core):
         self._is_ending = state["is_ending"]
         self._is_halted = state["is_halted"]
         self._signals = state["signals"]
+        if self._scans is not None:
+            self._scans.restore(state["scans"])
         self._watched = {}
         self._views = {}
         self._feeds = dict.fromkeys(self.chosen.needs.feeds)
@@ -420,7 +449,7 @@ def core_from_config(config: JsonObject) -> StrategyCore:
     Raises:
         RunStop: CONFIG_INVALID, for an unknown strategy or contradicting parameters.
     """
-    return StrategyCore(choose(config))
+    return StrategyCore(choose(config), scans_of(CoreProfile.of(config).scanner))
 
 
 def core_from_state(config: JsonObject, state: JsonObject) -> StrategyCore:
@@ -428,6 +457,15 @@ def core_from_state(config: JsonObject, state: JsonObject) -> StrategyCore:
     core = core_from_config(config)
     core.restore(state)
     return core
+
+
+def _told(payloads: list[Payload], event: Event, seq: int) -> list[Message]:
+    """Return the messages of a scan that an event brought; of most events there is none."""
+    cause, ts = named(event.id, event.run_id), event.ts
+    return [
+        ToldMessage.because(cause, ts, seq, ordinal, payload, SIGNALS)
+        for ordinal, payload in enumerate(payloads)
+    ]
 
 
 def _decision_facts(decision: Decision, ts: int) -> JsonObject:

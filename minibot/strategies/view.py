@@ -5,6 +5,7 @@ The core keeps it up to date; a strategy reads it and changes nothing in it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple, final
 
@@ -54,6 +55,7 @@ class View:
         entry_code: Reason code of the last BUY.
         buy_ts, sell_ts: Market time of the last BUY, and of the last SELL or sale.
         held: The position as the core reckons it.
+        ranks: The rank of each symbol by the last scan; empty without a scanner.
     """
 
     __slots__ = (
@@ -76,6 +78,7 @@ class View:
         "notional_min",
         "now",
         "qty_min",
+        "ranks",
         "risk_action",
         "risk_code",
         "sell_ts",
@@ -110,6 +113,7 @@ class View:
         self.buy_ts: int = NEVER
         self.sell_ts: int = NEVER
         self.held: Position = Position(symbol)
+        self.ranks: Mapping[str, int] = {}
         self._plots: Plots | None = None
         self._series: dict[str, BarSeries] = {}
         # That of the last bar; and intervals of which the strategy keeps the bars itself.
@@ -179,6 +183,11 @@ class View:
     def may_buy(self) -> bool:
         """True unless the run's end or an operator forbids a purchase; limits are risk's."""
         return not (self.is_ending or self.is_halted or self.now < self.locked_until_ts)
+
+    @property
+    def rank(self) -> int | None:
+        """The symbol's rank by the last scan, 1 for the best; None without a score or a scanner."""
+        return self.ranks.get(self.symbol)
 
     def headroom(self, name: str) -> Decimal | None:
         """Return the room that a limit of risk still had at its last decision about this symbol.

@@ -269,6 +269,33 @@ def payloads(said: dict[str, Any]) -> dict[str, tuple[str, JsonObject]]:
                 "tick_seq": 2,
             },
         ),
+        "regime": (
+            tape,
+            {
+                "name": "trending",
+                "since_ts": ts,
+                **{"momentum": 50, "technical": 20, "volume": 20, "quality": 10},
+                "symbols": 3,
+                "missing": 1,
+                "volatility": "31.20",
+                "above": "66.67",
+                "thrust": "72.22",
+                "cause_ids": [tick],
+                "tick_seq": 2,
+            },
+        ),
+        "scan": (
+            tape,
+            {
+                "as_of_ts": ts,
+                "interval": "15m",
+                "ranked": [{"symbol": symbol, "score": "61.20", "passes": True}],
+                "scored": 1,
+                "lacking": 2,
+                "cause_ids": [tick],
+                "tick_seq": 2,
+            },
+        ),
         "position_plan": (
             tape,
             {

@@ -167,6 +167,16 @@ def _incident(p: JsonObject) -> str:
     return f"{p['component']} {p['kind']}{times}: {p['detail']}"
 
 
+def _regime(p: JsonObject) -> str:
+    weights = " ".join(str(p[name]) for name in ("momentum", "technical", "volume", "quality"))
+    return f"regime {p['name']} since {clock_ms(p['since_ts'])}: weights {weights}"
+
+
+def _scan(p: JsonObject) -> str:
+    best = ", ".join(f"{one['symbol']} {one['score']}" for one in p["ranked"][:3])
+    return f"{p['scored']} symbols ranked by bars of {p['interval']}: {best or 'none'}"
+
+
 def _stop(p: JsonObject) -> str:
     return f"{p['kind']} {p['reason_code']} by {p['component']}: {p['detail']}"
 
@@ -186,6 +196,8 @@ _TELLERS: Final[Mapping[str, Callable[[JsonObject], str]]] = {
     "book": _book,
     "beat": _beat,
     "signal": _signal,
+    "regime": _regime,
+    "scan": _scan,
     "risk_action": _risk_action,
     "risk_state": _standing,
     "position_plan": _plan,

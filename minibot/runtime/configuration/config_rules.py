@@ -14,7 +14,16 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from minibot.cores.core_profile import HALTED_TIER, KELLY, MAKER, RISK, VENUE, venue_name
+from minibot.cores.core_profile import (
+    HALTED_TIER,
+    KELLY,
+    MAKER,
+    RISK,
+    VENUE,
+    ScannerSection,
+    venue_name,
+)
+from minibot.cores.profile_keys import section_of
 from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE
 from minibot.events.roles import Roles
@@ -575,6 +584,20 @@ def _escaped(path: list[str], value: Any, why: str, origin: Mapping[str, str]) -
     return told(path, value, words, origin)
 
 
+def _scanner_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    if raw.get("scanner") is None:
+        return
+    scanner = section_of(ScannerSection, raw["scanner"])
+    built = raw["market"]["bar_intervals"]
+    if scanner.interval not in built:
+        words = f"allowed: one of market.bar_intervals ({', '.join(built)})"
+        yield told(["scanner", "interval"], scanner.interval, words, origin)
+    low, high = scanner.range_bps_min, scanner.range_bps_max
+    if Fraction(low) > Fraction(high):
+        words = f"allowed: at most scanner.range_bps_max ({high})"
+        yield told(["scanner", "range_bps_min"], low, words, origin)
+
+
 _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     *(
         ((f"{section}.{lower}", f"{section}.{upper}"), _order_rule(section, lower, upper, equal))
@@ -602,6 +625,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
         _exit_violations,
     ),
     (("risk.protections",), _protection_violations),
+    (("scanner", "market.bar_intervals"), _scanner_violations),
     (tuple(f"risk.{key}" for key in _RETURN_KEYS), _return_violations),
     (("risk.drawdown_tiers", "risk.account_drawdown_bps_hard"), _tier_violations),
     *(

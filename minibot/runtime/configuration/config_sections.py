@@ -20,6 +20,7 @@ from minibot.cores.core_profile import (
     ExecutionSection,
     PortfolioSection,
     RiskSection,
+    ScannerSection,
     StrategySection,
 )
 from minibot.cores.profile_keys import (
@@ -587,6 +588,7 @@ class ProfileKeys:
     ] = field(default=None, metadata=OPTIONAL)
     universe: Universe | None = field(default=None, metadata=OPTIONAL_OR_NULL)
     paper: Paper | None = field(default=None, metadata=OPTIONAL)
+    scanner: ScannerSection | None = field(default=None, metadata=OPTIONAL)
 
 
 @cache

@@ -1,0 +1,141 @@
+"""Scans of a running strategy role: when they are made, what is told, and each symbol's rank.
+
+Bars and beats bring the moments, and market time alone decides them, so a night, its replay and a
+backtest of the same events make the same scans. A scan is made before the strategy is shown the bar
+that brought its moment: the rank that it reads is as of that moment.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from minibot.cores.closed_bar import ClosedBar
+from minibot.cores.core_profile import ScannerSection
+from minibot.events.model import FeedValue, JsonObject, MarketRegime, MarketScan, Payload
+from minibot.strategies.scanner.regime import Regime
+from minibot.strategies.scanner.scanner import Scan, Scanner
+from minibot.strategies.scanner.settings import BY_EVENT, ScannerSettings
+
+TOLD_MAX: Final = 400
+"""How many ranked symbols a `scan` event names."""
+
+
+@final
+class Scans:
+    """Scans of a strategy core.
+
+    Attributes:
+        ranks: Rank of each symbol that has one, from 1, by the last scan; changed in place.
+    """
+
+    __slots__ = ("_order", "_regime", "_scanner", "_settings", "ranks")
+
+    def __init__(self, settings: ScannerSettings) -> None:
+        """Start without a scan; symbols join with their first bar."""
+        self._settings: ScannerSettings = settings
+        self._scanner: Scanner = Scanner(settings)
+        self._regime: Regime | None = None
+        self._order: tuple[str, ...] | None = None
+        self.ranks: dict[str, int] = {}
+
+    def on_bar(self, symbol: str, bar: ClosedBar, now: int) -> list[Payload]:
+        """Take a closed bar; return what a scan tells that was due before it."""
+        told = self._due(now, bar)
+        self._scanner.take_bar(symbol, bar)
+        return told
+
+    def on_beat(self, now: int) -> list[Payload]:
+        """Return what a scan tells that is due now; mostly nothing."""
+        return self._due(now, None)
+
+    def on_feed(self, value: FeedValue) -> None:
+        """Take a value of a local feed."""
+        self._scanner.take_value(value.feed, float(value.value), value.value_ts)
+
+    def watch(self, symbols: tuple[str, ...]) -> None:
+        """Rank these symbols and no other from now on."""
+        self._scanner.watch(symbols)
+
+    def _due(self, now: int, bar: ClosedBar | None) -> list[Payload]:
+        moment = self._scanner.due(now, bar)
+        if moment is None:
+            return []
+        scan, told = self._scanner.scan(moment), list[Payload]()
+        if scan.regime != self._regime:
+            self._regime = scan.regime
+            told.append(_regime_told(scan.regime))
+        if self._settings.mode != BY_EVENT or scan.order != self._order:
+            told.append(_scan_told(scan, self._settings.interval))
+        self._rank(scan.order)
+        return told
+
+    def _rank(self, order: tuple[str, ...]) -> None:
+        self._order = order
+        self.ranks.clear()
+        self.ranks.update((symbol, rank) for rank, symbol in enumerate(order, 1))
+
+    def state(self) -> JsonObject:
+        """Return the whole state as canonical JSON values."""
+        return {
+            "scanner": self._scanner.state(),
+            "order": None if self._order is None else list(self._order),
+        }
+
+    def restore(self, state: JsonObject) -> None:
+        """Take over what `state` described, under the same settings."""
+        self._scanner.restore(state["scanner"])
+        self._regime = self._scanner.regime
+        if state["order"] is not None:
+            self._rank(tuple(state["order"]))
+
+
+def scans_of(section: ScannerSection | None) -> Scans | None:
+    """Return the scans of a profile; None where it has no scanner."""
+    return None if section is None else Scans(settings_of(section))
+
+
+def settings_of(section: ScannerSection) -> ScannerSettings:
+    """Return the settings of a profile's section; the regime's bounds are those of minibot."""
+    return ScannerSettings(
+        interval=section.interval,
+        mode=section.mode,
+        every_ms=section.every_market_ms,
+        score_min=section.score_min,
+        quote_volume_min=section.quote_volume_min,
+        range_bps_min=section.range_bps_min,
+        range_bps_max=section.range_bps_max,
+        change_percent_max=section.change_percent_max,
+        bars_age_max=section.bars_age_max,
+        feed_age_ms_max=section.feed_age_market_ms_max,
+    )
+
+
+def _regime_told(regime: Regime) -> MarketRegime:
+    momentum, technical, volume, quality = regime.weights
+    return MarketRegime(
+        name=regime.name,
+        since_ts=regime.since_ts,
+        momentum=momentum,
+        technical=technical,
+        volume=volume,
+        quality=quality,
+        symbols=regime.symbols,
+        missing=regime.missing,
+        volatility=regime.volatility,
+        above=regime.above,
+        thrust=regime.thrust,
+    )
+
+
+def _scan_told(scan: Scan, interval: str) -> MarketScan:
+    scored = [row for row in scan.rows if row.score is not None]
+    return MarketScan(
+        as_of_ts=scan.ts,
+        interval=interval,
+        ranked=tuple(
+            {"symbol": row.symbol, "score": row.score, "passes": row.is_opportunity}
+            for row in scored[:TOLD_MAX]
+        ),
+        scored=len(scored),
+        lacking=len(scan.rows) - len(scored),
+    )

@@ -1,0 +1,233 @@
+"""Scans of the strategy role: told by market time, read as `view.rank`, equal after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from minibot.cores.core_profile import ScannerSection
+from minibot.cores.messages import SIGNALS, Message
+from minibot.events.ids import position_id
+from minibot.events.model import (
+    BUY,
+    Bar,
+    Beat,
+    Event,
+    JsonObject,
+    MarketRegime,
+    MarketScan,
+    Payload,
+    Signal,
+    Universe,
+)
+from minibot.kernel.canonical import decode, encode
+from minibot.strategies.bars import ClosedBar
+from minibot.strategies.core import StrategyCore, core_from_config
+from minibot.strategies.decision import Decision, decision_of
+from minibot.strategies.declaration import Needs, Settings
+from minibot.strategies.protocol import Strategy
+from minibot.strategies.scanner.scans import Scans, settings_of
+from minibot.strategies.scanner.settings import ScannerSettings
+from minibot.strategies.selection import choose
+from minibot.strategies.view import View
+from tests.risk.desk import HASH, RUN_ID, codec, config
+from tests.strategies.scanner_bars import MIDNIGHT, walk
+
+SYMBOLS = ("AAAUSDT", "BBBUSDT", "CCCUSDT")
+SECONDS = 240
+SECTION: JsonObject = {"interval": "1s", "every_market_ms": 60_000}
+
+
+class Ranked(Strategy):
+    """Buys the best of the scan, says why it holds the others."""
+
+    def on_bar(self, bar: ClosedBar, view: View) -> Decision | None:
+        """Answer each bar by the rank."""
+        seen.append((view.now, view.symbol, view.rank))
+        if view.rank != 1:
+            return None
+        return decision_of(BUY, 80, 80, "momentum_up", "the best of the scan", ())
+
+    @staticmethod
+    def needs(settings: Settings) -> Needs:
+        """Ask for bars of a second."""
+        return Needs(intervals=("1s",), history=1)
+
+
+seen: list[tuple[int, str, int | None]] = []
+
+
+def profile(**section: Any) -> JsonObject:
+    """Return a profile with a scanner of one-second bars."""
+    found = config()
+    found["scanner"] = SECTION | section
+    return found
+
+
+def market(seconds: int = SECONDS) -> Iterator[Event]:
+    """Yield bars of each second and symbol, then its beat."""
+    closes = {symbol: walk(number, seconds) for number, symbol in enumerate(SYMBOLS)}
+    seq = 0
+    for second in range(seconds):
+        open_ts = MIDNIGHT + second * 1_000
+        told: list[Payload] = [
+            Bar(
+                symbol=symbol,
+                interval="1s",
+                open_ts=open_ts,
+                close_ts=open_ts + 999,
+                open=f"{prices[second]:.4f}",
+                high=f"{prices[second] * 1.001:.4f}",
+                low=f"{prices[second] * 0.999:.4f}",
+                close=f"{prices[second]:.4f}",
+                volume="1000",
+                is_history=False,
+            )
+            for symbol, prices in closes.items()
+        ]
+        for payload in (*told, Beat(second + 1, {})):
+            seq += 1
+            ts = open_ts + 1_000
+            place = position_id(RUN_ID, "market_role", "market_ticks", seq)
+            yield Event(ts, place, "market_role", RUN_ID, HASH, payload)
+
+
+def played(core: StrategyCore, events: list[Event], begun: int = 0) -> list[Message]:
+    """Return all messages of a core on events."""
+    said: list[Message] = []
+    for seq, event in enumerate(events[begun:], begun + 1):
+        said += core.process(event, seq, event.ts) or []
+    return said
+
+
+def payloads(said: list[Message], kind: type[Any]) -> list[Any]:
+    return [message.payload() for message in said if isinstance(message.payload(), kind)]
+
+
+@pytest.mark.row("B-07", "C-104")
+def test_scan_is_told_at_each_moment_with_its_regime() -> None:
+    """Each minute of market time a scan follows, and the regime with the first; both are valid."""
+    said = played(core_from_config(profile()), list(market()))
+
+    scans = payloads(said, MarketScan)
+    assert [scan.as_of_ts - MIDNIGHT for scan in scans] == [60_000, 120_000, 180_000]
+    assert [len(scan.ranked) for scan in scans] == [0, 3, 3]
+    assert [scan.lacking for scan in scans] == [3, 0, 0]
+    scores = [float(one["score"]) for one in scans[-1].ranked]
+    assert scores == sorted(scores, reverse=True)
+    (regime,) = payloads(said, MarketRegime)
+    assert (regime.name, regime.since_ts) == ("mixed", MIDNIGHT)
+    for message in said:
+        assert message.place == SIGNALS
+        event = message.event(HASH)
+        codec().encode("signals", event)
+
+
+def test_each_message_of_a_step_has_a_place_and_an_id_of_its_own() -> None:
+    """Regime, scan and signal of one bar follow each other, the scan first."""
+    chosen = choose(profile())
+    said = played(_ranked_core(chosen), list(market()))
+
+    ids = [message.event(HASH).id for message in said]
+    assert len(ids) == len(set(ids))
+    steps: dict[int | None, list[Message]] = {}
+    for message in said:
+        steps.setdefault(message.tick_seq, []).append(message)
+    mixed = [step for step in steps.values() if len(step) > 1]
+    assert mixed
+    for step in mixed:
+        assert [message.ordinal for message in step] == list(range(len(step)))
+        assert [isinstance(one.payload(), Signal) for one in step] == sorted(
+            isinstance(one.payload(), Signal) for one in step
+        )
+
+
+def _ranked_core(chosen: Any) -> StrategyCore:
+    """Return a core whose strategy buys the best of the scan."""
+    ranked = replace(chosen, cls=Ranked, needs=Ranked.needs(chosen.settings))
+    return StrategyCore(ranked, Scans(settings_of(ScannerSection(**SECTION))))
+
+
+@pytest.mark.row("C-104")
+def test_strategy_reads_the_rank_of_the_last_scan() -> None:
+    """A bar sees the ranks of the scan before it, none before the first, and none without one."""
+    seen.clear()
+    said = played(_ranked_core(choose(profile())), list(market()))
+    scans = {scan.as_of_ts: scan for scan in payloads(said, MarketScan)}
+
+    for now, symbol, rank in seen:
+        known = [scan for ts, scan in scans.items() if ts + 1_000 <= now]
+        order = [one["symbol"] for one in known[-1].ranked] if known else []
+        assert rank == (order.index(symbol) + 1 if symbol in order else None)
+    assert {rank for _, _, rank in seen} == {None, 1, 2, 3}
+    assert {signal.symbol for signal in payloads(said, Signal)} <= set(SYMBOLS)
+
+
+@pytest.mark.row("C-104")
+@pytest.mark.parametrize("mode", ["time", "event"])
+def test_restart_anywhere_goes_on_with_the_same_messages(mode: str) -> None:
+    """A core restored from its state, as text, tells what it would have told."""
+    events, given = list(market(150)), profile(mode=mode)
+    whole = [message.event(HASH).to_json() for message in played(core_from_config(given), events)]
+    for cut in range(0, len(events), 23):
+        first = core_from_config(given)
+        before = played(first, events[:cut])
+        second = core_from_config(given)
+        second.restore(decode(encode(first.state())))
+        after = played(second, events, cut)
+        assert [message.event(HASH).to_json() for message in [*before, *after]] == whole
+
+
+def test_mode_event_tells_a_scan_only_when_the_order_changes() -> None:
+    """Two scans with one order are one event; the ranks are those of the last."""
+    every = payloads(played(core_from_config(profile()), list(market(600))), MarketScan)
+    told = payloads(played(core_from_config(profile(mode="event")), list(market(600))), MarketScan)
+
+    orders = [tuple(one["symbol"] for one in scan.ranked) for scan in every]
+    changed = [order for n, order in enumerate(orders) if not n or order != orders[n - 1]]
+    assert [tuple(one["symbol"] for one in scan.ranked) for scan in told] == changed
+    assert len(changed) < len(orders)
+
+
+def test_universe_says_which_symbols_are_ranked() -> None:
+    """A symbol that the universe dropped has no rank any more."""
+    events = list(market())
+    dropped = Universe(
+        mode="dynamic",
+        quote_asset="USDT",
+        traded=SYMBOLS[:2],
+        watched=(),
+        kept=(),
+        missing_bases=(),
+        excluded={},
+        quote_volumes={},
+        generation=2,
+    )
+    at = next(n for n, event in enumerate(events) if event.ts > MIDNIGHT + 130_000)
+    events[at:] = [
+        event for event in events[at:] if getattr(event.payload, "symbol", "") != SYMBOLS[2]
+    ]
+    events.insert(at, Event(events[at].ts, "u", "market_role", RUN_ID, HASH, dropped))
+
+    scans = payloads(played(core_from_config(profile()), events), MarketScan)
+
+    assert {one["symbol"] for one in scans[-1].ranked} == set(SYMBOLS[:2])
+
+
+def test_profile_without_a_scanner_tells_none_and_has_no_rank() -> None:
+    """Without the section no message and no state knows of it."""
+    core = core_from_config(config())
+    said = played(core, list(market()))
+
+    assert not payloads(said, MarketScan)
+    assert not payloads(said, MarketRegime)
+    assert core.view(SYMBOLS[0]).rank is None
+    assert "scans" not in core.state()
+
+
+def test_empty_section_has_the_scanners_defaults() -> None:
+    """`"scanner": {}` and `minibot scan` rank by the same thresholds."""
+    assert settings_of(ScannerSection()) == ScannerSettings()
