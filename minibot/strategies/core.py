@@ -140,7 +140,7 @@ class StrategyCore(Core):
 
     def _on_event(self, event: Event, seq: int, now: int) -> list[Message] | None:
         payload = event.payload
-        told: list[Message] = []
+        told: list[Message] | None = None
         if isinstance(payload, MarketTick):
             symbol = payload.symbol
             watched = self._found
@@ -159,13 +159,14 @@ class StrategyCore(Core):
                 self._take_rare(event, now)
             elif self._scans is not None:  # A strategy is told nothing of beats.
                 told = _told(self._scans.on_beat(now), event, seq)
-            return told or None
+            return told
         if decision is None:
-            return told or None
+            return told
         signal = self._signal(symbol, decision, event.ts, named(event.id, event.run_id), seq)
-        if told:
-            signal.ordinal = len(told)
-            signal._ref = derived(WRITERS[SIGNALS], signal.cause, signal.ordinal)
+        if told is None:
+            return [signal]
+        signal.ordinal = len(told)
+        signal._ref = derived(WRITERS[SIGNALS], signal.cause, signal.ordinal)
         return [*told, signal]
 
     def _on_tick(self, watched: SymbolState, tick: Tick, now: int) -> Decision | None:
@@ -459,8 +460,10 @@ def core_from_state(config: JsonObject, state: JsonObject) -> StrategyCore:
     return core
 
 
-def _told(payloads: list[Payload], event: Event, seq: int) -> list[Message]:
-    """Return the messages of a scan that an event brought; of most events there is none."""
+def _told(payloads: list[Payload], event: Event, seq: int) -> list[Message] | None:
+    """Return the messages of a scan that an event brought; None without one."""
+    if not payloads:
+        return None
     cause, ts = named(event.id, event.run_id), event.ts
     return [
         ToldMessage.because(cause, ts, seq, ordinal, payload, SIGNALS)

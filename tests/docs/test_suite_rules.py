@@ -41,6 +41,7 @@ USES_HIGHER_ROOM = {
 # Files that reach their room through a process or a finished night, without an import.
 REACHES_ROOM_BY_PROCESS = {
     "tests/backtest/test_portfolio_profile.py": "calls the verb with the shipped profile",
+    "tests/backtest/test_scanner_backtest.py": "calls the verb with the night's profile",
     "tests/cli/test_cli_encoding.py": "starts the verb's guard in a process",
     "tests/replay/test_replay_lineage.py": "calls `verify --lineage`",
     "tests/replay/test_replay_partial_run.py": "calls the verbs of replay",

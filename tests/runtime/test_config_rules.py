@@ -370,3 +370,25 @@ def test_every_key_of_a_profile_is_read_by_the_product() -> None:
                 unread.append(f"{section}.{key}")
 
     assert unread == []
+
+
+@pytest.mark.parametrize(
+    ("section", "is_allowed"),
+    [
+        ('{"interval":"1m"}', True),
+        ('{"interval":"1h","range_bps_min":"2","range_bps_max":"2"}', True),
+        ("{}", False),
+        ('{"interval":"15m"}', False),
+        ('{"interval":"1h","range_bps_min":"3","range_bps_max":"2"}', False),
+        ('{"interval":"1h","mode":"often"}', False),
+        ('{"interval":"1h","every_market_ms":59999}', False),
+    ],
+)
+def test_scanner_reads_bars_that_are_made_and_a_range_that_exists(
+    section: str, is_allowed: bool
+) -> None:
+    """The night makes bars of 1m and 1h: no other can be ranked by."""
+    found = violations(NIGHT, f"scanner={section}")
+
+    assert (not found) is is_allowed
+    assert all(text.startswith("scanner.") for text in found)

@@ -1,0 +1,31 @@
+"""Backtests with a scanner: the same decisions, and the same scans in every order of symbols."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.runs import PROJECT, verb
+
+WORDS = (
+    *("backtest", "--config", str(PROJECT / "config" / "nore.v1.json"), "--fills", "touch"),
+    *("--timerange", "20250605-20250606", "--json"),
+)
+BTC, ETH = "klines:btcusdt-1m", "klines:ethusdt-1m"
+
+
+@pytest.mark.row("B-07")
+@pytest.mark.parametrize("sources", [(BTC,), (BTC, ETH)])
+def test_scanner_tells_scans_and_changes_no_decision_of_a_strategy_that_reads_none(
+    sources: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Rows of bars and single events alike: signals and equity are those without the scanner."""
+    words = [*WORDS, *(word for source in sources for word in ("--source", source))]
+
+    plain = verb(tmp_path, *words).document
+    ranked = verb(tmp_path, *words, "--set", 'scanner={"interval":"1m"}').document
+
+    assert ranked["digest"] != plain["digest"]
+    for key in ("signals", "inputs", "figures", "by_symbol"):
+        assert ranked[key] == plain[key]
