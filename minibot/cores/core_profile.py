@@ -779,7 +779,7 @@ class BacktestSection:
 class ScannerSection:
     """Ranking of all symbols by the strategy role; without the section nothing is ranked."""
 
-    interval: Annotated[
+    bar_interval: Annotated[
         str,
         string(1, 4, pattern="^[1-9][0-9]?[smhd]$", title="the length of a bar, such as 15m"),
         "Bars that give the factors, one of market.bar_intervals; 15m by default. Without bars of "
@@ -808,8 +808,8 @@ class ScannerSection:
     change_percent_max: Annotated[
         str, DECIMAL, "Largest rise of 96 bars that a chance may have behind it; 12 by default."
     ] = field(default="12", metadata=OPTIONAL)
-    bars_age_max: Annotated[
-        int, whole(1, 96), "Largest age of the newest bar, in bars; 2 by default."
+    bars_late_max: Annotated[
+        int, whole(1, 96), "How many bars the newest may be behind; 2 by default."
     ] = field(default=2, metadata=OPTIONAL)
     feed_age_market_ms_max: Annotated[
         int, whole(1_000, 604_800_000), "Largest age of a local value; a day by default."

@@ -24,7 +24,7 @@ def test_scanner_tells_scans_and_changes_no_decision_of_a_strategy_that_reads_no
     words = [*WORDS, *(word for source in sources for word in ("--source", source))]
 
     plain = verb(tmp_path, *words).document
-    ranked = verb(tmp_path, *words, "--set", 'scanner={"interval":"1m"}').document
+    ranked = verb(tmp_path, *words, "--set", 'scanner={"bar_interval":"1m"}').document
 
     assert ranked["digest"] != plain["digest"]
     for key in ("signals", "inputs", "figures", "by_symbol"):

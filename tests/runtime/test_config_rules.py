@@ -375,13 +375,13 @@ def test_every_key_of_a_profile_is_read_by_the_product() -> None:
 @pytest.mark.parametrize(
     ("section", "is_allowed"),
     [
-        ('{"interval":"1m"}', True),
-        ('{"interval":"1h","range_bps_min":"2","range_bps_max":"2"}', True),
+        ('{"bar_interval":"1m"}', True),
+        ('{"bar_interval":"1h","range_bps_min":"2","range_bps_max":"2"}', True),
         ("{}", False),
-        ('{"interval":"15m"}', False),
-        ('{"interval":"1h","range_bps_min":"3","range_bps_max":"2"}', False),
-        ('{"interval":"1h","mode":"often"}', False),
-        ('{"interval":"1h","every_market_ms":59999}', False),
+        ('{"bar_interval":"15m"}', False),
+        ('{"bar_interval":"1h","range_bps_min":"3","range_bps_max":"2"}', False),
+        ('{"bar_interval":"1h","mode":"often"}', False),
+        ('{"bar_interval":"1h","every_market_ms":59999}', False),
     ],
 )
 def test_scanner_reads_bars_that_are_made_and_a_range_that_exists(

@@ -38,7 +38,7 @@ from tests.strategies.scanner_bars import MIDNIGHT, walk
 
 SYMBOLS = ("AAAUSDT", "BBBUSDT", "CCCUSDT")
 SECONDS = 240
-SECTION: JsonObject = {"interval": "1s", "every_market_ms": 60_000}
+SECTION: JsonObject = {"bar_interval": "1s", "every_market_ms": 60_000}
 
 
 class Ranked(Strategy):

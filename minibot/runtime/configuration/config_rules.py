@@ -589,9 +589,9 @@ def _scanner_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[
         return
     scanner = section_of(ScannerSection, raw["scanner"])
     built = raw["market"]["bar_intervals"]
-    if scanner.interval not in built:
+    if scanner.bar_interval not in built:
         words = f"allowed: one of market.bar_intervals ({', '.join(built)})"
-        yield told(["scanner", "interval"], scanner.interval, words, origin)
+        yield told(["scanner", "bar_interval"], scanner.bar_interval, words, origin)
     low, high = scanner.range_bps_min, scanner.range_bps_max
     if Fraction(low) > Fraction(high):
         words = f"allowed: at most scanner.range_bps_max ({high})"

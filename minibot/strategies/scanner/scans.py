@@ -97,7 +97,7 @@ def scans_of(section: ScannerSection | None) -> Scans | None:
 def settings_of(section: ScannerSection) -> ScannerSettings:
     """Return the settings of a profile's section; the regime's bounds are those of minibot."""
     return ScannerSettings(
-        interval=section.interval,
+        interval=section.bar_interval,
         mode=section.mode,
         every_ms=section.every_market_ms,
         score_min=section.score_min,
@@ -105,7 +105,7 @@ def settings_of(section: ScannerSection) -> ScannerSettings:
         range_bps_min=section.range_bps_min,
         range_bps_max=section.range_bps_max,
         change_percent_max=section.change_percent_max,
-        bars_age_max=section.bars_age_max,
+        bars_age_max=section.bars_late_max,
         feed_age_ms_max=section.feed_age_market_ms_max,
     )
 
