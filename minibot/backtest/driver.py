@@ -1,11 +1,11 @@
 """Driver of a backtest: one pass of the three cores over a source, in rule order.
 
-`now` of an event is its own `ts`; fills come no earlier than `execution.latency_market_ms` after
-their intent, exactly as in a night. `run_ending` comes `portfolio.close_market_ms` before the end
-of the source, as in a night, so that positions can still be closed. It is sent just before the
-first event at that moment or later; without such an event it is not sent, and positions stay open.
-A recorded run brings its own opening and ending. A STOP by risk ends the pass, as it ends a night.
-A recorded run with its own profile goes through `night`, in recorded order.
+`now` of an event is its own `ts`; fills come no earlier than their order's latency after the
+intent, as in a night. `run_ending` comes `portfolio.close_market_ms` before the end of the source,
+as in a night, so that positions can still be closed. It is sent just before the first event at that
+moment or later; without such an event it is not sent, and positions stay open. A recorded run
+brings its own opening and ending. A STOP by risk ends the pass, as it ends a night. A whole
+recorded run with its own profile goes through `night`, in recorded order.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def run_backtest(
 ) -> BacktestResult:
     """Return the result of a profile's cores on a source.
 
-    A recorded run with its own profile is replayed in recorded order, unless it was opened with the
-    order `rule` or `cores` are given: both run in rule order.
+    A whole recorded run with its own profile is replayed in recorded order. With a time range, the
+    order `rule` or given `cores`, it runs in rule order.
 
     Args:
         source: The market's history.

@@ -42,7 +42,7 @@ def scan_sources(
         opened: The market.
         config: The profile with which it was opened.
         settings: Thresholds of the scanner.
-        interval: Its bars; None for 15 minutes, or for the nearest that the source has.
+        interval: Its bars; None for the settings' own, else the longest below, else the shortest.
 
     Raises:
         ConfigError: The source has no such bars.

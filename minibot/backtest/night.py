@@ -37,7 +37,7 @@ def night_of(
         source: The run.
         config: The profile, for the report; the cores have the run's own.
         progress: Called now and then with the progress.
-        cores: Fresh cores of the run's own profile, for a caller that inspects them.
+        cores: Fresh cores of the run's own profile, which the caller may read; else made here.
 
     Raises:
         IntegrityError: The cores of this build deviate from the record, or the record does not

@@ -84,7 +84,7 @@ class Finding:
 class GateResult:
     """Gate result: its findings, the isolation that the worker reached, and the least accepted.
 
-    `level` is empty if the worker did not say one, which is never enough.
+    `level` is `off` where no AI may run, and empty if the worker said none, which is never enough.
     """
 
     level: str
@@ -157,7 +157,7 @@ def check_ai_isolation(
 
 
 def check_sources(folder: Path) -> Iterator[Finding]:
-    """Search the AI's import statements; yield a finding on rooms, then one on `CODE_CARRIERS`."""
+    """Search absolute imports of the AI; yield a finding on rooms, then one on `CODE_CARRIERS`."""
     rooms: list[str] = []
     carriers: list[str] = []
     for path in sorted(folder.rglob("*.py")):
@@ -252,7 +252,7 @@ def _layers(hello: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _privileges(pid: int) -> Iterator[Finding]:
-    """Yield one finding on Linux, none elsewhere: `/proc` shows no capabilities of the process."""
+    """Yield one finding, on Linux alone: by `/proc` the process holds no capabilities."""
     if sys.platform != "linux":
         return
     name = "capabilities seen from outside"

@@ -59,8 +59,8 @@ class Fault:
         chaos: The `chaos` section of the profile.
         ready: State of the run before the injection: `trading` (a first fill stands), `run` (its
             roles have started), or `none` (nothing is started).
-        damaged: Queues and files to which the findings of `verify` are confined: at least one
-            finding, and none elsewhere; there is no replay then. Empty: no finding at all.
+        damaged: Queues and files, one of which each finding of `verify` has to name; at least one
+            finding, and no replay. Empty: no finding at all.
         evidence: Kinds of incidents, each of which the run has to leave at least once.
         dead_letter: True if every role that stopped with one of `codes` has to have set the bad
             line aside.

@@ -173,8 +173,9 @@ def _silence(fault: Fault, night: DrillRun, recorded: Recorded) -> list[str]:
     """Check that execution fell silent after a STOP; other ends are not checked.
 
     The queues that execution writes do not grow later than one second after the flag appeared. That
-    is unchecked if the launcher ended sooner, and after `afterwards`, whose start forgets the
-    sizes. In the input log of execution nothing follows a STOP; the log need not hold one.
+    is unchecked if the launcher ended within that second, and after `afterwards`, whose start
+    forgets the sizes. In the input log of execution nothing follows a STOP; the log need not hold
+    one.
     """
     if fault.expect != STOP:
         return []

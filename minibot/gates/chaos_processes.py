@@ -35,7 +35,7 @@ def wait_for_stop(night: DrillRun) -> None:
 def planted_line(queue: str, number: int) -> Inject:
     """Return an injection that waits for line `number`, which the writer spoils, and marks then.
 
-    It waits until the line is published; the wait also ends with STOP.flag or with the run.
+    The wait ends when the line is published, with STOP.flag or with the run; each is marked.
     """
 
     def inject(night: DrillRun) -> None:
@@ -50,7 +50,7 @@ def planted_line(queue: str, number: int) -> Inject:
 
 
 def poison(night: DrillRun) -> None:
-    """Inject nothing: wait until the role has set aside the line that crashes it, and goes on."""
+    """Inject nothing: wait for the incident POISON_EVENT, mark it, wait for the run to go on."""
     night.wait_for("the dead letter", lambda: night.incidents(POISON_EVENT) or None)
     night.mark()
     night.wait_to_go_on()

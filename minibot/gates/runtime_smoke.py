@@ -31,7 +31,7 @@ BASE_QUEUES = tuple(NEEDED)
 
 
 def check(lab: Path, sets: Sequence[str] = ()) -> GateReport:
-    """Run the smoke profile; judge its exit code and, if it left a run folder, its record.
+    """Run the smoke profile; judge that it exits with 0 and, if it left a run folder, its record.
 
     A run without a folder fails the gate, also with exit code 0. A record that cannot be read adds
     the failed finding "readable".

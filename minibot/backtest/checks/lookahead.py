@@ -3,12 +3,13 @@
 The market is run once as it is. Then, for many moments, it is run again over data that is altered
 after the moment (`perturbation`): every event up to the moment has to be the same, first those that
 the source made of the data, then those of strategy, risk and execution. The moments are times of
-decisions, and random ones.
+the cores' events, and random times of market events.
 
-The proof covers these moments and this data. It detects all look-ahead through the data: a source
-that gives a bar's close before the bar has closed, a model of ticks inside a bar, a strategy that
-bypasses its inputs and reads the source. A strategy with a copy of the data elsewhere is detected
-when it opens the copy (`file_access_check`), while it is constructed or while it decides.
+The proof covers these moments and this data. It detects all look-ahead through the market's data,
+which feeds are not: a source that gives a bar's close before the bar has closed, a model of ticks
+inside a bar, a strategy that bypasses its inputs and reads the source. A strategy with a copy of
+the data elsewhere is detected when it opens the copy (`file_access_check`), while it is constructed
+or while it decides.
 """
 
 from __future__ import annotations

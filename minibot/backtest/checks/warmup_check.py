@@ -43,7 +43,7 @@ class Reading(NamedTuple):
 
 
 class Readings(NamedTuple):
-    """One backtest: its warm-up, the bars of history it really had, and its readings."""
+    """One backtest: warm-up, bars of history over all symbols and intervals, and readings."""
 
     warmup_bars: int
     history_bars: int
@@ -56,7 +56,7 @@ class Moved:
 
     Attributes:
         name: Name of the value; `decision` for side and reason.
-        readings: Number of moments, counted by symbol, with the value after either warm-up.
+        readings: Number of moments, counted by symbol, with the value after at least one warm-up.
         differing: Number of these moments at which the value differs or is missing after one.
         first_ts, last_ts: First and last moment with a difference; None without a difference.
         difference_max: Largest difference, as text; None where the values are no numbers.

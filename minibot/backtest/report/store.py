@@ -1,7 +1,7 @@
 """Store of kept backtests: `var/backtests/<id>/` with `result.json`, charts and `report.html`.
 
-The document carries its own sha256 and is written atomically. The same backtest has the same id
-and the same bytes, so keeping it again changes nothing.
+The document carries its own sha256 and is written atomically. The same backtest has the same id and
+bytes; keeping it again only makes it the newest.
 """
 
 from __future__ import annotations

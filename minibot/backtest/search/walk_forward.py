@@ -96,7 +96,9 @@ def sampler_module() -> Any:
 
 
 def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
-    """Return windows of equal length; judged stretches are adjacent, searched ones overlap.
+    """Return windows of equal length; judged stretches are adjacent.
+
+    Searched ones overlap above ratio 1.
 
     Args:
         job: The backtest, whose market has to have a known end.

@@ -20,7 +20,10 @@ from minibot.runtime.configuration.feed_files import FeedLine, feed_lines, lines
 
 
 class Fed:
-    """Market with feeds: a value comes before the first market event at its time or later."""
+    """Market with feeds: a value comes before the first event at its time or later.
+
+    Of the values before the origin only each feed's newest comes.
+    """
 
     def __init__(self, source: MarketSource, lines: Sequence[FeedLine]) -> None:
         self.name = source.name

@@ -1,7 +1,7 @@
 """Portfolio of sources as one market: merged by time, one clock, ties in the order given.
 
 Beats of several sources at the same time become one beat. Its data ages are those of the first
-source that beats then; for all other symbols they are the ages of their last beat.
+source that beats then; all other symbols have those of their beat before, even if they beat too.
 """
 
 from __future__ import annotations

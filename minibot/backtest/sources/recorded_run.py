@@ -1,8 +1,8 @@
 """Recorded run as a market: the events of its night themselves, by time.
 
-The watchdog's events (opening, halts, ending) come with them at their own time, so none of them is
-made up. In the same millisecond, events of `control` come before market events, as a role reads
-`control` first.
+The watchdog's events (opening, halts, ending) come with them at their own time. Only a time range
+with an end adds an ending of its own. In the same millisecond, events of `control` come before
+market events, as a role reads `control` first.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Bars are built from the trades by the market role's own builder, and beats come each second of
 market time, as in the feed. Columns hold no book. Trades alone have no touch, so it is modelled:
-the side that the taker hit is at the trade's price, the spread is `backtest.spread_bps` in whole
-price increments, at least one, and both sizes are the trade's quantity.
+the side that the taker hit is at the trade's price, the spread is `backtest.spread_bps`, rounded up
+to whole price increments, at least one, and both sizes are the trade's quantity.
 """
 
 from __future__ import annotations
