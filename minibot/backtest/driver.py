@@ -328,8 +328,9 @@ class _Pass:
             return None
         if core.is_scanning:  # Beats bring its moments: each has to be told.
             return None
-        needs = core.chosen.needs.intervals
-        return source.market({*needs, str(self._config.raw["strategy"]["bar_interval"])})
+        risk = self._lockstep.cores[RISK_ROLE]
+        read = risk.bar_intervals if isinstance(risk, RiskCore) else set()
+        return source.market({*core.chosen.needs.intervals, *read})
 
     def _watch(self) -> Watch:
         core = self._lockstep.cores[RISK_ROLE]

@@ -30,6 +30,7 @@ from minibot.cores.profile_keys import (
 )
 from minibot.events.intervals import INTERVAL_MS, MONTH
 from minibot.events.model import JsonObject
+from minibot.events.unit_sizes import DAY_MS
 
 VENUE: Final = "binance"
 """The venue of a profile that names none; the simulator speaks its protocol."""
@@ -57,6 +58,12 @@ LADDER: Final = "ladder"
 
 INTERVAL: Final = one_of(*INTERVAL_MS, MONTH)
 """The rule of a bar's length."""
+
+FATIGUE_INTERVALS: Final = tuple(name for name, ms in INTERVAL_MS.items() if ms < DAY_MS)
+"""Intervals of which several bars make up a day."""
+
+FATIGUE_RSI_PERIOD: Final = 14
+"""The period of the fatigue gate's RSI, as Wilder has it."""
 
 NAME: Final = string(
     1, 500, pattern="^[a-z0-9][a-z0-9-]*$", title="lower-case letters, digits and dashes"
@@ -654,6 +661,38 @@ class RiskSection:
         CORRELATION_RULE,
         "Largest Kolmogorov-Smirnov distance of the two (blocks). Less than chance alone gives one "
         "time in twenty is refused.",
+    ] = field(default=None, metadata=OPTIONAL)
+    confidence_min: Annotated[
+        int | None, whole(1, 100), "Least confidence of a signal to enter (blocks)."
+    ] = field(default=None, metadata=OPTIONAL)
+    bars_late_max: Annotated[
+        int | None,
+        whole(0, 1_000),
+        "By how many bars the newest closed bar of strategy.bar_interval may be late at an entry "
+        "(blocks; also without any bar).",
+    ] = field(default=None, metadata=OPTIONAL)
+    price_move_atr_max: Annotated[
+        str | None,
+        RATIO_RULE,
+        "Largest move of the price since that bar closed, in ATRs (blocks).",
+    ] = field(default=None, metadata=OPTIONAL)
+    fatigue_bar_interval: Annotated[
+        str | None,
+        one_of(*FATIGUE_INTERVALS),
+        "Bars of the fatigue gate, one of market.bar_intervals. It blocks where the next two are "
+        "exceeded, and where bars are missing or late.",
+    ] = field(default=None, metadata=OPTIONAL)
+    fatigue_change_bps_max: Annotated[
+        int | None, whole(1, 1_000_000), "Largest rise over 24 hours of such bars."
+    ] = field(default=None, metadata=OPTIONAL)
+    fatigue_rsi_max: Annotated[
+        int | None, whole(1, 100), f"Highest RSI over {FATIGUE_RSI_PERIOD} such bars."
+    ] = field(default=None, metadata=OPTIONAL)
+    fatigue_acceleration_bps_min: Annotated[
+        int | None,
+        whole(1, 1_000_000),
+        "The last such bar rose by so much more than the one before: a tired symbol may be "
+        "entered all the same. Without the key none.",
     ] = field(default=None, metadata=OPTIONAL)
     protections: Annotated[
         tuple[ProtectionSection, ...] | None,

@@ -146,6 +146,7 @@ class SignalMessage(Message):
 
     symbol: str
     side: str
+    confidence: int
     horizon_ms: int
 
     @staticmethod
@@ -155,6 +156,7 @@ class SignalMessage(Message):
         message.came(SIGNALS, event)
         message.symbol = signal.symbol
         message.side = signal.side
+        message.confidence = signal.confidence
         message.horizon_ms = signal.horizon_ms
         return message
 

@@ -207,6 +207,26 @@ DRIFT: Final = _business(
     "The symbol's returns of late are distributed too differently from those before.",
     "Wait, or compare `drift_max` with the value in the checks.",
 )
+LOW_CONFIDENCE: Final = _business(
+    "low_confidence",
+    "The strategy trusts its signal too little.",
+    "Compare `confidence_min` with the value in the checks.",
+)
+STALE_BAR: Final = _business(
+    "stale_bar",
+    "The newest closed bar of the symbol is missing or too old.",
+    "Compare `bars_late_max` with the value in the checks; see `gap` events.",
+)
+PRICE_MOVED: Final = _business(
+    "price_moved",
+    "The price has moved too far since the newest bar closed.",
+    "Compare `price_move_atr_max` with the value in the checks.",
+)
+FATIGUE: Final = _business(
+    "fatigue",
+    "The symbol rose far within a day, its RSI is high, and the rise gains no speed.",
+    "Wait, or compare the keys `fatigue_...` with the values in the checks.",
+)
 LOSSES_IN_ROW: Final = _business(
     "losses_in_row",
     "Too many trades in a row lost.",

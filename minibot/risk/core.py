@@ -359,7 +359,7 @@ class RiskCore(Core):
         return quiet if budgets.bound(beside, market.qty, quiet) else None
 
     def _on_bar(self, symbol: str, bar: ClosedBar, close_units: int, now: int) -> None:
-        """Take a closed bar, live or of history; one of another interval than the ATR's is ignored.
+        """Take a closed bar, live or of history; one of an interval that nothing reads is ignored.
 
         Args:
             symbol: The market.
@@ -378,6 +378,8 @@ class RiskCore(Core):
             state.exits.on_bar(symbol, bar.open_ts, bar.high, bar.low, bar.close, close_units)
             if state.returns.is_on:
                 state.returns.on_bar(symbol, bar.open_ts, close_units)
+        if state.late.is_on:
+            state.late.on_bar(symbol, bar)
 
     def _on_beat(self, event: Event, seq: int, now: int) -> list[Message] | None:
         """Take a beat at market time `now`; return plans that moved, and the standing if due.
@@ -495,6 +497,12 @@ class RiskCore(Core):
         return messages
 
     # --- what others see ----------------------------------------------------------------------
+
+    @property
+    def bar_intervals(self) -> set[str]:
+        """Intervals whose closed bars risk takes, by name."""
+        state = self._state
+        return {state.exits.rules.bar_interval, *state.late.intervals()}
 
     @property
     def watch(self) -> RiskWatch:

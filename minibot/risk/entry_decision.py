@@ -58,6 +58,7 @@ from minibot.risk.drafts import ALLOW, BLOCK, REDUCE, action, approve, new_verdi
 from minibot.risk.exit_decision import NOT_ASKED_FOR, policy_gate
 from minibot.risk.exits import UNKNOWN
 from minibot.risk.headroom import Headroom, loss_of
+from minibot.risk.late_entries import late_rows
 from minibot.risk.limits import (
     OF_ACCOUNT_DRAWDOWN,
     OF_DAY_LOSS,
@@ -163,11 +164,15 @@ def entry_rows(
     locks, account = state.protections, state.budgets.account
     exits = market.exits or state.exits_of(market)
     until = state.exits.ending_until
-    needs_atr = state.exits.rules.needs_atr or state.sizing.needs_atr
+    late, comes_late = state.late, NO_ROWS
+    needs_atr = state.exits.rules.needs_atr or state.sizing.needs_atr or late.rules.needs_atr
     usable = state.budgets.paced(now) if limits.pace_ms else limits.night_notional.entry_max
     returns, moves = state.returns, NO_ROWS
     if returns.is_on:
         moves = return_rows(returns.reading(symbol, positions, now), returns.rules)
+    if late.is_on:
+        said = late.reading(symbol, signal.confidence, market.price, exits, now)
+        comes_late = late_rows(said, late.rules, market.is_fresh and market.has_mid)
     # Without a usable touch, open orders, positions, deviation and spread are not judged.
     has_touch = market.is_fresh and market.has_mid
     return (
@@ -191,6 +196,8 @@ def entry_rows(
         (SPREAD, _spread(market, limits) if has_touch else NOT_ASKED, limits.entry_spread_max),
         # Without the ATR a position could not be guarded, or an entry not be sized.
         (ATR_BARS, exits.atr.count if needs_atr else NOT_ASKED, exits.atr.warmup),
+        # A signal of little confidence, an entry that comes late.
+        *comes_late,
         # What closed bars say: of the symbol beside others, of the benchmark, of the symbol itself.
         *moves,
         # Locks of protections, by how long they still last.

@@ -135,7 +135,13 @@ class Quote:
         """Return the entry as canonical JSON values."""
         signal = self.signal
         return {
-            "signal": [signal.ref().text, signal.ts, signal.symbol, signal.horizon_ms],
+            "signal": [
+                signal.ref().text,
+                signal.ts,
+                signal.symbol,
+                signal.horizon_ms,
+                signal.confidence,
+            ],
             "tick_seq": signal.tick_seq,
             "started_ts": self.started_ts,
             "until_ts": self.until_ts,
@@ -156,7 +162,7 @@ class Quote:
     def from_json(data: Mapping[str, Any]) -> Quote:
         """Return the entry of `to_json`."""
         signal = SignalMessage()
-        name, signal.ts, signal.symbol, signal.horizon_ms = data["signal"]
+        name, signal.ts, signal.symbol, signal.horizon_ms, signal.confidence = data["signal"]
         signal.place, signal.side = SIGNALS, BUY
         signal.cause, signal._ref = NOBODY, named(name)
         signal.tick_seq = data["tick_seq"]

@@ -13,6 +13,7 @@ from minibot.risk.budgets import Budgets
 from minibot.risk.distances import NEVER
 from minibot.risk.exits import ExitRules, Exits, SymbolExits
 from minibot.risk.headroom import Headroom
+from minibot.risk.late_entries import LateEntries
 from minibot.risk.limits import Limits
 from minibot.risk.market_returns import MarketReturns
 from minibot.risk.positions import Market, Positions
@@ -32,6 +33,7 @@ class RiskState:
         "exits",
         "halts",
         "is_stopped",
+        "late",
         "limits",
         "now",
         "positions",
@@ -55,6 +57,7 @@ class RiskState:
         )
         self.halts: TradingHalts = TradingHalts()
         self.returns: MarketReturns = MarketReturns(config)
+        self.late: LateEntries = LateEntries(config)
         self.protections: Protections = Protections(config)
         self.quotes: Quotes = Quotes(QuoteRules(config))
         # The signals that an order followed, each until it is stale anyway.
@@ -105,6 +108,8 @@ class RiskState:
             protected = {"protections": self.protections.state()}
         if self.returns.is_on:
             protected["returns"] = self.returns.state()
+        if self.late.is_on:
+            protected["late_entries"] = self.late.state()
         return {
             **({} if trades is None else {"closed_trades": trades.state()}),
             **protected,
@@ -136,6 +141,7 @@ class RiskState:
         restored.halts = TradingHalts.from_state(state["locks"])
         if restored.returns.is_on:
             restored.returns.restore(state.get("returns") or {})
+        restored.late.restore(state.get("late_entries") or {})
         restored.protections = Protections.from_state(config, state.get("protections"))
         restored.quotes.restore(state.get("quotes", []))
         restored.decided = RecentIds.from_state(state["decided"])

@@ -238,6 +238,7 @@ class StrategyCore(Core):
         signal._ref = derived(WRITERS[SIGNALS], cause, 0)  # Which risk asks for.
         signal.symbol = symbol
         signal.side = decision.side
+        signal.confidence = decision.confidence
         signal.horizon_ms = chosen.horizon_ms
         signal.chosen = chosen
         signal.decision = decision

@@ -117,6 +117,10 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
             *("risk.volatility_bars_short=3", "risk.volatility_bars_long=12"),
             *("risk.drift_bars=10", "risk.drift_reference_bars=20", "risk.drift_max=0.6"),
         ),
+        (
+            *("risk.confidence_min=40", "risk.bars_late_max=0"),
+            'risk.price_move_atr_max="0.6"',
+        ),
         ("risk.exits_at=venue", "risk.time_exit_ms=900000", "execution.fill_model=worse"),
         (
             *("risk.entry=maker", "risk.maker_patience_market_ms=5000", "risk.maker_requotes=20"),
@@ -271,6 +275,23 @@ def test_bars_of_several_intervals_are_told_in_their_order(
 
     assert_same(quick, told)
     assert quick.of("fills")
+
+
+def test_gate_by_bars_of_an_interval_of_its_own_gives_the_same_either_way() -> None:
+    """Fatigue reads bars of an hour beside those of the strategy: entries pass and are blocked."""
+    config = bar_profile(
+        *EASY,
+        'market.bar_intervals=["1m","15m","1h"]',
+        *("risk.fatigue_bar_interval=1h", "risk.fatigue_change_bps_max=10"),
+        *("risk.fatigue_rsi_max=50", "risk.fatigue_acceleration_bps_min=5"),
+    )
+    source = BarSource(series(walk(3_000, 4)), config)
+
+    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+    assert_same(quick, told)
+    reasons = {action.to_json()["payload"]["reason_code"] for action in quick.of("risk_actions")}
+    assert {"warmup", "fatigue", "allowed"} <= reasons
 
 
 @pytest.mark.parametrize("seed", [31, 32, 33])

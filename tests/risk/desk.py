@@ -272,6 +272,7 @@ class Desk:
         symbol: str = SYMBOL,
         age_ms: int = 0,
         horizon_ms: int = 60_000,
+        confidence: int = 80,
         event_id: str | None = None,
     ) -> list[Event]:
         """Send a signal of the strategy about the last tick."""
@@ -280,7 +281,7 @@ class Desk:
             symbol=symbol,
             side=side,
             score=80,
-            confidence=80,
+            confidence=confidence,
             horizon_ms=horizon_ms,
             reason="a test said so",
             reason_code="momentum_up",

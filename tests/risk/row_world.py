@@ -15,6 +15,7 @@ from minibot.events.model import BUY, SELL, Event, JsonObject, Payload, Signal
 from minibot.events.money import UNIT
 from minibot.risk.account import Tier
 from minibot.risk.checks import NOT_ASKED
+from minibot.risk.late_entries import LateReading, LateRules
 from minibot.risk.market_returns import Reading, ReturnRules
 from minibot.risk.plan import Plan, PlanRules
 from minibot.risk.positions import Market, WorkingOrder
@@ -91,6 +92,16 @@ RETURNS["risk"] |= {
     "drift_reference_bars": 12,
     "drift_max": "0.61",
 }
+LATE: Final = copy.deepcopy(LIMITS)
+LATE["risk"] |= {
+    "confidence_min": 67,
+    "bars_late_max": 3,
+    "price_move_atr_max": "1.3",
+    "fatigue_bar_interval": "4h",
+    "fatigue_change_bps_max": 1_234,
+    "fatigue_rsi_max": 69,
+    "fatigue_acceleration_bps_min": 210,
+}
 HARD_AT_ONCE: Final = copy.deepcopy(LIMITS)
 for _name in ("night_notional", "day_notional", "week_notional", "orders_per_minute"):
     HARD_AT_ONCE["risk"][f"{_name}_soft"] = HARD_AT_ONCE["risk"][f"{_name}_hard"]
@@ -128,6 +139,10 @@ class World:
         self.sizes = Sizes(NOTIONAL)
         # What closed bars say: nothing is known, and all limits differ.
         self.reading, self.return_rules = Reading(), ReturnRules(RETURNS)
+        # What speaks of a late entry: a bar has just closed, and all figures are of a fresh symbol.
+        self.late, self.late_rules = LateReading(), LateRules(LATE)
+        self.late.confidence, self.late.bars_late, self.late.move = 68, 0, 1
+        self.late.fatigue_bars = self.late.warmup = 15
         self.bid, self.now, self.opened_ts = 100 * UNIT, NOW, NOW - 1_000
         # Levels of a plan, none of which is reached, and what rests with the executor.
         self.plan, self.plan_rules = Plan(), PlanRules(CoreProfile.of(PLANNED))

@@ -21,6 +21,7 @@ from minibot.risk import (
     budgets,
     entry_decision,
     exit_decision,
+    late_entries,
     market_returns,
     order_counts,
     plan_rows,
@@ -34,6 +35,7 @@ from minibot.risk.checks import NOT_ASKED, Checklist, Row
 from minibot.risk.drafts import Verdict, verdict_for_event
 from minibot.risk.plan_rows import HELD_MS
 from tests.risk.desk import PROJECT, SYMBOL
+from tests.risk.row_late import LATE_ROWS
 from tests.risk.row_levels import PLANS, RESTS, RETURN_ROWS, TRIGGERS
 from tests.risk.row_quotes import COUNTS, QUOTES, REQUOTES
 from tests.risk.row_scenarios import ENTRIES, EQUITY_LIMITS, EXITS, SIZES, Scenario
@@ -48,6 +50,7 @@ SCENARIOS: Final = {
     trigger_rows: TRIGGERS,
     protection: RESTS,
     market_returns: RETURN_ROWS,
+    late_entries: LATE_ROWS,
     order_counts: COUNTS,
     quoting: QUOTES,
     requoting: REQUOTES,
@@ -162,6 +165,9 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
     (protection, "rest_rows"): rested,
     (market_returns, "return_rows"): lambda module, world: judged(
         module.return_rows(world.reading, world.return_rules)
+    ),
+    (late_entries, "late_rows"): lambda module, world: judged(
+        module.late_rows(world.late, world.late_rules, True)
     ),
     (order_counts, "count_rows"): lambda module, world: judged(
         module.count_rows(world.state, world.market, world.market.rules, 2)

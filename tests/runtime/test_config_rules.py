@@ -88,6 +88,13 @@ VOLATILE = [
     "risk.volatility_bars_long=100",
 ]
 DRIFTING = ["risk.drift_bars=64", "risk.drift_reference_bars=64"]
+TIRED = [
+    "risk.fatigue_bar_interval=3m",
+    "risk.fatigue_change_bps_max=1200",
+    "risk.fatigue_rsi_max=70",
+    'market.bar_intervals=["1s","1m","3m"]',
+    "market.warmup_bars=481",
+]
 MAKER = [
     "risk.maker_requotes=3",
     "risk.entry=maker",
@@ -247,6 +254,10 @@ KELLY = [
             [*DRIFTING, "risk.drift_max=0.24"],
             "risk.drift_max",
         ),
+        (TIRED, TIRED[1:], "risk.fatigue_bar_interval:"),
+        (TIRED, [TIRED[0], *TIRED[2:]], "risk.fatigue_change_bps_max:"),
+        (TIRED, [*TIRED[:3], TIRED[4]], "risk.fatigue_bar_interval"),
+        (TIRED, [*TIRED[:4], "market.warmup_bars=480"], "risk.fatigue_bar_interval"),
         (
             ['risk.symbol_notional_max={"ETHUSDT": "1"}'],
             ['risk.symbol_notional_max={"ETHBTC": "1"}'],

@@ -25,7 +25,7 @@ def drawn_profile(rng: random.Random) -> JsonObject:
     base = load_config(PROFILE).raw
     for left in range(DRAWS_MAX, 0, -1):
         keys = _limits(rng) | _exits(rng) | _sizing(rng) | _standing(rng) | _execution(rng)
-        keys |= _entry(rng) | _returns(rng)
+        keys |= _entry(rng) | _returns(rng) | _late(rng)
         sets = [f"{name}={json.dumps(value)}" for name, value in keys.items()]
         try:
             return config_with(base, sets).raw
@@ -143,6 +143,14 @@ def _returns(rng: random.Random) -> Keys:
     if keys:
         keys["risk.correlation_bars"] = 10
     return keys | _some(rng, 0.1, volatility) | _some(rng, 0.1, drift)
+
+
+def _late(rng: random.Random) -> Keys:
+    """Draw gates of late entries; most limits let some entries through."""
+    confidence = {"risk.confidence_min": rng.choice([20, 60])}
+    bars = {"risk.bars_late_max": rng.choice([0, 3])}
+    move = {"risk.price_move_atr_max": rng.choice(["0.5", "3"])}
+    return _some(rng, 0.1, confidence) | _some(rng, 0.1, bars) | _some(rng, 0.1, move)
 
 
 def _execution(rng: random.Random) -> Keys:

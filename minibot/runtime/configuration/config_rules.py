@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from minibot.cores.core_profile import (
+    FATIGUE_RSI_PERIOD,
     HALTED_TIER,
     KELLY,
     MAKER,
@@ -24,10 +25,11 @@ from minibot.cores.core_profile import (
     venue_name,
 )
 from minibot.cores.profile_keys import section_of
+from minibot.events.intervals import INTERVAL_MS
 from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE
 from minibot.events.roles import Roles
-from minibot.events.unit_sizes import BPS
+from minibot.events.unit_sizes import BPS, DAY_MS
 from minibot.runtime.configuration.config_layers import MANIFEST, SET
 from minibot.runtime.configuration.config_schema import told
 from minibot.runtime.configuration.config_sections import EMBEDDED, VENUES
@@ -103,6 +105,10 @@ _NEEDED_BY: Final = (
         ("correlation_max", "benchmark_correlation_max", "cluster_correlation_min"),
     ),
     ("benchmark_symbol", ("benchmark_correlation_max", "volatility_ratio_max")),
+)
+_FATIGUE_KEYS: Final = (
+    *("fatigue_bar_interval", "fatigue_change_bps_max", "fatigue_rsi_max"),
+    "fatigue_acceleration_bps_min",
 )
 _RETURN_KEYS: Final = (
     *("benchmark_symbol", "correlation_bars", "correlation_max", "benchmark_correlation_max"),
@@ -382,6 +388,27 @@ def _return_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
             yield told(["risk", "drift_max"], distance, words, origin)
 
 
+def _fatigue_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    risk, market = raw["risk"], raw["market"]
+    given = [key for key in _FATIGUE_KEYS if risk.get(key) is not None]
+    missing = [key for key in _FATIGUE_KEYS[:3] if risk.get(key) is None]
+    if not given or missing:
+        for key in missing if given else ():
+            yield f"risk.{key}: missing; risk.{given[0]} needs it"
+        return
+    path, interval = ["risk", _FATIGUE_KEYS[0]], risk[_FATIGUE_KEYS[0]]
+    built, bars = market["bar_intervals"], DAY_MS // INTERVAL_MS[interval] + 1
+    if interval not in built:
+        words = f"allowed: one of market.bar_intervals ({', '.join(built)})"
+        yield told(path, interval, words, origin)
+    elif max(bars, FATIGUE_RSI_PERIOD + 1) > market["warmup_bars"]:
+        words = (
+            f"allowed: bars of which market.warmup_bars ({market['warmup_bars']}) span a day and "
+            f"are more than {FATIGUE_RSI_PERIOD}, as nothing enters before"
+        )
+        yield told(path, interval, words, origin)
+
+
 def _tier_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     risk, path = raw["risk"], ["risk", "drawdown_tiers"]
     tiers, hard = risk.get("drawdown_tiers"), risk.get("account_drawdown_bps_hard")
@@ -627,6 +654,10 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     (("risk.protections",), _protection_violations),
     (("scanner", "market.bar_intervals"), _scanner_violations),
     (tuple(f"risk.{key}" for key in _RETURN_KEYS), _return_violations),
+    (
+        (*(f"risk.{key}" for key in _FATIGUE_KEYS), "market.bar_intervals", "market.warmup_bars"),
+        _fatigue_violations,
+    ),
     (("risk.drawdown_tiers", "risk.account_drawdown_bps_hard"), _tier_violations),
     *(
         ((f"risk.{name}_soft", f"risk.{name}_hard"), _week_rule(name))
