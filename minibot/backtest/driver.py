@@ -72,21 +72,19 @@ def run_backtest(
     source: MarketSource,
     config: Config,
     progress: Progress = lambda done, whole: None,
-    cores: Mapping[str, Core] | None = None,
     *,
     draws: bool = False,
     record: DecisionRecord | None = None,
 ) -> BacktestResult:
-    """Return the result of a profile's cores on a source.
+    """Return the result of a profile's cores on a source, with the profile's feeds.
 
-    A whole recorded run with its own profile is replayed in recorded order. With a time range, the
-    order `rule` or given `cores`, it runs in rule order.
+    A whole recorded run with its own profile is replayed in recorded order. With a time range or
+    the order `rule`, it runs in rule order.
 
     Args:
         source: The market's history.
         config: The resolved profile.
         progress: Called now and then with the progress.
-        cores: Fresh cores by role, for a caller that inspects them; by default the profile's.
         draws: True to keep the strategy's lines, which a page of the result draws.
         record: Store that takes each decision as it is made, for a caller that reads the report
             alone; by default every event is kept. A replay in recorded order does not use it.
@@ -97,7 +95,7 @@ def run_backtest(
         Refusal: Nothing of the source lies in the span.
     """
     started = time.perf_counter()
-    if cores is None and isinstance(source, RunSource) and source.is_night_of(config):
+    if isinstance(source, RunSource) and source.is_night_of(config):
         # Imported here because only the backtest of a night needs it.
         from minibot.backtest.night import night_of
 
@@ -105,15 +103,38 @@ def run_backtest(
         plots = _plots_of(seated) if draws else None
         result = night_of(source, config, progress, seated)
     else:
-        seated = dict(cores or fresh_cores(config.raw))
+        seated = fresh_cores(config.raw)
         plots = _plots_of(seated) if draws else None
-        book = _Pass(with_feeds(source, config), config, seated, record)
-        book.run(progress)
-        result = book.result
+        result = run_cores(with_feeds(source, config), config, seated, progress, record)
     if plots is not None:
         result.lines = plots.lines()
     result.elapsed_s = time.perf_counter() - started
     return result
+
+
+def run_cores(
+    source: MarketSource,
+    config: Config,
+    cores: Mapping[str, Core],
+    progress: Progress = lambda done, whole: None,
+    record: DecisionRecord | None = None,
+) -> BacktestResult:
+    """Return the result of given cores on a source as it is, in rule order; adds no feeds.
+
+    Args:
+        source: The market's history; `with_feeds` adds the profile's feeds to one.
+        config: The resolved profile.
+        cores: Fresh cores by role, which the caller may inspect.
+        progress: Called now and then with the progress.
+        record: Store that takes each decision as it is made; see `run_backtest`.
+
+    Raises:
+        RunStop: A core found an impossible state.
+        Refusal: Nothing of the source lies in the span.
+    """
+    book = _Pass(source, config, cores, record)
+    book.run(progress)
+    return book.result
 
 
 def _plots_of(cores: Mapping[str, Core]) -> Plots | None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 import pytest
 
 from minibot.backtest import driver
-from minibot.backtest.driver import run_backtest
+from minibot.backtest.driver import run_backtest, run_cores
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.span import ALL, Span
 from minibot.cores.messages import Message
@@ -302,7 +302,7 @@ def test_the_cores_end_in_the_same_state(seed: int) -> None:
     states = []
     for market in (source, AsEvents(source)):
         cores = fresh_cores(config.raw)
-        run_backtest(market, config, cores=cores)
+        run_cores(market, config, cores)
         states.append({name: core.state() for name, core in cores.items()})
 
     assert states[0] == states[1]
@@ -360,7 +360,7 @@ def test_a_core_of_ones_own_is_told_every_tick() -> None:
     for market in (source, AsEvents(source)):
         cores = fresh_cores(config.raw)
         cores["execution_role"] = seeing = Seeing(cores["execution_role"])
-        results.append(run_backtest(market, config, cores=cores))
+        results.append(run_cores(market, config, cores))
         seen.append(seeing.ticks)
 
     assert seen == [result.inputs[MarketTick.TYPE] for result in results]
