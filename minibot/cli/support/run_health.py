@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from minibot.cli.support.operator import NOT_RUNNING
 from minibot.events.model import Event, Health, JsonObject, StopJournal
 from minibot.events.names import HEALTH, INCIDENTS
 from minibot.kernel.errors import RunStop
@@ -16,9 +17,8 @@ from minibot.watchdog.operator_stop_log import flagged_stop
 
 HEALTHY: Final = 0
 UNHEALTHY: Final = 1
-NOT_RUNNING: Final = 3
 FLAGGED: Final = 10
-"""The exit codes of `minibot status` and `minibot health`."""
+"""The exit codes of `minibot status` and `minibot health`, beside `NOT_RUNNING`."""
 
 
 def roles_of(var: Var, run_dir: Path) -> list[JsonObject]:
