@@ -117,6 +117,7 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
             *("risk.volatility_bars_short=3", "risk.volatility_bars_long=12"),
             *("risk.drift_bars=10", "risk.drift_reference_bars=20", "risk.drift_max=0.6"),
         ),
+        ("market.book_depth=true", "risk.depth_min=1"),
         ("risk.exits_at=venue", "risk.time_exit_ms=900000", "execution.fill_model=worse"),
         (
             *("risk.entry=maker", "risk.maker_patience_market_ms=5000", "risk.maker_requotes=20"),

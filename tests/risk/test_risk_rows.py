@@ -18,6 +18,7 @@ import pytest
 from minibot.events.model import BUY, SELL, ExitPosition
 from minibot.events.money import UNIT
 from minibot.risk import (
+    book_depth,
     budgets,
     entry_decision,
     exit_decision,
@@ -34,7 +35,7 @@ from minibot.risk.checks import NOT_ASKED, Checklist, Row
 from minibot.risk.drafts import Verdict, verdict_for_event
 from minibot.risk.plan_rows import HELD_MS
 from tests.risk.desk import PROJECT, SYMBOL
-from tests.risk.row_levels import PLANS, RESTS, RETURN_ROWS, TRIGGERS
+from tests.risk.row_levels import DEPTH_ROWS, PLANS, RESTS, RETURN_ROWS, TRIGGERS
 from tests.risk.row_quotes import COUNTS, QUOTES, REQUOTES
 from tests.risk.row_scenarios import ENTRIES, EQUITY_LIMITS, EXITS, SIZES, Scenario
 from tests.risk.row_world import ENDS, NOTIONAL, STOP_BID, TARGET_BID, World
@@ -48,6 +49,7 @@ SCENARIOS: Final = {
     trigger_rows: TRIGGERS,
     protection: RESTS,
     market_returns: RETURN_ROWS,
+    book_depth: DEPTH_ROWS,
     order_counts: COUNTS,
     quoting: QUOTES,
     requoting: REQUOTES,
@@ -162,6 +164,9 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
     (protection, "rest_rows"): rested,
     (market_returns, "return_rows"): lambda module, world: judged(
         module.return_rows(world.reading, world.return_rules)
+    ),
+    (book_depth, "depth_rows"): lambda module, world: judged(
+        module.depth_rows(world.depth, world.limits.tick_age_ms_max, 61 * UNIT)
     ),
     (order_counts, "count_rows"): lambda module, world: judged(
         module.count_rows(world.state, world.market, world.market.rules, 2)

@@ -248,6 +248,12 @@ KELLY = [
             "risk.drift_max",
         ),
         (
+            ["risk.depth_min=100000", "market.book_depth=true"],
+            ["risk.depth_min=100000", "market.book_depth=false"],
+            "risk.depth_min",
+        ),
+        (["market.book_depth=true"], ["risk.depth_min=100000"], "risk.depth_min"),
+        (
             ['risk.symbol_notional_max={"ETHUSDT": "1"}'],
             ['risk.symbol_notional_max={"ETHBTC": "1"}'],
             "risk.symbol_notional_max.ETHBTC",
