@@ -521,6 +521,13 @@ class RiskSection:
         whole(1, 10_000),
         "Widest spread at which an entry is allowed; without the key none is asked.",
     ] = field(default=None, metadata=OPTIONAL)
+    depth_min: Annotated[
+        str | None,
+        DECIMAL_POSITIVE,
+        "Least quote amount that bids and asks within 2 % of the mid are worth each, by the "
+        "venue's own last book, which is as old as a tick may be (blocks); needs "
+        "market.book_depth.",
+    ] = field(default=None, metadata=OPTIONAL)
     night_notional_pace: Annotated[
         int | None,
         whole(1, 100),

@@ -347,6 +347,31 @@ SPREAD_LIMIT: Final = _business(
     "The spread is wider than risk allows for an entry.",
     "Compare `entry_spread_bps_max` with the value in the checks.",
 )
+NO_BOOK: Final = _business(
+    "no_book",
+    "There is no book of the symbol whose depth risk could judge.",
+    "Check the feed of the symbol; a source of bars has no book.",
+)
+FOREIGN_VENUE: Final = _business(
+    "foreign_venue",
+    "Book or rules of the symbol name another venue than the profile's.",
+    "Feed the run with the venue's own book; aggregated depth lets nothing enter.",
+)
+STALE_BOOK: Final = _business(
+    "stale_book",
+    "The last book of the symbol is too old for an entry.",
+    "Check the feed; compare `tick_age_ms_max` with the age in the checks.",
+)
+THIN_BOOK: Final = _business(
+    "thin_book",
+    "Bids or asks within 2 % of the mid are worth too little for an entry.",
+    "Compare `depth_min` with the value in the checks.",
+)
+SHORT_BOOK: Final = _business(
+    "short_book",
+    "The kept book does not reach 2 % of the mid, and what it holds is worth too little.",
+    "Compare `depth_min` with the value in the checks, which is a lower bound.",
+)
 POSITION_LIMIT: Final = _business(
     "position_limit",
     "The position in the symbol would exceed its limit.",

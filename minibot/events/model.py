@@ -299,6 +299,15 @@ class Book(Payload, frozen=True):
     why: Annotated[
         BookWhy, "Written because its second passed, or because the book was built anew."
     ]
+    bid_depth: Annotated[
+        Number | None,
+        "Quote value of all kept bids within 2 % of the mid, rounded down; at least that where "
+        "is_bid_whole is false.",
+    ] = None
+    is_bid_whole: Annotated[bool | None, "Whether the kept bids reach that far."] = None
+    ask_depth: Annotated[Number | None, "The same of the asks."] = None
+    is_ask_whole: Annotated[bool | None, "Whether the kept asks reach that far."] = None
+    venue: Annotated[Name | None, "The exchange whose own book this is."] = None
 
 
 class Instrument(Payload, frozen=True):
@@ -376,6 +385,9 @@ class Instrument(Payload, frozen=True):
         Count | None, "Least trailing delta of a sale's stop, in basis points; 0 means no limit."
     ] = None
     trailing_sell_max: Annotated[Count | None, "The largest; 0 means no limit."] = None
+    venue: Annotated[Name | None, "The exchange whose own rules, and whose market, these are."] = (
+        None
+    )
 
 
 class Universe(Payload, frozen=True):

@@ -326,6 +326,16 @@ class Levels(Protocol):
     def top(self, count: int) -> tuple[Level, ...]:
         """Return the best `count` levels, best first."""
 
+    def worth(self, bound: int) -> int:
+        """Return the value of all kept levels at `bound` or better.
+
+        Args:
+            bound: Price in hundred-millionths.
+
+        Returns:
+            Quote amount in 10**-16, of sizes rounded down to hundred-millionths.
+        """
+
 
 class Book(Protocol):
     """Both sides of a book; `book_id` grows with every update, by the venue's count or ours."""
@@ -347,6 +357,14 @@ class Book(Protocol):
 
     def is_beyond_edge(self, bids: Sequence[Level], asks: Sequence[Level]) -> bool:
         """Return whether the given best levels reach beyond the levels that the venue has shown."""
+
+    def reaches(self, low: int, high: int) -> tuple[bool, bool]:
+        """Return whether all bids from `low` up, and all asks up to `high`, are kept.
+
+        Args:
+            low: Price in hundred-millionths.
+            high: The same of the asks.
+        """
 
 
 class BookKeeper(Protocol):

@@ -68,6 +68,18 @@ def not_negative(text: str) -> int:
     return units(text)
 
 
+def units_down(text: str) -> int:
+    """Return a displayed quantity in hundred-millionths, rounded down.
+
+    Args:
+        text: A plain decimal, already checked by `plain`.
+    """
+    if text[-9:-8] == ".":
+        return int(text[:-9] + text[-8:])
+    whole, _, fraction = text.partition(".")
+    return int(whole + fraction[:PLACES].ljust(PLACES, "0"))
+
+
 def decimal(value: int, places: int = PLACES) -> str:
     """Return an integer at 10**-places as a decimal string with at least eight places, exactly."""
     whole, fraction = divmod(value, 10**places)

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from minibot.events.model import Book, BookWhy
+from msgspec.structs import replace
+
+from minibot.events.model import Book, BookWhy, JsonObject
+from minibot.events.money import PLACES, amount_text
 from minibot.exchanges.base import (
     APPLIED,
     GAP,
@@ -21,7 +24,9 @@ from minibot.exchanges.base import (
     Quote,
     Snapshot,
 )
+from minibot.exchanges.base import Book as KeptBook
 from minibot.exchanges.top_check import MISMATCHES_MAX, TopCheck
+from minibot.exchanges.units import units
 
 INTERVAL: Final = "interval"
 RESYNC: Final = "resync"
@@ -31,6 +36,10 @@ RETRY_MS_MIN: Final = 250
 RETRY_MS_MAX: Final = 60_000
 # A fresh snapshot is worth its request weight at most this often.
 REFRESH_MS: Final = 60_000
+# Depth counts the levels so near to the mid.
+DEPTH_PERCENT: Final = 2
+# No book is worth more in hundred-millionths; what a side holds beyond it is not told.
+DEPTH_UNITS_MAX: Final = 10**17 * 10**PLACES
 
 
 class Change(NamedTuple):
@@ -51,12 +60,15 @@ class SymbolDepth:
         symbol: In the venue's own spelling.
         levels: Number of levels a side in a `book` event.
         keeper: The venue's book keeper, new.
+        venue: Name of the venue, to write it and the depth within 2 % of the mid into `book`;
+            empty to write neither.
     """
 
-    def __init__(self, symbol: str, levels: int, keeper: BookKeeper) -> None:
+    def __init__(self, symbol: str, levels: int, keeper: BookKeeper, venue: str = "") -> None:
         self.symbol = symbol
         self.levels = levels
         self.keeper = keeper
+        self.venue = venue
         self.check = TopCheck()
         self.resyncs = 0
         self.refused = 0  # Diffs that the book refused as contradictory.
@@ -196,7 +208,7 @@ class SymbolDepth:
         if now_ms - self._refreshed_ms >= REFRESH_MS and book.is_beyond_edge(bids, asks):
             self._refreshed_ms = now_ms
             self.keeper.refresh()
-        return _book(self.symbol, bids, asks, book.book_id, INTERVAL)
+        return self._told(book, bids, asks, INTERVAL)
 
     def written_resync(self) -> Book | None:
         """Return the first book after a sync, once, as soon as a diff has joined it."""
@@ -206,10 +218,40 @@ class SymbolDepth:
         self._owes_resync = False
         self.resyncs += 1
         bids, asks = book.bids.top(self.levels), book.asks.top(self.levels)
-        return _book(self.symbol, bids, asks, book.book_id, RESYNC)
+        return self._told(book, bids, asks, RESYNC)
+
+    def _told(
+        self, book: KeptBook, bids: tuple[Level, ...], asks: tuple[Level, ...], why: BookWhy
+    ) -> Book:
+        told = Book(symbol=self.symbol, bids=bids, asks=asks, last_update_id=book.book_id, why=why)
+        return told if not self.venue else replace(told, venue=self.venue, **depth_of(book))
 
 
-def _book(
-    symbol: str, bids: tuple[Level, ...], asks: tuple[Level, ...], book_id: int, why: BookWhy
-) -> Book:
-    return Book(symbol=symbol, bids=bids, asks=asks, last_update_id=book_id, why=why)
+def depth_of(book: KeptBook) -> JsonObject:
+    """Return what a book holds within 2 % of its mid, as fields of a `book` event.
+
+    Every kept level counts, also one that the event leaves out. Values are rounded down to
+    hundred-millionths. Without a touch, or with prices of more than eight places, there is no mid
+    that a tick could have, and no field is told.
+    """
+    touch = book.touch()
+    if touch is None:
+        return {}
+    try:
+        twice_mid = units(touch[0]) + units(touch[2])
+    except ValueError:
+        return {}
+    low = -(twice_mid * (100 - DEPTH_PERCENT) // -200)
+    high = twice_mid * (100 + DEPTH_PERCENT) // 200
+    is_bid_whole, is_ask_whole = book.reaches(low, high)
+    return {
+        "bid_depth": _amount(book.bids.worth(low)),
+        "is_bid_whole": is_bid_whole,
+        "ask_depth": _amount(book.asks.worth(high)),
+        "is_ask_whole": is_ask_whole,
+    }
+
+
+def _amount(worth: int) -> str:
+    """Return a quote amount in 10**-16 as text in hundred-millionths."""
+    return amount_text(min(worth // 10**PLACES, DEPTH_UNITS_MAX))

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from minibot.events.model import Bar, Beat, Instrument, Payload
 from minibot.exchanges.base import (
     Candle,
@@ -297,6 +299,8 @@ class Feed:
             instrument = given
             if not self.config.tells_order_counts:
                 instrument = without_order_counts(given)
+            if self.config.depth_venue:
+                instrument = replace(instrument, venue=self.config.depth_venue)
             told = self.rules.take(instrument)
             if told is None:
                 continue

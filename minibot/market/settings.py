@@ -30,4 +30,5 @@ def feed_config(
         book_stale_ms=exchange.book_stale_market_ms,
         band_percent=exchange.price_band_percent,
         tells_order_counts=bool(config.execution.order_counts),
+        depth_venue=config.venue if market.book_depth else "",
     )

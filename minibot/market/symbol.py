@@ -57,7 +57,8 @@ Payloads = Sequence[Payload]
 class FeedConfig:
     """Values of the profile for the feed; durations in market milliseconds.
 
-    `origin_ms` is where the run's clock began: beats are counted from there.
+    `origin_ms` is where the run's clock began: beats are counted from there. `depth_venue` is the
+    venue that `book` and `instrument` name, `book` with its depth; empty where it is not told.
     """
 
     symbols: tuple[str, ...]
@@ -71,6 +72,7 @@ class FeedConfig:
     book_stale_ms: int = 3000
     band_percent: int = 20
     tells_order_counts: bool = False
+    depth_venue: str = ""
 
 
 class SymbolFeed:
@@ -92,7 +94,7 @@ class SymbolFeed:
         self.ticks = TickMaker(symbol)
         self.band = PriceBand(config.band_percent)
         self.drift = PrintDrift()
-        self.depth = SymbolDepth(symbol, config.book_levels, keeper)
+        self.depth = SymbolDepth(symbol, config.book_levels, keeper, config.depth_venue)
         self.lanes = {
             interval: BarLane(symbol, interval, config.grace_ms) for interval in config.intervals
         }

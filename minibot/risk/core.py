@@ -35,6 +35,7 @@ from minibot.events.model import (
     SELL,
     Bar,
     Beat,
+    Book,
     Event,
     ExitPosition,
     Fill,
@@ -171,7 +172,7 @@ class RiskCore(Core):
             verdict = verdict_for_event(state, event, payload.symbol)
             verdict.tick_seq = seq
             return [stop(state, breaches, verdict)]
-        self._take(payload)
+        self._take(payload, event.ts)
         is_of_market = isinstance(payload, Instrument | Universe | Gap)
         return self._with_quotes(event, [], seq if is_of_market else None)
 
@@ -213,13 +214,20 @@ class RiskCore(Core):
                 raise InvariantError("risk", INVARIANT_BROKEN, detail)
             state.exits.carry(plan["symbol"], plan)
 
-    def _take(self, payload: Payload) -> None:
-        """Apply an event that changes the state and asks for no decision; ignore any other type."""
+    def _take(self, payload: Payload, ts: int) -> None:
+        """Apply an event that changes the state and asks for no decision; ignore any other type.
+
+        Args:
+            payload: The event's.
+            ts: Its time.
+        """
         state = self._state
         if isinstance(payload, Instrument):
             rebased = state.positions.on_instrument(payload)
             if rebased:
                 state.budgets.on_equity(state.positions.equity, rebased)
+            if state.depth.is_on:
+                state.depth.on_instrument(payload)
             state.exits.invalidate_quiet_range()
             exits = state.exits.find(payload.symbol)
             if exits is not None and state.positions.of(payload.symbol).holding is None:
@@ -230,6 +238,7 @@ class RiskCore(Core):
             leave_dropped(state)
         elif isinstance(payload, Gap):
             state.positions.on_gap(payload.symbol)
+            state.depth.on_gap(payload.symbol)
             state.exits.on_gap(payload.symbol, payload.from_ts)
         elif isinstance(payload, Halt):
             state.halts.is_halted = True
@@ -237,6 +246,8 @@ class RiskCore(Core):
             state.halts.is_halted = False
         elif isinstance(payload, LockSymbol):
             state.halts.lock(payload)
+        elif isinstance(payload, Book) and state.depth.is_on:
+            state.depth.on_book(payload, ts)
 
     def _begin(self, what: str, now: int) -> bool:
         """Begin a step at or after `midnight`: roll the budgets; return False after a STOP.

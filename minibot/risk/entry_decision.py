@@ -42,6 +42,7 @@ from minibot.events.reasons import (
     WARMUP,
 )
 from minibot.events.unit_sizes import BPS
+from minibot.risk.book_depth import depth_rows
 from minibot.risk.budgets import drawdown_of
 from minibot.risk.checks import (
     AT_LEAST,
@@ -173,6 +174,9 @@ def entry_rows(
     if late.is_on:
         said = late.reading(symbol, signal.confidence, market.price, exits, now)
         comes_late = late_rows(said, late.rules, market.is_fresh and market.has_mid)
+    depth, sides = state.depth, NO_ROWS
+    if depth.is_on:
+        sides = depth_rows(depth.reading(symbol, now), limits.tick_age_ms_max, depth.least)
     # Without a usable touch, open orders, positions, deviation and spread are not judged.
     has_touch = market.is_fresh and market.has_mid
     return (
@@ -194,6 +198,8 @@ def entry_rows(
         (POSITIONS, _count(positions, market) if has_touch else NOT_ASKED, limits.positions_max),
         (DEVIATION, _away(market, exits.close) if has_touch else NOT_ASKED, limits.deviation_max),
         (SPREAD, _spread(market, limits) if has_touch else NOT_ASKED, limits.entry_spread_max),
+        # The book of the venue itself.
+        *sides,
         # Without the ATR a position could not be guarded, or an entry not be sized.
         (ATR_BARS, exits.atr.count if needs_atr else NOT_ASKED, exits.atr.warmup),
         # A signal of little confidence, an entry that comes late.

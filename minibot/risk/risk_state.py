@@ -9,6 +9,7 @@ from minibot.accounting.entry_stops import EntryStops
 from minibot.cores.event_id import RecentIds
 from minibot.events.model import JsonObject
 from minibot.events.money import amount_text
+from minibot.risk.book_depth import BookDepth
 from minibot.risk.budgets import Budgets
 from minibot.risk.distances import NEVER
 from minibot.risk.exits import ExitRules, Exits, SymbolExits
@@ -30,6 +31,7 @@ class RiskState:
     __slots__ = (
         "budgets",
         "decided",
+        "depth",
         "exits",
         "halts",
         "is_stopped",
@@ -58,6 +60,7 @@ class RiskState:
         self.halts: TradingHalts = TradingHalts()
         self.returns: MarketReturns = MarketReturns(config)
         self.late: LateEntries = LateEntries(config)
+        self.depth: BookDepth = BookDepth(config)
         self.protections: Protections = Protections(config)
         self.quotes: Quotes = Quotes(QuoteRules(config))
         # The signals that an order followed, each until it is stale anyway.
@@ -110,6 +113,8 @@ class RiskState:
             protected["returns"] = self.returns.state()
         if self.late.is_on:
             protected["late_entries"] = self.late.state()
+        if self.depth.is_on:
+            protected["book_depth"] = self.depth.state()
         return {
             **({} if trades is None else {"closed_trades": trades.state()}),
             **protected,
@@ -142,6 +147,8 @@ class RiskState:
         if restored.returns.is_on:
             restored.returns.restore(state.get("returns") or {})
         restored.late.restore(state.get("late_entries") or {})
+        if restored.depth.is_on:
+            restored.depth.restore(state.get("book_depth") or {})
         restored.protections = Protections.from_state(config, state.get("protections"))
         restored.quotes.restore(state.get("quotes", []))
         restored.decided = RecentIds.from_state(state["decided"])

@@ -37,6 +37,8 @@ REFUSED: list[tuple[str, JsonObject]] = [
     ("bar", {"interval": "10000m"}),
     ("bar", {"interval": "1y"}),
     ("book", {"bids": [["1", "2", "3"]]}),
+    ("book", {"bid_depth": "-1"}),
+    ("book", {"venue": ""}),
     ("beat", {"n": 0}),
     ("instrument", {"status": "trading"}),
     ("instrument", {"filters_unknown": []}),

@@ -121,6 +121,7 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
             *("risk.confidence_min=40", "risk.bars_late_max=0"),
             'risk.price_move_atr_max="0.6"',
         ),
+        ("market.book_depth=true", "risk.depth_min=1"),
         ("risk.exits_at=venue", "risk.time_exit_ms=900000", "execution.fill_model=worse"),
         (
             *("risk.entry=maker", "risk.maker_patience_market_ms=5000", "risk.maker_requotes=20"),

@@ -11,6 +11,7 @@ from tests.risk.row_world import ENDS, NOW, STOP_BID, TARGET_BID, nothing, order
 _plan = _scenarios("plan_rows", is_held=True)
 _trigger = _scenarios("trigger_rows", is_held=True)
 _return = _scenarios("return_rows", is_held=False)
+_depth = _scenarios("depth_rows", is_held=False)
 _rest = _scenarios("rest_rows", is_held=True)
 
 FLOOR: Final = ("61.00000001 / 61.00000000", "61.00000000 / 61.00000000")
@@ -180,6 +181,43 @@ RETURN_ROWS: Final = (
     ),
 )
 """Checks by closed bars."""
+
+DEPTH_ROWS: Final = (
+    _depth(
+        "venue_gate(reading)",
+        "no_book",
+        over("book_venue", "binance", "none"),
+        (nothing, put(depth__venue="")),
+    ),
+    _depth(
+        "venue_gate(reading)",
+        "foreign_venue",
+        over("book_venue", "binance", "coingecko"),
+        (nothing, put(depth__venue="coingecko")),
+    ),
+    _depth(
+        "BOOK_AGE",
+        "stale_book",
+        over("book_age_ms", "5200", "5201"),
+        step("depth__age_ms", 5_200),
+    ),
+    *(
+        _depth(
+            "depth_gate(reading)",
+            reason,
+            (
+                "depth_notional 61.00000000 / 61.00000000",
+                "depth_notional 60.99999999 / 61.00000000",
+            ),
+            (
+                put(depth__notional=61 * UNIT, depth__is_whole=is_whole),
+                put(depth__notional=61 * UNIT - 1, depth__is_whole=is_whole),
+            ),
+        )
+        for reason, is_whole in (("thin_book", True), ("short_book", False))
+    ),
+)
+"""Checks of the book."""
 
 RESTS: Final = (
     _rest(

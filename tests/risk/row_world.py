@@ -14,6 +14,7 @@ from minibot.cores.messages import SignalMessage
 from minibot.events.model import BUY, SELL, Event, JsonObject, Payload, Signal
 from minibot.events.money import UNIT
 from minibot.risk.account import Tier
+from minibot.risk.book_depth import DepthReading
 from minibot.risk.checks import NOT_ASKED
 from minibot.risk.late_entries import LateReading, LateRules
 from minibot.risk.market_returns import Reading, ReturnRules
@@ -143,6 +144,9 @@ class World:
         self.late, self.late_rules = LateReading(), LateRules(LATE)
         self.late.confidence, self.late.bars_late, self.late.move = 68, 0, 1
         self.late.fatigue_bars = self.late.warmup = 15
+        # A deep book of the profile's venue, as young as the tick.
+        self.depth = DepthReading("binance")
+        self.depth.venue, self.depth.age_ms, self.depth.notional = "binance", 11, EQUITY
         self.bid, self.now, self.opened_ts = 100 * UNIT, NOW, NOW - 1_000
         # Levels of a plan, none of which is reached, and what rests with the executor.
         self.plan, self.plan_rules = Plan(), PlanRules(CoreProfile.of(PLANNED))

@@ -179,6 +179,7 @@ def test_symbols_whose_bars_come_one_behind_the_other_are_compared_by_time() -> 
     assert text(said[0], "correlation") == "0.9820 / 0.9819"
 
 
+@pytest.mark.row("B-42")
 def test_correlation_with_the_benchmark_is_asked_of_all_but_itself() -> None:
     """A symbol alike is refused though nothing is held; the benchmark itself is not asked."""
     made = desk(

@@ -250,6 +250,18 @@ def test_price_at_the_allowed_deviation_passes_and_beyond_is_blocked(
     assert actions(made.signal("BUY")) == [outcome]
 
 
+@pytest.mark.row("B-42", "C-19")
+def test_spread_at_its_limit_passes_and_a_wider_one_is_blocked() -> None:
+    """A touch of 99.99 to 100.01 is two bps wide; a cent more is too wide for two."""
+    outcomes = []
+    for ask in ("100.01", "100.02"):
+        made = desk(risk__entry_spread_bps_max=2)
+        made.tick(bid="99.99", ask=ask)
+        outcomes.append(actions(made.signal("BUY"))[0])
+
+    assert outcomes == [("ALLOW", "allowed"), ("BLOCK", "spread_limit")]
+
+
 def test_entry_without_the_atr_for_its_stop_is_blocked_with_the_count() -> None:
     """An entry without ATR for its stop is blocked, with the number of bars."""
     made = desk(risk__stop_atr_mult="3.0", strategy__atr_period=2)

@@ -18,6 +18,7 @@ import pytest
 from minibot.events.model import BUY, SELL, ExitPosition
 from minibot.events.money import UNIT
 from minibot.risk import (
+    book_depth,
     budgets,
     entry_decision,
     exit_decision,
@@ -36,7 +37,7 @@ from minibot.risk.drafts import Verdict, verdict_for_event
 from minibot.risk.plan_rows import HELD_MS
 from tests.risk.desk import PROJECT, SYMBOL
 from tests.risk.row_late import LATE_ROWS
-from tests.risk.row_levels import PLANS, RESTS, RETURN_ROWS, TRIGGERS
+from tests.risk.row_levels import DEPTH_ROWS, PLANS, RESTS, RETURN_ROWS, TRIGGERS
 from tests.risk.row_quotes import COUNTS, QUOTES, REQUOTES
 from tests.risk.row_scenarios import ENTRIES, EQUITY_LIMITS, EXITS, SIZES, Scenario
 from tests.risk.row_world import ENDS, NOTIONAL, STOP_BID, TARGET_BID, World
@@ -51,6 +52,7 @@ SCENARIOS: Final = {
     protection: RESTS,
     market_returns: RETURN_ROWS,
     late_entries: LATE_ROWS,
+    book_depth: DEPTH_ROWS,
     order_counts: COUNTS,
     quoting: QUOTES,
     requoting: REQUOTES,
@@ -168,6 +170,9 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
     ),
     (late_entries, "late_rows"): lambda module, world: judged(
         module.late_rows(world.late, world.late_rules, True)
+    ),
+    (book_depth, "depth_rows"): lambda module, world: judged(
+        module.depth_rows(world.depth, world.limits.tick_age_ms_max, 61 * UNIT)
     ),
     (order_counts, "count_rows"): lambda module, world: judged(
         module.count_rows(world.state, world.market, world.market.rules, 2)

@@ -259,6 +259,12 @@ KELLY = [
         (TIRED, [*TIRED[:3], TIRED[4]], "risk.fatigue_bar_interval"),
         (TIRED, [*TIRED[:4], "market.warmup_bars=480"], "risk.fatigue_bar_interval"),
         (
+            ["risk.depth_min=100000", "market.book_depth=true"],
+            ["risk.depth_min=100000", "market.book_depth=false"],
+            "risk.depth_min",
+        ),
+        (["market.book_depth=true"], ["risk.depth_min=100000"], "risk.depth_min"),
+        (
             ['risk.symbol_notional_max={"ETHUSDT": "1"}'],
             ['risk.symbol_notional_max={"ETHBTC": "1"}'],
             "risk.symbol_notional_max.ETHBTC",

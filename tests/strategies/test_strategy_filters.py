@@ -525,6 +525,7 @@ def test_cost_gate_off_is_not_asked() -> None:
     assert "expected_bps" not in [check.name for check in signal.checks]
 
 
+@pytest.mark.row("B-42")
 @pytest.mark.parametrize(
     ("key", "value"), [("score_min", "score"), ("confidence_min", "confidence")]
 )

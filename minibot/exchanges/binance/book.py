@@ -28,7 +28,7 @@ from minibot.exchanges.base import (
     Snapshot,
 )
 from minibot.exchanges.binance.messages import AMOUNTS, PRICES
-from minibot.exchanges.units import plain
+from minibot.exchanges.units import plain, units_down
 
 # Ten diffs a second, so two minutes: a snapshot comes within seconds of its request, and is as new
 # as its answer. Hundreds of symbols without a snapshot must not fill the memory.
@@ -118,6 +118,13 @@ class BookSide:
             (row[0], row[1]) for row in map(self.levels.__getitem__, pick(count, self.levels))
         )
 
+    def worth(self, bound: int) -> int:
+        """Return the value of all kept levels at `bound` or better, see `base.Levels`."""
+        levels = self.levels
+        if self._sign < 0:
+            return sum([key * units_down(row[1]) for key, row in levels.items() if key >= bound])
+        return sum([key * units_down(row[1]) for key, row in levels.items() if key <= bound])
+
 
 class LocalBook:
     """Both sides as of update `book_id`."""
@@ -185,6 +192,10 @@ class LocalBook:
         last_bid = PRICES[bids[-1][0]] if bids else 0
         last_ask = PRICES[asks[-1][0]] if asks else _NO_EDGE
         return last_bid < self._bid_edge or last_ask > self._ask_edge
+
+    def reaches(self, low: int, high: int) -> tuple[bool, bool]:
+        """Return whether all bids from `low` up, and all asks up to `high`, are kept."""
+        return low >= self._bid_edge, high <= self._ask_edge
 
 
 class BookKeeper:

@@ -9,10 +9,11 @@ version 1 and 2 of its streams; both versions share the rule.
 from __future__ import annotations
 
 import zlib
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 from typing import Final
 
+from minibot.events.money import PLACES
 from minibot.exchanges.base import (
     APPLIED,
     BUFFERED,
@@ -23,12 +24,13 @@ from minibot.exchanges.base import (
     Rows,
     Snapshot,
 )
-from minibot.exchanges.kraken.numbers import price_key
-from minibot.exchanges.units import plain
+from minibot.exchanges.kraken.numbers import KEY_PLACES, price_key
+from minibot.exchanges.units import plain, units_down
 
 DEPTHS: Final = (10, 25, 100, 500, 1000)
 # The checksum covers these, whatever the depth.
 CHECKED_LEVELS: Final = 10
+_KEYS_OF_UNIT: Final[int] = 10 ** (KEY_PLACES - PLACES)
 
 
 class KrakenSide:
@@ -72,6 +74,18 @@ class KrakenSide:
     def top(self, count: int) -> tuple[Level, ...]:
         """Return the best `count` levels, best first."""
         return tuple(map(self._levels.__getitem__, self._keys[:count]))
+
+    def worth(self, bound: int) -> int:
+        """Return the value of all kept levels at `bound` or better, see `base.Levels`."""
+        levels, last = self._levels, bisect_right(self._keys, self._sign * bound * _KEYS_OF_UNIT)
+        keys = self._keys[:last]
+        return sum([abs(key) * units_down(levels[key][1]) for key in keys]) // _KEYS_OF_UNIT
+
+    def reaches(self, bound: int, depth: int) -> bool:
+        """Return whether no level at `bound` or better lies beyond the subscribed depth."""
+        if len(self._keys) < depth:
+            return True
+        return self._sign * bound * _KEYS_OF_UNIT <= self._keys[-1]
 
 
 def checksum(asks: Sequence[Level], bids: Sequence[Level]) -> int:
@@ -138,6 +152,10 @@ class KrakenBook:
     def is_beyond_edge(self, bids: Sequence[Level], asks: Sequence[Level]) -> bool:
         """Return False: every level within the depth is known, and no others are kept."""
         return False
+
+    def reaches(self, low: int, high: int) -> tuple[bool, bool]:
+        """Return whether all bids from `low` up, and all asks up to `high`, are kept."""
+        return self.bids.reaches(low, self._depth), self.asks.reaches(high, self._depth)
 
 
 class KrakenKeeper:

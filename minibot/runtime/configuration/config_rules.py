@@ -625,6 +625,13 @@ def _scanner_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[
         yield told(["scanner", "range_bps_min"], low, words, origin)
 
 
+def _depth_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    least = raw["risk"].get("depth_min")
+    if least is not None and not raw["market"].get("book_depth"):
+        words = "allowed: only where market.book_depth is true, which tells the depth"
+        yield told(["risk", "depth_min"], least, words, origin)
+
+
 _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     *(
         ((f"{section}.{lower}", f"{section}.{upper}"), _order_rule(section, lower, upper, equal))
@@ -653,6 +660,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     ),
     (("risk.protections",), _protection_violations),
     (("scanner", "market.bar_intervals"), _scanner_violations),
+    (("risk.depth_min", "market.book_depth"), _depth_violations),
     (tuple(f"risk.{key}" for key in _RETURN_KEYS), _return_violations),
     (
         (*(f"risk.{key}" for key in _FATIGUE_KEYS), "market.bar_intervals", "market.warmup_bars"),

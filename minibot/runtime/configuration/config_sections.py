@@ -303,6 +303,11 @@ class Market:
         "Wait past a bar's end before it is written without a later trade.",
     ]
     warmup_bars: Annotated[int, whole(1, 1000), "Closed bars of each length fetched at start."]
+    book_depth: Annotated[
+        bool | None,
+        "Tell in each `book` what the kept levels within 2 % of the mid are worth, and in `book` "
+        "and `instrument` their venue; without the key neither is told.",
+    ] = field(default=None, metadata=OPTIONAL)
     feeds: Annotated[
         JsonObject | None,
         FEEDS,

@@ -125,6 +125,11 @@ class BookSide:
         best = sorted(self.levels, reverse=self._is_bid)[:count]
         return tuple(self.levels[key] for key in best)
 
+    def worth(self, bound: int) -> int:
+        """Return the value of the levels at `bound` or better, in 10**-16."""
+        near = [key for key in self.levels if (key >= bound if self._is_bid else key <= bound)]
+        return sum(key * not_negative(self.levels[key][1]) for key in near)
+
 
 class Book:
     """Both sides of the book after update `book_id`."""
@@ -155,6 +160,10 @@ class Book:
     def is_beyond_edge(self, bids: Sequence[Level], asks: Sequence[Level]) -> bool:
         """Return False: a snapshot is the whole book."""
         return False
+
+    def reaches(self, low: int, high: int) -> tuple[bool, bool]:
+        """Return True twice: a snapshot is the whole book."""
+        return True, True
 
 
 class Keeper:

@@ -1,0 +1,183 @@
+"""Depth of the book beside an entry: what bids and asks near the mid are worth, and whose they are.
+
+An entry buys from the asks and its exit sells to the bids, so the lesser of the two counts. Values
+come from `book` events alone, and only from those of the profile's own venue: neither a book nor
+rules that name another venue, such as an aggregator, let anything enter. A book that does not reach
+2 % of the mid gives a lower bound, which is enough where it reaches the limit. A missing book, one
+from before a gap or one that is too old lets nothing enter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, final
+
+from minibot.cores.core_profile import CoreProfile, venue_name
+from minibot.events.model import Book, Instrument, JsonObject
+from minibot.events.money import PLACES, parse_amount
+from minibot.events.native import mypyc_attr
+from minibot.events.reasons import FOREIGN_VENUE, NO_BOOK, SHORT_BOOK, STALE_BOOK, THIN_BOOK
+from minibot.risk.checks import AT_LEAST, NONE, NOT_ASKED, Gate, Row
+
+BOOK_AGE: Final = Gate("book_age_ms", STALE_BOOK)
+THIN: Final = Gate("depth_notional", THIN_BOOK, PLACES, passes=AT_LEAST)
+SHORT: Final = Gate("depth_notional", SHORT_BOOK, PLACES, passes=AT_LEAST)
+
+
+@mypyc_attr(acyclic=True)
+@final
+class DepthReading:
+    """Reading of one entry: the last book of its symbol.
+
+    Attributes:
+        own: The venue of the profile.
+        venue: The venue that book and rules name; empty where there is no book with its depth.
+        age_ms: Age of the book in ms of market time; `NOT_ASKED` without one.
+        notional: What the lesser side is worth in hundred-millionths; `NOT_ASKED` without a book.
+        is_whole: Whether the lesser side reaches 2 % of the mid.
+    """
+
+    __slots__ = ("age_ms", "is_whole", "notional", "own", "venue")
+
+    def __init__(self, own: str) -> None:
+        """Start without a book."""
+        self.own: str = own
+        self.venue: str = ""
+        self.age_ms: int = NOT_ASKED
+        self.notional: int = NOT_ASKED
+        self.is_whole: bool = True
+
+
+def venue_gate(reading: DepthReading) -> Gate:
+    """Return the check that there is a book of the profile's venue, with the word for another."""
+    reason = FOREIGN_VENUE if reading.venue else NO_BOOK
+    return Gate("book_venue", reason, words=(reading.own, reading.venue or NONE))
+
+
+def depth_gate(reading: DepthReading) -> Gate:
+    """Return the check of depth, by whether more of the book is there than was kept."""
+    return THIN if reading.is_whole else SHORT
+
+
+def depth_rows(reading: DepthReading, age_ms_max: int, least: int) -> tuple[Row, ...]:
+    """Return the checks of an entry by its reading.
+
+    Args:
+        reading: The book.
+        age_ms_max: The oldest book that counts.
+        least: The least value of either side in hundred-millionths.
+    """
+    return (
+        (venue_gate(reading), reading.venue != reading.own, False),
+        (BOOK_AGE, reading.age_ms, age_ms_max),
+        (depth_gate(reading), reading.notional, least),
+    )
+
+
+@mypyc_attr(acyclic=True)
+@final
+class SideValues:
+    """Values of the last book of a symbol.
+
+    Attributes:
+        ts: Time of the book, Unix ms.
+        bid, ask: What either side is worth in hundred-millionths.
+        is_bid_whole, is_ask_whole: Whether that is all there is within 2 % of the mid.
+        venue: Whose book it is; empty where the event did not say.
+    """
+
+    __slots__ = ("ask", "bid", "is_ask_whole", "is_bid_whole", "ts", "venue")
+
+    def __init__(
+        self, ts: int, bid: int, is_bid_whole: bool, ask: int, is_ask_whole: bool, venue: str
+    ) -> None:
+        self.ts: int = ts
+        self.bid: int = bid
+        self.is_bid_whole: bool = is_bid_whole
+        self.ask: int = ask
+        self.is_ask_whole: bool = is_ask_whole
+        self.venue: str = venue
+
+
+@final
+class BookDepth:
+    """The last book of each symbol as far as depth goes.
+
+    Attributes:
+        least: Of the profile, in hundred-millionths; 0 where depth is not asked.
+        is_on: Whether it is asked.
+        own: The venue of the profile.
+        books: By symbol; none before the first book, after a gap, and of a book without depth.
+        foreign: Venues that the rules of a symbol name, where they are not the profile's.
+    """
+
+    __slots__ = ("books", "foreign", "is_on", "least", "own")
+
+    def __init__(self, config: JsonObject) -> None:
+        """Take the keys of the whole resolved configuration; no book is known."""
+        least = CoreProfile.of(config).risk.depth_min
+        self.is_on: bool = least is not None
+        self.least: int = 0 if least is None else parse_amount(least)
+        self.own: str = venue_name(config)
+        self.books: dict[str, SideValues] = {}
+        self.foreign: dict[str, str] = {}
+
+    def on_book(self, book: Book, ts: int) -> None:
+        """Take a book of time `ts`; one that does not tell its depth is none."""
+        bid, ask = book.bid_depth, book.ask_depth
+        if bid is None or ask is None:
+            self.books.pop(book.symbol, None)
+            return
+        self.books[book.symbol] = SideValues(
+            ts,
+            parse_amount(bid),
+            bool(book.is_bid_whole),
+            parse_amount(ask),
+            bool(book.is_ask_whole),
+            book.venue or "",
+        )
+
+    def on_gap(self, symbol: str) -> None:
+        """Trust the last book of a symbol no longer."""
+        self.books.pop(symbol, None)
+
+    def on_instrument(self, instrument: Instrument) -> None:
+        """Take the venue that the rules of a symbol name, if they name one."""
+        venue = instrument.venue
+        if venue is None or venue == self.own:
+            self.foreign.pop(instrument.symbol, None)
+        else:
+            self.foreign[instrument.symbol] = venue
+
+    def reading(self, symbol: str, now: int) -> DepthReading:
+        """Return what the last book says at market time `now`."""
+        found, book = DepthReading(self.own), self.books.get(symbol)
+        if book is None:
+            return found
+        found.venue = self.foreign.get(symbol) or book.venue
+        found.age_ms = now - book.ts
+        is_bid = book.bid < book.ask or (book.bid == book.ask and book.is_bid_whole)
+        found.notional = book.bid if is_bid else book.ask
+        found.is_whole = book.is_bid_whole if is_bid else book.is_ask_whole
+        return found
+
+    # --- as text ------------------------------------------------------------------------------
+
+    def state(self) -> JsonObject:
+        """Return all of it as canonical JSON values."""
+        return {
+            "books": {
+                symbol: [
+                    *(book.ts, book.bid, book.is_bid_whole, book.ask, book.is_ask_whole),
+                    book.venue,
+                ]
+                for symbol, book in self.books.items()
+            },
+            "foreign": dict(self.foreign),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned."""
+        for symbol, values in state.get("books", {}).items():
+            self.books[symbol] = SideValues(*values)
+        self.foreign.update(state.get("foreign", {}))
