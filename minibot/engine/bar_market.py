@@ -12,6 +12,7 @@ from minibot.engine.bar_table import BarTable, columns_of
 from minibot.engine.cells import exact_quotient
 from minibot.engine.intrabar import Candle, Intrabar, TouchModel
 from minibot.engine.market_source import Root
+from minibot.events.intervals import WarmupBars, warmup_of
 from minibot.exchanges.tapes.kline_bars import INTERVALS
 from minibot.strategies.bars import ClosedBar
 
@@ -56,13 +57,13 @@ class BarMarket:
         self.first = int(opened.searchsorted(span[0]))
         self.last = max(self.first, int(ends.searchsorted(span[1], side="right")))
 
-    def history(self, count: int) -> Iterator[tuple[str, Candle]]:
-        """Yield the last bars of each interval before those that are traded, at most `count`."""
+    def history(self, warmup: WarmupBars) -> Iterator[tuple[str, Candle]]:
+        """Yield the last bars of each interval before those that are traded, at most `warmup`."""
         if self.first == self.table.rows:
             return
         for lane in self.lanes.all:
             last = int(lane.rows.searchsorted(self.first))
-            for place in range(max(0, last - count), last):
+            for place in range(max(0, last - warmup_of(warmup, lane.interval)), last):
                 yield lane.interval, lane.candle(place)
 
     def closes(self, until_ts: int) -> tuple[int, int]:

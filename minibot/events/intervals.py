@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeAlias
 
 from minibot.events.unit_sizes import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WEEK_MS
 
@@ -18,6 +19,9 @@ INTERVAL_MS: Final[dict[str, int]] = {
 MONTH: Final = "1M"
 """A calendar month has no fixed length, so the market builds no bars of it."""
 
+WarmupBars: TypeAlias = int | Mapping[str, int]
+"""Closed bars fetched at a start: as many of each interval, or a number by interval."""
+
 # The Unix epoch was a Thursday; the venue's weeks begin on Monday.
 _MONDAY_OFFSET_MS: Final = 4 * DAY_MS
 
@@ -26,3 +30,22 @@ def align(ts: int, interval_ms: int) -> int:
     """Return the open time of the bar that contains `ts`; Unix milliseconds."""
     offset = _MONDAY_OFFSET_MS if interval_ms == WEEK_MS else 0
     return ts - (ts - offset) % interval_ms
+
+
+def warmup_of(warmup: WarmupBars, interval: str) -> int:
+    """Return how many closed bars of an interval a start fetches, by `market.warmup_bars`.
+
+    An interval that a table leaves out has as many as the longest that it names.
+    """
+    if isinstance(warmup, int):
+        return warmup
+    found = warmup.get(interval)
+    return max(warmup.values()) if found is None else found
+
+
+def warmup_raised(warmup: WarmupBars, intervals: Iterable[str], least: int) -> WarmupBars:
+    """Return a warm-up that has at least so many bars of the given intervals, else as it was."""
+    short = [interval for interval in intervals if warmup_of(warmup, interval) < least]
+    if not short:
+        return warmup
+    return least if isinstance(warmup, int) else {**warmup, **dict.fromkeys(short, least)}

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from minibot.accounting.order_rules import TRADING
-from minibot.events.intervals import INTERVAL_MS
+from minibot.events.intervals import INTERVAL_MS, warmup_of
 from minibot.events.names import MARKET_ROLE
 from minibot.events.reasons import CONFIG_INVALID, EXCHANGE_BANNED, EXCHANGE_UNREACHABLE
 from minibot.events.unit_sizes import NS_PER_MS, NS_PER_S
@@ -173,7 +173,7 @@ class Opening:
         """Return how many bars to request: the warm-up, or those a former process left open."""
         session = self._session
         end = session.feed.symbols[symbol].lanes[interval].history_end
-        warmup = session.config.warmup_bars
+        warmup = warmup_of(session.config.warmup_bars, interval)
         if end is None:
             return warmup
         exchange_ts = session.clock.now_ms() + session.feed.skew_ms

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from minibot.events.intervals import WarmupBars
 from minibot.events.model import DEGRADED, READY, STARTING
 from minibot.events.unit_sizes import NS_PER_MS, NS_PER_S
 from minibot.exchanges.base import FrameInvalid, Rest, Venue
@@ -61,7 +62,7 @@ class SessionConfig:
 
     feed: FeedConfig
     link: LinkLimits
-    warmup_bars: int
+    warmup_bars: WarmupBars
     ping_interval_ms: int
     instrument_interval_ms: int
     skew_max_ms: int

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final
 
 from minibot.accounting.order_rules import TRADING
+from minibot.events.intervals import WarmupBars, warmup_of
 from minibot.market.connections import Connections
 from minibot.market.elapsed_clock import ElapsedClock, MarketClock
 from minibot.market.feed import Feed
@@ -34,7 +35,7 @@ class SymbolOnboarding:
     connections: Connections
     clock: MarketClock
     pace: ElapsedClock
-    warmup_bars: int
+    warmup_bars: WarmupBars
     _coming: dict[str, int] = field(default_factory=dict)
     _missing: dict[str, set[str]] = field(default_factory=dict)
     _retries: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
@@ -108,14 +109,15 @@ class SymbolOnboarding:
         self._missing[name] = set(intervals)
         for interval in intervals:
             done = partial(self._on_history, name, interval)
-            job = self.requests.history(name, interval, self.warmup_bars, done)
+            bars = warmup_of(self.warmup_bars, interval)
+            job = self.requests.history(name, interval, bars, done)
             self.requests.courier.send(job)
 
     def _on_history(self, name: str, interval: str, answer: Answer) -> None:
         if name not in self._missing:
             return
         now_ms = self.clock.now_ms()
-        bars = self.warmup_bars
+        bars = warmup_of(self.warmup_bars, interval)
         candles = [] if answer.error is not None else list(answer.value)
         exchange_ts = now_ms + self.feed.skew_ms
         closed = closed_candles(candles, interval, exchange_ts=exchange_ts, count=bars)

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from minibot.cores.core_profile import CoreProfile, StrategySection, venue_name
+from minibot.events.intervals import WarmupBars, warmup_raised
 from minibot.events.model import JsonObject
 from minibot.kernel.canonical import CanonicalError, decode, encode
 from minibot.kernel.errors import ConfigError, RunStop
@@ -163,10 +164,12 @@ def needs_violations(needs: Needs, config: JsonObject) -> list[str]:
             found.append(
                 f"it needs bars of {interval}; market.bar_intervals has {built}: add {interval}"
             )
-    if needs.intervals and needs.history > market["warmup_bars"]:
+    warmup = market["warmup_bars"]
+    raised = warmup_raised(warmup, needs.intervals, needs.history)
+    if raised != warmup:
         found.append(
             f"it needs {needs.history} bars of history; market.warmup_bars is "
-            f"{market['warmup_bars']}: set market.warmup_bars={needs.history}"
+            f"{_warmup_text(warmup)}: set market.warmup_bars={_warmup_text(raised)}"
         )
     known = market.get("feeds") or {}
     found += [
@@ -180,6 +183,10 @@ def needs_violations(needs: Needs, config: JsonObject) -> list[str]:
         for symbol in needs.symbols
         if symbol not in config[venue]["symbols"]
     ]
+
+
+def _warmup_text(warmup: WarmupBars) -> str:
+    return str(warmup) if isinstance(warmup, int) else encode(dict(warmup)).decode()
 
 
 def params_hash(section: JsonObject) -> str:

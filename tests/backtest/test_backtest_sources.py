@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -113,6 +114,20 @@ def test_part_of_a_made_market_begins_with_rules_and_history_and_the_same_market
     ticks = [root for root in whole if isinstance(root.payload, MarketTick)]
     inside = [root for root in ticks if start <= root.ts < start + 30_000]
     assert [root for root in part if isinstance(root.payload, MarketTick)] == inside
+
+
+def test_warm_up_by_interval_holds_for_a_whole_market_and_for_a_part_of_it() -> None:
+    """A market of frames and a later span of it begin with each interval's own number of bars."""
+    table = 'market.warmup_bars={"1s": 9, "1m": 4}'
+    config = load_config(PROFILE, ["duration_ms=90000", table])
+    whole = list(open_market(["generator:3"], config).roots())
+    start = whole[0].ts + 40_000
+    part = list(open_market(["generator:3"], config, Span(start, None)).roots())
+
+    for roots in (whole, part):
+        bars = [root.payload for root in roots if isinstance(root.payload, Bar)]
+        history = Counter(bar.interval for bar in bars if bar.is_history)
+        assert (history["1s"], history["1m"]) == (9, 4)
 
 
 def test_several_words_are_one_portfolio_in_order_of_time(tmp_path: Path) -> None:

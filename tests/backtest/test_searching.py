@@ -268,6 +268,20 @@ def test_short_warm_up_moves_values_until_they_agree(job: Job) -> None:
     assert own["spread_bps"].differing == 0
 
 
+def test_table_of_the_warm_up_is_scaled_as_a_whole(job: Job) -> None:
+    """Each number of a table is halved and doubled; the strategy's own interval names the tries."""
+    middle = job.open().origin_ms + 240 * 60_000
+    interval = job.config.strategy.bar_interval
+    table = json.dumps({interval: 20, job.config.strategy.trend_interval: 6})
+    job = job.changed(f"market.warmup_bars={table}")._replace(span=Span(middle, None))
+
+    found = check_warmup(job, 1)
+
+    assert [each.bars for each in found.warmups] == [10, 20, 40]
+    assert [each.is_own for each in found.warmups] == [False, True, False]
+    assert found.longest.history_bars > found.warmups[1].history_bars == 20 + 6
+
+
 def test_warm_up_too_short_for_the_strategy_moves_its_decisions(job: Job) -> None:
     """Three bars of warm-up are too few: the strategy waits where it would have decided."""
     middle = job.open().origin_ms + 240 * 60_000

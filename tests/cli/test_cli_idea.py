@@ -104,6 +104,19 @@ def test_strategy_is_fed_the_bars_that_it_needs(
     assert "(the strategy needs it)" in capsys.readouterr().err
 
 
+def test_warm_up_by_interval_is_raised_for_what_the_strategy_reads(tmp_path: Path) -> None:
+    """A table keeps its other numbers, and gets those that the strategy needs."""
+    (tmp_path / "two.py").write_text(TWO_BARS, encoding="utf-8")
+    table = 'market.warmup_bars={"1s": 300, "5m": 20}'
+    words = ["--config", DEMO, "--set", f"strategy.folder={tmp_path}", "--set", table]
+    arguments = parser("night").parse_args(
+        ["night", *words, "--strategy", "two", "--timeframe", "5m"]
+    )
+    take_idea(arguments)
+
+    assert fed(arguments, profile_of(arguments)).market.warmup_bars == {"1s": 300, "5m": 70}
+
+
 BAD = [
     ("--pairs: SOLUSDT is not in what minibot ships", ("--pairs", "SOL/USDT")),
     (

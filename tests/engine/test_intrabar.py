@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -132,6 +133,23 @@ def test_bars_before_the_span_are_history_alone() -> None:
     assert len(minutes) == bar_profile().market.warmup_bars
     assert {root.ts for root in history} == {start}
     assert min(root.ts for root in found if isinstance(root.payload, MarketTick)) > start
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_history_has_as_many_bars_of_each_interval_as_the_profile_names(is_told: bool) -> None:
+    """A table of the warm-up gives each interval its own number, told as events or as rows."""
+    config = bar_profile('market.warmup_bars={"1m": 20, "15m": 3}')
+    span = Span(START_MS + 90 * MINUTE_MS, None)
+    source = BarSource(series(walk(120)), config, span)
+    if is_told:
+        found = [root.payload for root in source.roots()]
+    else:
+        market = source.market(("1m", "15m"))
+        assert market is not None
+        found = [root.payload for root in market.opening]
+    history = [bar.interval for bar in found if isinstance(bar, Bar) and bar.is_history]
+
+    assert Counter(history) == {"1m": 20, "15m": 3}
 
 
 def test_bars_longer_than_the_strategys_are_refused_in_words() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minibot.events.intervals import WarmupBars
 from minibot.events.model import Payload
 from minibot.exchanges.base import Stream
 from minibot.exchanges.binance.rest import BinanceRest
@@ -51,7 +52,7 @@ def session_config(
     *,
     link: LinkLimits | None = None,
     intervals: tuple[str, ...] = ("1s", "1m"),
-    warmup_bars: int = 60,
+    warmup_bars: WarmupBars = 60,
     ping_interval_ms: int = 10_000,
     streams_max: int = 800,
 ) -> SessionConfig:

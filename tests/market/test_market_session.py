@@ -103,6 +103,20 @@ def assert_whole(desk: Desk) -> None:
 # --- start and end ------------------------------------------------------------------------------
 
 
+def test_session_asks_for_as_many_bars_of_each_interval_as_the_profile_names(
+    tmp_path: Path,
+) -> None:
+    """A table by interval gives each its own number of bars, in one request each."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running, warmup_bars={"1s": 7, "1m": 90})
+        history = [bar for bar in desk.world.of("bar") if isinstance(bar, Bar) and bar.is_history]
+        desk.drain()
+        requests = running.status()["requests"]
+
+    assert [bar.interval for bar in history] == ["1s"] * 7 + ["1m"] * 90
+    assert requests["/api/v3/klines"] == 2
+
+
 @pytest.mark.row("N-30", "S-24")
 def test_session_begins_with_rules_and_history_and_asks_for_nothing_else(tmp_path: Path) -> None:
     """A session begins with rules and sixty bars of each interval, then data; REST does no more."""

@@ -409,3 +409,24 @@ def test_scanner_reads_bars_that_are_made_and_a_range_that_exists(
 
     assert (not found) is is_allowed
     assert all(text.startswith("scanner.") for text in found)
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ('{"1m": 1001}', "market.warmup_bars.1m"),
+        ('{"1m": 0}', "market.warmup_bars.1m"),
+        ('{"7m": 60}', "market.warmup_bars"),
+        ("{}", "market.warmup_bars"),
+        ("1001", "market.warmup_bars"),
+        ("null", "market.warmup_bars"),
+    ],
+)
+def test_warm_up_is_a_number_or_a_table_that_one_request_each_can_bring(
+    table: str, key: str
+) -> None:
+    """A thousand bars are what one answer has: more, none and unknown lengths are refused."""
+    assert violations(DEMO, 'market.warmup_bars={"1m": 1000, "4h": 1}') == ()
+
+    (found,) = violations(DEMO, f"market.warmup_bars={table}")
+    assert found.startswith(f"{key} = ")

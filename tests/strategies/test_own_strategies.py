@@ -47,6 +47,7 @@ from minibot.strategies.bars import BarSeries, ClosedBar
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.own import failure, own_strategy
 from minibot.strategies.position import Position
+from minibot.strategies.protocol import Needs
 from minibot.strategies.source_check import source_findings
 from minibot.strategies.state_codec import kept, put_back
 from minibot.strategies.tick import Tick
@@ -486,6 +487,17 @@ def test_parameters_that_are_declared_wrongly_are_refused(
         Trial(written(tmp_path, f"PARAMETERS = {declared}"))
 
     assert told in caught.value.violations[0]
+
+
+def test_history_that_a_table_lacks_is_named_for_its_interval() -> None:
+    """The refusal gives the whole table, so that it can be copied."""
+    profile = load_config(PROFILE, ['market.warmup_bars={"1s": 600, "1m": 60}']).raw
+    found = chosen.needs_violations(Needs(("1s", "1m"), history=500), profile)
+
+    assert found == [
+        'it needs 500 bars of history; market.warmup_bars is {"1m":60,"1s":600}: set '
+        'market.warmup_bars={"1m":500,"1s":600}'
+    ]
 
 
 def test_parameters_reach_the_strategy(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ longest one; the report names the values that differ, and how often.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -20,6 +21,7 @@ from minibot.cores.protocol import Core
 from minibot.engine.lockstep import fresh_cores
 from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
 from minibot.engine.worker_pool import in_parallel
+from minibot.events.intervals import WarmupBars, warmup_of
 from minibot.events.model import Bar, JsonObject
 from minibot.events.names import STRATEGY_ROLE
 from minibot.kernel.errors import Refusal
@@ -44,7 +46,10 @@ class Reading(NamedTuple):
 
 
 class Readings(NamedTuple):
-    """One backtest: warm-up, bars of history over all symbols and intervals, and readings."""
+    """One backtest: its warm-up, bars of history over all symbols and intervals, and readings.
+
+    Where a table gives the warm-up by interval, that of the strategy's bars names it.
+    """
 
     warmup_bars: int
     history_bars: int
@@ -131,11 +136,15 @@ def check_warmup(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None
     Raises:
         Refusal: The source has the same history for every warm-up, so nothing can be varied.
     """
-    own = int(job.config.market.warmup_bars)
+    warmup, interval = job.config.market.warmup_bars, job.config.strategy.bar_interval
+    own = warmup_of(warmup, interval)
     job = job._replace(order=RULE)
-    bars = list(dict.fromkeys(_length(own, factor) for factor in FACTORS))
+    lengths: dict[int, WarmupBars] = {}
+    for factor in FACTORS:
+        tried = _scaled(warmup, factor)
+        lengths.setdefault(warmup_of(tried, interval), tried)
     found: list[Readings] = []
-    tasks = [job.changed(f"{KEY}={count}") for count in bars]
+    tasks = [job.changed(f"{KEY}={json.dumps(tried)}") for tried in lengths.values()]
     for readings in in_parallel(read_off, tasks, jobs):
         found.append(readings)
         on_done(len(found), len(tasks))
@@ -149,6 +158,12 @@ def check_warmup(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None
     return WarmupCheck(longest, tuple(_warmup(readings, longest, own) for readings in found[:-1]))
 
 
+def _scaled(warmup: WarmupBars, factor: str) -> WarmupBars:
+    if isinstance(warmup, int):
+        return _length(warmup, factor)
+    return {interval: _length(bars, factor) for interval, bars in warmup.items()}
+
+
 def _length(own: int, factor: str) -> int:
     return min(WARMUP_BARS_MAX, max(1, int(own * Decimal(factor))))
 
@@ -159,7 +174,8 @@ def read_off(job: Job) -> Readings:
     cores = fresh_cores(config.raw)
     market = _ReadOff(with_feeds(job.open(), config), cores[STRATEGY_ROLE])
     run_cores(market, config, cores)
-    return Readings(config.market.warmup_bars, market.history_bars, market.readings)
+    bars = warmup_of(config.market.warmup_bars, config.strategy.bar_interval)
+    return Readings(bars, market.history_bars, market.readings)
 
 
 class _ReadOff:

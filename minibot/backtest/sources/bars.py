@@ -17,6 +17,7 @@ from minibot.engine.bar_series import BarSeries
 from minibot.engine.intrabar import Candle, Intrabar, TouchModel
 from minibot.engine.market_source import NOBODY, Root, Watch
 from minibot.events.decimals import format_fixed, parse_fixed
+from minibot.events.intervals import warmup_of
 from minibot.events.model import Bar, Beat, Instrument
 from minibot.exchanges.tapes.decimals import to_text
 from minibot.exchanges.tapes.kline_bars import INTERVALS, divides, next_open, open_of
@@ -155,7 +156,8 @@ class BarSource:
         """Yield the last bars of each interval before the time range."""
         for interval in self._intervals:
             own = [bar for bar in past if bar.interval == interval]
-            for bar in own[max(0, len(own) - self._warmup) :]:
+            count = warmup_of(self._warmup, interval)
+            for bar in own[max(0, len(own) - count) :]:
                 yield Root(as_history(bar), self.origin_ms)
         past.clear()
 

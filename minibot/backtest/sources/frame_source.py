@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from minibot.engine.market_source import NOBODY, REAL_TIME, Root, Watch
+from minibot.events.intervals import warmup_of
 from minibot.events.unit_sizes import NS_PER_MS, SECOND_MS
 from minibot.exchanges.base import Candle
 from minibot.exchanges.tapes.decimals import product_text, to_text
@@ -77,9 +78,10 @@ class FrameSource:
 
     def _take_history(self, feed: Feed) -> None:
         """Emit the closed bars before the origin, as the market role does at its start."""
-        count, exchange_ts = self._config.market.warmup_bars, self.origin_ms + feed.skew_ms
+        warmup, exchange_ts = self._config.market.warmup_bars, self.origin_ms + feed.skew_ms
         for symbol in self.symbols:
             for interval in self._config.market.bar_intervals:
+                count = warmup_of(warmup, interval)
                 candles = [_candle(bar) for bar in self._past(symbol, interval)]
                 closed = closed_candles(candles, interval, exchange_ts=exchange_ts, count=count)
                 if count and closed:

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
 from minibot.engine.row_span import Item, RowSpan, Striding
+from minibot.events.intervals import WarmupBars, warmup_of
 from minibot.events.model import Bar, Book, FeedValue, Instrument
 from minibot.events.names import CONTROL
 from minibot.kernel.errors import ConfigError, Refusal
@@ -90,7 +91,7 @@ class Part:
             source shows this.
     """
 
-    def __init__(self, source: MarketSource, span: Span, warmup_bars: int) -> None:
+    def __init__(self, source: MarketSource, span: Span, warmup_bars: WarmupBars) -> None:
         self.name = source.name
         self.symbols = source.symbols
         self.interval_ms = source.interval_ms
@@ -164,8 +165,8 @@ class Part:
 class _Before:
     """Market data kept from before a span: rules, books, the last bars and values of feeds."""
 
-    def __init__(self, warmup_bars: int) -> None:
-        self._count = warmup_bars
+    def __init__(self, warmup_bars: WarmupBars) -> None:
+        self._warmup = warmup_bars
         self._rules: dict[str, Instrument] = {}
         self._books: dict[str, Book] = {}
         self._values: dict[str, FeedValue] = {}
@@ -175,7 +176,10 @@ class _Before:
         payload = root.payload
         if isinstance(payload, Bar):
             key = (payload.symbol, payload.interval)
-            self._bars.setdefault(key, deque(maxlen=self._count)).append(payload)
+            kept = self._bars.get(key)
+            if kept is None:
+                kept = self._bars[key] = deque(maxlen=warmup_of(self._warmup, payload.interval))
+            kept.append(payload)
         elif isinstance(payload, Instrument):
             self._rules[payload.symbol] = payload
         elif isinstance(payload, Book):

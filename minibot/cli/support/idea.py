@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from minibot.cli.support.moments import moment_of
 from minibot.cli.support.output import say
 from minibot.cli.support.profile import profile_of
+from minibot.events.intervals import warmup_raised
 from minibot.exchanges.tapes.kline_bars import INTERVALS, divides
 from minibot.exchanges.tapes.shipped_bars import SHIPPED_BARS
 from minibot.exchanges.venue_facts import SYMBOL
@@ -104,8 +105,10 @@ def fed(arguments: argparse.Namespace, config: Config) -> Config:
     sets = []
     if [name for name in needs.intervals if name not in built and name in INTERVALS]:
         sets.append(built_set(dict.fromkeys([*built, *needs.intervals])))
-    if needs.intervals and needs.history > config.market.warmup_bars:
-        sets.append(f"market.warmup_bars={needs.history}")
+    warmup = config.market.warmup_bars
+    raised = warmup_raised(warmup, needs.intervals, needs.history)
+    if raised != warmup:
+        sets.append(f"market.warmup_bars={json.dumps(raised)}")
     if not sets:
         return config
     words = shlex.join(text for each in sets for text in ("--set", each))

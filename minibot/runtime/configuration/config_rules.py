@@ -25,7 +25,7 @@ from minibot.cores.core_profile import (
     venue_name,
 )
 from minibot.cores.profile_keys import section_of
-from minibot.events.intervals import INTERVAL_MS
+from minibot.events.intervals import INTERVAL_MS, warmup_of
 from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE
 from minibot.events.roles import Roles
@@ -401,10 +401,10 @@ def _fatigue_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[
     if interval not in built:
         words = f"allowed: one of market.bar_intervals ({', '.join(built)})"
         yield told(path, interval, words, origin)
-    elif max(bars, FATIGUE_RSI_PERIOD + 1) > market["warmup_bars"]:
+    elif max(bars, FATIGUE_RSI_PERIOD + 1) > (known := warmup_of(market["warmup_bars"], interval)):
         words = (
-            f"allowed: bars of which market.warmup_bars ({market['warmup_bars']}) span a day and "
-            f"are more than {FATIGUE_RSI_PERIOD}, as nothing enters before"
+            f"allowed: bars of which market.warmup_bars ({known}) span a day and are more than "
+            f"{FATIGUE_RSI_PERIOD}, as nothing enters before"
         )
         yield told(path, interval, words, origin)
 

@@ -58,6 +58,16 @@ ISOLATION: Final[Rule] = {
 PROCESSES: Final[Rule] = {"additionalProperties": {"type": "array", **listed({}, 1)}}
 """The rule of the roles in each process."""
 
+WARMUP: Final[Rule] = {
+    "type": ["integer", "object"],
+    **whole(1, 1000),
+    "minProperties": 1,
+    "propertyNames": INTERVAL,
+    "additionalProperties": {"type": "integer", **whole(1, 1000)},
+    "title": 'a whole number from 1 to 1000, or such a number by length of bar, as {"4h": 180}',
+}
+"""The rule of closed bars that are fetched at a start: as many as one request brings."""
+
 FEEDS: Final[Rule] = {
     "minProperties": 1,
     "maxProperties": 20,
@@ -302,7 +312,13 @@ class Market:
         whole(0, 60_000),
         "Wait past a bar's end before it is written without a later trade.",
     ]
-    warmup_bars: Annotated[int, whole(1, 1000), "Closed bars of each length fetched at start."]
+    warmup_bars: Annotated[
+        int | JsonObject,
+        WARMUP,
+        "Closed bars of each length fetched at start: one number for all, or a table such as "
+        '{"1m": 200, "4h": 180}, in which a length that is left out has the largest of its '
+        "numbers. Each takes one request of a symbol.",
+    ]
     book_depth: Annotated[
         bool | None,
         "Tell in each `book` what the kept levels within 2 % of the mid are worth, and in `book` "
