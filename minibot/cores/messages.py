@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
 from minibot.cores.event_id import NOBODY, EventId, derived, named
+from minibot.cores.wish import Wish
 from minibot.events import names
 from minibot.events.decimals import NumberError
 from minibot.events.model import (
@@ -148,6 +149,7 @@ class SignalMessage(Message):
     side: str
     confidence: int
     horizon_ms: int
+    wish: Wish | None
 
     @staticmethod
     def of(signal: Signal, event: Event) -> SignalMessage:
@@ -158,6 +160,10 @@ class SignalMessage(Message):
         message.side = signal.side
         message.confidence = signal.confidence
         message.horizon_ms = signal.horizon_ms
+        message.wish = None
+        if signal.notional is not None or signal.share_bps is not None:
+            notional = 0 if signal.notional is None else parse_amount(signal.notional)
+            message.wish = Wish(notional, signal.share_bps or 0)
         return message
 
 

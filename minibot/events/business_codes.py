@@ -207,6 +207,11 @@ DRIFT: Final = _business(
     "The symbol's returns of late are distributed too differently from those before.",
     "Wait, or compare `drift_max` with the value in the checks.",
 )
+SIZE_WISH: Final = _business(
+    "size_wish",
+    "The strategy wants an entry of less than the venue takes.",
+    "Let the strategy ask for more, or leave the size to `risk.sizing`.",
+)
 LOW_CONFIDENCE: Final = _business(
     "low_confidence",
     "The strategy trusts its signal too little.",

@@ -541,6 +541,14 @@ class Signal(Payload, frozen=True):
     ]
     strategy: Annotated[Name | None, "Name of the strategy."] = None
     params_hash: Annotated[Sha256 | None, "Hash of the strategy's parameters."] = None
+    notional: Annotated[
+        Number | None, "Quote amount that the strategy wants an entry to cost; risk may cut it."
+    ] = None
+    share_bps: Annotated[
+        int | None,
+        Meta(ge=1, le=10_000),
+        "The same as a share of what positions may take together; the lesser of the two counts.",
+    ] = None
 
 
 class MarketRegime(Payload, frozen=True):

@@ -13,6 +13,7 @@ from typing import Final
 
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.messages import Message, SignalMessage
+from minibot.cores.wish import Wish
 from minibot.events.decimals import mul_div_down, mul_div_up
 from minibot.events.model import BUY
 from minibot.events.money import PLACES, cost_up, notional_paid_by, qty_for
@@ -94,7 +95,15 @@ from minibot.risk.signal_gates import (
     status_gate,
     tick_age,
 )
-from minibot.risk.sizing import BY_AMOUNT, Sizes, bound_row, loss_rows, sizes_of, sizing_rows
+from minibot.risk.sizing import (
+    BY_AMOUNT,
+    Sizes,
+    bound_row,
+    loss_rows,
+    sizes_of,
+    sizing_rows,
+    wish_rows,
+)
 
 NO_ROWS: Final[tuple[Row, ...]] = ()
 
@@ -128,7 +137,7 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
     checks, left = verdict.checks, verdict.left
     qty, notional = 0, 0
     if checks.judge(entry_rows(state, market, signal, left)) and rules is not None:
-        qty, notional = size_entry(state, market, rules, left, checks)
+        qty, notional = size_entry(state, market, rules, left, checks, wish=signal.wish)
         if qty and state.quotes.rules.is_on and not judge_quote(state, market, rules, qty, checks):
             qty = 0
     if rules is None or not qty:
@@ -220,7 +229,7 @@ def entry_rows(
         (OF_DRAWDOWN, drawdown_of(left.high_water_mark, equity), limits.drawdown.entry_max),
         (OF_ORDER_RATE, rate.entry_value(left.orders + 1), rate.entry_max),
         # An order of full size ahead of the night's pace is refused, and not made smaller.
-        (PACE, _paced(state, market, left, usable), usable),
+        (PACE, _paced(state, market, left, usable, signal.wish), usable),
     )
 
 
@@ -234,18 +243,21 @@ def _week_loss(limits: Limits, left: Headroom) -> int:
     return loss_of(left.week_level, left.equity) if limits.week_loss.is_on else NOT_ASKED
 
 
-def _paced(state: RiskState, market: Market, left: Headroom, usable: int) -> int:
+def _paced(state: RiskState, market: Market, left: Headroom, usable: int, wish: Wish | None) -> int:
     """Return the notional that the night has used and reserved, plus an order of full size.
 
-    That is `order_notional`, or with sizing the amount wanted, up to `position_notional_max`. It is
-    `NOT_ASKED` once the pace allows the whole budget: the limit itself is checked anyway.
+    That is `order_notional`, or with sizing or a wish the amount wanted, up to
+    `position_notional_max`. It is `NOT_ASKED` once the pace allows the whole budget: the
+    limit itself is checked anyway.
     """
     limits, rules = state.limits, market.rules
     if usable == limits.night_notional.entry_max:
         return NOT_ASKED
     full = limits.order_notional
-    if not state.sizing.is_plain and rules is not None and market.has_mid:
-        full = min(sizes_at(state, market, rules, left).wanted, limits.position_notional_max)
+    is_plain = state.sizing.is_plain and wish is None
+    if not is_plain and rules is not None and market.has_mid:
+        wanted = sizes_at(state, market, rules, left, wish).wanted
+        full = min(wanted, limits.position_notional_max)
     return left.night_notional + left.reserved + full
 
 
@@ -294,19 +306,22 @@ def size_entry(
     left: Headroom,
     checks: Checklist,
     most: int | None = None,
+    wish: Wish | None = None,
 ) -> tuple[int, int]:
     """Return the quantity that an entry may buy within all limits, and its notional.
 
-    The quantity is at most `most`. Both are 0 where the venue's filters refuse what is left of the
-    order, or the loss at the stop would be too large; the reason is then `checks.reason`.
+    The quantity is at most `most`, and costs at most what the strategy wishes. Both are 0 where the
+    venue's filters refuse what is left of the order, or the loss at the stop would be too
+    large; the reason is then `checks.reason`.
     """
     limits, positions = state.limits, state.positions
     ask, bounds, position_max = market.ask, rules.market_bounds, rules.position_max
     sizes: Sizes | None = None
     amount = limits.order_notional
-    if not state.sizing.is_plain:
-        sizes = sizes_at(state, market, rules, left)
+    if not state.sizing.is_plain or wish is not None:
+        sizes = sizes_at(state, market, rules, left, wish)
         amount = sizes.wanted
+        checks.judge(wish_rows(sizes))
     wanted = bounds.qty_down(qty_for(amount, ask))
     if most is not None and most < wanted:
         wanted = bounds.qty_down(most)
@@ -345,8 +360,10 @@ def size_entry(
     return 0, 0
 
 
-def sizes_at(state: RiskState, market: Market, rules: OrderRules, left: Headroom) -> Sizes:
-    """Return the size that an entry wants by the profile, and its caps; see `sizes_of`."""
+def sizes_at(
+    state: RiskState, market: Market, rules: OrderRules, left: Headroom, wish: Wish | None = None
+) -> Sizes:
+    """Return the size that an entry wants by profile and wish, and its caps; see `sizes_of`."""
     sizes = sizes_of(
         state.sizing,
         market,
@@ -359,6 +376,8 @@ def sizes_at(state: RiskState, market: Market, rules: OrderRules, left: Headroom
         left,
         state.now,
     )
+    if wish is not None:
+        sizes.take_wish(wish, state.sizing.active(left))
     share = state.returns.rules.cluster_bps
     if share:
         cluster = state.returns.cluster_notional(market.symbol, state.positions, state.now)

@@ -239,7 +239,8 @@ class StrategyCore(Core):
         signal.symbol = symbol
         signal.side = decision.side
         signal.confidence = decision.confidence
-        signal.horizon_ms = chosen.horizon_ms
+        signal.horizon_ms = decision.valid_ms or chosen.horizon_ms
+        signal.wish = decision.wish
         signal.chosen = chosen
         signal.decision = decision
         return signal

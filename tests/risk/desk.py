@@ -273,6 +273,8 @@ class Desk:
         age_ms: int = 0,
         horizon_ms: int = 60_000,
         confidence: int = 80,
+        notional: str | None = None,
+        share_bps: int | None = None,
         event_id: str | None = None,
     ) -> list[Event]:
         """Send a signal of the strategy about the last tick."""
@@ -286,6 +288,8 @@ class Desk:
             reason="a test said so",
             reason_code="momentum_up",
             checks=(Check("momentum_bps", "2", "1", True),),
+            notional=notional,
+            share_bps=share_bps,
         )
         cause = position_id(RUN_ID, "market_role", "market_ticks", seq)
         return self.put(

@@ -138,6 +138,7 @@ class World:
         self.signal_ts, self.horizon_ms = NOW - 7, 60_000
         # The bounds of an entry's sizing: a scenario sets the one that it tests.
         self.sizes = Sizes(NOTIONAL)
+        self.sizes.allowed = 900 * UNIT
         # What closed bars say: nothing is known, and all limits differ.
         self.reading, self.return_rules = Reading(), ReturnRules(RETURNS)
         # What speaks of a late entry: a bar has just closed, and all figures are of a fresh symbol.

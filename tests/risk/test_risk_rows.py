@@ -140,6 +140,7 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
     (sizing, "sizing_rows"): lambda module, world: judged(
         module.sizing_rows(world.sizes, world.state.headroom(SYMBOL), NOTIONAL)
     ),
+    (sizing, "wish_rows"): lambda module, world: judged(module.wish_rows(world.sizes)),
     (sizing, "loss_rows"): lambda module, world: judged(module.loss_rows(world.sizes, 10 * UNIT)),
     (exit_decision, "sell_rows"): lambda module, world: judged(
         module.sell_rows(world.state, world.market, world.signal(SELL))
