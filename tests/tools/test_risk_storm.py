@@ -143,6 +143,7 @@ def _greedy(change: pytest.MonkeyPatch) -> None:
     change.setattr(Quote, "end", lambda quote, qty: None)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     ("breaks", "what"),
     [
