@@ -328,8 +328,11 @@ class _Pass:
             return None
         if core.is_scanning:  # Beats bring its moments: each has to be told.
             return None
-        needs = core.chosen.needs.intervals
-        return source.market({*needs, str(self._config.raw["strategy"]["bar_interval"])})
+        strategy, risk = self._config.strategy, self._config.risk
+        read = {*core.chosen.needs.intervals, strategy.bar_interval}
+        if risk.vadr_bar_interval is not None:
+            read.add(risk.vadr_bar_interval)
+        return source.market(read)
 
     def _watch(self) -> Watch:
         core = self._lockstep.cores[RISK_ROLE]

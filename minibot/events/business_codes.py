@@ -207,6 +207,16 @@ DRIFT: Final = _business(
     "The symbol's returns of late are distributed too differently from those before.",
     "Wait, or compare `drift_max` with the value in the checks.",
 )
+VADR_FROZEN: Final = _business(
+    "vadr_frozen",
+    "VADR has too few readings: bars are missing, late, or did not move.",
+    "Wait, or give the run more history; compare `vadr_bars` with the value in the checks.",
+)
+VADR_LOW: Final = _business(
+    "vadr_low",
+    "The market's range and volume of 24 hours are too near to their usual ones, or below them.",
+    "Wait, or compare `vadr_min` with the value in the checks.",
+)
 LOSSES_IN_ROW: Final = _business(
     "losses_in_row",
     "Too many trades in a row lost.",

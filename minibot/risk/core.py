@@ -228,6 +228,8 @@ class RiskCore(Core):
                 state.budgets.on_equity(state.positions.equity, rebased)
             if state.depth.is_on:
                 state.depth.on_instrument(payload)
+            if state.vadr.is_on:
+                state.vadr.on_instrument(payload)
             state.exits.invalidate_quiet_range()
             exits = state.exits.find(payload.symbol)
             if exits is not None and state.positions.of(payload.symbol).holding is None:
@@ -389,6 +391,8 @@ class RiskCore(Core):
             state.exits.on_bar(symbol, bar.open_ts, bar.high, bar.low, bar.close, close_units)
             if state.returns.is_on:
                 state.returns.on_bar(symbol, bar.open_ts, close_units)
+        if bar.interval == state.vadr.bar_interval:
+            state.vadr.on_bar(symbol, bar)
 
     def _on_beat(self, event: Event, seq: int, now: int) -> list[Message] | None:
         """Take a beat at market time `now`; return plans that moved, and the standing if due.

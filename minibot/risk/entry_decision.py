@@ -94,6 +94,7 @@ from minibot.risk.signal_gates import (
     tick_age,
 )
 from minibot.risk.sizing import BY_AMOUNT, Sizes, bound_row, loss_rows, sizes_of, sizing_rows
+from minibot.risk.vadr_gate import vadr_rows
 
 NO_ROWS: Final[tuple[Row, ...]] = ()
 
@@ -172,6 +173,9 @@ def entry_rows(
     depth, sides = state.depth, NO_ROWS
     if depth.is_on:
         sides = depth_rows(depth.reading(symbol, now), limits.tick_age_ms_max, depth.least)
+    vadr, lively = state.vadr, NO_ROWS
+    if vadr.is_on:
+        lively = vadr_rows(vadr.reading(symbol, now), vadr.needed, vadr.least)
     # Without a usable touch, open orders, positions, deviation and spread are not judged.
     has_touch = market.is_fresh and market.has_mid
     return (
@@ -199,6 +203,7 @@ def entry_rows(
         (ATR_BARS, exits.atr.count if needs_atr else NOT_ASKED, exits.atr.warmup),
         # What closed bars say: of the symbol beside others, of the benchmark, of the symbol itself.
         *moves,
+        *lively,
         # Locks of protections, by how long they still last.
         (OF_STOPLOSS_GUARD, locks.left(STOPLOSS_GUARD, symbol, now), 0),
         (OF_COOLDOWN_PERIOD, locks.left(COOLDOWN_PERIOD, symbol, now), 0),
