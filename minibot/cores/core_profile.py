@@ -701,6 +701,24 @@ class RiskSection:
         "The last such bar rose by so much more than the one before: a tired symbol may be "
         "entered all the same. Without the key none.",
     ] = field(default=None, metadata=OPTIONAL)
+    vadr_bar_interval: Annotated[
+        str | None,
+        INTERVAL,
+        "Bars of VADR, one of market.bar_intervals of which a day is made: range of 24 hours over "
+        "the close, times the root of their volume, beside the median of its own last readings. "
+        "Its three keys go together; market.warmup_bars has to bring 24 hours and the readings.",
+    ] = field(default=None, metadata=OPTIONAL)
+    vadr_bars: Annotated[
+        int | None,
+        whole(20, 1000),
+        "Readings of that median, one at each bar. With fewer, with bars that are more than two "
+        "lengths late, and with bars that did not move, nothing enters.",
+    ] = field(default=None, metadata=OPTIONAL)
+    vadr_min: Annotated[
+        str | None,
+        RATIO_RULE,
+        'Least VADR of an entry\'s symbol, such as "1.75" (blocks).',
+    ] = field(default=None, metadata=OPTIONAL)
     protections: Annotated[
         tuple[ProtectionSection, ...] | None,
         {"minItems": 1, "maxItems": 32},

@@ -232,6 +232,16 @@ FATIGUE: Final = _business(
     "The symbol rose far within a day, its RSI is high, and the rise gains no speed.",
     "Wait, or compare the keys `fatigue_...` with the values in the checks.",
 )
+VADR_FROZEN: Final = _business(
+    "vadr_frozen",
+    "VADR has too few readings: bars are missing, late, or did not move.",
+    "Wait, or give the run more history; compare `vadr_bars` with the value in the checks.",
+)
+VADR_LOW: Final = _business(
+    "vadr_low",
+    "The market's range and volume of 24 hours are too near to their usual ones, or below them.",
+    "Wait, or compare `vadr_min` with the value in the checks.",
+)
 LOSSES_IN_ROW: Final = _business(
     "losses_in_row",
     "Too many trades in a row lost.",

@@ -228,6 +228,8 @@ class RiskCore(Core):
                 state.budgets.on_equity(state.positions.equity, rebased)
             if state.depth.is_on:
                 state.depth.on_instrument(payload)
+            if state.vadr.is_on:
+                state.vadr.on_instrument(payload)
             state.exits.invalidate_quiet_range()
             exits = state.exits.find(payload.symbol)
             if exits is not None and state.positions.of(payload.symbol).holding is None:
@@ -391,6 +393,8 @@ class RiskCore(Core):
                 state.returns.on_bar(symbol, bar.open_ts, close_units)
         if state.late.is_on:
             state.late.on_bar(symbol, bar)
+        if bar.interval == state.vadr.bar_interval:
+            state.vadr.on_bar(symbol, bar)
 
     def _on_beat(self, event: Event, seq: int, now: int) -> list[Message] | None:
         """Take a beat at market time `now`; return plans that moved, and the standing if due.
@@ -513,7 +517,8 @@ class RiskCore(Core):
     def bar_intervals(self) -> set[str]:
         """Intervals whose closed bars risk takes, by name."""
         state = self._state
-        return {state.exits.rules.bar_interval, *state.late.intervals()}
+        found = {state.exits.rules.bar_interval, *state.late.intervals()}
+        return found | {state.vadr.bar_interval} if state.vadr.is_on else found
 
     @property
     def watch(self) -> RiskWatch:

@@ -104,6 +104,7 @@ from minibot.risk.sizing import (
     sizing_rows,
     wish_rows,
 )
+from minibot.risk.vadr_gate import vadr_rows
 
 NO_ROWS: Final[tuple[Row, ...]] = ()
 
@@ -186,6 +187,9 @@ def entry_rows(
     depth, sides = state.depth, NO_ROWS
     if depth.is_on:
         sides = depth_rows(depth.reading(symbol, now), limits.tick_age_ms_max, depth.least)
+    vadr, lively = state.vadr, NO_ROWS
+    if vadr.is_on:
+        lively = vadr_rows(vadr.reading(symbol, now), vadr.needed, vadr.least)
     # Without a usable touch, open orders, positions, deviation and spread are not judged.
     has_touch = market.is_fresh and market.has_mid
     return (
@@ -215,6 +219,7 @@ def entry_rows(
         *comes_late,
         # What closed bars say: of the symbol beside others, of the benchmark, of the symbol itself.
         *moves,
+        *lively,
         # Locks of protections, by how long they still last.
         (OF_STOPLOSS_GUARD, locks.left(STOPLOSS_GUARD, symbol, now), 0),
         (OF_COOLDOWN_PERIOD, locks.left(COOLDOWN_PERIOD, symbol, now), 0),

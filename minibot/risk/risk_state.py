@@ -22,6 +22,7 @@ from minibot.risk.protections import Protections
 from minibot.risk.quotes import QuoteRules, Quotes
 from minibot.risk.sizing import Sizing
 from minibot.risk.trading_halts import TradingHalts
+from minibot.risk.vadr_gate import VadrGate
 
 
 @final
@@ -46,6 +47,7 @@ class RiskState:
         "sizing",
         "stops",
         "universe",
+        "vadr",
     )
 
     def __init__(self, config: JsonObject) -> None:
@@ -61,6 +63,7 @@ class RiskState:
         self.returns: MarketReturns = MarketReturns(config)
         self.late: LateEntries = LateEntries(config)
         self.depth: BookDepth = BookDepth(config)
+        self.vadr: VadrGate = VadrGate(config)
         self.protections: Protections = Protections(config)
         self.quotes: Quotes = Quotes(QuoteRules(config))
         # The signals that an order followed, each until it is stale anyway.
@@ -115,6 +118,8 @@ class RiskState:
             protected["late_entries"] = self.late.state()
         if self.depth.is_on:
             protected["book_depth"] = self.depth.state()
+        if self.vadr.is_on:
+            protected["vadr"] = self.vadr.state()
         return {
             **({} if trades is None else {"closed_trades": trades.state()}),
             **protected,
@@ -149,6 +154,8 @@ class RiskState:
         restored.late.restore(state.get("late_entries") or {})
         if restored.depth.is_on:
             restored.depth.restore(state.get("book_depth") or {})
+        if restored.vadr.is_on:
+            restored.vadr.restore(state.get("vadr") or {})
         restored.protections = Protections.from_state(config, state.get("protections"))
         restored.quotes.restore(state.get("quotes", []))
         restored.decided = RecentIds.from_state(state["decided"])

@@ -18,7 +18,7 @@ from minibot.cores.scaled_tick import ScaledTick
 from minibot.engine.decisions import DecisionDigest
 from minibot.engine.intrabar import Candle
 from minibot.engine.lockstep import Lockstep, fresh_cores
-from minibot.events.model import Event, JsonObject, MarketTick
+from minibot.events.model import Event, JsonObject, MarketTick, RiskAction
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.strategies.tick import Tick
 from tests.backtest.markets import START_MS, bar_profile, candle, series, walk
@@ -153,6 +153,27 @@ def test_bars_of_any_length_give_the_same_either_way(interval: str, length_ms: i
 
     assert_same(quick, told)
     assert len(quick.derived) > 5
+
+
+def test_bars_that_risk_alone_reads_reach_it_either_way() -> None:
+    """VADR of longer bars than the strategy's lets some entries pass and blocks others."""
+    bars = [
+        bar._replace(open_ts=START_MS + n * HOUR_MS, end_ts=START_MS + (n + 1) * HOUR_MS)
+        for n, bar in enumerate(walk(900, 5))
+    ]
+    sets = (
+        *("strategy.name=ema_cross", "risk.vadr_bar_interval=4h", "risk.vadr_bars=20"),
+        "risk.vadr_min=1.01",
+    )
+    config = bar_profile(*EASY, *sets, interval="1h", trend="4h")
+    source = BarSource(series(bars, interval="1h"), config)
+
+    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+    assert_same(quick, told)
+    payloads = [event.payload for event in quick.of("risk_actions")]
+    reasons = {each.reason_code for each in payloads if isinstance(each, RiskAction)}
+    assert {"vadr_frozen", "vadr_low", "allowed"} <= reasons
 
 
 def test_quiet_bars_are_not_told_and_counted_in_full(monkeypatch: pytest.MonkeyPatch) -> None:

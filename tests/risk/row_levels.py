@@ -12,6 +12,7 @@ _plan = _scenarios("plan_rows", is_held=True)
 _trigger = _scenarios("trigger_rows", is_held=True)
 _return = _scenarios("return_rows", is_held=False)
 _depth = _scenarios("depth_rows", is_held=False)
+_vadr = _scenarios("vadr_rows", is_held=False)
 _rest = _scenarios("rest_rows", is_held=True)
 
 FLOOR: Final = ("61.00000001 / 61.00000000", "61.00000000 / 61.00000000")
@@ -218,6 +219,22 @@ DEPTH_ROWS: Final = (
     ),
 )
 """Checks of the book."""
+
+VADR_ROWS: Final = (
+    _vadr(
+        "READINGS",
+        "vadr_frozen",
+        over("vadr_readings", "27", "26"),
+        step("vadr__count", 27, -1),
+    ),
+    _vadr(
+        "OF_VADR",
+        "vadr_low",
+        over("vadr_ratio", "1.7500", "1.7499"),
+        step("vadr__ratio", 17_500, -1),
+    ),
+)
+"""Checks of VADR."""
 
 RESTS: Final = (
     _rest(

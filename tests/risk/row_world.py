@@ -23,6 +23,7 @@ from minibot.risk.positions import Market, WorkingOrder
 from minibot.risk.quotes import Quote
 from minibot.risk.risk_state import RiskState
 from minibot.risk.sizing import Sizes
+from minibot.risk.vadr_gate import VadrReading
 from tests.risk.desk import HASH, OTHER, RUN_ID, START, SYMBOL, config, instrument
 
 NOW: Final = START + 1_000_000
@@ -148,6 +149,9 @@ class World:
         # A deep book of the profile's venue, as young as the tick.
         self.depth = DepthReading("binance")
         self.depth.venue, self.depth.age_ms, self.depth.notional = "binance", 11, EQUITY
+        # A market that is livelier than usual.
+        self.vadr = VadrReading()
+        self.vadr.count, self.vadr.ratio = 29, 31_000
         self.bid, self.now, self.opened_ts = 100 * UNIT, NOW, NOW - 1_000
         # Levels of a plan, none of which is reached, and what rests with the executor.
         self.plan, self.plan_rules = Plan(), PlanRules(CoreProfile.of(PLANNED))

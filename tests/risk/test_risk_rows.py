@@ -31,13 +31,14 @@ from minibot.risk import (
     requoting,
     sizing,
     trigger_rows,
+    vadr_gate,
 )
 from minibot.risk.checks import NOT_ASKED, Checklist, Row
 from minibot.risk.drafts import Verdict, verdict_for_event
 from minibot.risk.plan_rows import HELD_MS
 from tests.risk.desk import PROJECT, SYMBOL
 from tests.risk.row_late import LATE_ROWS
-from tests.risk.row_levels import DEPTH_ROWS, PLANS, RESTS, RETURN_ROWS, TRIGGERS
+from tests.risk.row_levels import DEPTH_ROWS, PLANS, RESTS, RETURN_ROWS, TRIGGERS, VADR_ROWS
 from tests.risk.row_quotes import COUNTS, QUOTES, REQUOTES
 from tests.risk.row_scenarios import ENTRIES, EQUITY_LIMITS, EXITS, SIZES, Scenario
 from tests.risk.row_world import ENDS, NOTIONAL, STOP_BID, TARGET_BID, World
@@ -53,6 +54,7 @@ SCENARIOS: Final = {
     market_returns: RETURN_ROWS,
     late_entries: LATE_ROWS,
     book_depth: DEPTH_ROWS,
+    vadr_gate: VADR_ROWS,
     order_counts: COUNTS,
     quoting: QUOTES,
     requoting: REQUOTES,
@@ -174,6 +176,9 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
     ),
     (book_depth, "depth_rows"): lambda module, world: judged(
         module.depth_rows(world.depth, world.limits.tick_age_ms_max, 61 * UNIT)
+    ),
+    (vadr_gate, "vadr_rows"): lambda module, world: judged(
+        module.vadr_rows(world.vadr, 27, 17_500)
     ),
     (order_counts, "count_rows"): lambda module, world: judged(
         module.count_rows(world.state, world.market, world.market.rules, 2)

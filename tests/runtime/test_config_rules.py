@@ -87,6 +87,12 @@ VOLATILE = [
     "risk.volatility_bars_short=25",
     "risk.volatility_bars_long=100",
 ]
+VADR = [
+    "risk.vadr_bars=20",
+    "risk.vadr_min=1.75",
+    'market.bar_intervals=["1s","1m","4h"]',
+    "risk.vadr_bar_interval=4h",
+]
 DRIFTING = ["risk.drift_bars=64", "risk.drift_reference_bars=64"]
 TIRED = [
     "risk.fatigue_bar_interval=3m",
@@ -258,6 +264,24 @@ KELLY = [
         (TIRED, [TIRED[0], *TIRED[2:]], "risk.fatigue_change_bps_max:"),
         (TIRED, [*TIRED[:3], TIRED[4]], "risk.fatigue_bar_interval"),
         (TIRED, [*TIRED[:4], "market.warmup_bars=480"], "risk.fatigue_bar_interval"),
+        (VADR, VADR[1:], "risk.vadr_bars:"),
+        (VADR, [*VADR, "risk.vadr_bars=19"], "risk.vadr_bars"),
+        (
+            [*VADR, 'market.warmup_bars={"1m": 60, "4h": 25}'],
+            [*VADR, 'market.warmup_bars={"1m": 60, "4h": 24}'],
+            "risk.vadr_bars",
+        ),
+        (
+            [*VADR, "risk.vadr_bars=55"],
+            [*VADR, "risk.vadr_bars=56"],
+            "risk.vadr_bars",
+        ),
+        (VADR, [*VADR, "risk.vadr_bar_interval=1h"], "risk.vadr_bar_interval"),
+        (
+            [*VADR, 'market.bar_intervals=["1s","1m","1d"]', "risk.vadr_bar_interval=1d"],
+            [*VADR, 'market.bar_intervals=["1s","1m","3d"]', "risk.vadr_bar_interval=3d"],
+            "risk.vadr_bar_interval",
+        ),
         (
             ["risk.depth_min=100000", "market.book_depth=true"],
             ["risk.depth_min=100000", "market.book_depth=false"],

@@ -98,6 +98,7 @@ _TOGETHER: Final = (
     ("cluster_correlation_min", "cluster_share_bps_max"),
     ("volatility_bars_short", "volatility_bars_long", "volatility_ratio_max"),
     ("drift_bars", "drift_reference_bars", "drift_max"),
+    ("vadr_bar_interval", "vadr_bars", "vadr_min"),
 )
 _NEEDED_BY: Final = (
     (
@@ -625,6 +626,28 @@ def _scanner_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[
         yield told(["scanner", "range_bps_min"], low, words, origin)
 
 
+def _vadr_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    interval, readings = (raw["risk"].get(key) for key in ("vadr_bar_interval", "vadr_bars"))
+    if interval is None or readings is None:
+        return
+    market, path = raw["market"], ["risk", "vadr_bar_interval"]
+    length_ms, built = INTERVAL_MS.get(interval, 0), market["bar_intervals"]
+    if not length_ms or DAY_MS % length_ms:
+        yield told(path, interval, "allowed: a length of which a day is made", origin)
+        return
+    if interval not in built:
+        words = f"allowed: one of market.bar_intervals ({', '.join(built)})"
+        yield told(path, interval, words, origin)
+    # As `features.vadr` counts them, which is not to be imported here; a test compares the two.
+    needed, has = DAY_MS // length_ms + readings - 1, warmup_of(market["warmup_bars"], interval)
+    if has < needed:
+        words = (
+            f"allowed: only where market.warmup_bars brings {needed} bars of {interval} (24 hours "
+            f"and the readings; it can bring 1000); it brings {has}"
+        )
+        yield told(["risk", "vadr_bars"], readings, words, origin)
+
+
 def _depth_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     least = raw["risk"].get("depth_min")
     if least is not None and not raw["market"].get("book_depth"):
@@ -661,6 +684,13 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     (("risk.protections",), _protection_violations),
     (("scanner", "market.bar_intervals"), _scanner_violations),
     (("risk.depth_min", "market.book_depth"), _depth_violations),
+    (
+        (
+            *("risk.vadr_bar_interval", "risk.vadr_bars"),
+            *("market.bar_intervals", "market.warmup_bars"),
+        ),
+        _vadr_violations,
+    ),
     (tuple(f"risk.{key}" for key in _RETURN_KEYS), _return_violations),
     (
         (*(f"risk.{key}" for key in _FATIGUE_KEYS), "market.bar_intervals", "market.warmup_bars"),
