@@ -346,7 +346,10 @@ class Reserve:
     def room(self) -> int:
         """Return the notional that an entry may have, rounded down."""
         left = (self.most - self.at_risk - ROUNDED) * UNIT * RATE_UNIT
-        return proceeds_down(left // self._per_unit, self.ask) if left > 0 else 0
+        if left <= 0:
+            return 0
+        # Without fees a stop at the ask loses nothing.
+        return proceeds_down(left // max(self._per_unit, 1), self.ask)
 
     def loss(self, qty: int) -> int:
         """Return the loss if all that is held, and `qty` more, is sold at the stop."""

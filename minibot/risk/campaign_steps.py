@@ -60,7 +60,7 @@ def reserve_of(state: RiskState, market: Market, rules: OrderRules) -> Reserve |
     """Return what an entry may lose within its campaign; None where there is no such.
 
     A first entry, with all its quotes, has its share of the worst loss at the hard stop. A later
-    one has what is left of it at the stop in force, or at the bid where that is lower.
+    one has what is left of it at the stop in force, and nothing at a bid that has reached that.
     """
     exits, campaign_rules = market.exits or state.exits_of(market), state.exits.rules.campaign
     campaign = exits.campaign
@@ -78,6 +78,8 @@ def reserve_of(state: RiskState, market: Market, rules: OrderRules) -> Reserve |
     if is_first:
         count = campaign.entries_max if campaign.is_open else campaign_rules.entries_max
         most //= count
+    if plan is not None and market.bid <= plan.floor():
+        most = min(most, at_risk)
     return Reserve(at_risk, most, ask, stop, fee)
 
 
