@@ -88,6 +88,7 @@ class RiskState:
         if any([order.market is market for order in self.positions.orders]):
             return campaign
         campaign.end()
+        exits.forget()  # Its stop and its wish to leave outlasted the position.
         return None
 
     def headroom(self, symbol: str | None) -> Headroom:
