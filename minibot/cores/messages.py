@@ -238,6 +238,7 @@ class IntentMessage(Message):
         trail: How far a stop follows the highest trade, in basis points; None for a fixed one.
         client: Risk's id for the order.
         replaces: The id of the open order in whose place it comes.
+        campaign: The id of its campaign; None without one.
     """
 
     QUEUE: ClassVar[str] = names.ORDER_INTENTS
@@ -256,6 +257,7 @@ class IntentMessage(Message):
     expires_ts: int | None = None
     client: EventId
     replaces: EventId | None = None
+    campaign: EventId | None = None
 
     @staticmethod
     def of(intent: OrderIntent, event: Event) -> IntentMessage:
@@ -274,6 +276,8 @@ class IntentMessage(Message):
         message.purpose = intent.purpose
         message.expires_ts = intent.expires_ts
         message.client = named(intent.client_order_id)
+        if intent.campaign_id is not None:
+            message.campaign = named(intent.campaign_id)
         if isinstance(intent, OrderReplace):
             message.replaces = named(intent.replaces)
         return message

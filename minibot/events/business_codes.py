@@ -397,6 +397,26 @@ POSITIONS_MAX: Final = _business(
     "As many positions are open as may be at a time.",
     "Compare `positions_max` with the value in the checks.",
 )
+CAMPAIGN_FULL: Final = _business(
+    "campaign_full",
+    "The campaign of the symbol has had as many entries as were fixed at its first.",
+    "Wait for its end; compare `campaign_entries_max` with the value in the checks.",
+)
+CAMPAIGN_COOLDOWN: Final = _business(
+    "campaign_cooldown",
+    "The last entry of the symbol's campaign was too recent.",
+    "Compare `campaign_entry_wait_market_ms` with the value in the checks.",
+)
+CAMPAIGN_RESERVE: Final = _business(
+    "campaign_reserve",
+    "The worst loss that was fixed for the symbol's campaign leaves no room for this entry.",
+    "Compare `campaign_loss_max` with the loss at the stop in the checks.",
+)
+RECOVERY_HOLD: Final = _business(
+    "recovery_hold",
+    "The symbol's campaign has lost too much for a further entry, by a row of the recovery table.",
+    "Wait for a higher price; `recovery` sets the losses.",
+)
 SIZE_SHARE: Final = _business(
     "size_share",
     "The free budget over the free positions is less than the venue's least order.",
@@ -539,6 +559,16 @@ LADDER_TARGET: Final = _business(
     "ladder_target",
     "The price reached a rung of the ladder, where a part of the position is sold.",
     "Nothing to do; `ladder_1_*` and `ladder_2_*` set the rungs.",
+)
+RECOVERY_PART: Final = _business(
+    "recovery_part",
+    "The loss reached a row of the recovery table at which a part of the position is sold.",
+    "Nothing to do; `recovery` sets the losses, `recovery_part_percent` the part.",
+)
+RECOVERY_EXIT: Final = _business(
+    "recovery_exit",
+    "The loss reached the row of the recovery table at which the position is left.",
+    "Nothing to do; `recovery` sets the losses.",
 )
 STALE_EXIT: Final = _business(
     "stale_exit",

@@ -19,6 +19,7 @@ from minibot.events.model import BUY
 from minibot.events.money import PLACES, cost_up, notional_paid_by, qty_for
 from minibot.events.reasons import (
     ALLOWED,
+    CAMPAIGN_RESERVE,
     COOLDOWN_PERIOD,
     DRAWDOWN_TIER,
     EXPOSURE_LIMIT,
@@ -45,6 +46,9 @@ from minibot.events.reasons import (
 from minibot.events.unit_sizes import BPS
 from minibot.risk.book_depth import depth_rows
 from minibot.risk.budgets import drawdown_of
+from minibot.risk.campaign import reserve_loss_rows, reserve_rows
+from minibot.risk.campaign_steps import enter, reserve_of
+from minibot.risk.campaign_steps import rows_of as campaign_rows_of
 from minibot.risk.checks import (
     AT_LEAST,
     IS_NOT,
@@ -149,6 +153,7 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
         return [stop(state, breaches, verdict)]
     state.decided.note(ref, signal.ts, state.now - limits.signal_age_ms_max)
     state.stops.on_entry()
+    verdict.campaign = enter(state, market, rules, verdict.ref())
     # A check that failed without refusing made the order smaller.
     kind, reason = (REDUCE, REDUCED) if checks.failed else (ALLOW, ALLOWED)
     if state.quotes.rules.is_on:
@@ -233,6 +238,8 @@ def entry_rows(
         (OF_ACCOUNT_DRAWDOWN, account.entry_drawdown(equity), account.halting()),
         (OF_DRAWDOWN, drawdown_of(left.high_water_mark, equity), limits.drawdown.entry_max),
         (OF_ORDER_RATE, rate.entry_value(left.orders + 1), rate.entry_max),
+        # The campaign of the symbol.
+        *campaign_rows_of(state, market),
         # An order of full size ahead of the night's pace is refused, and not made smaller.
         (PACE, _paced(state, market, left, usable, signal.wish), usable),
     )
@@ -338,6 +345,9 @@ def size_entry(
         rows = sizing_rows(sizes, left, notional) + rows
         # If the order is too small, the bound that decided gives the reason; a fixed amount none.
         decided, binding = sizes.decided, sizes.reason or sizes.decided.cuts
+    reserve = reserve_of(state, market, rules)
+    if reserve is not None:
+        rows += reserve_rows(reserve, notional)
     if not checks.judge(rows):
         room, decided = _least_room(rows, notional)
         if sizes is None or not sizes.reason:
@@ -359,6 +369,8 @@ def size_entry(
         checks.judge((bound_row(decided, room),))
         if not checks.judge(loss_rows(sizes, qty)):
             refusal = SIZE_RISK
+    if reserve is not None and not checks.judge(reserve_loss_rows(reserve, qty)):
+        refusal = CAMPAIGN_RESERVE
     if refusal is None:
         return qty, notional
     checks.refuse(binding or refusal)

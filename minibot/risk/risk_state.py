@@ -11,6 +11,7 @@ from minibot.events.model import JsonObject
 from minibot.events.money import amount_text
 from minibot.risk.book_depth import BookDepth
 from minibot.risk.budgets import Budgets
+from minibot.risk.campaign import Campaign
 from minibot.risk.distances import NEVER
 from minibot.risk.exits import ExitRules, Exits, SymbolExits
 from minibot.risk.headroom import Headroom
@@ -81,6 +82,23 @@ class RiskState:
         """Return the exit state of a market, and set `market.exits` to it."""
         exits = market.exits = self.exits.of(market.symbol)
         return exits
+
+    def campaign_of(self, market: Market) -> Campaign | None:
+        """Return the campaign of a market; None without one.
+
+        One that has neither a position nor an order on its way any more ends here.
+        """
+        exits = market.exits or self.exits_of(market)
+        campaign = exits.campaign
+        if campaign is None or not campaign.is_open:
+            return None
+        if market.holding is not None or market.symbol in self.quotes.open:
+            return campaign
+        if any([order.market is market for order in self.positions.orders]):
+            return campaign
+        campaign.end()
+        exits.forget()  # Its stop and its wish to leave outlasted the position.
+        return None
 
     def headroom(self, symbol: str | None) -> Headroom:
         """Return the room of each limit before entries are refused; `symbol` may be None."""

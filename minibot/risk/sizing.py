@@ -48,16 +48,13 @@ from minibot.events.reasons import (
 )
 from minibot.events.unit_sizes import BPS
 from minibot.kernel.errors import InvariantError
+from minibot.risk.campaign import ROUNDED
 from minibot.risk.checks import NOT_ASKED, Gate, Row
 from minibot.risk.distances import exact_atr, share_distance, whole_distance
 from minibot.risk.exits import ExitRules, SymbolExits
 from minibot.risk.headroom import Headroom
 from minibot.risk.limits import Limits
 from minibot.risk.positions import Market, Positions
-
-ROUNDED: Final = 4
-"""The most by which rounding raises a loss, in hundred-millionths: cost, proceeds and both fees are
-each rounded once."""
 
 KELLY_PERCENT: Final = 25
 """A quarter of Kelly's share, where the profile says nothing else."""

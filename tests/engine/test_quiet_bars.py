@@ -52,6 +52,15 @@ PLAN = (
 LADDER = ("risk.exit_policy=ladder", "risk.ladder_1_bps=6", "risk.ladder_2_atr_mult=3")
 
 
+CAMPAIGN: Final = (
+    *("risk.exit_policy=campaign", "risk.campaign_entries_max=3", "risk.campaign_loss_max=9"),
+    *("risk.campaign_entry_wait_market_ms=120000", "risk.recovery_part_percent=40"),
+    'risk.recovery=[["2.5", "hold"], ["6", "de-risk"], ["14", "exit"]]',
+)
+RUNGS: Final = ("risk.ladder_1_bps=4", "risk.ladder_2_bps=30", "risk.campaign_loss_max=90")
+ADDING: Final = ("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null")
+
+
 def jumping(seed: int, count: int = 900) -> list[Candle]:
     """Return bars with flat ones, jumps, opens away from the last close, no volume, and holes."""
     random = Random(seed)
@@ -102,6 +111,10 @@ def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
         (*PLAN, "risk.trail_from_bps=1", "risk.exits_at=venue"),
         (*PLAN, *LADDER),
         (*PLAN, *LADDER, "risk.exits_at=venue"),
+        (*PLAN, *CAMPAIGN),
+        (*PLAN, *CAMPAIGN, *LADDER[1:], "risk.exits_at=venue"),
+        (*CAMPAIGN, "risk.hard_stop_bps=300", *ADDING, "execution.fee_asset=base"),
+        (*CAMPAIGN, "risk.hard_stop_bps=300", *ADDING, *RUNGS),
         ("risk.exits_at=venue",),
         ("risk.sizing=share", "risk.size_atr_bps_full=2"),
         ("risk.sizing=risk", "risk.risk_per_trade_bps=1"),

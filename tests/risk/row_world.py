@@ -15,6 +15,7 @@ from minibot.events.model import BUY, SELL, Event, JsonObject, Payload, Signal
 from minibot.events.money import UNIT
 from minibot.risk.account import Tier
 from minibot.risk.book_depth import DepthReading
+from minibot.risk.campaign import Campaign, CampaignRules, Reserve
 from minibot.risk.checks import NOT_ASKED
 from minibot.risk.late_entries import LateReading, LateRules
 from minibot.risk.market_returns import Reading, ReturnRules
@@ -79,6 +80,13 @@ LIMITS: Final[JsonObject] = config(
 )
 PLANNED: Final = copy.deepcopy(LIMITS)
 PLANNED["risk"] |= {"hard_stop_bps": "1000", "stale_exit_ms": 7_000}
+CAMPAIGNING: Final = copy.deepcopy(PLANNED)
+CAMPAIGNING["risk"] |= {
+    "exit_policy": "campaign",
+    "campaign_entries_max": 4,
+    "campaign_loss_max": "600",
+    "campaign_entry_wait_market_ms": 8_500,
+}
 RETURNS: Final = copy.deepcopy(LIMITS)
 RETURNS["risk"] |= {
     "benchmark_symbol": OTHER,
@@ -163,6 +171,14 @@ class World:
         self.quote.filled, self.quote.spent = 2 * UNIT, 198 * UNIT
         self.quote.limit, self.quote.requotes = 10_000 * UNIT // 100, 1
         state.quotes.rules.requotes_max = 2
+        # A campaign with one entry behind it, and what it may lose; nothing of it binds.
+        self.campaign, self.campaign_rules = Campaign(), CampaignRules(CoreProfile.of(CAMPAIGNING))
+        self.campaign.begin(NOBODY, self.campaign_rules)
+        self.campaign.entries_max, self.campaign.loss_max = 3, 500 * UNIT
+        self.campaign.enter(NOW - 9_000, 0)
+        self.campaign.keep, self.at_risk = 6 * UNIT, 2 * UNIT
+        self.held_bid, self.hold_level = 71 * UNIT, 41 * UNIT
+        self.reserve = Reserve(0, 900 * UNIT, 100 * UNIT, 90 * UNIT, 0)
 
     # --- changes ------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from minibot.events.money import UNIT
 from minibot.risk import (
     book_depth,
     budgets,
+    campaign,
     entry_decision,
     exit_decision,
     late_entries,
@@ -37,6 +38,7 @@ from minibot.risk.checks import NOT_ASKED, Checklist, Row
 from minibot.risk.drafts import Verdict, verdict_for_event
 from minibot.risk.plan_rows import HELD_MS
 from tests.risk.desk import PROJECT, SYMBOL
+from tests.risk.row_campaigns import CAMPAIGNS
 from tests.risk.row_late import LATE_ROWS
 from tests.risk.row_levels import DEPTH_ROWS, PLANS, RESTS, RETURN_ROWS, TRIGGERS, VADR_ROWS
 from tests.risk.row_quotes import COUNTS, QUOTES, REQUOTES
@@ -58,6 +60,7 @@ SCENARIOS: Final = {
     order_counts: COUNTS,
     quoting: QUOTES,
     requoting: REQUOTES,
+    campaign: CAMPAIGNS,
 }
 VALUE, LIMIT = 1, 2
 
@@ -194,6 +197,21 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
     ),
     (requoting, "rest_rows"): lambda module, world: judged(
         module.rest_rows(world.state, world.market, world.quote, verdict_of(world))
+    ),
+    (campaign, "campaign_rows"): lambda module, world: judged(
+        module.campaign_rows(
+            *(world.campaign_rules, world.campaign, world.at_risk),
+            *(world.held_bid, world.hold_level, world.now),
+        )
+    ),
+    (campaign, "reserve_rows"): lambda module, world: judged(
+        module.reserve_rows(world.reserve, NOTIONAL)
+    ),
+    (campaign, "reserve_loss_rows"): lambda module, world: judged(
+        module.reserve_loss_rows(world.reserve, 10 * UNIT)
+    ),
+    (campaign, "recovery_rows"): lambda module, world: judged(
+        module.recovery_rows(world.campaign, world.qty)
     ),
     (budgets, "hard_rows"): lambda module, world: judged(module.Budgets.hard_rows(world.budgets)),
 }
