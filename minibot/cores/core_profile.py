@@ -151,6 +151,7 @@ RECOVERY: Final[Rule] = {
                 "maxLength": 9,
                 "pattern": "^[1-9][0-9]{0,3}([.][0-9]{1,4})?$",
                 "not": {"pattern": "\\n"},
+                "title": "basis points as text, from 1 to below 10000, at most 4 places",
             },
             {"enum": [HOLD, DE_RISK, LEAVE]},
         ],
