@@ -87,6 +87,11 @@ VOLATILE = [
     "risk.volatility_bars_short=25",
     "risk.volatility_bars_long=100",
 ]
+WATCHING = ['scanner={"bar_interval": "1m", "watched_bars": true}']
+UNIVERSE = (
+    'universe={"mode": "MODE", "bases": "all", "exclude": [], "quote_volume_min": "1", '
+    '"traded_max": 2, "interval_market_ms": 60000}'
+)
 VADR = [
     "risk.vadr_bars=20",
     "risk.vadr_min=1.75",
@@ -253,6 +258,12 @@ KELLY = [
             [*DRIFTING, "risk.drift_max=0.24"],
             "risk.drift_max",
         ),
+        (
+            [*WATCHING, UNIVERSE.replace("MODE", "dynamic")],
+            [*WATCHING, UNIVERSE.replace("MODE", "static")],
+            "scanner.watched_bars",
+        ),
+        (['scanner={"bar_interval": "1m"}'], WATCHING, "scanner.watched_bars"),
         (VADR, VADR[1:], "risk.vadr_bars:"),
         (VADR, [*VADR, "risk.vadr_bars=19"], "risk.vadr_bars"),
         (
