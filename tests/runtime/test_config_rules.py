@@ -454,3 +454,12 @@ def test_warm_up_is_a_number_or_a_table_that_one_request_each_can_bring(
 
     (found,) = violations(DEMO, f"market.warmup_bars={table}")
     assert found.startswith(f"{key} = ")
+
+
+@pytest.mark.row("C-06")
+@pytest.mark.parametrize("name", ["coingecko", "coinmarketcap", "dexscreener"])
+def test_aggregator_is_no_venue_of_a_profile(name: str) -> None:
+    """A profile names an exchange whose own book and trades are read; no other name is known."""
+    (found,) = violations(DEMO, f"venue={name}")
+
+    assert found.startswith(f'venue = "{name}"')
