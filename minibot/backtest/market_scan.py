@@ -10,14 +10,13 @@ from minibot.backtest.sources.portfolio import Merged
 from minibot.cores.closed_bar import ClosedBar
 from minibot.engine.market_source import MarketSource
 from minibot.engine.recorded_run import Recorded
-from minibot.events.intervals import INTERVAL_MS
+from minibot.events.intervals import INTERVAL_MS, REGIME_INTERVAL
 from minibot.events.model import Bar, FeedValue, Payload, Recommendation, Universe
 from minibot.events.names import RECOMMENDATIONS, TICKS
 from minibot.exchanges.tapes.kline_bars import divides
 from minibot.kernel.errors import ConfigError
 from minibot.runtime.configuration.config import Config
 from minibot.strategies.scanner.ranking import NO_MODEL
-from minibot.strategies.scanner.regime import REGIME_INTERVAL
 from minibot.strategies.scanner.scanner import Scan, Scanner
 from minibot.strategies.scanner.settings import ScannerSettings
 
@@ -82,7 +81,8 @@ def scan_run(recorded: Recorded, settings: ScannerSettings, interval: str | None
             if any(kind in line.json for kind in READ):
                 yield recorded.decode(TICKS, line).payload
 
-    last_ts = _take(scanner, payloads())
+    section = recorded.manifest.config.get("scanner") or {}
+    last_ts = _take(scanner, payloads(), ranks_watched=bool(section.get("watched_bars")))
     said: dict[str, str] = {}
     for _, event in recorded.events(RECOMMENDATIONS):
         if isinstance(event.payload, Recommendation):
@@ -99,7 +99,7 @@ def recommendation_text(said: Recommendation) -> str:
     return f"{side} {probability}"
 
 
-def _take(scanner: Scanner, payloads: Iterable[Payload]) -> int:
+def _take(scanner: Scanner, payloads: Iterable[Payload], *, ranks_watched: bool = False) -> int:
     """Feed a scanner; return when the last bar closed."""
     last_ts = 0
     for payload in payloads:
@@ -111,7 +111,7 @@ def _take(scanner: Scanner, payloads: Iterable[Payload]) -> int:
         elif isinstance(payload, FeedValue):
             scanner.take_value(payload.feed, float(payload.value), payload.value_ts)
         elif isinstance(payload, Universe):
-            scanner.watch(payload.traded)
+            scanner.watch((*payload.traded, *(payload.watched if ranks_watched else ())))
     return last_ts
 
 

@@ -921,6 +921,11 @@ class ScannerSection:
     every_market_ms: Annotated[
         int, whole(60_000, 86_400_000), "Time between two scans; 300000 by default."
     ] = field(default=300_000, metadata=OPTIONAL)
+    watched_bars: Annotated[
+        bool,
+        "Request closed bars of the symbols that a dynamic universe watches, at each of these "
+        "times, and rank them too; entries stay within the traded ones. false by default.",
+    ] = field(default=False, metadata=OPTIONAL)
     score_min: Annotated[str, DECIMAL, "Least score of an opportunity; 60 by default."] = field(
         default="60", metadata=OPTIONAL
     )

@@ -19,6 +19,9 @@ INTERVAL_MS: Final[dict[str, int]] = {
 MONTH: Final = "1M"
 """A calendar month has no fixed length, so the market builds no bars of it."""
 
+REGIME_INTERVAL: Final = "4h"
+"""Bars by which the scanner knows the regime of the market."""
+
 WarmupBars: TypeAlias = int | Mapping[str, int]
 """Closed bars fetched at a start: as many of each interval, or a number by interval."""
 

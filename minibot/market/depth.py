@@ -79,6 +79,8 @@ class SymbolDepth:
         self._due_ms = 0
         self._refreshed_ms = 0
         self._owes_resync = False
+        # Whether the last snapshot held less than 2 %; None before the first book after it.
+        self._was_short: bool | None = None
 
     @property
     def is_valid(self) -> bool:
@@ -177,6 +179,7 @@ class SymbolDepth:
     def _synced(self, now_ms: int, *, was_valid: bool) -> Change:
         self.failures = 0
         self._refreshed_ms = now_ms
+        self._was_short = None
         if not was_valid:
             self._owes_resync = True
             self.check.forget()
@@ -205,10 +208,26 @@ class SymbolDepth:
         if self.diff_ms is None or now_ms - self.diff_ms > age_ms_max:
             return None
         bids, asks = book.bids.top(self.levels), book.asks.top(self.levels)
-        if now_ms - self._refreshed_ms >= REFRESH_MS and book.is_beyond_edge(bids, asks):
+        has_left = self._has_left(book)
+        is_due = now_ms - self._refreshed_ms >= REFRESH_MS
+        if is_due and (has_left or book.is_beyond_edge(bids, asks)):
             self._refreshed_ms = now_ms
             self.keeper.refresh()
         return self._told(book, bids, asks, INTERVAL)
+
+    def _has_left(self, book: KeptBook) -> bool:
+        """Return whether the market moved so far that the last snapshot holds less than 2 % of it.
+
+        A snapshot that never held so much is not worth another one.
+        """
+        bounds = bounds_of(book) if self.venue else None
+        if bounds is None:
+            return False
+        low, high = ((amount_text(price), "0") for price in bounds)
+        is_short = book.is_beyond_edge([low], [high])
+        if self._was_short is None:
+            self._was_short = is_short
+        return is_short and not self._was_short
 
     def written_resync(self) -> Book | None:
         """Return the first book after a sync, once, as soon as a diff has joined it."""
@@ -227,22 +246,32 @@ class SymbolDepth:
         return told if not self.venue else replace(told, venue=self.venue, **depth_of(book))
 
 
+def bounds_of(book: KeptBook) -> tuple[int, int] | None:
+    """Return the lowest bid and the highest ask within 2 % of the mid, in hundred-millionths.
+
+    It is None without a touch, or with prices of more than eight places: no tick has them either.
+    """
+    touch = book.touch()
+    if touch is None:
+        return None
+    try:
+        twice_mid = units(touch[0]) + units(touch[2])
+    except ValueError:
+        return None
+    low = -(twice_mid * (100 - DEPTH_PERCENT) // -200)
+    return low, twice_mid * (100 + DEPTH_PERCENT) // 200
+
+
 def depth_of(book: KeptBook) -> JsonObject:
     """Return what a book holds within 2 % of its mid, as fields of a `book` event.
 
     Every kept level counts, also one that the event leaves out. Values are rounded down to
-    hundred-millionths. Without a touch, or with prices of more than eight places, there is no mid
-    that a tick could have, and no field is told.
+    hundred-millionths. Without bounds no field is told.
     """
-    touch = book.touch()
-    if touch is None:
+    bounds = bounds_of(book)
+    if bounds is None:
         return {}
-    try:
-        twice_mid = units(touch[0]) + units(touch[2])
-    except ValueError:
-        return {}
-    low = -(twice_mid * (100 - DEPTH_PERCENT) // -200)
-    high = twice_mid * (100 + DEPTH_PERCENT) // 200
+    low, high = bounds
     is_bid_whole, is_ask_whole = book.reaches(low, high)
     return {
         "bid_depth": _amount(book.bids.worth(low)),

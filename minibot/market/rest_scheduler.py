@@ -30,7 +30,8 @@ MEASUREMENT: Final = 0
 NEEDED: Final = 1
 PREFERRED_DEPTH: Final = 2
 DEPTH: Final = 3
-# Share of the allowed weight for depth; the rest is for jobs that cannot wait a minute.
+WATCHED: Final = 4
+# Share of the allowed weight for depth and watched bars; the rest is for jobs that cannot wait.
 DEPTH_SHARE_PERCENT: Final = 80
 # Default waits of the breaker.
 BREAKER_MS_MIN: Final = 500

@@ -19,7 +19,7 @@ from minibot.market.notices import RESTARTED, Notice
 from minibot.market.opening import Opening
 from minibot.market.resume_point import ResumePoint, read_resume_point
 from minibot.market.session import Session, SessionConfig
-from minibot.market.settings import feed_config
+from minibot.market.settings import feed_config, watched_config
 from minibot.market.shard_health import LinkLimits
 from minibot.market.universe import universe_config
 from minibot.market.venue_access import new_rest, new_stream, venue_of
@@ -145,6 +145,7 @@ def session_config(context: RoleContext) -> SessionConfig:
         weight_share_max_percent=exchange.weight_share_max_percent,
         streams_per_connection_max=exchange.streams_per_connection_max,
         universe=universe,
+        watched=watched_config(context.config),
     )
 
 
@@ -153,6 +154,7 @@ def resume(session: Session, tail: ResumePoint) -> None:
     if session.config.universe is not None:
         for symbol in tail.followed:
             session.feed.follow(symbol, session.clock.now_ms())
+    session.watched.resume(tail.bar_ends)
     for symbol, feed in session.feed.symbols.items():
         ends = {interval: end for (name, interval), end in tail.bar_ends.items() if name == symbol}
         feed.resume_run(tail.last_ts, tail.trade_ids.get(symbol), ends)

@@ -37,6 +37,7 @@ from minibot.market.skew import ClockSkew
 from minibot.market.symbol import FeedConfig
 from minibot.market.symbol_onboarding import SymbolOnboarding
 from minibot.market.universe import UniverseConfig
+from minibot.market.watched_bars import WatchedBars, WatchedConfig
 from minibot.market.world import World
 
 DRAINING: Final = "DRAINING"
@@ -69,6 +70,7 @@ class SessionConfig:
     weight_share_max_percent: int
     streams_per_connection_max: int = STREAMS_PER_CONNECTION_MAX
     universe: UniverseConfig | None = None
+    watched: WatchedConfig | None = None
 
 
 class Session:
@@ -138,6 +140,9 @@ class Session:
             self.clock,
             holder or NothingHeld(),
             rules_interval_ms=config.instrument_interval_ms,
+        )
+        self.watched = WatchedBars(
+            config.watched, self.feed, self.requests, lambda: self.upkeep.universe, self.clock
         )
         self.repeats = DuplicateTrades(self.feed)
         self.liveness = Liveness(
@@ -339,6 +344,7 @@ class Session:
             self._ping_due = next_due(self._ping_due, now_ms, self.config.ping_interval_ms)
             self.requests.measure()
         self.upkeep.on_clock(now_ms)
+        self.watched.on_clock(now_ms)
         if not len(self.inbox):
             # Judge only after everything was read: a backlog of ours is no outage.
             self.link.judge(now_ms)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Final
 
+from minibot.events.intervals import REGIME_INTERVAL
 from minibot.market.symbol import FeedConfig
+from minibot.market.watched_bars import WatchedConfig
 from minibot.runtime.configuration.config import Config
 
 # A bar that closes by time must outlast this machine's delays, however fast a simulated clock runs;
@@ -32,3 +34,17 @@ def feed_config(
         tells_order_counts=bool(config.execution.order_counts),
         depth_venue=config.venue if market.book_depth else "",
     )
+
+
+def watched_config(config: Config) -> WatchedConfig | None:
+    """Return the part of a profile for bars of watched symbols; None where it asks for none.
+
+    Those are the bars that the scanner reads: its own, and those of the regime where the profile
+    has them.
+    """
+    scanner, market = config.scanner, config.market
+    if scanner is None or not scanner.watched_bars:
+        return None
+    read = dict.fromkeys((scanner.bar_interval, REGIME_INTERVAL))
+    intervals = tuple(name for name in read if name in market.bar_intervals)
+    return WatchedConfig(intervals, scanner.every_market_ms, market.warmup_bars)

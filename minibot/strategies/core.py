@@ -153,6 +153,8 @@ class StrategyCore(Core):
             symbol, bar, scans = payload.symbol, ClosedBar.of_event(payload), self._scans
             if scans is not None:
                 told = _told(scans.on_bar(symbol, bar, now), event, seq)
+                if scans.is_for_ranks_alone(symbol, bar):
+                    return told
             decision = self._on_bar(symbol, bar, now)
         else:
             if not isinstance(payload, Beat):
@@ -345,7 +347,7 @@ class StrategyCore(Core):
                 self._scans.on_feed(payload)
         elif isinstance(payload, Universe):
             if self._scans is not None:
-                self._scans.watch(payload.traded)
+                self._scans.on_universe(payload)
         elif isinstance(payload, Instrument):
             self._find(payload.symbol).view.take_instrument(payload)
         elif isinstance(payload, Fill):

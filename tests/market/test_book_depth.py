@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import orjson
@@ -10,11 +11,11 @@ import pytest
 from minibot.events.model import Book
 from minibot.exchanges.base import Book as KeptBook
 from minibot.exchanges.base import Diff, Snapshot
-from minibot.exchanges.binance.book import LocalBook
+from minibot.exchanges.binance.book import LEVELS_MAX, BookKeeper, LocalBook
 from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.kraken.book import KrakenBook
 from minibot.exchanges.units import units_down
-from minibot.market.depth import depth_of
+from minibot.market.depth import SymbolDepth, depth_of
 from minibot.market.feed import Feed
 from minibot.market.symbol import FeedConfig
 from tests.exchanges.madeup import venue as madeup
@@ -153,6 +154,35 @@ def test_book_is_as_before_where_the_profile_does_not_ask() -> None:
         assert extra == (depth if isinstance(with_it, Book) else {"venue"})
 
 
+def test_depth_of_a_book_that_changes_is_that_of_its_levels() -> None:
+    """After each of many diffs, and a cut, depth equals that of a book made of the same levels."""
+    random = Random(5)
+    book = LocalBook(Snapshot(1, BIDS, ASKS, True))
+    for number in range(2, 3_000):
+        bid = [f"{99 - random.randrange(1, 200) / 100:.2f}", f"{random.choice((0, 1.5, 2))}"]
+        ask = [f"{101 + random.randrange(1, 200) / 100:.2f}", f"{random.choice((0, 1.5, 2))}"]
+        far = [f"{number / 1000:.3f}", "1"]
+        rows = [far] * (number % 3 == 0)
+        book.apply(Diff("X", number, number, [bid, bid, *rows], [ask, *ASKS[:1]]))
+        if number % 50 == 0:
+            bids, asks = ([list(row) for row in side.top(9_999)] for side in (book.bids, book.asks))
+            assert depth_of(book) == depth_of(LocalBook(Snapshot(1, bids, asks, True)))
+
+
+def test_depth_behind_a_cut_counts_what_was_kept() -> None:
+    """A side that was cut for its size keeps the best levels, and reckons those alone."""
+    book = LocalBook(Snapshot(1, [["99", "1"]], [["101", "1"]], True))
+    assert depth_of(book)["bid_depth"] == "99.00000000"
+    rows = [[f"{98 + place / 100_000:.5f}", "1"] for place in range(2 * LEVELS_MAX + 1)]
+    book.apply(Diff("X", 2, 2, rows, []))
+
+    kept = [list(row) for row in book.bids.top(99_999)]
+    whole = LocalBook(Snapshot(1, kept, [["101", "1"]], True))
+    assert depth_of(book)["bid_depth"] == depth_of(whole)["bid_depth"]
+    assert len(book.bids.levels) == LEVELS_MAX
+    assert depth_of(book)["is_bid_whole"] is False
+
+
 def test_diff_moves_the_depth() -> None:
     """A level that is removed or moves out of reach counts no more."""
     book = LocalBook(Snapshot(1, BIDS, ASKS, True))
@@ -166,3 +196,41 @@ def test_diff_moves_the_depth() -> None:
         "is_ask_whole": True,
     }
     assert depth_of(book)["ask_depth"] == "102025.50001000"
+
+
+@pytest.mark.parametrize(("venue", "asks_again"), [("binance", True), ("", False)])
+def test_market_that_left_its_snapshot_has_another_one(venue: str, asks_again: bool) -> None:
+    """A cut snapshot that held 2 % is renewed once it does so no more, a minute after it."""
+    depth = SymbolDepth("BTCUSDT", 1, BookKeeper(), venue)
+    depth.on_connected(T0)
+    assert depth.wants_snapshot(T0)
+    depth.on_snapshot(
+        Snapshot(1, [["99", "2"], ["90", "1"]], [["101", "1"], ["110", "1"]], False), T0
+    )
+    depth.on_diff(Diff("BTCUSDT", 2, 2, [], []), T0)
+    assert depth.written_resync() is not None
+    assert depth.written(T0, 99_999) is not None
+    fallen = Diff("BTCUSDT", 3, 3, [["99", "0"], ["91", "1"]], [["101", "0"], ["91.5", "1"]])
+    depth.on_diff(fallen, T0 + 1_000)
+    wanted = []
+    for after_ms in (59_999, 60_000):
+        depth.written(T0 + after_ms, 99_999)
+        wanted.append(depth.wants_snapshot(T0 + after_ms))
+
+    assert wanted == [False, asks_again]
+
+
+def test_snapshot_that_never_held_two_percent_is_not_asked_for_again() -> None:
+    """A market too dense for the deepest snapshot costs no weight each minute."""
+    depth = SymbolDepth("BTCUSDT", 1, BookKeeper(), "binance")
+    depth.on_connected(T0)
+    assert depth.wants_snapshot(T0)
+    depth.on_snapshot(Snapshot(1, [["99.9", "2"]], [["100.1", "1"]], False), T0)
+    depth.on_diff(Diff("BTCUSDT", 2, 2, [], []), T0)
+    for after_ms in (0, 60_000, 120_000):
+        depth.on_diff(Diff("BTCUSDT", 2, 2, [], []), T0 + after_ms)
+        depth.written_resync()
+        told = depth.written(T0 + after_ms, 5_000)
+        assert told is not None
+        assert told.is_bid_whole is False
+        assert not depth.wants_snapshot(T0 + after_ms)

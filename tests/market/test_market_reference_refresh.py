@@ -13,6 +13,7 @@ import pytest
 
 from minibot.market.session import SessionConfig
 from minibot.market.universe import UniverseConfig
+from minibot.market.watched_bars import WatchedConfig
 from tests.market.exchange_process import ExchangeProcess
 from tests.market.market_desk import Desk, link_limits, session_config
 from tests.waiting import DEADLINE_S, wait_until
@@ -58,6 +59,7 @@ def running(
     source: str = MARKET,
     held: Held | None = None,
     rules_ms: int = 600_000,
+    watched: WatchedConfig | None = None,
 ) -> Iterator[tuple[ExchangeProcess, Desk]]:
     """Run a session with a universe, and drain it at the end."""
     with ExchangeProcess(tmp_path, source, SPEED, "--rate", "60") as venue:
@@ -65,7 +67,7 @@ def running(
         # Errors here come from slow answers, and no test is about their rate.
         limits = link_limits(error_rate_max_percent=100)
         plain: SessionConfig = session_config(symbols, venue.origin_ms, link=limits)
-        whole = replace(plain, universe=config, instrument_interval_ms=rules_ms)
+        whole = replace(plain, universe=config, instrument_interval_ms=rules_ms, watched=watched)
         desk = Desk(
             tmp_path,
             whole,
@@ -130,6 +132,34 @@ def test_dynamic_universe_follows_the_first_in_full_and_watches_the_rest(tmp_pat
     assert kinds[:3] == ["instrument"] * 3
     assert sum(connection["streams"] for connection in streams) == 3 * 3 + 1
     assert found.quote_volumes.keys() == set(found.traded)
+
+
+def test_watched_symbols_have_closed_bars_and_nothing_else(tmp_path: Path) -> None:
+    """Bars of minutes of the watched symbols come by REST without a hole, ticks of none of them."""
+    watched = WatchedConfig(("1m",), 60_000, {"1m": 20})
+    with running(tmp_path, universe(), watched=watched) as (venue, desk):
+        found = await_universe(desk, 1)
+
+        def minutes(symbol: str) -> list[Any]:
+            bars = [bar for bar in desk.world.of("bar") if bar.symbol == symbol]
+            return [bar for bar in bars if bar.interval == "1m"]
+
+        wait_until(
+            lambda: all(len(minutes(name)) > 22 for name in found.watched) or desk.has_ended,
+            "bars of watched symbols",
+            40,
+        )
+        status = venue.status()
+
+    assert len(found.watched) == 2
+    for name in found.watched:
+        opens = [bar.open_ts for bar in minutes(name)]
+        assert opens == list(range(opens[0], opens[0] + 60_000 * len(opens), 60_000))
+        assert all(bar.is_history for bar in minutes(name))
+        assert {bar.interval for bar in desk.world.of("bar") if bar.symbol == name} == {"1m"}
+    assert {tick.symbol for tick in desk.world.of("market_tick")} == set(found.traded)
+    assert {rules.symbol for rules in desk.world.of("instrument")} == set(found.traded)
+    assert status["weight_used"] <= 3_000
 
 
 @pytest.mark.row("F118")

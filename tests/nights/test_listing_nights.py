@@ -147,9 +147,14 @@ def test_killed_market_role_goes_on_with_its_universe(tmp_path: Path) -> None:
         "traded_max": 2,
         "interval_market_ms": 60_000,
     }
+    scanner = {"bar_interval": "1m", "every_market_ms": 60_000, "watched_bars": True}
     run = Night(
         tmp_path / "var",
-        [f"universe={json.dumps(universe)}", "ai.enabled=false"],
+        [
+            f"universe={json.dumps(universe)}",
+            f"scanner={json.dumps(scanner)}",
+            "ai.enabled=false",
+        ],
         source="generator:1:BTCUSDT,ETHUSDT,SOLUSDT",
     )
     run.await_trading()
@@ -171,6 +176,11 @@ def test_killed_market_role_goes_on_with_its_universe(tmp_path: Path) -> None:
     assert {frozenset(item["traded"]) for item in universes} == {frozenset(universes[0]["traded"])}
     gaps = [event["payload"] for event in events if event["type"] == "gap"]
     assert {gap["symbol"] for gap in gaps} == set(universes[0]["traded"])
+    # The watched one has bars by REST, which the second process goes on with, each once.
+    (watched,) = universes[0]["watched"]
+    bars = [event["payload"] for event in events if event["type"] == "bar"]
+    opens = [bar["open_ts"] for bar in bars if bar["symbol"] == watched]
+    assert opens == list(range(opens[0], opens[0] + 60_000 * len(opens), 60_000))
 
 
 @pytest.mark.row("B-18", "B-51", "B-03", "D-57", "F118")

@@ -93,6 +93,11 @@ VOLATILE = [
     "risk.volatility_bars_short=25",
     "risk.volatility_bars_long=100",
 ]
+WATCHING = ['scanner={"bar_interval": "1m", "watched_bars": true}']
+UNIVERSE = (
+    'universe={"mode": "MODE", "bases": "all", "exclude": [], "quote_volume_min": "1", '
+    '"traded_max": 2, "interval_market_ms": 60000}'
+)
 VADR = [
     "risk.vadr_bars=20",
     "risk.vadr_min=1.75",
@@ -312,6 +317,12 @@ KELLY = [
         (TIRED, [TIRED[0], *TIRED[2:]], "risk.fatigue_change_bps_max:"),
         (TIRED, [*TIRED[:3], TIRED[4]], "risk.fatigue_bar_interval"),
         (TIRED, [*TIRED[:4], "market.warmup_bars=480"], "risk.fatigue_bar_interval"),
+        (
+            [*WATCHING, UNIVERSE.replace("MODE", "dynamic")],
+            [*WATCHING, UNIVERSE.replace("MODE", "static")],
+            "scanner.watched_bars",
+        ),
+        (['scanner={"bar_interval": "1m"}'], WATCHING, "scanner.watched_bars"),
         (VADR, VADR[1:], "risk.vadr_bars:"),
         (VADR, [*VADR, "risk.vadr_bars=19"], "risk.vadr_bars"),
         (
@@ -502,3 +513,12 @@ def test_warm_up_is_a_number_or_a_table_that_one_request_each_can_bring(
 
     (found,) = violations(DEMO, f"market.warmup_bars={table}")
     assert found.startswith(f"{key} = ")
+
+
+@pytest.mark.row("C-06")
+@pytest.mark.parametrize("name", ["coingecko", "coinmarketcap", "dexscreener"])
+def test_aggregator_is_no_venue_of_a_profile(name: str) -> None:
+    """A profile names an exchange whose own book and trades are read; no other name is known."""
+    (found,) = violations(DEMO, f"venue={name}")
+
+    assert found.startswith(f'venue = "{name}"')

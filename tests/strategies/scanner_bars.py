@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 
 from minibot.cores.closed_bar import ClosedBar
+from minibot.events.intervals import REGIME_INTERVAL
 from minibot.strategies.bars import interval_ms
 from minibot.strategies.scanner.factors import BARS_MIN
-from minibot.strategies.scanner.regime import REGIME_BARS_MIN, REGIME_INTERVAL
+from minibot.strategies.scanner.regime import REGIME_BARS_MIN
 from minibot.strategies.scanner.scanner import Scanner
 
 MINUTES_15 = "15m"

@@ -3,12 +3,12 @@
 import pytest
 
 from minibot.cores.closed_bar import ClosedBar
+from minibot.events.intervals import REGIME_INTERVAL
 from minibot.strategies.scanner.regime import (
     CHOPPY,
     HIGHVOL,
     MIXED,
     REGIME_BARS_MIN,
-    REGIME_INTERVAL,
     REGIME_MS,
     TRENDING,
     WEIGHTS,

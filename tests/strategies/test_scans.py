@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from minibot.cores.core_profile import ScannerSection
 from minibot.cores.messages import SIGNALS, Message
@@ -29,7 +30,7 @@ from minibot.strategies.core import StrategyCore, core_from_config
 from minibot.strategies.decision import Decision, decision_of
 from minibot.strategies.declaration import Needs, Settings
 from minibot.strategies.protocol import Strategy
-from minibot.strategies.scanner.scans import Scans, settings_of
+from minibot.strategies.scanner.scans import Scans, scans_of, settings_of
 from minibot.strategies.scanner.settings import ScannerSettings
 from minibot.strategies.selection import choose
 from minibot.strategies.view import View
@@ -215,6 +216,72 @@ def test_universe_says_which_symbols_are_ranked() -> None:
     scans = payloads(played(core_from_config(profile()), events), MarketScan)
 
     assert {one["symbol"] for one in scans[-1].ranked} == set(SYMBOLS[:2])
+
+
+def watching(generation: int = 1, *, kept: tuple[str, ...] = ()) -> Universe:
+    """Return a universe that trades the first symbol and watches the others."""
+    return Universe(
+        mode="dynamic",
+        quote_asset="USDT",
+        traded=SYMBOLS[:1],
+        watched=SYMBOLS[1:],
+        kept=kept,
+        missing_bases=(),
+        excluded={},
+        quote_volumes={},
+        generation=generation,
+    )
+
+
+def watched_market(universe: Universe) -> list[Event]:
+    """Return the market with a universe first, and bars of all but the first by REST."""
+    found = [Event(MIDNIGHT, "u", "market_role", RUN_ID, HASH, universe)]
+    for event in market():
+        bar = event.payload
+        if isinstance(bar, Bar) and bar.symbol != SYMBOLS[0]:
+            late = structs.replace(bar, is_history=True)
+            event = Event(event.ts, event.id, event.source, RUN_ID, HASH, late)
+        found.append(event)
+    return found
+
+
+def test_watched_symbols_are_ranked_and_no_strategy_is_shown_them() -> None:
+    """Their bars give them a rank; strategies see those of traded and of held symbols alone."""
+    seen.clear()
+    chosen = choose(profile())
+    ranked = replace(chosen, cls=Ranked, needs=Ranked.needs(chosen.settings))
+    section = ScannerSection(**SECTION, watched_bars=True)
+    for kept, shown in (((), SYMBOLS[:1]), (SYMBOLS[1:2], SYMBOLS[:2])):
+        core = StrategyCore(ranked, scans_of(section))
+        said = played(core, watched_market(watching(kept=kept)))
+
+        scans = payloads(said, MarketScan)
+        assert {one["symbol"] for one in scans[-1].ranked} == set(SYMBOLS)
+        assert set(core.watched) == set(shown)
+        assert {signal.symbol for signal in payloads(said, Signal)} <= {SYMBOLS[0]}
+
+
+def test_strategy_is_shown_every_bar_without_the_key() -> None:
+    """Without `scanner.watched_bars` bars and state are as before."""
+    core = core_from_config(profile())
+    played(core, watched_market(watching()))
+
+    assert set(core.watched) == set(SYMBOLS)
+    assert "watched" not in core.state()["scans"]
+
+
+def test_restart_keeps_which_symbols_are_watched() -> None:
+    """A core restored among bars of watched symbols tells what it would have told."""
+    events, given = watched_market(watching()), profile(watched_bars=True)
+    whole = [message.event(HASH).to_json() for message in played(core_from_config(given), events)]
+    for cut in range(1, len(events), 97):
+        first, second = core_from_config(given), core_from_config(given)
+        before = played(first, events[:cut])
+        second.restore(decode(encode(first.state())))
+        after = played(second, events, cut)
+
+        assert [message.event(HASH).to_json() for message in [*before, *after]] == whole
+        assert set(second.watched) == set(SYMBOLS[:1])
 
 
 def test_profile_without_a_scanner_tells_none_and_has_no_rank() -> None:

@@ -10,7 +10,7 @@ exactly one below the first buffered `U` is accepted, because the gap rule prove
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush, nlargest, nsmallest
 from typing import Final
 
@@ -57,15 +57,17 @@ class BookSide:
     """Levels of one side, keyed by price in hundred-millionths; texts are the venue's own.
 
     The best price comes from a heap with lazy deletion: setting or removing a level needs no
-    search, and a removed price is skipped when it surfaces.
+    search, and a removed price is skipped when it surfaces. What each level is worth is kept from
+    the first time that `worth` is asked: then only levels that change are reckoned anew.
     """
 
-    __slots__ = ("_heap", "_sign", "levels")
+    __slots__ = ("_heap", "_sign", "_worths", "levels")
 
     def __init__(self, *, is_bid: bool) -> None:
         self.levels: dict[int, list[str]] = {}
         self._sign = -1 if is_bid else 1
         self._heap: list[int] = []
+        self._worths: dict[int, int] | None = None
 
     def apply(self, rows: Rows) -> None:
         """Set every level of `rows` to its quantity; zero removes, an unknown removal is normal.
@@ -90,6 +92,8 @@ class BookSide:
         if len(heap) > 2 * len(levels) + HEAP_SURPLUS_MAX:
             self._heap = [sign * key for key in levels]
             heapify(self._heap)
+        if self._worths is not None:
+            self._weigh(rows, self._worths)
 
     def cut(self) -> int | None:
         """Forget levels far from the touch if there are very many; return the last level kept."""
@@ -99,6 +103,7 @@ class BookSide:
         kept = pick(LEVELS_MAX, self.levels)
         self.levels = {key: self.levels[key] for key in kept}
         self._heap = [self._sign * key for key in kept]  # Sorted, so already a heap.
+        self._worths = None
         return kept[-1]
 
     def best(self) -> int:
@@ -120,10 +125,23 @@ class BookSide:
 
     def worth(self, bound: int) -> int:
         """Return the value of all kept levels at `bound` or better, see `base.Levels`."""
-        levels = self.levels
+        worths = self._worths
+        if worths is None:
+            worths = self._worths = {}
+            self._weigh(self.levels.values(), worths)
         if self._sign < 0:
-            return sum([key * units_down(row[1]) for key, row in levels.items() if key >= bound])
-        return sum([key * units_down(row[1]) for key, row in levels.items() if key <= bound])
+            return sum([worth for key, worth in worths.items() if key >= bound])
+        return sum([worth for key, worth in worths.items() if key <= bound])
+
+    def _weigh(self, rows: Iterable[Sequence[str]], worths: dict[int, int]) -> None:
+        """Reckon what levels that were applied are worth; one that was removed is forgotten."""
+        levels = self.levels
+        for row in rows:
+            key = PRICES[row[0]]
+            if key in levels:
+                worths[key] = key * units_down(levels[key][1])
+            else:
+                worths.pop(key, None)
 
 
 class LocalBook:

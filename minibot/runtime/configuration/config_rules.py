@@ -662,6 +662,10 @@ def _scanner_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[
     if scanner.bar_interval not in built:
         words = f"allowed: one of market.bar_intervals ({', '.join(built)})"
         yield told(["scanner", "bar_interval"], scanner.bar_interval, words, origin)
+    universe = raw.get("universe")
+    if scanner.watched_bars and (universe is None or universe["mode"] != "dynamic"):
+        words = "allowed: true where universe.mode is dynamic, which watches symbols"
+        yield told(["scanner", "watched_bars"], True, words, origin)
     low, high = scanner.range_bps_min, scanner.range_bps_max
     if Fraction(low) > Fraction(high):
         words = f"allowed: at most scanner.range_bps_max ({high})"
@@ -724,7 +728,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
         _exit_violations,
     ),
     (("risk.protections",), _protection_violations),
-    (("scanner", "market.bar_intervals"), _scanner_violations),
+    (("scanner", "market.bar_intervals", "universe"), _scanner_violations),
     (("risk.depth_min", "market.book_depth"), _depth_violations),
     (
         (

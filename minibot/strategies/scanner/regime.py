@@ -14,7 +14,6 @@ from minibot.events.decimals import decimal_text, parse_fixed
 from minibot.events.unit_sizes import HOUR_MS
 from minibot.strategies.scanner.factors import PERCENT, total
 
-REGIME_INTERVAL: Final = "4h"
 REGIME_MS: Final = 4 * HOUR_MS
 VOLATILITY_BARS: Final = 42
 MEAN_BARS: Final = 20

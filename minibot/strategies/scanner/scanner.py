@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple, final
 
 from minibot.cores.closed_bar import ClosedBar
+from minibot.events.intervals import REGIME_INTERVAL
 from minibot.events.model import JsonObject
 from minibot.features.lossless import float_from, float_text
 from minibot.strategies.bars import BarSeries, interval_ms
@@ -18,7 +19,6 @@ from minibot.strategies.scanner.factors import BARS_MIN, Factors, factors_of
 from minibot.strategies.scanner.ranking import Measured, Ranked, ranked
 from minibot.strategies.scanner.regime import (
     REGIME_BARS_MIN,
-    REGIME_INTERVAL,
     REGIME_MS,
     Regime,
     boundary,

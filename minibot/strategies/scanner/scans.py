@@ -11,7 +11,7 @@ from typing import Final, final
 
 from minibot.cores.closed_bar import ClosedBar
 from minibot.cores.core_profile import ScannerSection
-from minibot.events.model import FeedValue, JsonObject, MarketRegime, MarketScan, Payload
+from minibot.events.model import FeedValue, JsonObject, MarketRegime, MarketScan, Payload, Universe
 from minibot.strategies.scanner.regime import Regime
 from minibot.strategies.scanner.scanner import Scan, Scanner
 from minibot.strategies.scanner.settings import BY_EVENT, ScannerSettings
@@ -28,10 +28,20 @@ class Scans:
         ranks: Rank of each symbol that has one, from 1, by the last scan; changed in place.
     """
 
-    __slots__ = ("_order", "_regime", "_scanner", "_settings", "ranks")
+    __slots__ = (
+        *("_order", "_ranks_watched", "_regime", "_scanner", "_settings", "_watched", "ranks"),
+    )
 
-    def __init__(self, settings: ScannerSettings) -> None:
-        """Start without a scan; symbols join with their first bar."""
+    def __init__(self, settings: ScannerSettings, ranks_watched: bool = False) -> None:
+        """Start without a scan; symbols join with their first bar.
+
+        Args:
+            settings: Of the scanner.
+            ranks_watched: Whether the symbols that a universe watches are ranked too.
+        """
+        self._ranks_watched: bool = ranks_watched
+        # Symbols of which only the scanner takes bars of history.
+        self._watched: frozenset[str] = frozenset()
         self._settings: ScannerSettings = settings
         self._scanner: Scanner = Scanner(settings)
         self._regime: Regime | None = None
@@ -52,9 +62,16 @@ class Scans:
         """Take a value of a local feed."""
         self._scanner.take_value(value.feed, float(value.value), value.value_ts)
 
-    def watch(self, symbols: tuple[str, ...]) -> None:
-        """Rank these symbols and no other from now on."""
-        self._scanner.watch(symbols)
+    def on_universe(self, universe: Universe) -> None:
+        """Rank the symbols of a universe and no other from now on."""
+        if self._ranks_watched:
+            self._watched = frozenset(universe.watched) - set(universe.kept)
+        watched = universe.watched if self._ranks_watched else ()
+        self._scanner.watch((*universe.traded, *watched))
+
+    def is_for_ranks_alone(self, symbol: str, bar: ClosedBar) -> bool:
+        """Tell whether a bar is of a watched symbol, of which no strategy decides."""
+        return symbol in self._watched and not bar.is_live
 
     def _due(self, now: int, bar: ClosedBar | None) -> list[Payload]:
         moment = self._scanner.due(now, bar)
@@ -79,19 +96,21 @@ class Scans:
         return {
             "scanner": self._scanner.state(),
             "order": None if self._order is None else list(self._order),
+            **({"watched": sorted(self._watched)} if self._ranks_watched else {}),
         }
 
     def restore(self, state: JsonObject) -> None:
         """Take over what `state` described, under the same settings."""
         self._scanner.restore(state["scanner"])
         self._regime = self._scanner.regime
+        self._watched = frozenset(state.get("watched", ()))
         if state["order"] is not None:
             self._rank(tuple(state["order"]))
 
 
 def scans_of(section: ScannerSection | None) -> Scans | None:
     """Return the scans of a profile; None where it has no scanner."""
-    return None if section is None else Scans(settings_of(section))
+    return None if section is None else Scans(settings_of(section), section.watched_bars)
 
 
 def settings_of(section: ScannerSection) -> ScannerSettings:
