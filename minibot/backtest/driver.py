@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from minibot.engine.bar_market import BarMarket
     from minibot.engine.row_run import RowRun
     from minibot.engine.walked_bars import WalkedBars
+    from minibot.engine.walked_portfolio import WalkedPortfolio
 
 
 Inputs = dict[type[Payload], int]
@@ -174,7 +175,7 @@ class _Pass:
         self._record = record
         self._controls = 0
         self._walked: RowRun | None = None
-        self._bars: WalkedBars | None = None
+        self._bars: WalkedBars | WalkedPortfolio | None = None
         self._charts = PriceCharts(self.result.prices, source.interval_ms)
         roles = Roles.of_project()
         self._lockstep = Lockstep(
@@ -194,9 +195,9 @@ class _Pass:
         if rows is not None:
             self._world(Root(self._opening, source.origin_ms, CONTROL))
             inputs = self._stride(rows, progress)
-        elif (market := self._bar_market()) is not None:
+        elif markets := self._bar_markets():
             self._world(Root(self._opening, source.origin_ms, CONTROL))
-            inputs = self._walk_bars(market, progress)
+            inputs = self._walk_bars(markets, progress)
         else:
             roots = self._opened(source.roots(self._watch()))
             opening = next(roots, None)
@@ -285,26 +286,25 @@ class _Pass:
         progress(whole, whole)
         return inputs
 
-    def _walk_bars(self, market: BarMarket, progress: Progress) -> Inputs:
-        """Feed a market whose bars are rows, as `_pump` feeds one of events."""
+    def _walk_bars(self, markets: Sequence[BarMarket], progress: Progress) -> Inputs:
+        """Feed markets whose bars are rows, as `_pump` feeds them as events."""
         # Loaded where rows are walked: arrays are a good part of a start.
         from minibot.engine.walked_bars import WalkedBars
+        from minibot.engine.walked_portfolio import WalkedPortfolio
 
         source, result = self._source, self.result
         origin_ms, end_ms = source.origin_ms, source.end_ms
         whole = 0 if end_ms is None else end_ms - origin_ms
         inputs: Inputs = {}
         seq = 0
-        walked = self._bars = WalkedBars(
-            market,
-            self._lockstep,
-            self._run_id,
-            self._watch(),
-            result,
-            self._announce_end,
-            self._close_ts(),
-        )
-        for payload, ts, _ in market.opening:
+        given = (self._lockstep, self._run_id, self._watch(), result, self._announce_end)
+        walked: WalkedBars | WalkedPortfolio
+        if isinstance(source, Merged):
+            walked = WalkedPortfolio(markets, *given, self._close_ts())
+        else:
+            walked = WalkedBars(markets[0], *given, self._close_ts())
+        self._bars = walked
+        for payload, ts, _ in (root for market in markets for root in market.opening):
             walked.on_time(ts)
             seq += 1
             inputs[type(payload)] = inputs.get(type(payload), 0) + 1
@@ -342,16 +342,31 @@ class _Pass:
         self.result.to_ts = max(self.result.to_ts, stretch.table.ts[last - 1])
         return last - stretch.first
 
-    def _bar_market(self) -> BarMarket | None:
-        """Return the market as rows of bars; None where events have to be fed."""
+    def _bar_markets(self) -> list[BarMarket]:
+        """Return the markets as rows of bars; none where events have to be fed."""
         source, core = self._source, self._lockstep.cores[STRATEGY_ROLE]
-        if not isinstance(source, BarSource) or not isinstance(core, StrategyCore):
-            return None
+        if not isinstance(source, BarSource | Merged) or not isinstance(core, StrategyCore):
+            return []
         if core.is_scanning:  # Beats bring its moments: each has to be told.
-            return None
+            return []
         risk = self._lockstep.cores[RISK_ROLE]
-        read = risk.bar_intervals if isinstance(risk, RiskCore) else set()
-        return source.market({*core.chosen.needs.intervals, *read})
+        read = set(core.chosen.needs.intervals)
+        if isinstance(risk, RiskCore):
+            read |= risk.bar_intervals
+        if isinstance(source, BarSource):
+            market = source.market(read)
+            return [] if market is None else [market]
+        if not core.is_deaf_to_trades:
+            return []
+        found: list[BarMarket] = []
+        for each in source.sources:
+            market = each.market(read) if isinstance(each, BarSource) else None
+            if market is None:
+                return []
+            found.append(market)
+        from minibot.engine.walked_portfolio import is_walkable
+
+        return found if is_walkable(found) else []
 
     def _watch(self) -> Watch:
         core = self._lockstep.cores[RISK_ROLE]

@@ -428,10 +428,20 @@ class PaperExecutorNoreV1(Core):
         """Return the range of all touches while no order is open; else None."""
         return None if self.orders else ANY_TOUCH
 
+    def quiet_ticks(self, symbol: str, now: int) -> QuietRange | None:
+        """Return the range of all touches while no order of the symbol is open; else None."""
+        orders = self.orders
+        if orders and self._fill_model.has_queues:
+            return None
+        for order in orders:
+            if order.symbol == symbol:
+                return None
+        return ANY_TOUCH
+
     def skip_to(
         self, tick: ScaledTick, seq: int, now: int, is_bid_new: bool, is_ask_new: bool
     ) -> None:
-        """Take the last of ticks in a row while no order is open; see `Core.skip_to`.
+        """Take the last of ticks in a row while it has no open order; see `Core.skip_to`.
 
         A side that has changed shows its whole size again.
         """

@@ -414,6 +414,21 @@ class RiskCore(Core):
             quiet.until = until
         return quiet if budgets.bound(beside, market.qty, quiet) else None
 
+    def quiet_ticks(self, symbol: str, now: int) -> QuietRange | None:
+        """Return the range of a symbol that is not held and has no quote; None for any other.
+
+        What is held has its part in equity, which the ticks of other positions move.
+        """
+        state = self._state
+        positions = state.positions
+        market = positions.of(symbol)
+        is_judged = market.is_unmarked or symbol in state.quotes.open or bool(market.qty)
+        if now >= state.budgets.midnight or is_judged:
+            return None
+        quiet = self._quiet_flat
+        quiet.until = state.budgets.midnight
+        return quiet
+
     def _on_bar(self, symbol: str, bar: ClosedBar, close_units: int, now: int) -> None:
         """Take a closed bar, live or of history; one of an interval that nothing reads is ignored.
 

@@ -31,7 +31,7 @@ from minibot.runtime.configuration.config import Config, load_config
 from minibot.runtime.paths import PROJECT
 from minibot.strategies.bars import interval_ms
 from minibot.strategies.scanner.factors import BARS_MIN
-from minibot.strategies.scanner.regime import REGIME_BARS_MIN, REGIME_INTERVAL
+from minibot.strategies.scanner.regime import REGIME_BARS_MIN
 from minibot.strategies.scanner.scanner import Scanner
 from minibot.strategies.scanner.settings import ScannerSettings
 from tools.bench.risk_market import CENT, INTERVAL, MINUTE_MS, ORIGIN_MS, columns, pairs, symbols
