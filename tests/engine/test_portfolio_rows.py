@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from minibot.backtest.driver import run_backtest, run_cores
+from minibot.backtest.driver import run_cores
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.portfolio import Merged
 from minibot.engine import portfolio_rows

@@ -99,7 +99,7 @@ def test_row_to_hold_refuses_entries_at_its_loss_and_allows_them_above(
 
 
 def test_bid_at_the_stop_leaves_no_room_for_an_entry() -> None:
-    """Where a sale at the stop is refused, nothing is bought beside it either."""
+    """No purchase is allowed at the stop, even if the sale there is refused."""
     one = desk(risk__left_trading="hold")
     one.buy()
     one.put("market_ticks", instrument(status="BREAK"))

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibot.events.model import Event, PositionPlan, RecoveryIntent, RunOpening
-from minibot.watchdog.carried_plans import carried_plans
+from minibot.events.model import Event, PositionPlan, RecoveryIntent
 from tests.risk.desk import SYMBOL, Desk, actions, config, fills, instrument, intents, of, opening
 from tests.risk.test_campaign import CAMPAIGN, RUNGS, desk, steps, traded
 
@@ -50,7 +49,7 @@ def walk(one: Desk, *bids: str) -> list[Event]:
 def test_deepest_row_is_told_once_before_what_it_causes(
     bids: tuple[str, ...], said: list[str]
 ) -> None:
-    """Of several rows reached at once the deepest counts; at the stop itself none does."""
+    """The deepest of several rows reached at once counts; at the stop itself none does."""
     assert steps(walk(holder(), *bids)) == said
 
 
@@ -183,7 +182,7 @@ def test_keys_off_leave_events_and_state_as_they_were() -> None:
     assert "recovery" not in text
 
 
-# --- told, carried, restarted ---------------------------------------------------------------------
+# --- told and restarted ---------------------------------------------------------------------------
 
 
 def plans(events: Iterable[Event]) -> list[PositionPlan]:
@@ -213,52 +212,6 @@ def test_open_positions_name_their_campaign() -> None:
     (held,) = one.execution.open_positions()
 
     assert held["campaign_id"] == intents(one.events("order_intents"))[0].campaign_id
-
-
-def following(one: Desk, first: RunOpening | None = None, **changes: Any) -> Desk:
-    """Return the desk of a run that carries the position on, a minute later."""
-    portfolio = one.risk._state.positions.portfolio
-    carried = carried_plans(first or opening(), lambda queue, _: one.events(queue))
-    told = RunOpening(portfolio.opening_cash(), tuple(portfolio.opening_lots()), {}, plans=carried)
-    profile = {**one.profile, "risk": {**one.profile["risk"], **changes}}
-    other = Desk(profile, first=told)
-    other.ts = one.ts + 60_000
-    other.instrument()
-    return other
-
-
-@pytest.mark.row("D-04", "D-47")
-def test_campaign_goes_on_in_the_next_run() -> None:
-    """Id, entries, worst loss and rows told go on; a profile that allows more changes nothing."""
-    one = holder()
-    walk(one, "97", "98")
-    one.buy()
-    one.tick("98", "98")
-    one.beat()
-    first = plans(one.events("risk_actions"))[-1]
-    assert first.campaign is not None
-    assert first.campaign["entries"] == 2
-
-    other = following(one, campaign_entries_max=9, campaign_loss_max="9000")
-    assert steps(walk(other, "98", "95.5")) == []
-    assert steps(other.signal("BUY")) == ["campaign_full"]
-    other.beat()
-    second = plans(other.events("risk_actions"))[-1]
-    assert (second.campaign_id, second.campaign) == (first.campaign_id, first.campaign)
-    assert other.execution.open_positions()[0]["campaign_id"] == first.campaign_id
-    third = following(other)
-    assert third.events("control")[0].payload == following(other).events("control")[0].payload
-    assert steps(walk(third, "93")) == ["de-risk", "recovery_part"]
-
-
-def test_next_run_leaves_what_the_last_one_wanted_to_leave() -> None:
-    """A row to leave that was told before the end is sold with the next run's first tick."""
-    one = holder(risk__left_trading="hold")
-    one.put("market_ticks", instrument(status="HALT"))
-    assert steps(walk(one, "93"))[:1] == ["exit"]
-    one.beat()
-
-    assert steps(walk(following(one), "99")) == ["recovery_exit"]
 
 
 def test_position_that_no_campaign_opened_is_one_entry_of_its_own() -> None:

@@ -13,6 +13,7 @@ from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.portfolio import Merged
 from minibot.cores.closed_bar import ClosedBar
 from minibot.engine.decision_record import DecisionRecord
+from minibot.events.intervals import REGIME_INTERVAL
 from minibot.events.model import (
     BUY,
     Bar,
