@@ -262,7 +262,9 @@ class Campaign:
         rows = rules.rows[: self.row]
         return bool(rows) and rows[-1].choice == LEAVE
 
-    def reach(self, rules: CampaignRules, row: int, qty: int, bounds: Bounds, bid: int) -> str:
+    def reach(
+        self, rules: CampaignRules, row: int, qty: int, bounds: Bounds, bid: int, stop: int
+    ) -> str:
         """Take the deepest row that is reached now; return its choice.
 
         Args:
@@ -271,11 +273,12 @@ class Campaign:
             qty: How much is held.
             bounds: The venue's bounds on an order at the market.
             bid: The price of a sale.
+            stop: The hard stop, at which what is kept can still be sold.
         """
         self.row = row
         choice = rules.rows[row - 1].choice
         if choice == DE_RISK:
-            self.keep = qty - part_of(qty, rules.part_percent, bounds, bid)
+            self.keep = qty - part_of(qty, rules.part_percent, bounds, bid, stop)
         return choice
 
     # --- as text ------------------------------------------------------------------------------
@@ -365,13 +368,13 @@ def first_stop(rules: CampaignRules, price: int, step: int) -> int:
     return price - share_distance(price, rules.hard_share, step)
 
 
-def part_of(qty: int, percent: int, bounds: Bounds, bid: int) -> int:
+def part_of(qty: int, percent: int, bounds: Bounds, bid: int, stop: int) -> int:
     """Return how much a de-risk sells of a quantity, in whole steps, rounded down.
 
-    It is the whole where the part, or what it leaves, is too small to sell.
+    It is the whole where the part is too small to sell at the bid, or what it leaves at the stop.
     """
     part = qty * percent // WHOLE_PERCENT // bounds.qty_step * bounds.qty_step
-    if is_too_small(part, bounds, bid) or is_too_small(qty - part, bounds, bid):
+    if is_too_small(part, bounds, bid) or is_too_small(qty - part, bounds, stop):
         return qty
     return part
 

@@ -190,7 +190,7 @@ def recover(
     row = campaign.reached(table, plan.entry, rules.price_step, bid)
     if row <= campaign.row:
         return None
-    choice = campaign.reach(table, row, market.qty, rules.market_bounds, bid)
+    choice = campaign.reach(table, row, market.qty, rules.market_bounds, bid, plan.hard)
     if choice == LEAVE:
         state.exits.mark_for_exit(market.symbol, RECOVERY_EXIT)
     exits.quiet_until = 0

@@ -247,6 +247,8 @@ class RiskCore(Core):
         """
         state = self._state
         if isinstance(payload, Instrument):
+            market = state.positions.of(payload.symbol)
+            was_held = market.holding is not None
             rebased = state.positions.on_instrument(payload)
             if rebased:
                 state.budgets.on_equity(state.positions.equity, rebased)
@@ -256,8 +258,13 @@ class RiskCore(Core):
                 state.vadr.on_instrument(payload)
             state.exits.invalidate_quiet_range()
             exits = state.exits.find(payload.symbol)
-            if exits is not None and state.positions.of(payload.symbol).holding is None:
-                exits.forget()  # What is too little to sell now is no position.
+            if exits is not None and was_held and market.holding is None:
+                # What is too little to sell now is no position; an entry on its way goes on.
+                is_asked = exits.is_asked and payload.symbol in state.quotes.open
+                exits.forget()
+                exits.is_asked = is_asked
+                if exits.campaign is not None:
+                    on_flat(state, market)
             leave_halted(state, payload.symbol)
         elif isinstance(payload, Universe):
             state.universe = frozenset(payload.traded)

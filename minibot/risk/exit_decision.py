@@ -326,6 +326,11 @@ def leave(state: RiskState, market: Market, trigger: Row, verdict: Verdict) -> l
             most = part_due(state, market, plan)
         if exits.campaign is not None and trigger[0] is RECOVERY_QTY:
             most = part_left(state, market, exits.campaign)
+        if most is not None and plan is not None:
+            # Filters may have changed since the part was reckoned.
+            kept = state.positions.free_qty(market) - most
+            if is_too_small(kept, rules.market_bounds, plan.hard or market.bid):
+                most = None
         qty = size_exit(state, market, rules, checks, most)
         if not checks.reason:
             exits.told = ""
@@ -383,7 +388,9 @@ def _part(
     # Filters may have changed since it rests.
     left = rest_qty(rules, former.pending - qty, former.stop, former.target)
     if is_too_small(left, rules.market_bounds, market.bid):
-        return _exit(state, reason, market, rules, qty, verdict)  # Nothing is left to rest.
+        # Nothing is left to rest.
+        whole = rules.market_bounds.sale_down(free, market.bid)
+        return _exit(state, reason, market, rules, whole, verdict)
     rest = new_verdict(state, verdict.cause, verdict.ts, verdict.tick_seq, market.symbol)
     rest.ordinal = verdict.ordinal
     rest.checks.show(verdict.checks.rows[0])

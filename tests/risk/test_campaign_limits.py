@@ -227,10 +227,46 @@ def test_part_of_a_derisk_is_whole_steps_and_never_leaves_too_little() -> None:
 
     bounds = OrderRules.of(instrument()).market_bounds
     price = 100 * UNIT
-    assert part_of(1_001 * UNIT // 1_000, 50, bounds, price) == UNIT // 2
-    assert part_of(UNIT // 5, 50, bounds, price) == UNIT // 10
-    assert part_of(UNIT // 5 - UNIT // 1_000, 50, bounds, price) == UNIT // 5 - UNIT // 1_000
-    assert part_of(UNIT, 95, bounds, price) == UNIT
+    assert part_of(1_001 * UNIT // 1_000, 50, bounds, price, price) == UNIT // 2
+    assert part_of(UNIT // 5, 50, bounds, price, price) == UNIT // 10
+    less = UNIT // 5 - UNIT // 1_000
+    assert part_of(less, 50, bounds, price, price) == less
+    assert part_of(UNIT, 95, bounds, price, price) == UNIT
+    # What is kept has to be sold at the stop, where it is worth less than at the bid.
+    assert part_of(UNIT // 5, 50, bounds, price, 99 * UNIT) == UNIT // 5
+
+
+def test_derisk_keeps_nothing_that_its_stop_could_not_sell() -> None:
+    """Half of 0.212 is worth ten at 95 and less at the stop of 90: all is sold."""
+    one = desk(
+        risk__recovery=[["500", "de-risk"]],
+        risk__recovery_part_percent=50,
+        risk__order_notional="21.2",
+    )
+    one.buy()
+
+    assert to(one, "95", "80") == [("EXIT", "recovery_part")]
+    assert [fill[:2] for fill in traded(one)] == [("BUY", "0.212"), ("SELL", "0.212")]
+
+
+@pytest.mark.parametrize("exits_at", ["role", "venue"])
+def test_part_is_all_where_new_filters_make_the_rest_too_small(exits_at: str) -> None:
+    """A part of 6 of 10 waits for the order rate; by then the venue takes no less than 5."""
+    one = desk(
+        risk__recovery=[["500", "de-risk"]],
+        risk__recovery_part_percent=60,
+        risk__orders_per_minute_soft=1,
+        risk__orders_per_minute_hard=2,
+        risk__exits_at=exits_at,
+    )
+    one.buy()
+    one.tick("95", "95", trade="95")
+    one.put("market_ticks", instrument(qty_min="5"))
+    one.tick("95", "95", after_ms=70_000, trade="95")
+    one.tick("95", "95", trade="95")
+
+    assert [fill[:2] for fill in traded(one)] == [("BUY", "10.000"), ("SELL", "10.000")]
+    assert one.risk.facts()["open_positions"] == []
 
 
 def test_campaign_counts_fees_of_both_assets() -> None:

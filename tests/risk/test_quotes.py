@@ -36,6 +36,7 @@ from tests.risk.desk import (
     opening,
     results,
 )
+from tests.risk.test_campaign import CAMPAIGN
 
 QUOTED = {
     "risk__entry": "maker",
@@ -677,3 +678,68 @@ def test_restored_entry_has_every_field_of_its_signal() -> None:
 def test_restart_at_any_moment_changes_nothing() -> None:
     """Both cores replaced by their states after each step say what they would have said."""
     assert played(is_restarted=True) == played(is_restarted=False)
+
+
+# --- rules told again -----------------------------------------------------------------------------
+
+
+def late_fill(one: Desk, bid: str, ask: str) -> list[Event]:
+    """Let the quote be filled, and keep that from risk."""
+    one.with_risk = False
+    filled = one.tick(bid, ask)
+    one.with_risk = True
+    return filled
+
+
+@pytest.mark.parametrize("is_told_again", [False, True])
+def test_request_to_leave_outlives_rules_that_are_told_again(is_told_again: bool) -> None:
+    """A quote that is filled before its cancel is sold, whatever the venue tells in between."""
+    one = quoted()
+    filled = late_fill(one, "99.97", "99.99")
+    leave(one)
+    if is_told_again:
+        one.instrument()
+    for event in filled:
+        one.risk.process(event, 1, one.ts)
+
+    said = one.tick(after_ms=100)
+    one.tick(after_ms=1_000)
+
+    assert actions(said) == [("EXIT", "operator_exit")]
+    assert one.risk.facts()["open_positions"] == []
+
+
+@pytest.mark.parametrize("is_told_again", [False, True])
+def test_campaign_that_goes_on_by_a_quote_keeps_its_stop_when_rules_are_told_again(
+    is_told_again: bool,
+) -> None:
+    """A second entry filled after the recovery's exit is left at once, and until then guarded."""
+    one = Desk(
+        config(
+            **CAMPAIGN
+            | QUOTED
+            | {"risk__campaign_loss_max": "1000", "risk__recovery": [["700", "exit"]]}
+        )
+    ).ready()
+    one.signal("BUY")
+    one.tick()
+    one.tick("99.97", "99.99")
+    one.tick("96", "96.02")
+    one.signal("BUY")
+    one.tick()
+    filled = late_fill(one, "95.98", "96")
+    one.tick("92.9", "92.92")
+    one.tick(after_ms=100)
+    assert one.risk.facts()["open_positions"] == []
+
+    if is_told_again:
+        one.instrument()
+    for event in filled:
+        one.risk.process(event, 1, one.ts)
+    stop = one.risk.facts()["exits"][SYMBOL]["stop"]
+    said = one.tick(after_ms=100)
+    one.tick(after_ms=1_000)
+
+    assert stop == "89.99000000"
+    assert actions(said) == [("EXIT", "recovery_exit")]
+    assert one.risk.facts()["open_positions"] == []
