@@ -25,7 +25,7 @@ def drawn_profile(rng: random.Random) -> JsonObject:
     base = load_config(PROFILE).raw
     for left in range(DRAWS_MAX, 0, -1):
         keys = _limits(rng) | _exits(rng) | _sizing(rng) | _standing(rng) | _execution(rng)
-        keys |= _entry(rng) | _returns(rng)
+        keys |= _entry(rng) | _returns(rng) | _depth(rng)
         sets = [f"{name}={json.dumps(value)}" for name, value in keys.items()]
         try:
             return config_with(base, sets).raw
@@ -143,6 +143,10 @@ def _returns(rng: random.Random) -> Keys:
     if keys:
         keys["risk.correlation_bars"] = 10
     return keys | _some(rng, 0.1, volatility) | _some(rng, 0.1, drift)
+
+
+def _depth(rng: random.Random) -> Keys:
+    return _some(rng, 0.15, {"market.book_depth": True, "risk.depth_min": "1500"})
 
 
 def _execution(rng: random.Random) -> Keys:
